@@ -1,0 +1,3 @@
+//! finwait: an HTTP proxy that reads Envoy v3 configuration.
+
+pub mod net;

@@ -1,0 +1,221 @@
+//! The seam: the only way to the outside world.
+//!
+//! The data plane reaches the network, the wall clock, chance and log files through the traits of this
+//! module and through nothing else. [`tokio`] holds their production form; the simulator holds another.
+//! Elapsed time needs no trait: it is always `tokio::time`, which the simulator pauses.
+//!
+//! The traits are object-safe, so no type parameter runs through the code. A worker owns one [`Outside`]
+//! and is `!Send`; only [`Conn`] is `Send`, since some HTTP libraries ask that of an upgraded connection.
+
+pub mod tokio;
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A future that stays on its worker.
+pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// Everything a worker may ask of the world outside it.
+#[derive(Clone)]
+pub struct Outside {
+    /// Connections in and out, and names.
+    pub net: Rc<dyn Net>,
+    /// Wall time, for logs and `date` only.
+    pub clock: Rc<dyn Clock>,
+    /// Chance: balancing, jitter, request ids.
+    pub random: Rc<dyn Random>,
+    /// Where access-log lines go.
+    pub logs: Rc<dyn Logs>,
+}
+
+/// Listens, connects and resolves names.
+pub trait Net {
+    /// Binds and listens.
+    ///
+    /// # Errors
+    /// What the operating system says: address in use, permission denied, address not available.
+    fn listen(&self, at: &Address, how: &ListenOptions) -> io::Result<Box<dyn Accept>>;
+
+    /// Opens a connection. Has no timeout of its own: the caller drops the future when it has waited enough.
+    fn connect<'a>(&'a self, to: &'a Address, how: &'a ConnectOptions) -> LocalBoxFuture<'a, io::Result<Conn>>;
+
+    /// The addresses of a host name, in the resolver's order.
+    fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, io::Result<Vec<IpAddr>>>;
+}
+
+/// A bound, listening socket. Dropping it stops accepting.
+pub trait Accept {
+    /// The next connection.
+    ///
+    /// # Cancellation
+    /// Safe to drop: a connection that was not returned stays in the backlog.
+    fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<Conn>>;
+
+    /// The address it is bound to, with the port the system chose if port 0 was asked for.
+    fn local(&self) -> &Address;
+}
+
+/// Wall time. For logs and the `date` header only: durations are measured with `tokio::time::Instant`.
+pub trait Clock {
+    /// Now.
+    fn wall(&self) -> SystemTime;
+}
+
+/// A source of chance. Not for secrets.
+pub trait Random {
+    /// 64 uniformly distributed bits.
+    fn next_u64(&self) -> u64;
+}
+
+/// Opens log files.
+pub trait Logs {
+    /// A writer that appends to `target`; one target opened twice is one stream of whole lines.
+    ///
+    /// # Errors
+    /// The file cannot be created or opened for appending.
+    fn open(&self, target: &LogTarget) -> io::Result<Rc<dyn LogWriter>>;
+}
+
+/// Appends whole lines. Never blocks the worker on a disk.
+pub trait LogWriter {
+    /// Queues `line`, which carries its own line end.
+    fn write_line(&self, line: &[u8]);
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum LogTarget {
+    /// A file, appended to.
+    File(String),
+    /// The process's standard error.
+    Stderr,
+    /// The process's standard output.
+    Stdout,
+}
+
+/// How to listen.
+#[derive(Clone, Debug)]
+pub struct ListenOptions {
+    /// Connections the kernel completes before `accept` is called.
+    pub backlog: u32,
+    /// Let every worker bind the same address (SO_REUSEPORT).
+    pub reuse_port: bool,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        // The kernel caps this at net.core.somaxconn, 4096 on current systems; a burst of reconnecting
+        // clients after a restart is what fills it.
+        Self { backlog: 4096, reuse_port: false }
+    }
+}
+
+/// How to connect. TCP_NODELAY is always set: a proxy writes whole messages.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectOptions {
+    /// Bind here first.
+    pub from: Option<SocketAddr>,
+}
+
+/// Where something listens.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Address {
+    /// A listener inside this process, by name.
+    Internal(String),
+    /// TCP over IPv4 or IPv6.
+    Socket(SocketAddr),
+}
+
+impl Address {
+    /// The IP address, if there is one.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Internal(_) => None,
+            Self::Socket(at) => Some(at.ip()),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Internal(name) => write!(f, "envoy://{name}/"),
+            Self::Socket(at) => write!(f, "{at}"),
+        }
+    }
+}
+
+/// What a [`Conn`] is made of.
+pub trait Io: AsyncRead + AsyncWrite + Unpin {
+    /// Makes the coming drop an abortive close: RST instead of FIN, queued bytes lost.
+    fn abort_on_drop(&mut self);
+}
+
+/// One transport connection: a TCP socket, an internal listener's pipe or a simulated socket.
+pub struct Conn {
+    io: Box<dyn Io + Send>,
+    /// Our end.
+    pub local: Address,
+    /// The other end.
+    pub peer: Address,
+}
+
+impl Conn {
+    /// Wraps an open connection.
+    #[must_use]
+    pub fn new(io: Box<dyn Io + Send>, local: Address, peer: Address) -> Self {
+        Self { io, local, peer }
+    }
+
+    /// Drops the connection with RST instead of FIN. Bytes that were written but not sent are lost.
+    pub fn abort(mut self) {
+        self.io.abort_on_drop();
+    }
+}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Conn({} -> {})", self.local, self.peer)
+    }
+}
+
+impl AsyncRead for Conn {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Conn {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,311 @@
+//! The production form of the seam: real sockets, the system clock, a generator seeded by the system,
+//! log files. The only file that names `tokio::net`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, IoSlice, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{
+    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Net,
+    Outside, Random,
+};
+
+// These two are the types the rest of the crate must not name.
+#[expect(clippy::disallowed_types, reason = "this file is the seam's production form")]
+type TcpStream = ::tokio::net::TcpStream;
+#[expect(clippy::disallowed_types, reason = "this file is the seam's production form")]
+type TcpListener = ::tokio::net::TcpListener;
+
+/// The real world, for one worker.
+#[must_use]
+pub fn outside(logs: &Arc<LogFiles>) -> Outside {
+    Outside {
+        net: Rc::new(Sockets),
+        clock: Rc::new(SystemClock),
+        random: Rc::new(SplitMix::from_system()),
+        logs: Rc::new(FileLogs { files: Arc::clone(logs) }),
+    }
+}
+
+struct Sockets;
+
+impl Net for Sockets {
+    fn listen(&self, at: &Address, how: &ListenOptions) -> io::Result<Box<dyn Accept>> {
+        let Address::Socket(at) = at else {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "an internal listener has no socket"));
+        };
+        let socket = Socket::new(Domain::for_address(*at), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(how.reuse_port)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&(*at).into())?;
+        socket.listen(i32::try_from(how.backlog).unwrap_or(i32::MAX))?;
+        let listener = TcpListener::from_std(socket.into())?;
+        let local = Address::Socket(listener.local_addr()?);
+        Ok(Box::new(Listening { listener, local }))
+    }
+
+    fn connect<'a>(&'a self, to: &'a Address, how: &'a ConnectOptions) -> LocalBoxFuture<'a, io::Result<Conn>> {
+        Box::pin(async move {
+            let Address::Socket(to) = to else {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "no internal listener of that name"));
+            };
+            let stream = match how.from {
+                None => TcpStream::connect(to).await?,
+                Some(from) => connect_from(from, *to).await?,
+            };
+            conn(stream)
+        })
+    }
+
+    fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, io::Result<Vec<IpAddr>>> {
+        Box::pin(async move { Ok(::tokio::net::lookup_host((name, 0)).await?.map(|at| at.ip()).collect()) })
+    }
+}
+
+async fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if from.is_ipv4() { ::tokio::net::TcpSocket::new_v4()? } else { ::tokio::net::TcpSocket::new_v6()? };
+    socket.bind(from)?;
+    socket.connect(to).await
+}
+
+struct Listening {
+    listener: TcpListener,
+    local: Address,
+}
+
+impl Accept for Listening {
+    fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<Conn>> {
+        Box::pin(async move {
+            let (stream, _) = self.listener.accept().await?;
+            conn(stream)
+        })
+    }
+
+    fn local(&self) -> &Address {
+        &self.local
+    }
+}
+
+fn conn(stream: TcpStream) -> io::Result<Conn> {
+    stream.set_nodelay(true)?;
+    let (local, peer) = (Address::Socket(stream.local_addr()?), Address::Socket(stream.peer_addr()?));
+    Ok(Conn::new(Box::new(Tcp(stream)), local, peer))
+}
+
+struct Tcp(TcpStream);
+
+impl Io for Tcp {
+    fn abort_on_drop(&mut self) {
+        // If the option cannot be set the close is an ordinary FIN: less abrupt, still a close.
+        drop(self.0.set_zero_linger());
+    }
+}
+
+impl AsyncRead for Tcp {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Tcp {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(())) // the kernel flushes by itself
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+    }
+}
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is where wall time enters")]
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+/// Steele, Lea and Flood's SplitMix64: small, fast, and good enough for balancing and jitter.
+struct SplitMix(Cell<u64>);
+
+impl SplitMix {
+    fn from_system() -> Self {
+        // RandomState is the standard library's only door to the system's entropy.
+        Self(Cell::new(RandomState::new().build_hasher().finish()))
+    }
+}
+
+impl Random for SplitMix {
+    fn next_u64(&self) -> u64 {
+        let state = self.0.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.0.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// Lines a worker may collect before they go to the writer thread.
+const LOG_BUFFER_BYTES_MAX: usize = 64 * 1024; // Envoy's flush size
+/// How long a line may wait in a worker's buffer.
+pub const LOG_FLUSH_INTERVAL: Duration = Duration::from_millis(250);
+/// Full buffers that may wait for the disk; past that a worker waits, and no line is lost.
+const LOG_BUFFERS_WAITING_MAX: usize = 256;
+
+/// The one thread that writes log files, so that no worker waits for a disk. Dropping it writes what is
+/// queued and joins the thread.
+pub struct LogFiles {
+    open: Mutex<BTreeMap<LogTarget, Arc<File>>>,
+    to_thread: Option<SyncSender<Chunk>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Chunk {
+    to: Option<Arc<File>>,
+    target: LogTarget,
+    bytes: Vec<u8>,
+}
+
+impl LogFiles {
+    /// Starts the writer thread.
+    ///
+    /// # Errors
+    /// The system refuses another thread.
+    pub fn start() -> io::Result<Arc<Self>> {
+        let (to_thread, chunks) = sync_channel(LOG_BUFFERS_WAITING_MAX);
+        let thread = std::thread::Builder::new().name("log".into()).spawn(move || write_chunks(&chunks))?;
+        Ok(Arc::new(Self { open: Mutex::default(), to_thread: Some(to_thread), thread: Some(thread) }))
+    }
+
+    fn file(&self, target: &LogTarget) -> io::Result<Option<Arc<File>>> {
+        let LogTarget::File(path) = target else { return Ok(None) };
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = open.get(target) {
+            return Ok(Some(Arc::clone(file)));
+        }
+        let file = Arc::new(OpenOptions::new().create(true).append(true).open(path)?);
+        open.insert(target.clone(), Arc::clone(&file));
+        Ok(Some(file))
+    }
+}
+
+impl Drop for LogFiles {
+    fn drop(&mut self) {
+        self.to_thread = None; // ends the thread's loop
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join()); // a panic there has printed itself
+        }
+    }
+}
+
+fn write_chunks(chunks: &Receiver<Chunk>) {
+    for Chunk { to, target, bytes } in chunks {
+        let written = match (&target, to) {
+            (LogTarget::File(_), Some(file)) => (&*file).write_all(&bytes),
+            (LogTarget::Stderr, _) => io::stderr().write_all(&bytes),
+            (LogTarget::Stdout, _) => io::stdout().write_all(&bytes).and_then(|()| io::stdout().flush()),
+            (LogTarget::File(_), None) => Ok(()), // a file target always comes with its file
+        };
+        if let Err(error) = written {
+            tracing::warn!(?target, %error, "access log lines lost");
+        }
+    }
+}
+
+struct FileLogs {
+    files: Arc<LogFiles>,
+}
+
+impl Logs for FileLogs {
+    fn open(&self, target: &LogTarget) -> io::Result<Rc<dyn LogWriter>> {
+        let file = self.files.file(target)?;
+        let log = Rc::new(BufferedLog {
+            target: target.clone(),
+            file,
+            buffer: RefCell::new(Vec::new()),
+            files: Arc::clone(&self.files),
+        });
+        let flushed = Rc::downgrade(&log);
+        // Ends by itself once the worker has dropped the log.
+        ::tokio::task::spawn_local(async move {
+            loop {
+                ::tokio::time::sleep(LOG_FLUSH_INTERVAL).await;
+                let Some(log) = flushed.upgrade() else { return };
+                log.flush();
+            }
+        });
+        Ok(log)
+    }
+}
+
+struct BufferedLog {
+    target: LogTarget,
+    file: Option<Arc<File>>,
+    buffer: RefCell<Vec<u8>>,
+    files: Arc<LogFiles>,
+}
+
+impl BufferedLog {
+    fn flush(&self) {
+        let bytes = std::mem::take(&mut *self.buffer.borrow_mut());
+        if bytes.is_empty() {
+            return;
+        }
+        let chunk = Chunk { to: self.file.clone(), target: self.target.clone(), bytes };
+        if let Some(to_thread) = &self.files.to_thread {
+            // Fails only when the thread is gone, which it announced by panicking.
+            drop(to_thread.send(chunk));
+        }
+    }
+}
+
+impl LogWriter for BufferedLog {
+    fn write_line(&self, line: &[u8]) {
+        let full = {
+            let mut buffer = self.buffer.borrow_mut();
+            buffer.extend_from_slice(line);
+            buffer.len() >= LOG_BUFFER_BYTES_MAX
+        };
+        if full {
+            self.flush();
+        }
+    }
+}
+
+impl Drop for BufferedLog {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
