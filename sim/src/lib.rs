@@ -1,1 +1,4 @@
-
+//! finwait-sim
+pub mod actor;
+pub mod scenario;
+pub mod trace;
