@@ -6,7 +6,6 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::Ordered;
-use super::step::Payload;
 use super::units::{Size, Times};
 
 /// One line of `expect`: a host, and what it saw or logged.
@@ -27,6 +26,8 @@ pub struct Expect {
 pub struct Seen {
     /// A client's: the status of the answer.
     pub status: Option<u16>,
+    /// A client's: why there was no answer, in part.
+    pub error: Option<String>,
     /// A client's: the whole body of the answer.
     pub body: Option<String>,
     /// A client's: headers of the answer; null says it is absent.
@@ -50,8 +51,9 @@ impl Seen {
     /// The keys in use that only a client can answer.
     #[must_use]
     pub fn asks_a_client(&self) -> bool {
-        let Self { status, body, headers, took, ended, received, received_bytes, log: _, count: _ } = self;
+        let Self { status, error, body, headers, took, ended, received, received_bytes, log: _, count: _ } = self;
         status.is_some()
+            || error.is_some()
             || body.is_some()
             || !headers.0.is_empty()
             || took.is_some()
@@ -80,15 +82,6 @@ impl fmt::Display for Ending {
             Self::Rst => "rst",
             Self::Us => "us",
         })
-    }
-}
-
-impl fmt::Display for Payload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Binary(size) => f.write_str(&crate::trace::wire::size(size.0)),
-            Self::Text(text) => write!(f, "{text:?}"),
-        }
     }
 }
 

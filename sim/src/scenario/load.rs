@@ -68,6 +68,7 @@ impl Scenario {
         let reading = Reading { library, path, text: &text };
         let hosts =
             file.hosts.0.into_iter().map(|(name, fields)| reading.host(name, fields)).collect::<Result<Vec<_>, _>>()?;
+        reading.check_addresses(&hosts)?;
         let links = file
             .links
             .0
@@ -110,6 +111,19 @@ impl Reading<'_> {
             }
         };
         Ok(Host { name, ip, role })
+    }
+
+    fn check_addresses(&self, hosts: &[Host]) -> Result<(), ScenarioError> {
+        let mut taken = std::collections::BTreeMap::new();
+        for host in hosts {
+            if let Some(ip) = host.ip
+                && let Some(other) = taken.insert(ip, host.name.as_str())
+            {
+                let what = format!("{ip} belongs to `{other}` and to `{}`", host.name);
+                return Err(ScenarioError::of_file(self.path, what));
+            }
+        }
+        Ok(())
     }
 
     fn proxy(&self, config: &Spanned<String>, patch: &Patch) -> Result<Role, ScenarioError> {

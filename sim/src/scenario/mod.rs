@@ -177,6 +177,9 @@ pub struct Path {
     pub jitter: Time,
     /// Unlimited if absent.
     pub bandwidth: Option<Rate>,
+    /// Whether jitter may let a packet overtake another.
+    #[serde(default)]
+    pub reorder: bool,
     /// The share of packets that get lost, from 0 to 1.
     #[serde(default)]
     pub loss: f64,

@@ -10,7 +10,7 @@ use super::Ordered;
 use super::units::{Rate, Size, Time};
 
 /// One line of a script. A step begins when the one before it has ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Step {
     /// An actor does something.
     Do {
@@ -76,6 +76,39 @@ impl fmt::Display for Request {
         match self.websocket {
             true => write!(f, "websocket {}", self.path),
             false => write!(f, "{} {}", self.method, self.path),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Do { action, .. } => write!(f, "{action}"),
+            Self::Wait(time) => write!(f, "wait {time}"),
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Close => f.write_str("close"),
+            Self::Closed => f.write_str("wait until the peer has closed"),
+            Self::Fin => f.write_str("fin"),
+            Self::Receive { message, rate: None } => write!(f, "receive {message}"),
+            Self::Receive { message, rate: Some(rate) } => write!(f, "receive {message} at {rate}"),
+            Self::Request(request) => write!(f, "{request}"),
+            Self::Rst => f.write_str("rst"),
+            Self::Send(message) => write!(f, "send {message}"),
+        }
+    }
+}
+
+impl fmt::Display for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Binary(size) => write!(f, "{size}"),
+            Self::Text(text) => write!(f, "{text:?}"),
         }
     }
 }

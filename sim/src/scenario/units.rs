@@ -61,6 +61,12 @@ impl fmt::Display for Times {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Size(pub usize);
 
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::trace::wire::size(self.0))
+    }
+}
+
 impl Size {
     fn parse(text: &str) -> Option<Self> {
         const UNITS: [(&str, usize); 5] =
@@ -75,6 +81,12 @@ impl Size {
 /// Bytes per second of virtual time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Rate(pub usize);
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", Size(self.0))
+    }
+}
 
 impl Rate {
     fn parse(text: &str) -> Option<Self> {

@@ -35,9 +35,11 @@ pub(super) fn read(from_client: &[u8], from_server: &[u8]) -> Messages {
         asked += 1;
     }
     if upgraded_at.is_some() {
-        return Messages { from_client: client.tunnel(), from_server: server.tunnel() };
+        let (from_client, from_server) = (client.tunnel(), server.tunnel());
+        return Messages { from_client, from_server, requests: asked, answers: answered + 1 };
     }
-    Messages { from_client: client.rest(), from_server: server.rest() }
+    let requests = asked + usize::from(!client.unread().is_empty());
+    Messages { from_client: client.rest(), from_server: server.rest(), requests, answers: answered }
 }
 
 /// How the end of a body is found (RFC 9112 section 6.3).

@@ -39,6 +39,10 @@ pub struct Messages {
     pub from_client: Vec<Message>,
     /// From the side that accepted.
     pub from_server: Vec<Message>,
+    /// HTTP/1 requests, a broken one included.
+    pub requests: usize,
+    /// Final HTTP/1 answers.
+    pub answers: usize,
 }
 
 /// Names what both directions carry.
@@ -54,7 +58,7 @@ pub fn read(from_client: &[u8], from_server: &[u8]) -> Messages {
         true => http1::read(&[], from_server).from_server,
         false => http2::read(from_server, 0, &mut websockets),
     };
-    Messages { from_client: client, from_server: server }
+    Messages { from_client: client, from_server: server, requests: 0, answers: 0 }
 }
 
 /// Text in quotes if it is text, else its size. Long text is cut.
