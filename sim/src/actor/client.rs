@@ -202,7 +202,7 @@ impl Client {
         let conn = match std::mem::replace(&mut self.link, Link::None) {
             Link::None => return Err("there is no connection".into()),
             Link::Http(Http { requests: _kept, abort, task, .. }) => {
-                drop(abort.send(())); // fails only if the task has ended by itself
+                let _sent = abort.send(()); // fails only if the task has ended by itself
                 task.await.map_err(|error| error.to_string())?.io.conn
             }
             Link::WebSocket(websocket) => websocket.conn,

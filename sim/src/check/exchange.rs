@@ -34,12 +34,16 @@ fn answers(played: &Played) -> Vec<String> {
 /// What one end received is what the other had sent, from the beginning, as far as it came.
 fn tunnels(played: &Played) -> Vec<String> {
     let mut complaints = Vec::new();
-    let of_apps: Vec<_> = played.sightings.deliveries.iter().filter_map(|it| Some((&it.host, it.tunnel.as_ref()?))).collect();
+    let of_apps: Vec<_> =
+        played.sightings.deliveries.iter().filter_map(|it| Some((&it.host, it.tunnel.as_ref()?))).collect();
     for exchange in &played.sightings.exchanges {
         let Some(client) = &exchange.tunnel else { continue };
         // The key travels from end to end, so it finds the other end.
         let Some((app, other)) = of_apps.iter().find(|(_, talk)| talk.key == client.key) else { continue };
-        let ways = [(&client.sent, &other.received, &exchange.host, *app), (&other.sent, &client.received, *app, &exchange.host)];
+        let ways = [
+            (&client.sent, &other.received, &exchange.host, *app),
+            (&other.sent, &client.received, *app, &exchange.host),
+        ];
         for (sent, received, from, to) in ways {
             if !is_beginning(received, sent) {
                 complaints.push(format!("{to} did not receive over its WebSocket what {from} had sent"));

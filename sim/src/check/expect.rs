@@ -46,7 +46,12 @@ fn client(expected: &Seen, exchange: &Exchange) -> Vec<String> {
         differences.unless(got_status == Some(*status), "status", status, &got);
     }
     if let Some(error) = error {
-        differences.unless(got_error.is_some_and(|got| got.contains(error)), "error", error, got_error.unwrap_or("none"));
+        differences.unless(
+            got_error.is_some_and(|got| got.contains(error)),
+            "error",
+            error,
+            got_error.unwrap_or("none"),
+        );
     }
     if let Some(body) = body {
         differences.unless(got_body == body.as_bytes(), "body", body, &String::from_utf8_lossy(got_body));

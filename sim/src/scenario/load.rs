@@ -160,7 +160,9 @@ impl Reading<'_> {
             (is_host(a) && is_host(b)).then(|| (a.to_owned(), b.to_owned()))
         });
         let Some(between) = between else {
-            return Err(self.error(here, format!("`{pair}` does not name two hosts as `client-front` does")));
+            return Err(
+                self.error(here, format!("`{pair}` is not two hosts with a dash between them: {}", known(hosts)))
+            );
         };
         if !(0.0..=1.0).contains(&path.value.loss) {
             return Err(self.error(here, "`loss` is a share from 0 to 1"));
@@ -188,16 +190,15 @@ impl Reading<'_> {
     fn check_expect(&self, expect: &[Spanned<Expect>], hosts: &[Host]) -> Result<(), ScenarioError> {
         for line in expect {
             let Expect { host, seen } = &line.value;
-            let fits = match self.role(line.referenced, host, hosts)? {
-                Role::Client(_) => seen.log.is_none() && seen.count.is_none(),
-                Role::Proxy { .. } => !seen.asks_a_client(),
-                Role::App(_) => !seen.asks_a_client() && seen.log.is_none(),
+            let (fits, what) = match self.role(line.referenced, host, hosts)? {
+                Role::Client(_) => {
+                    (seen.log.is_none() && seen.count.is_none(), "a client: it has neither `log` nor `count`")
+                }
+                Role::Proxy { .. } => (!seen.asks_a_client(), "a proxy: it has `log` and `count`"),
+                Role::App(_) => (!seen.asks_a_client() && seen.log.is_none(), "an app: it has `count`"),
             };
             if !fits {
-                let what = format!(
-                    "`log` is for proxies, `count` for proxies and apps, the rest for clients; `{host}` is none of these"
-                );
-                return Err(self.error(line.referenced, what));
+                return Err(self.error(line.referenced, format!("`{host}` is {what}")));
             }
         }
         Ok(())
@@ -207,7 +208,11 @@ impl Reading<'_> {
         if let Some(host) = hosts.iter().find(|host| host.name == name) {
             return Ok(&host.role);
         }
-        let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
-        Err(self.error(at, format!("there is no host `{name}`: the hosts are {}", names.join(", "))))
+        Err(self.error(at, format!("there is no host `{name}`: {}", known(hosts))))
     }
+}
+
+fn known(hosts: &[Host]) -> String {
+    let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
+    format!("the hosts are {}", names.join(", "))
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::conversation::{Conversation, Lane, Moment, SignalKind, conversations};
 use super::wire::{self, Message};
 use super::{Event, HostId, Trace};
+use crate::scenario::SCRIPT_HOST;
 
 /// Pieces of a transfer farther apart than this are told apart.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -147,9 +148,10 @@ impl fmt::Display for Timeline<'_> {
         for (moment, line) in &self.lines {
             write!(f, "{:>12} ", Millis(moment.at))?;
             match line {
-                Line::Note { host, text } => {
-                    writeln!(f, "{:>12}     * {}: {text}", "", self.trace.host(*host))?;
-                }
+                Line::Note { host, text } => match self.trace.host(*host) {
+                    SCRIPT_HOST => writeln!(f, "{:>12}    * {text}", "")?,
+                    name => writeln!(f, "{:>12}    * {name}: {text}", "")?,
+                },
                 Line::Crossing { from, to, connection, arrived, text } => {
                     let arrived = arrived.map_or_else(|| "never".into(), |at| Millis(at).to_string());
                     let (from, to) = (self.trace.host(*from), to.map_or("nowhere", |to| self.trace.host(to)));
