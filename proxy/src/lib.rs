@@ -1,3 +1,5 @@
 //! finwait: an HTTP proxy that reads Envoy v3 configuration.
 
+pub mod codec;
+pub mod config;
 pub mod net;
