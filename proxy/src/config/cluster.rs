@@ -78,4 +78,3 @@ impl Default for Limits {
         Self { connections_max: 1024, pending_max: 1024, requests_max: 1024, retries_max: 3 }
     }
 }
-
