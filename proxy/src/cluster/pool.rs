@@ -458,7 +458,7 @@ impl Pool {
         let Some(multiplexed) = weak.upgrade() else { return };
         let mut account = multiplexed.account.borrow_mut().take();
         if let Some(account) = &mut account {
-            account.by_peer = end.by_peer();
+            account.by_peer = !matches!(end, http2::DriverEnd::Drained);
             account.busy = multiplexed.streams.get() > 0;
         }
         if let Some(pool) = pool.upgrade() {

@@ -8,9 +8,9 @@ use bytes::BytesMut;
 use super::local_reply::LocalReply;
 use super::stream::{self, After};
 use super::{ConnectionEnd, ConnectionManager, after};
-use crate::access_log::Downstream;
+use crate::access_log::{Downstream, StreamInfo};
 use crate::codec::http1::{Close, HeadError, ServerConnection, ServerOptions};
-use crate::codec::{Body, Broken};
+use crate::codec::Body;
 use crate::drain::Stage;
 use crate::net::Conn;
 
@@ -108,17 +108,18 @@ async fn refuse(
     manager: &ConnectionManager,
     connection: &mut ServerConnection,
     error: HeadError,
-    info: &mut crate::access_log::StreamInfo,
+    info: &mut StreamInfo,
 ) -> After {
     match error {
-        HeadError::Broken(Broken::Closed | Broken::ConnectionReset) => {
-            stream::record_gone(manager, info, Broken::Closed);
+        HeadError::Broken(broken) => {
+            stream::record_gone(manager, info, broken);
             After::Gone
         }
-        error => {
+        HeadError::Refused(why) => {
             manager.stats.downstream_cx_protocol_error.inc();
             manager.stats.downstream_rq_rx_reset.inc();
-            stream::refuse_head(manager, connection, &LocalReply::BadHead(error), info).await
+            info.connection_termination = why.connection_details().map(Into::into);
+            stream::refuse_head(manager, connection, &LocalReply::BadHead(why), info).await
         }
     }
 }

@@ -1,9 +1,11 @@
 //! One HTTP/2 connection from a client: streams side by side, each a task of its own.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::stream::{self, GoAway};
 use super::{ConnectionEnd, ConnectionManager, after};
@@ -20,7 +22,7 @@ pub(super) async fn serve(
     downstream: Rc<Downstream>,
 ) -> ConnectionEnd {
     manager.stats.downstream_cx_http2_total.inc();
-    manager.codec_stats.http2.nghttp2_downstream_connections.inc();
+    manager.http2_stats.nghttp2_downstream_connections.inc();
     let _active = manager.stats.downstream_cx_http2_active.enter();
     let options = &manager.options;
     let (bytes_max, count_max) = (options.request_head_bytes_max, options.request_headers_max);
@@ -66,8 +68,24 @@ enum Ended {
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Draining {
     No,
-    Asked,
+    /// With GOAWAY of the largest id; the one with the last id follows at this instant.
+    Until(Instant),
     Final,
+}
+
+impl Draining {
+    async fn over(self) {
+        match self {
+            Self::Until(deadline) => tokio::time::sleep_until(deadline).await,
+            Self::No | Self::Final => std::future::pending().await,
+        }
+    }
+}
+
+/// Asks the client to go elsewhere; streams that cross the request on the wire are still served.
+fn ask(connection: &mut ServerConnection, drain_timeout: Duration) -> Draining {
+    connection.go_away_gently();
+    Draining::Until(Instant::now() + drain_timeout)
 }
 
 async fn run(
@@ -85,11 +103,8 @@ async fn run(
         tokio::select! {
             // A stream's wish for GOAWAY first: it must be on the wire before that stream's response.
             biased;
-            () = go_away.wake.notified(), if draining == Draining::No => {
-                if go_away.is_asked() {
-                    connection.go_away_gently();
-                    draining = Draining::Asked;
-                }
+            () = go_away.asked(), if draining == Draining::No => {
+                draining = ask(connection, timeouts.drain);
             }
             accepted = connection.accept() => match accepted {
                 None | Some(Err(ConnectionError::Broken(_))) => return Ended::Closed,
@@ -97,7 +112,7 @@ async fn run(
                     begin(manager, streams, downstream, &go_away, (head, incoming, respond));
                 }
                 Some(Err(ConnectionError::HeadTooLarge { details })) => {
-                    manager.codec_stats.http2.header_overflow.inc();
+                    manager.http2_stats.header_overflow.inc();
                     let (mut info, _active) = manager.begin_stream(downstream);
                     manager.stats.downstream_rq_http2_total.inc();
                     info.protocol = Some(http::Version::HTTP_2);
@@ -114,15 +129,13 @@ async fn run(
             Some(_) = streams.join_next(), if !streams.is_empty() => {}
             () = drain.reached(Stage::Draining), if draining == Draining::No => {
                 manager.stats.downstream_cx_drain_close.inc();
-                connection.go_away_gently();
-                draining = Draining::Asked;
+                draining = ask(connection, timeouts.drain);
             }
             () = after(idle) => {
                 manager.stats.downstream_cx_idle_timeout.inc();
-                connection.go_away_gently();
-                draining = Draining::Asked;
+                draining = ask(connection, timeouts.drain);
             }
-            () = tokio::time::sleep(timeouts.drain), if draining == Draining::Asked => {
+            () = draining.over() => {
                 connection.go_away_now();
                 draining = Draining::Final;
             }
@@ -154,7 +167,7 @@ fn refuse(manager: &ConnectionManager, downstream: &Rc<Downstream>, details: &'s
     manager.stats.downstream_rq_http2_total.inc();
     manager.stats.downstream_rq_rx_reset.inc();
     manager.stats.downstream_cx_protocol_error.inc();
-    manager.codec_stats.http2.rx_messaging_error.inc();
+    manager.http2_stats.rx_messaging_error.inc();
     info.protocol = Some(http::Version::HTTP_2);
     info.flag(ResponseFlag::DPE);
     info.detail(details);

@@ -9,7 +9,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
 use crate::access_log::ResponseFlag;
-use crate::codec::http1::HeadError;
+use crate::codec::http1::Refusal;
 use crate::codec::{ResponseHead, names};
 use crate::cluster::Failure;
 
@@ -17,7 +17,7 @@ use crate::cluster::Failure;
 #[derive(Debug)]
 pub(crate) enum LocalReply {
     /// Bytes that are not a request we serve.
-    BadHead(HeadError),
+    BadHead(Refusal),
     /// A request body that is not HTTP.
     BadBody,
     /// A configured direct response.
@@ -66,8 +66,8 @@ impl LocalReply {
             closes: false,
         };
         match self {
-            Self::BadHead(error) => {
-                Row { closes: true, ..row(error.status(), error.body(), error.details(), Some(Flag::DPE)) }
+            Self::BadHead(why) => {
+                Row { closes: true, ..row(why.status(), why.body(), why.details(), Some(Flag::DPE)) }
             }
             Self::BadBody => {
                 Row { closes: true, ..row(StatusCode::BAD_REQUEST, "Bad Request", "http1.codec_error", Some(Flag::DPE)) }

@@ -22,7 +22,7 @@ use crate::config;
 use crate::config::listener::CodecType;
 use crate::drain::{Drain, Stage};
 use crate::net::{Conn, Outside};
-use crate::stats::{CodecStats, Held, HttpStats};
+use crate::stats::{Held, Http2Stats, HttpStats};
 use date::DateCache;
 
 /// What an HTTP/2 client sends first (RFC 9113 3.4).
@@ -35,7 +35,7 @@ pub struct ConnectionManager {
     options: config::listener::ConnectionManager,
     buffer_bytes_max: usize,
     stats: HttpStats,
-    codec_stats: CodecStats,
+    http2_stats: Http2Stats,
     logs: Vec<AccessLog>,
     clusters: Rc<[Rc<Cluster>]>,
     outside: Outside,
@@ -48,8 +48,8 @@ pub struct ConnectionManager {
 pub struct Parts {
     /// `http.<stat_prefix>.`
     pub stats: HttpStats,
-    /// `http1.` and `http2.`
-    pub codec_stats: CodecStats,
+    /// `http2.`
+    pub http2_stats: Http2Stats,
     /// Open access logs.
     pub logs: Vec<AccessLog>,
     /// All clusters, in the configuration's order.
@@ -81,12 +81,12 @@ impl ConnectionManager {
     /// A manager for a listener with these options.
     #[must_use]
     pub fn new(options: config::listener::ConnectionManager, buffer_bytes_max: usize, parts: Parts) -> Self {
-        let Parts { stats, codec_stats, logs, clusters, outside, drain, connection_ids } = parts;
+        let Parts { stats, http2_stats, logs, clusters, outside, drain, connection_ids } = parts;
         Self {
             options,
             buffer_bytes_max,
             stats,
-            codec_stats,
+            http2_stats,
             logs,
             clusters,
             outside,

@@ -1,10 +1,10 @@
 //! One request, top to bottom: decorate, route, forward, reply, record.
 
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode, Version};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::local_reply::LocalReply;
@@ -29,19 +29,17 @@ pub(super) enum Responder<'a> {
 
 /// A stream's wish that its HTTP/2 connection be drained.
 #[derive(Default)]
-pub(super) struct GoAway {
-    asked: AtomicBool,
-    pub(super) wake: tokio::sync::Notify,
-}
+pub(super) struct GoAway(Notify);
 
 impl GoAway {
     fn ask(&self) {
-        self.asked.store(true, Ordering::Relaxed);
-        self.wake.notify_one();
+        self.0.notify_one();
     }
 
-    pub(super) fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
+    /// # Cancellation
+    /// Safe to drop.
+    pub(super) async fn asked(&self) {
+        self.0.notified().await;
     }
 }
 

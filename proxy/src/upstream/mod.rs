@@ -102,7 +102,7 @@ pub(crate) async fn forward(
             }
         };
         if let Ok(answer) = tried {
-            cluster.codes.charge_retry(answer.head.status.as_u16());
+            cluster.codes.charge_retried(answer.head.status);
             answer.discard(exchange);
         }
         let pause = tokio::time::sleep(part_of(within, random));
