@@ -15,13 +15,15 @@ use tokio::time::{Instant, sleep};
 
 use crate::actor::{App, Client, Notebook, Order, Orders, Sightings};
 use crate::kernel::link::Link;
-use crate::proxy::Proxy;
+use crate::proxy::{DRAIN_TIME, Numbers, Proxy};
 use crate::scenario::{Path, Role, SCRIPT_HOST, Scenario, ScenarioError, Step};
 use crate::trace::{HostId, Trace};
 use crate::world::{Control, Ended, Settings, World};
 
 /// How long the world gets to finish what the last step began; Envoy's delayed close takes one second.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// Between the stops of two proxies: enough for the connections between them to close in order.
+const STOP_INTERVAL: Duration = Duration::from_millis(100);
 /// Orders an actor may have waiting: the script waits for each, so there is never a second one.
 const ORDERS_MAX: usize = 1;
 
@@ -36,6 +38,8 @@ pub struct Played {
     pub stuck: Option<(Location, String)>,
     /// Sockets that a program still held when everybody had left, each with its host's name.
     pub left_open: Vec<String>,
+    /// Gauges of the proxies that were not zero when everybody had left, each with its host's name.
+    pub gauges: Vec<String>,
     /// How long it took in virtual time.
     pub took: Duration,
 }
@@ -67,6 +71,7 @@ struct Stage {
     hosts: Vec<(String, HostId)>,
     cast: Cast,
     sightings: Rc<RefCell<Sightings>>,
+    numbers: Vec<(String, Numbers)>,
 }
 
 /// How the script reaches those who take part. Dropping the way to somebody tells them to leave.
@@ -91,7 +96,7 @@ impl Stage {
                 world.link(a, b, Link::from(&link.path));
             }
         }
-        Self { world, hosts, cast: Cast::default(), sightings: Rc::default() }
+        Self { world, hosts, cast: Cast::default(), sightings: Rc::default(), numbers: Vec::new() }
     }
 
     fn host(&self, name: &str) -> HostId {
@@ -123,6 +128,7 @@ impl Stage {
     }
 
     fn proxy(&mut self, name: &str, proxy: Proxy) {
+        self.numbers.push((name.into(), proxy.numbers()));
         let (stop, stopped) = oneshot::channel();
         let (id, control) = (self.host(name), self.world.control());
         self.world.spawn(id, move |outside| async move {
@@ -134,7 +140,7 @@ impl Stage {
     }
 
     fn perform(self, scenario: &Scenario) -> Played {
-        let Self { mut world, hosts, cast, sightings } = self;
+        let Self { mut world, hosts, cast, sightings, numbers } = self;
         let stuck = Rc::new(Cell::new(None));
         let desk = world.host(SCRIPT_HOST, &[]);
         let script: Vec<Cue> = scenario.script.iter().map(Cue::from).collect();
@@ -148,7 +154,11 @@ impl Stage {
         let name = |id: HostId| hosts.iter().find(|(_, has)| *has == id).map_or("?", |(name, _)| name.as_str());
         let held = run.open_sockets.iter().filter(|socket| socket.held);
         let left_open = held.map(|socket| format!("{}: {socket}", name(socket.host))).collect();
-        Played { trace: run.trace, sightings: sightings.take(), stuck, left_open, took: run.virtual_time }
+        let above_zero = |(host, numbers): &(String, Numbers)| -> Vec<String> {
+            numbers.gauges_above_zero().into_iter().map(|gauge| format!("{host}: {gauge}")).collect()
+        };
+        let gauges = numbers.iter().flat_map(above_zero).collect();
+        Played { trace: run.trace, sightings: sightings.take(), stuck, left_open, gauges, took: run.virtual_time }
     }
 }
 
@@ -218,12 +228,13 @@ impl Reader {
         control.note(desk, "the script is over: the clients leave");
         drop(clients);
         sleep(FAREWELL).await;
-        control.note(desk, "the proxies stop");
+        control.note(desk, "the proxies stop, one after the other");
         for stop in proxies {
             // Fails only if the proxy has stopped by itself, which its note tells.
             let _told = stop.send(());
+            sleep(STOP_INTERVAL).await;
         }
-        sleep(FAREWELL).await;
+        sleep(DRAIN_TIME + FAREWELL).await;
         control.note(desk, "the apps stop");
         drop(apps);
     }

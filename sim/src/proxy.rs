@@ -1,17 +1,75 @@
 //! finwait on a simulated host: the shipped code, given a simulated outside.
 
-use finwait::net::Outside;
-use tokio::sync::oneshot;
+use std::sync::Arc;
+use std::time::Duration;
 
-pub(crate) struct Proxy;
+use finwait::config::Config;
+use finwait::drain::{Drain, DrainControl, Stage, drain};
+use finwait::net::{ListenOptions, Outside};
+use finwait::server::{Shared, Worker};
+use finwait::stats::{Kind, Snapshot};
+use tokio::join;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+/// How long a proxy that was told to stop may take to finish what runs, before it is cut.
+pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// A proxy that has read its configuration.
+pub(crate) struct Proxy {
+    shared: Arc<Shared>,
+    control: DrainControl,
+    drain: Drain,
+}
+
+/// The numbers of a proxy, also after it has stopped.
+pub(crate) struct Numbers(Arc<Shared>);
 
 impl Proxy {
-    pub(crate) fn new(_file: &str, _text: &str) -> Result<Self, String> {
-        Ok(Self)
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// It is not one; the message says where.
+    pub(crate) fn new(file: &str, text: &str) -> Result<Self, String> {
+        let loaded = Config::from_yaml(text, file).map_err(|error| error.to_string())?;
+        let (control, drain) = drain();
+        Ok(Self { shared: Shared::new(loaded.config), control, drain })
     }
 
-    pub(crate) async fn run(self, _outside: Outside, stopped: oneshot::Receiver<()>) -> Result<(), String> {
-        let _ = stopped.await;
+    pub(crate) fn numbers(&self) -> Numbers {
+        Numbers(Arc::clone(&self.shared))
+    }
+
+    /// Serves until told to stop, then drains.
+    ///
+    /// # Errors
+    /// It cannot listen; the message says where.
+    pub(crate) async fn run(self, outside: Outside, stopped: oneshot::Receiver<()>) -> Result<(), String> {
+        let Self { shared, control, drain } = self;
+        let how = ListenOptions::default();
+        let worker = Worker::start(outside, &shared, &drain, &how).await.map_err(|error| error.to_string())?;
+        let stop = async {
+            drop(stopped.await); // a script that ended without a word wants the same
+            control.enter(Stage::Draining);
+            sleep(DRAIN_TIME).await;
+            control.enter(Stage::Stopped);
+        };
+        join!(worker.run(drain), stop);
         Ok(())
+    }
+}
+
+impl Numbers {
+    /// Gauges that count what is under way and are not zero, as `name: value`. Others, a cluster's members for
+    /// example, describe what is configured.
+    pub(crate) fn gauges_above_zero(&self) -> Vec<String> {
+        const OF_WHAT_IS_UNDER_WAY: [&str; 4] = ["active", "buffered", "open", "pending_send_bytes"];
+        let Snapshot { numbers, .. } = self.0.registry.snapshot();
+        let above = numbers.iter().filter(|number| {
+            number.kind == Kind::Gauge
+                && number.value > 0
+                && OF_WHAT_IS_UNDER_WAY.iter().any(|end| number.name.ends_with(end))
+        });
+        above.map(|number| format!("{}: {}", number.name, number.value)).collect()
     }
 }
