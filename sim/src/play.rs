@@ -9,6 +9,7 @@ use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::time::Duration;
 
+use finwait::stats::Number;
 use serde_yaml::{Location, Spanned};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
@@ -38,8 +39,8 @@ pub struct Played {
     pub stuck: Option<(Location, String)>,
     /// Sockets that a program still held when everybody had left, each with its host's name.
     pub left_open: Vec<String>,
-    /// Gauges of the proxies that were not zero when everybody had left, each with its host's name.
-    pub gauges: Vec<String>,
+    /// The proxies' counters and gauges when everybody had left, by host.
+    pub stats: Vec<(String, Vec<Number>)>,
     /// How long it took in virtual time.
     pub took: Duration,
 }
@@ -84,7 +85,11 @@ struct Cast {
 
 impl Stage {
     fn new(scenario: &Scenario, seed: u64) -> Self {
-        let mut world = World::new(Settings { seed, ..Settings::default() });
+        let mut settings = Settings { seed, ..Settings::default() };
+        if let Some(notice) = scenario.notice {
+            settings.notice_delay = notice.from.0..=notice.to.0;
+        }
+        let mut world = World::new(settings);
         let mut hosts: Vec<(String, HostId)> = Vec::new();
         for host in &scenario.hosts {
             let addresses: Vec<IpAddr> = host.ip.into_iter().collect();
@@ -154,11 +159,8 @@ impl Stage {
         let name = |id: HostId| hosts.iter().find(|(_, has)| *has == id).map_or("?", |(name, _)| name.as_str());
         let held = run.open_sockets.iter().filter(|socket| socket.held);
         let left_open = held.map(|socket| format!("{}: {socket}", name(socket.host))).collect();
-        let above_zero = |(host, numbers): &(String, Numbers)| -> Vec<String> {
-            numbers.gauges_above_zero().into_iter().map(|gauge| format!("{host}: {gauge}")).collect()
-        };
-        let gauges = numbers.iter().flat_map(above_zero).collect();
-        Played { trace: run.trace, sightings: sightings.take(), stuck, left_open, gauges, took: run.virtual_time }
+        let stats = numbers.into_iter().map(|(host, numbers)| (host, numbers.now())).collect();
+        Played { trace: run.trace, sightings: sightings.take(), stuck, left_open, stats, took: run.virtual_time }
     }
 }
 

@@ -7,7 +7,7 @@ use finwait::config::Config;
 use finwait::drain::{Drain, DrainControl, Stage, drain};
 use finwait::net::{ListenOptions, Outside};
 use finwait::server::{Shared, Worker};
-use finwait::stats::{Kind, Snapshot};
+use finwait::stats::Number;
 use tokio::join;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -60,16 +60,8 @@ impl Proxy {
 }
 
 impl Numbers {
-    /// Gauges that count what is under way and are not zero, as `name: value`. Others, a cluster's members for
-    /// example, describe what is configured.
-    pub(crate) fn gauges_above_zero(&self) -> Vec<String> {
-        const OF_WHAT_IS_UNDER_WAY: [&str; 4] = ["active", "buffered", "open", "pending_send_bytes"];
-        let Snapshot { numbers, .. } = self.0.registry.snapshot();
-        let above = numbers.iter().filter(|number| {
-            number.kind == Kind::Gauge
-                && number.value > 0
-                && OF_WHAT_IS_UNDER_WAY.iter().any(|end| number.name.ends_with(end))
-        });
-        above.map(|number| format!("{}: {}", number.name, number.value)).collect()
+    /// All counters and gauges.
+    pub(crate) fn now(&self) -> Vec<Number> {
+        self.0.registry.snapshot().numbers
     }
 }

@@ -2,11 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use finwait::net::{Address, Conn, ListenOptions, Outside};
@@ -21,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::select;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
@@ -100,15 +101,61 @@ async fn serve(mut conn: Conn, shared: Rc<Shared>) {
     }
     let (io, _) = HyperIo::new(conn);
     let accepted = Cell::new(None);
-    let service = service_fn(|request| Box::pin(answer(request, &shared, &accepted)));
+    let busy = Cell::new(Busy { requests: 0, since: Instant::now() });
+    let service = service_fn(|request| {
+        let (shared, accepted, busy) = (&shared, &accepted, &busy);
+        Box::pin(async move {
+            busy.set(busy.get().enter());
+            let answer = answer(request, shared, accepted).await;
+            busy.set(busy.get().leave());
+            answer
+        })
+    });
     let mut connection = http1::Builder::new().half_close(true).auto_date_header(false).serve_connection(io, service);
-    // A connection that fails has said so on the wire.
-    drop(poll_fn(|cx| Pin::new(&mut connection).poll_without_shutdown(cx)).await);
+    let idle_timeout = shared.manner.idle_timeout.map(|time| time.0);
+    // What has arrived comes before the time that has passed: a request that is there is served.
+    select! {
+        biased;
+        // A connection that fails has said so on the wire.
+        _ = poll_fn(|cx| Pin::new(&mut connection).poll_without_shutdown(cx)) => {}
+        () = idle(&busy, idle_timeout) => {}
+    }
     let parts = connection.into_parts();
     if let Some(delivery) = accepted.get() {
         let (orders, incoming) = mpsc::channel(1); // the script gives one order at a time
         *shared.newest.borrow_mut() = Some(orders);
         talk(parts.io.conn, &parts.read_buf, &shared, delivery, incoming).await;
+    }
+}
+
+/// Requests under way on a connection, and since when there are so many.
+#[derive(Clone, Copy)]
+struct Busy {
+    requests: usize,
+    since: Instant,
+}
+
+impl Busy {
+    fn enter(self) -> Self {
+        Self { requests: self.requests + 1, since: Instant::now() }
+    }
+
+    fn leave(self) -> Self {
+        Self { requests: self.requests.saturating_sub(1), since: Instant::now() }
+    }
+}
+
+/// Ends when there was no request for `timeout`; without one, never.
+async fn idle(busy: &Cell<Busy>, timeout: Option<Duration>) {
+    let Some(timeout) = timeout else { return pending().await };
+    loop {
+        let Busy { requests, since } = busy.get();
+        if requests == 0 && since.elapsed() >= timeout {
+            return;
+        }
+        // A request under way may last: it is looked at again a timeout later.
+        let next = if requests == 0 { since + timeout } else { Instant::now() + timeout };
+        sleep_until(next).await;
     }
 }
 

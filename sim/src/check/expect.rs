@@ -1,5 +1,7 @@
 //! The author's expectations, held against what was seen.
 
+use finwait::stats::Number;
+
 use crate::actor::{Exchange, Outcome, Said};
 use crate::play::Played;
 use crate::scenario::{Expect, Role, Scenario, ScenarioError, Seen};
@@ -21,7 +23,8 @@ pub(super) fn check(scenario: &Scenario, played: &Played) -> Vec<ScenarioError> 
             }
             Some(Role::Proxy { .. }) => {
                 let lines: Vec<&str> = log.iter().filter(|(_, at, _)| at == host).map(|(_, _, line)| *line).collect();
-                proxy(seen, &lines, earlier)
+                let numbers = played.stats.iter().find(|(name, _)| name == host).map(|(_, numbers)| numbers.as_slice());
+                proxy(seen, &lines, earlier, numbers.unwrap_or_default())
             }
             Some(Role::App(_)) => {
                 count(seen, played.sightings.deliveries.iter().filter(|delivery| delivery.host == *host).count())
@@ -34,7 +37,8 @@ pub(super) fn check(scenario: &Scenario, played: &Played) -> Vec<ScenarioError> 
 }
 
 fn client(expected: &Seen, exchange: &Exchange) -> Vec<String> {
-    let Seen { status, error, body, headers, took, ended, received, received_bytes, log: _, count: _ } = expected;
+    let Seen { status, error, body, headers, took, ended, received, received_bytes, log: _, count: _, stats: _ } =
+        expected;
     let mut differences = Differences(Vec::new());
     let (got_status, got_error, got_headers, got_body) = match &exchange.outcome {
         Outcome::Answer { status, headers, body } => (Some(*status), None, headers.as_slice(), body.as_slice()),
@@ -85,11 +89,16 @@ fn client(expected: &Seen, exchange: &Exchange) -> Vec<String> {
     differences.0
 }
 
-fn proxy(expected: &Seen, lines: &[&str], nth: usize) -> Vec<String> {
+fn proxy(expected: &Seen, lines: &[&str], nth: usize, numbers: &[Number]) -> Vec<String> {
     let mut differences = Differences(count(expected, lines.len()));
     if let Some(log) = &expected.log {
         let got = lines.get(nth);
         differences.unless(got.is_some_and(|line| line.contains(log)), "log", log, got.unwrap_or(&"none"));
+    }
+    for (name, value) in expected.stats.iter() {
+        let got = numbers.iter().find(|number| number.name == name).map(|number| number.value);
+        let shown = got.map_or_else(|| "no such stat".into(), |got| got.to_string());
+        differences.unless(got == Some(*value), name, value, &shown);
     }
     differences.0
 }

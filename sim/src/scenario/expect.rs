@@ -45,13 +45,17 @@ pub struct Seen {
     pub log: Option<String>,
     /// A proxy's: how many access-log lines it wrote; an app's: how many requests reached it.
     pub count: Option<usize>,
+    /// A proxy's: counters and gauges by name, when everybody has left.
+    #[serde(default)]
+    pub stats: Ordered<u64>,
 }
 
 impl Seen {
-    /// The keys in use that only a client can answer.
+    /// Whether it has a key that only a client can answer.
     #[must_use]
     pub fn asks_a_client(&self) -> bool {
-        let Self { status, error, body, headers, took, ended, received, received_bytes, log: _, count: _ } = self;
+        let Self { status, error, body, headers, took, ended, received, received_bytes, log: _, count: _, stats: _ } =
+            self;
         status.is_some()
             || error.is_some()
             || body.is_some()
@@ -60,6 +64,12 @@ impl Seen {
             || ended.is_some()
             || received.is_some()
             || received_bytes.is_some()
+    }
+
+    /// Whether it has a key that only a proxy can answer.
+    #[must_use]
+    pub fn asks_a_proxy(&self) -> bool {
+        self.log.is_some() || !self.stats.0.is_empty()
     }
 }
 

@@ -9,7 +9,7 @@ use serde_yaml::Spanned;
 
 use super::{
     Action, App, Client, Expect, Host, Library, Link, Ordered, Patch, Path, Role, SCRIPT_HOST, Scenario, ScenarioError,
-    Step, Time,
+    Step, Time, Times,
 };
 
 /// The file as written.
@@ -23,6 +23,8 @@ struct File {
     seed: u64,
     #[serde(default = "File::default_limit")]
     limit: Time,
+    #[serde(default)]
+    notice: Option<Times>,
     hosts: Ordered<Spanned<HostFields>>,
     #[serde(default)]
     links: Ordered<Spanned<Path>>,
@@ -77,8 +79,8 @@ impl Scenario {
             .collect::<Result<Vec<_>, _>>()?;
         reading.check_script(&file.script, &hosts)?;
         reading.check_expect(&file.expect, &hosts)?;
-        let File { about, refs, seed, limit, script, expect, never, .. } = file;
-        Ok(Self { file: path.into(), text, about, refs, seed, limit, hosts, links, script, expect, never })
+        let File { about, refs, seed, limit, notice, script, expect, never, .. } = file;
+        Ok(Self { file: path.into(), text, about, refs, seed, limit, notice, hosts, links, script, expect, never })
     }
 }
 
@@ -192,10 +194,10 @@ impl Reading<'_> {
             let Expect { host, seen } = &line.value;
             let (fits, what) = match self.role(line.referenced, host, hosts)? {
                 Role::Client(_) => {
-                    (seen.log.is_none() && seen.count.is_none(), "a client: it has neither `log` nor `count`")
+                    (!seen.asks_a_proxy() && seen.count.is_none(), "a client: it counts and logs nothing")
                 }
-                Role::Proxy { .. } => (!seen.asks_a_client(), "a proxy: it has `log` and `count`"),
-                Role::App(_) => (!seen.asks_a_client() && seen.log.is_none(), "an app: it has `count`"),
+                Role::Proxy { .. } => (!seen.asks_a_client(), "a proxy: it has `log`, `count` and `stats`"),
+                Role::App(_) => (!seen.asks_a_client() && !seen.asks_a_proxy(), "an app: it has `count`"),
             };
             if !fits {
                 return Err(self.error(line.referenced, format!("`{host}` is {what}")));

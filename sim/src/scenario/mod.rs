@@ -41,6 +41,8 @@ pub struct Scenario {
     pub seed: u64,
     /// When to give up, in virtual time.
     pub limit: Time,
+    /// How long a host's programs take to notice what its kernel knows; at once if absent.
+    pub notice: Option<Times>,
     /// In the order of the file, which is the order of their addresses.
     pub hosts: Vec<Host>,
     /// Between pairs of hosts.
@@ -103,6 +105,8 @@ pub struct App {
     pub websocket: Greeting,
     /// Answers whatever comes with these bytes and closes, instead of speaking HTTP.
     pub answer_bytes: Option<String>,
+    /// Closes a connection on which no request came for this long; never if absent.
+    pub idle_timeout: Option<Time>,
     /// How fast it reads what comes over a WebSocket; as fast as it comes if absent.
     pub read_rate: Option<Rate>,
 }

@@ -135,6 +135,10 @@ fn sum_up(lane: &Lane, messages: Vec<Message>) -> Vec<Told> {
             continue;
         }
         transfers.retain(|transfer| transfer.of != bulk.of);
+        if !bulk.is_large() {
+            told.push(Told { sent, arrived, text });
+            continue;
+        }
         transfers.push(Transfer { of: bulk.of, line: told.len(), pieces: 1, amount: bulk.amount, last: sent.at });
         told.push(Told { sent, arrived, text });
     }

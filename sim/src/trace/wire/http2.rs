@@ -8,8 +8,6 @@ use super::{Bulk, Message, hpack::Decoder, size, websocket};
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const FRAME_HEAD_BYTES: usize = 9;
-/// DATA frames of at least this many bytes are pieces of a transfer rather than something said.
-const BULK_BYTES_MIN: usize = 1_024;
 
 /// Names the frames in `stream` from `start` on. `websockets` are the streams whose DATA is WebSocket frames:
 /// the client's direction, read first, finds them.
@@ -139,8 +137,9 @@ impl Reader<'_> {
         }
         if frame.has(END_STREAM) {
             text.push_str(", end of stream");
+            return (text, None);
         }
-        (text, (content.len() >= BULK_BYTES_MIN).then(|| Bulk { of, amount: content.len() }))
+        (text, Some(Bulk { of, amount: content.len() }))
     }
 
     fn headers(&mut self, frame: &Frame<'_>) -> String {

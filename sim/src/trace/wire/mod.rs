@@ -23,13 +23,22 @@ pub struct Message {
     pub bulk: Option<Bulk>,
 }
 
-/// A message that is one of many alike: a piece of a long transfer, or a window update.
+/// A message that may be one of many alike: a piece of a long transfer, or a window update.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Bulk {
     /// What the many are together, `DATA stream 1` for example.
     pub of: String,
     /// How much this one adds: payload bytes, or window bytes.
     pub amount: usize,
+}
+
+impl Bulk {
+    /// Whether a transfer may begin with this piece. What is smaller is something said, and only ever ends a transfer.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        const BYTES_MIN: usize = 1_024;
+        self.amount >= BYTES_MIN
+    }
 }
 
 /// Both directions of a connection, as messages.

@@ -1,9 +1,6 @@
 //! WebSocket frames (RFC 6455 section 5) in a byte stream.
 
-use super::{Bulk, Message, excerpt, size};
-
-/// Payloads of at least this many bytes are pieces of a transfer rather than something said.
-const BULK_BYTES_MIN: usize = 1_024;
+use super::{Message, excerpt, size};
 
 /// Names the frames in `stream` from `start` on.
 pub(super) fn read(stream: &[u8], start: usize) -> Vec<Message> {
@@ -18,8 +15,7 @@ pub(super) fn read(stream: &[u8], start: usize) -> Vec<Message> {
             });
             break;
         };
-        let bulk = (taken >= BULK_BYTES_MIN).then(|| Bulk { of: "payload".into(), amount: taken });
-        frames.push(Message { bytes: at..at + taken, text, bulk });
+        frames.push(Message { bytes: at..at + taken, text, bulk: None });
         at += taken;
     }
     frames
