@@ -15,7 +15,7 @@
 //! 8. [`access_log`] and [`stats`]: what happened, as a line and as numbers.
 //!
 //! Around them: [`config`] says what the user wrote, [`net`] is the only way to the outside world, [`server`]
-//! builds the workers, [`drain`] ends them.
+//! builds the workers, [`process`] gives each a thread, [`drain`] ends them.
 //!
 //! Arrows go one way: a module names only modules further down this list, and `config`, `net`, `stats` and
 //! `access_log`.
@@ -28,6 +28,7 @@ pub mod connection_manager;
 pub mod drain;
 pub mod listener;
 pub mod net;
+pub mod process;
 pub mod router;
 pub mod server;
 pub mod stats;
