@@ -15,12 +15,14 @@
 //! 8. [`access_log`] and [`stats`]: what happened, as a line and as numbers.
 //!
 //! Around them: [`config`] says what the user wrote, [`net`] is the only way to the outside world, [`server`]
-//! builds the workers, [`drain`] ends them.
+//! builds the workers, [`process`] gives each a thread, [`drain`] ends them, [`admin`] shows an operator what
+//! they do.
 //!
 //! Arrows go one way: a module names only modules further down this list, and `config`, `net`, `stats` and
 //! `access_log`.
 
 pub mod access_log;
+pub mod admin;
 pub mod cluster;
 pub mod codec;
 pub mod config;
@@ -28,6 +30,7 @@ pub mod connection_manager;
 pub mod drain;
 pub mod listener;
 pub mod net;
+pub mod process;
 pub mod router;
 pub mod server;
 pub mod stats;

@@ -23,7 +23,7 @@ use crate::stats::{CodeStats, Http2Stats, HttpStats, ListenerStats, Registry};
 /// What all workers share: the configuration, stats and breakers.
 pub struct Shared {
     /// As loaded.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// Every stat.
     pub registry: Arc<Registry>,
     /// In the configuration's order.
@@ -34,9 +34,9 @@ pub struct Shared {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener cannot be bound.
-    #[error("listener '{name}' cannot listen on {address}: {source}")]
+    #[error("{name} cannot listen on {address}: {source}")]
     Listen {
-        /// The listener's name.
+        /// What was to listen.
         name: String,
         /// The address it was to listen on.
         address: String,
@@ -60,7 +60,13 @@ impl Shared {
         let registry = Arc::new(Registry::new());
         let shared = |cluster: &config::Cluster| Arc::new(cluster::Shared::new(cluster.clone(), &registry));
         let clusters = config.clusters.iter().map(shared).collect();
-        Arc::new(Self { config, registry, clusters })
+        Arc::new(Self { config: Arc::new(config), registry, clusters })
+    }
+
+    /// Where the configuration says to listen, in its order.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Address> {
+        self.config.listeners.iter().map(|listener| Address::Socket(listener.address)).collect()
     }
 }
 
@@ -73,7 +79,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Binds the listeners and finds the clusters' endpoints. Needs a `LocalSet` around it.
+    /// Binds the listeners to `at`, and finds the clusters' endpoints. Needs a `LocalSet` around it.
     ///
     /// # Errors
     /// A listener cannot be bound or a log not opened.
@@ -81,6 +87,7 @@ impl Worker {
         outside: Outside,
         shared: &Arc<Shared>,
         drain: &Drain,
+        at: &[Address],
         how: &ListenOptions,
     ) -> Result<Self, StartError> {
         let mut clusters = Vec::with_capacity(shared.clusters.len());
@@ -91,8 +98,8 @@ impl Worker {
         let clusters: Rc<[Rc<Cluster>]> = clusters.into();
         let connection_ids = Rc::new(Cell::new(0));
         let mut worker = Self { listeners: Vec::new(), clusters: Rc::clone(&clusters), addresses: Vec::new() };
-        for listener in &shared.config.listeners {
-            let accept = bind(&outside, listener, how)?;
+        for (listener, at) in shared.config.listeners.iter().zip(at) {
+            let accept = bind(&outside, listener, at, how)?;
             worker.addresses.push(accept.local().clone());
             let parts = Parts {
                 stats: HttpStats::new(&shared.registry, &listener.manager.stat_prefix),
@@ -121,11 +128,15 @@ impl Worker {
     }
 }
 
-fn bind(outside: &Outside, listener: &config::Listener, how: &ListenOptions) -> Result<Box<dyn Accept>, StartError> {
-    let address = Address::Socket(listener.address);
-    outside.net.listen(&address, how).map_err(|source| StartError::Listen {
-        name: listener.name.clone(),
-        address: listener.address.to_string(),
+fn bind(
+    outside: &Outside,
+    listener: &config::Listener,
+    at: &Address,
+    how: &ListenOptions,
+) -> Result<Box<dyn Accept>, StartError> {
+    outside.net.listen(at, how).map_err(|source| StartError::Listen {
+        name: format!("listener '{}'", listener.name),
+        address: at.to_string(),
         source,
     })
 }

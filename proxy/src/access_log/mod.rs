@@ -198,3 +198,36 @@ impl AccessLog {
         self.writer.write_line(bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Lines(RefCell<Vec<String>>);
+
+    impl LogWriter for Lines {
+        fn write_line(&self, line: &[u8]) {
+            self.0.borrow_mut().push(String::from_utf8_lossy(line).into_owned());
+        }
+    }
+
+    #[test]
+    fn one_stream_is_one_line() {
+        let lines = Rc::new(Lines::default());
+        let format = Format::parse("%RESPONSE_CODE% %DURATION% %RESPONSE_FLAGS%\n").unwrap();
+        let log = AccessLog::new(format, Rc::<Lines>::clone(&lines));
+        let local = Address::Internal("here".into());
+        let downstream = Rc::new(Downstream { connection_id: 1, peer: local.clone(), local });
+        let begin = Instant::now();
+        let mut info = StreamInfo::new(begin, SystemTime::UNIX_EPOCH, downstream);
+        info.response_code = Some(503);
+        info.flag(ResponseFlag::UH);
+        info.finish(begin + Duration::from_millis(20));
+        info.finish(begin + Duration::from_millis(30));
+        log.write(&info);
+        info.response_code = None;
+        log.write(&info);
+        assert_eq!(*lines.0.borrow(), ["503 20 UH\n", "0 20 UH\n"]);
+    }
+}

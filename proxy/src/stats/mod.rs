@@ -4,19 +4,23 @@
 //! one relaxed atomic operation per event afterwards, no name and no lock. The [`Registry`] knows the names;
 //! the admin interface asks it for a [`Snapshot`]. Workers that ask for the same name share one number.
 //!
-//! [`names`] is the list of everything that is counted, [`codes`] the part of it that appears on first use.
+//! [`names`] is the list of everything that is counted, [`codes`] the part of it that appears on first use,
+//! [`endpoints`] what the admin interface shows of single endpoints.
 
 pub mod codes;
+pub mod endpoints;
 pub mod histogram;
 pub mod names;
+pub mod prometheus;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use codes::CodeStats;
+pub use endpoints::{EndpointStats, EndpointTable};
 pub use histogram::{Histogram, Recorded};
-pub use names::{ClusterStats, Http2Stats, HttpStats, ListenerStats, ResponseStats, ServerStats};
+pub use names::{ClusterStats, Http2Stats, HttpStats, ListenerStats, ResponseStats, ServerState, ServerStats};
 
 /// A number that only grows.
 #[derive(Clone, Debug, Default)]
