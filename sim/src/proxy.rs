@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use finwait::config::Config;
 use finwait::drain::{Drain, DrainControl, Stage, drain};
-use finwait::net::{ListenOptions, Outside};
+use finwait::net::{Address, ListenOptions, Outside};
 use finwait::server::{Shared, Worker};
 use finwait::stats::Number;
 use tokio::join;
@@ -46,8 +46,9 @@ impl Proxy {
     /// It cannot listen; the message says where.
     pub(crate) async fn run(self, outside: Outside, stopped: oneshot::Receiver<()>) -> Result<(), String> {
         let Self { shared, control, drain } = self;
+        let at: Vec<Address> = shared.config.listeners.iter().map(|it| Address::Socket(it.address)).collect();
         let how = ListenOptions::default();
-        let worker = Worker::start(outside, &shared, &drain, &how).await.map_err(|error| error.to_string())?;
+        let worker = Worker::start(outside, &shared, &drain, &at, &how).await.map_err(|error| error.to_string())?;
         let stop = async {
             drop(stopped.await); // a script that ended without a word wants the same
             control.enter(Stage::Draining);
