@@ -23,20 +23,19 @@ fn repository() -> PathBuf {
 }
 
 fn trace(library: &Library, file: &str) -> String {
-    Scenario::load(library, file).unwrap().play(None).unwrap().trace.to_text()
+    let scenario = Scenario::load(library, file).expect("shipped scenarios load");
+    scenario.play(None).expect("shipped configurations are accepted").trace.to_text()
 }
 
 fn trace_of_another_process(file: &str) -> String {
     let mut program = Command::new(env!("CARGO_BIN_EXE_finwait-sim"));
-    let output = program.current_dir(repository()).args(["run", "--trace", file]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap()
+    let output = program.current_dir(repository()).args(["run", "--trace", file]).output().expect("the program starts");
+    String::from_utf8(output.stdout).expect("a trace is text")
 }
 
 #[track_caller]
 fn assert_same(first: &str, second: &str, file: &str, when: &str) {
     let difference = first.lines().zip(second.lines()).find(|(one, other)| one != other);
-    if let Some((one, other)) = difference {
-        panic!("{file}, {when}, first differs in\n  {one}\n  {other}");
-    }
+    assert_eq!(difference, None, "{file}, {when}: the first difference");
     assert_eq!(first.len(), second.len(), "{file}, {when}: one trace is the beginning of the other");
 }

@@ -40,13 +40,15 @@ pub(crate) struct App {
 struct Shared {
     manner: scenario::App,
     notebook: Notebook,
+    /// Requests so far that were no upgrade.
+    asked: Cell<usize>,
     /// Where the script reaches the newest WebSocket.
     newest: RefCell<Option<mpsc::Sender<Order>>>,
 }
 
 impl App {
     pub(crate) fn new(outside: Outside, manner: &scenario::App, notebook: Notebook) -> Self {
-        let shared = Shared { manner: manner.clone(), notebook, newest: RefCell::default() };
+        let shared = Shared { manner: manner.clone(), notebook, asked: Cell::new(0), newest: RefCell::default() };
         Self { outside, shared: Rc::new(shared) }
     }
 
@@ -176,7 +178,10 @@ async fn answer(
             return Ok(answer);
         }
         (Greeting::Refuse(reply), Some(_)) => reply,
-        (_, None) => &shared.manner.reply,
+        (_, None) => {
+            let asked_before = shared.asked.replace(shared.asked.get() + 1);
+            shared.manner.first.get(asked_before).unwrap_or(&shared.manner.reply)
+        }
     };
     // A body that breaks off is answered as far as it came: the app does not look at it.
     drop(request.into_body().collect().await);
@@ -222,17 +227,14 @@ async fn talk(conn: Conn, unread: &[u8], shared: &Shared, delivery: usize, mut o
     let config = WebSocketConfig::default().read_buffer_size(READ_BYTES_MAX).write_buffer_size(0);
     let mut socket = WebSocketStream::from_partially_read(paced, unread.to_vec(), Role::Server, Some(config)).await;
     loop {
-        // The script comes first, as above.
+        // The script comes first, as above. It speaks to the newest WebSocket alone: the others hear only their peers.
         let incoming = select! {
             biased;
-            order = orders.recv() => match order {
-                Some(order) => match obey(order, socket, shared, delivery).await {
-                    Some(open) => {
-                        socket = open;
-                        continue;
-                    }
-                    None => return,
-                },
+            Some(order) = orders.recv() => match obey(order, socket, shared, delivery).await {
+                Some(open) => {
+                    socket = open;
+                    continue;
+                }
                 None => return,
             },
             incoming = socket.next() => incoming,

@@ -36,9 +36,10 @@ impl ScenarioError {
     #[must_use]
     pub(crate) fn of_yaml(file: &str, text: &str, error: &YamlError) -> Self {
         let bare = error.without_snippet();
-        let what = match bare {
-            YamlError::SerdeUnknownField { field, expected, .. } => unknown(field, expected),
-            other => without_position(&other.to_string()),
+        let what = if let YamlError::SerdeUnknownField { field, expected, .. } = bare {
+            unknown(field, expected)
+        } else {
+            without_position(&bare.to_string())
         };
         let at = error.location().and_then(|location| position(text, location));
         Self { file: file.into(), at, what }

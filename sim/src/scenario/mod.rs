@@ -100,6 +100,9 @@ pub struct App {
     /// Its answer to requests that are no upgrade.
     #[serde(default)]
     pub reply: Reply,
+    /// Its answers to the first such requests, one each, before it comes to `reply`.
+    #[serde(default)]
+    pub first: Vec<Reply>,
     /// Its answer to a WebSocket handshake.
     #[serde(default)]
     pub websocket: Greeting,

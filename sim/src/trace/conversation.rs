@@ -55,6 +55,8 @@ pub struct Signal {
     pub sent: Moment,
     /// When it arrived, if it did.
     pub arrived: Option<Duration>,
+    /// Why it never will, if it was lost.
+    pub lost: Option<Loss>,
     packet: u64,
 }
 
@@ -63,8 +65,8 @@ pub struct Signal {
 pub enum SignalKind {
     /// No more bytes will come.
     Fin,
-    /// A segment with this many bytes of payload was lost.
-    Lost(usize, Loss),
+    /// So many bytes that nothing else tells of, or an acknowledgement if there are none; told only when lost.
+    Plain(usize),
     /// Bytes that had been sent before.
     Retransmission(usize),
     /// The connection is gone.
@@ -113,7 +115,7 @@ impl Lane {
         if segment.flags.rst {
             kinds.push(SignalKind::Rst);
         }
-        self.signals.extend(kinds.into_iter().map(|kind| Signal { kind, sent, arrived: None, packet }));
+        self.signals.extend(kinds.into_iter().map(|kind| Signal { kind, sent, arrived: None, lost: None, packet }));
     }
 
     fn deliver(&mut self, segment: &Segment, at: Duration, packet: u64) {
@@ -134,6 +136,18 @@ impl Lane {
         }
         if now_until > until {
             self.arrived.push((now_until, at));
+        }
+    }
+
+    fn lose(&mut self, segment: &Segment, moment: Moment, packet: u64, why: Loss) {
+        let mut told = false;
+        for signal in self.signals.iter_mut().filter(|signal| signal.packet == packet) {
+            signal.lost = Some(why);
+            told = true;
+        }
+        if !told {
+            let kind = SignalKind::Plain(segment.payload.len());
+            self.signals.push(Signal { kind, sent: moment, arrived: None, lost: Some(why), packet });
         }
     }
 
@@ -178,8 +192,7 @@ pub fn conversations(trace: &Trace) -> Vec<Conversation> {
             Event::Dropped { packet, why } => {
                 let Some(segment) = trace.segment(*packet) else { continue };
                 let Some(lane) = lane(&mut found, newest.get(&(segment.from, segment.to))) else { continue };
-                let kind = SignalKind::Lost(segment.payload.len(), *why);
-                lane.signals.push(Signal { kind, sent: moment, arrived: None, packet: *packet });
+                lane.lose(segment, moment, *packet, *why);
             }
             Event::Held { .. } | Event::Host { .. } | Event::Log { .. } | Event::Note { .. } | Event::Socket { .. } => {
             }

@@ -6,9 +6,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::conversation::{Conversation, Lane, Moment, SignalKind, conversations};
+use super::conversation::{Conversation, Lane, Moment, Signal, SignalKind, conversations};
 use super::wire::{self, Message};
-use super::{Event, HostId, Trace};
+use super::{Event, HostId, Loss, Trace};
 use crate::scenario::SCRIPT_HOST;
 
 /// Pieces of a transfer farther apart than this are told apart.
@@ -50,9 +50,9 @@ impl<'a> Timeline<'a> {
     /// The access-log lines, in order: when, on which host, what.
     #[must_use]
     pub fn log(trace: &'a Trace) -> Vec<(Duration, &'a str, &'a str)> {
-        let logged = |entry: &'a super::Entry| match &entry.event {
-            Event::Log { host, line, .. } => Some((entry.at, trace.host(*host), line.as_str())),
-            _ => None,
+        let logged = |entry: &'a super::Entry| {
+            let Event::Log { host, line, .. } = &entry.event else { return None };
+            Some((entry.at, trace.host(*host), line.as_str()))
         };
         trace.entries().iter().filter_map(logged).collect()
     }
@@ -69,7 +69,7 @@ fn tell(conversation: &Conversation, connection: usize, lines: &mut Vec<(Moment,
         let Some(from) = from else { continue };
         let mut push = |sent, arrived, text| lines.push((sent, Line::Crossing { from, to, connection, arrived, text }));
         for signal in &lane.signals {
-            if let Some(text) = signal_text(signal.kind) {
+            if let Some(text) = signal_text(signal) {
                 push(signal.sent, signal.arrived, text);
             }
         }
@@ -79,16 +79,24 @@ fn tell(conversation: &Conversation, connection: usize, lines: &mut Vec<(Moment,
     }
 }
 
-fn signal_text(kind: SignalKind) -> Option<String> {
-    match kind {
-        SignalKind::Fin => Some("FIN".into()),
-        SignalKind::Lost(0, why) => Some(format!("lost ({why:?})")),
-        SignalKind::Lost(bytes, why) => Some(format!("lost ({why:?}), {}", wire::size(bytes))),
-        SignalKind::Retransmission(bytes) => Some(format!("again, {}", wire::size(bytes))),
-        SignalKind::Rst => Some("RST".into()),
-        SignalKind::Syn => Some("SYN".into()),
-        SignalKind::SynAck => None,
-    }
+fn signal_text(signal: &Signal) -> Option<String> {
+    let text = match signal.kind {
+        SignalKind::Fin => "FIN".into(),
+        SignalKind::Plain(0) => "acknowledgement".into(),
+        SignalKind::Plain(bytes) => wire::size(bytes),
+        SignalKind::Retransmission(bytes) => format!("again, {}", wire::size(bytes)),
+        SignalKind::Rst => "RST".into(),
+        SignalKind::Syn => "SYN".into(),
+        SignalKind::SynAck if signal.lost.is_none() => return None, // what follows tells it
+        SignalKind::SynAck => "SYN-ACK".into(),
+    };
+    Some(match signal.lost {
+        None => text,
+        Some(Loss::Chance) => format!("{text}, lost"),
+        Some(Loss::Fault) => format!("{text}, swallowed"),
+        Some(Loss::NoHost) => format!("{text}, to an address of nobody"),
+        Some(Loss::NoPower) => format!("{text}, to a host without power"),
+    })
 }
 
 /// A message or several alike, with their times.

@@ -248,7 +248,8 @@ mod tests {
     #[test]
     fn the_examples_of_the_rfc() {
         // Appendix C.4: three requests on one connection, Huffman coded.
-        let cases: [(&[u8], &[(&str, &str)]); 3] = [
+        type Case<'a> = (&'a [u8], &'a [(&'a str, &'a str)]);
+        let cases: [Case<'_>; 3] = [
             (
                 b"\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff",
                 &[(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "www.example.com")],

@@ -61,7 +61,8 @@ mod tests {
 
     #[test]
     fn frames_are_named() {
-        let cases: &[(&[u8], Option<(&str, usize)>)] = &[
+        type Case<'a> = (&'a [u8], Option<(&'a str, usize)>);
+        let cases: &[Case<'_>] = &[
             (b"\x81\x05hello", Some(("text \"hello\"", 7))),
             // RFC 6455 section 5.7: a masked "Hello".
             (b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", Some(("text \"Hello\"", 11))),
