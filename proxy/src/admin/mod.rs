@@ -8,6 +8,7 @@ mod clusters;
 mod numbers;
 mod process;
 mod query;
+mod serve;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use crate::config::Config;
 use crate::net::Address;
 use crate::stats::{EndpointTable, Registry, ServerStats};
 use query::Query;
+pub use serve::serve;
 
 /// What the admin interface looks at.
 #[derive(Clone, Debug)]

@@ -22,7 +22,7 @@ pub use pool::{Lease, Pool};
 
 use crate::config;
 use crate::net::{Address, Outside};
-use crate::stats::{ClusterStats, CodeStats, Registry};
+use crate::stats::{ClusterStats, CodeStats, EndpointTable, Registry};
 use breaker::Breakers;
 
 /// What all workers share of a cluster.
@@ -33,46 +33,8 @@ pub struct Shared {
     pub stats: ClusterStats,
     /// Its limits.
     pub breakers: Breakers,
-    /// Endpoints by address, for the admin's view.
-    pub endpoints: EndpointTable,
-}
-
-/// Counts of every endpoint that any worker knows.
-#[derive(Default)]
-pub struct EndpointTable(std::sync::Mutex<std::collections::BTreeMap<String, Arc<EndpointStats>>>);
-
-/// Counts of one endpoint, over all workers.
-#[derive(Debug, Default)]
-pub struct EndpointStats {
-    /// Open connections.
-    pub cx_active: crate::stats::Gauge,
-    /// Connections that failed to open.
-    pub cx_connect_fail: crate::stats::Counter,
-    /// Connections begun.
-    pub cx_total: crate::stats::Counter,
-    /// Requests under way.
-    pub rq_active: crate::stats::Gauge,
-    /// Requests answered with 5xx or broken off.
-    pub rq_error: crate::stats::Counter,
-    /// Requests answered otherwise.
-    pub rq_success: crate::stats::Counter,
-    /// Requests begun.
-    pub rq_total: crate::stats::Counter,
-}
-
-impl EndpointTable {
-    /// The counts of the endpoint at `address`; made when first asked for.
-    pub fn of(&self, address: &str) -> Arc<EndpointStats> {
-        let mut table = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Arc::clone(table.entry(address.to_owned()).or_default())
-    }
-
-    /// Every endpoint, by address.
-    #[must_use]
-    pub fn snapshot(&self) -> Vec<(String, Arc<EndpointStats>)> {
-        let table = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        table.iter().map(|(address, stats)| (address.clone(), Arc::clone(stats))).collect()
-    }
+    /// Counts of single endpoints, for the admin's view.
+    pub endpoints: Arc<EndpointTable>,
 }
 
 impl Shared {
@@ -81,7 +43,7 @@ impl Shared {
     pub fn new(config: config::Cluster, registry: &Registry) -> Self {
         let stats = ClusterStats::new(registry, &config.name);
         let breakers = Breakers::new(&config.limits);
-        Self { config, stats, breakers, endpoints: EndpointTable::default() }
+        Self { config, stats, breakers, endpoints: Arc::default() }
     }
 }
 
@@ -112,14 +74,8 @@ impl Cluster {
     /// A cluster with its endpoints known: those of the file, or what the name server says first.
     pub async fn start(shared: Arc<Shared>, codes: CodeStats, outside: Outside) -> Rc<Self> {
         let turn = Cell::new(usize::try_from(outside.random.next_u64() >> 33).unwrap_or(0));
-        let cluster = Rc::new(Self {
-            shared,
-            codes,
-            outside,
-            endpoints: RefCell::default(),
-            turn,
-            tasks: RefCell::default(),
-        });
+        let cluster =
+            Rc::new(Self { shared, codes, outside, endpoints: RefCell::default(), turn, tasks: RefCell::default() });
         match &cluster.shared.config.discovery {
             config::cluster::Discovery::Static(addresses) => {
                 cluster.set_endpoints(addresses.iter().copied().map(Address::Socket).collect());

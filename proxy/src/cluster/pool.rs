@@ -20,11 +20,11 @@ use tokio::time::Instant;
 
 use super::breaker::Permit;
 use super::idle::{Parked, Signals};
-use super::{EndpointStats, Failure, Shared};
+use super::{Failure, Shared};
 use crate::codec::{Broken, http1, http2};
 use crate::config::cluster::UpstreamProtocol;
 use crate::net::{Address, Conn, ConnectOptions, Outside};
-use crate::stats::Held;
+use crate::stats::{EndpointStats, Held};
 
 /// Largest response head. Bytes; Envoy's default.
 const RESPONSE_HEAD_BYTES_MAX: usize = 80 * 1024;
@@ -150,7 +150,7 @@ impl Pool {
     /// No connections yet.
     #[must_use]
     pub fn new(shared: Arc<Shared>, address: Address, outside: Outside) -> Rc<Self> {
-        let counts = shared.endpoints.of(&address.to_string());
+        let counts = shared.endpoints.of(&address);
         Rc::new_cyclic(|this| Self {
             this: Weak::clone(this),
             shared,
@@ -431,7 +431,12 @@ impl Pool {
         http1.into_iter().chain(http2).min()
     }
 
-    async fn drive_http2(self: Rc<Self>, conn: Conn, options: &crate::config::listener::Http2Options, account: Account) {
+    async fn drive_http2(
+        self: Rc<Self>,
+        conn: Conn,
+        options: &crate::config::listener::Http2Options,
+        account: Account,
+    ) {
         let (connection, driver) = match http2::ClientConnection::handshake(conn, options).await {
             Ok(both) => both,
             Err(broken) => {
@@ -483,7 +488,11 @@ impl Pool {
 
 /// Drives a connection. One that got GOAWAY is closed as soon as no stream is left on it: nothing more can be
 /// sent there, and the peer waits for our FIN.
-async fn close_when_drained(driver: http2::Driver, multiplexed: &Weak<Multiplexed>, pool: &Weak<Pool>) -> http2::DriverEnd {
+async fn close_when_drained(
+    driver: http2::Driver,
+    multiplexed: &Weak<Multiplexed>,
+    pool: &Weak<Pool>,
+) -> http2::DriverEnd {
     let mut driver = std::pin::pin!(driver);
     std::future::poll_fn(|cx| {
         let polled = driver.as_mut().poll(cx);

@@ -59,11 +59,6 @@ pub(crate) async fn forward(
     let mut permit = None;
     loop {
         info.attempts = retries + 1;
-        if head.headers.contains(&names::X_ENVOY_EXPECTED_TIMEOUT)
-            && let Some(left) = exchange.timers.global_left()
-        {
-            set_expected_timeout(head, left);
-        }
         let tried = attempt::run(exchange, head, cluster, info).await.map_err(Ended::Interrupted)?;
         let outcome = match &tried {
             Ok(answer) => Outcome::Response(answer.head.status),
@@ -111,6 +106,13 @@ pub(crate) async fn forward(
         stats.upstream_rq_retry_backoff_exponential.inc();
         exchange.rewind();
         retries += 1;
+        // The first try is told the whole timeout, a later one what is left of it.
+        if head.headers.contains(&names::X_ENVOY_EXPECTED_TIMEOUT)
+            && exchange.is_complete()
+            && let Some(left) = exchange.timers.global_left()
+        {
+            set_expected_timeout(head, left);
+        }
     }
 }
 
