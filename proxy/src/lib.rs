@@ -1,3 +1,38 @@
 //! finwait: an HTTP proxy that reads Envoy v3 configuration.
+//!
+//! # The life of a request
+//!
+//! The modules, in the order a request visits them:
+//!
+//! 1. [`listener`]: a connection is accepted, by one of the workers that share the address.
+//! 2. [`connection_manager`]: its first bytes tell HTTP/1 from HTTP/2; each request becomes a stream.
+//! 3. [`codec`]: bytes become a head and a body, and a head and a body become bytes.
+//! 4. [`router`]: the head is matched against virtual hosts and routes.
+//! 5. [`cluster`]: the route names a cluster, which lends a connection to one of its endpoints.
+//! 6. [`upstream`]: the request is sent, again if the policy says so, until there is an answer; then payload
+//!    is relayed both ways.
+//! 7. [`tunnel`]: an accepted upgrade is such an exchange without an end; its handshake is translated here.
+//! 8. [`access_log`] and [`stats`]: what happened, as a line and as numbers.
+//!
+//! Around them: [`config`] says what the user wrote, [`net`] is the only way to the outside world, [`server`]
+//! builds the workers, [`process`] gives each a thread, [`drain`] ends them, [`admin`] shows an operator what
+//! they do.
+//!
+//! Arrows go one way: a module names only modules further down this list, and `config`, `net`, `stats` and
+//! `access_log`.
 
+pub mod access_log;
+pub mod admin;
+pub mod cluster;
+pub mod codec;
+pub mod config;
+pub mod connection_manager;
+pub mod drain;
+pub mod listener;
 pub mod net;
+pub mod process;
+pub mod router;
+pub mod server;
+pub mod stats;
+pub mod tunnel;
+pub mod upstream;

@@ -41,6 +41,26 @@ pub fn outside(logs: &Arc<LogFiles>) -> Outside {
     }
 }
 
+/// Binds `at` without sharing it and lets go again: says whether it is free, and which port port 0 becomes.
+///
+/// # Errors
+/// What the system says: address in use, permission denied, address not available.
+pub fn probe(at: SocketAddr) -> io::Result<SocketAddr> {
+    let socket = listening_socket(at, &ListenOptions::default())?;
+    let local = socket.local_addr()?.as_socket();
+    local.ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "not an IP address"))
+}
+
+fn listening_socket(at: SocketAddr, how: &ListenOptions) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(how.reuse_port)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&at.into())?;
+    socket.listen(i32::try_from(how.backlog).unwrap_or(i32::MAX))?;
+    Ok(socket)
+}
+
 struct Sockets;
 
 impl Net for Sockets {
@@ -48,13 +68,7 @@ impl Net for Sockets {
         let Address::Socket(at) = at else {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "an internal listener has no socket"));
         };
-        let socket = Socket::new(Domain::for_address(*at), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(how.reuse_port)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&(*at).into())?;
-        socket.listen(i32::try_from(how.backlog).unwrap_or(i32::MAX))?;
-        let listener = TcpListener::from_std(socket.into())?;
+        let listener = TcpListener::from_std(listening_socket(*at, how)?.into())?;
         let local = Address::Socket(listener.local_addr()?);
         Ok(Box::new(Listening { listener, local }))
     }

@@ -1,0 +1,233 @@
+//! What happened, as one line per stream.
+//!
+//! A [`StreamInfo`] is made when a stream begins, filled by every station the request visits, and written
+//! once, when the last byte has left. [`flags`] holds the words for what went wrong, [`format`] turns the
+//! whole into a line.
+
+pub mod flags;
+pub mod format;
+mod time;
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use http::Version;
+use tokio::time::Instant;
+
+use crate::codec::{RequestHead, ResponseHead};
+use crate::config::log_format::Format;
+use crate::net::{Address, LogWriter};
+
+pub use flags::{ResponseFlag, ResponseFlags};
+use format::Renderer;
+
+/// What is known of the connection a stream came on.
+#[derive(Clone, Debug)]
+pub struct Downstream {
+    /// `%CONNECTION_ID%`
+    pub connection_id: u64,
+    /// Our end.
+    pub local: Address,
+    /// The socket's other end.
+    pub peer: Address,
+}
+
+/// What is known of a stream. Every station writes its own part into the public fields.
+#[derive(Clone, Debug)]
+pub struct StreamInfo {
+    /// When the first byte of the head came, in wall time.
+    pub started: SystemTime,
+    /// When what happened.
+    pub times: Times,
+    /// The connection it came on.
+    pub downstream: Rc<Downstream>,
+    /// The client, where a trusted header names another than the socket's peer.
+    pub client: Option<Address>,
+    /// What the client speaks; `None` where its first bytes did not say.
+    pub protocol: Option<Version>,
+    /// The request as decorated and sent on; `None` if its head could not be read.
+    pub request: Option<RequestHead>,
+    /// Did it come from inside (`x-envoy-internal: true`)?
+    pub internal: bool,
+    /// The response head as sent.
+    pub response: Option<ResponseHead>,
+    /// The status sent; `None` prints 0.
+    pub response_code: Option<u16>,
+    /// What went wrong.
+    pub flags: ResponseFlags,
+    /// How the response came about, in a word: `via_upstream`, `route_not_found`.
+    pub details: Option<Cow<'static, str>>,
+    /// Why the connection ended, where that was a fault of the client.
+    pub connection_termination: Option<Cow<'static, str>>,
+    /// Body bytes from the client; of a tunnel, all bytes.
+    pub bytes_received: u64,
+    /// Body bytes to the client; of a tunnel, all bytes.
+    pub bytes_sent: u64,
+    /// The route's name.
+    pub route_name: Option<Rc<str>>,
+    /// The cluster's name.
+    pub upstream_cluster: Option<Rc<str>>,
+    /// The endpoint chosen last.
+    pub upstream_host: Option<Address>,
+    /// Our end of the connection to it.
+    pub upstream_local: Option<Address>,
+    /// What the upstream speaks.
+    pub upstream_protocol: Option<Version>,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// Why the upstream connection failed: `delayed connect error: Connection refused`.
+    pub transport_failure: Option<Cow<'static, str>>,
+}
+
+/// When the stages of a stream were reached; `None` is not (yet).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Times {
+    /// First byte of the head from the client.
+    pub begin: Instant,
+    /// Last byte of the request from the client.
+    pub request_end: Option<Instant>,
+    /// First byte of the last attempt to the upstream.
+    pub upstream_request_begin: Option<Instant>,
+    /// Last byte of the request to the upstream.
+    pub upstream_request_end: Option<Instant>,
+    /// First byte of the response from the upstream.
+    pub upstream_response_begin: Option<Instant>,
+    /// Last byte of the response from the upstream.
+    pub upstream_response_end: Option<Instant>,
+    /// First byte of the response to the client.
+    pub response_begin: Option<Instant>,
+    /// Last byte of the response to the client, or when the stream was given up.
+    pub end: Option<Instant>,
+}
+
+impl Times {
+    /// Nothing but the beginning.
+    #[must_use]
+    pub fn new(begin: Instant) -> Self {
+        Self {
+            begin,
+            request_end: None,
+            upstream_request_begin: None,
+            upstream_request_end: None,
+            upstream_response_begin: None,
+            upstream_response_end: None,
+            response_begin: None,
+            end: None,
+        }
+    }
+
+    /// From the beginning to the end; 0 before there is one.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        self.end.map_or(Duration::ZERO, |end| end.saturating_duration_since(self.begin))
+    }
+}
+
+impl StreamInfo {
+    /// A stream that begins at `begin`, which by the wall clock is `started`.
+    #[must_use]
+    pub fn new(begin: Instant, started: SystemTime, downstream: Rc<Downstream>) -> Self {
+        Self {
+            started,
+            times: Times::new(begin),
+            downstream,
+            client: None,
+            protocol: None,
+            request: None,
+            internal: false,
+            response: None,
+            response_code: None,
+            flags: ResponseFlags::default(),
+            details: None,
+            connection_termination: None,
+            bytes_received: 0,
+            bytes_sent: 0,
+            route_name: None,
+            upstream_cluster: None,
+            upstream_host: None,
+            upstream_local: None,
+            upstream_protocol: None,
+            attempts: 0,
+            transport_failure: None,
+        }
+    }
+
+    /// Something went wrong.
+    pub fn flag(&mut self, flag: ResponseFlag) {
+        self.flags.insert(flag);
+    }
+
+    /// How the response came about. The last word stands.
+    pub fn detail(&mut self, details: impl Into<Cow<'static, str>>) {
+        self.details = Some(details.into());
+    }
+
+    /// The stream is over. The first call stands.
+    pub fn finish(&mut self, at: Instant) {
+        self.times.end.get_or_insert(at);
+    }
+}
+
+/// One access log of a worker.
+pub struct AccessLog {
+    writer: Rc<dyn LogWriter>,
+    line: RefCell<Line>,
+}
+
+/// Kept from line to line, so that writing one allocates nothing.
+struct Line {
+    renderer: Renderer,
+    bytes: Vec<u8>,
+}
+
+impl AccessLog {
+    /// Lines of `format` to `writer`.
+    #[must_use]
+    pub fn new(format: Format, writer: Rc<dyn LogWriter>) -> Self {
+        let line = Line { renderer: Renderer::new(format), bytes: Vec::new() };
+        Self { writer, line: RefCell::new(line) }
+    }
+
+    /// Writes the line of a finished stream.
+    pub fn write(&self, info: &StreamInfo) {
+        let Line { renderer, bytes } = &mut *self.line.borrow_mut();
+        bytes.clear();
+        renderer.render(info, bytes);
+        self.writer.write_line(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Lines(RefCell<Vec<String>>);
+
+    impl LogWriter for Lines {
+        fn write_line(&self, line: &[u8]) {
+            self.0.borrow_mut().push(String::from_utf8_lossy(line).into_owned());
+        }
+    }
+
+    #[test]
+    fn one_stream_is_one_line() {
+        let lines = Rc::new(Lines::default());
+        let format = Format::parse("%RESPONSE_CODE% %DURATION% %RESPONSE_FLAGS%\n").unwrap();
+        let log = AccessLog::new(format, Rc::<Lines>::clone(&lines));
+        let local = Address::Internal("here".into());
+        let downstream = Rc::new(Downstream { connection_id: 1, peer: local.clone(), local });
+        let begin = Instant::now();
+        let mut info = StreamInfo::new(begin, SystemTime::UNIX_EPOCH, downstream);
+        info.response_code = Some(503);
+        info.flag(ResponseFlag::UH);
+        info.finish(begin + Duration::from_millis(20));
+        info.finish(begin + Duration::from_millis(30));
+        log.write(&info);
+        info.response_code = None;
+        log.write(&info);
+        assert_eq!(*lines.0.borrow(), ["503 20 UH\n", "0 20 UH\n"]);
+    }
+}

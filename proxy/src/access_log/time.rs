@@ -1,0 +1,223 @@
+//! Wall time as text, in UTC.
+
+use std::time::{Duration, SystemTime};
+
+/// From 1970-01-01, which was a Thursday.
+const WEEKDAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
+
+/// With the days they have in a common year.
+const MONTHS: [(&str, u64); 12] = [
+    ("January", 31),
+    ("February", 28),
+    ("March", 31),
+    ("April", 30),
+    ("May", 31),
+    ("June", 30),
+    ("July", 31),
+    ("August", 31),
+    ("September", 30),
+    ("October", 31),
+    ("November", 30),
+    ("December", 31),
+];
+
+const DAY_SECONDS: u64 = 24 * 60 * 60;
+
+/// The second last asked for, already written out: most lines of a busy log share it with the line before.
+#[derive(Debug, Default)]
+pub(super) struct Second {
+    unix: Option<u64>,
+    text: Vec<u8>,
+}
+
+impl Second {
+    /// Appends `2026-11-21T05:08:56.710Z`.
+    pub(super) fn iso_8601(&mut self, at: SystemTime, out: &mut Vec<u8>) {
+        let unix = since_epoch(at).as_secs();
+        if self.unix != Some(unix) {
+            self.unix = Some(unix);
+            self.text.clear();
+            strftime("%Y-%m-%dT%H:%M:%S.", at, &mut self.text);
+        }
+        out.extend_from_slice(&self.text);
+        fraction(since_epoch(at), 3, out);
+        out.push(b'Z');
+    }
+}
+
+/// Appends `at` as `format` says: the conversions of strftime(3) that depend on no locale, and for the
+/// second's fraction `%1f` to `%9f` with that many digits, `%f` with nine. Any other stands as it is.
+pub(super) fn strftime(format: &str, at: SystemTime, out: &mut Vec<u8>) {
+    let at = since_epoch(at);
+    write_date(format, at, &Date::of(at), out);
+}
+
+fn write_date(format: &str, at: Duration, date: &Date, out: &mut Vec<u8>) {
+    let second_of_day = at.as_secs() % DAY_SECONDS;
+    let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
+    let hour_of_12 = (hour + 11) % 12 + 1;
+    let mut chars = format.chars();
+    while let Some(char) = chars.next() {
+        if char != '%' {
+            push(char, out);
+            continue;
+        }
+        match chars.next() {
+            Some('%') | None => out.push(b'%'),
+            Some('A') => out.extend_from_slice(date.weekday.as_bytes()),
+            Some('a') => out.extend(date.weekday.bytes().take(3)),
+            Some('B') => out.extend_from_slice(date.month_name.as_bytes()),
+            Some('b' | 'h') => out.extend(date.month_name.bytes().take(3)),
+            Some('c') => write_date("%a %b %e %T %Y", at, date, out),
+            Some('D' | 'x') => write_date("%m/%d/%y", at, date, out),
+            Some('d') => padded(date.day, b'0', 2, out),
+            Some('e') => padded(date.day, b' ', 2, out),
+            Some('F') => write_date("%Y-%m-%d", at, date, out),
+            Some('f') => fraction(at, 9, out),
+            Some('H') => padded(hour, b'0', 2, out),
+            Some('I') => padded(hour_of_12, b'0', 2, out),
+            Some('j') => padded(date.day_of_year, b'0', 3, out),
+            Some('M') => padded(minute, b'0', 2, out),
+            Some('m') => padded(date.month, b'0', 2, out),
+            Some('n') => out.push(b'\n'),
+            Some('p') => out.extend_from_slice(if hour < 12 { b"AM" } else { b"PM" }),
+            Some('R') => write_date("%H:%M", at, date, out),
+            Some('S') => padded(second, b'0', 2, out),
+            Some('s') => padded(at.as_secs(), b'0', 1, out),
+            Some('T' | 'X') => write_date("%H:%M:%S", at, date, out),
+            Some('t') => out.push(b'\t'),
+            Some('u') => padded((date.day_of_week + 6) % 7 + 1, b'0', 1, out),
+            Some('w') => padded(date.day_of_week, b'0', 1, out),
+            Some('Y') => padded(date.year, b'0', 4, out),
+            Some('y') => padded(date.year % 100, b'0', 2, out),
+            Some('Z') => out.extend_from_slice(b"UTC"),
+            Some('z') => out.extend_from_slice(b"+0000"),
+            Some(digit @ '1'..='9') if chars.as_str().starts_with('f') => {
+                chars.next();
+                fraction(at, digit.to_digit(10).unwrap_or(9), out);
+            }
+            Some(other) => {
+                out.push(b'%');
+                push(other, out);
+            }
+        }
+    }
+}
+
+/// A day in the Gregorian calendar.
+struct Date {
+    year: u64,
+    /// From 1.
+    month: u64,
+    month_name: &'static str,
+    /// From 1.
+    day: u64,
+    /// From 1.
+    day_of_year: u64,
+    /// From 0, which is Sunday.
+    day_of_week: u64,
+    weekday: &'static str,
+}
+
+impl Date {
+    fn of(since_epoch: Duration) -> Self {
+        let days = since_epoch.as_secs() / DAY_SECONDS;
+        // Whole cycles of 400 years first, which all have the same days; at most 400 steps are left.
+        let (mut year, mut left) = (1970 + days / 146_097 * 400, days % 146_097);
+        while left >= year_days(year) {
+            left -= year_days(year);
+            year += 1;
+        }
+        let day_of_year = left + 1;
+        let (mut month, mut month_name) = (12, "December");
+        for (number, (name, days)) in (1..).zip(MONTHS) {
+            let days = days + u64::from(number == 2 && is_leap(year));
+            if left < days {
+                (month, month_name) = (number, name);
+                break;
+            }
+            left -= days;
+        }
+        let weekday = WEEKDAYS.into_iter().cycle().nth(usize::try_from(days % 7).unwrap_or(0)).unwrap_or_default();
+        Self { year, month, month_name, day: left + 1, day_of_year, day_of_week: (days + 4) % 7, weekday }
+    }
+}
+
+fn year_days(year: u64) -> u64 {
+    365 + u64::from(is_leap(year))
+}
+
+fn is_leap(year: u64) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+}
+
+/// A clock that is set to before 1970 reads as 1970.
+fn since_epoch(at: SystemTime) -> Duration {
+    at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The first `digits` (1 to 9) digits of the second's fraction.
+fn fraction(at: Duration, digits: u32, out: &mut Vec<u8>) {
+    let digits = digits.clamp(1, 9);
+    let value = at.subsec_nanos() / 10_u32.pow(9 - digits);
+    padded(value.into(), b'0', digits as usize, out);
+}
+
+/// Decimal, filled up on the left to at least `width`.
+fn padded(number: u64, fill: u8, width: usize, out: &mut Vec<u8>) {
+    let mut buffer = itoa::Buffer::new();
+    let text = buffer.format(number);
+    out.extend(std::iter::repeat_n(fill, width.saturating_sub(text.len())));
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn push(char: char, out: &mut Vec<u8>) {
+    out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(unix: u64, nanos: u32) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::new(unix, nanos)
+    }
+
+    #[test]
+    fn strftime_writes_what_the_system_does() {
+        // `date -u -d @SECONDS +FORMAT` says the same.
+        let cases = [
+            (0, "%Y-%m-%d %H:%M:%S %j %u %w %A", "1970-01-01 00:00:00 001 4 4 Thursday"),
+            (951_782_400, "%F %j %a %b", "2000-02-29 060 Tue Feb"),
+            (4_107_542_400, "%F", "2100-03-01"),
+            (1_795_237_736, "%FT%TZ", "2026-11-21T05:08:56Z"),
+            (
+                1_795_237_736,
+                "%c|%D|%I:%M %p|%e|%y|%Z %z|%s",
+                "Sat Nov 21 05:08:56 2026|11/21/26|05:08 AM|21|26|UTC +0000|1795237736",
+            ),
+            (1_798_761_599, "%F %T %j %B %u", "2026-12-31 23:59:59 365 December 4"),
+            (43_200, "%I %p %R", "12 PM 12:00"),
+            (0, "%3f %6f %9f %f", "710 710000 710000123 710000123"),
+            (0, "100%% %Q %3x %", "100% %Q %3x %"),
+            (0, "Zürich %d%n%t.", "Zürich 01\n\t."),
+        ];
+        for (unix, format, want) in cases {
+            let mut out = Vec::new();
+            strftime(format, at(unix, 710_000_123), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), want, "{format}");
+        }
+    }
+
+    #[test]
+    fn lines_of_one_second_share_its_text() {
+        let mut second = Second::default();
+        let mut out = Vec::new();
+        for (unix, nanos) in [(1_795_237_736, 710_999_999), (1_795_237_736, 5_000_000), (1_795_237_737, 0)] {
+            second.iso_8601(at(unix, nanos), &mut out);
+            out.push(b' ');
+        }
+        let want = "2026-11-21T05:08:56.710Z 2026-11-21T05:08:56.005Z 2026-11-21T05:08:57.000Z ";
+        assert_eq!(String::from_utf8(out).unwrap(), want);
+    }
+}

@@ -1,0 +1,133 @@
+//! `/clusters`: limits and endpoints, as lines or as JSON.
+
+use serde_json::{Value, json};
+
+use super::{AdminResponse, AdminState, Query, TEXT, put};
+use crate::config::Cluster;
+use crate::net::Address;
+use crate::stats::{EndpointStats, EndpointTable};
+
+pub(super) fn clusters(query: &Query, state: &AdminState) -> AdminResponse {
+    let clusters = state.config.clusters.iter().zip(&state.endpoints);
+    if query.value("format") == Some("json") {
+        let statuses: Vec<Value> = clusters.map(|(cluster, endpoints)| as_json(cluster, endpoints)).collect();
+        return AdminResponse::json(&json!({ "cluster_statuses": statuses }));
+    }
+    let mut out = String::new();
+    for (cluster, endpoints) in clusters {
+        as_text(cluster, endpoints, &mut out);
+    }
+    AdminResponse::new(TEXT, out)
+}
+
+fn as_text(cluster: &Cluster, endpoints: &EndpointTable, out: &mut String) {
+    let name = &cluster.name;
+    let limits = &cluster.limits;
+    put(out, format_args!("{name}::observability_name::{name}\n"));
+    let maxima = [
+        ("max_connections", limits.connections_max),
+        ("max_pending_requests", limits.pending_max),
+        ("max_requests", limits.requests_max),
+        ("max_retries", limits.retries_max),
+    ];
+    for (limit, max) in maxima {
+        put(out, format_args!("{name}::default_priority::{limit}::{max}\n"));
+    }
+    put(out, format_args!("{name}::added_via_api::false\n"));
+    for (address, endpoint) in endpoints.snapshot() {
+        for (fact, value) in facts(&endpoint) {
+            put(out, format_args!("{name}::{address}::{fact}::{value}\n"));
+        }
+    }
+}
+
+/// What is said of an endpoint, in Envoy's order. The rest of Envoy's list has one possible value here.
+fn facts(endpoint: &EndpointStats) -> [(&'static str, String); 19] {
+    let health = if endpoint.is_healthy() { "healthy" } else { "/failed_active_hc" };
+    [
+        ("cx_active", endpoint.cx_active.value().to_string()),
+        ("cx_connect_fail", endpoint.cx_connect_fail.value().to_string()),
+        ("cx_total", endpoint.cx_total.value().to_string()),
+        ("rq_active", endpoint.rq_active.value().to_string()),
+        ("rq_error", endpoint.rq_error.value().to_string()),
+        ("rq_pending_active", endpoint.rq_pending_active.value().to_string()),
+        ("rq_success", endpoint.rq_success.value().to_string()),
+        ("rq_timeout", endpoint.rq_timeout.value().to_string()),
+        ("rq_total", endpoint.rq_total.value().to_string()),
+        ("hostname", String::new()),
+        ("health_flags", health.to_owned()),
+        ("weight", "1".to_owned()),
+        ("region", String::new()),
+        ("zone", String::new()),
+        ("sub_zone", String::new()),
+        ("canary", "false".to_owned()),
+        ("priority", "0".to_owned()),
+        ("success_rate", "-1".to_owned()),
+        ("local_origin_success_rate", "-1".to_owned()),
+    ]
+}
+
+fn as_json(cluster: &Cluster, endpoints: &EndpointTable) -> Value {
+    let endpoints = endpoints.snapshot();
+    let hosts: Vec<Value> = endpoints.iter().map(|(address, endpoint)| host_json(address, endpoint)).collect();
+    json!({
+        "name": cluster.name,
+        "observability_name": cluster.name,
+        "circuit_breakers": { "thresholds": [{
+            "max_connections": cluster.limits.connections_max,
+            "max_pending_requests": cluster.limits.pending_max,
+            "max_requests": cluster.limits.requests_max,
+            "max_retries": cluster.limits.retries_max,
+        }] },
+        "host_statuses": hosts,
+    })
+}
+
+fn host_json(address: &Address, endpoint: &EndpointStats) -> Value {
+    let counters = [
+        ("cx_connect_fail", &endpoint.cx_connect_fail),
+        ("cx_total", &endpoint.cx_total),
+        ("rq_error", &endpoint.rq_error),
+        ("rq_success", &endpoint.rq_success),
+        ("rq_timeout", &endpoint.rq_timeout),
+        ("rq_total", &endpoint.rq_total),
+    ];
+    let gauges = [
+        ("cx_active", &endpoint.cx_active),
+        ("rq_active", &endpoint.rq_active),
+        ("rq_pending_active", &endpoint.rq_pending_active),
+    ];
+    // 64-bit numbers are strings in protobuf's JSON, and 0 and COUNTER are left out, being its defaults.
+    let number = |name: &str, value: u64| match value {
+        0 => json!({ "name": name }),
+        _ => json!({ "name": name, "value": value.to_string() }),
+    };
+    let counters = counters.iter().map(|(name, counter)| number(name, counter.value()));
+    let gauges = gauges.iter().map(|(name, gauge)| {
+        let mut gauge = number(name, gauge.value());
+        gauge["type"] = "GAUGE".into();
+        gauge
+    });
+    let health = if endpoint.is_healthy() {
+        json!({ "eds_health_status": "HEALTHY" })
+    } else {
+        json!({ "eds_health_status": "HEALTHY", "failed_active_health_check": true })
+    };
+    json!({
+        "address": address_json(address),
+        "stats": counters.chain(gauges).collect::<Vec<_>>(),
+        "health_status": health,
+        "weight": 1,
+        "locality": {},
+    })
+}
+
+/// An address in Envoy's shape.
+pub(super) fn address_json(address: &Address) -> Value {
+    match address {
+        Address::Internal(name) => json!({ "envoy_internal_address": { "server_listener_name": name } }),
+        Address::Socket(at) => {
+            json!({ "socket_address": { "address": at.ip().to_string(), "port_value": at.port() } })
+        }
+    }
+}

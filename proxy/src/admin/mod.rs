@@ -1,0 +1,302 @@
+//! The operator's view: what the process is, has and counts, at the moment of asking.
+//!
+//! Rendering only: [`respond`] turns a request line and the [`AdminState`] into a response, and says in
+//! [`Then`] what is to be done once it has been sent. Paths, texts and shapes are those of Envoy's admin
+//! interface, since scripts and dashboards read them.
+
+mod clusters;
+mod numbers;
+mod process;
+mod query;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, StatusCode};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::codec::ResponseHead;
+use crate::config::Config;
+use crate::net::Address;
+use crate::stats::{EndpointTable, Registry, ServerStats};
+use query::Query;
+
+/// What the admin interface looks at.
+#[derive(Clone, Debug)]
+pub struct AdminState {
+    /// All numbers that have a name.
+    pub registry: Arc<Registry>,
+    /// Those of the process.
+    pub server: ServerStats,
+    /// Those of single endpoints: one table for each of [`Config::clusters`].
+    pub endpoints: Vec<Arc<EndpointTable>>,
+    /// The configuration in use.
+    pub config: Arc<Config>,
+    /// The file it came from, as given on the command line.
+    pub config_path: String,
+    /// What listens, and where: ports the system chose are real here.
+    pub listeners: Vec<Bound>,
+    /// When the process started.
+    pub started: Instant,
+}
+
+/// A listener and where it is bound.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// The listener's name.
+    pub name: String,
+    /// Its address.
+    pub at: Address,
+}
+
+/// A response and what follows from it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AdminResponse {
+    /// The status.
+    pub status: StatusCode,
+    /// The `content-type`.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: String,
+    /// To be done once it has been sent.
+    pub then: Then,
+}
+
+/// What an operator asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Then {
+    /// Stop accepting; `graceful`: ask clients to leave for the drain time first.
+    DrainListeners {
+        /// The query said so.
+        graceful: bool,
+    },
+    /// Begin to drain, so that load balancers send no more.
+    FailHealthCheck,
+    /// Nothing.
+    Nothing,
+    /// End a drain.
+    PassHealthCheck,
+    /// Exit.
+    Quit,
+}
+
+const TEXT: &str = "text/plain; charset=UTF-8";
+const HTML: &str = "text/html; charset=UTF-8";
+const JSON: &str = "application/json";
+
+impl AdminResponse {
+    fn new(content_type: &'static str, body: impl Into<String>) -> Self {
+        Self { status: StatusCode::OK, content_type, body: body.into(), then: Then::Nothing }
+    }
+
+    fn refused(status: StatusCode, body: impl Into<String>) -> Self {
+        Self { status, ..Self::new(TEXT, body) }
+    }
+
+    fn ok(then: Then) -> Self {
+        Self { then, ..Self::new(TEXT, "OK\n") }
+    }
+
+    /// In Envoy's manner: one blank for each level.
+    fn json(value: &impl Serialize) -> Self {
+        let mut bytes = Vec::new();
+        let format = serde_json::ser::PrettyFormatter::with_indent(b" ");
+        match value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, format)) {
+            Ok(()) => Self::new(JSON, String::from_utf8_lossy(&bytes) + "\n"),
+            Err(error) => Self::refused(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        }
+    }
+
+    /// Status and headers, without those that framing adds.
+    #[must_use]
+    pub fn head(&self) -> ResponseHead {
+        let mut head = ResponseHead::new(self.status);
+        let headers = [
+            (CONTENT_TYPE, self.content_type),
+            (CACHE_CONTROL, "no-cache, max-age=0"),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ];
+        for (name, value) in headers {
+            head.headers.append(name, HeaderValue::from_static(value));
+        }
+        head
+    }
+}
+
+/// One path.
+struct Endpoint {
+    path: &'static str,
+    /// Does it change something? Then only POST will do, so that no crawler or prefetch can.
+    method: Only,
+    about: &'static str,
+    /// Query parameters, with what they mean.
+    parameters: &'static [(&'static str, &'static str)],
+    respond: fn(&Query, &AdminState) -> AdminResponse,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Only {
+    Any,
+    Post,
+}
+
+const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        path: "/",
+        method: Only::Any,
+        about: "this list, with links",
+        parameters: &[],
+        respond: |_, _| AdminResponse::new(HTML, help_page()),
+    },
+    Endpoint {
+        path: "/clusters",
+        method: Only::Any,
+        about: "clusters, their limits and their endpoints",
+        parameters: &[("format", "text (default) or json")],
+        respond: clusters::clusters,
+    },
+    Endpoint {
+        path: "/config_dump",
+        method: Only::Any,
+        about: "the configuration in use",
+        parameters: &[],
+        respond: process::config_dump,
+    },
+    Endpoint {
+        path: "/drain_listeners",
+        method: Only::Post,
+        about: "stop accepting connections",
+        parameters: &[("graceful", "first ask clients to leave, for the drain time")],
+        respond: |query, _| AdminResponse::ok(Then::DrainListeners { graceful: query.has("graceful") }),
+    },
+    Endpoint {
+        path: "/healthcheck/fail",
+        method: Only::Post,
+        about: "drain: answer requests, but close connections after them",
+        parameters: &[],
+        respond: |_, _| AdminResponse::ok(Then::FailHealthCheck),
+    },
+    Endpoint {
+        path: "/healthcheck/ok",
+        method: Only::Post,
+        about: "end a drain that /healthcheck/fail began",
+        parameters: &[],
+        respond: |_, _| AdminResponse::ok(Then::PassHealthCheck),
+    },
+    Endpoint {
+        path: "/help",
+        method: Only::Any,
+        about: "this list",
+        parameters: &[],
+        respond: |_, _| AdminResponse::new(TEXT, format!("admin commands are:\n{}", help())),
+    },
+    Endpoint {
+        path: "/listeners",
+        method: Only::Any,
+        about: "listeners and their addresses",
+        parameters: &[("format", "text (default) or json")],
+        respond: process::listeners,
+    },
+    Endpoint {
+        path: "/quitquitquit",
+        method: Only::Post,
+        about: "exit",
+        parameters: &[],
+        respond: |_, _| AdminResponse::ok(Then::Quit),
+    },
+    Endpoint {
+        path: "/ready",
+        method: Only::Any,
+        about: "the state; 200 if LIVE, else 503",
+        parameters: &[],
+        respond: process::ready,
+    },
+    Endpoint {
+        path: "/reset_counters",
+        method: Only::Post,
+        about: "set all counters to 0",
+        parameters: &[],
+        respond: |_, state| {
+            state.registry.reset_counters();
+            AdminResponse::ok(Then::Nothing)
+        },
+    },
+    Endpoint {
+        path: "/server_info",
+        method: Only::Any,
+        about: "version, state, uptime and command line",
+        parameters: &[],
+        respond: process::server_info,
+    },
+    Endpoint {
+        path: "/stats",
+        method: Only::Any,
+        about: "all numbers",
+        parameters: &[
+            ("filter", "a regular expression that a part of the name must match"),
+            ("format", "text (default), json or prometheus"),
+            ("type", "All (default), Counters, Gauges or Histograms"),
+            ("usedonly", "only what was ever written"),
+        ],
+        respond: numbers::stats,
+    },
+    Endpoint {
+        path: "/stats/prometheus",
+        method: Only::Any,
+        about: "all numbers, for Prometheus",
+        parameters: &[
+            ("filter", "a regular expression that a part of the name must match"),
+            ("usedonly", "only what was ever written"),
+        ],
+        respond: numbers::prometheus,
+    },
+];
+
+/// Answers one request. `path_and_query` is what the request line says.
+#[must_use]
+pub fn respond(method: &Method, path_and_query: &str, state: &AdminState) -> AdminResponse {
+    let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+    let Some(endpoint) = ENDPOINTS.iter().find(|endpoint| endpoint.path == path) else {
+        return AdminResponse::refused(StatusCode::NOT_FOUND, format!("invalid path. admin commands are:\n{}", help()));
+    };
+    if endpoint.method == Only::Post && method != Method::POST {
+        return AdminResponse::refused(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("Method {method} not allowed, POST required."),
+        );
+    }
+    (endpoint.respond)(&Query::parse(query), state)
+}
+
+fn help() -> String {
+    let mut out = String::new();
+    for endpoint in ENDPOINTS {
+        let post = if endpoint.method == Only::Post { " (POST)" } else { "" };
+        put(&mut out, format_args!("  {}{post}: {}\n", endpoint.path, endpoint.about));
+        for (name, about) in endpoint.parameters {
+            put(&mut out, format_args!("      {name}: {about}\n"));
+        }
+    }
+    out
+}
+
+fn help_page() -> String {
+    let mut out = "<!DOCTYPE html>\n<title>finwait admin</title>\n<table>\n".to_owned();
+    for Endpoint { path, method, about, .. } in ENDPOINTS {
+        let name = match method {
+            Only::Any => format!("<a href=\"{path}\">{path}</a>"),
+            Only::Post => format!("<form method=\"post\" action=\"{path}\"><button>{path}</button></form>"),
+        };
+        put(&mut out, format_args!("<tr><td>{name}<td>{about}\n"));
+    }
+    out + "</table>\n"
+}
+
+/// Appends to a text.
+fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("writing to a String does not fail");
+}

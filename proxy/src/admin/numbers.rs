@@ -1,0 +1,115 @@
+//! `/stats`, in three forms.
+
+use http::StatusCode;
+use regex::Regex;
+use serde_json::{Value, json};
+
+use super::{AdminResponse, AdminState, JSON, Query, TEXT, put};
+use crate::stats::histogram::QUANTILES;
+use crate::stats::{Kind, Recorded, Snapshot};
+
+pub(super) fn stats(query: &Query, state: &AdminState) -> AdminResponse {
+    let render = match query.value("format") {
+        None | Some("text") => |snapshot: &Snapshot| AdminResponse::new(TEXT, text(snapshot)),
+        Some("json") => |snapshot: &Snapshot| AdminResponse::new(JSON, json(snapshot).to_string()),
+        Some("prometheus") => exposition,
+        Some(_) => return bad_request("usage: /stats?format=(json|prometheus|text)\n\n"),
+    };
+    match select(query, state) {
+        Ok(snapshot) => render(&snapshot),
+        Err(refusal) => refusal,
+    }
+}
+
+pub(super) fn prometheus(query: &Query, state: &AdminState) -> AdminResponse {
+    match select(query, state) {
+        Ok(snapshot) => exposition(&snapshot),
+        Err(refusal) => refusal,
+    }
+}
+
+fn exposition(snapshot: &Snapshot) -> AdminResponse {
+    AdminResponse::new(TEXT, crate::stats::prometheus::render(snapshot))
+}
+
+/// The numbers the query asks for.
+fn select(query: &Query, state: &AdminState) -> Result<Snapshot, AdminResponse> {
+    let uptime = state.started.elapsed().as_secs();
+    state.server.uptime.set(uptime);
+    let mut snapshot = state.registry.snapshot();
+    if query.has("usedonly") {
+        snapshot.retain_used();
+    }
+    if let Some(filter) = query.value("filter") {
+        // Matching takes time linear in the name, whatever the expression (docs of the regex crate).
+        let filter = Regex::new(filter).map_err(|error| bad_request(format!("Invalid regex: {error}\n")))?;
+        snapshot.retain(|name| filter.is_match(name));
+    }
+    match query.value("type") {
+        None | Some("All") => {}
+        Some("Counters") => only(&mut snapshot, Kind::Counter),
+        Some("Gauges") => only(&mut snapshot, Kind::Gauge),
+        Some("Histograms") => snapshot.numbers.clear(),
+        Some(_) => return Err(bad_request("usage: /stats?type=(All|Counters|Gauges|Histograms)\n\n")),
+    }
+    Ok(snapshot)
+}
+
+fn only(snapshot: &mut Snapshot, kind: Kind) {
+    snapshot.numbers.retain(|number| number.kind == kind);
+    snapshot.histograms.clear();
+}
+
+fn bad_request(message: impl Into<String>) -> AdminResponse {
+    AdminResponse::refused(StatusCode::BAD_REQUEST, message)
+}
+
+fn text(snapshot: &Snapshot) -> String {
+    let mut out = String::new();
+    for number in &snapshot.numbers {
+        put(&mut out, format_args!("{}: {}\n", number.name, number.value));
+    }
+    for recorded in &snapshot.histograms {
+        put(&mut out, format_args!("{}: {}\n", recorded.name, quantiles(recorded)));
+    }
+    out
+}
+
+/// `P0(interval,total) P25(interval,total) ...`
+fn quantiles(recorded: &Recorded) -> String {
+    if recorded.total.is_empty() {
+        return "No recorded values".to_owned();
+    }
+    let show = |value: Option<f64>| value.map_or_else(|| "nan".to_owned(), |value| value.to_string());
+    let pair = |quantile: &f64| {
+        let (interval, total) = (recorded.interval.quantile(*quantile), recorded.total.quantile(*quantile));
+        format!("P{}({},{})", percent(*quantile), show(interval), show(total))
+    };
+    QUANTILES.iter().map(pair).collect::<Vec<_>>().join(" ")
+}
+
+fn json(snapshot: &Snapshot) -> Value {
+    let numbers = snapshot.numbers.iter().map(|number| json!({ "name": number.name, "value": number.value }));
+    let mut stats: Vec<Value> = numbers.collect();
+    if !snapshot.histograms.is_empty() {
+        let computed = snapshot.histograms.iter().map(|recorded| {
+            let value = |quantile: &f64| {
+                json!({
+                    "cumulative": recorded.total.quantile(*quantile),
+                    "interval": recorded.interval.quantile(*quantile),
+                })
+            };
+            json!({ "name": recorded.name, "values": QUANTILES.iter().map(value).collect::<Vec<_>>() })
+        });
+        stats.push(json!({ "histograms": {
+            "supported_quantiles": QUANTILES.map(percent),
+            "computed_quantiles": computed.collect::<Vec<_>>(),
+        } }));
+    }
+    json!({ "stats": stats })
+}
+
+/// Rounded to a tenth, since 0.999 times 100 is not 99.9 in binary.
+fn percent(quantile: f64) -> f64 {
+    (quantile * 1000.0).round() / 10.0
+}

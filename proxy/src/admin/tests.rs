@@ -1,0 +1,275 @@
+//! What the admin interface says, as a client reads it.
+
+use std::time::Duration;
+
+use super::*;
+use crate::stats::{ClusterStats, CodeStats, Http2Stats, HttpStats, ListenerStats, ResponseStats, ServerState};
+
+const CONFIG: &str = "
+node: { id: host-1, cluster: edge }
+admin: { address: { socket_address: { address: 127.0.0.1, port_value: 9901 } } }
+static_resources:
+  listeners:
+  - name: main
+    address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: ingress
+          route_config:
+            name: local
+            virtual_hosts:
+            - name: all
+              domains: ['*']
+              routes:
+              - match: { prefix: / }
+                route: { cluster: up }
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config:
+              '@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+  clusters:
+  - name: up
+    type: STATIC
+    connect_timeout: 1s
+    load_assignment:
+      cluster_name: up
+      endpoints:
+      - lb_endpoints:
+        - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 8080 } } }
+";
+
+/// A process that has served three requests, with what its workers hold.
+struct Process {
+    state: AdminState,
+    endpoint: Arc<crate::stats::EndpointStats>,
+    _held: [crate::stats::Held; 2],
+}
+
+impl Process {
+    fn new() -> Self {
+        let registry = Arc::new(Registry::new());
+        let config = Config::from_yaml(CONFIG, "edge.yaml").unwrap().config;
+        let bound = "127.0.0.1:10000".parse().unwrap();
+        let http = HttpStats::new(&registry, "ingress");
+        let cluster = ClusterStats::new(&registry, "up");
+        let codes = CodeStats::new(&registry, "up");
+        Http2Stats::downstream(&registry).goaway_sent.inc();
+        ListenerStats::new(&registry, bound).downstream_cx_total.inc();
+        for (status, ms) in [(200, 1), (200, 43), (503, 0)] {
+            let status = StatusCode::from_u16(status).unwrap();
+            http.downstream_rq_total.inc();
+            http.downstream_rq_time.record(ms);
+            http.responses.charge(status);
+            ResponseStats::of_listener(&registry, bound, "ingress").charge(status);
+            codes.charge(status, false);
+        }
+        registry.end_interval();
+        cluster.membership_total.set(1);
+        let held = [http.downstream_cx_active.enter(), cluster.upstream_cx_active.enter()];
+
+        let endpoints = Arc::new(EndpointTable::default());
+        let endpoint = endpoints.of(&Address::Socket("127.0.0.1:8080".parse().unwrap()));
+        endpoint.cx_total.inc();
+        endpoint.rq_total.add(3);
+        endpoint.rq_success.add(2);
+        endpoint.rq_error.inc();
+
+        let server = ServerStats::new(&registry, 2);
+        server.enter(ServerState::Live);
+        let state = AdminState {
+            registry,
+            server,
+            endpoints: vec![endpoints],
+            config: Arc::new(config),
+            config_path: "edge.yaml".into(),
+            listeners: vec![Bound { name: "main".into(), at: Address::Socket(bound) }],
+            started: Instant::now(),
+        };
+        Self { state, endpoint, _held: held }
+    }
+
+    fn get(&self, path: &str) -> AdminResponse {
+        respond(&Method::GET, path, &self.state)
+    }
+
+    /// A successful response.
+    fn body(&self, path: &str) -> String {
+        let response = self.get(path);
+        assert_eq!(response.status, StatusCode::OK, "{path}: {}", response.body);
+        response.body
+    }
+}
+
+#[test]
+fn the_list_of_commands() {
+    insta::assert_snapshot!(Process::new().body("/help"));
+}
+
+#[test]
+fn the_page_links_every_command() {
+    let page = Process::new().get("/");
+    assert_eq!(page.content_type, "text/html; charset=UTF-8");
+    for endpoint in ENDPOINTS {
+        assert!(page.body.contains(&format!("=\"{}\"", endpoint.path)), "{}", endpoint.path);
+    }
+}
+
+#[test]
+fn stats_as_text() {
+    insta::assert_snapshot!(Process::new().body("/stats?usedonly"));
+}
+
+#[test]
+fn stats_that_a_filter_selects() {
+    let process = Process::new();
+    let cases = [
+        (
+            "/stats?filter=^cluster.up.upstream_rq_(5|2)..$",
+            "upstream_rq_200: 2|upstream_rq_2xx: 2|upstream_rq_503: 1|upstream_rq_5xx: 1",
+        ),
+        ("/stats?filter=cx_active$&type=Gauges&usedonly", "upstream_cx_active: 1|http.ingress.downstream_cx_active: 1"),
+        ("/stats?filter=cx_active$&type=Counters", ""),
+        ("/stats?filter=rq_per_cx&type=Histograms", "upstream_rq_per_cx: No recorded values"),
+        (
+            "/stats?filter=http2%5C.rx_reset&format=prometheus",
+            "# TYPE envoy_http2_rx_reset counter|envoy_http2_rx_reset{} 0",
+        ),
+    ];
+    for (path, want) in cases {
+        let body = process.body(path);
+        let lines: Vec<&str> = body.lines().map(|line| line.trim_start_matches("cluster.up.")).collect();
+        assert_eq!(lines.join("|"), want, "{path}");
+    }
+}
+
+#[test]
+fn stats_as_json() {
+    let body = Process::new().body("/stats?format=json&filter=^http.ingress.downstream_(rq_time|rq_5xx|rq_2xx)");
+    insta::assert_snapshot!(body);
+}
+
+#[test]
+fn a_scrape_names_everything_once() {
+    let body = Process::new().body("/stats/prometheus");
+    let mut names: Vec<&str> =
+        body.lines().filter(|line| !line.starts_with('#')).map(|l| l.split_once("} ").unwrap().0).collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count, "no sample twice");
+    assert!(body.contains("\nenvoy_listener_http_downstream_rq_xx{envoy_response_code_class=\"5\",envoy_http_conn_manager_prefix=\"ingress\",envoy_listener_address=\"127.0.0.1_10000\"} 1\n"));
+    assert_eq!(body, Process::new().body("/stats?format=prometheus"));
+}
+
+#[test]
+fn clusters_as_text() {
+    insta::assert_snapshot!(Process::new().body("/clusters"));
+}
+
+#[test]
+fn clusters_as_json() {
+    insta::assert_snapshot!(Process::new().body("/clusters?format=json"));
+}
+
+#[test]
+fn an_unhealthy_endpoint_shows() {
+    let process = Process::new();
+    process.endpoint.set_healthy(false);
+    assert!(process.body("/clusters").contains("up::127.0.0.1:8080::health_flags::/failed_active_hc\n"));
+}
+
+#[test]
+fn listeners_in_both_forms() {
+    let process = Process::new();
+    assert_eq!(process.body("/listeners"), "main::127.0.0.1:10000\n");
+    insta::assert_snapshot!(process.body("/listeners?format=json"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_info() {
+    let process = Process::new();
+    tokio::time::advance(Duration::from_millis(61_999)).await;
+    insta::assert_snapshot!(process.body("/server_info"));
+    assert_eq!(process.body("/stats?filter=server.uptime"), "server.uptime: 61\n");
+}
+
+#[test]
+fn config_dump() {
+    insta::assert_snapshot!(Process::new().body("/config_dump"));
+}
+
+#[test]
+fn readiness_follows_the_state() {
+    let process = Process::new();
+    let cases = [
+        (ServerState::Initializing, 503, "INITIALIZING\n"),
+        (ServerState::Live, 200, "LIVE\n"),
+        (ServerState::Draining, 503, "DRAINING\n"),
+    ];
+    for (state, status, body) in cases {
+        process.state.server.enter(state);
+        let response = process.get("/ready?x");
+        assert_eq!((response.status.as_u16(), response.body.as_str()), (status, body));
+    }
+}
+
+#[test]
+fn what_changes_something_wants_post() {
+    let process = Process::new();
+    let cases = [
+        ("/quitquitquit", Then::Quit),
+        ("/drain_listeners", Then::DrainListeners { graceful: false }),
+        ("/drain_listeners?graceful", Then::DrainListeners { graceful: true }),
+        ("/healthcheck/fail", Then::FailHealthCheck),
+        ("/healthcheck/ok", Then::PassHealthCheck),
+        ("/reset_counters", Then::Nothing),
+    ];
+    for (path, then) in cases {
+        let refused = process.get(path);
+        assert_eq!(refused.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(refused.body, "Method GET not allowed, POST required.");
+        assert_eq!(refused.then, Then::Nothing, "{path}");
+        let done = respond(&Method::POST, path, &process.state);
+        assert_eq!((done.status, done.body.as_str(), done.then), (StatusCode::OK, "OK\n", then), "{path}");
+    }
+    assert_eq!(
+        process.body("/stats?filter=^http.ingress.downstream_rq_total"),
+        "http.ingress.downstream_rq_total: 0\n"
+    );
+}
+
+#[test]
+fn what_is_asked_wrongly_is_explained() {
+    let process = Process::new();
+    let cases = [
+        ("/stats?format=html", 400, "usage: /stats?format=(json|prometheus|text)"),
+        ("/stats?type=Texts", 400, "usage: /stats?type=(All|Counters|Gauges|Histograms)"),
+        ("/stats?filter=((", 400, "Invalid regex: regex parse error:"),
+        ("/nope", 404, "invalid path. admin commands are:"),
+        ("", 404, "invalid path. admin commands are:"),
+        ("/stats/", 404, "invalid path. admin commands are:"),
+    ];
+    for (path, status, first_line) in cases {
+        let response = process.get(path);
+        assert_eq!(response.status.as_u16(), status, "{path}");
+        assert_eq!(response.body.lines().next(), Some(first_line), "{path}");
+    }
+}
+
+#[test]
+fn nothing_is_cached_or_guessed() {
+    let head = Process::new().get("/ready").head();
+    let headers: Vec<String> =
+        head.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    assert_eq!(
+        headers,
+        [
+            "content-type: text/plain; charset=UTF-8",
+            "cache-control: no-cache, max-age=0",
+            "x-content-type-options: nosniff"
+        ]
+    );
+}

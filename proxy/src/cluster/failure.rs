@@ -1,0 +1,100 @@
+//! How a try can fail before it has a response, already judged.
+
+use http::StatusCode;
+
+use crate::access_log::ResponseFlag;
+use crate::codec::{Broken, ResetReason};
+
+/// Why there is no response.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Failure {
+    /// The connection was refused or failed; the text is the system's reason.
+    Connect(String),
+    /// `connect_timeout` passed.
+    ConnectTimeout,
+    /// A circuit breaker is open.
+    Overflow,
+    /// No endpoint to ask.
+    NoHealthyUpstream,
+    /// What came back is not HTTP.
+    Protocol,
+    /// RST_STREAM with REFUSED_STREAM, or a GOAWAY that left our stream out: not processed.
+    Refused,
+    /// RST_STREAM with another code.
+    Reset,
+    /// RST_STREAM with CONNECT_ERROR: a hop further on lost its tunnel.
+    ResetByConnect,
+    /// The connection closed or broke.
+    Terminated,
+}
+
+impl Failure {
+    /// Envoy's words for it, as clients read them.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "remote connection failure",
+            Self::ConnectTimeout => "connection timeout",
+            Self::Overflow => "overflow",
+            Self::NoHealthyUpstream => "no healthy upstream",
+            Self::Protocol => "protocol error",
+            Self::Refused => "remote refused stream reset",
+            Self::Reset => "remote reset",
+            Self::ResetByConnect => "remote error with CONNECT request",
+            Self::Terminated => "connection termination",
+        }
+    }
+
+    /// The status a client gets.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Protocol => StatusCode::BAD_GATEWAY,
+            Self::Connect(_)
+            | Self::ConnectTimeout
+            | Self::Overflow
+            | Self::NoHealthyUpstream
+            | Self::Refused
+            | Self::Reset
+            | Self::ResetByConnect
+            | Self::Terminated => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The flag operators read.
+    #[must_use]
+    pub fn flag(&self) -> ResponseFlag {
+        match self {
+            Self::Connect(_) | Self::ConnectTimeout => ResponseFlag::UF,
+            Self::Overflow => ResponseFlag::UO,
+            Self::NoHealthyUpstream => ResponseFlag::UH,
+            Self::Protocol => ResponseFlag::UPE,
+            Self::Refused | Self::Reset | Self::ResetByConnect => ResponseFlag::UR,
+            Self::Terminated => ResponseFlag::UC,
+        }
+    }
+
+    /// Response-code details: `upstream_reset_before_response_started{...}`, or `after`.
+    #[must_use]
+    pub fn details(&self, when: &str) -> String {
+        let mut cause = self.reason().to_owned();
+        if let Self::Connect(why) = self {
+            cause = format!("{cause}|delayed_connect_error:_{why}");
+        }
+        format!("upstream_reset_{when}_response_started{{{}}}", cause.replace(' ', "_"))
+    }
+}
+
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Closed | Broken::ConnectionReset => Self::Terminated,
+            Broken::Malformed(_) | Broken::StreamReset(ResetReason::ProtocolError) => Self::Protocol,
+            Broken::StreamReset(ResetReason::RefusedStream) => Self::Refused,
+            Broken::StreamReset(ResetReason::ConnectError) => Self::ResetByConnect,
+            Broken::StreamReset(
+                ResetReason::Cancel | ResetReason::InternalError | ResetReason::NoError | ResetReason::Other(_),
+            ) => Self::Reset,
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The payload of a message: one half read through [`Body`], one half written through [`Writer`].
+//!
+//! Both are pulled by whoever owns the stream, so back-pressure needs no channel: a body that is not polled
+//! is not read from the socket, and a writer that is not ready is not given more.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::{Headers, http1, http2};
+
+/// One piece of a body.
+#[derive(Debug)]
+pub enum Frame {
+    /// Payload; never empty.
+    Data(Bytes),
+    /// The end, with trailers.
+    Trailers(Headers),
+}
+
+/// Why an exchange, or one half of it, broke off.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Broken {
+    /// The peer closed the connection where more was due.
+    #[error("connection closed by the peer")]
+    Closed,
+    /// The peer's system sent RST, or the connection is gone for another reason.
+    #[error("connection reset")]
+    ConnectionReset,
+    /// What came is not HTTP; the text is Envoy's detail for it.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// The peer sent RST_STREAM.
+    #[error("stream reset by the peer: {0:?}")]
+    StreamReset(ResetReason),
+}
+
+/// RST_STREAM error codes that mean something to a proxy (RFC 9113 7).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ResetReason {
+    /// CANCEL
+    Cancel,
+    /// CONNECT_ERROR
+    ConnectError,
+    /// INTERNAL_ERROR
+    InternalError,
+    /// NO_ERROR
+    NoError,
+    /// Any other code.
+    Other(u32),
+    /// PROTOCOL_ERROR
+    ProtocolError,
+    /// REFUSED_STREAM: not processed, safe to send again.
+    RefusedStream,
+}
+
+/// The half of an exchange that we read.
+#[derive(Debug)]
+pub enum Body {
+    /// Nothing comes, and nobody tells when the peer goes away.
+    Empty,
+    /// From an HTTP/1 connection.
+    Http1(http1::Incoming),
+    /// From an HTTP/2 stream.
+    Http2(http2::Incoming),
+}
+
+impl Body {
+    /// The next piece; `None` once the message is complete.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Broken>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Http1(incoming) => incoming.poll_frame(cx),
+            Self::Http2(incoming) => incoming.poll_frame(cx),
+        }
+    }
+
+    /// Ready when the peer has gone away: the connection closed or broke, or the stream was reset. Meant for
+    /// the time after the message is complete. HTTP/1 notices by reading on, up to a bound: bytes of a
+    /// pipelined request are kept for later.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+        match self {
+            Self::Empty => Poll::Pending,
+            Self::Http1(incoming) => incoming.poll_gone(cx),
+            Self::Http2(incoming) => incoming.poll_gone(cx),
+        }
+    }
+
+    /// Has the whole message been read?
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Http1(incoming) => incoming.is_complete(),
+            Self::Http2(incoming) => incoming.is_complete(),
+        }
+    }
+
+    /// From here on the bytes have no framing: an upgrade was accepted. Before the first poll only.
+    pub fn switch_to_raw(&mut self) {
+        if let Self::Http1(incoming) = self {
+            incoming.switch_to_raw();
+        }
+    }
+}
+
+/// The half of an exchange that we write.
+///
+/// Dropped before [`finish`](Self::finish), it breaks the exchange off: an HTTP/1 connection is not used
+/// again, an HTTP/2 stream is reset with CANCEL.
+#[derive(Debug)]
+pub enum Writer {
+    /// To an HTTP/1 connection.
+    Http1(http1::Outgoing),
+    /// To an HTTP/2 stream.
+    Http2(http2::Outgoing),
+}
+
+impl Writer {
+    /// Ready when [`write`](Self::write) may be called: less than the buffer limit is queued.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        match self {
+            Self::Http1(outgoing) => outgoing.poll_ready(cx),
+            Self::Http2(outgoing) => outgoing.poll_ready(cx),
+        }
+    }
+
+    /// Queues payload. Goes out at the latest with the next [`poll_flush`](Self::poll_flush).
+    pub fn write(&mut self, data: Bytes) {
+        match self {
+            Self::Http1(outgoing) => outgoing.write(data),
+            Self::Http2(outgoing) => outgoing.write(data),
+        }
+    }
+
+    /// Queues the end of the message.
+    pub fn finish(&mut self, trailers: Option<Headers>) {
+        match self {
+            Self::Http1(outgoing) => outgoing.finish(trailers),
+            Self::Http2(outgoing) => outgoing.finish(trailers),
+        }
+    }
+
+    /// Ready when everything queued, the head included, has left for the kernel.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        match self {
+            Self::Http1(outgoing) => outgoing.poll_flush(cx),
+            Self::Http2(outgoing) => outgoing.poll_flush(cx),
+        }
+    }
+
+    /// Breaks the exchange off: RST_STREAM with `reason`; HTTP/1 marks the connection as not reusable.
+    pub fn reset(self, reason: ResetReason) {
+        match self {
+            Self::Http1(outgoing) => outgoing.reset(),
+            Self::Http2(outgoing) => outgoing.reset(reason),
+        }
+    }
+}

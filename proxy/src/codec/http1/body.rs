@@ -1,0 +1,194 @@
+//! The two halves of an exchange: the body that is read and the body that is written.
+
+use std::fmt::Write as _;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use super::framing::{Decoded, Decoder, Encoder};
+use super::wire::{Half, PIPELINE_BYTES_MAX, SharedWire};
+use crate::codec::{Broken, Frame, Headers};
+
+/// A message that was cut short by the upstream's FIN or RST: no longer a connection that ended, but an
+/// answer that is wrong.
+pub(super) const CUT_SHORT: Broken = Broken::Malformed("http1.message_cut_short");
+
+/// Who sends what an [`Incoming`] reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Sender {
+    /// The client: when it goes away, that is a disconnect.
+    Downstream,
+    /// A server: when it goes away within a message, the message is malformed.
+    Upstream,
+}
+
+/// The body of a message that is being read.
+///
+/// Dropped before it is complete, it leaves the connection unusable for another message. Trailers are checked
+/// and dropped, so [`Frame::Trailers`] never comes.
+#[derive(Debug)]
+pub struct Incoming {
+    wire: SharedWire,
+    decoder: Decoder,
+    sender: Sender,
+}
+
+impl Incoming {
+    pub(super) fn new(wire: &SharedWire, decoder: Decoder, sender: Sender) -> Self {
+        let incoming = Self { wire: Rc::clone(wire), decoder, sender };
+        incoming.note_progress();
+        incoming
+    }
+
+    /// The next piece; `None` once the message is complete. A body that lasts until the connection closes
+    /// is complete with the peer's FIN.
+    ///
+    /// Errors: [`Broken::Malformed`] for bad framing and for a response cut short; [`Broken::Closed`] or
+    /// [`Broken::ConnectionReset`] when the client goes away; [`Broken::ConnectionReset`] within a body that
+    /// lasts until the connection closes.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Broken>>> {
+        loop {
+            let decoded = self.decoder.decode(&mut self.wire.borrow_mut().input);
+            match decoded {
+                Ok(Decoded::Data(data)) => {
+                    self.note_progress();
+                    return Poll::Ready(Some(Ok(Frame::Data(data))));
+                }
+                Ok(Decoded::End) => {
+                    self.note_progress();
+                    return Poll::Ready(None);
+                }
+                Ok(Decoded::More) => {}
+                Err(broken) => return Poll::Ready(Some(Err(broken))),
+            }
+            let filled = ready!(self.wire.borrow_mut().poll_fill(cx));
+            if let Err(broken) = filled {
+                return Poll::Ready(self.end_early(broken).map(Err));
+            }
+        }
+    }
+
+    /// The connection has ended where the message had not: `None` if that is how it ends.
+    fn end_early(&mut self, broken: Broken) -> Option<Broken> {
+        match (self.decoder, self.sender) {
+            (Decoder::UntilClose, _) if broken == Broken::Closed => {
+                self.decoder = Decoder::Done;
+                None
+            }
+            (Decoder::UntilClose, _) | (_, Sender::Downstream) => Some(broken),
+            (_, Sender::Upstream) => Some(CUT_SHORT),
+        }
+    }
+
+    /// Tells the connection whether another message may follow.
+    fn note_progress(&self) {
+        let reading = &mut self.wire.borrow_mut().reading;
+        match self.decoder {
+            Decoder::Chunked(_) | Decoder::Length(_) => reading.begin(),
+            Decoder::Done => reading.end(),
+            Decoder::UntilClose => *reading = Half::Spent,
+        }
+    }
+
+    /// Ready when the peer has gone away. Reads ahead to notice, up to 16 KiB and what one read brings; when the
+    /// peer has sent that much more, this stays pending for good.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+        let mut wire = self.wire.borrow_mut();
+        loop {
+            if wire.input.len() >= PIPELINE_BYTES_MAX {
+                return Poll::Pending;
+            }
+            if let Err(broken) = ready!(wire.poll_fill(cx)) {
+                return Poll::Ready(broken);
+            }
+        }
+    }
+
+    /// Has the whole message been read?
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.decoder == Decoder::Done
+    }
+
+    /// From here on all bytes until the peer closes are payload. Before the first poll only.
+    pub fn switch_to_raw(&mut self) {
+        self.decoder = Decoder::UntilClose;
+        self.note_progress();
+    }
+}
+
+/// The body of a message that is being written.
+///
+/// Dropped before [`finish`](Self::finish), it leaves the connection unusable for another message. Trailers
+/// are dropped, as Envoy does unless told otherwise.
+#[derive(Debug)]
+pub struct Outgoing {
+    wire: SharedWire,
+    encoder: Encoder,
+    buffer_bytes_max: usize,
+}
+
+impl Outgoing {
+    /// The head is in the queue already.
+    pub(super) fn new(wire: &SharedWire, encoder: Encoder, buffer_bytes_max: usize) -> Self {
+        wire.borrow_mut().writing.begin();
+        Self { wire: Rc::clone(wire), encoder, buffer_bytes_max }
+    }
+
+    /// Ready when [`write`](Self::write) may be called: less than the buffer limit is queued.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.wire.borrow_mut().poll_ready(cx, self.buffer_bytes_max)
+    }
+
+    /// Queues payload. What exceeds the content-length of the head is dropped, and the connection is not used
+    /// again: sent on, it would be read as the next message.
+    pub fn write(&mut self, mut data: Bytes) {
+        if data.is_empty() {
+            return; // an empty chunk would end the body
+        }
+        let mut wire = self.wire.borrow_mut();
+        let queue = wire.queue();
+        match &mut self.encoder {
+            Encoder::Chunked => {
+                write!(queue.text(), "{:x}\r\n", data.len()).expect("a BytesMut grows as needed");
+                queue.push(data);
+                queue.text().extend_from_slice(b"\r\n");
+            }
+            Encoder::Length(left) => {
+                let owed = usize::try_from(*left).unwrap_or(usize::MAX);
+                if data.len() > owed {
+                    data.truncate(owed);
+                    wire.writing = Half::Spent;
+                }
+                *left -= data.len() as u64;
+                wire.queue().push(data);
+            }
+            Encoder::Nothing => {}
+            Encoder::UntilClose => queue.push(data),
+        }
+    }
+
+    /// Queues the end of the message; trailers are dropped. A message that has no other end than the
+    /// connection's ends when the caller closes that; one that owes bytes leaves the connection unusable.
+    pub fn finish(&mut self, _trailers: Option<Headers>) {
+        let mut wire = self.wire.borrow_mut();
+        match self.encoder {
+            Encoder::Chunked => wire.queue().text().extend_from_slice(b"0\r\n\r\n"),
+            Encoder::Length(0) | Encoder::Nothing => {}
+            Encoder::Length(_) | Encoder::UntilClose => return,
+        }
+        self.encoder = Encoder::Nothing; // a second call must not add a second end
+        wire.writing.end();
+    }
+
+    /// Ready when everything queued, the head included, has left for the kernel.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.wire.borrow_mut().poll_flush(cx)
+    }
+
+    /// Breaks the message off: the connection will not be used again. What is queued may still go out.
+    pub fn reset(self) {
+        self.wire.borrow_mut().writing = Half::Spent;
+    }
+}

@@ -1,0 +1,330 @@
+//! Where a body begins and ends (RFC 9112 6 and 7). Pure: bytes in, pieces of the body out.
+
+use std::mem;
+
+use bytes::Bytes;
+
+use super::refusal::Refusal;
+use crate::codec::Broken;
+
+/// The text of every framing error, as Envoy logs it.
+pub(super) const MALFORMED: Broken = Broken::Malformed("http1.codec_error");
+
+/// A chunk size with its extensions. Extensions mean nothing to a proxy (RFC 9112 7.1.1 lets it ignore
+/// them); without a limit they are a free ride.
+const CHUNK_LINE_BYTES_MAX: usize = 4096;
+/// The section after the last chunk. It is dropped, so it only has to be sane.
+const TRAILER_BYTES_MAX: usize = 8192;
+/// Fields in that section.
+const TRAILERS_MAX: usize = 32;
+
+/// Finds the body in what comes after a head.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Decoder {
+    /// `transfer-encoding: chunked`.
+    Chunked(Chunk),
+    /// The message is complete.
+    Done,
+    /// So many bytes are still to come; never zero.
+    Length(u64),
+    /// All bytes until the peer closes: a response without a length, or a tunnel.
+    UntilClose,
+}
+
+/// What a chunked body is in the middle of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Chunk {
+    /// So many bytes of a chunk are still to come; never zero.
+    Data(u64),
+    /// The line end behind a chunk.
+    DataEnd,
+    /// The line before a chunk.
+    Size,
+    /// What follows the last chunk.
+    Trailers,
+}
+
+/// A step of a [`Decoder`].
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Decoded {
+    /// Payload; never empty.
+    Data(Bytes),
+    /// The message is complete.
+    End,
+    /// More input is needed.
+    More,
+}
+
+impl Decoder {
+    /// A body of `length` bytes.
+    pub(super) fn length(length: u64) -> Self {
+        if length == 0 { Self::Done } else { Self::Length(length) }
+    }
+
+    /// Takes the next piece off the front of `input`, which keeps what is not part of the message.
+    pub(super) fn decode(&mut self, input: &mut Bytes) -> Result<Decoded, Broken> {
+        loop {
+            if *self == Self::Done {
+                return Ok(Decoded::End);
+            }
+            if input.is_empty() {
+                return Ok(Decoded::More);
+            }
+            match *self {
+                Self::Done => return Ok(Decoded::End),
+                Self::UntilClose => return Ok(Decoded::Data(mem::take(input))),
+                Self::Length(left) => {
+                    let (data, left) = take_up_to(input, left);
+                    *self = Self::length(left);
+                    return Ok(Decoded::Data(data));
+                }
+                Self::Chunked(Chunk::Data(left)) => {
+                    let (data, left) = take_up_to(input, left);
+                    *self = Self::Chunked(if left == 0 { Chunk::DataEnd } else { Chunk::Data(left) });
+                    return Ok(Decoded::Data(data));
+                }
+                Self::Chunked(Chunk::DataEnd) => {
+                    let Some(()) = take_line_end(input)? else { return Ok(Decoded::More) };
+                    *self = Self::Chunked(Chunk::Size);
+                }
+                Self::Chunked(Chunk::Size) => {
+                    let Some(line) = take_line(input)? else { return Ok(Decoded::More) };
+                    let size = chunk_size(&line)?;
+                    *self = Self::Chunked(if size == 0 { Chunk::Trailers } else { Chunk::Data(size) });
+                }
+                Self::Chunked(Chunk::Trailers) => {
+                    let Some(()) = take_trailers(input)? else { return Ok(Decoded::More) };
+                    *self = Self::Done;
+                }
+            }
+        }
+    }
+}
+
+/// Up to `left` bytes, and what is then left.
+fn take_up_to(input: &mut Bytes, left: u64) -> (Bytes, u64) {
+    let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
+    (input.split_to(wanted), left - wanted as u64)
+}
+
+/// The CRLF behind a chunk's data. Nothing else will do: a parser that skips two bytes unseen reads another
+/// message than one that looks.
+fn take_line_end(input: &mut Bytes) -> Result<Option<()>, Broken> {
+    match input.get(..2) {
+        Some(b"\r\n") => {
+            drop(input.split_to(2));
+            Ok(Some(()))
+        }
+        None if input.starts_with(b"\r") => Ok(None),
+        Some(_) | None => Err(MALFORMED),
+    }
+}
+
+/// One line without its CRLF. A bare LF ends a line for some parsers and not for others; in heads recipients
+/// may accept it (RFC 9112 2.2), in chunk framing no sender ever used it but to smuggle.
+fn take_line(input: &mut Bytes) -> Result<Option<Bytes>, Broken> {
+    let searched = input.get(..CHUNK_LINE_BYTES_MAX).unwrap_or(input);
+    let Some(end) = searched.iter().position(|byte| *byte == b'\n') else {
+        return if searched.len() == CHUNK_LINE_BYTES_MAX { Err(MALFORMED) } else { Ok(None) };
+    };
+    let line = input.split_to(end + 1);
+    let text = line.strip_suffix(b"\r\n").ok_or(MALFORMED)?;
+    Ok(Some(line.slice_ref(text)))
+}
+
+/// `chunk-size [ chunk-ext ]` (RFC 9112 7.1). Blanks after the size are tolerated, since servers are known
+/// to pad it and they leave one reading only.
+fn chunk_size(line: &[u8]) -> Result<u64, Broken> {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let (digits, rest) = line.split_at_checked(digits).ok_or(MALFORMED)?;
+    let rest = rest.trim_ascii_start();
+    let ends_well = rest.is_empty() || rest.starts_with(b";");
+    if !ends_well || rest.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        return Err(MALFORMED);
+    }
+    // No size, or more digits than a u64 holds; from_str_radix alone would take a sign.
+    let digits = str::from_utf8(digits).map_err(|_| MALFORMED)?;
+    u64::from_str_radix(digits, 16).map_err(|_| MALFORMED)
+}
+
+/// Trailers and the empty line behind them. They are checked and dropped, as Envoy does by default: merging
+/// them into the head is forbidden (RFC 9110 6.5.1), and few recipients look at them.
+fn take_trailers(input: &mut Bytes) -> Result<Option<()>, Broken> {
+    let section = input.get(..TRAILER_BYTES_MAX).unwrap_or(input);
+    let mut fields = [httparse::EMPTY_HEADER; TRAILERS_MAX];
+    let httparse::Status::Complete((length, _)) =
+        httparse::parse_headers(section, &mut fields).map_err(|_| MALFORMED)?
+    else {
+        return if section.len() == TRAILER_BYTES_MAX { Err(MALFORMED) } else { Ok(None) };
+    };
+    let section = input.split_to(length);
+    // Each LF behind a CR, for the reason given at take_line.
+    let bare = section.split(|byte| *byte == b'\n').rev().skip(1).any(|line| !line.ends_with(b"\r"));
+    if bare { Err(MALFORMED) } else { Ok(Some(())) }
+}
+
+/// What the head says about the body's framing, before the two ways of saying it are held together.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct BodyFields {
+    pub(super) content_length: Option<u64>,
+    pub(super) transfer_coding: TransferCoding,
+}
+
+/// The only transfer coding a proxy has to know.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum TransferCoding {
+    #[default]
+    Absent,
+    Chunked,
+}
+
+impl BodyFields {
+    /// Notes a `content-length` field: digits only, once only. RFC 9110 8.6 allows a list of equal values to
+    /// be repaired; who sends one is testing for a parser that does not.
+    pub(super) fn note_content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        let length = parse_content_length(value).ok_or(Refusal::Codec)?;
+        match self.content_length.replace(length) {
+            None => Ok(()),
+            Some(_) => Err(Refusal::Codec),
+        }
+    }
+
+    /// Notes a `transfer-encoding` field: exactly `chunked`, once only.
+    pub(super) fn note_transfer_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        match mem::replace(&mut self.transfer_coding, TransferCoding::Chunked) {
+            TransferCoding::Absent if value.eq_ignore_ascii_case(b"chunked") => Ok(()),
+            TransferCoding::Absent | TransferCoding::Chunked => Err(Refusal::TransferEncoding),
+        }
+    }
+}
+
+/// `1*DIGIT` that fits; `parse` alone would take a sign.
+pub(super) fn parse_content_length(value: &[u8]) -> Option<u64> {
+    let digits = str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok()
+}
+
+/// Frames a body that we write.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Encoder {
+    /// `transfer-encoding: chunked`.
+    Chunked,
+    /// So many bytes are still owed.
+    Length(u64),
+    /// The message ends with its head; a body is swallowed, as in the answer to HEAD.
+    Nothing,
+    /// Bytes as they are: a tunnel, or a response to an HTTP/1.0 client that ends with the connection.
+    UntilClose,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `input` in pieces of `step` bytes; the body so far, what is left, and the error if there was one.
+    fn decode(mut decoder: Decoder, input: &[u8], step: usize) -> (Vec<u8>, Vec<u8>, Option<Broken>) {
+        let (mut body, mut buffer) = (Vec::new(), Bytes::new());
+        for piece in input.chunks(step) {
+            buffer = [buffer.as_ref(), piece].concat().into();
+            loop {
+                match decoder.decode(&mut buffer) {
+                    Ok(Decoded::Data(data)) => body.extend_from_slice(&data),
+                    Ok(Decoded::More | Decoded::End) => break,
+                    Err(broken) => return (body, buffer.to_vec(), Some(broken)),
+                }
+            }
+        }
+        (body, buffer.to_vec(), None)
+    }
+
+    const CHUNKED: Decoder = Decoder::Chunked(Chunk::Size);
+
+    #[test]
+    fn chunked_bodies_end_where_they_say() {
+        let cases: [(&[u8], &[u8], &[u8]); 9] = [
+            (b"0\r\n\r\n", b"", b""),
+            (b"5\r\nhello\r\n0\r\n\r\nGET", b"hello", b"GET"),
+            (b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", b"hello world", b""),
+            (b"A\r\n0123456789\r\n000\r\n\r\n", b"0123456789", b""),
+            (b"a;name=value\r\n0123456789\r\n0;x\r\n\r\n", b"0123456789", b""),
+            (b"5;q=\"a;b\"\r\nhello\r\n0\r\n\r\n", b"hello", b""),
+            (b"5 \t\r\nhello\r\n0 \r\n\r\n", b"hello", b""),
+            (b"0\r\nx-sum: 1\r\n\r\nrest", b"", b"rest"),
+            (b"2\r\n\r\n\r\n0\r\n\r\n", b"\r\n", b""),
+        ];
+        for (input, body, rest) in cases {
+            for step in 1..=input.len() {
+                let expected = (body.to_vec(), rest.to_vec(), None);
+                assert_eq!(decode(CHUNKED, input, step), expected, "{:?} by {step}", input.escape_ascii().to_string());
+            }
+        }
+    }
+
+    #[test]
+    fn chunk_framing_has_one_reading() {
+        let cases: [&[u8]; 21] = [
+            b"zz\r\n",
+            b"\r\n",
+            b"+5\r\nhello\r\n",
+            b"-5\r\nhello\r\n",
+            b"0x5\r\nhello\r\n",
+            b" 5\r\nhello\r\n",
+            b"5 5\r\nhello\r\n",
+            b"5_0\r\nhello\r\n",
+            b"5,5\r\nhello\r\n",
+            b"5\nhello\n",
+            b"5\r\nhello\n0\r\n\r\n",
+            b"5\r\nhelloXX0\r\n\r\n",
+            b"5\r\nhello!\r\n0\r\n\r\n",
+            b"5;a\rb\r\nhello\r\n",
+            b"5;a\x00b\r\nhello\r\n",
+            b"5;a\nhello\r\n",
+            b"10000000000000000\r\n", // 2^64
+            b"ffffffffffffffffff\r\n",
+            b"0\r\n\n",
+            b"0\r\nx: 1\n\r\n",
+            b"0\r\nbad name: 1\r\n\r\n",
+        ];
+        for input in cases {
+            for step in [1, 2, input.len()] {
+                let (_, _, broken) = decode(CHUNKED, input, step);
+                assert_eq!(broken, Some(MALFORMED), "{:?} by {step}", input.escape_ascii().to_string());
+            }
+        }
+    }
+
+    #[test]
+    fn chunk_lines_and_trailers_are_bounded() {
+        let long_extension = [b"5;".as_slice(), &vec![b'a'; CHUNK_LINE_BYTES_MAX]].concat();
+        assert_eq!(decode(CHUNKED, &long_extension, 1000).2, Some(MALFORMED));
+        let long_trailer = [b"0\r\nx: ".as_slice(), &vec![b'a'; TRAILER_BYTES_MAX]].concat();
+        assert_eq!(decode(CHUNKED, &long_trailer, 1000).2, Some(MALFORMED));
+        let many_trailers = [b"0\r\n".as_slice(), &b"x: 1\r\n".repeat(TRAILERS_MAX + 1), b"\r\n"].concat();
+        assert_eq!(decode(CHUNKED, &many_trailers, 1000).2, Some(MALFORMED));
+    }
+
+    #[test]
+    fn a_length_is_kept_to_the_byte() {
+        assert_eq!(decode(Decoder::length(3), b"abcdef", 2), (b"abc".to_vec(), b"def".to_vec(), None));
+        assert_eq!(decode(Decoder::length(0), b"abc", 3), (Vec::new(), b"abc".to_vec(), None));
+        assert_eq!(decode(Decoder::UntilClose, b"abc", 1), (b"abc".to_vec(), Vec::new(), None));
+    }
+
+    #[test]
+    fn a_content_length_is_digits() {
+        for (text, length) in [
+            ("0", Some(0)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("", None),
+            ("+1", None),
+            ("-1", None),
+            ("1, 1", None),
+            ("1 1", None),
+            ("0x1", None),
+            ("1.0", None),
+        ] {
+            assert_eq!(parse_content_length(text.as_bytes()), length, "{text}");
+        }
+    }
+}

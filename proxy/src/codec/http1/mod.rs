@@ -1,0 +1,23 @@
+//! HTTP/1.1 on the wire (RFC 9112), in our own framing over `httparse`.
+//!
+//! [`ServerConnection`] reads requests and answers them, [`ClientConnection`] sends requests and reads the
+//! answers. Each message has a half that is read, [`Incoming`], and a half that is written, [`Outgoing`].
+//! The halves of one connection share its wire and may be polled in any order, but within one task.
+//!
+//! Strict by construction: where two readings of a message are possible, it is refused, for that is where
+//! request smuggling lives. What leaves here is always framed by us, never copied from the other side.
+//! Nothing here spawns a task or sets a timer.
+
+mod body;
+mod client;
+mod framing;
+mod parse;
+mod refusal;
+mod serialise;
+mod server;
+mod wire;
+
+pub use body::{Incoming, Outgoing};
+pub use client::{ClientConnection, ClientOptions, IdleEnd};
+pub use refusal::{HeadError, Refusal};
+pub use server::{Close, ServerConnection, ServerOptions};

@@ -1,0 +1,328 @@
+//! Heads, from bytes. Pure; `httparse` finds the tokens, the rules about them are ours.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::uri::Scheme;
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
+use httparse::{Error, Header, ParserConfig, Status};
+
+use super::framing::{BodyFields, Chunk, Decoder, TransferCoding};
+use super::refusal::Refusal;
+use crate::codec::head::tokens;
+use crate::codec::{Headers, RequestHead, ResponseHead};
+
+/// Fields that are parsed on the stack; a higher limit in the configuration costs an allocation per head.
+const FIELDS_ON_STACK: usize = 128;
+/// Names in one `connection` header. Envoy's limit: nobody nominates so many in earnest.
+const NOMINATED_HEADERS_MAX: usize = 9;
+
+/// The methods that Envoy knows; it refuses all others.
+const METHODS: [&str; 35] = [
+    "ACL",
+    "BIND",
+    "CHECKOUT",
+    "CONNECT",
+    "COPY",
+    "DELETE",
+    "GET",
+    "HEAD",
+    "LINK",
+    "LOCK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MOVE",
+    "MSEARCH",
+    "NOTIFY",
+    "OPTIONS",
+    "PATCH",
+    "POST",
+    "PROPFIND",
+    "PROPPATCH",
+    "PURGE",
+    "PUT",
+    "QUERY",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "SOURCE",
+    "SUBSCRIBE",
+    "TRACE",
+    "UNBIND",
+    "UNLINK",
+    "UNLOCK",
+    "UNSUBSCRIBE",
+];
+
+/// What may come in a request head.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RequestRules {
+    pub(super) accept_http_10: bool,
+    pub(super) headers_max: usize,
+}
+
+/// A head with its length in bytes; `None` while it is incomplete.
+pub(super) type Parsed<T> = Result<Option<(T, usize)>, Refusal>;
+
+/// A request head, and how its body is framed.
+#[derive(Debug)]
+pub(super) struct FoundRequest {
+    pub(super) head: RequestHead,
+    pub(super) decoder: Decoder,
+}
+
+/// Looks for a request head at the front of `input`.
+pub(super) fn request(input: &Bytes, rules: RequestRules) -> Parsed<FoundRequest> {
+    let (mut stack, mut heap);
+    let slots: &mut [MaybeUninit<Header<'_>>] = if rules.headers_max <= FIELDS_ON_STACK {
+        stack = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
+        stack.get_mut(..rules.headers_max).unwrap_or_default()
+    } else {
+        heap = vec![MaybeUninit::uninit(); rules.headers_max];
+        &mut heap
+    };
+    let mut found = httparse::Request::new(&mut []);
+    let length = match found.parse_with_uninit_headers(input, slots) {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) => return Ok(None),
+        Err(Error::Version) => return other_version(input),
+        Err(error) => return Err(refusal(error, input)),
+    };
+    let (Some(method), Some(target), Some(minor_version)) = (found.method, found.path, found.version) else {
+        return Err(Refusal::Codec);
+    };
+    let version = if minor_version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    if version == Version::HTTP_10 && !rules.accept_http_10 {
+        return Err(Refusal::LowVersion);
+    }
+    let method = parse_method(method)?;
+    let target = parse_target(input, &method, target)?;
+    let mut host = None;
+    let mut framing = BodyFields::default();
+    let mut headers = Headers::with_capacity(found.headers.len());
+    for field in found.headers.iter() {
+        let (name, value) = parse_field(input, field)?;
+        if name == HOST {
+            // Two hosts are two readings of one request (RFC 9112 3.2): the next hop may pick the other.
+            if !is_authority(value.as_bytes()) || host.replace(value).is_some() {
+                return Err(Refusal::InvalidAuthority);
+            }
+            continue;
+        }
+        match name {
+            CONNECTION => check_connection(&value)?,
+            CONTENT_LENGTH => framing.note_content_length(value.as_bytes())?,
+            TRANSFER_ENCODING => framing.note_transfer_encoding(value.as_bytes())?,
+            _ => {}
+        }
+        headers.append(name, value);
+    }
+    let decoder = if method == Method::CONNECT {
+        check_connect_body(framing)?;
+        headers.remove(&CONTENT_LENGTH);
+        Decoder::Done
+    } else {
+        request_body(framing, version)?
+    };
+    let head = RequestHead {
+        method,
+        scheme: target.scheme,
+        authority: target.authority.or(host),
+        path: target.path,
+        protocol: None,
+        version,
+        headers,
+    };
+    Ok(Some((FoundRequest { head, decoder }, length)))
+}
+
+/// How a request's body is framed (RFC 9112 6.3).
+fn request_body(framing: BodyFields, version: Version) -> Result<Decoder, Refusal> {
+    match (framing.transfer_coding, framing.content_length) {
+        // A request with both is how smuggling begins: the next hop may pick the other one.
+        (TransferCoding::Chunked, Some(_)) => Err(Refusal::LengthAndChunked),
+        // HTTP/1.0 has no transfer codings; RFC 9112 6.1 calls such a message faulty.
+        (TransferCoding::Chunked, None) if version == Version::HTTP_10 => Err(Refusal::Codec),
+        (TransferCoding::Chunked, None) => Ok(Decoder::Chunked(Chunk::Size)),
+        (TransferCoding::Absent, length) => Ok(Decoder::length(length.unwrap_or(0))),
+    }
+}
+
+/// CONNECT has no body (RFC 9110 9.3.6); what follows it is the tunnel's.
+fn check_connect_body(framing: BodyFields) -> Result<(), Refusal> {
+    match (framing.transfer_coding, framing.content_length) {
+        (TransferCoding::Chunked, _) => Err(Refusal::TransferEncoding),
+        (TransferCoding::Absent, Some(1..)) => Err(Refusal::BodyDisallowed),
+        (TransferCoding::Absent, Some(0) | None) => Ok(()),
+    }
+}
+
+/// A response head; how its body is framed depends on the request too.
+#[derive(Debug)]
+pub(super) struct FoundResponse {
+    pub(super) head: ResponseHead,
+    pub(super) framing: BodyFields,
+}
+
+/// Looks for a response head at the front of `input`.
+pub(super) fn response(input: &Bytes, headers_max: usize) -> Parsed<FoundResponse> {
+    let (mut stack, mut heap);
+    let slots: &mut [MaybeUninit<Header<'_>>] = if headers_max <= FIELDS_ON_STACK {
+        stack = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
+        stack.get_mut(..headers_max).unwrap_or_default()
+    } else {
+        heap = vec![MaybeUninit::uninit(); headers_max];
+        &mut heap
+    };
+    let mut found = httparse::Response::new(&mut []);
+    let length = match ParserConfig::default().parse_response_with_uninit_headers(&mut found, input, slots) {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) => return Ok(None),
+        Err(error) => return Err(refusal(error, input)),
+    };
+    let (Some(code), Some(minor_version)) = (found.code, found.version) else { return Err(Refusal::Codec) };
+    let status = StatusCode::from_u16(code).map_err(|_| Refusal::Codec)?;
+    let version = if minor_version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    let mut framing = BodyFields::default();
+    let mut headers = Headers::with_capacity(found.headers.len());
+    for field in found.headers.iter() {
+        let (name, value) = parse_field(input, field)?;
+        match name {
+            CONTENT_LENGTH => framing.note_content_length(value.as_bytes())?,
+            TRANSFER_ENCODING => framing.note_transfer_encoding(value.as_bytes())?,
+            _ => {}
+        }
+        headers.append(name, value);
+    }
+    Ok(Some((FoundResponse { head: ResponseHead { status, version, headers }, framing }, length)))
+}
+
+/// A field, its value without copying.
+fn parse_field(input: &Bytes, field: &Header<'_>) -> Result<(HeaderName, HeaderValue), Refusal> {
+    let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Refusal::Codec)?;
+    let value = HeaderValue::from_maybe_shared(input.slice_ref(field.value)).map_err(|_| Refusal::InvalidCharacters)?;
+    Ok((name, value))
+}
+
+fn parse_method(method: &str) -> Result<Method, Refusal> {
+    match method {
+        "GET" => Ok(Method::GET),
+        "POST" => Ok(Method::POST),
+        _ if METHODS.binary_search(&method).is_ok() => {
+            Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Codec)
+        }
+        _ => Err(Refusal::Codec),
+    }
+}
+
+/// A request target, taken apart.
+#[derive(Default)]
+struct Target {
+    scheme: Option<HeaderValue>,
+    authority: Option<HeaderValue>,
+    path: Option<HeaderValue>,
+}
+
+/// The four forms of RFC 9112 3.2, and no fifth.
+fn parse_target(input: &Bytes, method: &Method, target: &str) -> Result<Target, Refusal> {
+    if !target.is_ascii() {
+        return Err(Refusal::Codec);
+    }
+    let shared = |part: &str| {
+        HeaderValue::from_maybe_shared(input.slice_ref(part.as_bytes())).map_err(|_| Refusal::InvalidCharacters)
+    };
+    if *method == Method::CONNECT {
+        if target.is_empty() || !is_authority(target.as_bytes()) {
+            return Err(Refusal::Codec);
+        }
+        return Ok(Target { authority: Some(shared(target)?), ..Target::default() });
+    }
+    if target.starts_with('/') || (target == "*" && *method == Method::OPTIONS) {
+        return Ok(Target { path: Some(shared(target)?), ..Target::default() });
+    }
+    if target.starts_with('*') {
+        return Err(Refusal::InvalidUrl);
+    }
+    let (scheme, rest) = target.split_once("://").ok_or(Refusal::Codec)?;
+    let scheme = parse_scheme(scheme)?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if authority.is_empty() || !is_authority(authority.as_bytes()) {
+        return Err(Refusal::InvalidUrl);
+    }
+    let path = if path.starts_with('/') {
+        shared(path)?
+    } else {
+        HeaderValue::try_from(format!("/{path}")).map_err(|_| Refusal::InvalidCharacters)?
+    };
+    Ok(Target { scheme: Some(scheme), authority: Some(shared(authority)?), path: Some(path) })
+}
+
+fn parse_scheme(scheme: &str) -> Result<HeaderValue, Refusal> {
+    if scheme.eq_ignore_ascii_case("http") {
+        return Ok(HeaderValue::from_static("http"));
+    }
+    if scheme.eq_ignore_ascii_case("https") {
+        return Ok(HeaderValue::from_static("https"));
+    }
+    // Something else that could be a scheme is refused as one, the rest as garbage.
+    Err(if Scheme::try_from(scheme).is_ok() { Refusal::InvalidScheme } else { Refusal::Codec })
+}
+
+/// `uri-host [ ":" port ]` by its characters (RFC 3986 3.2.2), or nothing. No userinfo: RFC 9110 4.2.4 calls it
+/// a way to deceive.
+fn is_authority(value: &[u8]) -> bool {
+    value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
+}
+
+/// A client may have its own hop-by-hop headers removed, but not those that say who it is.
+fn check_connection(value: &HeaderValue) -> Result<(), Refusal> {
+    let forbidden = ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+    let nominates_forbidden = tokens(value).any(|token| {
+        token.starts_with(b":") || forbidden.iter().any(|name| token.eq_ignore_ascii_case(name.as_bytes()))
+    });
+    if nominates_forbidden || tokens(value).count() > NOMINATED_HEADERS_MAX {
+        return Err(Refusal::ConnectionHeader);
+    }
+    Ok(())
+}
+
+/// `httparse` knows two versions and refuses the rest at sight. `HTTP/0.9` or `HTTP/2.0` in full is a version
+/// we do not speak; anything else is no version.
+fn other_version<T>(input: &[u8]) -> Parsed<T> {
+    let line = first_line(input);
+    let mut words = line.splitn(3, |byte| *byte == b' ').skip(2);
+    let version = words.next().unwrap_or_default();
+    let version = version.get(..8).unwrap_or(version);
+    let pattern = b"HTTP/0.0";
+    let matches = version.iter().zip(pattern).all(|(byte, expected)| match expected {
+        b'0' => byte.is_ascii_digit(),
+        _ => byte == expected,
+    });
+    match version.len() {
+        8 if matches => Err(Refusal::LowVersion),
+        // It may still become one: the line is cut here.
+        ..8 if matches && line.ends_with(version) && !input.contains(&b'\n') => Ok(None),
+        _ => Err(Refusal::Codec),
+    }
+}
+
+/// The first line that is not empty, as far as it is there.
+fn first_line(input: &[u8]) -> &[u8] {
+    input.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default()
+}
+
+fn refusal(error: Error, input: &[u8]) -> Refusal {
+    match error {
+        Error::TooManyHeaders => Refusal::TooManyHeaders,
+        Error::HeaderValue => Refusal::InvalidCharacters,
+        Error::Token if has_control(first_line(input)) => Refusal::InvalidCharacters,
+        Error::HeaderName | Error::NewLine | Error::Status | Error::Token | Error::Version => Refusal::Codec,
+    }
+}
+
+fn has_control(line: &[u8]) -> bool {
+    line.iter().any(|byte| byte.is_ascii_control() && !b"\t\r".contains(byte))
+}

@@ -1,0 +1,355 @@
+//! One connection's bytes: a read side that owns no buffer while it waits, a write side that copies only what
+//! is small, and what became of each.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io::IoSlice;
+use std::mem;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWrite};
+
+use super::parse::Parsed;
+use super::refusal::{HeadError, Refusal};
+use crate::codec::Broken;
+use crate::net::Conn;
+
+/// One read. The same for every connection at every time, so that a run repeats byte for byte.
+const READ_BYTES_MAX: usize = 32 * 1024;
+/// Input up to this size is copied into memory of its own size, so that a header kept for the life of a
+/// tunnel does not keep a whole read buffer.
+const COPIED_READ_BYTES_MAX: usize = 4 * 1024;
+/// Payload up to this size is copied behind what already waits in the queue, which makes one write of both
+/// and keeps the number of pieces small; anything larger is queued as it is.
+const COALESCED_BYTES_MAX: usize = 4 * 1024;
+/// Pieces handed to the kernel in one write.
+const WRITE_PIECES_MAX: usize = 16;
+/// Bytes that are read ahead of their use, to notice that the peer has gone. Past that the connection is
+/// left alone, and the kernel's window stops the peer.
+pub(super) const PIPELINE_BYTES_MAX: usize = 16 * 1024;
+
+thread_local! {
+    /// What every connection of this thread reads into. Its content never outlives a read, so a connection
+    /// that waits costs no buffer.
+    static SCRATCH: Cell<BytesMut> = Cell::default();
+}
+
+/// A [`Wire`] and those who use it: the connection and the halves of its current exchange.
+pub(super) type SharedWire = Rc<RefCell<Wire>>;
+
+/// A connection with its buffers.
+#[derive(Debug)]
+pub(super) struct Wire {
+    /// `None` once it was taken away to be closed, which may be under a half that lives on.
+    conn: Option<Conn>,
+    pub(super) input: Bytes,
+    /// How much of `input` is known not to hold a whole head.
+    parsed_bytes: usize,
+    inflow: Flow,
+    pub(super) reading: Half,
+    queue: WriteQueue,
+    /// Queued bytes that no [`Outgoing`](super::Outgoing) will flush: an interim response.
+    interim_queued: bool,
+    outflow: Flow,
+    pub(super) writing: Half,
+    rx_bytes: u64,
+    tx_bytes: u64,
+}
+
+/// One direction of the connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Flow {
+    Ended(Broken),
+    Open,
+}
+
+/// Where one direction stands with its current message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Half {
+    /// Between messages: another may follow.
+    Between,
+    /// The message has no end but the connection's, or was broken off: nothing can follow.
+    Spent,
+    /// Within a message, which may have been abandoned there.
+    Within,
+}
+
+impl Half {
+    pub(super) fn begin(&mut self) {
+        if *self == Self::Between {
+            *self = Self::Within;
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        if *self == Self::Within {
+            *self = Self::Between;
+        }
+    }
+}
+
+impl Wire {
+    pub(super) fn shared(conn: Conn, already_read: BytesMut) -> SharedWire {
+        Rc::new(RefCell::new(Self {
+            conn: Some(conn),
+            rx_bytes: already_read.len() as u64,
+            input: already_read.freeze(),
+            parsed_bytes: 0,
+            inflow: Flow::Open,
+            reading: Half::Between,
+            queue: WriteQueue::default(),
+            interim_queued: false,
+            outflow: Flow::Open,
+            writing: Half::Between,
+            tx_bytes: 0,
+        }))
+    }
+
+    /// Takes the connection away, to close or abort it. What is still polled afterwards finds it closed.
+    pub(super) fn take_conn(&mut self) -> Option<Conn> {
+        self.conn.take()
+    }
+
+    /// Adds what the peer sent to `input`. An error stays; bytes that came before it are in `input`.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        if let Flow::Ended(why) = self.inflow {
+            return Poll::Ready(Err(why));
+        }
+        if self.interim_queued
+            && let Poll::Ready(flushed) = self.poll_flush(cx)
+        {
+            // A peer that waits for 100 Continue sends nothing before it has it.
+            flushed?;
+        }
+        let Some(conn) = &mut self.conn else { return Poll::Ready(Err(Broken::Closed)) };
+        // Taken, not borrowed: a connection may itself be made of streams that read this way.
+        let mut scratch = SCRATCH.take();
+        scratch.reserve(READ_BYTES_MAX);
+        let read = {
+            let mut window = (&mut scratch).limit(READ_BYTES_MAX);
+            pin!(conn.read_buf(&mut window)).poll(cx)
+        };
+        let result = match read {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(self.end_inflow(Broken::Closed))),
+            Poll::Ready(Ok(count)) => {
+                self.rx_bytes += count as u64;
+                self.keep(&mut scratch);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Err(self.end_inflow(Broken::ConnectionReset))),
+        };
+        SCRATCH.set(scratch);
+        result
+    }
+
+    fn end_inflow(&mut self, why: Broken) -> Broken {
+        self.inflow = Flow::Ended(why);
+        why
+    }
+
+    /// Moves what was read into `input` and leaves `scratch` empty.
+    fn keep(&mut self, scratch: &mut BytesMut) {
+        if self.input.is_empty() && scratch.len() > COPIED_READ_BYTES_MAX {
+            self.input = scratch.split().freeze();
+            return;
+        }
+        if self.input.is_empty() {
+            self.input = Bytes::copy_from_slice(scratch);
+        } else {
+            let mut joined =
+                mem::take(&mut self.input).try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
+            joined.extend_from_slice(scratch);
+            self.input = joined.freeze();
+        }
+        scratch.clear();
+    }
+
+    /// Reads until `parse` finds a whole head in at most `bytes_max` bytes. The answer does not depend on how
+    /// the bytes were cut.
+    ///
+    /// Cancel-safe: what was read stays in `input`.
+    pub(super) fn poll_head<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes_max: usize,
+        parse: impl Fn(&Bytes) -> Parsed<T>,
+    ) -> Poll<Result<T, HeadError>> {
+        loop {
+            if self.may_hold_head(bytes_max) {
+                let head = self.input.slice(..self.input.len().min(bytes_max));
+                match parse(&head) {
+                    Err(refusal) => return Poll::Ready(Err(HeadError::Refused(refusal))),
+                    Ok(None) if head.len() == bytes_max => {
+                        return Poll::Ready(Err(HeadError::Refused(Refusal::HeadersTooLarge)));
+                    }
+                    Ok(None) => self.parsed_bytes = self.input.len(),
+                    Ok(Some((parsed, length))) => {
+                        drop(self.input.split_to(length));
+                        self.parsed_bytes = 0;
+                        return Poll::Ready(Ok(parsed));
+                    }
+                }
+            }
+            if let Err(broken) = ready!(self.poll_fill(cx))
+                && self.parsed_bytes == self.input.len()
+            {
+                return Poll::Ready(Err(HeadError::Broken(broken)));
+            }
+        }
+    }
+
+    /// Is it worth parsing `input`? Always the first time; then when an empty line has come, and whenever the
+    /// input has doubled, to notice garbage early. A head that trickles in is thus parsed a few times, not
+    /// once per byte.
+    fn may_hold_head(&self, bytes_max: usize) -> bool {
+        if self.input.len() == self.parsed_bytes {
+            return false;
+        }
+        let recent = self.input.get(self.parsed_bytes.saturating_sub(2)..).unwrap_or_default();
+        self.input.len() >= self.parsed_bytes.saturating_mul(2)
+            || self.input.len() >= bytes_max
+            || self.inflow != Flow::Open
+            || recent.windows(2).any(|pair| pair == b"\n\n")
+            || recent.windows(3).any(|triple| triple == b"\n\r\n")
+    }
+
+    /// Has the peer closed, or the connection broken? As far as reading has shown.
+    pub(super) fn has_ended(&self) -> bool {
+        self.inflow != Flow::Open
+    }
+
+    /// The end of what will be written. It goes out with the next [`Self::poll_flush`].
+    pub(super) fn queue(&mut self) -> &mut WriteQueue {
+        &mut self.queue
+    }
+
+    /// Queues an interim response, which the next read flushes.
+    pub(super) fn queue_interim(&mut self, head: &[u8]) {
+        self.queue.text().extend_from_slice(head);
+        self.interim_queued = true;
+    }
+
+    /// Ready when less than `bytes_max` is queued.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>, bytes_max: usize) -> Poll<Result<(), Broken>> {
+        if let Flow::Ended(why) = self.outflow {
+            return Poll::Ready(Err(why));
+        }
+        if self.queue.bytes() < bytes_max {
+            return Poll::Ready(Ok(()));
+        }
+        match self.poll_flush(cx) {
+            Poll::Pending if self.queue.bytes() < bytes_max => Poll::Ready(Ok(())),
+            flushed @ (Poll::Pending | Poll::Ready(_)) => flushed,
+        }
+    }
+
+    /// Ready when the kernel has everything that was queued.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        if let Flow::Ended(why) = self.outflow {
+            return Poll::Ready(Err(why));
+        }
+        let Some(conn) = &mut self.conn else { return Poll::Ready(Err(Broken::Closed)) };
+        let mut conn = Pin::new(conn);
+        while self.queue.bytes() > 0 {
+            match ready!(self.queue.poll_write(conn.as_mut(), cx)) {
+                Ok(count) if count > 0 => self.tx_bytes += count as u64,
+                Ok(_) | Err(_) => return Poll::Ready(Err(self.end_outflow())),
+            }
+        }
+        self.interim_queued = false;
+        match ready!(conn.poll_flush(cx)) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(_) => Poll::Ready(Err(self.end_outflow())),
+        }
+    }
+
+    /// What is queued will never leave. The read side is not touched: an answer may still be waiting there.
+    fn end_outflow(&mut self) -> Broken {
+        self.outflow = Flow::Ended(Broken::ConnectionReset);
+        self.queue = WriteQueue::default();
+        Broken::ConnectionReset
+    }
+
+    pub(super) fn rx_bytes(&self) -> u64 {
+        self.rx_bytes
+    }
+
+    pub(super) fn tx_bytes(&self) -> u64 {
+        self.tx_bytes
+    }
+}
+
+/// Bytes on their way out. Its length is bounded by those who ask [`Wire::poll_ready`] before they add.
+#[derive(Debug, Default)]
+pub(super) struct WriteQueue {
+    /// What goes first.
+    pieces: VecDeque<Bytes>,
+    pieces_bytes: usize,
+    /// What comes after `pieces`: heads, chunk sizes and small payload.
+    tail: BytesMut,
+}
+
+impl WriteQueue {
+    fn bytes(&self) -> usize {
+        self.pieces_bytes + self.tail.len()
+    }
+
+    /// Where heads and chunk framing are written.
+    pub(super) fn text(&mut self) -> &mut BytesMut {
+        &mut self.tail
+    }
+
+    /// Adds payload.
+    pub(super) fn push(&mut self, data: Bytes) {
+        if self.bytes() > 0 && data.len() <= COALESCED_BYTES_MAX {
+            self.tail.extend_from_slice(&data);
+            return;
+        }
+        if !self.tail.is_empty() {
+            let tail = mem::take(&mut self.tail).freeze();
+            self.push_piece(tail);
+        }
+        self.push_piece(data);
+    }
+
+    fn push_piece(&mut self, piece: Bytes) {
+        self.pieces_bytes += piece.len();
+        self.pieces.push_back(piece);
+    }
+
+    fn poll_write(&mut self, conn: Pin<&mut Conn>, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); WRITE_PIECES_MAX];
+        let bytes = self.pieces.iter().map(Bytes::as_ref).chain([self.tail.as_ref()]);
+        let mut count = 0;
+        for (slice, bytes) in slices.iter_mut().zip(bytes) {
+            *slice = IoSlice::new(bytes);
+            count += 1;
+        }
+        let written = ready!(conn.poll_write_vectored(cx, slices.get(..count).unwrap_or_default()))?;
+        self.advance(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(piece) = self.pieces.front_mut() {
+            let taken = written.min(piece.len());
+            piece.advance(taken);
+            self.pieces_bytes -= taken;
+            written -= taken;
+            if !piece.is_empty() {
+                return;
+            }
+            self.pieces.pop_front();
+        }
+        self.tail.advance(written.min(self.tail.len()));
+        if self.tail.is_empty() {
+            // A connection that waits keeps no buffer.
+            self.tail = BytesMut::new();
+        }
+    }
+}

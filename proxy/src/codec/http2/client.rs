@@ -1,0 +1,207 @@
+//! The client's end of a connection: requests go out, responses come in.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
+
+use super::heads::{request_to_h2, response_from_h2};
+use super::wire::{Fate, Role, Shared, Wire};
+use super::{
+    Broken, Ending, Incoming, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, STREAM_BUFFER_BYTES_MAX, Sending,
+    Stream, broken, lost,
+};
+use crate::codec::{Payload, RequestHead, ResponseHead};
+use crate::config::listener::Http2Options;
+use crate::net::Conn;
+
+/// Stream ids are odd and end at 2^31 - 1 (RFC 9113 5.1.1).
+const STREAMS_PER_CONNECTION_MAX: u32 = 1 << 30;
+/// Envoy's limit for a response head, max_response_headers_kb. HPACK's 32 bytes a field count as well.
+const HEAD_BYTES_MAX: u32 = 80 * 1024;
+
+/// A handle on a connection that sends requests.
+#[derive(Clone)]
+pub struct ClientConnection {
+    sender: SendRequest<Bytes>,
+    shared: Rc<Shared>,
+    count: Rc<Count>,
+    streams_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    active: Cell<usize>,
+    opened: Cell<u32>,
+}
+
+/// One active stream; counted until dropped.
+#[derive(Debug)]
+pub(super) struct Active(Rc<Count>);
+
+impl Active {
+    fn new(count: &Rc<Count>) -> Self {
+        count.active.set(count.active.get() + 1);
+        count.opened.set(count.opened.get().saturating_add(1));
+        Self(Rc::clone(count))
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.set(self.0.active.get().saturating_sub(1));
+    }
+}
+
+impl ClientConnection {
+    /// Starts HTTP/2 with prior knowledge. Does not wait for the server's SETTINGS: requests may go out at
+    /// once, and a peer that does not speak HTTP/2 shows itself in their responses.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn handshake(conn: Conn, options: &Http2Options) -> Result<(Self, Driver), Broken> {
+        let (wire, shared) = Wire::new(conn, Role::Client, options, Bytes::new());
+        let mut builder = Builder::new();
+        builder
+            .enable_push(false)
+            .header_table_size(options.hpack_table_size)
+            .initial_connection_window_size(options.initial_connection_window_size)
+            .initial_window_size(options.initial_stream_window_size)
+            .max_concurrent_reset_streams(RESET_STREAMS_MAX)
+            .max_concurrent_streams(options.max_concurrent_streams.get())
+            // Not sent: the wire replaces h2's SETTINGS.
+            .max_header_list_size(HEAD_BYTES_MAX)
+            .max_send_buffer_size(STREAM_BUFFER_BYTES_MAX)
+            .reset_stream_duration(RESET_STREAM_AGE_MAX);
+        let (sender, connection) = builder.handshake(wire).await.map_err(|error| broken(&error, &shared))?;
+        let streams_max = usize::try_from(options.max_concurrent_streams.get()).unwrap_or(usize::MAX);
+        let handle = Self { sender, shared: Rc::clone(&shared), count: Rc::default(), streams_max };
+        Ok((handle, Driver { connection, shared }))
+    }
+
+    /// May another stream be opened? Not after GOAWAY, not once the connection failed, not above the
+    /// server's or our own limit of concurrent streams.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.shared.fate() == Fate::Alive
+            && !self.shared.goaway_received()
+            && self.count.opened.get() < STREAMS_PER_CONNECTION_MAX
+            && self.streams_active() < self.streams_max.min(self.sender.current_max_send_streams())
+    }
+
+    /// Has the server sent GOAWAY?
+    #[must_use]
+    pub fn goaway_received(&self) -> bool {
+        self.shared.goaway_received()
+    }
+
+    /// Streams of which a half is still held.
+    #[must_use]
+    pub fn streams_active(&self) -> usize {
+        self.count.active.get()
+    }
+
+    /// Bytes read from the socket.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.shared.bytes_read()
+    }
+
+    /// Bytes written to the socket.
+    #[must_use]
+    pub fn bytes_written(&self) -> u64 {
+        self.shared.bytes_written()
+    }
+
+    /// Opens a stream. Extended CONNECT goes out whether or not the server has announced it, as Envoy's does:
+    /// its SETTINGS may be under way.
+    ///
+    /// # Errors
+    /// The connection cannot take another stream, or the head has an authority, a scheme or a path that
+    /// no URI can have. Nothing has been sent.
+    pub fn send(&mut self, head: &RequestHead, payload: Payload) -> Result<(Outgoing, Response), Broken> {
+        let request = request_to_h2(head)?;
+        let is_end = payload == Payload::None;
+        let (future, body) = self.sender.send_request(request, is_end).map_err(|error| broken(&error, &self.shared))?;
+        let stream = Rc::new(Stream {
+            sending: RefCell::new(Sending::Body(body)),
+            connection: Rc::clone(&self.shared),
+            _active: Some(Active::new(&self.count)),
+        });
+        let ending = if is_end { Ending::Sent } else { Ending::Open };
+        let response = Response { future: Some(future), stream: Rc::clone(&stream) };
+        Ok((Outgoing::new(stream, ending), response))
+    }
+}
+
+impl fmt::Debug for ClientConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientConnection").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+/// Moves the bytes of a [`ClientConnection`]: to be spawned by whoever owns the connection. Dropping it closes
+/// the socket. It ends by itself when the connection breaks, when GOAWAY came and the last stream has
+/// ended, or when all handles are gone.
+#[must_use = "nothing moves unless it is polled"]
+pub struct Driver {
+    connection: Connection<Wire, Bytes>,
+    shared: Rc<Shared>,
+}
+
+/// How a client's connection ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DriverEnd {
+    /// It broke: FIN, RST, or frames that are not HTTP/2.
+    Broken(Broken),
+    /// No stream was left, after GOAWAY or because nobody holds the connection.
+    Drained,
+    /// The server ended it with GOAWAY and this error code.
+    GoAway(u32),
+}
+
+impl Future for Driver {
+    type Output = DriverEnd;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<DriverEnd> {
+        let ended = ready!(Pin::new(&mut self.connection).poll(cx));
+        Poll::Ready(match ended {
+            Ok(()) if self.shared.fate() == Fate::Alive => DriverEnd::Drained,
+            Ok(()) => DriverEnd::Broken(lost(&self.shared)),
+            Err(error) => match error.reason() {
+                Some(reason) if error.is_remote() => DriverEnd::GoAway(reason.into()),
+                _ => DriverEnd::Broken(broken(&error, &self.shared)),
+            },
+        })
+    }
+}
+
+/// The answer to one request, to be waited for.
+#[derive(Debug)]
+pub struct Response {
+    future: Option<ResponseFuture>,
+    stream: Rc<Stream>,
+}
+
+impl Response {
+    /// The final head and the payload behind it; informational responses are skipped. To be called until it
+    /// returns, once.
+    ///
+    /// # Errors
+    /// The stream was reset or the connection broke first.
+    ///
+    /// # Cancellation
+    /// Safe: the next call goes on waiting.
+    pub async fn head(&mut self) -> Result<(ResponseHead, Incoming), Broken> {
+        let Some(future) = &mut self.future else { return Err(Broken::Closed) };
+        let answer = poll_fn(|cx| Pin::new(&mut *future).poll(cx)).await;
+        self.future = None;
+        let (parts, recv) = answer.map_err(|error| self.stream.broken(&error))?.into_parts();
+        Ok((response_from_h2(parts), Incoming::new(recv, Rc::clone(&self.stream))))
+    }
+}

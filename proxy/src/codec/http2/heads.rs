@@ -1,0 +1,147 @@
+//! Heads and trailers, from h2's form into ours and back.
+
+use bytes::{BufMut, BytesMut};
+use http::header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, request, response};
+
+use super::{Broken, INVALID_HEADER_FIELD};
+use crate::codec::{Headers, RequestHead, ResponseHead};
+
+pub(super) fn request_from_h2(parts: request::Parts) -> RequestHead {
+    let uri = parts.uri.into_parts();
+    let protocol = parts.extensions.get::<h2::ext::Protocol>().and_then(|p| value(p.as_str()));
+    let mut headers = headers_from_h2(parts.headers);
+    join_cookies(&mut headers);
+    let host = headers.get(&HOST).cloned();
+    headers.remove(&HOST);
+    let is_plain_connect = parts.method == Method::CONNECT && protocol.is_none();
+    // h2 asks for :scheme, but loses it where there is no :authority.
+    let scheme = uri.scheme.as_ref().map_or(Some("http"), |scheme| Some(scheme.as_str()));
+    RequestHead {
+        scheme: scheme.filter(|_| !is_plain_connect).and_then(value),
+        authority: uri.authority.as_ref().and_then(|authority| value(authority.as_str())).or(host),
+        path: uri.path_and_query.as_ref().and_then(|path| value(path.as_str())),
+        protocol,
+        version: Version::HTTP_2,
+        headers,
+        method: parts.method,
+    }
+}
+
+pub(super) fn response_from_h2(parts: response::Parts) -> ResponseHead {
+    ResponseHead { status: parts.status, version: Version::HTTP_2, headers: headers_from_h2(parts.headers) }
+}
+
+/// Fails where h2 could not send the head: it wants an authority and a path that are valid in a URI.
+pub(super) fn request_to_h2(head: &RequestHead) -> Result<Request<()>, Broken> {
+    let invalid = || Broken::Malformed(INVALID_HEADER_FIELD);
+    let mut uri = http::uri::Parts::default();
+    uri.authority = match &head.authority {
+        None => None,
+        Some(authority) => Some(Authority::try_from(authority.as_bytes()).map_err(|_| invalid())?),
+    };
+    // RFC 9113 8.5: plain CONNECT has neither :scheme nor :path.
+    if head.method != Method::CONNECT || head.protocol.is_some() {
+        let path = head.path.as_ref().map_or(&b"/"[..], HeaderValue::as_bytes);
+        uri.path_and_query = Some(PathAndQuery::try_from(path).map_err(|_| invalid())?);
+        let scheme = head.scheme.as_ref().map_or(&b"http"[..], HeaderValue::as_bytes);
+        // The http crate has no URI with a scheme and without an authority; h2 then adds "http" itself.
+        let scheme = Scheme::try_from(scheme).map_err(|_| invalid())?;
+        uri.scheme = uri.authority.is_some().then_some(scheme);
+    }
+    let has_authority = uri.authority.is_some();
+
+    let mut request = Request::new(());
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = Uri::from_parts(uri).map_err(|_| invalid())?;
+    *request.version_mut() = if has_authority { Version::HTTP_2 } else { Version::HTTP_11 };
+    *request.headers_mut() = headers_to_h2(&head.headers);
+    request.headers_mut().remove(HOST);
+    if let Some(protocol) = &head.protocol {
+        let protocol = protocol.to_str().map_err(|_| invalid())?;
+        request.extensions_mut().insert(h2::ext::Protocol::from(protocol));
+    }
+    Ok(request)
+}
+
+pub(super) fn response_to_h2(head: &ResponseHead) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = head.status;
+    *response.version_mut() = Version::HTTP_2;
+    *response.headers_mut() = headers_to_h2(&head.headers);
+    response
+}
+
+pub(super) fn headers_from_h2(map: HeaderMap) -> Headers {
+    let mut headers = Headers::with_capacity(map.len());
+    let mut last = None;
+    for (name, value) in map {
+        // The map gives a name once for all of its values.
+        if name.is_some() {
+            last = name;
+        }
+        if let Some(name) = &last {
+            headers.append(name.clone(), value);
+        }
+    }
+    headers
+}
+
+/// Leaves out what belongs to one HTTP/1 connection: RFC 9113 8.2.2 forbids it here.
+pub(super) fn headers_to_h2(headers: &Headers) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers.iter().filter(|(name, value)| !is_hop_by_hop(name, value)) {
+        // Fails at 32,768 names; our limits on heads are far below, and a field more or less is no reason to panic.
+        if map.try_append(name.clone(), value.clone()).is_err() {
+            break;
+        }
+    }
+    map
+}
+
+/// Fields of a head as Envoy counts them: pseudo-headers included.
+pub(super) fn field_count(head: &RequestHead) -> usize {
+    1 + pseudo_values(head).count() + head.headers.len()
+}
+
+/// Bytes of a head as Envoy counts them: names and values, without HPACK's 32 bytes a field.
+pub(super) fn head_bytes(head: &RequestHead) -> usize {
+    let pseudo: usize = pseudo_values(head).map(|(name, value)| name.len() + value.len()).sum();
+    let fields: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    ":method".len() + head.method.as_str().len() + pseudo + fields
+}
+
+fn pseudo_values(head: &RequestHead) -> impl Iterator<Item = (&'static str, &HeaderValue)> {
+    let named = [
+        (":scheme", &head.scheme),
+        (":authority", &head.authority),
+        (":path", &head.path),
+        (":protocol", &head.protocol),
+    ];
+    named.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)))
+}
+
+fn is_hop_by_hop(name: &HeaderName, value: &HeaderValue) -> bool {
+    [CONNECTION, TRANSFER_ENCODING, UPGRADE].contains(name)
+        || ["keep-alive", "proxy-connection"].contains(&name.as_str())
+        || (*name == TE && value != "trailers")
+}
+
+/// RFC 9113 8.2.3: a cookie may come in crumbs, and HTTP/1 must see it whole.
+fn join_cookies(headers: &mut Headers) {
+    let mut crumbs = headers.get_all(&COOKIE);
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
+    let mut whole = BytesMut::from(first.as_bytes());
+    for crumb in [second].into_iter().chain(crumbs) {
+        whole.put_slice(b"; ");
+        whole.put_slice(crumb.as_bytes());
+    }
+    if let Ok(whole) = HeaderValue::from_maybe_shared(whole.freeze()) {
+        headers.set(COOKIE, whole);
+    }
+}
+
+fn value(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(text.as_bytes()).ok()
+}

@@ -1,0 +1,356 @@
+//! HTTP/2 in both directions, over the h2 crate.
+//!
+//! [`ServerConnection`] hands out requests, [`ClientConnection`] takes them; both give an [`Incoming`] to read
+//! and an [`Outgoing`] to write. h2 keeps the frames, the windows and HPACK; [`wire`] watches what it does to
+//! the socket, and [`heads`] translates. Extended CONNECT (RFC 8441) is a request whose head has a `protocol`.
+//!
+//! Both halves of a stream must be polled by one task: h2 keeps one waker per stream and direction, and the
+//! end of a stream is told to the waker of the sending direction.
+
+mod client;
+mod heads;
+mod server;
+mod wire;
+
+pub use client::{ClientConnection, Driver, DriverEnd, Response};
+pub use server::{ConnectionError, Responder, ServerConnection};
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::HeaderMap;
+
+use super::{Broken, Frame, Headers, ResetReason};
+use heads::{headers_from_h2, headers_to_h2};
+use wire::{Fate, Shared};
+
+/// Envoy's details for a head that RFC 9113 8.2 forbids.
+const INVALID_HEADER_FIELD: &str = "http2.invalid.header.field";
+/// Envoy's details for a message that breaks another rule, content-length among them.
+const MESSAGING_RULE: &str = "http2.violation.of.messaging.rule";
+/// Envoy's details for frames that break the protocol.
+const CODEC_ERROR: &str = "codec_error:The_user_callback_function_failed";
+/// What Envoy logs when a server answers with something else than HTTP/2.
+const NOT_HTTP2: &str = "Remote peer returned unexpected data while we expected SETTINGS frame";
+
+/// Payload of one stream that h2 may hold while the peer's window is open and the socket is not.
+const STREAM_BUFFER_BYTES_MAX: usize = 256 * 1024; // as much as a Linux socket buffer soaks up by default
+
+/// Streams that h2 remembers after a reset, so that frames which were under way are ignored.
+const RESET_STREAMS_MAX: usize = 1024;
+/// For how long. h2 takes this time from the system, not from tokio: it has to be longer than a simulation runs.
+const RESET_STREAM_AGE_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// The half of a stream that we read.
+#[derive(Debug)]
+pub struct Incoming {
+    recv: RecvStream,
+    state: Reading,
+    /// Payload given out with the last frame, for which the peer has no credit yet.
+    unreleased: usize,
+    stream: Rc<Stream>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Reading {
+    Data,
+    Trailers,
+    Complete,
+    Broken(Broken),
+}
+
+impl Incoming {
+    fn new(recv: RecvStream, stream: Rc<Stream>) -> Self {
+        let state = if recv.is_end_stream() { Reading::Complete } else { Reading::Data };
+        Self { recv, state, unreleased: 0, stream }
+    }
+
+    /// The next piece; `None` once the message is complete. The peer gets credit for a piece when the one after
+    /// it is asked for, so a reader that stops stops the peer as well.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Broken>>> {
+        self.release();
+        loop {
+            match self.state {
+                Reading::Data => match ready!(self.recv.poll_data(cx)) {
+                    None => self.state = Reading::Trailers,
+                    Some(Err(error)) => self.state = Reading::Broken(self.stream.broken(&error)),
+                    Some(Ok(data)) if data.is_empty() => {}
+                    Some(Ok(data)) => {
+                        self.unreleased = data.len();
+                        return Poll::Ready(Some(Ok(Frame::Data(data))));
+                    }
+                },
+                Reading::Trailers => match ready!(self.recv.poll_trailers(cx)) {
+                    Err(error) => self.state = Reading::Broken(self.stream.broken(&error)),
+                    Ok(None) => self.state = Reading::Complete,
+                    Ok(Some(trailers)) => {
+                        self.state = Reading::Complete;
+                        return Poll::Ready(Some(Ok(Frame::Trailers(headers_from_h2(trailers)))));
+                    }
+                },
+                Reading::Complete => return Poll::Ready(None),
+                Reading::Broken(broken) => return Poll::Ready(Some(Err(broken))),
+            }
+        }
+    }
+
+    /// Ready when the stream was reset or the connection is gone, whether or not the message is complete.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+        if let Reading::Broken(broken) = self.state {
+            return Poll::Ready(broken);
+        }
+        self.stream.poll_reset(cx)
+    }
+
+    /// Has the whole message been read?
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        matches!(self.state, Reading::Complete) || self.recv.is_end_stream()
+    }
+
+    fn release(&mut self) {
+        let consumed = std::mem::take(&mut self.unreleased);
+        if consumed > 0 {
+            // Fails only once the stream is gone, and then nobody waits for credit.
+            drop(self.recv.flow_control().release_capacity(consumed));
+        }
+    }
+}
+
+/// The half of a stream that we write. Dropped before its end has been handed to h2, it resets the stream
+/// with CANCEL.
+#[derive(Debug)]
+pub struct Outgoing {
+    stream: Rc<Stream>,
+    /// What the windows did not allow yet. One write at most, if [`poll_ready`](Self::poll_ready) is heeded.
+    queued: Bytes,
+    ending: Ending,
+    broken: Option<Broken>,
+}
+
+/// How far the end of the message has come.
+#[derive(Debug)]
+enum Ending {
+    Open,
+    Asked(Option<HeaderMap>),
+    Sent,
+}
+
+impl Outgoing {
+    fn new(stream: Rc<Stream>, ending: Ending) -> Self {
+        Self { stream, queued: Bytes::new(), ending, broken: None }
+    }
+
+    /// Ready when the windows have taken everything written before.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.poll_pushed(cx)
+    }
+
+    /// Queues payload: as much as the windows allow is in h2's hands at once, and leaves when the connection is
+    /// polled.
+    pub fn write(&mut self, data: Bytes) {
+        self.queued = match self.queued.is_empty() {
+            true => data,
+            false => BytesMut::from_iter(self.queued.iter().chain(&data)).freeze(),
+        };
+        self.push();
+    }
+
+    /// Queues the end of the message.
+    pub fn finish(&mut self, trailers: Option<Headers>) {
+        if matches!(self.ending, Ending::Open) {
+            self.ending = Ending::Asked(trailers.map(|trailers| headers_to_h2(&trailers)));
+            self.push();
+        }
+    }
+
+    /// Ready when everything queued is in h2's hands, within the windows of the peer. h2 writes it out as long
+    /// as the connection is polled, also after this half has been dropped.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.poll_pushed(cx)
+    }
+
+    /// RST_STREAM with `reason`. What is queued is lost.
+    pub fn reset(mut self, reason: ResetReason) {
+        self.stream.reset(reason);
+        self.ending = Ending::Sent;
+    }
+
+    fn poll_pushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        loop {
+            if let Some(broken) = self.broken {
+                return Poll::Ready(Err(broken));
+            }
+            if matches!(self.ending, Ending::Sent) {
+                return Poll::Ready(Ok(()));
+            }
+            if let Poll::Ready(broken) = self.stream.poll_reset(cx) {
+                self.broken = Some(broken);
+                continue;
+            }
+            if self.push() {
+                return Poll::Ready(Ok(()));
+            }
+            if let Err(broken) = ready!(self.stream.poll_capacity(cx)) {
+                self.broken = Some(broken);
+            }
+        }
+    }
+
+    /// Gives h2 what the windows allow; true when nothing is left.
+    fn push(&mut self) -> bool {
+        let mut sending = self.stream.sending.borrow_mut();
+        let Sending::Body(body) = &mut *sending else { return true };
+        let pushed = push(body, &mut self.queued, &mut self.ending);
+        pushed.unwrap_or_else(|error| {
+            self.broken.get_or_insert(self.stream.broken(&error));
+            true
+        })
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if !matches!(self.ending, Ending::Sent) && self.broken.is_none() {
+            self.stream.reset(ResetReason::Cancel);
+        }
+    }
+}
+
+fn push(body: &mut SendStream<Bytes>, queued: &mut Bytes, ending: &mut Ending) -> Result<bool, h2::Error> {
+    while !queued.is_empty() {
+        body.reserve_capacity(queued.len());
+        let allowed = body.capacity().min(queued.len());
+        if allowed == 0 {
+            return Ok(false);
+        }
+        let piece = queued.split_to(allowed);
+        let is_last = queued.is_empty() && matches!(ending, Ending::Asked(None));
+        body.send_data(piece, is_last)?;
+        if is_last {
+            *ending = Ending::Sent;
+        }
+    }
+    match std::mem::replace(ending, Ending::Sent) {
+        Ending::Open => *ending = Ending::Open,
+        Ending::Asked(None) => body.send_data(Bytes::new(), true)?,
+        Ending::Asked(Some(trailers)) => body.send_trailers(trailers)?,
+        Ending::Sent => {}
+    }
+    Ok(true)
+}
+
+/// What both halves of a stream share.
+#[derive(Debug)]
+struct Stream {
+    sending: RefCell<Sending>,
+    connection: Rc<Shared>,
+    /// Counts the stream as active, on a client's connection.
+    _active: Option<client::Active>,
+}
+
+/// h2's handle on the sending direction.
+#[derive(Debug)]
+enum Sending {
+    Body(SendStream<Bytes>),
+    /// A server that has not answered.
+    Head(SendResponse<Bytes>),
+}
+
+impl Stream {
+    fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<Broken> {
+        let reason = match &mut *self.sending.borrow_mut() {
+            Sending::Body(body) => ready!(body.poll_reset(cx)),
+            Sending::Head(head) => ready!(head.poll_reset(cx)),
+        };
+        Poll::Ready(match reason {
+            Err(error) => self.broken(&error),
+            // h2 does not tell a stream that GOAWAY left unprocessed from one that was reset.
+            Ok(Reason::NO_ERROR) if self.connection.goaway_received() => {
+                Broken::StreamReset(ResetReason::RefusedStream)
+            }
+            Ok(reason) => Broken::StreamReset(reset_reason(reason)),
+        })
+    }
+
+    /// Ready when the windows allow more than before.
+    fn poll_capacity(&self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let Sending::Body(body) = &mut *self.sending.borrow_mut() else { return Poll::Ready(Ok(())) };
+        Poll::Ready(match ready!(body.poll_capacity(cx)) {
+            None => Err(self.lost()),
+            Some(Err(error)) => Err(self.broken(&error)),
+            Some(Ok(_)) => Ok(()),
+        })
+    }
+
+    fn reset(&self, reason: ResetReason) {
+        let mut sending = self.sending.borrow_mut();
+        let id = match &*sending {
+            Sending::Body(body) => body.stream_id(),
+            Sending::Head(head) => head.stream_id(),
+        };
+        self.connection.expect_reset(id.as_u32());
+        match &mut *sending {
+            Sending::Body(body) => body.send_reset(h2_reason(reason)),
+            Sending::Head(head) => head.send_reset(h2_reason(reason)),
+        }
+    }
+
+    fn broken(&self, error: &h2::Error) -> Broken {
+        broken(error, &self.connection)
+    }
+
+    fn lost(&self) -> Broken {
+        lost(&self.connection)
+    }
+}
+
+/// What an error of h2 on a stream means.
+fn broken(error: &h2::Error, connection: &Shared) -> Broken {
+    match error.reason() {
+        Some(reason) if error.is_reset() && !error.is_library() => Broken::StreamReset(reset_reason(reason)),
+        Some(_) if error.is_reset() => Broken::Malformed(MESSAGING_RULE),
+        // Only the streams that the peer has not processed hear of its GOAWAY (RFC 9113 6.8).
+        Some(_) if error.is_remote() => Broken::StreamReset(ResetReason::RefusedStream),
+        Some(_) if error.is_library() && connection.fate() == Fate::Alive => Broken::Malformed(CODEC_ERROR),
+        _ => lost(connection),
+    }
+}
+
+/// What the end of the connection means for a stream.
+fn lost(connection: &Shared) -> Broken {
+    match connection.fate() {
+        Fate::Alive | Fate::Closed => Broken::Closed,
+        Fate::InvalidMessage => Broken::Malformed(INVALID_HEADER_FIELD),
+        Fate::NotHttp2 => Broken::Malformed(NOT_HTTP2),
+        Fate::Reset => Broken::ConnectionReset,
+    }
+}
+
+fn reset_reason(reason: Reason) -> ResetReason {
+    match reason {
+        Reason::CANCEL => ResetReason::Cancel,
+        Reason::CONNECT_ERROR => ResetReason::ConnectError,
+        Reason::INTERNAL_ERROR => ResetReason::InternalError,
+        Reason::NO_ERROR => ResetReason::NoError,
+        Reason::PROTOCOL_ERROR => ResetReason::ProtocolError,
+        Reason::REFUSED_STREAM => ResetReason::RefusedStream,
+        other => ResetReason::Other(other.into()),
+    }
+}
+
+fn h2_reason(reason: ResetReason) -> Reason {
+    match reason {
+        ResetReason::Cancel => Reason::CANCEL,
+        ResetReason::ConnectError => Reason::CONNECT_ERROR,
+        ResetReason::InternalError => Reason::INTERNAL_ERROR,
+        ResetReason::NoError => Reason::NO_ERROR,
+        ResetReason::Other(code) => Reason::from(code),
+        ResetReason::ProtocolError => Reason::PROTOCOL_ERROR,
+        ResetReason::RefusedStream => Reason::REFUSED_STREAM,
+    }
+}

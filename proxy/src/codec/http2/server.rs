@@ -1,0 +1,260 @@
+//! The server's end of a connection: requests come in, responses go out.
+
+use std::cell::RefCell;
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::{Builder, Connection, SendResponse};
+use http::Request;
+use tokio::io::AsyncReadExt;
+
+use super::heads::{field_count, head_bytes, request_from_h2, response_to_h2};
+use super::wire::{Fate, Role, Shared, Wire};
+use super::{
+    Broken, CODEC_ERROR, Ending, INVALID_HEADER_FIELD, Incoming, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX,
+    ResetReason, STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,
+};
+use crate::codec::{Payload, RequestHead, ResponseHead};
+use crate::config::listener::Http2Options;
+use crate::net::{Address, Conn};
+
+/// How much larger than our own limit a head may be before h2 stops decoding it.
+const HEAD_BYTES_HARD_FACTOR: usize = 4;
+
+/// A connection on which we serve.
+pub struct ServerConnection {
+    connection: Connection<Wire, Bytes>,
+    shared: Rc<Shared>,
+    head_bytes_max: usize,
+    headers_max: usize,
+    local: Address,
+    peer: Address,
+}
+
+/// Why no request came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ConnectionError {
+    /// The connection is gone.
+    #[error(transparent)]
+    Broken(Broken),
+    /// One request had too many or too large fields and was reset with INTERNAL_ERROR. The connection goes on.
+    #[error("request head over the limit: {details}")]
+    HeadTooLarge {
+        /// Envoy's text for it.
+        details: &'static str,
+    },
+    /// The peer sent a message that RFC 9113 8.1.1 calls malformed. Nothing was answered and nothing more is
+    /// served; see [`ServerConnection::wait_for_peer`].
+    #[error("malformed message: {details}")]
+    InvalidMessage {
+        /// Envoy's text for it.
+        details: &'static str,
+    },
+    /// The peer broke the framing; GOAWAY with this code has been sent.
+    #[error("connection error, code {0}")]
+    Protocol(u32),
+}
+
+impl ConnectionError {
+    /// `%RESPONSE_CODE_DETAILS%` for it.
+    #[must_use]
+    pub fn details(&self) -> &'static str {
+        match self {
+            Self::Broken(_) => "downstream_remote_disconnect",
+            Self::HeadTooLarge { details } | Self::InvalidMessage { details } => details,
+            Self::Protocol(_) => CODEC_ERROR,
+        }
+    }
+}
+
+impl ServerConnection {
+    /// Sends our SETTINGS and reads the client's preface, of which `already_read` has been taken from the socket.
+    ///
+    /// # Errors
+    /// The peer went away, or what it sent is not the preface.
+    pub async fn handshake(
+        conn: Conn,
+        already_read: Bytes,
+        options: &Http2Options,
+        head_bytes_max: usize,
+        headers_max: usize,
+    ) -> Result<Self, Broken> {
+        let (local, peer) = (conn.local.clone(), conn.peer.clone());
+        let (wire, shared) = Wire::new(conn, Role::Server, options, already_read);
+        let mut builder = Builder::new();
+        if options.allow_connect {
+            builder.enable_connect_protocol();
+        }
+        builder
+            .header_table_size(options.hpack_table_size)
+            .initial_connection_window_size(options.initial_connection_window_size)
+            .initial_window_size(options.initial_stream_window_size)
+            .max_concurrent_reset_streams(RESET_STREAMS_MAX)
+            .max_concurrent_streams(options.max_concurrent_streams.get())
+            // Not sent: the wire replaces h2's SETTINGS.
+            .max_header_list_size(u32::try_from(head_bytes_max * HEAD_BYTES_HARD_FACTOR).unwrap_or(u32::MAX))
+            .max_send_buffer_size(STREAM_BUFFER_BYTES_MAX)
+            .reset_stream_duration(RESET_STREAM_AGE_MAX);
+        let connection = builder.handshake(wire).await.map_err(|error| broken(&error, &shared))?;
+        Ok(Self { connection, shared, head_bytes_max, headers_max, local, peer })
+    }
+
+    /// The next request. `None` when the connection is over: the client closed it, or it was drained and no
+    /// stream is left. This also moves every stream's bytes, so it has to be polled all the time.
+    ///
+    /// # Cancellation
+    /// Safe: a request that was not returned is returned by the next call.
+    pub async fn accept(&mut self) -> Option<Result<(RequestHead, Incoming, Responder), ConnectionError>> {
+        let accepted = poll_fn(|cx| self.connection.poll_accept(cx)).await?;
+        Some(match accepted {
+            Err(error) => Err(self.connection_error(&error)),
+            Ok((request, respond)) => self.open(request, respond),
+        })
+    }
+
+    /// The first step of a drain: GOAWAY with the largest stream id. New streams are still served.
+    pub fn go_away_gently(&mut self) {
+        self.connection.graceful_shutdown();
+    }
+
+    /// The second step: GOAWAY with the last stream that came. Younger ones are ignored, and the connection
+    /// closes when those before have ended.
+    pub fn go_away_now(&mut self) {
+        self.connection.graceful_shutdown();
+        self.shared.answer_shutdown_ping();
+    }
+
+    /// After [`ConnectionError::InvalidMessage`]: returns when the client has closed, else never, so the caller
+    /// sets a limit. Dropping the future closes the socket, with RST if the client sent more meanwhile.
+    pub async fn wait_for_peer(self) {
+        let conn = self.shared.take_conn();
+        drop(self);
+        let Some(conn) = conn else { return };
+        let mut lingering = Lingering { conn: Some(conn), was_sent_more: false };
+        lingering.wait().await;
+    }
+
+    /// Has the client closed or reset the connection?
+    #[must_use]
+    pub fn is_peer_gone(&self) -> bool {
+        matches!(self.shared.fate(), Fate::Closed | Fate::Reset)
+    }
+
+    /// Our address.
+    #[must_use]
+    pub fn local(&self) -> &Address {
+        &self.local
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub fn peer(&self) -> &Address {
+        &self.peer
+    }
+
+    /// Bytes read from the socket.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.shared.bytes_read()
+    }
+
+    /// Bytes written to the socket.
+    #[must_use]
+    pub fn bytes_written(&self) -> u64 {
+        self.shared.bytes_written()
+    }
+
+    fn open(
+        &self,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+    ) -> Result<(RequestHead, Incoming, Responder), ConnectionError> {
+        let (parts, recv) = request.into_parts();
+        let stream = Rc::new(Stream {
+            sending: RefCell::new(Sending::Head(respond)),
+            connection: Rc::clone(&self.shared),
+            _active: None,
+        });
+        let responder = Responder(Outgoing::new(Rc::clone(&stream), Ending::Open));
+        let head = request_from_h2(parts);
+        if field_count(&head) > self.headers_max {
+            responder.reset(ResetReason::InternalError);
+            return Err(ConnectionError::HeadTooLarge { details: "http2.too_many_headers" });
+        }
+        if head_bytes(&head) > self.head_bytes_max {
+            responder.reset(ResetReason::InternalError);
+            return Err(ConnectionError::HeadTooLarge { details: "http2.header_list_size_too_large" });
+        }
+        Ok((head, Incoming::new(recv, stream), responder))
+    }
+
+    fn connection_error(&self, error: &h2::Error) -> ConnectionError {
+        match (self.shared.fate(), error.reason()) {
+            (Fate::InvalidMessage, _) => ConnectionError::InvalidMessage { details: INVALID_HEADER_FIELD },
+            (_, Some(reason)) if error.is_library() => ConnectionError::Protocol(reason.into()),
+            _ => ConnectionError::Broken(lost(&self.shared)),
+        }
+    }
+}
+
+/// A socket that is only kept until the peer closes it.
+struct Lingering {
+    conn: Option<Conn>,
+    was_sent_more: bool,
+}
+
+impl Lingering {
+    async fn wait(&mut self) {
+        let Some(conn) = &mut self.conn else { return };
+        // The rest stays unread, so that the kernel answers the close with RST as it does to Envoy's.
+        let Ok(1) = Pin::new(conn).read(&mut [0; 1]).await else { return };
+        self.was_sent_more = true;
+        pending().await
+    }
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        if let Some(conn) = self.conn.take().filter(|_| self.was_sent_more) {
+            conn.abort();
+        }
+    }
+}
+
+/// Answers one request. Dropped, it resets the stream with CANCEL.
+#[derive(Debug)]
+pub struct Responder(Outgoing);
+
+impl Responder {
+    /// Sends the head. With [`Payload::None`] it ends the stream; if the request has not ended by then, h2
+    /// adds RST_STREAM with NO_ERROR as soon as both halves are dropped (RFC 9113 8.1). An error shows when the
+    /// payload is written.
+    #[must_use = "dropping it resets the stream, unless there is no payload"]
+    pub fn respond(self, head: &ResponseHead, payload: Payload) -> Outgoing {
+        let Self(mut outgoing) = self;
+        let is_end = payload == Payload::None;
+        let answered = match &mut *outgoing.stream.sending.borrow_mut() {
+            Sending::Head(respond) => Some(respond.send_response(response_to_h2(head), is_end)),
+            Sending::Body(_) => None,
+        };
+        match answered {
+            None => {}
+            Some(Err(error)) => outgoing.broken = Some(outgoing.stream.broken(&error)),
+            Some(Ok(body)) => {
+                outgoing.stream.sending.replace(Sending::Body(body));
+                if is_end {
+                    outgoing.ending = Ending::Sent;
+                }
+            }
+        }
+        outgoing
+    }
+
+    /// RST_STREAM with `reason` and no response.
+    pub fn reset(self, reason: ResetReason) {
+        self.0.reset(reason);
+    }
+}

@@ -1,0 +1,28 @@
+//! HTTP on the wire, in both directions.
+//!
+//! Beyond this folder nobody knows bytes, frames or the h2 crate: a connection hands out [`RequestHead`]s or
+//! [`ResponseHead`]s, each with a [`Body`] to read, and takes the other half through a [`Writer`]. A tunnel
+//! is nothing special here: a body and a writer that have no length.
+//!
+//! Nothing in this folder spawns a task or sets a timer, except the one task that drives an upstream HTTP/2
+//! connection.
+
+pub mod body;
+pub mod head;
+pub mod http1;
+pub mod http2;
+pub(crate) mod names;
+
+pub use body::{Body, Broken, Frame, ResetReason, Writer};
+pub use head::{Headers, RequestHead, ResponseHead};
+
+/// What follows a head.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Payload {
+    /// Nothing: the message ends with its head.
+    None,
+    /// Bytes without framing until the connection ends: an accepted upgrade or CONNECT.
+    Raw,
+    /// A body: of the head's content-length if it has one, else of unknown length.
+    Some,
+}

@@ -1,0 +1,135 @@
+//! Clusters, as written.
+
+use serde::Deserialize;
+
+use super::{Address, Http2ProtocolOptions};
+use crate::config::units::Seconds;
+use crate::config::yaml::decode::At;
+
+/// `envoy.config.cluster.v3.Cluster`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Cluster {
+    pub(crate) name: At<String>,
+    pub(crate) circuit_breakers: Option<CircuitBreakers>,
+    pub(crate) common_http_protocol_options: Option<At<UpstreamHttpProtocolOptions>>,
+    pub(crate) connect_timeout: Option<At<Seconds>>,
+    pub(crate) dns_refresh_rate: Option<At<Seconds>>,
+    pub(crate) http_protocol_options: Option<At<UpstreamHttp1ProtocolOptions>>,
+    pub(crate) http2_protocol_options: Option<At<Http2ProtocolOptions>>,
+    pub(crate) lb_policy: Option<LbPolicy>,
+    pub(crate) load_assignment: Option<ClusterLoadAssignment>,
+    pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
+    pub(crate) r#type: Option<DiscoveryType>,
+    pub(crate) typed_extension_protocol_options: Option<TypedExtensionProtocolOptions>,
+}
+
+/// `envoy.config.cluster.v3.Cluster.DiscoveryType`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum DiscoveryType {
+    #[serde(rename = "STATIC")]
+    Static,
+    #[serde(rename = "STRICT_DNS")]
+    StrictDns,
+}
+
+/// `envoy.config.cluster.v3.Cluster.LbPolicy`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum LbPolicy {
+    #[serde(rename = "ROUND_ROBIN")]
+    RoundRobin,
+    #[serde(rename = "LEAST_REQUEST")]
+    LeastRequest,
+    #[serde(rename = "RANDOM")]
+    Random,
+}
+
+/// `envoy.config.endpoint.v3.ClusterLoadAssignment`
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct ClusterLoadAssignment {
+    #[expect(dead_code, reason = "names a resource for EDS; inside a cluster it repeats the cluster's name")]
+    pub(crate) cluster_name: Option<String>,
+    #[serde(default)]
+    pub(crate) endpoints: Vec<LocalityLbEndpoints>,
+}
+
+/// `envoy.config.endpoint.v3.LocalityLbEndpoints`
+#[derive(Debug, Deserialize)]
+pub(crate) struct LocalityLbEndpoints {
+    #[serde(default)]
+    pub(crate) lb_endpoints: Vec<LbEndpoint>,
+}
+
+/// `envoy.config.endpoint.v3.LbEndpoint`
+#[derive(Debug, Deserialize)]
+pub(crate) struct LbEndpoint {
+    pub(crate) endpoint: Endpoint,
+}
+
+/// `envoy.config.endpoint.v3.Endpoint`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Endpoint {
+    pub(crate) address: At<Address>,
+}
+
+/// `envoy.config.cluster.v3.CircuitBreakers`
+#[derive(Debug, Deserialize)]
+pub(crate) struct CircuitBreakers {
+    #[serde(default)]
+    pub(crate) thresholds: Vec<Thresholds>,
+}
+
+/// `envoy.config.cluster.v3.CircuitBreakers.Thresholds`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Thresholds {
+    pub(crate) max_connections: Option<u32>,
+    pub(crate) max_pending_requests: Option<u32>,
+    pub(crate) max_requests: Option<u32>,
+    pub(crate) max_retries: Option<u32>,
+    #[expect(dead_code, reason = "DEFAULT is the only value there is; having read it is the check")]
+    pub(crate) priority: Option<RoutingPriority>,
+}
+
+/// `envoy.config.core.v3.RoutingPriority`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum RoutingPriority {
+    #[serde(rename = "DEFAULT")]
+    Default,
+}
+
+/// The extensions that take options of a cluster.
+#[derive(Debug, Deserialize)]
+pub(crate) struct TypedExtensionProtocolOptions {
+    #[serde(rename = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions")]
+    pub(crate) http: Option<TypedHttpProtocolOptions>,
+}
+
+/// What may stand under the name of the HTTP options.
+#[derive(Debug, Deserialize)]
+pub(crate) enum TypedHttpProtocolOptions {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions")]
+    Http(At<HttpProtocolOptions>),
+}
+
+/// `envoy.extensions.upstreams.http.v3.HttpProtocolOptions`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HttpProtocolOptions {
+    pub(crate) common_http_protocol_options: Option<UpstreamHttpProtocolOptions>,
+    pub(crate) explicit_http_config: Option<At<ExplicitHttpConfig>>,
+}
+
+/// `envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ExplicitHttpConfig {
+    pub(crate) http_protocol_options: Option<UpstreamHttp1ProtocolOptions>,
+    pub(crate) http2_protocol_options: Option<Http2ProtocolOptions>,
+}
+
+/// `envoy.config.core.v3.Http1ProtocolOptions`, towards a cluster
+#[derive(Debug, Deserialize)]
+pub(crate) struct UpstreamHttp1ProtocolOptions {}
+
+/// `envoy.config.core.v3.HttpProtocolOptions`, towards a cluster
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct UpstreamHttpProtocolOptions {
+    pub(crate) idle_timeout: Option<Seconds>,
+}

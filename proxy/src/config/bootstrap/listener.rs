@@ -1,0 +1,164 @@
+//! Listeners, connection managers, filters and access logs, as written.
+
+use serde::Deserialize;
+
+use super::route::{RouteConfiguration, UpgradeConfig};
+use super::{Address, Http1ProtocolOptions, Http2ProtocolOptions};
+use crate::config::units::Seconds;
+use crate::config::yaml::decode::At;
+
+/// `envoy.config.listener.v3.Listener`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Listener {
+    pub(crate) name: Option<String>,
+    pub(crate) address: At<Address>,
+    #[serde(default)]
+    pub(crate) filter_chains: Vec<At<FilterChain>>,
+    pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
+}
+
+/// `envoy.config.listener.v3.FilterChain`
+#[derive(Debug, Deserialize)]
+pub(crate) struct FilterChain {
+    #[serde(default)]
+    pub(crate) filters: Vec<At<Filter>>,
+}
+
+/// `envoy.config.listener.v3.Filter`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Filter {
+    pub(crate) name: String,
+    pub(crate) typed_config: At<NetworkFilter>,
+}
+
+/// The network filters there are.
+#[derive(Debug, Deserialize)]
+pub(crate) enum NetworkFilter {
+    #[serde(
+        rename = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    )]
+    HttpConnectionManager(Box<HttpConnectionManager>),
+}
+
+/// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HttpConnectionManager {
+    #[serde(default)]
+    pub(crate) access_log: Vec<AccessLog>,
+    pub(crate) codec_type: Option<CodecType>,
+    pub(crate) common_http_protocol_options: Option<DownstreamHttpProtocolOptions>,
+    pub(crate) delayed_close_timeout: Option<Seconds>,
+    pub(crate) drain_timeout: Option<Seconds>,
+    pub(crate) generate_request_id: Option<bool>,
+    #[serde(default)]
+    pub(crate) http_filters: Vec<At<HttpFilter>>,
+    pub(crate) http_protocol_options: Option<Http1ProtocolOptions>,
+    pub(crate) http2_protocol_options: Option<Http2ProtocolOptions>,
+    pub(crate) max_request_headers_kb: Option<At<u32>>,
+    pub(crate) request_headers_timeout: Option<Seconds>,
+    pub(crate) request_timeout: Option<Seconds>,
+    pub(crate) route_config: At<RouteConfiguration>,
+    pub(crate) server_header_transformation: Option<ServerHeaderTransformation>,
+    pub(crate) server_name: Option<String>,
+    pub(crate) stat_prefix: At<String>,
+    pub(crate) stream_idle_timeout: Option<Seconds>,
+    #[serde(default)]
+    pub(crate) upgrade_configs: Vec<At<UpgradeConfig>>,
+    pub(crate) use_remote_address: Option<bool>,
+}
+
+/// `envoy.config.core.v3.HttpProtocolOptions`, towards clients
+#[derive(Debug, Deserialize)]
+pub(crate) struct DownstreamHttpProtocolOptions {
+    pub(crate) idle_timeout: Option<Seconds>,
+    pub(crate) max_headers_count: Option<At<u32>>,
+}
+
+/// `HttpConnectionManager.CodecType`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum CodecType {
+    #[serde(rename = "AUTO")]
+    Auto,
+    #[serde(rename = "HTTP1")]
+    Http1,
+    #[serde(rename = "HTTP2")]
+    Http2,
+}
+
+/// `HttpConnectionManager.ServerHeaderTransformation`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum ServerHeaderTransformation {
+    #[serde(rename = "OVERWRITE")]
+    Overwrite,
+    #[serde(rename = "APPEND_IF_ABSENT")]
+    AppendIfAbsent,
+    #[serde(rename = "PASS_THROUGH")]
+    PassThrough,
+}
+
+/// `envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HttpFilter {
+    pub(crate) name: String,
+    pub(crate) typed_config: HttpFilterConfig,
+}
+
+/// The HTTP filters there are.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum HttpFilterConfig {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router")]
+    Router(Router),
+}
+
+/// `envoy.extensions.filters.http.router.v3.Router`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Router {
+    #[serde(default)]
+    pub(crate) suppress_envoy_headers: bool,
+}
+
+/// `envoy.config.accesslog.v3.AccessLog`
+#[derive(Debug, Deserialize)]
+pub(crate) struct AccessLog {
+    #[expect(dead_code, reason = "free text; the type decides")]
+    pub(crate) name: Option<String>,
+    pub(crate) typed_config: AccessLogConfig,
+}
+
+/// The access loggers there are.
+#[derive(Debug, Deserialize)]
+pub(crate) enum AccessLogConfig {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog")]
+    File(FileAccessLog),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StderrAccessLog")]
+    Stderr(StreamAccessLog),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog")]
+    Stdout(StreamAccessLog),
+}
+
+/// `envoy.extensions.access_loggers.file.v3.FileAccessLog`
+#[derive(Debug, Deserialize)]
+pub(crate) struct FileAccessLog {
+    pub(crate) path: At<String>,
+    pub(crate) format: Option<At<String>>,
+    pub(crate) log_format: Option<SubstitutionFormatString>,
+}
+
+/// `envoy.extensions.access_loggers.stream.v3.StdoutAccessLog`, and the same for standard error
+#[derive(Debug, Deserialize)]
+pub(crate) struct StreamAccessLog {
+    pub(crate) log_format: Option<SubstitutionFormatString>,
+}
+
+/// `envoy.config.core.v3.SubstitutionFormatString`
+#[derive(Debug, Deserialize)]
+pub(crate) struct SubstitutionFormatString {
+    pub(crate) text_format: Option<At<String>>,
+    pub(crate) text_format_source: Option<DataSource>,
+}
+
+/// `envoy.config.core.v3.DataSource`
+#[derive(Debug, Deserialize)]
+pub(crate) struct DataSource {
+    pub(crate) inline_string: At<String>,
+}

@@ -1,0 +1,74 @@
+//! Envoy's configuration, message for message and field for field, as far as finwait acts on it.
+//!
+//! A struct has the name of Envoy's message, because [`unsupported`](super::unsupported) knows it by that name; its
+//! fields have Envoy's names and no defaults of their own. Fields that are not here are looked up there, and refused if
+//! they are unknown there too. What is written here is given a meaning by [`interpret`](super::interpret).
+
+pub(crate) mod cluster;
+pub(crate) mod listener;
+pub(crate) mod route;
+
+use serde::Deserialize;
+
+use super::yaml::decode::At;
+
+/// `envoy.config.bootstrap.v3.Bootstrap`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Bootstrap {
+    pub(crate) admin: Option<Admin>,
+    pub(crate) static_resources: Option<StaticResources>,
+}
+
+/// `envoy.config.bootstrap.v3.Admin`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Admin {
+    pub(crate) address: Option<At<Address>>,
+}
+
+/// `envoy.config.bootstrap.v3.Bootstrap.StaticResources`
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct StaticResources {
+    #[serde(default)]
+    pub(crate) listeners: Vec<At<listener::Listener>>,
+    #[serde(default)]
+    pub(crate) clusters: Vec<At<cluster::Cluster>>,
+}
+
+/// `envoy.config.core.v3.Address`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Address {
+    pub(crate) socket_address: SocketAddress,
+}
+
+/// `envoy.config.core.v3.SocketAddress`
+#[derive(Debug, Deserialize)]
+pub(crate) struct SocketAddress {
+    pub(crate) address: At<String>,
+    pub(crate) port_value: u16,
+    #[expect(dead_code, reason = "TCP is the only value there is; having read it is the check")]
+    pub(crate) protocol: Option<Protocol>,
+}
+
+/// `envoy.config.core.v3.SocketAddress.Protocol`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum Protocol {
+    #[serde(rename = "TCP")]
+    Tcp,
+}
+
+/// `envoy.config.core.v3.Http1ProtocolOptions`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Http1ProtocolOptions {
+    #[serde(default)]
+    pub(crate) accept_http_10: bool,
+}
+
+/// `envoy.config.core.v3.Http2ProtocolOptions`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Http2ProtocolOptions {
+    pub(crate) allow_connect: Option<At<bool>>,
+    pub(crate) hpack_table_size: Option<u32>,
+    pub(crate) initial_connection_window_size: Option<At<u32>>,
+    pub(crate) initial_stream_window_size: Option<At<u32>>,
+    pub(crate) max_concurrent_streams: Option<At<u32>>,
+}

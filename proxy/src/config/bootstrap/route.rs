@@ -1,0 +1,97 @@
+//! Route configurations, as written.
+
+use serde::Deserialize;
+
+use super::listener::{DataSource, HttpFilter};
+use crate::config::units::Seconds;
+use crate::config::yaml::decode::At;
+
+/// `envoy.config.route.v3.RouteConfiguration`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RouteConfiguration {
+    #[expect(dead_code, reason = "names a resource for RDS")]
+    pub(crate) name: Option<String>,
+    pub(crate) validate_clusters: Option<At<bool>>,
+    #[serde(default)]
+    pub(crate) virtual_hosts: Vec<At<VirtualHost>>,
+}
+
+/// `envoy.config.route.v3.VirtualHost`
+#[derive(Debug, Deserialize)]
+pub(crate) struct VirtualHost {
+    pub(crate) name: At<String>,
+    pub(crate) domains: At<Vec<At<String>>>,
+    #[serde(default)]
+    pub(crate) routes: Vec<At<Route>>,
+}
+
+/// `envoy.config.route.v3.Route`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Route {
+    #[serde(default)]
+    pub(crate) name: String,
+    pub(crate) r#match: At<RouteMatch>,
+    pub(crate) direct_response: Option<At<DirectResponseAction>>,
+    pub(crate) route: Option<RouteAction>,
+}
+
+/// `envoy.config.route.v3.RouteMatch`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RouteMatch {
+    pub(crate) case_sensitive: Option<bool>,
+    pub(crate) connect_matcher: Option<ConnectMatcher>,
+    pub(crate) path: Option<String>,
+    pub(crate) prefix: Option<String>,
+    pub(crate) safe_regex: Option<RegexMatcher>,
+}
+
+/// `envoy.config.route.v3.RouteMatch.ConnectMatcher`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ConnectMatcher {}
+
+/// `envoy.type.matcher.v3.RegexMatcher`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RegexMatcher {
+    pub(crate) regex: At<String>,
+}
+
+/// `envoy.config.route.v3.DirectResponseAction`
+#[derive(Debug, Deserialize)]
+pub(crate) struct DirectResponseAction {
+    pub(crate) status: At<u16>,
+    pub(crate) body: Option<DataSource>,
+}
+
+/// `envoy.config.route.v3.RouteAction`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RouteAction {
+    pub(crate) cluster: At<String>,
+    pub(crate) idle_timeout: Option<Seconds>,
+    pub(crate) retry_policy: Option<RetryPolicy>,
+    pub(crate) timeout: Option<Seconds>,
+    #[serde(default)]
+    pub(crate) upgrade_configs: Vec<At<UpgradeConfig>>,
+}
+
+/// `HttpConnectionManager.UpgradeConfig`; with fewer fields also `RouteAction.UpgradeConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct UpgradeConfig {
+    pub(crate) upgrade_type: At<String>,
+    pub(crate) enabled: Option<bool>,
+    pub(crate) filters: Option<At<Vec<At<HttpFilter>>>>,
+}
+
+/// `envoy.config.route.v3.RetryPolicy`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RetryPolicy {
+    pub(crate) num_retries: Option<u32>,
+    pub(crate) retry_back_off: Option<At<RetryBackOff>>,
+    pub(crate) retry_on: Option<At<String>>,
+}
+
+/// `envoy.config.route.v3.RetryPolicy.RetryBackOff`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RetryBackOff {
+    pub(crate) base_interval: At<Seconds>,
+    pub(crate) max_interval: Option<At<Seconds>>,
+}

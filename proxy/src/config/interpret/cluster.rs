@@ -1,0 +1,164 @@
+//! What a cluster means.
+
+use std::time::Duration;
+
+use super::{buffer_bytes_max, http2_options, socket_address};
+use crate::config::bootstrap::cluster::{
+    Cluster as Written, DiscoveryType, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy, TypedHttpProtocolOptions,
+};
+use crate::config::bootstrap::{Address, Http2ProtocolOptions};
+use crate::config::cluster::{Balancing, Cluster, Discovery, Limits, UpstreamProtocol};
+use crate::config::error::{Cause, Problem};
+use crate::config::yaml::decode::{At, Notes};
+
+/// `HttpProtocolOptions.common_http_protocol_options.idle_timeout`
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const DNS_REFRESH: Duration = Duration::from_secs(5);
+
+impl Written {
+    fn http_options(&self) -> Option<&At<HttpProtocolOptions>> {
+        let extensions = self.typed_extension_protocol_options.as_ref()?;
+        extensions.http.as_ref().map(|TypedHttpProtocolOptions::Http(options)| options)
+    }
+
+    /// The HTTP/2 options that hold, from wherever they were written.
+    pub(super) fn http2_options(&self) -> Option<&Http2ProtocolOptions> {
+        match self.http_options() {
+            Some(options) => options.value.explicit_http_config.as_ref()?.value.http2_protocol_options.as_ref(),
+            None => self.http2_protocol_options.as_ref().map(|options| &options.value),
+        }
+    }
+}
+
+pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Problem> {
+    let cluster = &written.value;
+    if cluster.name.value.is_empty() {
+        return Err(cluster.name.invalid("a cluster must have a name"));
+    }
+    note_deprecated(cluster, notes);
+    let connect_timeout = cluster.connect_timeout.as_ref();
+    if let Some(zero) = connect_timeout.filter(|timeout| timeout.value.0.is_zero()) {
+        return Err(zero.invalid("must be greater than 0s"));
+    }
+    Ok(Cluster {
+        name: cluster.name.value.clone(),
+        discovery: discovery(cluster)?,
+        balancing: match cluster.lb_policy {
+            None | Some(LbPolicy::RoundRobin) => Balancing::RoundRobin,
+            Some(LbPolicy::LeastRequest) => Balancing::LeastRequest,
+            Some(LbPolicy::Random) => Balancing::Random,
+        },
+        protocol: protocol(cluster)?,
+        connect_timeout: connect_timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.value.0),
+        idle_timeout: idle_timeout(cluster),
+        limits: limits(cluster),
+        buffer_bytes_max: buffer_bytes_max(cluster.per_connection_buffer_limit_bytes.as_ref())?,
+    })
+}
+
+/// Options that moved into `typed_extension_protocol_options`, which still work and give way to what stands there.
+fn note_deprecated(cluster: &Written, notes: &Notes) {
+    let places = [
+        cluster.common_http_protocol_options.as_ref().map(|options| &options.place),
+        cluster.http_protocol_options.as_ref().map(|options| &options.place),
+        cluster.http2_protocol_options.as_ref().map(|options| &options.place),
+    ];
+    for place in places.into_iter().flatten() {
+        let effect = if cluster.http_options().is_some() { "and has no effect beside" } else { "in favour of" };
+        notes.note(
+            place,
+            format!(
+                "is deprecated {effect} typed_extension_protocol_options with \
+                 envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+            ),
+        );
+    }
+}
+
+fn protocol(cluster: &Written) -> Result<UpstreamProtocol, Problem> {
+    let Some(options) = cluster.http_options() else {
+        return match &cluster.http2_protocol_options {
+            Some(http2) => http2_options(&http2.value).map(UpstreamProtocol::Http2),
+            None => Ok(UpstreamProtocol::Http1),
+        };
+    };
+    let Some(explicit) = &options.value.explicit_http_config else {
+        return Err(options.problem(Cause::Missing { field: "explicit_http_config" }));
+    };
+    match &explicit.value {
+        ExplicitHttpConfig { http_protocol_options: Some(_), http2_protocol_options: None } => {
+            Ok(UpstreamProtocol::Http1)
+        }
+        ExplicitHttpConfig { http_protocol_options: None, http2_protocol_options: Some(http2) } => {
+            http2_options(http2).map(UpstreamProtocol::Http2)
+        }
+        ExplicitHttpConfig { http_protocol_options: None, http2_protocol_options: None }
+        | ExplicitHttpConfig { http_protocol_options: Some(_), http2_protocol_options: Some(_) } => {
+            Err(explicit.invalid("takes exactly one of http_protocol_options and http2_protocol_options"))
+        }
+    }
+}
+
+fn idle_timeout(cluster: &Written) -> Option<Duration> {
+    let common = match cluster.http_options() {
+        Some(options) => options.value.common_http_protocol_options.as_ref(),
+        None => cluster.common_http_protocol_options.as_ref().map(|options| &options.value),
+    };
+    match common.and_then(|common| common.idle_timeout) {
+        Some(timeout) => timeout.unless_zero(),
+        None => Some(IDLE_TIMEOUT),
+    }
+}
+
+fn discovery(cluster: &Written) -> Result<Discovery, Problem> {
+    let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.endpoints);
+    let mut addresses = assigned.flat_map(|locality| &locality.lb_endpoints).map(|lb| &lb.endpoint.address);
+    match cluster.r#type {
+        None | Some(DiscoveryType::Static) => {
+            let endpoints: Result<_, _> = addresses.map(endpoint).collect();
+            endpoints.map(Discovery::Static)
+        }
+        Some(DiscoveryType::StrictDns) => {
+            if let Some(zero) = cluster.dns_refresh_rate.as_ref().filter(|rate| rate.value.0.is_zero()) {
+                return Err(zero.invalid("must be greater than 0s"));
+            }
+            let targets = addresses.try_fold(Vec::new(), |mut targets, address| {
+                let socket = &address.value.socket_address;
+                if socket.address.value.is_empty() {
+                    return Err(socket.address.invalid("an endpoint must have a name or an address"));
+                }
+                targets.push((socket.address.value.clone(), socket.port_value));
+                Ok(targets)
+            })?;
+            let refresh = cluster.dns_refresh_rate.as_ref().map_or(DNS_REFRESH, |rate| rate.value.0);
+            Ok(Discovery::StrictDns { targets, refresh })
+        }
+    }
+}
+
+/// A static endpoint.
+fn endpoint(address: &At<Address>) -> Result<std::net::SocketAddr, Problem> {
+    let written = &address.value.socket_address.address;
+    if written.value.parse::<std::net::IpAddr>().is_err() {
+        return Err(written.invalid_but(
+            format!("malformed IP address: {:?}", written.value),
+            "write type: STRICT_DNS in the cluster if this is a name",
+        ));
+    }
+    socket_address(address)
+}
+
+fn limits(cluster: &Written) -> Limits {
+    let default = Limits::default();
+    // Envoy takes the first entry of a priority.
+    let Some(written) = cluster.circuit_breakers.as_ref().and_then(|breakers| breakers.thresholds.first()) else {
+        return default;
+    };
+    Limits {
+        connections_max: written.max_connections.unwrap_or(default.connections_max),
+        pending_max: written.max_pending_requests.unwrap_or(default.pending_max),
+        requests_max: written.max_requests.unwrap_or(default.requests_max),
+        retries_max: written.max_retries.unwrap_or(default.retries_max),
+    }
+}

@@ -1,0 +1,211 @@
+//! What a listener and its connection manager mean.
+
+use super::{buffer_bytes_max, http2_options, route, socket_address, within};
+use crate::config::Cluster;
+use crate::config::bootstrap::listener::{
+    AccessLog as WrittenLog, AccessLogConfig, CodecType as WrittenCodec, DataSource, HttpConnectionManager, HttpFilter,
+    HttpFilterConfig, Listener as Written, NetworkFilter, ServerHeaderTransformation, SubstitutionFormatString,
+};
+use crate::config::bootstrap::route::UpgradeConfig;
+use crate::config::error::{Place, Problem};
+use crate::config::listener::{
+    AccessLog, CodecType, ConnectionManager, Http1Options, Http2Options, Listener, LogPath, ManagerTimeouts,
+    RouterOptions, ServerHeader, ServerTransformation,
+};
+use crate::config::log_format::Format;
+use crate::config::route::{Action, PathMatch, Upgrade, Upgrades};
+use crate::config::units::Seconds;
+use crate::config::yaml::decode::{At, Notes};
+
+pub(super) fn listener(written: Written, clusters: &[Cluster], notes: &Notes) -> Result<Listener, Problem> {
+    let address = socket_address(&written.address)?;
+    let buffer_bytes_max = buffer_bytes_max(written.per_connection_buffer_limit_bytes.as_ref())?;
+    let mut chains = written.filter_chains.into_iter();
+    let chain = chains.next().ok_or_else(|| written.address.invalid("the listener has no filter_chains"))?;
+    if let Some(second) = chains.next() {
+        return Err(second.invalid("a listener has one filter chain, which takes every connection"));
+    }
+    let mut filters = chain.value.filters.into_iter();
+    let Some(filter) = filters.next() else {
+        let what = "the filter chain is empty; it must consist of an HttpConnectionManager";
+        return Err(Problem::at(&chain.place, crate::config::error::Cause::invalid(what)));
+    };
+    if let Some(second) = filters.next() {
+        let name = &filter.value.name;
+        return Err(
+            second.invalid(format!("terminal filter named {name} must be the last filter in a network filter chain"))
+        );
+    }
+    let NetworkFilter::HttpConnectionManager(manager) = filter.value.typed_config.value;
+    Ok(Listener {
+        name: written.name.filter(|name| !name.is_empty()).unwrap_or_else(|| address.to_string()),
+        address,
+        manager: connection_manager(*manager, &filter.value.typed_config.place, clusters, notes)?,
+        buffer_bytes_max,
+    })
+}
+
+fn connection_manager(
+    written: HttpConnectionManager,
+    place: &Place,
+    clusters: &[Cluster],
+    notes: &Notes,
+) -> Result<ConnectionManager, Problem> {
+    const HEADERS_MAX: u32 = 100; // Envoy's default, max_headers_count.
+    const HEAD_KIB_MAX: u32 = 60; // Envoy's default, max_request_headers_kb.
+    if written.stat_prefix.value.is_empty() {
+        return Err(written.stat_prefix.invalid("must not be empty"));
+    }
+    let router = router_of(&written.http_filters, place, "http")?;
+    let upgrades = upgrades(&written.upgrade_configs)?;
+    let routes = route::table(&written.route_config, clusters)?;
+    note_unreachable_connect(&written, &routes, &upgrades, notes);
+    let common = written.common_http_protocol_options.as_ref();
+    let headers = common.and_then(|common| common.max_headers_count.as_ref());
+    let headers = headers.map_or(Ok(HEADERS_MAX), |count| within(count, 1..=u32::from(u16::MAX)))?;
+    let head_kib = written.max_request_headers_kb.as_ref();
+    let head_kib = head_kib.map_or(Ok(HEAD_KIB_MAX), |kib| within(kib, 1..=8192))?;
+    Ok(ConnectionManager {
+        timeouts: timeouts(&written),
+        codec: match written.codec_type {
+            None | Some(WrittenCodec::Auto) => CodecType::Auto,
+            Some(WrittenCodec::Http1) => CodecType::Http1,
+            Some(WrittenCodec::Http2) => CodecType::Http2,
+        },
+        routes,
+        upgrades,
+        http2: written.http2_protocol_options.as_ref().map_or(Ok(Http2Options::default()), http2_options)?,
+        http1: written
+            .http_protocol_options
+            .map_or_else(Http1Options::default, |options| Http1Options { accept_http_10: options.accept_http_10 }),
+        access_logs: written.access_log.into_iter().map(access_log).collect::<Result<_, _>>()?,
+        server: ServerHeader {
+            name: written.server_name.filter(|name| !name.is_empty()).unwrap_or_else(|| "envoy".to_owned()),
+            transformation: match written.server_header_transformation {
+                None | Some(ServerHeaderTransformation::Overwrite) => ServerTransformation::Overwrite,
+                Some(ServerHeaderTransformation::AppendIfAbsent) => ServerTransformation::AppendIfAbsent,
+                Some(ServerHeaderTransformation::PassThrough) => ServerTransformation::PassThrough,
+            },
+        },
+        router,
+        // Both bounds were checked above; a usize has at least 32 bits wherever this runs.
+        request_head_bytes_max: usize::try_from(head_kib).unwrap_or(usize::MAX).saturating_mul(1024),
+        request_headers_max: usize::try_from(headers).unwrap_or(usize::MAX),
+        use_remote_address: written.use_remote_address.unwrap_or(false),
+        generate_request_id: written.generate_request_id.unwrap_or(true),
+        stat_prefix: written.stat_prefix.value,
+    })
+}
+
+fn timeouts(written: &HttpConnectionManager) -> ManagerTimeouts {
+    let default = ManagerTimeouts::default();
+    let idle = written.common_http_protocol_options.as_ref().and_then(|common| common.idle_timeout);
+    ManagerTimeouts {
+        idle: idle.map_or(default.idle, Seconds::unless_zero),
+        stream_idle: written.stream_idle_timeout.map_or(default.stream_idle, Seconds::unless_zero),
+        request: written.request_timeout.map_or(default.request, Seconds::unless_zero),
+        request_headers: written.request_headers_timeout.map_or(default.request_headers, Seconds::unless_zero),
+        delayed_close: written.delayed_close_timeout.map_or(default.delayed_close, |timeout| timeout.0),
+        drain: written.drain_timeout.map_or(default.drain, |timeout| timeout.0),
+    }
+}
+
+/// The router at the end of a filter chain; `kind` is Envoy's word for the chain.
+fn router_of(filters: &[At<HttpFilter>], place: &Place, kind: &str) -> Result<RouterOptions, Problem> {
+    let Some((router, before)) = filters.split_last() else {
+        let what = format!("the {kind} filter chain is empty; it must end in envoy.filters.http.router");
+        return Err(Problem::at(place, crate::config::error::Cause::invalid(what)));
+    };
+    if let Some(early) = before.first() {
+        let name = &early.value.name;
+        return Err(early.invalid(format!(
+            "terminal filter named {name} of type envoy.filters.http.router must be the last filter in a {kind} filter \
+             chain"
+        )));
+    }
+    let HttpFilterConfig::Router(router) = router.value.typed_config;
+    Ok(RouterOptions { suppress_envoy_headers: router.suppress_envoy_headers })
+}
+
+/// The connection manager's upgrades. Types are compared ignoring case.
+fn upgrades(written: &[At<UpgradeConfig>]) -> Result<Upgrades, Problem> {
+    let mut upgrades = Upgrades::default();
+    for config in written {
+        let name = &config.value.upgrade_type;
+        if name.value.is_empty() {
+            return Err(name.invalid("must not be empty"));
+        }
+        if upgrades.find(&name.value).is_some() {
+            return Err(name.invalid(format!("multiple upgrade configs with the same name: '{}'", name.value)));
+        }
+        // An empty list means the same as none: the connection manager's own filters.
+        let filters = config.value.filters.as_ref().filter(|filters| !filters.value.is_empty());
+        let router = filters.map(|filters| router_of(&filters.value, &filters.place, "http upgrade")).transpose()?;
+        let enabled = config.value.enabled.unwrap_or(true);
+        upgrades.0.push(Upgrade { protocol: name.value.to_ascii_lowercase(), enabled, router });
+    }
+    Ok(upgrades)
+}
+
+/// A route for CONNECT answers 403 unless the upgrade is enabled, by the route or by the connection manager.
+fn note_unreachable_connect(
+    written: &HttpConnectionManager,
+    routes: &crate::config::route::RouteTable,
+    upgrades: &Upgrades,
+    notes: &Notes,
+) {
+    let enabled = |upgrades: &Upgrades| upgrades.find("connect").map(|upgrade| upgrade.enabled);
+    let hosts = routes.virtual_hosts.iter().zip(&written.route_config.value.virtual_hosts);
+    for (route, written) in hosts.flat_map(|(host, written)| host.routes.iter().zip(&written.value.routes)) {
+        let (PathMatch::Connect, Action::Forward(forward)) = (&route.matches, &route.action) else {
+            continue;
+        };
+        if !enabled(&forward.upgrades).or(enabled(upgrades)).unwrap_or(false) {
+            notes.note(
+                &written.value.r#match.place,
+                "matches CONNECT, but no upgrade_configs enables CONNECT: every such request is answered with 403",
+            );
+        }
+    }
+}
+
+fn access_log(written: WrittenLog) -> Result<AccessLog, Problem> {
+    match written.typed_config {
+        AccessLogConfig::File(file) => {
+            if file.path.value.is_empty() {
+                return Err(file.path.invalid("must not be empty"));
+            }
+            let to = match file.path.value.as_str() {
+                "/dev/stdout" => LogPath::Stdout,
+                "/dev/stderr" => LogPath::Stderr,
+                path => LogPath::File(path.to_owned()),
+            };
+            if let (Some(legacy), Some(_)) = (&file.format, &file.log_format) {
+                return Err(legacy.invalid("a file has either format or log_format"));
+            }
+            let format = file.format.as_ref().map_or_else(|| format(file.log_format), parsed)?;
+            Ok(AccessLog { to, format })
+        }
+        AccessLogConfig::Stderr(stream) => Ok(AccessLog { to: LogPath::Stderr, format: format(stream.log_format)? }),
+        AccessLogConfig::Stdout(stream) => Ok(AccessLog { to: LogPath::Stdout, format: format(stream.log_format)? }),
+    }
+}
+
+fn format(written: Option<SubstitutionFormatString>) -> Result<Format, Problem> {
+    match written {
+        None => Ok(Format::default_line()),
+        Some(SubstitutionFormatString {
+            text_format_source: Some(DataSource { inline_string }),
+            text_format: None,
+        }) => parsed(&inline_string),
+        Some(SubstitutionFormatString { text_format: Some(text), text_format_source: None }) => parsed(&text),
+        Some(SubstitutionFormatString { text_format: Some(text), text_format_source: Some(_) }) => {
+            Err(text.invalid("a format is given either by text_format or by text_format_source"))
+        }
+        Some(SubstitutionFormatString { text_format: None, text_format_source: None }) => Ok(Format::default_line()),
+    }
+}
+
+fn parsed(text: &At<String>) -> Result<Format, Problem> {
+    Format::parse(&text.value).map_err(|error| text.invalid(error.to_string()))
+}

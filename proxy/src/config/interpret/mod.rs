@@ -1,0 +1,139 @@
+//! From what was written to what is meant: [`Bootstrap`] to [`Config`].
+//!
+//! Here every default is chosen and every rule that concerns more than one field is checked. Downwards the way is
+//! listener, connection manager, route; a route points to its cluster by index, so clusters come first.
+
+mod cluster;
+mod listener;
+mod route;
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+
+use super::bootstrap::{Address, Bootstrap, Http2ProtocolOptions};
+use super::error::{Cause, Place, Problem};
+use super::listener::{Http2Options, Listener};
+use super::yaml::decode::{At, Notes};
+use super::{Cluster, Config};
+
+/// The meaning of `bootstrap`, whose source is `dump`.
+pub(super) fn interpret(bootstrap: Bootstrap, dump: serde_json::Value, notes: &Notes) -> Result<Config, Problem> {
+    let written = bootstrap.static_resources.unwrap_or_default();
+    let admin = bootstrap.admin.and_then(|admin| admin.address);
+    let admin = admin.map(|address| socket_address(&address)).transpose()?;
+    let connect_in_clusters = connect_in_clusters(&written.clusters);
+    let clusters = clusters(written.clusters, notes)?;
+    let listeners = listeners(written.listeners, &clusters, notes)?;
+    if !listeners.iter().any(|listener| listener.manager.http2.allow_connect) {
+        for place in connect_in_clusters {
+            notes.note(
+                &place,
+                "has no effect towards a cluster: extended CONNECT is permitted by the side that accepts the \
+                 connection; set it in the HttpConnectionManager's http2_protocol_options of the hop that this cluster \
+                 leads to",
+            );
+        }
+    }
+    Ok(Config { admin, listeners, clusters, dump })
+}
+
+fn clusters(written: Vec<At<super::bootstrap::cluster::Cluster>>, notes: &Notes) -> Result<Vec<Cluster>, Problem> {
+    let mut clusters: Vec<Cluster> = Vec::with_capacity(written.len());
+    for cluster in written {
+        let name = cluster.value.name.clone();
+        if clusters.iter().any(|earlier| earlier.name == name.value) {
+            return Err(name.invalid(format!("duplicate cluster '{}'", name.value)));
+        }
+        clusters.push(cluster::cluster(cluster, notes)?);
+    }
+    Ok(clusters)
+}
+
+fn listeners(
+    written: Vec<At<super::bootstrap::listener::Listener>>,
+    clusters: &[Cluster],
+    notes: &Notes,
+) -> Result<Vec<Listener>, Problem> {
+    let mut listeners: Vec<Listener> = Vec::with_capacity(written.len());
+    for at in written {
+        let place = at.place;
+        let listener = listener::listener(at.value, clusters, notes)?;
+        if listeners.iter().any(|earlier| earlier.name == listener.name) {
+            return Err(Problem::at(&place, Cause::invalid(format!("duplicate listener '{}'", listener.name))));
+        }
+        // Two listeners may both ask for any free port.
+        let taken = listeners.iter().find(|earlier| earlier.address == listener.address && earlier.address.port() != 0);
+        if let Some(earlier) = taken {
+            let what = format!("listener '{}' already listens on {}", earlier.name, earlier.address);
+            return Err(Problem::at(&place, Cause::invalid(what)));
+        }
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// Where clusters have `allow_connect`, which only means something to a listener.
+fn connect_in_clusters(clusters: &[At<super::bootstrap::cluster::Cluster>]) -> Vec<Place> {
+    clusters
+        .iter()
+        .filter_map(|cluster| cluster.value.http2_options()?.allow_connect.as_ref())
+        .filter(|allowed| allowed.value)
+        .map(|allowed| allowed.place.clone())
+        .collect()
+}
+
+/// An address that is a number, as a listener and a static endpoint need.
+fn socket_address(written: &At<Address>) -> Result<SocketAddr, Problem> {
+    let socket = &written.value.socket_address;
+    let ip: IpAddr = socket.address.value.parse().map_err(|_| {
+        socket.address.invalid_but(
+            format!("malformed IP address: {:?}", socket.address.value),
+            "only endpoints of a cluster with type STRICT_DNS may be names",
+        )
+    })?;
+    Ok(SocketAddr::new(ip, socket.port_value))
+}
+
+/// HTTP/2 options for either direction.
+fn http2_options(written: &Http2ProtocolOptions) -> Result<Http2Options, Problem> {
+    // RFC 9113 6.9.1 has the upper bound; Envoy has the lower one, the protocol's initial value.
+    const WINDOW_BYTES: RangeInclusive<u32> = 65_535..=0x7fff_ffff;
+    const STREAMS: RangeInclusive<u32> = 1..=0x7fff_ffff;
+    let default = Http2Options::default();
+    let window = |field: &Option<At<u32>>, default: u32| {
+        field.as_ref().map_or(Ok(default), |window| within(window, WINDOW_BYTES))
+    };
+    let streams = written.max_concurrent_streams.as_ref().map(|streams| within(streams, STREAMS)).transpose()?;
+    Ok(Http2Options {
+        allow_connect: written.allow_connect.as_ref().is_some_and(|allowed| allowed.value),
+        hpack_table_size: written.hpack_table_size.unwrap_or(default.hpack_table_size),
+        initial_connection_window_size: window(
+            &written.initial_connection_window_size,
+            default.initial_connection_window_size,
+        )?,
+        initial_stream_window_size: window(&written.initial_stream_window_size, default.initial_stream_window_size)?,
+        max_concurrent_streams: streams.and_then(NonZeroU32::new).unwrap_or(default.max_concurrent_streams),
+    })
+}
+
+/// The value, if it is in `range`.
+fn within(at: &At<u32>, range: RangeInclusive<u32>) -> Result<u32, Problem> {
+    if range.contains(&at.value) {
+        return Ok(at.value);
+    }
+    Err(at.invalid(format!("{} is not within {} to {}", at.value, range.start(), range.end())))
+}
+
+/// The bytes that may wait on a connection.
+fn buffer_bytes_max(written: Option<&At<u32>>) -> Result<usize, Problem> {
+    const DEFAULT: usize = 1024 * 1024; // Envoy's per_connection_buffer_limit_bytes.
+    let Some(limit) = written else {
+        return Ok(DEFAULT);
+    };
+    if limit.value == 0 {
+        return Err(limit.invalid("0 would mean no limit, and every buffer has one"));
+    }
+    // A usize has at least 32 bits wherever this runs.
+    Ok(usize::try_from(limit.value).unwrap_or(usize::MAX))
+}

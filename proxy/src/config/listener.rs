@@ -1,0 +1,176 @@
+//! Listeners and connection managers, typed.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::log_format::Format;
+use super::route::{RouteTable, Upgrades};
+
+/// A listening socket and what happens to its connections.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Name, for logs and admin; made from the address if the file gives none.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What takes its connections.
+    pub manager: ConnectionManager,
+    /// Bytes that may wait in one direction of one connection before the other side is no longer read.
+    pub buffer_bytes_max: usize,
+}
+
+/// Options of the HTTP connection manager.
+#[derive(Clone, Debug)]
+pub struct ConnectionManager {
+    /// `http.<stat_prefix>.`
+    pub stat_prefix: String,
+    /// Which protocols a client may speak.
+    pub codec: CodecType,
+    /// Virtual hosts and routes.
+    pub routes: RouteTable,
+    /// Upgrades that are on, or known but off.
+    pub upgrades: Upgrades,
+    /// HTTP/2 towards clients.
+    pub http2: Http2Options,
+    /// HTTP/1 towards clients.
+    pub http1: Http1Options,
+    /// One line per stream goes to each.
+    pub access_logs: Vec<AccessLog>,
+    /// Timers.
+    pub timeouts: ManagerTimeouts,
+    /// What the `server` header says, and when.
+    pub server: ServerHeader,
+    /// The router filter's options.
+    pub router: RouterOptions,
+    /// Largest request head. Bytes.
+    pub request_head_bytes_max: usize,
+    /// Most header fields in a request.
+    pub request_headers_max: usize,
+    /// Trust the peer address (true) or x-forwarded-for (false).
+    pub use_remote_address: bool,
+    /// Make an x-request-id where none came.
+    pub generate_request_id: bool,
+}
+
+/// Which protocol a downstream connection speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CodecType {
+    /// HTTP/2 if the first bytes are its preface, else HTTP/1.
+    Auto,
+    /// HTTP/1 only.
+    Http1,
+    /// HTTP/2 with prior knowledge only.
+    Http2,
+}
+
+/// HTTP/1 options. Every field has Envoy's name and default.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Http1Options {
+    /// Serve HTTP/1.0 requests instead of answering 426.
+    pub accept_http_10: bool,
+}
+
+/// HTTP/2 options, for either direction. Every field has Envoy's name and default.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Http2Options {
+    /// Advertise and accept extended CONNECT (RFC 8441).
+    pub allow_connect: bool,
+    /// HPACK table. Bytes.
+    pub hpack_table_size: u32,
+    /// Connection window. Bytes.
+    pub initial_connection_window_size: u32,
+    /// Stream window. Bytes.
+    pub initial_stream_window_size: u32,
+    /// Streams the peer may have open at once.
+    pub max_concurrent_streams: NonZeroU32,
+}
+
+impl Default for Http2Options {
+    fn default() -> Self {
+        Self {
+            allow_connect: false,
+            hpack_table_size: 4096,
+            initial_connection_window_size: 24 * 1024 * 1024,
+            initial_stream_window_size: 16 * 1024 * 1024,
+            max_concurrent_streams: NonZeroU32::new(1024).unwrap_or(NonZeroU32::MIN),
+        }
+    }
+}
+
+/// Timers of a downstream connection and its streams. `None` is off.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ManagerTimeouts {
+    /// A connection without streams is drained after this.
+    pub idle: Option<Duration>,
+    /// A stream without progress in either direction is ended after this.
+    pub stream_idle: Option<Duration>,
+    /// From the head's first byte to the request's end or the response's head.
+    pub request: Option<Duration>,
+    /// From the head's first byte to its last.
+    pub request_headers: Option<Duration>,
+    /// How long a closing connection waits for the client to close first. Zero: not at all.
+    pub delayed_close: Duration,
+    /// From the first step of a drain to the second.
+    pub drain: Duration,
+}
+
+impl Default for ManagerTimeouts {
+    fn default() -> Self {
+        Self {
+            idle: Some(Duration::from_secs(3600)),
+            stream_idle: Some(Duration::from_secs(300)),
+            request: None,
+            request_headers: None,
+            delayed_close: Duration::from_secs(1),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The `server` response header.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ServerHeader {
+    /// Its value.
+    pub name: String,
+    /// What happens to the upstream's.
+    pub transformation: ServerTransformation,
+}
+
+/// `server_header_transformation`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ServerTransformation {
+    /// Keep the upstream's, else add ours.
+    AppendIfAbsent,
+    /// Ours always.
+    Overwrite,
+    /// The upstream's or none.
+    PassThrough,
+}
+
+/// Options of the router filter.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RouterOptions {
+    /// Add no x-envoy headers.
+    pub suppress_envoy_headers: bool,
+}
+
+/// One access log.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    /// Where lines go.
+    pub to: LogPath,
+    /// What a line says.
+    pub format: Format,
+}
+
+/// Where an access log goes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LogPath {
+    /// A file.
+    File(String),
+    /// Standard error.
+    Stderr,
+    /// Standard output.
+    Stdout,
+}

@@ -1,0 +1,304 @@
+//! Access-log format strings, parsed once.
+
+/// A parsed format: literals and operators in turn.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Format(pub Vec<Piece>);
+
+/// One piece of a format.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Piece {
+    /// Text as it stands.
+    Literal(String),
+    /// A value, cut to at most so many bytes.
+    Operator(Operator, Option<usize>),
+}
+
+/// A `%...%` operator. Unset values print `-`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Operator {
+    /// `%BYTES_RECEIVED%`: body bytes.
+    BytesReceived,
+    /// `%BYTES_SENT%`: body bytes.
+    BytesSent,
+    /// `%CONNECTION_ID%`
+    ConnectionId,
+    /// `%CONNECTION_TERMINATION_DETAILS%`
+    ConnectionTerminationDetails,
+    /// `%DOWNSTREAM_LOCAL_ADDRESS%`
+    DownstreamLocalAddress,
+    /// `%DOWNSTREAM_REMOTE_ADDRESS%`
+    DownstreamRemoteAddress,
+    /// `%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%`
+    DownstreamRemoteAddressWithoutPort,
+    /// `%DURATION%`: milliseconds from the head's first byte to the last byte out.
+    Duration,
+    /// `%PROTOCOL%`
+    Protocol,
+    /// `%REQ(NAME?ALTERNATIVE)%`; names in lower case.
+    RequestHeader {
+        /// First choice.
+        name: String,
+        /// Second choice.
+        or: Option<String>,
+    },
+    /// `%RESP(NAME?ALTERNATIVE)%`; names in lower case.
+    ResponseHeader {
+        /// First choice.
+        name: String,
+        /// Second choice.
+        or: Option<String>,
+    },
+    /// `%RESPONSE_CODE%`
+    ResponseCode,
+    /// `%RESPONSE_CODE_DETAILS%`
+    ResponseCodeDetails,
+    /// `%RESPONSE_FLAGS%`
+    ResponseFlags,
+    /// `%ROUTE_NAME%`
+    RouteName,
+    /// `%START_TIME%`, with an optional strftime format.
+    StartTime(Option<String>),
+    /// `%UPSTREAM_CLUSTER%`
+    UpstreamCluster,
+    /// `%UPSTREAM_HOST%`
+    UpstreamHost,
+    /// `%UPSTREAM_LOCAL_ADDRESS%`
+    UpstreamLocalAddress,
+    /// `%UPSTREAM_REQUEST_ATTEMPT_COUNT%`
+    UpstreamRequestAttemptCount,
+    /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`
+    UpstreamTransportFailureReason,
+}
+
+/// Why a format is not accepted.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum FormatError {
+    /// An operator without its argument, or with one that it does not take.
+    #[error("operator %{operator}%: {reason}")]
+    Argument {
+        /// As written, without the percent signs.
+        operator: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A percent sign that begins no operator.
+    #[error("a % at character {at} begins no operator; a literal percent sign is written %%")]
+    Dangling {
+        /// Counted from one.
+        at: usize,
+    },
+    /// An operator that Envoy has and finwait has not, or that nobody has.
+    #[error("Not supported field in StreamInfo: {operator} (at character {at} of the format)")]
+    Unknown {
+        /// As written, without the percent signs.
+        operator: String,
+        /// Counted from one.
+        at: usize,
+    },
+}
+
+/// Envoy's default line.
+const DEFAULT_LINE: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" \
+     %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% \
+     %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \"%REQ(X-REQUEST-ID)%\" \
+     \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"\n";
+
+impl Format {
+    /// The format that holds where a log has none. It ends in a newline.
+    #[must_use]
+    pub fn default_line() -> Self {
+        Self::parse(DEFAULT_LINE).expect("DEFAULT_LINE is in the language that parse reads; a test holds them together")
+    }
+
+    /// Parses Envoy's format language: `%NAME%` or `%NAME(argument)%`, either with `:bytes` before the closing percent
+    /// sign, and `%%` for a percent sign.
+    ///
+    /// # Errors
+    ///
+    /// An unknown operator, an argument that its operator does not take, or a percent sign that begins no operator.
+    pub fn parse(text: &str) -> Result<Self, FormatError> {
+        let mut pieces = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('%') {
+            literal.push_str(before);
+            if let Some(after) = after.strip_prefix('%') {
+                literal.push('%');
+                rest = after;
+                continue;
+            }
+            let at = text.chars().count() - after.chars().count();
+            let (written, after) = Written::split(after).ok_or(FormatError::Dangling { at })?;
+            match written.operator(at)? {
+                Said::Always(value) => literal.push_str(cut(value, written.bytes_max)),
+                Said::Sometimes(operator) => {
+                    if !literal.is_empty() {
+                        pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+                    }
+                    pieces.push(Piece::Operator(operator, written.bytes_max));
+                }
+            }
+            rest = after;
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(literal));
+        }
+        Ok(Self(pieces))
+    }
+}
+
+/// An operator as it stands between its percent signs.
+#[derive(Clone, Copy, Debug)]
+struct Written<'a> {
+    name: &'a str,
+    argument: Option<&'a str>,
+    bytes_max: Option<usize>,
+}
+
+/// What an operator stands for.
+enum Said {
+    /// The same text in every line.
+    Always(&'static str),
+    /// A value that depends on the stream.
+    Sometimes(Operator),
+}
+
+impl<'a> Written<'a> {
+    /// The operator at the beginning of `text`, and what follows its closing percent sign. An argument may hold percent
+    /// signs itself, as a time format does.
+    fn split(text: &'a str) -> Option<(Self, &'a str)> {
+        let name_end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
+        let (name, mut rest) = text.split_at(name_end);
+        let mut argument = None;
+        if let Some(after) = rest.strip_prefix('(') {
+            let ends = |(at, _): &(usize, &str)| after.get(at + 1..).is_some_and(|next| next.starts_with([':', '%']));
+            let (end, _) = after.match_indices(')').find(ends)?;
+            argument = after.get(..end);
+            rest = after.get(end + 1..)?;
+        }
+        let mut bytes_max = None;
+        if let Some(after) = rest.strip_prefix(':') {
+            let (digits, _) = after.split_once('%')?;
+            bytes_max = Some(digits.parse().ok()?);
+            rest = after.get(digits.len()..)?;
+        }
+        let rest = rest.strip_prefix('%').filter(|_| !name.is_empty())?;
+        Some((Self { name, argument, bytes_max }, rest))
+    }
+
+    fn operator(self, at: usize) -> Result<Said, FormatError> {
+        let plain = match self.name {
+            "REQ" => {
+                let (name, or) = self.headers()?;
+                return Ok(Said::Sometimes(Operator::RequestHeader { name, or }));
+            }
+            "RESP" => {
+                let (name, or) = self.headers()?;
+                return Ok(Said::Sometimes(Operator::ResponseHeader { name, or }));
+            }
+            "START_TIME" => return Ok(Said::Sometimes(Operator::StartTime(self.argument.map(str::to_owned)))),
+            // Every stream is logged once, at its end.
+            "ACCESS_LOG_TYPE" => Said::Always("DownstreamEnd"),
+            // There is no TLS and there are no virtual clusters, so these never have a value.
+            "REQUESTED_SERVER_NAME" | "VIRTUAL_CLUSTER_NAME" => Said::Always("-"),
+            "BYTES_RECEIVED" => Said::Sometimes(Operator::BytesReceived),
+            "BYTES_SENT" => Said::Sometimes(Operator::BytesSent),
+            "CONNECTION_ID" => Said::Sometimes(Operator::ConnectionId),
+            "CONNECTION_TERMINATION_DETAILS" => Said::Sometimes(Operator::ConnectionTerminationDetails),
+            "DOWNSTREAM_LOCAL_ADDRESS" => Said::Sometimes(Operator::DownstreamLocalAddress),
+            "DOWNSTREAM_REMOTE_ADDRESS" => Said::Sometimes(Operator::DownstreamRemoteAddress),
+            "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Said::Sometimes(Operator::DownstreamRemoteAddressWithoutPort),
+            "DURATION" => Said::Sometimes(Operator::Duration),
+            "PROTOCOL" => Said::Sometimes(Operator::Protocol),
+            "RESPONSE_CODE" => Said::Sometimes(Operator::ResponseCode),
+            "RESPONSE_CODE_DETAILS" => Said::Sometimes(Operator::ResponseCodeDetails),
+            "RESPONSE_FLAGS" => Said::Sometimes(Operator::ResponseFlags),
+            "ROUTE_NAME" => Said::Sometimes(Operator::RouteName),
+            "UPSTREAM_CLUSTER" => Said::Sometimes(Operator::UpstreamCluster),
+            "UPSTREAM_HOST" => Said::Sometimes(Operator::UpstreamHost),
+            "UPSTREAM_LOCAL_ADDRESS" => Said::Sometimes(Operator::UpstreamLocalAddress),
+            "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Said::Sometimes(Operator::UpstreamRequestAttemptCount),
+            "UPSTREAM_TRANSPORT_FAILURE_REASON" => Said::Sometimes(Operator::UpstreamTransportFailureReason),
+            other => return Err(FormatError::Unknown { operator: other.to_owned(), at }),
+        };
+        match self.argument {
+            None => Ok(plain),
+            Some(_) => Err(self.misused("takes no argument")),
+        }
+    }
+
+    /// The argument of `REQ` and `RESP`: `name` or `name?alternative`. Header names are compared ignoring case.
+    fn headers(self) -> Result<(String, Option<String>), FormatError> {
+        let argument = self.argument.ok_or_else(|| self.misused("needs the name of a header"))?;
+        let (name, or) = argument.split_once('?').map_or((argument, None), |(name, or)| (name, Some(or)));
+        if name.is_empty() || or.is_some_and(|or| or.is_empty() || or.contains('?')) {
+            return Err(self.misused("takes one name, or two with a ? between them"));
+        }
+        Ok((name.to_ascii_lowercase(), or.map(str::to_ascii_lowercase)))
+    }
+
+    fn misused(self, reason: &'static str) -> FormatError {
+        FormatError::Argument { operator: self.name.to_owned(), reason }
+    }
+}
+
+/// At most `bytes_max` bytes of an ASCII text.
+fn cut(text: &str, bytes_max: Option<usize>) -> &str {
+    bytes_max.and_then(|bytes_max| text.get(..bytes_max)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(name: &str, or: Option<&str>) -> Operator {
+        Operator::RequestHeader { name: name.to_owned(), or: or.map(str::to_owned) }
+    }
+
+    #[test]
+    fn formats_become_pieces() {
+        let text = |text: &str| Piece::Literal(text.to_owned());
+        let value = |operator| Piece::Operator(operator, None);
+        for (written, pieces) in [
+            ("", vec![]),
+            ("plain", vec![text("plain")]),
+            ("100%%", vec![text("100%")]),
+            ("%PROTOCOL%", vec![value(Operator::Protocol)]),
+            (
+                "a%PROTOCOL%%DURATION%b",
+                vec![text("a"), value(Operator::Protocol), value(Operator::Duration), text("b")],
+            ),
+            ("%REQ(:PATH):3%", vec![Piece::Operator(request(":path", None), Some(3))]),
+            ("%REQ(X-A?B)%", vec![value(request("x-a", Some("b")))]),
+            ("%START_TIME(%Y-%m)%", vec![value(Operator::StartTime(Some("%Y-%m".to_owned())))]),
+            ("<%ACCESS_LOG_TYPE%>", vec![text("<DownstreamEnd>")]),
+            ("%ACCESS_LOG_TYPE:4%", vec![text("Down")]),
+        ] {
+            assert_eq!(Format::parse(written), Ok(Format(pieces)), "{written}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (written, message) in [
+            ("a %NOPE%", "Not supported field in StreamInfo: NOPE (at character 3 of the format)"),
+            ("100% sure", "a % at character 4 begins no operator; a literal percent sign is written %%"),
+            ("%REQ%", "operator %REQ%: needs the name of a header"),
+            ("%REQ(?a)%", "operator %REQ%: takes one name, or two with a ? between them"),
+            ("%PROTOCOL(x)%", "operator %PROTOCOL%: takes no argument"),
+            ("%PROTOCOL:x%", "a % at character 1 begins no operator; a literal percent sign is written %%"),
+            ("%REQ(a%", "a % at character 1 begins no operator; a literal percent sign is written %%"),
+        ] {
+            assert_eq!(Format::parse(written).unwrap_err().to_string(), message, "{written}");
+        }
+    }
+
+    #[test]
+    fn the_default_line_parses_and_ends_the_line() {
+        let Format(pieces) = Format::default_line();
+        assert_eq!(pieces.first(), Some(&Piece::Literal("[".to_owned())));
+        assert_eq!(pieces.last(), Some(&Piece::Literal("\"\n".to_owned())));
+        assert_eq!(pieces.iter().filter(|piece| matches!(piece, Piece::Operator(..))).count(), 15);
+    }
+}

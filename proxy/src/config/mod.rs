@@ -1,0 +1,66 @@
+//! What the user wrote, turned into what the program means.
+//!
+//! Pure: no clock, no socket, no other module of this crate. Past this folder nothing is checked twice and
+//! no default is chosen twice.
+//!
+//! The way of a file: text, [`yaml`] tree, [`bootstrap`] messages as Envoy has them, and, by [`interpret`], [`Config`].
+
+mod bootstrap;
+pub mod cluster;
+mod error;
+mod interpret;
+pub mod listener;
+pub mod log_format;
+pub mod route;
+mod units;
+mod unsupported;
+mod yaml;
+
+use std::net::SocketAddr;
+
+pub use cluster::Cluster;
+pub use error::{Cause, ConfigError, Place, Position, Warning};
+pub use listener::Listener;
+
+/// A whole configuration, as meant.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the admin interface listens, if anywhere.
+    pub admin: Option<SocketAddr>,
+    /// The listeners, in the order of the file.
+    pub listeners: Vec<Listener>,
+    /// The clusters, in the order of the file; names are unique.
+    pub clusters: Vec<Cluster>,
+    /// The file as JSON, for `/config_dump`.
+    pub dump: serde_json::Value,
+}
+
+/// A configuration that was accepted.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it means.
+    pub config: Config,
+    /// What its author should know, in the order of the file.
+    pub warnings: Vec<Warning>,
+}
+
+impl Config {
+    /// Reads `text`, which is YAML or JSON in Envoy's v3 form. `file` is its name, for messages alone.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, with its place. A field that Envoy knows and finwait does not act on is an error
+    /// if its absence would change the behaviour, and else a warning.
+    pub fn from_yaml(text: &str, file: &str) -> Result<Loaded, ConfigError> {
+        let notes = yaml::decode::Notes::default();
+        let config = Self::read(text, &notes).map_err(|problem| ConfigError::new(problem, file, text))?;
+        let warning = |(place, text)| Warning { file: file.to_owned(), place, text };
+        Ok(Loaded { config, warnings: notes.into_sorted().into_iter().map(warning).collect() })
+    }
+
+    fn read(text: &str, notes: &yaml::decode::Notes) -> Result<Self, error::Problem> {
+        let tree = yaml::Node::parse(text)?;
+        let bootstrap = yaml::decode::decode(&tree, notes)?;
+        interpret::interpret(bootstrap, tree.to_json(), notes)
+    }
+}

@@ -1,0 +1,153 @@
+//! Virtual hosts, routes and what they do, typed.
+
+use std::time::Duration;
+
+/// The routes of one connection manager.
+#[derive(Clone, Debug, Default)]
+pub struct RouteTable {
+    /// In the order of the file.
+    pub virtual_hosts: Vec<VirtualHost>,
+}
+
+/// Routes for a set of domains.
+#[derive(Clone, Debug)]
+pub struct VirtualHost {
+    /// For stats.
+    pub name: String,
+    /// Which `:authority` values it takes.
+    pub domains: Vec<Domain>,
+    /// The first that matches wins.
+    pub routes: Vec<Route>,
+}
+
+/// A domain pattern. Lower case; compared ignoring case.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Domain {
+    /// `*`
+    Any,
+    /// `example.com`
+    Exact(String),
+    /// `example.*`: holds `example.`
+    Prefix(String),
+    /// `*.example.com`: holds `.example.com`
+    Suffix(String),
+}
+
+/// One route.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// `%ROUTE_NAME%`
+    pub name: String,
+    /// Which requests.
+    pub matches: PathMatch,
+    /// What happens to them.
+    pub action: Action,
+}
+
+/// The path part of a route match. Compared with the path without its query.
+#[derive(Clone, Debug)]
+pub enum PathMatch {
+    /// Plain CONNECT requests, and nothing else.
+    Connect,
+    /// The whole path.
+    Exact {
+        /// The path.
+        path: String,
+        /// Compare letters exactly.
+        case_sensitive: bool,
+    },
+    /// The beginning of the path.
+    Prefix {
+        /// The beginning.
+        prefix: String,
+        /// Compare letters exactly.
+        case_sensitive: bool,
+    },
+    /// The whole path.
+    Regex(regex::Regex),
+}
+
+/// What a route does.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Answer without asking anyone.
+    Direct {
+        /// 200 to 599.
+        status: u16,
+        /// The body; may be empty.
+        body: String,
+    },
+    /// Ask a cluster.
+    Forward(Forward),
+}
+
+/// How to ask a cluster.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// Index into [`Config::clusters`](super::Config::clusters).
+    pub cluster: usize,
+    /// From the request's end to the response's end; `None` is no limit.
+    pub timeout: Option<Duration>,
+    /// Replaces the connection manager's stream idle timeout: `Some(None)` switches it off.
+    pub idle_timeout: Option<Option<Duration>>,
+    /// Overrides of the connection manager's upgrades.
+    pub upgrades: Upgrades,
+    /// When and how often to try again.
+    pub retry: Option<RetryPolicy>,
+}
+
+/// Upgrade types by name. Types are compared ignoring case and kept in lower case.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Upgrades(pub Vec<Upgrade>);
+
+/// One upgrade type.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Upgrade {
+    /// `websocket`, `connect`, ...
+    pub protocol: String,
+    /// Off entries are known; a route may switch them on.
+    pub enabled: bool,
+    /// Router options of the filter chain for this type, where it has one of its own.
+    pub router: Option<super::listener::RouterOptions>,
+}
+
+impl Upgrades {
+    /// The entry for `protocol`.
+    #[must_use]
+    pub fn find(&self, protocol: &str) -> Option<&Upgrade> {
+        self.0.iter().find(|upgrade| upgrade.protocol.eq_ignore_ascii_case(protocol))
+    }
+}
+
+/// When and how often to try again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RetryPolicy {
+    /// What makes a try worth repeating.
+    pub on: RetryOn,
+    /// Tries after the first.
+    pub retries_max: u32,
+    /// First back-off interval.
+    pub backoff_base: Duration,
+    /// Longest back-off interval.
+    pub backoff_max: Duration,
+}
+
+/// The words of `retry_on`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "a set of independent words, as in the configuration")]
+pub struct RetryOn {
+    /// `5xx`
+    pub server_error: bool,
+    /// `gateway-error`
+    pub gateway_error: bool,
+    /// `reset`
+    pub reset: bool,
+    /// `reset-before-request`
+    pub reset_before_request: bool,
+    /// `connect-failure`
+    pub connect_failure: bool,
+    /// `refused-stream`
+    pub refused_stream: bool,
+    /// `retriable-4xx`
+    pub retriable_4xx: bool,
+}

@@ -1,0 +1,95 @@
+//! Scalars that protobuf writes in a form of its own.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+/// `google.protobuf.Duration` allows ten thousand years.
+const SECONDS_MAX: u64 = 315_576_000_000;
+
+/// A duration, as written: decimal seconds with the suffix `s`, as in `1.5s`. Never negative.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Seconds(pub(super) Duration);
+
+impl Seconds {
+    /// The duration, or none if it is zero, where zero switches a timer off.
+    pub(super) fn unless_zero(self) -> Option<Duration> {
+        Some(self.0).filter(|duration| !duration.is_zero())
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse(&text).map(Self).ok_or_else(|| {
+            let hint = guess(&text).map(|right| format!("; write {right}")).unwrap_or_default();
+            de::Error::custom(format!("{text:?} is not a duration such as 0.25s or 90s{hint}"))
+        })
+    }
+}
+
+/// `1.5s`. The fraction has one to nine digits.
+fn parse(text: &str) -> Option<Duration> {
+    let number = text.strip_suffix('s')?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()) && !part.is_empty();
+    if !digits(whole) || !digits(fraction) || fraction.len() > 9 {
+        return None;
+    }
+    let seconds: u64 = whole.parse().ok().filter(|seconds| *seconds <= SECONDS_MAX)?;
+    let nanoseconds: u32 = format!("{fraction:0<9}").parse().ok()?;
+    Some(Duration::new(seconds, nanoseconds))
+}
+
+/// What the author of `500ms`, `5m` or `1h` probably meant.
+fn guess(text: &str) -> Option<String> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let amount: u64 = text.strip_suffix(unit)?.parse().ok()?;
+    match unit {
+        "h" => Some(format!("{}s", amount.checked_mul(3600)?)),
+        "m" | "min" => Some(format!("{}s", amount.checked_mul(60)?)),
+        "ms" if amount % 1000 == 0 => Some(format!("{}s", amount / 1000)),
+        "ms" => Some(format!("{}.{:03}s", amount / 1000, amount % 1000)),
+        "" | "sec" => Some(format!("{amount}s")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_decimal_seconds() {
+        for (text, milliseconds) in [
+            ("0s", Some(0)),
+            ("1s", Some(1000)),
+            ("1.5s", Some(1500)),
+            ("0.000s", Some(0)),
+            ("00.25s", Some(250)),
+            ("315576000000s", Some(315_576_000_000_000)),
+            ("315576000001s", None),
+            ("99999999999999999999s", None),
+            ("1.0000000001s", None),
+            ("-1s", None),
+            (".5s", None),
+            ("1.s", None),
+            ("1", None),
+            ("s", None),
+            ("", None),
+            ("1 s", None),
+            ("500ms", None),
+        ] {
+            assert_eq!(parse(text), milliseconds.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn common_mistakes_are_guessed() {
+        for (text, right) in
+            [("500ms", Some("0.500s")), ("2000ms", Some("2s")), ("5m", Some("300s")), ("10", Some("10s")), ("x", None)]
+        {
+            assert_eq!(guess(text).as_deref(), right, "{text}");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What a hop adds to a message and takes from it.
+//!
+//! Pure, but for request ids. Hop-by-hop headers end here (RFC 9110 7.6.1); `x-forwarded-*` and
+//! `x-request-id` begin here.
+
+use std::net::IpAddr;
+
+use http::header::{CONNECTION, DATE, EXPECT, SERVER, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderName, HeaderValue, Method};
+
+use super::local_reply::LocalReply;
+use crate::codec::head::tokens;
+use crate::codec::{Headers, RequestHead, ResponseHead, names};
+use crate::config::listener::{ConnectionManager, ServerHeader, ServerTransformation};
+use crate::net::Random;
+
+/// Refuses what no route should see.
+pub(super) fn check(head: &RequestHead) -> Result<(), LocalReply> {
+    if head.authority.is_none() {
+        return Err(LocalReply::MissingHost);
+    }
+    let Some(path) = &head.path else {
+        return if head.method == Method::CONNECT { Ok(()) } else { Err(LocalReply::NotAPath) };
+    };
+    if !path.as_bytes().starts_with(b"/") {
+        return Err(LocalReply::NotAPath);
+    }
+    // A fragment never belongs on the wire (RFC 9110 4.2.5); peers disagree on what it means there.
+    if path.as_bytes().contains(&b'#') {
+        return Err(LocalReply::PathWithFragment);
+    }
+    Ok(())
+}
+
+/// Does the client want its connection closed after this request?
+pub(super) fn asks_to_close(headers: &Headers) -> bool {
+    headers.has_token(&CONNECTION, "close") || headers.has_token(&names::PROXY_CONNECTION, "close")
+}
+
+/// Does the client wait for `100 Continue`? Takes the expectation off: the proxy meets it.
+pub(super) fn take_expect_continue(headers: &mut Headers) -> bool {
+    let expects = headers.get(&EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if expects {
+        headers.remove(&EXPECT);
+    }
+    expects
+}
+
+/// The request as the upstream shall see it, before routing.
+pub(super) fn request(head: &mut RequestHead, options: &ConnectionManager, peer: Option<IpAddr>, random: &dyn Random) {
+    end_request_hop(&mut head.headers);
+    head.headers.retain(|name, _| !is_control_header(name, options.use_remote_address));
+    if options.use_remote_address {
+        append_forwarded_for(&mut head.headers, peer);
+        head.headers.set(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
+    } else {
+        head.headers.set_if_absent(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
+    }
+    if options.generate_request_id {
+        // At the edge an id that came from outside is not trusted.
+        if options.use_remote_address || !head.headers.contains(&names::X_REQUEST_ID) {
+            head.headers.set(names::X_REQUEST_ID.clone(), request_id(random));
+        }
+    }
+}
+
+fn end_request_hop(headers: &mut Headers) {
+    if headers.upgrade().is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"h2c")) {
+        // Upgrading to HTTP/2 in clear text is optional and obsolete (RFC 9113 3.1): ignored.
+        headers.remove(&UPGRADE);
+        headers.remove(&names::HTTP2_SETTINGS);
+    }
+    if headers.upgrade().is_none() {
+        remove_named_by_connection(headers);
+        headers.remove(&CONNECTION);
+        headers.remove(&UPGRADE);
+    }
+    headers.remove(&names::KEEP_ALIVE);
+    headers.remove(&names::PROXY_CONNECTION);
+    headers.remove(&TRANSFER_ENCODING);
+    if headers.contains(&TE) {
+        match headers.has_token(&TE, "trailers") {
+            true => headers.set(TE, HeaderValue::from_static("trailers")),
+            false => headers.remove(&TE),
+        }
+    }
+}
+
+fn remove_named_by_connection(headers: &mut Headers) {
+    let named: Vec<HeaderName> = headers
+        .get_all(&CONNECTION)
+        .flat_map(tokens)
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        // Not `te`: its `trailers` is a fact about the next hop's reader too.
+        .filter(|name| *name != TE)
+        .collect();
+    if !named.is_empty() {
+        headers.retain(|name, _| !named.contains(name));
+    }
+}
+
+/// Headers by which a caller steers the router. Callers from outside must not; at the edge even less. No
+/// address counts as internal unless configuration says so, as in Envoy since 1.33.
+fn is_control_header(name: &HeaderName, edge: bool) -> bool {
+    let Some(rest) = name.as_str().strip_prefix("x-envoy-") else { return false };
+    let from_outside = matches!(
+        rest,
+        "internal"
+            | "retry-on"
+            | "retry-grpc-on"
+            | "max-retries"
+            | "retriable-status-codes"
+            | "retriable-header-names"
+            | "upstream-alt-stat-name"
+            | "upstream-rq-timeout-ms"
+            | "upstream-rq-per-try-timeout-ms"
+            | "upstream-rq-timeout-alt-response"
+            | "upstream-stream-duration-ms"
+            | "expected-rq-timeout-ms"
+            | "force-trace"
+            | "ip-tags"
+            | "original-url"
+            | "hedge-on-per-try-timeout"
+    );
+    let at_the_edge = matches!(
+        rest,
+        "decorator-operation"
+            | "downstream-service-cluster"
+            | "downstream-service-node"
+            | "original-path"
+            | "original-host"
+    );
+    from_outside || (edge && at_the_edge)
+}
+
+fn append_forwarded_for(headers: &mut Headers, peer: Option<IpAddr>) {
+    let Some(peer) = peer else { return };
+    let text = match headers.get(&names::X_FORWARDED_FOR).map(HeaderValue::as_bytes).map(String::from_utf8_lossy) {
+        Some(so_far) => format!("{so_far},{peer}"),
+        None => peer.to_string(),
+    };
+    // A value that came as a header and digits can only make a header.
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.set(names::X_FORWARDED_FOR.clone(), value);
+    }
+    if let Ok(value) = HeaderValue::from_str(&peer.to_string()) {
+        headers.set(names::X_ENVOY_EXTERNAL_ADDRESS.clone(), value);
+    }
+    headers.remove(&names::X_ENVOY_INTERNAL);
+}
+
+/// A random UUID, version 4 (RFC 9562 5.4), as text.
+fn request_id(random: &dyn Random) -> HeaderValue {
+    let [high, low] = [random.next_u64(), random.next_u64()];
+    let high = (high & 0xffff_ffff_ffff_0fff) | 0x4000;
+    let low = (low & 0x3fff_ffff_ffff_ffff) | 0x8000_0000_0000_0000;
+    let digits = u128::from(high) << 64 | u128::from(low);
+    let mut text = [b'-'; 36];
+    let mut nibble = 32;
+    for (at, byte) in text.iter_mut().enumerate() {
+        if matches!(at, 8 | 13 | 18 | 23) {
+            continue;
+        }
+        nibble -= 1;
+        let value = (digits >> (nibble * 4)) & 0xf;
+        *byte = b"0123456789abcdef".get(value as usize & 0xf).copied().unwrap_or(b'0');
+    }
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-"))
+}
+
+/// The end of the upstream hop in a response. Headers that `connection` names stay, as in Envoy.
+pub(super) fn end_response_hop(headers: &mut Headers, is_upgrade: bool) {
+    if !is_upgrade {
+        headers.remove(&CONNECTION);
+        headers.remove(&UPGRADE);
+    }
+    headers.remove(&names::KEEP_ALIVE);
+    headers.remove(&names::PROXY_CONNECTION);
+    headers.remove(&TRANSFER_ENCODING);
+}
+
+/// `date` and `server`, on every response.
+pub(super) fn response(head: &mut ResponseHead, server: &ServerHeader, date: HeaderValue) {
+    head.headers.set_if_absent(DATE, date);
+    // Configuration refuses names that are no header value.
+    let ours = || HeaderValue::from_str(&server.name).unwrap_or(HeaderValue::from_static("finwait"));
+    match server.transformation {
+        ServerTransformation::Overwrite => head.headers.set(SERVER, ours()),
+        ServerTransformation::AppendIfAbsent => head.headers.set_if_absent(SERVER, ours()),
+        ServerTransformation::PassThrough => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn the_hop_ends_with_connection_and_what_it_names() {
+        let cases: &[(&str, &str)] = &[
+            ("connection: keep-alive, x-foo\nx-foo: 1\nx-bar: 2", "x-bar: 2"),
+            ("connection: close\nkeep-alive: 5\nproxy-connection: close\ntransfer-encoding: chunked", ""),
+            ("te: gzip", ""),
+            ("te: gzip, trailers", "te: trailers"),
+            ("upgrade: websocket", ""),
+            ("connection: keep-alive, Upgrade\nupgrade: websocket", "connection: keep-alive, Upgrade\nupgrade: websocket"),
+            ("connection: Upgrade, HTTP2-Settings\nupgrade: h2c\nhttp2-settings: AAMA", ""),
+        ];
+        for (before, after) in cases {
+            let mut headers = parse(before);
+            end_request_hop(&mut headers);
+            assert_eq!(headers, parse(after), "{before}");
+        }
+    }
+
+    #[test]
+    fn a_caller_from_outside_does_not_steer_the_router() {
+        for (name, outside, edge) in [
+            ("x-envoy-retry-on", true, true),
+            ("x-envoy-decorator-operation", false, true),
+            ("x-envoy-attempt-count", false, false),
+            ("x-other", false, false),
+        ] {
+            let name = HeaderName::from_static(name);
+            assert_eq!((is_control_header(&name, false), is_control_header(&name, true)), (outside, edge), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_request_id_is_a_uuid_of_version_4() {
+        struct Ones(Cell<u64>);
+        impl Random for Ones {
+            fn next_u64(&self) -> u64 {
+                self.0.replace(0)
+            }
+        }
+        let id = request_id(&Ones(Cell::new(u64::MAX)));
+        assert_eq!(id, "ffffffff-ffff-4fff-8000-000000000000");
+    }
+
+    fn parse(text: &str) -> Headers {
+        let mut headers = Headers::default();
+        for line in text.lines() {
+            let (name, value) = line.split_once(": ").unwrap();
+            headers.append(name.parse().unwrap(), value.parse().unwrap());
+        }
+        headers
+    }
+}

@@ -1,0 +1,141 @@
+//! Every response the proxy itself makes: one enum, one table.
+//!
+//! The table can be held against Envoy's: status, body, response-code details and flag of each.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+
+use crate::access_log::ResponseFlag;
+use crate::codec::http1::Refusal;
+use crate::codec::{ResponseHead, names};
+use crate::cluster::Failure;
+
+/// Why the proxy answers by itself.
+#[derive(Debug)]
+pub(crate) enum LocalReply {
+    /// Bytes that are not a request we serve.
+    BadHead(Refusal),
+    /// A request body that is not HTTP.
+    BadBody,
+    /// A configured direct response.
+    Direct { status: u16, body: String },
+    /// An HTTP/1.1 request without `host`.
+    MissingHost,
+    /// A path that is not a path: `OPTIONS *`.
+    NotAPath,
+    /// No virtual host or route takes the request.
+    NoRoute,
+    /// The request head took longer than `request_headers_timeout`.
+    RequestHeadersTimeout,
+    /// The request took longer than `request_timeout`.
+    RequestTimeout,
+    /// A path with `#`.
+    PathWithFragment,
+    /// No progress for `stream_idle_timeout`.
+    StreamIdle { request_complete: bool },
+    /// An upgrade that is not enabled.
+    UpgradeRefused,
+    /// The upstream failed.
+    Upstream { failure: Failure, retried: bool },
+    /// The route's `timeout` passed.
+    UpstreamTimeout,
+}
+
+/// A row of the table.
+pub(crate) struct Row {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Cow<'static, str>,
+    pub(crate) details: Cow<'static, str>,
+    pub(crate) flag: Option<ResponseFlag>,
+    /// HTTP/1 says `connection: close` even if the request is complete.
+    pub(crate) closes: bool,
+}
+
+impl LocalReply {
+    /// The row for this reply.
+    pub(crate) fn row(&self) -> Row {
+        use ResponseFlag as Flag;
+        let row = |status, body: &'static str, details: &'static str, flag| Row {
+            status,
+            body: body.into(),
+            details: details.into(),
+            flag,
+            closes: false,
+        };
+        match self {
+            Self::BadHead(why) => {
+                Row { closes: true, ..row(why.status(), why.body(), why.details(), Some(Flag::DPE)) }
+            }
+            Self::BadBody => {
+                Row { closes: true, ..row(StatusCode::BAD_REQUEST, "Bad Request", "http1.codec_error", Some(Flag::DPE)) }
+            }
+            Self::Direct { status, body } => Row {
+                // Configuration allows 200 to 599.
+                status: StatusCode::from_u16(*status).unwrap_or(StatusCode::OK),
+                body: body.clone().into(),
+                details: "direct_response".into(),
+                flag: None,
+                closes: false,
+            },
+            Self::MissingHost => Row { closes: true, ..row(StatusCode::BAD_REQUEST, "", "missing_host_header", None) },
+            Self::NotAPath => row(StatusCode::NOT_FOUND, "", "absolute_path_rejected", None),
+            Self::NoRoute => row(StatusCode::NOT_FOUND, "", "route_not_found", Some(Flag::NR)),
+            Self::RequestHeadersTimeout => Row {
+                closes: true,
+                ..row(StatusCode::REQUEST_TIMEOUT, "request header timeout", "request_header_timeout", None)
+            },
+            Self::RequestTimeout => {
+                row(StatusCode::REQUEST_TIMEOUT, "request timeout", "request_overall_timeout", None)
+            }
+            Self::PathWithFragment => {
+                Row { closes: true, ..row(StatusCode::BAD_REQUEST, "", "path_normalization_failed", None) }
+            }
+            Self::StreamIdle { request_complete: true } => {
+                row(StatusCode::GATEWAY_TIMEOUT, "stream timeout", "stream_idle_timeout", Some(Flag::SI))
+            }
+            Self::StreamIdle { request_complete: false } => {
+                row(StatusCode::REQUEST_TIMEOUT, "stream timeout", "stream_idle_timeout", Some(Flag::SI))
+            }
+            Self::UpgradeRefused => Row { closes: true, ..row(StatusCode::FORBIDDEN, "", "upgrade_failed", None) },
+            Self::Upstream { failure: Failure::NoHealthyUpstream, .. } => row(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no healthy upstream",
+                "no_healthy_upstream",
+                Some(Flag::UH),
+            ),
+            Self::Upstream { failure, retried } => Row {
+                status: failure.status(),
+                body: reset_body(failure, *retried).into(),
+                details: failure.details("before").into(),
+                flag: Some(failure.flag()),
+                closes: false,
+            },
+            Self::UpstreamTimeout => {
+                row(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", "response_timeout", Some(Flag::UT))
+            }
+        }
+    }
+
+    /// The response; `date`, `server` and `connection` are added like on any other. Envoy's order: content-length
+    /// first where there is a body, last where there is none.
+    pub(crate) fn response(&self, row: &Row) -> (ResponseHead, Bytes) {
+        let mut head = ResponseHead::new(row.status);
+        if let Self::Upstream { failure: Failure::Overflow, .. } = self {
+            head.headers.append(names::X_ENVOY_OVERLOADED.clone(), HeaderValue::from_static("true"));
+        }
+        if !row.body.is_empty() {
+            head.headers.append(CONTENT_LENGTH, HeaderValue::from(row.body.len()));
+            head.headers.append(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        }
+        (head, Bytes::copy_from_slice(row.body.as_bytes()))
+    }
+}
+
+fn reset_body(failure: &Failure, retried: bool) -> String {
+    let reason = failure.reason();
+    let told = if retried { "retried and the latest reset reason" } else { "reset reason" };
+    format!("upstream connect error or disconnect/reset before headers. {told}: {reason}")
+}

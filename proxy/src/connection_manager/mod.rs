@@ -1,0 +1,194 @@
+//! Bytes become streams (requests); one place answers for errors.
+//!
+//! A listener hands over a connection. [`ConnectionManager::serve`] finds out which protocol it speaks and
+//! runs it to its end: [`http1`] and [`http2`] own the connection, [`stream`] owns one request.
+
+mod date;
+mod decorate;
+mod http1;
+mod http2;
+mod local_reply;
+mod stream;
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
+
+use crate::access_log::{AccessLog, Downstream, StreamInfo};
+use crate::cluster::Cluster;
+use crate::config;
+use crate::config::listener::CodecType;
+use crate::drain::{Drain, Stage};
+use crate::net::{Conn, Outside};
+use crate::stats::{Held, Http2Stats, HttpStats};
+use date::DateCache;
+
+/// What an HTTP/2 client sends first (RFC 9113 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// First read of a connection: a typical request head fits. Bytes.
+const FIRST_READ_BYTES: usize = 4096;
+
+/// Serves the connections of one listener, on one worker.
+pub struct ConnectionManager {
+    options: config::listener::ConnectionManager,
+    buffer_bytes_max: usize,
+    stats: HttpStats,
+    http2_stats: Http2Stats,
+    logs: Vec<AccessLog>,
+    clusters: Rc<[Rc<Cluster>]>,
+    outside: Outside,
+    drain: Drain,
+    date: DateCache,
+    connection_ids: Rc<Cell<u64>>,
+}
+
+/// What a [`ConnectionManager`] is made of besides its options.
+pub struct Parts {
+    /// `http.<stat_prefix>.`
+    pub stats: HttpStats,
+    /// `http2.`
+    pub http2_stats: Http2Stats,
+    /// Open access logs.
+    pub logs: Vec<AccessLog>,
+    /// All clusters, in the configuration's order.
+    pub clusters: Rc<[Rc<Cluster>]>,
+    /// The world.
+    pub outside: Outside,
+    /// When to finish.
+    pub drain: Drain,
+    /// Numbers the worker's connections.
+    pub connection_ids: Rc<Cell<u64>>,
+}
+
+/// Who ended a connection, and with what under way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum ConnectionEnd {
+    Local,
+    LocalWithRequest,
+    Remote,
+    RemoteWithRequest,
+}
+
+enum Sniffed {
+    Http1(BytesMut),
+    Http2(BytesMut),
+    Closed,
+}
+
+impl ConnectionManager {
+    /// A manager for a listener with these options.
+    #[must_use]
+    pub fn new(options: config::listener::ConnectionManager, buffer_bytes_max: usize, parts: Parts) -> Self {
+        let Parts { stats, http2_stats, logs, clusters, outside, drain, connection_ids } = parts;
+        Self {
+            options,
+            buffer_bytes_max,
+            stats,
+            http2_stats,
+            logs,
+            clusters,
+            outside,
+            drain,
+            date: DateCache::default(),
+            connection_ids,
+        }
+    }
+
+    /// Serves a connection to its end.
+    ///
+    /// # Cancellation
+    /// Dropped, it cuts the connection and everything on it.
+    pub async fn serve(self: Rc<Self>, mut conn: Conn) {
+        self.stats.downstream_cx_total.inc();
+        let _active = self.stats.downstream_cx_active.enter();
+        let begun = tokio::time::Instant::now();
+        let id = self.connection_ids.replace(self.connection_ids.get() + 1);
+        let downstream =
+            Rc::new(Downstream { connection_id: id, local: conn.local.clone(), peer: conn.peer.clone() });
+        let end = match self.sniff(&mut conn).await {
+            Sniffed::Closed => ConnectionEnd::Remote,
+            Sniffed::Http1(read) => http1::serve(&self, conn, read, downstream).await,
+            Sniffed::Http2(read) => http2::serve(&self, conn, read, downstream).await,
+        };
+        self.record_end(end);
+        self.stats.downstream_cx_length_ms.record_ms(begun.elapsed());
+    }
+
+    /// HTTP/2 shows itself by its preface; an idle client that sends nothing is closed in time.
+    async fn sniff(&self, conn: &mut Conn) -> Sniffed {
+        if self.options.codec == CodecType::Http1 {
+            return Sniffed::Http1(BytesMut::new());
+        }
+        let mut read = BytesMut::with_capacity(FIRST_READ_BYTES);
+        let mut drain = self.drain.clone();
+        loop {
+            tokio::select! {
+                // Bytes first: a request that has come is served, whatever else happens now.
+                biased;
+                got = conn.read_buf(&mut read) => match got {
+                    Ok(0) | Err(_) => return Sniffed::Closed,
+                    Ok(_) => {}
+                },
+                () = after(self.options.timeouts.idle) => {
+                    self.stats.downstream_cx_idle_timeout.inc();
+                    return Sniffed::Closed;
+                }
+                () = drain.reached(Stage::Draining), if read.is_empty() => return Sniffed::Closed,
+            }
+            let seen = read.len().min(PREFACE.len());
+            let is_http2 = read.get(..seen) == PREFACE.get(..seen);
+            match (self.options.codec, is_http2) {
+                (CodecType::Auto, false) => return Sniffed::Http1(read),
+                // Prior knowledge: what is no preface fails in the codec, with its own words.
+                (CodecType::Http2, _) => return Sniffed::Http2(read),
+                (CodecType::Auto, true) if read.len() >= PREFACE.len() => return Sniffed::Http2(read),
+                (CodecType::Auto | CodecType::Http1, _) => {}
+            }
+        }
+    }
+
+    fn record_end(&self, end: ConnectionEnd) {
+        let stats = &self.stats;
+        stats.downstream_cx_destroy.inc();
+        match end {
+            ConnectionEnd::Local => stats.downstream_cx_destroy_local.inc(),
+            ConnectionEnd::Remote => stats.downstream_cx_destroy_remote.inc(),
+            ConnectionEnd::LocalWithRequest => {
+                stats.downstream_cx_destroy_local.inc();
+                stats.downstream_cx_destroy_active_rq.inc();
+                stats.downstream_cx_destroy_local_active_rq.inc();
+            }
+            ConnectionEnd::RemoteWithRequest => {
+                stats.downstream_cx_destroy_remote.inc();
+                stats.downstream_cx_destroy_active_rq.inc();
+                stats.downstream_cx_destroy_remote_active_rq.inc();
+            }
+        }
+    }
+
+    /// A stream begins.
+    fn begin_stream(&self, downstream: &Rc<Downstream>) -> (StreamInfo, Held) {
+        self.stats.downstream_rq_total.inc();
+        let now = tokio::time::Instant::now();
+        let info = StreamInfo::new(now, self.outside.clock.wall(), Rc::clone(downstream));
+        (info, self.stats.downstream_rq_active.enter())
+    }
+
+    /// A stream has ended: its line goes to every access log.
+    fn end_stream(&self, mut info: StreamInfo) {
+        info.finish(tokio::time::Instant::now());
+        for log in &self.logs {
+            log.write(&info);
+        }
+    }
+}
+
+/// Ready after `limit`; never, if there is none.
+async fn after(limit: Option<std::time::Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,71 @@
+//! A byte stream arrives: the accept loop, and one task for each connection.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::connection_manager::ConnectionManager;
+use crate::drain::{Drain, Stage};
+use crate::net::{Accept, Conn};
+use crate::stats::ListenerStats;
+
+/// A bound socket and who serves its connections.
+pub struct Listener {
+    accept: Box<dyn Accept>,
+    manager: Rc<ConnectionManager>,
+    stats: ListenerStats,
+}
+
+/// How long to wait after a failed accept: out of file descriptors, usually, and some will come free.
+const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(50);
+
+impl Listener {
+    /// A listener that has not accepted yet.
+    #[must_use]
+    pub fn new(accept: Box<dyn Accept>, manager: Rc<ConnectionManager>, stats: ListenerStats) -> Self {
+        Self { accept, manager, stats }
+    }
+
+    /// Accepts until the drain begins, then waits for the connections; cuts those that are left when it ends.
+    pub async fn run(mut self, mut drain: Drain) {
+        let mut connections = JoinSet::new();
+        let mut draining = drain.clone();
+        loop {
+            tokio::select! {
+                // The drain first: a connection in the backlog belongs to the process that takes over.
+                biased;
+                () = draining.reached(Stage::Draining) => break,
+                accepted = self.accept.accept() => self.begin(accepted, &mut connections).await,
+                Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            }
+        }
+        drop(self.accept);
+        tokio::select! {
+            // What ends by itself, ends by itself.
+            biased;
+            () = async { while connections.join_next().await.is_some() {} } => {}
+            () = drain.reached(Stage::Stopped) => connections.shutdown().await,
+        }
+    }
+
+    async fn begin(&self, accepted: io::Result<Conn>, connections: &mut JoinSet<()>) {
+        let conn = match accepted {
+            Ok(conn) => conn,
+            Err(error) => {
+                tracing::warn!(%error, at = %self.accept.local(), "cannot accept");
+                return tokio::time::sleep(ACCEPT_RETRY_WAIT).await;
+            }
+        };
+        self.stats.downstream_cx_total.inc();
+        let active = self.stats.downstream_cx_active.enter();
+        let served = Rc::clone(&self.manager).serve(conn);
+        let destroyed = self.stats.downstream_cx_destroy.clone();
+        connections.spawn_local(async move {
+            served.await;
+            destroyed.inc();
+            drop(active);
+        });
+    }
+}

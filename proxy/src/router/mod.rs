@@ -1,0 +1,103 @@
+//! A stream gets a destination. Pure: a function of the route table and the request's head.
+
+mod matcher;
+
+use crate::codec::RequestHead;
+use crate::config::route::{Route, RouteTable, VirtualHost};
+
+/// The virtual host and the route that take this request, or `None`: the answer is 404 then.
+#[must_use]
+pub fn route<'a>(table: &'a RouteTable, head: &RequestHead) -> Option<(&'a VirtualHost, &'a Route)> {
+    let host = matcher::virtual_host(&table.virtual_hosts, head.authority.as_ref()?.as_bytes())?;
+    let route = host.routes.iter().find(|route| matcher::takes(&route.matches, head))?;
+    Some((host, route))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, Method, Version};
+
+    use super::*;
+    use crate::codec::Headers;
+    use crate::config::route::{Action, Domain, PathMatch};
+
+    #[test]
+    fn the_most_specific_domain_wins_then_the_first_route() {
+        let cases = [
+            ("exact.test", "/", Some("exact")),
+            ("EXACT.test", "/", Some("exact")),
+            ("exact.test:8080", "/", Some("any")), // the port is part of the name unless stripped by configuration
+            ("a.b.test", "/", Some("suffix-long")),
+            ("a.c.test", "/", Some("suffix-short")),
+            ("api.other", "/", Some("prefix")),
+            ("unknown", "/x", Some("any")),
+            ("unknown", "/only", Some("any-only")),
+            ("unknown", "/only/deeper", Some("any")),
+            ("exact.test", "/CASE", Some("exact-case")),
+        ];
+        let table = table();
+        for (authority, path, expected) in cases {
+            let found = route(&table, &get(authority, path)).map(|(_, route)| route.name.as_str());
+            assert_eq!(found, expected, "{authority}{path}");
+        }
+    }
+
+    #[test]
+    fn connect_matches_only_connect_routes() {
+        let table = table();
+        let mut connect = get("unknown", "/");
+        connect.method = Method::CONNECT;
+        connect.path = None;
+        assert!(route(&table, &connect).is_none());
+    }
+
+    fn get(authority: &str, path: &str) -> RequestHead {
+        RequestHead {
+            method: Method::GET,
+            scheme: None,
+            authority: Some(HeaderValue::from_str(authority).unwrap()),
+            path: Some(HeaderValue::from_str(path).unwrap()),
+            protocol: None,
+            version: Version::HTTP_11,
+            headers: Headers::default(),
+        }
+    }
+
+    fn table() -> RouteTable {
+        let prefix = |p: &str| PathMatch::Prefix { prefix: p.into(), case_sensitive: true };
+        let host = |domains: Vec<Domain>, routes: Vec<(&str, PathMatch)>| VirtualHost {
+            name: String::new(),
+            domains,
+            routes: routes
+                .into_iter()
+                .map(|(name, matches)| Route {
+                    name: name.into(),
+                    matches,
+                    action: Action::Direct { status: 200, body: String::new() },
+                })
+                .collect(),
+        };
+        RouteTable {
+            virtual_hosts: vec![
+                host(
+                    vec![Domain::Any],
+                    vec![
+                        ("any-only", PathMatch::Exact { path: "/only".into(), case_sensitive: true }),
+                        ("any", prefix("/")),
+                        ("never-reached", prefix("/x")),
+                    ],
+                ),
+                host(vec![Domain::Suffix(".test".into())], vec![("suffix-short", prefix("/"))]),
+                host(vec![Domain::Suffix(".b.test".into())], vec![("suffix-long", prefix("/"))]),
+                host(vec![Domain::Prefix("api.".into())], vec![("prefix", prefix("/"))]),
+                host(
+                    vec![Domain::Exact("exact.test".into())],
+                    vec![
+                        ("exact-case", PathMatch::Prefix { prefix: "/case".into(), case_sensitive: false }),
+                        ("exact", prefix("/")),
+                    ],
+                ),
+            ],
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Configuration becomes a running server: what the workers share, and one worker.
+//!
+//! A worker is an `async fn` that takes its world as arguments, keeps its own listeners, pools and timers, and
+//! cannot find out whether that world is real. Production runs one for each core, a simulated host exactly one.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::access_log::AccessLog;
+use crate::cluster::{self, Cluster};
+use crate::config::listener::LogPath;
+use crate::config::{self, Config};
+use crate::connection_manager::{ConnectionManager, Parts};
+use crate::drain::Drain;
+use crate::listener::Listener;
+use crate::net::{Accept, Address, ListenOptions, LogTarget, Outside};
+use crate::stats::{CodeStats, Http2Stats, HttpStats, ListenerStats, Registry};
+
+/// What all workers share: the configuration, stats and breakers.
+pub struct Shared {
+    /// As loaded.
+    pub config: Arc<Config>,
+    /// Every stat.
+    pub registry: Arc<Registry>,
+    /// In the configuration's order.
+    pub clusters: Vec<Arc<cluster::Shared>>,
+}
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener cannot be bound.
+    #[error("{name} cannot listen on {address}: {source}")]
+    Listen {
+        /// What was to listen.
+        name: String,
+        /// The address it was to listen on.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An access log cannot be opened.
+    #[error("access log {path} cannot be opened: {source}")]
+    Log {
+        /// As configured.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Shared {
+    /// Registers the stats of everything in `config`.
+    #[must_use]
+    pub fn new(config: Config) -> Arc<Self> {
+        let registry = Arc::new(Registry::new());
+        let shared = |cluster: &config::Cluster| Arc::new(cluster::Shared::new(cluster.clone(), &registry));
+        let clusters = config.clusters.iter().map(shared).collect();
+        Arc::new(Self { config: Arc::new(config), registry, clusters })
+    }
+
+    /// Where the configuration says to listen, in its order.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Address> {
+        self.config.listeners.iter().map(|listener| Address::Socket(listener.address)).collect()
+    }
+}
+
+/// A worker that has bound its listeners and serves once [`run`](Self::run) is awaited.
+pub struct Worker {
+    listeners: Vec<Listener>,
+    clusters: Rc<[Rc<Cluster>]>,
+    /// Where it listens, in the configuration's order.
+    pub addresses: Vec<Address>,
+}
+
+impl Worker {
+    /// Binds the listeners to `at`, and finds the clusters' endpoints. Needs a `LocalSet` around it.
+    ///
+    /// # Errors
+    /// A listener cannot be bound or a log not opened.
+    pub async fn start(
+        outside: Outside,
+        shared: &Arc<Shared>,
+        drain: &Drain,
+        at: &[Address],
+        how: &ListenOptions,
+    ) -> Result<Self, StartError> {
+        let mut clusters = Vec::with_capacity(shared.clusters.len());
+        for cluster in &shared.clusters {
+            let codes = CodeStats::new(&shared.registry, &cluster.config.name);
+            clusters.push(Cluster::start(Arc::clone(cluster), codes, outside.clone()).await);
+        }
+        let clusters: Rc<[Rc<Cluster>]> = clusters.into();
+        let connection_ids = Rc::new(Cell::new(0));
+        let mut worker = Self { listeners: Vec::new(), clusters: Rc::clone(&clusters), addresses: Vec::new() };
+        for (listener, at) in shared.config.listeners.iter().zip(at) {
+            let accept = bind(&outside, listener, at, how)?;
+            worker.addresses.push(accept.local().clone());
+            let parts = Parts {
+                stats: HttpStats::new(&shared.registry, &listener.manager.stat_prefix),
+                http2_stats: Http2Stats::downstream(&shared.registry),
+                logs: open_logs(&outside, listener)?,
+                clusters: Rc::clone(&clusters),
+                outside: outside.clone(),
+                drain: drain.clone(),
+                connection_ids: Rc::clone(&connection_ids),
+            };
+            let manager = ConnectionManager::new(listener.manager.clone(), listener.buffer_bytes_max, parts);
+            let stats = ListenerStats::new(&shared.registry, listener.address);
+            worker.listeners.push(Listener::new(accept, Rc::new(manager), stats));
+        }
+        Ok(worker)
+    }
+
+    /// Serves until `drain` says otherwise, and what is under way then until it says so again.
+    pub async fn run(self, drain: Drain) {
+        let mut listeners = JoinSet::new();
+        for listener in self.listeners {
+            listeners.spawn_local(listener.run(drain.clone()));
+        }
+        while listeners.join_next().await.is_some() {}
+        drop(self.clusters); // closes the pools' connections
+    }
+}
+
+fn bind(
+    outside: &Outside,
+    listener: &config::Listener,
+    at: &Address,
+    how: &ListenOptions,
+) -> Result<Box<dyn Accept>, StartError> {
+    outside.net.listen(at, how).map_err(|source| StartError::Listen {
+        name: format!("listener '{}'", listener.name),
+        address: at.to_string(),
+        source,
+    })
+}
+
+fn open_logs(outside: &Outside, listener: &config::Listener) -> Result<Vec<AccessLog>, StartError> {
+    let open = |log: &config::listener::AccessLog| {
+        let target = match &log.to {
+            LogPath::File(path) => LogTarget::File(path.clone()),
+            LogPath::Stderr => LogTarget::Stderr,
+            LogPath::Stdout => LogTarget::Stdout,
+        };
+        let writer = outside.logs.open(&target).map_err(|source| {
+            let path = match &log.to {
+                LogPath::File(path) => path.clone(),
+                LogPath::Stderr => "standard error".into(),
+                LogPath::Stdout => "standard output".into(),
+            };
+            StartError::Log { path, source }
+        })?;
+        Ok(AccessLog::new(log.format.clone(), writer))
+    };
+    listener.manager.access_logs.iter().map(open).collect()
+}

@@ -1,0 +1,279 @@
+//! What happened, as numbers.
+//!
+//! The data plane holds handles ([`Counter`], [`Gauge`], [`Histogram`]): cloned once when a scope is built,
+//! one relaxed atomic operation per event afterwards, no name and no lock. The [`Registry`] knows the names;
+//! the admin interface asks it for a [`Snapshot`]. Workers that ask for the same name share one number.
+//!
+//! [`names`] is the list of everything that is counted, [`codes`] the part of it that appears on first use,
+//! [`endpoints`] what the admin interface shows of single endpoints.
+
+pub mod codes;
+pub mod endpoints;
+pub mod histogram;
+pub mod names;
+pub mod prometheus;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use codes::CodeStats;
+pub use endpoints::{EndpointStats, EndpointTable};
+pub use histogram::{Histogram, Recorded};
+pub use names::{ClusterStats, Http2Stats, HttpStats, ListenerStats, ResponseStats, ServerState, ServerStats};
+
+/// A number that only grows.
+#[derive(Clone, Debug, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    /// One more.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// So many more.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
+    }
+
+    /// How many, so far.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A number that follows a state.
+#[derive(Clone, Debug, Default)]
+pub struct Gauge(Arc<Level>);
+
+#[derive(Debug, Default)]
+struct Level {
+    now: AtomicU64,
+    // `usedonly` asks whether a gauge was ever written, which a level that is back at 0 cannot tell.
+    written: AtomicBool,
+}
+
+impl Gauge {
+    /// One more, for as long as the guard lives.
+    pub fn enter(&self) -> Held {
+        self.hold(1)
+    }
+
+    /// So many more, for as long as the guard lives.
+    pub fn hold(&self, count: u64) -> Held {
+        self.0.written.store(true, Relaxed);
+        self.0.now.fetch_add(count, Relaxed);
+        Held { gauge: self.clone(), count }
+    }
+
+    /// Makes it `value`, for gauges that mirror a state kept elsewhere.
+    pub fn set(&self, value: u64) {
+        self.0.written.store(true, Relaxed);
+        self.0.now.store(value, Relaxed);
+    }
+
+    /// The level.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.now.load(Relaxed)
+    }
+}
+
+/// A share of a [`Gauge`]. Dropping it gives the share back, so that no path can forget to.
+#[derive(Debug)]
+#[must_use = "the gauge falls again when this is dropped"]
+pub struct Held {
+    gauge: Gauge,
+    count: u64,
+}
+
+impl Held {
+    /// Changes the share, as a buffer does that fills and empties.
+    pub fn resize(&mut self, count: u64) {
+        // Wrapping, so that a share may shrink; the sum over all shares is never negative.
+        self.gauge.0.now.fetch_add(count.wrapping_sub(self.count), Relaxed);
+        self.count = count;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.gauge.0.now.fetch_sub(self.count, Relaxed);
+    }
+}
+
+/// Every number by name, for all workers.
+#[derive(Debug, Default)]
+pub struct Registry(Mutex<Names>);
+
+#[derive(Debug, Default)]
+struct Names {
+    counters: BTreeMap<String, Counter>,
+    gauges: BTreeMap<String, Gauge>,
+    histograms: BTreeMap<String, Histogram>,
+}
+
+impl Registry {
+    /// No names.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The counter of this name, made if there is none.
+    pub fn counter(&self, name: &str) -> Counter {
+        named(&mut self.lock().counters, name)
+    }
+
+    /// The gauge of this name, made if there is none.
+    pub fn gauge(&self, name: &str) -> Gauge {
+        named(&mut self.lock().gauges, name)
+    }
+
+    /// The histogram of this name, made if there is none.
+    pub fn histogram(&self, name: &str) -> Histogram {
+        named(&mut self.lock().histograms, name)
+    }
+
+    /// Ends the current interval of every histogram. Envoy does this each `stats_flush_interval`, 5 s.
+    pub fn end_interval(&self) {
+        for histogram in self.lock().histograms.values() {
+            histogram.end_interval();
+        }
+    }
+
+    /// Sets every counter to 0.
+    pub fn reset_counters(&self) {
+        for counter in self.lock().counters.values() {
+            counter.0.store(0, Relaxed);
+        }
+    }
+
+    /// All numbers as they are now. Not one instant: workers go on counting.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let names = self.lock();
+        let counters = names.counters.iter().map(|(name, counter)| {
+            let value = counter.value();
+            Number { name: name.clone(), kind: Kind::Counter, value, used: value > 0 }
+        });
+        let gauges = names.gauges.iter().map(|(name, gauge)| {
+            let used = gauge.0.written.load(Relaxed);
+            Number { name: name.clone(), kind: Kind::Gauge, value: gauge.value(), used }
+        });
+        let mut numbers: Vec<Number> = counters.chain(gauges).collect();
+        numbers.sort_by(|a, b| a.name.cmp(&b.name));
+        let histograms = names.histograms.iter().map(|(name, histogram)| histogram.recorded(name.clone())).collect();
+        Snapshot { numbers, histograms }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Names> {
+        // A panic elsewhere leaves the maps whole: no insertion is done in two steps.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn named<T: Clone + Default>(map: &mut BTreeMap<String, T>, name: &str) -> T {
+    if let Some(known) = map.get(name) {
+        return known.clone();
+    }
+    map.entry(name.to_owned()).or_default().clone()
+}
+
+/// Every number at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Counters and gauges, by name.
+    pub numbers: Vec<Number>,
+    /// Histograms, by name.
+    pub histograms: Vec<Recorded>,
+}
+
+impl Snapshot {
+    /// Keeps what was ever written.
+    pub fn retain_used(&mut self) {
+        self.numbers.retain(|number| number.used);
+        self.histograms.retain(|recorded| !recorded.total.is_empty());
+    }
+
+    /// Keeps the names that `keep` says yes to.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.numbers.retain(|number| keep(&number.name));
+        self.histograms.retain(|recorded| keep(&recorded.name));
+    }
+}
+
+/// A counter or a gauge at one moment.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Number {
+    /// Full name.
+    pub name: String,
+    /// Which of the two.
+    pub kind: Kind,
+    /// Its value.
+    pub value: u64,
+    /// Was it ever written?
+    pub used: bool,
+}
+
+/// What a number is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Follows a state.
+    Gauge,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_name_is_one_number_for_all_who_ask() {
+        let registry = Registry::new();
+        let (a, b) = (registry.counter("x"), registry.counter("x"));
+        a.inc();
+        b.add(2);
+        assert_eq!(registry.counter("x").value(), 3);
+    }
+
+    #[test]
+    fn a_held_gauge_falls_when_the_guard_goes() {
+        let gauge = Gauge::default();
+        let one = gauge.enter();
+        let mut bytes = gauge.hold(10);
+        bytes.resize(4);
+        assert_eq!(gauge.value(), 5);
+        drop(one);
+        drop(bytes);
+        assert_eq!(gauge.value(), 0);
+    }
+
+    #[test]
+    fn a_snapshot_is_sorted_and_knows_what_was_used() {
+        let registry = Registry::new();
+        registry.counter("b").inc();
+        registry.counter("d");
+        drop(registry.gauge("c").enter());
+        registry.gauge("a");
+        registry.histogram("h");
+        let mut snapshot = registry.snapshot();
+        let names = |s: &Snapshot| s.numbers.iter().map(|n| n.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&snapshot), ["a", "b", "c", "d"]);
+        snapshot.retain_used();
+        assert_eq!(names(&snapshot), ["b", "c"]);
+        assert!(snapshot.histograms.is_empty());
+    }
+
+    #[test]
+    fn resetting_counters_leaves_gauges() {
+        let registry = Registry::new();
+        registry.counter("c").add(7);
+        let _held = registry.gauge("g").enter();
+        registry.reset_counters();
+        assert_eq!((registry.counter("c").value(), registry.gauge("g").value()), (0, 1));
+    }
+}

@@ -1,0 +1,174 @@
+//! Clusters.
+
+use super::{cluster_prefix, last_words, scope};
+use crate::stats::{Counter, Gauge, Histogram, Registry};
+
+scope! {
+    /// `cluster.<name>.`: connections to, and requests to, a cluster.
+    ClusterStats {
+        /// 1 while as many connections are open as may be.
+        cx_open: Gauge = "circuit_breakers.default.cx_open",
+        /// 1 while as many requests are under way as may be.
+        rq_open: Gauge = "circuit_breakers.default.rq_open",
+        /// 1 while as many requests wait for a connection as may.
+        rq_pending_open: Gauge = "circuit_breakers.default.rq_pending_open",
+        /// 1 while as many retries are under way as may be.
+        rq_retry_open: Gauge = "circuit_breakers.default.rq_retry_open",
+        /// An endpoint was chosen although too few are healthy.
+        lb_healthy_panic: Counter,
+        /// The set of endpoints changed.
+        membership_change: Counter,
+        /// Endpoints that may be chosen.
+        membership_healthy: Gauge,
+        /// Endpoints.
+        membership_total: Gauge,
+        /// A request could not be repeated: too much of it was buffered.
+        retry_or_shadow_abandoned: Counter,
+        /// Names were asked for.
+        update_attempt: Counter,
+        /// The answer held no address.
+        update_empty: Counter,
+        /// There was no answer.
+        update_failure: Counter,
+        /// The answer was the one before.
+        update_no_rebuild: Counter,
+        /// There was an answer.
+        update_success: Counter,
+        /// Connections open or connecting.
+        upstream_cx_active: Gauge,
+        /// The peer announced that it will close: `connection: close`, HTTP/1.0, GOAWAY.
+        upstream_cx_close_notify: Counter,
+        /// A request was given up because too many connects failed for it.
+        upstream_cx_connect_attempts_exceeded: Counter,
+        /// A connect failed.
+        upstream_cx_connect_fail: Counter,
+        /// How long a successful connect took.
+        upstream_cx_connect_ms: Histogram,
+        /// A connect took too long.
+        upstream_cx_connect_timeout: Counter,
+        /// A connection ended; one that never came up counts.
+        upstream_cx_destroy: Counter,
+        /// We ended a connection.
+        upstream_cx_destroy_local: Counter,
+        /// We ended a connection with a request open.
+        upstream_cx_destroy_local_with_active_rq: Counter,
+        /// The peer ended a connection.
+        upstream_cx_destroy_remote: Counter,
+        /// The peer ended a connection with a request open.
+        upstream_cx_destroy_remote_with_active_rq: Counter,
+        /// A connection ended with a request open.
+        upstream_cx_destroy_with_active_rq: Counter,
+        /// A connect began, to speak HTTP/1.
+        upstream_cx_http1_total: Counter,
+        /// A connect began, to speak HTTP/2.
+        upstream_cx_http2_total: Counter,
+        /// A pooled connection was unused for too long.
+        upstream_cx_idle_timeout: Counter,
+        /// How long a connection lived.
+        upstream_cx_length_ms: Histogram,
+        /// A connection reached its longest life.
+        upstream_cx_max_duration_reached: Counter,
+        /// A connection had as many requests as it may.
+        upstream_cx_max_requests: Counter,
+        /// There was no endpoint to connect to.
+        upstream_cx_none_healthy: Counter,
+        /// A connection was wanted, but as many are open as may be.
+        upstream_cx_overflow: Counter,
+        /// What came is not HTTP.
+        upstream_cx_protocol_error: Counter,
+        /// Bytes read and not yet understood.
+        upstream_cx_rx_bytes_buffered: Gauge,
+        /// Bytes read.
+        upstream_cx_rx_bytes_total: Counter,
+        /// A connect began.
+        upstream_cx_total: Counter,
+        /// Bytes waiting to be written.
+        upstream_cx_tx_bytes_buffered: Gauge,
+        /// Bytes written.
+        upstream_cx_tx_bytes_total: Counter,
+        /// A connection had more to write than it takes.
+        upstream_flow_control_backed_up_total: Counter,
+        /// It caught up.
+        upstream_flow_control_drained_total: Counter,
+        /// We stopped reading from a connection, because the client is slower.
+        upstream_flow_control_paused_reading_total: Counter,
+        /// We read again.
+        upstream_flow_control_resumed_reading_total: Counter,
+        /// Requests on a connection.
+        upstream_rq_active: Gauge,
+        /// A request was refused: as many are under way as may be.
+        upstream_rq_active_overflow: Counter,
+        /// A request went away while it waited for a connection.
+        upstream_rq_cancelled: Counter,
+        /// A request was refused because the cluster is in maintenance.
+        upstream_rq_maintenance_mode: Counter,
+        /// A request reached its longest life.
+        upstream_rq_max_duration_reached: Counter,
+        /// Requests waiting for a connection.
+        upstream_rq_pending_active: Gauge,
+        /// The connection a request waited for failed.
+        upstream_rq_pending_failure_eject: Counter,
+        /// A request was refused: as many wait for a connection as may.
+        upstream_rq_pending_overflow: Counter,
+        /// A request had to wait for a connection.
+        upstream_rq_pending_total: Counter,
+        /// How many requests a connection carried, at its end.
+        upstream_rq_per_cx: Histogram,
+        /// One attempt made no progress for too long.
+        upstream_rq_per_try_idle_timeout: Counter,
+        /// One attempt took too long.
+        upstream_rq_per_try_timeout: Counter,
+        /// A retry was sent.
+        upstream_rq_retry: Counter,
+        /// A retry was sent after an exponential back-off.
+        upstream_rq_retry_backoff_exponential: Counter,
+        /// A retry was wanted, but none is left.
+        upstream_rq_retry_limit_exceeded: Counter,
+        /// A retry was wanted, but as many are under way as may be.
+        upstream_rq_retry_overflow: Counter,
+        /// A request went well in the end, after a retry.
+        upstream_rq_retry_success: Counter,
+        /// The peer reset a request (HTTP/2).
+        upstream_rq_rx_reset: Counter,
+        /// The peer reset a request with NO_ERROR (HTTP/2).
+        upstream_rq_rx_reset_no_error: Counter,
+        /// A request with all its attempts took too long.
+        upstream_rq_timeout: Counter,
+        /// A request was put on a connection; every attempt counts.
+        upstream_rq_total: Counter,
+        /// We reset a request (HTTP/2).
+        upstream_rq_tx_reset: Counter,
+    }
+}
+
+/// Names under `cluster.<name>.` that dashboards expect and that stay 0: this proxy has no such thing.
+const CLUSTER_ALWAYS_ZERO: &[&str] = &[
+    "bind_errors",
+    "lb_local_cluster_not_ok",
+    "lb_recalculate_zone_structures",
+    "lb_zone_cluster_too_small",
+    "lb_zone_no_capacity_left",
+    "lb_zone_routing_all_directly",
+    "lb_zone_routing_cross_zone",
+    "lb_zone_routing_sampled",
+    "original_dst_host_invalid",
+    "upstream_cx_connect_with_0_rtt",
+    "upstream_cx_http3_total",
+    "upstream_cx_pool_overflow",
+    "upstream_cx_preconnect_skipped",
+    "upstream_http3_broken",
+    "upstream_internal_redirect_failed_total",
+    "upstream_internal_redirect_succeeded_total",
+    "upstream_rq_0rtt",
+    "upstream_rq_retry_backoff_ratelimited",
+];
+
+impl ClusterStats {
+    /// The scope of a cluster.
+    #[must_use]
+    pub fn new(registry: &Registry, cluster: &str) -> Self {
+        let prefix = cluster_prefix(cluster);
+        CLUSTER_ALWAYS_ZERO.iter().for_each(|name| drop(Counter::named(registry, &prefix, name)));
+        Self::under(registry, &prefix)
+    }
+}

@@ -1,0 +1,223 @@
+//! Connection managers and listeners.
+
+use std::net::SocketAddr;
+
+use http::StatusCode;
+
+use super::{last_words, one_segment, scope};
+use crate::stats::{Counter, Gauge, Histogram, Registry};
+
+scope! {
+    /// `http.<stat_prefix>.`: a connection manager and its router.
+    HttpStats {
+        /// Connections open.
+        downstream_cx_active: Gauge,
+        /// The delayed-close timer ran out before the client closed.
+        downstream_cx_delayed_close_timeout: Counter,
+        /// A connection ended.
+        downstream_cx_destroy: Counter,
+        /// A connection ended with a stream open.
+        downstream_cx_destroy_active_rq: Counter,
+        /// We ended a connection.
+        downstream_cx_destroy_local: Counter,
+        /// We ended a connection with a stream open.
+        downstream_cx_destroy_local_active_rq: Counter,
+        /// The client ended a connection.
+        downstream_cx_destroy_remote: Counter,
+        /// The client ended a connection with a stream open.
+        downstream_cx_destroy_remote_active_rq: Counter,
+        /// A connection was closed because we drain.
+        downstream_cx_drain_close: Counter,
+        /// HTTP/1 connections open.
+        downstream_cx_http1_active: Gauge,
+        /// A connection turned out to be HTTP/1.
+        downstream_cx_http1_total: Counter,
+        /// HTTP/2 connections open.
+        downstream_cx_http2_active: Gauge,
+        /// A connection turned out to be HTTP/2.
+        downstream_cx_http2_total: Counter,
+        /// The idle timer closed a connection.
+        downstream_cx_idle_timeout: Counter,
+        /// How long a connection lived.
+        downstream_cx_length_ms: Histogram,
+        /// A connection reached its longest life.
+        downstream_cx_max_duration_reached: Counter,
+        /// A connection had as many requests as it may.
+        downstream_cx_max_requests_reached: Counter,
+        /// What came is not HTTP.
+        downstream_cx_protocol_error: Counter,
+        /// Bytes read and not yet understood.
+        downstream_cx_rx_bytes_buffered: Gauge,
+        /// Bytes read.
+        downstream_cx_rx_bytes_total: Counter,
+        /// A connection was accepted.
+        downstream_cx_total: Counter,
+        /// Bytes waiting to be written.
+        downstream_cx_tx_bytes_buffered: Gauge,
+        /// Bytes written.
+        downstream_cx_tx_bytes_total: Counter,
+        /// Tunnels open.
+        downstream_cx_upgrades_active: Gauge,
+        /// An upgrade or CONNECT was let through.
+        downstream_cx_upgrades_total: Counter,
+        /// We stopped reading from a client, because the other side is slower.
+        downstream_flow_control_paused_reading_total: Counter,
+        /// We read again.
+        downstream_flow_control_resumed_reading_total: Counter,
+        /// Streams open.
+        downstream_rq_active: Gauge,
+        /// A path could not be normalised.
+        downstream_rq_failed_path_normalization: Counter,
+        /// The request head took too long.
+        downstream_rq_header_timeout: Counter,
+        /// A stream began on HTTP/1.
+        downstream_rq_http1_total: Counter,
+        /// A stream began on HTTP/2.
+        downstream_rq_http2_total: Counter,
+        /// A stream made no progress for too long.
+        downstream_rq_idle_timeout: Counter,
+        /// A stream reached its longest life.
+        downstream_rq_max_duration_reached: Counter,
+        /// A path does not begin with `/`.
+        downstream_rq_non_relative_path: Counter,
+        /// The response ended before the request.
+        downstream_rq_response_before_rq_complete: Counter,
+        /// The client reset a stream or went away, or its request was never finished.
+        downstream_rq_rx_reset: Counter,
+        /// From a stream's first byte to its end, where a response was completed.
+        downstream_rq_time: Histogram,
+        /// The whole request took too long to arrive.
+        downstream_rq_timeout: Counter,
+        /// A request body was larger than may be buffered.
+        downstream_rq_too_large: Counter,
+        /// A stream began, whatever became of it.
+        downstream_rq_total: Counter,
+        /// We reset a stream.
+        downstream_rq_tx_reset: Counter,
+        /// An upgrade was refused.
+        downstream_rq_ws_on_non_ws_route: Counter,
+        /// A route named a cluster that is not there.
+        no_cluster: Counter,
+        /// No route took a request.
+        no_route: Counter,
+        /// A route answered by itself.
+        rq_direct_response: Counter,
+        /// An upstream broke off after the response had begun.
+        rq_reset_after_downstream_response_started: Counter,
+        /// A request reached the router.
+        rq_total: Counter,
+        /// `downstream_rq_completed` and `downstream_rq_<class>xx`.
+        responses: ResponseStats,
+    }
+}
+
+/// Names under `http.<stat_prefix>.` that dashboards expect and that stay 0: this proxy has no such thing.
+const HTTP_ALWAYS_ZERO: &[&str] = &[
+    "downstream_cx_http1_soft_drain",
+    "downstream_cx_http3_total",
+    "downstream_cx_overload_disable_keepalive",
+    "downstream_cx_ssl_total",
+    "downstream_rq_http3_total",
+    "downstream_rq_overload_close",
+    "downstream_rq_redirected_with_normalized_path",
+    "downstream_rq_rejected_via_ip_detection",
+    "downstream_rq_too_many_premature_resets",
+    "passthrough_internal_redirect_bad_location",
+    "passthrough_internal_redirect_no_route",
+    "passthrough_internal_redirect_predicate",
+    "passthrough_internal_redirect_too_many_redirects",
+    "passthrough_internal_redirect_unsafe_scheme",
+    "rq_overload_local_reply",
+    "rq_redirect",
+    "rs_too_large",
+    "tracing.client_enabled",
+    "tracing.health_check",
+    "tracing.not_traceable",
+    "tracing.random_sampling",
+    "tracing.service_forced",
+];
+
+impl HttpStats {
+    /// The scope of a connection manager.
+    #[must_use]
+    pub fn new(registry: &Registry, stat_prefix: &str) -> Self {
+        let prefix = format!("http.{}", one_segment(stat_prefix));
+        HTTP_ALWAYS_ZERO.iter().for_each(|name| drop(Counter::named(registry, &prefix, name)));
+        Self::under(registry, &prefix)
+    }
+}
+
+scope! {
+    /// `listener.<address>.`: a listening socket.
+    ListenerStats {
+        /// Connections open.
+        downstream_cx_active: Gauge,
+        /// A connection ended.
+        downstream_cx_destroy: Counter,
+        /// How long a connection lived.
+        downstream_cx_length_ms: Histogram,
+        /// A connection was refused: as many are open as may be.
+        downstream_cx_overflow: Counter,
+        /// A connection was accepted.
+        downstream_cx_total: Counter,
+        /// No filter chain took a connection.
+        no_filter_chain_match: Counter,
+    }
+}
+
+impl ListenerStats {
+    /// The scope of a listening socket.
+    #[must_use]
+    pub fn new(registry: &Registry, address: SocketAddr) -> Self {
+        Self::under(registry, &listener_prefix(address))
+    }
+}
+
+scope! {
+    /// The responses of a connection manager: under `http.<stat_prefix>.`, and once more under each of its
+    /// listeners.
+    ResponseStats {
+        /// 1xx: an accepted upgrade, or 100 Continue of our own.
+        downstream_rq_1xx: Counter,
+        /// 2xx.
+        downstream_rq_2xx: Counter,
+        /// 3xx.
+        downstream_rq_3xx: Counter,
+        /// 4xx.
+        downstream_rq_4xx: Counter,
+        /// 5xx.
+        downstream_rq_5xx: Counter,
+        /// A response head was written.
+        downstream_rq_completed: Counter,
+    }
+}
+
+impl ResponseStats {
+    /// `listener.<address>.http.<stat_prefix>.`
+    #[must_use]
+    pub fn of_listener(registry: &Registry, address: SocketAddr, stat_prefix: &str) -> Self {
+        Self::under(registry, &format!("{}.http.{}", listener_prefix(address), one_segment(stat_prefix)))
+    }
+
+    /// Counts a response by its class and as completed.
+    pub fn charge(&self, status: StatusCode) {
+        self.downstream_rq_completed.inc();
+        match status.as_u16() / 100 {
+            1 => self.downstream_rq_1xx.inc(),
+            2 => self.downstream_rq_2xx.inc(),
+            3 => self.downstream_rq_3xx.inc(),
+            4 => self.downstream_rq_4xx.inc(),
+            5 => self.downstream_rq_5xx.inc(),
+            _ => {}
+        }
+    }
+
+    /// As part of another scope, which is where its names are.
+    fn named(registry: &Registry, prefix: &str, _last: &str) -> Self {
+        Self::under(registry, prefix)
+    }
+}
+
+fn listener_prefix(address: SocketAddr) -> String {
+    format!("listener.{}", one_segment(&address.to_string()))
+}

@@ -1,0 +1,65 @@
+//! HTTP/2 connections, in either direction.
+
+use super::{cluster_prefix, last_words, scope};
+use crate::stats::{Counter, Gauge, Registry};
+
+scope! {
+    /// `http2.` for all clients together, `cluster.<name>.http2.` for each cluster.
+    Http2Stats {
+        /// GOAWAY was sent.
+        goaway_sent: Counter,
+        /// A head had more fields or bytes than it may.
+        header_overflow: Counter,
+        /// A connection from a client began. Envoy names these two after its codec; dashboards know them so.
+        nghttp2_downstream_connections: Counter,
+        /// A connection to an upstream began.
+        nghttp2_upstream_connections: Counter,
+        /// Bytes waiting for a window.
+        pending_send_bytes: Gauge,
+        /// A message broke the rules of RFC 9113 8.
+        rx_messaging_error: Counter,
+        /// RST_STREAM was received.
+        rx_reset: Counter,
+        /// Streams open.
+        streams_active: Gauge,
+        /// Trailers were received.
+        trailers: Counter,
+        /// RST_STREAM was sent.
+        tx_reset: Counter,
+    }
+}
+
+/// Names under `http2.` that dashboards expect and that stay 0: this proxy has no such thing.
+const HTTP2_ALWAYS_ZERO: &[&str] = &[
+    "dropped_headers_with_underscores",
+    "headers_cb_no_stream",
+    "inbound_empty_frames_flood",
+    "inbound_priority_frames_flood",
+    "inbound_window_update_frames_flood",
+    "keepalive_timeout",
+    "metadata_empty_frames",
+    "outbound_control_flood",
+    "outbound_flood",
+    "requests_rejected_with_underscores_in_headers",
+    "stream_refused_errors",
+    "tx_flush_timeout",
+];
+
+impl Http2Stats {
+    /// The scope of all clients that speak HTTP/2.
+    #[must_use]
+    pub fn downstream(registry: &Registry) -> Self {
+        Self::new(registry, "http2")
+    }
+
+    /// The scope of a cluster that speaks HTTP/2.
+    #[must_use]
+    pub fn upstream(registry: &Registry, cluster: &str) -> Self {
+        Self::new(registry, &format!("{}.http2", cluster_prefix(cluster)))
+    }
+
+    fn new(registry: &Registry, prefix: &str) -> Self {
+        HTTP2_ALWAYS_ZERO.iter().for_each(|name| drop(Counter::named(registry, prefix, name)));
+        Self::under(registry, prefix)
+    }
+}

@@ -1,0 +1,116 @@
+//! Everything that is counted, in Envoy's spelling: one table for each scope.
+//!
+//! A table is a struct whose fields are the handles; a field is called what the stat is called, the comment
+//! on it says when it moves. Building a scope looks every name up once, so it is done once per worker and
+//! scope, not per connection.
+
+mod cluster;
+mod downstream;
+mod http2;
+mod server;
+
+use super::{Counter, Gauge, Histogram, Registry};
+
+pub use cluster::ClusterStats;
+pub use downstream::{HttpStats, ListenerStats, ResponseStats};
+pub use http2::Http2Stats;
+pub use server::{ServerState, ServerStats};
+
+/// Makes a table of `name: kind` into a struct of handles with a constructor. Where the stat's name holds a
+/// dot, it stands behind the kind.
+macro_rules! scope {
+    ($(#[$about:meta])* $scope:ident { $($(#[$when:meta])* $name:ident: $kind:ident $(= $dotted:literal)?,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Debug)]
+        pub struct $scope {
+            $($(#[$when])* pub $name: $kind,)*
+        }
+
+        impl $scope {
+            fn under(registry: &Registry, prefix: &str) -> Self {
+                Self { $($name: $kind::named(registry, prefix, last_words!($name $($dotted)?)),)* }
+            }
+        }
+    };
+}
+
+macro_rules! last_words {
+    ($name:ident) => {
+        stringify!($name)
+    };
+    ($name:ident $dotted:literal) => {
+        $dotted
+    };
+}
+
+use {last_words, scope};
+
+/// `cluster.<name>`
+pub(super) fn cluster_prefix(cluster: &str) -> String {
+    format!("cluster.{}", one_segment(cluster))
+}
+
+/// A name from the configuration as part of a stat's name. `:` separates name and value in the text form.
+fn one_segment(name: &str) -> String {
+    name.replace(':', "_")
+}
+
+impl Counter {
+    fn named(registry: &Registry, prefix: &str, last: &str) -> Self {
+        registry.counter(&format!("{prefix}.{last}"))
+    }
+}
+
+impl Gauge {
+    fn named(registry: &Registry, prefix: &str, last: &str) -> Self {
+        registry.gauge(&format!("{prefix}.{last}"))
+    }
+}
+
+impl Histogram {
+    fn named(registry: &Registry, prefix: &str, last: &str) -> Self {
+        registry.histogram(&format!("{prefix}.{last}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    fn value(registry: &Registry, name: &str) -> Option<u64> {
+        registry.snapshot().numbers.iter().find(|number| number.name == name).map(|number| number.value)
+    }
+
+    #[test]
+    fn a_scope_puts_its_prefix_before_every_name() {
+        let registry = Registry::new();
+        let stats = ClusterStats::new(&registry, "a:b.c");
+        stats.upstream_cx_total.inc();
+        stats.cx_open.set(1);
+        Http2Stats::upstream(&registry, "a:b.c").rx_reset.inc();
+        let address = "[::1]:80".parse().unwrap();
+        ResponseStats::of_listener(&registry, address, "in").charge(StatusCode::OK);
+        for name in [
+            "cluster.a_b.c.upstream_cx_total",
+            "cluster.a_b.c.circuit_breakers.default.cx_open",
+            "cluster.a_b.c.http2.rx_reset",
+            "listener.[__1]_80.http.in.downstream_rq_2xx",
+        ] {
+            assert_eq!(value(&registry, name), Some(1), "{name}");
+        }
+        assert_eq!(value(&registry, "cluster.a_b.c.upstream_rq_total"), Some(0), "names exist before they move");
+    }
+
+    #[test]
+    fn a_response_is_charged_to_its_class() {
+        let cases = [(101, "1xx"), (204, "2xx"), (304, "3xx"), (499, "4xx"), (599, "5xx")];
+        for (status, class) in cases {
+            let registry = Registry::new();
+            HttpStats::new(&registry, "p").responses.charge(StatusCode::from_u16(status).unwrap());
+            assert_eq!(value(&registry, &format!("http.p.downstream_rq_{class}")), Some(1), "{status}");
+            assert_eq!(value(&registry, "http.p.downstream_rq_completed"), Some(1), "{status}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The process.
+
+use super::{last_words, scope};
+use crate::stats::{Gauge, Registry};
+
+scope! {
+    /// `server.`: the process.
+    ServerStats {
+        /// Workers.
+        concurrency: Gauge,
+        /// 1 while the process takes requests and does not drain.
+        live: Gauge,
+        /// [`ServerState`] as a number.
+        state: Gauge,
+        /// Connections open, of all listeners.
+        total_connections: Gauge,
+        /// Since the start. Seconds.
+        uptime: Gauge,
+    }
+}
+
+/// What the process is doing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ServerState {
+    /// Not all listeners are bound.
+    Initializing,
+    /// Takes requests.
+    Live,
+    /// Takes requests, but asks for none.
+    Draining,
+}
+
+impl ServerStats {
+    /// The scope of the process, which begins with `workers` workers and [`ServerState::Initializing`].
+    #[must_use]
+    pub fn new(registry: &Registry, workers: usize) -> Self {
+        let stats = Self::under(registry, "server");
+        stats.concurrency.set(u64::try_from(workers).unwrap_or(u64::MAX));
+        stats.enter(ServerState::Initializing);
+        stats
+    }
+
+    /// The process is in `state` from here on.
+    pub fn enter(&self, state: ServerState) {
+        let (live, number) = match state {
+            ServerState::Live => (1, STATE_LIVE),
+            ServerState::Draining => (0, STATE_DRAINING),
+            ServerState::Initializing => (0, STATE_INITIALIZING),
+        };
+        self.live.set(live);
+        self.state.set(number);
+    }
+
+    /// What the process is doing.
+    #[must_use]
+    pub fn current(&self) -> ServerState {
+        match self.state.value() {
+            STATE_LIVE => ServerState::Live,
+            STATE_DRAINING => ServerState::Draining,
+            _ => ServerState::Initializing,
+        }
+    }
+}
+
+// The values of Envoy's `server.state`.
+const STATE_LIVE: u64 = 0;
+const STATE_DRAINING: u64 = 1;
+const STATE_INITIALIZING: u64 = 3;

@@ -1,0 +1,231 @@
+//! The downstream half of one stream while upstreams are at work: the request's body and the stream's timers.
+//!
+//! Whatever the stream waits for (a connection, a response head, the end of a back-off), its client may go on
+//! sending, or go away, and its timers may fire. [`Exchange::alongside`] is that rule in one place.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::timers::{Expired, Timers};
+use crate::codec::{Body, Broken, Frame, Headers, Writer};
+
+/// The request's body on its way, and the stream's timers.
+pub(crate) struct Exchange {
+    body: Body,
+    /// Chunks read; those before `next` have been written to the attempt under way.
+    chunks: VecDeque<Bytes>,
+    next: usize,
+    /// Bytes in `chunks`.
+    queued_bytes: usize,
+    buffer_bytes_max: usize,
+    /// Written chunks stay, for another attempt.
+    keeps: bool,
+    /// Payload waits until the upstream has accepted the upgrade.
+    withheld: bool,
+    trailers: Option<Headers>,
+    complete: bool,
+    finished: bool,
+    pub(crate) bytes_received: u64,
+    pub(crate) timers: Timers,
+}
+
+/// Why the stream ends without its upstream's say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Interrupted {
+    /// The client sent what is no HTTP body, or its half broke off.
+    Downstream(Broken),
+    /// A timer fired.
+    Timer(Expired),
+}
+
+impl Exchange {
+    /// `buffer_bytes_max`: how much of the body may wait here before the client is no longer read.
+    pub(crate) fn new(body: Body, timers: Timers, buffer_bytes_max: usize) -> Self {
+        let complete = body.is_complete();
+        let mut exchange = Self {
+            body,
+            chunks: VecDeque::new(),
+            next: 0,
+            queued_bytes: 0,
+            buffer_bytes_max,
+            keeps: false,
+            withheld: false,
+            trailers: None,
+            complete: false,
+            finished: false,
+            bytes_received: 0,
+            timers,
+        };
+        if complete {
+            exchange.completed();
+        }
+        exchange
+    }
+
+    /// The payload has no framing and waits for [`release`](Self::release): the request asks for an upgrade.
+    pub(crate) fn withhold(&mut self) {
+        self.body.switch_to_raw();
+        self.complete = self.body.is_complete();
+        self.withheld = true;
+        // The request never ends, so the route's timeout runs from here (Envoy since 1.36).
+        self.timers.request_is_complete();
+    }
+
+    /// The upgrade was accepted: payload flows.
+    pub(crate) fn release(&mut self) {
+        self.withheld = false;
+        self.keep_nothing();
+    }
+
+    /// Keeps the body for another attempt, as far as the buffer reaches.
+    pub(crate) fn keep_for_retry(&mut self) {
+        self.keeps = true;
+    }
+
+    /// No further attempt will be made.
+    pub(crate) fn keep_nothing(&mut self) {
+        self.keeps = false;
+        while self.next > 0 {
+            self.drop_first();
+        }
+    }
+
+    /// May the request be sent again, whole?
+    pub(crate) fn can_repeat(&self) -> bool {
+        self.keeps || self.next == 0
+    }
+
+    /// The next attempt begins at the body's first byte.
+    pub(crate) fn rewind(&mut self) {
+        self.next = 0;
+        self.finished = false;
+    }
+
+    /// Has the whole request been read?
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Has the whole request been handed to the upstream's writer?
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Does the request have no body at all?
+    pub(crate) fn has_no_body(&self) -> bool {
+        self.complete && self.chunks.is_empty() && self.trailers.is_none()
+    }
+
+    /// Drives `work`; meanwhile moves the body along to `writer`, watches the client and the timers.
+    pub(crate) async fn alongside<T>(
+        &mut self,
+        writer: &mut Option<Writer>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Interrupted> {
+        let mut work = pin!(work);
+        std::future::poll_fn(|cx| {
+            // The work first: an answer that is there counts, even if the client has just left.
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
+            self.poll_interrupted(cx, writer).map(Err)
+        })
+        .await
+    }
+
+    /// Moves the body along; ready when the client or a timer ends the stream.
+    pub(crate) fn poll_interrupted(&mut self, cx: &mut Context<'_>, writer: &mut Option<Writer>) -> Poll<Interrupted> {
+        if let Poll::Ready(broken) = self.poll_pump(cx, writer) {
+            return Poll::Ready(Interrupted::Downstream(broken));
+        }
+        self.timers.poll(cx).map(Interrupted::Timer)
+    }
+
+    /// Reads what the client sends and writes what `writer` takes. Ready only when the client is gone or
+    /// talks nonsense. A writer that fails is dropped: the upstream's reading half tells why.
+    fn poll_pump(&mut self, cx: &mut Context<'_>, writer: &mut Option<Writer>) -> Poll<Broken> {
+        loop {
+            if self.poll_write(cx, writer).is_err() {
+                *writer = None;
+            }
+            if self.complete {
+                return self.body.poll_gone(cx);
+            }
+            if self.queued_bytes >= self.buffer_bytes_max && !self.make_room() {
+                return Poll::Pending; // the writer wakes us
+            }
+            match self.body.poll_frame(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => self.completed(),
+                Poll::Ready(Some(Err(broken))) => return Poll::Ready(broken),
+                Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
+                    self.trailers = Some(trailers);
+                    self.completed();
+                }
+                Poll::Ready(Some(Ok(Frame::Data(chunk)))) => {
+                    self.bytes_received += chunk.len() as u64;
+                    self.queued_bytes += chunk.len();
+                    self.chunks.push_back(chunk);
+                    self.timers.progress();
+                }
+            }
+        }
+    }
+
+    fn completed(&mut self) {
+        self.complete = true;
+        self.timers.request_is_complete();
+    }
+
+    /// The buffer is full: a body that was kept for a retry is kept no longer.
+    fn make_room(&mut self) -> bool {
+        let kept = self.keeps && self.next > 0;
+        if kept {
+            self.keep_nothing();
+        }
+        kept && self.queued_bytes < self.buffer_bytes_max
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, writer: &mut Option<Writer>) -> Result<(), Broken> {
+        let Some(writer) = writer else { return Ok(()) };
+        while !self.withheld && self.next < self.chunks.len() {
+            match writer.poll_ready(cx) {
+                Poll::Pending => break,
+                Poll::Ready(ready) => ready?,
+            }
+            let Some(chunk) = self.chunks.get(self.next) else { break };
+            writer.write(chunk.clone());
+            self.timers.progress();
+            if self.keeps {
+                self.next += 1;
+            } else {
+                self.drop_first();
+            }
+        }
+        if self.complete && !self.finished && !self.withheld && self.next == self.chunks.len() {
+            writer.finish(self.trailers.clone());
+            self.finished = true;
+        }
+        match writer.poll_flush(cx) {
+            Poll::Ready(flushed) => flushed,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(chunk) = self.chunks.pop_front() {
+            self.queued_bytes -= chunk.len();
+            self.next = self.next.saturating_sub(1);
+        }
+    }
+
+    /// When the request was complete; for `x-envoy-upstream-service-time`.
+    pub(crate) fn completed_at(&self) -> Option<Instant> {
+        self.timers.completed_at()
+    }
+}

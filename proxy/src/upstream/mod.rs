@@ -1,0 +1,131 @@
+//! A connection carries the request; tries are counted here.
+//!
+//! [`forward`] is the attempt loop and nothing else: an [`attempt`] reports what it came to, [`retry`] judges,
+//! and the loop acts on the verdict. What it returns is an answer whose payload has not been touched;
+//! [`relay`] moves payload both ways until the exchange is over.
+
+mod attempt;
+pub(crate) mod exchange;
+pub(crate) mod relay;
+pub mod retry;
+pub(crate) mod timers;
+
+use std::time::Duration;
+
+use http::HeaderValue;
+
+pub(crate) use attempt::Answer;
+pub(crate) use exchange::{Exchange, Interrupted};
+
+use crate::access_log::{ResponseFlag, StreamInfo};
+use crate::cluster::{Cluster, Failure};
+use crate::codec::{RequestHead, names};
+use crate::config::route::Forward;
+use crate::net::Random;
+use retry::{Outcome, Verdict};
+
+/// How a request ended without an answer of an upstream.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// Every try failed; this is the last one's reason.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// It was tried more than once.
+        retried: bool,
+    },
+    /// The client or a timer ended it.
+    Interrupted(Interrupted),
+}
+
+/// Sends the request until it is answered or the policy gives up.
+///
+/// # Cancellation
+/// Safe to drop: the attempt under way is broken off and its connection closed or reset.
+pub(crate) async fn forward(
+    exchange: &mut Exchange,
+    head: &mut RequestHead,
+    to: &Forward,
+    cluster: &Cluster,
+    random: &dyn Random,
+    info: &mut StreamInfo,
+) -> Result<Answer, Ended> {
+    let policy = to.retry.as_ref();
+    if policy.is_some() {
+        exchange.keep_for_retry();
+    }
+    let stats = &cluster.shared.stats;
+    let mut retries = 0;
+    let mut permit = None;
+    loop {
+        info.attempts = retries + 1;
+        if head.headers.contains(&names::X_ENVOY_EXPECTED_TIMEOUT)
+            && let Some(left) = exchange.timers.global_left()
+        {
+            set_expected_timeout(head, left);
+        }
+        let tried = attempt::run(exchange, head, cluster, info).await.map_err(Ended::Interrupted)?;
+        let outcome = match &tried {
+            Ok(answer) => Outcome::Response(answer.head.status),
+            Err(failed) => Outcome::Failed { failure: &failed.failure, nothing_sent: failed.nothing_sent },
+        };
+        drop(permit.take()); // held through the back-off and this try
+        let verdict = match retry::judge(policy, &outcome, retries) {
+            Verdict::Retry { .. } if !exchange.can_repeat() => {
+                stats.retry_or_shadow_abandoned.inc();
+                Verdict::Deliver
+            }
+            verdict => verdict,
+        };
+        let within = match verdict {
+            Verdict::Retry { within } => match cluster.shared.breakers.retries.permit() {
+                Some(granted) => {
+                    permit = Some(granted);
+                    within
+                }
+                None => {
+                    stats.upstream_rq_retry_overflow.inc();
+                    info.flag(ResponseFlag::UO);
+                    return deliver(tried, retries);
+                }
+            },
+            Verdict::Exhausted => {
+                stats.upstream_rq_retry_limit_exceeded.inc();
+                info.flag(ResponseFlag::URX);
+                return deliver(tried, retries);
+            }
+            Verdict::Deliver => {
+                if retries > 0 {
+                    stats.upstream_rq_retry_success.inc();
+                }
+                return deliver(tried, retries);
+            }
+        };
+        if let Ok(answer) = tried {
+            cluster.codes.charge_retried(answer.head.status);
+            answer.discard(exchange);
+        }
+        let pause = tokio::time::sleep(part_of(within, random));
+        exchange.alongside(&mut None, pause).await.map_err(Ended::Interrupted)?;
+        stats.upstream_rq_retry.inc();
+        stats.upstream_rq_retry_backoff_exponential.inc();
+        exchange.rewind();
+        retries += 1;
+    }
+}
+
+fn deliver(tried: Result<Answer, attempt::Failed>, retries: u32) -> Result<Answer, Ended> {
+    tried.map_err(|failed| Ended::Failed { failure: failed.failure, retried: retries > 0 })
+}
+
+/// Puts the time the upstream has left into the request.
+pub(crate) fn set_expected_timeout(head: &mut RequestHead, left: Duration) {
+    let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+    head.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), HeaderValue::from(millis));
+}
+
+/// A uniformly random part of `window`.
+fn part_of(window: Duration, random: &dyn Random) -> Duration {
+    let nanos = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX).max(1);
+    Duration::from_nanos(random.next_u64() % nanos)
+}

@@ -1,0 +1,113 @@
+//! Payload both ways, until the exchange is over.
+//!
+//! The same loop serves a response with a body, an upload that goes on while the answer comes, and a tunnel:
+//! a tunnel merely has no length in either direction, and ends when either side does.
+
+use std::task::{Context, Poll};
+
+use super::attempt::Answer;
+use super::exchange::{Exchange, Interrupted};
+use crate::cluster::Failure;
+use crate::codec::{Broken, Frame, Writer};
+
+/// How an exchange that had a response ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum RelayEnd {
+    /// The response went out whole.
+    Complete,
+    /// The client or a timer ended it.
+    Interrupted(Interrupted),
+    /// The upstream broke off, or ended a tunnel.
+    Upstream {
+        /// As the log says it.
+        failure: Failure,
+        /// As it came, if it was no ordinary end of a tunnel.
+        broken: Option<Broken>,
+    },
+}
+
+/// Moves payload until the exchange ends. `sent` counts body bytes towards the client.
+///
+/// # Cancellation
+/// Safe to drop: both halves are broken off.
+pub(crate) async fn relay(
+    exchange: &mut Exchange,
+    answer: &mut Answer,
+    down: &mut Writer,
+    is_tunnel: bool,
+    sent: &mut u64,
+) -> RelayEnd {
+    let mut response = Response::Open;
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(end) = poll_response(cx, exchange, answer, down, is_tunnel, &mut response, sent) {
+            return Poll::Ready(end);
+        }
+        exchange.poll_interrupted(cx, &mut answer.writer).map(RelayEnd::Interrupted)
+    })
+    .await
+}
+
+/// Where the response's payload is.
+enum Response {
+    /// More may come.
+    Open,
+    /// The last byte is on its way to the client; then the exchange ends like this.
+    Ending(RelayEnd),
+}
+
+fn poll_response(
+    cx: &mut Context<'_>,
+    exchange: &mut Exchange,
+    answer: &mut Answer,
+    down: &mut Writer,
+    is_tunnel: bool,
+    response: &mut Response,
+    sent: &mut u64,
+) -> Poll<RelayEnd> {
+    while let Response::Open = response {
+        match down.poll_ready(cx) {
+            Poll::Pending => break,
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(broken)) => return Poll::Ready(RelayEnd::Interrupted(Interrupted::Downstream(broken))),
+        }
+        match answer.body.poll_frame(cx) {
+            Poll::Pending => break,
+            Poll::Ready(Some(Ok(Frame::Data(chunk)))) => {
+                *sent += chunk.len() as u64;
+                down.write(chunk);
+                exchange.timers.progress();
+            }
+            Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
+                down.finish(Some(trailers));
+                *response = Response::Ending(RelayEnd::Complete);
+            }
+            Poll::Ready(None) if is_tunnel => {
+                // An HTTP/1 peer has no half-close in a tunnel: its FIN ends the tunnel (Envoy's rule).
+                let end = RelayEnd::Upstream { failure: Failure::Terminated, broken: None };
+                *response = Response::Ending(end);
+            }
+            Poll::Ready(None) => {
+                down.finish(None);
+                *response = Response::Ending(RelayEnd::Complete);
+            }
+            Poll::Ready(Some(Err(broken))) => {
+                let failure = failure_after_response(broken, is_tunnel);
+                *response = Response::Ending(RelayEnd::Upstream { failure, broken: Some(broken) });
+            }
+        }
+    }
+    // Whatever came before the end reaches the client, also before a reset.
+    match (down.poll_flush(cx), response) {
+        (Poll::Ready(Err(broken)), _) => Poll::Ready(RelayEnd::Interrupted(Interrupted::Downstream(broken))),
+        (Poll::Ready(Ok(())), Response::Ending(end)) => Poll::Ready(end.clone()),
+        (Poll::Ready(Ok(())), Response::Open) | (Poll::Pending, _) => Poll::Pending,
+    }
+}
+
+/// A body cut short is a protocol error of the upstream's; a tunnel cut short is a lost connection.
+fn failure_after_response(broken: Broken, is_tunnel: bool) -> Failure {
+    match broken {
+        Broken::Closed | Broken::ConnectionReset if !is_tunnel => Failure::Protocol,
+        broken => Failure::from(broken),
+    }
+}
