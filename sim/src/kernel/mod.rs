@@ -8,6 +8,7 @@
 //! [`seam`](crate::world), and it puts segments into its outbox. Programs learn of what happened at
 //! [`Kernel::turn`] only.
 
+mod calls;
 pub mod link;
 mod listener;
 mod readiness;
@@ -19,22 +20,15 @@ mod tcp;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::{self, IoSlice};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::task::{Context, Poll, Waker};
+use std::net::{IpAddr, SocketAddr};
+use std::task::Waker;
 use std::time::Duration;
-
-use tokio::io::ReadBuf;
 
 use crate::trace::{Change, Event, HostId, SharedTrace};
 use listener::Listener;
-use readiness::Readiness;
 use segment::Segment;
 pub use tcp::State;
 use tcp::{Failure, Owner, TcpSocket, Wire};
-
-/// Ports that the kernel chooses from: Linux's ip_local_port_range.
-const PORTS_EPHEMERAL: std::ops::RangeInclusive<u16> = 32768..=60999;
 
 /// One socket of one host; never used twice.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -76,7 +70,7 @@ pub struct Kernel {
     sockets: BTreeMap<SocketId, TcpSocket>,
     listeners: BTreeMap<SocketId, Listener>,
     by_addresses: BTreeMap<(SocketAddr, SocketAddr), SocketId>,
-    /// At least every deadline; an entry whose socket has moved its deadline is skipped when it comes up.
+    /// One entry per socket with a deadline, at that time or before it.
     timers: BTreeSet<(Duration, SocketId)>,
     /// Sockets whose application must be told something at the next turn.
     news: Vec<SocketId>,
@@ -107,7 +101,7 @@ impl Kernel {
             outbox: Vec::new(),
             posted: Vec::new(),
             next_id: 0,
-            next_port: *PORTS_EPHEMERAL.start(),
+            next_port: *calls::PORTS_EPHEMERAL.start(),
             iss_base: u64::from(iss_base),
             trace,
         }
@@ -122,12 +116,12 @@ impl Kernel {
             && due <= now
         {
             self.timers.pop_first();
-            let Some(deadline) = self.sockets.get(&id).and_then(|socket| socket.deadline) else { continue };
-            if deadline <= now {
-                self.with(id, TcpSocket::on_timer);
-            } else {
-                self.timers.insert((deadline, id));
-            }
+            self.with(id, |socket, wire| {
+                socket.armed = None;
+                if socket.deadline.is_some_and(|deadline| deadline <= now) {
+                    socket.on_timer(wire);
+                }
+            });
         }
     }
 
@@ -144,8 +138,11 @@ impl Kernel {
             match state {
                 // RFC 9293 3.10.7.4: a new connection may take over what TIME_WAIT keeps.
                 Some(State::TimeWait) if opens => self.remove(id),
-                Some(State::SynReceived) if !self.may_complete(id) => return,
-                _ => {
+                Some(State::SynReceived) if !segment.flags.rst && !self.may_complete(id) => {
+                    self.record(segment.to, segment.from, Change::BacklogFull);
+                    return;
+                }
+                Some(_) | None => {
                     self.with(id, |socket, wire| socket.on_segment(segment, wire));
                     return;
                 }
@@ -244,173 +241,6 @@ impl Kernel {
         listeners.chain(sockets).collect()
     }
 
-    // What programs call.
-
-    pub(crate) fn listen(
-        &mut self,
-        at: SocketAddr,
-        backlog: u32,
-        reuse_port: bool,
-    ) -> io::Result<(SocketId, SocketAddr)> {
-        if !self.owns(at.ip()) {
-            return Err(io::ErrorKind::AddrNotAvailable.into());
-        }
-        let at = match at.port() {
-            0 => SocketAddr::new(at.ip(), self.ephemeral_port(at.ip(), None)?),
-            _ => at,
-        };
-        if self.listeners.values().any(|listener| listener.conflicts(at, reuse_port)) {
-            return Err(io::ErrorKind::AddrInUse.into());
-        }
-        let id = self.new_id();
-        self.listeners.insert(id, Listener::new(at, backlog, reuse_port));
-        Ok((id, at))
-    }
-
-    pub(crate) fn poll_accept(&mut self, id: SocketId, cx: &Context<'_>) -> Poll<io::Result<Accepted>> {
-        let Some(listener) = self.listeners.get_mut(&id) else { return Poll::Ready(Err(gone())) };
-        if !listener.told.may_try(cx) {
-            return Poll::Pending;
-        }
-        while let Some(ready) = listener.ready.pop_front() {
-            // One that was reset while it waited is accepted all the same, as on Linux; its first read tells.
-            let Some(socket) = self.sockets.get_mut(&ready) else { continue };
-            socket.owner = Owner::Application;
-            socket.readiness = Readiness::default(); // a driver learns of a socket at the turn after it was accepted
-            socket.news = true;
-            self.news.push(ready);
-            return Poll::Ready(Ok(Accepted { id: ready, local: socket.local, peer: socket.peer }));
-        }
-        listener.told.exhausted();
-        let registered = listener.told.may_try(cx);
-        debug_assert!(!registered, "an exhausted listener waits");
-        Poll::Pending
-    }
-
-    /// Stops listening: connections that nobody accepted are reset.
-    pub(crate) fn close_listener(&mut self, id: SocketId) {
-        self.listeners.remove(&id);
-        let orphans = self
-            .sockets
-            .iter()
-            .filter(|(_, socket)| socket.owner == Owner::Backlog(id))
-            .map(|(id, socket)| (*id, socket.state))
-            .collect::<Vec<_>>();
-        for (id, state) in orphans {
-            match state {
-                State::SynReceived => self.remove(id), // its SYN, sent again, meets a closed port
-                _ => {
-                    self.with(id, |socket, wire| {
-                        socket.owner = Owner::Nobody;
-                        if socket.state != State::Closed {
-                            socket.abort(wire);
-                        }
-                    });
-                }
-            }
-        }
-    }
-
-    /// Begins a connection; [`Kernel::poll_connected`] tells how it went.
-    pub(crate) fn connect(&mut self, from: Option<SocketAddr>, to: SocketAddr) -> io::Result<(SocketId, SocketAddr)> {
-        let ip = match from {
-            Some(from) if !from.ip().is_unspecified() => from.ip(),
-            _ => self.source_for(to.ip())?,
-        };
-        if !self.owns(ip) {
-            return Err(io::ErrorKind::AddrNotAvailable.into());
-        }
-        let port = match from.map_or(0, |from| from.port()) {
-            0 => self.ephemeral_port(ip, Some(to))?,
-            port => port,
-        };
-        let local = SocketAddr::new(ip, port);
-        if self.by_addresses.contains_key(&(local, to)) {
-            return Err(io::ErrorKind::AddrInUse.into());
-        }
-        let iss = self.initial_sequence();
-        let mut wire = Wire { now: self.now, out: &mut self.outbox };
-        let socket = TcpSocket::connect(local, to, iss, &mut wire);
-        Ok((self.insert(socket), local))
-    }
-
-    pub(crate) fn poll_connected(&mut self, id: SocketId, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        let Some(socket) = self.sockets.get_mut(&id) else { return Poll::Ready(Err(gone())) };
-        match socket.readiness.write.may_try(cx) {
-            true => Poll::Ready(socket.take_error()),
-            false => Poll::Pending,
-        }
-    }
-
-    pub(crate) fn poll_read(&mut self, id: SocketId, cx: &Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            let Some(socket) = self.sockets.get_mut(&id) else { return Poll::Ready(Err(gone())) };
-            if !socket.readiness.read.may_try(cx) {
-                return Poll::Pending;
-            }
-            if buf.remaining() == 0 {
-                return Poll::Ready(Ok(()));
-            }
-            let filled = buf.filled().len();
-            let result = self.with(id, |socket, wire| fill(socket, buf, wire));
-            let Some(socket) = self.sockets.get_mut(&id) else { return Poll::Ready(Err(gone())) };
-            match result {
-                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => socket.readiness.read.exhausted(),
-                Some(Ok(())) => {
-                    // A short read has emptied the socket; tokio saves itself the call that would say so.
-                    if buf.remaining() > 0 && buf.filled().len() > filled {
-                        socket.readiness.read.exhausted();
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-                Some(Err(error)) => return Poll::Ready(Err(error)),
-                None => return Poll::Ready(Err(gone())),
-            }
-        }
-    }
-
-    pub(crate) fn poll_write(
-        &mut self,
-        id: SocketId,
-        cx: &Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            let Some(socket) = self.sockets.get_mut(&id) else { return Poll::Ready(Err(gone())) };
-            if !socket.readiness.write.may_try(cx) {
-                return Poll::Pending;
-            }
-            let asked = slices.iter().map(|slice| slice.len()).sum::<usize>();
-            let result = self.with(id, |socket, wire| socket.write(slices, wire));
-            let Some(socket) = self.sockets.get_mut(&id) else { return Poll::Ready(Err(gone())) };
-            match result {
-                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => socket.readiness.write.exhausted(),
-                Some(result) => {
-                    if result.as_ref().is_ok_and(|written| *written < asked) {
-                        socket.readiness.write.exhausted();
-                    }
-                    return Poll::Ready(result);
-                }
-                None => return Poll::Ready(Err(gone())),
-            }
-        }
-    }
-
-    /// Finishes the sending direction.
-    pub(crate) fn shutdown(&mut self, id: SocketId) {
-        self.with(id, TcpSocket::shutdown);
-    }
-
-    /// SO_LINGER with a timeout of zero: the coming close is a reset.
-    pub(crate) fn linger_zero(&mut self, id: SocketId) {
-        self.with(id, |socket, _| socket.linger_zero = true);
-    }
-
-    /// The program's handle is gone.
-    pub(crate) fn close(&mut self, id: SocketId) {
-        self.with(id, TcpSocket::close);
-    }
-
     // Inside.
 
     /// Lets `act` work on a socket, then does what follows from the change.
@@ -435,7 +265,13 @@ impl Kernel {
     fn settle(&mut self, id: SocketId, (state, owner, news): (State, Owner, bool)) {
         self.post();
         let Some(socket) = self.sockets.get_mut(&id) else { return };
-        if let Some(deadline) = socket.deadline {
+        // An entry that comes too early is put off when it is due; most deadlines move before that.
+        if let Some(deadline) = socket.deadline
+            && socket.armed.is_none_or(|armed| deadline < armed)
+        {
+            if let Some(armed) = socket.armed.replace(deadline) {
+                self.timers.remove(&(armed, id));
+            }
             self.timers.insert((deadline, id));
         }
         if socket.news && !news {
@@ -503,35 +339,6 @@ impl Kernel {
         self.trace.lock().push(self.now, Event::Socket { host: self.host, local, peer, change });
     }
 
-    fn owns(&self, ip: IpAddr) -> bool {
-        ip.is_unspecified() || ip.is_loopback() || self.addresses.contains(&ip)
-    }
-
-    fn source_for(&self, to: IpAddr) -> io::Result<IpAddr> {
-        if to.is_loopback() {
-            return Ok(match to {
-                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            });
-        }
-        let same_family = self.addresses.iter().find(|ip| ip.is_ipv4() == to.is_ipv4());
-        same_family.copied().ok_or_else(|| io::ErrorKind::NetworkUnreachable.into())
-    }
-
-    /// The next port that is free for connections to `peer`, or for listening.
-    fn ephemeral_port(&mut self, ip: IpAddr, peer: Option<SocketAddr>) -> io::Result<u16> {
-        for _ in PORTS_EPHEMERAL {
-            let port = self.next_port;
-            self.next_port = if port == *PORTS_EPHEMERAL.end() { *PORTS_EPHEMERAL.start() } else { port + 1 };
-            let at = SocketAddr::new(ip, port);
-            let taken = peer.is_some_and(|peer| self.by_addresses.contains_key(&(at, peer)));
-            if !taken && !self.listeners.values().any(|listener| listener.conflicts(at, false)) {
-                return Ok(port);
-            }
-        }
-        Err(io::ErrorKind::AddrNotAvailable.into())
-    }
-
     /// RFC 9293 3.4.1: a clock of 4 microseconds and a part of the host's own, so that a new connection begins
     /// beyond an old one between the same addresses.
     fn initial_sequence(&self) -> u64 {
@@ -542,29 +349,4 @@ impl Kernel {
         self.next_id += 1;
         SocketId(self.next_id)
     }
-}
-
-/// A connection out of a backlog.
-pub(crate) struct Accepted {
-    pub(crate) id: SocketId,
-    pub(crate) local: SocketAddr,
-    pub(crate) peer: SocketAddr,
-}
-
-/// Reads as much as fits and is there; an error only if nothing was read before it.
-fn fill(socket: &mut TcpSocket, buf: &mut ReadBuf<'_>, wire: &mut Wire<'_>) -> io::Result<()> {
-    let mut bytes = socket.read(buf.remaining(), wire)?;
-    while !bytes.is_empty() {
-        buf.put_slice(&bytes);
-        if buf.remaining() == 0 || !socket.truth().has_data {
-            break;
-        }
-        bytes = socket.read(buf.remaining(), wire)?;
-    }
-    Ok(())
-}
-
-/// The handle outlived its socket, which only a host without power brings about.
-fn gone() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "the host has lost power")
 }

@@ -198,10 +198,8 @@ impl Trace {
     /// The segment with the packet number that [`Event::Delivered`] and its like refer to.
     #[must_use]
     pub fn segment(&self, packet: u64) -> Option<&Segment> {
-        match &self.entries.get(usize::try_from(packet).ok()?)?.event {
-            Event::Sent { segment, .. } => Some(segment),
-            _ => None,
-        }
+        let entry = self.entries.get(usize::try_from(packet).ok()?)?;
+        if let Event::Sent { segment, .. } = &entry.event { Some(segment) } else { None }
     }
 
     /// The complete trace as text, one event a line, payloads included as a checksum.

@@ -122,7 +122,7 @@ impl World {
         id
     }
 
-    /// Sets the wire between two hosts, both directions.
+    /// Sets the wire between two hosts, both directions; of a host with itself: its loopback.
     pub fn link(&mut self, a: HostId, b: HostId, link: Link) {
         self.shared.network.borrow_mut().link(a, b, link);
     }
@@ -215,6 +215,13 @@ pub enum Ended {
     AtRest,
     /// The limit was reached.
     LimitReached {
+        /// Hosts of the main programs that had not ended, in the order in which they were started.
+        waiting: Vec<String>,
+    },
+    /// A program panicked. [`World::run`] goes on with the panic, so that no [`Run`] says this.
+    Panicked,
+    /// Programs woke themselves without end, so that time could not pass.
+    Spinning {
         /// Hosts of the main programs that had not ended, in the order in which they were started.
         waiting: Vec<String>,
     },

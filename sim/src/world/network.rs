@@ -19,6 +19,7 @@ pub(super) struct Network {
     owners: BTreeMap<IpAddr, HostId>,
     links: BTreeMap<(HostId, HostId), Link>,
     default_link: Link,
+    loopback: Link,
     directions: BTreeMap<(HostId, HostId), Lane>,
     in_flight: BinaryHeap<Reverse<InFlight>>,
     chance: Chance,
@@ -60,6 +61,7 @@ impl Network {
             owners: BTreeMap::new(),
             links: BTreeMap::new(),
             default_link,
+            loopback: Link::loopback(),
             directions: BTreeMap::new(),
             in_flight: BinaryHeap::new(),
             chance,
@@ -101,11 +103,8 @@ impl Network {
     }
 
     fn carry(&mut self, from: HostId, to: HostId, packet: u64, segment: Segment, now: Duration) {
-        let loopback = Link::loopback();
-        let link = match from == to {
-            true => &loopback,
-            false => self.links.get(&(from.min(to), from.max(to))).unwrap_or(&self.default_link),
-        };
+        let default_link = if from == to { &self.loopback } else { &self.default_link };
+        let link = self.links.get(&(from.min(to), from.max(to))).unwrap_or(default_link);
         let lane = self.directions.entry((from, to)).or_default();
         match lane.direction.carry(link, segment.wire_bytes(), now, &mut self.chance) {
             Some(due) => self.in_flight.push(Reverse(InFlight { due, packet, to, segment })),

@@ -22,6 +22,9 @@ use crate::trace::{Event, HostChange, HostId, Loss};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
+/// How often hosts may run at one instant. Programs that wake themselves for ever would keep time from passing.
+const RUNS_PER_INSTANT_MAX: u32 = 1_000_000;
+
 /// The root future of a run.
 pub(super) struct Scheduler {
     pub(super) hosts: Vec<Host>,
@@ -33,6 +36,8 @@ pub(super) struct Scheduler {
     alarm: Pin<Box<Sleep>>,
     /// Tasks that yielded to the runtime have had their chance to run at this instant.
     yielded: bool,
+    /// The instant of the last runs, and how many there were.
+    runs: (Duration, u32),
     runnable: Vec<usize>,
 }
 
@@ -41,7 +46,18 @@ impl Scheduler {
     pub(super) fn new(hosts: Vec<Host>, shared: Rc<Shared>, root: Arc<Root>, chance: Chance, limit: Duration) -> Self {
         let start = Instant::now();
         let alarm = Box::pin(tokio::time::sleep_until(start));
-        Self { hosts, shared, root, chance, limit, start, alarm, yielded: false, runnable: Vec::new() }
+        Self {
+            hosts,
+            shared,
+            root,
+            chance,
+            limit,
+            start,
+            alarm,
+            yielded: false,
+            runs: (start.elapsed(), 0),
+            runnable: Vec::new(),
+        }
     }
 
     /// Everything that can happen now, then one step of time.
@@ -58,9 +74,8 @@ impl Scheduler {
         loop {
             let now = self.start.elapsed();
             self.shared.now.set(now);
-            self.exhaust_instant(now);
-            if self.shared.has_panicked() {
-                return Poll::Ready(Ended::AtRest);
+            if let Err(ended) = self.exhaust_instant(now) {
+                return Poll::Ready(ended);
             }
             if !self.yielded {
                 // A task that yielded, or has used up its budget, waits for the runtime to come round.
@@ -81,7 +96,7 @@ impl Scheduler {
     }
 
     /// Steps 1 to 3: hosts run, packets leave and arrive, until nothing more can happen at `now`.
-    fn exhaust_instant(&mut self, now: Duration) {
+    fn exhaust_instant(&mut self, now: Duration) -> Result<(), Ended> {
         loop {
             self.obey(now);
             for host in &self.hosts {
@@ -90,13 +105,26 @@ impl Scheduler {
             while let Some(host) = self.pick(now) {
                 host.run(now);
                 self.yielded = false;
+                self.count_run(now)?;
             }
             self.collect(now);
             let idle = !self.deliver(now) && self.shared.commands.borrow().is_empty();
             if idle && !self.hosts.iter_mut().any(|host| host.is_runnable(now)) {
-                return;
+                return Ok(());
             }
         }
+    }
+
+    fn count_run(&mut self, now: Duration) -> Result<(), Ended> {
+        let (instant, runs) = self.runs;
+        self.runs = (now, if instant == now { runs + 1 } else { 1 });
+        if self.shared.has_panicked() {
+            return Err(Ended::Panicked);
+        }
+        if self.runs.1 > RUNS_PER_INSTANT_MAX {
+            return Err(Ended::Spinning { waiting: self.shared.waiting() });
+        }
+        Ok(())
     }
 
     /// The seed picks among the hosts that can run.
