@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use finwait::config::Config;
 use finwait::drain::{Drain, DrainControl, Stage, drain};
-use finwait::net::{Address, ListenOptions, Outside};
-use finwait::server::{Shared, Worker};
+use finwait::net::{ListenOptions, Outside};
+use finwait::server::{Admin, Shared, Worker};
 use finwait::stats::Number;
 use tokio::join;
 use tokio::sync::oneshot;
@@ -18,7 +18,8 @@ pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(2);
 /// A proxy that has read its configuration.
 pub(crate) struct Proxy {
     shared: Arc<Shared>,
-    control: DrainControl,
+    file: String,
+    control: Arc<DrainControl>,
     drain: Drain,
 }
 
@@ -33,7 +34,8 @@ impl Proxy {
     pub(crate) fn new(file: &str, text: &str) -> Result<Self, String> {
         let loaded = Config::from_yaml(text, file).map_err(|error| error.to_string())?;
         let (control, drain) = drain();
-        Ok(Self { shared: Shared::new(loaded.config), control, drain })
+        let shared = Shared::new(loaded.config, 1); // a simulated host has one worker
+        Ok(Self { shared, file: file.into(), control: Arc::new(control), drain })
     }
 
     pub(crate) fn numbers(&self) -> Numbers {
@@ -45,10 +47,12 @@ impl Proxy {
     /// # Errors
     /// It cannot listen; the message says where.
     pub(crate) async fn run(self, outside: Outside, stopped: oneshot::Receiver<()>) -> Result<(), String> {
-        let Self { shared, control, drain } = self;
-        let at: Vec<Address> = shared.config.listeners.iter().map(|it| Address::Socket(it.address)).collect();
+        let Self { shared, file, control, drain } = self;
         let how = ListenOptions::default();
-        let worker = Worker::start(outside, &shared, &drain, &at, &how).await.map_err(|error| error.to_string())?;
+        let admin = Admin { control: Arc::clone(&control), config_path: file };
+        let worker = Worker::start(outside, &shared, &drain, &shared.addresses(), &how, Some(admin))
+            .await
+            .map_err(|error| error.to_string())?;
         let stop = async {
             drop(stopped.await); // a script that ended without a word wants the same
             control.enter(Stage::Draining);
