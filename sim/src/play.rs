@@ -136,6 +136,9 @@ impl Stage {
         self.numbers.push((name.into(), proxy.numbers()));
         let (stop, stopped) = oneshot::channel();
         let (id, control) = (self.host(name), self.world.control());
+        for warning in &proxy.warnings {
+            control.note(id, warning);
+        }
         self.world.spawn(id, move |outside| async move {
             if let Err(error) = proxy.run(outside, stopped).await {
                 control.note(id, format!("cannot run: {error}"));

@@ -19,6 +19,8 @@ pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(2);
 pub(crate) struct Proxy {
     shared: Arc<Shared>,
     file: String,
+    /// What the configuration's author should know.
+    pub(crate) warnings: Vec<String>,
     control: Arc<DrainControl>,
     drain: Drain,
 }
@@ -35,7 +37,8 @@ impl Proxy {
         let loaded = Config::from_yaml(text, file).map_err(|error| error.to_string())?;
         let (control, drain) = drain();
         let shared = Shared::new(loaded.config, 1); // a simulated host has one worker
-        Ok(Self { shared, file: file.into(), control: Arc::new(control), drain })
+        let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+        Ok(Self { shared, file: file.into(), warnings, control: Arc::new(control), drain })
     }
 
     pub(crate) fn numbers(&self) -> Numbers {
@@ -47,7 +50,7 @@ impl Proxy {
     /// # Errors
     /// It cannot listen; the message says where.
     pub(crate) async fn run(self, outside: Outside, stopped: oneshot::Receiver<()>) -> Result<(), String> {
-        let Self { shared, file, control, drain } = self;
+        let Self { shared, file, control, drain, .. } = self;
         let how = ListenOptions::default();
         let admin = Admin { control: Arc::clone(&control), config_path: file };
         let worker = Worker::start(outside, &shared, &drain, &shared.addresses(), &how, Some(admin))

@@ -150,7 +150,8 @@ impl Reading<'_> {
         // JSON is YAML: the proxy reads it as it reads a file.
         let text = serde_json::to_string_pretty(&config)
             .map_err(|error| ScenarioError::of_file(self.path, error.to_string()))?;
-        Ok(Role::Proxy { file: format!("{file}, patched"), text })
+        let file = if patch.0.0.is_empty() { format!("{file}, inline") } else { format!("{file}, patched") };
+        Ok(Role::Proxy { file, text })
     }
 
     fn link(&self, pair: &str, path: Spanned<Path>, hosts: &[Host]) -> Result<Link, ScenarioError> {
