@@ -48,7 +48,7 @@ fn guess(text: &str) -> Option<String> {
     match unit {
         "h" => Some(format!("{}s", amount.checked_mul(3600)?)),
         "m" | "min" => Some(format!("{}s", amount.checked_mul(60)?)),
-        "ms" if amount % 1000 == 0 => Some(format!("{}s", amount / 1000)),
+        "ms" if amount.is_multiple_of(1000) => Some(format!("{}s", amount / 1000)),
         "ms" => Some(format!("{}.{:03}s", amount / 1000, amount % 1000)),
         "" | "sec" => Some(format!("{amount}s")),
         _ => None,

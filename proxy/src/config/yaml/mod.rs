@@ -12,7 +12,8 @@ use serde::Deserialize;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
 
-use super::error::{Cause, Place, Position, Problem};
+use super::error::{Cause, Place, Position};
+use super::problem::Problem;
 
 /// Deepest nesting that is read. Envoy's deepest useful path has about thirty levels; the bound keeps a hostile file
 /// from exhausting the stack.
@@ -59,7 +60,7 @@ impl Node {
             if let Some(cut) = said.find(" at line ") {
                 said.truncate(cut);
             }
-            Problem { place: Some(Place { path: String::new(), at }), cause: Cause::Syntax(said) }
+            Problem::at(&Place { path: String::new(), at }, Cause::Syntax(said))
         })
     }
 
@@ -202,6 +203,6 @@ mod tests {
     #[test]
     fn deep_nesting_is_refused() {
         let text = "[".repeat(100_000);
-        assert!(matches!(Node::parse(&text), Err(Problem { cause: Cause::Syntax(_), .. })));
+        assert!(matches!(*Node::parse(&text).unwrap_err().cause, Cause::Syntax(_)));
     }
 }
