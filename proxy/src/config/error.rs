@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, said so that the reader can fix it: file, line, path, cause, excerpt, remedy.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use super::problem::Problem;
 
@@ -160,24 +160,24 @@ fn head(f: &mut fmt::Formatter<'_>, file: &str, place: &Place) -> fmt::Result {
     Ok(())
 }
 
-/// The line at `at` between two bars, as compilers show it.
+/// The line at `at` behind a bar, as compilers show it, and a mark under the column.
 fn excerpt(text: &str, at: Position) -> String {
+    // A JSON file may be one line of any length: of such a line, show the part around the column.
+    const SHOWN_MAX: usize = 140;
+    const SHOWN_BEFORE_MAX: usize = 60;
     let Some(line) = text.lines().nth(at.line.saturating_sub(1)) else {
         return String::new();
     };
     let before = at.column.saturating_sub(1);
-    // A JSON file may be one line of any length: show the part around the column.
-    const SHOWN_BEFORE_MAX: usize = 60;
-    const SHOWN_MAX: usize = 100;
-    let skipped = before.saturating_sub(SHOWN_BEFORE_MAX);
+    let length = line.chars().count();
+    let skipped = if length > SHOWN_MAX { before.saturating_sub(SHOWN_BEFORE_MAX) } else { 0 };
     let shown: String = line.chars().skip(skipped).take(SHOWN_MAX).map(|c| if c == '\t' { ' ' } else { c }).collect();
+    let head = if skipped > 0 { "..." } else { "" };
+    let tail = if skipped + SHOWN_MAX < length { "..." } else { "" };
     let number = at.line.to_string();
     let margin = " ".repeat(number.len());
-    let mark = " ".repeat(before.saturating_sub(skipped));
-    let mut out = String::new();
-    // Writing to a String cannot fail.
-    write!(out, "\n {margin} |\n {number} | {}\n {margin} | {mark}^", shown.trim_end()).unwrap_or_default();
-    out
+    let mark = " ".repeat(head.len() + before.saturating_sub(skipped));
+    format!("\n {margin} |\n {number} | {head}{}{tail}\n {margin} | {mark}^", shown.trim_end())
 }
 
 impl Cause {
@@ -237,7 +237,7 @@ mod tests {
     fn an_excerpt_of_a_long_line_shows_the_part_that_matters() {
         let text = format!("{{{}\"x\": 1}}", " ".repeat(5000));
         let shown = excerpt(&text, Position { line: 1, column: 5002 });
-        assert!(shown.lines().all(|line| line.len() < 120), "{shown}");
+        assert!(shown.lines().all(|line| line.len() < 160), "{shown}");
         assert!(shown.contains("\"x\": 1"), "{shown}");
     }
 }

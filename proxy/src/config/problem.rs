@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde::de::{Expected, Unexpected};
+
 use super::error::{Cause, Name, Place};
 
 /// A cause on its way out. The place is filled in by whoever knows it first, which is the innermost.
@@ -52,17 +54,22 @@ impl serde::de::Error for Problem {
         Cause::Invalid { what: message.to_string(), remedy: None }.into()
     }
 
-    fn invalid_type(unexpected: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
+    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
         // Names of Rust types, as an operator would put them.
         let expected = match expected.to_string().as_str() {
             "u16" => "a number from 0 to 65535".to_owned(),
             "u32" => "a number from 0 to 4294967295".to_owned(),
             other => other.to_owned(),
         };
-        Cause::WrongType { expected, found: unexpected.to_string() }.into()
+        let found = match unexpected {
+            Unexpected::Signed(number) => format!("the number {number}"),
+            Unexpected::Unsigned(number) => format!("the number {number}"),
+            other => other.to_string(),
+        };
+        Cause::WrongType { expected, found }.into()
     }
 
-    fn invalid_value(unexpected: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
+    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
         Self::invalid_type(unexpected, expected)
     }
 

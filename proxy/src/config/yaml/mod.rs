@@ -53,15 +53,11 @@ impl Node {
             budget: serde_yaml::budget! { max_depth: DEPTH_MAX },
             with_snippet: false,
         };
-        serde_yaml::from_str_with_options(text, options).map_err(|error| {
-            let at = error.location().map(Position::from);
-            // The position is printed by ConfigError, once and in front.
-            let mut said = error.to_string();
-            if let Some(cut) = said.find(" at line ") {
-                said.truncate(cut);
-            }
-            Problem::at(&Place { path: String::new(), at }, Cause::Syntax(said))
-        })
+        let tree: Self = serde_yaml::from_str_with_options(text, options).map_err(|error| syntax(&error))?;
+        if tree.value == Value::Null {
+            return Err(Problem::invalid(&Place { path: String::new(), at: None }, "the file says nothing"));
+        }
+        Ok(tree)
     }
 
     /// The same as JSON, without positions.
@@ -80,6 +76,23 @@ impl Node {
             Value::Text(text) => text.as_str().into(),
         }
     }
+}
+
+/// The parser's error in our words, where its own speak to programmers.
+fn syntax(error: &serde_yaml::Error) -> Problem {
+    let said = match error.without_snippet() {
+        serde_yaml::Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` stands here twice"),
+        serde_yaml::Error::MultipleDocuments { .. } => {
+            "the file has a second document, and only one has a meaning".into()
+        }
+        other => {
+            // The position is printed by ConfigError, once and in front.
+            let said = other.to_string();
+            said.split(" at line ").next().unwrap_or_default().to_owned()
+        }
+    };
+    let at = error.location().map(Position::from);
+    Problem::at(&Place { path: String::new(), at }, Cause::Syntax(said))
 }
 
 impl Value {
