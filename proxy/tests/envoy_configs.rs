@@ -86,12 +86,10 @@ fn damage() -> impl Strategy<Value = String> {
 /// The inputs in `folder`, in the order of their names.
 fn files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let mut files: Vec<PathBuf> = folder
-        .read_dir()
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml" || extension == "json"))
-        .collect();
+    let entries = folder.read_dir().expect("the folder stands beside this file");
+    let paths = entries.map(|entry| entry.expect("a folder can be listed to its end").path());
+    let is_input = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "yaml" || kind == "json");
+    let mut files: Vec<PathBuf> = paths.filter(is_input).collect();
     files.sort();
     assert!(!files.is_empty(), "{}", folder.display());
     files
@@ -99,7 +97,7 @@ fn files(folder: &str) -> Vec<PathBuf> {
 
 #[expect(clippy::disallowed_methods, reason = "the inputs of this test are files")]
 fn read(file: &Path) -> String {
-    std::fs::read_to_string(file).unwrap()
+    std::fs::read_to_string(file).expect("an input is a text")
 }
 
 fn load(file: &Path) -> Result<Loaded, ConfigError> {
@@ -107,7 +105,7 @@ fn load(file: &Path) -> Result<Loaded, ConfigError> {
 }
 
 fn name(file: &Path) -> String {
-    file.file_name().unwrap().to_string_lossy().into_owned()
+    file.file_name().expect("an input has a name").to_string_lossy().into_owned()
 }
 
 /// Compares with `<folder>/<file>.snap`.

@@ -114,11 +114,8 @@ pub enum Name {
     Value(String),
 }
 
-impl std::error::Error for ConfigError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.cause)
-    }
-}
+// The message is complete; a source would make a caller that prints the whole chain say the cause twice.
+impl std::error::Error for ConfigError {}
 
 impl ConfigError {
     /// `problem` in `file`, whose content is `text`.

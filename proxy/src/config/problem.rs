@@ -54,6 +54,7 @@ impl serde::de::Error for Problem {
         Cause::Invalid { what: message.to_string(), remedy: None }.into()
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum, which describes itself")]
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
         // Names of Rust types, as an operator would put them.
         let expected = match expected.to_string().as_str() {

@@ -79,6 +79,7 @@ impl Node {
 }
 
 /// The parser's error in our words, where its own speak to programmers.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum of many kinds, most of which describe themselves")]
 fn syntax(error: &serde_yaml::Error) -> Problem {
     let said = match error.without_snippet() {
         serde_yaml::Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` stands here twice"),
