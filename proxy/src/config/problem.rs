@@ -85,7 +85,7 @@ pub(super) fn unknown(name: Name, written: &str, known: &[&'static str]) -> Caus
 }
 
 /// The entry of `known` that `name` is most likely a misspelling of.
-fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+pub(super) fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     let (distance, near) = known.iter().map(|word| (distance(name, word), *word)).min()?;
     // One mistake in five letters, and never so many that one type is offered for another.
     (distance <= (1 + name.len() / 5).min(4)).then_some(near)
