@@ -213,6 +213,8 @@ mod tests {
     use crate::codec::Headers;
 
     type Fields = &'static [(&'static str, &'static str)];
+    /// Request, status, fields, what follows; then what is sent, and whether another request may follow.
+    type Case = (&'static [u8], u16, Fields, Payload, &'static str, bool);
 
     fn serve(pieces: &[&[u8]], then: Then, options: ServerOptions) -> (ServerConnection, Arc<Mutex<Seen>>) {
         let (conn, seen) = connect(pieces, then);
@@ -260,7 +262,7 @@ mod tests {
     #[test]
     #[rustfmt::skip] // a row is a line
     fn responses_are_framed_by_us() {
-        let cases: [(&[u8], u16, Fields, Payload, &str, bool); 18] = [
+        let cases: [Case; 18] = [
             (GET, 200, &[], Payload::None, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", true),
             (GET, 200, &[LENGTH, ("x", "1")], Payload::Some, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx: 1\r\n\r\nhello", true),
             (GET, 200, &[("x", "1")], Payload::Some, "HTTP/1.1 200 OK\r\nx: 1\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", true),
