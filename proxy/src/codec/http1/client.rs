@@ -16,6 +16,10 @@ use super::wire::{Half, SharedWire, Wire};
 use crate::codec::{Broken, Payload, RequestHead, ResponseHead};
 use crate::net::{Address, Conn};
 
+/// Informational responses to one request. Nobody needs more, and without a limit a server keeps a request
+/// busy for ever.
+const INFORMATIONAL_MAX: usize = 100;
+
 /// What a server may send, and how much waits for it.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientOptions {
@@ -36,7 +40,7 @@ pub struct ClientConnection {
     peer: Address,
     asked: Asked,
     peer_wants_close: bool,
-    informational_count: u32,
+    informational: Vec<StatusCode>,
 }
 
 /// What decides how a response is framed besides its own head (RFC 9112 6.3).
@@ -71,7 +75,7 @@ impl ClientConnection {
             peer,
             asked: Asked::Other,
             peer_wants_close: false,
-            informational_count: 0,
+            informational: Vec::new(),
         }
     }
 
@@ -85,7 +89,7 @@ impl ClientConnection {
             (Payload::None | Payload::Some, &Method::HEAD) => Asked::Head,
             (Payload::None | Payload::Some, _) => Asked::Other,
         };
-        self.informational_count = 0;
+        self.informational.clear();
         let encoder = serialise::request(self.wire.borrow_mut().queue().text(), head, payload);
         // The answer is due from here on: without it the connection cannot be used again.
         self.wire.borrow_mut().reading.begin();
@@ -115,7 +119,10 @@ impl ClientConnection {
             let found = ready!(self.poll_found(cx))?;
             let decoder = self.body_of(&found)?;
             if found.head.status.is_informational() && found.head.status != StatusCode::SWITCHING_PROTOCOLS {
-                self.informational_count = self.informational_count.saturating_add(1);
+                if self.informational.len() == INFORMATIONAL_MAX {
+                    return Poll::Ready(Err(MALFORMED));
+                }
+                self.informational.push(found.head.status);
                 continue;
             }
             self.peer_wants_close = wants_close(&found.head);
@@ -197,8 +204,8 @@ impl ClientConnection {
 
     /// Informational responses that were skipped since the request was sent.
     #[must_use]
-    pub fn informational_count(&self) -> u32 {
-        self.informational_count
+    pub fn informational(&self) -> &[StatusCode] {
+        &self.informational
     }
 
     /// Our end.
@@ -415,12 +422,15 @@ mod tests {
     }
 
     #[test]
-    fn informational_responses_are_counted() {
+    fn informational_responses_are_noted_and_bounded() {
         let hints: &[u8] = b"HTTP/1.1 103 Early Hints\r\n\r\n";
-        let (mut client, _) = dial(&[hints, hints, b"HTTP/1.1 204 OK\r\n\r\n"], Then::Silence);
-        drop(client.send(&head(&Method::GET, "/", &[]), Payload::None));
-        finish(client.response()).unwrap().unwrap();
-        assert_eq!(client.informational_count(), 2);
+        for (count, expected) in [(2, Some(204)), (INFORMATIONAL_MAX, Some(204)), (INFORMATIONAL_MAX + 1, None)] {
+            let (mut client, _) = dial(&[&hints.repeat(count), b"HTTP/1.1 204 OK\r\n\r\n"], Then::Silence);
+            drop(client.send(&head(&Method::GET, "/", &[]), Payload::None));
+            let status = finish(client.response()).unwrap().ok().map(|(head, _)| head.status.as_u16());
+            assert_eq!(status, expected);
+            assert_eq!(client.informational(), vec![StatusCode::EARLY_HINTS; count.min(INFORMATIONAL_MAX)]);
+        }
     }
 
     #[test]

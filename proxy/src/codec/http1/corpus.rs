@@ -47,6 +47,7 @@ const CORPUS: &[Row] = &[
     ("OPTIONS *", b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", &["OPTIONS a *"]),
     ("a body on GET", b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi", &["GET a / \"hi\""]),
     ("CONNECT ignores Host", b"CONNECT t.test:443 HTTP/1.1\r\nHost: a\r\n\r\n", &["CONNECT t.test:443 -"]),
+    ("what follows CONNECT is no request", b"CONNECT t.test:443 HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", &["CONNECT t.test:443 - \"GET / HTTP/1.1\\r\\n\\r\\n\""]),
     ("CONNECT with an empty body", b"CONNECT t.test:443 HTTP/1.1\r\nContent-Length: 0\r\n\r\n", &["CONNECT t.test:443 -"]),
     ("WebDAV", b"PROPFIND / HTTP/1.1\r\nHost: a\r\n\r\n", &["PROPFIND a /"]),
 

@@ -122,7 +122,8 @@ pub(super) fn request(input: &Bytes, rules: RequestRules) -> Parsed<FoundRequest
     let decoder = if method == Method::CONNECT {
         check_connect_body(framing)?;
         headers.remove(&CONTENT_LENGTH);
-        Decoder::Done
+        // Whatever follows is the tunnel's, if there will be one; it is never another request.
+        Decoder::UntilClose
     } else {
         request_body(framing, version)?
     };

@@ -277,7 +277,7 @@ mod tests {
             (GET, 101, &[LENGTH], Payload::Raw, "HTTP/1.1 101 Switching Protocols\r\n\r\nhello", false),
             (GET, 403, &[], Payload::Raw, "HTTP/1.1 403 Forbidden\r\n\r\nhello", false),
             (CONNECT, 200, &[LENGTH, CODING], Payload::Raw, "HTTP/1.1 200 OK\r\n\r\nhello", false),
-            (CONNECT, 503, &[LENGTH], Payload::Some, "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 5\r\n\r\nhello", true),
+            (CONNECT, 503, &[LENGTH], Payload::Some, "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 5\r\n\r\nhello", false),
             (OLD, 200, &[], Payload::Some, "HTTP/1.0 200 OK\r\n\r\nhello", false),
             (OLD, 200, &[LENGTH], Payload::Some, "HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nhello", true),
             (GET, 999, &[], Payload::None, "HTTP/1.1 999 Unknown\r\ncontent-length: 0\r\n\r\n", true),
