@@ -1,0 +1,294 @@
+//! What was seen: every event of a run, in order.
+//!
+//! A [`Trace`] is append-only and ordered by virtual time, then by sequence. It is complete: two runs are the
+//! same run exactly if [`Trace::to_text`] gives the same bytes.
+
+use std::fmt::{self, Write};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::kernel::segment::Segment;
+
+/// A simulated host, by the order in which hosts were made.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct HostId(pub(crate) usize);
+
+impl HostId {
+    /// Its place in [`Trace::hosts`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A segment reached a host's kernel. `packet` is the sequence of its [`Event::Sent`].
+    Delivered {
+        /// Where it arrived.
+        host: HostId,
+        /// Which one.
+        packet: u64,
+    },
+    /// A segment will never arrive.
+    Dropped {
+        /// Which one.
+        packet: u64,
+        /// Why.
+        why: Loss,
+    },
+    /// A segment waits for a hold to be released.
+    Held {
+        /// Which one.
+        packet: u64,
+    },
+    /// A host's processes were started, ended or cut off.
+    Host {
+        /// Which host.
+        host: HostId,
+        /// What happened to it.
+        change: HostChange,
+    },
+    /// A program wrote a line to a log.
+    Log {
+        /// On which host.
+        host: HostId,
+        /// To which file.
+        target: String,
+        /// The line, without its line end.
+        line: String,
+    },
+    /// An actor said what it did or saw.
+    Note {
+        /// Which host the actor is on.
+        host: HostId,
+        /// What it said.
+        text: String,
+    },
+    /// A kernel sent a segment.
+    Sent {
+        /// The sender.
+        host: HostId,
+        /// The segment.
+        segment: Segment,
+    },
+    /// A connection reached a point that programs care about.
+    Socket {
+        /// On which host.
+        host: HostId,
+        /// Its end of the connection.
+        local: SocketAddr,
+        /// The other end.
+        peer: SocketAddr,
+        /// What happened to it.
+        change: Change,
+    },
+}
+
+/// Why a segment never arrives.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Loss {
+    /// The link lost it by chance.
+    Chance,
+    /// A fault took it.
+    Fault,
+    /// No host has its destination address.
+    NoHost,
+    /// The receiving host has no power.
+    NoPower,
+}
+
+/// What happened to a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// A SYN found the listener's backlog full and was dropped.
+    BacklogFull,
+    /// The handshake is done.
+    Opened,
+    /// The peer's kernel refused the connection.
+    Refused,
+    /// The peer's kernel reset the connection.
+    Reset,
+    /// Nobody answered for too long.
+    TimedOut,
+}
+
+/// What happened to a host.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HostChange {
+    /// Its processes were killed; its kernel closed their sockets.
+    Killed,
+    /// It lost power: kernel and all.
+    PoweredOff,
+    /// A process was started after the beginning of the run.
+    Started,
+}
+
+/// An event and when it happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Virtual time since the beginning of the run.
+    pub at: Duration,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Every event of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trace {
+    hosts: Vec<String>,
+    entries: Vec<Entry>,
+    /// The numbers of events go on when nothing is kept.
+    sequence: u64,
+    forgets: bool,
+}
+
+impl Trace {
+    /// A trace that numbers events but keeps none: for runs of which only the outcome matters.
+    pub(crate) fn forgetful() -> Self {
+        Self { forgets: true, ..Self::default() }
+    }
+
+    pub(crate) fn add_host(&mut self, name: &str) {
+        self.hosts.push(name.into());
+    }
+
+    /// Appends; gives the event's sequence.
+    pub(crate) fn push(&mut self, at: Duration, event: Event) -> u64 {
+        if !self.forgets {
+            self.entries.push(Entry { at, event });
+        }
+        self.sequence += 1;
+        self.sequence - 1
+    }
+
+    /// Appends [`Event::Sent`]; its sequence is the packet's number.
+    pub(crate) fn sent(&mut self, at: Duration, host: HostId, segment: &Segment) -> u64 {
+        if self.forgets {
+            self.sequence += 1;
+            return self.sequence - 1;
+        }
+        self.push(at, Event::Sent { host, segment: segment.clone() })
+    }
+
+    /// Everything, in order; an entry's index is its sequence.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The names of the hosts, by [`HostId::index`].
+    #[must_use]
+    pub fn hosts(&self) -> &[String] {
+        &self.hosts
+    }
+
+    /// A host's name.
+    #[must_use]
+    pub fn host(&self, host: HostId) -> &str {
+        self.hosts.get(host.0).map_or("?", String::as_str)
+    }
+
+    /// The segment with the packet number that [`Event::Delivered`] and its like refer to.
+    #[must_use]
+    pub fn segment(&self, packet: u64) -> Option<&Segment> {
+        let entry = self.entries.get(usize::try_from(packet).ok()?)?;
+        if let Event::Sent { segment, .. } = &entry.event { Some(segment) } else { None }
+    }
+
+    /// The complete trace as text, one event a line, payloads included as a checksum.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for (sequence, entry) in self.entries.iter().enumerate() {
+            // Writing to a String cannot fail.
+            let _infallible = writeln!(text, "{:>16} #{sequence} {}", Seconds(entry.at), Told { trace: self, entry });
+        }
+        text
+    }
+}
+
+/// A time with all its nanoseconds.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}.{:09}", self.0.as_secs(), self.0.subsec_nanos()))
+    }
+}
+
+struct Told<'a> {
+    trace: &'a Trace,
+    entry: &'a Entry,
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |host: &HostId| self.trace.host(*host);
+        match &self.entry.event {
+            Event::Delivered { host, packet } => write!(f, "{} receives #{packet}", name(host)),
+            Event::Dropped { packet, why } => write!(f, "lost #{packet} {why:?}"),
+            Event::Held { packet } => write!(f, "held #{packet}"),
+            Event::Host { host, change } => write!(f, "{} {change:?}", name(host)),
+            Event::Log { host, target, line } => write!(f, "{} log {target} {line:?}", name(host)),
+            Event::Note { host, text } => write!(f, "{} note {text:?}", name(host)),
+            Event::Sent { host, segment } => {
+                write!(f, "{} sends {segment} sum={:016x}", name(host), checksum(&segment.payload))
+            }
+            Event::Socket { host, local, peer, change } => {
+                write!(f, "{} socket {local} -> {peer} {change:?}", name(host))
+            }
+        }
+    }
+}
+
+/// FNV-1a: enough to see that payloads differ.
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3))
+}
+
+/// The trace of a run that is under way. The lock is there because a connection must be `Send`; a run has one
+/// thread, so it is never contended.
+#[derive(Clone, Default)]
+pub(crate) struct SharedTrace(Arc<Mutex<Trace>>);
+
+impl SharedTrace {
+    pub(crate) fn new(trace: Trace) -> Self {
+        Self(Arc::new(Mutex::new(trace)))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Trace> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The trace so far; what is recorded later starts from nothing.
+    pub(crate) fn take(&self) -> Trace {
+        std::mem::take(&mut *self.lock())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_shows_every_field_that_can_differ() {
+        let mut trace = Trace::default();
+        trace.add_host("a");
+        let at = Duration::from_nanos(1_000_250_001);
+        trace.push(at, Event::Note { host: HostId(0), text: "hello".into() });
+        trace.push(at, Event::Dropped { packet: 0, why: Loss::Chance });
+        assert_eq!(trace.to_text(), "     1.000250001 #0 a note \"hello\"\n     1.000250001 #1 lost #0 Chance\n");
+    }
+
+    #[test]
+    fn a_forgetful_trace_counts_all_the_same() {
+        let mut trace = Trace::forgetful();
+        let note = || Event::Note { host: HostId(0), text: String::new() };
+        assert_eq!(trace.push(Duration::ZERO, note()), 0);
+        assert_eq!(trace.push(Duration::ZERO, note()), 1);
+        assert!(trace.entries().is_empty());
+    }
+}

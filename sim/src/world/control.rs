@@ -1,0 +1,122 @@
+//! What programs may do to the world they run in: tell, look, and break things.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use finwait::net::Outside;
+
+use super::{Command, Shared, boxed};
+use crate::kernel::OpenSocket;
+use crate::trace::{Event, HostId};
+
+/// A handle to a running world, for programs on its hosts. After the world has ended it does nothing.
+#[derive(Clone)]
+pub struct Control {
+    world: Weak<Shared>,
+}
+
+impl Control {
+    pub(super) fn new(world: &Rc<Shared>) -> Self {
+        Self { world: Rc::downgrade(world) }
+    }
+
+    /// Virtual time since the beginning of the run.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.world.upgrade().map_or(Duration::ZERO, |world| world.now.get())
+    }
+
+    /// Puts a sentence on record.
+    pub fn note(&self, host: HostId, text: impl Into<String>) {
+        if let Some(world) = self.world.upgrade() {
+            world.trace.lock().push(world.now.get(), Event::Note { host, text: text.into() });
+        }
+    }
+
+    /// Every socket of a host at this moment, listeners first.
+    #[must_use]
+    pub fn open_sockets(&self, host: HostId) -> Vec<OpenSocket> {
+        let Some(world) = self.world.upgrade() else { return Vec::new() };
+        let kernel = world.kernels.borrow().get(host.index()).cloned();
+        kernel.map_or_else(Vec::new, |kernel| kernel.lock().open_sockets())
+    }
+
+    /// From now on `name` resolves to `addresses`; none: it is unknown.
+    pub fn rename(&self, name: &str, addresses: &[IpAddr]) {
+        if let Some(world) = self.world.upgrade() {
+            world.names.borrow_mut().insert(name.into(), addresses.to_vec());
+        }
+    }
+
+    /// Segments from `from` to `to` wait, in order, until [`Control::release`].
+    pub fn hold(&self, from: HostId, to: HostId) {
+        if let Some(world) = self.world.upgrade() {
+            world.network.borrow_mut().begin_hold(from, to);
+        }
+    }
+
+    /// Lets `bytes` more of payload pass from `from` to `to`, in whole segments, then holds.
+    pub fn gate(&self, from: HostId, to: HostId, bytes: u64) {
+        if let Some(world) = self.world.upgrade() {
+            world.network.borrow_mut().begin_gate(from, to, bytes);
+        }
+    }
+
+    /// Ends a hold, a gate or a black hole from `from` to `to`. What was held leaves now, in order.
+    pub fn release(&self, from: HostId, to: HostId) {
+        if let Some(world) = self.world.upgrade() {
+            world.network.borrow_mut().open(from, to, world.now.get());
+        }
+    }
+
+    /// Segments from `from` to `to` vanish until [`Control::release`].
+    pub fn black_hole(&self, from: HostId, to: HostId) {
+        if let Some(world) = self.world.upgrade() {
+            world.network.borrow_mut().swallow(from, to, world.now.get());
+        }
+    }
+
+    /// Segments vanish in both directions until [`Control::repair`].
+    pub fn partition(&self, a: HostId, b: HostId) {
+        self.black_hole(a, b);
+        self.black_hole(b, a);
+    }
+
+    /// Ends a partition.
+    pub fn repair(&self, a: HostId, b: HostId) {
+        self.release(a, b);
+        self.release(b, a);
+    }
+
+    /// Kills every process of a host; its kernel closes their sockets as it would for any process.
+    pub fn kill(&self, host: HostId) {
+        self.command(Command::Kill(host));
+    }
+
+    /// Cuts a host off from power: no segment leaves any more, and what arrives is lost.
+    pub fn power_off(&self, host: HostId) {
+        self.command(Command::PowerOff(host));
+    }
+
+    /// The host's programs get no processor time for `how_long`; its kernel goes on answering.
+    pub fn stall(&self, host: HostId, how_long: Duration) {
+        self.command(Command::Stall(host, self.now() + how_long));
+    }
+
+    /// Starts a program, on a host without power too: it then has power again, and an empty kernel.
+    pub fn start<P, F>(&self, host: HostId, program: P)
+    where
+        P: FnOnce(Outside) -> F + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        self.command(Command::Start(host, boxed(program)));
+    }
+
+    fn command(&self, command: Command) {
+        if let Some(world) = self.world.upgrade() {
+            world.commands.borrow_mut().push_back(command);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! One simulated machine: its kernel, its tasks, and when its driver next looks at the kernel.
+
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
+
+use tokio::task::LocalSet;
+
+use super::seam::SharedKernel;
+use crate::chance::Chance;
+
+/// One machine.
+pub(super) struct Host {
+    pub(super) name: String,
+    pub(super) kernel: SharedKernel,
+    /// Cut off from power: what arrives is lost.
+    pub(super) powered: bool,
+    /// Its programs get no processor time before this.
+    pub(super) stalled_until: Duration,
+    /// How long its driver takes to look at what the kernel knows.
+    pub(super) notice_delay: RangeInclusive<Duration>,
+    /// Programs started so far; each gets chance of its own.
+    pub(super) started: u64,
+    tasks: LocalSet,
+    woken: Arc<Woken>,
+    turn_at: Option<Duration>,
+    chance: Chance,
+}
+
+impl Host {
+    pub(super) fn new(
+        name: String,
+        kernel: SharedKernel,
+        root: Arc<Root>,
+        notice_delay: RangeInclusive<Duration>,
+        chance: Chance,
+    ) -> Self {
+        Self {
+            name,
+            kernel,
+            powered: true,
+            stalled_until: Duration::ZERO,
+            notice_delay,
+            started: 0,
+            tasks: LocalSet::new(),
+            woken: Arc::new(Woken { flag: AtomicBool::new(true), root }),
+            turn_at: None,
+            chance,
+        }
+    }
+
+    /// Adds a task; it runs when the scheduler next picks this host.
+    pub(super) fn spawn(&mut self, task: impl Future<Output = ()> + 'static) {
+        self.started += 1;
+        self.tasks.spawn_local(task);
+        self.woken.flag.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends every task; the kernel closes what they held.
+    pub(super) fn end_tasks(&mut self) {
+        drop(std::mem::take(&mut self.tasks));
+        self.woken.flag.store(true, Ordering::Relaxed); // the new set has to learn whom to wake
+    }
+
+    /// When the driver will look at the kernel: a delay after the first thing there is to see.
+    pub(super) fn next_turn(&mut self, now: Duration) -> Option<Duration> {
+        if self.turn_at.is_none() && self.kernel.lock().has_news() {
+            self.turn_at = Some(now + self.chance.duration(&self.notice_delay));
+        }
+        self.turn_at
+    }
+
+    /// Whether polling it at `now` could do something.
+    pub(super) fn is_runnable(&mut self, now: Duration) -> bool {
+        let turns = self.next_turn(now).is_some_and(|at| at <= now);
+        (turns || self.woken.flag.load(Ordering::Relaxed)) && self.stalled_until <= now
+    }
+
+    /// Whether something will make it run after `now` without anything else happening.
+    pub(super) fn next_run(&mut self, now: Duration) -> Option<Duration> {
+        let turn = self.next_turn(now);
+        let woken = self.woken.flag.load(Ordering::Relaxed).then_some(now);
+        let wanted = turn.into_iter().chain(woken).min()?;
+        Some(wanted.max(self.stalled_until))
+    }
+
+    /// Lets the driver turn if it is due, then the tasks run.
+    pub(super) fn run(&mut self, now: Duration) {
+        self.woken.flag.store(false, Ordering::Relaxed);
+        if self.turn_at.is_some_and(|at| at <= now) {
+            self.turn_at = None;
+            let wakers = self.kernel.lock().turn();
+            wakers.into_iter().for_each(Waker::wake);
+        }
+        let waker = Waker::from(Arc::clone(&self.woken));
+        // Ready means that every task has ended; more may be spawned.
+        let _ended = Pin::new(&mut self.tasks).poll(&mut Context::from_waker(&waker));
+    }
+}
+
+/// Whether a host's tasks have something to do.
+struct Woken {
+    flag: AtomicBool,
+    root: Arc<Root>,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.flag.swap(true, Ordering::Relaxed) {
+            self.root.wake();
+        }
+    }
+}
+
+/// How to wake the scheduler while it waits for time to pass. Empty while it runs, so that it does not wake
+/// itself and thereby keep the clock from moving.
+#[derive(Default)]
+pub(super) struct Root(Mutex<Option<Waker>>);
+
+impl Root {
+    pub(super) fn set(&self, waker: Option<Waker>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = waker;
+    }
+
+    fn wake(&self) {
+        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The machine it happens in: hosts, the wires between them, and time.
+//!
+//! ```
+//! use std::time::Duration;
+//! use finwait_sim::world::{Ended, Settings, World};
+//!
+//! let mut world = World::new(Settings { seed: 7, ..Settings::default() });
+//! let client = world.host("client", &[]);
+//! world.spawn_main(client, |outside| async move {
+//!     assert!(outside.net.resolve("client").await.is_ok());
+//! });
+//! let run = world.run(Duration::from_secs(60));
+//! assert_eq!(run.ended, Ended::AtRest);
+//! ```
+
+mod control;
+mod host;
+mod network;
+mod scheduler;
+mod seam;
+#[cfg(test)]
+mod tests;
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use finwait::net::{LocalBoxFuture, Outside};
+
+use crate::chance::Chance;
+use crate::kernel::link::Link;
+use crate::kernel::{Kernel, OpenSocket};
+use crate::trace::{HostId, SharedTrace, Trace};
+pub use control::Control;
+use host::{Host, Root};
+use network::Network;
+use scheduler::Scheduler;
+pub use seam::EPOCH;
+use seam::SharedKernel;
+
+/// The longest run: beyond it tokio's timers cannot count.
+const LIMIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// What a run depends on besides its hosts and programs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The source of every random decision.
+    pub seed: u64,
+    /// How long a host's driver takes to look at what its kernel already knows. Zero: it looks at once.
+    pub notice_delay: RangeInclusive<Duration>,
+    /// The wire between two hosts that [`World::link`] does not name.
+    pub link: Link,
+    /// Whether events are kept. Without them a run is faster, and its trace empty.
+    pub record: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { seed: 0, notice_delay: Duration::ZERO..=Duration::ZERO, link: Link::default(), record: true }
+    }
+}
+
+/// Hosts and links, before the run.
+pub struct World {
+    settings: Settings,
+    hosts: Vec<Host>,
+    shared: Rc<Shared>,
+    root: Arc<Root>,
+}
+
+impl World {
+    /// A world without hosts.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let trace = SharedTrace::new(if settings.record { Trace::default() } else { Trace::forgetful() });
+        let chance = Chance::new(settings.seed, "network");
+        let shared = Shared {
+            seed: settings.seed,
+            now: Cell::new(Duration::ZERO),
+            network: RefCell::new(Network::new(settings.link.clone(), chance, trace.clone())),
+            trace,
+            names: RefCell::default(),
+            kernels: RefCell::default(),
+            commands: RefCell::default(),
+            mains: RefCell::default(),
+            panic: RefCell::default(),
+        };
+        Self { settings, hosts: Vec::new(), shared: Rc::new(shared), root: Arc::default() }
+    }
+
+    /// Adds a machine. Without addresses it gets the next free one of 10.0.0.0/16, beginning with 10.0.0.1.
+    ///
+    /// # Panics
+    /// If the name or an address is taken: the caller's mistake, which no run can make up for.
+    pub fn host(&mut self, name: &str, addresses: &[IpAddr]) -> HostId {
+        let id = HostId(self.hosts.len());
+        let mut network = self.shared.network.borrow_mut();
+        let addresses = match addresses {
+            [] => vec![free_address(&network)],
+            given => given.to_vec(),
+        };
+        for ip in &addresses {
+            assert!(!network.is_taken(*ip), "{ip} belongs to another host");
+            network.add_address(*ip, id);
+        }
+        let named = self.shared.names.borrow_mut().insert(name.into(), addresses.clone());
+        assert!(named.is_none(), "there is a host {name:?} already");
+        let trace = self.shared.trace.clone();
+        trace.lock().add_host(name);
+        let mut chance = Chance::new(self.settings.seed, &format!("host {name}"));
+        let iss_base = u32::try_from(chance.next_u64() >> 32).unwrap_or(0);
+        let kernel = SharedKernel::new(Kernel::new(id, addresses, iss_base, trace));
+        self.shared.kernels.borrow_mut().push(kernel.clone());
+        let delay = self.settings.notice_delay.clone();
+        self.hosts.push(Host::new(name.into(), kernel, Arc::clone(&self.root), delay, chance));
+        id
+    }
+
+    /// Sets the wire between two hosts, both directions; of a host with itself: its loopback.
+    pub fn link(&mut self, a: HostId, b: HostId, link: Link) {
+        self.shared.network.borrow_mut().link(a, b, link);
+    }
+
+    /// Sets how long one host's driver takes to look at what its kernel already knows.
+    pub fn notice_delay(&mut self, host: HostId, delay: RangeInclusive<Duration>) {
+        if let Some(host) = self.hosts.get_mut(host.0) {
+            host.notice_delay = delay;
+        }
+    }
+
+    /// Runs a program on a host, from the beginning of the run. The run does not wait for it.
+    pub fn spawn<P, F>(&mut self, host: HostId, program: P)
+    where
+        P: FnOnce(Outside) -> F + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        self.start(host, boxed(program), None);
+    }
+
+    /// Like [`World::spawn`], but the run goes on until the program has ended.
+    pub fn spawn_main<P, F>(&mut self, host: HostId, program: P)
+    where
+        P: FnOnce(Outside) -> F + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        let main = self.shared.add_main(self.shared.trace.lock().host(host).to_owned());
+        self.start(host, boxed(program), Some(main));
+    }
+
+    fn start(&mut self, id: HostId, program: Program, main: Option<Main>) {
+        if let Some(host) = self.hosts.get_mut(id.0) {
+            self.shared.start(id, host, program, main);
+        }
+    }
+
+    /// A handle for programs that tell, look at, and change the world.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control::new(&self.shared)
+    }
+
+    /// Runs until every main program has ended and the network has come to rest, or for `limit` of virtual time
+    /// (a year at most).
+    ///
+    /// # Panics
+    /// If a program panicked: its panic goes on here. If the system refuses a runtime.
+    #[must_use]
+    pub fn run(self, limit: Duration) -> Run {
+        let Self { settings, hosts, shared, root } = self;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime without drivers for the outside needs nothing that can fail");
+        let _context = runtime.enter(); // programs that end with the world may touch timers
+        let chance = Chance::new(settings.seed, "scheduler");
+        let mut scheduler = Scheduler::new(hosts, Rc::clone(&shared), root, chance, limit.min(LIMIT_MAX));
+        let ended = runtime.block_on(std::future::poll_fn(|cx| scheduler.poll(cx)));
+        let open_sockets = shared.open_sockets();
+        let trace = shared.trace.take();
+        // What the end of the programs would still cause is not part of the run.
+        for host in &mut scheduler.hosts {
+            host.end_tasks();
+        }
+        if let Some(panic) = shared.panic.take() {
+            std::panic::resume_unwind(panic);
+        }
+        Run { trace, ended, open_sockets, virtual_time: shared.now.get() }
+    }
+}
+
+/// What a run has shown.
+#[derive(Debug)]
+pub struct Run {
+    /// Every event.
+    pub trace: Trace,
+    /// How it ended.
+    pub ended: Ended,
+    /// Sockets that existed at the end, before the programs were taken down.
+    pub open_sockets: Vec<OpenSocket>,
+    /// How long it took, on the world's clock.
+    pub virtual_time: Duration,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Ended {
+    /// Every main program has ended, and nothing is on its way or waiting for an answer.
+    AtRest,
+    /// The limit was reached.
+    LimitReached {
+        /// Hosts of the main programs that had not ended, in the order in which they were started.
+        waiting: Vec<String>,
+    },
+    /// A program panicked. [`World::run`] goes on with the panic, so that no [`Run`] says this.
+    Panicked,
+    /// Programs woke themselves without end, so that time could not pass.
+    Spinning {
+        /// Hosts of the main programs that had not ended, in the order in which they were started.
+        waiting: Vec<String>,
+    },
+}
+
+/// A program, ready to start.
+type Program = Box<dyn FnOnce(Outside) -> LocalBoxFuture<'static, ()>>;
+
+fn boxed<P, F>(program: P) -> Program
+where
+    P: FnOnce(Outside) -> F + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    Box::new(|outside| Box::pin(program(outside)))
+}
+
+/// What a program asks of the world and the scheduler does outside of any program.
+enum Command {
+    Kill(HostId),
+    PowerOff(HostId),
+    Stall(HostId, Duration),
+    Start(HostId, Program),
+}
+
+/// The part of a world that its programs can reach.
+struct Shared {
+    seed: u64,
+    now: Cell<Duration>,
+    trace: SharedTrace,
+    names: RefCell<BTreeMap<String, Vec<IpAddr>>>,
+    network: RefCell<Network>,
+    kernels: RefCell<Vec<SharedKernel>>,
+    commands: RefCell<VecDeque<Command>>,
+    /// Main programs that have not ended, and the names of their hosts.
+    mains: RefCell<BTreeMap<usize, String>>,
+    panic: RefCell<Option<Box<dyn Any + Send>>>,
+}
+
+impl Shared {
+    fn start(self: &Rc<Self>, id: HostId, host: &mut Host, program: Program, main: Option<Main>) {
+        let chance = Chance::new(self.seed, &format!("program {} of {}", host.started, host.name));
+        let outside = seam::outside(id, &host.kernel, chance, self);
+        let world = Rc::downgrade(self);
+        host.spawn(async move {
+            // In a task of its own, so that its panic is seen, and not lost with a handle that nobody asks.
+            let ended = tokio::task::spawn_local(async move { program(outside).await }).await;
+            drop(main);
+            if let Err(error) = ended
+                && error.is_panic()
+                && let Some(world) = world.upgrade()
+            {
+                world.panic.borrow_mut().get_or_insert(error.into_panic());
+            }
+        });
+    }
+
+    fn add_main(self: &Rc<Self>, host: String) -> Main {
+        let mut mains = self.mains.borrow_mut();
+        let number = mains.last_key_value().map_or(0, |(last, _)| last + 1);
+        mains.insert(number, host);
+        Main { number, world: Rc::downgrade(self) }
+    }
+
+    fn waiting(&self) -> Vec<String> {
+        self.mains.borrow().values().cloned().collect()
+    }
+
+    fn has_panicked(&self) -> bool {
+        self.panic.borrow().is_some()
+    }
+
+    fn open_sockets(&self) -> Vec<OpenSocket> {
+        self.kernels.borrow().iter().flat_map(|kernel| kernel.lock().open_sockets()).collect()
+    }
+}
+
+/// A main program that has not ended. Dropping it, which killing its host does too, ends it.
+struct Main {
+    number: usize,
+    world: std::rc::Weak<Shared>,
+}
+
+impl Drop for Main {
+    fn drop(&mut self) {
+        if let Some(world) = self.world.upgrade() {
+            world.mains.borrow_mut().remove(&self.number);
+        }
+    }
+}
+
+fn free_address(network: &Network) -> IpAddr {
+    let mut addresses = (1..=u16::MAX).map(|number| {
+        let [high, low] = number.to_be_bytes();
+        IpAddr::from(Ipv4Addr::new(10, 0, high, low))
+    });
+    addresses.find(|ip| !network.is_taken(*ip)).expect("a world has fewer hosts than 10.0.0.0/16 has addresses")
+}

@@ -1,0 +1,208 @@
+//! Between the hosts: whose address is whose, what each link is like, what is on its way, and which
+//! directions a fault has taken.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::chance::Chance;
+use crate::kernel::link::{Direction, Link};
+use crate::kernel::segment::Segment;
+use crate::trace::{Event, HostId, Loss, SharedTrace};
+
+/// Segments that one held direction keeps; more are lost, as in any queue.
+const HELD_SEGMENTS_MAX: usize = 65_536;
+
+/// All wires of a world.
+pub(super) struct Network {
+    owners: BTreeMap<IpAddr, HostId>,
+    links: BTreeMap<(HostId, HostId), Link>,
+    default_link: Link,
+    loopback: Link,
+    directions: BTreeMap<(HostId, HostId), Lane>,
+    in_flight: BinaryHeap<Reverse<InFlight>>,
+    chance: Chance,
+    trace: SharedTrace,
+}
+
+/// One direction between two hosts.
+#[derive(Default)]
+struct Lane {
+    direction: Direction,
+    passage: Passage,
+}
+
+/// Whether a direction lets segments pass.
+#[derive(Default)]
+enum Passage {
+    /// This many bytes of payload still pass; what follows is held.
+    Gated(u64, VecDeque<(u64, Segment)>),
+    /// All wait, in order.
+    Held(VecDeque<(u64, Segment)>),
+    #[default]
+    Open,
+    /// All vanish.
+    Swallows,
+}
+
+/// A segment on its way.
+pub(super) struct InFlight {
+    due: Duration,
+    /// Its packet number, which also orders segments that are due at one instant.
+    pub(super) packet: u64,
+    pub(super) to: HostId,
+    pub(super) segment: Segment,
+}
+
+impl Network {
+    pub(super) fn new(default_link: Link, chance: Chance, trace: SharedTrace) -> Self {
+        Self {
+            owners: BTreeMap::new(),
+            links: BTreeMap::new(),
+            default_link,
+            loopback: Link::loopback(),
+            directions: BTreeMap::new(),
+            in_flight: BinaryHeap::new(),
+            chance,
+            trace,
+        }
+    }
+
+    pub(super) fn add_address(&mut self, ip: IpAddr, host: HostId) {
+        self.owners.insert(ip, host);
+    }
+
+    pub(super) fn is_taken(&self, ip: IpAddr) -> bool {
+        self.owners.contains_key(&ip)
+    }
+
+    pub(super) fn link(&mut self, a: HostId, b: HostId, link: Link) {
+        self.links.insert((a.min(b), a.max(b)), link);
+    }
+
+    /// A kernel sent `segment`: decides its fate.
+    pub(super) fn post(&mut self, from: HostId, packet: u64, segment: Segment, now: Duration) {
+        let ip = segment.to.ip();
+        let to = if ip.is_loopback() { Some(from) } else { self.owners.get(&ip).copied() };
+        let Some(to) = to else { return self.lose(packet, Loss::NoHost, now) };
+        match &mut self.directions.entry((from, to)).or_default().passage {
+            Passage::Gated(rest, held) => {
+                let len = segment.payload.len() as u64;
+                if held.is_empty() && len <= *rest {
+                    *rest -= len;
+                } else {
+                    return self.hold(from, to, packet, segment, now);
+                }
+            }
+            Passage::Held(_) => return self.hold(from, to, packet, segment, now),
+            Passage::Open => {}
+            Passage::Swallows => return self.lose(packet, Loss::Fault, now),
+        }
+        self.carry(from, to, packet, segment, now);
+    }
+
+    fn carry(&mut self, from: HostId, to: HostId, packet: u64, segment: Segment, now: Duration) {
+        let default_link = if from == to { &self.loopback } else { &self.default_link };
+        let link = self.links.get(&(from.min(to), from.max(to))).unwrap_or(default_link);
+        let lane = self.directions.entry((from, to)).or_default();
+        match lane.direction.carry(link, segment.wire_bytes(), now, &mut self.chance) {
+            Some(due) => self.in_flight.push(Reverse(InFlight { due, packet, to, segment })),
+            None => self.lose(packet, Loss::Chance, now),
+        }
+    }
+
+    fn hold(&mut self, from: HostId, to: HostId, packet: u64, segment: Segment, now: Duration) {
+        let lane = self.directions.entry((from, to)).or_default();
+        let (Passage::Held(held) | Passage::Gated(_, held)) = &mut lane.passage else { return };
+        if held.len() >= HELD_SEGMENTS_MAX {
+            return self.lose(packet, Loss::Fault, now);
+        }
+        held.push_back((packet, segment));
+        self.trace.lock().push(now, Event::Held { packet });
+    }
+
+    fn lose(&mut self, packet: u64, why: Loss, now: Duration) {
+        self.trace.lock().push(now, Event::Dropped { packet, why });
+    }
+
+    /// The next segment that is due by `now`.
+    pub(super) fn arrival(&mut self, now: Duration) -> Option<InFlight> {
+        let Reverse(first) = self.in_flight.peek()?;
+        if first.due > now {
+            return None;
+        }
+        self.in_flight.pop().map(|Reverse(arrived)| arrived)
+    }
+
+    /// When the next segment arrives.
+    pub(super) fn next_arrival(&self) -> Option<Duration> {
+        self.in_flight.peek().map(|Reverse(first)| first.due)
+    }
+
+    /// Segments from `from` to `to` wait from now on.
+    pub(super) fn begin_hold(&mut self, from: HostId, to: HostId) {
+        self.begin_gate_or_hold(from, to, Passage::Held);
+    }
+
+    /// After `bytes` more of payload, segments from `from` to `to` wait.
+    pub(super) fn begin_gate(&mut self, from: HostId, to: HostId, bytes: u64) {
+        self.begin_gate_or_hold(from, to, |held| Passage::Gated(bytes, held));
+    }
+
+    fn begin_gate_or_hold(
+        &mut self,
+        from: HostId,
+        to: HostId,
+        passage: impl FnOnce(VecDeque<(u64, Segment)>) -> Passage,
+    ) {
+        let lane = self.directions.entry((from, to)).or_default();
+        let held = match std::mem::take(&mut lane.passage) {
+            Passage::Gated(_, held) | Passage::Held(held) => held,
+            Passage::Open | Passage::Swallows => VecDeque::new(),
+        };
+        lane.passage = passage(held);
+    }
+
+    /// Segments from `from` to `to` vanish from now on, those that were held too.
+    pub(super) fn swallow(&mut self, from: HostId, to: HostId, now: Duration) {
+        let lane = self.directions.entry((from, to)).or_default();
+        let was = std::mem::replace(&mut lane.passage, Passage::Swallows);
+        if let Passage::Gated(_, held) | Passage::Held(held) = was {
+            for (packet, _) in held {
+                self.lose(packet, Loss::Fault, now);
+            }
+        }
+    }
+
+    /// Segments from `from` to `to` pass again; those that were held leave at once, in order.
+    pub(super) fn open(&mut self, from: HostId, to: HostId, now: Duration) {
+        let lane = self.directions.entry((from, to)).or_default();
+        let was = std::mem::take(&mut lane.passage);
+        if let Passage::Gated(_, held) | Passage::Held(held) = was {
+            for (packet, segment) in held {
+                self.carry(from, to, packet, segment, now);
+            }
+        }
+    }
+}
+
+impl PartialEq for InFlight {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for InFlight {}
+
+impl PartialOrd for InFlight {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for InFlight {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.due, self.packet).cmp(&(other.due, other.packet))
+    }
+}

@@ -1,0 +1,224 @@
+//! finwait's view of the outside, for one simulated host: its kernel's sockets, names of simulated hosts, a
+//! wall clock that follows virtual time, chance out of the seed, log lines into the trace.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use finwait::net::{
+    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Net,
+    Outside, Random,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Shared;
+use crate::chance::Chance;
+use crate::kernel::{Kernel, SocketId};
+use crate::trace::{Event, HostId};
+
+/// When every run begins: 2024-01-01T00:00:00Z.
+pub const EPOCH: Duration = Duration::from_secs(1_704_067_200);
+
+/// One host's kernel. The lock is there because a connection must be `Send`; a run has one thread, so it is
+/// never contended.
+#[derive(Clone)]
+pub(super) struct SharedKernel(Arc<Mutex<Kernel>>);
+
+impl SharedKernel {
+    pub(super) fn new(kernel: Kernel) -> Self {
+        Self(Arc::new(Mutex::new(kernel)))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Kernel> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The outside of `host`. It holds the world weakly: a task may keep it past the world's end.
+pub(super) fn outside(host: HostId, kernel: &SharedKernel, chance: Chance, shared: &Rc<Shared>) -> Outside {
+    let world = Rc::downgrade(shared);
+    Outside {
+        net: Rc::new(Sockets { kernel: kernel.clone(), world: Weak::clone(&world) }),
+        clock: Rc::new(WorldClock { world: Weak::clone(&world) }),
+        random: Rc::new(HostRandom(RefCell::new(chance))),
+        logs: Rc::new(TraceLogs { host, world }),
+    }
+}
+
+struct Sockets {
+    kernel: SharedKernel,
+    world: Weak<Shared>,
+}
+
+impl Net for Sockets {
+    fn listen(&self, at: &Address, how: &ListenOptions) -> io::Result<Box<dyn Accept>> {
+        let at = socket_address(at)?;
+        let (id, at) = self.kernel.lock().listen(at, how.backlog, how.reuse_port)?;
+        Ok(Box::new(Listening { kernel: self.kernel.clone(), id, local: Address::Socket(at) }))
+    }
+
+    fn connect<'a>(&'a self, to: &'a Address, how: &'a ConnectOptions) -> LocalBoxFuture<'a, io::Result<Conn>> {
+        Box::pin(async move {
+            let to = socket_address(to)?;
+            let (id, local) = self.kernel.lock().connect(how.from, to)?;
+            // Closes the socket if this future is dropped, or the connection fails.
+            let tcp = Tcp { kernel: self.kernel.clone(), id };
+            poll_fn(|cx| tcp.kernel.lock().poll_connected(id, cx)).await?;
+            Ok(Conn::new(Box::new(tcp), Address::Socket(local), Address::Socket(to)))
+        })
+    }
+
+    fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, io::Result<Vec<IpAddr>>> {
+        Box::pin(async move {
+            if let Ok(ip) = name.parse() {
+                return Ok(vec![ip]);
+            }
+            if name == "localhost" {
+                return Ok(vec![Ipv4Addr::LOCALHOST.into()]);
+            }
+            let addresses = self.world.upgrade().and_then(|world| world.names.borrow().get(name).cloned());
+            let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("no host is called {name:?}"));
+            addresses.filter(|addresses| !addresses.is_empty()).ok_or_else(unknown)
+        })
+    }
+}
+
+fn socket_address(at: &Address) -> io::Result<SocketAddr> {
+    match at {
+        Address::Socket(at) => Ok(*at),
+        Address::Internal(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "no internal listener of that name")),
+    }
+}
+
+struct Listening {
+    kernel: SharedKernel,
+    id: SocketId,
+    local: Address,
+}
+
+impl Accept for Listening {
+    fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<Conn>> {
+        Box::pin(async move {
+            let accepted = poll_fn(|cx| self.kernel.lock().poll_accept(self.id, cx)).await?;
+            let tcp = Tcp { kernel: self.kernel.clone(), id: accepted.id };
+            Ok(Conn::new(Box::new(tcp), Address::Socket(accepted.local), Address::Socket(accepted.peer)))
+        })
+    }
+
+    fn local(&self) -> &Address {
+        &self.local
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.kernel.lock().close_listener(self.id);
+    }
+}
+
+/// A handle to a socket. It knows its kernel, so that it may be dropped anywhere.
+struct Tcp {
+    kernel: SharedKernel,
+    id: SocketId,
+}
+
+impl Io for Tcp {
+    fn abort_on_drop(&mut self) {
+        self.kernel.lock().linger_zero(self.id);
+    }
+}
+
+impl AsyncRead for Tcp {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.kernel.lock().poll_read(self.id, cx, buf)
+    }
+}
+
+impl AsyncWrite for Tcp {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.kernel.lock().poll_write(self.id, cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.kernel.lock().poll_write(self.id, cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(())) // a kernel sends by itself
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.kernel.lock().shutdown(self.id);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Tcp {
+    fn drop(&mut self) {
+        self.kernel.lock().close(self.id);
+    }
+}
+
+struct WorldClock {
+    world: Weak<Shared>,
+}
+
+impl Clock for WorldClock {
+    fn wall(&self) -> SystemTime {
+        let now = self.world.upgrade().map_or(Duration::ZERO, |world| world.now.get());
+        UNIX_EPOCH + EPOCH + now
+    }
+}
+
+struct HostRandom(RefCell<Chance>);
+
+impl Random for HostRandom {
+    fn next_u64(&self) -> u64 {
+        self.0.borrow_mut().next_u64()
+    }
+}
+
+struct TraceLogs {
+    host: HostId,
+    world: Weak<Shared>,
+}
+
+impl Logs for TraceLogs {
+    fn open(&self, target: &LogTarget) -> io::Result<Rc<dyn LogWriter>> {
+        let target = match target {
+            LogTarget::File(path) => path.clone(),
+            LogTarget::Stderr => "stderr".into(),
+            LogTarget::Stdout => "stdout".into(),
+        };
+        Ok(Rc::new(TraceLog { host: self.host, target, world: Weak::clone(&self.world) }))
+    }
+}
+
+struct TraceLog {
+    host: HostId,
+    target: String,
+    world: Weak<Shared>,
+}
+
+impl LogWriter for TraceLog {
+    fn write_line(&self, line: &[u8]) {
+        let Some(world) = self.world.upgrade() else { return };
+        let line = String::from_utf8_lossy(line).trim_end_matches('\n').to_owned();
+        let event = Event::Log { host: self.host, target: self.target.clone(), line };
+        world.trace.lock().push(world.now.get(), event);
+    }
+}
