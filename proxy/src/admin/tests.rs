@@ -273,3 +273,13 @@ fn nothing_is_cached_or_guessed() {
         ]
     );
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_request_line_has_an_answer(path in "(/|/stats|/clusters)?[?]?([a-z]{1,8}|=|&|%[0-9a-f]?|\\PC){0,12}", post: bool) {
+        let method = if post { Method::POST } else { Method::GET };
+        let response = respond(&method, &path, &Process::new().state);
+        proptest::prop_assert!(!response.status.is_server_error(), "{path}: {}", response.body);
+        proptest::prop_assert!(!response.head().headers.is_empty());
+    }
+}

@@ -11,6 +11,7 @@ mod error;
 mod interpret;
 pub mod listener;
 pub mod log_format;
+mod problem;
 pub mod route;
 mod units;
 mod unsupported;
@@ -19,7 +20,7 @@ mod yaml;
 use std::net::SocketAddr;
 
 pub use cluster::Cluster;
-pub use error::{Cause, ConfigError, Place, Position, Warning};
+pub use error::{Cause, ConfigError, Name, Place, Position, Warning};
 pub use listener::Listener;
 
 /// A whole configuration, as meant.
@@ -58,7 +59,7 @@ impl Config {
         Ok(Loaded { config, warnings: notes.into_sorted().into_iter().map(warning).collect() })
     }
 
-    fn read(text: &str, notes: &yaml::decode::Notes) -> Result<Self, error::Problem> {
+    fn read(text: &str, notes: &yaml::decode::Notes) -> Result<Self, problem::Problem> {
         let tree = yaml::Node::parse(text)?;
         let bootstrap = yaml::decode::decode(&tree, notes)?;
         interpret::interpret(bootstrap, tree.to_json(), notes)

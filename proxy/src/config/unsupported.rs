@@ -46,7 +46,7 @@ const METADATA: &str = "nothing here reads metadata";
 const OUTLIER: &str = "there is no outlier detection";
 const RATE_LIMIT: &str = "there is no rate limiting";
 const SOCKET: &str = "sockets are opened with fixed options";
-const TLS: &str = "connections are plaintext; put TLS in front";
+const TLS: &str = "finwait speaks plaintext; TLS has to end in front of it and begin behind it";
 const TRACING: &str = "there is no distributed tracing";
 
 // Replacements that several lines share.

@@ -8,7 +8,8 @@ use crate::config::bootstrap::cluster::{
 };
 use crate::config::bootstrap::{Address, Http2ProtocolOptions};
 use crate::config::cluster::{Balancing, Cluster, Discovery, Limits, UpstreamProtocol};
-use crate::config::error::{Cause, Problem};
+use crate::config::error::Cause;
+use crate::config::problem::Problem;
 use crate::config::yaml::decode::{At, Notes};
 
 /// `HttpProtocolOptions.common_http_protocol_options.idle_timeout`

@@ -7,7 +7,8 @@ use crate::config::bootstrap::route::{
     DirectResponseAction, RetryPolicy as WrittenRetry, Route as Written, RouteAction, RouteConfiguration, RouteMatch,
     UpgradeConfig, VirtualHost as WrittenHost,
 };
-use crate::config::error::{Cause, Problem, unknown};
+use crate::config::error::{Cause, Name};
+use crate::config::problem::{Problem, unknown};
 use crate::config::route::{
     Action, Domain, Forward, PathMatch, RetryOn, RetryPolicy, Route, RouteTable, Upgrade, Upgrades, VirtualHost,
 };
@@ -225,7 +226,7 @@ fn unsupported_retry(word: &str, known: &[&'static str]) -> Cause {
         "cancelled" | "deadline-exceeded" | "internal" | "resource-exhausted" | "unavailable" => {
             "gRPC status is not read"
         }
-        _ => return unknown("word", word, known),
+        _ => return unknown(Name::Value(word.to_owned()), word, known),
     };
-    Cause::Unsupported { name: word.to_owned(), reason }
+    Cause::Unsupported { name: Name::Value(word.to_owned()), reason }
 }

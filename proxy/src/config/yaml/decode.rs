@@ -16,7 +16,8 @@ use serde::de::{DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAcc
 use serde::{Deserialize, Deserializer};
 
 use super::{Entry, Node, Value};
-use crate::config::error::{Cause, Place, Position, Problem, unknown};
+use crate::config::error::{Cause, Name, Place, Position};
+use crate::config::problem::{Problem, unknown};
 use crate::config::unsupported::{self, Verdict};
 
 /// Things to tell the author of a file that is accepted.
@@ -57,7 +58,7 @@ impl<T> At<T> {
 
     /// A rule that this value breaks.
     pub(crate) fn invalid(&self, what: impl Into<String>) -> Problem {
-        self.problem(Cause::invalid(what))
+        Problem::invalid(&self.place, what)
     }
 
     /// A rule that this value breaks, and what to do about it.
@@ -97,8 +98,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for AtVisitor<T> {
 /// From the root to a node; lives on the stack of the decoding functions.
 #[derive(Clone, Copy)]
 enum Path<'p> {
-    Field(&'p Path<'p>, &'p str),
-    Item(&'p Path<'p>, usize),
+    Field(&'p Self, &'p str),
+    Item(&'p Self, usize),
     Root,
 }
 
@@ -135,37 +136,25 @@ impl<'de> Decoder<'de, '_> {
         Problem::at(&self.place(), Cause::WrongType { expected: expected.to_owned(), found })
     }
 
-    /// Numbers; protobuf's JSON form also takes them as strings.
+    /// Whole numbers; protobuf's JSON form also takes them as strings.
     fn number<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         let value = match &self.node.value {
-            Value::Integer(value) => *value,
-            Value::Text(text) => text.parse().map_err(|_| self.mismatch("a number"))?,
-            Value::Bool(_) | Value::Float(_) | Value::List(_) | Value::Map(_) | Value::Null => {
-                return Err(self.mismatch("a whole number"));
-            }
+            Value::Integer(value) => Some(*value),
+            Value::Text(text) => text.parse().ok(),
+            Value::Bool(_) | Value::Float(_) | Value::List(_) | Value::Map(_) | Value::Null => None,
         };
-        let result = match (u64::try_from(value), i64::try_from(value)) {
+        let value = value.ok_or_else(|| self.mismatch("a whole number"))?;
+        match (u64::try_from(value), i64::try_from(value)) {
             (Ok(value), _) => visitor.visit_u64(value),
-            (_, Ok(value)) => visitor.visit_i64(value),
-            (Err(_), Err(_)) => return Err(self.mismatch("a number of at most 64 bits")),
-        };
-        result.map_err(|problem: Problem| problem.or_at(|| self.place()))
+            (Err(_), Ok(value)) => visitor.visit_i64(value),
+            (Err(_), Err(_)) => Err(self.mismatch("a number of at most 64 bits")),
+        }
+        .map_err(|problem: Problem| problem.or_at(|| self.place()))
     }
-}
-
-macro_rules! numbers {
-    ($($method:ident)*) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-            self.number(visitor)
-        })*
-    };
 }
 
 impl<'de> Deserializer<'de> for Decoder<'de, '_> {
     type Error = Problem;
-
-    numbers! { deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
-    deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         match &self.node.value {
@@ -187,11 +176,12 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
         visitor.visit_bool(value)
     }
 
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        match self.node.value {
-            Value::Float(value) => visitor.visit_f64(value),
-            _ => self.number(visitor),
-        }
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        self.number(visitor)
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        self.number(visitor)
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
@@ -206,10 +196,10 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        match self.node.value {
-            Value::Null => visitor.visit_none(),
-            _ => visitor.visit_some(self),
+        if self.node.value == Value::Null {
+            return visitor.visit_none();
         }
+        visitor.visit_some(self)
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
@@ -261,7 +251,8 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
     }
 
     serde::forward_to_deserialize_any! {
-        i128 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
+        i8 i16 i32 i64 i128 u8 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct identifier
+        ignored_any
     }
 }
 
@@ -302,23 +293,24 @@ impl<'de> Fields<'de, '_> {
 
     /// What happens to a field that the message does not have.
     fn judge(&self, entry: &Entry, name: &str) -> Result<(), Problem> {
+        // Protobuf cannot tell an empty list from an absent one.
+        let says_nothing = match &entry.value.value {
+            Value::List(items) => items.is_empty(),
+            Value::Null => true,
+            Value::Bool(_) | Value::Float(_) | Value::Integer(_) | Value::Map(_) | Value::Text(_) => false,
+        };
         let cause = match unsupported::field(self.message, name) {
             Some(Verdict::Ignored(reason)) => {
                 self.notes.note(&self.place(entry), format!("has no effect: {reason}"));
                 return Ok(());
             }
+            Some(Verdict::Old(instead)) => Cause::Old { name: Name::Field, instead },
             Some(Verdict::Only(value, _)) if says(&entry.value, value) => return Ok(()),
-            Some(Verdict::Old(instead)) => Cause::Old { name: entry.key.clone(), instead },
+            Some(Verdict::Only(..) | Verdict::Refused(_)) if says_nothing => return Ok(()),
             Some(Verdict::Only(_, reason) | Verdict::Refused(reason)) => {
-                // Protobuf cannot tell an empty list from an absent one.
-                if matches!(&entry.value.value, Value::Null)
-                    || matches!(&entry.value.value, Value::List(items) if items.is_empty())
-                {
-                    return Ok(());
-                }
-                Cause::Unsupported { name: entry.key.clone(), reason }
+                Cause::Unsupported { name: Name::Field, reason }
             }
-            None => unknown("field", &entry.key, self.known),
+            None => unknown(Name::Field, &entry.key, self.known),
         };
         Err(Problem::at(&self.place(entry), cause))
     }
@@ -355,7 +347,9 @@ impl<'de> MapAccess<'de> for Fields<'de, '_> {
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Problem> {
-        let entry = self.value.take().ok_or_else(|| serde::de::Error::custom("a value without a key"))?;
+        let Some(entry) = self.value.take() else {
+            return Err(Cause::Syntax("a value without a key".to_owned()).into());
+        };
         let path = Path::Field(&self.path, &entry.key);
         let decoder = Decoder { node: &entry.value, path, notes: self.notes, typed: false };
         seed.deserialize(decoder).map_err(|problem| problem.or_at(|| decoder.place()))
@@ -364,6 +358,8 @@ impl<'de> MapAccess<'de> for Fields<'de, '_> {
 
 /// The key that names the type of a `typed_config`.
 const TYPE: &str = "@type";
+/// How every type begins.
+const TYPE_URL: &str = "type.googleapis.com/";
 
 /// An enumeration's value, or a message chosen by `@type`.
 struct Choice<'de, 'p> {
@@ -373,24 +369,30 @@ struct Choice<'de, 'p> {
 }
 
 impl<'de> Choice<'de, '_> {
-    /// The chosen name, where it stands, and whether it is a type.
-    fn chosen(&self) -> Result<(&'de str, Place, &'static str), Problem> {
-        match &self.decoder.node.value {
-            Value::Text(text) => Ok((text, self.decoder.place(), "value")),
-            Value::Map(entries) => {
-                let missing = || Problem::at(&self.decoder.place(), Cause::Missing { field: TYPE });
-                let entry = entries.iter().find(|entry| entry.key == TYPE).ok_or_else(missing)?;
-                let place = Place { path: Path::Field(&self.decoder.path, TYPE).to_string(), at: Some(entry.value.at) };
-                let Value::Text(text) = &entry.value.value else {
-                    let found = entry.value.value.describe();
-                    return Err(Problem::at(&place, Cause::WrongType { expected: "a string".to_owned(), found }));
-                };
-                Ok((text, place, TYPE))
-            }
-            Value::Bool(_) | Value::Float(_) | Value::Integer(_) | Value::List(_) | Value::Null => {
-                Err(self.decoder.mismatch(&format!("one of {}", self.variants.join(", "))))
-            }
+    /// The chosen name, its kind, and where it stands.
+    fn chosen(&self) -> Result<(&'de str, Name, Place), Problem> {
+        if self.variants.iter().any(|variant| variant.starts_with(TYPE_URL)) {
+            return self.chosen_type();
         }
+        let Value::Text(text) = &self.decoder.node.value else {
+            return Err(self.decoder.mismatch(&format!("one of {}", self.variants.join(", "))));
+        };
+        Ok((text, Name::Value(text.clone()), self.decoder.place()))
+    }
+
+    fn chosen_type(&self) -> Result<(&'de str, Name, Place), Problem> {
+        let Value::Map(entries) = &self.decoder.node.value else {
+            return Err(self.decoder.mismatch("a mapping with an @type"));
+        };
+        let Some(entry) = entries.iter().find(|entry| entry.key == TYPE) else {
+            return Err(Problem::at(&self.decoder.place(), Cause::Missing { field: TYPE }));
+        };
+        let path = Path::Field(&self.decoder.path, TYPE);
+        let at = Decoder { node: &entry.value, path, ..self.decoder };
+        let Value::Text(text) = &entry.value.value else {
+            return Err(at.mismatch("a string"));
+        };
+        Ok((text, Name::Type(text.clone()), at.place()))
     }
 }
 
@@ -399,19 +401,19 @@ impl<'de, 'p> EnumAccess<'de> for Choice<'de, 'p> {
     type Variant = Decoder<'de, 'p>;
 
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self::Variant), Problem> {
-        let (name, place, what) = self.chosen()?;
-        if !self.variants.contains(&name) {
-            let cause = match unsupported::value(self.name, name) {
-                Some(Verdict::Old(instead)) => Cause::Old { name: name.to_owned(), instead },
+        let (chosen, name, place) = self.chosen()?;
+        if !self.variants.contains(&chosen) {
+            let cause = match unsupported::value(self.name, chosen) {
+                Some(Verdict::Old(instead)) => Cause::Old { name, instead },
                 Some(Verdict::Ignored(reason) | Verdict::Only(_, reason) | Verdict::Refused(reason)) => {
-                    Cause::Unsupported { name: name.to_owned(), reason }
+                    Cause::Unsupported { name, reason }
                 }
-                None => unknown(what, name, self.variants),
+                None => unknown(name, chosen, self.variants),
             };
             return Err(Problem::at(&place, cause));
         }
-        let variant =
-            seed.deserialize(StrDeserializer::new(name)).map_err(|problem: Problem| problem.or_at(|| place))?;
+        let variant = seed.deserialize(StrDeserializer::new(chosen));
+        let variant = variant.map_err(|problem: Problem| problem.or_at(|| place))?;
         Ok((variant, Decoder { typed: true, ..self.decoder }))
     }
 }
