@@ -128,7 +128,8 @@ fn serve_until_told(control: &DrainControl, mut drain: Drain, process: Process, 
     let (all_ended, mut ended) = oneshot::channel();
     let joiner = std::thread::spawn(move || {
         process.join();
-        drop(all_ended.send(()));
+        // Fails only when nobody waits any more.
+        let _sent = all_ended.send(());
     });
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;

@@ -19,7 +19,9 @@ use crate::connection_manager::{ConnectionManager, Parts};
 use crate::drain::{Drain, DrainControl, Stage};
 use crate::listener::Listener;
 use crate::net::{Accept, Address, ListenOptions, LogTarget, Outside};
-use crate::stats::{CodeStats, Http2Stats, HttpStats, ListenerStats, Registry, ServerState, ServerStats};
+use crate::stats::{
+    CodeStats, Http2Stats, HttpStats, ListenerStats, Registry, ResponseStats, ServerState, ServerStats,
+};
 
 /// What all workers share: the configuration, stats and breakers.
 pub struct Shared {
@@ -86,10 +88,17 @@ impl Shared {
 pub struct Worker {
     listeners: Vec<Listener>,
     clusters: Rc<[Rc<Cluster>]>,
-    admin: Option<(Box<dyn Accept>, AdminState, Arc<DrainControl>)>,
+    admin: Option<BoundAdmin>,
     shared: Arc<Shared>,
     /// Where it listens, in the configuration's order.
     pub addresses: Vec<Address>,
+}
+
+/// An admin interface that listens.
+struct BoundAdmin {
+    accept: Box<dyn Accept>,
+    state: AdminState,
+    control: Arc<DrainControl>,
 }
 
 impl Worker {
@@ -124,6 +133,11 @@ impl Worker {
             worker.addresses.push(accept.local().clone());
             let parts = Parts {
                 stats: HttpStats::new(&shared.registry, &listener.manager.stat_prefix),
+                listener_responses: ResponseStats::of_listener(
+                    &shared.registry,
+                    listener.address,
+                    &listener.manager.stat_prefix,
+                ),
                 http2_stats: Http2Stats::downstream(&shared.registry),
                 logs: open_logs(&outside, listener)?,
                 clusters: Rc::clone(&clusters),
@@ -144,7 +158,7 @@ impl Worker {
     /// Serves until `drain` says otherwise, and what is under way then until it says so again.
     pub async fn run(self, drain: Drain) {
         let mut admin = JoinSet::new();
-        if let Some((accept, state, control)) = self.admin {
+        if let Some(BoundAdmin { accept, state, control }) = self.admin {
             admin.spawn_local(admin::serve(accept, state, control, drain.clone()));
             let mut drain = drain.clone();
             admin.spawn_local(async move {
@@ -181,7 +195,7 @@ fn bind_admin(
     shared: &Arc<Shared>,
     admin: Admin,
     addresses: &[Address],
-) -> Result<Option<(Box<dyn Accept>, AdminState, Arc<DrainControl>)>, StartError> {
+) -> Result<Option<BoundAdmin>, StartError> {
     let Some(at) = shared.config.admin else { return Ok(None) };
     let bound = outside.net.listen(&Address::Socket(at), &ListenOptions::default());
     let accept =
@@ -196,7 +210,7 @@ fn bind_admin(
         listeners: names.zip(addresses.iter().cloned()).map(|(name, at)| Bound { name, at }).collect(),
         started: tokio::time::Instant::now(),
     };
-    Ok(Some((accept, state, admin.control)))
+    Ok(Some(BoundAdmin { accept, state, control: admin.control }))
 }
 
 fn open_logs(outside: &Outside, listener: &config::Listener) -> Result<Vec<AccessLog>, StartError> {

@@ -1,12 +1,15 @@
 //! The admin interface on the wire: plain HTTP/1, on one worker.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderValue, Method, StatusCode, Version};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::{AdminResponse, AdminState, TEXT, Then, respond};
 use crate::codec::http1::{Close, HeadError, ServerConnection, ServerOptions};
@@ -20,12 +23,14 @@ const CONNECTIONS_MAX: usize = 64;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most header fields.
 const HEADERS_MAX: usize = 100;
+/// Histograms show what happened since the last look, or since the one before if that was sooner than this.
+const INTERVAL_MIN: Duration = Duration::from_secs(5); // Envoy's stats_flush_interval
 /// A response waits in memory in any case; this only bounds what is queued beyond it. Bytes.
 const WRITE_BUFFER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Answers operators until the server has stopped.
 pub async fn serve(mut accept: Box<dyn Accept>, state: AdminState, control: Arc<DrainControl>, mut drain: Drain) {
-    let admin = Rc::new(Admin { state, control });
+    let admin = Rc::new(Admin { state, interval: Cell::new(Instant::now()), control });
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -43,6 +48,8 @@ pub async fn serve(mut accept: Box<dyn Accept>, state: AdminState, control: Arc<
 
 struct Admin {
     state: AdminState,
+    /// When the current interval of the histograms began.
+    interval: Cell<Instant>,
     control: Arc<DrainControl>,
 }
 
@@ -61,6 +68,7 @@ impl Admin {
                     let closes = head.headers.has_token(&CONNECTION, "close") || head.version < Version::HTTP_11;
                     let path = head.path.as_ref().map_or("/", |path| path.to_str().unwrap_or("/"));
                     let reply = respond(&head.method, path, &self.state);
+                    self.end_interval();
                     (head.method, closes, reply)
                 }
                 Err(HeadError::Refused(why)) => (Method::GET, true, refusal(why.status(), why.body())),
@@ -77,9 +85,18 @@ impl Admin {
         connection.close(Close::Flush).await;
     }
 
+    /// Ends the histograms' interval if it is old enough. Envoy does so on a timer; here it is enough to do it
+    /// after somebody has looked, and an idle process has no timer that wakes it.
+    fn end_interval(&self) {
+        if self.interval.get().elapsed() >= INTERVAL_MIN {
+            self.interval.set(Instant::now());
+            self.state.registry.end_interval();
+        }
+    }
+
     fn act(&self, then: Then) {
         match then {
-            Then::Nothing | Then::DrainListeners { .. } | Then::FailHealthCheck | Then::PassHealthCheck => {}
+            Then::Nothing => {}
             Then::Quit => self.control.enter(Stage::Draining),
         }
     }

@@ -22,7 +22,7 @@ pub use pool::{Lease, Pool};
 
 use crate::config;
 use crate::net::{Address, Outside};
-use crate::stats::{ClusterStats, CodeStats, EndpointTable, Registry};
+use crate::stats::{ClusterStats, CodeStats, EndpointTable, Http2Stats, Registry};
 use breaker::Breakers;
 
 /// What all workers share of a cluster.
@@ -31,6 +31,8 @@ pub struct Shared {
     pub config: config::Cluster,
     /// `cluster.<name>.`
     pub stats: ClusterStats,
+    /// `cluster.<name>.http2.`
+    pub http2_stats: Http2Stats,
     /// Its limits.
     pub breakers: Breakers,
     /// Counts of single endpoints, for the admin's view.
@@ -42,8 +44,9 @@ impl Shared {
     #[must_use]
     pub fn new(config: config::Cluster, registry: &Registry) -> Self {
         let stats = ClusterStats::new(registry, &config.name);
-        let breakers = Breakers::new(&config.limits);
-        Self { config, stats, breakers, endpoints: Arc::default() }
+        let breakers = Breakers::new(&config.limits, &stats);
+        let http2_stats = Http2Stats::upstream(registry, &config.name);
+        Self { config, stats, http2_stats, breakers, endpoints: Arc::default() }
     }
 }
 

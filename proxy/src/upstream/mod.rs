@@ -64,38 +64,31 @@ pub(crate) async fn forward(
             Ok(answer) => Outcome::Response(answer.head.status),
             Err(failed) => Outcome::Failed { failure: &failed.failure, nothing_sent: failed.nothing_sent },
         };
-        drop(permit.take()); // held through the back-off and this try
-        let verdict = match retry::judge(policy, &outcome, retries) {
-            Verdict::Retry { .. } if !exchange.can_repeat() => {
-                stats.retry_or_shadow_abandoned.inc();
-                Verdict::Deliver
-            }
-            verdict => verdict,
-        };
-        let within = match verdict {
-            Verdict::Retry { within } => match cluster.shared.breakers.retries.permit() {
-                Some(granted) => {
-                    permit = Some(granted);
-                    within
-                }
-                None => {
-                    stats.upstream_rq_retry_overflow.inc();
-                    info.flag(ResponseFlag::UO);
-                    return deliver(tried, retries);
-                }
-            },
-            Verdict::Exhausted => {
-                stats.upstream_rq_retry_limit_exceeded.inc();
-                info.flag(ResponseFlag::URX);
-                return deliver(tried, retries);
-            }
+        drop(permit.take()); // a retry's was held through the back-off and the try
+        let within = match retry::judge(policy, &outcome, retries) {
             Verdict::Deliver => {
                 if retries > 0 {
                     stats.upstream_rq_retry_success.inc();
                 }
                 return deliver(tried, retries);
             }
+            Verdict::Exhausted => {
+                stats.upstream_rq_retry_limit_exceeded.inc();
+                info.flag(ResponseFlag::URX);
+                return deliver(tried, retries);
+            }
+            Verdict::Retry { .. } if !exchange.can_repeat() => {
+                stats.retry_or_shadow_abandoned.inc();
+                return deliver(tried, retries);
+            }
+            Verdict::Retry { within } => within,
         };
+        permit = cluster.shared.breakers.retries.permit();
+        if permit.is_none() {
+            stats.upstream_rq_retry_overflow.inc();
+            info.flag(ResponseFlag::UO);
+            return deliver(tried, retries);
+        }
         if let Ok(answer) = tried {
             cluster.codes.charge_retried(answer.head.status);
             answer.discard(exchange);
