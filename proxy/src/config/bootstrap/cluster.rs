@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{Address, Http2ProtocolOptions};
 use crate::config::units::Seconds;
-use crate::config::yaml::decode::At;
+use crate::config::yaml::At;
 
 /// `envoy.config.cluster.v3.Cluster`
 #[derive(Debug, Deserialize)]

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::listener::{DataSource, HttpFilter};
 use crate::config::units::Seconds;
-use crate::config::yaml::decode::At;
+use crate::config::yaml::At;
 
 /// `envoy.config.route.v3.RouteConfiguration`
 #[derive(Debug, Deserialize)]

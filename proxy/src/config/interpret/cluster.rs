@@ -11,7 +11,7 @@ use crate::config::bootstrap::{Address, Http2ProtocolOptions};
 use crate::config::cluster::{Balancing, Cluster, Discovery, Limits, LookupFamily, UpstreamProtocol};
 use crate::config::error::Cause;
 use crate::config::problem::Problem;
-use crate::config::yaml::decode::{At, Notes};
+use crate::config::yaml::{At, Notes};
 
 /// `HttpProtocolOptions.common_http_protocol_options.idle_timeout`
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);

@@ -13,7 +13,7 @@ use crate::config::route::{
     Action, Domain, Forward, PathMatch, RetryOn, RetryPolicy, Route, RouteTable, Upgrade, Upgrades, VirtualHost,
 };
 use crate::config::units::Seconds;
-use crate::config::yaml::decode::At;
+use crate::config::yaml::At;
 
 /// `RouteAction.timeout`
 const TIMEOUT: Duration = Duration::from_secs(15);
