@@ -83,12 +83,12 @@ impl Cluster {
             config::cluster::Discovery::Static(addresses) => {
                 cluster.set_endpoints(addresses.iter().copied().map(Address::Socket).collect());
             }
-            config::cluster::Discovery::StrictDns { targets, refresh } => {
-                let first = discovery::resolve_all(&cluster.outside, targets);
+            config::cluster::Discovery::StrictDns { family, targets, refresh } => {
+                let first = discovery::resolve_all(&cluster.outside, *family, targets);
                 if let Ok(Some(found)) = tokio::time::timeout(FIRST_RESOLUTION_WAIT, first).await {
                     cluster.set_endpoints(found);
                 }
-                let refreshed = discovery::refresh(Rc::downgrade(&cluster), targets.clone(), *refresh);
+                let refreshed = discovery::refresh(Rc::downgrade(&cluster), *family, targets.clone(), *refresh);
                 cluster.tasks.borrow_mut().spawn_local(refreshed);
             }
         }

@@ -151,7 +151,7 @@ async fn decide(
     let none = Upgrades::default();
     let upgrades = match &route.action {
         Action::Forward(to) => &to.upgrades,
-        Action::Direct { .. } => &none,
+        Action::Direct { .. } | Action::NoCluster { .. } => &none,
     };
     let upgrade = match upgrade_wanted(head) {
         None => None,
@@ -170,6 +170,10 @@ async fn decide(
             Reply::Local(LocalReply::Direct { status: *status, body: body.clone() }, None)
         }
         Action::Forward(to) => forward(manager, head, exchange, to, upgrade, info).await,
+        Action::NoCluster { status } => {
+            manager.stats.no_cluster.inc();
+            Reply::Local(LocalReply::NoCluster { status: *status }, None)
+        }
     }
 }
 

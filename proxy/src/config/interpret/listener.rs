@@ -16,7 +16,7 @@ use crate::config::log_format::Format;
 use crate::config::problem::Problem;
 use crate::config::route::{Action, PathMatch, Upgrade, Upgrades};
 use crate::config::units::Seconds;
-use crate::config::yaml::decode::{At, Notes};
+use crate::config::yaml::{At, Notes};
 
 pub(super) fn listener(written: Written, clusters: &[Cluster], notes: &Notes) -> Result<Listener, Problem> {
     let address = socket_address(&written.address)?;

@@ -15,7 +15,7 @@ use super::bootstrap::{Address, Bootstrap, Http2ProtocolOptions};
 use super::error::Place;
 use super::listener::{Http2Options, Listener};
 use super::problem::Problem;
-use super::yaml::decode::{At, Notes};
+use super::yaml::{At, Notes};
 use super::{Cluster, Config};
 
 /// The meaning of `bootstrap`, whose source is `dump`.

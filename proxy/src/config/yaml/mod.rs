@@ -1,16 +1,21 @@
 //! A YAML or JSON document as a tree in which every node knows its place.
 //!
-//! The text is parsed once, into [`Node`]s; [`decode`] then reads Envoy's messages out of the tree. Two steps, because
+//! The text is parsed once, into [`Node`]s; [`decode()`] then reads Envoy's messages out of the tree. Two steps, because
 //! serde forgets positions wherever it must look ahead, and a `typed_config` cannot be read before its `@type` is
 //! known, which may stand last.
 
-pub(super) mod decode;
+mod decode;
+mod message;
+mod place;
 
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
+
+pub(super) use decode::decode;
+pub(super) use place::{At, Notes};
 
 use super::error::{Cause, Place, Position};
 use super::problem::Problem;
