@@ -1,8 +1,8 @@
 //! One server as threads of this process: a worker on each, and the admin interface on the first.
 
 use std::io;
-use std::sync::mpsc::{Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use tokio::task::LocalSet;

@@ -112,14 +112,8 @@ impl Cluster {
     /// A cluster with its endpoints known: those of the file, or what the name server says first.
     pub async fn start(shared: Arc<Shared>, codes: CodeStats, outside: Outside) -> Rc<Self> {
         let turn = Cell::new(usize::try_from(outside.random.next_u64() >> 33).unwrap_or(0));
-        let cluster = Rc::new(Self {
-            shared,
-            codes,
-            outside,
-            endpoints: RefCell::default(),
-            turn,
-            tasks: RefCell::default(),
-        });
+        let cluster =
+            Rc::new(Self { shared, codes, outside, endpoints: RefCell::default(), turn, tasks: RefCell::default() });
         match &cluster.shared.config.discovery {
             config::cluster::Discovery::Static(addresses) => {
                 cluster.set_endpoints(addresses.iter().copied().map(Address::Socket).collect());

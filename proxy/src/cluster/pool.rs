@@ -431,7 +431,12 @@ impl Pool {
         http1.into_iter().chain(http2).min()
     }
 
-    async fn drive_http2(self: Rc<Self>, conn: Conn, options: &crate::config::listener::Http2Options, account: Account) {
+    async fn drive_http2(
+        self: Rc<Self>,
+        conn: Conn,
+        options: &crate::config::listener::Http2Options,
+        account: Account,
+    ) {
         let (connection, driver) = match http2::ClientConnection::handshake(conn, options).await {
             Ok(both) => both,
             Err(broken) => {
@@ -483,7 +488,11 @@ impl Pool {
 
 /// Drives a connection. One that got GOAWAY is closed as soon as no stream is left on it: nothing more can be
 /// sent there, and the peer waits for our FIN.
-async fn close_when_drained(driver: http2::Driver, multiplexed: &Weak<Multiplexed>, pool: &Weak<Pool>) -> http2::DriverEnd {
+async fn close_when_drained(
+    driver: http2::Driver,
+    multiplexed: &Weak<Multiplexed>,
+    pool: &Weak<Pool>,
+) -> http2::DriverEnd {
     let mut driver = std::pin::pin!(driver);
     std::future::poll_fn(|cx| {
         let polled = driver.as_mut().poll(cx);

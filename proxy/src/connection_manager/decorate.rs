@@ -205,7 +205,10 @@ mod tests {
             ("te: gzip", ""),
             ("te: gzip, trailers", "te: trailers"),
             ("upgrade: websocket", ""),
-            ("connection: keep-alive, Upgrade\nupgrade: websocket", "connection: keep-alive, Upgrade\nupgrade: websocket"),
+            (
+                "connection: keep-alive, Upgrade\nupgrade: websocket",
+                "connection: keep-alive, Upgrade\nupgrade: websocket",
+            ),
             ("connection: Upgrade, HTTP2-Settings\nupgrade: h2c\nhttp2-settings: AAMA", ""),
         ];
         for (before, after) in cases {

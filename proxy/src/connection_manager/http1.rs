@@ -9,8 +9,8 @@ use super::local_reply::LocalReply;
 use super::stream::{self, After};
 use super::{ConnectionEnd, ConnectionManager, after};
 use crate::access_log::{Downstream, StreamInfo};
-use crate::codec::http1::{Close, HeadError, ServerConnection, ServerOptions};
 use crate::codec::Body;
+use crate::codec::http1::{Close, HeadError, ServerConnection, ServerOptions};
 use crate::drain::Stage;
 use crate::net::Conn;
 

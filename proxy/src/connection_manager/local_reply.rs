@@ -9,9 +9,9 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
 use crate::access_log::ResponseFlag;
+use crate::cluster::Failure;
 use crate::codec::http1::Refusal;
 use crate::codec::{ResponseHead, names};
-use crate::cluster::Failure;
 
 /// Why the proxy answers by itself.
 #[derive(Debug)]
@@ -66,12 +66,11 @@ impl LocalReply {
             closes: false,
         };
         match self {
-            Self::BadHead(why) => {
-                Row { closes: true, ..row(why.status(), why.body(), why.details(), Some(Flag::DPE)) }
-            }
-            Self::BadBody => {
-                Row { closes: true, ..row(StatusCode::BAD_REQUEST, "Bad Request", "http1.codec_error", Some(Flag::DPE)) }
-            }
+            Self::BadHead(why) => Row { closes: true, ..row(why.status(), why.body(), why.details(), Some(Flag::DPE)) },
+            Self::BadBody => Row {
+                closes: true,
+                ..row(StatusCode::BAD_REQUEST, "Bad Request", "http1.codec_error", Some(Flag::DPE))
+            },
             Self::Direct { status, body } => Row {
                 // Configuration allows 200 to 599.
                 status: StatusCode::from_u16(*status).unwrap_or(StatusCode::OK),
@@ -100,12 +99,9 @@ impl LocalReply {
                 row(StatusCode::REQUEST_TIMEOUT, "stream timeout", "stream_idle_timeout", Some(Flag::SI))
             }
             Self::UpgradeRefused => Row { closes: true, ..row(StatusCode::FORBIDDEN, "", "upgrade_failed", None) },
-            Self::Upstream { failure: Failure::NoHealthyUpstream, .. } => row(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "no healthy upstream",
-                "no_healthy_upstream",
-                Some(Flag::UH),
-            ),
+            Self::Upstream { failure: Failure::NoHealthyUpstream, .. } => {
+                row(StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream", "no_healthy_upstream", Some(Flag::UH))
+            }
             Self::Upstream { failure, retried } => Row {
                 status: failure.status(),
                 body: reset_body(failure, *retried).into(),

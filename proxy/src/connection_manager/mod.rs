@@ -105,8 +105,7 @@ impl ConnectionManager {
         let _active = self.stats.downstream_cx_active.enter();
         let begun = tokio::time::Instant::now();
         let id = self.connection_ids.replace(self.connection_ids.get() + 1);
-        let downstream =
-            Rc::new(Downstream { connection_id: id, local: conn.local.clone(), peer: conn.peer.clone() });
+        let downstream = Rc::new(Downstream { connection_id: id, local: conn.local.clone(), peer: conn.peer.clone() });
         let end = match self.sniff(&mut conn).await {
             Sniffed::Closed => ConnectionEnd::Remote,
             Sniffed::Http1(read) => http1::serve(&self, conn, read, downstream).await,

@@ -305,15 +305,12 @@ async fn deliver(
         Kind::Plain | Kind::Rejected => Payload::Some,
     };
     let early = !exchange.is_complete();
-    let closes = kind != Kind::Tunnel
-        && (asks_to_close || early || kind != Kind::Plain || manager.drain.is_draining());
+    let closes = kind != Kind::Tunnel && (asks_to_close || early || kind != Kind::Plain || manager.drain.is_draining());
     let mut down = begin_response(manager, head, payload, request, responder, closes, info);
     let is_tunnel = kind == Kind::Tunnel;
     let end = match payload {
         Payload::None => flush_head(exchange, &mut answer, &mut down).await,
-        Payload::Raw | Payload::Some => {
-            relay(exchange, &mut answer, &mut down, is_tunnel, &mut info.bytes_sent).await
-        }
+        Payload::Raw | Payload::Some => relay(exchange, &mut answer, &mut down, is_tunnel, &mut info.bytes_sent).await,
     };
     let complete = exchange.is_complete();
     info.times.upstream_response_end = Some(Instant::now());
@@ -323,7 +320,10 @@ async fn deliver(
             let went_well = answer.body.is_complete();
             answer.end(exchange);
             drop(down);
-            if went_well && complete && let Some(at) = exchange.completed_at() {
+            if went_well
+                && complete
+                && let Some(at) = exchange.completed_at()
+            {
                 cluster.codes.record_time(at.elapsed(), info.internal);
             }
             after_response(closes, asks_to_close && complete)

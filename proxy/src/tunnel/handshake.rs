@@ -81,7 +81,10 @@ mod tests {
         let fields = [(CONNECTION, "keep-alive, Upgrade"), (UPGRADE, "WebSocket"), (CONTENT_LENGTH, "0")];
         let mut head = upgrade(Method::POST, &fields);
         request_to_http2(&mut head);
-        assert_eq!((head.method.as_str(), head.protocol.as_ref()), ("CONNECT", Some(&HeaderValue::from_static("WebSocket"))));
+        assert_eq!(
+            (head.method.as_str(), head.protocol.as_ref()),
+            ("CONNECT", Some(&HeaderValue::from_static("WebSocket")))
+        );
         assert!(head.headers.is_empty());
         request_from_http2(&mut head);
         assert_eq!(head.method, Method::GET);

@@ -37,7 +37,11 @@ mod tests {
             (Some(false), Some(false), false),
         ];
         for (manager, route, expected) in cases {
-            assert_eq!(allowed("WebSocket", &entry(manager), &entry(route)).is_some(), expected, "{manager:?} {route:?}");
+            assert_eq!(
+                allowed("WebSocket", &entry(manager), &entry(route)).is_some(),
+                expected,
+                "{manager:?} {route:?}"
+            );
         }
         assert!(allowed("foo", &entry(Some(true)), &entry(None)).is_none());
     }
