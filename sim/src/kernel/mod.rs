@@ -17,6 +17,8 @@ mod retransmit;
 pub mod segment;
 mod send;
 mod tcp;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

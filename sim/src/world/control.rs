@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use finwait::net::Outside;
 
+use super::fault::Fault;
 use super::{Command, Shared, boxed};
 use crate::kernel::OpenSocket;
 use crate::trace::{Event, HostId};
@@ -78,6 +80,13 @@ impl Control {
         }
     }
 
+    /// Some of the segments from `from` to `to` meet with a fault, when they come through.
+    pub fn fault(&self, from: HostId, to: HostId, fault: Fault) {
+        if let Some(world) = self.world.upgrade() {
+            world.network.borrow_mut().fault(from, to, fault);
+        }
+    }
+
     /// Segments vanish in both directions until [`Control::repair`].
     pub fn partition(&self, a: HostId, b: HostId) {
         self.black_hole(a, b);
@@ -103,6 +112,11 @@ impl Control {
     /// The host's programs get no processor time for `how_long`; its kernel goes on answering.
     pub fn stall(&self, host: HostId, how_long: Duration) {
         self.command(Command::Stall(host, self.now() + how_long));
+    }
+
+    /// From now on the host's driver takes so long to look at what its kernel already knows.
+    pub fn notice_delay(&self, host: HostId, delay: RangeInclusive<Duration>) {
+        self.command(Command::Notice(host, delay));
     }
 
     /// Starts a program, on a host without power too: it then has power again, and an empty kernel.

@@ -14,6 +14,7 @@
 //! ```
 
 mod control;
+pub mod fault;
 mod host;
 mod network;
 mod scheduler;
@@ -191,7 +192,7 @@ impl World {
         if let Some(panic) = shared.panic.take() {
             std::panic::resume_unwind(panic);
         }
-        Run { trace, ended, open_sockets, virtual_time: shared.now.get() }
+        Run { trace, ended, open_sockets, virtual_time: shared.now.get(), instants: scheduler.instants }
     }
 }
 
@@ -206,6 +207,8 @@ pub struct Run {
     pub open_sockets: Vec<OpenSocket>,
     /// How long it took, on the world's clock.
     pub virtual_time: Duration,
+    /// How often the clock moved: what a run costs, next to its packets.
+    pub instants: u64,
 }
 
 /// How a run ended.
@@ -241,9 +244,19 @@ where
 /// What a program asks of the world and the scheduler does outside of any program.
 enum Command {
     Kill(HostId),
+    Notice(HostId, RangeInclusive<Duration>),
     PowerOff(HostId),
     Stall(HostId, Duration),
     Start(HostId, Program),
+}
+
+impl Command {
+    fn host(&self) -> HostId {
+        match self {
+            Self::Kill(host) | Self::Notice(host, _) | Self::PowerOff(host) => *host,
+            Self::Stall(host, _) | Self::Start(host, _) => *host,
+        }
+    }
 }
 
 /// The part of a world that its programs can reach.

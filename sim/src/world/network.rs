@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::fault::{Effect, Fault, Faults};
 use crate::chance::Chance;
 use crate::kernel::link::{Direction, Link};
 use crate::kernel::segment::Segment;
@@ -30,6 +31,7 @@ pub(super) struct Network {
 #[derive(Default)]
 struct Lane {
     direction: Direction,
+    faults: Faults,
     passage: Passage,
 }
 
@@ -106,8 +108,13 @@ impl Network {
         let default_link = if from == to { &self.loopback } else { &self.default_link };
         let link = self.links.get(&(from.min(to), from.max(to))).unwrap_or(default_link);
         let lane = self.directions.entry((from, to)).or_default();
+        let delay = match lane.faults.take(&segment) {
+            Some(Effect::Delay(delay)) => delay,
+            Some(Effect::Drop) => return self.lose(packet, Loss::Fault, now),
+            None => Duration::ZERO,
+        };
         match lane.direction.carry(link, segment.wire_bytes(), now, &mut self.chance) {
-            Some(due) => self.in_flight.push(Reverse(InFlight { due, packet, to, segment })),
+            Some(due) => self.in_flight.push(Reverse(InFlight { due: due + delay, packet, to, segment })),
             None => self.lose(packet, Loss::Chance, now),
         }
     }
@@ -138,6 +145,10 @@ impl Network {
     /// When the next segment arrives.
     pub(super) fn next_arrival(&self) -> Option<Duration> {
         self.in_flight.peek().map(|Reverse(first)| first.due)
+    }
+
+    pub(super) fn fault(&mut self, from: HostId, to: HostId, fault: Fault) {
+        self.directions.entry((from, to)).or_default().faults.add(fault);
     }
 
     /// Segments from `from` to `to` wait from now on.

@@ -23,7 +23,7 @@ use crate::trace::{Event, HostChange, HostId, Loss};
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// How often hosts may run at one instant. Programs that wake themselves for ever would keep time from passing.
-const RUNS_PER_INSTANT_MAX: u32 = 1_000_000;
+const RUNS_PER_INSTANT_MAX: u32 = 100_000;
 
 /// The root future of a run.
 pub(super) struct Scheduler {
@@ -32,6 +32,8 @@ pub(super) struct Scheduler {
     pub(super) root: Arc<Root>,
     pub(super) chance: Chance,
     pub(super) limit: Duration,
+    /// How often the clock moved.
+    pub(super) instants: u64,
     start: Instant,
     alarm: Pin<Box<Sleep>>,
     /// Tasks that yielded to the runtime have had their chance to run at this instant.
@@ -52,6 +54,7 @@ impl Scheduler {
             root,
             chance,
             limit,
+            instants: 0,
             start,
             alarm,
             yielded: false,
@@ -175,8 +178,7 @@ impl Scheduler {
     fn obey(&mut self, now: Duration) {
         loop {
             let Some(command) = self.shared.commands.borrow_mut().pop_front() else { return };
-            let (Command::Kill(id) | Command::PowerOff(id) | Command::Stall(id, _) | Command::Start(id, _)) = &command;
-            let id = *id;
+            let id = command.host();
             let Some(host) = self.hosts.get_mut(id.0) else { continue };
             let change = match command {
                 Command::Kill(_) => {
@@ -188,6 +190,10 @@ impl Scheduler {
                     host.end_tasks();
                     host.powered = false;
                     HostChange::PoweredOff
+                }
+                Command::Notice(_, delay) => {
+                    host.notice_delay = delay;
+                    continue;
                 }
                 Command::Stall(_, until) => {
                     host.stalled_until = until;
@@ -214,6 +220,7 @@ impl Scheduler {
     /// Step 4: moves the clock towards the next instant at which something can happen, but not past any timer
     /// of a program. Pending: the runtime has to fire timers or to advance its clock.
     fn pass_time(&mut self, now: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        self.instants += 1;
         let next = self.next_instant(now);
         let boundary = ceil_to_millisecond(now);
         if boundary != now && next >= boundary {

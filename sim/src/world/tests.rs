@@ -429,3 +429,52 @@ proptest! {
         prop_assert_eq!(run.ended, Ended::AtRest);
     }
 }
+
+#[test]
+fn a_fault_takes_the_segments_it_names() {
+    use super::fault::{Effect, Fault, Which};
+    let (mut world, client, server) = two_hosts(Settings::default());
+    let control = world.control();
+    control.fault(server, client, Fault { which: Which::SynAck, skip: 0, times: 1, effect: Effect::Drop });
+    control.fault(server, client, Fault { which: Which::Fin, skip: 0, times: 1, effect: Effect::Delay(ms(50)) });
+    world.spawn(server, |outside| async move {
+        drop(listen(&outside).accept().await.unwrap()); // a FIN that arrives late
+        std::future::pending::<()>().await;
+    });
+    world.spawn_main(client, move |outside| async move {
+        let mut conn = connect(&outside).await.unwrap();
+        assert_eq!(control.now(), ms(1000) + us(500), "the second SYN");
+        conn.write_all(b"crosses the FIN").await.unwrap();
+        let error = conn.read(&mut [0]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "the reset came first");
+    });
+    assert_eq!(world.run(ms(10_000)).ended, Ended::AtRest);
+}
+
+#[test]
+fn an_idle_hour_costs_no_more_than_an_idle_second() {
+    let instants = |idle| {
+        let (mut world, client, server) = two_hosts(Settings::default());
+        world.spawn(server, echo);
+        world.spawn_main(client, move |outside| async move {
+            let conn = connect(&outside).await.unwrap();
+            sleep(idle).await;
+            drop(conn);
+        });
+        world.run(ms(10_000_000)).instants
+    };
+    let (second, hour) = (instants(ms(1000)), instants(ms(3_600_000)));
+    assert!(hour <= second + 4, "{second} {hour}");
+}
+
+#[test]
+fn programs_that_never_let_time_pass_are_stopped() {
+    let mut world = World::new(Settings::default());
+    let host = world.host("busy", &[]);
+    world.spawn_main(host, |_| async {
+        loop {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(world.run(ms(1000)).ended, Ended::Spinning { waiting: vec!["busy".into()] });
+}

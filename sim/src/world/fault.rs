@@ -1,0 +1,96 @@
+//! Faults that pick single segments: the lost SYN-ACK, the FIN that arrives after the RST.
+
+use std::time::Duration;
+
+use crate::kernel::segment::Segment;
+
+/// What happens to some of the segments of one direction.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    /// The kind of segment it is about.
+    pub which: Which,
+    /// How many of them pass first.
+    pub skip: u32,
+    /// How many of them it then takes; it is over after that.
+    pub times: u32,
+    /// What it does to them.
+    pub effect: Effect,
+}
+
+/// A kind of segment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Which {
+    /// Nothing but an acknowledgement.
+    Ack,
+    /// Every segment.
+    Any,
+    /// Segments with payload.
+    Data,
+    /// Segments with FIN.
+    Fin,
+    /// Segments with RST.
+    Rst,
+    /// The first segment of a connection.
+    Syn,
+    /// The answer to it.
+    SynAck,
+}
+
+/// What a fault does to a segment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Effect {
+    /// It arrives later by this much; segments behind it may overtake it.
+    Delay(Duration),
+    /// It never arrives.
+    Drop,
+}
+
+impl Which {
+    fn includes(self, segment: &Segment) -> bool {
+        let flags = segment.flags;
+        let data = !segment.payload.is_empty();
+        match self {
+            Self::Ack => flags.ack && !flags.syn && !flags.fin && !flags.rst && !data,
+            Self::Any => true,
+            Self::Data => data,
+            Self::Fin => flags.fin,
+            Self::Rst => flags.rst,
+            Self::Syn => flags.syn && !flags.ack,
+            Self::SynAck => flags.syn && flags.ack,
+        }
+    }
+}
+
+impl Fault {
+    /// What it does to this segment, if anything.
+    fn take(&mut self, segment: &Segment) -> Option<Effect> {
+        if self.times == 0 || !self.which.includes(segment) {
+            return None;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return None;
+        }
+        self.times -= 1;
+        Some(self.effect)
+    }
+}
+
+/// The faults of one direction. Each sees every segment; of those that take it, the first decides.
+#[derive(Debug, Default)]
+pub(super) struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub(super) fn add(&mut self, fault: Fault) {
+        self.0.push(fault);
+    }
+
+    pub(super) fn take(&mut self, segment: &Segment) -> Option<Effect> {
+        let mut effect = None;
+        for fault in &mut self.0 {
+            effect = effect.or(fault.take(segment));
+        }
+        self.0.retain(|fault| fault.times > 0);
+        effect
+    }
+}
