@@ -10,8 +10,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 
+use super::frames::Role;
 use super::heads::{request_to_h2, response_from_h2};
-use super::wire::{Fate, Role, Shared, Wire};
+use super::wire::{Fate, Shared, Wire};
 use super::{
     Broken, Ending, Incoming, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, ResetReason, STREAM_BUFFER_BYTES_MAX,
     Sending, Stream, broken, lost,

@@ -8,6 +8,7 @@
 //! end of a stream is told to the waker of the sending direction.
 
 mod client;
+mod frames;
 mod heads;
 mod server;
 #[cfg(test)]

@@ -11,8 +11,9 @@ use h2::server::{Builder, Connection, SendResponse};
 use http::Request;
 use tokio::io::AsyncReadExt;
 
+use super::frames::Role;
 use super::heads::{field_count, head_bytes, request_from_h2, response_to_h2};
-use super::wire::{Fate, Role, Shared, Wire};
+use super::wire::{Fate, Shared, Wire};
 use super::{
     Broken, CODEC_ERROR, Ending, INVALID_HEADER_FIELD, Incoming, MESSAGING_RULE, Outgoing, RESET_STREAM_AGE_MAX,
     RESET_STREAMS_MAX, ResetReason, STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,

@@ -16,46 +16,18 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::frames::{
+    ACK, DATA, FRAME_HEAD_LEN, FrameHead, GOAWAY, PING, PREFACE, PROTOCOL_ERROR, RST_STREAM, Role, SETTINGS, SHUTDOWN,
+    STREAM_CLOSED, Scanner, be_u32, frame_len, goaway_frame, settings_frame, shutdown_pong,
+};
 use crate::config::listener::Http2Options;
 use crate::net::Conn;
 
-/// RFC 9113 3.4.
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// RFC 9113 4.1.
-const FRAME_HEAD_LEN: usize = 9;
-
-// Frame types, RFC 9113 6.
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PUSH_PROMISE: u8 = 5;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-
-const ACK: u8 = 1;
-const PROTOCOL_ERROR: u32 = 1;
-const STREAM_CLOSED: u32 = 5;
-
-/// What h2 puts into the PING of a graceful shutdown.
-const SHUTDOWN: [u8; 8] = [0x0b, 0x7b, 0xa2, 0xf0, 0x8b, 0x9b, 0xfe, 0x54];
-/// The head of the frame that answers it, RFC 9113 6.7.
-const PONG_HEAD: [u8; FRAME_HEAD_LEN] = [0, 0, 8, PING, ACK, 0, 0, 0, 0];
-
 /// Streams remembered as reset by us. A reset leaves with the next flush, so few are ever waiting.
 const RESETS_REMEMBERED_MAX: usize = 1024;
-
-/// Which end of the connection we are.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Role {
-    Client,
-    Server,
-}
 
 /// What became of the connection, as far as it has been seen from the socket.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -178,7 +150,7 @@ impl Wire {
             shared: Rc::clone(&shared),
             role,
             ahead: already_read,
-            reading: Scanner { left: reading_left, ..Scanner::default() },
+            reading: Scanner::after(reading_left),
             writing_left,
             settings: Some(settings_frame(role, options)),
             instead: Bytes::new(),
@@ -190,7 +162,7 @@ impl Wire {
     fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.shared.pong.get() == Pong::Asked && self.ahead.is_empty() && self.reading.is_between_frames() {
             self.shared.pong.set(Pong::Given);
-            self.ahead = Bytes::from([&PONG_HEAD[..], &SHUTDOWN].concat());
+            self.ahead = shutdown_pong();
         }
         if !self.ahead.is_empty() {
             let taken = self.ahead.split_to(self.ahead.len().min(buf.remaining()));
@@ -416,113 +388,6 @@ fn poll_conn(
     Poll::Ready(written)
 }
 
-/// Finds frame heads in a stream of bytes that is cut anywhere.
-#[derive(Debug, Default)]
-struct Scanner {
-    head: [u8; FRAME_HEAD_LEN],
-    head_len: usize,
-    /// Payload of the current frame that has not passed yet.
-    left: usize,
-    /// Type and stream of the current frame, or of the last one.
-    kind: u8,
-    stream: u32,
-    frames: u64,
-    /// Did the last read hold a piece of a header block?
-    saw_header_block: bool,
-}
-
-impl Scanner {
-    /// Calls `on_frame` with the position and type of every frame that begins here; false as soon as it says no.
-    fn scan(&mut self, mut bytes: &[u8], mut on_frame: impl FnMut(u64, u8) -> bool) -> bool {
-        self.saw_header_block = self.left > 0 && is_header_block(self.kind);
-        while !bytes.is_empty() {
-            if self.left > 0 {
-                let passed = self.left.min(bytes.len());
-                self.left -= passed;
-                bytes.advance(passed);
-                continue;
-            }
-            let Some(slot) = self.head.get_mut(self.head_len) else { return false };
-            *slot = bytes.get_u8();
-            self.head_len += 1;
-            let Some(head) = self.head.get(..self.head_len).and_then(FrameHead::parse) else { continue };
-            self.head_len = 0;
-            self.left = head.len;
-            self.kind = head.kind;
-            self.stream = head.stream;
-            self.saw_header_block |= is_header_block(head.kind);
-            if !on_frame(self.frames, head.kind) {
-                return false;
-            }
-            self.frames += 1;
-        }
-        true
-    }
-
-    fn is_between_frames(&self) -> bool {
-        self.left == 0 && self.head_len == 0
-    }
-}
-
-#[derive(Clone, Copy)]
-struct FrameHead {
-    /// Of the payload.
-    len: usize,
-    kind: u8,
-    flags: u8,
-    stream: u32,
-}
-
-impl FrameHead {
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let [a, b, c, kind, flags, stream @ ..] = bytes.first_chunk::<FRAME_HEAD_LEN>()?;
-        let len = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
-        Some(Self { len, kind: *kind, flags: *flags, stream: u32::from_be_bytes(*stream) & (u32::MAX >> 1) })
-    }
-}
-
-/// The length of a frame with its head; a cut head counts as all that is there.
-fn frame_len(frame: &[u8]) -> usize {
-    FrameHead::parse(frame).map_or(frame.len(), |head| FRAME_HEAD_LEN + head.len)
-}
-
-fn is_header_block(kind: u8) -> bool {
-    matches!(kind, HEADERS | PUSH_PROMISE | CONTINUATION)
-}
-
-fn be_u32(bytes: &[u8]) -> Option<u32> {
-    bytes.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
-}
-
 fn add(counter: &Cell<u64>, bytes: usize) {
     counter.set(counter.get().saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX)));
-}
-
-/// SETTINGS with Envoy's members in Envoy's order.
-fn settings_frame(role: Role, options: &Http2Options) -> Bytes {
-    let common = [
-        (0x1, options.hpack_table_size),
-        (0x8, u32::from(options.allow_connect)),
-        (0x3, options.max_concurrent_streams.get()),
-        (0x4, options.initial_stream_window_size),
-    ];
-    let no_push = (role == Role::Client).then_some((0x2, 0));
-    let mut payload = BytesMut::new();
-    for (id, value) in no_push.into_iter().chain(common) {
-        payload.put_u16(id);
-        payload.put_u32(value);
-    }
-    control_frame(SETTINGS, &payload)
-}
-
-fn goaway_frame(last: [u8; 4], code: u32, debug: &[u8]) -> Bytes {
-    control_frame(GOAWAY, &[&last, &code.to_be_bytes(), debug].concat())
-}
-
-fn control_frame(kind: u8, payload: &[u8]) -> Bytes {
-    let mut frame = BytesMut::with_capacity(FRAME_HEAD_LEN + payload.len());
-    frame.put_uint(u64::try_from(payload.len()).unwrap_or_default(), 3);
-    frame.put_slice(&[kind, 0, 0, 0, 0, 0]);
-    frame.put_slice(payload);
-    frame.freeze()
 }

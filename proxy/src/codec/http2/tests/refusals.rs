@@ -1,0 +1,111 @@
+//! What a server does with a client that breaks the rules.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_malformed_message_ends_the_connection_without_a_word() {
+    let with = |extra: (&'static str, &'static str)| block(&[GET, &[extra]].concat());
+    let cases = [
+        ("protocol without allow_connect", block(WEBSOCKET), "http2.invalid.header.field"),
+        ("connection", with(("connection", "upgrade")), "http2.invalid.header.field"),
+        ("upgrade", with(("upgrade", "websocket")), "http2.invalid.header.field"),
+        ("transfer-encoding", with(("transfer-encoding", "chunked")), "http2.invalid.header.field"),
+        ("upper case", with(("X-Upper", "1")), "http2.invalid.header.field"),
+        ("no path", block(&GET[..3]), "http2.invalid.header.field"),
+    ];
+    for (name, head, details) in cases {
+        let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
+        raw.send(HEADERS, END_HEADERS, 1, &block(GET)).await;
+        let (_, mut bystander, _responder) = server.accept().await.unwrap().unwrap();
+        raw.send(HEADERS, END_HEADERS | END_STREAM, 3, &head).await;
+        let error = server.accept().await.unwrap().map(drop).unwrap_err();
+        assert_eq!(error, ConnectionError::InvalidMessage { details }, "{name}");
+        assert_eq!(error.details(), details);
+        assert!(poll_fn(|cx| bystander.poll_frame(cx)).await.unwrap().is_err(), "{name}: every stream ends");
+
+        let mut waiting = Box::pin(server.wait_for_peer());
+        assert!(timeout(Duration::from_secs(1), &mut waiting).await.is_err(), "{name}: the socket stays open");
+        drop(waiting);
+        raw.until_closed().await;
+        let said = raw.seen.iter().filter(|frame| [RST_STREAM, GOAWAY].contains(&frame.kind)).count();
+        assert_eq!(said, 0, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_its_content_length_does_the_same() {
+    let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
+    raw.send(HEADERS, END_HEADERS, 1, &block(&[GET, &[("content-length", "5")]].concat())).await;
+    let (_, mut incoming, _responder) = server.accept().await.unwrap().unwrap();
+    raw.send(DATA, 0, 1, b"123456").await;
+    let error = server.accept().await.unwrap().map(drop).unwrap_err();
+    assert_eq!(error, ConnectionError::InvalidMessage { details: "http2.violation.of.messaging.rule" });
+    assert!(matches!(poll_fn(|cx| incoming.poll_frame(cx)).await, Some(Err(Broken::Malformed(_)))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_the_peer_ends_when_it_closes() {
+    let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
+    raw.send(HEADERS, END_HEADERS, 1, &block(WEBSOCKET)).await;
+    assert!(server.accept().await.unwrap().is_err());
+    drop(raw);
+    assert!(timeout(Duration::from_secs(1), server.wait_for_peer()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_after_the_end_of_a_stream_is_stream_closed() {
+    let (mut raw, mut server) = raw_client(&Http2Options { allow_connect: true, ..Http2Options::default() }).await;
+    raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(WEBSOCKET)).await;
+    let (_, incoming, responder) = server.accept().await.unwrap().unwrap();
+    assert!(incoming.is_complete());
+    let _answer = responder.respond(&ResponseHead::new(StatusCode::OK), Payload::Raw);
+    raw.send(DATA, 0, 1, b"late").await;
+    let error = server.accept().await.unwrap().map(drop).unwrap_err();
+    assert!(matches!(error, ConnectionError::Protocol(_)));
+    assert_eq!(error.details(), "codec_error:The_user_callback_function_failed");
+    let goaway = raw.frame_of(GOAWAY).await;
+    assert_eq!((goaway.code(0), goaway.code(4)), (1, 5));
+    assert_eq!(&goaway.payload[8..], b"DATA: stream in half-closed(remote)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn broken_framing_is_answered_with_goaway() {
+    let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
+    raw.send(WINDOW_UPDATE, 0, 0, &[0; 4]).await;
+    let error = server.accept().await.unwrap().map(drop).unwrap_err();
+    assert!(matches!(error, ConnectionError::Protocol(_)));
+    assert_eq!(raw.frame_of(GOAWAY).await.code(4), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_over_the_limit_loses_its_stream_only() {
+    let many: Vec<_> = GET.iter().copied().chain((0..HEADERS_MAX).map(|_| ("x", "y"))).collect();
+    let filler = "f".repeat(100);
+    let large: Vec<_> = GET.iter().copied().chain((0..3).map(|_| ("x", filler.as_str()))).collect();
+    let cases = [(HEAD_BYTES_MAX, many, "http2.too_many_headers"), (300, large, "http2.header_list_size_too_large")];
+    for (head_bytes_max, fields, details) in cases {
+        let (mut raw, mut server) = raw_client_with(&Http2Options::default(), head_bytes_max).await;
+        raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields)).await;
+        let error = server.accept().await.unwrap().map(drop).unwrap_err();
+        assert_eq!(error, ConnectionError::HeadTooLarge { details });
+        raw.send(HEADERS, END_HEADERS | END_STREAM, 3, &block(GET)).await;
+        assert!(server.accept().await.unwrap().is_ok(), "{details}: the connection goes on");
+        let reset = while_serving(&mut server, raw.frame_of(RST_STREAM)).await;
+        assert_eq!((reset.stream, reset.code(0)), (1, 2), "{details}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_preface_is_no_connection() {
+    for (sent, expected) in
+        [(&b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"[..], Broken::Malformed(CODEC_ERROR)), (b"", Broken::Closed)]
+    {
+        let (mut client, server) = duplex(PIPE_BYTES_MAX);
+        client.write_all(sent).await.unwrap();
+        client.shutdown().await.unwrap();
+        let options = Http2Options::default();
+        let shaken =
+            ServerConnection::handshake(conn(server), Bytes::new(), &options, HEAD_BYTES_MAX, HEADERS_MAX).await;
+        assert_eq!(shaken.map(drop), Err(expected));
+    }
+}
