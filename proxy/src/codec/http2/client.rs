@@ -19,7 +19,7 @@ use super::{
 };
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
-use crate::net::Conn;
+use crate::net::{Address, Conn};
 
 /// Stream ids are odd and end at 2^31 - 1 (RFC 9113 5.1.1).
 const STREAMS_PER_CONNECTION_MAX: u32 = 1 << 30;
@@ -35,6 +35,8 @@ pub struct ClientConnection {
     shared: Rc<Shared>,
     count: Rc<Count>,
     streams_max: usize,
+    local: Address,
+    peer: Address,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +70,7 @@ impl ClientConnection {
     /// # Errors
     /// The connection broke.
     pub async fn handshake(conn: Conn, options: &Http2Options) -> Result<(Self, Driver), Broken> {
+        let (local, peer) = (conn.local.clone(), conn.peer.clone());
         let (wire, shared) = Wire::new(conn, Role::Client, options, Bytes::new());
         let mut builder = Builder::new();
         builder
@@ -83,8 +86,8 @@ impl ClientConnection {
             .reset_stream_duration(RESET_STREAM_AGE_MAX);
         let (sender, connection) = builder.handshake(wire).await.map_err(|error| broken(&error, &shared))?;
         let streams_max = usize::try_from(options.max_concurrent_streams.get()).unwrap_or(usize::MAX);
-        let handle = Self { sender, shared: Rc::clone(&shared), count: Rc::default(), streams_max };
-        Ok((handle, Driver { connection, shared }))
+        let handle = Self { sender, shared: Rc::clone(&shared), count: Rc::default(), streams_max, local, peer };
+        Ok((handle, Driver { connection: Some(connection), shared }))
     }
 
     /// May another stream be opened? Not after GOAWAY, not once the connection failed, not above the
@@ -109,16 +112,28 @@ impl ClientConnection {
         self.count.active.get()
     }
 
+    /// Our address.
+    #[must_use]
+    pub fn local(&self) -> &Address {
+        &self.local
+    }
+
+    /// The server's address.
+    #[must_use]
+    pub fn peer(&self) -> &Address {
+        &self.peer
+    }
+
     /// Bytes read from the socket.
     #[must_use]
-    pub fn bytes_read(&self) -> u64 {
-        self.shared.bytes_read()
+    pub fn rx_bytes(&self) -> u64 {
+        self.shared.rx_bytes()
     }
 
     /// Bytes written to the socket.
     #[must_use]
-    pub fn bytes_written(&self) -> u64 {
-        self.shared.bytes_written()
+    pub fn tx_bytes(&self) -> u64 {
+        self.shared.tx_bytes()
     }
 
     /// Opens a stream. Extended CONNECT goes out whether or not the server has announced it, as Envoy's does:
@@ -153,7 +168,8 @@ impl fmt::Debug for ClientConnection {
 /// ended, or when all handles are gone.
 #[must_use = "nothing moves unless it is polled"]
 pub struct Driver {
-    connection: Connection<Wire, Bytes>,
+    /// Gone when it has ended.
+    connection: Option<Connection<Wire, Bytes>>,
     shared: Rc<Shared>,
 }
 
@@ -179,7 +195,10 @@ impl Future for Driver {
     type Output = DriverEnd;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<DriverEnd> {
-        let ended = ready!(Pin::new(&mut self.connection).poll(cx));
+        let Some(connection) = &mut self.connection else { return Poll::Ready(DriverEnd::Drained) };
+        let ended = ready!(Pin::new(connection).poll(cx));
+        // Tells the streams: after a failed write h2 would leave them waiting.
+        self.connection = None;
         Poll::Ready(match ended {
             Ok(()) if self.shared.fate() == Fate::Alive => DriverEnd::Drained,
             Ok(()) => DriverEnd::Broken(lost(&self.shared)),

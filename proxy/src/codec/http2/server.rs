@@ -165,14 +165,14 @@ impl ServerConnection {
 
     /// Bytes read from the socket.
     #[must_use]
-    pub fn bytes_read(&self) -> u64 {
-        self.shared.bytes_read()
+    pub fn rx_bytes(&self) -> u64 {
+        self.shared.rx_bytes()
     }
 
     /// Bytes written to the socket.
     #[must_use]
-    pub fn bytes_written(&self) -> u64 {
-        self.shared.bytes_written()
+    pub fn tx_bytes(&self) -> u64 {
+        self.shared.tx_bytes()
     }
 
     fn open(

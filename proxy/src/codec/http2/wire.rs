@@ -58,8 +58,8 @@ enum Pong {
 #[derive(Debug)]
 pub(super) struct Shared {
     conn: RefCell<Option<Conn>>,
-    bytes_read: Cell<u64>,
-    bytes_written: Cell<u64>,
+    rx_bytes: Cell<u64>,
+    tx_bytes: Cell<u64>,
     fate: Cell<Fate>,
     goaway_received: Cell<bool>,
     pong: Cell<Pong>,
@@ -89,12 +89,12 @@ impl Shared {
         self.conn.take()
     }
 
-    pub(super) fn bytes_read(&self) -> u64 {
-        self.bytes_read.get()
+    pub(super) fn rx_bytes(&self) -> u64 {
+        self.rx_bytes.get()
     }
 
-    pub(super) fn bytes_written(&self) -> u64 {
-        self.bytes_written.get()
+    pub(super) fn tx_bytes(&self) -> u64 {
+        self.tx_bytes.get()
     }
 
     pub(super) fn fate(&self) -> Fate {
@@ -134,8 +134,8 @@ impl Wire {
     pub(super) fn new(conn: Conn, role: Role, options: &Http2Options, already_read: Bytes) -> (Self, Rc<Shared>) {
         let shared = Rc::new(Shared {
             conn: RefCell::new(Some(conn)),
-            bytes_read: Cell::new(u64::try_from(already_read.len()).unwrap_or(u64::MAX)),
-            bytes_written: Cell::new(0),
+            rx_bytes: Cell::new(u64::try_from(already_read.len()).unwrap_or(u64::MAX)),
+            tx_bytes: Cell::new(0),
             fate: Cell::new(Fate::Alive),
             goaway_received: Cell::new(false),
             pong: Cell::new(Pong::NotAsked),
@@ -178,7 +178,7 @@ impl Wire {
         }
         match buf.filled().len() - before {
             0 => self.shared.fail(Fate::Closed),
-            read => add(&self.shared.bytes_read, read),
+            read => add(&self.shared.rx_bytes, read),
         }
         Poll::Ready(Ok(()))
     }
@@ -382,7 +382,7 @@ fn poll_conn(
     let Some(conn) = conn.as_mut() else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
     let written = ready!(write(Pin::new(conn)));
     match &written {
-        Ok(written) => add(&shared.bytes_written, *written),
+        Ok(written) => add(&shared.tx_bytes, *written),
         Err(_) => shared.fail(Fate::Reset),
     }
     Poll::Ready(written)

@@ -30,6 +30,54 @@ async fn the_servers_reset_reaches_both_halves_with_its_code() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_complete_response_survives_the_reset_behind_it() {
+    // RFC 9113 8.1: a server that needs no more of the request answers, then resets with NO_ERROR.
+    for body in [&b""[..], b"enough"] {
+        LocalSet::new()
+            .run_until(async move {
+                let (mut raw, mut client) = raw_server().await;
+                let (mut up, mut response) = client.send(&request(Method::POST, None), Payload::Some).unwrap();
+                raw.frame_of(HEADERS).await;
+                raw.send(SETTINGS, 0, 0, &[]).await;
+                let ends_at_once = if body.is_empty() { END_STREAM } else { 0 };
+                raw.send(HEADERS, END_HEADERS | ends_at_once, 1, &block(&[(":status", "403")])).await;
+                if !body.is_empty() {
+                    raw.send(DATA, END_STREAM, 1, body).await;
+                }
+                raw.send(RST_STREAM, 0, 1, &[0; 4]).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let (head, mut incoming) = response.head().await.unwrap();
+                assert_eq!(head.status, StatusCode::FORBIDDEN);
+                assert_eq!(read_all(&mut incoming).await, Ok((body.to_vec(), None)));
+                let told = poll_fn(|cx| up.poll_ready(cx)).await;
+                assert_eq!(told, Err(Broken::StreamReset(ResetReason::NoError)));
+            })
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_a_reset_cuts_short_is_broken() {
+    LocalSet::new()
+        .run_until(async {
+            let (mut raw, mut client) = raw_server().await;
+            let (_up, mut response) = client.send(&request(Method::GET, None), Payload::None).unwrap();
+            raw.frame_of(HEADERS).await;
+            raw.send(SETTINGS, 0, 0, &[]).await;
+            raw.send(HEADERS, END_HEADERS, 1, &block(&[(":status", "200")])).await;
+            raw.send(DATA, 0, 1, b"half").await;
+            raw.send(RST_STREAM, 0, 1, &2_u32.to_be_bytes()).await;
+            let (_, mut incoming) = response.head().await.unwrap();
+            assert_eq!(data(&mut incoming).await, "half");
+            let broken = Broken::StreamReset(ResetReason::InternalError);
+            assert_eq!(read_all(&mut incoming).await, Err(broken));
+            assert_eq!(poll_fn(|cx| incoming.poll_gone(cx)).await, broken);
+            assert!(!incoming.is_complete());
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_clients_reset_is_noticed_after_the_request_is_complete() {
     let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
     raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(GET)).await;
