@@ -10,6 +10,9 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// RFC 9113 4.1.
 pub(super) const FRAME_HEAD_LEN: usize = 9;
 
+/// The bits of a stream id; the highest is reserved.
+const STREAM_ID: u32 = u32::MAX >> 1;
+
 // Frame types, RFC 9113 6.
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
@@ -44,7 +47,10 @@ pub(super) struct Scanner {
     /// Type and stream of the current frame, or of the last one.
     pub(super) kind: u8,
     pub(super) stream: u32,
-    frames: u64,
+    is_past_first: bool,
+    /// The first bytes of the last GOAWAY's payload: the last stream that its sender will process.
+    goaway: [u8; 4],
+    goaway_len: usize,
     /// Did the last read hold a piece of a header block?
     pub(super) saw_header_block: bool,
 }
@@ -55,12 +61,13 @@ impl Scanner {
         Self { left, ..Self::default() }
     }
 
-    /// Calls `on_frame` with the position and type of every frame that begins here; false as soon as it says no.
-    pub(super) fn scan(&mut self, mut bytes: &[u8], mut on_frame: impl FnMut(u64, u8) -> bool) -> bool {
+    /// Looks at what has been read. False if the first frame of all is not of the type `first`.
+    pub(super) fn scan(&mut self, mut bytes: &[u8], first: Option<u8>) -> bool {
         self.saw_header_block = self.left > 0 && is_header_block(self.kind);
         while !bytes.is_empty() {
             if self.left > 0 {
                 let passed = self.left.min(bytes.len());
+                self.keep_goaway(bytes.get(..passed).unwrap_or_default());
                 self.left -= passed;
                 bytes.advance(passed);
                 continue;
@@ -74,12 +81,28 @@ impl Scanner {
             self.kind = head.kind;
             self.stream = head.stream;
             self.saw_header_block |= is_header_block(head.kind);
-            if !on_frame(self.frames, head.kind) {
+            if head.kind == GOAWAY {
+                self.goaway_len = 0;
+            }
+            if !self.is_past_first && first.is_some_and(|first| first != head.kind) {
                 return false;
             }
-            self.frames += 1;
+            self.is_past_first = true;
         }
         true
+    }
+
+    /// The last stream that the peer will process, once it has said so.
+    pub(super) fn goaway_last(&self) -> Option<u32> {
+        (self.goaway_len == self.goaway.len()).then(|| u32::from_be_bytes(self.goaway) & STREAM_ID)
+    }
+
+    fn keep_goaway(&mut self, payload: &[u8]) {
+        let free = self.goaway.get_mut(self.goaway_len..).unwrap_or_default();
+        if self.kind == GOAWAY {
+            self.goaway_len += free.len().min(payload.len());
+            free.iter_mut().zip(payload).for_each(|(to, from)| *to = *from);
+        }
     }
 
     pub(super) fn is_between_frames(&self) -> bool {
@@ -100,7 +123,7 @@ impl FrameHead {
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let [a, b, c, kind, flags, stream @ ..] = bytes.first_chunk::<FRAME_HEAD_LEN>()?;
         let len = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
-        Some(Self { len, kind: *kind, flags: *flags, stream: u32::from_be_bytes(*stream) & (u32::MAX >> 1) })
+        Some(Self { len, kind: *kind, flags: *flags, stream: u32::from_be_bytes(*stream) & STREAM_ID })
     }
 }
 

@@ -266,16 +266,14 @@ enum Sending {
 
 impl Stream {
     fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<Broken> {
-        let reason = match &mut *self.sending.borrow_mut() {
-            Sending::Body(body) => ready!(body.poll_reset(cx)),
-            Sending::Head(head) => ready!(head.poll_reset(cx)),
+        let (reason, id) = match &mut *self.sending.borrow_mut() {
+            Sending::Body(body) => (ready!(body.poll_reset(cx)), body.stream_id()),
+            Sending::Head(head) => (ready!(head.poll_reset(cx)), head.stream_id()),
         };
         Poll::Ready(match reason {
             Err(error) => self.broken(&error),
-            // h2 does not tell a stream that GOAWAY left unprocessed from one that was reset.
-            Ok(Reason::NO_ERROR) if self.connection.goaway_received() => {
-                Broken::StreamReset(ResetReason::RefusedStream)
-            }
+            // h2 gives the code of a GOAWAY that left the stream unprocessed as if the stream had been reset.
+            Ok(_) if self.connection.is_refused(id.as_u32()) => Broken::StreamReset(ResetReason::RefusedStream),
             Ok(reason) => Broken::StreamReset(reset_reason(reason)),
         })
     }

@@ -61,7 +61,8 @@ pub(super) struct Shared {
     rx_bytes: Cell<u64>,
     tx_bytes: Cell<u64>,
     fate: Cell<Fate>,
-    goaway_received: Cell<bool>,
+    /// From the last GOAWAY of a server.
+    goaway_last: Cell<Option<u32>>,
     pong: Cell<Pong>,
     reset_by_us: RefCell<VecDeque<u32>>,
 }
@@ -102,7 +103,12 @@ impl Shared {
     }
 
     pub(super) fn goaway_received(&self) -> bool {
-        self.goaway_received.get()
+        self.goaway_last.get().is_some()
+    }
+
+    /// Has the server said that it will not process this stream?
+    pub(super) fn is_refused(&self, stream: u32) -> bool {
+        self.goaway_last.get().is_some_and(|last| stream > last)
     }
 
     /// The first misfortune is the cause; what follows is its consequence.
@@ -137,7 +143,7 @@ impl Wire {
             rx_bytes: Cell::new(u64::try_from(already_read.len()).unwrap_or(u64::MAX)),
             tx_bytes: Cell::new(0),
             fate: Cell::new(Fate::Alive),
-            goaway_received: Cell::new(false),
+            goaway_last: Cell::new(None),
             pong: Cell::new(Pong::NotAsked),
             reset_by_us: RefCell::default(),
         });
@@ -322,13 +328,12 @@ impl AsyncRead for Wire {
         let before = buf.filled().len();
         ready!(this.poll_fill(cx, buf))?;
         let fresh = buf.filled().get(before..).unwrap_or_default();
-        let Self { reading, shared, role, .. } = this;
-        let is_http2 = reading.scan(fresh, |nth, kind| {
-            shared.goaway_received.set(shared.goaway_received.get() || kind == GOAWAY);
-            *role == Role::Server || nth > 0 || kind == SETTINGS
-        });
+        let first = (this.role == Role::Client).then_some(SETTINGS);
+        let is_http2 = this.reading.scan(fresh, first);
+        // A client's GOAWAY speaks of pushed streams, and we push none.
+        this.shared.goaway_last.set(this.reading.goaway_last().filter(|_| this.role == Role::Client));
         if !is_http2 {
-            shared.fail(Fate::NotHttp2);
+            this.shared.fail(Fate::NotHttp2);
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         Poll::Ready(Ok(()))

@@ -90,6 +90,19 @@ async fn the_clients_reset_is_noticed_after_the_request_is_complete() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clients_goaway_refuses_pushed_streams_and_none_of_its_own() {
+    let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
+    raw.send(HEADERS, END_HEADERS, 1, &block(GET)).await;
+    let (_, mut incoming, _responder) = server.accept().await.unwrap().unwrap();
+    raw.send(GOAWAY, 0, 0, &[0; 8]).await;
+    raw.send(DATA, END_STREAM, 1, b"still served").await;
+    assert_eq!(while_serving(&mut server, read_all(&mut incoming)).await, Ok((b"still served".to_vec(), None)));
+    raw.send(RST_STREAM, 0, 1, &8_u32.to_be_bytes()).await;
+    assert!(server.accept().await.is_none(), "no stream is left and none will come");
+    assert_eq!(poll_fn(|cx| incoming.poll_gone(cx)).await, Broken::StreamReset(ResetReason::Cancel));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_connection_is_noticed_after_the_request_is_complete() {
     let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
     raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(GET)).await;
@@ -180,12 +193,14 @@ async fn goaway_takes_the_connection_out_of_use_and_refuses_what_was_not_process
         .run_until(async {
             let (mut raw, mut client) = raw_server().await;
             let (_up, mut first) = client.send(&request(Method::GET, None), Payload::None).unwrap();
-            let (_up, mut second) = client.send(&request(Method::GET, None), Payload::None).unwrap();
+            let (mut up, mut second) = client.send(&request(Method::POST, None), Payload::Some).unwrap();
             raw.frame_of(HEADERS).await;
             raw.frame_of(HEADERS).await;
             raw.send(SETTINGS, 0, 0, &[]).await;
             raw.send(GOAWAY, 0, 0, &[1_u32.to_be_bytes(), 0_u32.to_be_bytes()].concat()).await;
             assert_eq!(second.head().await.unwrap_err(), Broken::StreamReset(ResetReason::RefusedStream));
+            let refused = Broken::StreamReset(ResetReason::RefusedStream);
+            assert_eq!(poll_fn(|cx| up.poll_ready(cx)).await, Err(refused));
             assert!(client.goaway_received() && !client.is_available());
             let refused = client.send(&request(Method::GET, None), Payload::None).map(drop);
             assert_eq!(refused, Err(Broken::StreamReset(ResetReason::RefusedStream)));
