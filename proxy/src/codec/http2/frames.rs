@@ -173,3 +173,45 @@ fn control_frame(kind: u8, flags: u8, payload: &[u8]) -> Bytes {
     frame.put_slice(payload);
     frame.freeze()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_scan_does_not_depend_on_where_the_bytes_are_cut(
+            frames in prop::collection::vec((0_u8..12, prop::collection::vec(any::<u8>(), 0..40)), 1..12),
+            cuts in prop::collection::vec(1_usize..50, 1..20),
+        ) {
+            let bytes: Vec<u8> = frames.iter().flat_map(|(kind, payload)| control_frame(*kind, 0, payload)).collect();
+            let (mut whole, mut cut) = (Scanner::default(), Scanner::default());
+            prop_assert!(whole.scan(&bytes, None));
+            let mut rest = &bytes[..];
+            for len in cuts.iter().cycle() {
+                let piece;
+                (piece, rest) = rest.split_at(rest.len().min(*len));
+                prop_assert!(cut.scan(piece, None));
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            prop_assert!(whole.is_between_frames() && cut.is_between_frames());
+            prop_assert_eq!((whole.kind, whole.goaway_last()), (cut.kind, cut.goaway_last()));
+            let (last_kind, _) = frames.last().unwrap();
+            prop_assert_eq!(whole.kind, *last_kind);
+            let goaway = frames.iter().rev().find(|(kind, _)| *kind == GOAWAY);
+            let last = goaway.and_then(|(_, payload)| be_u32(payload)).map(|last| last & STREAM_ID);
+            prop_assert_eq!(whole.goaway_last(), last);
+        }
+
+        #[test]
+        fn any_bytes_can_be_scanned(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let mut scanner = Scanner::default();
+            let is_settings = scanner.scan(&bytes, Some(SETTINGS));
+            prop_assert_eq!(is_settings, bytes.get(3).is_none_or(|kind| *kind == SETTINGS) || bytes.len() < FRAME_HEAD_LEN);
+        }
+    }
+}
