@@ -1,8 +1,8 @@
 //! HTTP/2 in both directions, over the h2 crate.
 //!
 //! [`ServerConnection`] hands out requests, [`ClientConnection`] takes them; both give an [`Incoming`] to read
-//! and an [`Outgoing`] to write. h2 keeps the frames, the windows and HPACK; [`wire`] watches what it does to
-//! the socket, and [`heads`] translates. Extended CONNECT (RFC 8441) is a request whose head has a `protocol`.
+//! and an [`Outgoing`] to write. h2 keeps the frames, the windows and HPACK; `wire` watches what it does to
+//! the socket, and `heads` translates. Extended CONNECT (RFC 8441) is a request whose head has a `protocol`.
 //!
 //! Both halves of a stream must be polled by one task: h2 keeps one waker per stream and direction, and the
 //! end of a stream is told to the waker of the sending direction.
