@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use finwait::config::{Config, Loaded};
 use finwait::drain::{Drain, DrainControl, Stage, drain};
 use finwait::net::tokio::LogFiles;
 use finwait::process::Process;
-use finwait::server::Shared;
+use finwait::server::{Admin, Shared};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -83,7 +84,7 @@ fn start_diagnostics(level: Level) {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Loaded { config, warnings } = load(&arguments)?;
+    let (name, Loaded { config, warnings }) = load(&arguments)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -97,7 +98,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     let logs = LogFiles::start().context("cannot start the log thread")?;
     let (control, drain) = drain();
-    let process = Process::start(&Shared::new(config), workers, &logs, &drain)?;
+    let control = Arc::new(control);
+    let admin = Admin { control: Arc::clone(&control), config_path: name };
+    let process = Process::start(&Shared::new(config, workers), workers, &logs, &drain, admin)?;
     for address in &process.addresses {
         tracing::info!("listening on {address}");
     }
@@ -107,14 +110,16 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the configuration file")]
-fn load(arguments: &Arguments) -> anyhow::Result<Loaded> {
+fn load(arguments: &Arguments) -> anyhow::Result<(String, Loaded)> {
     if let Some(yaml) = &arguments.config_yaml {
-        return Ok(Config::from_yaml(yaml, "--config-yaml")?);
+        let name = "--config-yaml";
+        return Ok((name.into(), Config::from_yaml(yaml, name)?));
     }
     let Some(path) = &arguments.config_path else { anyhow::bail!("no configuration; say -c FILE") };
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(|| format!("{name}: cannot be read"))?;
-    Ok(Config::from_yaml(&text, &name)?)
+    let loaded = Config::from_yaml(&text, &name)?;
+    Ok((name, loaded))
 }
 
 /// Waits for a signal or an operator's word, then for the workers; cuts what they still have after `limit`.
@@ -123,7 +128,8 @@ fn serve_until_told(control: &DrainControl, mut drain: Drain, process: Process, 
     let (all_ended, mut ended) = oneshot::channel();
     let joiner = std::thread::spawn(move || {
         process.join();
-        drop(all_ended.send(()));
+        // Fails only when nobody waits any more.
+        let _sent = all_ended.send(());
     });
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;

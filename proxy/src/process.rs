@@ -10,7 +10,8 @@ use tokio::task::LocalSet;
 use crate::drain::Drain;
 use crate::net::tokio::{LogFiles, outside};
 use crate::net::{Address, ListenOptions};
-use crate::server::{Shared, StartError, Worker};
+use crate::server::{Admin, Shared, StartError, Worker};
+use crate::stats::ServerState;
 
 /// A server that runs on its own threads.
 pub struct Process {
@@ -45,7 +46,9 @@ impl Process {
         workers: usize,
         logs: &Arc<LogFiles>,
         drain: &Drain,
+        admin: Admin,
     ) -> Result<Self, ProcessError> {
+        let mut admin = Some(admin);
         let mut process = Self { threads: Vec::new(), addresses: shared.addresses() };
         for index in 0..workers {
             // The first worker binds alone, so that a port that another process uses is an error and not a share
@@ -60,6 +63,7 @@ impl Process {
                 drain: drain.clone(),
                 at: process.addresses.clone(),
                 how: ListenOptions { reuse_port: workers > 1, ..ListenOptions::default() },
+                admin: admin.take(),
             };
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
@@ -70,6 +74,7 @@ impl Process {
             let gone = || ProcessError::Thread { index, source: io::ErrorKind::BrokenPipe.into() };
             process.addresses = started.recv().map_err(|_| gone())??;
         }
+        shared.stats.enter(ServerState::Live);
         Ok(process)
     }
 
@@ -103,6 +108,8 @@ struct Job {
     drain: Drain,
     at: Vec<Address>,
     how: ListenOptions,
+    /// For the first worker.
+    admin: Option<Admin>,
 }
 
 impl Job {
@@ -113,7 +120,7 @@ impl Job {
         };
         LocalSet::new().block_on(&runtime, async move {
             let outside = outside(&self.logs);
-            match Worker::start(outside, &self.shared, &self.drain, &self.at, &self.how).await {
+            match Worker::start(outside, &self.shared, &self.drain, &self.at, &self.how, self.admin).await {
                 Err(error) => drop(ready.send(Err(error.into()))),
                 Ok(worker) => {
                     drop(ready.send(Ok(worker.addresses.clone())));

@@ -11,14 +11,17 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::access_log::AccessLog;
+use crate::admin::{self, AdminState, Bound};
 use crate::cluster::{self, Cluster};
 use crate::config::listener::LogPath;
 use crate::config::{self, Config};
 use crate::connection_manager::{ConnectionManager, Parts};
-use crate::drain::Drain;
+use crate::drain::{Drain, DrainControl, Stage};
 use crate::listener::Listener;
 use crate::net::{Accept, Address, ListenOptions, LogTarget, Outside};
-use crate::stats::{CodeStats, Http2Stats, HttpStats, ListenerStats, Registry};
+use crate::stats::{
+    CodeStats, Http2Stats, HttpStats, ListenerStats, Registry, ResponseStats, ServerState, ServerStats,
+};
 
 /// What all workers share: the configuration, stats and breakers.
 pub struct Shared {
@@ -28,6 +31,16 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// In the configuration's order.
     pub clusters: Vec<Arc<cluster::Shared>>,
+    /// The process's own stats and its state.
+    pub stats: ServerStats,
+}
+
+/// What the worker that has the admin interface needs for it.
+pub struct Admin {
+    /// Ends the server when an operator says so.
+    pub control: Arc<DrainControl>,
+    /// The configuration's file, as the user named it.
+    pub config_path: String,
 }
 
 /// Why a worker does not start.
@@ -54,13 +67,14 @@ pub enum StartError {
 }
 
 impl Shared {
-    /// Registers the stats of everything in `config`.
+    /// Registers the stats of everything in `config`, for a server of so many workers.
     #[must_use]
-    pub fn new(config: Config) -> Arc<Self> {
+    pub fn new(config: Config, workers: usize) -> Arc<Self> {
         let registry = Arc::new(Registry::new());
         let shared = |cluster: &config::Cluster| Arc::new(cluster::Shared::new(cluster.clone(), &registry));
         let clusters = config.clusters.iter().map(shared).collect();
-        Arc::new(Self { config: Arc::new(config), registry, clusters })
+        let stats = ServerStats::new(&registry, workers);
+        Arc::new(Self { config: Arc::new(config), registry, clusters, stats })
     }
 
     /// Where the configuration says to listen, in its order.
@@ -74,8 +88,17 @@ impl Shared {
 pub struct Worker {
     listeners: Vec<Listener>,
     clusters: Rc<[Rc<Cluster>]>,
+    admin: Option<BoundAdmin>,
+    shared: Arc<Shared>,
     /// Where it listens, in the configuration's order.
     pub addresses: Vec<Address>,
+}
+
+/// An admin interface that listens.
+struct BoundAdmin {
+    accept: Box<dyn Accept>,
+    state: AdminState,
+    control: Arc<DrainControl>,
 }
 
 impl Worker {
@@ -89,6 +112,7 @@ impl Worker {
         drain: &Drain,
         at: &[Address],
         how: &ListenOptions,
+        admin: Option<Admin>,
     ) -> Result<Self, StartError> {
         let mut clusters = Vec::with_capacity(shared.clusters.len());
         for cluster in &shared.clusters {
@@ -97,12 +121,23 @@ impl Worker {
         }
         let clusters: Rc<[Rc<Cluster>]> = clusters.into();
         let connection_ids = Rc::new(Cell::new(0));
-        let mut worker = Self { listeners: Vec::new(), clusters: Rc::clone(&clusters), addresses: Vec::new() };
+        let mut worker = Self {
+            listeners: Vec::new(),
+            clusters: Rc::clone(&clusters),
+            admin: None,
+            shared: Arc::clone(shared),
+            addresses: Vec::new(),
+        };
         for (listener, at) in shared.config.listeners.iter().zip(at) {
             let accept = bind(&outside, listener, at, how)?;
             worker.addresses.push(accept.local().clone());
             let parts = Parts {
                 stats: HttpStats::new(&shared.registry, &listener.manager.stat_prefix),
+                listener_responses: ResponseStats::of_listener(
+                    &shared.registry,
+                    listener.address,
+                    &listener.manager.stat_prefix,
+                ),
                 http2_stats: Http2Stats::downstream(&shared.registry),
                 logs: open_logs(&outside, listener)?,
                 clusters: Rc::clone(&clusters),
@@ -114,16 +149,29 @@ impl Worker {
             let stats = ListenerStats::new(&shared.registry, listener.address);
             worker.listeners.push(Listener::new(accept, Rc::new(manager), stats));
         }
+        if let Some(admin) = admin {
+            worker.admin = bind_admin(&outside, shared, admin, &worker.addresses)?;
+        }
         Ok(worker)
     }
 
     /// Serves until `drain` says otherwise, and what is under way then until it says so again.
     pub async fn run(self, drain: Drain) {
+        let mut admin = JoinSet::new();
+        if let Some(BoundAdmin { accept, state, control }) = self.admin {
+            admin.spawn_local(admin::serve(accept, state, control, drain.clone()));
+            let mut drain = drain.clone();
+            admin.spawn_local(async move {
+                drain.reached(Stage::Draining).await;
+                self.shared.stats.enter(ServerState::Draining);
+            });
+        }
         let mut listeners = JoinSet::new();
         for listener in self.listeners {
             listeners.spawn_local(listener.run(drain.clone()));
         }
         while listeners.join_next().await.is_some() {}
+        admin.shutdown().await; // to the end, operators may ask what is left
         drop(self.clusters); // closes the pools' connections
     }
 }
@@ -139,6 +187,30 @@ fn bind(
         address: at.to_string(),
         source,
     })
+}
+
+/// The admin interface, if the configuration wants one.
+fn bind_admin(
+    outside: &Outside,
+    shared: &Arc<Shared>,
+    admin: Admin,
+    addresses: &[Address],
+) -> Result<Option<BoundAdmin>, StartError> {
+    let Some(at) = shared.config.admin else { return Ok(None) };
+    let bound = outside.net.listen(&Address::Socket(at), &ListenOptions::default());
+    let accept =
+        bound.map_err(|source| StartError::Listen { name: "admin".into(), address: at.to_string(), source })?;
+    let names = shared.config.listeners.iter().map(|listener| listener.name.clone());
+    let state = AdminState {
+        registry: Arc::clone(&shared.registry),
+        server: shared.stats.clone(),
+        endpoints: shared.clusters.iter().map(|cluster| Arc::clone(&cluster.endpoints)).collect(),
+        config: Arc::clone(&shared.config),
+        config_path: admin.config_path,
+        listeners: names.zip(addresses.iter().cloned()).map(|(name, at)| Bound { name, at }).collect(),
+        started: tokio::time::Instant::now(),
+    };
+    Ok(Some(BoundAdmin { accept, state, control: admin.control }))
 }
 
 fn open_logs(outside: &Outside, listener: &config::Listener) -> Result<Vec<AccessLog>, StartError> {

@@ -1,6 +1,23 @@
 //! finwait-sim: a deterministic network simulator that runs finwait in virtual time.
+//!
+//! The way of a scenario through this crate:
+//!
+//! 1. [`scenario`] reads the YAML a person wrote, and the Envoy configuration files it names.
+//! 2. [`play`] builds a [`world`] of it: hosts with a [`kernel`] each, links, [`actor`]s, and the proxy itself,
+//!    unmodified. It gives the script's orders, one after the other, and lets virtual time run.
+//! 3. [`trace`] has every segment and every log line of the run. [`check`] compares it with what the author expected,
+//!    and with what must hold in every run. [`report`] tells it to a person.
+//!
+//! A run is a function of the scenario and its seed: [`chance`] is the only source of chance, and nothing here or in the
+//! proxy asks the real clock.
 
+pub mod actor;
 pub mod chance;
+pub mod check;
 pub mod kernel;
+pub mod play;
+mod proxy;
+pub mod report;
+pub mod scenario;
 pub mod trace;
 pub mod world;

@@ -1,1 +1,125 @@
-fn main() {}
+//! The command line: replays scenarios and tells what happened.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use finwait_sim::check::check;
+use finwait_sim::report::story;
+use finwait_sim::scenario::{Library, Scenario};
+
+/// Replays network scenarios against finwait, in virtual time.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(Run),
+}
+
+/// Play scenarios and print their stories; without files, play every scenario and print a line for each.
+///
+/// Exit status: 0 if everything expected was seen, 1 if something was not, 2 if a file is not a scenario.
+#[derive(Args)]
+struct Run {
+    /// Scenario files. Without any: all of ./scenarios, or those built into this program.
+    files: Vec<String>,
+    /// Play with this seed instead of each scenario's own.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print the complete trace, every segment of it, instead of the story.
+    #[arg(long)]
+    trace: bool,
+}
+
+fn main() -> io::Result<ExitCode> {
+    let Command::Run(run) = Arguments::parse().command;
+    let mut out = io::stdout().lock();
+    let worst = match run.files.as_slice() {
+        [] => replay_all(&run, &mut out)?,
+        files => {
+            let mut worst = Verdict::Held;
+            for file in files {
+                // A file on disk wins over one of the same name inside the program.
+                let library = if Path::new(file).exists() { Library::Disk(".".into()) } else { Library::find() };
+                worst = worst.max(replay(&library, file, &run, &mut out)?);
+            }
+            worst
+        }
+    };
+    Ok(worst.into())
+}
+
+/// How a scenario came out, the worst last.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+enum Verdict {
+    Held,
+    Failed,
+    NoScenario,
+}
+
+impl From<Verdict> for ExitCode {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Held => Self::SUCCESS,
+            Verdict::Failed => Self::from(1),
+            Verdict::NoScenario => Self::from(2),
+        }
+    }
+}
+
+fn replay(library: &Library, file: &str, run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
+    let (scenario, played) = match load_and_play(library, file, run.seed) {
+        Ok(both) => both,
+        Err(error) => {
+            writeln!(io::stderr(), "{error}")?;
+            return Ok(Verdict::NoScenario);
+        }
+    };
+    let story = story(&scenario, &played);
+    let text = if run.trace { played.trace.to_text() } else { story.clone() };
+    out.write_all(text.as_bytes())?;
+    let complaints = check(&scenario, &played, &story);
+    for complaint in &complaints {
+        writeln!(io::stderr(), "{complaint}")?;
+    }
+    Ok(if complaints.is_empty() { Verdict::Held } else { Verdict::Failed })
+}
+
+fn replay_all(run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
+    let library = Library::find();
+    let mut worst = Verdict::Held;
+    for file in library.scenarios()? {
+        let verdict = match load_and_play(&library, &file, run.seed) {
+            Err(error) => {
+                writeln!(out, "BAD   {file}\n{error}")?;
+                Verdict::NoScenario
+            }
+            Ok((scenario, played)) => {
+                let complaints = check(&scenario, &played, &story(&scenario, &played));
+                writeln!(out, "{}  {file}", if complaints.is_empty() { "ok  " } else { "FAIL" })?;
+                for complaint in &complaints {
+                    writeln!(out, "{complaint}")?;
+                }
+                if complaints.is_empty() { Verdict::Held } else { Verdict::Failed }
+            }
+        };
+        worst = worst.max(verdict);
+    }
+    Ok(worst)
+}
+
+fn load_and_play(
+    library: &Library,
+    file: &str,
+    seed: Option<u64>,
+) -> Result<(Scenario, finwait_sim::play::Played), finwait_sim::scenario::ScenarioError> {
+    let scenario = Scenario::load(library, file)?;
+    let played = scenario.play(seed)?;
+    Ok((scenario, played))
+}

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use http::Version;
+use tokio::time::Instant;
 
 use super::StreamInfo;
 use super::time::{self, Second};
@@ -50,17 +51,26 @@ impl Renderer {
 /// Appends the value of `operator`; `None`, with nothing appended, if it is not known.
 fn value(operator: &Operator, info: &StreamInfo, second: &mut Second, out: &mut Vec<u8>) -> Option<()> {
     let downstream = &info.downstream;
+    let times = &info.times;
     let client = info.client.as_ref().unwrap_or(&downstream.peer);
     match operator {
         Operator::BytesReceived => number(info.bytes_received, out),
         Operator::BytesSent => number(info.bytes_sent, out),
         Operator::ConnectionId => number(downstream.connection_id, out),
         Operator::ConnectionTerminationDetails => text(info.connection_termination.as_deref()?, out),
+        Operator::DownstreamDirectRemoteAddress => address(&downstream.peer, out),
+        Operator::DownstreamDirectRemoteAddressWithoutPort => address_without_port(&downstream.peer, out),
         Operator::DownstreamLocalAddress => address(&downstream.local, out),
+        Operator::DownstreamLocalAddressWithoutPort => address_without_port(&downstream.local, out),
+        Operator::DownstreamLocalPort => match &downstream.local {
+            Address::Internal(_) => None,
+            Address::Socket(local) => number(local.port().into(), out),
+        },
         Operator::DownstreamRemoteAddress => address(client, out),
         Operator::DownstreamRemoteAddressWithoutPort => address_without_port(client, out),
-        Operator::Duration => number(millis(info.times.duration()), out),
+        Operator::Duration => number(millis(times.duration()), out),
         Operator::Protocol => text(protocol(info.protocol?)?, out),
+        Operator::RequestDuration => between(Some(times.begin), times.request_end, out),
         Operator::RequestHeader { name, or } => {
             let head = info.request.as_ref()?;
             request_header(head, name, out).or_else(|| request_header(head, or.as_deref()?, out))
@@ -71,7 +81,10 @@ fn value(operator: &Operator, info: &StreamInfo, second: &mut Second, out: &mut 
         }
         Operator::ResponseCode => number(info.response_code.unwrap_or(0).into(), out),
         Operator::ResponseCodeDetails => one_word(info.details.as_deref()?, out),
+        Operator::ResponseDuration => between(Some(times.begin), times.upstream_response_begin, out),
         Operator::ResponseFlags => list(info.flags.iter().map(|flag| flag.short().as_bytes()), out),
+        Operator::ResponseFlagsLong => list(info.flags.iter().map(|flag| flag.long().as_bytes()), out),
+        Operator::ResponseTxDuration => between(times.upstream_response_begin, times.end, out),
         Operator::RouteName => text(info.route_name.as_deref().filter(|name| !name.is_empty())?, out),
         Operator::StartTime(None) => {
             second.iso_8601(info.started, out);
@@ -84,6 +97,7 @@ fn value(operator: &Operator, info: &StreamInfo, second: &mut Second, out: &mut 
         Operator::UpstreamCluster => text(info.upstream_cluster.as_deref()?, out),
         Operator::UpstreamHost => address(info.upstream_host.as_ref()?, out),
         Operator::UpstreamLocalAddress => address(info.upstream_local.as_ref()?, out),
+        Operator::UpstreamProtocol => text(protocol(info.upstream_protocol?)?, out),
         Operator::UpstreamRequestAttemptCount => number(info.attempts.into(), out),
         Operator::UpstreamTransportFailureReason => one_word(info.transport_failure.as_deref()?, out),
     }
@@ -125,6 +139,11 @@ fn protocol(version: Version) -> Option<&'static str> {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds from one stage to another, if both were reached.
+fn between(from: Option<Instant>, to: Option<Instant>, out: &mut Vec<u8>) -> Option<()> {
+    number(millis(to?.saturating_duration_since(from?)), out)
 }
 
 fn number(number: u64, out: &mut Vec<u8>) -> Option<()> {
@@ -176,7 +195,6 @@ mod tests {
     use std::time::SystemTime;
 
     use http::{HeaderName, HeaderValue, Method, StatusCode};
-    use tokio::time::Instant;
 
     use super::*;
     use crate::access_log::{Downstream, ResponseFlag};
@@ -229,7 +247,10 @@ mod tests {
         info.upstream_cluster = Some("up".into());
         info.upstream_host = Some(at("127.0.0.1:26010"));
         info.upstream_local = Some(at("127.0.0.1:40000"));
+        info.upstream_protocol = Some(Version::HTTP_2);
         info.attempts = 1;
+        info.times.request_end = Some(info.times.begin + Duration::from_micros(500));
+        info.times.upstream_response_begin = Some(info.times.begin + Duration::from_micros(1000));
         info.finish(info.times.begin + Duration::from_micros(1999));
         info
     }
@@ -264,7 +285,11 @@ mod tests {
             ("%BYTES_RECEIVED%/%BYTES_SENT%", "0/0", "3/2", "3/2"),
             ("%CONNECTION_ID%", "7", "7", "7"),
             ("%CONNECTION_TERMINATION_DETAILS%", "-", "-", "two words"),
+            ("%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%", "127.0.0.1:5000", "127.0.0.1:5000", "127.0.0.1:5000"),
+            ("%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%", "127.0.0.1", "127.0.0.1", "127.0.0.1"),
             ("%DOWNSTREAM_LOCAL_ADDRESS%", "[::1]:80", "[::1]:80", "[::1]:80"),
+            ("%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%", "::1", "::1", "::1"),
+            ("%DOWNSTREAM_LOCAL_PORT%", "80", "80", "80"),
             ("%DOWNSTREAM_REMOTE_ADDRESS%", "127.0.0.1:5000", "127.0.0.1:5000", "envoy://inner/"),
             ("%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "127.0.0.1", "127.0.0.1", "envoy://inner/"),
             ("%DURATION%", "0", "1", "1"),
@@ -276,6 +301,7 @@ mod tests {
             ("%REQ(:PATH?X-NONE)%", "-", "/a/b?c", "-"),
             ("%REQ(:PATH):3% %REQ(X-NONE):3% %REQ(:PATH):99%", "- - -", "/a/ - /a/b?c", "- - -"),
             ("%RESP(:STATUS)% %RESP(X-NONE?X-ENVOY-UPSTREAM-SERVICE-TIME)%", "- -", "200 0", "- -"),
+            ("%REQUEST_DURATION%", "-", "0", "0"),
             ("%RESPONSE_CODE%", "0", "200", "0"),
             (
                 "%RESPONSE_CODE_DETAILS%",
@@ -283,7 +309,15 @@ mod tests {
                 "via_upstream",
                 "upstream_reset_before_response_started{remote_connection_failure}",
             ),
+            ("%RESPONSE_DURATION%", "-", "1", "1"),
             ("%RESPONSE_FLAGS%", "-", "-", "UF,URX,DC"),
+            (
+                "%RESPONSE_FLAGS_LONG%",
+                "-",
+                "-",
+                "UpstreamConnectionFailure,UpstreamRetryLimitExceeded,DownstreamConnectionTermination",
+            ),
+            ("%RESPONSE_TX_DURATION%", "-", "0", "0"),
             ("%ROUTE_NAME%", "-", "r", "-"),
             ("%START_TIME%", "2026-11-21T05:08:56.710Z", "2026-11-21T05:08:56.710Z", "2026-11-21T05:08:56.710Z"),
             (
@@ -295,6 +329,8 @@ mod tests {
             ("%UPSTREAM_CLUSTER%", "-", "up", "up"),
             ("%UPSTREAM_HOST%", "-", "127.0.0.1:26010", "127.0.0.1:26010"),
             ("%UPSTREAM_LOCAL_ADDRESS%", "-", "127.0.0.1:40000", "127.0.0.1:40000"),
+            ("%UPSTREAM_PROTOCOL%", "-", "HTTP/2", "HTTP/2"),
+            ("%UPSTREAM_REMOTE_ADDRESS%", "-", "127.0.0.1:26010", "127.0.0.1:26010"),
             ("%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "0", "1", "1"),
             ("%UPSTREAM_TRANSPORT_FAILURE_REASON%", "-", "-", "delayed_connect_error:_Connection_refused"),
             ("100%% of \"it\"", "100% of \"it\"", "100% of \"it\"", "100% of \"it\""),

@@ -220,4 +220,20 @@ mod tests {
         let want = "2026-11-21T05:08:56.710Z 2026-11-21T05:08:56.005Z 2026-11-21T05:08:57.000Z ";
         assert_eq!(String::from_utf8(out).unwrap(), want);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_format_renders_and_dates_go_up(format in "(%\\PC?|\\PC){0,8}", day in 0_u64..4_000_000, nanos in 0_u32..1_000_000_000) {
+            let mut out = Vec::new();
+            strftime(&format, at(day * DAY_SECONDS, nanos), &mut out);
+            proptest::prop_assert!(String::from_utf8(out).is_ok(), "{format}");
+            let iso = |day: u64| {
+                let mut out = Vec::new();
+                strftime("%Y-%m-%d", at(day * DAY_SECONDS, 0), &mut out);
+                out
+            };
+            // Years have four digits in this range, so the texts compare as the days do.
+            proptest::prop_assert!(day > 2_900_000 || iso(day) < iso(day + 1));
+        }
+    }
 }

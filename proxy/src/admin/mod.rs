@@ -8,6 +8,7 @@ mod clusters;
 mod numbers;
 mod process;
 mod query;
+mod serve;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use crate::config::Config;
 use crate::net::Address;
 use crate::stats::{EndpointTable, Registry, ServerStats};
 use query::Query;
+pub use serve::serve;
 
 /// What the admin interface looks at.
 #[derive(Clone, Debug)]
@@ -69,17 +71,8 @@ pub struct AdminResponse {
 /// What an operator asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Then {
-    /// Stop accepting; `graceful`: ask clients to leave for the drain time first.
-    DrainListeners {
-        /// The query said so.
-        graceful: bool,
-    },
-    /// Begin to drain, so that load balancers send no more.
-    FailHealthCheck,
     /// Nothing.
     Nothing,
-    /// End a drain.
-    PassHealthCheck,
     /// Exit.
     Quit,
 }
@@ -165,27 +158,6 @@ const ENDPOINTS: &[Endpoint] = &[
         about: "the configuration in use",
         parameters: &[],
         respond: process::config_dump,
-    },
-    Endpoint {
-        path: "/drain_listeners",
-        method: Only::Post,
-        about: "stop accepting connections",
-        parameters: &[("graceful", "first ask clients to leave, for the drain time")],
-        respond: |query, _| AdminResponse::ok(Then::DrainListeners { graceful: query.has("graceful") }),
-    },
-    Endpoint {
-        path: "/healthcheck/fail",
-        method: Only::Post,
-        about: "drain: answer requests, but close connections after them",
-        parameters: &[],
-        respond: |_, _| AdminResponse::ok(Then::FailHealthCheck),
-    },
-    Endpoint {
-        path: "/healthcheck/ok",
-        method: Only::Post,
-        about: "end a drain that /healthcheck/fail began",
-        parameters: &[],
-        respond: |_, _| AdminResponse::ok(Then::PassHealthCheck),
     },
     Endpoint {
         path: "/help",

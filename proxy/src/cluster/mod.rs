@@ -22,7 +22,7 @@ pub use pool::{Lease, Pool};
 
 use crate::config;
 use crate::net::{Address, Outside};
-use crate::stats::{ClusterStats, CodeStats, Registry};
+use crate::stats::{ClusterStats, CodeStats, EndpointTable, Http2Stats, Registry};
 use breaker::Breakers;
 
 /// What all workers share of a cluster.
@@ -31,48 +31,12 @@ pub struct Shared {
     pub config: config::Cluster,
     /// `cluster.<name>.`
     pub stats: ClusterStats,
+    /// `cluster.<name>.http2.`
+    pub http2_stats: Http2Stats,
     /// Its limits.
     pub breakers: Breakers,
-    /// Endpoints by address, for the admin's view.
-    pub endpoints: EndpointTable,
-}
-
-/// Counts of every endpoint that any worker knows.
-#[derive(Default)]
-pub struct EndpointTable(std::sync::Mutex<std::collections::BTreeMap<String, Arc<EndpointStats>>>);
-
-/// Counts of one endpoint, over all workers.
-#[derive(Debug, Default)]
-pub struct EndpointStats {
-    /// Open connections.
-    pub cx_active: crate::stats::Gauge,
-    /// Connections that failed to open.
-    pub cx_connect_fail: crate::stats::Counter,
-    /// Connections begun.
-    pub cx_total: crate::stats::Counter,
-    /// Requests under way.
-    pub rq_active: crate::stats::Gauge,
-    /// Requests answered with 5xx or broken off.
-    pub rq_error: crate::stats::Counter,
-    /// Requests answered otherwise.
-    pub rq_success: crate::stats::Counter,
-    /// Requests begun.
-    pub rq_total: crate::stats::Counter,
-}
-
-impl EndpointTable {
-    /// The counts of the endpoint at `address`; made when first asked for.
-    pub fn of(&self, address: &str) -> Arc<EndpointStats> {
-        let mut table = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Arc::clone(table.entry(address.to_owned()).or_default())
-    }
-
-    /// Every endpoint, by address.
-    #[must_use]
-    pub fn snapshot(&self) -> Vec<(String, Arc<EndpointStats>)> {
-        let table = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        table.iter().map(|(address, stats)| (address.clone(), Arc::clone(stats))).collect()
-    }
+    /// Counts of single endpoints, for the admin's view.
+    pub endpoints: Arc<EndpointTable>,
 }
 
 impl Shared {
@@ -80,8 +44,9 @@ impl Shared {
     #[must_use]
     pub fn new(config: config::Cluster, registry: &Registry) -> Self {
         let stats = ClusterStats::new(registry, &config.name);
-        let breakers = Breakers::new(&config.limits);
-        Self { config, stats, breakers, endpoints: EndpointTable::default() }
+        let breakers = Breakers::new(&config.limits, &stats);
+        let http2_stats = Http2Stats::upstream(registry, &config.name);
+        Self { config, stats, http2_stats, breakers, endpoints: Arc::default() }
     }
 }
 
@@ -118,12 +83,12 @@ impl Cluster {
             config::cluster::Discovery::Static(addresses) => {
                 cluster.set_endpoints(addresses.iter().copied().map(Address::Socket).collect());
             }
-            config::cluster::Discovery::StrictDns { targets, refresh } => {
-                let first = discovery::resolve_all(&cluster.outside, targets);
+            config::cluster::Discovery::StrictDns { family, targets, refresh } => {
+                let first = discovery::resolve_all(&cluster.outside, *family, targets);
                 if let Ok(Some(found)) = tokio::time::timeout(FIRST_RESOLUTION_WAIT, first).await {
                     cluster.set_endpoints(found);
                 }
-                let refreshed = discovery::refresh(Rc::downgrade(&cluster), targets.clone(), *refresh);
+                let refreshed = discovery::refresh(Rc::downgrade(&cluster), *family, targets.clone(), *refresh);
                 cluster.tasks.borrow_mut().spawn_local(refreshed);
             }
         }

@@ -14,17 +14,18 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::breaker::Permit;
 use super::idle::{Parked, Signals};
-use super::{EndpointStats, Failure, Shared};
+use super::{Failure, Shared};
 use crate::codec::{Broken, http1, http2};
 use crate::config::cluster::UpstreamProtocol;
 use crate::net::{Address, Conn, ConnectOptions, Outside};
-use crate::stats::Held;
+use crate::stats::{EndpointStats, Held};
 
 /// Largest response head. Bytes; Envoy's default.
 const RESPONSE_HEAD_BYTES_MAX: usize = 80 * 1024;
@@ -64,7 +65,7 @@ enum Keeper {
 struct Waiting {
     served: oneshot::Sender<Result<Lease, Failure>>,
     _permit: Permit,
-    _counted: Held,
+    _counted: [Held; 2],
 }
 
 /// Leave to send one request. Dropped without [`give_back`](Self::give_back), it closes what it can: an
@@ -150,7 +151,7 @@ impl Pool {
     /// No connections yet.
     #[must_use]
     pub fn new(shared: Arc<Shared>, address: Address, outside: Outside) -> Rc<Self> {
-        let counts = shared.endpoints.of(&address.to_string());
+        let counts = shared.endpoints.of(&address);
         Rc::new_cyclic(|this| Self {
             this: Weak::clone(this),
             shared,
@@ -176,6 +177,14 @@ impl Pool {
         self.lent.get()
     }
 
+    /// An answer of this endpoint, by its status; `None` where there was none.
+    pub fn count_answer(&self, status: Option<StatusCode>) {
+        match status {
+            Some(status) if !status.is_server_error() => self.counts.rq_success.inc(),
+            Some(_) | None => self.counts.rq_error.inc(),
+        }
+    }
+
     /// A connection to send one request on.
     ///
     /// # Cancellation
@@ -194,7 +203,8 @@ impl Pool {
         };
         stats.upstream_rq_pending_total.inc();
         let (served, turn) = oneshot::channel();
-        let waiting = Waiting { served, _permit: permit, _counted: stats.upstream_rq_pending_active.enter() };
+        let counted = [stats.upstream_rq_pending_active.enter(), self.counts.rq_pending_active.enter()];
+        let waiting = Waiting { served, _permit: permit, _counted: counted };
         self.line.borrow_mut().push_back(waiting);
         self.connect_for_the_line();
         // The sender lives in the line, which lives as long as the pool.
@@ -446,6 +456,7 @@ impl Pool {
                 return self.fail_the_line(&Failure::from(broken));
             }
         };
+        self.shared.http2_stats.nghttp2_upstream_connections.inc();
         let multiplexed = Rc::new(Multiplexed {
             connection: RefCell::new(connection),
             account: RefCell::new(Some(account)),
@@ -551,6 +562,7 @@ impl Exclusive {
 
 impl Stream {
     /// The connection's handle.
+    #[must_use]
     pub fn connection(&self) -> std::cell::RefMut<'_, http2::ClientConnection> {
         self.multiplexed.connection.borrow_mut()
     }
@@ -606,12 +618,13 @@ impl Lease {
 
 /// The system's reason as Envoy prints it: the words without the number.
 fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "Connection refused".into(),
-        io::ErrorKind::ConnectionReset => "Connection reset by peer".into(),
-        io::ErrorKind::TimedOut => "Connection timed out".into(),
-        io::ErrorKind::HostUnreachable => "No route to host".into(),
-        io::ErrorKind::NetworkUnreachable => "Network is unreachable".into(),
-        _ => error.to_string(),
-    }
+    const WORDS: [(io::ErrorKind, &str); 5] = [
+        (io::ErrorKind::ConnectionRefused, "Connection refused"),
+        (io::ErrorKind::ConnectionReset, "Connection reset by peer"),
+        (io::ErrorKind::TimedOut, "Connection timed out"),
+        (io::ErrorKind::HostUnreachable, "No route to host"),
+        (io::ErrorKind::NetworkUnreachable, "Network is unreachable"),
+    ];
+    let known = WORDS.iter().find(|(kind, _)| *kind == error.kind());
+    known.map_or_else(|| error.to_string(), |(_, words)| (*words).to_owned())
 }

@@ -1,6 +1,6 @@
 //! Clusters, typed.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::listener::Http2Options;
@@ -31,13 +31,46 @@ pub struct Cluster {
 pub enum Discovery {
     /// Addresses in the file.
     Static(Vec<SocketAddr>),
-    /// Names, resolved again and again; every address is an endpoint.
+    /// Names, resolved again and again; every address of the family is an endpoint.
     StrictDns {
+        /// Which addresses count.
+        family: LookupFamily,
         /// Name and port, in the order of the file.
         targets: Vec<(String, u16)>,
         /// How often to ask.
         refresh: Duration,
     },
+}
+
+/// Which of a name's addresses become endpoints: Envoy's `dns_lookup_family`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LookupFamily {
+    /// All.
+    All,
+    /// Those of IPv6; if there are none, those of IPv4.
+    #[default]
+    Auto,
+    /// Those of IPv4.
+    V4Only,
+    /// Those of IPv4; if there are none, those of IPv6.
+    V4Preferred,
+    /// Those of IPv6.
+    V6Only,
+}
+
+impl LookupFamily {
+    /// Those of `found` that count, in their order.
+    #[must_use]
+    pub fn select(self, found: &[IpAddr]) -> Vec<IpAddr> {
+        let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = found.iter().partition(|address| address.is_ipv4());
+        match self {
+            Self::All => found.to_vec(),
+            Self::Auto if v6.is_empty() => v4,
+            Self::Auto | Self::V6Only => v6,
+            Self::V4Preferred if v4.is_empty() => v6,
+            Self::V4Only | Self::V4Preferred => v4,
+        }
+    }
 }
 
 /// How an endpoint is chosen.
@@ -76,5 +109,31 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { connections_max: 1024, pending_max: 1024, requests_max: 1024, retries_max: 3 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lookup_family_selects_addresses() {
+        let (four, six) = ("10.0.0.1", "fd00::1");
+        for (family, both, only_four, only_six) in [
+            (LookupFamily::All, vec![four, six], vec![four], vec![six]),
+            (LookupFamily::Auto, vec![six], vec![four], vec![six]),
+            (LookupFamily::V4Only, vec![four], vec![four], vec![]),
+            (LookupFamily::V4Preferred, vec![four], vec![four], vec![six]),
+            (LookupFamily::V6Only, vec![six], vec![], vec![six]),
+        ] {
+            assert_eq!(select(family, &[four, six]), both, "{family:?}");
+            assert_eq!(select(family, &[four]), only_four, "{family:?}");
+            assert_eq!(select(family, &[six]), only_six, "{family:?}");
+        }
+    }
+
+    fn select(family: LookupFamily, found: &[&str]) -> Vec<String> {
+        let found: Vec<IpAddr> = found.iter().map(|address| address.parse().unwrap()).collect();
+        family.select(&found).iter().map(ToString::to_string).collect()
     }
 }

@@ -1,6 +1,8 @@
 //! What is wrong with a configuration, said so that the reader can fix it: file, line, path, cause, excerpt, remedy.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
+
+use super::problem::Problem;
 
 /// Why a configuration was not accepted. Its `Display` is a complete message for people, of several lines.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -10,7 +12,7 @@ pub struct ConfigError {
     /// Where in the file.
     pub place: Place,
     /// What is wrong there.
-    pub cause: Cause,
+    pub cause: Box<Cause>,
     /// The line it is about, with a mark under the column; empty where there is no such line.
     excerpt: String,
 }
@@ -63,10 +65,10 @@ pub enum Cause {
         field: &'static str,
     },
     /// A spelling of an earlier generation of the API.
-    #[error("`{name}` belongs to an earlier API")]
+    #[error("{name} belongs to an earlier API")]
     Old {
         /// The old word.
-        name: String,
+        name: Name,
         /// Today's way to say it.
         instead: &'static str,
     },
@@ -74,22 +76,20 @@ pub enum Cause {
     #[error("{0}")]
     Syntax(String),
     /// Nothing is known by that name.
-    #[error("unknown {what} `{name}`{}", nearest.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
+    #[error("unknown {name}{}", nearest.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
     Unknown {
-        /// `field`, `value` or `@type`.
-        what: &'static str,
         /// The name.
-        name: String,
+        name: Name,
         /// The known name most like it.
         nearest: Option<&'static str>,
         /// All known names.
         known: Vec<&'static str>,
     },
     /// Envoy has it, finwait does not.
-    #[error("`{name}` is not supported: {reason}")]
+    #[error("{name} is not supported: {reason}")]
     Unsupported {
         /// The field, value or type.
-        name: String,
+        name: Name,
         /// Why.
         reason: &'static str,
     },
@@ -103,11 +103,19 @@ pub enum Cause {
     },
 }
 
-impl std::error::Error for ConfigError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.cause)
-    }
+/// A name in the file, and what it is a name of.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Name {
+    /// A field of a message. Its path ends in it.
+    Field,
+    /// The `@type` of a `typed_config`.
+    Type(String),
+    /// A value of an enumeration.
+    Value(String),
 }
+
+// The message is complete; a source would make a caller that prints the whole chain say the cause twice.
+impl std::error::Error for ConfigError {}
 
 impl ConfigError {
     /// `problem` in `file`, whose content is `text`.
@@ -149,39 +157,34 @@ fn head(f: &mut fmt::Formatter<'_>, file: &str, place: &Place) -> fmt::Result {
     Ok(())
 }
 
-/// The line at `at` between two bars, as compilers show it.
+/// The line at `at` behind a bar, as compilers show it, and a mark under the column.
 fn excerpt(text: &str, at: Position) -> String {
+    // A JSON file may be one line of any length: of such a line, show the part around the column.
+    const SHOWN_MAX: usize = 140;
+    const SHOWN_BEFORE_MAX: usize = 60;
     let Some(line) = text.lines().nth(at.line.saturating_sub(1)) else {
         return String::new();
     };
     let before = at.column.saturating_sub(1);
-    // A JSON file may be one line of any length: show the part around the column.
-    const SHOWN_BEFORE_MAX: usize = 60;
-    const SHOWN_MAX: usize = 100;
-    let skipped = before.saturating_sub(SHOWN_BEFORE_MAX);
+    let length = line.chars().count();
+    let skipped = if length > SHOWN_MAX { before.saturating_sub(SHOWN_BEFORE_MAX) } else { 0 };
     let shown: String = line.chars().skip(skipped).take(SHOWN_MAX).map(|c| if c == '\t' { ' ' } else { c }).collect();
+    let head = if skipped > 0 { "..." } else { "" };
+    let tail = if skipped + SHOWN_MAX < length { "..." } else { "" };
     let number = at.line.to_string();
     let margin = " ".repeat(number.len());
-    let mark = " ".repeat(before.saturating_sub(skipped));
-    let mut out = String::new();
-    // Writing to a String cannot fail.
-    write!(out, "\n {margin} |\n {number} | {}\n {margin} | {mark}^", shown.trim_end()).unwrap_or_default();
-    out
+    let mark = " ".repeat(head.len() + before.saturating_sub(skipped));
+    format!("\n {margin} |\n {number} | {head}{}{tail}\n {margin} | {mark}^", shown.trim_end())
 }
 
 impl Cause {
-    /// A value that breaks a rule, where the rule says it all.
-    pub(super) fn invalid(what: impl Into<String>) -> Self {
-        Self::Invalid { what: what.into(), remedy: None }
-    }
-
     /// What to do about it.
     fn remedy(&self) -> Option<String> {
         match self {
             Self::Invalid { remedy, .. } => remedy.clone(),
             Self::Old { instead, .. } => Some(format!("write {instead}")),
-            Self::Unknown { known, nearest: None, what, .. } if !known.is_empty() => {
-                Some(format!("known {what}s here: {}", known.join(", ")))
+            Self::Unknown { name, known, nearest: None } if !known.is_empty() => {
+                Some(format!("known {}s here: {}", name.kind(), known.join(", ")))
             }
             Self::WrongType { expected, found } if expected == "a string" && !found.starts_with("a ") => {
                 Some("put the value in quotes".to_owned())
@@ -195,9 +198,24 @@ impl Cause {
     }
 }
 
-impl fmt::Display for Position {
+impl Name {
+    /// What it is a name of, in the operator's words.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Field => "field",
+            Self::Type(_) => "@type",
+            Self::Value(_) => "value",
+        }
+    }
+}
+
+impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.line, self.column)
+        f.write_str(self.kind())?;
+        match self {
+            Self::Field => Ok(()),
+            Self::Type(name) | Self::Value(name) => write!(f, " `{name}`"),
+        }
     }
 }
 
@@ -208,119 +226,15 @@ impl From<serde_yaml::Location> for Position {
     }
 }
 
-/// A cause on its way to becoming a [`ConfigError`]: the place is filled in by whoever knows it, innermost first.
-#[derive(Debug)]
-pub(super) struct Problem {
-    pub(super) place: Option<Place>,
-    pub(super) cause: Cause,
-}
-
-impl Problem {
-    /// `cause` at `place`.
-    pub(super) fn at(place: &Place, cause: Cause) -> Self {
-        Self { place: Some(place.clone()), cause }
-    }
-
-    /// Fills in the place if a more exact one is not known yet.
-    pub(super) fn or_at(mut self, place: impl FnOnce() -> Place) -> Self {
-        self.place.get_or_insert_with(place);
-        self
-    }
-}
-
-impl std::error::Error for Problem {}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.cause.fmt(f)
-    }
-}
-
-impl serde::de::Error for Problem {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { place: None, cause: Cause::invalid(message.to_string()) }
-    }
-
-    fn invalid_type(unexpected: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
-        Self {
-            place: None,
-            cause: Cause::WrongType { expected: plain(&expected.to_string()), found: unexpected.to_string() },
-        }
-    }
-
-    fn invalid_value(unexpected: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
-        Self::invalid_type(unexpected, expected)
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self { place: None, cause: Cause::Missing { field } }
-    }
-}
-
-/// Names of Rust types, as an operator would put them.
-fn plain(expected: &str) -> String {
-    match expected {
-        "u16" => "a number from 0 to 65535".to_owned(),
-        "u32" => "a number from 0 to 4294967295".to_owned(),
-        other => other.to_owned(),
-    }
-}
-
-/// The cause for a name that is not among `known`.
-pub(super) fn unknown(what: &'static str, name: &str, known: &[&'static str]) -> Cause {
-    Cause::Unknown { what, name: name.to_owned(), nearest: nearest(name, known), known: known.to_vec() }
-}
-
-/// The entry of `known` that `name` is most likely a misspelling of.
-fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
-    let (distance, near) = known.iter().map(|word| (distance(name, word), *word)).min()?;
-    (distance <= 1 + name.len() / 5).then_some(near)
-}
-
-/// Levenshtein's distance between two names, compared ignoring case.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, to) in row.iter_mut().skip(1).zip(&b) {
-            let replaced = diagonal + usize::from(!from.eq_ignore_ascii_case(to));
-            diagonal = *cell;
-            left = replaced.min(diagonal + 1).min(left + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_name_is_offered_only_when_near() {
-        let known = ["lb_policy", "load_assignment", "name"];
-        for (name, near) in [
-            ("lb_polcy", Some("lb_policy")),
-            ("LB_POLICY", Some("lb_policy")),
-            ("load_asignment", Some("load_assignment")),
-            ("nme", Some("name")),
-            ("zzz", None),
-            ("", None),
-        ] {
-            assert_eq!(nearest(name, &known), near, "{name}");
-        }
-    }
-
-    #[test]
     fn an_excerpt_of_a_long_line_shows_the_part_that_matters() {
         let text = format!("{{{}\"x\": 1}}", " ".repeat(5000));
         let shown = excerpt(&text, Position { line: 1, column: 5002 });
-        assert!(shown.lines().all(|line| line.len() < 120), "{shown}");
+        assert!(shown.lines().all(|line| line.len() < 160), "{shown}");
         assert!(shown.contains("\"x\": 1"), "{shown}");
     }
 }

@@ -1,5 +1,7 @@
 //! Access-log format strings, parsed once.
 
+use super::problem::nearest;
+
 /// A parsed format: literals and operators in turn.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Format(pub Vec<Piece>);
@@ -24,8 +26,16 @@ pub enum Operator {
     ConnectionId,
     /// `%CONNECTION_TERMINATION_DETAILS%`
     ConnectionTerminationDetails,
+    /// `%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%`: the socket's peer, whatever a header says.
+    DownstreamDirectRemoteAddress,
+    /// `%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%`
+    DownstreamDirectRemoteAddressWithoutPort,
     /// `%DOWNSTREAM_LOCAL_ADDRESS%`
     DownstreamLocalAddress,
+    /// `%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%`
+    DownstreamLocalAddressWithoutPort,
+    /// `%DOWNSTREAM_LOCAL_PORT%`
+    DownstreamLocalPort,
     /// `%DOWNSTREAM_REMOTE_ADDRESS%`
     DownstreamRemoteAddress,
     /// `%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%`
@@ -34,6 +44,8 @@ pub enum Operator {
     Duration,
     /// `%PROTOCOL%`
     Protocol,
+    /// `%REQUEST_DURATION%`: milliseconds from the head's first byte to the request's last.
+    RequestDuration,
     /// `%REQ(NAME?ALTERNATIVE)%`; names in lower case.
     RequestHeader {
         /// First choice.
@@ -52,8 +64,14 @@ pub enum Operator {
     ResponseCode,
     /// `%RESPONSE_CODE_DETAILS%`
     ResponseCodeDetails,
+    /// `%RESPONSE_DURATION%`: milliseconds from the head's first byte to the upstream's first.
+    ResponseDuration,
     /// `%RESPONSE_FLAGS%`
     ResponseFlags,
+    /// `%RESPONSE_FLAGS_LONG%`
+    ResponseFlagsLong,
+    /// `%RESPONSE_TX_DURATION%`: milliseconds from the upstream's first byte to the last byte out.
+    ResponseTxDuration,
     /// `%ROUTE_NAME%`
     RouteName,
     /// `%START_TIME%`, with an optional strftime format.
@@ -64,6 +82,8 @@ pub enum Operator {
     UpstreamHost,
     /// `%UPSTREAM_LOCAL_ADDRESS%`
     UpstreamLocalAddress,
+    /// `%UPSTREAM_PROTOCOL%`
+    UpstreamProtocol,
     /// `%UPSTREAM_REQUEST_ATTEMPT_COUNT%`
     UpstreamRequestAttemptCount,
     /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`
@@ -87,13 +107,18 @@ pub enum FormatError {
         /// Counted from one.
         at: usize,
     },
-    /// An operator that Envoy has and finwait has not, or that nobody has.
-    #[error("Not supported field in StreamInfo: {operator} (at character {at} of the format)")]
+    /// An operator that Envoy has and finwait has not, or that nobody has. The words are Envoy's.
+    #[error(
+        "Not supported field in StreamInfo: {operator} (at character {at} of the format){}",
+        nearest.map(|near| format!("; did you mean {near}?")).unwrap_or_default()
+    )]
     Unknown {
         /// As written, without the percent signs.
         operator: String,
         /// Counted from one.
         at: usize,
+        /// The known operator most like it.
+        nearest: Option<&'static str>,
     },
 }
 
@@ -148,6 +173,48 @@ impl Format {
     }
 }
 
+/// Operators without an argument.
+const PLAIN: &[(&str, Operator)] = &[
+    ("BYTES_RECEIVED", Operator::BytesReceived),
+    ("BYTES_SENT", Operator::BytesSent),
+    ("CONNECTION_ID", Operator::ConnectionId),
+    ("CONNECTION_TERMINATION_DETAILS", Operator::ConnectionTerminationDetails),
+    ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", Operator::DownstreamDirectRemoteAddress),
+    ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT", Operator::DownstreamDirectRemoteAddressWithoutPort),
+    ("DOWNSTREAM_LOCAL_ADDRESS", Operator::DownstreamLocalAddress),
+    ("DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", Operator::DownstreamLocalAddressWithoutPort),
+    ("DOWNSTREAM_LOCAL_PORT", Operator::DownstreamLocalPort),
+    ("DOWNSTREAM_REMOTE_ADDRESS", Operator::DownstreamRemoteAddress),
+    ("DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", Operator::DownstreamRemoteAddressWithoutPort),
+    ("DURATION", Operator::Duration),
+    ("PROTOCOL", Operator::Protocol),
+    ("REQUEST_DURATION", Operator::RequestDuration),
+    ("RESPONSE_CODE", Operator::ResponseCode),
+    ("RESPONSE_CODE_DETAILS", Operator::ResponseCodeDetails),
+    ("RESPONSE_DURATION", Operator::ResponseDuration),
+    ("RESPONSE_FLAGS", Operator::ResponseFlags),
+    ("RESPONSE_FLAGS_LONG", Operator::ResponseFlagsLong),
+    ("RESPONSE_TX_DURATION", Operator::ResponseTxDuration),
+    ("ROUTE_NAME", Operator::RouteName),
+    ("UPSTREAM_CLUSTER", Operator::UpstreamCluster),
+    ("UPSTREAM_HOST", Operator::UpstreamHost),
+    ("UPSTREAM_LOCAL_ADDRESS", Operator::UpstreamLocalAddress),
+    ("UPSTREAM_PROTOCOL", Operator::UpstreamProtocol),
+    // It differs from the host only where a proxy stands between, which cannot be here.
+    ("UPSTREAM_REMOTE_ADDRESS", Operator::UpstreamHost),
+    ("UPSTREAM_REQUEST_ATTEMPT_COUNT", Operator::UpstreamRequestAttemptCount),
+    ("UPSTREAM_TRANSPORT_FAILURE_REASON", Operator::UpstreamTransportFailureReason),
+];
+
+/// Operators that say the same in every line.
+const ALWAYS: &[(&str, &str)] = &[
+    // Every stream is logged once, at its end.
+    ("ACCESS_LOG_TYPE", "DownstreamEnd"),
+    // There is no TLS and there are no virtual clusters, so these never have a value.
+    ("REQUESTED_SERVER_NAME", "-"),
+    ("VIRTUAL_CLUSTER_NAME", "-"),
+];
+
 /// An operator as it stands between its percent signs.
 #[derive(Clone, Copy, Debug)]
 struct Written<'a> {
@@ -188,7 +255,7 @@ impl<'a> Written<'a> {
     }
 
     fn operator(self, at: usize) -> Result<Said, FormatError> {
-        let plain = match self.name {
+        match self.name {
             "REQ" => {
                 let (name, or) = self.headers()?;
                 return Ok(Said::Sometimes(Operator::RequestHeader { name, or }));
@@ -198,32 +265,17 @@ impl<'a> Written<'a> {
                 return Ok(Said::Sometimes(Operator::ResponseHeader { name, or }));
             }
             "START_TIME" => return Ok(Said::Sometimes(Operator::StartTime(self.argument.map(str::to_owned)))),
-            // Every stream is logged once, at its end.
-            "ACCESS_LOG_TYPE" => Said::Always("DownstreamEnd"),
-            // There is no TLS and there are no virtual clusters, so these never have a value.
-            "REQUESTED_SERVER_NAME" | "VIRTUAL_CLUSTER_NAME" => Said::Always("-"),
-            "BYTES_RECEIVED" => Said::Sometimes(Operator::BytesReceived),
-            "BYTES_SENT" => Said::Sometimes(Operator::BytesSent),
-            "CONNECTION_ID" => Said::Sometimes(Operator::ConnectionId),
-            "CONNECTION_TERMINATION_DETAILS" => Said::Sometimes(Operator::ConnectionTerminationDetails),
-            "DOWNSTREAM_LOCAL_ADDRESS" => Said::Sometimes(Operator::DownstreamLocalAddress),
-            "DOWNSTREAM_REMOTE_ADDRESS" => Said::Sometimes(Operator::DownstreamRemoteAddress),
-            "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Said::Sometimes(Operator::DownstreamRemoteAddressWithoutPort),
-            "DURATION" => Said::Sometimes(Operator::Duration),
-            "PROTOCOL" => Said::Sometimes(Operator::Protocol),
-            "RESPONSE_CODE" => Said::Sometimes(Operator::ResponseCode),
-            "RESPONSE_CODE_DETAILS" => Said::Sometimes(Operator::ResponseCodeDetails),
-            "RESPONSE_FLAGS" => Said::Sometimes(Operator::ResponseFlags),
-            "ROUTE_NAME" => Said::Sometimes(Operator::RouteName),
-            "UPSTREAM_CLUSTER" => Said::Sometimes(Operator::UpstreamCluster),
-            "UPSTREAM_HOST" => Said::Sometimes(Operator::UpstreamHost),
-            "UPSTREAM_LOCAL_ADDRESS" => Said::Sometimes(Operator::UpstreamLocalAddress),
-            "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Said::Sometimes(Operator::UpstreamRequestAttemptCount),
-            "UPSTREAM_TRANSPORT_FAILURE_REASON" => Said::Sometimes(Operator::UpstreamTransportFailureReason),
-            other => return Err(FormatError::Unknown { operator: other.to_owned(), at }),
+            _ => {}
+        }
+        let always = ALWAYS.iter().find(|(name, _)| *name == self.name).map(|(_, value)| Said::Always(value));
+        let plain = PLAIN.iter().find(|(name, _)| *name == self.name);
+        let Some(said) = always.or_else(|| plain.map(|(_, operator)| Said::Sometimes(operator.clone()))) else {
+            let known: Vec<&'static str> = PLAIN.iter().map(|(name, _)| *name).collect();
+            let nearest = nearest(self.name, &known);
+            return Err(FormatError::Unknown { operator: self.name.to_owned(), at, nearest });
         };
         match self.argument {
-            None => Ok(plain),
+            None => Ok(said),
             Some(_) => Err(self.misused("takes no argument")),
         }
     }
@@ -284,6 +336,11 @@ mod tests {
         for (written, message) in [
             ("a %NOPE%", "Not supported field in StreamInfo: NOPE (at character 3 of the format)"),
             ("100% sure", "a % at character 4 begins no operator; a literal percent sign is written %%"),
+            (
+                "%UPSTREAM_HSOT%",
+                "Not supported field in StreamInfo: UPSTREAM_HSOT (at character 1 of the format); did you mean \
+                 UPSTREAM_HOST?",
+            ),
             ("%REQ%", "operator %REQ%: needs the name of a header"),
             ("%REQ(?a)%", "operator %REQ%: takes one name, or two with a ? between them"),
             ("%PROTOCOL(x)%", "operator %PROTOCOL%: takes no argument"),

@@ -3,7 +3,8 @@
 //! Pure: no clock, no socket, no other module of this crate. Past this folder nothing is checked twice and
 //! no default is chosen twice.
 //!
-//! The way of a file: text, [`yaml`] tree, [`bootstrap`] messages as Envoy has them, and, by [`interpret`], [`Config`].
+//! The way of a file: text, `yaml` tree, `bootstrap` messages as Envoy has them and, by `interpret`,
+//! [`Config`].
 
 mod bootstrap;
 pub mod cluster;
@@ -11,6 +12,7 @@ mod error;
 mod interpret;
 pub mod listener;
 pub mod log_format;
+mod problem;
 pub mod route;
 mod units;
 mod unsupported;
@@ -19,7 +21,7 @@ mod yaml;
 use std::net::SocketAddr;
 
 pub use cluster::Cluster;
-pub use error::{Cause, ConfigError, Place, Position, Warning};
+pub use error::{Cause, ConfigError, Name, Place, Position, Warning};
 pub use listener::Listener;
 
 /// A whole configuration, as meant.
@@ -52,15 +54,15 @@ impl Config {
     /// The first thing that is wrong, with its place. A field that Envoy knows and finwait does not act on is an error
     /// if its absence would change the behaviour, and else a warning.
     pub fn from_yaml(text: &str, file: &str) -> Result<Loaded, ConfigError> {
-        let notes = yaml::decode::Notes::default();
+        let notes = yaml::Notes::default();
         let config = Self::read(text, &notes).map_err(|problem| ConfigError::new(problem, file, text))?;
         let warning = |(place, text)| Warning { file: file.to_owned(), place, text };
         Ok(Loaded { config, warnings: notes.into_sorted().into_iter().map(warning).collect() })
     }
 
-    fn read(text: &str, notes: &yaml::decode::Notes) -> Result<Self, error::Problem> {
+    fn read(text: &str, notes: &yaml::Notes) -> Result<Self, problem::Problem> {
         let tree = yaml::Node::parse(text)?;
-        let bootstrap = yaml::decode::decode(&tree, notes)?;
+        let bootstrap = yaml::decode(&tree, notes)?;
         interpret::interpret(bootstrap, tree.to_json(), notes)
     }
 }

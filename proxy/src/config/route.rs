@@ -79,6 +79,11 @@ pub enum Action {
     },
     /// Ask a cluster.
     Forward(Forward),
+    /// Ask a cluster that does not exist, which is permitted where `validate_clusters` is off.
+    NoCluster {
+        /// The answer: 404, 500 or 503.
+        status: u16,
+    },
 }
 
 /// How to ask a cluster.

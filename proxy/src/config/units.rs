@@ -48,8 +48,10 @@ fn guess(text: &str) -> Option<String> {
     match unit {
         "h" => Some(format!("{}s", amount.checked_mul(3600)?)),
         "m" | "min" => Some(format!("{}s", amount.checked_mul(60)?)),
-        "ms" if amount % 1000 == 0 => Some(format!("{}s", amount / 1000)),
-        "ms" => Some(format!("{}.{:03}s", amount / 1000, amount % 1000)),
+        "ms" => {
+            let seconds = format!("{}.{:03}", amount / 1000, amount % 1000);
+            Some(format!("{}s", seconds.trim_end_matches('0').trim_end_matches('.')))
+        }
         "" | "sec" => Some(format!("{amount}s")),
         _ => None,
     }
@@ -87,7 +89,7 @@ mod tests {
     #[test]
     fn common_mistakes_are_guessed() {
         for (text, right) in
-            [("500ms", Some("0.500s")), ("2000ms", Some("2s")), ("5m", Some("300s")), ("10", Some("10s")), ("x", None)]
+            [("500ms", Some("0.5s")), ("20000ms", Some("20s")), ("5m", Some("300s")), ("10", Some("10s")), ("x", None)]
         {
             assert_eq!(guess(text).as_deref(), right, "{text}");
         }

@@ -46,7 +46,7 @@ const METADATA: &str = "nothing here reads metadata";
 const OUTLIER: &str = "there is no outlier detection";
 const RATE_LIMIT: &str = "there is no rate limiting";
 const SOCKET: &str = "sockets are opened with fixed options";
-const TLS: &str = "connections are plaintext; put TLS in front";
+const TLS: &str = "finwait speaks plaintext; TLS has to end in front of it and begin behind it";
 const TRACING: &str = "there is no distributed tracing";
 
 // Replacements that several lines share.
@@ -56,17 +56,30 @@ const TYPED_CONFIG: &str = "typed_config with an @type";
 
 #[rustfmt::skip]
 const FIELDS: &[(&str, &str, Verdict)] = &[
+    ("Bootstrap", "application_log_config", Refused("diagnostics have one form, on standard error")),
     ("Bootstrap", "bootstrap_extensions", Refused(EXTENSION)),
+    ("Bootstrap", "certificate_provider_instances", Refused(TLS)),
     ("Bootstrap", "cluster_manager", Refused("clusters are managed in one fixed way")),
+    ("Bootstrap", "config_sources", Refused(DYNAMIC)),
+    ("Bootstrap", "default_config_source", Refused(DYNAMIC)),
+    ("Bootstrap", "default_regex_engine", Ignored("there is one regular expression engine")),
     ("Bootstrap", "default_socket_interface", Refused(SOCKET)),
     ("Bootstrap", "dns_resolution_config", Refused("names are resolved by the operating system")),
     ("Bootstrap", "dynamic_resources", Refused(DYNAMIC)),
     ("Bootstrap", "enable_dispatcher_stats", Ignored("there are no dispatcher stats")),
+    ("Bootstrap", "fatal_actions", Refused(EXTENSION)),
     ("Bootstrap", "flags_path", Ignored("there are no flag files")),
+    ("Bootstrap", "grpc_async_client_manager_config", Ignored("there is no gRPC client")),
     ("Bootstrap", "hds_config", Refused(HEALTH)),
+    ("Bootstrap", "header_prefix", Only("x-envoy", "header names begin with x-envoy")),
+    ("Bootstrap", "inline_headers", Ignored("it concerns how Envoy keeps headers in memory")),
     ("Bootstrap", "layered_runtime", Refused("there is no runtime; write the value into the field it overrides")),
+    ("Bootstrap", "listener_manager", Refused("listeners are managed in one fixed way")),
+    ("Bootstrap", "memory_allocator_manager", Ignored("it concerns Envoy's allocator")),
     ("Bootstrap", "node", Ignored("only a control plane reads it")),
+    ("Bootstrap", "node_context_params", Ignored("only a control plane reads it")),
     ("Bootstrap", "overload_manager", Refused("there are no overload actions")),
+    ("Bootstrap", "perf_tracing_file_path", Ignored("there is no profiler")),
     ("Bootstrap", "runtime", Old("layered_runtime")),
     ("Bootstrap", "stats_config", Refused("stats have fixed names and no tags")),
     ("Bootstrap", "stats_flush_interval", Ignored("stats are always current")),
@@ -78,6 +91,8 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Bootstrap", "use_tcp_for_dns_lookups", Refused("names are resolved by the operating system")),
     ("Bootstrap", "watchdog", Ignored("there is no watchdog")),
     ("Bootstrap", "watchdogs", Ignored("there is no watchdog")),
+    ("Bootstrap", "xds_config_tracker_extension", Refused(DYNAMIC)),
+    ("Bootstrap", "xds_delegate_extension", Refused(DYNAMIC)),
 
     ("StaticResources", "secrets", Refused(TLS)),
 
@@ -91,6 +106,7 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Address", "pipe", Refused("only TCP sockets are supported")),
     ("SocketAddress", "ipv4_compat", Only("false", "an IPv6 socket takes IPv6 alone")),
     ("SocketAddress", "named_port", Refused("write the number as port_value")),
+    ("SocketAddress", "network_namespace_filepath", Refused(SOCKET)),
     ("SocketAddress", "resolver_name", Refused("names are resolved by the operating system")),
 
     ("Http1ProtocolOptions", "allow_absolute_url", Only("true", "absolute URLs are always accepted, as RFC 9112 3.2.2 demands")),
@@ -115,6 +131,7 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Http2ProtocolOptions", "max_consecutive_inbound_frames_with_empty_payload", Refused(FLOOD)),
     ("Http2ProtocolOptions", "max_inbound_priority_frames_per_stream", Refused(FLOOD)),
     ("Http2ProtocolOptions", "max_inbound_window_update_frames_per_data_frame_sent", Refused(FLOOD)),
+    ("Http2ProtocolOptions", "max_metadata_size", Ignored("METADATA frames are not passed on")),
     ("Http2ProtocolOptions", "max_outbound_control_frames", Refused(FLOOD)),
     ("Http2ProtocolOptions", "max_outbound_frames", Refused(FLOOD)),
     ("Http2ProtocolOptions", "override_stream_error_on_invalid_http_message", Refused("h2 decides what ends a stream and what ends a connection")),
@@ -125,6 +142,7 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Listener", "additional_addresses", Refused("write one listener for each address")),
     ("Listener", "api_listener", Refused(DYNAMIC)),
     ("Listener", "bind_to_port", Only("true", "a listener that does not listen has no use here")),
+    ("Listener", "bypass_overload_manager", Ignored("there are no overload actions")),
     ("Listener", "connection_balance_config", Refused("the kernel spreads connections over the workers")),
     ("Listener", "continue_on_listener_filters_timeout", Only("false", "there are no listener filters")),
     ("Listener", "default_filter_chain", Refused("write it as the one entry of filter_chains")),
@@ -190,6 +208,7 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("HttpConnectionManager", "path_with_escaped_slashes_action", Only("KEEP_UNCHANGED", "paths are passed on as they came")),
     ("HttpConnectionManager", "preserve_external_request_id", Only("false", "with use_remote_address, x-request-id is always made anew")),
     ("HttpConnectionManager", "proxy_100_continue", Only("false", "100 (Continue) is answered here")),
+    ("HttpConnectionManager", "proxy_status_config", Refused("no proxy-status header is written")),
     ("HttpConnectionManager", "rds", Refused(DYNAMIC)),
     ("HttpConnectionManager", "represent_ipv4_remote_address_as_ipv4_mapped_ipv6", Only("false", "addresses are shown as they are")),
     ("HttpConnectionManager", "request_id_extension", Refused("request ids are version 4 UUIDs")),
@@ -298,6 +317,7 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Route", "tracing", Refused(TRACING)),
     ("Route", "typed_per_filter_config", Refused("the router is the only filter")),
 
+    ("RouteMatch", "cookies", Refused("routes are chosen by path")),
     ("RouteMatch", "dynamic_metadata", Refused(METADATA)),
     ("RouteMatch", "filter_state", Refused("there is no filter state")),
     ("RouteMatch", "grpc", Refused("routes are chosen by path")),
@@ -317,7 +337,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("RouteAction", "auto_host_rewrite", Only("false", "requests are not rewritten")),
     ("RouteAction", "auto_host_rewrite_header", Old("host_rewrite_header; though requests are not rewritten here")),
     ("RouteAction", "cluster_header", Refused("a route names its cluster")),
-    ("RouteAction", "cluster_not_found_response_code", Ignored("every cluster that a route names exists")),
     ("RouteAction", "cluster_specifier_plugin", Refused(EXTENSION)),
     ("RouteAction", "cors", Refused(EXTENSION)),
     ("RouteAction", "early_data_policy", Refused(TLS)),
@@ -372,7 +391,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Cluster", "connection_pool_per_downstream_connection", Only("false", "connections are shared")),
     ("Cluster", "dns_failure_refresh_rate", Refused("after a failure, names are asked for again at dns_refresh_rate")),
     ("Cluster", "dns_jitter", Refused("names are asked for at dns_refresh_rate")),
-    ("Cluster", "dns_lookup_family", Only("ALL", "every address that the operating system returns is an endpoint")),
     ("Cluster", "dns_resolution_config", Refused("names are resolved by the operating system")),
     ("Cluster", "dns_resolvers", Old("typed_dns_resolver_config; though names are resolved by the operating system here")),
     ("Cluster", "eds_cluster_config", Refused(DYNAMIC)),
@@ -474,3 +492,50 @@ const VALUES: &[(&str, &str, Verdict)] = &[
     ("Protocol", "UDP", Refused("there is no UDP and no QUIC")),
     ("RoutingPriority", "HIGH", Refused("there is one priority")),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the messages are; a line that names none of them would never be found.
+    const MESSAGES: [&str; 4] = [
+        include_str!("bootstrap/mod.rs"),
+        include_str!("bootstrap/cluster.rs"),
+        include_str!("bootstrap/listener.rs"),
+        include_str!("bootstrap/route.rs"),
+    ];
+
+    #[test]
+    fn every_field_is_of_a_message_that_does_not_have_it() {
+        for (message, field, _) in FIELDS {
+            let body =
+                body(&format!("pub(crate) struct {message} {{")).unwrap_or_else(|| panic!("{message} is no message"));
+            assert!(!body.contains(&format!("pub(crate) {field}:")), "{message}.{field} is supported");
+        }
+    }
+
+    #[test]
+    fn every_value_is_of_an_enumeration_that_does_not_have_it() {
+        for (name, value, _) in VALUES {
+            let body =
+                body(&format!("pub(crate) enum {name} {{")).unwrap_or_else(|| panic!("{name} is no enumeration"));
+            assert!(!body.contains(&format!("{value}\"")), "{name} has {value}");
+        }
+    }
+
+    #[test]
+    fn no_line_stands_twice() {
+        for table in [FIELDS, VALUES] {
+            for (index, (of, name, _)) in table.iter().enumerate() {
+                let later = table.iter().skip(index + 1).find(|(other, same, _)| other == of && same == name);
+                assert_eq!(later, None, "{of} {name}");
+            }
+        }
+    }
+
+    /// What stands between the braces of a declaration.
+    fn body(declaration: &str) -> Option<&'static str> {
+        let (_, after) = MESSAGES.iter().find_map(|text| text.split_once(declaration))?;
+        after.split_once('}').map(|(body, _)| body)
+    }
+}

@@ -26,6 +26,8 @@ pub(crate) enum LocalReply {
     MissingHost,
     /// A path that is not a path: `OPTIONS *`.
     NotAPath,
+    /// The route's cluster does not exist.
+    NoCluster { status: u16 },
     /// No virtual host or route takes the request.
     NoRoute,
     /// The request head took longer than `request_headers_timeout`.
@@ -81,6 +83,13 @@ impl LocalReply {
             },
             Self::MissingHost => Row { closes: true, ..row(StatusCode::BAD_REQUEST, "", "missing_host_header", None) },
             Self::NotAPath => row(StatusCode::NOT_FOUND, "", "absolute_path_rejected", None),
+            Self::NoCluster { status } => row(
+                // Configuration allows 404, 500 and 503.
+                StatusCode::from_u16(*status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+                "",
+                "cluster_not_found",
+                Some(Flag::NC),
+            ),
             Self::NoRoute => row(StatusCode::NOT_FOUND, "", "route_not_found", Some(Flag::NR)),
             Self::RequestHeadersTimeout => Row {
                 closes: true,

@@ -14,6 +14,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::BytesMut;
+use http::StatusCode;
 use tokio::io::AsyncReadExt;
 
 use crate::access_log::{AccessLog, Downstream, StreamInfo};
@@ -22,7 +23,7 @@ use crate::config;
 use crate::config::listener::CodecType;
 use crate::drain::{Drain, Stage};
 use crate::net::{Conn, Outside};
-use crate::stats::{Held, Http2Stats, HttpStats};
+use crate::stats::{Held, Http2Stats, HttpStats, ResponseStats};
 use date::DateCache;
 
 /// What an HTTP/2 client sends first (RFC 9113 3.4).
@@ -35,6 +36,7 @@ pub struct ConnectionManager {
     options: config::listener::ConnectionManager,
     buffer_bytes_max: usize,
     stats: HttpStats,
+    listener_responses: ResponseStats,
     http2_stats: Http2Stats,
     logs: Vec<AccessLog>,
     clusters: Rc<[Rc<Cluster>]>,
@@ -48,6 +50,8 @@ pub struct ConnectionManager {
 pub struct Parts {
     /// `http.<stat_prefix>.`
     pub stats: HttpStats,
+    /// `listener.<address>.http.<stat_prefix>.`
+    pub listener_responses: ResponseStats,
     /// `http2.`
     pub http2_stats: Http2Stats,
     /// Open access logs.
@@ -81,11 +85,12 @@ impl ConnectionManager {
     /// A manager for a listener with these options.
     #[must_use]
     pub fn new(options: config::listener::ConnectionManager, buffer_bytes_max: usize, parts: Parts) -> Self {
-        let Parts { stats, http2_stats, logs, clusters, outside, drain, connection_ids } = parts;
+        let Parts { stats, listener_responses, http2_stats, logs, clusters, outside, drain, connection_ids } = parts;
         Self {
             options,
             buffer_bytes_max,
             stats,
+            listener_responses,
             http2_stats,
             logs,
             clusters,
@@ -173,6 +178,12 @@ impl ConnectionManager {
         let now = tokio::time::Instant::now();
         let info = StreamInfo::new(now, self.outside.clock.wall(), Rc::clone(downstream));
         (info, self.stats.downstream_rq_active.enter())
+    }
+
+    /// A response head is on its way.
+    fn count_response(&self, status: StatusCode) {
+        self.stats.responses.charge(status);
+        self.listener_responses.charge(status);
     }
 
     /// A stream has ended: its line goes to every access log.

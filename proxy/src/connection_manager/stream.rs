@@ -151,7 +151,7 @@ async fn decide(
     let none = Upgrades::default();
     let upgrades = match &route.action {
         Action::Forward(to) => &to.upgrades,
-        Action::Direct { .. } => &none,
+        Action::Direct { .. } | Action::NoCluster { .. } => &none,
     };
     let upgrade = match upgrade_wanted(head) {
         None => None,
@@ -170,6 +170,10 @@ async fn decide(
             Reply::Local(LocalReply::Direct { status: *status, body: body.clone() }, None)
         }
         Action::Forward(to) => forward(manager, head, exchange, to, upgrade, info).await,
+        Action::NoCluster { status } => {
+            manager.stats.no_cluster.inc();
+            Reply::Local(LocalReply::NoCluster { status: *status }, None)
+        }
     }
 }
 
@@ -364,10 +368,8 @@ async fn flush_head(exchange: &mut Exchange, answer: &mut Answer, down: &mut Wri
 /// How the next hop back hears of an upstream's end: CONNECT_ERROR says that a tunnel's TCP connection was
 /// lost (RFC 9113 8.5).
 fn reset_for(failure: &Failure, is_tunnel: bool) -> ResetReason {
-    match failure {
-        Failure::Terminated if is_tunnel => ResetReason::ConnectError,
-        _ => ResetReason::InternalError,
-    }
+    let lost_tunnel = is_tunnel && *failure == Failure::Terminated;
+    if lost_tunnel { ResetReason::ConnectError } else { ResetReason::InternalError }
 }
 
 fn after_response(closes: bool, client_asked: bool) -> After {
@@ -468,7 +470,7 @@ fn begin_response(
     info: &mut StreamInfo,
 ) -> Writer {
     decorate::response(&mut head, &manager.options.server, manager.date.at(manager.outside.clock.wall()));
-    manager.stats.responses.charge(head.status);
+    manager.count_response(head.status);
     info.response_code = Some(head.status.as_u16());
     info.times.response_begin = Some(Instant::now());
     let writer = match responder {
@@ -492,7 +494,7 @@ impl Responder<'_> {
         // HTTP/2 clients that wait for 100 send the body anyway, sooner or later (RFC 9110 10.1.1).
         if let Self::Http1(connection) = self {
             connection.send_continue();
-            manager.stats.responses.charge(StatusCode::CONTINUE);
+            manager.count_response(StatusCode::CONTINUE);
         }
     }
 }

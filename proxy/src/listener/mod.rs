@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::connection_manager::ConnectionManager;
 use crate::drain::{Drain, Stage};
@@ -61,10 +62,13 @@ impl Listener {
         self.stats.downstream_cx_total.inc();
         let active = self.stats.downstream_cx_active.enter();
         let served = Rc::clone(&self.manager).serve(conn);
-        let destroyed = self.stats.downstream_cx_destroy.clone();
+        let (destroyed, length) =
+            (self.stats.downstream_cx_destroy.clone(), self.stats.downstream_cx_length_ms.clone());
         connections.spawn_local(async move {
+            let begun = Instant::now();
             served.await;
             destroyed.inc();
+            length.record_ms(begun.elapsed());
             drop(active);
         });
     }

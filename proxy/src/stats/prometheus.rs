@@ -194,4 +194,13 @@ mod tests {
         registry.histogram("plain");
         insta::assert_snapshot!(render(&registry.snapshot()));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_name_has_a_family_that_prometheus_takes(name in "((cluster|http|listener|_rq_2xx|_rq_200|[0-9._]|\\PC)[.]?){0,9}") {
+            let (family, labels) = split(&name);
+            proptest::prop_assert!(family.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{family}");
+            proptest::prop_assert!(labels.iter().all(|label| label.ends_with('"')));
+        }
+    }
 }

@@ -57,6 +57,7 @@ pub(super) async fn run(
         Lease::Http1(_) => over_http1(exchange, head, lease).await?,
         Lease::Http2(_) => over_http2(exchange, head, lease).await?,
     };
+    endpoint.pool.count_answer(answered.as_ref().ok().map(|answer| answer.head.status));
     Ok(answered.map_err(|broken| Failed { failure: Failure::from(broken), nothing_sent: false }))
 }
 

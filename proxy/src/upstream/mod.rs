@@ -59,48 +59,36 @@ pub(crate) async fn forward(
     let mut permit = None;
     loop {
         info.attempts = retries + 1;
-        if head.headers.contains(&names::X_ENVOY_EXPECTED_TIMEOUT)
-            && let Some(left) = exchange.timers.global_left()
-        {
-            set_expected_timeout(head, left);
-        }
         let tried = attempt::run(exchange, head, cluster, info).await.map_err(Ended::Interrupted)?;
         let outcome = match &tried {
             Ok(answer) => Outcome::Response(answer.head.status),
             Err(failed) => Outcome::Failed { failure: &failed.failure, nothing_sent: failed.nothing_sent },
         };
-        drop(permit.take()); // held through the back-off and this try
-        let verdict = match retry::judge(policy, &outcome, retries) {
-            Verdict::Retry { .. } if !exchange.can_repeat() => {
-                stats.retry_or_shadow_abandoned.inc();
-                Verdict::Deliver
-            }
-            verdict => verdict,
-        };
-        let within = match verdict {
-            Verdict::Retry { within } => match cluster.shared.breakers.retries.permit() {
-                Some(granted) => {
-                    permit = Some(granted);
-                    within
-                }
-                None => {
-                    stats.upstream_rq_retry_overflow.inc();
-                    info.flag(ResponseFlag::UO);
-                    return deliver(tried, retries);
-                }
-            },
-            Verdict::Exhausted => {
-                stats.upstream_rq_retry_limit_exceeded.inc();
-                info.flag(ResponseFlag::URX);
-                return deliver(tried, retries);
-            }
+        drop(permit.take()); // a retry's was held through the back-off and the try
+        let within = match retry::judge(policy, &outcome, retries) {
             Verdict::Deliver => {
                 if retries > 0 {
                     stats.upstream_rq_retry_success.inc();
                 }
                 return deliver(tried, retries);
             }
+            Verdict::Exhausted => {
+                stats.upstream_rq_retry_limit_exceeded.inc();
+                info.flag(ResponseFlag::URX);
+                return deliver(tried, retries);
+            }
+            Verdict::Retry { .. } if !exchange.can_repeat() => {
+                stats.retry_or_shadow_abandoned.inc();
+                return deliver(tried, retries);
+            }
+            Verdict::Retry { within } => within,
         };
+        permit = cluster.shared.breakers.retries.permit();
+        if permit.is_none() {
+            stats.upstream_rq_retry_overflow.inc();
+            info.flag(ResponseFlag::UO);
+            return deliver(tried, retries);
+        }
         if let Ok(answer) = tried {
             cluster.codes.charge_retried(answer.head.status);
             answer.discard(exchange);
@@ -111,6 +99,13 @@ pub(crate) async fn forward(
         stats.upstream_rq_retry_backoff_exponential.inc();
         exchange.rewind();
         retries += 1;
+        // The first try is told the whole timeout, a later one what is left of it.
+        if head.headers.contains(&names::X_ENVOY_EXPECTED_TIMEOUT)
+            && exchange.is_complete()
+            && let Some(left) = exchange.timers.global_left()
+        {
+            set_expected_timeout(head, left);
+        }
     }
 }
 

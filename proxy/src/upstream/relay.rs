@@ -106,8 +106,6 @@ fn poll_response(
 
 /// A body cut short is a protocol error of the upstream's; a tunnel cut short is a lost connection.
 fn failure_after_response(broken: Broken, is_tunnel: bool) -> Failure {
-    match broken {
-        Broken::Closed | Broken::ConnectionReset if !is_tunnel => Failure::Protocol,
-        broken => Failure::from(broken),
-    }
+    let connection_lost = matches!(broken, Broken::Closed | Broken::ConnectionReset);
+    if connection_lost && !is_tunnel { Failure::Protocol } else { Failure::from(broken) }
 }

@@ -3,6 +3,10 @@
 //! A [`Trace`] is append-only and ordered by virtual time, then by sequence. It is complete: two runs are the
 //! same run exactly if [`Trace::to_text`] gives the same bytes.
 
+pub mod conversation;
+pub mod story;
+pub mod wire;
+
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -16,6 +16,10 @@ use super::wire::{Half, SharedWire, Wire};
 use crate::codec::{Broken, Payload, RequestHead, ResponseHead};
 use crate::net::{Address, Conn};
 
+/// Informational responses to one request. Nobody needs more, and without a limit a server keeps a request
+/// busy for ever.
+const INFORMATIONAL_MAX: usize = 100;
+
 /// What a server may send, and how much waits for it.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientOptions {
@@ -36,7 +40,7 @@ pub struct ClientConnection {
     peer: Address,
     asked: Asked,
     peer_wants_close: bool,
-    informational_count: u32,
+    informational: Vec<StatusCode>,
 }
 
 /// What decides how a response is framed besides its own head (RFC 9112 6.3).
@@ -71,7 +75,7 @@ impl ClientConnection {
             peer,
             asked: Asked::Other,
             peer_wants_close: false,
-            informational_count: 0,
+            informational: Vec::new(),
         }
     }
 
@@ -85,7 +89,7 @@ impl ClientConnection {
             (Payload::None | Payload::Some, &Method::HEAD) => Asked::Head,
             (Payload::None | Payload::Some, _) => Asked::Other,
         };
-        self.informational_count = 0;
+        self.informational.clear();
         let encoder = serialise::request(self.wire.borrow_mut().queue().text(), head, payload);
         // The answer is due from here on: without it the connection cannot be used again.
         self.wire.borrow_mut().reading.begin();
@@ -115,7 +119,10 @@ impl ClientConnection {
             let found = ready!(self.poll_found(cx))?;
             let decoder = self.body_of(&found)?;
             if found.head.status.is_informational() && found.head.status != StatusCode::SWITCHING_PROTOCOLS {
-                self.informational_count = self.informational_count.saturating_add(1);
+                if self.informational.len() == INFORMATIONAL_MAX {
+                    return Poll::Ready(Err(MALFORMED));
+                }
+                self.informational.push(found.head.status);
                 continue;
             }
             self.peer_wants_close = wants_close(&found.head);
@@ -197,8 +204,8 @@ impl ClientConnection {
 
     /// Informational responses that were skipped since the request was sent.
     #[must_use]
-    pub fn informational_count(&self) -> u32 {
-        self.informational_count
+    pub fn informational(&self) -> &[StatusCode] {
+        &self.informational
     }
 
     /// Our end.
@@ -239,4 +246,224 @@ fn wants_close(head: &ResponseHead) -> bool {
         return !head.headers.has_token(&CONNECTION, "keep-alive");
     }
     head.headers.has_token(&CONNECTION, "close")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use bytes::Bytes;
+    use http::{HeaderName, HeaderValue};
+
+    use super::super::testing::{Seen, Then, connect, finish, look, read_body};
+    use super::*;
+    use crate::codec::Headers;
+
+    type Fields = &'static [(&'static str, &'static str)];
+
+    const OPTIONS: ClientOptions =
+        ClientOptions { head_bytes_max: 80 * 1024, headers_max: 100, write_buffer_bytes_max: 1024 * 1024 };
+
+    fn dial(pieces: &[&[u8]], then: Then) -> (ClientConnection, Arc<Mutex<Seen>>) {
+        let (conn, seen) = connect(pieces, then);
+        (ClientConnection::new(conn, OPTIONS), seen)
+    }
+
+    fn head(method: &Method, path: &'static str, fields: Fields) -> RequestHead {
+        let mut headers = Headers::default();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        RequestHead {
+            method: method.clone(),
+            scheme: None,
+            authority: Some(HeaderValue::from_static("a:1")),
+            path: Some(HeaderValue::from_static(path)),
+            protocol: None,
+            version: Version::HTTP_11,
+            headers,
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip] // a row is a line
+    fn requests_are_framed_by_us() {
+        const LENGTH: (&str, &str) = ("content-length", "5");
+        let cases: [(Method, &'static str, Fields, Payload, &str); 12] = [
+            (Method::GET, "/x?y", &[("x", "1")], Payload::None, "GET /x?y HTTP/1.1\r\nhost: a:1\r\nx: 1\r\n\r\n"),
+            (Method::POST, "/", &[("content-length", "0")], Payload::None, "POST / HTTP/1.1\r\nhost: a:1\r\ncontent-length: 0\r\n\r\n"),
+            (Method::POST, "/", &[LENGTH], Payload::None, "POST / HTTP/1.1\r\nhost: a:1\r\n\r\n"), // it would be a lie
+            (Method::POST, "/", &[("content-length", "+5")], Payload::None, "POST / HTTP/1.1\r\nhost: a:1\r\n\r\n"),
+            (Method::POST, "/", &[LENGTH, ("x", "1")], Payload::Some, "POST / HTTP/1.1\r\nhost: a:1\r\ncontent-length: 5\r\nx: 1\r\n\r\nhello"),
+            (Method::POST, "/", &[LENGTH, LENGTH], Payload::Some, "POST / HTTP/1.1\r\nhost: a:1\r\ncontent-length: 5\r\n\r\nhello"),
+            (Method::POST, "/", &[("transfer-encoding", "x")], Payload::Some, "POST / HTTP/1.1\r\nhost: a:1\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+            (Method::GET, "/", &[("connection", "Upgrade"), ("upgrade", "x")], Payload::Raw, "GET / HTTP/1.1\r\nhost: a:1\r\nconnection: Upgrade\r\nupgrade: x\r\n\r\nhello"),
+            (Method::GET, "/", &[("transfer-encoding", "chunked")], Payload::Raw, "GET / HTTP/1.1\r\nhost: a:1\r\n\r\nhello"),
+            (Method::GET, "/", &[LENGTH], Payload::Raw, "GET / HTTP/1.1\r\nhost: a:1\r\ncontent-length: 5\r\n\r\nhello"),
+            (Method::CONNECT, "/", &[], Payload::Raw, "CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\nhello"),
+            (Method::GET, "/a b\tc HTTP/1.1", &[], Payload::None, "GET /a%20b%09c%20HTTP/1.1 HTTP/1.1\r\nhost: a:1\r\n\r\n"),
+        ];
+        for (method, path, fields, payload, sent) in cases {
+            let (mut client, seen) = dial(&[], Then::Silence);
+            let mut outgoing = client.send(&head(&method, path, fields), payload);
+            if payload != Payload::None {
+                outgoing.write(Bytes::from_static(b"hello"));
+                outgoing.finish(None);
+            }
+            finish(poll_fn(|cx| outgoing.poll_flush(cx))).unwrap().unwrap();
+            assert_eq!(look(&seen).text(), sent);
+            assert_eq!(look(&seen).writes, 1);
+        }
+    }
+
+    /// What comes back for a request of `method`, the body and whether the connection can be used again.
+    fn ask(method: &Method, payload: Payload, pieces: &[&[u8]], then: Then) -> String {
+        let (mut client, _) = dial(pieces, then);
+        let mut outgoing = client.send(&head(method, "/", &[]), payload);
+        outgoing.finish(None);
+        let (head, mut body) = match finish(client.response()).expect("the script answers") {
+            Ok(response) => response,
+            Err(broken) => return format!("{broken}"),
+        };
+        let status = head.status.as_u16();
+        match read_body(&mut body) {
+            Ok(body) => format!("{status} {body:?} {}", if client.is_reusable() { "stays" } else { "goes" }),
+            Err(broken) => format!("{status} {broken}"),
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip] // a row is a line
+    fn responses_have_one_reading() {
+        const BAD: &str = "http1.codec_error";
+        let cases: [(Method, Payload, &[u8], Then, &str); 47] = [
+            (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", Then::Silence, "200 \"ok\" stays"),
+            (Method::GET, Payload::None, b"HTTP/1.1 200\r\ncontent-length: 0\r\n\r\n", Then::Silence, "200 \"\" stays"),
+            (Method::GET, Payload::None, b"HTTP/1.1 200 OK\ncontent-length: 2\n\nok", Then::Silence, "200 \"ok\" stays"),
+            (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx: 1\r\n\r\n", Then::Silence, "200 \"ok\" stays"),
+            (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\n\r\nok", Then::Fin, "200 \"ok\" goes"),
+            (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\n\r\nok", Then::Rst, "200 connection reset"),
+            (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok", Then::Silence, "200 \"ok\" goes"),
+            (Method::GET, Payload::None, b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok", Then::Silence, "200 \"ok\" goes"),
+            (Method::GET, Payload::None, b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok", Then::Silence, "200 \"ok\" stays"),
+            (Method::HEAD, Payload::None, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", Then::Silence, "200 \"\" stays"),
+            (Method::HEAD, Payload::None, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", Then::Silence, "200 \"\" stays"),
+            (Method::GET, Payload::None, b"HTTP/1.1 304 Not Modified\r\ncontent-length: 2\r\n\r\n", Then::Silence, "304 \"\" stays"),
+            (Method::GET, Payload::None, b"HTTP/1.1 204 No Content\r\n\r\n", Then::Silence, "204 \"\" stays"),
+            (Method::GET, Payload::None, b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n", Then::Silence, "204 \"\" stays"),
+            // Informational responses.
+            (Method::GET, Payload::None, b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", Then::Silence, "200 \"ok\" stays"),
+            (Method::GET, Payload::None, b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", Then::Silence, "200 \"ok\" stays"),
+            (Method::GET, Payload::None, b"HTTP/1.1 100 Continue\r\n\r\n", Then::Fin, "connection closed by the peer"),
+            (Method::GET, Payload::None, b"HTTP/1.1 100 Continue\r\ncontent-length: 2\r\n\r\n", Then::Silence, BAD),
+            (Method::GET, Payload::None, b"HTTP/1.1 100 Continue\r\ntransfer-encoding: chunked\r\n\r\n", Then::Silence, BAD),
+            (Method::GET, Payload::None, b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n", Then::Silence, "101 \"\" stays"),
+            // Tunnels.
+            (Method::GET, Payload::Raw, b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nraw", Then::Fin, "101 \"raw\" goes"),
+            (Method::GET, Payload::Raw, b"HTTP/1.1 101 Switching Protocols\r\ncontent-length: 1\r\n\r\nraw", Then::Fin, "101 \"raw\" goes"),
+            (Method::GET, Payload::Raw, b"HTTP/1.1 101 Switching Protocols\r\n\r\nraw", Then::Rst, "101 connection reset"),
+            (Method::GET, Payload::Raw, b"HTTP/1.1 403 Forbidden\r\nconnection: upgrade\r\nupgrade: x\r\ncontent-length: 1\r\n\r\nraw", Then::Fin, "403 \"raw\" goes"),
+            (Method::GET, Payload::Raw, b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno", Then::Silence, "403 \"no\" goes"),
+            (Method::CONNECT, Payload::Raw, b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nraw", Then::Fin, "200 \"raw\" goes"),
+            (Method::CONNECT, Payload::Raw, b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno", Then::Silence, "403 \"no\" goes"),
+            // Two readings.
+            (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", Then::Silence, BAD),
+            (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc", Then::Silence, BAD),
+            (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\nok", Then::Silence, BAD),
+            (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", Then::Silence, "http1.invalid_transfer_encoding"),
+            (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\nok", Then::Fin, "http1.invalid_transfer_encoding"),
+            (Method::GET, Payload::None, b"HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", Then::Silence, BAD),
+            (Method::GET, Payload::None, b"HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\n", Then::Silence, BAD),
+            (Method::GET, Payload::None, b"HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n", Then::Silence, BAD),
+            (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", Then::Silence, "200 http1.codec_error"),
+            // Not HTTP.
+            (Method::GET, Payload::None, b"GARBAGE\r\n\r\n", Then::Silence, BAD),
+            (Method::GET, Payload::None, b"HTTP/1.1 abc OK\r\n\r\n", Then::Silence, BAD),
+            (Method::GET, Payload::None, b"HTTP/1.1 099 Low\r\n\r\n", Then::Silence, BAD),
+            (Method::GET, Payload::None, b"HTTP/2.0 200 OK\r\n\r\n", Then::Silence, BAD),
+            (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\nx : 1\r\n\r\n", Then::Silence, BAD),
+            // Cut short.
+            (Method::GET, Payload::None, b"", Then::Fin, "connection closed by the peer"),
+            (Method::GET, Payload::None, b"", Then::Rst, "connection reset"),
+            (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\ncontent-le", Then::Fin, "http1.message_cut_short"),
+            (Method::GET, Payload::None, b"H", Then::Rst, "http1.message_cut_short"),
+            (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc", Then::Fin, "200 http1.message_cut_short"),
+            (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n", Then::Rst, "200 http1.message_cut_short"),
+        ];
+        for (method, payload, input, then, expected) in cases {
+            for step in [usize::MAX, 1, 3] {
+                let pieces: Vec<_> = input.chunks(step).collect();
+                assert_eq!(ask(&method, payload, &pieces, then), expected, "{}, by {step}", input.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_behind_a_response_end_the_connection() {
+        let response: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        for stray in [b"EXTRA".as_slice(), response] {
+            let together = [response, stray].concat();
+            assert_eq!(ask(&Method::GET, Payload::None, &[&together], Then::Silence), "200 \"ok\" goes");
+        }
+    }
+
+    #[test]
+    fn response_heads_are_bounded() {
+        let sized = |bytes: usize| format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(bytes)).into_bytes();
+        let counted = |count: usize| ["HTTP/1.1 204 OK\r\n", &"x: 1\r\n".repeat(count), "\r\n"].concat().into_bytes();
+        for (input, expected) in [
+            (sized(80_000), "200 \"\" goes"),
+            (sized(82_000), "http1.headers_too_large"),
+            (counted(100), "204 \"\" stays"),
+            (counted(101), "http1.too_many_headers"),
+        ] {
+            assert_eq!(ask(&Method::GET, Payload::None, &[&input], Then::Fin), expected);
+        }
+    }
+
+    #[test]
+    fn informational_responses_are_noted_and_bounded() {
+        let hints: &[u8] = b"HTTP/1.1 103 Early Hints\r\n\r\n";
+        for (count, expected) in [(2, Some(204)), (INFORMATIONAL_MAX, Some(204)), (INFORMATIONAL_MAX + 1, None)] {
+            let (mut client, _) = dial(&[&hints.repeat(count), b"HTTP/1.1 204 OK\r\n\r\n"], Then::Silence);
+            drop(client.send(&head(&Method::GET, "/", &[]), Payload::None));
+            let status = finish(client.response()).unwrap().ok().map(|(head, _)| head.status.as_u16());
+            assert_eq!(status, expected);
+            assert_eq!(client.informational(), vec![StatusCode::EARLY_HINTS; count.min(INFORMATIONAL_MAX)]);
+        }
+    }
+
+    #[test]
+    fn a_connection_that_owes_an_answer_is_not_reusable() {
+        let (mut client, _) = dial(&[b"HTTP/1.1 204 OK\r\n\r\n"], Then::Silence);
+        assert!(client.is_reusable());
+        let mut outgoing = client.send(&head(&Method::POST, "/", &[]), Payload::Some);
+        finish(client.response()).unwrap().unwrap();
+        assert!(!client.is_reusable(), "the request goes on");
+        outgoing.finish(None);
+        assert!(client.is_reusable());
+        drop(client.send(&head(&Method::GET, "/", &[]), Payload::None));
+        assert!(!client.is_reusable(), "the answer is due");
+    }
+
+    #[test]
+    fn an_idle_connection_tells_why_it_ends() {
+        for (pieces, then, end) in [
+            (&[][..], Then::Fin, Some(IdleEnd::Closed)),
+            (&[], Then::Rst, Some(IdleEnd::Reset)),
+            (&[], Then::Silence, None),
+            (&[&b"x"[..]], Then::Fin, Some(IdleEnd::StrayBytes)),
+            (&[&b"HTTP/1.1 408 Request Timeout\r\n\r\n"[..]], Then::Fin, Some(IdleEnd::Closed)),
+        ] {
+            let (mut client, _) = dial(pieces, then);
+            assert_eq!(finish(poll_fn(|cx| client.poll_idle(cx))), end, "{pieces:?} {then:?}");
+        }
+    }
+
+    #[test]
+    fn abort_is_a_reset() {
+        let (client, seen) = dial(&[], Then::Silence);
+        client.abort();
+        assert!(look(&seen).aborted && look(&seen).closed);
+    }
 }

@@ -10,11 +10,15 @@
 
 mod body;
 mod client;
+#[cfg(test)]
+mod corpus;
 mod framing;
 mod parse;
 mod refusal;
 mod serialise;
 mod server;
+#[cfg(test)]
+mod testing;
 mod wire;
 
 pub use body::{Incoming, Outgoing};

@@ -4,7 +4,6 @@ use std::mem::MaybeUninit;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::uri::Scheme;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use httparse::{Error, Header, ParserConfig, Status};
 
@@ -123,7 +122,8 @@ pub(super) fn request(input: &Bytes, rules: RequestRules) -> Parsed<FoundRequest
     let decoder = if method == Method::CONNECT {
         check_connect_body(framing)?;
         headers.remove(&CONTENT_LENGTH);
-        Decoder::Done
+        // Whatever follows is the tunnel's, if there will be one; it is never another request.
+        Decoder::UntilClose
     } else {
         request_body(framing, version)?
     };
@@ -267,8 +267,10 @@ fn parse_scheme(scheme: &str) -> Result<HeaderValue, Refusal> {
     if scheme.eq_ignore_ascii_case("https") {
         return Ok(HeaderValue::from_static("https"));
     }
-    // Something else that could be a scheme is refused as one, the rest as garbage.
-    Err(if Scheme::try_from(scheme).is_ok() { Refusal::InvalidScheme } else { Refusal::Codec })
+    // Something else that could be a scheme (RFC 3986 3.1) is refused as one, the rest as garbage.
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    Err(if is_scheme { Refusal::InvalidScheme } else { Refusal::Codec })
 }
 
 /// `uri-host [ ":" port ]` by its characters (RFC 3986 3.2.2), or nothing. No userinfo: RFC 9110 4.2.4 calls it
@@ -293,18 +295,15 @@ fn check_connection(value: &HeaderValue) -> Result<(), Refusal> {
 /// we do not speak; anything else is no version.
 fn other_version<T>(input: &[u8]) -> Parsed<T> {
     let line = first_line(input);
-    let mut words = line.splitn(3, |byte| *byte == b' ').skip(2);
-    let version = words.next().unwrap_or_default();
-    let version = version.get(..8).unwrap_or(version);
-    let pattern = b"HTTP/0.0";
-    let matches = version.iter().zip(pattern).all(|(byte, expected)| match expected {
+    let version = line.splitn(3, |byte| *byte == b' ').nth(2).unwrap_or_default();
+    let matches = version.iter().zip(b"HTTP/0.0").all(|(byte, expected)| match expected {
         b'0' => byte.is_ascii_digit(),
         _ => byte == expected,
     });
     match version.len() {
-        8 if matches => Err(Refusal::LowVersion),
-        // It may still become one: the line is cut here.
-        ..8 if matches && line.ends_with(version) && !input.contains(&b'\n') => Ok(None),
+        8.. if matches => Err(Refusal::LowVersion),
+        // The line was cut here, so that it may still become one.
+        ..8 if matches && input.ends_with(version) => Ok(None),
         _ => Err(Refusal::Codec),
     }
 }
@@ -318,11 +317,44 @@ fn refusal(error: Error, input: &[u8]) -> Refusal {
     match error {
         Error::TooManyHeaders => Refusal::TooManyHeaders,
         Error::HeaderValue => Refusal::InvalidCharacters,
-        Error::Token if has_control(first_line(input)) => Refusal::InvalidCharacters,
-        Error::HeaderName | Error::NewLine | Error::Status | Error::Token | Error::Version => Refusal::Codec,
+        Error::Token => bad_token(first_line(input)),
+        Error::HeaderName | Error::NewLine | Error::Status | Error::Version => Refusal::Codec,
     }
 }
 
-fn has_control(line: &[u8]) -> bool {
-    line.iter().any(|byte| byte.is_ascii_control() && !b"\t\r".contains(byte))
+/// A method or target that is none: the first byte that is wrong decides, wherever the line was cut.
+fn bad_token(line: &[u8]) -> Refusal {
+    let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let target = line.get(method.len() + 1..).unwrap_or_default();
+    let in_method = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let in_target = |byte: &u8| byte.is_ascii_graphic() || !byte.is_ascii();
+    let wrong = method.iter().find(|byte| !in_method(byte)).or_else(|| target.iter().find(|byte| !in_target(byte)));
+    match wrong {
+        Some(byte) if byte.is_ascii_control() && !b"\t\r\n".contains(byte) => Refusal::InvalidCharacters,
+        Some(_) | None => Refusal::Codec,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_in_the_table_is_found() {
+        for method in METHODS {
+            assert_eq!(parse_method(method).as_ref().map(Method::as_str), Ok(method));
+        }
+        assert_eq!(parse_method("M-SEARCH"), Err(Refusal::Codec));
+    }
+
+    #[test]
+    fn heads_keep_order_case_and_values() {
+        let rules = RequestRules { accept_http_10: false, headers_max: 10 };
+        let input = Bytes::from_static(b"GET / HTTP/1.1\r\nX-B: 1\r\nHost: a\r\nx-a:2\r\nX-B:  3 \r\nx-c:\r\n\r\nrest");
+        let (found, length) = request(&input, rules).unwrap().unwrap();
+        let fields: Vec<_> = found.head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let expected: [(&str, &[u8]); 4] = [("x-b", b"1"), ("x-a", b"2"), ("x-b", b"3"), ("x-c", b"")];
+        assert_eq!(fields, expected);
+        assert_eq!(input.slice(length..), "rest");
+    }
 }

@@ -3,7 +3,7 @@
 use std::future::{pending, poll_fn};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{Method, Version};
 use tokio::io::AsyncReadExt;
 
@@ -73,7 +73,7 @@ impl ServerConnection {
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Broken>> {
         let mut wire = self.wire.borrow_mut();
         loop {
-            if skip_empty_lines(&mut wire.input) {
+            if wire.skip_empty_lines() {
                 return Poll::Ready(Ok(true));
             }
             match ready!(wire.poll_fill(cx)) {
@@ -163,13 +163,6 @@ impl ServerConnection {
     }
 }
 
-/// Drops line ends from the front; is there anything else?
-fn skip_empty_lines(input: &mut Bytes) -> bool {
-    let blank = input.iter().take_while(|byte| b"\r\n".contains(byte)).count();
-    drop(input.split_to(blank));
-    !input.is_empty()
-}
-
 /// A connection that waits for its peer to close; dropped, it closes.
 struct Lingering {
     /// `None` only while it is being dropped.
@@ -204,5 +197,236 @@ impl Drop for Lingering {
             (Some(conn), End::Rst) => conn.abort(),
             (conn, End::Fin | End::Rst) => drop(conn),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use bytes::Bytes;
+    use http::{HeaderName, HeaderValue, StatusCode};
+
+    use super::super::testing::{OPTIONS, Seen, Then, connect, finish, look, read_body};
+    use super::super::wire::PIPELINE_BYTES_MAX;
+    use super::*;
+    use crate::codec::Headers;
+
+    type Fields = &'static [(&'static str, &'static str)];
+    /// Request, status, fields, what follows; then what is sent, and whether another request may follow.
+    type Case = (&'static [u8], u16, Fields, Payload, &'static str, bool);
+
+    fn serve(pieces: &[&[u8]], then: Then, options: ServerOptions) -> (ServerConnection, Arc<Mutex<Seen>>) {
+        let (conn, seen) = connect(pieces, then);
+        (ServerConnection::new(conn, BytesMut::new(), options), seen)
+    }
+
+    fn read(server: &mut ServerConnection) -> (RequestHead, Incoming) {
+        finish(server.read_head()).expect("the script has a request").expect("which is valid")
+    }
+
+    fn head(status: u16, fields: Fields) -> ResponseHead {
+        let mut headers = Headers::default();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        ResponseHead { status: StatusCode::from_u16(status).unwrap(), version: Version::HTTP_11, headers }
+    }
+
+    fn flush(outgoing: &mut Outgoing) -> Option<Result<(), Broken>> {
+        finish(poll_fn(|cx| outgoing.poll_flush(cx)))
+    }
+
+    /// Answers one request with `fields` and, unless the payload is none, the body `hello`.
+    fn answer(request: &[u8], status: u16, fields: Fields, payload: Payload) -> (String, bool) {
+        let options = ServerOptions { accept_http_10: true, ..OPTIONS };
+        let (mut server, seen) = serve(&[request], Then::Silence, options);
+        let (request, _) = read(&mut server);
+        let mut outgoing = server.respond(&head(status, fields), payload, &request.method);
+        if payload != Payload::None {
+            outgoing.write(Bytes::from_static(b"hello"));
+            outgoing.finish(None);
+        }
+        flush(&mut outgoing).unwrap().unwrap();
+        let sent = look(&seen).text();
+        (sent, server.is_reusable())
+    }
+
+    const GET: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+    const HEAD: &[u8] = b"HEAD / HTTP/1.1\r\n\r\n";
+    const OLD: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
+    const CONNECT: &[u8] = b"CONNECT a:1 HTTP/1.1\r\n\r\n";
+    const LENGTH: (&str, &str) = ("content-length", "5");
+    const CODING: (&str, &str) = ("transfer-encoding", "gzip");
+
+    #[test]
+    #[rustfmt::skip] // a row is a line
+    fn responses_are_framed_by_us() {
+        let cases: [Case; 18] = [
+            (GET, 200, &[], Payload::None, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", true),
+            (GET, 200, &[LENGTH, ("x", "1")], Payload::Some, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx: 1\r\n\r\nhello", true),
+            (GET, 200, &[("x", "1")], Payload::Some, "HTTP/1.1 200 OK\r\nx: 1\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", true),
+            (GET, 200, &[CODING], Payload::Some, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", true),
+            (GET, 200, &[LENGTH], Payload::None, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", true), // theirs would be a lie
+            (GET, 200, &[("content-length", "3")], Payload::Some, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhel", false),
+            (GET, 200, &[("content-length", "7")], Payload::Some, "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nhello", false),
+            (HEAD, 200, &[LENGTH], Payload::None, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", true),
+            (HEAD, 200, &[], Payload::Some, "HTTP/1.1 200 OK\r\n\r\n", true),
+            (GET, 304, &[LENGTH], Payload::None, "HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n", true),
+            (GET, 204, &[LENGTH], Payload::Some, "HTTP/1.1 204 No Content\r\n\r\n", true),
+            (GET, 101, &[LENGTH], Payload::Raw, "HTTP/1.1 101 Switching Protocols\r\n\r\nhello", false),
+            (GET, 403, &[], Payload::Raw, "HTTP/1.1 403 Forbidden\r\n\r\nhello", false),
+            (CONNECT, 200, &[LENGTH, CODING], Payload::Raw, "HTTP/1.1 200 OK\r\n\r\nhello", false),
+            (CONNECT, 503, &[LENGTH], Payload::Some, "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 5\r\n\r\nhello", false),
+            (OLD, 200, &[], Payload::Some, "HTTP/1.0 200 OK\r\n\r\nhello", false),
+            (OLD, 200, &[LENGTH], Payload::Some, "HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nhello", true),
+            (GET, 999, &[], Payload::None, "HTTP/1.1 999 Unknown\r\ncontent-length: 0\r\n\r\n", true),
+        ];
+        for (request, status, fields, payload, sent, reusable) in cases {
+            assert_eq!(answer(request, status, fields, payload), (sent.into(), reusable), "{status} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_small_response_is_one_write() {
+        let (mut server, seen) = serve(&[GET], Then::Silence, OPTIONS);
+        let (request, _) = read(&mut server);
+        let mut outgoing = server.respond(&head(200, &[]), Payload::Some, &request.method);
+        for _ in 0..10 {
+            outgoing.write(Bytes::from_static(b"hello"));
+        }
+        outgoing.finish(None);
+        flush(&mut outgoing).unwrap().unwrap();
+        assert_eq!(look(&seen).writes, 1);
+        assert_eq!(server.tx_bytes(), look(&seen).bytes.len() as u64);
+        assert_eq!(server.rx_bytes(), GET.len() as u64);
+    }
+
+    #[test]
+    fn a_large_body_arrives_whole_through_a_narrow_window() {
+        let (mut server, seen) = serve(&[GET], Then::Silence, OPTIONS);
+        look(&seen).window = 1000;
+        let (request, _) = read(&mut server);
+        let body: Vec<u8> = (0..100_000u32).map(|n| n.to_le_bytes()[0]).collect();
+        let mut outgoing = server.respond(&head(200, &[("content-length", "100000")]), Payload::Some, &request.method);
+        for piece in body.chunks(9_999) {
+            outgoing.write(Bytes::copy_from_slice(piece));
+        }
+        outgoing.finish(None);
+        flush(&mut outgoing).unwrap().unwrap();
+        assert!(look(&seen).bytes.ends_with(&body));
+        assert!(server.is_reusable());
+    }
+
+    #[test]
+    fn a_full_buffer_holds_the_writer_back() {
+        let options = ServerOptions { write_buffer_bytes_max: 1000, ..OPTIONS };
+        let (mut server, seen) = serve(&[GET], Then::Silence, options);
+        look(&seen).window = 0;
+        let (request, _) = read(&mut server);
+        let mut outgoing = server.respond(&head(200, &[]), Payload::Some, &request.method);
+        assert_eq!(finish(poll_fn(|cx| outgoing.poll_ready(cx))), Some(Ok(())));
+        outgoing.write(vec![0; 1000].into());
+        assert_eq!(finish(poll_fn(|cx| outgoing.poll_ready(cx))), None);
+        look(&seen).window = 500;
+        assert_eq!(finish(poll_fn(|cx| outgoing.poll_ready(cx))), Some(Ok(())));
+    }
+
+    #[test]
+    fn a_connection_is_reused_only_between_messages() {
+        let post: &[u8] = b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nhello";
+        let (mut server, _) = serve(&[post, GET], Then::Silence, OPTIONS);
+        let (request, mut body) = read(&mut server);
+        let mut outgoing = server.respond(&head(200, &[LENGTH]), Payload::Some, &request.method);
+        assert!(!server.is_reusable(), "neither half is done");
+        outgoing.write(Bytes::from_static(b"hello"));
+        outgoing.finish(None);
+        assert!(!server.is_reusable(), "the request was not read");
+        assert_eq!(read_body(&mut body), Ok("hello".into()));
+        assert!(server.is_reusable());
+        let (request, body) = read(&mut server);
+        assert!(body.is_complete());
+        server.respond(&head(200, &[LENGTH]), Payload::Some, &request.method).reset();
+        assert!(!server.is_reusable(), "the response was broken off");
+    }
+
+    #[test]
+    fn continue_goes_out_when_the_body_is_awaited() {
+        let request: &[u8] = b"POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
+        let (mut server, seen) = serve(&[request, b"hi"], Then::Silence, OPTIONS);
+        let (_, mut body) = read(&mut server);
+        server.send_continue();
+        assert_eq!(look(&seen).text(), "");
+        assert_eq!(read_body(&mut body), Ok("hi".into()));
+        assert_eq!(look(&seen).text(), "HTTP/1.1 100 Continue\r\n\r\n");
+    }
+
+    #[test]
+    fn an_accepted_upgrade_passes_chunk_framing_as_payload() {
+        let request: &[u8] = b"GET / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\nmore";
+        let (mut server, _) = serve(&[request], Then::Fin, OPTIONS);
+        let (_, mut body) = read(&mut server);
+        body.switch_to_raw();
+        assert_eq!(read_body(&mut body), Ok("2\r\nhi\r\n0\r\n\r\nmore".into()));
+        assert!(!server.is_reusable());
+    }
+
+    #[test]
+    fn waiting_tells_a_request_from_the_end() {
+        assert_eq!(finish(serve(&[GET], Then::Silence, OPTIONS).0.wait()), Some(Ok(true)));
+        assert_eq!(finish(serve(&[b"\r\n"], Then::Fin, OPTIONS).0.wait()), Some(Ok(false)));
+        assert_eq!(finish(serve(&[], Then::Rst, OPTIONS).0.wait()), Some(Err(Broken::ConnectionReset)));
+        assert_eq!(finish(serve(&[b"\r\n"], Then::Silence, OPTIONS).0.wait()), None);
+    }
+
+    #[test]
+    fn bytes_read_by_the_sniffer_come_first() {
+        let (conn, _) = connect(&[b" / HTTP/1.1\r\n\r\n"], Then::Silence);
+        let mut server = ServerConnection::new(conn, BytesMut::from("GET"), OPTIONS);
+        assert_eq!(read(&mut server).0.method, Method::GET);
+    }
+
+    #[test]
+    fn a_client_that_goes_away_is_noticed_behind_pipelined_bytes() {
+        let (mut server, _) = serve(&[GET, GET], Then::Fin, OPTIONS);
+        let (_, mut body) = read(&mut server);
+        assert_eq!(finish(poll_fn(|cx| body.poll_gone(cx))), Some(Broken::Closed));
+        assert_eq!(read(&mut server).0.method, Method::GET, "the pipelined request is kept");
+
+        let flood = vec![b'x'; PIPELINE_BYTES_MAX];
+        let (mut server, _) = serve(&[GET, &flood, &flood], Then::Fin, OPTIONS);
+        let (_, mut body) = read(&mut server);
+        assert_eq!(finish(poll_fn(|cx| body.poll_gone(cx))), None);
+        assert_eq!(server.rx_bytes(), (GET.len() + flood.len()) as u64, "no more is read ahead");
+    }
+
+    /// Whether closing ended by itself, then whether the connection is closed and how.
+    fn close(pieces: &[&[u8]], then: Then, how: Close) -> (bool, bool, bool) {
+        let (server, seen) = serve(pieces, then, OPTIONS);
+        let ended = finish(server.close(how)).is_some();
+        let seen = look(&seen);
+        (ended, seen.closed, seen.aborted)
+    }
+
+    #[test]
+    fn closing_waits_for_the_peer_and_resets_unread_data() {
+        let wait = Close::FlushThenWaitForPeer;
+        assert_eq!(close(&[], Then::Silence, Close::Flush), (true, true, false));
+        assert_eq!(close(&[], Then::Silence, Close::Abort), (true, true, true));
+        assert_eq!(close(&[], Then::Fin, wait), (true, true, false));
+        assert_eq!(close(&[], Then::Rst, wait), (true, true, false));
+        assert_eq!(close(&[], Then::Silence, wait), (false, true, false), "FIN when the caller stops waiting");
+        assert_eq!(close(&[b"x"], Then::Fin, wait), (false, true, true), "RST when the caller stops waiting");
+    }
+
+    #[test]
+    fn closing_writes_what_is_queued() {
+        let (mut server, seen) = serve(&[GET], Then::Fin, OPTIONS);
+        let (request, _) = read(&mut server);
+        let outgoing = server.respond(&head(200, &[]), Payload::None, &request.method);
+        assert_eq!(finish(server.close(Close::FlushThenWaitForPeer)), Some(()));
+        assert!(look(&seen).text().starts_with("HTTP/1.1 200 OK"));
+        assert!(look(&seen).closed, "although a half is still there");
+        drop(outgoing);
     }
 }

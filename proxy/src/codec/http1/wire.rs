@@ -47,8 +47,10 @@ pub(super) struct Wire {
     /// `None` once it was taken away to be closed, which may be under a half that lives on.
     conn: Option<Conn>,
     pub(super) input: Bytes,
-    /// How much of `input` is known not to hold a whole head.
+    /// How much of `input` was parsed and is known not to hold a whole head.
     parsed_bytes: usize,
+    /// How much of `input` was searched for the end of a head since.
+    searched_bytes: usize,
     inflow: Flow,
     pub(super) reading: Half,
     queue: WriteQueue,
@@ -99,6 +101,7 @@ impl Wire {
             rx_bytes: already_read.len() as u64,
             input: already_read.freeze(),
             parsed_bytes: 0,
+            searched_bytes: 0,
             inflow: Flow::Open,
             reading: Half::Between,
             queue: WriteQueue::default(),
@@ -169,6 +172,22 @@ impl Wire {
         scratch.clear();
     }
 
+    /// Drops line ends from the front of `input`; is there anything else?
+    pub(super) fn skip_empty_lines(&mut self) -> bool {
+        let blank = self.input.iter().take_while(|byte| b"\r\n".contains(byte)).count();
+        if blank > 0 {
+            drop(self.input.split_to(blank));
+            self.forget_parsing();
+        }
+        !self.input.is_empty()
+    }
+
+    /// `input` no longer begins where it did.
+    fn forget_parsing(&mut self) {
+        self.parsed_bytes = 0;
+        self.searched_bytes = 0;
+    }
+
     /// Reads until `parse` finds a whole head in at most `bytes_max` bytes. The answer does not depend on how
     /// the bytes were cut.
     ///
@@ -190,7 +209,7 @@ impl Wire {
                     Ok(None) => self.parsed_bytes = self.input.len(),
                     Ok(Some((parsed, length))) => {
                         drop(self.input.split_to(length));
-                        self.parsed_bytes = 0;
+                        self.forget_parsing();
                         return Poll::Ready(Ok(parsed));
                     }
                 }
@@ -206,11 +225,12 @@ impl Wire {
     /// Is it worth parsing `input`? Always the first time; then when an empty line has come, and whenever the
     /// input has doubled, to notice garbage early. A head that trickles in is thus parsed a few times, not
     /// once per byte.
-    fn may_hold_head(&self, bytes_max: usize) -> bool {
+    fn may_hold_head(&mut self, bytes_max: usize) -> bool {
         if self.input.len() == self.parsed_bytes {
             return false;
         }
-        let recent = self.input.get(self.parsed_bytes.saturating_sub(2)..).unwrap_or_default();
+        let recent = self.input.get(self.searched_bytes.saturating_sub(2)..).unwrap_or_default();
+        self.searched_bytes = self.input.len();
         self.input.len() >= self.parsed_bytes.saturating_mul(2)
             || self.input.len() >= bytes_max
             || self.inflow != Flow::Open

@@ -13,8 +13,8 @@ use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use super::heads::{request_to_h2, response_from_h2};
 use super::wire::{Fate, Role, Shared, Wire};
 use super::{
-    Broken, Ending, Incoming, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, STREAM_BUFFER_BYTES_MAX, Sending,
-    Stream, broken, lost,
+    Broken, Ending, Incoming, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, ResetReason, STREAM_BUFFER_BYTES_MAX,
+    Sending, Stream, broken, lost,
 };
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
@@ -24,6 +24,8 @@ use crate::net::Conn;
 const STREAMS_PER_CONNECTION_MAX: u32 = 1 << 30;
 /// Envoy's limit for a response head, max_response_headers_kb. HPACK's 32 bytes a field count as well.
 const HEAD_BYTES_MAX: u32 = 80 * 1024;
+/// Most header fields in a response, max_headers_count.
+const HEADERS_MAX: usize = 100;
 
 /// A handle on a connection that sends requests.
 #[derive(Clone)]
@@ -154,6 +156,13 @@ pub struct Driver {
     shared: Rc<Shared>,
 }
 
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // The streams hold what is shared, and must not keep the socket open with it.
+        drop(self.shared.take_conn());
+    }
+}
+
 /// How a client's connection ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DriverEnd {
@@ -202,6 +211,10 @@ impl Response {
         let answer = poll_fn(|cx| Pin::new(&mut *future).poll(cx)).await;
         self.future = None;
         let (parts, recv) = answer.map_err(|error| self.stream.broken(&error))?.into_parts();
+        if parts.headers.len() > HEADERS_MAX {
+            self.stream.reset(ResetReason::InternalError);
+            return Err(Broken::Malformed("http2.too_many_headers"));
+        }
         Ok((response_from_h2(parts), Incoming::new(recv, Rc::clone(&self.stream))))
     }
 }

@@ -57,7 +57,6 @@ pub(super) fn request_to_h2(head: &RequestHead) -> Result<Request<()>, Broken> {
     *request.uri_mut() = Uri::from_parts(uri).map_err(|_| invalid())?;
     *request.version_mut() = if has_authority { Version::HTTP_2 } else { Version::HTTP_11 };
     *request.headers_mut() = headers_to_h2(&head.headers);
-    request.headers_mut().remove(HOST);
     if let Some(protocol) = &head.protocol {
         let protocol = protocol.to_str().map_err(|_| invalid())?;
         request.extensions_mut().insert(h2::ext::Protocol::from(protocol));
@@ -88,10 +87,11 @@ pub(super) fn headers_from_h2(map: HeaderMap) -> Headers {
     headers
 }
 
-/// Leaves out what belongs to one HTTP/1 connection: RFC 9113 8.2.2 forbids it here.
+/// Leaves out what belongs to one HTTP/1 connection, which RFC 9113 8.2.2 forbids here, and `host`, which is
+/// `:authority` here. Removing a field from the map would move its last field to that place.
 pub(super) fn headers_to_h2(headers: &Headers) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(headers.len());
-    for (name, value) in headers.iter().filter(|(name, value)| !is_hop_by_hop(name, value)) {
+    for (name, value) in headers.iter().filter(|(name, value)| !is_of_http1(name, value)) {
         // Fails at 32,768 names; our limits on heads are far below, and a field more or less is no reason to panic.
         if map.try_append(name.clone(), value.clone()).is_err() {
             break;
@@ -122,8 +122,8 @@ fn pseudo_values(head: &RequestHead) -> impl Iterator<Item = (&'static str, &Hea
     named.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)))
 }
 
-fn is_hop_by_hop(name: &HeaderName, value: &HeaderValue) -> bool {
-    [CONNECTION, TRANSFER_ENCODING, UPGRADE].contains(name)
+fn is_of_http1(name: &HeaderName, value: &HeaderValue) -> bool {
+    [CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE].contains(name)
         || ["keep-alive", "proxy-connection"].contains(&name.as_str())
         || (*name == TE && value != "trailers")
 }

@@ -10,6 +10,8 @@
 mod client;
 mod heads;
 mod server;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use client::{ClientConnection, Driver, DriverEnd, Response};
@@ -324,8 +326,8 @@ fn broken(error: &h2::Error, connection: &Shared) -> Broken {
 /// What the end of the connection means for a stream.
 fn lost(connection: &Shared) -> Broken {
     match connection.fate() {
-        Fate::Alive | Fate::Closed => Broken::Closed,
-        Fate::InvalidMessage => Broken::Malformed(INVALID_HEADER_FIELD),
+        Fate::Alive | Fate::Closed | Fate::Dropped => Broken::Closed,
+        Fate::InvalidMessage(_) => Broken::Malformed(INVALID_HEADER_FIELD),
         Fate::NotHttp2 => Broken::Malformed(NOT_HTTP2),
         Fate::Reset => Broken::ConnectionReset,
     }

@@ -14,8 +14,8 @@ use tokio::io::AsyncReadExt;
 use super::heads::{field_count, head_bytes, request_from_h2, response_to_h2};
 use super::wire::{Fate, Role, Shared, Wire};
 use super::{
-    Broken, CODEC_ERROR, Ending, INVALID_HEADER_FIELD, Incoming, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX,
-    ResetReason, STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,
+    Broken, CODEC_ERROR, Ending, INVALID_HEADER_FIELD, Incoming, MESSAGING_RULE, Outgoing, RESET_STREAM_AGE_MAX,
+    RESET_STREAMS_MAX, ResetReason, STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,
 };
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
@@ -26,10 +26,13 @@ const HEAD_BYTES_HARD_FACTOR: usize = 4;
 
 /// A connection on which we serve.
 pub struct ServerConnection {
-    connection: Connection<Wire, Bytes>,
+    /// Gone after an error that ended it.
+    connection: Option<Connection<Wire, Bytes>>,
     shared: Rc<Shared>,
     head_bytes_max: usize,
     headers_max: usize,
+    /// The last stream handed out.
+    last_accepted: u32,
     local: Address,
     peer: Address,
 }
@@ -95,40 +98,44 @@ impl ServerConnection {
             .max_concurrent_reset_streams(RESET_STREAMS_MAX)
             .max_concurrent_streams(options.max_concurrent_streams.get())
             // Not sent: the wire replaces h2's SETTINGS.
-            .max_header_list_size(u32::try_from(head_bytes_max * HEAD_BYTES_HARD_FACTOR).unwrap_or(u32::MAX))
+            .max_header_list_size(
+                u32::try_from(head_bytes_max.saturating_mul(HEAD_BYTES_HARD_FACTOR)).unwrap_or(u32::MAX),
+            )
             .max_send_buffer_size(STREAM_BUFFER_BYTES_MAX)
             .reset_stream_duration(RESET_STREAM_AGE_MAX);
         let connection = builder.handshake(wire).await.map_err(|error| broken(&error, &shared))?;
-        Ok(Self { connection, shared, head_bytes_max, headers_max, local, peer })
+        Ok(Self { connection: Some(connection), shared, head_bytes_max, headers_max, last_accepted: 0, local, peer })
     }
 
     /// The next request. `None` when the connection is over: the client closed it, or it was drained and no
-    /// stream is left. This also moves every stream's bytes, so it has to be polled all the time.
+    /// stream is left. This also moves every stream's bytes, so it has to be polled all the time. After an error
+    /// other than [`ConnectionError::HeadTooLarge`] every stream is broken and only `None` follows.
     ///
     /// # Cancellation
     /// Safe: a request that was not returned is returned by the next call.
     pub async fn accept(&mut self) -> Option<Result<(RequestHead, Incoming, Responder), ConnectionError>> {
-        let accepted = poll_fn(|cx| self.connection.poll_accept(cx)).await?;
-        Some(match accepted {
-            Err(error) => Err(self.connection_error(&error)),
-            Ok((request, respond)) => self.open(request, respond),
-        })
+        let connection = self.connection.as_mut()?;
+        let accepted = poll_fn(|cx| connection.poll_accept(cx)).await?;
+        Some(accepted.map_err(|error| self.fail(&error)).and_then(|(request, respond)| self.open(request, respond)))
     }
 
     /// The first step of a drain: GOAWAY with the largest stream id. New streams are still served.
     pub fn go_away_gently(&mut self) {
-        self.connection.graceful_shutdown();
+        if let Some(connection) = &mut self.connection {
+            connection.graceful_shutdown();
+        }
     }
 
     /// The second step: GOAWAY with the last stream that came. Younger ones are ignored, and the connection
     /// closes when those before have ended.
     pub fn go_away_now(&mut self) {
-        self.connection.graceful_shutdown();
+        self.go_away_gently();
         self.shared.answer_shutdown_ping();
     }
 
-    /// After [`ConnectionError::InvalidMessage`]: returns when the client has closed, else never, so the caller
-    /// sets a limit. Dropping the future closes the socket, with RST if the client sent more meanwhile.
+    /// After [`ConnectionError::InvalidMessage`] or [`ConnectionError::Protocol`]: returns when the client has
+    /// closed, else never, so the caller sets a limit. Dropping the future closes the socket, with RST if the
+    /// client sent more meanwhile.
     pub async fn wait_for_peer(self) {
         let conn = self.shared.take_conn();
         drop(self);
@@ -168,10 +175,11 @@ impl ServerConnection {
     }
 
     fn open(
-        &self,
+        &mut self,
         request: Request<RecvStream>,
         respond: SendResponse<Bytes>,
     ) -> Result<(RequestHead, Incoming, Responder), ConnectionError> {
+        self.last_accepted = respond.stream_id().as_u32();
         let (parts, recv) = request.into_parts();
         let stream = Rc::new(Stream {
             sending: RefCell::new(Sending::Head(respond)),
@@ -191,12 +199,25 @@ impl ServerConnection {
         Ok((head, Incoming::new(recv, stream), responder))
     }
 
-    fn connection_error(&self, error: &h2::Error) -> ConnectionError {
+    fn fail(&mut self, error: &h2::Error) -> ConnectionError {
+        // Tells the streams: after a failed write h2 would leave them waiting.
+        self.connection = None;
         match (self.shared.fate(), error.reason()) {
-            (Fate::InvalidMessage, _) => ConnectionError::InvalidMessage { details: INVALID_HEADER_FIELD },
+            // The head was good, so it was the body or the trailers.
+            (Fate::InvalidMessage(Some(stream)), _) if stream <= self.last_accepted => {
+                ConnectionError::InvalidMessage { details: MESSAGING_RULE }
+            }
+            (Fate::InvalidMessage(_), _) => ConnectionError::InvalidMessage { details: INVALID_HEADER_FIELD },
             (_, Some(reason)) if error.is_library() => ConnectionError::Protocol(reason.into()),
             _ => ConnectionError::Broken(lost(&self.shared)),
         }
+    }
+}
+
+impl Drop for ServerConnection {
+    fn drop(&mut self) {
+        // The streams hold what is shared, and must not keep the socket open with it.
+        drop(self.shared.take_conn());
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEAD_LEN: usize = 9;
 
 // Frame types, RFC 9113 6.
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -39,6 +40,7 @@ const CONTINUATION: u8 = 9;
 
 const ACK: u8 = 1;
 const PROTOCOL_ERROR: u32 = 1;
+const STREAM_CLOSED: u32 = 5;
 
 /// What h2 puts into the PING of a graceful shutdown.
 const SHUTDOWN: [u8; 8] = [0x0b, 0x7b, 0xa2, 0xf0, 0x8b, 0x9b, 0xfe, 0x54];
@@ -61,8 +63,10 @@ pub(super) enum Fate {
     Alive,
     /// The peer sent FIN.
     Closed,
-    /// The peer sent a message that HTTP/2 forbids; nothing may be written any more.
-    InvalidMessage,
+    /// We let go of it.
+    Dropped,
+    /// The peer sent a message that HTTP/2 forbids, on this stream if h2 told; nothing may be written any more.
+    InvalidMessage(Option<u32>),
     /// The first bytes of the server are no SETTINGS frame.
     NotHttp2,
     /// Reading or writing failed: RST, most likely.
@@ -109,6 +113,7 @@ impl Shared {
 
     /// Takes the socket away; h2 sees the end of the stream from here on.
     pub(super) fn take_conn(&self) -> Option<Conn> {
+        self.fail(Fate::Dropped);
         self.conn.take()
     }
 
@@ -209,16 +214,15 @@ impl Wire {
     /// Judges what h2 wants to write, of which `first` is the part that holds frame heads.
     fn plan(&self, first: &[u8]) -> Plan {
         if self.replaced > 0 {
-            return Plan::Replace;
+            return Plan::Resume;
         }
         let mut pass = self.writing_left.min(first.len());
         while let Some(frame) = first.get(pass..).filter(|frame| !frame.is_empty()) {
             match self.judge(frame) {
                 Verdict::Pass => pass = first.len().min(pass + frame_len(frame)),
                 _ if pass > 0 => break,
-                Verdict::Fail => return Plan::Fail,
-                Verdict::Settings => return Plan::Settings(frame_len(frame)),
-                Verdict::Swallow => return Plan::Swallow(frame_len(frame)),
+                Verdict::Fail(stream) => return Plan::Fail(stream),
+                Verdict::Replace(instead) => return Plan::Replace(instead, frame_len(frame).min(first.len())),
             }
         }
         Plan::Pass(pass)
@@ -227,28 +231,43 @@ impl Wire {
     fn judge(&self, frame: &[u8]) -> Verdict {
         let Some(head) = FrameHead::parse(frame) else { return Verdict::Pass };
         let payload = frame.get(FRAME_HEAD_LEN..).unwrap_or_default();
+        let is_server = self.role == Role::Server;
         match head.kind {
-            SETTINGS if head.flags & ACK == 0 && self.settings.is_some() => Verdict::Settings,
-            PING if head.flags & ACK == 0 && payload.starts_with(&SHUTDOWN) => Verdict::Swallow,
-            // h2 found the message malformed: connection headers, a missing or an unwanted pseudo-header, a
-            // body that does not have its content-length. Envoy drops the connection, and so do we.
-            RST_STREAM if self.role == Role::Server && be_u32(payload) == Some(PROTOCOL_ERROR) => {
-                match self.shared.reset_by_us.borrow().contains(&head.stream) {
-                    true => Verdict::Pass,
-                    false => Verdict::Fail,
-                }
-            }
-            // An upper-case field name is an HPACK error to h2, and that ends its connection. With a header
-            // block in the last read this is what happened; otherwise the framing itself was wrong.
-            GOAWAY
-                if self.role == Role::Server
-                    && be_u32(payload.get(4..).unwrap_or_default()) == Some(PROTOCOL_ERROR)
-                    && self.reading.saw_header_block =>
-            {
-                Verdict::Fail
-            }
+            SETTINGS if head.flags & ACK == 0 => match &self.settings {
+                None => Verdict::Pass,
+                Some(settings) => Verdict::Replace(settings.clone()),
+            },
+            PING if head.flags & ACK == 0 && payload.starts_with(&SHUTDOWN) => Verdict::Replace(Bytes::new()),
+            RST_STREAM if is_server && be_u32(payload) == Some(PROTOCOL_ERROR) => self.judge_reset(head.stream),
+            GOAWAY if is_server => match payload.split_first_chunk() {
+                Some((last, rest)) if be_u32(rest) == Some(PROTOCOL_ERROR) => self.judge_goaway(*last),
+                _ => Verdict::Pass,
+            },
             _ => Verdict::Pass,
         }
+    }
+
+    /// h2 found a message malformed: connection headers, a missing or an unwanted pseudo-header, a body that
+    /// does not have its content-length. Envoy drops the connection, and so do we.
+    fn judge_reset(&self, stream: u32) -> Verdict {
+        match self.shared.reset_by_us.borrow().contains(&stream) {
+            true => Verdict::Pass,
+            false => Verdict::Fail(Some(stream)),
+        }
+    }
+
+    /// h2 found PROTOCOL_ERROR in the frames themselves.
+    fn judge_goaway(&self, last: [u8; 4]) -> Verdict {
+        let is_known = (1..=u32::from_be_bytes(last)).contains(&self.reading.stream);
+        if self.reading.kind == DATA && is_known {
+            // RFC 9113 5.1, half-closed (remote): the code is STREAM_CLOSED. The text is nghttp2's.
+            return Verdict::Replace(goaway_frame(last, STREAM_CLOSED, b"DATA: stream in half-closed(remote)"));
+        }
+        if self.reading.saw_header_block {
+            // An upper-case field name is an HPACK error to h2, a malformed message to Envoy.
+            return Verdict::Fail(None);
+        }
+        Verdict::Pass
     }
 
     /// Writes what stands in the place of h2's frame, then reports that frame as written.
@@ -286,43 +305,43 @@ impl Wire {
 
     fn carry_out(&mut self, plan: Plan, cx: &mut Context<'_>, first: &[u8]) -> Poll<io::Result<usize>> {
         match plan {
-            Plan::Fail => {
-                self.shared.fail(Fate::InvalidMessage);
-                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            Plan::Fail(stream) => {
+                self.shared.fail(Fate::InvalidMessage(stream));
+                Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
             }
             Plan::Pass(pass) => {
                 let pass = first.get(..pass).unwrap_or(first);
-                return self.poll_pass(cx, first, |conn, cx| conn.poll_write(cx, pass));
+                self.poll_pass(cx, first, |conn, cx| conn.poll_write(cx, pass))
             }
-            Plan::Replace => {}
-            Plan::Settings(len) => {
-                self.instead = self.settings.take().unwrap_or_default();
-                self.replaced = len.min(first.len());
+            Plan::Replace(instead, len) => {
+                // The first frame that is ever replaced is h2's SETTINGS: it stands at the start.
+                self.settings = None;
+                self.instead = instead;
+                self.replaced = len;
+                self.poll_replace(cx)
             }
-            Plan::Swallow(len) => self.replaced = len.min(first.len()),
+            Plan::Resume => self.poll_replace(cx),
         }
-        self.poll_replace(cx)
     }
 }
 
 /// What to do with the bytes that h2 wants to write.
 enum Plan {
-    Fail,
+    /// The peer's message on this stream is malformed.
+    Fail(Option<u32>),
     /// So many may go out.
     Pass(usize),
-    /// Go on writing what stands in the place of a frame.
-    Replace,
-    /// A frame of this length is h2's SETTINGS.
-    Settings(usize),
-    /// A frame of this length must not go out.
-    Swallow(usize),
+    /// These go out in the place of a frame, which has this length.
+    Replace(Bytes, usize),
+    /// Go on replacing.
+    Resume,
 }
 
+/// What to do with a frame of h2.
 enum Verdict {
-    Fail,
+    Fail(Option<u32>),
     Pass,
-    Settings,
-    Swallow,
+    Replace(Bytes),
 }
 
 impl AsyncRead for Wire {
@@ -376,11 +395,9 @@ impl AsyncWrite for Wire {
         }
     }
 
+    /// Only flushes: the socket is closed by dropping it, at a time that the owner of the connection chooses.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.shared.conn.borrow_mut().as_mut() {
-            None => Poll::Ready(Ok(())),
-            Some(conn) => Pin::new(conn).poll_shutdown(cx),
-        }
+        self.poll_flush(cx)
     }
 }
 
@@ -406,7 +423,9 @@ struct Scanner {
     head_len: usize,
     /// Payload of the current frame that has not passed yet.
     left: usize,
+    /// Type and stream of the current frame, or of the last one.
     kind: u8,
+    stream: u32,
     frames: u64,
     /// Did the last read hold a piece of a header block?
     saw_header_block: bool,
@@ -430,6 +449,7 @@ impl Scanner {
             self.head_len = 0;
             self.left = head.len;
             self.kind = head.kind;
+            self.stream = head.stream;
             self.saw_header_block |= is_header_block(head.kind);
             if !on_frame(self.frames, head.kind) {
                 return false;
@@ -492,9 +512,17 @@ fn settings_frame(role: Role, options: &Http2Options) -> Bytes {
         payload.put_u16(id);
         payload.put_u32(value);
     }
+    control_frame(SETTINGS, &payload)
+}
+
+fn goaway_frame(last: [u8; 4], code: u32, debug: &[u8]) -> Bytes {
+    control_frame(GOAWAY, &[&last, &code.to_be_bytes(), debug].concat())
+}
+
+fn control_frame(kind: u8, payload: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(FRAME_HEAD_LEN + payload.len());
     frame.put_uint(u64::try_from(payload.len()).unwrap_or_default(), 3);
-    frame.put_slice(&[SETTINGS, 0, 0, 0, 0, 0]);
-    frame.put(payload);
+    frame.put_slice(&[kind, 0, 0, 0, 0, 0]);
+    frame.put_slice(payload);
     frame.freeze()
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{Address, Http2ProtocolOptions};
 use crate::config::units::Seconds;
-use crate::config::yaml::decode::At;
+use crate::config::yaml::At;
 
 /// `envoy.config.cluster.v3.Cluster`
 #[derive(Debug, Deserialize)]
@@ -13,6 +13,7 @@ pub(crate) struct Cluster {
     pub(crate) circuit_breakers: Option<CircuitBreakers>,
     pub(crate) common_http_protocol_options: Option<At<UpstreamHttpProtocolOptions>>,
     pub(crate) connect_timeout: Option<At<Seconds>>,
+    pub(crate) dns_lookup_family: Option<DnsLookupFamily>,
     pub(crate) dns_refresh_rate: Option<At<Seconds>>,
     pub(crate) http_protocol_options: Option<At<UpstreamHttp1ProtocolOptions>>,
     pub(crate) http2_protocol_options: Option<At<Http2ProtocolOptions>>,
@@ -30,6 +31,21 @@ pub(crate) enum DiscoveryType {
     Static,
     #[serde(rename = "STRICT_DNS")]
     StrictDns,
+}
+
+/// `envoy.config.cluster.v3.Cluster.DnsLookupFamily`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum DnsLookupFamily {
+    #[serde(rename = "AUTO")]
+    Auto,
+    #[serde(rename = "V4_ONLY")]
+    V4Only,
+    #[serde(rename = "V6_ONLY")]
+    V6Only,
+    #[serde(rename = "V4_PREFERRED")]
+    V4Preferred,
+    #[serde(rename = "ALL")]
+    All,
 }
 
 /// `envoy.config.cluster.v3.Cluster.LbPolicy`

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::route::{RouteConfiguration, UpgradeConfig};
 use super::{Address, Http1ProtocolOptions, Http2ProtocolOptions};
 use crate::config::units::Seconds;
-use crate::config::yaml::decode::At;
+use crate::config::yaml::At;
 
 /// `envoy.config.listener.v3.Listener`
 #[derive(Debug, Deserialize)]

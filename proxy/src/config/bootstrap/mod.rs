@@ -10,7 +10,7 @@ pub(crate) mod route;
 
 use serde::Deserialize;
 
-use super::yaml::decode::At;
+use super::yaml::At;
 
 /// `envoy.config.bootstrap.v3.Bootstrap`
 #[derive(Debug, Deserialize)]

@@ -4,14 +4,14 @@ use serde::Deserialize;
 
 use super::listener::{DataSource, HttpFilter};
 use crate::config::units::Seconds;
-use crate::config::yaml::decode::At;
+use crate::config::yaml::At;
 
 /// `envoy.config.route.v3.RouteConfiguration`
 #[derive(Debug, Deserialize)]
 pub(crate) struct RouteConfiguration {
     #[expect(dead_code, reason = "names a resource for RDS")]
     pub(crate) name: Option<String>,
-    pub(crate) validate_clusters: Option<At<bool>>,
+    pub(crate) validate_clusters: Option<bool>,
     #[serde(default)]
     pub(crate) virtual_hosts: Vec<At<VirtualHost>>,
 }
@@ -66,11 +66,23 @@ pub(crate) struct DirectResponseAction {
 #[derive(Debug, Deserialize)]
 pub(crate) struct RouteAction {
     pub(crate) cluster: At<String>,
+    pub(crate) cluster_not_found_response_code: Option<ClusterNotFoundResponseCode>,
     pub(crate) idle_timeout: Option<Seconds>,
     pub(crate) retry_policy: Option<RetryPolicy>,
     pub(crate) timeout: Option<Seconds>,
     #[serde(default)]
     pub(crate) upgrade_configs: Vec<At<UpgradeConfig>>,
+}
+
+/// `envoy.config.route.v3.RouteAction.ClusterNotFoundResponseCode`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum ClusterNotFoundResponseCode {
+    #[serde(rename = "SERVICE_UNAVAILABLE")]
+    ServiceUnavailable,
+    #[serde(rename = "NOT_FOUND")]
+    NotFound,
+    #[serde(rename = "INTERNAL_SERVER_ERROR")]
+    InternalServerError,
 }
 
 /// `HttpConnectionManager.UpgradeConfig`; with fewer fields also `RouteAction.UpgradeConfig`

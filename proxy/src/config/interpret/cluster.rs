@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use super::{buffer_bytes_max, http2_options, socket_address};
 use crate::config::bootstrap::cluster::{
-    Cluster as Written, DiscoveryType, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy, TypedHttpProtocolOptions,
+    Cluster as Written, DiscoveryType, DnsLookupFamily, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy,
+    TypedHttpProtocolOptions,
 };
 use crate::config::bootstrap::{Address, Http2ProtocolOptions};
-use crate::config::cluster::{Balancing, Cluster, Discovery, Limits, UpstreamProtocol};
-use crate::config::error::{Cause, Problem};
-use crate::config::yaml::decode::{At, Notes};
+use crate::config::cluster::{Balancing, Cluster, Discovery, Limits, LookupFamily, UpstreamProtocol};
+use crate::config::error::Cause;
+use crate::config::problem::Problem;
+use crate::config::yaml::{At, Notes};
 
 /// `HttpProtocolOptions.common_http_protocol_options.idle_timeout`
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -132,7 +134,14 @@ fn discovery(cluster: &Written) -> Result<Discovery, Problem> {
                 Ok(targets)
             })?;
             let refresh = cluster.dns_refresh_rate.as_ref().map_or(DNS_REFRESH, |rate| rate.value.0);
-            Ok(Discovery::StrictDns { targets, refresh })
+            let family = match cluster.dns_lookup_family {
+                None | Some(DnsLookupFamily::Auto) => LookupFamily::Auto,
+                Some(DnsLookupFamily::All) => LookupFamily::All,
+                Some(DnsLookupFamily::V4Only) => LookupFamily::V4Only,
+                Some(DnsLookupFamily::V4Preferred) => LookupFamily::V4Preferred,
+                Some(DnsLookupFamily::V6Only) => LookupFamily::V6Only,
+            };
+            Ok(Discovery::StrictDns { family, targets, refresh })
         }
     }
 }

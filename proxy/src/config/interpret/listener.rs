@@ -7,15 +7,16 @@ use crate::config::bootstrap::listener::{
     HttpFilterConfig, Listener as Written, NetworkFilter, ServerHeaderTransformation, SubstitutionFormatString,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
-use crate::config::error::{Place, Problem};
+use crate::config::error::Place;
 use crate::config::listener::{
     AccessLog, CodecType, ConnectionManager, Http1Options, Http2Options, Listener, LogPath, ManagerTimeouts,
     RouterOptions, ServerHeader, ServerTransformation,
 };
 use crate::config::log_format::Format;
+use crate::config::problem::Problem;
 use crate::config::route::{Action, PathMatch, Upgrade, Upgrades};
 use crate::config::units::Seconds;
-use crate::config::yaml::decode::{At, Notes};
+use crate::config::yaml::{At, Notes};
 
 pub(super) fn listener(written: Written, clusters: &[Cluster], notes: &Notes) -> Result<Listener, Problem> {
     let address = socket_address(&written.address)?;
@@ -28,7 +29,7 @@ pub(super) fn listener(written: Written, clusters: &[Cluster], notes: &Notes) ->
     let mut filters = chain.value.filters.into_iter();
     let Some(filter) = filters.next() else {
         let what = "the filter chain is empty; it must consist of an HttpConnectionManager";
-        return Err(Problem::at(&chain.place, crate::config::error::Cause::invalid(what)));
+        return Err(Problem::invalid(&chain.place, what));
     };
     if let Some(second) = filters.next() {
         let name = &filter.value.name;
@@ -114,7 +115,7 @@ fn timeouts(written: &HttpConnectionManager) -> ManagerTimeouts {
 fn router_of(filters: &[At<HttpFilter>], place: &Place, kind: &str) -> Result<RouterOptions, Problem> {
     let Some((router, before)) = filters.split_last() else {
         let what = format!("the {kind} filter chain is empty; it must end in envoy.filters.http.router");
-        return Err(Problem::at(place, crate::config::error::Cause::invalid(what)));
+        return Err(Problem::invalid(place, what));
     };
     if let Some(early) = before.first() {
         let name = &early.value.name;

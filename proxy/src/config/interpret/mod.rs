@@ -12,9 +12,10 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 
 use super::bootstrap::{Address, Bootstrap, Http2ProtocolOptions};
-use super::error::{Cause, Place, Problem};
+use super::error::Place;
 use super::listener::{Http2Options, Listener};
-use super::yaml::decode::{At, Notes};
+use super::problem::Problem;
+use super::yaml::{At, Notes};
 use super::{Cluster, Config};
 
 /// The meaning of `bootstrap`, whose source is `dump`.
@@ -60,13 +61,13 @@ fn listeners(
         let place = at.place;
         let listener = listener::listener(at.value, clusters, notes)?;
         if listeners.iter().any(|earlier| earlier.name == listener.name) {
-            return Err(Problem::at(&place, Cause::invalid(format!("duplicate listener '{}'", listener.name))));
+            return Err(Problem::invalid(&place, format!("duplicate listener '{}'", listener.name)));
         }
         // Two listeners may both ask for any free port.
         let taken = listeners.iter().find(|earlier| earlier.address == listener.address && earlier.address.port() != 0);
         if let Some(earlier) = taken {
             let what = format!("listener '{}' already listens on {}", earlier.name, earlier.address);
-            return Err(Problem::at(&place, Cause::invalid(what)));
+            return Err(Problem::invalid(&place, what));
         }
         listeners.push(listener);
     }

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use crate::config::Cluster;
 use crate::config::bootstrap::route::{
-    DirectResponseAction, RetryPolicy as WrittenRetry, Route as Written, RouteAction, RouteConfiguration, RouteMatch,
-    UpgradeConfig, VirtualHost as WrittenHost,
+    ClusterNotFoundResponseCode, DirectResponseAction, RetryPolicy as WrittenRetry, Route as Written, RouteAction,
+    RouteConfiguration, RouteMatch, UpgradeConfig, VirtualHost as WrittenHost,
 };
-use crate::config::error::{Cause, Problem, unknown};
+use crate::config::error::{Cause, Name};
+use crate::config::problem::{Problem, unknown};
 use crate::config::route::{
     Action, Domain, Forward, PathMatch, RetryOn, RetryPolicy, Route, RouteTable, Upgrade, Upgrades, VirtualHost,
 };
 use crate::config::units::Seconds;
-use crate::config::yaml::decode::At;
+use crate::config::yaml::At;
 
 /// `RouteAction.timeout`
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -23,31 +24,36 @@ const BACKOFF_MAX_FACTOR: u32 = 10;
 /// Envoy's `max_direct_response_body_size_bytes`
 const DIRECT_BODY_BYTES_MAX: usize = 4096;
 
+/// What routes may point to.
+#[derive(Clone, Copy)]
+struct Targets<'a> {
+    clusters: &'a [Cluster],
+    /// `validate_clusters`: a name without a cluster is an error.
+    validate: bool,
+}
+
 pub(super) fn table(written: &At<RouteConfiguration>, clusters: &[Cluster]) -> Result<RouteTable, Problem> {
-    let mut taken: Vec<(Domain, String)> = Vec::new();
-    let mut virtual_hosts: Vec<VirtualHost> = Vec::with_capacity(written.value.virtual_hosts.len());
-    if let Some(off) = written.value.validate_clusters.as_ref().filter(|validate| !validate.value) {
-        return Err(off.invalid("a route must name a cluster that exists, so validate_clusters cannot be off"));
-    }
-    for host in &written.value.virtual_hosts {
-        let host = virtual_host(&host.value, clusters)?;
-        virtual_hosts.push(host);
-    }
-    for (host, written) in virtual_hosts.iter().zip(&written.value.virtual_hosts) {
+    let written = &written.value;
+    let validate = written.validate_clusters.unwrap_or(true);
+    let targets = Targets { clusters, validate };
+    let hosts = written.virtual_hosts.iter().map(|host| virtual_host(&host.value, targets));
+    let virtual_hosts: Vec<VirtualHost> = hosts.collect::<Result<_, _>>()?;
+    let mut taken: Vec<(&Domain, &str)> = Vec::new();
+    for (host, written) in virtual_hosts.iter().zip(&written.virtual_hosts) {
         for (domain, text) in host.domains.iter().zip(&written.value.domains.value) {
-            if let Some((_, earlier)) = taken.iter().find(|(other, _)| other == domain) {
+            if let Some((_, earlier)) = taken.iter().find(|(other, _)| *other == domain) {
                 return Err(text.invalid(format!(
                     "only unique values for domains are permitted; virtual host '{earlier}' has {:?} already",
                     text.value
                 )));
             }
-            taken.push((domain.clone(), host.name.clone()));
+            taken.push((domain, &host.name));
         }
     }
     Ok(RouteTable { virtual_hosts })
 }
 
-fn virtual_host(written: &WrittenHost, clusters: &[Cluster]) -> Result<VirtualHost, Problem> {
+fn virtual_host(written: &WrittenHost, targets: Targets<'_>) -> Result<VirtualHost, Problem> {
     if written.name.value.is_empty() {
         return Err(written.name.invalid("must not be empty"));
     }
@@ -57,7 +63,7 @@ fn virtual_host(written: &WrittenHost, clusters: &[Cluster]) -> Result<VirtualHo
     Ok(VirtualHost {
         name: written.name.value.clone(),
         domains: written.domains.value.iter().map(domain).collect::<Result<_, _>>()?,
-        routes: written.routes.iter().map(|written| route(written, clusters)).collect::<Result<_, _>>()?,
+        routes: written.routes.iter().map(|written| route(written, targets)).collect::<Result<_, _>>()?,
     })
 }
 
@@ -72,9 +78,9 @@ fn domain(written: &At<String>) -> Result<Domain, Problem> {
     }
 }
 
-fn route(written: &At<Written>, clusters: &[Cluster]) -> Result<Route, Problem> {
+fn route(written: &At<Written>, targets: Targets<'_>) -> Result<Route, Problem> {
     let action = match (&written.value.route, &written.value.direct_response) {
-        (Some(forward), None) => Action::Forward(self::forward(forward, clusters)?),
+        (Some(forward), None) => self::forward(forward, targets)?,
         (None, Some(direct)) => self::direct(direct)?,
         (None, None) => return Err(written.invalid("a route needs an action: route or direct_response")),
         (Some(_), Some(_)) => return Err(written.invalid("a route has one action: route or direct_response")),
@@ -132,25 +138,36 @@ fn direct(written: &At<DirectResponseAction>) -> Result<Action, Problem> {
     Ok(Action::Direct { status: status.value, body })
 }
 
-fn forward(written: &RouteAction, clusters: &[Cluster]) -> Result<Forward, Problem> {
-    Ok(Forward {
-        cluster: cluster_index(&written.cluster, clusters)?,
+fn forward(written: &RouteAction, targets: Targets<'_>) -> Result<Action, Problem> {
+    let Some(cluster) = cluster_index(&written.cluster, targets)? else {
+        let status = match written.cluster_not_found_response_code {
+            None | Some(ClusterNotFoundResponseCode::ServiceUnavailable) => 503,
+            Some(ClusterNotFoundResponseCode::NotFound) => 404,
+            Some(ClusterNotFoundResponseCode::InternalServerError) => 500,
+        };
+        return Ok(Action::NoCluster { status });
+    };
+    Ok(Action::Forward(Forward {
+        cluster,
         timeout: written.timeout.map_or(Some(TIMEOUT), Seconds::unless_zero),
         idle_timeout: written.idle_timeout.map(Seconds::unless_zero),
         upgrades: upgrades(&written.upgrade_configs)?,
         retry: written.retry_policy.as_ref().map(retry_policy).transpose()?,
-    })
+    }))
 }
 
-fn cluster_index(name: &At<String>, clusters: &[Cluster]) -> Result<usize, Problem> {
-    clusters.iter().position(|cluster| cluster.name == name.value).ok_or_else(|| {
-        let known: Vec<&str> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
-        let remedy = match known.as_slice() {
-            [] => "static_resources.clusters is empty".to_owned(),
-            known => format!("clusters: {}", known.join(", ")),
-        };
-        name.invalid_but(format!("unknown cluster '{}'", name.value), remedy)
-    })
+/// The cluster's place in the configuration; none if it may be missing and is.
+fn cluster_index(name: &At<String>, targets: Targets<'_>) -> Result<Option<usize>, Problem> {
+    let found = targets.clusters.iter().position(|cluster| cluster.name == name.value);
+    if found.is_some() || !targets.validate {
+        return Ok(found);
+    }
+    let known: Vec<&str> = targets.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    let remedy = match known.as_slice() {
+        [] => "static_resources.clusters is empty".to_owned(),
+        known => format!("clusters: {}", known.join(", ")),
+    };
+    Err(name.invalid_but(format!("unknown cluster '{}'", name.value), remedy))
 }
 
 /// A route's upgrades: switches over those of the connection manager.
@@ -225,7 +242,7 @@ fn unsupported_retry(word: &str, known: &[&'static str]) -> Cause {
         "cancelled" | "deadline-exceeded" | "internal" | "resource-exhausted" | "unavailable" => {
             "gRPC status is not read"
         }
-        _ => return unknown("word", word, known),
+        _ => return unknown(Name::Value(word.to_owned()), word, known),
     };
-    Cause::Unsupported { name: word.to_owned(), reason }
+    Cause::Unsupported { name: Name::Value(word.to_owned()), reason }
 }

@@ -7,177 +7,82 @@
 //!
 //! Promise: every error that leaves here has a place.
 
-use std::cell::RefCell;
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::value::StrDeserializer;
-use serde::de::{DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{DeserializeSeed, IntoDeserializer, SeqAccess, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{Entry, Node, Value};
-use crate::config::error::{Cause, Place, Position, Problem, unknown};
-use crate::config::unsupported::{self, Verdict};
-
-/// Things to tell the author of a file that is accepted.
-#[derive(Debug, Default)]
-pub(crate) struct Notes(RefCell<Vec<(Place, String)>>);
-
-impl Notes {
-    /// Adds one.
-    pub(crate) fn note(&self, place: &Place, text: impl Into<String>) {
-        self.0.borrow_mut().push((place.clone(), text.into()));
-    }
-
-    /// All of them, in the order of the file.
-    pub(crate) fn into_sorted(self) -> Vec<(Place, String)> {
-        let mut notes = self.0.into_inner();
-        notes.sort_by_key(|(place, _)| place.at.map(|at| (at.line, at.column)));
-        notes
-    }
-}
+use super::message::{Choice, Fields};
+use super::place::{AT, Notes, Path};
+use super::{Node, Value};
+use crate::config::error::{Cause, Place};
+use crate::config::problem::Problem;
 
 /// Reads a message of type `T` out of `node`, the whole document.
 pub(crate) fn decode<'de, T: Deserialize<'de>>(node: &'de Node, notes: &Notes) -> Result<T, Problem> {
-    T::deserialize(Decoder { node, path: Path::Root, notes, typed: false })
+    T::deserialize(Decoder { node, path: Path::Root, notes, is_typed: false })
 }
 
-/// A value that remembers where it was written, for checks that come after decoding.
-#[derive(Clone, Debug)]
-pub(crate) struct At<T> {
-    pub(crate) place: Place,
-    pub(crate) value: T,
-}
-
-impl<T> At<T> {
-    /// `cause` at this place.
-    pub(crate) fn problem(&self, cause: Cause) -> Problem {
-        Problem::at(&self.place, cause)
-    }
-
-    /// A rule that this value breaks.
-    pub(crate) fn invalid(&self, what: impl Into<String>) -> Problem {
-        self.problem(Cause::invalid(what))
-    }
-
-    /// A rule that this value breaks, and what to do about it.
-    pub(crate) fn invalid_but(&self, what: impl Into<String>, remedy: impl Into<String>) -> Problem {
-        self.problem(Cause::Invalid { what: what.into(), remedy: Some(remedy.into()) })
-    }
-}
-
-/// How [`At`] asks the decoder for line, column, path and value, in this order.
-const AT: &str = "finwait::At";
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_newtype_struct(AT, AtVisitor(PhantomData))
-    }
-}
-
-struct AtVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for AtVisitor<T> {
-    type Value = At<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("line, column, path and value")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<At<T>, A::Error> {
-        let missing = || serde::de::Error::custom("only the configuration decoder knows places");
-        let line = parts.next_element()?.ok_or_else(missing)?;
-        let column = parts.next_element()?.ok_or_else(missing)?;
-        let path = parts.next_element()?.ok_or_else(missing)?;
-        let value = parts.next_element()?.ok_or_else(missing)?;
-        Ok(At { place: Place { path, at: Some(Position { line, column }) }, value })
-    }
-}
-
-/// From the root to a node; lives on the stack of the decoding functions.
+/// A node, and how decoding got there.
 #[derive(Clone, Copy)]
-enum Path<'p> {
-    Field(&'p Path<'p>, &'p str),
-    Item(&'p Path<'p>, usize),
-    Root,
-}
-
-impl fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Root => Ok(()),
-            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
-            Self::Field(parent, name) if name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '_') => {
-                write!(f, "{parent}[{name:?}]")
-            }
-            Self::Field(Self::Root, name) => f.write_str(name),
-            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Decoder<'de, 'p> {
+pub(super) struct Decoder<'de, 'p> {
     node: &'de Node,
-    path: Path<'p>,
-    notes: &'p Notes,
+    pub(super) path: Path<'p>,
+    pub(super) notes: &'p Notes,
     /// The node has been chosen by its `@type`, which stands among its fields.
-    typed: bool,
+    pub(super) is_typed: bool,
 }
 
-impl<'de> Decoder<'de, '_> {
-    fn place(&self) -> Place {
+impl<'de, 'p> Decoder<'de, 'p> {
+    /// The same for a node inside this one.
+    pub(super) fn child<'c>(&self, node: &'de Node, path: Path<'c>) -> Decoder<'de, 'c>
+    where
+        'p: 'c,
+    {
+        Decoder { node, path, notes: self.notes, is_typed: false }
+    }
+
+    /// The same, of a node that has been chosen by its type.
+    pub(super) fn typed(self) -> Self {
+        Self { is_typed: true, ..self }
+    }
+
+    /// The value at this node.
+    pub(super) fn value(&self) -> &'de Value {
+        &self.node.value
+    }
+
+    pub(super) fn place(&self) -> Place {
         Place { path: self.path.to_string(), at: Some(self.node.at) }
     }
 
-    fn mismatch(&self, expected: &str) -> Problem {
+    /// The node's value is of another kind than `expected`.
+    pub(super) fn mismatch(&self, expected: &str) -> Problem {
         let found = self.node.value.describe();
         Problem::at(&self.place(), Cause::WrongType { expected: expected.to_owned(), found })
     }
 
-    /// Numbers; protobuf's JSON form also takes them as strings.
+    /// Whole numbers; protobuf's JSON form also takes them as strings.
     fn number<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         let value = match &self.node.value {
-            Value::Integer(value) => *value,
-            Value::Text(text) => text.parse().map_err(|_| self.mismatch("a number"))?,
-            Value::Bool(_) | Value::Float(_) | Value::List(_) | Value::Map(_) | Value::Null => {
-                return Err(self.mismatch("a whole number"));
-            }
+            Value::Integer(value) => Some(*value),
+            Value::Text(text) => text.parse().ok(),
+            Value::Bool(_) | Value::Float(_) | Value::List(_) | Value::Map(_) | Value::Null => None,
         };
-        let result = match (u64::try_from(value), i64::try_from(value)) {
+        let value = value.ok_or_else(|| self.mismatch("a whole number"))?;
+        match (u64::try_from(value), i64::try_from(value)) {
             (Ok(value), _) => visitor.visit_u64(value),
-            (_, Ok(value)) => visitor.visit_i64(value),
-            (Err(_), Err(_)) => return Err(self.mismatch("a number of at most 64 bits")),
-        };
-        result.map_err(|problem: Problem| problem.or_at(|| self.place()))
+            (Err(_), Ok(value)) => visitor.visit_i64(value),
+            (Err(_), Err(_)) => Err(self.mismatch("a number of at most 64 bits")),
+        }
+        .map_err(|problem: Problem| problem.or_at(|| self.place()))
     }
-}
-
-macro_rules! numbers {
-    ($($method:ident)*) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-            self.number(visitor)
-        })*
-    };
 }
 
 impl<'de> Deserializer<'de> for Decoder<'de, '_> {
     type Error = Problem;
 
-    numbers! { deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
-    deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 }
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        match &self.node.value {
-            Value::Bool(value) => visitor.visit_bool(*value),
-            Value::Float(value) => visitor.visit_f64(*value),
-            Value::Integer(_) => self.number(visitor),
-            Value::List(_) => self.deserialize_seq(visitor),
-            Value::Map(_) => self.deserialize_map(visitor),
-            Value::Null => visitor.visit_unit(),
-            Value::Text(text) => visitor.visit_str(text),
-        }
-        .map_err(|problem| problem.or_at(|| self.place()))
+    /// Every field of a message says what it takes, so nothing has to ask what was written.
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Problem> {
+        Err(self.mismatch("a field of a known kind"))
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
@@ -187,11 +92,12 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
         visitor.visit_bool(value)
     }
 
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        match self.node.value {
-            Value::Float(value) => visitor.visit_f64(value),
-            _ => self.number(visitor),
-        }
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        self.number(visitor)
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        self.number(visitor)
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
@@ -206,21 +112,17 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        match self.node.value {
-            Value::Null => visitor.visit_none(),
-            _ => visitor.visit_some(self),
+        if self.node.value == Value::Null {
+            return visitor.visit_none();
         }
+        visitor.visit_some(self)
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         let Value::List(items) = &self.node.value else {
             return Err(self.mismatch("a list"));
         };
-        visitor.visit_seq(Items { items: items.iter().enumerate(), path: self.path, notes: self.notes })
-    }
-
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        self.deserialize_struct("", &[], visitor)
+        visitor.visit_seq(Items { items: items.iter().enumerate(), decoder: self })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -232,15 +134,7 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
         let Value::Map(entries) = &self.node.value else {
             return Err(self.mismatch("a mapping"));
         };
-        let fields = Fields {
-            message: name,
-            known: fields,
-            entries: entries.iter(),
-            value: None,
-            path: self.path,
-            notes: self.notes,
-            typed: self.typed,
-        };
+        let fields = Fields::new(name, fields, entries, self);
         visitor.visit_map(fields).map_err(|problem| problem.or_at(|| self.place()))
     }
 
@@ -261,15 +155,15 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
     }
 
     serde::forward_to_deserialize_any! {
-        i128 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
+        i8 i16 i32 i64 i128 u8 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct map identifier
+        ignored_any
     }
 }
 
 /// The items of a list.
 struct Items<'de, 'p> {
     items: std::iter::Enumerate<std::slice::Iter<'de, Node>>,
-    path: Path<'p>,
-    notes: &'p Notes,
+    decoder: Decoder<'de, 'p>,
 }
 
 impl<'de> SeqAccess<'de> for Items<'de, '_> {
@@ -279,140 +173,8 @@ impl<'de> SeqAccess<'de> for Items<'de, '_> {
         let Some((index, node)) = self.items.next() else {
             return Ok(None);
         };
-        let decoder = Decoder { node, path: Path::Item(&self.path, index), notes: self.notes, typed: false };
+        let decoder = self.decoder.child(node, Path::Item(&self.decoder.path, index));
         seed.deserialize(decoder).map(Some).map_err(|problem| problem.or_at(|| decoder.place()))
-    }
-}
-
-/// The fields of a message, or the entries of a map (which has no name and knows no fields).
-struct Fields<'de, 'p> {
-    message: &'static str,
-    known: &'static [&'static str],
-    entries: std::slice::Iter<'de, Entry>,
-    value: Option<&'de Entry>,
-    path: Path<'p>,
-    notes: &'p Notes,
-    typed: bool,
-}
-
-impl<'de> Fields<'de, '_> {
-    fn place(&self, entry: &Entry) -> Place {
-        Place { path: Path::Field(&self.path, &entry.key).to_string(), at: Some(entry.at) }
-    }
-
-    /// What happens to a field that the message does not have.
-    fn judge(&self, entry: &Entry, name: &str) -> Result<(), Problem> {
-        let cause = match unsupported::field(self.message, name) {
-            Some(Verdict::Ignored(reason)) => {
-                self.notes.note(&self.place(entry), format!("has no effect: {reason}"));
-                return Ok(());
-            }
-            Some(Verdict::Only(value, _)) if says(&entry.value, value) => return Ok(()),
-            Some(Verdict::Old(instead)) => Cause::Old { name: entry.key.clone(), instead },
-            Some(Verdict::Only(_, reason) | Verdict::Refused(reason)) => {
-                // Protobuf cannot tell an empty list from an absent one.
-                if matches!(&entry.value.value, Value::Null)
-                    || matches!(&entry.value.value, Value::List(items) if items.is_empty())
-                {
-                    return Ok(());
-                }
-                Cause::Unsupported { name: entry.key.clone(), reason }
-            }
-            None => unknown("field", &entry.key, self.known),
-        };
-        Err(Problem::at(&self.place(entry), cause))
-    }
-}
-
-impl<'de> MapAccess<'de> for Fields<'de, '_> {
-    type Error = Problem;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Problem> {
-        while let Some(entry) = self.entries.next() {
-            if self.message.is_empty() {
-                self.value = Some(entry);
-                return seed.deserialize(StrDeserializer::new(&entry.key)).map(Some);
-            }
-            if self.typed && entry.key == TYPE {
-                continue;
-            }
-            let name = snake_case(&entry.key);
-            if !self.known.contains(&name.as_str()) {
-                self.judge(entry, &name)?;
-                continue;
-            }
-            if entry.value.value == Value::Null {
-                continue;
-            }
-            self.value = Some(entry);
-            let place = self.place(entry);
-            return seed
-                .deserialize(StrDeserializer::new(&name))
-                .map(Some)
-                .map_err(|problem: Problem| problem.or_at(|| place));
-        }
-        Ok(None)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Problem> {
-        let entry = self.value.take().ok_or_else(|| serde::de::Error::custom("a value without a key"))?;
-        let path = Path::Field(&self.path, &entry.key);
-        let decoder = Decoder { node: &entry.value, path, notes: self.notes, typed: false };
-        seed.deserialize(decoder).map_err(|problem| problem.or_at(|| decoder.place()))
-    }
-}
-
-/// The key that names the type of a `typed_config`.
-const TYPE: &str = "@type";
-
-/// An enumeration's value, or a message chosen by `@type`.
-struct Choice<'de, 'p> {
-    name: &'static str,
-    variants: &'static [&'static str],
-    decoder: Decoder<'de, 'p>,
-}
-
-impl<'de> Choice<'de, '_> {
-    /// The chosen name, where it stands, and whether it is a type.
-    fn chosen(&self) -> Result<(&'de str, Place, &'static str), Problem> {
-        match &self.decoder.node.value {
-            Value::Text(text) => Ok((text, self.decoder.place(), "value")),
-            Value::Map(entries) => {
-                let missing = || Problem::at(&self.decoder.place(), Cause::Missing { field: TYPE });
-                let entry = entries.iter().find(|entry| entry.key == TYPE).ok_or_else(missing)?;
-                let place = Place { path: Path::Field(&self.decoder.path, TYPE).to_string(), at: Some(entry.value.at) };
-                let Value::Text(text) = &entry.value.value else {
-                    let found = entry.value.value.describe();
-                    return Err(Problem::at(&place, Cause::WrongType { expected: "a string".to_owned(), found }));
-                };
-                Ok((text, place, TYPE))
-            }
-            Value::Bool(_) | Value::Float(_) | Value::Integer(_) | Value::List(_) | Value::Null => {
-                Err(self.decoder.mismatch(&format!("one of {}", self.variants.join(", "))))
-            }
-        }
-    }
-}
-
-impl<'de, 'p> EnumAccess<'de> for Choice<'de, 'p> {
-    type Error = Problem;
-    type Variant = Decoder<'de, 'p>;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self::Variant), Problem> {
-        let (name, place, what) = self.chosen()?;
-        if !self.variants.contains(&name) {
-            let cause = match unsupported::value(self.name, name) {
-                Some(Verdict::Old(instead)) => Cause::Old { name: name.to_owned(), instead },
-                Some(Verdict::Ignored(reason) | Verdict::Only(_, reason) | Verdict::Refused(reason)) => {
-                    Cause::Unsupported { name: name.to_owned(), reason }
-                }
-                None => unknown(what, name, self.variants),
-            };
-            return Err(Problem::at(&place, cause));
-        }
-        let variant =
-            seed.deserialize(StrDeserializer::new(name)).map_err(|problem: Problem| problem.or_at(|| place))?;
-        Ok((variant, Decoder { typed: true, ..self.decoder }))
     }
 }
 
@@ -428,11 +190,11 @@ impl<'de> VariantAccess<'de> for Decoder<'de, '_> {
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Problem> {
-        self.deserialize_seq(visitor)
+        self.deserialize_any(visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Problem> {
-        self.deserialize_struct("", fields, visitor)
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Problem> {
+        self.deserialize_any(visitor)
     }
 }
 
@@ -455,31 +217,5 @@ impl<'de> SeqAccess<'de> for AtParts<'de, '_> {
             _ => return Ok(None),
         }
         .map(Some)
-    }
-}
-
-/// `lowerCamel` to `lower_snake`. Names with dots are extension names and stay as they are.
-fn snake_case(name: &str) -> String {
-    if name.contains(['.', '@']) {
-        return name.to_owned();
-    }
-    let mut out = String::with_capacity(name.len() + 4);
-    for c in name.chars() {
-        if c.is_ascii_uppercase() && !out.is_empty() {
-            out.push('_');
-        }
-        out.push(c.to_ascii_lowercase());
-    }
-    out
-}
-
-/// Whether a scalar is spelled `text`.
-fn says(node: &Node, text: &str) -> bool {
-    match &node.value {
-        Value::Bool(value) => value.to_string() == text,
-        Value::Integer(value) => value.to_string() == text,
-        Value::Text(value) => value == text,
-        Value::Map(entries) => text == "{}" && entries.is_empty(),
-        Value::Float(_) | Value::List(_) | Value::Null => false,
     }
 }

@@ -1,10 +1,12 @@
 //! A YAML or JSON document as a tree in which every node knows its place.
 //!
-//! The text is parsed once, into [`Node`]s; [`decode`] then reads Envoy's messages out of the tree. Two steps, because
+//! The text is parsed once, into [`Node`]s; [`decode()`] then reads Envoy's messages out of the tree. Two steps, because
 //! serde forgets positions wherever it must look ahead, and a `typed_config` cannot be read before its `@type` is
 //! known, which may stand last.
 
-pub(super) mod decode;
+mod decode;
+mod message;
+mod place;
 
 use std::fmt;
 
@@ -12,7 +14,11 @@ use serde::Deserialize;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
 
-use super::error::{Cause, Place, Position, Problem};
+pub(super) use decode::decode;
+pub(super) use place::{At, Notes};
+
+use super::error::{Cause, Place, Position};
+use super::problem::Problem;
 
 /// Deepest nesting that is read. Envoy's deepest useful path has about thirty levels; the bound keeps a hostile file
 /// from exhausting the stack.
@@ -52,15 +58,11 @@ impl Node {
             budget: serde_yaml::budget! { max_depth: DEPTH_MAX },
             with_snippet: false,
         };
-        serde_yaml::from_str_with_options(text, options).map_err(|error| {
-            let at = error.location().map(Position::from);
-            // The position is printed by ConfigError, once and in front.
-            let mut said = error.to_string();
-            if let Some(cut) = said.find(" at line ") {
-                said.truncate(cut);
-            }
-            Problem { place: Some(Place { path: String::new(), at }), cause: Cause::Syntax(said) }
-        })
+        let tree: Self = serde_yaml::from_str_with_options(text, options).map_err(|error| syntax(&error))?;
+        if tree.value == Value::Null {
+            return Err(Problem::invalid(&Place { path: String::new(), at: None }, "the file says nothing"));
+        }
+        Ok(tree)
     }
 
     /// The same as JSON, without positions.
@@ -79,6 +81,24 @@ impl Node {
             Value::Text(text) => text.as_str().into(),
         }
     }
+}
+
+/// The parser's error in our words, where its own speak to programmers.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum of many kinds, most of which describe themselves")]
+fn syntax(error: &serde_yaml::Error) -> Problem {
+    let said = match error.without_snippet() {
+        serde_yaml::Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` stands here twice"),
+        serde_yaml::Error::MultipleDocuments { .. } => {
+            "the file has a second document, and only one has a meaning".into()
+        }
+        other => {
+            // The position is printed by ConfigError, once and in front.
+            let said = other.to_string();
+            said.split(" at line ").next().unwrap_or_default().to_owned()
+        }
+    };
+    let at = error.location().map(Position::from);
+    Problem::at(&Place { path: String::new(), at }, Cause::Syntax(said))
 }
 
 impl Value {
@@ -202,6 +222,6 @@ mod tests {
     #[test]
     fn deep_nesting_is_refused() {
         let text = "[".repeat(100_000);
-        assert!(matches!(Node::parse(&text), Err(Problem { cause: Cause::Syntax(_), .. })));
+        assert!(matches!(*Node::parse(&text).unwrap_err().cause, Cause::Syntax(_)));
     }
 }

@@ -1,0 +1,186 @@
+//! What a mapping holds: the fields of a message, or a message chosen by its type.
+
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeSeed, EnumAccess, MapAccess};
+
+use super::decode::Decoder;
+use super::place::Path;
+use super::{Entry, Node, Value};
+use crate::config::error::{Cause, Name, Place};
+use crate::config::problem::{Problem, unknown};
+use crate::config::unsupported::{self, Verdict};
+
+/// The fields of a message.
+pub(super) struct Fields<'de, 'p> {
+    message: &'static str,
+    known: &'static [&'static str],
+    entries: std::slice::Iter<'de, Entry>,
+    /// The field whose key has been given out, and whose value is asked for next.
+    current: Option<&'de Entry>,
+    decoder: Decoder<'de, 'p>,
+}
+
+impl<'de, 'p> Fields<'de, 'p> {
+    /// Those of `message`, written as `entries` where `decoder` stands; it knows the names in `known`.
+    pub(super) fn new(
+        message: &'static str,
+        known: &'static [&'static str],
+        entries: &'de [Entry],
+        decoder: Decoder<'de, 'p>,
+    ) -> Self {
+        Self { message, known, entries: entries.iter(), current: None, decoder }
+    }
+
+    /// Where the key stands, which is what a mistake in a name is about.
+    fn place(&self, entry: &Entry) -> Place {
+        Place { path: Path::Field(&self.decoder.path, &entry.key).to_string(), at: Some(entry.at) }
+    }
+
+    /// What happens to a field that the message does not have.
+    fn judge(&self, entry: &Entry, name: &str) -> Result<(), Problem> {
+        // Protobuf cannot tell an empty list from an absent one.
+        let says_nothing = match &entry.value.value {
+            Value::List(items) => items.is_empty(),
+            Value::Null => true,
+            Value::Bool(_) | Value::Float(_) | Value::Integer(_) | Value::Map(_) | Value::Text(_) => false,
+        };
+        let cause = match unsupported::field(self.message, name) {
+            Some(Verdict::Ignored(reason)) => {
+                self.decoder.notes.note(&self.place(entry), format!("has no effect: {reason}"));
+                return Ok(());
+            }
+            Some(Verdict::Old(instead)) => Cause::Old { name: Name::Field, instead },
+            Some(Verdict::Only(value, _)) if says(&entry.value, value) => return Ok(()),
+            Some(Verdict::Only(..) | Verdict::Refused(_)) if says_nothing => return Ok(()),
+            Some(Verdict::Only(_, reason) | Verdict::Refused(reason)) => {
+                Cause::Unsupported { name: Name::Field, reason }
+            }
+            None => unknown(Name::Field, &entry.key, self.known),
+        };
+        Err(Problem::at(&self.place(entry), cause))
+    }
+}
+
+impl<'de> MapAccess<'de> for Fields<'de, '_> {
+    type Error = Problem;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Problem> {
+        while let Some(entry) = self.entries.next() {
+            if self.decoder.is_typed && entry.key == TYPE {
+                continue;
+            }
+            let name = snake_case(&entry.key);
+            if !self.known.contains(&name.as_str()) {
+                self.judge(entry, &name)?;
+                continue;
+            }
+            if entry.value.value == Value::Null {
+                continue;
+            }
+            self.current = Some(entry);
+            let place = self.place(entry);
+            return seed
+                .deserialize(StrDeserializer::new(&name))
+                .map(Some)
+                .map_err(|problem: Problem| problem.or_at(|| place));
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Problem> {
+        let Some(entry) = self.current.take() else {
+            return Err(Cause::Syntax("a value without a key".to_owned()).into());
+        };
+        let path = Path::Field(&self.decoder.path, &entry.key);
+        let decoder = self.decoder.child(&entry.value, path);
+        seed.deserialize(decoder).map_err(|problem| problem.or_at(|| decoder.place()))
+    }
+}
+
+/// The key that names the type of a `typed_config`.
+const TYPE: &str = "@type";
+/// How every type begins.
+const TYPE_URL: &str = "type.googleapis.com/";
+
+/// An enumeration's value, or a message chosen by `@type`.
+pub(super) struct Choice<'de, 'p> {
+    pub(super) name: &'static str,
+    pub(super) variants: &'static [&'static str],
+    pub(super) decoder: Decoder<'de, 'p>,
+}
+
+impl<'de> Choice<'de, '_> {
+    /// The chosen name, its kind, and where it stands.
+    fn chosen(&self) -> Result<(&'de str, Name, Place), Problem> {
+        if self.variants.iter().any(|variant| variant.starts_with(TYPE_URL)) {
+            return self.chosen_type();
+        }
+        let Value::Text(text) = self.decoder.value() else {
+            return Err(self.decoder.mismatch(&format!("one of {}", self.variants.join(", "))));
+        };
+        Ok((text, Name::Value(text.clone()), self.decoder.place()))
+    }
+
+    fn chosen_type(&self) -> Result<(&'de str, Name, Place), Problem> {
+        let Value::Map(entries) = self.decoder.value() else {
+            return Err(self.decoder.mismatch("a mapping with an @type"));
+        };
+        let Some(entry) = entries.iter().find(|entry| entry.key == TYPE) else {
+            return Err(Problem::at(&self.decoder.place(), Cause::Missing { field: TYPE }));
+        };
+        let path = Path::Field(&self.decoder.path, TYPE);
+        let at = self.decoder.child(&entry.value, path);
+        let Value::Text(text) = &entry.value.value else {
+            return Err(at.mismatch("a string"));
+        };
+        Ok((text, Name::Type(text.clone()), at.place()))
+    }
+}
+
+impl<'de, 'p> EnumAccess<'de> for Choice<'de, 'p> {
+    type Error = Problem;
+    type Variant = Decoder<'de, 'p>;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self::Variant), Problem> {
+        let (chosen, name, place) = self.chosen()?;
+        if !self.variants.contains(&chosen) {
+            let cause = match unsupported::value(self.name, chosen) {
+                Some(Verdict::Old(instead)) => Cause::Old { name, instead },
+                Some(Verdict::Ignored(reason) | Verdict::Only(_, reason) | Verdict::Refused(reason)) => {
+                    Cause::Unsupported { name, reason }
+                }
+                None => unknown(name, chosen, self.variants),
+            };
+            return Err(Problem::at(&place, cause));
+        }
+        let variant = seed.deserialize(StrDeserializer::new(chosen));
+        let variant = variant.map_err(|problem: Problem| problem.or_at(|| place))?;
+        Ok((variant, self.decoder.typed()))
+    }
+}
+
+/// `lowerCamel` to `lower_snake`. Names with dots are extension names and stay as they are.
+fn snake_case(name: &str) -> String {
+    if name.contains(['.', '@']) {
+        return name.to_owned();
+    }
+    let mut out = String::with_capacity(name.len() + 4);
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+/// Whether a scalar is spelled `text`.
+fn says(node: &Node, text: &str) -> bool {
+    match &node.value {
+        Value::Bool(value) => value.to_string() == text,
+        Value::Integer(value) => value.to_string() == text,
+        Value::Text(value) => value == text,
+        Value::Map(entries) => text == "{}" && entries.is_empty(),
+        Value::Float(_) | Value::List(_) | Value::Null => false,
+    }
+}

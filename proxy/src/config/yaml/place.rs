@@ -1,0 +1,106 @@
+//! Places that travel with values.
+//!
+//! Decoding knows where it is by a [`Path`] on its stack. What comes after decoding knows it from the values themselves,
+//! where they are wrapped in [`At`].
+
+use std::cell::RefCell;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::config::error::{Cause, Place, Position};
+use crate::config::problem::Problem;
+
+/// A value that remembers where it was written, for checks that come after decoding.
+#[derive(Clone, Debug)]
+pub(crate) struct At<T> {
+    pub(crate) place: Place,
+    pub(crate) value: T,
+}
+
+impl<T> At<T> {
+    /// `cause` at this place.
+    pub(crate) fn problem(&self, cause: Cause) -> Problem {
+        Problem::at(&self.place, cause)
+    }
+
+    /// A rule that this value breaks.
+    pub(crate) fn invalid(&self, what: impl Into<String>) -> Problem {
+        Problem::invalid(&self.place, what)
+    }
+
+    /// A rule that this value breaks, and what to do about it.
+    pub(crate) fn invalid_but(&self, what: impl Into<String>, remedy: impl Into<String>) -> Problem {
+        self.problem(Cause::Invalid { what: what.into(), remedy: Some(remedy.into()) })
+    }
+}
+
+/// How [`At`] asks the decoder for line, column, path and value, in this order.
+pub(super) const AT: &str = "finwait::At";
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(AT, AtVisitor(PhantomData))
+    }
+}
+
+struct AtVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for AtVisitor<T> {
+    type Value = At<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("line, column, path and value")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<At<T>, A::Error> {
+        let missing = || serde::de::Error::custom("only the configuration decoder knows places");
+        let line = parts.next_element()?.ok_or_else(missing)?;
+        let column = parts.next_element()?.ok_or_else(missing)?;
+        let path = parts.next_element()?.ok_or_else(missing)?;
+        let value = parts.next_element()?.ok_or_else(missing)?;
+        Ok(At { place: Place { path, at: Some(Position { line, column }) }, value })
+    }
+}
+
+/// From the root to a node; lives on the stack of the decoding functions.
+#[derive(Clone, Copy)]
+pub(super) enum Path<'p> {
+    Field(&'p Self, &'p str),
+    Item(&'p Self, usize),
+    Root,
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
+            Self::Field(parent, name) if name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '_') => {
+                write!(f, "{parent}[{name:?}]")
+            }
+            Self::Field(Self::Root, name) => f.write_str(name),
+            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
+        }
+    }
+}
+
+/// Things to tell the author of a file that is accepted.
+#[derive(Debug, Default)]
+pub(crate) struct Notes(RefCell<Vec<(Place, String)>>);
+
+impl Notes {
+    /// Adds one.
+    pub(crate) fn note(&self, place: &Place, text: impl Into<String>) {
+        self.0.borrow_mut().push((place.clone(), text.into()));
+    }
+
+    /// All of them, in the order of the file.
+    pub(crate) fn into_sorted(self) -> Vec<(Place, String)> {
+        let mut notes = self.0.into_inner();
+        notes.sort_by_key(|(place, _)| place.at.map(|at| (at.line, at.column)));
+        notes
+    }
+}

@@ -1,0 +1,120 @@
+//! Every file under `configs/accepted` loads, and means what is recorded beside it; every file under `configs/refused` is
+//! refused in the words recorded beside it; the examples load without a warning.
+//!
+//! The records are insta snapshots next to the inputs, so that a reader sees both at once.
+
+use std::path::{Path, PathBuf};
+
+use finwait::config::{Config, ConfigError, Loaded};
+use proptest::prelude::*;
+
+#[test]
+fn accepted_files_mean_what_is_recorded() {
+    for file in files("tests/configs/accepted") {
+        let loaded = load(&file).unwrap_or_else(|error| panic!("{error}"));
+        let warnings: String = loaded.warnings.iter().map(|warning| format!("{warning}\n")).collect();
+        let Config { admin, listeners, clusters, dump: _ } = loaded.config;
+        compare(
+            "configs/accepted",
+            &file,
+            &format!("{warnings}admin: {admin:?}\nlisteners: {listeners:#?}\nclusters: {clusters:#?}"),
+        );
+    }
+}
+
+#[test]
+fn refused_files_are_refused_in_the_recorded_words() {
+    for file in files("tests/configs/refused") {
+        let error = load(&file).err().unwrap_or_else(|| panic!("{} was accepted", file.display()));
+        compare("configs/refused", &file, &error.to_string());
+    }
+}
+
+#[test]
+fn examples_load_without_a_warning() {
+    for file in files("examples") {
+        let loaded = load(&file).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(loaded.warnings, [], "{}", file.display());
+    }
+}
+
+#[test]
+fn the_dump_is_the_file_as_json() {
+    let loaded = Config::from_yaml("static_resources: {clusters: [{name: app, connectTimeout: 1s}]}", "x").unwrap();
+    let dump = r#"{"static_resources":{"clusters":[{"connectTimeout":"1s","name":"app"}]}}"#;
+    assert_eq!(loaded.config.dump.to_string(), dump);
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_file_is_read_or_refused_within_its_own_lines(
+        which in 0..3usize,
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), damage()), 1..4),
+    ) {
+        let file = &files("examples")[which];
+        let mut text: Vec<char> = read(file).chars().collect();
+        for (at, length, damage) in cuts {
+            let at = at.index(text.len());
+            let length = length.index((text.len() - at).min(40)).min(text.len() - at);
+            text.splice(at..at + length, damage.chars());
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(error) = Config::from_yaml(&text, "damaged.yaml") {
+            let lines = text.lines().count() + 1;
+            prop_assert!(error.place.at.is_none_or(|at| (1..=lines).contains(&at.line)), "{error}");
+            prop_assert!(error.to_string().starts_with("damaged.yaml:"), "{error}");
+        }
+    }
+}
+
+/// What a slip of the hand, or malice, might leave in a file.
+fn damage() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(String::new()),
+        "[ \\t\\n:{}\\[\\]\"'*&!|>%@`#,-]{1,6}",
+        Just("\u{0}\u{feff}é𝄞".to_owned()),
+        Just("0xffffffffffffffffffffffffffffffffffff".to_owned()),
+        Just("-1".to_owned()),
+        Just("1e999".to_owned()),
+        Just("null".to_owned()),
+        Just("\n  <<: *x\n".to_owned()),
+        Just("99999999999999999999s".to_owned()),
+        Just("%REQ(:%".to_owned()),
+    ]
+}
+
+/// The inputs in `folder`, in the order of their names.
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = folder.read_dir().expect("the folder stands beside this file");
+    let paths = entries.map(|entry| entry.expect("a folder can be listed to its end").path());
+    let is_input = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "yaml" || kind == "json");
+    let mut files: Vec<PathBuf> = paths.filter(is_input).collect();
+    files.sort();
+    assert!(!files.is_empty(), "{}", folder.display());
+    files
+}
+
+#[expect(clippy::disallowed_methods, reason = "the inputs of this test are files")]
+fn read(file: &Path) -> String {
+    std::fs::read_to_string(file).expect("an input is a text")
+}
+
+fn load(file: &Path) -> Result<Loaded, ConfigError> {
+    Config::from_yaml(&read(file), &name(file))
+}
+
+fn name(file: &Path) -> String {
+    file.file_name().expect("an input has a name").to_string_lossy().into_owned()
+}
+
+/// Compares with `<folder>/<file>.snap`.
+fn compare(folder: &str, file: &Path, said: &str) {
+    insta::with_settings!({
+        snapshot_path => folder,
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+    }, {
+        insta::assert_snapshot!(name(file), said);
+    });
+}

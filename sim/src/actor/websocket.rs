@@ -1,0 +1,165 @@
+//! A client's end of a WebSocket (RFC 6455), over bare bytes.
+//!
+//! tokio-tungstenite serves the app's end. It cannot serve this one: it draws keys and masks from the system's
+//! randomness, and a run must be a function of its seed.
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use finwait::net::{Conn, Random};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::sleep;
+
+use super::Said;
+use crate::scenario::Rate;
+
+/// One read's worth; also the step in which a slow reader reads.
+const READ_BYTES_MAX: usize = 16 * 1024;
+
+/// A fresh `sec-websocket-key`: 16 random bytes in base64 (RFC 6455 section 4.1).
+pub(super) fn key(random: &dyn Random) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bits = u128::from(random.next_u64()) << 64 | u128::from(random.next_u64());
+    // 21 characters of six bits, one of the two bits that are left, and padding.
+    let sixes = (0..21).map(|nth| (bits >> (122 - 6 * nth)) & 0x3f).chain([(bits & 0x3) << 4]);
+    let text = sixes.filter_map(|six| ALPHABET.get(usize::try_from(six).ok()?)).map(|byte| char::from(*byte));
+    text.chain("==".chars()).collect()
+}
+
+/// What came from the peer.
+pub(super) enum Incoming {
+    /// It wants to close.
+    Close,
+    /// It closed or aborted the connection.
+    End(io::Result<()>),
+    /// A message.
+    Said(Said),
+}
+
+pub(super) struct WebSocket {
+    pub(super) conn: Conn,
+    unread: BytesMut,
+}
+
+impl WebSocket {
+    /// `unread` came after the handshake's answer.
+    pub(super) fn new(conn: Conn, unread: &[u8]) -> Self {
+        Self { conn, unread: BytesMut::from(unread) }
+    }
+
+    /// Sends one message as one frame.
+    pub(super) async fn say(&mut self, said: &Said, random: &dyn Random) -> io::Result<()> {
+        let opcode = match said {
+            Said::Text(_) => 1,
+            Said::Binary(_) => 2,
+        };
+        self.frame(opcode, said.bytes(), random).await
+    }
+
+    /// Sends a close frame with status 1000, normal closure.
+    pub(super) async fn say_close(&mut self, random: &dyn Random) -> io::Result<()> {
+        self.frame(8, &1000_u16.to_be_bytes(), random).await
+    }
+
+    async fn frame(&mut self, opcode: u8, payload: &[u8], random: &dyn Random) -> io::Result<()> {
+        const FIN: u8 = 0x80;
+        const MASKED: u8 = 0x80;
+        let mut frame = vec![FIN | opcode];
+        match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+            (Ok(len @ ..126), _) => frame.push(MASKED | len),
+            (_, Ok(len)) => {
+                frame.push(MASKED | 126);
+                frame.extend_from_slice(&len.to_be_bytes());
+            }
+            _ => {
+                frame.push(MASKED | 127);
+                frame.extend_from_slice(&u64::try_from(payload.len()).map_err(io::Error::other)?.to_be_bytes());
+            }
+        }
+        let [m0, m1, m2, m3, ..] = random.next_u64().to_be_bytes();
+        let mask = [m0, m1, m2, m3];
+        frame.extend_from_slice(&mask);
+        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        self.conn.write_all(&frame).await
+    }
+
+    /// Waits for the next message, reading no faster than `rate`.
+    pub(super) async fn hear(&mut self, rate: Option<Rate>) -> io::Result<Incoming> {
+        loop {
+            if let Some((opcode, payload)) = take_frame(&mut self.unread)? {
+                match opcode {
+                    1 => {
+                        let text = String::from_utf8(payload).map_err(|_| malformed("text that is no UTF-8"))?;
+                        return Ok(Incoming::Said(Said::Text(text)));
+                    }
+                    2 => return Ok(Incoming::Said(Said::Binary(payload))),
+                    8 => return Ok(Incoming::Close),
+                    9 | 10 => {} // neither pings nor pongs are asked for or answered
+                    _ => return Err(malformed("a frame that is no whole message")),
+                }
+                continue;
+            }
+            let mut space = [0; READ_BYTES_MAX];
+            let read = match self.conn.read(&mut space).await {
+                Ok(0) => return Ok(Incoming::End(Ok(()))),
+                Ok(read) => read,
+                Err(error) => return Ok(Incoming::End(Err(error))),
+            };
+            self.unread.extend_from_slice(space.get(..read).unwrap_or_default());
+            if let Some(rate) = rate {
+                sleep(rate.time_for(read)).await;
+            }
+        }
+    }
+}
+
+/// The first frame, removed from `unread`, if it is whole. A server's frames are not masked.
+fn take_frame(unread: &mut BytesMut) -> io::Result<Option<(u8, Vec<u8>)>> {
+    let mut rest: &[u8] = unread;
+    let Some((&[first, second], after)) = rest.split_first_chunk::<2>() else { return Ok(None) };
+    rest = after;
+    let len = match second {
+        ..126 => u64::from(second),
+        126 if rest.len() >= 2 => u64::from(rest.get_u16()),
+        127 if rest.len() >= 8 => rest.get_u64(),
+        126 | 127 => return Ok(None),
+        128.. => return Err(malformed("a masked frame from a server")),
+    };
+    let len = usize::try_from(len).map_err(|_| malformed("a frame of impossible length"))?;
+    let Some(payload) = rest.get(..len).map(<[u8]>::to_vec) else { return Ok(None) };
+    let taken = unread.len() - rest.len() + len;
+    unread.advance(taken);
+    Ok(Some((first & 0x0f, payload)))
+}
+
+fn malformed(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Ones;
+
+    impl Random for Ones {
+        fn next_u64(&self) -> u64 {
+            u64::MAX
+        }
+    }
+
+    #[test]
+    fn a_key_is_sixteen_bytes_in_base64() {
+        assert_eq!(key(&Ones), "/////////////////////w==");
+    }
+
+    #[test]
+    fn frames_are_taken_whole() {
+        let mut unread = BytesMut::from(&b"\x81\x02hi\x82\x7e\x00\x01x\x81\x05hel"[..]);
+        assert_eq!(take_frame(&mut unread).unwrap(), Some((1, b"hi".to_vec())));
+        assert_eq!(take_frame(&mut unread).unwrap(), Some((2, b"x".to_vec())));
+        assert_eq!(take_frame(&mut unread).unwrap(), None);
+        assert_eq!(&unread[..], b"\x81\x05hel");
+        assert!(take_frame(&mut BytesMut::from(&b"\x81\x82"[..])).is_err());
+    }
+}

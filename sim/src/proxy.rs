@@ -1,0 +1,75 @@
+//! finwait on a simulated host: the shipped code, given a simulated outside.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use finwait::config::Config;
+use finwait::drain::{Drain, DrainControl, Stage, drain};
+use finwait::net::{ListenOptions, Outside};
+use finwait::server::{Admin, Shared, Worker};
+use finwait::stats::Number;
+use tokio::join;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+/// How long a proxy that was told to stop may take to finish what runs, before it is cut.
+pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// A proxy that has read its configuration.
+pub(crate) struct Proxy {
+    shared: Arc<Shared>,
+    file: String,
+    /// What the configuration's author should know.
+    pub(crate) warnings: Vec<String>,
+    control: Arc<DrainControl>,
+    drain: Drain,
+}
+
+/// The numbers of a proxy, also after it has stopped.
+pub(crate) struct Numbers(Arc<Shared>);
+
+impl Proxy {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// It is not one; the message says where.
+    pub(crate) fn new(file: &str, text: &str) -> Result<Self, String> {
+        let loaded = Config::from_yaml(text, file).map_err(|error| error.to_string())?;
+        let (control, drain) = drain();
+        let shared = Shared::new(loaded.config, 1); // a simulated host has one worker
+        let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+        Ok(Self { shared, file: file.into(), warnings, control: Arc::new(control), drain })
+    }
+
+    pub(crate) fn numbers(&self) -> Numbers {
+        Numbers(Arc::clone(&self.shared))
+    }
+
+    /// Serves until told to stop, then drains.
+    ///
+    /// # Errors
+    /// It cannot listen; the message says where.
+    pub(crate) async fn run(self, outside: Outside, stopped: oneshot::Receiver<()>) -> Result<(), String> {
+        let Self { shared, file, control, drain, .. } = self;
+        let how = ListenOptions::default();
+        let admin = Admin { control: Arc::clone(&control), config_path: file };
+        let worker = Worker::start(outside, &shared, &drain, &shared.addresses(), &how, Some(admin))
+            .await
+            .map_err(|error| error.to_string())?;
+        let stop = async {
+            drop(stopped.await); // a script that ended without a word wants the same
+            control.enter(Stage::Draining);
+            sleep(DRAIN_TIME).await;
+            control.enter(Stage::Stopped);
+        };
+        join!(worker.run(drain), stop);
+        Ok(())
+    }
+}
+
+impl Numbers {
+    /// All counters and gauges.
+    pub(crate) fn now(&self) -> Vec<Number> {
+        self.0.registry.snapshot().numbers
+    }
+}

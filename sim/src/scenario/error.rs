@@ -1,0 +1,116 @@
+//! What is wrong with a scenario file, and where.
+
+use std::fmt;
+
+use serde_yaml::{Error as YamlError, Location};
+
+/// A mistake in a scenario file. Displays as `file:line:column: what`, followed by the line in question.
+#[derive(Debug)]
+pub struct ScenarioError {
+    file: String,
+    at: Option<Position>,
+    what: String,
+}
+
+#[derive(Debug)]
+struct Position {
+    line: usize,
+    column: usize,
+    excerpt: String,
+}
+
+impl ScenarioError {
+    /// A mistake that belongs to no line: the file cannot be read, for example.
+    #[must_use]
+    pub fn of_file(file: &str, what: impl Into<String>) -> Self {
+        Self { file: file.into(), at: None, what: what.into() }
+    }
+
+    /// A mistake at a place in `text`, the file's content.
+    #[must_use]
+    pub fn at(file: &str, text: &str, location: Location, what: impl Into<String>) -> Self {
+        Self { file: file.into(), at: position(text, location), what: what.into() }
+    }
+
+    /// What the YAML reader found.
+    #[must_use]
+    pub(crate) fn of_yaml(file: &str, text: &str, error: &YamlError) -> Self {
+        let bare = error.without_snippet();
+        let what = if let YamlError::SerdeUnknownField { field, expected, .. } = bare {
+            unknown(field, expected)
+        } else {
+            without_position(&bare.to_string())
+        };
+        let at = error.location().and_then(|location| position(text, location));
+        Self { file: file.into(), at, what }
+    }
+}
+
+fn position(text: &str, location: Location) -> Option<Position> {
+    let line = usize::try_from(location.line()).ok()?;
+    let excerpt = text.lines().nth(line.checked_sub(1)?)?.to_owned();
+    Some(Position { line, column: usize::try_from(location.column()).ok()?, excerpt })
+}
+
+/// The reader's own message names the place in words; ours names it in front.
+fn without_position(message: &str) -> String {
+    let end = message.rfind(" at line ").unwrap_or(message.len());
+    message.get(..end).unwrap_or(message).to_owned()
+}
+
+/// Names the nearest known key, or all of them if none is near.
+pub(crate) fn unknown(field: &str, known: &[&str]) -> String {
+    const EDITS_MAX: usize = 3; // farther away it is a different word
+    let nearest = known.iter().map(|name| (edits(field, name), *name)).min();
+    match nearest {
+        Some((edits, name)) if edits <= EDITS_MAX.min(field.len() / 2) => {
+            format!("unknown key `{field}`: did you mean `{name}`?")
+        }
+        _ => format!("unknown key `{field}`: known here are {}", known.join(", ")),
+    }
+}
+
+/// Levenshtein's distance.
+fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, to) in row.iter_mut().skip(1).zip(b.chars()) {
+            let above = *cell;
+            *cell = (diagonal + usize::from(from != to)).min(left + 1).min(above + 1);
+            (diagonal, left) = (above, *cell);
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+impl fmt::Display for ScenarioError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(Position { line, column, excerpt }) = &self.at else {
+            return write!(f, "{}: {}", self.file, self.what);
+        };
+        writeln!(f, "{}:{line}:{column}: {}", self.file, self.what)?;
+        let number = line.to_string();
+        writeln!(f, "  {number} | {excerpt}")?;
+        write!(f, "  {:number$} | {:>column$}", "", "^", number = number.len())
+    }
+}
+
+impl std::error::Error for ScenarioError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edit_distances() {
+        for (a, b, expected) in [("", "abc", 3), ("latency", "latency", 0), ("latancy", "latency", 1), ("ba", "ab", 2)]
+        {
+            assert_eq!(edits(a, b), expected, "{a} {b}");
+        }
+    }
+}

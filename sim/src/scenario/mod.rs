@@ -1,0 +1,251 @@
+//! The YAML a person writes: who takes part, what they do, what must be seen.
+//!
+//! [`Scenario::load`] reads a file of a [`Library`], and refuses what it does not know with the line it stands in.
+//! Past it everything is typed and every name in the script names a host.
+
+mod error;
+mod expect;
+mod library;
+mod load;
+mod patch;
+mod step;
+mod units;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_yaml::Spanned;
+
+pub use error::ScenarioError;
+pub use expect::{Ending, Expect, Seen};
+pub use library::Library;
+pub use patch::Patch;
+pub use step::{Action, Payload, Request, Step};
+pub use units::{Rate, Size, Time, Times};
+
+/// A scenario, ready to be played.
+#[derive(Debug)]
+pub struct Scenario {
+    /// Its path, as it was asked for.
+    pub file: String,
+    /// The file's content, for messages that quote it.
+    pub text: String,
+    /// One sentence: what a reader learns.
+    pub about: String,
+    /// The reports it comes from.
+    pub refs: Vec<String>,
+    /// Decides everything that chance decides.
+    pub seed: u64,
+    /// When to give up, in virtual time.
+    pub limit: Time,
+    /// How long a host's programs take to notice what its kernel knows; at once if absent.
+    pub notice: Option<Times>,
+    /// In the order of the file, which is the order of their addresses.
+    pub hosts: Vec<Host>,
+    /// Between pairs of hosts.
+    pub links: Vec<Link>,
+    /// What happens.
+    pub script: Vec<Spanned<Step>>,
+    /// What must be seen.
+    pub expect: Vec<Spanned<Expect>>,
+    /// Words that may stand in no line of the story.
+    pub never: Vec<Spanned<String>>,
+}
+
+/// A simulated machine.
+#[derive(Debug)]
+pub struct Host {
+    /// Its name, which resolves to its address.
+    pub name: String,
+    /// Its address; the next free one of 10.0.0.0/24 if absent.
+    pub ip: Option<IpAddr>,
+    /// Who lives there.
+    pub role: Role,
+}
+
+/// Who lives on a host.
+#[derive(Debug)]
+pub enum Role {
+    /// A server that answers.
+    App(App),
+    /// A client that follows the script.
+    Client(Client),
+    /// The proxy, with its configuration as text.
+    Proxy {
+        /// Where the text comes from, for messages.
+        file: String,
+        /// Envoy's YAML, or JSON if it was patched.
+        text: String,
+    },
+}
+
+/// A client.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// Whom it connects to, as `host:port`.
+    pub connect: String,
+}
+
+/// A server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct App {
+    /// Where it listens.
+    #[serde(default = "App::default_port")]
+    pub port: u16,
+    /// Its answer to requests that are no upgrade.
+    #[serde(default)]
+    pub reply: Reply,
+    /// Its answers to the first such requests, one each, before it comes to `reply`.
+    #[serde(default)]
+    pub first: Vec<Reply>,
+    /// Its answer to a WebSocket handshake.
+    #[serde(default)]
+    pub websocket: Greeting,
+    /// Answers whatever comes with these bytes and closes, instead of speaking HTTP.
+    pub answer_bytes: Option<String>,
+    /// Closes a connection on which no request came for this long; never if absent.
+    pub idle_timeout: Option<Time>,
+    /// How fast it reads what comes over a WebSocket; as fast as it comes if absent.
+    pub read_rate: Option<Rate>,
+}
+
+impl App {
+    fn default_port() -> u16 {
+        80
+    }
+}
+
+/// An HTTP answer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reply {
+    /// The status code.
+    #[serde(default = "Reply::default_status")]
+    pub status: u16,
+    /// Sent with its content-length.
+    #[serde(default)]
+    pub body: String,
+    /// Sent as they stand here.
+    #[serde(default)]
+    pub headers: Ordered<String>,
+    /// How long the app thinks first.
+    #[serde(default)]
+    pub after: Time,
+}
+
+impl Default for Reply {
+    fn default() -> Self {
+        Self { status: 200, body: "ok".into(), headers: Ordered::default(), after: Time::default() }
+    }
+}
+
+impl Reply {
+    fn default_status() -> u16 {
+        200
+    }
+}
+
+/// What an app does with a WebSocket handshake.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Greeting {
+    /// Accepts it and sends every message back.
+    #[default]
+    Echo,
+    /// Accepts it and says nothing by itself.
+    Listen,
+    /// Answers like this instead.
+    Refuse(Reply),
+}
+
+/// A pair of hosts and what lies between them.
+#[derive(Debug)]
+pub struct Link {
+    /// The two hosts.
+    pub between: (String, String),
+    /// What lies between them.
+    pub path: Path,
+}
+
+/// What lies between two hosts, the same in both directions.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Path {
+    /// One way.
+    #[serde(default = "Path::default_latency")]
+    pub latency: Time,
+    /// Up to this much is added to each packet's latency.
+    #[serde(default)]
+    pub jitter: Time,
+    /// Unlimited if absent.
+    pub bandwidth: Option<Rate>,
+    /// Whether jitter may let a packet overtake another.
+    #[serde(default)]
+    pub reorder: bool,
+    /// The share of packets that get lost, from 0 to 1.
+    #[serde(default)]
+    pub loss: f64,
+}
+
+impl Path {
+    fn default_latency() -> Time {
+        Time(std::time::Duration::from_micros(250)) // two machines in one data centre
+    }
+}
+
+impl Scenario {
+    /// Where in the file `location` is, with what is wrong there.
+    #[must_use]
+    pub fn complain(&self, location: serde_yaml::Location, what: impl Into<String>) -> ScenarioError {
+        ScenarioError::at(&self.file, &self.text, location, what)
+    }
+}
+
+/// The machine that reads the script aloud; it has no links.
+pub(crate) const SCRIPT_HOST: &str = "script";
+
+/// A map that keeps the order of the file.
+#[derive(Clone, Debug)]
+pub struct Ordered<T>(pub Vec<(String, T)>);
+
+impl<T> Ordered<T> {
+    /// The entries, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
+}
+
+impl<T> Default for Ordered<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Ordered<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(InOrder(PhantomData))
+    }
+}
+
+struct InOrder<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for InOrder<T> {
+    type Value = Ordered<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ordered<T>, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Ordered(entries))
+    }
+}

@@ -1,0 +1,183 @@
+//! Times, ranges of times and sizes as a person writes them: `250us`, `1s..1.1s`, `1MB`.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+
+/// A length of virtual time.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Time(pub Duration);
+
+impl Time {
+    fn parse(text: &str) -> Option<Self> {
+        const UNITS: [(&str, f64); 6] = [("us", 1e3), ("ms", 1e6), ("ns", 1.0), ("s", 1e9), ("m", 6e10), ("h", 3.6e12)];
+        let (number, nanos) =
+            UNITS.into_iter().find_map(|(unit, nanos)| Some((text.strip_suffix(unit)?.parse::<f64>().ok()?, nanos)))?;
+        // Rounded to whole nanoseconds: 0.3ms is not 299,999 ns.
+        Duration::try_from_secs_f64((number * nanos).round() / 1e9).ok().map(Self)
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// From one time to another, both included. A single time is a range of itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Times {
+    /// The shortest that will do.
+    pub from: Time,
+    /// The longest that will do.
+    pub to: Time,
+}
+
+impl Times {
+    /// Whether `time` is within.
+    #[must_use]
+    pub fn contains(&self, time: Duration) -> bool {
+        (self.from.0..=self.to.0).contains(&time)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (from, to) = text.split_once("..").unwrap_or((text, text));
+        let (from, to) = (Time::parse(from)?, Time::parse(to)?);
+        (from <= to).then_some(Self { from, to })
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.from == self.to {
+            true => write!(f, "{}", self.from),
+            false => write!(f, "{}..{}", self.from, self.to),
+        }
+    }
+}
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Size(pub usize);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::trace::wire::size(self.0))
+    }
+}
+
+impl Size {
+    fn parse(text: &str) -> Option<Self> {
+        const UNITS: [(&str, usize); 5] =
+            [("KiB", 1 << 10), ("MiB", 1 << 20), ("kB", 1_000), ("MB", 1_000_000), ("B", 1)];
+        let (number, bytes) = UNITS
+            .into_iter()
+            .find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?.parse::<usize>().ok()?, bytes)))?;
+        number.checked_mul(bytes).map(Self)
+    }
+}
+
+/// Bytes per second of virtual time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rate(pub usize);
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", Size(self.0))
+    }
+}
+
+impl Rate {
+    fn parse(text: &str) -> Option<Self> {
+        let Size(bytes) = Size::parse(text.strip_suffix("/s")?)?;
+        (bytes > 0).then_some(Self(bytes))
+    }
+
+    /// How long `bytes` take.
+    #[must_use]
+    pub fn time_for(self, bytes: usize) -> Duration {
+        let nanos = u128::try_from(bytes).unwrap_or(u128::MAX).saturating_mul(1_000_000_000)
+            / u128::try_from(self.0).unwrap_or(u128::MAX).max(1);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+/// Reads a type from a string by its parser.
+struct FromText<T>(fn(&str) -> Option<T>, &'static str);
+
+impl<T> Visitor<'_> for FromText<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.1)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        (self.0)(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(FromText(Self::parse, "a time such as 250us, 10ms, 1.5s or 2m"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Times {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(FromText(Self::parse, "a time such as 10ms, or a range such as 1s..1.1s"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(FromText(Self::parse, "a size such as 100B, 16KiB, 64kB or 1MB"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(FromText(Self::parse, "a rate such as 100kB/s or 10MB/s"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        let cases = [
+            ("250us", Some(Duration::from_micros(250))),
+            ("10ms", Some(Duration::from_millis(10))),
+            ("0.3ms", Some(Duration::from_micros(300))),
+            ("1.5s", Some(Duration::from_millis(1500))),
+            ("2m", Some(Duration::from_secs(120))),
+            ("1h", Some(Duration::from_secs(3600))),
+            ("10", None),
+            ("-1s", None),
+            ("ms", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Time::parse(text).map(|time| time.0), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn ranges() {
+        let range = Times::parse("1s..1.1s").unwrap();
+        assert!(range.contains(Duration::from_millis(1050)));
+        assert!(!range.contains(Duration::from_millis(1101)));
+        assert_eq!(Times::parse("2s..1s"), None);
+    }
+
+    #[test]
+    fn sizes_and_rates() {
+        assert_eq!(Size::parse("1MB"), Some(Size(1_000_000)));
+        assert_eq!(Size::parse("16KiB"), Some(Size(16_384)));
+        assert_eq!(Size::parse("1"), None);
+        assert_eq!(Rate::parse("1MB/s").unwrap().time_for(500_000), Duration::from_millis(500));
+        assert_eq!(Rate::parse("0B/s"), None);
+    }
+}

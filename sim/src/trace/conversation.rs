@@ -1,0 +1,218 @@
+//! Connections, put together again from segments.
+//!
+//! A [`Conversation`] is one connection as the wire saw it: both byte streams, when each byte was first sent and when
+//! it had arrived with everything before it, and what became of the connection.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Event, HostId, Loss, Trace};
+use crate::kernel::segment::Segment;
+
+/// A point in a run: when, and which event of the trace.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Moment {
+    /// Virtual time since the run began.
+    pub at: Duration,
+    /// The index of the event in the trace, which orders what happens at one instant.
+    pub event: usize,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Conversation {
+    /// Who connected.
+    pub client: HostId,
+    /// Who was connected to, if the address belongs to a host that answered.
+    pub server: Option<HostId>,
+    /// From the client.
+    pub from_client: Lane,
+    /// From the server.
+    pub from_server: Lane,
+}
+
+/// One direction of a connection.
+#[derive(Debug, Default)]
+pub struct Lane {
+    /// Every byte that was sent, once.
+    pub bytes: Vec<u8>,
+    /// Segments without payload that say something.
+    pub signals: Vec<Signal>,
+    sent: Vec<(usize, Moment)>,
+    arrived: Vec<(usize, Duration)>,
+    first_byte: Option<u64>,
+    /// Ranges that arrived before what precedes them.
+    early: BTreeMap<usize, usize>,
+}
+
+/// What a segment says besides its payload.
+#[derive(Debug)]
+pub struct Signal {
+    /// What.
+    pub kind: SignalKind,
+    /// When it left.
+    pub sent: Moment,
+    /// When it arrived, if it did.
+    pub arrived: Option<Duration>,
+    /// Why it never will, if it was lost.
+    pub lost: Option<Loss>,
+    packet: u64,
+}
+
+/// The kinds of signals.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SignalKind {
+    /// No more bytes will come.
+    Fin,
+    /// So many bytes that nothing else tells of, or an acknowledgement if there are none; told only when lost.
+    Plain(usize),
+    /// Bytes that had been sent before.
+    Retransmission(usize),
+    /// The connection is gone.
+    Rst,
+    /// The connection begins.
+    Syn,
+    /// It is accepted. Not worth telling: what follows says so.
+    SynAck,
+}
+
+impl Lane {
+    /// When the byte at `offset` was first sent.
+    #[must_use]
+    pub fn sent(&self, offset: usize) -> Option<Moment> {
+        let nth = self.sent.partition_point(|(end, _)| *end <= offset);
+        self.sent.get(nth).map(|(_, moment)| *moment)
+    }
+
+    /// When everything before `end` had arrived.
+    #[must_use]
+    pub fn arrived(&self, end: usize) -> Option<Duration> {
+        let nth = self.arrived.partition_point(|(until, _)| *until < end);
+        self.arrived.get(nth).map(|(_, at)| *at)
+    }
+
+    fn send(&mut self, segment: &Segment, sent: Moment, packet: u64) {
+        let mut kinds = Vec::new();
+        if segment.flags.syn {
+            kinds.push(if segment.flags.ack { SignalKind::SynAck } else { SignalKind::Syn });
+            self.first_byte = Some(segment.seq + 1);
+        }
+        let end = self.offset(segment).saturating_add(segment.payload.len());
+        let new = end.saturating_sub(self.bytes.len());
+        let fresh = segment.payload.len().checked_sub(new).and_then(|old| segment.payload.get(old..));
+        match fresh {
+            Some(fresh) if !fresh.is_empty() => {
+                self.bytes.extend_from_slice(fresh);
+                self.sent.push((self.bytes.len(), sent));
+            }
+            _ if !segment.payload.is_empty() => kinds.push(SignalKind::Retransmission(segment.payload.len())),
+            _ => {}
+        }
+        if segment.flags.fin {
+            kinds.push(SignalKind::Fin);
+        }
+        if segment.flags.rst {
+            kinds.push(SignalKind::Rst);
+        }
+        self.signals.extend(kinds.into_iter().map(|kind| Signal { kind, sent, arrived: None, lost: None, packet }));
+    }
+
+    fn deliver(&mut self, segment: &Segment, at: Duration, packet: u64) {
+        for signal in self.signals.iter_mut().filter(|signal| signal.packet == packet) {
+            signal.arrived = Some(at);
+        }
+        let start = self.offset(segment);
+        if segment.payload.is_empty() {
+            return;
+        }
+        let until = self.arrived.last().map_or(0, |(until, _)| *until);
+        self.early.insert(start, start + segment.payload.len());
+        let mut now_until = until;
+        while let Some(first) = self.early.first_entry()
+            && *first.key() <= now_until
+        {
+            now_until = now_until.max(first.remove());
+        }
+        if now_until > until {
+            self.arrived.push((now_until, at));
+        }
+    }
+
+    fn lose(&mut self, segment: &Segment, moment: Moment, packet: u64, why: Loss) {
+        let mut told = false;
+        for signal in self.signals.iter_mut().filter(|signal| signal.packet == packet) {
+            signal.lost = Some(why);
+            told = true;
+        }
+        if !told {
+            let kind = SignalKind::Plain(segment.payload.len());
+            self.signals.push(Signal { kind, sent: moment, arrived: None, lost: Some(why), packet });
+        }
+    }
+
+    /// Where in the byte stream a segment's payload starts.
+    fn offset(&self, segment: &Segment) -> usize {
+        let first = self.first_byte.unwrap_or(segment.seq);
+        usize::try_from(segment.seq.saturating_sub(first)).unwrap_or(usize::MAX)
+    }
+}
+
+/// All connections of a run, in the order in which they were opened.
+#[must_use]
+pub fn conversations(trace: &Trace) -> Vec<Conversation> {
+    let mut found: Vec<Conversation> = Vec::new();
+    // The newest conversation between two endpoints, seen from either end: which, and whether the client sends.
+    let mut newest: BTreeMap<(SocketAddr, SocketAddr), (usize, bool)> = BTreeMap::new();
+    for (event, entry) in trace.entries().iter().enumerate() {
+        let moment = Moment { at: entry.at, event };
+        match &entry.event {
+            Event::Sent { host, segment } => {
+                let pair = (segment.from, segment.to);
+                if segment.flags.syn && !segment.flags.ack && is_new(segment, newest.get(&pair), &found) {
+                    newest.insert(pair, (found.len(), true));
+                    newest.insert((segment.to, segment.from), (found.len(), false));
+                    let (from_client, from_server) = Default::default();
+                    found.push(Conversation { client: *host, server: None, from_client, from_server });
+                }
+                let Some(lane) = lane(&mut found, newest.get(&pair)) else { continue };
+                lane.send(segment, moment, packet(event));
+            }
+            Event::Delivered { host, packet } => {
+                let Some(segment) = trace.segment(*packet) else { continue };
+                let whose = newest.get(&(segment.from, segment.to));
+                if let Some(&(nth, true)) = whose
+                    && let Some(conversation) = found.get_mut(nth)
+                {
+                    conversation.server = Some(*host);
+                }
+                let Some(lane) = lane(&mut found, whose) else { continue };
+                lane.deliver(segment, entry.at, *packet);
+            }
+            Event::Dropped { packet, why } => {
+                let Some(segment) = trace.segment(*packet) else { continue };
+                let Some(lane) = lane(&mut found, newest.get(&(segment.from, segment.to))) else { continue };
+                lane.lose(segment, moment, *packet, *why);
+            }
+            Event::Held { .. } | Event::Host { .. } | Event::Log { .. } | Event::Note { .. } | Event::Socket { .. } => {
+            }
+        }
+    }
+    found
+}
+
+/// Whether a SYN opens a connection, rather than repeating one that got lost.
+fn is_new(syn: &Segment, newest: Option<&(usize, bool)>, found: &[Conversation]) -> bool {
+    let Some(&(nth, true)) = newest else { return true };
+    found.get(nth).is_none_or(|conversation| conversation.from_client.first_byte != Some(syn.seq + 1))
+}
+
+fn lane<'a>(found: &'a mut [Conversation], whose: Option<&(usize, bool)>) -> Option<&'a mut Lane> {
+    let &(nth, is_client) = whose?;
+    let conversation = found.get_mut(nth)?;
+    Some(if is_client { &mut conversation.from_client } else { &mut conversation.from_server })
+}
+
+fn packet(event: usize) -> u64 {
+    u64::try_from(event).unwrap_or(u64::MAX)
+}

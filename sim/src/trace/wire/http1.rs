@@ -1,0 +1,180 @@
+//! HTTP/1 messages (RFC 9112) and what follows an upgrade.
+
+use super::{Message, Messages, excerpt, size, websocket};
+
+/// Names both directions of an HTTP/1 connection.
+///
+/// The answers are read first: they decide where HTTP ends and a tunnel begins, in both directions.
+pub(super) fn read(from_client: &[u8], from_server: &[u8]) -> Messages {
+    let mut server = Direction { stream: from_server, at: 0, messages: Vec::new() };
+    let mut answered = 0;
+    let upgraded_at = loop {
+        let Some(head) = server.head() else { break None };
+        match head.status() {
+            Some(101) => {
+                server.push(&head, 0);
+                break Some(answered);
+            }
+            Some(100..200) => server.push(&head, 0),
+            status => {
+                let bodiless = matches!(status, Some(204 | 304));
+                let body = if bodiless { Framing::Length(0) } else { head.framing(Framing::UntilClose) };
+                server.push_framed(&head, body);
+                answered += 1;
+            }
+        }
+    };
+    let mut client = Direction { stream: from_client, at: 0, messages: Vec::new() };
+    let mut asked = 0;
+    // After the request that was answered with 101, everything is the tunnel's.
+    while upgraded_at.is_none_or(|last| asked <= last)
+        && let Some(head) = client.head()
+    {
+        let body = head.framing(Framing::Length(0));
+        client.push_framed(&head, body);
+        asked += 1;
+    }
+    if upgraded_at.is_some() {
+        let (from_client, from_server) = (client.tunnel(), server.tunnel());
+        return Messages { from_client, from_server, requests: asked, answers: answered + 1 };
+    }
+    let requests = asked + usize::from(!client.unread().is_empty());
+    Messages { from_client: client.rest(), from_server: server.rest(), requests, answers: answered }
+}
+
+/// How the end of a body is found (RFC 9112 section 6.3).
+#[derive(Clone, Copy)]
+enum Framing {
+    Chunked,
+    Length(usize),
+    UntilClose,
+}
+
+struct Head {
+    first_line: String,
+    fields: Vec<(String, String)>,
+    len: usize,
+}
+
+impl Head {
+    fn status(&self) -> Option<u16> {
+        self.first_line.split(' ').nth(1)?.parse().ok()
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(has, _)| has == name).map(|(_, value)| value.as_str())
+    }
+
+    fn framing(&self, without: Framing) -> Framing {
+        if self.field("transfer-encoding").is_some_and(|coding| coding.ends_with("chunked")) {
+            return Framing::Chunked;
+        }
+        self.field("content-length").and_then(|length| length.parse().ok()).map_or(without, Framing::Length)
+    }
+
+    /// The first line and the fields that decide what happens next.
+    fn told(&self) -> String {
+        let mut told = self.first_line.clone();
+        for name in ["upgrade", "connection", "transfer-encoding"] {
+            if let Some(value) = self.field(name) {
+                told = format!("{told}, {name}: {value}");
+            }
+        }
+        told
+    }
+}
+
+/// One direction, read from its start.
+struct Direction<'a> {
+    stream: &'a [u8],
+    at: usize,
+    messages: Vec<Message>,
+}
+
+impl Direction<'_> {
+    fn unread(&self) -> &[u8] {
+        self.stream.get(self.at..).unwrap_or_default()
+    }
+
+    /// The head that starts here, if it is whole and looks like HTTP.
+    fn head(&self) -> Option<Head> {
+        let unread = self.unread();
+        let len = unread.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+        let text = std::str::from_utf8(unread.get(..len)?).ok()?;
+        let mut lines = text.split("\r\n");
+        let first_line = lines.next().filter(|line| line.contains("HTTP/1"))?.to_owned();
+        let fields = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .collect();
+        Some(Head { first_line, fields, len })
+    }
+
+    fn push_framed(&mut self, head: &Head, framing: Framing) {
+        let body = self.unread().get(head.len..).unwrap_or_default();
+        let len = match framing {
+            Framing::Length(length) => length.min(body.len()),
+            Framing::UntilClose => body.len(),
+            Framing::Chunked => {
+                // The last chunk and an empty trailer section; a cut body ends with the stream.
+                body.windows(5).position(|five| five == b"0\r\n\r\n").map_or(body.len(), |at| at + 5)
+            }
+        };
+        self.push(head, len);
+    }
+
+    fn push(&mut self, head: &Head, body_len: usize) {
+        let body = self.unread().get(head.len..head.len + body_len).unwrap_or_default();
+        let mut text = head.told();
+        if !body.is_empty() {
+            text = format!("{text}, {}", excerpt(body));
+        }
+        let end = self.at + head.len + body_len;
+        self.messages.push(Message { bytes: self.at..end, text, bulk: None });
+        self.at = end;
+    }
+
+    /// Everything not read yet is a WebSocket's.
+    fn tunnel(mut self) -> Vec<Message> {
+        self.messages.extend(websocket::read(self.stream, self.at));
+        self.messages
+    }
+
+    /// Everything not read yet has no name.
+    fn rest(mut self) -> Vec<Message> {
+        let unread = self.unread().len();
+        if unread > 0 {
+            let bytes = self.at..self.stream.len();
+            self.messages.push(Message { bytes, text: format!("{} that are no HTTP/1", size(unread)), bulk: None });
+        }
+        self.messages
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_directions_are_named() {
+        let client = b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nhiGET /b HTTP/1.1\r\n\
+            upgrade: websocket\r\nconnection: upgrade\r\n\r\n\x81\x02yo";
+        let server = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n\
+            HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n\x88\x00";
+        let messages = read(client, server);
+        let told = |messages: &[Message]| messages.iter().map(|m| m.text.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            told(&messages.from_client),
+            ["POST /a HTTP/1.1, \"hi\"", "GET /b HTTP/1.1, upgrade: websocket, connection: upgrade", "text \"yo\""]
+        );
+        assert_eq!(
+            told(&messages.from_server),
+            [
+                "HTTP/1.1 200 OK, transfer-encoding: chunked, 12 bytes",
+                "HTTP/1.1 101 Switching Protocols, upgrade: websocket",
+                "close"
+            ]
+        );
+        assert_eq!(messages.from_client.last().map(|m| m.bytes.end), Some(client.len()));
+    }
+}

@@ -1,0 +1,251 @@
+//! HTTP/2 frames (RFC 9113 section 6), with the payload of extended CONNECT streams named as well.
+
+use std::collections::BTreeMap;
+
+use super::{Bulk, Message, hpack::Decoder, size, websocket};
+
+/// What a client sends before its first frame.
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+const FRAME_HEAD_BYTES: usize = 9;
+
+/// Names the frames in `stream` from `start` on. `websockets` are the streams whose DATA is WebSocket frames:
+/// the client's direction, read first, finds them.
+pub(super) fn read(stream: &[u8], start: usize, websockets: &mut Vec<u32>) -> Vec<Message> {
+    let mut frames = Vec::new();
+    let mut reader = Reader { decoder: Decoder::default(), block: Vec::new(), tunnels: BTreeMap::new(), websockets };
+    let mut at = start;
+    while let Some(rest) = stream.get(at..).filter(|rest| !rest.is_empty()) {
+        let Some((frame, taken)) = Frame::first_in(rest) else {
+            let text = format!("{} of an unfinished frame", size(rest.len()));
+            frames.push(Message { bytes: at..stream.len(), text, bulk: None });
+            break;
+        };
+        let (text, bulk) = reader.describe(&frame);
+        // The preface belongs to the first frame: neither makes sense alone.
+        let from = if frames.is_empty() { 0 } else { at };
+        frames.push(Message { bytes: from..at + taken, text, bulk });
+        at += taken;
+    }
+    frames
+}
+
+struct Frame<'a> {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    payload: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    fn first_in(bytes: &'a [u8]) -> Option<(Self, usize)> {
+        let (&[a, b, c, kind, flags, s0, s1, s2, s3], rest) = bytes.split_first_chunk::<FRAME_HEAD_BYTES>()?;
+        let length = usize::try_from(u32::from_be_bytes([0, a, b, c])).ok()?;
+        let stream = u32::from_be_bytes([s0, s1, s2, s3]) & 0x7fff_ffff;
+        let payload = rest.get(..length)?;
+        Some((Self { kind, flags, stream, payload }, FRAME_HEAD_BYTES + length))
+    }
+
+    fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// The first four bytes as a number; the frame types that have it are useless without it.
+    fn number(&self) -> u32 {
+        self.payload.first_chunk().map_or(0, |number| u32::from_be_bytes(*number))
+    }
+
+    /// The payload without padding and priority (RFC 9113 sections 6.1, 6.2).
+    fn content(&self) -> &'a [u8] {
+        let mut content = self.payload;
+        if self.has(PADDED)
+            && let Some((&padding, rest)) = content.split_first()
+        {
+            content = rest.get(..rest.len().saturating_sub(usize::from(padding))).unwrap_or_default();
+        }
+        if self.kind == HEADERS && self.has(PRIORITY) {
+            content = content.get(5..).unwrap_or_default();
+        }
+        content
+    }
+}
+
+const HEADERS: u8 = 1;
+const ACK: u8 = 0x1;
+const END_STREAM: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
+const PADDED: u8 = 0x8;
+const PRIORITY: u8 = 0x20;
+
+struct Reader<'a> {
+    decoder: Decoder,
+    /// A header block that continues in the next frame.
+    block: Vec<u8>,
+    /// Payload of extended CONNECT streams that does not yet make a whole WebSocket frame.
+    tunnels: BTreeMap<u32, Vec<u8>>,
+    websockets: &'a mut Vec<u32>,
+}
+
+impl Reader<'_> {
+    fn describe(&mut self, frame: &Frame<'_>) -> (String, Option<Bulk>) {
+        let Frame { stream, payload, .. } = *frame;
+        let text = match frame.kind {
+            0 => return self.data(frame),
+            HEADERS | 9 => self.headers(frame),
+            2 => format!("PRIORITY stream {stream}"),
+            3 => format!("RST_STREAM stream {stream} {}", error_name(frame.number())),
+            4 if frame.has(ACK) => "SETTINGS ack".into(),
+            4 => settings(payload),
+            5 => format!("PUSH_PROMISE stream {stream}"),
+            6 if frame.has(ACK) => "PING ack".into(),
+            6 => "PING".into(),
+            7 => {
+                let code = payload.get(4..8).and_then(|code| code.first_chunk());
+                let code = code.map_or(0, |code| u32::from_be_bytes(*code));
+                format!("GOAWAY last stream {} {}", frame.number() & 0x7fff_ffff, error_name(code))
+            }
+            8 => {
+                let amount = usize::try_from(frame.number()).unwrap_or_default();
+                let text = format!("WINDOW_UPDATE stream {stream} +{amount}");
+                return (text, Some(Bulk { of: "WINDOW_UPDATE".into(), amount }));
+            }
+            other => format!("frame of type {other} stream {stream}, {}", size(payload.len())),
+        };
+        (text, None)
+    }
+
+    fn data(&mut self, frame: &Frame<'_>) -> (String, Option<Bulk>) {
+        let (stream, content) = (frame.stream, frame.content());
+        let of = format!("DATA stream {stream}");
+        let mut text = if content.is_empty() { of.clone() } else { format!("{of}, {}", size(content.len())) };
+        if self.websockets.contains(&stream) {
+            let waiting = self.tunnels.entry(stream).or_default();
+            waiting.extend_from_slice(content);
+            let mut said = Vec::new();
+            while let Some((frame, taken)) = websocket::frame(waiting) {
+                waiting.drain(..taken);
+                said.push(frame);
+            }
+            if !said.is_empty() {
+                text = format!("{text}: {}", said.join(", "));
+            }
+        } else if let Ok(words) = std::str::from_utf8(content)
+            && !words.is_empty()
+            && words.len() < 120
+        {
+            text = format!("{text}: {}", super::excerpt(content));
+        }
+        if frame.has(END_STREAM) {
+            text.push_str(", end of stream");
+            return (text, None);
+        }
+        (text, Some(Bulk { of, amount: content.len() }))
+    }
+
+    fn headers(&mut self, frame: &Frame<'_>) -> String {
+        self.block.extend_from_slice(frame.content());
+        let name = if frame.kind == HEADERS { "HEADERS" } else { "CONTINUATION" };
+        let mut text = format!("{name} stream {}", frame.stream);
+        if frame.has(END_HEADERS) {
+            let block = std::mem::take(&mut self.block);
+            match self.decoder.decode(&block) {
+                Some(fields) => text = format!("{text} {}", self.told(frame.stream, &fields)),
+                None => text.push_str(" that no decoder reads"),
+            }
+        }
+        if frame.kind == HEADERS && frame.has(END_STREAM) {
+            text.push_str(", end of stream");
+        }
+        text
+    }
+
+    /// The pseudo-fields that say what is asked or answered.
+    fn told(&mut self, stream: u32, fields: &[(String, String)]) -> String {
+        let value = |name: &str| fields.iter().find(|(has, _)| has == name).map(|(_, value)| value.as_str());
+        if let Some(status) = value(":status") {
+            return status.into();
+        }
+        let Some(method) = value(":method") else { return "trailers".into() };
+        let target = value(":path").or_else(|| value(":authority")).unwrap_or("?");
+        match value(":protocol") {
+            None => format!("{method} {target}"),
+            Some(protocol) => {
+                if protocol.eq_ignore_ascii_case("websocket") {
+                    self.websockets.push(stream);
+                }
+                format!("{method} {target}, :protocol: {protocol}")
+            }
+        }
+    }
+}
+
+fn settings(payload: &[u8]) -> String {
+    let mut text = String::from("SETTINGS");
+    for setting in payload.chunks_exact(6) {
+        let Some((&[i0, i1, v0, v1, v2, v3], _)) = setting.split_first_chunk() else { break };
+        let name = match u16::from_be_bytes([i0, i1]) {
+            1 => "header_table_size",
+            2 => "enable_push",
+            3 => "max_concurrent_streams",
+            4 => "initial_window_size",
+            5 => "max_frame_size",
+            6 => "max_header_list_size",
+            8 => "enable_connect_protocol",
+            _ => "unknown",
+        };
+        text = format!("{text} {name}={}", u32::from_be_bytes([v0, v1, v2, v3]));
+    }
+    text
+}
+
+/// RFC 9113 section 7.
+fn error_name(code: u32) -> String {
+    const NAMES: [&str; 14] = [
+        "NO_ERROR",
+        "PROTOCOL_ERROR",
+        "INTERNAL_ERROR",
+        "FLOW_CONTROL_ERROR",
+        "SETTINGS_TIMEOUT",
+        "STREAM_CLOSED",
+        "FRAME_SIZE_ERROR",
+        "REFUSED_STREAM",
+        "CANCEL",
+        "COMPRESSION_ERROR",
+        "CONNECT_ERROR",
+        "ENHANCE_YOUR_CALM",
+        "INADEQUATE_SECURITY",
+        "HTTP_1_1_REQUIRED",
+    ];
+    let name = usize::try_from(code).ok().and_then(|code| NAMES.get(code));
+    name.map_or_else(|| format!("error {code}"), |name| (*name).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_named() {
+        let mut stream = PREFACE.to_vec();
+        stream.extend_from_slice(b"\0\0\x06\x04\0\0\0\0\0\0\x08\0\0\0\x01"); // SETTINGS
+        // HEADERS: CONNECT as literal, :path / indexed, :protocol literal without indexing.
+        stream.extend_from_slice(b"\0\0\x1f\x01\x04\0\0\0\x01\x42\x07CONNECT\x84\x00\x09:protocol\x09websocket");
+        stream.extend_from_slice(b"\0\0\x04\0\0\0\0\0\x01\x81\x02hi"); // DATA
+        stream.extend_from_slice(b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08"); // RST_STREAM
+        stream.extend_from_slice(b"\0\0\x08\x07\0\0\0\0\0\0\0\0\x01\0\0\0\0"); // GOAWAY
+        let mut websockets = Vec::new();
+        let told: Vec<String> =
+            read(&stream, PREFACE.len(), &mut websockets).into_iter().map(|message| message.text).collect();
+        assert_eq!(
+            told,
+            [
+                "SETTINGS enable_connect_protocol=1",
+                "HEADERS stream 1 CONNECT /, :protocol: websocket",
+                "DATA stream 1, 4 bytes: text \"hi\"",
+                "RST_STREAM stream 1 CANCEL",
+                "GOAWAY last stream 1 NO_ERROR",
+            ]
+        );
+        assert_eq!(websockets, [1]);
+    }
+}

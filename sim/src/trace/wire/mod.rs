@@ -1,0 +1,93 @@
+//! What two byte streams of one connection mean, in the words of their protocol.
+//!
+//! The trace knows segments; a story tells messages. [`read`] takes both directions of a connection, as far
+//! as they arrived or were sent, and names what is in them: HTTP/1 heads with their bodies, HTTP/2 frames,
+//! WebSocket frames inside an upgraded connection or an extended CONNECT stream. It never fails: bytes it
+//! cannot name are told as bytes.
+
+mod hpack;
+mod http1;
+mod http2;
+mod websocket;
+
+use std::ops::Range;
+
+/// One message within one direction of a connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Message {
+    /// Where it stands in its direction's byte stream.
+    pub bytes: Range<usize>,
+    /// What it is, in one line.
+    pub text: String,
+    /// What it may be summed up with, if its neighbours are of the same kind.
+    pub bulk: Option<Bulk>,
+}
+
+/// A message that may be one of many alike: a piece of a long transfer, or a window update.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Bulk {
+    /// What the many are together, `DATA stream 1` for example.
+    pub of: String,
+    /// How much this one adds: payload bytes, or window bytes.
+    pub amount: usize,
+}
+
+impl Bulk {
+    /// Whether a transfer may begin with this piece. What is smaller is something said, and only ever ends a transfer.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        const BYTES_MIN: usize = 1_024;
+        self.amount >= BYTES_MIN
+    }
+}
+
+/// Both directions of a connection, as messages.
+#[derive(Debug, Default)]
+pub struct Messages {
+    /// From the side that connected.
+    pub from_client: Vec<Message>,
+    /// From the side that accepted.
+    pub from_server: Vec<Message>,
+    /// HTTP/1 requests, a broken one included.
+    pub requests: usize,
+    /// Final HTTP/1 answers.
+    pub answers: usize,
+}
+
+/// Names what both directions carry.
+#[must_use]
+pub fn read(from_client: &[u8], from_server: &[u8]) -> Messages {
+    if !from_client.starts_with(http2::PREFACE) {
+        return http1::read(from_client, from_server);
+    }
+    let mut websockets = Vec::new();
+    let client = http2::read(from_client, http2::PREFACE.len(), &mut websockets);
+    // A server that speaks only HTTP/1 answers the preface with a 400, which is no frame.
+    let server = match from_server.starts_with(b"HTTP/1") {
+        true => http1::read(&[], from_server).from_server,
+        false => http2::read(from_server, 0, &mut websockets),
+    };
+    Messages { from_client: client, from_server: server, requests: 0, answers: 0 }
+}
+
+/// Text in quotes if it is text, else its size. Long text is cut.
+fn excerpt(payload: &[u8]) -> String {
+    const CHARS_MAX: usize = 48; // a story line stays on one screen line
+    let Ok(text) = std::str::from_utf8(payload) else { return size(payload.len()) };
+    if text.len() > 4 * CHARS_MAX || text.chars().any(|c| c.is_control() && c != '\n') {
+        return size(payload.len());
+    }
+    let cut: String = text.chars().take(CHARS_MAX).collect();
+    if cut.len() < text.len() { format!("{} {cut:?}...", size(text.len())) } else { format!("{cut:?}") }
+}
+
+/// A byte count as people say it.
+#[must_use]
+pub fn size(bytes: usize) -> String {
+    match bytes {
+        1 => "1 byte".into(),
+        0..10_000 => format!("{bytes} bytes"),
+        10_000..1_000_000 => format!("{}.{} kB", bytes / 1_000, bytes % 1_000 / 100),
+        _ => format!("{}.{:02} MB", bytes / 1_000_000, bytes % 1_000_000 / 10_000),
+    }
+}
