@@ -111,7 +111,7 @@ impl Kernel {
 
     // What the world does to it.
 
-    /// It is `now`: due acknowledgement and timers act.
+    /// It is `now`: timers that are due act.
     pub(crate) fn advance(&mut self, now: Duration) {
         self.now = now;
         while let Some(&(due, id)) = self.timers.first()
@@ -139,7 +139,9 @@ impl Kernel {
             let opens = segment.flags.syn && !segment.flags.ack;
             match state {
                 // RFC 9293 3.10.7.4: a new connection may take over what TIME_WAIT keeps.
-                Some(State::TimeWait) if opens => self.remove(id),
+                Some(State::TimeWait) if opens => {
+                    self.with(id, |socket, _| socket.enter_closed());
+                }
                 Some(State::SynReceived) if !segment.flags.rst && !self.may_complete(id) => {
                     self.record(segment.to, segment.from, Change::BacklogFull);
                     return;
@@ -285,6 +287,9 @@ impl Kernel {
         let (local, peer, failure) = (socket.local, socket.peer, socket.failure.take());
         let became = socket.state;
         let finished = became == State::Closed && socket.owner == Owner::Nobody;
+        if became == State::Closed {
+            self.forget_addresses(id, local, peer);
+        }
         match failure {
             Some(Failure::Refused) => self.record(local, peer, Change::Refused),
             Some(Failure::Reset) => self.record(local, peer, Change::Reset),
@@ -319,7 +324,14 @@ impl Kernel {
 
     fn remove(&mut self, id: SocketId) {
         if let Some(socket) = self.sockets.remove(&id) {
-            self.by_addresses.remove(&(socket.local, socket.peer));
+            self.forget_addresses(id, socket.local, socket.peer);
+        }
+    }
+
+    /// A connection that has ended leaves its addresses to the next, even while a program still holds it.
+    fn forget_addresses(&mut self, id: SocketId, local: SocketAddr, peer: SocketAddr) {
+        if self.by_addresses.get(&(local, peer)) == Some(&id) {
+            self.by_addresses.remove(&(local, peer));
         }
     }
 

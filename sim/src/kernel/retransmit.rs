@@ -32,6 +32,8 @@ pub(super) fn syn_pause(sent_again: u32) -> Option<Duration> {
 pub(super) struct Rto {
     /// Timeouts in a row without progress.
     pub(super) retries: u32,
+    /// Window probes in a row without an answer.
+    pub(super) probes: u32,
     smoothed: Option<Duration>,
     variance: Duration,
     /// One segment's end and when it left. A segment that was sent twice is not timed (Karn).

@@ -256,6 +256,34 @@ fn a_new_connection_takes_over_a_port_in_time_wait() {
 }
 
 #[test]
+fn a_program_keeps_what_time_wait_has_given_up() {
+    let (mut pair, client, accepted) = Pair::open();
+    let from = pair.server.sockets[&accepted].peer;
+    write(&mut pair.client, client, b"unread");
+    pair.run_for(2 * LATENCY, arrive);
+    pair.server.shutdown(accepted);
+    pair.run_for(4 * LATENCY, arrive);
+    pair.client.close(client);
+    pair.run_for(4 * LATENCY, arrive);
+    assert_eq!(Pair::state(&pair.server, accepted), Some(State::TimeWait));
+    let (again, _) = pair.client.connect(Some(from), server()).unwrap();
+    pair.run_for(4 * LATENCY, arrive);
+    assert_eq!(Pair::state(&pair.client, again), Some(State::Established));
+    assert_eq!(read(&mut pair.server, accepted), Some(Ok(b"unread".to_vec())));
+    assert_eq!(read(&mut pair.server, accepted), Some(Ok(vec![])));
+}
+
+#[test]
+fn a_peer_that_vanished_with_its_window_closed_is_given_up() {
+    let (mut pair, client, _accepted) = Pair::open();
+    write(&mut pair.client, client, &[1; 200_000]);
+    pair.run_for(600 * SECOND, arrive);
+    assert_eq!(Pair::state(&pair.client, client), Some(State::Established), "it answers every probe");
+    pair.run_for(2400 * SECOND, lose);
+    assert_eq!(read(&mut pair.client, client), Some(Err(ErrorKind::TimedOut)));
+}
+
+#[test]
 fn two_kernels_that_call_each_other_at_once_share_one_connection() {
     let mut pair = Pair::new();
     let (client, server) = ("10.0.0.1:7".parse().unwrap(), "10.0.0.2:7".parse().unwrap());

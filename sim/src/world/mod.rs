@@ -17,6 +17,7 @@ mod control;
 pub mod fault;
 mod host;
 mod network;
+mod panics;
 mod scheduler;
 mod seam;
 #[cfg(test)]
@@ -170,7 +171,7 @@ impl World {
     /// (a year at most).
     ///
     /// # Panics
-    /// If a program panicked: its panic goes on here. If the system refuses a runtime.
+    /// If a program or any of its tasks panicked: its panic goes on here. If the system refuses a runtime.
     #[must_use]
     pub fn run(self, limit: Duration) -> Run {
         let Self { settings, hosts, shared, root } = self;
@@ -189,8 +190,9 @@ impl World {
         for host in &mut scheduler.hosts {
             host.end_tasks();
         }
-        if let Some(panic) = shared.panic.take() {
-            std::panic::resume_unwind(panic);
+        if ended == Ended::Panicked {
+            let unnamed = || Box::new("a task of a program panicked; what it said is above") as Box<dyn Any + Send>;
+            std::panic::resume_unwind(shared.panic.take().unwrap_or_else(unnamed));
         }
         Run { trace, ended, open_sockets, virtual_time: shared.now.get(), instants: scheduler.instants }
     }
@@ -300,10 +302,6 @@ impl Shared {
 
     fn waiting(&self) -> Vec<String> {
         self.mains.borrow().values().cloned().collect()
-    }
-
-    fn has_panicked(&self) -> bool {
-        self.panic.borrow().is_some()
     }
 
     fn open_sockets(&self) -> Vec<OpenSocket> {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::host::{Host, Root};
-use super::{Command, Ended, Shared};
+use super::{Command, Ended, Shared, panics};
 use crate::chance::Chance;
 use crate::trace::{Event, HostChange, HostId, Loss};
 
@@ -35,6 +35,7 @@ pub(super) struct Scheduler {
     /// How often the clock moved.
     pub(super) instants: u64,
     start: Instant,
+    panics_before: u64,
     alarm: Pin<Box<Sleep>>,
     /// Tasks that yielded to the runtime have had their chance to run at this instant.
     yielded: bool,
@@ -56,6 +57,7 @@ impl Scheduler {
             limit,
             instants: 0,
             start,
+            panics_before: panics::seen(),
             alarm,
             yielded: false,
             runs: (start.elapsed(), 0),
@@ -79,6 +81,9 @@ impl Scheduler {
             self.shared.now.set(now);
             if let Err(ended) = self.exhaust_instant(now) {
                 return Poll::Ready(ended);
+            }
+            if panics::seen() != self.panics_before {
+                return Poll::Ready(Ended::Panicked);
             }
             if !self.yielded {
                 // A task that yielded, or has used up its budget, waits for the runtime to come round.
@@ -121,9 +126,6 @@ impl Scheduler {
     fn count_run(&mut self, now: Duration) -> Result<(), Ended> {
         let (instant, runs) = self.runs;
         self.runs = (now, if instant == now { runs + 1 } else { 1 });
-        if self.shared.has_panicked() {
-            return Err(Ended::Panicked);
-        }
         if self.runs.1 > RUNS_PER_INSTANT_MAX {
             return Err(Ended::Spinning { waiting: self.shared.waiting() });
         }

@@ -358,6 +358,19 @@ fn a_panic_in_a_program_is_not_lost() {
 }
 
 #[test]
+#[should_panic(expected = "a task of a program panicked")]
+fn a_panic_that_nobody_asks_for_is_not_lost_either() {
+    let mut world = World::new(Settings::default());
+    let host = world.host("host", &[]);
+    world.spawn_main(host, |_| async {
+        drop(tokio::task::spawn_local(async { panic!("unheard") }));
+        sleep(ms(100)).await;
+    });
+    let run = world.run(ms(1000));
+    assert_eq!(run.ended, Ended::AtRest);
+}
+
+#[test]
 fn names_addresses_and_loopback() {
     let mut world = World::new(Settings::default());
     let many = ["10.1.0.1", "10.1.0.2"].map(|ip| ip.parse::<IpAddr>().unwrap());

@@ -16,10 +16,11 @@ use std::time::Duration;
 use finwait::net::{Address, ConnectOptions, ListenOptions, Outside};
 use finwait_sim::kernel::link::Link;
 use finwait_sim::world::{Ended, Settings, World};
+use proptest::prelude::*;
 
 use stage::Action::*;
 use stage::Who::*;
-use stage::{Script, at, play};
+use stage::{Script, Step, at, play};
 use worlds::{Settle, in_reality, in_simulation};
 
 /// Both ends exist.
@@ -206,10 +207,11 @@ fn lost_and_reordered_segments() {
     let open: Script =
         &[(Server, Listen(9), "listens"), (Client, Connected, "connected"), (Server, Accept, "accepted")];
     let expected = expected(&[open, TRANSFER]);
-    assert_eq!(on_linux(&[open, TRANSFER]), expected);
+    let script = steps(&[open, TRANSFER]);
+    assert_eq!(on_linux(script.clone()), expected);
     for seed in 0..50 {
         let link = Link { loss: 0.2, jitter: Duration::from_millis(20), reorder: true, ..Link::loopback() };
-        assert_eq!(simulated(&[open, TRANSFER], seed, link), expected, "seed {seed}");
+        assert_eq!(simulated(script.clone(), seed, link), expected, "seed {seed}");
     }
 }
 
@@ -366,8 +368,8 @@ fn port(at: &Address) -> u16 {
 
 fn same(script: &[Script]) {
     let expected = expected(script);
-    assert_eq!(on_linux(script), expected, "on Linux");
-    assert_eq!(simulated(script, 0, Link::loopback()), expected, "in the simulator");
+    assert_eq!(on_linux(steps(script)), expected, "on Linux");
+    assert_eq!(simulated(steps(script), 0, Link::loopback()), expected, "in the simulator");
 }
 
 fn expected(script: &[Script]) -> Vec<String> {
@@ -375,11 +377,36 @@ fn expected(script: &[Script]) -> Vec<String> {
     steps.map(|(who, action, sees)| format!("{who:?} {action:?}: {sees}")).collect()
 }
 
-fn on_linux(script: &[Script]) -> Vec<String> {
-    in_reality(|outside, settle| Box::pin(play(script.to_vec(), outside, settle)))
+fn steps(script: &[Script]) -> Vec<Step> {
+    script.iter().flat_map(|part| part.iter()).map(|(who, action, _)| (*who, *action)).collect()
 }
 
-fn simulated(script: &[Script], seed: u64, loopback: Link) -> Vec<String> {
-    let script = script.to_vec();
+fn on_linux(script: Vec<Step>) -> Vec<String> {
+    in_reality(|outside, settle| Box::pin(play(script, outside, settle)))
+}
+
+fn simulated(script: Vec<Step>, seed: u64, loopback: Link) -> Vec<String> {
     in_simulation(seed, loopback, |outside, settle| Box::pin(play(script, outside, settle)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    /// Whatever two programs do to their ends, one after the other: what nobody thought of has no row above.
+    #[test]
+    fn scripts_that_nobody_thought_of(
+        actions in proptest::collection::vec((any::<bool>(), 0..10_usize), 1..12),
+    ) {
+        let mut script = steps(&[OPEN]);
+        let mut closed = [false; 2];
+        for (server, number) in actions {
+            let who = if server { Server } else { Client };
+            let action = [Read, Read, ReadByte, Write("ab"), Write("cd"), Write("e"), Shutdown, Shutdown, Close, Abort][number];
+            if closed[usize::from(server)] {
+                continue;
+            }
+            closed[usize::from(server)] = matches!(action, Close | Abort);
+            script.push((who, action));
+        }
+        prop_assert_eq!(simulated(script.clone(), 0, Link::loopback()), on_linux(script));
+    }
 }

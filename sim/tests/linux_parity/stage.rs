@@ -15,6 +15,9 @@ use Who::*;
 
 use crate::worlds::Settle;
 
+/// Who does what.
+pub(crate) type Step = (Who, Action);
+
 /// Some steps of a row: who does what, and what they see.
 pub(crate) type Script = &'static [(Who, Action, &'static str)];
 
@@ -46,6 +49,8 @@ pub(crate) enum Action {
     Read,
     /// Read to the end, in pieces of this size.
     ReadAll(usize),
+    /// Read one byte.
+    ReadByte,
     /// Finish the sending direction.
     Shutdown,
     /// Write once.
@@ -71,7 +76,7 @@ struct Stage {
 }
 
 /// Plays a script; one line per step.
-pub(crate) async fn play(script: Vec<Script>, outside: Outside, settle: Settle) -> Vec<String> {
+pub(crate) async fn play(script: Vec<Step>, outside: Outside, settle: Settle) -> Vec<String> {
     let mut stage = Stage {
         outside,
         settle,
@@ -84,8 +89,8 @@ pub(crate) async fn play(script: Vec<Script>, outside: Outside, settle: Settle) 
         flooded: 0,
     };
     let mut seen = Vec::new();
-    for (who, action, _) in script.into_iter().flatten() {
-        let saw = stage.act(*who, *action).await.unwrap_or_else(|error| format!("{:?}", error.kind()));
+    for (who, action) in script {
+        let saw = stage.act(who, action).await.unwrap_or_else(|error| format!("{:?}", error.kind()));
         seen.push(format!("{who:?} {action:?}: {saw}"));
         settle().await;
     }
@@ -128,8 +133,9 @@ impl Stage {
                 self.listener = Some(listener);
                 Ok("listens".into())
             }
-            Read => self.read(who).await,
+            Read => self.read(who, 4096).await,
             ReadAll(piece) => self.read_all(who, piece).await,
+            ReadByte => self.read(who, 1).await,
             Shutdown => {
                 let conn = self.end(who).as_mut().unwrap();
                 poll_fn(|cx| Pin::new(&mut *conn).poll_shutdown(cx)).await?;
@@ -168,8 +174,8 @@ impl Stage {
         Ok("pending".into())
     }
 
-    async fn read(&mut self, who: Who) -> io::Result<String> {
-        let mut buffer = [0; 4096];
+    async fn read(&mut self, who: Who, len: usize) -> io::Result<String> {
+        let mut buffer = vec![0; len];
         Ok(match self.read_into(who, &mut buffer, 10).await? {
             None => "pending".into(),
             Some(0) => "end".into(),

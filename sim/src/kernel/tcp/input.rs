@@ -9,9 +9,7 @@ use super::{Failure, Owner, State, TcpSocket, Wire};
 impl TcpSocket {
     /// Takes a segment addressed to this connection.
     pub(in crate::kernel) fn on_segment(&mut self, segment: &Segment, wire: &mut Wire<'_>) {
-        if self.state == State::Closed {
-            wire.out.extend(segment.refusal());
-        } else if self.state == State::SynSent {
+        if self.state == State::SynSent {
             self.on_segment_in_syn_sent(segment, wire);
         } else {
             self.on_segment_synchronized(segment, wire);
@@ -119,6 +117,7 @@ impl TcpSocket {
             self.send_ack(wire);
             return false;
         }
+        self.rto.probes = 0;
         if ack > self.send.una {
             self.on_progress(ack, wire);
         } else if ack == self.send.una {

@@ -271,7 +271,7 @@ impl TcpSocket {
         self.deadline = Some(wire.now + retransmit::TIME_WAIT_TIMEOUT);
     }
 
-    fn enter_closed(&mut self) {
+    pub(in crate::kernel) fn enter_closed(&mut self) {
         self.state = State::Closed;
         self.deadline = None;
         self.receive.ack_due = false;

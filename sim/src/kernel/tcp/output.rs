@@ -27,10 +27,21 @@ impl TcpSocket {
     }
 
     fn on_silence(&mut self, wire: &mut Wire<'_>) {
-        if self.rto.retries >= self.retries_max() {
+        let (retries_max, tries) = match self.owner {
+            // Answered probes are tries, too: nobody waits for a closed socket's last bytes for ever.
+            Owner::Nobody => (retransmit::RETRIES_ORPHAN_MAX, self.rto.retries),
+            Owner::Application | Owner::Backlog(_) if self.send.in_flight() => {
+                (retransmit::RETRIES_MAX, self.rto.retries)
+            }
+            // A program may leave its peer's window closed for as long as it likes, if the peer is there.
+            Owner::Application | Owner::Backlog(_) => (retransmit::RETRIES_MAX, self.rto.probes),
+        };
+        if tries >= retries_max {
             self.time_out();
-        } else if self.send.in_flight() {
-            self.rto.retries += 1;
+            return;
+        }
+        self.rto.retries += 1;
+        if self.send.in_flight() {
             self.send.recover = Some(self.send.nxt);
             self.send_again(wire);
         } else {
@@ -38,20 +49,9 @@ impl TcpSocket {
         }
     }
 
-    fn retries_max(&self) -> u32 {
-        match self.owner {
-            Owner::Nobody => retransmit::RETRIES_ORPHAN_MAX,
-            Owner::Application | Owner::Backlog(_) => retransmit::RETRIES_MAX,
-        }
-    }
-
-    /// The window is closed and a window update may have been lost. An answer counts as progress for a program's
-    /// socket, so that it probes for ever; a closed one gives up after the same number of probes (Linux).
+    /// The window is closed, and the update that opened it may have been lost: asks for an acknowledgement.
     fn probe_window(&mut self, wire: &mut Wire<'_>) {
-        self.rto.retries = match self.owner {
-            Owner::Nobody => self.rto.retries + 1,
-            Owner::Application | Owner::Backlog(_) => (self.rto.retries + 1).min(retransmit::RETRIES_MAX - 1),
-        };
+        self.rto.probes += 1;
         let probe = self.segment(self.send.una.saturating_sub(1), Flags::ACK, Bytes::new());
         wire.out.push(probe);
         self.deadline = Some(wire.now + self.rto.interval());
