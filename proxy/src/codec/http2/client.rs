@@ -1,6 +1,6 @@
 //! The client's end of a connection: requests go out, responses come in.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -146,11 +146,8 @@ impl ClientConnection {
         let request = request_to_h2(head)?;
         let is_end = payload == Payload::None;
         let (future, body) = self.sender.send_request(request, is_end).map_err(|error| broken(&error, &self.shared))?;
-        let stream = Rc::new(Stream {
-            sending: RefCell::new(Sending::Body(body)),
-            connection: Rc::clone(&self.shared),
-            _active: Some(Active::new(&self.count)),
-        });
+        let stream = Stream::new(Sending::Body(body), &self.shared, Some(Active::new(&self.count)));
+        stream.head_handed();
         let ending = if is_end { Ending::Sent } else { Ending::Open };
         let response = Response { future: Some(future), stream: Rc::clone(&stream) };
         Ok((Outgoing::new(stream, ending), response))

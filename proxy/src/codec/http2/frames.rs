@@ -113,7 +113,7 @@ impl Scanner {
 #[derive(Clone, Copy)]
 pub(super) struct FrameHead {
     /// Of the payload.
-    len: usize,
+    pub(super) len: usize,
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) stream: u32,

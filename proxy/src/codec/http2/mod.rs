@@ -18,7 +18,7 @@ mod wire;
 pub use client::{ClientConnection, Driver, DriverEnd, Response};
 pub use server::{ConnectionError, Responder, ServerConnection};
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -29,7 +29,7 @@ use http::HeaderMap;
 
 use super::{Broken, Frame, Headers, ResetReason};
 use heads::{headers_from_h2, headers_to_h2};
-use wire::{Fate, Shared};
+use wire::{Amount, Fate, Shared};
 
 /// Envoy's details for a head that RFC 9113 8.2 forbids.
 const INVALID_HEADER_FIELD: &str = "http2.invalid.header.field";
@@ -153,14 +153,15 @@ impl Outgoing {
         self.poll_pushed(cx)
     }
 
-    /// Queues payload: as much as the windows allow is in h2's hands at once, and leaves when the connection is
-    /// polled.
+    /// Queues payload. It stays here until more is written, the end is known or a flush is asked for, so that the
+    /// end travels with the last of it.
     pub fn write(&mut self, data: Bytes) {
-        self.queued = match self.queued.is_empty() {
-            true => data,
-            false => BytesMut::from_iter(self.queued.iter().chain(&data)).freeze(),
-        };
-        self.push();
+        if !self.queued.is_empty() && !self.push() {
+            // Not ready was not heeded; the copy keeps the promise that nothing is lost.
+            self.queued = BytesMut::from_iter(self.queued.iter().chain(&data)).freeze();
+            return;
+        }
+        self.queued = data;
     }
 
     /// Queues the end of the message.
@@ -171,10 +172,17 @@ impl Outgoing {
         }
     }
 
-    /// Ready when everything queued is in h2's hands, within the windows of the peer. h2 writes it out as long
-    /// as the connection is polled, also after this half has been dropped.
+    /// Ready when everything queued, the head included, has left for the socket, within the windows of the peer.
+    /// From then on a reset loses nothing.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.poll_pushed(cx)
+        ready!(self.poll_pushed(cx))?;
+        if self.stream.poll_sent(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        // Of a stream that the peer has reset, nothing more leaves.
+        let broken = ready!(self.stream.poll_reset(cx));
+        self.broken = Some(broken);
+        Poll::Ready(Err(broken))
     }
 
     /// RST_STREAM with `reason`. What is queued is lost.
@@ -208,7 +216,9 @@ impl Outgoing {
     fn push(&mut self) -> bool {
         let mut sending = self.stream.sending.borrow_mut();
         let Sending::Body(body) = &mut *sending else { return true };
-        let pushed = push(body, &mut self.queued, &mut self.ending);
+        let mut handed = self.stream.handed.get();
+        let pushed = push(body, &mut self.queued, &mut self.ending, &mut handed);
+        self.stream.handed.set(handed);
         pushed.unwrap_or_else(|error| {
             self.broken.get_or_insert(self.stream.broken(&error));
             true
@@ -224,7 +234,12 @@ impl Drop for Outgoing {
     }
 }
 
-fn push(body: &mut SendStream<Bytes>, queued: &mut Bytes, ending: &mut Ending) -> Result<bool, h2::Error> {
+fn push(
+    body: &mut SendStream<Bytes>,
+    queued: &mut Bytes,
+    ending: &mut Ending,
+    handed: &mut Amount,
+) -> Result<bool, h2::Error> {
     while !queued.is_empty() {
         body.reserve_capacity(queued.len());
         let allowed = body.capacity().min(queued.len());
@@ -233,6 +248,7 @@ fn push(body: &mut SendStream<Bytes>, queued: &mut Bytes, ending: &mut Ending) -
         }
         let piece = queued.split_to(allowed);
         let is_last = queued.is_empty() && matches!(ending, Ending::Asked(None));
+        handed.payload_bytes += u64::try_from(piece.len()).unwrap_or(u64::MAX);
         body.send_data(piece, is_last)?;
         if is_last {
             *ending = Ending::Sent;
@@ -241,7 +257,10 @@ fn push(body: &mut SendStream<Bytes>, queued: &mut Bytes, ending: &mut Ending) -
     match std::mem::replace(ending, Ending::Sent) {
         Ending::Open => *ending = Ending::Open,
         Ending::Asked(None) => body.send_data(Bytes::new(), true)?,
-        Ending::Asked(Some(trailers)) => body.send_trailers(trailers)?,
+        Ending::Asked(Some(trailers)) => {
+            handed.heads += 1;
+            body.send_trailers(trailers)?;
+        }
         Ending::Sent => {}
     }
     Ok(true)
@@ -252,6 +271,9 @@ fn push(body: &mut SendStream<Bytes>, queued: &mut Bytes, ending: &mut Ending) -
 struct Stream {
     sending: RefCell<Sending>,
     connection: Rc<Shared>,
+    id: u32,
+    /// What h2 was given to send.
+    handed: Cell<Amount>,
     /// Counts the stream as active, on a client's connection.
     _active: Option<client::Active>,
 }
@@ -264,7 +286,33 @@ enum Sending {
     Head(SendResponse<Bytes>),
 }
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.connection.forget_stream(self.id);
+    }
+}
+
 impl Stream {
+    fn new(sending: Sending, connection: &Rc<Shared>, active: Option<client::Active>) -> Rc<Self> {
+        let id = match &sending {
+            Sending::Body(body) => body.stream_id().as_u32(),
+            Sending::Head(head) => head.stream_id().as_u32(),
+        };
+        connection.watch_stream(id);
+        let handed = Cell::default();
+        Rc::new(Self { sending: RefCell::new(sending), connection: Rc::clone(connection), id, handed, _active: active })
+    }
+
+    /// A head was given to h2.
+    fn head_handed(&self) {
+        let handed = self.handed.get();
+        self.handed.set(Amount { heads: handed.heads + 1, ..handed });
+    }
+
+    fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.connection.poll_sent(self.id, self.handed.get(), cx)
+    }
+
     fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<Broken> {
         let (reason, id) = match &mut *self.sending.borrow_mut() {
             Sending::Body(body) => (ready!(body.poll_reset(cx)), body.stream_id()),
@@ -289,13 +337,8 @@ impl Stream {
     }
 
     fn reset(&self, reason: ResetReason) {
-        let mut sending = self.sending.borrow_mut();
-        let id = match &*sending {
-            Sending::Body(body) => body.stream_id(),
-            Sending::Head(head) => head.stream_id(),
-        };
-        self.connection.expect_reset(id.as_u32());
-        match &mut *sending {
+        self.connection.expect_reset(self.id);
+        match &mut *self.sending.borrow_mut() {
             Sending::Body(body) => body.send_reset(h2_reason(reason)),
             Sending::Head(head) => head.send_reset(h2_reason(reason)),
         }

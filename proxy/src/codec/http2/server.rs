@@ -1,6 +1,5 @@
 //! The server's end of a connection: requests come in, responses go out.
 
-use std::cell::RefCell;
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -182,11 +181,7 @@ impl ServerConnection {
     ) -> Result<(RequestHead, Incoming, Responder), ConnectionError> {
         self.last_accepted = respond.stream_id().as_u32();
         let (parts, recv) = request.into_parts();
-        let stream = Rc::new(Stream {
-            sending: RefCell::new(Sending::Head(respond)),
-            connection: Rc::clone(&self.shared),
-            _active: None,
-        });
+        let stream = Stream::new(Sending::Head(respond), &self.shared, None);
         let responder = Responder(Outgoing::new(Rc::clone(&stream), Ending::Open));
         let head = request_from_h2(parts);
         if field_count(&head) > self.headers_max {
@@ -267,6 +262,7 @@ impl Responder {
             Some(Err(error)) => outgoing.broken = Some(outgoing.stream.broken(&error)),
             Some(Ok(body)) => {
                 outgoing.stream.sending.replace(Sending::Body(body));
+                outgoing.stream.head_handed();
                 if is_end {
                     outgoing.ending = Ending::Sent;
                 }

@@ -10,18 +10,18 @@
 //! piece, so it stands contiguous at the place where the previous frame ended.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::{
-    ACK, DATA, FRAME_HEAD_LEN, FrameHead, GOAWAY, PING, PREFACE, PROTOCOL_ERROR, RST_STREAM, Role, SETTINGS, SHUTDOWN,
-    STREAM_CLOSED, Scanner, be_u32, frame_len, goaway_frame, settings_frame, shutdown_pong,
+    ACK, DATA, FRAME_HEAD_LEN, FrameHead, GOAWAY, HEADERS, PING, PREFACE, PROTOCOL_ERROR, RST_STREAM, Role, SETTINGS,
+    SHUTDOWN, STREAM_CLOSED, Scanner, be_u32, frame_len, goaway_frame, settings_frame, shutdown_pong,
 };
 use crate::config::listener::Http2Options;
 use crate::net::Conn;
@@ -65,9 +65,64 @@ pub(super) struct Shared {
     goaway_last: Cell<Option<u32>>,
     pong: Cell<Pong>,
     reset_by_us: RefCell<VecDeque<u32>>,
+    /// h2 has let go of the wire.
+    is_gone: Cell<bool>,
+    /// How much of each stream has left. A stream is here from its first frame until it is dropped.
+    sent: RefCell<BTreeMap<u32, Sent>>,
+}
+
+/// How much of a stream's payload and how many of its heads (trailers count) have left for the socket, or are
+/// to leave.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Amount {
+    pub(super) heads: u32,
+    pub(super) payload_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Sent {
+    amount: Amount,
+    waiting: Option<Waker>,
 }
 
 impl Shared {
+    /// Ready when `amount` of `stream` has left, or will never leave. Until then a reset would throw it away:
+    /// h2 drops what a stream has queued when the stream is reset.
+    pub(super) fn poll_sent(&self, stream: u32, amount: Amount, cx: &mut Context<'_>) -> Poll<()> {
+        let mut sent = self.sent.borrow_mut();
+        let sent = sent.entry(stream).or_default();
+        let has_left = sent.amount.heads >= amount.heads && sent.amount.payload_bytes >= amount.payload_bytes;
+        if has_left || self.is_gone.get() || self.fate.get() != Fate::Alive {
+            return Poll::Ready(());
+        }
+        sent.waiting = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// The stream is over: its count is of no more use.
+    pub(super) fn forget_stream(&self, stream: u32) {
+        self.sent.borrow_mut().remove(&stream);
+    }
+
+    /// A frame of h2's begins to leave.
+    fn note_sent(&self, frame: FrameHead) {
+        let mut streams = self.sent.borrow_mut();
+        let Some(sent) = streams.get_mut(&frame.stream) else { return };
+        match frame.kind {
+            HEADERS => sent.amount.heads += 1,
+            DATA => sent.amount.payload_bytes += u64::try_from(frame.len).unwrap_or(u64::MAX),
+            _ => return,
+        }
+        if let Some(waiting) = sent.waiting.take() {
+            waiting.wake();
+        }
+    }
+
+    /// Counts what leaves of `stream`, from now on.
+    pub(super) fn watch_stream(&self, stream: u32) {
+        self.sent.borrow_mut().insert(stream, Sent::default());
+    }
+
     /// Notes that the application resets `stream` itself, so that the frame is not taken for h2's verdict.
     pub(super) fn expect_reset(&self, stream: u32) {
         let mut reset_by_us = self.reset_by_us.borrow_mut();
@@ -116,6 +171,16 @@ impl Shared {
         if self.fate.get() == Fate::Alive {
             self.fate.set(fate);
         }
+        self.wake_all();
+    }
+
+    /// Whoever waits for a frame to leave waits in vain.
+    fn wake_all(&self) {
+        for sent in self.sent.borrow_mut().values_mut() {
+            if let Some(waiting) = sent.waiting.take() {
+                waiting.wake();
+            }
+        }
     }
 }
 
@@ -146,6 +211,8 @@ impl Wire {
             goaway_last: Cell::new(None),
             pong: Cell::new(Pong::NotAsked),
             reset_by_us: RefCell::default(),
+            is_gone: Cell::new(false),
+            sent: RefCell::default(),
         });
         // The client's preface is no frame: it is stepped over like the rest of one.
         let (reading_left, writing_left) = match role {
@@ -265,6 +332,9 @@ impl Wire {
         let mut at = self.writing_left;
         while at < written {
             let Some(frame) = first.get(at..).filter(|frame| !frame.is_empty()) else { break };
+            if let Some(head) = FrameHead::parse(frame) {
+                self.shared.note_sent(head);
+            }
             at += frame_len(frame);
         }
         self.writing_left = at.saturating_sub(written);
@@ -320,6 +390,13 @@ enum Verdict {
     Fail(Option<u32>),
     Pass,
     Replace(Bytes),
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.shared.is_gone.set(true);
+        self.shared.wake_all();
+    }
 }
 
 impl AsyncRead for Wire {

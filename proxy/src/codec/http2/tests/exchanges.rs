@@ -84,10 +84,12 @@ async fn extended_connect_carries_bytes_both_ways_until_each_side_ends() {
             assert_eq!(head.status, StatusCode::OK);
 
             up.write(Bytes::from_static(b"up"));
+            poll_fn(|cx| up.poll_flush(cx)).await.unwrap();
             assert_eq!(data(&mut at_server).await, "up");
             up.finish(None);
             assert!(poll_fn(|cx| at_server.poll_frame(cx)).await.is_none(), "END_STREAM is a half-close");
             down.write(Bytes::from_static(b"down"));
+            poll_fn(|cx| down.poll_flush(cx)).await.unwrap();
             assert_eq!(data(&mut at_client).await, "down");
             down.finish(None);
             assert!(poll_fn(|cx| at_client.poll_frame(cx)).await.is_none());
