@@ -9,12 +9,12 @@ use finwait_sim::check::check;
 use finwait_sim::report::story;
 use finwait_sim::scenario::{Library, Scenario};
 
-/// Replays network scenarios against finwait, in virtual time.
+/// Replays network scenarios against finwait, in virtual time. Without a command: all of them, a line each.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
@@ -22,10 +22,17 @@ enum Command {
     Run(Run),
 }
 
+impl Default for Command {
+    /// Everything there is, a line each.
+    fn default() -> Self {
+        Self::Run(Run::default())
+    }
+}
+
 /// Play scenarios and print their stories; without files, play every scenario and print a line for each.
 ///
 /// Exit status: 0 if everything expected was seen, 1 if something was not, 2 if a file is not a scenario.
-#[derive(Args)]
+#[derive(Args, Default)]
 struct Run {
     /// Scenario files. Without any: all of ./scenarios, or those built into this program.
     files: Vec<String>,
@@ -38,7 +45,7 @@ struct Run {
 }
 
 fn main() -> io::Result<ExitCode> {
-    let Command::Run(run) = Arguments::parse().command;
+    let Command::Run(run) = Arguments::parse().command.unwrap_or_default();
     let mut out = io::stdout().lock();
     let worst = match run.files.as_slice() {
         [] => replay_all(&run, &mut out)?,

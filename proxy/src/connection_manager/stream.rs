@@ -330,7 +330,8 @@ async fn deliver(
             {
                 cluster.codes.record_time(at.elapsed(), info.internal);
             }
-            after_response(closes, asks_to_close && complete)
+            // After a tunnel nothing on an HTTP/1 connection is a request any more.
+            after_response(closes || is_tunnel, asks_to_close && complete)
         }
         RelayEnd::Interrupted(Interrupted::Downstream(_)) => {
             answer.end(exchange);

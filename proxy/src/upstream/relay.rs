@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use super::attempt::Answer;
 use super::exchange::{Exchange, Interrupted};
 use crate::cluster::Failure;
-use crate::codec::{Broken, Frame, Writer};
+use crate::codec::{Body, Broken, Frame, Writer};
 
 /// How an exchange that had a response ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -81,8 +81,9 @@ fn poll_response(
                 down.finish(Some(trailers));
                 *response = Response::Ending(RelayEnd::Complete);
             }
-            Poll::Ready(None) if is_tunnel => {
-                // An HTTP/1 peer has no half-close in a tunnel: its FIN ends the tunnel (Envoy's rule).
+            Poll::Ready(None) if is_tunnel && matches!(answer.body, Body::Http1(_)) => {
+                // An HTTP/1 peer has no half-close in a tunnel: its FIN ends the tunnel (Envoy's rule). END_STREAM
+                // of an HTTP/2 peer is an ordinary end.
                 let end = RelayEnd::Upstream { failure: Failure::Terminated, broken: None };
                 *response = Response::Ending(end);
             }
