@@ -153,6 +153,13 @@ impl Answer {
             || (request.method == Method::CONNECT && self.head.status.is_success())
     }
 
+    /// Waits until what was written towards the upstream has left.
+    pub(crate) async fn flush(&mut self) {
+        let Some(writer) = &mut self.writer else { return };
+        // An upstream that is gone hears nothing more.
+        drop(std::future::poll_fn(|cx| writer.poll_flush(cx)).await);
+    }
+
     /// The exchange is over: gives the connection back if both halves are whole, else closes or resets it.
     pub(crate) fn end(self, exchange: &Exchange) {
         let whole = self.body.is_complete() && exchange.is_finished();
