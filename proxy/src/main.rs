@@ -153,8 +153,13 @@ fn start_server(arguments: &Arguments, name: String, config: Config, ground: &Gr
 
 fn start_demo(arguments: &Arguments, ground: &Ground<'_>) -> anyhow::Result<Demo> {
     let workers = arguments.concurrency.map_or(1, usize::from); // four servers share the machine
-    let demo = Demo::start(Ports::AsWritten, workers, ground)
-        .context("no configuration was given, and the demonstration cannot start; free its ports, or say -c FILE")?;
+    let demo = Demo::start(Ports::AsWritten, workers, ground).map_err(|error| {
+        let why = anyhow::Error::new(error);
+        anyhow::anyhow!(
+            "the demonstration cannot start: {why:#}\n\
+             Free what it needs, or serve a configuration of your own: finwait -c FILE"
+        )
+    })?;
     std::io::stdout().write_all(demo.welcome().as_bytes()).context("cannot write to standard output")?;
     Ok(demo)
 }

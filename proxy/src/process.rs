@@ -29,7 +29,7 @@ pub enum ProcessError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// The system refuses a thread or an event loop.
-    #[error("worker {index} cannot start: {source}")]
+    #[error("worker {index} cannot start")]
     Thread {
         /// Which worker, from 0.
         index: usize,

@@ -136,7 +136,7 @@ impl App {
         pings.reset(); // the first is due after the interval, not at once
         let mut sent = match purpose {
             Purpose::Echo => socket.send(Kind::Text, GREETING.as_bytes()).await,
-            Purpose::Log(_) => Ok(()),
+            Purpose::Log(_) => socket.flush().await,
         };
         while sent.is_ok() {
             sent = tokio::select! {

@@ -156,9 +156,17 @@ impl Socket {
         }
     }
 
-    /// Sends a message. A peer that takes nothing for [`SEND_WAIT_MAX`] counts as gone.
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// The peer is gone, or takes nothing for [`SEND_WAIT_MAX`].
     pub(super) async fn send(&mut self, kind: Kind, payload: &[u8]) -> Result<(), Broken> {
         self.outgoing.write(encode(kind, payload));
+        self.flush().await
+    }
+
+    /// Lets out what is queued: the answer to the handshake, if no message follows it.
+    pub(super) async fn flush(&mut self) -> Result<(), Broken> {
         let flushed = tokio::time::timeout(SEND_WAIT_MAX, poll_fn(|cx| self.outgoing.poll_flush(cx))).await;
         flushed.unwrap_or(Err(Broken::Closed))
     }
