@@ -55,6 +55,22 @@ async fn messages_come_back_through_the_tunnel_and_its_end_leaves_a_line_at_each
 }
 
 #[tokio::test]
+async fn the_last_words_of_the_application_arrive_before_the_tunnel_ends() {
+    let stand = Stand::start();
+    let mut log = stand.websocket("/log").await;
+    let mut echo = stand.websocket("/echo").await;
+    echo.receive().await;
+    let normal = 1000_u16.to_be_bytes().to_vec();
+    echo.send(CLOSE, &normal).await;
+    assert_eq!(echo.receive().await, (CLOSE, normal));
+    // The application closed first (RFC 6455 7.1.1); each hop says so as Envoy does.
+    let lines = log.lines_about("/echo").await;
+    assert!(lines["front"].contains(r#""GET /echo HTTP/1.1" 101 UR "#), "{lines:?}");
+    assert!(lines["ingress"].contains(r#""GET /echo HTTP/2" 101 UR "#), "{lines:?}");
+    assert!(lines["sidecar"].contains(r#""GET /echo HTTP/2" 101 UC "#), "{lines:?}");
+}
+
+#[tokio::test]
 async fn a_drain_closes_websockets_politely_and_ends_the_demonstration() {
     let mut stand = Stand::start();
     let mut echo = stand.websocket("/echo").await;
