@@ -16,7 +16,7 @@
 //!
 //! Around them: [`config`] says what the user wrote, [`net`] is the only way to the outside world, [`server`]
 //! builds the workers, [`process`] gives each a thread, [`drain`] ends them, [`admin`] shows an operator what
-//! they do.
+//! they do, [`demo`] runs three of them to look at.
 //!
 //! Arrows go one way: a module names only modules further down this list, and `config`, `net`, `stats` and
 //! `access_log`.
@@ -27,6 +27,7 @@ pub mod cluster;
 pub mod codec;
 pub mod config;
 pub mod connection_manager;
+pub mod demo;
 pub mod drain;
 pub mod listener;
 pub mod net;
