@@ -333,12 +333,10 @@ async fn deliver(
             // After a tunnel nothing on an HTTP/1 connection is a request any more.
             after_response(closes || is_tunnel, asks_to_close && complete)
         }
-        RelayEnd::Interrupted(Interrupted::Downstream(broken)) => {
-            if broken == Broken::Closed {
-                // What the client said before its FIN still goes out.
-                let limit = manager.options.timeouts.delayed_close;
-                drop(tokio::time::timeout(limit, answer.flush()).await);
-            }
+        RelayEnd::Interrupted(Interrupted::Downstream(_)) => {
+            // What the client said before it left still goes out.
+            let limit = manager.options.timeouts.delayed_close;
+            drop(tokio::time::timeout(limit, answer.flush()).await);
             answer.end(exchange);
             down.reset(ResetReason::InternalError);
             After::Gone

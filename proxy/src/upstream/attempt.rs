@@ -157,7 +157,7 @@ impl Answer {
     pub(crate) async fn flush(&mut self) {
         let Some(writer) = &mut self.writer else { return };
         // An upstream that is gone hears nothing more.
-        drop(std::future::poll_fn(|cx| writer.poll_flush(cx)).await);
+        let _flushed = std::future::poll_fn(|cx| writer.poll_flush(cx)).await;
     }
 
     /// The exchange is over: gives the connection back if both halves are whole, else closes or resets it.
