@@ -23,6 +23,7 @@
 
 pub mod access_log;
 pub mod admin;
+mod alarm;
 pub mod cluster;
 pub mod codec;
 pub mod config;

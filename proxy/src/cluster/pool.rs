@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::breaker::Permit;
-use super::idle::{Parked, Signals};
+use super::idle::{Name, Parked, Signals};
 use super::{Failure, Shared};
 use crate::codec::{Broken, http1, http2};
 use crate::config::cluster::UpstreamProtocol;
@@ -108,6 +108,8 @@ struct Account {
     by_peer: bool,
     /// A request was under way.
     busy: bool,
+    /// From its first time in the pool on.
+    name: Option<Name>,
     _permit: Permit,
     _active: Held,
     _endpoint_active: Held,
@@ -297,6 +299,7 @@ impl Pool {
             opened: Instant::now(),
             by_peer: false,
             busy: false,
+            name: None,
             _permit: permit,
             _active: stats.upstream_cx_active.enter(),
             _endpoint_active: self.counts.cx_active.enter(),
@@ -378,8 +381,11 @@ impl Pool {
     /// with the response is seen here, before anybody else can be given this connection.
     fn park(&self, connection: http1::ClientConnection, mut account: Account) {
         account.busy = false;
-        let id = self.next_id.replace(self.next_id.get() + 1);
-        let mut parked = self.signals.park(id, connection, account);
+        let name = account.name.get_or_insert_with(|| {
+            let id = self.next_id.replace(self.next_id.get() + 1);
+            self.signals.name(id)
+        });
+        let mut parked = Signals::park(name.clone(), connection, account);
         if let Poll::Ready(end) = parked.poll_end() {
             return self.ended_idle(parked, end);
         }
