@@ -134,8 +134,8 @@ fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut sources = Vec::new();
     for path in rust_files(&root) {
-        let text = fs::read_to_string(&path).unwrap();
-        let name = path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
+        let text = fs::read_to_string(&path).expect("a source file is text");
+        let name = path.strip_prefix(&root).expect("it was found below the root").to_string_lossy().replace('\\', "/");
         if name.contains("/tests") || name.contains("corpus") {
             continue;
         }
@@ -148,8 +148,8 @@ fn sources() -> Vec<Source> {
 
 fn rust_files(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(dir).expect("a source folder") {
+        let path = entry.expect("a source folder's entry").path();
         if path.is_dir() {
             files.extend(rust_files(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
