@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::breaker::Permit;
 use super::idle::{Name, Parked, Signals};
 use super::{Failure, Shared};
-use crate::codec::{Broken, http1, http2};
+use crate::codec::{Broken, ResetReason, http1, http2};
 use crate::config::cluster::UpstreamProtocol;
 use crate::net::{Address, Conn, ConnectOptions, Outside};
 use crate::stats::{EndpointStats, Held};
@@ -453,15 +453,16 @@ impl Pool {
         options: &crate::config::listener::Http2Options,
         account: Account,
     ) {
-        let (connection, driver) = match http2::ClientConnection::handshake(conn, options).await {
-            Ok(both) => both,
-            Err(broken) => {
-                let mut account = account;
-                account.by_peer = true;
-                drop(account);
-                return self.fail_the_line(&Failure::from(broken));
-            }
-        };
+        let (connection, driver) =
+            match http2::ClientConnection::handshake(conn, options, &self.shared.http2_stats).await {
+                Ok(both) => both,
+                Err(broken) => {
+                    let mut account = account;
+                    account.by_peer = true;
+                    drop(account);
+                    return self.fail_the_line(&Failure::from(broken));
+                }
+            };
         self.shared.http2_stats.nghttp2_upstream_connections.inc();
         let multiplexed = Rc::new(Multiplexed {
             connection: RefCell::new(connection),
@@ -600,8 +601,26 @@ impl Lease {
         }
     }
 
+    /// We break the request off: an HTTP/2 stream is reset.
+    pub fn count_reset(&self) {
+        if let Self::Http2(stream) = self {
+            stream.pool.shared.stats.upstream_rq_tx_reset.inc();
+        }
+    }
+
     /// The request failed because the peer ended the connection, or for another reason of the peer's.
     pub fn broken(self, by: Broken) {
+        if let (Self::Http2(stream), Broken::StreamReset(reason)) = (&self, by) {
+            let stats = &stream.pool.shared.stats;
+            match reason {
+                ResetReason::ConnectError | ResetReason::RefusedStream => {}
+                // Envoy resets such a stream itself.
+                ResetReason::ProtocolError => stats.upstream_rq_tx_reset.inc(),
+                ResetReason::Cancel | ResetReason::InternalError | ResetReason::NoError | ResetReason::Other(_) => {
+                    stats.upstream_rq_rx_reset.inc();
+                }
+            }
+        }
         if let Self::Http1(mut exclusive) = self
             && let Some((_, account)) = &mut exclusive.connection
         {

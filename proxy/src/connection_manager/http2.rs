@@ -27,7 +27,8 @@ pub(super) async fn serve(
     let _active = manager.stats.downstream_cx_http2_active.enter();
     let options = &manager.options;
     let (bytes_max, count_max) = (options.request_head_bytes_max, options.request_headers_max);
-    let handshake = ServerConnection::handshake(conn, read.freeze(), &options.http2, bytes_max, count_max);
+    let handshake =
+        ServerConnection::handshake(conn, read.freeze(), &options.http2, bytes_max, count_max, &manager.http2_stats);
     let Ok(mut connection) = handshake.await else {
         manager.stats.downstream_cx_protocol_error.inc();
         return ConnectionEnd::Local;

@@ -534,7 +534,8 @@ fn record_relay_end(
     info: &mut StreamInfo,
 ) {
     let stats = &manager.stats;
-    if !request_complete {
+    // A tunnel's request never ends before its response.
+    if is_tunnel || !request_complete {
         stats.downstream_rq_response_before_rq_complete.inc();
     }
     match end {

@@ -25,6 +25,7 @@ use super::frames::{
 };
 use crate::config::listener::Http2Options;
 use crate::net::Conn;
+use crate::stats::Http2Stats;
 
 /// Streams remembered as reset by us. A reset leaves with the next flush, so few are ever waiting.
 const RESETS_REMEMBERED_MAX: usize = 1024;
@@ -71,6 +72,7 @@ pub(super) struct Shared {
     waiting: Cell<usize>,
     /// How much of each stream has left. A stream is here from its first frame until it is dropped.
     sent: RefCell<BTreeMap<u32, Sent>>,
+    stats: Http2Stats,
 }
 
 /// How much of a stream's payload and how many of its heads (trailers count) have left for the socket, or are
@@ -112,6 +114,11 @@ impl Shared {
 
     /// A frame of h2's begins to leave.
     fn note_sent(&self, frame: FrameHead) {
+        match frame.kind {
+            GOAWAY => self.stats.goaway_sent.inc(),
+            RST_STREAM => self.stats.tx_reset.inc(),
+            _ => {}
+        }
         let mut streams = self.sent.borrow_mut();
         let Some(sent) = streams.get_mut(&frame.stream) else { return };
         match frame.kind {
@@ -228,7 +235,13 @@ enum Company {
 const HELD_BYTES_MAX: usize = 64 * 1024;
 
 impl Wire {
-    pub(super) fn new(conn: Conn, role: Role, options: &Http2Options, already_read: Bytes) -> (Self, Rc<Shared>) {
+    pub(super) fn new(
+        conn: Conn,
+        role: Role,
+        options: &Http2Options,
+        already_read: Bytes,
+        stats: &Http2Stats,
+    ) -> (Self, Rc<Shared>) {
         let shared = Rc::new(Shared {
             conn: RefCell::new(Some(conn)),
             rx_bytes: Cell::new(u64::try_from(already_read.len()).unwrap_or(u64::MAX)),
@@ -240,6 +253,7 @@ impl Wire {
             is_gone: Cell::new(false),
             waiting: Cell::new(0),
             sent: RefCell::default(),
+            stats: stats.clone(),
         });
         // The client's preface is no frame: it is stepped over like the rest of one.
         let (reading_left, writing_left) = match role {
@@ -454,6 +468,7 @@ impl AsyncRead for Wire {
         let fresh = buf.filled().get(before..).unwrap_or_default();
         let first = (this.role == Role::Client).then_some(SETTINGS);
         let is_http2 = this.reading.scan(fresh, first);
+        this.shared.stats.rx_reset.add(this.reading.take_resets());
         // A client's GOAWAY speaks of pushed streams, and we push none.
         this.shared.goaway_last.set(this.reading.goaway_last().filter(|_| this.role == Role::Client));
         if !is_http2 {
