@@ -194,8 +194,12 @@ pub fn conversations(trace: &Trace) -> Vec<Conversation> {
                 let Some(lane) = lane(&mut found, newest.get(&(segment.from, segment.to))) else { continue };
                 lane.lose(segment, moment, *packet, *why);
             }
-            Event::Held { .. } | Event::Host { .. } | Event::Log { .. } | Event::Note { .. } | Event::Socket { .. } => {
-            }
+            Event::Delayed { .. }
+            | Event::Held { .. }
+            | Event::Host { .. }
+            | Event::Log { .. }
+            | Event::Note { .. }
+            | Event::Socket { .. } => {}
         }
     }
     found

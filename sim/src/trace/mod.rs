@@ -4,6 +4,7 @@
 //! same run exactly if [`Trace::to_text`] gives the same bytes.
 
 pub mod conversation;
+pub mod pcapng;
 pub mod story;
 pub mod wire;
 
@@ -29,6 +30,13 @@ impl HostId {
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// A fault lets a segment arrive later than its link would.
+    Delayed {
+        /// Which one.
+        packet: u64,
+        /// How much later.
+        by: Duration,
+    },
     /// A segment reached a host's kernel. `packet` is the sequence of its [`Event::Sent`].
     Delivered {
         /// Where it arrived.
@@ -232,6 +240,7 @@ impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |host: &HostId| self.trace.host(*host);
         match &self.entry.event {
+            Event::Delayed { packet, by } => write!(f, "delayed #{packet} {by:?}"),
             Event::Delivered { host, packet } => write!(f, "{} receives #{packet}", name(host)),
             Event::Dropped { packet, why } => write!(f, "lost #{packet} {why:?}"),
             Event::Held { packet } => write!(f, "held #{packet}"),
