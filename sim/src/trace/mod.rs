@@ -5,11 +5,12 @@
 
 pub mod conversation;
 pub mod pcapng;
+pub mod sequence;
 pub mod story;
 pub mod wire;
 
 use std::fmt::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -201,6 +202,18 @@ impl Trace {
     #[must_use]
     pub fn host(&self, host: HostId) -> &str {
         self.hosts.get(host.0).map_or("?", String::as_str)
+    }
+
+    /// Who has been seen with an address.
+    #[must_use]
+    pub fn owner(&self, ip: IpAddr) -> Option<HostId> {
+        self.entries.iter().find_map(|entry| match &entry.event {
+            Event::Sent { host, segment } if segment.from.ip() == ip => Some(*host),
+            Event::Delivered { host, packet } => {
+                self.segment(*packet).filter(|segment| segment.to.ip() == ip).map(|_| *host)
+            }
+            _ => None,
+        })
     }
 
     /// The segment with the packet number that [`Event::Delivered`] and its like refer to.
