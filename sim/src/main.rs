@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use finwait_sim::check::check;
+use finwait_sim::report::page::page;
 use finwait_sim::report::story;
 use finwait_sim::scenario::{Library, Scenario};
 use finwait_sim::trace::pcapng::pcapng;
@@ -44,6 +45,9 @@ struct Run {
     /// Print the complete trace, every segment of it, instead of the story.
     #[arg(long)]
     trace: bool,
+    /// Also write a page that shows the run: one file, which needs no network.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Also write every packet into this file, as a pcapng capture for Wireshark and tshark.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
@@ -100,6 +104,9 @@ fn replay(library: &Library, file: &str, run: &Run, out: &mut impl Write) -> io:
         fs::write(file, pcapng(&played.trace))?;
     }
     let complaints = check(&scenario, &played, &story);
+    if let Some(file) = &run.html {
+        fs::write(file, page(&scenario, &played, &complaints))?;
+    }
     for complaint in &complaints {
         writeln!(io::stderr(), "{complaint}")?;
     }

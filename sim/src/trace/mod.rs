@@ -6,6 +6,7 @@
 pub mod conversation;
 pub mod pcapng;
 pub mod sequence;
+pub mod spans;
 pub mod story;
 pub mod wire;
 

@@ -16,8 +16,9 @@ use crate::kernel::segment::Segment;
 /// Pieces of a transfer farther apart than this are told apart.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Bytes of one message that are kept for looking at.
-const BYTES_SHOWN_MAX: usize = 1_024;
+/// Bytes of one message, and of one segment, that are kept for looking at.
+const BYTES_SHOWN_MAX: usize = 512;
+const SEGMENT_BYTES_SHOWN_MAX: usize = 128; // there are many more of them
 
 /// Something that happened, and when.
 #[derive(Debug)]
@@ -120,7 +121,7 @@ pub fn segments(trace: &Trace) -> Vec<Item> {
                 lost: losses.get(&number).copied(),
                 text: segment_text(segment),
                 fields: segment_fields(segment),
-                bytes: segment.payload.iter().take(BYTES_SHOWN_MAX).copied().collect(),
+                bytes: segment.payload.iter().take(SEGMENT_BYTES_SHOWN_MAX).copied().collect(),
                 size: segment.payload.len(),
                 fates: fates.get(&number).cloned().unwrap_or_default(),
             }),
