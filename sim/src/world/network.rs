@@ -109,7 +109,10 @@ impl Network {
         let link = self.links.get(&(from.min(to), from.max(to))).unwrap_or(default_link);
         let lane = self.directions.entry((from, to)).or_default();
         let delay = match lane.faults.take(&segment) {
-            Some(Effect::Delay(delay)) => delay,
+            Some(Effect::Delay(by)) => {
+                self.trace.lock().push(now, Event::Delayed { packet, by });
+                by
+            }
             Some(Effect::Drop) => return self.lose(packet, Loss::Fault, now),
             None => Duration::ZERO,
         };

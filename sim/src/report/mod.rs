@@ -2,6 +2,9 @@
 //!
 //! This text is what `golden/` keeps. Nothing in it is redacted: what varies from run to run is a defect.
 
+mod layout;
+pub mod page;
+
 use std::fmt::{self, Write};
 
 use crate::actor::{Exchange, Outcome, Said, Talk};
@@ -30,7 +33,7 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
     let width = hosts.iter().map(String::len).max().unwrap_or_default();
     writeln!(text, "\nWHAT THE CLIENTS SAW")?;
     for exchange in &played.sightings.exchanges {
-        writeln!(text, "{:>width$}  {}", exchange.host, outcome(exchange))?;
+        writeln!(text, "{:>width$}  {}", exchange.host, exchange_line(exchange))?;
     }
     if played.sightings.exchanges.is_empty() {
         writeln!(text, "  nothing")?;
@@ -56,7 +59,7 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
 }
 
 /// One line about one exchange.
-fn outcome(exchange: &Exchange) -> String {
+fn exchange_line(exchange: &Exchange) -> String {
     let mut line = format!("{}: ", exchange.asked);
     let after = exchange.answered.map(|answered| Millis(answered.saturating_sub(exchange.began)).to_string());
     let after = after.map_or_else(String::new, |after| format!(" after {after} ms"));
