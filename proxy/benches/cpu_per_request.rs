@@ -135,7 +135,9 @@ fn load(at: SocketAddr, requests: usize) {
                 stream.set_nodelay(true).expect("a TCP socket");
                 let mut reader = BufReader::new(stream.try_clone().expect("a socket can be cloned"));
                 for _ in 0..requests / CLIENTS {
-                    stream.write_all(b"GET /bench HTTP/1.1\r\nHost: bench\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n").expect("a request goes out");
+                    stream
+                        .write_all(b"GET /bench HTTP/1.1\r\nHost: bench\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")
+                        .expect("a request goes out");
                     if !read_response(&mut reader).starts_with("HTTP/1.1 200") {
                         *failed.lock().expect("no panic holds it") += 1;
                     }

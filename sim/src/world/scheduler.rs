@@ -140,8 +140,9 @@ impl Scheduler {
                 self.runnable.push(index);
             }
         }
-        let picked = self.runnable.get(self.chance.index(self.runnable.len()))?;
-        self.hosts.get_mut(*picked)
+        let picked = *self.runnable.get(self.chance.index(self.runnable.len()))?;
+        let picked = self.shared.steering.borrow_mut().choice(&self.runnable, picked, now);
+        self.hosts.get_mut(picked)
     }
 
     /// Hands what the kernels sent to the network, in the order in which it was sent.
