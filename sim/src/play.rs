@@ -162,6 +162,7 @@ impl Stage {
         let Self { mut world, hosts, cast, sightings, numbers } = self;
         let stuck = Rc::new(Cell::new(None));
         let desk = world.host(SCRIPT_HOST, &[]);
+        world.control().keep_to_plain_course(true); // until everybody is in place
         let script: Vec<Cue> = scenario.script.iter().map(Cue::from).collect();
         let reader = Reader { hosts: hosts.clone(), desk, control: world.control(), cast, stuck: Rc::clone(&stuck) };
         world.spawn_main(desk, move |_| reader.read(script));
@@ -221,6 +222,7 @@ impl Reader {
     async fn read(self, script: Vec<Cue>) {
         // The proxies and apps begin to listen in the instant in which the run begins.
         sleep(Duration::from_millis(1)).await;
+        self.control.keep_to_plain_course(false);
         for Cue { at, text, step } in script {
             self.stuck.set(Some((at, String::new())));
             match self.carry_out(&text, step).await {

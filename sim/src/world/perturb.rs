@@ -126,6 +126,8 @@ pub struct Perturbed {
 /// Decides at each place where a run can depart, and keeps what happened.
 pub(super) struct Steering {
     decide: Decide,
+    /// Nothing departs while the world is being set up; places are counted all the same.
+    rests: bool,
     segments: BTreeMap<(HostId, HostId), u64>,
     turns: BTreeMap<HostId, u64>,
     runs: BTreeMap<HostId, u64>,
@@ -209,6 +211,7 @@ impl Steering {
         };
         Self {
             decide,
+            rests: false,
             segments: BTreeMap::new(),
             turns: BTreeMap::new(),
             runs: BTreeMap::new(),
@@ -264,6 +267,7 @@ impl Steering {
         }
         let choice = count(&mut self.choices);
         let first = match &mut self.decide {
+            _ if self.rests => None,
             Decide::Draw(draw) => draw.first(runnable),
             Decide::Follow(_, firsts) => firsts.get(&choice).copied().filter(|host| runnable.contains(&host.0)),
             Decide::Nothing => None,
@@ -283,7 +287,15 @@ impl Steering {
         std::mem::take(&mut self.happened)
     }
 
+    /// From now on nothing departs, or what the course says.
+    pub(super) fn rest(&mut self, rests: bool) {
+        self.rests = rests;
+    }
+
     fn delay(&mut self, place: Place) -> Duration {
+        if self.rests {
+            return Duration::ZERO;
+        }
         match &mut self.decide {
             Decide::Draw(draw) => draw.delay(place),
             Decide::Follow(delays, _) => delays.get(&place).copied().unwrap_or_default(),
