@@ -1,5 +1,7 @@
 //! The command line: replays scenarios and tells what happened.
 
+mod command;
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -22,6 +24,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Explore(command::explore::Explore),
     Run(Run),
 }
 
@@ -54,8 +57,11 @@ struct Run {
 }
 
 fn main() -> io::Result<ExitCode> {
-    let Command::Run(run) = Arguments::parse().command.unwrap_or_default();
     let mut out = io::stdout().lock();
+    let run = match Arguments::parse().command.unwrap_or_default() {
+        Command::Explore(explore) => return explore.run(&mut out).map(ExitCode::from),
+        Command::Run(run) => run,
+    };
     let worst = match run.files.as_slice() {
         [] => replay_all(&run, &mut out)?,
         files => {

@@ -19,6 +19,7 @@ use crate::kernel::link::Link;
 use crate::proxy::{DRAIN_TIME, Numbers, Proxy};
 use crate::scenario::{Path, Role, SCRIPT_HOST, Scenario, ScenarioError, Step};
 use crate::trace::{HostId, Trace};
+use crate::world::perturb::{Course, Perturbation, Perturbed};
 use crate::world::{Control, Ended, Settings, World};
 
 /// How long the world gets to finish what the last step began; Envoy's delayed close takes one second.
@@ -41,6 +42,8 @@ pub struct Played {
     pub left_open: Vec<String>,
     /// The proxies' counters and gauges when everybody had left, by host.
     pub stats: Vec<(String, Vec<Number>)>,
+    /// Where it departed from its plain course.
+    pub perturbed: Vec<Perturbed>,
     /// How long it took in virtual time.
     pub took: Duration,
 }
@@ -51,7 +54,15 @@ impl Scenario {
     /// # Errors
     /// A proxy refuses its configuration.
     pub fn play(&self, seed: Option<u64>) -> Result<Played, ScenarioError> {
-        let mut stage = Stage::new(self, seed.unwrap_or(self.seed));
+        self.play_on(seed.unwrap_or(self.seed), &self.course)
+    }
+
+    /// Plays it with this seed and on this course instead of its own.
+    ///
+    /// # Errors
+    /// A proxy refuses its configuration.
+    pub fn play_on(&self, seed: u64, course: &Course<String>) -> Result<Played, ScenarioError> {
+        let mut stage = Stage::new(self, seed, course);
         for host in &self.hosts {
             match &host.role {
                 Role::App(app) => stage.app(&host.name, app.clone()),
@@ -84,8 +95,8 @@ struct Cast {
 }
 
 impl Stage {
-    fn new(scenario: &Scenario, seed: u64) -> Self {
-        let mut settings = Settings { seed, ..Settings::default() };
+    fn new(scenario: &Scenario, seed: u64, course: &Course<String>) -> Self {
+        let mut settings = Settings { seed, course: course_of_hosts(scenario, course), ..Settings::default() };
         if let Some(notice) = scenario.notice {
             settings.notice_delay = notice.from.0..=notice.to.0;
         }
@@ -151,6 +162,7 @@ impl Stage {
         let Self { mut world, hosts, cast, sightings, numbers } = self;
         let stuck = Rc::new(Cell::new(None));
         let desk = world.host(SCRIPT_HOST, &[]);
+        world.control().keep_to_plain_course(true); // until everybody is in place
         let script: Vec<Cue> = scenario.script.iter().map(Cue::from).collect();
         let reader = Reader { hosts: hosts.clone(), desk, control: world.control(), cast, stuck: Rc::clone(&stuck) };
         world.spawn_main(desk, move |_| reader.read(script));
@@ -163,7 +175,23 @@ impl Stage {
         let held = run.open_sockets.iter().filter(|socket| socket.held);
         let left_open = held.map(|socket| format!("{}: {socket}", name(socket.host))).collect();
         let stats = numbers.into_iter().map(|(host, numbers)| (host, numbers.now())).collect();
-        Played { trace: run.trace, sightings: sightings.take(), stuck, left_open, stats, took: run.virtual_time }
+        let (sightings, took) = (sightings.take(), run.virtual_time);
+        Played { trace: run.trace, sightings, stuck, left_open, stats, perturbed: run.perturbed, took }
+    }
+}
+
+/// The course with places for names: hosts are made in the order of the file, the script's after them.
+fn course_of_hosts(scenario: &Scenario, course: &Course<String>) -> Course {
+    let place = |name: &String| {
+        let names = scenario.hosts.iter().map(|host| host.name.as_str()).chain([SCRIPT_HOST]);
+        names.into_iter().position(|has| has == name).map(HostId)
+    };
+    match course {
+        Course::Drawn(bounds) => Course::Drawn(*bounds),
+        Course::Fixed(list) => {
+            Course::Fixed(list.iter().filter_map(|it| it.rename(place)).collect::<Vec<Perturbation>>())
+        }
+        Course::Plain => Course::Plain,
     }
 }
 
@@ -194,6 +222,7 @@ impl Reader {
     async fn read(self, script: Vec<Cue>) {
         // The proxies and apps begin to listen in the instant in which the run begins.
         sleep(Duration::from_millis(1)).await;
+        self.control.keep_to_plain_course(false);
         for Cue { at, text, step } in script {
             self.stuck.set(Some((at, String::new())));
             match self.carry_out(&text, step).await {

@@ -32,6 +32,12 @@ impl ScenarioError {
         Self { file: file.into(), at: position(text, location), what: what.into() }
     }
 
+    /// What is wrong, without the place.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// What the YAML reader found.
     #[must_use]
     pub(crate) fn of_yaml(file: &str, text: &str, error: &YamlError) -> Self {

@@ -11,6 +11,7 @@ use super::{
     Action, App, Client, Expect, Host, Library, Link, Ordered, Patch, Path, Role, SCRIPT_HOST, Scenario, ScenarioError,
     Step, Time, Times,
 };
+use crate::world::perturb::{Bounds, Course, Perturbation};
 
 /// The file as written.
 #[derive(Deserialize)]
@@ -25,6 +26,10 @@ struct File {
     limit: Time,
     #[serde(default)]
     notice: Option<Times>,
+    #[serde(default)]
+    chance: Bounds,
+    #[serde(default)]
+    schedule: Option<Vec<Spanned<Perturbation<String>>>>,
     hosts: Ordered<Spanned<HostFields>>,
     #[serde(default)]
     links: Ordered<Spanned<Path>>,
@@ -66,6 +71,14 @@ impl Scenario {
     pub fn load(library: &Library, path: &str) -> Result<Self, ScenarioError> {
         let text =
             library.read(path).map_err(|error| ScenarioError::of_file(path, format!("cannot be read: {error}")))?;
+        Self::read(library, path, text)
+    }
+
+    /// Like [`Scenario::load`], of a text that may stand in no file. The files it names are read as seen from `path`.
+    ///
+    /// # Errors
+    /// As for [`Scenario::load`].
+    pub fn read(library: &Library, path: &str, text: String) -> Result<Self, ScenarioError> {
         let file: File = serde_yaml::from_str(&text).map_err(|error| ScenarioError::of_yaml(path, &text, &error))?;
         let reading = Reading { library, path, text: &text };
         let hosts =
@@ -79,8 +92,10 @@ impl Scenario {
             .collect::<Result<Vec<_>, _>>()?;
         reading.check_script(&file.script, &hosts)?;
         reading.check_expect(&file.expect, &hosts)?;
+        let course = reading.course(file.chance, file.schedule, &hosts)?;
         let File { about, refs, seed, limit, notice, script, expect, never, .. } = file;
-        Ok(Self { file: path.into(), text, about, refs, seed, limit, notice, hosts, links, script, expect, never })
+        let file = path.into();
+        Ok(Self { file, text, about, refs, seed, limit, notice, course, hosts, links, script, expect, never })
     }
 }
 
@@ -171,6 +186,26 @@ impl Reading<'_> {
             return Err(self.error(here, "`loss` is a share from 0 to 1"));
         }
         Ok(Link { between, path: path.value })
+    }
+
+    /// A schedule is the whole course: what `chance` would draw does not happen beside it.
+    fn course(
+        &self,
+        chance: Bounds,
+        schedule: Option<Vec<Spanned<Perturbation<String>>>>,
+        hosts: &[Host],
+    ) -> Result<Course<String>, ScenarioError> {
+        let Some(schedule) = schedule else {
+            return Ok(if chance == Bounds::default() { Course::Plain } else { Course::Drawn(chance) });
+        };
+        for line in &schedule {
+            for name in line.value.hosts() {
+                if name != SCRIPT_HOST {
+                    self.role(line.referenced, name, hosts)?;
+                }
+            }
+        }
+        Ok(Course::Fixed(schedule.into_iter().map(|line| line.value).collect()))
     }
 
     fn check_script(&self, script: &[Spanned<Step>], hosts: &[Host]) -> Result<(), ScenarioError> {

@@ -3,6 +3,7 @@
 //! [`Scenario::load`] reads a file of a [`Library`], and refuses what it does not know with the line it stands in.
 //! Past it everything is typed and every name in the script names a host.
 
+mod chance;
 mod error;
 mod expect;
 mod library;
@@ -26,6 +27,8 @@ pub use patch::Patch;
 pub use step::{Action, Payload, Request, Step};
 pub use units::{Rate, Size, Time, Times};
 
+use crate::world::perturb::Course;
+
 /// A scenario, ready to be played.
 #[derive(Debug)]
 pub struct Scenario {
@@ -43,6 +46,8 @@ pub struct Scenario {
     pub limit: Time,
     /// How long a host's programs take to notice what its kernel knows; at once if absent.
     pub notice: Option<Times>,
+    /// Whether and how a run departs from its plain course.
+    pub course: Course<String>,
     /// In the order of the file, which is the order of their addresses.
     pub hosts: Vec<Host>,
     /// Between pairs of hosts.

@@ -119,6 +119,14 @@ impl Control {
         self.command(Command::Notice(host, delay));
     }
 
+    /// From now on the run keeps to its plain course, whatever [`Settings::course`](super::Settings::course) says, until
+    /// this is called with `false`. For what has to be in place before the part of a run that is looked at.
+    pub fn keep_to_plain_course(&self, keep: bool) {
+        if let Some(world) = self.world.upgrade() {
+            world.steering.borrow_mut().rest(keep);
+        }
+    }
+
     /// Starts a program, on a host without power too: it then has power again, and an empty kernel.
     pub fn start<P, F>(&self, host: HostId, program: P)
     where

@@ -18,6 +18,7 @@ pub mod fault;
 mod host;
 mod network;
 mod panics;
+pub mod perturb;
 mod scheduler;
 mod seam;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use crate::trace::{HostId, SharedTrace, Trace};
 pub use control::Control;
 use host::{Host, Root};
 use network::Network;
+use perturb::{Course, Perturbed, Steering};
 use scheduler::Scheduler;
 pub use seam::EPOCH;
 use seam::SharedKernel;
@@ -56,6 +58,8 @@ pub struct Settings {
     pub seed: u64,
     /// How long a host's driver takes to look at what its kernel already knows. Zero: it looks at once.
     pub notice_delay: RangeInclusive<Duration>,
+    /// Whether and how the run departs from its plain course.
+    pub course: Course,
     /// The wire between two hosts that [`World::link`] does not name.
     pub link: Link,
     /// Whether events are kept. Without them a run is faster, and its trace empty.
@@ -64,7 +68,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { seed: 0, notice_delay: Duration::ZERO..=Duration::ZERO, link: Link::default(), record: true }
+        Self {
+            seed: 0,
+            notice_delay: Duration::ZERO..=Duration::ZERO,
+            course: Course::Plain,
+            link: Link::default(),
+            record: true,
+        }
     }
 }
 
@@ -82,10 +92,13 @@ impl World {
     pub fn new(settings: Settings) -> Self {
         let trace = SharedTrace::new(if settings.record { Trace::default() } else { Trace::forgetful() });
         let chance = Chance::new(settings.seed, "network");
+        let steering = Rc::new(RefCell::new(Steering::new(settings.course.clone(), settings.seed)));
         let shared = Shared {
             seed: settings.seed,
             now: Cell::new(Duration::ZERO),
-            network: RefCell::new(Network::new(settings.link.clone(), chance, trace.clone())),
+            network: RefCell::new(Network::new(settings.link.clone(), chance, Rc::clone(&steering), trace.clone())),
+            steering,
+            clocks: RefCell::default(),
             trace,
             names: RefCell::default(),
             kernels: RefCell::default(),
@@ -119,8 +132,10 @@ impl World {
         let iss_base = u32::try_from(chance.next_u64() >> 32).unwrap_or(0);
         let kernel = SharedKernel::new(Kernel::new(id, addresses, iss_base, trace));
         self.shared.kernels.borrow_mut().push(kernel.clone());
+        self.shared.clocks.borrow_mut().push(self.shared.steering.borrow_mut().clock(id));
         let delay = self.settings.notice_delay.clone();
-        self.hosts.push(Host::new(name.into(), kernel, Arc::clone(&self.root), delay, chance));
+        let (root, steering) = (Arc::clone(&self.root), Rc::clone(&self.shared.steering));
+        self.hosts.push(Host::new(id, name.into(), kernel, root, delay, chance, steering));
         id
     }
 
@@ -194,7 +209,8 @@ impl World {
             let unnamed = || Box::new("a task of a program panicked; what it said is above") as Box<dyn Any + Send>;
             std::panic::resume_unwind(shared.panic.take().unwrap_or_else(unnamed));
         }
-        Run { trace, ended, open_sockets, virtual_time: shared.now.get(), instants: scheduler.instants }
+        let perturbed = shared.steering.borrow_mut().happened();
+        Run { trace, ended, open_sockets, perturbed, virtual_time: shared.now.get(), instants: scheduler.instants }
     }
 }
 
@@ -207,6 +223,8 @@ pub struct Run {
     pub ended: Ended,
     /// Sockets that existed at the end, before the programs were taken down.
     pub open_sockets: Vec<OpenSocket>,
+    /// Where it departed from its plain course.
+    pub perturbed: Vec<Perturbed>,
     /// How long it took, on the world's clock.
     pub virtual_time: Duration,
     /// How often the clock moved: what a run costs, next to its packets.
@@ -268,6 +286,9 @@ struct Shared {
     trace: SharedTrace,
     names: RefCell<BTreeMap<String, Vec<IpAddr>>>,
     network: RefCell<Network>,
+    steering: Rc<RefCell<Steering>>,
+    /// How far each host's wall clock is ahead of the world's.
+    clocks: RefCell<Vec<Duration>>,
     kernels: RefCell<Vec<SharedKernel>>,
     commands: RefCell<VecDeque<Command>>,
     /// Main programs that have not ended, and the names of their hosts.

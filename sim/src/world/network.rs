@@ -1,12 +1,15 @@
 //! Between the hosts: whose address is whose, what each link is like, what is on its way, and which
 //! directions a fault has taken.
 
+use std::cell::RefCell;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::fault::{Effect, Fault, Faults};
+use super::perturb::Steering;
 use crate::chance::Chance;
 use crate::kernel::link::{Direction, Link};
 use crate::kernel::segment::Segment;
@@ -24,6 +27,7 @@ pub(super) struct Network {
     directions: BTreeMap<(HostId, HostId), Lane>,
     in_flight: BinaryHeap<Reverse<InFlight>>,
     chance: Chance,
+    steering: Rc<RefCell<Steering>>,
     trace: SharedTrace,
 }
 
@@ -58,7 +62,7 @@ pub(super) struct InFlight {
 }
 
 impl Network {
-    pub(super) fn new(default_link: Link, chance: Chance, trace: SharedTrace) -> Self {
+    pub(super) fn new(default_link: Link, chance: Chance, steering: Rc<RefCell<Steering>>, trace: SharedTrace) -> Self {
         Self {
             owners: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -67,6 +71,7 @@ impl Network {
             directions: BTreeMap::new(),
             in_flight: BinaryHeap::new(),
             chance,
+            steering,
             trace,
         }
     }
@@ -116,7 +121,8 @@ impl Network {
             Some(Effect::Drop) => return self.lose(packet, Loss::Fault, now),
             None => Duration::ZERO,
         };
-        match lane.direction.carry(link, segment.wire_bytes(), now, &mut self.chance) {
+        let late = self.steering.borrow_mut().segment(from, to, packet, now);
+        match lane.direction.carry(link, segment.wire_bytes(), now, late, &mut self.chance) {
             Some(due) => self.in_flight.push(Reverse(InFlight { due: due + delay, packet, to, segment })),
             None => self.lose(packet, Loss::Chance, now),
         }

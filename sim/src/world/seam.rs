@@ -45,7 +45,7 @@ pub(super) fn outside(host: HostId, kernel: &SharedKernel, chance: Chance, share
     let world = Rc::downgrade(shared);
     Outside {
         net: Rc::new(Sockets { kernel: kernel.clone(), world: Weak::clone(&world) }),
-        clock: Rc::new(WorldClock { world: Weak::clone(&world) }),
+        clock: Rc::new(WorldClock { host, world: Weak::clone(&world) }),
         random: Rc::new(HostRandom(RefCell::new(chance))),
         logs: Rc::new(TraceLogs { host, world }),
     }
@@ -174,12 +174,14 @@ impl Drop for Tcp {
 }
 
 struct WorldClock {
+    host: HostId,
     world: Weak<Shared>,
 }
 
 impl Clock for WorldClock {
     fn wall(&self) -> SystemTime {
-        let now = self.world.upgrade().map_or(Duration::ZERO, |world| world.now.get());
+        let ahead = |world: &Shared| world.clocks.borrow().get(self.host.index()).copied().unwrap_or_default();
+        let now = self.world.upgrade().map_or(Duration::ZERO, |world| world.now.get() + ahead(&world));
         UNIX_EPOCH + EPOCH + now
     }
 }
