@@ -562,6 +562,7 @@ fn record_relay_end(
             info.detail(details);
         }
         RelayEnd::Upstream { failure, .. } => {
+            stats.downstream_rq_tx_reset.inc();
             if is_tunnel {
                 stats.downstream_rq_rx_reset.inc();
             }

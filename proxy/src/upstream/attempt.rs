@@ -141,8 +141,8 @@ fn with_zero_length(head: &RequestHead) -> RequestHead {
 
 /// RST_STREAM with INTERNAL_ERROR, as Envoy's upstreams see it when a client has gone.
 fn break_off(writer: Option<Writer>, lease: &Lease) {
+    lease.count_reset();
     if let Some(writer) = writer {
-        lease.count_reset();
         writer.reset(ResetReason::InternalError);
     }
 }
