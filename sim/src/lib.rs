@@ -16,6 +16,7 @@
 pub mod actor;
 pub mod chance;
 pub mod check;
+pub mod explain;
 pub mod explore;
 pub mod kernel;
 pub mod play;

@@ -8,6 +8,7 @@ pub mod page;
 use std::fmt::{self, Write};
 
 use crate::actor::{Exchange, Outcome, Said, Talk};
+use crate::explain::explain;
 use crate::play::Played;
 use crate::scenario::{Ending, Scenario};
 use crate::trace::story::{Millis, Timeline};
@@ -38,6 +39,10 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
     if played.sightings.exchanges.is_empty() {
         writeln!(text, "  nothing")?;
     }
+    for (nth, explanation) in explain(scenario, played).iter().enumerate() {
+        text.push_str(if nth == 0 { "\nWHY\n" } else { "\n" });
+        write!(text, "{explanation}")?;
+    }
     writeln!(text, "\nWHAT THE PROXIES LOGGED")?;
     let log = Timeline::log(&played.trace);
     for (at, host, line) in &log {
@@ -59,7 +64,7 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
 }
 
 /// One line about one exchange.
-fn exchange_line(exchange: &Exchange) -> String {
+pub(crate) fn exchange_line(exchange: &Exchange) -> String {
     let mut line = format!("{}: ", exchange.asked);
     let after = exchange.answered.map(|answered| Millis(answered.saturating_sub(exchange.began)).to_string());
     let after = after.map_or_else(String::new, |after| format!(" after {after} ms"));

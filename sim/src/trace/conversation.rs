@@ -24,6 +24,10 @@ pub struct Moment {
 pub struct Conversation {
     /// Who connected.
     pub client: HostId,
+    /// The client's end.
+    pub client_address: SocketAddr,
+    /// The end it connected to.
+    pub server_address: SocketAddr,
     /// Who was connected to, if the address belongs to a host that answered.
     pub server: Option<HostId>,
     /// From the client.
@@ -182,7 +186,15 @@ pub fn conversations(trace: &Trace) -> Vec<Conversation> {
                     newest.insert(pair, (found.len(), true));
                     newest.insert((segment.to, segment.from), (found.len(), false));
                     let (from_client, from_server, packets) = Default::default();
-                    found.push(Conversation { client: *host, server: None, from_client, from_server, packets });
+                    found.push(Conversation {
+                        client: *host,
+                        client_address: segment.from,
+                        server_address: segment.to,
+                        server: None,
+                        from_client,
+                        from_server,
+                        packets,
+                    });
                 }
                 if let Some(&(nth, _)) = newest.get(&pair)
                     && let Some(conversation) = found.get_mut(nth)

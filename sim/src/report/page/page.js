@@ -27,7 +27,10 @@
     panel.replaceChildren(element("h3", title));
     const when = arrived ? `sent at ${at} ms, arrived at ${arrived} ms` : `at ${at} ms` + (arrived === null ? ", never arrived" : "");
     panel.append(element("p", when));
-    if (text) panel.append(element("pre", text));
+    if (text) {
+      panel.append(element("pre", text));
+      panel.lastChild.className = "line";
+    }
     for (const fate of fates || []) panel.append(element("p", fate));
     if (fields && fields.length) {
       const table = element("table");

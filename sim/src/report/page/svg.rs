@@ -25,6 +25,8 @@ const HEAD: f64 = 40.0;
 const LETTER: f64 = 6.65;
 /// From a lane to the bar of the nearest connection, and from bar to bar.
 const BAR: f64 = 7.0;
+/// From a lane to the words of an arrow that begins there, beyond the nearest bars.
+const LABEL: f64 = 22.0;
 /// Bars beside each other on one side of a lane; further connections share the last place.
 const BARS_MAX: usize = 6;
 
@@ -187,12 +189,12 @@ impl Picture<'_> {
         write!(out, "<line class=\"hit\" x1=\"{x1}\" y1=\"{y}\" x2=\"{x2}\" y2=\"{y2}\"/>")?;
         write!(out, "<line class=\"arrow\" x1=\"{x1}\" y1=\"{y}\" x2=\"{x2}\" y2=\"{y2}\"/>")?;
         head(out, (x1, y), (x2, y2), crossing.arrived.is_some())?;
-        // In the first gap of its way, over the line, which is highest where the text is nearest to the sender.
-        let reach = way.abs().min(GAP);
-        let label = cut(&format!("{} {}", crossing.connection, crossing.text), reach - 30.0);
-        let before = (reach - text_width(&label)) / 2.0 / (x2 - x1).abs().max(1.0);
-        let (x, y) = (x1 + reach / 2.0 * way.signum(), y + (y2 - y) * before.min(1.0) - 3.0);
-        write!(out, "<text x=\"{x}\" y=\"{y:.1}\" text-anchor=\"middle\">{}</text></g>", escape(&label))
+        // At the sender, where each arrow has a row to itself.
+        let room = way.abs().min(GAP) - 44.0;
+        let label = cut(&format!("{} {}", crossing.connection, crossing.text), room);
+        let (x, anchor) = if way < 0.0 { (x1 - LABEL, "end") } else { (x1 + LABEL, "start") };
+        let y = y + (y2 - y) * LABEL / (x2 - x1).abs().max(LABEL) - 4.0;
+        write!(out, "<text x=\"{x}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text></g>", escape(&label))
     }
 
     fn said(
@@ -262,10 +264,6 @@ fn lane(lanes: &[HostId], host: HostId) -> Option<usize> {
 
 fn lane_x(nth: usize) -> f64 {
     LEFT + GAP * f64::from(u32::try_from(nth).unwrap_or(u32::MAX))
-}
-
-fn text_width(text: &str) -> f64 {
-    LETTER * f64::from(u32::try_from(text.chars().count()).unwrap_or(u32::MAX))
 }
 
 /// What fits into `width`.
