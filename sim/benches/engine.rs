@@ -79,7 +79,7 @@ fn minute_of_messages() -> String {
 /// The example's three hops, without the timeouts that would end a silence.
 fn three_hops(script: &str) -> Scenario {
     let without_timeouts =
-        "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.stream_idle_timeout: 0s";
+        r#""static_resources.listeners[0].filter_chains[0].filters[0].typed_config.stream_idle_timeout": 0s"#;
     let text = format!(
         "about: A benchmark.\nlimit: 2h\nhosts:\n  client:  {{ client: {{ connect: front:80 }} }}\n  \
          front:   {{ config: configs/front.yaml, ip: 10.0.0.2, patch: {{ {without_timeouts} }} }}\n  \
