@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use finwait_sim::check::check;
 use finwait_sim::report::page::page;
 use finwait_sim::report::story;
@@ -45,6 +45,9 @@ struct Run {
     /// Play with this seed instead of each scenario's own.
     #[arg(long)]
     seed: Option<u64>,
+    /// Whose network it is played on.
+    #[arg(long, value_enum, default_value_t)]
+    engine: Engine,
     /// Print the complete trace, every segment of it, instead of the story.
     #[arg(long)]
     trace: bool,
@@ -54,6 +57,16 @@ struct Run {
     /// Also write every packet into this file, as a pcapng capture for Wireshark and tshark.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
+}
+
+/// A network model.
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Engine {
+    /// Our own sockets: TCP as Linux does it, segment by segment.
+    #[default]
+    Own,
+    /// turmoil's sockets and links, as a second opinion. What they cannot express is refused by name.
+    Turmoil,
 }
 
 fn main() -> io::Result<ExitCode> {
@@ -96,7 +109,7 @@ impl From<Verdict> for ExitCode {
 }
 
 fn replay(library: &Library, file: &str, run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
-    let (scenario, played) = match load_and_play(library, file, run.seed) {
+    let (scenario, played) = match load_and_play(library, file, run) {
         Ok(both) => both,
         Err(error) => {
             writeln!(io::stderr(), "{error}")?;
@@ -123,7 +136,7 @@ fn replay_all(run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
     let library = Library::find();
     let mut worst = Verdict::Held;
     for file in library.scenarios()? {
-        let verdict = match load_and_play(&library, &file, run.seed) {
+        let verdict = match load_and_play(&library, &file, run) {
             Err(error) => {
                 writeln!(out, "BAD   {file}\n{error}")?;
                 Verdict::NoScenario
@@ -145,9 +158,12 @@ fn replay_all(run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
 fn load_and_play(
     library: &Library,
     file: &str,
-    seed: Option<u64>,
+    run: &Run,
 ) -> Result<(Scenario, finwait_sim::play::Played), finwait_sim::scenario::ScenarioError> {
     let scenario = Scenario::load(library, file)?;
-    let played = scenario.play(seed)?;
+    let played = match run.engine {
+        Engine::Own => scenario.play(run.seed)?,
+        Engine::Turmoil => scenario.play_on_turmoil(run.seed.unwrap_or(scenario.seed))?,
+    };
     Ok((scenario, played))
 }

@@ -4,6 +4,7 @@
 //! a program still holds after that was leaked.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::rc::Rc;
@@ -20,7 +21,8 @@ use crate::proxy::{DRAIN_TIME, Numbers, Proxy};
 use crate::scenario::{Path, Role, SCRIPT_HOST, Scenario, ScenarioError, Step};
 use crate::trace::{HostId, Trace};
 use crate::world::perturb::{Course, Perturbation, Perturbed};
-use crate::world::{Control, Ended, Settings, World};
+use crate::world::turmoil::Inexpressible;
+use crate::world::{Control, Ended, Run, Settings, World};
 
 /// How long the world gets to finish what the last step began; Envoy's delayed close takes one second.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -62,6 +64,33 @@ impl Scenario {
     /// # Errors
     /// A proxy refuses its configuration.
     pub fn play_on(&self, seed: u64, course: &Course<String>) -> Result<Played, ScenarioError> {
+        let stage = self.stage(seed, course)?;
+        Ok(stage
+            .perform(self, |world, limit| Ok::<_, Infallible>(world.run(limit)))
+            .unwrap_or_else(|never| match never {}))
+    }
+
+    /// Plays it on turmoil instead of our own sockets.
+    ///
+    /// # Errors
+    /// A proxy refuses its configuration; or the scenario needs something that turmoil does not have.
+    pub fn play_on_turmoil(&self, seed: u64) -> Result<Played, ScenarioError> {
+        let refused = |error: Inexpressible| ScenarioError::of_file(&self.file, error.to_string());
+        let mut played = None;
+        for (tick, limit) in TURMOIL_PACES {
+            let limit = limit.min(self.limit.0);
+            let stage = self.stage(seed, &self.course)?;
+            let run = stage.perform(self, |world, _| world.run_on_turmoil(limit, tick)).map_err(refused)?;
+            let is_over = run.stuck.is_none() && run.took < limit;
+            played = Some(run);
+            if is_over {
+                break;
+            }
+        }
+        played.ok_or_else(|| ScenarioError::of_file(&self.file, "no time to play it in"))
+    }
+
+    fn stage(&self, seed: u64, course: &Course<String>) -> Result<Stage, ScenarioError> {
         let mut stage = Stage::new(self, seed, course);
         for host in &self.hosts {
             match &host.role {
@@ -73,9 +102,14 @@ impl Scenario {
                 }
             }
         }
-        Ok(stage.perform(self))
+        Ok(stage)
     }
 }
+
+/// turmoil steps every host at every tick, so an idle hour takes it minutes. What is not over soon is played again in
+/// larger steps: the last pace is the one that counts.
+const TURMOIL_PACES: [(Duration, Duration); 2] =
+    [(Duration::from_millis(1), Duration::from_secs(30)), (Duration::from_millis(20), Duration::MAX)];
 
 /// A world that is being set up.
 struct Stage {
@@ -158,7 +192,7 @@ impl Stage {
         self.cast.proxies.push(stop);
     }
 
-    fn perform(self, scenario: &Scenario) -> Played {
+    fn perform<E>(self, scenario: &Scenario, run: impl FnOnce(World, Duration) -> Result<Run, E>) -> Result<Played, E> {
         let Self { mut world, hosts, cast, sightings, numbers } = self;
         let stuck = Rc::new(Cell::new(None));
         let desk = world.host(SCRIPT_HOST, &[]);
@@ -166,7 +200,7 @@ impl Stage {
         let script: Vec<Cue> = scenario.script.iter().map(Cue::from).collect();
         let reader = Reader { hosts: hosts.clone(), desk, control: world.control(), cast, stuck: Rc::clone(&stuck) };
         world.spawn_main(desk, move |_| reader.read(script));
-        let run = world.run(scenario.limit.0);
+        let run = run(world, scenario.limit.0)?;
         let mut stuck = stuck.take();
         if let Ended::LimitReached { .. } = run.ended {
             stuck = stuck.map(|(at, _)| (at, format!("was not over after {:?} of virtual time", scenario.limit.0)));
@@ -176,7 +210,7 @@ impl Stage {
         let left_open = held.map(|socket| format!("{}: {socket}", name(socket.host))).collect();
         let stats = numbers.into_iter().map(|(host, numbers)| (host, numbers.now())).collect();
         let (sightings, took) = (sightings.take(), run.virtual_time);
-        Played { trace: run.trace, sightings, stuck, left_open, stats, perturbed: run.perturbed, took }
+        Ok(Played { trace: run.trace, sightings, stuck, left_open, stats, perturbed: run.perturbed, took })
     }
 }
 

@@ -20,7 +20,6 @@ use crate::trace::HostId;
 /// One machine.
 pub(super) struct Host {
     id: HostId,
-    pub(super) name: String,
     pub(super) kernel: SharedKernel,
     /// Cut off from power: what arrives is lost.
     pub(super) powered: bool,
@@ -40,7 +39,6 @@ pub(super) struct Host {
 impl Host {
     pub(super) fn new(
         id: HostId,
-        name: String,
         kernel: SharedKernel,
         root: Arc<Root>,
         notice_delay: RangeInclusive<Duration>,
@@ -49,7 +47,6 @@ impl Host {
     ) -> Self {
         Self {
             id,
-            name,
             kernel,
             powered: true,
             stalled_until: Duration::ZERO,

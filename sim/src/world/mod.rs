@@ -23,6 +23,7 @@ mod scheduler;
 mod seam;
 #[cfg(test)]
 mod tests;
+pub mod turmoil;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -82,6 +83,7 @@ impl Default for Settings {
 pub struct World {
     settings: Settings,
     hosts: Vec<Host>,
+    programs: Vec<Pending>,
     shared: Rc<Shared>,
     root: Arc<Root>,
 }
@@ -105,8 +107,10 @@ impl World {
             commands: RefCell::default(),
             mains: RefCell::default(),
             panic: RefCell::default(),
+            on_turmoil: Cell::new(false),
+            refused: RefCell::default(),
         };
-        Self { settings, hosts: Vec::new(), shared: Rc::new(shared), root: Arc::default() }
+        Self { settings, hosts: Vec::new(), programs: Vec::new(), shared: Rc::new(shared), root: Arc::default() }
     }
 
     /// Adds a machine. Without addresses it gets the next free one of 10.0.0.0/16, beginning with 10.0.0.1.
@@ -135,7 +139,7 @@ impl World {
         self.shared.clocks.borrow_mut().push(self.shared.steering.borrow_mut().clock(id));
         let delay = self.settings.notice_delay.clone();
         let (root, steering) = (Arc::clone(&self.root), Rc::clone(&self.shared.steering));
-        self.hosts.push(Host::new(id, name.into(), kernel, root, delay, chance, steering));
+        self.hosts.push(Host::new(id, kernel, root, delay, chance, steering));
         id
     }
 
@@ -157,7 +161,7 @@ impl World {
         P: FnOnce(Outside) -> F + 'static,
         F: Future<Output = ()> + 'static,
     {
-        self.start(host, boxed(program), None);
+        self.programs.push(Pending { host, program: boxed(program), main: None });
     }
 
     /// Like [`World::spawn`], but the run goes on until the program has ended.
@@ -167,13 +171,7 @@ impl World {
         F: Future<Output = ()> + 'static,
     {
         let main = self.shared.add_main(self.shared.trace.lock().host(host).to_owned());
-        self.start(host, boxed(program), Some(main));
-    }
-
-    fn start(&mut self, id: HostId, program: Program, main: Option<Main>) {
-        if let Some(host) = self.hosts.get_mut(id.0) {
-            self.shared.start(id, host, program, main);
-        }
+        self.programs.push(Pending { host, program: boxed(program), main: Some(main) });
     }
 
     /// A handle for programs that tell, look at, and change the world.
@@ -189,13 +187,18 @@ impl World {
     /// If a program or any of its tasks panicked: its panic goes on here. If the system refuses a runtime.
     #[must_use]
     pub fn run(self, limit: Duration) -> Run {
-        let Self { settings, hosts, shared, root } = self;
+        let Self { settings, mut hosts, programs, shared, root } = self;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
             .expect("a runtime without drivers for the outside needs nothing that can fail");
         let _context = runtime.enter(); // programs that end with the world may touch timers
+        for Pending { host: id, program, main } in programs {
+            if let Some(host) = hosts.get_mut(id.0) {
+                shared.start(id, host, program, main);
+            }
+        }
         let chance = Chance::new(settings.seed, "scheduler");
         let mut scheduler = Scheduler::new(hosts, Rc::clone(&shared), root, chance, limit.min(LIMIT_MAX));
         let ended = runtime.block_on(std::future::poll_fn(|cx| scheduler.poll(cx)));
@@ -250,6 +253,13 @@ pub enum Ended {
     },
 }
 
+/// A program that begins with the run.
+struct Pending {
+    host: HostId,
+    program: Program,
+    main: Option<Main>,
+}
+
 /// A program, ready to start.
 type Program = Box<dyn FnOnce(Outside) -> LocalBoxFuture<'static, ()>>;
 
@@ -271,6 +281,16 @@ enum Command {
 }
 
 impl Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Kill(_) => "the kill of a host",
+            Self::Notice(..) => "a notice delay",
+            Self::PowerOff(_) => "a power failure",
+            Self::Stall(..) => "a stall",
+            Self::Start(..) => "the restart of a host",
+        }
+    }
+
     fn host(&self) -> HostId {
         match self {
             Self::Kill(host) | Self::Notice(host, _) | Self::PowerOff(host) => *host,
@@ -294,11 +314,15 @@ struct Shared {
     /// Main programs that have not ended, and the names of their hosts.
     mains: RefCell<BTreeMap<usize, String>>,
     panic: RefCell<Option<Box<dyn Any + Send>>>,
+    /// Whether the run is on [`turmoil`].
+    on_turmoil: Cell<bool>,
+    /// The first thing that a program asked for and turmoil does not have.
+    refused: RefCell<Option<String>>,
 }
 
 impl Shared {
     fn start(self: &Rc<Self>, id: HostId, host: &mut Host, program: Program, main: Option<Main>) {
-        let chance = Chance::new(self.seed, &format!("program {} of {}", host.started, host.name));
+        let chance = self.chance_of_program(id, host.started + 1);
         let outside = seam::outside(id, &host.kernel, chance, self);
         let world = Rc::downgrade(self);
         host.spawn(async move {
@@ -312,6 +336,16 @@ impl Shared {
                 world.panic.borrow_mut().get_or_insert(error.into_panic());
             }
         });
+    }
+
+    /// The nth program of a host has chance of its own.
+    fn chance_of_program(&self, host: HostId, nth: u64) -> Chance {
+        Chance::new(self.seed, &format!("program {} of {}", nth - 1, self.trace.lock().host(host)))
+    }
+
+    /// Puts on record that a program asked for something that turmoil does not have.
+    fn refuse(&self, what: &str) {
+        self.refused.borrow_mut().get_or_insert_with(|| what.into());
     }
 
     fn add_main(self: &Rc<Self>, host: String) -> Main {

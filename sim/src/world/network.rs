@@ -88,6 +88,12 @@ impl Network {
         self.links.insert((a.min(b), a.max(b)), link);
     }
 
+    /// The wire between two hosts.
+    pub(super) fn between(&self, a: HostId, b: HostId) -> &Link {
+        let default_link = if a == b { &self.loopback } else { &self.default_link };
+        self.links.get(&(a.min(b), a.max(b))).unwrap_or(default_link)
+    }
+
     /// A kernel sent `segment`: decides its fate.
     pub(super) fn post(&mut self, from: HostId, packet: u64, segment: Segment, now: Duration) {
         let ip = segment.to.ip();
@@ -110,8 +116,8 @@ impl Network {
     }
 
     fn carry(&mut self, from: HostId, to: HostId, packet: u64, segment: Segment, now: Duration) {
-        let default_link = if from == to { &self.loopback } else { &self.default_link };
-        let link = self.links.get(&(from.min(to), from.max(to))).unwrap_or(default_link);
+        let late = self.steering.borrow_mut().segment(from, to, packet, now);
+        let link = self.between(from, to).clone();
         let lane = self.directions.entry((from, to)).or_default();
         let delay = match lane.faults.take(&segment) {
             Some(Effect::Delay(by)) => {
@@ -121,8 +127,7 @@ impl Network {
             Some(Effect::Drop) => return self.lose(packet, Loss::Fault, now),
             None => Duration::ZERO,
         };
-        let late = self.steering.borrow_mut().segment(from, to, packet, now);
-        match lane.direction.carry(link, segment.wire_bytes(), now, late, &mut self.chance) {
+        match lane.direction.carry(&link, segment.wire_bytes(), now, late, &mut self.chance) {
             Some(due) => self.in_flight.push(Reverse(InFlight { due: due + delay, packet, to, segment })),
             None => self.lose(packet, Loss::Chance, now),
         }
