@@ -37,6 +37,8 @@ pub(super) struct Judged<'a> {
     pub(super) timer: Option<Timer>,
     /// Where to look next.
     pub(super) next: Option<usize>,
+    /// How often it tried.
+    pub(super) tries: usize,
 }
 
 /// Why a hop did what it did.
@@ -77,7 +79,16 @@ impl<'a> Hop<'a> {
 
     fn judged(self, host: &str, cause: Cause, did: Vec<String>) -> Judged<'a> {
         let story = HopStory { host: host.into(), did, because: None, log: None };
-        Judged { exchange: self.exchange, story, is_origin: true, cause, closed: None, timer: None, next: None }
+        Judged {
+            exchange: self.exchange,
+            story,
+            is_origin: true,
+            cause,
+            closed: None,
+            timer: None,
+            next: None,
+            tries: 0,
+        }
     }
 
     fn nobody(self) -> Judged<'a> {
@@ -105,6 +116,7 @@ impl<'a> Hop<'a> {
         if attempts.len() > 1 {
             judged.story.did.insert(0, format!("tried {} times; this is about the last", attempts.len()));
         }
+        judged.tries = attempts.len();
         judged.story.log = log;
         judged
     }
@@ -175,6 +187,7 @@ impl<'a> Hop<'a> {
         let was = match asked {
             None => "nobody had been asked yet".to_owned(),
             Some(exchange) if exchange.is_tunnel() => "nothing had moved in either direction".into(),
+            Some(exchange) if exchange.is_answered_by(timer.until) => "the next try had not begun".into(),
             Some(exchange) if exchange.answered_by(timer.until) => format!("{upstream} had not finished its answer"),
             Some(_) => format!("{upstream} had not answered"),
         };
@@ -265,12 +278,20 @@ impl<'a> Hop<'a> {
         let Some(upstream) = case.wire.exchanges.get(nth) else { return self.judged(name, Cause::Unknown, Vec::new()) };
         let peer = upstream.server.map_or("nobody", |server| self.name(server));
         let next = Some(nth);
-        if let Some(answer) = upstream.answer.as_ref().filter(|_| !upstream.is_tunnel()) {
-            if details.contains("protocol_error") {
-                let did =
-                    vec![format!("could not read what {peer} said: its cluster is configured for another protocol")];
-                return Judged { next, ..self.judged(name, Cause::WrongProtocol, did) };
-            }
+        let began = upstream.answer.as_ref().filter(|_| !upstream.is_tunnel());
+        if let Some(answer) = began.filter(|_| details.starts_with("upstream_reset_after")) {
+            let act = case.wire.acts_on(upstream).find(|act| act.by != host);
+            let how = act.map_or_else(String::new, |act| format!(": {}", self.sentence(act)));
+            let did = vec![format!("passed on a {} of {peer} that was cut short{how}", answer.status)];
+            let closed = act.map(|act| self.sentence(act));
+            let cause = Cause::NextHop { did: act.map(|act| act.kind.clone()), crossed: false };
+            return Judged { closed, next, ..self.judged(name, cause, did) };
+        }
+        if details.contains("protocol_error") {
+            let did = vec![format!("could not read what {peer} said: its cluster is configured for another protocol")];
+            return Judged { next, ..self.judged(name, Cause::WrongProtocol, did) };
+        }
+        if let Some(answer) = began {
             let got = self.exchange.answer.as_ref().map(|answer| answer.status);
             let passed = match got {
                 Some(status) if status == answer.status => format!("passed on the {status} of {peer}"),
@@ -325,14 +346,25 @@ impl<'a> Hop<'a> {
         let is_origin = before.is_none_or(|before| before.cause != Cause::WrongProtocol);
         if let Some(answer) = self.exchange.answer.as_ref().filter(|_| !self.exchange.is_tunnel()) {
             let (at, status) = (ms(answer.part.began.at), answer.status);
+            let cut_short = before.is_some_and(|before| matches!(before.cause, Cause::NextHop { did: Some(_), .. }));
+            if let Some(act) = act.filter(|_| cut_short && !waited) {
+                let (what, when) = (words(&act.kind), ms(act.sent.at));
+                let did =
+                    vec![format!("answered {status} at {at}, and ended it with {what} at {when}, before all was said")];
+                return Judged { closed: Some(self.sentence(act)), ..self.judged(name, Cause::Own, did) };
+            }
             if !waited {
                 let did = vec![format!("answered {status} itself, at {at}")];
                 return Judged { is_origin, ..self.judged(name, Cause::Own, did) };
             }
             let timer = before.and_then(|before| before.timer.as_ref());
             let in_time = timer.is_some_and(|timer| self.exchange.answered_by(timer.until));
-            let did = if in_time { "without coming to an end" } else { "too late" };
-            let did = vec![format!("answered {status} at {at}, {did}")];
+            let late = match in_time {
+                true if self.exchange.is_answered_by(Duration::MAX) => "",
+                true => ", and did not finish",
+                false => ", too late",
+            };
+            let did = vec![format!("answered {status} at {at}{late}")];
             return Judged { is_origin: false, ..self.judged(name, Cause::Busy, did) };
         }
         let Some(act) = act.filter(|_| !waited) else {
