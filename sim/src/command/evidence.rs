@@ -34,6 +34,11 @@ pub(crate) struct Evidence {
 }
 
 impl Evidence {
+    /// Whether it writes into files.
+    pub(crate) fn has_files(&self) -> bool {
+        self.html.is_some() || self.pcap.is_some()
+    }
+
     /// Shows a run. `story` is its text, `complaints` what its scenario expected and did not see.
     pub(crate) fn show(
         &self,
