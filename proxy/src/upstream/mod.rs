@@ -18,10 +18,13 @@ pub(crate) use attempt::Answer;
 pub(crate) use exchange::{Exchange, Interrupted};
 
 use crate::access_log::{ResponseFlag, StreamInfo};
-use crate::cluster::{Cluster, Failure};
+use crate::cluster::{Cluster, Failure, Wanted};
 use crate::codec::{RequestHead, names};
+use crate::config::Differences;
 use crate::config::route::Forward;
 use crate::net::Random;
+use crate::stats::ClusterStats;
+use attempt::Reach;
 use retry::{Outcome, Verdict};
 
 /// How a request ended without an answer of an upstream.
@@ -51,18 +54,28 @@ pub(crate) async fn forward(
     info: &mut StreamInfo,
 ) -> Result<Answer, Ended> {
     let policy = to.retry.as_ref();
-    if policy.is_some() {
+    let stats = &cluster.shared.stats;
+    let mut second = Second::new(cluster.shared.differences, head);
+    if policy.is_some() || second.may_need_body() {
         exchange.keep_for_retry();
     }
-    let stats = &cluster.shared.stats;
     let mut retries = 0;
     let mut permit = None;
+    let mut wanted = Wanted::Any;
     loop {
         info.attempts = retries + 1;
-        let tried = attempt::run(exchange, head, cluster, info).await.map_err(Ended::Interrupted)?;
+        let tried = attempt::run(exchange, head, cluster, wanted, info).await.map_err(Ended::Interrupted)?;
+        if let Err(failed) = &tried
+            && exchange.can_repeat()
+            && second.is_granted(failed.reach, stats)
+        {
+            wanted = Wanted::Unused;
+            exchange.rewind();
+            continue;
+        }
         let outcome = match &tried {
             Ok(answer) => Outcome::Response(answer.head.status),
-            Err(failed) => Outcome::Failed { failure: &failed.failure, nothing_sent: failed.nothing_sent },
+            Err(failed) => Outcome::Failed { failure: &failed.failure, nothing_sent: failed.reach.nothing_sent() },
         };
         drop(permit.take()); // a retry's was held through the back-off and the try
         let within = match retry::judge(policy, &outcome, retries) {
@@ -70,16 +83,16 @@ pub(crate) async fn forward(
                 if retries > 0 {
                     stats.upstream_rq_retry_success.inc();
                 }
-                return deliver(tried, retries);
+                return deliver(tried, retries, exchange);
             }
             Verdict::Exhausted => {
                 stats.upstream_rq_retry_limit_exceeded.inc();
                 info.flag(ResponseFlag::URX);
-                return deliver(tried, retries);
+                return deliver(tried, retries, exchange);
             }
             Verdict::Retry { .. } if !exchange.can_repeat() => {
                 stats.retry_or_shadow_abandoned.inc();
-                return deliver(tried, retries);
+                return deliver(tried, retries, exchange);
             }
             Verdict::Retry { within } => within,
         };
@@ -87,8 +100,10 @@ pub(crate) async fn forward(
         if permit.is_none() {
             stats.upstream_rq_retry_overflow.inc();
             info.flag(ResponseFlag::UO);
-            return deliver(tried, retries);
+            return deliver(tried, retries, exchange);
         }
+        let was_lost = matches!(&tried, Err(failed) if failed.failure == Failure::Terminated);
+        wanted = if was_lost && cluster.shared.differences.retry_fresh { Wanted::Unused } else { Wanted::Any };
         if let Ok(answer) = tried {
             cluster.codes.charge_retried(answer.head.status);
             answer.discard(exchange);
@@ -109,7 +124,44 @@ pub(crate) async fn forward(
     }
 }
 
-fn deliver(tried: Result<Answer, attempt::Failed>, retries: u32) -> Result<Answer, Ended> {
+/// A second sending that is no retry: the server had closed a connection that was kept for reuse, which is the
+/// connection's fault and not the request's. Granted once for each request.
+struct Second {
+    used: bool,
+    differences: Differences,
+    is_idempotent: bool,
+}
+
+impl Second {
+    fn new(differences: Differences, head: &RequestHead) -> Self {
+        let is_idempotent = head.method.is_idempotent() && head.upgrade().is_none();
+        Self { used: false, differences, is_idempotent }
+    }
+
+    fn may_need_body(&self) -> bool {
+        self.is_idempotent && self.differences.resend
+    }
+
+    fn is_granted(&mut self, reach: Reach, stats: &ClusterStats) -> bool {
+        let counter = match reach {
+            Reach::Unseen { on_reused: true } if self.differences.redispatch => &stats.upstream_rq_redispatched,
+            // RFC 9110 9.2.2: a client may repeat these by itself when a connection fails before the response.
+            Reach::Sent { lost_on_reused: true } if self.differences.resend && self.is_idempotent => {
+                &stats.upstream_rq_resent
+            }
+            Reach::NoConnection | Reach::Sent { .. } | Reach::Unseen { .. } => return false,
+        };
+        if self.used {
+            return false;
+        }
+        self.used = true;
+        counter.inc();
+        true
+    }
+}
+
+fn deliver(tried: Result<Answer, attempt::Failed>, retries: u32, exchange: &mut Exchange) -> Result<Answer, Ended> {
+    exchange.keep_nothing();
     tried.map_err(|failed| Ended::Failed { failure: failed.failure, retried: retries > 0 })
 }
 
