@@ -12,7 +12,7 @@ pub mod pool;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
 
@@ -118,6 +118,12 @@ impl Cluster {
         let turn = self.turn.replace(self.turn.get().wrapping_add(1));
         let chosen = load_balancer::choose(self.shared.config.balancing, &loads, turn, chance)?;
         endpoints.get(chosen).map(Rc::clone)
+    }
+
+    /// Wall time, for upstreams that name an hour at which to come back.
+    #[must_use]
+    pub fn wall(&self) -> SystemTime {
+        self.outside.clock.wall()
     }
 
     /// Replaces the endpoints; those that stay keep their connections.

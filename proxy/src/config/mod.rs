@@ -13,6 +13,7 @@ mod interpret;
 pub mod listener;
 pub mod log_format;
 mod problem;
+pub mod retry;
 pub mod route;
 mod units;
 mod unsupported;

@@ -6,10 +6,12 @@
 //!
 //! Promise: when `run` returns without an answer, its connection is back in the pool or closed.
 
+use std::time::Duration;
+
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, StatusCode};
 
-use super::exchange::{Exchange, Interrupted};
+use super::exchange::{Exchange, Interrupted, TryExpired, TryLimit};
 use crate::access_log::StreamInfo;
 use crate::cluster::{Cluster, Exclusive, Failure, Lease, Stream, Wanted};
 use crate::codec::{Body, Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer};
@@ -29,6 +31,21 @@ pub(super) struct Failed {
     pub(super) failure: Failure,
     /// How far the request got.
     pub(super) reach: Reach,
+}
+
+impl Failed {
+    fn expired(which: TryExpired, nothing_sent: bool) -> Self {
+        let failure = match which {
+            TryExpired::Idle => Failure::TryIdle,
+            TryExpired::Timeout => Failure::TryTimeout,
+        };
+        // An upstream that is slow is no stale connection.
+        let reach = match nothing_sent {
+            true => Reach::Unseen { on_reused: false },
+            false => Reach::Sent { lost_on_reused: false },
+        };
+        Self { failure, reach }
+    }
 }
 
 /// How far a request got that has no response.
@@ -57,12 +74,20 @@ impl Reach {
     }
 }
 
+/// How to try.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct How {
+    pub(super) wanted: Wanted,
+    pub(super) timeout: Option<Duration>,
+    pub(super) idle_timeout: Option<Duration>,
+}
+
 /// Sends the request to an endpoint of `cluster` and waits for the response head.
 pub(super) async fn run(
     exchange: &mut Exchange,
     head: &RequestHead,
     cluster: &Cluster,
-    wanted: Wanted,
+    how: How,
     info: &mut StreamInfo,
 ) -> Result<Result<Answer, Failed>, Interrupted> {
     let Some(endpoint) = cluster.choose() else {
@@ -70,7 +95,7 @@ pub(super) async fn run(
         return Ok(Err(Failed { failure: Failure::NoHealthyUpstream, reach: Reach::NoConnection }));
     };
     info.upstream_host = Some(endpoint.address.clone());
-    let lease = match exchange.alongside(&mut None, endpoint.pool.checkout(wanted)).await? {
+    let lease = match exchange.alongside(&mut None, endpoint.pool.checkout(how.wanted)).await? {
         Ok(lease) => lease,
         Err(failure) => {
             if let Failure::Connect(why) = &failure {
@@ -80,10 +105,17 @@ pub(super) async fn run(
         }
     };
     info.upstream_local = lease.local();
+    let limit = TryLimit::new(how.timeout, how.idle_timeout);
     let answered = match lease {
-        Lease::Http1(exclusive) => over_http1(exchange, head, exclusive).await?,
-        Lease::Http2(stream) => over_http2(exchange, head, stream).await?,
+        Lease::Http1(exclusive) => over_http1(exchange, head, exclusive, limit).await?,
+        Lease::Http2(stream) => over_http2(exchange, head, stream, limit).await?,
     };
+    let stats = &cluster.shared.stats;
+    match answered.as_ref().err().map(|failed| &failed.failure) {
+        Some(Failure::TryIdle) => stats.upstream_rq_per_try_idle_timeout.inc(),
+        Some(Failure::TryTimeout) => stats.upstream_rq_per_try_timeout.inc(),
+        Some(_) | None => {}
+    }
     endpoint.pool.count_answer(answered.as_ref().ok().map(|answer| answer.head.status));
     Ok(answered)
 }
@@ -92,6 +124,7 @@ async fn over_http1(
     exchange: &mut Exchange,
     head: &RequestHead,
     mut exclusive: Box<Exclusive>,
+    mut limit: TryLimit,
 ) -> Result<Result<Answer, Failed>, Interrupted> {
     let on_reused = exclusive.is_reused();
     // Only giving the lease back takes its connection.
@@ -102,12 +135,16 @@ async fn over_http1(
     let payload = payload(exchange, head);
     let with_length = (payload == Payload::None && wants_length(&head.method)).then(|| with_zero_length(head));
     let mut writer = Some(Writer::Http1(connection.send(with_length.as_ref().unwrap_or(head), payload)));
-    let answered = exchange.alongside(&mut writer, connection.response()).await;
-    match answered? {
-        Ok((head, incoming)) => {
+    let answered = exchange.alongside_try(&mut writer, &mut limit, connection.response()).await?;
+    match answered {
+        Err(expired) => {
+            let nothing_sent = connection.tx_bytes() == written_before;
+            Ok(Err(Failed::expired(expired, nothing_sent))) // the lease closes the connection
+        }
+        Ok(Ok((head, incoming))) => {
             Ok(Ok(Answer { head, body: Body::Http1(incoming), writer, lease: Lease::Http1(exclusive) }))
         }
-        Err(broken) => {
+        Ok(Err(broken)) => {
             let reach = if connection.tx_bytes() == written_before {
                 Reach::Unseen { on_reused }
             } else {
@@ -130,6 +167,7 @@ async fn over_http2(
     exchange: &mut Exchange,
     head: &RequestHead,
     stream: Stream,
+    mut limit: TryLimit,
 ) -> Result<Result<Answer, Failed>, Interrupted> {
     let on_reused = stream.is_reused();
     let upgrade = head.upgrade().cloned();
@@ -143,8 +181,13 @@ async fn over_http2(
         }
     };
     let mut writer = Some(Writer::Http2(outgoing));
-    let answered = match exchange.alongside(&mut writer, response.head()).await {
-        Ok(answered) => answered,
+    let answered = match exchange.alongside_try(&mut writer, &mut limit, response.head()).await {
+        Ok(Ok(answered)) => answered,
+        Ok(Err(expired)) => {
+            let nothing_sent = !response.request_was_sent();
+            break_off(writer, &Lease::Http2(stream));
+            return Ok(Err(Failed::expired(expired, nothing_sent)));
+        }
         Err(interrupted) => {
             break_off(writer, &Lease::Http2(stream));
             return Err(interrupted);

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod listener;
+mod retry;
 mod route;
 
 use std::net::{IpAddr, SocketAddr};

@@ -128,6 +128,8 @@ scope! {
         upstream_rq_retry: Counter,
         /// A retry was sent after an exponential back-off.
         upstream_rq_retry_backoff_exponential: Counter,
+        /// A retry was sent at the time the upstream had named.
+        upstream_rq_retry_backoff_ratelimited: Counter,
         /// A retry was wanted, but none is left.
         upstream_rq_retry_limit_exceeded: Counter,
         /// A retry was wanted, but as many are under way as may be.
@@ -166,7 +168,6 @@ const CLUSTER_ALWAYS_ZERO: &[&str] = &[
     "upstream_internal_redirect_failed_total",
     "upstream_internal_redirect_succeeded_total",
     "upstream_rq_0rtt",
-    "upstream_rq_retry_backoff_ratelimited",
 ];
 
 impl ClusterStats {
