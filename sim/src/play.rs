@@ -96,8 +96,9 @@ impl Scenario {
             match &host.role {
                 Role::App(app) => stage.app(&host.name, app.clone()),
                 Role::Client(client) => stage.client(&host.name, client.clone()),
-                Role::Proxy { file, text } => {
-                    let proxy = Proxy::new(file, text).map_err(|why| ScenarioError::of_file(&self.file, why))?;
+                Role::Proxy { file, text, exact } => {
+                    let proxy =
+                        Proxy::new(file, text, *exact).map_err(|why| ScenarioError::of_file(&self.file, why))?;
                     stage.proxy(&host.name, proxy);
                 }
             }
