@@ -35,48 +35,60 @@ struct Row {
 /// # Errors
 /// As [`Family::load`]; or a proxy refuses its configuration, and the scenario does not expect that.
 pub fn perform(library: &Library, file: &str, seed: Option<u64>) -> Result<Performance, ScenarioError> {
-    let family = Family::load(library, file)?;
-    let mut rows = Vec::new();
-    let mut complaints = Vec::new();
-    let mut told = None;
-    for (number, scenario) in family.runs.iter().enumerate() {
-        // For each line of `expect`, in how many runs it held.
-        let mut held = vec![0_u32; scenario.expect.len()];
-        let first = seed.unwrap_or(scenario.seed);
-        for seed in (first..).take(usize::try_from(family.seeds).unwrap_or(usize::MAX)) {
-            let played = scenario.play(Some(seed))?;
-            let story = report::story(scenario, &played);
-            let found = check(scenario, &played, &story);
-            complaints.extend(found.into_iter().map(|complaint| of_run(complaint, scenario, seed, &family)));
-            for (nth, held) in held.iter_mut().enumerate() {
-                *held += u32::from(expect::holds(scenario, &played, nth));
-            }
-            rows.push(Row { label: label(scenario), seed, outcome: outcome(scenario, &played) });
-            if number == family.told && seed == first {
-                told = Some((story, played));
-            }
-        }
-        complaints.extend(shares(scenario, &held, family.seeds));
-    }
-    let (story, told) = told.ok_or_else(|| ScenarioError::of_file(file, "it has no run"))?;
-    let mut text = story;
-    if rows.len() > 1 {
-        let first = rows.first().map_or(0, |row| row.seed);
-        let table = if family.seeds > 1 { frequencies(&rows) } else { table(&rows) };
-        let whose = family.runs.get(family.told).map(label).unwrap_or_default();
-        let whose = if family.seeds > 1 { format!("{whose} seed {first}").trim().to_owned() } else { whose };
-        text = format!("{table}\nTHE RUN WITH {whose}\n\n{text}");
-    }
-    Ok(Performance { text, told, complaints })
+    Family::load(library, file)?.perform(file, seed)
 }
 
-/// Says which of several runs a complaint is about.
-fn of_run(complaint: ScenarioError, scenario: &Scenario, seed: u64, family: &Family) -> ScenarioError {
-    let mut run = label(scenario);
-    if family.seeds > 1 {
-        run = format!("{run} seed {seed}").trim().to_owned();
+impl Family {
+    /// Plays all runs, with another first seed than their own if one is given. `file` is for messages.
+    ///
+    /// # Errors
+    /// A proxy refuses its configuration, and the scenario does not expect that.
+    pub fn perform(&self, file: &str, seed: Option<u64>) -> Result<Performance, ScenarioError> {
+        let mut rows = Vec::new();
+        let mut complaints = Vec::new();
+        let mut told = None;
+        for (number, scenario) in self.runs.iter().enumerate() {
+            // For each line of `expect`, in how many runs it held.
+            let mut held = vec![0_u32; scenario.expect.len()];
+            let first = seed.unwrap_or(scenario.seed);
+            for seed in (first..).take(usize::try_from(self.seeds).unwrap_or(usize::MAX)) {
+                let played = scenario.play(Some(seed))?;
+                let story = report::story(scenario, &played);
+                let found = check(scenario, &played, &story);
+                complaints.extend(found.into_iter().map(|complaint| self.of_run(complaint, scenario, seed)));
+                for (nth, held) in held.iter_mut().enumerate() {
+                    *held += u32::from(expect::holds(scenario, &played, nth));
+                }
+                rows.push(Row { label: scenario.label.to_string(), seed, outcome: outcome(scenario, &played) });
+                if number == self.told && seed == first {
+                    told = Some((story, played));
+                }
+            }
+            complaints.extend(shares(scenario, &held, self.seeds));
+        }
+        let (story, told) = told.ok_or_else(|| ScenarioError::of_file(file, "it has no run"))?;
+        Ok(Performance { text: self.text(&rows, story), told, complaints })
     }
-    if run.is_empty() { complaint } else { complaint.of_run(&run) }
+
+    /// The table, if there is anything to compare, and a story.
+    fn text(&self, rows: &[Row], story: String) -> String {
+        let [first, _, ..] = rows else { return story };
+        let whose = self.runs.get(self.told).map(|run| run.label.to_string()).unwrap_or_default();
+        let (table, whose) = match self.seeds {
+            1 => (table(rows), whose),
+            _ => (frequencies(rows), format!("{whose} seed {}", first.seed)),
+        };
+        format!("{table}\nTHE RUN WITH {}\n\n{story}", whose.trim())
+    }
+
+    /// Says which of several runs a complaint is about.
+    fn of_run(&self, complaint: ScenarioError, scenario: &Scenario, seed: u64) -> ScenarioError {
+        let run = match self.seeds {
+            1 => scenario.label.to_string(),
+            _ => format!("{} seed {seed}", scenario.label).trim().to_owned(),
+        };
+        if run.is_empty() { complaint } else { complaint.of_run(&run) }
+    }
 }
 
 /// One complaint for each line of `expect` that held in too few or too many runs.
@@ -89,12 +101,6 @@ fn shares(scenario: &Scenario, held: &[u32], runs: u32) -> Vec<ScenarioError> {
         }
     }
     complaints
-}
-
-/// `gap=5s, variant=bare`.
-fn label(scenario: &Scenario) -> String {
-    let pairs: Vec<String> = scenario.label.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    pairs.join(", ")
 }
 
 /// A run in one line: the answers each client got, and what the proxies logged of it.

@@ -24,8 +24,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::frame::Frame as TungsteniteFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::OpCode;
+use tokio_tungstenite::tungstenite::protocol::frame::{Frame as TungsteniteFrame, FrameHeader};
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
 use super::by_hand::{ByHand, sleep_for};
@@ -389,9 +389,13 @@ async fn obey(
         }
         Action::HalfClose => socket.get_mut().conn.shutdown().await.map_err(|error| error.to_string()),
         Action::SendWebSocketFrame(frame) => {
-            let opcode = OpCode::from(frame.opcode.number());
+            let header = FrameHeader {
+                is_final: frame.fields.fin.unwrap_or(true),
+                opcode: OpCode::from(frame.opcode.number()),
+                ..FrameHeader::default()
+            };
             let payload = frame.fields.payload().unwrap_or_default();
-            let message = Message::Frame(TungsteniteFrame::message(payload, opcode, frame.fields.fin.unwrap_or(true)));
+            let message = Message::Frame(TungsteniteFrame::from_payload(header, payload.into()));
             socket.send(message).await.map_err(|error| error.to_string())
         }
         Action::Send { message, rate: None } => {

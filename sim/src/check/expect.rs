@@ -28,8 +28,10 @@ pub(crate) fn holds(scenario: &Scenario, played: &Played, nth: usize) -> bool {
 
 fn differences(scenario: &Scenario, played: &Played, nth: usize, line: &Spanned<Expect>) -> Vec<String> {
     let Expect { host, seen, .. } = &line.value;
-    // The second line about a host is about its second exchange. A line that may fail in some runs does not count.
-    let is_earlier = |before: &&Spanned<Expect>| before.value.host == *host && before.value.share.is_none();
+    // The second line about a host is about its second exchange. Lines that may fail in some runs are counted apart.
+    let is_earlier = |before: &&Spanned<Expect>| {
+        before.value.host == *host && before.value.share.is_some() == line.value.share.is_some()
+    };
     let earlier = scenario.expect.iter().take(nth).filter(is_earlier);
     let role = scenario.hosts.iter().find(|has| has.name == *host).map(|has| &has.role);
     let mut found = match role {

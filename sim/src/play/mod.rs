@@ -7,7 +7,7 @@ mod cast;
 mod reader;
 
 use std::cell::RefCell;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::time::Duration;
@@ -34,8 +34,8 @@ pub struct Played {
     /// The step that could not be carried out, and why; the steps after it did not happen. At the limit it says also who
     /// else was waiting.
     pub stuck: Option<(Location, String)>,
-    /// Hosts that ran without end, so that no time could pass.
-    pub spinning: bool,
+    /// How the run ended.
+    pub ended: Ended,
     /// Proxies that refuse their configuration, and why. Then nothing was played.
     pub refused: Vec<(String, String)>,
     /// Sockets that a program still held when everybody had left, each with its host's name.
@@ -79,9 +79,11 @@ impl Scenario {
         }
         let mut world = World::new(settings);
         let mut hosts: Vec<(String, HostId)> = Vec::new();
+        let mut taken: Vec<IpAddr> = self.hosts.iter().filter_map(|host| host.ip).collect();
         for host in &self.hosts {
-            let addresses: Vec<IpAddr> = host.ip.into_iter().collect();
-            hosts.push((host.name.clone(), world.host(&host.name, &addresses)));
+            let ip = host.ip.unwrap_or_else(|| free_address(&taken));
+            taken.push(ip);
+            hosts.push((host.name.clone(), world.host(&host.name, &[ip])));
         }
         let id = |name: &str| hosts.iter().find(|(has, _)| has == name).map(|(_, id)| *id);
         for link in &self.links {
@@ -117,13 +119,22 @@ impl Scenario {
             trace: run.trace,
             sightings: sightings.take(),
             stuck,
-            spinning: matches!(run.ended, Ended::Spinning { .. }),
+            ended: run.ended,
             refused: Vec::new(),
             left_open,
             stats: cast.numbers(),
             took: run.virtual_time,
         }
     }
+}
+
+/// The lowest address of 10.0.0.0/16 that nobody has or will have.
+fn free_address(taken: &[IpAddr]) -> IpAddr {
+    let mut addresses = (1..=u16::MAX).map(|number| {
+        let [high, low] = number.to_be_bytes();
+        IpAddr::from(Ipv4Addr::new(10, 0, high, low))
+    });
+    addresses.find(|ip| !taken.contains(ip)).unwrap_or(Ipv4Addr::LOCALHOST.into())
 }
 
 /// A run in which nothing happens, because a proxy does not start.
@@ -138,7 +149,7 @@ fn refuse(world: World, hosts: &[(String, HostId)], refused: Vec<(String, String
         trace: run.trace,
         sightings: Sightings::default(),
         stuck: None,
-        spinning: false,
+        ended: run.ended,
         refused,
         left_open: Vec::new(),
         stats: Vec::new(),

@@ -114,13 +114,21 @@ impl Family {
     pub fn load(library: &Library, path: &str) -> Result<Self, ScenarioError> {
         let text =
             library.read(path).map_err(|error| ScenarioError::of_file(path, format!("cannot be read: {error}")))?;
+        Self::read(library, path, &text)
+    }
+
+    /// Reads a scenario that is not in the library, as if it stood at `path` there.
+    ///
+    /// # Errors
+    /// As [`Family::load`].
+    pub fn read(library: &Library, path: &str, text: &str) -> Result<Self, ScenarioError> {
         let variations: Variations =
-            serde_yaml::from_str(&text).map_err(|error| ScenarioError::of_yaml(path, &text, &error))?;
+            serde_yaml::from_str(text).map_err(|error| ScenarioError::of_yaml(path, text, &error))?;
         let labels = variations.labels().map_err(|what| ScenarioError::of_file(path, what))?;
         let mut family = Self { runs: Vec::new(), told: 0, seeds: 1 };
         let mut tell = None;
         for label in labels {
-            let text = variations.substitute(&text, &label);
+            let text = variations.substitute(text, &label);
             let file: File =
                 serde_yaml::from_str(&text).map_err(|error| ScenarioError::of_yaml(path, &text, &error))?;
             if !(1..=SEEDS_MAX).contains(&file.seeds) {
@@ -133,8 +141,7 @@ impl Family {
         }
         if let Some(tell) = tell {
             let told = family.runs.iter().position(|run| tell.value.fits(&run.label));
-            family.told =
-                told.ok_or_else(|| ScenarioError::at(path, &text, tell.referenced, "there is no such run"))?;
+            family.told = told.ok_or_else(|| ScenarioError::at(path, text, tell.referenced, "there is no such run"))?;
         }
         Ok(family)
     }

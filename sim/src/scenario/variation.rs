@@ -1,8 +1,11 @@
 //! One file, several runs: `sweep` puts values in place of `$name`, `variants` changes configurations, `orders` plays two
 //! events both ways round, `seeds` repeats the run under other chances.
 
+use std::fmt;
+
 use serde::Deserialize;
-use serde::de::{Deserializer, Error};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
 
 use super::step::{Cue, Step};
@@ -154,6 +157,13 @@ impl Label {
     }
 }
 
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pairs: Vec<String> = self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        f.write_str(&pairs.join(", "))
+    }
+}
+
 impl When {
     /// Whether it is about the run with this label.
     #[must_use]
@@ -167,66 +177,119 @@ impl When {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMore {
-    More(Vec<Scalar>),
-    One(Scalar),
-}
+/// One value, or a list of values. Each is taken as it is written: `no` is a word here, and 010 has its zero.
+struct OneOrMore(Vec<String>);
 
-/// A scalar, as it is written.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Bool(bool),
-    Number(i64),
-    Text(String),
-}
-
-impl From<Scalar> for String {
-    fn from(scalar: Scalar) -> Self {
-        match scalar {
-            Scalar::Bool(value) => value.to_string(),
-            Scalar::Number(value) => value.to_string(),
-            Scalar::Text(value) => value,
-        }
+impl<'de> Deserialize<'de> for OneOrMore {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueOrList).map(Self)
     }
 }
 
-impl OneOrMore {
-    fn into_values(self) -> Vec<String> {
-        match self {
-            Self::More(values) => values.into_iter().map(String::from).collect(),
-            Self::One(value) => vec![value.into()],
+struct ValueOrList;
+
+impl<'de> Visitor<'de> for ValueOrList {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value, or a list of values")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Vec<String>, E> {
+        Ok(vec![value.to_string()])
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Vec<String>, E> {
+        Ok(vec![value.to_string()])
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Vec<String>, E> {
+        Ok(vec![value.to_string()])
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Vec<String>, E> {
+        Ok(vec![value.to_string()])
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Vec<String>, E> {
+        Ok(vec![value.to_owned()])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element()? {
+            values.push(value);
         }
+        Ok(values)
     }
 }
 
 impl<'de> Deserialize<'de> for When {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Values(OneOrMore),
-            Parameters(Ordered<OneOrMore>),
-        }
-        Ok(match Written::deserialize(deserializer)? {
-            Written::Values(values) => Self::Any(values.into_values()),
-            Written::Parameters(wanted) => {
-                Self::Parameters(wanted.0.into_iter().map(|(name, values)| (name, values.into_values())).collect())
-            }
-        })
+        deserializer.deserialize_any(ValuesOrParameters)
+    }
+}
+
+struct ValuesOrParameters;
+
+impl<'de> Visitor<'de> for ValuesOrParameters {
+    type Value = When;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value such as `5s`, a list of values, or parameters such as `{ gap: 5s }`")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<When, E> {
+        ValueOrList.visit_bool(value).map(When::Any)
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<When, E> {
+        ValueOrList.visit_f64(value).map(When::Any)
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<When, E> {
+        ValueOrList.visit_i64(value).map(When::Any)
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<When, E> {
+        ValueOrList.visit_u64(value).map(When::Any)
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<When, E> {
+        ValueOrList.visit_str(value).map(When::Any)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<When, A::Error> {
+        ValueOrList.visit_seq(list).map(When::Any)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<When, A::Error> {
+        let wanted = Ordered::<OneOrMore>::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(When::Parameters(wanted.0.into_iter().map(|(name, values)| (name, values.0)).collect()))
     }
 }
 
 impl<'de> Deserialize<'de> for Values {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            List(Vec<Scalar>),
-            Range(Range),
-        }
+        deserializer.deserialize_any(ListOrRange)
+    }
+}
+
+struct ListOrRange;
+
+impl<'de> Visitor<'de> for ListOrRange {
+    type Value = Values;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of values, or a range such as `{ from: 1s, to: 2s, step: 100ms }`")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Values, A::Error> {
+        let values = ValueOrList.visit_seq(list)?;
+        if values.is_empty() { Err(A::Error::custom("a parameter without values")) } else { Ok(Values(values)) }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Values, A::Error> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Range {
@@ -234,19 +297,14 @@ impl<'de> Deserialize<'de> for Values {
             to: Time,
             step: Time,
         }
-        match Written::deserialize(deserializer)? {
-            Written::List(values) if values.is_empty() => Err(D::Error::custom("a parameter without values")),
-            Written::List(values) => Ok(Self(values.into_iter().map(String::from).collect())),
-            Written::Range(Range { from, to, step }) => {
-                let mut at = from.0;
-                let mut values = Vec::new();
-                while at <= to.0 && !step.0.is_zero() && values.len() <= RUNS_MAX {
-                    values.push(Time(at).to_string());
-                    at += step.0;
-                }
-                if values.is_empty() { Err(D::Error::custom("a range without values")) } else { Ok(Self(values)) }
-            }
+        let Range { from, to, step } = Range::deserialize(MapAccessDeserializer::new(map))?;
+        let mut at = from.0;
+        let mut values = Vec::new();
+        while at <= to.0 && !step.0.is_zero() && values.len() <= RUNS_MAX {
+            values.push(Time(at).to_string());
+            at += step.0;
         }
+        if values.is_empty() { Err(A::Error::custom("a range without values")) } else { Ok(Values(values)) }
     }
 }
 
@@ -260,11 +318,11 @@ mod tests {
 
     #[test]
     fn every_combination_is_a_run() {
-        let two = variations("sweep: { gap: [1s, 2s], size: { from: 1ms, to: 3ms, step: 1ms } }");
+        let two = variations("sweep: { gap: [no, 2], size: { from: 1ms, to: 3ms, step: 1ms } }");
         let labels = two.labels().unwrap();
         assert_eq!(labels.len(), 6);
         let text = two.substitute("wait: $gap # $gaps $size", labels.last().unwrap());
-        assert_eq!(text, "wait: 2s # $gaps 3ms");
+        assert_eq!(text, "wait: 2 # $gaps 3ms");
     }
 
     #[test]
