@@ -39,6 +39,12 @@ impl ScenarioError {
         self
     }
 
+    /// What is wrong, without the place.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// What the YAML reader found.
     #[must_use]
     pub(crate) fn of_yaml(file: &str, text: &str, error: &YamlError) -> Self {

@@ -15,6 +15,7 @@ use super::{
     Alb, App, Client, Cue, Expect, Host, Intervention, Invariant, Label, Library, Link, Ordered, Pair, Patch, Path,
     Role, SCRIPT_HOST, Scenario, ScenarioError, Time, Times, When,
 };
+use crate::world::perturb::{Bounds, Course, Perturbation};
 
 /// Seeds that one file may ask for.
 const SEEDS_MAX: u32 = 100_000;
@@ -43,6 +44,10 @@ struct File {
     limit: Time,
     #[serde(default)]
     notice: Option<Times>,
+    #[serde(default)]
+    chance: Bounds,
+    #[serde(default)]
+    schedule: Option<Vec<Spanned<Perturbation<String>>>>,
     hosts: Ordered<Spanned<HostFields>>,
     #[serde(default)]
     links: Ordered<Spanned<Path>>,
@@ -100,12 +105,29 @@ impl Scenario {
     /// # Errors
     /// As [`Family::load`].
     pub fn load(library: &Library, path: &str) -> Result<Self, ScenarioError> {
-        let Family { mut runs, told, .. } = Family::load(library, path)?;
-        Ok(runs.swap_remove(told))
+        Family::load(library, path).map(Family::into_told)
+    }
+
+    /// Like [`Scenario::load`], of a text that may stand in no file. The files it names are read as seen from `path`.
+    ///
+    /// # Errors
+    /// As for [`Scenario::load`].
+    pub fn read(library: &Library, path: &str, text: String) -> Result<Self, ScenarioError> {
+        Family::read(library, path, &text).map(Family::into_told)
     }
 }
 
 impl Family {
+    fn into_told(mut self) -> Scenario {
+        self.runs.swap_remove(self.told)
+    }
+
+    /// The run whose story is told.
+    #[must_use]
+    pub fn told(&self) -> &Scenario {
+        self.runs.get(self.told).expect("a family has the run that it tells")
+    }
+
     /// Reads a file and the configuration files it names.
     ///
     /// # Errors
@@ -158,7 +180,8 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn scenario(&self, file: File) -> Result<Scenario, ScenarioError> {
-        let File { about, refs, seed, limit, notice, hosts, links, mut script, expect, never, except, .. } = file;
+        let File { about, refs, seed, limit, notice, chance, schedule, .. } = file;
+        let File { hosts, links, mut script, expect, never, except, .. } = file;
         let hosts = hosts.0.into_iter().map(|(name, fields)| self.host(name, fields)).collect::<Result<Vec<_>, _>>()?;
         self.check_addresses(&hosts)?;
         self.check_patches(&hosts)?;
@@ -168,6 +191,7 @@ impl Reading<'_> {
         names.script(&mut script).map_err(misfit)?;
         self.variations.arrange(&mut script, self.label).map_err(misfit)?;
         names.expect(&expect).map_err(misfit)?;
+        let course = self.course(chance, schedule, &hosts)?;
         let fits = |line: &Spanned<Expect>| line.value.when.as_ref().is_none_or(|when| when.fits(self.label));
         let expect = expect.into_iter().filter(fits).collect();
         let (file, text, label) = (self.path.to_owned(), self.text.to_owned(), self.label.clone());
@@ -180,6 +204,7 @@ impl Reading<'_> {
             seed,
             limit,
             notice,
+            course,
             hosts,
             links,
             script,
@@ -280,5 +305,26 @@ impl Reading<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A schedule is the whole course: what `chance` would draw does not happen beside it.
+    fn course(
+        &self,
+        chance: Bounds,
+        schedule: Option<Vec<Spanned<Perturbation<String>>>>,
+        hosts: &[Host],
+    ) -> Result<Course<String>, ScenarioError> {
+        let Some(schedule) = schedule else {
+            return Ok(if chance == Bounds::default() { Course::Plain } else { Course::Drawn(chance) });
+        };
+        for line in &schedule {
+            for name in line.value.hosts() {
+                if name != SCRIPT_HOST && hosts.iter().all(|host| host.name != name) {
+                    let what = format!("there is no host `{name}`: {}", Names(hosts).known());
+                    return Err(self.error(line.referenced, what));
+                }
+            }
+        }
+        Ok(Course::Fixed(schedule.into_iter().map(|line| line.value).collect()))
     }
 }
