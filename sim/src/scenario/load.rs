@@ -229,7 +229,7 @@ impl Reading<'_> {
         }
         let role = match (config, inline, alb, client, app) {
             (Some(config), None, None, None, None) => self.proxy(&config, &patch)?,
-            (None, Some(inline), None, None, None) => self.patched(self.path, inline, &patch)?,
+            (None, Some(inline), None, None, None) => self.patched(self.path, inline, &patch, None)?,
             (None, None, Some(alb), None, None) => Role::Alb(alb),
             (None, None, None, Some(client), None) => Role::Client(client),
             (None, None, None, None, Some(app)) => Role::App(app),
@@ -262,13 +262,19 @@ impl Reading<'_> {
             .read(&file)
             .map_err(|error| self.error(config.referenced, format!("{file} cannot be read: {error}")))?;
         if patch.0.0.is_empty() {
-            return Ok(Role::Proxy { file, text });
+            return Ok(Role::Proxy { file, text, unpatched: None });
         }
         let value = serde_yaml::from_str(&text).map_err(|error| ScenarioError::of_yaml(&file, &text, &error))?;
-        self.patched(&file, value, patch)
+        self.patched(&file, value, patch, Some(text))
     }
 
-    fn patched(&self, file: &str, mut config: Value, patch: &Patch) -> Result<Role, ScenarioError> {
+    fn patched(
+        &self,
+        file: &str,
+        mut config: Value,
+        patch: &Patch,
+        unpatched: Option<String>,
+    ) -> Result<Role, ScenarioError> {
         patch.apply(&mut config).map_err(|(number, what)| {
             let place = patch.0.iter().nth(number).map(|(_, value)| value.referenced);
             place.map_or_else(|| ScenarioError::of_file(self.path, &what), |place| self.error(place, &what))
@@ -277,7 +283,7 @@ impl Reading<'_> {
         let text = serde_json::to_string_pretty(&config)
             .map_err(|error| ScenarioError::of_file(self.path, error.to_string()))?;
         let file = if patch.0.0.is_empty() { format!("{file}, inline") } else { format!("{file}, patched") };
-        Ok(Role::Proxy { file, text })
+        Ok(Role::Proxy { file, text, unpatched })
     }
 
     fn link(&self, pair: &str, path: Spanned<Path>, hosts: &[Host]) -> Result<Link, ScenarioError> {

@@ -120,6 +120,8 @@ pub enum Role {
         file: String,
         /// Envoy's YAML, or JSON if it was patched.
         text: String,
+        /// The file as it was before it was patched.
+        unpatched: Option<String>,
     },
 }
 
