@@ -7,7 +7,7 @@
 //!    unmodified. It gives the script's orders, one after the other, and lets virtual time run.
 //! 3. [`trace`] has every segment and every log line of the run. [`check`] compares it with what the author expected,
 //!    and with what must hold in every run. [`explain`] finds out why requests failed, and [`report`] tells all of it to
-//!    a person.
+//!    a person; [`family`] does so for a file of many runs.
 //!
 //! [`explore`] plays one scenario with many seeds, and makes the failures it finds small.
 //!
@@ -19,6 +19,7 @@ pub mod chance;
 pub mod check;
 pub mod explain;
 pub mod explore;
+pub mod family;
 pub mod kernel;
 pub mod play;
 mod proxy;

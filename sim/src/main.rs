@@ -8,9 +8,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use command::evidence::Evidence;
-use finwait_sim::check::check;
-use finwait_sim::report::story;
-use finwait_sim::scenario::{Library, Scenario};
+use finwait_sim::family::Performance;
+use finwait_sim::scenario::{Family, Library, ScenarioError};
 
 /// Replays network scenarios against finwait, in virtual time. Without a command: all of them, a line each.
 #[derive(Parser)]
@@ -104,17 +103,16 @@ impl From<Verdict> for ExitCode {
 }
 
 fn replay(library: &Library, file: &str, run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
-    let (scenario, played) = match load_and_play(library, file, run) {
+    let (family, performance) = match load_and_play(library, file, run) {
         Ok(both) => both,
         Err(error) => {
             writeln!(io::stderr(), "{error}")?;
             return Ok(Verdict::NoScenario);
         }
     };
-    let story = story(&scenario, &played);
-    let complaints = check(&scenario, &played, &story);
-    run.evidence.show(&scenario, &played, (&story, &complaints), out)?;
-    for complaint in &complaints {
+    let complaints = &performance.complaints;
+    run.evidence.show(family.told(), &performance, out)?;
+    for complaint in complaints {
         writeln!(io::stderr(), "{complaint}")?;
     }
     Ok(if complaints.is_empty() { Verdict::Held } else { Verdict::Failed })
@@ -129,8 +127,7 @@ fn replay_all(run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
                 writeln!(out, "BAD   {file}\n{error}")?;
                 Verdict::NoScenario
             }
-            Ok((scenario, played)) => {
-                let complaints = check(&scenario, &played, &story(&scenario, &played));
+            Ok((_, Performance { complaints, .. })) => {
                 writeln!(out, "{}  {file}", if complaints.is_empty() { "ok  " } else { "FAIL" })?;
                 for complaint in &complaints {
                     writeln!(out, "{complaint}")?;
@@ -143,15 +140,11 @@ fn replay_all(run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
     Ok(worst)
 }
 
-fn load_and_play(
-    library: &Library,
-    file: &str,
-    run: &Run,
-) -> Result<(Scenario, finwait_sim::play::Played), finwait_sim::scenario::ScenarioError> {
-    let scenario = Scenario::load(library, file)?;
-    let played = match run.engine {
-        Engine::Own => scenario.play(run.seed)?,
-        Engine::Turmoil => scenario.play_on_turmoil(run.seed.unwrap_or(scenario.seed))?,
+fn load_and_play(library: &Library, file: &str, run: &Run) -> Result<(Family, Performance), ScenarioError> {
+    let family = Family::load(library, file)?;
+    let performance = match run.engine {
+        Engine::Own => family.perform(file, run.seed)?,
+        Engine::Turmoil => family.perform_by(file, run.seed, |scenario, seed| scenario.play_on_turmoil(seed))?,
     };
-    Ok((scenario, played))
+    Ok((family, performance))
 }
