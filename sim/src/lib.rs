@@ -6,7 +6,7 @@
 //! 2. [`play`] builds a [`world`] of it: hosts with a [`kernel`] each, links, [`actor`]s, and the proxy itself,
 //!    unmodified. It gives the script's orders, one after the other, and lets virtual time run.
 //! 3. [`trace`] has every segment and every log line of the run. [`check`] compares it with what the author expected,
-//!    and with what must hold in every run. [`report`] tells it to a person.
+//!    and with what must hold in every run. [`report`] tells it to a person; [`family`] does so for a file of many runs.
 //!
 //! A run is a function of the scenario and its seed: [`chance`] is the only source of chance, and nothing here or in the
 //! proxy asks the real clock.
@@ -14,6 +14,7 @@
 pub mod actor;
 pub mod chance;
 pub mod check;
+pub mod family;
 pub mod kernel;
 pub mod play;
 mod proxy;

@@ -5,9 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use finwait_sim::check::check;
-use finwait_sim::report::story;
-use finwait_sim::scenario::{Library, Scenario};
+use finwait_sim::family::{Performance, perform};
+use finwait_sim::scenario::Library;
 
 /// Replays network scenarios against finwait, in virtual time. Without a command: all of them, a line each.
 #[derive(Parser)]
@@ -81,17 +80,15 @@ impl From<Verdict> for ExitCode {
 }
 
 fn replay(library: &Library, file: &str, run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
-    let (scenario, played) = match load_and_play(library, file, run.seed) {
-        Ok(both) => both,
+    let Performance { text, told, complaints } = match perform(library, file, run.seed) {
+        Ok(performance) => performance,
         Err(error) => {
             writeln!(io::stderr(), "{error}")?;
             return Ok(Verdict::NoScenario);
         }
     };
-    let story = story(&scenario, &played);
-    let text = if run.trace { played.trace.to_text() } else { story.clone() };
+    let text = if run.trace { told.trace.to_text() } else { text };
     out.write_all(text.as_bytes())?;
-    let complaints = check(&scenario, &played, &story);
     for complaint in &complaints {
         writeln!(io::stderr(), "{complaint}")?;
     }
@@ -102,13 +99,12 @@ fn replay_all(run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
     let library = Library::find();
     let mut worst = Verdict::Held;
     for file in library.scenarios()? {
-        let verdict = match load_and_play(&library, &file, run.seed) {
+        let verdict = match perform(&library, &file, run.seed) {
             Err(error) => {
                 writeln!(out, "BAD   {file}\n{error}")?;
                 Verdict::NoScenario
             }
-            Ok((scenario, played)) => {
-                let complaints = check(&scenario, &played, &story(&scenario, &played));
+            Ok(Performance { complaints, .. }) => {
                 writeln!(out, "{}  {file}", if complaints.is_empty() { "ok  " } else { "FAIL" })?;
                 for complaint in &complaints {
                     writeln!(out, "{complaint}")?;
@@ -119,14 +115,4 @@ fn replay_all(run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
         worst = worst.max(verdict);
     }
     Ok(worst)
-}
-
-fn load_and_play(
-    library: &Library,
-    file: &str,
-    seed: Option<u64>,
-) -> Result<(Scenario, finwait_sim::play::Played), finwait_sim::scenario::ScenarioError> {
-    let scenario = Scenario::load(library, file)?;
-    let played = scenario.play(seed)?;
-    Ok((scenario, played))
 }

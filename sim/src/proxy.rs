@@ -8,9 +8,9 @@ use finwait::drain::{Drain, DrainControl, Stage, drain};
 use finwait::net::{ListenOptions, Outside};
 use finwait::server::{Admin, Shared, Worker};
 use finwait::stats::Number;
-use tokio::join;
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 use tokio::time::sleep;
+use tokio::{join, select};
 
 /// How long a proxy that was told to stop may take to finish what runs, before it is cut.
 pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(2);
@@ -45,11 +45,11 @@ impl Proxy {
         Numbers(Arc::clone(&self.shared))
     }
 
-    /// Serves until told to stop, then drains.
+    /// Serves until told to stop, then drains for as long as it was told. Another word changes the deadline.
     ///
     /// # Errors
     /// It cannot listen; the message says where.
-    pub(crate) async fn run(self, outside: Outside, stopped: oneshot::Receiver<()>) -> Result<(), String> {
+    pub(crate) async fn run(self, outside: Outside, mut stops: mpsc::Receiver<Duration>) -> Result<(), String> {
         let Self { shared, file, control, drain, .. } = self;
         let how = ListenOptions::default();
         let admin = Admin { control: Arc::clone(&control), config_path: file };
@@ -57,9 +57,17 @@ impl Proxy {
             .await
             .map_err(|error| error.to_string())?;
         let stop = async {
-            drop(stopped.await); // a script that ended without a word wants the same
+            // A script that ended without a word wants the same as one that says the usual.
+            let mut time = stops.recv().await.unwrap_or(DRAIN_TIME);
             control.enter(Stage::Draining);
-            sleep(DRAIN_TIME).await;
+            loop {
+                // A changed deadline comes first: it may be the same instant.
+                select! {
+                    biased;
+                    Some(changed) = stops.recv() => time = changed,
+                    () = sleep(time) => break,
+                }
+            }
             control.enter(Stage::Stopped);
         };
         join!(worker.run(drain), stop);

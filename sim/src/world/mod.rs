@@ -89,6 +89,7 @@ impl World {
             trace,
             names: RefCell::default(),
             kernels: RefCell::default(),
+            clocks: RefCell::default(),
             commands: RefCell::default(),
             mains: RefCell::default(),
             panic: RefCell::default(),
@@ -269,6 +270,8 @@ struct Shared {
     names: RefCell<BTreeMap<String, Vec<IpAddr>>>,
     network: RefCell<Network>,
     kernels: RefCell<Vec<SharedKernel>>,
+    /// By how many nanoseconds a host's wall clock is ahead of the world's, where somebody has set it.
+    clocks: RefCell<BTreeMap<HostId, i128>>,
     commands: RefCell<VecDeque<Command>>,
     /// Main programs that have not ended, and the names of their hosts.
     mains: RefCell<BTreeMap<usize, String>>,

@@ -3,7 +3,7 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::fault::{Effect, Fault, Faults};
@@ -22,10 +22,15 @@ pub(super) struct Network {
     default_link: Link,
     loopback: Link,
     directions: BTreeMap<(HostId, HostId), Lane>,
+    /// Between two hosts, the lower first: both ends of each connection, in the order in which they were opened.
+    connections: BTreeMap<(HostId, HostId), Vec<Ends>>,
     in_flight: BinaryHeap<Reverse<InFlight>>,
     chance: Chance,
     trace: SharedTrace,
 }
+
+/// Who connected, and to whom.
+type Ends = (SocketAddr, SocketAddr);
 
 /// One direction between two hosts.
 #[derive(Default)]
@@ -65,6 +70,7 @@ impl Network {
             default_link,
             loopback: Link::loopback(),
             directions: BTreeMap::new(),
+            connections: BTreeMap::new(),
             in_flight: BinaryHeap::new(),
             chance,
             trace,
@@ -88,6 +94,7 @@ impl Network {
         let ip = segment.to.ip();
         let to = if ip.is_loopback() { Some(from) } else { self.owners.get(&ip).copied() };
         let Some(to) = to else { return self.lose(packet, Loss::NoHost, now) };
+        self.count(from, to, &segment);
         match &mut self.directions.entry((from, to)).or_default().passage {
             Passage::Gated(rest, held) => {
                 let len = segment.payload.len() as u64;
@@ -107,8 +114,10 @@ impl Network {
     fn carry(&mut self, from: HostId, to: HostId, packet: u64, segment: Segment, now: Duration) {
         let default_link = if from == to { &self.loopback } else { &self.default_link };
         let link = self.links.get(&(from.min(to), from.max(to))).unwrap_or(default_link);
+        let has_faults = self.directions.get(&(from, to)).is_some_and(|lane| !lane.faults.is_empty());
+        let connection = if has_faults { self.connection(from, to, &segment) } else { 0 };
         let lane = self.directions.entry((from, to)).or_default();
-        let delay = match lane.faults.take(&segment) {
+        let delay = match lane.faults.take(&segment, connection) {
             Some(Effect::Delay(delay)) => delay,
             Some(Effect::Drop) => return self.lose(packet, Loss::Fault, now),
             None => Duration::ZERO,
@@ -117,6 +126,27 @@ impl Network {
             Some(due) => self.in_flight.push(Reverse(InFlight { due: due + delay, packet, to, segment })),
             None => self.lose(packet, Loss::Chance, now),
         }
+    }
+
+    /// Counts a connection that a segment opens. A SYN that is sent again opens no other.
+    fn count(&mut self, from: HostId, to: HostId, segment: &Segment) {
+        if !segment.flags.syn || segment.flags.ack {
+            return;
+        }
+        let opened = self.connections.entry((from.min(to), from.max(to))).or_default();
+        let ends = (segment.from, segment.to);
+        // Ports are used again only after thousands of others, so the newest that looks the same is the same.
+        if opened.last() != Some(&ends) {
+            opened.push(ends);
+        }
+    }
+
+    /// The number of a segment's connection; 0 if nobody saw it begin.
+    fn connection(&self, from: HostId, to: HostId, segment: &Segment) -> u32 {
+        let opened = self.connections.get(&(from.min(to), from.max(to))).map(Vec::as_slice).unwrap_or_default();
+        let ends = (segment.from, segment.to);
+        let is_it = |(client, server): &Ends| ends == (*client, *server) || ends == (*server, *client);
+        opened.iter().rposition(is_it).map_or(0, |place| u32::try_from(place + 1).unwrap_or(u32::MAX))
     }
 
     fn hold(&mut self, from: HostId, to: HostId, packet: u64, segment: Segment, now: Duration) {

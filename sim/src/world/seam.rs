@@ -45,7 +45,7 @@ pub(super) fn outside(host: HostId, kernel: &SharedKernel, chance: Chance, share
     let world = Rc::downgrade(shared);
     Outside {
         net: Rc::new(Sockets { kernel: kernel.clone(), world: Weak::clone(&world) }),
-        clock: Rc::new(WorldClock { world: Weak::clone(&world) }),
+        clock: Rc::new(WorldClock { host, world: Weak::clone(&world) }),
         random: Rc::new(HostRandom(RefCell::new(chance))),
         logs: Rc::new(TraceLogs { host, world }),
     }
@@ -174,13 +174,18 @@ impl Drop for Tcp {
 }
 
 struct WorldClock {
+    host: HostId,
     world: Weak<Shared>,
 }
 
 impl Clock for WorldClock {
     fn wall(&self) -> SystemTime {
-        let now = self.world.upgrade().map_or(Duration::ZERO, |world| world.now.get());
-        UNIX_EPOCH + EPOCH + now
+        let Some(world) = self.world.upgrade() else { return UNIX_EPOCH + EPOCH };
+        let ahead = world.clocks.borrow().get(&self.host).copied().unwrap_or_default();
+        let by = Duration::from_nanos(u64::try_from(ahead.unsigned_abs()).unwrap_or(u64::MAX));
+        let now = UNIX_EPOCH + EPOCH + world.now.get();
+        let shown = if ahead < 0 { now.checked_sub(by) } else { now.checked_add(by) };
+        shown.unwrap_or(UNIX_EPOCH) // before any time that can be told
     }
 }
 
