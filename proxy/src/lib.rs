@@ -16,17 +16,19 @@
 //!
 //! Around them: [`config`] says what the user wrote, [`net`] is the only way to the outside world, [`server`]
 //! builds the workers, [`process`] gives each a thread, [`drain`] ends them, [`admin`] shows an operator what
-//! they do.
+//! they do, [`demo`] runs three of them to look at.
 //!
 //! Arrows go one way: a module names only modules further down this list, and `config`, `net`, `stats` and
 //! `access_log`.
 
 pub mod access_log;
 pub mod admin;
+mod alarm;
 pub mod cluster;
 pub mod codec;
 pub mod config;
 pub mod connection_manager;
+pub mod demo;
 pub mod drain;
 pub mod listener;
 pub mod net;

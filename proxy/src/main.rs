@@ -1,5 +1,7 @@
 //! The finwait binary: arguments, the file, threads, signals, exit code.
 
+use std::convert::Infallible;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,14 +11,19 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use finwait::config::{Config, Loaded};
-use finwait::drain::{Drain, DrainControl, Stage, drain};
-use finwait::net::tokio::LogFiles;
-use finwait::process::Process;
+use finwait::demo::{Demo, Ground, Ports};
+use finwait::drain::{Stage, drain};
+use finwait::net::tokio::{LogFiles, outside};
+use finwait::process::{MakeOutside, Process};
 use finwait::server::{Admin, Shared};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// An HTTP proxy that reads Envoy v3 configuration.
+///
+/// Without a configuration it runs a demonstration: three proxies in a row, an application behind them, and a
+/// page on http://127.0.0.1:10000/ that shows what happens at each.
 #[derive(Parser)]
 #[command(name = "finwait", version, max_term_width = 100)]
 struct Arguments {
@@ -60,9 +67,16 @@ enum Level {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(answer) => {
+            drop(answer.print()); // nowhere else to say it
+            // Envoy's exit code for wrong arguments is 1, clap's would be 2. Help and version are no errors.
+            return if answer.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
     start_diagnostics(arguments.log_level);
-    match run(arguments) {
+    match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("finwait: {error:#}");
@@ -83,71 +97,129 @@ fn start_diagnostics(level: Level) {
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let (name, Loaded { config, warnings }) = load(&arguments)?;
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let file = load(arguments)?;
     if arguments.mode == Mode::Validate {
+        anyhow::ensure!(file.is_some(), "nothing to validate; say -c FILE");
         eprintln!("configuration OK");
         return Ok(());
     }
-    let workers = match arguments.concurrency {
-        Some(workers) => workers.into(),
-        None => available_parallelism().context("cannot count the cores; say --concurrency")?.get(),
-    };
+    let signals = Signals::listen()?; // before anything starts, so that a signal while it does is not lost
     let logs = LogFiles::start().context("cannot start the log thread")?;
     let (control, drain) = drain();
-    let control = Arc::new(control);
-    let admin = Admin { control: Arc::clone(&control), config_path: name };
-    let process = Process::start(&Shared::new(config, workers), workers, &logs, &drain, admin)?;
-    for address in &process.addresses {
-        tracing::info!("listening on {address}");
-    }
-    serve_until_told(&control, drain, process, Duration::from_secs(arguments.drain_time_s))?;
+    let ground = Ground { logs: &logs, control: &Arc::new(control), drain: &drain };
+    let running = match file {
+        Some((name, config)) => Running::Server(start_server(arguments, name, config, &ground)?),
+        None => Running::Demo(start_demo(arguments, &ground)?),
+    };
+    signals.serve_until_told(running, &ground, Duration::from_secs(arguments.drain_time_s))?;
     tracing::info!("stopped");
     Ok(())
 }
 
+/// The configuration and its name, if one is given.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the configuration file")]
-fn load(arguments: &Arguments) -> anyhow::Result<(String, Loaded)> {
-    if let Some(yaml) = &arguments.config_yaml {
-        let name = "--config-yaml";
-        return Ok((name.into(), Config::from_yaml(yaml, name)?));
+fn load(arguments: &Arguments) -> anyhow::Result<Option<(String, Config)>> {
+    let (name, text) = match (&arguments.config_path, &arguments.config_yaml) {
+        (None, None) => return Ok(None),
+        (_, Some(yaml)) => ("--config-yaml".to_owned(), yaml.clone()),
+        (Some(path), None) => {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path).with_context(|| format!("{name}: cannot be read"))?;
+            (name, text)
+        }
+    };
+    let Loaded { config, warnings } = Config::from_yaml(&text, &name)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
     }
-    let Some(path) = &arguments.config_path else { anyhow::bail!("no configuration; say -c FILE") };
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).with_context(|| format!("{name}: cannot be read"))?;
-    let loaded = Config::from_yaml(&text, &name)?;
-    Ok((name, loaded))
+    Ok(Some((name, config)))
 }
 
-/// Waits for a signal or an operator's word, then for the workers; cuts what they still have after `limit`.
-fn serve_until_told(control: &DrainControl, mut drain: Drain, process: Process, limit: Duration) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (all_ended, mut ended) = oneshot::channel();
-    let joiner = std::thread::spawn(move || {
-        process.join();
-        // Fails only when nobody waits any more.
-        let _sent = all_ended.send(());
-    });
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-        tokio::select! {
-            // In any order: each of them begins the same drain.
-            biased;
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            () = drain.reached(Stage::Draining) => {}
-        }
-        tracing::info!("draining; what runs longer than {limit:?} is cut");
-        control.enter(Stage::Draining);
-        if tokio::time::timeout(limit, &mut ended).await.is_err() {
-            control.enter(Stage::Stopped);
-        }
-        anyhow::Ok(())
+fn start_server(arguments: &Arguments, name: String, config: Config, ground: &Ground<'_>) -> anyhow::Result<Process> {
+    let workers = match arguments.concurrency {
+        Some(workers) => workers.into(),
+        None => available_parallelism().context("cannot count the cores; say --concurrency")?.get(),
+    };
+    let logs = Arc::clone(ground.logs);
+    let world: MakeOutside = Arc::new(move || outside(&logs));
+    let admin = Admin { control: Arc::clone(ground.control), config_path: name };
+    let process = Process::start(&Shared::new(config, workers), workers, &world, ground.drain, admin)?;
+    for address in &process.addresses {
+        tracing::info!("listening on {address}");
+    }
+    Ok(process)
+}
+
+fn start_demo(arguments: &Arguments, ground: &Ground<'_>) -> anyhow::Result<Demo> {
+    let workers = arguments.concurrency.map_or(1, usize::from); // four servers share the machine
+    let demo = Demo::start(Ports::AsWritten, workers, ground).map_err(|error| {
+        let why = anyhow::Error::new(error);
+        anyhow::anyhow!(
+            "the demonstration cannot start: {why:#}\n\
+             Free what it needs, or serve a configuration of your own: finwait -c FILE"
+        )
     })?;
-    drop(joiner.join()); // a worker's panic has printed itself
-    Ok(())
+    std::io::stdout().write_all(demo.welcome().as_bytes()).context("cannot write to standard output")?;
+    Ok(demo)
+}
+
+/// What was started.
+enum Running {
+    Demo(Demo),
+    Server(Process),
+}
+
+impl Running {
+    fn join(self) {
+        match self {
+            Self::Demo(demo) => demo.join(),
+            Self::Server(process) => process.join(),
+        }
+    }
+}
+
+/// The signals that end the process politely.
+struct Signals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let entered = runtime.enter();
+        let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        drop(entered);
+        Ok(Self { runtime, terminate, interrupt })
+    }
+
+    /// Waits for a signal or an operator's word, then for the workers; cuts what they still have after `limit`.
+    fn serve_until_told(mut self, running: Running, ground: &Ground<'_>, limit: Duration) -> anyhow::Result<()> {
+        let (all_ended, ended) = oneshot::channel::<Infallible>();
+        let joiner = std::thread::Builder::new().name("joiner".into());
+        let joiner = joiner.spawn(move || {
+            running.join();
+            drop(all_ended);
+        })?;
+        self.runtime.block_on(async {
+            let mut drain = ground.drain.clone();
+            tokio::select! {
+                // In any order: each of them begins the same drain.
+                biased;
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+                () = drain.reached(Stage::Draining) => {}
+            }
+            tracing::info!("draining; what runs longer than {limit:?} is cut");
+            ground.control.enter(Stage::Draining);
+            if tokio::time::timeout(limit, ended).await.is_err() {
+                ground.control.enter(Stage::Stopped);
+            }
+        });
+        drop(joiner.join()); // a worker's panic has printed itself
+        Ok(())
+    }
 }

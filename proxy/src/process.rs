@@ -8,10 +8,12 @@ use std::thread::JoinHandle;
 use tokio::task::LocalSet;
 
 use crate::drain::Drain;
-use crate::net::tokio::{LogFiles, outside};
-use crate::net::{Address, ListenOptions};
+use crate::net::{Address, ListenOptions, Outside};
 use crate::server::{Admin, Shared, StartError, Worker};
 use crate::stats::ServerState;
+
+/// Makes a worker's world, on the worker's thread.
+pub type MakeOutside = Arc<dyn Fn() -> Outside + Send + Sync>;
 
 /// A server that runs on its own threads.
 pub struct Process {
@@ -27,7 +29,7 @@ pub enum ProcessError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// The system refuses a thread or an event loop.
-    #[error("worker {index} cannot start: {source}")]
+    #[error("worker {index} cannot start")]
     Thread {
         /// Which worker, from 0.
         index: usize,
@@ -44,7 +46,7 @@ impl Process {
     pub fn start(
         shared: &Arc<Shared>,
         workers: usize,
-        logs: &Arc<LogFiles>,
+        outside: &MakeOutside,
         drain: &Drain,
         admin: Admin,
     ) -> Result<Self, ProcessError> {
@@ -59,7 +61,7 @@ impl Process {
             let (ready, started) = channel();
             let job = Job {
                 shared: Arc::clone(shared),
-                logs: Arc::clone(logs),
+                outside: Arc::clone(outside),
                 drain: drain.clone(),
                 at: process.addresses.clone(),
                 how: ListenOptions { reuse_port: workers > 1, ..ListenOptions::default() },
@@ -104,7 +106,7 @@ fn probe(shared: &Shared, at: &[Address]) -> Result<Vec<Address>, ProcessError> 
 /// What a worker's thread needs.
 struct Job {
     shared: Arc<Shared>,
-    logs: Arc<LogFiles>,
+    outside: MakeOutside,
     drain: Drain,
     at: Vec<Address>,
     how: ListenOptions,
@@ -119,8 +121,7 @@ impl Job {
             Err(source) => return drop(ready.send(Err(ProcessError::Thread { index, source }))),
         };
         LocalSet::new().block_on(&runtime, async move {
-            let outside = outside(&self.logs);
-            match Worker::start(outside, &self.shared, &self.drain, &self.at, &self.how, self.admin).await {
+            match Worker::start((self.outside)(), &self.shared, &self.drain, &self.at, &self.how, self.admin).await {
                 Err(error) => drop(ready.send(Err(error.into()))),
                 Ok(worker) => {
                     drop(ready.send(Ok(worker.addresses.clone())));

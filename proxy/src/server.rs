@@ -47,7 +47,7 @@ pub struct Admin {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener cannot be bound.
-    #[error("{name} cannot listen on {address}: {source}")]
+    #[error("{name} cannot listen on {address}")]
     Listen {
         /// What was to listen.
         name: String,
@@ -57,7 +57,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// An access log cannot be opened.
-    #[error("access log {path} cannot be opened: {source}")]
+    #[error("access log {path} cannot be opened")]
     Log {
         /// As configured.
         path: String,

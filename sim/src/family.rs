@@ -44,6 +44,19 @@ impl Family {
     /// # Errors
     /// A proxy refuses its configuration, and the scenario does not expect that.
     pub fn perform(&self, file: &str, seed: Option<u64>) -> Result<Performance, ScenarioError> {
+        self.perform_by(file, seed, |scenario, seed| scenario.play(Some(seed)))
+    }
+
+    /// The same, when runs are played in another way.
+    ///
+    /// # Errors
+    /// Those of `play`.
+    pub fn perform_by(
+        &self,
+        file: &str,
+        seed: Option<u64>,
+        play: impl Fn(&Scenario, u64) -> Result<Played, ScenarioError>,
+    ) -> Result<Performance, ScenarioError> {
         let mut rows = Vec::new();
         let mut complaints = Vec::new();
         let mut told = None;
@@ -52,7 +65,7 @@ impl Family {
             let mut held = vec![0_u32; scenario.expect.len()];
             let first = seed.unwrap_or(scenario.seed);
             for seed in (first..).take(usize::try_from(self.seeds).unwrap_or(usize::MAX)) {
-                let played = scenario.play(Some(seed))?;
+                let played = play(scenario, seed)?;
                 let story = report::story(scenario, &played);
                 let found = check(scenario, &played, &story);
                 complaints.extend(found.into_iter().map(|complaint| self.of_run(complaint, scenario, seed)));

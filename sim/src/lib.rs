@@ -8,12 +8,16 @@
 //! 3. [`trace`] has every segment and every log line of the run. [`check`] compares it with what the author expected,
 //!    and with what must hold in every run. [`report`] tells it to a person; [`family`] does so for a file of many runs.
 //!
+//! [`explore`] plays one scenario with many seeds, and makes the failures it finds small.
+//!
 //! A run is a function of the scenario and its seed: [`chance`] is the only source of chance, and nothing here or in the
 //! proxy asks the real clock.
 
 pub mod actor;
 pub mod chance;
 pub mod check;
+pub mod explain;
+pub mod explore;
 pub mod family;
 pub mod kernel;
 pub mod play;

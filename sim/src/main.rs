@@ -1,12 +1,17 @@
 //! The command line: replays scenarios and tells what happened.
 
+mod command;
+
+use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use finwait_sim::family::{Performance, perform};
-use finwait_sim::scenario::Library;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use finwait_sim::family::Performance;
+use finwait_sim::report::page::page;
+use finwait_sim::scenario::{Family, Library, ScenarioError};
+use finwait_sim::trace::pcapng::pcapng;
 
 /// Replays network scenarios against finwait, in virtual time. Without a command: all of them, a line each.
 #[derive(Parser)]
@@ -18,6 +23,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Explore(command::explore::Explore),
     Run(Run),
 }
 
@@ -38,14 +44,36 @@ struct Run {
     /// Play with this seed instead of each scenario's own.
     #[arg(long)]
     seed: Option<u64>,
+    /// Whose network it is played on.
+    #[arg(long, value_enum, default_value_t)]
+    engine: Engine,
     /// Print the complete trace, every segment of it, instead of the story.
     #[arg(long)]
     trace: bool,
+    /// Also write a page that shows the run: one file, which needs no network.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Also write every packet into this file, as a pcapng capture for Wireshark and tshark.
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+}
+
+/// A network model.
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Engine {
+    /// Our own sockets: TCP as Linux does it, segment by segment.
+    #[default]
+    Own,
+    /// turmoil's sockets and links, as a second opinion. What they cannot express is refused by name.
+    Turmoil,
 }
 
 fn main() -> io::Result<ExitCode> {
-    let Command::Run(run) = Arguments::parse().command.unwrap_or_default();
     let mut out = io::stdout().lock();
+    let run = match Arguments::parse().command.unwrap_or_default() {
+        Command::Explore(explore) => return explore.run(&mut out).map(ExitCode::from),
+        Command::Run(run) => run,
+    };
     let worst = match run.files.as_slice() {
         [] => replay_all(&run, &mut out)?,
         files => {
@@ -80,15 +108,22 @@ impl From<Verdict> for ExitCode {
 }
 
 fn replay(library: &Library, file: &str, run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
-    let Performance { text, told, complaints } = match perform(library, file, run.seed) {
-        Ok(performance) => performance,
+    let (family, performance) = match load_and_play(library, file, run) {
+        Ok(both) => both,
         Err(error) => {
             writeln!(io::stderr(), "{error}")?;
             return Ok(Verdict::NoScenario);
         }
     };
+    let Performance { text, told, complaints } = performance;
     let text = if run.trace { told.trace.to_text() } else { text };
     out.write_all(text.as_bytes())?;
+    if let Some(file) = &run.pcap {
+        fs::write(file, pcapng(&told.trace))?;
+    }
+    if let Some(file) = &run.html {
+        fs::write(file, page(family.told(), &told, &complaints))?;
+    }
     for complaint in &complaints {
         writeln!(io::stderr(), "{complaint}")?;
     }
@@ -99,12 +134,12 @@ fn replay_all(run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
     let library = Library::find();
     let mut worst = Verdict::Held;
     for file in library.scenarios()? {
-        let verdict = match perform(&library, &file, run.seed) {
+        let verdict = match load_and_play(&library, &file, run) {
             Err(error) => {
                 writeln!(out, "BAD   {file}\n{error}")?;
                 Verdict::NoScenario
             }
-            Ok(Performance { complaints, .. }) => {
+            Ok((_, Performance { complaints, .. })) => {
                 writeln!(out, "{}  {file}", if complaints.is_empty() { "ok  " } else { "FAIL" })?;
                 for complaint in &complaints {
                     writeln!(out, "{complaint}")?;
@@ -115,4 +150,13 @@ fn replay_all(run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
         worst = worst.max(verdict);
     }
     Ok(worst)
+}
+
+fn load_and_play(library: &Library, file: &str, run: &Run) -> Result<(Family, Performance), ScenarioError> {
+    let family = Family::load(library, file)?;
+    let performance = match run.engine {
+        Engine::Own => family.perform(file, run.seed)?,
+        Engine::Turmoil => family.perform_by(file, run.seed, |scenario, seed| scenario.play_on_turmoil(seed))?,
+    };
+    Ok((family, performance))
 }

@@ -19,6 +19,12 @@ pub(super) struct Parked<T> {
     pub(super) since: Instant,
     /// What travels with the connection.
     pub(super) with: T,
+    name: Name,
+}
+
+/// By which a connection is called when something happens to it. It keeps its name for life.
+#[derive(Clone)]
+pub(super) struct Name {
     id: u64,
     waker: Waker,
 }
@@ -26,7 +32,7 @@ pub(super) struct Parked<T> {
 impl<T> Parked<T> {
     /// Has the peer closed, or said something nobody asked for? Registers the keeper for the answer "no".
     pub(super) fn poll_end(&mut self) -> Poll<http1::IdleEnd> {
-        self.connection.poll_idle(&mut Context::from_waker(&self.waker))
+        self.connection.poll_idle(&mut Context::from_waker(&self.name.waker))
     }
 }
 
@@ -38,10 +44,14 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Parks a connection under the name `id`.
-    pub(super) fn park<T>(self: &Arc<Self>, id: u64, connection: http1::ClientConnection, with: T) -> Parked<T> {
-        let waker = Waker::from(Arc::new(Signal { id, to: Arc::clone(self) }));
-        Parked { connection, since: Instant::now(), with, id, waker }
+    /// A name for a connection; `id` is the connection's alone.
+    pub(super) fn name(self: &Arc<Self>, id: u64) -> Name {
+        Name { id, waker: Waker::from(Arc::new(Signal { id, to: Arc::clone(self) })) }
+    }
+
+    /// Parks a connection.
+    pub(super) fn park<T>(name: Name, connection: http1::ClientConnection, with: T) -> Parked<T> {
+        Parked { connection, since: Instant::now(), with, name }
     }
 
     /// Ready when something happened, or [`nudge`](Self::nudge) was called.
@@ -60,7 +70,7 @@ impl Signals {
         let mut ended = Vec::new();
         for id in named {
             // Not among them: it is lent out again, and its user will see for itself.
-            let Some(at) = parked.iter().position(|one| one.id == id) else { continue };
+            let Some(at) = parked.iter().position(|one| one.name.id == id) else { continue };
             let Some(one) = parked.get_mut(at) else { continue };
             if let Poll::Ready(end) = one.poll_end() {
                 ended.push((parked.remove(at), end));

@@ -52,6 +52,8 @@ impl Shared {
 
 /// One worker's view of a cluster.
 pub struct Cluster {
+    /// `%UPSTREAM_CLUSTER%`
+    pub name: Rc<str>,
     /// What the workers share.
     pub shared: Arc<Shared>,
     /// Code counters, with this worker's cache of names.
@@ -77,8 +79,16 @@ impl Cluster {
     /// A cluster with its endpoints known: those of the file, or what the name server says first.
     pub async fn start(shared: Arc<Shared>, codes: CodeStats, outside: Outside) -> Rc<Self> {
         let turn = Cell::new(usize::try_from(outside.random.next_u64() >> 33).unwrap_or(0));
-        let cluster =
-            Rc::new(Self { shared, codes, outside, endpoints: RefCell::default(), turn, tasks: RefCell::default() });
+        let name = shared.config.name.as_str().into();
+        let cluster = Rc::new(Self {
+            name,
+            shared,
+            codes,
+            outside,
+            endpoints: RefCell::default(),
+            turn,
+            tasks: RefCell::default(),
+        });
         match &cluster.shared.config.discovery {
             config::cluster::Discovery::Static(addresses) => {
                 cluster.set_endpoints(addresses.iter().copied().map(Address::Socket).collect());

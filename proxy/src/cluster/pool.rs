@@ -20,9 +20,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::breaker::Permit;
-use super::idle::{Parked, Signals};
+use super::idle::{Name, Parked, Signals};
 use super::{Failure, Shared};
-use crate::codec::{Broken, http1, http2};
+use crate::codec::{Broken, ResetReason, http1, http2};
 use crate::config::cluster::UpstreamProtocol;
 use crate::net::{Address, Conn, ConnectOptions, Outside};
 use crate::stats::{EndpointStats, Held};
@@ -108,6 +108,8 @@ struct Account {
     by_peer: bool,
     /// A request was under way.
     busy: bool,
+    /// From its first time in the pool on.
+    name: Option<Name>,
     _permit: Permit,
     _active: Held,
     _endpoint_active: Held,
@@ -297,6 +299,7 @@ impl Pool {
             opened: Instant::now(),
             by_peer: false,
             busy: false,
+            name: None,
             _permit: permit,
             _active: stats.upstream_cx_active.enter(),
             _endpoint_active: self.counts.cx_active.enter(),
@@ -378,8 +381,11 @@ impl Pool {
     /// with the response is seen here, before anybody else can be given this connection.
     fn park(&self, connection: http1::ClientConnection, mut account: Account) {
         account.busy = false;
-        let id = self.next_id.replace(self.next_id.get() + 1);
-        let mut parked = self.signals.park(id, connection, account);
+        let name = account.name.get_or_insert_with(|| {
+            let id = self.next_id.replace(self.next_id.get() + 1);
+            self.signals.name(id)
+        });
+        let mut parked = Signals::park(name.clone(), connection, account);
         if let Poll::Ready(end) = parked.poll_end() {
             return self.ended_idle(parked, end);
         }
@@ -447,15 +453,16 @@ impl Pool {
         options: &crate::config::listener::Http2Options,
         account: Account,
     ) {
-        let (connection, driver) = match http2::ClientConnection::handshake(conn, options).await {
-            Ok(both) => both,
-            Err(broken) => {
-                let mut account = account;
-                account.by_peer = true;
-                drop(account);
-                return self.fail_the_line(&Failure::from(broken));
-            }
-        };
+        let (connection, driver) =
+            match http2::ClientConnection::handshake(conn, options, &self.shared.http2_stats).await {
+                Ok(both) => both,
+                Err(broken) => {
+                    let mut account = account;
+                    account.by_peer = true;
+                    drop(account);
+                    return self.fail_the_line(&Failure::from(broken));
+                }
+            };
         self.shared.http2_stats.nghttp2_upstream_connections.inc();
         let multiplexed = Rc::new(Multiplexed {
             connection: RefCell::new(connection),
@@ -594,8 +601,26 @@ impl Lease {
         }
     }
 
+    /// We break the request off: an HTTP/2 stream is reset.
+    pub fn count_reset(&self) {
+        if let Self::Http2(stream) = self {
+            stream.pool.shared.stats.upstream_rq_tx_reset.inc();
+        }
+    }
+
     /// The request failed because the peer ended the connection, or for another reason of the peer's.
     pub fn broken(self, by: Broken) {
+        if let (Self::Http2(stream), Broken::StreamReset(reason)) = (&self, by) {
+            let stats = &stream.pool.shared.stats;
+            match reason {
+                ResetReason::ConnectError | ResetReason::RefusedStream => {}
+                // Envoy resets such a stream itself.
+                ResetReason::ProtocolError => stats.upstream_rq_tx_reset.inc(),
+                ResetReason::Cancel | ResetReason::InternalError | ResetReason::NoError | ResetReason::Other(_) => {
+                    stats.upstream_rq_rx_reset.inc();
+                }
+            }
+        }
         if let Self::Http1(mut exclusive) = self
             && let Some((_, account)) = &mut exclusive.connection
         {

@@ -12,6 +12,7 @@ mod error;
 mod interpret;
 pub mod listener;
 pub mod log_format;
+mod places;
 mod problem;
 pub mod route;
 mod units;
@@ -23,6 +24,7 @@ use std::net::SocketAddr;
 pub use cluster::Cluster;
 pub use error::{Cause, ConfigError, Name, Place, Position, Warning};
 pub use listener::Listener;
+pub use places::Places;
 
 /// A whole configuration, as meant.
 #[derive(Clone, Debug)]

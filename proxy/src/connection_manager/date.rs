@@ -1,7 +1,8 @@
-//! The `date` header, made once a second.
+//! Header values that are the same for many messages: `date`, made once a second, and the timeout that is told
+//! to upstreams.
 
 use std::cell::RefCell;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
 
@@ -27,10 +28,27 @@ impl DateCache {
     }
 }
 
+/// The last duration told in milliseconds: nearly every request of a listener is told the same one.
+#[derive(Default)]
+pub(super) struct MillisCache(RefCell<Option<(Duration, HeaderValue)>>);
+
+impl MillisCache {
+    /// `duration` in whole milliseconds.
+    pub(super) fn header(&self, duration: Duration) -> HeaderValue {
+        let mut cached = self.0.borrow_mut();
+        if let Some((of, value)) = &*cached
+            && *of == duration
+        {
+            return value.clone();
+        }
+        let value = HeaderValue::from(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+        *cached = Some((duration, value.clone()));
+        value
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -180,14 +180,27 @@ pub(super) fn end_response_hop(headers: &mut Headers, is_upgrade: bool) {
 }
 
 /// `date` and `server`, on every response.
-pub(super) fn response(head: &mut ResponseHead, server: &ServerHeader, date: HeaderValue) {
+pub(super) fn response(head: &mut ResponseHead, server: Server, date: HeaderValue) {
     head.headers.set_if_absent(DATE, date);
-    // Configuration refuses names that are no header value.
-    let ours = || HeaderValue::from_str(&server.name).unwrap_or(HeaderValue::from_static("finwait"));
     match server.transformation {
-        ServerTransformation::Overwrite => head.headers.set(SERVER, ours()),
-        ServerTransformation::AppendIfAbsent => head.headers.set_if_absent(SERVER, ours()),
+        ServerTransformation::Overwrite => head.headers.set(SERVER, server.name),
+        ServerTransformation::AppendIfAbsent => head.headers.set_if_absent(SERVER, server.name),
         ServerTransformation::PassThrough => {}
+    }
+}
+
+/// The `server` header, ready to be put into a response.
+#[derive(Clone)]
+pub(super) struct Server {
+    name: HeaderValue,
+    transformation: ServerTransformation,
+}
+
+impl Server {
+    pub(super) fn new(configured: &ServerHeader) -> Self {
+        // Configuration refuses names that are no header value.
+        let name = HeaderValue::from_str(&configured.name).unwrap_or(HeaderValue::from_static("finwait"));
+        Self { name, transformation: configured.transformation }
     }
 }
 

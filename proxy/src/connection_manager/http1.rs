@@ -1,14 +1,18 @@
 //! One HTTP/1 connection from a client: requests in turn, then its end.
 
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use tokio::time::Instant;
 
 use super::local_reply::LocalReply;
 use super::stream::{self, After};
 use super::{ConnectionEnd, ConnectionManager, after};
 use crate::access_log::{Downstream, StreamInfo};
+use crate::alarm::Alarm;
 use crate::codec::Body;
 use crate::codec::http1::{Close, HeadError, ServerConnection, ServerOptions};
 use crate::drain::Stage;
@@ -42,8 +46,11 @@ pub(super) async fn serve(
     };
     let mut connection = ServerConnection::new(conn, read, options);
     let mut served_any = false;
+    let mut alarm = Alarm::default();
+    let mut drain = manager.drain.clone();
+    let mut draining = pin!(drain.reached(Stage::Draining));
     loop {
-        match wait(manager, &mut connection).await {
+        match wait(manager, &mut connection, &mut alarm, draining.as_mut()).await {
             Woken::Request => {}
             Woken::Closed => return ConnectionEnd::Remote,
             Woken::Drain => return close(manager, connection, Close::Flush).await,
@@ -53,7 +60,7 @@ pub(super) async fn serve(
                 return close(manager, connection, how).await;
             }
         }
-        match serve_one(manager, &mut connection, &downstream).await {
+        match serve_one(manager, &mut connection, &downstream, &mut alarm).await {
             After::KeepAlive => served_any = true,
             After::Close(how) => return close(manager, connection, how).await,
             After::Gone => return ConnectionEnd::RemoteWithRequest,
@@ -61,8 +68,13 @@ pub(super) async fn serve(
     }
 }
 
-async fn wait(manager: &ConnectionManager, connection: &mut ServerConnection) -> Woken {
-    let mut drain = manager.drain.clone();
+async fn wait(
+    manager: &ConnectionManager,
+    connection: &mut ServerConnection,
+    alarm: &mut Alarm,
+    draining: Pin<&mut impl Future<Output = ()>>,
+) -> Woken {
+    let deadline = manager.options.timeouts.idle.map(|limit| Instant::now() + limit);
     tokio::select! {
         // A request first: one that has come is served, even if the server drains or time is up just now.
         biased;
@@ -70,8 +82,8 @@ async fn wait(manager: &ConnectionManager, connection: &mut ServerConnection) ->
             Ok(true) => Woken::Request,
             Ok(false) | Err(_) => Woken::Closed,
         },
-        () = drain.reached(Stage::Draining) => Woken::Drain,
-        () = after(manager.options.timeouts.idle) => Woken::Idle,
+        () = draining => Woken::Drain,
+        () = alarm.at(deadline) => Woken::Idle,
     }
 }
 
@@ -79,6 +91,7 @@ async fn serve_one(
     manager: &ConnectionManager,
     connection: &mut ServerConnection,
     downstream: &Rc<Downstream>,
+    alarm: &mut Alarm,
 ) -> After {
     let (mut info, _active) = manager.begin_stream(downstream);
     manager.stats.downstream_rq_http1_total.inc();
@@ -91,7 +104,7 @@ async fn serve_one(
     let after = match read {
         Ok((head, incoming)) => {
             let responder = stream::Responder::Http1(connection);
-            stream::serve(manager, head, Body::Http1(incoming), responder, &mut info).await
+            stream::serve(manager, head, Body::Http1(incoming), responder, alarm, &mut info).await
         }
         Err(Some(error)) => refuse(manager, connection, error, &mut info).await,
         Err(None) => {

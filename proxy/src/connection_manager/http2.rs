@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::stream::{self, GoAway};
 use super::{ConnectionEnd, ConnectionManager, after};
 use crate::access_log::{Downstream, ResponseFlag};
+use crate::alarm::Alarm;
 use crate::codec::http2::{ConnectionError, Incoming, Responder, ServerConnection};
 use crate::codec::{Body, RequestHead};
 use crate::drain::Stage;
@@ -26,7 +27,8 @@ pub(super) async fn serve(
     let _active = manager.stats.downstream_cx_http2_active.enter();
     let options = &manager.options;
     let (bytes_max, count_max) = (options.request_head_bytes_max, options.request_headers_max);
-    let handshake = ServerConnection::handshake(conn, read.freeze(), &options.http2, bytes_max, count_max);
+    let handshake =
+        ServerConnection::handshake(conn, read.freeze(), &options.http2, bytes_max, count_max, &manager.http2_stats);
     let Ok(mut connection) = handshake.await else {
         manager.stats.downstream_cx_protocol_error.inc();
         return ConnectionEnd::Local;
@@ -156,7 +158,7 @@ fn begin(
         let (mut info, _active) = manager.begin_stream(&downstream);
         let responder = stream::Responder::Http2 { respond, go_away };
         // An HTTP/2 stream has nothing to say about its connection beyond GOAWAY, which it has asked for.
-        stream::serve(&manager, head, Body::Http2(incoming), responder, &mut info).await;
+        stream::serve(&manager, head, Body::Http2(incoming), responder, &mut Alarm::default(), &mut info).await;
         manager.end_stream(info);
     });
 }

@@ -24,7 +24,7 @@ use crate::config::listener::CodecType;
 use crate::drain::{Drain, Stage};
 use crate::net::{Conn, Outside};
 use crate::stats::{Held, Http2Stats, HttpStats, ResponseStats};
-use date::DateCache;
+use date::{DateCache, MillisCache};
 
 /// What an HTTP/2 client sends first (RFC 9113 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -43,6 +43,9 @@ pub struct ConnectionManager {
     outside: Outside,
     drain: Drain,
     date: DateCache,
+    /// The `server` header.
+    server_header: decorate::Server,
+    millis: MillisCache,
     connection_ids: Rc<Cell<u64>>,
 }
 
@@ -86,6 +89,7 @@ impl ConnectionManager {
     #[must_use]
     pub fn new(options: config::listener::ConnectionManager, buffer_bytes_max: usize, parts: Parts) -> Self {
         let Parts { stats, listener_responses, http2_stats, logs, clusters, outside, drain, connection_ids } = parts;
+        let server_header = decorate::Server::new(&options.server);
         Self {
             options,
             buffer_bytes_max,
@@ -97,6 +101,8 @@ impl ConnectionManager {
             outside,
             drain,
             date: DateCache::default(),
+            server_header,
+            millis: MillisCache::default(),
             connection_ids,
         }
     }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::local_reply::LocalReply;
 use super::{ConnectionManager, decorate};
 use crate::access_log::{ResponseFlag, StreamInfo};
+use crate::alarm::Alarm;
 use crate::cluster::{Cluster, Failure};
 use crate::codec::http1::{Close, ServerConnection};
 use crate::codec::{Body, Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, http2, names};
@@ -86,12 +87,13 @@ enum Kind {
     Tunnel,
 }
 
-/// Serves one request.
+/// Serves one request. `alarm` is the connection's, lent to the stream's timers.
 pub(super) async fn serve(
     manager: &ConnectionManager,
     mut head: RequestHead,
     body: Body,
     mut responder: Responder<'_>,
+    alarm: &mut Alarm,
     info: &mut StreamInfo,
 ) -> After {
     info.protocol = Some(head.version);
@@ -101,7 +103,7 @@ pub(super) async fn serve(
         responder.send_continue(manager);
     }
     let timeouts = &manager.options.timeouts;
-    let timers = Timers::new(timeouts.stream_idle, timeouts.request);
+    let timers = Timers::new(std::mem::take(alarm), timeouts.stream_idle, timeouts.request);
     let mut exchange = Exchange::new(body, timers, manager.buffer_bytes_max);
     let reply = decide(manager, &mut head, &mut exchange, info).await;
     let after = match reply {
@@ -122,6 +124,7 @@ pub(super) async fn serve(
     info.bytes_received = exchange.bytes_received;
     info.times.request_end = exchange.completed_at();
     info.request = Some(head);
+    *alarm = exchange.timers.into_alarm();
     after
 }
 
@@ -197,7 +200,7 @@ async fn forward(
     let Some(cluster) = manager.clusters.get(to.cluster).map(Rc::clone) else {
         return Reply::Local(LocalReply::NoRoute, None);
     };
-    info.upstream_cluster = Some(cluster.shared.config.name.as_str().into());
+    info.upstream_cluster = Some(Rc::clone(&cluster.name));
     let router = upgrade.and_then(|upgrade| upgrade.router).unwrap_or(manager.options.router);
     exchange.timers.set_route(to.timeout, to.idle_timeout);
     let mut upgrade_active = None;
@@ -209,7 +212,7 @@ async fn forward(
     if !router.suppress_envoy_headers
         && let Some(limit) = to.timeout
     {
-        upstream::set_expected_timeout(head, limit);
+        head.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), manager.millis.header(limit));
     }
     let random = &*manager.outside.random;
     let answer = match upstream::forward(exchange, head, to, &cluster, random, info).await {
@@ -334,6 +337,9 @@ async fn deliver(
             after_response(closes || is_tunnel, asks_to_close && complete)
         }
         RelayEnd::Interrupted(Interrupted::Downstream(_)) => {
+            // What the client said before it left still goes out.
+            let limit = manager.options.timeouts.delayed_close;
+            drop(tokio::time::timeout(limit, answer.flush()).await);
             answer.end(exchange);
             down.reset(ResetReason::InternalError);
             After::Gone
@@ -470,7 +476,7 @@ fn begin_response(
     closes: bool,
     info: &mut StreamInfo,
 ) -> Writer {
-    decorate::response(&mut head, &manager.options.server, manager.date.at(manager.outside.clock.wall()));
+    decorate::response(&mut head, manager.server_header.clone(), manager.date.at(manager.outside.clock.wall()));
     manager.count_response(head.status);
     info.response_code = Some(head.status.as_u16());
     info.times.response_begin = Some(Instant::now());
@@ -528,7 +534,8 @@ fn record_relay_end(
     info: &mut StreamInfo,
 ) {
     let stats = &manager.stats;
-    if !request_complete {
+    // A tunnel's request never ends before its response.
+    if is_tunnel || !request_complete {
         stats.downstream_rq_response_before_rq_complete.inc();
     }
     match end {
@@ -555,6 +562,7 @@ fn record_relay_end(
             info.detail(details);
         }
         RelayEnd::Upstream { failure, .. } => {
+            stats.downstream_rq_tx_reset.inc();
             if is_tunnel {
                 stats.downstream_rq_rx_reset.inc();
             }

@@ -100,7 +100,7 @@ async fn over_http2(
     let answered = match exchange.alongside(&mut writer, response.head()).await {
         Ok(answered) => answered,
         Err(interrupted) => {
-            break_off(writer);
+            break_off(writer, &lease);
             return Err(interrupted);
         }
     };
@@ -140,7 +140,8 @@ fn with_zero_length(head: &RequestHead) -> RequestHead {
 }
 
 /// RST_STREAM with INTERNAL_ERROR, as Envoy's upstreams see it when a client has gone.
-fn break_off(writer: Option<Writer>) {
+fn break_off(writer: Option<Writer>, lease: &Lease) {
+    lease.count_reset();
     if let Some(writer) = writer {
         writer.reset(ResetReason::InternalError);
     }
@@ -153,11 +154,18 @@ impl Answer {
             || (request.method == Method::CONNECT && self.head.status.is_success())
     }
 
+    /// Waits until what was written towards the upstream has left.
+    pub(crate) async fn flush(&mut self) {
+        let Some(writer) = &mut self.writer else { return };
+        // An upstream that is gone hears nothing more.
+        let _flushed = std::future::poll_fn(|cx| writer.poll_flush(cx)).await;
+    }
+
     /// The exchange is over: gives the connection back if both halves are whole, else closes or resets it.
     pub(crate) fn end(self, exchange: &Exchange) {
         let whole = self.body.is_complete() && exchange.is_finished();
         if !whole {
-            break_off(self.writer);
+            break_off(self.writer, &self.lease);
             return;
         }
         drop((self.body, self.writer));
@@ -166,7 +174,12 @@ impl Answer {
 
     /// As [`end`](Self::end), where the peer or the wire broke the response off.
     pub(crate) fn end_broken(self, by: Broken) {
-        break_off(self.writer);
+        if !matches!(by, Broken::StreamReset(_)) {
+            self.lease.count_reset();
+        }
+        if let Some(writer) = self.writer {
+            writer.reset(ResetReason::InternalError);
+        }
         self.lease.broken(by);
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Exchange {
     keeps: bool,
     /// Payload waits until the upstream has accepted the upgrade.
     withheld: bool,
+    /// The payload is a tunnel's on HTTP/1: the client's FIN is no end of a message but the end of everything.
+    ends_by_close: bool,
     trailers: Option<Headers>,
     complete: bool,
     finished: bool,
@@ -55,6 +57,7 @@ impl Exchange {
             buffer_bytes_max,
             keeps: false,
             withheld: false,
+            ends_by_close: false,
             trailers: None,
             complete: false,
             finished: false,
@@ -72,6 +75,7 @@ impl Exchange {
         self.body.switch_to_raw();
         self.complete = self.body.is_complete();
         self.withheld = true;
+        self.ends_by_close = matches!(self.body, Body::Http1(_));
         // The request never ends, so the route's timeout runs from here (Envoy since 1.36).
         self.timers.request_is_complete();
     }
@@ -207,7 +211,8 @@ impl Exchange {
                 self.drop_first();
             }
         }
-        if self.complete && !self.finished && !self.withheld && self.next == self.chunks.len() {
+        let all_written = !self.withheld && self.next == self.chunks.len();
+        if self.complete && !self.finished && !self.ends_by_close && all_written {
             writer.finish(self.trailers.clone());
             self.finished = true;
         }

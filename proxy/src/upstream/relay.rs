@@ -39,10 +39,10 @@ pub(crate) async fn relay(
 ) -> RelayEnd {
     let mut response = Response::Open;
     std::future::poll_fn(|cx| {
-        if let Poll::Ready(end) = poll_response(cx, exchange, answer, down, is_tunnel, &mut response, sent) {
-            return Poll::Ready(end);
-        }
-        exchange.poll_interrupted(cx, &mut answer.writer).map(RelayEnd::Interrupted)
+        let ended = poll_response(cx, exchange, answer, down, is_tunnel, &mut response, sent);
+        // Polled in any case: what a client sent before it went away is still passed on.
+        let interrupted = exchange.poll_interrupted(cx, &mut answer.writer).map(RelayEnd::Interrupted);
+        if ended.is_ready() { ended } else { interrupted }
     })
     .await
 }

@@ -1,13 +1,13 @@
 //! The named timers of one stream.
 //!
-//! All share one sleep: most streams end before any timer fires, so the sleep is set once and moved only when
-//! it goes off too early.
+//! All share one [`Alarm`]: most streams end before any timer fires.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
+
+use crate::alarm::Alarm;
 
 /// The timers of a stream. `None` is off.
 pub(crate) struct Timers {
@@ -19,7 +19,7 @@ pub(crate) struct Timers {
     request: Option<Instant>,
     last_progress: Instant,
     completed_at: Option<Instant>,
-    sleep: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 /// A timer that fired.
@@ -34,8 +34,8 @@ pub(crate) enum Expired {
 }
 
 impl Timers {
-    /// The timers a stream starts with; the route's come later.
-    pub(crate) fn new(idle: Option<Duration>, request: Option<Duration>) -> Self {
+    /// The timers a stream starts with; the route's come later. `alarm` is the connection's.
+    pub(crate) fn new(alarm: Alarm, idle: Option<Duration>, request: Option<Duration>) -> Self {
         let now = Instant::now();
         Self {
             global: None,
@@ -43,8 +43,13 @@ impl Timers {
             request: request.map(|limit| now + limit),
             last_progress: now,
             completed_at: None,
-            sleep: None,
+            alarm,
         }
+    }
+
+    /// The stream is over: the connection's alarm, for its next use.
+    pub(crate) fn into_alarm(self) -> Alarm {
+        self.alarm
     }
 
     /// What the chosen route says.
@@ -93,20 +98,8 @@ impl Timers {
 
     /// Ready when a timer has fired.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
-        loop {
-            let Some((due, which)) = self.earliest() else { return Poll::Pending };
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-            if due < sleep.deadline() {
-                sleep.as_mut().reset(due);
-            }
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if sleep.deadline() >= due {
-                return Poll::Ready(which);
-            }
-            sleep.as_mut().reset(due); // progress was made since it was set
-        }
+        let Some((due, which)) = self.earliest() else { return Poll::Pending };
+        self.alarm.poll(cx, due).map(|()| which)
     }
 
     fn earliest(&self) -> Option<(Instant, Expired)> {
@@ -128,7 +121,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn progress_moves_the_idle_timer_and_nothing_else() {
         let begun = Instant::now();
-        let mut timers = Timers::new(Some(3 * SECOND), None);
+        let mut timers = Timers::new(Alarm::default(), Some(3 * SECOND), None);
         timers.set_route(Some(10 * SECOND), None);
         timers.request_is_complete();
         for _ in 0..4 {
@@ -142,7 +135,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_request_timer_ends_with_the_request() {
-        let mut timers = Timers::new(None, Some(SECOND));
+        let mut timers = Timers::new(Alarm::default(), None, Some(SECOND));
         assert_eq!(poll_fn(|cx| timers.poll(cx)).await, Expired::Request);
         timers.request_is_complete();
         let waited = tokio::time::timeout(60 * SECOND, poll_fn(|cx| timers.poll(cx))).await;

@@ -194,7 +194,7 @@ impl Line {
         let message = self.message(request, key)?;
         let usable = matches!(&self.link, Link::Http(http) if !http.task.is_finished() && http.requests.is_ready());
         if !usable {
-            self.link = Link::None;
+            // What was there is given up when there is something better, as browsers do.
             let http = connect(&self.outside, &self.manner.connect).await;
             self.link = Link::Http(http.map_err(|error| format!("cannot connect: {error}"))?);
         }

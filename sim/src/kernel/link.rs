@@ -45,15 +45,22 @@ pub(crate) struct Direction {
 }
 
 impl Direction {
-    /// When a segment of `bytes` that leaves at `now` arrives; none if it is lost.
-    pub(crate) fn carry(&mut self, link: &Link, bytes: usize, now: Duration, chance: &mut Chance) -> Option<Duration> {
+    /// When a segment of `bytes` that leaves at `now`, and takes `late` longer than others, arrives; none if it is lost.
+    pub(crate) fn carry(
+        &mut self,
+        link: &Link,
+        bytes: usize,
+        now: Duration,
+        late: Duration,
+        chance: &mut Chance,
+    ) -> Option<Duration> {
         let sent = now.max(self.sending_until) + transmission(link, bytes);
         self.sending_until = sent; // a segment that gets lost has used the wire all the same
         let jitter = chance.duration(&(Duration::ZERO..=link.jitter));
         if chance.happens(link.loss) {
             return None;
         }
-        let arrival = sent + link.latency + jitter;
+        let arrival = sent + link.latency + jitter + late;
         let arrival = if link.reorder { arrival } else { arrival.max(self.last_arrival) };
         self.last_arrival = self.last_arrival.max(arrival);
         Some(arrival)
@@ -77,9 +84,9 @@ mod tests {
         let link = Link { latency: MS(5), bandwidth: NonZeroU64::new(1_000_000), ..Link::default() };
         let mut direction = Direction::default();
         let mut chance = Chance::new(1, "link");
-        assert_eq!(direction.carry(&link, 1000, MS(0), &mut chance), Some(MS(6)));
-        assert_eq!(direction.carry(&link, 2000, MS(0), &mut chance), Some(MS(8)));
-        assert_eq!(direction.carry(&link, 1000, MS(9), &mut chance), Some(MS(15)));
+        assert_eq!(direction.carry(&link, 1000, MS(0), MS(0), &mut chance), Some(MS(6)));
+        assert_eq!(direction.carry(&link, 2000, MS(0), MS(0), &mut chance), Some(MS(8)));
+        assert_eq!(direction.carry(&link, 1000, MS(9), MS(0), &mut chance), Some(MS(15)));
     }
 
     #[test]
@@ -87,7 +94,7 @@ mod tests {
         let arrivals = |reorder| {
             let link = Link { jitter: MS(10), reorder, ..Link::default() };
             let (mut direction, mut chance) = (Direction::default(), Chance::new(3, "link"));
-            (0..50).filter_map(|at| direction.carry(&link, 40, MS(at), &mut chance)).collect::<Vec<_>>()
+            (0..50).filter_map(|at| direction.carry(&link, 40, MS(at), MS(0), &mut chance)).collect::<Vec<_>>()
         };
         assert!(arrivals(false).is_sorted());
         assert!(!arrivals(true).is_sorted());
@@ -97,7 +104,7 @@ mod tests {
     fn loss_takes_about_the_part_it_says() {
         let link = Link { loss: 0.25, ..Link::default() };
         let (mut direction, mut chance) = (Direction::default(), Chance::new(3, "link"));
-        let arrived = (0..4000).filter_map(|at| direction.carry(&link, 40, MS(at), &mut chance)).count();
+        let arrived = (0..4000).filter_map(|at| direction.carry(&link, 40, MS(at), MS(0), &mut chance)).count();
         assert!((2900..=3100).contains(&arrived), "{arrived}");
     }
 }

@@ -7,6 +7,7 @@ mod cast;
 mod reader;
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU64;
 use std::rc::Rc;
@@ -20,9 +21,16 @@ use crate::kernel::link::Link;
 use crate::proxy::Proxy;
 use crate::scenario::{Path, Role, SCRIPT_HOST, Scenario, ScenarioError};
 use crate::trace::{HostId, Trace};
-use crate::world::{Ended, Settings, World};
+use crate::world::perturb::{Course, Perturbation, Perturbed};
+use crate::world::turmoil::Inexpressible;
+use crate::world::{Ended, Run, Settings, World};
 use cast::{Cast, Part};
 use reader::{Desk, Reader};
+
+/// turmoil steps every host at every tick, so an idle hour takes it minutes. What is not over soon is played again in
+/// larger steps: the last pace is the one that counts.
+const TURMOIL_PACES: [(Duration, Duration); 2] =
+    [(Duration::from_millis(1), Duration::from_secs(30)), (Duration::from_millis(20), Duration::MAX)];
 
 /// A run, over.
 #[derive(Debug)]
@@ -42,6 +50,8 @@ pub struct Played {
     pub left_open: Vec<String>,
     /// The proxies' counters and gauges when everybody had left, by host.
     pub stats: Vec<(String, Vec<Number>)>,
+    /// Where it departed from its plain course.
+    pub perturbed: Vec<Perturbed>,
     /// How long it took in virtual time.
     pub took: Duration,
 }
@@ -52,7 +62,52 @@ impl Scenario {
     /// # Errors
     /// A proxy refuses its configuration, and the scenario does not expect that.
     pub fn play(&self, seed: Option<u64>) -> Result<Played, ScenarioError> {
-        let (world, hosts) = self.world(seed.unwrap_or(self.seed));
+        self.play_on(seed.unwrap_or(self.seed), &self.course)
+    }
+
+    /// Plays it with this seed and on this course instead of its own.
+    ///
+    /// # Errors
+    /// A proxy refuses its configuration, and the scenario does not expect that.
+    pub fn play_on(&self, seed: u64, course: &Course<String>) -> Result<Played, ScenarioError> {
+        let refused = self.refused()?;
+        let (world, hosts) = self.world(seed, course);
+        if !refused.is_empty() {
+            return Ok(refuse(world, &hosts, refused));
+        }
+        let run = |world: World, limit| Ok::<_, Infallible>(world.run(limit));
+        Ok(self.perform(world, &hosts, run).unwrap_or_else(|never| match never {}))
+    }
+
+    /// Plays it on turmoil instead of our own sockets.
+    ///
+    /// # Errors
+    /// A proxy refuses its configuration, and the scenario does not expect that; or the scenario needs something that
+    /// turmoil does not have.
+    pub fn play_on_turmoil(&self, seed: u64) -> Result<Played, ScenarioError> {
+        let inexpressible = |error: Inexpressible| ScenarioError::of_file(&self.file, error.to_string());
+        let refused = self.refused()?;
+        if !refused.is_empty() {
+            let (world, hosts) = self.world(seed, &self.course);
+            return Ok(refuse(world, &hosts, refused));
+        }
+        let mut played = None;
+        for (tick, limit) in TURMOIL_PACES {
+            let limit = limit.min(self.limit.0);
+            let (world, hosts) = self.world(seed, &self.course);
+            let run = self.perform(world, &hosts, |world, _| world.run_on_turmoil(limit, tick));
+            let run = run.map_err(inexpressible)?;
+            let is_over = run.stuck.is_none() && run.took < limit;
+            played = Some(run);
+            if is_over {
+                break;
+            }
+        }
+        played.ok_or_else(|| ScenarioError::of_file(&self.file, "no time to play it in"))
+    }
+
+    /// The proxies that refuse their configuration as the scenario expects.
+    fn refused(&self) -> Result<Vec<(String, String)>, ScenarioError> {
         let mut refused = Vec::new();
         for host in &self.hosts {
             if let Role::Proxy { file, text } = &host.role
@@ -64,7 +119,7 @@ impl Scenario {
                 refused.push((host.name.clone(), why));
             }
         }
-        Ok(if refused.is_empty() { self.perform(world, hosts) } else { refuse(world, &hosts, refused) })
+        Ok(refused)
     }
 
     fn expects_refusal_of(&self, host: &str) -> bool {
@@ -72,8 +127,8 @@ impl Scenario {
     }
 
     /// Hosts and links, with nobody on them yet.
-    fn world(&self, seed: u64) -> (World, Vec<(String, HostId)>) {
-        let mut settings = Settings { seed, ..Settings::default() };
+    fn world(&self, seed: u64, course: &Course<String>) -> (World, Vec<(String, HostId)>) {
+        let mut settings = Settings { seed, course: self.course_of_hosts(course), ..Settings::default() };
         if let Some(notice) = self.notice {
             settings.notice_delay = notice.from.0..=notice.to.0;
         }
@@ -94,19 +149,40 @@ impl Scenario {
         (world, hosts)
     }
 
-    fn perform(&self, mut world: World, hosts: Vec<(String, HostId)>) -> Played {
+    /// The course with places for names: hosts are made in the order of the file, the script's after them.
+    fn course_of_hosts(&self, course: &Course<String>) -> Course {
+        let place = |name: &String| {
+            let names = self.hosts.iter().map(|host| host.name.as_str()).chain([SCRIPT_HOST]);
+            names.into_iter().position(|has| has == name).map(HostId)
+        };
+        match course {
+            Course::Drawn(bounds) => Course::Drawn(*bounds),
+            Course::Fixed(list) => {
+                Course::Fixed(list.iter().filter_map(|it| it.rename(place)).collect::<Vec<Perturbation>>())
+            }
+            Course::Plain => Course::Plain,
+        }
+    }
+
+    fn perform<E>(
+        &self,
+        mut world: World,
+        hosts: &[(String, HostId)],
+        run: impl FnOnce(World, Duration) -> Result<Run, E>,
+    ) -> Result<Played, E> {
         let sightings: Rc<RefCell<Sightings>> = Rc::default();
         let cast = Rc::new(Cast::new(world.control(), Rc::clone(&sightings)));
-        for (host, (_, id)) in self.hosts.iter().zip(&hosts) {
+        for (host, (_, id)) in self.hosts.iter().zip(hosts) {
             let program = cast.enter(Part { name: host.name.clone(), id: *id, role: host.role.clone() });
             world.spawn(*id, program);
         }
         let desk = Rc::new(Desk::default());
         let id = world.host(SCRIPT_HOST, &[]);
-        let reader = Reader::new(&self.script, hosts.clone(), id, world.control(), Rc::clone(&cast), Rc::clone(&desk));
+        world.control().keep_to_plain_course(true); // until everybody is in place
+        let reader = Reader::new(&self.script, hosts.to_vec(), id, world.control(), Rc::clone(&cast), Rc::clone(&desk));
         let script = self.script.clone();
         world.spawn_main(id, move |_| reader.read(script));
-        let run = world.run(self.limit.0);
+        let run = run(world, self.limit.0)?;
         let mut stuck = desk.stuck();
         if let Ended::LimitReached { .. } = run.ended {
             let what = format!("was not over after {:?} of virtual time; {}", self.limit.0, desk.who_waits());
@@ -115,7 +191,7 @@ impl Scenario {
         let name = |id: HostId| hosts.iter().find(|(_, has)| *has == id).map_or("?", |(name, _)| name.as_str());
         let held = run.open_sockets.iter().filter(|socket| socket.held);
         let left_open = held.map(|socket| format!("{}: {socket}", name(socket.host))).collect();
-        Played {
+        Ok(Played {
             trace: run.trace,
             sightings: sightings.take(),
             stuck,
@@ -123,8 +199,9 @@ impl Scenario {
             refused: Vec::new(),
             left_open,
             stats: cast.numbers(),
+            perturbed: run.perturbed,
             took: run.virtual_time,
-        }
+        })
     }
 }
 
@@ -153,6 +230,7 @@ fn refuse(world: World, hosts: &[(String, HostId)], refused: Vec<(String, String
         refused,
         left_open: Vec::new(),
         stats: Vec::new(),
+        perturbed: run.perturbed,
         took: run.virtual_time,
     }
 }

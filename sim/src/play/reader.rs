@@ -108,6 +108,7 @@ impl Reader {
     pub(super) async fn read(self: Rc<Self>, script: Script) {
         // The proxies and apps begin to listen in the instant in which the run begins.
         sleep(Duration::from_millis(1)).await;
+        self.control.keep_to_plain_course(false);
         let all = async {
             Rc::clone(&self).sequence(script).await;
             // Parts may begin parts, so the list can grow while it is waited for.

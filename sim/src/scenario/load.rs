@@ -15,6 +15,7 @@ use super::{
     Alb, App, Client, Cue, Expect, Host, Intervention, Invariant, Label, Library, Link, Ordered, Pair, Patch, Path,
     Role, SCRIPT_HOST, Scenario, ScenarioError, Time, Times, When,
 };
+use crate::world::perturb::{Bounds, Course, Perturbation};
 
 /// Seeds that one file may ask for.
 const SEEDS_MAX: u32 = 100_000;
@@ -43,6 +44,10 @@ struct File {
     limit: Time,
     #[serde(default)]
     notice: Option<Times>,
+    #[serde(default)]
+    chance: Bounds,
+    #[serde(default)]
+    schedule: Option<Vec<Spanned<Perturbation<String>>>>,
     hosts: Ordered<Spanned<HostFields>>,
     #[serde(default)]
     links: Ordered<Spanned<Path>>,
@@ -53,8 +58,7 @@ struct File {
     never: Vec<Spanned<String>>,
     #[serde(default)]
     except: Vec<Invariant>,
-    #[serde(default = "File::default_seeds")]
-    seeds: u32,
+    seeds: Option<Spanned<u32>>,
     /// The run whose story is told; the first if absent.
     tell: Option<Spanned<When>>,
     // What follows is read before the rest, by `Variations`.
@@ -71,10 +75,6 @@ impl File {
         1
     }
 
-    fn default_seeds() -> u32 {
-        1
-    }
-
     fn default_limit() -> Time {
         Time(std::time::Duration::from_secs(600))
     }
@@ -83,7 +83,7 @@ impl File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HostFields {
-    ip: Option<IpAddr>,
+    ip: Option<Spanned<IpAddr>>,
     config: Option<Spanned<String>>,
     inline: Option<Value>,
     #[serde(default)]
@@ -100,12 +100,29 @@ impl Scenario {
     /// # Errors
     /// As [`Family::load`].
     pub fn load(library: &Library, path: &str) -> Result<Self, ScenarioError> {
-        let Family { mut runs, told, .. } = Family::load(library, path)?;
-        Ok(runs.swap_remove(told))
+        Family::load(library, path).map(Family::into_told)
+    }
+
+    /// Like [`Scenario::load`], of a text that may stand in no file. The files it names are read as seen from `path`.
+    ///
+    /// # Errors
+    /// As for [`Scenario::load`].
+    pub fn read(library: &Library, path: &str, text: String) -> Result<Self, ScenarioError> {
+        Family::read(library, path, &text).map(Family::into_told)
     }
 }
 
 impl Family {
+    fn into_told(mut self) -> Scenario {
+        self.runs.swap_remove(self.told)
+    }
+
+    /// The run whose story is told.
+    #[must_use]
+    pub fn told(&self) -> &Scenario {
+        self.runs.get(self.told).expect("a family has the run that it tells")
+    }
+
     /// Reads a file and the configuration files it names.
     ///
     /// # Errors
@@ -131,10 +148,13 @@ impl Family {
             let text = variations.substitute(text, &label);
             let file: File =
                 serde_yaml::from_str(&text).map_err(|error| ScenarioError::of_yaml(path, &text, &error))?;
-            if !(1..=SEEDS_MAX).contains(&file.seeds) {
-                return Err(ScenarioError::of_file(path, format!("`seeds` is a number from 1 to {SEEDS_MAX}")));
+            if let Some(seeds) = &file.seeds {
+                if !(1..=SEEDS_MAX).contains(&seeds.value) {
+                    let what = format!("`seeds` is a number from 1 to {SEEDS_MAX}");
+                    return Err(ScenarioError::at(path, &text, seeds.referenced, what));
+                }
+                family.seeds = seeds.value;
             }
-            family.seeds = file.seeds;
             tell.clone_from(&file.tell);
             let reading = Reading { library, path, text: &text, variations: &variations, label: &label };
             family.runs.push(reading.scenario(file)?);
@@ -158,9 +178,10 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn scenario(&self, file: File) -> Result<Scenario, ScenarioError> {
-        let File { about, refs, seed, limit, notice, hosts, links, mut script, expect, never, except, .. } = file;
-        let hosts = hosts.0.into_iter().map(|(name, fields)| self.host(name, fields)).collect::<Result<Vec<_>, _>>()?;
+        let File { about, refs, seed, limit, notice, chance, schedule, .. } = file;
+        let File { hosts, links, mut script, expect, never, except, .. } = file;
         self.check_addresses(&hosts)?;
+        let hosts = hosts.0.into_iter().map(|(name, fields)| self.host(name, fields)).collect::<Result<Vec<_>, _>>()?;
         self.check_patches(&hosts)?;
         let links =
             links.0.into_iter().map(|(pair, path)| self.link(&pair, path, &hosts)).collect::<Result<Vec<_>, _>>()?;
@@ -168,6 +189,7 @@ impl Reading<'_> {
         names.script(&mut script).map_err(misfit)?;
         self.variations.arrange(&mut script, self.label).map_err(misfit)?;
         names.expect(&expect).map_err(misfit)?;
+        let course = self.course(chance, schedule, &hosts)?;
         let fits = |line: &Spanned<Expect>| line.value.when.as_ref().is_none_or(|when| when.fits(self.label));
         let expect = expect.into_iter().filter(fits).collect();
         let (file, text, label) = (self.path.to_owned(), self.text.to_owned(), self.label.clone());
@@ -180,6 +202,7 @@ impl Reading<'_> {
             seed,
             limit,
             notice,
+            course,
             hosts,
             links,
             script,
@@ -213,17 +236,17 @@ impl Reading<'_> {
                 return Err(self.error(here, what));
             }
         };
-        Ok(Host { name, ip, role })
+        Ok(Host { name, ip: ip.map(|ip| ip.value), role })
     }
 
-    fn check_addresses(&self, hosts: &[Host]) -> Result<(), ScenarioError> {
+    fn check_addresses(&self, hosts: &Ordered<Spanned<HostFields>>) -> Result<(), ScenarioError> {
         let mut taken = std::collections::BTreeMap::new();
-        for host in hosts {
-            if let Some(ip) = host.ip
-                && let Some(other) = taken.insert(ip, host.name.as_str())
+        for (name, fields) in hosts.iter() {
+            if let Some(ip) = &fields.value.ip
+                && let Some(other) = taken.insert(ip.value, name)
             {
-                let what = format!("{ip} belongs to `{other}` and to `{}`", host.name);
-                return Err(ScenarioError::of_file(self.path, what));
+                let what = format!("{} belongs to `{other}` and to `{name}`", ip.value);
+                return Err(self.error(ip.referenced, what));
             }
         }
         Ok(())
@@ -280,5 +303,26 @@ impl Reading<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A schedule is the whole course: what `chance` would draw does not happen beside it.
+    fn course(
+        &self,
+        chance: Bounds,
+        schedule: Option<Vec<Spanned<Perturbation<String>>>>,
+        hosts: &[Host],
+    ) -> Result<Course<String>, ScenarioError> {
+        let Some(schedule) = schedule else {
+            return Ok(if chance == Bounds::default() { Course::Plain } else { Course::Drawn(chance) });
+        };
+        for line in &schedule {
+            for name in line.value.hosts() {
+                if name != SCRIPT_HOST && hosts.iter().all(|host| host.name != name) {
+                    let what = format!("there is no host `{name}`: {}", Names(hosts).known());
+                    return Err(self.error(line.referenced, what));
+                }
+            }
+        }
+        Ok(Course::Fixed(schedule.into_iter().map(|line| line.value).collect()))
     }
 }

@@ -4,6 +4,7 @@
 //! Past it everything is typed and every name in the script names a host.
 
 mod action;
+mod chance;
 mod error;
 mod expect;
 mod frame;
@@ -38,6 +39,8 @@ pub use step::{Cue, Step};
 pub use units::{Hex, Rate, Size, Time, TimeStep, Times};
 pub use variation::{Label, When};
 
+use crate::world::perturb::Course;
+
 /// A scenario, ready to be played.
 #[derive(Debug)]
 pub struct Scenario {
@@ -57,6 +60,8 @@ pub struct Scenario {
     pub limit: Time,
     /// How long a host's programs take to notice what its kernel knows; at once if absent.
     pub notice: Option<Times>,
+    /// Whether and how a run departs from its plain course.
+    pub course: Course<String>,
     /// In the order of the file, which is the order of their addresses.
     pub hosts: Vec<Host>,
     /// Between pairs of hosts.

@@ -24,12 +24,18 @@ pub struct Moment {
 pub struct Conversation {
     /// Who connected.
     pub client: HostId,
+    /// The client's end.
+    pub client_address: SocketAddr,
+    /// The end it connected to.
+    pub server_address: SocketAddr,
     /// Who was connected to, if the address belongs to a host that answered.
     pub server: Option<HostId>,
     /// From the client.
     pub from_client: Lane,
     /// From the server.
     pub from_server: Lane,
+    /// The events that sent its segments.
+    packets: Vec<usize>,
 }
 
 /// One direction of a connection.
@@ -75,6 +81,13 @@ pub enum SignalKind {
     Syn,
     /// It is accepted. Not worth telling: what follows says so.
     SynAck,
+}
+
+impl Conversation {
+    /// Whether a segment that was sent as `event` belongs to it.
+    pub(super) fn has(&self, event: usize) -> bool {
+        self.packets.binary_search(&event).is_ok()
+    }
 }
 
 impl Lane {
@@ -172,8 +185,21 @@ pub fn conversations(trace: &Trace) -> Vec<Conversation> {
                 if segment.flags.syn && !segment.flags.ack && is_new(segment, newest.get(&pair), &found) {
                     newest.insert(pair, (found.len(), true));
                     newest.insert((segment.to, segment.from), (found.len(), false));
-                    let (from_client, from_server) = Default::default();
-                    found.push(Conversation { client: *host, server: None, from_client, from_server });
+                    let (from_client, from_server, packets) = Default::default();
+                    found.push(Conversation {
+                        client: *host,
+                        client_address: segment.from,
+                        server_address: segment.to,
+                        server: None,
+                        from_client,
+                        from_server,
+                        packets,
+                    });
+                }
+                if let Some(&(nth, _)) = newest.get(&pair)
+                    && let Some(conversation) = found.get_mut(nth)
+                {
+                    conversation.packets.push(event);
                 }
                 let Some(lane) = lane(&mut found, newest.get(&pair)) else { continue };
                 lane.send(segment, moment, packet(event));
@@ -194,8 +220,12 @@ pub fn conversations(trace: &Trace) -> Vec<Conversation> {
                 let Some(lane) = lane(&mut found, newest.get(&(segment.from, segment.to))) else { continue };
                 lane.lose(segment, moment, *packet, *why);
             }
-            Event::Held { .. } | Event::Host { .. } | Event::Log { .. } | Event::Note { .. } | Event::Socket { .. } => {
-            }
+            Event::Delayed { .. }
+            | Event::Held { .. }
+            | Event::Host { .. }
+            | Event::Log { .. }
+            | Event::Note { .. }
+            | Event::Socket { .. } => {}
         }
     }
     found

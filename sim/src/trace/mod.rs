@@ -4,11 +4,14 @@
 //! same run exactly if [`Trace::to_text`] gives the same bytes.
 
 pub mod conversation;
+pub mod pcapng;
+pub mod sequence;
+pub mod spans;
 pub mod story;
 pub mod wire;
 
 use std::fmt::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +32,13 @@ impl HostId {
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// A fault lets a segment arrive later than its link would.
+    Delayed {
+        /// Which one.
+        packet: u64,
+        /// How much later.
+        by: Duration,
+    },
     /// A segment reached a host's kernel. `packet` is the sequence of its [`Event::Sent`].
     Delivered {
         /// Where it arrived.
@@ -195,6 +205,18 @@ impl Trace {
         self.hosts.get(host.0).map_or("?", String::as_str)
     }
 
+    /// Who has been seen with an address.
+    #[must_use]
+    pub fn owner(&self, ip: IpAddr) -> Option<HostId> {
+        self.entries.iter().find_map(|entry| match &entry.event {
+            Event::Sent { host, segment } if segment.from.ip() == ip => Some(*host),
+            Event::Delivered { host, packet } => {
+                self.segment(*packet).filter(|segment| segment.to.ip() == ip).map(|_| *host)
+            }
+            _ => None,
+        })
+    }
+
     /// The segment with the packet number that [`Event::Delivered`] and its like refer to.
     #[must_use]
     pub fn segment(&self, packet: u64) -> Option<&Segment> {
@@ -232,6 +254,7 @@ impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |host: &HostId| self.trace.host(*host);
         match &self.entry.event {
+            Event::Delayed { packet, by } => write!(f, "delayed #{packet} {by:?}"),
             Event::Delivered { host, packet } => write!(f, "{} receives #{packet}", name(host)),
             Event::Dropped { packet, why } => write!(f, "lost #{packet} {why:?}"),
             Event::Held { packet } => write!(f, "held #{packet}"),

@@ -54,35 +54,46 @@ impl Control {
 
     /// Segments from `from` to `to` wait, in order, until [`Control::release`].
     pub fn hold(&self, from: HostId, to: HostId) {
-        if let Some(world) = self.world.upgrade() {
+        if let Some(world) = self.intervene("a hold") {
             world.network.borrow_mut().begin_hold(from, to);
         }
     }
 
-    /// Lets `bytes` more of payload pass from `from` to `to`, in whole segments, then holds.
+    /// Lets exactly `bytes` more of payload pass from `from` to `to`, then holds. Of segments that are held already only
+    /// whole ones pass.
     pub fn gate(&self, from: HostId, to: HostId, bytes: u64) {
-        if let Some(world) = self.world.upgrade() {
-            world.network.borrow_mut().begin_gate(from, to, bytes);
+        if let Some(world) = self.intervene("a gate") {
+            let rest = world.network.borrow_mut().begin_gate(from, to, bytes, world.now.get());
+            Self::cut(&world, from, to, rest);
         }
+    }
+
+    /// Has a segment end where a gate will close.
+    fn cut(world: &Shared, from: HostId, to: HostId, bytes: u64) {
+        let kernels = world.kernels.borrow();
+        let (Some(sender), Some(receiver)) = (kernels.get(from.index()), kernels.get(to.index())) else { return };
+        let addresses = receiver.lock().addresses().to_vec();
+        sender.lock().cut_after(&addresses, bytes);
     }
 
     /// Ends a hold, a gate or a black hole from `from` to `to`. What was held leaves now, in order.
     pub fn release(&self, from: HostId, to: HostId) {
-        if let Some(world) = self.world.upgrade() {
+        if let Some(world) = self.intervene("the release of a hold, a gate or a black hole") {
             world.network.borrow_mut().open(from, to, world.now.get());
+            Self::cut(&world, from, to, 0);
         }
     }
 
     /// Segments from `from` to `to` vanish until [`Control::release`].
     pub fn black_hole(&self, from: HostId, to: HostId) {
-        if let Some(world) = self.world.upgrade() {
+        if let Some(world) = self.intervene("a black hole") {
             world.network.borrow_mut().swallow(from, to, world.now.get());
         }
     }
 
     /// Some of the segments from `from` to `to` meet with a fault, when they come through.
     pub fn fault(&self, from: HostId, to: HostId, fault: Fault) {
-        if let Some(world) = self.world.upgrade() {
+        if let Some(world) = self.intervene("a fault of single segments") {
             world.network.borrow_mut().fault(from, to, fault);
         }
     }
@@ -117,7 +128,7 @@ impl Control {
     /// Sets a host's wall clock forwards, or backwards, by `by`. Its timers do not notice.
     pub fn set_clock(&self, host: HostId, by: Duration, backwards: bool) {
         if let Some(world) = self.world.upgrade() {
-            let mut clocks = world.clocks.borrow_mut();
+            let mut clocks = world.clock_steps.borrow_mut();
             let ahead = clocks.entry(host).or_default();
             let by = i128::try_from(by.as_nanos()).unwrap_or(i128::MAX);
             *ahead = ahead.saturating_add(if backwards { -by } else { by });
@@ -129,6 +140,14 @@ impl Control {
         self.command(Command::Notice(host, delay));
     }
 
+    /// From now on the run keeps to its plain course, whatever [`Settings::course`](super::Settings::course) says, until
+    /// this is called with `false`. For what has to be in place before the part of a run that is looked at.
+    pub fn keep_to_plain_course(&self, keep: bool) {
+        if let Some(world) = self.world.upgrade() {
+            world.steering.borrow_mut().rest(keep);
+        }
+    }
+
     /// Starts a program, on a host without power too: it then has power again, and an empty kernel.
     pub fn start<P, F>(&self, host: HostId, program: P)
     where
@@ -138,8 +157,18 @@ impl Control {
         self.command(Command::Start(host, boxed(program)));
     }
 
+    /// The world, for those who change its course; turmoil's cannot be changed like this.
+    fn intervene(&self, how: &str) -> Option<Rc<Shared>> {
+        let world = self.world.upgrade()?;
+        if world.on_turmoil.get() {
+            world.refuse(how);
+            return None;
+        }
+        Some(world)
+    }
+
     fn command(&self, command: Command) {
-        if let Some(world) = self.world.upgrade() {
+        if let Some(world) = self.intervene(command.name()) {
             world.commands.borrow_mut().push_back(command);
         }
     }

@@ -1,8 +1,10 @@
 //! One simulated machine: its kernel, its tasks, and when its driver next looks at the kernel.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Wake, Waker};
@@ -10,12 +12,14 @@ use std::time::Duration;
 
 use tokio::task::LocalSet;
 
+use super::perturb::Steering;
 use super::seam::SharedKernel;
 use crate::chance::Chance;
+use crate::trace::HostId;
 
 /// One machine.
 pub(super) struct Host {
-    pub(super) name: String,
+    id: HostId,
     pub(super) kernel: SharedKernel,
     /// Cut off from power: what arrives is lost.
     pub(super) powered: bool,
@@ -29,18 +33,20 @@ pub(super) struct Host {
     woken: Arc<Woken>,
     turn_at: Option<Duration>,
     chance: Chance,
+    steering: Rc<RefCell<Steering>>,
 }
 
 impl Host {
     pub(super) fn new(
-        name: String,
+        id: HostId,
         kernel: SharedKernel,
         root: Arc<Root>,
         notice_delay: RangeInclusive<Duration>,
         chance: Chance,
+        steering: Rc<RefCell<Steering>>,
     ) -> Self {
         Self {
-            name,
+            id,
             kernel,
             powered: true,
             stalled_until: Duration::ZERO,
@@ -50,6 +56,7 @@ impl Host {
             woken: Arc::new(Woken { flag: AtomicBool::new(true), root }),
             turn_at: None,
             chance,
+            steering,
         }
     }
 
@@ -69,7 +76,8 @@ impl Host {
     /// When the driver will look at the kernel: a delay after the first thing there is to see.
     pub(super) fn next_turn(&mut self, now: Duration) -> Option<Duration> {
         if self.turn_at.is_none() && self.kernel.lock().has_news() {
-            self.turn_at = Some(now + self.chance.duration(&self.notice_delay));
+            let late = self.steering.borrow_mut().turn(self.id, now);
+            self.turn_at = Some(now + self.chance.duration(&self.notice_delay) + late);
         }
         self.turn_at
     }
@@ -90,6 +98,11 @@ impl Host {
 
     /// Lets the driver turn if it is due, then the tasks run.
     pub(super) fn run(&mut self, now: Duration) {
+        let stall = self.steering.borrow_mut().run(self.id, now);
+        if !stall.is_zero() {
+            self.stalled_until = now + stall;
+            return;
+        }
         self.woken.flag.store(false, Ordering::Relaxed);
         if self.turn_at.is_some_and(|at| at <= now) {
             self.turn_at = None;

@@ -18,10 +18,12 @@ pub mod fault;
 mod host;
 mod network;
 mod panics;
+pub mod perturb;
 mod scheduler;
 mod seam;
 #[cfg(test)]
 mod tests;
+pub mod turmoil;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -42,6 +44,7 @@ use crate::trace::{HostId, SharedTrace, Trace};
 pub use control::Control;
 use host::{Host, Root};
 use network::Network;
+use perturb::{Course, Perturbed, Steering};
 use scheduler::Scheduler;
 pub use seam::EPOCH;
 use seam::SharedKernel;
@@ -56,6 +59,8 @@ pub struct Settings {
     pub seed: u64,
     /// How long a host's driver takes to look at what its kernel already knows. Zero: it looks at once.
     pub notice_delay: RangeInclusive<Duration>,
+    /// Whether and how the run departs from its plain course.
+    pub course: Course,
     /// The wire between two hosts that [`World::link`] does not name.
     pub link: Link,
     /// Whether events are kept. Without them a run is faster, and its trace empty.
@@ -64,7 +69,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { seed: 0, notice_delay: Duration::ZERO..=Duration::ZERO, link: Link::default(), record: true }
+        Self {
+            seed: 0,
+            notice_delay: Duration::ZERO..=Duration::ZERO,
+            course: Course::Plain,
+            link: Link::default(),
+            record: true,
+        }
     }
 }
 
@@ -72,6 +83,7 @@ impl Default for Settings {
 pub struct World {
     settings: Settings,
     hosts: Vec<Host>,
+    programs: Vec<Pending>,
     shared: Rc<Shared>,
     root: Arc<Root>,
 }
@@ -82,10 +94,13 @@ impl World {
     pub fn new(settings: Settings) -> Self {
         let trace = SharedTrace::new(if settings.record { Trace::default() } else { Trace::forgetful() });
         let chance = Chance::new(settings.seed, "network");
+        let steering = Rc::new(RefCell::new(Steering::new(settings.course.clone(), settings.seed)));
         let shared = Shared {
             seed: settings.seed,
             now: Cell::new(Duration::ZERO),
-            network: RefCell::new(Network::new(settings.link.clone(), chance, trace.clone())),
+            network: RefCell::new(Network::new(settings.link.clone(), chance, Rc::clone(&steering), trace.clone())),
+            steering,
+            clock_steps: RefCell::default(),
             trace,
             names: RefCell::default(),
             kernels: RefCell::default(),
@@ -93,8 +108,10 @@ impl World {
             commands: RefCell::default(),
             mains: RefCell::default(),
             panic: RefCell::default(),
+            on_turmoil: Cell::new(false),
+            refused: RefCell::default(),
         };
-        Self { settings, hosts: Vec::new(), shared: Rc::new(shared), root: Arc::default() }
+        Self { settings, hosts: Vec::new(), programs: Vec::new(), shared: Rc::new(shared), root: Arc::default() }
     }
 
     /// Adds a machine. Without addresses it gets the next free one of 10.0.0.0/16, beginning with 10.0.0.1.
@@ -120,8 +137,10 @@ impl World {
         let iss_base = u32::try_from(chance.next_u64() >> 32).unwrap_or(0);
         let kernel = SharedKernel::new(Kernel::new(id, addresses, iss_base, trace));
         self.shared.kernels.borrow_mut().push(kernel.clone());
+        self.shared.clocks.borrow_mut().push(self.shared.steering.borrow_mut().clock(id));
         let delay = self.settings.notice_delay.clone();
-        self.hosts.push(Host::new(name.into(), kernel, Arc::clone(&self.root), delay, chance));
+        let (root, steering) = (Arc::clone(&self.root), Rc::clone(&self.shared.steering));
+        self.hosts.push(Host::new(id, kernel, root, delay, chance, steering));
         id
     }
 
@@ -143,7 +162,7 @@ impl World {
         P: FnOnce(Outside) -> F + 'static,
         F: Future<Output = ()> + 'static,
     {
-        self.start(host, boxed(program), None);
+        self.programs.push(Pending { host, program: boxed(program), main: None });
     }
 
     /// Like [`World::spawn`], but the run goes on until the program has ended.
@@ -153,13 +172,7 @@ impl World {
         F: Future<Output = ()> + 'static,
     {
         let main = self.shared.add_main(self.shared.trace.lock().host(host).to_owned());
-        self.start(host, boxed(program), Some(main));
-    }
-
-    fn start(&mut self, id: HostId, program: Program, main: Option<Main>) {
-        if let Some(host) = self.hosts.get_mut(id.0) {
-            self.shared.start(id, host, program, main);
-        }
+        self.programs.push(Pending { host, program: boxed(program), main: Some(main) });
     }
 
     /// A handle for programs that tell, look at, and change the world.
@@ -175,13 +188,18 @@ impl World {
     /// If a program or any of its tasks panicked: its panic goes on here. If the system refuses a runtime.
     #[must_use]
     pub fn run(self, limit: Duration) -> Run {
-        let Self { settings, hosts, shared, root } = self;
+        let Self { settings, mut hosts, programs, shared, root } = self;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
             .expect("a runtime without drivers for the outside needs nothing that can fail");
         let _context = runtime.enter(); // programs that end with the world may touch timers
+        for Pending { host: id, program, main } in programs {
+            if let Some(host) = hosts.get_mut(id.0) {
+                shared.start(id, host, program, main);
+            }
+        }
         let chance = Chance::new(settings.seed, "scheduler");
         let mut scheduler = Scheduler::new(hosts, Rc::clone(&shared), root, chance, limit.min(LIMIT_MAX));
         let ended = runtime.block_on(std::future::poll_fn(|cx| scheduler.poll(cx)));
@@ -195,7 +213,8 @@ impl World {
             let unnamed = || Box::new("a task of a program panicked; what it said is above") as Box<dyn Any + Send>;
             std::panic::resume_unwind(shared.panic.take().unwrap_or_else(unnamed));
         }
-        Run { trace, ended, open_sockets, virtual_time: shared.now.get(), instants: scheduler.instants }
+        let perturbed = shared.steering.borrow_mut().happened();
+        Run { trace, ended, open_sockets, perturbed, virtual_time: shared.now.get(), instants: scheduler.instants }
     }
 }
 
@@ -208,6 +227,8 @@ pub struct Run {
     pub ended: Ended,
     /// Sockets that existed at the end, before the programs were taken down.
     pub open_sockets: Vec<OpenSocket>,
+    /// Where it departed from its plain course.
+    pub perturbed: Vec<Perturbed>,
     /// How long it took, on the world's clock.
     pub virtual_time: Duration,
     /// How often the clock moved: what a run costs, next to its packets.
@@ -233,6 +254,13 @@ pub enum Ended {
     },
 }
 
+/// A program that begins with the run.
+struct Pending {
+    host: HostId,
+    program: Program,
+    main: Option<Main>,
+}
+
 /// A program, ready to start.
 type Program = Box<dyn FnOnce(Outside) -> LocalBoxFuture<'static, ()>>;
 
@@ -254,6 +282,16 @@ enum Command {
 }
 
 impl Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Kill(_) => "the kill of a host",
+            Self::Notice(..) => "a notice delay",
+            Self::PowerOff(_) => "a power failure",
+            Self::Stall(..) => "a stall",
+            Self::Start(..) => "the restart of a host",
+        }
+    }
+
     fn host(&self) -> HostId {
         match self {
             Self::Kill(host) | Self::Notice(host, _) | Self::PowerOff(host) => *host,
@@ -269,18 +307,25 @@ struct Shared {
     trace: SharedTrace,
     names: RefCell<BTreeMap<String, Vec<IpAddr>>>,
     network: RefCell<Network>,
+    steering: Rc<RefCell<Steering>>,
+    /// How far each host's wall clock is ahead of the world's.
+    clocks: RefCell<Vec<Duration>>,
     kernels: RefCell<Vec<SharedKernel>>,
-    /// By how many nanoseconds a host's wall clock is ahead of the world's, where somebody has set it.
-    clocks: RefCell<BTreeMap<HostId, i128>>,
+    /// By how many nanoseconds somebody has set a host's wall clock forwards.
+    clock_steps: RefCell<BTreeMap<HostId, i128>>,
     commands: RefCell<VecDeque<Command>>,
     /// Main programs that have not ended, and the names of their hosts.
     mains: RefCell<BTreeMap<usize, String>>,
     panic: RefCell<Option<Box<dyn Any + Send>>>,
+    /// Whether the run is on [`turmoil`].
+    on_turmoil: Cell<bool>,
+    /// The first thing that a program asked for and turmoil does not have.
+    refused: RefCell<Option<String>>,
 }
 
 impl Shared {
     fn start(self: &Rc<Self>, id: HostId, host: &mut Host, program: Program, main: Option<Main>) {
-        let chance = Chance::new(self.seed, &format!("program {} of {}", host.started, host.name));
+        let chance = self.chance_of_program(id, host.started + 1);
         let outside = seam::outside(id, &host.kernel, chance, self);
         let world = Rc::downgrade(self);
         host.spawn(async move {
@@ -294,6 +339,16 @@ impl Shared {
                 world.panic.borrow_mut().get_or_insert(error.into_panic());
             }
         });
+    }
+
+    /// The nth program of a host has chance of its own.
+    fn chance_of_program(&self, host: HostId, nth: u64) -> Chance {
+        Chance::new(self.seed, &format!("program {} of {}", nth - 1, self.trace.lock().host(host)))
+    }
+
+    /// Puts on record that a program asked for something that turmoil does not have.
+    fn refuse(&self, what: &str) {
+        self.refused.borrow_mut().get_or_insert_with(|| what.into());
     }
 
     fn add_main(self: &Rc<Self>, host: String) -> Main {

@@ -1,12 +1,15 @@
 //! Between the hosts: whose address is whose, what each link is like, what is on its way, and which
 //! directions a fault has taken.
 
+use std::cell::RefCell;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::fault::{Effect, Fault, Faults};
+use super::perturb::Steering;
 use crate::chance::Chance;
 use crate::kernel::link::{Direction, Link};
 use crate::kernel::segment::Segment;
@@ -26,6 +29,7 @@ pub(super) struct Network {
     connections: BTreeMap<(HostId, HostId), Vec<Ends>>,
     in_flight: BinaryHeap<Reverse<InFlight>>,
     chance: Chance,
+    steering: Rc<RefCell<Steering>>,
     trace: SharedTrace,
 }
 
@@ -63,7 +67,7 @@ pub(super) struct InFlight {
 }
 
 impl Network {
-    pub(super) fn new(default_link: Link, chance: Chance, trace: SharedTrace) -> Self {
+    pub(super) fn new(default_link: Link, chance: Chance, steering: Rc<RefCell<Steering>>, trace: SharedTrace) -> Self {
         Self {
             owners: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -73,6 +77,7 @@ impl Network {
             connections: BTreeMap::new(),
             in_flight: BinaryHeap::new(),
             chance,
+            steering,
             trace,
         }
     }
@@ -87,6 +92,12 @@ impl Network {
 
     pub(super) fn link(&mut self, a: HostId, b: HostId, link: Link) {
         self.links.insert((a.min(b), a.max(b)), link);
+    }
+
+    /// The wire between two hosts.
+    pub(super) fn between(&self, a: HostId, b: HostId) -> &Link {
+        let default_link = if a == b { &self.loopback } else { &self.default_link };
+        self.links.get(&(a.min(b), a.max(b))).unwrap_or(default_link)
     }
 
     /// A kernel sent `segment`: decides its fate.
@@ -112,17 +123,20 @@ impl Network {
     }
 
     fn carry(&mut self, from: HostId, to: HostId, packet: u64, segment: Segment, now: Duration) {
-        let default_link = if from == to { &self.loopback } else { &self.default_link };
-        let link = self.links.get(&(from.min(to), from.max(to))).unwrap_or(default_link);
+        let late = self.steering.borrow_mut().segment(from, to, packet, now);
+        let link = self.between(from, to).clone();
         let has_faults = self.directions.get(&(from, to)).is_some_and(|lane| !lane.faults.is_empty());
         let connection = if has_faults { self.connection(from, to, &segment) } else { 0 };
         let lane = self.directions.entry((from, to)).or_default();
         let delay = match lane.faults.take(&segment, connection) {
-            Some(Effect::Delay(delay)) => delay,
+            Some(Effect::Delay(by)) => {
+                self.trace.lock().push(now, Event::Delayed { packet, by });
+                by
+            }
             Some(Effect::Drop) => return self.lose(packet, Loss::Fault, now),
             None => Duration::ZERO,
         };
-        match lane.direction.carry(link, segment.wire_bytes(), now, &mut self.chance) {
+        match lane.direction.carry(&link, segment.wire_bytes(), now, late, &mut self.chance) {
             Some(due) => self.in_flight.push(Reverse(InFlight { due: due + delay, packet, to, segment })),
             None => self.lose(packet, Loss::Chance, now),
         }
@@ -183,26 +197,29 @@ impl Network {
 
     /// Segments from `from` to `to` wait from now on.
     pub(super) fn begin_hold(&mut self, from: HostId, to: HostId) {
-        self.begin_gate_or_hold(from, to, Passage::Held);
+        let held = self.take_held(from, to);
+        self.directions.entry((from, to)).or_default().passage = Passage::Held(held);
     }
 
-    /// After `bytes` more of payload, segments from `from` to `to` wait.
-    pub(super) fn begin_gate(&mut self, from: HostId, to: HostId, bytes: u64) {
-        self.begin_gate_or_hold(from, to, |held| Passage::Gated(bytes, held));
+    /// After `bytes` more of payload, segments from `from` to `to` wait. Those that waited already pass as far as they are
+    /// within. Gives what is left of the bytes.
+    pub(super) fn begin_gate(&mut self, from: HostId, to: HostId, bytes: u64, now: Duration) -> u64 {
+        let mut held = self.take_held(from, to);
+        let mut rest = bytes;
+        while let Some((packet, segment)) = held.pop_front_if(|(_, segment)| segment.payload.len() as u64 <= rest) {
+            rest -= segment.payload.len() as u64;
+            self.carry(from, to, packet, segment, now);
+        }
+        self.directions.entry((from, to)).or_default().passage = Passage::Gated(rest, held);
+        rest
     }
 
-    fn begin_gate_or_hold(
-        &mut self,
-        from: HostId,
-        to: HostId,
-        passage: impl FnOnce(VecDeque<(u64, Segment)>) -> Passage,
-    ) {
+    fn take_held(&mut self, from: HostId, to: HostId) -> VecDeque<(u64, Segment)> {
         let lane = self.directions.entry((from, to)).or_default();
-        let held = match std::mem::take(&mut lane.passage) {
+        match std::mem::take(&mut lane.passage) {
             Passage::Gated(_, held) | Passage::Held(held) => held,
             Passage::Open | Passage::Swallows => VecDeque::new(),
-        };
-        lane.passage = passage(held);
+        }
     }
 
     /// Segments from `from` to `to` vanish from now on, those that were held too.

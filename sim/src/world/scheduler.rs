@@ -91,7 +91,7 @@ impl Scheduler {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if self.is_at_rest() {
+            if self.is_at_rest(now) {
                 return Poll::Ready(Ended::AtRest);
             }
             if now >= self.limit {
@@ -140,8 +140,9 @@ impl Scheduler {
                 self.runnable.push(index);
             }
         }
-        let picked = self.runnable.get(self.chance.index(self.runnable.len()))?;
-        self.hosts.get_mut(*picked)
+        let picked = *self.runnable.get(self.chance.index(self.runnable.len()))?;
+        let picked = self.shared.steering.borrow_mut().choice(&self.runnable, picked, now);
+        self.hosts.get_mut(picked)
     }
 
     /// Hands what the kernels sent to the network, in the order in which it was sent.
@@ -213,10 +214,10 @@ impl Scheduler {
 
     /// The mains have ended, and what they set in motion has come to a stop. Timers of programs do not count:
     /// a proxy always has some.
-    fn is_at_rest(&mut self) -> bool {
+    fn is_at_rest(&mut self, now: Duration) -> bool {
         self.shared.mains.borrow().is_empty()
             && self.shared.network.borrow().next_arrival().is_none()
-            && self.hosts.iter().all(|host| host.kernel.lock().is_quiet())
+            && self.hosts.iter_mut().all(|host| host.next_run(now).is_none() && host.kernel.lock().is_quiet())
     }
 
     /// Step 4: moves the clock towards the next instant at which something can happen, but not past any timer

@@ -42,9 +42,15 @@ impl SharedKernel {
 
 /// The outside of `host`. It holds the world weakly: a task may keep it past the world's end.
 pub(super) fn outside(host: HostId, kernel: &SharedKernel, chance: Chance, shared: &Rc<Shared>) -> Outside {
+    let net = Rc::new(Sockets { kernel: kernel.clone(), world: Rc::downgrade(shared) });
+    outside_with(net, host, chance, shared)
+}
+
+/// The outside of `host` with another network.
+pub(super) fn outside_with(net: Rc<dyn Net>, host: HostId, chance: Chance, shared: &Rc<Shared>) -> Outside {
     let world = Rc::downgrade(shared);
     Outside {
-        net: Rc::new(Sockets { kernel: kernel.clone(), world: Weak::clone(&world) }),
+        net,
         clock: Rc::new(WorldClock { host, world: Weak::clone(&world) }),
         random: Rc::new(HostRandom(RefCell::new(chance))),
         logs: Rc::new(TraceLogs { host, world }),
@@ -75,21 +81,23 @@ impl Net for Sockets {
     }
 
     fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, io::Result<Vec<IpAddr>>> {
-        Box::pin(async move {
-            if let Ok(ip) = name.parse() {
-                return Ok(vec![ip]);
-            }
-            if name == "localhost" {
-                return Ok(vec![Ipv4Addr::LOCALHOST.into()]);
-            }
-            let addresses = self.world.upgrade().and_then(|world| world.names.borrow().get(name).cloned());
-            let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("no host is called {name:?}"));
-            addresses.filter(|addresses| !addresses.is_empty()).ok_or_else(unknown)
-        })
+        Box::pin(async move { resolve(&self.world, name) })
     }
 }
 
-fn socket_address(at: &Address) -> io::Result<SocketAddr> {
+pub(super) fn resolve(world: &Weak<Shared>, name: &str) -> io::Result<Vec<IpAddr>> {
+    if let Ok(ip) = name.parse() {
+        return Ok(vec![ip]);
+    }
+    if name == "localhost" {
+        return Ok(vec![Ipv4Addr::LOCALHOST.into()]);
+    }
+    let addresses = world.upgrade().and_then(|world| world.names.borrow().get(name).cloned());
+    let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("no host is called {name:?}"));
+    addresses.filter(|addresses| !addresses.is_empty()).ok_or_else(unknown)
+}
+
+pub(super) fn socket_address(at: &Address) -> io::Result<SocketAddr> {
     match at {
         Address::Socket(at) => Ok(*at),
         Address::Internal(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "no internal listener of that name")),
@@ -181,10 +189,11 @@ struct WorldClock {
 impl Clock for WorldClock {
     fn wall(&self) -> SystemTime {
         let Some(world) = self.world.upgrade() else { return UNIX_EPOCH + EPOCH };
-        let ahead = world.clocks.borrow().get(&self.host).copied().unwrap_or_default();
-        let by = Duration::from_nanos(u64::try_from(ahead.unsigned_abs()).unwrap_or(u64::MAX));
-        let now = UNIX_EPOCH + EPOCH + world.now.get();
-        let shown = if ahead < 0 { now.checked_sub(by) } else { now.checked_add(by) };
+        let ahead = world.clocks.borrow().get(self.host.index()).copied().unwrap_or_default();
+        let steps = world.clock_steps.borrow().get(&self.host).copied().unwrap_or_default();
+        let by = Duration::from_nanos(u64::try_from(steps.unsigned_abs()).unwrap_or(u64::MAX));
+        let now = UNIX_EPOCH + EPOCH + world.now.get() + ahead;
+        let shown = if steps < 0 { now.checked_sub(by) } else { now.checked_add(by) };
         shown.unwrap_or(UNIX_EPOCH) // before any time that can be told
     }
 }

@@ -20,6 +20,7 @@ use super::{
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
 use crate::net::{Address, Conn};
+use crate::stats::Http2Stats;
 
 /// Stream ids are odd and end at 2^31 - 1 (RFC 9113 5.1.1).
 const STREAMS_PER_CONNECTION_MAX: u32 = 1 << 30;
@@ -69,9 +70,9 @@ impl ClientConnection {
     ///
     /// # Errors
     /// The connection broke.
-    pub async fn handshake(conn: Conn, options: &Http2Options) -> Result<(Self, Driver), Broken> {
+    pub async fn handshake(conn: Conn, options: &Http2Options, stats: &Http2Stats) -> Result<(Self, Driver), Broken> {
         let (local, peer) = (conn.local.clone(), conn.peer.clone());
-        let (wire, shared) = Wire::new(conn, Role::Client, options, Bytes::new());
+        let (wire, shared) = Wire::new(conn, Role::Client, options, Bytes::new(), stats);
         let mut builder = Builder::new();
         builder
             .enable_push(false)

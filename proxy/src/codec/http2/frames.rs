@@ -53,6 +53,7 @@ pub(super) struct Scanner {
     goaway_len: usize,
     /// Did the last read hold a piece of a header block?
     pub(super) saw_header_block: bool,
+    resets: u64,
 }
 
 impl Scanner {
@@ -81,8 +82,10 @@ impl Scanner {
             self.kind = head.kind;
             self.stream = head.stream;
             self.saw_header_block |= is_header_block(head.kind);
-            if head.kind == GOAWAY {
-                self.goaway_len = 0;
+            match head.kind {
+                GOAWAY => self.goaway_len = 0,
+                RST_STREAM => self.resets += 1,
+                _ => {}
             }
             if !self.is_past_first && first.is_some_and(|first| first != head.kind) {
                 return false;
@@ -103,6 +106,11 @@ impl Scanner {
             self.goaway_len += free.len().min(payload.len());
             free.iter_mut().zip(payload).for_each(|(to, from)| *to = *from);
         }
+    }
+
+    /// How many RST_STREAM came since the last call.
+    pub(super) fn take_resets(&mut self) -> u64 {
+        std::mem::take(&mut self.resets)
     }
 
     pub(super) fn is_between_frames(&self) -> bool {

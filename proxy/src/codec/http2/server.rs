@@ -20,6 +20,7 @@ use super::{
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
 use crate::net::{Address, Conn};
+use crate::stats::Http2Stats;
 
 /// How much larger than our own limit a head may be before h2 stops decoding it.
 const HEAD_BYTES_HARD_FACTOR: usize = 4;
@@ -84,9 +85,10 @@ impl ServerConnection {
         options: &Http2Options,
         head_bytes_max: usize,
         headers_max: usize,
+        stats: &Http2Stats,
     ) -> Result<Self, Broken> {
         let (local, peer) = (conn.local.clone(), conn.peer.clone());
-        let (wire, shared) = Wire::new(conn, Role::Server, options, already_read);
+        let (wire, shared) = Wire::new(conn, Role::Server, options, already_read, stats);
         let mut builder = Builder::new();
         if options.allow_connect {
             builder.enable_connect_protocol();

@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::{
@@ -25,6 +25,7 @@ use super::frames::{
 };
 use crate::config::listener::Http2Options;
 use crate::net::Conn;
+use crate::stats::Http2Stats;
 
 /// Streams remembered as reset by us. A reset leaves with the next flush, so few are ever waiting.
 const RESETS_REMEMBERED_MAX: usize = 1024;
@@ -67,8 +68,11 @@ pub(super) struct Shared {
     reset_by_us: RefCell<VecDeque<u32>>,
     /// h2 has let go of the wire.
     is_gone: Cell<bool>,
+    /// Streams that wait for their frames to leave.
+    waiting: Cell<usize>,
     /// How much of each stream has left. A stream is here from its first frame until it is dropped.
     sent: RefCell<BTreeMap<u32, Sent>>,
+    stats: Http2Stats,
 }
 
 /// How much of a stream's payload and how many of its heads (trailers count) have left for the socket, or are
@@ -95,17 +99,26 @@ impl Shared {
         if has_left || self.is_gone.get() || self.fate.get() != Fate::Alive {
             return Poll::Ready(());
         }
-        sent.waiting = Some(cx.waker().clone());
+        if sent.waiting.replace(cx.waker().clone()).is_none() {
+            self.waiting.set(self.waiting.get() + 1);
+        }
         Poll::Pending
     }
 
     /// The stream is over: its count is of no more use.
     pub(super) fn forget_stream(&self, stream: u32) {
-        self.sent.borrow_mut().remove(&stream);
+        if let Some(Sent { waiting: Some(_), .. }) = self.sent.borrow_mut().remove(&stream) {
+            self.waiting.set(self.waiting.get().saturating_sub(1));
+        }
     }
 
     /// A frame of h2's begins to leave.
     fn note_sent(&self, frame: FrameHead) {
+        match frame.kind {
+            GOAWAY => self.stats.goaway_sent.inc(),
+            RST_STREAM => self.stats.tx_reset.inc(),
+            _ => {}
+        }
         let mut streams = self.sent.borrow_mut();
         let Some(sent) = streams.get_mut(&frame.stream) else { return };
         match frame.kind {
@@ -113,7 +126,12 @@ impl Shared {
             DATA => sent.amount.payload_bytes += u64::try_from(frame.len).unwrap_or(u64::MAX),
             _ => return,
         }
+        self.wake(sent);
+    }
+
+    fn wake(&self, sent: &mut Sent) {
         if let Some(waiting) = sent.waiting.take() {
+            self.waiting.set(self.waiting.get().saturating_sub(1));
             waiting.wake();
         }
     }
@@ -177,9 +195,7 @@ impl Shared {
     /// Whoever waits for a frame to leave waits in vain.
     fn wake_all(&self) {
         for sent in self.sent.borrow_mut().values_mut() {
-            if let Some(waiting) = sent.waiting.take() {
-                waiting.wake();
-            }
+            self.wake(sent);
         }
     }
 }
@@ -199,10 +215,33 @@ pub(super) struct Wire {
     /// What is being written in the place of one of h2's frames, and the length of that frame.
     instead: Bytes,
     replaced: usize,
+    /// Frames that wait for company; see [`Company`].
+    held: BytesMut,
+    company: Company,
 }
 
+/// A stream that waits for its last frame to leave will say more as soon as it has: RST_STREAM, mostly. Both go
+/// out in one write, as Envoy's do. Written one after the other, the first could travel to the end of the chain
+/// and its answer come back before the second is on its way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Company {
+    /// What is held goes out with the next flush.
+    Here,
+    /// The streams have been told; they get one turn before what is held goes out.
+    Invited,
+}
+
+/// What may be held back. Bytes; past that nothing waits for company.
+const HELD_BYTES_MAX: usize = 64 * 1024;
+
 impl Wire {
-    pub(super) fn new(conn: Conn, role: Role, options: &Http2Options, already_read: Bytes) -> (Self, Rc<Shared>) {
+    pub(super) fn new(
+        conn: Conn,
+        role: Role,
+        options: &Http2Options,
+        already_read: Bytes,
+        stats: &Http2Stats,
+    ) -> (Self, Rc<Shared>) {
         let shared = Rc::new(Shared {
             conn: RefCell::new(Some(conn)),
             rx_bytes: Cell::new(u64::try_from(already_read.len()).unwrap_or(u64::MAX)),
@@ -212,7 +251,9 @@ impl Wire {
             pong: Cell::new(Pong::NotAsked),
             reset_by_us: RefCell::default(),
             is_gone: Cell::new(false),
+            waiting: Cell::new(0),
             sent: RefCell::default(),
+            stats: stats.clone(),
         });
         // The client's preface is no frame: it is stepped over like the rest of one.
         let (reading_left, writing_left) = match role {
@@ -228,6 +269,8 @@ impl Wire {
             settings: Some(settings_frame(role, options)),
             instead: Bytes::new(),
             replaced: 0,
+            held: BytesMut::new(),
+            company: Company::Here,
         };
         (wire, shared)
     }
@@ -317,6 +360,7 @@ impl Wire {
 
     /// Writes what stands in the place of h2's frame, then reports that frame as written.
     fn poll_replace(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.poll_held(cx))?;
         while !self.instead.is_empty() {
             let written = ready!(poll_conn(&self.shared, |conn| conn.poll_write(cx, &self.instead)))?;
             if written == 0 {
@@ -340,15 +384,32 @@ impl Wire {
         self.writing_left = at.saturating_sub(written);
     }
 
-    fn poll_pass(
-        &mut self,
-        cx: &mut Context<'_>,
-        first: &[u8],
-        write: impl FnOnce(Pin<&mut Conn>, &mut Context<'_>) -> Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(poll_conn(&self.shared, |conn| write(conn, cx)))?;
+    fn poll_pass(&mut self, cx: &mut Context<'_>, first: &[u8], bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let len: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let holds = self.shared.waiting.get() > 0 || !self.held.is_empty();
+        if holds && self.held.len() + len <= HELD_BYTES_MAX {
+            bufs.iter().for_each(|buf| self.held.extend_from_slice(buf));
+            self.advance(first, len);
+            return Poll::Ready(Ok(len));
+        }
+        ready!(self.poll_held(cx))?;
+        let written = ready!(poll_conn(&self.shared, |conn| conn.poll_write_vectored(cx, bufs)))?;
         self.advance(first, written);
         Poll::Ready(Ok(written))
+    }
+
+    /// Writes what was held back.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.held.is_empty() {
+            let written = ready!(poll_conn(&self.shared, |conn| conn.poll_write(cx, &self.held)))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.held.advance(written);
+        }
+        self.held = BytesMut::new(); // an idle connection keeps no buffer
+        self.company = Company::Here;
+        Poll::Ready(Ok(()))
     }
 
     fn carry_out(&mut self, plan: Plan, cx: &mut Context<'_>, first: &[u8]) -> Poll<io::Result<usize>> {
@@ -359,7 +420,7 @@ impl Wire {
             }
             Plan::Pass(pass) => {
                 let pass = first.get(..pass).unwrap_or(first);
-                self.poll_pass(cx, first, |conn, cx| conn.poll_write(cx, pass))
+                self.poll_pass(cx, first, &[io::IoSlice::new(pass)])
             }
             Plan::Replace(instead, len) => {
                 // The first frame that is ever replaced is h2's SETTINGS: it stands at the start.
@@ -407,6 +468,7 @@ impl AsyncRead for Wire {
         let fresh = buf.filled().get(before..).unwrap_or_default();
         let first = (this.role == Role::Client).then_some(SETTINGS);
         let is_http2 = this.reading.scan(fresh, first);
+        this.shared.stats.rx_reset.add(this.reading.take_resets());
         // A client's GOAWAY speaks of pushed streams, and we push none.
         this.shared.goaway_last.set(this.reading.goaway_last().filter(|_| this.role == Role::Client));
         if !is_http2 {
@@ -433,7 +495,7 @@ impl AsyncWrite for Wire {
         let first = bufs.iter().map(|buf| &**buf).find(|buf| !buf.is_empty()).unwrap_or_default();
         let plan = this.plan(first);
         if matches!(plan, Plan::Pass(pass) if pass == first.len()) {
-            return this.poll_pass(cx, first, |conn, cx| conn.poll_write_vectored(cx, bufs));
+            return this.poll_pass(cx, first, bufs);
         }
         this.carry_out(plan, cx, first)
     }
@@ -443,7 +505,14 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.shared.conn.borrow_mut().as_mut() {
+        let this = self.get_mut();
+        if !this.held.is_empty() && this.company == Company::Here {
+            this.company = Company::Invited;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        ready!(this.poll_held(cx))?;
+        match this.shared.conn.borrow_mut().as_mut() {
             None => Poll::Ready(Ok(())),
             Some(conn) => Pin::new(conn).poll_flush(cx),
         }

@@ -1,6 +1,6 @@
 //! HTTP/1 messages (RFC 9112) and what follows an upgrade.
 
-use super::{Message, Messages, excerpt, size, websocket};
+use super::{Meaning, Message, Messages, excerpt, size, websocket};
 
 /// Names both directions of an HTTP/1 connection.
 ///
@@ -11,16 +11,17 @@ pub(super) fn read(from_client: &[u8], from_server: &[u8]) -> Messages {
     let upgraded_at = loop {
         let Some(head) = server.head() else { break None };
         match head.status() {
-            Some(101) => {
-                server.push(&head, 0);
+            Some(status @ 101) => {
+                server.push(head, 0, Meaning::Answer { stream: answered + 1, status, ends: false });
                 break Some(answered);
             }
-            Some(100..200) => server.push(&head, 0),
+            Some(100..200) => server.push(head, 0, Meaning::Other),
             status => {
                 let bodiless = matches!(status, Some(204 | 304));
                 let body = if bodiless { Framing::Length(0) } else { head.framing(Framing::UntilClose) };
-                server.push_framed(&head, body);
                 answered += 1;
+                let status = status.unwrap_or_default();
+                server.push_framed(head, body, |ends| Meaning::Answer { stream: answered, status, ends });
             }
         }
     };
@@ -31,15 +32,17 @@ pub(super) fn read(from_client: &[u8], from_server: &[u8]) -> Messages {
         && let Some(head) = client.head()
     {
         let body = head.framing(Framing::Length(0));
-        client.push_framed(&head, body);
         asked += 1;
+        let (method, path) = head.asks();
+        client.push_framed(head, body, |ends| Meaning::Ask { stream: asked, method, path, ends });
     }
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     if upgraded_at.is_some() {
-        let (from_client, from_server) = (client.tunnel(), server.tunnel());
-        return Messages { from_client, from_server, requests: asked, answers: answered + 1 };
+        let (from_client, from_server) = (client.tunnel(asked), server.tunnel(asked));
+        return Messages { from_client, from_server, requests: count(asked), answers: count(answered + 1) };
     }
-    let requests = asked + usize::from(!client.unread().is_empty());
-    Messages { from_client: client.rest(), from_server: server.rest(), requests, answers: answered }
+    let requests = count(asked) + usize::from(!client.unread().is_empty());
+    Messages { from_client: client.rest(), from_server: server.rest(), requests, answers: count(answered) }
 }
 
 /// How the end of a body is found (RFC 9112 section 6.3).
@@ -59,6 +62,12 @@ struct Head {
 impl Head {
     fn status(&self) -> Option<u16> {
         self.first_line.split(' ').nth(1)?.parse().ok()
+    }
+
+    /// Method and path.
+    fn asks(&self) -> (String, String) {
+        let mut words = self.first_line.split(' ').map(str::to_owned);
+        (words.next().unwrap_or_default(), words.next().unwrap_or_default())
     }
 
     fn field(&self, name: &str) -> Option<&str> {
@@ -110,33 +119,36 @@ impl Direction<'_> {
         Some(Head { first_line, fields, len })
     }
 
-    fn push_framed(&mut self, head: &Head, framing: Framing) {
+    fn push_framed(&mut self, head: Head, framing: Framing, meaning: impl FnOnce(bool) -> Meaning) {
         let body = self.unread().get(head.len..).unwrap_or_default();
-        let len = match framing {
-            Framing::Length(length) => length.min(body.len()),
-            Framing::UntilClose => body.len(),
+        let (len, ends) = match framing {
+            Framing::Length(length) => (length.min(body.len()), length <= body.len()),
+            Framing::UntilClose => (body.len(), false),
             Framing::Chunked => {
                 // The last chunk and an empty trailer section; a cut body ends with the stream.
-                body.windows(5).position(|five| five == b"0\r\n\r\n").map_or(body.len(), |at| at + 5)
+                let last = body.windows(5).position(|five| five == b"0\r\n\r\n");
+                (last.map_or(body.len(), |at| at + 5), last.is_some())
             }
         };
-        self.push(head, len);
+        self.push(head, len, meaning(ends));
     }
 
-    fn push(&mut self, head: &Head, body_len: usize) {
+    fn push(&mut self, head: Head, body_len: usize, meaning: Meaning) {
         let body = self.unread().get(head.len..head.len + body_len).unwrap_or_default();
         let mut text = head.told();
         if !body.is_empty() {
             text = format!("{text}, {}", excerpt(body));
         }
         let end = self.at + head.len + body_len;
-        self.messages.push(Message { bytes: self.at..end, text, bulk: None });
+        let first_line = (String::new(), head.first_line);
+        let fields = std::iter::once(first_line).chain(head.fields).collect();
+        self.messages.push(Message { bytes: self.at..end, text, bulk: None, meaning, fields });
         self.at = end;
     }
 
     /// Everything not read yet is a WebSocket's.
-    fn tunnel(mut self) -> Vec<Message> {
-        self.messages.extend(websocket::read(self.stream, self.at));
+    fn tunnel(mut self, exchange: u32) -> Vec<Message> {
+        self.messages.extend(websocket::read(self.stream, self.at, exchange));
         self.messages
     }
 
@@ -145,7 +157,7 @@ impl Direction<'_> {
         let unread = self.unread().len();
         if unread > 0 {
             let bytes = self.at..self.stream.len();
-            self.messages.push(Message { bytes, text: format!("{} that are no HTTP/1", size(unread)), bulk: None });
+            self.messages.push(Message::new(bytes, format!("{} that are no HTTP/1", size(unread)), Meaning::Other));
         }
         self.messages
     }

@@ -1,8 +1,9 @@
 //! HTTP/2 frames (RFC 9113 section 6), with the payload of extended CONNECT streams named as well.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use super::{Bulk, Message, hpack::Decoder, size, websocket};
+use super::{Bulk, Meaning, Message, hpack::Decoder, size, websocket};
 
 /// What a client sends before its first frame.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -13,18 +14,23 @@ const FRAME_HEAD_BYTES: usize = 9;
 /// the client's direction, read first, finds them.
 pub(super) fn read(stream: &[u8], start: usize, websockets: &mut Vec<u32>) -> Vec<Message> {
     let mut frames = Vec::new();
-    let mut reader = Reader { decoder: Decoder::default(), block: Vec::new(), tunnels: BTreeMap::new(), websockets };
+    let mut reader = Reader {
+        decoder: Decoder::default(),
+        block: Vec::new(),
+        block_ends: false,
+        tunnels: BTreeMap::new(),
+        websockets,
+    };
     let mut at = start;
     while let Some(rest) = stream.get(at..).filter(|rest| !rest.is_empty()) {
         let Some((frame, taken)) = Frame::first_in(rest) else {
             let text = format!("{} of an unfinished frame", size(rest.len()));
-            frames.push(Message { bytes: at..stream.len(), text, bulk: None });
+            frames.push(Message::new(at..stream.len(), text, Meaning::Other));
             break;
         };
-        let (text, bulk) = reader.describe(&frame);
         // The preface belongs to the first frame: neither makes sense alone.
         let from = if frames.is_empty() { 0 } else { at };
-        frames.push(Message { bytes: from..at + taken, text, bulk });
+        frames.push(reader.name(&frame, from..at + taken));
         at += taken;
     }
     frames
@@ -79,21 +85,27 @@ const PRIORITY: u8 = 0x20;
 
 struct Reader<'a> {
     decoder: Decoder,
-    /// A header block that continues in the next frame.
+    /// A header block that continues in the next frame, and whether its stream ends with it.
     block: Vec<u8>,
+    block_ends: bool,
     /// Payload of extended CONNECT streams that does not yet make a whole WebSocket frame.
     tunnels: BTreeMap<u32, Vec<u8>>,
     websockets: &'a mut Vec<u32>,
 }
 
 impl Reader<'_> {
-    fn describe(&mut self, frame: &Frame<'_>) -> (String, Option<Bulk>) {
+    fn name(&mut self, frame: &Frame<'_>, bytes: Range<usize>) -> Message {
         let Frame { stream, payload, .. } = *frame;
-        let text = match frame.kind {
-            0 => return self.data(frame),
-            HEADERS | 9 => self.headers(frame),
+        let mut message = Message::new(bytes, String::new(), Meaning::Other);
+        message.text = match frame.kind {
+            0 => return self.data(frame, message),
+            HEADERS | 9 => return self.headers(frame, message),
             2 => format!("PRIORITY stream {stream}"),
-            3 => format!("RST_STREAM stream {stream} {}", error_name(frame.number())),
+            3 => {
+                let code = error_name(frame.number());
+                message.meaning = Meaning::Reset { stream, code: code.clone() };
+                format!("RST_STREAM stream {stream} {code}")
+            }
             4 if frame.has(ACK) => "SETTINGS ack".into(),
             4 => settings(payload),
             5 => format!("PUSH_PROMISE stream {stream}"),
@@ -101,20 +113,22 @@ impl Reader<'_> {
             6 => "PING".into(),
             7 => {
                 let code = payload.get(4..8).and_then(|code| code.first_chunk());
-                let code = code.map_or(0, |code| u32::from_be_bytes(*code));
-                format!("GOAWAY last stream {} {}", frame.number() & 0x7fff_ffff, error_name(code))
+                let code = error_name(code.map_or(0, |code| u32::from_be_bytes(*code)));
+                let last = frame.number() & 0x7fff_ffff;
+                message.meaning = Meaning::GoAway { last, code: code.clone() };
+                format!("GOAWAY last stream {last} {code}")
             }
             8 => {
                 let amount = usize::try_from(frame.number()).unwrap_or_default();
-                let text = format!("WINDOW_UPDATE stream {stream} +{amount}");
-                return (text, Some(Bulk { of: "WINDOW_UPDATE".into(), amount }));
+                message.bulk = Some(Bulk { of: "WINDOW_UPDATE".into(), amount });
+                format!("WINDOW_UPDATE stream {stream} +{amount}")
             }
             other => format!("frame of type {other} stream {stream}, {}", size(payload.len())),
         };
-        (text, None)
+        message
     }
 
-    fn data(&mut self, frame: &Frame<'_>) -> (String, Option<Bulk>) {
+    fn data(&mut self, frame: &Frame<'_>, message: Message) -> Message {
         let (stream, content) = (frame.stream, frame.content());
         let of = format!("DATA stream {stream}");
         let mut text = if content.is_empty() { of.clone() } else { format!("{of}, {}", size(content.len())) };
@@ -135,28 +149,36 @@ impl Reader<'_> {
         {
             text = format!("{text}: {}", super::excerpt(content));
         }
-        if frame.has(END_STREAM) {
+        let ends = frame.has(END_STREAM);
+        if ends {
             text.push_str(", end of stream");
-            return (text, None);
         }
-        (text, Some(Bulk { of, amount: content.len() }))
+        let bulk = (!ends).then_some(Bulk { of, amount: content.len() });
+        Message { text, bulk, meaning: Meaning::Data { stream, bytes: content.len(), ends }, ..message }
     }
 
-    fn headers(&mut self, frame: &Frame<'_>) -> String {
+    fn headers(&mut self, frame: &Frame<'_>, mut message: Message) -> Message {
         self.block.extend_from_slice(frame.content());
         let name = if frame.kind == HEADERS { "HEADERS" } else { "CONTINUATION" };
         let mut text = format!("{name} stream {}", frame.stream);
+        let ends = frame.kind == HEADERS && frame.has(END_STREAM);
+        self.block_ends |= ends;
         if frame.has(END_HEADERS) {
             let block = std::mem::take(&mut self.block);
             match self.decoder.decode(&block) {
-                Some(fields) => text = format!("{text} {}", self.told(frame.stream, &fields)),
+                Some(fields) => {
+                    text = format!("{text} {}", self.told(frame.stream, &fields));
+                    message.meaning = meaning(frame.stream, &fields, self.block_ends);
+                    message.fields = fields;
+                }
                 None => text.push_str(" that no decoder reads"),
             }
+            self.block_ends = false;
         }
-        if frame.kind == HEADERS && frame.has(END_STREAM) {
+        if ends {
             text.push_str(", end of stream");
         }
-        text
+        Message { text, ..message }
     }
 
     /// The pseudo-fields that say what is asked or answered.
@@ -176,6 +198,20 @@ impl Reader<'_> {
                 format!("{method} {target}, :protocol: {protocol}")
             }
         }
+    }
+}
+
+/// What a header block does to its exchange. An answer of the 1xx kind does nothing.
+fn meaning(stream: u32, fields: &[(String, String)], ends: bool) -> Meaning {
+    let value = |name: &str| fields.iter().find(|(has, _)| has == name).map(|(_, value)| value.clone());
+    if let Some(method) = value(":method") {
+        let path = value(":path").or_else(|| value(":authority")).unwrap_or_default();
+        return Meaning::Ask { stream, method, path, ends };
+    }
+    match value(":status").and_then(|status| status.parse().ok()) {
+        Some(100..200) => Meaning::Other,
+        Some(status) => Meaning::Answer { stream, status, ends },
+        None => Meaning::Data { stream, bytes: 0, ends }, // trailers
     }
 }
 

@@ -21,6 +21,74 @@ pub struct Message {
     pub text: String,
     /// What it may be summed up with, if its neighbours are of the same kind.
     pub bulk: Option<Bulk>,
+    /// What it does to its exchange.
+    pub meaning: Meaning,
+    /// The fields of its head, HTTP/2's pseudo-fields too; the first line of HTTP/1 has an empty name.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Message {
+    /// A message without a head.
+    fn new(bytes: Range<usize>, text: String, meaning: Meaning) -> Self {
+        Self { bytes, text, bulk: None, meaning, fields: Vec::new() }
+    }
+
+    /// The value of a field of its head.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(has, _)| has.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What a message does to its exchange. `stream` is HTTP/2's number; in HTTP/1 the first exchange of a connection is 1,
+/// the second 2.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Meaning {
+    /// The final answer, or 101; `ends` tells whether nothing more belongs to it.
+    Answer {
+        /// Whose.
+        stream: u32,
+        /// The status code.
+        status: u16,
+        /// Whether it is complete.
+        ends: bool,
+    },
+    /// A request.
+    Ask {
+        /// Whose.
+        stream: u32,
+        /// The method.
+        method: String,
+        /// The path with its query.
+        path: String,
+        /// Whether it is complete.
+        ends: bool,
+    },
+    /// Payload, tunnelled bytes included.
+    Data {
+        /// Whose.
+        stream: u32,
+        /// How many bytes.
+        bytes: usize,
+        /// Whether nothing more comes in this direction.
+        ends: bool,
+    },
+    /// The sender takes no streams above `last`.
+    GoAway {
+        /// The last stream it takes.
+        last: u32,
+        /// The error code's name.
+        code: String,
+    },
+    /// Nothing to an exchange.
+    Other,
+    /// One stream is broken off.
+    Reset {
+        /// Which.
+        stream: u32,
+        /// The error code's name.
+        code: String,
+    },
 }
 
 /// A message that may be one of many alike: a piece of a long transfer, or a window update.

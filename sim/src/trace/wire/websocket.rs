@@ -1,21 +1,19 @@
 //! WebSocket frames (RFC 6455 section 5) in a byte stream.
 
-use super::{Message, excerpt, size};
+use super::{Meaning, Message, excerpt, size};
 
-/// Names the frames in `stream` from `start` on.
-pub(super) fn read(stream: &[u8], start: usize) -> Vec<Message> {
+/// Names the frames in `stream` from `start` on; they are the payload of `exchange`.
+pub(super) fn read(stream: &[u8], start: usize, exchange: u32) -> Vec<Message> {
     let mut frames = Vec::new();
     let mut at = start;
+    let data = |bytes| Meaning::Data { stream: exchange, bytes, ends: false };
     while let Some(rest) = stream.get(at..).filter(|rest| !rest.is_empty()) {
         let Some((text, taken)) = frame(rest) else {
-            frames.push(Message {
-                bytes: at..stream.len(),
-                text: format!("{} of an unfinished frame", size(rest.len())),
-                bulk: None,
-            });
+            let text = format!("{} of an unfinished frame", size(rest.len()));
+            frames.push(Message::new(at..stream.len(), text, data(rest.len())));
             break;
         };
-        frames.push(Message { bytes: at..at + taken, text, bulk: None });
+        frames.push(Message::new(at..at + taken, text, data(taken)));
         at += taken;
     }
     frames

@@ -23,6 +23,7 @@ use super::*;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
 use crate::net::{Address, Conn, Io};
+use crate::stats::{Http2Stats, Registry};
 
 pub(super) const HEAD_BYTES_MAX: usize = 60 * 1024;
 pub(super) const HEADERS_MAX: usize = 100;
@@ -179,12 +180,13 @@ pub(super) async fn both_ends(
     options: &Http2Options,
 ) -> (ClientConnection, Requests, [JoinHandle<()>; 2]) {
     let (left, right) = duplex(pipe);
-    let (client, driver) = ClientConnection::handshake(conn(left), options).await.unwrap();
+    let (client, driver) = ClientConnection::handshake(conn(left), options, &stats()).await.unwrap();
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let options = *options;
     let serving = spawn_local(async move {
         let shaken =
-            ServerConnection::handshake(conn(right), Bytes::new(), &options, HEAD_BYTES_MAX, HEADERS_MAX).await;
+            ServerConnection::handshake(conn(right), Bytes::new(), &options, HEAD_BYTES_MAX, HEADERS_MAX, &stats())
+                .await;
         let mut server = shaken.unwrap();
         while let Some(accepted) = server.accept().await {
             drop(sender.send(accepted.unwrap()));
@@ -209,7 +211,8 @@ pub(super) async fn raw_client_with(options: &Http2Options, head_bytes_max: usiz
     raw.io.write_all(rest).await.unwrap();
     raw.send(SETTINGS, 0, 0, &[]).await;
     let sniffed = Bytes::from_static(sniffed);
-    let shaken = ServerConnection::handshake(conn(server), sniffed, options, head_bytes_max, HEADERS_MAX).await;
+    let shaken =
+        ServerConnection::handshake(conn(server), sniffed, options, head_bytes_max, HEADERS_MAX, &stats()).await;
     let mut server = shaken.unwrap();
     assert!(timeout(Duration::from_millis(1), server.accept()).await.is_err(), "nothing was asked yet");
     (raw, server)
@@ -218,7 +221,7 @@ pub(super) async fn raw_client_with(options: &Http2Options, head_bytes_max: usiz
 /// A client, and its server made by hand, which has read the preface and has yet to send its SETTINGS.
 pub(super) async fn raw_server() -> (Raw, ClientConnection) {
     let (io, client) = duplex(PIPE_BYTES_MAX);
-    let (client, driver) = ClientConnection::handshake(conn(client), &Http2Options::default()).await.unwrap();
+    let (client, driver) = ClientConnection::handshake(conn(client), &Http2Options::default(), &stats()).await.unwrap();
     let mut raw = Raw { io, seen: VecDeque::new(), driver: Some(spawn_local(driver)) };
     let mut preface = vec![0; PREFACE.len()];
     raw.io.read_exact(&mut preface).await.unwrap();
@@ -303,4 +306,9 @@ pub(super) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
         }
     }
     block
+}
+
+/// Counts that nobody looks at.
+pub(super) fn stats() -> Http2Stats {
+    Http2Stats::downstream(&Registry::new())
 }

@@ -105,7 +105,8 @@ async fn what_is_no_preface_is_no_connection() {
         client.shutdown().await.unwrap();
         let options = Http2Options::default();
         let shaken =
-            ServerConnection::handshake(conn(server), Bytes::new(), &options, HEAD_BYTES_MAX, HEADERS_MAX).await;
+            ServerConnection::handshake(conn(server), Bytes::new(), &options, HEAD_BYTES_MAX, HEADERS_MAX, &stats())
+                .await;
         assert_eq!(shaken.map(drop), Err(expected));
     }
 }

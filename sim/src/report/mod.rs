@@ -2,9 +2,13 @@
 //!
 //! This text is what `golden/` keeps. Nothing in it is redacted: what varies from run to run is a defect.
 
+mod layout;
+pub mod page;
+
 use std::fmt::{self, Write};
 
 use crate::actor::{Exchange, Outcome, Said, Talk};
+use crate::explain::explain;
 use crate::play::Played;
 use crate::scenario::{Ending, Scenario};
 use crate::trace::story::{Millis, Timeline};
@@ -37,10 +41,14 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
     }
     writeln!(text, "\nWHAT THE CLIENTS SAW")?;
     for exchange in &played.sightings.exchanges {
-        writeln!(text, "{:>width$}  {}", exchange.host, outcome(exchange))?;
+        writeln!(text, "{:>width$}  {}", exchange.host, exchange_line(exchange))?;
     }
     if played.sightings.exchanges.is_empty() {
         writeln!(text, "  nothing")?;
+    }
+    for (nth, explanation) in explain(scenario, played).iter().enumerate() {
+        text.push_str(if nth == 0 { "\nWHY\n" } else { "\n" });
+        write!(text, "{explanation}")?;
     }
     writeln!(text, "\nWHAT THE PROXIES LOGGED")?;
     let log = Timeline::log(&played.trace);
@@ -63,7 +71,7 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
 }
 
 /// One line about one exchange.
-fn outcome(exchange: &Exchange) -> String {
+pub(crate) fn exchange_line(exchange: &Exchange) -> String {
     let on = exchange.connection.as_ref().map_or_else(String::new, |name| format!("on {name}: "));
     let mut line = format!("{on}{}: ", exchange.asked);
     let after = exchange.answered.map(|answered| Millis(answered.saturating_sub(exchange.began)).to_string());

@@ -1,0 +1,269 @@
+//! The application behind the three hops: a page, an echo of requests, an echo of WebSocket messages, and the
+//! access log as it is written.
+//!
+//! It stands on the proxy's own HTTP/1 codec and speaks nothing else.
+
+use std::fmt::Write;
+use std::future::{pending, poll_fn};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, EXPECT};
+use http::{HeaderValue, Method, StatusCode, Version};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinSet;
+use tokio::time::{interval, timeout};
+
+use super::feed::{Feed, Line};
+use super::websocket::{self, GOING_AWAY, Kind, Message, Socket};
+use crate::codec::http1::{Close, HeadError, Incoming, ServerConnection, ServerOptions};
+use crate::codec::{Broken, Frame, Payload, RequestHead, ResponseHead};
+use crate::drain::{Drain, Stage};
+use crate::net::{Accept, Conn};
+
+const PAGE: &str = include_str!("page.html");
+/// The page brings all it needs; whatever else a browser may be talked into loading is not from here.
+const PAGE_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:";
+/// The first message on a WebSocket, so that one who cannot write frames by hand sees some come.
+const GREETING: &str = "connected through front, ingress and sidecar; what you send comes back";
+
+/// Connections at a time; more wait in the backlog.
+const CONNECTIONS_MAX: usize = 256;
+const OPTIONS: ServerOptions = ServerOptions {
+    head_bytes_max: 64 * 1024,
+    headers_max: 128,
+    accept_http_10: true,
+    write_buffer_bytes_max: 256 * 1024,
+};
+/// What an echo repeats of a request's body. Bytes.
+const ECHO_BYTES_MAX: usize = 16 * 1024;
+/// An idle connection is closed after this: later than the sidecar does, which closes after 4 s, so that no
+/// request meets a connection that is going away.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+/// From the first byte of a request to its last, and how long its answer may take to leave.
+const REQUEST_MAX: Duration = Duration::from_secs(30);
+/// A silent WebSocket is kept from the hops' idle timeouts, the shortest of which is 300 s.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Serves until `stop` says so; says goodbye on WebSockets when `drain` begins.
+pub(super) async fn serve(mut accept: Box<dyn Accept>, feed: Feed, drain: Drain, mut stop: Drain) {
+    let app = Rc::new(App { feed, drain });
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            // The end first: the hops in front are gone by then.
+            biased;
+            () = stop.reached(Stage::Draining) => return,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = accept.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+                Ok(conn) => drop(connections.spawn_local(Rc::clone(&app).serve_connection(conn))),
+                Err(error) => tracing::warn!(%error, "app: cannot accept"),
+            },
+        }
+    }
+}
+
+struct App {
+    feed: Feed,
+    drain: Drain,
+}
+
+/// May the connection be used again?
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum After {
+    Close,
+    KeepAlive,
+}
+
+/// What a WebSocket is for.
+enum Purpose {
+    /// Messages come back.
+    Echo,
+    /// Access-log lines, as JSON.
+    Log(Receiver<Line>),
+}
+
+impl App {
+    async fn serve_connection(self: Rc<Self>, conn: Conn) {
+        let mut connection = ServerConnection::new(conn, BytesMut::new(), OPTIONS);
+        while let Ok(Ok(true)) = timeout(IDLE_MAX, connection.wait()).await {
+            let (head, incoming) = match timeout(REQUEST_MAX, connection.read_head()).await {
+                Ok(Ok(request)) => request,
+                Ok(Err(HeadError::Refused(why))) => {
+                    let reply = Reply::text(why.status(), why.body().to_owned());
+                    if send(&mut connection, &Method::GET, reply).await.is_err() {
+                        return;
+                    }
+                    break;
+                }
+                Ok(Err(HeadError::Broken(_))) | Err(_) => return,
+            };
+            if websocket::is_asked_for(&head) {
+                self.serve_websocket(&mut connection, &head, incoming).await;
+                break;
+            }
+            let answered = timeout(REQUEST_MAX, answer(&mut connection, &head, incoming)).await;
+            match answered {
+                Ok(Ok(After::KeepAlive)) if connection.is_reusable() => {}
+                Ok(Ok(After::KeepAlive | After::Close)) => break,
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+        drop(timeout(REQUEST_MAX, connection.close(Close::Flush)).await); // dropped, it is cut
+    }
+
+    async fn serve_websocket(&self, connection: &mut ServerConnection, head: &RequestHead, incoming: Incoming) {
+        let purpose = match head.path_only() {
+            b"/log" => Purpose::Log(self.feed.watch()),
+            _ => Purpose::Echo,
+        };
+        let response = websocket::handshake(head);
+        if response.status != StatusCode::SWITCHING_PROTOCOLS {
+            drop(connection.respond(&response, Payload::None, &head.method));
+            return;
+        }
+        let outgoing = connection.respond(&response, Payload::Raw, &head.method);
+        self.converse(Socket::new(incoming, outgoing), purpose).await;
+    }
+
+    /// Serves a WebSocket to its end.
+    async fn converse(&self, mut socket: Socket, mut purpose: Purpose) {
+        let mut drain = self.drain.clone();
+        let mut pings = interval(PING_INTERVAL);
+        pings.reset(); // the first is due after the interval, not at once
+        let mut sent = match purpose {
+            Purpose::Echo => socket.send(Kind::Text, GREETING.as_bytes()).await,
+            Purpose::Log(_) => socket.flush().await,
+        };
+        while sent.is_ok() {
+            sent = tokio::select! {
+                // The peer first: a close frame that has come is answered before anything else is said.
+                biased;
+                received = socket.next() => match received {
+                    Ok(Some(Message { kind: Kind::Close, payload })) => return socket.reply_to_close(&payload).await,
+                    Ok(Some(message)) => react(&mut socket, &purpose, message).await,
+                    Ok(None) => return,
+                    Err(violation) => return socket.close(violation.code()).await,
+                },
+                () = drain.reached(Stage::Draining) => return socket.close(GOING_AWAY).await,
+                told = next_line(&mut purpose) => socket.send(Kind::Text, told.as_bytes()).await,
+                _ = pings.tick() => socket.send(Kind::Ping, b"").await,
+            };
+        }
+    }
+}
+
+async fn react(socket: &mut Socket, purpose: &Purpose, message: Message) -> Result<(), Broken> {
+    match (message.kind, purpose) {
+        (Kind::Ping, _) => socket.send(Kind::Pong, &message.payload).await,
+        (kind @ (Kind::Binary | Kind::Text), Purpose::Echo) => socket.send(kind, &message.payload).await,
+        // The log does not listen.
+        (Kind::Binary | Kind::Text, Purpose::Log(_)) | (Kind::Close | Kind::Pong, _) => Ok(()),
+    }
+}
+
+/// What a watcher of the log is told next.
+///
+/// # Cancellation
+/// Safe to drop: a line that was not returned comes again.
+async fn next_line(purpose: &mut Purpose) -> String {
+    let Purpose::Log(lines) = purpose else { return pending().await };
+    match lines.recv().await {
+        Ok(line) => serde_json::json!(line).to_string(),
+        Err(RecvError::Lagged(count)) => serde_json::json!({ "missed": count }).to_string(),
+        Err(RecvError::Closed) => pending().await, // the feed lives as long as the app
+    }
+}
+
+async fn answer(
+    connection: &mut ServerConnection,
+    head: &RequestHead,
+    mut incoming: Incoming,
+) -> Result<After, Broken> {
+    if head.headers.has_token(&EXPECT, "100-continue") {
+        connection.send_continue();
+    }
+    let body = read_body(&mut incoming).await?;
+    let is_for_page = head.path_only() == b"/" && (head.method == Method::GET || head.method == Method::HEAD);
+    let reply = if is_for_page { Reply::page() } else { Reply::text(StatusCode::OK, echo(head, &body)) };
+    send(connection, &head.method, reply).await?;
+    let is_last = head.headers.has_token(&CONNECTION, "close") || head.version < Version::HTTP_11;
+    Ok(if is_last { After::Close } else { After::KeepAlive })
+}
+
+/// A request's body as far as an echo repeats it.
+struct EchoedBody {
+    start: BytesMut,
+    bytes: u64,
+}
+
+async fn read_body(incoming: &mut Incoming) -> Result<EchoedBody, Broken> {
+    let mut body = EchoedBody { start: BytesMut::new(), bytes: 0 };
+    while let Some(frame) = poll_fn(|cx| incoming.poll_frame(cx)).await {
+        let Frame::Data(data) = frame? else { continue };
+        let room = ECHO_BYTES_MAX.saturating_sub(body.start.len()).min(data.len());
+        body.start.extend_from_slice(data.get(..room).unwrap_or_default());
+        body.bytes = body.bytes.saturating_add(data.len() as u64);
+    }
+    Ok(body)
+}
+
+/// A request as the application saw it, as text.
+fn echo(head: &RequestHead, body: &EchoedBody) -> String {
+    let text = |value: Option<&HeaderValue>| {
+        value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default()
+    };
+    let mut out = format!("{} {} {:?}\n", head.method, text(head.path.as_ref()), head.version);
+    let mut line = |name: &str, value: String| {
+        writeln!(out, "{name}: {value}").expect("a String grows as needed");
+    };
+    line("host", text(head.authority.as_ref()));
+    for (name, value) in head.headers.iter() {
+        line(name.as_str(), text(Some(value)));
+    }
+    if body.bytes > 0 {
+        out.push('\n');
+        out.push_str(&String::from_utf8_lossy(&body.start));
+        out.push('\n');
+    }
+    if body.bytes > body.start.len() as u64 {
+        writeln!(out, "({} bytes in all)", body.bytes).expect("a String grows as needed");
+    }
+    out
+}
+
+/// An answer with a body.
+struct Reply {
+    head: ResponseHead,
+    body: Bytes,
+}
+
+impl Reply {
+    fn page() -> Self {
+        let mut reply = Self::new(StatusCode::OK, "text/html; charset=utf-8", Bytes::from_static(PAGE.as_bytes()));
+        reply.head.headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+        reply
+    }
+
+    fn text(status: StatusCode, text: String) -> Self {
+        Self::new(status, "text/plain; charset=utf-8", text.into())
+    }
+
+    fn new(status: StatusCode, content_type: &'static str, body: Bytes) -> Self {
+        let mut head = ResponseHead::new(status);
+        head.headers.append(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        head.headers.append(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        head.headers.append(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Self { head, body }
+    }
+}
+
+async fn send(connection: &mut ServerConnection, method: &Method, reply: Reply) -> Result<(), Broken> {
+    let mut outgoing = connection.respond(&reply.head, Payload::Some, method);
+    outgoing.write(reply.body); // dropped for HEAD
+    outgoing.finish(None);
+    poll_fn(|cx| outgoing.poll_flush(cx)).await
+}

@@ -1,0 +1,97 @@
+//! A request's way from hop to hop: which exchange of a proxy with its upstream carries on which exchange of its client.
+
+use std::collections::BTreeMap;
+
+use super::wire::{Exchange, Wire};
+use crate::trace::HostId;
+
+/// The exchanges and connects of each proxy that belong to an exchange with it, by the exchange's index.
+#[derive(Default)]
+pub(super) struct Chain {
+    attempts: BTreeMap<usize, Vec<Attempt>>,
+}
+
+/// One try of a proxy to have a request answered.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Attempt {
+    /// It asked: the index of the exchange.
+    Asked(usize),
+    /// It did not get as far: the index of the conversation.
+    Connecting(usize),
+}
+
+impl Chain {
+    /// `proxies` are the hosts that pass on what they are asked.
+    pub(super) fn link(wire: &Wire, proxies: &[HostId]) -> Self {
+        let mut chain = Self::default();
+        let mut claimed = vec![false; wire.exchanges.len()];
+        for (nth, downstream) in wire.exchanges.iter().enumerate() {
+            let Some(proxy) = downstream.server.filter(|host| proxies.contains(host)) else { continue };
+            let mut attempts = Vec::new();
+            let mut id = downstream.field("x-request-id").map(str::to_owned);
+            for (candidate, upstream) in wire.exchanges.iter().enumerate() {
+                if upstream.client != proxy
+                    || claimed.get(candidate) != Some(&false)
+                    || !is_within(downstream, upstream)
+                {
+                    continue;
+                }
+                if !belongs(downstream, upstream, id.as_deref()) {
+                    continue;
+                }
+                // The first hop gives the identifier, which all its attempts share.
+                id = id.or_else(|| upstream.field("x-request-id").map(str::to_owned));
+                if let Some(claimed) = claimed.get_mut(candidate) {
+                    *claimed = true;
+                }
+                attempts.push(Attempt::Asked(candidate));
+            }
+            attempts.extend(connects(wire, proxy, downstream));
+            attempts.sort_by_key(|attempt| match attempt {
+                Attempt::Asked(nth) => wire.exchanges.get(*nth).map(|exchange| exchange.request.began),
+                Attempt::Connecting(nth) => {
+                    wire.conversations.get(*nth).and_then(|it| it.from_client.signals.first()).map(|it| it.sent)
+                }
+            });
+            chain.attempts.insert(nth, attempts);
+        }
+        chain
+    }
+
+    /// What a proxy did about an exchange with it, in order.
+    pub(super) fn attempts(&self, exchange: usize) -> &[Attempt] {
+        self.attempts.get(&exchange).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+/// Whether a request was sent while another was under way.
+fn is_within(downstream: &Exchange, upstream: &Exchange) -> bool {
+    let arrived = downstream.request.head_arrived.is_some_and(|at| at <= upstream.request.began.at);
+    let answered = downstream.answer.as_ref().is_some_and(|answer| answer.part.began < upstream.request.began);
+    arrived && !answered
+}
+
+fn belongs(downstream: &Exchange, upstream: &Exchange, id: Option<&str>) -> bool {
+    for (one, other) in [
+        (id, upstream.field("x-request-id")),
+        // It travels from end to end, so it tells two clients of one proxy apart.
+        (downstream.field("sec-websocket-key"), upstream.field("sec-websocket-key")),
+    ] {
+        if let (Some(one), Some(other)) = (one, other) {
+            return one == other;
+        }
+    }
+    downstream.path == upstream.path
+}
+
+/// Connections that were opened for this request and never asked anything.
+fn connects(wire: &Wire, proxy: HostId, downstream: &Exchange) -> Vec<Attempt> {
+    let is_silent = |nth: usize| !wire.exchanges.iter().any(|exchange| exchange.connection == nth);
+    let is_due = |nth: &usize| {
+        let began = wire.conversations.get(*nth).and_then(|it| it.from_client.signals.first()).map(|syn| syn.sent);
+        let (Some(arrived), Some(began)) = (downstream.request.head_arrived, began) else { return false };
+        arrived <= began.at && downstream.answer.as_ref().is_none_or(|answer| began < answer.part.began)
+    };
+    let of_proxy = wire.conversations.iter().enumerate().filter(|(_, it)| it.client == proxy).map(|(nth, _)| nth);
+    of_proxy.filter(|nth| is_silent(*nth)).filter(is_due).map(Attempt::Connecting).collect()
+}

@@ -1,0 +1,262 @@
+//! Why a request failed, hop by hop: who closed first and with what, which timer or limit it was and where it is
+//! written, what had been sent, whether to send it again would have been safe, and what would have changed the outcome.
+//!
+//! Everything is read from the trace, the log lines and the configurations: the proxy is not asked, and has no hook for
+//! it. [`wire`] finds exchanges and the acts that end them, [`chain`] follows a request from hop to hop, [`hop`] judges
+//! what each hop did, [`settings`] finds where it was told to, and [`remedy`] what to write instead.
+
+mod chain;
+mod hop;
+mod remedy;
+mod settings;
+mod wire;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::actor::{self, Outcome};
+use crate::play::Played;
+use crate::report::exchange_line;
+use crate::scenario::{Ending, Role, Scenario};
+use crate::trace::spans::Timer;
+use crate::trace::story::Millis;
+use crate::trace::wire::size;
+use crate::trace::{HostId, Trace};
+use chain::Chain;
+use hop::{Hop, Judged};
+pub use settings::Setting;
+use wire::Wire;
+
+/// Hops that are followed; a request that comes by one more often goes in a circle.
+const HOPS_MAX: usize = 16;
+
+/// Failures that are explained; more of them have the same cause as a rule.
+const EXPLAINED_MAX: usize = 12;
+
+/// One failed request.
+#[derive(Debug)]
+pub struct Explanation {
+    /// The client's host.
+    pub host: String,
+    /// What it asked and what came of it, in one line.
+    pub outcome: String,
+    /// What each hop did, from the client's side on.
+    pub hops: Vec<HopStory>,
+    /// Who ended it first, and with what.
+    pub closed_first: Option<String>,
+    /// What had been sent by then.
+    pub sent: String,
+    /// Whether sending it again would have been safe.
+    pub retry: Retry,
+    /// What would have changed the outcome.
+    pub changes: Vec<Change>,
+    /// The timers that had a part in it.
+    pub timers: Vec<Timer>,
+}
+
+/// What one hop did.
+#[derive(Debug)]
+pub struct HopStory {
+    /// The hop.
+    pub host: String,
+    /// What it did, a sentence each.
+    pub did: Vec<String>,
+    /// The timer, limit or rule that made it, if it was one.
+    pub because: Option<Setting>,
+    /// What it logged about it.
+    pub log: Option<String>,
+}
+
+/// Whether a request may be sent again.
+#[derive(Debug)]
+pub struct Retry {
+    /// The answer.
+    pub is_safe: bool,
+    /// The reason.
+    pub why: String,
+}
+
+/// Something that would have changed the outcome.
+#[derive(Debug)]
+pub struct Change {
+    /// What to do.
+    pub what: String,
+    /// With which setting, if it is one.
+    pub setting: Option<Setting>,
+}
+
+/// What an explanation is read from.
+struct Case<'a> {
+    scenario: &'a Scenario,
+    played: &'a Played,
+    wire: Wire,
+    chain: Chain,
+}
+
+/// Explains every request that failed, in the order in which they were asked.
+#[must_use]
+pub fn explain(scenario: &Scenario, played: &Played) -> Vec<Explanation> {
+    let failed: Vec<&actor::Exchange> = played.sightings.exchanges.iter().filter(|it| may_have_failed(it)).collect();
+    if failed.is_empty() {
+        return Vec::new();
+    }
+    let wire = Wire::read(&played.trace);
+    let is_proxy =
+        |host: &HostId| role(scenario, &played.trace, *host).is_some_and(|it| matches!(it, Role::Proxy { .. }));
+    let proxies: Vec<HostId> = (0..played.trace.hosts().len()).map(HostId).filter(is_proxy).collect();
+    let chain = Chain::link(&wire, &proxies);
+    let case = Case { scenario, played, wire, chain };
+    let failed = failed.into_iter().filter(|exchange| !case.ended_politely(exchange));
+    failed.take(EXPLAINED_MAX).map(|exchange| case.explain(exchange)).collect()
+}
+
+/// A failure is an answer from 400 on, no answer, or a WebSocket that its client did not leave.
+fn may_have_failed(exchange: &actor::Exchange) -> bool {
+    let is_cut = || exchange.tunnel.is_some() && matches!(exchange.ended, Some((Ending::Fin | Ending::Rst, _)));
+    match &exchange.outcome {
+        Outcome::Answer { status, .. } => *status >= 400 || is_cut(),
+        Outcome::Failed(_) | Outcome::Waiting => true,
+    }
+}
+
+fn role<'a>(scenario: &'a Scenario, trace: &Trace, host: HostId) -> Option<&'a Role> {
+    let name = trace.host(host);
+    scenario.hosts.iter().find(|has| has.name == name).map(|host| &host.role)
+}
+
+impl Case<'_> {
+    fn explain(&self, failed: &actor::Exchange) -> Explanation {
+        let outcome = exchange_line(failed);
+        let Some(first) = self.find(failed) else { return self.unsent(failed, outcome) };
+        let mut hops: Vec<Judged<'_>> = Vec::new();
+        let mut next = Some(first);
+        while let Some(nth) = next.take()
+            && hops.len() < HOPS_MAX
+            && let Some(exchange) = self.wire.exchanges.get(nth)
+        {
+            let before = hops.last();
+            let judged = Hop { case: self, nth, exchange }.judge(before);
+            next = judged.next;
+            hops.push(judged);
+        }
+        let origin = origin(&hops);
+        let deepest = hops.last().map(|hop| hop.exchange);
+        Explanation {
+            host: failed.host.clone(),
+            outcome,
+            closed_first: origin.and_then(|hop| hop.closed.clone()),
+            sent: self.sent(&hops, failed.answered),
+            retry: remedy::retry(self, origin, deepest),
+            changes: remedy::changes(self, origin, &hops),
+            timers: hops.iter().filter_map(|hop| hop.timer.clone()).collect(),
+            hops: hops.into_iter().map(|hop| hop.story).collect(),
+        }
+    }
+
+    /// The client's own exchange on the wire: the first of its kind that began when it did.
+    fn find(&self, failed: &actor::Exchange) -> Option<usize> {
+        let host = &self.played.trace;
+        let path = failed.asked.split(' ').nth(1)?;
+        self.wire.exchanges.iter().position(|exchange| {
+            host.host(exchange.client) == failed.host
+                && exchange.request.began.at >= failed.began
+                && exchange.path == path
+        })
+    }
+
+    /// A WebSocket whose ends said goodbye to each other.
+    fn ended_politely(&self, exchange: &actor::Exchange) -> bool {
+        exchange.tunnel.is_some()
+            && matches!(exchange.ended, Some((Ending::Fin, _)))
+            && self.find(exchange).and_then(|nth| self.wire.exchanges.get(nth)).is_some_and(|it| it.has_close_frame)
+    }
+
+    /// A request that never left its client.
+    fn unsent(&self, failed: &actor::Exchange, outcome: String) -> Explanation {
+        let why = match &failed.outcome {
+            Outcome::Failed(why) => why.clone(),
+            Outcome::Answer { .. } | Outcome::Waiting => "nothing was sent".into(),
+        };
+        let story =
+            HopStory { host: failed.host.clone(), did: vec![format!("sent nothing: {why}")], because: None, log: None };
+        Explanation {
+            host: failed.host.clone(),
+            outcome,
+            hops: vec![story],
+            closed_first: None,
+            sent: "nothing of the request".into(),
+            retry: Retry { is_safe: true, why: "the request never left the client".into() },
+            changes: Vec::new(),
+            timers: Vec::new(),
+        }
+    }
+
+    /// What had been sent of request and answer between the last two hops when it failed.
+    fn sent(&self, hops: &[Judged<'_>], failed_at: Option<Duration>) -> String {
+        let Some(last) = hops.last() else { return "nothing".into() };
+        let exchange = last.exchange;
+        let trace = &self.played.trace;
+        let (from, to) = (trace.host(exchange.client), exchange.server.map_or("nobody", |server| trace.host(server)));
+        let what = match (exchange.is_websocket(), exchange.request.is_complete) {
+            (true, _) => "the handshake",
+            (false, true) => "the whole request",
+            (false, false) => "a part of the request",
+        };
+        let bytes = size(exchange.request.bytes);
+        let arrived = match exchange.request.arrived {
+            Some(at) => format!("at {to} at {}", ms(at)),
+            None => format!("from {from}, though it never arrived at {to}"),
+        };
+        let role = exchange.server.and_then(|host| role(self.scenario, trace, host));
+        let answer = match exchange.answer.as_ref().filter(|_| failed_at.is_none_or(|at| exchange.answered_by(at))) {
+            _ if matches!(role, Some(Role::Proxy { .. })) => "nothing went further".into(),
+            None => "nothing of an answer".to_owned(),
+            Some(answer) => format!("{} of its answer, {}", size(answer.part.bytes), answer.status),
+        };
+        format!("{what}, {bytes}, {arrived}; {answer}")
+    }
+}
+
+/// The hop where the failure began: the timer that ended it first, or else the hop farthest from the client that did it by
+/// itself.
+fn origin<'h, 'a>(hops: &'h [Judged<'a>]) -> Option<&'h Judged<'a>> {
+    let timers = hops.iter().filter(|hop| hop.is_origin && hop.timer.is_some());
+    let first = timers.min_by_key(|hop| hop.timer.as_ref().map(|timer| timer.until));
+    first.or_else(|| hops.iter().rev().find(|hop| hop.is_origin)).or(hops.last())
+}
+
+/// `12.500 ms`.
+fn ms(at: Duration) -> String {
+    format!("{} ms", Millis(at))
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}  {}", self.host, self.outcome)?;
+        for hop in &self.hops {
+            let mut name = hop.host.as_str();
+            for line in &hop.did {
+                writeln!(f, "  {name:>12}  {line}")?;
+                name = "";
+            }
+            if let Some(because) = &hop.because {
+                writeln!(f, "  {:>12}  because of {because}", "")?;
+            }
+        }
+        if let Some(closed) = &self.closed_first {
+            writeln!(f, "  {:>12}  {closed}", "closed first")?;
+        }
+        writeln!(f, "  {:>12}  {}", "sent", self.sent)?;
+        let safe = if self.retry.is_safe { "safe" } else { "not safe" };
+        writeln!(f, "  {:>12}  {safe}: {}", "a retry", self.retry.why)?;
+        let mut name = "to change it";
+        for Change { what, setting } in &self.changes {
+            match setting {
+                Some(setting) => writeln!(f, "  {name:>12}  {what}: {setting}")?,
+                None => writeln!(f, "  {name:>12}  {what}")?,
+            }
+            name = "";
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! What a host was told, and where it is written.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use finwait::codec::{Headers, RequestHead};
+use finwait::config::route::{Action, Forward};
+use finwait::config::{Config, Listener, Places};
+use http::{HeaderName, HeaderValue, Method, Version};
+
+use super::wire::{Exchange, Protocol};
+use crate::scenario::{Role, Scenario};
+
+/// A setting, as an explanation names it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Setting {
+    /// On which host.
+    pub host: String,
+    /// Its name, with the names around it where it needs them.
+    pub name: String,
+    /// Its value, in words; none if the setting is something that is not there.
+    pub value: Option<String>,
+    /// The file.
+    pub file: String,
+    /// Its line there, or that of what it would belong to; none if nobody wrote either.
+    pub line: Option<usize>,
+    /// Whether it is written there.
+    pub is_written: bool,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, name, value, file, line, is_written } = self;
+        write!(f, "{host}'s {name}")?;
+        if let Some(value) = value {
+            write!(f, ", {value}")?;
+        }
+        let place = line.map_or_else(|| file.clone(), |line| format!("{file}:{line}"));
+        match (is_written, value) {
+            (true, _) => write!(f, " ({place})"),
+            (false, Some(_)) => write!(f, " (the default; it would stand under {place})"),
+            (false, None) => write!(f, " (not there; it would stand under {place})"),
+        }
+    }
+}
+
+/// What one host was told.
+pub(super) struct Told<'a> {
+    scenario: &'a Scenario,
+    host: &'a str,
+    file: &'a str,
+    places: Option<Places>,
+    config: Option<Config>,
+}
+
+/// A path into a configuration.
+type Path = Vec<String>;
+
+/// Where a request was led, with the path of its connection manager and of its route.
+pub(super) struct Led<'a> {
+    pub(super) listener: &'a Listener,
+    pub(super) manager: Path,
+    pub(super) route: Option<(Path, &'a Action)>,
+}
+
+impl<'a> Told<'a> {
+    /// What `host` was told; none if the scenario has no such host.
+    pub(super) fn new(scenario: &'a Scenario, host: &'a str) -> Option<Self> {
+        let role = &scenario.hosts.iter().find(|has| has.name == host)?.role;
+        if let Role::Proxy { file, text } = role {
+            let config = Config::from_yaml(text, file).ok().map(|loaded| loaded.config);
+            return Some(Self { scenario, host, file, places: Places::read(text), config });
+        }
+        Some(Self { scenario, host, file: &scenario.file, places: Places::read(&scenario.text), config: None })
+    }
+
+    /// The listener, the connection manager and the route that took a request.
+    pub(super) fn led(&self, exchange: &Exchange, to: SocketAddr) -> Option<Led<'_>> {
+        let listeners = &self.config.as_ref()?.listeners;
+        let (nth, listener) = listeners.iter().enumerate().find(|(_, it)| it.address.port() == to.port())?;
+        let manager = path(&format!("static_resources listeners {nth} filter_chains 0 filters 0 typed_config"));
+        let table = &listener.manager.routes;
+        let route = finwait::router::route(table, &head(exchange)).and_then(|(host, route)| {
+            let host_nth = table.virtual_hosts.iter().position(|has| std::ptr::eq(has, host))?;
+            let route_nth = host.routes.iter().position(|has| std::ptr::eq(has, route))?;
+            let steps = path(&format!("route_config virtual_hosts {host_nth} routes {route_nth}"));
+            Some(([manager.clone(), steps].concat(), &route.action))
+        });
+        Some(Led { listener, manager, route })
+    }
+
+    /// A cluster and its path.
+    pub(super) fn cluster(&self, forward: &Forward) -> Option<(Path, &finwait::config::Cluster)> {
+        let cluster = self.config.as_ref()?.clusters.get(forward.cluster)?;
+        Some((path(&format!("static_resources clusters {}", forward.cluster)), cluster))
+    }
+
+    /// The setting at `parent` and `below`, which is dotted.
+    pub(super) fn setting(&self, parent: &[String], below: &str, value: Option<String>) -> Setting {
+        let steps: Path = parent.iter().cloned().chain(below.split('.').map(str::to_owned)).collect();
+        let (file, line, is_written) = self.place(&steps);
+        Setting { host: self.host.into(), name: below.to_owned(), value, file, line, is_written }
+    }
+
+    /// Where `steps` stand, or as much of them as is there.
+    fn place(&self, steps: &[String]) -> (String, Option<usize>, bool) {
+        let last = steps.last().map_or("", String::as_str);
+        if let Some(line) = self.patched(last) {
+            return (self.scenario.file.clone(), Some(line), true);
+        }
+        let found = (0..=steps.len()).rev().find_map(|taken| {
+            let some: Vec<&str> = steps.iter().take(taken).map(String::as_str).collect();
+            Some((taken, self.places.as_ref()?.find(&some)?))
+        });
+        let is_written = found.is_some_and(|(taken, _)| taken == steps.len());
+        // A patched file is read from memory, where the lines are not those of the file.
+        let line = found.map(|(_, at)| at.line).filter(|_| !self.file.ends_with(", patched"));
+        (plain(self.file.trim_end_matches(", patched").trim_end_matches(", inline")), line, is_written)
+    }
+
+    /// The line of the scenario's patch that sets `name`.
+    fn patched(&self, name: &str) -> Option<usize> {
+        let places = Places::read(&self.scenario.text)?;
+        let keys = places.keys(&["hosts", self.host, "patch"]);
+        keys.iter().find(|(key, _)| key.ends_with(name)).map(|(_, at)| at.line)
+    }
+}
+
+/// A path without detours: `a/../b` is `b`.
+fn plain(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        if part == ".." && parts.last().is_some_and(|last| *last != "..") {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    parts.join("/")
+}
+
+/// Steps that are parted by spaces, since a key may have dots in it.
+fn path(steps: &str) -> Path {
+    steps.split(' ').map(str::to_owned).collect()
+}
+
+/// A time as a configuration would have it.
+pub(super) fn seconds(time: Duration) -> String {
+    let millis = time.subsec_millis();
+    match (time.as_secs(), millis) {
+        (0, millis) => format!("{millis}ms"),
+        (secs, 0) => format!("{secs}s"),
+        (secs, millis) => format!("{secs}.{millis:03}s"),
+    }
+}
+
+/// The head as the router saw it, as far as it decides the route.
+fn head(exchange: &Exchange) -> RequestHead {
+    let value = |name: &str| exchange.field(name).and_then(|value| HeaderValue::from_str(value).ok());
+    let upgrade = exchange.is_websocket() && exchange.speaks == Protocol::Http1;
+    let mut headers = Headers::default();
+    for (name, value) in &exchange.fields {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
+            headers.append(name, value);
+        }
+    }
+    RequestHead {
+        // Inside a proxy an extended CONNECT is the GET that it came from.
+        method: if exchange.is_websocket() && !upgrade {
+            Method::GET
+        } else {
+            exchange.method.parse().unwrap_or(Method::GET)
+        },
+        scheme: None,
+        authority: value(":authority").or_else(|| value("host")),
+        path: HeaderValue::from_str(&exchange.path).ok(),
+        protocol: None,
+        version: Version::HTTP_11,
+        headers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lose_their_detours() {
+        for (path, expected) in [("a/../b/c", "b/c"), ("a/b", "a/b"), ("../a", "../a"), ("a/b/../../c", "c")] {
+            assert_eq!(plain(path), expected);
+        }
+    }
+
+    #[test]
+    fn times_read_like_configurations() {
+        for (millis, expected) in [(250, "250ms"), (15_000, "15s"), (1_500, "1.500s"), (0, "0ms")] {
+            assert_eq!(seconds(Duration::from_millis(millis)), expected);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Every exchange of every connection, and every act that ends one: what an explanation is made of.
+
+use std::time::Duration;
+
+use crate::trace::conversation::{Conversation, Lane, Moment, SignalKind, conversations};
+use crate::trace::wire::{self, Meaning, Message};
+use crate::trace::{HostId, Trace};
+
+/// A run, as far as it matters to exchanges.
+pub(super) struct Wire {
+    pub(super) conversations: Vec<Conversation>,
+    /// In the order in which they were asked.
+    pub(super) exchanges: Vec<Exchange>,
+    /// In the order in which they were done.
+    pub(super) acts: Vec<Act>,
+}
+
+/// A request on one connection, and what came back on it.
+pub(super) struct Exchange {
+    /// Index of its conversation.
+    pub(super) connection: usize,
+    pub(super) client: HostId,
+    pub(super) server: Option<HostId>,
+    pub(super) stream: u32,
+    pub(super) speaks: Protocol,
+    pub(super) method: String,
+    pub(super) path: String,
+    /// Of the request.
+    pub(super) fields: Vec<(String, String)>,
+    pub(super) request: Part,
+    pub(super) answer: Option<Answer>,
+    /// Whether a WebSocket's close frame crossed it. Seen in HTTP/1 only, which is what clients speak.
+    pub(super) has_close_frame: bool,
+}
+
+/// What an exchange's connection speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// One direction of an exchange.
+pub(super) struct Part {
+    /// When its first byte was sent.
+    pub(super) began: Moment,
+    /// When the bytes that were sent had arrived; none if not all did.
+    pub(super) arrived: Option<Duration>,
+    /// When the first message had arrived.
+    pub(super) head_arrived: Option<Duration>,
+    /// On the wire, heads and frames included.
+    pub(super) bytes: usize,
+    pub(super) is_complete: bool,
+}
+
+/// A final answer.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) part: Part,
+}
+
+/// Something that ends a connection or a stream.
+pub(super) struct Act {
+    /// Index of its conversation.
+    pub(super) connection: usize,
+    pub(super) by: HostId,
+    pub(super) kind: ActKind,
+    pub(super) sent: Moment,
+    pub(super) arrived: Option<Duration>,
+}
+
+/// How something ends.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum ActKind {
+    Fin,
+    GoAway { last: u32, code: String },
+    Reset { stream: u32, code: String },
+    Rst,
+}
+
+impl Wire {
+    pub(super) fn read(trace: &Trace) -> Self {
+        let conversations = conversations(trace);
+        let (mut exchanges, mut acts) = (Vec::new(), Vec::new());
+        for (connection, conversation) in conversations.iter().enumerate() {
+            let messages = wire::read(&conversation.from_client.bytes, &conversation.from_server.bytes);
+            let mut reading = Reading { connection, conversation, exchanges: Vec::new(), acts: Vec::new() };
+            reading.read(Some(conversation.client), &conversation.from_client, &messages.from_client);
+            reading.read(conversation.server, &conversation.from_server, &messages.from_server);
+            exchanges.append(&mut reading.exchanges);
+            acts.append(&mut reading.acts);
+        }
+        exchanges.sort_by_key(|exchange| exchange.request.began);
+        acts.sort_by_key(|act| act.sent);
+        Self { conversations, exchanges, acts }
+    }
+
+    /// What ended this exchange, or would have if it had not been over: acts on its connection that its hosts knew of
+    /// after it began, in the order in which they were done.
+    pub(super) fn acts_on<'a>(&'a self, exchange: &'a Exchange) -> impl Iterator<Item = &'a Act> {
+        let concerns = |act: &&Act| match &act.kind {
+            ActKind::Fin | ActKind::Rst => true,
+            ActKind::GoAway { last, .. } => exchange.stream > *last,
+            ActKind::Reset { stream, .. } => *stream == exchange.stream,
+        };
+        // A FIN that crosses a request was sent before it, and noticed after it.
+        let is_late = |act: &&Act| {
+            act.sent > exchange.request.began || act.arrived.is_none_or(|at| at >= exchange.request.began.at)
+        };
+        self.acts.iter().filter(|act| act.connection == exchange.connection).filter(concerns).filter(is_late)
+    }
+}
+
+impl Exchange {
+    /// The value of a field of its request.
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(has, _)| has.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether it asks for a WebSocket, in either protocol.
+    pub(super) fn is_websocket(&self) -> bool {
+        let names = ["upgrade", ":protocol"];
+        names.iter().filter_map(|name| self.field(name)).any(|value| value.eq_ignore_ascii_case("websocket"))
+    }
+
+    /// Whether an answer had begun by then.
+    pub(super) fn answered_by(&self, at: Duration) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.part.began.at <= at)
+    }
+
+    /// Whether it became a tunnel.
+    pub(super) fn is_tunnel(&self) -> bool {
+        let status = self.answer.as_ref().map(|answer| answer.status);
+        match self.speaks {
+            Protocol::Http1 => status == Some(101),
+            Protocol::Http2 => self.method == "CONNECT" && status.is_some_and(|status| (200..300).contains(&status)),
+        }
+    }
+}
+
+struct Reading<'a> {
+    connection: usize,
+    conversation: &'a Conversation,
+    exchanges: Vec<Exchange>,
+    acts: Vec<Act>,
+}
+
+impl Reading<'_> {
+    fn read(&mut self, by: Option<HostId>, lane: &Lane, messages: &[Message]) {
+        for message in messages {
+            let Some(sent) = lane.sent(message.bytes.start) else { continue };
+            let part = |ends| {
+                let arrived = lane.arrived(message.bytes.end);
+                Part { began: sent, arrived, head_arrived: arrived, bytes: message.bytes.len(), is_complete: ends }
+            };
+            match &message.meaning {
+                Meaning::Ask { stream, method, path, ends } => self.exchanges.push(Exchange {
+                    connection: self.connection,
+                    client: self.conversation.client,
+                    server: self.conversation.server,
+                    stream: *stream,
+                    speaks: if message.field(":method").is_some() { Protocol::Http2 } else { Protocol::Http1 },
+                    method: method.clone(),
+                    path: path.clone(),
+                    fields: message.fields.clone(),
+                    request: part(*ends),
+                    answer: None,
+                    has_close_frame: false,
+                }),
+                Meaning::Answer { stream, status, ends } => {
+                    let answer = Answer { status: *status, part: part(*ends) };
+                    if let Some(exchange) = self.exchange(*stream) {
+                        exchange.answer = Some(answer);
+                    }
+                }
+                Meaning::Data { stream, ends, .. } => {
+                    let from_client = by == Some(self.conversation.client);
+                    let more = part(*ends);
+                    let Some(exchange) = self.exchange(*stream) else { continue };
+                    exchange.has_close_frame |= message.text == "close" || message.text.starts_with("close ");
+                    match (&mut exchange.answer, from_client) {
+                        (_, true) => exchange.request.extend(&more),
+                        (Some(answer), false) => answer.part.extend(&more),
+                        (None, false) => {}
+                    }
+                }
+                Meaning::GoAway { last, code } => {
+                    self.act(
+                        by,
+                        ActKind::GoAway { last: *last, code: code.clone() },
+                        sent,
+                        lane.arrived(message.bytes.end),
+                    );
+                }
+                Meaning::Reset { stream, code } => {
+                    self.act(
+                        by,
+                        ActKind::Reset { stream: *stream, code: code.clone() },
+                        sent,
+                        lane.arrived(message.bytes.end),
+                    );
+                }
+                Meaning::Other => {}
+            }
+        }
+        for signal in &lane.signals {
+            let kind = match signal.kind {
+                SignalKind::Fin => ActKind::Fin,
+                SignalKind::Rst => ActKind::Rst,
+                SignalKind::Plain(_) | SignalKind::Retransmission(_) | SignalKind::Syn | SignalKind::SynAck => continue,
+            };
+            self.act(by, kind, signal.sent, signal.arrived);
+        }
+    }
+
+    fn exchange(&mut self, stream: u32) -> Option<&mut Exchange> {
+        self.exchanges.iter_mut().find(|exchange| exchange.stream == stream)
+    }
+
+    fn act(&mut self, by: Option<HostId>, kind: ActKind, sent: Moment, arrived: Option<Duration>) {
+        let connection = self.connection;
+        self.acts.extend(by.map(|by| Act { connection, by, kind, sent, arrived }));
+    }
+}
+
+impl Part {
+    fn extend(&mut self, more: &Self) {
+        self.bytes += more.bytes;
+        self.arrived = more.arrived;
+        self.is_complete |= more.is_complete;
+    }
+}

@@ -1,0 +1,125 @@
+//! What a run came to, as far as clients and operators can tell: statuses and response flags, and what did not hold.
+//! No times: two runs in which the same happened have one outcome.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::actor;
+use crate::check::check;
+use crate::play::Played;
+use crate::report::story;
+use crate::scenario::{Role, Scenario, ScenarioError};
+use crate::trace::story::Timeline;
+use crate::world::perturb::Course;
+
+/// What a run came to.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Outcome {
+    /// What each client got and each proxy logged, on one line.
+    pub summary: String,
+    /// What did not hold, the author's expectations first.
+    pub complaints: Vec<String>,
+}
+
+/// Plays a scenario and judges the run. A panic is an outcome too.
+///
+/// # Errors
+/// A proxy refuses its configuration.
+pub fn play(scenario: &Scenario, seed: u64, course: &Course<String>) -> Result<Outcome, ScenarioError> {
+    // Unwind safe: nothing of the run is left when it has panicked.
+    match catch_unwind(AssertUnwindSafe(|| scenario.play_on(seed, course))) {
+        Ok(played) => Ok(Outcome::of(scenario, &played?)),
+        Err(panic) => {
+            Ok(Outcome { summary: "a panic".into(), complaints: vec![format!("panicked: {}", words(&*panic))] })
+        }
+    }
+}
+
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without words")
+}
+
+impl Outcome {
+    /// Judges a run.
+    #[must_use]
+    pub fn of(scenario: &Scenario, played: &Played) -> Self {
+        let complaints = check(scenario, played, &story(scenario, played));
+        let complaints = complaints.iter().map(|complaint| rule(complaint.what()).to_owned()).collect();
+        Self { summary: summary(scenario, played), complaints }
+    }
+}
+
+/// What was expected, without what was there instead: that may be a time, and differ from run to run.
+pub(super) fn rule(complaint: &str) -> &str {
+    let end = [", got ", ", but: "].iter().filter_map(|but| complaint.find(but)).min();
+    end.and_then(|end| complaint.get(..end)).unwrap_or(complaint)
+}
+
+fn summary(scenario: &Scenario, played: &Played) -> String {
+    let log = Timeline::log(&played.trace);
+    let mut parts = Vec::new();
+    for host in &scenario.hosts {
+        let saw: Vec<String> = match host.role {
+            Role::Client(_) => {
+                played.sightings.exchanges.iter().filter(|exchange| exchange.host == host.name).map(answer).collect()
+            }
+            Role::Proxy { .. } => {
+                log.iter().filter(|(_, at, _)| *at == host.name).map(|(_, _, line)| flags(line)).collect()
+            }
+            Role::Alb(_) | Role::App(_) => continue, // what reached them shows in the answers
+        };
+        let saw = if saw.is_empty() { "nothing".into() } else { runs_of(&saw) };
+        parts.push(format!("{} {saw}", host.name));
+    }
+    parts.join("; ")
+}
+
+fn answer(exchange: &actor::Exchange) -> String {
+    match &exchange.outcome {
+        actor::Outcome::Answer { status, .. } => status.to_string(),
+        actor::Outcome::Failed(why) => format!("({})", why.split(':').next().unwrap_or(why)),
+        actor::Outcome::Waiting => "(no answer)".into(),
+    }
+}
+
+/// The response flags in an access-log line, wherever its format puts them.
+#[must_use]
+pub fn flags(line: &str) -> String {
+    // Every word that Envoy's %RESPONSE_FLAGS% can be.
+    const FLAGS: [&str; 30] = [
+        "DC", "DF", "DI", "DO", "DPE", "DR", "DT", "FI", "IH", "LH", "LR", "NC", "NFCF", "NR", "OM", "RFCF", "RL",
+        "RLSE", "SI", "UAEX", "UC", "UDO", "UF", "UH", "UMSDR", "UO", "UPE", "UR", "URX", "UT",
+    ];
+    let words = line.split(|c: char| !c.is_ascii_alphanumeric());
+    let flags: Vec<&str> = words.filter(|word| FLAGS.contains(word)).collect();
+    if flags.is_empty() { "-".into() } else { flags.join(",") }
+}
+
+/// `200, 200, 200, 503` is `200 x3, 503`.
+fn runs_of(saw: &[String]) -> String {
+    let runs = saw.chunk_by(|a, b| a == b).map(|run| match run {
+        [one] => one.clone(),
+        [one, ..] => format!("{one} x{}", run.len()),
+        [] => String::new(),
+    });
+    runs.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_found_wherever_they_stand() {
+        assert_eq!(flags("503 UC upstream_reset_before_response_started POST /a"), "UC");
+        assert_eq!(flags("{\"flags\":\"UF,URX\",\"status\":503}"), "UF,URX");
+        assert_eq!(flags("200 - via_upstream GET /UCX"), "-");
+    }
+
+    #[test]
+    fn equal_neighbours_are_counted() {
+        let saw = ["200", "200", "503", "200"].map(str::to_owned);
+        assert_eq!(runs_of(&saw), "200 x2, 503, 200");
+    }
+}

@@ -1,0 +1,130 @@
+//! Scenario files made of scenario files, line by line, so that the author's words and layout stay.
+
+use serde_yaml::Spanned;
+
+use crate::scenario::Scenario;
+use crate::world::perturb::Perturbation;
+
+/// The text with this seed and this schedule in place of what it says about them.
+pub(super) fn with_schedule(text: &str, seed: u64, schedule: &[Perturbation<String>]) -> String {
+    let mut lines = without_keys(text, &["seed", "chance", "schedule"]);
+    lines.push(format!("seed: {seed}"));
+    if schedule.is_empty() {
+        lines.push("schedule: []".into());
+    } else {
+        lines.push("schedule:".into());
+        lines.extend(schedule.iter().map(|perturbation| format!("- {}", perturbation.to_yaml())));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// The text with words behind the lines of its schedule.
+pub(super) fn with_words(text: &str, schedule: &[(Perturbation<String>, String)]) -> String {
+    let mut told = String::new();
+    for line in text.lines() {
+        told.push_str(line);
+        let words = schedule.iter().find(|(perturbation, _)| line == format!("- {}", perturbation.to_yaml()));
+        if let Some((_, words)) = words {
+            told.push_str(" # ");
+            told.push_str(words);
+        }
+        told.push('\n');
+    }
+    told
+}
+
+/// Texts that are shorter by one expectation, or by one step, or by a step and an expectation about the same host; the
+/// later ones first. Not all of them are scenarios.
+pub(super) fn shorter(text: &str, scenario: &Scenario) -> Vec<String> {
+    let steps = places(text, &scenario.script);
+    let expectations = places(text, &scenario.expect);
+    let mut candidates: Vec<Vec<Place>> = expectations.iter().rev().map(|it| vec![*it]).collect();
+    for step in steps.iter().rev() {
+        candidates.push(vec![*step]);
+        candidates.extend(expectations.iter().rev().map(|expectation| vec![*step, *expectation]));
+    }
+    candidates.iter().map(|places| without(text, places)).collect()
+}
+
+/// Lines of a file, from the first up to the one before the second, counted from 0.
+type Place = (usize, usize);
+
+/// Where the elements of a list stand. An element ends where the next begins, or where its indentation does.
+fn places<T>(text: &str, list: &[Spanned<T>]) -> Vec<Place> {
+    let line =
+        |element: &Spanned<T>| usize::try_from(element.referenced.line()).unwrap_or(usize::MAX).saturating_sub(1);
+    let mut places = Vec::new();
+    for (nth, element) in list.iter().enumerate() {
+        let begin = line(element);
+        let indentation = text.lines().nth(begin).map_or(0, indentation);
+        let inside = |line: &str| line.trim().is_empty() || self::indentation(line) > indentation;
+        let own_end = begin + 1 + text.lines().skip(begin + 1).take_while(|line| inside(line)).count();
+        let next = list.get(nth + 1).map_or(own_end, line);
+        places.push((begin, own_end.min(next)));
+    }
+    places
+}
+
+fn indentation(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+fn without(text: &str, places: &[Place]) -> String {
+    let goes = |number: usize| places.iter().any(|(begin, end)| (*begin..*end).contains(&number));
+    let kept = text.lines().enumerate().filter(|(number, _)| !goes(*number)).map(|(_, line)| line);
+    let mut lines: Vec<String> = kept.map(str::to_owned).collect();
+    // A list that has lost its last element is no list any more.
+    for at in 0..lines.len() {
+        let is_bare = matches!(lines.get(at).map(String::as_str), Some("expect:" | "script:"));
+        let goes_on = lines.get(at + 1).is_some_and(|line| line.starts_with(['-', ' ', '#']));
+        if is_bare
+            && !goes_on
+            && let Some(line) = lines.get_mut(at)
+        {
+            line.push_str(" []");
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// The lines of a text without those of some top-level keys.
+fn without_keys(text: &str, keys: &[&str]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        // A key's value goes on over indented lines and over the elements of a list.
+        let begins_key = line.starts_with(|c: char| c.is_ascii_alphabetic());
+        if begins_key {
+            inside = keys.iter().any(|key| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
+        }
+        if !inside {
+            lines.push(line.to_owned());
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_schedule_takes_the_place_of_what_was_there() {
+        let text = "about: a\nseed: 7\nschedule:\n- { first: a, choice: 1 }\nscript:\n- wait: 1s\n";
+        let delay = Perturbation::Delay { from: "a".into(), to: "b".into(), segment: 3, by: Duration::from_millis(2) };
+        let expected =
+            "about: a\nscript:\n- wait: 1s\nseed: 2\nschedule:\n- { delay: 2ms, from: a, to: b, segment: 3 }\n";
+        assert_eq!(with_schedule(text, 2, std::slice::from_ref(&delay)), expected);
+        let told = with_words(expected, &[(delay, "FIN".into())]);
+        assert!(told.ends_with("segment: 3 } # FIN\n"), "{told}");
+    }
+
+    #[test]
+    fn elements_go_with_all_their_lines() {
+        let text = "script:\n  - a:\n      b: 1\n  - c: 2\nexpect:\n- d: 3\n";
+        assert_eq!(without(text, &[(1, 3)]), "script:\n  - c: 2\nexpect:\n- d: 3\n");
+        assert_eq!(without(text, &[(5, 6)]), "script:\n  - a:\n      b: 1\n  - c: 2\nexpect: []\n");
+    }
+}

@@ -1,0 +1,146 @@
+//! A run as one page that needs nothing else: no network, no other file.
+//!
+//! Everything is in the page as text and drawing before its program runs: without JavaScript only the details and the
+//! change between messages and segments are missing. The program is `page.js`, the look `page.css`.
+
+mod svg;
+
+use std::fmt::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::{exchange_line, story};
+use crate::play::Played;
+use crate::scenario::{Scenario, ScenarioError};
+use crate::trace::Trace;
+use crate::trace::sequence::{Item, What, messages, segments};
+use crate::trace::spans::spans;
+use crate::trace::story::Millis;
+use svg::Picture;
+
+/// Segments that are drawn; a browser draws no more of them with pleasure.
+const SEGMENTS_MAX: usize = 4_000;
+
+/// The page of a run. `complaints` are what [`check`](crate::check::check) found.
+#[must_use]
+pub fn page(scenario: &Scenario, played: &Played, complaints: &[ScenarioError]) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _infallible = write(&mut text, scenario, played, complaints);
+    text
+}
+
+fn write(out: &mut String, scenario: &Scenario, played: &Played, complaints: &[ScenarioError]) -> fmt::Result {
+    let title = scenario.file.trim_start_matches("scenarios/").trim_end_matches(".yaml");
+    let title = title.replace('/', ": ").replace('-', " ");
+    let title = escape(&title);
+    write!(
+        out,
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
+         script-src 'unsafe-inline'; img-src data:\">\n<link rel=\"icon\" href=\"data:,\">\n\
+         <title>{title}</title>\n<style>\n{}</style>\n</head>\n<body>\n",
+        include_str!("page.css")
+    )?;
+    write!(out, "<header><h1>{title}</h1><p class=\"about\">{}</p>", escape(&scenario.about))?;
+    let verdict = match complaints {
+        [] => "<strong class=\"good\">Everything expected was seen.</strong>".to_owned(),
+        some => format!("<strong class=\"bad\">{} expectations were not met.</strong>", some.len()),
+    };
+    let refs = if scenario.refs.is_empty() { String::new() } else { format!("See {}. ", scenario.refs.join(", ")) };
+    let (took, seed) = (svg::duration(played.took), scenario.seed);
+    writeln!(out, "<p>{}{verdict} {took} of virtual time, seed {seed}.</p></header>", escape(&refs))?;
+    if !complaints.is_empty() {
+        let text: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+        writeln!(
+            out,
+            "<section><h2>What was expected and not seen</h2><pre>{}</pre></section>",
+            escape(&text.join("\n"))
+        )?;
+    }
+    exchanges(out, played)?;
+    diagram(out, &played.trace)?;
+    writeln!(
+        out,
+        "<details class=\"story\"><summary>The same as text</summary><pre>{}</pre></details>",
+        escape(&story(scenario, played))
+    )?;
+    write!(out, "<script>\n{}</script>\n</body>\n</html>\n", include_str!("page.js"))
+}
+
+fn exchanges(out: &mut String, played: &Played) -> fmt::Result {
+    out.write_str("<section><h2>What the clients saw</h2><ul>")?;
+    for exchange in &played.sightings.exchanges {
+        write!(out, "<li><b>{}</b> {}</li>", escape(&exchange.host), escape(&exchange_line(exchange)))?;
+    }
+    out.write_str("</ul></section>\n")
+}
+
+fn diagram(out: &mut String, trace: &Trace) -> fmt::Result {
+    let (spans, timers) = (spans(trace), Vec::new());
+    let messages = messages(trace);
+    let mut segments = segments(trace);
+    let left_out = segments.len().saturating_sub(SEGMENTS_MAX);
+    segments.truncate(SEGMENTS_MAX);
+    out.write_str(
+        "<section aria-labelledby=\"happened\"><h2 id=\"happened\">What happened</h2>\n\
+         <div class=\"controls\" role=\"radiogroup\" aria-label=\"Level of detail\">\
+         <label><input type=\"radio\" name=\"level\" value=\"messages\" checked> messages</label> \
+         <label><input type=\"radio\" name=\"level\" value=\"segments\"> segments</label>\
+         <span class=\"hint\">Arrow keys go from item to item, Enter shows its details. Time is not to scale.</span>\
+         <span class=\"legend\"><i class=\"state connecting\"></i> connecting <i class=\"state open\"></i> open \
+         <i class=\"state half\"></i> half closed</span></div>\n<div class=\"columns\"><div class=\"pictures\">",
+    )?;
+    let title = "Sequence diagram, one row per message";
+    Picture { trace, items: &messages, spans: &spans, timers: &timers, id: "messages", title }.draw(out)?;
+    let title = "Sequence diagram, one row per segment";
+    out.write_str("<div class=\"segments\" hidden>")?;
+    if left_out > 0 {
+        write!(out, "<p>The last {left_out} segments and notes are not drawn.</p>")?;
+    }
+    Picture { trace, items: &segments, spans: &spans, timers: &timers, id: "segments", title }.draw(out)?;
+    out.write_str("</div></div>\n<aside id=\"details\" aria-live=\"polite\" aria-label=\"Details\"><p>Choose an item to see its headers and bytes.</p></aside></div></section>\n")?;
+    for (id, items) in [("messages", &messages), ("segments", &segments)] {
+        let details: Vec<Value> = items.iter().map(|item| details(trace, item)).collect();
+        // Inside a script element only `<` could end it.
+        let text = Value::from(details).to_string().replace('<', "\\u003c");
+        writeln!(out, "<script type=\"application/json\" id=\"{id}-details\">{text}</script>")?;
+    }
+    Ok(())
+}
+
+/// What a click shows.
+fn details(trace: &Trace, item: &Item) -> Value {
+    let at = Millis(item.moment.at).to_string();
+    match &item.what {
+        What::Log { host, line } => {
+            json!({"title": format!("{} wrote to its log", trace.host(*host)), "at": at, "text": line})
+        }
+        What::Note { host, text } => json!({"title": trace.host(*host), "at": at, "text": text}),
+        What::Crossing(crossing) => json!({
+            "title": svg::heading(trace, crossing),
+            "at": at,
+            "arrived": crossing.arrived.map(|at| Millis(at).to_string()),
+            "fates": crossing.fates,
+            "fields": crossing.fields,
+            "size": crossing.size,
+            "bytes": crossing.bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+        }),
+    }
+}
+
+/// Text for HTML, in elements and in quoted attributes.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_cannot_become_markup() {
+        assert_eq!(escape("<b a=\"c\">&"), "&lt;b a=&quot;c&quot;&gt;&amp;");
+    }
+}

@@ -1,0 +1,282 @@
+//! What crossed the network and what was said about it, in order: what the story, the diagrams and the page tell.
+//!
+//! There are two levels. [`messages`] has what a person means, HTTP messages, frames, SYN and FIN, with long transfers
+//! summed up; [`segments`] has every segment.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::conversation::{Conversation, Lane, Moment, Signal, SignalKind, conversations};
+use super::pcapng::fates;
+use super::wire::{self, Message};
+use super::{Event, HostId, Loss, Trace};
+use crate::kernel::segment::Segment;
+
+/// Pieces of a transfer farther apart than this are told apart.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Bytes of one message, and of one segment, that are kept for looking at.
+const BYTES_SHOWN_MAX: usize = 512;
+const SEGMENT_BYTES_SHOWN_MAX: usize = 128; // there are many more of them
+
+/// Something that happened, and when.
+#[derive(Debug)]
+pub struct Item {
+    /// When, and in which order.
+    pub moment: Moment,
+    /// What.
+    pub what: What,
+}
+
+/// The kinds of things that are told.
+#[derive(Debug)]
+pub enum What {
+    /// Something crossed the network.
+    Crossing(Crossing),
+    /// A program wrote to a log.
+    Log {
+        /// Where.
+        host: HostId,
+        /// The line.
+        line: String,
+    },
+    /// Somebody did something.
+    Note {
+        /// Where.
+        host: HostId,
+        /// What.
+        text: String,
+    },
+}
+
+/// A message or a segment on its way.
+#[derive(Debug)]
+pub struct Crossing {
+    /// The sender.
+    pub from: HostId,
+    /// The receiver, if the address is somebody's.
+    pub to: Option<HostId>,
+    /// Of which connection, counted from 1 in the order in which they were opened.
+    pub connection: usize,
+    /// When all of it had arrived, if it did.
+    pub arrived: Option<Duration>,
+    /// Why it never did.
+    pub lost: Option<Loss>,
+    /// What it is, in one line.
+    pub text: String,
+    /// Its head's fields, or a segment's.
+    pub fields: Vec<(String, String)>,
+    /// Its first bytes.
+    pub bytes: Vec<u8>,
+    /// How many bytes it has in all.
+    pub size: usize,
+    /// What faults and chance did to it.
+    pub fates: Vec<String>,
+}
+
+/// The run in messages.
+#[must_use]
+pub fn messages(trace: &Trace) -> Vec<Item> {
+    let mut items = said(trace);
+    let fates = fates(trace);
+    for (nth, conversation) in conversations(trace).iter().enumerate() {
+        tell(conversation, nth + 1, &fates, &mut items);
+    }
+    items.sort_by_key(|item| item.moment);
+    items
+}
+
+/// The run in segments.
+#[must_use]
+pub fn segments(trace: &Trace) -> Vec<Item> {
+    let mut items = said(trace);
+    let fates = fates(trace);
+    let mut arrivals: BTreeMap<u64, (HostId, Duration)> = BTreeMap::new();
+    let mut losses: BTreeMap<u64, Loss> = BTreeMap::new();
+    for entry in trace.entries() {
+        match &entry.event {
+            Event::Delivered { host, packet } => drop(arrivals.insert(*packet, (*host, entry.at))),
+            Event::Dropped { packet, why } => drop(losses.insert(*packet, *why)),
+            Event::Delayed { .. }
+            | Event::Held { .. }
+            | Event::Host { .. }
+            | Event::Log { .. }
+            | Event::Note { .. }
+            | Event::Sent { .. }
+            | Event::Socket { .. } => {}
+        }
+    }
+    let connections = conversations(trace);
+    for (number, (event, entry)) in (0..).zip(trace.entries().iter().enumerate()) {
+        let Event::Sent { host, segment } = &entry.event else { continue };
+        let arrival = arrivals.get(&number).copied();
+        items.push(Item {
+            moment: Moment { at: entry.at, event },
+            what: What::Crossing(Crossing {
+                from: *host,
+                to: arrival.map(|(host, _)| host).or_else(|| trace.owner(segment.to.ip())),
+                connection: connections.iter().position(|it| it.has(event)).map_or(0, |nth| nth + 1),
+                arrived: arrival.map(|(_, at)| at),
+                lost: losses.get(&number).copied(),
+                text: segment_text(segment),
+                fields: segment_fields(segment),
+                bytes: segment.payload.iter().take(SEGMENT_BYTES_SHOWN_MAX).copied().collect(),
+                size: segment.payload.len(),
+                fates: fates.get(&number).cloned().unwrap_or_default(),
+            }),
+        });
+    }
+    items.sort_by_key(|item| item.moment);
+    items
+}
+
+/// Notes and log lines.
+fn said(trace: &Trace) -> Vec<Item> {
+    let mut items = Vec::new();
+    for (event, entry) in trace.entries().iter().enumerate() {
+        let what = match &entry.event {
+            Event::Log { host, line, .. } => What::Log { host: *host, line: line.clone() },
+            Event::Note { host, text } => What::Note { host: *host, text: text.clone() },
+            Event::Delayed { .. }
+            | Event::Delivered { .. }
+            | Event::Dropped { .. }
+            | Event::Held { .. }
+            | Event::Host { .. }
+            | Event::Sent { .. }
+            | Event::Socket { .. } => continue,
+        };
+        items.push(Item { moment: Moment { at: entry.at, event }, what });
+    }
+    items
+}
+
+fn segment_text(segment: &Segment) -> String {
+    let flags = segment.flags.to_string();
+    match segment.payload.len() {
+        0 => flags,
+        bytes => format!("{flags}, {}", wire::size(bytes)),
+    }
+}
+
+fn segment_fields(segment: &Segment) -> Vec<(String, String)> {
+    let fields = [
+        ("from", segment.from.to_string()),
+        ("to", segment.to.to_string()),
+        ("sequence", segment.seq.to_string()),
+        ("acknowledges", segment.ack.to_string()),
+        ("window", segment.window.to_string()),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn tell(conversation: &Conversation, connection: usize, fates: &BTreeMap<u64, Vec<String>>, items: &mut Vec<Item>) {
+    let messages = wire::read(&conversation.from_client.bytes, &conversation.from_server.bytes);
+    let (client, server) = (Some(conversation.client), conversation.server);
+    let lanes = [
+        (client, server, &conversation.from_client, messages.from_client),
+        (server, client, &conversation.from_server, messages.from_server),
+    ];
+    for (from, to, lane, messages) in lanes {
+        let Some(from) = from else { continue };
+        let of_signals = lane.signals.iter().filter_map(Told::of_signal);
+        for told in of_signals.chain(sum_up(lane, messages)) {
+            let Told { sent, arrived, lost, text, fields, bytes } = told;
+            let packet = u64::try_from(sent.event).unwrap_or(u64::MAX);
+            let (size, all) = (bytes.len(), lane.bytes.get(bytes).unwrap_or_default());
+            let bytes = all.iter().take(BYTES_SHOWN_MAX).copied().collect();
+            let fates = fates.get(&packet).cloned().unwrap_or_default();
+            let crossing = Crossing { from, to, connection, arrived, lost, text, fields, bytes, size, fates };
+            items.push(Item { moment: sent, what: What::Crossing(crossing) });
+        }
+    }
+}
+
+/// A signal in words, if it is worth a line.
+fn signal_text(signal: &Signal) -> Option<String> {
+    let text = match signal.kind {
+        SignalKind::Fin => "FIN".into(),
+        SignalKind::Plain(0) => "acknowledgement".into(),
+        SignalKind::Plain(bytes) => wire::size(bytes),
+        SignalKind::Retransmission(bytes) => format!("again, {}", wire::size(bytes)),
+        SignalKind::Rst => "RST".into(),
+        SignalKind::Syn => "SYN".into(),
+        SignalKind::SynAck if signal.lost.is_none() => return None, // what follows tells it
+        SignalKind::SynAck => "SYN-ACK".into(),
+    };
+    Some(match signal.lost {
+        None => text,
+        Some(Loss::Chance) => format!("{text}, lost"),
+        Some(Loss::Fault) => format!("{text}, swallowed"),
+        Some(Loss::NoHost) => format!("{text}, to an address of nobody"),
+        Some(Loss::NoPower) => format!("{text}, to a host without power"),
+    })
+}
+
+/// A message or several alike, with their times.
+struct Told {
+    sent: Moment,
+    arrived: Option<Duration>,
+    lost: Option<Loss>,
+    text: String,
+    fields: Vec<(String, String)>,
+    /// In the lane.
+    bytes: Range<usize>,
+}
+
+impl Told {
+    fn of_signal(signal: &Signal) -> Option<Self> {
+        let text = signal_text(signal)?;
+        let Signal { sent, arrived, lost, .. } = *signal;
+        Some(Self { sent, arrived, lost, text, fields: Vec::new(), bytes: 0..0 })
+    }
+}
+
+/// A transfer under way.
+struct Transfer {
+    of: String,
+    /// Its line.
+    line: usize,
+    pieces: usize,
+    amount: usize,
+    last: Duration,
+}
+
+/// Puts times to messages, and makes one line of what belongs to one transfer.
+fn sum_up(lane: &Lane, messages: Vec<Message>) -> Vec<Told> {
+    let mut told: Vec<Told> = Vec::new();
+    let mut transfers: Vec<Transfer> = Vec::new();
+    for Message { bytes, text, bulk, fields, .. } in messages {
+        let Some(sent) = lane.sent(bytes.start) else { continue };
+        let arrived = lane.arrived(bytes.end);
+        let message = Told { sent, arrived, lost: None, text, fields, bytes };
+        let Some(bulk) = bulk else {
+            transfers.clear(); // something was said in between
+            told.push(message);
+            continue;
+        };
+        let under_way = transfers
+            .iter_mut()
+            .find(|transfer| transfer.of == bulk.of && sent.at.saturating_sub(transfer.last) < PAUSE_MAX);
+        if let Some(transfer) = under_way
+            && let Some(line) = told.get_mut(transfer.line)
+        {
+            transfer.pieces += 1;
+            transfer.amount += bulk.amount;
+            transfer.last = sent.at;
+            let amount = wire::size(transfer.amount);
+            line.text = format!("{}, {} times, {amount} in all", transfer.of, transfer.pieces);
+            line.arrived = arrived;
+            line.bytes.end = message.bytes.end;
+            continue;
+        }
+        transfers.retain(|transfer| transfer.of != bulk.of);
+        if !bulk.is_large() {
+            told.push(message);
+            continue;
+        }
+        transfers.push(Transfer { of: bulk.of, line: told.len(), pieces: 1, amount: bulk.amount, last: sent.at });
+        told.push(message);
+    }
+    told
+}

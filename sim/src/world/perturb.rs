@@ -1,0 +1,389 @@
+//! Departures from the plain course of a run: a segment arrives later, a driver looks later, a host gets no processor
+//! for a moment, another host runs first, a wall clock is ahead.
+//!
+//! None of them is a fault: every network and every machine does these things at times. A [`Course`] says whether they
+//! happen in a run: not at all, drawn from the seed within bounds, or exactly those of a list. What happened is kept,
+//! so that a run that drew can be repeated from its list, and the list made shorter.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::chance::Chance;
+use crate::trace::HostId;
+
+/// One departure, and where it happens. Everything is counted from 1, from the beginning of the run.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Perturbation<Host = HostId> {
+    /// A host's wall clock is ahead of the world's.
+    Ahead {
+        /// Whose.
+        host: Host,
+        /// By how much.
+        by: Duration,
+    },
+    /// A segment takes longer. Those behind it wait for it, unless the link reorders.
+    Delay {
+        /// Its sender.
+        from: Host,
+        /// Its receiver.
+        to: Host,
+        /// Which of the segments that went from one to the other.
+        segment: u64,
+        /// How much longer.
+        by: Duration,
+    },
+    /// Of several hosts that can run at one instant, this one does.
+    First {
+        /// Which.
+        host: Host,
+        /// At which of the choices between hosts.
+        choice: u64,
+    },
+    /// A host's driver looks later at what its kernel knows.
+    Notice {
+        /// Whose.
+        host: Host,
+        /// Which of its driver's turns.
+        turn: u64,
+        /// How much later.
+        by: Duration,
+    },
+    /// A host's programs get no processor time.
+    Stall {
+        /// Whose.
+        host: Host,
+        /// Before which of its runs.
+        run: u64,
+        /// For how long.
+        by: Duration,
+    },
+}
+
+impl<Host> Perturbation<Host> {
+    /// The same with other names for the hosts; none if one of them has no other name.
+    pub fn rename<Name>(&self, name: impl Fn(&Host) -> Option<Name>) -> Option<Perturbation<Name>> {
+        Some(match self {
+            Self::Ahead { host, by } => Perturbation::Ahead { host: name(host)?, by: *by },
+            Self::Delay { from, to, segment, by } => {
+                Perturbation::Delay { from: name(from)?, to: name(to)?, segment: *segment, by: *by }
+            }
+            Self::First { host, choice } => Perturbation::First { host: name(host)?, choice: *choice },
+            Self::Notice { host, turn, by } => Perturbation::Notice { host: name(host)?, turn: *turn, by: *by },
+            Self::Stall { host, run, by } => Perturbation::Stall { host: name(host)?, run: *run, by: *by },
+        })
+    }
+}
+
+/// How far a run may depart from the plain course. Zero: not at all.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Bounds {
+    /// Up to this much is added to a wall clock.
+    pub clock: Duration,
+    /// Up to this much is added to a segment's latency.
+    pub jitter: Duration,
+    /// Up to this much passes before a driver looks.
+    pub notice: Duration,
+    /// Whether another host than the plain course's may run first.
+    pub order: bool,
+    /// Up to this long a host may get no processor time.
+    pub stall: Duration,
+}
+
+impl Bounds {
+    /// What explores: departures of a size that any data centre shows within a day.
+    pub const COMMON: Self = Self {
+        clock: Duration::from_millis(20),
+        jitter: Duration::from_millis(2),
+        notice: Duration::from_millis(1),
+        order: true,
+        stall: Duration::from_millis(20),
+    };
+}
+
+/// Whether a run departs from the plain course.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Course<Host = HostId> {
+    /// The seed draws departures within these bounds.
+    Drawn(Bounds),
+    /// These departures and no others.
+    Fixed(Vec<Perturbation<Host>>),
+    /// None.
+    #[default]
+    Plain,
+}
+
+/// A departure that has happened.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Perturbed {
+    /// When.
+    pub at: Duration,
+    /// What.
+    pub what: Perturbation,
+    /// The packet number of the segment it is about, if it is about one.
+    pub packet: Option<u64>,
+}
+
+/// Decides at each place where a run can depart, and keeps what happened.
+pub(super) struct Steering {
+    decide: Decide,
+    /// Nothing departs while the world is being set up; places are counted all the same.
+    rests: bool,
+    segments: BTreeMap<(HostId, HostId), u64>,
+    turns: BTreeMap<HostId, u64>,
+    runs: BTreeMap<HostId, u64>,
+    choices: u64,
+    happened: Vec<Perturbed>,
+}
+
+enum Decide {
+    Draw(Box<Draw>),
+    Follow(BTreeMap<Place, Duration>, BTreeMap<u64, HostId>),
+    Nothing,
+}
+
+/// Where a delay can happen.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Place {
+    Clock(HostId),
+    Run(HostId, u64),
+    Segment(HostId, HostId, u64),
+    Turn(HostId, u64),
+}
+
+/// One departure of a kind in so many places; none: the kind does not occur in this run.
+type Rarity = Option<u64>;
+
+/// A run's own way of departing. A seed leaves out about half of the kinds: what one kind brings about, another may
+/// hide (swarm testing, Groce et al. 2012), and a run with fewer departures is easier to make small.
+struct Draw {
+    bounds: Bounds,
+    clock: Rarity,
+    jitter: Rarity,
+    notice: Rarity,
+    order: Rarity,
+    stall: Rarity,
+    chance: Chance,
+}
+
+impl Draw {
+    fn new(bounds: Bounds, mut chance: Chance) -> Self {
+        let mut rarity = |commonest: u64| match chance.below(2) {
+            0 => None,
+            _ => Some(commonest << chance.below(5)),
+        };
+        let (clock, jitter, notice, order) = (rarity(1), rarity(2), rarity(2), rarity(2));
+        let stall = rarity(8); // a host that stalls at every other run does not get anywhere
+        Self { bounds, clock, jitter, notice, order, stall, chance }
+    }
+
+    fn delay(&mut self, place: Place) -> Duration {
+        let (rarity, most) = match place {
+            Place::Clock(_) => (self.clock, self.bounds.clock),
+            Place::Run(..) => (self.stall, self.bounds.stall),
+            Place::Segment(..) => (self.jitter, self.bounds.jitter),
+            Place::Turn(..) => (self.notice, self.bounds.notice),
+        };
+        match rarity {
+            Some(rarity) if !most.is_zero() && self.chance.below(rarity) == 0 => {
+                // Whole microseconds: a person will read them.
+                let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
+                Duration::from_micros(1 + self.chance.below(micros))
+            }
+            Some(_) | None => Duration::ZERO,
+        }
+    }
+
+    fn first(&mut self, runnable: &[usize]) -> Option<HostId> {
+        let rarity = self.order.filter(|_| self.bounds.order)?;
+        if self.chance.below(rarity) != 0 {
+            return None;
+        }
+        runnable.get(self.chance.index(runnable.len())).copied().map(HostId)
+    }
+}
+
+impl Steering {
+    pub(super) fn new(course: Course, seed: u64) -> Self {
+        let decide = match course {
+            Course::Drawn(bounds) => Decide::Draw(Box::new(Draw::new(bounds, Chance::new(seed, "perturbations")))),
+            Course::Fixed(list) => follow(list),
+            Course::Plain => Decide::Nothing,
+        };
+        Self {
+            decide,
+            rests: false,
+            segments: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            choices: 0,
+            happened: Vec::new(),
+        }
+    }
+
+    /// How much longer the next segment from one host to another takes.
+    pub(super) fn segment(&mut self, from: HostId, to: HostId, packet: u64, now: Duration) -> Duration {
+        if let Decide::Nothing = self.decide {
+            return Duration::ZERO;
+        }
+        let segment = count(self.segments.entry((from, to)).or_default());
+        let by = self.delay(Place::Segment(from, to, segment));
+        self.keep(by, now, Some(packet), Perturbation::Delay { from, to, segment, by });
+        by
+    }
+
+    /// How much later a host's driver takes its next turn.
+    pub(super) fn turn(&mut self, host: HostId, now: Duration) -> Duration {
+        if let Decide::Nothing = self.decide {
+            return Duration::ZERO;
+        }
+        let turn = count(self.turns.entry(host).or_default());
+        let by = self.delay(Place::Turn(host, turn));
+        self.keep(by, now, None, Perturbation::Notice { host, turn, by });
+        by
+    }
+
+    /// How long a host that could run has to wait instead.
+    pub(super) fn run(&mut self, host: HostId, now: Duration) -> Duration {
+        if let Decide::Nothing = self.decide {
+            return Duration::ZERO;
+        }
+        let run = count(self.runs.entry(host).or_default());
+        let by = self.delay(Place::Run(host, run));
+        self.keep(by, now, None, Perturbation::Stall { host, run, by });
+        by
+    }
+
+    /// How far a host's wall clock is ahead. Asked once for each host.
+    pub(super) fn clock(&mut self, host: HostId) -> Duration {
+        let by = self.delay(Place::Clock(host));
+        self.keep(by, Duration::ZERO, None, Perturbation::Ahead { host, by });
+        by
+    }
+
+    /// Which of the hosts that can run does, if it is not the one that the plain course picks.
+    pub(super) fn choice(&mut self, runnable: &[usize], picked: usize, now: Duration) -> usize {
+        if runnable.len() < 2 || matches!(self.decide, Decide::Nothing) {
+            return picked;
+        }
+        let choice = count(&mut self.choices);
+        let first = match &mut self.decide {
+            _ if self.rests => None,
+            Decide::Draw(draw) => draw.first(runnable),
+            Decide::Follow(_, firsts) => firsts.get(&choice).copied().filter(|host| runnable.contains(&host.0)),
+            Decide::Nothing => None,
+        };
+        match first {
+            Some(host) if host.0 != picked => {
+                let what = Perturbation::First { host, choice };
+                self.happened.push(Perturbed { at: now, what, packet: None });
+                host.0
+            }
+            Some(_) | None => picked,
+        }
+    }
+
+    /// Everything that has happened, in order.
+    pub(super) fn happened(&mut self) -> Vec<Perturbed> {
+        std::mem::take(&mut self.happened)
+    }
+
+    /// From now on nothing departs, or what the course says.
+    pub(super) fn rest(&mut self, rests: bool) {
+        self.rests = rests;
+    }
+
+    fn delay(&mut self, place: Place) -> Duration {
+        if self.rests {
+            return Duration::ZERO;
+        }
+        match &mut self.decide {
+            Decide::Draw(draw) => draw.delay(place),
+            Decide::Follow(delays, _) => delays.get(&place).copied().unwrap_or_default(),
+            Decide::Nothing => Duration::ZERO,
+        }
+    }
+
+    fn keep(&mut self, by: Duration, at: Duration, packet: Option<u64>, what: Perturbation) {
+        if !by.is_zero() {
+            self.happened.push(Perturbed { at, what, packet });
+        }
+    }
+}
+
+fn follow(list: Vec<Perturbation>) -> Decide {
+    let (mut delays, mut firsts) = (BTreeMap::new(), BTreeMap::new());
+    for perturbation in list {
+        match perturbation {
+            Perturbation::Ahead { host, by } => delays.insert(Place::Clock(host), by),
+            Perturbation::Delay { from, to, segment, by } => delays.insert(Place::Segment(from, to, segment), by),
+            Perturbation::Notice { host, turn, by } => delays.insert(Place::Turn(host, turn), by),
+            Perturbation::Stall { host, run, by } => delays.insert(Place::Run(host, run), by),
+            Perturbation::First { host, choice } => {
+                firsts.insert(choice, host);
+                None
+            }
+        };
+    }
+    Decide::Follow(delays, firsts)
+}
+
+fn count(counter: &mut u64) -> u64 {
+    *counter += 1;
+    *counter
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTS: (HostId, HostId) = (HostId(0), HostId(1));
+
+    fn walk(course: Course, seed: u64) -> (Vec<Duration>, Vec<usize>, Vec<Perturbed>) {
+        let mut steering = Steering::new(course, seed);
+        let (a, b) = HOSTS;
+        let mut delays = vec![steering.clock(a), steering.clock(b)];
+        let mut picks = Vec::new();
+        for nth in 0..200 {
+            let now = Duration::from_millis(nth);
+            delays.extend([steering.segment(a, b, nth, now), steering.turn(b, now), steering.run(b, now)]);
+            picks.push(steering.choice(&[0, 1], 0, now));
+        }
+        (delays, picks, steering.happened())
+    }
+
+    #[test]
+    fn what_was_drawn_can_be_followed() {
+        let mut departures = 0;
+        for seed in 0..20 {
+            let (delays, picks, happened) = walk(Course::Drawn(Bounds::COMMON), seed);
+            departures += happened.len();
+            let list = happened.iter().map(|perturbed| perturbed.what.clone()).collect();
+            assert_eq!(walk(Course::Fixed(list), seed), (delays, picks, happened));
+        }
+        assert!(departures > 100, "{departures}");
+    }
+
+    #[test]
+    fn the_plain_course_departs_nowhere() {
+        let (delays, picks, happened) = walk(Course::Plain, 1);
+        assert!(delays.iter().all(Duration::is_zero) && picks.iter().all(|picked| *picked == 0));
+        assert_eq!(happened, []);
+        assert_eq!(walk(Course::Drawn(Bounds::default()), 1), (delays, picks, happened));
+    }
+
+    #[test]
+    fn draws_stay_within_their_bounds() {
+        for seed in 0..20 {
+            for Perturbed { what, .. } in walk(Course::Drawn(Bounds::COMMON), seed).2 {
+                let (by, most) = match what {
+                    Perturbation::Ahead { by, .. } => (by, Bounds::COMMON.clock),
+                    Perturbation::Delay { by, .. } => (by, Bounds::COMMON.jitter),
+                    Perturbation::Notice { by, .. } => (by, Bounds::COMMON.notice),
+                    Perturbation::Stall { by, .. } => (by, Bounds::COMMON.stall),
+                    Perturbation::First { .. } => continue,
+                };
+                assert!(by <= most, "{by:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! A second network model, by other hands: the hosts, links and programs of a [`World`] on turmoil's sockets.
+//!
+//! turmoil knows streams, not segments. What a world asks for beyond that is refused by name, before the run where it can
+//! be seen, else when a program asks for it. Where the run goes through, what the programs make of it must not differ from
+//! what they make of our own sockets: the test `turmoil_parity` holds both against each other.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use finwait::net::{Accept, Address, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, Net};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use turmoil::net::{TcpListener, TcpStream};
+
+use super::perturb::Course;
+use super::{Ended, Pending, Run, Shared, World};
+use crate::kernel::link::Link;
+use crate::trace::HostId;
+
+/// Segments that a connection or a listener may have waiting. turmoil panics when a listener has more; its own
+/// default of 64 is below what a burst of clients opens.
+const SEGMENTS_MAX: usize = 4096;
+
+/// Something that a world asks for and turmoil does not have.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("turmoil cannot express it: {0}")]
+pub struct Inexpressible(pub String);
+
+impl World {
+    /// Like [`World::run`], on turmoil. Every host is stepped every `tick` of virtual time, and nothing arrives between two
+    /// ticks; a run takes as much real time as it has ticks and hosts.
+    ///
+    /// # Errors
+    /// The world, or one of its programs while it runs, asks for something that turmoil does not have.
+    ///
+    /// # Panics
+    /// If a program panics.
+    pub fn run_on_turmoil(self, limit: Duration, tick: Duration) -> Result<Run, Inexpressible> {
+        self.check_expressible()?;
+        let Self { settings, hosts, programs, shared, .. } = self;
+        let mut sim = turmoil::Builder::new()
+            .rng_seed(settings.seed)
+            .epoch(std::time::UNIX_EPOCH + super::EPOCH)
+            .tick_duration(tick)
+            .simulation_duration(Duration::MAX)
+            .tcp_capacity(SEGMENTS_MAX)
+            .build();
+        shared.on_turmoil.set(true);
+        let aborted = Arc::new(AtomicBool::new(false));
+        let mut programs_of: Vec<Vec<Pending>> = hosts.iter().map(|_| Vec::new()).collect();
+        for program in programs {
+            if let Some(programs) = programs_of.get_mut(program.host.0) {
+                programs.push(program);
+            }
+        }
+        let addresses: Vec<IpAddr> = (0..hosts.len()).filter_map(|id| address(&shared, HostId(id))).collect();
+        for ((id, address), programs) in (0..).map(HostId).zip(&addresses).zip(programs_of) {
+            let net = Sockets {
+                own: *address,
+                hosts: addresses.clone(),
+                aborted: Arc::clone(&aborted),
+                world: Rc::downgrade(&shared),
+            };
+            let (net, world) = (Rc::new(net), Rc::clone(&shared));
+            let programs = Cell::new(programs);
+            sim.host(*address, move || {
+                let running = start(id, programs.take(), &net, &world);
+                async move {
+                    running.await;
+                    std::future::pending().await // a host whose programs have ended still has its sockets
+                }
+            });
+        }
+        for (a, &from) in addresses.iter().enumerate() {
+            for (b, &to) in addresses.iter().enumerate().skip(a + 1) {
+                let link = shared.network.borrow().between(HostId(a), HostId(b)).clone();
+                sim.set_link_latency(from, to, link.latency);
+            }
+        }
+        let mut ended = Ended::AtRest;
+        let mut steps = 0;
+        while !shared.mains.borrow().is_empty() {
+            if sim.elapsed() >= limit {
+                ended = Ended::LimitReached { waiting: shared.waiting() };
+                break;
+            }
+            shared.now.set(sim.elapsed());
+            if let Err(error) = sim.step() {
+                return Err(Inexpressible(error.to_string()));
+            }
+            if let Some(panic) = shared.panic.take() {
+                std::panic::resume_unwind(panic);
+            }
+            steps += 1;
+        }
+        if aborted.load(Ordering::Relaxed) {
+            shared.refuse("a connection that is aborted (SO_LINGER)");
+        }
+        if let Some(what) = shared.refused.take() {
+            return Err(Inexpressible(what));
+        }
+        let (trace, virtual_time) = (shared.trace.take(), shared.now.get());
+        Ok(Run { trace, ended, open_sockets: Vec::new(), perturbed: Vec::new(), virtual_time, instants: steps })
+    }
+
+    fn check_expressible(&self) -> Result<(), Inexpressible> {
+        let refuse = |what: &str| Err(Inexpressible(what.into()));
+        if self.settings.course != Course::Plain {
+            return refuse("departures from the plain course, which are about segments and driver turns");
+        }
+        if self.hosts.iter().any(|host| *host.notice_delay.end() > Duration::ZERO) {
+            return refuse("a notice delay: its sockets are read at every poll");
+        }
+        for (a, b) in (0..self.hosts.len()).flat_map(|a| (0..a).map(move |b| (a, b))) {
+            let network = self.shared.network.borrow();
+            let Link { jitter, bandwidth, loss, .. } = network.between(HostId(a), HostId(b));
+            if !jitter.is_zero() {
+                return refuse("jitter: its RST overtakes data that takes longer");
+            }
+            if bandwidth.is_some() {
+                return refuse("a bandwidth");
+            }
+            if *loss > 0.0 {
+                return refuse("loss: it never sends again what got lost");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A host's address; turmoil's hosts have one.
+fn address(shared: &Shared, host: HostId) -> Option<IpAddr> {
+    let name = shared.trace.lock().host(host).to_owned();
+    shared.names.borrow().get(&name).and_then(|addresses| addresses.first().copied())
+}
+
+/// Starts the programs of a host; ends when all of them have.
+fn start(
+    id: HostId,
+    programs: Vec<Pending>,
+    net: &Rc<Sockets>,
+    world: &Rc<Shared>,
+) -> impl Future<Output = ()> + use<> {
+    let mut running = tokio::task::JoinSet::new();
+    for (nth, Pending { program, main, .. }) in (1..).zip(programs) {
+        let chance = world.chance_of_program(id, nth);
+        let outside = super::seam::outside_with(Rc::<Sockets>::clone(net), id, chance, world);
+        running.spawn_local(async move {
+            program(outside).await;
+            drop(main);
+        });
+    }
+    let world = Rc::downgrade(world);
+    async move {
+        while let Some(ended) = running.join_next().await {
+            if let Err(error) = ended
+                && error.is_panic()
+                && let Some(world) = world.upgrade()
+            {
+                world.panic.borrow_mut().get_or_insert(error.into_panic());
+            }
+        }
+    }
+}
+
+/// One host's view of turmoil's network.
+struct Sockets {
+    own: IpAddr,
+    /// Everybody's address: turmoil panics at any other.
+    hosts: Vec<IpAddr>,
+    aborted: Arc<AtomicBool>,
+    world: Weak<Shared>,
+}
+
+impl Sockets {
+    fn conn(&self, stream: TcpStream) -> io::Result<Conn> {
+        let (local, peer) = (Address::Socket(stream.local_addr()?), Address::Socket(stream.peer_addr()?));
+        Ok(Conn::new(Box::new(Tcp { stream, aborted: Arc::clone(&self.aborted) }), local, peer))
+    }
+}
+
+impl Net for Sockets {
+    fn listen(&self, at: &Address, _how: &ListenOptions) -> io::Result<Box<dyn Accept>> {
+        let asked = super::seam::socket_address(at)?;
+        // It binds to every address or to loopback; a host's own address is the only other one it has.
+        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let bound = SocketAddr::new(if asked.ip() == self.own { any } else { asked.ip() }, asked.port());
+        // An async function that awaits nothing: it is done after one poll.
+        let Poll::Ready(listener) = pin!(TcpListener::bind(bound)).poll(&mut Context::from_waker(Waker::noop())) else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        let listener = listener?;
+        let local = Address::Socket(SocketAddr::new(asked.ip(), listener.local_addr()?.port()));
+        Ok(Box::new(Listening { listener, local, aborted: Arc::clone(&self.aborted) }))
+    }
+
+    fn connect<'a>(&'a self, to: &'a Address, how: &'a ConnectOptions) -> LocalBoxFuture<'a, io::Result<Conn>> {
+        Box::pin(async move {
+            let to = super::seam::socket_address(to)?;
+            if how.from.is_some_and(|from| from.port() != 0) {
+                self.world.upgrade().inspect(|world| world.refuse("a connection from a chosen port"));
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            if !to.ip().is_loopback() && !self.hosts.contains(&to.ip()) {
+                self.world.upgrade().inspect(|world| world.refuse("an address that nobody has"));
+                return Err(io::ErrorKind::HostUnreachable.into());
+            }
+            self.conn(TcpStream::connect(to).await?)
+        })
+    }
+
+    fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, io::Result<Vec<IpAddr>>> {
+        Box::pin(async move { super::seam::resolve(&self.world, name) })
+    }
+}
+
+struct Listening {
+    listener: TcpListener,
+    local: Address,
+    aborted: Arc<AtomicBool>,
+}
+
+impl Accept for Listening {
+    fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<Conn>> {
+        Box::pin(async move {
+            let (stream, peer) = self.listener.accept().await?;
+            let local = Address::Socket(stream.local_addr()?);
+            Ok(Conn::new(Box::new(Tcp { stream, aborted: Arc::clone(&self.aborted) }), local, Address::Socket(peer)))
+        })
+    }
+
+    fn local(&self) -> &Address {
+        &self.local
+    }
+}
+
+struct Tcp {
+    stream: TcpStream,
+    aborted: Arc<AtomicBool>,
+}
+
+impl Io for Tcp {
+    fn abort_on_drop(&mut self) {
+        self.aborted.store(true, Ordering::Relaxed);
+    }
+}
+
+impl AsyncRead for Tcp {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Tcp {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::Settings;
+
+    #[test]
+    fn what_it_does_not_have_is_refused_by_name() {
+        let refused = |settings: Settings| {
+            let mut world = World::new(settings);
+            world.host("a", &[]);
+            world.host("b", &[]);
+            world.run_on_turmoil(Duration::from_secs(1), Duration::from_millis(1)).unwrap_err().to_string()
+        };
+        let link = Link { loss: 0.1, ..Link::default() };
+        assert!(refused(Settings { link, ..Settings::default() }).contains("loss"));
+        let link = Link { jitter: Duration::from_millis(1), ..Link::default() };
+        assert!(refused(Settings { link, ..Settings::default() }).contains("jitter"));
+        let notice_delay = Duration::ZERO..=Duration::from_millis(1);
+        assert!(refused(Settings { notice_delay, ..Settings::default() }).contains("notice"));
+    }
+
+    #[test]
+    fn what_programs_ask_for_while_they_run_is_refused_too() {
+        let mut world = World::new(Settings::default());
+        let (a, b) = (world.host("a", &[]), world.host("b", &[]));
+        let control = world.control();
+        world.spawn_main(a, move |_| async move { control.hold(a, b) });
+        let refused = world.run_on_turmoil(Duration::from_secs(1), Duration::from_millis(1)).unwrap_err();
+        assert!(refused.to_string().contains("hold"), "{refused}");
+    }
+}

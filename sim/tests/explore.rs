@@ -1,0 +1,97 @@
+//! Exploring finds what a plain run does not show, makes it small, and says the same however many threads do it.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::process::Command;
+
+use finwait_sim::explore::shrink::shrink;
+use finwait_sim::explore::{Outcome, Shard, Table, course, explore};
+use finwait_sim::scenario::{Library, Scenario};
+use finwait_sim::world::perturb::{Course, Perturbation};
+
+/// Holds on its plain course, and breaks if the app's FIN is 250 us late.
+const BEHIND_THE_FIN: &str = "scenarios/keepalive/a-post-just-behind-the-apps-fin-gets-a-fresh-connection.yaml";
+
+fn library() -> Library {
+    Library::Disk(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+}
+
+fn table(scenario: &Scenario, seeds: &[u64], jobs: usize) -> Table {
+    explore(scenario, seeds, NonZeroUsize::new(jobs).unwrap(), |_| {}).unwrap()
+}
+
+#[test]
+fn a_fin_that_is_late_is_found_and_made_small() {
+    let library = library();
+    let scenario = Scenario::load(&library, BEHIND_THE_FIN).unwrap();
+    let table = table(&scenario, &Shard::WHOLE.seeds(200), 2);
+    let (failing, row) = table.failures().into_iter().next().expect("some seed in 200 delays the FIN");
+    assert_eq!(failing.summary, "client 200, 503; proxy -, UC");
+    assert!(row.runs < table.runs() / 2, "most seeds hold");
+
+    let smallest = shrink(&library, &scenario, &row.seeds, failing).unwrap();
+    assert_eq!(smallest.failure, "status: expected 200, got 503");
+    assert!((1..=3).contains(&smallest.schedule.len()), "{:?}", smallest.schedule);
+
+    // What was written down shows the same when it is played as any other scenario.
+    let written = Scenario::read(&library, BEHIND_THE_FIN, smallest.text.clone()).unwrap();
+    assert_eq!(Outcome::of(&written, &written.play(None).unwrap()).complaints, ["status: expected 200"]);
+    // And without its schedule it does not.
+    let plain = written.play_on(written.seed, &Course::Plain).unwrap();
+    assert_eq!(Outcome::of(&written, &plain).complaints, [""; 0]);
+}
+
+#[test]
+fn what_a_seed_drew_can_be_repeated_from_its_schedule() {
+    let scenario = Scenario::load(&library(), "scenarios/upgrades/a-websocket-crosses-three-hops.yaml").unwrap();
+    let mut departures = 0;
+    for seed in 1..=20 {
+        let drawn = scenario.play_on(seed, &course(&scenario)).unwrap();
+        let name = |perturbation: &Perturbation| {
+            perturbation.rename(|host| drawn.trace.hosts().get(host.index()).cloned()).unwrap()
+        };
+        let schedule: Vec<_> = drawn.perturbed.iter().map(|perturbed| name(&perturbed.what)).collect();
+        departures += schedule.len();
+        let repeated = scenario.play_on(seed, &Course::Fixed(schedule)).unwrap();
+        assert_eq!(repeated.trace.to_text(), drawn.trace.to_text(), "seed {seed}");
+    }
+    assert!(departures > 100, "{departures}: the seeds must depart for this to say anything");
+}
+
+#[test]
+fn the_table_does_not_depend_on_threads_and_shards_add_up() {
+    let scenario = Scenario::load(&library(), BEHIND_THE_FIN).unwrap();
+    let whole = table(&scenario, &Shard::WHOLE.seeds(90), 1);
+    assert_eq!(table(&scenario, &Shard::WHOLE.seeds(90), 3), whole);
+    let parts: u64 = ["1/3", "2/3", "3/3"]
+        .iter()
+        .map(|shard| table(&scenario, &shard.parse::<Shard>().unwrap().seeds(90), 1))
+        .map(|part| part.failures().iter().map(|(_, row)| row.runs).sum::<u64>())
+        .sum();
+    assert_eq!(parts, whole.failures().iter().map(|(_, row)| row.runs).sum::<u64>());
+}
+
+#[test]
+fn the_program_writes_a_scenario_that_it_replays() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("explore");
+    let program = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_finwait-sim"));
+        command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).args(arguments).output().unwrap()
+    };
+    let out = folder.to_str().unwrap();
+    let explored = program(&["explore", BEHIND_THE_FIN, "--seeds", "100", "--out", out]);
+    assert_eq!(explored.status.code(), Some(1), "a seed that fails is a failure");
+    let told = String::from_utf8(explored.stdout).unwrap();
+    assert!(told.contains("client 200, 503; proxy -, UC"), "{told}");
+    assert!(explored.stderr.is_empty(), "no bar where there is no terminal");
+
+    // Beside the explored scenario it finds its configuration; here that has to be brought.
+    let configs = folder.join("configs");
+    std::fs::create_dir_all(&configs).unwrap();
+    let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/keepalive/configs/one-hop.yaml");
+    std::fs::copy(original, configs.join("one-hop.yaml")).unwrap();
+    let written = told.lines().find_map(|line| line.trim().strip_prefix("replay it: finwait-sim run ")).unwrap();
+    let replayed = program(&["run", written]);
+    assert_eq!(replayed.status.code(), Some(1));
+    assert!(String::from_utf8(replayed.stderr).unwrap().contains("status: expected 200, got 503"));
+}

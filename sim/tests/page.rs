@@ -1,0 +1,88 @@
+//! The page of a run, as a browser shows it: it draws, its program runs without a complaint, and a click shows details.
+//!
+//! Where no Chromium is installed the test says so and passes: it proves nothing there, and stops nobody.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use finwait_sim::check::check;
+use finwait_sim::report::page::page;
+use finwait_sim::report::story;
+use finwait_sim::scenario::{Library, Scenario};
+
+#[test]
+fn a_browser_shows_the_page() {
+    let Some(browser) = browser() else {
+        eprintln!("SKIPPED: there is no Chromium here, so no page was opened");
+        return;
+    };
+    for (file, item, shown) in [
+        ("upgrades/a-websocket-crosses-three-hops", "messages6", "HEADERS stream 1 CONNECT /chat"),
+        ("keepalive/a-post-that-crosses-the-apps-fin-is-a-503", "segments4", "PSH-ACK, "),
+        ("errors/an-address-nobody-has-is-a-503-uf-after-the-connect-timeout", "messages3", "never arrived"),
+    ] {
+        let (dom, log) = open(browser, &written(file), item);
+        assert!(dom.contains("data-ready=\"yes\""), "{file}: the program did not run to its end\n{log}");
+        assert!(!log.contains("CONSOLE"), "{file}: the browser's console says\n{log}");
+        let details = dom.split("<aside").nth(1).and_then(|rest| rest.split("</aside>").next()).unwrap_or_default();
+        assert!(details.contains(shown), "{file}: the details of {item} are\n{details}");
+    }
+}
+
+#[test]
+fn every_page_is_complete_by_itself() {
+    let library = Library::Disk(repository());
+    for file in library.scenarios().unwrap() {
+        let html = html(&library, &file);
+        for outside in ["src=", "href=\"http", "url(", "@import", "fetch(", "XMLHttpRequest"] {
+            assert!(!html.contains(outside), "{file}: {outside}");
+        }
+        assert_eq!(html.matches("<svg").count(), html.matches("</svg>").count(), "{file}");
+        assert!(html.contains("role=\"button\""), "{file}");
+    }
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn html(library: &Library, file: &str) -> String {
+    let scenario = Scenario::load(library, file).expect("shipped scenarios load");
+    let played = scenario.play(None).expect("shipped configurations are accepted");
+    let story = story(&scenario, &played);
+    page(&scenario, &played, &check(&scenario, &played, &story))
+}
+
+/// The page of a scenario, in a file.
+fn written(scenario: &str) -> PathBuf {
+    let name = format!("{}-{}.html", std::process::id(), scenario.replace('/', "-"));
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let html = html(&Library::Disk(repository()), &format!("scenarios/{scenario}.yaml"));
+    std::fs::write(&path, html).expect("the folder for temporary files can be written to");
+    path
+}
+
+fn browser() -> Option<&'static str> {
+    ["chromium", "chromium-browser", "google-chrome"]
+        .into_iter()
+        .find(|name| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success()))
+}
+
+/// What a browser makes of a page with one item chosen, and what it logs meanwhile.
+fn open(browser: &str, page: &Path, item: &str) -> (String, String) {
+    let profile = page.with_extension("profile");
+    let mut program = Command::new(browser);
+    program.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]);
+    program.args(["--disable-background-networking", "--disable-component-update", "--enable-logging=stderr"]);
+    program.arg(format!("--user-data-dir={}", profile.display()));
+    // The page's own time: its program is done in an instant of it.
+    program.args(["--virtual-time-budget=1000", "--timeout=20000", "--dump-dom"]);
+    let output = program.arg(format!("file://{}#{item}", page.display())).output().expect("the browser starts");
+    for made in [std::fs::remove_file(page), std::fs::remove_dir_all(&profile)] {
+        if let Err(error) = made {
+            eprintln!("could not be removed: {error}");
+        }
+    }
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}

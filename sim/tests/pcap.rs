@@ -1,0 +1,135 @@
+//! Captures, as tshark reads them: nothing malformed, every checksum right, no doubtful sequence number, and the
+//! protocols above TCP recognised.
+//!
+//! Where tshark is missing the test says so and passes: it proves nothing there, and stops nobody.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use finwait_sim::kernel::segment::Segment;
+use finwait_sim::scenario::{Library, Scenario};
+use finwait_sim::trace::pcapng::pcapng;
+use finwait_sim::trace::{Event, Trace};
+
+/// A warning of tshark's that is the plain truth about a run of which `is_due` is true.
+struct Remark {
+    text: &'static str,
+    is_due: fn(&Trace) -> bool,
+}
+
+/// Everything else that tshark has to say is a defect of the capture or of the engine.
+const REMARKS: [Remark; 7] = [
+    Remark { text: "Connection reset (RST)", is_due: has_reset },
+    Remark { text: "TCP window specified by the receiver is now completely full", is_due: has_full_window },
+    Remark { text: "TCP Zero Window segment", is_due: has_full_window },
+    Remark { text: "This frame is a (suspected) out-of-order segment", is_due: is_disturbed },
+    Remark { text: "This frame is a (suspected) spurious retransmission", is_due: is_disturbed },
+    Remark { text: "Previous segment(s) not captured (common at capture start)", is_due: is_disturbed },
+    Remark { text: "ACKed segment that wasn't captured (common at capture start)", is_due: is_disturbed },
+];
+
+fn has_reset(trace: &Trace) -> bool {
+    segments(trace).any(|segment| segment.flags.rst)
+}
+
+fn has_full_window(trace: &Trace) -> bool {
+    segments(trace).any(|segment| segment.window == 0 && !segment.flags.rst)
+}
+
+/// Whether packets got lost, or arrived at another time than their link alone would have it.
+fn is_disturbed(trace: &Trace) -> bool {
+    let disturbs = |event: &Event| matches!(event, Event::Delayed { .. } | Event::Dropped { .. } | Event::Held { .. });
+    trace.entries().iter().any(|entry| disturbs(&entry.event))
+}
+
+fn segments(trace: &Trace) -> impl Iterator<Item = &Segment> {
+    trace
+        .entries()
+        .iter()
+        .filter_map(|entry| if let Event::Sent { segment, .. } = &entry.event { Some(segment) } else { None })
+}
+
+#[test]
+fn tshark_reads_every_scenario_without_a_complaint() {
+    if Command::new("tshark").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: there is no tshark here, so no capture was read");
+        return;
+    }
+    let library = Library::Disk(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    let files = library.scenarios().unwrap();
+    assert!(!files.is_empty());
+    let complaints: Vec<String> = thread::scope(|scope| {
+        // tshark takes most of its time to start, so it does so twice at a time.
+        let half = files.len().div_ceil(2);
+        let judge_all = |files: &[String]| files.iter().flat_map(|file| judge(&library, file)).collect::<Vec<_>>();
+        let halves: Vec<_> = files.chunks(half).map(|files| scope.spawn(move || judge_all(files))).collect();
+        halves.into_iter().flat_map(|half| half.join().expect("judging does not panic")).collect()
+    });
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+fn judge(library: &Library, file: &str) -> Vec<String> {
+    let scenario = Scenario::load(library, file).expect("shipped scenarios load");
+    let played = scenario.play(None).expect("shipped configurations are accepted");
+    let capture = capture_file(file);
+    std::fs::write(&capture, pcapng(&played.trace)).expect("the folder for temporary files can be written to");
+    let dissected = dissect(&capture);
+    std::fs::remove_file(&capture).expect("it was written a moment ago");
+    let is_due =
+        |line: &str| REMARKS.iter().any(|remark| line.ends_with(remark.text) && (remark.is_due)(&played.trace));
+    let undue = dissected.lines().flat_map(remarks).filter(|remark| !is_due(remark));
+    let mut complaints: Vec<String> = undue.map(|remark| format!("{file}: {remark}")).collect();
+    let exchanges = &played.sightings.exchanges;
+    let has_talk = exchanges.iter().filter_map(|it| it.tunnel.as_ref()).any(|talk| !talk.sent.is_empty());
+    let has_frames = segments(&played.trace).any(|segment| segment.payload.starts_with(b"PRI * HTTP/2.0"));
+    for (protocol, is_there) in [("websocket", has_talk), ("http2", has_frames)] {
+        if is_there && !dissected.contains(protocol) {
+            complaints.push(format!("{file}: no {protocol} was recognised"));
+        }
+    }
+    complaints
+}
+
+/// A name of its own for each: tests run at the same time.
+fn capture_file(scenario: &str) -> PathBuf {
+    let name = format!("{}-{}.pcapng", std::process::id(), scenario.replace('/', "-"));
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// What tshark says about a packet, a tab between the fields: number, protocols, checksums of IP and TCP, and the severities
+/// and texts of its remarks.
+fn dissect(capture: &Path) -> String {
+    const FIELDS: [&str; 6] = [
+        "frame.number",
+        "frame.protocols",
+        "ip.checksum.status",
+        "tcp.checksum.status",
+        "_ws.expert.severity",
+        "_ws.expert.message",
+    ];
+    let mut program = Command::new("tshark");
+    program.args(["-n", "-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-T", "fields", "-r"]);
+    program.arg(capture).args(FIELDS.iter().flat_map(|field| ["-e", field]));
+    let output = program.args(["-E", "aggregator=;"]).output().expect("tshark starts");
+    assert!(output.status.success(), "{}: {}", capture.display(), String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("tshark writes text")
+}
+
+/// What is wrong with a packet, or worth a warning to tshark.
+fn remarks(line: &str) -> Vec<String> {
+    const WARNING: u32 = 0x60_0000; // PI_WARN; errors are above it
+    const GOOD: &str = "1";
+    let fields: Vec<&str> = line.split('\t').collect();
+    let &[number, protocols, ip, tcp, severities, texts] = fields.as_slice() else {
+        return vec![format!("tshark gives other fields than asked for: {line}")];
+    };
+    let mut remarks = Vec::new();
+    if (ip, tcp) != (GOOD, GOOD) || protocols.contains("malformed") {
+        remarks.push(format!("packet {number} has a wrong checksum or is malformed: {line}"));
+    }
+    let warns = |severity: &str| severity.parse().is_ok_and(|severity: u32| severity >= WARNING);
+    let rated = severities.split(';').zip(texts.split(';'));
+    remarks.extend(rated.filter(|(severity, _)| warns(severity)).map(|(_, text)| format!("packet {number}: {text}")));
+    remarks
+}
