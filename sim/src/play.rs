@@ -106,10 +106,13 @@ impl Scenario {
     }
 }
 
-/// turmoil steps every host at every tick, so an idle hour takes it minutes. What is not over soon is played again in
-/// larger steps: the last pace is the one that counts.
-const TURMOIL_PACES: [(Duration, Duration); 2] =
-    [(Duration::from_millis(1), Duration::from_secs(30)), (Duration::from_millis(20), Duration::MAX)];
+/// Ticks, and how much virtual time to try them on. turmoil steps every host at every tick, so an idle hour takes it
+/// minutes: what is not over soon is played again in larger steps, and the last pace is the one that counts.
+const TURMOIL_PACES: [(Duration, Duration); 3] = [
+    (Duration::from_millis(1), Duration::from_secs(20)),
+    (Duration::from_millis(20), Duration::from_secs(600)),
+    (Duration::from_millis(100), Duration::MAX),
+];
 
 /// A world that is being set up.
 struct Stage {
