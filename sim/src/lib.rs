@@ -6,7 +6,7 @@
 //! 2. [`play`] builds a [`world`] of it: hosts with a [`kernel`] each, links, [`actor`]s, and the proxy itself,
 //!    unmodified. It gives the script's orders, one after the other, and lets virtual time run.
 //! 3. [`trace`] has every segment and every log line of the run. [`check`] compares it with what the author expected,
-//!    and with what must hold in every run. [`report`] tells it to a person.
+//!    and with what must hold in every run. [`report`] tells it to a person; [`family`] does so for a file of many runs.
 //!
 //! [`explore`] plays one scenario with many seeds, and makes the failures it finds small.
 //!
@@ -18,6 +18,7 @@ pub mod chance;
 pub mod check;
 pub mod explain;
 pub mod explore;
+pub mod family;
 pub mod kernel;
 pub mod play;
 mod proxy;

@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use finwait_sim::check::check;
+use finwait_sim::family::Performance;
 use finwait_sim::report::page::page;
-use finwait_sim::report::story;
-use finwait_sim::scenario::{Library, Scenario};
+use finwait_sim::scenario::{Family, Library, ScenarioError};
 use finwait_sim::trace::pcapng::pcapng;
 
 /// Replays network scenarios against finwait, in virtual time. Without a command: all of them, a line each.
@@ -109,22 +108,21 @@ impl From<Verdict> for ExitCode {
 }
 
 fn replay(library: &Library, file: &str, run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
-    let (scenario, played) = match load_and_play(library, file, run) {
+    let (family, performance) = match load_and_play(library, file, run) {
         Ok(both) => both,
         Err(error) => {
             writeln!(io::stderr(), "{error}")?;
             return Ok(Verdict::NoScenario);
         }
     };
-    let story = story(&scenario, &played);
-    let text = if run.trace { played.trace.to_text() } else { story.clone() };
+    let Performance { text, told, complaints } = performance;
+    let text = if run.trace { told.trace.to_text() } else { text };
     out.write_all(text.as_bytes())?;
     if let Some(file) = &run.pcap {
-        fs::write(file, pcapng(&played.trace))?;
+        fs::write(file, pcapng(&told.trace))?;
     }
-    let complaints = check(&scenario, &played, &story);
     if let Some(file) = &run.html {
-        fs::write(file, page(&scenario, &played, &complaints))?;
+        fs::write(file, page(family.told(), &told, &complaints))?;
     }
     for complaint in &complaints {
         writeln!(io::stderr(), "{complaint}")?;
@@ -141,8 +139,7 @@ fn replay_all(run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
                 writeln!(out, "BAD   {file}\n{error}")?;
                 Verdict::NoScenario
             }
-            Ok((scenario, played)) => {
-                let complaints = check(&scenario, &played, &story(&scenario, &played));
+            Ok((_, Performance { complaints, .. })) => {
                 writeln!(out, "{}  {file}", if complaints.is_empty() { "ok  " } else { "FAIL" })?;
                 for complaint in &complaints {
                     writeln!(out, "{complaint}")?;
@@ -155,15 +152,11 @@ fn replay_all(run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
     Ok(worst)
 }
 
-fn load_and_play(
-    library: &Library,
-    file: &str,
-    run: &Run,
-) -> Result<(Scenario, finwait_sim::play::Played), finwait_sim::scenario::ScenarioError> {
-    let scenario = Scenario::load(library, file)?;
-    let played = match run.engine {
-        Engine::Own => scenario.play(run.seed)?,
-        Engine::Turmoil => scenario.play_on_turmoil(run.seed.unwrap_or(scenario.seed))?,
+fn load_and_play(library: &Library, file: &str, run: &Run) -> Result<(Family, Performance), ScenarioError> {
+    let family = Family::load(library, file)?;
+    let performance = match run.engine {
+        Engine::Own => family.perform(file, run.seed)?,
+        Engine::Turmoil => family.perform_by(file, run.seed, |scenario, seed| scenario.play_on_turmoil(seed))?,
     };
-    Ok((scenario, played))
+    Ok((family, performance))
 }

@@ -1,16 +1,18 @@
 //! finwait on a simulated host: the shipped code, given a simulated outside.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use finwait::config::Config;
+use finwait::config::{Config, Loaded};
 use finwait::drain::{Drain, DrainControl, Stage, drain};
 use finwait::net::{ListenOptions, Outside};
 use finwait::server::{Admin, Shared, Worker};
 use finwait::stats::Number;
-use tokio::join;
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 use tokio::time::sleep;
+use tokio::{join, select};
 
 /// How long a proxy that was told to stop may take to finish what runs, before it is cut.
 pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(2);
@@ -34,7 +36,7 @@ impl Proxy {
     /// # Errors
     /// It is not one; the message says where.
     pub(crate) fn new(file: &str, text: &str) -> Result<Self, String> {
-        let loaded = Config::from_yaml(text, file).map_err(|error| error.to_string())?;
+        let loaded = load(file, text)?;
         let (control, drain) = drain();
         let shared = Shared::new(loaded.config, 1); // a simulated host has one worker
         let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
@@ -45,11 +47,11 @@ impl Proxy {
         Numbers(Arc::clone(&self.shared))
     }
 
-    /// Serves until told to stop, then drains.
+    /// Serves until told to stop, then drains for as long as it was told. Another word changes the deadline.
     ///
     /// # Errors
     /// It cannot listen; the message says where.
-    pub(crate) async fn run(self, outside: Outside, stopped: oneshot::Receiver<()>) -> Result<(), String> {
+    pub(crate) async fn run(self, outside: Outside, mut stops: mpsc::Receiver<Duration>) -> Result<(), String> {
         let Self { shared, file, control, drain, .. } = self;
         let how = ListenOptions::default();
         let admin = Admin { control: Arc::clone(&control), config_path: file };
@@ -57,14 +59,43 @@ impl Proxy {
             .await
             .map_err(|error| error.to_string())?;
         let stop = async {
-            drop(stopped.await); // a script that ended without a word wants the same
+            // A script that ended without a word wants the same as one that says the usual.
+            let mut time = stops.recv().await.unwrap_or(DRAIN_TIME);
             control.enter(Stage::Draining);
-            sleep(DRAIN_TIME).await;
+            loop {
+                // A changed deadline comes first: it may be the same instant.
+                select! {
+                    biased;
+                    Some(changed) = stops.recv() => time = changed,
+                    () = sleep(time) => break,
+                }
+            }
             control.enter(Stage::Stopped);
         };
         join!(worker.run(drain), stop);
         Ok(())
     }
+}
+
+/// Configurations that a thread keeps after reading them. Exploring plays the same few thousands of times, and reading them
+/// took a third of a run's time.
+const LOADED_MAX: usize = 8;
+
+thread_local! {
+    static LOADED: RefCell<VecDeque<(String, String, Loaded)>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Reads a configuration, or remembers what came of reading it.
+fn load(file: &str, text: &str) -> Result<Loaded, String> {
+    LOADED.with_borrow_mut(|known| {
+        if let Some((_, _, loaded)) = known.iter().find(|(has, of, _)| has == file && of == text) {
+            return Ok(loaded.clone());
+        }
+        let loaded = Config::from_yaml(text, file).map_err(|error| error.to_string())?;
+        known.truncate(LOADED_MAX - 1);
+        known.push_front((file.into(), text.into(), loaded.clone()));
+        Ok(loaded)
+    })
 }
 
 impl Numbers {

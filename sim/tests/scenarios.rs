@@ -5,9 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use finwait_sim::check::check;
-use finwait_sim::report::story;
-use finwait_sim::scenario::{Library, Scenario};
+use finwait_sim::family::{Performance, perform};
+use finwait_sim::scenario::Library;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() {
@@ -33,10 +32,7 @@ fn name(file: &str) -> &str {
 }
 
 fn replay(library: &Library, file: &str) -> Result<(), Failed> {
-    let scenario = Scenario::load(library, file)?;
-    let played = scenario.play(None)?;
-    let story = story(&scenario, &played);
-    let complaints = check(&scenario, &played, &story);
+    let Performance { text: story, complaints, .. } = perform(library, file, None)?;
     if !complaints.is_empty() {
         let complaints: Vec<String> = complaints.iter().map(ToString::to_string).collect();
         return Err(format!("{}\n\n{story}", complaints.join("\n")).into());

@@ -3,9 +3,15 @@
 //! An actor speaks HTTP/1 through hyper and writes down what it saw as [`Exchange`]s and [`Delivery`]s; it never
 //! judges. Its connections come through the same seam as the proxy's, so every byte of theirs is in the trace.
 
+mod alb;
 mod app;
+mod by_hand;
 mod client;
+mod frames;
+mod http1;
+mod http2;
 mod io;
+mod line;
 mod websocket;
 
 use std::cell::RefCell;
@@ -14,23 +20,36 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
 use crate::scenario::{Action, Ending, Payload};
-use crate::trace::wire;
+use crate::trace::{HostId, wire};
+use crate::world::Control;
 
+pub(crate) use alb::Alb;
 pub(crate) use app::App;
 pub(crate) use client::Client;
 
 /// A step that waits to be carried out.
 pub(crate) struct Order {
+    /// Which of the actor's connections it is for; the one it has, or its newest, if absent.
+    pub(crate) connection: Option<String>,
     pub(crate) action: Action,
     /// Told when it is done, or why it could not be.
     pub(crate) done: oneshot::Sender<Result<(), String>>,
 }
 
-/// Steps for one actor: the script gives one at a time.
+impl Order {
+    /// Says that it is done, or why it is not. Nobody waits any more only when the run is over.
+    fn answer(self, done: Result<(), String>) {
+        drop(self.done.send(done));
+    }
+}
+
+/// Steps for one actor: each part of the script gives one at a time.
 pub(crate) type Orders = mpsc::Receiver<Order>;
+
+/// Orders that one connection may have waiting.
+const ORDERS_MAX: usize = 64;
 
 /// What all actors of a run saw, in the order in which it began.
 #[derive(Debug, Default)]
@@ -46,6 +65,8 @@ pub struct Sightings {
 pub struct Exchange {
     /// The client's host.
     pub host: String,
+    /// Which of its connections; the one it has if absent.
+    pub connection: Option<String>,
     /// What was asked, in words.
     pub asked: String,
     /// When, since the run began.
@@ -85,6 +106,12 @@ pub struct Delivery {
     pub host: String,
     /// Method and path.
     pub asked: String,
+    /// When the head had arrived, since the run began.
+    pub at: Duration,
+    /// In the order received.
+    pub headers: Vec<(String, String)>,
+    /// As far as it came.
+    pub body: Vec<u8>,
     /// The x-request-id the proxy gave it, which is one per request and shared by all its attempts.
     pub request_id: Option<String>,
     /// What crossed the WebSocket.
@@ -138,8 +165,7 @@ impl Said {
 impl From<&Payload> for Said {
     fn from(payload: &Payload) -> Self {
         match payload {
-            // A pattern whose period is no power of two, so that a block out of place shows.
-            Payload::Binary(size) => Self::Binary((0..=250).cycle().take(size.0).collect()),
+            Payload::Binary(_) | Payload::Hex(_) => Self::Binary(payload.to_bytes()),
             Payload::Text(text) => Self::Text(text.clone()),
         }
     }
@@ -158,23 +184,31 @@ impl fmt::Display for Said {
 #[derive(Clone)]
 pub(crate) struct Notebook {
     host: String,
-    began: Instant,
+    id: HostId,
+    control: Control,
     sightings: Rc<RefCell<Sightings>>,
 }
 
 impl Notebook {
-    pub(crate) fn new(host: &str, began: Instant, sightings: &Rc<RefCell<Sightings>>) -> Self {
-        Self { host: host.into(), began, sightings: Rc::clone(sightings) }
+    pub(crate) fn new(host: &str, id: HostId, control: Control, sightings: &Rc<RefCell<Sightings>>) -> Self {
+        Self { host: host.into(), id, control, sightings: Rc::clone(sightings) }
     }
 
+    /// Since the run began.
     fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.control.now()
     }
 
-    fn begin_exchange(&self, asked: String) -> usize {
+    /// Puts a sentence into the story.
+    fn note(&self, text: impl Into<String>) {
+        self.control.note(self.id, text);
+    }
+
+    fn begin_exchange(&self, connection: Option<&str>, asked: String) -> usize {
         let mut sightings = self.sightings.borrow_mut();
         sightings.exchanges.push(Exchange {
             host: self.host.clone(),
+            connection: connection.map(str::to_owned),
             asked,
             began: self.now(),
             outcome: Outcome::Waiting,
@@ -185,10 +219,21 @@ impl Notebook {
         sightings.exchanges.len() - 1
     }
 
-    fn begin_delivery(&self, asked: String, request_id: Option<String>) -> usize {
+    fn begin_delivery(&self, asked: String, headers: Vec<(String, String)>) -> usize {
         let mut sightings = self.sightings.borrow_mut();
-        sightings.deliveries.push(Delivery { host: self.host.clone(), asked, request_id, tunnel: None });
+        let request_id = headers.iter().find(|(name, _)| name == "x-request-id").map(|(_, value)| value.clone());
+        let (host, at, body) = (self.host.clone(), self.now(), Vec::new());
+        sightings.deliveries.push(Delivery { host, asked, at, headers, body, request_id, tunnel: None });
         sightings.deliveries.len() - 1
+    }
+
+    /// An exchange has come to its end.
+    fn conclude(&self, number: usize, outcome: Outcome) {
+        let now = self.now();
+        self.exchange(number, |exchange| {
+            exchange.outcome = outcome;
+            exchange.answered = Some(now);
+        });
     }
 
     /// Changes an exchange begun before.

@@ -10,8 +10,11 @@ use finwait::net::{Conn, Random};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
-use super::Said;
-use crate::scenario::Rate;
+use super::{Said, http1};
+use crate::scenario::{Rate, WebSocketFrame};
+
+/// The bit of a frame that ends its message.
+const FIN: u8 = 0x80;
 
 /// One read's worth; also the step in which a slow reader reads.
 const READ_BYTES_MAX: usize = 16 * 1024;
@@ -61,10 +64,37 @@ impl WebSocket {
         self.frame(8, &1000_u16.to_be_bytes(), random).await
     }
 
+    /// Sends a frame as it is told.
+    pub(super) async fn say_frame(&mut self, frame: &WebSocketFrame, random: &dyn Random) -> io::Result<()> {
+        let first = if frame.fields.fin.unwrap_or(true) { FIN } else { 0 } | frame.opcode.number();
+        self.raw(first, &frame.fields.payload().unwrap_or_default(), random).await
+    }
+
+    /// Waits for the next frame, whatever it is, and compares.
+    pub(super) async fn hear_frame(&mut self, expected: &WebSocketFrame) -> io::Result<()> {
+        let (opcode, payload) = loop {
+            if let Some(frame) = take_frame(&mut self.unread)? {
+                break frame;
+            }
+            if !http1::more(&mut self.conn, &mut self.unread).await? {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        };
+        let fits = opcode == expected.opcode.number();
+        match expected.fields.payload() {
+            _ if !fits => Err(io::Error::other(format!("a frame of opcode {opcode}"))),
+            Some(wanted) if wanted != payload => Err(io::Error::other(format!("other {} bytes", payload.len()))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     async fn frame(&mut self, opcode: u8, payload: &[u8], random: &dyn Random) -> io::Result<()> {
-        const FIN: u8 = 0x80;
+        self.raw(FIN | opcode, payload, random).await
+    }
+
+    async fn raw(&mut self, first: u8, payload: &[u8], random: &dyn Random) -> io::Result<()> {
         const MASKED: u8 = 0x80;
-        let mut frame = vec![FIN | opcode];
+        let mut frame = vec![first];
         match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
             (Ok(len @ ..126), _) => frame.push(MASKED | len),
             (_, Ok(len)) => {

@@ -1,20 +1,16 @@
-//! What holds for every exchange, whatever the scenario is about: no answer nobody asked for, and a tunnel that
-//! carries what was sent, in order and unchanged.
+//! What holds for every exchange, whatever the scenario is about: no answer nobody asked for, no request
+//! carried out twice, and a tunnel that carries what was sent, in order and unchanged.
+
+use std::collections::BTreeMap;
 
 use crate::actor::Said;
 use crate::play::Played;
+use crate::scenario::{Role, Scenario};
 use crate::trace::conversation::conversations;
 use crate::trace::wire;
 
-/// One complaint for each rule that is broken.
-pub(super) fn check(played: &Played) -> Vec<String> {
-    let mut complaints = answers(played);
-    complaints.extend(tunnels(played));
-    complaints
-}
-
 /// RFC 9112 section 9.3: a response belongs to a request. One more is the beginning of response smuggling.
-fn answers(played: &Played) -> Vec<String> {
+pub(super) fn answers(_: &Scenario, played: &Played) -> Vec<String> {
     let mut complaints = Vec::new();
     for conversation in conversations(&played.trace) {
         let messages = wire::read(&conversation.from_client.bytes, &conversation.from_server.bytes);
@@ -31,8 +27,31 @@ fn answers(played: &Played) -> Vec<String> {
     complaints
 }
 
+/// RFC 9110 section 9.2.2: a request with another method than these may do something each time it arrives. So it arrives
+/// once, unless a configuration or the client allows more.
+pub(super) fn deliveries(scenario: &Scenario, played: &Played) -> Vec<String> {
+    const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
+    let allows = |text: &str| text.contains("retry_on") || text.contains("hedge_policy") || text.contains("mirror");
+    if scenario.hosts.iter().any(|host| matches!(&host.role, Role::Proxy { text, .. } if allows(text)))
+        || scenario.text.contains("x-envoy-retry-on")
+    {
+        return Vec::new();
+    }
+    let mut times: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+    for delivery in &played.sightings.deliveries {
+        let method = delivery.asked.split(' ').next().unwrap_or_default();
+        if let Some(id) = &delivery.request_id
+            && !IDEMPOTENT.contains(&method)
+        {
+            *times.entry((id, &delivery.asked)).or_default() += 1;
+        }
+    }
+    let repeated = times.into_iter().filter(|(_, times)| *times > 1);
+    repeated.map(|((_, asked), times)| format!("{asked} reached an app {times} times")).collect()
+}
+
 /// What one end received is what the other had sent, from the beginning, as far as it came.
-fn tunnels(played: &Played) -> Vec<String> {
+pub(super) fn tunnels(_: &Scenario, played: &Played) -> Vec<String> {
     let mut complaints = Vec::new();
     let of_apps: Vec<_> =
         played.sightings.deliveries.iter().filter_map(|it| Some((&it.host, it.tunnel.as_ref()?))).collect();

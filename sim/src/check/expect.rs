@@ -1,44 +1,80 @@
 //! The author's expectations, held against what was seen.
 
-use finwait::stats::Number;
+use std::time::Duration;
 
-use crate::actor::{Exchange, Outcome, Said};
+use finwait::stats::Number;
+use serde_yaml::Spanned;
+
+use crate::actor::{Delivery, Exchange, Outcome, Said};
 use crate::play::Played;
-use crate::scenario::{Expect, Role, Scenario, ScenarioError, Seen};
+use crate::scenario::{Expect, Role, Scenario, ScenarioError, Seen, Times};
+use crate::trace::conversation::{Conversation, conversations};
 use crate::trace::story::Timeline;
 
-/// One complaint for each line of `expect` that is not what happened.
+/// One complaint for each line of `expect` that is not what happened, unless it may fail in some runs.
 pub(super) fn check(scenario: &Scenario, played: &Played) -> Vec<ScenarioError> {
-    let log = Timeline::log(&played.trace);
     let mut complaints = Vec::new();
-    for (nth, line) in scenario.expect.iter().enumerate() {
-        let Expect { host, seen } = &line.value;
-        // The second line about a host is about its second exchange.
-        let earlier = scenario.expect.iter().take(nth).filter(|before| before.value.host == *host).count();
-        let role = scenario.hosts.iter().find(|has| has.name == *host).map(|has| &has.role);
-        let differences = match role {
-            Some(Role::Client(_)) => {
-                let exchange = played.sightings.exchanges.iter().filter(|exchange| exchange.host == *host).nth(earlier);
-                exchange.map_or_else(|| vec!["expected an exchange, got none".into()], |it| client(seen, it))
-            }
-            Some(Role::Proxy { .. }) => {
-                let lines: Vec<&str> = log.iter().filter(|(_, at, _)| at == host).map(|(_, _, line)| *line).collect();
-                let numbers = played.stats.iter().find(|(name, _)| name == host).map(|(_, numbers)| numbers.as_slice());
-                proxy(seen, &lines, earlier, numbers.unwrap_or_default())
-            }
-            Some(Role::App(_)) => {
-                count(seen, played.sightings.deliveries.iter().filter(|delivery| delivery.host == *host).count())
-            }
-            None => Vec::new(), // a scenario that loads names only hosts it has
-        };
+    for (nth, line) in scenario.expect.iter().enumerate().filter(|(_, line)| line.value.share.is_none()) {
+        let differences = differences(scenario, played, nth, line);
         complaints.extend(differences.into_iter().map(|what| scenario.complain(line.referenced, what)));
     }
     complaints
 }
 
+/// Whether the `nth` line of `expect` is what happened.
+pub(crate) fn holds(scenario: &Scenario, played: &Played, nth: usize) -> bool {
+    scenario.expect.get(nth).is_some_and(|line| differences(scenario, played, nth, line).is_empty())
+}
+
+fn differences(scenario: &Scenario, played: &Played, nth: usize, line: &Spanned<Expect>) -> Vec<String> {
+    let Expect { host, seen, .. } = &line.value;
+    // The second line about a host is about its second exchange. Lines that may fail in some runs are counted apart.
+    let is_earlier = |before: &&Spanned<Expect>| {
+        before.value.host == *host && before.value.share.is_some() == line.value.share.is_some()
+    };
+    let earlier = scenario.expect.iter().take(nth).filter(is_earlier);
+    let role = scenario.hosts.iter().find(|has| has.name == *host).map(|has| &has.role);
+    let mut found = match role {
+        Some(Role::Client(_)) => {
+            let exchange =
+                played.sightings.exchanges.iter().filter(|exchange| exchange.host == *host).nth(earlier.count());
+            match exchange {
+                Some(exchange) => client(seen, exchange),
+                None if seen.is_about_one() => vec!["expected an exchange, got none".into()],
+                None => Vec::new(),
+            }
+        }
+        Some(Role::Proxy { .. }) => {
+            let log = Timeline::log(&played.trace);
+            let lines: Vec<_> = log.iter().filter(|(_, at, _)| at == host).map(|(at, _, line)| (*at, *line)).collect();
+            let numbers = played.stats.iter().find(|(name, _)| name == host).map(|(_, numbers)| numbers.as_slice());
+            let mut found = proxy(seen, &lines, earlier.count(), numbers.unwrap_or_default());
+            found.extend(refusal(seen, played.refused.iter().find(|(name, _)| name == host)));
+            found
+        }
+        Some(Role::App(_)) => {
+            let deliveries: Vec<_> =
+                played.sightings.deliveries.iter().filter(|delivery| delivery.host == *host).collect();
+            app(seen, &deliveries, earlier.filter(|before| before.value.seen.is_about_one()).count())
+        }
+        Some(Role::Alb(_)) | None => Vec::new(), // a scenario that loads names only hosts it has
+    };
+    if let Some(connections) = seen.connections {
+        let accepts = matches!(role, Some(Role::App(_)));
+        let is_its = |it: &&Conversation| {
+            let end = if accepts { it.server } else { Some(it.client) };
+            end.is_some_and(|end| played.trace.host(end) == host)
+        };
+        let got = conversations(&played.trace).iter().filter(is_its).count();
+        let mut differences = Differences(Vec::new());
+        differences.unless(got == connections, "connections", connections, &got.to_string());
+        found.extend(differences.0);
+    }
+    found
+}
+
 fn client(expected: &Seen, exchange: &Exchange) -> Vec<String> {
-    let Seen { status, error, body, headers, took, ended, received, received_bytes, log: _, count: _, stats: _ } =
-        expected;
+    let Seen { status, error, body, took, ended, received, received_bytes, at, .. } = expected;
     let mut differences = Differences(Vec::new());
     let (got_status, got_error, got_headers, got_body) = match &exchange.outcome {
         Outcome::Answer { status, headers, body } => (Some(*status), None, headers.as_slice(), body.as_slice()),
@@ -60,11 +96,8 @@ fn client(expected: &Seen, exchange: &Exchange) -> Vec<String> {
     if let Some(body) = body {
         differences.unless(got_body == body.as_bytes(), "body", body, &String::from_utf8_lossy(got_body));
     }
-    for (name, value) in headers.iter() {
-        let got = got_headers.iter().find(|(has, _)| has.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
-        let shown = value.as_deref().unwrap_or("none");
-        differences.unless(got == value.as_deref(), name, shown, got.unwrap_or("none"));
-    }
+    differences.headers(expected, got_headers);
+    differences.at(at.as_ref(), exchange.answered);
     if let Some(took) = took {
         let got = exchange.answered.map(|answered| answered.saturating_sub(exchange.began));
         let shown = got.map_or_else(|| "no answer".into(), |got| format!("{got:?}"));
@@ -89,17 +122,56 @@ fn client(expected: &Seen, exchange: &Exchange) -> Vec<String> {
     differences.0
 }
 
-fn proxy(expected: &Seen, lines: &[&str], nth: usize, numbers: &[Number]) -> Vec<String> {
+fn proxy(expected: &Seen, lines: &[(Duration, &str)], nth: usize, numbers: &[Number]) -> Vec<String> {
     let mut differences = Differences(count(expected, lines.len()));
+    let line = lines.get(nth);
     if let Some(log) = &expected.log {
-        let got = lines.get(nth);
-        differences.unless(got.is_some_and(|line| line.contains(log)), "log", log, got.unwrap_or(&"none"));
+        let got = line.map(|(_, line)| *line);
+        differences.unless(got.is_some_and(|line| line.contains(log)), "log", log, got.unwrap_or("none"));
     }
+    differences.at(expected.at.as_ref(), line.map(|(at, _)| *at));
     for (name, value) in expected.stats.iter() {
         let got = numbers.iter().find(|number| number.name == name).map(|number| number.value);
         let shown = got.map_or_else(|| "no such stat".into(), |got| got.to_string());
         differences.unless(got == Some(*value), name, value, &shown);
     }
+    differences.0
+}
+
+fn refusal(expected: &Seen, refused: Option<&(String, String)>) -> Vec<String> {
+    let mut differences = Differences(Vec::new());
+    if let Some(part) = &expected.config_error {
+        let got = refused.map(|(_, why)| why.as_str());
+        differences.unless(got.is_some_and(|why| why.contains(part)), "config_error", part, got.unwrap_or("none"));
+    }
+    differences.0
+}
+
+fn app(expected: &Seen, deliveries: &[&Delivery], nth: usize) -> Vec<String> {
+    let mut differences = Differences(count(expected, deliveries.len()));
+    if let Some(gaps) = &expected.gaps {
+        let got: Vec<Duration> =
+            deliveries.iter().zip(deliveries.iter().skip(1)).map(|(one, next)| next.at - one.at).collect();
+        let fits = got.len() == gaps.len() && gaps.iter().zip(&got).all(|(wanted, got)| wanted.contains(*got));
+        let wanted: Vec<String> = gaps.iter().map(ToString::to_string).collect();
+        differences.unless(fits, "gaps", wanted.join(", "), &format!("{got:?}"));
+    }
+    if !expected.is_about_one() {
+        return differences.0;
+    }
+    let Some(delivery) = deliveries.get(nth) else {
+        differences.0.push("expected a request, got none".into());
+        return differences.0;
+    };
+    if let Some(asked) = &expected.asked {
+        differences.unless(delivery.asked == *asked, "asked", asked, &delivery.asked);
+    }
+    if let Some(body) = &expected.body {
+        let got = String::from_utf8_lossy(&delivery.body);
+        differences.unless(delivery.body == body.as_bytes(), "body", body, &got);
+    }
+    differences.headers(expected, &delivery.headers);
+    differences.at(expected.at.as_ref(), Some(delivery.at));
     differences.0
 }
 
@@ -114,6 +186,21 @@ fn count(expected: &Seen, got: usize) -> Vec<String> {
 struct Differences(Vec<String>);
 
 impl Differences {
+    fn at(&mut self, expected: Option<&Times>, got: Option<Duration>) {
+        if let Some(at) = expected {
+            let shown = got.map_or_else(|| "never".into(), |got| format!("{got:?}"));
+            self.unless(got.is_some_and(|got| at.contains(got)), "at", at, &shown);
+        }
+    }
+
+    fn headers(&mut self, expected: &Seen, got: &[(String, String)]) {
+        for (name, value) in expected.headers.iter() {
+            let got = got.iter().find(|(has, _)| has.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
+            let shown = value.as_deref().unwrap_or("none");
+            self.unless(got == value.as_deref(), name, shown, got.unwrap_or("none"));
+        }
+    }
+
     fn unless(&mut self, fits: bool, what: &str, expected: impl std::fmt::Display, got: &str) {
         if !fits {
             self.0.push(format!("{what}: expected {expected}, got {got}"));

@@ -3,15 +3,40 @@
 use finwait::stats::{Kind, Number};
 
 use crate::play::Played;
+use crate::scenario::Scenario;
+use crate::world::Ended;
 
-/// One complaint for each socket that a program still holds and each gauge that has not come down.
-pub(super) fn check(played: &Played) -> Vec<String> {
-    let sockets = played.left_open.iter().map(|socket| format!("left open: {socket}"));
+/// One complaint if somebody ran without end.
+pub(super) fn progress(_: &Scenario, played: &Played) -> Vec<String> {
+    match &played.ended {
+        Ended::Spinning { .. } => vec!["a host ran without end, so that no time could pass".into()],
+        Ended::AtRest | Ended::LimitReached { .. } | Ended::Panicked => Vec::new(),
+    }
+}
+
+/// One complaint for each socket that a program still holds.
+pub(super) fn sockets(_: &Scenario, played: &Played) -> Vec<String> {
+    if has_not_ended(played) {
+        return Vec::new();
+    }
+    played.left_open.iter().map(|socket| format!("left open: {socket}")).collect()
+}
+
+/// One complaint for each gauge that has not come down.
+pub(super) fn gauges(_: &Scenario, played: &Played) -> Vec<String> {
+    if has_not_ended(played) {
+        return Vec::new();
+    }
     let gauges = played.stats.iter().flat_map(|(host, numbers)| {
         let above = numbers.iter().filter(|number| is_of_work(number) && number.value > 0);
         above.map(move |Number { name, value, .. }| format!("{host}: {name} is {value} when everybody has left"))
     });
-    sockets.chain(gauges).collect()
+    gauges.collect()
+}
+
+/// Whether nobody has left because the run was cut off, which is a complaint of its own.
+fn has_not_ended(played: &Played) -> bool {
+    matches!(played.ended, Ended::LimitReached { .. } | Ended::Spinning { .. })
 }
 
 /// Whether it counts what is under way. Other gauges, a cluster's members for example, describe what is configured.

@@ -69,7 +69,7 @@ fn summary(scenario: &Scenario, played: &Played) -> String {
             Role::Proxy { .. } => {
                 log.iter().filter(|(_, at, _)| *at == host.name).map(|(_, _, line)| flags(line)).collect()
             }
-            Role::App(_) => continue, // what reached it shows in the answers
+            Role::Alb(_) | Role::App(_) => continue, // what reached them shows in the answers
         };
         let saw = if saw.is_empty() { "nothing".into() } else { runs_of(&saw) };
         parts.push(format!("{} {saw}", host.name));

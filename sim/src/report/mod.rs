@@ -32,6 +32,13 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
     }
     let hosts = played.trace.hosts();
     let width = hosts.iter().map(String::len).max().unwrap_or_default();
+    if !played.refused.is_empty() {
+        writeln!(text, "\nWHAT THE PROXIES REFUSED")?;
+        for (host, why) in &played.refused {
+            writeln!(text, "{host}: {why}")?;
+        }
+        return Ok(());
+    }
     writeln!(text, "\nWHAT THE CLIENTS SAW")?;
     for exchange in &played.sightings.exchanges {
         writeln!(text, "{:>width$}  {}", exchange.host, exchange_line(exchange))?;
@@ -65,7 +72,8 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
 
 /// One line about one exchange.
 pub(crate) fn exchange_line(exchange: &Exchange) -> String {
-    let mut line = format!("{}: ", exchange.asked);
+    let on = exchange.connection.as_ref().map_or_else(String::new, |name| format!("on {name}: "));
+    let mut line = format!("{on}{}: ", exchange.asked);
     let after = exchange.answered.map(|answered| Millis(answered.saturating_sub(exchange.began)).to_string());
     let after = after.map_or_else(String::new, |after| format!(" after {after} ms"));
     match &exchange.outcome {

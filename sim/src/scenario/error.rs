@@ -32,6 +32,13 @@ impl ScenarioError {
         Self { file: file.into(), at: position(text, location), what: what.into() }
     }
 
+    /// The same, said of one of several runs.
+    #[must_use]
+    pub fn of_run(mut self, run: &str) -> Self {
+        self.what = format!("with {run}: {}", self.what);
+        self
+    }
+
     /// What is wrong, without the place.
     #[must_use]
     pub fn what(&self) -> &str {

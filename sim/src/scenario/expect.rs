@@ -7,13 +7,18 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::Ordered;
 use super::units::{Size, Times};
+use super::variation::When;
 
 /// One line of `expect`: a host, and what it saw or logged.
 ///
 /// The first line for a client is about its first exchange, the second about its second, and so on; the first
-/// line for a proxy is about its first access-log line. An app has one line, about all it received.
-#[derive(Debug)]
+/// line for a proxy is about its first access-log line, the first for an app about the first request that reached it.
+#[derive(Clone, Debug)]
 pub struct Expect {
+    /// The runs it is about; all if absent.
+    pub when: Option<When>,
+    /// In how many of the runs with different seeds it must hold; in all if absent.
+    pub share: Option<Share>,
     /// Whose view.
     pub host: String,
     /// What it was.
@@ -21,16 +26,16 @@ pub struct Expect {
 }
 
 /// What was seen; what is left out may be anything.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seen {
     /// A client's: the status of the answer.
     pub status: Option<u16>,
     /// A client's: why there was no answer, in part.
     pub error: Option<String>,
-    /// A client's: the whole body of the answer.
+    /// A client's: the whole body of the answer. An app's: of the request.
     pub body: Option<String>,
-    /// A client's: headers of the answer; null says it is absent.
+    /// A client's: headers of the answer; null says it is absent. An app's: of the request.
     #[serde(default)]
     pub headers: Ordered<Option<String>>,
     /// A client's: from sending the request to having the whole answer, or the head of a 101.
@@ -45,31 +50,90 @@ pub struct Seen {
     pub log: Option<String>,
     /// A proxy's: how many access-log lines it wrote; an app's: how many requests reached it.
     pub count: Option<usize>,
+    /// Anybody's: when the answer was complete, the line was logged or the request came, since the run began.
+    pub at: Option<Times>,
+    /// An app's: method and path.
+    pub asked: Option<String>,
+    /// An app's: the times between its requests, all of them.
+    pub gaps: Option<Vec<Times>>,
+    /// How many connections an app accepted, or anybody else opened.
+    pub connections: Option<usize>,
+    /// A proxy's: why it refuses its configuration, in part.
+    pub config_error: Option<String>,
     /// A proxy's: counters and gauges by name, when everybody has left.
     #[serde(default)]
     pub stats: Ordered<u64>,
 }
 
 impl Seen {
-    /// Whether it has a key that only a client can answer.
+    /// The first of its keys that says nothing of such a host, if any.
     #[must_use]
-    pub fn asks_a_client(&self) -> bool {
-        let Self { status, error, body, headers, took, ended, received, received_bytes, log: _, count: _, stats: _ } =
-            self;
-        status.is_some()
-            || error.is_some()
-            || body.is_some()
-            || !headers.0.is_empty()
-            || took.is_some()
-            || ended.is_some()
-            || received.is_some()
-            || received_bytes.is_some()
+    pub fn misfit(&self, fits: impl Fn(&str) -> bool) -> Option<&'static str> {
+        let keys = [
+            ("status", self.status.is_some()),
+            ("error", self.error.is_some()),
+            ("body", self.body.is_some()),
+            ("headers", !self.headers.0.is_empty()),
+            ("took", self.took.is_some()),
+            ("ended", self.ended.is_some()),
+            ("received", self.received.is_some()),
+            ("received_bytes", self.received_bytes.is_some()),
+            ("log", self.log.is_some()),
+            ("count", self.count.is_some()),
+            ("at", self.at.is_some()),
+            ("asked", self.asked.is_some()),
+            ("gaps", self.gaps.is_some()),
+            ("connections", self.connections.is_some()),
+            ("config_error", self.config_error.is_some()),
+            ("stats", !self.stats.0.is_empty()),
+        ];
+        keys.into_iter().find(|(key, given)| *given && !fits(key)).map(|(key, _)| key)
     }
 
-    /// Whether it has a key that only a proxy can answer.
+    /// Whether it is about one exchange, log line or request, rather than about all.
     #[must_use]
-    pub fn asks_a_proxy(&self) -> bool {
-        self.log.is_some() || !self.stats.0.is_empty()
+    pub fn is_about_one(&self) -> bool {
+        self.misfit(|key| matches!(key, "count" | "gaps" | "connections" | "config_error" | "stats")).is_some()
+    }
+}
+
+/// From one share of all runs to another: `20%..40%`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// The least, from 0 to 1.
+    pub from: f64,
+    /// The most, from 0 to 1.
+    pub to: f64,
+}
+
+impl Share {
+    fn parse(text: &str) -> Option<Self> {
+        let percent = |text: &str| Some(text.strip_suffix('%')?.parse::<f64>().ok()? / 100.0);
+        let (from, to) = text.split_once("..").unwrap_or((text, text));
+        let (from, to) = (percent(from)?, percent(to)?);
+        (0.0 <= from && from <= to && to <= 1.0).then_some(Self { from, to })
+    }
+
+    /// Whether `part` of `all` is within.
+    #[must_use]
+    pub fn contains(&self, part: u32, all: u32) -> bool {
+        (self.from..=self.to).contains(&(f64::from(part) / f64::from(all.max(1))))
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.from.total_cmp(&self.to) {
+            std::cmp::Ordering::Equal => write!(f, "{}%", self.from * 100.0),
+            _ => write!(f, "{}%..{}%", self.from * 100.0, self.to * 100.0),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no share such as 20%..40%")))
     }
 }
 
@@ -111,12 +175,32 @@ impl<'de> Visitor<'de> for OneKey {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Expect, A::Error> {
-        let Some((host, seen)) = map.next_entry()? else {
-            return Err(A::Error::custom("an empty expectation"));
-        };
-        match map.next_key::<String>()? {
-            None => Ok(Expect { host, seen }),
-            Some(second) => Err(A::Error::custom(format!("`{second}` needs an expectation of its own"))),
+        let (mut when, mut share, mut found) = (None, None, None);
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "when" => when = Some(map.next_value()?),
+                "share" => share = Some(map.next_value()?),
+                _ if found.is_some() => {
+                    return Err(A::Error::custom(format!("`{key}` needs an expectation of its own")));
+                }
+                _ => found = Some((key, map.next_value()?)),
+            }
         }
+        let (host, seen) = found.ok_or_else(|| A::Error::custom("an empty expectation"))?;
+        Ok(Expect { when, share, host, seen })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares() {
+        let share = Share::parse("20%..40%").unwrap();
+        assert!(share.contains(1, 4));
+        assert!(!share.contains(1, 2));
+        assert_eq!(Share::parse("100%").map(|share| share.contains(3, 3)), Some(true));
+        assert_eq!(Share::parse("0.2"), None);
     }
 }

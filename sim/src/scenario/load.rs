@@ -4,14 +4,32 @@
 use std::net::IpAddr;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_yaml::Spanned;
 
+use super::names::{Misfit, Names};
+use super::step::WORDS;
+use super::variation::Variations;
 use super::{
-    Action, App, Client, Expect, Host, Library, Link, Ordered, Patch, Path, Role, SCRIPT_HOST, Scenario, ScenarioError,
-    Step, Time, Times,
+    Alb, App, Client, Cue, Expect, Host, Intervention, Invariant, Label, Library, Link, Ordered, Pair, Patch, Path,
+    Role, SCRIPT_HOST, Scenario, ScenarioError, Time, Times, When,
 };
 use crate::world::perturb::{Bounds, Course, Perturbation};
+
+/// Seeds that one file may ask for.
+const SEEDS_MAX: u32 = 100_000;
+
+/// All runs that one file asks for.
+#[derive(Debug)]
+pub struct Family {
+    /// One for every combination of what varies; at least one.
+    pub runs: Vec<Scenario>,
+    /// The run whose story is told, by its place among `runs`.
+    pub told: usize,
+    /// How many seeds each is played with, beginning with its own.
+    pub seeds: u32,
+}
 
 /// The file as written.
 #[derive(Deserialize)]
@@ -33,15 +51,32 @@ struct File {
     hosts: Ordered<Spanned<HostFields>>,
     #[serde(default)]
     links: Ordered<Spanned<Path>>,
-    script: Vec<Spanned<Step>>,
+    script: Vec<Spanned<Cue>>,
     #[serde(default)]
     expect: Vec<Spanned<Expect>>,
     #[serde(default)]
     never: Vec<Spanned<String>>,
+    #[serde(default)]
+    except: Vec<Invariant>,
+    #[serde(default = "File::default_seeds")]
+    seeds: u32,
+    /// The run whose story is told; the first if absent.
+    tell: Option<Spanned<When>>,
+    // What follows is read before the rest, by `Variations`.
+    #[serde(default, rename = "sweep")]
+    _sweep: IgnoredAny,
+    #[serde(default, rename = "variants")]
+    _variants: IgnoredAny,
+    #[serde(default, rename = "orders")]
+    _orders: IgnoredAny,
 }
 
 impl File {
     fn default_seed() -> u64 {
+        1
+    }
+
+    fn default_seeds() -> u32 {
         1
     }
 
@@ -58,20 +93,19 @@ struct HostFields {
     inline: Option<Value>,
     #[serde(default)]
     patch: Patch,
+    alb: Option<Alb>,
     client: Option<Client>,
     app: Option<App>,
 }
 
 impl Scenario {
-    /// Reads a scenario and the configuration files it names.
+    /// Reads a scenario and the configuration files it names. Of a file that asks for several runs, it is the one whose
+    /// story is told.
     ///
     /// # Errors
-    /// The file or one it names cannot be read, is no YAML, has an unknown key or a value of the wrong type, or
-    /// names a host it does not have.
+    /// As [`Family::load`].
     pub fn load(library: &Library, path: &str) -> Result<Self, ScenarioError> {
-        let text =
-            library.read(path).map_err(|error| ScenarioError::of_file(path, format!("cannot be read: {error}")))?;
-        Self::read(library, path, text)
+        Family::load(library, path).map(Family::into_told)
     }
 
     /// Like [`Scenario::load`], of a text that may stand in no file. The files it names are read as seen from `path`.
@@ -79,23 +113,59 @@ impl Scenario {
     /// # Errors
     /// As for [`Scenario::load`].
     pub fn read(library: &Library, path: &str, text: String) -> Result<Self, ScenarioError> {
-        let file: File = serde_yaml::from_str(&text).map_err(|error| ScenarioError::of_yaml(path, &text, &error))?;
-        let reading = Reading { library, path, text: &text };
-        let hosts =
-            file.hosts.0.into_iter().map(|(name, fields)| reading.host(name, fields)).collect::<Result<Vec<_>, _>>()?;
-        reading.check_addresses(&hosts)?;
-        let links = file
-            .links
-            .0
-            .into_iter()
-            .map(|(pair, path)| reading.link(&pair, path, &hosts))
-            .collect::<Result<Vec<_>, _>>()?;
-        reading.check_script(&file.script, &hosts)?;
-        reading.check_expect(&file.expect, &hosts)?;
-        let course = reading.course(file.chance, file.schedule, &hosts)?;
-        let File { about, refs, seed, limit, notice, script, expect, never, .. } = file;
-        let file = path.into();
-        Ok(Self { file, text, about, refs, seed, limit, notice, course, hosts, links, script, expect, never })
+        Family::read(library, path, &text).map(Family::into_told)
+    }
+}
+
+impl Family {
+    fn into_told(mut self) -> Scenario {
+        self.runs.swap_remove(self.told)
+    }
+
+    /// The run whose story is told.
+    #[must_use]
+    pub fn told(&self) -> &Scenario {
+        self.runs.get(self.told).expect("a family has the run that it tells")
+    }
+
+    /// Reads a file and the configuration files it names.
+    ///
+    /// # Errors
+    /// The file or one it names cannot be read, is no YAML, has an unknown key or a value of the wrong type, or
+    /// names a host it does not have.
+    pub fn load(library: &Library, path: &str) -> Result<Self, ScenarioError> {
+        let text =
+            library.read(path).map_err(|error| ScenarioError::of_file(path, format!("cannot be read: {error}")))?;
+        Self::read(library, path, &text)
+    }
+
+    /// Reads a scenario that is not in the library, as if it stood at `path` there.
+    ///
+    /// # Errors
+    /// As [`Family::load`].
+    pub fn read(library: &Library, path: &str, text: &str) -> Result<Self, ScenarioError> {
+        let variations: Variations =
+            serde_yaml::from_str(text).map_err(|error| ScenarioError::of_yaml(path, text, &error))?;
+        let labels = variations.labels().map_err(|what| ScenarioError::of_file(path, what))?;
+        let mut family = Self { runs: Vec::new(), told: 0, seeds: 1 };
+        let mut tell = None;
+        for label in labels {
+            let text = variations.substitute(text, &label);
+            let file: File =
+                serde_yaml::from_str(&text).map_err(|error| ScenarioError::of_yaml(path, &text, &error))?;
+            if !(1..=SEEDS_MAX).contains(&file.seeds) {
+                return Err(ScenarioError::of_file(path, format!("`seeds` is a number from 1 to {SEEDS_MAX}")));
+            }
+            family.seeds = file.seeds;
+            tell.clone_from(&file.tell);
+            let reading = Reading { library, path, text: &text, variations: &variations, label: &label };
+            family.runs.push(reading.scenario(file)?);
+        }
+        if let Some(tell) = tell {
+            let told = family.runs.iter().position(|run| tell.value.fits(&run.label));
+            family.told = told.ok_or_else(|| ScenarioError::at(path, text, tell.referenced, "there is no such run"))?;
+        }
+        Ok(family)
     }
 }
 
@@ -104,26 +174,67 @@ struct Reading<'a> {
     library: &'a Library,
     path: &'a str,
     text: &'a str,
+    variations: &'a Variations,
+    label: &'a Label,
 }
 
 impl Reading<'_> {
+    fn scenario(&self, file: File) -> Result<Scenario, ScenarioError> {
+        let File { about, refs, seed, limit, notice, chance, schedule, .. } = file;
+        let File { hosts, links, mut script, expect, never, except, .. } = file;
+        let hosts = hosts.0.into_iter().map(|(name, fields)| self.host(name, fields)).collect::<Result<Vec<_>, _>>()?;
+        self.check_addresses(&hosts)?;
+        self.check_patches(&hosts)?;
+        let links =
+            links.0.into_iter().map(|(pair, path)| self.link(&pair, path, &hosts)).collect::<Result<Vec<_>, _>>()?;
+        let (names, misfit) = (Names(&hosts), |(at, what): Misfit| self.error(at, what));
+        names.script(&mut script).map_err(misfit)?;
+        self.variations.arrange(&mut script, self.label).map_err(misfit)?;
+        names.expect(&expect).map_err(misfit)?;
+        let course = self.course(chance, schedule, &hosts)?;
+        let fits = |line: &Spanned<Expect>| line.value.when.as_ref().is_none_or(|when| when.fits(self.label));
+        let expect = expect.into_iter().filter(fits).collect();
+        let (file, text, label) = (self.path.to_owned(), self.text.to_owned(), self.label.clone());
+        Ok(Scenario {
+            file,
+            text,
+            about,
+            refs,
+            label,
+            seed,
+            limit,
+            notice,
+            course,
+            hosts,
+            links,
+            script,
+            expect,
+            never,
+            except,
+        })
+    }
+
     fn error(&self, location: serde_yaml::Location, what: impl Into<String>) -> ScenarioError {
         ScenarioError::at(self.path, self.text, location, what)
     }
 
     fn host(&self, name: String, fields: Spanned<HostFields>) -> Result<Host, ScenarioError> {
         let here = fields.referenced;
-        let HostFields { ip, config, inline, patch, client, app } = fields.value;
-        if name == "wait" || name == SCRIPT_HOST {
+        let HostFields { ip, config, inline, mut patch, alb, client, app } = fields.value;
+        for (_, changes) in self.variations.patches(self.label).filter(|(host, _)| *host == name) {
+            patch.0.0.extend(changes.0.0.iter().cloned());
+        }
+        if WORDS.contains(&name.as_str()) || Intervention::has(&name) || name == SCRIPT_HOST {
             return Err(self.error(here, format!("`{name}` is a word of the script, not a host's name")));
         }
-        let role = match (config, inline, client, app) {
-            (Some(config), None, None, None) => self.proxy(&config, &patch)?,
-            (None, Some(inline), None, None) => self.patched(self.path, inline, &patch)?,
-            (None, None, Some(client), None) => Role::Client(client),
-            (None, None, None, Some(app)) => Role::App(app),
+        let role = match (config, inline, alb, client, app) {
+            (Some(config), None, None, None, None) => self.proxy(&config, &patch)?,
+            (None, Some(inline), None, None, None) => self.patched(self.path, inline, &patch)?,
+            (None, None, Some(alb), None, None) => Role::Alb(alb),
+            (None, None, None, Some(client), None) => Role::Client(client),
+            (None, None, None, None, Some(app)) => Role::App(app),
             _ => {
-                let what = format!("host `{name}` needs exactly one of `config`, `inline`, `client` and `app`");
+                let what = format!("host `{name}` needs exactly one of `config`, `inline`, `client`, `app` and `alb`");
                 return Err(self.error(here, what));
             }
         };
@@ -171,21 +282,29 @@ impl Reading<'_> {
 
     fn link(&self, pair: &str, path: Spanned<Path>, hosts: &[Host]) -> Result<Link, ScenarioError> {
         let here = path.referenced;
-        let is_host = |name: &str| hosts.iter().any(|host| host.name == name);
-        // A host's name may have a dash in it, so every dash is tried.
-        let between = pair.match_indices('-').find_map(|(at, _)| {
-            let (a, b) = (pair.get(..at)?, pair.get(at + 1..)?);
-            (is_host(a) && is_host(b)).then(|| (a.to_owned(), b.to_owned()))
-        });
-        let Some(between) = between else {
-            return Err(
-                self.error(here, format!("`{pair}` is not two hosts with a dash between them: {}", known(hosts)))
-            );
+        let pair = Pair(pair.into());
+        let between = pair.among(|name| hosts.iter().any(|host| host.name == name));
+        let Some((a, b)) = between else {
+            let what = format!("`{}` is not two hosts with a dash between them: {}", pair.0, Names(hosts).known());
+            return Err(self.error(here, what));
         };
         if !(0.0..=1.0).contains(&path.value.loss) {
             return Err(self.error(here, "`loss` is a share from 0 to 1"));
         }
-        Ok(Link { between, path: path.value })
+        Ok(Link { between: (a.to_owned(), b.to_owned()), path: path.value })
+    }
+
+    /// A variant may change only proxies.
+    fn check_patches(&self, hosts: &[Host]) -> Result<(), ScenarioError> {
+        for (name, patch) in self.variations.patches(self.label) {
+            let is_proxy = |host: &&Host| host.name == name && matches!(host.role, Role::Proxy { .. });
+            let place = patch.0.iter().next().map(|(_, value)| value.referenced);
+            if hosts.iter().find(is_proxy).is_none() {
+                let what = format!("a variant changes `{name}`, which is no proxy: {}", Names(hosts).known());
+                return Err(place.map_or_else(|| ScenarioError::of_file(self.path, &what), |at| self.error(at, &what)));
+            }
+        }
+        Ok(())
     }
 
     /// A schedule is the whole course: what `chance` would draw does not happen beside it.
@@ -200,57 +319,12 @@ impl Reading<'_> {
         };
         for line in &schedule {
             for name in line.value.hosts() {
-                if name != SCRIPT_HOST {
-                    self.role(line.referenced, name, hosts)?;
+                if name != SCRIPT_HOST && hosts.iter().all(|host| host.name != name) {
+                    let what = format!("there is no host `{name}`: {}", Names(hosts).known());
+                    return Err(self.error(line.referenced, what));
                 }
             }
         }
         Ok(Course::Fixed(schedule.into_iter().map(|line| line.value).collect()))
     }
-
-    fn check_script(&self, script: &[Spanned<Step>], hosts: &[Host]) -> Result<(), ScenarioError> {
-        for step in script {
-            let Step::Do { host, action } = &step.value else { continue };
-            match (self.role(step.referenced, host, hosts)?, action) {
-                (Role::Client(_), _) | (Role::App(_), Action::Fin | Action::Rst | Action::Send(_)) => {}
-                (Role::App(_), _) => {
-                    let what = format!("`{host}` is an app: it can be told `send`, `send_bytes`, `fin` and `rst`");
-                    return Err(self.error(step.referenced, what));
-                }
-                (Role::Proxy { .. }, _) => {
-                    return Err(self.error(step.referenced, format!("`{host}` is a proxy: it follows no script")));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn check_expect(&self, expect: &[Spanned<Expect>], hosts: &[Host]) -> Result<(), ScenarioError> {
-        for line in expect {
-            let Expect { host, seen } = &line.value;
-            let (fits, what) = match self.role(line.referenced, host, hosts)? {
-                Role::Client(_) => {
-                    (!seen.asks_a_proxy() && seen.count.is_none(), "a client: it counts and logs nothing")
-                }
-                Role::Proxy { .. } => (!seen.asks_a_client(), "a proxy: it has `log`, `count` and `stats`"),
-                Role::App(_) => (!seen.asks_a_client() && !seen.asks_a_proxy(), "an app: it has `count`"),
-            };
-            if !fits {
-                return Err(self.error(line.referenced, format!("`{host}` is {what}")));
-            }
-        }
-        Ok(())
-    }
-
-    fn role<'h>(&self, at: serde_yaml::Location, name: &str, hosts: &'h [Host]) -> Result<&'h Role, ScenarioError> {
-        if let Some(host) = hosts.iter().find(|host| host.name == name) {
-            return Ok(&host.role);
-        }
-        Err(self.error(at, format!("there is no host `{name}`: {}", known(hosts))))
-    }
-}
-
-fn known(hosts: &[Host]) -> String {
-    let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
-    format!("the hosts are {}", names.join(", "))
 }

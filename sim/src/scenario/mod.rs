@@ -3,14 +3,20 @@
 //! [`Scenario::load`] reads a file of a [`Library`], and refuses what it does not know with the line it stands in.
 //! Past it everything is typed and every name in the script names a host.
 
+mod action;
 mod chance;
 mod error;
 mod expect;
+mod frame;
+mod host;
+mod intervention;
 mod library;
 mod load;
+mod names;
 mod patch;
 mod step;
 mod units;
+mod variation;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -20,12 +26,18 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_yaml::Spanned;
 
+pub use action::{Action, Payload, Request};
 pub use error::ScenarioError;
-pub use expect::{Ending, Expect, Seen};
+pub use expect::{Ending, Expect, Seen, Share};
+pub use frame::{ErrorCode, Frame, FrameFields, FrameKind, Opcode, WebSocketFields, WebSocketFrame, setting};
+pub use host::{Alb, Http2, Reuse, Speech};
+pub use intervention::{ClockStep, Draining, Gate, Intervention, Kind, Naming, Pair, Segments, Stall, Way};
 pub use library::Library;
+pub use load::Family;
 pub use patch::Patch;
-pub use step::{Action, Payload, Request, Step};
-pub use units::{Rate, Size, Time, Times};
+pub use step::{Cue, Step};
+pub use units::{Hex, Rate, Size, Time, TimeStep, Times};
+pub use variation::{Label, When};
 
 use crate::world::perturb::Course;
 
@@ -40,6 +52,8 @@ pub struct Scenario {
     pub about: String,
     /// The reports it comes from.
     pub refs: Vec<String>,
+    /// What tells this run from the others of its file.
+    pub label: Label,
     /// Decides everything that chance decides.
     pub seed: u64,
     /// When to give up, in virtual time.
@@ -53,11 +67,31 @@ pub struct Scenario {
     /// Between pairs of hosts.
     pub links: Vec<Link>,
     /// What happens.
-    pub script: Vec<Spanned<Step>>,
+    pub script: Vec<Spanned<Cue>>,
     /// What must be seen.
     pub expect: Vec<Spanned<Expect>>,
     /// Words that may stand in no line of the story.
     pub never: Vec<Spanned<String>>,
+    /// What holds in every run, except in this one.
+    pub except: Vec<Invariant>,
+}
+
+/// What holds in every run unless its scenario says otherwise.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Invariant {
+    /// Nobody spins: every host that runs gets on.
+    EveryHostGetsOn,
+    /// When everybody has left, no gauge that counts work is above zero.
+    GaugesAtZero,
+    /// When everybody has left, no program holds a socket.
+    NothingLeftOpen,
+    /// A request has at most one answer.
+    OneAnswer,
+    /// A request that is not safe to repeat reaches an app at most once, unless a configuration has `retry_on`.
+    OneDelivery,
+    /// What comes out of a WebSocket is what went in, in order.
+    TunnelsKeepOrder,
 }
 
 /// A simulated machine.
@@ -72,8 +106,10 @@ pub struct Host {
 }
 
 /// Who lives on a host.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Role {
+    /// A load balancer.
+    Alb(Alb),
     /// A server that answers.
     App(App),
     /// A client that follows the script.
@@ -93,6 +129,14 @@ pub enum Role {
 pub struct Client {
     /// Whom it connects to, as `host:port`.
     pub connect: String,
+    /// What its requests are told in.
+    #[serde(default)]
+    pub speaks: Speech,
+    /// Its habits if it speaks HTTP/2.
+    #[serde(default)]
+    pub http2: Http2,
+    /// Closes a connection on which nothing was asked for this long; never if absent.
+    pub idle_timeout: Option<Time>,
 }
 
 /// A server.
@@ -117,6 +161,17 @@ pub struct App {
     pub idle_timeout: Option<Time>,
     /// How fast it reads what comes over a WebSocket; as fast as it comes if absent.
     pub read_rate: Option<Rate>,
+    /// What it understands.
+    #[serde(default)]
+    pub speaks: Speech,
+    /// Its habits if it speaks HTTP/2.
+    #[serde(default)]
+    pub http2: Http2,
+    /// Closes a connection that has been asked this often; never if absent.
+    pub requests_max: Option<usize>,
+    /// What it does on its first connection, its second and so on; the last is also for all that follow.
+    #[serde(default)]
+    pub programs: Vec<Vec<Action>>,
 }
 
 impl App {

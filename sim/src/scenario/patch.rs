@@ -11,7 +11,7 @@ use serde_yaml::Spanned;
 use super::Ordered;
 
 /// Changes, in the order they are made.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(transparent)]
 pub struct Patch(pub Ordered<Spanned<Value>>);
 

@@ -1,244 +1,133 @@
-//! Everything a script can say: `wait: 2s`, or an actor's name and what it does.
+//! The lines of a script: when, and what. What an actor does is an [`Action`]; what happens to the world is an
+//! [`Intervention`].
 
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde_yaml::Spanned;
 
-use super::Ordered;
-use super::units::{Rate, Size, Time};
+use super::action::Action;
+use super::intervention::Intervention;
+use super::units::Time;
 
-/// One line of a script. A step begins when the one before it has ended.
+/// One line of a script. It begins when the one before it has ended.
+#[derive(Clone, Debug)]
+pub struct Cue {
+    /// It begins no earlier than this, counted from the beginning of the run.
+    pub at: Option<Time>,
+    /// It begins this much later.
+    pub after: Option<Time>,
+    /// What `orders` and `follows` call it.
+    pub event: Option<String>,
+    /// It begins when this event has ended.
+    pub follows: Option<String>,
+    /// What happens.
+    pub step: Step,
+}
+
+/// What happens.
 #[derive(Clone, Debug)]
 pub enum Step {
+    /// Lines that run beside those that follow. The script is over when all of them are.
+    Background(Vec<Spanned<Cue>>),
+    /// Waits until every part of the script that names this barrier has come to it.
+    Barrier(String),
     /// An actor does something.
     Do {
         /// The host it lives on.
         host: String,
+        /// Which of its connections; the one it has, or its newest, if absent.
+        connection: Option<String>,
         /// What it does.
         action: Action,
     },
+    /// Something happens to the world.
+    Happen(Intervention),
+    /// Nothing: the line only says `at`.
+    Nothing,
     /// Virtual time passes.
     Wait(Time),
 }
 
-/// What an actor can be told to do.
-#[derive(Clone, Debug)]
-pub enum Action {
-    /// Ends a WebSocket politely: a close frame, the peer's close frame, then FIN.
-    Close,
-    /// Waits until the peer has closed the connection.
-    Closed,
-    /// Closes the connection.
-    Fin,
-    /// Waits for exactly this from a WebSocket.
-    Receive {
-        /// What.
-        message: Payload,
-        /// How fast it is read; as fast as it comes if absent.
-        rate: Option<Rate>,
-    },
-    /// Asks for something and waits for the answer.
-    Request(Request),
-    /// Aborts the connection.
-    Rst,
-    /// Sends one message over a WebSocket.
-    Send(Payload),
+/// Keys of a line that are no host's name.
+pub(super) const WORDS: [&str; 7] = ["after", "at", "background", "barrier", "event", "follows", "wait"];
+
+impl Step {
+    /// The steps of its background, or none.
+    #[must_use]
+    pub fn inner(&self) -> &[Spanned<Cue>] {
+        if let Self::Background(cues) = self { cues } else { &[] }
+    }
 }
 
-/// A message of a WebSocket.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Payload {
-    /// A binary message of this many bytes, which count upwards.
-    Binary(Size),
-    /// A text message.
-    Text(String),
-}
-
-/// A request to send.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// GET, POST, ...
-    pub method: String,
-    /// With the query.
-    pub path: String,
-    /// Sent after `host`, in this order.
-    pub headers: Vec<(String, String)>,
-    /// Sent with its content-length, if there is one.
-    pub body: Option<String>,
-    /// Whether it asks for a WebSocket.
-    pub websocket: bool,
-}
-
-impl fmt::Display for Request {
+impl fmt::Display for Cue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.websocket {
-            true => write!(f, "websocket {}", self.path),
-            false => write!(f, "{} {}", self.method, self.path),
+        match (&self.step, self.at) {
+            (Step::Nothing, Some(at)) => write!(f, "at {at}"),
+            (Step::Do { connection: Some(connection), action, .. }, _) => write!(f, "on {connection}: {action}"),
+            (Step::Do { action, .. }, _) => write!(f, "{action}"),
+            (Step::Background(_), _) => f.write_str("in the background"),
+            (Step::Barrier(name), _) => write!(f, "barrier {name}"),
+            (Step::Happen(intervention), _) => write!(f, "{intervention}"),
+            (Step::Nothing, None) => f.write_str("nothing"),
+            (Step::Wait(time), _) => write!(f, "wait {time}"),
         }
     }
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Do { action, .. } => write!(f, "{action}"),
-            Self::Wait(time) => write!(f, "wait {time}"),
-        }
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Close => f.write_str("close"),
-            Self::Closed => f.write_str("wait until the peer has closed"),
-            Self::Fin => f.write_str("fin"),
-            Self::Receive { message, rate: None } => write!(f, "receive {message}"),
-            Self::Receive { message, rate: Some(rate) } => write!(f, "receive {message} at {rate}"),
-            Self::Request(request) => write!(f, "{request}"),
-            Self::Rst => f.write_str("rst"),
-            Self::Send(message) => write!(f, "send {message}"),
-        }
-    }
-}
-
-impl fmt::Display for Payload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Binary(size) => write!(f, "{size}"),
-            Self::Text(text) => write!(f, "{text:?}"),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Step {
+impl<'de> Deserialize<'de> for Cue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(OneKey)
+        deserializer.deserialize_map(OneStep)
     }
 }
 
-struct OneKey;
+struct OneStep;
 
-impl<'de> Visitor<'de> for OneKey {
-    type Value = Step;
+impl<'de> Visitor<'de> for OneStep {
+    type Value = Cue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a step such as `wait: 2s` or `client: GET /`")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Step, A::Error> {
-        let Some(key) = map.next_key::<String>()? else {
-            return Err(A::Error::custom("an empty step"));
-        };
-        let step = match key.as_str() {
-            "wait" => Step::Wait(map.next_value()?),
-            _ => Step::Do { host: key, action: map.next_value()? },
-        };
-        match map.next_key::<String>()? {
-            None => Ok(step),
-            Some(second) => Err(A::Error::custom(format!("`{second}` needs a step of its own"))),
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cue, A::Error> {
+        let mut cue = Cue { at: None, after: None, event: None, follows: None, step: Step::Nothing };
+        while let Some(key) = map.next_key::<String>()? {
+            let step = match key.as_str() {
+                "after" => {
+                    cue.after = Some(map.next_value()?);
+                    continue;
+                }
+                "at" => {
+                    cue.at = Some(map.next_value()?);
+                    continue;
+                }
+                "event" => {
+                    cue.event = Some(map.next_value()?);
+                    continue;
+                }
+                "follows" => {
+                    cue.follows = Some(map.next_value()?);
+                    continue;
+                }
+                "background" => Step::Background(map.next_value()?),
+                "barrier" => Step::Barrier(map.next_value()?),
+                "wait" => Step::Wait(map.next_value()?),
+                word if Intervention::has(word) => Step::Happen(Intervention::read(word, &mut map)?),
+                _ => Step::Do { host: key.clone(), connection: None, action: map.next_value()? },
+            };
+            if !matches!(cue.step, Step::Nothing) {
+                return Err(A::Error::custom(format!("`{key}` needs a step of its own")));
+            }
+            cue.step = step;
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Action {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(WordOrMap)
-    }
-}
-
-struct WordOrMap;
-
-impl<'de> Visitor<'de> for WordOrMap {
-    type Value = Action;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("`close`, `closed`, `fin`, `rst`, a request such as `GET /`, or a map with one action")
-    }
-
-    fn visit_str<E: Error>(self, word: &str) -> Result<Action, E> {
-        match word {
-            "close" => Ok(Action::Close),
-            "closed" => Ok(Action::Closed),
-            "fin" => Ok(Action::Fin),
-            "rst" => Ok(Action::Rst),
-            line => request(line, Fields::default()).map(Action::Request),
+        match (&cue.step, cue.at, cue.after) {
+            (Step::Nothing, None, Some(after)) => cue.step = Step::Wait(after),
+            (Step::Nothing, None, None) => return Err(A::Error::custom("an empty step")),
+            _ => return Ok(cue),
         }
+        cue.after = None;
+        Ok(cue)
     }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Action, A::Error> {
-        action(Fields::deserialize(MapAccessDeserializer::new(map))?)
-    }
-}
-
-/// An action as written: exactly one of the first six says what it is.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Fields {
-    request: Option<String>,
-    websocket: Option<String>,
-    send: Option<String>,
-    send_bytes: Option<Size>,
-    receive: Option<String>,
-    receive_bytes: Option<Size>,
-    body: Option<String>,
-    #[serde(default)]
-    headers: Ordered<String>,
-    rate: Option<Rate>,
-}
-
-fn action<E: Error>(mut fields: Fields) -> Result<Action, E> {
-    let (request_line, websocket) = (fields.request.take(), fields.websocket.take());
-    let send = one_payload(fields.send.take(), fields.send_bytes)?;
-    let receive = one_payload(fields.receive.take(), fields.receive_bytes)?;
-    let rate = fields.rate;
-    if rate.is_some() && receive.is_none() {
-        return Err(E::custom("`rate` belongs to `receive` and `receive_bytes`"));
-    }
-    if request_line.is_none() && websocket.is_none() && (fields.body.is_some() || !fields.headers.0.is_empty()) {
-        return Err(E::custom("`headers` and `body` belong to `request` and `websocket`"));
-    }
-    match (request_line, websocket, send, receive) {
-        (Some(line), None, None, None) => request(&line, fields).map(Action::Request),
-        (None, Some(path), None, None) => Ok(Action::Request(Request {
-            method: "GET".into(),
-            path,
-            headers: fields.headers.0,
-            body: fields.body,
-            websocket: true,
-        })),
-        (None, None, Some(message), None) => Ok(Action::Send(message)),
-        (None, None, None, Some(message)) => Ok(Action::Receive { message, rate }),
-        _ => Err(E::custom(
-            "a step does one thing: `request`, `websocket`, `send`, `send_bytes`, `receive` or `receive_bytes`",
-        )),
-    }
-}
-
-fn one_payload<E: Error>(text: Option<String>, bytes: Option<Size>) -> Result<Option<Payload>, E> {
-    match (text, bytes) {
-        (None, None) => Ok(None),
-        (Some(text), None) => Ok(Some(Payload::Text(text))),
-        (None, Some(size)) => Ok(Some(Payload::Binary(size))),
-        (Some(_), Some(_)) => Err(E::custom("a message is text or bytes, not both")),
-    }
-}
-
-fn request<E: Error>(line: &str, fields: Fields) -> Result<Request, E> {
-    let words: Vec<&str> = line.split(' ').collect();
-    let &[method, path] = words.as_slice() else {
-        return Err(E::custom(format!("`{line}` is neither an action nor a request such as `GET /path`")));
-    };
-    if !method.chars().all(|c| c.is_ascii_uppercase()) || !path.starts_with('/') {
-        return Err(E::custom(format!("`{line}` is not a request such as `GET /path`")));
-    }
-    Ok(Request {
-        method: method.into(),
-        path: path.into(),
-        headers: fields.headers.0,
-        body: fields.body,
-        websocket: false,
-    })
 }

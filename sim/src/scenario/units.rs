@@ -25,6 +25,33 @@ impl fmt::Display for Time {
     }
 }
 
+/// A step of a clock, forwards or backwards.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TimeStep {
+    /// The clock shows an earlier time.
+    Back(Time),
+    /// The clock shows a later time.
+    Forth(Time),
+}
+
+impl TimeStep {
+    fn parse(text: &str) -> Option<Self> {
+        match (text.strip_prefix('-'), text.strip_prefix('+')) {
+            (Some(back), _) => Time::parse(back).map(Self::Back),
+            (None, forth) => Time::parse(forth.unwrap_or(text)).map(Self::Forth),
+        }
+    }
+}
+
+impl fmt::Display for TimeStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Back(time) => write!(f, "-{time}"),
+            Self::Forth(time) => write!(f, "+{time}"),
+        }
+    }
+}
+
 /// From one time to another, both included. A single time is a range of itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Times {
@@ -103,6 +130,27 @@ impl Rate {
     }
 }
 
+/// Bytes as hexadecimal digits, with spaces where they help.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hex(pub Vec<u8>);
+
+impl Hex {
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16)).collect::<Option<Vec<_>>>()?;
+        let pairs = digits.chunks(2).map(|pair| match pair {
+            [high, low] => u8::try_from(high * 16 + low).ok(),
+            _ => None,
+        });
+        pairs.collect::<Option<Vec<u8>>>().map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hex {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(FromText(Self::parse, "pairs of hexadecimal digits such as \"0d 0a\""))
+    }
+}
+
 /// Reads a type from a string by its parser.
 struct FromText<T>(fn(&str) -> Option<T>, &'static str);
 
@@ -121,6 +169,12 @@ impl<T> Visitor<'_> for FromText<T> {
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(FromText(Self::parse, "a time such as 250us, 10ms, 1.5s or 2m"))
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeStep {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(FromText(Self::parse, "a step of time such as +1h or -500ms"))
     }
 }
 
@@ -170,6 +224,20 @@ mod tests {
         assert!(range.contains(Duration::from_millis(1050)));
         assert!(!range.contains(Duration::from_millis(1101)));
         assert_eq!(Times::parse("2s..1s"), None);
+    }
+
+    #[test]
+    fn hexadecimal_digits() {
+        assert_eq!(Hex::parse("0d 0A"), Some(Hex(b"\r\n".to_vec())));
+        assert_eq!(Hex::parse("0d0"), None);
+        assert_eq!(Hex::parse("0x"), None);
+    }
+
+    #[test]
+    fn steps_of_a_clock() {
+        assert_eq!(TimeStep::parse("-1s"), Some(TimeStep::Back(Time(Duration::from_secs(1)))));
+        assert_eq!(TimeStep::parse("+1s"), TimeStep::parse("1s"));
+        assert_eq!(TimeStep::parse("--1s"), None);
     }
 
     #[test]

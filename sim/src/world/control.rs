@@ -114,6 +114,16 @@ impl Control {
         self.command(Command::Stall(host, self.now() + how_long));
     }
 
+    /// Sets a host's wall clock forwards, or backwards, by `by`. Its timers do not notice.
+    pub fn set_clock(&self, host: HostId, by: Duration, backwards: bool) {
+        if let Some(world) = self.world.upgrade() {
+            let mut clocks = world.clocks.borrow_mut();
+            let ahead = clocks.entry(host).or_default();
+            let by = i128::try_from(by.as_nanos()).unwrap_or(i128::MAX);
+            *ahead = ahead.saturating_add(if backwards { -by } else { by });
+        }
+    }
+
     /// From now on the host's driver takes so long to look at what its kernel already knows.
     pub fn notice_delay(&self, host: HostId, delay: RangeInclusive<Duration>) {
         self.command(Command::Notice(host, delay));

@@ -9,6 +9,8 @@ use crate::kernel::segment::Segment;
 pub struct Fault {
     /// The kind of segment it is about.
     pub which: Which,
+    /// The connection it is about, counted from 1 between the two hosts as they were opened; every one if absent.
+    pub connection: Option<u32>,
     /// How many of them pass first.
     pub skip: u32,
     /// How many of them it then takes; it is over after that.
@@ -63,8 +65,9 @@ impl Which {
 
 impl Fault {
     /// What it does to this segment, if anything.
-    fn take(&mut self, segment: &Segment) -> Option<Effect> {
-        if self.times == 0 || !self.which.includes(segment) {
+    fn take(&mut self, segment: &Segment, connection: u32) -> Option<Effect> {
+        let concerned = self.connection.is_none_or(|wanted| wanted == connection);
+        if self.times == 0 || !concerned || !self.which.includes(segment) {
             return None;
         }
         if self.skip > 0 {
@@ -85,10 +88,15 @@ impl Faults {
         self.0.push(fault);
     }
 
-    pub(super) fn take(&mut self, segment: &Segment) -> Option<Effect> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What happens to this segment of the connection with that number.
+    pub(super) fn take(&mut self, segment: &Segment, connection: u32) -> Option<Effect> {
         let mut effect = None;
         for fault in &mut self.0 {
-            effect = effect.or(fault.take(segment));
+            effect = effect.or(fault.take(segment, connection));
         }
         self.0.retain(|fault| fault.times > 0);
         effect

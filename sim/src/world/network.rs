@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -25,11 +25,16 @@ pub(super) struct Network {
     default_link: Link,
     loopback: Link,
     directions: BTreeMap<(HostId, HostId), Lane>,
+    /// Between two hosts, the lower first: both ends of each connection, in the order in which they were opened.
+    connections: BTreeMap<(HostId, HostId), Vec<Ends>>,
     in_flight: BinaryHeap<Reverse<InFlight>>,
     chance: Chance,
     steering: Rc<RefCell<Steering>>,
     trace: SharedTrace,
 }
+
+/// Who connected, and to whom.
+type Ends = (SocketAddr, SocketAddr);
 
 /// One direction between two hosts.
 #[derive(Default)]
@@ -69,6 +74,7 @@ impl Network {
             default_link,
             loopback: Link::loopback(),
             directions: BTreeMap::new(),
+            connections: BTreeMap::new(),
             in_flight: BinaryHeap::new(),
             chance,
             steering,
@@ -99,6 +105,7 @@ impl Network {
         let ip = segment.to.ip();
         let to = if ip.is_loopback() { Some(from) } else { self.owners.get(&ip).copied() };
         let Some(to) = to else { return self.lose(packet, Loss::NoHost, now) };
+        self.count(from, to, &segment);
         match &mut self.directions.entry((from, to)).or_default().passage {
             Passage::Gated(rest, held) => {
                 let len = segment.payload.len() as u64;
@@ -118,8 +125,10 @@ impl Network {
     fn carry(&mut self, from: HostId, to: HostId, packet: u64, segment: Segment, now: Duration) {
         let late = self.steering.borrow_mut().segment(from, to, packet, now);
         let link = self.between(from, to).clone();
+        let has_faults = self.directions.get(&(from, to)).is_some_and(|lane| !lane.faults.is_empty());
+        let connection = if has_faults { self.connection(from, to, &segment) } else { 0 };
         let lane = self.directions.entry((from, to)).or_default();
-        let delay = match lane.faults.take(&segment) {
+        let delay = match lane.faults.take(&segment, connection) {
             Some(Effect::Delay(by)) => {
                 self.trace.lock().push(now, Event::Delayed { packet, by });
                 by
@@ -131,6 +140,27 @@ impl Network {
             Some(due) => self.in_flight.push(Reverse(InFlight { due: due + delay, packet, to, segment })),
             None => self.lose(packet, Loss::Chance, now),
         }
+    }
+
+    /// Counts a connection that a segment opens. A SYN that is sent again opens no other.
+    fn count(&mut self, from: HostId, to: HostId, segment: &Segment) {
+        if !segment.flags.syn || segment.flags.ack {
+            return;
+        }
+        let opened = self.connections.entry((from.min(to), from.max(to))).or_default();
+        let ends = (segment.from, segment.to);
+        // Ports are used again only after thousands of others, so the newest that looks the same is the same.
+        if opened.last() != Some(&ends) {
+            opened.push(ends);
+        }
+    }
+
+    /// The number of a segment's connection; 0 if nobody saw it begin.
+    fn connection(&self, from: HostId, to: HostId, segment: &Segment) -> u32 {
+        let opened = self.connections.get(&(from.min(to), from.max(to))).map(Vec::as_slice).unwrap_or_default();
+        let ends = (segment.from, segment.to);
+        let is_it = |(client, server): &Ends| ends == (*client, *server) || ends == (*server, *client);
+        opened.iter().rposition(is_it).map_or(0, |place| u32::try_from(place + 1).unwrap_or(u32::MAX))
     }
 
     fn hold(&mut self, from: HostId, to: HostId, packet: u64, segment: Segment, now: Duration) {

@@ -448,8 +448,16 @@ fn a_fault_takes_the_segments_it_names() {
     use super::fault::{Effect, Fault, Which};
     let (mut world, client, server) = two_hosts(Settings::default());
     let control = world.control();
-    control.fault(server, client, Fault { which: Which::SynAck, skip: 0, times: 1, effect: Effect::Drop });
-    control.fault(server, client, Fault { which: Which::Fin, skip: 0, times: 1, effect: Effect::Delay(ms(50)) });
+    control.fault(
+        server,
+        client,
+        Fault { which: Which::SynAck, connection: None, skip: 0, times: 1, effect: Effect::Drop },
+    );
+    control.fault(
+        server,
+        client,
+        Fault { which: Which::Fin, connection: Some(1), skip: 0, times: 1, effect: Effect::Delay(ms(50)) },
+    );
     world.spawn(server, |outside| async move {
         drop(listen(&outside).accept().await.unwrap()); // a FIN that arrives late
         std::future::pending::<()>().await;

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 /// The decoding state of one direction of a connection.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     dynamic: VecDeque<(String, String)>,
     bytes: usize,
     bytes_max: usize,
@@ -22,7 +22,7 @@ impl Default for Decoder {
 
 impl Decoder {
     /// The fields of a whole header block, or nothing if it is malformed.
-    pub(super) fn decode(&mut self, block: &[u8]) -> Option<Vec<(String, String)>> {
+    pub(crate) fn decode(&mut self, block: &[u8]) -> Option<Vec<(String, String)>> {
         let mut fields = Vec::new();
         let mut block = Block(block);
         while let Some(&first) = block.0.first() {

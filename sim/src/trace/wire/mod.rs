@@ -5,7 +5,7 @@
 //! WebSocket frames inside an upgraded connection or an extended CONNECT stream. It never fails: bytes it
 //! cannot name are told as bytes.
 
-mod hpack;
+pub(crate) mod hpack;
 mod http1;
 mod http2;
 mod websocket;

@@ -1,0 +1,581 @@
+//! A peer that speaks HTTP/2 (RFC 9113) with prior knowledge, on either side. It asks and answers by itself, and sends any
+//! frame the script tells it to, however wrong: it keeps to no window and to no state but its own.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+
+use bytes::BytesMut;
+use finwait::net::{Conn, Outside};
+use tokio::io::AsyncWriteExt;
+use tokio::select;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+
+use super::frames::{PREFACE, Received, encode, first_in, fits};
+use super::line::dial;
+use super::{Notebook, Order, Orders, Outcome, by_hand, http1};
+use crate::scenario::{
+    Action, Ending, ErrorCode, Frame, FrameFields, FrameKind, Http2, Ordered, Payload, Reply, Request,
+};
+use crate::trace::wire::hpack::Decoder;
+
+/// Received frames kept for a script that asks for them later; older ones are forgotten.
+const RECEIVED_MAX: usize = 10_000;
+/// The largest payload of a DATA frame that a peer must take (RFC 9113 section 4.2).
+const DATA_BYTES_MAX: usize = 16_384;
+
+/// Which side of the connection the peer is.
+pub(super) enum Side {
+    Client {
+        outside: Outside,
+        connect: String,
+        name: Option<String>,
+    },
+    /// Answers like this, the first requests like those.
+    Server {
+        reply: Reply,
+        first: VecDeque<Reply>,
+    },
+}
+
+/// The peer and the connection it has.
+pub(super) struct Peer {
+    side: Side,
+    manner: Http2,
+    notebook: Notebook,
+    link: Option<Link>,
+    reading: bool,
+    /// Orders that wait for a frame.
+    waiting: Vec<(Frame, Done)>,
+    /// Orders that wait for the end.
+    closing: Vec<(Option<Ending>, Done)>,
+    /// What a server will answer, and on which stream.
+    due: BTreeMap<(Instant, u32), Reply>,
+}
+
+type Done = oneshot::Sender<Result<(), String>>;
+
+/// A connection, or what is left of it.
+struct Link {
+    conn: Option<Conn>,
+    unread: BytesMut,
+    decoder: Decoder,
+    /// A header block that goes on in the next frame, with the flags of its first.
+    block: Option<(Received, Vec<u8>)>,
+    received: VecDeque<Received>,
+    ended: Option<Ending>,
+    next_stream: u32,
+    streams: BTreeMap<u32, Stream>,
+    /// Exchanges that the end of the connection is the end of.
+    exchanges: Vec<usize>,
+}
+
+/// What is known of a stream that is under way.
+struct Stream {
+    /// The exchange of a client, the delivery of a server.
+    sighting: usize,
+    status: Option<u16>,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    /// Whether its answer is complete with its head.
+    websocket: bool,
+    done: Option<Done>,
+}
+
+impl Peer {
+    pub(super) fn new(side: Side, manner: Http2, notebook: Notebook) -> Self {
+        let (waiting, closing, due) = Default::default();
+        Self { side, manner, notebook, link: None, reading: true, waiting, closing, due }
+    }
+
+    /// Follows orders until there are no more.
+    pub(super) async fn run(mut self, mut orders: Orders) {
+        while let Some(order) = orders.recv().await {
+            self.obey(order).await;
+            while self.link.as_ref().is_some_and(|link| link.conn.is_some()) {
+                if !self.turn(&mut orders).await {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Serves one connection until it ends or there are no more orders.
+    pub(super) async fn serve(mut self, conn: Conn, program: Vec<Action>, mut orders: Orders) {
+        if self.open(conn).await.is_err() {
+            return; // a peer that is gone already needs nothing
+        }
+        for action in program {
+            self.notebook.note(action.to_string());
+            let (done, mut result) = oneshot::channel();
+            if let Action::Wait(time) = action {
+                self.due_turns(Instant::now() + time.0, &mut orders).await;
+                continue;
+            }
+            self.obey(Order { connection: None, action, done }).await;
+            while result.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
+                if !self.turn(&mut orders).await {
+                    return;
+                }
+            }
+        }
+        // What has been read may still be asked for after the end.
+        loop {
+            let open = self.link.as_ref().is_some_and(|link| link.conn.is_some());
+            let goes_on = if open { self.turn(&mut orders).await } else { self.next_order(&mut orders).await };
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    async fn next_order(&mut self, orders: &mut Orders) -> bool {
+        let Some(order) = orders.recv().await else { return false };
+        self.obey(order).await;
+        true
+    }
+
+    /// Takes turns until `until`.
+    async fn due_turns(&mut self, until: Instant, orders: &mut Orders) {
+        loop {
+            select! {
+                biased;
+                () = sleep_until(until) => return,
+                goes_on = self.turn(orders) => if !goes_on { return },
+            }
+        }
+    }
+
+    /// One thing that happens: an order, something to read, or an answer that is due. False: nobody gives orders any more.
+    async fn turn(&mut self, orders: &mut Orders) -> bool {
+        let due = self.due.first_key_value().map(|((at, _), _)| *at);
+        let Some(link) = &mut self.link else { return self.next_order(orders).await };
+        let Some(conn) = &mut link.conn else { return self.next_order(orders).await };
+        // The script comes first: what it orders happens before what arrives in the same instant.
+        let read = select! {
+            biased;
+            order = orders.recv() => match order {
+                Some(order) => {
+                    self.obey(order).await;
+                    return true;
+                }
+                None => return false,
+            },
+            read = http1::more(conn, &mut link.unread), if self.reading => read,
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                if let Some(((_, stream), reply)) = self.due.pop_first() {
+                    drop(self.answer(stream, &reply).await); // a connection that is gone shows by itself
+                }
+                return true;
+            }
+        };
+        match read {
+            Ok(true) => self.read_frames().await,
+            Ok(false) => self.ended(Ending::Fin),
+            Err(_) => self.ended(Ending::Rst),
+        }
+        true
+    }
+
+    async fn obey(&mut self, order: Order) {
+        let Order { action, done, .. } = order;
+        let result = match action {
+            Action::Request(request) => match self.request(&request, done).await {
+                Ok(()) => return,
+                Err((done, why)) => {
+                    drop(done.send(Err(why)));
+                    return;
+                }
+            },
+            Action::ReceiveFrame(pattern) => return self.receive(pattern, done),
+            Action::Closed(expected) => return self.wait_for_end(expected, done),
+            Action::Connect => self.connect().await,
+            Action::SendFrame(frame) => self.send(&frame).await,
+            Action::Fin => self.leave(|conn| drop(conn)),
+            Action::Rst => self.leave(Conn::abort),
+            Action::HalfClose => match self.conn() {
+                Ok(conn) => conn.shutdown().await.map_err(by_hand::cannot_send),
+                Err(why) => Err(why),
+            },
+            Action::Send { message, rate } => match self.conn() {
+                Ok(conn) => by_hand::send(conn, &message.to_bytes(), rate).await.map_err(by_hand::cannot_send),
+                Err(why) => Err(why),
+            },
+            Action::Pause => {
+                self.reading = false;
+                Ok(())
+            }
+            Action::Resume => {
+                self.reading = true;
+                Ok(())
+            }
+            Action::Close
+            | Action::Receive { .. }
+            | Action::ReceiveRequest(_)
+            | Action::ReceiveWebSocketFrame(_)
+            | Action::Reply(_)
+            | Action::SendWebSocketFrame(_)
+            | Action::Wait(_) => Err(format!("a connection that speaks HTTP/2 cannot: {action}")),
+        };
+        drop(done.send(result)); // nobody waits any more only when the run is over
+    }
+
+    fn conn(&mut self) -> Result<&mut Conn, String> {
+        let conn = self.link.as_mut().and_then(|link| link.conn.as_mut());
+        conn.ok_or_else(|| "there is no open connection".into())
+    }
+
+    /// Opens a connection, unless there is one.
+    async fn connect(&mut self) -> Result<(), String> {
+        if self.link.as_ref().is_some_and(|link| link.conn.is_some()) {
+            return Ok(());
+        }
+        let Side::Client { outside, connect, .. } = &self.side else { return Err("the connection is closed".into()) };
+        let conn = dial(outside, connect).await.map_err(|error| format!("cannot connect: {error}"))?;
+        self.open(conn).await.map_err(by_hand::cannot_send)
+    }
+
+    async fn open(&mut self, conn: Conn) -> io::Result<()> {
+        self.link = Some(Link::new(conn));
+        if !self.manner.greets {
+            return Ok(());
+        }
+        let settings = FrameFields { settings: self.manner.settings.clone(), ..FrameFields::default() };
+        let mut greeting = if matches!(self.side, Side::Client { .. }) { PREFACE.to_vec() } else { Vec::new() };
+        greeting.extend(encode(&Frame { kind: FrameKind::Settings, fields: settings }));
+        self.write(&greeting).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self.link.as_mut().and_then(|link| link.conn.as_mut()) {
+            Some(conn) => conn.write_all(bytes).await,
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    async fn send(&mut self, frame: &Frame) -> Result<(), String> {
+        self.connect().await?;
+        if let (FrameKind::Headers, Some(stream), Some(link)) = (frame.kind, frame.fields.stream, &mut self.link) {
+            link.next_stream = link.next_stream.max(stream.saturating_add(2));
+        }
+        self.write(&encode(frame)).await.map_err(by_hand::cannot_send)
+    }
+
+    /// Asks; the order is done with the answer. An answer that does not come is a sighting too, not a broken script.
+    async fn request(&mut self, request: &Request, done: Done) -> Result<(), (Done, String)> {
+        let Side::Client { connect, name, .. } = &self.side else {
+            return Err((done, "an app asks nothing".into()));
+        };
+        let authority = connect.rsplit_once(':').map_or(connect.as_str(), |(name, _)| name).to_owned();
+        let exchange = self.notebook.begin_exchange(name.as_deref(), request.to_string());
+        if let Err(why) = self.connect().await {
+            self.notebook.conclude(exchange, Outcome::Failed(why));
+            drop(done.send(Ok(())));
+            return Ok(());
+        }
+        let Some(link) = &mut self.link else { return Err((done, "there is no connection".into())) };
+        let stream = link.next_stream;
+        link.next_stream += 2;
+        link.exchanges.push(exchange);
+        let websocket = request.websocket;
+        link.streams.insert(stream, Stream { websocket, done: Some(done), ..Stream::new(exchange) });
+        let body = request.body.as_ref().map(Payload::to_bytes).unwrap_or_default();
+        let message = message(stream, fields(request, authority), &body, !request.websocket);
+        if let Err(error) = self.write(&message).await {
+            self.fail(stream, &by_hand::cannot_send(error));
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, pattern: Frame, done: Done) {
+        let Some(link) = &mut self.link else {
+            drop(done.send(Err("there is no connection".into())));
+            return;
+        };
+        if let Some(at) = link.received.iter().position(|frame| fits(&pattern, frame)) {
+            link.received.remove(at);
+            drop(done.send(Ok(())));
+        } else if link.conn.is_none() {
+            drop(done.send(Err(format!("expected {pattern}, got the end of the connection"))));
+        } else {
+            self.waiting.push((pattern, done));
+        }
+    }
+
+    fn wait_for_end(&mut self, expected: Option<Ending>, done: Done) {
+        match self.link.as_ref().map(|link| link.ended) {
+            None => drop(done.send(Err("there is no connection".into()))),
+            Some(Some(ending)) => drop(done.send(by_hand::expect_ending(expected, ending))),
+            Some(None) => self.closing.push((expected, done)),
+        }
+    }
+
+    fn leave(&mut self, how: impl FnOnce(Conn)) -> Result<(), String> {
+        let conn = self.link.as_mut().and_then(|link| link.conn.take()).ok_or("there is no open connection")?;
+        how(conn);
+        self.over(Ending::Us, "left before the answer");
+        Ok(())
+    }
+
+    /// The peer has ended the connection; ours ends with it.
+    fn ended(&mut self, ending: Ending) {
+        if let Some(link) = &mut self.link {
+            link.conn = None;
+        }
+        let how = if ending == Ending::Rst { "reset by the peer" } else { "closed by the peer" };
+        self.over(ending, how);
+    }
+
+    fn over(&mut self, ending: Ending, why: &str) {
+        let Some(link) = &mut self.link else { return };
+        link.ended = Some(ending);
+        self.due.clear();
+        let now = self.notebook.now();
+        for exchange in std::mem::take(&mut link.exchanges) {
+            self.notebook.exchange(exchange, |exchange| exchange.ended = Some((ending, now)));
+        }
+        let streams: Vec<u32> = link.streams.keys().copied().collect();
+        for stream in streams {
+            self.fail(stream, why);
+        }
+        for (pattern, done) in std::mem::take(&mut self.waiting) {
+            drop(done.send(Err(format!("expected {pattern}, got the end of the connection"))));
+        }
+        for (expected, done) in std::mem::take(&mut self.closing) {
+            drop(done.send(by_hand::expect_ending(expected, ending)));
+        }
+    }
+
+    async fn read_frames(&mut self) {
+        loop {
+            let Some(link) = &mut self.link else { return };
+            let frame = match first_in(&mut link.unread, matches!(self.side, Side::Server { .. })) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return,
+                Err(_) => {
+                    // An answer in HTTP/1, for example. Nothing after it can be understood.
+                    drop(link.conn.take());
+                    self.over(Ending::Us, "the peer does not speak HTTP/2");
+                    return;
+                }
+            };
+            if self.frame(frame).await.is_err() {
+                return; // the next read tells how the connection ended
+            }
+        }
+    }
+
+    /// Does what a frame asks for by itself, then sees whether somebody waits for it.
+    async fn frame(&mut self, mut frame: Received) -> io::Result<()> {
+        let Some(link) = &mut self.link else { return Ok(()) };
+        if !link.assemble(&mut frame) {
+            return Ok(());
+        }
+        let stream = frame.stream;
+        match frame.kind {
+            FrameKind::Settings if self.manner.acknowledges => self.reply_with(FrameKind::SettingsAck, &[]).await?,
+            FrameKind::Ping if self.manner.acknowledges => {
+                let payload = frame.payload.clone();
+                self.reply_with(FrameKind::PingAck, &payload).await?;
+            }
+            FrameKind::Data => self.data(&frame).await?,
+            FrameKind::Headers => self.headers(&frame),
+            FrameKind::RstStream => self.fail(stream, &format!("reset by the peer: {}", ErrorCode(frame.number()))),
+            FrameKind::Goaway => self.goaway(frame.number() & 0x7fff_ffff),
+            _ => {}
+        }
+        if frame.end_stream {
+            self.complete(stream);
+        }
+        self.record(frame);
+        Ok(())
+    }
+
+    async fn reply_with(&mut self, kind: FrameKind, payload: &[u8]) -> io::Result<()> {
+        let hex = (!payload.is_empty()).then(|| crate::scenario::Hex(payload.to_vec()));
+        self.write(&encode(&Frame { kind, fields: FrameFields { hex, ..FrameFields::default() } })).await
+    }
+
+    async fn data(&mut self, frame: &Received) -> io::Result<()> {
+        let taken = u32::try_from(frame.payload.len()).unwrap_or(u32::MAX);
+        if let Some(stream) = self.link.as_mut().and_then(|link| link.streams.get_mut(&frame.stream)) {
+            stream.body.extend_from_slice(&frame.payload);
+        }
+        if !self.manner.opens_windows || taken == 0 {
+            return Ok(());
+        }
+        let update = |stream| Frame {
+            kind: FrameKind::WindowUpdate,
+            fields: FrameFields { stream: Some(stream), by: Some(taken), ..FrameFields::default() },
+        };
+        let mut updates = encode(&update(0));
+        if !frame.end_stream {
+            updates.extend(encode(&update(frame.stream)));
+        }
+        self.write(&updates).await
+    }
+
+    fn headers(&mut self, frame: &Received) {
+        let is_server = matches!(self.side, Side::Server { .. });
+        let Some(link) = &mut self.link else { return };
+        if is_server && !link.streams.contains_key(&frame.stream) {
+            let field = |name: &str| frame.fields.iter().find(|(has, _)| has == name).map_or("", |(_, value)| value);
+            let asked = format!("{} {}", field(":method"), field(":path"));
+            let delivery = self.notebook.begin_delivery(asked, frame.fields.clone());
+            link.streams.insert(frame.stream, Stream::new(delivery));
+            return;
+        }
+        let Some(stream) = link.streams.get_mut(&frame.stream) else { return };
+        let status = frame.fields.iter().find(|(name, _)| name == ":status").and_then(|(_, value)| value.parse().ok());
+        if let Some(status @ 200..) = status {
+            stream.status = Some(status);
+            stream.headers.clone_from(&frame.fields);
+        }
+        if stream.websocket && stream.status == Some(200) {
+            self.complete(frame.stream);
+        }
+    }
+
+    /// A stream's other side has said everything.
+    fn complete(&mut self, number: u32) {
+        let Some(mut stream) = self.link.as_mut().and_then(|link| link.streams.remove(&number)) else { return };
+        match &mut self.side {
+            Side::Client { .. } => {
+                let outcome = match stream.status {
+                    Some(status) => Outcome::Answer { status, headers: stream.headers, body: stream.body },
+                    None => Outcome::Failed("the stream ended without an answer".into()),
+                };
+                self.notebook.conclude(stream.sighting, outcome);
+                if let Some(done) = stream.done.take() {
+                    drop(done.send(Ok(())));
+                }
+            }
+            Side::Server { reply, first } => {
+                self.notebook.delivery(stream.sighting, |delivery| delivery.body = stream.body);
+                if self.manner.answers {
+                    let reply = first.pop_front().unwrap_or_else(|| reply.clone());
+                    self.due.insert((Instant::now() + reply.after.0, number), reply);
+                }
+            }
+        }
+    }
+
+    /// A stream has come to an end that is no answer.
+    fn fail(&mut self, number: u32, why: &str) {
+        let Some(stream) = self.link.as_mut().and_then(|link| link.streams.remove(&number)) else { return };
+        self.due.retain(|(_, stream), _| *stream != number);
+        if let Side::Client { .. } = self.side {
+            self.notebook.conclude(stream.sighting, Outcome::Failed(why.into()));
+        }
+        if let Some(done) = stream.done {
+            drop(done.send(Ok(())));
+        }
+    }
+
+    /// RFC 9113 section 6.8: streams above the last one were not looked at.
+    fn goaway(&mut self, last: u32) {
+        let Side::Client { .. } = self.side else { return };
+        let refused: Vec<u32> = match &self.link {
+            Some(link) => link.streams.range(last.saturating_add(1)..).map(|(number, _)| *number).collect(),
+            None => Vec::new(),
+        };
+        for number in refused {
+            self.fail(number, "refused by GOAWAY");
+        }
+    }
+
+    fn record(&mut self, frame: Received) {
+        if let Some(at) = self.waiting.iter().position(|(pattern, _)| fits(pattern, &frame)) {
+            let (_, done) = self.waiting.remove(at);
+            drop(done.send(Ok(())));
+            return;
+        }
+        let Some(link) = &mut self.link else { return };
+        if link.received.len() >= RECEIVED_MAX {
+            link.received.pop_front();
+        }
+        link.received.push_back(frame);
+    }
+
+    async fn answer(&mut self, stream: u32, reply: &Reply) -> io::Result<()> {
+        let status = (":status".to_owned(), reply.status.to_string());
+        let fields = [status].into_iter().chain(reply.headers.0.iter().cloned()).collect();
+        self.write(&message(stream, fields, reply.body.as_bytes(), true)).await
+    }
+}
+
+impl Link {
+    fn new(conn: Conn) -> Self {
+        Self {
+            conn: Some(conn),
+            unread: BytesMut::new(),
+            decoder: Decoder::default(),
+            block: None,
+            received: VecDeque::new(),
+            ended: None,
+            next_stream: 1,
+            streams: BTreeMap::new(),
+            exchanges: Vec::new(),
+        }
+    }
+
+    /// Puts header blocks together; false while the end of one is missing. The whole counts as one HEADERS frame.
+    fn assemble(&mut self, frame: &mut Received) -> bool {
+        match (frame.kind, self.block.take()) {
+            (FrameKind::Headers, None) => self.block = Some((frame.clone(), frame.payload.clone())),
+            (FrameKind::Continuation, Some((first, mut block))) => {
+                block.extend_from_slice(&frame.payload);
+                self.block = Some((Received { end_headers: frame.end_headers, ..first }, block));
+            }
+            _ => return true,
+        }
+        let Some((first, block)) = self.block.take_if(|(first, _)| first.end_headers) else { return false };
+        *frame = first;
+        frame.fields = self.decoder.decode(&block).unwrap_or_default();
+        true
+    }
+}
+
+impl Stream {
+    fn new(sighting: usize) -> Self {
+        Self { sighting, status: None, headers: Vec::new(), body: Vec::new(), websocket: false, done: None }
+    }
+}
+
+/// The fields of a request, pseudo-header fields first (RFC 9113 section 8.3.1; RFC 8441 section 4 for WebSockets).
+fn fields(request: &Request, authority: String) -> Vec<(String, String)> {
+    let method = if request.websocket { "CONNECT" } else { &request.method };
+    let mut fields = vec![(":method".to_owned(), method.to_owned())];
+    if request.websocket {
+        fields.push((":protocol".into(), "websocket".into()));
+    }
+    fields.extend([(":scheme".into(), "http".into()), (":path".into(), request.path.clone())]);
+    fields.push((":authority".into(), authority));
+    if request.websocket {
+        fields.push(("sec-websocket-version".into(), "13".into()));
+    }
+    fields.extend(request.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())));
+    fields
+}
+
+/// A whole message as frames.
+fn message(stream: u32, fields: Vec<(String, String)>, body: &[u8], ends: bool) -> Vec<u8> {
+    let head = FrameFields {
+        stream: Some(stream),
+        fields: Ordered(fields),
+        end_stream: Some(ends && body.is_empty()),
+        ..FrameFields::default()
+    };
+    let mut bytes = encode(&Frame { kind: FrameKind::Headers, fields: head });
+    let mut pieces = body.chunks(DATA_BYTES_MAX).peekable();
+    while let Some(piece) = pieces.next() {
+        let data = FrameFields {
+            stream: Some(stream),
+            hex: Some(crate::scenario::Hex(piece.to_vec())),
+            end_stream: Some(ends && pieces.peek().is_none()),
+            ..FrameFields::default()
+        };
+        bytes.extend(encode(&Frame { kind: FrameKind::Data, fields: data }));
+    }
+    bytes
+}

@@ -1,0 +1,223 @@
+//! All runs of one scenario file: every value of a sweep, every variant, both orders of two events, many seeds. They are
+//! told as one text: a table with a row for each run, or with a row for each outcome and how often it came, and the story
+//! of one run.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+
+use crate::actor::{Exchange, Outcome};
+use crate::check::{check, expect};
+use crate::play::Played;
+use crate::report;
+use crate::scenario::{Family, Library, Scenario, ScenarioError};
+use crate::trace::story::Timeline;
+
+/// What came of a file.
+#[derive(Debug)]
+pub struct Performance {
+    /// The table, if there is more than one run, and the story of one.
+    pub text: String,
+    /// The run that is told.
+    pub told: Played,
+    /// Everything that does not hold, run by run.
+    pub complaints: Vec<ScenarioError>,
+}
+
+/// One run of several, in short.
+struct Row {
+    label: String,
+    seed: u64,
+    outcome: String,
+}
+
+/// Loads a file and plays all its runs, with another first seed than its own if one is given.
+///
+/// # Errors
+/// As [`Family::load`]; or a proxy refuses its configuration, and the scenario does not expect that.
+pub fn perform(library: &Library, file: &str, seed: Option<u64>) -> Result<Performance, ScenarioError> {
+    Family::load(library, file)?.perform(file, seed)
+}
+
+impl Family {
+    /// Plays all runs, with another first seed than their own if one is given. `file` is for messages.
+    ///
+    /// # Errors
+    /// A proxy refuses its configuration, and the scenario does not expect that.
+    pub fn perform(&self, file: &str, seed: Option<u64>) -> Result<Performance, ScenarioError> {
+        self.perform_by(file, seed, |scenario, seed| scenario.play(Some(seed)))
+    }
+
+    /// The same, when runs are played in another way.
+    ///
+    /// # Errors
+    /// Those of `play`.
+    pub fn perform_by(
+        &self,
+        file: &str,
+        seed: Option<u64>,
+        play: impl Fn(&Scenario, u64) -> Result<Played, ScenarioError>,
+    ) -> Result<Performance, ScenarioError> {
+        let mut rows = Vec::new();
+        let mut complaints = Vec::new();
+        let mut told = None;
+        for (number, scenario) in self.runs.iter().enumerate() {
+            // For each line of `expect`, in how many runs it held.
+            let mut held = vec![0_u32; scenario.expect.len()];
+            let first = seed.unwrap_or(scenario.seed);
+            for seed in (first..).take(usize::try_from(self.seeds).unwrap_or(usize::MAX)) {
+                let played = play(scenario, seed)?;
+                let story = report::story(scenario, &played);
+                let found = check(scenario, &played, &story);
+                complaints.extend(found.into_iter().map(|complaint| self.of_run(complaint, scenario, seed)));
+                for (nth, held) in held.iter_mut().enumerate() {
+                    *held += u32::from(expect::holds(scenario, &played, nth));
+                }
+                rows.push(Row { label: scenario.label.to_string(), seed, outcome: outcome(scenario, &played) });
+                if number == self.told && seed == first {
+                    told = Some((story, played));
+                }
+            }
+            complaints.extend(shares(scenario, &held, self.seeds));
+        }
+        let (story, told) = told.ok_or_else(|| ScenarioError::of_file(file, "it has no run"))?;
+        Ok(Performance { text: self.text(&rows, story), told, complaints })
+    }
+
+    /// The table, if there is anything to compare, and a story.
+    fn text(&self, rows: &[Row], story: String) -> String {
+        let [first, _, ..] = rows else { return story };
+        let whose = self.runs.get(self.told).map(|run| run.label.to_string()).unwrap_or_default();
+        let (table, whose) = match self.seeds {
+            1 => (table(rows), whose),
+            _ => (frequencies(rows), format!("{whose} seed {}", first.seed)),
+        };
+        format!("{table}\nTHE RUN WITH {}\n\n{story}", whose.trim())
+    }
+
+    /// Says which of several runs a complaint is about.
+    fn of_run(&self, complaint: ScenarioError, scenario: &Scenario, seed: u64) -> ScenarioError {
+        let run = match self.seeds {
+            1 => scenario.label.to_string(),
+            _ => format!("{} seed {seed}", scenario.label).trim().to_owned(),
+        };
+        if run.is_empty() { complaint } else { complaint.of_run(&run) }
+    }
+}
+
+/// One complaint for each line of `expect` that held in too few or too many runs.
+fn shares(scenario: &Scenario, held: &[u32], runs: u32) -> Vec<ScenarioError> {
+    let mut complaints = Vec::new();
+    for (line, held) in scenario.expect.iter().zip(held) {
+        if let Some(share) = line.value.share.filter(|share| !share.contains(*held, runs)) {
+            let what = format!("expected in {share} of the runs, held in {held} of {runs}");
+            complaints.push(scenario.complain(line.referenced, what));
+        }
+    }
+    complaints
+}
+
+/// A run in one line: the answers each client got, and what the proxies logged of it.
+#[must_use]
+pub fn outcome(scenario: &Scenario, played: &Played) -> String {
+    if let Some((host, why)) = played.refused.first() {
+        return format!("{host} refuses its configuration: {}", why.lines().next().unwrap_or_default());
+    }
+    let mut parts = Vec::new();
+    for host in &scenario.hosts {
+        let answers: Vec<String> =
+            played.sightings.exchanges.iter().filter(|exchange| exchange.host == host.name).map(answer).collect();
+        let logged: Vec<String> = Timeline::log(&played.trace)
+            .into_iter()
+            .filter(|(_, at, _)| *at == host.name)
+            .map(|(_, _, line)| line.split(' ').take(2).collect::<Vec<_>>().join(" "))
+            .collect();
+        for seen in [answers, logged] {
+            if !seen.is_empty() {
+                parts.push(format!("{} {}", host.name, counted(&seen)));
+            }
+        }
+    }
+    if let Some((_, why)) = &played.stuck {
+        parts.push(format!("stuck: {}", why.lines().next().unwrap_or_default()));
+    }
+    parts.join("; ")
+}
+
+fn answer(exchange: &Exchange) -> String {
+    match &exchange.outcome {
+        Outcome::Answer { status, .. } => status.to_string(),
+        Outcome::Failed(_) => "no answer".into(),
+        Outcome::Waiting => "waiting".into(),
+    }
+}
+
+/// `200, 200, 503` as `2 x 200, 503`: neighbours that are alike are counted.
+fn counted(words: &[String]) -> String {
+    let mut groups: Vec<(usize, &str)> = Vec::new();
+    for word in words {
+        match groups.last_mut() {
+            Some((times, last)) if last == word => *times += 1,
+            _ => groups.push((1, word)),
+        }
+    }
+    let told = groups.iter().map(|(times, word)| match times {
+        1 => (*word).to_owned(),
+        _ => format!("{times} x {word}"),
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+/// A row for each run.
+fn table(rows: &[Row]) -> String {
+    let width = rows.iter().map(|row| row.label.len()).max().unwrap_or_default();
+    let mut text = String::from("WHAT CAME OF EACH RUN\n");
+    for Row { label, outcome, .. } in rows {
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(text, "{label:width$}  {outcome}");
+    }
+    text
+}
+
+/// How often each outcome came, the most frequent first, with the first seed that shows it.
+fn frequencies(rows: &[Row]) -> String {
+    let mut found: BTreeMap<(&str, &str), (usize, u64)> = BTreeMap::new();
+    for Row { label, seed, outcome } in rows {
+        found.entry((label, outcome)).or_insert((0, *seed)).0 += 1;
+    }
+    let mut sorted: Vec<_> = found.into_iter().collect();
+    // By run, then by number, then by first seed: an order without chance.
+    sorted.sort_by_key(|((label, _), (times, seed))| (*label, std::cmp::Reverse(*times), *seed));
+    let width = sorted.iter().map(|((label, _), _)| label.len()).max().unwrap_or_default();
+    let mut text = String::from("HOW OFTEN EACH OUTCOME CAME\n");
+    let _infallible = write(&mut text, &sorted, width); // as above
+    text
+}
+
+fn write(text: &mut String, sorted: &[((&str, &str), (usize, u64))], width: usize) -> fmt::Result {
+    for ((label, outcome), (times, seed)) in sorted {
+        let label = if width > 0 { format!("{label:width$}  ") } else { String::new() };
+        writeln!(text, "{label}{times:>6} times, first with seed {seed:<6}  {outcome}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_counted() {
+        let words: Vec<String> = ["200", "200", "503", "200"].map(String::from).to_vec();
+        assert_eq!(counted(&words), "2 x 200, 503, 200");
+    }
+
+    #[test]
+    fn outcomes_are_sorted_by_how_often_they_came() {
+        let row = |seed, outcome: &str| Row { label: String::new(), seed, outcome: outcome.into() };
+        let text = frequencies(&[row(1, "a"), row(2, "b"), row(3, "b")]);
+        assert_eq!(
+            text,
+            "HOW OFTEN EACH OUTCOME CAME\n     2 times, first with seed 2       b\n     1 times, first with seed 1       a\n"
+        );
+    }
+}

@@ -1,0 +1,246 @@
+//! A scenario becomes a world, runs, and is read back: what the actors saw, and the complete trace.
+//!
+//! The script runs first. Then everybody leaves: clients close what they have open, the proxies drain, the apps stop. What
+//! a program still holds after that was leaked.
+
+mod cast;
+mod reader;
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU64;
+use std::rc::Rc;
+use std::time::Duration;
+
+use finwait::stats::Number;
+use serde_yaml::Location;
+
+use crate::actor::Sightings;
+use crate::kernel::link::Link;
+use crate::proxy::Proxy;
+use crate::scenario::{Path, Role, SCRIPT_HOST, Scenario, ScenarioError};
+use crate::trace::{HostId, Trace};
+use crate::world::perturb::{Course, Perturbation, Perturbed};
+use crate::world::turmoil::Inexpressible;
+use crate::world::{Ended, Run, Settings, World};
+use cast::{Cast, Part};
+use reader::{Desk, Reader};
+
+/// Ticks, and how much virtual time to try them on. turmoil steps every host at every tick, so an idle hour takes it
+/// minutes: what is not over soon is played again in larger steps, and the last pace is the one that counts.
+const TURMOIL_PACES: [(Duration, Duration); 3] = [
+    (Duration::from_millis(1), Duration::from_secs(20)),
+    (Duration::from_millis(20), Duration::from_secs(600)),
+    (Duration::from_millis(100), Duration::MAX),
+];
+
+/// A run, over.
+#[derive(Debug)]
+pub struct Played {
+    /// Every event.
+    pub trace: Trace,
+    /// What the actors saw.
+    pub sightings: Sightings,
+    /// The step that could not be carried out, and why; the steps after it did not happen. At the limit it says also who
+    /// else was waiting.
+    pub stuck: Option<(Location, String)>,
+    /// How the run ended.
+    pub ended: Ended,
+    /// Proxies that refuse their configuration, and why. Then nothing was played.
+    pub refused: Vec<(String, String)>,
+    /// Sockets that a program still held when everybody had left, each with its host's name.
+    pub left_open: Vec<String>,
+    /// The proxies' counters and gauges when everybody had left, by host.
+    pub stats: Vec<(String, Vec<Number>)>,
+    /// Where it departed from its plain course.
+    pub perturbed: Vec<Perturbed>,
+    /// How long it took in virtual time.
+    pub took: Duration,
+}
+
+impl Scenario {
+    /// Plays it, with another seed than its own if one is given.
+    ///
+    /// # Errors
+    /// A proxy refuses its configuration, and the scenario does not expect that.
+    pub fn play(&self, seed: Option<u64>) -> Result<Played, ScenarioError> {
+        self.play_on(seed.unwrap_or(self.seed), &self.course)
+    }
+
+    /// Plays it with this seed and on this course instead of its own.
+    ///
+    /// # Errors
+    /// A proxy refuses its configuration, and the scenario does not expect that.
+    pub fn play_on(&self, seed: u64, course: &Course<String>) -> Result<Played, ScenarioError> {
+        let refused = self.refused()?;
+        let (world, hosts) = self.world(seed, course);
+        if !refused.is_empty() {
+            return Ok(refuse(world, &hosts, refused));
+        }
+        let run = |world: World, limit| Ok::<_, Infallible>(world.run(limit));
+        Ok(self.perform(world, &hosts, run).unwrap_or_else(|never| match never {}))
+    }
+
+    /// Plays it on turmoil instead of our own sockets.
+    ///
+    /// # Errors
+    /// A proxy refuses its configuration, and the scenario does not expect that; or the scenario needs something that
+    /// turmoil does not have.
+    pub fn play_on_turmoil(&self, seed: u64) -> Result<Played, ScenarioError> {
+        let inexpressible = |error: Inexpressible| ScenarioError::of_file(&self.file, error.to_string());
+        let refused = self.refused()?;
+        if !refused.is_empty() {
+            let (world, hosts) = self.world(seed, &self.course);
+            return Ok(refuse(world, &hosts, refused));
+        }
+        let mut played = None;
+        for (tick, limit) in TURMOIL_PACES {
+            let limit = limit.min(self.limit.0);
+            let (world, hosts) = self.world(seed, &self.course);
+            let run = self.perform(world, &hosts, |world, _| world.run_on_turmoil(limit, tick));
+            let run = run.map_err(inexpressible)?;
+            let is_over = run.took < limit;
+            played = Some(run);
+            if is_over {
+                break;
+            }
+        }
+        played.ok_or_else(|| ScenarioError::of_file(&self.file, "no time to play it in"))
+    }
+
+    /// The proxies that refuse their configuration as the scenario expects.
+    fn refused(&self) -> Result<Vec<(String, String)>, ScenarioError> {
+        let mut refused = Vec::new();
+        for host in &self.hosts {
+            if let Role::Proxy { file, text } = &host.role
+                && let Err(why) = Proxy::new(file, text)
+            {
+                if !self.expects_refusal_of(&host.name) {
+                    return Err(ScenarioError::of_file(&self.file, why));
+                }
+                refused.push((host.name.clone(), why));
+            }
+        }
+        Ok(refused)
+    }
+
+    fn expects_refusal_of(&self, host: &str) -> bool {
+        self.expect.iter().any(|line| line.value.host == host && line.value.seen.config_error.is_some())
+    }
+
+    /// Hosts and links, with nobody on them yet.
+    fn world(&self, seed: u64, course: &Course<String>) -> (World, Vec<(String, HostId)>) {
+        let mut settings = Settings { seed, course: self.course_of_hosts(course), ..Settings::default() };
+        if let Some(notice) = self.notice {
+            settings.notice_delay = notice.from.0..=notice.to.0;
+        }
+        let mut world = World::new(settings);
+        let mut hosts: Vec<(String, HostId)> = Vec::new();
+        let mut taken: Vec<IpAddr> = self.hosts.iter().filter_map(|host| host.ip).collect();
+        for host in &self.hosts {
+            let ip = host.ip.unwrap_or_else(|| free_address(&taken));
+            taken.push(ip);
+            hosts.push((host.name.clone(), world.host(&host.name, &[ip])));
+        }
+        let id = |name: &str| hosts.iter().find(|(has, _)| has == name).map(|(_, id)| *id);
+        for link in &self.links {
+            if let (Some(a), Some(b)) = (id(&link.between.0), id(&link.between.1)) {
+                world.link(a, b, Link::from(&link.path));
+            }
+        }
+        (world, hosts)
+    }
+
+    /// The course with places for names: hosts are made in the order of the file, the script's after them.
+    fn course_of_hosts(&self, course: &Course<String>) -> Course {
+        let place = |name: &String| {
+            let names = self.hosts.iter().map(|host| host.name.as_str()).chain([SCRIPT_HOST]);
+            names.into_iter().position(|has| has == name).map(HostId)
+        };
+        match course {
+            Course::Drawn(bounds) => Course::Drawn(*bounds),
+            Course::Fixed(list) => {
+                Course::Fixed(list.iter().filter_map(|it| it.rename(place)).collect::<Vec<Perturbation>>())
+            }
+            Course::Plain => Course::Plain,
+        }
+    }
+
+    fn perform<E>(
+        &self,
+        mut world: World,
+        hosts: &[(String, HostId)],
+        run: impl FnOnce(World, Duration) -> Result<Run, E>,
+    ) -> Result<Played, E> {
+        let sightings: Rc<RefCell<Sightings>> = Rc::default();
+        let cast = Rc::new(Cast::new(world.control(), Rc::clone(&sightings)));
+        for (host, (_, id)) in self.hosts.iter().zip(hosts) {
+            let program = cast.enter(Part { name: host.name.clone(), id: *id, role: host.role.clone() });
+            world.spawn(*id, program);
+        }
+        let desk = Rc::new(Desk::default());
+        let id = world.host(SCRIPT_HOST, &[]);
+        world.control().keep_to_plain_course(true); // until everybody is in place
+        let reader = Reader::new(&self.script, hosts.to_vec(), id, world.control(), Rc::clone(&cast), Rc::clone(&desk));
+        let script = self.script.clone();
+        world.spawn_main(id, move |_| reader.read(script));
+        let run = run(world, self.limit.0)?;
+        let mut stuck = desk.stuck();
+        if let Ended::LimitReached { .. } = run.ended {
+            let what = format!("was not over after {:?} of virtual time; {}", self.limit.0, desk.who_waits());
+            stuck = stuck.or_else(|| desk.first_waiting()).map(|(at, _)| (at, what));
+        }
+        let name = |id: HostId| hosts.iter().find(|(_, has)| *has == id).map_or("?", |(name, _)| name.as_str());
+        let held = run.open_sockets.iter().filter(|socket| socket.held);
+        let left_open = held.map(|socket| format!("{}: {socket}", name(socket.host))).collect();
+        Ok(Played {
+            trace: run.trace,
+            sightings: sightings.take(),
+            stuck,
+            ended: run.ended,
+            refused: Vec::new(),
+            left_open,
+            stats: cast.numbers(),
+            perturbed: run.perturbed,
+            took: run.virtual_time,
+        })
+    }
+}
+
+/// The lowest address of 10.0.0.0/16 that nobody has or will have.
+fn free_address(taken: &[IpAddr]) -> IpAddr {
+    let mut addresses = (1..=u16::MAX).map(|number| {
+        let [high, low] = number.to_be_bytes();
+        IpAddr::from(Ipv4Addr::new(10, 0, high, low))
+    });
+    addresses.find(|ip| !taken.contains(ip)).unwrap_or(Ipv4Addr::LOCALHOST.into())
+}
+
+/// A run in which nothing happens, because a proxy does not start.
+fn refuse(world: World, hosts: &[(String, HostId)], refused: Vec<(String, String)>) -> Played {
+    for (name, why) in &refused {
+        if let Some((_, id)) = hosts.iter().find(|(has, _)| has == name) {
+            world.control().note(*id, format!("refuses its configuration: {why}"));
+        }
+    }
+    let run = world.run(Duration::ZERO);
+    Played {
+        trace: run.trace,
+        sightings: Sightings::default(),
+        stuck: None,
+        ended: run.ended,
+        refused,
+        left_open: Vec::new(),
+        stats: Vec::new(),
+        perturbed: run.perturbed,
+        took: run.virtual_time,
+    }
+}
+
+impl From<&Path> for Link {
+    fn from(path: &Path) -> Self {
+        let bandwidth = path.bandwidth.and_then(|rate| NonZeroU64::new(u64::try_from(rate.0).ok()?));
+        Self { latency: path.latency.0, jitter: path.jitter.0, bandwidth, loss: path.loss, reorder: path.reorder }
+    }
+}

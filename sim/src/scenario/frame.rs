@@ -1,0 +1,387 @@
+//! Frames by hand, of HTTP/2 (RFC 9113 section 6) and of WebSockets (RFC 6455 section 5): to be sent as they stand, or
+//! as a pattern that a received frame must fit.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+
+use super::Ordered;
+use super::action::Payload;
+use super::units::{Hex, Size};
+
+/// An HTTP/2 frame. What is left out is left to the sender's habit, or may be anything.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Its type.
+    pub kind: FrameKind,
+    /// What is in it.
+    pub fields: FrameFields,
+}
+
+/// The types of HTTP/2 frames.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum FrameKind {
+    /// More of a header block.
+    Continuation,
+    /// Payload.
+    Data,
+    /// No new streams.
+    Goaway,
+    /// A header block, or its beginning.
+    Headers,
+    /// Is anybody there?
+    Ping,
+    /// Yes.
+    PingAck,
+    /// What a client sends before its first frame; no frame itself.
+    Preface,
+    /// The end of a stream.
+    RstStream,
+    /// What the sender can take.
+    Settings,
+    /// The sender will keep to the other's settings.
+    SettingsAck,
+    /// More may be sent.
+    WindowUpdate,
+}
+
+/// What is in a frame.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrameFields {
+    /// The stream; 0 is the connection.
+    pub stream: Option<u32>,
+    /// Header fields, in order.
+    #[serde(default)]
+    pub fields: Ordered<String>,
+    /// Whether the header block ends here.
+    pub end_headers: Option<bool>,
+    /// Whether the stream ends here.
+    pub end_stream: Option<bool>,
+    /// Payload as text.
+    pub text: Option<String>,
+    /// Payload of this size.
+    pub bytes: Option<Size>,
+    /// Payload in hexadecimal digits.
+    pub hex: Option<Hex>,
+    /// An error code, by name or number.
+    pub code: Option<ErrorCode>,
+    /// The last stream that GOAWAY lets finish.
+    pub last_stream: Option<u32>,
+    /// By how much a window grows.
+    pub by: Option<u32>,
+    /// Settings, by name or number.
+    #[serde(skip)]
+    pub settings: Ordered<u32>,
+}
+
+/// An error code of RFC 9113 section 7.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ErrorCode(pub u32);
+
+const ERROR_NAMES: [&str; 14] = [
+    "NO_ERROR",
+    "PROTOCOL_ERROR",
+    "INTERNAL_ERROR",
+    "FLOW_CONTROL_ERROR",
+    "SETTINGS_TIMEOUT",
+    "STREAM_CLOSED",
+    "FRAME_SIZE_ERROR",
+    "REFUSED_STREAM",
+    "CANCEL",
+    "COMPRESSION_ERROR",
+    "CONNECT_ERROR",
+    "ENHANCE_YOUR_CALM",
+    "INADEQUATE_SECURITY",
+    "HTTP_1_1_REQUIRED",
+];
+
+/// The settings of RFC 9113 section 6.5.2 and RFC 8441 section 3, with their identifiers.
+const SETTING_NAMES: [(&str, u16); 7] = [
+    ("header_table_size", 1),
+    ("enable_push", 2),
+    ("max_concurrent_streams", 3),
+    ("initial_window_size", 4),
+    ("max_frame_size", 5),
+    ("max_header_list_size", 6),
+    ("enable_connect_protocol", 8),
+];
+
+/// The identifier of a setting, given by name or number.
+#[must_use]
+pub fn setting(name: &str) -> Option<u16> {
+    let known = SETTING_NAMES.iter().find(|(has, _)| *has == name).map(|(_, id)| *id);
+    known.or_else(|| number(name)?.try_into().ok())
+}
+
+/// `12` or `0xc`.
+fn number(text: &str) -> Option<u32> {
+    text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok())
+}
+
+impl FrameFields {
+    /// The payload, if one is given.
+    #[must_use]
+    pub fn payload(&self) -> Option<Vec<u8>> {
+        let text = self.text.clone().map(String::into_bytes);
+        let bytes = || self.bytes.map(|size| Payload::Binary(size).to_bytes());
+        text.or_else(bytes).or_else(|| self.hex.clone().map(|hex| hex.0))
+    }
+}
+
+impl FrameKind {
+    /// As RFC 9113 section 6 numbers them; the preface has no number.
+    #[must_use]
+    pub fn number(self) -> Option<u8> {
+        match self {
+            Self::Data => Some(0),
+            Self::Headers => Some(1),
+            Self::RstStream => Some(3),
+            Self::Settings | Self::SettingsAck => Some(4),
+            Self::Ping | Self::PingAck => Some(6),
+            Self::Goaway => Some(7),
+            Self::WindowUpdate => Some(8),
+            Self::Continuation => Some(9),
+            Self::Preface => None,
+        }
+    }
+
+    fn needs_a_stream(self) -> bool {
+        matches!(self, Self::Continuation | Self::Data | Self::Headers | Self::RstStream)
+    }
+}
+
+impl fmt::Display for FrameKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Continuation => "CONTINUATION",
+            Self::Data => "DATA",
+            Self::Goaway => "GOAWAY",
+            Self::Headers => "HEADERS",
+            Self::Ping => "PING",
+            Self::PingAck => "PING ack",
+            Self::Preface => "the preface",
+            Self::RstStream => "RST_STREAM",
+            Self::Settings => "SETTINGS",
+            Self::SettingsAck => "SETTINGS ack",
+            Self::WindowUpdate => "WINDOW_UPDATE",
+        })
+    }
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, fields } = self;
+        write!(f, "{kind}")?;
+        if let Some(stream) = fields.stream {
+            write!(f, " stream {stream}")?;
+        }
+        if let Some(last) = fields.last_stream {
+            write!(f, " last stream {last}")?;
+        }
+        if let Some(code) = fields.code {
+            write!(f, " {code}")?;
+        }
+        if let Some(by) = fields.by {
+            write!(f, " +{by}")?;
+        }
+        for (name, value) in fields.settings.iter() {
+            write!(f, " {name}={value}")?;
+        }
+        for (name, value) in fields.fields.iter() {
+            write!(f, " {name}={value}")?;
+        }
+        if let Some(payload) = fields.payload() {
+            write!(f, " {}", Size(payload.len()))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match usize::try_from(self.0).ok().and_then(|code| ERROR_NAMES.get(code)) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "error {}", self.0),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ErrorCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let known = ERROR_NAMES.iter().position(|has| *has == name).and_then(|code| u32::try_from(code).ok());
+        let what = || D::Error::custom(format!("`{name}` is no error code: {}", ERROR_NAMES.join(", ")));
+        known.or_else(|| number(&name)).map(Self).ok_or_else(what)
+    }
+}
+
+impl<'de> Deserialize<'de> for Frame {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(KindAndFields)
+    }
+}
+
+struct KindAndFields;
+
+impl<'de> Visitor<'de> for KindAndFields {
+    type Value = Frame;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a frame such as `ping` or `rst_stream: { stream: 1, code: CANCEL }`")
+    }
+
+    fn visit_str<E: Error>(self, word: &str) -> Result<Frame, E> {
+        let kind = FrameKind::deserialize(serde::de::value::StrDeserializer::new(word))?;
+        Ok(Frame { kind, fields: FrameFields::default() })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Frame, A::Error> {
+        let kind = map.next_key::<FrameKind>()?.ok_or_else(|| A::Error::custom("no frame"))?;
+        let fields = match kind {
+            FrameKind::Settings => FrameFields { settings: map.next_value()?, ..FrameFields::default() },
+            _ => map.next_value()?,
+        };
+        if map.next_key::<String>()?.is_some() {
+            return Err(A::Error::custom("a step has one frame"));
+        }
+        if let Some((name, _)) = fields.settings.iter().find(|(name, _)| setting(name).is_none()) {
+            let known: Vec<&str> = SETTING_NAMES.iter().map(|(name, _)| *name).collect();
+            return Err(A::Error::custom(format!("`{name}` is no setting: {}, or a number", known.join(", "))));
+        }
+        Ok(Frame { kind, fields })
+    }
+}
+
+impl Frame {
+    /// What it lacks to be sent, if anything.
+    #[must_use]
+    pub fn lacks(&self) -> Option<&'static str> {
+        (self.kind.needs_a_stream() && self.fields.stream.is_none()).then_some("stream")
+    }
+}
+
+/// A WebSocket frame. What is left out is usual, or may be anything.
+#[derive(Clone, Debug)]
+pub struct WebSocketFrame {
+    /// Its opcode.
+    pub opcode: Opcode,
+    /// What is in it.
+    pub fields: WebSocketFields,
+}
+
+/// The opcodes of WebSocket frames.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Opcode {
+    /// A binary message, or its beginning.
+    Binary,
+    /// The end.
+    Close,
+    /// More of a message.
+    Continuation,
+    /// Is anybody there?
+    Ping,
+    /// Yes.
+    Pong,
+    /// A text message, or its beginning.
+    Text,
+}
+
+impl Opcode {
+    /// RFC 6455 section 5.2.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Continuation => 0,
+            Self::Text => 1,
+            Self::Binary => 2,
+            Self::Close => 8,
+            Self::Ping => 9,
+            Self::Pong => 10,
+        }
+    }
+}
+
+/// What is in a WebSocket frame.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebSocketFields {
+    /// Whether the message ends here.
+    pub fin: Option<bool>,
+    /// Payload as text.
+    pub text: Option<String>,
+    /// Payload of this size.
+    pub bytes: Option<Size>,
+    /// Payload in hexadecimal digits.
+    pub hex: Option<Hex>,
+    /// The status code of a close frame.
+    pub code: Option<u16>,
+}
+
+impl WebSocketFields {
+    /// The payload, if one is given.
+    #[must_use]
+    pub fn payload(&self) -> Option<Vec<u8>> {
+        let text = self.text.clone().map(String::into_bytes);
+        let bytes = || self.bytes.map(|size| Payload::Binary(size).to_bytes());
+        let payload = text.or_else(bytes).or_else(|| self.hex.clone().map(|hex| hex.0));
+        match self.code {
+            Some(code) => Some(code.to_be_bytes().into_iter().chain(payload.unwrap_or_default()).collect()),
+            None => payload,
+        }
+    }
+}
+
+impl fmt::Display for WebSocketFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.opcode {
+            Opcode::Binary => "a binary frame",
+            Opcode::Close => "a close frame",
+            Opcode::Continuation => "a continuation frame",
+            Opcode::Ping => "a ping",
+            Opcode::Pong => "a pong",
+            Opcode::Text => "a text frame",
+        })?;
+        match (&self.fields.text, self.fields.payload()) {
+            (Some(text), _) => write!(f, " {text:?}"),
+            (None, Some(payload)) => write!(f, ", {}", Size(payload.len())),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for WebSocketFrame {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OpcodeAndFields)
+    }
+}
+
+struct OpcodeAndFields;
+
+impl<'de> Visitor<'de> for OpcodeAndFields {
+    type Value = WebSocketFrame;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a frame such as `ping` or `text: { text: hel, fin: false }`")
+    }
+
+    fn visit_str<E: Error>(self, word: &str) -> Result<WebSocketFrame, E> {
+        let opcode = Opcode::deserialize(serde::de::value::StrDeserializer::new(word))?;
+        Ok(WebSocketFrame { opcode, fields: WebSocketFields::default() })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<WebSocketFrame, A::Error> {
+        let mut pairs = Ordered::<WebSocketFields>::deserialize(MapAccessDeserializer::new(map))?.0.into_iter();
+        match (pairs.next(), pairs.next()) {
+            (Some((opcode, fields)), None) => {
+                let opcode = Opcode::deserialize(serde::de::value::StrDeserializer::new(&opcode))?;
+                Ok(WebSocketFrame { opcode, fields })
+            }
+            _ => Err(A::Error::custom("a step has one frame")),
+        }
+    }
+}

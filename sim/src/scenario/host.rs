@@ -1,0 +1,93 @@
+//! What peers speak, and the load balancer among them.
+
+use serde::Deserialize;
+
+use super::Ordered;
+use super::units::Time;
+
+/// What a peer speaks.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Speech {
+    /// Nothing by itself: the script sends and receives bytes.
+    Bytes,
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 with prior knowledge; the script may send frames by hand.
+    Http2,
+}
+
+/// The habits of a peer that speaks HTTP/2.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http2 {
+    /// Sent in its first SETTINGS; without any, the first SETTINGS is empty.
+    #[serde(default)]
+    pub settings: Ordered<u32>,
+    /// Whether it begins by itself: with the preface, if it is a client, and SETTINGS.
+    #[serde(default = "Http2::yes")]
+    pub greets: bool,
+    /// Whether it acknowledges SETTINGS and PING by itself.
+    #[serde(default = "Http2::yes")]
+    pub acknowledges: bool,
+    /// Whether it gives back by WINDOW_UPDATE what it has read.
+    #[serde(default = "Http2::yes")]
+    pub opens_windows: bool,
+    /// Whether it answers requests by itself, if it is an app.
+    #[serde(default = "Http2::yes")]
+    pub answers: bool,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self { settings: Ordered::default(), greets: true, acknowledges: true, opens_windows: true, answers: true }
+    }
+}
+
+impl Http2 {
+    fn yes() -> bool {
+        true
+    }
+}
+
+/// A load balancer in front of the proxy, such as Amazon's ALB: it keeps connections open and uses them again.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alb {
+    /// Whom it connects to, as `host:port`.
+    pub connect: String,
+    /// Where it listens.
+    #[serde(default = "Alb::default_port")]
+    pub port: u16,
+    /// Closes a connection to the proxy that was idle for this long.
+    #[serde(default = "Alb::default_idle_timeout")]
+    pub idle_timeout: Time,
+    /// Which idle connection it takes.
+    #[serde(default)]
+    pub reuse: Reuse,
+    /// Whether it looks, before it sends a request, if the connection has been closed.
+    #[serde(default)]
+    pub check: bool,
+}
+
+impl Alb {
+    fn default_port() -> u16 {
+        80
+    }
+
+    fn default_idle_timeout() -> Time {
+        Time(std::time::Duration::from_secs(60)) // what Amazon's has when nobody says otherwise
+    }
+}
+
+/// Which idle connection a pool takes.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Reuse {
+    /// The one that has been idle longest.
+    Fifo,
+    /// The one used last.
+    #[default]
+    Lifo,
+}

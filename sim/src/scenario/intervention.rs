@@ -1,0 +1,313 @@
+//! What a script can do to the world itself: hold and lose segments, stop hosts, change clocks and names.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess};
+
+use super::units::{Size, Time, TimeStep};
+
+/// Something that happens to hosts or links.
+#[derive(Clone, Debug)]
+pub enum Intervention {
+    /// Segments vanish from now on.
+    BlackHole(Way),
+    /// A host's wall clock is set.
+    Clock(ClockStep),
+    /// Some segments arrive later.
+    Delay(Segments),
+    /// A proxy is told to finish.
+    Drain(Draining),
+    /// Some segments get lost.
+    Drop(Segments),
+    /// So many bytes pass, then all is held.
+    Gate(Gate),
+    /// Segments wait from now on.
+    Hold(Way),
+    /// The processes of a host are killed.
+    Kill(String),
+    /// Segments vanish in both directions.
+    Partition(Pair),
+    /// A host loses power.
+    PowerOff(String),
+    /// What was held passes, and all that follows.
+    Release(Way),
+    /// A partition ends.
+    Repair(Pair),
+    /// A name resolves to other addresses.
+    Resolve(Naming),
+    /// A host's program starts again.
+    Restart(String),
+    /// The processes of a host do not run for a while.
+    Stall(Stall),
+}
+
+/// One direction between two hosts: `app -> proxy`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Way {
+    /// Who sends.
+    pub from: String,
+    /// Who receives.
+    pub to: String,
+}
+
+/// Two hosts, as in `links`: `proxy-app`. Which names these are is found when the hosts are known.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(transparent)]
+pub struct Pair(pub String);
+
+/// A change of a host's wall clock.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockStep {
+    /// Which host.
+    pub host: String,
+    /// By how much, forwards or backwards.
+    pub by: TimeStep,
+}
+
+/// Segments that a fault is about.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Segments {
+    /// The direction.
+    pub way: Way,
+    /// The kind of segment.
+    #[serde(default)]
+    pub which: Kind,
+    /// Which connection between the two hosts, counted from 1; any if absent.
+    pub connection: Option<u32>,
+    /// How many of them pass first.
+    #[serde(default)]
+    pub skip: u32,
+    /// How many it then takes.
+    #[serde(default = "Segments::default_times")]
+    pub times: u32,
+    /// How much later they arrive; of `delay` alone.
+    pub by: Option<Time>,
+}
+
+impl Segments {
+    fn default_times() -> u32 {
+        1
+    }
+}
+
+/// A kind of segment.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Nothing but an acknowledgement.
+    Ack,
+    /// Every segment.
+    #[default]
+    Any,
+    /// Segments with payload.
+    Data,
+    /// Segments with FIN.
+    Fin,
+    /// Segments with RST.
+    Rst,
+    /// The first segment of a connection.
+    Syn,
+    /// The answer to it.
+    SynAck,
+}
+
+/// A proxy that is told to finish.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Draining {
+    /// Which.
+    pub host: String,
+    /// How long it may take before it is cut.
+    pub time: Time,
+}
+
+/// A gate in one direction.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gate {
+    /// The direction.
+    pub way: Way,
+    /// How much payload passes.
+    pub bytes: Size,
+}
+
+/// What a name resolves to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Naming {
+    /// The name.
+    pub name: String,
+    /// Its addresses; none: nobody is called so.
+    pub to: Vec<IpAddr>,
+}
+
+/// A host that does not run for a while.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stall {
+    /// Which.
+    pub host: String,
+    /// How long.
+    pub time: Time,
+}
+
+impl Intervention {
+    /// Their keys in a script.
+    pub(super) const WORDS: [&str; 15] = [
+        "black_hole",
+        "clock",
+        "delay",
+        "drain",
+        "drop",
+        "gate",
+        "hold",
+        "kill",
+        "partition",
+        "power_off",
+        "release",
+        "repair",
+        "resolve",
+        "restart",
+        "stall",
+    ];
+
+    pub(super) fn has(word: &str) -> bool {
+        Self::WORDS.contains(&word)
+    }
+
+    /// Reads the value of one of [`Intervention::WORDS`].
+    pub(super) fn read<'de, A: MapAccess<'de>>(word: &str, map: &mut A) -> Result<Self, A::Error> {
+        match word {
+            "black_hole" => map.next_value().map(Self::BlackHole),
+            "clock" => map.next_value().map(Self::Clock),
+            "delay" => {
+                let segments: Segments = map.next_value()?;
+                if segments.by.is_none() {
+                    return Err(A::Error::custom("`delay` needs `by`: how much later"));
+                }
+                Ok(Self::Delay(segments))
+            }
+            "drain" => map.next_value().map(Self::Drain),
+            "drop" => {
+                let segments: Segments = map.next_value()?;
+                if segments.by.is_some() {
+                    return Err(A::Error::custom("`by` belongs to `delay`"));
+                }
+                Ok(Self::Drop(segments))
+            }
+            "gate" => map.next_value().map(Self::Gate),
+            "hold" => map.next_value().map(Self::Hold),
+            "kill" => map.next_value().map(Self::Kill),
+            "partition" => map.next_value().map(Self::Partition),
+            "power_off" => map.next_value().map(Self::PowerOff),
+            "release" => map.next_value().map(Self::Release),
+            "repair" => map.next_value().map(Self::Repair),
+            "resolve" => map.next_value().map(Self::Resolve),
+            "restart" => map.next_value().map(Self::Restart),
+            "stall" => map.next_value().map(Self::Stall),
+            _ => Err(A::Error::custom(format!("`{word}` happens to no world"))),
+        }
+    }
+
+    /// The hosts it names; a pair is not taken apart.
+    pub(super) fn hosts(&self) -> Vec<&str> {
+        match self {
+            Self::BlackHole(way) | Self::Hold(way) | Self::Release(way) => vec![&way.from, &way.to],
+            Self::Clock(ClockStep { host, .. }) | Self::Drain(Draining { host, .. }) => vec![host],
+            Self::Delay(segments) | Self::Drop(segments) => vec![&segments.way.from, &segments.way.to],
+            Self::Gate(gate) => vec![&gate.way.from, &gate.way.to],
+            Self::Kill(host) | Self::PowerOff(host) | Self::Restart(host) => vec![host],
+            Self::Partition(_) | Self::Repair(_) | Self::Resolve(_) => Vec::new(),
+            Self::Stall(Stall { host, .. }) => vec![host],
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Way {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let (from, to) = text
+            .split_once("->")
+            .ok_or_else(|| D::Error::custom(format!("`{text}` is not a direction such as `app -> proxy`")))?;
+        Ok(Self { from: from.trim().into(), to: to.trim().into() })
+    }
+}
+
+impl Pair {
+    /// The two of `names` it means. A host's name may have a dash in it, so every dash is tried.
+    #[must_use]
+    pub fn among<'a>(&'a self, is_host: impl Fn(&str) -> bool) -> Option<(&'a str, &'a str)> {
+        self.0.match_indices('-').find_map(|(at, _)| {
+            let (a, b) = (self.0.get(..at)?.trim(), self.0.get(at + 1..)?.trim());
+            (is_host(a) && is_host(b)).then_some((a, b))
+        })
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}", self.from, self.to)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ack => "acknowledgement",
+            Self::Any => "segment",
+            Self::Data => "segment with payload",
+            Self::Fin => "FIN",
+            Self::Rst => "RST",
+            Self::Syn => "SYN",
+            Self::SynAck => "SYN-ACK",
+        })
+    }
+}
+
+impl fmt::Display for Segments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.times, self.skip) {
+            (1, 0) => write!(f, "the next {}", self.which)?,
+            (times, 0) => write!(f, "the next {times} times a {}", self.which)?,
+            (1, skip) => write!(f, "a {} after {skip} more", self.which)?,
+            (times, skip) => write!(f, "{times} times a {} after {skip} more", self.which)?,
+        }
+        write!(f, " {}", self.way)?;
+        match self.connection {
+            Some(connection) => write!(f, ", connection {connection}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Intervention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BlackHole(way) => write!(f, "everything {way} vanishes"),
+            Self::Clock(ClockStep { host, by }) => write!(f, "the clock of {host} is set by {by}"),
+            Self::Delay(segments) => {
+                write!(f, "{segments}, is delayed by {}", segments.by.unwrap_or_default())
+            }
+            Self::Drain(Draining { host, time }) => write!(f, "{host} is told to finish within {time}"),
+            Self::Drop(segments) => write!(f, "{segments}, is lost"),
+            Self::Gate(Gate { way, bytes }) => write!(f, "{bytes} pass {way}, the rest is held"),
+            Self::Hold(way) => write!(f, "everything {way} is held"),
+            Self::Kill(host) => write!(f, "{host} is killed"),
+            Self::Partition(pair) => write!(f, "{} is cut", pair.0),
+            Self::PowerOff(host) => write!(f, "{host} loses power"),
+            Self::Release(way) => write!(f, "{way} is released"),
+            Self::Repair(pair) => write!(f, "{} is whole again", pair.0),
+            Self::Resolve(Naming { name, to }) => {
+                let to: Vec<String> = to.iter().map(ToString::to_string).collect();
+                let to = if to.is_empty() { "nothing".into() } else { to.join(", ") };
+                write!(f, "{name} resolves to {to}")
+            }
+            Self::Restart(host) => write!(f, "{host} starts again"),
+            Self::Stall(Stall { host, time }) => write!(f, "{host} does not run for {time}"),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Whether every name in script and expectations is somebody's, and whether he can do what it says.
+
+use std::collections::BTreeMap;
+
+use serde_yaml::{Location, Spanned};
+
+use super::action::Action;
+use super::host::Speech;
+use super::intervention::Intervention;
+use super::step::{Cue, Step};
+use super::{Expect, Host, Role};
+
+/// A complaint and where it belongs.
+pub(super) type Misfit = (Location, String);
+
+/// The hosts of a scenario, while its script is read.
+pub(super) struct Names<'a>(pub(super) &'a [Host]);
+
+impl Names<'_> {
+    /// Finds the host of every step, and takes connections from their names: `client.b` is connection `b` of `client`.
+    pub(super) fn script(&self, script: &mut [Spanned<Cue>]) -> Result<(), Misfit> {
+        self.sequence(script)?;
+        let mut barriers = BTreeMap::new();
+        let mut events = Vec::new();
+        gather(script, &mut barriers, &mut events);
+        if let Some((name, (_, at))) = barriers.iter().find(|(_, (parts, _))| *parts < 2) {
+            return Err((
+                *at,
+                format!("only one part of the script comes to barrier `{name}`: it would wait for ever"),
+            ));
+        }
+        follow(script, &events)
+    }
+
+    fn sequence(&self, script: &mut [Spanned<Cue>]) -> Result<(), Misfit> {
+        for cue in script {
+            let here = cue.referenced;
+            match &mut cue.value.step {
+                Step::Background(inner) => self.sequence(inner)?,
+                Step::Barrier(_) | Step::Nothing | Step::Wait(_) => {}
+                Step::Do { host, connection, action } => {
+                    if self.find(host).is_none()
+                        && let Some((name, which)) = host.rsplit_once('.')
+                        && self.find(name).is_some()
+                    {
+                        (*host, *connection) = (name.to_owned(), Some(which.to_owned()));
+                    }
+                    let role = &self.host(here, host)?.role;
+                    able(role, connection.as_deref(), action).map_err(|what| (here, format!("`{host}` is {what}")))?;
+                }
+                Step::Happen(intervention) => self.intervention(here, intervention)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn intervention(&self, at: Location, intervention: &Intervention) -> Result<(), Misfit> {
+        for name in intervention.hosts() {
+            self.host(at, name)?;
+        }
+        match intervention {
+            Intervention::Partition(pair) | Intervention::Repair(pair) => {
+                let found = pair.among(|name| self.find(name).is_some());
+                let what = || format!("`{}` is not two hosts with a dash between them: {}", pair.0, self.known());
+                found.map(drop).ok_or_else(|| (at, what()))
+            }
+            Intervention::Drain(draining) => match self.host(at, &draining.host)?.role {
+                Role::Proxy { .. } => Ok(()),
+                Role::Alb(_) | Role::App(_) | Role::Client(_) => {
+                    Err((at, format!("`{}` is no proxy: only proxies drain", draining.host)))
+                }
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that every expectation is about a host, and asks it only what it can tell.
+    pub(super) fn expect(&self, expect: &[Spanned<Expect>]) -> Result<(), Misfit> {
+        for line in expect {
+            let Expect { host, seen, .. } = &line.value;
+            let (what, keys): (&str, &[&str]) = match &self.host(line.referenced, host)?.role {
+                Role::Alb(_) => ("a load balancer: it has", &["connections"]),
+                Role::App(_) => ("an app: it has", &["count", "asked", "headers", "body", "at", "gaps", "connections"]),
+                Role::Client(_) => (
+                    "a client: it counts and logs nothing, and has",
+                    &[
+                        "status",
+                        "error",
+                        "body",
+                        "headers",
+                        "took",
+                        "ended",
+                        "received",
+                        "received_bytes",
+                        "at",
+                        "connections",
+                    ],
+                ),
+                Role::Proxy { .. } => {
+                    ("a proxy: it has", &["log", "count", "stats", "at", "connections", "config_error"])
+                }
+            };
+            if let Some(key) = seen.misfit(|key| keys.contains(&key)) {
+                let what = format!("`{host}` is {what} {}, not `{key}`", list(keys));
+                return Err((line.referenced, what));
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> Option<&Host> {
+        self.0.iter().find(|host| host.name == name)
+    }
+
+    fn host(&self, at: Location, name: &str) -> Result<&Host, Misfit> {
+        self.find(name).ok_or_else(|| (at, format!("there is no host `{name}`: {}", self.known())))
+    }
+
+    /// For messages.
+    pub(super) fn known(&self) -> String {
+        let names: Vec<&str> = self.0.iter().map(|host| host.name.as_str()).collect();
+        format!("the hosts are {}", names.join(", "))
+    }
+}
+
+fn list(keys: &[&str]) -> String {
+    let quoted: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    quoted.join(", ")
+}
+
+/// Whether somebody can do this; if not, who he is.
+fn able(role: &Role, connection: Option<&str>, action: &Action) -> Result<(), String> {
+    if let Action::SendFrame(frame) = action
+        && let Some(missing) = frame.lacks()
+    {
+        return Err(format!("told to send {frame}, which needs a `{missing}`"));
+    }
+    match role {
+        Role::Alb(_) => Err("a load balancer: it follows no script".into()),
+        Role::Proxy { .. } => Err("a proxy: it follows no script".into()),
+        Role::Client(_) => match action {
+            Action::ReceiveRequest(_) | Action::Reply(_) => {
+                Err("a client: it is not asked, and answers nothing".into())
+            }
+            Action::Wait(_) => Err("told to wait, but waiting is a step of its own: `wait: 2s`".into()),
+            _ => Ok(()),
+        },
+        Role::App(_) if connection.is_some_and(|which| which.parse::<usize>().is_err()) => {
+            Err("an app: its connections are numbered from 1, as in `app.1`".into())
+        }
+        Role::App(app) => match (app.speaks, action) {
+            (_, Action::Fin | Action::Rst | Action::Send { .. } | Action::HalfClose)
+            | (Speech::Http1, Action::SendWebSocketFrame(_)) => Ok(()),
+            (Speech::Http1, _) => {
+                Err("an app: it can be told `send`, `send_bytes`, `fin` and `rst`, also `half_close` and \
+                 `websocket_frame`; one that `speaks: bytes` or `http2` can do more"
+                    .into())
+            }
+            (_, Action::Close | Action::Connect | Action::Request(_)) => {
+                Err(format!("an app: it cannot be told to {action}"))
+            }
+            (_, Action::Wait(_)) => Err("told to wait, but waiting is a step of its own: `wait: 2s`".into()),
+            (Speech::Bytes | Speech::Http2, _) => Ok(()),
+        },
+    }
+}
+
+/// How many sequences come to each barrier, with one place that names it; and the names of all events.
+fn gather(script: &[Spanned<Cue>], barriers: &mut BTreeMap<String, (usize, Location)>, events: &mut Vec<String>) {
+    let mut here: Vec<&str> = Vec::new();
+    for cue in script {
+        events.extend(cue.value.event.clone());
+        match &cue.value.step {
+            Step::Barrier(name) if !here.contains(&name.as_str()) => {
+                here.push(name);
+                barriers.entry(name.clone()).or_insert((0, cue.referenced)).0 += 1;
+            }
+            step => gather(step.inner(), barriers, events),
+        }
+    }
+}
+
+fn follow(script: &[Spanned<Cue>], events: &[String]) -> Result<(), Misfit> {
+    for cue in script {
+        if let Some(event) = cue.value.follows.as_ref().filter(|event| !events.contains(event)) {
+            return Err((cue.referenced, format!("no step has `event: {event}`")));
+        }
+        follow(cue.value.step.inner(), events)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,359 @@
+//! One file, several runs: `sweep` puts values in place of `$name`, `variants` changes configurations, `orders` plays two
+//! events both ways round, `seeds` repeats the run under other chances.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_yaml::Spanned;
+
+use super::step::{Cue, Step};
+use super::units::Time;
+use super::{Ordered, Patch};
+
+/// Runs that one file may ask for, seeds not counted.
+const RUNS_MAX: usize = 1_000;
+
+/// The part of a file that says how often it is played, and what differs.
+#[derive(Debug, Deserialize)]
+pub(super) struct Variations {
+    #[serde(default)]
+    sweep: Ordered<Values>,
+    /// By name, and then by host.
+    #[serde(default)]
+    variants: Ordered<Ordered<Patch>>,
+    #[serde(default)]
+    orders: Vec<Spanned<[String; 2]>>,
+}
+
+/// What one run has of its own: the name and value of everything that differs from run to run.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Label(pub Vec<(String, String)>);
+
+/// The values of a parameter, as they are put into the file.
+#[derive(Clone, Debug)]
+struct Values(Vec<String>);
+
+/// The runs that something is about.
+#[derive(Clone, Debug)]
+pub enum When {
+    /// One of these is among a run's values.
+    Any(Vec<String>),
+    /// Each of these parameters has one of these values.
+    Parameters(Vec<(String, Vec<String>)>),
+}
+
+/// The name of the variant among the parameters.
+const VARIANT: &str = "variant";
+/// The name of an order among the parameters.
+const ORDER: &str = "order";
+
+impl Variations {
+    /// Every combination, the last parameter changing fastest; one without parameters if nothing varies.
+    ///
+    /// # Errors
+    /// There would be too many.
+    pub(super) fn labels(&self) -> Result<Vec<Label>, String> {
+        let sweep = self.sweep.iter().map(|(name, values)| (name.to_owned(), values.0.clone()));
+        let variants: Vec<String> = self.variants.iter().map(|(name, _)| name.to_owned()).collect();
+        let variants = (!variants.is_empty()).then(|| (VARIANT.to_owned(), variants));
+        let orders = self.orders.iter().map(|pair| {
+            let [a, b] = &pair.value;
+            (ORDER.to_owned(), vec![format!("{a} before {b}"), format!("{b} before {a}")])
+        });
+        let mut labels = vec![Label::default()];
+        for (name, values) in sweep.chain(variants).chain(orders) {
+            let with = |label: &Label, value: &String| {
+                Label(label.0.iter().cloned().chain([(name.clone(), value.clone())]).collect())
+            };
+            labels = labels.iter().flat_map(|label| values.iter().map(move |value| with(label, value))).collect();
+            if labels.len() > RUNS_MAX {
+                return Err(format!("these are more than {RUNS_MAX} runs"));
+            }
+        }
+        Ok(labels)
+    }
+
+    /// The file as one run reads it: `$name` is the value of the parameter `name`.
+    pub(super) fn substitute(&self, text: &str, label: &Label) -> String {
+        let mut pieces = text.split('$');
+        let mut result = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            let end = piece.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(piece.len());
+            let (name, rest) = piece.split_at_checked(end).unwrap_or((piece, ""));
+            let swept = self.sweep.iter().any(|(has, _)| has == name);
+            match label.get(name).filter(|_| swept) {
+                Some(value) => result.push_str(value),
+                None => {
+                    result.push('$');
+                    result.push_str(name);
+                }
+            }
+            result.push_str(rest);
+        }
+        result
+    }
+
+    /// What a run's variant changes, by host.
+    pub(super) fn patches(&self, label: &Label) -> impl Iterator<Item = (&str, &Patch)> {
+        let variant = label.get(VARIANT).and_then(|name| self.variants.iter().find(|(has, _)| *has == name));
+        variant.into_iter().flat_map(|(_, patches)| patches.iter())
+    }
+
+    /// Puts the two events of every order into this run's order.
+    ///
+    /// # Errors
+    /// There is no such event; with the place that names it.
+    pub(super) fn arrange(
+        &self,
+        script: &mut Vec<Spanned<Cue>>,
+        label: &Label,
+    ) -> Result<(), (serde_yaml::Location, String)> {
+        for pair in &self.orders {
+            let [a, b] = &pair.value;
+            for event in [a, b] {
+                if !names(script, event) {
+                    return Err((pair.referenced, format!("no step has `event: {event}`")));
+                }
+            }
+            let reversed = label.0.iter().any(|(name, value)| name == ORDER && *value == format!("{b} before {a}"));
+            let (first, second) = if reversed { (b, a) } else { (a, b) };
+            order(script, first, second);
+        }
+        Ok(())
+    }
+}
+
+fn names(script: &[Spanned<Cue>], event: &str) -> bool {
+    script.iter().any(|cue| cue.value.event.as_deref() == Some(event) || names(cue.value.step.inner(), event))
+}
+
+/// Within one sequence the two change places; otherwise the second waits for the first.
+fn order(script: &mut Vec<Spanned<Cue>>, first: &str, second: &str) {
+    let place =
+        |script: &[Spanned<Cue>], event: &str| script.iter().position(|cue| cue.value.event.as_deref() == Some(event));
+    if let (Some(one), Some(other)) = (place(script, first), place(script, second)) {
+        if one > other {
+            script.swap(one, other);
+        }
+        return;
+    }
+    for cue in script.iter_mut() {
+        if cue.value.event.as_deref() == Some(second) {
+            cue.value.follows = Some(first.into());
+        }
+        if let Step::Background(inner) = &mut cue.value.step {
+            order(inner, first, second);
+        }
+    }
+}
+
+impl Label {
+    /// The value of a parameter.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(has, _)| has == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pairs: Vec<String> = self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        f.write_str(&pairs.join(", "))
+    }
+}
+
+impl When {
+    /// Whether it is about the run with this label.
+    #[must_use]
+    pub fn fits(&self, label: &Label) -> bool {
+        match self {
+            Self::Any(values) => label.0.iter().any(|(_, value)| values.contains(value)),
+            Self::Parameters(wanted) => wanted
+                .iter()
+                .all(|(name, values)| label.0.iter().any(|(has, value)| has == name && values.contains(value))),
+        }
+    }
+}
+
+/// One value, or a list of values. Each is taken as it is written: `no` is a word here, and 010 has its zero.
+struct OneOrMore(Vec<String>);
+
+impl<'de> Deserialize<'de> for OneOrMore {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueOrList).map(Self)
+    }
+}
+
+struct ValueOrList;
+
+impl<'de> Visitor<'de> for ValueOrList {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value, or a list of values")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Vec<String>, E> {
+        Ok(vec![value.to_string()])
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Vec<String>, E> {
+        Ok(vec![value.to_string()])
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Vec<String>, E> {
+        Ok(vec![value.to_string()])
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Vec<String>, E> {
+        Ok(vec![value.to_string()])
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Vec<String>, E> {
+        Ok(vec![value.to_owned()])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element()? {
+            values.push(value);
+        }
+        Ok(values)
+    }
+}
+
+impl<'de> Deserialize<'de> for When {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValuesOrParameters)
+    }
+}
+
+struct ValuesOrParameters;
+
+impl<'de> Visitor<'de> for ValuesOrParameters {
+    type Value = When;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value such as `5s`, a list of values, or parameters such as `{ gap: 5s }`")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<When, E> {
+        ValueOrList.visit_bool(value).map(When::Any)
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<When, E> {
+        ValueOrList.visit_f64(value).map(When::Any)
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<When, E> {
+        ValueOrList.visit_i64(value).map(When::Any)
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<When, E> {
+        ValueOrList.visit_u64(value).map(When::Any)
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<When, E> {
+        ValueOrList.visit_str(value).map(When::Any)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<When, A::Error> {
+        ValueOrList.visit_seq(list).map(When::Any)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<When, A::Error> {
+        let wanted = Ordered::<OneOrMore>::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(When::Parameters(wanted.0.into_iter().map(|(name, values)| (name, values.0)).collect()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Values {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ListOrRange)
+    }
+}
+
+struct ListOrRange;
+
+impl<'de> Visitor<'de> for ListOrRange {
+    type Value = Values;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of values, or a range such as `{ from: 1s, to: 2s, step: 100ms }`")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Values, A::Error> {
+        let values = ValueOrList.visit_seq(list)?;
+        if values.is_empty() { Err(A::Error::custom("a parameter without values")) } else { Ok(Values(values)) }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Values, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Range {
+            from: Time,
+            to: Time,
+            step: Time,
+        }
+        let Range { from, to, step } = Range::deserialize(MapAccessDeserializer::new(map))?;
+        let mut at = from.0;
+        let mut values = Vec::new();
+        while at <= to.0 && !step.0.is_zero() && values.len() <= RUNS_MAX {
+            values.push(Time(at).to_string());
+            at += step.0;
+        }
+        if values.is_empty() { Err(A::Error::custom("a range without values")) } else { Ok(Values(values)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variations(text: &str) -> Variations {
+        serde_yaml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn every_combination_is_a_run() {
+        let two = variations("sweep: { gap: [no, 2], size: { from: 1ms, to: 3ms, step: 1ms } }");
+        let labels = two.labels().unwrap();
+        assert_eq!(labels.len(), 6);
+        let text = two.substitute("wait: $gap # $gaps $size", labels.last().unwrap());
+        assert_eq!(text, "wait: 2 # $gaps 3ms");
+    }
+
+    #[test]
+    fn nothing_varies_in_one_run() {
+        let none = variations("about: x");
+        assert_eq!(none.labels().unwrap(), [Label::default()]);
+    }
+
+    #[test]
+    fn when_is_a_value_a_list_or_parameters() {
+        let label = Label(vec![("gap".into(), "1s".into()), ("n".into(), "2".into())]);
+        let cases = [("1s", true), ("2s", false), ("[3s, 1s]", true), ("{ n: 2 }", true), ("{ n: 2, gap: 2s }", false)];
+        for (text, expected) in cases {
+            assert_eq!(serde_yaml::from_str::<When>(text).unwrap().fits(&label), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn events_of_one_sequence_change_places() {
+        let mut script: Vec<Spanned<Cue>> =
+            serde_yaml::from_str("[{ event: a, wait: 1s }, { wait: 2s }, { event: b, wait: 3s }]").unwrap();
+        order(&mut script, "b", "a");
+        let told: Vec<String> = script.iter().map(|cue| cue.value.to_string()).collect();
+        assert_eq!(told, ["wait 3s", "wait 2s", "wait 1s"]);
+    }
+
+    #[test]
+    fn events_of_two_sequences_wait_for_each_other() {
+        let mut script: Vec<Spanned<Cue>> =
+            serde_yaml::from_str("[{ background: [{ event: a, wait: 1s }] }, { event: b, wait: 3s }]").unwrap();
+        order(&mut script, "a", "b");
+        assert_eq!(script.last().unwrap().value.follows.as_deref(), Some("a"));
+    }
+}
