@@ -3,9 +3,11 @@
 //!
 //! Everything is read from the trace, the log lines and the configurations: the proxy is not asked, and has no hook for
 //! it. [`wire`] finds exchanges and the acts that end them, [`chain`] follows a request from hop to hop, [`hop`] judges
-//! what each hop did, [`settings`] finds where it was told to, and [`remedy`] what to write instead.
+//! what each proxy did and [`app`] what the app did, [`settings`] finds where it was told to, and [`remedy`] what to write instead.
 
+mod app;
 mod chain;
+mod details;
 mod hop;
 mod remedy;
 mod settings;
