@@ -65,6 +65,10 @@ fn main() -> io::Result<ExitCode> {
         Command::Explore(explore) => return explore.run(&mut out).map(ExitCode::from),
         Command::Run(run) => run,
     };
+    if run.files.len() != 1 && run.evidence.has_files() {
+        writeln!(io::stderr(), "a page and a capture show one run each: name one scenario")?;
+        return Ok(Verdict::NoScenario.into());
+    }
     let worst = match run.files.as_slice() {
         [] => replay_all(&run, &mut out)?,
         files => {

@@ -141,6 +141,9 @@ impl LocalReply {
 
 fn reset_body(failure: &Failure, retried: bool) -> String {
     let reason = failure.reason();
+    if failure.status() == StatusCode::GATEWAY_TIMEOUT {
+        return reason.to_owned();
+    }
     let told = if retried { "retried and the latest reset reason" } else { "reset reason" };
     format!("upstream connect error or disconnect/reset before headers. {told}: {reason}")
 }

@@ -203,6 +203,7 @@ async fn forward(
     info.upstream_cluster = Some(Rc::clone(&cluster.name));
     let router = upgrade.and_then(|upgrade| upgrade.router).unwrap_or(manager.options.router);
     exchange.timers.set_route(to.timeout, to.idle_timeout);
+    info.attempts_in_response = to.attempt_count.in_response;
     let mut upgrade_active = None;
     if upgrade.is_some() {
         manager.stats.downstream_cx_upgrades_total.inc();
@@ -210,7 +211,7 @@ async fn forward(
         exchange.withhold();
     }
     if !router.suppress_envoy_headers
-        && let Some(limit) = to.timeout
+        && let Some(limit) = to.expected_timeout()
     {
         head.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), manager.millis.header(limit));
     }
@@ -477,6 +478,9 @@ fn begin_response(
     info: &mut StreamInfo,
 ) -> Writer {
     decorate::response(&mut head, manager.server_header.clone(), manager.date.at(manager.outside.clock.wall()));
+    if info.attempts_in_response {
+        head.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), HeaderValue::from(info.attempts));
+    }
     manager.count_response(head.status);
     info.response_code = Some(head.status.as_u16());
     info.times.response_begin = Some(Instant::now());

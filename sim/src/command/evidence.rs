@@ -9,7 +9,7 @@ use clap::Args;
 use finwait_sim::play::Played;
 use finwait_sim::report::diagram::{Style, diagram, fit};
 use finwait_sim::report::json::json;
-use finwait_sim::report::page::page;
+use finwait_sim::report::page::{Page, page};
 use finwait_sim::scenario::{Scenario, ScenarioError};
 use finwait_sim::trace::pcapng::pcapng;
 
@@ -34,6 +34,11 @@ pub(crate) struct Evidence {
 }
 
 impl Evidence {
+    /// Whether it writes into files.
+    pub(crate) fn has_files(&self) -> bool {
+        self.html.is_some() || self.pcap.is_some()
+    }
+
     /// Shows a run. `story` is its text, `complaints` what its scenario expected and did not see.
     pub(crate) fn show(
         &self,
@@ -46,7 +51,7 @@ impl Evidence {
             fs::write(file, pcapng(&played.trace))?;
         }
         if let Some(file) = &self.html {
-            fs::write(file, page(scenario, played, complaints))?;
+            fs::write(file, page(Page { scenario, played, complaints, map: None }))?;
         }
         if self.trace {
             return out.write_all(played.trace.to_text().as_bytes());

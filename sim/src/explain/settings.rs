@@ -68,7 +68,7 @@ impl<'a> Told<'a> {
     /// What `host` was told; none if the scenario has no such host.
     pub(super) fn new(scenario: &'a Scenario, host: &'a str) -> Option<Self> {
         let role = &scenario.hosts.iter().find(|has| has.name == host)?.role;
-        if let Role::Proxy { file, text } = role {
+        if let Role::Proxy { file, text, exact: _ } = role {
             let config = Config::from_yaml(text, file).ok().map(|loaded| loaded.config);
             return Some(Self { scenario, host, file, places: Places::read(text), config });
         }

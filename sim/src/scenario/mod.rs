@@ -120,6 +120,8 @@ pub enum Role {
         file: String,
         /// Envoy's YAML, or JSON if it was patched.
         text: String,
+        /// Without the differences from Envoy that are there on purpose.
+        exact: bool,
     },
 }
 

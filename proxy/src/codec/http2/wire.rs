@@ -24,7 +24,7 @@ use super::frames::{
     SHUTDOWN, STREAM_CLOSED, Scanner, be_u32, frame_len, goaway_frame, settings_frame, shutdown_pong,
 };
 use crate::config::listener::Http2Options;
-use crate::net::Conn;
+use crate::net::{Conn, Look};
 use crate::stats::Http2Stats;
 
 /// Streams remembered as reset by us. A reset leaves with the next flush, so few are ever waiting.
@@ -141,6 +141,11 @@ impl Shared {
         self.sent.borrow_mut().insert(stream, Sent::default());
     }
 
+    /// Has a head of `stream` begun to leave?
+    pub(super) fn has_begun(&self, stream: u32) -> bool {
+        self.sent.borrow().get(&stream).is_some_and(|sent| sent.amount.heads > 0)
+    }
+
     /// Notes that the application resets `stream` itself, so that the frame is not taken for h2's verdict.
     pub(super) fn expect_reset(&self, stream: u32) {
         let mut reset_by_us = self.reset_by_us.borrow_mut();
@@ -161,6 +166,11 @@ impl Shared {
     pub(super) fn take_conn(&self) -> Option<Conn> {
         self.fail(Fate::Dropped);
         self.conn.take()
+    }
+
+    /// What the system would let us read, whatever the event loop has told.
+    pub(super) fn look(&self) -> Look {
+        self.conn.borrow().as_ref().map_or(Look::Closed, Conn::look)
     }
 
     pub(super) fn rx_bytes(&self) -> u64 {

@@ -9,6 +9,7 @@ use std::fmt::{self, Write};
 
 use serde_json::{Value, json};
 
+use super::map::OutcomeMap;
 use super::{exchange_line, story};
 use crate::explain::{Change, Explanation, HopStory, explain};
 use crate::play::Played;
@@ -22,16 +23,29 @@ use svg::Picture;
 /// Segments that are drawn; a browser draws no more of them with pleasure.
 const SEGMENTS_MAX: usize = 4_000;
 
-/// The page of a run. `complaints` are what [`check`](crate::check::check) found.
+/// What a page shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// What was played.
+    pub scenario: &'a Scenario,
+    /// What came of it.
+    pub played: &'a Played,
+    /// What [`check`](crate::check::check) found.
+    pub complaints: &'a [ScenarioError],
+    /// What came of the other runs of the same file, if there are others.
+    pub map: Option<&'a OutcomeMap>,
+}
+
+/// The page, complete.
 #[must_use]
-pub fn page(scenario: &Scenario, played: &Played, complaints: &[ScenarioError]) -> String {
+pub fn page(page: Page<'_>) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _infallible = write(&mut text, scenario, played, complaints);
+    let _infallible = write(&mut text, page);
     text
 }
 
-fn write(out: &mut String, scenario: &Scenario, played: &Played, complaints: &[ScenarioError]) -> fmt::Result {
+fn write(out: &mut String, Page { scenario, played, complaints, map }: Page<'_>) -> fmt::Result {
     let title = scenario.file.trim_start_matches("scenarios/").trim_end_matches(".yaml");
     let title = title.replace('/', ": ").replace('-', " ");
     let title = escape(&title);
@@ -59,6 +73,9 @@ fn write(out: &mut String, scenario: &Scenario, played: &Played, complaints: &[S
             "<section><h2>What was expected and not seen</h2><pre>{}</pre></section>",
             escape(&text.join("\n"))
         )?;
+    }
+    if let Some(map) = map {
+        writeln!(out, "<section><h2>What came of each run</h2>{}<p>Below is one of them.</p></section>", map.to_svg())?;
     }
     exchanges(out, played)?;
     let explanations = explain(scenario, played);
