@@ -9,6 +9,7 @@ use crate::actor::{Exchange, Outcome};
 use crate::check::{check, expect};
 use crate::play::Played;
 use crate::report;
+use crate::report::map::OutcomeMap;
 use crate::scenario::{Family, Library, Scenario, ScenarioError};
 use crate::trace::story::Timeline;
 
@@ -19,6 +20,8 @@ pub struct Performance {
     pub text: String,
     /// The run that is told.
     pub told: Played,
+    /// What came of all runs, if they differ in one or two parameters and in nothing else.
+    pub map: Option<OutcomeMap>,
     /// Everything that does not hold, run by run.
     pub complaints: Vec<ScenarioError>,
 }
@@ -80,15 +83,27 @@ impl Family {
             complaints.extend(shares(scenario, &held, self.seeds));
         }
         let (story, told) = told.ok_or_else(|| ScenarioError::of_file(file, "it has no run"))?;
-        Ok(Performance { text: self.text(&rows, story), told, complaints })
+        let map = self.map(&rows);
+        Ok(Performance { text: self.text(&rows, map.as_ref(), story), told, map, complaints })
     }
 
-    /// The table, if there is anything to compare, and a story.
-    fn text(&self, rows: &[Row], story: String) -> String {
+    fn map(&self, rows: &[Row]) -> Option<OutcomeMap> {
+        if self.seeds > 1 {
+            return None; // a cell would need several outcomes
+        }
+        let of_run = |(run, row): (&Scenario, &Row)| (run.label.0.clone(), row.outcome.clone());
+        OutcomeMap::new(&self.runs.iter().zip(rows).map(of_run).collect::<Vec<_>>())
+    }
+
+    /// The table, if there is anything to compare, as a map too if it has two parameters; and a story.
+    fn text(&self, rows: &[Row], map: Option<&OutcomeMap>, story: String) -> String {
         let [first, _, ..] = rows else { return story };
         let whose = self.runs.get(self.told).map(|run| run.label.to_string()).unwrap_or_default();
         let (table, whose) = match self.seeds {
-            1 => (table(rows), whose),
+            1 => match map.filter(|map| map.down.is_some()) {
+                Some(map) => (format!("{}\nTHE SAME AS A MAP\n{}", table(rows), map.to_text()), whose),
+                None => (table(rows), whose),
+            },
             _ => (frequencies(rows), format!("{whose} seed {}", first.seed)),
         };
         format!("{table}\nTHE RUN WITH {}\n\n{story}", whose.trim())

@@ -110,9 +110,9 @@ fn replay(library: &Library, file: &str, run: &Run, out: &mut impl Write) -> io:
             return Ok(Verdict::NoScenario);
         }
     };
-    let Performance { text, told, complaints } = performance;
-    run.evidence.show(family.told(), &told, (&text, &complaints), out)?;
-    for complaint in &complaints {
+    let complaints = &performance.complaints;
+    run.evidence.show(family.told(), &performance, out)?;
+    for complaint in complaints {
         writeln!(io::stderr(), "{complaint}")?;
     }
     Ok(if complaints.is_empty() { Verdict::Held } else { Verdict::Failed })

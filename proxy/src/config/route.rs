@@ -97,6 +97,8 @@ pub struct Forward {
     pub timeout: Option<Duration>,
     /// Replaces the connection manager's stream idle timeout: `Some(None)` switches it off.
     pub idle_timeout: Option<Option<Duration>>,
+    /// Replaces the connection manager's longest stream: `Some(None)` switches it off.
+    pub stream_duration_max: Option<Option<Duration>>,
     /// Overrides of the connection manager's upgrades.
     pub upgrades: Upgrades,
     /// When and how often to try again.

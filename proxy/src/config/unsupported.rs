@@ -195,7 +195,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("HttpConnectionManager", "early_header_mutation_extensions", Refused(HEADER_EDITS)),
     ("HttpConnectionManager", "flush_access_log_on_new_request", Only("false", "a stream is logged once, at its end")),
     ("HttpConnectionManager", "forward_client_cert_details", Only("SANITIZE", TLS)),
-    ("HttpConnectionManager", "http1_safe_max_connection_duration", Only("false", "connections live as long as they are used")),
     ("HttpConnectionManager", "http3_protocol_options", Refused("there is no UDP and no QUIC")),
     ("HttpConnectionManager", "idle_timeout", Old("common_http_protocol_options.idle_timeout")),
     ("HttpConnectionManager", "internal_address_config", Refused("no address is internal")),
@@ -229,10 +228,7 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("HttpConnectionManager", "xff_num_trusted_hops", Only("0", "no hop in front is trusted")),
 
     ("DownstreamHttpProtocolOptions", "headers_with_underscores_action", Only("ALLOW", "header names with underscores are passed on")),
-    ("DownstreamHttpProtocolOptions", "max_connection_duration", Refused("connections live as long as they are used")),
-    ("DownstreamHttpProtocolOptions", "max_requests_per_connection", Only("0", "connections live as long as they are used")),
     ("DownstreamHttpProtocolOptions", "max_response_headers_kb", Refused("it concerns clusters")),
-    ("DownstreamHttpProtocolOptions", "max_stream_duration", Refused("bound a stream by the route's timeout or by stream_idle_timeout")),
     ("UpstreamHttpProtocolOptions", "headers_with_underscores_action", Refused("it concerns requests; towards a cluster there are only responses")),
     ("UpstreamHttpProtocolOptions", "max_connection_duration", Refused("connections live as long as they are used")),
     ("UpstreamHttpProtocolOptions", "max_headers_count", Refused("the limits of a response head are fixed")),
@@ -348,7 +344,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("RouteAction", "inline_cluster_specifier_plugin", Refused(EXTENSION)),
     ("RouteAction", "internal_redirect_policy", Refused("redirects are passed on")),
     ("RouteAction", "max_grpc_timeout", Refused("grpc-timeout is not read")),
-    ("RouteAction", "max_stream_duration", Refused("bound a stream by timeout or idle_timeout")),
     ("RouteAction", "metadata_match", Refused(METADATA)),
     ("RouteAction", "path_rewrite_policy", Refused("requests are not rewritten")),
     ("RouteAction", "prefix_rewrite", Refused("requests are not rewritten")),
@@ -366,6 +361,9 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Route", "use_websocket", Old("upgrade_configs: [{upgrade_type: websocket}] in the HttpConnectionManager")),
     ("Route", "prefix", Old("match: {prefix: ...}")),
     ("Route", "cluster", Old("route: {cluster: ...}")),
+
+    ("MaxStreamDuration", "grpc_timeout_header_max", Refused("grpc-timeout is not read")),
+    ("MaxStreamDuration", "grpc_timeout_header_offset", Refused("grpc-timeout is not read")),
 
     ("RetryPolicy", "host_selection_retry_max_attempts", Refused("a retry may choose any endpoint")),
     ("RetryPolicy", "per_try_timeout_ms", Old("per_try_timeout: in seconds with an s, as in 0.25s")),

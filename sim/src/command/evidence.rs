@@ -6,11 +6,11 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use finwait_sim::play::Played;
+use finwait_sim::family::Performance;
 use finwait_sim::report::diagram::{Style, diagram, fit};
 use finwait_sim::report::json::json;
 use finwait_sim::report::page::{Page, page};
-use finwait_sim::scenario::{Scenario, ScenarioError};
+use finwait_sim::scenario::Scenario;
 use finwait_sim::trace::pcapng::pcapng;
 
 /// Columns of a terminal that does not say how many it has.
@@ -39,19 +39,14 @@ impl Evidence {
         self.html.is_some() || self.pcap.is_some()
     }
 
-    /// Shows a run. `story` is its text, `complaints` what its scenario expected and did not see.
-    pub(crate) fn show(
-        &self,
-        scenario: &Scenario,
-        played: &Played,
-        (story, complaints): (&str, &[ScenarioError]),
-        out: &mut impl Write,
-    ) -> io::Result<()> {
+    /// Shows the run of a file that is told, which is one of `scenario`, and what came of the others.
+    pub(crate) fn show(&self, scenario: &Scenario, performance: &Performance, out: &mut impl Write) -> io::Result<()> {
+        let Performance { text, told: played, map, complaints } = performance;
         if let Some(file) = &self.pcap {
             fs::write(file, pcapng(&played.trace))?;
         }
         if let Some(file) = &self.html {
-            fs::write(file, page(Page { scenario, played, complaints, map: None }))?;
+            fs::write(file, page(Page { scenario, played, complaints, map: map.as_ref() }))?;
         }
         if self.trace {
             return out.write_all(played.trace.to_text().as_bytes());
@@ -61,7 +56,7 @@ impl Evidence {
         }
         let style = style();
         let diagram = diagram(&played.trace, style);
-        write!(out, "{}\nTHE SAME AS A DIAGRAM\n{diagram}", fit(story, style.columns))
+        write!(out, "{}\nTHE SAME AS A DIAGRAM\n{diagram}", fit(text, style.columns))
     }
 }
 

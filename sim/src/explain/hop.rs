@@ -9,7 +9,6 @@ use super::details::details;
 use super::settings::{Led, Setting, Told, seconds};
 use super::wire::{Act, ActKind, Exchange, Protocol};
 use super::{Case, HopStory, ms};
-use crate::scenario::Role;
 use crate::trace::conversation::SignalKind;
 use crate::trace::spans::Timer;
 use crate::trace::{Event, HostId};
@@ -66,7 +65,7 @@ impl<'a> Hop<'a> {
     pub(super) fn judge(self, before: Option<&Judged<'_>>) -> Judged<'a> {
         let Some(host) = self.exchange.server else { return self.nobody() };
         match super::role(self.case.scenario, &self.case.played.trace, host) {
-            Some(Role::Proxy { .. }) => self.proxy(host),
+            Some(role) if super::passes_on(role) => self.proxy(host),
             _ => self.app(host, before),
         }
     }

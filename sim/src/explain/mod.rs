@@ -103,8 +103,7 @@ pub fn explain(scenario: &Scenario, played: &Played) -> Vec<Explanation> {
         return Vec::new();
     }
     let wire = Wire::read(&played.trace);
-    let is_proxy =
-        |host: &HostId| role(scenario, &played.trace, *host).is_some_and(|it| matches!(it, Role::Proxy { .. }));
+    let is_proxy = |host: &HostId| role(scenario, &played.trace, *host).is_some_and(passes_on);
     let proxies: Vec<HostId> = (0..played.trace.hosts().len()).map(HostId).filter(is_proxy).collect();
     let chain = Chain::link(&wire, &proxies);
     let case = Case { scenario, played, wire, chain };
@@ -124,6 +123,11 @@ fn may_have_failed(exchange: &actor::Exchange) -> bool {
 fn role<'a>(scenario: &'a Scenario, trace: &Trace, host: HostId) -> Option<&'a Role> {
     let name = trace.host(host);
     scenario.hosts.iter().find(|has| has.name == name).map(|host| &host.role)
+}
+
+/// Whether requests come to a host that it asks others about.
+fn passes_on(role: &Role) -> bool {
+    matches!(role, Role::Alb(_) | Role::Proxy { .. })
 }
 
 impl Case<'_> {
@@ -211,7 +215,7 @@ impl Case<'_> {
         };
         let role = exchange.server.and_then(|host| role(self.scenario, trace, host));
         let answer = match exchange.answer.as_ref().filter(|_| failed_at.is_none_or(|at| exchange.answered_by(at))) {
-            _ if matches!(role, Some(Role::Proxy { .. })) => "nothing went further".into(),
+            _ if role.is_some_and(passes_on) => "nothing went further".into(),
             None => "nothing of an answer".to_owned(),
             Some(answer) => format!("{} of its answer, {}", size(answer.part.bytes), answer.status),
         };

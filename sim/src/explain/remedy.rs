@@ -7,7 +7,6 @@ use super::hop::{Cause, Judged};
 use super::settings::{Led, Setting, Told, seconds};
 use super::wire::{ActKind, Exchange};
 use super::{Case, Change, Retry};
-use crate::scenario::Role;
 
 /// Methods that may be repeated (RFC 9110 9.2.2).
 const IDEMPOTENT: [&str; 6] = ["DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"];
@@ -49,7 +48,7 @@ pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, deepest: Optio
     // An app that does not read HTTP counts no requests. What crosses the end of a connection is not read at all.
     let is_read = |at| !case.wire.acts_on(deepest).any(|act| Some(act.by) == deepest.server && act.sent.at < at);
     let server = deepest.server.and_then(|host| super::role(case.scenario, &case.played.trace, host));
-    let is_proxy = matches!(server, Some(Role::Proxy { .. }));
+    let is_proxy = server.is_some_and(super::passes_on);
     let in_this_run = match seen {
         0 if deepest.request.arrived.is_some_and(is_read) && !is_proxy => "in this run it arrived there".to_owned(),
         0 => "in this run no app saw it".into(),

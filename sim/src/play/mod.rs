@@ -113,7 +113,7 @@ impl Scenario {
     fn refused(&self) -> Result<Vec<(String, String)>, ScenarioError> {
         let mut refused = Vec::new();
         for host in &self.hosts {
-            if let Role::Proxy { file, text, exact } = &host.role
+            if let Role::Proxy { file, text, exact, .. } = &host.role
                 && let Err(why) = Proxy::new(file, text, *exact)
             {
                 if !self.expects_refusal_of(&host.name) {

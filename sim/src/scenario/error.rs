@@ -49,10 +49,10 @@ impl ScenarioError {
     #[must_use]
     pub(crate) fn of_yaml(file: &str, text: &str, error: &YamlError) -> Self {
         let bare = error.without_snippet();
-        let what = if let YamlError::SerdeUnknownField { field, expected, .. } = bare {
-            unknown(field, expected)
-        } else {
-            without_position(&bare.to_string())
+        let what = match bare {
+            YamlError::SerdeUnknownField { field, expected, .. } => unknown("key", field, expected),
+            YamlError::SerdeUnknownVariant { variant, expected, .. } => unknown("word", variant, expected),
+            _ => without_position(&bare.to_string()),
         };
         let at = error.location().and_then(|location| position(text, location));
         Self { file: file.into(), at, what }
@@ -72,14 +72,14 @@ fn without_position(message: &str) -> String {
 }
 
 /// Names the nearest known key, or all of them if none is near.
-pub(crate) fn unknown(field: &str, known: &[&str]) -> String {
+pub(crate) fn unknown(what: &str, field: &str, known: &[&str]) -> String {
     const EDITS_MAX: usize = 3; // farther away it is a different word
     let nearest = known.iter().map(|name| (edits(field, name), *name)).min();
     match nearest {
         Some((edits, name)) if edits <= EDITS_MAX.min(field.len() / 2) => {
-            format!("unknown key `{field}`: did you mean `{name}`?")
+            format!("unknown {what} `{field}`: did you mean `{name}`?")
         }
-        _ => format!("unknown key `{field}`: known here are {}", known.join(", ")),
+        _ => format!("unknown {what} `{field}`: known here are {}", known.join(", ")),
     }
 }
 

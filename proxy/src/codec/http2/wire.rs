@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::{
     ACK, DATA, FRAME_HEAD_LEN, FrameHead, GOAWAY, HEADERS, PING, PREFACE, PROTOCOL_ERROR, RST_STREAM, Role, SETTINGS,
-    SHUTDOWN, STREAM_CLOSED, Scanner, be_u32, frame_len, goaway_frame, settings_frame, shutdown_pong,
+    SHUTDOWN, STREAM_CLOSED, STREAM_ID_MAX, Scanner, be_u32, frame_len, goaway_frame, settings_frame, shutdown_pong,
 };
 use crate::config::listener::Http2Options;
 use crate::net::{Conn, Look};
@@ -113,9 +113,10 @@ impl Shared {
     }
 
     /// A frame of h2's begins to leave.
-    fn note_sent(&self, frame: FrameHead) {
+    fn note_sent(&self, frame: FrameHead, payload: &[u8]) {
         match frame.kind {
-            GOAWAY => self.stats.goaway_sent.inc(),
+            // The first step of a drain is a notice, and not counted (nor does Envoy).
+            GOAWAY if be_u32(payload).is_none_or(|last| last != STREAM_ID_MAX) => self.stats.goaway_sent.inc(),
             RST_STREAM => self.stats.tx_reset.inc(),
             _ => {}
         }
@@ -387,7 +388,7 @@ impl Wire {
         while at < written {
             let Some(frame) = first.get(at..).filter(|frame| !frame.is_empty()) else { break };
             if let Some(head) = FrameHead::parse(frame) {
-                self.shared.note_sent(head);
+                self.shared.note_sent(head, frame.get(FRAME_HEAD_LEN..).unwrap_or_default());
             }
             at += frame_len(frame);
         }

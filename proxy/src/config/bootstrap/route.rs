@@ -71,10 +71,17 @@ pub(crate) struct RouteAction {
     pub(crate) cluster: At<String>,
     pub(crate) cluster_not_found_response_code: Option<ClusterNotFoundResponseCode>,
     pub(crate) idle_timeout: Option<Seconds>,
+    pub(crate) max_stream_duration: Option<MaxStreamDuration>,
     pub(crate) retry_policy: Option<RetryPolicy>,
     pub(crate) timeout: Option<Seconds>,
     #[serde(default)]
     pub(crate) upgrade_configs: Vec<At<UpgradeConfig>>,
+}
+
+/// `envoy.config.route.v3.RouteAction.MaxStreamDuration`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct MaxStreamDuration {
+    pub(crate) max_stream_duration: Option<Seconds>,
 }
 
 /// `envoy.config.route.v3.RouteAction.ClusterNotFoundResponseCode`

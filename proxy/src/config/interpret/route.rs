@@ -160,6 +160,10 @@ fn forward(written: &RouteAction, targets: Targets<'_>, host: &HostDefaults) -> 
         cluster,
         timeout: written.timeout.map_or(Some(TIMEOUT), Seconds::unless_zero),
         idle_timeout: written.idle_timeout.map(Seconds::unless_zero),
+        stream_duration_max: written
+            .max_stream_duration
+            .and_then(|duration| duration.max_stream_duration)
+            .map(Seconds::unless_zero),
         upgrades: upgrades(&written.upgrade_configs)?,
         // A route's policy replaces the virtual host's whole.
         retry: written.retry_policy.as_ref().map(retry::policy).transpose()?.or_else(|| host.retry.clone()),
