@@ -263,7 +263,14 @@ impl Io for Tcp {
     /// turmoil has no look at a socket that is not a read. It has no cached readiness either: a FIN that has
     /// arrived has woken whoever watches the idle connection, so there is nothing more to be seen.
     fn look(&self) -> Look {
-        Look::Open
+        let mut space = [0; 1];
+        let mut byte = ReadBuf::new(&mut space);
+        match self.stream.borrow_mut().poll_peek(&mut Context::from_waker(&self.reader), &mut byte) {
+            Poll::Pending => Look::Open,
+            Poll::Ready(Ok(0)) => Look::Closed,
+            Poll::Ready(Ok(_)) => Look::Bytes,
+            Poll::Ready(Err(_)) => Look::Reset,
+        }
     }
 }
 
