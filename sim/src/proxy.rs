@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use finwait::config::Config;
+use finwait::config::{Config, Differences};
 use finwait::drain::{Drain, DrainControl, Stage, drain};
 use finwait::net::{ListenOptions, Outside};
 use finwait::server::{Admin, Shared, Worker};
@@ -29,12 +29,15 @@ pub(crate) struct Proxy {
 pub(crate) struct Numbers(Arc<Shared>);
 
 impl Proxy {
-    /// Reads a configuration.
+    /// Reads a configuration. `exact`: as Envoy would follow it.
     ///
     /// # Errors
     /// It is not one; the message says where.
-    pub(crate) fn new(file: &str, text: &str) -> Result<Self, String> {
-        let loaded = Config::from_yaml(text, file).map_err(|error| error.to_string())?;
+    pub(crate) fn new(file: &str, text: &str, exact: bool) -> Result<Self, String> {
+        let mut loaded = Config::from_yaml(text, file).map_err(|error| error.to_string())?;
+        if exact {
+            loaded.config.differences = Differences::NONE;
+        }
         let (control, drain) = drain();
         let shared = Shared::new(loaded.config, 1); // a simulated host has one worker
         let warnings = loaded.warnings.iter().map(ToString::to_string).collect();

@@ -47,6 +47,8 @@ pub struct ConnectionManager {
     pub request_head_bytes_max: usize,
     /// Most header fields in a request.
     pub request_headers_max: usize,
+    /// Requests that one connection may carry; `None` is no limit.
+    pub requests_per_connection_max: Option<NonZeroU32>,
     /// Trust the peer address (true) or x-forwarded-for (false).
     pub use_remote_address: bool,
     /// Make an x-request-id where none came.
@@ -69,6 +71,8 @@ pub enum CodecType {
 pub struct Http1Options {
     /// Serve HTTP/1.0 requests instead of answering 426.
     pub accept_http_10: bool,
+    /// `http1_safe_max_connection_duration`: a connection that has reached its longest life serves one request more.
+    pub safe_max_connection_duration: bool,
 }
 
 /// HTTP/2 options, for either direction. Every field has Envoy's name and default.
@@ -103,6 +107,10 @@ impl Default for Http2Options {
 pub struct ManagerTimeouts {
     /// A connection without streams is drained after this.
     pub idle: Option<Duration>,
+    /// `max_connection_duration`: a connection is drained after this, counted from its acceptance.
+    pub connection: Option<Duration>,
+    /// `max_stream_duration`: a stream is ended after this, whatever it does.
+    pub stream: Option<Duration>,
     /// A stream without progress in either direction is ended after this.
     pub stream_idle: Option<Duration>,
     /// From the head's first byte to the request's end or the response's head.
@@ -119,6 +127,8 @@ impl Default for ManagerTimeouts {
     fn default() -> Self {
         Self {
             idle: Some(Duration::from_secs(3600)),
+            connection: None,
+            stream: None,
             stream_idle: Some(Duration::from_secs(300)),
             request: None,
             request_headers: None,

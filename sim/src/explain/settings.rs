@@ -71,7 +71,7 @@ impl<'a> Told<'a> {
     /// What `host` was told; none if the scenario has no such host.
     pub(super) fn new(scenario: &'a Scenario, host: &'a str) -> Option<Self> {
         let role = &scenario.hosts.iter().find(|has| has.name == host)?.role;
-        let Role::Proxy { file, text, unpatched } = role else {
+        let Role::Proxy { file, text, unpatched, .. } = role else {
             let (file, places) = (&scenario.file, Places::read(&scenario.text));
             return Some(Self { scenario, host, file, places, unpatched: None, config: None });
         };

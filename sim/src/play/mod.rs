@@ -110,8 +110,8 @@ impl Scenario {
     fn refused(&self) -> Result<Vec<(String, String)>, ScenarioError> {
         let mut refused = Vec::new();
         for host in &self.hosts {
-            if let Role::Proxy { file, text, .. } = &host.role
-                && let Err(why) = Proxy::new(file, text)
+            if let Role::Proxy { file, text, exact, .. } = &host.role
+                && let Err(why) = Proxy::new(file, text, *exact)
             {
                 if !self.expects_refusal_of(&host.name) {
                     return Err(ScenarioError::of_file(&self.file, why));

@@ -96,6 +96,8 @@ struct HostFields {
     alb: Option<Alb>,
     client: Option<Client>,
     app: Option<App>,
+    #[serde(default)]
+    exact: bool,
 }
 
 impl Scenario {
@@ -220,7 +222,7 @@ impl Reading<'_> {
 
     fn host(&self, name: String, fields: Spanned<HostFields>) -> Result<Host, ScenarioError> {
         let here = fields.referenced;
-        let HostFields { ip, config, inline, mut patch, alb, client, app } = fields.value;
+        let HostFields { ip, config, inline, mut patch, alb, client, app, exact } = fields.value;
         for (_, changes) in self.variations.patches(self.label).filter(|(host, _)| *host == name) {
             patch.0.0.extend(changes.0.0.iter().cloned());
         }
@@ -228,8 +230,8 @@ impl Reading<'_> {
             return Err(self.error(here, format!("`{name}` is a word of the script, not a host's name")));
         }
         let role = match (config, inline, alb, client, app) {
-            (Some(config), None, None, None, None) => self.proxy(&config, &patch)?,
-            (None, Some(inline), None, None, None) => self.patched(self.path, inline, &patch, None)?,
+            (Some(config), None, None, None, None) => self.proxy(&config, &patch, exact)?,
+            (None, Some(inline), None, None, None) => self.patched(self.path, inline, &patch, (None, exact))?,
             (None, None, Some(alb), None, None) => Role::Alb(alb),
             (None, None, None, Some(client), None) => Role::Client(client),
             (None, None, None, None, Some(app)) => Role::App(app),
@@ -254,7 +256,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn proxy(&self, config: &Spanned<String>, patch: &Patch) -> Result<Role, ScenarioError> {
+    fn proxy(&self, config: &Spanned<String>, patch: &Patch, exact: bool) -> Result<Role, ScenarioError> {
         let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let file = if folder.is_empty() { config.value.clone() } else { format!("{folder}/{}", config.value) };
         let text = self
@@ -262,10 +264,10 @@ impl Reading<'_> {
             .read(&file)
             .map_err(|error| self.error(config.referenced, format!("{file} cannot be read: {error}")))?;
         if patch.0.0.is_empty() {
-            return Ok(Role::Proxy { file, text, unpatched: None });
+            return Ok(Role::Proxy { file, text, unpatched: None, exact });
         }
         let value = serde_yaml::from_str(&text).map_err(|error| ScenarioError::of_yaml(&file, &text, &error))?;
-        self.patched(&file, value, patch, Some(text))
+        self.patched(&file, value, patch, (Some(text), exact))
     }
 
     fn patched(
@@ -273,7 +275,7 @@ impl Reading<'_> {
         file: &str,
         mut config: Value,
         patch: &Patch,
-        unpatched: Option<String>,
+        (unpatched, exact): (Option<String>, bool),
     ) -> Result<Role, ScenarioError> {
         patch.apply(&mut config).map_err(|(number, what)| {
             let place = patch.0.iter().nth(number).map(|(_, value)| value.referenced);
@@ -283,7 +285,7 @@ impl Reading<'_> {
         let text = serde_json::to_string_pretty(&config)
             .map_err(|error| ScenarioError::of_file(self.path, error.to_string()))?;
         let file = if patch.0.0.is_empty() { format!("{file}, inline") } else { format!("{file}, patched") };
-        Ok(Role::Proxy { file, text, unpatched })
+        Ok(Role::Proxy { file, text, unpatched, exact })
     }
 
     fn link(&self, pair: &str, path: Spanned<Path>, hosts: &[Host]) -> Result<Link, ScenarioError> {

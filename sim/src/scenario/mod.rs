@@ -122,6 +122,8 @@ pub enum Role {
         text: String,
         /// The file as it was before it was patched.
         unpatched: Option<String>,
+        /// Without the differences from Envoy that are there on purpose.
+        exact: bool,
     },
 }
 

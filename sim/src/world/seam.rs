@@ -13,8 +13,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use finwait::net::{
-    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Net,
-    Outside, Random,
+    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Look,
+    Net, Outside, Random,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -191,6 +191,10 @@ struct Tcp {
 impl Io for Tcp {
     fn abort_on_drop(&mut self) {
         self.kernel.lock().linger_zero(self.id);
+    }
+
+    fn look(&self) -> Look {
+        self.kernel.lock().look(self.id)
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use finwait::net::{Accept, Address, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, Net};
+use finwait::net::{Accept, Address, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, Look, Net};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::{TcpListener, TcpStream};
 
@@ -249,6 +249,12 @@ struct Tcp {
 impl Io for Tcp {
     fn abort_on_drop(&mut self) {
         self.aborted.store(true, Ordering::Relaxed);
+    }
+
+    /// turmoil has no look at a socket that is not a read. It has no cached readiness either: a FIN that has
+    /// arrived has woken whoever watches the idle connection, so there is nothing more to be seen.
+    fn look(&self) -> Look {
+        Look::Open
     }
 }
 

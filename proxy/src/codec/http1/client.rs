@@ -1,7 +1,7 @@
 //! The client's side of a connection: requests out, responses in, one at a time.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
 use http::header::CONNECTION;
@@ -14,7 +14,7 @@ use super::refusal::HeadError;
 use super::serialise;
 use super::wire::{Half, SharedWire, Wire};
 use crate::codec::{Broken, Payload, RequestHead, ResponseHead};
-use crate::net::{Address, Conn};
+use crate::net::{Address, Conn, Look};
 
 /// Informational responses to one request. Nobody needs more, and without a limit a server keeps a request
 /// busy for ever.
@@ -194,6 +194,24 @@ impl ClientConnection {
         }
         let is_timeout = wire.input.starts_with(b"HTTP/1.1 408") || wire.input.starts_with(b"HTTP/1.0 408");
         Poll::Ready(if is_timeout { IdleEnd::Closed } else { IdleEnd::StrayBytes })
+    }
+
+    /// Asks the system whether a connection that waits for its next request must leave the pool: what came since the
+    /// event loop last heard of it counts too.
+    pub fn look(&mut self) -> Option<IdleEnd> {
+        if self.wire.borrow().input.is_empty() {
+            match self.wire.borrow().look() {
+                Look::Open => return None,
+                Look::Closed => return Some(IdleEnd::Closed),
+                Look::Reset => return Some(IdleEnd::Reset),
+                Look::Bytes => {}
+            }
+        }
+        // Read what came, if the event loop knows of it, to tell a farewell from nonsense.
+        match self.poll_idle(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(end) => Some(end),
+            Poll::Pending => Some(IdleEnd::StrayBytes),
+        }
     }
 
     /// Did the server say, with its last response, that it closes the connection?

@@ -10,8 +10,8 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// RFC 9113 4.1.
 pub(super) const FRAME_HEAD_LEN: usize = 9;
 
-/// The bits of a stream id; the highest is reserved.
-const STREAM_ID: u32 = u32::MAX >> 1;
+/// The largest stream id, and the bits of one: the highest bit is reserved.
+pub(super) const STREAM_ID_MAX: u32 = u32::MAX >> 1;
 
 // Frame types, RFC 9113 6.
 pub(super) const DATA: u8 = 0;
@@ -97,7 +97,7 @@ impl Scanner {
 
     /// The last stream that the peer will process, once it has said so.
     pub(super) fn goaway_last(&self) -> Option<u32> {
-        (self.goaway_len == self.goaway.len()).then(|| u32::from_be_bytes(self.goaway) & STREAM_ID)
+        (self.goaway_len == self.goaway.len()).then(|| u32::from_be_bytes(self.goaway) & STREAM_ID_MAX)
     }
 
     fn keep_goaway(&mut self, payload: &[u8]) {
@@ -131,7 +131,7 @@ impl FrameHead {
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let [a, b, c, kind, flags, stream @ ..] = bytes.first_chunk::<FRAME_HEAD_LEN>()?;
         let len = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
-        Some(Self { len, kind: *kind, flags: *flags, stream: u32::from_be_bytes(*stream) & STREAM_ID })
+        Some(Self { len, kind: *kind, flags: *flags, stream: u32::from_be_bytes(*stream) & STREAM_ID_MAX })
     }
 }
 
@@ -211,7 +211,7 @@ mod tests {
             let (last_kind, _) = frames.last().unwrap();
             prop_assert_eq!(whole.kind, *last_kind);
             let goaway = frames.iter().rev().find(|(kind, _)| *kind == GOAWAY);
-            let last = goaway.and_then(|(_, payload)| be_u32(payload)).map(|last| last & STREAM_ID);
+            let last = goaway.and_then(|(_, payload)| be_u32(payload)).map(|last| last & STREAM_ID_MAX);
             prop_assert_eq!(whole.goaway_last(), last);
         }
 

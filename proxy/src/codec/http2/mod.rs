@@ -309,6 +309,10 @@ impl Stream {
         self.handed.set(Amount { heads: handed.heads + 1, ..handed });
     }
 
+    fn has_begun(&self) -> bool {
+        self.connection.has_begun(self.id)
+    }
+
     fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.connection.poll_sent(self.id, self.handed.get(), cx)
     }

@@ -21,10 +21,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::{
     ACK, DATA, FRAME_HEAD_LEN, FrameHead, GOAWAY, HEADERS, PING, PREFACE, PROTOCOL_ERROR, RST_STREAM, Role, SETTINGS,
-    SHUTDOWN, STREAM_CLOSED, Scanner, be_u32, frame_len, goaway_frame, settings_frame, shutdown_pong,
+    SHUTDOWN, STREAM_CLOSED, STREAM_ID_MAX, Scanner, be_u32, frame_len, goaway_frame, settings_frame, shutdown_pong,
 };
 use crate::config::listener::Http2Options;
-use crate::net::Conn;
+use crate::net::{Conn, Look};
 use crate::stats::Http2Stats;
 
 /// Streams remembered as reset by us. A reset leaves with the next flush, so few are ever waiting.
@@ -113,9 +113,10 @@ impl Shared {
     }
 
     /// A frame of h2's begins to leave.
-    fn note_sent(&self, frame: FrameHead) {
+    fn note_sent(&self, frame: FrameHead, payload: &[u8]) {
         match frame.kind {
-            GOAWAY => self.stats.goaway_sent.inc(),
+            // The first step of a drain is a notice, and not counted (nor does Envoy).
+            GOAWAY if be_u32(payload).is_none_or(|last| last != STREAM_ID_MAX) => self.stats.goaway_sent.inc(),
             RST_STREAM => self.stats.tx_reset.inc(),
             _ => {}
         }
@@ -141,6 +142,11 @@ impl Shared {
         self.sent.borrow_mut().insert(stream, Sent::default());
     }
 
+    /// Has a head of `stream` begun to leave?
+    pub(super) fn has_begun(&self, stream: u32) -> bool {
+        self.sent.borrow().get(&stream).is_some_and(|sent| sent.amount.heads > 0)
+    }
+
     /// Notes that the application resets `stream` itself, so that the frame is not taken for h2's verdict.
     pub(super) fn expect_reset(&self, stream: u32) {
         let mut reset_by_us = self.reset_by_us.borrow_mut();
@@ -161,6 +167,11 @@ impl Shared {
     pub(super) fn take_conn(&self) -> Option<Conn> {
         self.fail(Fate::Dropped);
         self.conn.take()
+    }
+
+    /// What the system would let us read, whatever the event loop has told.
+    pub(super) fn look(&self) -> Look {
+        self.conn.borrow().as_ref().map_or(Look::Closed, Conn::look)
     }
 
     pub(super) fn rx_bytes(&self) -> u64 {
@@ -377,7 +388,7 @@ impl Wire {
         while at < written {
             let Some(frame) = first.get(at..).filter(|frame| !frame.is_empty()) else { break };
             if let Some(head) = FrameHead::parse(frame) {
-                self.shared.note_sent(head);
+                self.shared.note_sent(head, frame.get(FRAME_HEAD_LEN..).unwrap_or_default());
             }
             at += frame_len(frame);
         }

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod listener;
+mod retry;
 mod route;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +17,7 @@ use super::error::Place;
 use super::listener::{Http2Options, Listener};
 use super::problem::Problem;
 use super::yaml::{At, Notes};
-use super::{Cluster, Config};
+use super::{Cluster, Config, Differences};
 
 /// The meaning of `bootstrap`, whose source is `dump`.
 pub(super) fn interpret(bootstrap: Bootstrap, dump: serde_json::Value, notes: &Notes) -> Result<Config, Problem> {
@@ -36,7 +37,7 @@ pub(super) fn interpret(bootstrap: Bootstrap, dump: serde_json::Value, notes: &N
             );
         }
     }
-    Ok(Config { admin, listeners, clusters, dump })
+    Ok(Config { admin, listeners, clusters, differences: Differences::default(), dump })
 }
 
 fn clusters(written: Vec<At<super::bootstrap::cluster::Cluster>>, notes: &Notes) -> Result<Vec<Cluster>, Problem> {

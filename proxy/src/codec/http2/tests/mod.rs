@@ -22,7 +22,7 @@ use super::frames::{DATA, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS};
 use super::*;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
-use crate::net::{Address, Conn, Io};
+use crate::net::{Address, Conn, Io, Look};
 use crate::stats::{Http2Stats, Registry};
 
 pub(super) const HEAD_BYTES_MAX: usize = 60 * 1024;
@@ -44,6 +44,10 @@ pub(super) struct ResetByPeer;
 
 impl Io for ResetByPeer {
     fn abort_on_drop(&mut self) {}
+
+    fn look(&self) -> Look {
+        Look::Open
+    }
 }
 
 impl AsyncRead for ResetByPeer {
@@ -70,6 +74,10 @@ struct Pipe(DuplexStream);
 
 impl Io for Pipe {
     fn abort_on_drop(&mut self) {}
+
+    fn look(&self) -> Look {
+        Look::Open
+    }
 }
 
 impl AsyncRead for Pipe {
