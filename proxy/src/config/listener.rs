@@ -51,6 +51,9 @@ pub struct ConnectionManager {
     pub requests_per_connection_max: Option<NonZeroU32>,
     /// Trust the peer address (true) or x-forwarded-for (false).
     pub use_remote_address: bool,
+    /// Pass 100 (Continue) and other informational responses on, and the expectation with them, instead of meeting it
+    /// here.
+    pub proxy_100_continue: bool,
     /// Make an x-request-id where none came.
     pub generate_request_id: bool,
 }
@@ -67,10 +70,12 @@ pub enum CodecType {
 }
 
 /// HTTP/1 options. Every field has Envoy's name and default.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Http1Options {
     /// Serve HTTP/1.0 requests instead of answering 426.
     pub accept_http_10: bool,
+    /// The host of an HTTP/1.0 request that names none. Without it such a request is refused.
+    pub default_host_for_http_10: Option<String>,
     /// `http1_safe_max_connection_duration`: a connection that has reached its longest life serves one request more.
     pub safe_max_connection_duration: bool,
 }

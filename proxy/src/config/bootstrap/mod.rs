@@ -61,6 +61,7 @@ pub(crate) enum Protocol {
 pub(crate) struct Http1ProtocolOptions {
     #[serde(default)]
     pub(crate) accept_http_10: bool,
+    pub(crate) default_host_for_http_10: Option<At<String>>,
 }
 
 /// `envoy.config.core.v3.Http2ProtocolOptions`
