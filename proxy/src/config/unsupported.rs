@@ -38,7 +38,7 @@ pub(super) fn value(of: &str, value: &str) -> Option<Verdict> {
 const ACCESS_FILTER: &str = "every stream is logged; filter the log where it is read";
 const DYNAMIC: &str = "the configuration is static; there is no xDS";
 const EXTENSION: &str = "there is no such extension here";
-const FLOOD: &str = "h2 has fixed limits against floods";
+const FLOOD: &str = "a peer that does not read what it asked for is not read either, so nothing piles up";
 const HEADER_EDITS: &str = "headers are not edited";
 const HEALTH: &str = "there is no active health checking";
 const LOAD_BALANCING: &str = "endpoints are equal: round robin, least request and random choose among all of them";
@@ -125,17 +125,15 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("UpstreamHttp1ProtocolOptions", "send_fully_qualified_url", Only("false", "requests are sent in origin form")),
 
     ("Http2ProtocolOptions", "allow_metadata", Only("false", "METADATA frames are not passed on")),
-    ("Http2ProtocolOptions", "connection_keepalive", Refused("no PING is sent")),
     ("Http2ProtocolOptions", "custom_settings_parameters", Refused("the settings that are sent are fixed")),
-    ("Http2ProtocolOptions", "max_consecutive_inbound_frames_with_empty_payload", Refused(FLOOD)),
-    ("Http2ProtocolOptions", "max_inbound_priority_frames_per_stream", Refused(FLOOD)),
-    ("Http2ProtocolOptions", "max_inbound_window_update_frames_per_data_frame_sent", Refused(FLOOD)),
     ("Http2ProtocolOptions", "max_metadata_size", Ignored("METADATA frames are not passed on")),
-    ("Http2ProtocolOptions", "max_outbound_control_frames", Refused(FLOOD)),
-    ("Http2ProtocolOptions", "max_outbound_frames", Refused(FLOOD)),
+    ("Http2ProtocolOptions", "max_outbound_control_frames", Ignored(FLOOD)),
+    ("Http2ProtocolOptions", "max_outbound_frames", Ignored(FLOOD)),
     ("Http2ProtocolOptions", "override_stream_error_on_invalid_http_message", Refused("h2 decides what ends a stream and what ends a connection")),
     ("Http2ProtocolOptions", "stream_error_on_invalid_http_messaging", Refused("h2 decides what ends a stream and what ends a connection")),
     ("Http2ProtocolOptions", "use_oghttp2_codec", Ignored("there is one HTTP/2 codec")),
+
+    ("KeepaliveSettings", "connection_idle_interval", Refused("connections are asked in equal intervals")),
 
     ("Listener", "access_log", Refused("streams are logged, connections are not; log in the connection manager")),
     ("Listener", "additional_addresses", Refused("write one listener for each address")),

@@ -9,6 +9,7 @@ mod http1;
 mod http2;
 mod life;
 mod local_reply;
+mod probe;
 mod stream;
 
 use std::cell::Cell;

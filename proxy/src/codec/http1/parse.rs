@@ -310,7 +310,10 @@ fn other_version<T>(input: &[u8]) -> Parsed<T> {
 
 /// The first line that is not empty, as far as it is there.
 fn first_line(input: &[u8]) -> &[u8] {
-    input.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default()
+    // Only line ends are skipped (RFC 9112 2.2): a blank at the front is an error by itself.
+    let empty = input.iter().take_while(|byte| b"\r\n".contains(byte)).count();
+    let rest = input.get(empty..).unwrap_or_default();
+    rest.split(|byte| *byte == b'\n').next().unwrap_or_default()
 }
 
 fn refusal(error: Error, input: &[u8]) -> Refusal {

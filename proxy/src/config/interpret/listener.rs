@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::{buffer_bytes_max, http2_options, route, socket_address, within};
+use super::{buffer_bytes_max, downstream_http2_options, route, socket_address, within};
 use crate::config::Cluster;
 use crate::config::bootstrap::listener::{
     AccessLog as WrittenLog, AccessLogConfig, CodecType as WrittenCodec, DataSource, HttpConnectionManager, HttpFilter,
@@ -77,7 +77,7 @@ fn connection_manager(
         },
         routes,
         upgrades,
-        http2: written.http2_protocol_options.as_ref().map_or(Ok(Http2Options::default()), http2_options)?,
+        http2: written.http2_protocol_options.as_ref().map_or(Ok(Http2Options::default()), downstream_http2_options)?,
         http1: http1_options(&written)?,
         access_logs: written.access_log.into_iter().map(access_log).collect::<Result<_, _>>()?,
         server: ServerHeader {
