@@ -38,7 +38,7 @@ pub(super) fn value(of: &str, value: &str) -> Option<Verdict> {
 const ACCESS_FILTER: &str = "every stream is logged; filter the log where it is read";
 const DYNAMIC: &str = "the configuration is static; there is no xDS";
 const EXTENSION: &str = "there is no such extension here";
-const FLOOD: &str = "h2 has fixed limits against floods";
+const FLOOD: &str = "a peer that does not read what it asked for is not read either, so nothing piles up";
 const HEADER_EDITS: &str = "headers are not edited";
 const HEALTH: &str = "there is no active health checking";
 const LOAD_BALANCING: &str = "endpoints are equal: round robin, least request and random choose among all of them";
@@ -112,7 +112,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Http1ProtocolOptions", "allow_absolute_url", Only("true", "absolute URLs are always accepted, as RFC 9112 3.2.2 demands")),
     ("Http1ProtocolOptions", "allow_chunked_length", Only("false", "a message with both Content-Length and Transfer-Encoding is always refused")),
     ("Http1ProtocolOptions", "allow_custom_methods", Only("true", "every method that is a token is accepted")),
-    ("Http1ProtocolOptions", "default_host_for_http_10", Only("", "a request without a host is refused")),
     ("Http1ProtocolOptions", "enable_trailers", Only("false", "HTTP/1 trailers are dropped")),
     ("Http1ProtocolOptions", "header_key_format", Refused("header names are written in lower case")),
     ("Http1ProtocolOptions", "ignore_http_11_upgrade", Refused("upgrades are chosen by upgrade_configs alone")),
@@ -126,17 +125,15 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("UpstreamHttp1ProtocolOptions", "send_fully_qualified_url", Only("false", "requests are sent in origin form")),
 
     ("Http2ProtocolOptions", "allow_metadata", Only("false", "METADATA frames are not passed on")),
-    ("Http2ProtocolOptions", "connection_keepalive", Refused("no PING is sent")),
     ("Http2ProtocolOptions", "custom_settings_parameters", Refused("the settings that are sent are fixed")),
-    ("Http2ProtocolOptions", "max_consecutive_inbound_frames_with_empty_payload", Refused(FLOOD)),
-    ("Http2ProtocolOptions", "max_inbound_priority_frames_per_stream", Refused(FLOOD)),
-    ("Http2ProtocolOptions", "max_inbound_window_update_frames_per_data_frame_sent", Refused(FLOOD)),
     ("Http2ProtocolOptions", "max_metadata_size", Ignored("METADATA frames are not passed on")),
-    ("Http2ProtocolOptions", "max_outbound_control_frames", Refused(FLOOD)),
-    ("Http2ProtocolOptions", "max_outbound_frames", Refused(FLOOD)),
+    ("Http2ProtocolOptions", "max_outbound_control_frames", Ignored(FLOOD)),
+    ("Http2ProtocolOptions", "max_outbound_frames", Ignored(FLOOD)),
     ("Http2ProtocolOptions", "override_stream_error_on_invalid_http_message", Refused("h2 decides what ends a stream and what ends a connection")),
     ("Http2ProtocolOptions", "stream_error_on_invalid_http_messaging", Refused("h2 decides what ends a stream and what ends a connection")),
     ("Http2ProtocolOptions", "use_oghttp2_codec", Ignored("there is one HTTP/2 codec")),
+
+    ("KeepaliveSettings", "connection_idle_interval", Refused("connections are asked in equal intervals")),
 
     ("Listener", "access_log", Refused("streams are logged, connections are not; log in the connection manager")),
     ("Listener", "additional_addresses", Refused("write one listener for each address")),
@@ -206,7 +203,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("HttpConnectionManager", "path_normalization_options", Refused("paths are passed on as they came")),
     ("HttpConnectionManager", "path_with_escaped_slashes_action", Only("KEEP_UNCHANGED", "paths are passed on as they came")),
     ("HttpConnectionManager", "preserve_external_request_id", Only("false", "with use_remote_address, x-request-id is always made anew")),
-    ("HttpConnectionManager", "proxy_100_continue", Only("false", "100 (Continue) is answered here")),
     ("HttpConnectionManager", "proxy_status_config", Refused("no proxy-status header is written")),
     ("HttpConnectionManager", "rds", Refused(DYNAMIC)),
     ("HttpConnectionManager", "represent_ipv4_remote_address_as_ipv4_mapped_ipv6", Only("false", "addresses are shown as they are")),

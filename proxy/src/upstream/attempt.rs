@@ -135,6 +135,9 @@ async fn over_http1(
     let payload = payload(exchange, head);
     let with_length = (payload == Payload::None && wants_length(&head.method)).then(|| with_zero_length(head));
     let mut writer = Some(Writer::Http1(connection.send(with_length.as_ref().unwrap_or(head), payload)));
+    if let Some(informer) = &exchange.informer {
+        connection.pass_informational(informer.clone());
+    }
     let answered = exchange.alongside_try(&mut writer, &mut limit, connection.response()).await?;
     match answered {
         Err(expired) => {

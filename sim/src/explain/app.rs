@@ -8,7 +8,7 @@ use super::wire::Act;
 use super::{HopStory, ms};
 use crate::scenario::{Role, Time};
 use crate::trace::spans::Timer;
-use crate::trace::{Event, HostId};
+use crate::trace::{Event, HostChange, HostId};
 
 /// A timer that ends a wait of exactly its value ends it within this: what a host may take to notice.
 const TIMER_ACCURACY: Duration = Duration::from_millis(2);
@@ -58,8 +58,8 @@ impl<'a> Hop<'a> {
             let story = HopStory { because: Some(setting), ..judged.story };
             return Judged { story, closed, timer: Some(timer), ..judged };
         }
-        let why =
-            self.note(host, act.sent.at).map_or("by itself".to_owned(), |note| format!("as the script says: {note}"));
+        let note = || self.note(host, act.sent.at).map(|note| format!("as the script says: {note}"));
+        let why = self.fall(host, act).or_else(note).unwrap_or_else(|| "by itself".into());
         Judged { closed, is_origin, ..self.judged(name, Cause::Own, vec![format!("{ended}, {why}")]) }
     }
 
@@ -80,6 +80,23 @@ impl<'a> Hop<'a> {
         let parent = ["hosts", name, "app"].map(str::to_owned);
         let setting = told.setting(&parent, "idle_timeout", Some(seconds(value)));
         Some((setting, Timer { host, name: format!("idle_timeout {}", seconds(value)), from, until: act.sent.at }))
+    }
+
+    /// That a host has lost its programs since the exchange's connection was made.
+    fn fall(&self, host: HostId, act: &Act) -> Option<String> {
+        let opened = self.case.wire.conversations.get(act.connection)?.from_client.signals.first()?.sent;
+        let entries = self.case.played.trace.entries().iter().enumerate();
+        let since = entries.filter(|(nth, _)| (opened.event..act.sent.event).contains(nth));
+        let falls = since.filter_map(|(_, entry)| {
+            let Event::Host { host: of, change } = &entry.event else { return None };
+            let what = match change {
+                HostChange::Killed => "it was killed",
+                HostChange::PoweredOff => "it lost power",
+                HostChange::Started => return None,
+            };
+            (*of == host).then(|| format!("because {what} at {}", ms(entry.at)))
+        });
+        falls.last()
     }
 
     /// What the script told a host to do at this moment.

@@ -284,7 +284,8 @@ impl<'a> Hop<'a> {
             let cause = Cause::NextHop { did: act.map(|act| act.kind.clone()), crossed: false };
             return Judged { closed, next, ..self.judged(name, cause, did) };
         }
-        if details.contains("protocol_error") {
+        let was_reset = case.wire.acts_on(upstream).next().is_some_and(|act| matches!(act.kind, ActKind::Reset { .. }));
+        if details.contains("protocol_error") && !was_reset {
             let did = vec![format!("could not read what {peer} said: its cluster is configured for another protocol")];
             return Judged { next, ..self.judged(name, Cause::WrongProtocol, did) };
         }
@@ -313,8 +314,9 @@ impl<'a> Hop<'a> {
             let did = vec![format!("ended it itself ({details}): {}", self.sentence(act))];
             return Judged { closed, ..self.judged(name, Cause::Unknown, did) };
         }
-        let crossed =
-            act.sent <= upstream.request.began && act.arrived.is_none_or(|at| at >= upstream.request.began.at);
+        // One was sent before the other arrived, in both directions.
+        let before_it = upstream.request.head_arrived.is_none_or(|at| act.sent.at < at);
+        let crossed = before_it && act.arrived.is_none_or(|at| at >= upstream.request.began.at);
         let asked = upstream.request.began.at;
         let mut did = Vec::new();
         if upstream.is_tunnel() {

@@ -146,13 +146,12 @@ impl Case<'_> {
             hops.push(judged);
         }
         let origin = origin(&hops);
-        let deepest = hops.last().map(|hop| hop.exchange);
         Explanation {
             host: failed.host.clone(),
             outcome,
             closed_first: origin.and_then(|hop| hop.closed.clone()),
             sent: self.sent(&hops, failed.answered),
-            retry: remedy::retry(self, origin, deepest),
+            retry: remedy::retry(self, origin, &hops),
             changes: remedy::changes(self, origin, &hops),
             timers: hops.iter().filter_map(|hop| hop.timer.clone()).collect(),
             hops: hops.into_iter().map(|hop| hop.story).collect(),

@@ -5,7 +5,7 @@ use finwait::config::route::{Action, Forward};
 
 use super::hop::{Cause, Judged};
 use super::settings::{Led, Setting, Told, seconds};
-use super::wire::{ActKind, Exchange};
+use super::wire::ActKind;
 use super::{Case, Change, Retry};
 
 /// Methods that may be repeated (RFC 9110 9.2.2).
@@ -15,13 +15,20 @@ const IDEMPOTENT: [&str; 6] = ["DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE
 const HTTP_OPTIONS: [&str; 2] =
     ["typed_extension_protocol_options", "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
 
-pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, deepest: Option<&Exchange>) -> Retry {
+pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged<'_>]) -> Retry {
     let retry = |is_safe, why: &str| Retry { is_safe, why: why.to_owned() };
-    let (Some(origin), Some(deepest)) = (origin, deepest) else { return retry(true, "nothing was sent") };
+    let (Some(origin), Some(last)) = (origin, hops.last()) else { return retry(true, "nothing was sent") };
+    let deepest = last.exchange;
     if deepest.is_tunnel() {
         return retry(false, "bytes may have passed in both directions; only the client can begin again");
     }
-    match &origin.cause {
+    // What an app did is told by the hop before it, in the words of the protocol.
+    let told = hops
+        .iter()
+        .rev()
+        .find(|hop| hop.next.is_some() && hop.cause != Cause::Busy)
+        .filter(|_| origin.cause == Cause::Own);
+    match &told.unwrap_or(origin).cause {
         Cause::ConnectTimeout | Cause::Refused => {
             return retry(true, "the request never left the hop that could not connect");
         }

@@ -232,7 +232,7 @@ impl Reading<'_> {
             (None, Some(inline), None, None, None) => self.patched(self.path, inline, &patch, None, exact)?,
             (None, None, Some(alb), None, None) => Role::Alb(alb),
             (None, None, None, Some(client), None) => Role::Client(client),
-            (None, None, None, None, Some(app)) => Role::App(app),
+            (None, None, None, None, Some(app)) => Role::App(Box::new(app)),
             _ => {
                 let what = format!("host `{name}` needs exactly one of `config`, `inline`, `client`, `app` and `alb`");
                 return Err(self.error(here, what));

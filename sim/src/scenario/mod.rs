@@ -111,7 +111,7 @@ pub enum Role {
     /// A load balancer.
     Alb(Alb),
     /// A server that answers.
-    App(App),
+    App(Box<App>),
     /// A client that follows the script.
     Client(Client),
     /// The proxy, with its configuration as text.
