@@ -1,6 +1,7 @@
 //! Clusters, typed.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::listener::Http2Options;
@@ -20,6 +21,10 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// An unused connection is closed after this; `None` is never.
     pub idle_timeout: Option<Duration>,
+    /// A connection is closed after so many requests; `None` is no limit.
+    pub requests_per_connection_max: Option<NonZeroU32>,
+    /// A connection takes no more requests once it is as old; `None` is no limit.
+    pub connection_duration_max: Option<Duration>,
     /// Limits.
     pub limits: Limits,
     /// Bytes that may wait in one direction of one connection before the other side is no longer read.
@@ -104,11 +109,24 @@ pub struct Limits {
     pub requests_max: u32,
     /// Retries under way.
     pub retries_max: u32,
+    /// Limits retries by the requests there are, in place of `retries_max`.
+    pub retry_budget: Option<RetryBudget>,
+    /// The `remaining_*` gauges are kept.
+    pub track_remaining: bool,
+}
+
+/// Retries as a share of requests.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RetryBudget {
+    /// Of the requests under way and waiting, in hundredths of a percent.
+    pub basis_points: u32,
+    /// So many retries may be under way in any case.
+    pub retries_min: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections_max: 1024, pending_max: 1024, requests_max: 1024, retries_max: 3 }
+        Self { connections_max: 1024, pending_max: 1024, requests_max: 1024, retries_max: 3, retry_budget: None, track_remaining: false }
     }
 }
 

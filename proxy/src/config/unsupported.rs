@@ -226,9 +226,7 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("DownstreamHttpProtocolOptions", "headers_with_underscores_action", Only("ALLOW", "header names with underscores are passed on")),
     ("DownstreamHttpProtocolOptions", "max_response_headers_kb", Refused("it concerns clusters")),
     ("UpstreamHttpProtocolOptions", "headers_with_underscores_action", Refused("it concerns requests; towards a cluster there are only responses")),
-    ("UpstreamHttpProtocolOptions", "max_connection_duration", Refused("connections live as long as they are used")),
     ("UpstreamHttpProtocolOptions", "max_headers_count", Refused("the limits of a response head are fixed")),
-    ("UpstreamHttpProtocolOptions", "max_requests_per_connection", Only("0", "connections live as long as they are used")),
     ("UpstreamHttpProtocolOptions", "max_response_headers_kb", Refused("the limits of a response head are fixed")),
     ("UpstreamHttpProtocolOptions", "max_stream_duration", Refused("bound a stream by the route's timeout or by stream_idle_timeout")),
 
@@ -403,7 +401,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Cluster", "lrs_report_endpoint_metrics", Refused(DYNAMIC)),
     ("Cluster", "lrs_server", Refused(DYNAMIC)),
     ("Cluster", "maglev_lb_config", Refused("no load balancer here reads hashes")),
-    ("Cluster", "max_requests_per_connection", Only("0", "connections live as long as they are used")),
     ("Cluster", "metadata", Ignored(METADATA)),
     ("Cluster", "observability_name", Refused("a cluster's stats are named after it")),
     ("Cluster", "original_dst_lb_config", Refused(LOAD_BALANCING)),
@@ -447,8 +444,7 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
 
     ("CircuitBreakers", "per_host_thresholds", Refused("limits are kept for whole clusters")),
     ("Thresholds", "max_connection_pools", Refused("an endpoint has one pool")),
-    ("Thresholds", "retry_budget", Refused("retries are limited by max_retries")),
-    ("Thresholds", "track_remaining", Ignored("the remaining_* gauges are not kept; subtract the active ones from the limits")),
+    ("RetryBudget", "budget_interval", Refused("a budget is a share of the requests of the moment")),
 
     ("HttpProtocolOptions", "auto_config", Refused("there is no ALPN; write explicit_http_config")),
     ("HttpProtocolOptions", "header_validation_config", Refused("headers are validated in one fixed way")),

@@ -98,6 +98,9 @@ pub(super) async fn run(
     let lease = match exchange.alongside(&mut None, endpoint.pool.checkout(how.wanted)).await? {
         Ok(lease) => lease,
         Err(failure) => {
+            if failure == Failure::PendingOverflow {
+                info.upstream_host = None; // it never came so far as to be this endpoint's
+            }
             if let Failure::Connect(why) = &failure {
                 info.transport_failure = Some(format!("delayed connect error: {why}").into());
             }

@@ -19,6 +19,7 @@ pub(crate) struct Cluster {
     pub(crate) http2_protocol_options: Option<At<Http2ProtocolOptions>>,
     pub(crate) lb_policy: Option<LbPolicy>,
     pub(crate) load_assignment: Option<ClusterLoadAssignment>,
+    pub(crate) max_requests_per_connection: Option<u32>,
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
     pub(crate) r#type: Option<DiscoveryType>,
     pub(crate) typed_extension_protocol_options: Option<TypedExtensionProtocolOptions>,
@@ -101,8 +102,24 @@ pub(crate) struct Thresholds {
     pub(crate) max_pending_requests: Option<u32>,
     pub(crate) max_requests: Option<u32>,
     pub(crate) max_retries: Option<u32>,
+    pub(crate) retry_budget: Option<RetryBudget>,
+    pub(crate) track_remaining: Option<bool>,
     #[expect(dead_code, reason = "DEFAULT is the only value there is; having read it is the check")]
     pub(crate) priority: Option<RoutingPriority>,
+}
+
+/// `envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct RetryBudget {
+    pub(crate) budget_percent: Option<Percent>,
+    pub(crate) min_retry_concurrency: Option<u32>,
+}
+
+/// `envoy.type.v3.Percent`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Percent {
+    #[serde(default)]
+    pub(crate) value: f64,
 }
 
 /// `envoy.config.core.v3.RoutingPriority`
@@ -148,4 +165,6 @@ pub(crate) struct UpstreamHttp1ProtocolOptions {}
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct UpstreamHttpProtocolOptions {
     pub(crate) idle_timeout: Option<Seconds>,
+    pub(crate) max_connection_duration: Option<Seconds>,
+    pub(crate) max_requests_per_connection: Option<u32>,
 }

@@ -8,6 +8,18 @@ scope! {
     ClusterStats {
         /// 1 while as many connections are open as may be.
         cx_open: Gauge = "circuit_breakers.default.cx_open",
+        /// 1 while there are as many pools as may be, which has no limit here.
+        cx_pool_open: Gauge = "circuit_breakers.default.cx_pool_open",
+        /// Connections that may still be opened, where it is tracked.
+        remaining_cx: Gauge = "circuit_breakers.default.remaining_cx",
+        /// Pools that there may still be, where it is tracked.
+        remaining_cx_pools: Gauge = "circuit_breakers.default.remaining_cx_pools",
+        /// Requests that may still wait for a connection, where it is tracked.
+        remaining_pending: Gauge = "circuit_breakers.default.remaining_pending",
+        /// Retries that there may still be, where it is tracked.
+        remaining_retries: Gauge = "circuit_breakers.default.remaining_retries",
+        /// Requests that may still be sent, where it is tracked.
+        remaining_rq: Gauge = "circuit_breakers.default.remaining_rq",
         /// 1 while as many requests are under way as may be.
         rq_open: Gauge = "circuit_breakers.default.rq_open",
         /// 1 while as many requests wait for a connection as may.
