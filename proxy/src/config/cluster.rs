@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::health::{HealthCheck, OutlierDetection};
 use super::listener::Http2Options;
 
 /// A group of equal backends.
@@ -27,6 +28,12 @@ pub struct Cluster {
     pub connection_duration_max: Option<Duration>,
     /// Limits.
     pub limits: Limits,
+    /// How it is found out which endpoints work; none takes all for healthy.
+    pub health_checks: Vec<HealthCheck>,
+    /// When an endpoint that answers badly is left out.
+    pub outlier_detection: Option<OutlierDetection>,
+    /// If a smaller share of the endpoints is healthy, health does not count. Hundredths of a percent; 0 is never.
+    pub panic_threshold: u32,
     /// Bytes that may wait in one direction of one connection before the other side is no longer read.
     pub buffer_bytes_max: usize,
 }
@@ -126,7 +133,14 @@ pub struct RetryBudget {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections_max: 1024, pending_max: 1024, requests_max: 1024, retries_max: 3, retry_budget: None, track_remaining: false }
+        Self {
+            connections_max: 1024,
+            pending_max: 1024,
+            requests_max: 1024,
+            retries_max: 3,
+            retry_budget: None,
+            track_remaining: false,
+        }
     }
 }
 

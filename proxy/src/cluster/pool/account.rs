@@ -16,6 +16,8 @@ pub(super) struct Account {
     pub(super) pool: Weak<Pool>,
     pub(super) shared: Arc<Shared>,
     pub(super) opened: Instant,
+    /// The pool's at that time.
+    pub(super) drains: u32,
     /// Requests it was given so far.
     pub(super) requests: u32,
     /// The peer closed it.
@@ -32,6 +34,9 @@ impl Account {
     /// Must the connection end with the request it has? Counts the reason.
     pub(super) fn is_retired(&self) -> bool {
         let (config, stats) = (&self.shared.config, &self.shared.stats);
+        if self.pool.upgrade().is_some_and(|pool| pool.drains.get() != self.drains) {
+            return true;
+        }
         if config.requests_per_connection_max.is_some_and(|max| self.requests >= max.get()) {
             stats.upstream_cx_max_requests.inc();
             return true;

@@ -53,6 +53,8 @@ pub struct Pool {
     open: Cell<usize>,
     /// While there is a connection.
     counted: RefCell<Option<Permit>>,
+    /// How often the pool was drained: a connection from before the last time is not used again.
+    drains: Cell<u32>,
     lent: Cell<u32>,
     next_id: Cell<u64>,
     signals: Arc<Signals>,
@@ -102,6 +104,7 @@ impl Pool {
             connecting: Cell::new(0),
             open: Cell::new(0),
             counted: RefCell::default(),
+            drains: Cell::new(0),
             lent: Cell::new(0),
             next_id: Cell::new(0),
             signals: Arc::default(),
@@ -258,6 +261,7 @@ impl Pool {
             pool: Weak::clone(&self.this),
             shared: Arc::clone(&self.shared),
             opened: Instant::now(),
+            drains: self.drains.get(),
             requests: 0,
             by_peer: false,
             busy: false,
@@ -388,6 +392,14 @@ impl Pool {
             http1::IdleEnd::Closed | http1::IdleEnd::Reset => account.by_peer = true,
             http1::IdleEnd::StrayBytes => self.shared.stats.upstream_cx_protocol_error.inc(),
         }
+    }
+
+    /// The endpoint is not to be used for now: idle connections close, busy ones take nothing more.
+    pub fn drain(&self) {
+        self.drains.set(self.drains.get().wrapping_add(1));
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        drop(idle);
+        self.retire_multiplexed();
     }
 
     /// Makes sure that the keeper runs and looks again when `due` has come.

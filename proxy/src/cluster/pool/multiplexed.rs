@@ -147,6 +147,14 @@ impl Pool {
         self.watch(self.due(multiplexed.opened, multiplexed.idle_since()));
     }
 
+    pub(super) fn retire_multiplexed(&self) {
+        let mut multiplexed = self.multiplexed.borrow_mut();
+        for one in multiplexed.iter() {
+            one.retired.set(true);
+        }
+        multiplexed.retain(|one| !one.is_spent());
+    }
+
     /// Retires those that are out of time; says when to look again.
     pub(super) fn sweep_multiplexed(&self, now: Instant) -> Option<Instant> {
         let mut multiplexed = self.multiplexed.borrow_mut();

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::{buffer_bytes_max, http2_options, socket_address};
+use super::{buffer_bytes_max, health, http2_options, socket_address};
 use crate::config::bootstrap::cluster::{
     Cluster as Written, DiscoveryType, DnsLookupFamily, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy,
     RetryBudget as WrittenBudget, TypedHttpProtocolOptions, UpstreamHttpProtocolOptions,
@@ -64,6 +64,11 @@ pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Pr
             .and_then(|common| common.max_connection_duration)
             .and_then(Seconds::unless_zero),
         limits: limits(cluster),
+        health_checks: cluster.health_checks.iter().map(health::check).collect::<Result<_, _>>()?,
+        outlier_detection: cluster.outlier_detection.map(health::outlier),
+        panic_threshold: basis_points(
+            cluster.common_lb_config.and_then(|common| common.healthy_panic_threshold).map_or(50.0, |at| at.value),
+        ),
         buffer_bytes_max: buffer_bytes_max(cluster.per_connection_buffer_limit_bytes.as_ref())?,
     })
 }
