@@ -52,6 +52,7 @@ impl Breakers {
     }
 
     /// Leave to retry once, unless too many do.
+    #[must_use]
     pub fn retry_permit(&self) -> Option<Permit> {
         let Some(budget) = self.retry_budget else { return self.retries.permit() };
         let requests = u64::from(self.requests.taken()) + u64::from(self.pending.taken());
