@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
-use finwait::config::{Config, Loaded};
+use finwait::config::{Config, Differences, Loaded};
 use finwait::demo::{Demo, Ground, Ports};
 use finwait::drain::{Stage, drain};
 use finwait::net::tokio::{LogFiles, outside};
@@ -39,6 +39,9 @@ struct Arguments {
     /// Serve, or only check the configuration and exit.
     #[arg(long, value_enum, default_value_t = Mode::Serve)]
     mode: Mode,
+    /// Behave as Envoy does also where finwait departs from it on purpose.
+    #[arg(long)]
+    envoy_exact: bool,
     /// Diagnostics on standard error from this level on.
     #[arg(short, long, value_enum, default_value_t = Level::Info)]
     log_level: Level,
@@ -129,7 +132,10 @@ fn load(arguments: &Arguments) -> anyhow::Result<Option<(String, Config)>> {
             (name, text)
         }
     };
-    let Loaded { config, warnings } = Config::from_yaml(&text, &name)?;
+    let Loaded { mut config, warnings } = Config::from_yaml(&text, &name)?;
+    if arguments.envoy_exact {
+        config.differences = Differences::NONE;
+    }
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -71,7 +71,8 @@ impl Shared {
     #[must_use]
     pub fn new(config: Config, workers: usize) -> Arc<Self> {
         let registry = Arc::new(Registry::new());
-        let shared = |cluster: &config::Cluster| Arc::new(cluster::Shared::new(cluster.clone(), &registry));
+        let shared =
+            |cluster: &config::Cluster| Arc::new(cluster::Shared::new(cluster.clone(), config.differences, &registry));
         let clusters = config.clusters.iter().map(shared).collect();
         let stats = ServerStats::new(&registry, workers);
         Arc::new(Self { config: Arc::new(config), registry, clusters, stats })

@@ -9,6 +9,7 @@ use crate::actor::{Exchange, Outcome};
 use crate::check::{check, expect};
 use crate::play::Played;
 use crate::report;
+use crate::report::map::OutcomeMap;
 use crate::scenario::{Family, Library, Scenario, ScenarioError};
 use crate::trace::story::Timeline;
 
@@ -19,6 +20,8 @@ pub struct Performance {
     pub text: String,
     /// The run that is told.
     pub told: Played,
+    /// What came of all runs, if they differ in one or two parameters and in nothing else.
+    pub map: Option<OutcomeMap>,
     /// Everything that does not hold, run by run.
     pub complaints: Vec<ScenarioError>,
 }
@@ -80,15 +83,27 @@ impl Family {
             complaints.extend(shares(scenario, &held, self.seeds));
         }
         let (story, told) = told.ok_or_else(|| ScenarioError::of_file(file, "it has no run"))?;
-        Ok(Performance { text: self.text(&rows, story), told, complaints })
+        let map = self.map(&rows);
+        Ok(Performance { text: self.text(&rows, map.as_ref(), story), told, map, complaints })
     }
 
-    /// The table, if there is anything to compare, and a story.
-    fn text(&self, rows: &[Row], story: String) -> String {
+    fn map(&self, rows: &[Row]) -> Option<OutcomeMap> {
+        if self.seeds > 1 {
+            return None; // a cell would need several outcomes
+        }
+        let of_run = |(run, row): (&Scenario, &Row)| (run.label.0.clone(), row.outcome.clone());
+        OutcomeMap::new(&self.runs.iter().zip(rows).map(of_run).collect::<Vec<_>>())
+    }
+
+    /// The table, if there is anything to compare, as a map too if it has two parameters; and a story.
+    fn text(&self, rows: &[Row], map: Option<&OutcomeMap>, story: String) -> String {
         let [first, _, ..] = rows else { return story };
         let whose = self.runs.get(self.told).map(|run| run.label.to_string()).unwrap_or_default();
         let (table, whose) = match self.seeds {
-            1 => (table(rows), whose),
+            1 => match map.filter(|map| map.down.is_some()) {
+                Some(map) => (format!("{}\nTHE SAME AS A MAP\n{}", table(rows), map.to_text()), whose),
+                None => (table(rows), whose),
+            },
             _ => (frequencies(rows), format!("{whose} seed {}", first.seed)),
         };
         format!("{table}\nTHE RUN WITH {}\n\n{story}", whose.trim())
@@ -184,7 +199,7 @@ fn frequencies(rows: &[Row]) -> String {
     for Row { label, seed, outcome } in rows {
         found.entry((label, outcome)).or_insert((0, *seed)).0 += 1;
     }
-    let mut sorted: Vec<_> = found.into_iter().collect();
+    let mut sorted: Vec<Frequency<'_>> = found.into_iter().collect();
     // By run, then by number, then by first seed: an order without chance.
     sorted.sort_by_key(|((label, _), (times, seed))| (*label, std::cmp::Reverse(*times), *seed));
     let width = sorted.iter().map(|((label, _), _)| label.len()).max().unwrap_or_default();
@@ -193,7 +208,10 @@ fn frequencies(rows: &[Row]) -> String {
     text
 }
 
-fn write(text: &mut String, sorted: &[((&str, &str), (usize, u64))], width: usize) -> fmt::Result {
+/// The label and outcome of runs; how many there were, and the first seed.
+type Frequency<'a> = ((&'a str, &'a str), (usize, u64));
+
+fn write(text: &mut String, sorted: &[Frequency<'_>], width: usize) -> fmt::Result {
     for ((label, outcome), (times, seed)) in sorted {
         let label = if width > 0 { format!("{label:width$}  ") } else { String::new() };
         writeln!(text, "{label}{times:>6} times, first with seed {seed:<6}  {outcome}")?;

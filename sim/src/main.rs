@@ -2,16 +2,14 @@
 
 mod command;
 
-use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use command::evidence::Evidence;
 use finwait_sim::family::Performance;
-use finwait_sim::report::page::page;
 use finwait_sim::scenario::{Family, Library, ScenarioError};
-use finwait_sim::trace::pcapng::pcapng;
 
 /// Replays network scenarios against finwait, in virtual time. Without a command: all of them, a line each.
 #[derive(Parser)]
@@ -47,15 +45,8 @@ struct Run {
     /// Whose network it is played on.
     #[arg(long, value_enum, default_value_t)]
     engine: Engine,
-    /// Print the complete trace, every segment of it, instead of the story.
-    #[arg(long)]
-    trace: bool,
-    /// Also write a page that shows the run: one file, which needs no network.
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-    /// Also write every packet into this file, as a pcapng capture for Wireshark and tshark.
-    #[arg(long, value_name = "FILE")]
-    pcap: Option<PathBuf>,
+    #[command(flatten)]
+    evidence: Evidence,
 }
 
 /// A network model.
@@ -74,6 +65,10 @@ fn main() -> io::Result<ExitCode> {
         Command::Explore(explore) => return explore.run(&mut out).map(ExitCode::from),
         Command::Run(run) => run,
     };
+    if run.files.len() != 1 && run.evidence.has_files() {
+        writeln!(io::stderr(), "a page and a capture show one run each: name one scenario")?;
+        return Ok(Verdict::NoScenario.into());
+    }
     let worst = match run.files.as_slice() {
         [] => replay_all(&run, &mut out)?,
         files => {
@@ -115,16 +110,9 @@ fn replay(library: &Library, file: &str, run: &Run, out: &mut impl Write) -> io:
             return Ok(Verdict::NoScenario);
         }
     };
-    let Performance { text, told, complaints } = performance;
-    let text = if run.trace { told.trace.to_text() } else { text };
-    out.write_all(text.as_bytes())?;
-    if let Some(file) = &run.pcap {
-        fs::write(file, pcapng(&told.trace))?;
-    }
-    if let Some(file) = &run.html {
-        fs::write(file, page(family.told(), &told, &complaints))?;
-    }
-    for complaint in &complaints {
+    let complaints = &performance.complaints;
+    run.evidence.show(family.told(), &performance, out)?;
+    for complaint in complaints {
         writeln!(io::stderr(), "{complaint}")?;
     }
     Ok(if complaints.is_empty() { Verdict::Held } else { Verdict::Failed })

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use finwait_sim::check::check;
-use finwait_sim::report::page::page;
+use finwait_sim::report::map::OutcomeMap;
+use finwait_sim::report::page::{Page, page};
 use finwait_sim::report::story;
 use finwait_sim::scenario::{Library, Scenario};
 
@@ -23,6 +24,7 @@ fn a_browser_shows_the_page() {
     ] {
         let (dom, log) = open(browser, &written(file), item);
         assert!(dom.contains("data-ready=\"yes\""), "{file}: the program did not run to its end\n{log}");
+        assert!(dom.contains("What came of each run"), "{file}: there is no map");
         assert!(!log.contains("CONSOLE"), "{file}: the browser's console says\n{log}");
         let details = dom.split("<aside").nth(1).and_then(|rest| rest.split("</aside>").next()).unwrap_or_default();
         assert!(details.contains(shown), "{file}: the details of {item} are\n{details}");
@@ -33,7 +35,7 @@ fn a_browser_shows_the_page() {
 fn every_page_is_complete_by_itself() {
     let library = Library::Disk(repository());
     for file in library.scenarios().unwrap() {
-        let html = html(&library, &file);
+        let html = html(&library, &file, None);
         for outside in ["src=", "href=\"http", "url(", "@import", "fetch(", "XMLHttpRequest"] {
             assert!(!html.contains(outside), "{file}: {outside}");
         }
@@ -46,20 +48,35 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn html(library: &Library, file: &str) -> String {
+fn html(library: &Library, file: &str, map: Option<&OutcomeMap>) -> String {
     let scenario = Scenario::load(library, file).expect("shipped scenarios load");
     let played = scenario.play(None).expect("shipped configurations are accepted");
     let story = story(&scenario, &played);
-    page(&scenario, &played, &check(&scenario, &played, &story))
+    let complaints = check(&scenario, &played, &story);
+    page(Page { scenario: &scenario, played: &played, complaints: &complaints, map })
 }
 
 /// The page of a scenario, in a file.
 fn written(scenario: &str) -> PathBuf {
     let name = format!("{}-{}.html", std::process::id(), scenario.replace('/', "-"));
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let html = html(&Library::Disk(repository()), &format!("scenarios/{scenario}.yaml"));
+    let html = html(&Library::Disk(repository()), &format!("scenarios/{scenario}.yaml"), Some(&map()));
     std::fs::write(&path, html).expect("the folder for temporary files can be written to");
     path
+}
+
+/// Idle timeouts against latencies.
+fn map() -> OutcomeMap {
+    let times = |name: &str, time: i32| (name.to_owned(), format!("{time}ms"));
+    let grid = (0..8).flat_map(|idle| (0..4).map(move |latency| (4_960 + 20 * idle, 5 * latency)));
+    let runs: Vec<_> = grid
+        .map(|(idle, latency)| {
+            let outcome =
+                if (5_000 - 2 * latency..=5_000).contains(&idle) { "client 200, 503" } else { "client 2 x 200" };
+            (vec![times("gap", idle), times("latency", latency)], outcome.to_owned())
+        })
+        .collect();
+    OutcomeMap::new(&runs).expect("two parameters make a map")
 }
 
 fn browser() -> Option<&'static str> {

@@ -3,6 +3,7 @@
 //!
 //! Where tshark is missing the test says so and passes: it proves nothing there, and stops nobody.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -80,6 +81,11 @@ fn judge(library: &Library, file: &str) -> Vec<String> {
         |line: &str| REMARKS.iter().any(|remark| line.ends_with(remark.text) && (remark.is_due)(&played.trace));
     let undue = dissected.lines().flat_map(remarks).filter(|remark| !is_due(remark));
     let mut complaints: Vec<String> = undue.map(|remark| format!("{file}: {remark}")).collect();
+    let comments = dissected.lines().filter(|line| !line.ends_with('\t')).count();
+    if comments != touched(&played.trace) {
+        complaints
+            .push(format!("{file}: {comments} packets have comments, and {} were touched", touched(&played.trace)));
+    }
     let exchanges = &played.sightings.exchanges;
     let has_talk = exchanges.iter().filter_map(|it| it.tunnel.as_ref()).any(|talk| !talk.sent.is_empty());
     let has_frames = segments(&played.trace).any(|segment| segment.payload.starts_with(b"PRI * HTTP/2.0"));
@@ -91,22 +97,37 @@ fn judge(library: &Library, file: &str) -> Vec<String> {
     complaints
 }
 
+/// How many packets faults and chance kept from arriving, or from arriving in time.
+fn touched(trace: &Trace) -> usize {
+    let packets = trace.entries().iter().filter_map(|entry| match &entry.event {
+        Event::Delayed { packet, .. } | Event::Dropped { packet, .. } | Event::Held { packet } => Some(*packet),
+        Event::Delivered { .. }
+        | Event::Host { .. }
+        | Event::Log { .. }
+        | Event::Note { .. }
+        | Event::Sent { .. }
+        | Event::Socket { .. } => None,
+    });
+    packets.collect::<BTreeSet<u64>>().len()
+}
+
 /// A name of its own for each: tests run at the same time.
 fn capture_file(scenario: &str) -> PathBuf {
     let name = format!("{}-{}.pcapng", std::process::id(), scenario.replace('/', "-"));
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-/// What tshark says about a packet, a tab between the fields: number, protocols, checksums of IP and TCP, and the severities
-/// and texts of its remarks.
+/// What tshark says about a packet, a tab between the fields: number, protocols, checksums of IP and TCP, the severities and
+/// texts of its remarks, and its comments.
 fn dissect(capture: &Path) -> String {
-    const FIELDS: [&str; 6] = [
+    const FIELDS: [&str; 7] = [
         "frame.number",
         "frame.protocols",
         "ip.checksum.status",
         "tcp.checksum.status",
         "_ws.expert.severity",
         "_ws.expert.message",
+        "frame.comment",
     ];
     let mut program = Command::new("tshark");
     program.args(["-n", "-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-T", "fields", "-r"]);
@@ -121,7 +142,7 @@ fn remarks(line: &str) -> Vec<String> {
     const WARNING: u32 = 0x60_0000; // PI_WARN; errors are above it
     const GOOD: &str = "1";
     let fields: Vec<&str> = line.split('\t').collect();
-    let &[number, protocols, ip, tcp, severities, texts] = fields.as_slice() else {
+    let &[number, protocols, ip, tcp, severities, texts, _comment] = fields.as_slice() else {
         return vec![format!("tshark gives other fields than asked for: {line}")];
     };
     let mut remarks = Vec::new();

@@ -77,6 +77,8 @@ pub struct StreamInfo {
     pub upstream_protocol: Option<Version>,
     /// Attempts begun.
     pub attempts: u32,
+    /// The response says so too.
+    pub attempts_in_response: bool,
     /// Why the upstream connection failed: `delayed connect error: Connection refused`.
     pub transport_failure: Option<Cow<'static, str>>,
 }
@@ -150,6 +152,7 @@ impl StreamInfo {
             upstream_local: None,
             upstream_protocol: None,
             attempts: 0,
+            attempts_in_response: false,
             transport_failure: None,
         }
     }

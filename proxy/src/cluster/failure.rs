@@ -26,6 +26,10 @@ pub enum Failure {
     ResetByConnect,
     /// The connection closed or broke.
     Terminated,
+    /// `per_try_idle_timeout` passed.
+    TryIdle,
+    /// `per_try_timeout` passed.
+    TryTimeout,
 }
 
 impl Failure {
@@ -42,6 +46,7 @@ impl Failure {
             Self::Reset => "remote reset",
             Self::ResetByConnect => "remote error with CONNECT request",
             Self::Terminated => "connection termination",
+            Self::TryIdle | Self::TryTimeout => "upstream request timeout",
         }
     }
 
@@ -50,6 +55,7 @@ impl Failure {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Protocol => StatusCode::BAD_GATEWAY,
+            Self::TryIdle | Self::TryTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Overflow
@@ -71,12 +77,26 @@ impl Failure {
             Self::Protocol => ResponseFlag::UPE,
             Self::Refused | Self::Reset | Self::ResetByConnect => ResponseFlag::UR,
             Self::Terminated => ResponseFlag::UC,
+            Self::TryIdle | Self::TryTimeout => ResponseFlag::UT,
         }
     }
 
     /// Response-code details: `upstream_reset_before_response_started{...}`, or `after`.
     #[must_use]
     pub fn details(&self, when: &str) -> String {
+        match self {
+            Self::TryIdle => return "upstream_per_try_idle_timeout".to_owned(),
+            Self::TryTimeout => return "upstream_per_try_timeout".to_owned(),
+            Self::Connect(_)
+            | Self::ConnectTimeout
+            | Self::Overflow
+            | Self::NoHealthyUpstream
+            | Self::Protocol
+            | Self::Refused
+            | Self::Reset
+            | Self::ResetByConnect
+            | Self::Terminated => {}
+        }
         let mut cause = self.reason().to_owned();
         if let Self::Connect(why) = self {
             cause = format!("{cause}|delayed_connect_error:_{why}");

@@ -6,19 +6,18 @@
 pub mod breaker;
 mod discovery;
 mod failure;
-pub mod idle;
 pub mod load_balancer;
 pub mod pool;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
 
 pub use failure::Failure;
-pub use pool::{Lease, Pool};
+pub use pool::{Exclusive, Lease, Pool, Stream, Wanted};
 
 use crate::config;
 use crate::net::{Address, Outside};
@@ -29,6 +28,8 @@ use breaker::Breakers;
 pub struct Shared {
     /// The cluster as configured.
     pub config: config::Cluster,
+    /// Where it departs from Envoy.
+    pub differences: config::Differences,
     /// `cluster.<name>.`
     pub stats: ClusterStats,
     /// `cluster.<name>.http2.`
@@ -42,11 +43,11 @@ pub struct Shared {
 impl Shared {
     /// Registers the cluster's stats.
     #[must_use]
-    pub fn new(config: config::Cluster, registry: &Registry) -> Self {
+    pub fn new(config: config::Cluster, differences: config::Differences, registry: &Registry) -> Self {
         let stats = ClusterStats::new(registry, &config.name);
         let breakers = Breakers::new(&config.limits, &stats);
         let http2_stats = Http2Stats::upstream(registry, &config.name);
-        Self { config, stats, http2_stats, breakers, endpoints: Arc::default() }
+        Self { config, differences, stats, http2_stats, breakers, endpoints: Arc::default() }
     }
 }
 
@@ -117,6 +118,12 @@ impl Cluster {
         let turn = self.turn.replace(self.turn.get().wrapping_add(1));
         let chosen = load_balancer::choose(self.shared.config.balancing, &loads, turn, chance)?;
         endpoints.get(chosen).map(Rc::clone)
+    }
+
+    /// Wall time, for upstreams that name an hour at which to come back.
+    #[must_use]
+    pub fn wall(&self) -> SystemTime {
+        self.outside.clock.wall()
     }
 
     /// Replaces the endpoints; those that stay keep their connections.

@@ -14,6 +14,7 @@ pub mod listener;
 pub mod log_format;
 mod places;
 mod problem;
+pub mod retry;
 pub mod route;
 mod units;
 mod unsupported;
@@ -35,8 +36,35 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The clusters, in the order of the file; names are unique.
     pub clusters: Vec<Cluster>,
+    /// Where it departs from Envoy. No file says so: the program's arguments do.
+    pub differences: Differences,
     /// The file as JSON, for `/config_dump`.
     pub dump: serde_json::Value,
+}
+
+/// Where finwait departs from Envoy on purpose. Each can be switched off, for comparison.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "a set of independent switches")]
+pub struct Differences {
+    /// The socket of an idle connection is asked for its end before a request is committed to it.
+    pub look_before_reuse: bool,
+    /// A request of which nothing was written moves on to another connection, without counting as a retry.
+    pub redispatch: bool,
+    /// An idempotent request that was lost on a reused connection, before any byte of an answer, is sent once more.
+    pub resend: bool,
+    /// A retry after a lost connection uses a connection that has carried nothing yet.
+    pub retry_fresh: bool,
+}
+
+impl Differences {
+    /// As Envoy does it.
+    pub const NONE: Self = Self { look_before_reuse: false, redispatch: false, resend: false, retry_fresh: false };
+}
+
+impl Default for Differences {
+    fn default() -> Self {
+        Self { look_before_reuse: true, redispatch: true, resend: true, retry_fresh: true }
+    }
 }
 
 /// A configuration that was accepted.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use super::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
+
 /// The routes of one connection manager.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
@@ -95,10 +97,38 @@ pub struct Forward {
     pub timeout: Option<Duration>,
     /// Replaces the connection manager's stream idle timeout: `Some(None)` switches it off.
     pub idle_timeout: Option<Option<Duration>>,
+    /// Replaces the connection manager's longest stream: `Some(None)` switches it off.
+    pub stream_duration_max: Option<Option<Duration>>,
     /// Overrides of the connection manager's upgrades.
     pub upgrades: Upgrades,
     /// When and how often to try again.
     pub retry: Option<RetryPolicy>,
+    /// Who is told which try it is.
+    pub attempt_count: AttemptCount,
+}
+
+/// Where `x-envoy-attempt-count` goes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct AttemptCount {
+    /// `include_request_attempt_count`: into each try.
+    pub in_request: bool,
+    /// `include_attempt_count_in_response`: into the response.
+    pub in_response: bool,
+}
+
+impl Forward {
+    /// How long one try may take to its response head. A limit that the whole timeout reaches first is none.
+    #[must_use]
+    pub fn per_try_timeout(&self) -> Option<Duration> {
+        let limit = self.retry.as_ref()?.per_try_timeout?;
+        Some(limit).filter(|limit| self.timeout.is_none_or(|timeout| *limit < timeout))
+    }
+
+    /// What an upstream is told of the time it has: a try's if that is limited, else the whole.
+    #[must_use]
+    pub fn expected_timeout(&self) -> Option<Duration> {
+        self.per_try_timeout().or(self.timeout)
+    }
 }
 
 /// Upgrade types by name. Types are compared ignoring case and kept in lower case.
@@ -122,37 +152,4 @@ impl Upgrades {
     pub fn find(&self, protocol: &str) -> Option<&Upgrade> {
         self.0.iter().find(|upgrade| upgrade.protocol.eq_ignore_ascii_case(protocol))
     }
-}
-
-/// When and how often to try again.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RetryPolicy {
-    /// What makes a try worth repeating.
-    pub on: RetryOn,
-    /// Tries after the first.
-    pub retries_max: u32,
-    /// First back-off interval.
-    pub backoff_base: Duration,
-    /// Longest back-off interval.
-    pub backoff_max: Duration,
-}
-
-/// The words of `retry_on`.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "a set of independent words, as in the configuration")]
-pub struct RetryOn {
-    /// `5xx`
-    pub server_error: bool,
-    /// `gateway-error`
-    pub gateway_error: bool,
-    /// `reset`
-    pub reset: bool,
-    /// `reset-before-request`
-    pub reset_before_request: bool,
-    /// `connect-failure`
-    pub connect_failure: bool,
-    /// `refused-stream`
-    pub refused_stream: bool,
-    /// `retriable-4xx`
-    pub retriable_4xx: bool,
 }

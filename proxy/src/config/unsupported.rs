@@ -38,7 +38,7 @@ pub(super) fn value(of: &str, value: &str) -> Option<Verdict> {
 const ACCESS_FILTER: &str = "every stream is logged; filter the log where it is read";
 const DYNAMIC: &str = "the configuration is static; there is no xDS";
 const EXTENSION: &str = "there is no such extension here";
-const FLOOD: &str = "h2 has fixed limits against floods";
+const FLOOD: &str = "a peer that does not read what it asked for is not read either, so nothing piles up";
 const HEADER_EDITS: &str = "headers are not edited";
 const HEALTH: &str = "there is no active health checking";
 const LOAD_BALANCING: &str = "endpoints are equal: round robin, least request and random choose among all of them";
@@ -112,7 +112,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Http1ProtocolOptions", "allow_absolute_url", Only("true", "absolute URLs are always accepted, as RFC 9112 3.2.2 demands")),
     ("Http1ProtocolOptions", "allow_chunked_length", Only("false", "a message with both Content-Length and Transfer-Encoding is always refused")),
     ("Http1ProtocolOptions", "allow_custom_methods", Only("true", "every method that is a token is accepted")),
-    ("Http1ProtocolOptions", "default_host_for_http_10", Only("", "a request without a host is refused")),
     ("Http1ProtocolOptions", "enable_trailers", Only("false", "HTTP/1 trailers are dropped")),
     ("Http1ProtocolOptions", "header_key_format", Refused("header names are written in lower case")),
     ("Http1ProtocolOptions", "ignore_http_11_upgrade", Refused("upgrades are chosen by upgrade_configs alone")),
@@ -126,17 +125,15 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("UpstreamHttp1ProtocolOptions", "send_fully_qualified_url", Only("false", "requests are sent in origin form")),
 
     ("Http2ProtocolOptions", "allow_metadata", Only("false", "METADATA frames are not passed on")),
-    ("Http2ProtocolOptions", "connection_keepalive", Refused("no PING is sent")),
     ("Http2ProtocolOptions", "custom_settings_parameters", Refused("the settings that are sent are fixed")),
-    ("Http2ProtocolOptions", "max_consecutive_inbound_frames_with_empty_payload", Refused(FLOOD)),
-    ("Http2ProtocolOptions", "max_inbound_priority_frames_per_stream", Refused(FLOOD)),
-    ("Http2ProtocolOptions", "max_inbound_window_update_frames_per_data_frame_sent", Refused(FLOOD)),
     ("Http2ProtocolOptions", "max_metadata_size", Ignored("METADATA frames are not passed on")),
-    ("Http2ProtocolOptions", "max_outbound_control_frames", Refused(FLOOD)),
-    ("Http2ProtocolOptions", "max_outbound_frames", Refused(FLOOD)),
+    ("Http2ProtocolOptions", "max_outbound_control_frames", Ignored(FLOOD)),
+    ("Http2ProtocolOptions", "max_outbound_frames", Ignored(FLOOD)),
     ("Http2ProtocolOptions", "override_stream_error_on_invalid_http_message", Refused("h2 decides what ends a stream and what ends a connection")),
     ("Http2ProtocolOptions", "stream_error_on_invalid_http_messaging", Refused("h2 decides what ends a stream and what ends a connection")),
     ("Http2ProtocolOptions", "use_oghttp2_codec", Ignored("there is one HTTP/2 codec")),
+
+    ("KeepaliveSettings", "connection_idle_interval", Refused("connections are asked in equal intervals")),
 
     ("Listener", "access_log", Refused("streams are logged, connections are not; log in the connection manager")),
     ("Listener", "additional_addresses", Refused("write one listener for each address")),
@@ -195,7 +192,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("HttpConnectionManager", "early_header_mutation_extensions", Refused(HEADER_EDITS)),
     ("HttpConnectionManager", "flush_access_log_on_new_request", Only("false", "a stream is logged once, at its end")),
     ("HttpConnectionManager", "forward_client_cert_details", Only("SANITIZE", TLS)),
-    ("HttpConnectionManager", "http1_safe_max_connection_duration", Only("false", "connections live as long as they are used")),
     ("HttpConnectionManager", "http3_protocol_options", Refused("there is no UDP and no QUIC")),
     ("HttpConnectionManager", "idle_timeout", Old("common_http_protocol_options.idle_timeout")),
     ("HttpConnectionManager", "internal_address_config", Refused("no address is internal")),
@@ -207,7 +203,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("HttpConnectionManager", "path_normalization_options", Refused("paths are passed on as they came")),
     ("HttpConnectionManager", "path_with_escaped_slashes_action", Only("KEEP_UNCHANGED", "paths are passed on as they came")),
     ("HttpConnectionManager", "preserve_external_request_id", Only("false", "with use_remote_address, x-request-id is always made anew")),
-    ("HttpConnectionManager", "proxy_100_continue", Only("false", "100 (Continue) is answered here")),
     ("HttpConnectionManager", "proxy_status_config", Refused("no proxy-status header is written")),
     ("HttpConnectionManager", "rds", Refused(DYNAMIC)),
     ("HttpConnectionManager", "represent_ipv4_remote_address_as_ipv4_mapped_ipv6", Only("false", "addresses are shown as they are")),
@@ -229,10 +224,7 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("HttpConnectionManager", "xff_num_trusted_hops", Only("0", "no hop in front is trusted")),
 
     ("DownstreamHttpProtocolOptions", "headers_with_underscores_action", Only("ALLOW", "header names with underscores are passed on")),
-    ("DownstreamHttpProtocolOptions", "max_connection_duration", Refused("connections live as long as they are used")),
-    ("DownstreamHttpProtocolOptions", "max_requests_per_connection", Only("0", "connections live as long as they are used")),
     ("DownstreamHttpProtocolOptions", "max_response_headers_kb", Refused("it concerns clusters")),
-    ("DownstreamHttpProtocolOptions", "max_stream_duration", Refused("bound a stream by the route's timeout or by stream_idle_timeout")),
     ("UpstreamHttpProtocolOptions", "headers_with_underscores_action", Refused("it concerns requests; towards a cluster there are only responses")),
     ("UpstreamHttpProtocolOptions", "max_connection_duration", Refused("connections live as long as they are used")),
     ("UpstreamHttpProtocolOptions", "max_headers_count", Refused("the limits of a response head are fixed")),
@@ -284,9 +276,7 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
 
     ("VirtualHost", "cors", Refused(EXTENSION)),
     ("VirtualHost", "hedge_policy", Refused("requests are not hedged")),
-    ("VirtualHost", "include_attempt_count_in_response", Only("false", HEADER_EDITS)),
     ("VirtualHost", "include_is_timeout_retry_header", Only("false", HEADER_EDITS)),
-    ("VirtualHost", "include_request_attempt_count", Only("false", HEADER_EDITS)),
     ("VirtualHost", "matcher", Refused("routes are a list")),
     ("VirtualHost", "metadata", Ignored(METADATA)),
     ("VirtualHost", "per_request_buffer_limit_bytes", Refused("the connection's limit holds for its requests")),
@@ -298,7 +288,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("VirtualHost", "require_tls", Only("NONE", TLS)),
     ("VirtualHost", "response_headers_to_add", Refused(HEADER_EDITS)),
     ("VirtualHost", "response_headers_to_remove", Refused(HEADER_EDITS)),
-    ("VirtualHost", "retry_policy", Refused("write it on each route")),
     ("VirtualHost", "typed_per_filter_config", Refused("the router is the only filter")),
     ("VirtualHost", "virtual_clusters", Refused("stats are kept for clusters and listeners")),
 
@@ -351,7 +340,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("RouteAction", "inline_cluster_specifier_plugin", Refused(EXTENSION)),
     ("RouteAction", "internal_redirect_policy", Refused("redirects are passed on")),
     ("RouteAction", "max_grpc_timeout", Refused("grpc-timeout is not read")),
-    ("RouteAction", "max_stream_duration", Refused("bound a stream by timeout or idle_timeout")),
     ("RouteAction", "metadata_match", Refused(METADATA)),
     ("RouteAction", "path_rewrite_policy", Refused("requests are not rewritten")),
     ("RouteAction", "prefix_rewrite", Refused("requests are not rewritten")),
@@ -370,17 +358,25 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Route", "prefix", Old("match: {prefix: ...}")),
     ("Route", "cluster", Old("route: {cluster: ...}")),
 
+    ("MaxStreamDuration", "grpc_timeout_header_max", Refused("grpc-timeout is not read")),
+    ("MaxStreamDuration", "grpc_timeout_header_offset", Refused("grpc-timeout is not read")),
+
     ("RetryPolicy", "host_selection_retry_max_attempts", Refused("a retry may choose any endpoint")),
-    ("RetryPolicy", "per_try_idle_timeout", Refused("the route's timeouts hold for all tries together")),
-    ("RetryPolicy", "per_try_timeout", Refused("the route's timeouts hold for all tries together")),
-    ("RetryPolicy", "per_try_timeout_ms", Old("per_try_timeout; though the route's timeouts hold for all tries together here")),
-    ("RetryPolicy", "rate_limited_retry_back_off", Refused("retries back off exponentially")),
-    ("RetryPolicy", "retriable_headers", Refused("retries depend on status codes and resets")),
+    ("RetryPolicy", "per_try_timeout_ms", Old("per_try_timeout: in seconds with an s, as in 0.25s")),
     ("RetryPolicy", "retriable_request_headers", Refused("every request may be tried again")),
-    ("RetryPolicy", "retriable_status_codes", Refused("write 5xx, gateway-error or retriable-4xx in retry_on")),
     ("RetryPolicy", "retry_host_predicate", Refused("a retry may choose any endpoint")),
     ("RetryPolicy", "retry_options_predicates", Refused(EXTENSION)),
     ("RetryPolicy", "retry_priority", Refused("there is one priority")),
+    ("RetriableHeader", "contains_match", Refused("a retriable header is looked for by its name")),
+    ("RetriableHeader", "exact_match", Refused("a retriable header is looked for by its name")),
+    ("RetriableHeader", "invert_match", Only("false", "a retriable header is looked for by its name")),
+    ("RetriableHeader", "prefix_match", Refused("a retriable header is looked for by its name")),
+    ("RetriableHeader", "present_match", Only("true", "a retriable header is looked for by its name")),
+    ("RetriableHeader", "range_match", Refused("a retriable header is looked for by its name")),
+    ("RetriableHeader", "safe_regex_match", Refused("a retriable header is looked for by its name")),
+    ("RetriableHeader", "string_match", Refused("a retriable header is looked for by its name")),
+    ("RetriableHeader", "suffix_match", Refused("a retriable header is looked for by its name")),
+    ("RetriableHeader", "treat_missing_header_as_empty", Only("false", "a retriable header is looked for by its name")),
 
     ("Cluster", "alt_stat_name", Refused("a cluster's stats are named after it")),
     ("Cluster", "cleanup_interval", Ignored("it concerns ORIGINAL_DST clusters")),

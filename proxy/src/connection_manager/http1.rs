@@ -5,27 +5,25 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::time::Instant;
-
+use super::life::{Life, Protocol};
 use super::local_reply::LocalReply;
 use super::stream::{self, After};
-use super::{ConnectionEnd, ConnectionManager, after};
+use super::{ConnectionEnd, ConnectionManager};
 use crate::access_log::{Downstream, StreamInfo};
 use crate::alarm::Alarm;
 use crate::codec::Body;
 use crate::codec::http1::{Close, HeadError, ServerConnection, ServerOptions};
 use crate::drain::Stage;
 use crate::net::Conn;
+use crate::upstream::timers::{Expired, Timers};
+use bytes::BytesMut;
 
 /// What an idle connection was woken by.
 enum Woken {
     /// The client closed.
     Closed,
-    /// The server drains.
-    Drain,
-    /// `idle_timeout`.
-    Idle,
+    /// The connection's time is up.
+    Ended(Close),
     /// A request begins.
     Request,
 }
@@ -35,6 +33,7 @@ pub(super) async fn serve(
     conn: Conn,
     read: BytesMut,
     downstream: Rc<Downstream>,
+    mut life: Life,
 ) -> ConnectionEnd {
     manager.stats.downstream_cx_http1_total.inc();
     let _active = manager.stats.downstream_cx_http1_active.enter();
@@ -45,23 +44,18 @@ pub(super) async fn serve(
         write_buffer_bytes_max: manager.buffer_bytes_max,
     };
     let mut connection = ServerConnection::new(conn, read, options);
-    let mut served_any = false;
     let mut alarm = Alarm::default();
     let mut drain = manager.drain.clone();
     let mut draining = pin!(drain.reached(Stage::Draining));
     loop {
-        match wait(manager, &mut connection, &mut alarm, draining.as_mut()).await {
+        match wait(&mut connection, &mut life, &mut alarm, draining.as_mut()).await {
             Woken::Request => {}
             Woken::Closed => return ConnectionEnd::Remote,
-            Woken::Drain => return close(manager, connection, Close::Flush).await,
-            Woken::Idle => {
-                manager.stats.downstream_cx_idle_timeout.inc();
-                let how = if served_any { Close::FlushThenWaitForPeer } else { Close::Flush };
-                return close(manager, connection, how).await;
-            }
+            Woken::Ended(how) => return close(manager, connection, how).await,
         }
-        match serve_one(manager, &mut connection, &downstream, &mut alarm).await {
-            After::KeepAlive => served_any = true,
+        life.request_begins(Protocol::Http1);
+        match serve_one(manager, &mut connection, &mut life, &downstream, &mut alarm).await {
+            After::KeepAlive => life.is_idle(),
             After::Close(how) => return close(manager, connection, how).await,
             After::Gone => return ConnectionEnd::RemoteWithRequest,
         }
@@ -69,57 +63,77 @@ pub(super) async fn serve(
 }
 
 async fn wait(
-    manager: &ConnectionManager,
     connection: &mut ServerConnection,
+    life: &mut Life,
     alarm: &mut Alarm,
-    draining: Pin<&mut impl Future<Output = ()>>,
+    mut draining: Pin<&mut impl Future<Output = ()>>,
 ) -> Woken {
-    let deadline = manager.options.timeouts.idle.map(|limit| Instant::now() + limit);
-    tokio::select! {
-        // A request first: one that has come is served, even if the server drains or time is up just now.
-        biased;
-        begun = connection.wait() => match begun {
-            Ok(true) => Woken::Request,
-            Ok(false) | Err(_) => Woken::Closed,
-        },
-        () = draining => Woken::Drain,
-        () = alarm.at(deadline) => Woken::Idle,
+    loop {
+        life.elapse();
+        if let Some(how) = life.close() {
+            return Woken::Ended(how);
+        }
+        tokio::select! {
+            // A request first: one that has come is served, even if the server drains or time is up just now.
+            biased;
+            begun = connection.wait() => return match begun {
+                Ok(true) => Woken::Request,
+                Ok(false) | Err(_) => Woken::Closed,
+            },
+            () = draining.as_mut(), if life.is_untold() => drop(life.drain_with_server()),
+            () = alarm.at(life.due()) => {}
+        }
     }
 }
 
 async fn serve_one(
     manager: &ConnectionManager,
     connection: &mut ServerConnection,
+    life: &mut Life,
     downstream: &Rc<Downstream>,
     alarm: &mut Alarm,
 ) -> After {
     let (mut info, _active) = manager.begin_stream(downstream);
     manager.stats.downstream_rq_http1_total.inc();
+    let mut timers = Timers::new(std::mem::take(alarm), &manager.options.timeouts);
     let read = tokio::select! {
         // The head first: one that is complete is not late.
         biased;
-        read = connection.read_head() => read.map_err(Some),
-        () = after(manager.options.timeouts.request_headers) => Err(None),
+        read = connection.read_head() => read.map_err(NoHead::Unreadable),
+        expired = timers.expired() => Err(NoHead::Late(expired)),
     };
     let after = match read {
         Ok((head, incoming)) => {
-            let responder = stream::Responder::Http1(connection);
-            stream::serve(manager, head, Body::Http1(incoming), responder, alarm, &mut info).await
+            let responder = stream::Responder::Http1 { connection, life };
+            let (after, returned) =
+                stream::serve(manager, head, Body::Http1(incoming), timers, responder, &mut info).await;
+            *alarm = returned;
+            after
         }
-        Err(Some(error)) => refuse(manager, connection, error, &mut info).await,
-        Err(None) => {
-            manager.stats.downstream_rq_header_timeout.inc();
-            stream::refuse_head(manager, connection, &LocalReply::RequestHeadersTimeout, &mut info).await
+        Err(NoHead::Unreadable(error)) => refuse(manager, connection, life, error, &mut info).await,
+        Err(NoHead::Late(expired)) => {
+            stream::count_expired(manager, expired);
+            let reply = LocalReply::too_late(expired, false);
+            stream::refuse_head(manager, connection, life, &reply, &mut info).await
         }
     };
     manager.end_stream(info);
     after
 }
 
+/// Why there is no head.
+enum NoHead {
+    /// It did not come in time.
+    Late(Expired),
+    /// What came is none, or the client went away.
+    Unreadable(HeadError),
+}
+
 /// A head that is none, or did not arrive whole.
 async fn refuse(
     manager: &ConnectionManager,
     connection: &mut ServerConnection,
+    life: &mut Life,
     error: HeadError,
     info: &mut StreamInfo,
 ) -> After {
@@ -130,9 +144,8 @@ async fn refuse(
         }
         HeadError::Refused(why) => {
             manager.stats.downstream_cx_protocol_error.inc();
-            manager.stats.downstream_rq_rx_reset.inc();
             info.connection_termination = why.connection_details().map(Into::into);
-            stream::refuse_head(manager, connection, &LocalReply::BadHead(why), info).await
+            stream::refuse_head(manager, connection, life, &LocalReply::BadHead(why), info).await
         }
     }
 }

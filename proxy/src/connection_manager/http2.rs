@@ -1,26 +1,30 @@
 //! One HTTP/2 connection from a client: streams side by side, each a task of its own.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
-use super::stream::{self, GoAway};
-use super::{ConnectionEnd, ConnectionManager, after};
+use super::life::{Life, Protocol, Turn};
+use super::probe;
+use super::stream::{self, After, GoAway};
+use super::{ConnectionEnd, ConnectionManager};
 use crate::access_log::{Downstream, ResponseFlag};
 use crate::alarm::Alarm;
 use crate::codec::http2::{ConnectionError, Incoming, Responder, ServerConnection};
 use crate::codec::{Body, RequestHead};
 use crate::drain::Stage;
 use crate::net::Conn;
+use crate::upstream::timers::Timers;
 
 pub(super) async fn serve(
     manager: &Rc<ConnectionManager>,
     conn: Conn,
     read: BytesMut,
     downstream: Rc<Downstream>,
+    mut life: Life,
 ) -> ConnectionEnd {
     manager.stats.downstream_cx_http2_total.inc();
     manager.http2_stats.nghttp2_downstream_connections.inc();
@@ -34,83 +38,82 @@ pub(super) async fn serve(
         return ConnectionEnd::Local;
     };
     let mut streams = JoinSet::new();
-    let ended = run(manager, &mut connection, &mut streams, &downstream).await;
+    life.speaks(Protocol::Http2);
+    let ended = run(manager, &mut connection, &mut life, &mut streams, &downstream).await;
     let with_request = !streams.is_empty();
     match ended {
+        Ended::Abandoned => {
+            drop(connection);
+            while streams.join_next().await.is_some() {}
+            if with_request { ConnectionEnd::LocalWithRequest } else { ConnectionEnd::Local }
+        }
         Ended::InvalidMessage(details) => {
             // Envoy drops the whole connection for one malformed message, without a word: its peer sees only
             // the close, after the delay.
             refuse(manager, &downstream, details);
             streams.shutdown().await;
-            let limit = manager.options.timeouts.delayed_close;
-            if tokio::time::timeout(limit, connection.wait_for_peer()).await.is_err() {
-                manager.stats.downstream_cx_delayed_close_timeout.inc();
-            }
+            linger(manager, connection).await;
             ConnectionEnd::LocalWithRequest
         }
         Ended::Closed => {
             // Every stream hears of the end from its own half and writes its own line.
             while streams.join_next().await.is_some() {}
-            match (connection.is_peer_gone(), with_request) {
-                (true, true) => ConnectionEnd::RemoteWithRequest,
+            if connection.is_peer_gone() {
+                return if with_request { ConnectionEnd::RemoteWithRequest } else { ConnectionEnd::Remote };
+            }
+            let is_peer_first = linger(manager, connection).await;
+            match (is_peer_first, with_request) {
+                (_, true) => ConnectionEnd::LocalWithRequest,
                 (true, false) => ConnectionEnd::Remote,
-                (false, true) => ConnectionEnd::LocalWithRequest,
                 (false, false) => ConnectionEnd::Local,
             }
         }
     }
 }
 
+/// Leaves the socket open until the client has closed it, though no longer than `delayed_close_timeout`, so that what
+/// was said last is not lost to a reset. Did the client close it?
+async fn linger(manager: &ConnectionManager, connection: ServerConnection) -> bool {
+    let limit = manager.options.timeouts.delayed_close;
+    let closed = tokio::time::timeout(limit, connection.wait_for_peer()).await.is_ok();
+    if !closed && !limit.is_zero() {
+        manager.stats.downstream_cx_delayed_close_timeout.inc();
+    }
+    closed
+}
+
 enum Ended {
+    /// The client is dead or hostile: not a word more to it.
+    Abandoned,
     Closed,
     InvalidMessage(&'static str),
-}
-
-/// Whether the client has been asked to go elsewhere.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Draining {
-    No,
-    /// With GOAWAY of the largest id; the one with the last id follows at this instant.
-    Until(Instant),
-    Final,
-}
-
-impl Draining {
-    async fn over(self) {
-        match self {
-            Self::Until(deadline) => tokio::time::sleep_until(deadline).await,
-            Self::No | Self::Final => std::future::pending().await,
-        }
-    }
-}
-
-/// Asks the client to go elsewhere; streams that cross the request on the wire are still served.
-fn ask(connection: &mut ServerConnection, drain_timeout: Duration) -> Draining {
-    connection.go_away_gently();
-    Draining::Until(Instant::now() + drain_timeout)
 }
 
 async fn run(
     manager: &Rc<ConnectionManager>,
     connection: &mut ServerConnection,
-    streams: &mut JoinSet<()>,
+    life: &mut Life,
+    streams: &mut JoinSet<Streamed>,
     downstream: &Rc<Downstream>,
 ) -> Ended {
     let go_away = Rc::new(GoAway::default());
     let mut drain = manager.drain.clone();
-    let mut draining = Draining::No;
-    let timeouts = manager.options.timeouts;
+    let mut alarm = Alarm::default();
+    let mut resets = Resets::default();
+    let pinger = connection.pinger();
+    let mut dead = pin!(probe::until_dead(pinger, manager.options.http2.keepalive, &*manager.outside.random));
     loop {
-        let idle = if streams.is_empty() && draining == Draining::No { timeouts.idle } else { None };
         tokio::select! {
             // A stream's wish for GOAWAY first: it must be on the wire before that stream's response.
             biased;
-            () = go_away.asked(), if draining == Draining::No => {
-                draining = ask(connection, timeouts.drain);
+            () = go_away.asked(), if life.is_untold() => {
+                let begins = if manager.drain.is_draining() { life.drain_with_server() } else { life.drain() };
+                take(connection, begins.then_some(Turn::Notice));
             }
             accepted = connection.accept() => match accepted {
                 None | Some(Err(ConnectionError::Broken(_))) => return Ended::Closed,
                 Some(Ok((head, incoming, respond))) => {
+                    take(connection, life.request_begins(Protocol::Http2));
                     begin(manager, streams, downstream, &go_away, (head, incoming, respond));
                 }
                 Some(Err(ConnectionError::HeadTooLarge { details })) => {
@@ -123,31 +126,81 @@ async fn run(
                     manager.end_stream(info);
                 }
                 Some(Err(ConnectionError::InvalidMessage { details })) => return Ended::InvalidMessage(details),
+                Some(Err(ConnectionError::Flooded)) => {
+                    manager.stats.downstream_cx_protocol_error.inc();
+                    return Ended::Abandoned;
+                }
                 Some(Err(ConnectionError::Protocol(_))) => {
                     manager.stats.downstream_cx_protocol_error.inc();
                     return Ended::Closed;
                 }
             },
-            Some(_) = streams.join_next(), if !streams.is_empty() => {}
-            () = drain.reached(Stage::Draining), if draining == Draining::No => {
-                manager.stats.downstream_cx_drain_close.inc();
-                draining = ask(connection, timeouts.drain);
+            Some(ended) = streams.join_next(), if !streams.is_empty() => {
+                // A stream that panicked has told nothing.
+                if ended.is_ok_and(|streamed| resets.note(streamed)) {
+                    manager.stats.downstream_rq_too_many_premature_resets.inc();
+                    return Ended::Abandoned;
+                }
+                if streams.is_empty() {
+                    life.is_idle();
+                }
             }
-            () = after(idle) => {
-                manager.stats.downstream_cx_idle_timeout.inc();
-                draining = ask(connection, timeouts.drain);
+            () = drain.reached(Stage::Draining), if life.is_untold() => {
+                life.drain_with_server();
+                take(connection, Some(Turn::Notice));
             }
-            () = draining.over() => {
-                connection.go_away_now();
-                draining = Draining::Final;
+            () = dead.as_mut() => {
+                manager.http2_stats.keepalive_timeout.inc();
+                return Ended::Abandoned;
             }
+            () = alarm.at(life.due()) => take(connection, life.elapse()),
         }
+    }
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Streamed {
+    /// The client reset it before there was an answer, and within [`PREMATURE_MAX`].
+    Prematurely,
+    Usually,
+}
+
+/// A stream that lived longer may have been reset for a reason.
+const PREMATURE_MAX: Duration = Duration::from_secs(1); // Envoy's overload.premature_reset_min_stream_lifetime_seconds
+/// A connection is judged by this many streams, or by all if there were more.
+const JUDGED_STREAMS_MIN: u32 = 500; // Envoy's overload.premature_reset_total_stream_count
+
+/// Streams that were opened to be reset (CVE-2023-44487): each costs its client two frames, and us a request.
+#[derive(Debug, Default)]
+struct Resets {
+    ended: u32,
+    premature: u32,
+}
+
+impl Resets {
+    /// Counts a stream that has ended. Has it become too much?
+    fn note(&mut self, streamed: Streamed) -> bool {
+        self.ended = self.ended.saturating_add(1);
+        if streamed == Streamed::Prematurely {
+            self.premature = self.premature.saturating_add(1);
+        }
+        self.premature.saturating_mul(2) >= self.ended.max(JUDGED_STREAMS_MIN)
+    }
+}
+
+/// Says what the drain sequence has to say.
+fn take(connection: &mut ServerConnection, turn: Option<Turn>) {
+    match turn {
+        None => {}
+        Some(Turn::End) => connection.go_away_now(),
+        Some(Turn::Notice) => connection.go_away_gently(),
     }
 }
 
 fn begin(
     manager: &Rc<ConnectionManager>,
-    streams: &mut JoinSet<()>,
+    streams: &mut JoinSet<Streamed>,
     downstream: &Rc<Downstream>,
     go_away: &Rc<GoAway>,
     (head, incoming, respond): (RequestHead, Incoming, Responder),
@@ -157,9 +210,13 @@ fn begin(
     streams.spawn_local(async move {
         let (mut info, _active) = manager.begin_stream(&downstream);
         let responder = stream::Responder::Http2 { respond, go_away };
+        let timers = Timers::new(Alarm::default(), &manager.options.timeouts);
         // An HTTP/2 stream has nothing to say about its connection beyond GOAWAY, which it has asked for.
-        stream::serve(&manager, head, Body::Http2(incoming), responder, &mut Alarm::default(), &mut info).await;
+        let (after, _) = stream::serve(&manager, head, Body::Http2(incoming), timers, responder, &mut info).await;
+        let unanswered = after == After::Gone && info.response_code.is_none();
+        let premature = unanswered && info.times.begin.elapsed() < PREMATURE_MAX;
         manager.end_stream(info);
+        if premature { Streamed::Prematurely } else { Streamed::Usually }
     });
 }
 
@@ -174,4 +231,22 @@ fn refuse(manager: &ConnectionManager, downstream: &Rc<Downstream>, details: &'s
     info.flag(ResponseFlag::DPE);
     info.detail(details);
     manager.end_stream(info);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_many_streams_reset_at_once_is_too_much() {
+        let ends = |streams: &[(Streamed, u32)]| {
+            let mut resets = Resets::default();
+            let each = streams.iter().flat_map(|(streamed, count)| (0..*count).map(|_| *streamed));
+            each.map(|streamed| resets.note(streamed)).position(|too_much| too_much)
+        };
+        use Streamed::{Prematurely, Usually};
+        assert_eq!(ends(&[(Prematurely, 1000)]), Some(249), "no need to wait for the other half of 500");
+        assert_eq!(ends(&[(Usually, 1000), (Prematurely, 999)]), None);
+        assert_eq!(ends(&[(Usually, 1000), (Prematurely, 1000)]), Some(1999));
+    }
 }

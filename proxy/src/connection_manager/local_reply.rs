@@ -12,6 +12,7 @@ use crate::access_log::ResponseFlag;
 use crate::cluster::Failure;
 use crate::codec::http1::Refusal;
 use crate::codec::{ResponseHead, names};
+use crate::upstream::timers::Expired;
 
 /// Why the proxy answers by itself.
 #[derive(Debug)]
@@ -30,20 +31,14 @@ pub(crate) enum LocalReply {
     NoCluster { status: u16 },
     /// No virtual host or route takes the request.
     NoRoute,
-    /// The request head took longer than `request_headers_timeout`.
-    RequestHeadersTimeout,
-    /// The request took longer than `request_timeout`.
-    RequestTimeout,
     /// A path with `#`.
     PathWithFragment,
-    /// No progress for `stream_idle_timeout`.
-    StreamIdle { request_complete: bool },
+    /// A timer fired before there was a response.
+    TooLate { expired: Expired, request_complete: bool },
     /// An upgrade that is not enabled.
     UpgradeRefused,
     /// The upstream failed.
     Upstream { failure: Failure, retried: bool },
-    /// The route's `timeout` passed.
-    UpstreamTimeout,
 }
 
 /// A row of the table.
@@ -57,6 +52,11 @@ pub(crate) struct Row {
 }
 
 impl LocalReply {
+    /// The reply to a request whose timer fired.
+    pub(crate) fn too_late(expired: Expired, request_complete: bool) -> Self {
+        Self::TooLate { expired, request_complete }
+    }
+
     /// The row for this reply.
     pub(crate) fn row(&self) -> Row {
         use ResponseFlag as Flag;
@@ -91,21 +91,24 @@ impl LocalReply {
                 Some(Flag::NC),
             ),
             Self::NoRoute => row(StatusCode::NOT_FOUND, "", "route_not_found", Some(Flag::NR)),
-            Self::RequestHeadersTimeout => Row {
-                closes: true,
-                ..row(StatusCode::REQUEST_TIMEOUT, "request header timeout", "request_header_timeout", None)
-            },
-            Self::RequestTimeout => {
-                row(StatusCode::REQUEST_TIMEOUT, "request timeout", "request_overall_timeout", None)
-            }
             Self::PathWithFragment => {
                 Row { closes: true, ..row(StatusCode::BAD_REQUEST, "", "path_normalization_failed", None) }
             }
-            Self::StreamIdle { request_complete: true } => {
-                row(StatusCode::GATEWAY_TIMEOUT, "stream timeout", "stream_idle_timeout", Some(Flag::SI))
-            }
-            Self::StreamIdle { request_complete: false } => {
-                row(StatusCode::REQUEST_TIMEOUT, "stream timeout", "stream_idle_timeout", Some(Flag::SI))
+            Self::TooLate { expired, request_complete } => {
+                let status = match expired {
+                    Expired::Global => StatusCode::GATEWAY_TIMEOUT,
+                    Expired::Head | Expired::Request => StatusCode::REQUEST_TIMEOUT,
+                    // Who kept the other waiting? As long as the request is incomplete, the client did.
+                    Expired::Duration | Expired::Idle if *request_complete => StatusCode::GATEWAY_TIMEOUT,
+                    Expired::Duration | Expired::Idle => StatusCode::REQUEST_TIMEOUT,
+                };
+                match expired {
+                    Expired::Duration => row(status, "downstream duration timeout", "max_duration_timeout", None),
+                    Expired::Global => row(status, "upstream request timeout", "response_timeout", Some(Flag::UT)),
+                    Expired::Head => row(status, "request header timeout", "request_header_timeout", None),
+                    Expired::Idle => row(status, "stream timeout", "stream_idle_timeout", Some(Flag::SI)),
+                    Expired::Request => row(status, "request timeout", "request_overall_timeout", None),
+                }
             }
             Self::UpgradeRefused => Row { closes: true, ..row(StatusCode::FORBIDDEN, "", "upgrade_failed", None) },
             Self::Upstream { failure: Failure::NoHealthyUpstream, .. } => {
@@ -118,9 +121,6 @@ impl LocalReply {
                 flag: Some(failure.flag()),
                 closes: false,
             },
-            Self::UpstreamTimeout => {
-                row(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", "response_timeout", Some(Flag::UT))
-            }
         }
     }
 
@@ -141,6 +141,9 @@ impl LocalReply {
 
 fn reset_body(failure: &Failure, retried: bool) -> String {
     let reason = failure.reason();
+    if failure.status() == StatusCode::GATEWAY_TIMEOUT {
+        return reason.to_owned();
+    }
     let told = if retried { "retried and the latest reset reason" } else { "reset reason" };
     format!("upstream connect error or disconnect/reset before headers. {told}: {reason}")
 }

@@ -7,17 +7,20 @@ mod date;
 mod decorate;
 mod http1;
 mod http2;
+mod life;
 mod local_reply;
+mod probe;
 mod stream;
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::BytesMut;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use tokio::io::AsyncReadExt;
 
 use crate::access_log::{AccessLog, Downstream, StreamInfo};
+use crate::alarm::Alarm;
 use crate::cluster::Cluster;
 use crate::config;
 use crate::config::listener::CodecType;
@@ -25,6 +28,7 @@ use crate::drain::{Drain, Stage};
 use crate::net::{Conn, Outside};
 use crate::stats::{Held, Http2Stats, HttpStats, ResponseStats};
 use date::{DateCache, MillisCache};
+use life::Life;
 
 /// What an HTTP/2 client sends first (RFC 9113 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -46,6 +50,8 @@ pub struct ConnectionManager {
     /// The `server` header.
     server_header: decorate::Server,
     millis: MillisCache,
+    /// The host of an HTTP/1.0 request that names none.
+    default_host: Option<HeaderValue>,
     connection_ids: Rc<Cell<u64>>,
 }
 
@@ -81,7 +87,10 @@ enum ConnectionEnd {
 enum Sniffed {
     Http1(BytesMut),
     Http2(BytesMut),
+    /// The client went away.
     Closed,
+    /// Its time was up before the first byte.
+    Ended,
 }
 
 impl ConnectionManager {
@@ -90,6 +99,9 @@ impl ConnectionManager {
     pub fn new(options: config::listener::ConnectionManager, buffer_bytes_max: usize, parts: Parts) -> Self {
         let Parts { stats, listener_responses, http2_stats, logs, clusters, outside, drain, connection_ids } = parts;
         let server_header = decorate::Server::new(&options.server);
+        // Configuration refuses hosts that are no header value.
+        let default_host = options.http1.default_host_for_http_10.as_deref();
+        let default_host = default_host.and_then(|host| HeaderValue::from_str(host).ok());
         Self {
             options,
             buffer_bytes_max,
@@ -103,6 +115,7 @@ impl ConnectionManager {
             date: DateCache::default(),
             server_header,
             millis: MillisCache::default(),
+            default_host,
             connection_ids,
         }
     }
@@ -117,22 +130,25 @@ impl ConnectionManager {
         let begun = tokio::time::Instant::now();
         let id = self.connection_ids.replace(self.connection_ids.get() + 1);
         let downstream = Rc::new(Downstream { connection_id: id, local: conn.local.clone(), peer: conn.peer.clone() });
-        let end = match self.sniff(&mut conn).await {
+        let mut life = Life::new(&self.options, &self.stats);
+        let end = match self.sniff(&mut conn, &mut life).await {
             Sniffed::Closed => ConnectionEnd::Remote,
-            Sniffed::Http1(read) => http1::serve(&self, conn, read, downstream).await,
-            Sniffed::Http2(read) => http2::serve(&self, conn, read, downstream).await,
+            Sniffed::Ended => ConnectionEnd::Local,
+            Sniffed::Http1(read) => http1::serve(&self, conn, read, downstream, life).await,
+            Sniffed::Http2(read) => http2::serve(&self, conn, read, downstream, life).await,
         };
         self.record_end(end);
         self.stats.downstream_cx_length_ms.record_ms(begun.elapsed());
     }
 
     /// HTTP/2 shows itself by its preface; an idle client that sends nothing is closed in time.
-    async fn sniff(&self, conn: &mut Conn) -> Sniffed {
+    async fn sniff(&self, conn: &mut Conn, life: &mut Life) -> Sniffed {
         if self.options.codec == CodecType::Http1 {
             return Sniffed::Http1(BytesMut::new());
         }
         let mut read = BytesMut::with_capacity(FIRST_READ_BYTES);
         let mut drain = self.drain.clone();
+        let mut alarm = Alarm::default();
         loop {
             tokio::select! {
                 // Bytes first: a request that has come is served, whatever else happens now.
@@ -141,11 +157,17 @@ impl ConnectionManager {
                     Ok(0) | Err(_) => return Sniffed::Closed,
                     Ok(_) => {}
                 },
-                () = after(self.options.timeouts.idle) => {
-                    self.stats.downstream_cx_idle_timeout.inc();
-                    return Sniffed::Closed;
+                () = drain.reached(Stage::Draining), if life.is_untold() => {
+                    life.drain_with_server();
+                    continue;
                 }
-                () = drain.reached(Stage::Draining), if read.is_empty() => return Sniffed::Closed,
+                () = alarm.at(life.due()) => {
+                    life.elapse();
+                    if life.close().is_some() {
+                        return Sniffed::Ended;
+                    }
+                    continue;
+                }
             }
             let seen = read.len().min(PREFACE.len());
             let is_http2 = read.get(..seen) == PREFACE.get(..seen);
@@ -198,13 +220,5 @@ impl ConnectionManager {
         for log in &self.logs {
             log.write(&info);
         }
-    }
-}
-
-/// Ready after `limit`; never, if there is none.
-async fn after(limit: Option<std::time::Duration>) {
-    match limit {
-        Some(limit) => tokio::time::sleep(limit).await,
-        None => std::future::pending().await,
     }
 }

@@ -7,12 +7,13 @@ use http::{HeaderValue, Method, StatusCode, Version};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::life::Life;
 use super::local_reply::LocalReply;
 use super::{ConnectionManager, decorate};
 use crate::access_log::{ResponseFlag, StreamInfo};
 use crate::alarm::Alarm;
 use crate::cluster::{Cluster, Failure};
-use crate::codec::http1::{Close, ServerConnection};
+use crate::codec::http1::{Close, Informer, Refusal, ServerConnection};
 use crate::codec::{Body, Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, http2, names};
 use crate::config::route::{Action, Forward, Upgrade, Upgrades};
 use crate::router;
@@ -24,7 +25,7 @@ use crate::upstream::{self, Answer, Ended, Exchange, Interrupted};
 
 /// Where the response goes.
 pub(super) enum Responder<'a> {
-    Http1(&'a mut ServerConnection),
+    Http1 { connection: &'a mut ServerConnection, life: &'a mut Life },
     Http2 { respond: http2::Responder, go_away: Rc<GoAway> },
 }
 
@@ -87,24 +88,28 @@ enum Kind {
     Tunnel,
 }
 
-/// Serves one request. `alarm` is the connection's, lent to the stream's timers.
+/// Serves one request. The connection's alarm, which was lent to the stream's `timers`, comes back.
 pub(super) async fn serve(
     manager: &ConnectionManager,
     mut head: RequestHead,
     body: Body,
+    mut timers: Timers,
     mut responder: Responder<'_>,
-    alarm: &mut Alarm,
     info: &mut StreamInfo,
-) -> After {
+) -> (After, Alarm) {
     info.protocol = Some(head.version);
     handshake::request_from_http2(&mut head);
-    let asks_to_close = decorate::asks_to_close(&head.headers);
-    if decorate::take_expect_continue(&mut head.headers) {
+    let asks_to_close = decorate::asks_to_close(&head);
+    let informer = responder.informer().filter(|_| manager.options.proxy_100_continue);
+    if informer.is_none() && decorate::take_expect_continue(&mut head.headers) {
         responder.send_continue(manager);
     }
-    let timeouts = &manager.options.timeouts;
-    let timers = Timers::new(std::mem::take(alarm), timeouts.stream_idle, timeouts.request);
+    if head.version == Version::HTTP_10 && head.authority.is_none() {
+        head.authority = manager.default_host.clone();
+    }
+    timers.head_is_complete();
     let mut exchange = Exchange::new(body, timers, manager.buffer_bytes_max);
+    exchange.informer = informer;
     let reply = decide(manager, &mut head, &mut exchange, info).await;
     let after = match reply {
         Reply::Answer(answered) => {
@@ -124,8 +129,7 @@ pub(super) async fn serve(
     info.bytes_received = exchange.bytes_received;
     info.times.request_end = exchange.completed_at();
     info.request = Some(head);
-    *alarm = exchange.timers.into_alarm();
-    after
+    (after, exchange.timers.into_alarm())
 }
 
 /// Decides what to reply: asks the route, and the upstream if the route says so.
@@ -136,8 +140,10 @@ async fn decide(
     info: &mut StreamInfo,
 ) -> Reply {
     if let Err(refusal) = decorate::check(head) {
-        if matches!(refusal, LocalReply::NotAPath) {
-            manager.stats.downstream_rq_non_relative_path.inc();
+        match refusal {
+            LocalReply::NotAPath => manager.stats.downstream_rq_non_relative_path.inc(),
+            LocalReply::PathWithFragment => manager.stats.downstream_rq_failed_path_normalization.inc(),
+            _ => {}
         }
         return Reply::Local(refusal, None);
     }
@@ -202,7 +208,8 @@ async fn forward(
     };
     info.upstream_cluster = Some(Rc::clone(&cluster.name));
     let router = upgrade.and_then(|upgrade| upgrade.router).unwrap_or(manager.options.router);
-    exchange.timers.set_route(to.timeout, to.idle_timeout);
+    exchange.timers.set_route(to);
+    info.attempts_in_response = to.attempt_count.in_response;
     let mut upgrade_active = None;
     if upgrade.is_some() {
         manager.stats.downstream_cx_upgrades_total.inc();
@@ -210,7 +217,7 @@ async fn forward(
         exchange.withhold();
     }
     if !router.suppress_envoy_headers
-        && let Some(limit) = to.timeout
+        && let Some(limit) = to.expected_timeout()
     {
         head.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), manager.millis.header(limit));
     }
@@ -249,19 +256,26 @@ fn unanswered(manager: &ConnectionManager, ended: Ended, exchange: &Exchange, cl
         Ended::Interrupted(Interrupted::Downstream(broken)) => return Reply::Gone(broken),
         Ended::Interrupted(Interrupted::Timer(expired)) => expired,
     };
+    let reply = LocalReply::too_late(expired, exchange.is_complete());
+    count_expired(manager, expired);
     match expired {
         Expired::Global => {
             cluster.shared.stats.upstream_rq_timeout.inc();
-            Reply::Local(LocalReply::UpstreamTimeout, Some(cluster))
+            Reply::Local(reply, Some(cluster))
         }
-        Expired::Idle => {
-            manager.stats.downstream_rq_idle_timeout.inc();
-            Reply::Local(LocalReply::StreamIdle { request_complete: exchange.is_complete() }, None)
-        }
-        Expired::Request => {
-            manager.stats.downstream_rq_timeout.inc();
-            Reply::Local(LocalReply::RequestTimeout, None)
-        }
+        Expired::Duration | Expired::Head | Expired::Idle | Expired::Request => Reply::Local(reply, None),
+    }
+}
+
+/// Counts a timer of the stream's that fired; the route's counts for its cluster.
+pub(super) fn count_expired(manager: &ConnectionManager, expired: Expired) {
+    let stats = &manager.stats;
+    match expired {
+        Expired::Duration => stats.downstream_rq_max_duration_reached.inc(),
+        Expired::Global => {}
+        Expired::Head => stats.downstream_rq_header_timeout.inc(),
+        Expired::Idle => stats.downstream_rq_idle_timeout.inc(),
+        Expired::Request => stats.downstream_rq_timeout.inc(),
     }
 }
 
@@ -312,7 +326,13 @@ async fn deliver(
         Kind::Plain | Kind::Rejected => Payload::Some,
     };
     let early = !exchange.is_complete();
-    let closes = kind != Kind::Tunnel && (asks_to_close || early || kind != Kind::Plain || manager.drain.is_draining());
+    // The end of a payload without a length is the end of an HTTP/1.0 connection.
+    let endless = request.version == Version::HTTP_10
+        && payload == Payload::Some
+        && request.method != Method::HEAD
+        && !head.headers.contains(&CONTENT_LENGTH);
+    let asks_to_close = asks_to_close || endless;
+    let closes = kind != Kind::Tunnel && (asks_to_close || early || kind != Kind::Plain);
     let mut down = begin_response(manager, head, payload, request, responder, closes, info);
     let is_tunnel = kind == Kind::Tunnel;
     let end = match payload {
@@ -404,7 +424,7 @@ async fn reply_locally(
     }
     info.detail(row.details.clone());
     let complete = exchange.is_complete();
-    let closes = asks_to_close || !complete || row.closes || manager.drain.is_draining();
+    let closes = asks_to_close || !complete || row.closes;
     if let Responder::Http2 { go_away, .. } = &responder
         && row.closes
     {
@@ -433,6 +453,7 @@ async fn reply_locally(
 pub(super) async fn refuse_head(
     manager: &ConnectionManager,
     connection: &mut ServerConnection,
+    life: &mut Life,
     reply: &LocalReply,
     info: &mut StreamInfo,
 ) -> After {
@@ -452,7 +473,11 @@ pub(super) async fn refuse_head(
         version: Version::HTTP_11,
         headers: crate::codec::Headers::default(),
     };
-    let responder = Responder::Http1(connection);
+    if !matches!(reply, LocalReply::BadHead(Refusal::LowVersion)) {
+        manager.stats.downstream_rq_response_before_rq_complete.inc();
+        manager.stats.downstream_rq_rx_reset.inc();
+    }
+    let responder = Responder::Http1 { connection, life };
     let payload = if body.is_empty() { Payload::None } else { Payload::Some };
     let mut down = begin_response(manager, head, payload, &request, responder, true, info);
     info.bytes_sent = body.len() as u64;
@@ -477,17 +502,26 @@ fn begin_response(
     info: &mut StreamInfo,
 ) -> Writer {
     decorate::response(&mut head, manager.server_header.clone(), manager.date.at(manager.outside.clock.wall()));
+    if info.attempts_in_response {
+        head.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), HeaderValue::from(info.attempts));
+    }
     manager.count_response(head.status);
     info.response_code = Some(head.status.as_u16());
     info.times.response_begin = Some(Instant::now());
     let writer = match responder {
-        Responder::Http1(connection) => {
-            if closes {
+        Responder::Http1 { connection, life } => {
+            // A tunnel's response says nothing of its connection, which is no longer HTTP.
+            if closes || (payload != Payload::Raw && life.closes_with_response(&manager.drain)) {
                 head.headers.set(CONNECTION, HeaderValue::from_static("close"));
+            } else if request.version == Version::HTTP_10 && payload != Payload::Raw {
+                head.headers.set(CONNECTION, HeaderValue::from_static("keep-alive"));
             }
             Writer::Http1(connection.respond(&head, payload, &request.method))
         }
-        Responder::Http2 { respond, .. } => {
+        Responder::Http2 { respond, go_away } => {
+            if manager.drain.is_draining() {
+                go_away.ask();
+            }
             handshake::response_to_http2(&mut head);
             Writer::Http2(respond.respond(&head, payload))
         }
@@ -497,9 +531,17 @@ fn begin_response(
 }
 
 impl Responder<'_> {
+    /// Sends what comes before the final response. HTTP/2 clients get none of it: none of them has to wait for 100.
+    fn informer(&self) -> Option<Informer> {
+        match self {
+            Self::Http1 { connection, .. } => Some(connection.informer()),
+            Self::Http2 { .. } => None,
+        }
+    }
+
     fn send_continue(&mut self, manager: &ConnectionManager) {
         // HTTP/2 clients that wait for 100 send the body anyway, sooner or later (RFC 9110 10.1.1).
-        if let Self::Http1(connection) = self {
+        if let Self::Http1 { connection, .. } = self {
             connection.send_continue();
             manager.count_response(StatusCode::CONTINUE);
         }
@@ -548,24 +590,20 @@ fn record_relay_end(
         RelayEnd::Interrupted(Interrupted::Downstream(broken)) => record_gone(manager, info, *broken),
         RelayEnd::Interrupted(Interrupted::Timer(expired)) => {
             stats.downstream_rq_tx_reset.inc();
-            let (flag, details) = match expired {
-                Expired::Global => (ResponseFlag::UT, "response_timeout"),
-                Expired::Idle => (ResponseFlag::SI, "stream_idle_timeout"),
-                Expired::Request => (ResponseFlag::DT, "request_overall_timeout"),
-            };
-            match expired {
-                Expired::Global => cluster.shared.stats.upstream_rq_timeout.inc(),
-                Expired::Idle => stats.downstream_rq_idle_timeout.inc(),
-                Expired::Request => stats.downstream_rq_timeout.inc(),
+            stats.downstream_rq_rx_reset.inc();
+            count_expired(manager, *expired);
+            if *expired == Expired::Global {
+                cluster.shared.stats.upstream_rq_timeout.inc();
             }
-            info.flag(flag);
-            info.detail(details);
+            let row = LocalReply::too_late(*expired, request_complete).row();
+            if let Some(flag) = row.flag {
+                info.flag(flag);
+            }
+            info.detail(row.details);
         }
         RelayEnd::Upstream { failure, .. } => {
             stats.downstream_rq_tx_reset.inc();
-            if is_tunnel {
-                stats.downstream_rq_rx_reset.inc();
-            }
+            stats.downstream_rq_rx_reset.inc();
             info.flag(failure.flag());
             info.detail(failure.details("after"));
         }

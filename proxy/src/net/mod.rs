@@ -158,6 +158,23 @@ impl fmt::Display for Address {
 pub trait Io: AsyncRead + AsyncWrite + Unpin {
     /// Makes the coming drop an abortive close: RST instead of FIN, queued bytes lost.
     fn abort_on_drop(&mut self);
+
+    /// Asks the system what a read would find, without reading and without trusting what was heard before: an event
+    /// loop learns of its sockets only between turns, and a FIN may have come since.
+    fn look(&self) -> Look;
+}
+
+/// What a read would find.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Look {
+    /// Bytes.
+    Bytes,
+    /// FIN, and nothing before it.
+    Closed,
+    /// Nothing yet.
+    Open,
+    /// RST, or another error.
+    Reset,
 }
 
 /// One transport connection: a TCP socket, an internal listener's pipe or a simulated socket.
@@ -174,6 +191,12 @@ impl Conn {
     #[must_use]
     pub fn new(io: Box<dyn Io + Send>, local: Address, peer: Address) -> Self {
         Self { io, local, peer }
+    }
+
+    /// What a read would find at this moment.
+    #[must_use]
+    pub fn look(&self) -> Look {
+        self.io.look()
     }
 
     /// Drops the connection with RST instead of FIN. Bytes that were written but not sent are lost.

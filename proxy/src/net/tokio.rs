@@ -7,6 +7,7 @@ use std::collections::hash_map::RandomState;
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, IoSlice, Write};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,11 +18,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{
-    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Net,
-    Outside, Random,
+    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Look,
+    Net, Outside, Random,
 };
 
 // These two are the types the rest of the crate must not name.
@@ -127,6 +128,16 @@ impl Io for Tcp {
     fn abort_on_drop(&mut self) {
         // If the option cannot be set the close is an ordinary FIN: less abrupt, still a close.
         drop(self.0.set_zero_linger());
+    }
+
+    fn look(&self) -> Look {
+        // Not tokio's own peek, which believes its last readiness and asks nobody.
+        match SockRef::from(&self.0).peek(&mut [MaybeUninit::uninit()]) {
+            Ok(0) => Look::Closed,
+            Ok(_) => Look::Bytes,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Look::Open,
+            Err(_) => Look::Reset,
+        }
     }
 }
 

@@ -6,12 +6,14 @@
 //!
 //! Promise: when `run` returns without an answer, its connection is back in the pool or closed.
 
+use std::time::Duration;
+
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, StatusCode};
 
-use super::exchange::{Exchange, Interrupted};
+use super::exchange::{Exchange, Interrupted, TryExpired, TryLimit};
 use crate::access_log::StreamInfo;
-use crate::cluster::{Cluster, Failure, Lease};
+use crate::cluster::{Cluster, Exclusive, Failure, Lease, Stream, Wanted};
 use crate::codec::{Body, Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer};
 use crate::tunnel::handshake;
 
@@ -27,8 +29,57 @@ pub(crate) struct Answer {
 /// A try that brought no response.
 pub(super) struct Failed {
     pub(super) failure: Failure,
-    /// Not one byte of the request was written.
-    pub(super) nothing_sent: bool,
+    /// How far the request got.
+    pub(super) reach: Reach,
+}
+
+impl Failed {
+    fn expired(which: TryExpired, nothing_sent: bool) -> Self {
+        let failure = match which {
+            TryExpired::Idle => Failure::TryIdle,
+            TryExpired::Timeout => Failure::TryTimeout,
+        };
+        // An upstream that is slow is no stale connection.
+        let reach = match nothing_sent {
+            true => Reach::Unseen { on_reused: false },
+            false => Reach::Sent { lost_on_reused: false },
+        };
+        Self { failure, reach }
+    }
+}
+
+/// How far a request got that has no response.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reach {
+    /// There was no connection to send it on.
+    NoConnection,
+    /// An upstream may have acted on it.
+    Sent {
+        /// The connection had carried other requests, ended as a whole, and brought no byte of an answer: what a
+        /// server does to an idle connection, perhaps before it could see the request.
+        lost_on_reused: bool,
+    },
+    /// No upstream has seen it, though there was a connection: not one byte was written, or the peer's GOAWAY says
+    /// that it was not looked at.
+    Unseen {
+        /// The connection had carried other requests.
+        on_reused: bool,
+    },
+}
+
+impl Reach {
+    /// Is it certain that not one byte of the request was written?
+    pub(super) fn nothing_sent(self) -> bool {
+        matches!(self, Self::NoConnection | Self::Unseen { .. })
+    }
+}
+
+/// How to try.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct How {
+    pub(super) wanted: Wanted,
+    pub(super) timeout: Option<Duration>,
+    pub(super) idle_timeout: Option<Duration>,
 }
 
 /// Sends the request to an endpoint of `cluster` and waits for the response head.
@@ -36,71 +87,112 @@ pub(super) async fn run(
     exchange: &mut Exchange,
     head: &RequestHead,
     cluster: &Cluster,
+    how: How,
     info: &mut StreamInfo,
 ) -> Result<Result<Answer, Failed>, Interrupted> {
     let Some(endpoint) = cluster.choose() else {
         cluster.shared.stats.upstream_cx_none_healthy.inc();
-        return Ok(Err(Failed { failure: Failure::NoHealthyUpstream, nothing_sent: true }));
+        return Ok(Err(Failed { failure: Failure::NoHealthyUpstream, reach: Reach::NoConnection }));
     };
     info.upstream_host = Some(endpoint.address.clone());
-    let lease = match exchange.alongside(&mut None, endpoint.pool.checkout()).await? {
+    let lease = match exchange.alongside(&mut None, endpoint.pool.checkout(how.wanted)).await? {
         Ok(lease) => lease,
         Err(failure) => {
             if let Failure::Connect(why) = &failure {
                 info.transport_failure = Some(format!("delayed connect error: {why}").into());
             }
-            return Ok(Err(Failed { failure, nothing_sent: true }));
+            return Ok(Err(Failed { failure, reach: Reach::NoConnection }));
         }
     };
     info.upstream_local = lease.local();
+    let limit = TryLimit::new(how.timeout, how.idle_timeout);
     let answered = match lease {
-        Lease::Http1(_) => over_http1(exchange, head, lease).await?,
-        Lease::Http2(_) => over_http2(exchange, head, lease).await?,
+        Lease::Http1(exclusive) => over_http1(exchange, head, exclusive, limit).await?,
+        Lease::Http2(stream) => over_http2(exchange, head, stream, limit).await?,
     };
+    let stats = &cluster.shared.stats;
+    match answered.as_ref().err().map(|failed| &failed.failure) {
+        Some(Failure::TryIdle) => stats.upstream_rq_per_try_idle_timeout.inc(),
+        Some(Failure::TryTimeout) => stats.upstream_rq_per_try_timeout.inc(),
+        Some(_) | None => {}
+    }
     endpoint.pool.count_answer(answered.as_ref().ok().map(|answer| answer.head.status));
-    Ok(answered.map_err(|broken| Failed { failure: Failure::from(broken), nothing_sent: false }))
+    Ok(answered)
 }
 
 async fn over_http1(
     exchange: &mut Exchange,
     head: &RequestHead,
-    mut lease: Lease,
-) -> Result<Result<Answer, Broken>, Interrupted> {
-    let Lease::Http1(exclusive) = &mut lease else { return Ok(Err(Broken::Closed)) };
-    let Some(connection) = exclusive.connection() else { return Ok(Err(Broken::Closed)) };
+    mut exclusive: Box<Exclusive>,
+    mut limit: TryLimit,
+) -> Result<Result<Answer, Failed>, Interrupted> {
+    let on_reused = exclusive.is_reused();
+    // Only giving the lease back takes its connection.
+    let Some(connection) = exclusive.connection() else {
+        return Ok(Err(Failed { failure: Failure::Terminated, reach: Reach::Unseen { on_reused } }));
+    };
+    let written_before = connection.tx_bytes();
     let payload = payload(exchange, head);
     let with_length = (payload == Payload::None && wants_length(&head.method)).then(|| with_zero_length(head));
     let mut writer = Some(Writer::Http1(connection.send(with_length.as_ref().unwrap_or(head), payload)));
-    let answered = exchange.alongside(&mut writer, connection.response()).await;
-    match answered? {
-        Ok((head, incoming)) => Ok(Ok(Answer { head, body: Body::Http1(incoming), writer, lease })),
-        Err(broken) => {
+    if let Some(informer) = &exchange.informer {
+        connection.pass_informational(informer.clone());
+    }
+    let answered = exchange.alongside_try(&mut writer, &mut limit, connection.response()).await?;
+    match answered {
+        Err(expired) => {
+            let nothing_sent = connection.tx_bytes() == written_before;
+            Ok(Err(Failed::expired(expired, nothing_sent))) // the lease closes the connection
+        }
+        Ok(Ok((head, incoming))) => {
+            Ok(Ok(Answer { head, body: Body::Http1(incoming), writer, lease: Lease::Http1(exclusive) }))
+        }
+        Ok(Err(broken)) => {
+            let reach = if connection.tx_bytes() == written_before {
+                Reach::Unseen { on_reused }
+            } else {
+                let silent = connection.informational().is_empty();
+                Reach::Sent { lost_on_reused: on_reused && silent && is_loss(broken) }
+            };
             drop(writer);
-            lease.broken(broken);
-            Ok(Err(broken))
+            Lease::Http1(exclusive).broken(broken);
+            Ok(Err(Failed { failure: Failure::from(broken), reach }))
         }
     }
+}
+
+/// Did the connection end as a whole, before a byte of the response?
+fn is_loss(broken: Broken) -> bool {
+    matches!(broken, Broken::Closed | Broken::ConnectionReset)
 }
 
 async fn over_http2(
     exchange: &mut Exchange,
     head: &RequestHead,
-    lease: Lease,
-) -> Result<Result<Answer, Broken>, Interrupted> {
-    let Lease::Http2(stream) = &lease else { return Ok(Err(Broken::Closed)) };
+    stream: Stream,
+    mut limit: TryLimit,
+) -> Result<Result<Answer, Failed>, Interrupted> {
+    let on_reused = stream.is_reused();
     let upgrade = head.upgrade().cloned();
     let mut sent = head.clone();
     handshake::request_to_http2(&mut sent);
     let opened = stream.connection().send(&sent, payload(exchange, head));
     let (outgoing, mut response) = match opened {
         Ok(both) => both,
-        Err(broken) => return Ok(Err(broken)),
+        Err(broken) => {
+            return Ok(Err(Failed { failure: Failure::from(broken), reach: Reach::Unseen { on_reused } }));
+        }
     };
     let mut writer = Some(Writer::Http2(outgoing));
-    let answered = match exchange.alongside(&mut writer, response.head()).await {
-        Ok(answered) => answered,
+    let answered = match exchange.alongside_try(&mut writer, &mut limit, response.head()).await {
+        Ok(Ok(answered)) => answered,
+        Ok(Err(expired)) => {
+            let nothing_sent = !response.request_was_sent();
+            break_off(writer, &Lease::Http2(stream));
+            return Ok(Err(Failed::expired(expired, nothing_sent)));
+        }
         Err(interrupted) => {
-            break_off(writer, &lease);
+            break_off(writer, &Lease::Http2(stream));
             return Err(interrupted);
         }
     };
@@ -109,11 +201,18 @@ async fn over_http2(
             if let Some(protocol) = upgrade {
                 handshake::response_from_http2(&mut head, &protocol);
             }
-            Ok(Ok(Answer { head, body: Body::Http2(incoming), writer, lease }))
+            Ok(Ok(Answer { head, body: Body::Http2(incoming), writer, lease: Lease::Http2(stream) }))
         }
         Err(broken) => {
-            lease.broken(broken);
-            Ok(Err(broken))
+            let refused = broken == Broken::StreamReset(ResetReason::RefusedStream);
+            let left_out = refused && stream.connection().goaway_received();
+            let reach = if left_out || (is_loss(broken) && !response.request_was_sent()) {
+                Reach::Unseen { on_reused }
+            } else {
+                Reach::Sent { lost_on_reused: on_reused && is_loss(broken) }
+            };
+            Lease::Http2(stream).broken(broken);
+            Ok(Err(Failed { failure: Failure::from(broken), reach }))
         }
     }
 }

@@ -7,11 +7,14 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::timers::{Expired, Timers};
+use crate::alarm::Alarm;
+use crate::codec::http1::Informer;
 use crate::codec::{Body, Broken, Frame, Headers, Writer};
 
 /// The request's body on its way, and the stream's timers.
@@ -34,6 +37,8 @@ pub(crate) struct Exchange {
     finished: bool,
     pub(crate) bytes_received: u64,
     pub(crate) timers: Timers,
+    /// Where informational responses go, if they are passed on.
+    pub(crate) informer: Option<Informer>,
 }
 
 /// Why the stream ends without its upstream's say.
@@ -63,6 +68,7 @@ impl Exchange {
             finished: false,
             bytes_received: 0,
             timers,
+            informer: None,
         };
         if complete {
             exchange.completed();
@@ -138,6 +144,27 @@ impl Exchange {
                 return Poll::Ready(Ok(done));
             }
             self.poll_interrupted(cx, writer).map(Err)
+        })
+        .await
+    }
+
+    /// As [`alongside`](Self::alongside), for as long as one try may take.
+    pub(crate) async fn alongside_try<T>(
+        &mut self,
+        writer: &mut Option<Writer>,
+        limit: &mut TryLimit,
+        work: impl Future<Output = T>,
+    ) -> Result<Result<T, TryExpired>, Interrupted> {
+        let mut work = pin!(work);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(Ok(done)));
+            }
+            // The stream's own timers first: of two that fire together the one that ends all tries is told.
+            if let Poll::Ready(interrupted) = self.poll_interrupted(cx, writer) {
+                return Poll::Ready(Err(interrupted));
+            }
+            limit.poll(cx, self.timers.completed_at()).map(|expired| Ok(Err(expired)))
         })
         .await
     }
@@ -232,5 +259,37 @@ impl Exchange {
     /// When the request was complete; for `x-envoy-upstream-service-time`.
     pub(crate) fn completed_at(&self) -> Option<Instant> {
         self.timers.completed_at()
+    }
+}
+
+/// How long one try may take: from the moment it has its connection and the request is complete.
+pub(crate) struct TryLimit {
+    /// `None` if nothing limits it.
+    limit: Option<(Duration, TryExpired)>,
+    assigned: Instant,
+    alarm: Alarm,
+}
+
+/// A limit of one try that was reached.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum TryExpired {
+    /// `per_try_idle_timeout`: nothing came for so long.
+    Idle,
+    /// `per_try_timeout`
+    Timeout,
+}
+
+impl TryLimit {
+    /// Begins with the connection's assignment. Before its response head a try is idle all the time.
+    pub(crate) fn new(timeout: Option<Duration>, idle: Option<Duration>) -> Self {
+        let timeout = timeout.map(|limit| (limit, TryExpired::Timeout));
+        let idle = idle.map(|limit| (limit, TryExpired::Idle));
+        let limit = timeout.into_iter().chain(idle).min_by_key(|(limit, _)| *limit);
+        Self { limit, assigned: Instant::now(), alarm: Alarm::default() }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, completed_at: Option<Instant>) -> Poll<TryExpired> {
+        let (Some((limit, which)), Some(completed)) = (self.limit, completed_at) else { return Poll::Pending };
+        self.alarm.poll(cx, completed.max(self.assigned) + limit).map(|()| which)
     }
 }

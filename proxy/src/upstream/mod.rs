@@ -10,7 +10,7 @@ pub(crate) mod relay;
 pub mod retry;
 pub(crate) mod timers;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
 
@@ -18,11 +18,14 @@ pub(crate) use attempt::Answer;
 pub(crate) use exchange::{Exchange, Interrupted};
 
 use crate::access_log::{ResponseFlag, StreamInfo};
-use crate::cluster::{Cluster, Failure};
+use crate::cluster::{Cluster, Failure, Wanted};
 use crate::codec::{RequestHead, names};
+use crate::config::Differences;
 use crate::config::route::Forward;
 use crate::net::Random;
-use retry::{Outcome, Verdict};
+use crate::stats::ClusterStats;
+use attempt::{How, Reach};
+use retry::{BackOffKind, Outcome, Tries, Verdict};
 
 /// How a request ended without an answer of an upstream.
 #[derive(Debug)]
@@ -50,67 +53,130 @@ pub(crate) async fn forward(
     random: &dyn Random,
     info: &mut StreamInfo,
 ) -> Result<Answer, Ended> {
-    let policy = to.retry.as_ref();
-    if policy.is_some() {
+    let policy = retry::policy(to.retry.as_ref(), &mut head.headers);
+    let policy = policy.as_deref();
+    let (stats, differences) = (&cluster.shared.stats, cluster.shared.differences);
+    let mut second = Second::new(differences, head);
+    if policy.is_some() || second.may_need_body() {
         exchange.keep_for_retry();
     }
-    let stats = &cluster.shared.stats;
-    let mut retries = 0;
+    let idle_timeout = policy.and_then(|policy| policy.per_try_idle_timeout);
+    let mut how = How { wanted: Wanted::Any, timeout: to.per_try_timeout(), idle_timeout };
+    let mut tries = Tries::default();
     let mut permit = None;
     loop {
-        info.attempts = retries + 1;
-        let tried = attempt::run(exchange, head, cluster, info).await.map_err(Ended::Interrupted)?;
+        info.attempts = tries.retries + 1;
+        if to.attempt_count.in_request {
+            head.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), HeaderValue::from(info.attempts));
+        }
+        let tried = attempt::run(exchange, head, cluster, how, info).await.map_err(Ended::Interrupted)?;
+        if let Err(failed) = &tried
+            && exchange.can_repeat()
+            && second.is_granted(failed.reach, stats)
+        {
+            how.wanted = Wanted::Unused;
+            exchange.rewind();
+            continue;
+        }
         let outcome = match &tried {
-            Ok(answer) => Outcome::Response(answer.head.status),
-            Err(failed) => Outcome::Failed { failure: &failed.failure, nothing_sent: failed.nothing_sent },
+            Ok(answer) => Outcome::Response { status: answer.head.status, headers: &answer.head.headers },
+            Err(failed) => Outcome::Failed { failure: &failed.failure, nothing_sent: failed.reach.nothing_sent() },
         };
         drop(permit.take()); // a retry's was held through the back-off and the try
-        let within = match retry::judge(policy, &outcome, retries) {
+        // Only where an upstream may name an hour is the clock worth asking.
+        let names_hour = policy.is_some_and(|policy| policy.rate_limited.is_some());
+        let now = if names_hour { cluster.wall() } else { SystemTime::UNIX_EPOCH };
+        let back_off = match retry::judge(policy, &outcome, tries, now) {
             Verdict::Deliver => {
-                if retries > 0 {
+                if tries.retries > 0 {
                     stats.upstream_rq_retry_success.inc();
                 }
-                return deliver(tried, retries);
+                return deliver(tried, tries, exchange);
             }
             Verdict::Exhausted => {
                 stats.upstream_rq_retry_limit_exceeded.inc();
                 info.flag(ResponseFlag::URX);
-                return deliver(tried, retries);
+                return deliver(tried, tries, exchange);
             }
-            Verdict::Retry { .. } if !exchange.can_repeat() => {
+            Verdict::Retry(_) if !exchange.can_repeat() => {
                 stats.retry_or_shadow_abandoned.inc();
-                return deliver(tried, retries);
+                return deliver(tried, tries, exchange);
             }
-            Verdict::Retry { within } => within,
+            Verdict::Retry(back_off) => back_off,
         };
         permit = cluster.shared.breakers.retries.permit();
         if permit.is_none() {
             stats.upstream_rq_retry_overflow.inc();
             info.flag(ResponseFlag::UO);
-            return deliver(tried, retries);
+            return deliver(tried, tries, exchange);
         }
+        let was_lost = matches!(&tried, Err(failed) if failed.failure == Failure::Terminated);
+        how.wanted = if was_lost && differences.retry_fresh { Wanted::Unused } else { Wanted::Any };
         if let Ok(answer) = tried {
             cluster.codes.charge_retried(answer.head.status);
             answer.discard(exchange);
         }
-        let pause = tokio::time::sleep(part_of(within, random));
+        let pause = tokio::time::sleep(back_off.at_least + part_of(back_off.within, random));
         exchange.alongside(&mut None, pause).await.map_err(Ended::Interrupted)?;
         stats.upstream_rq_retry.inc();
-        stats.upstream_rq_retry_backoff_exponential.inc();
+        match back_off.kind {
+            BackOffKind::Exponential => {
+                stats.upstream_rq_retry_backoff_exponential.inc();
+                tries.exponential += 1;
+            }
+            BackOffKind::RateLimited => stats.upstream_rq_retry_backoff_ratelimited.inc(),
+        }
         exchange.rewind();
-        retries += 1;
+        tries.retries += 1;
         // The first try is told the whole timeout, a later one what is left of it.
         if head.headers.contains(&names::X_ENVOY_EXPECTED_TIMEOUT)
             && exchange.is_complete()
             && let Some(left) = exchange.timers.global_left()
         {
-            set_expected_timeout(head, left);
+            set_expected_timeout(head, how.timeout.map_or(left, |limit| limit.min(left)));
         }
     }
 }
 
-fn deliver(tried: Result<Answer, attempt::Failed>, retries: u32) -> Result<Answer, Ended> {
-    tried.map_err(|failed| Ended::Failed { failure: failed.failure, retried: retries > 0 })
+/// A second sending that is no retry: the server had closed a connection that was kept for reuse, which is the
+/// connection's fault and not the request's. Granted once for each request.
+struct Second {
+    used: bool,
+    differences: Differences,
+    is_idempotent: bool,
+}
+
+impl Second {
+    fn new(differences: Differences, head: &RequestHead) -> Self {
+        let is_idempotent = head.method.is_idempotent() && head.upgrade().is_none();
+        Self { used: false, differences, is_idempotent }
+    }
+
+    fn may_need_body(&self) -> bool {
+        self.is_idempotent && self.differences.resend
+    }
+
+    fn is_granted(&mut self, reach: Reach, stats: &ClusterStats) -> bool {
+        let counter = match reach {
+            Reach::Unseen { on_reused: true } if self.differences.redispatch => &stats.upstream_rq_redispatched,
+            // RFC 9110 9.2.2: a client may repeat these by itself when a connection fails before the response.
+            Reach::Sent { lost_on_reused: true } if self.differences.resend && self.is_idempotent => {
+                &stats.upstream_rq_resent
+            }
+            Reach::NoConnection | Reach::Sent { .. } | Reach::Unseen { .. } => return false,
+        };
+        if self.used {
+            return false;
+        }
+        self.used = true;
+        counter.inc();
+        true
+    }
+}
+
+fn deliver(tried: Result<Answer, attempt::Failed>, tries: Tries, exchange: &mut Exchange) -> Result<Answer, Ended> {
+    exchange.keep_nothing();
+    tried.map_err(|failed| Ended::Failed { failure: failed.failure, retried: tries.retries > 0 })
 }
 
 /// Puts the time the upstream has left into the request.

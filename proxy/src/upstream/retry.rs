@@ -1,16 +1,20 @@
 //! Try again? Pure: a function of the policy, what happened, and how often we tried.
 
-use std::time::Duration;
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use crate::cluster::Failure;
-use crate::config::route::{RetryOn, RetryPolicy};
+use crate::codec::Headers;
+use crate::codec::head::tokens;
+use crate::codec::names;
+use crate::config::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
 
 /// What one try came to.
 #[derive(Clone, Debug)]
 pub enum Outcome<'a> {
-    /// It failed before a response. `nothing_sent`: not one byte of the request left.
+    /// It failed before a response.
     Failed {
         /// Why.
         failure: &'a Failure,
@@ -18,7 +22,12 @@ pub enum Outcome<'a> {
         nothing_sent: bool,
     },
     /// A response head.
-    Response(StatusCode),
+    Response {
+        /// Its status.
+        status: StatusCode,
+        /// Its headers.
+        headers: &'a Headers,
+    },
 }
 
 /// What to do about it.
@@ -29,43 +38,143 @@ pub enum Verdict {
     Exhausted,
     /// Pass it on.
     Deliver,
-    /// Try again after a random part of this long.
-    Retry {
-        /// The upper end of the back-off window.
-        within: Duration,
-    },
+    /// Try again after a wait.
+    Retry(BackOff),
 }
 
-/// Judges `outcome` of the try number `retries_so_far + 1`.
-pub fn judge(policy: Option<&RetryPolicy>, outcome: &Outcome<'_>, retries_so_far: u32) -> Verdict {
+/// How long to wait: a fixed part, and a random part of a window.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BackOff {
+    /// At least this.
+    pub at_least: Duration,
+    /// And a random part of this.
+    pub within: Duration,
+    /// Whose word it is.
+    pub kind: BackOffKind,
+}
+
+/// Who says how long to wait.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BackOffKind {
+    /// The policy.
+    Exponential,
+    /// The upstream.
+    RateLimited,
+}
+
+/// How often it was tried.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Tries {
+    /// Retries so far.
+    pub retries: u32,
+    /// Those of them that waited as the policy says.
+    pub exponential: u32,
+}
+
+/// The headers by which a caller asks for retries. They end here, whoever sent them: callers from outside have lost
+/// them before.
+const REQUEST_HEADERS: [&str; 7] = [
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-max-retries",
+    "x-envoy-retriable-header-names",
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-retry-on",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+];
+
+/// The policy for a request: the route's, and what the request adds to it by headers, which are taken off.
+pub fn policy<'p>(route: Option<&'p RetryPolicy>, headers: &mut Headers) -> Option<Cow<'p, RetryPolicy>> {
+    let asks = |name: &HeaderName| REQUEST_HEADERS.contains(&name.as_str());
+    if !headers.iter().any(|(name, _)| asks(name)) {
+        return route.map(Cow::Borrowed);
+    }
+    let policy = combined(route, headers);
+    headers.retain(|name, _| !asks(name));
+    policy
+}
+
+fn combined<'p>(route: Option<&'p RetryPolicy>, headers: &Headers) -> Option<Cow<'p, RetryPolicy>> {
+    let words = |name: &str| {
+        let words = headers.get_str(name).into_iter().flat_map(tokens);
+        words.filter_map(|word| std::str::from_utf8(word).ok()).collect::<Vec<_>>()
+    };
+    let mut policy = route.cloned().unwrap_or_default();
+    for word in words("x-envoy-retry-on") {
+        policy.on.add(word); // a word that is none means nothing, as in Envoy
+    }
+    if policy.on == RetryOn::default() {
+        return route.map(Cow::Borrowed);
+    }
+    policy.statuses.extend(words("x-envoy-retriable-status-codes").iter().filter_map(|code| code.parse::<u16>().ok()));
+    policy.headers.extend(words("x-envoy-retriable-header-names").iter().map(|name| name.to_ascii_lowercase()));
+    // It replaces the route's number, whether larger or smaller.
+    let retries = headers.get_str("x-envoy-max-retries").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if let Some(retries) = retries {
+        policy.retries_max = u32::try_from(retries).unwrap_or(u32::MAX);
+    }
+    Some(Cow::Owned(policy))
+}
+
+/// Judges `outcome` of the try that follows `tries`. `now` is wall time, for upstreams that name an hour.
+pub fn judge(policy: Option<&RetryPolicy>, outcome: &Outcome<'_>, tries: Tries, now: SystemTime) -> Verdict {
     let Some(policy) = policy else { return Verdict::Deliver };
-    if !is_retriable(policy.on, outcome) {
+    if !is_retriable(policy, outcome) {
         return Verdict::Deliver;
     }
-    if retries_so_far >= policy.retries_max {
+    if tries.retries >= policy.retries_max {
         return Verdict::Exhausted;
     }
-    Verdict::Retry { within: backoff(policy, retries_so_far + 1) }
+    if let (Outcome::Response { headers, .. }, Some(limited)) = (outcome, &policy.rate_limited)
+        && let Some(interval) = interval(limited, headers, now)
+    {
+        let kind = BackOffKind::RateLimited;
+        return Verdict::Retry(BackOff { at_least: interval, within: interval / 2, kind });
+    }
+    let within = backoff(policy, tries.exponential + 1);
+    Verdict::Retry(BackOff { at_least: Duration::ZERO, within, kind: BackOffKind::Exponential })
 }
 
-/// The window of retry number `retry`: min(max, base * 2^(retry-1)). Measured on Envoy; its documentation
-/// says otherwise.
-fn backoff(policy: &RetryPolicy, retry: u32) -> Duration {
-    let doubled = 2u32.checked_pow(retry.saturating_sub(1)).unwrap_or(u32::MAX);
+/// When the upstream wants to be asked again, if it says so in a way that is believed.
+fn interval(limited: &RateLimitedBackOff, headers: &Headers, now: SystemTime) -> Option<Duration> {
+    limited.headers.iter().find_map(|(name, format)| {
+        let said: u64 = headers.get_str(name)?.to_str().ok()?.parse().ok()?;
+        let interval = match format {
+            ResetFormat::Seconds => Duration::from_secs(said),
+            ResetFormat::UnixTimestamp => {
+                let now = now.duration_since(UNIX_EPOCH).ok()?.as_secs();
+                Duration::from_secs(said.checked_sub(now)?)
+            }
+        };
+        (!interval.is_zero() && interval <= limited.interval_max).then_some(interval)
+    })
+}
+
+/// The window of exponential back-off number `number`: min(max, base * 2^(number-1)). Measured on Envoy; its
+/// documentation says otherwise.
+fn backoff(policy: &RetryPolicy, number: u32) -> Duration {
+    let doubled = 2u32.checked_pow(number.saturating_sub(1)).unwrap_or(u32::MAX);
     policy.backoff_base.saturating_mul(doubled).min(policy.backoff_max)
 }
 
-fn is_retriable(on: RetryOn, outcome: &Outcome<'_>) -> bool {
+fn is_retriable(policy: &RetryPolicy, outcome: &Outcome<'_>) -> bool {
     match outcome {
-        Outcome::Response(status) => response_is_retriable(on, status.as_u16()),
-        Outcome::Failed { failure, nothing_sent } => failure_is_retriable(on, failure, *nothing_sent),
+        Outcome::Response { status, headers } => response_is_retriable(policy, status.as_u16(), headers),
+        Outcome::Failed { failure, nothing_sent } => failure_is_retriable(policy.on, failure, *nothing_sent),
     }
 }
 
-fn response_is_retriable(on: RetryOn, status: u16) -> bool {
+fn response_is_retriable(policy: &RetryPolicy, status: u16, headers: &Headers) -> bool {
+    let on = policy.on;
+    if headers.contains(&names::X_ENVOY_RATELIMITED) {
+        // Who limits rates does not want to be asked again at once: no other word counts.
+        return on.rate_limited;
+    }
     (on.server_error && status >= 500)
         || (on.gateway_error && matches!(status, 502..=504))
         || (on.retriable_4xx && status == 409)
+        || (on.retriable_status_codes && policy.statuses.contains(&status))
+        || (on.retriable_headers && policy.headers.iter().any(|name| headers.get_str(name).is_some()))
 }
 
 fn failure_is_retriable(on: RetryOn, failure: &Failure, nothing_sent: bool) -> bool {
@@ -73,7 +182,9 @@ fn failure_is_retriable(on: RetryOn, failure: &Failure, nothing_sent: bool) -> b
     match failure {
         Failure::Connect(_) | Failure::ConnectTimeout => any_reset || on.connect_failure || on.reset_before_request,
         Failure::Refused => any_reset || on.refused_stream,
-        Failure::Terminated => any_reset || (on.reset_before_request && nothing_sent),
+        Failure::Terminated | Failure::TryIdle | Failure::TryTimeout => {
+            any_reset || (on.reset_before_request && nothing_sent)
+        }
         Failure::Protocol | Failure::Reset | Failure::ResetByConnect => any_reset,
         Failure::NoHealthyUpstream | Failure::Overflow => false,
     }
@@ -81,65 +192,147 @@ fn failure_is_retriable(on: RetryOn, failure: &Failure, nothing_sent: bool) -> b
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
     fn each_word_retries_what_envoy_retries() {
         let refused = Failure::Connect("Connection refused".into());
+        let none = Headers::default();
+        let answered = |status| Outcome::Response { status, headers: &none };
         let cases: &[(&str, Outcome<'_>, &[&str])] = &[
-            ("connect refused", failed(&refused, true), &["5xx", "gateway", "reset", "before", "connect"]),
-            ("connection lost", failed(&Failure::Terminated, false), &["5xx", "gateway", "reset"]),
-            ("lost unsent", failed(&Failure::Terminated, true), &["5xx", "gateway", "reset", "before"]),
-            ("garbage", failed(&Failure::Protocol, false), &["5xx", "gateway", "reset"]),
-            ("stream reset", failed(&Failure::Reset, false), &["5xx", "gateway", "reset"]),
-            ("stream refused", failed(&Failure::Refused, false), &["5xx", "gateway", "reset", "refused"]),
+            (
+                "connect refused",
+                failed(&refused, true),
+                &["5xx", "gateway-error", "reset", "reset-before-request", "connect-failure"],
+            ),
+            ("connection lost", failed(&Failure::Terminated, false), &["5xx", "gateway-error", "reset"]),
+            (
+                "lost unsent",
+                failed(&Failure::Terminated, true),
+                &["5xx", "gateway-error", "reset", "reset-before-request"],
+            ),
+            ("garbage", failed(&Failure::Protocol, false), &["5xx", "gateway-error", "reset"]),
+            ("stream reset", failed(&Failure::Reset, false), &["5xx", "gateway-error", "reset"]),
+            ("stream refused", failed(&Failure::Refused, false), &["5xx", "gateway-error", "reset", "refused-stream"]),
+            ("try too long", failed(&Failure::TryTimeout, false), &["5xx", "gateway-error", "reset"]),
             ("overflow", failed(&Failure::Overflow, true), &[]),
             ("no endpoint", failed(&Failure::NoHealthyUpstream, true), &[]),
-            ("500", Outcome::Response(StatusCode::INTERNAL_SERVER_ERROR), &["5xx"]),
-            ("503", Outcome::Response(StatusCode::SERVICE_UNAVAILABLE), &["5xx", "gateway"]),
-            ("409", Outcome::Response(StatusCode::CONFLICT), &["4xx"]),
-            ("404", Outcome::Response(StatusCode::NOT_FOUND), &[]),
+            ("500", answered(StatusCode::INTERNAL_SERVER_ERROR), &["5xx"]),
+            ("503", answered(StatusCode::SERVICE_UNAVAILABLE), &["5xx", "gateway-error"]),
+            ("409", answered(StatusCode::CONFLICT), &["retriable-4xx"]),
+            ("404", answered(StatusCode::NOT_FOUND), &[]),
         ];
         for (name, outcome, retried_by) in cases {
-            for word in ["5xx", "gateway", "reset", "before", "connect", "refused", "4xx"] {
+            for word in [
+                "5xx",
+                "gateway-error",
+                "reset",
+                "reset-before-request",
+                "connect-failure",
+                "refused-stream",
+                "retriable-4xx",
+            ] {
                 let expected = retried_by.contains(&word);
-                assert_eq!(is_retriable(on(word), outcome), expected, "{name} with {word}");
+                assert_eq!(is_retriable(&policy(word), outcome), expected, "{name} with {word}");
             }
         }
     }
 
     #[test]
     fn windows_double_up_to_the_maximum() {
-        let windows: Vec<_> = (1..=5).map(|retry| backoff(&policy(5), retry).as_millis()).collect();
+        let windows: Vec<_> = (1..=5).map(|number| backoff(&policy("5xx"), number).as_millis()).collect();
         assert_eq!(windows, [25, 50, 100, 200, 250]);
     }
 
     #[test]
     fn a_retriable_outcome_after_the_last_retry_is_exhausted() {
-        let outcome = Outcome::Response(StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(judge(Some(&policy(1)), &outcome, 0), Verdict::Retry { within: Duration::from_millis(25) });
-        assert_eq!(judge(Some(&policy(1)), &outcome, 1), Verdict::Exhausted);
-        assert_eq!(judge(None, &outcome, 0), Verdict::Deliver);
+        let headers = Headers::default();
+        let outcome = Outcome::Response { status: StatusCode::SERVICE_UNAVAILABLE, headers: &headers };
+        let within = Duration::from_millis(25);
+        let back_off = BackOff { at_least: Duration::ZERO, within, kind: BackOffKind::Exponential };
+        let judge = |policy: Option<&RetryPolicy>, retries| {
+            judge(policy, &outcome, Tries { retries, exponential: retries }, UNIX_EPOCH)
+        };
+        assert_eq!(judge(Some(&policy("5xx")), 0), Verdict::Retry(back_off));
+        assert_eq!(judge(Some(&policy("5xx")), 1), Verdict::Exhausted);
+        assert_eq!(judge(None, 0), Verdict::Deliver);
+    }
+
+    #[test]
+    fn a_response_is_retried_for_what_it_says() {
+        let mut by_code = policy("retriable-status-codes");
+        by_code.statuses = vec![418];
+        let mut by_header = policy("retriable-headers");
+        by_header.headers = vec!["x-again".into()];
+        for (policy, status, header, expected) in [
+            (&by_code, 418, "", true),
+            (&by_code, 503, "", false),
+            (&by_header, 200, "x-again", true),
+            (&by_header, 200, "x-other", false),
+            (&policy("5xx"), 503, "x-envoy-ratelimited", false),
+            (&policy("envoy-ratelimited"), 429, "x-envoy-ratelimited", true),
+            (&policy("envoy-ratelimited"), 429, "", false),
+        ] {
+            let headers = headers(&[(header, "1")]);
+            let outcome = Outcome::Response { status: StatusCode::from_u16(status).unwrap(), headers: &headers };
+            assert_eq!(is_retriable(policy, &outcome), expected, "{status} {header}");
+        }
+    }
+
+    #[test]
+    fn an_upstream_says_when_to_come_back() {
+        let limited = RateLimitedBackOff {
+            headers: vec![("retry-after".into(), ResetFormat::Seconds), ("at".into(), ResetFormat::UnixTimestamp)],
+            interval_max: Duration::from_secs(60),
+        };
+        let now = UNIX_EPOCH + Duration::from_secs(1000);
+        for (fields, expected) in [
+            (&[("retry-after", "3")][..], Some(3)),
+            (&[("retry-after", "0"), ("at", "1005")], Some(5)),
+            (&[("retry-after", "1.5")], None),
+            (&[("retry-after", "61")], None),
+            (&[("at", "999")], None),
+            (&[], None),
+        ] {
+            let found = interval(&limited, &headers(fields), now);
+            assert_eq!(found, expected.map(Duration::from_secs), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_may_ask_for_retries() {
+        let of_route = policy("reset");
+        for (route, fields, expected) in [
+            (None, &[("x-envoy-retry-on", "5xx, nonsense")][..], Some((1, true, false))),
+            (None, &[("x-envoy-max-retries", "9")], None),
+            (Some(&of_route), &[("x-envoy-max-retries", "0")], Some((0, false, true))),
+            (Some(&of_route), &[("x-envoy-retry-on", "5xx"), ("x-envoy-max-retries", "x")], Some((1, true, true))),
+        ] {
+            let mut headers = headers(fields);
+            let found = super::policy(route, &mut headers);
+            let found = found.map(|policy| (policy.retries_max, policy.on.server_error, policy.on.reset));
+            assert_eq!(found, expected, "{fields:?}");
+            assert!(headers.is_empty());
+        }
+    }
+
+    fn headers(fields: &[(&str, &'static str)]) -> Headers {
+        let mut headers = Headers::default();
+        for (name, value) in fields.iter().filter(|(name, _)| !name.is_empty()) {
+            headers.append(name.parse().unwrap(), HeaderValue::from_static(value));
+        }
+        headers
     }
 
     fn failed(failure: &Failure, nothing_sent: bool) -> Outcome<'_> {
         Outcome::Failed { failure, nothing_sent }
     }
 
-    fn policy(retries_max: u32) -> RetryPolicy {
-        let (base, max) = (Duration::from_millis(25), Duration::from_millis(250));
-        RetryPolicy { on: on("5xx"), retries_max, backoff_base: base, backoff_max: max }
-    }
-
-    fn on(word: &str) -> RetryOn {
-        RetryOn {
-            server_error: word == "5xx",
-            gateway_error: word == "gateway",
-            reset: word == "reset",
-            reset_before_request: word == "before",
-            connect_failure: word == "connect",
-            refused_stream: word == "refused",
-            retriable_4xx: word == "4xx",
-        }
+    fn policy(word: &str) -> RetryPolicy {
+        let mut on = RetryOn::default();
+        assert!(on.add(word), "{word}");
+        RetryPolicy { on, ..RetryPolicy::default() }
     }
 }

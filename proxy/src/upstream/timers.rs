@@ -8,15 +8,22 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::alarm::Alarm;
+use crate::config::listener::ManagerTimeouts;
+use crate::config::route::Forward;
 
 /// The timers of a stream. `None` is off.
 pub(crate) struct Timers {
     /// Route `timeout`: from the request's end to the response's end.
     global: Option<Duration>,
+    /// `request_headers_timeout`, as an instant: the head must be complete by then.
+    head: Option<Instant>,
     /// Stream idle timeout: from the last progress in either direction.
     idle: Option<Duration>,
+    /// `max_stream_duration`: from the first byte to the end of everything.
+    longest: Option<Duration>,
     /// `request_timeout`, as an instant: the request must be complete by then.
     request: Option<Instant>,
+    begun: Instant,
     last_progress: Instant,
     completed_at: Option<Instant>,
     alarm: Alarm,
@@ -25,8 +32,12 @@ pub(crate) struct Timers {
 /// A timer that fired.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Expired {
+    /// `max_stream_duration`.
+    Duration,
     /// Route `timeout`.
     Global,
+    /// `request_headers_timeout`.
+    Head,
     /// `stream_idle_timeout`, or the route's `idle_timeout`.
     Idle,
     /// `request_timeout`.
@@ -34,13 +45,16 @@ pub(crate) enum Expired {
 }
 
 impl Timers {
-    /// The timers a stream starts with; the route's come later. `alarm` is the connection's.
-    pub(crate) fn new(alarm: Alarm, idle: Option<Duration>, request: Option<Duration>) -> Self {
+    /// The timers of a stream whose first byte has just come; the route's come later. `alarm` is the connection's.
+    pub(crate) fn new(alarm: Alarm, limits: &ManagerTimeouts) -> Self {
         let now = Instant::now();
         Self {
             global: None,
-            idle,
-            request: request.map(|limit| now + limit),
+            head: limits.request_headers.map(|limit| now + limit),
+            idle: limits.stream_idle,
+            longest: limits.stream,
+            request: limits.request.map(|limit| now + limit),
+            begun: now,
             last_progress: now,
             completed_at: None,
             alarm,
@@ -53,9 +67,16 @@ impl Timers {
     }
 
     /// What the chosen route says.
-    pub(crate) fn set_route(&mut self, global: Option<Duration>, idle: Option<Option<Duration>>) {
-        self.global = global;
-        self.idle = idle.unwrap_or(self.idle);
+    pub(crate) fn set_route(&mut self, to: &Forward) {
+        self.global = to.timeout;
+        self.idle = to.idle_timeout.unwrap_or(self.idle);
+        self.longest = to.stream_duration_max.unwrap_or(self.longest);
+    }
+
+    /// The head has been read whole.
+    pub(crate) fn head_is_complete(&mut self) {
+        self.head = None;
+        self.progress();
     }
 
     /// Something moved.
@@ -96,6 +117,14 @@ impl Timers {
         Some(self.completed_at.map_or(limit, |at| (at + limit).saturating_duration_since(Instant::now())))
     }
 
+    /// Waits until a timer fires.
+    ///
+    /// # Cancellation
+    /// Safe to drop.
+    pub(crate) async fn expired(&mut self) -> Expired {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
     /// Ready when a timer has fired.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
         let Some((due, which)) = self.earliest() else { return Poll::Pending };
@@ -105,40 +134,52 @@ impl Timers {
     fn earliest(&self) -> Option<(Instant, Expired)> {
         let global = self.completed_at.zip(self.global).map(|(at, limit)| (at + limit, Expired::Global));
         let idle = self.idle.map(|limit| (self.last_progress + limit, Expired::Idle));
+        let longest = self.longest.map(|limit| (self.begun + limit, Expired::Duration));
         let request = self.request.map(|at| (at, Expired::Request));
-        global.into_iter().chain(idle).chain(request).min_by_key(|(due, _)| *due)
+        let head = self.head.map(|at| (at, Expired::Head));
+        global.into_iter().chain(idle).chain(longest).chain(request).chain(head).min_by_key(|(due, _)| *due)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const NONE: ManagerTimeouts = ManagerTimeouts {
+        idle: None,
+        connection: None,
+        stream: None,
+        stream_idle: None,
+        request: None,
+        request_headers: None,
+        delayed_close: Duration::ZERO,
+        drain: Duration::ZERO,
+    };
 
     #[tokio::test(start_paused = true)]
     async fn progress_moves_the_idle_timer_and_nothing_else() {
         let begun = Instant::now();
-        let mut timers = Timers::new(Alarm::default(), Some(3 * SECOND), None);
-        timers.set_route(Some(10 * SECOND), None);
-        timers.request_is_complete();
+        let limits = ManagerTimeouts { stream_idle: Some(3 * SECOND), stream: Some(10 * SECOND), ..NONE };
+        let mut timers = Timers::new(Alarm::default(), &limits);
         for _ in 0..4 {
-            let waited = tokio::time::timeout(2 * SECOND, poll_fn(|cx| timers.poll(cx))).await;
+            let waited = tokio::time::timeout(2 * SECOND, timers.expired()).await;
             assert!(waited.is_err(), "nothing fires while there is progress");
             timers.progress();
         }
-        assert_eq!(poll_fn(|cx| timers.poll(cx)).await, Expired::Global);
+        assert_eq!(timers.expired().await, Expired::Duration);
         assert_eq!(begun.elapsed(), 10 * SECOND);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_request_timer_ends_with_the_request() {
-        let mut timers = Timers::new(Alarm::default(), None, Some(SECOND));
-        assert_eq!(poll_fn(|cx| timers.poll(cx)).await, Expired::Request);
+    async fn the_timers_of_the_request_end_with_it() {
+        let limits = ManagerTimeouts { request_headers: Some(SECOND), request: Some(2 * SECOND), ..NONE };
+        let mut timers = Timers::new(Alarm::default(), &limits);
+        assert_eq!(timers.expired().await, Expired::Head);
+        timers.head_is_complete();
+        assert_eq!(timers.expired().await, Expired::Request);
         timers.request_is_complete();
-        let waited = tokio::time::timeout(60 * SECOND, poll_fn(|cx| timers.poll(cx))).await;
+        let waited = tokio::time::timeout(60 * SECOND, timers.expired()).await;
         assert!(waited.is_err());
     }
 }

@@ -5,16 +5,13 @@ use std::time::Duration;
 use finwait::config::route::Action;
 
 use super::chain::Attempt;
+use super::details::details;
 use super::settings::{Led, Setting, Told, seconds};
 use super::wire::{Act, ActKind, Exchange, Protocol};
 use super::{Case, HopStory, ms};
-use crate::scenario::{Role, Time};
 use crate::trace::conversation::SignalKind;
 use crate::trace::spans::Timer;
 use crate::trace::{Event, HostId};
-
-/// A timer that ends a wait of exactly its value ends it within this: what a host may take to notice.
-const TIMER_ACCURACY: Duration = Duration::from_millis(2);
 
 /// A host that was asked.
 pub(super) struct Hop<'a> {
@@ -37,6 +34,8 @@ pub(super) struct Judged<'a> {
     pub(super) timer: Option<Timer>,
     /// Where to look next.
     pub(super) next: Option<usize>,
+    /// How often it tried.
+    pub(super) tries: usize,
 }
 
 /// Why a hop did what it did.
@@ -66,18 +65,27 @@ impl<'a> Hop<'a> {
     pub(super) fn judge(self, before: Option<&Judged<'_>>) -> Judged<'a> {
         let Some(host) = self.exchange.server else { return self.nobody() };
         match super::role(self.case.scenario, &self.case.played.trace, host) {
-            Some(Role::Proxy { .. }) => self.proxy(host),
+            Some(role) if super::passes_on(role) => self.proxy(host),
             _ => self.app(host, before),
         }
     }
 
-    fn name(&self, host: HostId) -> &'a str {
+    pub(super) fn name(&self, host: HostId) -> &'a str {
         self.case.played.trace.host(host)
     }
 
-    fn judged(self, host: &str, cause: Cause, did: Vec<String>) -> Judged<'a> {
+    pub(super) fn judged(self, host: &str, cause: Cause, did: Vec<String>) -> Judged<'a> {
         let story = HopStory { host: host.into(), did, because: None, log: None };
-        Judged { exchange: self.exchange, story, is_origin: true, cause, closed: None, timer: None, next: None }
+        Judged {
+            exchange: self.exchange,
+            story,
+            is_origin: true,
+            cause,
+            closed: None,
+            timer: None,
+            next: None,
+            tries: 0,
+        }
     }
 
     fn nobody(self) -> Judged<'a> {
@@ -105,6 +113,7 @@ impl<'a> Hop<'a> {
         if attempts.len() > 1 {
             judged.story.did.insert(0, format!("tried {} times; this is about the last", attempts.len()));
         }
+        judged.tries = attempts.len();
         judged.story.log = log;
         judged
     }
@@ -114,9 +123,9 @@ impl<'a> Hop<'a> {
         let since = self.exchange.answer.as_ref().map(|answer| answer.part.began.at);
         let since = since.or(self.exchange.request.head_arrived)?;
         let lines = self.case.played.trace.entries().iter().filter(|entry| entry.at >= since);
-        let mut of_host = lines.filter_map(|entry| match &entry.event {
-            Event::Log { host: at, line, .. } if *at == host => Some(line),
-            _ => None,
+        let mut of_host = lines.filter_map(|entry| {
+            let Event::Log { host: at, line, .. } = &entry.event else { return None };
+            (*at == host).then_some(line)
         });
         // What could not be read has no path.
         of_host.find(|line| line.contains(&self.exchange.path) || line.contains(" - - ")).cloned()
@@ -175,6 +184,7 @@ impl<'a> Hop<'a> {
         let was = match asked {
             None => "nobody had been asked yet".to_owned(),
             Some(exchange) if exchange.is_tunnel() => "nothing had moved in either direction".into(),
+            Some(exchange) if exchange.is_answered_by(timer.until) => "the next try had not begun".into(),
             Some(exchange) if exchange.answered_by(timer.until) => format!("{upstream} had not finished its answer"),
             Some(_) => format!("{upstream} had not answered"),
         };
@@ -265,12 +275,21 @@ impl<'a> Hop<'a> {
         let Some(upstream) = case.wire.exchanges.get(nth) else { return self.judged(name, Cause::Unknown, Vec::new()) };
         let peer = upstream.server.map_or("nobody", |server| self.name(server));
         let next = Some(nth);
-        if let Some(answer) = upstream.answer.as_ref().filter(|_| !upstream.is_tunnel()) {
-            if details.contains("protocol_error") {
-                let did =
-                    vec![format!("could not read what {peer} said: its cluster is configured for another protocol")];
-                return Judged { next, ..self.judged(name, Cause::WrongProtocol, did) };
-            }
+        let began = upstream.answer.as_ref().filter(|_| !upstream.is_tunnel());
+        if let Some(answer) = began.filter(|_| details.starts_with("upstream_reset_after")) {
+            let act = case.wire.acts_on(upstream).find(|act| act.by != host);
+            let how = act.map_or_else(String::new, |act| format!(": {}", self.sentence(act)));
+            let did = vec![format!("passed on a {} of {peer} that was cut short{how}", answer.status)];
+            let closed = act.map(|act| self.sentence(act));
+            let cause = Cause::NextHop { did: act.map(|act| act.kind.clone()), crossed: false };
+            return Judged { closed, next, ..self.judged(name, cause, did) };
+        }
+        let was_reset = case.wire.acts_on(upstream).next().is_some_and(|act| matches!(act.kind, ActKind::Reset { .. }));
+        if details.contains("protocol_error") && !was_reset {
+            let did = vec![format!("could not read what {peer} said: its cluster is configured for another protocol")];
+            return Judged { next, ..self.judged(name, Cause::WrongProtocol, did) };
+        }
+        if let Some(answer) = began {
             let got = self.exchange.answer.as_ref().map(|answer| answer.status);
             let passed = match got {
                 Some(status) if status == answer.status => format!("passed on the {status} of {peer}"),
@@ -295,8 +314,9 @@ impl<'a> Hop<'a> {
             let did = vec![format!("ended it itself ({details}): {}", self.sentence(act))];
             return Judged { closed, ..self.judged(name, Cause::Unknown, did) };
         }
-        let crossed =
-            act.sent <= upstream.request.began && act.arrived.is_none_or(|at| at >= upstream.request.began.at);
+        // One was sent before the other arrived, in both directions.
+        let before_it = upstream.request.head_arrived.is_none_or(|at| act.sent.at < at);
+        let crossed = before_it && act.arrived.is_none_or(|at| at >= upstream.request.began.at);
         let asked = upstream.request.began.at;
         let mut did = Vec::new();
         if upstream.is_tunnel() {
@@ -317,125 +337,18 @@ impl<'a> Hop<'a> {
         Judged { closed, is_origin, next, ..self.judged(name, cause, did) }
     }
 
-    /// A server that is no proxy: an app, or whatever else answers by itself.
-    fn app(self, host: HostId, before: Option<&Judged<'_>>) -> Judged<'a> {
-        let name = self.name(host);
-        let act = self.case.wire.acts_on(self.exchange).find(|act| act.by == host);
-        let waited = before.is_some_and(|before| matches!(before.cause, Cause::Busy | Cause::Timeout(_)));
-        let is_origin = before.is_none_or(|before| before.cause != Cause::WrongProtocol);
-        if let Some(answer) = self.exchange.answer.as_ref().filter(|_| !self.exchange.is_tunnel()) {
-            let (at, status) = (ms(answer.part.began.at), answer.status);
-            if !waited {
-                let did = vec![format!("answered {status} itself, at {at}")];
-                return Judged { is_origin, ..self.judged(name, Cause::Own, did) };
-            }
-            let timer = before.and_then(|before| before.timer.as_ref());
-            let in_time = timer.is_some_and(|timer| self.exchange.answered_by(timer.until));
-            let did = if in_time { "without coming to an end" } else { "too late" };
-            let did = vec![format!("answered {status} at {at}, {did}")];
-            return Judged { is_origin: false, ..self.judged(name, Cause::Busy, did) };
-        }
-        let Some(act) = act.filter(|_| !waited) else {
-            let did = if self.exchange.is_tunnel() { "had nothing to say" } else { "had not answered" };
-            return Judged { is_origin: false, ..self.judged(name, Cause::Busy, vec![did.into()]) };
-        };
-        let closed = Some(self.sentence(act));
-        let ended = format!("ended it with {} at {}", words(&act.kind), ms(act.sent.at));
-        if let Some((setting, timer)) = self.idle(host, act) {
-            let judged = self.judged(
-                name,
-                Cause::Timeout(setting.clone()),
-                vec![format!("{ended}: nothing had been asked for so long")],
-            );
-            let story = HopStory { because: Some(setting), ..judged.story };
-            return Judged { story, closed, timer: Some(timer), ..judged };
-        }
-        let why =
-            self.note(host, act.sent.at).map_or("by itself".to_owned(), |note| format!("as the script says: {note}"));
-        Judged { closed, is_origin, ..self.judged(name, Cause::Own, vec![format!("{ended}, {why}")]) }
-    }
-
-    /// The app's idle timeout, if that is what ended its connection.
-    fn idle(&self, host: HostId, act: &Act) -> Option<(Setting, Timer)> {
-        let name = self.name(host);
-        let Role::App(app) = super::role(self.case.scenario, &self.case.played.trace, host)? else { return None };
-        let Time(value) = app.idle_timeout?;
-        let on_connection = self.case.wire.exchanges.iter().filter(|it| it.connection == act.connection);
-        let moves = on_connection
-            .flat_map(|it| [it.request.head_arrived, it.answer.as_ref().map(|answer| answer.part.began.at)]);
-        let from = moves.flatten().filter(|at| *at <= act.sent.at).max()?;
-        let waited = act.sent.at.saturating_sub(from);
-        if waited < value || waited > value + TIMER_ACCURACY {
-            return None;
-        }
-        let told = Told::new(self.case.scenario, name)?;
-        let parent = ["hosts", name, "app"].map(str::to_owned);
-        let setting = told.setting(&parent, "idle_timeout", Some(seconds(value)));
-        Some((setting, Timer { host, name: format!("idle_timeout {}", seconds(value)), from, until: act.sent.at }))
-    }
-
-    /// What the script told a host to do at this moment.
-    fn note(&self, host: HostId, at: Duration) -> Option<&'a str> {
-        self.case.played.trace.entries().iter().filter(|entry| entry.at == at).find_map(|entry| match &entry.event {
-            Event::Note { host: of, text } if *of == host => Some(text.as_str()),
-            _ => None,
-        })
-    }
-
     /// Who did it, with what, on which connection, when.
-    fn sentence(&self, act: &Act) -> String {
+    pub(super) fn sentence(&self, act: &Act) -> String {
         let connection = act.connection + 1;
         format!("{}, with {} on connection {connection}, at {}", self.name(act.by), words(&act.kind), ms(act.sent.at))
     }
 }
 
-fn words(kind: &ActKind) -> String {
+pub(super) fn words(kind: &ActKind) -> String {
     match kind {
         ActKind::Fin => "FIN".into(),
         ActKind::GoAway { last, code } => format!("GOAWAY {code} (last stream {last})"),
         ActKind::Reset { code, .. } => format!("RST_STREAM {code}"),
         ActKind::Rst => "RST".into(),
-    }
-}
-
-/// The word of `%RESPONSE_CODE_DETAILS%` in a log line, if the line has one.
-fn details(line: &str) -> Option<String> {
-    const BEGINNINGS: [&str; 22] = [
-        "absolute_path_rejected",
-        "cluster_not_found",
-        "direct_response",
-        "downstream_remote_disconnect",
-        "http.",
-        "http1.",
-        "http2.",
-        "low_version",
-        "missing_host_header",
-        "no_healthy_upstream",
-        "path_normalization_failed",
-        "request_header_timeout",
-        "request_overall_timeout",
-        "request_timeout",
-        "response_timeout",
-        "route_not_found",
-        "stream_idle_timeout",
-        "upgrade_failed",
-        "upstream_reset_after_response_started",
-        "upstream_reset_before_response_started",
-        "upstream_response_timeout",
-        "via_upstream",
-    ];
-    let is_details = |word: &&str| BEGINNINGS.iter().any(|beginning| word.starts_with(beginning));
-    line.split([' ', '"', ',']).find(is_details).map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn details_are_found_wherever_a_format_has_them() {
-        assert_eq!(details("504 UT response_timeout GET / HTTP/1.1").as_deref(), Some("response_timeout"));
-        assert_eq!(details("{\"details\":\"route_not_found\"}").as_deref(), Some("route_not_found"));
-        assert_eq!(details("GET / 200"), None);
     }
 }

@@ -3,9 +3,11 @@
 //!
 //! Everything is read from the trace, the log lines and the configurations: the proxy is not asked, and has no hook for
 //! it. [`wire`] finds exchanges and the acts that end them, [`chain`] follows a request from hop to hop, [`hop`] judges
-//! what each hop did, [`settings`] finds where it was told to, and [`remedy`] what to write instead.
+//! what each proxy did and [`app`] what the app did, [`settings`] finds where it was told to, and [`remedy`] what to write instead.
 
+mod app;
 mod chain;
+mod details;
 mod hop;
 mod remedy;
 mod settings;
@@ -101,8 +103,7 @@ pub fn explain(scenario: &Scenario, played: &Played) -> Vec<Explanation> {
         return Vec::new();
     }
     let wire = Wire::read(&played.trace);
-    let is_proxy =
-        |host: &HostId| role(scenario, &played.trace, *host).is_some_and(|it| matches!(it, Role::Proxy { .. }));
+    let is_proxy = |host: &HostId| role(scenario, &played.trace, *host).is_some_and(passes_on);
     let proxies: Vec<HostId> = (0..played.trace.hosts().len()).map(HostId).filter(is_proxy).collect();
     let chain = Chain::link(&wire, &proxies);
     let case = Case { scenario, played, wire, chain };
@@ -124,6 +125,11 @@ fn role<'a>(scenario: &'a Scenario, trace: &Trace, host: HostId) -> Option<&'a R
     scenario.hosts.iter().find(|has| has.name == name).map(|host| &host.role)
 }
 
+/// Whether requests come to a host that it asks others about.
+fn passes_on(role: &Role) -> bool {
+    matches!(role, Role::Alb(_) | Role::Proxy { .. })
+}
+
 impl Case<'_> {
     fn explain(&self, failed: &actor::Exchange) -> Explanation {
         let outcome = exchange_line(failed);
@@ -140,13 +146,12 @@ impl Case<'_> {
             hops.push(judged);
         }
         let origin = origin(&hops);
-        let deepest = hops.last().map(|hop| hop.exchange);
         Explanation {
             host: failed.host.clone(),
             outcome,
             closed_first: origin.and_then(|hop| hop.closed.clone()),
             sent: self.sent(&hops, failed.answered),
-            retry: remedy::retry(self, origin, deepest),
+            retry: remedy::retry(self, origin, &hops),
             changes: remedy::changes(self, origin, &hops),
             timers: hops.iter().filter_map(|hop| hop.timer.clone()).collect(),
             hops: hops.into_iter().map(|hop| hop.story).collect(),
@@ -209,7 +214,7 @@ impl Case<'_> {
         };
         let role = exchange.server.and_then(|host| role(self.scenario, trace, host));
         let answer = match exchange.answer.as_ref().filter(|_| failed_at.is_none_or(|at| exchange.answered_by(at))) {
-            _ if matches!(role, Some(Role::Proxy { .. })) => "nothing went further".into(),
+            _ if role.is_some_and(passes_on) => "nothing went further".into(),
             None => "nothing of an answer".to_owned(),
             Some(answer) => format!("{} of its answer, {}", size(answer.part.bytes), answer.status),
         };

@@ -5,7 +5,7 @@ use finwait::config::route::{Action, Forward};
 
 use super::hop::{Cause, Judged};
 use super::settings::{Led, Setting, Told, seconds};
-use super::wire::{ActKind, Exchange};
+use super::wire::ActKind;
 use super::{Case, Change, Retry};
 
 /// Methods that may be repeated (RFC 9110 9.2.2).
@@ -15,13 +15,20 @@ const IDEMPOTENT: [&str; 6] = ["DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE
 const HTTP_OPTIONS: [&str; 2] =
     ["typed_extension_protocol_options", "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
 
-pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, deepest: Option<&Exchange>) -> Retry {
+pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged<'_>]) -> Retry {
     let retry = |is_safe, why: &str| Retry { is_safe, why: why.to_owned() };
-    let (Some(origin), Some(deepest)) = (origin, deepest) else { return retry(true, "nothing was sent") };
+    let (Some(origin), Some(last)) = (origin, hops.last()) else { return retry(true, "nothing was sent") };
+    let deepest = last.exchange;
     if deepest.is_tunnel() {
         return retry(false, "bytes may have passed in both directions; only the client can begin again");
     }
-    match &origin.cause {
+    // What an app did is told by the hop before it, in the words of the protocol.
+    let told = hops
+        .iter()
+        .rev()
+        .find(|hop| hop.next.is_some() && hop.cause != Cause::Busy)
+        .filter(|_| origin.cause == Cause::Own);
+    match &told.unwrap_or(origin).cause {
         Cause::ConnectTimeout | Cause::Refused => {
             return retry(true, "the request never left the hop that could not connect");
         }
@@ -45,8 +52,13 @@ pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, deepest: Optio
     let id = deepest.field("x-request-id");
     let deliveries = &case.played.sightings.deliveries;
     let seen = deliveries.iter().filter(|it| id.is_some() && it.request_id.as_deref() == id).count();
+    // An app that does not read HTTP counts no requests. What crosses the end of a connection is not read at all.
+    let is_read = |at| !case.wire.acts_on(deepest).any(|act| Some(act.by) == deepest.server && act.sent.at < at);
+    let server = deepest.server.and_then(|host| super::role(case.scenario, &case.played.trace, host));
+    let is_proxy = server.is_some_and(super::passes_on);
     let in_this_run = match seen {
-        0 => "in this run no app saw it".to_owned(),
+        0 if deepest.request.arrived.is_some_and(is_read) && !is_proxy => "in this run it arrived there".to_owned(),
+        0 => "in this run no app saw it".into(),
         1 => "in this run an app saw it".into(),
         more => format!("in this run apps saw it {more} times"),
     };
@@ -95,12 +107,23 @@ fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Chang
         return changes;
     }
     let is_tunnel = last.is_some_and(|last| last.exchange.is_tunnel());
-    let took = last.filter(|last| last.cause == Cause::Busy && !is_tunnel).and_then(|last| {
-        let answered = last.exchange.answer.as_ref()?.part.began.at;
-        Some(answered.saturating_sub(last.exchange.request.head_arrived?))
-    });
-    let what = match took {
-        Some(took) => format!("wait longer: the app needed {}", seconds(took)),
+    let timer = hops.iter().find_map(|hop| hop.timer.as_ref().filter(|_| hop.story.host == setting.host));
+    let until = timer.map(|timer| timer.until);
+    if let Some(hop) = hops.iter().find(|hop| hop.story.host == setting.host && hop.tries == 0)
+        && let Some((told, forward)) = forward(case, hop)
+        && let Some((path, _)) = told.cluster(&forward)
+    {
+        let what = "permit more connections, since the request waited for one".into();
+        return vec![change(what, told.setting(&path, "circuit_breakers.thresholds", None))];
+    }
+    let answered =
+        last.filter(|_| !is_tunnel).and_then(|last| Some((last.exchange.answer.as_ref()?.part.began.at, last)));
+    let what = match answered {
+        Some((at, last)) if until.is_some_and(|until| at > until) => {
+            let took = last.exchange.request.head_arrived.map(|asked| at.saturating_sub(asked)).unwrap_or_default();
+            format!("wait longer: the app needed {}", seconds(took))
+        }
+        Some(_) => "wait longer, or try less often".into(),
         None if is_tunnel => "send something more often, or wait longer (0s waits forever)".into(),
         None => "no longer wait would have helped as far as this run shows: nobody answered".into(),
     };
@@ -177,6 +200,10 @@ fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
     let word = match answered {
         Some(502..=504) => "gateway-error",
         Some(500..) => "5xx",
+        Some(..400) => {
+            let what = "no setting: an answer that has begun cannot be asked for again".into();
+            return vec![Change { what, setting: None }];
+        }
         Some(_) => return vec![Change { what: "no setting: the app answered so".into(), setting: None }],
         None => "reset",
     };
@@ -187,6 +214,10 @@ fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
     };
     let Some(route) = route(&told, case, last) else { return Vec::new() };
     let (what, setting) = match &to.retry {
+        Some(_) if last.tries < 2 => {
+            let what = format!("let retry_on cover it: {word}{safe}");
+            (what, told.setting(&route, "route.retry_policy.retry_on", None))
+        }
         None => (format!("ask again, retry_on: {word}{safe}"), told.setting(&route, "route.retry_policy", None)),
         Some(policy) => {
             let value = Some(policy.retries_max.to_string());

@@ -50,7 +50,10 @@ pub(super) struct Told<'a> {
     scenario: &'a Scenario,
     host: &'a str,
     file: &'a str,
+    /// What the host read, or the scenario if it reads nothing.
     places: Option<Places>,
+    /// The same before it was patched, with the lines that its author knows.
+    unpatched: Option<Places>,
     config: Option<Config>,
 }
 
@@ -68,11 +71,13 @@ impl<'a> Told<'a> {
     /// What `host` was told; none if the scenario has no such host.
     pub(super) fn new(scenario: &'a Scenario, host: &'a str) -> Option<Self> {
         let role = &scenario.hosts.iter().find(|has| has.name == host)?.role;
-        if let Role::Proxy { file, text } = role {
-            let config = Config::from_yaml(text, file).ok().map(|loaded| loaded.config);
-            return Some(Self { scenario, host, file, places: Places::read(text), config });
-        }
-        Some(Self { scenario, host, file: &scenario.file, places: Places::read(&scenario.text), config: None })
+        let Role::Proxy { file, text, unpatched, .. } = role else {
+            let (file, places) = (&scenario.file, Places::read(&scenario.text));
+            return Some(Self { scenario, host, file, places, unpatched: None, config: None });
+        };
+        let config = Config::from_yaml(text, file).ok().map(|loaded| loaded.config);
+        let unpatched = unpatched.as_deref().and_then(Places::read);
+        Some(Self { scenario, host, file, places: Places::read(text), unpatched, config })
     }
 
     /// The listener, the connection manager and the route that took a request.
@@ -109,14 +114,24 @@ impl<'a> Told<'a> {
         if let Some(line) = self.patched(last) {
             return (self.scenario.file.clone(), Some(line), true);
         }
-        let found = (0..=steps.len()).rev().find_map(|taken| {
-            let some: Vec<&str> = steps.iter().take(taken).map(String::as_str).collect();
-            Some((taken, self.places.as_ref()?.find(&some)?))
-        });
-        let is_written = found.is_some_and(|(taken, _)| taken == steps.len());
-        // A patched file is read from memory, where the lines are not those of the file.
-        let line = found.map(|(_, at)| at.line).filter(|_| !self.file.ends_with(", patched"));
-        (plain(self.file.trim_end_matches(", patched").trim_end_matches(", inline")), line, is_written)
+        let (taken, line) = self.places.as_ref().map_or((0, 1), |places| deepest(places, steps));
+        let is_written = taken == steps.len();
+        let inline: Path =
+            ["hosts", self.host, "inline"].iter().map(|step| (*step).to_owned()).chain(steps.to_vec()).collect();
+        if self.file.ends_with(", inline") {
+            let (_, line) = Places::read(&self.scenario.text).map_or((0, 1), |places| deepest(&places, &inline));
+            return (plain(&self.scenario.file), Some(line), is_written);
+        }
+        let Some(unpatched) = &self.unpatched else { return (plain(self.file), Some(line), is_written) };
+        let (taken, line) = deepest(unpatched, steps);
+        match is_written && taken < steps.len() {
+            // The patch is about something around it; or a variant of the scenario says so.
+            true => {
+                let line = steps.iter().skip(taken).rev().find_map(|step| self.patched(step));
+                (plain(&self.scenario.file), line, true)
+            }
+            false => (plain(self.file.trim_end_matches(", patched")), Some(line), is_written),
+        }
     }
 
     /// The line of the scenario's patch that sets `name`.
@@ -125,6 +140,15 @@ impl<'a> Told<'a> {
         let keys = places.keys(&["hosts", self.host, "patch"]);
         keys.iter().find(|(key, _)| key.ends_with(name)).map(|(_, at)| at.line)
     }
+}
+
+/// How many of the steps there are, and the line where they end.
+fn deepest(places: &Places, steps: &[String]) -> (usize, usize) {
+    let at = |taken: usize| {
+        let some: Vec<&str> = steps.iter().take(taken).map(String::as_str).collect();
+        Some((taken, places.find(&some)?.line))
+    };
+    (0..=steps.len()).rev().find_map(at).unwrap_or((0, 1))
 }
 
 /// A path without detours: `a/../b` is `b`.

@@ -128,6 +128,11 @@ impl Exchange {
         self.answer.as_ref().is_some_and(|answer| answer.part.began.at <= at)
     }
 
+    /// Whether a whole answer had been sent by then.
+    pub(super) fn is_answered_by(&self, at: Duration) -> bool {
+        self.answered_by(at) && self.answer.as_ref().is_some_and(|answer| answer.part.is_complete)
+    }
+
     /// Whether it became a tunnel.
     pub(super) fn is_tunnel(&self) -> bool {
         let status = self.answer.as_ref().map(|answer| answer.status);

@@ -7,6 +7,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll};
 
+use finwait::net::Look;
 use tokio::io::ReadBuf;
 
 use super::listener::Listener;
@@ -150,6 +151,11 @@ impl Kernel {
                 None => return Poll::Ready(Err(gone())),
             }
         }
+    }
+
+    /// What a read would find: the truth, whatever the program has been told.
+    pub(crate) fn look(&self, id: SocketId) -> Look {
+        self.sockets.get(&id).map_or(Look::Reset, TcpSocket::look)
     }
 
     pub(crate) fn poll_write(

@@ -120,6 +120,11 @@ impl Kernel {
 
     // What the world does to it.
 
+    /// It is `now`: what programs do from here on happens at this time.
+    pub(crate) fn set_time(&mut self, now: Duration) {
+        self.now = now;
+    }
+
     /// It is `now`: timers that are due act.
     pub(crate) fn advance(&mut self, now: Duration) {
         self.now = now;

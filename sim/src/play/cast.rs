@@ -115,7 +115,7 @@ impl Cast {
                     Box::pin(Client::new(outside, &client, notebook).run(orders))
                 })
             }
-            Role::Proxy { file, text } => match Proxy::new(file, text) {
+            Role::Proxy { file, text, exact, .. } => match Proxy::new(file, text, *exact) {
                 Ok(proxy) => self.proxy(part.id, proxy),
                 // It was accepted when the scenario began, and has not changed.
                 Err(why) => {

@@ -2,7 +2,10 @@
 //!
 //! This text is what `golden/` keeps. Nothing in it is redacted: what varies from run to run is a defect.
 
+pub mod diagram;
+pub mod json;
 mod layout;
+pub mod map;
 pub mod page;
 
 use std::fmt::{self, Write};

@@ -49,10 +49,12 @@ impl ScenarioError {
     #[must_use]
     pub(crate) fn of_yaml(file: &str, text: &str, error: &YamlError) -> Self {
         let bare = error.without_snippet();
-        let what = match bare {
-            YamlError::SerdeUnknownField { field, expected, .. } => unknown("key", field, expected),
-            YamlError::SerdeUnknownVariant { variant, expected, .. } => unknown("word", variant, expected),
-            _ => without_position(&bare.to_string()),
+        let what = if let YamlError::SerdeUnknownField { field, expected, .. } = bare {
+            unknown("key", field, expected)
+        } else if let YamlError::SerdeUnknownVariant { variant, expected, .. } = bare {
+            unknown("word", variant, expected)
+        } else {
+            without_position(&bare.to_string())
         };
         let at = error.location().and_then(|location| position(text, location));
         Self { file: file.into(), at, what }

@@ -91,6 +91,8 @@ struct HostFields {
     alb: Option<Alb>,
     client: Option<Client>,
     app: Option<App>,
+    #[serde(default)]
+    exact: bool,
 }
 
 impl Scenario {
@@ -218,7 +220,7 @@ impl Reading<'_> {
 
     fn host(&self, name: String, fields: Spanned<HostFields>) -> Result<Host, ScenarioError> {
         let here = fields.referenced;
-        let HostFields { ip, config, inline, mut patch, alb, client, app } = fields.value;
+        let HostFields { ip, config, inline, mut patch, alb, client, app, exact } = fields.value;
         for (_, changes) in self.variations.patches(self.label).filter(|(host, _)| *host == name) {
             patch.0.0.extend(changes.0.0.iter().cloned());
         }
@@ -226,11 +228,11 @@ impl Reading<'_> {
             return Err(self.error(here, format!("`{name}` is a word of the script, not a host's name")));
         }
         let role = match (config, inline, alb, client, app) {
-            (Some(config), None, None, None, None) => self.proxy(&config, &patch)?,
-            (None, Some(inline), None, None, None) => self.patched(self.path, inline, &patch)?,
+            (Some(config), None, None, None, None) => self.proxy(&config, &patch, exact)?,
+            (None, Some(inline), None, None, None) => self.patched(self.path, inline, &patch, None, exact)?,
             (None, None, Some(alb), None, None) => Role::Alb(alb),
             (None, None, None, Some(client), None) => Role::Client(client),
-            (None, None, None, None, Some(app)) => Role::App(app),
+            (None, None, None, None, Some(app)) => Role::App(Box::new(app)),
             _ => {
                 let what = format!("host `{name}` needs exactly one of `config`, `inline`, `client`, `app` and `alb`");
                 return Err(self.error(here, what));
@@ -252,7 +254,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn proxy(&self, config: &Spanned<String>, patch: &Patch) -> Result<Role, ScenarioError> {
+    fn proxy(&self, config: &Spanned<String>, patch: &Patch, exact: bool) -> Result<Role, ScenarioError> {
         let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let file = if folder.is_empty() { config.value.clone() } else { format!("{folder}/{}", config.value) };
         let text = self
@@ -260,13 +262,20 @@ impl Reading<'_> {
             .read(&file)
             .map_err(|error| self.error(config.referenced, format!("{file} cannot be read: {error}")))?;
         if patch.0.0.is_empty() {
-            return Ok(Role::Proxy { file, text });
+            return Ok(Role::Proxy { file, text, unpatched: None, exact });
         }
         let value = serde_yaml::from_str(&text).map_err(|error| ScenarioError::of_yaml(&file, &text, &error))?;
-        self.patched(&file, value, patch)
+        self.patched(&file, value, patch, Some(text), exact)
     }
 
-    fn patched(&self, file: &str, mut config: Value, patch: &Patch) -> Result<Role, ScenarioError> {
+    fn patched(
+        &self,
+        file: &str,
+        mut config: Value,
+        patch: &Patch,
+        unpatched: Option<String>,
+        exact: bool,
+    ) -> Result<Role, ScenarioError> {
         patch.apply(&mut config).map_err(|(number, what)| {
             let place = patch.0.iter().nth(number).map(|(_, value)| value.referenced);
             place.map_or_else(|| ScenarioError::of_file(self.path, &what), |place| self.error(place, &what))
@@ -275,7 +284,7 @@ impl Reading<'_> {
         let text = serde_json::to_string_pretty(&config)
             .map_err(|error| ScenarioError::of_file(self.path, error.to_string()))?;
         let file = if patch.0.0.is_empty() { format!("{file}, inline") } else { format!("{file}, patched") };
-        Ok(Role::Proxy { file, text })
+        Ok(Role::Proxy { file, text, unpatched, exact })
     }
 
     fn link(&self, pair: &str, path: Spanned<Path>, hosts: &[Host]) -> Result<Link, ScenarioError> {

@@ -208,12 +208,12 @@ impl Trace {
     /// Who has been seen with an address.
     #[must_use]
     pub fn owner(&self, ip: IpAddr) -> Option<HostId> {
-        self.entries.iter().find_map(|entry| match &entry.event {
-            Event::Sent { host, segment } if segment.from.ip() == ip => Some(*host),
-            Event::Delivered { host, packet } => {
-                self.segment(*packet).filter(|segment| segment.to.ip() == ip).map(|_| *host)
+        self.entries.iter().find_map(|entry| {
+            if let Event::Sent { host, segment } = &entry.event {
+                return (segment.from.ip() == ip).then_some(*host);
             }
-            _ => None,
+            let Event::Delivered { host, packet } = &entry.event else { return None };
+            self.segment(*packet).filter(|segment| segment.to.ip() == ip).map(|_| *host)
         })
     }
 

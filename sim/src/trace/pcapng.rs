@@ -54,13 +54,11 @@ impl<'a> Packets<'a> {
     fn read(trace: &'a Trace) -> Self {
         let mut packets = Self::default();
         for entry in trace.entries() {
-            match &entry.event {
-                Event::Sent { host, segment } => drop(packets.addresses.insert(segment.from.ip(), *host)),
-                Event::Delivered { host, packet } => {
-                    let to = trace.segment(*packet).map(|segment| segment.to.ip());
-                    packets.addresses.extend(to.map(|to| (to, *host)));
-                }
-                _ => {}
+            if let Event::Sent { host, segment } = &entry.event {
+                packets.addresses.insert(segment.from.ip(), *host);
+            } else if let Event::Delivered { host, packet } = &entry.event {
+                let to = trace.segment(*packet).map(|segment| segment.to.ip());
+                packets.addresses.extend(to.map(|to| (to, *host)));
             }
         }
         let fates = fates(trace);
@@ -106,7 +104,12 @@ pub(super) fn fates(trace: &Trace) -> BTreeMap<u64, Vec<String>> {
             Event::Delivered { packet, .. } if fates.contains_key(packet) => {
                 (packet, format!("arrived at {} ms", Millis(entry.at)))
             }
-            _ => continue,
+            Event::Delivered { .. }
+            | Event::Host { .. }
+            | Event::Log { .. }
+            | Event::Note { .. }
+            | Event::Sent { .. }
+            | Event::Socket { .. } => continue,
         };
         fates.entry(*packet).or_default().push(what);
     }

@@ -128,7 +128,7 @@ impl Control {
     /// Sets a host's wall clock forwards, or backwards, by `by`. Its timers do not notice.
     pub fn set_clock(&self, host: HostId, by: Duration, backwards: bool) {
         if let Some(world) = self.world.upgrade() {
-            let mut clocks = world.clock_steps.borrow_mut();
+            let mut clocks = world.clocks.borrow_mut();
             let ahead = clocks.entry(host).or_default();
             let by = i128::try_from(by.as_nanos()).unwrap_or(i128::MAX);
             *ahead = ahead.saturating_add(if backwards { -by } else { by });

@@ -32,6 +32,10 @@ pub(super) struct Host {
     tasks: LocalSet,
     woken: Arc<Woken>,
     turn_at: Option<Duration>,
+    /// What its kernel said when it was last looked at: whether there is something to tell programs, and when its next
+    /// timer is due.
+    news: bool,
+    timer: Option<Duration>,
     chance: Chance,
     steering: Rc<RefCell<Steering>>,
 }
@@ -55,6 +59,8 @@ impl Host {
             tasks: LocalSet::new(),
             woken: Arc::new(Woken { flag: AtomicBool::new(true), root }),
             turn_at: None,
+            news: false,
+            timer: None,
             chance,
             steering,
         }
@@ -75,11 +81,25 @@ impl Host {
 
     /// When the driver will look at the kernel: a delay after the first thing there is to see.
     pub(super) fn next_turn(&mut self, now: Duration) -> Option<Duration> {
-        if self.turn_at.is_none() && self.kernel.lock().has_news() {
+        self.look();
+        if self.turn_at.is_none() && self.news {
             let late = self.steering.borrow_mut().turn(self.id, now);
             self.turn_at = Some(now + self.chance.duration(&self.notice_delay) + late);
         }
         self.turn_at
+    }
+
+    /// When its kernel has something to do by itself.
+    pub(super) fn next_timer(&mut self) -> Option<Duration> {
+        self.look();
+        self.timer
+    }
+
+    fn look(&mut self) {
+        if self.kernel.was_used() {
+            let kernel = self.kernel.look();
+            (self.news, self.timer) = (kernel.has_news(), kernel.next_timer());
+        }
     }
 
     /// Whether polling it at `now` could do something.

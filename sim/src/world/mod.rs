@@ -47,7 +47,7 @@ use network::Network;
 use perturb::{Course, Perturbed, Steering};
 use scheduler::Scheduler;
 pub use seam::EPOCH;
-use seam::SharedKernel;
+use seam::{SharedKernel, WorldTime};
 
 /// The longest run: beyond it tokio's timers cannot count.
 const LIMIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -97,10 +97,9 @@ impl World {
         let steering = Rc::new(RefCell::new(Steering::new(settings.course.clone(), settings.seed)));
         let shared = Shared {
             seed: settings.seed,
-            now: Cell::new(Duration::ZERO),
+            now: Arc::default(),
             network: RefCell::new(Network::new(settings.link.clone(), chance, Rc::clone(&steering), trace.clone())),
             steering,
-            clock_steps: RefCell::default(),
             trace,
             names: RefCell::default(),
             kernels: RefCell::default(),
@@ -135,9 +134,10 @@ impl World {
         trace.lock().add_host(name);
         let mut chance = Chance::new(self.settings.seed, &format!("host {name}"));
         let iss_base = u32::try_from(chance.next_u64() >> 32).unwrap_or(0);
-        let kernel = SharedKernel::new(Kernel::new(id, addresses, iss_base, trace));
+        let kernel = SharedKernel::new(Kernel::new(id, addresses, iss_base, trace), &self.shared.now);
         self.shared.kernels.borrow_mut().push(kernel.clone());
-        self.shared.clocks.borrow_mut().push(self.shared.steering.borrow_mut().clock(id));
+        let ahead = self.shared.steering.borrow_mut().clock(id);
+        self.shared.clocks.borrow_mut().insert(id, i128::try_from(ahead.as_nanos()).unwrap_or(i128::MAX));
         let delay = self.settings.notice_delay.clone();
         let (root, steering) = (Arc::clone(&self.root), Rc::clone(&self.shared.steering));
         self.hosts.push(Host::new(id, kernel, root, delay, chance, steering));
@@ -303,16 +303,14 @@ impl Command {
 /// The part of a world that its programs can reach.
 struct Shared {
     seed: u64,
-    now: Cell<Duration>,
+    now: Arc<WorldTime>,
     trace: SharedTrace,
     names: RefCell<BTreeMap<String, Vec<IpAddr>>>,
     network: RefCell<Network>,
     steering: Rc<RefCell<Steering>>,
-    /// How far each host's wall clock is ahead of the world's.
-    clocks: RefCell<Vec<Duration>>,
+    /// By how many nanoseconds a host's wall clock is ahead of the world's.
+    clocks: RefCell<BTreeMap<HostId, i128>>,
     kernels: RefCell<Vec<SharedKernel>>,
-    /// By how many nanoseconds somebody has set a host's wall clock forwards.
-    clock_steps: RefCell<BTreeMap<HostId, i128>>,
     commands: RefCell<VecDeque<Command>>,
     /// Main programs that have not ended, and the names of their hosts.
     mains: RefCell<BTreeMap<usize, String>>,

@@ -107,8 +107,10 @@ impl Scheduler {
     fn exhaust_instant(&mut self, now: Duration) -> Result<(), Ended> {
         loop {
             self.obey(now);
-            for host in &self.hosts {
-                host.kernel.lock().advance(now);
+            for host in &mut self.hosts {
+                if host.next_timer().is_some_and(|due| due <= now) {
+                    host.kernel.lock().advance(now);
+                }
             }
             while let Some(host) = self.pick(now) {
                 host.run(now);
@@ -149,7 +151,7 @@ impl Scheduler {
     fn collect(&mut self, now: Duration) {
         let mut sent = Vec::new();
         for (index, host) in self.hosts.iter().enumerate() {
-            let packets = host.kernel.lock().collect();
+            let packets = host.kernel.collect();
             sent.extend(packets.into_iter().map(|(packet, segment)| (packet, HostId(index), segment)));
         }
         sent.sort_unstable_by_key(|(packet, _, _)| *packet);
@@ -217,7 +219,7 @@ impl Scheduler {
     fn is_at_rest(&mut self, now: Duration) -> bool {
         self.shared.mains.borrow().is_empty()
             && self.shared.network.borrow().next_arrival().is_none()
-            && self.hosts.iter_mut().all(|host| host.next_run(now).is_none() && host.kernel.lock().is_quiet())
+            && self.hosts.iter_mut().all(|host| host.next_run(now).is_none() && host.kernel.look().is_quiet())
     }
 
     /// Step 4: moves the clock towards the next instant at which something can happen, but not past any timer
@@ -243,7 +245,7 @@ impl Scheduler {
     fn next_instant(&mut self, now: Duration) -> Duration {
         let arrival = self.shared.network.borrow().next_arrival();
         let runs = self.hosts.iter_mut().filter_map(|host| host.next_run(now)).min();
-        let timer = self.hosts.iter().filter_map(|host| host.kernel.lock().next_timer()).min();
+        let timer = self.hosts.iter_mut().filter_map(Host::next_timer).min();
         [arrival, runs, timer].into_iter().flatten().min().map_or(self.limit, |next| next.min(self.limit))
     }
 }

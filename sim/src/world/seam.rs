@@ -7,36 +7,88 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use finwait::net::{
-    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Net,
-    Outside, Random,
+    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Look,
+    Net, Outside, Random,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Shared;
 use crate::chance::Chance;
+use crate::kernel::segment::Segment;
 use crate::kernel::{Kernel, SocketId};
 use crate::trace::{Event, HostId};
 
 /// When every run begins: 2024-01-01T00:00:00Z.
 pub const EPOCH: Duration = Duration::from_secs(1_704_067_200);
 
-/// One host's kernel. The lock is there because a connection must be `Send`; a run has one thread, so it is
-/// never contended.
-#[derive(Clone)]
-pub(super) struct SharedKernel(Arc<Mutex<Kernel>>);
+/// Virtual time since the beginning of the run, where every kernel can read it.
+#[derive(Default)]
+pub(super) struct WorldTime(AtomicU64);
 
-impl SharedKernel {
-    pub(super) fn new(kernel: Kernel) -> Self {
-        Self(Arc::new(Mutex::new(kernel)))
+impl WorldTime {
+    pub(super) fn get(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
     }
 
+    pub(super) fn set(&self, now: Duration) {
+        self.0.store(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed); // 584 years
+    }
+}
+
+/// One host's kernel. The lock and the atomics are there because a connection must be `Send`; a run has one thread, so
+/// nothing is ever contended.
+#[derive(Clone)]
+pub(super) struct SharedKernel(Arc<Guarded>);
+
+struct Guarded {
+    kernel: Mutex<Kernel>,
+    time: Arc<WorldTime>,
+    /// Whether somebody has used it since the scheduler looked. At an instant few of the hosts do anything, and to ask
+    /// all the others was a quarter of what a run cost.
+    used: AtomicBool,
+    /// The same, since the scheduler collected what it sent.
+    sending: AtomicBool,
+}
+
+impl SharedKernel {
+    pub(super) fn new(kernel: Kernel, time: &Arc<WorldTime>) -> Self {
+        let (used, sending) = (AtomicBool::new(true), AtomicBool::new(true));
+        Self(Arc::new(Guarded { kernel: Mutex::new(kernel), time: Arc::clone(time), used, sending }))
+    }
+
+    /// To use it, now.
     pub(super) fn lock(&self) -> MutexGuard<'_, Kernel> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.used.store(true, Ordering::Relaxed);
+        self.0.sending.store(true, Ordering::Relaxed);
+        let mut kernel = self.look();
+        kernel.set_time(self.0.time.get());
+        kernel
+    }
+
+    /// To look at it and leave it as it is.
+    pub(super) fn look(&self) -> MutexGuard<'_, Kernel> {
+        self.0.kernel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it was used since this was last asked.
+    pub(super) fn was_used(&self) -> bool {
+        self.0.used.swap(false, Ordering::Relaxed)
+    }
+
+    /// What it sent.
+    pub(super) fn collect(&self) -> Vec<(u64, Segment)> {
+        if !self.0.sending.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let sent = self.lock().collect();
+        self.0.sending.store(false, Ordering::Relaxed);
+        sent
     }
 }
 
@@ -140,6 +192,10 @@ impl Io for Tcp {
     fn abort_on_drop(&mut self) {
         self.kernel.lock().linger_zero(self.id);
     }
+
+    fn look(&self) -> Look {
+        self.kernel.lock().look(self.id)
+    }
 }
 
 impl AsyncRead for Tcp {
@@ -189,11 +245,10 @@ struct WorldClock {
 impl Clock for WorldClock {
     fn wall(&self) -> SystemTime {
         let Some(world) = self.world.upgrade() else { return UNIX_EPOCH + EPOCH };
-        let ahead = world.clocks.borrow().get(self.host.index()).copied().unwrap_or_default();
-        let steps = world.clock_steps.borrow().get(&self.host).copied().unwrap_or_default();
-        let by = Duration::from_nanos(u64::try_from(steps.unsigned_abs()).unwrap_or(u64::MAX));
-        let now = UNIX_EPOCH + EPOCH + world.now.get() + ahead;
-        let shown = if steps < 0 { now.checked_sub(by) } else { now.checked_add(by) };
+        let ahead = world.clocks.borrow().get(&self.host).copied().unwrap_or_default();
+        let by = Duration::from_nanos(u64::try_from(ahead.unsigned_abs()).unwrap_or(u64::MAX));
+        let now = UNIX_EPOCH + EPOCH + world.now.get();
+        let shown = if ahead < 0 { now.checked_sub(by) } else { now.checked_add(by) };
         shown.unwrap_or(UNIX_EPOCH) // before any time that can be told
     }
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{HeadError, Incoming, ServerConnection, ServerOptions};
 use crate::codec::{Broken, Frame};
-use crate::net::{Address, Conn, Io};
+use crate::net::{Address, Conn, Io, Look};
 
 /// What the peer does once it has sent everything.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,6 +62,15 @@ struct Script {
 impl Io for Script {
     fn abort_on_drop(&mut self) {
         look(&self.seen).aborted = true;
+    }
+
+    fn look(&self) -> Look {
+        match (self.pieces.front(), self.then) {
+            (Some(_), _) => Look::Bytes,
+            (None, Then::Fin) => Look::Closed,
+            (None, Then::Rst) => Look::Reset,
+            (None, Then::Silence) => Look::Open,
+        }
     }
 }
 

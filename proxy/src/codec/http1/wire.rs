@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use super::parse::Parsed;
 use super::refusal::{HeadError, Refusal};
 use crate::codec::Broken;
-use crate::net::Conn;
+use crate::net::{Conn, Look};
 
 /// One read. The same for every connection at every time, so that a run repeats byte for byte.
 const READ_BYTES_MAX: usize = 32 * 1024;
@@ -115,6 +115,15 @@ impl Wire {
     /// Takes the connection away, to close or abort it. What is still polled afterwards finds it closed.
     pub(super) fn take_conn(&mut self) -> Option<Conn> {
         self.conn.take()
+    }
+
+    /// What the system would let us read, whatever the event loop has told.
+    pub(super) fn look(&self) -> Look {
+        match (self.inflow, &self.conn) {
+            (Flow::Open, Some(conn)) => conn.look(),
+            (Flow::Ended(Broken::ConnectionReset), _) => Look::Reset,
+            (Flow::Ended(_), _) | (Flow::Open, None) => Look::Closed,
+        }
     }
 
     /// Adds what the peer sent to `input`. An error stays; bytes that came before it are in `input`.
@@ -248,10 +257,10 @@ impl Wire {
         &mut self.queue
     }
 
-    /// Queues an interim response, which the next read flushes.
-    pub(super) fn queue_interim(&mut self, head: &[u8]) {
-        self.queue.text().extend_from_slice(head);
+    /// Where an interim response is written, which the next read flushes.
+    pub(super) fn interim(&mut self) -> &mut BytesMut {
         self.interim_queued = true;
+        self.queue.text()
     }
 
     /// Ready when less than `bytes_max` is queued.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
-use crate::net::{Address, Conn};
+use crate::net::{Address, Conn, Look};
 use crate::stats::Http2Stats;
 
 /// Stream ids are odd and end at 2^31 - 1 (RFC 9113 5.1.1).
@@ -99,6 +99,13 @@ impl ClientConnection {
             && !self.shared.goaway_received()
             && self.count.opened.get() < STREAMS_PER_CONNECTION_MAX
             && self.streams_active() < self.streams_max.min(self.sender.current_max_send_streams())
+    }
+
+    /// Has the server closed or reset the connection, by what the system knows? Frames may still wait before a FIN;
+    /// those this cannot see behind.
+    #[must_use]
+    pub fn has_closed(&self) -> bool {
+        matches!(self.shared.look(), Look::Closed | Look::Reset)
     }
 
     /// Has the server sent GOAWAY?
@@ -216,6 +223,13 @@ pub struct Response {
 }
 
 impl Response {
+    /// Has any of the request been given to the system? A request that waited in a queue when its connection ended
+    /// has not been seen by anybody.
+    #[must_use]
+    pub fn request_was_sent(&self) -> bool {
+        self.stream.has_begun()
+    }
+
     /// The final head and the payload behind it; informational responses are skipped. To be called until it
     /// returns, once.
     ///

@@ -10,20 +10,23 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// RFC 9113 4.1.
 pub(super) const FRAME_HEAD_LEN: usize = 9;
 
-/// The bits of a stream id; the highest is reserved.
-const STREAM_ID: u32 = u32::MAX >> 1;
+/// The largest stream id, and the bits of one: the highest bit is reserved.
+pub(super) const STREAM_ID_MAX: u32 = u32::MAX >> 1;
 
 // Frame types, RFC 9113 6.
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
+pub(super) const PRIORITY: u8 = 2;
 pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const PUSH_PROMISE: u8 = 5;
 pub(super) const PING: u8 = 6;
 pub(super) const GOAWAY: u8 = 7;
+pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
 
 pub(super) const ACK: u8 = 1;
+pub(super) const END_STREAM: u8 = 1;
 pub(super) const PROTOCOL_ERROR: u32 = 1;
 pub(super) const STREAM_CLOSED: u32 = 5;
 
@@ -62,8 +65,9 @@ impl Scanner {
         Self { left, ..Self::default() }
     }
 
-    /// Looks at what has been read. False if the first frame of all is not of the type `first`.
-    pub(super) fn scan(&mut self, mut bytes: &[u8], first: Option<u8>) -> bool {
+    /// Looks at what has been read, and shows each frame's head to `see`. False if the first frame of all is not of the
+    /// type `first`.
+    pub(super) fn scan(&mut self, mut bytes: &[u8], first: Option<u8>, mut see: impl FnMut(FrameHead)) -> bool {
         self.saw_header_block = self.left > 0 && is_header_block(self.kind);
         while !bytes.is_empty() {
             if self.left > 0 {
@@ -82,6 +86,7 @@ impl Scanner {
             self.kind = head.kind;
             self.stream = head.stream;
             self.saw_header_block |= is_header_block(head.kind);
+            see(head);
             match head.kind {
                 GOAWAY => self.goaway_len = 0,
                 RST_STREAM => self.resets += 1,
@@ -97,7 +102,7 @@ impl Scanner {
 
     /// The last stream that the peer will process, once it has said so.
     pub(super) fn goaway_last(&self) -> Option<u32> {
-        (self.goaway_len == self.goaway.len()).then(|| u32::from_be_bytes(self.goaway) & STREAM_ID)
+        (self.goaway_len == self.goaway.len()).then(|| u32::from_be_bytes(self.goaway) & STREAM_ID_MAX)
     }
 
     fn keep_goaway(&mut self, payload: &[u8]) {
@@ -131,7 +136,7 @@ impl FrameHead {
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let [a, b, c, kind, flags, stream @ ..] = bytes.first_chunk::<FRAME_HEAD_LEN>()?;
         let len = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
-        Some(Self { len, kind: *kind, flags: *flags, stream: u32::from_be_bytes(*stream) & STREAM_ID })
+        Some(Self { len, kind: *kind, flags: *flags, stream: u32::from_be_bytes(*stream) & STREAM_ID_MAX })
     }
 }
 
@@ -196,12 +201,12 @@ mod tests {
         ) {
             let bytes: Vec<u8> = frames.iter().flat_map(|(kind, payload)| control_frame(*kind, 0, payload)).collect();
             let (mut whole, mut cut) = (Scanner::default(), Scanner::default());
-            prop_assert!(whole.scan(&bytes, None));
+            prop_assert!(whole.scan(&bytes, None, drop));
             let mut rest = &bytes[..];
             for len in cuts.iter().cycle() {
                 let piece;
                 (piece, rest) = rest.split_at(rest.len().min(*len));
-                prop_assert!(cut.scan(piece, None));
+                prop_assert!(cut.scan(piece, None, drop));
                 if rest.is_empty() {
                     break;
                 }
@@ -211,14 +216,14 @@ mod tests {
             let (last_kind, _) = frames.last().unwrap();
             prop_assert_eq!(whole.kind, *last_kind);
             let goaway = frames.iter().rev().find(|(kind, _)| *kind == GOAWAY);
-            let last = goaway.and_then(|(_, payload)| be_u32(payload)).map(|last| last & STREAM_ID);
+            let last = goaway.and_then(|(_, payload)| be_u32(payload)).map(|last| last & STREAM_ID_MAX);
             prop_assert_eq!(whole.goaway_last(), last);
         }
 
         #[test]
         fn any_bytes_can_be_scanned(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let mut scanner = Scanner::default();
-            let is_settings = scanner.scan(&bytes, Some(SETTINGS));
+            let is_settings = scanner.scan(&bytes, Some(SETTINGS), drop);
             let first = FrameHead::parse(&bytes).map(|head| head.kind);
             prop_assert_eq!(is_settings, first.is_none_or(|kind| kind == SETTINGS));
         }

@@ -52,9 +52,11 @@ pub(crate) struct HttpConnectionManager {
     pub(crate) generate_request_id: Option<bool>,
     #[serde(default)]
     pub(crate) http_filters: Vec<At<HttpFilter>>,
+    pub(crate) http1_safe_max_connection_duration: Option<bool>,
     pub(crate) http_protocol_options: Option<Http1ProtocolOptions>,
     pub(crate) http2_protocol_options: Option<Http2ProtocolOptions>,
     pub(crate) max_request_headers_kb: Option<At<u32>>,
+    pub(crate) proxy_100_continue: Option<bool>,
     pub(crate) request_headers_timeout: Option<Seconds>,
     pub(crate) request_timeout: Option<Seconds>,
     pub(crate) route_config: At<RouteConfiguration>,
@@ -71,7 +73,10 @@ pub(crate) struct HttpConnectionManager {
 #[derive(Debug, Deserialize)]
 pub(crate) struct DownstreamHttpProtocolOptions {
     pub(crate) idle_timeout: Option<Seconds>,
+    pub(crate) max_connection_duration: Option<Seconds>,
     pub(crate) max_headers_count: Option<At<u32>>,
+    pub(crate) max_requests_per_connection: Option<u32>,
+    pub(crate) max_stream_duration: Option<Seconds>,
 }
 
 /// `HttpConnectionManager.CodecType`

@@ -21,6 +21,9 @@ pub(crate) struct RouteConfiguration {
 pub(crate) struct VirtualHost {
     pub(crate) name: At<String>,
     pub(crate) domains: At<Vec<At<String>>>,
+    pub(crate) include_attempt_count_in_response: Option<bool>,
+    pub(crate) include_request_attempt_count: Option<bool>,
+    pub(crate) retry_policy: Option<RetryPolicy>,
     #[serde(default)]
     pub(crate) routes: Vec<At<Route>>,
 }
@@ -68,10 +71,17 @@ pub(crate) struct RouteAction {
     pub(crate) cluster: At<String>,
     pub(crate) cluster_not_found_response_code: Option<ClusterNotFoundResponseCode>,
     pub(crate) idle_timeout: Option<Seconds>,
+    pub(crate) max_stream_duration: Option<MaxStreamDuration>,
     pub(crate) retry_policy: Option<RetryPolicy>,
     pub(crate) timeout: Option<Seconds>,
     #[serde(default)]
     pub(crate) upgrade_configs: Vec<At<UpgradeConfig>>,
+}
+
+/// `envoy.config.route.v3.RouteAction.MaxStreamDuration`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct MaxStreamDuration {
+    pub(crate) max_stream_duration: Option<Seconds>,
 }
 
 /// `envoy.config.route.v3.RouteAction.ClusterNotFoundResponseCode`
@@ -97,8 +107,45 @@ pub(crate) struct UpgradeConfig {
 #[derive(Debug, Deserialize)]
 pub(crate) struct RetryPolicy {
     pub(crate) num_retries: Option<u32>,
+    pub(crate) per_try_idle_timeout: Option<Seconds>,
+    pub(crate) per_try_timeout: Option<Seconds>,
+    pub(crate) rate_limited_retry_back_off: Option<At<RateLimitedRetryBackOff>>,
+    #[serde(default)]
+    pub(crate) retriable_headers: Vec<RetriableHeader>,
+    #[serde(default)]
+    pub(crate) retriable_status_codes: Vec<u16>,
     pub(crate) retry_back_off: Option<At<RetryBackOff>>,
     pub(crate) retry_on: Option<At<String>>,
+}
+
+/// `envoy.config.route.v3.HeaderMatcher`, in a retry policy
+#[derive(Debug, Deserialize)]
+pub(crate) struct RetriableHeader {
+    pub(crate) name: String,
+}
+
+/// `envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RateLimitedRetryBackOff {
+    pub(crate) max_interval: Option<Seconds>,
+    #[serde(default)]
+    pub(crate) reset_headers: Vec<ResetHeader>,
+}
+
+/// `envoy.config.route.v3.RetryPolicy.ResetHeader`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ResetHeader {
+    pub(crate) format: Option<ResetHeaderFormat>,
+    pub(crate) name: String,
+}
+
+/// `envoy.config.route.v3.RetryPolicy.ResetHeaderFormat`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum ResetHeaderFormat {
+    #[serde(rename = "SECONDS")]
+    Seconds,
+    #[serde(rename = "UNIX_TIMESTAMP")]
+    UnixTimestamp,
 }
 
 /// `envoy.config.route.v3.RetryPolicy.RetryBackOff`

@@ -2,25 +2,21 @@
 
 use std::time::Duration;
 
+use super::retry;
 use crate::config::Cluster;
 use crate::config::bootstrap::route::{
-    ClusterNotFoundResponseCode, DirectResponseAction, RetryPolicy as WrittenRetry, Route as Written, RouteAction,
-    RouteConfiguration, RouteMatch, UpgradeConfig, VirtualHost as WrittenHost,
+    ClusterNotFoundResponseCode, DirectResponseAction, Route as Written, RouteAction, RouteConfiguration, RouteMatch,
+    UpgradeConfig, VirtualHost as WrittenHost,
 };
-use crate::config::error::{Cause, Name};
-use crate::config::problem::{Problem, unknown};
+use crate::config::problem::Problem;
 use crate::config::route::{
-    Action, Domain, Forward, PathMatch, RetryOn, RetryPolicy, Route, RouteTable, Upgrade, Upgrades, VirtualHost,
+    Action, AttemptCount, Domain, Forward, PathMatch, RetryPolicy, Route, RouteTable, Upgrade, Upgrades, VirtualHost,
 };
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
 
 /// `RouteAction.timeout`
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// `RetryBackOff.base_interval`, where there is no `retry_back_off`
-const BACKOFF_BASE: Duration = Duration::from_millis(25);
-/// `RetryBackOff.max_interval` is so many times the base.
-const BACKOFF_MAX_FACTOR: u32 = 10;
 /// Envoy's `max_direct_response_body_size_bytes`
 const DIRECT_BODY_BYTES_MAX: usize = 4096;
 
@@ -53,6 +49,12 @@ pub(super) fn table(written: &At<RouteConfiguration>, clusters: &[Cluster]) -> R
     Ok(RouteTable { virtual_hosts })
 }
 
+/// What a virtual host says for those of its routes that do not say otherwise.
+struct HostDefaults {
+    retry: Option<RetryPolicy>,
+    attempt_count: AttemptCount,
+}
+
 fn virtual_host(written: &WrittenHost, targets: Targets<'_>) -> Result<VirtualHost, Problem> {
     if written.name.value.is_empty() {
         return Err(written.name.invalid("must not be empty"));
@@ -60,10 +62,17 @@ fn virtual_host(written: &WrittenHost, targets: Targets<'_>) -> Result<VirtualHo
     if written.domains.value.is_empty() {
         return Err(written.domains.invalid_but("a virtual host needs at least one domain", "write [\"*\"] for any"));
     }
+    let defaults = HostDefaults {
+        retry: written.retry_policy.as_ref().map(retry::policy).transpose()?,
+        attempt_count: AttemptCount {
+            in_request: written.include_request_attempt_count.unwrap_or(false),
+            in_response: written.include_attempt_count_in_response.unwrap_or(false),
+        },
+    };
     Ok(VirtualHost {
         name: written.name.value.clone(),
         domains: written.domains.value.iter().map(domain).collect::<Result<_, _>>()?,
-        routes: written.routes.iter().map(|written| route(written, targets)).collect::<Result<_, _>>()?,
+        routes: written.routes.iter().map(|written| route(written, targets, &defaults)).collect::<Result<_, _>>()?,
     })
 }
 
@@ -78,9 +87,9 @@ fn domain(written: &At<String>) -> Result<Domain, Problem> {
     }
 }
 
-fn route(written: &At<Written>, targets: Targets<'_>) -> Result<Route, Problem> {
+fn route(written: &At<Written>, targets: Targets<'_>, host: &HostDefaults) -> Result<Route, Problem> {
     let action = match (&written.value.route, &written.value.direct_response) {
-        (Some(forward), None) => self::forward(forward, targets)?,
+        (Some(forward), None) => self::forward(forward, targets, host)?,
         (None, Some(direct)) => self::direct(direct)?,
         (None, None) => return Err(written.invalid("a route needs an action: route or direct_response")),
         (Some(_), Some(_)) => return Err(written.invalid("a route has one action: route or direct_response")),
@@ -138,7 +147,7 @@ fn direct(written: &At<DirectResponseAction>) -> Result<Action, Problem> {
     Ok(Action::Direct { status: status.value, body })
 }
 
-fn forward(written: &RouteAction, targets: Targets<'_>) -> Result<Action, Problem> {
+fn forward(written: &RouteAction, targets: Targets<'_>, host: &HostDefaults) -> Result<Action, Problem> {
     let Some(cluster) = cluster_index(&written.cluster, targets)? else {
         let status = match written.cluster_not_found_response_code {
             None | Some(ClusterNotFoundResponseCode::ServiceUnavailable) => 503,
@@ -151,8 +160,14 @@ fn forward(written: &RouteAction, targets: Targets<'_>) -> Result<Action, Proble
         cluster,
         timeout: written.timeout.map_or(Some(TIMEOUT), Seconds::unless_zero),
         idle_timeout: written.idle_timeout.map(Seconds::unless_zero),
+        stream_duration_max: written
+            .max_stream_duration
+            .and_then(|duration| duration.max_stream_duration)
+            .map(Seconds::unless_zero),
         upgrades: upgrades(&written.upgrade_configs)?,
-        retry: written.retry_policy.as_ref().map(retry_policy).transpose()?,
+        // A route's policy replaces the virtual host's whole.
+        retry: written.retry_policy.as_ref().map(retry::policy).transpose()?.or_else(|| host.retry.clone()),
+        attempt_count: host.attempt_count,
     }))
 }
 
@@ -188,61 +203,4 @@ fn upgrades(written: &[At<UpgradeConfig>]) -> Result<Upgrades, Problem> {
         upgrades.0.push(Upgrade { protocol: name.value.to_ascii_lowercase(), enabled, router: None });
     }
     Ok(upgrades)
-}
-
-fn retry_policy(written: &WrittenRetry) -> Result<RetryPolicy, Problem> {
-    let (backoff_base, backoff_max) = match &written.retry_back_off {
-        None => (BACKOFF_BASE, BACKOFF_BASE * BACKOFF_MAX_FACTOR),
-        Some(back_off) => {
-            let base = back_off.value.base_interval.value.0;
-            if base.is_zero() {
-                return Err(back_off.value.base_interval.invalid("must be greater than 0s"));
-            }
-            let max = back_off.value.max_interval.as_ref();
-            if let Some(short) = max.filter(|max| max.value.0 < base) {
-                return Err(short.invalid("must not be less than base_interval"));
-            }
-            (base, max.map_or(base.saturating_mul(BACKOFF_MAX_FACTOR), |max| max.value.0))
-        }
-    };
-    Ok(RetryPolicy {
-        on: written.retry_on.as_ref().map_or(Ok(RetryOn::default()), retry_on)?,
-        retries_max: written.num_retries.unwrap_or(1),
-        backoff_base,
-        backoff_max,
-    })
-}
-
-/// The comma-separated words of `retry_on`.
-fn retry_on(written: &At<String>) -> Result<RetryOn, Problem> {
-    const KNOWN: [&str; 7] =
-        ["5xx", "connect-failure", "gateway-error", "refused-stream", "reset", "reset-before-request", "retriable-4xx"];
-    let mut on = RetryOn::default();
-    for word in written.value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-        match word {
-            "5xx" => on.server_error = true,
-            "connect-failure" => on.connect_failure = true,
-            "gateway-error" => on.gateway_error = true,
-            "refused-stream" => on.refused_stream = true,
-            "reset" => on.reset = true,
-            "reset-before-request" => on.reset_before_request = true,
-            "retriable-4xx" => on.retriable_4xx = true,
-            other => return Err(written.problem(unsupported_retry(other, &KNOWN))),
-        }
-    }
-    Ok(on)
-}
-
-/// Envoy ignores words that it does not know; a misspelt retry policy is then found out in an outage.
-fn unsupported_retry(word: &str, known: &[&'static str]) -> Cause {
-    let reason = match word {
-        "envoy-ratelimited" => "rate limiting is not told from other refusals",
-        "retriable-headers" | "retriable-status-codes" => "retries depend on classes of status codes and on resets",
-        "http3-post-connect-failure" => "there is no UDP and no QUIC",
-        "cancelled" | "deadline-exceeded" | "internal" | "resource-exhausted" | "unavailable" => {
-            "gRPC status is not read"
-        }
-        _ => return unknown(Name::Value(word.to_owned()), word, known),
-    };
-    Cause::Unsupported { name: Name::Value(word.to_owned()), reason }
 }

@@ -76,6 +76,8 @@ scope! {
         upstream_cx_overflow: Counter,
         /// What came is not HTTP.
         upstream_cx_protocol_error: Counter,
+        /// An idle connection was found ended in the moment it would have been used again. Ours, not Envoy's.
+        upstream_cx_reuse_stale: Counter,
         /// Bytes read and not yet understood.
         upstream_cx_rx_bytes_buffered: Gauge,
         /// Bytes read.
@@ -118,10 +120,16 @@ scope! {
         upstream_rq_per_try_idle_timeout: Counter,
         /// One attempt took too long.
         upstream_rq_per_try_timeout: Counter,
+        /// A request of which nothing was written moved on to another connection. Ours, not Envoy's.
+        upstream_rq_redispatched: Counter,
+        /// An idempotent request lost on a reused connection was sent once more. Ours, not Envoy's.
+        upstream_rq_resent: Counter,
         /// A retry was sent.
         upstream_rq_retry: Counter,
         /// A retry was sent after an exponential back-off.
         upstream_rq_retry_backoff_exponential: Counter,
+        /// A retry was sent at the time the upstream had named.
+        upstream_rq_retry_backoff_ratelimited: Counter,
         /// A retry was wanted, but none is left.
         upstream_rq_retry_limit_exceeded: Counter,
         /// A retry was wanted, but as many are under way as may be.
@@ -160,7 +168,6 @@ const CLUSTER_ALWAYS_ZERO: &[&str] = &[
     "upstream_internal_redirect_failed_total",
     "upstream_internal_redirect_succeeded_total",
     "upstream_rq_0rtt",
-    "upstream_rq_retry_backoff_ratelimited",
 ];
 
 impl ClusterStats {

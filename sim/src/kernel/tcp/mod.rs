@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use finwait::net::Look;
 
 use super::SocketId;
 use super::readiness::{Readiness, Truth};
@@ -245,6 +246,21 @@ impl TcpSocket {
             read_closed,
             writable: !self.is_connecting() && (closed || self.send.fin != Fin::No || self.send.has_room()),
             write_closed: closed || (self.receive.finished && self.send.fin != Fin::No),
+        }
+    }
+
+    /// What [`read`](Self::read) would find.
+    pub(in crate::kernel) fn look(&self) -> Look {
+        if self.receive.has_unread() {
+            Look::Bytes
+        } else if self.receive.finished {
+            Look::Closed
+        } else if self.error.is_some() {
+            Look::Reset
+        } else if self.state == State::Closed {
+            Look::Closed
+        } else {
+            Look::Open
         }
     }
 

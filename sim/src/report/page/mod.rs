@@ -9,28 +9,43 @@ use std::fmt::{self, Write};
 
 use serde_json::{Value, json};
 
+use super::map::OutcomeMap;
 use super::{exchange_line, story};
+use crate::explain::{Change, Explanation, HopStory, explain};
 use crate::play::Played;
 use crate::scenario::{Scenario, ScenarioError};
 use crate::trace::Trace;
 use crate::trace::sequence::{Item, What, messages, segments};
-use crate::trace::spans::spans;
+use crate::trace::spans::{Timer, spans};
 use crate::trace::story::Millis;
 use svg::Picture;
 
 /// Segments that are drawn; a browser draws no more of them with pleasure.
 const SEGMENTS_MAX: usize = 4_000;
 
-/// The page of a run. `complaints` are what [`check`](crate::check::check) found.
+/// What a page shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// What was played.
+    pub scenario: &'a Scenario,
+    /// What came of it.
+    pub played: &'a Played,
+    /// What [`check`](crate::check::check) found.
+    pub complaints: &'a [ScenarioError],
+    /// What came of the other runs of the same file, if there are others.
+    pub map: Option<&'a OutcomeMap>,
+}
+
+/// The page, complete.
 #[must_use]
-pub fn page(scenario: &Scenario, played: &Played, complaints: &[ScenarioError]) -> String {
+pub fn page(page: Page<'_>) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _infallible = write(&mut text, scenario, played, complaints);
+    let _infallible = write(&mut text, page);
     text
 }
 
-fn write(out: &mut String, scenario: &Scenario, played: &Played, complaints: &[ScenarioError]) -> fmt::Result {
+fn write(out: &mut String, Page { scenario, played, complaints, map }: Page<'_>) -> fmt::Result {
     let title = scenario.file.trim_start_matches("scenarios/").trim_end_matches(".yaml");
     let title = title.replace('/', ": ").replace('-', " ");
     let title = escape(&title);
@@ -59,8 +74,14 @@ fn write(out: &mut String, scenario: &Scenario, played: &Played, complaints: &[S
             escape(&text.join("\n"))
         )?;
     }
+    if let Some(map) = map {
+        writeln!(out, "<section><h2>What came of each run</h2>{}<p>Below is one of them.</p></section>", map.to_svg())?;
+    }
     exchanges(out, played)?;
-    diagram(out, &played.trace)?;
+    let explanations = explain(scenario, played);
+    why(out, &explanations)?;
+    let timers: Vec<Timer> = explanations.into_iter().flat_map(|explanation| explanation.timers).collect();
+    diagram(out, &played.trace, &timers)?;
     writeln!(
         out,
         "<details class=\"story\"><summary>The same as text</summary><pre>{}</pre></details>",
@@ -77,8 +98,41 @@ fn exchanges(out: &mut String, played: &Played) -> fmt::Result {
     out.write_str("</ul></section>\n")
 }
 
-fn diagram(out: &mut String, trace: &Trace) -> fmt::Result {
-    let (spans, timers) = (spans(trace), Vec::new());
+/// The explanations of failed requests.
+fn why(out: &mut String, explanations: &[Explanation]) -> fmt::Result {
+    if explanations.is_empty() {
+        return Ok(());
+    }
+    out.write_str("<section><h2>Why</h2>")?;
+    for explanation in explanations {
+        let Explanation { host, outcome, hops, closed_first, sent, retry, changes, timers: _ } = explanation;
+        write!(out, "<article class=\"why\"><p class=\"verdict\">{}: {}</p><dl>", escape(host), escape(outcome))?;
+        for HopStory { host, did, because, log } in hops {
+            write!(out, "<dt>{}</dt><dd>{}", escape(host), escape(&did.join("; ")))?;
+            if let Some(because) = because {
+                write!(out, "<br>because of {}", escape(&because.to_string()))?;
+            }
+            if let Some(log) = log {
+                write!(out, "<br><code>{}</code>", escape(log))?;
+            }
+            out.write_str("</dd>")?;
+        }
+        if let Some(closed) = closed_first {
+            write!(out, "<dt>closed first</dt><dd>{}</dd>", escape(closed))?;
+        }
+        let safe = if retry.is_safe { "safe" } else { "not safe" };
+        write!(out, "<dt>sent</dt><dd>{}</dd><dt>a retry</dt><dd>{safe}: {}</dd>", escape(sent), escape(&retry.why))?;
+        for Change { what, setting } in changes {
+            let setting = setting.as_ref().map_or_else(String::new, |setting| format!(": {setting}"));
+            write!(out, "<dt>to change it</dt><dd>{}{}</dd>", escape(what), escape(&setting))?;
+        }
+        out.write_str("</dl></article>")?;
+    }
+    out.write_str("</section>\n")
+}
+
+fn diagram(out: &mut String, trace: &Trace, timers: &[Timer]) -> fmt::Result {
+    let spans = spans(trace);
     let messages = messages(trace);
     let mut segments = segments(trace);
     let left_out = segments.len().saturating_sub(SEGMENTS_MAX);
@@ -93,13 +147,13 @@ fn diagram(out: &mut String, trace: &Trace) -> fmt::Result {
          <i class=\"state half\"></i> half closed</span></div>\n<div class=\"columns\"><div class=\"pictures\">",
     )?;
     let title = "Sequence diagram, one row per message";
-    Picture { trace, items: &messages, spans: &spans, timers: &timers, id: "messages", title }.draw(out)?;
+    Picture { trace, items: &messages, spans: &spans, timers, id: "messages", title }.draw(out)?;
     let title = "Sequence diagram, one row per segment";
     out.write_str("<div class=\"segments\" hidden>")?;
     if left_out > 0 {
         write!(out, "<p>The last {left_out} segments and notes are not drawn.</p>")?;
     }
-    Picture { trace, items: &segments, spans: &spans, timers: &timers, id: "segments", title }.draw(out)?;
+    Picture { trace, items: &segments, spans: &spans, timers, id: "segments", title }.draw(out)?;
     out.write_str("</div></div>\n<aside id=\"details\" aria-live=\"polite\" aria-label=\"Details\"><p>Choose an item to see its headers and bytes.</p></aside></div></section>\n")?;
     for (id, items) in [("messages", &messages), ("segments", &segments)] {
         let details: Vec<Value> = items.iter().map(|item| details(trace, item)).collect();
@@ -131,7 +185,7 @@ fn details(trace: &Trace, item: &Item) -> Value {
 }
 
 /// Text for HTML, in elements and in quoted attributes.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

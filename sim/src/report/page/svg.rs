@@ -148,7 +148,7 @@ impl Picture<'_> {
                 escape(self.trace.host(*host)),
                 Millis(*from),
                 Millis(*until),
-                escape(&cut(&format!("\u{23f1} {}", self.timers.get(nth).map_or("", |timer| &timer.name)), GAP - 40.0)),
+                cut(&name, GAP - 40.0),
                 x0 = x - 5.0,
                 tx = x + 4.0,
                 ty = bottom - 6.0,

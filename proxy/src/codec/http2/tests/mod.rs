@@ -18,11 +18,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::timeout;
 
-use super::frames::{DATA, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS};
+use super::frames::{
+    ACK, DATA, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+};
 use super::*;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
-use crate::net::{Address, Conn, Io};
+use crate::net::{Address, Conn, Io, Look};
 use crate::stats::{Http2Stats, Registry};
 
 pub(super) const HEAD_BYTES_MAX: usize = 60 * 1024;
@@ -31,8 +33,6 @@ pub(super) const HEADERS_MAX: usize = 100;
 pub(super) const PIPE_BYTES_MAX: usize = 64 * 1024;
 
 // Of RFC 9113 6, what the code itself has no use for.
-pub(super) const WINDOW_UPDATE: u8 = 8;
-pub(super) const END_STREAM: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
 
 pub(super) const GET: &[(&str, &str)] = &[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
@@ -44,6 +44,10 @@ pub(super) struct ResetByPeer;
 
 impl Io for ResetByPeer {
     fn abort_on_drop(&mut self) {}
+
+    fn look(&self) -> Look {
+        Look::Open
+    }
 }
 
 impl AsyncRead for ResetByPeer {
@@ -70,6 +74,10 @@ struct Pipe(DuplexStream);
 
 impl Io for Pipe {
     fn abort_on_drop(&mut self) {}
+
+    fn look(&self) -> Look {
+        Look::Open
+    }
 }
 
 impl AsyncRead for Pipe {

@@ -5,9 +5,13 @@
 //! nothing waits in line; a connection is opened for it, and whichever becomes free first serves the line.
 //! If opening one fails, everybody in line fails: that is how Envoy does it, and retries are the router's.
 
+mod account;
+mod idle;
+mod lease;
+mod multiplexed;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::Future;
 use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -19,13 +23,17 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+pub use lease::{Exclusive, Lease, Stream};
+
 use super::breaker::Permit;
-use super::idle::{Name, Parked, Signals};
 use super::{Failure, Shared};
-use crate::codec::{Broken, ResetReason, http1, http2};
+use crate::codec::http1;
 use crate::config::cluster::UpstreamProtocol;
 use crate::net::{Address, Conn, ConnectOptions, Outside};
 use crate::stats::{EndpointStats, Held};
+use account::{Account, Request};
+use idle::{Parked, Signals};
+use multiplexed::Multiplexed;
 
 /// Largest response head. Bytes; Envoy's default.
 const RESPONSE_HEAD_BYTES_MAX: usize = 80 * 1024;
@@ -62,91 +70,20 @@ enum Keeper {
     Timed,
 }
 
+/// Which connections will do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Wanted {
+    /// Any that is free.
+    Any,
+    /// One that has carried nothing yet: whatever closed it cannot have been its age.
+    Unused,
+}
+
 struct Waiting {
+    wanted: Wanted,
     served: oneshot::Sender<Result<Lease, Failure>>,
     _permit: Permit,
     _counted: [Held; 2],
-}
-
-/// Leave to send one request. Dropped without [`give_back`](Self::give_back), it closes what it can: an
-/// HTTP/1 connection altogether; on HTTP/2 the stream has been reset by dropping its halves.
-pub enum Lease {
-    /// A whole connection.
-    Http1(Box<Exclusive>),
-    /// A stream of one.
-    Http2(Stream),
-}
-
-/// An HTTP/1 connection lent out.
-pub struct Exclusive {
-    /// `None` only between `give_back` and drop.
-    connection: Option<(http1::ClientConnection, Account)>,
-    pool: Rc<Pool>,
-    _request: Request,
-}
-
-/// A stream of an HTTP/2 connection.
-pub struct Stream {
-    multiplexed: Rc<Multiplexed>,
-    pool: Rc<Pool>,
-    _request: Request,
-}
-
-struct Multiplexed {
-    connection: RefCell<http2::ClientConnection>,
-    account: RefCell<Option<Account>>,
-    streams: Cell<usize>,
-    idle_since: Cell<Instant>,
-}
-
-/// What a connection holds for as long as it exists; records its end.
-struct Account {
-    pool: Weak<Pool>,
-    shared: Arc<Shared>,
-    opened: Instant,
-    /// The peer closed it.
-    by_peer: bool,
-    /// A request was under way.
-    busy: bool,
-    /// From its first time in the pool on.
-    name: Option<Name>,
-    _permit: Permit,
-    _active: Held,
-    _endpoint_active: Held,
-}
-
-/// What a request holds while it has a connection.
-struct Request {
-    pool: Rc<Pool>,
-    _permit: Permit,
-    _active: Held,
-    _endpoint_active: Held,
-}
-
-impl Drop for Request {
-    fn drop(&mut self) {
-        self.pool.lent.set(self.pool.lent.get().saturating_sub(1));
-    }
-}
-
-impl Drop for Account {
-    fn drop(&mut self) {
-        let stats = &self.shared.stats;
-        stats.upstream_cx_destroy.inc();
-        let (by, by_busy) = match self.by_peer {
-            true => (&stats.upstream_cx_destroy_remote, &stats.upstream_cx_destroy_remote_with_active_rq),
-            false => (&stats.upstream_cx_destroy_local, &stats.upstream_cx_destroy_local_with_active_rq),
-        };
-        by.inc();
-        if self.busy {
-            stats.upstream_cx_destroy_with_active_rq.inc();
-            by_busy.inc();
-        }
-        stats.upstream_cx_length_ms.record_ms(self.opened.elapsed());
-        if let Some(pool) = self.pool.upgrade() {
-            pool.open.set(pool.open.get().saturating_sub(1));
-        }
-    }
 }
 
 impl Pool {
@@ -187,15 +124,18 @@ impl Pool {
         }
     }
 
-    /// A connection to send one request on.
+    /// A connection to send one request on. A request that waits for an unused one leaves the others to the rest of
+    /// the line.
     ///
     /// # Cancellation
     /// Safe to drop: a connection opened for the caller serves the next in line or waits in the pool.
     ///
     /// # Errors
     /// The connect failed, or a breaker is open.
-    pub async fn checkout(&self) -> Result<Lease, Failure> {
-        if let Some(lease) = self.take_ready() {
+    pub async fn checkout(&self, wanted: Wanted) -> Result<Lease, Failure> {
+        if wanted == Wanted::Any
+            && let Some(lease) = self.take_ready()
+        {
             return lease;
         }
         let stats = &self.shared.stats;
@@ -206,7 +146,7 @@ impl Pool {
         stats.upstream_rq_pending_total.inc();
         let (served, turn) = oneshot::channel();
         let counted = [stats.upstream_rq_pending_active.enter(), self.counts.rq_pending_active.enter()];
-        let waiting = Waiting { served, _permit: permit, _counted: counted };
+        let waiting = Waiting { wanted, served, _permit: permit, _counted: counted };
         self.line.borrow_mut().push_back(waiting);
         self.connect_for_the_line();
         // The sender lives in the line, which lives as long as the pool.
@@ -215,13 +155,30 @@ impl Pool {
 
     /// A connection that is there already.
     fn take_ready(&self) -> Option<Result<Lease, Failure>> {
-        let parked = self.idle.borrow_mut().pop();
-        if let Some(parked) = parked {
-            return Some(self.lend(parked.connection, parked.with));
+        while let Some(mut parked) = self.take_idle() {
+            match self.stale(&mut parked.connection) {
+                None => return Some(self.lend(parked.connection, parked.with)),
+                Some(end) => self.ended_idle(parked.with, end),
+            }
         }
-        let multiplexed = self.multiplexed.borrow();
-        let available = multiplexed.iter().find(|one| one.connection.borrow().is_available())?;
-        Some(self.lend_stream(available))
+        self.take_stream()
+    }
+
+    /// The one used last.
+    fn take_idle(&self) -> Option<Parked<Account>> {
+        self.idle.borrow_mut().pop()
+    }
+
+    /// Why a used connection must not be used again, by what the system knows at this moment.
+    fn stale(&self, connection: &mut http1::ClientConnection) -> Option<http1::IdleEnd> {
+        if !self.shared.differences.look_before_reuse {
+            return None;
+        }
+        let end = connection.look();
+        if end.is_some() {
+            self.shared.stats.upstream_cx_reuse_stale.inc();
+        }
+        end
     }
 
     fn lend(&self, connection: http1::ClientConnection, mut account: Account) -> Result<Lease, Failure> {
@@ -233,15 +190,9 @@ impl Pool {
             }
         };
         account.busy = true;
+        account.requests = account.requests.saturating_add(1);
         let pool = Rc::clone(&request.pool);
         Ok(Lease::Http1(Box::new(Exclusive { connection: Some((connection, account)), pool, _request: request })))
-    }
-
-    fn lend_stream(&self, multiplexed: &Rc<Multiplexed>) -> Result<Lease, Failure> {
-        let request = self.begin_request()?;
-        multiplexed.streams.set(multiplexed.streams.get() + 1);
-        let pool = Rc::clone(&request.pool);
-        Ok(Lease::Http2(Stream { multiplexed: Rc::clone(multiplexed), pool, _request: request }))
     }
 
     fn begin_request(&self) -> Result<Request, Failure> {
@@ -255,8 +206,8 @@ impl Pool {
         stats.upstream_rq_total.inc();
         self.counts.rq_total.inc();
         self.lent.set(self.lent.get() + 1);
-        let (active, endpoint_active) = (stats.upstream_rq_active.enter(), self.counts.rq_active.enter());
-        Ok(Request { pool, _permit: permit, _active: active, _endpoint_active: endpoint_active })
+        let held = [stats.upstream_rq_active.enter(), self.counts.rq_active.enter()];
+        Ok(Request { pool, _permit: permit, _held: held })
     }
 
     /// Opens as many connections as the line needs and the limits allow.
@@ -270,7 +221,7 @@ impl Pool {
             if self.connecting.get() >= wanted {
                 return;
             }
-            let Some(permit) = self.connection_permit() else {
+            let Some(permit) = self.connection_permit().or_else(|| self.trade_in_idle()) else {
                 self.shared.stats.upstream_cx_overflow.inc();
                 return;
             };
@@ -282,6 +233,16 @@ impl Pool {
         let connections = &self.shared.breakers.connections;
         // An endpoint without a single connection gets one in any case: without it the line would wait for ever.
         connections.permit().or_else(|| (self.open.get() == 0).then(|| connections.permit_past_limit()))
+    }
+
+    /// Who still waits while connections are idle wants none of those: one makes room, the one used longest ago.
+    fn trade_in_idle(&self) -> Option<Permit> {
+        let oldest = {
+            let mut idle = self.idle.borrow_mut();
+            (!idle.is_empty()).then(|| idle.remove(0))?
+        };
+        drop(oldest);
+        self.shared.breakers.connections.permit()
     }
 
     fn connect(&self, permit: Permit) {
@@ -297,12 +258,12 @@ impl Pool {
             pool: Weak::clone(&self.this),
             shared: Arc::clone(&self.shared),
             opened: Instant::now(),
+            requests: 0,
             by_peer: false,
             busy: false,
             name: None,
             _permit: permit,
-            _active: stats.upstream_cx_active.enter(),
-            _endpoint_active: self.counts.cx_active.enter(),
+            _held: [stats.upstream_cx_active.enter(), self.counts.cx_active.enter()],
         };
         self.open.set(self.open.get() + 1);
         self.connecting.set(self.connecting.get() + 1);
@@ -359,22 +320,46 @@ impl Pool {
     }
 
     /// A free connection goes to the first in line that still waits, else into the pool.
-    fn serve_or_park(&self, connection: http1::ClientConnection, account: Account) {
-        let Some(waiting) = self.first_in_line() else { return self.park(connection, account) };
+    fn serve_or_park(&self, mut connection: http1::ClientConnection, mut account: Account) {
+        let offered = if account.requests == 0 { Wanted::Unused } else { Wanted::Any };
+        if offered == Wanted::Any
+            && !self.line.borrow().is_empty()
+            && let Some(end) = self.stale(&mut connection)
+        {
+            account.busy = false;
+            self.ended_idle(account, end);
+            return self.connect_for_the_line();
+        }
+        let Some(waiting) = self.first_in_line(offered) else {
+            self.park(connection, account);
+            return self.connect_for_the_choosy();
+        };
         let lease = self.lend(connection, account);
         // Whoever stopped waiting in this very moment drops the lease, which gives the connection back.
         drop(waiting.served.send(lease));
+        self.connect_for_the_choosy();
     }
 
-    fn first_in_line(&self) -> Option<Waiting> {
-        let mut line = self.line.borrow_mut();
-        while let Some(waiting) = line.pop_front() {
-            if !waiting.served.is_closed() {
-                return Some(waiting);
-            }
-            self.shared.stats.upstream_rq_cancelled.inc();
+    /// A connection that somebody else took may have been opened for a request that wants an unused one.
+    fn connect_for_the_choosy(&self) {
+        let somebody_is = self.line.borrow().iter().any(|waiting| waiting.wanted == Wanted::Unused);
+        if somebody_is {
+            self.connect_for_the_line();
         }
-        None
+    }
+
+    /// The first that still waits and takes what is offered.
+    fn first_in_line(&self, offered: Wanted) -> Option<Waiting> {
+        let mut line = self.line.borrow_mut();
+        line.retain(|waiting| {
+            let waits = !waiting.served.is_closed();
+            if !waits {
+                self.shared.stats.upstream_rq_cancelled.inc();
+            }
+            waits
+        });
+        let at = line.iter().position(|waiting| offered == Wanted::Unused || waiting.wanted == Wanted::Any)?;
+        line.remove(at)
     }
 
     /// Puts a connection aside until the next request, unless the peer has ended it already: a FIN that came
@@ -387,15 +372,15 @@ impl Pool {
         });
         let mut parked = Signals::park(name.clone(), connection, account);
         if let Poll::Ready(end) = parked.poll_end() {
-            return self.ended_idle(parked, end);
+            return self.ended_idle(parked.with, end);
         }
         self.idle.borrow_mut().push(parked);
         self.watch();
     }
 
-    fn ended_idle(&self, mut parked: Parked<Account>, end: http1::IdleEnd) {
+    fn ended_idle(&self, mut account: Account, end: http1::IdleEnd) {
         match end {
-            http1::IdleEnd::Closed | http1::IdleEnd::Reset => parked.with.by_peer = true,
+            http1::IdleEnd::Closed | http1::IdleEnd::Reset => account.by_peer = true,
             http1::IdleEnd::StrayBytes => self.shared.stats.upstream_cx_protocol_error.inc(),
         }
     }
@@ -417,7 +402,7 @@ impl Pool {
     fn sweep(&self) -> Option<Instant> {
         let ended = self.signals.take_ended(&mut self.idle.borrow_mut());
         for (parked, end) in ended {
-            self.ended_idle(parked, end);
+            self.ended_idle(parked.with, end);
         }
         let limit = self.shared.config.idle_timeout;
         let deadline = limit.and_then(|limit| self.close_expired(limit));
@@ -446,85 +431,6 @@ impl Pool {
         let http2 = multiplexed.iter().filter(|one| one.streams.get() == 0).map(|one| one.idle_since.get() + limit);
         http1.into_iter().chain(http2).min()
     }
-
-    async fn drive_http2(
-        self: Rc<Self>,
-        conn: Conn,
-        options: &crate::config::listener::Http2Options,
-        account: Account,
-    ) {
-        let (connection, driver) =
-            match http2::ClientConnection::handshake(conn, options, &self.shared.http2_stats).await {
-                Ok(both) => both,
-                Err(broken) => {
-                    let mut account = account;
-                    account.by_peer = true;
-                    drop(account);
-                    return self.fail_the_line(&Failure::from(broken));
-                }
-            };
-        self.shared.http2_stats.nghttp2_upstream_connections.inc();
-        let multiplexed = Rc::new(Multiplexed {
-            connection: RefCell::new(connection),
-            account: RefCell::new(Some(account)),
-            streams: Cell::new(0),
-            idle_since: Cell::new(Instant::now()),
-        });
-        self.multiplexed.borrow_mut().push(Rc::clone(&multiplexed));
-        self.serve_the_line(&multiplexed);
-        self.watch();
-        let weak = Rc::downgrade(&multiplexed);
-        drop(multiplexed);
-        let pool = Rc::downgrade(&self);
-        drop(self);
-        let end = close_when_drained(driver, &weak, &pool).await;
-        let Some(multiplexed) = weak.upgrade() else { return };
-        let mut account = multiplexed.account.borrow_mut().take();
-        if let Some(account) = &mut account {
-            account.by_peer = !matches!(end, http2::DriverEnd::Drained);
-            account.busy = multiplexed.streams.get() > 0;
-        }
-        if let Some(pool) = pool.upgrade() {
-            pool.forget(&multiplexed);
-            pool.connect_for_the_line();
-        }
-    }
-
-    fn serve_the_line(&self, multiplexed: &Rc<Multiplexed>) {
-        while multiplexed.connection.borrow().is_available() {
-            let Some(waiting) = self.first_in_line() else { return };
-            drop(waiting.served.send(self.lend_stream(multiplexed)));
-        }
-        // More are waiting than this connection has room for.
-        self.connect_for_the_line();
-    }
-
-    fn forget(&self, multiplexed: &Rc<Multiplexed>) {
-        self.multiplexed.borrow_mut().retain(|one| !Rc::ptr_eq(one, multiplexed));
-    }
-}
-
-/// Drives a connection. One that got GOAWAY is closed as soon as no stream is left on it: nothing more can be
-/// sent there, and the peer waits for our FIN.
-async fn close_when_drained(
-    driver: http2::Driver,
-    multiplexed: &Weak<Multiplexed>,
-    pool: &Weak<Pool>,
-) -> http2::DriverEnd {
-    let mut driver = std::pin::pin!(driver);
-    std::future::poll_fn(|cx| {
-        let polled = driver.as_mut().poll(cx);
-        if polled.is_pending()
-            && let (Some(multiplexed), Some(pool)) = (multiplexed.upgrade(), pool.upgrade())
-            && multiplexed.streams.get() == 0
-            && multiplexed.connection.borrow().goaway_received()
-        {
-            pool.shared.stats.upstream_cx_close_notify.inc();
-            pool.forget(&multiplexed);
-        }
-        polled
-    })
-    .await
 }
 
 /// Watches over the idle connections of a pool for as long as it exists.
@@ -544,100 +450,6 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-impl Exclusive {
-    /// The connection. `None` cannot be seen from outside: only `give_back` and drop take it.
-    pub fn connection(&mut self) -> Option<&mut http1::ClientConnection> {
-        self.connection.as_mut().map(|(connection, _)| connection)
-    }
-
-    fn give_back(mut self) {
-        let Some((connection, mut account)) = self.connection.take() else { return };
-        if connection.is_reusable() {
-            let pool = Rc::clone(&self.pool);
-            drop(self); // the request ends before the next one may have the connection
-            return pool.serve_or_park(connection, account);
-        }
-        if connection.peer_wants_close() {
-            account.shared.stats.upstream_cx_close_notify.inc();
-            account.busy = false;
-        }
-    }
-}
-
-impl Stream {
-    /// The connection's handle.
-    #[must_use]
-    pub fn connection(&self) -> std::cell::RefMut<'_, http2::ClientConnection> {
-        self.multiplexed.connection.borrow_mut()
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        let streams = self.multiplexed.streams.get().saturating_sub(1);
-        self.multiplexed.streams.set(streams);
-        self.multiplexed.idle_since.set(Instant::now());
-        let connection = self.multiplexed.connection.borrow();
-        if connection.goaway_received() && streams == 0 {
-            drop(connection);
-            self.pool.shared.stats.upstream_cx_close_notify.inc();
-            return self.pool.forget(&self.multiplexed);
-        }
-        drop(connection);
-        self.pool.serve_the_line(&self.multiplexed);
-        self.pool.watch();
-    }
-}
-
-impl Lease {
-    /// The request is over: the connection may serve the next one, if it can.
-    pub fn give_back(self) {
-        match self {
-            Self::Http1(exclusive) => exclusive.give_back(),
-            Self::Http2(stream) => drop(stream),
-        }
-    }
-
-    /// We break the request off: an HTTP/2 stream is reset.
-    pub fn count_reset(&self) {
-        if let Self::Http2(stream) = self {
-            stream.pool.shared.stats.upstream_rq_tx_reset.inc();
-        }
-    }
-
-    /// The request failed because the peer ended the connection, or for another reason of the peer's.
-    pub fn broken(self, by: Broken) {
-        if let (Self::Http2(stream), Broken::StreamReset(reason)) = (&self, by) {
-            let stats = &stream.pool.shared.stats;
-            match reason {
-                ResetReason::ConnectError | ResetReason::RefusedStream => {}
-                // Envoy resets such a stream itself.
-                ResetReason::ProtocolError => stats.upstream_rq_tx_reset.inc(),
-                ResetReason::Cancel | ResetReason::InternalError | ResetReason::NoError | ResetReason::Other(_) => {
-                    stats.upstream_rq_rx_reset.inc();
-                }
-            }
-        }
-        if let Self::Http1(mut exclusive) = self
-            && let Some((_, account)) = &mut exclusive.connection
-        {
-            account.by_peer = matches!(by, Broken::Closed | Broken::ConnectionReset);
-            if matches!(by, Broken::Malformed(_)) {
-                account.shared.stats.upstream_cx_protocol_error.inc();
-            }
-        }
-    }
-
-    /// Our end of the connection.
-    #[must_use]
-    pub fn local(&self) -> Option<Address> {
-        match self {
-            Self::Http1(exclusive) => exclusive.connection.as_ref().map(|(connection, _)| connection.local().clone()),
-            Self::Http2(_) => None,
-        }
     }
 }
 

@@ -1,0 +1,142 @@
+//! Leave to send one request.
+
+use std::rc::Rc;
+
+use tokio::time::Instant;
+
+use super::Pool;
+use super::account::{Account, Request};
+use super::multiplexed::Multiplexed;
+use crate::codec::{Broken, ResetReason, http1, http2};
+use crate::net::Address;
+
+/// Leave to send one request. Dropped without [`give_back`](Self::give_back), it closes what it can: an
+/// HTTP/1 connection altogether; on HTTP/2 the stream has been reset by dropping its halves.
+pub enum Lease {
+    /// A whole connection.
+    Http1(Box<Exclusive>),
+    /// A stream of one.
+    Http2(Stream),
+}
+
+/// An HTTP/1 connection lent out.
+pub struct Exclusive {
+    /// `None` only between `give_back` and drop.
+    pub(super) connection: Option<(http1::ClientConnection, Account)>,
+    pub(super) pool: Rc<Pool>,
+    pub(super) _request: Request,
+}
+
+/// A stream of an HTTP/2 connection.
+pub struct Stream {
+    pub(super) multiplexed: Rc<Multiplexed>,
+    pub(super) pool: Rc<Pool>,
+    pub(super) is_reused: bool,
+    pub(super) _request: Request,
+}
+
+impl Exclusive {
+    /// The connection. `None` cannot be seen from outside: only `give_back` and drop take it.
+    pub fn connection(&mut self) -> Option<&mut http1::ClientConnection> {
+        self.connection.as_mut().map(|(connection, _)| connection)
+    }
+
+    /// Has the connection carried a request before this one? Then its server may have closed it in the meantime.
+    #[must_use]
+    pub fn is_reused(&self) -> bool {
+        self.connection.as_ref().is_some_and(|(_, account)| account.requests > 1)
+    }
+
+    fn give_back(mut self) {
+        let Some((connection, mut account)) = self.connection.take() else { return };
+        if connection.is_reusable() {
+            let pool = Rc::clone(&self.pool);
+            drop(self); // the request ends before the next one may have the connection
+            return pool.serve_or_park(connection, account);
+        }
+        if connection.peer_wants_close() {
+            account.shared.stats.upstream_cx_close_notify.inc();
+            account.busy = false;
+        }
+    }
+}
+
+impl Stream {
+    /// The connection's handle.
+    #[must_use]
+    pub fn connection(&self) -> std::cell::RefMut<'_, http2::ClientConnection> {
+        self.multiplexed.connection.borrow_mut()
+    }
+
+    /// Has the connection carried a stream before this one?
+    #[must_use]
+    pub fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let streams = self.multiplexed.streams.get().saturating_sub(1);
+        self.multiplexed.streams.set(streams);
+        self.multiplexed.idle_since.set(Instant::now());
+        let connection = self.multiplexed.connection.borrow();
+        if connection.goaway_received() && streams == 0 {
+            drop(connection);
+            self.pool.shared.stats.upstream_cx_close_notify.inc();
+            return self.pool.forget(&self.multiplexed);
+        }
+        drop(connection);
+        self.pool.serve_the_line(&self.multiplexed);
+        self.pool.watch();
+    }
+}
+
+impl Lease {
+    /// The request is over: the connection may serve the next one, if it can.
+    pub fn give_back(self) {
+        match self {
+            Self::Http1(exclusive) => exclusive.give_back(),
+            Self::Http2(stream) => drop(stream),
+        }
+    }
+
+    /// We break the request off: an HTTP/2 stream is reset.
+    pub fn count_reset(&self) {
+        if let Self::Http2(stream) = self {
+            stream.pool.shared.stats.upstream_rq_tx_reset.inc();
+        }
+    }
+
+    /// The request failed because the peer ended the connection, or for another reason of the peer's.
+    pub fn broken(self, by: Broken) {
+        if let (Self::Http2(stream), Broken::StreamReset(reason)) = (&self, by) {
+            let stats = &stream.pool.shared.stats;
+            match reason {
+                ResetReason::ConnectError | ResetReason::RefusedStream => {}
+                // Envoy resets such a stream itself.
+                ResetReason::ProtocolError => stats.upstream_rq_tx_reset.inc(),
+                ResetReason::Cancel | ResetReason::InternalError | ResetReason::NoError | ResetReason::Other(_) => {
+                    stats.upstream_rq_rx_reset.inc();
+                }
+            }
+        }
+        if let Self::Http1(mut exclusive) = self
+            && let Some((_, account)) = &mut exclusive.connection
+        {
+            account.by_peer = matches!(by, Broken::Closed | Broken::ConnectionReset);
+            if matches!(by, Broken::Malformed(_)) {
+                account.shared.stats.upstream_cx_protocol_error.inc();
+            }
+        }
+    }
+
+    /// Our end of the connection.
+    #[must_use]
+    pub fn local(&self) -> Option<Address> {
+        match self {
+            Self::Http1(exclusive) => exclusive.connection.as_ref().map(|(connection, _)| connection.local().clone()),
+            Self::Http2(_) => None,
+        }
+    }
+}

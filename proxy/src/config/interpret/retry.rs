@@ -1,0 +1,86 @@
+//! What retry policies mean.
+
+use std::time::Duration;
+
+use crate::config::bootstrap::route::{
+    RateLimitedRetryBackOff, ResetHeaderFormat, RetryBackOff, RetryPolicy as Written,
+};
+use crate::config::error::{Cause, Name};
+use crate::config::problem::{Problem, unknown};
+use crate::config::retry::{BACKOFF_BASE, BACKOFF_MAX_FACTOR, RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
+use crate::config::units::Seconds;
+use crate::config::yaml::At;
+
+/// `RateLimitedRetryBackOff.max_interval`
+const RATE_LIMITED_INTERVAL_MAX: Duration = Duration::from_secs(300);
+/// The shortest back-off interval: what is shorter is taken for it, as in Envoy.
+const BACKOFF_MIN: Duration = Duration::from_millis(1);
+
+pub(super) fn policy(written: &Written) -> Result<RetryPolicy, Problem> {
+    let (backoff_base, backoff_max) = match &written.retry_back_off {
+        None => (BACKOFF_BASE, BACKOFF_BASE * BACKOFF_MAX_FACTOR),
+        Some(back_off) => intervals(&back_off.value)?,
+    };
+    Ok(RetryPolicy {
+        on: written.retry_on.as_ref().map_or(Ok(RetryOn::default()), retry_on)?,
+        retries_max: written.num_retries.unwrap_or(1),
+        statuses: written.retriable_status_codes.clone(),
+        headers: written.retriable_headers.iter().map(|header| header.name.to_ascii_lowercase()).collect(),
+        per_try_timeout: written.per_try_timeout.and_then(Seconds::unless_zero),
+        per_try_idle_timeout: written.per_try_idle_timeout.and_then(Seconds::unless_zero),
+        backoff_base,
+        backoff_max,
+        rate_limited: written.rate_limited_retry_back_off.as_ref().map(rate_limited).transpose()?,
+    })
+}
+
+fn intervals(written: &RetryBackOff) -> Result<(Duration, Duration), Problem> {
+    let base = written.base_interval.value.0;
+    if base.is_zero() {
+        return Err(written.base_interval.invalid("must be greater than 0s"));
+    }
+    if let Some(short) = written.max_interval.as_ref().filter(|max| max.value.0 < base) {
+        return Err(short.invalid("must not be less than base_interval"));
+    }
+    let base = base.max(BACKOFF_MIN);
+    let max = written.max_interval.as_ref().map_or(base.saturating_mul(BACKOFF_MAX_FACTOR), |max| max.value.0);
+    Ok((base, max.max(BACKOFF_MIN)))
+}
+
+fn rate_limited(written: &At<RateLimitedRetryBackOff>) -> Result<RateLimitedBackOff, Problem> {
+    if written.value.reset_headers.is_empty() {
+        return Err(written.invalid("reset_headers must not be empty"));
+    }
+    let headers = written.value.reset_headers.iter().map(|header| {
+        let format = match header.format {
+            None | Some(ResetHeaderFormat::Seconds) => ResetFormat::Seconds,
+            Some(ResetHeaderFormat::UnixTimestamp) => ResetFormat::UnixTimestamp,
+        };
+        (header.name.to_ascii_lowercase(), format)
+    });
+    let interval_max = written.value.max_interval.map_or(RATE_LIMITED_INTERVAL_MAX, |max| max.0);
+    Ok(RateLimitedBackOff { headers: headers.collect(), interval_max })
+}
+
+/// The comma-separated words of `retry_on`.
+fn retry_on(written: &At<String>) -> Result<RetryOn, Problem> {
+    let mut on = RetryOn::default();
+    for word in written.value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        if !on.add(word) {
+            return Err(written.problem(unsupported(word)));
+        }
+    }
+    Ok(on)
+}
+
+/// Envoy ignores words that it does not know; a misspelt retry policy is then found out in an outage.
+fn unsupported(word: &str) -> Cause {
+    let reason = match word {
+        "http3-post-connect-failure" => "there is no UDP and no QUIC",
+        "cancelled" | "deadline-exceeded" | "internal" | "resource-exhausted" | "unavailable" => {
+            "gRPC status is not read"
+        }
+        _ => return unknown(Name::Value(word.to_owned()), word, &RetryOn::WORDS),
+    };
+    Cause::Unsupported { name: Name::Value(word.to_owned()), reason }
+}

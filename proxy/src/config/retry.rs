@@ -1,0 +1,127 @@
+//! When and how often to try again, typed.
+
+use std::time::Duration;
+
+/// When and how often to try again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RetryPolicy {
+    /// What makes a try worth repeating.
+    pub on: RetryOn,
+    /// Tries after the first.
+    pub retries_max: u32,
+    /// The statuses of `retriable-status-codes`.
+    pub statuses: Vec<u16>,
+    /// The headers of `retriable-headers`, in lower case: one of them in a response is enough.
+    pub headers: Vec<String>,
+    /// From the moment a try has its connection, and the request is complete, to its response head; `None` is no limit.
+    pub per_try_timeout: Option<Duration>,
+    /// As long may a try be silent before its response head; `None` is no limit.
+    pub per_try_idle_timeout: Option<Duration>,
+    /// First back-off interval.
+    pub backoff_base: Duration,
+    /// Longest back-off interval.
+    pub backoff_max: Duration,
+    /// Where an upstream's own word on when to come back is looked for.
+    pub rate_limited: Option<RateLimitedBackOff>,
+}
+
+/// `rate_limited_retry_back_off`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RateLimitedBackOff {
+    /// In this order; the first that says an interval is believed. Names are in lower case.
+    pub headers: Vec<(String, ResetFormat)>,
+    /// A longer interval is not believed.
+    pub interval_max: Duration,
+}
+
+/// How a header says when to come back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ResetFormat {
+    /// In so many seconds.
+    Seconds,
+    /// At this second since 1970.
+    UnixTimestamp,
+}
+
+/// The words of `retry_on`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "a set of independent words, as in the configuration")]
+pub struct RetryOn {
+    /// `5xx`
+    pub server_error: bool,
+    /// `gateway-error`
+    pub gateway_error: bool,
+    /// `reset`
+    pub reset: bool,
+    /// `reset-before-request`
+    pub reset_before_request: bool,
+    /// `connect-failure`
+    pub connect_failure: bool,
+    /// `envoy-ratelimited`
+    pub rate_limited: bool,
+    /// `refused-stream`
+    pub refused_stream: bool,
+    /// `retriable-4xx`
+    pub retriable_4xx: bool,
+    /// `retriable-headers`
+    pub retriable_headers: bool,
+    /// `retriable-status-codes`
+    pub retriable_status_codes: bool,
+}
+
+impl RetryOn {
+    /// Every word.
+    pub const WORDS: [&str; 10] = [
+        "5xx",
+        "connect-failure",
+        "envoy-ratelimited",
+        "gateway-error",
+        "refused-stream",
+        "reset",
+        "reset-before-request",
+        "retriable-4xx",
+        "retriable-headers",
+        "retriable-status-codes",
+    ];
+
+    /// Adds a word; false if there is no such word.
+    pub fn add(&mut self, word: &str) -> bool {
+        let flag = match word {
+            "5xx" => &mut self.server_error,
+            "connect-failure" => &mut self.connect_failure,
+            "envoy-ratelimited" => &mut self.rate_limited,
+            "gateway-error" => &mut self.gateway_error,
+            "refused-stream" => &mut self.refused_stream,
+            "reset" => &mut self.reset,
+            "reset-before-request" => &mut self.reset_before_request,
+            "retriable-4xx" => &mut self.retriable_4xx,
+            "retriable-headers" => &mut self.retriable_headers,
+            "retriable-status-codes" => &mut self.retriable_status_codes,
+            _ => return false,
+        };
+        *flag = true;
+        true
+    }
+}
+
+/// `RetryBackOff.base_interval`, where there is no `retry_back_off`.
+pub const BACKOFF_BASE: Duration = Duration::from_millis(25);
+/// `RetryBackOff.max_interval` is so many times the base.
+pub const BACKOFF_MAX_FACTOR: u32 = 10;
+
+impl Default for RetryPolicy {
+    /// Of a request that brings its own conditions where the route has none.
+    fn default() -> Self {
+        Self {
+            on: RetryOn::default(),
+            retries_max: 1,
+            statuses: Vec::new(),
+            headers: Vec::new(),
+            per_try_timeout: None,
+            per_try_idle_timeout: None,
+            backoff_base: BACKOFF_BASE,
+            backoff_max: BACKOFF_BASE * BACKOFF_MAX_FACTOR,
+            rate_limited: None,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! How long a connection from a client lives, and how its end is prepared.
+//!
+//! Envoy's drain sequence, for both protocols: the client is told that the connection will end (on HTTP/2 by GOAWAY, on
+//! HTTP/1 by `connection: close` on every response from then on), may go on for `drain_timeout`, and then the
+//! connection ends with its last stream. Being idle, old, or used often enough begins it, and so does the server's drain.
+//!
+//! No timer runs while a stream is under way on HTTP/1: [`Life`] is asked when it matters, and then goes through
+//! everything that was due since, in order and at the instants when it was due.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::codec::http1::Close;
+use crate::config::listener::ConnectionManager as Options;
+use crate::drain::Drain;
+use crate::stats::HttpStats;
+
+/// The life of one connection.
+pub(super) struct Life {
+    stats: HttpStats,
+    phase: Phase,
+    idle_timeout: Option<Duration>,
+    drain_timeout: Duration,
+    /// When the idle timer fires; none while a stream is under way, and once it has fired.
+    idle_at: Option<Instant>,
+    /// When `max_connection_duration` is over; none once it was.
+    old_at: Option<Instant>,
+    spares_http1: bool,
+    requests: u32,
+    requests_max: Option<NonZeroU32>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    /// No byte has come: there is nobody to tell, so the end needs no preparation.
+    Fresh,
+    /// Requests come and go.
+    Serving(Protocol),
+    /// Old, but spared: the next request is the last.
+    Spared,
+    /// The client has been told, and may go on until this instant.
+    Draining(Instant),
+    /// The connection ends right behind what is being sent.
+    Last,
+    /// The connection ends with its last stream, and waits for the client to close first.
+    Ending,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// What an HTTP/2 connection has to say now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Turn {
+    /// The final GOAWAY.
+    End,
+    /// GOAWAY with the largest stream id.
+    Notice,
+}
+
+impl Life {
+    /// A connection that has just been accepted.
+    pub(super) fn new(options: &Options, stats: &HttpStats) -> Self {
+        let now = Instant::now();
+        let timeouts = &options.timeouts;
+        Self {
+            stats: stats.clone(),
+            phase: Phase::Fresh,
+            idle_timeout: timeouts.idle,
+            drain_timeout: timeouts.drain,
+            idle_at: timeouts.idle.map(|limit| now + limit),
+            old_at: timeouts.connection.map(|limit| now + limit),
+            spares_http1: options.http1.safe_max_connection_duration,
+            requests: 0,
+            requests_max: options.requests_per_connection_max,
+        }
+    }
+
+    /// The first bytes have come, and this is what they are.
+    pub(super) fn speaks(&mut self, protocol: Protocol) {
+        if self.phase == Phase::Fresh {
+            self.phase = Phase::Serving(protocol);
+        }
+    }
+
+    /// A request begins.
+    pub(super) fn request_begins(&mut self, protocol: Protocol) -> Option<Turn> {
+        self.speaks(protocol);
+        self.idle_at = None;
+        self.requests = self.requests.saturating_add(1);
+        let used_up = self.requests_max.is_some_and(|max| self.requests >= max.get());
+        if used_up {
+            self.stats.downstream_cx_max_requests_reached.inc();
+        }
+        match protocol {
+            Protocol::Http1 if used_up || self.phase == Phase::Spared => {
+                self.phase = Phase::Last;
+                None
+            }
+            Protocol::Http2 if used_up => self.begin_drain(Instant::now()).then_some(Turn::Notice),
+            Protocol::Http1 | Protocol::Http2 => None,
+        }
+    }
+
+    /// No stream is left.
+    pub(super) fn is_idle(&mut self) {
+        self.idle_at = self.idle_timeout.map(|limit| Instant::now() + limit);
+    }
+
+    /// An HTTP/1 response is about to leave: does it say `connection: close`?
+    pub(super) fn closes_with_response(&mut self, drain: &Drain) -> bool {
+        self.elapse();
+        if drain.is_draining() {
+            self.drain_with_server();
+        }
+        !self.is_untold()
+    }
+
+    /// The server drains. Did that begin the sequence?
+    pub(super) fn drain_with_server(&mut self) -> bool {
+        let begins = self.begin_drain(Instant::now());
+        if begins {
+            self.stats.downstream_cx_drain_close.inc();
+        }
+        begins
+    }
+
+    /// Begins the sequence for a reason of the caller's. Did that begin it?
+    pub(super) fn drain(&mut self) -> bool {
+        self.begin_drain(Instant::now())
+    }
+
+    /// Does the client not know yet that the connection will end?
+    pub(super) fn is_untold(&self) -> bool {
+        matches!(self.phase, Phase::Fresh | Phase::Serving(_) | Phase::Spared)
+    }
+
+    /// The next instant at which [`Self::elapse`] has something to do.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let drained = match self.phase {
+            Phase::Draining(until) => Some(until),
+            Phase::Fresh | Phase::Serving(_) | Phase::Spared | Phase::Last | Phase::Ending => None,
+        };
+        self.idle_at.into_iter().chain(self.old_at).chain(drained).min()
+    }
+
+    /// Goes through everything that is due, and says what it came to last.
+    pub(super) fn elapse(&mut self) -> Option<Turn> {
+        let now = Instant::now();
+        let mut turn = None;
+        while let Some(due) = self.due().filter(|due| *due <= now) {
+            turn = self.step(due).or(turn);
+        }
+        turn
+    }
+
+    /// How the connection ends, if no stream is under way and its time has come.
+    pub(super) fn close(&self) -> Option<Close> {
+        match self.phase {
+            Phase::Last => Some(Close::Flush),
+            Phase::Ending => Some(Close::FlushThenWaitForPeer),
+            Phase::Fresh | Phase::Serving(_) | Phase::Spared | Phase::Draining(_) => None,
+        }
+    }
+
+    fn step(&mut self, due: Instant) -> Option<Turn> {
+        if self.old_at == Some(due) {
+            self.old_at = None;
+            self.stats.downstream_cx_max_duration_reached.inc();
+            return self.grown_old(due);
+        }
+        if self.idle_at == Some(due) {
+            self.idle_at = None;
+            self.stats.downstream_cx_idle_timeout.inc();
+            return self.was_idle(due);
+        }
+        self.phase = Phase::Ending;
+        Some(Turn::End)
+    }
+
+    fn grown_old(&mut self, at: Instant) -> Option<Turn> {
+        match self.phase {
+            Phase::Serving(Protocol::Http1) if self.spares_http1 => {
+                self.phase = Phase::Spared;
+                None
+            }
+            Phase::Fresh | Phase::Serving(_) | Phase::Spared | Phase::Draining(_) | Phase::Last | Phase::Ending => {
+                self.was_idle(at)
+            }
+        }
+    }
+
+    fn was_idle(&mut self, at: Instant) -> Option<Turn> {
+        if self.phase == Phase::Fresh {
+            self.phase = Phase::Last;
+            return Some(Turn::End);
+        }
+        self.begin_drain(at).then_some(Turn::Notice)
+    }
+
+    fn begin_drain(&mut self, at: Instant) -> bool {
+        let begins = self.is_untold();
+        if begins {
+            self.phase = Phase::Draining(at + self.drain_timeout);
+        }
+        begins
+    }
+}

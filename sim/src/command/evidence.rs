@@ -1,0 +1,68 @@
+//! What `run` shows of one run: the story and a diagram on the terminal, and pages, captures and JSON in files.
+
+use std::env;
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use finwait_sim::family::Performance;
+use finwait_sim::report::diagram::{Style, diagram, fit};
+use finwait_sim::report::json::json;
+use finwait_sim::report::page::{Page, page};
+use finwait_sim::scenario::Scenario;
+use finwait_sim::trace::pcapng::pcapng;
+
+/// Columns of a terminal that does not say how many it has.
+const COLUMNS: usize = 100;
+
+/// How a run is shown.
+#[derive(Args, Default)]
+pub(crate) struct Evidence {
+    /// Print the complete trace, every segment of it, instead of the story.
+    #[arg(long)]
+    trace: bool,
+    /// Print one JSON object with the whole result instead of the story.
+    #[arg(long, conflicts_with = "trace")]
+    json: bool,
+    /// Also write a page that shows the run: one file, which needs no network.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Also write every packet into this file, as a pcapng capture for Wireshark and tshark.
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+}
+
+impl Evidence {
+    /// Whether it writes into files.
+    pub(crate) fn has_files(&self) -> bool {
+        self.html.is_some() || self.pcap.is_some()
+    }
+
+    /// Shows the run of a file that is told, which is one of `scenario`, and what came of the others.
+    pub(crate) fn show(&self, scenario: &Scenario, performance: &Performance, out: &mut impl Write) -> io::Result<()> {
+        let Performance { text, told: played, map, complaints } = performance;
+        if let Some(file) = &self.pcap {
+            fs::write(file, pcapng(&played.trace))?;
+        }
+        if let Some(file) = &self.html {
+            fs::write(file, page(Page { scenario, played, complaints, map: map.as_ref() }))?;
+        }
+        if self.trace {
+            return out.write_all(played.trace.to_text().as_bytes());
+        }
+        if self.json {
+            return writeln!(out, "{}", json(scenario, played, complaints));
+        }
+        let style = style();
+        let diagram = diagram(&played.trace, style);
+        write!(out, "{}\nTHE SAME AS A DIAGRAM\n{diagram}", fit(text, style.columns))
+    }
+}
+
+/// As wide as COLUMNS says; coloured on a terminal, unless NO_COLOR is set (no-color.org: to anything but nothing).
+fn style() -> Style {
+    let columns = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(COLUMNS);
+    let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    Style { columns, colours: io::stdout().is_terminal() && !is_plain }
+}

@@ -1,0 +1,109 @@
+//! What an app did about a failed request, or whoever else answers by itself.
+
+use std::time::Duration;
+
+use super::hop::{Cause, Hop, Judged, words};
+use super::settings::{Setting, Told, seconds};
+use super::wire::Act;
+use super::{HopStory, ms};
+use crate::scenario::{Role, Time};
+use crate::trace::spans::Timer;
+use crate::trace::{Event, HostChange, HostId};
+
+/// A timer that ends a wait of exactly its value ends it within this: what a host may take to notice.
+const TIMER_ACCURACY: Duration = Duration::from_millis(2);
+
+impl<'a> Hop<'a> {
+    /// A server that is no proxy: an app, or whatever else answers by itself.
+    pub(super) fn app(self, host: HostId, before: Option<&Judged<'_>>) -> Judged<'a> {
+        let name = self.name(host);
+        let act = self.case.wire.acts_on(self.exchange).find(|act| act.by == host);
+        let waited = before.is_some_and(|before| matches!(before.cause, Cause::Busy | Cause::Timeout(_)));
+        let is_origin = before.is_none_or(|before| before.cause != Cause::WrongProtocol);
+        if let Some(answer) = self.exchange.answer.as_ref().filter(|_| !self.exchange.is_tunnel()) {
+            let (at, status) = (ms(answer.part.began.at), answer.status);
+            let cut_short = before.is_some_and(|before| matches!(before.cause, Cause::NextHop { did: Some(_), .. }));
+            if let Some(act) = act.filter(|_| cut_short && !waited) {
+                let (what, when) = (words(&act.kind), ms(act.sent.at));
+                let did =
+                    vec![format!("answered {status} at {at}, and ended it with {what} at {when}, before all was said")];
+                return Judged { closed: Some(self.sentence(act)), ..self.judged(name, Cause::Own, did) };
+            }
+            if !waited {
+                let did = vec![format!("answered {status} itself, at {at}")];
+                return Judged { is_origin, ..self.judged(name, Cause::Own, did) };
+            }
+            let timer = before.and_then(|before| before.timer.as_ref());
+            let in_time = timer.is_some_and(|timer| self.exchange.answered_by(timer.until));
+            let late = match in_time {
+                true if self.exchange.is_answered_by(Duration::MAX) => "",
+                true => ", and did not finish",
+                false => ", too late",
+            };
+            let did = vec![format!("answered {status} at {at}{late}")];
+            return Judged { is_origin: false, ..self.judged(name, Cause::Busy, did) };
+        }
+        let Some(act) = act.filter(|_| !waited) else {
+            let did = if self.exchange.is_tunnel() { "had nothing to say" } else { "had not answered" };
+            return Judged { is_origin: false, ..self.judged(name, Cause::Busy, vec![did.into()]) };
+        };
+        let closed = Some(self.sentence(act));
+        let ended = format!("ended it with {} at {}", words(&act.kind), ms(act.sent.at));
+        if let Some((setting, timer)) = self.idle(host, act) {
+            let judged = self.judged(
+                name,
+                Cause::Timeout(setting.clone()),
+                vec![format!("{ended}: nothing had been asked for so long")],
+            );
+            let story = HopStory { because: Some(setting), ..judged.story };
+            return Judged { story, closed, timer: Some(timer), ..judged };
+        }
+        let note = || self.note(host, act.sent.at).map(|note| format!("as the script says: {note}"));
+        let why = self.fall(host, act).or_else(note).unwrap_or_else(|| "by itself".into());
+        Judged { closed, is_origin, ..self.judged(name, Cause::Own, vec![format!("{ended}, {why}")]) }
+    }
+
+    /// The app's idle timeout, if that is what ended its connection.
+    fn idle(&self, host: HostId, act: &Act) -> Option<(Setting, Timer)> {
+        let name = self.name(host);
+        let Role::App(app) = super::role(self.case.scenario, &self.case.played.trace, host)? else { return None };
+        let Time(value) = app.idle_timeout?;
+        let on_connection = self.case.wire.exchanges.iter().filter(|it| it.connection == act.connection);
+        let moves = on_connection
+            .flat_map(|it| [it.request.head_arrived, it.answer.as_ref().map(|answer| answer.part.began.at)]);
+        let from = moves.flatten().filter(|at| *at <= act.sent.at).max()?;
+        let waited = act.sent.at.saturating_sub(from);
+        if waited < value || waited > value + TIMER_ACCURACY {
+            return None;
+        }
+        let told = Told::new(self.case.scenario, name)?;
+        let parent = ["hosts", name, "app"].map(str::to_owned);
+        let setting = told.setting(&parent, "idle_timeout", Some(seconds(value)));
+        Some((setting, Timer { host, name: format!("idle_timeout {}", seconds(value)), from, until: act.sent.at }))
+    }
+
+    /// That a host has lost its programs since the exchange's connection was made.
+    fn fall(&self, host: HostId, act: &Act) -> Option<String> {
+        let opened = self.case.wire.conversations.get(act.connection)?.from_client.signals.first()?.sent;
+        let entries = self.case.played.trace.entries().iter().enumerate();
+        let since = entries.filter(|(nth, _)| (opened.event..act.sent.event).contains(nth));
+        let falls = since.filter_map(|(_, entry)| {
+            let Event::Host { host: of, change } = &entry.event else { return None };
+            let what = match change {
+                HostChange::Killed => "it was killed",
+                HostChange::PoweredOff => "it lost power",
+                HostChange::Started => return None,
+            };
+            (*of == host).then(|| format!("because {what} at {}", ms(entry.at)))
+        });
+        falls.last()
+    }
+
+    /// What the script told a host to do at this moment.
+    fn note(&self, host: HostId, at: Duration) -> Option<&'a str> {
+        self.case.played.trace.entries().iter().filter(|entry| entry.at == at).find_map(|entry| {
+            let Event::Note { host: of, text } = &entry.event else { return None };
+            (*of == host).then_some(text.as_str())
+        })
+    }
+}

@@ -1,0 +1,223 @@
+//! A run as a sequence diagram in plain characters: a lane per host, a line per message.
+
+use std::fmt::{self, Write};
+
+use super::layout::lanes;
+use crate::scenario::SCRIPT_HOST;
+use crate::trace::sequence::{Crossing, Item, What, messages};
+use crate::trace::story::Millis;
+use crate::trace::{HostId, Trace};
+
+/// How a diagram is printed.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    /// Columns that a line may take.
+    pub columns: usize,
+    /// Whether colours help whoever reads it.
+    pub colours: bool,
+}
+
+/// The time in front of each line.
+const TIME: usize = 14;
+/// Between two lanes at least: less has no room for a word.
+const GAP_MIN: usize = 12;
+/// And at most: more is hard to follow by eye.
+const GAP_MAX: usize = 44;
+
+/// The whole diagram; a line that says how wide it would be if `style` is too narrow for it.
+#[must_use]
+pub fn diagram(trace: &Trace, style: Style) -> String {
+    let lanes = lanes(trace);
+    let gaps = lanes.len().saturating_sub(1).max(1);
+    // The last lane needs room for half of its host's name.
+    let tail = lanes.last().map_or(0, |host| trace.host(*host).len() / 2 + 1);
+    let gap = style.columns.saturating_sub(TIME + tail) / gaps;
+    if gap < GAP_MIN {
+        let needed = TIME + tail + gaps * GAP_MIN;
+        return format!("A diagram of {} hosts needs {needed} columns; COLUMNS says {}.\n", lanes.len(), style.columns);
+    }
+    let picture = Picture { trace, lanes, gap: gap.min(GAP_MAX), style };
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _infallible = picture.write(&mut text);
+    text
+}
+
+struct Picture<'a> {
+    trace: &'a Trace,
+    lanes: Vec<HostId>,
+    gap: usize,
+    style: Style,
+}
+
+/// What a line's colour tells.
+#[derive(Clone, Copy)]
+enum Colour {
+    Bad,
+    Connection(usize),
+    Log,
+    Note,
+}
+
+impl Colour {
+    /// The escape sequence that begins it (ECMA-48 SGR).
+    fn code(self) -> &'static str {
+        const CONNECTIONS: [&str; 5] = ["\x1b[36m", "\x1b[34m", "\x1b[35m", "\x1b[32m", "\x1b[96m"];
+        match self {
+            Self::Bad => "\x1b[1;31m",
+            Self::Connection(nth) => CONNECTIONS.get(nth % CONNECTIONS.len()).copied().unwrap_or_default(),
+            Self::Log => "\x1b[33m",
+            Self::Note => "\x1b[2m",
+        }
+    }
+}
+
+impl Picture<'_> {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let mut names = self.blank(' ');
+        for (nth, host) in self.lanes.iter().enumerate() {
+            let name = self.trace.host(*host);
+            put(&mut names, self.x(nth).saturating_sub(name.len() / 2), name);
+        }
+        writeln!(out, "{}", text(&names))?;
+        for Item { moment, what } in messages(self.trace) {
+            let mut line = self.blank('|');
+            put(&mut line, 0, &format!("{:>11}", Millis(moment.at).to_string()));
+            let colour = match &what {
+                What::Crossing(crossing) => self.arrow(&mut line, crossing),
+                What::Log { host, line: said } => {
+                    self.said(&mut line, &format!("# {}: {said}", self.trace.host(*host)));
+                    Colour::Log
+                }
+                What::Note { host, text } => {
+                    let said = match self.trace.host(*host) {
+                        SCRIPT_HOST => format!("* {text}"),
+                        name => format!("* {name}: {text}"),
+                    };
+                    self.said(&mut line, &said);
+                    Colour::Note
+                }
+            };
+            let line = text(&line);
+            match self.style.colours {
+                true => writeln!(out, "{}{line}\x1b[0m", colour.code())?,
+                false => writeln!(out, "{line}")?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A line with nothing but lanes.
+    fn blank(&self, lane: char) -> Vec<char> {
+        let mut line = vec![' '; self.style.columns];
+        for nth in 0..self.lanes.len() {
+            if let Some(place) = line.get_mut(self.x(nth)) {
+                *place = lane;
+            }
+        }
+        line
+    }
+
+    fn x(&self, lane: usize) -> usize {
+        TIME + lane * self.gap
+    }
+
+    /// `|--- GET / HTTP/1.1 --->|`, from lane to lane; what gets lost ends in an x.
+    fn arrow(&self, line: &mut [char], crossing: &Crossing) -> Colour {
+        let lane = |host: HostId| self.lanes.iter().position(|lane| *lane == host);
+        let from = lane(crossing.from).map_or(TIME, |nth| self.x(nth));
+        let to = crossing.to.and_then(lane).map_or(from + self.gap, |nth| self.x(nth));
+        let (left, right) = (from.min(to) + 1, from.max(to));
+        let is_lost = crossing.arrived.is_none();
+        let room = right.saturating_sub(left);
+        for place in line.iter_mut().take(right).skip(left) {
+            *place = if is_lost { '.' } else { '-' };
+        }
+        let label = cut(&format!(" {} ", crossing.text), room.saturating_sub(4));
+        let start = left + room.saturating_sub(label.chars().count()) / 2;
+        put(line, start, &label);
+        let (end, point) = if from < to { (right.saturating_sub(1), '>') } else { (left, '<') };
+        if let Some(place) = line.get_mut(end) {
+            *place = if is_lost { 'x' } else { point };
+        }
+        match is_lost || crossing.text.contains("RST") {
+            true => Colour::Bad,
+            false => Colour::Connection(crossing.connection),
+        }
+    }
+
+    fn said(&self, line: &mut [char], said: &str) {
+        put(line, TIME + 2, &cut(said, self.style.columns.saturating_sub(TIME + 2)));
+    }
+}
+
+fn put(line: &mut [char], at: usize, text: &str) {
+    for (place, letter) in line.iter_mut().skip(at).zip(text.chars()) {
+        *place = letter;
+    }
+}
+
+fn text(line: &[char]) -> String {
+    line.iter().collect::<String>().trim_end().to_owned()
+}
+
+/// What fits into `room`, with dots where it was cut.
+fn cut(text: &str, room: usize) -> String {
+    let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
+    if text.chars().count() <= room {
+        return text.chars().map(plain).collect();
+    }
+    let kept: String = text.chars().take(room.saturating_sub(3)).map(plain).collect();
+    format!("{}.. ", kept.trim_end())
+}
+
+/// Long lines of `text` in several, each of at most `columns`; what is continued is indented by as much as it was, and four.
+#[must_use]
+pub fn fit(text: &str, columns: usize) -> String {
+    const COLUMNS_MIN: usize = 40; // narrower than this nothing reads well
+    let columns = columns.max(COLUMNS_MIN);
+    let mut fitting = String::new();
+    for line in text.lines() {
+        let indent = line.chars().take_while(|letter| *letter == ' ').count();
+        // Columns of a table stay columns: what is continued begins where the last column does, if that is far enough left.
+        let table = line.get(..line.floor_char_boundary(columns / 2)).unwrap_or_default().trim_end();
+        let hang = table.rfind("  ").map_or(indent + 4, |at| at + 2).max(indent);
+        let mut rest = line;
+        let mut margin = 0;
+        while let Some((first, after)) = broken(rest, columns - margin) {
+            fitting.push_str(&format!("{:margin$}{first}\n", ""));
+            rest = after;
+            margin = hang;
+        }
+        fitting.push_str(&format!("{:margin$}{rest}\n", "").replace(&format!("{:margin$}\n", ""), "\n"));
+    }
+    fitting
+}
+
+/// A line that is too long, in two: at a space if there is one late enough.
+fn broken(line: &str, columns: usize) -> Option<(&str, &str)> {
+    let (end, _) = line.char_indices().nth(columns)?;
+    let head = line.get(..end)?;
+    let at = head.rfind(' ').filter(|at| *at > columns / 3).unwrap_or(end);
+    Some((line.get(..at)?.trim_end(), line.get(at..)?.trim_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_broken_at_spaces_and_hang() {
+        let text = "short\nproxy  one two three four five six seven eight nine ten\n";
+        let fitting = fit(text, 40);
+        assert_eq!(fitting, "short\nproxy  one two three four five six\n       seven eight nine ten\n");
+        let long = "x".repeat(100);
+        assert!(fit(&long, 40).lines().all(|line| line.len() <= 40));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_cut() {
+        assert_eq!(cut(" abc ", 5), " abc ");
+        assert_eq!(cut(" abcdefgh ", 8), " abcd.. ");
+    }
+}

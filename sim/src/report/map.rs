@@ -1,0 +1,197 @@
+//! An outcome map: what came of each run over one or two parameters, as text and as a drawing.
+
+use std::fmt::Write;
+
+use super::page::escape;
+
+/// A parameter and its values, in the order in which they were tried.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Axis {
+    /// The parameter.
+    pub name: String,
+    /// Its values.
+    pub values: Vec<String>,
+}
+
+/// The outcomes over a grid of parameters.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OutcomeMap {
+    /// From left to right.
+    pub across: Axis,
+    /// From top to bottom, if there is a second parameter.
+    pub down: Option<Axis>,
+    /// The different outcomes, in the order in which they came up.
+    pub outcomes: Vec<String>,
+    /// By row, then by column: which outcome; none where nothing was run.
+    cells: Vec<Vec<Option<usize>>>,
+}
+
+impl OutcomeMap {
+    /// A map of runs: each with its parameters, by name, and its outcome in words. None if the runs do not differ in one or
+    /// two parameters.
+    #[must_use]
+    pub fn new(runs: &[(Vec<(String, String)>, String)]) -> Option<Self> {
+        let mut axes: Vec<Axis> = Vec::new();
+        for (name, value) in runs.iter().flat_map(|(parameters, _)| parameters) {
+            let nth = axes.iter().position(|axis| axis.name == *name).unwrap_or_else(|| {
+                axes.push(Axis { name: name.clone(), values: Vec::new() });
+                axes.len() - 1
+            });
+            if let Some(axis) = axes.get_mut(nth).filter(|axis| !axis.values.contains(value)) {
+                axis.values.push(value.clone());
+            }
+        }
+        axes.retain(|axis| axis.values.len() > 1);
+        if axes.len() > 2 {
+            return None;
+        }
+        let mut axes = axes.into_iter();
+        let (across, down) = (axes.next()?, axes.next());
+        let rows = down.as_ref().map_or(1, |axis| axis.values.len());
+        let mut cells = vec![vec![None; across.values.len()]; rows];
+        let mut outcomes: Vec<String> = Vec::new();
+        for (parameters, outcome) in runs {
+            let place = |axis: &Axis| {
+                let (_, value) = parameters.iter().find(|(name, _)| *name == axis.name)?;
+                axis.values.iter().position(|has| has == value)
+            };
+            let row = down.as_ref().map_or(Some(0), place);
+            let Some(cell) =
+                row.and_then(|row| cells.get_mut(row)).zip(place(&across)).and_then(|(row, at)| row.get_mut(at))
+            else {
+                continue;
+            };
+            *cell = Some(outcomes.iter().position(|has| has == outcome).unwrap_or_else(|| {
+                outcomes.push(outcome.clone());
+                outcomes.len() - 1
+            }));
+        }
+        Some(Self { across, down, outcomes, cells })
+    }
+
+    /// A letter for each run, and what the letters mean.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let down = self.down.as_ref();
+        let names: Vec<&str> = down.map_or_else(|| vec![""], |axis| axis.values.iter().map(String::as_str).collect());
+        let head = down.map_or("", |axis| axis.name.as_str());
+        let first = names.iter().map(|name| name.len()).chain([head.len()]).max().unwrap_or_default();
+        let width = self.across.values.iter().map(String::len).max().unwrap_or_default() + 2;
+        let mut text = format!("{:first$}  {}\n{head:first$}", "", self.across.name);
+        let mut line = |line: &str| text.push_str(line);
+        for value in &self.across.values {
+            line(&format!("{value:>width$}"));
+        }
+        line("\n");
+        for (name, row) in names.iter().zip(&self.cells) {
+            line(&format!("{name:first$}"));
+            for cell in row {
+                line(&format!("{:>width$}", cell.map_or('.', letter)));
+            }
+            line("\n");
+        }
+        for (nth, outcome) in self.outcomes.iter().enumerate() {
+            line(&format!("{}: {outcome}\n", letter(nth)));
+        }
+        text
+    }
+
+    /// A field of coloured cells with their letters, and a legend. For a page with the classes `c0` to `c5`.
+    #[must_use]
+    pub fn to_svg(&self) -> String {
+        const CELL: usize = 56;
+        const ROW: usize = 28;
+        const LEFT: usize = 110;
+        const TOP: usize = 46;
+        let names = self.down.as_ref().map(|axis| axis.values.as_slice()).unwrap_or_default();
+        let (width, legend) = (LEFT + CELL * self.across.values.len() + 20, TOP + ROW * self.cells.len() + 24);
+        let width = width.max(720); // outcomes are sentences
+        let height = legend + 20 * self.outcomes.len();
+        let mut svg = format!(
+            "<svg class=\"map\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" \
+             aria-label=\"Outcomes by {}\"><text x=\"{LEFT}\" y=\"14\">{}</text>",
+            escape(&self.across.name),
+            escape(&self.across.name),
+        );
+        // Writing to a String cannot fail.
+        for (nth, value) in self.across.values.iter().enumerate() {
+            let x = LEFT + CELL * nth + CELL / 2;
+            let _infallible = write!(svg, "<text x=\"{x}\" y=\"38\" text-anchor=\"middle\">{}</text>", escape(value));
+        }
+        if let Some(axis) = &self.down {
+            let _infallible = write!(svg, "<text x=\"6\" y=\"38\">{}</text>", escape(&axis.name));
+        }
+        for (nth, row) in self.cells.iter().enumerate() {
+            let y = TOP + ROW * nth;
+            let name = names.get(nth).map_or("", String::as_str);
+            let (end, base) = (LEFT - 8, y + 19);
+            let _infallible = write!(svg, "<text x=\"{end}\" y=\"{base}\" text-anchor=\"end\">{}</text>", escape(name));
+            for (column, cell) in row.iter().enumerate() {
+                let Some(outcome) = cell else { continue };
+                let x = LEFT + CELL * column;
+                let told = self.outcomes.get(*outcome).map_or("", String::as_str);
+                let _infallible = write!(
+                    svg,
+                    "<g class=\"c{}\"><rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" rx=\"3\"/><text x=\"{}\" \
+                     y=\"{base}\" text-anchor=\"middle\">{}</text><title>{}</title></g>",
+                    outcome % 6,
+                    CELL - 3,
+                    ROW - 3,
+                    x + CELL / 2 - 1,
+                    letter(*outcome),
+                    escape(told),
+                );
+            }
+        }
+        for (nth, outcome) in self.outcomes.iter().enumerate() {
+            let y = legend + 20 * nth;
+            let _infallible = write!(
+                svg,
+                "<g class=\"c{}\"><rect x=\"6\" y=\"{}\" width=\"14\" height=\"14\" rx=\"2\"/></g>\
+                 <text x=\"28\" y=\"{y}\">{}: {}</text>",
+                nth % 6,
+                y - 12,
+                letter(nth),
+                escape(outcome),
+            );
+        }
+        svg.push_str("</svg>");
+        svg
+    }
+}
+
+/// A to Z, and then the question what all these outcomes are.
+fn letter(outcome: usize) -> char {
+    ('A'..='Z').nth(outcome).unwrap_or('?')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(parameters: &[(&str, &str)], outcome: &str) -> (Vec<(String, String)>, String) {
+        (parameters.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(), outcome.into())
+    }
+
+    #[test]
+    fn two_parameters_make_a_field() {
+        let runs = [
+            run(&[("idle", "4s"), ("latency", "1ms")], "200"),
+            run(&[("idle", "6s"), ("latency", "1ms")], "503"),
+            run(&[("idle", "4s"), ("latency", "9ms")], "200"),
+        ];
+        let map = OutcomeMap::new(&runs).unwrap();
+        assert_eq!(map.to_text(), "         idle\nlatency  4s  6s\n1ms       A   B\n9ms       A   .\nA: 200\nB: 503\n");
+        let svg = map.to_svg();
+        assert_eq!((svg.matches("<title>").count(), svg.matches("</g>").count()), (3, 5));
+    }
+
+    #[test]
+    fn one_parameter_makes_a_row_and_three_make_no_map() {
+        let row = OutcomeMap::new(&[run(&[("gap", "1s")], "a"), run(&[("gap", "2s")], "b")]).unwrap();
+        assert_eq!(row.to_text(), "  gap\n  1s  2s\n   A   B\nA: a\nB: b\n");
+        let many = ["x", "y"].map(|v| run(&[("a", v), ("b", v), ("c", v)], v));
+        assert_eq!(OutcomeMap::new(&many), None);
+        assert_eq!(OutcomeMap::new(&[run(&[], "a")]), None);
+    }
+}
