@@ -107,6 +107,12 @@ fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Chang
         return changes;
     }
     let is_tunnel = last.is_some_and(|last| last.exchange.is_tunnel());
+    if let Some(told_by) =
+        hops.iter().find(|hop| hop.story.host == setting.host && hop.tries == 0 && hop.closed.is_some())
+        && told_by.exchange.answer.is_none()
+    {
+        return vec![change("wait longer than those who ask keep their connections".into(), setting.clone())];
+    }
     let timer = hops.iter().find_map(|hop| hop.timer.as_ref().filter(|_| hop.story.host == setting.host));
     let until = timer.map(|timer| timer.until);
     if let Some(hop) = hops.iter().find(|hop| hop.story.host == setting.host && hop.tries == 0)
