@@ -3,6 +3,8 @@
 //! The unit of each benchmark is the item of its throughput: a packet, a seed, a connection. Nothing is left out that a user
 //! of the program would wait for: runs are recorded, and explored seeds are judged.
 
+#![expect(clippy::panic, reason = "a benchmark that cannot be set up says why")]
+
 use std::path::Path;
 use std::time::Duration;
 

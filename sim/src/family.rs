@@ -199,7 +199,7 @@ fn frequencies(rows: &[Row]) -> String {
     for Row { label, seed, outcome } in rows {
         found.entry((label, outcome)).or_insert((0, *seed)).0 += 1;
     }
-    let mut sorted: Vec<_> = found.into_iter().collect();
+    let mut sorted: Vec<Frequency<'_>> = found.into_iter().collect();
     // By run, then by number, then by first seed: an order without chance.
     sorted.sort_by_key(|((label, _), (times, seed))| (*label, std::cmp::Reverse(*times), *seed));
     let width = sorted.iter().map(|((label, _), _)| label.len()).max().unwrap_or_default();
@@ -208,7 +208,10 @@ fn frequencies(rows: &[Row]) -> String {
     text
 }
 
-fn write(text: &mut String, sorted: &[((&str, &str), (usize, u64))], width: usize) -> fmt::Result {
+/// The label and outcome of runs; how many there were, and the first seed.
+type Frequency<'a> = ((&'a str, &'a str), (usize, u64));
+
+fn write(text: &mut String, sorted: &[Frequency<'_>], width: usize) -> fmt::Result {
     for ((label, outcome), (times, seed)) in sorted {
         let label = if width > 0 { format!("{label:width$}  ") } else { String::new() };
         writeln!(text, "{label}{times:>6} times, first with seed {seed:<6}  {outcome}")?;

@@ -3,7 +3,6 @@
 mod command;
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -23,6 +22,7 @@ struct Arguments {
 enum Command {
     Explore(command::explore::Explore),
     Run(Run),
+    Sweep(command::sweep::Sweep),
 }
 
 impl Default for Command {
@@ -64,6 +64,7 @@ fn main() -> io::Result<ExitCode> {
     let run = match Arguments::parse().command.unwrap_or_default() {
         Command::Explore(explore) => return explore.run(&mut out).map(ExitCode::from),
         Command::Run(run) => run,
+        Command::Sweep(sweep) => return sweep.run(&mut out).map(ExitCode::from),
     };
     if run.files.len() != 1 && run.evidence.has_files() {
         writeln!(io::stderr(), "a page and a capture show one run each: name one scenario")?;
@@ -74,9 +75,7 @@ fn main() -> io::Result<ExitCode> {
         files => {
             let mut worst = Verdict::Held;
             for file in files {
-                // A file on disk wins over one of the same name inside the program.
-                let library = if Path::new(file).exists() { Library::Disk(".".into()) } else { Library::find() };
-                worst = worst.max(replay(&library, file, &run, &mut out)?);
+                worst = worst.max(replay(&command::library(file), file, &run, &mut out)?);
             }
             worst
         }

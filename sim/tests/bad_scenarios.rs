@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use finwait_sim::scenario::{Library, Scenario};
+use finwait_sim::scenario::{Family, Library, Scenario};
 
 /// Every file under `bad_scenarios/`, with the message it gets. Reading them side by side is the review.
 #[test]
@@ -23,6 +23,30 @@ fn the_messages_say_where_and_what() {
         })
         .collect();
     insta::assert_snapshot!(messages.join("\n\n"));
+}
+
+/// A scenario that cannot end stops at its limit, and tells who waits for what.
+#[test]
+fn a_scenario_without_end_says_who_waits() {
+    let text = "\
+about: Three wait for what never comes.
+limit: 10s
+hosts:
+  client: { client: { connect: app:80 } }
+  app: { app: { speaks: bytes } }
+script:
+  - background:
+      - client.a: GET /never-answered
+      - barrier: all
+  - background:
+      - app.7: { receive: anything }
+  - wait: 1s
+  - barrier: all
+";
+    let library = Library::Disk(Path::new(env!("CARGO_MANIFEST_DIR")).into());
+    let performance = Family::read(&library, "endless.yaml", text).unwrap().perform("endless.yaml", None).unwrap();
+    let complaints: Vec<String> = performance.complaints.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(complaints.join("\n"));
 }
 
 #[test]

@@ -17,7 +17,8 @@ fn library() -> Library {
 }
 
 fn table(scenario: &Scenario, seeds: &[u64], jobs: usize) -> Table {
-    explore(scenario, seeds, NonZeroUsize::new(jobs).unwrap(), |_| {}).unwrap()
+    let jobs = NonZeroUsize::new(jobs).expect("at least one");
+    explore(scenario, seeds, jobs, |_| {}).expect("the scenario can be played")
 }
 
 #[test]
@@ -34,7 +35,7 @@ fn a_fin_that_is_late_is_found_and_made_small() {
     assert!((1..=3).contains(&smallest.schedule.len()), "{:?}", smallest.schedule);
 
     // What was written down shows the same when it is played as any other scenario.
-    let written = Scenario::read(&library, BEHIND_THE_FIN, smallest.text.clone()).unwrap();
+    let written = Scenario::read(&library, BEHIND_THE_FIN, smallest.text).unwrap();
     assert_eq!(Outcome::of(&written, &written.play(None).unwrap()).complaints, ["status: expected 200"]);
     // And without its schedule it does not.
     let plain = written.play_on(written.seed, &Course::Plain).unwrap();

@@ -4,6 +4,8 @@
 //! A case that fails is printed as a scenario file, made as small as proptest can. It belongs into `random_scenarios/`, where
 //! it is played for ever: a file outlives changes of the generator, a seed does not. `PROPTEST_CASES` asks for more cases.
 
+#![expect(clippy::panic, reason = "a helper of the test says why it fails")]
+
 use std::path::{Path, PathBuf};
 
 use finwait_sim::check::check;

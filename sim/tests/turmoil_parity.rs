@@ -5,6 +5,8 @@
 //! refuses by name, which the test prints. Scenarios that end otherwise there are named here, with the reason, and each of
 //! those names must stay true.
 
+#![expect(clippy::print_stdout, reason = "what is left out is said where people look")]
+
 use std::path::Path;
 
 use finwait_sim::actor::{Exchange, Outcome};

@@ -51,6 +51,9 @@ pub struct ConnectionManager {
     pub requests_per_connection_max: Option<NonZeroU32>,
     /// Trust the peer address (true) or x-forwarded-for (false).
     pub use_remote_address: bool,
+    /// Pass 100 (Continue) and other informational responses on, and the expectation with them, instead of meeting it
+    /// here.
+    pub proxy_100_continue: bool,
     /// Make an x-request-id where none came.
     pub generate_request_id: bool,
 }
@@ -67,10 +70,12 @@ pub enum CodecType {
 }
 
 /// HTTP/1 options. Every field has Envoy's name and default.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Http1Options {
     /// Serve HTTP/1.0 requests instead of answering 426.
     pub accept_http_10: bool,
+    /// The host of an HTTP/1.0 request that names none. Without it such a request is refused.
+    pub default_host_for_http_10: Option<String>,
     /// `http1_safe_max_connection_duration`: a connection that has reached its longest life serves one request more.
     pub safe_max_connection_duration: bool,
 }
@@ -88,6 +93,39 @@ pub struct Http2Options {
     pub initial_stream_window_size: u32,
     /// Streams the peer may have open at once.
     pub max_concurrent_streams: NonZeroU32,
+    /// Limits of frames that cost their sender nothing.
+    pub floods: Http2Floods,
+    /// `connection_keepalive`: whether and how the peer is asked if it is there.
+    pub keepalive: Option<Keepalive>,
+}
+
+/// Limits of frames that cost their sender nothing. More of them end the connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Http2Floods {
+    /// `max_consecutive_inbound_frames_with_empty_payload`: DATA, HEADERS and CONTINUATION without payload, in a row.
+    pub empty_frames_max: u32,
+    /// `max_inbound_priority_frames_per_stream`: PRIORITY frames, for each stream and one more.
+    pub priorities_per_stream_max: u32,
+    /// `max_inbound_window_update_frames_per_data_frame_sent`: of `WINDOW_UPDATE`, 1 + 2 * (streams + this many for each
+    /// DATA frame sent).
+    pub window_updates_per_data_max: u32,
+}
+
+impl Default for Http2Floods {
+    fn default() -> Self {
+        Self { empty_frames_max: 1, priorities_per_stream_max: 100, window_updates_per_data_max: 10 }
+    }
+}
+
+/// How a peer is asked whether it is there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Keepalive {
+    /// From one answer to the next question.
+    pub interval: Duration,
+    /// A random part of this is added to each interval.
+    pub jitter: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
 }
 
 impl Default for Http2Options {
@@ -98,6 +136,8 @@ impl Default for Http2Options {
             initial_connection_window_size: 24 * 1024 * 1024,
             initial_stream_window_size: 16 * 1024 * 1024,
             max_concurrent_streams: NonZeroU32::new(1024).unwrap_or(NonZeroU32::MIN),
+            floods: Http2Floods::default(),
+            keepalive: None,
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use http::header::{CONNECTION, DATE, EXPECT, SERVER, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, Version};
 
 use super::local_reply::LocalReply;
 use crate::codec::head::tokens;
@@ -33,8 +33,11 @@ pub(super) fn check(head: &RequestHead) -> Result<(), LocalReply> {
 }
 
 /// Does the client want its connection closed after this request?
-pub(super) fn asks_to_close(headers: &Headers) -> bool {
-    headers.has_token(&CONNECTION, "close") || headers.has_token(&names::PROXY_CONNECTION, "close")
+pub(super) fn asks_to_close(head: &RequestHead) -> bool {
+    let says =
+        |token| head.headers.has_token(&CONNECTION, token) || head.headers.has_token(&names::PROXY_CONNECTION, token);
+    // RFC 9112 9.3: before HTTP/1.1, connections that stay are the exception.
+    says("close") || (head.version == Version::HTTP_10 && !says("keep-alive"))
 }
 
 /// Does the client wait for `100 Continue`? Takes the expectation off: the proxy meets it.

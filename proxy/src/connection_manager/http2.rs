@@ -1,12 +1,15 @@
 //! One HTTP/2 connection from a client: streams side by side, each a task of its own.
 
+use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::task::JoinSet;
 
 use super::life::{Life, Protocol, Turn};
-use super::stream::{self, GoAway};
+use super::probe;
+use super::stream::{self, After, GoAway};
 use super::{ConnectionEnd, ConnectionManager};
 use crate::access_log::{Downstream, ResponseFlag};
 use crate::alarm::Alarm;
@@ -39,6 +42,11 @@ pub(super) async fn serve(
     let ended = run(manager, &mut connection, &mut life, &mut streams, &downstream).await;
     let with_request = !streams.is_empty();
     match ended {
+        Ended::Abandoned => {
+            drop(connection);
+            while streams.join_next().await.is_some() {}
+            if with_request { ConnectionEnd::LocalWithRequest } else { ConnectionEnd::Local }
+        }
         Ended::InvalidMessage(details) => {
             // Envoy drops the whole connection for one malformed message, without a word: its peer sees only
             // the close, after the delay.
@@ -75,6 +83,8 @@ async fn linger(manager: &ConnectionManager, connection: ServerConnection) -> bo
 }
 
 enum Ended {
+    /// The client is dead or hostile: not a word more to it.
+    Abandoned,
     Closed,
     InvalidMessage(&'static str),
 }
@@ -83,12 +93,15 @@ async fn run(
     manager: &Rc<ConnectionManager>,
     connection: &mut ServerConnection,
     life: &mut Life,
-    streams: &mut JoinSet<()>,
+    streams: &mut JoinSet<Streamed>,
     downstream: &Rc<Downstream>,
 ) -> Ended {
     let go_away = Rc::new(GoAway::default());
     let mut drain = manager.drain.clone();
     let mut alarm = Alarm::default();
+    let mut resets = Resets::default();
+    let pinger = connection.pinger();
+    let mut dead = pin!(probe::until_dead(pinger, manager.options.http2.keepalive, &*manager.outside.random));
     loop {
         tokio::select! {
             // A stream's wish for GOAWAY first: it must be on the wire before that stream's response.
@@ -113,12 +126,21 @@ async fn run(
                     manager.end_stream(info);
                 }
                 Some(Err(ConnectionError::InvalidMessage { details })) => return Ended::InvalidMessage(details),
+                Some(Err(ConnectionError::Flooded)) => {
+                    manager.stats.downstream_cx_protocol_error.inc();
+                    return Ended::Abandoned;
+                }
                 Some(Err(ConnectionError::Protocol(_))) => {
                     manager.stats.downstream_cx_protocol_error.inc();
                     return Ended::Closed;
                 }
             },
-            Some(_) = streams.join_next(), if !streams.is_empty() => {
+            Some(ended) = streams.join_next(), if !streams.is_empty() => {
+                // A stream that panicked has told nothing.
+                if ended.is_ok_and(|streamed| resets.note(streamed)) {
+                    manager.stats.downstream_rq_too_many_premature_resets.inc();
+                    return Ended::Abandoned;
+                }
                 if streams.is_empty() {
                     life.is_idle();
                 }
@@ -127,8 +149,43 @@ async fn run(
                 life.drain_with_server();
                 take(connection, Some(Turn::Notice));
             }
+            () = dead.as_mut() => {
+                manager.http2_stats.keepalive_timeout.inc();
+                return Ended::Abandoned;
+            }
             () = alarm.at(life.due()) => take(connection, life.elapse()),
         }
+    }
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Streamed {
+    /// The client reset it before there was an answer, and within [`PREMATURE_MAX`].
+    Prematurely,
+    Usually,
+}
+
+/// A stream that lived longer may have been reset for a reason.
+const PREMATURE_MAX: Duration = Duration::from_secs(1); // Envoy's overload.premature_reset_min_stream_lifetime_seconds
+/// A connection is judged by this many streams, or by all if there were more.
+const JUDGED_STREAMS_MIN: u32 = 500; // Envoy's overload.premature_reset_total_stream_count
+
+/// Streams that were opened to be reset (CVE-2023-44487): each costs its client two frames, and us a request.
+#[derive(Debug, Default)]
+struct Resets {
+    ended: u32,
+    premature: u32,
+}
+
+impl Resets {
+    /// Counts a stream that has ended. Has it become too much?
+    fn note(&mut self, streamed: Streamed) -> bool {
+        self.ended = self.ended.saturating_add(1);
+        if streamed == Streamed::Prematurely {
+            self.premature = self.premature.saturating_add(1);
+        }
+        self.premature.saturating_mul(2) >= self.ended.max(JUDGED_STREAMS_MIN)
     }
 }
 
@@ -143,7 +200,7 @@ fn take(connection: &mut ServerConnection, turn: Option<Turn>) {
 
 fn begin(
     manager: &Rc<ConnectionManager>,
-    streams: &mut JoinSet<()>,
+    streams: &mut JoinSet<Streamed>,
     downstream: &Rc<Downstream>,
     go_away: &Rc<GoAway>,
     (head, incoming, respond): (RequestHead, Incoming, Responder),
@@ -155,8 +212,11 @@ fn begin(
         let responder = stream::Responder::Http2 { respond, go_away };
         let timers = Timers::new(Alarm::default(), &manager.options.timeouts);
         // An HTTP/2 stream has nothing to say about its connection beyond GOAWAY, which it has asked for.
-        stream::serve(&manager, head, Body::Http2(incoming), timers, responder, &mut info).await;
+        let (after, _) = stream::serve(&manager, head, Body::Http2(incoming), timers, responder, &mut info).await;
+        let unanswered = after == After::Gone && info.response_code.is_none();
+        let premature = unanswered && info.times.begin.elapsed() < PREMATURE_MAX;
         manager.end_stream(info);
+        if premature { Streamed::Prematurely } else { Streamed::Usually }
     });
 }
 
@@ -171,4 +231,22 @@ fn refuse(manager: &ConnectionManager, downstream: &Rc<Downstream>, details: &'s
     info.flag(ResponseFlag::DPE);
     info.detail(details);
     manager.end_stream(info);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_many_streams_reset_at_once_is_too_much() {
+        let ends = |streams: &[(Streamed, u32)]| {
+            let mut resets = Resets::default();
+            let each = streams.iter().flat_map(|(streamed, count)| (0..*count).map(|_| *streamed));
+            each.map(|streamed| resets.note(streamed)).position(|too_much| too_much)
+        };
+        use Streamed::{Prematurely, Usually};
+        assert_eq!(ends(&[(Prematurely, 1000)]), Some(249), "no need to wait for the other half of 500");
+        assert_eq!(ends(&[(Usually, 1000), (Prematurely, 999)]), None);
+        assert_eq!(ends(&[(Usually, 1000), (Prematurely, 1000)]), Some(1999));
+    }
 }

@@ -9,13 +9,14 @@ mod http1;
 mod http2;
 mod life;
 mod local_reply;
+mod probe;
 mod stream;
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::BytesMut;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use tokio::io::AsyncReadExt;
 
 use crate::access_log::{AccessLog, Downstream, StreamInfo};
@@ -49,6 +50,8 @@ pub struct ConnectionManager {
     /// The `server` header.
     server_header: decorate::Server,
     millis: MillisCache,
+    /// The host of an HTTP/1.0 request that names none.
+    default_host: Option<HeaderValue>,
     connection_ids: Rc<Cell<u64>>,
 }
 
@@ -96,6 +99,9 @@ impl ConnectionManager {
     pub fn new(options: config::listener::ConnectionManager, buffer_bytes_max: usize, parts: Parts) -> Self {
         let Parts { stats, listener_responses, http2_stats, logs, clusters, outside, drain, connection_ids } = parts;
         let server_header = decorate::Server::new(&options.server);
+        // Configuration refuses hosts that are no header value.
+        let default_host = options.http1.default_host_for_http_10.as_deref();
+        let default_host = default_host.and_then(|host| HeaderValue::from_str(host).ok());
         Self {
             options,
             buffer_bytes_max,
@@ -109,6 +115,7 @@ impl ConnectionManager {
             date: DateCache::default(),
             server_header,
             millis: MillisCache::default(),
+            default_host,
             connection_ids,
         }
     }

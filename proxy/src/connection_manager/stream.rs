@@ -13,7 +13,7 @@ use super::{ConnectionManager, decorate};
 use crate::access_log::{ResponseFlag, StreamInfo};
 use crate::alarm::Alarm;
 use crate::cluster::{Cluster, Failure};
-use crate::codec::http1::{Close, Refusal, ServerConnection};
+use crate::codec::http1::{Close, Informer, Refusal, ServerConnection};
 use crate::codec::{Body, Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, http2, names};
 use crate::config::route::{Action, Forward, Upgrade, Upgrades};
 use crate::router;
@@ -99,12 +99,17 @@ pub(super) async fn serve(
 ) -> (After, Alarm) {
     info.protocol = Some(head.version);
     handshake::request_from_http2(&mut head);
-    let asks_to_close = decorate::asks_to_close(&head.headers);
-    if decorate::take_expect_continue(&mut head.headers) {
+    let asks_to_close = decorate::asks_to_close(&head);
+    let informer = responder.informer().filter(|_| manager.options.proxy_100_continue);
+    if informer.is_none() && decorate::take_expect_continue(&mut head.headers) {
         responder.send_continue(manager);
+    }
+    if head.version == Version::HTTP_10 && head.authority.is_none() {
+        head.authority = manager.default_host.clone();
     }
     timers.head_is_complete();
     let mut exchange = Exchange::new(body, timers, manager.buffer_bytes_max);
+    exchange.informer = informer;
     let reply = decide(manager, &mut head, &mut exchange, info).await;
     let after = match reply {
         Reply::Answer(answered) => {
@@ -135,10 +140,11 @@ async fn decide(
     info: &mut StreamInfo,
 ) -> Reply {
     if let Err(refusal) = decorate::check(head) {
-        match refusal {
-            LocalReply::NotAPath => manager.stats.downstream_rq_non_relative_path.inc(),
-            LocalReply::PathWithFragment => manager.stats.downstream_rq_failed_path_normalization.inc(),
-            _ => {}
+        if matches!(refusal, LocalReply::NotAPath) {
+            manager.stats.downstream_rq_non_relative_path.inc();
+        }
+        if matches!(refusal, LocalReply::PathWithFragment) {
+            manager.stats.downstream_rq_failed_path_normalization.inc();
         }
         return Reply::Local(refusal, None);
     }
@@ -321,6 +327,12 @@ async fn deliver(
         Kind::Plain | Kind::Rejected => Payload::Some,
     };
     let early = !exchange.is_complete();
+    // The end of a payload without a length is the end of an HTTP/1.0 connection.
+    let endless = request.version == Version::HTTP_10
+        && payload == Payload::Some
+        && request.method != Method::HEAD
+        && !head.headers.contains(&CONTENT_LENGTH);
+    let asks_to_close = asks_to_close || endless;
     let closes = kind != Kind::Tunnel && (asks_to_close || early || kind != Kind::Plain);
     let mut down = begin_response(manager, head, payload, request, responder, closes, info);
     let is_tunnel = kind == Kind::Tunnel;
@@ -502,6 +514,8 @@ fn begin_response(
             // A tunnel's response says nothing of its connection, which is no longer HTTP.
             if closes || (payload != Payload::Raw && life.closes_with_response(&manager.drain)) {
                 head.headers.set(CONNECTION, HeaderValue::from_static("close"));
+            } else if request.version == Version::HTTP_10 && payload != Payload::Raw {
+                head.headers.set(CONNECTION, HeaderValue::from_static("keep-alive"));
             }
             Writer::Http1(connection.respond(&head, payload, &request.method))
         }
@@ -518,6 +532,14 @@ fn begin_response(
 }
 
 impl Responder<'_> {
+    /// Sends what comes before the final response. HTTP/2 clients get none of it: none of them has to wait for 100.
+    fn informer(&self) -> Option<Informer> {
+        match self {
+            Self::Http1 { connection, .. } => Some(connection.informer()),
+            Self::Http2 { .. } => None,
+        }
+    }
+
     fn send_continue(&mut self, manager: &ConnectionManager) {
         // HTTP/2 clients that wait for 100 send the body anyway, sooner or later (RFC 9110 10.1.1).
         if let Self::Http1 { connection, .. } = self {

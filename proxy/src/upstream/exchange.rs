@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::timers::{Expired, Timers};
 use crate::alarm::Alarm;
+use crate::codec::http1::Informer;
 use crate::codec::{Body, Broken, Frame, Headers, Writer};
 
 /// The request's body on its way, and the stream's timers.
@@ -36,6 +37,8 @@ pub(crate) struct Exchange {
     finished: bool,
     pub(crate) bytes_received: u64,
     pub(crate) timers: Timers,
+    /// Where informational responses go, if they are passed on.
+    pub(crate) informer: Option<Informer>,
 }
 
 /// Why the stream ends without its upstream's say.
@@ -65,6 +68,7 @@ impl Exchange {
             finished: false,
             bytes_received: 0,
             timers,
+            informer: None,
         };
         if complete {
             exchange.completed();

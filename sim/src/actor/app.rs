@@ -207,10 +207,12 @@ async fn serve_http1(conn: Conn, shared: &Shared, number: usize, mut orders: Ord
     let leaving = loop {
         select! {
             biased;
-            Some(order) = orders.recv() => match order.action {
-                Action::Fin | Action::Rst => break Some(order),
-                _ => order.answer(Err("the connection is no WebSocket: it can be told `fin` and `rst`".into())),
-            },
+            Some(order) = orders.recv() => {
+                if order.action.interrupts() {
+                    break Some(order);
+                }
+                order.answer(Err("the connection is no WebSocket: it can be told `fin` and `rst`".into()));
+            }
             // A connection that fails has said so on the wire.
             () = poll_fn(|cx| {
                 let polled = Pin::new(&mut connection).poll_without_shutdown(cx);
@@ -224,9 +226,10 @@ async fn serve_http1(conn: Conn, shared: &Shared, number: usize, mut orders: Ord
     };
     let parts = connection.into_parts();
     if let Some(order) = leaving {
-        match order.action {
-            Action::Rst => parts.io.conn.abort(),
-            _ => drop(parts.io.conn),
+        if let Action::Rst = order.action {
+            parts.io.conn.abort();
+        } else {
+            drop(parts.io.conn);
         }
         order.answer(Ok(()));
     } else if let Some(delivery) = accepted.get() {

@@ -60,8 +60,8 @@ impl ByHand {
                 sleep(time.0).await;
                 Ok(())
             }
+            Action::Connect => Err("the connection is open already".into()),
             Action::Close
-            | Action::Connect
             | Action::Pause
             | Action::ReceiveFrame(_)
             | Action::ReceiveWebSocketFrame(_)

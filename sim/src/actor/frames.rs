@@ -40,12 +40,11 @@ impl Received {
     }
 
     fn code(&self) -> u32 {
-        match self.kind {
-            FrameKind::Goaway => {
-                self.payload.get(4..).and_then(|rest| rest.first_chunk()).map_or(0, |code| u32::from_be_bytes(*code))
-            }
-            _ => self.number(),
+        // GOAWAY has the last stream in front of it.
+        if self.kind != FrameKind::Goaway {
+            return self.number();
         }
+        self.payload.get(4..).and_then(|rest| rest.first_chunk()).map_or(0, |code| u32::from_be_bytes(*code))
     }
 
     fn setting(&self, wanted: u16) -> Option<u32> {
@@ -53,7 +52,7 @@ impl Received {
             let (id, value) = pair.split_first_chunk::<2>()?;
             Some((u16::from_be_bytes(*id), u32::from_be_bytes(*value.first_chunk()?)))
         });
-        pairs.filter(|(id, _)| *id == wanted).map(|(_, value)| value).last()
+        pairs.filter(|(id, _)| *id == wanted).map(|(_, value)| value).next_back()
     }
 }
 

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
-use bytes::BytesMut;
 use finwait::net::{Conn, Outside};
 use tokio::io::AsyncWriteExt;
 use tokio::select;
@@ -13,16 +12,12 @@ use tokio::time::{Instant, sleep_until};
 
 use super::frames::{PREFACE, Received, encode, first_in, fits};
 use super::line::dial;
+use super::streams::{Link, Stream, fields, message};
 use super::{Notebook, Order, Orders, Outcome, by_hand, http1};
-use crate::scenario::{
-    Action, Ending, ErrorCode, Frame, FrameFields, FrameKind, Http2, Ordered, Payload, Reply, Request,
-};
-use crate::trace::wire::hpack::Decoder;
+use crate::scenario::{Action, Ending, ErrorCode, Frame, FrameFields, FrameKind, Hex, Http2, Payload, Reply, Request};
 
 /// Received frames kept for a script that asks for them later; older ones are forgotten.
 const RECEIVED_MAX: usize = 10_000;
-/// The largest payload of a DATA frame that a peer must take (RFC 9113 section 4.2).
-const DATA_BYTES_MAX: usize = 16_384;
 
 /// Which side of the connection the peer is.
 pub(super) enum Side {
@@ -53,34 +48,8 @@ pub(super) struct Peer {
     due: BTreeMap<(Instant, u32), Reply>,
 }
 
-type Done = oneshot::Sender<Result<(), String>>;
-
-/// A connection, or what is left of it.
-struct Link {
-    conn: Option<Conn>,
-    unread: BytesMut,
-    decoder: Decoder,
-    /// A header block that goes on in the next frame, with the flags of its first.
-    block: Option<(Received, Vec<u8>)>,
-    received: VecDeque<Received>,
-    ended: Option<Ending>,
-    next_stream: u32,
-    streams: BTreeMap<u32, Stream>,
-    /// Exchanges that the end of the connection is the end of.
-    exchanges: Vec<usize>,
-}
-
-/// What is known of a stream that is under way.
-struct Stream {
-    /// The exchange of a client, the delivery of a server.
-    sighting: usize,
-    status: Option<u16>,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-    /// Whether its answer is complete with its head.
-    websocket: bool,
-    done: Option<Done>,
-}
+/// Whom to tell that an order is done.
+pub(super) type Done = oneshot::Sender<Result<(), String>>;
 
 impl Peer {
     pub(super) fn new(side: Side, manner: Http2, notebook: Notebook) -> Self {
@@ -191,7 +160,7 @@ impl Peer {
             Action::Closed(expected) => return self.wait_for_end(expected, done),
             Action::Connect => self.connect().await,
             Action::SendFrame(frame) => self.send(&frame).await,
-            Action::Fin => self.leave(|conn| drop(conn)),
+            Action::Fin => self.leave(drop),
             Action::Rst => self.leave(Conn::abort),
             Action::HalfClose => match self.conn() {
                 Ok(conn) => conn.shutdown().await.map_err(by_hand::cannot_send),
@@ -382,7 +351,13 @@ impl Peer {
             FrameKind::Headers => self.headers(&frame),
             FrameKind::RstStream => self.fail(stream, &format!("reset by the peer: {}", ErrorCode(frame.number()))),
             FrameKind::Goaway => self.goaway(frame.number() & 0x7fff_ffff),
-            _ => {}
+            FrameKind::Continuation
+            | FrameKind::Ping
+            | FrameKind::PingAck
+            | FrameKind::Preface
+            | FrameKind::Settings
+            | FrameKind::SettingsAck
+            | FrameKind::WindowUpdate => {}
         }
         if frame.end_stream {
             self.complete(stream);
@@ -392,7 +367,7 @@ impl Peer {
     }
 
     async fn reply_with(&mut self, kind: FrameKind, payload: &[u8]) -> io::Result<()> {
-        let hex = (!payload.is_empty()).then(|| crate::scenario::Hex(payload.to_vec()));
+        let hex = (!payload.is_empty()).then(|| Hex(payload.to_vec()));
         self.write(&encode(&Frame { kind, fields: FrameFields { hex, ..FrameFields::default() } })).await
     }
 
@@ -502,80 +477,4 @@ impl Peer {
         let fields = [status].into_iter().chain(reply.headers.0.iter().cloned()).collect();
         self.write(&message(stream, fields, reply.body.as_bytes(), true)).await
     }
-}
-
-impl Link {
-    fn new(conn: Conn) -> Self {
-        Self {
-            conn: Some(conn),
-            unread: BytesMut::new(),
-            decoder: Decoder::default(),
-            block: None,
-            received: VecDeque::new(),
-            ended: None,
-            next_stream: 1,
-            streams: BTreeMap::new(),
-            exchanges: Vec::new(),
-        }
-    }
-
-    /// Puts header blocks together; false while the end of one is missing. The whole counts as one HEADERS frame.
-    fn assemble(&mut self, frame: &mut Received) -> bool {
-        match (frame.kind, self.block.take()) {
-            (FrameKind::Headers, None) => self.block = Some((frame.clone(), frame.payload.clone())),
-            (FrameKind::Continuation, Some((first, mut block))) => {
-                block.extend_from_slice(&frame.payload);
-                self.block = Some((Received { end_headers: frame.end_headers, ..first }, block));
-            }
-            _ => return true,
-        }
-        let Some((first, block)) = self.block.take_if(|(first, _)| first.end_headers) else { return false };
-        *frame = first;
-        frame.fields = self.decoder.decode(&block).unwrap_or_default();
-        true
-    }
-}
-
-impl Stream {
-    fn new(sighting: usize) -> Self {
-        Self { sighting, status: None, headers: Vec::new(), body: Vec::new(), websocket: false, done: None }
-    }
-}
-
-/// The fields of a request, pseudo-header fields first (RFC 9113 section 8.3.1; RFC 8441 section 4 for WebSockets).
-fn fields(request: &Request, authority: String) -> Vec<(String, String)> {
-    let method = if request.websocket { "CONNECT" } else { &request.method };
-    let mut fields = vec![(":method".to_owned(), method.to_owned())];
-    if request.websocket {
-        fields.push((":protocol".into(), "websocket".into()));
-    }
-    fields.extend([(":scheme".into(), "http".into()), (":path".into(), request.path.clone())]);
-    fields.push((":authority".into(), authority));
-    if request.websocket {
-        fields.push(("sec-websocket-version".into(), "13".into()));
-    }
-    fields.extend(request.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())));
-    fields
-}
-
-/// A whole message as frames.
-fn message(stream: u32, fields: Vec<(String, String)>, body: &[u8], ends: bool) -> Vec<u8> {
-    let head = FrameFields {
-        stream: Some(stream),
-        fields: Ordered(fields),
-        end_stream: Some(ends && body.is_empty()),
-        ..FrameFields::default()
-    };
-    let mut bytes = encode(&Frame { kind: FrameKind::Headers, fields: head });
-    let mut pieces = body.chunks(DATA_BYTES_MAX).peekable();
-    while let Some(piece) = pieces.next() {
-        let data = FrameFields {
-            stream: Some(stream),
-            hex: Some(crate::scenario::Hex(piece.to_vec())),
-            end_stream: Some(ends && pieces.peek().is_none()),
-            ..FrameFields::default()
-        };
-        bytes.extend(encode(&Frame { kind: FrameKind::Data, fields: data }));
-    }
-    bytes
 }

@@ -127,10 +127,7 @@ impl Line {
 
     async fn carry_out(&mut self, action: &Action) -> Result<(), String> {
         if let Link::ByHand(by_hand) = &mut self.link {
-            let done = match action {
-                Action::Connect => Err("the connection is open already".into()),
-                _ => by_hand.carry_out(action, &self.notebook).await,
-            };
+            let done = by_hand.carry_out(action, &self.notebook).await;
             if by_hand.is_over() {
                 self.link = Link::None;
             }

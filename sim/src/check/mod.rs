@@ -25,10 +25,13 @@ pub fn check(scenario: &Scenario, played: &Played, story: &str) -> Vec<ScenarioE
     complaints
 }
 
+/// Gives one complaint for each way in which an invariant does not hold.
+type Check = fn(&Scenario, &Played) -> Vec<String>;
+
 /// What does not hold though it should in every run, but for what the scenario excepts.
 #[must_use]
 pub fn invariants(scenario: &Scenario, played: &Played) -> Vec<String> {
-    let checks: [(Invariant, fn(&Scenario, &Played) -> Vec<String>); 6] = [
+    let checks: [(Invariant, Check); 6] = [
         (Invariant::EveryHostGetsOn, quiescence::progress),
         (Invariant::GaugesAtZero, quiescence::gauges),
         (Invariant::NothingLeftOpen, quiescence::sockets),

@@ -8,8 +8,9 @@ use std::thread::available_parallelism;
 use clap::Args;
 use finwait_sim::explore::shrink::{Smallest, shrink};
 use finwait_sim::explore::{Shard, Table, course, explore};
-use finwait_sim::scenario::{Library, Scenario, ScenarioError};
+use finwait_sim::scenario::{Family, Library, Scenario, ScenarioError};
 
+use super::library;
 use super::progress::Progress;
 use crate::Verdict;
 
@@ -43,36 +44,48 @@ pub(crate) struct Explore {
 
 impl Explore {
     pub(crate) fn run(&self, out: &mut impl Write) -> io::Result<Verdict> {
-        let library = if Path::new(&self.file).exists() { Library::Disk(".".into()) } else { Library::find() };
-        match self.explore(&library, out)? {
-            Ok(verdict) => Ok(verdict),
+        let library = library(&self.file);
+        let family = match Family::load(&library, &self.file) {
+            Ok(family) => family,
             Err(error) => {
                 writeln!(io::stderr(), "{error}")?;
-                Ok(Verdict::NoScenario)
+                return Ok(Verdict::NoScenario);
+            }
+        };
+        let mut worst = Verdict::Held;
+        for scenario in &family.runs {
+            match self.explore(&library, scenario, out)? {
+                Ok(verdict) => worst = worst.max(verdict),
+                Err(error) => {
+                    writeln!(io::stderr(), "{error}")?;
+                    return Ok(Verdict::NoScenario);
+                }
             }
         }
+        Ok(worst)
     }
 
-    fn explore(&self, library: &Library, out: &mut impl Write) -> io::Result<Result<Verdict, ScenarioError>> {
-        let scenario = match Scenario::load(library, &self.file) {
-            Ok(scenario) => scenario,
-            Err(error) => return Ok(Err(error)),
-        };
+    fn explore(
+        &self,
+        library: &Library,
+        scenario: &Scenario,
+        out: &mut impl Write,
+    ) -> io::Result<Result<Verdict, ScenarioError>> {
         let seeds = self.shard.seeds(self.seeds);
         if self.trace {
-            return print_traces(&scenario, &seeds, out);
+            return print_traces(scenario, &seeds, out);
         }
         let jobs = self.jobs.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
         let mut progress = Progress::new("seeds", seeds.len());
-        let table = explore(&scenario, &seeds, jobs, |done| progress.show(done));
+        let table = explore(scenario, &seeds, jobs, |done| progress.show(done));
         progress.end();
         let table = match table {
             Ok(table) => table,
             Err(error) => return Ok(Err(error)),
         };
-        print_table(&table, &self.file, out)?;
+        print_table(&table, scenario, out)?;
         for (failing, row) in table.failures().into_iter().take(FAILURES_MAX) {
-            match shrink(library, &scenario, &row.seeds, failing) {
+            match shrink(library, scenario, &row.seeds, failing) {
                 Ok(smallest) => self.tell(&smallest, row.seeds.first().copied().unwrap_or_default(), out)?,
                 Err(error) => writeln!(out, "\n{error}")?,
             }
@@ -121,8 +134,10 @@ fn print_traces(
     Ok(Ok(Verdict::Held))
 }
 
-fn print_table(table: &Table, file: &str, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "{} seeds of {file}\n\n    runs   share  first seed  outcome", table.runs())?;
+fn print_table(table: &Table, scenario: &Scenario, out: &mut impl Write) -> io::Result<()> {
+    let (file, label) = (&scenario.file, scenario.label.to_string());
+    let label = if label.is_empty() { label } else { format!(" with {label}") };
+    writeln!(out, "{} seeds of {file}{label}\n\n    runs   share  first seed  outcome", table.runs())?;
     for (outcome, row) in table.rows() {
         // Tenths of a percent, rounded down: what is not all is not shown as 100.0 %.
         let share = row.runs * 1000 / table.runs().max(1);

@@ -3,3 +3,13 @@
 pub(crate) mod evidence;
 pub(crate) mod explore;
 mod progress;
+pub(crate) mod sweep;
+
+use std::path::Path;
+
+use finwait_sim::scenario::Library;
+
+/// Where to look for a file: one on disk wins over one of the same name inside the program.
+pub(crate) fn library(file: &str) -> Library {
+    if Path::new(file).exists() { Library::Disk(".".into()) } else { Library::find() }
+}

@@ -157,7 +157,7 @@ impl Search<'_> {
 
     /// The scenario file with the schedule in it, without the expectations and steps that the failure does not need.
     fn shortest_script(&mut self, schedule: &[Perturbation<String>]) -> String {
-        let mut text = write::with_schedule(&self.scenario.text, self.seed, schedule);
+        let mut text = write::with_schedule(&self.scenario.text, &self.scenario.label.0, self.seed, schedule);
         let Some(mut complaints) = self.complaints(&text, schedule) else { return text };
         let plain_fails = self.plain_fails(&text);
         loop {

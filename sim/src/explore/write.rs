@@ -5,9 +5,28 @@ use serde_yaml::Spanned;
 use crate::scenario::Scenario;
 use crate::world::perturb::Perturbation;
 
-/// The text with this seed and this schedule in place of what it says about them.
-pub(super) fn with_schedule(text: &str, seed: u64, schedule: &[Perturbation<String>]) -> String {
-    let mut lines = without_keys(text, &["seed", "chance", "schedule"]);
+/// The text with these parameters in place of its own.
+#[must_use]
+pub fn with_sweep(text: &str, parameters: &[(&str, &[String])]) -> String {
+    let mut lines = without_keys(text, &["sweep"]);
+    lines.push("sweep:".into());
+    lines.extend(parameters.iter().map(|(name, values)| format!("  {name}: [{}]", values.join(", "))));
+    lines.join("\n") + "\n"
+}
+
+/// The text with this seed and this schedule in place of what it says about them. `of` are the parameters of the run that
+/// it is about, if the file asks for several.
+pub(super) fn with_schedule(
+    text: &str,
+    of: &[(String, String)],
+    seed: u64,
+    schedule: &[Perturbation<String>],
+) -> String {
+    let mut lines = without_keys(text, &["seed", "seeds", "chance", "schedule", "tell"]);
+    if !of.is_empty() {
+        let of: Vec<String> = of.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
+        lines.push(format!("tell: {{ {} }}", of.join(", ")));
+    }
     lines.push(format!("seed: {seed}"));
     if schedule.is_empty() {
         lines.push("schedule: []".into());
@@ -116,7 +135,7 @@ mod tests {
         let delay = Perturbation::Delay { from: "a".into(), to: "b".into(), segment: 3, by: Duration::from_millis(2) };
         let expected =
             "about: a\nscript:\n- wait: 1s\nseed: 2\nschedule:\n- { delay: 2ms, from: a, to: b, segment: 3 }\n";
-        assert_eq!(with_schedule(text, 2, std::slice::from_ref(&delay)), expected);
+        assert_eq!(with_schedule(text, &[], 2, std::slice::from_ref(&delay)), expected);
         let told = with_words(expected, &[(delay, "FIN".into())]);
         assert!(told.ends_with("segment: 3 } # FIN\n"), "{told}");
     }

@@ -43,6 +43,15 @@ impl Segment {
         self.payload.len() as u64
     }
 
+    /// The same bytes as two segments, the first with `len` of them; none if it has no more.
+    pub(super) fn cut(&self, len: u64) -> Option<(Self, Self)> {
+        let at = usize::try_from(len).ok().filter(|at| (1..self.payload.len()).contains(at))?;
+        let flags = Flags { fin: false, psh: false, ..self.flags };
+        let first = Self { flags, payload: self.payload.slice(..at), ..self.clone() };
+        let second = Self { seq: self.seq + len, payload: self.payload.slice(at..), ..self.clone() };
+        Some((first, second))
+    }
+
     /// The reset that answers a segment nobody wants (RFC 9293 3.10.7.1); none for a reset.
     pub(super) fn refusal(&self) -> Option<Self> {
         if self.flags.rst {
@@ -125,6 +134,16 @@ mod tests {
         assert_eq!(segment(Flags::ACK).end(), 103);
         assert_eq!(segment(Flags::SYN).end(), 104);
         assert_eq!(segment(Flags { fin: true, ..Flags::SYN }).end(), 105);
+    }
+
+    #[test]
+    fn a_cut_keeps_every_byte_and_the_flags_at_the_end() {
+        let whole = segment(Flags { fin: true, ..Flags::ACK });
+        let (first, second) = whole.cut(1).unwrap();
+        assert_eq!((first.end(), &first.payload[..], first.flags.fin), (101, &b"a"[..], false));
+        assert_eq!((second.seq, &second.payload[..], second.end()), (101, &b"bc"[..], whole.end()));
+        assert_eq!(whole.cut(3), None);
+        assert_eq!(whole.cut(0), None);
     }
 
     #[test]

@@ -299,13 +299,13 @@ fn prepare(
         if let Some(event) = &cue.event {
             events.insert(event.clone(), watch::Sender::new(false));
         }
-        match &cue.step {
-            Step::Barrier(name) if !here.contains(&name.as_str()) => {
-                here.push(name);
-                *parts.entry(name.clone()).or_default() += 1;
-            }
-            step => prepare(step.inner(), parts, events),
+        if let Step::Barrier(name) = &cue.step
+            && !here.contains(&name.as_str())
+        {
+            here.push(name);
+            *parts.entry(name.clone()).or_default() += 1;
         }
+        prepare(cue.step.inner(), parts, events);
     }
 }
 

@@ -50,7 +50,9 @@ impl ScenarioError {
     pub(crate) fn of_yaml(file: &str, text: &str, error: &YamlError) -> Self {
         let bare = error.without_snippet();
         let what = if let YamlError::SerdeUnknownField { field, expected, .. } = bare {
-            unknown(field, expected)
+            unknown("key", field, expected)
+        } else if let YamlError::SerdeUnknownVariant { variant, expected, .. } = bare {
+            unknown("word", variant, expected)
         } else {
             without_position(&bare.to_string())
         };
@@ -72,14 +74,14 @@ fn without_position(message: &str) -> String {
 }
 
 /// Names the nearest known key, or all of them if none is near.
-pub(crate) fn unknown(field: &str, known: &[&str]) -> String {
+pub(crate) fn unknown(what: &str, field: &str, known: &[&str]) -> String {
     const EDITS_MAX: usize = 3; // farther away it is a different word
     let nearest = known.iter().map(|name| (edits(field, name), *name)).min();
     match nearest {
         Some((edits, name)) if edits <= EDITS_MAX.min(field.len() / 2) => {
-            format!("unknown key `{field}`: did you mean `{name}`?")
+            format!("unknown {what} `{field}`: did you mean `{name}`?")
         }
-        _ => format!("unknown key `{field}`: known here are {}", known.join(", ")),
+        _ => format!("unknown {what} `{field}`: known here are {}", known.join(", ")),
     }
 }
 

@@ -123,10 +123,8 @@ impl Share {
 
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.from.total_cmp(&self.to) {
-            std::cmp::Ordering::Equal => write!(f, "{}%", self.from * 100.0),
-            _ => write!(f, "{}%..{}%", self.from * 100.0, self.to * 100.0),
-        }
+        write!(f, "{}%", self.from * 100.0)?;
+        if self.to > self.from { write!(f, "..{}%", self.to * 100.0) } else { Ok(()) }
     }
 }
 

@@ -241,9 +241,10 @@ impl<'de> Visitor<'de> for KindAndFields {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Frame, A::Error> {
         let kind = map.next_key::<FrameKind>()?.ok_or_else(|| A::Error::custom("no frame"))?;
-        let fields = match kind {
-            FrameKind::Settings => FrameFields { settings: map.next_value()?, ..FrameFields::default() },
-            _ => map.next_value()?,
+        let fields = if kind == FrameKind::Settings {
+            FrameFields { settings: map.next_value()?, ..FrameFields::default() }
+        } else {
+            map.next_value()?
         };
         if map.next_key::<String>()?.is_some() {
             return Err(A::Error::custom("a step has one frame"));

@@ -240,7 +240,7 @@ impl<'de> Deserialize<'de> for Way {
 impl Pair {
     /// The two of `names` it means. A host's name may have a dash in it, so every dash is tried.
     #[must_use]
-    pub fn among<'a>(&'a self, is_host: impl Fn(&str) -> bool) -> Option<(&'a str, &'a str)> {
+    pub fn among(&self, is_host: impl Fn(&str) -> bool) -> Option<(&str, &str)> {
         self.0.match_indices('-').find_map(|(at, _)| {
             let (a, b) = (self.0.get(..at)?.trim(), self.0.get(at + 1..)?.trim());
             (is_host(a) && is_host(b)).then_some((a, b))

@@ -58,8 +58,7 @@ struct File {
     never: Vec<Spanned<String>>,
     #[serde(default)]
     except: Vec<Invariant>,
-    #[serde(default = "File::default_seeds")]
-    seeds: u32,
+    seeds: Option<Spanned<u32>>,
     /// The run whose story is told; the first if absent.
     tell: Option<Spanned<When>>,
     // What follows is read before the rest, by `Variations`.
@@ -76,10 +75,6 @@ impl File {
         1
     }
 
-    fn default_seeds() -> u32 {
-        1
-    }
-
     fn default_limit() -> Time {
         Time(std::time::Duration::from_secs(600))
     }
@@ -88,7 +83,7 @@ impl File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HostFields {
-    ip: Option<IpAddr>,
+    ip: Option<Spanned<IpAddr>>,
     config: Option<Spanned<String>>,
     inline: Option<Value>,
     #[serde(default)]
@@ -155,10 +150,13 @@ impl Family {
             let text = variations.substitute(text, &label);
             let file: File =
                 serde_yaml::from_str(&text).map_err(|error| ScenarioError::of_yaml(path, &text, &error))?;
-            if !(1..=SEEDS_MAX).contains(&file.seeds) {
-                return Err(ScenarioError::of_file(path, format!("`seeds` is a number from 1 to {SEEDS_MAX}")));
+            if let Some(seeds) = &file.seeds {
+                if !(1..=SEEDS_MAX).contains(&seeds.value) {
+                    let what = format!("`seeds` is a number from 1 to {SEEDS_MAX}");
+                    return Err(ScenarioError::at(path, &text, seeds.referenced, what));
+                }
+                family.seeds = seeds.value;
             }
-            family.seeds = file.seeds;
             tell.clone_from(&file.tell);
             let reading = Reading { library, path, text: &text, variations: &variations, label: &label };
             family.runs.push(reading.scenario(file)?);
@@ -184,8 +182,8 @@ impl Reading<'_> {
     fn scenario(&self, file: File) -> Result<Scenario, ScenarioError> {
         let File { about, refs, seed, limit, notice, chance, schedule, .. } = file;
         let File { hosts, links, mut script, expect, never, except, .. } = file;
-        let hosts = hosts.0.into_iter().map(|(name, fields)| self.host(name, fields)).collect::<Result<Vec<_>, _>>()?;
         self.check_addresses(&hosts)?;
+        let hosts = hosts.0.into_iter().map(|(name, fields)| self.host(name, fields)).collect::<Result<Vec<_>, _>>()?;
         self.check_patches(&hosts)?;
         let links =
             links.0.into_iter().map(|(pair, path)| self.link(&pair, path, &hosts)).collect::<Result<Vec<_>, _>>()?;
@@ -231,26 +229,26 @@ impl Reading<'_> {
         }
         let role = match (config, inline, alb, client, app) {
             (Some(config), None, None, None, None) => self.proxy(&config, &patch, exact)?,
-            (None, Some(inline), None, None, None) => self.patched(self.path, inline, &patch, (None, exact))?,
+            (None, Some(inline), None, None, None) => self.patched(self.path, inline, &patch, None, exact)?,
             (None, None, Some(alb), None, None) => Role::Alb(alb),
             (None, None, None, Some(client), None) => Role::Client(client),
-            (None, None, None, None, Some(app)) => Role::App(app),
+            (None, None, None, None, Some(app)) => Role::App(Box::new(app)),
             _ => {
                 let what = format!("host `{name}` needs exactly one of `config`, `inline`, `client`, `app` and `alb`");
                 return Err(self.error(here, what));
             }
         };
-        Ok(Host { name, ip, role })
+        Ok(Host { name, ip: ip.map(|ip| ip.value), role })
     }
 
-    fn check_addresses(&self, hosts: &[Host]) -> Result<(), ScenarioError> {
+    fn check_addresses(&self, hosts: &Ordered<Spanned<HostFields>>) -> Result<(), ScenarioError> {
         let mut taken = std::collections::BTreeMap::new();
-        for host in hosts {
-            if let Some(ip) = host.ip
-                && let Some(other) = taken.insert(ip, host.name.as_str())
+        for (name, fields) in hosts.iter() {
+            if let Some(ip) = &fields.value.ip
+                && let Some(other) = taken.insert(ip.value, name)
             {
-                let what = format!("{ip} belongs to `{other}` and to `{}`", host.name);
-                return Err(ScenarioError::of_file(self.path, what));
+                let what = format!("{} belongs to `{other}` and to `{name}`", ip.value);
+                return Err(self.error(ip.referenced, what));
             }
         }
         Ok(())
@@ -267,7 +265,7 @@ impl Reading<'_> {
             return Ok(Role::Proxy { file, text, unpatched: None, exact });
         }
         let value = serde_yaml::from_str(&text).map_err(|error| ScenarioError::of_yaml(&file, &text, &error))?;
-        self.patched(&file, value, patch, (Some(text), exact))
+        self.patched(&file, value, patch, Some(text), exact)
     }
 
     fn patched(
@@ -275,7 +273,8 @@ impl Reading<'_> {
         file: &str,
         mut config: Value,
         patch: &Patch,
-        (unpatched, exact): (Option<String>, bool),
+        unpatched: Option<String>,
+        exact: bool,
     ) -> Result<Role, ScenarioError> {
         patch.apply(&mut config).map_err(|(number, what)| {
             let place = patch.0.iter().nth(number).map(|(_, value)| value.referenced);

@@ -111,7 +111,7 @@ pub enum Role {
     /// A load balancer.
     Alb(Alb),
     /// A server that answers.
-    App(App),
+    App(Box<App>),
     /// A client that follows the script.
     Client(Client),
     /// The proxy, with its configuration as text.
@@ -120,10 +120,10 @@ pub enum Role {
         file: String,
         /// Envoy's YAML, or JSON if it was patched.
         text: String,
-        /// The file as it was before it was patched.
-        unpatched: Option<String>,
         /// Without the differences from Envoy that are there on purpose.
         exact: bool,
+        /// The file as it was before it was patched.
+        unpatched: Option<String>,
     },
 }
 

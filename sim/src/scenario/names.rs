@@ -58,20 +58,18 @@ impl Names<'_> {
         for name in intervention.hosts() {
             self.host(at, name)?;
         }
-        match intervention {
-            Intervention::Partition(pair) | Intervention::Repair(pair) => {
-                let found = pair.among(|name| self.find(name).is_some());
-                let what = || format!("`{}` is not two hosts with a dash between them: {}", pair.0, self.known());
-                found.map(drop).ok_or_else(|| (at, what()))
-            }
-            Intervention::Drain(draining) => match self.host(at, &draining.host)?.role {
-                Role::Proxy { .. } => Ok(()),
-                Role::Alb(_) | Role::App(_) | Role::Client(_) => {
-                    Err((at, format!("`{}` is no proxy: only proxies drain", draining.host)))
-                }
-            },
-            _ => Ok(()),
+        if let Intervention::Partition(pair) | Intervention::Repair(pair) = intervention
+            && pair.among(|name| self.find(name).is_some()).is_none()
+        {
+            let what = format!("`{}` is not two hosts with a dash between them: {}", pair.0, self.known());
+            return Err((at, what));
         }
+        if let Intervention::Drain(draining) = intervention
+            && !matches!(self.host(at, &draining.host)?.role, Role::Proxy { .. })
+        {
+            return Err((at, format!("`{}` is no proxy: only proxies drain", draining.host)));
+        }
+        Ok(())
     }
 
     /// Checks that every expectation is about a host, and asks it only what it can tell.
@@ -138,13 +136,13 @@ fn able(role: &Role, connection: Option<&str>, action: &Action) -> Result<(), St
     match role {
         Role::Alb(_) => Err("a load balancer: it follows no script".into()),
         Role::Proxy { .. } => Err("a proxy: it follows no script".into()),
-        Role::Client(_) => match action {
-            Action::ReceiveRequest(_) | Action::Reply(_) => {
-                Err("a client: it is not asked, and answers nothing".into())
-            }
-            Action::Wait(_) => Err("told to wait, but waiting is a step of its own: `wait: 2s`".into()),
-            _ => Ok(()),
-        },
+        Role::Client(_) | Role::App(_) if matches!(action, Action::Wait(_)) => {
+            Err("told to wait, but waiting is a step of its own: `wait: 2s`".into())
+        }
+        Role::Client(_) if matches!(action, Action::ReceiveRequest(_) | Action::Reply(_)) => {
+            Err("a client: it is not asked, and answers nothing".into())
+        }
+        Role::Client(_) => Ok(()),
         Role::App(_) if connection.is_some_and(|which| which.parse::<usize>().is_err()) => {
             Err("an app: its connections are numbered from 1, as in `app.1`".into())
         }
@@ -159,7 +157,6 @@ fn able(role: &Role, connection: Option<&str>, action: &Action) -> Result<(), St
             (_, Action::Close | Action::Connect | Action::Request(_)) => {
                 Err(format!("an app: it cannot be told to {action}"))
             }
-            (_, Action::Wait(_)) => Err("told to wait, but waiting is a step of its own: `wait: 2s`".into()),
             (Speech::Bytes | Speech::Http2, _) => Ok(()),
         },
     }
@@ -170,13 +167,13 @@ fn gather(script: &[Spanned<Cue>], barriers: &mut BTreeMap<String, (usize, Locat
     let mut here: Vec<&str> = Vec::new();
     for cue in script {
         events.extend(cue.value.event.clone());
-        match &cue.value.step {
-            Step::Barrier(name) if !here.contains(&name.as_str()) => {
-                here.push(name);
-                barriers.entry(name.clone()).or_insert((0, cue.referenced)).0 += 1;
-            }
-            step => gather(step.inner(), barriers, events),
+        if let Step::Barrier(name) = &cue.value.step
+            && !here.contains(&name.as_str())
+        {
+            here.push(name);
+            barriers.entry(name.clone()).or_insert((0, cue.referenced)).0 += 1;
         }
+        gather(cue.value.step.inner(), barriers, events);
     }
 }
 

@@ -107,7 +107,7 @@ impl Variations {
     /// There is no such event; with the place that names it.
     pub(super) fn arrange(
         &self,
-        script: &mut Vec<Spanned<Cue>>,
+        script: &mut [Spanned<Cue>],
         label: &Label,
     ) -> Result<(), (serde_yaml::Location, String)> {
         for pair in &self.orders {
@@ -130,7 +130,7 @@ fn names(script: &[Spanned<Cue>], event: &str) -> bool {
 }
 
 /// Within one sequence the two change places; otherwise the second waits for the first.
-fn order(script: &mut Vec<Spanned<Cue>>, first: &str, second: &str) {
+fn order(script: &mut [Spanned<Cue>], first: &str, second: &str) {
     let place =
         |script: &[Spanned<Cue>], event: &str| script.iter().position(|cue| cue.value.event.as_deref() == Some(event));
     if let (Some(one), Some(other)) = (place(script, first), place(script, second)) {

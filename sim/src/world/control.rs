@@ -59,17 +59,28 @@ impl Control {
         }
     }
 
-    /// Lets `bytes` more of payload pass from `from` to `to`, in whole segments, then holds.
+    /// Lets exactly `bytes` more of payload pass from `from` to `to`, then holds. Of segments that are held already only
+    /// whole ones pass.
     pub fn gate(&self, from: HostId, to: HostId, bytes: u64) {
         if let Some(world) = self.intervene("a gate") {
-            world.network.borrow_mut().begin_gate(from, to, bytes);
+            let rest = world.network.borrow_mut().begin_gate(from, to, bytes, world.now.get());
+            Self::cut(&world, from, to, rest);
         }
+    }
+
+    /// Has a segment end where a gate will close.
+    fn cut(world: &Shared, from: HostId, to: HostId, bytes: u64) {
+        let kernels = world.kernels.borrow();
+        let (Some(sender), Some(receiver)) = (kernels.get(from.index()), kernels.get(to.index())) else { return };
+        let addresses = receiver.lock().addresses().to_vec();
+        sender.lock().cut_after(&addresses, bytes);
     }
 
     /// Ends a hold, a gate or a black hole from `from` to `to`. What was held leaves now, in order.
     pub fn release(&self, from: HostId, to: HostId) {
         if let Some(world) = self.intervene("the release of a hold, a gate or a black hole") {
             world.network.borrow_mut().open(from, to, world.now.get());
+            Self::cut(&world, from, to, 0);
         }
     }
 
@@ -117,7 +128,7 @@ impl Control {
     /// Sets a host's wall clock forwards, or backwards, by `by`. Its timers do not notice.
     pub fn set_clock(&self, host: HostId, by: Duration, backwards: bool) {
         if let Some(world) = self.world.upgrade() {
-            let mut clocks = world.clock_steps.borrow_mut();
+            let mut clocks = world.clocks.borrow_mut();
             let ahead = clocks.entry(host).or_default();
             let by = i128::try_from(by.as_nanos()).unwrap_or(i128::MAX);
             *ahead = ahead.saturating_add(if backwards { -by } else { by });

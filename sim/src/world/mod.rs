@@ -100,7 +100,6 @@ impl World {
             now: Arc::default(),
             network: RefCell::new(Network::new(settings.link.clone(), chance, Rc::clone(&steering), trace.clone())),
             steering,
-            clock_steps: RefCell::default(),
             trace,
             names: RefCell::default(),
             kernels: RefCell::default(),
@@ -312,8 +311,6 @@ struct Shared {
     /// By how many nanoseconds a host's wall clock is ahead of the world's.
     clocks: RefCell<BTreeMap<HostId, i128>>,
     kernels: RefCell<Vec<SharedKernel>>,
-    /// By how many nanoseconds somebody has set a host's wall clock forwards.
-    clock_steps: RefCell<BTreeMap<HostId, i128>>,
     commands: RefCell<VecDeque<Command>>,
     /// Main programs that have not ended, and the names of their hosts.
     mains: RefCell<BTreeMap<usize, String>>,

@@ -197,26 +197,29 @@ impl Network {
 
     /// Segments from `from` to `to` wait from now on.
     pub(super) fn begin_hold(&mut self, from: HostId, to: HostId) {
-        self.begin_gate_or_hold(from, to, Passage::Held);
+        let held = self.take_held(from, to);
+        self.directions.entry((from, to)).or_default().passage = Passage::Held(held);
     }
 
-    /// After `bytes` more of payload, segments from `from` to `to` wait.
-    pub(super) fn begin_gate(&mut self, from: HostId, to: HostId, bytes: u64) {
-        self.begin_gate_or_hold(from, to, |held| Passage::Gated(bytes, held));
+    /// After `bytes` more of payload, segments from `from` to `to` wait. Those that waited already pass as far as they are
+    /// within. Gives what is left of the bytes.
+    pub(super) fn begin_gate(&mut self, from: HostId, to: HostId, bytes: u64, now: Duration) -> u64 {
+        let mut held = self.take_held(from, to);
+        let mut rest = bytes;
+        while let Some((packet, segment)) = held.pop_front_if(|(_, segment)| segment.payload.len() as u64 <= rest) {
+            rest -= segment.payload.len() as u64;
+            self.carry(from, to, packet, segment, now);
+        }
+        self.directions.entry((from, to)).or_default().passage = Passage::Gated(rest, held);
+        rest
     }
 
-    fn begin_gate_or_hold(
-        &mut self,
-        from: HostId,
-        to: HostId,
-        passage: impl FnOnce(VecDeque<(u64, Segment)>) -> Passage,
-    ) {
+    fn take_held(&mut self, from: HostId, to: HostId) -> VecDeque<(u64, Segment)> {
         let lane = self.directions.entry((from, to)).or_default();
-        let held = match std::mem::take(&mut lane.passage) {
+        match std::mem::take(&mut lane.passage) {
             Passage::Gated(_, held) | Passage::Held(held) => held,
             Passage::Open | Passage::Swallows => VecDeque::new(),
-        };
-        lane.passage = passage(held);
+        }
     }
 
     /// Segments from `from` to `to` vanish from now on, those that were held too.

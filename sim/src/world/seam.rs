@@ -246,7 +246,6 @@ impl Clock for WorldClock {
     fn wall(&self) -> SystemTime {
         let Some(world) = self.world.upgrade() else { return UNIX_EPOCH + EPOCH };
         let ahead = world.clocks.borrow().get(&self.host).copied().unwrap_or_default();
-        let ahead = ahead + world.clock_steps.borrow().get(&self.host).copied().unwrap_or_default();
         let by = Duration::from_nanos(u64::try_from(ahead.unsigned_abs()).unwrap_or(u64::MAX));
         let now = UNIX_EPOCH + EPOCH + world.now.get();
         let shown = if ahead < 0 { now.checked_sub(by) } else { now.checked_add(by) };

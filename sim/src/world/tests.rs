@@ -280,6 +280,17 @@ fn holds_gates_and_partitions_do_what_they_say() {
         conn.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"three");
 
+        // A gate closes in the middle of a write, too.
+        control.gate(client, server, 2);
+        conn.write_all(b"fives").await.unwrap();
+        let mut answer = [0; 5];
+        conn.read_exact(&mut answer[..2]).await.unwrap();
+        let start = Instant::now();
+        sleep(ms(100)).await;
+        control.release(client, server);
+        conn.read_exact(&mut answer[2..]).await.unwrap();
+        assert_eq!((&answer, start.elapsed() > ms(100)), (b"fives", true));
+
         control.partition(client, server);
         let start = Instant::now();
         conn.write_all(b"four!").await.unwrap();

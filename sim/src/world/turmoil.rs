@@ -4,7 +4,7 @@
 //! be seen, else when a program asks for it. Where the run goes through, what the programs make of it must not differ from
 //! what they make of our own sockets: the test `turmoil_parity` holds both against each other.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -87,11 +87,11 @@ impl World {
         let mut ended = Ended::AtRest;
         let mut steps = 0;
         while !shared.mains.borrow().is_empty() {
+            shared.now.set(sim.elapsed());
             if sim.elapsed() >= limit {
                 ended = Ended::LimitReached { waiting: shared.waiting() };
                 break;
             }
-            shared.now.set(sim.elapsed());
             if let Err(error) = sim.step() {
                 return Err(Inexpressible(error.to_string()));
             }
@@ -182,7 +182,7 @@ struct Sockets {
 impl Sockets {
     fn conn(&self, stream: TcpStream) -> io::Result<Conn> {
         let (local, peer) = (Address::Socket(stream.local_addr()?), Address::Socket(stream.peer_addr()?));
-        Ok(Conn::new(Box::new(Tcp { stream, aborted: Arc::clone(&self.aborted) }), local, peer))
+        Ok(Conn::new(Box::new(Tcp::new(stream, &self.aborted)), local, peer))
     }
 }
 
@@ -232,7 +232,7 @@ impl Accept for Listening {
         Box::pin(async move {
             let (stream, peer) = self.listener.accept().await?;
             let local = Address::Socket(stream.local_addr()?);
-            Ok(Conn::new(Box::new(Tcp { stream, aborted: Arc::clone(&self.aborted) }), local, Address::Socket(peer)))
+            Ok(Conn::new(Box::new(Tcp::new(stream, &self.aborted)), local, Address::Socket(peer)))
         })
     }
 
@@ -242,8 +242,17 @@ impl Accept for Listening {
 }
 
 struct Tcp {
-    stream: TcpStream,
+    /// Looking at it takes it as changeable.
+    stream: RefCell<TcpStream>,
+    /// Who waits for it to become readable. It has room for one, and a look must not take their place.
+    reader: Waker,
     aborted: Arc<AtomicBool>,
+}
+
+impl Tcp {
+    fn new(stream: TcpStream, aborted: &Arc<AtomicBool>) -> Self {
+        Self { stream: RefCell::new(stream), reader: Waker::noop().clone(), aborted: Arc::clone(aborted) }
+    }
 }
 
 impl Io for Tcp {
@@ -254,27 +263,36 @@ impl Io for Tcp {
     /// turmoil has no look at a socket that is not a read. It has no cached readiness either: a FIN that has
     /// arrived has woken whoever watches the idle connection, so there is nothing more to be seen.
     fn look(&self) -> Look {
-        Look::Open
+        let mut space = [0; 1];
+        let mut byte = ReadBuf::new(&mut space);
+        match self.stream.borrow_mut().poll_peek(&mut Context::from_waker(&self.reader), &mut byte) {
+            Poll::Pending => Look::Open,
+            Poll::Ready(Ok(0)) => Look::Closed,
+            Poll::Ready(Ok(_)) => Look::Bytes,
+            Poll::Ready(Err(_)) => Look::Reset,
+        }
     }
 }
 
 impl AsyncRead for Tcp {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
+        let this = self.get_mut();
+        this.reader.clone_from(cx.waker());
+        Pin::new(this.stream.get_mut()).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Tcp {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+        Pin::new(self.get_mut().stream.get_mut()).poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        Pin::new(self.get_mut().stream.get_mut()).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        Pin::new(self.get_mut().stream.get_mut()).poll_shutdown(cx)
     }
 }
 

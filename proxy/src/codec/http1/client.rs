@@ -12,6 +12,7 @@ use super::framing::{Chunk, Decoder, Encoder, MALFORMED, TransferCoding};
 use super::parse::{self, FoundResponse};
 use super::refusal::HeadError;
 use super::serialise;
+use super::server::Informer;
 use super::wire::{Half, SharedWire, Wire};
 use crate::codec::{Broken, Payload, RequestHead, ResponseHead};
 use crate::net::{Address, Conn, Look};
@@ -41,6 +42,8 @@ pub struct ClientConnection {
     asked: Asked,
     peer_wants_close: bool,
     informational: Vec<StatusCode>,
+    /// Who is told of informational responses to the request under way.
+    told: Option<Informer>,
 }
 
 /// What decides how a response is framed besides its own head (RFC 9112 6.3).
@@ -76,6 +79,7 @@ impl ClientConnection {
             asked: Asked::Other,
             peer_wants_close: false,
             informational: Vec::new(),
+            told: None,
         }
     }
 
@@ -90,6 +94,7 @@ impl ClientConnection {
             (Payload::None | Payload::Some, _) => Asked::Other,
         };
         self.informational.clear();
+        self.told = None;
         let encoder = serialise::request(self.wire.borrow_mut().queue().text(), head, payload);
         // The answer is due from here on: without it the connection cannot be used again.
         self.wire.borrow_mut().reading.begin();
@@ -100,7 +105,13 @@ impl ClientConnection {
         outgoing
     }
 
-    /// Reads the head of the final response; informational ones but 101 are skipped. 101 to an upgrade request,
+    /// From here on, informational responses to the request that was last sent are passed on to `told`.
+    pub fn pass_informational(&mut self, told: Informer) {
+        self.told = Some(told);
+    }
+
+    /// Reads the head of the final response; informational ones but 101 are skipped, or passed on if
+    /// [`Self::pass_informational`] says so. 101 to an upgrade request,
     /// 2xx to CONNECT, and any answer to an upgrade request that itself upgrades, have a body that lasts until
     /// the connection closes.
     ///
@@ -123,6 +134,9 @@ impl ClientConnection {
                     return Poll::Ready(Err(MALFORMED));
                 }
                 self.informational.push(found.head.status);
+                if let Some(told) = &self.told {
+                    told.inform(&end_of_hop(found.head));
+                }
                 continue;
             }
             self.peer_wants_close = wants_close(&found.head);
@@ -256,6 +270,12 @@ impl ClientConnection {
             conn.abort();
         }
     }
+}
+
+/// Without what concerns this connection only.
+fn end_of_hop(mut head: ResponseHead) -> ResponseHead {
+    head.headers.remove(&CONNECTION);
+    head
 }
 
 /// RFC 9112 9.3: HTTP/1.1 connections stay unless told otherwise, HTTP/1.0 ones close unless told otherwise.

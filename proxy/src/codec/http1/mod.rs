@@ -24,4 +24,4 @@ mod wire;
 pub use body::{Incoming, Outgoing};
 pub use client::{ClientConnection, ClientOptions, IdleEnd};
 pub use refusal::{HeadError, Refusal};
-pub use server::{Close, ServerConnection, ServerOptions};
+pub use server::{Close, Informer, ServerConnection, ServerOptions};

@@ -310,7 +310,10 @@ fn other_version<T>(input: &[u8]) -> Parsed<T> {
 
 /// The first line that is not empty, as far as it is there.
 fn first_line(input: &[u8]) -> &[u8] {
-    input.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default()
+    // Only line ends are skipped (RFC 9112 2.2): a blank at the front is an error by itself.
+    let empty = input.iter().take_while(|byte| b"\r\n".contains(byte)).count();
+    let rest = input.get(empty..).unwrap_or_default();
+    rest.split(|byte| *byte == b'\n').next().unwrap_or_default()
 }
 
 fn refusal(error: Error, input: &[u8]) -> Refusal {
@@ -325,6 +328,9 @@ fn refusal(error: Error, input: &[u8]) -> Refusal {
 /// A method or target that is none: the first byte that is wrong decides, wherever the line was cut.
 fn bad_token(line: &[u8]) -> Refusal {
     let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+    if method.is_empty() {
+        return Refusal::Codec; // a blank at the front is the first byte that is wrong
+    }
     let target = line.get(method.len() + 1..).unwrap_or_default();
     let in_method = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let in_target = |byte: &u8| byte.is_ascii_graphic() || !byte.is_ascii();

@@ -1,6 +1,7 @@
 //! The server's side of a connection: requests in, responses out, one at a time.
 
 use std::future::{pending, poll_fn};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
@@ -106,7 +107,13 @@ impl ServerConnection {
 
     /// Queues `100 Continue`, which goes out when the body is next polled.
     pub fn send_continue(&mut self) {
-        self.wire.borrow_mut().queue_interim(b"HTTP/1.1 100 Continue\r\n\r\n");
+        self.wire.borrow_mut().interim().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+    }
+
+    /// A way to send informational responses while somebody else owns the request's body.
+    #[must_use]
+    pub fn informer(&self) -> Informer {
+        Informer { wire: Rc::clone(&self.wire), version: self.version }
     }
 
     /// Queues the head of the response to a request of method `to`. The framing fields are ours (RFC 9112 6): a
@@ -159,6 +166,24 @@ impl ServerConnection {
             Close::Flush => drop(conn),
             Close::FlushThenWaitForPeer if peer_has_closed => drop(conn),
             Close::FlushThenWaitForPeer => Lingering { conn: Some(conn), end: End::Fin }.peer_closed().await,
+        }
+    }
+}
+
+/// Sends informational responses (RFC 9110 15.2) ahead of the final one.
+#[derive(Clone, Debug)]
+pub struct Informer {
+    wire: SharedWire,
+    version: Version,
+}
+
+impl Informer {
+    /// Queues `head`, which goes out when the request's body, or the client's presence, is next polled. A client of
+    /// HTTP/1.0 does not know such responses (RFC 9110 15.2) and gets none.
+    pub fn inform(&self, head: &ResponseHead) {
+        if self.version > Version::HTTP_10 {
+            let mut wire = self.wire.borrow_mut();
+            serialise::response(wire.interim(), head, Payload::None, &Method::GET, self.version);
         }
     }
 }

@@ -257,10 +257,10 @@ impl Wire {
         &mut self.queue
     }
 
-    /// Queues an interim response, which the next read flushes.
-    pub(super) fn queue_interim(&mut self, head: &[u8]) {
-        self.queue.text().extend_from_slice(head);
+    /// Where an interim response is written, which the next read flushes.
+    pub(super) fn interim(&mut self) -> &mut BytesMut {
         self.interim_queued = true;
+        self.queue.text()
     }
 
     /// Ready when less than `bytes_max` is queued.

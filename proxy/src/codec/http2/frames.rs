@@ -16,14 +16,17 @@ pub(super) const STREAM_ID_MAX: u32 = u32::MAX >> 1;
 // Frame types, RFC 9113 6.
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
+pub(super) const PRIORITY: u8 = 2;
 pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const PUSH_PROMISE: u8 = 5;
 pub(super) const PING: u8 = 6;
 pub(super) const GOAWAY: u8 = 7;
+pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
 
 pub(super) const ACK: u8 = 1;
+pub(super) const END_STREAM: u8 = 1;
 pub(super) const PROTOCOL_ERROR: u32 = 1;
 pub(super) const STREAM_CLOSED: u32 = 5;
 
@@ -62,8 +65,9 @@ impl Scanner {
         Self { left, ..Self::default() }
     }
 
-    /// Looks at what has been read. False if the first frame of all is not of the type `first`.
-    pub(super) fn scan(&mut self, mut bytes: &[u8], first: Option<u8>) -> bool {
+    /// Looks at what has been read, and shows each frame's head to `see`. False if the first frame of all is not of the
+    /// type `first`.
+    pub(super) fn scan(&mut self, mut bytes: &[u8], first: Option<u8>, mut see: impl FnMut(FrameHead)) -> bool {
         self.saw_header_block = self.left > 0 && is_header_block(self.kind);
         while !bytes.is_empty() {
             if self.left > 0 {
@@ -82,6 +86,7 @@ impl Scanner {
             self.kind = head.kind;
             self.stream = head.stream;
             self.saw_header_block |= is_header_block(head.kind);
+            see(head);
             match head.kind {
                 GOAWAY => self.goaway_len = 0,
                 RST_STREAM => self.resets += 1,
@@ -196,12 +201,12 @@ mod tests {
         ) {
             let bytes: Vec<u8> = frames.iter().flat_map(|(kind, payload)| control_frame(*kind, 0, payload)).collect();
             let (mut whole, mut cut) = (Scanner::default(), Scanner::default());
-            prop_assert!(whole.scan(&bytes, None));
+            prop_assert!(whole.scan(&bytes, None, drop));
             let mut rest = &bytes[..];
             for len in cuts.iter().cycle() {
                 let piece;
                 (piece, rest) = rest.split_at(rest.len().min(*len));
-                prop_assert!(cut.scan(piece, None));
+                prop_assert!(cut.scan(piece, None, drop));
                 if rest.is_empty() {
                     break;
                 }
@@ -218,7 +223,7 @@ mod tests {
         #[test]
         fn any_bytes_can_be_scanned(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let mut scanner = Scanner::default();
-            let is_settings = scanner.scan(&bytes, Some(SETTINGS));
+            let is_settings = scanner.scan(&bytes, Some(SETTINGS), drop);
             let first = FrameHead::parse(&bytes).map(|head| head.kind);
             prop_assert_eq!(is_settings, first.is_none_or(|kind| kind == SETTINGS));
         }

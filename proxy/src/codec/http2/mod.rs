@@ -8,6 +8,7 @@
 //! end of a stream is told to the waker of the sending direction.
 
 mod client;
+mod flood;
 mod frames;
 mod heads;
 mod server;
@@ -16,7 +17,7 @@ mod tests;
 mod wire;
 
 pub use client::{ClientConnection, Driver, DriverEnd, Response};
-pub use server::{ConnectionError, Responder, ServerConnection};
+pub use server::{ConnectionError, Pinger, Responder, ServerConnection, Traffic};
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -372,7 +373,7 @@ fn broken(error: &h2::Error, connection: &Shared) -> Broken {
 /// What the end of the connection means for a stream.
 fn lost(connection: &Shared) -> Broken {
     match connection.fate() {
-        Fate::Alive | Fate::Closed | Fate::Dropped => Broken::Closed,
+        Fate::Alive | Fate::Closed | Fate::Dropped | Fate::Flooded => Broken::Closed,
         Fate::InvalidMessage(_) => Broken::Malformed(INVALID_HEADER_FIELD),
         Fate::NotHttp2 => Broken::Malformed(NOT_HTTP2),
         Fate::Reset => Broken::ConnectionReset,

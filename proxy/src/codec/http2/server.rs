@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
+use h2::{Ping, PingPong, RecvStream};
 use http::Request;
 use tokio::io::AsyncReadExt;
 
@@ -44,6 +44,9 @@ pub enum ConnectionError {
     /// The connection is gone.
     #[error(transparent)]
     Broken(Broken),
+    /// The client sent too many frames of a kind that costs it nothing. The connection is not worth a word more.
+    #[error("flooded")]
+    Flooded,
     /// One request had too many or too large fields and was reset with INTERNAL_ERROR. The connection goes on.
     #[error("request head over the limit: {details}")]
     HeadTooLarge {
@@ -69,7 +72,7 @@ impl ConnectionError {
         match self {
             Self::Broken(_) => "downstream_remote_disconnect",
             Self::HeadTooLarge { details } | Self::InvalidMessage { details } => details,
-            Self::Protocol(_) => CODEC_ERROR,
+            Self::Flooded | Self::Protocol(_) => CODEC_ERROR,
         }
     }
 }
@@ -133,6 +136,12 @@ impl ServerConnection {
     pub fn go_away_now(&mut self) {
         self.go_away_gently();
         self.shared.answer_shutdown_ping();
+    }
+
+    /// Asks the client whether it is there. There is one of it.
+    pub fn pinger(&mut self) -> Option<Pinger> {
+        let pings = self.connection.as_mut()?.ping_pong()?;
+        Some(Pinger { pings, shared: Rc::clone(&self.shared) })
     }
 
     /// After [`ConnectionError::InvalidMessage`] or [`ConnectionError::Protocol`]: returns when the client has
@@ -206,6 +215,7 @@ impl ServerConnection {
                 ConnectionError::InvalidMessage { details: MESSAGING_RULE }
             }
             (Fate::InvalidMessage(_), _) => ConnectionError::InvalidMessage { details: INVALID_HEADER_FIELD },
+            (Fate::Flooded, _) => ConnectionError::Flooded,
             (_, Some(reason)) if error.is_library() => ConnectionError::Protocol(reason.into()),
             _ => ConnectionError::Broken(lost(&self.shared)),
         }
@@ -216,6 +226,41 @@ impl Drop for ServerConnection {
     fn drop(&mut self) {
         // The streams hold what is shared, and must not keep the socket open with it.
         drop(self.shared.take_conn());
+    }
+}
+
+/// Sends PING (RFC 9113 6.7) while somebody else drives the connection.
+pub struct Pinger {
+    pings: PingPong,
+    shared: Rc<Shared>,
+}
+
+/// Tells whether anything comes from the client.
+pub struct Traffic(Rc<Shared>);
+
+impl Pinger {
+    /// Asks, and waits for the answer. It never comes if the connection ends.
+    ///
+    /// # Cancellation
+    /// Dropped, it leaves a PING under way; do not ask again.
+    pub async fn ping(&mut self) {
+        if self.pings.ping(Ping::opaque()).await.is_err() {
+            pending().await
+        }
+    }
+
+    /// A view of what comes, for the time of a [`Self::ping`].
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        Traffic(Rc::clone(&self.shared))
+    }
+}
+
+impl Traffic {
+    /// Bytes read from the socket so far.
+    #[must_use]
+    pub fn rx_bytes(&self) -> u64 {
+        self.0.rx_bytes()
     }
 }
 

@@ -19,6 +19,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::flood::{Flood, Floods};
 use super::frames::{
     ACK, DATA, FRAME_HEAD_LEN, FrameHead, GOAWAY, HEADERS, PING, PREFACE, PROTOCOL_ERROR, RST_STREAM, Role, SETTINGS,
     SHUTDOWN, STREAM_CLOSED, STREAM_ID_MAX, Scanner, be_u32, frame_len, goaway_frame, settings_frame, shutdown_pong,
@@ -36,6 +37,8 @@ pub(super) enum Fate {
     Alive,
     /// The peer sent FIN.
     Closed,
+    /// The peer sent too much of what costs nothing.
+    Flooded,
     /// We let go of it.
     Dropped,
     /// The peer sent a message that HTTP/2 forbids, on this stream if h2 told; nothing may be written any more.
@@ -66,6 +69,9 @@ pub(super) struct Shared {
     goaway_last: Cell<Option<u32>>,
     pong: Cell<Pong>,
     reset_by_us: RefCell<VecDeque<u32>>,
+    /// The largest stream that either side has opened.
+    last_stream: Cell<u32>,
+    data_sent: Cell<u64>,
     /// h2 has let go of the wire.
     is_gone: Cell<bool>,
     /// Streams that wait for their frames to leave.
@@ -118,6 +124,8 @@ impl Shared {
             // The first step of a drain is a notice, and not counted (nor does Envoy).
             GOAWAY if be_u32(payload).is_none_or(|last| last != STREAM_ID_MAX) => self.stats.goaway_sent.inc(),
             RST_STREAM => self.stats.tx_reset.inc(),
+            HEADERS => self.note_stream(frame.stream),
+            DATA => self.data_sent.set(self.data_sent.get().saturating_add(1)),
             _ => {}
         }
         let mut streams = self.sent.borrow_mut();
@@ -128,6 +136,28 @@ impl Shared {
             _ => return,
         }
         self.wake(sent);
+    }
+
+    fn note_stream(&self, stream: u32) {
+        self.last_stream.set(self.last_stream.get().max(stream));
+    }
+
+    /// A frame of the peer's has come.
+    fn note_received(&self, frame: FrameHead, floods: &mut Floods) {
+        if frame.kind == HEADERS {
+            self.note_stream(frame.stream);
+        }
+        // Stream ids of clients are odd, and no server of ours or theirs pushes.
+        let streams = u64::from(self.last_stream.get()).div_ceil(2);
+        let Some(flood) = floods.note(frame, streams, self.data_sent.get()) else { return };
+        if self.fate.get() == Fate::Alive {
+            match flood {
+                Flood::EmptyFrames => self.stats.inbound_empty_frames_flood.inc(),
+                Flood::Priorities => self.stats.inbound_priority_frames_flood.inc(),
+                Flood::WindowUpdates => self.stats.inbound_window_update_frames_flood.inc(),
+            }
+        }
+        self.fail(Fate::Flooded);
     }
 
     fn wake(&self, sent: &mut Sent) {
@@ -219,6 +249,7 @@ pub(super) struct Wire {
     /// Bytes that h2 reads before those of the socket.
     ahead: Bytes,
     reading: Scanner,
+    floods: Floods,
     /// Bytes of the current outgoing frame that h2 has yet to write.
     writing_left: usize,
     /// Our SETTINGS, until they have taken the place of h2's.
@@ -261,6 +292,8 @@ impl Wire {
             goaway_last: Cell::new(None),
             pong: Cell::new(Pong::NotAsked),
             reset_by_us: RefCell::default(),
+            last_stream: Cell::new(0),
+            data_sent: Cell::new(0),
             is_gone: Cell::new(false),
             waiting: Cell::new(0),
             sent: RefCell::default(),
@@ -276,6 +309,7 @@ impl Wire {
             role,
             ahead: already_read,
             reading: Scanner::after(reading_left),
+            floods: Floods::new(options.floods),
             writing_left,
             settings: Some(settings_frame(role, options)),
             instead: Bytes::new(),
@@ -478,12 +512,14 @@ impl AsyncRead for Wire {
         ready!(this.poll_fill(cx, buf))?;
         let fresh = buf.filled().get(before..).unwrap_or_default();
         let first = (this.role == Role::Client).then_some(SETTINGS);
-        let is_http2 = this.reading.scan(fresh, first);
+        let is_http2 = this.reading.scan(fresh, first, |frame| this.shared.note_received(frame, &mut this.floods));
         this.shared.stats.rx_reset.add(this.reading.take_resets());
         // A client's GOAWAY speaks of pushed streams, and we push none.
         this.shared.goaway_last.set(this.reading.goaway_last().filter(|_| this.role == Role::Client));
         if !is_http2 {
             this.shared.fail(Fate::NotHttp2);
+        }
+        if !is_http2 || this.shared.fate() == Fate::Flooded {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         Poll::Ready(Ok(()))

@@ -56,6 +56,7 @@ pub(crate) struct HttpConnectionManager {
     pub(crate) http_protocol_options: Option<Http1ProtocolOptions>,
     pub(crate) http2_protocol_options: Option<Http2ProtocolOptions>,
     pub(crate) max_request_headers_kb: Option<At<u32>>,
+    pub(crate) proxy_100_continue: Option<bool>,
     pub(crate) request_headers_timeout: Option<Seconds>,
     pub(crate) request_timeout: Option<Seconds>,
     pub(crate) route_config: At<RouteConfiguration>,

@@ -10,6 +10,7 @@ pub(crate) mod route;
 
 use serde::Deserialize;
 
+use super::units::Seconds;
 use super::yaml::At;
 
 /// `envoy.config.bootstrap.v3.Bootstrap`
@@ -61,14 +62,33 @@ pub(crate) enum Protocol {
 pub(crate) struct Http1ProtocolOptions {
     #[serde(default)]
     pub(crate) accept_http_10: bool,
+    pub(crate) default_host_for_http_10: Option<At<String>>,
 }
 
 /// `envoy.config.core.v3.Http2ProtocolOptions`
 #[derive(Debug, Deserialize)]
 pub(crate) struct Http2ProtocolOptions {
     pub(crate) allow_connect: Option<At<bool>>,
+    pub(crate) connection_keepalive: Option<At<KeepaliveSettings>>,
     pub(crate) hpack_table_size: Option<u32>,
     pub(crate) initial_connection_window_size: Option<At<u32>>,
     pub(crate) initial_stream_window_size: Option<At<u32>>,
     pub(crate) max_concurrent_streams: Option<At<u32>>,
+    pub(crate) max_consecutive_inbound_frames_with_empty_payload: Option<u32>,
+    pub(crate) max_inbound_priority_frames_per_stream: Option<u32>,
+    pub(crate) max_inbound_window_update_frames_per_data_frame_sent: Option<At<u32>>,
+}
+
+/// `envoy.config.core.v3.KeepaliveSettings`
+#[derive(Debug, Deserialize)]
+pub(crate) struct KeepaliveSettings {
+    pub(crate) interval: Option<At<Seconds>>,
+    pub(crate) interval_jitter: Option<At<Percent>>,
+    pub(crate) timeout: At<Seconds>,
+}
+
+/// `envoy.type.v3.Percent`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Percent {
+    pub(crate) value: f64,
 }

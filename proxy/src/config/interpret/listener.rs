@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::{buffer_bytes_max, http2_options, route, socket_address, within};
+use super::{buffer_bytes_max, downstream_http2_options, route, socket_address, within};
 use crate::config::Cluster;
 use crate::config::bootstrap::listener::{
     AccessLog as WrittenLog, AccessLogConfig, CodecType as WrittenCodec, DataSource, HttpConnectionManager, HttpFilter,
@@ -77,11 +77,8 @@ fn connection_manager(
         },
         routes,
         upgrades,
-        http2: written.http2_protocol_options.as_ref().map_or(Ok(Http2Options::default()), http2_options)?,
-        http1: Http1Options {
-            accept_http_10: written.http_protocol_options.is_some_and(|options| options.accept_http_10),
-            safe_max_connection_duration: written.http1_safe_max_connection_duration.unwrap_or(false),
-        },
+        http2: written.http2_protocol_options.as_ref().map_or(Ok(Http2Options::default()), downstream_http2_options)?,
+        http1: http1_options(&written)?,
         access_logs: written.access_log.into_iter().map(access_log).collect::<Result<_, _>>()?,
         server: ServerHeader {
             name: written.server_name.filter(|name| !name.is_empty()).unwrap_or_else(|| "envoy".to_owned()),
@@ -98,9 +95,24 @@ fn connection_manager(
         requests_per_connection_max: common
             .and_then(|common| common.max_requests_per_connection)
             .and_then(NonZeroU32::new),
+        proxy_100_continue: written.proxy_100_continue.unwrap_or(false),
         use_remote_address: written.use_remote_address.unwrap_or(false),
         generate_request_id: written.generate_request_id.unwrap_or(true),
         stat_prefix: written.stat_prefix.value,
+    })
+}
+
+fn http1_options(written: &HttpConnectionManager) -> Result<Http1Options, Problem> {
+    let options = written.http_protocol_options.as_ref();
+    let host = options.and_then(|options| options.default_host_for_http_10.as_ref());
+    let host = host.filter(|host| !host.value.is_empty());
+    if let Some(host) = host.filter(|host| !host.value.bytes().all(|byte| byte.is_ascii_graphic())) {
+        return Err(host.invalid("a host has neither blanks nor control characters"));
+    }
+    Ok(Http1Options {
+        accept_http_10: options.is_some_and(|options| options.accept_http_10),
+        default_host_for_http_10: host.map(|host| host.value.clone()),
+        safe_max_connection_duration: written.http1_safe_max_connection_duration.unwrap_or(false),
     })
 }
 

@@ -4,6 +4,7 @@
 //! listener, connection manager, route; a route points to its cluster by index, so clusters come first.
 
 mod cluster;
+mod health;
 mod listener;
 mod retry;
 mod route;
@@ -11,10 +12,11 @@ mod route;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use super::bootstrap::{Address, Bootstrap, Http2ProtocolOptions};
+use super::bootstrap::{Address, Bootstrap, Http2ProtocolOptions, KeepaliveSettings};
 use super::error::Place;
-use super::listener::{Http2Options, Listener};
+use super::listener::{Http2Floods, Http2Options, Keepalive, Listener};
 use super::problem::Problem;
 use super::yaml::{At, Notes};
 use super::{Cluster, Config, Differences};
@@ -97,8 +99,41 @@ fn socket_address(written: &At<Address>) -> Result<SocketAddr, Problem> {
     Ok(SocketAddr::new(ip, socket.port_value))
 }
 
-/// HTTP/2 options for either direction.
+/// HTTP/2 options towards clusters.
 fn http2_options(written: &Http2ProtocolOptions) -> Result<Http2Options, Problem> {
+    match &written.connection_keepalive {
+        Some(keepalive) => Err(keepalive.invalid("towards a cluster no PING is sent")),
+        None => any_http2_options(written),
+    }
+}
+
+/// HTTP/2 options towards clients.
+fn downstream_http2_options(written: &Http2ProtocolOptions) -> Result<Http2Options, Problem> {
+    let keepalive = written.connection_keepalive.as_ref().map(keepalive).transpose()?;
+    Ok(Http2Options { keepalive: keepalive.flatten(), ..any_http2_options(written)? })
+}
+
+/// None without an interval: then nothing would ever be asked.
+fn keepalive(written: &At<KeepaliveSettings>) -> Result<Option<Keepalive>, Problem> {
+    const SHORTEST: Duration = Duration::from_millis(1); // Envoy's
+    const JITTER_PERCENT: f64 = 15.0; // Envoy's default, interval_jitter
+    let KeepaliveSettings { interval, interval_jitter, timeout } = &written.value;
+    if let Some(short) = interval.iter().chain([timeout]).find(|time| time.value.0 < SHORTEST) {
+        return Err(short.invalid("must be at least 0.001s"));
+    }
+    let percent = interval_jitter.as_ref().map_or(JITTER_PERCENT, |jitter| jitter.value.value);
+    if let Some(jitter) = interval_jitter.as_ref().filter(|_| !(0.0..=100.0).contains(&percent)) {
+        return Err(jitter.invalid(format!("{percent} is not within 0 to 100")));
+    }
+    Ok(interval.as_ref().map(|interval| Keepalive {
+        interval: interval.value.0,
+        jitter: interval.value.0.mul_f64(percent / 100.0),
+        timeout: timeout.value.0,
+    }))
+}
+
+/// HTTP/2 options for either direction.
+fn any_http2_options(written: &Http2ProtocolOptions) -> Result<Http2Options, Problem> {
     // RFC 9113 6.9.1 has the upper bound; Envoy has the lower one, the protocol's initial value.
     const WINDOW_BYTES: RangeInclusive<u32> = 65_535..=0x7fff_ffff;
     const STREAMS: RangeInclusive<u32> = 1..=0x7fff_ffff;
@@ -116,6 +151,21 @@ fn http2_options(written: &Http2ProtocolOptions) -> Result<Http2Options, Problem
         )?,
         initial_stream_window_size: window(&written.initial_stream_window_size, default.initial_stream_window_size)?,
         max_concurrent_streams: streams.and_then(NonZeroU32::new).unwrap_or(default.max_concurrent_streams),
+        floods: floods(written)?,
+        keepalive: None,
+    })
+}
+
+fn floods(written: &Http2ProtocolOptions) -> Result<Http2Floods, Problem> {
+    let default = Http2Floods::default();
+    let window_updates = written.max_inbound_window_update_frames_per_data_frame_sent.as_ref();
+    Ok(Http2Floods {
+        empty_frames_max: written.max_consecutive_inbound_frames_with_empty_payload.unwrap_or(default.empty_frames_max),
+        priorities_per_stream_max: written
+            .max_inbound_priority_frames_per_stream
+            .unwrap_or(default.priorities_per_stream_max),
+        window_updates_per_data_max: window_updates
+            .map_or(Ok(default.window_updates_per_data_max), |most| within(most, 1..=u32::MAX))?,
     })
 }
 

@@ -90,6 +90,8 @@ scope! {
         downstream_rq_timeout: Counter,
         /// A request body was larger than may be buffered.
         downstream_rq_too_large: Counter,
+        /// A connection was ended: too many of its streams were reset before they were answered.
+        downstream_rq_too_many_premature_resets: Counter,
         /// A stream began, whatever became of it.
         downstream_rq_total: Counter,
         /// We reset a stream.
@@ -121,7 +123,6 @@ const HTTP_ALWAYS_ZERO: &[&str] = &[
     "downstream_rq_overload_close",
     "downstream_rq_redirected_with_normalized_path",
     "downstream_rq_rejected_via_ip_detection",
-    "downstream_rq_too_many_premature_resets",
     "passthrough_internal_redirect_bad_location",
     "passthrough_internal_redirect_no_route",
     "passthrough_internal_redirect_predicate",

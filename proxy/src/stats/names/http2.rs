@@ -10,6 +10,14 @@ scope! {
         goaway_sent: Counter,
         /// A head had more fields or bytes than it may.
         header_overflow: Counter,
+        /// A connection was ended: too many empty frames in a row.
+        inbound_empty_frames_flood: Counter,
+        /// A connection was ended: too many PRIORITY frames.
+        inbound_priority_frames_flood: Counter,
+        /// A connection was ended: too many WINDOW_UPDATE frames.
+        inbound_window_update_frames_flood: Counter,
+        /// A peer did not answer PING.
+        keepalive_timeout: Counter,
         /// A connection from a client began. Envoy names these two after its codec; dashboards know them so.
         nghttp2_downstream_connections: Counter,
         /// A connection to an upstream began.
@@ -33,10 +41,6 @@ scope! {
 const HTTP2_ALWAYS_ZERO: &[&str] = &[
     "dropped_headers_with_underscores",
     "headers_cb_no_stream",
-    "inbound_empty_frames_flood",
-    "inbound_priority_frames_flood",
-    "inbound_window_update_frames_flood",
-    "keepalive_timeout",
     "metadata_empty_frames",
     "outbound_control_flood",
     "outbound_flood",

@@ -18,7 +18,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::timeout;
 
-use super::frames::{DATA, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS};
+use super::frames::{
+    ACK, DATA, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+};
 use super::*;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
@@ -31,8 +33,6 @@ pub(super) const HEADERS_MAX: usize = 100;
 pub(super) const PIPE_BYTES_MAX: usize = 64 * 1024;
 
 // Of RFC 9113 6, what the code itself has no use for.
-pub(super) const WINDOW_UPDATE: u8 = 8;
-pub(super) const END_STREAM: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
 
 pub(super) const GET: &[(&str, &str)] = &[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];

@@ -110,3 +110,42 @@ async fn what_is_no_preface_is_no_connection() {
         assert_eq!(shaken.map(drop), Err(expected));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn frames_that_cost_their_sender_nothing_are_counted() {
+    let priority: &[u8] = &[0, 0, 0, 0, 7];
+    let cases: [(&str, u8, &[u8], usize); 3] = [
+        ("empty frames", DATA, b"", 2),
+        ("priorities", PRIORITY, priority, 201),
+        ("window updates", WINDOW_UPDATE, &[0, 0, 0, 1], 4),
+    ];
+    for (name, kind, payload, one_too_many) in cases {
+        let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
+        raw.send(HEADERS, END_HEADERS, 1, &block(GET)).await;
+        let (_, mut bystander, _responder) = server.accept().await.unwrap().unwrap();
+        for _ in 1..one_too_many {
+            raw.send(kind, 0, 1, payload).await;
+            assert!(timeout(Duration::from_millis(1), server.accept()).await.is_err(), "{name}: still served");
+        }
+        raw.send(kind, 0, 1, payload).await;
+        assert_eq!(server.accept().await.unwrap().map(drop), Err(ConnectionError::Flooded), "{name}");
+        assert!(poll_fn(|cx| bystander.poll_frame(cx)).await.unwrap().is_err(), "{name}: every stream ends");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_is_answered_or_not() {
+    let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
+    let mut pinger = server.pinger().unwrap();
+    let seen = pinger.traffic().rx_bytes();
+    let mut answered = Box::pin(pinger.ping());
+    tokio::select! {
+        biased;
+        () = &mut answered => panic!("nobody has answered"),
+        _ = timeout(Duration::from_secs(1), server.accept()) => {}
+    }
+    let ping = raw.frame_of(PING).await;
+    raw.send(PING, ACK, 0, &ping.payload).await;
+    while_serving(&mut server, answered).await;
+    assert!(pinger.traffic().rx_bytes() > seen);
+}

@@ -1,0 +1,117 @@
+//! What a peer that speaks HTTP/2 knows of its connection and the streams on it, and how it writes whole messages.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::BytesMut;
+use finwait::net::Conn;
+
+use super::frames::{Received, encode};
+use super::http2::Done;
+use crate::scenario::{Ending, Frame, FrameFields, FrameKind, Hex, Ordered, Request};
+use crate::trace::wire::hpack::Decoder;
+
+/// The largest payload of a DATA frame that a peer must take (RFC 9113 section 4.2).
+const DATA_BYTES_MAX: usize = 16_384;
+
+/// A connection, or what is left of it.
+pub(super) struct Link {
+    pub(super) conn: Option<Conn>,
+    pub(super) unread: BytesMut,
+    pub(super) decoder: Decoder,
+    /// A header block that goes on in the next frame, with the flags of its first.
+    pub(super) block: Option<(Received, Vec<u8>)>,
+    pub(super) received: VecDeque<Received>,
+    pub(super) ended: Option<Ending>,
+    pub(super) next_stream: u32,
+    pub(super) streams: BTreeMap<u32, Stream>,
+    /// Exchanges that the end of the connection is the end of.
+    pub(super) exchanges: Vec<usize>,
+}
+
+/// What is known of a stream that is under way.
+pub(super) struct Stream {
+    /// The exchange of a client, the delivery of a server.
+    pub(super) sighting: usize,
+    pub(super) status: Option<u16>,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+    /// Whether its answer is complete with its head.
+    pub(super) websocket: bool,
+    pub(super) done: Option<Done>,
+}
+
+impl Link {
+    pub(super) fn new(conn: Conn) -> Self {
+        Self {
+            conn: Some(conn),
+            unread: BytesMut::new(),
+            decoder: Decoder::default(),
+            block: None,
+            received: VecDeque::new(),
+            ended: None,
+            next_stream: 1,
+            streams: BTreeMap::new(),
+            exchanges: Vec::new(),
+        }
+    }
+
+    /// Puts header blocks together; false while the end of one is missing. The whole counts as one HEADERS frame.
+    pub(super) fn assemble(&mut self, frame: &mut Received) -> bool {
+        match (frame.kind, self.block.take()) {
+            (FrameKind::Headers, None) => self.block = Some((frame.clone(), frame.payload.clone())),
+            (FrameKind::Continuation, Some((first, mut block))) => {
+                block.extend_from_slice(&frame.payload);
+                self.block = Some((Received { end_headers: frame.end_headers, ..first }, block));
+            }
+            _ => return true,
+        }
+        let Some((first, block)) = self.block.take_if(|(first, _)| first.end_headers) else { return false };
+        *frame = first;
+        frame.fields = self.decoder.decode(&block).unwrap_or_default();
+        true
+    }
+}
+
+impl Stream {
+    pub(super) fn new(sighting: usize) -> Self {
+        Self { sighting, status: None, headers: Vec::new(), body: Vec::new(), websocket: false, done: None }
+    }
+}
+
+/// The fields of a request, pseudo-header fields first (RFC 9113 section 8.3.1; RFC 8441 section 4 for WebSockets).
+pub(super) fn fields(request: &Request, authority: String) -> Vec<(String, String)> {
+    let method = if request.websocket { "CONNECT" } else { &request.method };
+    let mut fields = vec![(":method".to_owned(), method.to_owned())];
+    if request.websocket {
+        fields.push((":protocol".into(), "websocket".into()));
+    }
+    fields.extend([(":scheme".into(), "http".into()), (":path".into(), request.path.clone())]);
+    fields.push((":authority".into(), authority));
+    if request.websocket {
+        fields.push(("sec-websocket-version".into(), "13".into()));
+    }
+    fields.extend(request.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())));
+    fields
+}
+
+/// A whole message as frames.
+pub(super) fn message(stream: u32, fields: Vec<(String, String)>, body: &[u8], ends: bool) -> Vec<u8> {
+    let head = FrameFields {
+        stream: Some(stream),
+        fields: Ordered(fields),
+        end_stream: Some(ends && body.is_empty()),
+        ..FrameFields::default()
+    };
+    let mut bytes = encode(&Frame { kind: FrameKind::Headers, fields: head });
+    let mut pieces = body.chunks(DATA_BYTES_MAX).peekable();
+    while let Some(piece) = pieces.next() {
+        let data = FrameFields {
+            stream: Some(stream),
+            hex: Some(Hex(piece.to_vec())),
+            end_stream: Some(ends && pieces.peek().is_none()),
+            ..FrameFields::default()
+        };
+        bytes.extend(encode(&Frame { kind: FrameKind::Data, fields: data }));
+    }
+    bytes
+}
