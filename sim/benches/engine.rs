@@ -88,7 +88,7 @@ fn three_hops(script: &str) -> Scenario {
          app:     {{ app: {{}}, ip: 10.0.0.5 }}\nscript:\n{script}\n"
     );
     let library = Library::Disk(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
-    Scenario::read(&library, "scenarios/upgrades/benchmark.yaml", text).unwrap_or_else(|error| panic!("{error}"))
+    Scenario::read(&library, "scenarios/upgrades/benchmark.yaml", text).expect("the benchmark is a scenario")
 }
 
 /// Gives the number of packets if they are recorded.

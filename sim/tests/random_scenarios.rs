@@ -22,12 +22,17 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// What does not hold. A step that cannot be carried out is no such thing here: nobody says that it can.
+/// What does not hold; that the text is no scenario, too. A step that cannot be carried out is no such thing here: nobody
+/// says that it can.
 fn broken(text: &str) -> Vec<String> {
-    let scenario = Scenario::read(&Library::Disk(repository()), PLACE, text.into()).unwrap_or_else(|error| {
-        panic!("the generator makes scenarios: {error}\n{text}");
-    });
-    let played = scenario.play(None).unwrap_or_else(|error| panic!("configurations are accepted: {error}\n{text}"));
+    let scenario = match Scenario::read(&Library::Disk(repository()), PLACE, text.into()) {
+        Ok(scenario) => scenario,
+        Err(error) => return vec![error.to_string()],
+    };
+    let played = match scenario.play(None) {
+        Ok(played) => played,
+        Err(error) => return vec![error.to_string()],
+    };
     let stuck = played.stuck.as_ref().map(|(_, why)| why.clone());
     // A script may wait for what never comes. Then nobody has left, and what is open is no leak.
     let is_over = played.took < scenario.limit.0;

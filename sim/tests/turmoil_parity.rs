@@ -30,6 +30,7 @@ fn main() {
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
+#[expect(clippy::print_stdout, reason = "what is refused is not compared: whoever reads the test must see it")]
 fn compare(library: &Library, file: &str) -> Result<(), Failed> {
     let scenario = Scenario::load(library, file)?;
     let there = match scenario.play_on_turmoil(scenario.seed) {
