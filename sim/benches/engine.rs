@@ -3,6 +3,8 @@
 //! The unit of each benchmark is the item of its throughput: a packet, a seed, a connection. Nothing is left out that a user
 //! of the program would wait for: runs are recorded, and explored seeds are judged.
 
+#![expect(clippy::panic, reason = "a benchmark that cannot be set up says why")]
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -88,7 +90,7 @@ fn three_hops(script: &str) -> Scenario {
          app:     {{ app: {{}}, ip: 10.0.0.5 }}\nscript:\n{script}\n"
     );
     let library = Library::Disk(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
-    Scenario::read(&library, "scenarios/upgrades/benchmark.yaml", text).expect("the benchmark is a scenario")
+    Scenario::read(&library, "scenarios/upgrades/benchmark.yaml", text).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Gives the number of packets if they are recorded.

@@ -18,8 +18,8 @@ fn library() -> Library {
 }
 
 fn table(scenario: &Scenario, seeds: &[u64], jobs: usize) -> Table {
-    let jobs = NonZeroUsize::new(jobs).expect("somebody has to do it");
-    explore(scenario, seeds, jobs, |_| {}).expect("shipped configurations are accepted")
+    let jobs = NonZeroUsize::new(jobs).expect("at least one");
+    explore(scenario, seeds, jobs, |_| {}).expect("the scenario can be played")
 }
 
 #[test]

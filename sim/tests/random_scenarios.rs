@@ -4,6 +4,8 @@
 //! A case that fails is printed as a scenario file, made as small as proptest can. It belongs into `random_scenarios/`, where
 //! it is played for ever: a file outlives changes of the generator, a seed does not. `PROPTEST_CASES` asks for more cases.
 
+#![expect(clippy::panic, reason = "a helper of the test says why it fails")]
+
 use std::path::{Path, PathBuf};
 
 use finwait_sim::check::check;
@@ -22,17 +24,12 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// What does not hold; that the text is no scenario, too. A step that cannot be carried out is no such thing here: nobody
-/// says that it can.
+/// What does not hold. A step that cannot be carried out is no such thing here: nobody says that it can.
 fn broken(text: &str) -> Vec<String> {
-    let scenario = match Scenario::read(&Library::Disk(repository()), PLACE, text.into()) {
-        Ok(scenario) => scenario,
-        Err(error) => return vec![error.to_string()],
-    };
-    let played = match scenario.play(None) {
-        Ok(played) => played,
-        Err(error) => return vec![error.to_string()],
-    };
+    let scenario = Scenario::read(&Library::Disk(repository()), PLACE, text.into()).unwrap_or_else(|error| {
+        panic!("the generator makes scenarios: {error}\n{text}");
+    });
+    let played = scenario.play(None).unwrap_or_else(|error| panic!("configurations are accepted: {error}\n{text}"));
     let stuck = played.stuck.as_ref().map(|(_, why)| why.clone());
     // A script may wait for what never comes. Then nobody has left, and what is open is no leak.
     let is_over = played.took < scenario.limit.0;

@@ -5,6 +5,8 @@
 //! refuses by name, which the test prints. Scenarios that end otherwise there are named here, with the reason, and each of
 //! those names must stay true.
 
+#![expect(clippy::print_stdout, reason = "what is left out is said where people look")]
+
 use std::path::Path;
 
 use finwait_sim::actor::{Exchange, Outcome};
@@ -30,7 +32,6 @@ fn main() {
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
-#[expect(clippy::print_stdout, reason = "what is refused is not compared: whoever reads the test must see it")]
 fn compare(library: &Library, file: &str) -> Result<(), Failed> {
     let scenario = Scenario::load(library, file)?;
     let there = match scenario.play_on_turmoil(scenario.seed) {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{AdminResponse, AdminState, Query, TEXT, put};
 use crate::config::Cluster;
 use crate::net::Address;
-use crate::stats::{EndpointStats, EndpointTable};
+use crate::stats::{Ailment, EndpointStats, EndpointTable};
 
 pub(super) fn clusters(query: &Query, state: &AdminState) -> AdminResponse {
     let clusters = state.config.clusters.iter().zip(&state.endpoints);
@@ -43,7 +43,6 @@ fn as_text(cluster: &Cluster, endpoints: &EndpointTable, out: &mut String) {
 
 /// What is said of an endpoint, in Envoy's order. The rest of Envoy's list has one possible value here.
 fn facts(endpoint: &EndpointStats) -> [(&'static str, String); 19] {
-    let health = if endpoint.is_healthy() { "healthy" } else { "/failed_active_hc" };
     [
         ("cx_active", endpoint.cx_active.value().to_string()),
         ("cx_connect_fail", endpoint.cx_connect_fail.value().to_string()),
@@ -55,7 +54,7 @@ fn facts(endpoint: &EndpointStats) -> [(&'static str, String); 19] {
         ("rq_timeout", endpoint.rq_timeout.value().to_string()),
         ("rq_total", endpoint.rq_total.value().to_string()),
         ("hostname", String::new()),
-        ("health_flags", health.to_owned()),
+        ("health_flags", endpoint.health.in_words()),
         ("weight", "1".to_owned()),
         ("region", String::new()),
         ("zone", String::new()),
@@ -108,11 +107,17 @@ fn host_json(address: &Address, endpoint: &EndpointStats) -> Value {
         gauge["type"] = "GAUGE".into();
         gauge
     });
-    let health = if endpoint.is_healthy() {
-        json!({ "eds_health_status": "HEALTHY" })
-    } else {
-        json!({ "eds_health_status": "HEALTHY", "failed_active_health_check": true })
-    };
+    let mut health = json!({ "eds_health_status": "HEALTHY" });
+    for (ailment, name) in [
+        (Ailment::FailedCheck, "failed_active_health_check"),
+        (Ailment::Ejected, "failed_outlier_check"),
+        (Ailment::Excluded, "excluded_via_immediate_hc_fail"),
+        (Ailment::CheckTimedOut, "active_hc_timeout"),
+    ] {
+        if endpoint.health.has(ailment) {
+            health[name] = true.into();
+        }
+    }
     json!({
         "address": address_json(address),
         "stats": counters.chain(gauges).collect::<Vec<_>>(),

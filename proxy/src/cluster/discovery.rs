@@ -47,6 +47,8 @@ pub(super) async fn refresh(
         let Some(outside) = cluster.upgrade().map(|cluster| cluster.outside.clone()) else { return };
         let Some(found) = resolve_all(&outside, family, &targets).await else { continue };
         let Some(cluster) = cluster.upgrade() else { return };
-        cluster.set_endpoints(found);
+        for watch in cluster.set_endpoints(found) {
+            cluster.tasks.borrow_mut().spawn_local(watch.run());
+        }
     }
 }

@@ -16,6 +16,8 @@ pub enum Failure {
     Overflow,
     /// No endpoint to ask.
     NoHealthyUpstream,
+    /// The circuit breaker of waiting requests is open.
+    PendingOverflow,
     /// What came back is not HTTP.
     Protocol,
     /// RST_STREAM with REFUSED_STREAM, or a GOAWAY that left our stream out: not processed.
@@ -39,7 +41,7 @@ impl Failure {
         match self {
             Self::Connect(_) => "remote connection failure",
             Self::ConnectTimeout => "connection timeout",
-            Self::Overflow => "overflow",
+            Self::Overflow | Self::PendingOverflow => "overflow",
             Self::NoHealthyUpstream => "no healthy upstream",
             Self::Protocol => "protocol error",
             Self::Refused => "remote refused stream reset",
@@ -59,6 +61,7 @@ impl Failure {
             Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Overflow
+            | Self::PendingOverflow
             | Self::NoHealthyUpstream
             | Self::Refused
             | Self::Reset
@@ -72,7 +75,7 @@ impl Failure {
     pub fn flag(&self) -> ResponseFlag {
         match self {
             Self::Connect(_) | Self::ConnectTimeout => ResponseFlag::UF,
-            Self::Overflow => ResponseFlag::UO,
+            Self::Overflow | Self::PendingOverflow => ResponseFlag::UO,
             Self::NoHealthyUpstream => ResponseFlag::UH,
             Self::Protocol => ResponseFlag::UPE,
             Self::Refused | Self::Reset | Self::ResetByConnect => ResponseFlag::UR,
@@ -90,6 +93,7 @@ impl Failure {
             Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Overflow
+            | Self::PendingOverflow
             | Self::NoHealthyUpstream
             | Self::Protocol
             | Self::Refused

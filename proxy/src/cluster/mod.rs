@@ -5,13 +5,16 @@
 
 pub mod breaker;
 mod discovery;
+mod ejection;
 mod failure;
+mod health;
 pub mod load_balancer;
 pub mod pool;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
@@ -21,8 +24,9 @@ pub use pool::{Exclusive, Lease, Pool, Stream, Wanted};
 
 use crate::config;
 use crate::net::{Address, Outside};
-use crate::stats::{ClusterStats, CodeStats, EndpointTable, Http2Stats, Registry};
+use crate::stats::{Ailment, ClusterStats, CodeStats, EndpointStats, EndpointTable, Health, Http2Stats, Registry};
 use breaker::Breakers;
+use health::Watch;
 
 /// What all workers share of a cluster.
 pub struct Shared {
@@ -36,8 +40,10 @@ pub struct Shared {
     pub http2_stats: Http2Stats,
     /// Its limits.
     pub breakers: Breakers,
-    /// Counts of single endpoints, for the admin's view.
+    /// Numbers and health of single endpoints.
     pub endpoints: Arc<EndpointTable>,
+    /// A worker looks after the health of the endpoints, for all of them.
+    is_looked_after: AtomicBool,
 }
 
 impl Shared {
@@ -47,7 +53,15 @@ impl Shared {
         let stats = ClusterStats::new(registry, &config.name);
         let breakers = Breakers::new(&config.limits, &stats);
         let http2_stats = Http2Stats::upstream(registry, &config.name);
-        Self { config, differences, stats, http2_stats, breakers, endpoints: Arc::default() }
+        Self {
+            config,
+            differences,
+            stats,
+            http2_stats,
+            breakers,
+            endpoints: Arc::default(),
+            is_looked_after: AtomicBool::new(false),
+        }
     }
 }
 
@@ -63,6 +77,8 @@ pub struct Cluster {
     endpoints: RefCell<Vec<Rc<Endpoint>>>,
     turn: Cell<usize>,
     tasks: RefCell<JoinSet<()>>,
+    /// This worker looks after the health of the endpoints.
+    looks_after: bool,
 }
 
 /// One backend.
@@ -71,6 +87,8 @@ pub struct Endpoint {
     pub address: Address,
     /// Its connections.
     pub pool: Rc<Pool>,
+    /// Its numbers and health, which all workers share.
+    pub counts: Arc<EndpointStats>,
 }
 
 /// How long start-up waits for the first answer of a name server; after that the cluster starts empty.
@@ -81,6 +99,7 @@ impl Cluster {
     pub async fn start(shared: Arc<Shared>, codes: CodeStats, outside: Outside) -> Rc<Self> {
         let turn = Cell::new(usize::try_from(outside.random.next_u64() >> 33).unwrap_or(0));
         let name = shared.config.name.as_str().into();
+        let looks_after = !shared.is_looked_after.swap(true, Ordering::Relaxed);
         let cluster = Rc::new(Self {
             name,
             shared,
@@ -89,35 +108,107 @@ impl Cluster {
             endpoints: RefCell::default(),
             turn,
             tasks: RefCell::default(),
+            looks_after,
         });
         match &cluster.shared.config.discovery {
             config::cluster::Discovery::Static(addresses) => {
-                cluster.set_endpoints(addresses.iter().copied().map(Address::Socket).collect());
+                let watches = cluster.set_endpoints(addresses.iter().copied().map(Address::Socket).collect());
+                cluster.first_round(watches).await;
             }
             config::cluster::Discovery::StrictDns { family, targets, refresh } => {
                 let first = discovery::resolve_all(&cluster.outside, *family, targets);
                 if let Ok(Some(found)) = tokio::time::timeout(FIRST_RESOLUTION_WAIT, first).await {
-                    cluster.set_endpoints(found);
+                    let watches = cluster.set_endpoints(found);
+                    cluster.first_round(watches).await;
                 }
                 let refreshed = discovery::refresh(Rc::downgrade(&cluster), *family, targets.clone(), *refresh);
                 cluster.tasks.borrow_mut().spawn_local(refreshed);
             }
         }
+        if let Some(detection) = cluster.shared.config.outlier_detection.filter(|_| cluster.looks_after) {
+            cluster.tasks.borrow_mut().spawn_local(ejection::look_after(Rc::downgrade(&cluster), detection));
+        }
         cluster
+    }
+
+    /// The first check of each endpoint, all at once; then they go on by themselves. A server that begins to listen
+    /// knows whom to ask.
+    async fn first_round(&self, watches: Vec<Watch>) {
+        let mut first = JoinSet::new();
+        for mut watch in watches {
+            first.spawn_local(async move {
+                let pause = watch.once().await;
+                (watch, pause)
+            });
+        }
+        while let Some(ended) = first.join_next().await {
+            let Ok((watch, Some(pause))) = ended else { continue };
+            self.tasks.borrow_mut().spawn_local(async move {
+                tokio::time::sleep(pause).await;
+                watch.run().await;
+            });
+        }
     }
 
     /// The endpoint for the next try, by the cluster's balancing policy.
     #[must_use]
     pub fn choose(&self) -> Option<Rc<Endpoint>> {
         let endpoints = self.endpoints.borrow();
-        if let [only] = &endpoints[..] {
+        if let [only] = &endpoints[..]
+            && only.counts.health.is_good()
+        {
             return Some(Rc::clone(only)); // the common case needs no dice
         }
-        let loads: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.pool.requests_active()).collect();
+        let good: Vec<&Rc<Endpoint>> = endpoints.iter().filter(|endpoint| endpoint.counts.health.is_good()).collect();
+        let candidates = if good.len() < endpoints.len() && self.panics(&endpoints, good.len()) {
+            self.shared.stats.lb_healthy_panic.inc();
+            endpoints.iter().collect()
+        } else {
+            good
+        };
+        let loads: Vec<u32> = candidates.iter().map(|endpoint| endpoint.pool.requests_active()).collect();
         let chance = [self.outside.random.next_u64(), self.outside.random.next_u64()];
         let turn = self.turn.replace(self.turn.get().wrapping_add(1));
         let chosen = load_balancer::choose(self.shared.config.balancing, &loads, turn, chance)?;
-        endpoints.get(chosen).map(Rc::clone)
+        candidates.get(chosen).map(|endpoint| Rc::clone(endpoint))
+    }
+
+    /// Are so few endpoints healthy that the checks are less to be believed than the endpoints?
+    fn panics(&self, endpoints: &[Rc<Endpoint>], good: usize) -> bool {
+        let excluded = endpoints.iter().filter(|endpoint| endpoint.counts.health.has(Ailment::Excluded)).count();
+        let counted = u64::try_from(endpoints.len() - excluded).unwrap_or(u64::MAX);
+        let threshold = u64::from(self.shared.config.panic_threshold);
+        let good = u64::try_from(good).unwrap_or(u64::MAX);
+        threshold > 0 && (counted == 0 || good.saturating_mul(10_000) < threshold.saturating_mul(counted))
+    }
+
+    /// The endpoint said in a response that it must not be asked any more. Believed only where checks can find out
+    /// that it may.
+    pub fn fail_at_once(&self, endpoint: &Endpoint) {
+        if self.shared.config.health_checks.is_empty() {
+            return;
+        }
+        self.shared.stats.health_check_passive_failure.inc();
+        endpoint.counts.health.falls_ill(Ailment::FailedCheck);
+        endpoint.counts.health.falls_ill(Ailment::Excluded);
+        self.health_changed();
+        endpoint.pool.drain();
+    }
+
+    /// Brings the gauges up to date.
+    fn health_changed(&self) {
+        let all = self.shared.endpoints.snapshot();
+        let count = |is: &dyn Fn(&Health) -> bool| {
+            u64::try_from(all.iter().filter(|(_, counts)| is(&counts.health)).count()).unwrap_or(u64::MAX)
+        };
+        let stats = &self.shared.stats;
+        stats.membership_total.set(u64::try_from(all.len()).unwrap_or(u64::MAX));
+        stats.membership_healthy.set(count(&Health::is_good));
+        stats.membership_excluded.set(count(&|health| health.has(Ailment::Excluded)));
+        stats.ejections_active.set(count(&|health| health.has(Ailment::Ejected)));
+        if !self.shared.config.health_checks.is_empty() {
+            stats.health_check_healthy.set(count(&|health| !health.has(Ailment::FailedCheck)));
+        }
     }
 
     /// Wall time, for upstreams that name an hour at which to come back.
@@ -126,21 +217,26 @@ impl Cluster {
         self.outside.clock.wall()
     }
 
-    /// Replaces the endpoints; those that stay keep their connections.
-    fn set_endpoints(&self, addresses: Vec<Address>) {
+    /// Replaces the endpoints; those that stay keep their connections. Returns the watches over the new ones, which
+    /// run for nobody until they are spawned.
+    fn set_endpoints(self: &Rc<Self>, addresses: Vec<Address>) -> Vec<Watch> {
+        let mut watches = Vec::new();
         let mut endpoints = self.endpoints.borrow_mut();
         let kept = std::mem::take(&mut *endpoints);
         for address in addresses {
-            let endpoint = match kept.iter().find(|endpoint| endpoint.address == address) {
-                Some(endpoint) => Rc::clone(endpoint),
-                None => {
-                    let pool = Pool::new(Arc::clone(&self.shared), address.clone(), self.outside.clone());
-                    Rc::new(Endpoint { address, pool })
-                }
-            };
+            if let Some(endpoint) = kept.iter().find(|endpoint| endpoint.address == address) {
+                endpoints.push(Rc::clone(endpoint));
+                continue;
+            }
+            let counts = self.shared.endpoints.of(&address);
+            let pool = Pool::new(Arc::clone(&self.shared), address.clone(), self.outside.clone());
+            let endpoint = Rc::new(Endpoint { address, pool, counts });
+            let checks = self.shared.config.health_checks.iter().filter(|_| self.looks_after);
+            watches.extend(checks.map(|check| Watch::new(self, &endpoint, check)));
             endpoints.push(endpoint);
         }
-        self.shared.stats.membership_total.set(endpoints.len() as u64);
-        self.shared.stats.membership_healthy.set(endpoints.len() as u64);
+        drop((endpoints, kept));
+        self.health_changed();
+        watches
     }
 }

@@ -1,8 +1,10 @@
 //! Clusters, typed.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::health::{HealthCheck, OutlierDetection};
 use super::listener::Http2Options;
 
 /// A group of equal backends.
@@ -20,8 +22,18 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// An unused connection is closed after this; `None` is never.
     pub idle_timeout: Option<Duration>,
+    /// A connection is closed after so many requests; `None` is no limit.
+    pub requests_per_connection_max: Option<NonZeroU32>,
+    /// A connection takes no more requests once it is as old; `None` is no limit.
+    pub connection_duration_max: Option<Duration>,
     /// Limits.
     pub limits: Limits,
+    /// How it is found out which endpoints work; none takes all for healthy.
+    pub health_checks: Vec<HealthCheck>,
+    /// When an endpoint that answers badly is left out.
+    pub outlier_detection: Option<OutlierDetection>,
+    /// If a smaller share of the endpoints is healthy, health does not count. Hundredths of a percent; 0 is never.
+    pub panic_threshold: u32,
     /// Bytes that may wait in one direction of one connection before the other side is no longer read.
     pub buffer_bytes_max: usize,
 }
@@ -104,11 +116,31 @@ pub struct Limits {
     pub requests_max: u32,
     /// Retries under way.
     pub retries_max: u32,
+    /// Limits retries by the requests there are, in place of `retries_max`.
+    pub retry_budget: Option<RetryBudget>,
+    /// The `remaining_*` gauges are kept.
+    pub track_remaining: bool,
+}
+
+/// Retries as a share of requests.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RetryBudget {
+    /// Of the requests under way and waiting, in hundredths of a percent.
+    pub basis_points: u32,
+    /// So many retries may be under way in any case.
+    pub retries_min: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections_max: 1024, pending_max: 1024, requests_max: 1024, retries_max: 3 }
+        Self {
+            connections_max: 1024,
+            pending_max: 1024,
+            requests_max: 1024,
+            retries_max: 3,
+            retry_budget: None,
+            track_remaining: false,
+        }
     }
 }
 

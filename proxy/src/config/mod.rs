@@ -9,6 +9,7 @@
 mod bootstrap;
 pub mod cluster;
 mod error;
+pub mod health;
 mod interpret;
 pub mod listener;
 pub mod log_format;

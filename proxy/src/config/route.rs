@@ -80,7 +80,7 @@ pub enum Action {
         body: String,
     },
     /// Ask a cluster.
-    Forward(Forward),
+    Forward(Box<Forward>),
     /// Ask a cluster that does not exist, which is permitted where `validate_clusters` is off.
     NoCluster {
         /// The answer: 404, 500 or 503.

@@ -128,7 +128,7 @@ impl LocalReply {
     /// first where there is a body, last where there is none.
     pub(crate) fn response(&self, row: &Row) -> (ResponseHead, Bytes) {
         let mut head = ResponseHead::new(row.status);
-        if let Self::Upstream { failure: Failure::Overflow, .. } = self {
+        if let Self::Upstream { failure: Failure::Overflow | Failure::PendingOverflow, .. } = self {
             head.headers.append(names::X_ENVOY_OVERLOADED.clone(), HeaderValue::from_static("true"));
         }
         if !row.body.is_empty() {

@@ -140,10 +140,11 @@ async fn decide(
     info: &mut StreamInfo,
 ) -> Reply {
     if let Err(refusal) = decorate::check(head) {
-        match refusal {
-            LocalReply::NotAPath => manager.stats.downstream_rq_non_relative_path.inc(),
-            LocalReply::PathWithFragment => manager.stats.downstream_rq_failed_path_normalization.inc(),
-            _ => {}
+        if matches!(refusal, LocalReply::NotAPath) {
+            manager.stats.downstream_rq_non_relative_path.inc();
+        }
+        if matches!(refusal, LocalReply::PathWithFragment) {
+            manager.stats.downstream_rq_failed_path_normalization.inc();
         }
         return Reply::Local(refusal, None);
     }

@@ -3,10 +3,9 @@
 //! They are not in the registry: a cluster may have hundreds of endpoints, and they come and go with DNS.
 //! An [`EndpointTable`] lists an endpoint for as long as any worker holds its numbers.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::{Counter, Gauge};
+use super::{Counter, Gauge, Health};
 use crate::net::Address;
 
 /// What is counted of one endpoint, by all workers together.
@@ -30,21 +29,8 @@ pub struct EndpointStats {
     pub rq_timeout: Counter,
     /// A request was put on a connection.
     pub rq_total: Counter,
-    /// Taken out of the choice.
-    unhealthy: AtomicBool,
-}
-
-impl EndpointStats {
-    /// Says whether the endpoint may be chosen. It may, until told otherwise.
-    pub fn set_healthy(&self, healthy: bool) {
-        self.unhealthy.store(!healthy, Relaxed);
-    }
-
-    /// May it be chosen?
-    #[must_use]
-    pub fn is_healthy(&self) -> bool {
-        !self.unhealthy.load(Relaxed)
-    }
+    /// Whether it may be chosen.
+    pub health: Health,
 }
 
 /// The endpoints of one cluster, in the order in which they appeared.

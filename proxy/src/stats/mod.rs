@@ -9,6 +9,7 @@
 
 pub mod codes;
 pub mod endpoints;
+mod health;
 pub mod histogram;
 pub mod names;
 pub mod prometheus;
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use codes::CodeStats;
 pub use endpoints::{EndpointStats, EndpointTable};
+pub use health::{Ailment, Ejections, Health};
 pub use histogram::{Histogram, Recorded};
 pub use names::{ClusterStats, Http2Stats, HttpStats, ListenerStats, ResponseStats, ServerState, ServerStats};
 

@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, StatusCode};
 use super::exchange::{Exchange, Interrupted, TryExpired, TryLimit};
 use crate::access_log::StreamInfo;
 use crate::cluster::{Cluster, Exclusive, Failure, Lease, Stream, Wanted};
-use crate::codec::{Body, Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer};
+use crate::codec::{Body, Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
 use crate::tunnel::handshake;
 
 /// A response whose payload has not been read yet.
@@ -98,9 +98,13 @@ pub(super) async fn run(
     let lease = match exchange.alongside(&mut None, endpoint.pool.checkout(how.wanted)).await? {
         Ok(lease) => lease,
         Err(failure) => {
+            if failure == Failure::PendingOverflow {
+                info.upstream_host = None; // it never came so far as to be this endpoint's
+            }
             if let Failure::Connect(why) = &failure {
                 info.transport_failure = Some(format!("delayed connect error: {why}").into());
             }
+            cluster.report(&endpoint, Err(&failure));
             return Ok(Err(Failed { failure, reach: Reach::NoConnection }));
         }
     };
@@ -115,6 +119,15 @@ pub(super) async fn run(
         Some(Failure::TryIdle) => stats.upstream_rq_per_try_idle_timeout.inc(),
         Some(Failure::TryTimeout) => stats.upstream_rq_per_try_timeout.inc(),
         Some(_) | None => {}
+    }
+    match &answered {
+        Ok(answer) => {
+            cluster.report(&endpoint, Ok(answer.head.status));
+            if answer.head.headers.contains(&names::X_ENVOY_IMMEDIATE_HEALTH_CHECK_FAIL) {
+                cluster.fail_at_once(&endpoint);
+            }
+        }
+        Err(failed) => cluster.report(&endpoint, Err(&failed.failure)),
     }
     endpoint.pool.count_answer(answered.as_ref().ok().map(|answer| answer.head.status));
     Ok(answered)

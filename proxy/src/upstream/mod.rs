@@ -104,7 +104,7 @@ pub(crate) async fn forward(
             }
             Verdict::Retry(back_off) => back_off,
         };
-        permit = cluster.shared.breakers.retries.permit();
+        permit = cluster.shared.breakers.retry_permit();
         if permit.is_none() {
             stats.upstream_rq_retry_overflow.inc();
             info.flag(ResponseFlag::UO);

@@ -244,7 +244,7 @@ fn forward<'a>(case: &'a Case<'_>, hop: &Judged<'_>) -> Option<(Told<'a>, Forwar
     let to = case.wire.conversations.get(hop.exchange.connection)?.server_address;
     let (_, Action::Forward(forward)) = told.led(hop.exchange, to)?.route? else { return None };
     let forward = forward.clone();
-    Some((told, forward))
+    Some((told, *forward))
 }
 
 fn route(told: &Told<'_>, case: &Case<'_>, hop: &Judged<'_>) -> Option<Vec<String>> {

@@ -16,6 +16,8 @@ pub(super) struct Account {
     pub(super) pool: Weak<Pool>,
     pub(super) shared: Arc<Shared>,
     pub(super) opened: Instant,
+    /// The pool's at that time.
+    pub(super) drains: u32,
     /// Requests it was given so far.
     pub(super) requests: u32,
     /// The peer closed it.
@@ -26,6 +28,25 @@ pub(super) struct Account {
     pub(super) name: Option<Name>,
     pub(super) _permit: Permit,
     pub(super) _held: [Held; 2],
+}
+
+impl Account {
+    /// Must the connection end with the request it has? Counts the reason.
+    pub(super) fn is_retired(&self) -> bool {
+        let (config, stats) = (&self.shared.config, &self.shared.stats);
+        if self.pool.upgrade().is_some_and(|pool| pool.drains.get() != self.drains) {
+            return true;
+        }
+        if config.requests_per_connection_max.is_some_and(|max| self.requests >= max.get()) {
+            stats.upstream_cx_max_requests.inc();
+            return true;
+        }
+        let too_old = config.connection_duration_max.is_some_and(|max| self.opened.elapsed() >= max);
+        if too_old {
+            stats.upstream_cx_max_duration_reached.inc();
+        }
+        too_old
+    }
 }
 
 impl Drop for Account {
@@ -44,6 +65,9 @@ impl Drop for Account {
         stats.upstream_cx_length_ms.record_ms(self.opened.elapsed());
         if let Some(pool) = self.pool.upgrade() {
             pool.open.set(pool.open.get().saturating_sub(1));
+            if pool.open.get() == 0 {
+                pool.counted.take();
+            }
         }
     }
 }

@@ -2,8 +2,6 @@
 
 use std::rc::Rc;
 
-use tokio::time::Instant;
-
 use super::Pool;
 use super::account::{Account, Request};
 use super::multiplexed::Multiplexed;
@@ -49,6 +47,11 @@ impl Exclusive {
 
     fn give_back(mut self) {
         let Some((connection, mut account)) = self.connection.take() else { return };
+        if connection.is_reusable() && account.is_retired() {
+            account.busy = false;
+            drop((connection, account));
+            return self.pool.connect_for_the_line();
+        }
         if connection.is_reusable() {
             let pool = Rc::clone(&self.pool);
             drop(self); // the request ends before the next one may have the connection
@@ -77,18 +80,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let streams = self.multiplexed.streams.get().saturating_sub(1);
-        self.multiplexed.streams.set(streams);
-        self.multiplexed.idle_since.set(Instant::now());
-        let connection = self.multiplexed.connection.borrow();
-        if connection.goaway_received() && streams == 0 {
-            drop(connection);
-            self.pool.shared.stats.upstream_cx_close_notify.inc();
-            return self.pool.forget(&self.multiplexed);
-        }
-        drop(connection);
-        self.pool.serve_the_line(&self.multiplexed);
-        self.pool.watch();
+        self.pool.stream_ended(&self.multiplexed);
     }
 }
 

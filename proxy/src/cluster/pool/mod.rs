@@ -16,7 +16,6 @@ use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use http::StatusCode;
 use tokio::sync::oneshot;
@@ -52,6 +51,10 @@ pub struct Pool {
     line: RefCell<VecDeque<Waiting>>,
     connecting: Cell<usize>,
     open: Cell<usize>,
+    /// While there is a connection.
+    counted: RefCell<Option<Permit>>,
+    /// How often the pool was drained: a connection from before the last time is not used again.
+    drains: Cell<u32>,
     lent: Cell<u32>,
     next_id: Cell<u64>,
     signals: Arc<Signals>,
@@ -59,15 +62,13 @@ pub struct Pool {
     tasks: RefCell<JoinSet<()>>,
 }
 
-/// The task that watches over idle connections.
+/// The task that watches over connections that wait or grow old.
 #[derive(Clone, Copy)]
 enum Keeper {
     /// No connection has been idle yet.
     NotStarted,
-    /// Sleeps until a peer acts; knows of no deadline and must be nudged to learn of one.
-    Listening,
-    /// Sleeps until a peer acts or an idle connection's time is up.
-    Timed,
+    /// Sleeps until a peer acts, or until this instant.
+    Until(Option<Instant>),
 }
 
 /// Which connections will do.
@@ -102,6 +103,8 @@ impl Pool {
             line: RefCell::default(),
             connecting: Cell::new(0),
             open: Cell::new(0),
+            counted: RefCell::default(),
+            drains: Cell::new(0),
             lent: Cell::new(0),
             next_id: Cell::new(0),
             signals: Arc::default(),
@@ -141,7 +144,7 @@ impl Pool {
         let stats = &self.shared.stats;
         let Some(permit) = self.shared.breakers.pending.permit() else {
             stats.upstream_rq_pending_overflow.inc();
-            return Err(Failure::Overflow);
+            return Err(Failure::PendingOverflow);
         };
         stats.upstream_rq_pending_total.inc();
         let (served, turn) = oneshot::channel();
@@ -258,6 +261,7 @@ impl Pool {
             pool: Weak::clone(&self.this),
             shared: Arc::clone(&self.shared),
             opened: Instant::now(),
+            drains: self.drains.get(),
             requests: 0,
             by_peer: false,
             busy: false,
@@ -265,6 +269,7 @@ impl Pool {
             _permit: permit,
             _held: [stats.upstream_cx_active.enter(), self.counts.cx_active.enter()],
         };
+        self.counted.borrow_mut().get_or_insert_with(|| self.shared.breakers.pools.permit_past_limit());
         self.open.set(self.open.get() + 1);
         self.connecting.set(self.connecting.get() + 1);
         let mut tasks = self.tasks.borrow_mut();
@@ -337,7 +342,10 @@ impl Pool {
         let lease = self.lend(connection, account);
         // Whoever stopped waiting in this very moment drops the lease, which gives the connection back.
         drop(waiting.served.send(lease));
-        self.connect_for_the_choosy();
+        match offered {
+            Wanted::Any => self.connect_for_the_line(), // those left may be worth another connection
+            Wanted::Unused => self.connect_for_the_choosy(),
+        }
     }
 
     /// A connection that somebody else took may have been opened for a request that wants an unused one.
@@ -374,8 +382,9 @@ impl Pool {
         if let Poll::Ready(end) = parked.poll_end() {
             return self.ended_idle(parked.with, end);
         }
+        let due = self.due(parked.with.opened, Some(parked.since));
         self.idle.borrow_mut().push(parked);
-        self.watch();
+        self.watch(due);
     }
 
     fn ended_idle(&self, mut account: Account, end: http1::IdleEnd) {
@@ -385,17 +394,35 @@ impl Pool {
         }
     }
 
-    /// Makes sure that the keeper runs and knows of a deadline, if there is one.
-    fn watch(&self) {
+    /// The endpoint is not to be used for now: idle connections close, busy ones take nothing more.
+    pub fn drain(&self) {
+        self.drains.set(self.drains.get().wrapping_add(1));
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        drop(idle);
+        self.retire_multiplexed();
+    }
+
+    /// Makes sure that the keeper runs and looks again when `due` has come.
+    fn watch(&self, due: Option<Instant>) {
         match self.keeper.get() {
             Keeper::NotStarted => {
                 let keeper = keep(Weak::clone(&self.this), Arc::clone(&self.signals));
                 self.tasks.borrow_mut().spawn_local(keeper);
-                self.keeper.set(Keeper::Timed);
+                self.keeper.set(Keeper::Until(due));
             }
-            Keeper::Listening if self.shared.config.idle_timeout.is_some() => self.signals.nudge(),
-            Keeper::Listening | Keeper::Timed => {}
+            Keeper::Until(known) if due.is_some_and(|due| known.is_none_or(|known| due < known)) => {
+                self.signals.nudge();
+            }
+            Keeper::Until(_) => {}
         }
+    }
+
+    /// When a connection must be looked at again; `idle_since` if it is not in use.
+    fn due(&self, opened: Instant, idle_since: Option<Instant>) -> Option<Instant> {
+        let config = &self.shared.config;
+        let idle = idle_since.zip(config.idle_timeout).map(|(since, limit)| since + limit);
+        let age = config.connection_duration_max.map(|limit| opened + limit);
+        idle.into_iter().chain(age).min()
     }
 
     /// Drops what has ended or is out of time; says when to look again.
@@ -404,32 +431,29 @@ impl Pool {
         for (parked, end) in ended {
             self.ended_idle(parked.with, end);
         }
-        let limit = self.shared.config.idle_timeout;
-        let deadline = limit.and_then(|limit| self.close_expired(limit));
-        self.keeper.set(if deadline.is_some() { Keeper::Timed } else { Keeper::Listening });
+        let now = Instant::now();
+        self.idle.borrow_mut().retain(|parked| {
+            let due = self.due(parked.with.opened, Some(parked.since));
+            let stays = due.is_none_or(|due| due > now);
+            if !stays {
+                self.count_expired(parked.with.opened, now);
+            }
+            stays
+        });
+        let streams = self.sweep_multiplexed(now);
+        let idle = self.idle.borrow();
+        let deadline = idle.iter().filter_map(|parked| self.due(parked.with.opened, Some(parked.since))).chain(streams);
+        let deadline = deadline.min();
+        self.keeper.set(Keeper::Until(deadline));
         deadline
     }
 
-    fn close_expired(&self, limit: Duration) -> Option<Instant> {
-        let now = Instant::now();
-        let stats = &self.shared.stats;
-        let mut idle = self.idle.borrow_mut();
-        // The one used longest ago is first.
-        while idle.first().is_some_and(|oldest| oldest.since + limit <= now) {
-            stats.upstream_cx_idle_timeout.inc();
-            drop(idle.remove(0));
+    fn count_expired(&self, opened: Instant, now: Instant) {
+        let too_old = self.shared.config.connection_duration_max.is_some_and(|limit| opened + limit <= now);
+        match too_old {
+            true => self.shared.stats.upstream_cx_max_duration_reached.inc(),
+            false => self.shared.stats.upstream_cx_idle_timeout.inc(),
         }
-        let mut multiplexed = self.multiplexed.borrow_mut();
-        multiplexed.retain(|one| {
-            let expired = one.streams.get() == 0 && one.idle_since.get() + limit <= now;
-            if expired {
-                stats.upstream_cx_idle_timeout.inc();
-            }
-            !expired
-        });
-        let http1 = idle.first().map(|oldest| oldest.since + limit);
-        let http2 = multiplexed.iter().filter(|one| one.streams.get() == 0).map(|one| one.idle_since.get() + limit);
-        http1.into_iter().chain(http2).min()
     }
 }
 

@@ -21,6 +21,24 @@ pub(super) struct Multiplexed {
     /// Streams so far.
     pub(super) requests: Cell<u32>,
     pub(super) idle_since: Cell<Instant>,
+    opened: Instant,
+    /// It finishes what it has and takes nothing more.
+    pub(super) retired: Cell<bool>,
+}
+
+impl Multiplexed {
+    fn is_available(&self) -> bool {
+        !self.retired.get() && self.connection.borrow().is_available()
+    }
+
+    /// Is nothing left to do on it?
+    pub(super) fn is_spent(&self) -> bool {
+        self.streams.get() == 0 && (self.retired.get() || self.connection.borrow().goaway_received())
+    }
+
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        (self.streams.get() == 0).then(|| self.idle_since.get())
+    }
 }
 
 impl Pool {
@@ -29,7 +47,7 @@ impl Pool {
         loop {
             let found = {
                 let multiplexed = self.multiplexed.borrow();
-                Rc::clone(multiplexed.iter().find(|one| one.connection.borrow().is_available())?)
+                Rc::clone(multiplexed.iter().find(|one| one.is_available())?)
             };
             if !self.shared.differences.look_before_reuse || !found.connection.borrow().has_closed() {
                 return Some(self.lend_stream(&found));
@@ -47,6 +65,11 @@ impl Pool {
         let request = self.begin_request()?;
         multiplexed.streams.set(multiplexed.streams.get() + 1);
         let before = multiplexed.requests.replace(multiplexed.requests.get().saturating_add(1));
+        let limit = self.shared.config.requests_per_connection_max;
+        if limit.is_some_and(|limit| before + 1 >= limit.get()) {
+            self.shared.stats.upstream_cx_max_requests.inc();
+            multiplexed.retired.set(true);
+        }
         let pool = Rc::clone(&request.pool);
         let multiplexed = Rc::clone(multiplexed);
         Ok(Lease::Http2(Stream { multiplexed, pool, is_reused: before > 0, _request: request }))
@@ -64,16 +87,19 @@ impl Pool {
                 }
             };
         self.shared.http2_stats.nghttp2_upstream_connections.inc();
+        let opened = account.opened;
         let multiplexed = Rc::new(Multiplexed {
             connection: RefCell::new(connection),
             account: RefCell::new(Some(account)),
             streams: Cell::new(0),
             requests: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
+            opened,
+            retired: Cell::new(false),
         });
         self.multiplexed.borrow_mut().push(Rc::clone(&multiplexed));
         self.serve_the_line_with(&multiplexed, Wanted::Unused);
-        self.watch();
+        self.watch(self.due(opened, multiplexed.idle_since()));
         let weak = Rc::downgrade(&multiplexed);
         drop(multiplexed);
         let pool = Rc::downgrade(&self);
@@ -97,12 +123,50 @@ impl Pool {
     }
 
     fn serve_the_line_with(&self, multiplexed: &Rc<Multiplexed>, offered: Wanted) {
-        while multiplexed.connection.borrow().is_available() {
+        while multiplexed.is_available() {
             let Some(waiting) = self.first_in_line(offered) else { break };
             drop(waiting.served.send(self.lend_stream(multiplexed)));
         }
         // More are waiting than this connection has room for.
         self.connect_for_the_line();
+    }
+
+    /// A stream has ended.
+    pub(super) fn stream_ended(&self, multiplexed: &Rc<Multiplexed>) {
+        let now = Instant::now();
+        multiplexed.streams.set(multiplexed.streams.get().saturating_sub(1));
+        multiplexed.idle_since.set(now);
+        if multiplexed.is_spent() {
+            if multiplexed.connection.borrow().goaway_received() {
+                self.shared.stats.upstream_cx_close_notify.inc();
+            }
+            self.forget(multiplexed);
+            return self.connect_for_the_line();
+        }
+        self.serve_the_line(multiplexed);
+        self.watch(self.due(multiplexed.opened, multiplexed.idle_since()));
+    }
+
+    pub(super) fn retire_multiplexed(&self) {
+        let mut multiplexed = self.multiplexed.borrow_mut();
+        for one in multiplexed.iter() {
+            one.retired.set(true);
+        }
+        multiplexed.retain(|one| !one.is_spent());
+    }
+
+    /// Retires those that are out of time; says when to look again.
+    pub(super) fn sweep_multiplexed(&self, now: Instant) -> Option<Instant> {
+        let mut multiplexed = self.multiplexed.borrow_mut();
+        for one in multiplexed.iter().filter(|one| !one.retired.get()) {
+            if self.due(one.opened, one.idle_since()).is_some_and(|due| due <= now) {
+                self.count_expired(one.opened, now);
+                one.retired.set(true);
+            }
+        }
+        multiplexed.retain(|one| !one.is_spent());
+        let waiting = multiplexed.iter().filter(|one| !one.retired.get());
+        waiting.filter_map(|one| self.due(one.opened, one.idle_since())).min()
     }
 
     pub(super) fn forget(&self, multiplexed: &Rc<Multiplexed>) {

@@ -12,13 +12,18 @@ pub(crate) struct Cluster {
     pub(crate) name: At<String>,
     pub(crate) circuit_breakers: Option<CircuitBreakers>,
     pub(crate) common_http_protocol_options: Option<At<UpstreamHttpProtocolOptions>>,
+    pub(crate) common_lb_config: Option<CommonLbConfig>,
     pub(crate) connect_timeout: Option<At<Seconds>>,
     pub(crate) dns_lookup_family: Option<DnsLookupFamily>,
     pub(crate) dns_refresh_rate: Option<At<Seconds>>,
+    #[serde(default)]
+    pub(crate) health_checks: Vec<At<HealthCheck>>,
     pub(crate) http_protocol_options: Option<At<UpstreamHttp1ProtocolOptions>>,
     pub(crate) http2_protocol_options: Option<At<Http2ProtocolOptions>>,
     pub(crate) lb_policy: Option<LbPolicy>,
     pub(crate) load_assignment: Option<ClusterLoadAssignment>,
+    pub(crate) max_requests_per_connection: Option<u32>,
+    pub(crate) outlier_detection: Option<OutlierDetection>,
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
     pub(crate) r#type: Option<DiscoveryType>,
     pub(crate) typed_extension_protocol_options: Option<TypedExtensionProtocolOptions>,
@@ -101,8 +106,24 @@ pub(crate) struct Thresholds {
     pub(crate) max_pending_requests: Option<u32>,
     pub(crate) max_requests: Option<u32>,
     pub(crate) max_retries: Option<u32>,
+    pub(crate) retry_budget: Option<RetryBudget>,
+    pub(crate) track_remaining: Option<bool>,
     #[expect(dead_code, reason = "DEFAULT is the only value there is; having read it is the check")]
     pub(crate) priority: Option<RoutingPriority>,
+}
+
+/// `envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct RetryBudget {
+    pub(crate) budget_percent: Option<Percent>,
+    pub(crate) min_retry_concurrency: Option<u32>,
+}
+
+/// `envoy.type.v3.Percent`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Percent {
+    #[serde(default)]
+    pub(crate) value: f64,
 }
 
 /// `envoy.config.core.v3.RoutingPriority`
@@ -148,4 +169,72 @@ pub(crate) struct UpstreamHttp1ProtocolOptions {}
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct UpstreamHttpProtocolOptions {
     pub(crate) idle_timeout: Option<Seconds>,
+    pub(crate) max_connection_duration: Option<Seconds>,
+    pub(crate) max_requests_per_connection: Option<u32>,
+}
+
+/// `envoy.config.cluster.v3.Cluster.CommonLbConfig`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct CommonLbConfig {
+    pub(crate) healthy_panic_threshold: Option<Percent>,
+}
+
+/// `envoy.config.core.v3.HealthCheck`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HealthCheck {
+    pub(crate) healthy_threshold: u32,
+    pub(crate) http_health_check: Option<HttpHealthCheck>,
+    pub(crate) interval: At<Seconds>,
+    pub(crate) interval_jitter: Option<Seconds>,
+    pub(crate) no_traffic_interval: Option<Seconds>,
+    pub(crate) tcp_health_check: Option<TcpHealthCheck>,
+    pub(crate) timeout: At<Seconds>,
+    pub(crate) unhealthy_interval: Option<Seconds>,
+    pub(crate) unhealthy_threshold: u32,
+}
+
+/// `envoy.config.core.v3.HealthCheck.HttpHealthCheck`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HttpHealthCheck {
+    #[serde(default)]
+    pub(crate) expected_statuses: Vec<Int64Range>,
+    pub(crate) host: Option<At<String>>,
+    pub(crate) path: At<String>,
+    #[serde(default)]
+    pub(crate) retriable_statuses: Vec<Int64Range>,
+}
+
+/// `envoy.type.v3.Int64Range`: the end is not in it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Int64Range {
+    pub(crate) end: u16,
+    pub(crate) start: u16,
+}
+
+/// `envoy.config.core.v3.HealthCheck.TcpHealthCheck`
+#[derive(Debug, Deserialize)]
+pub(crate) struct TcpHealthCheck {
+    #[serde(default)]
+    pub(crate) receive: Vec<HealthCheckPayload>,
+    pub(crate) send: Option<HealthCheckPayload>,
+}
+
+/// `envoy.config.core.v3.HealthCheck.Payload`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HealthCheckPayload {
+    pub(crate) text: At<String>,
+}
+
+/// `envoy.config.cluster.v3.OutlierDetection`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct OutlierDetection {
+    pub(crate) always_eject_one_host: Option<bool>,
+    pub(crate) base_ejection_time: Option<Seconds>,
+    pub(crate) consecutive_5xx: Option<u32>,
+    pub(crate) consecutive_gateway_failure: Option<u32>,
+    pub(crate) enforcing_consecutive_5xx: Option<u32>,
+    pub(crate) enforcing_consecutive_gateway_failure: Option<u32>,
+    pub(crate) interval: Option<Seconds>,
+    pub(crate) max_ejection_percent: Option<u32>,
+    pub(crate) max_ejection_time: Option<Seconds>,
 }

@@ -1,16 +1,18 @@
 //! What a cluster means.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::{buffer_bytes_max, http2_options, socket_address};
+use super::{buffer_bytes_max, health, http2_options, socket_address};
 use crate::config::bootstrap::cluster::{
     Cluster as Written, DiscoveryType, DnsLookupFamily, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy,
-    TypedHttpProtocolOptions,
+    RetryBudget as WrittenBudget, TypedHttpProtocolOptions, UpstreamHttpProtocolOptions,
 };
 use crate::config::bootstrap::{Address, Http2ProtocolOptions};
-use crate::config::cluster::{Balancing, Cluster, Discovery, Limits, LookupFamily, UpstreamProtocol};
+use crate::config::cluster::{Balancing, Cluster, Discovery, Limits, LookupFamily, RetryBudget, UpstreamProtocol};
 use crate::config::error::Cause;
 use crate::config::problem::Problem;
+use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
 
 /// `HttpProtocolOptions.common_http_protocol_options.idle_timeout`
@@ -54,7 +56,19 @@ pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Pr
         protocol: protocol(cluster)?,
         connect_timeout: connect_timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.value.0),
         idle_timeout: idle_timeout(cluster),
+        requests_per_connection_max: common_options(cluster)
+            .and_then(|common| common.max_requests_per_connection)
+            .or(cluster.max_requests_per_connection)
+            .and_then(NonZeroU32::new),
+        connection_duration_max: common_options(cluster)
+            .and_then(|common| common.max_connection_duration)
+            .and_then(Seconds::unless_zero),
         limits: limits(cluster),
+        health_checks: cluster.health_checks.iter().map(health::check).collect::<Result<_, _>>()?,
+        outlier_detection: cluster.outlier_detection.map(health::outlier),
+        panic_threshold: basis_points(
+            cluster.common_lb_config.and_then(|common| common.healthy_panic_threshold).map_or(50.0, |at| at.value),
+        ),
         buffer_bytes_max: buffer_bytes_max(cluster.per_connection_buffer_limit_bytes.as_ref())?,
     })
 }
@@ -102,12 +116,16 @@ fn protocol(cluster: &Written) -> Result<UpstreamProtocol, Problem> {
     }
 }
 
-fn idle_timeout(cluster: &Written) -> Option<Duration> {
-    let common = match cluster.http_options() {
+/// The options that both protocols share, from wherever they were written.
+fn common_options(cluster: &Written) -> Option<&UpstreamHttpProtocolOptions> {
+    match cluster.http_options() {
         Some(options) => options.value.common_http_protocol_options.as_ref(),
         None => cluster.common_http_protocol_options.as_ref().map(|options| &options.value),
-    };
-    match common.and_then(|common| common.idle_timeout) {
+    }
+}
+
+fn idle_timeout(cluster: &Written) -> Option<Duration> {
+    match common_options(cluster).and_then(|common| common.idle_timeout) {
         Some(timeout) => timeout.unless_zero(),
         None => Some(IDLE_TIMEOUT),
     }
@@ -169,5 +187,23 @@ fn limits(cluster: &Written) -> Limits {
         pending_max: written.max_pending_requests.unwrap_or(default.pending_max),
         requests_max: written.max_requests.unwrap_or(default.requests_max),
         retries_max: written.max_retries.unwrap_or(default.retries_max),
+        retry_budget: written.retry_budget.map(retry_budget),
+        track_remaining: written.track_remaining.unwrap_or(default.track_remaining),
     }
+}
+
+fn retry_budget(written: WrittenBudget) -> RetryBudget {
+    const PERCENT: f64 = 20.0;
+    const RETRIES_MIN: u32 = 3;
+    let percent = written.budget_percent.map_or(PERCENT, |percent| percent.value);
+    RetryBudget {
+        basis_points: basis_points(percent),
+        retries_min: written.min_retry_concurrency.unwrap_or(RETRIES_MIN),
+    }
+}
+
+/// Percent as whole hundredths of it, from 0 to all.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=10000 before")]
+fn basis_points(percent: f64) -> u32 {
+    (percent.clamp(0.0, 100.0) * 100.0) as u32
 }

@@ -4,6 +4,7 @@
 //! listener, connection manager, route; a route points to its cluster by index, so clusters come first.
 
 mod cluster;
+mod health;
 mod listener;
 mod retry;
 mod route;

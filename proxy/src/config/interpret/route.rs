@@ -156,7 +156,7 @@ fn forward(written: &RouteAction, targets: Targets<'_>, host: &HostDefaults) -> 
         };
         return Ok(Action::NoCluster { status });
     };
-    Ok(Action::Forward(Forward {
+    Ok(Action::Forward(Box::new(Forward {
         cluster,
         timeout: written.timeout.map_or(Some(TIMEOUT), Seconds::unless_zero),
         idle_timeout: written.idle_timeout.map(Seconds::unless_zero),
@@ -168,7 +168,7 @@ fn forward(written: &RouteAction, targets: Targets<'_>, host: &HostDefaults) -> 
         // A route's policy replaces the virtual host's whole.
         retry: written.retry_policy.as_ref().map(retry::policy).transpose()?.or_else(|| host.retry.clone()),
         attempt_count: host.attempt_count,
-    }))
+    })))
 }
 
 /// The cluster's place in the configuration; none if it may be missing and is.

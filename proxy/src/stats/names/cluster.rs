@@ -8,16 +8,62 @@ scope! {
     ClusterStats {
         /// 1 while as many connections are open as may be.
         cx_open: Gauge = "circuit_breakers.default.cx_open",
+        /// 1 while there are as many pools as may be, which has no limit here.
+        cx_pool_open: Gauge = "circuit_breakers.default.cx_pool_open",
+        /// Connections that may still be opened, where it is tracked.
+        remaining_cx: Gauge = "circuit_breakers.default.remaining_cx",
+        /// Pools that there may still be, where it is tracked.
+        remaining_cx_pools: Gauge = "circuit_breakers.default.remaining_cx_pools",
+        /// Requests that may still wait for a connection, where it is tracked.
+        remaining_pending: Gauge = "circuit_breakers.default.remaining_pending",
+        /// Retries that there may still be, where it is tracked.
+        remaining_retries: Gauge = "circuit_breakers.default.remaining_retries",
+        /// Requests that may still be sent, where it is tracked.
+        remaining_rq: Gauge = "circuit_breakers.default.remaining_rq",
         /// 1 while as many requests are under way as may be.
         rq_open: Gauge = "circuit_breakers.default.rq_open",
         /// 1 while as many requests wait for a connection as may.
         rq_pending_open: Gauge = "circuit_breakers.default.rq_pending_open",
         /// 1 while as many retries are under way as may be.
         rq_retry_open: Gauge = "circuit_breakers.default.rq_retry_open",
+        /// Endpoints that are ejected.
+        ejections_active: Gauge = "outlier_detection.ejections_active",
+        /// An endpoint was ejected for 5xx in a row; Envoy's older name for it.
+        ejections_consecutive_5xx: Counter = "outlier_detection.ejections_consecutive_5xx",
+        /// An endpoint had too many 5xx in a row.
+        ejections_detected_consecutive_5xx: Counter = "outlier_detection.ejections_detected_consecutive_5xx",
+        /// An endpoint had too many gateway failures in a row.
+        ejections_detected_consecutive_gateway_failure: Counter =
+            "outlier_detection.ejections_detected_consecutive_gateway_failure",
+        /// An endpoint was ejected for 5xx in a row.
+        ejections_enforced_consecutive_5xx: Counter = "outlier_detection.ejections_enforced_consecutive_5xx",
+        /// An endpoint was ejected for gateway failures in a row.
+        ejections_enforced_consecutive_gateway_failure: Counter =
+            "outlier_detection.ejections_enforced_consecutive_gateway_failure",
+        /// An endpoint was ejected.
+        ejections_enforced_total: Counter = "outlier_detection.ejections_enforced_total",
+        /// An endpoint would have been ejected, but too many are away.
+        ejections_overflow: Counter = "outlier_detection.ejections_overflow",
+        /// An endpoint was ejected; Envoy's older name for it.
+        ejections_total: Counter = "outlier_detection.ejections_total",
+        /// A check began and ended.
+        health_check_attempt: Counter = "health_check.attempt",
+        /// A check failed.
+        health_check_failure: Counter = "health_check.failure",
+        /// Endpoints that may be chosen.
+        health_check_healthy: Gauge = "health_check.healthy",
+        /// A check failed without an answer.
+        health_check_network_failure: Counter = "health_check.network_failure",
+        /// An endpoint said in a response that it is not healthy.
+        health_check_passive_failure: Counter = "health_check.passive_failure",
+        /// A check succeeded.
+        health_check_success: Counter = "health_check.success",
         /// An endpoint was chosen although too few are healthy.
         lb_healthy_panic: Counter,
         /// The set of endpoints changed.
         membership_change: Counter,
+        /// Endpoints that said in a response that they are not healthy.
+        membership_excluded: Gauge,
         /// Endpoints that may be chosen.
         membership_healthy: Gauge,
         /// Endpoints.

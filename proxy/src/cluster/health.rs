@@ -1,0 +1,331 @@
+//! Active health checks: one state machine for each endpoint.
+//!
+//! One worker checks for all: what it finds is in the endpoint's shared numbers, where every worker looks before it
+//! chooses. An endpoint is unhealthy until its first check has succeeded.
+
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use http::{HeaderValue, Method, Version};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{Cluster, Endpoint};
+use crate::codec::http1::{ClientConnection, ClientOptions};
+use crate::codec::{Frame, Headers, Payload, RequestHead};
+use crate::config::health::{HealthCheck, Probe};
+use crate::net::{Address, Conn, ConnectOptions, Net};
+use crate::stats::Ailment;
+
+/// Largest head of an answer to a check. Bytes.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+const HEADERS_MAX: usize = 100;
+/// Bytes of an answer to a check that are read to have the connection for the next one.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a TCP answer that are searched.
+const TCP_ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// What a check found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Found {
+    /// No answer, or none that can be read, or one that may be asked for again.
+    Failure(Failure),
+    /// The answer wanted.
+    Success,
+    /// A clear answer, and not the one wanted.
+    Verdict,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Failure {
+    /// There was an answer.
+    Answer,
+    /// The connection failed.
+    Network,
+    /// There was no answer in time.
+    Timeout,
+}
+
+/// Where the checks of one endpoint stand.
+#[derive(Clone, Copy, Debug, Default)]
+struct Course {
+    /// No check has ended yet.
+    begun: bool,
+    successes: u32,
+    failures: u32,
+}
+
+impl Course {
+    /// Is the endpoint healthy after this? `was` is what was thought before.
+    fn judge(&mut self, was: bool, found: Found, check: &HealthCheck) -> bool {
+        let is_first = !std::mem::replace(&mut self.begun, true);
+        match found {
+            Found::Success => {
+                self.failures = 0;
+                self.successes = self.successes.saturating_add(1);
+                was || is_first || self.successes >= check.healthy_threshold
+            }
+            Found::Verdict => {
+                *self = Self { begun: true, ..Self::default() };
+                false
+            }
+            Found::Failure(_) => {
+                self.successes = 0;
+                self.failures = self.failures.saturating_add(1);
+                was && self.failures < check.unhealthy_threshold
+            }
+        }
+    }
+}
+
+/// Checks one endpoint again and again.
+pub(super) struct Watch {
+    cluster: Weak<Cluster>,
+    endpoint: Weak<Endpoint>,
+    check: HealthCheck,
+    /// Kept from the last check.
+    connection: Option<ClientConnection>,
+    course: Course,
+}
+
+impl Watch {
+    pub(super) fn new(cluster: &Rc<Cluster>, endpoint: &Rc<Endpoint>, check: &HealthCheck) -> Self {
+        endpoint.counts.health.falls_ill(Ailment::FailedCheck);
+        Self {
+            cluster: Rc::downgrade(cluster),
+            endpoint: Rc::downgrade(endpoint),
+            check: check.clone(),
+            connection: None,
+            course: Course::default(),
+        }
+    }
+
+    /// For as long as cluster and endpoint exist.
+    pub(super) async fn run(mut self) {
+        while let Some(pause) = self.once().await {
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// One check; says how long to wait before the next.
+    pub(super) async fn once(&mut self) -> Option<Duration> {
+        let (outside, address) = {
+            let cluster = self.cluster.upgrade()?;
+            (cluster.outside.clone(), self.endpoint.upgrade()?.address.clone())
+        };
+        let authority = self.authority()?;
+        let asked = ask(&self.check.probe, &authority, &*outside.net, &address, &mut self.connection);
+        let found = tokio::time::timeout(self.check.timeout, asked).await.unwrap_or(Found::Failure(Failure::Timeout));
+        if found != Found::Success {
+            self.connection = None;
+        }
+        let (cluster, endpoint) = (self.cluster.upgrade()?, self.endpoint.upgrade()?);
+        let is_healthy = self.note(&cluster, &endpoint, found);
+        let has_traffic = cluster.shared.stats.upstream_cx_total.value() > 0;
+        let pause = match (is_healthy, has_traffic) {
+            (_, false) => self.check.no_traffic_interval,
+            (true, true) => self.check.interval,
+            (false, true) => self.check.unhealthy_interval,
+        };
+        let jitter = u64::try_from(self.check.interval_jitter.as_nanos()).unwrap_or(u64::MAX);
+        let jitter = if jitter == 0 { 0 } else { outside.random.next_u64() % jitter };
+        Some(pause + Duration::from_nanos(jitter))
+    }
+
+    fn authority(&self) -> Option<String> {
+        match &self.check.probe {
+            Probe::Http { host: Some(host), .. } => Some(host.clone()),
+            Probe::Http { host: None, .. } | Probe::Tcp { .. } => Some(self.cluster.upgrade()?.name.to_string()),
+        }
+    }
+
+    fn note(&mut self, cluster: &Cluster, endpoint: &Endpoint, found: Found) -> bool {
+        let stats = &cluster.shared.stats;
+        stats.health_check_attempt.inc();
+        match found {
+            Found::Success => stats.health_check_success.inc(),
+            Found::Verdict | Found::Failure(Failure::Answer) => stats.health_check_failure.inc(),
+            Found::Failure(Failure::Network | Failure::Timeout) => {
+                stats.health_check_failure.inc();
+                stats.health_check_network_failure.inc();
+            }
+        }
+        let health = &endpoint.counts.health;
+        let was = !health.has(Ailment::FailedCheck);
+        let is_healthy = self.course.judge(was, found, &self.check);
+        match is_healthy {
+            true => {
+                health.recovers(Ailment::CheckTimedOut);
+                health.recovers(Ailment::Excluded);
+                health.recovers(Ailment::FailedCheck);
+            }
+            false => {
+                health.falls_ill(Ailment::FailedCheck);
+                if found == Found::Failure(Failure::Timeout) {
+                    health.falls_ill(Ailment::CheckTimedOut);
+                }
+            }
+        }
+        if was != is_healthy {
+            cluster.health_changed();
+        }
+        if was && !is_healthy {
+            endpoint.pool.drain();
+        }
+        is_healthy
+    }
+}
+
+/// # Cancellation
+/// Safe to drop; the connection is then in no state to be used again.
+async fn ask(
+    probe: &Probe,
+    authority: &str,
+    net: &dyn Net,
+    address: &Address,
+    connection: &mut Option<ClientConnection>,
+) -> Found {
+    match probe {
+        Probe::Http { path, expected, retriable, .. } => {
+            let Some(status) = ask_http(path, authority, net, address, connection).await else {
+                return Found::Failure(Failure::Network);
+            };
+            if expected.iter().any(|range| range.contains(&status)) {
+                Found::Success
+            } else if retriable.iter().any(|range| range.contains(&status)) {
+                Found::Failure(Failure::Answer)
+            } else {
+                Found::Verdict
+            }
+        }
+        Probe::Tcp { send, receive } => {
+            let options = ConnectOptions::default();
+            let Ok(conn) = net.connect(address, &options).await else { return Found::Failure(Failure::Network) };
+            match ask_tcp(conn, send, receive).await {
+                Some(()) => Found::Success,
+                None => Found::Failure(Failure::Network),
+            }
+        }
+    }
+}
+
+async fn ask_http(
+    path: &str,
+    authority: &str,
+    net: &dyn Net,
+    address: &Address,
+    kept: &mut Option<ClientConnection>,
+) -> Option<u16> {
+    let kept_one = kept.take().filter(ClientConnection::is_reusable);
+    let mut connection = match kept_one.and_then(|mut kept| kept.look().is_none().then_some(kept)) {
+        Some(connection) => connection,
+        None => {
+            let options = ClientOptions {
+                head_bytes_max: HEAD_BYTES_MAX,
+                headers_max: HEADERS_MAX,
+                write_buffer_bytes_max: HEAD_BYTES_MAX,
+            };
+            ClientConnection::new(net.connect(address, &ConnectOptions::default()).await.ok()?, options)
+        }
+    };
+    let mut headers = Headers::default();
+    headers.append(http::header::USER_AGENT, HeaderValue::from_static("Envoy/HC")); // apps know their checker by it
+    let head = RequestHead {
+        method: Method::GET,
+        scheme: None,
+        authority: HeaderValue::from_str(authority).ok(),
+        path: HeaderValue::from_str(path).ok(),
+        protocol: None,
+        version: Version::HTTP_11,
+        headers,
+    };
+    let mut outgoing = connection.send(&head, Payload::None);
+    std::future::poll_fn(|cx| outgoing.poll_flush(cx)).await.ok()?;
+    drop(outgoing);
+    let (answer, mut body) = connection.response().await.ok()?;
+    let mut read = 0;
+    while let Some(frame) = std::future::poll_fn(|cx| body.poll_frame(cx)).await {
+        let Ok(Frame::Data(data)) = frame else { break };
+        read += data.len();
+        if read > BODY_BYTES_MAX {
+            break;
+        }
+    }
+    drop(body);
+    if connection.is_reusable() {
+        *kept = Some(connection);
+    }
+    Some(answer.status.as_u16())
+}
+
+/// Says something and waits for the answers.
+async fn ask_tcp(mut conn: Conn, send: &[u8], receive: &[Vec<u8>]) -> Option<()> {
+    conn.write_all(send).await.ok()?;
+    let mut got = Vec::new();
+    let mut searched = 0;
+    for wanted in receive {
+        loop {
+            let rest = got.get(searched..).unwrap_or_default();
+            if let Some(at) = find(rest, wanted) {
+                searched += at + wanted.len();
+                break;
+            }
+            if got.len() > TCP_ANSWER_BYTES_MAX || conn.read_buf(&mut got).await.ok()? == 0 {
+                return None;
+            }
+        }
+    }
+    Some(())
+}
+
+fn find(within: &[u8], wanted: &[u8]) -> Option<usize> {
+    if wanted.is_empty() {
+        return Some(0);
+    }
+    within.windows(wanted.len()).position(|window| window == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_count_in_a_row() {
+        use Found::{Success, Verdict};
+        let failure = Found::Failure(Failure::Network);
+        for (found, expected) in [
+            (&[Success][..], "+"),
+            (&[failure, Success, Success], "--+"),
+            (&[Success, failure, Success, failure, failure], "++++-"),
+            (&[Success, Verdict, Success, failure, Success, Success], "+----+"),
+        ] {
+            let (mut course, mut healthy) = (Course::default(), false);
+            let mut seen = String::new();
+            for one in found {
+                healthy = course.judge(healthy, *one, &check());
+                seen.push(if healthy { '+' } else { '-' });
+            }
+            assert_eq!(seen, expected, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_found_where_they_begin() {
+        assert_eq!(find(b"abcab", b"ca"), Some(2));
+        assert_eq!(find(b"abc", b"abcd"), None);
+        assert_eq!(find(b"", b""), Some(0));
+    }
+
+    fn check() -> HealthCheck {
+        let second = Duration::from_secs(1);
+        HealthCheck {
+            timeout: second,
+            interval: second,
+            no_traffic_interval: second,
+            unhealthy_interval: second,
+            interval_jitter: Duration::ZERO,
+            unhealthy_threshold: 2,
+            healthy_threshold: 2,
+            probe: Probe::Tcp { send: Vec::new(), receive: Vec::new() },
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! How a cluster finds out which of its endpoints work, typed.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// One entry of `health_checks`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HealthCheck {
+    /// From the start of a check to its end.
+    pub timeout: Duration,
+    /// Between two checks of an endpoint that works.
+    pub interval: Duration,
+    /// The same, as long as the cluster has had no traffic at all.
+    pub no_traffic_interval: Duration,
+    /// Between two checks of an endpoint that does not work.
+    pub unhealthy_interval: Duration,
+    /// A random part of this is added to each interval.
+    pub interval_jitter: Duration,
+    /// So many failures in a row make an endpoint unhealthy. An answer with a wrong status does so at once.
+    pub unhealthy_threshold: u32,
+    /// So many successes in a row make it healthy again. The very first is enough.
+    pub healthy_threshold: u32,
+    /// What is asked.
+    pub probe: Probe,
+}
+
+/// What a health check asks, and what answer it wants.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Probe {
+    /// A request over HTTP/1.1.
+    Http {
+        /// `host`; the cluster's name if absent.
+        host: Option<String>,
+        /// Where.
+        path: String,
+        /// Statuses that mean health.
+        expected: Vec<RangeInclusive<u16>>,
+        /// Statuses that count as a failure like any other, and not as a verdict.
+        retriable: Vec<RangeInclusive<u16>>,
+    },
+    /// A connection.
+    Tcp {
+        /// Is written; may be empty.
+        send: Vec<u8>,
+        /// Is waited for, one after the other, whatever stands between them.
+        receive: Vec<Vec<u8>>,
+    },
+}
+
+/// `outlier_detection`: an endpoint that answers badly is left out for a while.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct OutlierDetection {
+    /// So many 5xx in a row; 0 is off.
+    pub consecutive_5xx: u32,
+    /// So many 502, 503, 504 in a row; 0 is off.
+    pub consecutive_gateway_failure: u32,
+    /// Chance in percent that the first of these has consequences.
+    pub enforcing_5xx: u32,
+    /// Chance in percent that the second has.
+    pub enforcing_gateway_failure: u32,
+    /// How often it is looked who may come back.
+    pub interval: Duration,
+    /// An endpoint stays away for so long, times the number of its ejections.
+    pub base_ejection_time: Duration,
+    /// But no longer than this.
+    pub ejection_time_max: Duration,
+    /// No more than this share of the endpoints is away, in percent.
+    pub ejection_percent_max: u32,
+    /// One may be away whatever the share.
+    pub always_eject_one: bool,
+}

@@ -1,0 +1,92 @@
+//! What health checks and outlier detection mean.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::config::bootstrap::cluster::{
+    HealthCheck as Written, HealthCheckPayload, HttpHealthCheck, Int64Range, OutlierDetection as WrittenOutlier,
+};
+use crate::config::health::{HealthCheck, OutlierDetection, Probe};
+use crate::config::problem::Problem;
+use crate::config::units::Seconds;
+use crate::config::yaml::At;
+
+/// `HealthCheck.no_traffic_interval`
+const NO_TRAFFIC_INTERVAL: Duration = Duration::from_secs(60);
+
+pub(super) fn check(at: &At<Written>) -> Result<HealthCheck, Problem> {
+    let written = &at.value;
+    for duration in [&written.timeout, &written.interval] {
+        if duration.value.0.is_zero() {
+            return Err(duration.invalid("must be greater than 0s"));
+        }
+    }
+    let probe = match (&written.http_health_check, &written.tcp_health_check) {
+        (Some(http), None) => http_probe(http)?,
+        (None, Some(tcp)) => Probe::Tcp {
+            send: tcp.send.as_ref().map(bytes).transpose()?.unwrap_or_default(),
+            receive: tcp.receive.iter().map(bytes).collect::<Result<_, _>>()?,
+        },
+        (None, None) | (Some(_), Some(_)) => {
+            return Err(at.invalid("a health check is one of http_health_check and tcp_health_check"));
+        }
+    };
+    let interval = written.interval.value.0;
+    Ok(HealthCheck {
+        timeout: written.timeout.value.0,
+        interval,
+        no_traffic_interval: written.no_traffic_interval.map_or(NO_TRAFFIC_INTERVAL, |interval| interval.0),
+        unhealthy_interval: written.unhealthy_interval.map_or(interval, |interval| interval.0),
+        interval_jitter: written.interval_jitter.map_or(Duration::ZERO, |jitter| jitter.0),
+        unhealthy_threshold: written.unhealthy_threshold,
+        healthy_threshold: written.healthy_threshold,
+        probe,
+    })
+}
+
+fn http_probe(written: &HttpHealthCheck) -> Result<Probe, Problem> {
+    let is_value = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    for text in written.host.iter().chain([&written.path]) {
+        if text.value.is_empty() || !is_value(&text.value) {
+            return Err(text.invalid("must be visible ASCII characters"));
+        }
+    }
+    let expected = ranges(&written.expected_statuses);
+    Ok(Probe::Http {
+        host: written.host.as_ref().map(|host| host.value.clone()),
+        path: written.path.value.clone(),
+        expected: if expected.is_empty() { vec![200..=200] } else { expected },
+        retriable: ranges(&written.retriable_statuses),
+    })
+}
+
+/// Envoy's ranges end before their end; one that ends where it begins is empty.
+fn ranges(written: &[Int64Range]) -> Vec<RangeInclusive<u16>> {
+    let last = |range: &Int64Range| range.end.checked_sub(1).filter(|last| *last >= range.start);
+    written.iter().filter_map(|range| Some(range.start..=last(range)?)).collect()
+}
+
+/// Pairs of hexadecimal digits.
+fn bytes(written: &HealthCheckPayload) -> Result<Vec<u8>, Problem> {
+    let digits: Option<Vec<u32>> = written.text.value.chars().map(|digit| digit.to_digit(16)).collect();
+    let digits = digits.filter(|digits| digits.len().is_multiple_of(2));
+    let Some(digits) = digits else { return Err(written.text.invalid("must be pairs of hexadecimal digits")) };
+    let pair = |pair: &[u32]| pair.iter().fold(0, |byte, digit| byte * 16 + digit);
+    Ok(digits.chunks(2).filter_map(|digits| u8::try_from(pair(digits)).ok()).collect())
+}
+
+pub(super) fn outlier(written: WrittenOutlier) -> OutlierDetection {
+    let or = |duration: Option<Seconds>, seconds| duration.map_or(Duration::from_secs(seconds), |duration| duration.0);
+    let base_ejection_time = or(written.base_ejection_time, 30);
+    OutlierDetection {
+        consecutive_5xx: written.consecutive_5xx.unwrap_or(5),
+        consecutive_gateway_failure: written.consecutive_gateway_failure.unwrap_or(5),
+        enforcing_5xx: written.enforcing_consecutive_5xx.unwrap_or(100),
+        enforcing_gateway_failure: written.enforcing_consecutive_gateway_failure.unwrap_or(0),
+        interval: or(written.interval, 10).max(Duration::from_millis(1)),
+        base_ejection_time,
+        ejection_time_max: or(written.max_ejection_time, 300).max(base_ejection_time),
+        ejection_percent_max: written.max_ejection_percent.unwrap_or(10),
+        always_eject_one: written.always_eject_one_host.unwrap_or(false),
+    }
+}
