@@ -12,7 +12,7 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use finwait::config::{Config, Differences, Loaded};
 use finwait::demo::{Demo, Ground, Ports};
-use finwait::drain::{Stage, drain};
+use finwait::drain::{DRAIN_TIME, Stage, Strategy, drain_over};
 use finwait::net::tokio::{LogFiles, outside};
 use finwait::process::{MakeOutside, Process};
 use finwait::server::{Admin, Shared};
@@ -46,8 +46,18 @@ struct Arguments {
     #[arg(short, long, value_enum, default_value_t = Level::Info)]
     log_level: Level,
     /// Seconds that requests under way may take after SIGTERM or SIGINT; what is left then is cut.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(long, value_name = "SECONDS", default_value_t = DRAIN_TIME.as_secs())]
     drain_time_s: u64,
+    /// When tunnels are ended in a drain: spread over its second half, or at its beginning.
+    #[arg(long, value_enum, default_value_t = Pace::Gradual)]
+    drain_strategy: Pace,
+}
+
+/// Envoy's words.
+#[derive(Clone, Copy, ValueEnum)]
+enum Pace {
+    Gradual,
+    Immediate,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
@@ -109,13 +119,18 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let signals = Signals::listen()?; // before anything starts, so that a signal while it does is not lost
     let logs = LogFiles::start().context("cannot start the log thread")?;
-    let (control, drain) = drain();
+    let limit = Duration::from_secs(arguments.drain_time_s);
+    let strategy = match arguments.drain_strategy {
+        Pace::Gradual => Strategy::Gradual,
+        Pace::Immediate => Strategy::Immediate,
+    };
+    let (control, drain) = drain_over(limit, strategy);
     let ground = Ground { logs: &logs, control: &Arc::new(control), drain: &drain };
     let running = match file {
         Some((name, config)) => Running::Server(start_server(arguments, name, config, &ground)?),
         None => Running::Demo(start_demo(arguments, &ground)?),
     };
-    signals.serve_until_told(running, &ground, Duration::from_secs(arguments.drain_time_s))?;
+    signals.serve_until_told(running, &ground, limit)?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::cluster::{self, Cluster};
 use crate::config::listener::LogPath;
 use crate::config::{self, Config};
 use crate::connection_manager::{ConnectionManager, Parts};
-use crate::drain::{Drain, DrainControl, Stage};
+use crate::drain::{Direction, Drain, DrainControl, Stage};
 use crate::listener::Listener;
 use crate::net::{Accept, Address, ListenOptions, LogTarget, Outside};
 use crate::stats::{
@@ -130,6 +130,7 @@ impl Worker {
             addresses: Vec::new(),
         };
         for (listener, at) in shared.config.listeners.iter().zip(at) {
+            let drain = drain.of(direction(listener));
             let accept = bind(&outside, listener, at, how)?;
             worker.addresses.push(accept.local().clone());
             let parts = Parts {
@@ -148,7 +149,7 @@ impl Worker {
             };
             let manager = ConnectionManager::new(listener.manager.clone(), listener.buffer_bytes_max, parts);
             let stats = ListenerStats::new(&shared.registry, listener.address);
-            worker.listeners.push(Listener::new(accept, Rc::new(manager), stats));
+            worker.listeners.push(Listener::new(accept, Rc::new(manager), stats, drain));
         }
         if let Some(admin) = admin {
             worker.admin = bind_admin(&outside, shared, admin, &worker.addresses)?;
@@ -169,12 +170,16 @@ impl Worker {
         }
         let mut listeners = JoinSet::new();
         for listener in self.listeners {
-            listeners.spawn_local(listener.run(drain.clone()));
+            listeners.spawn_local(listener.run());
         }
         while listeners.join_next().await.is_some() {}
         admin.shutdown().await; // to the end, operators may ask what is left
         drop(self.clusters); // closes the pools' connections
     }
+}
+
+fn direction(listener: &config::Listener) -> Direction {
+    if listener.is_inbound { Direction::Inbound } else { Direction::Other }
 }
 
 fn bind(

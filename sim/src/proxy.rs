@@ -64,7 +64,7 @@ impl Proxy {
         let stop = async {
             // A script that ended without a word wants the same as one that says the usual.
             let mut time = stops.recv().await.unwrap_or(DRAIN_TIME);
-            control.enter(Stage::Draining);
+            control.begin(time);
             loop {
                 // A changed deadline comes first: it may be the same instant.
                 select! {

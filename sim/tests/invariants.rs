@@ -55,7 +55,7 @@ fn complaints_with_exception(text: &str, name: &str) -> Vec<String> {
 
 fn complaints(text: &str) -> Vec<String> {
     let library = Library::Disk(Path::new(env!("CARGO_MANIFEST_DIR")).into());
-    let family = Family::read(&library, "test.yaml", text).expect("it is a scenario");
-    let performance = family.perform("test.yaml", None).expect("it can be played");
+    let family = Family::read(&library, "test.yaml", text).expect("this is a scenario");
+    let performance = family.perform("test.yaml", None).expect("no proxy can refuse anything");
     performance.complaints.iter().map(ToString::to_string).collect()
 }

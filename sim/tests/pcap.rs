@@ -20,7 +20,11 @@ struct Remark {
 }
 
 /// Everything else that tshark has to say is a defect of the capture or of the engine.
-const REMARKS: [Remark; 7] = [
+const REMARKS: [Remark; 8] = [
+    Remark {
+        text: "The Content-Length and Transfer-Encoding header must not be set together",
+        is_due: has_two_lengths,
+    },
     Remark { text: "Connection reset (RST)", is_due: has_reset },
     Remark { text: "TCP window specified by the receiver is now completely full", is_due: has_full_window },
     Remark { text: "TCP Zero Window segment", is_due: has_full_window },
@@ -32,6 +36,14 @@ const REMARKS: [Remark; 7] = [
 
 fn has_reset(trace: &Trace) -> bool {
     segments(trace).any(|segment| segment.flags.rst)
+}
+
+/// Whether a message says in two ways where it ends.
+fn has_two_lengths(trace: &Trace) -> bool {
+    segments(trace).any(|segment| {
+        let text = String::from_utf8_lossy(&segment.payload).to_ascii_lowercase();
+        text.contains("content-length:") && text.contains("transfer-encoding:")
+    })
 }
 
 fn has_full_window(trace: &Trace) -> bool {

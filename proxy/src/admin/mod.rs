@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::codec::ResponseHead;
 use crate::config::Config;
+use crate::drain::Scope;
 use crate::net::Address;
 use crate::stats::{EndpointTable, Registry, ServerStats};
 use query::Query;
@@ -71,6 +72,18 @@ pub struct AdminResponse {
 /// What an operator asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Then {
+    /// Listeners are to stop.
+    CloseListeners {
+        /// Which.
+        scope: Scope,
+        /// After the drain time, and not now.
+        gracefully: bool,
+    },
+    /// Clients are to be asked to go elsewhere, or no longer.
+    Health {
+        /// They are.
+        is_unwell: bool,
+    },
     /// Nothing.
     Nothing,
     /// Exit.
@@ -158,6 +171,33 @@ const ENDPOINTS: &[Endpoint] = &[
         about: "the configuration in use",
         parameters: &[],
         respond: process::config_dump,
+    },
+    Endpoint {
+        path: "/drain_listeners",
+        method: Only::Post,
+        about: "have listeners accept no more connections",
+        parameters: &[
+            ("graceful", "not before the drain time is over; until then clients are asked to go elsewhere"),
+            ("inboundonly", "only listeners whose traffic_direction is INBOUND"),
+        ],
+        respond: |query, _| {
+            let scope = if query.has("inboundonly") { Scope::Inbound } else { Scope::All };
+            AdminResponse::ok(Then::CloseListeners { scope, gracefully: query.has("graceful") })
+        },
+    },
+    Endpoint {
+        path: "/healthcheck/fail",
+        method: Only::Post,
+        about: "ask clients to go elsewhere, and be no longer ready",
+        parameters: &[],
+        respond: |_, _| AdminResponse::ok(Then::Health { is_unwell: true }),
+    },
+    Endpoint {
+        path: "/healthcheck/ok",
+        method: Only::Post,
+        about: "take that back",
+        parameters: &[],
+        respond: |_, _| AdminResponse::ok(Then::Health { is_unwell: false }),
     },
     Endpoint {
         path: "/help",

@@ -35,12 +35,24 @@ pub(super) fn server_info(_: &Query, state: &AdminState) -> AdminResponse {
             "config_path": state.config_path,
             "concurrency": state.server.concurrency.value(),
         },
+        "left": {
+            "connections": sum(state, ".downstream_cx_active"),
+            "requests": sum(state, ".downstream_rq_active"),
+            "tunnels": sum(state, ".downstream_cx_upgrades_active"),
+        },
         "node": {
             "id": node["id"].as_str().unwrap_or_default(),
             "cluster": node["cluster"].as_str().unwrap_or_default(),
             "user_agent_name": env!("CARGO_PKG_NAME"),
         },
     }))
+}
+
+/// What connection managers have open: what a drain waits for.
+fn sum(state: &AdminState, gauge: &str) -> u64 {
+    let numbers = state.registry.snapshot().numbers;
+    let of_managers = numbers.iter().filter(|number| number.name.starts_with("http.") && number.name.ends_with(gauge));
+    of_managers.map(|number| number.value).sum()
 }
 
 pub(super) fn listeners(query: &Query, state: &AdminState) -> AdminResponse {

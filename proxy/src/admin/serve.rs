@@ -16,6 +16,7 @@ use crate::codec::http1::{Close, HeadError, ServerConnection, ServerOptions};
 use crate::codec::{Broken, Payload, Writer};
 use crate::drain::{Drain, DrainControl, Stage};
 use crate::net::{Accept, Conn};
+use crate::stats::ServerState;
 
 /// Operators ask one at a time; more connections than this wait in the backlog.
 const CONNECTIONS_MAX: usize = 64;
@@ -97,6 +98,14 @@ impl Admin {
     fn act(&self, then: Then) {
         match then {
             Then::Nothing => {}
+            Then::CloseListeners { scope, gracefully } => self.control.close_listeners(scope, gracefully),
+            Then::Health { is_unwell } => {
+                self.control.set_unwell(is_unwell);
+                // A process that drains anyway goes on draining.
+                if self.control.is_running() {
+                    self.state.server.enter(if is_unwell { ServerState::Draining } else { ServerState::Live });
+                }
+            }
             Then::Quit => self.control.enter(Stage::Draining),
         }
     }

@@ -60,8 +60,8 @@ impl Cluster {
         let all = self.shared.endpoints.snapshot();
         let away = all.iter().filter(|(_, counts)| counts.health.has(Ailment::Ejected)).count();
         let fits = (away + 1) * 100 <= all.len() * usize::try_from(detection.ejection_percent_max).unwrap_or(100);
-        let is_the_first = detection.always_eject_one && away == 0;
-        if !fits && !is_the_first {
+        let fits = fits || (detection.always_eject_one && away == 0);
+        if !fits {
             stats.ejections_overflow.inc();
             return false;
         }

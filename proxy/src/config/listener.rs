@@ -18,6 +18,8 @@ pub struct Listener {
     pub manager: ConnectionManager,
     /// Bytes that may wait in one direction of one connection before the other side is no longer read.
     pub buffer_bytes_max: usize,
+    /// `traffic_direction: INBOUND`
+    pub is_inbound: bool,
 }
 
 /// Options of the HTTP connection manager.

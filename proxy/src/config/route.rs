@@ -102,7 +102,7 @@ pub struct Forward {
     /// Overrides of the connection manager's upgrades.
     pub upgrades: Upgrades,
     /// When and how often to try again.
-    pub retry: Option<RetryPolicy>,
+    pub retry: Option<Box<RetryPolicy>>,
     /// Who is told which try it is.
     pub attempt_count: AttemptCount,
 }

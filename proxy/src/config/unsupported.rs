@@ -162,7 +162,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Listener", "tcp_backlog_size", Ignored("the backlog is as long as the kernel permits")),
     ("Listener", "tcp_fast_open_queue_length", Refused(SOCKET)),
     ("Listener", "tls_context", Old("filter_chains[].transport_socket; though connections are plaintext here")),
-    ("Listener", "traffic_direction", Ignored("a drain concerns every listener")),
     ("Listener", "transparent", Only("false", SOCKET)),
     ("Listener", "udp_listener_config", Refused("there is no UDP and no QUIC")),
     ("Listener", "use_original_dst", Only("false", SOCKET)),

@@ -13,7 +13,6 @@ use crate::access_log::{Downstream, StreamInfo};
 use crate::alarm::Alarm;
 use crate::codec::Body;
 use crate::codec::http1::{Close, HeadError, ServerConnection, ServerOptions};
-use crate::drain::Stage;
 use crate::net::Conn;
 use crate::upstream::timers::{Expired, Timers};
 use bytes::BytesMut;
@@ -46,7 +45,7 @@ pub(super) async fn serve(
     let mut connection = ServerConnection::new(conn, read, options);
     let mut alarm = Alarm::default();
     let mut drain = manager.drain.clone();
-    let mut draining = pin!(drain.reached(Stage::Draining));
+    let mut draining = pin!(drain.begun());
     loop {
         match wait(&mut connection, &mut life, &mut alarm, draining.as_mut()).await {
             Woken::Request => {}

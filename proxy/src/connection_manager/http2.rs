@@ -15,7 +15,6 @@ use crate::access_log::{Downstream, ResponseFlag};
 use crate::alarm::Alarm;
 use crate::codec::http2::{ConnectionError, Incoming, Responder, ServerConnection};
 use crate::codec::{Body, RequestHead};
-use crate::drain::Stage;
 use crate::net::Conn;
 use crate::upstream::timers::Timers;
 
@@ -145,7 +144,7 @@ async fn run(
                     life.is_idle();
                 }
             }
-            () = drain.reached(Stage::Draining), if life.is_untold() => {
+            () = drain.begun(), if life.is_untold() => {
                 life.drain_with_server();
                 take(connection, Some(Turn::Notice));
             }

@@ -24,7 +24,7 @@ use crate::alarm::Alarm;
 use crate::cluster::Cluster;
 use crate::config;
 use crate::config::listener::CodecType;
-use crate::drain::{Drain, Stage};
+use crate::drain::Drain;
 use crate::net::{Conn, Outside};
 use crate::stats::{Held, Http2Stats, HttpStats, ResponseStats};
 use date::{DateCache, MillisCache};
@@ -157,7 +157,7 @@ impl ConnectionManager {
                     Ok(0) | Err(_) => return Sniffed::Closed,
                     Ok(_) => {}
                 },
-                () = drain.reached(Stage::Draining), if life.is_untold() => {
+                () = drain.begun(), if life.is_untold() => {
                     life.drain_with_server();
                     continue;
                 }

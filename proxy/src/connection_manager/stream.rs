@@ -1,5 +1,6 @@
 //! One request, top to bottom: decorate, route, forward, reply, record.
 
+use std::future::Future;
 use std::rc::Rc;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
@@ -338,7 +339,10 @@ async fn deliver(
     let is_tunnel = kind == Kind::Tunnel;
     let end = match payload {
         Payload::None => flush_head(exchange, &mut answer, &mut down).await,
-        Payload::Raw | Payload::Some => relay(exchange, &mut answer, &mut down, is_tunnel, &mut info.bytes_sent).await,
+        Payload::Raw | Payload::Some => {
+            let relayed = relay(exchange, &mut answer, &mut down, is_tunnel, &mut info.bytes_sent);
+            unless_drained(manager, is_tunnel, relayed).await
+        }
     };
     let complete = exchange.is_complete();
     info.times.upstream_response_end = Some(Instant::now());
@@ -370,6 +374,11 @@ async fn deliver(
             down.reset(ResetReason::InternalError);
             After::Close(Close::FlushThenWaitForPeer)
         }
+        RelayEnd::Drained => {
+            answer.end(exchange);
+            down.reset(ResetReason::NoError);
+            After::Close(Close::FlushThenWaitForPeer)
+        }
         RelayEnd::Upstream { failure, broken } => {
             match broken {
                 Some(broken) => answer.end_broken(broken),
@@ -379,6 +388,24 @@ async fn deliver(
             down.reset(reset_for(&failure, is_tunnel));
             After::Close(Close::FlushThenWaitForPeer)
         }
+    }
+}
+
+/// Tunnels have no end of their own: a drain ends them in its time.
+async fn unless_drained(
+    manager: &ConnectionManager,
+    is_tunnel: bool,
+    relayed: impl Future<Output = RelayEnd>,
+) -> RelayEnd {
+    if !is_tunnel {
+        return relayed.await;
+    }
+    let mut drain = manager.drain.clone();
+    tokio::select! {
+        // What has ended by itself is not ended by the drain.
+        biased;
+        end = relayed => end,
+        () = drain.ends_tunnel(&*manager.outside.random) => RelayEnd::Drained,
     }
 }
 
@@ -601,6 +628,11 @@ fn record_relay_end(
                 info.flag(flag);
             }
             info.detail(row.details);
+        }
+        RelayEnd::Drained => {
+            stats.downstream_rq_tx_reset.inc();
+            stats.downstream_rq_rx_reset.inc();
+            info.detail("downstream_local_disconnect(drain)");
         }
         RelayEnd::Upstream { failure, .. } => {
             stats.downstream_rq_tx_reset.inc();

@@ -1,6 +1,7 @@
 //! A byte stream arrives: the accept loop, and one task for each connection.
 
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub struct Listener {
     accept: Box<dyn Accept>,
     manager: Rc<ConnectionManager>,
     stats: ListenerStats,
+    drain: Drain,
 }
 
 /// How long to wait after a failed accept: out of file descriptors, usually, and some will come free.
@@ -25,29 +27,35 @@ const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(50);
 impl Listener {
     /// A listener that has not accepted yet.
     #[must_use]
-    pub fn new(accept: Box<dyn Accept>, manager: Rc<ConnectionManager>, stats: ListenerStats) -> Self {
-        Self { accept, manager, stats }
+    pub fn new(accept: Box<dyn Accept>, manager: Rc<ConnectionManager>, stats: ListenerStats, drain: Drain) -> Self {
+        Self { accept, manager, stats, drain }
     }
 
-    /// Accepts until the drain begins, then waits for the connections; cuts those that are left when it ends.
-    pub async fn run(mut self, mut drain: Drain) {
+    /// Accepts until it is told to stop, then waits for the connections; cuts those that are left when it ends.
+    pub async fn run(mut self) {
         let mut connections = JoinSet::new();
-        let mut draining = drain.clone();
+        let mut draining = self.drain.clone();
+        let mut closing = pin!(draining.accepts_no_more());
         loop {
             tokio::select! {
                 // The drain first: a connection in the backlog belongs to the process that takes over.
                 biased;
-                () = draining.reached(Stage::Draining) => break,
+                () = closing.as_mut() => break,
                 accepted = self.accept.accept() => self.begin(accepted, &mut connections).await,
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
             }
         }
         drop(self.accept);
+        let mut left = self.drain.clone();
         tokio::select! {
             // What ends by itself, ends by itself.
             biased;
-            () = async { while connections.join_next().await.is_some() {} } => {}
-            () = drain.reached(Stage::Stopped) => connections.shutdown().await,
+            () = async {
+                while connections.join_next().await.is_some() {}
+                // Closed by an operator, it is no reason for the process to end.
+                left.reached(Stage::Draining).await;
+            } => {}
+            () = self.drain.reached(Stage::Stopped) => connections.shutdown().await,
         }
     }
 

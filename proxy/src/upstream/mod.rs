@@ -53,7 +53,7 @@ pub(crate) async fn forward(
     random: &dyn Random,
     info: &mut StreamInfo,
 ) -> Result<Answer, Ended> {
-    let policy = retry::policy(to.retry.as_ref(), &mut head.headers);
+    let policy = retry::policy(to.retry.as_deref(), &mut head.headers);
     let policy = policy.as_deref();
     let (stats, differences) = (&cluster.shared.stats, cluster.shared.differences);
     let mut second = Second::new(differences, head);

@@ -15,6 +15,8 @@ use crate::codec::{Body, Broken, Frame, Writer};
 pub(crate) enum RelayEnd {
     /// The response went out whole.
     Complete,
+    /// A tunnel that the proxy's drain ended.
+    Drained,
     /// The client or a timer ended it.
     Interrupted(Interrupted),
     /// The upstream broke off, or ended a tunnel.

@@ -68,10 +68,7 @@ impl<'a> Hop<'a> {
         let name = self.name(host);
         let Role::App(app) = super::role(self.case.scenario, &self.case.played.trace, host)? else { return None };
         let Time(value) = app.idle_timeout?;
-        let on_connection = self.case.wire.exchanges.iter().filter(|it| it.connection == act.connection);
-        let moves = on_connection
-            .flat_map(|it| [it.request.head_arrived, it.answer.as_ref().map(|answer| answer.part.began.at)]);
-        let from = moves.flatten().filter(|at| *at <= act.sent.at).max()?;
+        let from = self.case.wire.idle_since(act)?;
         let waited = act.sent.at.saturating_sub(from);
         if waited < value || waited > value + TIMER_ACCURACY {
             return None;

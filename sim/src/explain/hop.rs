@@ -104,7 +104,10 @@ impl<'a> Hop<'a> {
         let attempts = case.chain.attempts(nth);
         let mut judged = match (self.expired(host, &details, told.as_ref(), led.as_ref()), attempts.last()) {
             (Some(timeout), last) => self.gave_up(host, timeout, last),
-            (None, None) => self.decided(host, &details),
+            (None, None) => match self.closed_before(host) {
+                Some(act) => self.was_idle(host, act, told.as_ref().zip(led.as_ref())),
+                None => self.decided(host, &details),
+            },
             (None, Some(Attempt::Connecting(connection))) => {
                 self.could_not_connect(host, *connection, told.as_ref().zip(led.as_ref()))
             }
@@ -197,6 +200,37 @@ impl<'a> Hop<'a> {
         let judged = self.judged(name, Cause::Timeout(setting), did);
         let story = HopStory { because, ..judged.story };
         Judged { story, closed, timer: Some(timer), next, ..judged }
+    }
+
+    /// What this hop had ended its client's connection with when the request was not there yet.
+    fn closed_before(&self, host: HostId) -> Option<&'a Act> {
+        let arrived = self.exchange.request.head_arrived?;
+        let is_late = |act: &&Act| act.by == host && act.sent.at < arrived && self.exchange.answer.is_none();
+        self.case.wire.acts_on(self.exchange).find(is_late)
+    }
+
+    fn was_idle(self, host: HostId, act: &Act, told: Option<(&Told<'_>, &Led<'_>)>) -> Judged<'a> {
+        let name = self.name(host);
+        let closed = Some(self.sentence(act));
+        let did = vec![format!(
+            "had ended the connection with {} at {}, before the request came",
+            words(&act.kind),
+            ms(act.sent.at)
+        )];
+        let timer = told.and_then(|(told, led)| {
+            let value = led.listener.manager.timeouts.idle?;
+            let below = "common_http_protocol_options.idle_timeout";
+            let setting = told.setting(&led.manager, below, Some(seconds(value)));
+            let from = self.case.wire.idle_since(act).filter(|from| act.sent.at.saturating_sub(*from) >= value)?;
+            let name = format!("idle_timeout {}", seconds(value));
+            Some((setting, Timer { host, name, from, until: act.sent.at }))
+        });
+        let Some((setting, timer)) = timer else {
+            return Judged { closed, ..self.judged(name, Cause::Unknown, did) };
+        };
+        let judged = self.judged(name, Cause::Timeout(setting.clone()), did);
+        let story = HopStory { because: Some(setting), ..judged.story };
+        Judged { story, closed, timer: Some(timer), ..judged }
     }
 
     fn decided(self, host: HostId, details: &str) -> Judged<'a> {

@@ -90,6 +90,12 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
 /// A timer that was too short, or one at the other end that was too long.
 fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Change> {
     let last = hops.last();
+    let was_idle = |last: &Judged<'_>| {
+        last.exchange.answer.is_none() && last.tries == 0 && setting.name == "common_http_protocol_options.idle_timeout"
+    };
+    if last.is_some_and(was_idle) {
+        return vec![change("wait longer than those who ask keep their connections".into(), setting.clone())];
+    }
     let by_app = last.is_some_and(|last| last.story.host == setting.host && last.next.is_none());
     if by_app && let Some(before) = hops.iter().rev().nth(1) {
         let mut changes = Vec::new();

@@ -95,6 +95,14 @@ impl Wire {
         Self { conversations, exchanges, acts }
     }
 
+    /// When something moved last on the connection that an act ended.
+    pub(super) fn idle_since(&self, act: &Act) -> Option<Duration> {
+        let on_connection = self.exchanges.iter().filter(|exchange| exchange.connection == act.connection);
+        let moves = on_connection
+            .flat_map(|it| [it.request.head_arrived, it.answer.as_ref().map(|answer| answer.part.began.at)]);
+        moves.flatten().filter(|at| *at <= act.sent.at).max()
+    }
+
     /// What ended this exchange, or would have if it had not been over: acts on its connection that its hosts knew of
     /// after it began, in the order in which they were done.
     pub(super) fn acts_on<'a>(&'a self, exchange: &'a Exchange) -> impl Iterator<Item = &'a Act> {

@@ -15,6 +15,18 @@ pub(crate) struct Listener {
     #[serde(default)]
     pub(crate) filter_chains: Vec<At<FilterChain>>,
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
+    pub(crate) traffic_direction: Option<TrafficDirection>,
+}
+
+/// `envoy.config.core.v3.TrafficDirection`
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+pub(crate) enum TrafficDirection {
+    #[serde(rename = "INBOUND")]
+    Inbound,
+    #[serde(rename = "OUTBOUND")]
+    Outbound,
+    #[serde(rename = "UNSPECIFIED")]
+    Unspecified,
 }
 
 /// `envoy.config.listener.v3.FilterChain`

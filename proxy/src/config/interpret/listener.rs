@@ -7,6 +7,7 @@ use crate::config::Cluster;
 use crate::config::bootstrap::listener::{
     AccessLog as WrittenLog, AccessLogConfig, CodecType as WrittenCodec, DataSource, HttpConnectionManager, HttpFilter,
     HttpFilterConfig, Listener as Written, NetworkFilter, ServerHeaderTransformation, SubstitutionFormatString,
+    TrafficDirection,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
 use crate::config::error::Place;
@@ -45,6 +46,7 @@ pub(super) fn listener(written: Written, clusters: &[Cluster], notes: &Notes) ->
         address,
         manager: connection_manager(*manager, &filter.value.typed_config.place, clusters, notes)?,
         buffer_bytes_max,
+        is_inbound: written.traffic_direction == Some(TrafficDirection::Inbound),
     })
 }
 

@@ -166,7 +166,13 @@ fn forward(written: &RouteAction, targets: Targets<'_>, host: &HostDefaults) -> 
             .map(Seconds::unless_zero),
         upgrades: upgrades(&written.upgrade_configs)?,
         // A route's policy replaces the virtual host's whole.
-        retry: written.retry_policy.as_ref().map(retry::policy).transpose()?.or_else(|| host.retry.clone()),
+        retry: written
+            .retry_policy
+            .as_ref()
+            .map(retry::policy)
+            .transpose()?
+            .or_else(|| host.retry.clone())
+            .map(Box::new),
         attempt_count: host.attempt_count,
     })))
 }
