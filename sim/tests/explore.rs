@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use finwait_sim::explore::shrink::shrink;
+use finwait_sim::explore::write::with_sweep;
 use finwait_sim::explore::{Outcome, Shard, Table, course, explore};
-use finwait_sim::scenario::{Library, Scenario};
+use finwait_sim::scenario::{Family, Library, Scenario};
 use finwait_sim::world::perturb::{Course, Perturbation};
 
 /// Holds on its plain course, and breaks if the app's FIN is 250 us late.
@@ -95,4 +96,38 @@ fn the_program_writes_a_scenario_that_it_replays() {
     let replayed = program(&["run", written]);
     assert_eq!(replayed.status.code(), Some(1));
     assert!(String::from_utf8(replayed.stderr).unwrap().contains("status: expected 200, got 503"));
+}
+
+#[test]
+fn a_run_of_a_sweep_is_written_without_the_sweep() {
+    let library = library();
+    let text = library.read(BEHIND_THE_FIN).unwrap().replace("wait: 5s", "wait: $gap");
+    let swept = with_sweep(&text, &[("gap", &["4s".into(), "5s".into()])]);
+    let family = Family::read(&library, BEHIND_THE_FIN, &swept).unwrap();
+    let scenario = family.runs.last().unwrap();
+    let table = table(scenario, &Shard::WHOLE.seeds(100), 1);
+    let (failing, row) = table.failures().into_iter().next().expect("some seed in 100 delays the FIN");
+    let smallest = shrink(&library, scenario, &row.seeds, failing).unwrap();
+    assert!(smallest.text.contains("wait: 5s") && !smallest.text.contains("sweep"), "{}", smallest.text);
+}
+
+#[test]
+fn a_sweep_over_two_parameters_is_drawn_as_a_map() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sweep");
+    std::fs::create_dir_all(folder.join("configs")).unwrap();
+    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/keepalive");
+    std::fs::copy(scenarios.join("configs/one-hop.yaml"), folder.join("configs/one-hop.yaml")).unwrap();
+    let text = library().read(BEHIND_THE_FIN).unwrap();
+    let text = text.replace("wait: 5s", "wait: $gap").replace("latency: 10ms", "latency: $latency");
+    std::fs::write(folder.join("gap.yaml"), text).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_finwait-sim"))
+        .current_dir(&folder)
+        .args(["sweep", "gap.yaml", "--over", "gap=4970ms,4990ms,5010ms", "--over", "latency=1ms,20ms"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<Vec<&str>> = told.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(rows.contains(&vec!["1ms", "A", "A", "A"]), "{told}");
+    assert!(rows.contains(&vec!["20ms", "B", "B", "A"]), "{told}");
+    assert_eq!(output.status.code(), Some(1), "the file expects 200 everywhere");
 }

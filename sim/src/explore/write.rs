@@ -15,7 +15,7 @@ pub fn with_sweep(text: &str, parameters: &[(&str, &[String])]) -> String {
 }
 
 /// The text with this seed and this schedule in place of what it says about them. `of` are the parameters of the run that
-/// it is about, if the file asks for several.
+/// it is about; without any, the file asks for no other run.
 pub(super) fn with_schedule(
     text: &str,
     of: &[(String, String)],
@@ -23,7 +23,9 @@ pub(super) fn with_schedule(
     schedule: &[Perturbation<String>],
 ) -> String {
     let mut lines = without_keys(text, &["seed", "seeds", "chance", "schedule", "tell"]);
-    if !of.is_empty() {
+    if of.is_empty() {
+        lines = without_keys(&lines.join("\n"), &["sweep"]);
+    } else {
         let of: Vec<String> = of.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
         lines.push(format!("tell: {{ {} }}", of.join(", ")));
     }
