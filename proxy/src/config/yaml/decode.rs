@@ -100,6 +100,17 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
         self.number(visitor)
     }
 
+    /// Numbers with a fraction or without; protobuf's JSON form also takes them as strings.
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        let value = match &self.node.value {
+            Value::Float(value) => Some(*value),
+            Value::Integer(value) => value.to_string().parse().ok(),
+            Value::Text(text) => text.parse().ok(),
+            Value::Bool(_) | Value::List(_) | Value::Map(_) | Value::Null => None,
+        };
+        visitor.visit_f64(value.ok_or_else(|| self.mismatch("a number"))?)
+    }
+
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         let Value::Text(text) = &self.node.value else {
             return Err(self.mismatch("a string"));
@@ -155,7 +166,7 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
     }
 
     serde::forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u8 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct map identifier
+        i8 i16 i32 i64 i128 u8 u64 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct map identifier
         ignored_any
     }
 }
