@@ -5,9 +5,11 @@
 //! An operator can also have listeners drained or closed while the process stays, and can have every response say
 //! that this is no longer the place to be, as a health check would.
 
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::net::Random;
@@ -84,13 +86,51 @@ const TUNNELS_SPARED_PERCENT: u32 = 50;
 
 /// Moves things forward.
 #[derive(Debug)]
-pub struct DrainControl(watch::Sender<Standing>);
+pub struct DrainControl(Arc<Board>);
 
 /// Sees how far things are, for listeners of one direction.
 #[derive(Clone, Debug)]
 pub struct Drain {
-    standing: watch::Receiver<Standing>,
+    board: Arc<Board>,
     direction: Direction,
+}
+
+/// Where the standing is written for all to see. Not tokio's `watch`: that wakes its receivers in an order that
+/// chance decides, and connections would draw their lots in another order in every run.
+#[derive(Debug)]
+struct Board {
+    standing: Mutex<Standing>,
+    changed: Notify,
+}
+
+impl Board {
+    fn read(&self) -> Standing {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Standing)) {
+        change(&mut self.standing.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_waiters();
+    }
+
+    /// Returns when the standing is as asked for. Those who wait are woken in the order in which they came.
+    async fn wait_for(&self, is_so: impl Fn(&Standing) -> bool) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable(); // from here on no change is missed
+            if is_so(&self.read()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Drop for DrainControl {
+    /// Nobody is left to let anything run on.
+    fn drop(&mut self) {
+        self.enter(Stage::Stopped);
+    }
 }
 
 /// A control and a view of it, in [`Stage::Running`], with [`DRAIN_TIME`] and the usual strategy.
@@ -104,30 +144,26 @@ pub fn drain() -> (DrainControl, Drain) {
 pub fn drain_over(time: Duration, strategy: Strategy) -> (DrainControl, Drain) {
     let (inbound, other) = (Listening::Open, Listening::Open);
     let running = Standing { stage: Stage::Running, inbound, other, is_unwell: false, time, strategy };
-    let (sender, standing) = watch::channel(running);
-    (DrainControl(sender), Drain { standing, direction: Direction::Other })
+    let board = Arc::new(Board { standing: Mutex::new(running), changed: Notify::new() });
+    (DrainControl(Arc::clone(&board)), Drain { board, direction: Direction::Other })
 }
 
 impl DrainControl {
     /// Enters `stage`; never goes back.
     pub fn enter(&self, stage: Stage) {
-        self.0.send_if_modified(|standing| {
-            let forward = stage > standing.stage;
-            standing.stage = standing.stage.max(stage);
-            forward
-        });
+        self.0.write(|standing| standing.stage = standing.stage.max(stage));
     }
 
     /// Enters [`Stage::Draining`] for a process that will be stopped after `time`.
     pub fn begin(&self, time: Duration) {
-        self.0.send_modify(|standing| standing.time = time);
+        self.0.write(|standing| standing.time = time);
         self.enter(Stage::Draining);
     }
 
     /// Has listeners stop: after the drain time, of which clients are told at once, or now and without a word.
     pub fn close_listeners(&self, scope: Scope, gracefully: bool) {
         let to = if gracefully { Listening::Draining } else { Listening::Closed };
-        self.0.send_modify(|standing| {
+        self.0.write(|standing| {
             standing.inbound = standing.inbound.max(to);
             if scope == Scope::All {
                 standing.other = standing.other.max(to);
@@ -138,12 +174,12 @@ impl DrainControl {
     /// Is the process not about to end?
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.0.borrow().stage == Stage::Running
+        self.0.read().stage == Stage::Running
     }
 
     /// Says whether clients are asked to go elsewhere with the next response they get.
     pub fn set_unwell(&self, is_unwell: bool) {
-        self.0.send_modify(|standing| standing.is_unwell = is_unwell);
+        self.0.write(|standing| standing.is_unwell = is_unwell);
     }
 }
 
@@ -157,7 +193,7 @@ impl Drain {
     /// Shall a response ask its client to go elsewhere?
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        let standing = self.standing.borrow();
+        let standing = self.board.read();
         standing.is_unwell || self.has_begun(&standing)
     }
 
@@ -166,8 +202,7 @@ impl Drain {
     /// # Cancellation
     /// Safe to drop.
     pub async fn reached(&mut self, stage: Stage) {
-        // An error says that the control is gone: nobody is left to let us run on.
-        drop(self.standing.wait_for(|now| now.stage >= stage).await);
+        self.board.wait_for(|now| now.stage >= stage).await;
     }
 
     /// Waits until clients are to be asked to go elsewhere, idle ones too.
@@ -175,8 +210,7 @@ impl Drain {
     /// # Cancellation
     /// Safe to drop.
     pub async fn begun(&mut self) {
-        let view = self.clone();
-        drop(self.standing.wait_for(|now| view.has_begun(now)).await);
+        self.board.wait_for(|now| self.has_begun(now)).await;
     }
 
     /// Waits until no more connections are to be accepted.
@@ -190,7 +224,7 @@ impl Drain {
         tokio::select! {
             // The word that ends it at once comes first.
             biased;
-            _ = self.standing.wait_for(closed) => {}
+            () = self.board.wait_for(closed) => {}
             () = async { begun.begun().await; sleep(begun.time()).await } => {}
         }
     }
@@ -201,7 +235,7 @@ impl Drain {
     /// Safe to drop.
     pub async fn ends_tunnel(&mut self, random: &dyn Random) {
         self.begun().await;
-        let (time, strategy) = (self.time(), self.standing.borrow().strategy);
+        let (time, strategy) = (self.time(), self.board.read().strategy);
         match strategy {
             Strategy::Gradual => sleep(spared(time, random.next_u64())).await,
             Strategy::Immediate => {}
@@ -220,7 +254,7 @@ impl Drain {
     }
 
     fn time(&self) -> Duration {
-        self.standing.borrow().time
+        self.board.read().time
     }
 }
 

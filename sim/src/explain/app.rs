@@ -18,7 +18,8 @@ impl<'a> Hop<'a> {
     pub(super) fn app(self, host: HostId, before: Option<&Judged<'_>>) -> Judged<'a> {
         let name = self.name(host);
         let act = self.case.wire.acts_on(self.exchange).find(|act| act.by == host);
-        let waited = before.is_some_and(|before| matches!(before.cause, Cause::Busy | Cause::Timeout(_)));
+        let waited =
+            before.is_some_and(|before| matches!(before.cause, Cause::Busy | Cause::Itself | Cause::Timeout(_)));
         let is_origin = before.is_none_or(|before| before.cause != Cause::WrongProtocol);
         if let Some(answer) = self.exchange.answer.as_ref().filter(|_| !self.exchange.is_tunnel()) {
             let (at, status) = (ms(answer.part.began.at), answer.status);

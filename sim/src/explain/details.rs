@@ -2,10 +2,11 @@
 
 /// The word of `%RESPONSE_CODE_DETAILS%` in a log line, if the line has one.
 pub(super) fn details(line: &str) -> Option<String> {
-    const BEGINNINGS: [&str; 24] = [
+    const BEGINNINGS: [&str; 25] = [
         "absolute_path_rejected",
         "cluster_not_found",
         "direct_response",
+        "downstream_local_disconnect",
         "downstream_remote_disconnect",
         "http.",
         "http1.",

@@ -47,6 +47,8 @@ pub(super) enum Cause {
     ConnectTimeout,
     /// It decided by itself; the word is that of `%RESPONSE_CODE_DETAILS%`.
     Decision(String),
+    /// It ended the exchange for a reason of its own, and what others did later is the consequence.
+    Itself,
     /// It did as the next hop did, whose exchange or act this is.
     NextHop { did: Option<ActKind>, crossed: bool },
     /// It is no proxy, and did as it liked.
@@ -182,7 +184,9 @@ impl<'a> Hop<'a> {
 
     /// When this hop ended the exchange: by its answer, or by what it did on either side.
     fn ended(&self, host: HostId) -> Option<Duration> {
-        let answered = self.exchange.answer.as_ref().filter(|_| !self.exchange.is_tunnel()).map(|it| it.part.began.at);
+        // An answer of the next hop that had begun is no end of ours: only 408 and 504 say that time is up.
+        let is_ours = |status: u16| matches!(status, 408 | 504) && !self.exchange.is_tunnel();
+        let answered = self.exchange.answer.as_ref().filter(|it| is_ours(it.status)).map(|it| it.part.began.at);
         answered.or_else(|| {
             let after = self.case.chain.attempts(self.nth).iter().filter_map(|attempt| match attempt {
                 Attempt::Asked(nth) => self.case.wire.exchanges.get(*nth),
@@ -266,6 +270,7 @@ impl<'a> Hop<'a> {
             "no_healthy_upstream" => "because the cluster has no endpoint that it may use".into(),
             "route_not_found" => "because no route takes the request".into(),
             "upgrade_failed" => "because upgrades to this protocol are not configured here".into(),
+            "via_upstream" => "as the next hop did, before the request was complete".into(),
             other if other.contains("overflow") => "because a circuit breaker was open".into(),
             other => format!("({other}), and asked nobody"),
         };
@@ -362,8 +367,10 @@ impl<'a> Hop<'a> {
                 let did = vec![format!("waited for {peer} until {who} ended it with {what} at {}", ms(left.sent.at))];
                 return Judged { is_origin: false, next, ..self.judged(name, Cause::Busy, did) };
             }
-            let did = vec![format!("ended it itself ({details}): {}", self.sentence(act))];
-            return Judged { closed, next, ..self.judged(name, Cause::Unknown, did) };
+            // What came after it, on either side, is its consequence.
+            let said = if details.is_empty() { String::new() } else { format!(" ({details})") };
+            let did = vec![format!("ended it itself{said}: {}", self.sentence(act))];
+            return Judged { closed, next, ..self.judged(name, Cause::Itself, did) };
         }
         // One was sent before the other arrived, in both directions.
         let before_it = upstream.request.head_arrived.is_none_or(|at| act.sent.at < at);

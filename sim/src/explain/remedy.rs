@@ -1,5 +1,7 @@
 //! What would have changed the outcome of a failed request, and whether sending it again would have been safe.
 
+use std::time::Duration;
+
 use finwait::config::cluster::UpstreamProtocol;
 use finwait::config::route::{Action, Forward};
 
@@ -43,6 +45,7 @@ pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged
             return retry(true, "REFUSED_STREAM says that nobody worked on it (RFC 9113 8.7)");
         }
         Cause::Busy
+        | Cause::Itself
         | Cause::NextHop { .. }
         | Cause::Own
         | Cause::Timeout(_)
@@ -80,10 +83,10 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
         Cause::Timeout(setting) => timeout(case, setting, hops),
         Cause::Decision(details) => here.map(|(told, led)| decision(details, told, led)).unwrap_or_default(),
         Cause::Refused => endpoint(here, "an endpoint where somebody listens", "connect-failure"),
-        Cause::ConnectTimeout => endpoint(here, "an endpoint that exists", "connect-failure"),
+        Cause::ConnectTimeout => connect_timeout(here),
         Cause::Own | Cause::NextHop { .. } => ask_again(case, hops),
         Cause::WrongProtocol => protocol(case, origin),
-        Cause::Busy | Cause::Unknown => Vec::new(),
+        Cause::Busy | Cause::Itself | Cause::Unknown => Vec::new(),
     }
 }
 
@@ -190,6 +193,23 @@ fn endpoint(here: Option<(&Told<'_>, &Led<'_>)>, what: &str, retry_on: &str) -> 
     changes
 }
 
+/// Nobody answered in time. TCP repeats a lost SYN after a second (RFC 6298 2.1), so a limit below that takes one
+/// lost segment for a host that is gone.
+fn connect_timeout(here: Option<(&Told<'_>, &Led<'_>)>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if let Some((told, led)) = here
+        && let Some((_, Action::Forward(forward))) = &led.route
+        && let Some((cluster, meant)) = told.cluster(forward)
+        && meant.connect_timeout <= Duration::from_secs(1)
+    {
+        let what = "if a segment was lost, wait until TCP has sent it again, more than 1s".to_owned();
+        let value = Some(seconds(meant.connect_timeout));
+        changes.push(change(what, told.setting(&cluster, "connect_timeout", value)));
+    }
+    changes.extend(endpoint(here, "an endpoint that exists", "connect-failure"));
+    changes
+}
+
 /// The last proxy on the way may ask again, if that is safe, or ask otherwise.
 fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
     let proxies = || hops.iter().filter(|hop| hop.next.is_some());
@@ -220,6 +240,12 @@ fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
     };
     let Some(route) = route(&told, case, last) else { return Vec::new() };
     let (what, setting) = match &to.retry {
+        Some(_) if last.story.log.as_deref().is_some_and(|line| line.contains("UO")) => {
+            let Some((cluster, cluster_meant)) = told.cluster(&to) else { return Vec::new() };
+            let value = Some(cluster_meant.limits.retries_max.to_string());
+            let limit = told.setting(&cluster, "circuit_breakers.thresholds", value);
+            ("permit more retries at once, max_retries".into(), limit)
+        }
         Some(_) if last.tries < 2 => {
             let what = format!("let retry_on cover it: {word}{safe}");
             (what, told.setting(&route, "route.retry_policy.retry_on", None))
@@ -265,7 +291,7 @@ fn cluster(told: &Told<'_>, forward: &Forward, below: &str, value: Option<String
     Some(told.setting(&parent, below, value))
 }
 
-fn seconds_of(time: Option<std::time::Duration>) -> Option<String> {
+fn seconds_of(time: Option<Duration>) -> Option<String> {
     Some(time.map_or("never".into(), seconds))
 }
 
