@@ -28,6 +28,8 @@ pub(crate) struct Exchange {
     buffer_bytes_max: usize,
     /// Written chunks stay, for another attempt.
     keeps: bool,
+    /// A written chunk is gone: what is left is not the whole body.
+    forgot: bool,
     /// Payload waits until the upstream has accepted the upgrade.
     withheld: bool,
     /// The payload is a tunnel's on HTTP/1: the client's FIN is no end of a message but the end of everything.
@@ -61,6 +63,7 @@ impl Exchange {
             queued_bytes: 0,
             buffer_bytes_max,
             keeps: false,
+            forgot: false,
             withheld: false,
             ends_by_close: false,
             trailers: None,
@@ -107,7 +110,7 @@ impl Exchange {
 
     /// May the request be sent again, whole?
     pub(crate) fn can_repeat(&self) -> bool {
-        self.keeps || self.next == 0
+        !self.forgot
     }
 
     /// The next attempt begins at the body's first byte.
@@ -252,6 +255,7 @@ impl Exchange {
     fn drop_first(&mut self) {
         if let Some(chunk) = self.chunks.pop_front() {
             self.queued_bytes -= chunk.len();
+            self.forgot = true;
             self.next = self.next.saturating_sub(1);
         }
     }
