@@ -153,7 +153,7 @@ impl Second {
     }
 
     fn may_need_body(&self) -> bool {
-        self.is_idempotent && self.differences.resend
+        self.differences.redispatch || (self.is_idempotent && self.differences.resend)
     }
 
     fn is_granted(&mut self, reach: Reach, stats: &ClusterStats) -> bool {

@@ -28,12 +28,13 @@ pub(super) fn answers(_: &Scenario, played: &Played) -> Vec<String> {
 }
 
 /// RFC 9110 section 9.2.2: a request with another method than these may do something each time it arrives. So it arrives
-/// once, unless a configuration or the client allows more.
+/// once, unless a configuration or the client allows more, or the app says in a GOAWAY that it has not looked at what came.
 pub(super) fn deliveries(scenario: &Scenario, played: &Played) -> Vec<String> {
     const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
     let allows = |text: &str| text.contains("retry_on") || text.contains("hedge_policy") || text.contains("mirror");
     if scenario.hosts.iter().any(|host| matches!(&host.role, Role::Proxy { text, .. } if allows(text)))
         || scenario.text.contains("x-envoy-retry-on")
+        || scenario.text.contains("goaway: { last_stream")
     {
         return Vec::new();
     }

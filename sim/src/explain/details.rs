@@ -2,7 +2,7 @@
 
 /// The word of `%RESPONSE_CODE_DETAILS%` in a log line, if the line has one.
 pub(super) fn details(line: &str) -> Option<String> {
-    const BEGINNINGS: [&str; 22] = [
+    const BEGINNINGS: [&str; 24] = [
         "absolute_path_rejected",
         "cluster_not_found",
         "direct_response",
@@ -11,6 +11,7 @@ pub(super) fn details(line: &str) -> Option<String> {
         "http1.",
         "http2.",
         "low_version",
+        "max_duration_timeout",
         "missing_host_header",
         "no_healthy_upstream",
         "path_normalization_failed",
@@ -21,6 +22,7 @@ pub(super) fn details(line: &str) -> Option<String> {
         "route_not_found",
         "stream_idle_timeout",
         "upgrade_failed",
+        "upstream_per_try_",
         "upstream_reset_after_response_started",
         "upstream_reset_before_response_started",
         "upstream_response_timeout",

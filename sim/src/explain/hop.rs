@@ -156,6 +156,20 @@ impl<'a> Hop<'a> {
                 Some((path, value)) => (path, "route.idle_timeout", value?),
                 None => (&led.manager, "stream_idle_timeout", timeouts.stream_idle?),
             },
+            "max_duration_timeout" => {
+                match forward.and_then(|(path, forward)| Some((path, forward.stream_duration_max?))) {
+                    Some((path, value)) => (path, "route.max_stream_duration.max_stream_duration", value?),
+                    None => (&led.manager, "common_http_protocol_options.max_stream_duration", timeouts.stream?),
+                }
+            }
+            "upstream_per_try_idle_timeout" => {
+                let (path, forward) = forward?;
+                (path, "route.retry_policy.per_try_idle_timeout", forward.retry.as_ref()?.per_try_idle_timeout?)
+            }
+            "upstream_per_try_timeout" => {
+                let (path, forward) = forward?;
+                (path, "route.retry_policy.per_try_timeout", forward.per_try_timeout()?)
+            }
             "request_overall_timeout" => (&led.manager, "request_timeout", timeouts.request?),
             "request_header_timeout" => (&led.manager, "request_headers_timeout", timeouts.request_headers?),
             _ => return None,
@@ -339,14 +353,17 @@ impl<'a> Hop<'a> {
         };
         let closed = Some(self.sentence(act));
         if act.by == host {
-            let left = case.wire.acts_on(self.exchange).find(|act| act.by == self.exchange.client);
+            // Only what it knew of by then.
+            let is_known =
+                |left: &&Act| left.by == self.exchange.client && left.arrived.is_some_and(|at| at <= act.sent.at);
+            let left = case.wire.acts_on(self.exchange).find(is_known);
             if let Some(left) = left {
                 let (who, what) = (self.name(left.by), words(&left.kind));
                 let did = vec![format!("waited for {peer} until {who} ended it with {what} at {}", ms(left.sent.at))];
                 return Judged { is_origin: false, next, ..self.judged(name, Cause::Busy, did) };
             }
             let did = vec![format!("ended it itself ({details}): {}", self.sentence(act))];
-            return Judged { closed, ..self.judged(name, Cause::Unknown, did) };
+            return Judged { closed, next, ..self.judged(name, Cause::Unknown, did) };
         }
         // One was sent before the other arrived, in both directions.
         let before_it = upstream.request.head_arrived.is_none_or(|at| act.sent.at < at);
