@@ -30,7 +30,7 @@ use reader::{Desk, Reader};
 /// Ticks, and how much virtual time to try them on. turmoil steps every host at every tick, so an idle hour takes it
 /// minutes: what is not over soon is played again in larger steps, and the last pace is the one that counts.
 const TURMOIL_PACES: [(Duration, Duration); 3] = [
-    (Duration::from_millis(1), Duration::from_secs(20)),
+    (Duration::from_millis(1), Duration::from_secs(75)), // beyond a balancer's usual idle timeout
     (Duration::from_millis(20), Duration::from_secs(600)),
     (Duration::from_millis(100), Duration::MAX),
 ];
