@@ -226,7 +226,7 @@ impl Signals {
             drop(all_ended);
         })?;
         self.runtime.block_on(async {
-            let mut drain = ground.drain.clone();
+            let drain = ground.drain.clone();
             tokio::select! {
                 // In any order: each of them begins the same drain.
                 biased;

@@ -162,7 +162,7 @@ impl Worker {
         let mut admin = JoinSet::new();
         if let Some(BoundAdmin { accept, state, control }) = self.admin {
             admin.spawn_local(admin::serve(accept, state, control, drain.clone()));
-            let mut drain = drain.clone();
+            let drain = drain.clone();
             admin.spawn_local(async move {
                 drain.reached(Stage::Draining).await;
                 self.shared.stats.enter(ServerState::Draining);

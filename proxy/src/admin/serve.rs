@@ -30,7 +30,7 @@ const INTERVAL_MIN: Duration = Duration::from_secs(5); // Envoy's stats_flush_in
 const WRITE_BUFFER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Answers operators until the server has stopped.
-pub async fn serve(mut accept: Box<dyn Accept>, state: AdminState, control: Arc<DrainControl>, mut drain: Drain) {
+pub async fn serve(mut accept: Box<dyn Accept>, state: AdminState, control: Arc<DrainControl>, drain: Drain) {
     let admin = Rc::new(Admin { state, interval: Cell::new(Instant::now()), control });
     let mut connections = JoinSet::new();
     loop {

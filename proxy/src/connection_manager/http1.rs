@@ -44,7 +44,7 @@ pub(super) async fn serve(
     };
     let mut connection = ServerConnection::new(conn, read, options);
     let mut alarm = Alarm::default();
-    let mut drain = manager.drain.clone();
+    let drain = manager.drain.clone();
     let mut draining = pin!(drain.begun());
     loop {
         match wait(&mut connection, &mut life, &mut alarm, draining.as_mut()).await {

@@ -96,7 +96,7 @@ async fn run(
     downstream: &Rc<Downstream>,
 ) -> Ended {
     let go_away = Rc::new(GoAway::default());
-    let mut drain = manager.drain.clone();
+    let drain = manager.drain.clone();
     let mut alarm = Alarm::default();
     let mut resets = Resets::default();
     let pinger = connection.pinger();

@@ -53,6 +53,7 @@ pub struct ConnectionManager {
     /// The host of an HTTP/1.0 request that names none.
     default_host: Option<HeaderValue>,
     connection_ids: Rc<Cell<u64>>,
+    tunnels_begun: Cell<u64>,
 }
 
 /// What a [`ConnectionManager`] is made of besides its options.
@@ -116,6 +117,7 @@ impl ConnectionManager {
             server_header,
             millis: MillisCache::default(),
             default_host,
+            tunnels_begun: Cell::new(0),
             connection_ids,
         }
     }
@@ -147,7 +149,7 @@ impl ConnectionManager {
             return Sniffed::Http1(BytesMut::new());
         }
         let mut read = BytesMut::with_capacity(FIRST_READ_BYTES);
-        let mut drain = self.drain.clone();
+        let drain = self.drain.clone();
         let mut alarm = Alarm::default();
         loop {
             tokio::select! {

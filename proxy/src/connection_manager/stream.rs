@@ -400,12 +400,12 @@ async fn unless_drained(
     if !is_tunnel {
         return relayed.await;
     }
-    let mut drain = manager.drain.clone();
+    let number = manager.tunnels_begun.replace(manager.tunnels_begun.get().wrapping_add(1));
     tokio::select! {
         // What has ended by itself is not ended by the drain.
         biased;
         end = relayed => end,
-        () = drain.ends_tunnel(&*manager.outside.random) => RelayEnd::Drained,
+        () = manager.drain.ends_tunnel(number) => RelayEnd::Drained,
     }
 }
 

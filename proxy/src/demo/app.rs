@@ -49,7 +49,7 @@ const REQUEST_MAX: Duration = Duration::from_secs(30);
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Serves until `stop` says so; says goodbye on WebSockets when `drain` begins.
-pub(super) async fn serve(mut accept: Box<dyn Accept>, feed: Feed, drain: Drain, mut stop: Drain) {
+pub(super) async fn serve(mut accept: Box<dyn Accept>, feed: Feed, drain: Drain, stop: Drain) {
     let app = Rc::new(App { feed, drain });
     let mut connections = JoinSet::new();
     loop {
@@ -131,7 +131,7 @@ impl App {
 
     /// Serves a WebSocket to its end.
     async fn converse(&self, mut socket: Socket, mut purpose: Purpose) {
-        let mut drain = self.drain.clone();
+        let drain = self.drain.clone();
         let mut pings = interval(PING_INTERVAL);
         pings.reset(); // the first is due after the interval, not at once
         let mut sent = match purpose {

@@ -34,7 +34,7 @@ impl Listener {
     /// Accepts until it is told to stop, then waits for the connections; cuts those that are left when it ends.
     pub async fn run(mut self) {
         let mut connections = JoinSet::new();
-        let mut draining = self.drain.clone();
+        let draining = self.drain.clone();
         let mut closing = pin!(draining.accepts_no_more());
         loop {
             tokio::select! {
@@ -46,7 +46,7 @@ impl Listener {
             }
         }
         drop(self.accept);
-        let mut left = self.drain.clone();
+        let left = self.drain.clone();
         tokio::select! {
             // What ends by itself, ends by itself.
             biased;

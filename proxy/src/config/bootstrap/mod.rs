@@ -83,12 +83,6 @@ pub(crate) struct Http2ProtocolOptions {
 #[derive(Debug, Deserialize)]
 pub(crate) struct KeepaliveSettings {
     pub(crate) interval: Option<At<Seconds>>,
-    pub(crate) interval_jitter: Option<At<Percent>>,
+    pub(crate) interval_jitter: Option<At<cluster::Percent>>,
     pub(crate) timeout: At<Seconds>,
-}
-
-/// `envoy.type.v3.Percent`
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct Percent {
-    pub(crate) value: f64,
 }
