@@ -5,14 +5,14 @@
 //! An operator can also have listeners drained or closed while the process stays, and can have every response say
 //! that this is no longer the place to be, as a health check would.
 
-use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::sleep;
-
-use crate::net::Random;
 
 /// How far shutting down has come.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -28,7 +28,7 @@ pub enum Stage {
 /// How long-lived tunnels end in a drain. Everything else is asked to leave at its beginning in either case.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Strategy {
-    /// Each at a random instant between the middle of the drain and shortly before its end, so that their clients do
+    /// Each at an instant of its own between the middle of the drain and shortly before its end, so that their clients do
     /// not all come back at once.
     #[default]
     Gradual,
@@ -84,53 +84,94 @@ const TUNNELS_GONE_PERCENT: u32 = 90;
 /// Before this part of the drain time is over, they are left alone.
 const TUNNELS_SPARED_PERCENT: u32 = 50;
 
-/// Moves things forward.
+/// What control and views share. Not a `watch` channel of tokio's: that wakes who waits in an order that chance decides.
 #[derive(Debug)]
-pub struct DrainControl(Arc<Board>);
+struct Signal {
+    standing: RwLock<Standing>,
+    /// Counts changes, so that who waits and is polled for another reason need not take its place again.
+    changes: AtomicU64,
+    /// In the order in which they began to wait.
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    wakers: BTreeMap<u64, Waker>,
+    tickets: u64,
+}
+
+/// A place among those who wait; given back when dropped.
+struct Ticket<'a> {
+    signal: &'a Signal,
+    number: u64,
+    /// The waker in this place, and the count of changes that it waits behind.
+    taken: Option<(Waker, u64)>,
+}
+
+impl Signal {
+    fn now(&self) -> Standing {
+        // Whoever panicked had only copied a few fields: what is there is whole.
+        *self.standing.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Standing)) {
+        change(&mut self.standing.write().unwrap_or_else(PoisonError::into_inner));
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        let wakers = std::mem::take(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner).wakers);
+        wakers.into_values().for_each(Waker::wake);
+    }
+
+    /// Waits until things stand like this.
+    async fn until(&self, reached: impl Fn(&Standing) -> bool) {
+        if reached(&self.now()) {
+            return;
+        }
+        let mut ticket = Ticket::draw(self);
+        poll_fn(|cx| ticket.poll(cx, &reached)).await;
+    }
+}
+
+impl<'a> Ticket<'a> {
+    fn draw(signal: &'a Signal) -> Self {
+        let mut waiting = signal.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.tickets += 1;
+        Self { signal, number: waiting.tickets, taken: None }
+    }
+
+    fn poll(&mut self, cx: &Context<'_>, reached: &impl Fn(&Standing) -> bool) -> Poll<()> {
+        let changes = self.signal.changes.load(Ordering::Acquire);
+        if self.taken.as_ref().is_some_and(|(waker, seen)| *seen == changes && waker.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        self.taken = Some((cx.waker().clone(), changes));
+        let mut waiting = self.signal.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.wakers.insert(self.number, cx.waker().clone());
+        // Looked at after the waker is in place: a change in between finds it there.
+        if reached(&self.signal.now()) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.signal.waiting.lock().unwrap_or_else(PoisonError::into_inner).wakers.remove(&self.number);
+    }
+}
+
+/// Moves things forward. Dropped, it stops what is left: nobody remains to let it run on.
+#[derive(Debug)]
+pub struct DrainControl(Arc<Signal>);
+
+impl Drop for DrainControl {
+    fn drop(&mut self) {
+        self.enter(Stage::Stopped);
+    }
+}
 
 /// Sees how far things are, for listeners of one direction.
 #[derive(Clone, Debug)]
 pub struct Drain {
-    board: Arc<Board>,
+    signal: Arc<Signal>,
     direction: Direction,
-}
-
-/// Where the standing is written for all to see. Not tokio's `watch`: that wakes its receivers in an order that
-/// chance decides, and connections would draw their lots in another order in every run.
-#[derive(Debug)]
-struct Board {
-    standing: Mutex<Standing>,
-    changed: Notify,
-}
-
-impl Board {
-    fn read(&self) -> Standing {
-        *self.standing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self, change: impl FnOnce(&mut Standing)) {
-        change(&mut self.standing.lock().unwrap_or_else(PoisonError::into_inner));
-        self.changed.notify_waiters();
-    }
-
-    /// Returns when the standing is as asked for. Those who wait are woken in the order in which they came.
-    async fn wait_for(&self, is_so: impl Fn(&Standing) -> bool) {
-        loop {
-            let mut changed = pin!(self.changed.notified());
-            changed.as_mut().enable(); // from here on no change is missed
-            if is_so(&self.read()) {
-                return;
-            }
-            changed.await;
-        }
-    }
-}
-
-impl Drop for DrainControl {
-    /// Nobody is left to let anything run on.
-    fn drop(&mut self) {
-        self.enter(Stage::Stopped);
-    }
 }
 
 /// A control and a view of it, in [`Stage::Running`], with [`DRAIN_TIME`] and the usual strategy.
@@ -144,26 +185,27 @@ pub fn drain() -> (DrainControl, Drain) {
 pub fn drain_over(time: Duration, strategy: Strategy) -> (DrainControl, Drain) {
     let (inbound, other) = (Listening::Open, Listening::Open);
     let running = Standing { stage: Stage::Running, inbound, other, is_unwell: false, time, strategy };
-    let board = Arc::new(Board { standing: Mutex::new(running), changed: Notify::new() });
-    (DrainControl(Arc::clone(&board)), Drain { board, direction: Direction::Other })
+    let signal =
+        Arc::new(Signal { standing: RwLock::new(running), changes: AtomicU64::new(0), waiting: Mutex::default() });
+    (DrainControl(Arc::clone(&signal)), Drain { signal, direction: Direction::Other })
 }
 
 impl DrainControl {
     /// Enters `stage`; never goes back.
     pub fn enter(&self, stage: Stage) {
-        self.0.write(|standing| standing.stage = standing.stage.max(stage));
+        self.0.change(|standing| standing.stage = standing.stage.max(stage));
     }
 
     /// Enters [`Stage::Draining`] for a process that will be stopped after `time`.
     pub fn begin(&self, time: Duration) {
-        self.0.write(|standing| standing.time = time);
+        self.0.change(|standing| standing.time = time);
         self.enter(Stage::Draining);
     }
 
     /// Has listeners stop: after the drain time, of which clients are told at once, or now and without a word.
     pub fn close_listeners(&self, scope: Scope, gracefully: bool) {
         let to = if gracefully { Listening::Draining } else { Listening::Closed };
-        self.0.write(|standing| {
+        self.0.change(|standing| {
             standing.inbound = standing.inbound.max(to);
             if scope == Scope::All {
                 standing.other = standing.other.max(to);
@@ -174,12 +216,12 @@ impl DrainControl {
     /// Is the process not about to end?
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.0.read().stage == Stage::Running
+        self.0.now().stage == Stage::Running
     }
 
     /// Says whether clients are asked to go elsewhere with the next response they get.
     pub fn set_unwell(&self, is_unwell: bool) {
-        self.0.write(|standing| standing.is_unwell = is_unwell);
+        self.0.change(|standing| standing.is_unwell = is_unwell);
     }
 }
 
@@ -193,7 +235,7 @@ impl Drain {
     /// Shall a response ask its client to go elsewhere?
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        let standing = self.board.read();
+        let standing = self.signal.now();
         standing.is_unwell || self.has_begun(&standing)
     }
 
@@ -201,43 +243,41 @@ impl Drain {
     ///
     /// # Cancellation
     /// Safe to drop.
-    pub async fn reached(&mut self, stage: Stage) {
-        self.board.wait_for(|now| now.stage >= stage).await;
+    pub async fn reached(&self, stage: Stage) {
+        self.signal.until(|now| now.stage >= stage).await;
     }
 
     /// Waits until clients are to be asked to go elsewhere, idle ones too.
     ///
     /// # Cancellation
     /// Safe to drop.
-    pub async fn begun(&mut self) {
-        self.board.wait_for(|now| self.has_begun(now)).await;
+    pub async fn begun(&self) {
+        self.signal.until(|now| self.has_begun(now)).await;
     }
 
     /// Waits until no more connections are to be accepted.
     ///
     /// # Cancellation
     /// Safe to drop, but a drain time that was under way begins anew.
-    pub async fn accepts_no_more(&mut self) {
-        let view = self.clone();
-        let closed = |now: &Standing| now.stage >= Stage::Draining || view.listening(now) == Listening::Closed;
-        let mut begun = self.clone();
+    pub async fn accepts_no_more(&self) {
+        let closed = |now: &Standing| now.stage >= Stage::Draining || self.listening(now) == Listening::Closed;
         tokio::select! {
             // The word that ends it at once comes first.
             biased;
-            () = self.board.wait_for(closed) => {}
-            () = async { begun.begun().await; sleep(begun.time()).await } => {}
+            () = self.signal.until(closed) => {}
+            () = async { self.begun().await; sleep(self.signal.now().time).await } => {}
         }
     }
 
-    /// Waits until a tunnel is to end.
+    /// Waits until a tunnel is to end, the `number`th that was begun.
     ///
     /// # Cancellation
     /// Safe to drop.
-    pub async fn ends_tunnel(&mut self, random: &dyn Random) {
+    pub async fn ends_tunnel(&self, number: u64) {
         self.begun().await;
-        let (time, strategy) = (self.time(), self.board.read().strategy);
+        let Standing { time, strategy, .. } = self.signal.now();
         match strategy {
-            Strategy::Gradual => sleep(spared(time, random.next_u64())).await,
+            Strategy::Gradual => sleep(spared(time, number)).await,
             Strategy::Immediate => {}
         }
     }
@@ -252,17 +292,16 @@ impl Drain {
             Direction::Other => standing.other,
         }
     }
-
-    fn time(&self) -> Duration {
-        self.board.read().time
-    }
 }
 
-/// How long a tunnel lives on in a drain that takes `time`.
-fn spared(time: Duration, chance: u64) -> Duration {
+/// How long a tunnel lives on in a drain that takes `time`. Multiples of the golden ratio, without their whole part,
+/// lie evenly wherever one stops counting and whichever of them are left.
+fn spared(time: Duration, number: u64) -> Duration {
+    const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15; // times 2^64
     let (from, to) = (time * TUNNELS_SPARED_PERCENT / 100, time * TUNNELS_GONE_PERCENT / 100);
-    let window = u64::try_from((to - from).as_nanos()).unwrap_or(u64::MAX).max(1);
-    from + Duration::from_nanos(chance % window)
+    let window = (to - from).as_nanos();
+    let part = window.saturating_mul(number.wrapping_mul(GOLDEN_RATIO).into()) >> 64;
+    from + Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -275,7 +314,7 @@ mod tests {
 
     #[tokio::test]
     async fn stages_only_go_forward() {
-        let (control, mut drain) = drain();
+        let (control, drain) = drain();
         control.enter(Stage::Stopped);
         control.enter(Stage::Draining);
         drain.reached(Stage::Stopped).await;
@@ -284,7 +323,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_control_stops() {
-        let (control, mut drain) = drain();
+        let (control, drain) = drain();
         drop(control);
         drain.reached(Stage::Stopped).await;
     }
@@ -292,7 +331,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn listeners_drain_by_direction_and_close_after_the_drain_time() {
         let (control, drain) = drain_over(7 * SECOND, Strategy::Gradual);
-        let (mut inbound, mut other) = (drain.of(Direction::Inbound), drain);
+        let (inbound, other) = (drain.of(Direction::Inbound), drain);
         control.close_listeners(Scope::Inbound, true);
         inbound.begun().await;
         assert!(inbound.is_draining() && !other.is_draining());
@@ -307,10 +346,11 @@ mod tests {
 
     #[test]
     fn tunnels_end_between_the_middle_and_the_last_tenth() {
-        for chance in [0, 1, u64::MAX / 3, u64::MAX] {
-            let spared = spared(10 * SECOND, chance);
-            assert!((5 * SECOND..9 * SECOND).contains(&spared), "{spared:?}");
-        }
+        let mut each: Vec<Duration> = (0..1000).map(|number| spared(10 * SECOND, number)).collect();
+        each.sort();
+        assert!(each.iter().all(|spared| (5 * SECOND..9 * SECOND).contains(spared)));
+        let longest_gap = each.windows(2).map(|pair| pair[1] - pair[0]).max();
+        assert!(longest_gap < Some(Duration::from_millis(12)), "{longest_gap:?} where 4 ms are the mean");
         assert_eq!(spared(Duration::ZERO, 5), Duration::ZERO);
     }
 }
