@@ -57,9 +57,6 @@ fn exceptions_exist(files: &[String]) -> Result<(), Failed> {
     gone.map_or(Ok(()), |(name, _)| Err(format!("there is no scenario {name}").into()))
 }
 
-/// Nobody asks and nobody answers in this one: both networks carry it to its end, and there is nothing more to compare.
-const SILENT: &str = "timeouts/a-connection-without-a-request-is-closed-at-idle-timeout";
-
 /// The application-level result, one fact a line.
 fn told(scenario: &Scenario, played: &Played) -> String {
     let mut facts: Vec<String> = played.sightings.exchanges.iter().map(exchange).collect();
@@ -76,8 +73,7 @@ fn told(scenario: &Scenario, played: &Played) -> String {
     if let Some((_, why)) = &played.stuck {
         facts.push(format!("stuck: {why}"));
     }
-    let is_silent = scenario.file.ends_with(&format!("/{SILENT}.yaml"));
-    assert_eq!(facts.is_empty(), is_silent, "{}: a run of which nothing can be told proves nothing", scenario.file);
+    assert!(!facts.is_empty(), "{}: a run of which nothing can be told proves nothing", scenario.file);
     facts.join("\n")
 }
 
