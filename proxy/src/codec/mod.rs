@@ -11,6 +11,7 @@ pub mod body;
 pub mod head;
 pub mod http1;
 pub mod http2;
+mod lingering;
 pub(crate) mod names;
 
 pub use body::{Body, Broken, Frame, ResetReason, Writer};

@@ -82,7 +82,8 @@ pub struct FrameFields {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ErrorCode(pub u32);
 
-const ERROR_NAMES: [&str; 14] = [
+/// The error codes of RFC 9113 section 7, by number.
+pub(crate) const ERROR_NAMES: [&str; 14] = [
     "NO_ERROR",
     "PROTOCOL_ERROR",
     "INTERNAL_ERROR",

@@ -7,7 +7,7 @@ mod action;
 mod chance;
 mod error;
 mod expect;
-mod frame;
+pub(crate) mod frame;
 mod host;
 mod intervention;
 mod library;

@@ -1,12 +1,11 @@
 //! The server's side of a connection: requests in, responses out, one at a time.
 
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use http::{Method, Version};
-use tokio::io::AsyncReadExt;
 
 use super::body::{Incoming, Outgoing, Sender};
 use super::framing::Encoder;
@@ -14,6 +13,7 @@ use super::parse::{self, RequestRules};
 use super::refusal::HeadError;
 use super::serialise;
 use super::wire::{Half, SharedWire, Wire};
+use crate::codec::lingering::Lingering;
 use crate::codec::{Broken, Payload, RequestHead, ResponseHead};
 use crate::net::Conn;
 
@@ -165,7 +165,7 @@ impl ServerConnection {
             Close::Abort => conn.abort(),
             Close::Flush => drop(conn),
             Close::FlushThenWaitForPeer if peer_has_closed => drop(conn),
-            Close::FlushThenWaitForPeer => Lingering { conn: Some(conn), end: End::Fin }.peer_closed().await,
+            Close::FlushThenWaitForPeer => Lingering::new(conn).peer_closed().await,
         }
     }
 }
@@ -184,43 +184,6 @@ impl Informer {
         if self.version > Version::HTTP_10 {
             let mut wire = self.wire.borrow_mut();
             serialise::response(wire.interim(), head, Payload::None, &Method::GET, self.version);
-        }
-    }
-}
-
-/// A connection that waits for its peer to close; dropped, it closes.
-struct Lingering {
-    /// `None` only while it is being dropped.
-    conn: Option<Conn>,
-    end: End,
-}
-
-/// How a [`Lingering`] connection closes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum End {
-    /// Nothing came so far.
-    Fin,
-    /// Bytes came that will not be read.
-    Rst,
-}
-
-impl Lingering {
-    async fn peer_closed(mut self) {
-        let Some(conn) = &mut self.conn else { return };
-        // The only way to hear of the FIN is to read. One byte is enough to know that data came first; the rest
-        // stays with the kernel.
-        if let Ok(1..) = conn.read(&mut [0]).await {
-            self.end = End::Rst;
-            pending::<()>().await;
-        }
-    }
-}
-
-impl Drop for Lingering {
-    fn drop(&mut self) {
-        match (self.conn.take(), self.end) {
-            (Some(conn), End::Rst) => conn.abort(),
-            (conn, End::Fin | End::Rst) => drop(conn),
         }
     }
 }

@@ -1,14 +1,12 @@
 //! The server's end of a connection: requests come in, responses go out.
 
 use std::future::{pending, poll_fn};
-use std::pin::Pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Ping, PingPong, RecvStream};
 use http::Request;
-use tokio::io::AsyncReadExt;
 
 use super::frames::Role;
 use super::heads::{field_count, head_bytes, request_from_h2, response_to_h2};
@@ -17,6 +15,7 @@ use super::{
     Broken, CODEC_ERROR, Ending, INVALID_HEADER_FIELD, Incoming, MESSAGING_RULE, Outgoing, RESET_STREAM_AGE_MAX,
     RESET_STREAMS_MAX, ResetReason, STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,
 };
+use crate::codec::lingering::Lingering;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
 use crate::net::{Address, Conn};
@@ -151,8 +150,7 @@ impl ServerConnection {
         let conn = self.shared.take_conn();
         drop(self);
         let Some(conn) = conn else { return };
-        let mut lingering = Lingering { conn: Some(conn), was_sent_more: false };
-        lingering.wait().await;
+        Lingering::new(conn).peer_closed().await;
     }
 
     /// Has the client closed or reset the connection?
@@ -261,30 +259,6 @@ impl Traffic {
     #[must_use]
     pub fn rx_bytes(&self) -> u64 {
         self.0.rx_bytes()
-    }
-}
-
-/// A socket that is only kept until the peer closes it.
-struct Lingering {
-    conn: Option<Conn>,
-    was_sent_more: bool,
-}
-
-impl Lingering {
-    async fn wait(&mut self) {
-        let Some(conn) = &mut self.conn else { return };
-        // The rest stays unread, so that the kernel answers the close with RST as it does to Envoy's.
-        let Ok(1) = Pin::new(conn).read(&mut [0; 1]).await else { return };
-        self.was_sent_more = true;
-        pending().await
-    }
-}
-
-impl Drop for Lingering {
-    fn drop(&mut self) {
-        if let Some(conn) = self.conn.take().filter(|_| self.was_sent_more) {
-            conn.abort();
-        }
     }
 }
 

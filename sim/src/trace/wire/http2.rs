@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::{Bulk, Meaning, Message, hpack::Decoder, size, websocket};
+use crate::scenario::frame::ERROR_NAMES;
 
 /// What a client sends before its first frame.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -234,25 +235,8 @@ fn settings(payload: &[u8]) -> String {
     text
 }
 
-/// RFC 9113 section 7.
 fn error_name(code: u32) -> String {
-    const NAMES: [&str; 14] = [
-        "NO_ERROR",
-        "PROTOCOL_ERROR",
-        "INTERNAL_ERROR",
-        "FLOW_CONTROL_ERROR",
-        "SETTINGS_TIMEOUT",
-        "STREAM_CLOSED",
-        "FRAME_SIZE_ERROR",
-        "REFUSED_STREAM",
-        "CANCEL",
-        "COMPRESSION_ERROR",
-        "CONNECT_ERROR",
-        "ENHANCE_YOUR_CALM",
-        "INADEQUATE_SECURITY",
-        "HTTP_1_1_REQUIRED",
-    ];
-    let name = usize::try_from(code).ok().and_then(|code| NAMES.get(code));
+    let name = usize::try_from(code).ok().and_then(|code| ERROR_NAMES.get(code));
     name.map_or_else(|| format!("error {code}"), |name| (*name).into())
 }
 
