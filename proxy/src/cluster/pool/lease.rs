@@ -128,7 +128,7 @@ impl Lease {
     pub fn local(&self) -> Option<Address> {
         match self {
             Self::Http1(exclusive) => exclusive.connection.as_ref().map(|(connection, _)| connection.local().clone()),
-            Self::Http2(_) => None,
+            Self::Http2(shared) => Some(shared.connection().local().clone()),
         }
     }
 }

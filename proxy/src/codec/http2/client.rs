@@ -37,7 +37,6 @@ pub struct ClientConnection {
     count: Rc<Count>,
     streams_max: usize,
     local: Address,
-    peer: Address,
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +70,7 @@ impl ClientConnection {
     /// # Errors
     /// The connection broke.
     pub async fn handshake(conn: Conn, options: &Http2Options, stats: &Http2Stats) -> Result<(Self, Driver), Broken> {
-        let (local, peer) = (conn.local.clone(), conn.peer.clone());
+        let local = conn.local.clone();
         let (wire, shared) = Wire::new(conn, Role::Client, options, Bytes::new(), stats);
         let mut builder = Builder::new();
         builder
@@ -87,7 +86,7 @@ impl ClientConnection {
             .reset_stream_duration(RESET_STREAM_AGE_MAX);
         let (sender, connection) = builder.handshake(wire).await.map_err(|error| broken(&error, &shared))?;
         let streams_max = usize::try_from(options.max_concurrent_streams.get()).unwrap_or(usize::MAX);
-        let handle = Self { sender, shared: Rc::clone(&shared), count: Rc::default(), streams_max, local, peer };
+        let handle = Self { sender, shared: Rc::clone(&shared), count: Rc::default(), streams_max, local };
         Ok((handle, Driver { connection: Some(connection), shared }))
     }
 
@@ -124,24 +123,6 @@ impl ClientConnection {
     #[must_use]
     pub fn local(&self) -> &Address {
         &self.local
-    }
-
-    /// The server's address.
-    #[must_use]
-    pub fn peer(&self) -> &Address {
-        &self.peer
-    }
-
-    /// Bytes read from the socket.
-    #[must_use]
-    pub fn rx_bytes(&self) -> u64 {
-        self.shared.rx_bytes()
-    }
-
-    /// Bytes written to the socket.
-    #[must_use]
-    pub fn tx_bytes(&self) -> u64 {
-        self.shared.tx_bytes()
     }
 
     /// Opens a stream. Extended CONNECT goes out whether or not the server has announced it, as Envoy's does:

@@ -18,7 +18,7 @@ use super::{
 use crate::codec::lingering::Lingering;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
-use crate::net::{Address, Conn};
+use crate::net::Conn;
 use crate::stats::Http2Stats;
 
 /// How much larger than our own limit a head may be before h2 stops decoding it.
@@ -33,8 +33,6 @@ pub struct ServerConnection {
     headers_max: usize,
     /// The last stream handed out.
     last_accepted: u32,
-    local: Address,
-    peer: Address,
 }
 
 /// Why no request came.
@@ -89,7 +87,6 @@ impl ServerConnection {
         headers_max: usize,
         stats: &Http2Stats,
     ) -> Result<Self, Broken> {
-        let (local, peer) = (conn.local.clone(), conn.peer.clone());
         let (wire, shared) = Wire::new(conn, Role::Server, options, already_read, stats);
         let mut builder = Builder::new();
         if options.allow_connect {
@@ -108,7 +105,7 @@ impl ServerConnection {
             .max_send_buffer_size(STREAM_BUFFER_BYTES_MAX)
             .reset_stream_duration(RESET_STREAM_AGE_MAX);
         let connection = builder.handshake(wire).await.map_err(|error| broken(&error, &shared))?;
-        Ok(Self { connection: Some(connection), shared, head_bytes_max, headers_max, last_accepted: 0, local, peer })
+        Ok(Self { connection: Some(connection), shared, head_bytes_max, headers_max, last_accepted: 0 })
     }
 
     /// The next request. `None` when the connection is over: the client closed it, or it was drained and no
@@ -157,30 +154,6 @@ impl ServerConnection {
     #[must_use]
     pub fn is_peer_gone(&self) -> bool {
         matches!(self.shared.fate(), Fate::Closed | Fate::Reset)
-    }
-
-    /// Our address.
-    #[must_use]
-    pub fn local(&self) -> &Address {
-        &self.local
-    }
-
-    /// The client's address.
-    #[must_use]
-    pub fn peer(&self) -> &Address {
-        &self.peer
-    }
-
-    /// Bytes read from the socket.
-    #[must_use]
-    pub fn rx_bytes(&self) -> u64 {
-        self.shared.rx_bytes()
-    }
-
-    /// Bytes written to the socket.
-    #[must_use]
-    pub fn tx_bytes(&self) -> u64 {
-        self.shared.tx_bytes()
     }
 
     fn open(

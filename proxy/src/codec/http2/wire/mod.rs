@@ -1,0 +1,273 @@
+//! What lies between the h2 crate and the socket: it looks at frame heads as they pass, in both directions.
+//!
+//! h2 hides four things that the proxy has to know or to decide:
+//! - why a connection broke: FIN, RST, or a peer that does not speak HTTP/2 at all;
+//! - that GOAWAY has come, which takes a connection out of its pool before the next request fails on it;
+//! - the exact SETTINGS: h2 cannot say ENABLE_CONNECT_PROTOCOL 0, so its frame is replaced by ours;
+//! - what a message error does. h2 resets the one stream; Envoy drops the whole connection without a word.
+//!
+//! It relies on one property of h2: the head of a frame, and a control frame as a whole, is encoded in one
+//! piece, so it stands contiguous at the place where the previous frame ended.
+//!
+//! [`judge`] decides about each frame that h2 wants to write, [`shared`] is what everybody else sees.
+
+mod judge;
+mod shared;
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::flood::Floods;
+use super::frames::{
+    FRAME_HEAD_LEN, FrameHead, PREFACE, Role, SETTINGS, Scanner, frame_len, settings_frame, shutdown_pong,
+};
+use crate::config::listener::Http2Options;
+use crate::net::Conn;
+use crate::stats::Http2Stats;
+use judge::Plan;
+use shared::Pong;
+
+pub(super) use shared::{Amount, Fate, Shared};
+
+/// The IO type that h2 is given.
+#[derive(Debug)]
+pub(super) struct Wire {
+    shared: Rc<Shared>,
+    role: Role,
+    /// Bytes that h2 reads before those of the socket.
+    ahead: Bytes,
+    reading: Scanner,
+    floods: Floods,
+    /// Bytes of the current outgoing frame that h2 has yet to write.
+    writing_left: usize,
+    /// Our SETTINGS, until they have taken the place of h2's.
+    settings: Option<Bytes>,
+    /// What is being written in the place of one of h2's frames, and the length of that frame.
+    instead: Bytes,
+    replaced: usize,
+    /// Frames that wait for company; see [`Company`].
+    held: BytesMut,
+    company: Company,
+}
+
+/// A stream that waits for its last frame to leave will say more as soon as it has: RST_STREAM, mostly. Both go
+/// out in one write, as Envoy's do. Written one after the other, the first could travel to the end of the chain
+/// and its answer come back before the second is on its way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Company {
+    /// What is held goes out with the next flush.
+    Here,
+    /// The streams have been told; they get one turn before what is held goes out.
+    Invited,
+}
+
+/// What may be held back. Bytes; past that nothing waits for company.
+const HELD_BYTES_MAX: usize = 64 * 1024;
+
+impl Wire {
+    pub(super) fn new(
+        conn: Conn,
+        role: Role,
+        options: &Http2Options,
+        already_read: Bytes,
+        stats: &Http2Stats,
+    ) -> (Self, Rc<Shared>) {
+        let shared = Rc::new(Shared::new(conn, already_read.len(), stats));
+        // The client's preface is no frame: it is stepped over like the rest of one.
+        let (reading_left, writing_left) = match role {
+            Role::Client => (0, PREFACE.len()),
+            Role::Server => (PREFACE.len(), 0),
+        };
+        let wire = Self {
+            shared: Rc::clone(&shared),
+            role,
+            ahead: already_read,
+            reading: Scanner::after(reading_left),
+            floods: Floods::new(options.floods),
+            writing_left,
+            settings: Some(settings_frame(role, options)),
+            instead: Bytes::new(),
+            replaced: 0,
+            held: BytesMut::new(),
+            company: Company::Here,
+        };
+        (wire, shared)
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.shared.pong.get() == Pong::Asked && self.ahead.is_empty() && self.reading.is_between_frames() {
+            self.shared.pong.set(Pong::Given);
+            self.ahead = shutdown_pong();
+        }
+        if !self.ahead.is_empty() {
+            let taken = self.ahead.split_to(self.ahead.len().min(buf.remaining()));
+            buf.put_slice(&taken);
+            return Poll::Ready(Ok(()));
+        }
+        let mut conn = self.shared.conn.borrow_mut();
+        let Some(conn) = conn.as_mut() else { return Poll::Ready(Ok(())) };
+        let before = buf.filled().len();
+        if let Err(error) = ready!(Pin::new(conn).poll_read(cx, buf)) {
+            self.shared.fail(Fate::Reset);
+            return Poll::Ready(Err(error));
+        }
+        match buf.filled().len() - before {
+            0 => self.shared.fail(Fate::Closed),
+            read => self.shared.note_read(read),
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what stands in the place of h2's frame, then reports that frame as written.
+    fn poll_replace(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.poll_held(cx))?;
+        while !self.instead.is_empty() {
+            let written = ready!(self.shared.poll_write(|conn| conn.poll_write(cx, &self.instead)))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.instead.advance(written);
+        }
+        Poll::Ready(Ok(std::mem::take(&mut self.replaced)))
+    }
+
+    /// Steps over `written` bytes that began with `first`; what lies beyond `first` is payload.
+    fn advance(&mut self, first: &[u8], written: usize) {
+        let mut at = self.writing_left;
+        while at < written {
+            let Some(frame) = first.get(at..).filter(|frame| !frame.is_empty()) else { break };
+            if let Some(head) = FrameHead::parse(frame) {
+                self.shared.note_sent(head, frame.get(FRAME_HEAD_LEN..).unwrap_or_default());
+            }
+            at += frame_len(frame);
+        }
+        self.writing_left = at.saturating_sub(written);
+    }
+
+    fn poll_pass(&mut self, cx: &mut Context<'_>, first: &[u8], bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let len: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let holds = self.shared.waiting.get() > 0 || !self.held.is_empty();
+        if holds && self.held.len() + len <= HELD_BYTES_MAX {
+            bufs.iter().for_each(|buf| self.held.extend_from_slice(buf));
+            self.advance(first, len);
+            return Poll::Ready(Ok(len));
+        }
+        ready!(self.poll_held(cx))?;
+        let written = ready!(self.shared.poll_write(|conn| conn.poll_write_vectored(cx, bufs)))?;
+        self.advance(first, written);
+        Poll::Ready(Ok(written))
+    }
+
+    /// Writes what was held back.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.held.is_empty() {
+            let written = ready!(self.shared.poll_write(|conn| conn.poll_write(cx, &self.held)))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.held.advance(written);
+        }
+        self.held = BytesMut::new(); // an idle connection keeps no buffer
+        self.company = Company::Here;
+        Poll::Ready(Ok(()))
+    }
+
+    fn carry_out(&mut self, plan: Plan, cx: &mut Context<'_>, first: &[u8]) -> Poll<io::Result<usize>> {
+        match plan {
+            Plan::Fail(stream) => {
+                self.shared.fail(Fate::InvalidMessage(stream));
+                Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
+            }
+            Plan::Pass(pass) => {
+                let pass = first.get(..pass).unwrap_or(first);
+                self.poll_pass(cx, first, &[io::IoSlice::new(pass)])
+            }
+            Plan::Replace(instead, len) => {
+                // The first frame that is ever replaced is h2's SETTINGS: it stands at the start.
+                self.settings = None;
+                self.instead = instead;
+                self.replaced = len;
+                self.poll_replace(cx)
+            }
+            Plan::Resume => self.poll_replace(cx),
+        }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.shared.is_gone.set(true);
+        self.shared.wake_all();
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(this.poll_fill(cx, buf))?;
+        let fresh = buf.filled().get(before..).unwrap_or_default();
+        let first = (this.role == Role::Client).then_some(SETTINGS);
+        let is_http2 = this.reading.scan(fresh, first, |frame| this.shared.note_received(frame, &mut this.floods));
+        this.shared.stats.rx_reset.add(this.reading.take_resets());
+        // A client's GOAWAY speaks of pushed streams, and we push none.
+        this.shared.goaway_last.set(this.reading.goaway_last().filter(|_| this.role == Role::Client));
+        if !is_http2 {
+            this.shared.fail(Fate::NotHttp2);
+        }
+        if !is_http2 || this.shared.fate() == Fate::Flooded {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.carry_out(this.plan(buf), cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        // h2 puts frame heads into its own buffer, which comes first, and chains at most one payload to it.
+        let first = bufs.iter().map(|buf| &**buf).find(|buf| !buf.is_empty()).unwrap_or_default();
+        let plan = this.plan(first);
+        if matches!(plan, Plan::Pass(pass) if pass == first.len()) {
+            return this.poll_pass(cx, first, bufs);
+        }
+        this.carry_out(plan, cx, first)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.shared.conn.borrow().as_ref().is_some_and(AsyncWrite::is_write_vectored)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.held.is_empty() && this.company == Company::Here {
+            this.company = Company::Invited;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        ready!(this.poll_held(cx))?;
+        match this.shared.conn.borrow_mut().as_mut() {
+            None => Poll::Ready(Ok(())),
+            Some(conn) => Pin::new(conn).poll_flush(cx),
+        }
+    }
+
+    /// Only flushes: the socket is closed by dropping it, at a time that the owner of the connection chooses.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
+    }
+}

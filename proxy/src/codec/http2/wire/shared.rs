@@ -1,0 +1,257 @@
+//! The part of a wire that its connection and its streams can see while h2 owns the wire.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use crate::codec::http2::flood::{Flood, Floods};
+use crate::codec::http2::frames::{DATA, FrameHead, GOAWAY, HEADERS, RST_STREAM, STREAM_ID_MAX, be_u32};
+use crate::net::{Conn, Look};
+use crate::stats::Http2Stats;
+
+/// Streams remembered as reset by us. A reset leaves with the next flush, so few are ever waiting.
+const RESETS_REMEMBERED_MAX: usize = 1024;
+
+/// What became of the connection, as far as it has been seen from the socket.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::codec::http2) enum Fate {
+    Alive,
+    /// The peer sent FIN.
+    Closed,
+    /// The peer sent too much of what costs nothing.
+    Flooded,
+    /// We let go of it.
+    Dropped,
+    /// The peer sent a message that HTTP/2 forbids, on this stream if h2 told; nothing may be written any more.
+    InvalidMessage(Option<u32>),
+    /// The first bytes of the server are no SETTINGS frame.
+    NotHttp2,
+    /// Reading or writing failed: RST, most likely.
+    Reset,
+}
+
+/// The second step of a drain, which h2 takes when its PING is answered. We keep that PING and answer it
+/// ourselves, so that the time between the steps is ours to choose.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Pong {
+    NotAsked,
+    Asked,
+    Given,
+}
+
+/// The part of a [`Wire`] that its connection and its streams can see while h2 owns the wire.
+#[derive(Debug)]
+pub(in crate::codec::http2) struct Shared {
+    pub(super) conn: RefCell<Option<Conn>>,
+    rx_bytes: Cell<u64>,
+    fate: Cell<Fate>,
+    /// From the last GOAWAY of a server.
+    pub(super) goaway_last: Cell<Option<u32>>,
+    pub(super) pong: Cell<Pong>,
+    pub(super) reset_by_us: RefCell<VecDeque<u32>>,
+    /// The largest stream that either side has opened.
+    last_stream: Cell<u32>,
+    data_sent: Cell<u64>,
+    /// h2 has let go of the wire.
+    pub(super) is_gone: Cell<bool>,
+    /// Streams that wait for their frames to leave.
+    pub(super) waiting: Cell<usize>,
+    /// How much of each stream has left. A stream is here from its first frame until it is dropped.
+    sent: RefCell<BTreeMap<u32, Sent>>,
+    pub(super) stats: Http2Stats,
+}
+
+/// How much of a stream's payload and how many of its heads (trailers count) have left for the socket, or are
+/// to leave.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(in crate::codec::http2) struct Amount {
+    pub(in crate::codec::http2) heads: u32,
+    pub(in crate::codec::http2) payload_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Sent {
+    amount: Amount,
+    waiting: Option<Waker>,
+}
+
+impl Shared {
+    /// Of a connection from which so many bytes have been read already.
+    pub(super) fn new(conn: Conn, already_read: usize, stats: &Http2Stats) -> Self {
+        Self {
+            conn: RefCell::new(Some(conn)),
+            rx_bytes: Cell::new(u64::try_from(already_read).unwrap_or(u64::MAX)),
+            fate: Cell::new(Fate::Alive),
+            goaway_last: Cell::new(None),
+            pong: Cell::new(Pong::NotAsked),
+            reset_by_us: RefCell::default(),
+            last_stream: Cell::new(0),
+            data_sent: Cell::new(0),
+            is_gone: Cell::new(false),
+            waiting: Cell::new(0),
+            sent: RefCell::default(),
+            stats: stats.clone(),
+        }
+    }
+
+    /// Writes to the socket and notes how it went.
+    pub(super) fn poll_write(
+        &self,
+        write: impl FnOnce(Pin<&mut Conn>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let mut conn = self.conn.borrow_mut();
+        let Some(conn) = conn.as_mut() else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
+        let written = ready!(write(Pin::new(conn)));
+        if written.is_err() {
+            self.fail(Fate::Reset);
+        }
+        Poll::Ready(written)
+    }
+
+    /// So many bytes have come.
+    pub(super) fn note_read(&self, bytes: usize) {
+        self.rx_bytes.set(self.rx_bytes.get().saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX)));
+    }
+
+    /// Ready when `amount` of `stream` has left, or will never leave. Until then a reset would throw it away:
+    /// h2 drops what a stream has queued when the stream is reset.
+    pub(in crate::codec::http2) fn poll_sent(&self, stream: u32, amount: Amount, cx: &mut Context<'_>) -> Poll<()> {
+        let mut sent = self.sent.borrow_mut();
+        let sent = sent.entry(stream).or_default();
+        let has_left = sent.amount.heads >= amount.heads && sent.amount.payload_bytes >= amount.payload_bytes;
+        if has_left || self.is_gone.get() || self.fate.get() != Fate::Alive {
+            return Poll::Ready(());
+        }
+        if sent.waiting.replace(cx.waker().clone()).is_none() {
+            self.waiting.set(self.waiting.get() + 1);
+        }
+        Poll::Pending
+    }
+
+    /// The stream is over: its count is of no more use.
+    pub(in crate::codec::http2) fn forget_stream(&self, stream: u32) {
+        if let Some(Sent { waiting: Some(_), .. }) = self.sent.borrow_mut().remove(&stream) {
+            self.waiting.set(self.waiting.get().saturating_sub(1));
+        }
+    }
+
+    /// A frame of h2's begins to leave.
+    pub(super) fn note_sent(&self, frame: FrameHead, payload: &[u8]) {
+        match frame.kind {
+            // The first step of a drain is a notice, and not counted (nor does Envoy).
+            GOAWAY if be_u32(payload).is_none_or(|last| last != STREAM_ID_MAX) => self.stats.goaway_sent.inc(),
+            RST_STREAM => self.stats.tx_reset.inc(),
+            HEADERS => self.note_stream(frame.stream),
+            DATA => self.data_sent.set(self.data_sent.get().saturating_add(1)),
+            _ => {}
+        }
+        let mut streams = self.sent.borrow_mut();
+        let Some(sent) = streams.get_mut(&frame.stream) else { return };
+        match frame.kind {
+            HEADERS => sent.amount.heads += 1,
+            DATA => sent.amount.payload_bytes += u64::try_from(frame.len).unwrap_or(u64::MAX),
+            _ => return,
+        }
+        self.wake(sent);
+    }
+
+    fn note_stream(&self, stream: u32) {
+        self.last_stream.set(self.last_stream.get().max(stream));
+    }
+
+    /// A frame of the peer's has come.
+    pub(super) fn note_received(&self, frame: FrameHead, floods: &mut Floods) {
+        if frame.kind == HEADERS {
+            self.note_stream(frame.stream);
+        }
+        // Stream ids of clients are odd, and no server of ours or theirs pushes.
+        let streams = u64::from(self.last_stream.get()).div_ceil(2);
+        let Some(flood) = floods.note(frame, streams, self.data_sent.get()) else { return };
+        if self.fate.get() == Fate::Alive {
+            match flood {
+                Flood::EmptyFrames => self.stats.inbound_empty_frames_flood.inc(),
+                Flood::Priorities => self.stats.inbound_priority_frames_flood.inc(),
+                Flood::WindowUpdates => self.stats.inbound_window_update_frames_flood.inc(),
+            }
+        }
+        self.fail(Fate::Flooded);
+    }
+
+    fn wake(&self, sent: &mut Sent) {
+        if let Some(waiting) = sent.waiting.take() {
+            self.waiting.set(self.waiting.get().saturating_sub(1));
+            waiting.wake();
+        }
+    }
+
+    /// Counts what leaves of `stream`, from now on.
+    pub(in crate::codec::http2) fn watch_stream(&self, stream: u32) {
+        self.sent.borrow_mut().insert(stream, Sent::default());
+    }
+
+    /// Has a head of `stream` begun to leave?
+    pub(in crate::codec::http2) fn has_begun(&self, stream: u32) -> bool {
+        self.sent.borrow().get(&stream).is_some_and(|sent| sent.amount.heads > 0)
+    }
+
+    /// Notes that the application resets `stream` itself, so that the frame is not taken for h2's verdict.
+    pub(in crate::codec::http2) fn expect_reset(&self, stream: u32) {
+        let mut reset_by_us = self.reset_by_us.borrow_mut();
+        if reset_by_us.len() == RESETS_REMEMBERED_MAX {
+            reset_by_us.pop_front();
+        }
+        reset_by_us.push_back(stream);
+    }
+
+    /// Lets h2 take the second step of the drain at its next poll.
+    pub(in crate::codec::http2) fn answer_shutdown_ping(&self) {
+        if self.pong.get() == Pong::NotAsked {
+            self.pong.set(Pong::Asked);
+        }
+    }
+
+    /// Takes the socket away; h2 sees the end of the stream from here on.
+    pub(in crate::codec::http2) fn take_conn(&self) -> Option<Conn> {
+        self.fail(Fate::Dropped);
+        self.conn.take()
+    }
+
+    /// What the system would let us read, whatever the event loop has told.
+    pub(in crate::codec::http2) fn look(&self) -> Look {
+        self.conn.borrow().as_ref().map_or(Look::Closed, Conn::look)
+    }
+
+    pub(in crate::codec::http2) fn rx_bytes(&self) -> u64 {
+        self.rx_bytes.get()
+    }
+
+    pub(in crate::codec::http2) fn fate(&self) -> Fate {
+        self.fate.get()
+    }
+
+    pub(in crate::codec::http2) fn goaway_received(&self) -> bool {
+        self.goaway_last.get().is_some()
+    }
+
+    /// Has the server said that it will not process this stream?
+    pub(in crate::codec::http2) fn is_refused(&self, stream: u32) -> bool {
+        self.goaway_last.get().is_some_and(|last| stream > last)
+    }
+
+    /// The first misfortune is the cause; what follows is its consequence.
+    pub(super) fn fail(&self, fate: Fate) {
+        if self.fate.get() == Fate::Alive {
+            self.fate.set(fate);
+        }
+        self.wake_all();
+    }
+
+    /// Whoever waits for a frame to leave waits in vain.
+    pub(super) fn wake_all(&self) {
+        for sent in self.sent.borrow_mut().values_mut() {
+            self.wake(sent);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What a request gets: a route, and what the upstream says if the route asks one.
+
+use std::rc::Rc;
+
+use http::{HeaderValue, Method, StatusCode, Version};
+use tokio::time::Instant;
+
+use super::record::count_expired;
+use super::{Answered, Kind, Reply};
+use crate::access_log::StreamInfo;
+use crate::cluster::Cluster;
+use crate::codec::{Broken, RequestHead, names};
+use crate::config::route::{Action, Forward, Upgrade, Upgrades};
+use crate::connection_manager::local_reply::LocalReply;
+use crate::connection_manager::{ConnectionManager, decorate};
+use crate::router;
+use crate::tunnel;
+use crate::upstream::timers::Expired;
+use crate::upstream::{self, Answer, Ended, Exchange, Interrupted};
+
+/// Decides what to reply: asks the route, and the upstream if the route says so.
+pub(super) async fn decide(
+    manager: &ConnectionManager,
+    head: &mut RequestHead,
+    exchange: &mut Exchange,
+    info: &mut StreamInfo,
+) -> Reply {
+    if let Err(refusal) = decorate::check(head) {
+        if matches!(refusal, LocalReply::NotAPath) {
+            manager.stats.downstream_rq_non_relative_path.inc();
+        }
+        if matches!(refusal, LocalReply::PathWithFragment) {
+            manager.stats.downstream_rq_failed_path_normalization.inc();
+        }
+        return Reply::Local(refusal, None);
+    }
+    let peer = info.downstream.peer.ip();
+    decorate::request(head, &manager.options, peer, &*manager.outside.random);
+    let Some((_, route)) = router::route(&manager.options.routes, head) else {
+        manager.stats.rq_total.inc();
+        manager.stats.no_route.inc();
+        return Reply::Local(LocalReply::NoRoute, None);
+    };
+    if !route.name.is_empty() {
+        info.route_name = Some(route.name.as_str().into());
+    }
+    let none = Upgrades::default();
+    let upgrades = match &route.action {
+        Action::Forward(to) => &to.upgrades,
+        Action::Direct { .. } | Action::NoCluster { .. } => &none,
+    };
+    let upgrade = match upgrade_wanted(head) {
+        None => None,
+        Some(protocol) => match tunnel::allowed(&protocol, &manager.options.upgrades, upgrades) {
+            Some(upgrade) => Some(upgrade),
+            None => {
+                manager.stats.downstream_rq_ws_on_non_ws_route.inc();
+                return Reply::Local(LocalReply::UpgradeRefused, None);
+            }
+        },
+    };
+    manager.stats.rq_total.inc();
+    match &route.action {
+        Action::Direct { status, body } => {
+            manager.stats.rq_direct_response.inc();
+            Reply::Local(LocalReply::Direct { status: *status, body: body.clone() }, None)
+        }
+        Action::Forward(to) => forward(manager, head, exchange, to, upgrade, info).await,
+        Action::NoCluster { status } => {
+            manager.stats.no_cluster.inc();
+            Reply::Local(LocalReply::NoCluster { status: *status }, None)
+        }
+    }
+}
+
+/// What the request asks to switch to, in lower case; `connect` for CONNECT.
+fn upgrade_wanted(head: &RequestHead) -> Option<String> {
+    if head.method == Method::CONNECT {
+        return Some("connect".into());
+    }
+    head.upgrade().map(|protocol| String::from_utf8_lossy(protocol.as_bytes()).to_ascii_lowercase())
+}
+
+async fn forward(
+    manager: &ConnectionManager,
+    head: &mut RequestHead,
+    exchange: &mut Exchange,
+    to: &Forward,
+    upgrade: Option<&Upgrade>,
+    info: &mut StreamInfo,
+) -> Reply {
+    // Configuration checks that the index names a cluster.
+    let Some(cluster) = manager.clusters.get(to.cluster).map(Rc::clone) else {
+        return Reply::Local(LocalReply::NoRoute, None);
+    };
+    info.upstream_cluster = Some(Rc::clone(&cluster.name));
+    let router = upgrade.and_then(|upgrade| upgrade.router).unwrap_or(manager.options.router);
+    exchange.timers.set_route(to);
+    info.attempts_in_response = to.attempt_count.in_response;
+    let mut upgrade_active = None;
+    if upgrade.is_some() {
+        manager.stats.downstream_cx_upgrades_total.inc();
+        upgrade_active = Some(manager.stats.downstream_cx_upgrades_active.enter());
+        exchange.withhold();
+    }
+    if !router.suppress_envoy_headers
+        && let Some(limit) = to.expected_timeout()
+    {
+        head.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), manager.millis.header(limit));
+    }
+    let random = &*manager.outside.random;
+    let answer = match upstream::forward(exchange, head, to, &cluster, random, info).await {
+        Ok(answer) => answer,
+        Err(ended) => return unanswered(manager, ended, exchange, cluster),
+    };
+    info.detail("via_upstream");
+    info.upstream_protocol = Some(answer.head.version);
+    info.times.upstream_response_begin = Some(Instant::now());
+    exchange.timers.response_began();
+    let kind = kind(&answer, head, upgrade);
+    match kind {
+        Kind::Tunnel => {
+            exchange.release();
+            exchange.timers.upgrade_accepted();
+        }
+        Kind::Unsuccessful => info.detail("websocket_handshake_unsuccessful"),
+        Kind::Plain | Kind::Rejected => {}
+    }
+    let timed = exchange.is_complete() && !router.suppress_envoy_headers;
+    let service_time = if timed { exchange.completed_at().map(millis_since) } else { None };
+    Reply::Answer(Box::new(Answered { answer, cluster, kind, service_time, _upgrade_active: upgrade_active }))
+}
+
+fn unanswered(manager: &ConnectionManager, ended: Ended, exchange: &Exchange, cluster: Rc<Cluster>) -> Reply {
+    let expired = match ended {
+        Ended::Failed { failure, retried } => {
+            return Reply::Local(LocalReply::Upstream { failure, retried }, Some(cluster));
+        }
+        Ended::Interrupted(Interrupted::Downstream(Broken::Malformed(_))) => {
+            manager.stats.downstream_cx_protocol_error.inc();
+            return Reply::Local(LocalReply::BadBody, None);
+        }
+        Ended::Interrupted(Interrupted::Downstream(broken)) => return Reply::Gone(broken),
+        Ended::Interrupted(Interrupted::Timer(expired)) => expired,
+    };
+    let reply = LocalReply::too_late(expired, exchange.is_complete());
+    count_expired(manager, expired);
+    match expired {
+        Expired::Global => {
+            cluster.shared.stats.upstream_rq_timeout.inc();
+            Reply::Local(reply, Some(cluster))
+        }
+        Expired::Duration | Expired::Head | Expired::Idle | Expired::Request => Reply::Local(reply, None),
+    }
+}
+
+fn kind(answer: &Answer, head: &RequestHead, upgrade: Option<&Upgrade>) -> Kind {
+    let Some(upgrade) = upgrade else { return Kind::Plain };
+    if answer.accepts_upgrade(head) {
+        return Kind::Tunnel;
+    }
+    let is_websocket = upgrade.protocol.eq_ignore_ascii_case("websocket");
+    let from_http1 = answer.head.version != Version::HTTP_2;
+    if is_websocket && from_http1 && answer.head.status < StatusCode::BAD_REQUEST {
+        return Kind::Unsuccessful;
+    }
+    Kind::Rejected
+}
+
+fn millis_since(begun: Instant) -> HeaderValue {
+    HeaderValue::from(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,172 @@
+//! An upstream's answer on its way to the client, payload and all.
+
+use std::future::Future;
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, Method, StatusCode, Version};
+use tokio::time::Instant;
+
+use super::record::record_relay_end;
+use super::respond::{Responder, after_response, begin_response};
+use super::{After, Answered, Kind};
+use crate::access_log::StreamInfo;
+use crate::cluster::Failure;
+use crate::codec::http1::Close;
+use crate::codec::{Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
+use crate::connection_manager::{ConnectionManager, decorate};
+use crate::upstream::relay::{RelayEnd, relay};
+use crate::upstream::{Answer, Exchange, Interrupted};
+
+/// Passes an upstream's answer on, payload and all.
+pub(super) async fn deliver(
+    manager: &ConnectionManager,
+    answered: Answered,
+    request: &RequestHead,
+    exchange: &mut Exchange,
+    responder: Responder<'_>,
+    asks_to_close: bool,
+    info: &mut StreamInfo,
+) -> After {
+    let Answered { mut answer, cluster, kind, service_time, _upgrade_active } = answered;
+    let is_tunnel = kind == Kind::Tunnel;
+    let payload = payload(kind, &answer);
+    let head = head(kind, &mut answer, service_time);
+    if kind != Kind::Unsuccessful {
+        cluster.codes.charge(head.status, info.internal);
+    }
+    let asks_to_close = asks_to_close || ends_with_connection(request, &head, payload);
+    let closes = !is_tunnel && (asks_to_close || !exchange.is_complete() || kind != Kind::Plain);
+    let mut down = begin_response(manager, head, payload, request, responder, closes, info);
+    let end = match payload {
+        Payload::None => flush_head(exchange, &mut answer, &mut down).await,
+        Payload::Raw | Payload::Some => {
+            let relayed = relay(exchange, &mut answer, &mut down, is_tunnel, &mut info.bytes_sent);
+            unless_drained(manager, is_tunnel, relayed).await
+        }
+    };
+    let complete = exchange.is_complete();
+    info.times.upstream_response_end = Some(Instant::now());
+    record_relay_end(manager, &cluster, &end, is_tunnel, complete, info);
+    let after = match end {
+        // After a tunnel nothing on an HTTP/1 connection is a request any more.
+        RelayEnd::Complete => after_response(closes || is_tunnel, asks_to_close && complete),
+        RelayEnd::Interrupted(Interrupted::Downstream(_)) => After::Gone,
+        RelayEnd::Interrupted(Interrupted::Timer(_)) | RelayEnd::Drained | RelayEnd::Upstream { .. } => {
+            After::Close(Close::FlushThenWaitForPeer)
+        }
+    };
+    if matches!(end, RelayEnd::Complete)
+        && answer.body.is_complete()
+        && complete
+        && let Some(at) = exchange.completed_at()
+    {
+        cluster.codes.record_time(at.elapsed(), info.internal);
+    }
+    let_go(manager, end, is_tunnel, answer, down, exchange).await;
+    after
+}
+
+/// What follows the head that the client gets.
+fn payload(kind: Kind, answer: &Answer) -> Payload {
+    match kind {
+        Kind::Tunnel => Payload::Raw,
+        Kind::Unsuccessful => Payload::None,
+        Kind::Plain | Kind::Rejected if answer.body.is_complete() => Payload::None,
+        Kind::Plain | Kind::Rejected => Payload::Some,
+    }
+}
+
+/// The head that the client gets: the upstream's, without what was said of its connection.
+fn head(kind: Kind, answer: &mut Answer, service_time: Option<HeaderValue>) -> ResponseHead {
+    let mut head = std::mem::replace(&mut answer.head, ResponseHead::new(StatusCode::OK));
+    decorate::end_response_hop(&mut head.headers, kind == Kind::Tunnel);
+    if let Some(millis) = service_time {
+        head.headers.set(names::X_ENVOY_SERVICE_TIME.clone(), millis);
+    }
+    if kind == Kind::Unsuccessful {
+        head.headers.remove(&CONTENT_TYPE);
+        head.headers.remove(&CONTENT_LENGTH);
+    }
+    head
+}
+
+/// The end of a payload without a length is the end of an HTTP/1.0 connection.
+fn ends_with_connection(request: &RequestHead, head: &ResponseHead, payload: Payload) -> bool {
+    request.version == Version::HTTP_10
+        && payload == Payload::Some
+        && request.method != Method::HEAD
+        && !head.headers.contains(&CONTENT_LENGTH)
+}
+
+/// Tunnels have no end of their own: a drain ends them in its time.
+async fn unless_drained(
+    manager: &ConnectionManager,
+    is_tunnel: bool,
+    relayed: impl Future<Output = RelayEnd>,
+) -> RelayEnd {
+    if !is_tunnel {
+        return relayed.await;
+    }
+    let number = manager.tunnels_begun.replace(manager.tunnels_begun.get().wrapping_add(1));
+    tokio::select! {
+        // What has ended by itself is not ended by the drain.
+        biased;
+        end = relayed => end,
+        () = manager.drain.ends_tunnel(number) => RelayEnd::Drained,
+    }
+}
+
+/// A response without payload: nothing is relayed, but the head must go out while the client is watched.
+async fn flush_head(exchange: &mut Exchange, answer: &mut Answer, down: &mut Writer) -> RelayEnd {
+    down.finish(None);
+    let flushed = std::future::poll_fn(|cx| down.poll_flush(cx));
+    match exchange.alongside(&mut answer.writer, flushed).await {
+        Ok(Ok(())) => RelayEnd::Complete,
+        Ok(Err(broken)) => RelayEnd::Interrupted(Interrupted::Downstream(broken)),
+        Err(interrupted) => RelayEnd::Interrupted(interrupted),
+    }
+}
+
+/// Ends both sides in the way that the end of the payload demands.
+async fn let_go(
+    manager: &ConnectionManager,
+    end: RelayEnd,
+    is_tunnel: bool,
+    mut answer: Answer,
+    down: Writer,
+    exchange: &mut Exchange,
+) {
+    match end {
+        RelayEnd::Complete => {
+            answer.end(exchange);
+            drop(down);
+        }
+        RelayEnd::Interrupted(Interrupted::Downstream(_)) => {
+            // What the client said before it left still goes out.
+            let limit = manager.options.timeouts.delayed_close;
+            drop(tokio::time::timeout(limit, answer.flush()).await);
+            answer.end(exchange);
+            down.reset(ResetReason::InternalError);
+        }
+        RelayEnd::Interrupted(Interrupted::Timer(_)) => {
+            answer.end(exchange);
+            down.reset(ResetReason::InternalError);
+        }
+        RelayEnd::Drained => {
+            answer.end(exchange);
+            down.reset(ResetReason::NoError);
+        }
+        RelayEnd::Upstream { failure, broken } => {
+            // Without a cause, a tunnel was ended by its HTTP/1 upstream: the peer closed.
+            answer.end_broken(broken.unwrap_or(Broken::Closed));
+            down.reset(reset_for(&failure, is_tunnel));
+        }
+    }
+}
+
+/// How the next hop back hears of an upstream's end: CONNECT_ERROR says that a tunnel's TCP connection was
+/// lost (RFC 9113 8.5).
+fn reset_for(failure: &Failure, is_tunnel: bool) -> ResetReason {
+    let lost_tunnel = is_tunnel && *failure == Failure::Terminated;
+    if lost_tunnel { ResetReason::ConnectError } else { ResetReason::InternalError }
+}

@@ -1,0 +1,120 @@
+//! One request, top to bottom.
+//!
+//! [`serve`] prepares it, [`decide`] finds what it gets, and that goes out: [`deliver`] passes an upstream's answer on,
+//! [`reply`] sends one of our own, both through [`respond`]. What happened is put down by [`record`].
+
+mod decide;
+mod deliver;
+mod record;
+mod reply;
+mod respond;
+
+use std::rc::Rc;
+
+use http::{HeaderValue, Version};
+
+use super::local_reply::LocalReply;
+use super::{ConnectionManager, decorate};
+use crate::access_log::StreamInfo;
+use crate::alarm::Alarm;
+use crate::cluster::Cluster;
+use crate::codec::http1::Close;
+use crate::codec::{Body, Broken, RequestHead};
+use crate::stats::Held;
+use crate::tunnel::handshake;
+use crate::upstream::timers::Timers;
+use crate::upstream::{Answer, Exchange};
+use decide::decide;
+use deliver::deliver;
+use reply::reply_locally;
+
+pub(super) use record::{count_expired, record_gone};
+pub(super) use reply::refuse_head;
+pub(super) use respond::{GoAway, Responder};
+
+/// What becomes of an HTTP/1 connection after a stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum After {
+    /// It ends like this.
+    Close(Close),
+    /// The client has gone.
+    Gone,
+    /// The next request may come.
+    KeepAlive,
+}
+
+/// What is to be sent to the client.
+enum Reply {
+    /// The upstream's answer.
+    Answer(Box<Answered>),
+    /// Nobody is left to reply to.
+    Gone(Broken),
+    /// One of our own.
+    Local(LocalReply, Option<Rc<Cluster>>),
+}
+
+struct Answered {
+    answer: Answer,
+    cluster: Rc<Cluster>,
+    kind: Kind,
+    /// `x-envoy-upstream-service-time`, unless it does not apply.
+    service_time: Option<HeaderValue>,
+    _upgrade_active: Option<Held>,
+}
+
+/// How an answer relates to what was asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// A response.
+    Plain,
+    /// The upgrade was refused with an error status, which passes whole.
+    Rejected,
+    /// An HTTP/1 upstream answered a WebSocket handshake with something that is neither: its head passes.
+    Unsuccessful,
+    /// The upgrade was accepted.
+    Tunnel,
+}
+
+/// Serves one request. The connection's alarm, which was lent to the stream's `timers`, comes back.
+pub(super) async fn serve(
+    manager: &ConnectionManager,
+    mut head: RequestHead,
+    body: Body,
+    mut timers: Timers,
+    mut responder: Responder<'_>,
+    info: &mut StreamInfo,
+) -> (After, Alarm) {
+    info.protocol = Some(head.version);
+    handshake::request_from_http2(&mut head);
+    let asks_to_close = decorate::asks_to_close(&head);
+    let informer = responder.informer().filter(|_| manager.options.proxy_100_continue);
+    if informer.is_none() && decorate::take_expect_continue(&mut head.headers) {
+        responder.send_continue(manager);
+    }
+    if head.version == Version::HTTP_10 && head.authority.is_none() {
+        head.authority = manager.default_host.clone();
+    }
+    timers.head_is_complete();
+    let mut exchange = Exchange::new(body, timers, manager.buffer_bytes_max);
+    exchange.informer = informer;
+    let reply = decide(manager, &mut head, &mut exchange, info).await;
+    let after = match reply {
+        Reply::Answer(answered) => {
+            deliver(manager, *answered, &head, &mut exchange, responder, asks_to_close, info).await
+        }
+        Reply::Gone(broken) => {
+            record_gone(manager, info, broken);
+            After::Gone
+        }
+        Reply::Local(reply, cluster) => {
+            if let Some(cluster) = &cluster {
+                cluster.codes.charge(reply.row().status, info.internal);
+            }
+            reply_locally(manager, &reply, &head, &mut exchange, responder, asks_to_close, info).await
+        }
+    };
+    info.bytes_received = exchange.bytes_received;
+    info.times.request_end = exchange.completed_at();
+    info.request = Some(head);
+    (after, exchange.timers.into_alarm())
+}

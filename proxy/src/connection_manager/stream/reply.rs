@@ -1,0 +1,96 @@
+//! Responses of the proxy's own, to requests that were read and to bytes that are none.
+
+use http::{Method, Version};
+
+use super::After;
+use super::respond::{Responder, after_response, begin_response};
+use crate::access_log::StreamInfo;
+use crate::codec::http1::{Close, Refusal, ServerConnection};
+use crate::codec::{Headers, Payload, RequestHead};
+use crate::connection_manager::ConnectionManager;
+use crate::connection_manager::life::Life;
+use crate::connection_manager::local_reply::LocalReply;
+use crate::upstream::Exchange;
+
+/// Sends one of the proxy's own responses.
+pub(super) async fn reply_locally(
+    manager: &ConnectionManager,
+    reply: &LocalReply,
+    request: &RequestHead,
+    exchange: &mut Exchange,
+    responder: Responder<'_>,
+    asks_to_close: bool,
+    info: &mut StreamInfo,
+) -> After {
+    let row = reply.row();
+    if let Some(flag) = row.flag {
+        info.flag(flag);
+    }
+    info.detail(row.details.clone());
+    let complete = exchange.is_complete();
+    let closes = asks_to_close || !complete || row.closes;
+    if let Responder::Http2 { go_away, .. } = &responder
+        && row.closes
+    {
+        go_away.ask();
+    }
+    let (head, body) = reply.response(&row);
+    let no_body = body.is_empty() || request.method == Method::HEAD;
+    let payload = if no_body { Payload::None } else { Payload::Some };
+    let mut down = begin_response(manager, head, payload, request, responder, closes, info);
+    if !no_body {
+        info.bytes_sent = body.len() as u64;
+        down.write(body);
+    }
+    down.finish(None);
+    if !complete {
+        manager.stats.downstream_rq_response_before_rq_complete.inc();
+        manager.stats.downstream_rq_rx_reset.inc();
+    }
+    match std::future::poll_fn(|cx| down.poll_flush(cx)).await {
+        Ok(()) => after_response(closes, asks_to_close && complete && !row.closes),
+        Err(_gone) => After::Gone,
+    }
+}
+
+/// A request whose head cannot be read: the reply is sent and the connection ends.
+pub(in crate::connection_manager) async fn refuse_head(
+    manager: &ConnectionManager,
+    connection: &mut ServerConnection,
+    life: &mut Life,
+    reply: &LocalReply,
+    info: &mut StreamInfo,
+) -> After {
+    let row = reply.row();
+    if let Some(flag) = row.flag {
+        info.flag(flag);
+    }
+    info.detail(row.details.clone());
+    info.protocol = Some(Version::HTTP_11);
+    let (head, body) = reply.response(&row);
+    let request = RequestHead {
+        method: Method::GET,
+        scheme: None,
+        authority: None,
+        path: None,
+        protocol: None,
+        version: Version::HTTP_11,
+        headers: Headers::default(),
+    };
+    if !matches!(reply, LocalReply::BadHead(Refusal::LowVersion)) {
+        manager.stats.downstream_rq_response_before_rq_complete.inc();
+        manager.stats.downstream_rq_rx_reset.inc();
+    }
+    let responder = Responder::Http1 { connection, life };
+    let payload = if body.is_empty() { Payload::None } else { Payload::Some };
+    let mut down = begin_response(manager, head, payload, &request, responder, true, info);
+    info.bytes_sent = body.len() as u64;
+    if !body.is_empty() {
+        down.write(body);
+    }
+    down.finish(None);
+    match std::future::poll_fn(|cx| down.poll_flush(cx)).await {
+        Ok(()) => After::Close(Close::FlushThenWaitForPeer),
+        Err(_gone) => After::Gone,
+    }
+}

@@ -1,0 +1,105 @@
+//! The way back to the client, by either protocol: what is said before the response, and how its head is finished.
+
+use std::rc::Rc;
+
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode, Version};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::After;
+use crate::access_log::StreamInfo;
+use crate::codec::http1::{Close, Informer, ServerConnection};
+use crate::codec::{Payload, RequestHead, ResponseHead, Writer, http2, names};
+use crate::connection_manager::life::Life;
+use crate::connection_manager::{ConnectionManager, decorate};
+use crate::tunnel::handshake;
+
+/// Where the response goes.
+pub(in crate::connection_manager) enum Responder<'a> {
+    Http1 { connection: &'a mut ServerConnection, life: &'a mut Life },
+    Http2 { respond: http2::Responder, go_away: Rc<GoAway> },
+}
+
+/// A stream's wish that its HTTP/2 connection be drained.
+#[derive(Default)]
+pub(in crate::connection_manager) struct GoAway(Notify);
+
+impl GoAway {
+    pub(super) fn ask(&self) {
+        self.0.notify_one();
+    }
+
+    /// # Cancellation
+    /// Safe to drop.
+    pub(in crate::connection_manager) async fn asked(&self) {
+        self.0.notified().await;
+    }
+}
+
+impl Responder<'_> {
+    /// Sends what comes before the final response. HTTP/2 clients get none of it: none of them has to wait for 100.
+    pub(super) fn informer(&self) -> Option<Informer> {
+        match self {
+            Self::Http1 { connection, .. } => Some(connection.informer()),
+            Self::Http2 { .. } => None,
+        }
+    }
+
+    pub(super) fn send_continue(&mut self, manager: &ConnectionManager) {
+        // HTTP/2 clients that wait for 100 send the body anyway, sooner or later (RFC 9110 10.1.1).
+        if let Self::Http1 { connection, .. } = self {
+            connection.send_continue();
+            manager.count_response(StatusCode::CONTINUE);
+        }
+    }
+}
+
+/// Queues a response head, finished for this client's protocol, and counts it.
+pub(super) fn begin_response(
+    manager: &ConnectionManager,
+    mut head: ResponseHead,
+    payload: Payload,
+    request: &RequestHead,
+    responder: Responder<'_>,
+    closes: bool,
+    info: &mut StreamInfo,
+) -> Writer {
+    decorate::response(&mut head, manager.server_header.clone(), manager.date.at(manager.outside.clock.wall()));
+    if info.attempts_in_response {
+        head.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), HeaderValue::from(info.attempts));
+    }
+    manager.count_response(head.status);
+    info.response_code = Some(head.status.as_u16());
+    info.times.response_begin = Some(Instant::now());
+    let writer = match responder {
+        Responder::Http1 { connection, life } => {
+            // A tunnel's response says nothing of its connection, which is no longer HTTP.
+            if closes || (payload != Payload::Raw && life.closes_with_response(&manager.drain)) {
+                head.headers.set(CONNECTION, HeaderValue::from_static("close"));
+            } else if request.version == Version::HTTP_10 && payload != Payload::Raw {
+                head.headers.set(CONNECTION, HeaderValue::from_static("keep-alive"));
+            }
+            Writer::Http1(connection.respond(&head, payload, &request.method))
+        }
+        Responder::Http2 { respond, go_away } => {
+            if manager.drain.is_draining() {
+                go_away.ask();
+            }
+            handshake::response_to_http2(&mut head);
+            Writer::Http2(respond.respond(&head, payload))
+        }
+    };
+    info.response = Some(head);
+    writer
+}
+
+/// What becomes of an HTTP/1 connection whose response has been sent.
+pub(super) fn after_response(closes: bool, client_asked: bool) -> After {
+    match (closes, client_asked) {
+        (false, _) => After::KeepAlive,
+        // The client expects the end and has sent all: nothing can be lost by closing at once.
+        (true, true) => After::Close(Close::Flush),
+        (true, false) => After::Close(Close::FlushThenWaitForPeer),
+    }
+}
