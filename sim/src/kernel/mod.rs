@@ -64,12 +64,6 @@ impl fmt::Display for OpenSocket {
     }
 }
 
-/// A place in the bytes to one destination where a segment has to end.
-struct Cut {
-    to: Vec<IpAddr>,
-    rest: u64,
-}
-
 /// The sockets of one host.
 pub struct Kernel {
     host: HostId,
@@ -87,8 +81,6 @@ pub struct Kernel {
     outbox: Vec<Segment>,
     /// Packet numbers of the outbox, given by the trace.
     posted: Vec<(u64, Segment)>,
-    /// Gates ahead, by destination: after how many bytes a segment has to end, so that a gate can close exactly there.
-    cuts: Vec<Cut>,
     next_id: u64,
     next_port: u16,
     iss_base: u64,
@@ -110,7 +102,6 @@ impl Kernel {
             acks_due: Vec::new(),
             outbox: Vec::new(),
             posted: Vec::new(),
-            cuts: Vec::new(),
             next_id: 0,
             next_port: *calls::PORTS_EPHEMERAL.start(),
             iss_base: u64::from(iss_base),
@@ -201,20 +192,6 @@ impl Kernel {
             self.with(id, TcpSocket::send_due_ack);
         }
         std::mem::take(&mut self.posted)
-    }
-
-    /// After `bytes` more of payload to these addresses a segment ends, as if the program had written so.
-    pub(crate) fn cut_after(&mut self, to: &[IpAddr], bytes: u64) {
-        // What is on its way to the network already counts there, and so here.
-        let ahead = self.posted.iter().filter(|(_, segment)| to.contains(&segment.to.ip()));
-        let rest = bytes.saturating_sub(ahead.map(|(_, segment)| segment.len()).sum());
-        self.cuts.retain(|cut| cut.rest > 0 && cut.to != to);
-        self.cuts.push(Cut { to: to.to_vec(), rest });
-    }
-
-    /// The addresses of its host.
-    pub(crate) fn addresses(&self) -> &[IpAddr] {
-        &self.addresses
     }
 
     /// Whether a turn would tell a program something.
@@ -372,12 +349,8 @@ impl Kernel {
         let now = self.now;
         let mut trace = self.trace.lock();
         for segment in self.outbox.drain(..) {
-            let cut = self.cuts.iter_mut().find(|cut| cut.rest > 0 && cut.to.contains(&segment.to.ip()));
-            let pieces = cut.and_then(|cut| cut.take(&segment)).map_or_else(|| vec![segment], |(a, b)| vec![a, b]);
-            for piece in pieces {
-                let number = trace.sent(now, host, &piece);
-                self.posted.push((number, piece));
-            }
+            let number = trace.sent(now, host, &segment);
+            self.posted.push((number, segment));
         }
     }
 
@@ -394,14 +367,5 @@ impl Kernel {
     fn new_id(&mut self) -> SocketId {
         self.next_id += 1;
         SocketId(self.next_id)
-    }
-}
-
-impl Cut {
-    /// The two pieces of a segment, if it is the one to be cut.
-    fn take(&mut self, segment: &Segment) -> Option<(Segment, Segment)> {
-        let pieces = segment.cut(self.rest);
-        self.rest = self.rest.saturating_sub(segment.len());
-        pieces
     }
 }

@@ -39,12 +39,13 @@ impl Segment {
         self.seq + self.len() + u64::from(self.flags.syn) + u64::from(self.flags.fin)
     }
 
-    pub(super) fn len(&self) -> u64 {
+    /// Bytes of payload.
+    pub(crate) fn len(&self) -> u64 {
         self.payload.len() as u64
     }
 
     /// The same bytes as two segments, the first with `len` of them; none if it has no more.
-    pub(super) fn cut(&self, len: u64) -> Option<(Self, Self)> {
+    pub(crate) fn cut(&self, len: u64) -> Option<(Self, Self)> {
         let at = usize::try_from(len).ok().filter(|at| (1..self.payload.len()).contains(at))?;
         let flags = Flags { fin: false, psh: false, ..self.flags };
         let first = Self { flags, payload: self.payload.slice(..at), ..self.clone() };

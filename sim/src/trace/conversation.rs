@@ -3,7 +3,7 @@
 //! A [`Conversation`] is one connection as the wire saw it: both byte streams, when each byte was first sent and when
 //! it had arrived with everything before it, and what became of the connection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -177,6 +177,7 @@ pub fn conversations(trace: &Trace) -> Vec<Conversation> {
     let mut found: Vec<Conversation> = Vec::new();
     // The newest conversation between two endpoints, seen from either end: which, and whether the client sends.
     let mut newest: BTreeMap<(SocketAddr, SocketAddr), (usize, bool)> = BTreeMap::new();
+    let mut cuts: BTreeMap<u64, VecDeque<u64>> = BTreeMap::new();
     for (event, entry) in trace.entries().iter().enumerate() {
         let moment = Moment { at: entry.at, event };
         match &entry.event {
@@ -213,13 +214,18 @@ pub fn conversations(trace: &Trace) -> Vec<Conversation> {
                     conversation.server = Some(*host);
                 }
                 let Some(lane) = lane(&mut found, whose) else { continue };
-                lane.deliver(segment, entry.at, *packet);
+                match cuts.get_mut(packet).and_then(VecDeque::pop_front).and_then(|bytes| segment.cut(bytes)) {
+                    Some((first, _)) => lane.deliver(&first, entry.at, *packet),
+                    None => lane.deliver(segment, entry.at, *packet),
+                }
             }
             Event::Dropped { packet, why } => {
                 let Some(segment) = trace.segment(*packet) else { continue };
                 let Some(lane) = lane(&mut found, newest.get(&(segment.from, segment.to))) else { continue };
                 lane.lose(segment, moment, *packet, *why);
             }
+            // Of a segment that a gate cut, the first part arrives alone.
+            Event::Cut { packet, bytes } => drop(cuts.entry(*packet).or_default().push_back(*bytes)),
             Event::Delayed { .. }
             | Event::Held { .. }
             | Event::Host { .. }

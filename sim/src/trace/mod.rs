@@ -32,6 +32,13 @@ impl HostId {
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// A gate let the first bytes of a segment pass; the rest waits. It is delivered once more for each cut.
+    Cut {
+        /// Which one.
+        packet: u64,
+        /// How much of its payload has passed.
+        bytes: u64,
+    },
     /// A fault lets a segment arrive later than its link would.
     Delayed {
         /// Which one.
@@ -254,6 +261,7 @@ impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |host: &HostId| self.trace.host(*host);
         match &self.entry.event {
+            Event::Cut { packet, bytes } => write!(f, "cut #{packet} after {bytes} bytes"),
             Event::Delayed { packet, by } => write!(f, "delayed #{packet} {by:?}"),
             Event::Delivered { host, packet } => write!(f, "{} receives #{packet}", name(host)),
             Event::Dropped { packet, why } => write!(f, "lost #{packet} {why:?}"),

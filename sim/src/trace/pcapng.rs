@@ -89,6 +89,7 @@ pub(super) fn fates(trace: &Trace) -> BTreeMap<u64, Vec<String>> {
     let mut fates: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     for entry in trace.entries() {
         let (packet, what) = match &entry.event {
+            Event::Cut { packet, bytes } => (packet, format!("cut by a gate after {bytes} bytes")),
             Event::Delayed { packet, by } => (packet, format!("delayed by {} ms by a fault", Millis(*by))),
             Event::Held { packet } => (packet, format!("held by a fault at {} ms", Millis(entry.at))),
             Event::Dropped { packet, why } => {

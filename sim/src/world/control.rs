@@ -59,28 +59,18 @@ impl Control {
         }
     }
 
-    /// Lets exactly `bytes` more of payload pass from `from` to `to`, then holds. Of segments that are held already only
-    /// whole ones pass.
+    /// Lets exactly `bytes` more of payload pass from `from` to `to`, then holds. What was held already passes first; a
+    /// segment that has more is cut in two.
     pub fn gate(&self, from: HostId, to: HostId, bytes: u64) {
         if let Some(world) = self.intervene("a gate") {
-            let rest = world.network.borrow_mut().begin_gate(from, to, bytes, world.now.get());
-            Self::cut(&world, from, to, rest);
+            world.network.borrow_mut().begin_gate(from, to, bytes, world.now.get());
         }
-    }
-
-    /// Has a segment end where a gate will close.
-    fn cut(world: &Shared, from: HostId, to: HostId, bytes: u64) {
-        let kernels = world.kernels.borrow();
-        let (Some(sender), Some(receiver)) = (kernels.get(from.index()), kernels.get(to.index())) else { return };
-        let addresses = receiver.lock().addresses().to_vec();
-        sender.lock().cut_after(&addresses, bytes);
     }
 
     /// Ends a hold, a gate or a black hole from `from` to `to`. What was held leaves now, in order.
     pub fn release(&self, from: HostId, to: HostId) {
         if let Some(world) = self.intervene("the release of a hold, a gate or a black hole") {
             world.network.borrow_mut().open(from, to, world.now.get());
-            Self::cut(&world, from, to, 0);
         }
     }
 

@@ -47,14 +47,58 @@ struct Lane {
 /// Whether a direction lets segments pass.
 #[derive(Default)]
 enum Passage {
-    /// This many bytes of payload still pass; what follows is held.
-    Gated(u64, VecDeque<(u64, Segment)>),
+    /// Some bytes of payload still pass; what follows is held.
+    Gated(Gate),
     /// All wait, in order.
     Held(VecDeque<(u64, Segment)>),
     #[default]
     Open,
     /// All vanish.
     Swallows,
+}
+
+/// A gate in one direction.
+#[derive(Default)]
+struct Gate {
+    /// Bytes of payload that still pass.
+    rest: u64,
+    /// The sequence number up to which the bytes of a connection have passed: what is sent again is not counted again.
+    passed: BTreeMap<Ends, u64>,
+    /// What waits, in order.
+    held: VecDeque<(u64, Segment)>,
+}
+
+/// What a gate makes of a segment.
+enum Judgement {
+    /// The first part passes, the second waits; so many bytes of the segment have passed.
+    Cut(Segment, Segment, u64),
+    Hold,
+    Pass,
+}
+
+impl Gate {
+    fn judge(&mut self, segment: &Segment) -> Judgement {
+        if !self.held.is_empty() {
+            return Judgement::Hold;
+        }
+        let ends = (segment.from, segment.to);
+        let end = segment.seq + segment.len();
+        let fresh_from = self.passed.get(&ends).map_or(segment.seq, |passed| segment.seq.max(*passed));
+        let fresh = end.saturating_sub(fresh_from);
+        if fresh > 0 && self.rest == 0 {
+            return Judgement::Hold;
+        }
+        let passes = fresh.min(self.rest);
+        self.rest -= passes;
+        if fresh > 0 {
+            self.passed.insert(ends, fresh_from + passes);
+        }
+        let bytes = fresh_from + passes - segment.seq;
+        match segment.cut(bytes).filter(|_| passes < fresh) {
+            Some((first, second)) => Judgement::Cut(first, second, bytes),
+            None => Judgement::Pass,
+        }
+    }
 }
 
 /// A segment on its way.
@@ -107,19 +151,37 @@ impl Network {
         let Some(to) = to else { return self.lose(packet, Loss::NoHost, now) };
         self.count(from, to, &segment);
         match &mut self.directions.entry((from, to)).or_default().passage {
-            Passage::Gated(rest, held) => {
-                let len = segment.payload.len() as u64;
-                if held.is_empty() && len <= *rest {
-                    *rest -= len;
-                } else {
-                    return self.hold(from, to, packet, segment, now);
+            Passage::Gated(_) => {
+                if let Some(segment) = self.pass_gate(from, to, packet, segment, now) {
+                    self.hold(from, to, packet, segment, now);
                 }
             }
-            Passage::Held(_) => return self.hold(from, to, packet, segment, now),
-            Passage::Open => {}
-            Passage::Swallows => return self.lose(packet, Loss::Fault, now),
+            Passage::Held(_) => self.hold(from, to, packet, segment, now),
+            Passage::Open => self.carry(from, to, packet, segment, now),
+            Passage::Swallows => self.lose(packet, Loss::Fault, now),
         }
-        self.carry(from, to, packet, segment, now);
+    }
+
+    /// Lets a segment pass as far as the gate does; gives it back if it has to wait.
+    fn pass_gate(
+        &mut self,
+        from: HostId,
+        to: HostId,
+        packet: u64,
+        segment: Segment,
+        now: Duration,
+    ) -> Option<Segment> {
+        let Passage::Gated(gate) = &mut self.directions.entry((from, to)).or_default().passage else { return None };
+        match gate.judge(&segment) {
+            Judgement::Cut(first, second, bytes) => {
+                gate.held.push_back((packet, second));
+                self.trace.lock().push(now, Event::Cut { packet, bytes });
+                self.carry(from, to, packet, first, now);
+            }
+            Judgement::Hold => return Some(segment),
+            Judgement::Pass => self.carry(from, to, packet, segment, now),
+        }
+        None
     }
 
     fn carry(&mut self, from: HostId, to: HostId, packet: u64, segment: Segment, now: Duration) {
@@ -165,7 +227,7 @@ impl Network {
 
     fn hold(&mut self, from: HostId, to: HostId, packet: u64, segment: Segment, now: Duration) {
         let lane = self.directions.entry((from, to)).or_default();
-        let (Passage::Held(held) | Passage::Gated(_, held)) = &mut lane.passage else { return };
+        let (Passage::Held(held) | Passage::Gated(Gate { held, .. })) = &mut lane.passage else { return };
         if held.len() >= HELD_SEGMENTS_MAX {
             return self.lose(packet, Loss::Fault, now);
         }
@@ -202,22 +264,28 @@ impl Network {
     }
 
     /// After `bytes` more of payload, segments from `from` to `to` wait. Those that waited already pass as far as they are
-    /// within. Gives what is left of the bytes.
-    pub(super) fn begin_gate(&mut self, from: HostId, to: HostId, bytes: u64, now: Duration) -> u64 {
-        let mut held = self.take_held(from, to);
-        let mut rest = bytes;
-        while let Some((packet, segment)) = held.pop_front_if(|(_, segment)| segment.payload.len() as u64 <= rest) {
-            rest -= segment.payload.len() as u64;
-            self.carry(from, to, packet, segment, now);
+    /// within.
+    pub(super) fn begin_gate(&mut self, from: HostId, to: HostId, bytes: u64, now: Duration) {
+        let lane = self.directions.entry((from, to)).or_default();
+        let (waiting, passed) = match std::mem::take(&mut lane.passage) {
+            Passage::Gated(Gate { held, passed, .. }) => (held, passed),
+            Passage::Held(held) => (held, BTreeMap::new()),
+            Passage::Open | Passage::Swallows => Default::default(),
+        };
+        lane.passage = Passage::Gated(Gate { rest: bytes, passed, held: VecDeque::new() });
+        for (packet, segment) in waiting {
+            if let Some(segment) = self.pass_gate(from, to, packet, segment, now)
+                && let Passage::Gated(gate) = &mut self.directions.entry((from, to)).or_default().passage
+            {
+                gate.held.push_back((packet, segment)); // it goes on waiting
+            }
         }
-        self.directions.entry((from, to)).or_default().passage = Passage::Gated(rest, held);
-        rest
     }
 
     fn take_held(&mut self, from: HostId, to: HostId) -> VecDeque<(u64, Segment)> {
         let lane = self.directions.entry((from, to)).or_default();
         match std::mem::take(&mut lane.passage) {
-            Passage::Gated(_, held) | Passage::Held(held) => held,
+            Passage::Gated(Gate { held, .. }) | Passage::Held(held) => held,
             Passage::Open | Passage::Swallows => VecDeque::new(),
         }
     }
@@ -226,7 +294,7 @@ impl Network {
     pub(super) fn swallow(&mut self, from: HostId, to: HostId, now: Duration) {
         let lane = self.directions.entry((from, to)).or_default();
         let was = std::mem::replace(&mut lane.passage, Passage::Swallows);
-        if let Passage::Gated(_, held) | Passage::Held(held) = was {
+        if let Passage::Gated(Gate { held, .. }) | Passage::Held(held) = was {
             for (packet, _) in held {
                 self.lose(packet, Loss::Fault, now);
             }
@@ -237,7 +305,7 @@ impl Network {
     pub(super) fn open(&mut self, from: HostId, to: HostId, now: Duration) {
         let lane = self.directions.entry((from, to)).or_default();
         let was = std::mem::take(&mut lane.passage);
-        if let Passage::Gated(_, held) | Passage::Held(held) = was {
+        if let Passage::Gated(Gate { held, .. }) | Passage::Held(held) = was {
             for (packet, segment) in held {
                 self.carry(from, to, packet, segment, now);
             }

@@ -291,6 +291,23 @@ fn holds_gates_and_partitions_do_what_they_say() {
         conn.read_exact(&mut answer[2..]).await.unwrap();
         assert_eq!((&answer, start.elapsed() > ms(100)), (b"fives", true));
 
+        // It cuts a segment that was held before, more than once, and counts nothing twice that was sent again meanwhile.
+        control.hold(client, server);
+        conn.write_all(b"again").await.unwrap();
+        sleep(ms(1000)).await;
+        for (nth, byte) in b"aga".iter().enumerate() {
+            control.gate(client, server, 1);
+            let mut answer = [0; 5];
+            sleep(ms(100)).await;
+            let read = conn.read(&mut answer).await.unwrap();
+            assert_eq!(&answer[..read], [*byte], "byte {nth}");
+        }
+        control.release(client, server);
+        let mut answer = [0; 2];
+        conn.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"in");
+        let mut answer = [0; 5];
+
         control.partition(client, server);
         let start = Instant::now();
         conn.write_all(b"four!").await.unwrap();
