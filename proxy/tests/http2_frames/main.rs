@@ -1,0 +1,223 @@
+//! Frames by hand over real sockets: what a client may and may not do in HTTP/2, section by section of RFC 9113 and
+//! RFC 7541, and what it gets for it. What h2spec asks of a server is all here, one test for each of its cases.
+//!
+//! One proxy serves all cases, each over a connection of its own, with an application behind it that speaks HTTP/1.
+
+#![expect(clippy::disallowed_types, reason = "a client that sends wrong frames needs the socket itself")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "whoever waits for one thing lets every other pass")]
+
+mod app;
+mod connection;
+mod fields;
+mod frame;
+mod frames;
+mod messages;
+mod peer;
+mod requests;
+mod streams;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use finwait::config::Config;
+use finwait::drain::{DrainControl, Stage, drain};
+use finwait::net::Address;
+use finwait::net::tokio::{LogFiles, outside};
+use finwait::process::Process;
+use finwait::server::{Admin, Shared};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use frame::{PROTOCOL_ERROR, STREAM_CLOSED};
+use peer::{Expect, Peer};
+
+/// The proxy's SETTINGS_MAX_CONCURRENT_STREAMS.
+const STREAMS_MAX: u32 = 100;
+
+/// Whatever the number of cores: a case mostly waits, some of them for `delayed_close_timeout`.
+const CASES_AT_ONCE: usize = 16;
+
+/// One thing that a client does, and what has to come of it.
+struct Case {
+    /// Of RFC 9113; of RFC 7541 with `HPACK` before it.
+    section: &'static str,
+    name: &'static str,
+    begin: Begin,
+    steps: Vec<Step>,
+}
+
+/// How a case's connection begins.
+#[derive(Clone, Copy)]
+enum Begin {
+    /// With nothing.
+    Bare,
+    /// With preface and SETTINGS, acknowledged.
+    Shaken,
+}
+
+enum Step {
+    /// These bytes in one write.
+    Send(Vec<u8>),
+    Await(Expect),
+}
+
+/// Frames after the handshake, and what has to come of them.
+fn case<const N: usize>(section: &'static str, name: &'static str, sent: [Vec<u8>; N], expected: Expect) -> Case {
+    steps(section, name, vec![Step::Send(sent.concat()), Step::Await(expected)])
+}
+
+/// More than one exchange after the handshake.
+fn steps(section: &'static str, name: &'static str, steps: Vec<Step>) -> Case {
+    Case { section, name, begin: Begin::Shaken, steps }
+}
+
+/// Bytes on a fresh connection.
+fn bare(section: &'static str, name: &'static str, sent: Vec<u8>, expected: Expect) -> Case {
+    Case { section, name, begin: Begin::Bare, steps: vec![Step::Send(sent), Step::Await(expected)] }
+}
+
+/// Where the proxy does otherwise than the RFC says: the case, what comes instead, and why.
+const DIFFERENCES: &[(&str, Expect, &str)] = &[
+    ("3.4 a first frame other than SETTINGS ends the connection", Expect::Answer(1), TAKEN_BY_H2),
+    (
+        "6.1 DATA with more padding than payload ends the connection",
+        Expect::GoAway(STREAM_CLOSED),
+        LIKE_A_CLOSED_STREAM,
+    ),
+    (
+        "6.1 padded DATA without room for its pad length ends the connection",
+        Expect::GoAway(STREAM_CLOSED),
+        LIKE_A_CLOSED_STREAM,
+    ),
+    ("6.5 SETTINGS with ACK and payload end the connection", Expect::GoAway(PROTOCOL_ERROR), ONE_CODE),
+    (
+        "6.5 SETTINGS of another length than a multiple of 6 end the connection",
+        Expect::GoAway(PROTOCOL_ERROR),
+        ONE_CODE,
+    ),
+    ("6.5.2 INITIAL_WINDOW_SIZE of 2^31 ends the connection", Expect::GoAway(PROTOCOL_ERROR), ONE_CODE),
+    ("6.7 PING of another length than 8 ends the connection", Expect::GoAway(PROTOCOL_ERROR), ONE_CODE),
+    ("6.8 GOAWAY too short for its fields ends the connection", Expect::GoAway(PROTOCOL_ERROR), ONE_CODE),
+    ("6.9 WINDOW_UPDATE of another length than 4 ends the connection", Expect::GoAway(PROTOCOL_ERROR), ONE_CODE),
+    ("6.9.1 the connection's window grows past its limit at once", Expect::Closed, FLOOD),
+    ("8.1 a pseudo-field in trailers", Expect::Answer(1), TAKEN_BY_H2),
+];
+const TAKEN_BY_H2: &str = "the h2 library does not look, and nothing of it goes further";
+const LIKE_A_CLOSED_STREAM: &str =
+    "h2 has one code for it and for DATA after END_STREAM, which is told as Envoy tells it";
+const ONE_CODE: &str = "the h2 library has PROTOCOL_ERROR for every frame that it cannot read";
+const FLOOD: &str = "two WINDOW_UPDATE before any stream are more than max_inbound_window_update_frames_per_data_frame_sent \
+                     allows: a flood, which gets no GOAWAY, in Envoy as here";
+
+fn main() {
+    let proxy = Proxy::start();
+    let at = proxy.at;
+    let cases =
+        [connection::cases(), streams::cases(), frames::cases(), messages::cases(), fields::cases(), requests::cases()];
+    let mut trials: Vec<Trial> = cases
+        .into_iter()
+        .flatten()
+        .map(|case| Trial::test(format!("{} {}", case.section, case.name), move || play(at, case)))
+        .collect();
+    let names: Vec<String> = trials.iter().map(|trial| trial.name().to_owned()).collect();
+    trials.push(Trial::test("each name is given once, and each difference names a case", move || tidy(names)));
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(CASES_AT_ONCE);
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    proxy.stop();
+    conclusion.exit();
+}
+
+fn play(at: SocketAddr, case: Case) -> Result<(), Failed> {
+    let mut peer = Peer::connect(at)?;
+    match case.begin {
+        Begin::Bare => {}
+        Begin::Shaken => peer.shake_hands()?,
+    }
+    let name = format!("{} {}", case.section, case.name);
+    let difference = DIFFERENCES.iter().find(|(case, ..)| *case == name).map(|(_, instead, _)| instead);
+    let last = case.steps.len().saturating_sub(1);
+    for (at, step) in case.steps.iter().enumerate() {
+        match step {
+            Step::Send(bytes) => peer.send(bytes),
+            Step::Await(expected) => peer.expect(difference.filter(|_| at == last).unwrap_or(expected))?,
+        }
+    }
+    Ok(())
+}
+
+fn tidy(mut names: Vec<String>) -> Result<(), Failed> {
+    for (case, _, why) in DIFFERENCES {
+        if !names.iter().any(|name| name == case) {
+            return Err(format!("no case {case:?}, which would differ because {why}").into());
+        }
+    }
+    names.sort();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(format!("two cases are called {:?}", pair[0]).into()),
+        None => Ok(()),
+    }
+}
+
+/// A proxy on a thread of its own, in front of [`app`].
+struct Proxy {
+    at: SocketAddr,
+    control: Arc<DrainControl>,
+    process: Process,
+}
+
+impl Proxy {
+    fn start() -> Self {
+        let app = app::start().expect("the application listens");
+        let logs = LogFiles::start().expect("the log thread starts");
+        let (control, drained) = drain();
+        let control = Arc::new(control);
+        let config = Config::from_yaml(&config(app.port()), "test.yaml").expect("the configuration is right").config;
+        let admin = Admin { control: Arc::clone(&control), config_path: "test.yaml".into() };
+        let world: finwait::process::MakeOutside = Arc::new(move || outside(&logs));
+        let process = Process::start(&Shared::new(config, 1), 1, &world, &drained, admin).expect("the proxy starts");
+        let Some(Address::Socket(at)) = process.addresses.first() else {
+            unreachable!("the configuration has one listener, on a socket");
+        };
+        Self { at: *at, control, process }
+    }
+
+    fn stop(self) {
+        self.control.enter(Stage::Stopped);
+        self.process.join();
+    }
+}
+
+/// A short `delayed_close_timeout`, because a malformed message is answered with nothing but the end after it.
+fn config(app: u16) -> String {
+    let manager =
+        "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+    let router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+    format!(
+        r#"
+static_resources:
+  listeners:
+  - name: main
+    address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": {manager}
+          stat_prefix: test
+          delayed_close_timeout: 0.1s
+          http2_protocol_options: {{ max_concurrent_streams: {STREAMS_MAX} }}
+          route_config:
+            virtual_hosts:
+            - {{ name: all, domains: ["*"], routes: [{{ match: {{ prefix: / }}, route: {{ cluster: app }} }}] }}
+          http_filters:
+          - {{ name: envoy.filters.http.router, typed_config: {{ "@type": {router} }} }}
+  clusters:
+  - name: app
+    load_assignment:
+      cluster_name: app
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {app} }} }} }}
+"#
+    )
+}
