@@ -43,6 +43,38 @@ fn a_fin_that_is_late_is_found_and_made_small() {
     assert_eq!(Outcome::of(&written, &plain).complaints, [""; 0]);
 }
 
+/// What seeds vary: latencies, clocks and their rate, who runs first, when kernels are looked at, who gets the processor.
+#[test]
+fn every_kind_of_departure_comes_to_some_host_with_some_seed() {
+    let scenario = Scenario::load(&library(), "scenarios/upgrades/a-websocket-crosses-three-hops.yaml").unwrap();
+    let mut kinds: Vec<String> = Vec::new();
+    for seed in 1..=40 {
+        for perturbed in scenario.play_on(seed, &course(&scenario)).unwrap().perturbed {
+            let named = perturbed.what.rename(|host| Some(host.index().to_string())).unwrap();
+            kinds.push(named.to_yaml().split([' ', ':']).nth(1).unwrap().to_owned());
+        }
+    }
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds, ["ahead", "delay", "first", "notice", "slow", "stall"]);
+}
+
+/// An app with a slow clock closes its idle connection later, by as much as its clock says and no more.
+#[test]
+fn a_slow_clock_stretches_an_idle_timeout_by_its_share() {
+    let scenario = Scenario::load(&library(), BEHIND_THE_FIN).unwrap();
+    let fin = |schedule: &str| {
+        let course = Course::Fixed(serde_yaml::from_str(schedule).unwrap());
+        let played = scenario.play_on(scenario.seed, &course).unwrap();
+        let text = played.trace.to_text();
+        let line = text.lines().find(|line| line.contains(" app sends ") && line.contains("FIN")).expect("it closes");
+        line.split_whitespace().next().unwrap().parse::<f64>().unwrap()
+    };
+    let late = fin("[{ slow: 200ppm, host: app }]") - fin("[]");
+    assert!((late - 0.001).abs() < 1e-6, "200 millionths of 5 s are 1 ms, not {late} s");
+    assert!(fin("[{ slow: 200ppm, host: proxy }]") - fin("[]") < 1e-6, "another's clock");
+}
+
 #[test]
 fn what_a_seed_drew_can_be_repeated_from_its_schedule() {
     let scenario = Scenario::load(&library(), "scenarios/upgrades/a-websocket-crosses-three-hops.yaml").unwrap();

@@ -19,8 +19,8 @@ use crate::Verdict;
 /// Failures that are made small; an exploration with more of them has other worries.
 const FAILURES_MAX: usize = 8;
 
-/// Play a scenario with many seeds, each with small departures of its own from the plain course: packets, drivers, hosts
-/// and timers that are late. Tells how often each outcome comes, and writes the smallest run for each failure as a scenario.
+/// Play a scenario with many seeds, each with small departures of its own from the plain course, within the bounds of its
+/// `chance` or else common ones: packets, drivers, hosts and clocks that are late. Tells how often each outcome comes, and writes the smallest run for each failure as a scenario.
 ///
 /// Of a file with many runs (`sweep`, `variants`, `orders`) each is explored with all the seeds, and has a table of its own;
 /// `--only` chooses some of them. A file's own `seeds` do not count: these do.
