@@ -43,6 +43,38 @@ fn a_fin_that_is_late_is_found_and_made_small() {
     assert_eq!(Outcome::of(&written, &plain).complaints, [""; 0]);
 }
 
+/// What seeds vary: latencies, clocks and their rate, who runs first, when kernels are looked at, who gets the processor.
+#[test]
+fn every_kind_of_departure_comes_to_some_host_with_some_seed() {
+    let scenario = Scenario::load(&library(), "scenarios/upgrades/a-websocket-crosses-three-hops.yaml").unwrap();
+    let mut kinds: Vec<String> = Vec::new();
+    for seed in 1..=40 {
+        for perturbed in scenario.play_on(seed, &course(&scenario)).unwrap().perturbed {
+            let named = perturbed.what.rename(|host| Some(host.index().to_string())).unwrap();
+            kinds.push(named.to_yaml().split([' ', ':']).nth(1).unwrap().to_owned());
+        }
+    }
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds, ["ahead", "delay", "first", "notice", "slow", "stall"]);
+}
+
+/// An app with a slow clock closes its idle connection later, by as much as its clock says and no more.
+#[test]
+fn a_slow_clock_stretches_an_idle_timeout_by_its_share() {
+    let scenario = Scenario::load(&library(), BEHIND_THE_FIN).unwrap();
+    let fin = |schedule: &str| {
+        let course = Course::Fixed(serde_yaml::from_str(schedule).unwrap());
+        let played = scenario.play_on(scenario.seed, &course).unwrap();
+        let text = played.trace.to_text();
+        let line = text.lines().find(|line| line.contains(" app sends ") && line.contains("FIN")).expect("it closes");
+        line.split_whitespace().next().unwrap().parse::<f64>().unwrap()
+    };
+    let late = fin("[{ slow: 200ppm, host: app }]") - fin("[]");
+    assert!((late - 0.001).abs() < 1e-6, "200 millionths of 5 s are 1 ms, not {late} s");
+    assert!(fin("[{ slow: 200ppm, host: proxy }]") - fin("[]") < 1e-6, "another's clock");
+}
+
 #[test]
 fn what_a_seed_drew_can_be_repeated_from_its_schedule() {
     let scenario = Scenario::load(&library(), "scenarios/upgrades/a-websocket-crosses-three-hops.yaml").unwrap();
@@ -60,26 +92,103 @@ fn what_a_seed_drew_can_be_repeated_from_its_schedule() {
     assert!(departures > 100, "{departures}: the seeds must depart for this to say anything");
 }
 
+/// What nothing but the proxy's own protection keeps from being a 503: it looks before it sends, and sends a GET again.
 #[test]
-fn the_table_does_not_depend_on_threads_and_shards_add_up() {
+fn without_protection_a_get_that_meets_the_fin_is_a_503_of_three_departures_at_most() {
+    let library = library();
+    let text = library.read(BEHIND_THE_FIN).unwrap().replace("{ request: POST /second, body: once }", "GET /second");
+    let bare = text.replace("config: configs/one-hop.yaml,", "config: configs/one-hop.yaml, exact: true,");
+    assert_ne!(text, bare);
+    let read = |text: String| Scenario::read(&library, BEHIND_THE_FIN, text).unwrap();
+    assert_eq!(table(&read(text), &Shard::WHOLE.seeds(200), 2).failures(), []);
+
+    let bare = read(bare);
+    let table = table(&bare, &Shard::WHOLE.seeds(200), 2);
+    let (failing, row) = table.failures().into_iter().next().expect("some seed in 200 has the GET meet the FIN");
+    assert_eq!(failing.summary, "client 200, 503; proxy -, UC");
+    let smallest = shrink(&library, &bare, &row.seeds, failing).unwrap();
+    assert!((1..=3).contains(&smallest.schedule.len()), "{:?}", smallest.schedule);
+    let written = read(smallest.text);
+    assert_eq!(Outcome::of(&written, &written.play(None).unwrap()).complaints, failing.complaints);
+}
+
+#[test]
+fn the_table_does_not_depend_on_threads() {
     let scenario = Scenario::load(&library(), BEHIND_THE_FIN).unwrap();
-    let whole = table(&scenario, &Shard::WHOLE.seeds(90), 1);
-    assert_eq!(table(&scenario, &Shard::WHOLE.seeds(90), 3), whole);
-    let parts: u64 = ["1/3", "2/3", "3/3"]
-        .iter()
-        .map(|shard| table(&scenario, &shard.parse::<Shard>().unwrap().seeds(90), 1))
-        .map(|part| part.failures().iter().map(|(_, row)| row.runs).sum::<u64>())
-        .sum();
-    assert_eq!(parts, whole.failures().iter().map(|(_, row)| row.runs).sum::<u64>());
+    assert_eq!(table(&scenario, &Shard::WHOLE.seeds(90), 3), table(&scenario, &Shard::WHOLE.seeds(90), 1));
+}
+
+fn program(arguments: &[&str]) -> std::process::Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_finwait-sim"));
+    command
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .args(arguments)
+        .output()
+        .expect("the program starts")
+}
+
+/// Five runs of one file, most of which break an expectation with some seed.
+const AROUND_THE_TIMEOUT: &str = "scenarios/keepalive/a-post-around-the-apps-idle-timeout.yaml";
+
+#[test]
+fn merged_parts_are_what_one_machine_would_have_found() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("merge");
+    std::fs::create_dir_all(&folder).unwrap();
+    let explore = |more: &[&str]| program(&[&["explore", AROUND_THE_TIMEOUT], more].concat());
+    let part = |part: &str| {
+        let path = folder.join(part.replace('/', "-of-"));
+        let output = explore(&["--seeds", "40", "--shard", part, "--json"]);
+        std::fs::write(&path, output.stdout).unwrap();
+        path.into_os_string().into_string().unwrap()
+    };
+    let [one, two, three] = ["1/3", "2/3", "3/3"].map(part);
+    let whole = explore(&["--seeds", "40", "--json"]);
+    let merged = explore(&["--json", "--merge", &three, &one, &two]);
+    assert_eq!(String::from_utf8(merged.stdout).unwrap(), String::from_utf8(whole.stdout).unwrap());
+    assert_eq!((merged.status.code(), whole.status.code()), (Some(1), Some(1)));
+
+    // Part of the parts is told as such; what does not belong together is refused.
+    let out = folder.to_str().unwrap();
+    let told = String::from_utf8(explore(&["--out", out, "--merge", &one, &three]).stdout).unwrap();
+    assert!(told.contains("of the 40 seeds, part 2/3 is missing"), "{told}");
+    let another = part("1/2");
+    let refusals = [
+        (vec![&*one, &*one], "has seeds of part 1/3"),
+        (vec![&*one, &*another], "part 1/2 in "),
+        (vec![AROUND_THE_TIMEOUT], "is not what `explore --json` writes"),
+    ];
+    for (files, why) in refusals {
+        let refused = explore(&[&["--merge"], &*files].concat());
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert!(refused.status.code() == Some(2) && told.contains(why), "{told}");
+    }
+    let of_others = program(&["explore", BEHIND_THE_FIN, "--merge", &one]);
+    assert!(String::from_utf8(of_others.stderr).unwrap().contains("is not about scenarios/keepalive/a-post-just-"));
+}
+
+#[test]
+fn every_run_of_a_file_is_explored_or_those_that_were_chosen() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("runs");
+    let explore = |more: &[&str]| {
+        let arguments = ["explore", AROUND_THE_TIMEOUT, "--seeds", "10", "--out", folder.to_str().unwrap()];
+        let output = program(&[&arguments, more].concat());
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let tables = |told: &str| told.lines().filter(|line| line.starts_with("10 seeds of ")).count();
+    let (all, _) = explore(&[]);
+    assert_eq!(tables(&all), 5, "{all}");
+    let (two, _) = explore(&["--only", "gap=4970ms", "--only", "gap=5025ms"]);
+    assert_eq!(tables(&two), 2, "{two}");
+    // Both were found with seed 7 or near it: runs do not write over each other's files.
+    assert!(two.contains("a-post-around-the-apps-idle-timeout-gap-4970ms-seed-7.yaml"), "{two}");
+    let (nothing, refused) = explore(&["--only", "gap=1s"]);
+    assert_eq!(nothing, "");
+    assert!(refused.contains("no run with gap=1s: there are 4970ms, 4985ms"), "{refused}");
 }
 
 #[test]
 fn the_program_writes_a_scenario_that_it_replays() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("explore");
-    let program = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_finwait-sim"));
-        command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).args(arguments).output().unwrap()
-    };
     let out = folder.to_str().unwrap();
     let explored = program(&["explore", BEHIND_THE_FIN, "--seeds", "100", "--out", out]);
     assert_eq!(explored.status.code(), Some(1), "a seed that fails is a failure");

@@ -1,22 +1,29 @@
-//! Determinism: one seed, one trace, byte for byte. Every scenario twice in this process and once in another; explored seeds in
-//! two other processes; and a world with a leak, to show that the comparison would notice one.
+//! Determinism: one seed, one trace, byte for byte. Every run of every scenario twice in this process and once in another;
+//! explored seeds in two other processes; and a world with a leak, to show that the comparison would notice one.
 //!
-//! `FINWAIT_SEEDS` says how many seeds are explored, divided among a few scenarios; 1,000 take minutes without optimisation.
+//! `FINWAIT_SEEDS` says with how many seeds each of a few scenarios is explored, and with a hundredth of that all others.
+//! 1,000 take minutes without optimisation. `FINWAIT_EXPLORED=all` explores all of them with that many.
 
 #![expect(clippy::print_stdout, reason = "the other process speaks by its output")]
 
 use std::env;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 
 use finwait::net::{Address, ConnectOptions, ListenOptions};
-use finwait_sim::scenario::{Library, Scenario};
+use finwait_sim::scenario::{Family, Library, Scenario};
 use finwait_sim::world::{Settings, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Explored seeds in all, unless `FINWAIT_SEEDS` says otherwise.
-const SEEDS: u64 = 60;
+/// Seeds with which each of [`EXPLORED`] is explored, unless `FINWAIT_SEEDS` says otherwise.
+const SEEDS: u64 = 15;
+
+/// Of the seeds that a file asks for, so many are compared, unless `FINWAIT_SEEDS` asks for more. What a seed leaves to
+/// chance, the next one does too.
+const SEEDS_OF_A_FILE_MAX: u64 = 5;
 
 /// A retry with back-off, a race for a connection, loss, WebSockets over three hops: what draws on chance and time.
 const EXPLORED: [&str; 4] = [
@@ -27,28 +34,115 @@ const EXPLORED: [&str; 4] = [
 ];
 
 #[test]
-fn the_same_seed_gives_the_same_bytes() {
+fn every_run_gives_the_same_bytes() {
     let library = Library::Disk(repository());
-    let files = library.scenarios().unwrap();
-    assert!(!files.is_empty());
-    for file in files {
-        let first = trace(&library, &file);
-        assert!(!first.is_empty(), "{file}");
-        assert_same(&first, &trace(&library, &file), &file, "again in this process");
-        assert_same(&first, &trace_of_another_process(&["run", "--trace", &file]), &file, "in another process");
+    let mut program = Command::new(env::current_exe().expect("a running test has a path"));
+    program.env(OTHER, "1").args(["--exact", "runs_of_the_other_process", "--nocapture"]);
+    let mut other = lines_of(&mut program).skip_while(|line| line != BEGIN);
+    assert_eq!(other.next().as_deref(), Some(BEGIN), "the other process traces");
+    for run in runs(&library) {
+        let first = run.trace();
+        assert_eq!(difference(first.lines(), run.trace().lines()), None, "{}, again in this process", run.heading);
+        assert_eq!(other.next().as_ref(), Some(&run.heading), "the other process plays the same runs");
+        let there: Vec<String> = other.by_ref().take(first.lines().count()).collect();
+        let different = difference(first.lines(), there.iter().map(String::as_str));
+        assert_eq!(different, None, "{}, in another process", run.heading);
     }
+    assert_eq!(other.next().as_deref(), Some(END), "no trace goes on there");
+}
+
+/// Tells the copy of this program that [`every_run_gives_the_same_bytes`] starts to print its traces.
+const OTHER: &str = "FINWAIT_TEST_OTHER";
+/// What it prints before and behind them.
+const BEGIN: &str = "the traces begin";
+const END: &str = "the traces end";
+
+/// Alone it sees that no run is left out of the comparison, or is in it twice.
+#[test]
+fn runs_of_the_other_process() {
+    let library = Library::Disk(repository());
+    if env::var_os(OTHER).is_some() {
+        println!("\n{BEGIN}"); // the test harness may have begun a line
+        runs(&library).for_each(|run| print!("{}\n{}", run.heading, run.trace()));
+        println!("{END}");
+        return;
+    }
+    let headings: Vec<String> = runs(&library).map(|run| run.heading).collect();
+    for file in library.scenarios().unwrap() {
+        let asked = Family::load(&library, &file).unwrap();
+        let expected = asked.runs.len() * usize::try_from(u64::from(asked.seeds).min(seeds_of_a_file_max())).unwrap();
+        let of_file = headings.iter().filter(|heading| heading.split(' ').next() == Some(&*file)).count();
+        assert_eq!(of_file, expected, "{file}");
+    }
+    let mut distinct = headings.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), headings.len());
+}
+
+/// One run of a file: a value of its sweep, one of its variants, an order, a seed.
+struct Run {
+    heading: String,
+    scenario: Rc<Scenario>,
+    seed: u64,
+}
+
+impl Run {
+    fn trace(&self) -> String {
+        let played = self.scenario.play(Some(self.seed)).expect("shipped configurations are accepted");
+        let text = played.trace.to_text();
+        assert!(!text.is_empty() && text.ends_with('\n'), "{}", self.heading);
+        text
+    }
+}
+
+/// All there are.
+fn runs(library: &Library) -> impl Iterator<Item = Run> {
+    let files = library.scenarios().expect("the repository has scenarios");
+    assert!(!files.is_empty());
+    files.into_iter().flat_map(|file| {
+        let Family { runs, seeds, .. } = Family::load(library, &file).expect("shipped scenarios load");
+        let seeds = u64::from(seeds).min(seeds_of_a_file_max());
+        runs.into_iter().flat_map(move |scenario| {
+            let (scenario, file) = (Rc::new(scenario), file.clone());
+            (scenario.seed..).take(usize::try_from(seeds).unwrap_or(usize::MAX)).map(move |seed| Run {
+                heading: format!("{file} {} seed {seed}", scenario.label),
+                scenario: Rc::clone(&scenario),
+                seed,
+            })
+        })
+    })
+}
+
+fn seeds_of_a_file_max() -> u64 {
+    seeds_asked_for().unwrap_or(SEEDS_OF_A_FILE_MAX)
+}
+
+fn seeds_asked_for() -> Option<u64> {
+    env::var("FINWAIT_SEEDS").ok().map(|seeds| seeds.parse().expect("FINWAIT_SEEDS is a number"))
 }
 
 #[test]
 fn explored_seeds_give_the_same_bytes_in_two_processes() {
-    let seeds = env::var("FINWAIT_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("FINWAIT_SEEDS is a number"));
-    let each = seeds.div_ceil(EXPLORED.len() as u64);
-    for file in EXPLORED {
-        let explore = || trace_of_another_process(&["explore", "--trace", "--seeds", &each.to_string(), file]);
-        let first = explore();
-        let headings = first.lines().filter(|line| line.starts_with("seed ")).count();
-        assert_eq!(headings as u64, each, "{file}: a trace for every seed");
-        assert_same(&first, &explore(), file, "explored in another process");
+    let library = Library::Disk(repository());
+    let seeds = seeds_asked_for().unwrap_or(SEEDS);
+    let is_thorough = env::var("FINWAIT_EXPLORED").is_ok_and(|which| which == "all");
+    for file in library.scenarios().unwrap() {
+        let seeds = if is_thorough || EXPLORED.contains(&file.as_str()) { seeds } else { seeds / 100 };
+        if seeds == 0 {
+            continue;
+        }
+        let explore = || {
+            let mut program = Command::new(env!("CARGO_BIN_EXE_finwait-sim"));
+            lines_of(program.args(["explore", "--trace", "--seeds", &seeds.to_string(), &file]))
+        };
+        // Both at once: the second waits for the first where this reads the first, and the other way round.
+        let mut headings = 0;
+        let (first, second) = (explore(), explore());
+        let first = first.inspect(|line| headings += u64::from(line.starts_with("TRACE ")));
+        assert_eq!(difference(first, second), None, "{file}, explored in another process");
+        let runs = Family::load(&library, &file).unwrap().runs.len() as u64;
+        assert_eq!(headings, seeds * runs, "{file}: a trace for every seed of every run");
     }
 }
 
@@ -56,27 +150,26 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn trace(library: &Library, file: &str) -> String {
-    let scenario = Scenario::load(library, file).expect("shipped scenarios load");
-    scenario.play(None).expect("shipped configurations are accepted").trace.to_text()
-}
-
-fn trace_of_another_process(arguments: &[&str]) -> String {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_finwait-sim"));
-    let output = program.current_dir(repository()).args(arguments).output().expect("the program starts");
-    String::from_utf8(output.stdout).expect("a trace is text")
-}
-
-#[track_caller]
-fn assert_same(first: &str, second: &str, file: &str, when: &str) {
-    assert_eq!(difference(first, second), None, "{file}, {when}: the first difference");
+/// What another process prints, line by line as it comes.
+fn lines_of(program: &mut Command) -> impl Iterator<Item = String> + use<> {
+    let started = program.current_dir(repository()).stdout(Stdio::piped()).spawn();
+    let output = started.expect("the program starts").stdout.expect("it was asked for");
+    BufReader::new(output).lines().map(|line| line.expect("a trace is text"))
 }
 
 /// The first line that is not the same in both.
-fn difference<'a>(first: &'a str, second: &'a str) -> Option<(&'a str, &'a str)> {
-    let different = first.lines().zip(second.lines()).find(|(one, other)| one != other);
-    let longer = || (first.len() != second.len()).then_some(("one trace ends here", "and the other does not"));
-    different.or_else(longer)
+fn difference<Line: AsRef<str>>(
+    first: impl IntoIterator<Item = Line>,
+    second: impl IntoIterator<Item = Line>,
+) -> Option<(Option<String>, Option<String>)> {
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    loop {
+        match (first.next(), second.next()) {
+            (None, None) => return None,
+            (Some(one), Some(other)) if one.as_ref() == other.as_ref() => {}
+            (one, other) => return Some((one.map(|it| it.as_ref().into()), other.map(|it| it.as_ref().into()))),
+        }
+    }
 }
 
 /// Names the leak to the copies of this program that [`a_leak_would_be_noticed`] starts.
@@ -91,10 +184,10 @@ fn a_leak_would_be_noticed() {
     };
     let without = [traced("none"), traced("none")].map(|text| packets(&text));
     assert!(without[0].len() > 40, "the world says something: {without:?}");
-    assert_eq!(difference(&without[0].join("\n"), &without[1].join("\n")), None);
+    assert_eq!(difference(&without[0], &without[1]), None);
     let with = [traced("hash order"), traced("hash order")].map(|text| packets(&text));
     assert_eq!(with[0].len(), with[1].len(), "the same packets, in another order");
-    assert_ne!(difference(&with[0].join("\n"), &with[1].join("\n")), None, "a leak that nobody notices");
+    assert_ne!(difference(&with[0], &with[1]), None, "a leak that nobody notices");
 }
 
 /// The trace among what the test harness prints, which contains times.

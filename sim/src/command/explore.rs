@@ -6,25 +6,36 @@ use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use clap::Args;
+use finwait_sim::explore::findings::Found;
 use finwait_sim::explore::shrink::{Smallest, shrink};
-use finwait_sim::explore::{Shard, Table, course, explore};
+use finwait_sim::explore::{Findings, Outcome, Row, Shard, course, explore};
 use finwait_sim::scenario::{Family, Library, Scenario, ScenarioError};
 
 use super::library;
 use super::progress::Progress;
+use super::selection::Selection;
 use crate::Verdict;
 
 /// Failures that are made small; an exploration with more of them has other worries.
 const FAILURES_MAX: usize = 8;
 
-/// Play a scenario with many seeds, each with small departures of its own from the plain course: packets, drivers and
-/// hosts that are late. Tells how often each outcome comes, and writes the smallest run for each failure as a scenario.
+/// Play a scenario with many seeds, each with small departures of its own from the plain course, within the bounds of its
+/// `chance` or else common ones: packets, drivers, hosts and clocks that are late. Tells how often each outcome comes, and writes the smallest run for each failure as a scenario.
 ///
-/// Exit status: 0 if everything expected was seen with every seed, 1 if not, 2 if the file is not a scenario.
+/// Of a file with many runs (`sweep`, `variants`, `orders`) each is explored with all the seeds, and has a table of its own;
+/// `--only` chooses some of them. A file's own `seeds` do not count: these do.
+///
+/// Machines share the work without knowing of each other: each plays a part (`--shard 2/8 --json > 2.json`), and `--merge
+/// *.json` puts together what they wrote.
+///
+/// Exit status: 0 if everything expected was seen with every seed, 1 if not, 2 if a file is not what it should be.
 #[derive(Args)]
 pub(crate) struct Explore {
     /// The scenario file.
     file: String,
+    /// Explore only the runs with this value of a parameter, `variant` or `order`; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE")]
+    only: Vec<Selection>,
     /// Play the seeds from 1 to this one.
     #[arg(long, default_value_t = 1000)]
     seeds: u64,
@@ -37,110 +48,173 @@ pub(crate) struct Explore {
     /// Where the scenarios that show failures go. Without it: beside the scenario.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Print the complete trace of every seed, one after the other, and nothing else.
+    /// Print what was found as one JSON object, and write no scenarios.
     #[arg(long)]
+    json: bool,
+    /// Play nothing: put together what `--json` wrote about parts of the seeds, and go on with that.
+    #[arg(long, value_name = "JSON", num_args = 1.., conflicts_with_all = ["seeds", "shard", "trace"])]
+    merge: Vec<PathBuf>,
+    /// Print the complete trace of every seed, one after the other, and nothing else.
+    #[arg(long, conflicts_with = "json")]
     trace: bool,
 }
 
 impl Explore {
     pub(crate) fn run(&self, out: &mut impl Write) -> io::Result<Verdict> {
         let library = library(&self.file);
-        let family = match Family::load(&library, &self.file) {
-            Ok(family) => family,
-            Err(error) => {
-                writeln!(io::stderr(), "{error}")?;
-                return Ok(Verdict::NoScenario);
-            }
+        let runs = match self.runs(&library) {
+            Ok(runs) => runs,
+            Err(error) => return refuse(&error),
         };
-        let mut worst = Verdict::Held;
-        for scenario in &family.runs {
-            match self.explore(&library, scenario, out)? {
-                Ok(verdict) => worst = worst.max(verdict),
+        if self.trace {
+            return self.print_traces(&runs, out);
+        }
+        let found = if self.merge.is_empty() { self.explore(&runs) } else { self.merge(&runs) };
+        let findings = match found {
+            Ok(findings) => findings,
+            Err(error) => return refuse(&error),
+        };
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string_pretty(&findings)?)?;
+        } else {
+            findings.runs.iter().try_for_each(|found| print_table(&findings.scenario, found, out))?;
+            print_missing(&findings, out)?;
+            self.explain_failures(&library, &runs, &findings, out)?;
+        }
+        let held = findings.runs.iter().all(|found| found.outcomes.failures().is_empty());
+        Ok(if held { Verdict::Held } else { Verdict::Failed })
+    }
+
+    /// The runs of the file that were asked for.
+    fn runs(&self, library: &Library) -> Result<Vec<Scenario>, ScenarioError> {
+        let Family { mut runs, .. } = Family::load(library, &self.file)?;
+        let labels: Vec<_> = runs.iter().map(|run| run.label.clone()).collect();
+        Selection::check(&self.only, &labels).map_err(|what| ScenarioError::of_file(&self.file, what))?;
+        runs.retain(|run| Selection::selects(&self.only, &run.label));
+        Ok(runs)
+    }
+
+    fn explore(&self, runs: &[Scenario]) -> Result<Findings, ScenarioError> {
+        let seeds = self.shard.seeds(self.seeds);
+        let jobs = self.jobs.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+        let mut progress = Progress::new("seeds", seeds.len() * runs.len());
+        let mut tables = Vec::new();
+        for (nth, run) in runs.iter().enumerate() {
+            match explore(run, &seeds, jobs, |done| progress.show(nth * seeds.len() + done)) {
+                Ok(table) => tables.push(table),
                 Err(error) => {
-                    writeln!(io::stderr(), "{error}")?;
-                    return Ok(Verdict::NoScenario);
+                    progress.end();
+                    return Err(error);
                 }
             }
         }
-        Ok(worst)
+        progress.end();
+        Ok(Findings::new(&self.file, runs, self.seeds, self.shard, tables))
     }
 
-    fn explore(
+    fn merge(&self, runs: &[Scenario]) -> Result<Findings, ScenarioError> {
+        let mut named = Vec::new();
+        for path in &self.merge {
+            let name = path.display().to_string();
+            let wrong = |what: String| ScenarioError::of_file(&name, what);
+            let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+            let findings: Findings = serde_json::from_str(&text)
+                .map_err(|error| wrong(format!("is not what `explore --json` writes: {error}")))?;
+            if !findings.are_about(runs) {
+                return Err(wrong(format!("is not about {} as it is", self.file)));
+            }
+            named.push((name, findings));
+        }
+        Findings::merge(named).map_err(|what| ScenarioError::of_file(&self.file, what))
+    }
+
+    fn explain_failures(
         &self,
         library: &Library,
-        scenario: &Scenario,
+        runs: &[Scenario],
+        findings: &Findings,
         out: &mut impl Write,
-    ) -> io::Result<Result<Verdict, ScenarioError>> {
-        let seeds = self.shard.seeds(self.seeds);
-        if self.trace {
-            return print_traces(scenario, &seeds, out);
-        }
-        let jobs = self.jobs.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-        let mut progress = Progress::new("seeds", seeds.len());
-        let table = explore(scenario, &seeds, jobs, |done| progress.show(done));
-        progress.end();
-        let table = match table {
-            Ok(table) => table,
-            Err(error) => return Ok(Err(error)),
-        };
-        print_table(&table, scenario, out)?;
-        for (failing, row) in table.failures().into_iter().take(FAILURES_MAX) {
-            match shrink(library, scenario, &row.seeds, failing) {
-                Ok(smallest) => self.tell(&smallest, row.seeds.first().copied().unwrap_or_default(), out)?,
-                Err(error) => writeln!(out, "\n{error}")?,
+    ) -> io::Result<()> {
+        let failures = runs.iter().zip(&findings.runs);
+        let failures: Vec<(&Scenario, (&Outcome, &Row))> = failures
+            .flat_map(|(run, found)| found.outcomes.failures().into_iter().map(move |failure| (run, failure)))
+            .collect();
+        for (run, (failing, row)) in failures.iter().take(FAILURES_MAX) {
+            match shrink(library, run, &row.seeds, failing) {
+                Ok(smallest) => self.tell(run, &smallest, row.seeds.first().copied().unwrap_or_default(), out)?,
+                Err(error) => writeln!(out, "{error}\n")?,
             }
         }
-        Ok(Ok(if table.failures().is_empty() { Verdict::Held } else { Verdict::Failed }))
+        match failures.len().saturating_sub(FAILURES_MAX) {
+            0 => Ok(()),
+            more => writeln!(out, "{more} more failing outcomes were not made small"),
+        }
     }
 
-    fn tell(&self, smallest: &Smallest, seed: u64, out: &mut impl Write) -> io::Result<()> {
+    fn tell(&self, run: &Scenario, smallest: &Smallest, seed: u64, out: &mut impl Write) -> io::Result<()> {
         let Smallest { failure, began_with, schedule, text, .. } = smallest;
-        writeln!(out, "\n{failure}")?;
+        writeln!(out, "{failure}")?;
+        let first = format!("first seen with {}", of_seed(run, seed));
         match schedule.len() {
-            0 => writeln!(out, "  first seen with seed {seed}; the plain course of seed {} shows it", smallest.seed)?,
-            few => writeln!(out, "  first seen with seed {seed}; of {began_with} departures {few} are enough:")?,
+            0 => writeln!(out, "  {first}; the plain course of seed {} shows it", smallest.seed)?,
+            few => writeln!(out, "  {first}; of {began_with} departures {few} are enough:")?,
         }
         for (perturbation, words) in schedule {
             writeln!(out, "    {} # {words}", perturbation.to_yaml())?;
         }
-        let path = self.path(seed);
+        let path = self.path(run, seed);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
         std::fs::write(&path, format!("# Found by exploring {}: {failure}\n{text}", self.file))?;
-        writeln!(out, "  replay it: finwait-sim run {}", path.display())
+        writeln!(out, "  replay it: finwait-sim run {}\n", path.display())
     }
 
     /// A scenario finds its configuration files relative to itself, so it belongs where the one explored is.
-    fn path(&self, seed: u64) -> PathBuf {
+    fn path(&self, run: &Scenario, seed: u64) -> PathBuf {
         let file = Path::new(&self.file);
         let name = file.file_stem().map_or_else(|| "scenario".into(), |stem| stem.to_string_lossy().into_owned());
+        let label = run.label.to_string();
+        let words = label.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').filter(|word| !word.is_empty());
+        let seed = format!("seed-{seed}");
+        let name: Vec<&str> = [name.as_str()].into_iter().chain(words).chain([seed.as_str()]).collect();
         let folder = self.out.as_deref().or_else(|| file.parent()).unwrap_or_else(|| Path::new("."));
-        folder.join(format!("{name}-seed-{seed}.yaml"))
+        folder.join(format!("{}.yaml", name.join("-")))
     }
-}
 
-fn print_traces(
-    scenario: &Scenario,
-    seeds: &[u64],
-    out: &mut impl Write,
-) -> io::Result<Result<Verdict, ScenarioError>> {
-    for seed in seeds {
-        match scenario.play_on(*seed, &course(scenario)) {
-            Ok(played) => write!(out, "seed {seed}\n{}", played.trace.to_text())?,
-            Err(error) => return Ok(Err(error)),
+    fn print_traces(&self, runs: &[Scenario], out: &mut impl Write) -> io::Result<Verdict> {
+        let seeds = self.shard.seeds(self.seeds);
+        for run in runs {
+            for seed in &seeds {
+                match run.play_on(*seed, &course(run)) {
+                    Ok(played) => write!(out, "TRACE {}\n{}", of_seed(run, *seed), played.trace.to_text())?,
+                    Err(error) => return refuse(&error),
+                }
+            }
         }
+        Ok(Verdict::Held)
     }
-    Ok(Ok(Verdict::Held))
 }
 
-fn print_table(table: &Table, scenario: &Scenario, out: &mut impl Write) -> io::Result<()> {
-    let (file, label) = (&scenario.file, scenario.label.to_string());
-    let label = if label.is_empty() { label } else { format!(" with {label}") };
-    writeln!(out, "{} seeds of {file}{label}\n\n    runs   share  first seed  outcome", table.runs())?;
-    for (outcome, row) in table.rows() {
+fn refuse(error: &ScenarioError) -> io::Result<Verdict> {
+    writeln!(io::stderr(), "{error}")?;
+    Ok(Verdict::NoScenario)
+}
+
+/// `gap=5s, seed 17`, or without the run's own part where there is none.
+fn of_seed(run: &Scenario, seed: u64) -> String {
+    match run.label.0.as_slice() {
+        [] => format!("seed {seed}"),
+        _ => format!("{}, seed {seed}", run.label),
+    }
+}
+
+fn print_table(file: &str, Found { run, outcomes }: &Found, out: &mut impl Write) -> io::Result<()> {
+    let with = if run.is_empty() { String::new() } else { format!(" with {run}") };
+    writeln!(out, "{} seeds of {file}{with}\n\n    runs   share  first seed  outcome", outcomes.runs())?;
+    for (outcome, row) in outcomes.rows() {
         // Tenths of a percent, rounded down: what is not all is not shown as 100.0 %.
-        let share = row.runs * 1000 / table.runs().max(1);
+        let share = row.runs.saturating_mul(1000) / outcomes.runs().max(1);
         writeln!(
             out,
             "{:>8}  {:>3}.{}%  {:>10}  {}",
@@ -154,5 +228,14 @@ fn print_table(table: &Table, scenario: &Scenario, out: &mut impl Write) -> io::
             writeln!(out, "{:>26}  not as it must be: {complaint}", "")?;
         }
     }
-    Ok(())
+    writeln!(out)
+}
+
+fn print_missing(findings: &Findings, out: &mut impl Write) -> io::Result<()> {
+    let missing: Vec<String> = findings.missing().iter().map(ToString::to_string).collect();
+    match missing.as_slice() {
+        [] => Ok(()),
+        [part] => writeln!(out, "of the {} seeds, part {part} is missing\n", findings.seeds),
+        parts => writeln!(out, "of the {} seeds, parts {} are missing\n", findings.seeds, parts.join(", ")),
+    }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod evidence;
 pub(crate) mod explore;
 mod progress;
+mod selection;
 pub(crate) mod sweep;
 
 use std::path::Path;

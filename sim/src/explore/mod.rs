@@ -3,27 +3,37 @@
 //!
 //! [`explore`] plays the seeds on several threads; the table does not depend on how many. Where something that must hold
 //! does not, [`shrink`] looks for the smallest schedule that shows it, and [`write`](mod@write) makes a scenario file of it.
+//! Machines that share the seeds write [`Findings`], which are then put together.
 
+pub mod findings;
 pub mod outcome;
 pub mod shrink;
 pub mod write;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 
+use serde::{Deserialize, Serialize};
+
 use crate::scenario::{Scenario, ScenarioError};
 use crate::world::perturb::{Bounds, Course};
+pub use findings::Findings;
 pub use outcome::Outcome;
 
 /// Results that wait for the table; a thread that is faster than that waits.
 const RESULTS_MAX: usize = 256;
 
+/// Parts that seeds are divided into; a fleet has fewer machines.
+const PARTS_MAX: u64 = 100_000;
+
 /// A part of the seeds: part `index` (from 1) of `of` parts. The parts of one exploration have no seed in common, and
 /// together they have all, so that machines can share the work without knowing of each other.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Shard {
     index: u64,
     of: u64,
@@ -32,6 +42,11 @@ pub struct Shard {
 impl Shard {
     /// All of them.
     pub const WHOLE: Self = Self { index: 1, of: 1 };
+
+    /// Whether some number of seeds has one that is in both. The parts of one division have none.
+    fn meets(self, other: Self) -> bool {
+        self.of != other.of || self.index == other.index
+    }
 
     /// Of the seeds from 1 to `count`, those of this part.
     #[must_use]
@@ -46,9 +61,29 @@ impl FromStr for Shard {
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
         match parts {
-            Some((index, of)) if (1..=of).contains(&index) => Ok(Self { index, of }),
-            Some(_) | None => Err("a part is written as 2/8: the second of eight".into()),
+            Some((index, of)) if (1..=of).contains(&index) && of <= PARTS_MAX => Ok(Self { index, of }),
+            Some(_) | None => Err(format!("a part is written as 2/8: the second of eight, of {PARTS_MAX} at most")),
         }
+    }
+}
+
+impl TryFrom<String> for Shard {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Shard> for String {
+    fn from(shard: Shard) -> Self {
+        shard.to_string()
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
     }
 }
 
@@ -56,7 +91,7 @@ impl FromStr for Shard {
 const SEEDS_KEPT: usize = 8;
 
 /// One outcome among those of an exploration.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Row {
     /// How many seeds came to it.
     pub runs: u64,
@@ -64,10 +99,20 @@ pub struct Row {
     pub seeds: Vec<u64>,
 }
 
-/// What an exploration has found.
-#[derive(Debug, Default, Eq, PartialEq)]
+/// What an exploration of one scenario has found.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(from = "Vec<Line>", into = "Vec<Line>")]
 pub struct Table {
     rows: BTreeMap<Outcome, Row>,
+}
+
+/// A line of a table in a file.
+#[derive(Deserialize, Serialize)]
+struct Line {
+    #[serde(flatten)]
+    outcome: Outcome,
+    #[serde(flatten)]
+    row: Row,
 }
 
 impl Table {
@@ -93,13 +138,36 @@ impl Table {
         failures
     }
 
+    fn extend(&mut self, other: Self) {
+        other.rows.into_iter().for_each(|(outcome, row)| self.add_row(outcome, &row));
+    }
+
     fn add(&mut self, seed: u64, outcome: Outcome) {
+        self.add_row(outcome, &Row { runs: 1, seeds: vec![seed] });
+    }
+
+    fn add_row(&mut self, outcome: Outcome, found: &Row) {
         let row = self.rows.entry(outcome).or_default();
-        row.runs += 1;
-        // Threads finish in any order; the table must not tell.
-        let place = row.seeds.partition_point(|earlier| *earlier < seed);
-        row.seeds.insert(place, seed);
+        row.runs = row.runs.saturating_add(found.runs);
+        row.seeds.extend(&found.seeds);
+        // Threads and machines finish in any order; the table must not tell.
+        row.seeds.sort_unstable();
         row.seeds.truncate(SEEDS_KEPT);
+    }
+}
+
+impl From<Vec<Line>> for Table {
+    fn from(lines: Vec<Line>) -> Self {
+        let mut table = Self::default();
+        lines.into_iter().for_each(|Line { outcome, row }| table.add_row(outcome, &row));
+        table
+    }
+}
+
+impl From<Table> for Vec<Line> {
+    fn from(table: Table) -> Self {
+        let line = |(outcome, row): (&Outcome, &Row)| Line { outcome: outcome.clone(), row: row.clone() };
+        table.rows().into_iter().map(line).collect()
     }
 }
 

@@ -4,6 +4,8 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde::{Deserialize, Serialize};
+
 use crate::actor;
 use crate::check::check;
 use crate::play::Played;
@@ -13,7 +15,7 @@ use crate::trace::story::Timeline;
 use crate::world::perturb::Course;
 
 /// What a run came to.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Outcome {
     /// What each client got and each proxy logged, on one line.
     pub summary: String,

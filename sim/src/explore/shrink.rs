@@ -9,7 +9,7 @@ use crate::check::check;
 use crate::report::story;
 use crate::scenario::{Library, Scenario, ScenarioError};
 use crate::trace::Trace;
-use crate::world::perturb::{Course, Perturbation, Perturbed};
+use crate::world::perturb::{Course, PartsPerMillion, Perturbation, Perturbed};
 
 /// Runs that one search may take; what it has found by then is what it tells.
 const RUNS_MAX: u32 = 5_000;
@@ -187,11 +187,13 @@ impl Search<'_> {
     }
 }
 
-/// Half the delay, in whole microseconds; none if it cannot be halved.
+/// Half the delay, in whole microseconds or millionths; none if it cannot be halved.
 fn halved(perturbation: &Perturbation<String>) -> Option<Perturbation<String>> {
     let mut halved = perturbation.clone();
     match &mut halved {
         Perturbation::First { .. } => return None,
+        Perturbation::Slow { by: PartsPerMillion(by), .. } if *by > 1 => *by /= 2,
+        Perturbation::Slow { .. } => return None,
         Perturbation::Ahead { by, .. }
         | Perturbation::Delay { by, .. }
         | Perturbation::Notice { by, .. }

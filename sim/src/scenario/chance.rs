@@ -7,14 +7,16 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
 use super::units::Time;
-use crate::world::perturb::{Bounds, Perturbation};
+use crate::world::perturb::{Bounds, PartsPerMillion, Perturbation};
 
-/// `chance: { jitter: 2ms, notice: 1ms, stall: 20ms, clock: 20ms, order: true }`. What is left out does not happen.
+/// `chance: { jitter: 2ms, notice: 1ms, stall: 20ms, clock: 20ms, drift: 200ppm, order: true }`. What is left out does not happen.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
     #[serde(default)]
     clock: Time,
+    #[serde(default)]
+    drift: PartsPerMillion,
     #[serde(default)]
     jitter: Time,
     #[serde(default)]
@@ -27,12 +29,21 @@ struct Fields {
 
 impl<'de> Deserialize<'de> for Bounds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Fields { clock, jitter, notice, order, stall } = Fields::deserialize(deserializer)?;
-        Ok(Self { clock: clock.0, jitter: jitter.0, notice: notice.0, order, stall: stall.0 })
+        let Fields { clock, drift, jitter, notice, order, stall } = Fields::deserialize(deserializer)?;
+        Ok(Self { clock: clock.0, drift, jitter: jitter.0, notice: notice.0, order, stall: stall.0 })
     }
 }
 
-/// A line of `schedule` as written: exactly one of the first five says what it is.
+impl<'de> Deserialize<'de> for PartsPerMillion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let number = text.strip_suffix("ppm").and_then(|number| number.parse().ok());
+        let number = number.filter(|number| *number <= 1_000_000);
+        number.map(Self).ok_or_else(|| D::Error::custom("expected a drift such as 200ppm, of 1000000ppm at most"))
+    }
+}
+
+/// A line of `schedule` as written: exactly one of the first six says what it is.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -40,6 +51,7 @@ struct Line {
     delay: Option<Time>,
     first: Option<String>,
     notice: Option<Time>,
+    slow: Option<PartsPerMillion>,
     stall: Option<Time>,
     host: Option<String>,
     from: Option<String>,
@@ -55,7 +67,8 @@ impl<'de> Deserialize<'de> for Perturbation<String> {
         Line::deserialize(deserializer)?.perturbation().ok_or_else(|| {
             D::Error::custom(
                 "a departure is one of `{ delay: 2ms, from: a, to: b, segment: 3 }`, `{ notice: 1ms, host: a, turn: 3 }`, \
-                 `{ stall: 20ms, host: a, run: 3 }`, `{ first: a, choice: 3 }` and `{ ahead: 5ms, host: a }`",
+                 `{ stall: 20ms, host: a, run: 3 }`, `{ first: a, choice: 3 }`, `{ slow: 100ppm, host: a }` and \
+                 `{ ahead: 5ms, host: a }`",
             )
         })
     }
@@ -64,22 +77,22 @@ impl<'de> Deserialize<'de> for Perturbation<String> {
 impl Line {
     /// What it says; none if that is not one whole departure.
     fn perturbation(self) -> Option<Perturbation<String>> {
-        let Self { ahead, delay, first, notice, stall, host, from, to, choice, run, segment, turn } = self;
+        let Self { ahead, delay, first, notice, slow, stall, host, from, to, choice, run, segment, turn } = self;
         let time = [ahead, delay, notice, stall];
         let by: Option<Duration> = time.into_iter().flatten().next().map(|time| time.0);
-        if time.iter().flatten().count() + usize::from(first.is_some()) != 1 {
-            return None;
-        }
+        let kinds = time.iter().flatten().count() + usize::from(first.is_some()) + usize::from(slow.is_some());
+        let is_of_run = ahead.is_some() || slow.is_some();
         let places = [choice, run, segment, turn].iter().flatten().count();
-        if places != usize::from(ahead.is_none()) {
+        if kinds != 1 || places != usize::from(!is_of_run) {
             return None;
         }
-        Some(match (ahead, delay, first, notice) {
+        Some(match (ahead, delay, first, notice, slow) {
             (Some(_), ..) => Perturbation::Ahead { host: host?, by: by? },
             (_, Some(_), ..) => Perturbation::Delay { from: from?, to: to?, segment: segment?, by: by? },
-            (_, _, Some(first), _) => Perturbation::First { host: first, choice: choice? },
-            (_, _, _, Some(_)) => Perturbation::Notice { host: host?, turn: turn?, by: by? },
-            (None, None, None, None) => Perturbation::Stall { host: host?, run: run?, by: by? },
+            (_, _, Some(first), ..) => Perturbation::First { host: first, choice: choice? },
+            (_, _, _, Some(_), _) => Perturbation::Notice { host: host?, turn: turn?, by: by? },
+            (.., Some(by)) => Perturbation::Slow { host: host?, by },
+            (None, None, None, None, None) => Perturbation::Stall { host: host?, run: run?, by: by? },
         })
     }
 }
@@ -89,8 +102,8 @@ impl Perturbation<String> {
     pub(super) fn hosts(&self) -> Vec<&str> {
         match self {
             Self::Delay { from, to, .. } => vec![from, to],
-            Self::Ahead { host, .. } | Self::First { host, .. } => vec![host],
-            Self::Notice { host, .. } | Self::Stall { host, .. } => vec![host],
+            Self::Ahead { host, .. } | Self::First { host, .. } | Self::Notice { host, .. } => vec![host],
+            Self::Slow { host, .. } | Self::Stall { host, .. } => vec![host],
         }
     }
 
@@ -109,6 +122,7 @@ impl Perturbation<String> {
             }
             Self::First { host, choice } => format!("{{ first: {host}, choice: {choice} }}"),
             Self::Notice { host, turn, by } => format!("{{ notice: {}, host: {host}, turn: {turn} }}", time(by)),
+            Self::Slow { host, by: PartsPerMillion(by) } => format!("{{ slow: {by}ppm, host: {host} }}"),
             Self::Stall { host, run, by } => format!("{{ stall: {}, host: {host}, run: {run} }}", time(by)),
         }
     }
@@ -127,6 +141,7 @@ mod tests {
             Perturbation::Delay { from: a(), to: b(), segment: 3, by },
             Perturbation::First { host: b(), choice: 17 },
             Perturbation::Notice { host: a(), turn: 1, by: Duration::from_millis(2) },
+            Perturbation::Slow { host: b(), by: PartsPerMillion(150) },
             Perturbation::Stall { host: a(), run: 9, by: Duration::from_nanos(7) },
         ];
         for perturbation in all {
@@ -143,6 +158,9 @@ mod tests {
             "{ first: a, run: 3 }",
             "{ notice: 1ms, host: a, turn: 1, run: 2 }",
             "{ ahead: 1ms, host: a, turn: 1 }",
+            "{ slow: 10ppm, host: a, run: 1 }",
+            "{ slow: 10, host: a }",
+            "{ slow: 1000001ppm, host: a }",
             "{ host: a }",
         ] {
             assert!(serde_yaml::from_str::<Perturbation<String>>(line).is_err(), "{line}");

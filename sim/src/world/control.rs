@@ -119,9 +119,9 @@ impl Control {
     pub fn set_clock(&self, host: HostId, by: Duration, backwards: bool) {
         if let Some(world) = self.world.upgrade() {
             let mut clocks = world.clocks.borrow_mut();
-            let ahead = clocks.entry(host).or_default();
+            let clock = clocks.entry(host).or_default();
             let by = i128::try_from(by.as_nanos()).unwrap_or(i128::MAX);
-            *ahead = ahead.saturating_add(if backwards { -by } else { by });
+            clock.ahead = clock.ahead.saturating_add(if backwards { -by } else { by });
         }
     }
 

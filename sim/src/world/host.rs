@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::task::LocalSet;
 
-use super::perturb::Steering;
+use super::perturb::{PartsPerMillion, Steering};
 use super::seam::SharedKernel;
 use crate::chance::Chance;
 use crate::trace::HostId;
@@ -25,6 +25,8 @@ pub(super) struct Host {
     pub(super) powered: bool,
     /// Its programs get no processor time before this.
     pub(super) stalled_until: Duration,
+    /// How much too slow its clock is.
+    slow: PartsPerMillion,
     /// How long its driver takes to look at what the kernel knows.
     pub(super) notice_delay: RangeInclusive<Duration>,
     /// Programs started so far; each gets chance of its own.
@@ -32,6 +34,10 @@ pub(super) struct Host {
     tasks: LocalSet,
     woken: Arc<Woken>,
     turn_at: Option<Duration>,
+    /// When its programs last ran.
+    ran_at: Duration,
+    /// When its slow clock lets them know that their timers have gone off.
+    timers_at: Duration,
     /// What its kernel said when it was last looked at: whether there is something to tell programs, and when its next
     /// timer is due.
     news: bool,
@@ -49,16 +55,20 @@ impl Host {
         chance: Chance,
         steering: Rc<RefCell<Steering>>,
     ) -> Self {
+        let slow = steering.borrow_mut().slow(id);
         Self {
             id,
             kernel,
             powered: true,
             stalled_until: Duration::ZERO,
+            slow,
             notice_delay,
             started: 0,
             tasks: LocalSet::new(),
-            woken: Arc::new(Woken { flag: AtomicBool::new(true), root }),
+            woken: Arc::new(Woken { flag: AtomicBool::new(true), by_timer: AtomicBool::new(false), root }),
             turn_at: None,
+            ran_at: Duration::ZERO,
+            timers_at: Duration::ZERO,
             news: false,
             timer: None,
             chance,
@@ -66,17 +76,42 @@ impl Host {
         }
     }
 
+    /// How much too slow its clock is.
+    pub(super) fn slow(&self) -> PartsPerMillion {
+        self.slow
+    }
+
     /// Adds a task; it runs when the scheduler next picks this host.
     pub(super) fn spawn(&mut self, task: impl Future<Output = ()> + 'static) {
         self.started += 1;
         self.tasks.spawn_local(task);
-        self.woken.flag.store(true, Ordering::Relaxed);
+        self.wake();
     }
 
     /// Ends every task; the kernel closes what they held.
     pub(super) fn end_tasks(&mut self) {
         drop(std::mem::take(&mut self.tasks));
-        self.woken.flag.store(true, Ordering::Relaxed); // the new set has to learn whom to wake
+        self.wake(); // the new set has to learn whom to wake
+    }
+
+    fn wake(&mut self) {
+        self.woken.flag.store(true, Ordering::Relaxed);
+        self.woken.by_timer.store(false, Ordering::Relaxed);
+        self.timers_at = Duration::ZERO;
+    }
+
+    /// When its tasks can go on, if they have something to do.
+    ///
+    /// Timers of all hosts go off by one clock, tokio's. On a host with a slow clock they are late by a share of the time
+    /// since its programs last ran: of a timer's whole time if nothing else woke them, and never of more.
+    fn next_task(&mut self, now: Duration) -> Option<Duration> {
+        if !self.woken.flag.load(Ordering::Relaxed) {
+            return None;
+        }
+        if self.woken.by_timer.swap(false, Ordering::Relaxed) {
+            self.timers_at = now + self.slow.of(now.saturating_sub(self.ran_at));
+        }
+        Some(self.timers_at.max(now))
     }
 
     /// When the driver will look at the kernel: a delay after the first thing there is to see.
@@ -105,14 +140,13 @@ impl Host {
     /// Whether polling it at `now` could do something.
     pub(super) fn is_runnable(&mut self, now: Duration) -> bool {
         let turns = self.next_turn(now).is_some_and(|at| at <= now);
-        (turns || self.woken.flag.load(Ordering::Relaxed)) && self.stalled_until <= now
+        (turns || self.next_task(now).is_some_and(|at| at <= now)) && self.stalled_until <= now
     }
 
     /// Whether something will make it run after `now` without anything else happening.
     pub(super) fn next_run(&mut self, now: Duration) -> Option<Duration> {
         let turn = self.next_turn(now);
-        let woken = self.woken.flag.load(Ordering::Relaxed).then_some(now);
-        let wanted = turn.into_iter().chain(woken).min()?;
+        let wanted = turn.into_iter().chain(self.next_task(now)).min()?;
         Some(wanted.max(self.stalled_until))
     }
 
@@ -124,6 +158,7 @@ impl Host {
             return;
         }
         self.woken.flag.store(false, Ordering::Relaxed);
+        (self.ran_at, self.timers_at) = (now, Duration::ZERO);
         if self.turn_at.is_some_and(|at| at <= now) {
             self.turn_at = None;
             let wakers = self.kernel.lock().turn();
@@ -138,6 +173,8 @@ impl Host {
 /// Whether a host's tasks have something to do.
 struct Woken {
     flag: AtomicBool,
+    /// Whether a timer of the runtime said so.
+    by_timer: AtomicBool,
     root: Arc<Root>,
 }
 
@@ -148,6 +185,7 @@ impl Wake for Woken {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.flag.swap(true, Ordering::Relaxed) {
+            self.by_timer.store(self.root.waits(), Ordering::Relaxed);
             self.root.wake();
         }
     }
@@ -156,15 +194,24 @@ impl Wake for Woken {
 /// How to wake the scheduler while it waits for time to pass. Empty while it runs, so that it does not wake
 /// itself and thereby keep the clock from moving.
 #[derive(Default)]
-pub(super) struct Root(Mutex<Option<Waker>>);
+pub(super) struct Root {
+    waker: Mutex<Option<Waker>>,
+    /// Whoever is woken meanwhile is woken by the runtime: by a timer, or because a task yielded at this instant.
+    waits: AtomicBool,
+}
 
 impl Root {
     pub(super) fn set(&self, waker: Option<Waker>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = waker;
+        self.waits.store(waker.is_some(), Ordering::Relaxed);
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = waker;
+    }
+
+    fn waits(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
     }
 
     fn wake(&self) {
-        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(waker) = waker {
             waker.wake();
         }

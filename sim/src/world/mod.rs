@@ -47,7 +47,7 @@ use network::Network;
 use perturb::{Course, Perturbed, Steering};
 use scheduler::Scheduler;
 pub use seam::EPOCH;
-use seam::{SharedKernel, WorldTime};
+use seam::{SharedKernel, WallClock, WorldTime};
 
 /// The longest run: beyond it tokio's timers cannot count.
 const LIMIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -137,10 +137,12 @@ impl World {
         let kernel = SharedKernel::new(Kernel::new(id, addresses, iss_base, trace), &self.shared.now);
         self.shared.kernels.borrow_mut().push(kernel.clone());
         let ahead = self.shared.steering.borrow_mut().clock(id);
-        self.shared.clocks.borrow_mut().insert(id, i128::try_from(ahead.as_nanos()).unwrap_or(i128::MAX));
         let delay = self.settings.notice_delay.clone();
         let (root, steering) = (Arc::clone(&self.root), Rc::clone(&self.shared.steering));
-        self.hosts.push(Host::new(id, kernel, root, delay, chance, steering));
+        let host = Host::new(id, kernel, root, delay, chance, steering);
+        let clock = WallClock { ahead: i128::try_from(ahead.as_nanos()).unwrap_or(i128::MAX), slow: host.slow() };
+        self.shared.clocks.borrow_mut().insert(id, clock);
+        self.hosts.push(host);
         id
     }
 
@@ -308,8 +310,7 @@ struct Shared {
     names: RefCell<BTreeMap<String, Vec<IpAddr>>>,
     network: RefCell<Network>,
     steering: Rc<RefCell<Steering>>,
-    /// By how many nanoseconds a host's wall clock is ahead of the world's.
-    clocks: RefCell<BTreeMap<HostId, i128>>,
+    clocks: RefCell<BTreeMap<HostId, WallClock>>,
     kernels: RefCell<Vec<SharedKernel>>,
     commands: RefCell<VecDeque<Command>>,
     /// Main programs that have not ended, and the names of their hosts.

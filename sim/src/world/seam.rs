@@ -19,6 +19,7 @@ use finwait::net::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Shared;
+use super::perturb::PartsPerMillion;
 use crate::chance::Chance;
 use crate::kernel::segment::Segment;
 use crate::kernel::{Kernel, SocketId};
@@ -237,6 +238,23 @@ impl Drop for Tcp {
     }
 }
 
+/// How a host's wall clock differs from the world's.
+#[derive(Clone, Copy, Default)]
+pub(super) struct WallClock {
+    /// Nanoseconds by which it was set ahead.
+    pub(super) ahead: i128,
+    pub(super) slow: PartsPerMillion,
+}
+
+impl WallClock {
+    /// What it shows at `now`, as time since 1970; nothing before that can be told.
+    fn shows(self, now: Duration) -> Duration {
+        let now = EPOCH + now.saturating_sub(self.slow.of(now));
+        let by = Duration::from_nanos(u64::try_from(self.ahead.unsigned_abs()).unwrap_or(u64::MAX));
+        if self.ahead < 0 { now.saturating_sub(by) } else { now.saturating_add(by) }
+    }
+}
+
 struct WorldClock {
     host: HostId,
     world: Weak<Shared>,
@@ -245,11 +263,8 @@ struct WorldClock {
 impl Clock for WorldClock {
     fn wall(&self) -> SystemTime {
         let Some(world) = self.world.upgrade() else { return UNIX_EPOCH + EPOCH };
-        let ahead = world.clocks.borrow().get(&self.host).copied().unwrap_or_default();
-        let by = Duration::from_nanos(u64::try_from(ahead.unsigned_abs()).unwrap_or(u64::MAX));
-        let now = UNIX_EPOCH + EPOCH + world.now.get();
-        let shown = if ahead < 0 { now.checked_sub(by) } else { now.checked_add(by) };
-        shown.unwrap_or(UNIX_EPOCH) // before any time that can be told
+        let clock = world.clocks.borrow().get(&self.host).copied().unwrap_or_default();
+        UNIX_EPOCH.checked_add(clock.shows(world.now.get())).unwrap_or(UNIX_EPOCH)
     }
 }
 

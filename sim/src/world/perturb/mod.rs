@@ -1,15 +1,17 @@
 //! Departures from the plain course of a run: a segment arrives later, a driver looks later, a host gets no processor
-//! for a moment, another host runs first, a wall clock is ahead.
+//! for a moment, another host runs first, a wall clock is ahead, a clock is slow.
 //!
 //! None of them is a fault: every network and every machine does these things at times. A [`Course`] says whether they
 //! happen in a run: not at all, drawn from the seed within bounds, or exactly those of a list. What happened is kept,
 //! so that a run that drew can be repeated from its list, and the list made shorter.
 
+mod draw;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::chance::Chance;
 use crate::trace::HostId;
+use draw::Draw;
 
 /// One departure, and where it happens. Everything is counted from 1, from the beginning of the run.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -48,6 +50,13 @@ pub enum Perturbation<Host = HostId> {
         /// How much later.
         by: Duration,
     },
+    /// A host's clock is slow: its timers go off late, and its wall clock falls behind.
+    Slow {
+        /// Whose.
+        host: Host,
+        /// By how much.
+        by: PartsPerMillion,
+    },
     /// A host's programs get no processor time.
     Stall {
         /// Whose.
@@ -69,8 +78,22 @@ impl<Host> Perturbation<Host> {
             }
             Self::First { host, choice } => Perturbation::First { host: name(host)?, choice: *choice },
             Self::Notice { host, turn, by } => Perturbation::Notice { host: name(host)?, turn: *turn, by: *by },
+            Self::Slow { host, by } => Perturbation::Slow { host: name(host)?, by: *by },
             Self::Stall { host, run, by } => Perturbation::Stall { host: name(host)?, run: *run, by: *by },
         })
+    }
+}
+
+/// A share of a time, in millionths: how clocks drift. Ten of them are a second a day.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct PartsPerMillion(pub u32);
+
+impl PartsPerMillion {
+    /// So many millionths of a time.
+    #[must_use]
+    pub fn of(self, time: Duration) -> Duration {
+        let nanos = time.as_nanos().saturating_mul(self.0.into()) / 1_000_000;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
 
@@ -79,6 +102,8 @@ impl<Host> Perturbation<Host> {
 pub struct Bounds {
     /// Up to this much is added to a wall clock.
     pub clock: Duration,
+    /// A host's clock is slow by up to this much.
+    pub drift: PartsPerMillion,
     /// Up to this much is added to a segment's latency.
     pub jitter: Duration,
     /// Up to this much passes before a driver looks.
@@ -93,6 +118,7 @@ impl Bounds {
     /// What explores: departures of a size that any data centre shows within a day.
     pub const COMMON: Self = Self {
         clock: Duration::from_millis(20),
+        drift: PartsPerMillion(200), // two quartz clocks, each wrong by 100 and in opposite directions
         jitter: Duration::from_millis(2),
         notice: Duration::from_millis(1),
         order: true,
@@ -137,8 +163,16 @@ pub(super) struct Steering {
 
 enum Decide {
     Draw(Box<Draw>),
-    Follow(BTreeMap<Place, Duration>, BTreeMap<u64, HostId>),
+    Follow(Box<Schedule>),
     Nothing,
+}
+
+/// A list of departures, by place.
+#[derive(Default)]
+struct Schedule {
+    delays: BTreeMap<Place, Duration>,
+    firsts: BTreeMap<u64, HostId>,
+    slow: BTreeMap<HostId, PartsPerMillion>,
 }
 
 /// Where a delay can happen.
@@ -150,63 +184,11 @@ enum Place {
     Turn(HostId, u64),
 }
 
-/// One departure of a kind in so many places; none: the kind does not occur in this run.
-type Rarity = Option<u64>;
-
-/// A run's own way of departing. A seed leaves out about half of the kinds: what one kind brings about, another may
-/// hide (swarm testing, Groce et al. 2012), and a run with fewer departures is easier to make small.
-struct Draw {
-    bounds: Bounds,
-    clock: Rarity,
-    jitter: Rarity,
-    notice: Rarity,
-    order: Rarity,
-    stall: Rarity,
-    chance: Chance,
-}
-
-impl Draw {
-    fn new(bounds: Bounds, mut chance: Chance) -> Self {
-        let mut rarity = |commonest: u64| match chance.below(2) {
-            0 => None,
-            _ => Some(commonest << chance.below(5)),
-        };
-        let (clock, jitter, notice, order) = (rarity(1), rarity(2), rarity(2), rarity(2));
-        let stall = rarity(8); // a host that stalls at every other run does not get anywhere
-        Self { bounds, clock, jitter, notice, order, stall, chance }
-    }
-
-    fn delay(&mut self, place: Place) -> Duration {
-        let (rarity, most) = match place {
-            Place::Clock(_) => (self.clock, self.bounds.clock),
-            Place::Run(..) => (self.stall, self.bounds.stall),
-            Place::Segment(..) => (self.jitter, self.bounds.jitter),
-            Place::Turn(..) => (self.notice, self.bounds.notice),
-        };
-        match rarity {
-            Some(rarity) if !most.is_zero() && self.chance.below(rarity) == 0 => {
-                // Whole microseconds: a person will read them.
-                let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
-                Duration::from_micros(1 + self.chance.below(micros))
-            }
-            Some(_) | None => Duration::ZERO,
-        }
-    }
-
-    fn first(&mut self, runnable: &[usize]) -> Option<HostId> {
-        let rarity = self.order.filter(|_| self.bounds.order)?;
-        if self.chance.below(rarity) != 0 {
-            return None;
-        }
-        runnable.get(self.chance.index(runnable.len())).copied().map(HostId)
-    }
-}
-
 impl Steering {
     pub(super) fn new(course: Course, seed: u64) -> Self {
         let decide = match course {
-            Course::Drawn(bounds) => Decide::Draw(Box::new(Draw::new(bounds, Chance::new(seed, "perturbations")))),
-            Course::Fixed(list) => follow(list),
+            Course::Drawn(bounds) => Decide::Draw(Box::new(Draw::new(bounds, seed))),
+            Course::Fixed(list) => Decide::Follow(Box::new(Schedule::new(list))),
             Course::Plain => Decide::Nothing,
         };
         Self {
@@ -260,6 +242,20 @@ impl Steering {
         by
     }
 
+    /// How slow a host's clock is. Asked once for each host.
+    pub(super) fn slow(&mut self, host: HostId) -> PartsPerMillion {
+        let by = match &mut self.decide {
+            Decide::Draw(draw) => draw.slow(),
+            Decide::Follow(schedule) => schedule.slow.get(&host).copied().unwrap_or_default(),
+            Decide::Nothing => PartsPerMillion::default(),
+        };
+        if by != PartsPerMillion::default() {
+            let what = Perturbation::Slow { host, by };
+            self.happened.push(Perturbed { at: Duration::ZERO, what, packet: None });
+        }
+        by
+    }
+
     /// Which of the hosts that can run does, if it is not the one that the plain course picks.
     pub(super) fn choice(&mut self, runnable: &[usize], picked: usize, now: Duration) -> usize {
         if runnable.len() < 2 || matches!(self.decide, Decide::Nothing) {
@@ -269,7 +265,7 @@ impl Steering {
         let first = match &mut self.decide {
             _ if self.rests => None,
             Decide::Draw(draw) => draw.first(runnable),
-            Decide::Follow(_, firsts) => firsts.get(&choice).copied().filter(|host| runnable.contains(&host.0)),
+            Decide::Follow(schedule) => schedule.firsts.get(&choice).copied().filter(|host| runnable.contains(&host.0)),
             Decide::Nothing => None,
         };
         match first {
@@ -298,7 +294,7 @@ impl Steering {
         }
         match &mut self.decide {
             Decide::Draw(draw) => draw.delay(place),
-            Decide::Follow(delays, _) => delays.get(&place).copied().unwrap_or_default(),
+            Decide::Follow(schedule) => schedule.delays.get(&place).copied().unwrap_or_default(),
             Decide::Nothing => Duration::ZERO,
         }
     }
@@ -310,21 +306,28 @@ impl Steering {
     }
 }
 
-fn follow(list: Vec<Perturbation>) -> Decide {
-    let (mut delays, mut firsts) = (BTreeMap::new(), BTreeMap::new());
-    for perturbation in list {
-        match perturbation {
-            Perturbation::Ahead { host, by } => delays.insert(Place::Clock(host), by),
-            Perturbation::Delay { from, to, segment, by } => delays.insert(Place::Segment(from, to, segment), by),
-            Perturbation::Notice { host, turn, by } => delays.insert(Place::Turn(host, turn), by),
-            Perturbation::Stall { host, run, by } => delays.insert(Place::Run(host, run), by),
-            Perturbation::First { host, choice } => {
-                firsts.insert(choice, host);
-                None
-            }
-        };
+impl Schedule {
+    fn new(list: Vec<Perturbation>) -> Self {
+        let mut schedule = Self::default();
+        for perturbation in list {
+            let (place, by) = match perturbation {
+                Perturbation::Ahead { host, by } => (Place::Clock(host), by),
+                Perturbation::Delay { from, to, segment, by } => (Place::Segment(from, to, segment), by),
+                Perturbation::Notice { host, turn, by } => (Place::Turn(host, turn), by),
+                Perturbation::Stall { host, run, by } => (Place::Run(host, run), by),
+                Perturbation::First { host, choice } => {
+                    schedule.firsts.insert(choice, host);
+                    continue;
+                }
+                Perturbation::Slow { host, by } => {
+                    schedule.slow.insert(host, by);
+                    continue;
+                }
+            };
+            schedule.delays.insert(place, by);
+        }
+        schedule
     }
-    Decide::Follow(delays, firsts)
 }
 
 fn count(counter: &mut u64) -> u64 {
@@ -342,6 +345,7 @@ mod tests {
         let mut steering = Steering::new(course, seed);
         let (a, b) = HOSTS;
         let mut delays = vec![steering.clock(a), steering.clock(b)];
+        delays.extend([a, b].map(|host| steering.slow(host).of(Duration::from_secs(1))));
         let mut picks = Vec::new();
         for nth in 0..200 {
             let now = Duration::from_millis(nth);
@@ -380,6 +384,9 @@ mod tests {
                     Perturbation::Delay { by, .. } => (by, Bounds::COMMON.jitter),
                     Perturbation::Notice { by, .. } => (by, Bounds::COMMON.notice),
                     Perturbation::Stall { by, .. } => (by, Bounds::COMMON.stall),
+                    Perturbation::Slow { by, .. } => {
+                        (by.of(Duration::from_secs(60)), Bounds::COMMON.drift.of(Duration::from_secs(60)))
+                    }
                     Perturbation::First { .. } => continue,
                 };
                 assert!(by <= most, "{by:?}");
