@@ -34,6 +34,9 @@ pub struct Http2 {
     /// Whether it gives back by WINDOW_UPDATE what it has read.
     #[serde(default = "Http2::yes")]
     pub opens_windows: bool,
+    /// Whether what it sends by itself keeps to the windows that the other side opens. Frames by hand never do.
+    #[serde(default = "Http2::yes")]
+    pub keeps_to_windows: bool,
     /// Whether it answers requests by itself, if it is an app.
     #[serde(default = "Http2::yes")]
     pub answers: bool,
@@ -41,7 +44,14 @@ pub struct Http2 {
 
 impl Default for Http2 {
     fn default() -> Self {
-        Self { settings: Ordered::default(), greets: true, acknowledges: true, opens_windows: true, answers: true }
+        Self {
+            settings: Ordered::default(),
+            greets: true,
+            acknowledges: true,
+            opens_windows: true,
+            keeps_to_windows: true,
+            answers: true,
+        }
     }
 }
 

@@ -163,14 +163,7 @@ impl Network {
     }
 
     /// Lets a segment pass as far as the gate does; gives it back if it has to wait.
-    fn pass_gate(
-        &mut self,
-        from: HostId,
-        to: HostId,
-        packet: u64,
-        segment: Segment,
-        now: Duration,
-    ) -> Option<Segment> {
+    fn pass_gate(&mut self, from: HostId, to: HostId, packet: u64, segment: Segment, now: Duration) -> Option<Segment> {
         let Passage::Gated(gate) = &mut self.directions.entry((from, to)).or_default().passage else { return None };
         match gate.judge(&segment) {
             Judgement::Cut(first, second, bytes) => {
