@@ -1,5 +1,7 @@
 //! What peers speak, and the load balancer among them.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 use super::Ordered;
@@ -18,8 +20,18 @@ pub enum Speech {
     Http2,
 }
 
+impl fmt::Display for Speech {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bytes => "bytes",
+            Self::Http1 => "http1",
+            Self::Http2 => "http2",
+        })
+    }
+}
+
 /// The habits of a peer that speaks HTTP/2.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Http2 {
     /// Sent in its first SETTINGS; without any, the first SETTINGS is empty.

@@ -8,6 +8,7 @@ mod chance;
 mod error;
 mod expect;
 pub(crate) mod frame;
+mod habits;
 mod host;
 mod intervention;
 mod library;
@@ -246,7 +247,7 @@ impl Scenario {
 pub(crate) const SCRIPT_HOST: &str = "script";
 
 /// A map that keeps the order of the file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ordered<T>(pub Vec<(String, T)>);
 
 impl<T> Ordered<T> {
