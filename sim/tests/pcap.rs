@@ -112,7 +112,10 @@ fn judge(library: &Library, file: &str) -> Vec<String> {
 /// How many packets faults and chance kept from arriving, or from arriving in time.
 fn touched(trace: &Trace) -> usize {
     let packets = trace.entries().iter().filter_map(|entry| match &entry.event {
-        Event::Delayed { packet, .. } | Event::Dropped { packet, .. } | Event::Held { packet } => Some(*packet),
+        Event::Cut { packet, .. }
+        | Event::Delayed { packet, .. }
+        | Event::Dropped { packet, .. }
+        | Event::Held { packet } => Some(*packet),
         Event::Delivered { .. }
         | Event::Host { .. }
         | Event::Log { .. }

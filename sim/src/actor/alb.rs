@@ -86,7 +86,7 @@ impl Alb {
 }
 
 async fn serve(conn: Conn, shared: Rc<Shared>) {
-    let (io, _) = HyperIo::new(conn);
+    let io = HyperIo::new(conn);
     let service = service_fn(|request| {
         let shared = Rc::clone(&shared);
         async move { Ok::<_, Infallible>(shared.pass_on(request).await) }

@@ -139,11 +139,17 @@ impl ByHand {
         for (name, value) in reply.headers.iter() {
             text = format!("{text}{name}: {value}\r\n");
         }
+        let body = reply.body.to_bytes();
         if !matches!(reply.status, 100..200 | 204 | 304) {
-            text = format!("{text}content-length: {}\r\n", reply.body.len());
+            text = format!("{text}content-length: {}\r\n", body.len());
         }
-        let text = format!("{text}\r\n{}", reply.body);
-        send(self.conn()?, text.as_bytes(), None).await.map_err(cannot_send)
+        let mut message = format!("{text}\r\n").into_bytes();
+        if reply.send_rate.is_none() {
+            message.extend_from_slice(&body);
+            return send(self.conn()?, &message, None).await.map_err(cannot_send);
+        }
+        send(self.conn()?, &message, None).await.map_err(cannot_send)?;
+        send(self.conn()?, &body, reply.send_rate).await.map_err(cannot_send)
     }
 
     /// Reads to the end.

@@ -51,7 +51,7 @@ impl Client {
             }
             Speech::Http2 => {
                 let side = Side::Client { outside, connect: manner.connect, name };
-                tasks.spawn_local(Peer::new(side, manner.http2, notebook).run(orders));
+                tasks.spawn_local(Peer::new(side, manner.http2, manner.idle_timeout, notebook).run(orders));
             }
         }
     }

@@ -29,6 +29,8 @@ pub(super) struct Received {
     pub(super) end_headers: bool,
     /// Without padding and priority.
     pub(super) payload: Vec<u8>,
+    pub(super) padding: Option<u8>,
+    pub(super) priority: Option<[u8; 5]>,
     /// The header block, when it is complete.
     pub(super) fields: Vec<(String, String)>,
 }
@@ -39,6 +41,11 @@ impl Received {
         self.payload.first_chunk().map_or(0, |number| u32::from_be_bytes(*number))
     }
 
+    /// What it takes of a window (RFC 9113 section 6.1).
+    pub(super) fn flow_bytes(&self) -> usize {
+        self.payload.len() + self.padding.map_or(0, |padding| usize::from(padding) + 1)
+    }
+
     fn code(&self) -> u32 {
         // GOAWAY has the last stream in front of it.
         if self.kind != FrameKind::Goaway {
@@ -47,7 +54,8 @@ impl Received {
         self.payload.get(4..).and_then(|rest| rest.first_chunk()).map_or(0, |code| u32::from_be_bytes(*code))
     }
 
-    fn setting(&self, wanted: u16) -> Option<u32> {
+    /// The value of a setting, if it has it.
+    pub(super) fn setting(&self, wanted: u16) -> Option<u32> {
         let pairs = self.payload.chunks_exact(6).filter_map(|pair| {
             let (id, value) = pair.split_first_chunk::<2>()?;
             Some((u16::from_be_bytes(*id), u32::from_be_bytes(*value.first_chunk()?)))
@@ -63,6 +71,8 @@ pub(super) fn fits(pattern: &Frame, frame: &Received) -> bool {
         && wanted.stream.is_none_or(|stream| stream == frame.stream)
         && wanted.end_stream.is_none_or(|end| end == frame.end_stream)
         && wanted.end_headers.is_none_or(|end| end == frame.end_headers)
+        && wanted.padding.is_none_or(|padding| Some(padding) == frame.padding)
+        && wanted.priority().is_none_or(|priority| Some(priority) == frame.priority)
         && wanted.code.is_none_or(|code| code.0 == frame.code())
         && wanted.last_stream.is_none_or(|last| last == frame.number() & 0x7fff_ffff)
         && wanted.by.is_none_or(|by| by == frame.number())
@@ -92,13 +102,18 @@ pub(super) fn first_in(unread: &mut BytesMut, is_server: bool) -> io::Result<Opt
             return Err(io::Error::new(io::ErrorKind::InvalidData, "no HTTP/2"));
         }
         let Some(payload) = rest.get(..length) else { return Ok(None) };
-        let frame = kind_of(kind, flags).map(|kind| Received {
-            kind,
-            stream: u32::from_be_bytes([s0, s1, s2, s3]) & 0x7fff_ffff,
-            end_stream: matches!(kind, FrameKind::Data | FrameKind::Headers) && flags & END_STREAM != 0,
-            end_headers: matches!(kind, FrameKind::Continuation | FrameKind::Headers) && flags & END_HEADERS != 0,
-            payload: content(kind, flags, payload).to_vec(),
-            fields: Vec::new(),
+        let frame = kind_of(kind, flags).map(|kind| {
+            let (padding, priority, payload) = content(kind, flags, payload);
+            Received {
+                kind,
+                stream: u32::from_be_bytes([s0, s1, s2, s3]) & 0x7fff_ffff,
+                end_stream: matches!(kind, FrameKind::Data | FrameKind::Headers) && flags & END_STREAM != 0,
+                end_headers: matches!(kind, FrameKind::Continuation | FrameKind::Headers) && flags & END_HEADERS != 0,
+                payload: payload.to_vec(),
+                padding,
+                priority,
+                fields: Vec::new(),
+            }
         });
         unread.advance(HEAD_BYTES + length);
         if frame.is_some() {
@@ -111,6 +126,7 @@ fn kind_of(number: u8, flags: u8) -> Option<FrameKind> {
     Some(match number {
         0 => FrameKind::Data,
         1 => FrameKind::Headers,
+        2 => FrameKind::Priority,
         3 => FrameKind::RstStream,
         4 if flags & ACK != 0 => FrameKind::SettingsAck,
         4 => FrameKind::Settings,
@@ -123,21 +139,21 @@ fn kind_of(number: u8, flags: u8) -> Option<FrameKind> {
     })
 }
 
-/// Without padding and priority (RFC 9113 sections 6.1 and 6.2).
-fn content(kind: FrameKind, flags: u8, payload: &[u8]) -> &[u8] {
-    let mut content = payload;
-    if !matches!(kind, FrameKind::Data | FrameKind::Headers) {
-        return content;
-    }
-    if flags & PADDED != 0
-        && let Some((&padding, rest)) = content.split_first()
+/// Padding and priority, and what is left without them (RFC 9113 sections 6.1 to 6.3).
+fn content(kind: FrameKind, flags: u8, payload: &[u8]) -> (Option<u8>, Option<[u8; 5]>, &[u8]) {
+    let (mut padding, mut priority, mut content) = (None, None, payload);
+    if matches!(kind, FrameKind::Data | FrameKind::Headers)
+        && flags & PADDED != 0
+        && let Some((&bytes, rest)) = content.split_first()
     {
-        content = rest.get(..rest.len().saturating_sub(usize::from(padding))).unwrap_or_default();
+        padding = Some(bytes);
+        content = rest.get(..rest.len().saturating_sub(usize::from(bytes))).unwrap_or_default();
     }
-    if kind == FrameKind::Headers && flags & PRIORITY != 0 {
+    if kind == FrameKind::Priority || kind == FrameKind::Headers && flags & PRIORITY != 0 {
+        priority = content.first_chunk().copied();
         content = content.get(5..).unwrap_or_default();
     }
-    content
+    (padding, priority, content)
 }
 
 /// A frame as it is sent; the preface, which is none, as it stands.
@@ -150,16 +166,21 @@ pub(super) fn encode(frame: &Frame) -> Vec<u8> {
     let code = fields.code.map_or(0, |code| code.0);
     let (flags, payload) = match frame.kind {
         FrameKind::Continuation => (end_headers, block(frame)),
-        FrameKind::Data => (end_stream, given()),
+        FrameKind::Data => padded(end_stream, given(), fields.padding),
         FrameKind::Goaway => {
             // The highest number there is: nothing is refused yet (RFC 9113 section 6.8).
             let last = fields.last_stream.unwrap_or(0x7fff_ffff);
             (0, [last.to_be_bytes(), code.to_be_bytes()].concat().into_iter().chain(given()).collect())
         }
-        FrameKind::Headers => (end_stream | end_headers, block(frame)),
+        FrameKind::Headers => {
+            let flag = fields.priority().map_or(0, |_| PRIORITY);
+            let payload = fields.priority().into_iter().flatten().chain(block(frame)).collect();
+            padded(end_stream | end_headers | flag, payload, fields.padding)
+        }
         FrameKind::Ping => (0, fields.payload().unwrap_or_else(|| vec![0; 8])),
         FrameKind::PingAck => (ACK, fields.payload().unwrap_or_else(|| vec![0; 8])),
         FrameKind::Preface => (0, Vec::new()),
+        FrameKind::Priority => (0, fields.priority().unwrap_or([0, 0, 0, 0, 15]).to_vec()), // the default weight
         FrameKind::RstStream => (0, code.to_be_bytes().to_vec()),
         FrameKind::Settings => {
             let pairs = fields.settings.iter().filter_map(|(name, value)| Some((setting(name)?, value)));
@@ -172,6 +193,13 @@ pub(super) fn encode(frame: &Frame) -> Vec<u8> {
     let stream = fields.stream.unwrap_or_default();
     let head = length.into_iter().chain([number, flags]).chain(stream.to_be_bytes());
     head.chain(payload).collect()
+}
+
+/// Flags and payload with so much padding, if any.
+fn padded(flags: u8, payload: Vec<u8>, padding: Option<u8>) -> (u8, Vec<u8>) {
+    let Some(padding) = padding else { return (flags, payload) };
+    let zeros = std::iter::repeat_n(0, padding.into());
+    (flags | PADDED, std::iter::once(padding).chain(payload).chain(zeros).collect())
 }
 
 /// The header block: the payload if one is given, else each field as a literal that nobody remembers (RFC 7541
@@ -231,6 +259,9 @@ mod tests {
             "goaway: { last_stream: 5, code: ENHANCE_YOUR_CALM }",
             "window_update: { stream: 0, by: 65535 }",
             "headers: { stream: 1, end_headers: false }",
+            "data: { stream: 1, text: hello, padding: 200 }",
+            "priority: { stream: 3, depends_on: 1, weight: 256, exclusive: true }",
+            "headers: { stream: 1, padding: 0, weight: 1 }",
         ];
         for case in cases {
             assert!(fits(&frame(case), &read(case)), "{case}");

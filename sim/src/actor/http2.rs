@@ -1,5 +1,5 @@
 //! A peer that speaks HTTP/2 (RFC 9113) with prior knowledge, on either side. It asks and answers by itself, and sends any
-//! frame the script tells it to, however wrong: it keeps to no window and to no state but its own.
+//! frame the script tells it to, however wrong: those keep to no window and to no state.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -10,14 +10,20 @@ use tokio::select;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
+use super::flow::Flow;
 use super::frames::{PREFACE, Received, encode, first_in, fits};
 use super::line::dial;
-use super::streams::{Link, Stream, fields, message};
+use super::streams::{Link, Stream, fields, head};
 use super::{Notebook, Order, Orders, Outcome, by_hand, http1};
-use crate::scenario::{Action, Ending, ErrorCode, Frame, FrameFields, FrameKind, Hex, Http2, Payload, Reply, Request};
+use crate::scenario::{
+    Action, Ending, ErrorCode, Frame, FrameFields, FrameKind, Hex, Http2, Payload, Rate, Reply, Request, Time,
+};
 
 /// Received frames kept for a script that asks for them later; older ones are forgotten.
 const RECEIVED_MAX: usize = 10_000;
+
+/// The setting that says how much may be sent on a stream before it says more (RFC 9113 section 6.5.2).
+const INITIAL_WINDOW_SIZE: u16 = 4;
 
 /// Which side of the connection the peer is.
 pub(super) enum Side {
@@ -26,10 +32,11 @@ pub(super) enum Side {
         connect: String,
         name: Option<String>,
     },
-    /// Answers like this, the first requests like those.
+    /// Answers like this, the first requests like those, and reads their bodies so fast.
     Server {
         reply: Reply,
         first: VecDeque<Reply>,
+        read_rate: Option<Rate>,
     },
 }
 
@@ -37,6 +44,8 @@ pub(super) enum Side {
 pub(super) struct Peer {
     side: Side,
     manner: Http2,
+    /// Closes a connection without streams after this long; never if absent.
+    idle_timeout: Option<Time>,
     notebook: Notebook,
     link: Option<Link>,
     reading: bool,
@@ -52,9 +61,9 @@ pub(super) struct Peer {
 pub(super) type Done = oneshot::Sender<Result<(), String>>;
 
 impl Peer {
-    pub(super) fn new(side: Side, manner: Http2, notebook: Notebook) -> Self {
+    pub(super) fn new(side: Side, manner: Http2, idle_timeout: Option<Time>, notebook: Notebook) -> Self {
         let (waiting, closing, due) = Default::default();
-        Self { side, manner, notebook, link: None, reading: true, waiting, closing, due }
+        Self { side, manner, idle_timeout, notebook, link: None, reading: true, waiting, closing, due }
     }
 
     /// Follows orders until there are no more.
@@ -115,12 +124,15 @@ impl Peer {
         }
     }
 
-    /// One thing that happens: an order, something to read, or an answer that is due. False: nobody gives orders any more.
+    /// One thing that happens: an order, something to read, or something that is due. False: nobody gives orders any more.
     async fn turn(&mut self, orders: &mut Orders) -> bool {
-        let due = self.due.first_key_value().map(|((at, _), _)| *at);
+        let (answer, idle) = (self.due.first_key_value().map(|((at, _), _)| *at), self.idle_at());
         let Some(link) = &mut self.link else { return self.next_order(orders).await };
+        let (body, opening) = (link.flow.next(), link.openings.first_key_value().map(|((at, _), _)| *at));
         let Some(conn) = &mut link.conn else { return self.next_order(orders).await };
-        // The script comes first: what it orders happens before what arrives in the same instant.
+        let due = [answer, body, opening, idle].into_iter().flatten().min();
+        // The script comes first: what it orders happens before what arrives in the same instant. What has arrived comes
+        // before the time that has passed.
         let read = select! {
             biased;
             order = orders.recv() => match order {
@@ -132,9 +144,7 @@ impl Peer {
             },
             read = http1::more(conn, &mut link.unread), if self.reading => read,
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                if let Some(((_, stream), reply)) = self.due.pop_first() {
-                    drop(self.answer(stream, &reply).await); // a connection that is gone shows by itself
-                }
+                drop(self.do_what_is_due().await); // a connection that is gone shows by itself
                 return true;
             }
         };
@@ -144,6 +154,39 @@ impl Peer {
             Err(_) => self.ended(Ending::Rst),
         }
         true
+    }
+
+    /// When a connection without streams will have been idle for too long.
+    fn idle_at(&self) -> Option<Instant> {
+        let (timeout, link) = (self.idle_timeout?, self.link.as_ref()?);
+        let is_idle = link.streams.is_empty() && self.due.is_empty() && link.flow.is_empty();
+        is_idle.then(|| link.since + timeout.0)
+    }
+
+    async fn do_what_is_due(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        if let Some(first) = self.due.first_entry().filter(|first| first.key().0 <= now) {
+            let ((_, stream), reply) = first.remove_entry();
+            return self.answer(stream, &reply).await;
+        }
+        if let Some(link) = &mut self.link
+            && let Some(first) = link.openings.first_entry().filter(|first| first.key().0 <= now)
+        {
+            let ((_, stream), by) = first.remove_entry();
+            return self.write(&opening(stream, by)).await;
+        }
+        if self.idle_at().is_some_and(|at| at <= now) {
+            self.notebook.note("idle for too long: fin");
+            drop(self.leave(drop)); // a connection that is gone already is idle no more
+            return Ok(());
+        }
+        self.pump().await
+    }
+
+    /// Sends of the bodies under way what can be sent.
+    async fn pump(&mut self) -> io::Result<()> {
+        let frames = self.link.as_mut().map(|link| link.flow.take()).unwrap_or_default();
+        if frames.is_empty() { Ok(()) } else { self.write(&frames).await }
     }
 
     async fn obey(&mut self, order: Order) {
@@ -205,7 +248,7 @@ impl Peer {
     }
 
     async fn open(&mut self, conn: Conn) -> io::Result<()> {
-        self.link = Some(Link::new(conn));
+        self.link = Some(Link::new(conn, Flow::new(self.manner.keeps_to_windows)));
         if !self.manner.greets {
             return Ok(());
         }
@@ -245,15 +288,32 @@ impl Peer {
         let Some(link) = &mut self.link else { return Err((done, "there is no connection".into())) };
         let stream = link.next_stream;
         link.next_stream += 2;
+        link.since = Instant::now();
         link.exchanges.push(exchange);
-        let websocket = request.websocket;
-        link.streams.insert(stream, Stream { websocket, done: Some(done), ..Stream::new(exchange) });
+        let (websocket, rate) = (request.websocket, request.rate);
+        link.streams.insert(stream, Stream { websocket, rate, done: Some(done), ..Stream::new(exchange) });
         let body = request.body.as_ref().map(Payload::to_bytes).unwrap_or_default();
-        let message = message(stream, fields(request, authority), &body, !request.websocket);
-        if let Err(error) = self.write(&message).await {
+        if let Err(error) = self.say(stream, fields(request, authority), body, !websocket, request.send_rate).await {
             self.fail(stream, &by_hand::cannot_send(error));
         }
         Ok(())
+    }
+
+    /// Sends a message: its head, and as much of its body as can be sent.
+    async fn say(
+        &mut self,
+        stream: u32,
+        fields: Vec<(String, String)>,
+        body: Vec<u8>,
+        ends: bool,
+        rate: Option<Rate>,
+    ) -> io::Result<()> {
+        let mut frames = head(stream, fields, ends && body.is_empty());
+        if let Some(link) = &mut self.link {
+            link.flow.add(stream, body, ends, rate);
+            frames.extend(link.flow.take());
+        }
+        self.write(&frames).await
     }
 
     fn receive(&mut self, pattern: Frame, done: Done) {
@@ -298,6 +358,7 @@ impl Peer {
     fn over(&mut self, ending: Ending, why: &str) {
         let Some(link) = &mut self.link else { return };
         link.ended = Some(ending);
+        link.openings.clear();
         self.due.clear();
         let now = self.notebook.now();
         for exchange in std::mem::take(&mut link.exchanges) {
@@ -342,7 +403,19 @@ impl Peer {
         }
         let stream = frame.stream;
         match frame.kind {
-            FrameKind::Settings if self.manner.acknowledges => self.reply_with(FrameKind::SettingsAck, &[]).await?,
+            FrameKind::Settings => {
+                if let Some(bytes) = frame.setting(INITIAL_WINDOW_SIZE) {
+                    link.flow.set_initial(bytes);
+                }
+                if self.manner.acknowledges {
+                    self.reply_with(FrameKind::SettingsAck, &[]).await?;
+                }
+                self.pump().await?;
+            }
+            FrameKind::WindowUpdate => {
+                link.flow.open(stream, frame.number() & 0x7fff_ffff);
+                self.pump().await?;
+            }
             FrameKind::Ping if self.manner.acknowledges => {
                 let payload = frame.payload.clone();
                 self.reply_with(FrameKind::PingAck, &payload).await?;
@@ -355,9 +428,8 @@ impl Peer {
             | FrameKind::Ping
             | FrameKind::PingAck
             | FrameKind::Preface
-            | FrameKind::Settings
-            | FrameKind::SettingsAck
-            | FrameKind::WindowUpdate => {}
+            | FrameKind::Priority
+            | FrameKind::SettingsAck => {}
         }
         if frame.end_stream {
             self.complete(stream);
@@ -372,32 +444,40 @@ impl Peer {
     }
 
     async fn data(&mut self, frame: &Received) -> io::Result<()> {
-        let taken = u32::try_from(frame.payload.len()).unwrap_or(u32::MAX);
-        if let Some(stream) = self.link.as_mut().and_then(|link| link.streams.get_mut(&frame.stream)) {
+        // Padding counts too (RFC 9113 section 6.1).
+        let taken = u32::try_from(frame.flow_bytes()).unwrap_or(u32::MAX);
+        let Some(link) = &mut self.link else { return Ok(()) };
+        let opens = self.manner.opens_windows && taken > 0;
+        let mut updates = if opens { opening(0, taken) } else { Vec::new() };
+        let stream = link.streams.get_mut(&frame.stream);
+        let slow = stream.as_ref().and_then(|stream| stream.rate);
+        if let Some(stream) = stream {
             stream.body.extend_from_slice(&frame.payload);
+            if let Some(rate) = slow {
+                stream.read_until = stream.read_until.max(Instant::now()) + rate.time_for(frame.payload.len());
+                if opens && !frame.end_stream {
+                    link.openings.insert((stream.read_until, frame.stream), taken);
+                }
+            }
         }
-        if !self.manner.opens_windows || taken == 0 {
-            return Ok(());
+        if opens && !frame.end_stream && slow.is_none() {
+            updates.extend(opening(frame.stream, taken));
         }
-        let update = |stream| Frame {
-            kind: FrameKind::WindowUpdate,
-            fields: FrameFields { stream: Some(stream), by: Some(taken), ..FrameFields::default() },
-        };
-        let mut updates = encode(&update(0));
-        if !frame.end_stream {
-            updates.extend(encode(&update(frame.stream)));
-        }
-        self.write(&updates).await
+        if updates.is_empty() { Ok(()) } else { self.write(&updates).await }
     }
 
     fn headers(&mut self, frame: &Received) {
-        let is_server = matches!(self.side, Side::Server { .. });
+        let (is_server, rate) = match &self.side {
+            Side::Client { .. } => (false, None),
+            Side::Server { read_rate, .. } => (true, *read_rate),
+        };
         let Some(link) = &mut self.link else { return };
         if is_server && !link.streams.contains_key(&frame.stream) {
             let field = |name: &str| frame.fields.iter().find(|(has, _)| has == name).map_or("", |(_, value)| value);
             let asked = format!("{} {}", field(":method"), field(":path"));
             let delivery = self.notebook.begin_delivery(asked, frame.fields.clone());
-            link.streams.insert(frame.stream, Stream::new(delivery));
+            link.since = Instant::now();
+            link.streams.insert(frame.stream, Stream { rate, ..Stream::new(delivery) });
             return;
         }
         let Some(stream) = link.streams.get_mut(&frame.stream) else { return };
@@ -413,7 +493,7 @@ impl Peer {
 
     /// A stream's other side has said everything.
     fn complete(&mut self, number: u32) {
-        let Some(mut stream) = self.link.as_mut().and_then(|link| link.streams.remove(&number)) else { return };
+        let Some(mut stream) = self.link.as_mut().and_then(|link| link.end_stream(number)) else { return };
         match &mut self.side {
             Side::Client { .. } => {
                 let outcome = match stream.status {
@@ -425,7 +505,7 @@ impl Peer {
                     drop(done.send(Ok(())));
                 }
             }
-            Side::Server { reply, first } => {
+            Side::Server { reply, first, .. } => {
                 self.notebook.delivery(stream.sighting, |delivery| delivery.body = stream.body);
                 if self.manner.answers {
                     let reply = first.pop_front().unwrap_or_else(|| reply.clone());
@@ -437,8 +517,11 @@ impl Peer {
 
     /// A stream has come to an end that is no answer.
     fn fail(&mut self, number: u32, why: &str) {
-        let Some(stream) = self.link.as_mut().and_then(|link| link.streams.remove(&number)) else { return };
+        if let Some(link) = &mut self.link {
+            link.flow.forget(number);
+        }
         self.due.retain(|(_, stream), _| *stream != number);
+        let Some(stream) = self.link.as_mut().and_then(|link| link.end_stream(number)) else { return };
         if let Side::Client { .. } = self.side {
             self.notebook.conclude(stream.sighting, Outcome::Failed(why.into()));
         }
@@ -475,6 +558,12 @@ impl Peer {
     async fn answer(&mut self, stream: u32, reply: &Reply) -> io::Result<()> {
         let status = (":status".to_owned(), reply.status.to_string());
         let fields = [status].into_iter().chain(reply.headers.0.iter().cloned()).collect();
-        self.write(&message(stream, fields, reply.body.as_bytes(), true)).await
+        self.say(stream, fields, reply.body.to_bytes(), true, reply.send_rate).await
     }
+}
+
+/// WINDOW_UPDATE.
+fn opening(stream: u32, by: u32) -> Vec<u8> {
+    let fields = FrameFields { stream: Some(stream), by: Some(by), ..FrameFields::default() };
+    encode(&Frame { kind: FrameKind::WindowUpdate, fields })
 }

@@ -1,6 +1,6 @@
 //! One connection of a client: opened when it is needed, kept as long as both sides like it, opened again after that.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
@@ -21,8 +21,8 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::by_hand::{ByHand, expect_ending};
-use super::io::{HyperIo, Sending};
+use super::by_hand::{ByHand, cannot_send, expect_ending};
+use super::io::{HyperIo, Sending, Wire};
 use super::websocket::{Incoming, WebSocket, key};
 use super::{Notebook, Order, Orders, Outcome, Said, Talk};
 use crate::scenario::{self, Action, Ending, Payload, Rate, Request, WebSocketFrame};
@@ -37,6 +37,8 @@ pub(super) struct Line {
     link: Link,
     /// The last exchange begun, which the connection belongs to.
     current: usize,
+    /// The connection below HTTP/1, which can be half-closed while an answer is waited for.
+    wire: Rc<RefCell<Option<Wire>>>,
 }
 
 /// What a client is connected with.
@@ -55,11 +57,20 @@ struct Http {
     peer_ended: Rc<Cell<Option<Ending>>>,
     /// How fast it is read.
     rate: Rc<Cell<Option<Rate>>>,
+    wire: Wire,
+    /// Whether it can be asked something; not after our FIN.
+    writable: bool,
+}
+
+impl Http {
+    fn is_usable(&self) -> bool {
+        self.writable && !self.task.is_finished() && self.requests.is_ready()
+    }
 }
 
 impl Line {
     pub(super) fn new(outside: Outside, manner: scenario::Client, name: Option<String>, notebook: Notebook) -> Self {
-        Self { outside, manner, name, notebook, link: Link::None, current: 0 }
+        Self { outside, manner, name, notebook, link: Link::None, current: 0, wire: Rc::default() }
     }
 
     /// Follows orders until there are no more, then leaves.
@@ -101,6 +112,7 @@ impl Line {
 
     /// Carries out one action, unless an order to leave interrupts it. Other orders wait.
     async fn work(&mut self, action: &Action, orders: &mut Orders, waiting: &mut VecDeque<Order>) -> End {
+        let wire = Rc::clone(&self.wire);
         let mut work = std::pin::pin!(self.carry_out(action));
         loop {
             // What is done is done: an order in the same instant comes too late to interrupt it.
@@ -113,7 +125,7 @@ impl Line {
                         waiting.push_front(order);
                         return End::Interrupted;
                     }
-                    Some(order) => waiting.push_back(order),
+                    Some(order) => waiting.extend(half_close(&wire, order)),
                 },
             }
         }
@@ -144,9 +156,15 @@ impl Line {
                 Ok(())
             }
             Action::Fin => self.leave(Leaving::InOrder).await,
-            Action::HalfClose => {
-                self.websocket()?.conn.shutdown().await.map_err(|error| format!("cannot send: {error}"))
-            }
+            Action::HalfClose => match &mut self.link {
+                Link::Http(http) => {
+                    http.writable = false;
+                    http.wire.half_close().map_err(cannot_send)
+                }
+                Link::ByHand(_) | Link::None | Link::WebSocket(_) => {
+                    self.websocket()?.conn.shutdown().await.map_err(cannot_send)
+                }
+            },
             Action::Receive { message, rate } => self.receive(message, *rate).await,
             Action::ReceiveWebSocketFrame(frame) => {
                 self.websocket()?.hear_frame(frame).await.map_err(|error| format!("expected {frame}, got: {error}"))
@@ -189,11 +207,13 @@ impl Line {
 
     async fn exchange(&mut self, request: &Request, key: Option<&str>) -> Result<Outcome, String> {
         let message = self.message(request, key)?;
-        let usable = matches!(&self.link, Link::Http(http) if !http.task.is_finished() && http.requests.is_ready());
+        let usable = matches!(&self.link, Link::Http(http) if http.is_usable());
         if !usable {
             // What was there is given up when there is something better, as browsers do.
             let http = connect(&self.outside, &self.manner.connect).await;
-            self.link = Link::Http(http.map_err(|error| format!("cannot connect: {error}"))?);
+            let http = http.map_err(|error| format!("cannot connect: {error}"))?;
+            *self.wire.borrow_mut() = Some(http.wire.clone());
+            self.link = Link::Http(http);
         }
         let Link::Http(http) = &mut self.link else { return Err("there is no connection".into()) };
         http.rate.set(request.rate);
@@ -204,11 +224,13 @@ impl Line {
             check_accept(&response, key)?;
             drop(response);
             let parts = (&mut http.task).await.map_err(|error| error.to_string())?;
-            self.link = Link::WebSocket(WebSocket::new(parts.io.conn, &parts.read_buf));
+            let conn = parts.io.into_conn().map_err(|error| error.to_string())?;
+            self.link = Link::WebSocket(WebSocket::new(conn, &parts.read_buf));
             return Ok(Outcome::Answer { status: status.as_u16(), headers, body: Vec::new() });
         }
         let body = response.into_body().collect().await.map_err(|error| told(&error, &http.peer_ended))?;
         http.rate.set(None);
+        http.writable = self.wire.borrow().is_some();
         Ok(Outcome::Answer { status: status.as_u16(), headers, body: body.to_bytes().to_vec() })
     }
 
@@ -234,13 +256,10 @@ impl Line {
     }
 
     async fn send(&mut self, message: &Payload, rate: Option<Rate>) -> Result<(), String> {
-        if rate.is_some() {
-            return Err("a WebSocket's message goes as one: `rate` is for bytes".into());
-        }
         let said = Said::from(message);
         self.websocket()?;
         let Link::WebSocket(websocket) = &mut self.link else { return Ok(()) };
-        websocket.say(&said, &*self.outside.random).await.map_err(|error| format!("cannot send: {error}"))?;
+        websocket.say(&said, rate, &*self.outside.random).await.map_err(cannot_send)?;
         self.talk(|talk| talk.sent.push(said));
         Ok(())
     }
@@ -248,7 +267,7 @@ impl Line {
     async fn send_frame(&mut self, frame: &WebSocketFrame) -> Result<(), String> {
         self.websocket()?;
         let Link::WebSocket(websocket) = &mut self.link else { return Ok(()) };
-        websocket.say_frame(frame, &*self.outside.random).await.map_err(|error| format!("cannot send: {error}"))
+        websocket.say_frame(frame, &*self.outside.random).await.map_err(cannot_send)
     }
 
     async fn receive(&mut self, expected: &Payload, rate: Option<Rate>) -> Result<(), String> {
@@ -270,7 +289,7 @@ impl Line {
     async fn close(&mut self) -> Result<(), String> {
         self.websocket()?;
         let Link::WebSocket(websocket) = &mut self.link else { return Ok(()) };
-        websocket.say_close(&*self.outside.random).await.map_err(|error| format!("cannot send: {error}"))?;
+        websocket.say_close(&*self.outside.random).await.map_err(cannot_send)?;
         match websocket.hear(None).await.map_err(|error| error.to_string())? {
             Incoming::Close => self.leave(Leaving::InOrder).await,
             Incoming::Said(said) => Err(format!("expected a close frame, got {said}")),
@@ -285,7 +304,7 @@ impl Line {
         match std::mem::replace(&mut self.link, Link::None) {
             Link::None | Link::ByHand(_) => Err("there is no connection".into()),
             Link::Http(http) => {
-                let Http { requests: _kept, abort: _unused, task, peer_ended, rate: _ } = http;
+                let Http { requests: _kept, abort: _unused, task, peer_ended, .. } = http;
                 drop(task.await.map_err(|error| error.to_string())?);
                 let ending = peer_ended.get().unwrap_or(Ending::Us);
                 self.ended(ending);
@@ -309,7 +328,8 @@ impl Line {
             Link::None | Link::ByHand(_) => return Err("there is no connection".into()),
             Link::Http(Http { requests: _kept, abort, task, .. }) => {
                 let _sent = abort.send(()); // fails only if the task has ended by itself
-                task.await.map_err(|error| error.to_string())?.io.conn
+                let parts = task.await.map_err(|error| error.to_string())?;
+                parts.io.into_conn().map_err(|error| error.to_string())?
             }
             Link::WebSocket(websocket) => websocket.conn,
         };
@@ -343,6 +363,17 @@ impl Line {
     }
 }
 
+/// Half-closes the connection below a request that is under way, if that is the order and there is one; else gives the
+/// order back. Afterwards the place of the connection is empty, and nothing more is asked on it.
+fn half_close(wire: &RefCell<Option<Wire>>, order: Order) -> Option<Order> {
+    if !matches!(order.action, Action::HalfClose) {
+        return Some(order);
+    }
+    let Some(wire) = wire.take().filter(Wire::is_in_use) else { return Some(order) };
+    order.answer(wire.half_close().map_err(cannot_send));
+    None
+}
+
 /// How an action came to its end.
 enum End {
     Done(Result<(), String>),
@@ -357,12 +388,12 @@ enum Leaving {
 
 async fn connect(outside: &Outside, to: &str) -> io::Result<Http> {
     let conn = dial(outside, to).await?;
-    let (io, peer_ended) = HyperIo::new(conn);
-    let rate = io.rate();
+    let io = HyperIo::new(conn);
+    let (peer_ended, rate, wire) = (io.peer_ended(), io.rate(), io.wire());
     let (requests, connection) = http1::handshake(io).await.map_err(io::Error::other)?;
     let (abort, aborted) = oneshot::channel();
     let task = spawn_local(drive(connection, aborted));
-    Ok(Http { requests, abort, task, peer_ended, rate })
+    Ok(Http { requests, abort, task, peer_ended, rate, wire, writable: true })
 }
 
 pub(super) async fn dial(outside: &Outside, to: &str) -> io::Result<Conn> {

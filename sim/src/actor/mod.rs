@@ -7,6 +7,7 @@ mod alb;
 mod app;
 mod by_hand;
 mod client;
+mod flow;
 mod frames;
 mod http1;
 mod http2;

@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::BytesMut;
 use finwait::net::Conn;
+use tokio::time::Instant;
 
+use super::flow::Flow;
 use super::frames::{Received, encode};
 use super::http2::Done;
-use crate::scenario::{Ending, Frame, FrameFields, FrameKind, Hex, Ordered, Request};
+use crate::scenario::{Ending, Frame, FrameFields, FrameKind, Ordered, Rate, Request};
 use crate::trace::wire::hpack::Decoder;
-
-/// The largest payload of a DATA frame that a peer must take (RFC 9113 section 4.2).
-const DATA_BYTES_MAX: usize = 16_384;
 
 /// A connection, or what is left of it.
 pub(super) struct Link {
@@ -26,6 +25,12 @@ pub(super) struct Link {
     pub(super) streams: BTreeMap<u32, Stream>,
     /// Exchanges that the end of the connection is the end of.
     pub(super) exchanges: Vec<usize>,
+    /// What is still to be sent.
+    pub(super) flow: Flow,
+    /// Windows that a slow reader will open: when, of which stream, by how much.
+    pub(super) openings: BTreeMap<(Instant, u32), u32>,
+    /// When a stream last began or ended.
+    pub(super) since: Instant,
 }
 
 /// What is known of a stream that is under way.
@@ -35,13 +40,17 @@ pub(super) struct Stream {
     pub(super) status: Option<u16>,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
+    /// How fast its body is read; as fast as it comes if absent.
+    pub(super) rate: Option<Rate>,
+    /// When a slow reader has read what came.
+    pub(super) read_until: Instant,
     /// Whether its answer is complete with its head.
     pub(super) websocket: bool,
     pub(super) done: Option<Done>,
 }
 
 impl Link {
-    pub(super) fn new(conn: Conn) -> Self {
+    pub(super) fn new(conn: Conn, flow: Flow) -> Self {
         Self {
             conn: Some(conn),
             unread: BytesMut::new(),
@@ -52,6 +61,9 @@ impl Link {
             next_stream: 1,
             streams: BTreeMap::new(),
             exchanges: Vec::new(),
+            flow,
+            openings: BTreeMap::new(),
+            since: Instant::now(),
         }
     }
 
@@ -72,9 +84,28 @@ impl Link {
     }
 }
 
+impl Link {
+    /// A stream is over, as far as hearing goes.
+    pub(super) fn end_stream(&mut self, number: u32) -> Option<Stream> {
+        let stream = self.streams.remove(&number)?;
+        self.openings.retain(|(_, of), _| *of != number);
+        self.since = Instant::now();
+        Some(stream)
+    }
+}
+
 impl Stream {
     pub(super) fn new(sighting: usize) -> Self {
-        Self { sighting, status: None, headers: Vec::new(), body: Vec::new(), websocket: false, done: None }
+        Self {
+            sighting,
+            status: None,
+            headers: Vec::new(),
+            body: Vec::new(),
+            rate: None,
+            read_until: Instant::now(),
+            websocket: false,
+            done: None,
+        }
     }
 }
 
@@ -94,24 +125,9 @@ pub(super) fn fields(request: &Request, authority: String) -> Vec<(String, Strin
     fields
 }
 
-/// A whole message as frames.
-pub(super) fn message(stream: u32, fields: Vec<(String, String)>, body: &[u8], ends: bool) -> Vec<u8> {
-    let head = FrameFields {
-        stream: Some(stream),
-        fields: Ordered(fields),
-        end_stream: Some(ends && body.is_empty()),
-        ..FrameFields::default()
-    };
-    let mut bytes = encode(&Frame { kind: FrameKind::Headers, fields: head });
-    let mut pieces = body.chunks(DATA_BYTES_MAX).peekable();
-    while let Some(piece) = pieces.next() {
-        let data = FrameFields {
-            stream: Some(stream),
-            hex: Some(Hex(piece.to_vec())),
-            end_stream: Some(ends && pieces.peek().is_none()),
-            ..FrameFields::default()
-        };
-        bytes.extend(encode(&Frame { kind: FrameKind::Data, fields: data }));
-    }
-    bytes
+/// The head of a message.
+pub(super) fn head(stream: u32, fields: Vec<(String, String)>, ends: bool) -> Vec<u8> {
+    let fields =
+        FrameFields { stream: Some(stream), fields: Ordered(fields), end_stream: Some(ends), ..FrameFields::default() };
+    encode(&Frame { kind: FrameKind::Headers, fields })
 }

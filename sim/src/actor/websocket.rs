@@ -10,7 +10,7 @@ use finwait::net::{Conn, Random};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
-use super::{Said, http1};
+use super::{Said, by_hand, http1};
 use crate::scenario::{Rate, WebSocketFrame};
 
 /// The bit of a frame that ends its message.
@@ -50,24 +50,25 @@ impl WebSocket {
         Self { conn, unread: BytesMut::from(unread) }
     }
 
-    /// Sends one message as one frame.
-    pub(super) async fn say(&mut self, said: &Said, random: &dyn Random) -> io::Result<()> {
+    /// Sends one message as one frame, no faster than `rate`.
+    pub(super) async fn say(&mut self, said: &Said, rate: Option<Rate>, random: &dyn Random) -> io::Result<()> {
         let opcode = match said {
             Said::Text(_) => 1,
             Said::Binary(_) => 2,
         };
-        self.frame(opcode, said.bytes(), random).await
+        let frame = masked(FIN | opcode, said.bytes(), random)?;
+        by_hand::send(&mut self.conn, &frame, rate).await
     }
 
     /// Sends a close frame with status 1000, normal closure.
     pub(super) async fn say_close(&mut self, random: &dyn Random) -> io::Result<()> {
-        self.frame(8, &1000_u16.to_be_bytes(), random).await
+        self.conn.write_all(&masked(FIN | 8, &1000_u16.to_be_bytes(), random)?).await
     }
 
     /// Sends a frame as it is told.
     pub(super) async fn say_frame(&mut self, frame: &WebSocketFrame, random: &dyn Random) -> io::Result<()> {
         let first = if frame.fields.fin.unwrap_or(true) { FIN } else { 0 } | frame.opcode.number();
-        self.raw(first, &frame.fields.payload().unwrap_or_default(), random).await
+        self.conn.write_all(&masked(first, &frame.fields.payload().unwrap_or_default(), random)?).await
     }
 
     /// Waits for the next frame, whatever it is, and compares.
@@ -86,31 +87,6 @@ impl WebSocket {
             Some(wanted) if wanted != payload => Err(io::Error::other(format!("other {} bytes", payload.len()))),
             Some(_) | None => Ok(()),
         }
-    }
-
-    async fn frame(&mut self, opcode: u8, payload: &[u8], random: &dyn Random) -> io::Result<()> {
-        self.raw(FIN | opcode, payload, random).await
-    }
-
-    async fn raw(&mut self, first: u8, payload: &[u8], random: &dyn Random) -> io::Result<()> {
-        const MASKED: u8 = 0x80;
-        let mut frame = vec![first];
-        match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-            (Ok(len @ ..126), _) => frame.push(MASKED | len),
-            (_, Ok(len)) => {
-                frame.push(MASKED | 126);
-                frame.extend_from_slice(&len.to_be_bytes());
-            }
-            _ => {
-                frame.push(MASKED | 127);
-                frame.extend_from_slice(&u64::try_from(payload.len()).map_err(io::Error::other)?.to_be_bytes());
-            }
-        }
-        let [m0, m1, m2, m3, ..] = random.next_u64().to_be_bytes();
-        let mask = [m0, m1, m2, m3];
-        frame.extend_from_slice(&mask);
-        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        self.conn.write_all(&frame).await
     }
 
     /// Waits for the next message, reading no faster than `rate`.
@@ -141,6 +117,28 @@ impl WebSocket {
             }
         }
     }
+}
+
+/// A client's frame, which is masked (RFC 6455 section 5.3).
+fn masked(first: u8, payload: &[u8], random: &dyn Random) -> io::Result<Vec<u8>> {
+    const MASKED: u8 = 0x80;
+    let mut frame = vec![first];
+    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+        (Ok(len @ ..126), _) => frame.push(MASKED | len),
+        (_, Ok(len)) => {
+            frame.push(MASKED | 126);
+            frame.extend_from_slice(&len.to_be_bytes());
+        }
+        _ => {
+            frame.push(MASKED | 127);
+            frame.extend_from_slice(&u64::try_from(payload.len()).map_err(io::Error::other)?.to_be_bytes());
+        }
+    }
+    let [m0, m1, m2, m3, ..] = random.next_u64().to_be_bytes();
+    let mask = [m0, m1, m2, m3];
+    frame.extend_from_slice(&mask);
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    Ok(frame)
 }
 
 /// The first frame, removed from `unread`, if it is whole. A server's frames are not masked.

@@ -6,6 +6,7 @@ use finwait::stats::Number;
 use serde_yaml::Spanned;
 
 use crate::actor::{Delivery, Exchange, Outcome, Said};
+use crate::explore::outcome::flags;
 use crate::play::Played;
 use crate::scenario::{Expect, Role, Scenario, ScenarioError, Seen, Times};
 use crate::trace::conversation::{Conversation, conversations};
@@ -74,7 +75,7 @@ fn differences(scenario: &Scenario, played: &Played, nth: usize, line: &Spanned<
 }
 
 fn client(expected: &Seen, exchange: &Exchange) -> Vec<String> {
-    let Seen { status, error, body, took, ended, received, received_bytes, at, .. } = expected;
+    let Seen { status, error, body, took, ended, ended_at, received, received_bytes, at, .. } = expected;
     let mut differences = Differences(Vec::new());
     let (got_status, got_error, got_headers, got_body) = match &exchange.outcome {
         Outcome::Answer { status, headers, body } => (Some(*status), None, headers.as_slice(), body.as_slice()),
@@ -108,6 +109,7 @@ fn client(expected: &Seen, exchange: &Exchange) -> Vec<String> {
         let shown = got.map_or_else(|| "open".into(), |got| got.to_string());
         differences.unless(got == Some(*ended), "ended", ended, &shown);
     }
+    differences.time("ended_at", ended_at.as_ref(), exchange.ended.map(|(_, at)| at));
     let heard = exchange.tunnel.as_ref().map_or(&[][..], |talk| &talk.received);
     if let Some(received) = received {
         let texts = heard.iter().filter_map(|said| if let Said::Text(text) = said { Some(text) } else { None });
@@ -128,6 +130,10 @@ fn proxy(expected: &Seen, lines: &[(Duration, &str)], nth: usize, numbers: &[Num
     if let Some(log) = &expected.log {
         let got = line.map(|(_, line)| *line);
         differences.unless(got.is_some_and(|line| line.contains(log)), "log", log, got.unwrap_or("none"));
+    }
+    if let Some(wanted) = &expected.flags {
+        let got = line.map_or_else(|| "no line".into(), |(_, line)| flags(line));
+        differences.unless(got == *wanted, "flags", wanted, &got);
     }
     differences.at(expected.at.as_ref(), line.map(|(at, _)| *at));
     for (name, value) in expected.stats.iter() {
@@ -187,9 +193,13 @@ struct Differences(Vec<String>);
 
 impl Differences {
     fn at(&mut self, expected: Option<&Times>, got: Option<Duration>) {
-        if let Some(at) = expected {
+        self.time("at", expected, got);
+    }
+
+    fn time(&mut self, what: &str, expected: Option<&Times>, got: Option<Duration>) {
+        if let Some(times) = expected {
             let shown = got.map_or_else(|| "never".into(), |got| format!("{got:?}"));
-            self.unless(got.is_some_and(|got| at.contains(got)), "at", at, &shown);
+            self.unless(got.is_some_and(|got| times.contains(got)), what, times, &shown);
         }
     }
 

@@ -49,7 +49,7 @@ pub struct Played {
     pub ended: Ended,
     /// Proxies that refuse their configuration, and why. Then nothing was played.
     pub refused: Vec<(String, String)>,
-    /// Sockets that a program still held when everybody had left, each with its host's name.
+    /// What a program still had when everybody had left, sockets and tasks, each with its host's name.
     pub left_open: Vec<String>,
     /// The proxies' counters and gauges when everybody had left, by host.
     pub stats: Vec<(String, Vec<Number>)>,
@@ -193,7 +193,9 @@ impl Scenario {
         }
         let name = |id: HostId| hosts.iter().find(|(_, has)| *has == id).map_or("?", |(name, _)| name.as_str());
         let held = run.open_sockets.iter().filter(|socket| socket.held);
-        let left_open = held.map(|socket| format!("{}: {socket}", name(socket.host))).collect();
+        let sockets = held.map(|socket| format!("{}: {socket}", name(socket.host)));
+        let tasks = run.with_tasks.iter().map(|host| format!("{}: a task that has not ended", name(*host)));
+        let left_open = sockets.chain(tasks).collect();
         Ok(Played {
             trace: run.trace,
             sightings: sightings.take(),

@@ -280,7 +280,10 @@ fn one_payload<E: Error>(text: Option<String>, bytes: Option<Size>, hex: Option<
 fn request<E: Error>(line: &str, fields: Fields) -> Result<Request, E> {
     let words: Vec<&str> = line.split(' ').collect();
     let &[method, path] = words.as_slice() else {
-        return Err(E::custom(format!("`{line}` is neither an action nor a request such as `GET /path`")));
+        return Err(E::custom(format!(
+            "`{line}` is neither a request such as `GET /path` nor a word: close, closed, connect, fin, half_close, \
+             pause, receive_request, resume, rst"
+        )));
     };
     if !method.chars().all(|c| c.is_ascii_uppercase()) || !path.starts_with('/') {
         return Err(E::custom(format!("`{line}` is not a request such as `GET /path`")));

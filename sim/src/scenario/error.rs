@@ -53,8 +53,19 @@ impl ScenarioError {
             unknown("key", field, expected)
         } else if let YamlError::SerdeUnknownVariant { variant, expected, .. } = bare {
             unknown("word", variant, expected)
+        } else if let YamlError::SerdeMissingField { field, .. } = bare {
+            format!("the key `{field}` is missing here; scenarios/README.md tells what it is for")
+        } else if let YamlError::InvalidScalar { ty, .. } = bare {
+            format!("expected {}", kind(ty))
+        } else if let YamlError::SerdeInvalidValue { unexpected, expected, .. }
+        | YamlError::SerdeInvalidType { unexpected, expected, .. } = bare
+        {
+            format!("expected {expected}, got {}", unexpected.strip_prefix("string ").unwrap_or(unexpected))
         } else {
-            without_position(&bare.to_string())
+            match without_position(&bare.to_string()).as_str() {
+                "invalid IP address syntax" => "expected an address such as 10.0.0.9".into(),
+                what => what.to_owned(),
+            }
         };
         let at = error.location().and_then(|location| position(text, location));
         Self { file: file.into(), at, what }
@@ -65,6 +76,18 @@ fn position(text: &str, location: Location) -> Option<Position> {
     let line = usize::try_from(location.line()).ok()?;
     let excerpt = text.lines().nth(line.checked_sub(1)?)?.to_owned();
     Some(Position { line, column: usize::try_from(location.column()).ok()?, excerpt })
+}
+
+/// What the reader's name for a kind of value means.
+fn kind(ty: &str) -> String {
+    match ty {
+        "bool" => "`true` or `false`".into(),
+        "u8" => "a whole number from 0 to 255".into(),
+        "u16" => "a whole number from 0 to 65535".into(),
+        "u32" | "u64" | "usize" => "a whole number, 0 or above".into(),
+        "f32" | "f64" => "a number".into(),
+        other => format!("a value of the kind {other}"),
+    }
 }
 
 /// The reader's own message names the place in words; ours names it in front.

@@ -42,12 +42,16 @@ pub struct Seen {
     pub took: Option<Times>,
     /// A client's: how the connection ended.
     pub ended: Option<Ending>,
+    /// A client's: when it ended, since the run began.
+    pub ended_at: Option<Times>,
     /// A client's: text messages received over the WebSocket, all of them.
     pub received: Option<Vec<String>>,
     /// A client's: payload bytes received over the WebSocket.
     pub received_bytes: Option<Size>,
     /// A proxy's: what its access-log line contains.
     pub log: Option<String>,
+    /// A proxy's: the response flags in its access-log line, wherever its format puts them; `-` for none.
+    pub flags: Option<String>,
     /// A proxy's: how many access-log lines it wrote; an app's: how many requests reached it.
     pub count: Option<usize>,
     /// Anybody's: when the answer was complete, the line was logged or the request came, since the run began.
@@ -76,9 +80,11 @@ impl Seen {
             ("headers", !self.headers.0.is_empty()),
             ("took", self.took.is_some()),
             ("ended", self.ended.is_some()),
+            ("ended_at", self.ended_at.is_some()),
             ("received", self.received.is_some()),
             ("received_bytes", self.received_bytes.is_some()),
             ("log", self.log.is_some()),
+            ("flags", self.flags.is_some()),
             ("count", self.count.is_some()),
             ("at", self.at.is_some()),
             ("asked", self.asked.is_some()),
@@ -179,12 +185,16 @@ impl<'de> Visitor<'de> for OneKey {
                 "when" => when = Some(map.next_value()?),
                 "share" => share = Some(map.next_value()?),
                 _ if found.is_some() => {
-                    return Err(A::Error::custom(format!("`{key}` needs an expectation of its own")));
+                    return Err(A::Error::custom(format!(
+                        "`{key}` needs an expectation of its own: a line has one, beside `when` and `share`"
+                    )));
                 }
                 _ => found = Some((key, map.next_value()?)),
             }
         }
-        let (host, seen) = found.ok_or_else(|| A::Error::custom("an empty expectation"))?;
+        let (host, seen) = found.ok_or_else(|| {
+            A::Error::custom("a line needs a host and what it saw, such as `client: { status: 200 }`")
+        })?;
         Ok(Expect { when, share, host, seen })
     }
 }

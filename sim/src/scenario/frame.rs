@@ -38,6 +38,8 @@ pub enum FrameKind {
     PingAck,
     /// What a client sends before its first frame; no frame itself.
     Preface,
+    /// Which streams matter more; RFC 9113 section 5.3 has it ignored.
+    Priority,
     /// The end of a stream.
     RstStream,
     /// What the sender can take.
@@ -61,6 +63,14 @@ pub struct FrameFields {
     pub end_headers: Option<bool>,
     /// Whether the stream ends here.
     pub end_stream: Option<bool>,
+    /// Bytes of padding, besides the one that counts them.
+    pub padding: Option<u8>,
+    /// The stream that its own is said to depend on (RFC 9113 section 5.3.1).
+    pub depends_on: Option<u32>,
+    /// Its weight among the streams that depend on the same, from 1 to 256.
+    pub weight: Option<u16>,
+    /// Whether it is the only one that depends on that stream.
+    pub exclusive: Option<bool>,
     /// Payload as text.
     pub text: Option<String>,
     /// Payload of this size.
@@ -124,6 +134,40 @@ fn number(text: &str) -> Option<u32> {
 }
 
 impl FrameFields {
+    /// The keys that are given.
+    fn given(&self) -> impl Iterator<Item = &'static str> {
+        let keys = [
+            ("stream", self.stream.is_some()),
+            ("fields", !self.fields.0.is_empty()),
+            ("end_headers", self.end_headers.is_some()),
+            ("end_stream", self.end_stream.is_some()),
+            ("padding", self.padding.is_some()),
+            ("depends_on", self.depends_on.is_some()),
+            ("weight", self.weight.is_some()),
+            ("exclusive", self.exclusive.is_some()),
+            ("text", self.text.is_some()),
+            ("bytes", self.bytes.is_some()),
+            ("hex", self.hex.is_some()),
+            ("code", self.code.is_some()),
+            ("last_stream", self.last_stream.is_some()),
+            ("by", self.by.is_some()),
+        ];
+        keys.into_iter().filter(|(_, given)| *given).map(|(key, _)| key)
+    }
+
+    /// Dependency and weight as they are sent, if any of them is given (RFC 9113 section 6.3).
+    #[must_use]
+    pub fn priority(&self) -> Option<[u8; 5]> {
+        if self.depends_on.is_none() && self.weight.is_none() && self.exclusive.is_none() {
+            return None;
+        }
+        let exclusive = if self.exclusive.unwrap_or(false) { 0x8000_0000 } else { 0 };
+        let [a, b, c, d] = (self.depends_on.unwrap_or(0) | exclusive).to_be_bytes();
+        // A weight of 16 is the default; on the wire it is one less.
+        let weight = u8::try_from(self.weight.unwrap_or(16).saturating_sub(1)).unwrap_or(u8::MAX);
+        Some([a, b, c, d, weight])
+    }
+
     /// The payload, if one is given.
     #[must_use]
     pub fn payload(&self) -> Option<Vec<u8>> {
@@ -140,6 +184,7 @@ impl FrameKind {
         match self {
             Self::Data => Some(0),
             Self::Headers => Some(1),
+            Self::Priority => Some(2),
             Self::RstStream => Some(3),
             Self::Settings | Self::SettingsAck => Some(4),
             Self::Ping | Self::PingAck => Some(6),
@@ -151,7 +196,35 @@ impl FrameKind {
     }
 
     fn needs_a_stream(self) -> bool {
-        matches!(self, Self::Continuation | Self::Data | Self::Headers | Self::RstStream)
+        matches!(self, Self::Continuation | Self::Data | Self::Headers | Self::Priority | Self::RstStream)
+    }
+
+    /// The fields that say something of it.
+    fn has(self) -> &'static [&'static str] {
+        match self {
+            Self::Continuation => &["stream", "fields", "end_headers", "text", "bytes", "hex"],
+            Self::Data => &["stream", "end_stream", "padding", "text", "bytes", "hex"],
+            Self::Goaway => &["stream", "last_stream", "code", "text", "bytes", "hex"],
+            Self::Headers => &[
+                "stream",
+                "fields",
+                "end_headers",
+                "end_stream",
+                "padding",
+                "depends_on",
+                "weight",
+                "exclusive",
+                "text",
+                "bytes",
+                "hex",
+            ],
+            Self::Ping | Self::PingAck => &["stream", "text", "bytes", "hex"],
+            Self::Preface => &[],
+            Self::Priority => &["stream", "depends_on", "weight", "exclusive"],
+            Self::RstStream => &["stream", "code"],
+            Self::Settings | Self::SettingsAck => &["stream"],
+            Self::WindowUpdate => &["stream", "by"],
+        }
     }
 }
 
@@ -165,6 +238,7 @@ impl fmt::Display for FrameKind {
             Self::Ping => "PING",
             Self::PingAck => "PING ack",
             Self::Preface => "the preface",
+            Self::Priority => "PRIORITY",
             Self::RstStream => "RST_STREAM",
             Self::Settings => "SETTINGS",
             Self::SettingsAck => "SETTINGS ack",
@@ -188,6 +262,15 @@ impl fmt::Display for Frame {
         }
         if let Some(by) = fields.by {
             write!(f, " +{by}")?;
+        }
+        if let Some(padding) = fields.padding {
+            write!(f, " padded by {padding}")?;
+        }
+        if let Some(depends_on) = fields.depends_on {
+            write!(f, " depends on {depends_on}")?;
+        }
+        if let Some(weight) = fields.weight {
+            write!(f, " weight {weight}")?;
         }
         for (name, value) in fields.settings.iter() {
             write!(f, " {name}={value}")?;
@@ -254,11 +337,30 @@ impl<'de> Visitor<'de> for KindAndFields {
             let known: Vec<&str> = SETTING_NAMES.iter().map(|(name, _)| *name).collect();
             return Err(A::Error::custom(format!("`{name}` is no setting: {}, or a number", known.join(", "))));
         }
-        Ok(Frame { kind, fields })
+        let frame = Frame { kind, fields };
+        match frame.misfit() {
+            Some(what) => Err(A::Error::custom(what)),
+            None => Ok(frame),
+        }
     }
 }
 
 impl Frame {
+    /// What it says that no such frame can say, if anything.
+    fn misfit(&self) -> Option<String> {
+        let has = self.kind.has();
+        if let Some(key) = self.fields.given().find(|key| !has.contains(key)) {
+            let known = if has.is_empty() { "nothing".into() } else { has.join(", ") };
+            return Some(format!("{} has no `{key}`: it has {known}", self.kind));
+        }
+        let payloads = self.fields.given().filter(|key| ["text", "bytes", "hex", "fields"].contains(key));
+        if payloads.count() > 1 {
+            return Some("a frame has one of `text`, `bytes`, `hex` and `fields`".into());
+        }
+        let light = self.fields.weight.is_some_and(|weight| !(1..=256).contains(&weight));
+        light.then(|| "`weight` is a number from 1 to 256".into())
+    }
+
     /// What it lacks to be sent, if anything.
     #[must_use]
     pub fn lacks(&self) -> Option<&'static str> {

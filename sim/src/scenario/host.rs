@@ -1,5 +1,7 @@
 //! What peers speak, and the load balancer among them.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 use super::Ordered;
@@ -18,8 +20,18 @@ pub enum Speech {
     Http2,
 }
 
+impl fmt::Display for Speech {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bytes => "bytes",
+            Self::Http1 => "http1",
+            Self::Http2 => "http2",
+        })
+    }
+}
+
 /// The habits of a peer that speaks HTTP/2.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Http2 {
     /// Sent in its first SETTINGS; without any, the first SETTINGS is empty.
@@ -34,6 +46,9 @@ pub struct Http2 {
     /// Whether it gives back by WINDOW_UPDATE what it has read.
     #[serde(default = "Http2::yes")]
     pub opens_windows: bool,
+    /// Whether what it sends by itself keeps to the windows that the other side opens. Frames by hand never do.
+    #[serde(default = "Http2::yes")]
+    pub keeps_to_windows: bool,
     /// Whether it answers requests by itself, if it is an app.
     #[serde(default = "Http2::yes")]
     pub answers: bool,
@@ -41,7 +56,14 @@ pub struct Http2 {
 
 impl Default for Http2 {
     fn default() -> Self {
-        Self { settings: Ordered::default(), greets: true, acknowledges: true, opens_windows: true, answers: true }
+        Self {
+            settings: Ordered::default(),
+            greets: true,
+            acknowledges: true,
+            opens_windows: true,
+            keeps_to_windows: true,
+            answers: true,
+        }
     }
 }
 

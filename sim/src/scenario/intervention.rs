@@ -187,7 +187,7 @@ impl Intervention {
             "delay" => {
                 let segments: Segments = map.next_value()?;
                 if segments.by.is_none() {
-                    return Err(A::Error::custom("`delay` needs `by`: how much later"));
+                    return Err(A::Error::custom("`delay` needs `by`: how much later, as in `by: 10ms`"));
                 }
                 Ok(Self::Delay(segments))
             }
@@ -195,7 +195,7 @@ impl Intervention {
             "drop" => {
                 let segments: Segments = map.next_value()?;
                 if segments.by.is_some() {
-                    return Err(A::Error::custom("`by` belongs to `delay`"));
+                    return Err(A::Error::custom("`by` belongs to `delay`: what is dropped never arrives"));
                 }
                 Ok(Self::Drop(segments))
             }

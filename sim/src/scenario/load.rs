@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_yaml::Spanned;
 
+use super::habits;
 use super::names::{Misfit, Names};
 use super::step::WORDS;
 use super::variation::Variations;
@@ -146,8 +147,8 @@ impl Family {
         let labels = variations.labels().map_err(|what| ScenarioError::of_file(path, what))?;
         let mut family = Self { runs: Vec::new(), told: 0, seeds: 1 };
         let mut tell = None;
-        for label in labels {
-            let text = variations.substitute(text, &label);
+        for label in &labels {
+            let text = variations.substitute(text, label);
             let file: File =
                 serde_yaml::from_str(&text).map_err(|error| ScenarioError::of_yaml(path, &text, &error))?;
             if let Some(seeds) = &file.seeds {
@@ -158,12 +159,14 @@ impl Family {
                 family.seeds = seeds.value;
             }
             tell.clone_from(&file.tell);
-            let reading = Reading { library, path, text: &text, variations: &variations, label: &label };
+            let reading = Reading { library, path, text: &text, variations: &variations, label, labels: &labels };
             family.runs.push(reading.scenario(file)?);
         }
         if let Some(tell) = tell {
+            let misfit = variations.misfit(&tell.value, &labels);
             let told = family.runs.iter().position(|run| tell.value.fits(&run.label));
-            family.told = told.ok_or_else(|| ScenarioError::at(path, text, tell.referenced, "there is no such run"))?;
+            let what = misfit.unwrap_or_else(|| "no run has all of these values at once".into());
+            family.told = told.ok_or_else(|| ScenarioError::at(path, text, tell.referenced, what))?;
         }
         Ok(family)
     }
@@ -176,6 +179,8 @@ struct Reading<'a> {
     text: &'a str,
     variations: &'a Variations,
     label: &'a Label,
+    /// Of all runs.
+    labels: &'a [Label],
 }
 
 impl Reading<'_> {
@@ -191,6 +196,7 @@ impl Reading<'_> {
         names.script(&mut script).map_err(misfit)?;
         self.variations.arrange(&mut script, self.label).map_err(misfit)?;
         names.expect(&expect).map_err(misfit)?;
+        self.check_runs(&expect)?;
         let course = self.course(chance, schedule, &hosts)?;
         let fits = |line: &Spanned<Expect>| line.value.when.as_ref().is_none_or(|when| when.fits(self.label));
         let expect = expect.into_iter().filter(fits).collect();
@@ -238,6 +244,9 @@ impl Reading<'_> {
                 return Err(self.error(here, what));
             }
         };
+        if let Some(what) = habits::misfit(&role) {
+            return Err(self.error(here, format!("`{name}` {what}")));
+        }
         Ok(Host { name, ip: ip.map(|ip| ip.value), role })
     }
 
@@ -257,10 +266,9 @@ impl Reading<'_> {
     fn proxy(&self, config: &Spanned<String>, patch: &Patch, exact: bool) -> Result<Role, ScenarioError> {
         let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let file = if folder.is_empty() { config.value.clone() } else { format!("{folder}/{}", config.value) };
-        let text = self
-            .library
-            .read(&file)
-            .map_err(|error| self.error(config.referenced, format!("{file} cannot be read: {error}")))?;
+        let text = self.library.read(&file).map_err(|error| {
+            self.error(config.referenced, format!("{file} cannot be read: {error}; paths are relative to the scenario"))
+        })?;
         if patch.0.0.is_empty() {
             return Ok(Role::Proxy { file, text, unpatched: None, exact });
         }
@@ -296,9 +304,20 @@ impl Reading<'_> {
             return Err(self.error(here, what));
         };
         if !(0.0..=1.0).contains(&path.value.loss) {
-            return Err(self.error(here, "`loss` is a share from 0 to 1"));
+            return Err(self.error(here, "`loss` is a share from 0 to 1, such as 0.01 for one in a hundred"));
         }
         Ok(Link { between: (a.to_owned(), b.to_owned()), path: path.value })
+    }
+
+    /// Every `when` is about some run.
+    fn check_runs(&self, expect: &[Spanned<Expect>]) -> Result<(), ScenarioError> {
+        for line in expect {
+            let misfit = line.value.when.as_ref().and_then(|when| self.variations.misfit(when, self.labels));
+            if let Some(what) = misfit {
+                return Err(self.error(line.referenced, what));
+            }
+        }
+        Ok(())
     }
 
     /// A variant may change only proxies.

@@ -8,12 +8,14 @@ mod chance;
 mod error;
 mod expect;
 pub(crate) mod frame;
+mod habits;
 mod host;
 mod intervention;
 mod library;
 mod load;
 mod names;
 mod patch;
+mod reply;
 mod step;
 mod units;
 mod variation;
@@ -35,6 +37,7 @@ pub use intervention::{ClockStep, Draining, Gate, Intervention, Kind, Naming, Pa
 pub use library::Library;
 pub use load::Family;
 pub use patch::Patch;
+pub use reply::Reply;
 pub use step::{Cue, Step};
 pub use units::{Hex, Rate, Size, Time, TimeStep, Times};
 pub use variation::{Label, When};
@@ -163,7 +166,7 @@ pub struct App {
     pub answer_bytes: Option<String>,
     /// Closes a connection on which no request came for this long; never if absent.
     pub idle_timeout: Option<Time>,
-    /// How fast it reads what comes over a WebSocket; as fast as it comes if absent.
+    /// How fast it reads what comes; as fast as it comes if absent.
     pub read_rate: Option<Rate>,
     /// What it understands.
     #[serde(default)]
@@ -181,36 +184,6 @@ pub struct App {
 impl App {
     fn default_port() -> u16 {
         80
-    }
-}
-
-/// An HTTP answer.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Reply {
-    /// The status code.
-    #[serde(default = "Reply::default_status")]
-    pub status: u16,
-    /// Sent with its content-length.
-    #[serde(default)]
-    pub body: String,
-    /// Sent as they stand here.
-    #[serde(default)]
-    pub headers: Ordered<String>,
-    /// How long the app thinks first.
-    #[serde(default)]
-    pub after: Time,
-}
-
-impl Default for Reply {
-    fn default() -> Self {
-        Self { status: 200, body: "ok".into(), headers: Ordered::default(), after: Time::default() }
-    }
-}
-
-impl Reply {
-    fn default_status() -> u16 {
-        200
     }
 }
 
@@ -274,7 +247,7 @@ impl Scenario {
 pub(crate) const SCRIPT_HOST: &str = "script";
 
 /// A map that keeps the order of the file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ordered<T>(pub Vec<(String, T)>);
 
 impl<T> Ordered<T> {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde_yaml::{Location, Spanned};
 
 use super::action::Action;
-use super::host::Speech;
+use super::habits::{Who, refusal};
 use super::intervention::Intervention;
 use super::step::{Cue, Step};
+use super::variation::{events, missing_event};
 use super::{Expect, Host, Role};
 
 /// A complaint and where it belongs.
@@ -21,15 +22,14 @@ impl Names<'_> {
     pub(super) fn script(&self, script: &mut [Spanned<Cue>]) -> Result<(), Misfit> {
         self.sequence(script)?;
         let mut barriers = BTreeMap::new();
-        let mut events = Vec::new();
-        gather(script, &mut barriers, &mut events);
+        gather(script, &mut barriers);
         if let Some((name, (_, at))) = barriers.iter().find(|(_, (parts, _))| *parts < 2) {
             return Err((
                 *at,
                 format!("only one part of the script comes to barrier `{name}`: it would wait for ever"),
             ));
         }
-        follow(script, &events)
+        follow(script, &events(script))
     }
 
     fn sequence(&self, script: &mut [Spanned<Cue>]) -> Result<(), Misfit> {
@@ -88,6 +88,7 @@ impl Names<'_> {
                         "headers",
                         "took",
                         "ended",
+                        "ended_at",
                         "received",
                         "received_bytes",
                         "at",
@@ -95,7 +96,7 @@ impl Names<'_> {
                     ],
                 ),
                 Role::Proxy { .. } => {
-                    ("a proxy: it has", &["log", "count", "stats", "at", "connections", "config_error"])
+                    ("a proxy: it has", &["log", "flags", "count", "stats", "at", "connections", "config_error"])
                 }
             };
             if let Some(key) = seen.misfit(|key| keys.contains(&key)) {
@@ -133,54 +134,36 @@ fn able(role: &Role, connection: Option<&str>, action: &Action) -> Result<(), St
     {
         return Err(format!("told to send {frame}, which needs a `{missing}`"));
     }
-    match role {
-        Role::Alb(_) => Err("a load balancer: it follows no script".into()),
-        Role::Proxy { .. } => Err("a proxy: it follows no script".into()),
-        Role::Client(_) | Role::App(_) if matches!(action, Action::Wait(_)) => {
-            Err("told to wait, but waiting is a step of its own: `wait: 2s`".into())
-        }
-        Role::Client(_) if matches!(action, Action::ReceiveRequest(_) | Action::Reply(_)) => {
-            Err("a client: it is not asked, and answers nothing".into())
-        }
-        Role::Client(_) => Ok(()),
+    let who = match role {
+        Role::Alb(_) => return Err("a load balancer: it follows no script, its clients ask it".into()),
+        Role::Proxy { .. } => return Err("a proxy: it follows no script, but can be told to `drain`".into()),
         Role::App(_) if connection.is_some_and(|which| which.parse::<usize>().is_err()) => {
-            Err("an app: its connections are numbered from 1, as in `app.1`".into())
+            return Err("an app: its connections are numbered from 1, as in `app.1`".into());
         }
-        Role::App(app) => match (app.speaks, action) {
-            (_, Action::Fin | Action::Rst | Action::Send { .. } | Action::HalfClose)
-            | (Speech::Http1, Action::SendWebSocketFrame(_)) => Ok(()),
-            (Speech::Http1, _) => {
-                Err("an app: it can be told `send`, `send_bytes`, `fin` and `rst`, also `half_close` and \
-                 `websocket_frame`; one that `speaks: bytes` or `http2` can do more"
-                    .into())
-            }
-            (_, Action::Close | Action::Connect | Action::Request(_)) => {
-                Err(format!("an app: it cannot be told to {action}"))
-            }
-            (Speech::Bytes | Speech::Http2, _) => Ok(()),
-        },
-    }
+        Role::App(app) => Who::App(app.speaks),
+        Role::Client(client) => Who::Client(client.speaks),
+    };
+    refusal(who, action).map_or(Ok(()), |what| Err(format!("told to {action}, but {what}")))
 }
 
-/// How many sequences come to each barrier, with one place that names it; and the names of all events.
-fn gather(script: &[Spanned<Cue>], barriers: &mut BTreeMap<String, (usize, Location)>, events: &mut Vec<String>) {
+/// How many sequences come to each barrier, with one place that names it.
+fn gather(script: &[Spanned<Cue>], barriers: &mut BTreeMap<String, (usize, Location)>) {
     let mut here: Vec<&str> = Vec::new();
     for cue in script {
-        events.extend(cue.value.event.clone());
         if let Step::Barrier(name) = &cue.value.step
             && !here.contains(&name.as_str())
         {
             here.push(name);
             barriers.entry(name.clone()).or_insert((0, cue.referenced)).0 += 1;
         }
-        gather(cue.value.step.inner(), barriers, events);
+        gather(cue.value.step.inner(), barriers);
     }
 }
 
 fn follow(script: &[Spanned<Cue>], events: &[String]) -> Result<(), Misfit> {
     for cue in script {
         if let Some(event) = cue.value.follows.as_ref().filter(|event| !events.contains(event)) {
-            return Err((cue.referenced, format!("no step has `event: {event}`")));
+            return Err((cue.referenced, missing_event(event, events)));
         }
         follow(cue.value.step.inner(), events)?;
     }

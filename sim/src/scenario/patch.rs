@@ -4,6 +4,8 @@
 //! quotes: `options["envoy.filters.http.router"]`. A path that starts with `..` is found wherever it occurs,
 //! and must occur exactly once: `..upgrade_configs`. A null value removes what is there.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_yaml::Spanned;
@@ -42,7 +44,11 @@ fn set(config: &mut Value, path: &str, value: &Value) -> Result<(), String> {
     let mut parts = parse(path).ok_or("not a path such as a.b[0].c or ..a.b")?;
     let last = parts.pop().ok_or("an empty path")?;
     if !anywhere {
-        let parent = parts.iter().try_fold(config, descend).ok_or("no such place")?;
+        let mut parent = config;
+        for part in &parts {
+            let known = known_keys(parent);
+            parent = descend(parent, part).ok_or_else(|| format!("there is no {part} here: {known}"))?;
+        }
         return change(parent, &last, value);
     }
     // The first part decides which places are meant; a value to be set may be new there, so without
@@ -58,9 +64,30 @@ fn set(config: &mut Value, path: &str, value: &Value) -> Result<(), String> {
         }
     }
     match found.as_slice() {
-        [] => Err("no such place".into()),
-        [place] => change(place.iter().try_fold(config, descend).ok_or("no such place")?, &last, value),
-        places => Err(format!("{} places match", places.len())),
+        [] => Err("this stands nowhere in the configuration".into()),
+        [place] => change(place.iter().try_fold(config, descend).ok_or("this place is gone")?, &last, value),
+        places => Err(format!("{} places match: say more of the path, as in `..route.timeout`", places.len())),
+    }
+}
+
+/// What a path could go on with, for messages.
+fn known_keys(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let keys: Vec<&str> = fields.keys().map(String::as_str).collect();
+            format!("it has {}", keys.join(", "))
+        }
+        Value::Array(items) => format!("it has {} items, counted from 0", items.len()),
+        _ => "it has no parts".into(),
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => write!(f, "`{key}`"),
+            Self::Nth(nth) => write!(f, "`[{nth}]`"),
+        }
     }
 }
 
@@ -169,11 +196,11 @@ mod tests {
     #[test]
     fn refusals() {
         let cases = [
-            ("a.c.d", "no such place"),
-            ("..x", "2 places match"),
-            ("..none", "no such place"),
+            ("a.c.d", "there is no `c` here: it has x"),
+            ("..x", "2 places match: say more of the path, as in `..route.timeout`"),
+            ("..none", "this stands nowhere in the configuration"),
             ("a..b", "not a path such as a.b[0].c or ..a.b"),
-            ("l[9]", "no such place"),
+            ("l[9].a", "there is no `[9]` here: it has 0 items, counted from 0"),
         ];
         for (path, expected) in cases {
             let mut config = json!({"a": {"x": 1}, "b": {"x": 1}, "l": []});

@@ -118,13 +118,17 @@ impl<'de> Visitor<'de> for OneStep {
                 _ => Step::Do { host: key.clone(), connection: None, action: map.next_value()? },
             };
             if !matches!(cue.step, Step::Nothing) {
-                return Err(A::Error::custom(format!("`{key}` needs a step of its own")));
+                return Err(A::Error::custom(format!(
+                    "`{key}` needs a step of its own: a line has one, beside `at`, `after`, `event` and `follows`"
+                )));
             }
             cue.step = step;
         }
         match (&cue.step, cue.at, cue.after) {
             (Step::Nothing, None, Some(after)) => cue.step = Step::Wait(after),
-            (Step::Nothing, None, None) => return Err(A::Error::custom("an empty step")),
+            (Step::Nothing, None, None) => {
+                return Err(A::Error::custom("a line needs a step, such as `wait: 2s` or `client: GET /`"));
+            }
             _ => return Ok(cue),
         }
         cue.after = None;

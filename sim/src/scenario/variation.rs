@@ -75,6 +75,34 @@ impl Variations {
         Ok(labels)
     }
 
+    /// What is wrong with naming runs like this, if anything: a value that no run has would be about nothing, silently.
+    pub(super) fn misfit(&self, when: &When, labels: &[Label]) -> Option<String> {
+        let runs =
+            || labels.iter().filter(|label| !label.0.is_empty()).map(Label::values).collect::<Vec<_>>().join("; ");
+        let known = || {
+            if labels.iter().all(|label| label.0.is_empty()) {
+                return "nothing varies here, without `sweep`, `variants` or `orders`".into();
+            }
+            format!("the runs are {}", runs())
+        };
+        let has = |wanted: &dyn Fn(&str, &str) -> bool| {
+            labels.iter().any(|label| label.0.iter().any(|(name, value)| wanted(name, value)))
+        };
+        match when {
+            When::Any(values) => {
+                let missing = values.iter().find(|value| !has(&|_, it| it == value.as_str()));
+                missing.map(|value| format!("no run has the value `{value}`: {}", known()))
+            }
+            When::Parameters(wanted) => wanted.iter().find_map(|(name, values)| {
+                if !has(&|it, _| it == name) {
+                    return Some(format!("no parameter is called `{name}`: {}", known()));
+                }
+                let missing = values.iter().find(|value| !has(&|it, is| it == name && is == value.as_str()));
+                missing.map(|value| format!("`{name}` is never `{value}`: {}", known()))
+            }),
+        }
+    }
+
     /// The file as one run reads it: `$name` is the value of the parameter `name`.
     pub(super) fn substitute(&self, text: &str, label: &Label) -> String {
         let mut pieces = text.split('$');
@@ -114,7 +142,7 @@ impl Variations {
             let [a, b] = &pair.value;
             for event in [a, b] {
                 if !names(script, event) {
-                    return Err((pair.referenced, format!("no step has `event: {event}`")));
+                    return Err((pair.referenced, missing_event(event, &events(script))));
                 }
             }
             let reversed = label.0.iter().any(|(name, value)| name == ORDER && *value == format!("{b} before {a}"));
@@ -122,6 +150,20 @@ impl Variations {
             order(script, first, second);
         }
         Ok(())
+    }
+}
+
+/// The names of all events, in the order of the file.
+pub(super) fn events(script: &[Spanned<Cue>]) -> Vec<String> {
+    let here = script.iter().flat_map(|cue| cue.value.event.iter().cloned().chain(events(cue.value.step.inner())));
+    here.collect()
+}
+
+/// What is said of an event that no step has.
+pub(super) fn missing_event(event: &str, events: &[String]) -> String {
+    match events {
+        [] => format!("no step has `event: {event}`, nor has any step an event"),
+        events => format!("no step has `event: {event}`: the events are {}", events.join(", ")),
     }
 }
 
@@ -150,6 +192,11 @@ fn order(script: &mut [Spanned<Cue>], first: &str, second: &str) {
 }
 
 impl Label {
+    /// The values alone.
+    fn values(&self) -> String {
+        self.0.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
     /// The value of a parameter.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -286,7 +333,11 @@ impl<'de> Visitor<'de> for ListOrRange {
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Values, A::Error> {
         let values = ValueOrList.visit_seq(list)?;
-        if values.is_empty() { Err(A::Error::custom("a parameter without values")) } else { Ok(Values(values)) }
+        if values.is_empty() {
+            Err(A::Error::custom("a parameter needs values: a list, or `{ from: 1s, to: 2s, step: 100ms }`"))
+        } else {
+            Ok(Values(values))
+        }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Values, A::Error> {
@@ -304,7 +355,11 @@ impl<'de> Visitor<'de> for ListOrRange {
             values.push(Time(at).to_string());
             at += step.0;
         }
-        if values.is_empty() { Err(A::Error::custom("a range without values")) } else { Ok(Values(values)) }
+        if values.is_empty() {
+            Err(A::Error::custom("a range needs a `step` above zero, and a `to` that is not before `from`"))
+        } else {
+            Ok(Values(values))
+        }
     }
 }
 

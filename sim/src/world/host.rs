@@ -32,6 +32,8 @@ pub(super) struct Host {
     /// Programs started so far; each gets chance of its own.
     pub(super) started: u64,
     tasks: LocalSet,
+    /// Whether some of them had not ended when they last ran.
+    has_tasks: bool,
     woken: Arc<Woken>,
     turn_at: Option<Duration>,
     /// When its programs last ran.
@@ -65,6 +67,7 @@ impl Host {
             notice_delay,
             started: 0,
             tasks: LocalSet::new(),
+            has_tasks: false,
             woken: Arc::new(Woken { flag: AtomicBool::new(true), by_timer: AtomicBool::new(false), root }),
             turn_at: None,
             ran_at: Duration::ZERO,
@@ -91,6 +94,7 @@ impl Host {
     /// Ends every task; the kernel closes what they held.
     pub(super) fn end_tasks(&mut self) {
         drop(std::mem::take(&mut self.tasks));
+        self.has_tasks = false;
         self.wake(); // the new set has to learn whom to wake
     }
 
@@ -166,7 +170,12 @@ impl Host {
         }
         let waker = Waker::from(Arc::clone(&self.woken));
         // Ready means that every task has ended; more may be spawned.
-        let _ended = Pin::new(&mut self.tasks).poll(&mut Context::from_waker(&waker));
+        self.has_tasks = Pin::new(&mut self.tasks).poll(&mut Context::from_waker(&waker)).is_pending();
+    }
+
+    /// Whether some of its tasks had not ended when they last ran.
+    pub(super) fn has_tasks(&self) -> bool {
+        self.has_tasks
     }
 }
 

@@ -206,6 +206,8 @@ impl World {
         let mut scheduler = Scheduler::new(hosts, Rc::clone(&shared), root, chance, limit.min(LIMIT_MAX));
         let ended = runtime.block_on(std::future::poll_fn(|cx| scheduler.poll(cx)));
         let open_sockets = shared.open_sockets();
+        let with_tasks = (0..).map(HostId).zip(&scheduler.hosts).filter(|(_, host)| host.has_tasks());
+        let with_tasks = with_tasks.map(|(id, _)| id).collect();
         let trace = shared.trace.take();
         // What the end of the programs would still cause is not part of the run.
         for host in &mut scheduler.hosts {
@@ -216,7 +218,8 @@ impl World {
             std::panic::resume_unwind(shared.panic.take().unwrap_or_else(unnamed));
         }
         let perturbed = shared.steering.borrow_mut().happened();
-        Run { trace, ended, open_sockets, perturbed, virtual_time: shared.now.get(), instants: scheduler.instants }
+        let (virtual_time, instants) = (shared.now.get(), scheduler.instants);
+        Run { trace, ended, open_sockets, with_tasks, perturbed, virtual_time, instants }
     }
 }
 
@@ -229,6 +232,8 @@ pub struct Run {
     pub ended: Ended,
     /// Sockets that existed at the end, before the programs were taken down.
     pub open_sockets: Vec<OpenSocket>,
+    /// Hosts on which some task had not ended, nor any timer that it waited for.
+    pub with_tasks: Vec<HostId>,
     /// Where it departed from its plain course.
     pub perturbed: Vec<Perturbed>,
     /// How long it took, on the world's clock.

@@ -107,7 +107,8 @@ impl World {
             return Err(Inexpressible(what));
         }
         let (trace, virtual_time) = (shared.trace.take(), shared.now.get());
-        Ok(Run { trace, ended, open_sockets: Vec::new(), perturbed: Vec::new(), virtual_time, instants: steps })
+        let (open_sockets, with_tasks, perturbed) = Default::default();
+        Ok(Run { trace, ended, open_sockets, with_tasks, perturbed, virtual_time, instants: steps })
     }
 
     fn check_expressible(&self) -> Result<(), Inexpressible> {

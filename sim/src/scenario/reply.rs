@@ -1,0 +1,67 @@
+//! HTTP answers of apps.
+
+use serde::Deserialize;
+
+use super::units::{Rate, Size, Time};
+use super::{Ordered, Payload};
+
+/// An HTTP answer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Fields")]
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// Sent with its content-length.
+    pub body: Payload,
+    /// Sent as they stand here.
+    pub headers: Ordered<String>,
+    /// How long the app thinks first.
+    pub after: Time,
+    /// How fast the body is sent; as fast as it goes if absent.
+    pub send_rate: Option<Rate>,
+}
+
+/// An answer as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    #[serde(default = "Fields::default_status")]
+    status: u16,
+    body: Option<String>,
+    body_bytes: Option<Size>,
+    #[serde(default)]
+    headers: Ordered<String>,
+    #[serde(default)]
+    after: Time,
+    send_rate: Option<Rate>,
+}
+
+impl Fields {
+    fn default_status() -> u16 {
+        200
+    }
+}
+
+impl TryFrom<Fields> for Reply {
+    type Error = &'static str;
+
+    fn try_from(fields: Fields) -> Result<Self, Self::Error> {
+        let Fields { status, body, body_bytes, headers, after, send_rate } = fields;
+        let body = match (body, body_bytes) {
+            (Some(_), Some(_)) => return Err("an answer has `body` or `body_bytes`, not both"),
+            (body, None) => Payload::Text(body.unwrap_or_default()),
+            (None, Some(size)) => Payload::Binary(size),
+        };
+        if !(100..=999).contains(&status) {
+            return Err("`status` is a number from 100 to 999");
+        }
+        Ok(Self { status, body, headers, after, send_rate })
+    }
+}
+
+impl Default for Reply {
+    fn default() -> Self {
+        let (headers, after) = Default::default();
+        Self { status: Fields::default_status(), body: Payload::Text("ok".into()), headers, after, send_rate: None }
+    }
+}
