@@ -220,7 +220,8 @@ pub fn conversations(trace: &Trace) -> Vec<Conversation> {
                 let Some(lane) = lane(&mut found, newest.get(&(segment.from, segment.to))) else { continue };
                 lane.lose(segment, moment, *packet, *why);
             }
-            Event::Delayed { .. }
+            Event::Account { .. }
+            | Event::Delayed { .. }
             | Event::Held { .. }
             | Event::Host { .. }
             | Event::Log { .. }

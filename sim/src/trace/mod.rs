@@ -3,6 +3,7 @@
 //! A [`Trace`] is append-only and ordered by virtual time, then by sequence. It is complete: two runs are the
 //! same run exactly if [`Trace::to_text`] gives the same bytes.
 
+pub mod accounts;
 pub mod conversation;
 pub mod pcapng;
 pub mod sequence;
@@ -32,6 +33,13 @@ impl HostId {
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// A proxy's account of a stream that is over, in the words of [`accounts`]: whatever its configuration logs.
+    Account {
+        /// The proxy's host.
+        host: HostId,
+        /// The account.
+        line: String,
+    },
     /// A fault lets a segment arrive later than its link would.
     Delayed {
         /// Which one.
@@ -254,6 +262,7 @@ impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |host: &HostId| self.trace.host(*host);
         match &self.entry.event {
+            Event::Account { host, line } => write!(f, "{} account {line:?}", name(host)),
             Event::Delayed { packet, by } => write!(f, "delayed #{packet} {by:?}"),
             Event::Delivered { host, packet } => write!(f, "{} receives #{packet}", name(host)),
             Event::Dropped { packet, why } => write!(f, "lost #{packet} {why:?}"),
