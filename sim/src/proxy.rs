@@ -14,6 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio::{join, select};
 
+use crate::trace::accounts;
+
 /// How long a proxy that was told to stop may take to finish what runs, before it is cut.
 pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(2);
 
@@ -39,6 +41,9 @@ impl Proxy {
         let mut loaded = load(file, text)?;
         if exact {
             loaded.config.differences = Differences::NONE;
+        }
+        for listener in &mut loaded.config.listeners {
+            listener.manager.access_logs.push(accounts::log());
         }
         let (control, drain) = drain();
         let shared = Shared::new(loaded.config, 1); // a simulated host has one worker

@@ -61,3 +61,12 @@ fn run(arguments: &[&str], columns: &str) -> Output {
     program.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).env("COLUMNS", columns);
     program.arg("run").args(arguments).output().expect("the program starts")
 }
+
+#[test]
+fn the_scenarios_of_the_program_run_anywhere() {
+    let elsewhere = std::env::temp_dir();
+    let file = "scenarios/errors/a-path-without-a-route-is-a-404.yaml";
+    let output = Command::new(env!("CARGO_BIN_EXE_finwait-sim")).args(["run", file]).current_dir(elsewhere).output();
+    let output = output.expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -18,8 +18,9 @@ impl<'a> Hop<'a> {
     pub(super) fn app(self, host: HostId, before: Option<&Judged<'_>>) -> Judged<'a> {
         let name = self.name(host);
         let act = self.case.wire.acts_on(self.exchange).find(|act| act.by == host);
-        let waited =
-            before.is_some_and(|before| matches!(before.cause, Cause::Busy | Cause::Itself | Cause::Timeout(_)));
+        let waited = before.is_some_and(|before| {
+            matches!(before.cause, Cause::Busy | Cause::Itself | Cause::Left | Cause::Timeout(_))
+        });
         let is_origin = before.is_none_or(|before| before.cause != Cause::WrongProtocol);
         if let Some(answer) = self.exchange.answer.as_ref().filter(|_| !self.exchange.is_tunnel()) {
             let (at, status) = (ms(answer.part.began.at), answer.status);
@@ -34,8 +35,11 @@ impl<'a> Hop<'a> {
                 let did = vec![format!("answered {status} itself, at {at}")];
                 return Judged { is_origin, ..self.judged(name, Cause::Own, did) };
             }
-            let timer = before.and_then(|before| before.timer.as_ref());
-            let in_time = timer.is_some_and(|timer| self.exchange.answered_by(timer.until));
+            // When who asked stopped waiting: by a timer, or by what it did on this connection.
+            let timer = before.and_then(|before| before.timer.as_ref()).map(|timer| timer.until);
+            let gave_up = || self.case.wire.acts_on(self.exchange).find(|act| act.by == self.exchange.client);
+            let until = timer.or_else(|| gave_up().map(|act| act.sent.at));
+            let in_time = until.is_some_and(|until| self.exchange.answered_by(until));
             let late = match in_time {
                 true if self.exchange.is_answered_by(Duration::MAX) => "",
                 true => ", and did not finish",
@@ -45,7 +49,11 @@ impl<'a> Hop<'a> {
             return Judged { is_origin: false, ..self.judged(name, Cause::Busy, did) };
         }
         let Some(act) = act.filter(|_| !waited) else {
-            let did = if self.exchange.is_tunnel() { "had nothing to say" } else { "had not answered" };
+            let did = match self.exchange.request.arrived {
+                _ if self.exchange.is_tunnel() => "had nothing to say",
+                None if self.exchange.request.is_complete => "never got the request",
+                Some(_) | None => "had not answered",
+            };
             return Judged { is_origin: false, ..self.judged(name, Cause::Busy, vec![did.into()]) };
         };
         let closed = Some(self.sentence(act));
@@ -54,7 +62,7 @@ impl<'a> Hop<'a> {
             let judged = self.judged(
                 name,
                 Cause::Timeout(setting.clone()),
-                vec![format!("{ended}: nothing had been asked for so long")],
+                vec![format!("{ended}: nothing had been asked for {}", setting.value.as_deref().unwrap_or("so long"))],
             );
             let story = HopStory { because: Some(setting), ..judged.story };
             return Judged { story, closed, timer: Some(timer), ..judged };

@@ -1,30 +1,38 @@
 //! Why a request failed, hop by hop: who closed first and with what, which timer or limit it was and where it is
 //! written, what had been sent, whether to send it again would have been safe, and what would have changed the outcome.
 //!
-//! Everything is read from the trace, the log lines and the configurations: the proxy is not asked, and has no hook for
-//! it. [`wire`] finds exchanges and the acts that end them, [`chain`] follows a request from hop to hop, [`hop`] judges
-//! what each proxy did and [`app`] what the app did, [`settings`] finds where it was told to, and [`remedy`] what to write instead.
+//! Everything is read from the trace and the configurations: the proxy has no hook for it, and its access log may say
+//! what it likes, since [`accounts`](crate::trace::accounts) are there in any case. [`wire`] finds exchanges and the acts
+//! that end them, [`failed`] those that failed, [`chain`] follows a request from hop to hop, [`hop`] judges what each proxy
+//! did ([`own`] what it decided, [`stops`] what its timers ended, [`next`] what followed from the next hop) and [`app`] what
+//! the app did. [`reasons`] says it in words, [`settings`] finds where it was told to, and [`remedy`] what to write instead.
 
 mod app;
 mod chain;
-mod details;
+mod failed;
 mod hop;
+mod next;
+mod own;
+mod reasons;
 mod remedy;
 mod settings;
+mod stops;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::actor::{self, Outcome};
 use crate::play::Played;
-use crate::report::exchange_line;
-use crate::scenario::{Ending, Role, Scenario};
+use crate::scenario::{Role, Scenario};
+use crate::trace::accounts::{Account, accounts};
+use crate::trace::conversation::SignalKind;
 use crate::trace::spans::Timer;
 use crate::trace::story::Millis;
 use crate::trace::wire::size;
 use crate::trace::{HostId, Trace};
 use chain::Chain;
+use failed::Failure;
 use hop::{Hop, Judged};
 pub use settings::Setting;
 use wire::Wire;
@@ -93,31 +101,25 @@ struct Case<'a> {
     played: &'a Played,
     wire: Wire,
     chain: Chain,
+    accounts: Vec<Account>,
+    /// Which account is about which exchange.
+    told: BTreeMap<usize, usize>,
 }
 
 /// Explains every request that failed, in the order in which they were asked.
 #[must_use]
 pub fn explain(scenario: &Scenario, played: &Played) -> Vec<Explanation> {
-    let failed: Vec<&actor::Exchange> = played.sightings.exchanges.iter().filter(|it| may_have_failed(it)).collect();
-    if failed.is_empty() {
+    let accounts = accounts(&played.trace);
+    if !failed::is_possible(played, &accounts) {
         return Vec::new();
     }
-    let wire = Wire::read(&played.trace);
+    let mut wire = Wire::read(&played.trace);
+    let told = failed::assign(&mut wire, &accounts);
     let is_proxy = |host: &HostId| role(scenario, &played.trace, *host).is_some_and(passes_on);
     let proxies: Vec<HostId> = (0..played.trace.hosts().len()).map(HostId).filter(is_proxy).collect();
     let chain = Chain::link(&wire, &proxies);
-    let case = Case { scenario, played, wire, chain };
-    let failed = failed.into_iter().filter(|exchange| !case.ended_politely(exchange));
-    failed.take(EXPLAINED_MAX).map(|exchange| case.explain(exchange)).collect()
-}
-
-/// A failure is an answer from 400 on, no answer, or a WebSocket that its client did not leave.
-fn may_have_failed(exchange: &actor::Exchange) -> bool {
-    let is_cut = || exchange.tunnel.is_some() && matches!(exchange.ended, Some((Ending::Fin | Ending::Rst, _)));
-    match &exchange.outcome {
-        Outcome::Answer { status, .. } => *status >= 400 || is_cut(),
-        Outcome::Failed(_) | Outcome::Waiting => true,
-    }
+    let case = Case { scenario, played, wire, chain, accounts, told };
+    case.failed().into_iter().take(EXPLAINED_MAX).map(|failure| case.explain(failure)).collect()
 }
 
 fn role<'a>(scenario: &'a Scenario, trace: &Trace, host: HostId) -> Option<&'a Role> {
@@ -131,9 +133,13 @@ fn passes_on(role: &Role) -> bool {
 }
 
 impl Case<'_> {
-    fn explain(&self, failed: &actor::Exchange) -> Explanation {
-        let outcome = exchange_line(failed);
-        let Some(first) = self.find(failed) else { return self.unsent(failed, outcome) };
+    /// What a proxy said about an exchange.
+    fn account(&self, exchange: usize) -> Option<&Account> {
+        self.told.get(&exchange).and_then(|nth| self.accounts.get(*nth))
+    }
+
+    fn explain(&self, Failure { host, outcome, exchange, began, failed_at, why }: Failure) -> Explanation {
+        let Some(first) = exchange else { return self.unsent(host, outcome, began, why) };
         let mut hops: Vec<Judged<'_>> = Vec::new();
         let mut next = Some(first);
         while let Some(nth) = next.take()
@@ -147,10 +153,10 @@ impl Case<'_> {
         }
         let origin = origin(&hops);
         Explanation {
-            host: failed.host.clone(),
+            host,
             outcome,
             closed_first: origin.and_then(|hop| hop.closed.clone()),
-            sent: self.sent(&hops, failed.answered),
+            sent: self.sent(&hops, failed_at),
             retry: remedy::retry(self, origin, &hops),
             changes: remedy::changes(self, origin, &hops),
             timers: hops.iter().filter_map(|hop| hop.timer.clone()).collect(),
@@ -158,40 +164,44 @@ impl Case<'_> {
         }
     }
 
-    /// The client's own exchange on the wire: the first of its kind that began when it did.
-    fn find(&self, failed: &actor::Exchange) -> Option<usize> {
-        let host = &self.played.trace;
-        let path = failed.asked.split(' ').nth(1)?;
-        self.wire.exchanges.iter().position(|exchange| {
-            host.host(exchange.client) == failed.host
-                && exchange.request.began.at >= failed.began
-                && exchange.path == path
-        })
-    }
-
-    /// A WebSocket whose ends said goodbye to each other.
-    fn ended_politely(&self, exchange: &actor::Exchange) -> bool {
-        exchange.tunnel.is_some()
-            && matches!(exchange.ended, Some((Ending::Fin, _)))
-            && self.find(exchange).and_then(|nth| self.wire.exchanges.get(nth)).is_some_and(|it| it.has_close_frame)
-    }
-
     /// A request that never left its client.
-    fn unsent(&self, failed: &actor::Exchange, outcome: String) -> Explanation {
-        let why = match &failed.outcome {
-            Outcome::Failed(why) => why.clone(),
-            Outcome::Answer { .. } | Outcome::Waiting => "nothing was sent".into(),
-        };
-        let story =
-            HopStory { host: failed.host.clone(), did: vec![format!("sent nothing: {why}")], because: None, log: None };
+    fn unsent(&self, host: String, outcome: String, began: Duration, why: String) -> Explanation {
+        let trace = &self.played.trace;
+        let story = |host: &str, did: String| HopStory { host: host.into(), did: vec![did], because: None, log: None };
+        let mut hops = vec![story(&host, format!("sent nothing: {why}"))];
+        let (mut closed_first, mut changes) = (None, Vec::new());
+        let refusal = self.wire.conversations.iter().find_map(|it| {
+            let is_its = trace.host(it.client) == host && it.from_client.signals.first()?.sent.at >= began;
+            let rst = it.from_server.signals.iter().find(|signal| signal.kind == SignalKind::Rst)?;
+            (is_its && it.from_client.bytes.is_empty()).then_some((it, rst.sent.at))
+        });
+        if let Some((conversation, at)) = refusal {
+            let server = conversation.server.map_or("nobody", |server| trace.host(server));
+            let to = conversation.server_address;
+            let listened =
+                self.wire.conversations.iter().any(|it| it.server_address == to && !it.from_server.bytes.is_empty());
+            let (more, change) = match listened {
+                true => (
+                    "any more",
+                    "connect before the listener closes, or elsewhere: no setting keeps one that was told to close",
+                ),
+                false => ("", "connect to an address where somebody listens"),
+            };
+            hops.push(story(
+                server,
+                format!("refused the connection: nobody listens on {to} {more}").trim_end().to_owned(),
+            ));
+            closed_first = Some(format!("{server}, with RST, at {}", ms(at)));
+            changes.push(Change { what: change.into(), setting: None });
+        }
         Explanation {
-            host: failed.host.clone(),
+            host,
             outcome,
-            hops: vec![story],
-            closed_first: None,
+            hops,
+            closed_first,
             sent: "nothing of the request".into(),
             retry: Retry { is_safe: true, why: "the request never left the client".into() },
-            changes: Vec::new(),
+            changes,
             timers: Vec::new(),
         }
     }
@@ -207,7 +217,11 @@ impl Case<'_> {
             (false, true) => "the whole request",
             (false, false) => "a part of the request",
         };
-        let bytes = size(exchange.request.bytes);
+        let (first, all) = (exchange.request.first_bytes, exchange.request.bytes);
+        let bytes = match all - first.min(all) {
+            more if exchange.is_websocket() && more > 0 => format!("{}, and {} after it", size(first), size(more)),
+            _ => size(all),
+        };
         let arrived = match exchange.request.arrived {
             Some(at) => format!("at {to} at {}", ms(at)),
             None => format!("from {from}, though it never arrived at {to}"),

@@ -6,9 +6,12 @@ use finwait::config::cluster::UpstreamProtocol;
 use finwait::config::route::{Action, Forward};
 
 use super::hop::{Cause, Judged};
+use super::reasons::{self, At};
 use super::settings::{Led, Setting, Told, seconds};
-use super::wire::ActKind;
+use super::wire::{ActKind, Exchange, Protocol};
 use super::{Case, Change, Retry};
+use crate::scenario::Role;
+use crate::trace::{Event, HostChange, HostId, Loss};
 
 /// Methods that may be repeated (RFC 9110 9.2.2).
 const IDEMPOTENT: [&str; 6] = ["DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"];
@@ -31,10 +34,13 @@ pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged
         .find(|hop| hop.next.is_some() && hop.cause != Cause::Busy)
         .filter(|_| origin.cause == Cause::Own);
     match &told.unwrap_or(origin).cause {
-        Cause::ConnectTimeout | Cause::Refused => {
+        Cause::ConnectTimeout(_) | Cause::Refused => {
             return retry(true, "the request never left the hop that could not connect");
         }
-        Cause::Decision(_) => return retry(true, "nobody was asked; though the answer will be the same"),
+        Cause::Admin | Cause::Decision if is_final(origin) => {
+            return retry(true, "nobody was asked, though the answer will be the same");
+        }
+        Cause::Admin | Cause::Decision => return retry(true, "nobody was asked"),
         Cause::NextHop { did: Some(ActKind::GoAway { .. }), .. } => {
             return retry(
                 true,
@@ -46,30 +52,64 @@ pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged
         }
         Cause::Busy
         | Cause::Itself
+        | Cause::Left
         | Cause::NextHop { .. }
         | Cause::Own
         | Cause::Timeout(_)
         | Cause::Unknown
+        | Cause::Unreadable
         | Cause::WrongProtocol => {}
+    }
+    if deepest.path == "-" {
+        return retry(true, "nobody was asked");
     }
     let id = deepest.field("x-request-id");
     let deliveries = &case.played.sightings.deliveries;
     let seen = deliveries.iter().filter(|it| id.is_some() && it.request_id.as_deref() == id).count();
-    // An app that does not read HTTP counts no requests. What crosses the end of a connection is not read at all.
-    let is_read = |at| !case.wire.acts_on(deepest).any(|act| Some(act.by) == deepest.server && act.sent.at < at);
-    let server = deepest.server.and_then(|host| super::role(case.scenario, &case.played.trace, host));
-    let is_proxy = server.is_some_and(super::passes_on);
-    let in_this_run = match seen {
-        0 if deepest.request.arrived.is_some_and(is_read) && !is_proxy => "in this run it arrived there".to_owned(),
-        0 => "in this run no app saw it".into(),
-        1 => "in this run an app saw it".into(),
-        more => format!("in this run apps saw it {more} times"),
+    // An app that does not read HTTP counts no requests.
+    let (server, trace) = (deepest.server, &case.played.trace);
+    let name = server.map_or("nobody", |host| trace.host(host));
+    let is_proxy = server.and_then(|host| super::role(case.scenario, trace, host)).is_some_and(super::passes_on);
+    let had_closed = |at| case.wire.acts_on(deepest).any(|act| Some(act.by) == server && act.sent.at < at);
+    let had_fallen = |at| server.is_some_and(|host| has_fallen(case, host, deepest.connection, at));
+    let in_this_run = match (seen, deepest.request.arrived) {
+        (1, _) => "in this run an app saw it".to_owned(),
+        (2.., _) => format!("in this run apps saw it {seen} times"),
+        (0, None) if deepest.request.head_arrived.is_none() => format!("in this run it never reached {name}"),
+        (0, None) => format!("in this run not all of it reached {name}"),
+        (0, Some(_)) if is_proxy => "in this run no app saw it".into(),
+        (0, Some(_)) if deepest.answer.is_some() => format!("in this run {name} answered it"),
+        (0, Some(at)) if had_closed(at) => format!("in this run {name} had closed before it came, and did not read it"),
+        (0, Some(at)) if had_fallen(at) => {
+            format!("in this run {name} had lost the connection before it came, and did not read it")
+        }
+        (0, Some(_)) => format!("in this run it reached {name}"),
     };
     let method = if deepest.is_websocket() { "GET" } else { deepest.method.as_str() };
     match IDEMPOTENT.contains(&method) {
         true => Retry { is_safe: true, why: format!("{method} may be repeated (RFC 9110 9.2.2); {in_this_run}") },
         false => Retry { is_safe: false, why: format!("{method} may have been carried out; {in_this_run}") },
     }
+}
+
+/// Whether the same request will have the same answer: what a proxy decided by what it was told, and not by what was under
+/// way.
+fn is_final(origin: &Judged<'_>) -> bool {
+    let account = origin.account;
+    !account.is_some_and(|account| account.flags.iter().any(|flag| matches!(flag.as_str(), "UO" | "UH" | "OM" | "RL")))
+}
+
+/// Whether a host had lost its programs since a connection was made.
+fn has_fallen(case: &Case<'_>, host: HostId, connection: usize, until: Duration) -> bool {
+    let conversation = case.wire.conversations.get(connection);
+    let opened = conversation.and_then(|it| it.from_client.signals.first()).map(|syn| syn.sent.at);
+    case.played.trace.entries().iter().any(|entry| {
+        let falls = matches!(
+            &entry.event,
+            Event::Host { host: of, change: HostChange::Killed | HostChange::PoweredOff } if *of == host
+        );
+        falls && opened.is_some_and(|opened| opened <= entry.at) && entry.at <= until
+    })
 }
 
 /// What to do, the most to the point first.
@@ -81,12 +121,20 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
     let here = told.as_ref().zip(led.as_ref());
     match &origin.cause {
         Cause::Timeout(setting) => timeout(case, setting, hops),
-        Cause::Decision(details) => here.map(|(told, led)| decision(details, told, led)).unwrap_or_default(),
-        Cause::Refused => endpoint(here, "an endpoint where somebody listens", "connect-failure"),
-        Cause::ConnectTimeout => connect_timeout(here),
-        Cause::Own | Cause::NextHop { .. } => ask_again(case, hops),
+        Cause::Admin => vec![advice("no setting: it is what the operator asked of the admin interface")],
+        Cause::Decision | Cause::Itself | Cause::Unknown => decision(case, origin, here),
+        Cause::Refused => endpoint(here, "an endpoint where somebody listens"),
+        Cause::ConnectTimeout(lost) => connect_timeout(*lost, origin, here),
+        Cause::Left => vec![advice(match origin.exchange.answer {
+            _ if origin.exchange.is_tunnel() => "no setting: the client left",
+            None => {
+                "no setting: the client has to stay until it has its answer; also a client that only half-closes has left"
+            }
+            Some(_) => "no setting: the client has to stay until it has all of its answer",
+        })],
+        Cause::Own | Cause::NextHop { .. } | Cause::Busy => ask_again(case, hops),
+        Cause::Unreadable => vec![advice("no setting: what the next hop says has to be HTTP")],
         Cause::WrongProtocol => protocol(case, origin),
-        Cause::Busy | Cause::Itself | Cause::Unknown => Vec::new(),
     }
 }
 
@@ -97,7 +145,7 @@ fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Chang
         last.exchange.answer.is_none() && last.tries == 0 && setting.name == "common_http_protocol_options.idle_timeout"
     };
     if last.is_some_and(was_idle) {
-        return vec![change("wait longer than those who ask keep their connections".into(), setting.clone())];
+        return keep_longer(case, setting, hops);
     }
     let by_app = last.is_some_and(|last| last.story.host == setting.host && last.next.is_none());
     if by_app && let Some(before) = hops.iter().rev().nth(1) {
@@ -105,7 +153,8 @@ fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Chang
         if let Some((told, forward)) = forward(case, before) {
             let value = seconds_of(told.cluster(&forward).and_then(|(_, cluster)| cluster.idle_timeout));
             let what = format!(
-                "close idle connections before the app does, in less than {}",
+                "close idle connections before {} does, in less than {}",
+                setting.host,
                 setting.value.as_deref().unwrap_or("its timeout")
             );
             changes.extend(
@@ -123,90 +172,154 @@ fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Chang
         && let Some((path, _)) = told.cluster(&forward)
     {
         let what = "permit more connections, since the request waited for one".into();
-        return vec![change(what, told.setting(&path, "circuit_breakers.thresholds", None))];
+        let limits = told.cluster(&forward).map(|(_, cluster)| limits(cluster));
+        return vec![change(what, told.setting(&path, "circuit_breakers.thresholds", limits))];
+    }
+    if setting.name.ends_with("connection_keepalive.timeout") {
+        return vec![change(
+            "let the client answer PING, as every HTTP/2 stack does that is still there, or wait longer".into(),
+            setting.clone(),
+        )];
+    }
+    if is_forgotten(case, last)
+        && let Some(before) = hops.iter().rev().nth(1)
+        && let Some((told, forward)) = forward(case, before)
+    {
+        let value = seconds_of(told.cluster(&forward).and_then(|(_, cluster)| cluster.idle_timeout));
+        let what = "the connection had been idle, and nothing crosses it any more: close it before whatever is on the way forgets it".into();
+        let idle = cluster(&told, &forward, "common_http_protocol_options.idle_timeout", value);
+        let mut changes: Vec<Change> = idle.map(|setting| change(what, setting)).into_iter().collect();
+        changes.push(change("give up sooner".into(), setting.clone()));
+        return changes;
     }
     let answered =
         last.filter(|_| !is_tunnel).and_then(|last| Some((last.exchange.answer.as_ref()?.part.began.at, last)));
+    let app = last.map_or("the next hop", |last| last.story.host.as_str());
+    let is_request = matches!(setting.name.as_str(), "request_timeout" | "request_headers_timeout");
     let what = match answered {
+        _ if is_request
+            || last.is_some_and(|last| last.tries == 0 && !last.exchange.request.is_complete && !is_tunnel) =>
+        {
+            "let the client send its request without such a pause, or wait longer".to_owned()
+        }
         Some((at, last)) if until.is_some_and(|until| at > until) => {
             let took = last.exchange.request.head_arrived.map(|asked| at.saturating_sub(asked)).unwrap_or_default();
-            format!("wait longer: the app needed {}", seconds(took))
+            format!("wait longer: {app} needed {}", seconds(took))
         }
-        Some(_) => "wait longer, or try less often".into(),
+        Some((_, last)) if last.exchange.is_answered_by(Duration::MAX) => {
+            "wait longer, which leaves time for more tries".into()
+        }
+        Some(_) => format!("let {app} finish its answer and its reader take it, or wait longer"),
         None if is_tunnel => "send something more often, or wait longer (0s waits forever)".into(),
-        None => "no longer wait would have helped as far as this run shows: nobody answered".into(),
+        None => format!("let {app} answer, which it never did here, or wait longer"),
     };
     vec![change(what, setting.clone())]
 }
 
 /// What a proxy decided by its configuration.
-fn decision(details: &str, told: &Told<'_>, led: &Led<'_>) -> Vec<Change> {
-    let manager = |below: &str| told.setting(&led.manager, below, None);
-    let forward = led
-        .route
-        .as_ref()
-        .and_then(|(_, action)| if let Action::Forward(forward) = action { Some(forward) } else { None });
-    let (what, setting) = match details {
-        "route_not_found" => ("add a route that takes the request", Some(manager("route_config.virtual_hosts"))),
-        "upgrade_failed" => ("permit the upgrade", Some(manager("upgrade_configs"))),
-        "http2.invalid.header.field" => {
-            ("permit extended CONNECT", Some(manager("http2_protocol_options.allow_connect")))
-        }
-        "low_version" => ("accept HTTP/1.0", Some(manager("http_protocol_options.accept_http_10"))),
-        "http1.headers_too_large" => ("permit larger heads", Some(manager("max_request_headers_kb"))),
-        "http1.too_many_headers" => {
-            ("permit more headers", Some(manager("common_http_protocol_options.max_headers_count")))
-        }
-        "direct_response" | "cluster_not_found" => {
-            let route = led.route.as_ref().map(|(path, _)| path);
-            ("lead the route elsewhere", route.map(|path| told.setting(path, "route", None)))
-        }
-        "no_healthy_upstream" => (
-            "give the cluster endpoints",
-            forward
-                .and_then(|it| told.cluster(it))
-                .map(|(path, _)| told.setting(&path, "load_assignment.endpoints", None)),
-        ),
-        other if other.contains("overflow") => (
-            "permit more at once",
-            forward
-                .and_then(|it| told.cluster(it))
-                .map(|(path, _)| told.setting(&path, "circuit_breakers.thresholds", None)),
-        ),
-        _ => return vec![Change { what: "send another request: no setting is about this one".into(), setting: None }],
+fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<'_>)>) -> Vec<Change> {
+    let (details, flags) = origin.account.map_or(("", &[][..]), |it| (it.details.as_str(), it.flags.as_slice()));
+    let none = || vec![advice("no setting is known to be about it")];
+    let Some((told, led)) = here else { return none() };
+    let extends_connect = origin.exchange.is_websocket() && origin.exchange.speaks == Protocol::Http2;
+    if details == "http2.invalid.header.field" && extends_connect {
+        let setting = told.setting(&led.manager, "http2_protocol_options.allow_connect", None);
+        return vec![change("permit extended CONNECT".into(), setting)];
+    }
+    // Whoever ends an exchange by itself did not have it ended by its client.
+    let flags = if origin.cause == Cause::Decision { flags } else { &[] };
+    let Some(reason) = reasons::of(details, flags) else { return none() };
+    let Some((at, name)) = reason.setting else { return vec![advice(reason.change)] };
+    let forward = forward(case, origin);
+    let cluster = forward.as_ref().and_then(|(told, forward)| told.cluster(forward));
+    let setting = match at {
+        At::Cluster => cluster.map(|(path, cluster)| {
+            let value = (name == "circuit_breakers.thresholds").then(|| limits(cluster));
+            told.setting(&path, name, value)
+        }),
+        At::ClusterHttp => cluster
+            .map(|(path, _)| told.setting(&[path, HTTP_OPTIONS.map(str::to_owned).to_vec()].concat(), name, None)),
+        At::Manager => Some(told.setting(&led.manager, name, None)),
+        At::Route => led.route.as_ref().map(|(path, _)| told.setting(path, name, None)),
     };
-    vec![Change { what: what.into(), setting }]
+    vec![Change { what: reason.change.into(), setting }]
+}
+
+/// The limits of a cluster that somebody chose, or all of them.
+fn limits(cluster: &finwait::config::Cluster) -> String {
+    const DEFAULT: u32 = 1024; // Envoy's, of all three
+    let limits = [
+        ("max_connections", cluster.limits.connections_max),
+        ("max_pending_requests", cluster.limits.pending_max),
+        ("max_requests", cluster.limits.requests_max),
+    ];
+    let chosen: Vec<_> = limits.iter().filter(|(_, value)| *value != DEFAULT).collect();
+    let shown = if chosen.is_empty() { limits.iter().collect() } else { chosen };
+    shown.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
+}
+
+/// A hop that closed an idle connection while somebody was asking on it.
+fn keep_longer(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Change> {
+    let client = hops.last().map(|last| last.exchange.client);
+    let name = client.map_or("the client", |client| case.played.trace.host(client));
+    let role = client.and_then(|client| super::role(case.scenario, &case.played.trace, client));
+    let keeps = match role {
+        Some(Role::Alb(alb)) => format!(", which is {} (its idle_timeout)", seconds(alb.idle_timeout.0)),
+        _ => String::new(),
+    };
+    vec![change(format!("keep idle connections longer than {name} does{keeps}"), setting.clone())]
+}
+
+/// Whether a request was lost for good on a connection that had served others.
+fn is_forgotten(case: &Case<'_>, last: Option<&Judged<'_>>) -> bool {
+    let Some(last) = last.map(|last| last.exchange) else { return false };
+    let earlier = |it: &&Exchange| it.connection == last.connection && it.request.began < last.request.began;
+    last.request.arrived.is_none() && case.wire.exchanges.iter().any(|it| earlier(&it) && it.answer.is_some())
 }
 
 /// A connection that could not be made.
-fn endpoint(here: Option<(&Told<'_>, &Led<'_>)>, what: &str, retry_on: &str) -> Vec<Change> {
+fn endpoint(here: Option<(&Told<'_>, &Led<'_>)>, what: &str) -> Vec<Change> {
     let Some((told, led)) = here else { return Vec::new() };
-    let Some((path, Action::Forward(forward))) = &led.route else { return Vec::new() };
+    let Some((_, Action::Forward(forward))) = &led.route else { return Vec::new() };
     let mut changes = Vec::new();
     if let Some((cluster, _)) = told.cluster(forward) {
         changes.push(change(format!("name {what}"), told.setting(&cluster, "load_assignment.endpoints", None)));
     }
-    if forward.retry.is_none() {
-        let what = format!("with a second endpoint, retry_on: {retry_on}");
-        changes.push(change(what, told.setting(path, "route.retry_policy", None)));
-    }
+    changes.extend(other_endpoint(told, led));
     changes
+}
+
+/// Asking another endpoint, if nobody said that it may be done.
+fn other_endpoint(told: &Told<'_>, led: &Led<'_>) -> Option<Change> {
+    let (path, Action::Forward(forward)) = led.route.as_ref()? else { return None };
+    let setting = told.setting(path, "route.retry_policy", None);
+    forward.retry.is_none().then(|| change("with a second endpoint, retry_on: connect-failure".into(), setting))
 }
 
 /// Nobody answered in time. TCP repeats a lost SYN after a second (RFC 6298 2.1), so a limit below that takes one
 /// lost segment for a host that is gone.
-fn connect_timeout(here: Option<(&Told<'_>, &Led<'_>)>) -> Vec<Change> {
+fn connect_timeout(lost: Option<Loss>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<'_>)>) -> Vec<Change> {
+    let Some((told, led)) = here else { return Vec::new() };
+    let Some((route, Action::Forward(forward))) = &led.route else { return Vec::new() };
     let mut changes = Vec::new();
-    if let Some((told, led)) = here
-        && let Some((_, Action::Forward(forward))) = &led.route
-        && let Some((cluster, meant)) = told.cluster(forward)
-        && meant.connect_timeout <= Duration::from_secs(1)
-    {
-        let what = "if a segment was lost, wait until TCP has sent it again, more than 1s".to_owned();
-        let value = Some(seconds(meant.connect_timeout));
-        changes.push(change(what, told.setting(&cluster, "connect_timeout", value)));
+    match lost {
+        Some(Loss::NoHost) | None => return endpoint(here, "an endpoint that exists"),
+        Some(Loss::NoPower) => changes.push(advice("give the host power, or lead the route to another")),
+        Some(Loss::Chance | Loss::Fault) => {
+            if let Some((cluster, meant)) = told.cluster(forward)
+                && meant.connect_timeout <= Duration::from_secs(1)
+            {
+                let what = "wait until TCP has sent what was lost again, more than 1s".to_owned();
+                let value = Some(seconds(meant.connect_timeout));
+                changes.push(change(what, told.setting(&cluster, "connect_timeout", value)));
+            }
+        }
     }
-    changes.extend(endpoint(here, "an endpoint that exists", "connect-failure"));
+    changes.extend(other_endpoint(told, led));
+    if let Some(policy) = forward.retry.as_ref().filter(|_| origin.tries > 1) {
+        let setting = told.setting(route, "route.retry_policy.num_retries", Some(policy.retries_max.to_string()));
+        changes.push(change(format!("ask more often, though {} tries failed here", origin.tries), setting));
+    }
     changes
 }
 
@@ -218,7 +331,7 @@ fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
     let Some(asked) = hops.last().map(|hop| hop.exchange) else { return Vec::new() };
     if asked.is_tunnel() {
         return vec![Change {
-            what: "no setting: a WebSocket that is cut is its client's to open again".into(),
+            what: "no setting: a WebSocket that was cut is its client's to open again".into(),
             setting: None,
         }];
     }
@@ -226,6 +339,10 @@ fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
     let word = match answered {
         Some(502..=504) => "gateway-error",
         Some(500..) => "5xx",
+        Some(..400) if asked.is_websocket() => {
+            let what = "no setting: an app that takes a WebSocket has to answer 101; between proxies of HTTP/2 any 2xx takes it (RFC 8441 5)";
+            return vec![advice(what)];
+        }
         Some(..400) => {
             let what = "no setting: an answer that has begun cannot be asked for again".into();
             return vec![Change { what, setting: None }];
@@ -240,7 +357,7 @@ fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
     };
     let Some(route) = route(&told, case, last) else { return Vec::new() };
     let (what, setting) = match &to.retry {
-        Some(_) if last.story.log.as_deref().is_some_and(|line| line.contains("UO")) => {
+        Some(_) if last.account.is_some_and(|account| account.flags.iter().any(|flag| flag == "UO")) => {
             let Some((cluster, cluster_meant)) = told.cluster(&to) else { return Vec::new() };
             let value = Some(cluster_meant.limits.retries_max.to_string());
             let limit = told.setting(&cluster, "circuit_breakers.thresholds", value);
@@ -253,10 +370,31 @@ fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
         None => (format!("ask again, retry_on: {word}{safe}"), told.setting(&route, "route.retry_policy", None)),
         Some(policy) => {
             let value = Some(policy.retries_max.to_string());
-            ("ask more often, if it may help".into(), told.setting(&route, "route.retry_policy.num_retries", value))
+            let app = hops.last().map_or("the next hop", |hop| hop.story.host.as_str());
+            let what = match answered {
+                Some(_) => format!(
+                    "let {app} answer otherwise; ask more often, though {} tries had the same answer here",
+                    last.tries
+                ),
+                None => format!("ask more often, though {} tries failed here", last.tries),
+            };
+            (what, told.setting(&route, "route.retry_policy.num_retries", value))
         }
     };
-    vec![change(what, setting)]
+    let mut changes = vec![change(what, setting)];
+    changes.extend(multiplied(case, hops));
+    changes
+}
+
+/// Retries at several hops: each multiplies those of the next.
+fn multiplied(case: &Case<'_>, hops: &[Judged<'_>]) -> Option<Change> {
+    let mut trying = hops.iter().filter(|hop| hop.tries > 1);
+    let (first, _) = (trying.next()?, trying.next()?);
+    let (told, forward) = forward(case, first)?;
+    let route = route(&told, case, first)?;
+    let value = forward.retry.as_ref().map(|policy| policy.retries_max.to_string());
+    let what = "let one hop alone ask again, since the tries of several multiply".into();
+    Some(change(what, told.setting(&route, "route.retry_policy.num_retries", value)))
 }
 
 /// Two hops that do not understand each other.
@@ -293,6 +431,11 @@ fn cluster(told: &Told<'_>, forward: &Forward, below: &str, value: Option<String
 
 fn seconds_of(time: Option<Duration>) -> Option<String> {
     Some(time.map_or("never".into(), seconds))
+}
+
+/// What no setting is about.
+fn advice(what: &str) -> Change {
+    Change { what: what.into(), setting: None }
 }
 
 fn change(what: String, setting: Setting) -> Change {

@@ -10,7 +10,7 @@ use finwait::config::{Config, Listener, Places};
 use http::{HeaderName, HeaderValue, Method, Version};
 
 use super::wire::{Exchange, Protocol};
-use crate::scenario::{Role, Scenario};
+use crate::scenario::{Role, Scenario, plain};
 
 /// A setting, as an explanation names it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -110,12 +110,11 @@ impl<'a> Told<'a> {
 
     /// Where `steps` stand, or as much of them as is there.
     fn place(&self, steps: &[String]) -> (String, Option<usize>, bool) {
-        let last = steps.last().map_or("", String::as_str);
-        if let Some(line) = self.patched(last) {
-            return (self.scenario.file.clone(), Some(line), true);
-        }
         let (taken, line) = self.places.as_ref().map_or((0, 1), |places| deepest(places, steps));
         let is_written = taken == steps.len();
+        if let Some(line) = self.patched(steps) {
+            return (plain(&self.scenario.file), Some(line), is_written);
+        }
         let inline: Path =
             ["hosts", self.host, "inline"].iter().map(|step| (*step).to_owned()).chain(steps.to_vec()).collect();
         if self.file.ends_with(", inline") {
@@ -125,21 +124,44 @@ impl<'a> Told<'a> {
         let Some(unpatched) = &self.unpatched else { return (plain(self.file), Some(line), is_written) };
         let (taken, line) = deepest(unpatched, steps);
         match is_written && taken < steps.len() {
-            // The patch is about something around it; or a variant of the scenario says so.
-            true => {
-                let line = steps.iter().skip(taken).rev().find_map(|step| self.patched(step));
-                (plain(&self.scenario.file), line, true)
-            }
+            // A variant of the scenario says so.
+            true => (plain(&self.scenario.file), None, true),
             false => (plain(self.file.trim_end_matches(", patched")), Some(line), is_written),
         }
     }
 
-    /// The line of the scenario's patch that sets `name`.
-    fn patched(&self, name: &str) -> Option<usize> {
+    /// The line of the scenario's patch that says something about `steps`.
+    fn patched(&self, steps: &[String]) -> Option<usize> {
         let places = Places::read(&self.scenario.text)?;
         let keys = places.keys(&["hosts", self.host, "patch"]);
-        keys.iter().find(|(key, _)| key.ends_with(name)).map(|(_, at)| at.line)
+        let mut lines: Vec<(usize, usize)> = Vec::new();
+        for (key, _) in keys {
+            let Some(below) = beyond(key, steps) else { continue };
+            let parent = ["hosts", self.host, "patch", key].map(str::to_owned);
+            lines.push(deepest(&places, &[parent.as_slice(), below].concat()));
+        }
+        lines.into_iter().max().map(|(_, line)| line)
     }
+}
+
+/// What is left of `steps` when a patch's path has led to the place that it means, if that is on their way.
+fn beyond<'s>(patch: &str, steps: &'s [String]) -> Option<&'s [String]> {
+    let (anywhere, patch) = patch.strip_prefix("..").map_or((false, patch), |patch| (true, patch));
+    let mut parts: Vec<&str> = Vec::new();
+    let mut rest = patch;
+    while !rest.is_empty() {
+        let quoted = rest.strip_prefix("[\"").and_then(|rest| rest.split_once("\"]"));
+        let numbered = || rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+        let (part, after) =
+            quoted.or_else(numbered).unwrap_or_else(|| rest.split_at(rest.find(['.', '[']).unwrap_or(rest.len())));
+        parts.push(part);
+        rest = after.strip_prefix('.').unwrap_or(after);
+    }
+    let starts = if anywhere { 0..steps.len() } else { 0..1 };
+    starts.filter_map(|start| steps.get(start..)).find_map(|from| {
+        let is_on_the_way = from.len() >= parts.len() && from.iter().zip(&parts).all(|(step, part)| step == part);
+        from.get(parts.len()..).filter(|_| is_on_the_way)
+    })
 }
 
 /// How many of the steps there are, and the line where they end.
@@ -149,19 +171,6 @@ fn deepest(places: &Places, steps: &[String]) -> (usize, usize) {
         Some((taken, places.find(&some)?.line))
     };
     (0..=steps.len()).rev().find_map(at).unwrap_or((0, 1))
-}
-
-/// A path without detours: `a/../b` is `b`.
-fn plain(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        if part == ".." && parts.last().is_some_and(|last| *last != "..") {
-            parts.pop();
-        } else {
-            parts.push(part);
-        }
-    }
-    parts.join("/")
 }
 
 /// Steps that are parted by spaces, since a key may have dots in it.
@@ -210,9 +219,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_lose_their_detours() {
-        for (path, expected) in [("a/../b/c", "b/c"), ("a/b", "a/b"), ("../a", "../a"), ("a/b/../../c", "c")] {
-            assert_eq!(plain(path), expected);
+    fn a_patch_is_found_on_the_way_to_a_setting() {
+        let steps = path("static_resources listeners 0 options envoy.router route timeout");
+        for (patch, left) in [
+            ("..route.timeout", Some(0)),
+            ("..route", Some(1)),
+            ("static_resources.listeners[0].options[\"envoy.router\"]", Some(2)),
+            ("static_resources.listeners[1]", None),
+            ("..idle_timeout", None),
+            ("route.timeout", None),
+        ] {
+            assert_eq!(beyond(patch, &steps).map(<[String]>::len), left, "{patch}");
         }
     }
 

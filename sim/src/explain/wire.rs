@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::trace::accounts::Account;
 use crate::trace::conversation::{Conversation, Lane, Moment, SignalKind, conversations};
 use crate::trace::wire::{self, Meaning, Message};
 use crate::trace::{HostId, Trace};
@@ -13,6 +14,17 @@ pub(super) struct Wire {
     pub(super) exchanges: Vec<Exchange>,
     /// In the order in which they were done.
     pub(super) acts: Vec<Act>,
+    /// In the order of connections.
+    pings: Vec<Ping>,
+}
+
+/// A question whether the other side is there, or the answer to one.
+struct Ping {
+    /// Index of its conversation.
+    connection: usize,
+    by: HostId,
+    sent: Moment,
+    is_answer: bool,
 }
 
 /// A request on one connection, and what came back on it.
@@ -46,10 +58,12 @@ pub(super) struct Part {
     pub(super) began: Moment,
     /// When the bytes that were sent had arrived; none if not all did.
     pub(super) arrived: Option<Duration>,
-    /// When the first message had arrived.
+    /// When its head had arrived.
     pub(super) head_arrived: Option<Duration>,
     /// On the wire, heads and frames included.
     pub(super) bytes: usize,
+    /// Of the first message.
+    pub(super) first_bytes: usize,
     pub(super) is_complete: bool,
 }
 
@@ -81,18 +95,64 @@ pub(super) enum ActKind {
 impl Wire {
     pub(super) fn read(trace: &Trace) -> Self {
         let conversations = conversations(trace);
-        let (mut exchanges, mut acts) = (Vec::new(), Vec::new());
+        let (mut exchanges, mut acts, mut pings) = (Vec::new(), Vec::new(), Vec::new());
         for (connection, conversation) in conversations.iter().enumerate() {
             let messages = wire::read(&conversation.from_client.bytes, &conversation.from_server.bytes);
-            let mut reading = Reading { connection, conversation, exchanges: Vec::new(), acts: Vec::new() };
+            let mut reading =
+                Reading { connection, conversation, exchanges: Vec::new(), acts: Vec::new(), pings: Vec::new() };
             reading.read(Some(conversation.client), &conversation.from_client, &messages.from_client);
             reading.read(conversation.server, &conversation.from_server, &messages.from_server);
             exchanges.append(&mut reading.exchanges);
             acts.append(&mut reading.acts);
+            pings.append(&mut reading.pings);
         }
         exchanges.sort_by_key(|exchange| exchange.request.began);
         acts.sort_by_key(|act| act.sent);
-        Self { conversations, exchanges, acts }
+        Self { conversations, exchanges, acts, pings }
+    }
+
+    /// When a host had asked whether the other side is there, and had no answer when it did what it did.
+    pub(super) fn unanswered_ping(&self, act: &Act) -> Option<Duration> {
+        let on_connection =
+            || self.pings.iter().filter(|ping| ping.connection == act.connection && ping.sent < act.sent);
+        let asked = on_connection().filter(|ping| ping.by == act.by && !ping.is_answer).map(|ping| ping.sent).max()?;
+        let is_answered = on_connection().any(|ping| ping.by != act.by && ping.is_answer && ping.sent > asked);
+        (!is_answered).then_some(asked.at)
+    }
+
+    /// Makes an exchange of what only a proxy knows of, since its head was never complete or is no HTTP. False if the
+    /// account is about no connection of this run.
+    pub(super) fn push_unread(&mut self, account: &Account) -> bool {
+        let is_meant =
+            |it: &&Conversation| it.server == Some(account.host) && it.client_address.to_string() == account.client;
+        let Some((connection, of)) = self.conversations.iter().enumerate().find(|(_, it)| is_meant(it)) else {
+            return false;
+        };
+        let Some(opened) = of.from_client.signals.first().map(|syn| syn.sent) else { return false };
+        let part = |lane: &Lane, began, is_complete| Part {
+            began,
+            arrived: lane.arrived(lane.bytes.len()),
+            head_arrived: None,
+            bytes: lane.bytes.len(),
+            first_bytes: lane.bytes.len(),
+            is_complete,
+        };
+        let answered = Moment { at: account.at, event: account.event };
+        self.exchanges.push(Exchange {
+            connection,
+            client: of.client,
+            server: of.server,
+            stream: 0,
+            speaks: Protocol::Http1,
+            method: account.method.clone(),
+            path: account.path.clone(),
+            fields: Vec::new(),
+            request: part(&of.from_client, of.from_client.sent(0).unwrap_or(opened), false),
+            answer: (account.status > 0)
+                .then(|| Answer { status: account.status, part: part(&of.from_server, answered, true) }),
+            has_close_frame: false,
+        });
+        true
     }
 
     /// When something moved last on the connection that an act ended.
@@ -156,6 +216,7 @@ struct Reading<'a> {
     conversation: &'a Conversation,
     exchanges: Vec<Exchange>,
     acts: Vec<Act>,
+    pings: Vec<Ping>,
 }
 
 impl Reading<'_> {
@@ -163,8 +224,13 @@ impl Reading<'_> {
         for message in messages {
             let Some(sent) = lane.sent(message.bytes.start) else { continue };
             let part = |ends| {
+                // A message of HTTP/1 may have its body with it.
+                let bytes = lane.bytes.get(message.bytes.clone()).unwrap_or_default();
+                let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
+                let head_arrived = lane.arrived(message.bytes.start + head);
                 let arrived = lane.arrived(message.bytes.end);
-                Part { began: sent, arrived, head_arrived: arrived, bytes: message.bytes.len(), is_complete: ends }
+                let (bytes, first_bytes) = (bytes.len(), bytes.len());
+                Part { began: sent, arrived, head_arrived, bytes, first_bytes, is_complete: ends }
             };
             match &message.meaning {
                 Meaning::Ask { stream, method, path, ends } => self.exchanges.push(Exchange {
@@ -212,6 +278,10 @@ impl Reading<'_> {
                         sent,
                         lane.arrived(message.bytes.end),
                     );
+                }
+                Meaning::Ping { is_answer } => {
+                    let (connection, is_answer) = (self.connection, *is_answer);
+                    self.pings.extend(by.map(|by| Ping { connection, by, sent, is_answer }));
                 }
                 Meaning::Other => {}
             }

@@ -51,6 +51,7 @@ impl Library {
         match self {
             Self::Disk(root) => std::fs::read_to_string(root.join(path)),
             Self::Embedded => {
+                let path = plain(path);
                 let found = EMBEDDED.iter().find(|(has, _)| *has == path);
                 found.map(|(_, text)| (*text).to_owned()).ok_or_else(|| io::ErrorKind::NotFound.into())
             }
@@ -65,4 +66,29 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
         .collect::<io::Result<Vec<_>>>()?;
     names.sort_unstable();
     Ok(names)
+}
+
+/// A path without detours: `a/../b` is `b`.
+pub(crate) fn plain(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        if part == ".." && parts.last().is_some_and(|last| *last != "..") {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lose_their_detours() {
+        for (path, expected) in [("a/../b/c", "b/c"), ("a/b", "a/b"), ("../a", "../a"), ("a/b/../../c", "c")] {
+            assert_eq!(plain(path), expected);
+        }
+    }
 }

@@ -35,6 +35,7 @@ pub use frame::{ErrorCode, Frame, FrameFields, FrameKind, Opcode, WebSocketField
 pub use host::{Alb, Http2, Reuse, Speech};
 pub use intervention::{ClockStep, Draining, Gate, Intervention, Kind, Naming, Pair, Segments, Stall, Way};
 pub use library::Library;
+pub(crate) use library::plain;
 pub use load::Family;
 pub use patch::Patch;
 pub use reply::Reply;

@@ -226,7 +226,8 @@ pub fn conversations(trace: &Trace) -> Vec<Conversation> {
             }
             // Of a segment that a gate cut, the first part arrives alone.
             Event::Cut { packet, bytes } => drop(cuts.entry(*packet).or_default().push_back(*bytes)),
-            Event::Delayed { .. }
+            Event::Account { .. }
+            | Event::Delayed { .. }
             | Event::Held { .. }
             | Event::Host { .. }
             | Event::Log { .. }

@@ -3,6 +3,7 @@
 //! A [`Trace`] is append-only and ordered by virtual time, then by sequence. It is complete: two runs are the
 //! same run exactly if [`Trace::to_text`] gives the same bytes.
 
+pub mod accounts;
 pub mod conversation;
 pub mod pcapng;
 pub mod sequence;
@@ -32,6 +33,13 @@ impl HostId {
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// A proxy's account of a stream that is over, in the words of [`accounts`]: whatever its configuration logs.
+    Account {
+        /// The proxy's host.
+        host: HostId,
+        /// The account.
+        line: String,
+    },
     /// A gate let the first bytes of a segment pass; the rest waits. It is delivered once more for each cut.
     Cut {
         /// Which one.
@@ -261,6 +269,7 @@ impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |host: &HostId| self.trace.host(*host);
         match &self.entry.event {
+            Event::Account { host, line } => write!(f, "{} account {line:?}", name(host)),
             Event::Cut { packet, bytes } => write!(f, "cut #{packet} after {bytes} bytes"),
             Event::Delayed { packet, by } => write!(f, "delayed #{packet} {by:?}"),
             Event::Delivered { host, packet } => write!(f, "{} receives #{packet}", name(host)),

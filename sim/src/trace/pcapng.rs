@@ -105,7 +105,8 @@ pub(super) fn fates(trace: &Trace) -> BTreeMap<u64, Vec<String>> {
             Event::Delivered { packet, .. } if fates.contains_key(packet) => {
                 (packet, format!("arrived at {} ms", Millis(entry.at)))
             }
-            Event::Delivered { .. }
+            Event::Account { .. }
+            | Event::Delivered { .. }
             | Event::Host { .. }
             | Event::Log { .. }
             | Event::Note { .. }

@@ -98,7 +98,8 @@ pub fn segments(trace: &Trace) -> Vec<Item> {
         match &entry.event {
             Event::Delivered { host, packet } => drop(arrivals.insert(*packet, (*host, entry.at))),
             Event::Dropped { packet, why } => drop(losses.insert(*packet, *why)),
-            Event::Cut { .. }
+            Event::Account { .. }
+            | Event::Cut { .. }
             | Event::Delayed { .. }
             | Event::Held { .. }
             | Event::Host { .. }
@@ -139,7 +140,8 @@ fn said(trace: &Trace) -> Vec<Item> {
         let what = match &entry.event {
             Event::Log { host, line, .. } => What::Log { host: *host, line: line.clone() },
             Event::Note { host, text } => What::Note { host: *host, text: text.clone() },
-            Event::Cut { .. }
+            Event::Account { .. }
+            | Event::Cut { .. }
             | Event::Delayed { .. }
             | Event::Delivered { .. }
             | Event::Dropped { .. }

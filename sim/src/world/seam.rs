@@ -23,7 +23,7 @@ use super::perturb::PartsPerMillion;
 use crate::chance::Chance;
 use crate::kernel::segment::Segment;
 use crate::kernel::{Kernel, SocketId};
-use crate::trace::{Event, HostId};
+use crate::trace::{Event, HostId, accounts};
 
 /// When every run begins: 2024-01-01T00:00:00Z.
 pub const EPOCH: Duration = Duration::from_secs(1_704_067_200);
@@ -284,6 +284,9 @@ struct TraceLogs {
 impl Logs for TraceLogs {
     fn open(&self, target: &LogTarget) -> io::Result<Rc<dyn LogWriter>> {
         let target = match target {
+            LogTarget::File(path) if path == accounts::PATH => {
+                return Ok(Rc::new(Accounts { host: self.host, world: Weak::clone(&self.world) }));
+            }
             LogTarget::File(path) => path.clone(),
             LogTarget::Stderr => "stderr".into(),
             LogTarget::Stdout => "stdout".into(),
@@ -304,5 +307,19 @@ impl LogWriter for TraceLog {
         let line = String::from_utf8_lossy(line).trim_end_matches('\n').to_owned();
         let event = Event::Log { host: self.host, target: self.target.clone(), line };
         world.trace.lock().push(world.now.get(), event);
+    }
+}
+
+/// Where a proxy's accounts go.
+struct Accounts {
+    host: HostId,
+    world: Weak<Shared>,
+}
+
+impl LogWriter for Accounts {
+    fn write_line(&self, line: &[u8]) {
+        let Some(world) = self.world.upgrade() else { return };
+        let line = String::from_utf8_lossy(line).into_owned();
+        world.trace.lock().push(world.now.get(), Event::Account { host: self.host, line });
     }
 }

@@ -110,8 +110,11 @@ impl Reader<'_> {
             4 if frame.has(ACK) => "SETTINGS ack".into(),
             4 => settings(payload),
             5 => format!("PUSH_PROMISE stream {stream}"),
-            6 if frame.has(ACK) => "PING ack".into(),
-            6 => "PING".into(),
+            6 => {
+                let is_answer = frame.has(ACK);
+                message.meaning = Meaning::Ping { is_answer };
+                if is_answer { "PING ack".into() } else { "PING".into() }
+            }
             7 => {
                 let code = payload.get(4..8).and_then(|code| code.first_chunk());
                 let code = error_name(code.map_or(0, |code| u32::from_be_bytes(*code)));

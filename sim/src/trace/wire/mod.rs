@@ -82,6 +82,11 @@ pub enum Meaning {
     },
     /// Nothing to an exchange.
     Other,
+    /// A question whether the other side is there, or the answer to one.
+    Ping {
+        /// Whether it is an answer.
+        is_answer: bool,
+    },
     /// One stream is broken off.
     Reset {
         /// Which.

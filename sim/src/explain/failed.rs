@@ -1,0 +1,163 @@
+//! Which requests failed: those that a client knows of, those that a script sent byte by byte, and those of which only a
+//! proxy knows, since nobody else could read them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::wire::{Exchange, Wire};
+use super::{Case, ms, passes_on, role};
+use crate::actor::{self, Outcome};
+use crate::play::Played;
+use crate::report::exchange_line;
+use crate::scenario::Ending;
+use crate::trace::accounts::Account;
+
+/// A failed request.
+pub(super) struct Failure {
+    /// The client's host.
+    pub(super) host: String,
+    /// What was asked and what came of it.
+    pub(super) outcome: String,
+    /// Its exchange on the wire, if it came that far.
+    pub(super) exchange: Option<usize>,
+    pub(super) began: Duration,
+    pub(super) failed_at: Option<Duration>,
+    /// What the client says if it did not.
+    pub(super) why: String,
+}
+
+/// Whether it is worth the while to look closer: most runs have no failure.
+pub(super) fn is_possible(played: &Played, accounts: &[Account]) -> bool {
+    played.sightings.exchanges.iter().any(may_have_failed) || accounts.iter().any(tells_of_failure)
+}
+
+/// Finds for each exchange with a proxy what the proxy said about it. Accounts of failures that fit no exchange are of
+/// requests that could not be read: they get an exchange of their own.
+pub(super) fn assign(wire: &mut Wire, accounts: &[Account]) -> BTreeMap<usize, usize> {
+    let mut told = BTreeMap::new();
+    let mut claimed = BTreeSet::new();
+    for (nth, exchange) in wire.exchanges.iter().enumerate() {
+        let Some(conversation) = wire.conversations.get(exchange.connection) else { continue };
+        let client = conversation.client_address.to_string();
+        let candidates = accounts.iter().enumerate().filter(|(account, it)| {
+            !claimed.contains(account)
+                && Some(it.host) == exchange.server
+                && it.client == client
+                && (it.path == exchange.path || it.path == "-")
+                && it.at >= exchange.request.began.at
+        });
+        let arrived = exchange.request.head_arrived.unwrap_or(exchange.request.began.at);
+        // Streams of one connection may ask for one path at one time.
+        let fits = |account: &Account| {
+            let status = exchange.answer.as_ref().map_or(0, |answer| answer.status);
+            (account.at.saturating_sub(account.took).abs_diff(arrived).as_millis(), status.abs_diff(account.status))
+        };
+        if let Some((account, _)) = candidates.min_by_key(|(_, account)| fits(account)) {
+            claimed.insert(account);
+            told.insert(nth, account);
+        }
+    }
+    for (account, it) in accounts.iter().enumerate().filter(|(nth, it)| !claimed.contains(nth) && tells_of_failure(it))
+    {
+        if wire.push_unread(it) {
+            told.insert(wire.exchanges.len() - 1, account);
+        }
+    }
+    told
+}
+
+/// A failure is an answer from 400 on, no answer, or a WebSocket that its client did not leave.
+fn may_have_failed(exchange: &actor::Exchange) -> bool {
+    let is_cut = || exchange.tunnel.is_some() && matches!(exchange.ended, Some((Ending::Fin | Ending::Rst, _)));
+    match &exchange.outcome {
+        Outcome::Answer { status, .. } => *status >= 400 || is_cut(),
+        Outcome::Failed(_) | Outcome::Waiting => true,
+    }
+}
+
+/// The same, as a proxy sees it. A WebSocket ends with the end of its connection, whoever leaves.
+fn tells_of_failure(account: &Account) -> bool {
+    let has_left = account.status == 101 && account.flags.iter().all(|flag| flag == "DC" || flag == "DR");
+    account.status >= 400 || (!account.flags.is_empty() && !has_left)
+}
+
+impl Case<'_> {
+    /// All failures, in the order in which they began.
+    pub(super) fn failed(&self) -> Vec<Failure> {
+        let trace = &self.played.trace;
+        let mut known = BTreeSet::new();
+        let mut failures = Vec::new();
+        for exchange in &self.played.sightings.exchanges {
+            let nth = self.find(exchange);
+            known.extend(nth);
+            let is_polite = nth.and_then(|nth| self.wire.exchanges.get(nth)).is_some_and(|it| it.has_close_frame)
+                && exchange.tunnel.is_some()
+                && matches!(exchange.ended, Some((Ending::Fin, _)));
+            if !may_have_failed(exchange) || is_polite {
+                continue;
+            }
+            let why = match &exchange.outcome {
+                Outcome::Failed(why) => why.clone(),
+                Outcome::Answer { .. } | Outcome::Waiting => "nothing was sent".into(),
+            };
+            failures.push(Failure {
+                host: exchange.host.clone(),
+                outcome: exchange_line(exchange),
+                exchange: nth,
+                began: exchange.began,
+                failed_at: exchange.answered,
+                why,
+            });
+        }
+        for (nth, exchange) in self.wire.exchanges.iter().enumerate() {
+            let is_of_client = !role(self.scenario, trace, exchange.client).is_none_or(passes_on);
+            let has_failed = match self.account(nth) {
+                Some(account) => tells_of_failure(account),
+                None => exchange.answer.as_ref().is_some_and(|answer| answer.status >= 400),
+            };
+            if !is_of_client || !has_failed || known.contains(&nth) || exchange.has_close_frame {
+                continue;
+            }
+            let over = self.account(nth).map(|account| account.at);
+            failures.push(Failure {
+                host: trace.host(exchange.client).to_owned(),
+                outcome: line(exchange),
+                exchange: Some(nth),
+                began: exchange.request.began.at,
+                failed_at: exchange.answer.as_ref().map(|answer| answer.part.began.at).or(over),
+                why: String::new(),
+            });
+        }
+        failures.sort_by_key(|failure| failure.began);
+        failures
+    }
+
+    /// The client's own exchange on the wire: the first of its kind that began when it did.
+    fn find(&self, of: &actor::Exchange) -> Option<usize> {
+        let path = of.asked.split(' ').nth(1)?;
+        self.wire.exchanges.iter().position(|exchange| {
+            self.played.trace.host(exchange.client) == of.host
+                && exchange.request.began.at >= of.began
+                && exchange.path == path
+        })
+    }
+}
+
+/// What was asked and what came of it.
+fn line(exchange: &Exchange) -> String {
+    let asked = match exchange.path.as_str() {
+        "-" if matches!(&exchange.answer, Some(answer) if answer.status == 408) => {
+            "a request without an end".to_owned()
+        }
+        "-" => "a request that cannot be read".to_owned(),
+        path => format!("{} {path}", exchange.method),
+    };
+    match &exchange.answer {
+        None => format!("{asked}: no answer"),
+        Some(answer) => {
+            let after = answer.part.began.at.saturating_sub(exchange.request.began.at);
+            let cut = if answer.part.is_complete || exchange.is_tunnel() { "" } else { ", and not all of it" };
+            format!("{asked}: {} after {}{cut}", answer.status, ms(after))
+        }
+    }
+}

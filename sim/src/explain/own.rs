@@ -1,0 +1,37 @@
+//! What a hop decided by itself, without asking anybody.
+
+use super::hop::{Cause, Hop, Judged, Place};
+use super::reasons;
+use super::wire::Protocol;
+
+impl<'a> Hop<'a> {
+    /// It answered, or ended the exchange, for a reason of its own.
+    pub(super) fn decided(self, at: Place<'_>, details: &str) -> Judged<'a> {
+        let name = self.name(at.host);
+        let status = self.exchange.answer.as_ref().map(|answer| answer.status);
+        let what = status.map_or("ended it without an answer".to_owned(), |status| format!("answered {status} itself"));
+        let flags = self.case.account(self.nth).map_or(&[][..], |account| account.flags.as_slice());
+        let is_admin = at.led.is_none() && self.case.account(self.nth).is_none();
+        let why = match reasons::of(details, flags) {
+            _ if is_admin => return self.judged(name, Cause::Admin, vec![format!("{what}, by its admin interface")]),
+            _ if self.lacks_allow_connect(details) => {
+                "because its connection manager has no allow_connect: an extended CONNECT is a malformed request to it"
+            }
+            Some(reason) => reason.why,
+            None if details.is_empty() => "and asked nobody",
+            None => "for a reason that it does not tell, and asked nobody",
+        };
+        // What happens to a connection after an answer is nobody's reason for anything.
+        let is_unanswered = self.exchange.answer.is_none();
+        let closed = self.case.wire.acts_on(self.exchange).find(|_| is_unanswered).map(|act| self.sentence(act));
+        let judged = self.judged(name, Cause::Decision, vec![format!("{what} {why}")]);
+        Judged { closed, ..judged }
+    }
+
+    /// Whether it refused an extended CONNECT for no other reason than being one (RFC 8441 4).
+    fn lacks_allow_connect(&self, details: &str) -> bool {
+        details == "http2.invalid.header.field"
+            && self.exchange.is_websocket()
+            && self.exchange.speaks == Protocol::Http2
+    }
+}

@@ -1,0 +1,174 @@
+//! The timers that end a stream or its connection: which one it was, and what it waited for.
+
+use std::time::Duration;
+
+use finwait::config::route::Action;
+
+use super::chain::Attempt;
+use super::hop::{Cause, Hop, Judged, Place, words};
+use super::settings::{Setting, seconds};
+use super::wire::Act;
+use super::{HopStory, ms};
+use crate::trace::HostId;
+use crate::trace::spans::Timer;
+
+/// A timer that ended something.
+pub(super) struct Stop {
+    pub(super) setting: Setting,
+    pub(super) timer: Timer,
+    pub(super) why: Why,
+}
+
+/// What a timer waited for in vain.
+pub(super) enum Why {
+    /// The client's answer to a PING.
+    Silent {
+        /// When it was asked.
+        asked: Duration,
+    },
+    /// Progress of the stream.
+    Slow,
+}
+
+impl<'a> Hop<'a> {
+    /// The timer that ended the exchange here, if one did.
+    pub(super) fn expired(&self, at: Place<'_>, details: &str) -> Option<Stop> {
+        let (told, led) = (at.told?, at.led?);
+        let timeouts = &led.listener.manager.timeouts;
+        let route = led.route.as_ref();
+        let forward = route.and_then(
+            |(path, action)| if let Action::Forward(forward) = action { Some((path, forward)) } else { None },
+        );
+        let (parent, below, value) = match details {
+            "response_timeout" => {
+                forward.and_then(|(path, forward)| Some((path, "route.timeout", forward.timeout?)))?
+            }
+            "stream_idle_timeout" => match forward.and_then(|(path, forward)| Some((path, forward.idle_timeout?))) {
+                Some((path, value)) => (path, "route.idle_timeout", value?),
+                None => (&led.manager, "stream_idle_timeout", timeouts.stream_idle?),
+            },
+            "max_duration_timeout" => {
+                match forward.and_then(|(path, forward)| Some((path, forward.stream_duration_max?))) {
+                    Some((path, value)) => (path, "route.max_stream_duration.max_stream_duration", value?),
+                    None => (&led.manager, "common_http_protocol_options.max_stream_duration", timeouts.stream?),
+                }
+            }
+            "upstream_per_try_idle_timeout" => {
+                let (path, forward) = forward?;
+                (path, "route.retry_policy.per_try_idle_timeout", forward.retry.as_ref()?.per_try_idle_timeout?)
+            }
+            "upstream_per_try_timeout" => {
+                let (path, forward) = forward?;
+                (path, "route.retry_policy.per_try_timeout", forward.per_try_timeout()?)
+            }
+            "request_overall_timeout" => (&led.manager, "request_timeout", timeouts.request?),
+            "request_header_timeout" => (&led.manager, "request_headers_timeout", timeouts.request_headers?),
+            _ => return None,
+        };
+        let setting = told.setting(parent, below, Some(seconds(value)));
+        let until = self.ended(at.host)?;
+        let name = format!("{below} {}", seconds(value));
+        Some(Stop {
+            setting,
+            timer: Timer { host: at.host, name, from: until.saturating_sub(value), until },
+            why: Why::Slow,
+        })
+    }
+
+    /// The PING without an answer for which this hop closed the connection of its client.
+    pub(super) fn unanswered(&self, at: Place<'_>) -> Option<Stop> {
+        let (told, led) = (at.told?, at.led?);
+        let timeout = led.listener.manager.http2.keepalive?.timeout;
+        let act = self.case.wire.acts_on(self.exchange).next().filter(|act| act.by == at.host)?;
+        let asked =
+            self.case.wire.unanswered_ping(act).filter(|asked| act.sent.at.saturating_sub(*asked) >= timeout)?;
+        let below = "http2_protocol_options.connection_keepalive.timeout";
+        let setting = told.setting(&led.manager, below, Some(seconds(timeout)));
+        let name = format!("connection_keepalive.timeout {}", seconds(timeout));
+        let timer = Timer { host: at.host, name, from: asked, until: act.sent.at };
+        Some(Stop { setting, timer, why: Why::Silent { asked } })
+    }
+
+    /// When this hop ended the exchange: by its answer, or by what it did on either side.
+    pub(super) fn ended(&self, host: HostId) -> Option<Duration> {
+        // An answer of the next hop that had begun is no end of ours: only 408 and 504 say that time is up.
+        let is_ours = |status: u16| matches!(status, 408 | 504) && !self.exchange.is_tunnel();
+        let answered = self.exchange.answer.as_ref().filter(|it| is_ours(it.status)).map(|it| it.part.began.at);
+        answered.or_else(|| {
+            let after = self.case.chain.attempts(self.nth).iter().filter_map(|attempt| match attempt {
+                Attempt::Asked(nth) => self.case.wire.exchanges.get(*nth),
+                Attempt::Connecting(_) => None,
+            });
+            let acts =
+                std::iter::once(self.exchange).chain(after).flat_map(|exchange| self.case.wire.acts_on(exchange));
+            acts.filter(|act| act.by == host).map(|act| act.sent.at).min()
+        })
+    }
+
+    pub(super) fn gave_up(self, host: HostId, stop: Stop, last: Option<&Attempt>) -> Judged<'a> {
+        let Stop { setting, timer, why } = stop;
+        let next = last.and_then(|last| if let Attempt::Asked(nth) = last { Some(*nth) } else { None });
+        let asked = next.and_then(|nth| self.case.wire.exchanges.get(nth));
+        let upstream = asked.and_then(|it| it.server).map_or("the next hop", |server| self.name(server));
+        let was = match asked {
+            _ if !self.exchange.request.is_complete && !self.exchange.is_tunnel() => {
+                format!("{} had not sent all of its request", self.name(self.exchange.client))
+            }
+            None => "nobody had been asked yet".to_owned(),
+            Some(exchange) if exchange.is_tunnel() => "nothing had moved in either direction".into(),
+            Some(exchange) if exchange.is_answered_by(timer.until) => "the next try had not begun".into(),
+            Some(exchange) if exchange.answered_by(timer.until) => format!("{upstream} had not finished its answer"),
+            Some(_) => format!("{upstream} had not answered"),
+        };
+        let name = self.name(host);
+        let (at, tunnel) = (timer.until, self.exchange.is_tunnel());
+        let gave = if tunnel { "cut the WebSocket" } else { "gave up" };
+        let did = match why {
+            Why::Slow => format!("{gave} at {}: {} had passed, and {was}", ms(at), timer.name),
+            Why::Silent { asked } => {
+                let client = self.name(self.exchange.client);
+                format!(
+                    "closed {client}'s connection at {}: {client} had not answered the PING of {}, and {was}",
+                    ms(at),
+                    ms(asked)
+                )
+            }
+        };
+        let closed = Some(format!("{name}, by its timer, at {}", ms(at)));
+        let because = Some(setting.clone());
+        let judged = self.judged(name, Cause::Timeout(setting), vec![did]);
+        let story = HopStory { because, ..judged.story };
+        Judged { story, closed, timer: Some(timer), next, ..judged }
+    }
+
+    /// What this hop had ended its client's connection with when the request was not there yet.
+    pub(super) fn closed_before(&self, host: HostId) -> Option<&'a Act> {
+        let arrived = self.exchange.request.head_arrived?;
+        let is_late = |act: &&Act| act.by == host && act.sent.at < arrived && self.exchange.answer.is_none();
+        self.case.wire.acts_on(self.exchange).find(is_late)
+    }
+
+    pub(super) fn was_idle(self, at: Place<'_>, act: &Act) -> Judged<'a> {
+        let (host, name) = (at.host, self.name(at.host));
+        let closed = Some(self.sentence(act));
+        let did = vec![format!(
+            "had ended the connection with {} at {}, before the request came",
+            words(&act.kind),
+            ms(act.sent.at)
+        )];
+        let timer = at.told.zip(at.led).and_then(|(told, led)| {
+            let value = led.listener.manager.timeouts.idle?;
+            let below = "common_http_protocol_options.idle_timeout";
+            let setting = told.setting(&led.manager, below, Some(seconds(value)));
+            let from = self.case.wire.idle_since(act).filter(|from| act.sent.at.saturating_sub(*from) >= value)?;
+            let name = format!("idle_timeout {}", seconds(value));
+            Some((setting, Timer { host, name, from, until: act.sent.at }))
+        });
+        let Some((setting, timer)) = timer else {
+            return Judged { closed, ..self.judged(name, Cause::Unknown, did) };
+        };
+        let judged = self.judged(name, Cause::Timeout(setting.clone()), did);
+        let story = HopStory { because: Some(setting), ..judged.story };
+        Judged { story, closed, timer: Some(timer), ..judged }
+    }
+}

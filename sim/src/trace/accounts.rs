@@ -1,0 +1,104 @@
+//! What a proxy knows of each stream when it is over, apart from what its configuration logs.
+//!
+//! The proxy has no hook for it: the simulator gives each connection manager one more access log, of its own format, and
+//! keeps its lines as [`Event::Account`]. So an explanation does not depend on the format that somebody wrote for his logs,
+//! or on his having any.
+
+use std::time::Duration;
+
+use finwait::config::listener::{AccessLog, LogPath};
+use finwait::config::log_format::Format;
+
+use super::{Event, HostId, Trace};
+
+/// Where the log goes: no file can have this name, so no configuration means it by chance.
+pub(crate) const PATH: &str = "\0accounts";
+
+/// What a line says. No value has a tab in it: paths and addresses cannot, the other words are the proxy's own.
+const FORMAT: &str = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%\t%DOWNSTREAM_LOCAL_ADDRESS%\t%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%\t\
+    %RESPONSE_CODE%\t%RESPONSE_FLAGS%\t%RESPONSE_CODE_DETAILS%\t%CONNECTION_TERMINATION_DETAILS%\t%DURATION%\t\
+    %REQ(:METHOD)%";
+
+/// A stream, as its proxy saw it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Account {
+    /// The proxy's host.
+    pub host: HostId,
+    /// When it was over.
+    pub at: Duration,
+    /// Where it stands in the trace.
+    pub event: usize,
+    /// The client's end of the connection it came on.
+    pub client: String,
+    /// The proxy's end.
+    pub server: String,
+    /// The method; `-` if no head was read.
+    pub method: String,
+    /// The path that was asked for; `-` if no head was read.
+    pub path: String,
+    /// The status that was sent; 0 if none was.
+    pub status: u16,
+    /// `%RESPONSE_FLAGS%`; empty if there are none.
+    pub flags: Vec<String>,
+    /// `%RESPONSE_CODE_DETAILS%`; empty if there are none.
+    pub details: String,
+    /// `%CONNECTION_TERMINATION_DETAILS%`; empty if there are none.
+    pub termination: String,
+    /// How long it took, to the millisecond below.
+    pub took: Duration,
+}
+
+/// The log that writes accounts.
+pub(crate) fn log() -> AccessLog {
+    let format =
+        Format::parse(FORMAT).expect("FORMAT is in the language that parse reads; each run of a proxy shows it");
+    AccessLog { to: LogPath::File(PATH.into()), format }
+}
+
+/// All accounts of a run, in the order in which they were given.
+#[must_use]
+pub fn accounts(trace: &Trace) -> Vec<Account> {
+    let mut accounts = Vec::new();
+    for (event, entry) in trace.entries().iter().enumerate() {
+        if let Event::Account { host, line } = &entry.event {
+            accounts.extend(read(*host, entry.at, event, line));
+        }
+    }
+    accounts
+}
+
+fn read(host: HostId, at: Duration, event: usize, line: &str) -> Option<Account> {
+    let mut words = line.split('\t').map(str::to_owned);
+    let mut next = || words.next();
+    let known = |word: String| if word == "-" { String::new() } else { word };
+    Some(Account {
+        host,
+        at,
+        event,
+        client: next()?,
+        server: next()?,
+        path: next()?,
+        status: next()?.parse().ok()?,
+        flags: known(next()?).split_terminator(',').map(str::to_owned).collect(),
+        details: known(next()?),
+        termination: known(next()?),
+        took: Duration::from_millis(next()?.parse().ok()?),
+        method: next()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_read_as_it_was_written() {
+        let line = "10.0.0.1:30001\t10.0.0.2:80\t/a\t503\tURX,UF\tupstream_reset\t-\t12\tGET";
+        let account = read(HostId(1), Duration::ZERO, 7, line).expect("it has all its words");
+        assert_eq!((account.flags.len(), account.status, account.method.as_str()), (2, 503, "GET"));
+        assert_eq!((account.termination.as_str(), account.took), ("", Duration::from_millis(12)));
+        let silent = read(HostId(1), Duration::ZERO, 7, "a\tb\t-\t0\t-\t-\t-\t0\t-").expect("it has all its words");
+        assert!(silent.flags.is_empty() && silent.details.is_empty());
+        assert_eq!(read(HostId(1), Duration::ZERO, 7, "too short"), None);
+    }
+}
