@@ -213,7 +213,7 @@ mod tests {
 
     /// A stream of which nothing is known but that it began.
     fn blank() -> StreamInfo {
-        let downstream = Downstream { connection_id: 7, local: at("[::1]:80"), peer: at("127.0.0.1:5000") };
+        let downstream = Downstream::new(7, at("[::1]:80"), at("127.0.0.1:5000"));
         let started = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_237_736_710);
         StreamInfo::new(Instant::now(), started, Rc::new(downstream))
     }

@@ -9,7 +9,7 @@ pub mod format;
 mod time;
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -32,6 +32,45 @@ pub struct Downstream {
     pub local: Address,
     /// The socket's other end.
     pub peer: Address,
+    /// Why we ended it, once we did.
+    pub local_end: Cell<Option<LocalEnd>>,
+}
+
+impl Downstream {
+    /// A connection that has just been accepted.
+    #[must_use]
+    pub fn new(connection_id: u64, local: Address, peer: Address) -> Self {
+        Self { connection_id, local, peer, local_end: Cell::new(None) }
+    }
+}
+
+/// Why we ended a connection while streams were under way on it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LocalEnd {
+    /// The client did not answer a PING.
+    PingTimeout,
+    /// The client opened streams only to reset them.
+    TooManyResets,
+}
+
+impl LocalEnd {
+    /// What the line of each of those streams says.
+    #[must_use]
+    pub fn details(self) -> &'static str {
+        match self {
+            Self::PingTimeout => "downstream_local_disconnect(http2_ping_timeout)",
+            Self::TooManyResets => "too_many_premature_resets",
+        }
+    }
+
+    /// Their flag.
+    #[must_use]
+    pub fn flag(self) -> Option<ResponseFlag> {
+        match self {
+            Self::PingTimeout => Some(ResponseFlag::DC),
+            Self::TooManyResets => None,
+        }
+    }
 }
 
 /// What is known of a stream. Every station writes its own part into the public fields.
@@ -221,7 +260,7 @@ mod tests {
         let format = Format::parse("%RESPONSE_CODE% %DURATION% %RESPONSE_FLAGS%\n").unwrap();
         let log = AccessLog::new(format, Rc::<Lines>::clone(&lines));
         let local = Address::Internal("here".into());
-        let downstream = Rc::new(Downstream { connection_id: 1, peer: local.clone(), local });
+        let downstream = Rc::new(Downstream::new(1, local.clone(), local));
         let begin = Instant::now();
         let mut info = StreamInfo::new(begin, SystemTime::UNIX_EPOCH, downstream);
         info.response_code = Some(503);

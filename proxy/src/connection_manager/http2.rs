@@ -11,9 +11,9 @@ use super::life::{Life, Protocol, Turn};
 use super::probe;
 use super::stream::{self, After, GoAway};
 use super::{ConnectionEnd, ConnectionManager};
-use crate::access_log::{Downstream, ResponseFlag};
+use crate::access_log::{Downstream, LocalEnd, ResponseFlag};
 use crate::alarm::Alarm;
-use crate::codec::http2::{ConnectionError, Incoming, Responder, ServerConnection};
+use crate::codec::http2::{ConnectionError, HeadLimit, Incoming, Responder, ServerConnection};
 use crate::codec::{Body, RequestHead};
 use crate::net::Conn;
 use crate::upstream::timers::Timers;
@@ -39,34 +39,24 @@ pub(super) async fn serve(
     let mut streams = JoinSet::new();
     life.speaks(Protocol::Http2);
     let ended = run(manager, &mut connection, &mut life, &mut streams, &downstream).await;
-    let with_request = !streams.is_empty();
-    match ended {
-        Ended::Abandoned => {
-            drop(connection);
-            while streams.join_next().await.is_some() {}
-            if with_request { ConnectionEnd::LocalWithRequest } else { ConnectionEnd::Local }
-        }
-        Ended::InvalidMessage(details) => {
-            // Envoy drops the whole connection for one malformed message, without a word: its peer sees only
-            // the close, after the delay.
-            refuse(manager, &downstream, details);
-            streams.shutdown().await;
-            linger(manager, connection).await;
-            ConnectionEnd::LocalWithRequest
-        }
-        Ended::Closed => {
-            // Every stream hears of the end from its own half and writes its own line.
-            while streams.join_next().await.is_some() {}
-            if connection.is_peer_gone() {
-                return if with_request { ConnectionEnd::RemoteWithRequest } else { ConnectionEnd::Remote };
-            }
-            let is_peer_first = linger(manager, connection).await;
-            match (is_peer_first, with_request) {
-                (_, true) => ConnectionEnd::LocalWithRequest,
-                (true, false) => ConnectionEnd::Remote,
-                (false, false) => ConnectionEnd::Local,
-            }
-        }
+    let with_request = !streams.is_empty() || ended == Ended::WithUnread;
+    if let Ended::Abandoned(why) = ended {
+        downstream.local_end.set(Some(why));
+        drop(connection);
+        while streams.join_next().await.is_some() {}
+        return if with_request { ConnectionEnd::LocalWithRequest } else { ConnectionEnd::Local };
+    }
+    // Every stream hears of the end from its own half and writes its own line.
+    while streams.join_next().await.is_some() {}
+    if connection.is_peer_gone() {
+        return if with_request { ConnectionEnd::RemoteWithRequest } else { ConnectionEnd::Remote };
+    }
+    let is_peer_first = linger(manager, connection).await;
+    match (is_peer_first, with_request) {
+        (true, true) => ConnectionEnd::RemoteWithLocalRequest,
+        (false, true) => ConnectionEnd::LocalWithRequest,
+        (true, false) => ConnectionEnd::Remote,
+        (false, false) => ConnectionEnd::Local,
     }
 }
 
@@ -81,11 +71,13 @@ async fn linger(manager: &ConnectionManager, connection: ServerConnection) -> bo
     closed
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Ended {
     /// The client is dead or hostile: not a word more to it.
-    Abandoned,
+    Abandoned(LocalEnd),
     Closed,
-    InvalidMessage(&'static str),
+    /// Closed, with a request whose head could not be read.
+    WithUnread,
 }
 
 async fn run(
@@ -115,30 +107,31 @@ async fn run(
                     take(connection, life.request_begins(Protocol::Http2));
                     begin(manager, streams, downstream, &go_away, (head, incoming, respond));
                 }
-                Some(Err(ConnectionError::HeadTooLarge { details })) => {
-                    manager.http2_stats.header_overflow.inc();
-                    let (mut info, _active) = manager.begin_stream(downstream);
-                    manager.stats.downstream_rq_http2_total.inc();
-                    info.protocol = Some(http::Version::HTTP_2);
-                    info.flag(ResponseFlag::DR);
-                    info.detail(details);
-                    manager.end_stream(info);
+                Some(Err(ConnectionError::HeadTooLarge(limit))) => {
+                    let stats = &manager.http2_stats;
+                    match limit {
+                        HeadLimit::Bytes => stats.header_list_size_too_large.inc(),
+                        HeadLimit::Fields => stats.header_overflow.inc(),
+                    }
+                    record_unread(manager, downstream, ResponseFlag::DR, limit.details());
                 }
-                Some(Err(ConnectionError::InvalidMessage { details })) => return Ended::InvalidMessage(details),
-                Some(Err(ConnectionError::Flooded)) => {
+                Some(Err(ConnectionError::InvalidMessage { unread })) => {
                     manager.stats.downstream_cx_protocol_error.inc();
-                    return Ended::Abandoned;
+                    manager.http2_stats.rx_messaging_error.inc();
+                    return closed(manager, downstream, unread);
                 }
-                Some(Err(ConnectionError::Protocol(_))) => {
+                // What floods has its own numbers.
+                Some(Err(ConnectionError::Flooded { unread })) => return closed(manager, downstream, unread),
+                Some(Err(ConnectionError::Protocol)) => {
                     manager.stats.downstream_cx_protocol_error.inc();
                     return Ended::Closed;
                 }
+                Some(Err(ConnectionError::TooManyResets)) => return too_many_resets(manager),
             },
             Some(ended) = streams.join_next(), if !streams.is_empty() => {
                 // A stream that panicked has told nothing.
                 if ended.is_ok_and(|streamed| resets.note(streamed)) {
-                    manager.stats.downstream_rq_too_many_premature_resets.inc();
-                    return Ended::Abandoned;
+                    return too_many_resets(manager);
                 }
                 if streams.is_empty() {
                     life.is_idle();
@@ -150,7 +143,7 @@ async fn run(
             }
             () = dead.as_mut() => {
                 manager.http2_stats.keepalive_timeout.inc();
-                return Ended::Abandoned;
+                return Ended::Abandoned(LocalEnd::PingTimeout);
             }
             () = alarm.at(life.due()) => take(connection, life.elapse()),
         }
@@ -219,15 +212,26 @@ fn begin(
     });
 }
 
-/// The line of a stream whose head was malformed.
-fn refuse(manager: &ConnectionManager, downstream: &Rc<Downstream>, details: &'static str) {
+/// The client broke a rule; `unread` says which, if it was within a request's head.
+fn closed(manager: &ConnectionManager, downstream: &Rc<Downstream>, unread: Option<&'static str>) -> Ended {
+    let Some(details) = unread else { return Ended::Closed };
+    record_unread(manager, downstream, ResponseFlag::DPE, details);
+    Ended::WithUnread
+}
+
+fn too_many_resets(manager: &ConnectionManager) -> Ended {
+    manager.stats.downstream_rq_too_many_premature_resets.inc();
+    manager.stats.downstream_cx_protocol_error.inc();
+    Ended::Abandoned(LocalEnd::TooManyResets)
+}
+
+/// The line of a stream whose head could not be read.
+fn record_unread(manager: &ConnectionManager, downstream: &Rc<Downstream>, flag: ResponseFlag, details: &'static str) {
     let (mut info, _active) = manager.begin_stream(downstream);
     manager.stats.downstream_rq_http2_total.inc();
     manager.stats.downstream_rq_rx_reset.inc();
-    manager.stats.downstream_cx_protocol_error.inc();
-    manager.http2_stats.rx_messaging_error.inc();
     info.protocol = Some(http::Version::HTTP_2);
-    info.flag(ResponseFlag::DPE);
+    info.flag(flag);
     info.detail(details);
     manager.end_stream(info);
 }

@@ -82,6 +82,8 @@ enum ConnectionEnd {
     Local,
     LocalWithRequest,
     Remote,
+    /// We gave up what was under way, and the client closed before we did.
+    RemoteWithLocalRequest,
     RemoteWithRequest,
 }
 
@@ -131,7 +133,7 @@ impl ConnectionManager {
         let _active = self.stats.downstream_cx_active.enter();
         let begun = tokio::time::Instant::now();
         let id = self.connection_ids.replace(self.connection_ids.get() + 1);
-        let downstream = Rc::new(Downstream { connection_id: id, local: conn.local.clone(), peer: conn.peer.clone() });
+        let downstream = Rc::new(Downstream::new(id, conn.local.clone(), conn.peer.clone()));
         let mut life = Life::new(&self.options, &self.stats);
         let end = match self.sniff(&mut conn, &mut life).await {
             Sniffed::Closed => ConnectionEnd::Remote,
@@ -191,6 +193,11 @@ impl ConnectionManager {
             ConnectionEnd::Remote => stats.downstream_cx_destroy_remote.inc(),
             ConnectionEnd::LocalWithRequest => {
                 stats.downstream_cx_destroy_local.inc();
+                stats.downstream_cx_destroy_active_rq.inc();
+                stats.downstream_cx_destroy_local_active_rq.inc();
+            }
+            ConnectionEnd::RemoteWithLocalRequest => {
+                stats.downstream_cx_destroy_remote.inc();
                 stats.downstream_cx_destroy_active_rq.inc();
                 stats.downstream_cx_destroy_local_active_rq.inc();
             }

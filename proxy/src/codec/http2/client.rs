@@ -14,8 +14,8 @@ use super::frames::Role;
 use super::heads::{request_to_h2, response_from_h2};
 use super::wire::{Fate, Shared, Wire};
 use super::{
-    Broken, Ending, Incoming, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, ResetReason, STREAM_BUFFER_BYTES_MAX,
-    Sending, Stream, broken, lost,
+    Broken, CONNECTION, Ending, Incoming, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, ResetReason,
+    STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,
 };
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
@@ -84,7 +84,8 @@ impl ClientConnection {
             .max_header_list_size(HEAD_BYTES_MAX)
             .max_send_buffer_size(STREAM_BUFFER_BYTES_MAX)
             .reset_stream_duration(RESET_STREAM_AGE_MAX);
-        let (sender, connection) = builder.handshake(wire).await.map_err(|error| broken(&error, &shared))?;
+        let (sender, connection) =
+            builder.handshake(wire).await.map_err(|error| broken(&error, &shared, CONNECTION))?;
         let streams_max = usize::try_from(options.max_concurrent_streams.get()).unwrap_or(usize::MAX);
         let handle = Self { sender, shared: Rc::clone(&shared), count: Rc::default(), streams_max, local };
         Ok((handle, Driver { connection: Some(connection), shared }))
@@ -134,7 +135,8 @@ impl ClientConnection {
     pub fn send(&mut self, head: &RequestHead, payload: Payload) -> Result<(Outgoing, Response), Broken> {
         let request = request_to_h2(head)?;
         let is_end = payload == Payload::None;
-        let (future, body) = self.sender.send_request(request, is_end).map_err(|error| broken(&error, &self.shared))?;
+        let (future, body) =
+            self.sender.send_request(request, is_end).map_err(|error| broken(&error, &self.shared, CONNECTION))?;
         let stream = Stream::new(Sending::Body(body), &self.shared, Some(Active::new(&self.count)));
         stream.head_handed();
         let ending = if is_end { Ending::Sent } else { Ending::Open };
@@ -187,10 +189,10 @@ impl Future for Driver {
         self.connection = None;
         Poll::Ready(match ended {
             Ok(()) if self.shared.fate() == Fate::Alive => DriverEnd::Drained,
-            Ok(()) => DriverEnd::Broken(lost(&self.shared)),
+            Ok(()) => DriverEnd::Broken(lost(&self.shared, CONNECTION)),
             Err(error) => match error.reason() {
                 Some(reason) if error.is_remote() => DriverEnd::GoAway(reason.into()),
-                _ => DriverEnd::Broken(broken(&error, &self.shared)),
+                _ => DriverEnd::Broken(broken(&error, &self.shared, CONNECTION)),
             },
         })
     }

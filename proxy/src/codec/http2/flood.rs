@@ -1,8 +1,8 @@
 //! Frames that cost their sender nothing and us something, counted against Envoy's limits.
 //!
 //! What has to be answered (PING, SETTINGS, requests over the limit) needs no count here: h2 reads the next frame only
-//! when it could write the answer to the last one, so a peer that does not read is not read either. h2 also bounds
-//! CONTINUATION frames, and streams that are reset before they were served.
+//! when it could write the answer to the last one, so a peer that does not read is not read either. h2 also counts
+//! CONTINUATION frames, and streams that are reset before they were handed out; its verdict is read from its GOAWAY.
 
 use super::frames::{CONTINUATION, DATA, END_STREAM, FrameHead, HEADERS, PRIORITY, WINDOW_UPDATE};
 use crate::config::listener::Http2Floods;
@@ -10,10 +10,36 @@ use crate::config::listener::Http2Floods;
 /// What a peer sent too much of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Flood {
+    /// Frames of one head.
+    Continuations,
     /// Frames of a message that bring nothing of it.
     EmptyFrames,
     Priorities,
+    /// Streams that were reset before anybody could look at them.
+    Resets,
     WindowUpdates,
+}
+
+impl Flood {
+    /// `%RESPONSE_CODE_DETAILS%` of the streams that were under way.
+    pub(super) fn details(self) -> &'static str {
+        match self {
+            Self::Continuations => "codec_error:Too_many_CONTINUATION_frames_following_a_HEADER_frame",
+            Self::EmptyFrames => "codec_error:Too_many_consecutive_frames_with_an_empty_payload",
+            Self::Priorities => "codec_error:Too_many_PRIORITY_frames",
+            Self::Resets => "too_many_premature_resets",
+            Self::WindowUpdates => "codec_error:Too_many_WINDOW_UPDATE_frames",
+        }
+    }
+
+    /// The same for the stream whose own frames they were.
+    pub(super) fn details_of_culprit(self) -> &'static str {
+        match self {
+            Self::Continuations => "http2.too_many_headers",
+            Self::EmptyFrames => "http2.inbound_empty_frames_flood",
+            Self::Priorities | Self::Resets | Self::WindowUpdates => self.details(),
+        }
+    }
 }
 
 /// What has come, of the frames that are limited.

@@ -17,7 +17,7 @@ mod tests;
 mod wire;
 
 pub use client::{ClientConnection, Driver, DriverEnd, Response};
-pub use server::{ConnectionError, Pinger, Responder, ServerConnection, Traffic};
+pub use server::{ConnectionError, HeadLimit, Pinger, Responder, ServerConnection, Traffic};
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -36,10 +36,15 @@ use wire::{Amount, Fate, Shared};
 const INVALID_HEADER_FIELD: &str = "http2.invalid.header.field";
 /// Envoy's details for a message that breaks another rule, content-length among them.
 const MESSAGING_RULE: &str = "http2.violation.of.messaging.rule";
-/// Envoy's details for frames that break the protocol.
+/// Envoy's details for a body that does not have its content-length.
+const REMOTE_RESET: &str = "http2.remote_reset";
+/// Envoy's details for frames that break the protocol, and for the streams beside a malformed message.
 const CODEC_ERROR: &str = "codec_error:The_user_callback_function_failed";
 /// What Envoy logs when a server answers with something else than HTTP/2.
 const NOT_HTTP2: &str = "Remote peer returned unexpected data while we expected SETTINGS frame";
+
+/// The stream of frames that belong to none (RFC 9113 5.1.1).
+const CONNECTION: u32 = 0;
 
 /// Payload of one stream that h2 may hold while the peer's window is open and the socket is not.
 const STREAM_BUFFER_BYTES_MAX: usize = 256 * 1024; // as much as a Linux socket buffer soaks up by default
@@ -319,14 +324,16 @@ impl Stream {
     }
 
     fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<Broken> {
-        let (reason, id) = match &mut *self.sending.borrow_mut() {
-            Sending::Body(body) => (ready!(body.poll_reset(cx)), body.stream_id()),
-            Sending::Head(head) => (ready!(head.poll_reset(cx)), head.stream_id()),
+        let reason = match &mut *self.sending.borrow_mut() {
+            Sending::Body(body) => ready!(body.poll_reset(cx)),
+            Sending::Head(head) => ready!(head.poll_reset(cx)),
         };
         Poll::Ready(match reason {
             Err(error) => self.broken(&error),
-            // h2 gives the code of a GOAWAY that left the stream unprocessed as if the stream had been reset.
-            Ok(_) if self.connection.is_refused(id.as_u32()) => Broken::StreamReset(ResetReason::RefusedStream),
+            // h2 gives the code of a GOAWAY, its own or the peer's, as if the stream had been reset.
+            Ok(_) if self.connection.is_condemned() => self.lost(),
+            Ok(_) if self.connection.is_malformed(self.id) => Broken::Malformed(REMOTE_RESET),
+            Ok(_) if self.connection.is_refused(self.id) => Broken::StreamReset(ResetReason::RefusedStream),
             Ok(reason) => Broken::StreamReset(reset_reason(reason)),
         })
     }
@@ -350,31 +357,37 @@ impl Stream {
     }
 
     fn broken(&self, error: &h2::Error) -> Broken {
-        broken(error, &self.connection)
+        broken(error, &self.connection, self.id)
     }
 
     fn lost(&self) -> Broken {
-        lost(&self.connection)
+        lost(&self.connection, self.id)
     }
 }
 
-/// What an error of h2 on a stream means.
-fn broken(error: &h2::Error, connection: &Shared) -> Broken {
+/// What an error of h2 on a stream means; the connection itself is stream 0.
+fn broken(error: &h2::Error, connection: &Shared, stream: u32) -> Broken {
     match error.reason() {
+        _ if connection.is_condemned() => lost(connection, stream),
         Some(reason) if error.is_reset() && !error.is_library() => Broken::StreamReset(reset_reason(reason)),
-        Some(_) if error.is_reset() => Broken::Malformed(MESSAGING_RULE),
+        Some(_) if error.is_reset() => Broken::Malformed(REMOTE_RESET),
         // Only the streams that the peer has not processed hear of its GOAWAY (RFC 9113 6.8).
         Some(_) if error.is_remote() => Broken::StreamReset(ResetReason::RefusedStream),
         Some(_) if error.is_library() && connection.fate() == Fate::Alive => Broken::Malformed(CODEC_ERROR),
-        _ => lost(connection),
+        _ => lost(connection, stream),
     }
 }
 
 /// What the end of the connection means for a stream.
-fn lost(connection: &Shared) -> Broken {
+fn lost(connection: &Shared, stream: u32) -> Broken {
     match connection.fate() {
-        Fate::Alive | Fate::Closed | Fate::Dropped | Fate::Flooded => Broken::Closed,
-        Fate::InvalidMessage(_) => Broken::Malformed(INVALID_HEADER_FIELD),
+        Fate::Alive | Fate::Closed | Fate::Dropped => Broken::Closed,
+        Fate::BrokenProtocol => Broken::Malformed(CODEC_ERROR),
+        Fate::Flooded { flood, stream: culprit } if culprit == stream => Broken::Malformed(flood.details_of_culprit()),
+        Fate::Flooded { flood, .. } => Broken::Malformed(flood.details()),
+        // Its head was good, so it was the trailers.
+        Fate::InvalidMessage(Some(culprit)) if culprit == stream => Broken::Malformed(MESSAGING_RULE),
+        Fate::InvalidMessage(_) => Broken::Malformed(CODEC_ERROR),
         Fate::NotHttp2 => Broken::Malformed(NOT_HTTP2),
         Fate::Reset => Broken::ConnectionReset,
     }

@@ -8,12 +8,13 @@ use h2::server::{Builder, Connection, SendResponse};
 use h2::{Ping, PingPong, RecvStream};
 use http::Request;
 
+use super::flood::Flood;
 use super::frames::Role;
 use super::heads::{field_count, head_bytes, request_from_h2, response_to_h2};
 use super::wire::{Fate, Shared, Wire};
 use super::{
-    Broken, CODEC_ERROR, Ending, INVALID_HEADER_FIELD, Incoming, MESSAGING_RULE, Outgoing, RESET_STREAM_AGE_MAX,
-    RESET_STREAMS_MAX, ResetReason, STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,
+    Broken, CONNECTION, Ending, INVALID_HEADER_FIELD, Incoming, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX,
+    ResetReason, STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,
 };
 use crate::codec::lingering::Lingering;
 use crate::codec::{Payload, RequestHead, ResponseHead};
@@ -43,33 +44,46 @@ pub enum ConnectionError {
     Broken(Broken),
     /// The client sent too many frames of a kind that costs it nothing. The connection is not worth a word more.
     #[error("flooded")]
-    Flooded,
-    /// One request had too many or too large fields and was reset with INTERNAL_ERROR. The connection goes on.
-    #[error("request head over the limit: {details}")]
-    HeadTooLarge {
-        /// Envoy's text for it.
-        details: &'static str,
+    Flooded {
+        /// Envoy's text for the request whose head they were to be.
+        unread: Option<&'static str>,
     },
+    /// One request had too many or too large fields and was reset with INTERNAL_ERROR. The connection goes on.
+    #[error("request head over the limit: {0}")]
+    HeadTooLarge(HeadLimit),
     /// The peer sent a message that RFC 9113 8.1.1 calls malformed. Nothing was answered and nothing more is
     /// served; see [`ServerConnection::wait_for_peer`].
-    #[error("malformed message: {details}")]
+    #[error("malformed message")]
     InvalidMessage {
-        /// Envoy's text for it.
-        details: &'static str,
+        /// Envoy's text for the request, if its head could not be read.
+        unread: Option<&'static str>,
     },
-    /// The peer broke the framing; GOAWAY with this code has been sent.
-    #[error("connection error, code {0}")]
-    Protocol(u32),
+    /// The peer broke the framing; GOAWAY has been sent.
+    #[error("connection error")]
+    Protocol,
+    /// The client opens streams only to reset them.
+    #[error("too many streams were reset")]
+    TooManyResets,
 }
 
-impl ConnectionError {
+/// What a request's head had too much of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum HeadLimit {
+    /// Bytes in names and values.
+    #[error("http2.header_list_size_too_large")]
+    Bytes,
+    /// Fields.
+    #[error("http2.too_many_headers")]
+    Fields,
+}
+
+impl HeadLimit {
     /// `%RESPONSE_CODE_DETAILS%` for it.
     #[must_use]
-    pub fn details(&self) -> &'static str {
+    pub fn details(self) -> &'static str {
         match self {
-            Self::Broken(_) => "downstream_remote_disconnect",
-            Self::HeadTooLarge { details } | Self::InvalidMessage { details } => details,
-            Self::Flooded | Self::Protocol(_) => CODEC_ERROR,
+            Self::Bytes => "http2.header_list_size_too_large",
+            Self::Fields => "http2.too_many_headers",
         }
     }
 }
@@ -102,9 +116,11 @@ impl ServerConnection {
             .max_header_list_size(
                 u32::try_from(head_bytes_max.saturating_mul(HEAD_BYTES_HARD_FACTOR)).unwrap_or(u32::MAX),
             )
+            // A batch of streams that were reset at once is judged like any others, by the connection manager.
+            .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
             .max_send_buffer_size(STREAM_BUFFER_BYTES_MAX)
             .reset_stream_duration(RESET_STREAM_AGE_MAX);
-        let connection = builder.handshake(wire).await.map_err(|error| broken(&error, &shared))?;
+        let connection = builder.handshake(wire).await.map_err(|error| broken(&error, &shared, CONNECTION))?;
         Ok(Self { connection: Some(connection), shared, head_bytes_max, headers_max, last_accepted: 0 })
     }
 
@@ -168,11 +184,11 @@ impl ServerConnection {
         let head = request_from_h2(parts);
         if field_count(&head) > self.headers_max {
             responder.reset(ResetReason::InternalError);
-            return Err(ConnectionError::HeadTooLarge { details: "http2.too_many_headers" });
+            return Err(ConnectionError::HeadTooLarge(HeadLimit::Fields));
         }
         if head_bytes(&head) > self.head_bytes_max {
             responder.reset(ResetReason::InternalError);
-            return Err(ConnectionError::HeadTooLarge { details: "http2.header_list_size_too_large" });
+            return Err(ConnectionError::HeadTooLarge(HeadLimit::Bytes));
         }
         Ok((head, Incoming::new(recv, stream), responder))
     }
@@ -180,15 +196,21 @@ impl ServerConnection {
     fn fail(&mut self, error: &h2::Error) -> ConnectionError {
         // Tells the streams: after a failed write h2 would leave them waiting.
         self.connection = None;
-        match (self.shared.fate(), error.reason()) {
-            // The head was good, so it was the body or the trailers.
-            (Fate::InvalidMessage(Some(stream)), _) if stream <= self.last_accepted => {
-                ConnectionError::InvalidMessage { details: MESSAGING_RULE }
+        match self.shared.fate() {
+            Fate::InvalidMessage(Some(stream)) if stream <= self.last_accepted => {
+                ConnectionError::InvalidMessage { unread: None }
             }
-            (Fate::InvalidMessage(_), _) => ConnectionError::InvalidMessage { details: INVALID_HEADER_FIELD },
-            (Fate::Flooded, _) => ConnectionError::Flooded,
-            (_, Some(reason)) if error.is_library() => ConnectionError::Protocol(reason.into()),
-            _ => ConnectionError::Broken(lost(&self.shared)),
+            Fate::InvalidMessage(_) => ConnectionError::InvalidMessage { unread: Some(INVALID_HEADER_FIELD) },
+            Fate::Flooded { flood: Flood::Resets, .. } => ConnectionError::TooManyResets,
+            Fate::Flooded { flood, stream } => {
+                let unread = (stream > self.last_accepted).then(|| flood.details_of_culprit());
+                ConnectionError::Flooded { unread }
+            }
+            Fate::BrokenProtocol => ConnectionError::Protocol,
+            Fate::Alive if error.is_library() => ConnectionError::Protocol,
+            Fate::Alive | Fate::Closed | Fate::Dropped | Fate::NotHttp2 | Fate::Reset => {
+                ConnectionError::Broken(lost(&self.shared, CONNECTION))
+            }
         }
     }
 }

@@ -111,7 +111,7 @@ async fn forward(
     let random = &*manager.outside.random;
     let answer = match upstream::forward(exchange, head, to, &cluster, random, info).await {
         Ok(answer) => answer,
-        Err(ended) => return unanswered(manager, ended, exchange, cluster),
+        Err(ended) => return unanswered(manager, ended, head, exchange, cluster),
     };
     info.detail("via_upstream");
     info.upstream_protocol = Some(answer.head.version);
@@ -131,12 +131,18 @@ async fn forward(
     Reply::Answer(Box::new(Answered { answer, cluster, kind, service_time, _upgrade_active: upgrade_active }))
 }
 
-fn unanswered(manager: &ConnectionManager, ended: Ended, exchange: &Exchange, cluster: Rc<Cluster>) -> Reply {
+fn unanswered(
+    manager: &ConnectionManager,
+    ended: Ended,
+    head: &RequestHead,
+    exchange: &Exchange,
+    cluster: Rc<Cluster>,
+) -> Reply {
     let expired = match ended {
         Ended::Failed { failure, retried } => {
             return Reply::Local(LocalReply::Upstream { failure, retried }, Some(cluster));
         }
-        Ended::Interrupted(Interrupted::Downstream(Broken::Malformed(_))) => {
+        Ended::Interrupted(Interrupted::Downstream(Broken::Malformed(_))) if head.version != Version::HTTP_2 => {
             manager.stats.downstream_cx_protocol_error.inc();
             return Reply::Local(LocalReply::BadBody, None);
         }

@@ -35,7 +35,8 @@ pub(super) async fn deliver(
         cluster.codes.charge(head.status, info.internal);
     }
     let asks_to_close = asks_to_close || ends_with_connection(request, &head, payload);
-    let closes = !is_tunnel && (asks_to_close || !exchange.is_complete() || kind != Kind::Plain);
+    let was_complete = exchange.is_complete();
+    let closes = !is_tunnel && (asks_to_close || !was_complete || kind != Kind::Plain);
     let mut down = begin_response(manager, head, payload, request, responder, closes, info);
     let end = match payload {
         Payload::None => flush_head(exchange, &mut answer, &mut down).await,
@@ -46,7 +47,11 @@ pub(super) async fn deliver(
     };
     let complete = exchange.is_complete();
     info.times.upstream_response_end = Some(Instant::now());
-    record_relay_end(manager, &cluster, &end, is_tunnel, complete, info);
+    // A tunnel's request is over before its response only if it never was one: END_STREAM came with its head.
+    if !(complete && (was_complete || !is_tunnel)) {
+        manager.stats.downstream_rq_response_before_rq_complete.inc();
+    }
+    record_relay_end(manager, &cluster, &end, complete, info);
     let after = match end {
         // After a tunnel nothing on an HTTP/1 connection is a request any more.
         RelayEnd::Complete => after_response(closes || is_tunnel, asks_to_close && complete),

@@ -21,9 +21,14 @@ pub(in crate::connection_manager) fn count_expired(manager: &ConnectionManager, 
     }
 }
 
-/// The client went away, or what it sent is no HTTP.
+/// The client went away, what it sent is no HTTP, or we ended its connection.
 pub(in crate::connection_manager) fn record_gone(manager: &ConnectionManager, info: &mut StreamInfo, broken: Broken) {
     manager.stats.downstream_rq_rx_reset.inc();
+    if let Some(why) = info.downstream.local_end.get() {
+        why.flag().into_iter().for_each(|flag| info.flag(flag));
+        info.detail(why.details());
+        return;
+    }
     match broken {
         Broken::Closed | Broken::ConnectionReset => {
             info.flag(ResponseFlag::DC);
@@ -45,15 +50,10 @@ pub(super) fn record_relay_end(
     manager: &ConnectionManager,
     cluster: &Cluster,
     end: &RelayEnd,
-    is_tunnel: bool,
     request_complete: bool,
     info: &mut StreamInfo,
 ) {
     let stats = &manager.stats;
-    // A tunnel's request never ends before its response.
-    if is_tunnel || !request_complete {
-        stats.downstream_rq_response_before_rq_complete.inc();
-    }
     match end {
         RelayEnd::Complete => {
             if !request_complete {

@@ -8,7 +8,9 @@ scope! {
     Http2Stats {
         /// GOAWAY was sent.
         goaway_sent: Counter,
-        /// A head had more fields or bytes than it may.
+        /// A head had more bytes than it may.
+        header_list_size_too_large: Counter,
+        /// A head had more fields than it may.
         header_overflow: Counter,
         /// A connection was ended: too many empty frames in a row.
         inbound_empty_frames_flood: Counter,
@@ -28,6 +30,8 @@ scope! {
         rx_messaging_error: Counter,
         /// RST_STREAM was received.
         rx_reset: Counter,
+        /// A stream was refused: too many at once.
+        stream_refused_errors: Counter,
         /// Streams open.
         streams_active: Gauge,
         /// Trailers were received.
@@ -45,7 +49,6 @@ const HTTP2_ALWAYS_ZERO: &[&str] = &[
     "outbound_control_flood",
     "outbound_flood",
     "requests_rejected_with_underscores_in_headers",
-    "stream_refused_errors",
     "tx_flush_timeout",
 ];
 

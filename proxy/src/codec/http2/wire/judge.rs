@@ -2,16 +2,18 @@
 
 use bytes::Bytes;
 
-use super::Wire;
+use super::{Fate, Wire};
+use crate::codec::http2::CONNECTION;
+use crate::codec::http2::flood::Flood;
 use crate::codec::http2::frames::{
-    ACK, DATA, FRAME_HEAD_LEN, FrameHead, GOAWAY, PING, PROTOCOL_ERROR, RST_STREAM, Role, SETTINGS, SHUTDOWN,
-    STREAM_CLOSED, be_u32, frame_len, goaway_frame,
+    ACK, DATA, ENHANCE_YOUR_CALM, FRAME_HEAD_LEN, FrameHead, GOAWAY, NO_ERROR, PING, PROTOCOL_ERROR, RST_STREAM, Role,
+    SETTINGS, SHUTDOWN, STREAM_CLOSED, be_u32, frame_len, goaway_frame,
 };
 
 /// What to do with the bytes that h2 wants to write.
 pub(super) enum Plan {
-    /// The peer's message on this stream is malformed.
-    Fail(Option<u32>),
+    /// Nothing more goes out, for this reason.
+    Fail(Fate),
     /// So many may go out.
     Pass(usize),
     /// These go out in the place of a frame, which has this length.
@@ -22,7 +24,7 @@ pub(super) enum Plan {
 
 /// What to do with a frame of h2.
 enum Verdict {
-    Fail(Option<u32>),
+    Fail(Fate),
     Pass,
     Replace(Bytes),
 }
@@ -38,7 +40,7 @@ impl Wire {
             match self.judge(frame) {
                 Verdict::Pass => pass = first.len().min(pass + frame_len(frame)),
                 _ if pass > 0 => break,
-                Verdict::Fail(stream) => return Plan::Fail(stream),
+                Verdict::Fail(fate) => return Plan::Fail(fate),
                 Verdict::Replace(instead) => return Plan::Replace(instead, frame_len(frame).min(first.len())),
             }
         }
@@ -57,32 +59,61 @@ impl Wire {
             PING if head.flags & ACK == 0 && payload.starts_with(&SHUTDOWN) => Verdict::Replace(Bytes::new()),
             RST_STREAM if is_server && be_u32(payload) == Some(PROTOCOL_ERROR) => self.judge_reset(head.stream),
             GOAWAY if is_server => match payload.split_first_chunk() {
-                Some((last, rest)) if be_u32(rest) == Some(PROTOCOL_ERROR) => self.judge_goaway(*last),
-                _ => Verdict::Pass,
+                Some((last, rest)) => self.judge_goaway(*last, be_u32(rest), rest.get(4..).unwrap_or_default()),
+                None => Verdict::Pass,
             },
             _ => Verdict::Pass,
         }
     }
 
-    /// h2 found a message malformed: connection headers, a missing or an unwanted pseudo-header, a body that
-    /// does not have its content-length. Envoy drops the connection, and so do we.
+    /// h2 found a message malformed. A body that does not have its content-length costs its stream alone; for anything
+    /// else (connection headers, a missing or an unwanted pseudo-header, trailers that do not end the stream) Envoy drops
+    /// the connection, and so do we.
     fn judge_reset(&self, stream: u32) -> Verdict {
-        match self.shared.reset_by_us.borrow().contains(&stream) {
-            true => Verdict::Pass,
-            false => Verdict::Fail(Some(stream)),
+        let ends_by_data = match self.reading.stream == stream {
+            true => self.reading.kind == DATA,
+            // Other frames came behind it; a head that was good makes it probable.
+            false => self.shared.is_watched(stream),
+        };
+        if self.shared.reset_by_us.borrow().contains(&stream) {
+            return Verdict::Pass;
+        }
+        if ends_by_data {
+            self.shared.note_malformed(stream);
+            return Verdict::Pass;
+        }
+        Verdict::Fail(Fate::InvalidMessage(Some(stream)))
+    }
+
+    /// h2 ends the connection.
+    fn judge_goaway(&self, last: [u8; 4], code: Option<u32>, debug: &[u8]) -> Verdict {
+        match code {
+            None | Some(NO_ERROR) => Verdict::Pass,
+            // Like Envoy we have no word for a flood, be it only to save the write.
+            Some(ENHANCE_YOUR_CALM) if debug.ends_with(b"continuations") => {
+                self.shared.stats.header_overflow.inc();
+                Verdict::Fail(Fate::Flooded { flood: Flood::Continuations, stream: self.reading.stream })
+            }
+            Some(ENHANCE_YOUR_CALM) => Verdict::Fail(Fate::Flooded { flood: Flood::Resets, stream: CONNECTION }),
+            Some(PROTOCOL_ERROR) => self.judge_protocol_error(last),
+            Some(_) => {
+                self.shared.fail(Fate::BrokenProtocol);
+                Verdict::Pass
+            }
         }
     }
 
     /// h2 found PROTOCOL_ERROR in the frames themselves.
-    fn judge_goaway(&self, last: [u8; 4]) -> Verdict {
+    fn judge_protocol_error(&self, last: [u8; 4]) -> Verdict {
         let is_known = (1..=u32::from_be_bytes(last)).contains(&self.reading.stream);
+        if self.reading.saw_header_block && !(self.reading.kind == DATA && is_known) {
+            // An upper-case field name is an HPACK error to h2, a malformed message to Envoy.
+            return Verdict::Fail(Fate::InvalidMessage(None));
+        }
+        self.shared.fail(Fate::BrokenProtocol);
         if self.reading.kind == DATA && is_known {
             // RFC 9113 5.1, half-closed (remote): the code is STREAM_CLOSED. The text is nghttp2's.
             return Verdict::Replace(goaway_frame(last, STREAM_CLOSED, b"DATA: stream in half-closed(remote)"));
-        }
-        if self.reading.saw_header_block {
-            // An upper-case field name is an HPACK error to h2, a malformed message to Envoy.
-            return Verdict::Fail(None);
         }
         Verdict::Pass
     }

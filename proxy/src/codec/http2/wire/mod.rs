@@ -179,8 +179,8 @@ impl Wire {
 
     fn carry_out(&mut self, plan: Plan, cx: &mut Context<'_>, first: &[u8]) -> Poll<io::Result<usize>> {
         match plan {
-            Plan::Fail(stream) => {
-                self.shared.fail(Fate::InvalidMessage(stream));
+            Plan::Fail(fate) => {
+                self.shared.fail(fate);
                 Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
             }
             Plan::Pass(pass) => {
@@ -220,7 +220,7 @@ impl AsyncRead for Wire {
         if !is_http2 {
             this.shared.fail(Fate::NotHttp2);
         }
-        if !is_http2 || this.shared.fate() == Fate::Flooded {
+        if !is_http2 || matches!(this.shared.fate(), Fate::Flooded { .. }) {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         Poll::Ready(Ok(()))

@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use crate::codec::http2::flood::{Flood, Floods};
-use crate::codec::http2::frames::{DATA, FrameHead, GOAWAY, HEADERS, RST_STREAM, STREAM_ID_MAX, be_u32};
+use crate::codec::http2::frames::{
+    DATA, FrameHead, GOAWAY, HEADERS, NO_ERROR, REFUSED_STREAM, RST_STREAM, STREAM_ID_MAX, be_u32,
+};
 use crate::net::{Conn, Look};
 use crate::stats::Http2Stats;
 
@@ -18,10 +20,15 @@ const RESETS_REMEMBERED_MAX: usize = 1024;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::codec::http2) enum Fate {
     Alive,
+    /// The peer's frames are no HTTP/2; it has been told by GOAWAY.
+    BrokenProtocol,
     /// The peer sent FIN.
     Closed,
-    /// The peer sent too much of what costs nothing.
-    Flooded,
+    /// The peer sent too much of what costs nothing, the last of it on this stream.
+    Flooded {
+        flood: Flood,
+        stream: u32,
+    },
     /// We let go of it.
     Dropped,
     /// The peer sent a message that HTTP/2 forbids, on this stream if h2 told; nothing may be written any more.
@@ -74,6 +81,8 @@ pub(in crate::codec::http2) struct Amount {
 #[derive(Debug, Default)]
 struct Sent {
     amount: Amount,
+    /// h2 has reset the stream for what its peer sent.
+    is_malformed: bool,
     waiting: Option<Waker>,
 }
 
@@ -137,12 +146,21 @@ impl Shared {
         }
     }
 
+    /// Has the stream been handed out?
+    pub(super) fn is_watched(&self, stream: u32) -> bool {
+        self.sent.borrow().contains_key(&stream)
+    }
+
     /// A frame of h2's begins to leave.
     pub(super) fn note_sent(&self, frame: FrameHead, payload: &[u8]) {
         match frame.kind {
-            // The first step of a drain is a notice, and not counted (nor does Envoy).
-            GOAWAY if be_u32(payload).is_none_or(|last| last != STREAM_ID_MAX) => self.stats.goaway_sent.inc(),
-            RST_STREAM => self.stats.tx_reset.inc(),
+            GOAWAY if is_counted(payload) => self.stats.goaway_sent.inc(),
+            RST_STREAM => {
+                self.stats.tx_reset.inc();
+                if be_u32(payload) == Some(REFUSED_STREAM) {
+                    self.stats.stream_refused_errors.inc();
+                }
+            }
             HEADERS => self.note_stream(frame.stream),
             DATA => self.data_sent.set(self.data_sent.get().saturating_add(1)),
             _ => {}
@@ -174,9 +192,11 @@ impl Shared {
                 Flood::EmptyFrames => self.stats.inbound_empty_frames_flood.inc(),
                 Flood::Priorities => self.stats.inbound_priority_frames_flood.inc(),
                 Flood::WindowUpdates => self.stats.inbound_window_update_frames_flood.inc(),
+                // Counted by h2.
+                Flood::Continuations | Flood::Resets => {}
             }
         }
-        self.fail(Fate::Flooded);
+        self.fail(Fate::Flooded { flood, stream: frame.stream });
     }
 
     fn wake(&self, sent: &mut Sent) {
@@ -189,6 +209,17 @@ impl Shared {
     /// Counts what leaves of `stream`, from now on.
     pub(in crate::codec::http2) fn watch_stream(&self, stream: u32) {
         self.sent.borrow_mut().insert(stream, Sent::default());
+    }
+
+    /// h2 resets the stream, for what the peer sent.
+    pub(super) fn note_malformed(&self, stream: u32) {
+        if let Some(sent) = self.sent.borrow_mut().get_mut(&stream) {
+            sent.is_malformed = true;
+        }
+    }
+
+    pub(in crate::codec::http2) fn is_malformed(&self, stream: u32) -> bool {
+        self.sent.borrow().get(&stream).is_some_and(|sent| sent.is_malformed)
     }
 
     /// Has a head of `stream` begun to leave?
@@ -231,6 +262,14 @@ impl Shared {
         self.fate.get()
     }
 
+    /// Has the connection been given up for what the peer sent?
+    pub(in crate::codec::http2) fn is_condemned(&self) -> bool {
+        match self.fate.get() {
+            Fate::BrokenProtocol | Fate::Flooded { .. } | Fate::InvalidMessage(_) => true,
+            Fate::Alive | Fate::Closed | Fate::Dropped | Fate::NotHttp2 | Fate::Reset => false,
+        }
+    }
+
     pub(in crate::codec::http2) fn goaway_received(&self) -> bool {
         self.goaway_last.get().is_some()
     }
@@ -254,4 +293,11 @@ impl Shared {
             self.wake(sent);
         }
     }
+}
+
+/// Is a GOAWAY of h2's with this payload one that Envoy counts? The first step of a drain is a notice, and one with an
+/// error code comes from its codec.
+fn is_counted(payload: &[u8]) -> bool {
+    let code = payload.get(4..).and_then(be_u32);
+    be_u32(payload) != Some(STREAM_ID_MAX) && code.is_none_or(|code| code == NO_ERROR)
 }
