@@ -155,6 +155,9 @@ pub struct ManagerTimeouts {
     pub stream: Option<Duration>,
     /// A stream without progress in either direction is ended after this.
     pub stream_idle: Option<Duration>,
+    /// From a response's last byte in the buffer to its last byte on an HTTP/2 client's connection: `None` is as long as
+    /// a stream may be idle, `Some(None)` for ever.
+    pub stream_flush: Option<Option<Duration>>,
     /// From the head's first byte to the request's end or the response's head.
     pub request: Option<Duration>,
     /// From the head's first byte to its last.
@@ -172,6 +175,7 @@ impl Default for ManagerTimeouts {
             connection: None,
             stream: None,
             stream_idle: Some(Duration::from_secs(300)),
+            stream_flush: None,
             request: None,
             request_headers: None,
             delayed_close: Duration::from_secs(1),

@@ -95,6 +95,8 @@ pub struct Forward {
     pub cluster: usize,
     /// From the request's end to the response's end; `None` is no limit.
     pub timeout: Option<Duration>,
+    /// Replaces the connection manager's stream flush timeout: `Some(None)` switches it off.
+    pub flush_timeout: Option<Option<Duration>>,
     /// Replaces the connection manager's stream idle timeout: `Some(None)` switches it off.
     pub idle_timeout: Option<Option<Duration>>,
     /// Replaces the connection manager's longest stream: `Some(None)` switches it off.

@@ -1,8 +1,9 @@
 //! One HTTP/1 connection from a client: requests in turn, then its end.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::life::{Life, Protocol};
@@ -16,6 +17,7 @@ use crate::codec::http1::{Close, HeadError, ServerConnection, ServerOptions};
 use crate::net::Conn;
 use crate::upstream::timers::{Expired, Timers};
 use bytes::BytesMut;
+use tokio::time::Instant;
 
 /// What an idle connection was woken by.
 enum Woken {
@@ -104,10 +106,9 @@ async fn serve_one(
     let after = match read {
         Ok((head, incoming)) => {
             let responder = stream::Responder::Http1 { connection, life };
-            let (after, returned) =
-                stream::serve(manager, head, Body::Http1(incoming), timers, responder, &mut info).await;
-            *alarm = returned;
-            after
+            let served = stream::serve(manager, head, Body::Http1(incoming), timers, responder, &mut info).await;
+            *alarm = served.alarm;
+            served.after
         }
         Err(NoHead::Unreadable(error)) => refuse(manager, connection, life, error, &mut info).await,
         Err(NoHead::Late(expired)) => {
@@ -149,20 +150,37 @@ async fn refuse(
     }
 }
 
-/// Ends the connection; waits no longer for the client than `delayed_close_timeout`.
-async fn close(manager: &ConnectionManager, connection: ServerConnection, how: Close) -> ConnectionEnd {
+/// Ends the connection; waits no longer for the client than `delayed_close_timeout`, and that anew with everything it
+/// takes of what is still to be written.
+async fn close(manager: &ConnectionManager, mut connection: ServerConnection, how: Close) -> ConnectionEnd {
     let limit = manager.options.timeouts.delayed_close;
     let how = if limit == Duration::ZERO && how == Close::FlushThenWaitForPeer { Close::Flush } else { how };
     // With no delayed close at all, writing out still has a bound: a client that reads nothing is cut.
     let bound = if limit == Duration::ZERO { FLUSH_WAIT_MAX } else { limit };
-    match tokio::time::timeout(bound, connection.close(how)).await {
-        Ok(()) if how == Close::FlushThenWaitForPeer => ConnectionEnd::Remote,
-        Ok(()) => ConnectionEnd::Local,
-        Err(_elapsed) => {
-            manager.stats.downstream_cx_delayed_close_timeout.inc();
-            ConnectionEnd::Local
-        }
+    let has_left = how == Close::Abort || write_out(&mut connection, bound).await;
+    if has_left && tokio::time::timeout(bound, connection.close(how)).await.is_ok() {
+        return if how == Close::FlushThenWaitForPeer { ConnectionEnd::Remote } else { ConnectionEnd::Local };
     }
+    manager.stats.downstream_cx_delayed_close_timeout.inc();
+    ConnectionEnd::Local
+}
+
+/// Has everything been written? Gives up when the client has taken nothing for as long as `limit`.
+async fn write_out(connection: &mut ServerConnection, limit: Duration) -> bool {
+    let mut alarm = Alarm::default();
+    let mut written = connection.tx_bytes();
+    let mut due = Instant::now() + limit;
+    poll_fn(|cx| {
+        if connection.poll_flush(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        if connection.tx_bytes() > written {
+            written = connection.tx_bytes();
+            due = Instant::now() + limit;
+        }
+        alarm.poll(cx, due).map(|()| false)
+    })
+    .await
 }
 
 /// How long a closing connection may take to write out what is queued where nothing else bounds it.

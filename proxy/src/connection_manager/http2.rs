@@ -200,14 +200,18 @@ fn begin(
     manager.stats.downstream_rq_http2_total.inc();
     let (manager, downstream, go_away) = (Rc::clone(manager), Rc::clone(downstream), Rc::clone(go_away));
     streams.spawn_local(async move {
-        let (mut info, _active) = manager.begin_stream(&downstream);
+        let (mut info, active) = manager.begin_stream(&downstream);
         let responder = stream::Responder::Http2 { respond, go_away };
         let timers = Timers::new(Alarm::default(), &manager.options.timeouts);
         // An HTTP/2 stream has nothing to say about its connection beyond GOAWAY, which it has asked for.
-        let (after, _) = stream::serve(&manager, head, Body::Http2(incoming), timers, responder, &mut info).await;
-        let unanswered = after == After::Gone && info.response_code.is_none();
+        let served = stream::serve(&manager, head, Body::Http2(incoming), timers, responder, &mut info).await;
+        let unanswered = served.after == After::Gone && info.response_code.is_none();
         let premature = unanswered && info.times.begin.elapsed() < PREMATURE_MAX;
         manager.end_stream(info);
+        drop(active);
+        if let Some(unsent) = served.unsent {
+            unsent.write_out(served.alarm, &manager.http2_stats).await;
+        }
         if premature { Streamed::Prematurely } else { Streamed::Usually }
     });
 }

@@ -13,7 +13,7 @@ use crate::codec::{Body, Broken, Frame, Writer};
 /// How an exchange that had a response ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum RelayEnd {
-    /// The response went out whole.
+    /// The response is whole; what has not left yet is in the client's buffer, and nobody needs to wait for it.
     Complete,
     /// A tunnel that the proxy's drain ended.
     Drained,
@@ -53,7 +53,7 @@ pub(crate) async fn relay(
 enum Response {
     /// More may come.
     Open,
-    /// The last byte is on its way to the client; then the exchange ends like this.
+    /// The last byte is queued for the client; the exchange ends like this.
     Ending(RelayEnd),
 }
 
@@ -99,9 +99,11 @@ fn poll_response(
             }
         }
     }
-    // Whatever came before the end reaches the client, also before a reset.
+    // Whatever came before the end reaches the client, also before a reset. An answer that is whole does so by itself: a
+    // slow reader neither holds its upstream nor is cut by a timeout that is the upstream's.
     match (down.poll_flush(cx), response) {
         (Poll::Ready(Err(broken)), _) => Poll::Ready(RelayEnd::Interrupted(Interrupted::Downstream(broken))),
+        (Poll::Pending, Response::Ending(RelayEnd::Complete)) => Poll::Ready(RelayEnd::Complete),
         (Poll::Ready(Ok(())), Response::Ending(end)) => Poll::Ready(end.clone()),
         (Poll::Ready(Ok(())), Response::Open) | (Poll::Pending, _) => Poll::Pending,
     }

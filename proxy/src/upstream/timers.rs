@@ -15,6 +15,8 @@ use crate::config::route::Forward;
 pub(crate) struct Timers {
     /// Route `timeout`: from the request's end to the response's end.
     global: Option<Duration>,
+    /// `stream_flush_timeout`: how long a finished response may take to leave. `None`: as long as a stream may be idle.
+    flush: Option<Option<Duration>>,
     /// `request_headers_timeout`, as an instant: the head must be complete by then.
     head: Option<Instant>,
     /// Stream idle timeout: from the last progress in either direction.
@@ -50,6 +52,7 @@ impl Timers {
         let now = Instant::now();
         Self {
             global: None,
+            flush: limits.stream_flush,
             head: limits.request_headers.map(|limit| now + limit),
             idle: limits.stream_idle,
             longest: limits.stream,
@@ -69,8 +72,14 @@ impl Timers {
     /// What the chosen route says.
     pub(crate) fn set_route(&mut self, to: &Forward) {
         self.global = to.timeout;
+        self.flush = to.flush_timeout.or(self.flush);
         self.idle = to.idle_timeout.unwrap_or(self.idle);
         self.longest = to.stream_duration_max.unwrap_or(self.longest);
+    }
+
+    /// How long a finished response may take to leave.
+    pub(crate) fn flush_limit(&self) -> Option<Duration> {
+        self.flush.unwrap_or(self.idle)
     }
 
     /// The head has been read whole.
@@ -151,6 +160,7 @@ mod tests {
         connection: None,
         stream: None,
         stream_idle: None,
+        stream_flush: None,
         request: None,
         request_headers: None,
         delayed_close: Duration::ZERO,

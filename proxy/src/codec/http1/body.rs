@@ -169,8 +169,9 @@ impl Outgoing {
         }
     }
 
-    /// Queues the end of the message; trailers are dropped. A message that has no other end than the
-    /// connection's ends when the caller closes that; one that owes bytes leaves the connection unusable.
+    /// Queues the end of the message; trailers are dropped. What is queued then leaves also if nobody waits for
+    /// [`poll_flush`](Self::poll_flush). A message that has no other end than the connection's ends when the caller
+    /// closes that; one that owes bytes leaves the connection unusable.
     pub fn finish(&mut self, _trailers: Option<Headers>) {
         let mut wire = self.wire.borrow_mut();
         match self.encoder {
@@ -180,6 +181,7 @@ impl Outgoing {
         }
         self.encoder = Encoder::Nothing; // a second call must not add a second end
         wire.writing.end();
+        wire.leave_unattended();
     }
 
     /// Ready when everything queued, the head included, has left for the kernel.

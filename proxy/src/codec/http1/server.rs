@@ -59,7 +59,8 @@ impl ServerConnection {
         Self { wire: Wire::shared(conn, already_read), options, version: Version::HTTP_11 }
     }
 
-    /// Waits for the first byte of a request: true when it is there, false when the client has closed instead.
+    /// Waits for the first byte of a request: true when it is there, false when the client has closed instead. A client
+    /// that does not read its answers is not read either, once they fill the buffer.
     /// Empty lines before a request are skipped (RFC 9112 2.2).
     ///
     /// # Errors
@@ -73,6 +74,7 @@ impl ServerConnection {
 
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Broken>> {
         let mut wire = self.wire.borrow_mut();
+        ready!(wire.poll_ready(cx, self.options.write_buffer_bytes_max))?;
         loop {
             if wire.skip_empty_lines() {
                 return Poll::Ready(Ok(true));
@@ -134,6 +136,14 @@ impl ServerConnection {
     pub fn is_reusable(&self) -> bool {
         let wire = self.wire.borrow();
         wire.reading == Half::Between && wire.writing == Half::Between
+    }
+
+    /// Ready when everything queued has left for the kernel.
+    ///
+    /// # Errors
+    /// [`Broken::ConnectionReset`]: it never will.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.wire.borrow_mut().poll_flush(cx)
     }
 
     /// Bytes received, heads and framing included.

@@ -54,8 +54,9 @@ pub(super) struct Wire {
     inflow: Flow,
     pub(super) reading: Half,
     queue: WriteQueue,
-    /// Queued bytes that no [`Outgoing`](super::Outgoing) will flush: an interim response.
-    interim_queued: bool,
+    /// Bytes may be queued that no [`Outgoing`](super::Outgoing) will flush: an interim response, or the rest of a
+    /// finished message. Whoever reads next flushes them.
+    unattended: bool,
     outflow: Flow,
     pub(super) writing: Half,
     rx_bytes: u64,
@@ -105,7 +106,7 @@ impl Wire {
             inflow: Flow::Open,
             reading: Half::Between,
             queue: WriteQueue::default(),
-            interim_queued: false,
+            unattended: false,
             outflow: Flow::Open,
             writing: Half::Between,
             tx_bytes: 0,
@@ -131,10 +132,10 @@ impl Wire {
         if let Flow::Ended(why) = self.inflow {
             return Poll::Ready(Err(why));
         }
-        if self.interim_queued
+        if self.unattended
             && let Poll::Ready(flushed) = self.poll_flush(cx)
         {
-            // A peer that waits for 100 Continue sends nothing before it has it.
+            // A peer that waits for 100 Continue, or for the rest of an answer, sends nothing before it has it.
             flushed?;
         }
         let Some(conn) = &mut self.conn else { return Poll::Ready(Err(Broken::Closed)) };
@@ -259,8 +260,13 @@ impl Wire {
 
     /// Where an interim response is written, which the next read flushes.
     pub(super) fn interim(&mut self) -> &mut BytesMut {
-        self.interim_queued = true;
+        self.unattended = true;
         self.queue.text()
+    }
+
+    /// A message has been queued whole, and need not be waited for.
+    pub(super) fn leave_unattended(&mut self) {
+        self.unattended = true;
     }
 
     /// Ready when less than `bytes_max` is queued.
@@ -290,7 +296,7 @@ impl Wire {
                 Ok(_) | Err(_) => return Poll::Ready(Err(self.end_outflow())),
             }
         }
-        self.interim_queued = false;
+        self.unattended = false;
         match ready!(conn.poll_flush(cx)) {
             Ok(()) => Poll::Ready(Ok(())),
             Err(_) => Poll::Ready(Err(self.end_outflow())),

@@ -20,10 +20,11 @@ pub use client::{ClientConnection, Driver, DriverEnd, Response};
 pub use server::{ConnectionError, HeadLimit, Pinger, Responder, ServerConnection, Traffic};
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
@@ -48,6 +49,10 @@ const CONNECTION: u32 = 0;
 
 /// Payload of one stream that h2 may hold while the peer's window is open and the socket is not.
 const STREAM_BUFFER_BYTES_MAX: usize = 256 * 1024; // as much as a Linux socket buffer soaks up by default
+
+/// Payload of one stream that may wait for the peer's window before its source is held back. A response that fits is over
+/// for its upstream as soon as it is here.
+const QUEUE_BYTES_MAX: usize = 64 * 1024;
 
 /// Streams that h2 remembers after a reset, so that frames which were under way are ignored.
 const RESET_STREAMS_MAX: usize = 1024;
@@ -135,8 +140,9 @@ impl Incoming {
 #[derive(Debug)]
 pub struct Outgoing {
     stream: Rc<Stream>,
-    /// What the windows did not allow yet. One write at most, if [`poll_ready`](Self::poll_ready) is heeded.
-    queued: Bytes,
+    /// What the windows did not allow yet.
+    queued: VecDeque<Bytes>,
+    queued_bytes: usize,
     ending: Ending,
     broken: Option<Broken>,
 }
@@ -151,23 +157,25 @@ enum Ending {
 
 impl Outgoing {
     fn new(stream: Rc<Stream>, ending: Ending) -> Self {
-        Self { stream, queued: Bytes::new(), ending, broken: None }
+        Self { stream, queued: VecDeque::new(), queued_bytes: 0, ending, broken: None }
     }
 
-    /// Ready when the windows have taken everything written before.
+    /// Ready when the windows have left less than [`QUEUE_BYTES_MAX`] of what was written before.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.poll_pushed(cx)
+        match self.poll_pushed(cx) {
+            Poll::Pending if self.queued_bytes < QUEUE_BYTES_MAX => Poll::Ready(Ok(())),
+            pushed @ (Poll::Pending | Poll::Ready(_)) => pushed,
+        }
     }
 
     /// Queues payload. It stays here until more is written, the end is known or a flush is asked for, so that the
     /// end travels with the last of it.
     pub fn write(&mut self, data: Bytes) {
-        if !self.queued.is_empty() && !self.push() {
-            // Not ready was not heeded; the copy keeps the promise that nothing is lost.
-            self.queued = BytesMut::from_iter(self.queued.iter().chain(&data)).freeze();
-            return;
+        if !self.queued.is_empty() {
+            self.push();
         }
-        self.queued = data;
+        self.queued_bytes += data.len();
+        self.queued.push_back(data);
     }
 
     /// Queues the end of the message.
@@ -223,7 +231,10 @@ impl Outgoing {
         let mut sending = self.stream.sending.borrow_mut();
         let Sending::Body(body) = &mut *sending else { return true };
         let mut handed = self.stream.handed.get();
+        let before = handed.payload_bytes;
         let pushed = push(body, &mut self.queued, &mut self.ending, &mut handed);
+        let left = usize::try_from(handed.payload_bytes - before).unwrap_or(usize::MAX);
+        self.queued_bytes = self.queued_bytes.saturating_sub(left);
         self.stream.handed.set(handed);
         pushed.unwrap_or_else(|error| {
             self.broken.get_or_insert(self.stream.broken(&error));
@@ -242,17 +253,20 @@ impl Drop for Outgoing {
 
 fn push(
     body: &mut SendStream<Bytes>,
-    queued: &mut Bytes,
+    queued: &mut VecDeque<Bytes>,
     ending: &mut Ending,
     handed: &mut Amount,
 ) -> Result<bool, h2::Error> {
-    while !queued.is_empty() {
-        body.reserve_capacity(queued.len());
-        let allowed = body.capacity().min(queued.len());
-        if allowed == 0 {
+    while let Some(first) = queued.front_mut() {
+        body.reserve_capacity(first.len());
+        let allowed = body.capacity().min(first.len());
+        if allowed == 0 && !first.is_empty() {
             return Ok(false);
         }
-        let piece = queued.split_to(allowed);
+        let piece = first.split_to(allowed);
+        if first.is_empty() {
+            queued.pop_front();
+        }
         let is_last = queued.is_empty() && matches!(ending, Ending::Asked(None));
         handed.payload_bytes += u64::try_from(piece.len()).unwrap_or(u64::MAX);
         body.send_data(piece, is_last)?;

@@ -75,6 +75,7 @@ pub(crate) struct HttpConnectionManager {
     pub(crate) server_header_transformation: Option<ServerHeaderTransformation>,
     pub(crate) server_name: Option<String>,
     pub(crate) stat_prefix: At<String>,
+    pub(crate) stream_flush_timeout: Option<Seconds>,
     pub(crate) stream_idle_timeout: Option<Seconds>,
     #[serde(default)]
     pub(crate) upgrade_configs: Vec<At<UpgradeConfig>>,

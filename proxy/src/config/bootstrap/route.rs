@@ -70,6 +70,7 @@ pub(crate) struct DirectResponseAction {
 pub(crate) struct RouteAction {
     pub(crate) cluster: At<String>,
     pub(crate) cluster_not_found_response_code: Option<ClusterNotFoundResponseCode>,
+    pub(crate) flush_timeout: Option<Seconds>,
     pub(crate) idle_timeout: Option<Seconds>,
     pub(crate) max_stream_duration: Option<MaxStreamDuration>,
     pub(crate) retry_policy: Option<RetryPolicy>,

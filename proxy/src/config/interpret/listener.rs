@@ -127,6 +127,7 @@ fn timeouts(written: &HttpConnectionManager) -> ManagerTimeouts {
         connection: common.and_then(|common| common.max_connection_duration).and_then(Seconds::unless_zero),
         stream: common.and_then(|common| common.max_stream_duration).and_then(Seconds::unless_zero),
         stream_idle: written.stream_idle_timeout.map_or(default.stream_idle, Seconds::unless_zero),
+        stream_flush: written.stream_flush_timeout.map(Seconds::unless_zero),
         request: written.request_timeout.map_or(default.request, Seconds::unless_zero),
         request_headers: written.request_headers_timeout.map_or(default.request_headers, Seconds::unless_zero),
         delayed_close: written.delayed_close_timeout.map_or(default.delayed_close, |timeout| timeout.0),

@@ -159,6 +159,7 @@ fn forward(written: &RouteAction, targets: Targets<'_>, host: &HostDefaults) -> 
     Ok(Action::Forward(Box::new(Forward {
         cluster,
         timeout: written.timeout.map_or(Some(TIMEOUT), Seconds::unless_zero),
+        flush_timeout: written.flush_timeout.map(Seconds::unless_zero),
         idle_timeout: written.idle_timeout.map(Seconds::unless_zero),
         stream_duration_max: written
             .max_stream_duration

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::record::record_relay_end;
 use super::respond::{Responder, after_response, begin_response};
+use super::unsent::push_out;
 use super::{After, Answered, Kind};
 use crate::access_log::StreamInfo;
 use crate::cluster::Failure;
@@ -17,7 +18,7 @@ use crate::connection_manager::{ConnectionManager, decorate};
 use crate::upstream::relay::{RelayEnd, relay};
 use crate::upstream::{Answer, Exchange, Interrupted};
 
-/// Passes an upstream's answer on, payload and all.
+/// Passes an upstream's answer on, payload and all. Comes back with the way to the client if its end was reached.
 pub(super) async fn deliver(
     manager: &ConnectionManager,
     answered: Answered,
@@ -26,7 +27,7 @@ pub(super) async fn deliver(
     responder: Responder<'_>,
     asks_to_close: bool,
     info: &mut StreamInfo,
-) -> After {
+) -> (After, Option<Writer>) {
     let Answered { mut answer, cluster, kind, service_time, _upgrade_active } = answered;
     let is_tunnel = kind == Kind::Tunnel;
     let payload = payload(kind, &answer);
@@ -39,7 +40,7 @@ pub(super) async fn deliver(
     let closes = !is_tunnel && (asks_to_close || !was_complete || kind != Kind::Plain);
     let mut down = begin_response(manager, head, payload, request, responder, closes, info);
     let end = match payload {
-        Payload::None => flush_head(exchange, &mut answer, &mut down).await,
+        Payload::None => send_head(&mut down).await,
         Payload::Raw | Payload::Some => {
             let relayed = relay(exchange, &mut answer, &mut down, is_tunnel, &mut info.bytes_sent);
             unless_drained(manager, is_tunnel, relayed).await
@@ -67,8 +68,8 @@ pub(super) async fn deliver(
     {
         cluster.codes.record_time(at.elapsed(), info.internal);
     }
-    let_go(manager, end, is_tunnel, answer, down, exchange).await;
-    after
+    let rest = let_go(manager, end, is_tunnel, answer, down, exchange).await;
+    (after, rest)
 }
 
 /// What follows the head that the client gets.
@@ -121,18 +122,16 @@ async fn unless_drained(
     }
 }
 
-/// A response without payload: nothing is relayed, but the head must go out while the client is watched.
-async fn flush_head(exchange: &mut Exchange, answer: &mut Answer, down: &mut Writer) -> RelayEnd {
+/// A response without payload: nothing is relayed.
+async fn send_head(down: &mut Writer) -> RelayEnd {
     down.finish(None);
-    let flushed = std::future::poll_fn(|cx| down.poll_flush(cx));
-    match exchange.alongside(&mut answer.writer, flushed).await {
-        Ok(Ok(())) => RelayEnd::Complete,
-        Ok(Err(broken)) => RelayEnd::Interrupted(Interrupted::Downstream(broken)),
-        Err(interrupted) => RelayEnd::Interrupted(interrupted),
+    match push_out(down).await {
+        Ok(()) => RelayEnd::Complete,
+        Err(broken) => RelayEnd::Interrupted(Interrupted::Downstream(broken)),
     }
 }
 
-/// Ends both sides in the way that the end of the payload demands.
+/// Ends both sides in the way that the end of the payload demands. What is left of a whole response comes back.
 async fn let_go(
     manager: &ConnectionManager,
     end: RelayEnd,
@@ -140,11 +139,11 @@ async fn let_go(
     mut answer: Answer,
     down: Writer,
     exchange: &mut Exchange,
-) {
+) -> Option<Writer> {
     match end {
         RelayEnd::Complete => {
             answer.end(exchange);
-            drop(down);
+            return Some(down);
         }
         RelayEnd::Interrupted(Interrupted::Downstream(_)) => {
             // What the client said before it left still goes out.
@@ -167,6 +166,7 @@ async fn let_go(
             down.reset(reset_for(&failure, is_tunnel));
         }
     }
+    None
 }
 
 /// How the next hop back hears of an upstream's end: CONNECT_ERROR says that a tunnel's TCP connection was

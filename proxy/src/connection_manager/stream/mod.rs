@@ -1,13 +1,15 @@
 //! One request, top to bottom.
 //!
 //! [`serve`] prepares it, [`decide`] finds what it gets, and that goes out: [`deliver`] passes an upstream's answer on,
-//! [`reply`] sends one of our own, both through [`respond`]. What happened is put down by [`record`].
+//! [`reply`] sends one of our own, both through [`respond`]. What happened is put down by [`record`]; what has not left
+//! by then is [`unsent`].
 
 mod decide;
 mod deliver;
 mod record;
 mod reply;
 mod respond;
+mod unsent;
 
 use std::rc::Rc;
 
@@ -19,7 +21,7 @@ use crate::access_log::StreamInfo;
 use crate::alarm::Alarm;
 use crate::cluster::Cluster;
 use crate::codec::http1::Close;
-use crate::codec::{Body, Broken, RequestHead};
+use crate::codec::{Body, Broken, RequestHead, Writer};
 use crate::stats::Held;
 use crate::tunnel::handshake;
 use crate::upstream::timers::Timers;
@@ -31,6 +33,7 @@ use reply::reply_locally;
 pub(super) use record::{count_expired, record_gone};
 pub(super) use reply::refuse_head;
 pub(super) use respond::{GoAway, Responder};
+pub(super) use unsent::Unsent;
 
 /// What becomes of an HTTP/1 connection after a stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -75,7 +78,16 @@ enum Kind {
     Tunnel,
 }
 
-/// Serves one request. The connection's alarm, which was lent to the stream's `timers`, comes back.
+/// A stream that is over.
+pub(super) struct Served {
+    pub(super) after: After,
+    /// The connection's, which was lent to the stream's timers.
+    pub(super) alarm: Alarm,
+    /// What an HTTP/2 client has not taken yet. An HTTP/1 connection sees to that by itself.
+    pub(super) unsent: Option<Unsent>,
+}
+
+/// Serves one request.
 pub(super) async fn serve(
     manager: &ConnectionManager,
     mut head: RequestHead,
@@ -83,7 +95,7 @@ pub(super) async fn serve(
     mut timers: Timers,
     mut responder: Responder<'_>,
     info: &mut StreamInfo,
-) -> (After, Alarm) {
+) -> Served {
     info.protocol = Some(head.version);
     handshake::request_from_http2(&mut head);
     let asks_to_close = decorate::asks_to_close(&head);
@@ -98,13 +110,13 @@ pub(super) async fn serve(
     let mut exchange = Exchange::new(body, timers, manager.buffer_bytes_max);
     exchange.informer = informer;
     let reply = decide(manager, &mut head, &mut exchange, info).await;
-    let after = match reply {
+    let (after, rest) = match reply {
         Reply::Answer(answered) => {
             deliver(manager, *answered, &head, &mut exchange, responder, asks_to_close, info).await
         }
         Reply::Gone(broken) => {
             record_gone(manager, info, broken);
-            After::Gone
+            (After::Gone, None)
         }
         Reply::Local(reply, cluster) => {
             if let Some(cluster) = &cluster {
@@ -116,5 +128,7 @@ pub(super) async fn serve(
     info.bytes_received = exchange.bytes_received;
     info.times.request_end = exchange.completed_at();
     info.request = Some(head);
-    (after, exchange.timers.into_alarm())
+    let limit = exchange.timers.flush_limit();
+    let unsent = rest.map(|writer: Writer| Unsent::new(writer, limit));
+    Served { after, alarm: exchange.timers.into_alarm(), unsent }
 }

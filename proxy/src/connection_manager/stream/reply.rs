@@ -4,15 +4,16 @@ use http::{Method, Version};
 
 use super::After;
 use super::respond::{Responder, after_response, begin_response};
+use super::unsent::push_out;
 use crate::access_log::StreamInfo;
 use crate::codec::http1::{Close, Refusal, ServerConnection};
-use crate::codec::{Headers, Payload, RequestHead};
+use crate::codec::{Headers, Payload, RequestHead, Writer};
 use crate::connection_manager::ConnectionManager;
 use crate::connection_manager::life::Life;
 use crate::connection_manager::local_reply::LocalReply;
 use crate::upstream::Exchange;
 
-/// Sends one of the proxy's own responses.
+/// Sends one of the proxy's own responses. Comes back with the way to the client.
 pub(super) async fn reply_locally(
     manager: &ConnectionManager,
     reply: &LocalReply,
@@ -21,7 +22,7 @@ pub(super) async fn reply_locally(
     responder: Responder<'_>,
     asks_to_close: bool,
     info: &mut StreamInfo,
-) -> After {
+) -> (After, Option<Writer>) {
     let row = reply.row();
     if let Some(flag) = row.flag {
         info.flag(flag);
@@ -47,9 +48,9 @@ pub(super) async fn reply_locally(
         manager.stats.downstream_rq_response_before_rq_complete.inc();
         manager.stats.downstream_rq_rx_reset.inc();
     }
-    match std::future::poll_fn(|cx| down.poll_flush(cx)).await {
-        Ok(()) => after_response(closes, asks_to_close && complete && !row.closes),
-        Err(_gone) => After::Gone,
+    match push_out(&mut down).await {
+        Ok(()) => (after_response(closes, asks_to_close && complete && !row.closes), Some(down)),
+        Err(_gone) => (After::Gone, None),
     }
 }
 
@@ -89,7 +90,7 @@ pub(in crate::connection_manager) async fn refuse_head(
         down.write(body);
     }
     down.finish(None);
-    match std::future::poll_fn(|cx| down.poll_flush(cx)).await {
+    match push_out(&mut down).await {
         Ok(()) => After::Close(Close::FlushThenWaitForPeer),
         Err(_gone) => After::Gone,
     }

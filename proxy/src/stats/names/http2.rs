@@ -36,6 +36,8 @@ scope! {
         streams_active: Gauge,
         /// Trailers were received.
         trailers: Counter,
+        /// A client did not take the rest of a response within `stream_flush_timeout`.
+        tx_flush_timeout: Counter,
         /// RST_STREAM was sent.
         tx_reset: Counter,
     }
@@ -49,7 +51,6 @@ const HTTP2_ALWAYS_ZERO: &[&str] = &[
     "outbound_control_flood",
     "outbound_flood",
     "requests_rejected_with_underscores_in_headers",
-    "tx_flush_timeout",
 ];
 
 impl Http2Stats {
