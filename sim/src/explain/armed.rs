@@ -109,9 +109,9 @@ impl Case<'_> {
             );
         }
         let Some(opened) = opened else { return };
-        for (host, value) in self.idle_timeouts(conversation) {
-            for (from, until) in self.pauses(nth, opened, end) {
-                armed.add(host, "idle_timeout", value, from, until);
+        for (host, name, value) in self.idle_timeouts(conversation) {
+            for (from, until) in self.pauses(nth, host, opened, end) {
+                armed.add(host, name, value, from, until);
             }
         }
         if let Some(server) = conversation.server
@@ -127,25 +127,28 @@ impl Case<'_> {
     }
 
     /// Who closes a connection that is not used, and after what time.
-    fn idle_timeouts(&self, conversation: &Conversation) -> Vec<(HostId, Option<Duration>)> {
+    fn idle_timeouts(&self, conversation: &Conversation) -> Vec<(HostId, &'static str, Option<Duration>)> {
         let trace = &self.played.trace;
         let mut found = Vec::new();
         if let Some((told, forward)) = self.dialled_for(conversation) {
             let idle = forward.and_then(|nth| told.cluster_by_number(nth)).and_then(|cluster| cluster.idle_timeout);
-            found.push((conversation.client, idle));
+            found.push((conversation.client, "cluster idle_timeout", idle));
         }
+        const NAME: &str = "idle_timeout";
         match role(self.scenario, trace, conversation.client) {
-            Some(Role::Alb(alb)) => found.push((conversation.client, Some(alb.idle_timeout.0))),
-            Some(Role::Client(client)) => found.push((conversation.client, client.idle_timeout.map(|time| time.0))),
+            Some(Role::Alb(alb)) => found.push((conversation.client, NAME, Some(alb.idle_timeout.0))),
+            Some(Role::Client(client)) => {
+                found.push((conversation.client, NAME, client.idle_timeout.map(|time| time.0)))
+            }
             Some(Role::App(_) | Role::Proxy { .. }) | None => {}
         }
         let Some(server) = conversation.server else { return found };
         match role(self.scenario, trace, server) {
-            Some(Role::App(app)) => found.push((server, app.idle_timeout.map(|time| time.0))),
+            Some(Role::App(app)) => found.push((server, NAME, app.idle_timeout.map(|time| time.0))),
             Some(Role::Proxy { .. }) => {
                 let told = Told::new(self.scenario, trace.host(server));
                 let listener = told.as_ref().and_then(|told| told.listener(conversation.server_address));
-                found.push((server, listener.and_then(|listener| listener.manager.timeouts.idle)));
+                found.push((server, NAME, listener.and_then(|listener| listener.manager.timeouts.idle)));
             }
             Some(Role::Alb(_) | Role::Client(_)) | None => {}
         }
@@ -161,14 +164,18 @@ impl Case<'_> {
         Some((told, cluster))
     }
 
-    /// When nothing was under way on a connection.
-    fn pauses(&self, connection: usize, opened: Duration, end: Duration) -> Vec<(Duration, Duration)> {
+    /// When nothing was under way on a connection, as a host at one of its ends sees it.
+    fn pauses(&self, connection: usize, host: HostId, opened: Duration, end: Duration) -> Vec<(Duration, Duration)> {
         let on_it = self.wire.exchanges.iter().enumerate().filter(|(_, exchange)| exchange.connection == connection);
         let mut busy: Vec<(Duration, Duration)> = on_it
             .map(|(nth, exchange)| {
-                let over = exchange.answer.as_ref().filter(|answer| answer.part.is_complete && !exchange.is_tunnel());
-                let over = over.and_then(|answer| answer.part.arrived).or(self.account(nth).map(|account| account.at));
-                (exchange.request.began.at, over.unwrap_or(end))
+                let is_client = exchange.client == host;
+                let answer = exchange.answer.as_ref().filter(|answer| answer.part.is_complete && !exchange.is_tunnel());
+                let over =
+                    answer.and_then(|answer| if is_client { answer.part.arrived } else { Some(answer.part.began.at) });
+                let over = over.or(self.account(nth).map(|account| account.at)).unwrap_or(end);
+                let asked = exchange.request.head_arrived.filter(|_| !is_client);
+                (asked.unwrap_or(exchange.request.began.at), over)
             })
             .collect();
         busy.sort_unstable();
@@ -213,5 +220,12 @@ impl Armed {
 /// Every timer that ran in a run, in the order in which they began to run.
 #[must_use]
 pub fn timers(scenario: &Scenario, played: &Played) -> Vec<Timer> {
-    Case::new(scenario, played).timers()
+    let mut timers = Case::new(scenario, played).timers();
+    for known in super::explain(scenario, played).into_iter().flat_map(|explanation| explanation.timers) {
+        // What ended something is known exactly, and what merely ran from what crossed the network.
+        timers.retain(|timer| (timer.host, &timer.name, timer.until) != (known.host, &known.name, known.until));
+        timers.push(known);
+    }
+    timers.sort_by_key(|timer| (timer.from, timer.host, timer.until));
+    timers
 }

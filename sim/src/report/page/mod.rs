@@ -76,18 +76,16 @@ fn write(out: &mut String, Page { scenario, played, complaints, map }: Page<'_>)
         )?;
     }
     if let Some(map) = map {
-        writeln!(out, "<section><h2>What came of each run</h2>{}<p>Below is one of them.</p></section>", map.to_svg())?;
+        let (svg, label) = (map.to_svg(&scenario.label.0), escape(scenario.label.to_string().trim()));
+        writeln!(
+            out,
+            "<section><h2>What came of each run</h2><div class=\"map\">{svg}</div><p>Below is the run with {label}.</p></section>"
+        )?;
     }
     exchanges(out, played)?;
     let explanations = explain(scenario, played);
     why(out, &explanations)?;
-    let mut timers = timers(scenario, played);
-    for known in explanations.into_iter().flat_map(|explanation| explanation.timers) {
-        // What ended something is known to the microsecond; what merely ran, from what crossed the network.
-        timers.retain(|timer| (timer.host, &timer.name, timer.until) != (known.host, &known.name, known.until));
-        timers.push(known);
-    }
-    timers.sort_by_key(|timer| (timer.from, timer.host, timer.until));
+    let timers = timers(scenario, played);
     diagram(out, &played.trace, &timers)?;
     writeln!(
         out,
