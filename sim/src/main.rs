@@ -60,6 +60,14 @@ enum Engine {
 }
 
 fn main() -> io::Result<ExitCode> {
+    match obey() {
+        // Whoever reads has seen enough: `finwait-sim run FILE | head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        done => done,
+    }
+}
+
+fn obey() -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let run = match Arguments::parse().command.unwrap_or_default() {
         Command::Explore(explore) => return explore.run(&mut out).map(ExitCode::from),

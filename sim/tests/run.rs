@@ -32,6 +32,30 @@ fn a_diagram_that_cannot_fit_says_what_it_needs() {
 fn json_has_the_whole_result() {
     let output = run(&["--json", POST], "80");
     let result: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    for (of, keys) in [
+        (
+            &result,
+            "about complaints connections exchanges explanations held hosts left_open refs scenario seed segments stats streams timeline timers took_ns version",
+        ),
+        (
+            &result["exchanges"][1],
+            "answered_ns asked began_ns body body_bytes client connection ended failed headers status websocket",
+        ),
+        (&result["streams"][1], "client details flags method over_ns path proxy server status termination took_ms"),
+        (&result["explanations"][0], "changes client closed_first hops outcome retry sent"),
+        (&result["explanations"][0]["hops"][0], "because did host log"),
+        (&result["timeline"][0], "at_ns host kind text"),
+        (&result["segments"][0], "arrived_ns at_ns bytes connection fates fields from kind lost text to"),
+        (&result["timers"][0], "fired from_ns host name until_ns"),
+        (&result["connections"][0], "connection from_ns host peer state until_ns"),
+    ] {
+        let has: Vec<&str> = of.as_object().expect("an object").keys().map(String::as_str).collect();
+        assert_eq!(has.join(" "), keys);
+    }
+    assert_eq!(result["version"], 1);
+    assert_eq!(result["streams"][1]["flags"], json!(["UC"]));
+    let fired = result["timers"].as_array().expect("timers").iter().find(|timer| timer["fired"] == true);
+    assert_eq!(fired.expect("one ended something")["name"], "idle_timeout 5s");
     assert_eq!(result["held"], true);
     assert_eq!(result["exchanges"][1]["status"], 503);
     let explanation = &result["explanations"][0];

@@ -13,7 +13,7 @@ use finwait_sim::report::page::{Page, page};
 use finwait_sim::scenario::Scenario;
 use finwait_sim::trace::pcapng::pcapng;
 
-/// Columns of a terminal that does not say how many it has.
+/// Columns of what is no terminal and does not say how many it has.
 const COLUMNS: usize = 100;
 
 /// How a run is shown.
@@ -22,7 +22,8 @@ pub(crate) struct Evidence {
     /// Print the complete trace, every segment of it, instead of the story.
     #[arg(long)]
     trace: bool,
-    /// Print one JSON object with the whole result instead of the story.
+    /// Print one JSON object with the whole result instead of the story: exchanges, streams, explanations, timeline, segments,
+    /// timers, connections, stats. Times are nanoseconds of virtual time.
     #[arg(long, conflicts_with = "trace")]
     json: bool,
     /// Also write a page that shows the run: one file, which needs no network.
@@ -60,9 +61,12 @@ impl Evidence {
     }
 }
 
-/// As wide as COLUMNS says; coloured on a terminal, unless NO_COLOR is set (no-color.org: to anything but nothing).
+/// As wide as COLUMNS says, or else the terminal; coloured on a terminal, unless NO_COLOR is set (no-color.org: to anything
+/// but nothing).
 fn style() -> Style {
-    let columns = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(COLUMNS);
+    let told = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let seen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    let columns = told.or_else(seen).unwrap_or(COLUMNS);
     let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     Style { columns, colours: io::stdout().is_terminal() && !is_plain }
 }

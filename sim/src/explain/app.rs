@@ -85,7 +85,10 @@ impl<'a> Hop<'a> {
         let told = Told::new(self.case.scenario, name)?;
         let parent = ["hosts", name, "app"].map(str::to_owned);
         let setting = told.setting(&parent, "idle_timeout", Some(seconds(value)));
-        Some((setting, Timer { host, name: format!("idle_timeout {}", seconds(value)), from, until: act.sent.at }))
+        Some((
+            setting,
+            Timer { host, name: format!("idle_timeout {}", seconds(value)), from, until: act.sent.at, has_fired: true },
+        ))
     }
 
     /// That a host has lost its programs since the exchange's connection was made.

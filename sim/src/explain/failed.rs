@@ -10,7 +10,7 @@ use crate::actor::{self, Outcome};
 use crate::play::Played;
 use crate::report::exchange_line;
 use crate::scenario::Ending;
-use crate::trace::accounts::Account;
+use crate::trace::accounts::{Account, accounts};
 
 /// A failed request.
 pub(super) struct Failure {
@@ -27,8 +27,8 @@ pub(super) struct Failure {
 }
 
 /// Whether it is worth the while to look closer: most runs have no failure.
-pub(super) fn is_possible(played: &Played, accounts: &[Account]) -> bool {
-    played.sightings.exchanges.iter().any(may_have_failed) || accounts.iter().any(tells_of_failure)
+pub(super) fn is_possible(played: &Played) -> bool {
+    played.sightings.exchanges.iter().any(may_have_failed) || accounts(&played.trace).iter().any(tells_of_failure)
 }
 
 /// Finds for each exchange with a proxy what the proxy said about it. Accounts of failures that fit no exchange are of

@@ -8,6 +8,7 @@
 //! the app did. [`reasons`] says it in words, [`settings`] finds where it was told to, and [`remedy`] what to write instead.
 
 mod app;
+mod armed;
 mod chain;
 mod failed;
 mod hop;
@@ -31,6 +32,7 @@ use crate::trace::spans::Timer;
 use crate::trace::story::Millis;
 use crate::trace::wire::size;
 use crate::trace::{HostId, Trace};
+pub use armed::timers;
 use chain::Chain;
 use failed::Failure;
 use hop::{Hop, Judged};
@@ -109,16 +111,10 @@ struct Case<'a> {
 /// Explains every request that failed, in the order in which they were asked.
 #[must_use]
 pub fn explain(scenario: &Scenario, played: &Played) -> Vec<Explanation> {
-    let accounts = accounts(&played.trace);
-    if !failed::is_possible(played, &accounts) {
+    if !failed::is_possible(played) {
         return Vec::new();
     }
-    let mut wire = Wire::read(&played.trace);
-    let told = failed::assign(&mut wire, &accounts);
-    let is_proxy = |host: &HostId| role(scenario, &played.trace, *host).is_some_and(passes_on);
-    let proxies: Vec<HostId> = (0..played.trace.hosts().len()).map(HostId).filter(is_proxy).collect();
-    let chain = Chain::link(&wire, &proxies);
-    let case = Case { scenario, played, wire, chain, accounts, told };
+    let case = Case::new(scenario, played);
     case.failed().into_iter().take(EXPLAINED_MAX).map(|failure| case.explain(failure)).collect()
 }
 
@@ -132,7 +128,17 @@ fn passes_on(role: &Role) -> bool {
     matches!(role, Role::Alb(_) | Role::Proxy { .. })
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
+    fn new(scenario: &'a Scenario, played: &'a Played) -> Self {
+        let accounts = accounts(&played.trace);
+        let mut wire = Wire::read(&played.trace);
+        let told = failed::assign(&mut wire, &accounts);
+        let is_proxy = |host: &HostId| role(scenario, &played.trace, *host).is_some_and(passes_on);
+        let proxies: Vec<HostId> = (0..played.trace.hosts().len()).map(HostId).filter(is_proxy).collect();
+        let chain = Chain::link(&wire, &proxies);
+        Self { scenario, played, wire, chain, accounts, told }
+    }
+
     /// What a proxy said about an exchange.
     fn account(&self, exchange: usize) -> Option<&Account> {
         self.told.get(&exchange).and_then(|nth| self.accounts.get(*nth))

@@ -59,6 +59,7 @@ impl<'a> Hop<'a> {
             name: format!("connect_timeout {value}"),
             from,
             until,
+            has_fired: true,
         });
         let judged = self.judged(name, Cause::ConnectTimeout(lost), did);
         let story = HopStory { because: setting, ..judged.story };

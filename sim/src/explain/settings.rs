@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use finwait::codec::{Headers, RequestHead};
+use finwait::config::cluster::Discovery;
 use finwait::config::route::{Action, Forward};
 use finwait::config::{Config, Listener, Places};
 use http::{HeaderName, HeaderValue, Method, Version};
@@ -93,6 +94,24 @@ impl<'a> Told<'a> {
             Some(([manager.clone(), steps].concat(), &route.action))
         });
         Some(Led { listener, manager, route })
+    }
+
+    /// The listener at an address.
+    pub(super) fn listener(&self, to: SocketAddr) -> Option<&Listener> {
+        self.config.as_ref()?.listeners.iter().find(|it| it.address.port() == to.port())
+    }
+
+    /// The number of the cluster that has an endpoint at an address.
+    pub(super) fn cluster_with(&self, to: SocketAddr) -> Option<usize> {
+        self.config.as_ref()?.clusters.iter().position(|cluster| match &cluster.discovery {
+            Discovery::Static(endpoints) => endpoints.contains(&to),
+            Discovery::StrictDns { targets, .. } => targets.iter().any(|(_, port)| *port == to.port()),
+        })
+    }
+
+    /// A cluster by its number.
+    pub(super) fn cluster_by_number(&self, nth: usize) -> Option<&finwait::config::Cluster> {
+        self.config.as_ref()?.clusters.get(nth)
     }
 
     /// A cluster and its path.

@@ -70,7 +70,7 @@ impl<'a> Hop<'a> {
         let name = format!("{below} {}", seconds(value));
         Some(Stop {
             setting,
-            timer: Timer { host: at.host, name, from: until.saturating_sub(value), until },
+            timer: Timer { host: at.host, name, from: until.saturating_sub(value), until, has_fired: true },
             why: Why::Slow,
         })
     }
@@ -85,7 +85,7 @@ impl<'a> Hop<'a> {
         let below = "http2_protocol_options.connection_keepalive.timeout";
         let setting = told.setting(&led.manager, below, Some(seconds(timeout)));
         let name = format!("connection_keepalive.timeout {}", seconds(timeout));
-        let timer = Timer { host: at.host, name, from: asked, until: act.sent.at };
+        let timer = Timer { host: at.host, name, from: asked, until: act.sent.at, has_fired: true };
         Some(Stop { setting, timer, why: Why::Silent { asked } })
     }
 
@@ -162,7 +162,7 @@ impl<'a> Hop<'a> {
             let setting = told.setting(&led.manager, below, Some(seconds(value)));
             let from = self.case.wire.idle_since(act).filter(|from| act.sent.at.saturating_sub(*from) >= value)?;
             let name = format!("idle_timeout {}", seconds(value));
-            Some((setting, Timer { host, name, from, until: act.sent.at }))
+            Some((setting, Timer { host, name, from, until: act.sent.at, has_fired: true }))
         });
         let Some((setting, timer)) = timer else {
             return Judged { closed, ..self.judged(name, Cause::Unknown, did) };

@@ -120,6 +120,16 @@ impl Wire {
         (!is_answered).then_some(asked.at)
     }
 
+    /// The PINGs of one end of a connection: when each was sent, and when its answer was.
+    pub(super) fn pings(&self, connection: usize, by: HostId) -> impl Iterator<Item = (Duration, Option<Duration>)> {
+        let on_it = move |ping: &&Ping| ping.connection == connection;
+        let asked = self.pings.iter().filter(on_it).filter(move |ping| ping.by == by && !ping.is_answer);
+        asked.map(move |asked| {
+            let answers = self.pings.iter().filter(on_it).filter(|ping| ping.is_answer && ping.sent > asked.sent);
+            (asked.sent.at, answers.map(|answer| answer.sent.at).min())
+        })
+    }
+
     /// Makes an exchange of what only a proxy knows of, since its head was never complete or is no HTTP. False if the
     /// account is about no connection of this run.
     pub(super) fn push_unread(&mut self, account: &Account) -> bool {

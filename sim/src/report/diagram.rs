@@ -21,6 +21,8 @@ pub struct Style {
 const TIME: usize = 14;
 /// Between two lanes at least: less has no room for a word.
 const GAP_MIN: usize = 12;
+/// A gap as wide as this has room for spaces around a word.
+const GAP_WIDE: usize = 20;
 /// And at most: more is hard to follow by eye.
 const GAP_MAX: usize = 44;
 
@@ -133,7 +135,14 @@ impl Picture<'_> {
         for place in line.iter_mut().take(right).skip(left) {
             *place = if is_lost { '.' } else { '-' };
         }
-        let label = cut(&format!(" {} ", crossing.text), room.saturating_sub(4));
+        let label = match self.gap {
+            ..GAP_WIDE => {
+                // What every answer begins with says least.
+                let text = crossing.text.strip_prefix("HTTP/1.1 ").unwrap_or(&crossing.text);
+                cut(text, room.saturating_sub(2)).trim_end().to_owned()
+            }
+            _ => cut(&format!(" {} ", crossing.text), room.saturating_sub(4)),
+        };
         let start = left + room.saturating_sub(label.chars().count()) / 2;
         put(line, start, &label);
         let (end, point) = if from < to { (right.saturating_sub(1), '>') } else { (left, '<') };
@@ -171,34 +180,66 @@ fn cut(text: &str, room: usize) -> String {
     format!("{}.. ", kept.trim_end())
 }
 
-/// Long lines of `text` in several, each of at most `columns`; what is continued is indented by as much as it was, and four.
+/// Long lines of `text` in several, each of at most `columns`. What is continued begins where the last column of a table
+/// does, or is indented by as much as it was, and four; paragraphs are set anew.
 #[must_use]
 pub fn fit(text: &str, columns: usize) -> String {
     const COLUMNS_MIN: usize = 40; // narrower than this nothing reads well
     let columns = columns.max(COLUMNS_MIN);
     let mut fitting = String::new();
+    let mut carried = String::new();
     for line in text.lines() {
+        if !is_prose(line) && !carried.is_empty() {
+            fitting.push_str(&format!("{}\n", std::mem::take(&mut carried)));
+        }
+        let whole =
+            if carried.is_empty() { line.to_owned() } else { format!("{} {line}", std::mem::take(&mut carried)) };
         let indent = line.chars().take_while(|letter| *letter == ' ').count();
-        // Columns of a table stay columns: what is continued begins where the last column does, if that is far enough left.
-        let table = line.get(..line.floor_char_boundary(columns / 2)).unwrap_or_default().trim_end();
-        let hang = table.rfind("  ").map_or(indent + 4, |at| at + 2).max(indent);
-        let mut rest = line;
+        let table = line.get(..line.floor_char_boundary(columns * 2 / 3)).unwrap_or_default().trim_end();
+        let hang = match is_prose(line) {
+            true => 0,
+            false => table.rfind("  ").map_or(indent + 4, |at| at + 2).max(indent),
+        };
+        let mut rest = whole.as_str();
         let mut margin = 0;
-        while let Some((first, after)) = broken(rest, columns - margin) {
+        while let Some((first, after)) = broken(rest, columns - margin, columns - hang) {
             fitting.push_str(&format!("{:margin$}{first}\n", ""));
             rest = after;
             margin = hang;
         }
-        fitting.push_str(&format!("{:margin$}{rest}\n", "").replace(&format!("{:margin$}\n", ""), "\n"));
+        if is_prose(line) && whole.chars().count() > columns {
+            carried = rest.to_owned(); // the next line of the paragraph goes on here
+            continue;
+        }
+        fitting.push_str(format!("{:margin$}{rest}", "").trim_end());
+        fitting.push('\n');
+    }
+    if !carried.is_empty() {
+        fitting.push_str(&format!("{carried}\n"));
     }
     fitting
 }
 
-/// A line that is too long, in two: at a space if there is one late enough.
-fn broken(line: &str, columns: usize) -> Option<(&str, &str)> {
+/// Whether a line belongs to a paragraph: no table, no heading, and not empty.
+fn is_prose(line: &str) -> bool {
+    let is_heading = !line.chars().any(char::is_lowercase);
+    !line.starts_with(' ') && !line.contains("  ") && !is_heading && !line.starts_with("See ")
+}
+
+/// A line that is too long, in two: at a space, if what follows it fits into a line of its own; or else behind a stroke of
+/// a path; or else anywhere.
+fn broken(line: &str, columns: usize, next: usize) -> Option<(&str, &str)> {
     let (end, _) = line.char_indices().nth(columns)?;
     let head = line.get(..end)?;
-    let at = head.rfind(' ').filter(|at| *at > columns / 3).unwrap_or(end);
+    let is_shorter = |at: usize| {
+        line.get(at + 1..).and_then(|rest| rest.split(' ').next()).is_some_and(|word| word.chars().count() <= next)
+    };
+    if line.get(end..).is_some_and(|rest| rest.starts_with(' ')) {
+        return Some((head, line.get(end..)?.trim_start()));
+    }
+    let space = head.rfind(' ').filter(|at| head.get(..*at).is_some_and(|before| !before.trim().is_empty()));
+    let at = space.filter(|at| *at > columns / 3 || is_shorter(*at));
+    let at = at.or_else(|| head.rfind('/').map(|at| at + 1).filter(|at| *at > columns / 3)).unwrap_or(end);
     Some((line.get(..at)?.trim_end(), line.get(at..)?.trim_start()))
 }
 
@@ -210,7 +251,16 @@ mod tests {
     fn long_lines_are_broken_at_spaces_and_hang() {
         let text = "short\nproxy  one two three four five six seven eight nine ten\n";
         let fitting = fit(text, 40);
-        assert_eq!(fitting, "short\nproxy  one two three four five six\n       seven eight nine ten\n");
+        assert_eq!(fitting, "short\nproxy  one two three four five six seven\n       eight nine ten\n");
+        let path = "a name  in (scenarios/a-topic/a-sentence-that-is-long.yaml:12)\n";
+        assert_eq!(fit(path, 46), "a name  in (scenarios/a-topic/\n        a-sentence-that-is-long.yaml:12)\n");
+        let prose = "These are the first words of\nsome paragraph, and it goes\n\nHEADING OF SOME WORDS\n";
+        assert_eq!(fit(prose, 40), prose, "what fits stays as it is");
+        let prose = "A paragraph that is longer than forty columns are\nwide is set anew.\nSee there.\n";
+        assert_eq!(
+            fit(prose, 40),
+            "A paragraph that is longer than forty\ncolumns are wide is set anew.\nSee there.\n"
+        );
         let long = "x".repeat(100);
         assert!(fit(&long, 40).lines().all(|line| line.len() <= 40));
     }

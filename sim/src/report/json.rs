@@ -1,15 +1,34 @@
-//! A run for programs: one JSON object with everything that the story tells. Times are nanoseconds of virtual time.
+//! A run for programs: one JSON object with everything that the story, the page and the trace tell. Times are nanoseconds of
+//! virtual time since the run began, and null where something never happened.
+//!
+//! | Key | What it has |
+//! |---|---|
+//! | `version` | 1; counted up when a key changes its meaning or goes away, not when one joins |
+//! | `scenario`, `about`, `refs`, `seed`, `took_ns`, `hosts` | which run it is |
+//! | `held`, `complaints` | whether everything expected was seen, and what was not |
+//! | `exchanges` | each request as its client lived through it: status, headers, body, how the connection ended |
+//! | `streams` | each request as a proxy saw it: status, flags, details, whatever its configuration logs |
+//! | `explanations` | each failure: the hops, who closed first, what was sent, whether a retry is safe, what would change it |
+//! | `timeline` | what crossed the network message by message, what was logged and what the script did, in order |
+//! | `segments` | what crossed the network segment by segment |
+//! | `timers`, `connections` | what lasted: timers that ran, and the states of both ends of each connection |
+//! | `stats`, `left_open` | the proxies' numbers at the end by host, and sockets that were still held |
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::actor::{Exchange, Outcome};
-use crate::explain::{Explanation, Setting, explain};
+use crate::actor::{Exchange, Outcome, Said};
+use crate::explain::{Explanation, Setting, explain, timers};
 use crate::play::Played;
-use crate::scenario::{Scenario, ScenarioError};
+use crate::scenario::{SCRIPT_HOST, Scenario, ScenarioError};
 use crate::trace::Trace;
-use crate::trace::sequence::{Crossing, Item, What, messages};
+use crate::trace::accounts::{Account, accounts};
+use crate::trace::sequence::{Crossing, Item, What, messages, segments};
+use crate::trace::spans::{Span, Timer, spans};
+
+/// Bytes of a body that are given; `body_bytes` counts all of them.
+const BODY_BYTES_SHOWN_MAX: usize = 4096;
 
 /// The whole result of a run. `complaints` are what [`check`](crate::check::check) found.
 #[must_use]
@@ -19,7 +38,10 @@ pub fn json(scenario: &Scenario, played: &Played, complaints: &[ScenarioError]) 
         let numbers = numbers.iter().map(|number| (number.name.to_string(), json!(number.value)));
         (host.clone(), Value::from_iter(numbers))
     });
+    let crossings = segments(trace);
+    let crossings = crossings.iter().filter(|it| matches!(it.what, What::Crossing(_)));
     json!({
+        "version": 1,
         "scenario": scenario.file,
         "about": scenario.about,
         "refs": scenario.refs,
@@ -27,29 +49,74 @@ pub fn json(scenario: &Scenario, played: &Played, complaints: &[ScenarioError]) 
         "held": complaints.is_empty(),
         "complaints": complaints.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "took_ns": nanos(played.took),
+        "hosts": trace.hosts().iter().filter(|name| *name != SCRIPT_HOST).collect::<Vec<_>>(),
         "exchanges": played.sightings.exchanges.iter().map(exchange).collect::<Vec<_>>(),
+        "streams": accounts(trace).iter().map(|it| stream(trace, it)).collect::<Vec<_>>(),
         "explanations": explain(scenario, played).iter().map(explanation).collect::<Vec<_>>(),
         "timeline": messages(trace).iter().map(|it| item(trace, it)).collect::<Vec<_>>(),
+        "segments": crossings.map(|it| item(trace, it)).collect::<Vec<_>>(),
+        "timers": timers(scenario, played).iter().map(|it| timer(trace, it)).collect::<Vec<_>>(),
+        "connections": spans(trace).iter().map(|it| span(trace, it)).collect::<Vec<_>>(),
         "stats": Value::from_iter(stats),
         "left_open": played.left_open,
     })
 }
 
 fn exchange(exchange: &Exchange) -> Value {
-    let (status, headers, failed) = match &exchange.outcome {
-        Outcome::Answer { status, headers, .. } => (Some(*status), headers.as_slice(), None),
-        Outcome::Failed(why) => (None, &[][..], Some(why.as_str())),
-        Outcome::Waiting => (None, &[][..], None),
+    let (status, headers, body, failed) = match &exchange.outcome {
+        Outcome::Answer { status, headers, body } => (Some(*status), headers.as_slice(), body.as_slice(), None),
+        Outcome::Failed(why) => (None, &[][..], &[][..], Some(why.as_str())),
+        Outcome::Waiting => (None, &[][..], &[][..], None),
     };
+    let said = |said: &[Said]| said.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let tunnel = exchange.tunnel.as_ref();
     json!({
         "client": exchange.host,
+        "connection": exchange.connection,
         "asked": exchange.asked,
         "began_ns": nanos(exchange.began),
         "answered_ns": exchange.answered.map(nanos),
         "status": status,
         "headers": headers,
+        "body_bytes": body.len(),
+        "body": String::from_utf8_lossy(body.get(..BODY_BYTES_SHOWN_MAX).unwrap_or(body)),
+        "websocket": tunnel.map(|talk| json!({"sent": said(&talk.sent), "received": said(&talk.received)})),
         "failed": failed,
         "ended": exchange.ended.map(|(how, at)| json!({"how": how.to_string(), "at_ns": nanos(at)})),
+    })
+}
+
+fn stream(trace: &Trace, account: &Account) -> Value {
+    let Account { host, at, client, server, method, path, status, flags, details, termination, took, event: _ } =
+        account;
+    json!({
+        "proxy": trace.host(*host),
+        "over_ns": nanos(*at),
+        "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        "client": client,
+        "server": server,
+        "method": method,
+        "path": path,
+        "status": status,
+        "flags": flags,
+        "details": details,
+        "termination": termination,
+    })
+}
+
+fn timer(trace: &Trace, Timer { host, name, from, until, has_fired }: &Timer) -> Value {
+    let (host, from, until) = (trace.host(*host), nanos(*from), nanos(*until));
+    json!({"host": host, "name": name, "from_ns": from, "until_ns": until, "fired": has_fired})
+}
+
+fn span(trace: &Trace, Span { host, connection, peer, state, from, until }: &Span) -> Value {
+    json!({
+        "host": trace.host(*host),
+        "peer": peer.map(|peer| trace.host(peer)),
+        "connection": connection,
+        "state": state.words(),
+        "from_ns": nanos(*from),
+        "until_ns": nanos(*until),
     })
 }
 

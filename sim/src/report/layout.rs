@@ -34,7 +34,8 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    pub(crate) fn new(items: &[Item]) -> Self {
+    /// `more` is the height that an item needs beyond a row.
+    pub(crate) fn new(items: &[Item], more: impl Fn(&Item) -> f64) -> Self {
         let mut rows = Self { items: Vec::new(), pauses: Vec::new(), height: TOP, instants: BTreeMap::new() };
         // What arrives at an instant comes before what it causes.
         let arrivals = items.iter().filter_map(|item| Some((arrived(item)?, None)));
@@ -52,9 +53,11 @@ impl Rows {
             }
             before = Some(at);
             match item {
-                Some(_) => {
+                Some(nth) => {
                     rows.height += ROW;
                     rows.items.push(rows.height);
+                    rows.instants.entry(at).or_insert(rows.height);
+                    rows.height += items.get(nth).map_or(0.0, &more);
                 }
                 None if is_later => rows.height += ARRIVAL,
                 None => {} // several arrive together
@@ -100,7 +103,7 @@ mod tests {
             moment: Moment { at: Duration::from_millis(millis), event: nth },
             what: What::Note { host: HostId(0), text: String::new() },
         };
-        let rows = Rows::new(&[note(0, 1), note(1, 1), note(2, 5001)]);
+        let rows = Rows::new(&[note(0, 1), note(1, 1), note(2, 5001)], |_| 0.0);
         assert_eq!(rows.items.len(), 3);
         assert!(rows.items.is_sorted_by(|above, below| above + ROW <= *below), "{:?}", rows.items);
         assert_eq!(rows.pauses.len(), 1);

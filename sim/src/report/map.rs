@@ -96,9 +96,10 @@ impl OutcomeMap {
         text
     }
 
-    /// A field of coloured cells with their letters, and a legend. For a page with the classes `c0` to `c5`.
+    /// A field of coloured cells with their letters, and a legend; the cell of the run with the parameters `told` has a
+    /// frame. For a page with the classes `fine` and `bad`, and `shade0` to `shade2`.
     #[must_use]
-    pub fn to_svg(&self) -> String {
+    pub fn to_svg(&self, told: &[(String, String)]) -> String {
         const CELL: usize = 56;
         const ROW: usize = 28;
         const LEFT: usize = 110;
@@ -109,8 +110,8 @@ impl OutcomeMap {
         let height = legend + 20 * self.outcomes.len();
         let mut svg = format!(
             "<svg class=\"map\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" \
-             aria-label=\"Outcomes by {}\"><text x=\"{LEFT}\" y=\"14\">{}</text>",
-            escape(&self.across.name),
+             aria-label=\"{}\"><text x=\"{LEFT}\" y=\"14\">{}</text>",
+            escape(&self.summary()),
             escape(&self.across.name),
         );
         // Writing to a String cannot fail.
@@ -129,17 +130,26 @@ impl OutcomeMap {
             for (column, cell) in row.iter().enumerate() {
                 let Some(outcome) = cell else { continue };
                 let x = LEFT + CELL * column;
-                let told = self.outcomes.get(*outcome).map_or("", String::as_str);
+                let words = self.outcomes.get(*outcome).map_or("", String::as_str);
+                let values = [
+                    Some((&self.across, self.across.values.get(column))),
+                    self.down.as_ref().map(|axis| (axis, axis.values.get(nth))),
+                ];
+                let is_told = values
+                    .into_iter()
+                    .flatten()
+                    .all(|(axis, value)| told.iter().any(|(name, has)| *name == axis.name && Some(has) == value));
                 let _infallible = write!(
                     svg,
-                    "<g class=\"c{}\"><rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" rx=\"3\"/><text x=\"{}\" \
+                    "<g class=\"{}{}\"><rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" rx=\"3\"/><text x=\"{}\" \
                      y=\"{base}\" text-anchor=\"middle\">{}</text><title>{}</title></g>",
-                    outcome % 6,
+                    self.class(*outcome),
+                    if is_told { " told" } else { "" },
                     CELL - 3,
                     ROW - 3,
                     x + CELL / 2 - 1,
                     letter(*outcome),
-                    escape(told),
+                    escape(words),
                 );
             }
         }
@@ -147,17 +157,46 @@ impl OutcomeMap {
             let y = legend + 20 * nth;
             let _infallible = write!(
                 svg,
-                "<g class=\"c{}\"><rect x=\"6\" y=\"{}\" width=\"14\" height=\"14\" rx=\"2\"/></g>\
-                 <text x=\"28\" y=\"{y}\">{}: {}</text>",
-                nth % 6,
+                "<g class=\"{}\"><rect x=\"6\" y=\"{}\" width=\"14\" height=\"14\" rx=\"2\"/></g>\
+                 <text x=\"28\" y=\"{y}\">{}: {} ({})</text>",
+                self.class(nth),
                 y - 12,
                 letter(nth),
                 escape(outcome),
+                self.count(nth),
             );
         }
         svg.push_str("</svg>");
         svg
     }
+
+    /// What a cell looks like: what failed is red, and outcomes of one colour differ in their shades.
+    fn class(&self, outcome: usize) -> String {
+        const SHADES: usize = 3;
+        let kind = |nth: usize| self.outcomes.get(nth).is_some_and(|words| is_bad(words));
+        let before = (0..outcome).filter(|nth| kind(*nth) == kind(outcome)).count();
+        format!("{} shade{}", if kind(outcome) { "bad" } else { "fine" }, before % SHADES)
+    }
+
+    /// `3 of 12 runs`.
+    fn count(&self, outcome: usize) -> String {
+        let runs = || self.cells.iter().flatten().flatten();
+        format!("{} of {} runs", runs().filter(|has| **has == outcome).count(), runs().count())
+    }
+
+    /// The map for who cannot see it.
+    fn summary(&self) -> String {
+        let by = self.down.as_ref().map_or_else(String::new, |axis| format!(" and {}", axis.name));
+        let counted = self.outcomes.iter().enumerate().map(|(nth, outcome)| format!("{outcome}: {}", self.count(nth)));
+        format!("Outcomes by {}{by}. {}", self.across.name, counted.collect::<Vec<_>>().join(". "))
+    }
+}
+
+/// Whether the words tell of a failure: a status from 400 on, or none.
+fn is_bad(outcome: &str) -> bool {
+    let has_status =
+        outcome.split([' ', ',', ';']).filter_map(|word| word.parse().ok()).any(|n: u16| (400..600).contains(&n));
+    has_status || ["no answer", "waiting", "stuck", "refuses"].iter().any(|word| outcome.contains(word))
 }
 
 /// A to Z, and then the question what all these outcomes are.
@@ -182,8 +221,10 @@ mod tests {
         ];
         let map = OutcomeMap::new(&runs).unwrap();
         assert_eq!(map.to_text(), "         idle\nlatency  4s  6s\n1ms       A   B\n9ms       A   .\nA: 200\nB: 503\n");
-        let svg = map.to_svg();
+        let svg = map.to_svg(&[("idle".into(), "6s".into()), ("latency".into(), "1ms".into())]);
         assert_eq!((svg.matches("<title>").count(), svg.matches("</g>").count()), (3, 5));
+        assert_eq!((svg.matches("class=\"bad shade0 told\"").count(), svg.matches(" told\"").count()), (1, 1));
+        assert!(svg.contains("Outcomes by idle and latency. 200: 2 of 3 runs. 503: 1 of 3 runs"), "{svg}");
     }
 
     #[test]

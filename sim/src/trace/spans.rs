@@ -57,8 +57,10 @@ pub struct Timer {
     pub name: String,
     /// When it began to run.
     pub from: Duration,
-    /// When it ended the wait.
+    /// When it ended the wait, or the wait ended otherwise.
     pub until: Duration,
+    /// Whether it ended the wait.
+    pub has_fired: bool,
 }
 
 /// The states of both ends of every connection.

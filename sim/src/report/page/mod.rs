@@ -6,17 +6,18 @@
 mod svg;
 
 use std::fmt::{self, Write};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::map::OutcomeMap;
 use super::{exchange_line, story};
-use crate::explain::{Change, Explanation, HopStory, explain};
+use crate::explain::{Change, Explanation, HopStory, explain, timers};
 use crate::play::Played;
 use crate::scenario::{Scenario, ScenarioError};
 use crate::trace::Trace;
 use crate::trace::sequence::{Item, What, messages, segments};
-use crate::trace::spans::{Timer, spans};
+use crate::trace::spans::{Span, Timer, spans};
 use crate::trace::story::Millis;
 use svg::Picture;
 
@@ -55,7 +56,7 @@ fn write(out: &mut String, Page { scenario, played, complaints, map }: Page<'_>)
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
          script-src 'unsafe-inline'; img-src data:\">\n<link rel=\"icon\" href=\"data:,\">\n\
-         <title>{title}</title>\n<style>\n{}</style>\n</head>\n<body>\n",
+         <title>{title}</title>\n<style>\n{}</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#story\">To the same as text</a>\n",
         include_str!("page.css")
     )?;
     write!(out, "<header><h1>{title}</h1><p class=\"about\">{}</p>", escape(&scenario.about))?;
@@ -75,16 +76,20 @@ fn write(out: &mut String, Page { scenario, played, complaints, map }: Page<'_>)
         )?;
     }
     if let Some(map) = map {
-        writeln!(out, "<section><h2>What came of each run</h2>{}<p>Below is one of them.</p></section>", map.to_svg())?;
+        let (svg, label) = (map.to_svg(&scenario.label.0), escape(scenario.label.to_string().trim()));
+        writeln!(
+            out,
+            "<section><h2>What came of each run</h2><div class=\"map\">{svg}</div><p>Below is the run with {label}.</p></section>"
+        )?;
     }
     exchanges(out, played)?;
     let explanations = explain(scenario, played);
     why(out, &explanations)?;
-    let timers: Vec<Timer> = explanations.into_iter().flat_map(|explanation| explanation.timers).collect();
+    let timers = timers(scenario, played);
     diagram(out, &played.trace, &timers)?;
     writeln!(
         out,
-        "<details class=\"story\"><summary>The same as text</summary><pre>{}</pre></details>",
+        "<details class=\"story\" id=\"story\"><summary>The same as text</summary><pre>{}</pre></details>",
         escape(&story(scenario, played))
     )?;
     write!(out, "<script>\n{}</script>\n</body>\n</html>\n", include_str!("page.js"))
@@ -142,19 +147,22 @@ fn diagram(out: &mut String, trace: &Trace, timers: &[Timer]) -> fmt::Result {
          <div class=\"controls\" role=\"radiogroup\" aria-label=\"Level of detail\">\
          <label><input type=\"radio\" name=\"level\" value=\"messages\" checked> messages</label> \
          <label><input type=\"radio\" name=\"level\" value=\"segments\"> segments</label>\
+         <label><input type=\"checkbox\" id=\"timers\" checked> timers</label>\n\
          <span class=\"hint\">Arrow keys go from item to item, Enter shows its details. Time is not to scale.</span>\
          <span class=\"legend\"><i class=\"state connecting\"></i> connecting <i class=\"state open\"></i> open \
-         <i class=\"state half\"></i> half closed</span></div>\n<div class=\"columns\"><div class=\"pictures\">",
+         <i class=\"state half\"></i> half closed <i class=\"timer\"></i> a timer that ran \
+         <i class=\"timer fired\"></i> one that ended something</span></div>\n<div class=\"pictures\"><div class=\"messages\">",
     )?;
     let title = "Sequence diagram, one row per message";
     Picture { trace, items: &messages, spans: &spans, timers, id: "messages", title }.draw(out)?;
     let title = "Sequence diagram, one row per segment";
-    out.write_str("<div class=\"segments\" hidden>")?;
+    out.write_str("</div><div class=\"segments\" hidden>")?;
     if left_out > 0 {
         write!(out, "<p>The last {left_out} segments and notes are not drawn.</p>")?;
     }
     Picture { trace, items: &segments, spans: &spans, timers, id: "segments", title }.draw(out)?;
-    out.write_str("</div></div>\n<aside id=\"details\" aria-live=\"polite\" aria-label=\"Details\"><p>Choose an item to see its headers and bytes.</p></aside></div></section>\n")?;
+    out.write_str("</div></div>\n<aside id=\"details\" aria-live=\"polite\" aria-label=\"Details\"><p>Choose an item to see its headers and bytes.</p></aside></section>\n")?;
+    lasted(out, trace, &spans, timers)?;
     for (id, items) in [("messages", &messages), ("segments", &segments)] {
         let details: Vec<Value> = items.iter().map(|item| details(trace, item)).collect();
         // Inside a script element only `<` could end it.
@@ -162,6 +170,30 @@ fn diagram(out: &mut String, trace: &Trace, timers: &[Timer]) -> fmt::Result {
         writeln!(out, "<script type=\"application/json\" id=\"{id}-details\">{text}</script>")?;
     }
     Ok(())
+}
+
+/// What the bars and brackets of the picture say, as a table.
+fn lasted(out: &mut String, trace: &Trace, spans: &[Span], timers: &[Timer]) -> fmt::Result {
+    out.write_str(
+        "<details><summary>Timers and connections as a table</summary><table class=\"lasted\"><thead><tr><th scope=\"col\">host\
+         </th><th scope=\"col\">what</th><th scope=\"col\">from, ms</th><th scope=\"col\">until, ms</th><th scope=\"col\">\
+         how it ended</th></tr></thead><tbody>",
+    )?;
+    let mut rows: Vec<(Duration, Duration, String, String, &str)> = Vec::new();
+    for Timer { host, name, from, until, has_fired } in timers {
+        let end = if *has_fired { "it ended something" } else { "it was stopped" };
+        rows.push((*from, *until, trace.host(*host).into(), name.clone(), end));
+    }
+    for Span { host, connection, state, from, until, .. } in spans {
+        let what = format!("connection {connection}: {}", state.words());
+        rows.push((*from, *until, trace.host(*host).into(), what, ""));
+    }
+    rows.sort();
+    for (from, until, host, what, end) in rows {
+        let (host, what, from, until) = (escape(&host), escape(&what), Millis(from), Millis(until));
+        write!(out, "<tr><td>{host}</td><td>{what}</td><td>{from}</td><td>{until}</td><td>{end}</td></tr>")?;
+    }
+    out.write_str("</tbody></table></details>\n")
 }
 
 /// What a click shows.

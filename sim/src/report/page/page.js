@@ -24,6 +24,7 @@
 
   function show(item) {
     const { title, at, arrived, fates, fields, size, bytes, text } = item;
+    panel.className = "filled";
     panel.replaceChildren(element("h3", title));
     const when = arrived ? `sent at ${at} ms, arrived at ${arrived} ms` : `at ${at} ms` + (arrived === null ? ", never arrived" : "");
     panel.append(element("p", when));
@@ -69,16 +70,21 @@
         const targets = { ArrowDown: items[nth + 1], ArrowUp: items[nth - 1], Home: items[0], End: items[items.length - 1] };
         if (event.key in targets) go(item, targets[event.key]);
         else if (event.key === "Enter" || event.key === " ") choose(item);
+        else if (event.key === "Escape") panel.replaceChildren();
         else return;
         event.preventDefault();
       });
     });
   }
 
+  document.getElementById("timers").addEventListener("change", (event) => {
+    document.body.classList.toggle("without-timers", !event.target.checked);
+  });
+  document.querySelector(".skip").addEventListener("click", () => { document.getElementById("story").open = true; });
   for (const input of document.querySelectorAll("input[name=level]")) {
     input.addEventListener("change", () => {
       const segments = input.value === "segments" && input.checked;
-      document.querySelector("svg#messages").style.display = segments ? "none" : "";
+      document.querySelector("div.messages").hidden = segments;
       document.querySelector("div.segments").hidden = !segments;
     });
   }

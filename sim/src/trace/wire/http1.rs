@@ -157,7 +157,10 @@ impl Direction<'_> {
         let unread = self.unread().len();
         if unread > 0 {
             let bytes = self.at..self.stream.len();
-            self.messages.push(Message::new(bytes, format!("{} that are no HTTP/1", size(unread)), Meaning::Other));
+            let begins = self.unread().split(|byte| *byte == b' ').next().unwrap_or_default();
+            let is_head = !begins.is_empty() && begins.iter().all(u8::is_ascii_uppercase);
+            let what = if is_head { "of a head without an end" } else { "that are no HTTP/1" };
+            self.messages.push(Message::new(bytes, format!("{} {what}", size(unread)), Meaning::Other));
         }
         self.messages
     }

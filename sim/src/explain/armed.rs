@@ -1,0 +1,231 @@
+//! Every timer that ran, whether it ended anything or not: what a picture of the run shows beside the messages.
+//!
+//! Nobody says when a timer is armed, so it is told from the configuration and from what crossed the network: a stream's
+//! timers run from its head to its end, a connection's idle timer whenever nothing is asked on it.
+
+use std::time::Duration;
+
+use finwait::config::route::Action;
+
+use super::chain::Attempt;
+use super::settings::{Led, Told, seconds};
+use super::wire::Exchange;
+use super::{Case, role};
+use crate::play::Played;
+use crate::scenario::{Role, Scenario};
+use crate::trace::HostId;
+use crate::trace::conversation::{Conversation, Signal, SignalKind};
+use crate::trace::spans::Timer;
+
+/// A wait ends within this of its timer's value: what a host may take to notice.
+const ACCURACY: Duration = Duration::from_millis(2);
+
+impl Case<'_> {
+    /// All timers, in the order in which they began to run.
+    pub(super) fn timers(&self) -> Vec<Timer> {
+        let mut armed = Armed { timers: Vec::new() };
+        for (nth, exchange) in self.wire.exchanges.iter().enumerate() {
+            self.of_stream(nth, exchange, &mut armed);
+        }
+        for (nth, conversation) in self.wire.conversations.iter().enumerate() {
+            self.of_connection(nth, conversation, &mut armed);
+        }
+        armed.timers.sort_by_key(|timer| (timer.from, timer.host, timer.until));
+        armed.timers
+    }
+
+    /// The timers of a request at a proxy.
+    fn of_stream(&self, nth: usize, exchange: &Exchange, armed: &mut Armed) {
+        let trace = &self.played.trace;
+        let Some(account) = self.account(nth) else { return };
+        let (host, over) = (account.host, account.at);
+        let Some(told) = Told::new(self.scenario, trace.host(host)) else { return };
+        let Some(led) = self.led(&told, exchange) else { return };
+        let timeouts = &led.listener.manager.timeouts;
+        let began = exchange.request.began.at;
+        let head = exchange.request.head_arrived;
+        let asked = exchange.request.arrived.filter(|_| exchange.request.is_complete);
+        armed.add(host, "request_headers_timeout", timeouts.request_headers, began, head.unwrap_or(over));
+        armed.add(host, "request_timeout", timeouts.request, began, asked.unwrap_or(over).min(over));
+        let Some((_, Action::Forward(forward))) = &led.route else { return };
+        let idle = forward.idle_timeout.unwrap_or(timeouts.stream_idle);
+        let last = self.moved_last(exchange, over);
+        armed.add(host, "stream_idle_timeout", idle, last, over);
+        let longest = forward.stream_duration_max.unwrap_or(timeouts.stream);
+        armed.add(host, "max_stream_duration", longest, head.unwrap_or(began), over);
+        if exchange.is_tunnel() {
+            return;
+        }
+        armed.add(host, "route.timeout", forward.timeout, asked.unwrap_or(over), over);
+        for attempt in self.chain.attempts(nth) {
+            let Attempt::Asked(upstream) = attempt else { continue };
+            let Some(upstream) = self.wire.exchanges.get(*upstream) else { continue };
+            let answered = upstream.answer.as_ref().and_then(|answer| answer.part.head_arrived);
+            let ended = self.wire.acts_on(upstream).next().map(|act| act.sent.at);
+            let until = answered.or(ended).unwrap_or(over).min(over);
+            armed.add(host, "per_try_timeout", forward.per_try_timeout(), upstream.request.began.at, until);
+        }
+    }
+
+    /// When something moved last in a stream before it was over.
+    fn moved_last(&self, exchange: &Exchange, over: Duration) -> Duration {
+        let answer = exchange.answer.as_ref();
+        let moves = [
+            Some(exchange.request.began.at),
+            exchange.request.head_arrived,
+            exchange.request.arrived,
+            answer.map(|answer| answer.part.began.at),
+            answer.and_then(|answer| self.last_sent(exchange.connection, answer.part.bytes)),
+        ];
+        moves.into_iter().flatten().filter(|at| *at < over).max().unwrap_or(over)
+    }
+
+    /// When the server of a connection sent its last bytes, if it sent more than the head of an answer.
+    fn last_sent(&self, connection: usize, bytes: usize) -> Option<Duration> {
+        let lane = &self.wire.conversations.get(connection)?.from_server;
+        let last = lane.bytes.len().checked_sub(1)?;
+        lane.sent(last).map(|moment| moment.at).filter(|_| bytes > 0)
+    }
+
+    /// The timers of a connection, at both of its ends.
+    fn of_connection(&self, nth: usize, conversation: &Conversation, armed: &mut Armed) {
+        let trace = &self.played.trace;
+        let first = |lane: &[Signal], kind| {
+            lane.iter().find(|signal| signal.kind == kind).map(|signal| (signal.sent.at, signal.arrived))
+        };
+        let Some((dialled, _)) = first(&conversation.from_client.signals, SignalKind::Syn) else { return };
+        let opened = first(&conversation.from_server.signals, SignalKind::SynAck).and_then(|(_, arrived)| arrived);
+        let run_over = trace.entries().last().map_or(Duration::ZERO, |entry| entry.at);
+        let end = self.ended_at(conversation).unwrap_or(run_over);
+        if let Some((told, forward)) = self.dialled_for(conversation)
+            && let Some(cluster) = forward.and_then(|nth| told.cluster_by_number(nth))
+        {
+            armed.add(
+                conversation.client,
+                "connect_timeout",
+                Some(cluster.connect_timeout),
+                dialled,
+                opened.unwrap_or(end),
+            );
+        }
+        let Some(opened) = opened else { return };
+        for (host, name, value) in self.idle_timeouts(conversation) {
+            for (from, until) in self.pauses(nth, host, opened, end) {
+                armed.add(host, name, value, from, until);
+            }
+        }
+        if let Some(server) = conversation.server
+            && let Some(told) = Told::new(self.scenario, trace.host(server))
+            && let Some(listener) = told.listener(conversation.server_address)
+        {
+            armed.add(server, "max_connection_duration", listener.manager.timeouts.connection, opened, end);
+            for (asked, answered) in self.wire.pings(nth, server) {
+                let timeout = listener.manager.http2.keepalive.map(|keepalive| keepalive.timeout);
+                armed.add(server, "connection_keepalive.timeout", timeout, asked, answered.unwrap_or(end).min(end));
+            }
+        }
+    }
+
+    /// Who closes a connection that is not used, and after what time.
+    fn idle_timeouts(&self, conversation: &Conversation) -> Vec<(HostId, &'static str, Option<Duration>)> {
+        let trace = &self.played.trace;
+        let mut found = Vec::new();
+        if let Some((told, forward)) = self.dialled_for(conversation) {
+            let idle = forward.and_then(|nth| told.cluster_by_number(nth)).and_then(|cluster| cluster.idle_timeout);
+            found.push((conversation.client, "cluster idle_timeout", idle));
+        }
+        const NAME: &str = "idle_timeout";
+        match role(self.scenario, trace, conversation.client) {
+            Some(Role::Alb(alb)) => found.push((conversation.client, NAME, Some(alb.idle_timeout.0))),
+            Some(Role::Client(client)) => {
+                found.push((conversation.client, NAME, client.idle_timeout.map(|time| time.0)))
+            }
+            Some(Role::App(_) | Role::Proxy { .. }) | None => {}
+        }
+        let Some(server) = conversation.server else { return found };
+        match role(self.scenario, trace, server) {
+            Some(Role::App(app)) => found.push((server, NAME, app.idle_timeout.map(|time| time.0))),
+            Some(Role::Proxy { .. }) => {
+                let told = Told::new(self.scenario, trace.host(server));
+                let listener = told.as_ref().and_then(|told| told.listener(conversation.server_address));
+                found.push((server, NAME, listener.and_then(|listener| listener.manager.timeouts.idle)));
+            }
+            Some(Role::Alb(_) | Role::Client(_)) | None => {}
+        }
+        found
+    }
+
+    /// What a proxy was told that opened a connection, and the number of the cluster that it did it for.
+    fn dialled_for(&self, conversation: &Conversation) -> Option<(Told<'_>, Option<usize>)> {
+        let trace = &self.played.trace;
+        let Some(Role::Proxy { .. }) = role(self.scenario, trace, conversation.client) else { return None };
+        let told = Told::new(self.scenario, trace.host(conversation.client))?;
+        let cluster = told.cluster_with(conversation.server_address);
+        Some((told, cluster))
+    }
+
+    /// When nothing was under way on a connection, as a host at one of its ends sees it.
+    fn pauses(&self, connection: usize, host: HostId, opened: Duration, end: Duration) -> Vec<(Duration, Duration)> {
+        let on_it = self.wire.exchanges.iter().enumerate().filter(|(_, exchange)| exchange.connection == connection);
+        let mut busy: Vec<(Duration, Duration)> = on_it
+            .map(|(nth, exchange)| {
+                let is_client = exchange.client == host;
+                let answer = exchange.answer.as_ref().filter(|answer| answer.part.is_complete && !exchange.is_tunnel());
+                let over =
+                    answer.and_then(|answer| if is_client { answer.part.arrived } else { Some(answer.part.began.at) });
+                let over = over.or(self.account(nth).map(|account| account.at)).unwrap_or(end);
+                let asked = exchange.request.head_arrived.filter(|_| !is_client);
+                (asked.unwrap_or(exchange.request.began.at), over)
+            })
+            .collect();
+        busy.sort_unstable();
+        let mut pauses = Vec::new();
+        let mut idle_since = opened;
+        for (from, until) in busy {
+            if from.min(end) > idle_since {
+                pauses.push((idle_since, from.min(end)));
+            }
+            idle_since = idle_since.max(until);
+        }
+        if end > idle_since {
+            pauses.push((idle_since, end));
+        }
+        pauses
+    }
+
+    /// When the first end of a connection finished or broke it off.
+    fn ended_at(&self, conversation: &Conversation) -> Option<Duration> {
+        let signals = conversation.from_client.signals.iter().chain(&conversation.from_server.signals);
+        let ends = signals.filter(|signal| matches!(signal.kind, SignalKind::Fin | SignalKind::Rst));
+        ends.map(|signal| signal.sent.at).min()
+    }
+
+    fn led<'t>(&self, told: &'t Told<'_>, exchange: &Exchange) -> Option<Led<'t>> {
+        told.led(exchange, self.wire.conversations.get(exchange.connection)?.server_address)
+    }
+}
+
+struct Armed {
+    timers: Vec<Timer>,
+}
+
+impl Armed {
+    fn add(&mut self, host: HostId, name: &str, value: Option<Duration>, from: Duration, until: Duration) {
+        let Some(value) = value.filter(|_| from < until) else { return };
+        let has_fired = (value..=value + ACCURACY).contains(&until.saturating_sub(from));
+        self.timers.push(Timer { host, name: format!("{name} {}", seconds(value)), from, until, has_fired });
+    }
+}
+
+/// Every timer that ran in a run, in the order in which they began to run.
+#[must_use]
+pub fn timers(scenario: &Scenario, played: &Played) -> Vec<Timer> {
+    let mut timers = Case::new(scenario, played).timers();
+    for known in super::explain(scenario, played).into_iter().flat_map(|explanation| explanation.timers) {
+        // What ended something is known exactly, and what merely ran from what crossed the network.
+        timers.retain(|timer| (timer.host, &timer.name, timer.until) != (known.host, &known.name, known.until));
+        timers.push(known);
+    }
+    timers.sort_by_key(|timer| (timer.from, timer.host, timer.until));
+    timers
+}
