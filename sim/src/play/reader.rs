@@ -129,8 +129,17 @@ pub(super) struct Reader {
     parts: BTreeMap<String, usize>,
     /// Events, and whether they have ended.
     events: BTreeMap<String, watch::Sender<bool>>,
-    background: RefCell<Vec<JoinHandle<()>>>,
+    background: RefCell<Vec<Part>>,
     failed: Notify,
+}
+
+/// A part in the background. It ends with its owner, also where that is a wait for it that was given up.
+struct Part(JoinHandle<()>);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Reader {
@@ -157,8 +166,8 @@ impl Reader {
         let all = async {
             Rc::clone(&self).sequence(script).await;
             // Parts may begin parts, so the list can grow while it is waited for.
-            while let Some(part) = { self.background.borrow_mut().pop() } {
-                drop(part.await); // a panic ends the run by itself
+            while let Some(mut part) = { self.background.borrow_mut().pop() } {
+                drop((&mut part.0).await); // a panic ends the run by itself
             }
         };
         // A part that ends in its last step has ended well: the failure of another comes second.
@@ -167,9 +176,7 @@ impl Reader {
             () = all => {}
             () = self.failed.notified() => {}
         }
-        for part in self.background.take() {
-            part.abort();
-        }
+        drop(self.background.take());
         self.farewell().await;
     }
 
@@ -220,7 +227,7 @@ impl Reader {
         match step {
             Step::Background(script) => {
                 let part = spawn_local(Rc::clone(&self).sequence(script));
-                self.background.borrow_mut().push(part);
+                self.background.borrow_mut().push(Part(part));
                 Ok(())
             }
             Step::Barrier(name) => {
