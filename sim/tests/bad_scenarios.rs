@@ -40,6 +40,9 @@ script:
       - barrier: all
   - background:
       - app.7: { receive: anything }
+      - { event: heard, wait: 1s }
+  - background:
+      - { follows: heard, wait: 1s }
   - wait: 1s
   - barrier: all
 ";

@@ -103,12 +103,12 @@ impl Explore {
             match explore(run, &seeds, jobs, |done| progress.show(nth * seeds.len() + done)) {
                 Ok(table) => tables.push(table),
                 Err(error) => {
-                    progress.end();
+                    progress.hide();
                     return Err(error);
                 }
             }
         }
-        progress.end();
+        progress.hide();
         Ok(Findings::new(&self.file, runs, self.seeds, self.shard, tables))
     }
 
@@ -139,8 +139,12 @@ impl Explore {
         let failures: Vec<(&Scenario, (&Outcome, &Row))> = failures
             .flat_map(|(run, found)| found.outcomes.failures().into_iter().map(move |failure| (run, failure)))
             .collect();
-        for (run, (failing, row)) in failures.iter().take(FAILURES_MAX) {
-            match shrink(library, run, &row.seeds, failing) {
+        let mut progress = Progress::new("failures made small", failures.len().min(FAILURES_MAX));
+        for (nth, (run, (failing, row))) in failures.iter().take(FAILURES_MAX).enumerate() {
+            progress.show(nth);
+            let smallest = shrink(library, run, &row.seeds, failing);
+            progress.hide();
+            match smallest {
                 Ok(smallest) => self.tell(run, &smallest, row.seeds.first().copied().unwrap_or_default(), out)?,
                 Err(error) => writeln!(out, "{error}\n")?,
             }

@@ -20,6 +20,7 @@ use crate::actor::Sightings;
 use crate::kernel::link::Link;
 use crate::proxy::Proxy;
 use crate::scenario::{Path, Role, SCRIPT_HOST, Scenario, ScenarioError};
+use crate::trace::conversation::{Conversation, conversations};
 use crate::trace::{HostId, Trace};
 use crate::world::perturb::{Course, Perturbation, Perturbed};
 use crate::world::turmoil::Inexpressible;
@@ -167,6 +168,13 @@ impl Scenario {
         }
     }
 
+    /// How many connections an app has accepted; none if it is no app.
+    fn accepted(&self, app: &str, trace: &Trace) -> Option<usize> {
+        self.hosts.iter().find(|host| host.name == app && matches!(host.role, Role::App(_)))?;
+        let is_its = |it: &&Conversation| it.server.is_some_and(|server| trace.host(server) == app);
+        Some(conversations(trace).iter().filter(is_its).count())
+    }
+
     fn perform<E>(
         &self,
         mut world: World,
@@ -188,7 +196,8 @@ impl Scenario {
         let run = run(world, self.limit.0)?;
         let mut stuck = desk.stuck();
         if let Ended::LimitReached { .. } = run.ended {
-            let what = format!("was not over after {:?} of virtual time; {}", self.limit.0, desk.who_waits());
+            let who_waits = desk.who_waits(|host| self.accepted(host, &run.trace));
+            let what = format!("was not over after {:?} of virtual time; {who_waits}", self.limit.0);
             stuck = stuck.or_else(|| desk.first_waiting()).map(|(at, _)| (at, what));
         }
         let name = |id: HostId| hosts.iter().find(|(_, has)| *has == id).map_or("?", |(name, _)| name.as_str());

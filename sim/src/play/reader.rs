@@ -40,6 +40,19 @@ struct Waiting {
     at: Location,
     text: String,
     since: Duration,
+    what_for: WhatFor,
+}
+
+/// What a step waits for.
+enum WhatFor {
+    /// The other parts of the script, so many with its own.
+    Barrier(String, usize),
+    /// Somebody to do it, on this connection if one is named.
+    Doing(String, Option<String>),
+    /// The end of another step.
+    Event(String),
+    /// What its own words say.
+    Itself,
 }
 
 impl Desk {
@@ -51,21 +64,51 @@ impl Desk {
         self.waiting.borrow().values().next().map(|step| (step.at, step.text.clone()))
     }
 
-    /// A line for each step that has not ended.
-    pub(super) fn who_waits(&self) -> String {
+    /// A line for each step that has not ended. `accepted` says how many connections an app has accepted, of anybody else
+    /// nothing.
+    pub(super) fn who_waits(&self, accepted: impl Fn(&str) -> Option<usize>) -> String {
         let waiting = self.waiting.borrow();
-        let lines = waiting.values().map(|Waiting { at, text, since }| {
-            format!("\n  line {}, since {} ms: {text}", at.line(), crate::trace::story::Millis(*since))
+        let lines = waiting.values().map(|Waiting { at, text, since, what_for }| {
+            let why = match what_for {
+                WhatFor::Barrier(name, parts) => {
+                    let is_there = |it: &&Waiting| matches!(&it.what_for, WhatFor::Barrier(other, _) if other == name);
+                    let come = waiting.values().filter(is_there).count();
+                    format!(", where {come} of {parts} parts of the script have come")
+                }
+                WhatFor::Doing(host, connection) => {
+                    let number = connection.as_ref().map_or(Some(1), |number| number.parse().ok());
+                    let missing =
+                        accepted(host).filter(|accepted| number.is_some_and(|number: usize| number > *accepted));
+                    let missing = missing.map(|accepted| match accepted {
+                        0 => format!(", but {host} has accepted no connection"),
+                        few => format!(", but {host} has accepted only {few}"),
+                    });
+                    missing.unwrap_or_default()
+                }
+                WhatFor::Event(name) => format!(", which follows {name}"),
+                WhatFor::Itself => String::new(),
+            };
+            format!("\n  line {}, since {} ms: {text}{why}", at.line(), crate::trace::story::Millis(*since))
         });
         let lines: String = lines.collect();
-        if lines.is_empty() { "the script was over, and its end was not".into() } else { format!("these wait:{lines}") }
+        match lines.is_empty() {
+            true => "the script was over, but not everybody had left; a larger `limit` gives them time".into(),
+            false => format!("these wait:{lines}"),
+        }
     }
 
-    fn begin(&self, at: Location, text: String, since: Duration) -> u64 {
+    fn begin(&self, step: Waiting) -> u64 {
         let mut waiting = self.waiting.borrow_mut();
         let number = waiting.last_key_value().map_or(0, |(last, _)| last + 1);
-        waiting.insert(number, Waiting { at, text, since });
+        waiting.insert(number, step);
         number
+    }
+
+    /// What a step waits for has come, and this is next.
+    fn turn(&self, number: u64, what_for: WhatFor) {
+        if let Some(step) = self.waiting.borrow_mut().get_mut(&number) {
+            step.what_for = what_for;
+        }
     }
 
     fn end(&self, number: u64) {
@@ -82,10 +125,21 @@ pub(super) struct Reader {
     cast: Rc<Cast>,
     desk: Rc<Desk>,
     barriers: BTreeMap<String, Barrier>,
+    /// How many parts of the script come to each barrier.
+    parts: BTreeMap<String, usize>,
     /// Events, and whether they have ended.
     events: BTreeMap<String, watch::Sender<bool>>,
-    background: RefCell<Vec<JoinHandle<()>>>,
+    background: RefCell<Vec<Part>>,
     failed: Notify,
+}
+
+/// A part in the background. It ends with its owner, also where that is a wait for it that was given up.
+struct Part(JoinHandle<()>);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Reader {
@@ -99,9 +153,9 @@ impl Reader {
     ) -> Rc<Self> {
         let (mut parts, mut events) = (BTreeMap::new(), BTreeMap::new());
         prepare(script, &mut parts, &mut events);
-        let barriers = parts.into_iter().map(|(name, parts)| (name, Barrier::new(parts))).collect();
+        let barriers = parts.iter().map(|(name, parts)| (name.clone(), Barrier::new(*parts))).collect();
         let (background, failed) = Default::default();
-        Rc::new(Self { hosts, id, control, cast, desk, barriers, events, background, failed })
+        Rc::new(Self { hosts, id, control, cast, desk, barriers, parts, events, background, failed })
     }
 
     /// Reads the script, then sends everybody home.
@@ -112,8 +166,8 @@ impl Reader {
         let all = async {
             Rc::clone(&self).sequence(script).await;
             // Parts may begin parts, so the list can grow while it is waited for.
-            while let Some(part) = { self.background.borrow_mut().pop() } {
-                drop(part.await); // a panic ends the run by itself
+            while let Some(mut part) = { self.background.borrow_mut().pop() } {
+                drop((&mut part.0).await); // a panic ends the run by itself
             }
         };
         // A part that ends in its last step has ended well: the failure of another comes second.
@@ -122,9 +176,7 @@ impl Reader {
             () = all => {}
             () = self.failed.notified() => {}
         }
-        for part in self.background.take() {
-            part.abort();
-        }
+        drop(self.background.take());
         self.farewell().await;
     }
 
@@ -143,7 +195,8 @@ impl Reader {
     async fn cue(self: Rc<Self>, at: Location, cue: Cue) -> Result<(), String> {
         let text = cue.to_string();
         let whose = if let Step::Do { host, .. } = &cue.step { format!("{host}: {text}") } else { text.clone() };
-        let number = self.desk.begin(at, whose, self.control.now());
+        let what_for = cue.follows.clone().map_or(WhatFor::Itself, WhatFor::Event);
+        let number = self.desk.begin(Waiting { at, text: whose, since: self.control.now(), what_for });
         if let Some(event) = cue.follows.as_ref().and_then(|event| self.events.get(event)) {
             drop(event.subscribe().wait_for(|ended| *ended).await); // fails only when the reader is gone
         }
@@ -153,6 +206,7 @@ impl Reader {
         if let Some(time) = cue.at {
             sleep_until(Instant::now() + time.0.saturating_sub(self.control.now())).await;
         }
+        self.desk.turn(number, self.what_for(&cue.step));
         Rc::clone(&self).step(&text, cue.step).await?;
         if let Some(event) = cue.event.as_ref().and_then(|event| self.events.get(event)) {
             event.send_replace(true);
@@ -161,11 +215,19 @@ impl Reader {
         Ok(())
     }
 
+    fn what_for(&self, step: &Step) -> WhatFor {
+        match step {
+            Step::Barrier(name) => WhatFor::Barrier(name.clone(), self.parts.get(name).copied().unwrap_or_default()),
+            Step::Do { host, connection, .. } => WhatFor::Doing(host.clone(), connection.clone()),
+            Step::Background(_) | Step::Happen(_) | Step::Nothing | Step::Wait(_) => WhatFor::Itself,
+        }
+    }
+
     async fn step(self: Rc<Self>, text: &str, step: Step) -> Result<(), String> {
         match step {
             Step::Background(script) => {
                 let part = spawn_local(Rc::clone(&self).sequence(script));
-                self.background.borrow_mut().push(part);
+                self.background.borrow_mut().push(Part(part));
                 Ok(())
             }
             Step::Barrier(name) => {

@@ -1,16 +1,18 @@
-//! Scenarios that nobody wrote: topology, timeouts, clients, apps, links, faults and departures are drawn, and what holds in every
-//! run must hold in these.
+//! Scenarios that nobody wrote: topology, timeouts, clients, apps, frames by hand, links, misfortunes and departures are drawn,
+//! and what holds in every run must hold in these.
 //!
-//! A case that fails is printed as a scenario file, made as small as proptest can. It belongs into `random_scenarios/`, where
-//! it is played for ever: a file outlives changes of the generator, a seed does not. `PROPTEST_CASES` asks for more cases.
+//! A case that fails is printed as a scenario file, made as small as proptest can. It belongs into `corpus/`, where it is played for ever: a file outlives changes of the generator, a seed does not. `PROPTEST_CASES` asks for more cases.
 
 #![expect(clippy::panic, reason = "a helper of the test says why it fails")]
+
+mod misfortune;
 
 use std::path::{Path, PathBuf};
 
 use finwait_sim::check::check;
 use finwait_sim::report::story;
 use finwait_sim::scenario::{Library, Scenario};
+use misfortune::{by_hand, misfortunes, programs};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -41,7 +43,7 @@ fn broken(text: &str) -> Vec<String> {
 
 #[test]
 fn what_failed_before_holds() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/random_scenarios");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/random_scenarios/corpus");
     let mut files: Vec<PathBuf> = corpus.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort_unstable();
     assert!(!files.is_empty());
@@ -61,46 +63,97 @@ proptest! {
     #[test]
     fn what_holds_in_every_run_holds_in_any(text in scenario()) {
         let broken = broken(&text);
-        prop_assert!(broken.is_empty(), "{}\n\nput it into tests/random_scenarios/:\n{text}", broken.join("\n"));
+        prop_assert!(broken.is_empty(), "{}\n\nput it into sim/tests/random_scenarios/corpus/:\n{text}", broken.join("\n"));
+    }
+}
+
+/// Who stands between the client and the app, and which of these two speak HTTP/2 by hand.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    proxies: &'static [&'static str],
+    /// The address that the last proxy knows the app by.
+    app_ip: &'static str,
+    client_speaks_http2: bool,
+    app_speaks_http2: bool,
+}
+
+impl Shape {
+    fn all() -> Vec<Self> {
+        let shape = |proxies, app_ip, client_speaks_http2, app_speaks_http2| Self {
+            proxies,
+            app_ip,
+            client_speaks_http2,
+            app_speaks_http2,
+        };
+        vec![
+            shape(&[], "10.0.0.3", false, false),
+            shape(&["proxy"], "10.0.0.3", false, false),
+            shape(&["front", "ingress", "sidecar"], "10.0.0.5", false, false),
+            shape(&["ingress", "sidecar"], "10.0.0.5", false, false),
+            shape(&["ingress"], "10.0.0.4", false, true),
+            shape(&["sidecar"], "10.0.0.5", true, false),
+        ]
+    }
+
+    fn stations(self) -> Vec<&'static str> {
+        ["client"].into_iter().chain(self.proxies.iter().copied()).chain(["app"]).collect()
     }
 }
 
 /// A whole scenario file.
 fn scenario() -> impl Strategy<Value = String> {
-    (topology(), app(), chance(), script(), any::<u16>()).prop_map(|(topology, app, chance, script, seed)| {
-        let Topology { hosts, links, app_ip } = topology;
-        let script: Vec<String> = script.into_iter().flatten().collect();
-        format!(
-            "about: A scenario that nobody wrote.\nseed: {seed}\nlimit: 5m\n{chance}hosts:\n{hosts}  app: {{ ip: {app_ip}, app: {{ \
-             {app} }} }}\n{links}script:\n{}\n",
-            script.join("\n")
+    select(Shape::all()).prop_flat_map(|shape| {
+        let programs = if shape.app_speaks_http2 { programs().boxed() } else { Just(String::new()).boxed() };
+        let parts = (conversations("client", shape), conversations("other", shape), misfortunes(shape.stations()));
+        (topology(shape), app(), programs, chance(), parts, any::<u16>()).prop_map(
+            move |((hosts, links), app, programs, chance, (client, other, misfortunes), seed)| {
+                let http2 = if programs.is_empty() { String::new() } else { format!(", speaks: http2, programs: {programs}") };
+                let script = [background(&other), background(&misfortunes), client].concat();
+                let text = format!(
+                    "about: A scenario that nobody wrote.\nseed: {seed}\nlimit: 5m\n{chance}hosts:\n{hosts}  app: {{ ip: {}, \
+                     app: {{ {app}{http2} }} }}\n{links}script:\n{}\n",
+                    shape.app_ip,
+                    script.join("\n")
+                );
+                // An app that refuses a stream says that it has not carried out what it has seen.
+                let except = if text.contains("REFUSED_STREAM") { "except: [one_delivery]\n" } else { "" };
+                text + except
+            },
         )
     })
 }
 
-#[derive(Clone, Debug)]
-struct Topology {
-    hosts: String,
-    links: String,
-    app_ip: &'static str,
+/// The steps beside those that follow.
+fn background(steps: &[String]) -> Vec<String> {
+    match steps {
+        [] => Vec::new(),
+        steps => {
+            ["- background:".to_owned()].into_iter().chain(steps.iter().map(|step| format!("    {step}"))).collect()
+        }
+    }
 }
 
-/// A client and an app, with no proxy, one, or three of them between.
-fn topology() -> impl Strategy<Value = Topology> {
-    let chains = select(vec![&[][..], &["proxy"][..], &["front", "ingress", "sidecar"][..]]);
-    (chains, prop::collection::vec(link(), 4), prop::collection::vec(patch(), 3)).prop_map(|(chain, links, patches)| {
-        let first = chain.first().copied().unwrap_or("app");
-        let mut hosts = format!("  client: {{ client: {{ connect: \"{first}:80\" }}, ip: 10.0.0.1 }}\n");
-        for (nth, (name, patch)) in chain.iter().zip(patches).enumerate() {
-            let config =
-                if *name == "proxy" { "../keepalive/configs/one-hop".into() } else { format!("configs/{name}") };
-            let ip = nth + 2;
+/// Hosts but for the app, and links.
+fn topology(shape: Shape) -> impl Strategy<Value = (String, String)> {
+    (prop::collection::vec(link(), 4), prop::collection::vec(patch(), 3)).prop_map(move |(links, patches)| {
+        let first = shape.proxies.first().copied().unwrap_or("app");
+        let speaks = if shape.client_speaks_http2 { ", speaks: http2" } else { "" };
+        let mut hosts = String::new();
+        for (name, ip) in [("client", 1), ("other", 9)] {
+            hosts += &format!("  {name}: {{ client: {{ connect: \"{first}:80\"{speaks} }}, ip: 10.0.0.{ip} }}\n");
+        }
+        for (name, patch) in shape.proxies.iter().zip(patches) {
+            let (config, ip) = match *name {
+                "front" => ("configs/front", 2),
+                "ingress" => ("configs/ingress", 3),
+                "sidecar" => ("configs/sidecar", 4),
+                _ => ("../keepalive/configs/one-hop", 2),
+            };
             hosts += &format!("  {name}: {{ config: {config}.yaml, ip: 10.0.0.{ip}, patch: {{ {patch} }} }}\n");
         }
-        let stations: Vec<&str> = ["client"].into_iter().chain(chain.iter().copied()).chain(["app"]).collect();
+        let stations = shape.stations();
         let pairs = stations.windows(2).zip(links).map(|(pair, link)| format!("  {}: {{ {link} }}\n", pair.join("-")));
-        let app_ip = if chain.len() == 3 { "10.0.0.5" } else { "10.0.0.3" };
-        Topology { links: format!("links:\n{}", pairs.collect::<String>()), hosts, app_ip }
+        (hosts, format!("links:\n{}", pairs.collect::<String>()))
     })
 }
 
@@ -149,7 +202,7 @@ fn app() -> impl Strategy<Value = String> {
     });
     let first = prop::collection::vec(reply.clone(), 0..3);
     let manner = select(vec!["", ", idle_timeout: 700ms", ", idle_timeout: 3s", ", read_rate: 50kB/s"]);
-    let websocket = select(vec!["echo", "listen", "{ refuse: { status: 400, body: no } }"]);
+    let websocket = select(vec!["echo", "echo", "echo", "listen", "{ refuse: { status: 400, body: no } }"]);
     (reply, first, websocket, manner).prop_map(|(reply, first, websocket, manner)| {
         format!("reply: {reply}, first: [{}], websocket: {websocket}{manner}", first.join(", "))
     })
@@ -160,15 +213,23 @@ fn chance() -> impl Strategy<Value = String> {
     let departures =
         (0..3_000_u32, 0..2_000_u32, 0..50_u32, any::<bool>()).prop_map(|(jitter, notice, stall, order)| {
             format!(
-                "chance: {{ jitter: {jitter}us, notice: {notice}us, stall: {stall}ms, clock: 20ms, order: {order} }}\n"
+                "chance: {{ jitter: {jitter}us, notice: {notice}us, stall: {stall}ms, clock: 20ms, drift: 500ppm, \
+                 order: {order} }}\n"
             )
         });
     prop_oneof![Just(String::new()), departures]
 }
 
-/// What the client does: a few conversations, each a few steps.
-fn script() -> impl Strategy<Value = Vec<Vec<String>>> {
-    prop::collection::vec(prop_oneof![3 => requests().boxed(), 1 => websocket().boxed(), 1 => pause().boxed()], 1..6)
+/// What a client does: a few conversations, each a few steps.
+fn conversations(client: &'static str, shape: Shape) -> impl Strategy<Value = Vec<String>> {
+    let least = usize::from(client == "client"); // the other one may stay away
+    let talk = match shape.client_speaks_http2 {
+        true => prop_oneof![3 => requests().boxed(), 2 => frames().boxed(), 1 => pause().boxed()].boxed(),
+        false => prop_oneof![3 => requests().boxed(), 1 => websocket().boxed(), 1 => pause().boxed()].boxed(),
+    };
+    prop::collection::vec(talk, least..6).prop_map(move |talks| {
+        talks.into_iter().flatten().map(|step| step.replace("- client: ", &format!("- {client}: "))).collect()
+    })
 }
 
 fn pause() -> impl Strategy<Value = Vec<String>> {
@@ -177,13 +238,19 @@ fn pause() -> impl Strategy<Value = Vec<String>> {
         .prop_map(|ms| vec![format!("- wait: {ms}ms")])
 }
 
+fn frames() -> impl Strategy<Value = Vec<String>> {
+    let frame = by_hand()
+        .prop_map(|step| if step.starts_with("{ wait") { format!("- {step}") } else { format!("- client: {step}") });
+    prop::collection::vec(frame, 1..4)
+}
+
 fn requests() -> impl Strategy<Value = Vec<String>> {
     let method = select(vec!["GET", "POST", "PUT", "DELETE"]);
     let leave = select(vec![None, None, None, Some("- client: fin"), Some("- client: rst")]);
     (method, 0..3_000_usize, 1..4_usize, leave).prop_map(|(method, len, times, leave)| {
         let request = match method {
             "GET" => "- client: GET /".to_owned(),
-            _ => format!("- client: {{ request: {method} /, body: \"{}\" }}", "b".repeat(len)),
+            _ => format!("- client: {{ request: {method} /, body_bytes: {len}B }}"),
         };
         let mut steps = vec![request; times];
         steps.extend(leave.map(str::to_owned));
@@ -200,6 +267,8 @@ fn websocket() -> impl Strategy<Value = Vec<String>> {
         // As many echoes as it likes to wait for; a client that does not read is a client too.
         let heard = heard.index(sizes.len() + 1);
         steps.extend(sizes.iter().take(heard).map(|size| format!("- client: {{ receive_bytes: {size}B }}")));
+        // What it has not read would come where it waits for the app's close frame.
+        let leave = if leave == "close" && heard < sizes.len() { "fin" } else { leave };
         steps.push(format!("- client: {leave}"));
         steps
     })
