@@ -199,7 +199,10 @@ impl Peer {
                     return;
                 }
             },
-            Action::ReceiveFrame(pattern) => return self.receive(pattern, done),
+            Action::ReceiveFrame(pattern) => match self.connect_first().await {
+                Ok(()) => return self.receive(pattern, done),
+                Err(why) => Err(why),
+            },
             Action::Closed(expected) => return self.wait_for_end(expected, done),
             Action::Connect => self.connect().await,
             Action::SendFrame(frame) => self.send(&frame).await,
@@ -245,6 +248,11 @@ impl Peer {
         let Side::Client { outside, connect, .. } = &self.side else { return Err("the connection is closed".into()) };
         let conn = dial(outside, connect).await.map_err(|error| format!("cannot connect: {error}"))?;
         self.open(conn).await.map_err(by_hand::cannot_send)
+    }
+
+    /// Opens a connection, unless there is or was one: what came over that may still be asked for.
+    async fn connect_first(&mut self) -> Result<(), String> {
+        if self.link.is_some() { Ok(()) } else { self.connect().await }
     }
 
     async fn open(&mut self, conn: Conn) -> io::Result<()> {
