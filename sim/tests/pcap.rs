@@ -116,7 +116,8 @@ fn touched(trace: &Trace) -> usize {
         | Event::Delayed { packet, .. }
         | Event::Dropped { packet, .. }
         | Event::Held { packet } => Some(*packet),
-        Event::Delivered { .. }
+        Event::Account { .. }
+        | Event::Delivered { .. }
         | Event::Host { .. }
         | Event::Log { .. }
         | Event::Note { .. }

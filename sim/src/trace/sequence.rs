@@ -198,7 +198,7 @@ fn tell(conversation: &Conversation, connection: usize, fates: &BTreeMap<u64, Ve
 }
 
 /// A peer may say anything: a line end of its must not end a line of the story, nor an escape sequence reach a terminal.
-fn printable(text: String) -> String {
+pub(crate) fn printable(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;
     }
