@@ -1,8 +1,14 @@
 //! What holds in every run is looked at in every run: scenarios that break an invariant, and what is said of them.
 
 use std::path::Path;
+use std::time::Duration;
 
-use finwait_sim::scenario::{Family, Library};
+use finwait::net::{Address, ListenOptions};
+use finwait::stats::Kind;
+use finwait_sim::check::invariants;
+use finwait_sim::play::Played;
+use finwait_sim::scenario::{Family, Library, Scenario};
+use finwait_sim::world::{Ended, Run, Settings, World};
 
 const ANSWERS_TWICE: &str = r#"
 about: An app answers a request twice.
@@ -47,6 +53,86 @@ fn broken_invariants_are_told() {
         let excepted = complaints_with_exception(text, name);
         assert!(!excepted.iter().any(|complaint| complaint.contains(expected)), "{name}: {excepted:?}");
     }
+}
+
+const THROUGH_THE_PROXY: &str = "scenarios/keepalive/a-get-that-crosses-the-apps-fin-is-sent-again.yaml";
+
+/// No shipped actor and no shipped proxy leaks, so what a leak would show is put in by hand; that the world sees real ones
+/// is proved below.
+#[test]
+fn what_is_left_behind_is_told() {
+    let scenario = Scenario::load(&repository(), THROUGH_THE_PROXY).expect("it is shipped");
+    let told = |change: &dyn Fn(&mut Played)| {
+        let mut played = scenario.play(None).expect("its configuration is accepted");
+        change(&mut played);
+        invariants(&scenario, &played)
+    };
+    assert!(told(&|_| ()).is_empty());
+    assert_eq!(told(&|played| played.left_open.push("proxy: a socket".into())), ["left open: proxy: a socket"]);
+    assert_eq!(
+        told(&|played| played.ended = Ended::Spinning { waiting: Vec::new() }),
+        ["a host ran without end, so that no time could pass"]
+    );
+    // Every gauge that counts work is watched; one that describes the configuration is not.
+    let gauges = |played: &Played| played.stats.iter().map(|(_, numbers)| numbers.len()).sum::<usize>();
+    let watched: Vec<String> = (0..gauges(&scenario.play(None).expect("it is accepted")))
+        .flat_map(|nth| {
+            told(&|played| {
+                let number = played.stats.iter_mut().flat_map(|(_, numbers)| numbers).nth(nth);
+                if let Some(number) = number.filter(|number| number.kind == Kind::Gauge) {
+                    number.value += 1;
+                }
+            })
+        })
+        .collect();
+    for gauge in ["http.proxy.downstream_cx_active", "cluster.app.upstream_rq_active", "cluster.app.upstream_cx_active"]
+    {
+        let expected = format!("proxy: {gauge} is 1 when everybody has left");
+        assert!(watched.contains(&expected), "{expected}: {watched:?}");
+    }
+    assert!(!watched.iter().any(|told| told.contains("membership")), "{watched:?}");
+}
+
+/// A program that goes and leaves a listener and a task with a timer behind; another that goes and leaves nothing.
+#[test]
+fn the_world_sees_what_programs_leave_behind() {
+    let leak = |leaks: bool| -> Run {
+        let mut world = World::new(Settings::default());
+        let host = world.host("host", &[]);
+        world.spawn_main(host, move |outside| async move {
+            let at = Address::Socket("0.0.0.0:80".parse().expect("this is an address"));
+            let listener = outside.net.listen(&at, &ListenOptions::default()).expect("nobody else listens");
+            let forgotten = tokio::task::spawn_local(async move {
+                let _kept = listener;
+                tokio::time::sleep(Duration::from_secs(3600)).await;
+            });
+            if !leaks {
+                forgotten.abort();
+            }
+        });
+        world.run(Duration::from_secs(10))
+    };
+    let left = leak(true);
+    assert_eq!((left.ended, left.with_tasks.len()), (Ended::AtRest, 1));
+    assert!(left.open_sockets.iter().any(|socket| socket.held));
+    let clean = leak(false);
+    assert_eq!((clean.with_tasks.len(), clean.open_sockets.len()), (0, 0));
+}
+
+#[test]
+fn the_world_sees_a_program_that_spins() {
+    let mut world = World::new(Settings::default());
+    let host = world.host("host", &[]);
+    world.spawn_main(host, |_| async {
+        loop {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(matches!(world.run(Duration::from_secs(10)).ended, Ended::Spinning { .. }));
+}
+
+fn repository() -> Library {
+    Library::Disk(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
 }
 
 fn complaints_with_exception(text: &str, name: &str) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use finwait_sim::scenario::{Family, Library};
+use finwait_sim::scenario::{Family, Intervention, Library};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Where the examples stand, as far as the files they name are concerned.
@@ -104,8 +104,17 @@ fn known_keys(reference: &str) -> Vec<String> {
         "script: [{ clock: { nobody_knows_this: 1 } }]",
         "script: [{ resolve: { nobody_knows_this: 1 } }]",
         "expect: [{ client: { nobody_knows_this: 1 } }]",
+        "except: [nobody_knows_this]",
+        "hosts: { a: { client: { connect: a:80, speaks: nobody_knows_this } } }",
+        "hosts: { a: { app: { websocket: nobody_knows_this } } }",
+        "hosts: { a: { alb: { connect: a:80, reuse: nobody_knows_this } } }",
+        "script: [{ client: { closed: nobody_knows_this } }]",
+        "script: [{ client: { frame: nobody_knows_this } }]",
+        "script: [{ client: { websocket_frame: nobody_knows_this } }]",
+        "script: [{ drop: { way: app -> proxy, which: nobody_knows_this } }]",
+        "script: [{ client: nobody_knows_this }]",
     ];
-    let mut keys = Vec::new();
+    let mut keys: Vec<String> = Intervention::WORDS.into_iter().map(str::to_owned).collect();
     for place in places {
         let error = Family::read(&library, PLACE, &complete(&format!("{place}\n"), &base));
         let message = error.expect_err("a key that nobody knows").to_string();

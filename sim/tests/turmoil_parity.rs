@@ -7,12 +7,14 @@
 
 #![expect(clippy::print_stdout, reason = "what is left out is said where people look")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use finwait_sim::actor::{Exchange, Outcome};
 use finwait_sim::explore::outcome::flags;
 use finwait_sim::play::Played;
-use finwait_sim::scenario::{Library, Scenario};
+use finwait_sim::scenario::{Family, Library, Scenario};
 use finwait_sim::trace::story::Timeline;
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -22,32 +24,69 @@ const DIFFERENT: [(&str, &str); 1] = [(
     "turmoil's receive window counts writes of any size, not bytes: the reader that stalls stops nobody",
 )];
 
+/// How the runs ended there, for the last line.
+#[derive(Default)]
+struct Tally {
+    alike: usize,
+    different: usize,
+    /// By what they need and turmoil does not have.
+    refused: BTreeMap<String, usize>,
+}
+
 fn main() {
+    let tally = Arc::new(Mutex::new(Tally::default()));
     let library = Library::Disk(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     let files = library.scenarios().expect("the repository has scenarios");
     let test = |file: &String| {
-        let (library, file) = (library.clone(), file.clone());
+        let (library, file, tally) = (library.clone(), file.clone(), Arc::clone(&tally));
         let name = file.trim_start_matches("scenarios/").trim_end_matches(".yaml").to_owned();
-        Trial::test(name, move || compare(&library, &file))
+        Trial::test(name, move || compare(&library, &file, &tally))
     };
     let mut trials: Vec<Trial> = files.iter().map(test).collect();
     trials.push(Trial::test("every exception is a scenario", move || exceptions_exist(&files)));
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    println!("{}", tally.lock().expect("no test panics while it counts").told());
+    conclusion.exit();
 }
 
-fn compare(library: &Library, file: &str) -> Result<(), Failed> {
-    let scenario = Scenario::load(library, file)?;
-    let there = match scenario.play_on_turmoil(scenario.seed) {
-        Ok(played) => told(&scenario, &played),
-        Err(refused) => {
-            println!("{file}: {}", refused.what());
-            return Ok(());
+impl Tally {
+    fn told(&self) -> String {
+        let Self { alike, different, refused } = self;
+        let all: usize = refused.values().sum();
+        let reasons: String = refused.iter().map(|(why, times)| format!("\n  {times}: {why}")).collect();
+        let differing: String = DIFFERENT.iter().map(|(name, why)| format!("\n  {name}: {why}")).collect();
+        format!(
+            "of the runs {alike} end alike on turmoil, {different} otherwise, as said beforehand:{differing}\n{all} are \
+             refused by name:{reasons}"
+        )
+    }
+}
+
+/// Every run of a file, with its own seed.
+fn compare(library: &Library, file: &str, tally: &Mutex<Tally>) -> Result<(), Failed> {
+    let family = Family::load(library, file)?;
+    let reason = DIFFERENT.iter().find(|(name, _)| file.ends_with(&format!("/{name}.yaml"))).map(|(_, why)| why);
+    let mut differs = false;
+    for scenario in &family.runs {
+        let there = match scenario.play_on_turmoil(scenario.seed) {
+            Ok(played) => told(scenario, &played),
+            Err(refused) => {
+                println!("{file}: {}", refused.what());
+                let why = refused.what().trim_start_matches("turmoil cannot express it: ").to_owned();
+                *tally.lock().expect("no test panics while it counts").refused.entry(why).or_default() += 1;
+                continue;
+            }
+        };
+        let here = told(scenario, &scenario.play(None)?);
+        if here != there && reason.is_none() {
+            return Err(format!("{}\nours:\n{here}\n\nturmoil's:\n{there}", scenario.label).into());
         }
-    };
-    let here = told(&scenario, &scenario.play(None)?);
-    match DIFFERENT.iter().find(|(name, _)| file.ends_with(&format!("/{name}.yaml"))) {
-        None if here != there => Err(format!("ours:\n{here}\n\nturmoil's:\n{there}").into()),
-        Some((_, why)) if here == there => Err(format!("it ends alike, although: {why}").into()),
+        differs |= here != there;
+        let mut tally = tally.lock().expect("no test panics while it counts");
+        *(if here == there { &mut tally.alike } else { &mut tally.different }) += 1;
+    }
+    match reason {
+        Some(why) if !differs => Err(format!("it ends alike, although: {why}").into()),
         None | Some(_) => Ok(()),
     }
 }

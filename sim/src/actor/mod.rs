@@ -7,13 +7,10 @@ mod alb;
 mod app;
 mod by_hand;
 mod client;
-mod flow;
-mod frames;
 mod http1;
 mod http2;
 mod io;
 mod line;
-mod streams;
 mod websocket;
 
 use std::cell::RefCell;

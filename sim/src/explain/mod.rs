@@ -28,6 +28,7 @@ use crate::play::Played;
 use crate::scenario::{Role, Scenario};
 use crate::trace::accounts::{Account, accounts};
 use crate::trace::conversation::SignalKind;
+use crate::trace::sequence::printable;
 use crate::trace::spans::Timer;
 use crate::trace::story::Millis;
 use crate::trace::wire::size;
@@ -145,6 +146,7 @@ impl<'a> Case<'a> {
     }
 
     fn explain(&self, Failure { host, outcome, exchange, began, failed_at, why }: Failure) -> Explanation {
+        let outcome = printable(outcome);
         let Some(first) = exchange else { return self.unsent(host, outcome, began, why) };
         let mut hops: Vec<Judged<'_>> = Vec::new();
         let mut next = Some(first);

@@ -359,9 +359,15 @@ fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
     let (what, setting) = match &to.retry {
         Some(_) if last.account.is_some_and(|account| account.flags.iter().any(|flag| flag == "UO")) => {
             let Some((cluster, cluster_meant)) = told.cluster(&to) else { return Vec::new() };
-            let value = Some(cluster_meant.limits.retries_max.to_string());
-            let limit = told.setting(&cluster, "circuit_breakers.thresholds", value);
-            ("permit more retries at once, max_retries".into(), limit)
+            let (limit, value) = match &cluster_meant.limits.retry_budget {
+                Some(budget) => {
+                    let percent = f64::from(budget.basis_points) / 100.0;
+                    ("retry_budget", format!("{percent} % of what is active, {} at least", budget.retries_min))
+                }
+                None => ("max_retries", cluster_meant.limits.retries_max.to_string()),
+            };
+            let setting = told.setting(&cluster, "circuit_breakers.thresholds", Some(value));
+            (format!("permit more retries at once, {limit}"), setting)
         }
         Some(_) if last.tries < 2 => {
             let what = format!("let retry_on cover it: {word}{safe}");

@@ -281,8 +281,8 @@ fn request<E: Error>(line: &str, fields: Fields) -> Result<Request, E> {
     let words: Vec<&str> = line.split(' ').collect();
     let &[method, path] = words.as_slice() else {
         return Err(E::custom(format!(
-            "`{line}` is neither a request such as `GET /path` nor a word: close, closed, connect, fin, half_close, \
-             pause, receive_request, resume, rst"
+            "`{line}` is no request such as `GET /path`, and no action: known here are close, closed, connect, fin, \
+             half_close, pause, receive_request, resume, rst"
         )));
     };
     if !method.chars().all(|c| c.is_ascii_uppercase()) || !path.starts_with('/') {

@@ -99,13 +99,16 @@ fn without_position(message: &str) -> String {
 /// Names the nearest known key, or all of them if none is near.
 pub(crate) fn unknown(what: &str, field: &str, known: &[&str]) -> String {
     const EDITS_MAX: usize = 3; // farther away it is a different word
-    let nearest = known.iter().map(|name| (edits(field, name), *name)).min();
-    match nearest {
-        Some((edits, name)) if edits <= EDITS_MAX.min(field.len() / 2) => {
-            format!("unknown {what} `{field}`: did you mean `{name}`?")
-        }
-        _ => format!("unknown {what} `{field}`: known here are {}", known.join(", ")),
+    match nearest(field, known, EDITS_MAX.min(field.len() / 2)) {
+        Some(name) => format!("unknown {what} `{field}`: did you mean `{name}`?"),
+        None => format!("unknown {what} `{field}`: known here are {}", known.join(", ")),
     }
+}
+
+/// The nearest word, if it is no more than `edits_max` letters away.
+pub(super) fn nearest<'a>(field: &str, known: &[&'a str], edits_max: usize) -> Option<&'a str> {
+    let (edits, name) = known.iter().map(|name| (edits(field, name), *name)).min()?;
+    (edits <= edits_max).then_some(name)
 }
 
 /// Levenshtein's distance.

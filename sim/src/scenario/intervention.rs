@@ -157,7 +157,7 @@ pub struct Stall {
 
 impl Intervention {
     /// Their keys in a script.
-    pub(super) const WORDS: [&str; 15] = [
+    pub const WORDS: [&str; 15] = [
         "black_hole",
         "clock",
         "delay",

@@ -78,7 +78,7 @@ fn known_keys(value: &Value) -> String {
             format!("it has {}", keys.join(", "))
         }
         Value::Array(items) => format!("it has {} items, counted from 0", items.len()),
-        _ => "it has no parts".into(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => "it has no parts".into(),
     }
 }
 

@@ -8,6 +8,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_yaml::Spanned;
 
 use super::action::Action;
+use super::error::nearest;
 use super::intervention::Intervention;
 use super::units::Time;
 
@@ -76,6 +77,14 @@ impl fmt::Display for Cue {
     }
 }
 
+/// What is said of a step that is almost spelt like one.
+fn misspelt<E: Error>(word: &str) -> Option<E> {
+    let known: Vec<&str> = WORDS.into_iter().chain(Intervention::WORDS).collect();
+    // It may be a host's name just as well, so it has to be very near.
+    let meant = nearest(word, &known, (word.len() / 3).min(2))?;
+    Some(E::custom(format!("`{word}` is no step, and no host is told this: did you mean `{meant}`?")))
+}
+
 impl<'de> Deserialize<'de> for Cue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(OneStep)
@@ -115,7 +124,11 @@ impl<'de> Visitor<'de> for OneStep {
                 "barrier" => Step::Barrier(map.next_value()?),
                 "wait" => Step::Wait(map.next_value()?),
                 word if Intervention::has(word) => Step::Happen(Intervention::read(word, &mut map)?),
-                _ => Step::Do { host: key.clone(), connection: None, action: map.next_value()? },
+                _ => {
+                    // What is no action may be what a misspelt step is about.
+                    let action = map.next_value().map_err(|error| misspelt(&key).unwrap_or(error))?;
+                    Step::Do { host: key.clone(), connection: None, action }
+                }
             };
             if !matches!(cue.step, Step::Nothing) {
                 return Err(A::Error::custom(format!(

@@ -77,28 +77,33 @@ impl Variations {
 
     /// What is wrong with naming runs like this, if anything: a value that no run has would be about nothing, silently.
     pub(super) fn misfit(&self, when: &When, labels: &[Label]) -> Option<String> {
-        let runs =
-            || labels.iter().filter(|label| !label.0.is_empty()).map(Label::values).collect::<Vec<_>>().join("; ");
-        let known = || {
-            if labels.iter().all(|label| label.0.is_empty()) {
-                return "nothing varies here, without `sweep`, `variants` or `orders`".into();
+        if labels.iter().all(|label| label.0.is_empty()) {
+            return Some("nothing varies here, without `sweep`, `variants` or `orders`: this is about no run".into());
+        }
+        let known = |of: Option<&str>| -> Vec<&str> {
+            let mut known = Vec::new();
+            for (name, value) in labels.iter().flat_map(|label| &label.0) {
+                if of.is_none_or(|of| of == name) && !known.contains(&value.as_str()) {
+                    known.push(value);
+                }
             }
-            format!("the runs are {}", runs())
+            known
         };
-        let has = |wanted: &dyn Fn(&str, &str) -> bool| {
-            labels.iter().any(|label| label.0.iter().any(|(name, value)| wanted(name, value)))
+        let missing = |of: Option<&str>, values: &[String]| {
+            let known = known(of);
+            let value = values.iter().find(|value| !known.contains(&value.as_str()))?;
+            let whose = of.map_or_else(|| "no run has the value".into(), |of| format!("`{of}` is never"));
+            Some(format!("{whose} `{value}`: known here are {}", some_of(&known)))
         };
         match when {
-            When::Any(values) => {
-                let missing = values.iter().find(|value| !has(&|_, it| it == value.as_str()));
-                missing.map(|value| format!("no run has the value `{value}`: {}", known()))
-            }
+            When::Any(values) => missing(None, values),
             When::Parameters(wanted) => wanted.iter().find_map(|(name, values)| {
-                if !has(&|it, _| it == name) {
-                    return Some(format!("no parameter is called `{name}`: {}", known()));
+                if labels.iter().all(|label| label.get(name).is_none()) {
+                    let names: Vec<&str> =
+                        labels.first().into_iter().flat_map(|label| &label.0).map(|(name, _)| name.as_str()).collect();
+                    return Some(format!("no parameter is called `{name}`: known here are {}", some_of(&names)));
                 }
-                let missing = values.iter().find(|value| !has(&|it, is| it == name && is == value.as_str()));
-                missing.map(|value| format!("`{name}` is never `{value}`: {}", known()))
+                missing(Some(name), values)
             }),
         }
     }
@@ -153,6 +158,13 @@ impl Variations {
     }
 }
 
+/// The first of them, for messages.
+fn some_of(names: &[&str]) -> String {
+    const NAMES_MAX: usize = 12; // what fits a few lines
+    let shown = names.get(..NAMES_MAX).unwrap_or(names).join(", ");
+    if names.len() > NAMES_MAX { format!("{shown} and {} more", names.len() - NAMES_MAX) } else { shown }
+}
+
 /// The names of all events, in the order of the file.
 pub(super) fn events(script: &[Spanned<Cue>]) -> Vec<String> {
     let here = script.iter().flat_map(|cue| cue.value.event.iter().cloned().chain(events(cue.value.step.inner())));
@@ -192,11 +204,6 @@ fn order(script: &mut [Spanned<Cue>], first: &str, second: &str) {
 }
 
 impl Label {
-    /// The values alone.
-    fn values(&self) -> String {
-        self.0.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(", ")
-    }
-
     /// The value of a parameter.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

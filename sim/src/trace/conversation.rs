@@ -225,7 +225,7 @@ pub fn conversations(trace: &Trace) -> Vec<Conversation> {
                 lane.lose(segment, moment, *packet, *why);
             }
             // Of a segment that a gate cut, the first part arrives alone.
-            Event::Cut { packet, bytes } => drop(cuts.entry(*packet).or_default().push_back(*bytes)),
+            Event::Cut { packet, bytes } => cuts.entry(*packet).or_default().push_back(*bytes),
             Event::Account { .. }
             | Event::Delayed { .. }
             | Event::Held { .. }

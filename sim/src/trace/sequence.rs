@@ -139,7 +139,7 @@ fn said(trace: &Trace) -> Vec<Item> {
     for (event, entry) in trace.entries().iter().enumerate() {
         let what = match &entry.event {
             Event::Log { host, line, .. } => What::Log { host: *host, line: line.clone() },
-            Event::Note { host, text } => What::Note { host: *host, text: text.clone() },
+            Event::Note { host, text } => What::Note { host: *host, text: printable(text.clone()) },
             Event::Account { .. }
             | Event::Cut { .. }
             | Event::Delayed { .. }
@@ -190,10 +190,20 @@ fn tell(conversation: &Conversation, connection: usize, fates: &BTreeMap<u64, Ve
             let (size, all) = (bytes.len(), lane.bytes.get(bytes).unwrap_or_default());
             let bytes = all.iter().take(BYTES_SHOWN_MAX).copied().collect();
             let fates = fates.get(&packet).cloned().unwrap_or_default();
+            let text = printable(text);
             let crossing = Crossing { from, to, connection, arrived, lost, text, fields, bytes, size, fates };
             items.push(Item { moment: sent, what: What::Crossing(crossing) });
         }
     }
+}
+
+/// A peer may say anything: a line end of its must not end a line of the story, nor an escape sequence reach a terminal.
+pub(crate) fn printable(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escape).collect()
 }
 
 /// A signal in words, if it is worth a line.

@@ -70,8 +70,8 @@ struct Gate {
 
 /// What a gate makes of a segment.
 enum Judgement {
-    /// The first part passes, the second waits; so many bytes of the segment have passed.
-    Cut(Segment, Segment, u64),
+    /// So many bytes of the segment pass, and the rest waits.
+    Cut(u64),
     Hold,
     Pass,
 }
@@ -94,10 +94,7 @@ impl Gate {
             self.passed.insert(ends, fresh_from + passes);
         }
         let bytes = fresh_from + passes - segment.seq;
-        match segment.cut(bytes).filter(|_| passes < fresh) {
-            Some((first, second)) => Judgement::Cut(first, second, bytes),
-            None => Judgement::Pass,
-        }
+        if passes < fresh { Judgement::Cut(bytes) } else { Judgement::Pass }
     }
 }
 
@@ -165,15 +162,19 @@ impl Network {
     /// Lets a segment pass as far as the gate does; gives it back if it has to wait.
     fn pass_gate(&mut self, from: HostId, to: HostId, packet: u64, segment: Segment, now: Duration) -> Option<Segment> {
         let Passage::Gated(gate) = &mut self.directions.entry((from, to)).or_default().passage else { return None };
-        match gate.judge(&segment) {
-            Judgement::Cut(first, second, bytes) => {
-                gate.held.push_back((packet, second));
-                self.trace.lock().push(now, Event::Cut { packet, bytes });
-                self.carry(from, to, packet, first, now);
-            }
-            Judgement::Hold => return Some(segment),
-            Judgement::Pass => self.carry(from, to, packet, segment, now),
+        let judgement = gate.judge(&segment);
+        if let Judgement::Cut(bytes) = judgement
+            && let Some((first, second)) = segment.cut(bytes)
+        {
+            gate.held.push_back((packet, second));
+            self.trace.lock().push(now, Event::Cut { packet, bytes });
+            self.carry(from, to, packet, first, now);
+            return None;
         }
+        if let Judgement::Hold = judgement {
+            return Some(segment);
+        }
+        self.carry(from, to, packet, segment, now);
         None
     }
 

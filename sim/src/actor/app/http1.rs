@@ -48,11 +48,12 @@ pub(super) async fn serve(conn: Conn, shared: &Shared, number: usize, mut orders
         select! {
             biased;
             Some(order) = orders.recv() => {
-                match order.action {
-                    Action::Fin | Action::Rst => break Some(order),
-                    Action::HalfClose => order.answer(wire.half_close().map_err(cannot_send)),
-                    _ => order.answer(Err(NO_WEBSOCKET.into())),
+                if order.action.interrupts() {
+                    break Some(order);
                 }
+                let half_closes = matches!(order.action, Action::HalfClose);
+                let done = if half_closes { wire.half_close().map_err(cannot_send) } else { Err(NO_WEBSOCKET.into()) };
+                order.answer(done);
             }
             // A connection that fails has said so on the wire.
             () = poll_fn(|cx| {

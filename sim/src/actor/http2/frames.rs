@@ -46,6 +46,13 @@ impl Received {
         self.payload.len() + self.padding.map_or(0, |padding| usize::from(padding) + 1)
     }
 
+    /// The stream it depends on, whether it is the only one that does, and its weight (RFC 9113 section 6.3).
+    fn dependency(&self) -> Option<(u32, bool, u16)> {
+        let [a, b, c, d, weight] = self.priority?;
+        let stream = u32::from_be_bytes([a, b, c, d]);
+        Some((stream & 0x7fff_ffff, stream >> 31 == 1, u16::from(weight) + 1))
+    }
+
     fn code(&self) -> u32 {
         // GOAWAY has the last stream in front of it.
         if self.kind != FrameKind::Goaway {
@@ -72,7 +79,9 @@ pub(super) fn fits(pattern: &Frame, frame: &Received) -> bool {
         && wanted.end_stream.is_none_or(|end| end == frame.end_stream)
         && wanted.end_headers.is_none_or(|end| end == frame.end_headers)
         && wanted.padding.is_none_or(|padding| Some(padding) == frame.padding)
-        && wanted.priority().is_none_or(|priority| Some(priority) == frame.priority)
+        && wanted.depends_on.is_none_or(|stream| frame.dependency().is_some_and(|(of, _, _)| of == stream))
+        && wanted.exclusive.is_none_or(|exclusive| frame.dependency().is_some_and(|(_, is, _)| is == exclusive))
+        && wanted.weight.is_none_or(|weight| frame.dependency().is_some_and(|(_, _, is)| is == weight))
         && wanted.code.is_none_or(|code| code.0 == frame.code())
         && wanted.last_stream.is_none_or(|last| last == frame.number() & 0x7fff_ffff)
         && wanted.by.is_none_or(|by| by == frame.number())

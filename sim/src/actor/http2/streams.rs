@@ -6,9 +6,9 @@ use bytes::BytesMut;
 use finwait::net::Conn;
 use tokio::time::Instant;
 
+use super::Done;
 use super::flow::Flow;
 use super::frames::{Received, encode};
-use super::http2::Done;
 use crate::scenario::{Ending, Frame, FrameFields, FrameKind, Ordered, Rate, Request};
 use crate::trace::wire::hpack::Decoder;
 
@@ -130,4 +130,10 @@ pub(super) fn head(stream: u32, fields: Vec<(String, String)>, ends: bool) -> Ve
     let fields =
         FrameFields { stream: Some(stream), fields: Ordered(fields), end_stream: Some(ends), ..FrameFields::default() };
     encode(&Frame { kind: FrameKind::Headers, fields })
+}
+
+/// WINDOW_UPDATE.
+pub(super) fn opening(stream: u32, by: u32) -> Vec<u8> {
+    let fields = FrameFields { stream: Some(stream), by: Some(by), ..FrameFields::default() };
+    encode(&Frame { kind: FrameKind::WindowUpdate, fields })
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::super::io::SEND_BYTES_MAX;
 use super::frames::encode;
-use super::io::SEND_BYTES_MAX;
 use crate::scenario::{Frame, FrameFields, FrameKind, Hex, Rate};
 
 /// The largest payload of a DATA frame that a peer must take (RFC 9113 section 4.2).

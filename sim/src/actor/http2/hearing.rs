@@ -1,0 +1,204 @@
+//! What a peer does about the frames that come: what it does by itself, and whom it tells.
+
+use std::io;
+
+use tokio::time::Instant;
+
+use super::super::Outcome;
+use super::frames::{Received, encode, first_in, fits};
+use super::streams::{Stream, opening};
+use super::{Peer, Side};
+use crate::scenario::{Ending, ErrorCode, Frame, FrameFields, FrameKind, Hex, Reply};
+
+/// Received frames kept for a script that asks for them later; older ones are forgotten.
+const RECEIVED_MAX: usize = 10_000;
+
+/// The setting that says how much may be sent on a stream before it says more (RFC 9113 section 6.5.2).
+const INITIAL_WINDOW_SIZE: u16 = 4;
+
+impl Peer {
+    pub(super) async fn read_frames(&mut self) {
+        loop {
+            let Some(link) = &mut self.link else { return };
+            let frame = match first_in(&mut link.unread, matches!(self.side, Side::Server { .. })) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return,
+                Err(_) => {
+                    // An answer in HTTP/1, for example. Nothing after it can be understood.
+                    drop(link.conn.take());
+                    self.over(Ending::Us, "the peer does not speak HTTP/2");
+                    return;
+                }
+            };
+            if self.frame(frame).await.is_err() {
+                return; // the next read tells how the connection ended
+            }
+        }
+    }
+
+    /// Does what a frame asks for by itself, then sees whether somebody waits for it.
+    async fn frame(&mut self, mut frame: Received) -> io::Result<()> {
+        let Some(link) = &mut self.link else { return Ok(()) };
+        if !link.assemble(&mut frame) {
+            return Ok(());
+        }
+        let stream = frame.stream;
+        match frame.kind {
+            FrameKind::Settings => {
+                if let Some(bytes) = frame.setting(INITIAL_WINDOW_SIZE) {
+                    link.flow.set_initial(bytes);
+                }
+                if self.manner.acknowledges {
+                    self.reply_with(FrameKind::SettingsAck, &[]).await?;
+                }
+                self.pump().await?;
+            }
+            FrameKind::WindowUpdate => {
+                link.flow.open(stream, frame.number() & 0x7fff_ffff);
+                self.pump().await?;
+            }
+            FrameKind::Ping if self.manner.acknowledges => {
+                let payload = frame.payload.clone();
+                self.reply_with(FrameKind::PingAck, &payload).await?;
+            }
+            FrameKind::Data => self.data(&frame).await?,
+            FrameKind::Headers => self.headers(&frame),
+            FrameKind::RstStream => self.fail(stream, &format!("reset by the peer: {}", ErrorCode(frame.number()))),
+            FrameKind::Goaway => self.goaway(frame.number() & 0x7fff_ffff),
+            FrameKind::Continuation
+            | FrameKind::Ping
+            | FrameKind::PingAck
+            | FrameKind::Preface
+            | FrameKind::Priority
+            | FrameKind::SettingsAck => {}
+        }
+        if frame.end_stream {
+            self.complete(stream);
+        }
+        self.record(frame);
+        Ok(())
+    }
+
+    async fn reply_with(&mut self, kind: FrameKind, payload: &[u8]) -> io::Result<()> {
+        let hex = (!payload.is_empty()).then(|| Hex(payload.to_vec()));
+        self.write(&encode(&Frame { kind, fields: FrameFields { hex, ..FrameFields::default() } })).await
+    }
+
+    async fn data(&mut self, frame: &Received) -> io::Result<()> {
+        // Padding counts too (RFC 9113 section 6.1).
+        let taken = u32::try_from(frame.flow_bytes()).unwrap_or(u32::MAX);
+        let Some(link) = &mut self.link else { return Ok(()) };
+        let opens = self.manner.opens_windows && taken > 0;
+        let mut updates = if opens { opening(0, taken) } else { Vec::new() };
+        let stream = link.streams.get_mut(&frame.stream);
+        let slow = stream.as_ref().and_then(|stream| stream.rate);
+        if let Some(stream) = stream {
+            stream.body.extend_from_slice(&frame.payload);
+            if let Some(rate) = slow {
+                stream.read_until = stream.read_until.max(Instant::now()) + rate.time_for(frame.payload.len());
+                if opens && !frame.end_stream {
+                    link.openings.insert((stream.read_until, frame.stream), taken);
+                }
+            }
+        }
+        if opens && !frame.end_stream && slow.is_none() {
+            updates.extend(opening(frame.stream, taken));
+        }
+        if updates.is_empty() { Ok(()) } else { self.write(&updates).await }
+    }
+
+    fn headers(&mut self, frame: &Received) {
+        let (is_server, rate) = match &self.side {
+            Side::Client { .. } => (false, None),
+            Side::Server { read_rate, .. } => (true, *read_rate),
+        };
+        let Some(link) = &mut self.link else { return };
+        if is_server && !link.streams.contains_key(&frame.stream) {
+            let field = |name: &str| frame.fields.iter().find(|(has, _)| has == name).map_or("", |(_, value)| value);
+            let asked = format!("{} {}", field(":method"), field(":path"));
+            let delivery = self.notebook.begin_delivery(asked, frame.fields.clone());
+            link.since = Instant::now();
+            link.streams.insert(frame.stream, Stream { rate, ..Stream::new(delivery) });
+            return;
+        }
+        let Some(stream) = link.streams.get_mut(&frame.stream) else { return };
+        let status = frame.fields.iter().find(|(name, _)| name == ":status").and_then(|(_, value)| value.parse().ok());
+        if let Some(status @ 200..) = status {
+            stream.status = Some(status);
+            stream.headers.clone_from(&frame.fields);
+        }
+        if stream.websocket && stream.status == Some(200) {
+            self.complete(frame.stream);
+        }
+    }
+
+    /// A stream's other side has said everything.
+    fn complete(&mut self, number: u32) {
+        let Some(mut stream) = self.link.as_mut().and_then(|link| link.end_stream(number)) else { return };
+        match &mut self.side {
+            Side::Client { .. } => {
+                let outcome = match stream.status {
+                    Some(status) => Outcome::Answer { status, headers: stream.headers, body: stream.body },
+                    None => Outcome::Failed("the stream ended without an answer".into()),
+                };
+                self.notebook.conclude(stream.sighting, outcome);
+                if let Some(done) = stream.done.take() {
+                    drop(done.send(Ok(())));
+                }
+            }
+            Side::Server { reply, first, .. } => {
+                self.notebook.delivery(stream.sighting, |delivery| delivery.body = stream.body);
+                if self.manner.answers {
+                    let reply = first.pop_front().unwrap_or_else(|| reply.clone());
+                    self.due.insert((Instant::now() + reply.after.0, number), reply);
+                }
+            }
+        }
+    }
+
+    /// A stream has come to an end that is no answer.
+    pub(super) fn fail(&mut self, number: u32, why: &str) {
+        if let Some(link) = &mut self.link {
+            link.flow.forget(number);
+        }
+        self.due.retain(|(_, stream), _| *stream != number);
+        let Some(stream) = self.link.as_mut().and_then(|link| link.end_stream(number)) else { return };
+        if let Side::Client { .. } = self.side {
+            self.notebook.conclude(stream.sighting, Outcome::Failed(why.into()));
+        }
+        if let Some(done) = stream.done {
+            drop(done.send(Ok(())));
+        }
+    }
+
+    /// RFC 9113 section 6.8: streams above the last one were not looked at.
+    fn goaway(&mut self, last: u32) {
+        let Side::Client { .. } = self.side else { return };
+        let refused: Vec<u32> = match &self.link {
+            Some(link) => link.streams.range(last.saturating_add(1)..).map(|(number, _)| *number).collect(),
+            None => Vec::new(),
+        };
+        for number in refused {
+            self.fail(number, "refused by GOAWAY");
+        }
+    }
+
+    fn record(&mut self, frame: Received) {
+        if let Some(at) = self.waiting.iter().position(|(pattern, _)| fits(pattern, &frame)) {
+            let (_, done) = self.waiting.remove(at);
+            drop(done.send(Ok(())));
+            return;
+        }
+        let Some(link) = &mut self.link else { return };
+        if link.received.len() >= RECEIVED_MAX {
+            link.received.pop_front();
+        }
+        link.received.push_back(frame);
+    }
+
+    pub(super) async fn answer(&mut self, stream: u32, reply: &Reply) -> io::Result<()> {
+        let status = (":status".to_owned(), reply.status.to_string());
+        let fields = [status].into_iter().chain(reply.headers.0.iter().cloned()).collect();
+        self.say(stream, fields, reply.body.to_bytes(), true, reply.send_rate).await
+    }
+}
