@@ -59,7 +59,7 @@ impl<'a> Hop<'a> {
             }
             "upstream_per_try_timeout" => {
                 let (path, forward) = forward?;
-                (path, "route.retry_policy.per_try_timeout", forward.per_try_timeout()?)
+                (path, "route.retry_policy.per_try_timeout", forward.retry.as_ref()?.per_try_timeout?)
             }
             "request_overall_timeout" => (&led.manager, "request_timeout", timeouts.request?),
             "request_header_timeout" => (&led.manager, "request_headers_timeout", timeouts.request_headers?),

@@ -62,6 +62,18 @@ struct Answered {
     _upgrade_active: Option<Held>,
 }
 
+impl Reply {
+    /// The same; if `wanted`, a timeout is no error.
+    fn with_timeouts_empty(self, wanted: bool) -> Self {
+        match self {
+            Self::Local(reply, cluster) if wanted && reply.is_timeout() => {
+                Self::Local(LocalReply::TimedOutEmpty(Box::new(reply)), cluster)
+            }
+            Self::Answer(_) | Self::Gone(_) | Self::Local(..) => self,
+        }
+    }
+}
+
 /// How an answer relates to what was asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
