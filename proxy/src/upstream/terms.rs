@@ -11,6 +11,7 @@ use crate::config::listener::{RouterOptions, StrictHeader};
 use crate::config::retry::{RetryOn, RetryPolicy};
 use crate::config::route::Forward;
 
+const ALT_STAT_NAME: &str = "x-envoy-upstream-alt-stat-name";
 const ALT_RESPONSE: &str = "x-envoy-upstream-rq-timeout-alt-response";
 const MAX_RETRIES: &str = "x-envoy-max-retries";
 const PER_TRY_TIMEOUT: &str = "x-envoy-upstream-rq-per-try-timeout-ms";
@@ -20,10 +21,10 @@ const RETRY_GRPC_ON: &str = "x-envoy-retry-grpc-on";
 const RETRY_ON: &str = "x-envoy-retry-on";
 const TIMEOUT: &str = "x-envoy-upstream-rq-timeout-ms";
 
-/// What no upstream sees. The last three mean nothing here: there is no hedging, no longest stream of an upstream, and
-/// stats are named after clusters alone.
+/// What no upstream sees. The last two mean nothing here: there is no hedging, and no longest stream of an upstream.
 const ASKING: [&str; 11] = [
     ALT_RESPONSE,
+    ALT_STAT_NAME,
     MAX_RETRIES,
     PER_TRY_TIMEOUT,
     RETRIABLE_HEADER_NAMES,
@@ -33,7 +34,6 @@ const ASKING: [&str; 11] = [
     TIMEOUT,
     "x-envoy-hedge-on-per-try-timeout",
     "x-envoy-upstream-stream-duration-ms",
-    "x-envoy-upstream-alt-stat-name",
 ];
 
 /// What holds for one request.
@@ -47,6 +47,8 @@ pub(crate) struct Terms<'r> {
     pub(crate) retry: Option<Cow<'r, RetryPolicy>>,
     /// A timeout is told by 204 instead of 504: the caller counts on getting nothing now and then.
     pub(crate) timeout_is_empty: bool,
+    /// What the request's stats shall be called besides.
+    pub(crate) alt_stat_name: Option<Box<str>>,
 }
 
 impl<'r> Terms<'r> {
@@ -58,6 +60,7 @@ impl<'r> Terms<'r> {
             per_try_timeout: retry.and_then(|policy| policy.per_try_timeout),
             retry: retry.map(Cow::Borrowed),
             timeout_is_empty: false,
+            alt_stat_name: None,
         };
         // Most requests ask for nothing.
         if headers.iter().any(|(name, _)| name.as_str().starts_with("x-envoy-")) {
@@ -79,6 +82,7 @@ impl<'r> Terms<'r> {
             self.per_try_timeout = unless_zero(limit);
         }
         self.timeout_is_empty = headers.get_str(ALT_RESPONSE).is_some();
+        self.alt_stat_name = value(headers, ALT_STAT_NAME).map(Into::into);
         if let Some(policy) = combined(self.retry.as_deref(), headers) {
             self.retry = Some(Cow::Owned(policy));
         }
@@ -157,7 +161,8 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::config::route::{AttemptCount, Destination, Upgrades};
+    use crate::config::Config;
+    use crate::config::route::Action;
 
     const ROUTE: Duration = Duration::from_secs(15);
 
@@ -247,16 +252,29 @@ mod tests {
         }
     }
 
+    /// A route as it is configured by default, with another policy.
     fn route(retry: Option<RetryPolicy>) -> Forward {
-        Forward {
-            cluster: Destination::Cluster(0),
-            timeout: Some(ROUTE),
-            idle_timeout: None,
-            stream_duration_max: None,
-            upgrades: Upgrades::default(),
-            retry: retry.map(Box::new),
-            attempt_count: AttemptCount::default(),
-        }
+        let text = r#"
+static_resources:
+  listeners:
+  - address: { socket_address: { address: 127.0.0.1, port_value: 80 } }
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: a
+          route_config:
+            virtual_hosts: [{ name: a, domains: ["*"], routes: [{ match: { prefix: / }, route: { cluster: a } }] }]
+          http_filters:
+          - { name: router, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router } }
+  clusters: [{ name: a }]
+"#;
+        let config = Config::from_yaml(text, "test").unwrap().config;
+        let Action::Forward(route) = &config.listeners[0].manager.routes.virtual_hosts[0].routes[0].action else {
+            panic!("the route forwards");
+        };
+        Forward { retry: retry.map(Box::new), ..(**route).clone() }
     }
 
     fn headers(fields: &[(&str, &'static str)]) -> Headers {

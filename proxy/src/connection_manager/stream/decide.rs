@@ -106,7 +106,8 @@ async fn forward(
     if let Some((header, value)) = terms::malformed(&router.strict, &head.headers) {
         return Reply::Local(LocalReply::MalformedHeader { header, value }, None);
     }
-    let terms = Terms::agree(to, router, &mut head.headers);
+    let mut terms = Terms::agree(to, router, &mut head.headers);
+    info.alt_stat_name = terms.alt_stat_name.take();
     exchange.timers.set_route(to, terms.timeout);
     info.attempts_in_response = to.attempt_count.in_response;
     let mut upgrade_active = None;

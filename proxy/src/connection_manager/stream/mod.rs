@@ -120,7 +120,7 @@ pub(super) async fn serve(
         }
         Reply::Local(reply, cluster) => {
             if let Some(cluster) = &cluster {
-                cluster.codes.charge(reply.row().status, info.internal);
+                cluster.codes.charge(reply.row().status, info.internal, info.alt_stat_name.as_deref());
             }
             reply_locally(manager, &reply, &head, &mut exchange, responder, asks_to_close, info).await
         }
