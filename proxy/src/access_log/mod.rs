@@ -118,6 +118,8 @@ pub struct StreamInfo {
     pub attempts: u32,
     /// The response says so too.
     pub attempts_in_response: bool,
+    /// What the request's stats shall be called besides.
+    pub alt_stat_name: Option<Box<str>>,
     /// Why the upstream connection failed: `delayed connect error: Connection refused`.
     pub transport_failure: Option<Cow<'static, str>>,
 }
@@ -192,6 +194,7 @@ impl StreamInfo {
             upstream_protocol: None,
             attempts: 0,
             attempts_in_response: false,
+            alt_stat_name: None,
             transport_failure: None,
         }
     }

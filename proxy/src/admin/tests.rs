@@ -64,7 +64,7 @@ impl Process {
             http.downstream_rq_time.record(ms);
             http.responses.charge(status);
             ResponseStats::of_listener(&registry, bound, "ingress").charge(status);
-            codes.charge(status, false);
+            codes.charge(status, false, None);
         }
         registry.end_interval();
         cluster.membership_total.set(1);

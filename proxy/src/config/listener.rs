@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::log_format::Format;
 use super::route::{RouteTable, Upgrades};
+use super::trust::Trust;
 
 /// A listening socket and what happens to its connections.
 #[derive(Clone, Debug)]
@@ -51,13 +52,13 @@ pub struct ConnectionManager {
     pub request_headers_max: usize,
     /// Requests that one connection may carry; `None` is no limit.
     pub requests_per_connection_max: Option<NonZeroU32>,
-    /// Trust the peer address (true) or x-forwarded-for (false).
-    pub use_remote_address: bool,
+    /// What is believed of what a request says of its sender.
+    pub trust: Trust,
     /// Pass 100 (Continue) and other informational responses on, and the expectation with them, instead of meeting it
     /// here.
     pub proxy_100_continue: bool,
-    /// Make an x-request-id where none came.
-    pub generate_request_id: bool,
+    /// Where `x-request-id` comes from and goes.
+    pub request_ids: RequestIds,
 }
 
 /// Which protocol a downstream connection speaks.
@@ -204,11 +205,58 @@ pub enum ServerTransformation {
     PassThrough,
 }
 
+/// Where `x-request-id` comes from and goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RequestIds {
+    /// `generate_request_id`: one is made where none came.
+    pub generate: bool,
+    /// `preserve_external_request_id`: one that came from outside stays; else the edge makes its own.
+    pub keep_external: bool,
+    /// `always_set_request_id_in_response`
+    pub in_response: bool,
+}
+
 /// Options of the router filter.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct RouterOptions {
+    /// `respect_expected_rq_timeout`: the time that a caller expects is the request's timeout.
+    pub respect_expected_timeout: bool,
+    /// `strict_check_headers`: a request in which one of these is malformed is refused; else it is ignored.
+    pub strict: Vec<StrictHeader>,
     /// Add no x-envoy headers.
     pub suppress_envoy_headers: bool,
+}
+
+/// A header whose value can be checked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StrictHeader {
+    /// `x-envoy-max-retries`
+    MaxRetries,
+    /// `x-envoy-upstream-rq-per-try-timeout-ms`
+    PerTryTimeout,
+    /// `x-envoy-retry-grpc-on`
+    RetryGrpcOn,
+    /// `x-envoy-retry-on`
+    RetryOn,
+    /// `x-envoy-upstream-rq-timeout-ms`
+    Timeout,
+}
+
+impl StrictHeader {
+    /// All.
+    pub const ALL: [Self; 5] = [Self::MaxRetries, Self::PerTryTimeout, Self::RetryGrpcOn, Self::RetryOn, Self::Timeout];
+
+    /// The header's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MaxRetries => "x-envoy-max-retries",
+            Self::PerTryTimeout => "x-envoy-upstream-rq-per-try-timeout-ms",
+            Self::RetryGrpcOn => "x-envoy-retry-grpc-on",
+            Self::RetryOn => "x-envoy-retry-on",
+            Self::Timeout => "x-envoy-upstream-rq-timeout-ms",
+        }
+    }
 }
 
 /// One access log.

@@ -17,6 +17,7 @@ mod places;
 mod problem;
 pub mod retry;
 pub mod route;
+pub mod trust;
 mod units;
 mod unsupported;
 mod yaml;

@@ -67,25 +67,51 @@ pub struct RetryOn {
     pub retriable_headers: bool,
     /// `retriable-status-codes`
     pub retriable_status_codes: bool,
+    /// The values of `grpc-status` that are retried, a bit for each: `cancelled` is bit 1.
+    pub grpc: u32,
 }
 
 impl RetryOn {
     /// Every word.
-    pub const WORDS: [&str; 10] = [
+    pub const WORDS: [&str; 15] = [
         "5xx",
+        "cancelled",
         "connect-failure",
+        "deadline-exceeded",
         "envoy-ratelimited",
         "gateway-error",
+        "internal",
         "refused-stream",
         "reset",
         "reset-before-request",
+        "resource-exhausted",
         "retriable-4xx",
         "retriable-headers",
         "retriable-status-codes",
+        "unavailable",
     ];
 
     /// Adds a word; false if there is no such word.
     pub fn add(&mut self, word: &str) -> bool {
+        self.add_http(word) || self.add_grpc(word)
+    }
+
+    /// Adds a word that is about a gRPC status; false if it is not.
+    pub fn add_grpc(&mut self, word: &str) -> bool {
+        let status = match word {
+            "cancelled" => 1,
+            "deadline-exceeded" => 4,
+            "internal" => 13,
+            "resource-exhausted" => 8,
+            "unavailable" => 14,
+            _ => return false,
+        };
+        self.grpc |= 1 << status;
+        true
+    }
+
+    /// Adds a word that is about connections and HTTP; false if it is not.
+    pub fn add_http(&mut self, word: &str) -> bool {
         let flag = match word {
             "5xx" => &mut self.server_error,
             "connect-failure" => &mut self.connect_failure,

@@ -9,6 +9,8 @@ pub use super::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
 pub struct RouteTable {
     /// In the order of the file.
     pub virtual_hosts: Vec<VirtualHost>,
+    /// `internal_only_headers`, in lower case: taken from requests that come from outside.
+    pub internal_only_headers: Vec<String>,
 }
 
 /// Routes for a set of domains.
@@ -91,8 +93,8 @@ pub enum Action {
 /// How to ask a cluster.
 #[derive(Clone, Debug)]
 pub struct Forward {
-    /// Index into [`Config::clusters`](super::Config::clusters).
-    pub cluster: usize,
+    /// Which.
+    pub cluster: Destination,
     /// From the request's end to the response's end; `None` is no limit.
     pub timeout: Option<Duration>,
     /// Replaces the connection manager's stream flush timeout: `Some(None)` switches it off.
@@ -109,6 +111,20 @@ pub struct Forward {
     pub attempt_count: AttemptCount,
 }
 
+/// Which cluster a route asks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Destination {
+    /// Index into [`Config::clusters`](super::Config::clusters).
+    Cluster(usize),
+    /// The one that a request header names.
+    Header {
+        /// In lower case; `:authority`, `:method` and `:path` are headers here.
+        name: String,
+        /// The answer if there is no such header or cluster: 404, 500 or 503.
+        missing: u16,
+    },
+}
+
 /// Where `x-envoy-attempt-count` goes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct AttemptCount {
@@ -116,21 +132,6 @@ pub struct AttemptCount {
     pub in_request: bool,
     /// `include_attempt_count_in_response`: into the response.
     pub in_response: bool,
-}
-
-impl Forward {
-    /// How long one try may take to its response head. A limit that the whole timeout reaches first is none.
-    #[must_use]
-    pub fn per_try_timeout(&self) -> Option<Duration> {
-        let limit = self.retry.as_ref()?.per_try_timeout?;
-        Some(limit).filter(|limit| self.timeout.is_none_or(|timeout| *limit < timeout))
-    }
-
-    /// What an upstream is told of the time it has: a try's if that is limited, else the whole.
-    #[must_use]
-    pub fn expected_timeout(&self) -> Option<Duration> {
-        self.per_try_timeout().or(self.timeout)
-    }
 }
 
 /// Upgrade types by name. Types are compared ignoring case and kept in lower case.

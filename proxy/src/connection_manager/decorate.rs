@@ -8,10 +8,11 @@ use std::net::IpAddr;
 use http::header::{CONNECTION, DATE, EXPECT, SERVER, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Version};
 
+use super::caller::{Caller, Origin};
 use super::local_reply::LocalReply;
 use crate::codec::head::tokens;
 use crate::codec::{Headers, RequestHead, ResponseHead, names};
-use crate::config::listener::{ConnectionManager, ServerHeader, ServerTransformation};
+use crate::config::listener::{ConnectionManager, RequestIds, ServerHeader, ServerTransformation};
 use crate::net::Random;
 
 /// Refuses what no route should see.
@@ -50,20 +51,28 @@ pub(super) fn take_expect_continue(headers: &mut Headers) -> bool {
 }
 
 /// The request as the upstream shall see it, before routing.
-pub(super) fn request(head: &mut RequestHead, options: &ConnectionManager, peer: Option<IpAddr>, random: &dyn Random) {
-    end_request_hop(&mut head.headers);
-    head.headers.retain(|name, _| !is_control_header(name, options.use_remote_address));
-    if options.use_remote_address {
-        append_forwarded_for(&mut head.headers, peer);
-        head.headers.set(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
-    } else {
-        head.headers.set_if_absent(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
+pub(super) fn request(head: &mut RequestHead, options: &ConnectionManager, caller: &Caller, random: &dyn Random) {
+    let headers = &mut head.headers;
+    end_request_hop(headers);
+    if let Some(peer) = caller.appended {
+        append_forwarded_for(headers, peer);
     }
-    if options.generate_request_id {
-        // At the edge an id that came from outside is not trusted.
-        if options.use_remote_address || !head.headers.contains(&names::X_REQUEST_ID) {
-            head.headers.set(names::X_REQUEST_ID.clone(), request_id(random));
-        }
+    // What an untrusted peer says of its own socket is not to be believed.
+    if options.trust.use_remote_address && options.trust.trusted_hops == 0 {
+        headers.set(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
+    } else {
+        headers.set_if_absent(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
+    }
+    take_control(headers, caller.origin, &options.routes.internal_only_headers);
+    match (caller.origin, caller.address) {
+        (Origin::Internal, _) => headers.append(names::X_ENVOY_INTERNAL.clone(), HeaderValue::from_static("true")),
+        (Origin::Edge, Some(client)) => headers.set(names::X_ENVOY_EXTERNAL_ADDRESS.clone(), text(client)),
+        (Origin::Edge, None) | (Origin::External, _) => {}
+    }
+    // At the edge an id that came from outside is not trusted.
+    let replaces = caller.origin == Origin::Edge && !options.request_ids.keep_external;
+    if options.request_ids.generate && (replaces || !headers.contains(&names::X_REQUEST_ID)) {
+        headers.set(names::X_REQUEST_ID.clone(), request_id(random));
     }
 }
 
@@ -102,8 +111,18 @@ fn remove_named_by_connection(headers: &mut Headers) {
     }
 }
 
-/// Headers by which a caller steers the router. Callers from outside must not; at the edge even less. No
-/// address counts as internal unless configuration says so, as in Envoy since 1.33.
+/// Takes off the headers by which a caller steers the router, unless it may.
+fn take_control(headers: &mut Headers, origin: Origin, internal_only: &[String]) {
+    match origin {
+        // Nobody says of itself that it comes from inside.
+        Origin::Internal => headers.remove(&names::X_ENVOY_INTERNAL),
+        Origin::Edge | Origin::External => headers.retain(|name, _| {
+            !is_control_header(name, origin == Origin::Edge) && !internal_only.iter().any(|only| name.as_str() == only)
+        }),
+    }
+}
+
+/// Headers by which a caller steers the router. Callers from outside must not; at the edge even less.
 fn is_control_header(name: &HeaderName, edge: bool) -> bool {
     let Some(rest) = name.as_str().strip_prefix("x-envoy-") else { return false };
     let from_outside = matches!(
@@ -136,20 +155,22 @@ fn is_control_header(name: &HeaderName, edge: bool) -> bool {
     from_outside || (edge && at_the_edge)
 }
 
-fn append_forwarded_for(headers: &mut Headers, peer: Option<IpAddr>) {
-    let Some(peer) = peer else { return };
-    let text = match headers.get(&names::X_FORWARDED_FOR).map(HeaderValue::as_bytes).map(String::from_utf8_lossy) {
-        Some(so_far) => format!("{so_far},{peer}"),
-        None => peer.to_string(),
-    };
-    // A value that came as a header and digits can only make a header.
-    if let Ok(value) = HeaderValue::from_str(&text) {
+/// Adds `peer` to the list, which may stand on several lines (RFC 9110 5.3) and becomes one.
+fn append_forwarded_for(headers: &mut Headers, peer: IpAddr) {
+    let mut list = Vec::new();
+    for so_far in headers.get_all(&names::X_FORWARDED_FOR).filter(|value| !value.is_empty()) {
+        list.extend_from_slice(so_far.as_bytes());
+        list.push(b',');
+    }
+    list.extend_from_slice(text(peer).as_bytes());
+    // Values that came as headers, commas and digits can only make a header.
+    if let Ok(value) = HeaderValue::from_bytes(&list) {
         headers.set(names::X_FORWARDED_FOR.clone(), value);
     }
-    if let Ok(value) = HeaderValue::from_str(&peer.to_string()) {
-        headers.set(names::X_ENVOY_EXTERNAL_ADDRESS.clone(), value);
-    }
-    headers.remove(&names::X_ENVOY_INTERNAL);
+}
+
+fn text(address: IpAddr) -> HeaderValue {
+    HeaderValue::from_str(&address.to_string()).unwrap_or(HeaderValue::from_static("-"))
 }
 
 /// A random UUID, version 4 (RFC 9562 5.4), as text.
@@ -189,6 +210,14 @@ pub(super) fn response(head: &mut ResponseHead, server: Server, date: HeaderValu
         ServerTransformation::Overwrite => head.headers.set(SERVER, server.name),
         ServerTransformation::AppendIfAbsent => head.headers.set_if_absent(SERVER, server.name),
         ServerTransformation::PassThrough => {}
+    }
+}
+
+/// The request's id in the response, for clients that want to quote it.
+pub(super) fn echo_request_id(head: &mut ResponseHead, request: &RequestHead, ids: RequestIds, internal: bool) {
+    let asked = ids.in_response || (internal && request.headers.contains(&names::X_ENVOY_FORCE_TRACE));
+    if asked && let Some(id) = request.headers.get(&names::X_REQUEST_ID) {
+        head.headers.set(names::X_REQUEST_ID.clone(), id.clone());
     }
 }
 

@@ -12,6 +12,7 @@ use crate::access_log::ResponseFlag;
 use crate::cluster::Failure;
 use crate::codec::http1::Refusal;
 use crate::codec::{ResponseHead, names};
+use crate::config::listener::StrictHeader;
 use crate::upstream::timers::Expired;
 
 /// Why the proxy answers by itself.
@@ -23,6 +24,8 @@ pub(crate) enum LocalReply {
     BadBody,
     /// A configured direct response.
     Direct { status: u16, body: String },
+    /// A header that is to be checked is malformed.
+    MalformedHeader { header: StrictHeader, value: String },
     /// An HTTP/1.1 request without `host`.
     MissingHost,
     /// A path that is not a path: `OPTIONS *`.
@@ -33,6 +36,8 @@ pub(crate) enum LocalReply {
     NoRoute,
     /// A path with `#`.
     PathWithFragment,
+    /// A timeout whose caller asked not to be told of it by an error.
+    TimedOutEmpty(Box<Self>),
     /// A timer fired before there was a response.
     TooLate { expired: Expired, request_complete: bool },
     /// An upgrade that is not enabled.
@@ -55,6 +60,15 @@ impl LocalReply {
     /// The reply to a request whose timer fired.
     pub(crate) fn too_late(expired: Expired, request_complete: bool) -> Self {
         Self::TooLate { expired, request_complete }
+    }
+
+    /// Has an upstream been too slow?
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(
+            self,
+            Self::TooLate { expired: Expired::Global, .. }
+                | Self::Upstream { failure: Failure::TryIdle | Failure::TryTimeout, .. }
+        )
     }
 
     /// The row for this reply.
@@ -81,6 +95,13 @@ impl LocalReply {
                 flag: None,
                 closes: false,
             },
+            Self::MalformedHeader { header, value } => Row {
+                status: StatusCode::BAD_REQUEST,
+                body: format!("invalid header '{}' with value '{value}'", header.name()).into(),
+                details: format!("request_headers_failed_strict_check{{{}}}", header.name()).into(),
+                flag: Some(Flag::IH),
+                closes: true,
+            },
             Self::MissingHost => Row { closes: true, ..row(StatusCode::BAD_REQUEST, "", "missing_host_header", None) },
             Self::NotAPath => row(StatusCode::NOT_FOUND, "", "absolute_path_rejected", None),
             Self::NoCluster { status } => row(
@@ -94,6 +115,7 @@ impl LocalReply {
             Self::PathWithFragment => {
                 Row { closes: true, ..row(StatusCode::BAD_REQUEST, "", "path_normalization_failed", None) }
             }
+            Self::TimedOutEmpty(timeout) => Row { status: StatusCode::NO_CONTENT, body: "".into(), ..timeout.row() },
             Self::TooLate { expired, request_complete } => {
                 let status = match expired {
                     Expired::Global => StatusCode::GATEWAY_TIMEOUT,

@@ -3,6 +3,7 @@
 //! A listener hands over a connection. [`ConnectionManager::serve`] finds out which protocol it speaks and
 //! runs it to its end: [`http1`] and [`http2`] own the connection, [`stream`] owns one request.
 
+mod caller;
 mod date;
 mod decorate;
 mod http1;
@@ -13,6 +14,7 @@ mod probe;
 mod stream;
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use bytes::BytesMut;
@@ -22,10 +24,13 @@ use tokio::io::AsyncReadExt;
 use crate::access_log::{AccessLog, Downstream, StreamInfo};
 use crate::alarm::Alarm;
 use crate::cluster::Cluster;
+use crate::codec::RequestHead;
 use crate::config;
 use crate::config::listener::CodecType;
+use crate::config::route::Destination;
 use crate::drain::Drain;
 use crate::net::{Conn, Outside};
+use crate::router;
 use crate::stats::{Held, Http2Stats, HttpStats, ResponseStats};
 use date::{DateCache, MillisCache};
 use life::Life;
@@ -54,6 +59,8 @@ pub struct ConnectionManager {
     default_host: Option<HeaderValue>,
     connection_ids: Rc<Cell<u64>>,
     tunnels_begun: Cell<u64>,
+    /// An address of this host that others reach.
+    own_address: Option<IpAddr>,
 }
 
 /// What a [`ConnectionManager`] is made of besides its options.
@@ -105,6 +112,7 @@ impl ConnectionManager {
         // Configuration refuses hosts that are no header value.
         let default_host = options.http1.default_host_for_http_10.as_deref();
         let default_host = default_host.and_then(|host| HeaderValue::from_str(host).ok());
+        let own_address = outside.net.own_address();
         Self {
             options,
             buffer_bytes_max,
@@ -119,6 +127,7 @@ impl ConnectionManager {
             server_header,
             millis: MillisCache::default(),
             default_host,
+            own_address,
             tunnels_begun: Cell::new(0),
             connection_ids,
         }
@@ -143,6 +152,19 @@ impl ConnectionManager {
         };
         self.record_end(end);
         self.stats.downstream_cx_length_ms.record_ms(begun.elapsed());
+    }
+
+    /// The cluster that a route asks; else the status that says there is none.
+    fn cluster(&self, wanted: &Destination, head: &RequestHead) -> Result<Rc<Cluster>, u16> {
+        match wanted {
+            // Configuration checks that the index names a cluster.
+            Destination::Cluster(index) => self.clusters.get(*index).map(Rc::clone).ok_or(503),
+            Destination::Header { name, missing } => {
+                let named = router::header(head, name);
+                let found = self.clusters.iter().find(|cluster| named == Some(cluster.name.as_bytes()));
+                found.map(Rc::clone).ok_or(*missing)
+            }
+        }
     }
 
     /// HTTP/2 shows itself by its preface; an idle client that sends nothing is closed in time.

@@ -49,6 +49,11 @@ pub trait Net {
 
     /// The addresses of a host name, in the resolver's order.
     fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, io::Result<Vec<IpAddr>>>;
+
+    /// The address that other hosts know this one by, where a peer on loopback is to be told apart from theirs.
+    fn own_address(&self) -> Option<IpAddr> {
+        None
+    }
 }
 
 /// A bound, listening socket. Dropping it stops accepting.

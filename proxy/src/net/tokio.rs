@@ -90,6 +90,16 @@ impl Net for Sockets {
     fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, io::Result<Vec<IpAddr>>> {
         Box::pin(async move { Ok(::tokio::net::lookup_host((name, 0)).await?.map(|at| at.ip()).collect()) })
     }
+
+    fn own_address(&self) -> Option<IpAddr> {
+        // To "connect" a datagram socket sends nothing: the system only looks up which of its addresses it would use.
+        // TEST-NET-2 (RFC 5737) is nobody's, so the way there is the default route.
+        let elsewhere = SocketAddr::from(([198, 51, 100, 1], 9));
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).ok()?;
+        socket.connect(&elsewhere.into()).ok()?;
+        let own = socket.local_addr().ok()?.as_socket()?.ip();
+        (!own.is_loopback()).then_some(own)
+    }
 }
 
 async fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {

@@ -2,6 +2,8 @@
 
 mod matcher;
 
+use http::HeaderValue;
+
 use crate::codec::RequestHead;
 use crate::config::route::{Route, RouteTable, VirtualHost};
 
@@ -13,9 +15,20 @@ pub fn route<'a>(table: &'a RouteTable, head: &RequestHead) -> Option<(&'a Virtu
     Some((host, route))
 }
 
+/// A request's header, where `:authority` (or `host`), `:method` and `:path` are headers too.
+#[must_use]
+pub fn header<'a>(head: &'a RequestHead, name: &str) -> Option<&'a [u8]> {
+    match name {
+        ":authority" | "host" => head.authority.as_ref().map(HeaderValue::as_bytes),
+        ":method" => Some(head.method.as_str().as_bytes()),
+        ":path" => head.path.as_ref().map(HeaderValue::as_bytes),
+        name => head.headers.get_str(name).map(HeaderValue::as_bytes),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, Method, Version};
+    use http::{Method, Version};
 
     use super::*;
     use crate::codec::Headers;
@@ -78,6 +91,7 @@ mod tests {
                 .collect(),
         };
         RouteTable {
+            internal_only_headers: Vec::new(),
             virtual_hosts: vec![
                 host(
                     vec![Domain::Any],

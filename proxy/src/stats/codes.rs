@@ -4,6 +4,7 @@
 //! worker remembers the handles it has used: from then on a response costs a look through a short list.
 
 use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,12 @@ pub struct CodeStats {
     external: Tree,
     internal: Tree,
     retry: Tree,
+    /// By the names that requests give, which is why their number is bounded.
+    named: RefCell<Vec<(Box<str>, Rc<Tree>)>>,
 }
+
+/// Names that requests may give to stats of a cluster, on each worker; more are not kept apart.
+const NAMES_MAX: usize = 32;
 
 impl CodeStats {
     /// No names yet.
@@ -35,14 +41,19 @@ impl CodeStats {
             external: tree(".external"),
             internal: tree(".internal"),
             retry: tree(".retry"),
+            named: RefCell::default(),
         }
     }
 
     /// Counts the answer to a request: the upstream's, or ours in its place. `internal` says whether the
-    /// request came from inside (`x-envoy-internal: true`).
-    pub fn charge(&self, status: StatusCode, internal: bool) {
+    /// request came from inside (`x-envoy-internal: true`), `named` what it wants its stats to be called besides
+    /// (`x-envoy-upstream-alt-stat-name`).
+    pub fn charge(&self, status: StatusCode, internal: bool, named: Option<&str>) {
         self.all.charge(status);
         self.by_origin(internal).charge(status);
+        if let Some(tree) = named.and_then(|name| self.named(name)) {
+            tree.charge(status);
+        }
     }
 
     /// Counts, in addition, an answer that says `x-envoy-upstream-canary: true`.
@@ -56,9 +67,25 @@ impl CodeStats {
     }
 
     /// How long an upstream took, from the end of the request to the end of the response.
-    pub fn record_time(&self, took: Duration, internal: bool) {
+    pub fn record_time(&self, took: Duration, internal: bool, named: Option<&str>) {
         self.all.time().record_ms(took);
         self.by_origin(internal).time().record_ms(took);
+        if let Some(tree) = named.and_then(|name| self.named(name)) {
+            tree.time().record_ms(took);
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<Rc<Tree>> {
+        let mut known = self.named.borrow_mut();
+        if let Some((_, tree)) = known.iter().find(|(of, _)| **of == *name) {
+            return Some(Rc::clone(tree));
+        }
+        if known.len() == NAMES_MAX {
+            return None;
+        }
+        let tree = Rc::new(Tree::new(&self.all.registry, format!("{}.{name}", self.all.prefix)));
+        known.push((name.into(), Rc::clone(&tree)));
+        Some(tree)
     }
 
     fn by_origin(&self, internal: bool) -> &Tree {
@@ -129,13 +156,30 @@ mod tests {
     }
 
     #[test]
+    fn a_request_may_name_stats_of_its_own() {
+        let registry = Arc::new(Registry::new());
+        let codes = CodeStats::new(&registry, "up");
+        for _ in 0..2 {
+            codes.charge(StatusCode::OK, true, Some("alt"));
+        }
+        let named: Vec<_> = names(&registry).into_iter().filter(|name| name.starts_with("cluster.up.alt.")).collect();
+        let expected = ["200: 2", "2xx: 2", "completed: 2"].map(|last| format!("cluster.up.alt.upstream_rq_{last}"));
+        assert_eq!(named, expected);
+        for number in 0..2 * NAMES_MAX {
+            codes.charge(StatusCode::OK, true, Some(&format!("name{number}")));
+        }
+        let kept = names(&registry).iter().filter(|name| name.contains(".name") && name.contains("_200")).count();
+        assert_eq!(kept, NAMES_MAX - 1);
+    }
+
+    #[test]
     fn an_answer_is_charged_to_the_cluster_and_to_where_the_request_came_from() {
         let registry = Arc::new(Registry::new());
         let codes = CodeStats::new(&registry, "up");
         assert!(names(&registry).is_empty(), "names appear on first use");
-        codes.charge(StatusCode::OK, false);
-        codes.charge(StatusCode::SERVICE_UNAVAILABLE, true);
-        codes.charge(StatusCode::OK, false);
+        codes.charge(StatusCode::OK, false, None);
+        codes.charge(StatusCode::SERVICE_UNAVAILABLE, true, None);
+        codes.charge(StatusCode::OK, false, None);
         codes.charge_retried(StatusCode::BAD_GATEWAY);
         assert_eq!(
             names(&registry),
@@ -173,7 +217,7 @@ mod tests {
     fn two_workers_share_the_numbers() {
         let registry = Arc::new(Registry::new());
         for _ in 0..2 {
-            CodeStats::new(&registry, "up").charge(StatusCode::OK, true);
+            CodeStats::new(&registry, "up").charge(StatusCode::OK, true, None);
         }
         assert!(names(&registry).contains(&"cluster.up.upstream_rq_200: 2".to_owned()));
     }

@@ -8,6 +8,7 @@ mod attempt;
 pub(crate) mod exchange;
 pub(crate) mod relay;
 pub mod retry;
+pub(crate) mod terms;
 pub(crate) mod timers;
 
 use std::time::{Duration, SystemTime};
@@ -26,6 +27,7 @@ use crate::net::Random;
 use crate::stats::ClusterStats;
 use attempt::{How, Reach};
 use retry::{BackOffKind, Outcome, Tries, Verdict};
+use terms::Terms;
 
 /// How a request ended without an answer of an upstream.
 #[derive(Debug)]
@@ -49,19 +51,19 @@ pub(crate) async fn forward(
     exchange: &mut Exchange,
     head: &mut RequestHead,
     to: &Forward,
+    terms: &Terms<'_>,
     cluster: &Cluster,
     random: &dyn Random,
     info: &mut StreamInfo,
 ) -> Result<Answer, Ended> {
-    let policy = retry::policy(to.retry.as_deref(), &mut head.headers);
-    let policy = policy.as_deref();
+    let policy = terms.retry.as_deref();
     let (stats, differences) = (&cluster.shared.stats, cluster.shared.differences);
     let mut second = Second::new(differences, head);
     if policy.is_some() || second.may_need_body() {
         exchange.keep_for_retry();
     }
     let idle_timeout = policy.and_then(|policy| policy.per_try_idle_timeout);
-    let mut how = How { wanted: Wanted::Any, timeout: to.per_try_timeout(), idle_timeout };
+    let mut how = How { wanted: Wanted::Any, timeout: terms.per_try_timeout, idle_timeout };
     let mut tries = Tries::default();
     let mut permit = None;
     loop {

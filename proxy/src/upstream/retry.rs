@@ -1,13 +1,11 @@
 //! Try again? Pure: a function of the policy, what happened, and how often we tried.
 
-use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
 
 use crate::cluster::Failure;
 use crate::codec::Headers;
-use crate::codec::head::tokens;
 use crate::codec::names;
 use crate::config::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
 
@@ -71,51 +69,6 @@ pub struct Tries {
     pub exponential: u32,
 }
 
-/// The headers by which a caller asks for retries. They end here, whoever sent them: callers from outside have lost
-/// them before.
-const REQUEST_HEADERS: [&str; 7] = [
-    "x-envoy-hedge-on-per-try-timeout",
-    "x-envoy-max-retries",
-    "x-envoy-retriable-header-names",
-    "x-envoy-retriable-status-codes",
-    "x-envoy-retry-grpc-on",
-    "x-envoy-retry-on",
-    "x-envoy-upstream-rq-per-try-timeout-ms",
-];
-
-/// The policy for a request: the route's, and what the request adds to it by headers, which are taken off.
-pub fn policy<'p>(route: Option<&'p RetryPolicy>, headers: &mut Headers) -> Option<Cow<'p, RetryPolicy>> {
-    let asks = |name: &HeaderName| REQUEST_HEADERS.contains(&name.as_str());
-    if !headers.iter().any(|(name, _)| asks(name)) {
-        return route.map(Cow::Borrowed);
-    }
-    let policy = combined(route, headers);
-    headers.retain(|name, _| !asks(name));
-    policy
-}
-
-fn combined<'p>(route: Option<&'p RetryPolicy>, headers: &Headers) -> Option<Cow<'p, RetryPolicy>> {
-    let words = |name: &str| {
-        let words = headers.get_str(name).into_iter().flat_map(tokens);
-        words.filter_map(|word| std::str::from_utf8(word).ok()).collect::<Vec<_>>()
-    };
-    let mut policy = route.cloned().unwrap_or_default();
-    for word in words("x-envoy-retry-on") {
-        policy.on.add(word); // a word that is none means nothing, as in Envoy
-    }
-    if policy.on == RetryOn::default() {
-        return route.map(Cow::Borrowed);
-    }
-    policy.statuses.extend(words("x-envoy-retriable-status-codes").iter().filter_map(|code| code.parse::<u16>().ok()));
-    policy.headers.extend(words("x-envoy-retriable-header-names").iter().map(|name| name.to_ascii_lowercase()));
-    // It replaces the route's number, whether larger or smaller.
-    let retries = headers.get_str("x-envoy-max-retries").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if let Some(retries) = retries {
-        policy.retries_max = u32::try_from(retries).unwrap_or(u32::MAX);
-    }
-    Some(Cow::Owned(policy))
-}
-
 /// Judges `outcome` of the try that follows `tries`. `now` is wall time, for upstreams that name an hour.
 pub fn judge(policy: Option<&RetryPolicy>, outcome: &Outcome<'_>, tries: Tries, now: SystemTime) -> Verdict {
     let Some(policy) = policy else { return Verdict::Deliver };
@@ -175,6 +128,13 @@ fn response_is_retriable(policy: &RetryPolicy, status: u16, headers: &Headers) -
         || (on.retriable_4xx && status == 409)
         || (on.retriable_status_codes && policy.statuses.contains(&status))
         || (on.retriable_headers && policy.headers.iter().any(|name| headers.get_str(name).is_some()))
+        || (on.grpc != 0 && grpc_status(headers).is_some_and(|status| on.grpc & status != 0))
+}
+
+/// The gRPC status as a bit, if the head says it already: there was no response then, only a status.
+fn grpc_status(headers: &Headers) -> Option<u32> {
+    let status: u32 = headers.get_str("grpc-status")?.to_str().ok()?.parse().ok()?;
+    1u32.checked_shl(status)
 }
 
 fn failure_is_retriable(on: RetryOn, failure: &Failure, nothing_sent: bool) -> bool {
@@ -274,6 +234,9 @@ mod tests {
             (&policy("5xx"), 503, "x-envoy-ratelimited", false),
             (&policy("envoy-ratelimited"), 429, "x-envoy-ratelimited", true),
             (&policy("envoy-ratelimited"), 429, "", false),
+            (&policy("cancelled"), 200, "grpc-status", true),
+            (&policy("unavailable"), 200, "grpc-status", false),
+            (&policy("5xx"), 200, "grpc-status", false),
         ] {
             let headers = headers(&[(header, "1")]);
             let outcome = Outcome::Response { status: StatusCode::from_u16(status).unwrap(), headers: &headers };
@@ -298,23 +261,6 @@ mod tests {
         ] {
             let found = interval(&limited, &headers(fields), now);
             assert_eq!(found, expected.map(Duration::from_secs), "{fields:?}");
-        }
-    }
-
-    #[test]
-    fn a_request_may_ask_for_retries() {
-        let of_route = policy("reset");
-        for (route, fields, expected) in [
-            (None, &[("x-envoy-retry-on", "5xx, nonsense")][..], Some((1, true, false))),
-            (None, &[("x-envoy-max-retries", "9")], None),
-            (Some(&of_route), &[("x-envoy-max-retries", "0")], Some((0, false, true))),
-            (Some(&of_route), &[("x-envoy-retry-on", "5xx"), ("x-envoy-max-retries", "x")], Some((1, true, true))),
-        ] {
-            let mut headers = headers(fields);
-            let found = super::policy(route, &mut headers);
-            let found = found.map(|policy| (policy.retries_max, policy.on.server_error, policy.on.reset));
-            assert_eq!(found, expected, "{fields:?}");
-            assert!(headers.is_empty());
         }
     }
 

@@ -69,9 +69,9 @@ impl Timers {
         self.alarm
     }
 
-    /// What the chosen route says.
-    pub(crate) fn set_route(&mut self, to: &Forward) {
-        self.global = to.timeout;
+    /// What the chosen route says; `timeout` is for the request as a whole.
+    pub(crate) fn set_route(&mut self, to: &Forward, timeout: Option<Duration>) {
+        self.global = timeout;
         self.flush = to.flush_timeout.or(self.flush);
         self.idle = to.idle_timeout.unwrap_or(self.idle);
         self.longest = to.stream_duration_max.unwrap_or(self.longest);

@@ -57,13 +57,14 @@ impl Case<'_> {
             return;
         }
         armed.add(host, "route.timeout", forward.timeout, asked.unwrap_or(over), over);
+        let per_try = forward.retry.as_ref().and_then(|policy| policy.per_try_timeout);
         for attempt in self.chain.attempts(nth) {
             let Attempt::Asked(upstream) = attempt else { continue };
             let Some(upstream) = self.wire.exchanges.get(*upstream) else { continue };
             let answered = upstream.answer.as_ref().and_then(|answer| answer.part.head_arrived);
             let ended = self.wire.acts_on(upstream).next().map(|act| act.sent.at);
             let until = answered.or(ended).unwrap_or(over).min(over);
-            armed.add(host, "per_try_timeout", forward.per_try_timeout(), upstream.request.began.at, until);
+            armed.add(host, "per_try_timeout", per_try, upstream.request.began.at, until);
         }
     }
 

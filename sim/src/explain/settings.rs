@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use finwait::codec::{Headers, RequestHead};
 use finwait::config::cluster::Discovery;
-use finwait::config::route::{Action, Forward};
+use finwait::config::route::{Action, Destination, Forward};
 use finwait::config::{Config, Listener, Places};
 use http::{HeaderName, HeaderValue, Method, Version};
 
@@ -116,8 +116,10 @@ impl<'a> Told<'a> {
 
     /// A cluster and its path.
     pub(super) fn cluster(&self, forward: &Forward) -> Option<(Path, &finwait::config::Cluster)> {
-        let cluster = self.config.as_ref()?.clusters.get(forward.cluster)?;
-        Some((path(&format!("static_resources clusters {}", forward.cluster)), cluster))
+        // Which cluster a header named cannot be told from the configuration.
+        let Destination::Cluster(index) = forward.cluster else { return None };
+        let cluster = self.config.as_ref()?.clusters.get(index)?;
+        Some((path(&format!("static_resources clusters {index}")), cluster))
     }
 
     /// The setting at `parent` and `below`, which is dotted.

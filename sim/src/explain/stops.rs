@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use finwait::config::route::Action;
+use finwait::config::route::{Action, Forward};
 
 use super::chain::Attempt;
 use super::hop::{Cause, Hop, Judged, Place, words};
@@ -39,6 +39,9 @@ impl<'a> Hop<'a> {
         let forward = route.and_then(
             |(path, action)| if let Action::Forward(forward) = action { Some((path, forward)) } else { None },
         );
+        if let Some(stop) = self.asked_for(at.host, details, forward.map(|(_, forward)| &**forward)) {
+            return Some(stop);
+        }
         let (parent, below, value) = match details {
             "response_timeout" => {
                 forward.and_then(|(path, forward)| Some((path, "route.timeout", forward.timeout?)))?
@@ -59,7 +62,7 @@ impl<'a> Hop<'a> {
             }
             "upstream_per_try_timeout" => {
                 let (path, forward) = forward?;
-                (path, "route.retry_policy.per_try_timeout", forward.per_try_timeout()?)
+                (path, "route.retry_policy.per_try_timeout", forward.retry.as_ref()?.per_try_timeout?)
             }
             "request_overall_timeout" => (&led.manager, "request_timeout", timeouts.request?),
             "request_header_timeout" => (&led.manager, "request_headers_timeout", timeouts.request_headers?),
@@ -73,6 +76,47 @@ impl<'a> Hop<'a> {
             timer: Timer { host: at.host, name, from: until.saturating_sub(value), until, has_fired: true },
             why: Why::Slow,
         })
+    }
+
+    /// The timer that ended the exchange here, if the request had set it by a header. A caller from outside cannot; so of
+    /// header and route that one is meant which fits the time that passed.
+    fn asked_for(&self, host: HostId, details: &str, forward: Option<&Forward>) -> Option<Stop> {
+        let last = || match self.case.chain.attempts(self.nth).last()? {
+            Attempt::Asked(nth) => self.case.wire.exchanges.get(*nth),
+            Attempt::Connecting(_) => None,
+        };
+        let (headers, of_route, since) = match details {
+            "response_timeout" => {
+                let headers = &["x-envoy-upstream-rq-timeout-ms", "x-envoy-expected-rq-timeout-ms"][..];
+                (headers, forward?.timeout, self.exchange.request.head_arrived?)
+            }
+            "upstream_per_try_timeout" => {
+                let of_route = forward?.retry.as_ref().and_then(|policy| policy.per_try_timeout);
+                (&["x-envoy-upstream-rq-per-try-timeout-ms"][..], of_route, last()?.request.began.at)
+            }
+            _ => return None,
+        };
+        let until = self.ended(host)?;
+        let misses = |value: Duration| value.abs_diff(until.saturating_sub(since));
+        let asked = headers.iter().filter_map(|name| {
+            let millis = self.exchange.field(name)?.parse().ok()?;
+            Some((*name, Duration::from_millis(millis)))
+        });
+        let (name, value) = asked.min_by_key(|(_, value)| misses(*value))?;
+        if of_route.is_some_and(|of_route| misses(of_route) <= misses(value)) {
+            return None;
+        }
+        let setting = Setting {
+            host: self.name(host).into(),
+            name: format!("{name} from {}", self.name(self.exchange.client)),
+            value: Some(seconds(value)),
+            file: self.case.scenario.file.clone(),
+            line: None,
+            is_written: true,
+        };
+        let name = format!("{name} {}", seconds(value));
+        let timer = Timer { host, name, from: until.saturating_sub(value), until, has_fired: true };
+        Some(Stop { setting, timer, why: Why::Slow })
     }
 
     /// The PING without an answer for which this hop closed the connection of its client.

@@ -57,6 +57,7 @@ pub(crate) enum NetworkFilter {
 pub(crate) struct HttpConnectionManager {
     #[serde(default)]
     pub(crate) access_log: Vec<AccessLog>,
+    pub(crate) always_set_request_id_in_response: Option<bool>,
     pub(crate) codec_type: Option<CodecType>,
     pub(crate) common_http_protocol_options: Option<DownstreamHttpProtocolOptions>,
     pub(crate) delayed_close_timeout: Option<Seconds>,
@@ -67,19 +68,39 @@ pub(crate) struct HttpConnectionManager {
     pub(crate) http1_safe_max_connection_duration: Option<bool>,
     pub(crate) http_protocol_options: Option<Http1ProtocolOptions>,
     pub(crate) http2_protocol_options: Option<Http2ProtocolOptions>,
+    pub(crate) internal_address_config: Option<InternalAddressConfig>,
     pub(crate) max_request_headers_kb: Option<At<u32>>,
+    pub(crate) preserve_external_request_id: Option<bool>,
     pub(crate) proxy_100_continue: Option<bool>,
     pub(crate) request_headers_timeout: Option<Seconds>,
     pub(crate) request_timeout: Option<Seconds>,
     pub(crate) route_config: At<RouteConfiguration>,
     pub(crate) server_header_transformation: Option<ServerHeaderTransformation>,
     pub(crate) server_name: Option<String>,
+    pub(crate) skip_xff_append: Option<bool>,
     pub(crate) stat_prefix: At<String>,
     pub(crate) stream_flush_timeout: Option<Seconds>,
     pub(crate) stream_idle_timeout: Option<Seconds>,
     #[serde(default)]
     pub(crate) upgrade_configs: Vec<At<UpgradeConfig>>,
     pub(crate) use_remote_address: Option<bool>,
+    pub(crate) xff_num_trusted_hops: Option<u32>,
+}
+
+/// `HttpConnectionManager.InternalAddressConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct InternalAddressConfig {
+    #[serde(default)]
+    pub(crate) cidr_ranges: Vec<At<CidrRange>>,
+    #[expect(dead_code, reason = "no listener is a Unix socket, so nobody comes from one")]
+    pub(crate) unix_sockets: Option<bool>,
+}
+
+/// `envoy.config.core.v3.CidrRange`
+#[derive(Debug, Deserialize)]
+pub(crate) struct CidrRange {
+    pub(crate) address_prefix: String,
+    pub(crate) prefix_len: Option<u32>,
 }
 
 /// `envoy.config.core.v3.HttpProtocolOptions`, towards clients
@@ -122,15 +143,19 @@ pub(crate) struct HttpFilter {
 }
 
 /// The HTTP filters there are.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) enum HttpFilterConfig {
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router")]
     Router(Router),
 }
 
 /// `envoy.extensions.filters.http.router.v3.Router`
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct Router {
+    #[serde(default)]
+    pub(crate) respect_expected_rq_timeout: bool,
+    #[serde(default)]
+    pub(crate) strict_check_headers: Vec<At<String>>,
     #[serde(default)]
     pub(crate) suppress_envoy_headers: bool,
 }

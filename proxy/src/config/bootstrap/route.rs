@@ -9,6 +9,8 @@ use crate::config::yaml::At;
 /// `envoy.config.route.v3.RouteConfiguration`
 #[derive(Debug, Deserialize)]
 pub(crate) struct RouteConfiguration {
+    #[serde(default)]
+    pub(crate) internal_only_headers: Vec<String>,
     #[expect(dead_code, reason = "names a resource for RDS")]
     pub(crate) name: Option<String>,
     pub(crate) validate_clusters: Option<bool>,
@@ -35,7 +37,7 @@ pub(crate) struct Route {
     pub(crate) name: String,
     pub(crate) r#match: At<RouteMatch>,
     pub(crate) direct_response: Option<At<DirectResponseAction>>,
-    pub(crate) route: Option<RouteAction>,
+    pub(crate) route: Option<At<RouteAction>>,
 }
 
 /// `envoy.config.route.v3.RouteMatch`
@@ -68,7 +70,8 @@ pub(crate) struct DirectResponseAction {
 /// `envoy.config.route.v3.RouteAction`
 #[derive(Debug, Deserialize)]
 pub(crate) struct RouteAction {
-    pub(crate) cluster: At<String>,
+    pub(crate) cluster: Option<At<String>>,
+    pub(crate) cluster_header: Option<At<String>>,
     pub(crate) cluster_not_found_response_code: Option<ClusterNotFoundResponseCode>,
     pub(crate) flush_timeout: Option<Seconds>,
     pub(crate) idle_timeout: Option<Seconds>,

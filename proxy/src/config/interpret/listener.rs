@@ -5,19 +5,20 @@ use std::num::NonZeroU32;
 use super::{buffer_bytes_max, downstream_http2_options, route, socket_address, within};
 use crate::config::Cluster;
 use crate::config::bootstrap::listener::{
-    AccessLog as WrittenLog, AccessLogConfig, CodecType as WrittenCodec, DataSource, HttpConnectionManager, HttpFilter,
-    HttpFilterConfig, Listener as Written, NetworkFilter, ServerHeaderTransformation, SubstitutionFormatString,
-    TrafficDirection,
+    AccessLog as WrittenLog, AccessLogConfig, CidrRange, CodecType as WrittenCodec, DataSource, HttpConnectionManager,
+    HttpFilter, HttpFilterConfig, InternalAddressConfig, Listener as Written, NetworkFilter,
+    ServerHeaderTransformation, SubstitutionFormatString, TrafficDirection,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
-use crate::config::error::Place;
+use crate::config::error::{Name, Place};
 use crate::config::listener::{
     AccessLog, CodecType, ConnectionManager, Http1Options, Http2Options, Listener, LogPath, ManagerTimeouts,
-    RouterOptions, ServerHeader, ServerTransformation,
+    RequestIds, RouterOptions, ServerHeader, ServerTransformation, StrictHeader,
 };
 use crate::config::log_format::Format;
-use crate::config::problem::Problem;
+use crate::config::problem::{Problem, unknown};
 use crate::config::route::{Action, PathMatch, Upgrade, Upgrades};
+use crate::config::trust::{Cidr, Trust};
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
 
@@ -70,6 +71,7 @@ fn connection_manager(
     let headers = headers.map_or(Ok(HEADERS_MAX), |count| within(count, 1..=u32::from(u16::MAX)))?;
     let head_kib = written.max_request_headers_kb.as_ref();
     let head_kib = head_kib.map_or(Ok(HEAD_KIB_MAX), |kib| within(kib, 1..=8192))?;
+    let trust = trust(&written)?;
     Ok(ConnectionManager {
         timeouts: timeouts(&written),
         codec: match written.codec_type {
@@ -98,8 +100,12 @@ fn connection_manager(
             .and_then(|common| common.max_requests_per_connection)
             .and_then(NonZeroU32::new),
         proxy_100_continue: written.proxy_100_continue.unwrap_or(false),
-        use_remote_address: written.use_remote_address.unwrap_or(false),
-        generate_request_id: written.generate_request_id.unwrap_or(true),
+        trust,
+        request_ids: RequestIds {
+            generate: written.generate_request_id.unwrap_or(true),
+            keep_external: written.preserve_external_request_id.unwrap_or(false),
+            in_response: written.always_set_request_id_in_response.unwrap_or(false),
+        },
         stat_prefix: written.stat_prefix.value,
     })
 }
@@ -148,8 +154,43 @@ fn router_of(filters: &[At<HttpFilter>], place: &Place, kind: &str) -> Result<Ro
              chain"
         )));
     }
-    let HttpFilterConfig::Router(router) = router.value.typed_config;
-    Ok(RouterOptions { suppress_envoy_headers: router.suppress_envoy_headers })
+    let HttpFilterConfig::Router(router) = &router.value.typed_config;
+    Ok(RouterOptions {
+        respect_expected_timeout: router.respect_expected_rq_timeout,
+        strict: router.strict_check_headers.iter().map(strict_header).collect::<Result<_, _>>()?,
+        suppress_envoy_headers: router.suppress_envoy_headers,
+    })
+}
+
+fn strict_header(written: &At<String>) -> Result<StrictHeader, Problem> {
+    let found = StrictHeader::ALL.into_iter().find(|header| written.value.eq_ignore_ascii_case(header.name()));
+    found.ok_or_else(|| {
+        let names = StrictHeader::ALL.map(StrictHeader::name);
+        written.problem(unknown(Name::Value(written.value.clone()), &written.value, &names))
+    })
+}
+
+/// What is believed of what a request says of its sender.
+fn trust(written: &HttpConnectionManager) -> Result<Trust, Problem> {
+    let internal = match &written.internal_address_config {
+        None => Vec::new(),
+        Some(InternalAddressConfig { cidr_ranges, .. }) if cidr_ranges.is_empty() => Cidr::PRIVATE.to_vec(),
+        Some(InternalAddressConfig { cidr_ranges, .. }) => cidr_ranges.iter().map(cidr).collect::<Result<_, _>>()?,
+    };
+    Ok(Trust {
+        use_remote_address: written.use_remote_address.unwrap_or(false),
+        trusted_hops: written.xff_num_trusted_hops.unwrap_or(0),
+        skip_append: written.skip_xff_append.unwrap_or(false),
+        internal,
+    })
+}
+
+fn cidr(written: &At<CidrRange>) -> Result<Cidr, Problem> {
+    let CidrRange { address_prefix, prefix_len } = &written.value;
+    let address =
+        address_prefix.parse().map_err(|_| written.invalid(format!("malformed IP address: {address_prefix}")))?;
+    let length = prefix_len.unwrap_or(0);
+    Cidr::new(address, length).ok_or_else(|| written.invalid(format!("{address_prefix} has fewer than {length} bits")))
 }
 
 /// The connection manager's upgrades. Types are compared ignoring case.

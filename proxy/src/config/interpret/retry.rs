@@ -77,9 +77,6 @@ fn retry_on(written: &At<String>) -> Result<RetryOn, Problem> {
 fn unsupported(word: &str) -> Cause {
     let reason = match word {
         "http3-post-connect-failure" => "there is no UDP and no QUIC",
-        "cancelled" | "deadline-exceeded" | "internal" | "resource-exhausted" | "unavailable" => {
-            "gRPC status is not read"
-        }
         _ => return unknown(Name::Value(word.to_owned()), word, &RetryOn::WORDS),
     };
     Cause::Unsupported { name: Name::Value(word.to_owned()), reason }

@@ -10,7 +10,8 @@ use crate::config::bootstrap::route::{
 };
 use crate::config::problem::Problem;
 use crate::config::route::{
-    Action, AttemptCount, Domain, Forward, PathMatch, RetryPolicy, Route, RouteTable, Upgrade, Upgrades, VirtualHost,
+    Action, AttemptCount, Destination, Domain, Forward, PathMatch, RetryPolicy, Route, RouteTable, Upgrade, Upgrades,
+    VirtualHost,
 };
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
@@ -46,7 +47,8 @@ pub(super) fn table(written: &At<RouteConfiguration>, clusters: &[Cluster]) -> R
             taken.push((domain, &host.name));
         }
     }
-    Ok(RouteTable { virtual_hosts })
+    let internal_only_headers = written.internal_only_headers.iter().map(|name| name.to_ascii_lowercase()).collect();
+    Ok(RouteTable { virtual_hosts, internal_only_headers })
 }
 
 /// What a virtual host says for those of its routes that do not say otherwise.
@@ -147,18 +149,27 @@ fn direct(written: &At<DirectResponseAction>) -> Result<Action, Problem> {
     Ok(Action::Direct { status: status.value, body })
 }
 
-fn forward(written: &RouteAction, targets: Targets<'_>, host: &HostDefaults) -> Result<Action, Problem> {
-    let Some(cluster) = cluster_index(&written.cluster, targets)? else {
-        let status = match written.cluster_not_found_response_code {
-            None | Some(ClusterNotFoundResponseCode::ServiceUnavailable) => 503,
-            Some(ClusterNotFoundResponseCode::NotFound) => 404,
-            Some(ClusterNotFoundResponseCode::InternalServerError) => 500,
-        };
-        return Ok(Action::NoCluster { status });
+fn forward(at: &At<RouteAction>, targets: Targets<'_>, host: &HostDefaults) -> Result<Action, Problem> {
+    let written = &at.value;
+    let missing = match written.cluster_not_found_response_code {
+        None | Some(ClusterNotFoundResponseCode::ServiceUnavailable) => 503,
+        Some(ClusterNotFoundResponseCode::NotFound) => 404,
+        Some(ClusterNotFoundResponseCode::InternalServerError) => 500,
+    };
+    let cluster = match (&written.cluster, &written.cluster_header) {
+        (Some(name), None) => match cluster_index(name, targets)? {
+            Some(index) => Destination::Cluster(index),
+            None => return Ok(Action::NoCluster { status: missing }),
+        },
+        (None, Some(header)) => Destination::Header { name: header_name(header)?, missing },
+        (None, None) => return Err(at.invalid("a route action needs a destination: cluster or cluster_header")),
+        (Some(_), Some(both)) => {
+            return Err(both.invalid("a route action has one destination: cluster or cluster_header"));
+        }
     };
     Ok(Action::Forward(Box::new(Forward {
         cluster,
-        timeout: written.timeout.map_or(Some(TIMEOUT), Seconds::unless_zero),
+        timeout: timeout(written),
         flush_timeout: written.flush_timeout.map(Seconds::unless_zero),
         idle_timeout: written.idle_timeout.map(Seconds::unless_zero),
         stream_duration_max: written
@@ -176,6 +187,27 @@ fn forward(written: &RouteAction, targets: Targets<'_>, host: &HostDefaults) -> 
             .map(Box::new),
         attempt_count: host.attempt_count,
     })))
+}
+
+/// `timeout`, which the mere presence of `max_stream_duration` switches off, as in Envoy.
+fn timeout(written: &RouteAction) -> Option<Duration> {
+    match (written.max_stream_duration, written.timeout) {
+        (Some(_), _) => None,
+        (None, None) => Some(TIMEOUT),
+        (None, Some(timeout)) => timeout.unless_zero(),
+    }
+}
+
+/// The name of a header that is looked up in requests.
+fn header_name(written: &At<String>) -> Result<String, Problem> {
+    let name = written.value.to_ascii_lowercase();
+    let plain = name.strip_prefix(':').unwrap_or(&name);
+    // RFC 9110 5.6.2: a token.
+    if plain.is_empty() || !plain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    {
+        return Err(written.invalid(format!("{:?} is not a header name", written.value)));
+    }
+    Ok(name)
 }
 
 /// The cluster's place in the configuration; none if it may be missing and is.

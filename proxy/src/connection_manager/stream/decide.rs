@@ -11,10 +11,12 @@ use crate::access_log::StreamInfo;
 use crate::cluster::Cluster;
 use crate::codec::{Broken, RequestHead, names};
 use crate::config::route::{Action, Forward, Upgrade, Upgrades};
+use crate::connection_manager::caller::{Caller, Origin};
 use crate::connection_manager::local_reply::LocalReply;
 use crate::connection_manager::{ConnectionManager, decorate};
 use crate::router;
 use crate::tunnel;
+use crate::upstream::terms::{self, Terms};
 use crate::upstream::timers::Expired;
 use crate::upstream::{self, Answer, Ended, Exchange, Interrupted};
 
@@ -35,7 +37,10 @@ pub(super) async fn decide(
         return Reply::Local(refusal, None);
     }
     let peer = info.downstream.peer.ip();
-    decorate::request(head, &manager.options, peer, &*manager.outside.random);
+    let caller = Caller::of(&head.headers, &manager.options.trust, peer, manager.own_address);
+    decorate::request(head, &manager.options, &caller, &*manager.outside.random);
+    info.internal = caller.origin == Origin::Internal;
+    info.client = caller.named();
     let Some((_, route)) = router::route(&manager.options.routes, head) else {
         manager.stats.rq_total.inc();
         manager.stats.no_route.inc();
@@ -89,13 +94,21 @@ async fn forward(
     upgrade: Option<&Upgrade>,
     info: &mut StreamInfo,
 ) -> Reply {
-    // Configuration checks that the index names a cluster.
-    let Some(cluster) = manager.clusters.get(to.cluster).map(Rc::clone) else {
-        return Reply::Local(LocalReply::NoRoute, None);
+    let cluster = match manager.cluster(&to.cluster, head) {
+        Ok(cluster) => cluster,
+        Err(status) => {
+            manager.stats.no_cluster.inc();
+            return Reply::Local(LocalReply::NoCluster { status }, None);
+        }
     };
     info.upstream_cluster = Some(Rc::clone(&cluster.name));
-    let router = upgrade.and_then(|upgrade| upgrade.router).unwrap_or(manager.options.router);
-    exchange.timers.set_route(to);
+    let router = upgrade.and_then(|upgrade| upgrade.router.as_ref()).unwrap_or(&manager.options.router);
+    if let Some((header, value)) = terms::malformed(&router.strict, &head.headers) {
+        return Reply::Local(LocalReply::MalformedHeader { header, value }, None);
+    }
+    let mut terms = Terms::agree(to, router, &mut head.headers);
+    info.alt_stat_name = terms.alt_stat_name.take();
+    exchange.timers.set_route(to, terms.timeout);
     info.attempts_in_response = to.attempt_count.in_response;
     let mut upgrade_active = None;
     if upgrade.is_some() {
@@ -104,14 +117,16 @@ async fn forward(
         exchange.withhold();
     }
     if !router.suppress_envoy_headers
-        && let Some(limit) = to.expected_timeout()
+        && let Some(limit) = terms.expected_timeout()
     {
         head.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), manager.millis.header(limit));
     }
     let random = &*manager.outside.random;
-    let answer = match upstream::forward(exchange, head, to, &cluster, random, info).await {
+    let answer = match upstream::forward(exchange, head, to, &terms, &cluster, random, info).await {
         Ok(answer) => answer,
-        Err(ended) => return unanswered(manager, ended, head, exchange, cluster),
+        Err(ended) => {
+            return unanswered(manager, ended, head, exchange, cluster).with_timeouts_empty(terms.timeout_is_empty);
+        }
     };
     info.detail("via_upstream");
     info.upstream_protocol = Some(answer.head.version);

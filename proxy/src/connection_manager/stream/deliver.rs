@@ -33,7 +33,7 @@ pub(super) async fn deliver(
     let payload = payload(kind, &answer);
     let head = head(kind, &mut answer, service_time);
     if kind != Kind::Unsuccessful {
-        cluster.codes.charge(head.status, info.internal);
+        cluster.codes.charge(head.status, info.internal, info.alt_stat_name.as_deref());
     }
     let asks_to_close = asks_to_close || ends_with_connection(request, &head, payload);
     let was_complete = exchange.is_complete();
@@ -66,7 +66,7 @@ pub(super) async fn deliver(
         && complete
         && let Some(at) = exchange.completed_at()
     {
-        cluster.codes.record_time(at.elapsed(), info.internal);
+        cluster.codes.record_time(at.elapsed(), info.internal, info.alt_stat_name.as_deref());
     }
     let rest = let_go(manager, end, is_tunnel, answer, down, exchange).await;
     (after, rest)

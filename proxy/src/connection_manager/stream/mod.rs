@@ -65,6 +65,18 @@ struct Answered {
     _upgrade_active: Option<Held>,
 }
 
+impl Reply {
+    /// The same; if `wanted`, a timeout is no error.
+    fn with_timeouts_empty(self, wanted: bool) -> Self {
+        match self {
+            Self::Local(reply, cluster) if wanted && reply.is_timeout() => {
+                Self::Local(LocalReply::TimedOutEmpty(Box::new(reply)), cluster)
+            }
+            Self::Answer(_) | Self::Gone(_) | Self::Local(..) => self,
+        }
+    }
+}
+
 /// How an answer relates to what was asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
@@ -120,7 +132,7 @@ pub(super) async fn serve(
         }
         Reply::Local(reply, cluster) => {
             if let Some(cluster) = &cluster {
-                cluster.codes.charge(reply.row().status, info.internal);
+                cluster.codes.charge(reply.row().status, info.internal, info.alt_stat_name.as_deref());
             }
             reply_locally(manager, &reply, &head, &mut exchange, responder, asks_to_close, info).await
         }

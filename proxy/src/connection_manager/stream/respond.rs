@@ -66,6 +66,7 @@ pub(super) fn begin_response(
     info: &mut StreamInfo,
 ) -> Writer {
     decorate::response(&mut head, manager.server_header.clone(), manager.date.at(manager.outside.clock.wall()));
+    decorate::echo_request_id(&mut head, request, manager.options.request_ids, info.internal);
     if info.attempts_in_response {
         head.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), HeaderValue::from(info.attempts));
     }

@@ -1,0 +1,287 @@
+//! The terms of one request: what its route grants, and what the request asks for itself by `x-envoy-` headers.
+//!
+//! Pure. Callers from outside have lost these headers before they come here; whoever still has one may ask. The headers
+//! end here, whether they mean something or not.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::codec::{Headers, names};
+use crate::config::listener::{RouterOptions, StrictHeader};
+use crate::config::retry::{RetryOn, RetryPolicy};
+use crate::config::route::Forward;
+
+const ALT_STAT_NAME: &str = "x-envoy-upstream-alt-stat-name";
+const ALT_RESPONSE: &str = "x-envoy-upstream-rq-timeout-alt-response";
+const MAX_RETRIES: &str = "x-envoy-max-retries";
+const PER_TRY_TIMEOUT: &str = "x-envoy-upstream-rq-per-try-timeout-ms";
+const RETRIABLE_HEADER_NAMES: &str = "x-envoy-retriable-header-names";
+const RETRIABLE_STATUS_CODES: &str = "x-envoy-retriable-status-codes";
+const RETRY_GRPC_ON: &str = "x-envoy-retry-grpc-on";
+const RETRY_ON: &str = "x-envoy-retry-on";
+const TIMEOUT: &str = "x-envoy-upstream-rq-timeout-ms";
+
+/// What no upstream sees. The last two mean nothing here: there is no hedging, and no longest stream of an upstream.
+const ASKING: [&str; 11] = [
+    ALT_RESPONSE,
+    ALT_STAT_NAME,
+    MAX_RETRIES,
+    PER_TRY_TIMEOUT,
+    RETRIABLE_HEADER_NAMES,
+    RETRIABLE_STATUS_CODES,
+    RETRY_GRPC_ON,
+    RETRY_ON,
+    TIMEOUT,
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-upstream-stream-duration-ms",
+];
+
+/// What holds for one request.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Terms<'r> {
+    /// For all tries together, from the request's end; `None` is no limit.
+    pub(crate) timeout: Option<Duration>,
+    /// For one try, to its response head; `None` is no limit.
+    pub(crate) per_try_timeout: Option<Duration>,
+    /// When and how often to try again.
+    pub(crate) retry: Option<Cow<'r, RetryPolicy>>,
+    /// A timeout is told by 204 instead of 504: the caller counts on getting nothing now and then.
+    pub(crate) timeout_is_empty: bool,
+    /// What the request's stats shall be called besides.
+    pub(crate) alt_stat_name: Option<Box<str>>,
+}
+
+impl<'r> Terms<'r> {
+    /// What `route` grants to a request with these headers. Takes off what it asked by.
+    pub(crate) fn agree(route: &'r Forward, router: &RouterOptions, headers: &mut Headers) -> Self {
+        let retry = route.retry.as_deref();
+        let mut terms = Self {
+            timeout: route.timeout,
+            per_try_timeout: retry.and_then(|policy| policy.per_try_timeout),
+            retry: retry.map(Cow::Borrowed),
+            timeout_is_empty: false,
+            alt_stat_name: None,
+        };
+        // Most requests ask for nothing.
+        if headers.iter().any(|(name, _)| name.as_str().starts_with("x-envoy-")) {
+            terms.ask(router, headers);
+        }
+        // A limit that the whole timeout reaches first is none.
+        terms.per_try_timeout = terms.per_try_timeout.filter(|limit| terms.timeout.is_none_or(|whole| *limit < whole));
+        terms
+    }
+
+    fn ask(&mut self, router: &RouterOptions, headers: &mut Headers) {
+        // What the hop before expects is its word for the timeout that its own caller asked for.
+        let expects = router.respect_expected_timeout && headers.contains(&names::X_ENVOY_EXPECTED_TIMEOUT);
+        let timeout = if expects { names::X_ENVOY_EXPECTED_TIMEOUT.as_str() } else { TIMEOUT };
+        if let Some(limit) = millis(headers, timeout) {
+            self.timeout = unless_zero(limit);
+        }
+        if let Some(limit) = millis(headers, PER_TRY_TIMEOUT) {
+            self.per_try_timeout = unless_zero(limit);
+        }
+        self.timeout_is_empty = headers.get_str(ALT_RESPONSE).is_some();
+        self.alt_stat_name = value(headers, ALT_STAT_NAME).map(Into::into);
+        if let Some(policy) = combined(self.retry.as_deref(), headers) {
+            self.retry = Some(Cow::Owned(policy));
+        }
+        headers.retain(|name, _| !ASKING.contains(&name.as_str()) || (expects && name.as_str() == TIMEOUT));
+    }
+
+    /// What an upstream is told of the time it has: a try's if that is limited, else the whole.
+    pub(crate) fn expected_timeout(&self) -> Option<Duration> {
+        self.per_try_timeout.or(self.timeout)
+    }
+}
+
+/// The first of `strict` that the request has and that is malformed, with its value.
+pub(crate) fn malformed(strict: &[StrictHeader], headers: &Headers) -> Option<(StrictHeader, String)> {
+    // A word of Envoy's that means nothing without QUIC.
+    const QUIC: &str = "http3-post-connect-failure";
+    let mut on = RetryOn::default();
+    strict.iter().find_map(|header| {
+        let value = value(headers, header.name())?;
+        let is_fine = match header {
+            StrictHeader::MaxRetries | StrictHeader::PerTryTimeout | StrictHeader::Timeout => number(&value).is_some(),
+            StrictHeader::RetryGrpcOn => words(&value).all(|word| on.add_grpc(word)),
+            StrictHeader::RetryOn => words(&value).all(|word| word == QUIC || on.add_http(word)),
+        };
+        (!is_fine).then(|| (*header, value.into_owned()))
+    })
+}
+
+/// The route's policy and what the request adds to it; none if the request adds nothing.
+fn combined(route: Option<&RetryPolicy>, headers: &Headers) -> Option<RetryPolicy> {
+    let list = |name: &str| value(headers, name).unwrap_or_default();
+    let mut policy = route.cloned().unwrap_or_default();
+    // A word that is none means nothing, as in Envoy.
+    words(&list(RETRY_ON)).for_each(|word| _ = policy.on.add_http(word));
+    words(&list(RETRY_GRPC_ON)).for_each(|word| _ = policy.on.add_grpc(word));
+    if policy.on == RetryOn::default() {
+        return None;
+    }
+    policy.statuses.extend(words(&list(RETRIABLE_STATUS_CODES)).filter_map(|code| code.parse::<u16>().ok()));
+    policy.headers.extend(words(&list(RETRIABLE_HEADER_NAMES)).map(str::to_ascii_lowercase));
+    // It replaces the route's number, whether larger or smaller.
+    if let Some(retries) = number(&list(MAX_RETRIES)) {
+        policy.retries_max = u32::try_from(retries).unwrap_or(u32::MAX);
+    }
+    Some(policy)
+}
+
+/// The value of a header, whose lines are one list (RFC 9110 5.3): two numbers are no number.
+fn value<'h>(headers: &'h Headers, name: &str) -> Option<Cow<'h, str>> {
+    let mut lines = headers.iter().filter(|(other, _)| other.as_str() == name);
+    let first = String::from_utf8_lossy(lines.next()?.1.as_bytes());
+    Some(lines.fold(first, |list, (_, line)| list + "," + String::from_utf8_lossy(line.as_bytes())))
+}
+
+fn words(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|word| !word.is_empty())
+}
+
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok()
+}
+
+/// What Envoy can count; a `Duration` and an `Instant` hold more.
+fn millis(headers: &Headers, name: &str) -> Option<Duration> {
+    const MAX: u64 = i64::MAX.unsigned_abs();
+    number(&value(headers, name)?).filter(|millis| *millis <= MAX).map(Duration::from_millis)
+}
+
+/// 0 is no limit.
+fn unless_zero(limit: Duration) -> Option<Duration> {
+    (!limit.is_zero()).then_some(limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::config::route::Action;
+
+    const ROUTE: Duration = Duration::from_secs(15);
+
+    #[test]
+    fn a_request_may_ask_for_other_timeouts() {
+        let ms = |ms| Some(Duration::from_millis(ms));
+        for (fields, timeout, per_try) in [
+            (&[][..], Some(ROUTE), None),
+            (&[("x-envoy-upstream-rq-timeout-ms", "300")], ms(300), None),
+            (&[("x-envoy-upstream-rq-timeout-ms", "20000")], ms(20_000), None),
+            (&[("x-envoy-upstream-rq-timeout-ms", "0")], None, None),
+            (&[("x-envoy-upstream-rq-timeout-ms", "abc")], Some(ROUTE), None),
+            (&[("x-envoy-upstream-rq-timeout-ms", "-1")], Some(ROUTE), None),
+            (&[("x-envoy-upstream-rq-timeout-ms", "18446744073709551615")], Some(ROUTE), None),
+            (&[("x-envoy-upstream-rq-timeout-ms", "1"), ("x-envoy-upstream-rq-timeout-ms", "2")], Some(ROUTE), None),
+            (&[("x-envoy-upstream-rq-per-try-timeout-ms", "150")], Some(ROUTE), ms(150)),
+            (&[("x-envoy-upstream-rq-per-try-timeout-ms", "15000")], Some(ROUTE), None),
+            (
+                &[("x-envoy-upstream-rq-timeout-ms", "0"), ("x-envoy-upstream-rq-per-try-timeout-ms", "90000")],
+                None,
+                ms(90_000),
+            ),
+            (&[("x-envoy-expected-rq-timeout-ms", "300")], Some(ROUTE), None),
+        ] {
+            let route = route(None);
+            let mut headers = headers(fields);
+            let terms = Terms::agree(&route, &RouterOptions::default(), &mut headers);
+            assert_eq!((terms.timeout, terms.per_try_timeout), (timeout, per_try), "{fields:?}");
+            assert!(headers.iter().all(|(name, _)| *name == names::X_ENVOY_EXPECTED_TIMEOUT), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_hop_before_expects_may_be_respected() {
+        let router = RouterOptions { respect_expected_timeout: true, ..RouterOptions::default() };
+        for (fields, timeout, left) in [
+            (&[("x-envoy-expected-rq-timeout-ms", "300"), ("x-envoy-upstream-rq-timeout-ms", "9")][..], 300, 2),
+            (&[("x-envoy-upstream-rq-timeout-ms", "9")], 9, 0),
+        ] {
+            let route = route(None);
+            let mut headers = headers(fields);
+            let terms = Terms::agree(&route, &router, &mut headers);
+            assert_eq!((terms.timeout, headers.len()), (Some(Duration::from_millis(timeout)), left), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_may_ask_for_retries() {
+        let mut of_route = RetryPolicy::default();
+        assert!(of_route.on.add("reset"));
+        let of_route = Some(of_route);
+        for (policy, fields, expected) in [
+            (&None, &[("x-envoy-retry-on", "5xx, nonsense")][..], Some((1, true, false, 0))),
+            (&None, &[("x-envoy-retry-on", "x"), ("x-envoy-retry-on", "5xx")], Some((1, true, false, 0))),
+            (&None, &[("x-envoy-max-retries", "9")], None),
+            (&None, &[("x-envoy-retry-grpc-on", "cancelled,5xx")], Some((1, false, false, 0b10))),
+            (&of_route, &[("x-envoy-max-retries", "0")], Some((0, false, true, 0))),
+            (&of_route, &[("x-envoy-retry-on", "5xx"), ("x-envoy-max-retries", "x")], Some((1, true, true, 0))),
+        ] {
+            let route = route(policy.clone());
+            let mut headers = headers(fields);
+            let terms = Terms::agree(&route, &RouterOptions::default(), &mut headers);
+            let found =
+                terms.retry.map(|policy| (policy.retries_max, policy.on.server_error, policy.on.reset, policy.on.grpc));
+            assert_eq!(found, expected, "{fields:?}");
+            assert!(headers.is_empty());
+        }
+    }
+
+    #[test]
+    fn strictness_finds_what_is_malformed() {
+        for (name, value, is_fine) in [
+            ("x-envoy-max-retries", "3", true),
+            ("x-envoy-max-retries", "x", false),
+            ("x-envoy-upstream-rq-timeout-ms", "", false),
+            ("x-envoy-upstream-rq-per-try-timeout-ms", "1.5", false),
+            ("x-envoy-retry-on", "5xx, reset", true),
+            ("x-envoy-retry-on", "5xx,nonsense", false),
+            ("x-envoy-retry-on", "cancelled", false),
+            ("x-envoy-retry-grpc-on", "cancelled", true),
+            ("x-envoy-retry-grpc-on", "5xx", false),
+            ("x-other", "", true),
+        ] {
+            let headers = headers(&[(name, value)]);
+            assert_eq!(malformed(&StrictHeader::ALL, &headers).is_none(), is_fine, "{name}: {value}");
+            assert!(malformed(&[], &headers).is_none());
+        }
+    }
+
+    /// A route as it is configured by default, with another policy.
+    fn route(retry: Option<RetryPolicy>) -> Forward {
+        let text = r#"
+static_resources:
+  listeners:
+  - address: { socket_address: { address: 127.0.0.1, port_value: 80 } }
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: a
+          route_config:
+            virtual_hosts: [{ name: a, domains: ["*"], routes: [{ match: { prefix: / }, route: { cluster: a } }] }]
+          http_filters:
+          - { name: router, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router } }
+  clusters: [{ name: a }]
+"#;
+        let config = Config::from_yaml(text, "test").unwrap().config;
+        let Action::Forward(route) = &config.listeners[0].manager.routes.virtual_hosts[0].routes[0].action else {
+            panic!("the route forwards");
+        };
+        Forward { retry: retry.map(Box::new), ..(**route).clone() }
+    }
+
+    fn headers(fields: &[(&str, &'static str)]) -> Headers {
+        let mut headers = Headers::default();
+        for (name, value) in fields {
+            headers.append(name.parse().unwrap(), HeaderValue::from_static(value));
+        }
+        headers
+    }
+}
