@@ -46,6 +46,7 @@ fn print(plan: &Plan, report: &Report) {
         "  requests: {requests_before} before the signal, {requests_after} after it, {answered_in_drain} of these"
     );
     println!("            answered by the process that ends, the others by its successor; {} failed", failures.len());
+    println!("            {} connections were reset before they were accepted", report.reset_at_the_door);
     failures.iter().for_each(|failure| println!("            {failure}"));
     println!(
         "  tunnels:  {} ended with FIN, {} with RST",

@@ -4,12 +4,19 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
+use socket2::{Domain, Socket, Type};
+
+/// The standard library's 128 would have everybody wait for SYNs to be sent again when an attack's requests come at once.
+const BACKLOG: i32 = 4096;
 /// The length of `/large`.
 const LARGE: usize = 1024 * 1024;
 
 /// Serves until the process ends.
 pub(crate) fn start() -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from(socket);
     let at = listener.local_addr()?;
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {

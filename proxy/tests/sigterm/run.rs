@@ -39,6 +39,9 @@ pub(crate) struct Report {
     pub(crate) requests_after: usize,
     /// Of them, those that the process answered that had got the signal.
     pub(crate) answered_in_drain: usize,
+    /// Fresh connections that were reset before anything came: the listener closed between the handshake, which the
+    /// system completes, and `accept`. Their requests went to the successor.
+    pub(crate) reset_at_the_door: usize,
     /// What went wrong with a request, and when.
     pub(crate) failures: Vec<String>,
 }
@@ -103,6 +106,7 @@ async fn carry_out(plan: &Plan) -> io::Result<Report> {
         requests_before: plan.requests_before,
         requests_after,
         answered_in_drain: clients.answered_in_drain.get(),
+        reset_at_the_door: clients.reset_at_the_door.get(),
         failures: clients.failures.take(),
     })
 }
@@ -179,13 +183,28 @@ struct Clients {
     kept: RefCell<Vec<(usize, Conn)>>,
     signalled: Cell<Option<Instant>>,
     answered_in_drain: Cell<usize>,
+    reset_at_the_door: Cell<usize>,
     failures: RefCell<Vec<String>>,
+}
+
+/// A connection to one of the servers, and whether it has served a request before.
+struct Connected {
+    server: usize,
+    conn: Conn,
+    is_fresh: bool,
 }
 
 impl Clients {
     fn new(world: Outside, servers: [Address; 2]) -> Self {
-        let (kept, signalled, answered_in_drain) = (RefCell::default(), Cell::new(None), Cell::new(0));
-        Self { world, servers, kept, signalled, answered_in_drain, failures: RefCell::default() }
+        Self {
+            world,
+            servers,
+            kept: RefCell::default(),
+            signalled: Cell::new(None),
+            answered_in_drain: Cell::new(0),
+            reset_at_the_door: Cell::new(0),
+            failures: RefCell::default(),
+        }
     }
 
     async fn ask(self: Rc<Self>, number: usize) {
@@ -195,19 +214,22 @@ impl Clients {
             (Ok(0), Some(_)) => self.answered_in_drain.set(self.answered_in_drain.get() + 1),
             (Ok(_), _) => {}
             (Err(error), since) => {
-                self.failures.borrow_mut().push(format!("request {number}, {since:?} after SIGTERM: {error}"))
+                self.failures.borrow_mut().push(format!("request {number}, {since:?} after SIGTERM: {error}"));
             }
         }
     }
 
     /// Which server answered with 200?
     async fn try_ask(&self, keeps: bool) -> io::Result<usize> {
-        let (server, mut conn) = self.connection(keeps).await?;
-        let persistence = if keeps { "keep-alive" } else { "close" };
-        conn.write_all(format!("GET /work HTTP/1.1\r\nhost: here\r\nconnection: {persistence}\r\n\r\n").as_bytes())
-            .await?;
-        let head = read_head(&mut conn).await?;
-        conn.read_exact(&mut [0; 2]).await?;
+        let Connected { mut server, mut conn, is_fresh } = self.connection(keeps).await?;
+        let head = match exchange(&mut conn, keeps).await {
+            Err(error) if is_fresh && server == 0 && error.kind() == io::ErrorKind::ConnectionReset => {
+                self.reset_at_the_door.set(self.reset_at_the_door.get() + 1);
+                (server, conn) = (1, self.connect(1).await?);
+                exchange(&mut conn, keeps).await?
+            }
+            head => head?,
+        };
         if !head.starts_with("http/1.1 200 ") {
             return Err(io::Error::other(head));
         }
@@ -218,22 +240,35 @@ impl Clients {
     }
 
     /// One that was kept and is still open, or a fresh one.
-    async fn connection(&self, keeps: bool) -> io::Result<(usize, Conn)> {
+    async fn connection(&self, keeps: bool) -> io::Result<Connected> {
         while keeps {
             let Some((server, conn)) = self.kept.borrow_mut().pop() else { break };
             if conn.look() == Look::Open {
-                return Ok((server, conn));
+                return Ok(Connected { server, conn, is_fresh: false });
             }
         }
-        let options = ConnectOptions::default();
-        match self.world.net.connect(&self.servers[0], &options).await {
-            Ok(conn) => Ok((0, conn)),
+        match self.connect(0).await {
+            Ok(conn) => Ok(Connected { server: 0, conn, is_fresh: true }),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                Ok((1, self.world.net.connect(&self.servers[1], &options).await?))
+                Ok(Connected { server: 1, conn: self.connect(1).await?, is_fresh: true })
             }
             Err(error) => Err(error),
         }
     }
+
+    async fn connect(&self, server: usize) -> io::Result<Conn> {
+        self.world.net.connect(&self.servers[server], &ConnectOptions::default()).await
+    }
+}
+
+/// One request and its answer, whose head is returned.
+async fn exchange(conn: &mut Conn, keeps: bool) -> io::Result<String> {
+    let persistence = if keeps { "keep-alive" } else { "close" };
+    let request = format!("GET /work HTTP/1.1\r\nhost: here\r\nconnection: {persistence}\r\n\r\n");
+    conn.write_all(request.as_bytes()).await?;
+    let head = read_head(conn).await?;
+    conn.read_exact(&mut [0; 2]).await?;
+    Ok(head)
 }
 
 async fn open_tunnel(world: &Outside, at: &Address) -> io::Result<Conn> {
