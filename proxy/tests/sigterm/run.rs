@@ -1,0 +1,368 @@
+//! One SIGTERM: open tunnels, requests that go on, and what becomes of both.
+//!
+//! Clients behave as those behind a load balancer do: a new connection goes to the process that was there first, and to
+//! its successor once that refuses. Half of the requests come on connections that are kept, the others on fresh ones.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, BufRead, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::rc::Rc;
+use std::time::Duration;
+
+use finwait::net::tokio::{LogFiles, outside};
+use finwait::net::{Accept, Address, Conn, ConnectOptions, ListenOptions, Look, Outside};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::{Instant, interval, sleep, timeout};
+
+/// What is to be done to a process.
+pub(crate) struct Plan {
+    pub(crate) tunnels: usize,
+    /// `--drain-time-s`
+    pub(crate) drain: Duration,
+    pub(crate) requests_per_second: u32,
+    /// Requests that have been asked when the signal is sent.
+    pub(crate) requests_before: usize,
+}
+
+/// What became of it.
+pub(crate) struct Report {
+    pub(crate) exit: ExitStatus,
+    /// From the signal on, as all times here.
+    pub(crate) exited_after: Duration,
+    /// When each tunnel ended.
+    pub(crate) tunnel_ends: Vec<Duration>,
+    /// Tunnels that ended with a reset.
+    pub(crate) tunnels_reset: usize,
+    pub(crate) requests_before: usize,
+    pub(crate) requests_after: usize,
+    /// Of them, those that the process answered that had got the signal.
+    pub(crate) answered_in_drain: usize,
+    /// Fresh connections that were reset before anything came: the listener closed between the handshake, which the
+    /// system completes, and `accept`. Their requests went to the successor.
+    pub(crate) reset_at_the_door: usize,
+    /// What went wrong with a request, and when.
+    pub(crate) failures: Vec<String>,
+}
+
+/// How long the application works on a request, so that some are under way at any time.
+const ANSWER_DELAY: Duration = Duration::from_millis(30);
+/// A step that takes longer has failed.
+const STEP_MAX: Duration = Duration::from_secs(30);
+const GREETING: &[u8] = b"\x81\x05hello";
+
+/// Carries the plan out.
+pub(crate) async fn run(plan: &Plan) -> io::Result<Report> {
+    LocalSet::new().run_until(carry_out(plan)).await
+}
+
+async fn carry_out(plan: &Plan) -> io::Result<Report> {
+    let logs = LogFiles::start()?;
+    let world = outside(&logs);
+    let app = world.net.listen(&loopback(0), &ListenOptions { backlog: 4096, ..ListenOptions::default() })?;
+    let app_port = port(app.local());
+    let mut app = { AbortOnDrop(tokio::task::spawn_local(serve(app))) };
+    let (first, successor) = (Process::start(app_port, plan.drain)?, Process::start(app_port, plan.drain)?);
+    let mut tunnels = JoinSet::new();
+    for _ in 0..plan.tunnels {
+        let tunnel = open_tunnel(&world, &first.at).await?;
+        tunnels.spawn_local(watch(tunnel));
+    }
+    let clients = Rc::new(Clients::new(world, [first.at.clone(), successor.at.clone()]));
+    let mut requests = JoinSet::new();
+    let mut pace = interval(Duration::from_secs(1) / plan.requests_per_second);
+    for number in 0..plan.requests_before {
+        pace.tick().await;
+        requests.spawn_local(Rc::clone(&clients).ask(number));
+    }
+    let signalled = Instant::now();
+    clients.signalled.set(Some(signalled));
+    let mut exited = first.terminate()?;
+    let mut requests_after = 0;
+    let exit = loop {
+        tokio::select! {
+            // The exit first: nothing is asked of a process that is gone.
+            biased;
+            exit = &mut exited => break exit.map_err(io::Error::other)?,
+            _ = pace.tick() => {
+                requests.spawn_local(Rc::clone(&clients).ask(plan.requests_before + requests_after));
+                requests_after += 1;
+            }
+        }
+    }?;
+    let exited_after = signalled.elapsed();
+    while requests.join_next().await.is_some() {}
+    let mut ends = Vec::new();
+    while let Some(ended) = tunnels.join_next().await {
+        ends.push(ended.map_err(io::Error::other)?);
+    }
+    app.stop();
+    Ok(Report {
+        exit,
+        exited_after,
+        tunnels_reset: ends.iter().filter(|(_, how)| how.is_err()).count(),
+        tunnel_ends: ends.iter().map(|(at, _)| at.saturating_duration_since(signalled)).collect(),
+        requests_before: plan.requests_before,
+        requests_after,
+        answered_in_drain: clients.answered_in_drain.get(),
+        reset_at_the_door: clients.reset_at_the_door.get(),
+        failures: clients.failures.take(),
+    })
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl AbortOnDrop {
+    fn stop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A finwait of its own. Dropped, it is killed.
+struct Process {
+    at: Address,
+    child: Option<Child>,
+}
+
+impl Process {
+    fn start(app: u16, drain: Duration) -> io::Result<Self> {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_finwait"))
+            .args(["--concurrency", "1", "--config-yaml", &config(app)])
+            .args(["--drain-time-s", &drain.as_secs().to_string()])
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let told = child.stderr.take().map(BufReader::new).ok_or(io::ErrorKind::BrokenPipe)?;
+        let mut lines = told.lines();
+        let at = loop {
+            let line = lines.next().ok_or(io::ErrorKind::UnexpectedEof)??;
+            let at = line.split_once("listening on ").and_then(|(_, at)| at.parse().ok());
+            if let Some(at) = at {
+                break Address::Socket(at);
+            }
+        };
+        // What it says later is read, so that it never waits for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Ok(Self { at, child: Some(child) })
+    }
+
+    /// Sends SIGTERM; tells when the process has ended.
+    fn terminate(mut self) -> io::Result<oneshot::Receiver<io::Result<ExitStatus>>> {
+        let mut child = self.child.take().ok_or(io::ErrorKind::NotFound)?;
+        // No crate for one signal: a shell has kill built in.
+        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status()?;
+        if !sent.success() {
+            return Err(io::Error::other("the signal could not be sent"));
+        }
+        let (ended, exited) = oneshot::channel();
+        std::thread::spawn(move || drop(ended.send(child.wait())));
+        Ok(exited)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+/// The clients that ask.
+struct Clients {
+    world: Outside,
+    /// In the order in which they are tried.
+    servers: [Address; 2],
+    kept: RefCell<Vec<(usize, Conn)>>,
+    signalled: Cell<Option<Instant>>,
+    answered_in_drain: Cell<usize>,
+    reset_at_the_door: Cell<usize>,
+    failures: RefCell<Vec<String>>,
+}
+
+/// A connection to one of the servers, and whether it has served a request before.
+struct Connected {
+    server: usize,
+    conn: Conn,
+    is_fresh: bool,
+}
+
+impl Clients {
+    fn new(world: Outside, servers: [Address; 2]) -> Self {
+        Self {
+            world,
+            servers,
+            kept: RefCell::default(),
+            signalled: Cell::new(None),
+            answered_in_drain: Cell::new(0),
+            reset_at_the_door: Cell::new(0),
+            failures: RefCell::default(),
+        }
+    }
+
+    async fn ask(self: Rc<Self>, number: usize) {
+        let answered = timeout(STEP_MAX, self.try_ask(number % 2 == 0)).await.unwrap_or_else(|late| Err(late.into()));
+        let since = self.signalled.get().map(|signalled| signalled.elapsed());
+        match (answered, since) {
+            (Ok(0), Some(_)) => self.answered_in_drain.set(self.answered_in_drain.get() + 1),
+            (Ok(_), _) => {}
+            (Err(error), since) => {
+                self.failures.borrow_mut().push(format!("request {number}, {since:?} after SIGTERM: {error}"));
+            }
+        }
+    }
+
+    /// Which server answered with 200?
+    async fn try_ask(&self, keeps: bool) -> io::Result<usize> {
+        let Connected { mut server, mut conn, is_fresh } = self.connection(keeps).await?;
+        let head = match exchange(&mut conn, keeps).await {
+            Err(error) if is_fresh && server == 0 && error.kind() == io::ErrorKind::ConnectionReset => {
+                self.reset_at_the_door.set(self.reset_at_the_door.get() + 1);
+                (server, conn) = (1, self.connect(1).await?);
+                exchange(&mut conn, keeps).await?
+            }
+            head => head?,
+        };
+        if !head.starts_with("http/1.1 200 ") {
+            return Err(io::Error::other(head));
+        }
+        if keeps && !head.contains("\r\nconnection: close\r\n") {
+            self.kept.borrow_mut().push((server, conn));
+        }
+        Ok(server)
+    }
+
+    /// One that was kept and is still open, or a fresh one.
+    async fn connection(&self, keeps: bool) -> io::Result<Connected> {
+        while keeps {
+            let Some((server, conn)) = self.kept.borrow_mut().pop() else { break };
+            if conn.look() == Look::Open {
+                return Ok(Connected { server, conn, is_fresh: false });
+            }
+        }
+        match self.connect(0).await {
+            Ok(conn) => Ok(Connected { server: 0, conn, is_fresh: true }),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Ok(Connected { server: 1, conn: self.connect(1).await?, is_fresh: true })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn connect(&self, server: usize) -> io::Result<Conn> {
+        self.world.net.connect(&self.servers[server], &ConnectOptions::default()).await
+    }
+}
+
+/// One request and its answer, whose head is returned.
+async fn exchange(conn: &mut Conn, keeps: bool) -> io::Result<String> {
+    let persistence = if keeps { "keep-alive" } else { "close" };
+    let request = format!("GET /work HTTP/1.1\r\nhost: here\r\nconnection: {persistence}\r\n\r\n");
+    conn.write_all(request.as_bytes()).await?;
+    let head = read_head(conn).await?;
+    conn.read_exact(&mut [0; 2]).await?;
+    Ok(head)
+}
+
+async fn open_tunnel(world: &Outside, at: &Address) -> io::Result<Conn> {
+    let mut conn = world.net.connect(at, &ConnectOptions::default()).await?;
+    conn.write_all(
+        b"GET /tunnel HTTP/1.1\r\nhost: here\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    )
+    .await?;
+    let head = read_head(&mut conn).await?;
+    let mut greeting = [0; GREETING.len()];
+    conn.read_exact(&mut greeting).await?;
+    if head.starts_with("http/1.1 101 ") && greeting == GREETING { Ok(conn) } else { Err(io::Error::other(head)) }
+}
+
+/// When and how a tunnel ended.
+async fn watch(mut tunnel: Conn) -> (Instant, io::Result<usize>) {
+    let ended = tunnel.read_to_end(&mut Vec::new()).await;
+    (Instant::now(), ended)
+}
+
+/// The application: accepts every tunnel and holds it, answers every request after a while.
+async fn serve(mut listener: Box<dyn Accept>) {
+    let mut connections = JoinSet::new();
+    while let Ok(conn) = listener.accept().await {
+        connections.spawn_local(answer(conn));
+    }
+}
+
+async fn answer(mut conn: Conn) -> io::Result<()> {
+    loop {
+        let head = read_head(&mut conn).await?;
+        if head.contains("\r\nupgrade: websocket\r\n") {
+            let accepted = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                            sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+            conn.write_all(&[accepted.as_bytes(), GREETING].concat()).await?;
+            conn.read_to_end(&mut Vec::new()).await?;
+            return Ok(());
+        }
+        sleep(ANSWER_DELAY).await;
+        conn.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await?;
+    }
+}
+
+/// In lower case.
+async fn read_head(conn: &mut Conn) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(conn.read_u8().await?);
+    }
+    Ok(String::from_utf8_lossy(&head).to_ascii_lowercase())
+}
+
+fn loopback(port: u16) -> Address {
+    Address::Socket(([127, 0, 0, 1], port).into())
+}
+
+fn port(address: &Address) -> u16 {
+    match address {
+        Address::Socket(at) => at.port(),
+        Address::Internal(_) => 0,
+    }
+}
+
+fn config(app: u16) -> String {
+    let manager =
+        "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+    let router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+    format!(
+        r#"
+static_resources:
+  listeners:
+  - name: main
+    address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": {manager}
+          stat_prefix: test
+          upgrade_configs: [{{ upgrade_type: websocket }}]
+          route_config:
+            virtual_hosts:
+            - {{ name: all, domains: ["*"], routes: [{{ match: {{ prefix: / }}, route: {{ cluster: app }} }}] }}
+          http_filters:
+          - {{ name: envoy.filters.http.router, typed_config: {{ "@type": {router} }} }}
+  clusters:
+  - name: app
+    circuit_breakers: {{ thresholds: [{{ max_connections: 100000, max_requests: 100000 }}] }}
+    load_assignment:
+      cluster_name: app
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {app} }} }} }}
+"#
+    )
+}
