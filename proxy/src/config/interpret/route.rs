@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::retry;
 use crate::config::Cluster;
+use crate::config::bootstrap::cluster::RoutingPriority;
 use crate::config::bootstrap::route::{
     ClusterNotFoundResponseCode, DirectResponseAction, Route as Written, RouteAction, RouteConfiguration, RouteMatch,
     UpgradeConfig, VirtualHost as WrittenHost,
 };
+use crate::config::cluster::Priority;
 use crate::config::problem::Problem;
 use crate::config::route::{
     Action, AttemptCount, Domain, Forward, PathMatch, RetryPolicy, Route, RouteTable, Upgrade, Upgrades, VirtualHost,
@@ -158,6 +160,10 @@ fn forward(written: &RouteAction, targets: Targets<'_>, host: &HostDefaults) -> 
     };
     Ok(Action::Forward(Box::new(Forward {
         cluster,
+        priority: match written.priority {
+            None | Some(RoutingPriority::Default) => Priority::Default,
+            Some(RoutingPriority::High) => Priority::High,
+        },
         timeout: written.timeout.map_or(Some(TIMEOUT), Seconds::unless_zero),
         flush_timeout: written.flush_timeout.map(Seconds::unless_zero),
         idle_timeout: written.idle_timeout.map(Seconds::unless_zero),
