@@ -16,8 +16,8 @@ use super::heads::{request_to_h2, response_from_h2};
 use super::server::Pinger;
 use super::wire::{Fate, Shared, Wire};
 use super::{
-    Broken, CONNECTION, Ending, Incoming, MESSAGING_RULE, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, ResetReason,
-    STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,
+    Broken, CONNECTION, Ending, Incoming, MESSAGING_RULE, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX,
+    ResetReason, STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,
 };
 use crate::codec::http1::INFORMATIONAL_MAX;
 use crate::codec::{Payload, RequestHead, ResponseHead};
