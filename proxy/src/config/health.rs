@@ -8,14 +8,26 @@ use std::time::Duration;
 pub struct HealthCheck {
     /// From the start of a check to its end.
     pub timeout: Duration,
-    /// Between two checks of an endpoint that works.
+    /// The first check comes after a random part of this.
+    pub initial_jitter: Duration,
+    /// After a check that succeeded.
     pub interval: Duration,
-    /// The same, as long as the cluster has had no traffic at all.
-    pub no_traffic_interval: Duration,
-    /// Between two checks of an endpoint that does not work.
+    /// After one that did, for an endpoint that has to succeed more often before it is healthy.
+    pub healthy_edge_interval: Duration,
+    /// After a check that failed.
     pub unhealthy_interval: Duration,
+    /// After one that did, for an endpoint that has to fail more often before it is unhealthy.
+    pub unhealthy_edge_interval: Duration,
+    /// After a check that succeeded, and left nothing to wait for, as long as the cluster has had no traffic at all.
+    pub no_traffic_healthy_interval: Duration,
+    /// After any other check, as long as that is so.
+    pub no_traffic_interval: Duration,
     /// A random part of this is added to each interval.
     pub interval_jitter: Duration,
+    /// And a random part of so many percent of it.
+    pub interval_jitter_percent: u32,
+    /// A check uses the connection of the one before where it can.
+    pub reuse_connection: bool,
     /// So many failures in a row make an endpoint unhealthy. An answer with a wrong status does so at once.
     pub unhealthy_threshold: u32,
     /// So many successes in a row make it healthy again. The very first is enough.
@@ -54,10 +66,19 @@ pub struct OutlierDetection {
     pub consecutive_5xx: u32,
     /// So many 502, 503, 504 in a row; 0 is off.
     pub consecutive_gateway_failure: u32,
+    /// So many failures in a row of our own making; 0 is off. Counted only if they are told from those of the endpoint.
+    pub consecutive_local_origin_failure: u32,
+    /// Failures of our own making (a connect that failed, a connection that was lost, a timeout) are told from bad answers
+    /// of the endpoint; otherwise they count as 503 and 504.
+    pub splits_local_origin: bool,
     /// Chance in percent that the first of these has consequences.
     pub enforcing_5xx: u32,
     /// Chance in percent that the second has.
     pub enforcing_gateway_failure: u32,
+    /// Chance in percent that the third has.
+    pub enforcing_local_origin_failure: u32,
+    /// An active check that succeeds ends an ejection.
+    pub check_ends_ejection: bool,
     /// How often it is looked who may come back.
     pub interval: Duration,
     /// An endpoint stays away for so long, times the number of its ejections.

@@ -43,7 +43,7 @@ const HEADER_EDITS: &str = "headers are not edited";
 const HEALTH: &str = "the health of an endpoint is found out by health_checks and outlier_detection";
 const LOAD_BALANCING: &str = "endpoints are equal: round robin, least request and random choose among all of them";
 const METADATA: &str = "nothing here reads metadata";
-const OUTLIER: &str = "ejection goes by consecutive 5xx and gateway failures alone";
+const OUTLIER: &str = "ejection goes by failures in a row alone";
 const RATE_LIMIT: &str = "there is no rate limiting";
 const SOCKET: &str = "sockets are opened with fixed options";
 const TLS: &str = "finwait speaks plaintext; TLS has to end in front of it and begin behind it";
@@ -132,8 +132,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Http2ProtocolOptions", "override_stream_error_on_invalid_http_message", Refused("h2 decides what ends a stream and what ends a connection")),
     ("Http2ProtocolOptions", "stream_error_on_invalid_http_messaging", Refused("h2 decides what ends a stream and what ends a connection")),
     ("Http2ProtocolOptions", "use_oghttp2_codec", Ignored("there is one HTTP/2 codec")),
-
-    ("KeepaliveSettings", "connection_idle_interval", Refused("connections are asked in equal intervals")),
 
     ("Listener", "access_log", Refused("streams are logged, connections are not; log in the connection manager")),
     ("Listener", "additional_addresses", Refused("write one listener for each address")),
@@ -329,7 +327,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("RouteAction", "metadata_match", Refused(METADATA)),
     ("RouteAction", "path_rewrite_policy", Refused("requests are not rewritten")),
     ("RouteAction", "prefix_rewrite", Refused("requests are not rewritten")),
-    ("RouteAction", "priority", Only("DEFAULT", "there is one priority")),
     ("RouteAction", "rate_limits", Refused(RATE_LIMIT)),
     ("RouteAction", "regex_rewrite", Refused("requests are not rewritten")),
     ("RouteAction", "request_mirror_policies", Refused("requests are not mirrored")),
@@ -347,10 +344,7 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("MaxStreamDuration", "grpc_timeout_header_max", Refused("grpc-timeout is not read")),
     ("MaxStreamDuration", "grpc_timeout_header_offset", Refused("grpc-timeout is not read")),
 
-    ("RetryPolicy", "host_selection_retry_max_attempts", Refused("a retry may choose any endpoint")),
     ("RetryPolicy", "per_try_timeout_ms", Old("per_try_timeout: in seconds with an s, as in 0.25s")),
-    ("RetryPolicy", "retriable_request_headers", Refused("every request may be tried again")),
-    ("RetryPolicy", "retry_host_predicate", Refused("a retry may choose any endpoint")),
     ("RetryPolicy", "retry_options_predicates", Refused(EXTENSION)),
     ("RetryPolicy", "retry_priority", Refused("there is one priority")),
     ("RetriableHeader", "contains_match", Refused("a retriable header is looked for by its name")),
@@ -390,8 +384,7 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Cluster", "metadata", Ignored(METADATA)),
     ("Cluster", "observability_name", Refused("a cluster's stats are named after it")),
     ("Cluster", "original_dst_lb_config", Refused(LOAD_BALANCING)),
-    ("Cluster", "preconnect_policy", Refused("a connection is opened when a request needs one")),
-    ("Cluster", "prefetch_policy", Old("preconnect_policy; though a connection is opened when a request needs one here")),
+    ("Cluster", "prefetch_policy", Old("preconnect_policy")),
     ("Cluster", "protocol_selection", Only("USE_CONFIGURED_PROTOCOL", "a cluster speaks one protocol")),
     ("Cluster", "respect_dns_ttl", Only("false", "names are asked for at dns_refresh_rate")),
     ("Cluster", "ring_hash_lb_config", Refused("no load balancer here reads hashes")),
@@ -404,7 +397,9 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Cluster", "typed_dns_resolver_config", Refused("names are resolved by the operating system")),
     ("Cluster", "upstream_bind_config", Refused(SOCKET)),
     ("Cluster", "upstream_config", Refused("there is one kind of connection pool")),
-    ("Cluster", "upstream_connection_options", Refused(SOCKET)),
+    ("PreconnectPolicy", "predictive_preconnect_ratio", Refused("only the endpoint that gets a request is connected to ahead of the next")),
+    ("UpstreamConnectionOptions", "happy_eyeballs_config", Refused("an endpoint has one address")),
+    ("UpstreamConnectionOptions", "set_local_interface_name_on_upstream_connections", Only("false", SOCKET)),
     ("Cluster", "upstream_http_protocol_options", Refused(TLS)),
     ("Cluster", "use_tcp_for_dns_lookups", Refused("names are resolved by the operating system")),
     ("Cluster", "wait_for_warm_on_init", Ignored("the server is live when every name has been asked for once")),
@@ -444,14 +439,8 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("HealthCheck", "event_logger", Refused(EXTENSION)),
     ("HealthCheck", "event_service", Refused(DYNAMIC)),
     ("HealthCheck", "grpc_health_check", Refused("checks speak HTTP/1.1 or plain TCP")),
-    ("HealthCheck", "healthy_edge_interval", Refused("a healthy endpoint is checked at interval")),
-    ("HealthCheck", "initial_jitter", Refused("the first check is made at the start; write interval_jitter")),
-    ("HealthCheck", "interval_jitter_percent", Refused("write interval_jitter")),
-    ("HealthCheck", "no_traffic_healthy_interval", Refused("without traffic checks are made at no_traffic_interval")),
-    ("HealthCheck", "reuse_connection", Only("true", "a check uses the connection of the one before where it can")),
     ("HealthCheck", "tls_options", Refused(TLS)),
     ("HealthCheck", "transport_socket_match_criteria", Refused(TLS)),
-    ("HealthCheck", "unhealthy_edge_interval", Refused("an unhealthy endpoint is checked at unhealthy_interval")),
     ("HttpHealthCheck", "codec_client_type", Only("HTTP1", "checks speak HTTP/1.1")),
     ("HttpHealthCheck", "method", Only("GET", "checks ask with GET")),
     ("HttpHealthCheck", "receive", Refused("the status decides")),
@@ -463,10 +452,8 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("HttpHealthCheck", "use_http2", Old("codec_client_type; though checks speak HTTP/1.1 here")),
     ("TcpHealthCheck", "proxy_protocol_config", Refused("there is no proxy protocol")),
     ("HealthCheckPayload", "binary", Refused("write it as text, in hexadecimal digits")),
-    ("OutlierDetection", "consecutive_local_origin_failure", Refused(OUTLIER)),
     ("OutlierDetection", "degraded_host_detection_config", Refused(OUTLIER)),
     ("OutlierDetection", "detect_degraded_hosts", Only("false", OUTLIER)),
-    ("OutlierDetection", "enforcing_consecutive_local_origin_failure", Refused(OUTLIER)),
     ("OutlierDetection", "enforcing_failure_percentage", Only("0", OUTLIER)),
     ("OutlierDetection", "enforcing_failure_percentage_local_origin", Refused(OUTLIER)),
     ("OutlierDetection", "enforcing_local_origin_success_rate", Refused(OUTLIER)),
@@ -476,11 +463,9 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("OutlierDetection", "failure_percentage_threshold", Refused(OUTLIER)),
     ("OutlierDetection", "max_ejection_time_jitter", Refused(OUTLIER)),
     ("OutlierDetection", "monitors", Refused(OUTLIER)),
-    ("OutlierDetection", "split_external_local_origin_errors", Only("false", OUTLIER)),
     ("OutlierDetection", "success_rate_minimum_hosts", Refused(OUTLIER)),
     ("OutlierDetection", "success_rate_request_volume", Refused(OUTLIER)),
     ("OutlierDetection", "success_rate_stdev_factor", Refused(OUTLIER)),
-    ("OutlierDetection", "successful_active_health_check_uneject_host", Only("false", OUTLIER)),
     ("RetryBudget", "budget_interval", Refused("a budget is a share of the requests of the moment")),
 
     ("HttpProtocolOptions", "auto_config", Refused("there is no ALPN; write explicit_http_config")),
@@ -505,6 +490,8 @@ const VALUES: &[(&str, &str, Verdict)] = &[
     ("DiscoveryType", "sds", Old("STATIC or STRICT_DNS")),
     ("DiscoveryType", "static", Old("STATIC")),
     ("DiscoveryType", "strict_dns", Old("STRICT_DNS")),
+    ("HostPredicate", "retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate", Refused("no endpoint is a canary")),
+    ("HostPredicate", "retry.host.omit_host_metadata.v3.OmitHostMetadataConfig", Refused(METADATA)),
     ("HttpFilterConfig", "filters.http.buffer.v3.Buffer", Refused("bodies are streamed")),
     ("HttpFilterConfig", "filters.http.cors.v3.Cors", Refused("the router is the only filter")),
     ("HttpFilterConfig", "filters.http.fault.v3.HTTPFault", Refused("faults belong into the simulator")),
@@ -519,7 +506,6 @@ const VALUES: &[(&str, &str, Verdict)] = &[
     ("LbPolicy", "round_robin", Old("ROUND_ROBIN")),
     ("NetworkFilter", "filters.network.tcp_proxy.v3.TcpProxy", Refused("a listener speaks HTTP")),
     ("Protocol", "UDP", Refused("there is no UDP and no QUIC")),
-    ("RoutingPriority", "HIGH", Refused("there is one priority")),
 ];
 
 #[cfg(test)]

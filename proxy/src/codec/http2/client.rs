@@ -9,14 +9,17 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
+use http::StatusCode;
 
 use super::frames::Role;
 use super::heads::{request_to_h2, response_from_h2};
+use super::server::Pinger;
 use super::wire::{Fate, Shared, Wire};
 use super::{
-    Broken, CONNECTION, Ending, Incoming, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, ResetReason,
-    STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,
+    Broken, CONNECTION, Ending, Incoming, MESSAGING_RULE, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX,
+    ResetReason, STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,
 };
+use crate::codec::http1::INFORMATIONAL_MAX;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
 use crate::net::{Address, Conn, Look};
@@ -98,7 +101,13 @@ impl ClientConnection {
         self.shared.fate() == Fate::Alive
             && !self.shared.goaway_received()
             && self.count.opened.get() < STREAMS_PER_CONNECTION_MAX
-            && self.streams_active() < self.streams_max.min(self.sender.current_max_send_streams())
+            && self.streams_active() < self.streams_max()
+    }
+
+    /// Streams that may be open at once, by the server's limit and by ours.
+    #[must_use]
+    pub fn streams_max(&self) -> usize {
+        self.streams_max.min(self.sender.current_max_send_streams())
     }
 
     /// Has the server closed or reset the connection, by what the system knows? Frames may still wait before a FIN;
@@ -106,6 +115,12 @@ impl ClientConnection {
     #[must_use]
     pub fn has_closed(&self) -> bool {
         matches!(self.shared.look(), Look::Closed | Look::Reset)
+    }
+
+    /// Has the server said anything?
+    #[must_use]
+    pub fn has_heard(&self) -> bool {
+        self.shared.rx_bytes() > 0
     }
 
     /// Has the server sent GOAWAY?
@@ -140,7 +155,7 @@ impl ClientConnection {
         let stream = Stream::new(Sending::Body(body), &self.shared, Some(Active::new(&self.count)));
         stream.head_handed();
         let ending = if is_end { Ending::Sent } else { Ending::Open };
-        let response = Response { future: Some(future), stream: Rc::clone(&stream) };
+        let response = Response { future: Some(future), stream: Rc::clone(&stream), informational: Vec::new() };
         Ok((Outgoing::new(stream, ending), response))
     }
 }
@@ -159,6 +174,14 @@ pub struct Driver {
     /// Gone when it has ended.
     connection: Option<Connection<Wire, Bytes>>,
     shared: Rc<Shared>,
+}
+
+impl Driver {
+    /// Asks the server whether it is there. There is one of it.
+    pub fn pinger(&mut self) -> Option<Pinger> {
+        let pings = self.connection.as_mut()?.ping_pong()?;
+        Some(Pinger::new(pings, &self.shared))
+    }
 }
 
 impl Drop for Driver {
@@ -203,6 +226,7 @@ impl Future for Driver {
 pub struct Response {
     future: Option<ResponseFuture>,
     stream: Rc<Stream>,
+    informational: Vec<StatusCode>,
 }
 
 impl Response {
@@ -213,18 +237,38 @@ impl Response {
         self.stream.has_begun()
     }
 
+    /// Informational responses that were skipped.
+    #[must_use]
+    pub fn informational(&self) -> &[StatusCode] {
+        &self.informational
+    }
+
     /// The final head and the payload behind it; informational responses are skipped. To be called until it
     /// returns, once.
     ///
     /// # Errors
-    /// The stream was reset or the connection broke first.
+    /// The stream was reset or the connection broke first, or there were too many informational responses.
     ///
     /// # Cancellation
     /// Safe: the next call goes on waiting.
     pub async fn head(&mut self) -> Result<(ResponseHead, Incoming), Broken> {
         let Some(future) = &mut self.future else { return Err(Broken::Closed) };
-        let answer = poll_fn(|cx| Pin::new(&mut *future).poll(cx)).await;
+        let informational = &mut self.informational;
+        let answer = poll_fn(|cx| {
+            while let Poll::Ready(Some(Ok(head))) = future.poll_informational(cx) {
+                if informational.len() == INFORMATIONAL_MAX {
+                    return Poll::Ready(None);
+                }
+                informational.push(head.status());
+            }
+            Pin::new(&mut *future).poll(cx).map(Some)
+        });
+        let answer = answer.await;
         self.future = None;
+        let Some(answer) = answer else {
+            self.stream.reset(ResetReason::InternalError);
+            return Err(Broken::Malformed(MESSAGING_RULE));
+        };
         let (parts, recv) = answer.map_err(|error| self.stream.broken(&error))?.into_parts();
         if parts.headers.len() > HEADERS_MAX {
             self.stream.reset(ResetReason::InternalError);

@@ -25,8 +25,30 @@ pub(crate) struct Cluster {
     pub(crate) max_requests_per_connection: Option<u32>,
     pub(crate) outlier_detection: Option<OutlierDetection>,
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
+    pub(crate) preconnect_policy: Option<PreconnectPolicy>,
     pub(crate) r#type: Option<DiscoveryType>,
     pub(crate) typed_extension_protocol_options: Option<TypedExtensionProtocolOptions>,
+    pub(crate) upstream_connection_options: Option<UpstreamConnectionOptions>,
+}
+
+/// `envoy.config.cluster.v3.Cluster.PreconnectPolicy`
+#[derive(Debug, Deserialize)]
+pub(crate) struct PreconnectPolicy {
+    pub(crate) per_upstream_preconnect_ratio: Option<At<f64>>,
+}
+
+/// `envoy.config.cluster.v3.UpstreamConnectionOptions`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct UpstreamConnectionOptions {
+    pub(crate) tcp_keepalive: Option<TcpKeepalive>,
+}
+
+/// `envoy.config.core.v3.TcpKeepalive`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct TcpKeepalive {
+    pub(crate) keepalive_interval: Option<u32>,
+    pub(crate) keepalive_probes: Option<u32>,
+    pub(crate) keepalive_time: Option<u32>,
 }
 
 /// `envoy.config.cluster.v3.Cluster.DiscoveryType`
@@ -108,7 +130,6 @@ pub(crate) struct Thresholds {
     pub(crate) max_retries: Option<u32>,
     pub(crate) retry_budget: Option<RetryBudget>,
     pub(crate) track_remaining: Option<bool>,
-    #[expect(dead_code, reason = "DEFAULT is the only value there is; having read it is the check")]
     pub(crate) priority: Option<RoutingPriority>,
 }
 
@@ -127,10 +148,12 @@ pub(crate) struct Percent {
 }
 
 /// `envoy.config.core.v3.RoutingPriority`
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 pub(crate) enum RoutingPriority {
     #[serde(rename = "DEFAULT")]
     Default,
+    #[serde(rename = "HIGH")]
+    High,
 }
 
 /// The extensions that take options of a cluster.
@@ -182,13 +205,19 @@ pub(crate) struct CommonLbConfig {
 /// `envoy.config.core.v3.HealthCheck`
 #[derive(Debug, Deserialize)]
 pub(crate) struct HealthCheck {
+    pub(crate) healthy_edge_interval: Option<Seconds>,
     pub(crate) healthy_threshold: u32,
     pub(crate) http_health_check: Option<HttpHealthCheck>,
+    pub(crate) initial_jitter: Option<Seconds>,
     pub(crate) interval: At<Seconds>,
     pub(crate) interval_jitter: Option<Seconds>,
+    pub(crate) interval_jitter_percent: Option<u32>,
+    pub(crate) no_traffic_healthy_interval: Option<Seconds>,
     pub(crate) no_traffic_interval: Option<Seconds>,
+    pub(crate) reuse_connection: Option<bool>,
     pub(crate) tcp_health_check: Option<TcpHealthCheck>,
     pub(crate) timeout: At<Seconds>,
+    pub(crate) unhealthy_edge_interval: Option<Seconds>,
     pub(crate) unhealthy_interval: Option<Seconds>,
     pub(crate) unhealthy_threshold: u32,
 }
@@ -232,9 +261,13 @@ pub(crate) struct OutlierDetection {
     pub(crate) base_ejection_time: Option<Seconds>,
     pub(crate) consecutive_5xx: Option<u32>,
     pub(crate) consecutive_gateway_failure: Option<u32>,
+    pub(crate) consecutive_local_origin_failure: Option<u32>,
     pub(crate) enforcing_consecutive_5xx: Option<u32>,
     pub(crate) enforcing_consecutive_gateway_failure: Option<u32>,
+    pub(crate) enforcing_consecutive_local_origin_failure: Option<u32>,
     pub(crate) interval: Option<Seconds>,
     pub(crate) max_ejection_percent: Option<u32>,
     pub(crate) max_ejection_time: Option<Seconds>,
+    pub(crate) split_external_local_origin_errors: Option<bool>,
+    pub(crate) successful_active_health_check_uneject_host: Option<bool>,
 }

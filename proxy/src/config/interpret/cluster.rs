@@ -6,10 +6,14 @@ use std::time::Duration;
 use super::{buffer_bytes_max, health, http2_options, socket_address};
 use crate::config::bootstrap::cluster::{
     Cluster as Written, DiscoveryType, DnsLookupFamily, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy,
-    RetryBudget as WrittenBudget, TypedHttpProtocolOptions, UpstreamHttpProtocolOptions,
+    PreconnectPolicy, RetryBudget as WrittenBudget, RoutingPriority, TcpKeepalive as WrittenKeepalive,
+    TypedHttpProtocolOptions, UpstreamHttpProtocolOptions,
 };
 use crate::config::bootstrap::{Address, Http2ProtocolOptions};
-use crate::config::cluster::{Balancing, Cluster, Discovery, Limits, LookupFamily, RetryBudget, UpstreamProtocol};
+use crate::config::cluster::{
+    Balancing, ByPriority, Cluster, Discovery, Limits, LookupFamily, Priority, RetryBudget, TcpKeepalive,
+    UpstreamProtocol,
+};
 use crate::config::error::Cause;
 use crate::config::problem::Problem;
 use crate::config::units::Seconds;
@@ -63,12 +67,14 @@ pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Pr
         connection_duration_max: common_options(cluster)
             .and_then(|common| common.max_connection_duration)
             .and_then(Seconds::unless_zero),
-        limits: limits(cluster),
+        limits: ByPriority::new(|priority| limits(cluster, priority)),
         health_checks: cluster.health_checks.iter().map(health::check).collect::<Result<_, _>>()?,
         outlier_detection: cluster.outlier_detection.map(health::outlier),
         panic_threshold: basis_points(
             cluster.common_lb_config.and_then(|common| common.healthy_panic_threshold).map_or(50.0, |at| at.value),
         ),
+        preconnect_percent: cluster.preconnect_policy.as_ref().map_or(Ok(100), preconnect_percent)?,
+        tcp_keepalive: cluster.upstream_connection_options.and_then(|options| options.tcp_keepalive).map(tcp_keepalive),
         buffer_bytes_max: buffer_bytes_max(cluster.per_connection_buffer_limit_bytes.as_ref())?,
     })
 }
@@ -176,12 +182,35 @@ fn endpoint(address: &At<Address>) -> Result<std::net::SocketAddr, Problem> {
     socket_address(address)
 }
 
-fn limits(cluster: &Written) -> Limits {
+fn preconnect_percent(written: &PreconnectPolicy) -> Result<u32, Problem> {
+    let Some(ratio) = &written.per_upstream_preconnect_ratio else { return Ok(100) };
+    if !(1.0..=3.0).contains(&ratio.value) {
+        return Err(ratio.invalid(format!("{} is not within 1 to 3", ratio.value)));
+    }
+    Ok(basis_points(ratio.value)) // hundredths of a ratio as those of a percentage
+}
+
+/// 0 is no choice either.
+fn tcp_keepalive(written: WrittenKeepalive) -> TcpKeepalive {
+    let chosen = |number: Option<u32>| number.filter(|number| *number > 0);
+    let seconds = |number: Option<u32>| chosen(number).map(|seconds| Duration::from_secs(seconds.into()));
+    TcpKeepalive {
+        probes: chosen(written.keepalive_probes),
+        time: seconds(written.keepalive_time),
+        interval: seconds(written.keepalive_interval),
+    }
+}
+
+fn limits(cluster: &Written, priority: Priority) -> Limits {
     let default = Limits::default();
-    // Envoy takes the first entry of a priority.
-    let Some(written) = cluster.circuit_breakers.as_ref().and_then(|breakers| breakers.thresholds.first()) else {
-        return default;
+    let named = match priority {
+        Priority::Default => RoutingPriority::Default,
+        Priority::High => RoutingPriority::High,
     };
+    let mut thresholds = cluster.circuit_breakers.iter().flat_map(|breakers| &breakers.thresholds);
+    // Envoy takes the first entry of a priority.
+    let written = thresholds.find(|written| written.priority.unwrap_or(RoutingPriority::Default) == named);
+    let Some(written) = written else { return default };
     Limits {
         connections_max: written.max_connections.unwrap_or(default.connections_max),
         pending_max: written.max_pending_requests.unwrap_or(default.pending_max),

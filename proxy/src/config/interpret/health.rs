@@ -31,13 +31,22 @@ pub(super) fn check(at: &At<Written>) -> Result<HealthCheck, Problem> {
             return Err(at.invalid("a health check is one of http_health_check and tcp_health_check"));
         }
     };
+    let or = |written: Option<Seconds>, default| written.map_or(default, |duration| duration.0);
     let interval = written.interval.value.0;
+    let unhealthy_interval = or(written.unhealthy_interval, interval);
+    let no_traffic_interval = or(written.no_traffic_interval, NO_TRAFFIC_INTERVAL);
     Ok(HealthCheck {
         timeout: written.timeout.value.0,
+        initial_jitter: or(written.initial_jitter, Duration::ZERO),
         interval,
-        no_traffic_interval: written.no_traffic_interval.map_or(NO_TRAFFIC_INTERVAL, |interval| interval.0),
-        unhealthy_interval: written.unhealthy_interval.map_or(interval, |interval| interval.0),
-        interval_jitter: written.interval_jitter.map_or(Duration::ZERO, |jitter| jitter.0),
+        healthy_edge_interval: or(written.healthy_edge_interval, interval),
+        unhealthy_interval,
+        unhealthy_edge_interval: or(written.unhealthy_edge_interval, unhealthy_interval),
+        no_traffic_healthy_interval: or(written.no_traffic_healthy_interval, no_traffic_interval),
+        no_traffic_interval,
+        interval_jitter: or(written.interval_jitter, Duration::ZERO),
+        interval_jitter_percent: written.interval_jitter_percent.unwrap_or(0),
+        reuse_connection: written.reuse_connection.unwrap_or(true),
         unhealthy_threshold: written.unhealthy_threshold,
         healthy_threshold: written.healthy_threshold,
         probe,
@@ -81,8 +90,12 @@ pub(super) fn outlier(written: WrittenOutlier) -> OutlierDetection {
     OutlierDetection {
         consecutive_5xx: written.consecutive_5xx.unwrap_or(5),
         consecutive_gateway_failure: written.consecutive_gateway_failure.unwrap_or(5),
+        consecutive_local_origin_failure: written.consecutive_local_origin_failure.unwrap_or(5),
+        splits_local_origin: written.split_external_local_origin_errors.unwrap_or(false),
         enforcing_5xx: written.enforcing_consecutive_5xx.unwrap_or(100),
         enforcing_gateway_failure: written.enforcing_consecutive_gateway_failure.unwrap_or(0),
+        enforcing_local_origin_failure: written.enforcing_consecutive_local_origin_failure.unwrap_or(100),
+        check_ends_ejection: written.successful_active_health_check_uneject_host.unwrap_or(true),
         interval: or(written.interval, 10).max(Duration::from_millis(1)),
         base_ejection_time,
         ejection_time_max: or(written.max_ejection_time, 300).max(base_ejection_time),
