@@ -1,9 +1,10 @@
 //! `/clusters`: limits and endpoints, as lines or as JSON.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{AdminResponse, AdminState, Query, TEXT, put};
 use crate::config::Cluster;
+use crate::config::cluster::Limits;
 use crate::net::Address;
 use crate::stats::{Ailment, EndpointStats, EndpointTable};
 
@@ -22,16 +23,11 @@ pub(super) fn clusters(query: &Query, state: &AdminState) -> AdminResponse {
 
 fn as_text(cluster: &Cluster, endpoints: &EndpointTable, out: &mut String) {
     let name = &cluster.name;
-    let limits = &cluster.limits;
     put(out, format_args!("{name}::observability_name::{name}\n"));
-    let maxima = [
-        ("max_connections", limits.connections_max),
-        ("max_pending_requests", limits.pending_max),
-        ("max_requests", limits.requests_max),
-        ("max_retries", limits.retries_max),
-    ];
-    for (limit, max) in maxima {
-        put(out, format_args!("{name}::default_priority::{limit}::{max}\n"));
+    for (priority, limits) in [("default", &cluster.limits.default), ("high", &cluster.limits.high)] {
+        for (limit, max) in maxima(limits) {
+            put(out, format_args!("{name}::{priority}_priority::{limit}::{max}\n"));
+        }
     }
     put(out, format_args!("{name}::added_via_api::false\n"));
     for (address, endpoint) in endpoints.snapshot() {
@@ -39,6 +35,15 @@ fn as_text(cluster: &Cluster, endpoints: &EndpointTable, out: &mut String) {
             put(out, format_args!("{name}::{address}::{fact}::{value}\n"));
         }
     }
+}
+
+fn maxima(limits: &Limits) -> [(&'static str, u32); 4] {
+    [
+        ("max_connections", limits.connections_max),
+        ("max_pending_requests", limits.pending_max),
+        ("max_requests", limits.requests_max),
+        ("max_retries", limits.retries_max),
+    ]
 }
 
 /// What is said of an endpoint, in Envoy's order. The rest of Envoy's list has one possible value here.
@@ -72,14 +77,16 @@ fn as_json(cluster: &Cluster, endpoints: &EndpointTable) -> Value {
     json!({
         "name": cluster.name,
         "observability_name": cluster.name,
-        "circuit_breakers": { "thresholds": [{
-            "max_connections": cluster.limits.connections_max,
-            "max_pending_requests": cluster.limits.pending_max,
-            "max_requests": cluster.limits.requests_max,
-            "max_retries": cluster.limits.retries_max,
-        }] },
+        "circuit_breakers": { "thresholds": [thresholds(&cluster.limits.default, None), thresholds(&cluster.limits.high, Some("HIGH"))] },
         "host_statuses": hosts,
     })
+}
+
+/// DEFAULT is left out, being the default.
+fn thresholds(limits: &Limits, priority: Option<&str>) -> Value {
+    let priority = priority.map(|priority| ("priority", Value::from(priority)));
+    let maxima = maxima(limits).map(|(name, max)| (name, Value::from(max)));
+    priority.into_iter().chain(maxima).map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()
 }
 
 fn host_json(address: &Address, endpoint: &EndpointStats) -> Value {

@@ -1,4 +1,4 @@
-//! Limits on connections, waiting requests, requests and retries of one cluster.
+//! Limits on connections, waiting requests, requests and retries of one cluster, for one priority.
 //!
 //! Shared by all workers, so the counts are atomics; a permit returns by being dropped, so none can leak.
 
@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::config::cluster::{Limits, RetryBudget};
-use crate::stats::{ClusterStats, Gauge};
+use crate::stats::{BreakerStats, Gauge};
 
-/// The breakers of one cluster.
+/// The breakers of one cluster, for one priority.
 #[derive(Debug)]
 pub struct Breakers {
     /// Connections.
@@ -27,7 +27,7 @@ pub struct Breakers {
 impl Breakers {
     /// All closed.
     #[must_use]
-    pub fn new(limits: &Limits, stats: &ClusterStats) -> Self {
+    pub fn new(limits: &Limits, stats: &BreakerStats) -> Self {
         let breaker = |limit, is_open: &Gauge, remaining: &Gauge| {
             is_open.set(u64::from(limit == 0));
             let remaining = limits.track_remaining.then(|| remaining.clone());
@@ -132,6 +132,7 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::cluster::Priority;
     use crate::stats::Registry;
 
     #[test]
@@ -156,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_budget_grows_with_the_requests() {
-        let stats = ClusterStats::new(&Registry::new(), "c");
+        let stats = BreakerStats::new(&Registry::new(), "c", Priority::Default);
         let retry_budget = Some(RetryBudget { basis_points: 2000, retries_min: 1 });
         let limits = Limits { retry_budget, retries_max: 0, ..Limits::default() };
         let breakers = Breakers::new(&limits, &stats);
@@ -169,7 +170,7 @@ mod tests {
     }
 
     fn one_connection() -> (Arc<Breaker>, Gauge) {
-        let stats = ClusterStats::new(&Registry::new(), "c");
+        let stats = BreakerStats::new(&Registry::new(), "c", Priority::Default);
         let limits = Limits { connections_max: 1, ..Limits::default() };
         (Breakers::new(&limits, &stats).connections, stats.cx_open)
     }

@@ -8,73 +8,140 @@ use tokio::time::Instant;
 
 use super::{Cluster, Endpoint, Failure};
 use crate::config::health::OutlierDetection;
-use crate::stats::Ailment;
+use crate::stats::{Ailment, EndpointStats};
+
+/// What is counted in a row, and leads to ejection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Row {
+    /// 5xx.
+    FiveHundreds,
+    /// 502, 503, 504.
+    Gateway,
+    /// Failures of our own making.
+    LocalOrigin,
+}
 
 impl Cluster {
     /// Takes note of what a request to `endpoint` came to. Requests that never reached it say nothing about it.
     pub fn report(&self, endpoint: &Endpoint, answered: Result<StatusCode, &Failure>) {
-        let Some(detection) = &self.shared.config.outlier_detection else { return };
-        let status = match answered {
-            Ok(status) => status,
-            Err(Failure::NoHealthyUpstream | Failure::Overflow | Failure::PendingOverflow) => return,
-            Err(failure) => failure.status(),
-        };
-        let health = &endpoint.counts.health;
-        let stats = &self.shared.stats;
-        let is_gateway_failure = (502..=504).contains(&status.as_u16());
-        match is_gateway_failure {
-            true => {
-                let in_a_row = health.in_a_row_gateway.fetch_add(1, Relaxed) + 1;
-                if in_a_row == detection.consecutive_gateway_failure {
-                    health.in_a_row_gateway.store(0, Relaxed);
-                    stats.ejections_detected_consecutive_gateway_failure.inc();
-                    if self.eject(endpoint, detection, detection.enforcing_gateway_failure) {
-                        stats.ejections_enforced_consecutive_gateway_failure.inc();
-                    }
-                }
-            }
-            false => health.in_a_row_gateway.store(0, Relaxed),
-        }
-        if !status.is_server_error() {
-            health.in_a_row_5xx.store(0, Relaxed);
-            return;
-        }
-        let in_a_row = health.in_a_row_5xx.fetch_add(1, Relaxed) + 1;
-        if in_a_row == detection.consecutive_5xx {
-            health.in_a_row_5xx.store(0, Relaxed);
-            stats.ejections_detected_consecutive_5xx.inc();
-            if self.eject(endpoint, detection, detection.enforcing_5xx) {
-                stats.ejections_enforced_consecutive_5xx.inc();
-                stats.ejections_consecutive_5xx.inc();
-            }
+        match answered {
+            Ok(status) => self.note_status(endpoint, status),
+            Err(Failure::NoHealthyUpstream | Failure::Overflow | Failure::PendingOverflow) => {}
+            Err(Failure::TryIdle | Failure::TryTimeout) => self.report_timeout(endpoint),
+            Err(_) => self.note_local_origin(endpoint, StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
-    /// Ejects an endpoint, by `chance` percent, unless too many are away already.
-    fn eject(&self, endpoint: &Endpoint, detection: &OutlierDetection, chance: u32) -> bool {
-        let stats = &self.shared.stats;
-        let health = &endpoint.counts.health;
-        if self.outside.random.next_u64() % 100 >= u64::from(chance) || health.has(Ailment::Ejected) {
-            return false;
+    /// Takes note that a request got no answer in time.
+    pub fn report_timeout(&self, endpoint: &Endpoint) {
+        endpoint.counts.rq_timeout.inc();
+        self.note_local_origin(endpoint, StatusCode::GATEWAY_TIMEOUT);
+    }
+
+    /// Takes note that a request has got a connection: where failures of our own making are counted apart, that is a
+    /// success.
+    pub fn report_connected(&self, endpoint: &Endpoint) {
+        endpoint.counts.health.in_a_row_local.store(0, Relaxed);
+    }
+
+    /// A failure of our own making, which counts as `status` where it is not counted apart.
+    fn note_local_origin(&self, endpoint: &Endpoint, status: StatusCode) {
+        match &self.shared.config.outlier_detection {
+            Some(detection) if detection.splits_local_origin => self.one_more(endpoint, detection, Row::LocalOrigin),
+            Some(_) | None => self.note_status(endpoint, status),
         }
+    }
+
+    fn note_status(&self, endpoint: &Endpoint, status: StatusCode) {
+        let Some(detection) = &self.shared.config.outlier_detection else { return };
+        let health = &endpoint.counts.health;
+        match (502..=504).contains(&status.as_u16()) {
+            true => self.one_more(endpoint, detection, Row::Gateway),
+            false => health.in_a_row_gateway.store(0, Relaxed),
+        }
+        match status.is_server_error() {
+            true => self.one_more(endpoint, detection, Row::FiveHundreds),
+            false => health.in_a_row_5xx.store(0, Relaxed),
+        }
+    }
+
+    /// One more in a row; if that makes enough of them, the endpoint is to be ejected.
+    fn one_more(&self, endpoint: &Endpoint, detection: &OutlierDetection, row: Row) {
+        let (health, stats) = (&endpoint.counts.health, &self.shared.stats);
+        let (in_a_row, enough, chance, detected, enforced) = match row {
+            Row::FiveHundreds => (
+                &health.in_a_row_5xx,
+                detection.consecutive_5xx,
+                detection.enforcing_5xx,
+                &stats.ejections_detected_consecutive_5xx,
+                &stats.ejections_enforced_consecutive_5xx,
+            ),
+            Row::Gateway => (
+                &health.in_a_row_gateway,
+                detection.consecutive_gateway_failure,
+                detection.enforcing_gateway_failure,
+                &stats.ejections_detected_consecutive_gateway_failure,
+                &stats.ejections_enforced_consecutive_gateway_failure,
+            ),
+            Row::LocalOrigin => (
+                &health.in_a_row_local,
+                detection.consecutive_local_origin_failure,
+                detection.enforcing_local_origin_failure,
+                &stats.ejections_detected_consecutive_local_origin_failure,
+                &stats.ejections_enforced_consecutive_local_origin_failure,
+            ),
+        };
+        if in_a_row.fetch_add(1, Relaxed) + 1 != enough {
+            return;
+        }
+        in_a_row.store(0, Relaxed);
+        if health.has(Ailment::Ejected) {
+            return; // these were under way when it was ejected
+        }
+        detected.inc();
+        if row == Row::FiveHundreds {
+            stats.ejections_consecutive_5xx.inc();
+        }
+        if !self.may_eject(detection) {
+            return stats.ejections_overflow.inc();
+        }
+        if row == Row::FiveHundreds {
+            stats.ejections_total.inc();
+        }
+        if self.outside.random.next_u64() % 100 < u64::from(chance) {
+            enforced.inc();
+            self.eject(endpoint);
+        }
+    }
+
+    /// May one more be away?
+    fn may_eject(&self, detection: &OutlierDetection) -> bool {
         let all = self.shared.endpoints.snapshot();
         let away = all.iter().filter(|(_, counts)| counts.health.has(Ailment::Ejected)).count();
         let fits = (away + 1) * 100 <= all.len() * usize::try_from(detection.ejection_percent_max).unwrap_or(100);
-        let fits = fits || (detection.always_eject_one && away == 0);
-        if !fits {
-            stats.ejections_overflow.inc();
-            return false;
-        }
+        fits || (detection.always_eject_one && away == 0)
+    }
+
+    fn eject(&self, endpoint: &Endpoint) {
+        let health = &endpoint.counts.health;
         health.ejections(|ejections| {
             ejections.since = Some(Instant::now());
             ejections.count = ejections.count.saturating_add(1);
         });
         health.falls_ill(Ailment::Ejected);
-        stats.ejections_enforced_total.inc();
-        stats.ejections_total.inc();
+        self.shared.stats.ejections_enforced_total.inc();
         self.health_changed();
-        endpoint.pool.drain();
-        true
+        endpoint.drain();
+    }
+
+    /// An active check of the endpoint has succeeded, which may end an ejection.
+    pub(super) fn check_succeeded(&self, counts: &EndpointStats) {
+        let ends = self.shared.config.outlier_detection.is_some_and(|detection| detection.check_ends_ejection);
+        if ends && counts.health.has(Ailment::Ejected) {
+            counts.health.ejections(|ejections| ejections.since = None);
+            return_one(counts);
+            self.health_changed();
+        }
     }
 
     /// Lets endpoints come back whose time is up.
@@ -94,11 +161,16 @@ impl Cluster {
                 returns
             });
             if returns {
-                counts.health.recovers(Ailment::Ejected);
+                return_one(&counts);
             }
         }
         self.health_changed();
     }
+}
+
+fn return_one(counts: &EndpointStats) {
+    counts.health.begin_anew();
+    counts.health.recovers(Ailment::Ejected);
 }
 
 /// Looks after the ejected for as long as the cluster exists. One worker does it for all.

@@ -169,7 +169,10 @@ impl Watch {
             cluster.health_changed();
         }
         if was && !is_healthy {
-            endpoint.pool.drain();
+            endpoint.drain();
+        }
+        if is_healthy && found == Found::Success {
+            cluster.check_succeeded(&endpoint.counts);
         }
         is_healthy
     }

@@ -12,7 +12,7 @@ pub mod load_balancer;
 pub mod pool;
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -23,8 +23,11 @@ pub use failure::Failure;
 pub use pool::{Exclusive, Lease, Pool, Stream, Wanted};
 
 use crate::config;
+use crate::config::cluster::{ByPriority, Priority};
 use crate::net::{Address, Outside};
-use crate::stats::{Ailment, ClusterStats, CodeStats, EndpointStats, EndpointTable, Health, Http2Stats, Registry};
+use crate::stats::{
+    Ailment, BreakerStats, ClusterStats, CodeStats, EndpointStats, EndpointTable, Health, Http2Stats, Registry,
+};
 use breaker::Breakers;
 use health::Watch;
 
@@ -39,7 +42,7 @@ pub struct Shared {
     /// `cluster.<name>.http2.`
     pub http2_stats: Http2Stats,
     /// Its limits.
-    pub breakers: Breakers,
+    pub breakers: ByPriority<Breakers>,
     /// Numbers and health of single endpoints.
     pub endpoints: Arc<EndpointTable>,
     /// A worker looks after the health of the endpoints, for all of them.
@@ -51,7 +54,10 @@ impl Shared {
     #[must_use]
     pub fn new(config: config::Cluster, differences: config::Differences, registry: &Registry) -> Self {
         let stats = ClusterStats::new(registry, &config.name);
-        let breakers = Breakers::new(&config.limits, &stats);
+        let breakers = ByPriority::new(|priority| {
+            let stats = BreakerStats::new(registry, &config.name, priority);
+            Breakers::new(config.limits.of(priority), &stats)
+        });
         let http2_stats = Http2Stats::upstream(registry, &config.name);
         Self {
             config,
@@ -85,10 +91,51 @@ pub struct Cluster {
 pub struct Endpoint {
     /// Where it listens.
     pub address: Address,
-    /// Its connections.
-    pub pool: Rc<Pool>,
+    cluster: Weak<Cluster>,
+    /// Its connections: those of one priority serve no other.
+    pools: ByPriority<Rc<Pool>>,
     /// Its numbers and health, which all workers share.
     pub counts: Arc<EndpointStats>,
+}
+
+impl Endpoint {
+    /// Its connections for requests of `priority`.
+    #[must_use]
+    pub fn pool(&self, priority: Priority) -> &Pool {
+        self.pools.of(priority)
+    }
+
+    /// It is not to be used for now: idle connections close, busy ones take nothing more.
+    pub fn drain(&self) {
+        self.pools.iter().for_each(|pool| pool.drain());
+    }
+
+    /// A request got part of an answer, and nothing more for too long.
+    pub fn gave_no_more(&self) {
+        let Some(cluster) = self.cluster.upgrade() else { return };
+        cluster.shared.stats.upstream_rq_per_try_idle_timeout.inc();
+        cluster.report_timeout(self);
+    }
+
+    fn requests_active(&self) -> u32 {
+        self.pools.iter().map(|pool| pool.requests_active()).sum()
+    }
+}
+
+/// The endpoints that tries of one request have gone to, for a policy that would rather try others.
+#[derive(Debug)]
+pub struct Avoided {
+    endpoints: Vec<Address>,
+    /// So often, at most, is another one drawn.
+    draws_max: u32,
+}
+
+impl Avoided {
+    /// None yet. At most `draws_max` times is another endpoint drawn in place of one that was tried.
+    #[must_use]
+    pub fn new(draws_max: u32) -> Self {
+        Self { endpoints: Vec::new(), draws_max }
+    }
 }
 
 /// How long start-up waits for the first answer of a name server; after that the cluster starts empty.
@@ -150,9 +197,23 @@ impl Cluster {
         }
     }
 
-    /// The endpoint for the next try, by the cluster's balancing policy.
+    /// The endpoint for the next try, if possible none of those that are `avoided`.
     #[must_use]
-    pub fn choose(&self) -> Option<Rc<Endpoint>> {
+    pub fn choose(&self, avoided: Option<&mut Avoided>) -> Option<Rc<Endpoint>> {
+        let mut drawn = self.draw()?;
+        let Some(avoided) = avoided else { return Some(drawn) };
+        for _ in 0..avoided.draws_max {
+            if !avoided.endpoints.contains(&drawn.address) {
+                break;
+            }
+            drawn = self.draw()?;
+        }
+        avoided.endpoints.push(drawn.address.clone());
+        Some(drawn)
+    }
+
+    /// An endpoint, by the cluster's balancing policy.
+    fn draw(&self) -> Option<Rc<Endpoint>> {
         let endpoints = self.endpoints.borrow();
         if let [only] = &endpoints[..]
             && only.counts.health.is_good()
@@ -166,7 +227,7 @@ impl Cluster {
         } else {
             good
         };
-        let loads: Vec<u32> = candidates.iter().map(|endpoint| endpoint.pool.requests_active()).collect();
+        let loads: Vec<u32> = candidates.iter().map(|endpoint| endpoint.requests_active()).collect();
         let chance = [self.outside.random.next_u64(), self.outside.random.next_u64()];
         let turn = self.turn.replace(self.turn.get().wrapping_add(1));
         let chosen = load_balancer::choose(self.shared.config.balancing, &loads, turn, chance)?;
@@ -192,7 +253,7 @@ impl Cluster {
         endpoint.counts.health.falls_ill(Ailment::FailedCheck);
         endpoint.counts.health.falls_ill(Ailment::Excluded);
         self.health_changed();
-        endpoint.pool.drain();
+        endpoint.drain();
     }
 
     /// Brings the gauges up to date.
@@ -229,8 +290,10 @@ impl Cluster {
                 continue;
             }
             let counts = self.shared.endpoints.of(&address);
-            let pool = Pool::new(Arc::clone(&self.shared), address.clone(), self.outside.clone());
-            let endpoint = Rc::new(Endpoint { address, pool, counts });
+            let pools = ByPriority::new(|priority| {
+                Pool::new(Arc::clone(&self.shared), priority, address.clone(), self.outside.clone())
+            });
+            let endpoint = Rc::new(Endpoint { cluster: Rc::downgrade(self), address, pools, counts });
             let checks = self.shared.config.health_checks.iter().filter(|_| self.looks_after);
             watches.extend(checks.map(|check| Watch::new(self, &endpoint, check)));
             endpoints.push(endpoint);

@@ -27,7 +27,7 @@ pub struct Cluster {
     /// A connection takes no more requests once it is as old; `None` is no limit.
     pub connection_duration_max: Option<Duration>,
     /// Limits.
-    pub limits: Limits,
+    pub limits: ByPriority<Limits>,
     /// How it is found out which endpoints work; none takes all for healthy.
     pub health_checks: Vec<HealthCheck>,
     /// When an endpoint that answers badly is left out.
@@ -105,7 +105,47 @@ pub enum UpstreamProtocol {
     Http2(Http2Options),
 }
 
-/// Circuit breakers of the default priority, shared by all workers.
+/// Which of a cluster's limits and connections a request uses: Envoy's `RoutingPriority`.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Priority {
+    /// `DEFAULT`
+    #[default]
+    Default,
+    /// `HIGH`
+    High,
+}
+
+/// Something that there is once for each priority.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ByPriority<T> {
+    /// Of [`Priority::Default`].
+    pub default: T,
+    /// Of [`Priority::High`].
+    pub high: T,
+}
+
+impl<T> ByPriority<T> {
+    /// Makes each.
+    pub fn new(make: impl Fn(Priority) -> T) -> Self {
+        Self { default: make(Priority::Default), high: make(Priority::High) }
+    }
+
+    /// The one of `priority`.
+    #[must_use]
+    pub fn of(&self, priority: Priority) -> &T {
+        match priority {
+            Priority::Default => &self.default,
+            Priority::High => &self.high,
+        }
+    }
+
+    /// Both.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        [&self.default, &self.high].into_iter()
+    }
+}
+
+/// Circuit breakers of one priority, shared by all workers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Connections.

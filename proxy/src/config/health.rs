@@ -54,10 +54,19 @@ pub struct OutlierDetection {
     pub consecutive_5xx: u32,
     /// So many 502, 503, 504 in a row; 0 is off.
     pub consecutive_gateway_failure: u32,
+    /// So many failures in a row of our own making; 0 is off. Counted only if they are told from those of the endpoint.
+    pub consecutive_local_origin_failure: u32,
+    /// Failures of our own making (a connect that failed, a connection that was lost, a timeout) are told from bad answers
+    /// of the endpoint; otherwise they count as 503 and 504.
+    pub splits_local_origin: bool,
     /// Chance in percent that the first of these has consequences.
     pub enforcing_5xx: u32,
     /// Chance in percent that the second has.
     pub enforcing_gateway_failure: u32,
+    /// Chance in percent that the third has.
+    pub enforcing_local_origin_failure: u32,
+    /// An active check that succeeds ends an ejection.
+    pub check_ends_ejection: bool,
     /// How often it is looked who may come back.
     pub interval: Duration,
     /// An endpoint stays away for so long, times the number of its ejections.

@@ -11,11 +11,15 @@ pub struct RetryPolicy {
     pub retries_max: u32,
     /// The statuses of `retriable-status-codes`.
     pub statuses: Vec<u16>,
+    /// `retriable_request_headers`, in lower case: if there are any, the policy is about requests with one of them.
+    pub request_headers: Vec<String>,
     /// The headers of `retriable-headers`, in lower case: one of them in a response is enough.
     pub headers: Vec<String>,
+    /// A retry looks for an endpoint that has not been tried: so often, at most, is another one drawn.
+    pub other_endpoints: Option<u32>,
     /// From the moment a try has its connection, and the request is complete, to its response head; `None` is no limit.
     pub per_try_timeout: Option<Duration>,
-    /// As long may a try be silent before its response head; `None` is no limit.
+    /// As long may a try be silent; `None` is no limit.
     pub per_try_idle_timeout: Option<Duration>,
     /// First back-off interval.
     pub backoff_base: Duration,
@@ -142,7 +146,9 @@ impl Default for RetryPolicy {
             on: RetryOn::default(),
             retries_max: 1,
             statuses: Vec::new(),
+            request_headers: Vec::new(),
             headers: Vec::new(),
+            other_endpoints: None,
             per_try_timeout: None,
             per_try_idle_timeout: None,
             backoff_base: BACKOFF_BASE,

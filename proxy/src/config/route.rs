@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::cluster::Priority;
 pub use super::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
 
 /// The routes of one connection manager.
@@ -95,6 +96,8 @@ pub enum Action {
 pub struct Forward {
     /// Which.
     pub cluster: Destination,
+    /// Whose limits the request counts against.
+    pub priority: Priority,
     /// From the request's end to the response's end; `None` is no limit.
     pub timeout: Option<Duration>,
     /// Replaces the connection manager's stream flush timeout: `Some(None)` switches it off.

@@ -43,7 +43,7 @@ const HEADER_EDITS: &str = "headers are not edited";
 const HEALTH: &str = "the health of an endpoint is found out by health_checks and outlier_detection";
 const LOAD_BALANCING: &str = "endpoints are equal: round robin, least request and random choose among all of them";
 const METADATA: &str = "nothing here reads metadata";
-const OUTLIER: &str = "ejection goes by consecutive 5xx and gateway failures alone";
+const OUTLIER: &str = "ejection goes by failures in a row alone";
 const RATE_LIMIT: &str = "there is no rate limiting";
 const SOCKET: &str = "sockets are opened with fixed options";
 const TLS: &str = "finwait speaks plaintext; TLS has to end in front of it and begin behind it";
@@ -329,7 +329,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("RouteAction", "metadata_match", Refused(METADATA)),
     ("RouteAction", "path_rewrite_policy", Refused("requests are not rewritten")),
     ("RouteAction", "prefix_rewrite", Refused("requests are not rewritten")),
-    ("RouteAction", "priority", Only("DEFAULT", "there is one priority")),
     ("RouteAction", "rate_limits", Refused(RATE_LIMIT)),
     ("RouteAction", "regex_rewrite", Refused("requests are not rewritten")),
     ("RouteAction", "request_mirror_policies", Refused("requests are not mirrored")),
@@ -347,10 +346,7 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("MaxStreamDuration", "grpc_timeout_header_max", Refused("grpc-timeout is not read")),
     ("MaxStreamDuration", "grpc_timeout_header_offset", Refused("grpc-timeout is not read")),
 
-    ("RetryPolicy", "host_selection_retry_max_attempts", Refused("a retry may choose any endpoint")),
     ("RetryPolicy", "per_try_timeout_ms", Old("per_try_timeout: in seconds with an s, as in 0.25s")),
-    ("RetryPolicy", "retriable_request_headers", Refused("every request may be tried again")),
-    ("RetryPolicy", "retry_host_predicate", Refused("a retry may choose any endpoint")),
     ("RetryPolicy", "retry_options_predicates", Refused(EXTENSION)),
     ("RetryPolicy", "retry_priority", Refused("there is one priority")),
     ("RetriableHeader", "contains_match", Refused("a retriable header is looked for by its name")),
@@ -463,10 +459,8 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("HttpHealthCheck", "use_http2", Old("codec_client_type; though checks speak HTTP/1.1 here")),
     ("TcpHealthCheck", "proxy_protocol_config", Refused("there is no proxy protocol")),
     ("HealthCheckPayload", "binary", Refused("write it as text, in hexadecimal digits")),
-    ("OutlierDetection", "consecutive_local_origin_failure", Refused(OUTLIER)),
     ("OutlierDetection", "degraded_host_detection_config", Refused(OUTLIER)),
     ("OutlierDetection", "detect_degraded_hosts", Only("false", OUTLIER)),
-    ("OutlierDetection", "enforcing_consecutive_local_origin_failure", Refused(OUTLIER)),
     ("OutlierDetection", "enforcing_failure_percentage", Only("0", OUTLIER)),
     ("OutlierDetection", "enforcing_failure_percentage_local_origin", Refused(OUTLIER)),
     ("OutlierDetection", "enforcing_local_origin_success_rate", Refused(OUTLIER)),
@@ -476,11 +470,9 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("OutlierDetection", "failure_percentage_threshold", Refused(OUTLIER)),
     ("OutlierDetection", "max_ejection_time_jitter", Refused(OUTLIER)),
     ("OutlierDetection", "monitors", Refused(OUTLIER)),
-    ("OutlierDetection", "split_external_local_origin_errors", Only("false", OUTLIER)),
     ("OutlierDetection", "success_rate_minimum_hosts", Refused(OUTLIER)),
     ("OutlierDetection", "success_rate_request_volume", Refused(OUTLIER)),
     ("OutlierDetection", "success_rate_stdev_factor", Refused(OUTLIER)),
-    ("OutlierDetection", "successful_active_health_check_uneject_host", Only("false", OUTLIER)),
     ("RetryBudget", "budget_interval", Refused("a budget is a share of the requests of the moment")),
 
     ("HttpProtocolOptions", "auto_config", Refused("there is no ALPN; write explicit_http_config")),
@@ -505,6 +497,8 @@ const VALUES: &[(&str, &str, Verdict)] = &[
     ("DiscoveryType", "sds", Old("STATIC or STRICT_DNS")),
     ("DiscoveryType", "static", Old("STATIC")),
     ("DiscoveryType", "strict_dns", Old("STRICT_DNS")),
+    ("HostPredicate", "retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate", Refused("no endpoint is a canary")),
+    ("HostPredicate", "retry.host.omit_host_metadata.v3.OmitHostMetadataConfig", Refused(METADATA)),
     ("HttpFilterConfig", "filters.http.buffer.v3.Buffer", Refused("bodies are streamed")),
     ("HttpFilterConfig", "filters.http.cors.v3.Cors", Refused("the router is the only filter")),
     ("HttpFilterConfig", "filters.http.fault.v3.HTTPFault", Refused("faults belong into the simulator")),
@@ -519,7 +513,6 @@ const VALUES: &[(&str, &str, Verdict)] = &[
     ("LbPolicy", "round_robin", Old("ROUND_ROBIN")),
     ("NetworkFilter", "filters.network.tcp_proxy.v3.TcpProxy", Refused("a listener speaks HTTP")),
     ("Protocol", "UDP", Refused("there is no UDP and no QUIC")),
-    ("RoutingPriority", "HIGH", Refused("there is one priority")),
 ];
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub struct Health {
     pub in_a_row_5xx: AtomicU32,
     /// Answers of 502, 503 and 504 in a row, requests without an answer among them.
     pub in_a_row_gateway: AtomicU32,
+    /// Failures in a row of our own making.
+    pub in_a_row_local: AtomicU32,
     ejections: Mutex<Ejections>,
 }
 
@@ -67,6 +69,13 @@ impl Health {
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.ailments.load(Relaxed) == 0
+    }
+
+    /// Nothing in a row any more.
+    pub fn begin_anew(&self) {
+        for in_a_row in [&self.in_a_row_5xx, &self.in_a_row_gateway, &self.in_a_row_local] {
+            in_a_row.store(0, Relaxed);
+        }
     }
 
     /// Works on the history of ejections.

@@ -22,7 +22,9 @@ pub use codes::CodeStats;
 pub use endpoints::{EndpointStats, EndpointTable};
 pub use health::{Ailment, Ejections, Health};
 pub use histogram::{Histogram, Recorded};
-pub use names::{ClusterStats, Http2Stats, HttpStats, ListenerStats, ResponseStats, ServerState, ServerStats};
+pub use names::{
+    BreakerStats, ClusterStats, Http2Stats, HttpStats, ListenerStats, ResponseStats, ServerState, ServerStats,
+};
 
 /// A number that only grows.
 #[derive(Clone, Debug, Default)]

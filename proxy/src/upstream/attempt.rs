@@ -6,15 +6,21 @@
 //!
 //! Promise: when `run` returns without an answer, its connection is back in the pool or closed.
 
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, StatusCode};
+use tokio::time::Instant;
 
 use super::exchange::{Exchange, Interrupted, TryExpired, TryLimit};
+use super::timers::Expired;
 use crate::access_log::StreamInfo;
-use crate::cluster::{Cluster, Exclusive, Failure, Lease, Stream, Wanted};
+use crate::alarm::Alarm;
+use crate::cluster::{Avoided, Cluster, Endpoint, Exclusive, Failure, Lease, Stream, Wanted};
 use crate::codec::{Body, Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
+use crate::config::cluster::Priority;
 use crate::tunnel::handshake;
 
 /// A response whose payload has not been read yet.
@@ -23,7 +29,24 @@ pub(crate) struct Answer {
     pub(crate) body: Body,
     /// Where the rest of the request goes; `None` once the upstream stopped taking it.
     pub(crate) writer: Option<Writer>,
-    lease: Lease,
+    /// `None` once the upstream was given up.
+    lease: Option<Lease>,
+    /// How long the payload may pause, if that is limited.
+    silence: Option<Silence>,
+}
+
+/// `per_try_idle_timeout`, once there is a response head.
+struct Silence {
+    limit: Duration,
+    since: Instant,
+    alarm: Alarm,
+    endpoint: Rc<Endpoint>,
+}
+
+impl Silence {
+    fn new(limit: Duration, endpoint: Rc<Endpoint>) -> Self {
+        Self { limit, since: Instant::now(), alarm: Alarm::default(), endpoint }
+    }
 }
 
 /// A try that brought no response.
@@ -77,9 +100,23 @@ impl Reach {
 /// How to try.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct How {
+    pub(super) priority: Priority,
     pub(super) wanted: Wanted,
     pub(super) timeout: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
+}
+
+/// What a try came to.
+pub(super) struct Tried {
+    pub(super) result: Result<Answer, Failed>,
+    /// There was an informational response, which an answer of another try cannot follow.
+    pub(super) informed: bool,
+}
+
+impl Tried {
+    fn unconnected(failure: Failure) -> Self {
+        Self { result: Err(Failed { failure, reach: Reach::NoConnection }), informed: false }
+    }
 }
 
 /// Sends the request to an endpoint of `cluster` and waits for the response head.
@@ -88,14 +125,16 @@ pub(super) async fn run(
     head: &RequestHead,
     cluster: &Cluster,
     how: How,
+    avoided: Option<&mut Avoided>,
     info: &mut StreamInfo,
-) -> Result<Result<Answer, Failed>, Interrupted> {
-    let Some(endpoint) = cluster.choose() else {
+) -> Result<Tried, Interrupted> {
+    let Some(endpoint) = cluster.choose(avoided) else {
         cluster.shared.stats.upstream_cx_none_healthy.inc();
-        return Ok(Err(Failed { failure: Failure::NoHealthyUpstream, reach: Reach::NoConnection }));
+        return Ok(Tried::unconnected(Failure::NoHealthyUpstream));
     };
     info.upstream_host = Some(endpoint.address.clone());
-    let lease = match exchange.alongside(&mut None, endpoint.pool.checkout(how.wanted)).await? {
+    let pool = endpoint.pool(how.priority);
+    let lease = match exchange.alongside(&mut None, pool.checkout(how.wanted)).await? {
         Ok(lease) => lease,
         Err(failure) => {
             if failure == Failure::PendingOverflow {
@@ -105,32 +144,50 @@ pub(super) async fn run(
                 info.transport_failure = Some(format!("delayed connect error: {why}").into());
             }
             cluster.report(&endpoint, Err(&failure));
-            return Ok(Err(Failed { failure, reach: Reach::NoConnection }));
+            return Ok(Tried::unconnected(failure));
         }
     };
+    cluster.report_connected(&endpoint);
     info.upstream_local = lease.local();
     let limit = TryLimit::new(how.timeout, how.idle_timeout);
+    let mut informed = Vec::new();
     let answered = match lease {
-        Lease::Http1(exclusive) => over_http1(exchange, head, exclusive, limit).await?,
-        Lease::Http2(stream) => over_http2(exchange, head, stream, limit).await?,
+        Lease::Http1(exclusive) => over_http1(exchange, head, exclusive, limit, &mut informed).await,
+        Lease::Http2(stream) => over_http2(exchange, head, stream, limit, &mut informed).await,
     };
-    let stats = &cluster.shared.stats;
-    match answered.as_ref().err().map(|failed| &failed.failure) {
-        Some(Failure::TryIdle) => stats.upstream_rq_per_try_idle_timeout.inc(),
-        Some(Failure::TryTimeout) => stats.upstream_rq_per_try_timeout.inc(),
-        Some(_) | None => {}
+    informed.iter().for_each(|status| cluster.codes.charge(*status, info.internal, info.alt_stat_name.as_deref()));
+    if let Err(Interrupted::Timer(Expired::Global)) = &answered {
+        cluster.report_timeout(&endpoint);
     }
-    match &answered {
+    let mut result = answered?;
+    if let Ok(answer) = &mut result {
+        answer.silence = how.idle_timeout.map(|limit| Silence::new(limit, Rc::clone(&endpoint)));
+    }
+    cluster.report(&endpoint, result.as_ref().map(|answer| answer.head.status).map_err(|failed| &failed.failure));
+    let (stats, counts) = (&cluster.shared.stats, &endpoint.counts);
+    match &result {
         Ok(answer) => {
-            cluster.report(&endpoint, Ok(answer.head.status));
+            let went_well = !answer.head.status.is_server_error();
+            if went_well {
+                counts.rq_success.inc()
+            } else {
+                counts.rq_error.inc()
+            }
             if answer.head.headers.contains(&names::X_ENVOY_IMMEDIATE_HEALTH_CHECK_FAIL) {
                 cluster.fail_at_once(&endpoint);
             }
         }
-        Err(failed) => cluster.report(&endpoint, Err(&failed.failure)),
+        Err(Failed { failure, .. }) => {
+            counts.rq_error.inc();
+            if *failure == Failure::TryIdle {
+                stats.upstream_rq_per_try_idle_timeout.inc();
+            }
+            if *failure == Failure::TryTimeout {
+                stats.upstream_rq_per_try_timeout.inc();
+            }
+        }
     }
-    endpoint.pool.count_answer(answered.as_ref().ok().map(|answer| answer.head.status));
-    Ok(answered)
+    Ok(Tried { result, informed: !informed.is_empty() })
 }
 
 async fn over_http1(
@@ -138,6 +195,7 @@ async fn over_http1(
     head: &RequestHead,
     mut exclusive: Box<Exclusive>,
     mut limit: TryLimit,
+    informed: &mut Vec<StatusCode>,
 ) -> Result<Result<Answer, Failed>, Interrupted> {
     let on_reused = exclusive.is_reused();
     // Only giving the lease back takes its connection.
@@ -151,21 +209,22 @@ async fn over_http1(
     if let Some(informer) = &exchange.informer {
         connection.pass_informational(informer.clone());
     }
-    let answered = exchange.alongside_try(&mut writer, &mut limit, connection.response()).await?;
-    match answered {
+    let answered = exchange.alongside_try(&mut writer, &mut limit, connection.response()).await;
+    informed.extend_from_slice(connection.informational());
+    match answered? {
         Err(expired) => {
             let nothing_sent = connection.tx_bytes() == written_before;
             Ok(Err(Failed::expired(expired, nothing_sent))) // the lease closes the connection
         }
         Ok(Ok((head, incoming))) => {
-            Ok(Ok(Answer { head, body: Body::Http1(incoming), writer, lease: Lease::Http1(exclusive) }))
+            let lease = Some(Lease::Http1(exclusive));
+            Ok(Ok(Answer { head, body: Body::Http1(incoming), writer, lease, silence: None }))
         }
         Ok(Err(broken)) => {
             let reach = if connection.tx_bytes() == written_before {
                 Reach::Unseen { on_reused }
             } else {
-                let silent = connection.informational().is_empty();
-                Reach::Sent { lost_on_reused: on_reused && silent && is_loss(broken) }
+                Reach::Sent { lost_on_reused: on_reused && informed.is_empty() && is_loss(broken) }
             };
             drop(writer);
             Lease::Http1(exclusive).broken(broken);
@@ -184,6 +243,7 @@ async fn over_http2(
     head: &RequestHead,
     stream: Stream,
     mut limit: TryLimit,
+    informed: &mut Vec<StatusCode>,
 ) -> Result<Result<Answer, Failed>, Interrupted> {
     let on_reused = stream.is_reused();
     let upgrade = head.upgrade().cloned();
@@ -197,7 +257,9 @@ async fn over_http2(
         }
     };
     let mut writer = Some(Writer::Http2(outgoing));
-    let answered = match exchange.alongside_try(&mut writer, &mut limit, response.head()).await {
+    let answered = exchange.alongside_try(&mut writer, &mut limit, response.head()).await;
+    informed.extend_from_slice(response.informational());
+    let answered = match answered {
         Ok(Ok(answered)) => answered,
         Ok(Err(expired)) => {
             let nothing_sent = !response.request_was_sent();
@@ -214,7 +276,8 @@ async fn over_http2(
             if let Some(protocol) = upgrade {
                 handshake::response_from_http2(&mut head, &protocol);
             }
-            Ok(Ok(Answer { head, body: Body::Http2(incoming), writer, lease: Lease::Http2(stream) }))
+            let lease = Some(Lease::Http2(stream));
+            Ok(Ok(Answer { head, body: Body::Http2(incoming), writer, lease, silence: None }))
         }
         Err(broken) => {
             let refused = broken == Broken::StreamReset(ResetReason::RefusedStream);
@@ -222,7 +285,7 @@ async fn over_http2(
             let reach = if left_out || (is_loss(broken) && !response.request_was_sent()) {
                 Reach::Unseen { on_reused }
             } else {
-                Reach::Sent { lost_on_reused: on_reused && is_loss(broken) }
+                Reach::Sent { lost_on_reused: on_reused && informed.is_empty() && is_loss(broken) }
             };
             Lease::Http2(stream).broken(broken);
             Ok(Err(Failed { failure: Failure::from(broken), reach }))
@@ -273,26 +336,45 @@ impl Answer {
         let _flushed = std::future::poll_fn(|cx| writer.poll_flush(cx)).await;
     }
 
+    /// Something of the payload came.
+    pub(super) fn heard(&mut self) {
+        if let Some(silence) = &mut self.silence {
+            silence.since = Instant::now();
+        }
+    }
+
+    /// Ready when the payload has paused for too long: the upstream is then given up.
+    pub(super) fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(Silence { limit, since, alarm, endpoint }) = &mut self.silence else { return Poll::Pending };
+        ready!(alarm.poll(cx, *since + *limit));
+        endpoint.gave_no_more();
+        if let Some(lease) = self.lease.take() {
+            break_off(self.writer.take(), &lease);
+        }
+        Poll::Ready(())
+    }
+
     /// The exchange is over: gives the connection back if both halves are whole, else closes or resets it.
     pub(crate) fn end(self, exchange: &Exchange) {
         let whole = self.body.is_complete() && exchange.is_finished();
+        let Some(lease) = self.lease else { return };
         if !whole {
-            break_off(self.writer, &self.lease);
-            return;
+            return break_off(self.writer, &lease);
         }
         drop((self.body, self.writer));
-        self.lease.give_back();
+        lease.give_back();
     }
 
     /// As [`end`](Self::end), where the peer or the wire broke the response off.
     pub(crate) fn end_broken(self, by: Broken) {
+        let Some(lease) = self.lease else { return };
         if !matches!(by, Broken::StreamReset(_)) {
-            self.lease.count_reset();
+            lease.count_reset();
         }
         if let Some(writer) = self.writer {
             writer.reset(ResetReason::InternalError);
         }
-        self.lease.broken(by);
+        lease.broken(by);
     }
 
     /// This response is not passed on: the request will be tried again.

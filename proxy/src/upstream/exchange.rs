@@ -26,8 +26,8 @@ pub(crate) struct Exchange {
     /// Bytes in `chunks`.
     queued_bytes: usize,
     buffer_bytes_max: usize,
-    /// Written chunks stay, for another attempt.
-    keeps: bool,
+    /// Do written chunks stay?
+    keeping: Keeping,
     /// A written chunk is gone: what is left is not the whole body.
     forgot: bool,
     /// Payload waits until the upstream has accepted the upgrade.
@@ -41,6 +41,17 @@ pub(crate) struct Exchange {
     pub(crate) timers: Timers,
     /// Where informational responses go, if they are passed on.
     pub(crate) informer: Option<Informer>,
+}
+
+/// What becomes of a chunk that was written to an attempt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Keeping {
+    /// It goes.
+    Nothing,
+    /// It goes, for the body was larger than what may be kept.
+    TooMuch,
+    /// It stays for another attempt.
+    Whole,
 }
 
 /// Why the stream ends without its upstream's say.
@@ -62,7 +73,7 @@ impl Exchange {
             next: 0,
             queued_bytes: 0,
             buffer_bytes_max,
-            keeps: false,
+            keeping: Keeping::Nothing,
             forgot: false,
             withheld: false,
             ends_by_close: false,
@@ -97,15 +108,24 @@ impl Exchange {
 
     /// Keeps the body for another attempt, as far as the buffer reaches.
     pub(crate) fn keep_for_retry(&mut self) {
-        self.keeps = true;
+        self.keeping = Keeping::Whole;
     }
 
     /// No further attempt will be made.
     pub(crate) fn keep_nothing(&mut self) {
-        self.keeps = false;
+        self.let_go(Keeping::Nothing);
+    }
+
+    fn let_go(&mut self, keeping: Keeping) {
+        self.keeping = keeping;
         while self.next > 0 {
             self.drop_first();
         }
+    }
+
+    /// Was the body larger than what may be kept for another attempt?
+    pub(crate) fn was_too_much(&self) -> bool {
+        self.keeping == Keeping::TooMuch
     }
 
     /// May the request be sent again, whole?
@@ -190,7 +210,8 @@ impl Exchange {
             if self.complete {
                 return self.body.poll_gone(cx);
             }
-            if self.queued_bytes >= self.buffer_bytes_max && !self.make_room() {
+            // A body that is kept and fills the buffer may be complete: one look more will tell.
+            if self.queued_bytes >= self.buffer_bytes_max && self.keeping != Keeping::Whole {
                 return Poll::Pending; // the writer wakes us
             }
             match self.body.poll_frame(cx) {
@@ -206,6 +227,9 @@ impl Exchange {
                     self.queued_bytes += chunk.len();
                     self.chunks.push_back(chunk);
                     self.timers.progress();
+                    if self.keeping == Keeping::Whole && self.queued_bytes > self.buffer_bytes_max {
+                        self.let_go(Keeping::TooMuch);
+                    }
                 }
             }
         }
@@ -214,15 +238,6 @@ impl Exchange {
     fn completed(&mut self) {
         self.complete = true;
         self.timers.request_is_complete();
-    }
-
-    /// The buffer is full: a body that was kept for a retry is kept no longer.
-    fn make_room(&mut self) -> bool {
-        let kept = self.keeps && self.next > 0;
-        if kept {
-            self.keep_nothing();
-        }
-        kept && self.queued_bytes < self.buffer_bytes_max
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, writer: &mut Option<Writer>) -> Result<(), Broken> {
@@ -235,7 +250,7 @@ impl Exchange {
             let Some(chunk) = self.chunks.get(self.next) else { break };
             writer.write(chunk.clone());
             self.timers.progress();
-            if self.keeps {
+            if self.keeping == Keeping::Whole {
                 self.next += 1;
             } else {
                 self.drop_first();

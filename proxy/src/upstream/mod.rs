@@ -19,13 +19,13 @@ pub(crate) use attempt::Answer;
 pub(crate) use exchange::{Exchange, Interrupted};
 
 use crate::access_log::{ResponseFlag, StreamInfo};
-use crate::cluster::{Cluster, Failure, Wanted};
+use crate::cluster::{Avoided, Cluster, Failure, Wanted};
 use crate::codec::{RequestHead, names};
 use crate::config::Differences;
 use crate::config::route::Forward;
 use crate::net::Random;
 use crate::stats::ClusterStats;
-use attempt::{How, Reach};
+use attempt::{How, Reach, Tried};
 use retry::{BackOffKind, Outcome, Tries, Verdict};
 use terms::Terms;
 
@@ -56,22 +56,31 @@ pub(crate) async fn forward(
     random: &dyn Random,
     info: &mut StreamInfo,
 ) -> Result<Answer, Ended> {
-    let policy = terms.retry.as_deref();
+    let mut policy = terms.retry.as_deref().filter(|policy| retry::concerns(policy, &head.headers));
     let (stats, differences) = (&cluster.shared.stats, cluster.shared.differences);
     let mut second = Second::new(differences, head);
     if policy.is_some() || second.may_need_body() {
         exchange.keep_for_retry();
     }
     let idle_timeout = policy.and_then(|policy| policy.per_try_idle_timeout);
-    let mut how = How { wanted: Wanted::Any, timeout: terms.per_try_timeout, idle_timeout };
+    let mut how = How { priority: to.priority, wanted: Wanted::Any, timeout: terms.per_try_timeout, idle_timeout };
     let mut tries = Tries::default();
     let mut permit = None;
+    let mut avoided = policy.and_then(|policy| policy.other_endpoints).map(Avoided::new);
     loop {
         info.attempts = tries.retries + 1;
         if to.attempt_count.in_request {
             head.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), HeaderValue::from(info.attempts));
         }
-        let tried = attempt::run(exchange, head, cluster, how, info).await.map_err(Ended::Interrupted)?;
+        let Tried { result: tried, informed } =
+            attempt::run(exchange, head, cluster, how, avoided.as_mut(), info).await.map_err(Ended::Interrupted)?;
+        if informed {
+            policy = None; // part of an answer has been heard, so no other may take its place
+        }
+        if policy.is_some() && exchange.was_too_much() {
+            stats.retry_or_shadow_abandoned.inc();
+            policy = None;
+        }
         if let Err(failed) = &tried
             && exchange.can_repeat()
             && second.is_granted(failed.reach, stats)
@@ -100,13 +109,10 @@ pub(crate) async fn forward(
                 info.flag(ResponseFlag::URX);
                 return deliver(tried, tries, exchange);
             }
-            Verdict::Retry(_) if !exchange.can_repeat() => {
-                stats.retry_or_shadow_abandoned.inc();
-                return deliver(tried, tries, exchange);
-            }
+            Verdict::Retry(_) if !exchange.can_repeat() => return deliver(tried, tries, exchange),
             Verdict::Retry(back_off) => back_off,
         };
-        permit = cluster.shared.breakers.retry_permit();
+        permit = cluster.shared.breakers.of(to.priority).retry_permit();
         if permit.is_none() {
             stats.upstream_rq_retry_overflow.inc();
             info.flag(ResponseFlag::UO);
@@ -118,6 +124,7 @@ pub(crate) async fn forward(
             cluster.codes.charge_retried(answer.head.status);
             answer.discard(exchange);
         }
+        exchange.rewind(); // before the pause: what comes in its course waits behind what has been there
         let pause = tokio::time::sleep(back_off.at_least + part_of(back_off.within, random));
         exchange.alongside(&mut None, pause).await.map_err(Ended::Interrupted)?;
         stats.upstream_rq_retry.inc();
@@ -126,9 +133,9 @@ pub(crate) async fn forward(
                 stats.upstream_rq_retry_backoff_exponential.inc();
                 tries.exponential += 1;
             }
+            BackOffKind::Immediate => {}
             BackOffKind::RateLimited => stats.upstream_rq_retry_backoff_ratelimited.inc(),
         }
-        exchange.rewind();
         tries.retries += 1;
         // The first try is told the whole timeout, a later one what is left of it.
         if head.headers.contains(&names::X_ENVOY_EXPECTED_TIMEOUT)

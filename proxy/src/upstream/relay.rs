@@ -68,13 +68,17 @@ fn poll_response(
 ) -> Poll<RelayEnd> {
     while let Response::Open = response {
         match down.poll_ready(cx) {
-            Poll::Pending => break,
+            Poll::Pending => {
+                answer.heard(); // for all we know: it is the client that keeps it waiting
+                break;
+            }
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(broken)) => return Poll::Ready(RelayEnd::Interrupted(Interrupted::Downstream(broken))),
         }
         match answer.body.poll_frame(cx) {
             Poll::Pending => break,
             Poll::Ready(Some(Ok(Frame::Data(chunk)))) => {
+                answer.heard();
                 *sent += chunk.len() as u64;
                 down.write(chunk);
                 exchange.timers.progress();
@@ -98,6 +102,11 @@ fn poll_response(
                 *response = Response::Ending(RelayEnd::Upstream { failure, broken: Some(broken) });
             }
         }
+    }
+    if let Response::Open = response
+        && answer.poll_silence(cx).is_ready()
+    {
+        *response = Response::Ending(RelayEnd::Upstream { failure: Failure::TryIdle, broken: None });
     }
     // Whatever came before the end reaches the client, also before a reset. An answer that is whole does so by itself: a
     // slow reader neither holds its upstream nor is cut by a timeout that is the upstream's.

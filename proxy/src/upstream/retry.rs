@@ -56,6 +56,8 @@ pub struct BackOff {
 pub enum BackOffKind {
     /// The policy.
     Exponential,
+    /// Nobody: there is nothing to wait for.
+    Immediate,
     /// The upstream.
     RateLimited,
 }
@@ -67,6 +69,12 @@ pub struct Tries {
     pub retries: u32,
     /// Those of them that waited as the policy says.
     pub exponential: u32,
+}
+
+/// Is the policy about a request with these headers?
+#[must_use]
+pub fn concerns(policy: &RetryPolicy, headers: &Headers) -> bool {
+    policy.request_headers.is_empty() || policy.request_headers.iter().any(|name| headers.get_str(name).is_some())
 }
 
 /// Judges `outcome` of the try that follows `tries`. `now` is wall time, for upstreams that name an hour.
@@ -83,6 +91,13 @@ pub fn judge(policy: Option<&RetryPolicy>, outcome: &Outcome<'_>, tries: Tries, 
     {
         let kind = BackOffKind::RateLimited;
         return Verdict::Retry(BackOff { at_least: interval, within: interval / 2, kind });
+    }
+    if is_too_early(policy, outcome) {
+        return Verdict::Retry(BackOff {
+            at_least: Duration::ZERO,
+            within: Duration::ZERO,
+            kind: BackOffKind::Immediate,
+        });
     }
     let within = backoff(policy, tries.exponential + 1);
     Verdict::Retry(BackOff { at_least: Duration::ZERO, within, kind: BackOffKind::Exponential })
@@ -108,6 +123,13 @@ fn interval(limited: &RateLimitedBackOff, headers: &Headers, now: SystemTime) ->
 fn backoff(policy: &RetryPolicy, number: u32) -> Duration {
     let doubled = 2u32.checked_pow(number.saturating_sub(1)).unwrap_or(u32::MAX);
     policy.backoff_base.saturating_mul(doubled).min(policy.backoff_max)
+}
+
+/// Was the request retriable for its 425 alone? The handshake it came before is over by now (RFC 8470 5.2).
+fn is_too_early(policy: &RetryPolicy, outcome: &Outcome<'_>) -> bool {
+    matches!(outcome, Outcome::Response { status: StatusCode::TOO_EARLY, .. })
+        && policy.on.retriable_status_codes
+        && policy.statuses.contains(&StatusCode::TOO_EARLY.as_u16())
 }
 
 fn is_retriable(policy: &RetryPolicy, outcome: &Outcome<'_>) -> bool {

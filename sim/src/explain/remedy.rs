@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use finwait::config::cluster::UpstreamProtocol;
+use finwait::config::cluster::{Limits, Priority};
 use finwait::config::route::{Action, Forward};
 
 use super::hop::{Cause, Judged};
@@ -172,7 +173,7 @@ fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Chang
         && let Some((path, _)) = told.cluster(&forward)
     {
         let what = "permit more connections, since the request waited for one".into();
-        let limits = told.cluster(&forward).map(|(_, cluster)| limits(cluster));
+        let limits = told.cluster(&forward).map(|(_, cluster)| limits(cluster.limits.of(forward.priority)));
         return vec![change(what, told.setting(&path, "circuit_breakers.thresholds", limits))];
     }
     if setting.name.ends_with("connection_keepalive.timeout") {
@@ -234,7 +235,11 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<
     let cluster = forward.as_ref().and_then(|(told, forward)| told.cluster(forward));
     let setting = match at {
         At::Cluster => cluster.map(|(path, cluster)| {
-            let value = (name == "circuit_breakers.thresholds").then(|| limits(cluster));
+            let priority = match &led.route {
+                Some((_, Action::Forward(forward))) => forward.priority,
+                Some(_) | None => Priority::Default,
+            };
+            let value = (name == "circuit_breakers.thresholds").then(|| limits(cluster.limits.of(priority)));
             told.setting(&path, name, value)
         }),
         At::ClusterHttp => cluster
@@ -246,12 +251,12 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<
 }
 
 /// The limits of a cluster that somebody chose, or all of them.
-fn limits(cluster: &finwait::config::Cluster) -> String {
+fn limits(limits: &Limits) -> String {
     const DEFAULT: u32 = 1024; // Envoy's, of all three
     let limits = [
-        ("max_connections", cluster.limits.connections_max),
-        ("max_pending_requests", cluster.limits.pending_max),
-        ("max_requests", cluster.limits.requests_max),
+        ("max_connections", limits.connections_max),
+        ("max_pending_requests", limits.pending_max),
+        ("max_requests", limits.requests_max),
     ];
     let chosen: Vec<_> = limits.iter().filter(|(_, value)| *value != DEFAULT).collect();
     let shown = if chosen.is_empty() { limits.iter().collect() } else { chosen };
@@ -359,12 +364,13 @@ fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
     let (what, setting) = match &to.retry {
         Some(_) if last.account.is_some_and(|account| account.flags.iter().any(|flag| flag == "UO")) => {
             let Some((cluster, cluster_meant)) = told.cluster(&to) else { return Vec::new() };
-            let (limit, value) = match &cluster_meant.limits.retry_budget {
+            let limits = cluster_meant.limits.of(to.priority);
+            let (limit, value) = match &limits.retry_budget {
                 Some(budget) => {
                     let percent = f64::from(budget.basis_points) / 100.0;
                     ("retry_budget", format!("{percent} % of what is active, {} at least", budget.retries_min))
                 }
-                None => ("max_retries", cluster_meant.limits.retries_max.to_string()),
+                None => ("max_retries", limits.retries_max.to_string()),
             };
             let setting = told.setting(&cluster, "circuit_breakers.thresholds", Some(value));
             (format!("permit more retries at once, {limit}"), setting)

@@ -26,7 +26,8 @@ pub(super) struct Account {
     pub(super) busy: bool,
     /// From its first time in the pool on.
     pub(super) name: Option<Name>,
-    pub(super) _permit: Permit,
+    /// Until the end.
+    pub(super) permit: Option<Permit>,
     pub(super) _held: [Held; 2],
 }
 
@@ -68,6 +69,8 @@ impl Drop for Account {
             if pool.open.get() == 0 {
                 pool.counted.take();
             }
+            drop(self.permit.take());
+            pool.connect_for_the_line(); // where it stood there may be room for one that somebody waits for
         }
     }
 }

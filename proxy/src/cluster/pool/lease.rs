@@ -45,22 +45,28 @@ impl Exclusive {
         self.connection.as_ref().is_some_and(|(_, account)| account.requests > 1)
     }
 
+    fn broken(mut self, by: Broken) {
+        let Some((connection, account)) = &mut self.connection else { return };
+        // A message may be malformed for having been cut short.
+        account.by_peer = matches!(by, Broken::Closed | Broken::ConnectionReset) || connection.peer_has_ended();
+        if matches!(by, Broken::Malformed(_)) {
+            account.shared.stats.upstream_cx_protocol_error.inc();
+        }
+    }
+
     fn give_back(mut self) {
         let Some((connection, mut account)) = self.connection.take() else { return };
-        if connection.is_reusable() && account.is_retired() {
-            account.busy = false;
-            drop((connection, account));
-            return self.pool.connect_for_the_line();
-        }
-        if connection.is_reusable() {
+        if connection.is_reusable() && !account.is_retired() {
             let pool = Rc::clone(&self.pool);
             drop(self); // the request ends before the next one may have the connection
             return pool.serve_or_park(connection, account);
         }
+        account.by_peer = connection.peer_has_ended(); // which may be how a response ends
         if connection.peer_wants_close() {
             account.shared.stats.upstream_cx_close_notify.inc();
-            account.busy = false;
         }
+        account.busy = !connection.is_reusable() && !account.by_peer && !connection.peer_wants_close();
+        drop((connection, account)); // the socket first: the account's end may open another
     }
 }
 
@@ -69,6 +75,24 @@ impl Stream {
     #[must_use]
     pub fn connection(&self) -> std::cell::RefMut<'_, http2::ClientConnection> {
         self.multiplexed.connection.borrow_mut()
+    }
+
+    fn broken(self, by: Broken) {
+        let stats = &self.pool.shared.stats;
+        match by {
+            // A server that ends the connection before its SETTINGS has not taken it up: who speaks on it is counted
+            // with those that still wait.
+            Broken::Closed | Broken::ConnectionReset if !self.connection().has_heard() => {
+                stats.upstream_rq_pending_failure_eject.inc();
+            }
+            Broken::Closed | Broken::ConnectionReset => {}
+            Broken::StreamReset(ResetReason::ConnectError | ResetReason::RefusedStream) => {}
+            // Envoy resets such a stream itself.
+            Broken::Malformed(_) | Broken::StreamReset(ResetReason::ProtocolError) => stats.upstream_rq_tx_reset.inc(),
+            Broken::StreamReset(
+                ResetReason::Cancel | ResetReason::InternalError | ResetReason::NoError | ResetReason::Other(_),
+            ) => stats.upstream_rq_rx_reset.inc(),
+        }
     }
 
     /// Has the connection carried a stream before this one?
@@ -102,24 +126,9 @@ impl Lease {
 
     /// The request failed because the peer ended the connection, or for another reason of the peer's.
     pub fn broken(self, by: Broken) {
-        if let (Self::Http2(stream), Broken::StreamReset(reason)) = (&self, by) {
-            let stats = &stream.pool.shared.stats;
-            match reason {
-                ResetReason::ConnectError | ResetReason::RefusedStream => {}
-                // Envoy resets such a stream itself.
-                ResetReason::ProtocolError => stats.upstream_rq_tx_reset.inc(),
-                ResetReason::Cancel | ResetReason::InternalError | ResetReason::NoError | ResetReason::Other(_) => {
-                    stats.upstream_rq_rx_reset.inc();
-                }
-            }
-        }
-        if let Self::Http1(mut exclusive) = self
-            && let Some((_, account)) = &mut exclusive.connection
-        {
-            account.by_peer = matches!(by, Broken::Closed | Broken::ConnectionReset);
-            if matches!(by, Broken::Malformed(_)) {
-                account.shared.stats.upstream_cx_protocol_error.inc();
-            }
+        match self {
+            Self::Http1(exclusive) => exclusive.broken(by),
+            Self::Http2(stream) => stream.broken(by),
         }
     }
 

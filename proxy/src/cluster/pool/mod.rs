@@ -1,4 +1,4 @@
-//! Connections to one endpoint, for one worker.
+//! Connections to one endpoint, for one worker and one priority.
 //!
 //! HTTP/1: a connection is lent to one request at a time; the one used last is lent first, so that surplus
 //! ones age and go. HTTP/2: a connection is lent to as many streams as the peer allows. A request that finds
@@ -17,17 +17,16 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::StatusCode;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use lease::{Exclusive, Lease, Stream};
 
-use super::breaker::Permit;
+use super::breaker::{Breakers, Permit};
 use super::{Failure, Shared};
 use crate::codec::http1;
-use crate::config::cluster::UpstreamProtocol;
+use crate::config::cluster::{Priority, UpstreamProtocol};
 use crate::net::{Address, Conn, ConnectOptions, Outside};
 use crate::stats::{EndpointStats, Held};
 use account::{Account, Request};
@@ -39,10 +38,11 @@ const RESPONSE_HEAD_BYTES_MAX: usize = 80 * 1024;
 /// Most header fields in a response; Envoy's default.
 const RESPONSE_HEADERS_MAX: usize = 100;
 
-/// The connections of one endpoint.
+/// The connections of one endpoint, for one priority.
 pub struct Pool {
     this: Weak<Self>,
     shared: Arc<Shared>,
+    priority: Priority,
     counts: Arc<EndpointStats>,
     address: Address,
     outside: Outside,
@@ -87,14 +87,34 @@ struct Waiting {
     _counted: [Held; 2],
 }
 
+/// A place in the line, which is left by dropping it.
+struct Place<'a> {
+    pool: &'a Pool,
+    turn: oneshot::Receiver<Result<Lease, Failure>>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.turn.close();
+        self.pool.line.borrow_mut().retain(|waiting| {
+            let waits = !waiting.served.is_closed();
+            if !waits {
+                self.pool.shared.stats.upstream_rq_cancelled.inc();
+            }
+            waits
+        });
+    }
+}
+
 impl Pool {
     /// No connections yet.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, address: Address, outside: Outside) -> Rc<Self> {
+    pub fn new(shared: Arc<Shared>, priority: Priority, address: Address, outside: Outside) -> Rc<Self> {
         let counts = shared.endpoints.of(&address);
         Rc::new_cyclic(|this| Self {
             this: Weak::clone(this),
             shared,
+            priority,
             counts,
             address,
             outside,
@@ -113,18 +133,14 @@ impl Pool {
         })
     }
 
-    /// Requests under way at this endpoint, from this worker.
+    fn breakers(&self) -> &Breakers {
+        self.shared.breakers.of(self.priority)
+    }
+
+    /// Requests under way at this endpoint, from this worker and of this priority.
     #[must_use]
     pub fn requests_active(&self) -> u32 {
         self.lent.get()
-    }
-
-    /// An answer of this endpoint, by its status; `None` where there was none.
-    pub fn count_answer(&self, status: Option<StatusCode>) {
-        match status {
-            Some(status) if !status.is_server_error() => self.counts.rq_success.inc(),
-            Some(_) | None => self.counts.rq_error.inc(),
-        }
     }
 
     /// A connection to send one request on. A request that waits for an unused one leaves the others to the rest of
@@ -142,18 +158,18 @@ impl Pool {
             return lease;
         }
         let stats = &self.shared.stats;
-        let Some(permit) = self.shared.breakers.pending.permit() else {
+        let Some(permit) = self.breakers().pending.permit() else {
             stats.upstream_rq_pending_overflow.inc();
             return Err(Failure::PendingOverflow);
         };
         stats.upstream_rq_pending_total.inc();
         let (served, turn) = oneshot::channel();
         let counted = [stats.upstream_rq_pending_active.enter(), self.counts.rq_pending_active.enter()];
-        let waiting = Waiting { wanted, served, _permit: permit, _counted: counted };
-        self.line.borrow_mut().push_back(waiting);
+        self.line.borrow_mut().push_back(Waiting { wanted, served, _permit: permit, _counted: counted });
+        let mut place = Place { pool: self, turn };
         self.connect_for_the_line();
         // The sender lives in the line, which lives as long as the pool.
-        turn.await.unwrap_or(Err(Failure::Terminated))
+        (&mut place.turn).await.unwrap_or(Err(Failure::Terminated))
     }
 
     /// A connection that is there already.
@@ -161,7 +177,7 @@ impl Pool {
         while let Some(mut parked) = self.take_idle() {
             match self.stale(&mut parked.connection) {
                 None => return Some(self.lend(parked.connection, parked.with)),
-                Some(end) => self.ended_idle(parked.with, end),
+                Some(end) => self.ended_idle(parked.connection, parked.with, end),
             }
         }
         self.take_stream()
@@ -202,7 +218,7 @@ impl Pool {
         let stats = &self.shared.stats;
         // The pool is alive: somebody is calling it.
         let Some(pool) = self.this.upgrade() else { return Err(Failure::Terminated) };
-        let Some(permit) = self.shared.breakers.requests.permit() else {
+        let Some(permit) = self.breakers().requests.permit() else {
             stats.upstream_rq_active_overflow.inc();
             return Err(Failure::Overflow);
         };
@@ -224,28 +240,27 @@ impl Pool {
             if self.connecting.get() >= wanted {
                 return;
             }
-            let Some(permit) = self.connection_permit().or_else(|| self.trade_in_idle()) else {
-                self.shared.stats.upstream_cx_overflow.inc();
-                return;
-            };
-            self.connect(permit);
+            match self.connection_permit() {
+                Some(permit) => self.connect(permit),
+                None if self.trade_in_idle() => return, // whose end has led here again
+                None => return self.shared.stats.upstream_cx_overflow.inc(),
+            }
         }
     }
 
     fn connection_permit(&self) -> Option<Permit> {
-        let connections = &self.shared.breakers.connections;
+        let connections = &self.breakers().connections;
         // An endpoint without a single connection gets one in any case: without it the line would wait for ever.
         connections.permit().or_else(|| (self.open.get() == 0).then(|| connections.permit_past_limit()))
     }
 
     /// Who still waits while connections are idle wants none of those: one makes room, the one used longest ago.
-    fn trade_in_idle(&self) -> Option<Permit> {
+    fn trade_in_idle(&self) -> bool {
         let oldest = {
             let mut idle = self.idle.borrow_mut();
-            (!idle.is_empty()).then(|| idle.remove(0))?
+            (!idle.is_empty()).then(|| idle.remove(0))
         };
-        drop(oldest);
-        self.shared.breakers.connections.permit()
+        oldest.is_some()
     }
 
     fn connect(&self, permit: Permit) {
@@ -266,10 +281,10 @@ impl Pool {
             by_peer: false,
             busy: false,
             name: None,
-            _permit: permit,
+            permit: Some(permit),
             _held: [stats.upstream_cx_active.enter(), self.counts.cx_active.enter()],
         };
-        self.counted.borrow_mut().get_or_insert_with(|| self.shared.breakers.pools.permit_past_limit());
+        self.counted.borrow_mut().get_or_insert_with(|| self.breakers().pools.permit_past_limit());
         self.open.set(self.open.get() + 1);
         self.connecting.set(self.connecting.get() + 1);
         let mut tasks = self.tasks.borrow_mut();
@@ -297,7 +312,6 @@ impl Pool {
         stats.upstream_cx_connect_fail.inc();
         self.counts.cx_connect_fail.inc();
         account.by_peer = matches!(failure, Failure::Connect(_));
-        drop(account);
         self.fail_the_line(&failure);
     }
 
@@ -332,8 +346,7 @@ impl Pool {
             && let Some(end) = self.stale(&mut connection)
         {
             account.busy = false;
-            self.ended_idle(account, end);
-            return self.connect_for_the_line();
+            return self.ended_idle(connection, account, end);
         }
         let Some(waiting) = self.first_in_line(offered) else {
             self.park(connection, account);
@@ -356,16 +369,9 @@ impl Pool {
         }
     }
 
-    /// The first that still waits and takes what is offered.
+    /// The first that takes what is offered.
     fn first_in_line(&self, offered: Wanted) -> Option<Waiting> {
         let mut line = self.line.borrow_mut();
-        line.retain(|waiting| {
-            let waits = !waiting.served.is_closed();
-            if !waits {
-                self.shared.stats.upstream_rq_cancelled.inc();
-            }
-            waits
-        });
         let at = line.iter().position(|waiting| offered == Wanted::Unused || waiting.wanted == Wanted::Any)?;
         line.remove(at)
     }
@@ -380,14 +386,15 @@ impl Pool {
         });
         let mut parked = Signals::park(name.clone(), connection, account);
         if let Poll::Ready(end) = parked.poll_end() {
-            return self.ended_idle(parked.with, end);
+            return self.ended_idle(parked.connection, parked.with, end);
         }
         let due = self.due(parked.with.opened, Some(parked.since));
         self.idle.borrow_mut().push(parked);
         self.watch(due);
     }
 
-    fn ended_idle(&self, mut account: Account, end: http1::IdleEnd) {
+    fn ended_idle(&self, connection: http1::ClientConnection, mut account: Account, end: http1::IdleEnd) {
+        drop(connection); // the socket first: the account's end may open another
         match end {
             http1::IdleEnd::Closed | http1::IdleEnd::Reset => account.by_peer = true,
             http1::IdleEnd::StrayBytes => self.shared.stats.upstream_cx_protocol_error.inc(),
@@ -429,17 +436,16 @@ impl Pool {
     fn sweep(&self) -> Option<Instant> {
         let ended = self.signals.take_ended(&mut self.idle.borrow_mut());
         for (parked, end) in ended {
-            self.ended_idle(parked.with, end);
+            self.ended_idle(parked.connection, parked.with, end);
         }
         let now = Instant::now();
-        self.idle.borrow_mut().retain(|parked| {
+        let (stay, expired) = std::mem::take(&mut *self.idle.borrow_mut()).into_iter().partition(|parked| {
             let due = self.due(parked.with.opened, Some(parked.since));
-            let stays = due.is_none_or(|due| due > now);
-            if !stays {
-                self.count_expired(parked.with.opened, now);
-            }
-            stays
+            due.is_none_or(|due| due > now)
         });
+        *self.idle.borrow_mut() = stay;
+        expired.iter().for_each(|parked| self.count_expired(parked.with.opened, now));
+        drop::<Vec<_>>(expired);
         let streams = self.sweep_multiplexed(now);
         let idle = self.idle.borrow();
         let deadline = idle.iter().filter_map(|parked| self.due(parked.with.opened, Some(parked.since))).chain(streams);

@@ -1,29 +1,37 @@
 //! HTTP/2 connections of a pool: each is lent to as many streams as its server allows.
+//!
+//! One task drives a connection for as long as the pool lists it. What takes it off the list, once no stream is left,
+//! ends the task, and the task's end closes the socket: a client that has nothing more to ask says so by FIN alone.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
+use std::task::Poll;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::account::Account;
 use super::lease::{Lease, Stream};
 use super::{Pool, Wanted};
 use crate::cluster::Failure;
-use crate::codec::http2;
+use crate::codec::{Broken, http2};
 use crate::config::listener::Http2Options;
 use crate::net::Conn;
 
 pub(super) struct Multiplexed {
     pub(super) connection: RefCell<http2::ClientConnection>,
-    pub(super) account: RefCell<Option<Account>>,
-    pub(super) streams: Cell<usize>,
+    streams: Cell<usize>,
     /// Streams so far.
-    pub(super) requests: Cell<u32>,
-    pub(super) idle_since: Cell<Instant>,
+    requests: Cell<u32>,
+    idle_since: Cell<Instant>,
     opened: Instant,
     /// It finishes what it has and takes nothing more.
-    pub(super) retired: Cell<bool>,
+    retired: Cell<bool>,
+    /// A look at the socket has shown that the server ended it.
+    found_closed: Cell<bool>,
+    /// Told when the pool has forgotten it and no stream is left.
+    finished: Notify,
 }
 
 impl Multiplexed {
@@ -32,13 +40,40 @@ impl Multiplexed {
     }
 
     /// Is nothing left to do on it?
-    pub(super) fn is_spent(&self) -> bool {
+    fn is_spent(&self) -> bool {
         self.streams.get() == 0 && (self.retired.get() || self.connection.borrow().goaway_received())
     }
 
-    pub(super) fn idle_since(&self) -> Option<Instant> {
+    fn idle_since(&self) -> Option<Instant> {
         (self.streams.get() == 0).then(|| self.idle_since.get())
     }
+
+    /// Moves its bytes until it ends, or nobody has a use for it.
+    async fn drive(&self, driver: http2::Driver) -> End {
+        let mut driver = std::pin::pin!(driver);
+        let driven = std::future::poll_fn(|cx| {
+            let polled = driver.as_mut().poll(cx).map(End::Driver);
+            match polled.is_pending() && self.is_spent() {
+                true => Poll::Ready(End::Finished), // GOAWAY has come while nothing was under way
+                false => polled,
+            }
+        });
+        tokio::select! {
+            // The driver first: what a stream said last goes out before the socket closes.
+            biased;
+            end = driven => end,
+            () = self.finished.notified() => End::Finished,
+        }
+    }
+}
+
+/// Why a connection is not driven any more.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// By itself.
+    Driver(http2::DriverEnd),
+    /// The pool has forgotten it, or the server said that it takes no more; no stream is left.
+    Finished,
 }
 
 impl Pool {
@@ -52,11 +87,9 @@ impl Pool {
             if !self.shared.differences.look_before_reuse || !found.connection.borrow().has_closed() {
                 return Some(self.lend_stream(&found));
             }
-            // Its driver hears of the end at the next turn, and ends it.
             self.shared.stats.upstream_cx_reuse_stale.inc();
-            if let Some(account) = &mut *found.account.borrow_mut() {
-                account.by_peer = true;
-            }
+            found.found_closed.set(true);
+            found.retired.set(true);
             self.forget(&found);
         }
     }
@@ -75,45 +108,39 @@ impl Pool {
         Ok(Lease::Http2(Stream { multiplexed, pool, is_reused: before > 0, _request: request }))
     }
 
-    pub(super) async fn drive_http2(self: Rc<Self>, conn: Conn, options: &Http2Options, account: Account) {
+    pub(super) async fn drive_http2(self: Rc<Self>, conn: Conn, options: &Http2Options, mut account: Account) {
         let (connection, driver) =
             match http2::ClientConnection::handshake(conn, options, &self.shared.http2_stats).await {
                 Ok(both) => both,
                 Err(broken) => {
-                    let mut account = account;
                     account.by_peer = true;
-                    drop(account);
                     return self.fail_the_line(&Failure::from(broken));
                 }
             };
         self.shared.http2_stats.nghttp2_upstream_connections.inc();
-        let opened = account.opened;
         let multiplexed = Rc::new(Multiplexed {
             connection: RefCell::new(connection),
-            account: RefCell::new(Some(account)),
             streams: Cell::new(0),
             requests: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
-            opened,
+            opened: account.opened,
             retired: Cell::new(false),
+            found_closed: Cell::new(false),
+            finished: Notify::new(),
         });
         self.multiplexed.borrow_mut().push(Rc::clone(&multiplexed));
         self.serve_the_line_with(&multiplexed, Wanted::Unused);
-        self.watch(self.due(opened, multiplexed.idle_since()));
-        let weak = Rc::downgrade(&multiplexed);
-        drop(multiplexed);
+        self.watch(self.due(account.opened, multiplexed.idle_since()));
         let pool = Rc::downgrade(&self);
         drop(self);
-        let end = close_when_drained(driver, &weak, &pool).await;
-        let Some(multiplexed) = weak.upgrade() else { return };
-        let mut account = multiplexed.account.borrow_mut().take();
-        if let Some(account) = &mut account {
-            account.by_peer = !matches!(end, http2::DriverEnd::Drained);
-            account.busy = multiplexed.streams.get() > 0;
+        let end = multiplexed.drive(driver).await;
+        let goaway = multiplexed.connection.borrow().goaway_received();
+        if goaway {
+            account.shared.stats.upstream_cx_close_notify.inc();
         }
+        account.note_http2_end(end, &multiplexed);
         if let Some(pool) = pool.upgrade() {
             pool.forget(&multiplexed);
-            pool.connect_for_the_line();
         }
     }
 
@@ -137,62 +164,65 @@ impl Pool {
         multiplexed.streams.set(multiplexed.streams.get().saturating_sub(1));
         multiplexed.idle_since.set(now);
         if multiplexed.is_spent() {
-            if multiplexed.connection.borrow().goaway_received() {
-                self.shared.stats.upstream_cx_close_notify.inc();
-            }
-            self.forget(multiplexed);
-            return self.connect_for_the_line();
+            return self.forget(multiplexed);
         }
         self.serve_the_line(multiplexed);
         self.watch(self.due(multiplexed.opened, multiplexed.idle_since()));
     }
 
     pub(super) fn retire_multiplexed(&self) {
-        let mut multiplexed = self.multiplexed.borrow_mut();
-        for one in multiplexed.iter() {
+        for one in self.multiplexed.borrow().iter() {
             one.retired.set(true);
         }
-        multiplexed.retain(|one| !one.is_spent());
+        self.forget_spent();
     }
 
     /// Retires those that are out of time; says when to look again.
     pub(super) fn sweep_multiplexed(&self, now: Instant) -> Option<Instant> {
-        let mut multiplexed = self.multiplexed.borrow_mut();
-        for one in multiplexed.iter().filter(|one| !one.retired.get()) {
+        for one in self.multiplexed.borrow().iter().filter(|one| !one.retired.get()) {
             if self.due(one.opened, one.idle_since()).is_some_and(|due| due <= now) {
                 self.count_expired(one.opened, now);
                 one.retired.set(true);
             }
         }
-        multiplexed.retain(|one| !one.is_spent());
+        self.forget_spent();
+        let multiplexed = self.multiplexed.borrow();
         let waiting = multiplexed.iter().filter(|one| !one.retired.get());
         waiting.filter_map(|one| self.due(one.opened, one.idle_since())).min()
     }
 
-    pub(super) fn forget(&self, multiplexed: &Rc<Multiplexed>) {
+    fn forget_spent(&self) {
+        self.multiplexed.borrow_mut().retain(|one| {
+            let spent = one.is_spent();
+            if spent {
+                one.finished.notify_one();
+            }
+            !spent
+        });
+    }
+
+    /// Lends it no more. It is closed when its last stream ends, at once if it has none.
+    fn forget(&self, multiplexed: &Rc<Multiplexed>) {
         self.multiplexed.borrow_mut().retain(|one| !Rc::ptr_eq(one, multiplexed));
+        if multiplexed.streams.get() == 0 {
+            multiplexed.finished.notify_one();
+        }
     }
 }
 
-/// Drives a connection. One that got GOAWAY is closed as soon as no stream is left on it: nothing more can be
-/// sent there, and the peer waits for our FIN.
-async fn close_when_drained(
-    driver: http2::Driver,
-    multiplexed: &Weak<Multiplexed>,
-    pool: &Weak<Pool>,
-) -> http2::DriverEnd {
-    let mut driver = std::pin::pin!(driver);
-    std::future::poll_fn(|cx| {
-        let polled = driver.as_mut().poll(cx);
-        if polled.is_pending()
-            && let (Some(multiplexed), Some(pool)) = (multiplexed.upgrade(), pool.upgrade())
-            && multiplexed.streams.get() == 0
-            && multiplexed.connection.borrow().goaway_received()
-        {
-            pool.shared.stats.upstream_cx_close_notify.inc();
-            pool.forget(&multiplexed);
+impl Account {
+    fn note_http2_end(&mut self, end: End, multiplexed: &Multiplexed) {
+        self.by_peer = multiplexed.found_closed.get();
+        self.busy = false;
+        match end {
+            End::Finished | End::Driver(http2::DriverEnd::Drained | http2::DriverEnd::GoAway(_)) => {}
+            End::Driver(http2::DriverEnd::Broken(Broken::Malformed(_))) => {
+                self.shared.stats.upstream_cx_protocol_error.inc();
+            }
+            End::Driver(http2::DriverEnd::Broken(_)) => {
+                self.by_peer = true;
+                self.busy = multiplexed.streams.get() > 0;
+            }
         }
-        polled
-    })
-    .await
+    }
 }

@@ -19,7 +19,7 @@ use crate::net::{Address, Conn, Look};
 
 /// Informational responses to one request. Nobody needs more, and without a limit a server keeps a request
 /// busy for ever.
-const INFORMATIONAL_MAX: usize = 100;
+pub(in crate::codec) const INFORMATIONAL_MAX: usize = 100;
 
 /// What a server may send, and how much waits for it.
 #[derive(Clone, Copy, Debug)]
@@ -232,6 +232,12 @@ impl ClientConnection {
     #[must_use]
     pub fn peer_wants_close(&self) -> bool {
         self.peer_wants_close
+    }
+
+    /// Has the server closed or reset the connection, as far as reading has shown?
+    #[must_use]
+    pub fn peer_has_ended(&self) -> bool {
+        self.wire.borrow().has_ended()
     }
 
     /// Informational responses that were skipped since the request was sent.

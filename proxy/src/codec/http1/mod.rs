@@ -22,6 +22,7 @@ mod testing;
 mod wire;
 
 pub use body::{Incoming, Outgoing};
+pub(super) use client::INFORMATIONAL_MAX;
 pub use client::{ClientConnection, ClientOptions, IdleEnd};
 pub use refusal::{HeadError, Refusal};
 pub use server::{Close, Informer, ServerConnection, ServerOptions};

@@ -9,14 +9,16 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
+use http::StatusCode;
 
 use super::frames::Role;
 use super::heads::{request_to_h2, response_from_h2};
 use super::wire::{Fate, Shared, Wire};
 use super::{
-    Broken, CONNECTION, Ending, Incoming, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, ResetReason,
-    STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,
+    Broken, CONNECTION, Ending, Incoming, MESSAGING_RULE, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX,
+    ResetReason, STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,
 };
+use crate::codec::http1::INFORMATIONAL_MAX;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
 use crate::net::{Address, Conn, Look};
@@ -108,6 +110,12 @@ impl ClientConnection {
         matches!(self.shared.look(), Look::Closed | Look::Reset)
     }
 
+    /// Has the server said anything?
+    #[must_use]
+    pub fn has_heard(&self) -> bool {
+        self.shared.rx_bytes() > 0
+    }
+
     /// Has the server sent GOAWAY?
     #[must_use]
     pub fn goaway_received(&self) -> bool {
@@ -140,7 +148,7 @@ impl ClientConnection {
         let stream = Stream::new(Sending::Body(body), &self.shared, Some(Active::new(&self.count)));
         stream.head_handed();
         let ending = if is_end { Ending::Sent } else { Ending::Open };
-        let response = Response { future: Some(future), stream: Rc::clone(&stream) };
+        let response = Response { future: Some(future), stream: Rc::clone(&stream), informational: Vec::new() };
         Ok((Outgoing::new(stream, ending), response))
     }
 }
@@ -203,6 +211,7 @@ impl Future for Driver {
 pub struct Response {
     future: Option<ResponseFuture>,
     stream: Rc<Stream>,
+    informational: Vec<StatusCode>,
 }
 
 impl Response {
@@ -213,18 +222,38 @@ impl Response {
         self.stream.has_begun()
     }
 
+    /// Informational responses that were skipped.
+    #[must_use]
+    pub fn informational(&self) -> &[StatusCode] {
+        &self.informational
+    }
+
     /// The final head and the payload behind it; informational responses are skipped. To be called until it
     /// returns, once.
     ///
     /// # Errors
-    /// The stream was reset or the connection broke first.
+    /// The stream was reset or the connection broke first, or there were too many informational responses.
     ///
     /// # Cancellation
     /// Safe: the next call goes on waiting.
     pub async fn head(&mut self) -> Result<(ResponseHead, Incoming), Broken> {
         let Some(future) = &mut self.future else { return Err(Broken::Closed) };
-        let answer = poll_fn(|cx| Pin::new(&mut *future).poll(cx)).await;
+        let informational = &mut self.informational;
+        let answer = poll_fn(|cx| {
+            while let Poll::Ready(Some(Ok(head))) = future.poll_informational(cx) {
+                if informational.len() == INFORMATIONAL_MAX {
+                    return Poll::Ready(None);
+                }
+                informational.push(head.status());
+            }
+            Pin::new(&mut *future).poll(cx).map(Some)
+        });
+        let answer = answer.await;
         self.future = None;
+        let Some(answer) = answer else {
+            self.stream.reset(ResetReason::InternalError);
+            return Err(Broken::Malformed(MESSAGING_RULE));
+        };
         let (parts, recv) = answer.map_err(|error| self.stream.broken(&error))?.into_parts();
         if parts.headers.len() > HEADERS_MAX {
             self.stream.reset(ResetReason::InternalError);

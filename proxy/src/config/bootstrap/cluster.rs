@@ -108,7 +108,6 @@ pub(crate) struct Thresholds {
     pub(crate) max_retries: Option<u32>,
     pub(crate) retry_budget: Option<RetryBudget>,
     pub(crate) track_remaining: Option<bool>,
-    #[expect(dead_code, reason = "DEFAULT is the only value there is; having read it is the check")]
     pub(crate) priority: Option<RoutingPriority>,
 }
 
@@ -127,10 +126,12 @@ pub(crate) struct Percent {
 }
 
 /// `envoy.config.core.v3.RoutingPriority`
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 pub(crate) enum RoutingPriority {
     #[serde(rename = "DEFAULT")]
     Default,
+    #[serde(rename = "HIGH")]
+    High,
 }
 
 /// The extensions that take options of a cluster.
@@ -232,9 +233,13 @@ pub(crate) struct OutlierDetection {
     pub(crate) base_ejection_time: Option<Seconds>,
     pub(crate) consecutive_5xx: Option<u32>,
     pub(crate) consecutive_gateway_failure: Option<u32>,
+    pub(crate) consecutive_local_origin_failure: Option<u32>,
     pub(crate) enforcing_consecutive_5xx: Option<u32>,
     pub(crate) enforcing_consecutive_gateway_failure: Option<u32>,
+    pub(crate) enforcing_consecutive_local_origin_failure: Option<u32>,
     pub(crate) interval: Option<Seconds>,
     pub(crate) max_ejection_percent: Option<u32>,
     pub(crate) max_ejection_time: Option<Seconds>,
+    pub(crate) split_external_local_origin_errors: Option<bool>,
+    pub(crate) successful_active_health_check_uneject_host: Option<bool>,
 }

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::cluster::RoutingPriority;
 use super::listener::{DataSource, HttpFilter};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
@@ -76,6 +77,7 @@ pub(crate) struct RouteAction {
     pub(crate) flush_timeout: Option<Seconds>,
     pub(crate) idle_timeout: Option<Seconds>,
     pub(crate) max_stream_duration: Option<MaxStreamDuration>,
+    pub(crate) priority: Option<RoutingPriority>,
     pub(crate) retry_policy: Option<RetryPolicy>,
     pub(crate) timeout: Option<Seconds>,
     #[serde(default)]
@@ -110,6 +112,7 @@ pub(crate) struct UpgradeConfig {
 /// `envoy.config.route.v3.RetryPolicy`
 #[derive(Debug, Deserialize)]
 pub(crate) struct RetryPolicy {
+    pub(crate) host_selection_retry_max_attempts: Option<u32>,
     pub(crate) num_retries: Option<u32>,
     pub(crate) per_try_idle_timeout: Option<Seconds>,
     pub(crate) per_try_timeout: Option<Seconds>,
@@ -117,10 +120,34 @@ pub(crate) struct RetryPolicy {
     #[serde(default)]
     pub(crate) retriable_headers: Vec<RetriableHeader>,
     #[serde(default)]
+    pub(crate) retriable_request_headers: Vec<RetriableHeader>,
+    #[serde(default)]
     pub(crate) retriable_status_codes: Vec<u16>,
     pub(crate) retry_back_off: Option<At<RetryBackOff>>,
+    #[serde(default)]
+    pub(crate) retry_host_predicate: Vec<RetryHostPredicate>,
     pub(crate) retry_on: Option<At<String>>,
 }
+
+/// `envoy.config.route.v3.RetryPolicy.RetryHostPredicate`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RetryHostPredicate {
+    #[expect(dead_code, reason = "the type tells; having read it is the check")]
+    pub(crate) name: String,
+    #[expect(dead_code, reason = "there is one predicate; having read it is the check")]
+    pub(crate) typed_config: HostPredicate,
+}
+
+/// The host predicates there are.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum HostPredicate {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate")]
+    PreviousHosts(PreviousHostsPredicate),
+}
+
+/// `envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct PreviousHostsPredicate {}
 
 /// `envoy.config.route.v3.HeaderMatcher`, in a retry policy
 #[derive(Debug, Deserialize)]

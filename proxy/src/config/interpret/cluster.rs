@@ -6,10 +6,12 @@ use std::time::Duration;
 use super::{buffer_bytes_max, health, http2_options, socket_address};
 use crate::config::bootstrap::cluster::{
     Cluster as Written, DiscoveryType, DnsLookupFamily, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy,
-    RetryBudget as WrittenBudget, TypedHttpProtocolOptions, UpstreamHttpProtocolOptions,
+    RetryBudget as WrittenBudget, RoutingPriority, TypedHttpProtocolOptions, UpstreamHttpProtocolOptions,
 };
 use crate::config::bootstrap::{Address, Http2ProtocolOptions};
-use crate::config::cluster::{Balancing, Cluster, Discovery, Limits, LookupFamily, RetryBudget, UpstreamProtocol};
+use crate::config::cluster::{
+    Balancing, ByPriority, Cluster, Discovery, Limits, LookupFamily, Priority, RetryBudget, UpstreamProtocol,
+};
 use crate::config::error::Cause;
 use crate::config::problem::Problem;
 use crate::config::units::Seconds;
@@ -63,7 +65,7 @@ pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Pr
         connection_duration_max: common_options(cluster)
             .and_then(|common| common.max_connection_duration)
             .and_then(Seconds::unless_zero),
-        limits: limits(cluster),
+        limits: ByPriority::new(|priority| limits(cluster, priority)),
         health_checks: cluster.health_checks.iter().map(health::check).collect::<Result<_, _>>()?,
         outlier_detection: cluster.outlier_detection.map(health::outlier),
         panic_threshold: basis_points(
@@ -176,12 +178,16 @@ fn endpoint(address: &At<Address>) -> Result<std::net::SocketAddr, Problem> {
     socket_address(address)
 }
 
-fn limits(cluster: &Written) -> Limits {
+fn limits(cluster: &Written, priority: Priority) -> Limits {
     let default = Limits::default();
-    // Envoy takes the first entry of a priority.
-    let Some(written) = cluster.circuit_breakers.as_ref().and_then(|breakers| breakers.thresholds.first()) else {
-        return default;
+    let named = match priority {
+        Priority::Default => RoutingPriority::Default,
+        Priority::High => RoutingPriority::High,
     };
+    let mut thresholds = cluster.circuit_breakers.iter().flat_map(|breakers| &breakers.thresholds);
+    // Envoy takes the first entry of a priority.
+    let written = thresholds.find(|written| written.priority.unwrap_or(RoutingPriority::Default) == named);
+    let Some(written) = written else { return default };
     Limits {
         connections_max: written.max_connections.unwrap_or(default.connections_max),
         pending_max: written.max_pending_requests.unwrap_or(default.pending_max),

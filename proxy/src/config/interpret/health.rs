@@ -81,8 +81,12 @@ pub(super) fn outlier(written: WrittenOutlier) -> OutlierDetection {
     OutlierDetection {
         consecutive_5xx: written.consecutive_5xx.unwrap_or(5),
         consecutive_gateway_failure: written.consecutive_gateway_failure.unwrap_or(5),
+        consecutive_local_origin_failure: written.consecutive_local_origin_failure.unwrap_or(5),
+        splits_local_origin: written.split_external_local_origin_errors.unwrap_or(false),
         enforcing_5xx: written.enforcing_consecutive_5xx.unwrap_or(100),
         enforcing_gateway_failure: written.enforcing_consecutive_gateway_failure.unwrap_or(0),
+        enforcing_local_origin_failure: written.enforcing_consecutive_local_origin_failure.unwrap_or(100),
+        check_ends_ejection: written.successful_active_health_check_uneject_host.unwrap_or(true),
         interval: or(written.interval, 10).max(Duration::from_millis(1)),
         base_ejection_time,
         ejection_time_max: or(written.max_ejection_time, 300).max(base_ejection_time),

@@ -13,6 +13,8 @@ use crate::config::yaml::At;
 
 /// `RateLimitedRetryBackOff.max_interval`
 const RATE_LIMITED_INTERVAL_MAX: Duration = Duration::from_secs(300);
+/// `RetryPolicy.host_selection_retry_max_attempts`
+const HOST_SELECTION_ATTEMPTS: u32 = 1;
 /// The shortest back-off interval: what is shorter is taken for it, as in Envoy.
 const BACKOFF_MIN: Duration = Duration::from_millis(1);
 
@@ -26,6 +28,13 @@ pub(super) fn policy(written: &Written) -> Result<RetryPolicy, Problem> {
         retries_max: written.num_retries.unwrap_or(1),
         statuses: written.retriable_status_codes.clone(),
         headers: written.retriable_headers.iter().map(|header| header.name.to_ascii_lowercase()).collect(),
+        request_headers: written
+            .retriable_request_headers
+            .iter()
+            .map(|header| header.name.to_ascii_lowercase())
+            .collect(),
+        other_endpoints: (!written.retry_host_predicate.is_empty())
+            .then(|| written.host_selection_retry_max_attempts.unwrap_or(HOST_SELECTION_ATTEMPTS)),
         per_try_timeout: written.per_try_timeout.and_then(Seconds::unless_zero),
         per_try_idle_timeout: written.per_try_idle_timeout.and_then(Seconds::unless_zero),
         backoff_base,

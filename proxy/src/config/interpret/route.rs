@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::retry;
 use crate::config::Cluster;
+use crate::config::bootstrap::cluster::RoutingPriority;
 use crate::config::bootstrap::route::{
     ClusterNotFoundResponseCode, DirectResponseAction, Route as Written, RouteAction, RouteConfiguration, RouteMatch,
     UpgradeConfig, VirtualHost as WrittenHost,
 };
+use crate::config::cluster::Priority;
 use crate::config::problem::Problem;
 use crate::config::route::{
     Action, AttemptCount, Destination, Domain, Forward, PathMatch, RetryPolicy, Route, RouteTable, Upgrade, Upgrades,
@@ -169,6 +171,10 @@ fn forward(at: &At<RouteAction>, targets: Targets<'_>, host: &HostDefaults) -> R
     };
     Ok(Action::Forward(Box::new(Forward {
         cluster,
+        priority: match written.priority {
+            None | Some(RoutingPriority::Default) => Priority::Default,
+            Some(RoutingPriority::High) => Priority::High,
+        },
         timeout: timeout(written),
         flush_timeout: written.flush_timeout.map(Seconds::unless_zero),
         idle_timeout: written.idle_timeout.map(Seconds::unless_zero),

@@ -1,37 +1,21 @@
 //! Clusters.
 
 use super::{cluster_prefix, last_words, scope};
+use crate::config::cluster::Priority;
 use crate::stats::{Counter, Gauge, Histogram, Registry};
 
 scope! {
     /// `cluster.<name>.`: connections to, and requests to, a cluster.
     ClusterStats {
-        /// 1 while as many connections are open as may be.
-        cx_open: Gauge = "circuit_breakers.default.cx_open",
-        /// 1 while there are as many pools as may be, which has no limit here.
-        cx_pool_open: Gauge = "circuit_breakers.default.cx_pool_open",
-        /// Connections that may still be opened, where it is tracked.
-        remaining_cx: Gauge = "circuit_breakers.default.remaining_cx",
-        /// Pools that there may still be, where it is tracked.
-        remaining_cx_pools: Gauge = "circuit_breakers.default.remaining_cx_pools",
-        /// Requests that may still wait for a connection, where it is tracked.
-        remaining_pending: Gauge = "circuit_breakers.default.remaining_pending",
-        /// Retries that there may still be, where it is tracked.
-        remaining_retries: Gauge = "circuit_breakers.default.remaining_retries",
-        /// Requests that may still be sent, where it is tracked.
-        remaining_rq: Gauge = "circuit_breakers.default.remaining_rq",
-        /// 1 while as many requests are under way as may be.
-        rq_open: Gauge = "circuit_breakers.default.rq_open",
-        /// 1 while as many requests wait for a connection as may.
-        rq_pending_open: Gauge = "circuit_breakers.default.rq_pending_open",
-        /// 1 while as many retries are under way as may be.
-        rq_retry_open: Gauge = "circuit_breakers.default.rq_retry_open",
         /// Endpoints that are ejected.
         ejections_active: Gauge = "outlier_detection.ejections_active",
-        /// An endpoint was ejected for 5xx in a row; Envoy's older name for it.
+        /// An endpoint had too many 5xx in a row; Envoy's older name for it.
         ejections_consecutive_5xx: Counter = "outlier_detection.ejections_consecutive_5xx",
         /// An endpoint had too many 5xx in a row.
         ejections_detected_consecutive_5xx: Counter = "outlier_detection.ejections_detected_consecutive_5xx",
+        /// An endpoint had too many failures in a row of our own making: connects that failed, timeouts.
+        ejections_detected_consecutive_local_origin_failure: Counter =
+            "outlier_detection.ejections_detected_consecutive_local_origin_failure",
         /// An endpoint had too many gateway failures in a row.
         ejections_detected_consecutive_gateway_failure: Counter =
             "outlier_detection.ejections_detected_consecutive_gateway_failure",
@@ -40,11 +24,14 @@ scope! {
         /// An endpoint was ejected for gateway failures in a row.
         ejections_enforced_consecutive_gateway_failure: Counter =
             "outlier_detection.ejections_enforced_consecutive_gateway_failure",
+        /// An endpoint was ejected for failures in a row of our own making.
+        ejections_enforced_consecutive_local_origin_failure: Counter =
+            "outlier_detection.ejections_enforced_consecutive_local_origin_failure",
         /// An endpoint was ejected.
         ejections_enforced_total: Counter = "outlier_detection.ejections_enforced_total",
         /// An endpoint would have been ejected, but too many are away.
         ejections_overflow: Counter = "outlier_detection.ejections_overflow",
-        /// An endpoint was ejected; Envoy's older name for it.
+        /// An endpoint was to be ejected for 5xx in a row; Envoy's older name for it.
         ejections_total: Counter = "outlier_detection.ejections_total",
         /// A check began and ended.
         health_check_attempt: Counter = "health_check.attempt",
@@ -195,6 +182,32 @@ scope! {
     }
 }
 
+scope! {
+    /// `cluster.<name>.circuit_breakers.<priority>.`: what is left of the limits.
+    BreakerStats {
+        /// 1 while as many connections are open as may be.
+        cx_open: Gauge,
+        /// 1 while there are as many pools as may be, which has no limit here.
+        cx_pool_open: Gauge,
+        /// Connections that may still be opened, where it is tracked.
+        remaining_cx: Gauge,
+        /// Pools that there may still be, where it is tracked.
+        remaining_cx_pools: Gauge,
+        /// Requests that may still wait for a connection, where it is tracked.
+        remaining_pending: Gauge,
+        /// Retries that there may still be, where it is tracked.
+        remaining_retries: Gauge,
+        /// Requests that may still be sent, where it is tracked.
+        remaining_rq: Gauge,
+        /// 1 while as many requests are under way as may be.
+        rq_open: Gauge,
+        /// 1 while as many requests wait for a connection as may.
+        rq_pending_open: Gauge,
+        /// 1 while as many retries are under way as may be.
+        rq_retry_open: Gauge,
+    }
+}
+
 /// Names under `cluster.<name>.` that dashboards expect and that stay 0: this proxy has no such thing.
 const CLUSTER_ALWAYS_ZERO: &[&str] = &[
     "bind_errors",
@@ -223,5 +236,17 @@ impl ClusterStats {
         let prefix = cluster_prefix(cluster);
         CLUSTER_ALWAYS_ZERO.iter().for_each(|name| drop(Counter::named(registry, &prefix, name)));
         Self::under(registry, &prefix)
+    }
+}
+
+impl BreakerStats {
+    /// The scope of a cluster's limits for one priority.
+    #[must_use]
+    pub fn new(registry: &Registry, cluster: &str, priority: Priority) -> Self {
+        let priority = match priority {
+            Priority::Default => "default",
+            Priority::High => "high",
+        };
+        Self::under(registry, &format!("{}.circuit_breakers.{priority}", cluster_prefix(cluster)))
     }
 }

@@ -11,7 +11,7 @@ mod server;
 
 use super::{Counter, Gauge, Histogram, Registry};
 
-pub use cluster::ClusterStats;
+pub use cluster::{BreakerStats, ClusterStats};
 pub use downstream::{HttpStats, ListenerStats, ResponseStats};
 pub use http2::Http2Stats;
 pub use server::{ServerState, ServerStats};
@@ -78,6 +78,7 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+    use crate::config::cluster::Priority;
 
     fn value(registry: &Registry, name: &str) -> Option<u64> {
         registry.snapshot().numbers.iter().find(|number| number.name == name).map(|number| number.value)
@@ -88,7 +89,7 @@ mod tests {
         let registry = Registry::new();
         let stats = ClusterStats::new(&registry, "a:b.c");
         stats.upstream_cx_total.inc();
-        stats.cx_open.set(1);
+        BreakerStats::new(&registry, "a:b.c", Priority::Default).cx_open.set(1);
         Http2Stats::upstream(&registry, "a:b.c").rx_reset.inc();
         let address = "[::1]:80".parse().unwrap();
         ResponseStats::of_listener(&registry, address, "in").charge(StatusCode::OK);

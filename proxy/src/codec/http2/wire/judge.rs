@@ -58,6 +58,10 @@ impl Wire {
             },
             PING if head.flags & ACK == 0 && payload.starts_with(&SHUTDOWN) => Verdict::Replace(Bytes::new()),
             RST_STREAM if is_server && be_u32(payload) == Some(PROTOCOL_ERROR) => self.judge_reset(head.stream),
+            // Envoy's clients leave by FIN alone: a server learns nothing from GOAWAY that FIN does not say.
+            GOAWAY if !is_server && payload.get(4..).and_then(be_u32) == Some(NO_ERROR) => {
+                Verdict::Replace(Bytes::new())
+            }
             GOAWAY if is_server => match payload.split_first_chunk() {
                 Some((last, rest)) => self.judge_goaway(*last, be_u32(rest), rest.get(4..).unwrap_or_default()),
                 None => Verdict::Pass,
