@@ -32,6 +32,7 @@ pub mod demo;
 pub mod drain;
 pub mod listener;
 pub mod net;
+mod probe;
 pub mod process;
 pub mod router;
 pub mod server;

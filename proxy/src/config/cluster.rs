@@ -34,8 +34,21 @@ pub struct Cluster {
     pub outlier_detection: Option<OutlierDetection>,
     /// If a smaller share of the endpoints is healthy, health does not count. Hundredths of a percent; 0 is never.
     pub panic_threshold: u32,
+    /// The kernel asks a silent endpoint whether it is there.
+    pub tcp_keepalive: Option<TcpKeepalive>,
     /// Bytes that may wait in one direction of one connection before the other side is no longer read.
     pub buffer_bytes_max: usize,
+}
+
+/// How the kernel asks a silent endpoint. What is `None` is the system's choice.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TcpKeepalive {
+    /// So many questions without an answer end the connection.
+    pub probes: Option<u32>,
+    /// From the last word to the first question; whole seconds.
+    pub time: Option<Duration>,
+    /// From one question to the next; whole seconds.
+    pub interval: Option<Duration>,
 }
 
 /// Where endpoints come from.

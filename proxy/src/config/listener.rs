@@ -123,12 +123,14 @@ impl Default for Http2Floods {
 /// How a peer is asked whether it is there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Keepalive {
-    /// From one answer to the next question.
-    pub interval: Duration,
+    /// From one answer to the next question; `None` is no question but those below.
+    pub interval: Option<Duration>,
     /// A random part of this is added to each interval.
     pub jitter: Duration,
     /// How long an answer may take.
     pub timeout: Duration,
+    /// A connection that was idle for so long is asked beside the request that it gets. Towards clusters only.
+    pub after_idle: Option<Duration>,
 }
 
 impl Default for Http2Options {

@@ -133,8 +133,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Http2ProtocolOptions", "stream_error_on_invalid_http_messaging", Refused("h2 decides what ends a stream and what ends a connection")),
     ("Http2ProtocolOptions", "use_oghttp2_codec", Ignored("there is one HTTP/2 codec")),
 
-    ("KeepaliveSettings", "connection_idle_interval", Refused("connections are asked in equal intervals")),
-
     ("Listener", "access_log", Refused("streams are logged, connections are not; log in the connection manager")),
     ("Listener", "additional_addresses", Refused("write one listener for each address")),
     ("Listener", "api_listener", Refused(DYNAMIC)),
@@ -400,7 +398,8 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Cluster", "typed_dns_resolver_config", Refused("names are resolved by the operating system")),
     ("Cluster", "upstream_bind_config", Refused(SOCKET)),
     ("Cluster", "upstream_config", Refused("there is one kind of connection pool")),
-    ("Cluster", "upstream_connection_options", Refused(SOCKET)),
+    ("UpstreamConnectionOptions", "happy_eyeballs_config", Refused("an endpoint has one address")),
+    ("UpstreamConnectionOptions", "set_local_interface_name_on_upstream_connections", Only("false", SOCKET)),
     ("Cluster", "upstream_http_protocol_options", Refused(TLS)),
     ("Cluster", "use_tcp_for_dns_lookups", Refused("names are resolved by the operating system")),
     ("Cluster", "wait_for_warm_on_init", Ignored("the server is live when every name has been asked for once")),

@@ -8,7 +8,6 @@ use bytes::BytesMut;
 use tokio::task::JoinSet;
 
 use super::life::{Life, Protocol, Turn};
-use super::probe;
 use super::stream::{self, After, GoAway};
 use super::{ConnectionEnd, ConnectionManager};
 use crate::access_log::{Downstream, LocalEnd, ResponseFlag};
@@ -16,6 +15,7 @@ use crate::alarm::Alarm;
 use crate::codec::http2::{ConnectionError, HeadLimit, Incoming, Responder, ServerConnection};
 use crate::codec::{Body, RequestHead};
 use crate::net::Conn;
+use crate::probe;
 use crate::upstream::timers::Timers;
 
 pub(super) async fn serve(

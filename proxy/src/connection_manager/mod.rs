@@ -10,7 +10,6 @@ mod http1;
 mod http2;
 mod life;
 mod local_reply;
-mod probe;
 mod stream;
 
 use std::cell::Cell;

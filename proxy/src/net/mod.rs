@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -128,6 +128,19 @@ impl Default for ListenOptions {
 pub struct ConnectOptions {
     /// Bind here first.
     pub from: Option<SocketAddr>,
+    /// Let the kernel ask a silent peer whether it is there (SO_KEEPALIVE).
+    pub keepalive: Option<TcpKeepalive>,
+}
+
+/// How a kernel asks a silent peer. A field that is `None` is the system's own choice.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct TcpKeepalive {
+    /// So many questions without an answer end the connection.
+    pub probes: Option<u32>,
+    /// From the last word to the first question; whole seconds.
+    pub time: Option<Duration>,
+    /// From one question to the next; whole seconds.
+    pub interval: Option<Duration>,
 }
 
 /// Where something listens.

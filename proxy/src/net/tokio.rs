@@ -22,7 +22,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{
     Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Look,
-    Net, Outside, Random,
+    Net, Outside, Random, TcpKeepalive,
 };
 
 // These two are the types the rest of the crate must not name.
@@ -83,6 +83,9 @@ impl Net for Sockets {
                 None => TcpStream::connect(to).await?,
                 Some(from) => connect_from(from, *to).await?,
             };
+            if let Some(keepalive) = how.keepalive {
+                SockRef::from(&stream).set_tcp_keepalive(&socket_keepalive(keepalive))?;
+            }
             conn(stream)
         })
     }
@@ -100,6 +103,20 @@ impl Net for Sockets {
         let own = socket.local_addr().ok()?.as_socket()?.ip();
         (!own.is_loopback()).then_some(own)
     }
+}
+
+fn socket_keepalive(how: TcpKeepalive) -> socket2::TcpKeepalive {
+    let mut keepalive = socket2::TcpKeepalive::new();
+    if let Some(time) = how.time {
+        keepalive = keepalive.with_time(time);
+    }
+    if let Some(interval) = how.interval {
+        keepalive = keepalive.with_interval(interval);
+    }
+    if let Some(probes) = how.probes {
+        keepalive = keepalive.with_retries(probes);
+    }
+    keepalive
 }
 
 async fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {

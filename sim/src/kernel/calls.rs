@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll};
 
-use finwait::net::Look;
+use finwait::net::{Look, TcpKeepalive};
 use tokio::io::ReadBuf;
 
 use super::listener::Listener;
@@ -193,6 +193,11 @@ impl Kernel {
     /// SO_LINGER with a timeout of zero: the coming close is a reset.
     pub(crate) fn linger_zero(&mut self, id: SocketId) {
         self.with(id, |socket, _| socket.linger_zero = true);
+    }
+
+    /// SO_KEEPALIVE.
+    pub(crate) fn keep_alive(&mut self, id: SocketId, how: TcpKeepalive) {
+        self.with(id, |socket, wire| socket.keep_alive(how, wire));
     }
 
     /// The program's handle is gone.

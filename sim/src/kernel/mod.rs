@@ -125,7 +125,7 @@ impl Kernel {
             self.timers.pop_first();
             self.with(id, |socket, wire| {
                 socket.armed = None;
-                if socket.deadline.is_some_and(|deadline| deadline <= now) {
+                if socket.next_deadline().is_some_and(|deadline| deadline <= now) {
                     socket.on_timer(wire);
                 }
             });
@@ -275,7 +275,7 @@ impl Kernel {
         self.post();
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         // An entry that comes too early is put off when it is due; most deadlines move before that.
-        if let Some(deadline) = socket.deadline
+        if let Some(deadline) = socket.next_deadline()
             && socket.armed.is_none_or(|armed| deadline < armed)
         {
             if let Some(armed) = socket.armed.replace(deadline) {

@@ -126,6 +126,9 @@ impl Net for Sockets {
         Box::pin(async move {
             let to = socket_address(to)?;
             let (id, local) = self.kernel.lock().connect(how.from, to)?;
+            if let Some(keepalive) = how.keepalive {
+                self.kernel.lock().keep_alive(id, keepalive);
+            }
             // Closes the socket if this future is dropped, or the connection fails.
             let tcp = Tcp { kernel: self.kernel.clone(), id };
             poll_fn(|cx| tcp.kernel.lock().poll_connected(id, cx)).await?;

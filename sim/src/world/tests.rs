@@ -415,7 +415,7 @@ fn names_addresses_and_loopback() {
         let mut listener = net.listen(&at("127.0.0.1:0"), &ListenOptions::default()).unwrap();
         let again = net.listen(listener.local(), &ListenOptions::default()).map(|_| ());
         assert_eq!(again.unwrap_err().kind(), ErrorKind::AddrInUse);
-        let how = ConnectOptions { from: Some("10.1.0.2:5555".parse().unwrap()) };
+        let how = ConnectOptions { from: Some("10.1.0.2:5555".parse().unwrap()), ..ConnectOptions::default() };
         let local = listener.local().clone();
         let (ours, theirs) = tokio::join!(net.connect(&local, &how), listener.accept());
         assert_eq!(ours.unwrap().local, at("10.1.0.2:5555"));

@@ -209,6 +209,10 @@ impl Net for Sockets {
                 self.world.upgrade().inspect(|world| world.refuse("a connection from a chosen port"));
                 return Err(io::ErrorKind::Unsupported.into());
             }
+            if how.keepalive.is_some() {
+                self.world.upgrade().inspect(|world| world.refuse("keep-alive probes"));
+                return Err(io::ErrorKind::Unsupported.into());
+            }
             if !to.ip().is_loopback() && !self.hosts.contains(&to.ip()) {
                 self.world.upgrade().inspect(|world| world.refuse("an address that nobody has"));
                 return Err(io::ErrorKind::HostUnreachable.into());

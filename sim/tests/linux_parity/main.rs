@@ -343,7 +343,8 @@ async fn use_addresses(outside: Outside, settle: Settle) -> Vec<String> {
     see(accepted.map(|conn| format!("from {} to {}", conn.peer.ip().unwrap(), conn.local.ip().unwrap())));
     drop(connected);
 
-    let from = ConnectOptions { from: Some(SocketAddr::new("127.0.0.3".parse().unwrap(), port)) };
+    let from = SocketAddr::new("127.0.0.3".parse().unwrap(), port);
+    let from = ConnectOptions { from: Some(from), ..ConnectOptions::default() };
     let conn = net.connect(&at("127.0.0.1", port), &from).await.unwrap();
     let accepted = first.accept().await.unwrap();
     assert_eq!(accepted.peer, at("127.0.0.3", port));

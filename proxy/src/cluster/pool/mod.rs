@@ -26,8 +26,8 @@ pub use lease::{Exclusive, Lease, Stream};
 use super::breaker::{Breakers, Permit};
 use super::{Failure, Shared};
 use crate::codec::http1;
-use crate::config::cluster::{Priority, UpstreamProtocol};
-use crate::net::{Address, Conn, ConnectOptions, Outside};
+use crate::config::cluster::{Priority, TcpKeepalive, UpstreamProtocol};
+use crate::net::{self, Address, Conn, ConnectOptions, Outside};
 use crate::stats::{EndpointStats, Held};
 use account::{Account, Request};
 use idle::{Parked, Signals};
@@ -294,7 +294,9 @@ impl Pool {
 
     async fn open_one(self: Rc<Self>, mut account: Account) {
         let limit = self.shared.config.connect_timeout;
-        let options = ConnectOptions::default();
+        let keepalive = self.shared.config.tcp_keepalive;
+        let keepalive = keepalive.map(|TcpKeepalive { probes, time, interval }| net::TcpKeepalive { probes, time, interval });
+        let options = ConnectOptions { keepalive, ..ConnectOptions::default() };
         let opened = tokio::time::timeout(limit, self.outside.net.connect(&self.address, &options)).await;
         self.connecting.set(self.connecting.get().saturating_sub(1));
         let stats = &self.shared.stats;

@@ -16,8 +16,10 @@ use super::lease::{Lease, Stream};
 use super::{Pool, Wanted};
 use crate::cluster::Failure;
 use crate::codec::{Broken, http2};
-use crate::config::listener::Http2Options;
-use crate::net::Conn;
+use crate::config::cluster::UpstreamProtocol;
+use crate::config::listener::{Http2Options, Keepalive};
+use crate::net::{Conn, Random};
+use crate::probe;
 
 pub(super) struct Multiplexed {
     pub(super) connection: RefCell<http2::ClientConnection>,
@@ -32,6 +34,8 @@ pub(super) struct Multiplexed {
     found_closed: Cell<bool>,
     /// Told when the pool has forgotten it and no stream is left.
     finished: Notify,
+    /// Told when the server is to be asked whether it is there.
+    doubtful: Notify,
 }
 
 impl Multiplexed {
@@ -49,7 +53,8 @@ impl Multiplexed {
     }
 
     /// Moves its bytes until it ends, or nobody has a use for it.
-    async fn drive(&self, driver: http2::Driver) -> End {
+    async fn drive(&self, mut driver: http2::Driver, keepalive: Option<Keepalive>, random: &dyn Random) -> End {
+        let dead = probe::until_dead_with(driver.pinger(), keepalive, &self.doubtful, random);
         let mut driver = std::pin::pin!(driver);
         let driven = std::future::poll_fn(|cx| {
             let polled = driver.as_mut().poll(cx).map(End::Driver);
@@ -63,6 +68,7 @@ impl Multiplexed {
             biased;
             end = driven => end,
             () = self.finished.notified() => End::Finished,
+            () = dead => End::Dead,
         }
     }
 }
@@ -70,6 +76,8 @@ impl Multiplexed {
 /// Why a connection is not driven any more.
 #[derive(Clone, Copy, Debug)]
 enum End {
+    /// The server did not answer when it was asked whether it is there.
+    Dead,
     /// By itself.
     Driver(http2::DriverEnd),
     /// The pool has forgotten it, or the server said that it takes no more; no stream is left.
@@ -96,6 +104,12 @@ impl Pool {
 
     pub(super) fn lend_stream(&self, multiplexed: &Rc<Multiplexed>) -> Result<Lease, Failure> {
         let request = self.begin_request()?;
+        if let UpstreamProtocol::Http2(Http2Options { keepalive: Some(keepalive), .. }) = &self.shared.config.protocol
+            && let (Some(limit), Some(since)) = (keepalive.after_idle, multiplexed.idle_since())
+            && since.elapsed() >= limit
+        {
+            multiplexed.doubtful.notify_one();
+        }
         multiplexed.streams.set(multiplexed.streams.get() + 1);
         let before = multiplexed.requests.replace(multiplexed.requests.get().saturating_add(1));
         let limit = self.shared.config.requests_per_connection_max;
@@ -127,13 +141,17 @@ impl Pool {
             retired: Cell::new(false),
             found_closed: Cell::new(false),
             finished: Notify::new(),
+            doubtful: Notify::new(),
         });
         self.multiplexed.borrow_mut().push(Rc::clone(&multiplexed));
         self.serve_the_line_with(&multiplexed, Wanted::Unused);
         self.watch(self.due(account.opened, multiplexed.idle_since()));
-        let pool = Rc::downgrade(&self);
+        let (pool, random) = (Rc::downgrade(&self), Rc::clone(&self.outside.random));
         drop(self);
-        let end = multiplexed.drive(driver).await;
+        let end = multiplexed.drive(driver, options.keepalive, &*random).await;
+        if matches!(end, End::Dead) {
+            account.shared.http2_stats.keepalive_timeout.inc();
+        }
         let goaway = multiplexed.connection.borrow().goaway_received();
         if goaway {
             account.shared.stats.upstream_cx_close_notify.inc();
@@ -215,6 +233,7 @@ impl Account {
         self.by_peer = multiplexed.found_closed.get();
         self.busy = false;
         match end {
+            End::Dead => self.busy = multiplexed.streams.get() > 0,
             End::Finished | End::Driver(http2::DriverEnd::Drained | http2::DriverEnd::GoAway(_)) => {}
             End::Driver(http2::DriverEnd::Broken(Broken::Malformed(_))) => {
                 self.shared.stats.upstream_cx_protocol_error.inc();

@@ -13,6 +13,7 @@ use http::StatusCode;
 
 use super::frames::Role;
 use super::heads::{request_to_h2, response_from_h2};
+use super::server::Pinger;
 use super::wire::{Fate, Shared, Wire};
 use super::{
     Broken, CONNECTION, Ending, Incoming, MESSAGING_RULE, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX,
@@ -167,6 +168,14 @@ pub struct Driver {
     /// Gone when it has ended.
     connection: Option<Connection<Wire, Bytes>>,
     shared: Rc<Shared>,
+}
+
+impl Driver {
+    /// Asks the server whether it is there. There is one of it.
+    pub fn pinger(&mut self) -> Option<Pinger> {
+        let pings = self.connection.as_mut()?.ping_pong()?;
+        Some(Pinger::new(pings, &self.shared))
+    }
 }
 
 impl Drop for Driver {

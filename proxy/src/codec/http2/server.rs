@@ -153,7 +153,7 @@ impl ServerConnection {
     /// Asks the client whether it is there. There is one of it.
     pub fn pinger(&mut self) -> Option<Pinger> {
         let pings = self.connection.as_mut()?.ping_pong()?;
-        Some(Pinger { pings, shared: Rc::clone(&self.shared) })
+        Some(Pinger::new(pings, &self.shared))
     }
 
     /// After [`ConnectionError::InvalidMessage`] or [`ConnectionError::Protocol`]: returns when the client has
@@ -228,10 +228,14 @@ pub struct Pinger {
     shared: Rc<Shared>,
 }
 
-/// Tells whether anything comes from the client.
+/// Tells whether anything comes from the peer.
 pub struct Traffic(Rc<Shared>);
 
 impl Pinger {
+    pub(super) fn new(pings: PingPong, shared: &Rc<Shared>) -> Self {
+        Self { pings, shared: Rc::clone(shared) }
+    }
+
     /// Asks, and waits for the answer. It never comes if the connection ends.
     ///
     /// # Cancellation

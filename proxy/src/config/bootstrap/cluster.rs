@@ -27,6 +27,21 @@ pub(crate) struct Cluster {
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
     pub(crate) r#type: Option<DiscoveryType>,
     pub(crate) typed_extension_protocol_options: Option<TypedExtensionProtocolOptions>,
+    pub(crate) upstream_connection_options: Option<UpstreamConnectionOptions>,
+}
+
+/// `envoy.config.cluster.v3.UpstreamConnectionOptions`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct UpstreamConnectionOptions {
+    pub(crate) tcp_keepalive: Option<TcpKeepalive>,
+}
+
+/// `envoy.config.core.v3.TcpKeepalive`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct TcpKeepalive {
+    pub(crate) keepalive_interval: Option<u32>,
+    pub(crate) keepalive_probes: Option<u32>,
+    pub(crate) keepalive_time: Option<u32>,
 }
 
 /// `envoy.config.cluster.v3.Cluster.DiscoveryType`

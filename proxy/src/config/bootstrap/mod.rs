@@ -82,6 +82,7 @@ pub(crate) struct Http2ProtocolOptions {
 /// `envoy.config.core.v3.KeepaliveSettings`
 #[derive(Debug, Deserialize)]
 pub(crate) struct KeepaliveSettings {
+    pub(crate) connection_idle_interval: Option<At<Seconds>>,
     pub(crate) interval: Option<At<Seconds>>,
     pub(crate) interval_jitter: Option<At<cluster::Percent>>,
     pub(crate) timeout: At<Seconds>,

@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::{buffer_bytes_max, health, http2_options, socket_address};
 use crate::config::bootstrap::cluster::{
     Cluster as Written, DiscoveryType, DnsLookupFamily, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy,
-    RetryBudget as WrittenBudget, RoutingPriority, TypedHttpProtocolOptions, UpstreamHttpProtocolOptions,
+    RetryBudget as WrittenBudget, RoutingPriority, TcpKeepalive as WrittenKeepalive, TypedHttpProtocolOptions, UpstreamHttpProtocolOptions,
 };
 use crate::config::bootstrap::{Address, Http2ProtocolOptions};
 use crate::config::cluster::{
-    Balancing, ByPriority, Cluster, Discovery, Limits, LookupFamily, Priority, RetryBudget, UpstreamProtocol,
+    Balancing, ByPriority, Cluster, Discovery, Limits, LookupFamily, Priority, RetryBudget, TcpKeepalive, UpstreamProtocol,
 };
 use crate::config::error::Cause;
 use crate::config::problem::Problem;
@@ -71,6 +71,10 @@ pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Pr
         panic_threshold: basis_points(
             cluster.common_lb_config.and_then(|common| common.healthy_panic_threshold).map_or(50.0, |at| at.value),
         ),
+        tcp_keepalive: cluster
+            .upstream_connection_options
+            .and_then(|options| options.tcp_keepalive)
+            .map(tcp_keepalive),
         buffer_bytes_max: buffer_bytes_max(cluster.per_connection_buffer_limit_bytes.as_ref())?,
     })
 }
@@ -176,6 +180,17 @@ fn endpoint(address: &At<Address>) -> Result<std::net::SocketAddr, Problem> {
         ));
     }
     socket_address(address)
+}
+
+/// 0 is no choice either.
+fn tcp_keepalive(written: WrittenKeepalive) -> TcpKeepalive {
+    let chosen = |number: Option<u32>| number.filter(|number| *number > 0);
+    let seconds = |number: Option<u32>| chosen(number).map(|seconds| Duration::from_secs(seconds.into()));
+    TcpKeepalive {
+        probes: chosen(written.keepalive_probes),
+        time: seconds(written.keepalive_time),
+        interval: seconds(written.keepalive_interval),
+    }
 }
 
 fn limits(cluster: &Written, priority: Priority) -> Limits {

@@ -101,35 +101,38 @@ fn socket_address(written: &At<Address>) -> Result<SocketAddr, Problem> {
 
 /// HTTP/2 options towards clusters.
 fn http2_options(written: &Http2ProtocolOptions) -> Result<Http2Options, Problem> {
-    match &written.connection_keepalive {
-        Some(keepalive) => Err(keepalive.invalid("towards a cluster no PING is sent")),
-        None => any_http2_options(written),
-    }
+    let keepalive = written.connection_keepalive.as_ref().map(keepalive).transpose()?;
+    Ok(Http2Options { keepalive, ..any_http2_options(written)? })
 }
 
 /// HTTP/2 options towards clients.
 fn downstream_http2_options(written: &Http2ProtocolOptions) -> Result<Http2Options, Problem> {
-    let keepalive = written.connection_keepalive.as_ref().map(keepalive).transpose()?;
-    Ok(Http2Options { keepalive: keepalive.flatten(), ..any_http2_options(written)? })
+    let keepalive = written.connection_keepalive.as_ref();
+    if let Some(idle) = keepalive.and_then(|keepalive| keepalive.value.connection_idle_interval.as_ref()) {
+        return Err(idle.invalid("clients are asked in equal intervals"));
+    }
+    Ok(Http2Options { keepalive: keepalive.map(self::keepalive).transpose()?, ..any_http2_options(written)? })
 }
 
-/// None without an interval: then nothing would ever be asked.
-fn keepalive(written: &At<KeepaliveSettings>) -> Result<Option<Keepalive>, Problem> {
+fn keepalive(written: &At<KeepaliveSettings>) -> Result<Keepalive, Problem> {
     const SHORTEST: Duration = Duration::from_millis(1); // Envoy's
     const JITTER_PERCENT: f64 = 15.0; // Envoy's default, interval_jitter
-    let KeepaliveSettings { interval, interval_jitter, timeout } = &written.value;
-    if let Some(short) = interval.iter().chain([timeout]).find(|time| time.value.0 < SHORTEST) {
+    let KeepaliveSettings { connection_idle_interval, interval, interval_jitter, timeout } = &written.value;
+    let times = connection_idle_interval.iter().chain(interval).chain([timeout]);
+    if let Some(short) = times.into_iter().find(|time| time.value.0 < SHORTEST) {
         return Err(short.invalid("must be at least 0.001s"));
     }
     let percent = interval_jitter.as_ref().map_or(JITTER_PERCENT, |jitter| jitter.value.value);
     if let Some(jitter) = interval_jitter.as_ref().filter(|_| !(0.0..=100.0).contains(&percent)) {
         return Err(jitter.invalid(format!("{percent} is not within 0 to 100")));
     }
-    Ok(interval.as_ref().map(|interval| Keepalive {
-        interval: interval.value.0,
-        jitter: interval.value.0.mul_f64(percent / 100.0),
+    let interval = interval.as_ref().map(|interval| interval.value.0);
+    Ok(Keepalive {
+        interval,
+        jitter: interval.unwrap_or_default().mul_f64(percent / 100.0),
         timeout: timeout.value.0,
-    }))
+        after_idle: connection_idle_interval.as_ref().map(|idle| idle.value.0),
+    })
 }
 
 /// HTTP/2 options for either direction.

@@ -9,6 +9,7 @@ use super::{Failure, Owner, State, TcpSocket, Wire};
 impl TcpSocket {
     /// Takes a segment addressed to this connection.
     pub(in crate::kernel) fn on_segment(&mut self, segment: &Segment, wire: &mut Wire<'_>) {
+        self.note_life(wire);
         if self.state == State::SynSent {
             self.on_segment_in_syn_sent(segment, wire);
         } else {

@@ -8,6 +8,7 @@
 //! Not modelled: congestion control (a link's bandwidth and the windows bound what is in flight), Nagle's
 //! algorithm (a proxy switches it off), urgent data, and delayed acknowledgements beyond one instant.
 
+mod alive;
 mod input;
 mod output;
 
@@ -25,6 +26,7 @@ use super::receive::ReceiveSide;
 use super::retransmit::{self, Rto};
 use super::segment::{Flags, Segment};
 use super::send::{Fin, SendSide};
+use alive::Alive;
 
 /// Where segments leave, and when.
 pub(in crate::kernel) struct Wire<'a> {
@@ -101,8 +103,10 @@ pub(in crate::kernel) struct TcpSocket {
     pub(in crate::kernel) state: State,
     pub(in crate::kernel) owner: Owner,
     pub(in crate::kernel) readiness: Readiness,
-    /// When [`TcpSocket::on_timer`] is due; what it then does follows from the state.
-    pub(in crate::kernel) deadline: Option<Duration>,
+    /// When something is due, other than to ask the peer if it is there; what that is follows from the state.
+    deadline: Option<Duration>,
+    /// SO_KEEPALIVE.
+    alive: Option<Alive>,
     /// The time of the entry that the kernel's timers hold for this socket; never later than `deadline`.
     pub(in crate::kernel) armed: Option<Duration>,
     /// How the connection failed, until the kernel has put it on record.
@@ -143,6 +147,7 @@ impl TcpSocket {
             owner,
             readiness: Readiness::default(),
             deadline: None,
+            alive: None,
             armed: None,
             failure: None,
             news: false,

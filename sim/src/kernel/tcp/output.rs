@@ -9,8 +9,11 @@ use super::super::send::{Fin, MSS};
 use super::{Owner, State, TcpSocket, Wire};
 
 impl TcpSocket {
-    /// The deadline has passed.
+    /// [`TcpSocket::next_deadline`] has come.
     pub(in crate::kernel) fn on_timer(&mut self, wire: &mut Wire<'_>) {
+        if self.deadline.is_none_or(|deadline| deadline > wire.now) {
+            return self.ask_if_alive(wire);
+        }
         self.deadline = None;
         match self.state {
             State::Closed => {}

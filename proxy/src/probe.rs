@@ -1,0 +1,71 @@
+//! Is a peer that says nothing still there? On HTTP/2 it can be asked (`connection_keepalive`).
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::codec::http2::Pinger;
+use crate::config::listener::Keepalive;
+use crate::net::Random;
+
+/// Asks every now and then; returns when the peer has not answered in time. Whatever it sends counts as an answer.
+///
+/// # Cancellation
+/// Safe to drop.
+pub(crate) async fn until_dead(pinger: Option<Pinger>, keepalive: Option<Keepalive>, random: &dyn Random) {
+    until_dead_with(pinger, keepalive, &Notify::new(), random).await;
+}
+
+/// As [`until_dead`], and asks also whenever `wanted` says so.
+///
+/// # Cancellation
+/// Safe to drop.
+pub(crate) async fn until_dead_with(
+    pinger: Option<Pinger>,
+    keepalive: Option<Keepalive>,
+    wanted: &Notify,
+    random: &dyn Random,
+) {
+    let (Some(mut pinger), Some(keepalive)) = (pinger, keepalive) else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::select! {
+            // Either asks; of two at once, what is wanted is done with the first.
+            biased;
+            () = wanted.notified() => {}
+            () = pause(keepalive, random) => {}
+        }
+        if !is_answered(&mut pinger, keepalive.timeout).await {
+            return;
+        }
+    }
+}
+
+async fn pause(keepalive: Keepalive, random: &dyn Random) {
+    match keepalive.interval {
+        Some(interval) => tokio::time::sleep(interval + part_of(keepalive.jitter, random)).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn is_answered(pinger: &mut Pinger, timeout: Duration) -> bool {
+    let traffic = pinger.traffic();
+    let mut answered = pin!(pinger.ping());
+    let mut seen = traffic.rx_bytes();
+    while tokio::time::timeout(timeout, answered.as_mut()).await.is_err() {
+        let so_far = traffic.rx_bytes();
+        if so_far == seen {
+            return false;
+        }
+        seen = so_far;
+    }
+    true
+}
+
+/// A random part of `jitter`, so that connections of one age do not ask in step.
+fn part_of(jitter: Duration, random: &dyn Random) -> Duration {
+    let nanos = u64::try_from(jitter.as_nanos()).unwrap_or(u64::MAX);
+    if nanos == 0 { Duration::ZERO } else { Duration::from_nanos(random.next_u64() % nanos) }
+}

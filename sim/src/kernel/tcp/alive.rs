@@ -1,0 +1,61 @@
+//! Keep-alive probes (RFC 9293 3.8.4): a silent peer is asked for an acknowledgement of what it has acknowledged before.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use finwait::net::TcpKeepalive;
+
+use super::super::segment::Flags;
+use super::{Failure, Owner, State, TcpSocket, Wire};
+
+const TIME: Duration = Duration::from_secs(7200); // tcp_keepalive_time
+const INTERVAL: Duration = Duration::from_secs(75); // tcp_keepalive_intvl
+const PROBES: u32 = 9; // tcp_keepalive_probes
+
+/// When to ask, and how often it was asked in vain.
+#[derive(Debug)]
+pub(super) struct Alive {
+    how: TcpKeepalive,
+    due: Duration,
+    probes: u32,
+}
+
+impl TcpSocket {
+    /// From now on, a peer that is silent for too long is asked.
+    pub(in crate::kernel) fn keep_alive(&mut self, how: TcpKeepalive, wire: &Wire<'_>) {
+        self.alive = Some(Alive { how, due: wire.now + how.time.unwrap_or(TIME), probes: 0 });
+    }
+
+    /// When [`TcpSocket::on_timer`] is due.
+    pub(in crate::kernel) fn next_deadline(&self) -> Option<Duration> {
+        let is_open = matches!(self.state, State::CloseWait | State::Established) && self.owner == Owner::Application;
+        let alive = self.alive.as_ref().filter(|_| is_open).map(|alive| alive.due);
+        self.deadline.into_iter().chain(alive).min()
+    }
+
+    /// The peer has said something.
+    pub(super) fn note_life(&mut self, wire: &Wire<'_>) {
+        let Some(alive) = &mut self.alive else { return };
+        alive.probes = 0;
+        alive.due = wire.now + alive.how.time.unwrap_or(TIME);
+    }
+
+    pub(super) fn ask_if_alive(&mut self, wire: &mut Wire<'_>) {
+        let asks = !self.send.in_flight() && !self.send.has_unsent();
+        let Some(alive) = &mut self.alive else { return };
+        if !asks {
+            // What is in flight asks for an answer by itself, and has its own limit.
+            alive.due = wire.now + alive.how.time.unwrap_or(TIME);
+            return;
+        }
+        if alive.probes >= alive.how.probes.unwrap_or(PROBES) {
+            self.abort(wire);
+            return self.fail(Failure::TimedOut, io::ErrorKind::TimedOut);
+        }
+        alive.probes += 1;
+        alive.due = wire.now + alive.how.interval.unwrap_or(INTERVAL);
+        let probe = self.segment(self.send.una.saturating_sub(1), Flags::ACK, Bytes::new());
+        wire.out.push(probe);
+    }
+}
