@@ -34,6 +34,9 @@ pub struct Cluster {
     pub outlier_detection: Option<OutlierDetection>,
     /// If a smaller share of the endpoints is healthy, health does not count. Hundredths of a percent; 0 is never.
     pub panic_threshold: u32,
+    /// An endpoint has so many connections for each request under way or waiting, in percent: more than 100 opens them ahead
+    /// of need.
+    pub preconnect_percent: u32,
     /// The kernel asks a silent endpoint whether it is there.
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// Bytes that may wait in one direction of one connection before the other side is no longer read.

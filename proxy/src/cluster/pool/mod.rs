@@ -176,7 +176,11 @@ impl Pool {
     fn take_ready(&self) -> Option<Result<Lease, Failure>> {
         while let Some(mut parked) = self.take_idle() {
             match self.stale(&mut parked.connection) {
-                None => return Some(self.lend(parked.connection, parked.with)),
+                None => {
+                    let lease = self.lend(parked.connection, parked.with);
+                    self.connect_ahead();
+                    return Some(lease);
+                }
                 Some(end) => self.ended_idle(parked.connection, parked.with, end),
             }
         }
@@ -238,12 +242,49 @@ impl Pool {
                 UpstreamProtocol::Http2(_) => line.min(1), // one connection has room for the whole line
             };
             if self.connecting.get() >= wanted {
-                return;
+                return self.connect_ahead();
             }
             match self.connection_permit() {
                 Some(permit) => self.connect(permit),
                 None if self.trade_in_idle() => return, // whose end has led here again
                 None => return self.shared.stats.upstream_cx_overflow.inc(),
+            }
+        }
+    }
+
+    /// Opens connections for requests that have not come yet, as far as configured. An endpoint that may not be chosen
+    /// does no extra work.
+    fn connect_ahead(&self) {
+        const AT_ONCE_MAX: usize = 3; // the largest ratio
+        for _ in 0..AT_ONCE_MAX {
+            if !self.wants_to_connect_ahead() {
+                return;
+            }
+            let Some(permit) = self.breakers().connections.permit() else {
+                return self.shared.stats.upstream_cx_overflow.inc();
+            };
+            self.connect(permit);
+        }
+    }
+
+    fn wants_to_connect_ahead(&self) -> bool {
+        let percent = usize::try_from(self.shared.config.preconnect_percent).unwrap_or(usize::MAX);
+        if percent <= 100 || !self.counts.health.is_good() {
+            return false;
+        }
+        let active = usize::try_from(self.lent.get()).unwrap_or(usize::MAX);
+        let (wanted, free) = (self.line.borrow().len() + active, self.free());
+        wanted.saturating_mul(percent) > free.saturating_add(active).saturating_mul(100)
+    }
+
+    /// Requests that the connections there are, or will be, could take in addition.
+    fn free(&self) -> usize {
+        let connecting = self.connecting.get();
+        match self.shared.config.protocol {
+            UpstreamProtocol::Http1 => connecting + self.idle.borrow().len(),
+            UpstreamProtocol::Http2(options) => {
+                let each = usize::try_from(options.max_concurrent_streams.get()).unwrap_or(usize::MAX);
+                connecting.saturating_mul(each).saturating_add(self.free_streams())
             }
         }
     }

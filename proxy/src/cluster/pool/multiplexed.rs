@@ -162,6 +162,14 @@ impl Pool {
         }
     }
 
+    /// Streams that the connections there are could take in addition.
+    pub(super) fn free_streams(&self) -> usize {
+        self.multiplexed.borrow().iter().filter(|one| !one.retired.get()).fold(0, |free, one| {
+            let connection = one.connection.borrow();
+            free.saturating_add(connection.streams_max().saturating_sub(one.streams.get()))
+        })
+    }
+
     /// Room has become free on a connection.
     pub(super) fn serve_the_line(&self, multiplexed: &Rc<Multiplexed>) {
         self.serve_the_line_with(multiplexed, Wanted::Any);

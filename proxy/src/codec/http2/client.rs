@@ -101,7 +101,13 @@ impl ClientConnection {
         self.shared.fate() == Fate::Alive
             && !self.shared.goaway_received()
             && self.count.opened.get() < STREAMS_PER_CONNECTION_MAX
-            && self.streams_active() < self.streams_max.min(self.sender.current_max_send_streams())
+            && self.streams_active() < self.streams_max()
+    }
+
+    /// Streams that may be open at once, by the server's limit and by ours.
+    #[must_use]
+    pub fn streams_max(&self) -> usize {
+        self.streams_max.min(self.sender.current_max_send_streams())
     }
 
     /// Has the server closed or reset the connection, by what the system knows? Frames may still wait before a FIN;

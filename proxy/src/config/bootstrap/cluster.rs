@@ -25,9 +25,16 @@ pub(crate) struct Cluster {
     pub(crate) max_requests_per_connection: Option<u32>,
     pub(crate) outlier_detection: Option<OutlierDetection>,
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
+    pub(crate) preconnect_policy: Option<PreconnectPolicy>,
     pub(crate) r#type: Option<DiscoveryType>,
     pub(crate) typed_extension_protocol_options: Option<TypedExtensionProtocolOptions>,
     pub(crate) upstream_connection_options: Option<UpstreamConnectionOptions>,
+}
+
+/// `envoy.config.cluster.v3.Cluster.PreconnectPolicy`
+#[derive(Debug, Deserialize)]
+pub(crate) struct PreconnectPolicy {
+    pub(crate) per_upstream_preconnect_ratio: Option<At<f64>>,
 }
 
 /// `envoy.config.cluster.v3.UpstreamConnectionOptions`

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{buffer_bytes_max, health, http2_options, socket_address};
 use crate::config::bootstrap::cluster::{
-    Cluster as Written, DiscoveryType, DnsLookupFamily, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy,
+    Cluster as Written, DiscoveryType, DnsLookupFamily, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy, PreconnectPolicy,
     RetryBudget as WrittenBudget, RoutingPriority, TcpKeepalive as WrittenKeepalive, TypedHttpProtocolOptions, UpstreamHttpProtocolOptions,
 };
 use crate::config::bootstrap::{Address, Http2ProtocolOptions};
@@ -71,6 +71,7 @@ pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Pr
         panic_threshold: basis_points(
             cluster.common_lb_config.and_then(|common| common.healthy_panic_threshold).map_or(50.0, |at| at.value),
         ),
+        preconnect_percent: cluster.preconnect_policy.as_ref().map_or(Ok(100), preconnect_percent)?,
         tcp_keepalive: cluster
             .upstream_connection_options
             .and_then(|options| options.tcp_keepalive)
@@ -180,6 +181,14 @@ fn endpoint(address: &At<Address>) -> Result<std::net::SocketAddr, Problem> {
         ));
     }
     socket_address(address)
+}
+
+fn preconnect_percent(written: &PreconnectPolicy) -> Result<u32, Problem> {
+    let Some(ratio) = &written.per_upstream_preconnect_ratio else { return Ok(100) };
+    if !(1.0..=3.0).contains(&ratio.value) {
+        return Err(ratio.invalid(format!("{} is not within 1 to 3", ratio.value)));
+    }
+    Ok(basis_points(ratio.value)) // hundredths of a ratio as those of a percentage
 }
 
 /// 0 is no choice either.
