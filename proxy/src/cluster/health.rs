@@ -13,7 +13,7 @@ use super::{Cluster, Endpoint};
 use crate::codec::http1::{ClientConnection, ClientOptions};
 use crate::codec::{Frame, Headers, Payload, RequestHead};
 use crate::config::health::{HealthCheck, Probe};
-use crate::net::{Address, Conn, ConnectOptions, Net};
+use crate::net::{Address, Conn, ConnectOptions, Net, Random};
 use crate::stats::Ailment;
 
 /// Largest head of an answer to a check. Bytes.
@@ -54,9 +54,22 @@ struct Course {
     failures: u32,
 }
 
+/// What a check says of an endpoint.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Judgement {
+    is_healthy: bool,
+    /// The check says otherwise, but more of its kind have to come.
+    is_pending: bool,
+}
+
 impl Course {
-    /// Is the endpoint healthy after this? `was` is what was thought before.
-    fn judge(&mut self, was: bool, found: Found, check: &HealthCheck) -> bool {
+    /// What is known after this? `was` says if the endpoint was healthy before.
+    fn judge(&mut self, was: bool, found: Found, check: &HealthCheck) -> Judgement {
+        let is_healthy = self.is_healthy(was, found, check);
+        Judgement { is_healthy, is_pending: is_healthy == was && was != (found == Found::Success) }
+    }
+
+    fn is_healthy(&mut self, was: bool, found: Found, check: &HealthCheck) -> bool {
         let is_first = !std::mem::replace(&mut self.begun, true);
         match found {
             Found::Success => {
@@ -112,23 +125,22 @@ impl Watch {
             let cluster = self.cluster.upgrade()?;
             (cluster.outside.clone(), self.endpoint.upgrade()?.address.clone())
         };
+        if !self.course.begun {
+            tokio::time::sleep(part_of(self.check.initial_jitter, &*outside.random)).await;
+        }
         let authority = self.authority()?;
         let asked = ask(&self.check.probe, &authority, &*outside.net, &address, &mut self.connection);
         let found = tokio::time::timeout(self.check.timeout, asked).await.unwrap_or(Found::Failure(Failure::Timeout));
-        if found != Found::Success {
+        if found != Found::Success || !self.check.reuse_connection {
             self.connection = None;
         }
         let (cluster, endpoint) = (self.cluster.upgrade()?, self.endpoint.upgrade()?);
-        let is_healthy = self.note(&cluster, &endpoint, found);
+        let Judgement { is_pending, .. } = self.note(&cluster, &endpoint, found);
         let has_traffic = cluster.shared.stats.upstream_cx_total.value() > 0;
-        let pause = match (is_healthy, has_traffic) {
-            (_, false) => self.check.no_traffic_interval,
-            (true, true) => self.check.interval,
-            (false, true) => self.check.unhealthy_interval,
-        };
-        let jitter = u64::try_from(self.check.interval_jitter.as_nanos()).unwrap_or(u64::MAX);
-        let jitter = if jitter == 0 { 0 } else { outside.random.next_u64() % jitter };
-        Some(pause + Duration::from_nanos(jitter))
+        let pause = pause(&self.check, has_traffic, found == Found::Success, is_pending);
+        let jitter = pause * self.check.interval_jitter_percent / 100;
+        let random = &*outside.random;
+        Some(pause + part_of(jitter, random) + part_of(self.check.interval_jitter, random))
     }
 
     fn authority(&self) -> Option<String> {
@@ -138,7 +150,7 @@ impl Watch {
         }
     }
 
-    fn note(&mut self, cluster: &Cluster, endpoint: &Endpoint, found: Found) -> bool {
+    fn note(&mut self, cluster: &Cluster, endpoint: &Endpoint, found: Found) -> Judgement {
         let stats = &cluster.shared.stats;
         stats.health_check_attempt.inc();
         match found {
@@ -151,7 +163,8 @@ impl Watch {
         }
         let health = &endpoint.counts.health;
         let was = !health.has(Ailment::FailedCheck);
-        let is_healthy = self.course.judge(was, found, &self.check);
+        let judgement = self.course.judge(was, found, &self.check);
+        let is_healthy = judgement.is_healthy;
         match is_healthy {
             true => {
                 health.recovers(Ailment::CheckTimedOut);
@@ -174,8 +187,25 @@ impl Watch {
         if is_healthy && found == Found::Success {
             cluster.check_succeeded(&endpoint.counts);
         }
-        is_healthy
+        judgement
     }
+}
+
+/// How long to wait before the next check.
+fn pause(check: &HealthCheck, has_traffic: bool, succeeded: bool, is_pending: bool) -> Duration {
+    match (has_traffic, succeeded, is_pending) {
+        (true, true, false) => check.interval,
+        (true, true, true) => check.healthy_edge_interval,
+        (true, false, false) => check.unhealthy_interval,
+        (true, false, true) => check.unhealthy_edge_interval,
+        (false, true, false) => check.no_traffic_healthy_interval,
+        (false, true, true) | (false, false, _) => check.no_traffic_interval,
+    }
+}
+
+fn part_of(jitter: Duration, random: &dyn Random) -> Duration {
+    let nanos = u64::try_from(jitter.as_nanos()).unwrap_or(u64::MAX);
+    if nanos == 0 { Duration::ZERO } else { Duration::from_nanos(random.next_u64() % nanos) }
 }
 
 /// # Cancellation
@@ -297,17 +327,40 @@ mod tests {
         let failure = Found::Failure(Failure::Network);
         for (found, expected) in [
             (&[Success][..], "+"),
-            (&[failure, Success, Success], "--+"),
-            (&[Success, failure, Success, failure, failure], "++++-"),
-            (&[Success, Verdict, Success, failure, Success, Success], "+----+"),
+            (&[failure, Success, Success], "-!+"),
+            (&[Success, failure, Success, failure, failure], "+?+?-"),
+            (&[Success, Verdict, Success, failure, Success, Success], "+-!-!+"),
         ] {
             let (mut course, mut healthy) = (Course::default(), false);
             let mut seen = String::new();
             for one in found {
-                healthy = course.judge(healthy, *one, &check());
-                seen.push(if healthy { '+' } else { '-' });
+                let judgement = course.judge(healthy, *one, &check());
+                healthy = judgement.is_healthy;
+                seen.push(match (healthy, judgement.is_pending) {
+                    (true, false) => '+',
+                    (true, true) => '?',
+                    (false, false) => '-',
+                    (false, true) => '!',
+                });
             }
             assert_eq!(seen, expected, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn the_next_check_comes_as_the_last_one_went() {
+        for (has_traffic, succeeded, is_pending, seconds) in [
+            (true, true, false, 1),
+            (true, true, true, 2),
+            (true, false, false, 3),
+            (true, false, true, 4),
+            (false, true, false, 5),
+            (false, true, true, 6),
+            (false, false, false, 6),
+            (false, false, true, 6),
+        ] {
+            let found = pause(&check(), has_traffic, succeeded, is_pending);
+            assert_eq!(found, Duration::from_secs(seconds), "{has_traffic} {succeeded} {is_pending}");
         }
     }
 
@@ -319,13 +372,19 @@ mod tests {
     }
 
     fn check() -> HealthCheck {
-        let second = Duration::from_secs(1);
+        let seconds = Duration::from_secs;
         HealthCheck {
-            timeout: second,
-            interval: second,
-            no_traffic_interval: second,
-            unhealthy_interval: second,
+            timeout: seconds(1),
+            initial_jitter: Duration::ZERO,
+            interval: seconds(1),
+            healthy_edge_interval: seconds(2),
+            unhealthy_interval: seconds(3),
+            unhealthy_edge_interval: seconds(4),
+            no_traffic_healthy_interval: seconds(5),
+            no_traffic_interval: seconds(6),
             interval_jitter: Duration::ZERO,
+            interval_jitter_percent: 0,
+            reuse_connection: true,
             unhealthy_threshold: 2,
             healthy_threshold: 2,
             probe: Probe::Tcp { send: Vec::new(), receive: Vec::new() },

@@ -8,14 +8,26 @@ use std::time::Duration;
 pub struct HealthCheck {
     /// From the start of a check to its end.
     pub timeout: Duration,
-    /// Between two checks of an endpoint that works.
+    /// The first check comes after a random part of this.
+    pub initial_jitter: Duration,
+    /// After a check that succeeded.
     pub interval: Duration,
-    /// The same, as long as the cluster has had no traffic at all.
-    pub no_traffic_interval: Duration,
-    /// Between two checks of an endpoint that does not work.
+    /// After one that did, for an endpoint that has to succeed more often before it is healthy.
+    pub healthy_edge_interval: Duration,
+    /// After a check that failed.
     pub unhealthy_interval: Duration,
+    /// After one that did, for an endpoint that has to fail more often before it is unhealthy.
+    pub unhealthy_edge_interval: Duration,
+    /// After a check that succeeded, and left nothing to wait for, as long as the cluster has had no traffic at all.
+    pub no_traffic_healthy_interval: Duration,
+    /// After any other check, as long as that is so.
+    pub no_traffic_interval: Duration,
     /// A random part of this is added to each interval.
     pub interval_jitter: Duration,
+    /// And a random part of so many percent of it.
+    pub interval_jitter_percent: u32,
+    /// A check uses the connection of the one before where it can.
+    pub reuse_connection: bool,
     /// So many failures in a row make an endpoint unhealthy. An answer with a wrong status does so at once.
     pub unhealthy_threshold: u32,
     /// So many successes in a row make it healthy again. The very first is enough.

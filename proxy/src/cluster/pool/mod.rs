@@ -336,7 +336,8 @@ impl Pool {
     async fn open_one(self: Rc<Self>, mut account: Account) {
         let limit = self.shared.config.connect_timeout;
         let keepalive = self.shared.config.tcp_keepalive;
-        let keepalive = keepalive.map(|TcpKeepalive { probes, time, interval }| net::TcpKeepalive { probes, time, interval });
+        let keepalive =
+            keepalive.map(|TcpKeepalive { probes, time, interval }| net::TcpKeepalive { probes, time, interval });
         let options = ConnectOptions { keepalive, ..ConnectOptions::default() };
         let opened = tokio::time::timeout(limit, self.outside.net.connect(&self.address, &options)).await;
         self.connecting.set(self.connecting.get().saturating_sub(1));

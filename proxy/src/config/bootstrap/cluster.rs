@@ -205,13 +205,19 @@ pub(crate) struct CommonLbConfig {
 /// `envoy.config.core.v3.HealthCheck`
 #[derive(Debug, Deserialize)]
 pub(crate) struct HealthCheck {
+    pub(crate) healthy_edge_interval: Option<Seconds>,
     pub(crate) healthy_threshold: u32,
     pub(crate) http_health_check: Option<HttpHealthCheck>,
+    pub(crate) initial_jitter: Option<Seconds>,
     pub(crate) interval: At<Seconds>,
     pub(crate) interval_jitter: Option<Seconds>,
+    pub(crate) interval_jitter_percent: Option<u32>,
+    pub(crate) no_traffic_healthy_interval: Option<Seconds>,
     pub(crate) no_traffic_interval: Option<Seconds>,
+    pub(crate) reuse_connection: Option<bool>,
     pub(crate) tcp_health_check: Option<TcpHealthCheck>,
     pub(crate) timeout: At<Seconds>,
+    pub(crate) unhealthy_edge_interval: Option<Seconds>,
     pub(crate) unhealthy_interval: Option<Seconds>,
     pub(crate) unhealthy_threshold: u32,
 }

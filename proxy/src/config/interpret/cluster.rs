@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use super::{buffer_bytes_max, health, http2_options, socket_address};
 use crate::config::bootstrap::cluster::{
-    Cluster as Written, DiscoveryType, DnsLookupFamily, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy, PreconnectPolicy,
-    RetryBudget as WrittenBudget, RoutingPriority, TcpKeepalive as WrittenKeepalive, TypedHttpProtocolOptions, UpstreamHttpProtocolOptions,
+    Cluster as Written, DiscoveryType, DnsLookupFamily, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy,
+    PreconnectPolicy, RetryBudget as WrittenBudget, RoutingPriority, TcpKeepalive as WrittenKeepalive,
+    TypedHttpProtocolOptions, UpstreamHttpProtocolOptions,
 };
 use crate::config::bootstrap::{Address, Http2ProtocolOptions};
 use crate::config::cluster::{
-    Balancing, ByPriority, Cluster, Discovery, Limits, LookupFamily, Priority, RetryBudget, TcpKeepalive, UpstreamProtocol,
+    Balancing, ByPriority, Cluster, Discovery, Limits, LookupFamily, Priority, RetryBudget, TcpKeepalive,
+    UpstreamProtocol,
 };
 use crate::config::error::Cause;
 use crate::config::problem::Problem;
@@ -72,10 +74,7 @@ pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Pr
             cluster.common_lb_config.and_then(|common| common.healthy_panic_threshold).map_or(50.0, |at| at.value),
         ),
         preconnect_percent: cluster.preconnect_policy.as_ref().map_or(Ok(100), preconnect_percent)?,
-        tcp_keepalive: cluster
-            .upstream_connection_options
-            .and_then(|options| options.tcp_keepalive)
-            .map(tcp_keepalive),
+        tcp_keepalive: cluster.upstream_connection_options.and_then(|options| options.tcp_keepalive).map(tcp_keepalive),
         buffer_bytes_max: buffer_bytes_max(cluster.per_connection_buffer_limit_bytes.as_ref())?,
     })
 }

@@ -31,13 +31,22 @@ pub(super) fn check(at: &At<Written>) -> Result<HealthCheck, Problem> {
             return Err(at.invalid("a health check is one of http_health_check and tcp_health_check"));
         }
     };
+    let or = |written: Option<Seconds>, default| written.map_or(default, |duration| duration.0);
     let interval = written.interval.value.0;
+    let unhealthy_interval = or(written.unhealthy_interval, interval);
+    let no_traffic_interval = or(written.no_traffic_interval, NO_TRAFFIC_INTERVAL);
     Ok(HealthCheck {
         timeout: written.timeout.value.0,
+        initial_jitter: or(written.initial_jitter, Duration::ZERO),
         interval,
-        no_traffic_interval: written.no_traffic_interval.map_or(NO_TRAFFIC_INTERVAL, |interval| interval.0),
-        unhealthy_interval: written.unhealthy_interval.map_or(interval, |interval| interval.0),
-        interval_jitter: written.interval_jitter.map_or(Duration::ZERO, |jitter| jitter.0),
+        healthy_edge_interval: or(written.healthy_edge_interval, interval),
+        unhealthy_interval,
+        unhealthy_edge_interval: or(written.unhealthy_edge_interval, unhealthy_interval),
+        no_traffic_healthy_interval: or(written.no_traffic_healthy_interval, no_traffic_interval),
+        no_traffic_interval,
+        interval_jitter: or(written.interval_jitter, Duration::ZERO),
+        interval_jitter_percent: written.interval_jitter_percent.unwrap_or(0),
+        reuse_connection: written.reuse_connection.unwrap_or(true),
         unhealthy_threshold: written.unhealthy_threshold,
         healthy_threshold: written.healthy_threshold,
         probe,
