@@ -144,6 +144,7 @@ pub(super) async fn run(
                 info.transport_failure = Some(format!("delayed connect error: {why}").into());
             }
             cluster.report(&endpoint, Err(&failure));
+            endpoint.counts.rq_error.inc();
             return Ok(Tried::unconnected(failure));
         }
     };
@@ -158,6 +159,7 @@ pub(super) async fn run(
     informed.iter().for_each(|status| cluster.codes.charge(*status, info.internal, info.alt_stat_name.as_deref()));
     if let Err(Interrupted::Timer(Expired::Global)) = &answered {
         cluster.report_timeout(&endpoint);
+        endpoint.counts.rq_error.inc();
     }
     let mut result = answered?;
     if let Ok(answer) = &mut result {
