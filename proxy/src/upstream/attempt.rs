@@ -29,6 +29,8 @@ pub(crate) struct Answer {
     pub(crate) body: Body,
     /// Where the rest of the request goes; `None` once the upstream stopped taking it.
     pub(crate) writer: Option<Writer>,
+    /// Who gave it.
+    endpoint: Rc<Endpoint>,
     /// `None` once the upstream was given up.
     lease: Option<Lease>,
     /// How long the payload may pause, if that is limited.
@@ -40,12 +42,11 @@ struct Silence {
     limit: Duration,
     since: Instant,
     alarm: Alarm,
-    endpoint: Rc<Endpoint>,
 }
 
 impl Silence {
-    fn new(limit: Duration, endpoint: Rc<Endpoint>) -> Self {
-        Self { limit, since: Instant::now(), alarm: Alarm::default(), endpoint }
+    fn new(limit: Duration) -> Self {
+        Self { limit, since: Instant::now(), alarm: Alarm::default() }
     }
 }
 
@@ -153,8 +154,8 @@ pub(super) async fn run(
     let limit = TryLimit::new(how.timeout, how.idle_timeout);
     let mut informed = Vec::new();
     let answered = match lease {
-        Lease::Http1(exclusive) => over_http1(exchange, head, exclusive, limit, &mut informed).await,
-        Lease::Http2(stream) => over_http2(exchange, head, stream, limit, &mut informed).await,
+        Lease::Http1(exclusive) => over_http1(exchange, head, &endpoint, exclusive, limit, &mut informed).await,
+        Lease::Http2(stream) => over_http2(exchange, head, &endpoint, stream, limit, &mut informed).await,
     };
     informed.iter().for_each(|status| cluster.codes.charge(*status, info.internal, info.alt_stat_name.as_deref()));
     if let Err(Interrupted::Timer(Expired::Global)) = &answered {
@@ -163,18 +164,12 @@ pub(super) async fn run(
     }
     let mut result = answered?;
     if let Ok(answer) = &mut result {
-        answer.silence = how.idle_timeout.map(|limit| Silence::new(limit, Rc::clone(&endpoint)));
+        answer.silence = how.idle_timeout.map(Silence::new);
     }
     cluster.report(&endpoint, result.as_ref().map(|answer| answer.head.status).map_err(|failed| &failed.failure));
     let (stats, counts) = (&cluster.shared.stats, &endpoint.counts);
     match &result {
         Ok(answer) => {
-            let went_well = !answer.head.status.is_server_error();
-            if went_well {
-                counts.rq_success.inc()
-            } else {
-                counts.rq_error.inc()
-            }
             if answer.head.headers.contains(&names::X_ENVOY_IMMEDIATE_HEALTH_CHECK_FAIL) {
                 cluster.fail_at_once(&endpoint);
             }
@@ -195,6 +190,7 @@ pub(super) async fn run(
 async fn over_http1(
     exchange: &mut Exchange,
     head: &RequestHead,
+    endpoint: &Rc<Endpoint>,
     mut exclusive: Box<Exclusive>,
     mut limit: TryLimit,
     informed: &mut Vec<StatusCode>,
@@ -220,7 +216,14 @@ async fn over_http1(
         }
         Ok(Ok((head, incoming))) => {
             let lease = Some(Lease::Http1(exclusive));
-            Ok(Ok(Answer { head, body: Body::Http1(incoming), writer, lease, silence: None }))
+            Ok(Ok(Answer {
+                head,
+                body: Body::Http1(incoming),
+                writer,
+                endpoint: Rc::clone(endpoint),
+                lease,
+                silence: None,
+            }))
         }
         Ok(Err(broken)) => {
             let reach = if connection.tx_bytes() == written_before {
@@ -243,6 +246,7 @@ fn is_loss(broken: Broken) -> bool {
 async fn over_http2(
     exchange: &mut Exchange,
     head: &RequestHead,
+    endpoint: &Rc<Endpoint>,
     stream: Stream,
     mut limit: TryLimit,
     informed: &mut Vec<StatusCode>,
@@ -279,7 +283,14 @@ async fn over_http2(
                 handshake::response_from_http2(&mut head, &protocol);
             }
             let lease = Some(Lease::Http2(stream));
-            Ok(Ok(Answer { head, body: Body::Http2(incoming), writer, lease, silence: None }))
+            Ok(Ok(Answer {
+                head,
+                body: Body::Http2(incoming),
+                writer,
+                endpoint: Rc::clone(endpoint),
+                lease,
+                silence: None,
+            }))
         }
         Err(broken) => {
             let refused = broken == Broken::StreamReset(ResetReason::RefusedStream);
@@ -347,9 +358,9 @@ impl Answer {
 
     /// Ready when the payload has paused for too long: the upstream is then given up.
     pub(super) fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(Silence { limit, since, alarm, endpoint }) = &mut self.silence else { return Poll::Pending };
+        let Some(Silence { limit, since, alarm }) = &mut self.silence else { return Poll::Pending };
         ready!(alarm.poll(cx, *since + *limit));
-        endpoint.gave_no_more();
+        self.endpoint.gave_no_more();
         if let Some(lease) = self.lease.take() {
             break_off(self.writer.take(), &lease);
         }
@@ -379,8 +390,16 @@ impl Answer {
         lease.broken(by);
     }
 
+    /// This response is passed on.
+    pub(super) fn settle(&self) {
+        let counts = &self.endpoint.counts;
+        let by_status = if self.head.status.is_server_error() { &counts.rq_error } else { &counts.rq_success };
+        by_status.inc();
+    }
+
     /// This response is not passed on: the request will be tried again.
     pub(super) fn discard(self, exchange: &Exchange) {
+        self.endpoint.counts.rq_error.inc();
         self.end(exchange);
     }
 }

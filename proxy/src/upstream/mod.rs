@@ -185,6 +185,9 @@ impl Second {
 
 fn deliver(tried: Result<Answer, attempt::Failed>, tries: Tries, exchange: &mut Exchange) -> Result<Answer, Ended> {
     exchange.keep_nothing();
+    if let Ok(answer) = &tried {
+        answer.settle();
+    }
     tried.map_err(|failed| Ended::Failed { failure: failed.failure, retried: tries.retries > 0 })
 }
 
