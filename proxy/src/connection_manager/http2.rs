@@ -200,15 +200,15 @@ fn begin(
     manager.stats.downstream_rq_http2_total.inc();
     let (manager, downstream, go_away) = (Rc::clone(manager), Rc::clone(downstream), Rc::clone(go_away));
     streams.spawn_local(async move {
-        let (mut info, active) = manager.begin_stream(&downstream);
+        let mut record = manager.begin_stream(&downstream);
         let responder = stream::Responder::Http2 { respond, go_away };
         let timers = Timers::new(Alarm::default(), &manager.options.timeouts);
+        let info = &mut record.info;
         // An HTTP/2 stream has nothing to say about its connection beyond GOAWAY, which it has asked for.
-        let served = stream::serve(&manager, head, Body::Http2(incoming), timers, responder, &mut info).await;
+        let served = stream::serve(&manager, head, Body::Http2(incoming), timers, responder, info).await;
         let unanswered = served.after == After::Gone && info.response_code.is_none();
         let premature = unanswered && info.times.begin.elapsed() < PREMATURE_MAX;
-        manager.end_stream(info);
-        drop(active);
+        record.end();
         if let Some(unsent) = served.unsent {
             unsent.write_out(served.alarm, &manager.http2_stats).await;
         }
@@ -231,13 +231,13 @@ fn too_many_resets(manager: &ConnectionManager) -> Ended {
 
 /// The line of a stream whose head could not be read.
 fn record_unread(manager: &ConnectionManager, downstream: &Rc<Downstream>, flag: ResponseFlag, details: &'static str) {
-    let (mut info, _active) = manager.begin_stream(downstream);
+    let mut record = manager.begin_stream(downstream);
     manager.stats.downstream_rq_http2_total.inc();
     manager.stats.downstream_rq_rx_reset.inc();
-    info.protocol = Some(http::Version::HTTP_2);
-    info.flag(flag);
-    info.detail(details);
-    manager.end_stream(info);
+    record.info.protocol = Some(http::Version::HTTP_2);
+    record.info.flag(flag);
+    record.info.detail(details);
+    record.end();
 }
 
 #[cfg(test)]

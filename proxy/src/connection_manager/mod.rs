@@ -21,7 +21,7 @@ use bytes::BytesMut;
 use http::{HeaderValue, StatusCode};
 use tokio::io::AsyncReadExt;
 
-use crate::access_log::{AccessLog, Downstream, StreamInfo};
+use crate::access_log::{AccessLog, Downstream, LocalEnd, StreamInfo};
 use crate::alarm::Alarm;
 use crate::cluster::Cluster;
 use crate::codec::RequestHead;
@@ -232,11 +232,11 @@ impl ConnectionManager {
     }
 
     /// A stream begins.
-    fn begin_stream(&self, downstream: &Rc<Downstream>) -> (StreamInfo, Held) {
+    fn begin_stream(&self, downstream: &Rc<Downstream>) -> Record<'_> {
         self.stats.downstream_rq_total.inc();
         let now = tokio::time::Instant::now();
         let info = StreamInfo::new(now, self.outside.clock.wall(), Rc::clone(downstream));
-        (info, self.stats.downstream_rq_active.enter())
+        Record { info, end: StreamEnd::Cut, manager: self, _active: self.stats.downstream_rq_active.enter() }
     }
 
     /// A response head is on its way.
@@ -244,12 +244,40 @@ impl ConnectionManager {
         self.stats.responses.charge(status);
         self.listener_responses.charge(status);
     }
+}
 
-    /// A stream has ended: its line goes to every access log.
-    fn end_stream(&self, mut info: StreamInfo) {
-        info.finish(tokio::time::Instant::now());
-        for log in &self.logs {
-            log.write(&info);
+/// A stream that will have exactly one line in every access log, written when this is dropped.
+struct Record<'a> {
+    info: StreamInfo,
+    end: StreamEnd,
+    manager: &'a ConnectionManager,
+    _active: Held,
+}
+
+/// How a [`Record`] comes to its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum StreamEnd {
+    /// Dropped with the task that served it: the drain is over.
+    Cut,
+    /// Its way is told.
+    Told,
+}
+
+impl Record<'_> {
+    /// The stream is over, and everything about it is known.
+    fn end(mut self) {
+        self.end = StreamEnd::Told;
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        if self.end == StreamEnd::Cut {
+            self.info.end_locally(LocalEnd::Drained);
+        }
+        self.info.finish(tokio::time::Instant::now());
+        for log in &self.manager.logs {
+            log.write(&self.info);
         }
     }
 }

@@ -121,11 +121,10 @@ pub(super) async fn serve(
     timers.head_is_complete();
     let mut exchange = Exchange::new(body, timers, manager.buffer_bytes_max);
     exchange.informer = informer;
-    let reply = decide(manager, &mut head, &mut exchange, info).await;
-    let (after, rest) = match reply {
-        Reply::Answer(answered) => {
-            deliver(manager, *answered, &head, &mut exchange, responder, asks_to_close, info).await
-        }
+    let mut serving = Serving { head, exchange, info };
+    let Serving { head, exchange, info } = &mut serving;
+    let (after, rest) = match decide(manager, head, exchange, info).await {
+        Reply::Answer(answered) => deliver(manager, *answered, head, exchange, responder, asks_to_close, info).await,
         Reply::Gone(broken) => {
             record_gone(manager, info, broken);
             (After::Gone, None)
@@ -134,13 +133,25 @@ pub(super) async fn serve(
             if let Some(cluster) = &cluster {
                 cluster.codes.charge(reply.row().status, info.internal, info.alt_stat_name.as_deref());
             }
-            reply_locally(manager, &reply, &head, &mut exchange, responder, asks_to_close, info).await
+            reply_locally(manager, &reply, head, exchange, responder, asks_to_close, info).await
         }
     };
-    info.bytes_received = exchange.bytes_received;
-    info.times.request_end = exchange.completed_at();
-    info.request = Some(head);
     let limit = exchange.timers.flush_limit();
     let unsent = rest.map(|writer: Writer| Unsent::new(writer, limit));
-    Served { after, alarm: exchange.timers.into_alarm(), unsent }
+    Served { after, alarm: exchange.timers.take_alarm(), unsent }
+}
+
+/// A stream while it is served. What is known of its request goes into its record at the end, also if it is cut.
+struct Serving<'a> {
+    head: RequestHead,
+    exchange: Exchange,
+    info: &'a mut StreamInfo,
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        self.info.bytes_received = self.exchange.bytes_received;
+        self.info.times.request_end = self.exchange.completed_at();
+        self.info.request = Some(std::mem::take(&mut self.head));
+    }
 }
