@@ -197,6 +197,9 @@ async fn over_http2(
         }
     };
     let mut writer = Some(Writer::Http2(outgoing));
+    if let Some(informer) = &exchange.informer {
+        response.pass_informational(informer.clone());
+    }
     let answered = match exchange.alongside_try(&mut writer, &mut limit, response.head()).await {
         Ok(Ok(answered)) => answered,
         Ok(Err(expired)) => {

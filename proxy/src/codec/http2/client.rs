@@ -17,7 +17,7 @@ use super::{
     Broken, CONNECTION, Ending, Incoming, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, ResetReason,
     STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,
 };
-use crate::codec::{Payload, RequestHead, ResponseHead};
+use crate::codec::{Informer, Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
 use crate::net::{Address, Conn, Look};
 use crate::stats::Http2Stats;
@@ -140,7 +140,7 @@ impl ClientConnection {
         let stream = Stream::new(Sending::Body(body), &self.shared, Some(Active::new(&self.count)));
         stream.head_handed();
         let ending = if is_end { Ending::Sent } else { Ending::Open };
-        let response = Response { future: Some(future), stream: Rc::clone(&stream) };
+        let response = Response { future: Some(future), stream: Rc::clone(&stream), told: None };
         Ok((Outgoing::new(stream, ending), response))
     }
 }
@@ -203,6 +203,8 @@ impl Future for Driver {
 pub struct Response {
     future: Option<ResponseFuture>,
     stream: Rc<Stream>,
+    /// Who is told of informational responses.
+    told: Option<Informer>,
 }
 
 impl Response {
@@ -213,8 +215,13 @@ impl Response {
         self.stream.has_begun()
     }
 
-    /// The final head and the payload behind it; informational responses are skipped. To be called until it
-    /// returns, once.
+    /// From here on, informational responses are passed on to `told`.
+    pub fn pass_informational(&mut self, told: Informer) {
+        self.told = Some(told);
+    }
+
+    /// The final head and the payload behind it; informational responses are skipped, or passed on if
+    /// [`Self::pass_informational`] says so. To be called until it returns, once.
     ///
     /// # Errors
     /// The stream was reset or the connection broke first.
@@ -223,7 +230,16 @@ impl Response {
     /// Safe: the next call goes on waiting.
     pub async fn head(&mut self) -> Result<(ResponseHead, Incoming), Broken> {
         let Some(future) = &mut self.future else { return Err(Broken::Closed) };
-        let answer = poll_fn(|cx| Pin::new(&mut *future).poll(cx)).await;
+        let told = self.told.as_ref();
+        let answer = poll_fn(|cx| {
+            while let Poll::Ready(Some(Ok(interim))) = future.poll_informational(cx) {
+                if let Some(told) = told {
+                    told.inform(&response_from_h2(interim.into_parts().0));
+                }
+            }
+            Pin::new(&mut *future).poll(cx)
+        })
+        .await;
         self.future = None;
         let (parts, recv) = answer.map_err(|error| self.stream.broken(&error))?.into_parts();
         if parts.headers.len() > HEADERS_MAX {

@@ -13,7 +13,7 @@ mod unsent;
 
 use std::rc::Rc;
 
-use http::{HeaderValue, Version};
+use http::{HeaderValue, StatusCode, Version};
 
 use super::local_reply::LocalReply;
 use super::{ConnectionManager, decorate};
@@ -21,7 +21,7 @@ use crate::access_log::StreamInfo;
 use crate::alarm::Alarm;
 use crate::cluster::Cluster;
 use crate::codec::http1::Close;
-use crate::codec::{Body, Broken, RequestHead, Writer};
+use crate::codec::{Body, Broken, Informer, RequestHead, Writer};
 use crate::stats::Held;
 use crate::tunnel::handshake;
 use crate::upstream::timers::Timers;
@@ -111,7 +111,7 @@ pub(super) async fn serve(
     info.protocol = Some(head.version);
     handshake::request_from_http2(&mut head);
     let asks_to_close = decorate::asks_to_close(&head);
-    let informer = responder.informer().filter(|_| manager.options.proxy_100_continue);
+    let informer = manager.options.proxy_100_continue.then(|| responder.informer());
     if informer.is_none() && decorate::take_expect_continue(&mut head.headers) {
         responder.send_continue(manager);
     }
@@ -136,6 +136,8 @@ pub(super) async fn serve(
             reply_locally(manager, &reply, head, exchange, responder, asks_to_close, info).await
         }
     };
+    let passed = exchange.informer.as_ref().map_or(0, Informer::passed);
+    (0..passed).for_each(|_| manager.count_response(StatusCode::CONTINUE)); // all of 1xx count as one
     let limit = exchange.timers.flush_limit();
     let unsent = rest.map(|writer: Writer| Unsent::new(writer, limit));
     Served { after, alarm: exchange.timers.take_alarm(), unsent }
