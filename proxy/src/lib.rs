@@ -34,6 +34,7 @@ pub mod listener;
 pub mod net;
 pub mod process;
 pub mod router;
+pub mod runtime;
 pub mod server;
 pub mod stats;
 pub mod tunnel;

@@ -16,6 +16,7 @@ mod stream;
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use http::{HeaderValue, StatusCode};
@@ -31,6 +32,7 @@ use crate::config::route::Destination;
 use crate::drain::Drain;
 use crate::net::{Conn, Outside};
 use crate::router;
+use crate::runtime::Runtime;
 use crate::stats::{Held, Http2Stats, HttpStats, ResponseStats};
 use date::{DateCache, MillisCache};
 use life::Life;
@@ -51,6 +53,7 @@ pub struct ConnectionManager {
     clusters: Rc<[Rc<Cluster>]>,
     outside: Outside,
     drain: Drain,
+    runtime: Arc<Runtime>,
     date: DateCache,
     /// The `server` header.
     server_header: decorate::Server,
@@ -79,6 +82,8 @@ pub struct Parts {
     pub outside: Outside,
     /// When to finish.
     pub drain: Drain,
+    /// What operators may change.
+    pub runtime: Arc<Runtime>,
     /// Numbers the worker's connections.
     pub connection_ids: Rc<Cell<u64>>,
 }
@@ -107,7 +112,8 @@ impl ConnectionManager {
     /// A manager for a listener with these options.
     #[must_use]
     pub fn new(options: config::listener::ConnectionManager, buffer_bytes_max: usize, parts: Parts) -> Self {
-        let Parts { stats, listener_responses, http2_stats, logs, clusters, outside, drain, connection_ids } = parts;
+        let Parts { stats, listener_responses, http2_stats, logs, clusters, outside, drain, runtime, connection_ids } =
+            parts;
         let server_header = decorate::Server::new(&options.server);
         // Configuration refuses hosts that are no header value.
         let default_host = options.http1.default_host_for_http_10.as_deref();
@@ -123,6 +129,7 @@ impl ConnectionManager {
             clusters,
             outside,
             drain,
+            runtime,
             date: DateCache::default(),
             server_header,
             millis: MillisCache::default(),

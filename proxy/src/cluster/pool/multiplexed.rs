@@ -11,6 +11,7 @@ use super::lease::{Lease, Stream};
 use super::{Pool, Wanted};
 use crate::cluster::Failure;
 use crate::codec::http2;
+use crate::config::Difference;
 use crate::config::listener::Http2Options;
 use crate::net::Conn;
 
@@ -49,7 +50,8 @@ impl Pool {
                 let multiplexed = self.multiplexed.borrow();
                 Rc::clone(multiplexed.iter().find(|one| one.is_available())?)
             };
-            if !self.shared.differences.look_before_reuse || !found.connection.borrow().has_closed() {
+            let looks = self.shared.runtime.differences().has(Difference::LookBeforeReuse);
+            if !looks || !found.connection.borrow().has_closed() {
                 return Some(self.lend_stream(&found));
             }
             // Its driver hears of the end at the next turn, and ends it.
