@@ -305,6 +305,7 @@ pub struct Informer(Rc<Stream>);
 
 impl Informer {
     /// Queues `head`, unless there was a final one or the stream is gone. Was there none?
+    #[must_use = "who counts them asks"]
     pub fn inform(&self, head: &ResponseHead) -> bool {
         let informed = match &mut *self.0.sending.borrow_mut() {
             Sending::Head(respond) => respond.send_informational(response_to_h2(head)).is_ok(),

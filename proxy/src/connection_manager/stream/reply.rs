@@ -28,7 +28,9 @@ pub(super) async fn reply_locally(
         info.flag(flag);
     }
     info.detail(row.details.clone());
-    let complete = exchange.is_complete();
+    // A request to switch protocols has no end before the protocol is switched, at least on HTTP/1.
+    let is_endless = matches!(reply, LocalReply::UpgradeRefused) && request.version != Version::HTTP_2;
+    let complete = exchange.is_complete() && !is_endless;
     let closes = asks_to_close || !complete || row.closes;
     if let Responder::Http2 { go_away, .. } = &responder
         && row.closes
