@@ -35,6 +35,7 @@ pub mod net;
 mod probe;
 pub mod process;
 pub mod router;
+pub mod runtime;
 pub mod server;
 pub mod stats;
 pub mod tunnel;

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
-use finwait::config::{Config, Differences, Loaded};
+use finwait::config::{Config, Difference, Differences, Loaded};
 use finwait::demo::{Demo, Ground, Ports};
 use finwait::drain::{DRAIN_TIME, Stage, Strategy, drain_over};
 use finwait::net::tokio::{LogFiles, outside};
 use finwait::process::{MakeOutside, Process};
+use finwait::runtime;
 use finwait::server::{Admin, Shared};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -127,7 +128,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let (control, drain) = drain_over(limit, strategy);
     let ground = Ground { logs: &logs, control: &Arc::new(control), drain: &drain };
     let running = match file {
-        Some((name, config)) => Running::Server(start_server(arguments, name, config, &ground)?),
+        Some((name, config)) => start_server(arguments, name, config, &ground)?,
         None => Running::Demo(start_demo(arguments, &ground)?),
     };
     signals.serve_until_told(running, &ground, limit)?;
@@ -157,7 +158,7 @@ fn load(arguments: &Arguments) -> anyhow::Result<Option<(String, Config)>> {
     Ok(Some((name, config)))
 }
 
-fn start_server(arguments: &Arguments, name: String, config: Config, ground: &Ground<'_>) -> anyhow::Result<Process> {
+fn start_server(arguments: &Arguments, name: String, config: Config, ground: &Ground<'_>) -> anyhow::Result<Running> {
     let workers = match arguments.concurrency {
         Some(workers) => workers.into(),
         None => available_parallelism().context("cannot count the cores; say --concurrency")?.get(),
@@ -165,11 +166,12 @@ fn start_server(arguments: &Arguments, name: String, config: Config, ground: &Gr
     let logs = Arc::clone(ground.logs);
     let world: MakeOutside = Arc::new(move || outside(&logs));
     let admin = Admin { control: Arc::clone(ground.control), config_path: name };
-    let process = Process::start(&Shared::new(config, workers), workers, &world, ground.drain, admin)?;
+    let shared = Shared::new(config, workers);
+    let process = Process::start(&shared, workers, &world, ground.drain, admin)?;
     for address in &process.addresses {
         tracing::info!("listening on {address}");
     }
-    Ok(process)
+    Ok(Running::Server(process, Arc::clone(&shared.runtime)))
 }
 
 fn start_demo(arguments: &Arguments, ground: &Ground<'_>) -> anyhow::Result<Demo> {
@@ -188,14 +190,22 @@ fn start_demo(arguments: &Arguments, ground: &Ground<'_>) -> anyhow::Result<Demo
 /// What was started.
 enum Running {
     Demo(Demo),
-    Server(Process),
+    Server(Process, Arc<runtime::Runtime>),
 }
 
 impl Running {
+    /// What operators may change, if there are any: the demonstration has none.
+    fn runtime(&self) -> Option<Arc<runtime::Runtime>> {
+        match self {
+            Self::Demo(_) => None,
+            Self::Server(_, runtime) => Some(Arc::clone(runtime)),
+        }
+    }
+
     fn join(self) {
         match self {
             Self::Demo(demo) => demo.join(),
-            Self::Server(process) => process.join(),
+            Self::Server(process, _) => process.join(),
         }
     }
 }
@@ -219,6 +229,7 @@ impl Signals {
 
     /// Waits for a signal or an operator's word, then for the workers; cuts what they still have after `limit`.
     fn serve_until_told(mut self, running: Running, ground: &Ground<'_>, limit: Duration) -> anyhow::Result<()> {
+        let runtime = running.runtime();
         let (all_ended, ended) = oneshot::channel::<Infallible>();
         let joiner = std::thread::Builder::new().name("joiner".into());
         let joiner = joiner.spawn(move || {
@@ -234,6 +245,7 @@ impl Signals {
                 _ = self.interrupt.recv() => {}
                 () = drain.reached(Stage::Draining) => {}
             }
+            let limit = if is_graceful(runtime.as_deref()) { limit } else { Duration::ZERO };
             tracing::info!("draining; what runs longer than {limit:?} is cut");
             ground.control.enter(Stage::Draining);
             if tokio::time::timeout(limit, ended).await.is_err() {
@@ -243,4 +255,9 @@ impl Signals {
         drop(joiner.join()); // a worker's panic has printed itself
         Ok(())
     }
+}
+
+/// May what runs be finished after a signal?
+fn is_graceful(runtime: Option<&runtime::Runtime>) -> bool {
+    runtime.is_none_or(|runtime| runtime.differences().has(Difference::GracefulStop))
 }

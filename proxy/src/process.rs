@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use tokio::task::LocalSet;
 
+use crate::config::Difference;
 use crate::drain::Drain;
 use crate::net::{Address, ListenOptions, Outside};
 use crate::server::{Admin, Shared, StartError, Worker};
@@ -55,7 +56,8 @@ impl Process {
         for index in 0..workers {
             // The first worker binds alone, so that a port that another process uses is an error and not a share
             // of it; then it binds again, to be joined by the others.
-            if index == 0 && workers > 1 {
+            let is_exclusive = shared.runtime.differences().has(Difference::ExclusivePort);
+            if index == 0 && workers > 1 && is_exclusive {
                 process.addresses = probe(shared, &process.addresses)?;
             }
             let (ready, started) = channel();
@@ -64,7 +66,7 @@ impl Process {
                 outside: Arc::clone(outside),
                 drain: drain.clone(),
                 at: process.addresses.clone(),
-                how: ListenOptions { reuse_port: workers > 1, ..ListenOptions::default() },
+                how: ListenOptions { reuse_port: workers > 1 || !is_exclusive, ..ListenOptions::default() },
                 admin: admin.take(),
             };
             let thread = std::thread::Builder::new()

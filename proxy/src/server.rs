@@ -19,6 +19,7 @@ use crate::connection_manager::{ConnectionManager, Parts};
 use crate::drain::{Direction, Drain, DrainControl, Stage};
 use crate::listener::Listener;
 use crate::net::{Accept, Address, ListenOptions, LogTarget, Outside};
+use crate::runtime::Runtime;
 use crate::stats::{
     CodeStats, Http2Stats, HttpStats, ListenerStats, Registry, ResponseStats, ServerState, ServerStats,
 };
@@ -33,6 +34,8 @@ pub struct Shared {
     pub clusters: Vec<Arc<cluster::Shared>>,
     /// The process's own stats and its state.
     pub stats: ServerStats,
+    /// What operators may change.
+    pub runtime: Arc<Runtime>,
 }
 
 /// What the worker that has the admin interface needs for it.
@@ -71,11 +74,13 @@ impl Shared {
     #[must_use]
     pub fn new(config: Config, workers: usize) -> Arc<Self> {
         let registry = Arc::new(Registry::new());
-        let shared =
-            |cluster: &config::Cluster| Arc::new(cluster::Shared::new(cluster.clone(), config.differences, &registry));
+        let runtime = Arc::new(Runtime::new(config.runtime.clone(), config.differences));
+        let shared = |cluster: &config::Cluster| {
+            Arc::new(cluster::Shared::new(cluster.clone(), Arc::clone(&runtime), &registry))
+        };
         let clusters = config.clusters.iter().map(shared).collect();
         let stats = ServerStats::new(&registry, workers);
-        Arc::new(Self { config: Arc::new(config), registry, clusters, stats })
+        Arc::new(Self { config: Arc::new(config), registry, clusters, stats, runtime })
     }
 
     /// Where the configuration says to listen, in its order.
@@ -145,6 +150,7 @@ impl Worker {
                 clusters: Rc::clone(&clusters),
                 outside: outside.clone(),
                 drain: drain.clone(),
+                runtime: Arc::clone(&shared.runtime),
                 connection_ids: Rc::clone(&connection_ids),
             };
             let manager = ConnectionManager::new(listener.manager.clone(), listener.buffer_bytes_max, parts);
@@ -212,6 +218,7 @@ fn bind_admin(
         server: shared.stats.clone(),
         endpoints: shared.clusters.iter().map(|cluster| Arc::clone(&cluster.endpoints)).collect(),
         config: Arc::clone(&shared.config),
+        runtime: Arc::clone(&shared.runtime),
         config_path: admin.config_path,
         listeners: names.zip(addresses.iter().cloned()).map(|(name, at)| Bound { name, at }).collect(),
         started: tokio::time::Instant::now(),

@@ -13,7 +13,7 @@ fn accepted_files_mean_what_is_recorded() {
     for file in files("tests/configs/accepted") {
         let loaded = load(&file).unwrap_or_else(|error| panic!("{error}"));
         let warnings: String = loaded.warnings.iter().map(|warning| format!("{warning}\n")).collect();
-        let Config { admin, listeners, clusters, differences: _, dump: _ } = loaded.config;
+        let Config { admin, listeners, clusters, differences: _, runtime: _, dump: _ } = loaded.config;
         compare(
             "configs/accepted",
             &file,

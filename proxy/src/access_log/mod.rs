@@ -47,6 +47,8 @@ impl Downstream {
 /// Why we ended a connection while streams were under way on it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LocalEnd {
+    /// A drain came to its end, or to that of a tunnel.
+    Drained,
     /// The client did not answer a PING.
     PingTimeout,
     /// The client opened streams only to reset them.
@@ -58,6 +60,7 @@ impl LocalEnd {
     #[must_use]
     pub fn details(self) -> &'static str {
         match self {
+            Self::Drained => "downstream_local_disconnect(drain)",
             Self::PingTimeout => "downstream_local_disconnect(http2_ping_timeout)",
             Self::TooManyResets => "too_many_premature_resets",
         }
@@ -67,7 +70,7 @@ impl LocalEnd {
     #[must_use]
     pub fn flag(self) -> Option<ResponseFlag> {
         match self {
-            Self::PingTimeout => Some(ResponseFlag::DC),
+            Self::Drained | Self::PingTimeout => Some(ResponseFlag::DC),
             Self::TooManyResets => None,
         }
     }
@@ -207,6 +210,12 @@ impl StreamInfo {
     /// How the response came about. The last word stands.
     pub fn detail(&mut self, details: impl Into<Cow<'static, str>>) {
         self.details = Some(details.into());
+    }
+
+    /// We ended the stream's connection under it.
+    pub fn end_locally(&mut self, why: LocalEnd) {
+        why.flag().into_iter().for_each(|flag| self.flag(flag));
+        self.detail(why.details());
     }
 
     /// The stream is over. The first call stands.

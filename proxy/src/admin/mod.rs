@@ -8,6 +8,7 @@ mod clusters;
 mod numbers;
 mod process;
 mod query;
+mod runtime;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use crate::codec::ResponseHead;
 use crate::config::Config;
 use crate::drain::Scope;
 use crate::net::Address;
+use crate::runtime::Runtime;
 use crate::stats::{EndpointTable, Registry, ServerStats};
 use query::Query;
 pub use serve::serve;
@@ -39,6 +41,8 @@ pub struct AdminState {
     pub endpoints: Vec<Arc<EndpointTable>>,
     /// The configuration in use.
     pub config: Arc<Config>,
+    /// What operators may change.
+    pub runtime: Arc<Runtime>,
     /// The file it came from, as given on the command line.
     pub config_path: String,
     /// What listens, and where: ports the system chose are real here.
@@ -236,6 +240,20 @@ const ENDPOINTS: &[Endpoint] = &[
             state.registry.reset_counters();
             AdminResponse::ok(Then::Nothing)
         },
+    },
+    Endpoint {
+        path: "/runtime",
+        method: Only::Any,
+        about: "values that may be changed while the server runs, by layer",
+        parameters: &[],
+        respond: runtime::show,
+    },
+    Endpoint {
+        path: "/runtime_modify",
+        method: Only::Post,
+        about: "change such values",
+        parameters: &[("KEY", "its new value; nothing takes the change back")],
+        respond: runtime::modify,
     },
     Endpoint {
         path: "/server_info",

@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use super::*;
+use crate::config::Difference;
 use crate::stats::{ClusterStats, CodeStats, Http2Stats, HttpStats, ListenerStats, ResponseStats, ServerState};
 
 const CONFIG: &str = "
 node: { id: host-1, cluster: edge }
+layered_runtime:
+  layers:
+  - { name: file, static_layer: { finwait: { resend: false }, finwait.redispatch: 100 } }
+  - { name: operator, admin_layer: {} }
 admin: { address: { socket_address: { address: 127.0.0.1, port_value: 9901 } } }
 static_resources:
   listeners:
@@ -83,6 +88,7 @@ impl Process {
             registry,
             server,
             endpoints: vec![endpoints],
+            runtime: Arc::new(Runtime::new(config.runtime.clone(), config.differences)),
             config: Arc::new(config),
             config_path: "edge.yaml".into(),
             listeners: vec![Bound { name: "main".into(), at: Address::Socket(bound) }],
@@ -101,6 +107,26 @@ impl Process {
         assert_eq!(response.status, StatusCode::OK, "{path}: {}", response.body);
         response.body
     }
+}
+
+#[test]
+fn an_operator_switches_a_difference_by_its_runtime_key() {
+    let process = Process::new();
+    let modify = |parameters: &str| {
+        let response = respond(&Method::POST, &format!("/runtime_modify{parameters}"), &process.state);
+        (response.status.as_u16(), response.body)
+    };
+    let has = |difference| process.state.runtime.differences().has(difference);
+    assert!(!has(Difference::Resend) && has(Difference::Redispatch) && has(Difference::RetryFresh));
+    assert_eq!(modify("?finwait.resend=true&other=50%25"), (200, "OK\n".into()));
+    assert!(has(Difference::Resend));
+    insta::assert_snapshot!(process.body("/runtime"));
+    assert_eq!(modify("?finwait.resend="), (200, "OK\n".into()));
+    assert!(!has(Difference::Resend));
+    assert_eq!(modify("").0, 400);
+    let (status, why) = modify("?finwait.nothing=true");
+    assert!(status == 400 && why.starts_with("there is no finwait.nothing; known are finwait."), "{why}");
+    assert_eq!(modify("?finwait.resend=perhaps"), (400, "finwait.resend is true or false, not perhaps\n".into()));
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub use pool::{Exclusive, Lease, Pool, Stream, Wanted};
 use crate::config;
 use crate::config::cluster::{ByPriority, Priority};
 use crate::net::{Address, Outside};
+use crate::runtime::Runtime;
 use crate::stats::{
     Ailment, BreakerStats, ClusterStats, CodeStats, EndpointStats, EndpointTable, Health, Http2Stats, Registry,
 };
@@ -35,8 +36,8 @@ use health::Watch;
 pub struct Shared {
     /// The cluster as configured.
     pub config: config::Cluster,
-    /// Where it departs from Envoy.
-    pub differences: config::Differences,
+    /// What operators may change, departures from Envoy among it.
+    pub runtime: Arc<Runtime>,
     /// `cluster.<name>.`
     pub stats: ClusterStats,
     /// `cluster.<name>.http2.`
@@ -52,7 +53,7 @@ pub struct Shared {
 impl Shared {
     /// Registers the cluster's stats.
     #[must_use]
-    pub fn new(config: config::Cluster, differences: config::Differences, registry: &Registry) -> Self {
+    pub fn new(config: config::Cluster, runtime: Arc<Runtime>, registry: &Registry) -> Self {
         let stats = ClusterStats::new(registry, &config.name);
         let breakers = ByPriority::new(|priority| {
             let stats = BreakerStats::new(registry, &config.name, priority);
@@ -61,7 +62,7 @@ impl Shared {
         let http2_stats = Http2Stats::upstream(registry, &config.name);
         Self {
             config,
-            differences,
+            runtime,
             stats,
             http2_stats,
             breakers,

@@ -3,7 +3,7 @@
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 
 /// A request without its body.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RequestHead {
     /// The method.
     pub method: Method,

@@ -11,11 +11,13 @@ pub mod body;
 pub mod head;
 pub mod http1;
 pub mod http2;
+mod informer;
 mod lingering;
 pub(crate) mod names;
 
 pub use body::{Body, Broken, Frame, ResetReason, Writer};
 pub use head::{Headers, RequestHead, ResponseHead};
+pub use informer::Informer;
 
 /// What follows a head.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -8,6 +8,7 @@
 
 mod bootstrap;
 pub mod cluster;
+mod difference;
 mod error;
 pub mod health;
 mod interpret;
@@ -17,6 +18,7 @@ mod places;
 mod problem;
 pub mod retry;
 pub mod route;
+pub mod runtime;
 pub mod trust;
 mod units;
 mod unsupported;
@@ -25,6 +27,7 @@ mod yaml;
 use std::net::SocketAddr;
 
 pub use cluster::Cluster;
+pub use difference::{Difference, Differences};
 pub use error::{Cause, ConfigError, Name, Place, Position, Warning};
 pub use listener::Listener;
 pub use places::Places;
@@ -38,35 +41,12 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The clusters, in the order of the file; names are unique.
     pub clusters: Vec<Cluster>,
-    /// Where it departs from Envoy. No file says so: the program's arguments do.
+    /// Where it departs from Envoy, if no layer of its runtime says otherwise. The program's arguments decide.
     pub differences: Differences,
+    /// The layers of its runtime, the strongest last.
+    pub runtime: Vec<runtime::RuntimeLayer>,
     /// The file as JSON, for `/config_dump`.
     pub dump: serde_json::Value,
-}
-
-/// Where finwait departs from Envoy on purpose. Each can be switched off, for comparison.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "a set of independent switches")]
-pub struct Differences {
-    /// The socket of an idle connection is asked for its end before a request is committed to it.
-    pub look_before_reuse: bool,
-    /// A request of which nothing was written moves on to another connection, without counting as a retry.
-    pub redispatch: bool,
-    /// An idempotent request that was lost on a reused connection, before any byte of an answer, is sent once more.
-    pub resend: bool,
-    /// A retry after a lost connection uses a connection that has carried nothing yet.
-    pub retry_fresh: bool,
-}
-
-impl Differences {
-    /// As Envoy does it.
-    pub const NONE: Self = Self { look_before_reuse: false, redispatch: false, resend: false, retry_fresh: false };
-}
-
-impl Default for Differences {
-    fn default() -> Self {
-        Self { look_before_reuse: true, redispatch: true, resend: true, retry_fresh: true }
-    }
 }
 
 /// A configuration that was accepted.
@@ -95,6 +75,6 @@ impl Config {
     fn read(text: &str, notes: &yaml::Notes) -> Result<Self, problem::Problem> {
         let tree = yaml::Node::parse(text)?;
         let bootstrap = yaml::decode(&tree, notes)?;
-        interpret::interpret(bootstrap, tree.to_json(), notes)
+        interpret::interpret(bootstrap, &tree, notes)
     }
 }

@@ -73,7 +73,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Bootstrap", "hds_config", Refused(DYNAMIC)),
     ("Bootstrap", "header_prefix", Only("x-envoy", "header names begin with x-envoy")),
     ("Bootstrap", "inline_headers", Ignored("it concerns how Envoy keeps headers in memory")),
-    ("Bootstrap", "layered_runtime", Refused("there is no runtime; write the value into the field it overrides")),
     ("Bootstrap", "listener_manager", Refused("listeners are managed in one fixed way")),
     ("Bootstrap", "memory_allocator_manager", Ignored("it concerns Envoy's allocator")),
     ("Bootstrap", "node", Ignored("only a control plane reads it")),

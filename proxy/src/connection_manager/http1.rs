@@ -94,7 +94,8 @@ async fn serve_one(
     downstream: &Rc<Downstream>,
     alarm: &mut Alarm,
 ) -> After {
-    let (mut info, _active) = manager.begin_stream(downstream);
+    let mut record = manager.begin_stream(downstream);
+    let info = &mut record.info;
     manager.stats.downstream_rq_http1_total.inc();
     let mut timers = Timers::new(std::mem::take(alarm), &manager.options.timeouts);
     let read = tokio::select! {
@@ -106,18 +107,18 @@ async fn serve_one(
     let after = match read {
         Ok((head, incoming)) => {
             let responder = stream::Responder::Http1 { connection, life };
-            let served = stream::serve(manager, head, Body::Http1(incoming), timers, responder, &mut info).await;
+            let served = stream::serve(manager, head, Body::Http1(incoming), timers, responder, info).await;
             *alarm = served.alarm;
             served.after
         }
-        Err(NoHead::Unreadable(error)) => refuse(manager, connection, life, error, &mut info).await,
+        Err(NoHead::Unreadable(error)) => refuse(manager, connection, life, error, info).await,
         Err(NoHead::Late(expired)) => {
             stream::count_expired(manager, expired);
             let reply = LocalReply::too_late(expired, false);
-            stream::refuse_head(manager, connection, life, &reply, &mut info).await
+            stream::refuse_head(manager, connection, life, &reply, info).await
         }
     };
-    manager.end_stream(info);
+    record.end();
     after
 }
 

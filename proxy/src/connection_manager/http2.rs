@@ -16,6 +16,7 @@ use crate::codec::http2::{ConnectionError, HeadLimit, Incoming, Responder, Serve
 use crate::codec::{Body, RequestHead};
 use crate::net::Conn;
 use crate::probe;
+use crate::runtime::Runtime;
 use crate::upstream::timers::Timers;
 
 pub(super) async fn serve(
@@ -90,7 +91,7 @@ async fn run(
     let go_away = Rc::new(GoAway::default());
     let drain = manager.drain.clone();
     let mut alarm = Alarm::default();
-    let mut resets = Resets::default();
+    let mut resets = Resets::new(&manager.runtime);
     let pinger = connection.pinger();
     let mut dead = pin!(probe::until_dead(pinger, manager.options.http2.keepalive, &*manager.outside.random));
     loop {
@@ -153,32 +154,44 @@ async fn run(
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Streamed {
-    /// The client reset it before there was an answer, and within [`PREMATURE_MAX`].
+    /// The client reset it before there was an answer, and within [`premature_max`].
     Prematurely,
     Usually,
 }
 
-/// A stream that lived longer may have been reset for a reason.
-const PREMATURE_MAX: Duration = Duration::from_secs(1); // Envoy's overload.premature_reset_min_stream_lifetime_seconds
-/// A connection is judged by this many streams, or by all if there were more.
-const JUDGED_STREAMS_MIN: u32 = 500; // Envoy's overload.premature_reset_total_stream_count
-
 /// Streams that were opened to be reset (CVE-2023-44487): each costs its client two frames, and us a request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Resets {
+    /// A connection is judged by this many streams, or by all if there were more.
+    judged_min: u32,
     ended: u32,
     premature: u32,
 }
 
+/// Envoy's runtime key and default for [`Resets::judged_min`].
+const JUDGED_STREAMS_MIN: (&str, u32) = ("overload.premature_reset_total_stream_count", 500);
+/// The same for the seconds after which a stream may have been reset for a reason.
+const PREMATURE_SECONDS_MAX: (&str, u32) = ("overload.premature_reset_min_stream_lifetime_seconds", 1);
+
 impl Resets {
+    fn new(runtime: &Runtime) -> Self {
+        let (key, otherwise) = JUDGED_STREAMS_MIN;
+        Self { judged_min: runtime.count(key).unwrap_or(otherwise), ended: 0, premature: 0 }
+    }
+
     /// Counts a stream that has ended. Has it become too much?
     fn note(&mut self, streamed: Streamed) -> bool {
         self.ended = self.ended.saturating_add(1);
         if streamed == Streamed::Prematurely {
             self.premature = self.premature.saturating_add(1);
         }
-        self.premature.saturating_mul(2) >= self.ended.max(JUDGED_STREAMS_MIN)
+        self.premature.saturating_mul(2) >= self.ended.max(self.judged_min)
     }
+}
+
+fn premature_max(runtime: &Runtime) -> Duration {
+    let (key, otherwise) = PREMATURE_SECONDS_MAX;
+    Duration::from_secs(runtime.count(key).unwrap_or(otherwise).into())
 }
 
 /// Says what the drain sequence has to say.
@@ -200,15 +213,15 @@ fn begin(
     manager.stats.downstream_rq_http2_total.inc();
     let (manager, downstream, go_away) = (Rc::clone(manager), Rc::clone(downstream), Rc::clone(go_away));
     streams.spawn_local(async move {
-        let (mut info, active) = manager.begin_stream(&downstream);
+        let mut record = manager.begin_stream(&downstream);
         let responder = stream::Responder::Http2 { respond, go_away };
         let timers = Timers::new(Alarm::default(), &manager.options.timeouts);
+        let info = &mut record.info;
         // An HTTP/2 stream has nothing to say about its connection beyond GOAWAY, which it has asked for.
-        let served = stream::serve(&manager, head, Body::Http2(incoming), timers, responder, &mut info).await;
+        let served = stream::serve(&manager, head, Body::Http2(incoming), timers, responder, info).await;
         let unanswered = served.after == After::Gone && info.response_code.is_none();
-        let premature = unanswered && info.times.begin.elapsed() < PREMATURE_MAX;
-        manager.end_stream(info);
-        drop(active);
+        let premature = unanswered && info.times.begin.elapsed() < premature_max(&manager.runtime);
+        record.end();
         if let Some(unsent) = served.unsent {
             unsent.write_out(served.alarm, &manager.http2_stats).await;
         }
@@ -231,13 +244,13 @@ fn too_many_resets(manager: &ConnectionManager) -> Ended {
 
 /// The line of a stream whose head could not be read.
 fn record_unread(manager: &ConnectionManager, downstream: &Rc<Downstream>, flag: ResponseFlag, details: &'static str) {
-    let (mut info, _active) = manager.begin_stream(downstream);
+    let mut record = manager.begin_stream(downstream);
     manager.stats.downstream_rq_http2_total.inc();
     manager.stats.downstream_rq_rx_reset.inc();
-    info.protocol = Some(http::Version::HTTP_2);
-    info.flag(flag);
-    info.detail(details);
-    manager.end_stream(info);
+    record.info.protocol = Some(http::Version::HTTP_2);
+    record.info.flag(flag);
+    record.info.detail(details);
+    record.end();
 }
 
 #[cfg(test)]
@@ -247,7 +260,7 @@ mod tests {
     #[test]
     fn half_of_many_streams_reset_at_once_is_too_much() {
         let ends = |streams: &[(Streamed, u32)]| {
-            let mut resets = Resets::default();
+            let mut resets = Resets { judged_min: 500, ended: 0, premature: 0 };
             let each = streams.iter().flat_map(|(streamed, count)| (0..*count).map(|_| *streamed));
             each.map(|streamed| resets.note(streamed)).position(|too_much| too_much)
         };

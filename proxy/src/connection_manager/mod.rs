@@ -15,12 +15,13 @@ mod stream;
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use http::{HeaderValue, StatusCode};
 use tokio::io::AsyncReadExt;
 
-use crate::access_log::{AccessLog, Downstream, StreamInfo};
+use crate::access_log::{AccessLog, Downstream, LocalEnd, StreamInfo};
 use crate::alarm::Alarm;
 use crate::cluster::Cluster;
 use crate::codec::RequestHead;
@@ -30,6 +31,7 @@ use crate::config::route::Destination;
 use crate::drain::Drain;
 use crate::net::{Conn, Outside};
 use crate::router;
+use crate::runtime::Runtime;
 use crate::stats::{Held, Http2Stats, HttpStats, ResponseStats};
 use date::{DateCache, MillisCache};
 use life::Life;
@@ -50,6 +52,7 @@ pub struct ConnectionManager {
     clusters: Rc<[Rc<Cluster>]>,
     outside: Outside,
     drain: Drain,
+    runtime: Arc<Runtime>,
     date: DateCache,
     /// The `server` header.
     server_header: decorate::Server,
@@ -78,6 +81,8 @@ pub struct Parts {
     pub outside: Outside,
     /// When to finish.
     pub drain: Drain,
+    /// What operators may change.
+    pub runtime: Arc<Runtime>,
     /// Numbers the worker's connections.
     pub connection_ids: Rc<Cell<u64>>,
 }
@@ -106,7 +111,8 @@ impl ConnectionManager {
     /// A manager for a listener with these options.
     #[must_use]
     pub fn new(options: config::listener::ConnectionManager, buffer_bytes_max: usize, parts: Parts) -> Self {
-        let Parts { stats, listener_responses, http2_stats, logs, clusters, outside, drain, connection_ids } = parts;
+        let Parts { stats, listener_responses, http2_stats, logs, clusters, outside, drain, runtime, connection_ids } =
+            parts;
         let server_header = decorate::Server::new(&options.server);
         // Configuration refuses hosts that are no header value.
         let default_host = options.http1.default_host_for_http_10.as_deref();
@@ -122,6 +128,7 @@ impl ConnectionManager {
             clusters,
             outside,
             drain,
+            runtime,
             date: DateCache::default(),
             server_header,
             millis: MillisCache::default(),
@@ -231,11 +238,11 @@ impl ConnectionManager {
     }
 
     /// A stream begins.
-    fn begin_stream(&self, downstream: &Rc<Downstream>) -> (StreamInfo, Held) {
+    fn begin_stream(&self, downstream: &Rc<Downstream>) -> Record<'_> {
         self.stats.downstream_rq_total.inc();
         let now = tokio::time::Instant::now();
         let info = StreamInfo::new(now, self.outside.clock.wall(), Rc::clone(downstream));
-        (info, self.stats.downstream_rq_active.enter())
+        Record { info, end: StreamEnd::Cut, manager: self, _active: self.stats.downstream_rq_active.enter() }
     }
 
     /// A response head is on its way.
@@ -243,12 +250,40 @@ impl ConnectionManager {
         self.stats.responses.charge(status);
         self.listener_responses.charge(status);
     }
+}
 
-    /// A stream has ended: its line goes to every access log.
-    fn end_stream(&self, mut info: StreamInfo) {
-        info.finish(tokio::time::Instant::now());
-        for log in &self.logs {
-            log.write(&info);
+/// A stream that will have exactly one line in every access log, written when this is dropped.
+struct Record<'a> {
+    info: StreamInfo,
+    end: StreamEnd,
+    manager: &'a ConnectionManager,
+    _active: Held,
+}
+
+/// How a [`Record`] comes to its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum StreamEnd {
+    /// Dropped with the task that served it: the drain is over.
+    Cut,
+    /// Its way is told.
+    Told,
+}
+
+impl Record<'_> {
+    /// The stream is over, and everything about it is known.
+    fn end(mut self) {
+        self.end = StreamEnd::Told;
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        if self.end == StreamEnd::Cut {
+            self.info.end_locally(LocalEnd::Drained);
+        }
+        self.info.finish(tokio::time::Instant::now());
+        for log in &self.manager.logs {
+            log.write(&self.info);
         }
     }
 }

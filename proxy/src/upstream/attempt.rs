@@ -157,7 +157,6 @@ pub(super) async fn run(
         Lease::Http1(exclusive) => over_http1(exchange, head, &endpoint, exclusive, limit, &mut informed).await,
         Lease::Http2(stream) => over_http2(exchange, head, &endpoint, stream, limit, &mut informed).await,
     };
-<<<<<<< HEAD
     for status in &informed {
         cluster.codes.charge(*status, info.internal, info.alt_stat_name.as_deref());
     }
@@ -165,13 +164,6 @@ pub(super) async fn run(
         cluster.report_timeout(&endpoint);
         endpoint.counts.rq_error.inc();
     }
-=======
-    informed.iter().for_each(|status| cluster.codes.charge(*status, info.internal, info.alt_stat_name.as_deref()));
-    if let Err(Interrupted::Timer(Expired::Global)) = &answered {
-        cluster.report_timeout(&endpoint);
-        endpoint.counts.rq_error.inc();
-    }
->>>>>>> d354b29c7231b8b53fd7e37ddc19f962152e2666
     let mut result = answered?;
     if let Ok(answer) = &mut result {
         answer.silence = how.idle_timeout.map(Silence::new);
@@ -273,6 +265,9 @@ async fn over_http2(
         }
     };
     let mut writer = Some(Writer::Http2(outgoing));
+    if let Some(informer) = &exchange.informer {
+        response.pass_informational(informer.clone());
+    }
     let answered = exchange.alongside_try(&mut writer, &mut limit, response.head()).await;
     informed.extend_from_slice(response.informational());
     let answered = match answered {

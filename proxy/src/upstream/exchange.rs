@@ -14,8 +14,7 @@ use tokio::time::Instant;
 
 use super::timers::{Expired, Timers};
 use crate::alarm::Alarm;
-use crate::codec::http1::Informer;
-use crate::codec::{Body, Broken, Frame, Headers, Writer};
+use crate::codec::{Body, Broken, Frame, Headers, Informer, Writer};
 
 /// The request's body on its way, and the stream's timers.
 pub(crate) struct Exchange {

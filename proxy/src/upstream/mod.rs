@@ -21,8 +21,8 @@ pub(crate) use exchange::{Exchange, Interrupted};
 use crate::access_log::{ResponseFlag, StreamInfo};
 use crate::cluster::{Avoided, Cluster, Failure, Wanted};
 use crate::codec::{RequestHead, names};
-use crate::config::Differences;
 use crate::config::route::Forward;
+use crate::config::{Difference, Differences};
 use crate::net::Random;
 use crate::stats::ClusterStats;
 use attempt::{How, Reach, Tried};
@@ -57,7 +57,7 @@ pub(crate) async fn forward(
     info: &mut StreamInfo,
 ) -> Result<Answer, Ended> {
     let mut policy = terms.retry.as_deref().filter(|policy| retry::concerns(policy, &head.headers));
-    let (stats, differences) = (&cluster.shared.stats, cluster.shared.differences);
+    let (stats, differences) = (&cluster.shared.stats, cluster.shared.runtime.differences());
     let mut second = Second::new(differences, head);
     if policy.is_some() || second.may_need_body() {
         exchange.keep_for_retry();
@@ -119,7 +119,7 @@ pub(crate) async fn forward(
             return deliver(tried, tries, exchange);
         }
         let was_lost = matches!(&tried, Err(failed) if failed.failure == Failure::Terminated);
-        how.wanted = if was_lost && differences.retry_fresh { Wanted::Unused } else { Wanted::Any };
+        how.wanted = if was_lost && differences.has(Difference::RetryFresh) { Wanted::Unused } else { Wanted::Any };
         if let Ok(answer) = tried {
             cluster.codes.charge_retried(answer.head.status);
             answer.discard(exchange);
@@ -162,14 +162,16 @@ impl Second {
     }
 
     fn may_need_body(&self) -> bool {
-        self.differences.redispatch || (self.is_idempotent && self.differences.resend)
+        self.differences.has(Difference::Redispatch) || (self.is_idempotent && self.differences.has(Difference::Resend))
     }
 
     fn is_granted(&mut self, reach: Reach, stats: &ClusterStats) -> bool {
         let counter = match reach {
-            Reach::Unseen { on_reused: true } if self.differences.redispatch => &stats.upstream_rq_redispatched,
+            Reach::Unseen { on_reused: true } if self.differences.has(Difference::Redispatch) => {
+                &stats.upstream_rq_redispatched
+            }
             // RFC 9110 9.2.2: a client may repeat these by itself when a connection fails before the response.
-            Reach::Sent { lost_on_reused: true } if self.differences.resend && self.is_idempotent => {
+            Reach::Sent { lost_on_reused: true } if self.differences.has(Difference::Resend) && self.is_idempotent => {
                 &stats.upstream_rq_resent
             }
             Reach::NoConnection | Reach::Sent { .. } | Reach::Unseen { .. } => return false,

@@ -65,8 +65,8 @@ impl Timers {
     }
 
     /// The stream is over: the connection's alarm, for its next use.
-    pub(crate) fn into_alarm(self) -> Alarm {
-        self.alarm
+    pub(crate) fn take_alarm(&mut self) -> Alarm {
+        std::mem::take(&mut self.alarm)
     }
 
     /// What the chosen route says; `timeout` is for the request as a whole.

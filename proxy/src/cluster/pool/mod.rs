@@ -26,6 +26,7 @@ pub use lease::{Exclusive, Lease, Stream};
 use super::breaker::{Breakers, Permit};
 use super::{Failure, Shared};
 use crate::codec::http1;
+use crate::config::Difference;
 use crate::config::cluster::{Priority, TcpKeepalive, UpstreamProtocol};
 use crate::net::{self, Address, Conn, ConnectOptions, Outside};
 use crate::stats::{EndpointStats, Held};
@@ -194,7 +195,7 @@ impl Pool {
 
     /// Why a used connection must not be used again, by what the system knows at this moment.
     fn stale(&self, connection: &mut http1::ClientConnection) -> Option<http1::IdleEnd> {
-        if !self.shared.differences.look_before_reuse {
+        if !self.shared.runtime.differences().has(Difference::LookBeforeReuse) {
             return None;
         }
         let end = connection.look();

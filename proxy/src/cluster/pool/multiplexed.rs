@@ -16,6 +16,7 @@ use super::lease::{Lease, Stream};
 use super::{Pool, Wanted};
 use crate::cluster::Failure;
 use crate::codec::{Broken, http2};
+use crate::config::Difference;
 use crate::config::cluster::UpstreamProtocol;
 use crate::config::listener::{Http2Options, Keepalive};
 use crate::net::{Conn, Random};
@@ -92,7 +93,8 @@ impl Pool {
                 let multiplexed = self.multiplexed.borrow();
                 Rc::clone(multiplexed.iter().find(|one| one.is_available())?)
             };
-            if !self.shared.differences.look_before_reuse || !found.connection.borrow().has_closed() {
+            let looks = self.shared.runtime.differences().has(Difference::LookBeforeReuse);
+            if !looks || !found.connection.borrow().has_closed() {
                 return Some(self.lend_stream(&found));
             }
             self.shared.stats.upstream_cx_reuse_stale.inc();

@@ -12,9 +12,8 @@ use super::framing::{Chunk, Decoder, Encoder, MALFORMED, TransferCoding};
 use super::parse::{self, FoundResponse};
 use super::refusal::HeadError;
 use super::serialise;
-use super::server::Informer;
 use super::wire::{Half, SharedWire, Wire};
-use crate::codec::{Broken, Payload, RequestHead, ResponseHead};
+use crate::codec::{Broken, Informer, Payload, RequestHead, ResponseHead};
 use crate::net::{Address, Conn, Look};
 
 /// Informational responses to one request. Nobody needs more, and without a limit a server keeps a request

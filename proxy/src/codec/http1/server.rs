@@ -189,12 +189,15 @@ pub struct Informer {
 
 impl Informer {
     /// Queues `head`, which goes out when the request's body, or the client's presence, is next polled. A client of
-    /// HTTP/1.0 does not know such responses (RFC 9110 15.2) and gets none.
-    pub fn inform(&self, head: &ResponseHead) {
-        if self.version > Version::HTTP_10 {
+    /// HTTP/1.0 does not know such responses (RFC 9110 15.2) and gets none. Does this one?
+    #[must_use = "who counts them asks"]
+    pub fn inform(&self, head: &ResponseHead) -> bool {
+        let is_known = self.version > Version::HTTP_10;
+        if is_known {
             let mut wire = self.wire.borrow_mut();
             serialise::response(wire.interim(), head, Payload::None, &Method::GET, self.version);
         }
+        is_known
     }
 }
 

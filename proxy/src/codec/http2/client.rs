@@ -20,7 +20,7 @@ use super::{
     ResetReason, STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,
 };
 use crate::codec::http1::INFORMATIONAL_MAX;
-use crate::codec::{Payload, RequestHead, ResponseHead};
+use crate::codec::{Informer, Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
 use crate::net::{Address, Conn, Look};
 use crate::stats::Http2Stats;
@@ -155,7 +155,8 @@ impl ClientConnection {
         let stream = Stream::new(Sending::Body(body), &self.shared, Some(Active::new(&self.count)));
         stream.head_handed();
         let ending = if is_end { Ending::Sent } else { Ending::Open };
-        let response = Response { future: Some(future), stream: Rc::clone(&stream), informational: Vec::new() };
+        let response =
+            Response { future: Some(future), stream: Rc::clone(&stream), informational: Vec::new(), told: None };
         Ok((Outgoing::new(stream, ending), response))
     }
 }
@@ -227,6 +228,8 @@ pub struct Response {
     future: Option<ResponseFuture>,
     stream: Rc<Stream>,
     informational: Vec<StatusCode>,
+    /// Who is told of informational responses.
+    told: Option<Informer>,
 }
 
 impl Response {
@@ -237,14 +240,19 @@ impl Response {
         self.stream.has_begun()
     }
 
-    /// Informational responses that were skipped.
+    /// Informational responses that came before the final one.
     #[must_use]
     pub fn informational(&self) -> &[StatusCode] {
         &self.informational
     }
 
-    /// The final head and the payload behind it; informational responses are skipped. To be called until it
-    /// returns, once.
+    /// From here on, informational responses are passed on to `told`.
+    pub fn pass_informational(&mut self, told: Informer) {
+        self.told = Some(told);
+    }
+
+    /// The final head and the payload behind it; informational responses are skipped, or passed on if
+    /// [`Self::pass_informational`] says so. To be called until it returns, once.
     ///
     /// # Errors
     /// The stream was reset or the connection broke first, or there were too many informational responses.
@@ -253,13 +261,16 @@ impl Response {
     /// Safe: the next call goes on waiting.
     pub async fn head(&mut self) -> Result<(ResponseHead, Incoming), Broken> {
         let Some(future) = &mut self.future else { return Err(Broken::Closed) };
-        let informational = &mut self.informational;
+        let (informational, told) = (&mut self.informational, self.told.as_ref());
         let answer = poll_fn(|cx| {
-            while let Poll::Ready(Some(Ok(head))) = future.poll_informational(cx) {
+            while let Poll::Ready(Some(Ok(interim))) = future.poll_informational(cx) {
                 if informational.len() == INFORMATIONAL_MAX {
                     return Poll::Ready(None);
                 }
-                informational.push(head.status());
+                informational.push(interim.status());
+                if let Some(told) = told {
+                    told.inform(&response_from_h2(interim.into_parts().0));
+                }
             }
             Pin::new(&mut *future).poll(cx).map(Some)
         });

@@ -17,7 +17,7 @@ mod tests;
 mod wire;
 
 pub use client::{ClientConnection, Driver, DriverEnd, Response};
-pub use server::{ConnectionError, HeadLimit, Pinger, Responder, ServerConnection, Traffic};
+pub use server::{ConnectionError, HeadLimit, Informer, Pinger, Responder, ServerConnection, Traffic};
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -291,8 +291,33 @@ impl Responder {
         outgoing
     }
 
+    /// A way to send informational responses while somebody else owns the request's body.
+    #[must_use]
+    pub fn informer(&self) -> Informer {
+        Informer(Rc::clone(&self.0.stream))
+    }
+
     /// RST_STREAM with `reason` and no response.
     pub fn reset(self, reason: ResetReason) {
         self.0.reset(reason);
+    }
+}
+
+/// Sends informational responses (RFC 9113 8.1) ahead of the final one.
+#[derive(Clone, Debug)]
+pub struct Informer(Rc<Stream>);
+
+impl Informer {
+    /// Queues `head`, unless there was a final one or the stream is gone. Was there none?
+    #[must_use = "who counts them asks"]
+    pub fn inform(&self, head: &ResponseHead) -> bool {
+        let informed = match &mut *self.0.sending.borrow_mut() {
+            Sending::Head(respond) => respond.send_informational(response_to_h2(head)).is_ok(),
+            Sending::Body(_) => false,
+        };
+        if informed {
+            self.0.head_handed();
+        }
+        informed
     }
 }

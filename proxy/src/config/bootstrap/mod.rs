@@ -17,6 +17,8 @@ use super::yaml::At;
 #[derive(Debug, Deserialize)]
 pub(crate) struct Bootstrap {
     pub(crate) admin: Option<Admin>,
+    #[expect(dead_code, reason = "values of any shape: `interpret` reads them from the tree")]
+    pub(crate) layered_runtime: Option<serde::de::IgnoredAny>,
     pub(crate) static_resources: Option<StaticResources>,
 }
 

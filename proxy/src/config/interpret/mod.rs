@@ -8,6 +8,7 @@ mod health;
 mod listener;
 mod retry;
 mod route;
+mod runtime;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -18,11 +19,11 @@ use super::bootstrap::{Address, Bootstrap, Http2ProtocolOptions, KeepaliveSettin
 use super::error::Place;
 use super::listener::{Http2Floods, Http2Options, Keepalive, Listener};
 use super::problem::Problem;
-use super::yaml::{At, Notes};
+use super::yaml::{At, Node, Notes};
 use super::{Cluster, Config, Differences};
 
-/// The meaning of `bootstrap`, whose source is `dump`.
-pub(super) fn interpret(bootstrap: Bootstrap, dump: serde_json::Value, notes: &Notes) -> Result<Config, Problem> {
+/// The meaning of `bootstrap`, which was read from `tree`.
+pub(super) fn interpret(bootstrap: Bootstrap, tree: &Node, notes: &Notes) -> Result<Config, Problem> {
     let written = bootstrap.static_resources.unwrap_or_default();
     let admin = bootstrap.admin.and_then(|admin| admin.address);
     let admin = admin.map(|address| socket_address(&address)).transpose()?;
@@ -39,7 +40,8 @@ pub(super) fn interpret(bootstrap: Bootstrap, dump: serde_json::Value, notes: &N
             );
         }
     }
-    Ok(Config { admin, listeners, clusters, differences: Differences::default(), dump })
+    let runtime = runtime::layers(tree, notes)?;
+    Ok(Config { admin, listeners, clusters, differences: Differences::ALL, runtime, dump: tree.to_json() })
 }
 
 fn clusters(written: Vec<At<super::bootstrap::cluster::Cluster>>, notes: &Notes) -> Result<Vec<Cluster>, Problem> {

@@ -157,6 +157,11 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
         visitor.visit_enum(Choice { name, variants, decoder: self })
     }
 
+    /// Of a field whose meaning is read from the tree.
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        visitor.visit_unit()
+    }
+
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Problem> {
         match name {
             AT => visitor.visit_seq(AtParts { decoder: self, next: 0 }),
@@ -166,7 +171,6 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
 
     serde::forward_to_deserialize_any! {
         i8 i16 i32 i64 i128 u8 u64 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct map identifier
-        ignored_any
     }
 }
 

@@ -65,6 +65,12 @@ impl Node {
         Ok(tree)
     }
 
+    /// The entry of a mapping with this key, as it is spelled in snake case.
+    pub(super) fn field(&self, name: &str) -> Option<&Entry> {
+        let Value::Map(entries) = &self.value else { return None };
+        entries.iter().find(|entry| message::snake_case(&entry.key) == name)
+    }
+
     /// The same as JSON, without positions.
     pub(super) fn to_json(&self) -> serde_json::Value {
         match &self.value {

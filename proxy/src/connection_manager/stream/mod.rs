@@ -13,7 +13,7 @@ mod unsent;
 
 use std::rc::Rc;
 
-use http::{HeaderValue, Version};
+use http::{HeaderValue, StatusCode, Version};
 
 use super::local_reply::LocalReply;
 use super::{ConnectionManager, decorate};
@@ -21,7 +21,7 @@ use crate::access_log::StreamInfo;
 use crate::alarm::Alarm;
 use crate::cluster::Cluster;
 use crate::codec::http1::Close;
-use crate::codec::{Body, Broken, RequestHead, Writer};
+use crate::codec::{Body, Broken, Informer, RequestHead, Writer};
 use crate::stats::Held;
 use crate::tunnel::handshake;
 use crate::upstream::timers::Timers;
@@ -111,7 +111,7 @@ pub(super) async fn serve(
     info.protocol = Some(head.version);
     handshake::request_from_http2(&mut head);
     let asks_to_close = decorate::asks_to_close(&head);
-    let informer = responder.informer().filter(|_| manager.options.proxy_100_continue);
+    let informer = manager.options.proxy_100_continue.then(|| responder.informer());
     if informer.is_none() && decorate::take_expect_continue(&mut head.headers) {
         responder.send_continue(manager);
     }
@@ -121,11 +121,10 @@ pub(super) async fn serve(
     timers.head_is_complete();
     let mut exchange = Exchange::new(body, timers, manager.buffer_bytes_max);
     exchange.informer = informer;
-    let reply = decide(manager, &mut head, &mut exchange, info).await;
-    let (after, rest) = match reply {
-        Reply::Answer(answered) => {
-            deliver(manager, *answered, &head, &mut exchange, responder, asks_to_close, info).await
-        }
+    let mut serving = Serving { head, exchange, info };
+    let Serving { head, exchange, info } = &mut serving;
+    let (after, rest) = match decide(manager, head, exchange, info).await {
+        Reply::Answer(answered) => deliver(manager, *answered, head, exchange, responder, asks_to_close, info).await,
         Reply::Gone(broken) => {
             record_gone(manager, info, broken);
             (After::Gone, None)
@@ -134,13 +133,27 @@ pub(super) async fn serve(
             if let Some(cluster) = &cluster {
                 cluster.codes.charge(reply.row().status, info.internal, info.alt_stat_name.as_deref());
             }
-            reply_locally(manager, &reply, &head, &mut exchange, responder, asks_to_close, info).await
+            reply_locally(manager, &reply, head, exchange, responder, asks_to_close, info).await
         }
     };
-    info.bytes_received = exchange.bytes_received;
-    info.times.request_end = exchange.completed_at();
-    info.request = Some(head);
+    let passed = exchange.informer.as_ref().map_or(0, Informer::passed);
+    (0..passed).for_each(|_| manager.count_response(StatusCode::CONTINUE)); // all of 1xx count as one
     let limit = exchange.timers.flush_limit();
     let unsent = rest.map(|writer: Writer| Unsent::new(writer, limit));
-    Served { after, alarm: exchange.timers.into_alarm(), unsent }
+    Served { after, alarm: exchange.timers.take_alarm(), unsent }
+}
+
+/// A stream while it is served. What is known of its request goes into its record at the end, also if it is cut.
+struct Serving<'a> {
+    head: RequestHead,
+    exchange: Exchange,
+    info: &'a mut StreamInfo,
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        self.info.bytes_received = self.exchange.bytes_received;
+        self.info.times.request_end = self.exchange.completed_at();
+        self.info.request = Some(std::mem::take(&mut self.head));
+    }
 }

@@ -1,6 +1,6 @@
 //! How a stream ended, for its stats and its line in the access log.
 
-use crate::access_log::{ResponseFlag, StreamInfo};
+use crate::access_log::{LocalEnd, ResponseFlag, StreamInfo};
 use crate::cluster::Cluster;
 use crate::codec::Broken;
 use crate::connection_manager::ConnectionManager;
@@ -25,9 +25,7 @@ pub(in crate::connection_manager) fn count_expired(manager: &ConnectionManager, 
 pub(in crate::connection_manager) fn record_gone(manager: &ConnectionManager, info: &mut StreamInfo, broken: Broken) {
     manager.stats.downstream_rq_rx_reset.inc();
     if let Some(why) = info.downstream.local_end.get() {
-        why.flag().into_iter().for_each(|flag| info.flag(flag));
-        info.detail(why.details());
-        return;
+        return info.end_locally(why);
     }
     match broken {
         Broken::Closed | Broken::ConnectionReset => {
@@ -78,7 +76,7 @@ pub(super) fn record_relay_end(
         RelayEnd::Drained => {
             stats.downstream_rq_tx_reset.inc();
             stats.downstream_rq_rx_reset.inc();
-            info.detail("downstream_local_disconnect(drain)");
+            info.end_locally(LocalEnd::Drained);
         }
         RelayEnd::Upstream { failure, .. } => {
             stats.downstream_rq_tx_reset.inc();

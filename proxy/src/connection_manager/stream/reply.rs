@@ -7,7 +7,7 @@ use super::respond::{Responder, after_response, begin_response};
 use super::unsent::push_out;
 use crate::access_log::StreamInfo;
 use crate::codec::http1::{Close, Refusal, ServerConnection};
-use crate::codec::{Headers, Payload, RequestHead, Writer};
+use crate::codec::{Payload, RequestHead, Writer};
 use crate::connection_manager::ConnectionManager;
 use crate::connection_manager::life::Life;
 use crate::connection_manager::local_reply::LocalReply;
@@ -28,7 +28,9 @@ pub(super) async fn reply_locally(
         info.flag(flag);
     }
     info.detail(row.details.clone());
-    let complete = exchange.is_complete();
+    // A request to switch protocols has no end before the protocol is switched, at least on HTTP/1.
+    let is_endless = matches!(reply, LocalReply::UpgradeRefused) && request.version != Version::HTTP_2;
+    let complete = exchange.is_complete() && !is_endless;
     let closes = asks_to_close || !complete || row.closes;
     if let Responder::Http2 { go_away, .. } = &responder
         && row.closes
@@ -69,15 +71,7 @@ pub(in crate::connection_manager) async fn refuse_head(
     info.detail(row.details.clone());
     info.protocol = Some(Version::HTTP_11);
     let (head, body) = reply.response(&row);
-    let request = RequestHead {
-        method: Method::GET,
-        scheme: None,
-        authority: None,
-        path: None,
-        protocol: None,
-        version: Version::HTTP_11,
-        headers: Headers::default(),
-    };
+    let request = RequestHead::default(); // there is none: GET, HTTP/1.1
     if !matches!(reply, LocalReply::BadHead(Refusal::LowVersion)) {
         manager.stats.downstream_rq_response_before_rq_complete.inc();
         manager.stats.downstream_rq_rx_reset.inc();

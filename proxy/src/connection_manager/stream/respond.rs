@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::After;
 use crate::access_log::StreamInfo;
-use crate::codec::http1::{Close, Informer, ServerConnection};
-use crate::codec::{Payload, RequestHead, ResponseHead, Writer, http2, names};
+use crate::codec::http1::{Close, ServerConnection};
+use crate::codec::{Informer, Payload, RequestHead, ResponseHead, Writer, http2, names};
 use crate::connection_manager::life::Life;
 use crate::connection_manager::{ConnectionManager, decorate};
 use crate::tunnel::handshake;
@@ -38,20 +38,21 @@ impl GoAway {
 }
 
 impl Responder<'_> {
-    /// Sends what comes before the final response. HTTP/2 clients get none of it: none of them has to wait for 100.
-    pub(super) fn informer(&self) -> Option<Informer> {
+    /// Sends what comes before the final response.
+    pub(super) fn informer(&self) -> Informer {
         match self {
-            Self::Http1 { connection, .. } => Some(connection.informer()),
-            Self::Http2 { .. } => None,
+            Self::Http1 { connection, .. } => Informer::http1(connection.informer()),
+            Self::Http2 { respond, .. } => Informer::http2(respond.informer()),
         }
     }
 
+    /// Says that the body may come.
     pub(super) fn send_continue(&mut self, manager: &ConnectionManager) {
-        // HTTP/2 clients that wait for 100 send the body anyway, sooner or later (RFC 9110 10.1.1).
-        if let Self::Http1 { connection, .. } = self {
-            connection.send_continue();
-            manager.count_response(StatusCode::CONTINUE);
+        match self {
+            Self::Http1 { connection, .. } => connection.send_continue(),
+            Self::Http2 { respond, .. } => drop(respond.informer().inform(&ResponseHead::new(StatusCode::CONTINUE))),
         }
+        manager.count_response(StatusCode::CONTINUE);
     }
 }
 

@@ -1,0 +1,141 @@
+//! `layered_runtime`, whose values have no shape of their own: read from the tree itself.
+
+use std::collections::BTreeMap;
+
+use crate::config::error::{Cause, Name, Place};
+use crate::config::problem::{Problem, unknown};
+use crate::config::runtime::{LayerValues, RuntimeLayer, RuntimeValue};
+use crate::config::yaml::{Entry, Node, Notes, Value};
+
+/// The layers of a bootstrap, from its tree. Without the field there are none; with an empty one there is a layer for
+/// operators, as in Envoy.
+pub(super) fn layers(tree: &Node, notes: &Notes) -> Result<Vec<RuntimeLayer>, Problem> {
+    let Some(runtime) = tree.field("layered_runtime") else { return Ok(Vec::new()) };
+    let path = "layered_runtime";
+    let mut layers: Vec<RuntimeLayer> = Vec::new();
+    for entry in fields(&runtime.value, path)? {
+        if entry.key != "layers" {
+            return Err(Problem::at(&place(path, entry), unknown(Name::Field, &entry.key, &["layers"])));
+        }
+        let Value::List(items) = &entry.value.value else {
+            return Err(Problem::invalid(&place(path, entry), "layers are a list"));
+        };
+        for (index, item) in items.iter().enumerate() {
+            let path = format!("{path}.layers[{index}]");
+            let at = Place { path: path.clone(), at: Some(item.at) };
+            let layer = layer(item, &path, notes)?;
+            if layers.iter().any(|earlier| earlier.name == layer.name) {
+                return Err(Problem::invalid(&at, format!("Duplicate layer name: {}", layer.name)));
+            }
+            let is_admin = |layer: &RuntimeLayer| matches!(layer.values, LayerValues::Admin);
+            if is_admin(&layer) && layers.iter().any(is_admin) {
+                return Err(Problem::invalid(&at, "at most one admin layer may be specified"));
+            }
+            layers.push(layer);
+        }
+    }
+    if layers.is_empty() {
+        layers.push(RuntimeLayer { name: String::new(), values: LayerValues::Admin });
+    }
+    Ok(layers)
+}
+
+fn layer(item: &Node, path: &str, notes: &Notes) -> Result<RuntimeLayer, Problem> {
+    let at = Place { path: path.to_owned(), at: Some(item.at) };
+    let (mut name, mut values) = (String::new(), None);
+    for entry in fields(item, path)? {
+        match (entry.key.as_str(), &entry.value.value) {
+            ("name", Value::Text(text)) => name.clone_from(text),
+            ("admin_layer", _) => values = Some(LayerValues::Admin),
+            ("static_layer", _) => {
+                let mut found = BTreeMap::new();
+                flatten(&entry.value, "", &format!("{path}.static_layer"), notes, &mut found)?;
+                values = Some(LayerValues::Static(found));
+            }
+            ("disk_layer" | "rtds_layer", _) => {
+                let reason = "a runtime comes from the configuration and the admin interface";
+                return Err(Problem::at(&place(path, entry), Cause::Unsupported { name: Name::Field, reason }));
+            }
+            (key, _) => {
+                let known = ["name", "admin_layer", "static_layer"];
+                return Err(Problem::at(&place(path, entry), unknown(Name::Field, key, &known)));
+            }
+        }
+    }
+    match (name.is_empty(), values) {
+        (false, Some(values)) => Ok(RuntimeLayer { name, values }),
+        (true, _) => Err(Problem::invalid(&at, "a layer has a name")),
+        (false, None) => Err(Problem::invalid(&at, "a layer has a static_layer or an admin_layer")),
+    }
+}
+
+/// Nested mappings and keys with dots are the same.
+fn flatten(
+    node: &Node,
+    prefix: &str,
+    path: &str,
+    notes: &Notes,
+    found: &mut BTreeMap<String, RuntimeValue>,
+) -> Result<(), Problem> {
+    for entry in fields(node, path)? {
+        let key = if prefix.is_empty() { entry.key.clone() } else { format!("{prefix}.{}", entry.key) };
+        let value = match (&entry.value.value, fraction(&entry.value)) {
+            (_, Some(fraction)) => fraction,
+            (Value::Map(_), None) => {
+                flatten(&entry.value, &key, &format!("{path}.{}", entry.key), notes, found)?;
+                continue;
+            }
+            (Value::Bool(is_on), _) => RuntimeValue::Flag(*is_on),
+            (Value::Float(number), _) => RuntimeValue::Number(*number),
+            (Value::Integer(number), _) => RuntimeValue::parse(&number.to_string()),
+            (Value::Text(text), _) => RuntimeValue::Text(text.clone()),
+            (Value::List(_) | Value::Null, _) => {
+                return Err(Problem::invalid(&place(path, entry), "a runtime value is a number, a flag or a text"));
+            }
+        };
+        value.check(&key).map_err(|error| Problem::invalid(&place(path, entry), error.to_string()))?;
+        if !key.starts_with("finwait.") && !READ.contains(&key.as_str()) {
+            notes.note(&place(path, entry), "has no effect: nothing here reads this key");
+        }
+        found.insert(key, value);
+    }
+    Ok(())
+}
+
+/// Envoy's keys that have a meaning here.
+const READ: [&str; 2] =
+    ["overload.premature_reset_min_stream_lifetime_seconds", "overload.premature_reset_total_stream_count"];
+
+/// A mapping of exactly a numerator and a denominator is one value.
+fn fraction(node: &Node) -> Option<RuntimeValue> {
+    let numerator = match node.field("numerator").map(|entry| &entry.value.value) {
+        Some(Value::Integer(number)) => u32::try_from(*number).ok()?,
+        _ => return None,
+    };
+    let denominator = match node.field("denominator").map(|entry| &entry.value.value) {
+        None => 100,
+        Some(Value::Text(text)) => match text.as_str() {
+            "HUNDRED" => 100,
+            "TEN_THOUSAND" => 10_000,
+            "MILLION" => 1_000_000,
+            _ => return None,
+        },
+        Some(_) => return None,
+    };
+    Some(RuntimeValue::Fraction { numerator, denominator })
+}
+
+fn fields<'n>(node: &'n Node, path: &str) -> Result<&'n [Entry], Problem> {
+    match &node.value {
+        Value::Map(entries) => Ok(entries),
+        Value::Null => Ok(&[]),
+        Value::Bool(_) | Value::Float(_) | Value::Integer(_) | Value::List(_) | Value::Text(_) => {
+            let at = Place { path: path.to_owned(), at: Some(node.at) };
+            Err(Problem::at(&at, Cause::WrongType { expected: "a mapping".into(), found: node.value.describe() }))
+        }
+    }
+}
+
+fn place(path: &str, entry: &Entry) -> Place {
+    Place { path: format!("{path}.{}", entry.key), at: Some(entry.at) }
+}
