@@ -38,8 +38,7 @@ fn every_run_gives_the_same_bytes() {
     let library = Library::Disk(repository());
     let mut program = Command::new(env::current_exe().expect("a running test has a path"));
     program.env(OTHER, "1").args(["--exact", "runs_of_the_other_process", "--nocapture"]);
-    let mut other = lines_of(&mut program).skip_while(|line| line != BEGIN);
-    assert_eq!(other.next().as_deref(), Some(BEGIN), "the other process traces");
+    let mut other = lines_of(&mut program).filter_map(|line| Some(line.strip_prefix(OF_A_TRACE)?.to_owned()));
     for run in runs(&library) {
         let first = run.trace();
         assert_eq!(difference(first.lines(), run.trace().lines()), None, "{}, again in this process", run.heading);
@@ -53,8 +52,9 @@ fn every_run_gives_the_same_bytes() {
 
 /// Tells the copy of this program that [`every_run_gives_the_same_bytes`] starts to print its traces.
 const OTHER: &str = "FINWAIT_TEST_OTHER";
-/// What it prints before and behind them.
-const BEGIN: &str = "the traces begin";
+/// Begins every line of theirs: the test harness has lines of its own, at any moment of a slow test.
+const OF_A_TRACE: &str = "| ";
+/// What it prints behind them.
 const END: &str = "the traces end";
 
 /// Alone it sees that no run is left out of the comparison, or is in it twice.
@@ -62,9 +62,12 @@ const END: &str = "the traces end";
 fn runs_of_the_other_process() {
     let library = Library::Disk(repository());
     if env::var_os(OTHER).is_some() {
-        println!("\n{BEGIN}"); // the test harness may have begun a line
-        runs(&library).for_each(|run| print!("{}\n{}", run.heading, run.trace()));
-        println!("{END}");
+        println!(); // the test harness may have begun a line
+        for run in runs(&library) {
+            let text = [run.heading.clone(), run.trace()].join("\n");
+            text.lines().for_each(|line| println!("{OF_A_TRACE}{line}"));
+        }
+        println!("{OF_A_TRACE}{END}");
         return;
     }
     let headings: Vec<String> = runs(&library).map(|run| run.heading).collect();
