@@ -42,8 +42,8 @@ fn main() {
         "{requests} GETs, then {requests} POSTs, from {CLIENTS} clients; each connection to the app answers 1 to 20"
     );
     println!(
-        "{:>22}  {:>22}  {:>22}  {:>10}  {:>8}  {}",
-        "", "GETs failed", "POSTs failed", "seen twice", "MiB after, peak", "how"
+        "{:>22}  {:>22}  {:>22}  {:>10}  {:>15}  how",
+        "", "GETs failed", "POSTs failed", "seen twice", "MiB after, peak"
     );
     for kind in Kind::ALL {
         let app = App::start(requests);

@@ -8,13 +8,16 @@ use socket2::{Domain, Socket, Type};
 
 /// The standard library's 128 would have everybody wait for SYNs to be sent again when an attack's requests come at once.
 const BACKLOG: i32 = 4096;
-/// The length of `/large`.
-const LARGE: usize = 1024 * 1024;
+/// Else the kernel copies a thousand large pages into its own buffers while everybody else waits for a processor.
+const SEND_BUFFER_BYTES: usize = 16 * 1024;
+/// `/large`, in one place however many ask for it.
+static LARGE: [u8; 1 << 20] = [b'x'; 1 << 20];
 
 /// Serves until the process ends.
 pub(crate) fn start() -> io::Result<SocketAddr> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?; // its connections inherit it
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from(socket);
     let at = listener.local_addr()?;
@@ -42,8 +45,8 @@ fn serve(stream: TcpStream) -> io::Result<()> {
             }
         }
         io::copy(&mut reader.by_ref().take(length), &mut io::sink())?;
-        let body = if is_large { vec![b'x'; LARGE] } else { b"hello".to_vec() };
+        let body: &[u8] = if is_large { &LARGE } else { b"hello" };
         write!(reader.get_mut(), "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len())?;
-        reader.get_mut().write_all(&body)?;
+        reader.get_mut().write_all(body)?;
     }
 }

@@ -40,8 +40,8 @@ fn main() {
     for attack in Attack::ALL {
         println!("\n{}", attack.about());
         println!(
-            "{:>22}  {:>44}  {:>24}  {:>24}  {}",
-            "", "MiB before, half, peak, after", "calm ms: p50, p99, max", "then ms: p50, p99, max", "the attack"
+            "{:>22}  {:>44}  {:>24}  {:>24}  the attack",
+            "", "MiB before, half, peak, after", "calm ms: p50, p99, max", "then ms: p50, p99, max"
         );
         for kind in Kind::ALL.into_iter().filter(|kind| names.iter().any(|name| name == kind.name())) {
             match kind.start(&dir, app) {

@@ -62,7 +62,8 @@ async fn carry_out(plan: &Plan) -> io::Result<Report> {
     let world = outside(&logs);
     let app = world.net.listen(&loopback(0), &ListenOptions { backlog: 4096, ..ListenOptions::default() })?;
     let app_port = port(app.local());
-    let mut app = { AbortOnDrop(tokio::task::spawn_local(serve(app))) };
+    let mut serving = JoinSet::new(); // until it is dropped
+    serving.spawn_local(serve(app));
     let (first, successor) = (Process::start(app_port, plan.drain)?, Process::start(app_port, plan.drain)?);
     let mut tunnels = JoinSet::new();
     for _ in 0..plan.tunnels {
@@ -97,7 +98,6 @@ async fn carry_out(plan: &Plan) -> io::Result<Report> {
     while let Some(ended) = tunnels.join_next().await {
         ends.push(ended.map_err(io::Error::other)?);
     }
-    app.stop();
     Ok(Report {
         exit,
         exited_after,
@@ -109,20 +109,6 @@ async fn carry_out(plan: &Plan) -> io::Result<Report> {
         reset_at_the_door: clients.reset_at_the_door.get(),
         failures: clients.failures.take(),
     })
-}
-
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl AbortOnDrop {
-    fn stop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.stop();
-    }
 }
 
 /// A finwait of its own. Dropped, it is killed.
@@ -208,7 +194,8 @@ impl Clients {
     }
 
     async fn ask(self: Rc<Self>, number: usize) {
-        let answered = timeout(STEP_MAX, self.try_ask(number % 2 == 0)).await.unwrap_or_else(|late| Err(late.into()));
+        let answered =
+            timeout(STEP_MAX, self.try_ask(number.is_multiple_of(2))).await.unwrap_or_else(|late| Err(late.into()));
         let since = self.signalled.get().map(|signalled| signalled.elapsed());
         match (answered, since) {
             (Ok(0), Some(_)) => self.answered_in_drain.set(self.answered_in_drain.get() + 1),
@@ -241,8 +228,8 @@ impl Clients {
 
     /// One that was kept and is still open, or a fresh one.
     async fn connection(&self, keeps: bool) -> io::Result<Connected> {
-        while keeps {
-            let Some((server, conn)) = self.kept.borrow_mut().pop() else { break };
+        let kept = || if keeps { self.kept.borrow_mut().pop() } else { None };
+        while let Some((server, conn)) = kept() {
             if conn.look() == Look::Open {
                 return Ok(Connected { server, conn, is_fresh: false });
             }
