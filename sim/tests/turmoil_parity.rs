@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use finwait_sim::actor::{Exchange, Outcome};
+use finwait_sim::actor::{Delivery, Exchange, Outcome};
 use finwait_sim::explore::outcome::flags;
 use finwait_sim::play::Played;
 use finwait_sim::scenario::{Family, Library, Scenario};
@@ -98,12 +98,14 @@ fn exceptions_exist(files: &[String]) -> Result<(), Failed> {
 
 /// The application-level result, one fact a line.
 fn told(scenario: &Scenario, played: &Played) -> String {
-    let mut facts: Vec<String> = played.sightings.exchanges.iter().map(exchange).collect();
-    facts.extend(played.sightings.deliveries.iter().map(|it| {
-        let received = it.tunnel.as_ref().map(|talk| &talk.received);
-        format!("{} was asked {}, then heard {received:?}", it.host, it.asked)
-    }));
-    // Lines of different hosts may change places: their order is a matter of microseconds.
+    let mut facts: Vec<String> = Vec::new();
+    // What different hosts do in the same instant may change places: its order is a matter of chance.
+    for host in &scenario.hosts {
+        facts.extend(played.sightings.exchanges.iter().filter(|it| it.host == host.name).map(exchange));
+    }
+    let mut deliveries: Vec<String> = played.sightings.deliveries.iter().map(delivery).collect();
+    deliveries.sort_unstable();
+    facts.append(&mut deliveries);
     for host in &scenario.hosts {
         let lines = Timeline::log(&played.trace).into_iter().filter(|(_, at, _)| *at == host.name);
         facts.extend(lines.map(|(_, _, line)| format!("{} logged {}", host.name, flags(line))));
@@ -114,6 +116,11 @@ fn told(scenario: &Scenario, played: &Played) -> String {
     }
     assert!(!facts.is_empty(), "{}: a run of which nothing can be told proves nothing", scenario.file);
     facts.join("\n")
+}
+
+fn delivery(delivery: &Delivery) -> String {
+    let received = delivery.tunnel.as_ref().map(|talk| &talk.received);
+    format!("{} was asked {}, then heard {received:?}", delivery.host, delivery.asked)
 }
 
 fn exchange(exchange: &Exchange) -> String {
