@@ -122,6 +122,14 @@ impl<'a> Hop<'a> {
         let mut did = Vec::new();
         if upstream.is_tunnel() {
             did.push(format!("lost the WebSocket: {}", self.sentence(act)));
+        } else if act.arrived.is_some_and(|at| at < asked) {
+            did.push(format!(
+                "asked on a connection that had ended: {peer}'s {} of {} had arrived, and had not been noticed when the request \
+                 left at {}",
+                words(&act.kind),
+                ms(act.sent.at),
+                ms(asked)
+            ));
         } else if crossed {
             did.push(format!("asked on a connection that was ending: its request, sent at {}, and {peer}'s {}, sent at {}, crossed on the way", ms(asked), words(&act.kind), ms(act.sent.at)));
         } else {

@@ -39,7 +39,7 @@ const fn reason(
 const NEVER: &str = "no setting: such a request is not passed on, whoever sends it";
 
 /// By details.
-const DETAILS: [Reason; 24] = [
+const DETAILS: [Reason; 28] = [
     reason(
         "absolute_path_rejected",
         "because what it asks for is not a path",
@@ -51,6 +51,30 @@ const DETAILS: [Reason; 24] = [
         "because the route's cluster does not exist",
         "lead the route to a cluster that exists",
         Some((At::Route, "route.cluster")),
+    ),
+    reason(
+        "codec_error:Too_many_PRIORITY_frames",
+        "because the client sent more PRIORITY frames than it may",
+        "permit more of them",
+        Some((At::Manager, "http2_protocol_options.max_inbound_priority_frames_per_stream")),
+    ),
+    reason(
+        "codec_error:Too_many_WINDOW_UPDATE_frames",
+        "because the client sent more WINDOW_UPDATE frames than it may",
+        "permit more of them",
+        Some((At::Manager, "http2_protocol_options.max_inbound_window_update_frames_per_data_frame_sent")),
+    ),
+    reason(
+        "codec_error:Too_many_consecutive_frames_with_an_empty_payload",
+        "because the client sent more frames in a row that bring nothing than it may",
+        "permit more of them",
+        Some((At::Manager, "http2_protocol_options.max_consecutive_inbound_frames_with_empty_payload")),
+    ),
+    reason(
+        "codec_error:*",
+        "because the client broke the rules of HTTP/2, which ends every stream of its connection (RFC 9113 5.4.1)",
+        "no setting: the client has to keep to the rules; its other requests suffer with the one that does not",
+        None,
     ),
     reason(
         "direct_response",

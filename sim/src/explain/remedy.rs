@@ -97,7 +97,12 @@ pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged
 /// way.
 fn is_final(origin: &Judged<'_>) -> bool {
     let account = origin.account;
-    !account.is_some_and(|account| account.flags.iter().any(|flag| matches!(flag.as_str(), "UO" | "UH" | "OM" | "RL")))
+    !account.is_some_and(|account| {
+        account
+            .flags
+            .iter()
+            .any(|flag| matches!(flag.as_str(), "DC" | "DR" | "OM" | "RL" | "UC" | "UF" | "UH" | "UO" | "UR"))
+    })
 }
 
 /// Whether a host had lost its programs since a connection was made.

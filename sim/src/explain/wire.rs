@@ -182,8 +182,11 @@ impl Wire {
             ActKind::Reset { stream, .. } => *stream == exchange.stream,
         };
         // A FIN that crosses a request was sent before it, and noticed after it.
+        // One that had even arrived may not have been noticed, and whoever sent it says nothing any more.
         let is_late = |act: &&Act| {
-            act.sent > exchange.request.began || act.arrived.is_none_or(|at| at >= exchange.request.began.at)
+            let is_last_word = Some(act.by) == exchange.server && matches!(act.kind, ActKind::Fin | ActKind::Rst);
+            let is_noticed_later = act.arrived.is_none_or(|at| at >= exchange.request.began.at);
+            act.sent > exchange.request.began || is_noticed_later || is_last_word
         };
         self.acts.iter().filter(|act| act.connection == exchange.connection).filter(concerns).filter(is_late)
     }
