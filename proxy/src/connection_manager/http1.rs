@@ -155,7 +155,8 @@ async fn refuse(
 /// takes of what is still to be written.
 async fn close(manager: &ConnectionManager, mut connection: ServerConnection, how: Close) -> ConnectionEnd {
     let limit = manager.options.timeouts.delayed_close;
-    let how = if limit == Duration::ZERO && how == Close::FlushThenWaitForPeer { Close::Flush } else { how };
+    let waits = matches!(how, Close::FinThenWaitForPeer | Close::FlushThenWaitForPeer);
+    let how = if limit == Duration::ZERO && waits { Close::Flush } else { how };
     // With no delayed close at all, writing out still has a bound: a client that reads nothing is cut.
     let bound = if limit == Duration::ZERO { FLUSH_WAIT_MAX } else { limit };
     let has_left = how == Close::Abort || write_out(&mut connection, bound).await;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::connection_manager::ConnectionManager;
 use crate::drain::{Drain, Stage};
-use crate::net::{Accept, Conn};
+use crate::net::{Accept, Conn, ListenOptions};
 use crate::stats::ListenerStats;
 
 /// A bound socket and who serves its connections.
@@ -23,6 +23,9 @@ pub struct Listener {
 
 /// How long to wait after a failed accept: out of file descriptors, usually, and some will come free.
 const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(50);
+
+/// A closing listener takes in no more: beyond a full backlog, whoever waits came after the drain had begun.
+const BACKLOG_MAX: u32 = ListenOptions::BACKLOG;
 
 impl Listener {
     /// A listener that has not accepted yet.
@@ -38,13 +41,14 @@ impl Listener {
         let mut closing = pin!(draining.accepts_no_more());
         loop {
             tokio::select! {
-                // The drain first: a connection in the backlog belongs to the process that takes over.
+                // The drain first, however many come.
                 biased;
                 () = closing.as_mut() => break,
                 accepted = self.accept.accept() => self.begin(accepted, &mut connections).await,
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
             }
         }
+        self.empty_backlog(&mut connections).await;
         drop(self.accept);
         let left = self.drain.clone();
         tokio::select! {
@@ -56,6 +60,21 @@ impl Listener {
                 left.reached(Stage::Draining).await;
             } => {}
             () = self.drain.reached(Stage::Stopped) => connections.shutdown().await,
+        }
+    }
+
+    /// Takes in who has connected by now: the system resets the backlog of a listener that closes, and with it
+    /// requests that were sent in good faith. They are told to go elsewhere with their first response.
+    async fn empty_backlog(&mut self, connections: &mut JoinSet<()>) {
+        // The event loop hears of those who came since it last looked.
+        tokio::task::yield_now().await;
+        for _ in 0..BACKLOG_MAX {
+            tokio::select! {
+                // Who waits is there at once.
+                biased;
+                accepted = self.accept.accept() => self.begin(accepted, connections).await,
+                () = std::future::ready(()) => return,
+            }
         }
     }
 

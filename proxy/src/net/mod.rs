@@ -115,11 +115,15 @@ pub struct ListenOptions {
     pub reuse_port: bool,
 }
 
+impl ListenOptions {
+    /// The kernel caps it at net.core.somaxconn, 4096 on current systems; a burst of reconnecting clients after a
+    /// restart is what fills it.
+    pub const BACKLOG: u32 = 4096;
+}
+
 impl Default for ListenOptions {
     fn default() -> Self {
-        // The kernel caps this at net.core.somaxconn, 4096 on current systems; a burst of reconnecting
-        // clients after a restart is what fills it.
-        Self { backlog: 4096, reuse_port: false }
+        Self { backlog: Self::BACKLOG, reuse_port: false }
     }
 }
 

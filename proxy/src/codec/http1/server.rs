@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use http::{Method, Version};
+use tokio::io::AsyncWriteExt;
 
 use super::body::{Incoming, Outgoing, Sender};
 use super::framing::Encoder;
@@ -44,6 +45,9 @@ pub struct ServerConnection {
 pub enum Close {
     /// With RST, at once; what is queued is lost.
     Abort,
+    /// With FIN behind what is queued; then as [`Self::FlushThenWaitForPeer`]. For a client that learns of the end in no
+    /// other way.
+    FinThenWaitForPeer,
     /// As soon as what is queued has been written.
     Flush,
     /// When what is queued has been written and then the peer has closed, or the caller has waited enough and
@@ -167,14 +171,20 @@ impl ServerConnection {
     pub async fn close(self, how: Close) {
         let flushed = match how {
             Close::Abort => Ok(()),
-            Close::Flush | Close::FlushThenWaitForPeer => poll_fn(|cx| self.wire.borrow_mut().poll_flush(cx)).await,
+            Close::FinThenWaitForPeer | Close::Flush | Close::FlushThenWaitForPeer => {
+                poll_fn(|cx| self.wire.borrow_mut().poll_flush(cx)).await
+            }
         };
         let peer_has_closed = flushed.is_err() || self.wire.borrow().has_ended();
-        let Some(conn) = self.wire.borrow_mut().take_conn() else { return };
+        let Some(mut conn) = self.wire.borrow_mut().take_conn() else { return };
         match how {
             Close::Abort => conn.abort(),
             Close::Flush => drop(conn),
-            Close::FlushThenWaitForPeer if peer_has_closed => drop(conn),
+            Close::FinThenWaitForPeer | Close::FlushThenWaitForPeer if peer_has_closed => drop(conn),
+            Close::FinThenWaitForPeer => {
+                drop(conn.shutdown().await); // a connection that is broken has nobody to wait for, as the next line finds
+                Lingering::new(conn).peer_closed().await;
+            }
             Close::FlushThenWaitForPeer => Lingering::new(conn).peer_closed().await,
         }
     }

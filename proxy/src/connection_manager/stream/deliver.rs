@@ -57,7 +57,9 @@ pub(super) async fn deliver(
         // After a tunnel nothing on an HTTP/1 connection is a request any more.
         RelayEnd::Complete => after_response(closes || is_tunnel, asks_to_close && complete),
         RelayEnd::Interrupted(Interrupted::Downstream(_)) => After::Gone,
-        RelayEnd::Interrupted(Interrupted::Timer(_)) | RelayEnd::Drained | RelayEnd::Upstream { .. } => {
+        // Nothing inside a tunnel tells its client that the time has come.
+        RelayEnd::Drained => After::Close(Close::FinThenWaitForPeer),
+        RelayEnd::Interrupted(Interrupted::Timer(_)) | RelayEnd::Upstream { .. } => {
             After::Close(Close::FlushThenWaitForPeer)
         }
     };
