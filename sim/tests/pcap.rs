@@ -26,7 +26,6 @@ const REMARKS: [Remark; 9] = [
         text: "The Content-Length and Transfer-Encoding header must not be set together",
         is_due: has_two_lengths,
     },
-    Remark { text: "Trailing stray characters", is_due: has_endless_head },
     Remark { text: "Connection reset (RST)", is_due: has_reset },
     Remark { text: "TCP window specified by the receiver is now completely full", is_due: has_full_window },
     Remark { text: "TCP Zero Window segment", is_due: has_full_window },
@@ -38,16 +37,6 @@ const REMARKS: [Remark; 9] = [
 
 fn has_reset(trace: &Trace) -> bool {
     segments(trace).any(|segment| segment.flags.rst)
-}
-
-/// Whether a head goes on in CONTINUATION frames of HTTP/2 that somebody sends by hand, one a segment (RFC 9113 6.10):
-/// tshark 4.0 does not read on where such a head has no end.
-fn has_endless_head(trace: &Trace) -> bool {
-    const CONTINUATION: u8 = 9;
-    const END_HEADERS: u8 = 4;
-    segments(trace).any(
-        |segment| matches!(segment.payload.as_ref(), [_, _, _, CONTINUATION, flags, ..] if flags & END_HEADERS == 0),
-    )
 }
 
 /// Whether a message says in two ways where it ends.
