@@ -27,6 +27,7 @@ const REMARKS: [Remark; 9] = [
         is_due: has_two_lengths,
     },
     Remark { text: "Connection reset (RST)", is_due: has_reset },
+    Remark { text: "Trailing stray characters", is_due: has_endless_head },
     Remark { text: "TCP window specified by the receiver is now completely full", is_due: has_full_window },
     Remark { text: "TCP Zero Window segment", is_due: has_full_window },
     Remark { text: "This frame is a (suspected) out-of-order segment", is_due: is_disturbed },
@@ -45,6 +46,12 @@ fn has_two_lengths(trace: &Trace) -> bool {
         let text = String::from_utf8_lossy(&segment.payload).to_ascii_lowercase();
         text.contains("content-length:") && text.contains("transfer-encoding:")
     })
+}
+
+/// Whether an HTTP/2 head goes on in CONTINUATION frames, which tshark joins only if there is a last one.
+fn has_endless_head(trace: &Trace) -> bool {
+    const CONTINUATION: u8 = 9;
+    segments(trace).any(|segment| segment.payload.get(3) == Some(&CONTINUATION))
 }
 
 fn has_full_window(trace: &Trace) -> bool {
