@@ -26,8 +26,8 @@ const REMARKS: [Remark; 9] = [
         text: "The Content-Length and Transfer-Encoding header must not be set together",
         is_due: has_two_lengths,
     },
-    Remark { text: "Trailing stray characters", is_due: has_endless_head },
     Remark { text: "Connection reset (RST)", is_due: has_reset },
+    Remark { text: "Trailing stray characters", is_due: has_endless_head },
     Remark { text: "TCP window specified by the receiver is now completely full", is_due: has_full_window },
     Remark { text: "TCP Zero Window segment", is_due: has_full_window },
     Remark { text: "This frame is a (suspected) out-of-order segment", is_due: is_disturbed },
@@ -40,22 +40,18 @@ fn has_reset(trace: &Trace) -> bool {
     segments(trace).any(|segment| segment.flags.rst)
 }
 
-/// Whether a head goes on in CONTINUATION frames of HTTP/2 that somebody sends by hand, one a segment (RFC 9113 6.10):
-/// tshark 4.0 does not read on where such a head has no end.
-fn has_endless_head(trace: &Trace) -> bool {
-    const CONTINUATION: u8 = 9;
-    const END_HEADERS: u8 = 4;
-    segments(trace).any(
-        |segment| matches!(segment.payload.as_ref(), [_, _, _, CONTINUATION, flags, ..] if flags & END_HEADERS == 0),
-    )
-}
-
 /// Whether a message says in two ways where it ends.
 fn has_two_lengths(trace: &Trace) -> bool {
     segments(trace).any(|segment| {
         let text = String::from_utf8_lossy(&segment.payload).to_ascii_lowercase();
         text.contains("content-length:") && text.contains("transfer-encoding:")
     })
+}
+
+/// Whether an HTTP/2 head goes on in CONTINUATION frames, which tshark joins only if there is a last one.
+fn has_endless_head(trace: &Trace) -> bool {
+    const CONTINUATION: u8 = 9;
+    segments(trace).any(|segment| segment.payload.get(3) == Some(&CONTINUATION))
 }
 
 fn has_full_window(trace: &Trace) -> bool {

@@ -122,9 +122,13 @@ impl<'a> Hop<'a> {
         let details = account.map_or("", |account| account.details.as_str());
         let attempts = case.chain.attempts(nth);
         let stopped = self.expired(at, details).or_else(|| self.unanswered(at));
+        // A connect that is under way when the stream ends for another reason is no failure.
+        let has_failed_to_connect = account.is_none_or(|account| account.flags.iter().any(|flag| flag == "UF"));
         let mut judged = match (stopped, attempts.last()) {
             (Some(stopped), last) => self.gave_up(host, stopped, last),
-            (None, Some(Attempt::Connecting(connection))) => self.could_not_connect(at, *connection),
+            (None, Some(Attempt::Connecting(connection))) if has_failed_to_connect => {
+                self.could_not_connect(at, *connection)
+            }
             (None, Some(Attempt::Asked(upstream))) if !is_refusal(details) => self.depended(host, *upstream, details),
             (None, _) => match self.closed_before(host) {
                 Some(act) => self.was_idle(at, act),

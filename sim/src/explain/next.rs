@@ -111,7 +111,8 @@ impl<'a> Hop<'a> {
         let closed = Some(self.sentence(act));
         if act.by == host {
             // What came after it, on either side, is its consequence.
-            let reason = reasons::of(details, &[]).map_or("for a reason that it does not tell", |reason| reason.why);
+            let reason = reasons::of(reasons::of_own_end(details), &[])
+                .map_or("for a reason that it does not tell", |reason| reason.why);
             let did = vec![format!("ended it itself, {reason}")];
             return Judged { closed, next, ..self.judged(name, Cause::Itself, did) };
         }

@@ -39,7 +39,7 @@ const fn reason(
 const NEVER: &str = "no setting: such a request is not passed on, whoever sends it";
 
 /// By details.
-const DETAILS: [Reason; 28] = [
+const DETAILS: [Reason; 30] = [
     reason(
         "absolute_path_rejected",
         "because what it asks for is not a path",
@@ -142,6 +142,18 @@ const DETAILS: [Reason; 28] = [
         "because the client sent more WINDOW_UPDATE frames than it may",
         "permit more of them",
         Some((At::Manager, "http2_protocol_options.max_inbound_window_update_frames_per_data_frame_sent")),
+    ),
+    reason(
+        "http2.remote_reset",
+        "because its client had reset the stream",
+        "no setting: the client has to wait for its answer",
+        None,
+    ),
+    reason(
+        "downstream_remote_disconnect",
+        "because its client had gone",
+        "no setting: the client has to wait for its answer",
+        None,
     ),
     reason("http2.*", "because it is not HTTP/2 as RFC 9113 has it", NEVER, None),
     reason(
@@ -332,6 +344,12 @@ pub(super) fn of(details: &str, flags: &[String]) -> Option<Reason> {
     };
     let by_flag = || FLAGS.iter().find(|reason| flags.iter().any(|flag| flag == reason.word));
     DETAILS.iter().find(is_meant).or_else(by_flag).copied()
+}
+
+/// What details mean if the client has not left: a stream that the proxy breaks off for a violation is logged as one that
+/// was reset.
+pub(super) fn of_own_end(details: &str) -> &str {
+    if details == "http2.remote_reset" { "http2.violation.of.messaging.rule" } else { details }
 }
 
 #[cfg(test)]

@@ -233,7 +233,8 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<
         return vec![change("permit extended CONNECT".into(), setting)];
     }
     // Whoever ends an exchange by itself did not have it ended by its client.
-    let flags = if origin.cause == Cause::Decision { flags } else { &[] };
+    let (details, flags) =
+        if origin.cause == Cause::Decision { (details, flags) } else { (reasons::of_own_end(details), &[][..]) };
     let Some(reason) = reasons::of(details, flags) else { return none() };
     let Some((at, name)) = reason.setting else { return vec![advice(reason.change)] };
     let forward = forward(case, origin);
