@@ -279,8 +279,8 @@ impl Cluster {
         self.outside.clock.wall()
     }
 
-    /// Replaces the endpoints; those that stay keep their connections. Returns the watches over the new ones, which
-    /// run for nobody until they are spawned.
+    /// Replaces the endpoints; those that stay keep their connections, those that are gone are drained. Returns the
+    /// watches over the new ones, which run for nobody until they are spawned.
     fn set_endpoints(self: &Rc<Self>, addresses: Vec<Address>) -> Vec<Watch> {
         let mut watches = Vec::new();
         let mut endpoints = self.endpoints.borrow_mut();
@@ -299,7 +299,12 @@ impl Cluster {
             watches.extend(checks.map(|check| Watch::new(self, &endpoint, check)));
             endpoints.push(endpoint);
         }
-        drop((endpoints, kept));
+        let stays = |endpoint: &Rc<Endpoint>| endpoints.iter().any(|one| Rc::ptr_eq(one, endpoint));
+        let (_, gone): (Vec<_>, Vec<_>) = kept.into_iter().partition(stays);
+        drop(endpoints);
+        // A request that is still under way there keeps its endpoint alive, but not what is idle beside it.
+        gone.iter().for_each(|endpoint| endpoint.drain());
+        drop(gone);
         self.health_changed();
         watches
     }

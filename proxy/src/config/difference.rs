@@ -5,6 +5,9 @@
 pub enum Difference {
     /// An address that another process listens on is an error. Read at the start.
     ExclusivePort,
+    /// An idle HTTP/1 client hears FIN as soon as its connection's drain is over: while the proxy waited for it to close
+    /// first, which it has no reason to do, every request that it sent would be lost.
+    FinWhenDrained,
     /// SIGTERM and SIGINT let what runs finish, within the drain time.
     GracefulStop,
     /// The socket of an idle connection is asked for its end before a request is committed to it.
@@ -19,8 +22,9 @@ pub enum Difference {
 
 impl Difference {
     /// All of them, in the order of their keys.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ExclusivePort,
+        Self::FinWhenDrained,
         Self::GracefulStop,
         Self::LookBeforeReuse,
         Self::Redispatch,
@@ -33,6 +37,7 @@ impl Difference {
     pub fn key(self) -> &'static str {
         match self {
             Self::ExclusivePort => "finwait.exclusive_port",
+            Self::FinWhenDrained => "finwait.fin_when_drained",
             Self::GracefulStop => "finwait.graceful_stop",
             Self::LookBeforeReuse => "finwait.look_before_reuse",
             Self::Redispatch => "finwait.redispatch",

@@ -14,6 +14,7 @@ use crate::access_log::{Downstream, StreamInfo};
 use crate::alarm::Alarm;
 use crate::codec::Body;
 use crate::codec::http1::{Close, HeadError, ServerConnection, ServerOptions};
+use crate::config::{Difference, Differences};
 use crate::net::Conn;
 use crate::upstream::timers::{Expired, Timers};
 use bytes::BytesMut;
@@ -52,7 +53,10 @@ pub(super) async fn serve(
         match wait(&mut connection, &mut life, &mut alarm, draining.as_mut()).await {
             Woken::Request => {}
             Woken::Closed => return ConnectionEnd::Remote,
-            Woken::Ended(how) => return close(manager, connection, how).await,
+            Woken::Ended(how) => {
+                let how = when_idle(how, manager.runtime.differences());
+                return close(manager, connection, how).await;
+            }
         }
         life.request_begins(Protocol::Http1);
         match serve_one(manager, &mut connection, &mut life, &downstream, &mut alarm).await {
@@ -84,6 +88,15 @@ async fn wait(
             () = draining.as_mut(), if life.is_untold() => drop(life.drain_with_server()),
             () = alarm.at(life.due()) => {}
         }
+    }
+}
+
+/// How a connection closes on which no request is under way. What a delayed FIN protects, an answer that is still to be
+/// read, is kept as well by a FIN that says no more than that no other follows.
+fn when_idle(how: Close, differences: Differences) -> Close {
+    match how {
+        Close::FlushThenWaitForPeer if differences.has(Difference::FinWhenDrained) => Close::FinThenWaitForPeer,
+        Close::Abort | Close::FinThenWaitForPeer | Close::Flush | Close::FlushThenWaitForPeer => how,
     }
 }
 
@@ -187,3 +200,17 @@ async fn write_out(connection: &mut ServerConnection, limit: Duration) -> bool {
 
 /// How long a closing connection may take to write out what is queued where nothing else bounds it.
 const FLUSH_WAIT_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_client_is_told_at_once_unless_that_is_switched_off() {
+        let delayed = Close::FlushThenWaitForPeer;
+        let switched_off = Differences::ALL.with(Difference::FinWhenDrained, false);
+        assert_eq!(when_idle(delayed, Differences::ALL), Close::FinThenWaitForPeer);
+        assert_eq!(when_idle(delayed, switched_off), delayed);
+        assert_eq!(when_idle(Close::Flush, Differences::ALL), Close::Flush, "before the first byte there is no drain");
+    }
+}

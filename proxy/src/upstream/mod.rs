@@ -39,8 +39,11 @@ pub(crate) enum Ended {
         /// It was tried more than once.
         retried: bool,
     },
-    /// The client or a timer ended it.
+    /// The client or a timer ended it while a try was under way.
     Interrupted(Interrupted),
+    /// The client or a timer ended it in the pause before the next try: every upstream that was asked had answered or
+    /// failed, so none of them was too slow.
+    InterruptedBetweenTries(Interrupted),
 }
 
 /// Sends the request until it is answered or the policy gives up.
@@ -126,7 +129,7 @@ pub(crate) async fn forward(
         }
         exchange.rewind(); // before the pause: what comes in its course waits behind what has been there
         let pause = tokio::time::sleep(back_off.at_least + part_of(back_off.within, random));
-        exchange.alongside(&mut None, pause).await.map_err(Ended::Interrupted)?;
+        exchange.alongside(&mut None, pause).await.map_err(Ended::InterruptedBetweenTries)?;
         stats.upstream_rq_retry.inc();
         match back_off.kind {
             BackOffKind::Exponential => {

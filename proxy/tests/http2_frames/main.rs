@@ -27,7 +27,7 @@ use finwait::process::Process;
 use finwait::server::{Admin, Shared};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use frame::{PROTOCOL_ERROR, STREAM_CLOSED};
+use frame::PROTOCOL_ERROR;
 use peer::{Expect, Peer};
 
 /// The proxy's SETTINGS_MAX_CONCURRENT_STREAMS.
@@ -77,17 +77,6 @@ fn bare(section: &'static str, name: &'static str, sent: Vec<u8>, expected: Expe
 
 /// Where the proxy does otherwise than the RFC says: the case, what comes instead, and why.
 const DIFFERENCES: &[(&str, Expect, &str)] = &[
-    ("3.4 a first frame other than SETTINGS ends the connection", Expect::Answer(1), TAKEN_BY_H2),
-    (
-        "6.1 DATA with more padding than payload ends the connection",
-        Expect::GoAway(STREAM_CLOSED),
-        LIKE_A_CLOSED_STREAM,
-    ),
-    (
-        "6.1 padded DATA without room for its pad length ends the connection",
-        Expect::GoAway(STREAM_CLOSED),
-        LIKE_A_CLOSED_STREAM,
-    ),
     ("6.5 SETTINGS with ACK and payload end the connection", Expect::GoAway(PROTOCOL_ERROR), ONE_CODE),
     (
         "6.5 SETTINGS of another length than a multiple of 6 end the connection",
@@ -102,8 +91,6 @@ const DIFFERENCES: &[(&str, Expect, &str)] = &[
     ("8.1 a pseudo-field in trailers", Expect::Answer(1), TAKEN_BY_H2),
 ];
 const TAKEN_BY_H2: &str = "the h2 library does not look, and nothing of it goes further";
-const LIKE_A_CLOSED_STREAM: &str =
-    "h2 has one code for it and for DATA after END_STREAM, which is told as Envoy tells it";
 const ONE_CODE: &str = "the h2 library has PROTOCOL_ERROR for every frame that it cannot read";
 const FLOOD: &str = "two WINDOW_UPDATE before any stream are more than max_inbound_window_update_frames_per_data_frame_sent \
                      allows: a flood, which gets no GOAWAY, in Envoy as here";

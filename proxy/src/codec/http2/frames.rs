@@ -27,6 +27,7 @@ pub(super) const CONTINUATION: u8 = 9;
 
 pub(super) const ACK: u8 = 1;
 pub(super) const END_STREAM: u8 = 1;
+pub(super) const PADDED: u8 = 8;
 pub(super) const NO_ERROR: u32 = 0;
 pub(super) const PROTOCOL_ERROR: u32 = 1;
 pub(super) const STREAM_CLOSED: u32 = 5;
@@ -54,6 +55,10 @@ pub(super) struct Scanner {
     pub(super) kind: u8,
     pub(super) stream: u32,
     is_past_first: bool,
+    /// The current frame is padded DATA whose first byte, the length of the padding, has yet to pass.
+    awaits_padding: bool,
+    /// There was DATA with more padding than it has room for (RFC 9113 6.1).
+    pub(super) is_overpadded: bool,
     /// The first bytes of the last GOAWAY's payload: the last stream that its sender will process.
     goaway: [u8; 4],
     goaway_len: usize,
@@ -68,14 +73,16 @@ impl Scanner {
         Self { left, ..Self::default() }
     }
 
-    /// Looks at what has been read, and shows each frame's head to `see`. False if the first frame of all is not of the
-    /// type `first`.
-    pub(super) fn scan(&mut self, mut bytes: &[u8], first: Option<u8>, mut see: impl FnMut(FrameHead)) -> bool {
+    /// Looks at what has been read, and shows each frame's head to `see`. False if the first frame of all is not
+    /// SETTINGS (RFC 9113 3.4).
+    pub(super) fn scan(&mut self, mut bytes: &[u8], mut see: impl FnMut(FrameHead)) -> bool {
         self.saw_header_block = self.left > 0 && is_header_block(self.kind);
         while !bytes.is_empty() {
             if self.left > 0 {
                 let passed = self.left.min(bytes.len());
-                self.keep_goaway(bytes.get(..passed).unwrap_or_default());
+                let payload = bytes.get(..passed).unwrap_or_default();
+                self.keep_goaway(payload);
+                self.look_at_padding(payload);
                 self.left -= passed;
                 bytes.advance(passed);
                 continue;
@@ -90,17 +97,27 @@ impl Scanner {
             self.stream = head.stream;
             self.saw_header_block |= is_header_block(head.kind);
             see(head);
+            self.awaits_padding = head.kind == DATA && head.flags & PADDED != 0;
             match head.kind {
+                DATA => self.is_overpadded |= self.awaits_padding && head.len == 0,
                 GOAWAY => self.goaway_len = 0,
                 RST_STREAM => self.resets += 1,
                 _ => {}
             }
-            if !self.is_past_first && first.is_some_and(|first| first != head.kind) {
+            if !self.is_past_first && head.kind != SETTINGS {
                 return false;
             }
             self.is_past_first = true;
         }
         true
+    }
+
+    fn look_at_padding(&mut self, payload: &[u8]) {
+        if std::mem::take(&mut self.awaits_padding)
+            && let Some(padding) = payload.first()
+        {
+            self.is_overpadded |= usize::from(*padding) >= self.left;
+        }
     }
 
     /// The last stream that the peer will process, once it has said so.
@@ -199,36 +216,42 @@ mod tests {
     proptest! {
         #[test]
         fn a_scan_does_not_depend_on_where_the_bytes_are_cut(
-            frames in prop::collection::vec((0_u8..12, prop::collection::vec(any::<u8>(), 0..40)), 1..12),
+            frames in prop::collection::vec((0_u8..12, any::<u8>(), prop::collection::vec(any::<u8>(), 0..40)), 1..12),
             cuts in prop::collection::vec(1_usize..50, 1..20),
         ) {
-            let bytes: Vec<u8> = frames.iter().flat_map(|(kind, payload)| control_frame(*kind, 0, payload)).collect();
+            let later = frames.iter().flat_map(|(kind, flags, payload)| control_frame(*kind, *flags, payload));
+            let bytes: Vec<u8> = control_frame(SETTINGS, 0, &[]).into_iter().chain(later).collect();
             let (mut whole, mut cut) = (Scanner::default(), Scanner::default());
-            prop_assert!(whole.scan(&bytes, None, drop));
+            prop_assert!(whole.scan(&bytes, drop));
             let mut rest = &bytes[..];
             for len in cuts.iter().cycle() {
                 let piece;
                 (piece, rest) = rest.split_at(rest.len().min(*len));
-                prop_assert!(cut.scan(piece, None, drop));
+                prop_assert!(cut.scan(piece, drop));
                 if rest.is_empty() {
                     break;
                 }
             }
             prop_assert!(whole.is_between_frames() && cut.is_between_frames());
             prop_assert_eq!((whole.kind, whole.goaway_last()), (cut.kind, cut.goaway_last()));
-            let (last_kind, _) = frames.last().unwrap();
+            let (last_kind, ..) = frames.last().unwrap();
             prop_assert_eq!(whole.kind, *last_kind);
-            let goaway = frames.iter().rev().find(|(kind, _)| *kind == GOAWAY);
-            let last = goaway.and_then(|(_, payload)| be_u32(payload)).map(|last| last & STREAM_ID_MAX);
+            let goaway = frames.iter().rev().find(|(kind, ..)| *kind == GOAWAY);
+            let last = goaway.and_then(|(.., payload)| be_u32(payload)).map(|last| last & STREAM_ID_MAX);
             prop_assert_eq!(whole.goaway_last(), last);
+            let overpadded = frames.iter().any(|(kind, flags, payload)| {
+                let room = payload.first().map_or(0, |padding| payload.len().saturating_sub(usize::from(*padding)));
+                *kind == DATA && flags & PADDED != 0 && room == 0
+            });
+            prop_assert_eq!((whole.is_overpadded, cut.is_overpadded), (overpadded, overpadded));
         }
 
         #[test]
         fn any_bytes_can_be_scanned(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let mut scanner = Scanner::default();
-            let is_settings = scanner.scan(&bytes, Some(SETTINGS), drop);
+            let is_http2 = scanner.scan(&bytes, drop);
             let first = FrameHead::parse(&bytes).map(|head| head.kind);
-            prop_assert_eq!(is_settings, first.is_none_or(|kind| kind == SETTINGS));
+            prop_assert_eq!(is_http2, first.is_none_or(|kind| kind == SETTINGS));
         }
     }
 }

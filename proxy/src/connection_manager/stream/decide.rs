@@ -153,26 +153,29 @@ fn unanswered(
     exchange: &Exchange,
     cluster: Rc<Cluster>,
 ) -> Reply {
-    let expired = match ended {
+    let (interrupted, asked) = match ended {
         Ended::Failed { failure, retried } => {
             return Reply::Local(LocalReply::Upstream { failure, retried }, Some(cluster));
         }
-        Ended::Interrupted(Interrupted::Downstream(Broken::Malformed(_))) if head.version != Version::HTTP_2 => {
+        Ended::Interrupted(interrupted) => (interrupted, Some(cluster)),
+        Ended::InterruptedBetweenTries(interrupted) => (interrupted, None),
+    };
+    let expired = match interrupted {
+        Interrupted::Downstream(Broken::Malformed(_)) if head.version != Version::HTTP_2 => {
             manager.stats.downstream_cx_protocol_error.inc();
             return Reply::Local(LocalReply::BadBody, None);
         }
-        Ended::Interrupted(Interrupted::Downstream(broken)) => return Reply::Gone(broken),
-        Ended::Interrupted(Interrupted::Timer(expired)) => expired,
+        Interrupted::Downstream(broken) => return Reply::Gone(broken),
+        Interrupted::Timer(expired) => expired,
     };
     let reply = LocalReply::too_late(expired, exchange.is_complete());
     count_expired(manager, expired);
-    match expired {
-        Expired::Global => {
-            cluster.shared.stats.upstream_rq_timeout.inc();
-            Reply::Local(reply, Some(cluster))
-        }
-        Expired::Duration | Expired::Head | Expired::Idle | Expired::Request => Reply::Local(reply, None),
+    // Only the route's timeout is the upstream's fault, and only if it was being asked.
+    let late = asked.filter(|_| expired == Expired::Global);
+    if let Some(cluster) = &late {
+        cluster.shared.stats.upstream_rq_timeout.inc();
     }
+    Reply::Local(reply, late)
 }
 
 fn kind(answer: &Answer, head: &RequestHead, upgrade: Option<&Upgrade>) -> Kind {

@@ -110,12 +110,13 @@ impl Wire {
     /// h2 found PROTOCOL_ERROR in the frames themselves.
     fn judge_protocol_error(&self, last: [u8; 4]) -> Verdict {
         let is_known = (1..=u32::from_be_bytes(last)).contains(&self.reading.stream);
-        if self.reading.saw_header_block && !(self.reading.kind == DATA && is_known) {
+        let is_late_data = self.reading.kind == DATA && is_known && !self.reading.is_overpadded;
+        if self.reading.saw_header_block && !is_late_data && !self.reading.is_overpadded {
             // An upper-case field name is an HPACK error to h2, a malformed message to Envoy.
             return Verdict::Fail(Fate::InvalidMessage(None));
         }
         self.shared.fail(Fate::BrokenProtocol);
-        if self.reading.kind == DATA && is_known {
+        if is_late_data {
             // RFC 9113 5.1, half-closed (remote): the code is STREAM_CLOSED. The text is nghttp2's.
             return Verdict::Replace(goaway_frame(last, STREAM_CLOSED, b"DATA: stream in half-closed(remote)"));
         }

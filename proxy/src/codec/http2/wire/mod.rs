@@ -24,7 +24,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::flood::Floods;
 use super::frames::{
-    FRAME_HEAD_LEN, FrameHead, PREFACE, Role, SETTINGS, Scanner, frame_len, settings_frame, shutdown_pong,
+    FRAME_HEAD_LEN, FrameHead, PREFACE, PROTOCOL_ERROR, Role, Scanner, frame_len, goaway_frame, settings_frame,
+    shutdown_pong,
 };
 use crate::config::listener::Http2Options;
 use crate::net::Conn;
@@ -50,6 +51,8 @@ pub(super) struct Wire {
     /// What is being written in the place of one of h2's frames, and the length of that frame.
     instead: Bytes,
     replaced: usize,
+    /// GOAWAY to a client that does not begin with SETTINGS: nothing more is read of it.
+    refusal: Option<Bytes>,
     /// Frames that wait for company; see [`Company`].
     held: BytesMut,
     company: Company,
@@ -93,6 +96,7 @@ impl Wire {
             settings: Some(settings_frame(role, options)),
             instead: Bytes::new(),
             replaced: 0,
+            refusal: None,
             held: BytesMut::new(),
             company: Company::Here,
         };
@@ -177,6 +181,20 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
+    /// Tells a client what was wrong with its first frame, in nghttp2's words; h2 would take any. Nothing of h2's own is
+    /// under way: its SETTINGS have left, and it answers to nothing before it has those of its peer.
+    fn poll_refuse(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(refusal) = self.refusal.as_mut().filter(|refusal| !refusal.is_empty()) {
+            let written = ready!(self.shared.poll_write(|conn| conn.poll_write(cx, refusal)))?;
+            if written == 0 {
+                break;
+            }
+            refusal.advance(written);
+        }
+        self.shared.fail(Fate::BrokenProtocol);
+        Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
+    }
+
     fn carry_out(&mut self, plan: Plan, cx: &mut Context<'_>, first: &[u8]) -> Poll<io::Result<usize>> {
         match plan {
             Plan::Fail(fate) => {
@@ -209,16 +227,23 @@ impl Drop for Wire {
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.refusal.is_some() {
+            return this.poll_refuse(cx);
+        }
         let before = buf.filled().len();
         ready!(this.poll_fill(cx, buf))?;
         let fresh = buf.filled().get(before..).unwrap_or_default();
-        let first = (this.role == Role::Client).then_some(SETTINGS);
-        let is_http2 = this.reading.scan(fresh, first, |frame| this.shared.note_received(frame, &mut this.floods));
+        let is_http2 = this.reading.scan(fresh, |frame| this.shared.note_received(frame, &mut this.floods));
         this.shared.stats.rx_reset.add(this.reading.take_resets());
         // A client's GOAWAY speaks of pushed streams, and we push none.
         this.shared.goaway_last.set(this.reading.goaway_last().filter(|_| this.role == Role::Client));
-        if !is_http2 {
-            this.shared.fail(Fate::NotHttp2);
+        match this.role {
+            _ if is_http2 => {}
+            Role::Client => this.shared.fail(Fate::NotHttp2),
+            Role::Server => {
+                this.refusal = Some(goaway_frame([0; 4], PROTOCOL_ERROR, b"SETTINGS expected"));
+                return this.poll_refuse(cx);
+            }
         }
         if !is_http2 || matches!(this.shared.fate(), Fate::Flooded { .. }) {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
