@@ -1,6 +1,8 @@
 //! As much of RFC 9113 4 and 6 as it takes to look at frames in passing: heads, and three frames of our own.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use std::mem;
+
+use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::config::listener::Http2Options;
 
@@ -24,6 +26,13 @@ pub(super) const PING: u8 = 6;
 pub(super) const GOAWAY: u8 = 7;
 pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
+/// A type that nobody has defined, so that a frame of it is ignored (RFC 9113 5.5).
+const IGNORED: u8 = 0xff;
+
+/// Bytes of a head up to its type, that included.
+const KIND_END: usize = 4;
+/// The least that GOAWAY holds, RFC 9113 6.8.
+const GOAWAY_BYTES_MIN: usize = 8;
 
 pub(super) const ACK: u8 = 1;
 pub(super) const END_STREAM: u8 = 1;
@@ -60,29 +69,43 @@ pub(super) struct Scanner {
     /// Did the last read hold a piece of a header block?
     pub(super) saw_header_block: bool,
     resets: u64,
+    /// The peer is a client, whose GOAWAY nobody needs to see.
+    hides_goaway: bool,
 }
 
 impl Scanner {
-    /// For a stream whose first `left` bytes are no frames.
-    pub(super) fn after(left: usize) -> Self {
-        Self { left, ..Self::default() }
+    /// For what comes to an end of this role.
+    pub(super) fn at(role: Role) -> Self {
+        match role {
+            Role::Client => Self::default(),
+            // The client's preface is no frame: it is stepped over like the rest of one.
+            Role::Server => Self { left: PREFACE.len(), hides_goaway: true, ..Self::default() },
+        }
     }
 
     /// Looks at what has been read, and shows each frame's head to `see`. False if the first frame of all is not of the
     /// type `first`.
-    pub(super) fn scan(&mut self, mut bytes: &[u8], first: Option<u8>, mut see: impl FnMut(FrameHead)) -> bool {
+    ///
+    /// A client's GOAWAY becomes a frame that is ignored, as Envoy ignores it. It speaks of streams that we would open, and
+    /// we push none (RFC 9113 6.8); h2 would answer it with a GOAWAY of its own and serve nothing more.
+    pub(super) fn scan(&mut self, mut bytes: &mut [u8], first: Option<u8>, mut see: impl FnMut(FrameHead)) -> bool {
         self.saw_header_block = self.left > 0 && is_header_block(self.kind);
         while !bytes.is_empty() {
             if self.left > 0 {
                 let passed = self.left.min(bytes.len());
                 self.keep_goaway(bytes.get(..passed).unwrap_or_default());
                 self.left -= passed;
-                bytes.advance(passed);
+                bytes = mem::take(&mut bytes).get_mut(passed..).unwrap_or_default();
                 continue;
             }
+            let Some((byte, rest)) = mem::take(&mut bytes).split_first_mut() else { break };
             let Some(slot) = self.head.get_mut(self.head_len) else { return false };
-            *slot = bytes.get_u8();
+            *slot = *byte;
             self.head_len += 1;
+            if self.hides_goaway && self.is_whole_goaway(rest) {
+                *byte = IGNORED;
+            }
+            bytes = rest;
             let Some(head) = self.head.get(..self.head_len).and_then(FrameHead::parse) else { continue };
             self.head_len = 0;
             self.left = head.len;
@@ -103,6 +126,18 @@ impl Scanner {
         true
     }
 
+    /// Has the type of a GOAWAY just passed, and is nothing wrong with the frame? If `rest` ends before its stream, that is
+    /// taken for the right one: Envoy does not ask for it at all.
+    fn is_whole_goaway(&self, rest: &[u8]) -> bool {
+        let Some([a, b, c, GOAWAY]) =
+            self.head.get(..self.head_len).and_then(|head| <[u8; KIND_END]>::try_from(head).ok())
+        else {
+            return false;
+        };
+        let is_long_enough = payload_len([a, b, c]) >= GOAWAY_BYTES_MIN;
+        is_long_enough && rest.get(1..).and_then(be_u32).is_none_or(|stream| stream & STREAM_ID_MAX == 0)
+    }
+
     /// The last stream that the peer will process, once it has said so.
     pub(super) fn goaway_last(&self) -> Option<u32> {
         (self.goaway_len == self.goaway.len()).then(|| u32::from_be_bytes(self.goaway) & STREAM_ID_MAX)
@@ -118,7 +153,7 @@ impl Scanner {
 
     /// How many RST_STREAM came since the last call.
     pub(super) fn take_resets(&mut self) -> u64 {
-        std::mem::take(&mut self.resets)
+        mem::take(&mut self.resets)
     }
 
     pub(super) fn is_between_frames(&self) -> bool {
@@ -138,9 +173,13 @@ pub(super) struct FrameHead {
 impl FrameHead {
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let [a, b, c, kind, flags, stream @ ..] = bytes.first_chunk::<FRAME_HEAD_LEN>()?;
-        let len = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+        let len = payload_len([*a, *b, *c]);
         Some(Self { len, kind: *kind, flags: *flags, stream: u32::from_be_bytes(*stream) & STREAM_ID_MAX })
     }
+}
+
+fn payload_len([a, b, c]: [u8; 3]) -> usize {
+    usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c)
 }
 
 /// The length of a frame with its head; a cut head counts as all that is there.
@@ -202,13 +241,14 @@ mod tests {
             frames in prop::collection::vec((0_u8..12, prop::collection::vec(any::<u8>(), 0..40)), 1..12),
             cuts in prop::collection::vec(1_usize..50, 1..20),
         ) {
-            let bytes: Vec<u8> = frames.iter().flat_map(|(kind, payload)| control_frame(*kind, 0, payload)).collect();
+            let mut bytes: Vec<u8> = frames.iter().flat_map(|(kind, payload)| control_frame(*kind, 0, payload)).collect();
             let (mut whole, mut cut) = (Scanner::default(), Scanner::default());
-            prop_assert!(whole.scan(&bytes, None, drop));
-            let mut rest = &bytes[..];
+            prop_assert!(whole.scan(&mut bytes, None, drop));
+            let mut rest = &mut bytes[..];
             for len in cuts.iter().cycle() {
                 let piece;
-                (piece, rest) = rest.split_at(rest.len().min(*len));
+                let at = rest.len().min(*len);
+                (piece, rest) = rest.split_at_mut(at);
                 prop_assert!(cut.scan(piece, None, drop));
                 if rest.is_empty() {
                     break;
@@ -224,11 +264,38 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_can_be_scanned(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        fn any_bytes_can_be_scanned(mut bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let mut scanner = Scanner::default();
-            let is_settings = scanner.scan(&bytes, Some(SETTINGS), drop);
             let first = FrameHead::parse(&bytes).map(|head| head.kind);
+            let is_settings = scanner.scan(&mut bytes, Some(SETTINGS), drop);
             prop_assert_eq!(is_settings, first.is_none_or(|kind| kind == SETTINGS));
+        }
+    }
+
+    #[test]
+    fn a_clients_goaway_is_hidden_wherever_it_is_cut() {
+        let goaway = control_frame(GOAWAY, 0, &[0; 8]);
+        let sent = [PREFACE, &goaway, &shutdown_pong(), &goaway].concat();
+        let kinds = [PREFACE.len() + 3, PREFACE.len() + goaway.len() + 17 + 3];
+        for cut in 0..sent.len() {
+            let (mut scanner, mut seen) = (Scanner::at(Role::Server), sent.clone());
+            let (before, after) = seen.split_at_mut(cut);
+            assert!(scanner.scan(before, None, drop) && scanner.scan(after, None, drop));
+            let changed: Vec<_> = (0..sent.len()).filter(|at| seen[*at] != sent[*at]).collect();
+            assert_eq!((changed.as_slice(), seen[kinds[0]]), (&kinds[..], IGNORED), "{cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_good_goaway_or_comes_from_a_server_is_left_for_h2_to_judge() {
+        let on_a_stream = [&control_frame(GOAWAY, 0, &[0; 8])[..8], &[1], &[0; 8]].concat();
+        let too_short = control_frame(GOAWAY, 0, &[0; 7]).to_vec();
+        let good = control_frame(GOAWAY, 0, &[0; 8]).to_vec();
+        for (role, frame) in [(Role::Server, on_a_stream), (Role::Server, too_short), (Role::Client, good)] {
+            let mut scanner = Scanner { left: 0, ..Scanner::at(role) };
+            let mut seen = frame.clone();
+            assert!(scanner.scan(&mut seen, None, drop));
+            assert_eq!(seen, frame);
         }
     }
 }
