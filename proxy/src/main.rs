@@ -148,10 +148,8 @@ fn load(arguments: &Arguments) -> anyhow::Result<Option<(String, Config)>> {
             (name, text)
         }
     };
-    let Loaded { mut config, warnings } = Config::from_yaml(&text, &name)?;
-    if arguments.envoy_exact {
-        config.differences = Differences::NONE;
-    }
+    let differences = if arguments.envoy_exact { Differences::NONE } else { Differences::ALL };
+    let Loaded { config, warnings } = Config::from_yaml_with(&text, &name, differences)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

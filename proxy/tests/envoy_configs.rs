@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use finwait::config::{Config, ConfigError, Loaded};
+use finwait::config::{Config, ConfigError, Differences, Loaded};
 use proptest::prelude::*;
 
 #[test]
@@ -28,6 +28,23 @@ fn refused_files_are_refused_in_the_recorded_words() {
         let error = load(&file).err().unwrap_or_else(|| panic!("{} was accepted", file.display()));
         compare("configs/refused", &file, &error.to_string());
     }
+}
+
+#[test]
+fn a_misspelt_retry_word_is_forgiven_where_envoy_is_to_be_followed() {
+    let file = read(Path::new("tests/configs/refused/misspelt-retry-word.yaml"));
+    let loads = |text: &str, differences| {
+        let loaded = Config::from_yaml_with(text, "x", differences);
+        loaded.map(|loaded| loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let as_envoy = loads(&file, Differences::NONE).unwrap();
+    assert_eq!(as_envoy.len(), 1);
+    assert!(as_envoy[0].contains("is no condition for a retry, and ignored"), "{as_envoy:?}");
+    let layer = |is_on| {
+        format!("{file}\nlayered_runtime: {{layers: [{{name: a, static_layer: {{finwait.strict_retry_on: {is_on}}}}}]}}\n")
+    };
+    assert_eq!(loads(&layer(false), Differences::ALL).unwrap(), as_envoy, "the runtime says so");
+    assert!(loads(&layer(true), Differences::NONE).is_err(), "the runtime says otherwise");
 }
 
 #[test]

@@ -18,11 +18,13 @@ pub enum Difference {
     Resend,
     /// A retry after a lost connection uses a connection that has carried nothing yet.
     RetryFresh,
+    /// An unknown word in `retry_on` is an error. Read with the configuration.
+    StrictRetryOn,
 }
 
 impl Difference {
     /// All of them, in the order of their keys.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ExclusivePort,
         Self::FinWhenDrained,
         Self::GracefulStop,
@@ -30,6 +32,7 @@ impl Difference {
         Self::Redispatch,
         Self::Resend,
         Self::RetryFresh,
+        Self::StrictRetryOn,
     ];
 
     /// Its runtime key.
@@ -43,6 +46,7 @@ impl Difference {
             Self::Redispatch => "finwait.redispatch",
             Self::Resend => "finwait.resend",
             Self::RetryFresh => "finwait.retry_fresh",
+            Self::StrictRetryOn => "finwait.strict_retry_on",
         }
     }
 

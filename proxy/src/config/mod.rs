@@ -41,7 +41,7 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The clusters, in the order of the file; names are unique.
     pub clusters: Vec<Cluster>,
-    /// Where it departs from Envoy, if no layer of its runtime says otherwise. The program's arguments decide.
+    /// Where it departs from Envoy, if no layer of its runtime says otherwise.
     pub differences: Differences,
     /// The layers of its runtime, the strongest last.
     pub runtime: Vec<runtime::RuntimeLayer>,
@@ -66,15 +66,24 @@ impl Config {
     /// The first thing that is wrong, with its place. A field that Envoy knows and finwait does not act on is an error
     /// if its absence would change the behaviour, and else a warning.
     pub fn from_yaml(text: &str, file: &str) -> Result<Loaded, ConfigError> {
+        Self::from_yaml_with(text, file, Differences::ALL)
+    }
+
+    /// The same, where these departures from Envoy are in force unless the file's own runtime says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_yaml`].
+    pub fn from_yaml_with(text: &str, file: &str, differences: Differences) -> Result<Loaded, ConfigError> {
         let notes = yaml::Notes::default();
-        let config = Self::read(text, &notes).map_err(|problem| ConfigError::new(problem, file, text))?;
+        let config = Self::read(text, &notes, differences).map_err(|problem| ConfigError::new(problem, file, text))?;
         let warning = |(place, text)| Warning { file: file.to_owned(), place, text };
         Ok(Loaded { config, warnings: notes.into_sorted().into_iter().map(warning).collect() })
     }
 
-    fn read(text: &str, notes: &yaml::Notes) -> Result<Self, problem::Problem> {
+    fn read(text: &str, notes: &yaml::Notes, differences: Differences) -> Result<Self, problem::Problem> {
         let tree = yaml::Node::parse(text)?;
         let bootstrap = yaml::decode(&tree, notes)?;
-        interpret::interpret(bootstrap, &tree, notes)
+        interpret::interpret(bootstrap, &tree, notes, differences)
     }
 }

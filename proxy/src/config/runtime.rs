@@ -17,6 +17,16 @@ pub struct RuntimeLayer {
     pub values: LayerValues,
 }
 
+impl RuntimeLayer {
+    /// What the configuration itself says of a key here.
+    pub(super) fn fixed(&self, key: &str) -> Option<&RuntimeValue> {
+        match &self.values {
+            LayerValues::Admin => None,
+            LayerValues::Static(values) => values.get(key),
+        }
+    }
+}
+
 /// Where a layer's values come from.
 #[derive(Clone, Debug)]
 pub enum LayerValues {

@@ -1,6 +1,8 @@
 //! As much of RFC 9113 4 and 6 as it takes to look at frames in passing: heads, and three frames of our own.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use std::mem;
+
+use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::config::listener::Http2Options;
 
@@ -24,6 +26,13 @@ pub(super) const PING: u8 = 6;
 pub(super) const GOAWAY: u8 = 7;
 pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
+/// A type that nobody has defined, so that a frame of it is ignored (RFC 9113 5.5).
+const IGNORED: u8 = 0xff;
+
+/// Bytes of a head up to its type, that included.
+const KIND_END: usize = 4;
+/// The least that GOAWAY holds, RFC 9113 6.8.
+const GOAWAY_BYTES_MIN: usize = 8;
 
 pub(super) const ACK: u8 = 1;
 pub(super) const END_STREAM: u8 = 1;
@@ -65,17 +74,26 @@ pub(super) struct Scanner {
     /// Did the last read hold a piece of a header block?
     pub(super) saw_header_block: bool,
     resets: u64,
+    /// The peer is a client, whose GOAWAY nobody needs to see.
+    hides_goaway: bool,
 }
 
 impl Scanner {
-    /// For a stream whose first `left` bytes are no frames.
-    pub(super) fn after(left: usize) -> Self {
-        Self { left, ..Self::default() }
+    /// For what comes to an end of this role.
+    pub(super) fn at(role: Role) -> Self {
+        match role {
+            Role::Client => Self::default(),
+            // The client's preface is no frame: it is stepped over like the rest of one.
+            Role::Server => Self { left: PREFACE.len(), hides_goaway: true, ..Self::default() },
+        }
     }
 
     /// Looks at what has been read, and shows each frame's head to `see`. False if the first frame of all is not
     /// SETTINGS (RFC 9113 3.4).
-    pub(super) fn scan(&mut self, mut bytes: &[u8], mut see: impl FnMut(FrameHead)) -> bool {
+    ///
+    /// A client's GOAWAY becomes a frame that is ignored, as Envoy ignores it. It speaks of streams that we would open, and
+    /// we push none (RFC 9113 6.8); h2 would answer it with a GOAWAY of its own and serve nothing more.
+    pub(super) fn scan(&mut self, mut bytes: &mut [u8], mut see: impl FnMut(FrameHead)) -> bool {
         self.saw_header_block = self.left > 0 && is_header_block(self.kind);
         while !bytes.is_empty() {
             if self.left > 0 {
@@ -84,12 +102,17 @@ impl Scanner {
                 self.keep_goaway(payload);
                 self.look_at_padding(payload);
                 self.left -= passed;
-                bytes.advance(passed);
+                bytes = mem::take(&mut bytes).get_mut(passed..).unwrap_or_default();
                 continue;
             }
+            let Some((byte, rest)) = mem::take(&mut bytes).split_first_mut() else { break };
             let Some(slot) = self.head.get_mut(self.head_len) else { return false };
-            *slot = bytes.get_u8();
+            *slot = *byte;
             self.head_len += 1;
+            if self.hides_goaway && self.is_whole_goaway(rest) {
+                *byte = IGNORED;
+            }
+            bytes = rest;
             let Some(head) = self.head.get(..self.head_len).and_then(FrameHead::parse) else { continue };
             self.head_len = 0;
             self.left = head.len;
@@ -113,11 +136,23 @@ impl Scanner {
     }
 
     fn look_at_padding(&mut self, payload: &[u8]) {
-        if std::mem::take(&mut self.awaits_padding)
+        if mem::take(&mut self.awaits_padding)
             && let Some(padding) = payload.first()
         {
             self.is_overpadded |= usize::from(*padding) >= self.left;
         }
+    }
+
+    /// Has the type of a GOAWAY just passed, and is nothing wrong with the frame? If `rest` ends before its stream, that is
+    /// taken for the right one: Envoy does not ask for it at all.
+    fn is_whole_goaway(&self, rest: &[u8]) -> bool {
+        let Some([a, b, c, GOAWAY]) =
+            self.head.get(..self.head_len).and_then(|head| <[u8; KIND_END]>::try_from(head).ok())
+        else {
+            return false;
+        };
+        let is_long_enough = payload_len([a, b, c]) >= GOAWAY_BYTES_MIN;
+        is_long_enough && rest.get(1..).and_then(be_u32).is_none_or(|stream| stream & STREAM_ID_MAX == 0)
     }
 
     /// The last stream that the peer will process, once it has said so.
@@ -135,7 +170,7 @@ impl Scanner {
 
     /// How many RST_STREAM came since the last call.
     pub(super) fn take_resets(&mut self) -> u64 {
-        std::mem::take(&mut self.resets)
+        mem::take(&mut self.resets)
     }
 
     pub(super) fn is_between_frames(&self) -> bool {
@@ -155,9 +190,13 @@ pub(super) struct FrameHead {
 impl FrameHead {
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let [a, b, c, kind, flags, stream @ ..] = bytes.first_chunk::<FRAME_HEAD_LEN>()?;
-        let len = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+        let len = payload_len([*a, *b, *c]);
         Some(Self { len, kind: *kind, flags: *flags, stream: u32::from_be_bytes(*stream) & STREAM_ID_MAX })
     }
+}
+
+fn payload_len([a, b, c]: [u8; 3]) -> usize {
+    usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c)
 }
 
 /// The length of a frame with its head; a cut head counts as all that is there.
@@ -220,13 +259,14 @@ mod tests {
             cuts in prop::collection::vec(1_usize..50, 1..20),
         ) {
             let later = frames.iter().flat_map(|(kind, flags, payload)| control_frame(*kind, *flags, payload));
-            let bytes: Vec<u8> = control_frame(SETTINGS, 0, &[]).into_iter().chain(later).collect();
+            let mut bytes: Vec<u8> = control_frame(SETTINGS, 0, &[]).into_iter().chain(later).collect();
             let (mut whole, mut cut) = (Scanner::default(), Scanner::default());
-            prop_assert!(whole.scan(&bytes, drop));
-            let mut rest = &bytes[..];
+            prop_assert!(whole.scan(&mut bytes, drop));
+            let mut rest = &mut bytes[..];
             for len in cuts.iter().cycle() {
                 let piece;
-                (piece, rest) = rest.split_at(rest.len().min(*len));
+                let at = rest.len().min(*len);
+                (piece, rest) = rest.split_at_mut(at);
                 prop_assert!(cut.scan(piece, drop));
                 if rest.is_empty() {
                     break;
@@ -247,11 +287,39 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_can_be_scanned(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        fn any_bytes_can_be_scanned(mut bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let mut scanner = Scanner::default();
-            let is_http2 = scanner.scan(&bytes, drop);
             let first = FrameHead::parse(&bytes).map(|head| head.kind);
+            let is_http2 = scanner.scan(&mut bytes, drop);
             prop_assert_eq!(is_http2, first.is_none_or(|kind| kind == SETTINGS));
+        }
+    }
+
+    #[test]
+    fn a_clients_goaway_is_hidden_wherever_it_is_cut() {
+        let (settings, goaway) = (control_frame(SETTINGS, 0, &[]), control_frame(GOAWAY, 0, &[0; 8]));
+        let sent = [PREFACE, &settings, &goaway, &shutdown_pong(), &goaway].concat();
+        let begin = PREFACE.len() + settings.len();
+        let kinds = [begin + 3, begin + goaway.len() + 17 + 3];
+        for cut in 0..sent.len() {
+            let (mut scanner, mut seen) = (Scanner::at(Role::Server), sent.clone());
+            let (before, after) = seen.split_at_mut(cut);
+            assert!(scanner.scan(before, drop) && scanner.scan(after, drop));
+            let changed: Vec<_> = (0..sent.len()).filter(|at| seen[*at] != sent[*at]).collect();
+            assert_eq!((changed.as_slice(), seen[kinds[0]]), (&kinds[..], IGNORED), "{cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_good_goaway_or_comes_from_a_server_is_left_for_h2_to_judge() {
+        let on_a_stream = [&control_frame(GOAWAY, 0, &[0; 8])[..8], &[1], &[0; 8]].concat();
+        let too_short = control_frame(GOAWAY, 0, &[0; 7]).to_vec();
+        let good = control_frame(GOAWAY, 0, &[0; 8]).to_vec();
+        for (role, frame) in [(Role::Server, on_a_stream), (Role::Server, too_short), (Role::Client, good)] {
+            let mut scanner = Scanner { left: 0, is_past_first: true, ..Scanner::at(role) };
+            let mut seen = frame.clone();
+            assert!(scanner.scan(&mut seen, drop));
+            assert_eq!(seen, frame);
         }
     }
 }

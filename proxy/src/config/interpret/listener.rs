@@ -64,7 +64,7 @@ fn connection_manager(
     }
     let router = router_of(&written.http_filters, place, "http")?;
     let upgrades = upgrades(&written.upgrade_configs)?;
-    let routes = route::table(&written.route_config, clusters)?;
+    let routes = route::table(&written.route_config, clusters, notes)?;
     note_unreachable_connect(&written, &routes, &upgrades, notes);
     let common = written.common_http_protocol_options.as_ref();
     let headers = common.and_then(|common| common.max_headers_count.as_ref());

@@ -20,10 +20,19 @@ use super::error::Place;
 use super::listener::{Http2Floods, Http2Options, Keepalive, Listener};
 use super::problem::Problem;
 use super::yaml::{At, Node, Notes};
-use super::{Cluster, Config, Differences};
+use super::{Cluster, Config, Difference, Differences};
 
-/// The meaning of `bootstrap`, which was read from `tree`.
-pub(super) fn interpret(bootstrap: Bootstrap, tree: &Node, notes: &Notes) -> Result<Config, Problem> {
+/// The meaning of `bootstrap`, which was read from `tree`, with these differences unless its runtime says otherwise.
+pub(super) fn interpret(
+    bootstrap: Bootstrap,
+    tree: &Node,
+    notes: &Notes,
+    differences: Differences,
+) -> Result<Config, Problem> {
+    let runtime = runtime::layers(tree, notes)?;
+    if !runtime::differences(&runtime, differences).has(Difference::StrictRetryOn) {
+        notes.forgive_retry_words();
+    }
     let written = bootstrap.static_resources.unwrap_or_default();
     let admin = bootstrap.admin.and_then(|admin| admin.address);
     let admin = admin.map(|address| socket_address(&address)).transpose()?;
@@ -40,8 +49,7 @@ pub(super) fn interpret(bootstrap: Bootstrap, tree: &Node, notes: &Notes) -> Res
             );
         }
     }
-    let runtime = runtime::layers(tree, notes)?;
-    Ok(Config { admin, listeners, clusters, differences: Differences::ALL, runtime, dump: tree.to_json() })
+    Ok(Config { admin, listeners, clusters, differences, runtime, dump: tree.to_json() })
 }
 
 fn clusters(written: Vec<At<super::bootstrap::cluster::Cluster>>, notes: &Notes) -> Result<Vec<Cluster>, Problem> {

@@ -9,7 +9,7 @@ use crate::config::error::{Cause, Name};
 use crate::config::problem::{Problem, unknown};
 use crate::config::retry::{BACKOFF_BASE, BACKOFF_MAX_FACTOR, RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
 use crate::config::units::Seconds;
-use crate::config::yaml::At;
+use crate::config::yaml::{At, Notes};
 
 /// `RateLimitedRetryBackOff.max_interval`
 const RATE_LIMITED_INTERVAL_MAX: Duration = Duration::from_secs(300);
@@ -18,13 +18,13 @@ const HOST_SELECTION_ATTEMPTS: u32 = 1;
 /// The shortest back-off interval: what is shorter is taken for it, as in Envoy.
 const BACKOFF_MIN: Duration = Duration::from_millis(1);
 
-pub(super) fn policy(written: &Written) -> Result<RetryPolicy, Problem> {
+pub(super) fn policy(written: &Written, notes: &Notes) -> Result<RetryPolicy, Problem> {
     let (backoff_base, backoff_max) = match &written.retry_back_off {
         None => (BACKOFF_BASE, BACKOFF_BASE * BACKOFF_MAX_FACTOR),
         Some(back_off) => intervals(&back_off.value)?,
     };
     Ok(RetryPolicy {
-        on: written.retry_on.as_ref().map_or(Ok(RetryOn::default()), retry_on)?,
+        on: written.retry_on.as_ref().map_or(Ok(RetryOn::default()), |words| retry_on(words, notes))?,
         retries_max: written.num_retries.unwrap_or(1),
         statuses: written.retriable_status_codes.clone(),
         headers: written.retriable_headers.iter().map(|header| header.name.to_ascii_lowercase()).collect(),
@@ -72,10 +72,15 @@ fn rate_limited(written: &At<RateLimitedRetryBackOff>) -> Result<RateLimitedBack
 }
 
 /// The comma-separated words of `retry_on`.
-fn retry_on(written: &At<String>) -> Result<RetryOn, Problem> {
+fn retry_on(written: &At<String>, notes: &Notes) -> Result<RetryOn, Problem> {
     let mut on = RetryOn::default();
     for word in written.value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-        if !on.add(word) {
+        if on.add(word) {
+            continue;
+        }
+        if notes.ignores_retry_words() {
+            notes.note(&written.place, format!("{word:?} is no condition for a retry, and ignored"));
+        } else {
             return Err(written.problem(unsupported(word)));
         }
     }

@@ -16,25 +16,30 @@ use crate::config::route::{
     VirtualHost,
 };
 use crate::config::units::Seconds;
-use crate::config::yaml::At;
+use crate::config::yaml::{At, Notes};
 
 /// `RouteAction.timeout`
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// Envoy's `max_direct_response_body_size_bytes`
 const DIRECT_BODY_BYTES_MAX: usize = 4096;
 
-/// What routes may point to.
+/// What routes may point to, and where they are told of.
 #[derive(Clone, Copy)]
 struct Targets<'a> {
     clusters: &'a [Cluster],
     /// `validate_clusters`: a name without a cluster is an error.
     validate: bool,
+    notes: &'a Notes,
 }
 
-pub(super) fn table(written: &At<RouteConfiguration>, clusters: &[Cluster]) -> Result<RouteTable, Problem> {
+pub(super) fn table(
+    written: &At<RouteConfiguration>,
+    clusters: &[Cluster],
+    notes: &Notes,
+) -> Result<RouteTable, Problem> {
     let written = &written.value;
     let validate = written.validate_clusters.unwrap_or(true);
-    let targets = Targets { clusters, validate };
+    let targets = Targets { clusters, validate, notes };
     let hosts = written.virtual_hosts.iter().map(|host| virtual_host(&host.value, targets));
     let virtual_hosts: Vec<VirtualHost> = hosts.collect::<Result<_, _>>()?;
     let mut taken: Vec<(&Domain, &str)> = Vec::new();
@@ -67,7 +72,7 @@ fn virtual_host(written: &WrittenHost, targets: Targets<'_>) -> Result<VirtualHo
         return Err(written.domains.invalid_but("a virtual host needs at least one domain", "write [\"*\"] for any"));
     }
     let defaults = HostDefaults {
-        retry: written.retry_policy.as_ref().map(retry::policy).transpose()?,
+        retry: written.retry_policy.as_ref().map(|policy| retry::policy(policy, targets.notes)).transpose()?,
         attempt_count: AttemptCount {
             in_request: written.include_request_attempt_count.unwrap_or(false),
             in_response: written.include_attempt_count_in_response.unwrap_or(false),
@@ -187,7 +192,7 @@ fn forward(at: &At<RouteAction>, targets: Targets<'_>, host: &HostDefaults) -> R
         retry: written
             .retry_policy
             .as_ref()
-            .map(retry::policy)
+            .map(|policy| retry::policy(policy, targets.notes))
             .transpose()?
             .or_else(|| host.retry.clone())
             .map(Box::new),

@@ -6,6 +6,7 @@ use crate::config::error::{Cause, Name, Place};
 use crate::config::problem::{Problem, unknown};
 use crate::config::runtime::{LayerValues, RuntimeLayer, RuntimeValue};
 use crate::config::yaml::{Entry, Node, Notes, Value};
+use crate::config::{Difference, Differences};
 
 /// The layers of a bootstrap, from its tree. Without the field there are none; with an empty one there is a layer for
 /// operators, as in Envoy.
@@ -38,6 +39,14 @@ pub(super) fn layers(tree: &Node, notes: &Notes) -> Result<Vec<RuntimeLayer>, Pr
         layers.push(RuntimeLayer { name: String::new(), values: LayerValues::Admin });
     }
     Ok(layers)
+}
+
+/// Those of our departures that are in force when the process starts; `otherwise` decides about what no layer names.
+pub(super) fn differences(layers: &[RuntimeLayer], otherwise: Differences) -> Differences {
+    let said = |key: &str| layers.iter().rev().find_map(|layer| layer.fixed(key)).and_then(RuntimeValue::as_flag);
+    Difference::ALL.into_iter().fold(otherwise, |decided, difference| {
+        said(difference.key()).map_or(decided, |is_on| decided.with(difference, is_on))
+    })
 }
 
 fn layer(item: &Node, path: &str, notes: &Notes) -> Result<RuntimeLayer, Problem> {

@@ -3,7 +3,7 @@
 //! Decoding knows where it is by a [`Path`] on its stack. What comes after decoding knows it from the values themselves,
 //! where they are wrapped in [`At`].
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -89,17 +89,30 @@ impl fmt::Display for Path<'_> {
 
 /// Things to tell the author of a file that is accepted.
 #[derive(Debug, Default)]
-pub(crate) struct Notes(RefCell<Vec<(Place, String)>>);
+pub(crate) struct Notes {
+    told: RefCell<Vec<(Place, String)>>,
+    forgives_retry_words: Cell<bool>,
+}
 
 impl Notes {
     /// Adds one.
     pub(crate) fn note(&self, place: &Place, text: impl Into<String>) {
-        self.0.borrow_mut().push((place.clone(), text.into()));
+        self.told.borrow_mut().push((place.clone(), text.into()));
+    }
+
+    /// From here on an unknown word in `retry_on` is worth a note, as for Envoy, and no error.
+    pub(crate) fn forgive_retry_words(&self) {
+        self.forgives_retry_words.set(true);
+    }
+
+    /// Is an unknown word in `retry_on` ignored?
+    pub(crate) fn ignores_retry_words(&self) -> bool {
+        self.forgives_retry_words.get()
     }
 
     /// All of them, in the order of the file.
     pub(crate) fn into_sorted(self) -> Vec<(Place, String)> {
-        let mut notes = self.0.into_inner();
+        let mut notes = self.told.into_inner();
         notes.sort_by_key(|(place, _)| place.at.map(|at| (at.line, at.column)));
         notes
     }

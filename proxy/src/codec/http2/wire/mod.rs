@@ -1,8 +1,9 @@
 //! What lies between the h2 crate and the socket: it looks at frame heads as they pass, in both directions.
 //!
-//! h2 hides four things that the proxy has to know or to decide:
+//! h2 hides five things that the proxy has to know or to decide:
 //! - why a connection broke: FIN, RST, or a peer that does not speak HTTP/2 at all;
 //! - that GOAWAY has come, which takes a connection out of its pool before the next request fails on it;
+//! - that a client's GOAWAY changes nothing: h2 would stop serving;
 //! - the exact SETTINGS: h2 cannot say ENABLE_CONNECT_PROTOCOL 0, so its frame is replaced by ours;
 //! - what a message error does. h2 resets the one stream; Envoy drops the whole connection without a word.
 //!
@@ -81,16 +82,12 @@ impl Wire {
         stats: &Http2Stats,
     ) -> (Self, Rc<Shared>) {
         let shared = Rc::new(Shared::new(conn, already_read.len(), stats));
-        // The client's preface is no frame: it is stepped over like the rest of one.
-        let (reading_left, writing_left) = match role {
-            Role::Client => (0, PREFACE.len()),
-            Role::Server => (PREFACE.len(), 0),
-        };
+        let writing_left = if role == Role::Client { PREFACE.len() } else { 0 };
         let wire = Self {
             shared: Rc::clone(&shared),
             role,
             ahead: already_read,
-            reading: Scanner::after(reading_left),
+            reading: Scanner::at(role),
             floods: Floods::new(options.floods),
             writing_left,
             settings: Some(settings_frame(role, options)),
@@ -232,7 +229,7 @@ impl AsyncRead for Wire {
         }
         let before = buf.filled().len();
         ready!(this.poll_fill(cx, buf))?;
-        let fresh = buf.filled().get(before..).unwrap_or_default();
+        let fresh = buf.filled_mut().get_mut(before..).unwrap_or_default();
         let is_http2 = this.reading.scan(fresh, |frame| this.shared.note_received(frame, &mut this.floods));
         this.shared.stats.rx_reset.add(this.reading.take_resets());
         // A client's GOAWAY speaks of pushed streams, and we push none.
