@@ -3,6 +3,7 @@
 //! This text is what `golden/` keeps. Nothing in it is redacted: what varies from run to run is a defect.
 
 pub mod diagram;
+pub(crate) mod histogram;
 pub mod json;
 mod layout;
 pub mod map;
