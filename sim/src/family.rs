@@ -9,6 +9,7 @@ use crate::actor::{Exchange, Outcome};
 use crate::check::{check, expect};
 use crate::play::Played;
 use crate::report;
+use crate::report::histogram::Histogram;
 use crate::report::map::OutcomeMap;
 use crate::scenario::{Family, Library, Scenario, ScenarioError};
 use crate::trace::story::Timeline;
@@ -63,20 +64,32 @@ impl Family {
         let mut rows = Vec::new();
         let mut complaints = Vec::new();
         let mut told = None;
+        let mut histograms = self.histograms();
         for (number, scenario) in self.runs.iter().enumerate() {
             // For each line of `expect`, in how many runs it held.
             let mut held = vec![0_u32; scenario.expect.len()];
             let first = seed.unwrap_or(scenario.seed);
             for seed in (first..).take(usize::try_from(self.seeds).unwrap_or(usize::MAX)) {
                 let played = play(scenario, seed)?;
-                let story = report::story(scenario, &played);
+                let is_told = number == self.told && seed == first;
+                // Telling a run takes longer than playing it.
+                let story = match is_told || !scenario.never.is_empty() {
+                    true => report::story(scenario, &played),
+                    false => String::new(),
+                };
                 let found = check(scenario, &played, &story);
                 complaints.extend(found.into_iter().map(|complaint| self.of_run(complaint, scenario, seed)));
                 for (nth, held) in held.iter_mut().enumerate() {
                     *held += u32::from(expect::holds(scenario, &played, nth));
                 }
                 rows.push(Row { label: scenario.label.to_string(), seed, outcome: outcome(scenario, &played) });
-                if number == self.told && seed == first {
+                if number == self.told {
+                    for histogram in &mut histograms {
+                        let gaps = expect::gaps(&played, histogram.host());
+                        histogram.add(&gaps);
+                    }
+                }
+                if is_told {
                     told = Some((story, played));
                 }
             }
@@ -84,7 +97,14 @@ impl Family {
         }
         let (story, told) = told.ok_or_else(|| ScenarioError::of_file(file, "it has no run"))?;
         let map = self.map(&rows);
-        Ok(Performance { text: self.text(&rows, map.as_ref(), story), told, map, complaints })
+        Ok(Performance { text: self.text(&rows, map.as_ref(), &histograms, story), told, map, complaints })
+    }
+
+    /// One for each app whose `gaps` are expected, if many seeds are played.
+    fn histograms(&self) -> Vec<Histogram> {
+        let told = self.runs.get(self.told).filter(|_| self.seeds > 1);
+        let expected = told.into_iter().flat_map(|scenario| &scenario.expect);
+        expected.filter_map(|line| Some(Histogram::new(&line.value.host, line.value.seen.gaps.as_deref()?))).collect()
     }
 
     fn map(&self, rows: &[Row]) -> Option<OutcomeMap> {
@@ -96,7 +116,7 @@ impl Family {
     }
 
     /// The table, if there is anything to compare, as a map too if it has two parameters; and a story.
-    fn text(&self, rows: &[Row], map: Option<&OutcomeMap>, story: String) -> String {
+    fn text(&self, rows: &[Row], map: Option<&OutcomeMap>, histograms: &[Histogram], story: String) -> String {
         let [first, _, ..] = rows else { return story };
         let whose = self.runs.get(self.told).map(|run| run.label.to_string()).unwrap_or_default();
         let (table, whose) = match self.seeds {
@@ -104,7 +124,7 @@ impl Family {
                 Some(map) => (format!("{}\nTHE SAME AS A MAP\n{}", table(rows), map.to_text()), whose),
                 None => (table(rows), whose),
             },
-            _ => (frequencies(rows), format!("{whose} seed {}", first.seed)),
+            _ => (frequencies(rows) + &drawn(histograms), format!("{whose} seed {}", first.seed)),
         };
         format!("{table}\nTHE RUN WITH {}\n\n{story}", whose.trim())
     }
@@ -191,6 +211,10 @@ fn table(rows: &[Row]) -> String {
         let _infallible = writeln!(text, "{label:width$}  {outcome}");
     }
     text
+}
+
+fn drawn(histograms: &[Histogram]) -> String {
+    histograms.iter().map(|histogram| format!("\n{histogram}")).collect()
 }
 
 /// How often each outcome came, the most frequent first, with the first seed that shows it.

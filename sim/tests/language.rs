@@ -102,6 +102,7 @@ fn known_keys(reference: &str) -> Vec<String> {
         "script: [{ stall: { nobody_knows_this: 1 } }]",
         "script: [{ drain: { nobody_knows_this: 1 } }]",
         "script: [{ clock: { nobody_knows_this: 1 } }]",
+        "script: [{ repeat: { nobody_knows_this: 1 } }]",
         "script: [{ resolve: { nobody_knows_this: 1 } }]",
         "expect: [{ client: { nobody_knows_this: 1 } }]",
         "except: [nobody_knows_this]",

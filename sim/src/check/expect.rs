@@ -153,11 +153,19 @@ fn refusal(expected: &Seen, refused: Option<&(String, String)>) -> Vec<String> {
     differences.0
 }
 
+/// The times between an app's requests.
+pub(crate) fn gaps(played: &Played, host: &str) -> Vec<Duration> {
+    between(&played.sightings.deliveries.iter().filter(|delivery| delivery.host == host).collect::<Vec<_>>())
+}
+
+fn between(deliveries: &[&Delivery]) -> Vec<Duration> {
+    deliveries.iter().zip(deliveries.iter().skip(1)).map(|(one, next)| next.at - one.at).collect()
+}
+
 fn app(expected: &Seen, deliveries: &[&Delivery], nth: usize) -> Vec<String> {
     let mut differences = Differences(count(expected, deliveries.len()));
     if let Some(gaps) = &expected.gaps {
-        let got: Vec<Duration> =
-            deliveries.iter().zip(deliveries.iter().skip(1)).map(|(one, next)| next.at - one.at).collect();
+        let got = between(deliveries);
         let fits = got.len() == gaps.len() && gaps.iter().zip(&got).all(|(wanted, got)| wanted.contains(*got));
         let wanted: Vec<String> = gaps.iter().map(ToString::to_string).collect();
         differences.unless(fits, "gaps", wanted.join(", "), &format!("{got:?}"));

@@ -219,7 +219,7 @@ impl Reader {
         match step {
             Step::Barrier(name) => WhatFor::Barrier(name.clone(), self.parts.get(name).copied().unwrap_or_default()),
             Step::Do { host, connection, .. } => WhatFor::Doing(host.clone(), connection.clone()),
-            Step::Background(_) | Step::Happen(_) | Step::Nothing | Step::Wait(_) => WhatFor::Itself,
+            Step::Background(_) | Step::Happen(_) | Step::Nothing | Step::Repeat(_) | Step::Wait(_) => WhatFor::Itself,
         }
     }
 
@@ -242,6 +242,13 @@ impl Reader {
                 self.intervene(intervention)
             }
             Step::Nothing => Ok(()),
+            Step::Repeat(repeat) => {
+                for number in 1..=repeat.times {
+                    self.control.note(self.id, repeat.heading(number));
+                    Rc::clone(&self).sequence(repeat.round(number)).await;
+                }
+                Ok(())
+            }
             Step::Wait(time) => {
                 self.control.note(self.id, text);
                 sleep(time.0).await;

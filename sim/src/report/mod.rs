@@ -3,18 +3,20 @@
 //! This text is what `golden/` keeps. Nothing in it is redacted: what varies from run to run is a defect.
 
 pub mod diagram;
+pub(crate) mod histogram;
 pub mod json;
 mod layout;
 pub mod map;
 pub mod page;
 
 use std::fmt::{self, Write};
+use std::time::Duration;
 
 use crate::actor::{Exchange, Outcome, Said, Talk};
-use crate::explain::explain;
+use crate::explain::{Explanation, explain};
 use crate::play::Played;
 use crate::scenario::{Ending, Scenario};
-use crate::trace::story::{Millis, Timeline};
+use crate::trace::story::{Millis, Timeline, without_numbers};
 use crate::trace::wire;
 
 /// The whole story of a run.
@@ -43,21 +45,21 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
         return Ok(());
     }
     writeln!(text, "\nWHAT THE CLIENTS SAW")?;
-    for exchange in &played.sightings.exchanges {
-        writeln!(text, "{:>width$}  {}", exchange.host, exchange_line(exchange))?;
-    }
+    let of_exchange = |exchange: &Exchange| format!("{:>width$}  {}", exchange.host, exchange_line(exchange));
+    write_folded(text, &played.sightings.exchanges.iter().map(of_exchange).collect::<Vec<_>>(), "")?;
     if played.sightings.exchanges.is_empty() {
         writeln!(text, "  nothing")?;
     }
-    for (nth, explanation) in explain(scenario, played).iter().enumerate() {
-        text.push_str(if nth == 0 { "\nWHY\n" } else { "\n" });
-        write!(text, "{explanation}")?;
+    let explanations = explain(scenario, played);
+    if !explanations.is_empty() {
+        text.push_str("\nWHY\n");
     }
+    let of_failure = |explanation: &Explanation| explanation.to_string().trim_end().to_owned();
+    write_folded(text, &explanations.iter().map(of_failure).collect::<Vec<_>>(), "\n")?;
     writeln!(text, "\nWHAT THE PROXIES LOGGED")?;
     let log = Timeline::log(&played.trace);
-    for (at, host, line) in &log {
-        writeln!(text, "{host:>width$}  at {} ms: {line}", Millis(*at))?;
-    }
+    let of_log = |(at, host, line): &(Duration, &str, &str)| format!("{host:>width$}  at {} ms: {line}", Millis(*at));
+    write_folded(text, &log.iter().map(of_log).collect::<Vec<_>>(), "")?;
     if log.is_empty() {
         writeln!(text, "  nothing")?;
     }
@@ -69,6 +71,25 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
     }
     if played.left_open.is_empty() {
         writeln!(text, "  nothing")?;
+    }
+    Ok(())
+}
+
+/// More paragraphs than this that are alike are told as one, and counted.
+const ALIKE_MAX: usize = 8;
+
+/// Paragraphs one below the other. Of many that are alike but for their times the first is written.
+fn write_folded(text: &mut String, paragraphs: &[String], between: &str) -> fmt::Result {
+    let alike = |one: &String, next: &String| without_numbers(one) == without_numbers(next);
+    for (nth, group) in paragraphs.chunk_by(alike).enumerate() {
+        let shown = if group.len() > ALIKE_MAX { 1 } else { group.len() };
+        for (place, paragraph) in group.iter().take(shown).enumerate() {
+            let before = if nth + place == 0 { "" } else { between };
+            writeln!(text, "{before}{paragraph}")?;
+        }
+        if group.len() > shown {
+            writeln!(text, "        {} more like it, at other times", group.len() - shown)?;
+        }
     }
     Ok(())
 }

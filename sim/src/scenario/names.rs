@@ -7,6 +7,7 @@ use serde_yaml::{Location, Spanned};
 use super::action::Action;
 use super::habits::{Who, refusal};
 use super::intervention::Intervention;
+use super::repeat::{self, ROUND};
 use super::step::{Cue, Step};
 use super::variation::{events, missing_event};
 use super::{Expect, Host, Role};
@@ -14,13 +15,22 @@ use super::{Expect, Host, Role};
 /// A complaint and where it belongs.
 pub(super) type Misfit = (Location, String);
 
+/// Where a step stands.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Place {
+    /// In a `repeat`.
+    Round,
+    /// Anywhere else.
+    Script,
+}
+
 /// The hosts of a scenario, while its script is read.
 pub(super) struct Names<'a>(pub(super) &'a [Host]);
 
 impl Names<'_> {
     /// Finds the host of every step, and takes connections from their names: `client.b` is connection `b` of `client`.
     pub(super) fn script(&self, script: &mut [Spanned<Cue>]) -> Result<(), Misfit> {
-        self.sequence(script)?;
+        self.sequence(script, Place::Script)?;
         let mut barriers = BTreeMap::new();
         gather(script, &mut barriers);
         if let Some((name, (_, at))) = barriers.iter().find(|(_, (parts, _))| *parts < 2) {
@@ -32,11 +42,11 @@ impl Names<'_> {
         follow(script, &events(script))
     }
 
-    fn sequence(&self, script: &mut [Spanned<Cue>]) -> Result<(), Misfit> {
+    fn sequence(&self, script: &mut [Spanned<Cue>], place: Place) -> Result<(), Misfit> {
         for cue in script {
             let here = cue.referenced;
             match &mut cue.value.step {
-                Step::Background(inner) => self.sequence(inner)?,
+                Step::Background(inner) => self.sequence(inner, place)?,
                 Step::Barrier(_) | Step::Nothing | Step::Wait(_) => {}
                 Step::Do { host, connection, action } => {
                     if self.find(host).is_none()
@@ -46,9 +56,21 @@ impl Names<'_> {
                         (*host, *connection) = (name.to_owned(), Some(which.to_owned()));
                     }
                     let role = &self.host(here, host)?.role;
+                    let is_numbered = connection.as_ref().is_some_and(|name| name.contains(ROUND));
+                    if is_numbered && place == Place::Script {
+                        let what = format!("`{ROUND}` is the number of a round: it belongs into a `repeat`");
+                        return Err((here, what));
+                    }
+                    let connection = connection.as_ref().map(|name| name.replace(ROUND, "1"));
                     able(role, connection.as_deref(), action).map_err(|what| (here, format!("`{host}` is {what}")))?;
                 }
                 Step::Happen(intervention) => self.intervention(here, intervention)?,
+                Step::Repeat(repeat) => {
+                    if let Some((at, what)) = repeat::misfit(&repeat.steps) {
+                        return Err((at, what.into()));
+                    }
+                    self.sequence(&mut repeat.steps, Place::Round)?;
+                }
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ use serde_yaml::Spanned;
 use super::action::Action;
 use super::error::nearest;
 use super::intervention::Intervention;
+use super::repeat::Repeat;
 use super::units::Time;
 
 /// One line of a script. It begins when the one before it has ended.
@@ -47,18 +48,24 @@ pub enum Step {
     Happen(Intervention),
     /// Nothing: the line only says `at`.
     Nothing,
+    /// Lines that are done many times.
+    Repeat(Repeat),
     /// Virtual time passes.
     Wait(Time),
 }
 
 /// Keys of a line that are no host's name.
-pub(super) const WORDS: [&str; 7] = ["after", "at", "background", "barrier", "event", "follows", "wait"];
+pub(super) const WORDS: [&str; 8] = ["after", "at", "background", "barrier", "event", "follows", "repeat", "wait"];
 
 impl Step {
-    /// The steps of its background, or none.
+    /// The steps of its background or of one round, or none.
     #[must_use]
     pub fn inner(&self) -> &[Spanned<Cue>] {
-        if let Self::Background(cues) = self { cues } else { &[] }
+        match self {
+            Self::Background(cues) => cues,
+            Self::Repeat(repeat) => &repeat.steps,
+            Self::Barrier(_) | Self::Do { .. } | Self::Happen(_) | Self::Nothing | Self::Wait(_) => &[],
+        }
     }
 }
 
@@ -72,6 +79,7 @@ impl fmt::Display for Cue {
             (Step::Barrier(name), _) => write!(f, "barrier {name}"),
             (Step::Happen(intervention), _) => write!(f, "{intervention}"),
             (Step::Nothing, None) => f.write_str("nothing"),
+            (Step::Repeat(repeat), _) => write!(f, "repeat {} times", repeat.times),
             (Step::Wait(time), _) => write!(f, "wait {time}"),
         }
     }
@@ -122,6 +130,7 @@ impl<'de> Visitor<'de> for OneStep {
                 }
                 "background" => Step::Background(map.next_value()?),
                 "barrier" => Step::Barrier(map.next_value()?),
+                "repeat" => Step::Repeat(map.next_value()?),
                 "wait" => Step::Wait(map.next_value()?),
                 word if Intervention::has(word) => Step::Happen(Intervention::read(word, &mut map)?),
                 _ => {

@@ -21,7 +21,10 @@ impl Time {
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
+        match self.0.is_zero() {
+            true => f.write_str("0s"), // not in nanoseconds, which the language does not have
+            false => write!(f, "{:?}", self.0),
+        }
     }
 }
 
