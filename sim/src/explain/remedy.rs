@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use finwait::config::cluster::UpstreamProtocol;
 use finwait::config::cluster::{Limits, Priority};
+use finwait::config::listener::Keepalive;
 use finwait::config::route::{Action, Forward};
 
 use super::hop::{Cause, Judged};
 use super::reasons::{self, At};
-use super::settings::{Led, Setting, Told, seconds};
+use super::settings::{Led, Setting, Told, http_options, seconds};
+use super::stops::KEEPALIVE;
 use super::wire::{ActKind, Exchange, Protocol};
 use super::{Case, Change, Retry};
 use crate::scenario::Role;
@@ -16,10 +18,6 @@ use crate::trace::{Event, HostChange, HostId, Loss};
 
 /// Methods that may be repeated (RFC 9110 9.2.2).
 const IDEMPOTENT: [&str; 6] = ["DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"];
-
-/// Where a cluster's HTTP options stand.
-const HTTP_OPTIONS: [&str; 2] =
-    ["typed_extension_protocol_options", "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
 
 pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged<'_>]) -> Retry {
     let retry = |is_safe, why: &str| Retry { is_safe, why: why.to_owned() };
@@ -181,6 +179,9 @@ fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Chang
         let limits = told.cluster(&forward).map(|(_, cluster)| limits(cluster.limits.of(forward.priority)));
         return vec![change(what, told.setting(&path, "circuit_breakers.thresholds", limits))];
     }
+    if setting.name.starts_with(KEEPALIVE) {
+        return keepalive(case, setting, hops);
+    }
     if setting.name.ends_with("connection_keepalive.timeout") {
         return vec![change(
             "let the client answer PING, as every HTTP/2 stack does that is still there, or wait longer".into(),
@@ -222,6 +223,30 @@ fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Chang
     vec![change(what, setting.clone())]
 }
 
+/// An endpoint that left a PING without an answer.
+fn keepalive(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Change> {
+    let name = hops.last().map_or("the next hop", |last| last.story.host.as_str());
+    let what = format!("let {name} answer PING, as every HTTP/2 stack does that is still there, or wait longer");
+    let mut changes = vec![change(what, setting.clone())];
+    let hop = hops.iter().find(|hop| hop.story.host == setting.host);
+    if let Some((told, forward)) = hop.and_then(|hop| forward(case, hop))
+        && let Some((_, meant)) = told.cluster(&forward)
+        && let UpstreamProtocol::Http2(options) = &meant.protocol
+        && let Some(Keepalive { interval, after_idle: Some(pause), .. }) = options.keepalive
+    {
+        let below = |name: &str| format!("{KEEPALIVE}.{name}");
+        let doubt = cluster(&told, &forward, &below("connection_idle_interval"), Some(seconds(pause)));
+        changes.extend(doubt.map(|it| change("trust a connection for longer that was idle".into(), it)));
+        if interval.is_none() {
+            let asked = cluster(&told, &forward, &below("interval"), None);
+            let what = "send PING before a request comes and not only with it".into();
+            changes.extend(asked.map(|it| change(what, it)));
+        }
+    }
+    changes.extend(ask_again(case, hops));
+    changes
+}
+
 /// What a proxy decided by its configuration.
 fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<'_>)>) -> Vec<Change> {
     let (details, flags) = origin.account.map_or(("", &[][..]), |it| (it.details.as_str(), it.flags.as_slice()));
@@ -248,8 +273,7 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<
             let value = (name == "circuit_breakers.thresholds").then(|| limits(cluster.limits.of(priority)));
             told.setting(&path, name, value)
         }),
-        At::ClusterHttp => cluster
-            .map(|(path, _)| told.setting(&[path, HTTP_OPTIONS.map(str::to_owned).to_vec()].concat(), name, None)),
+        At::ClusterHttp => cluster.map(|(path, _)| told.setting(&http_options(path), name, None)),
         At::Manager => Some(told.setting(&led.manager, name, None)),
         At::Route => led.route.as_ref().map(|(path, _)| told.setting(path, name, None)),
     };
@@ -443,8 +467,7 @@ fn route(told: &Told<'_>, case: &Case<'_>, hop: &Judged<'_>) -> Option<Vec<Strin
 /// A setting among a cluster's HTTP options.
 fn cluster(told: &Told<'_>, forward: &Forward, below: &str, value: Option<String>) -> Option<Setting> {
     let (path, _) = told.cluster(forward)?;
-    let parent = [path, HTTP_OPTIONS.map(str::to_owned).to_vec()].concat();
-    Some(told.setting(&parent, below, value))
+    Some(told.setting(&http_options(path), below, value))
 }
 
 fn seconds_of(time: Option<Duration>) -> Option<String> {

@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
+use finwait::config::cluster::UpstreamProtocol;
+use finwait::config::listener::Keepalive;
 use finwait::config::route::{Action, Forward};
 
 use super::chain::Attempt;
 use super::hop::{Cause, Hop, Judged, Place, words};
-use super::settings::{Setting, seconds};
-use super::wire::Act;
+use super::settings::{Setting, http_options, seconds};
+use super::wire::{Act, Exchange};
 use super::{HopStory, ms};
 use crate::trace::HostId;
 use crate::trace::spans::Timer;
+
+/// Where a cluster says how its endpoints are asked whether they are there, among its HTTP options.
+pub(super) const KEEPALIVE: &str = "explicit_http_config.http2_protocol_options.connection_keepalive";
 
 /// A timer that ended something.
 pub(super) struct Stop {
@@ -21,10 +26,14 @@ pub(super) struct Stop {
 
 /// What a timer waited for in vain.
 pub(super) enum Why {
-    /// The client's answer to a PING.
+    /// The answer to a PING.
     Silent {
-        /// When it was asked.
+        /// Who was asked.
+        peer: HostId,
+        /// When.
         asked: Duration,
+        /// What had made it ask, if it was a request after so long a pause.
+        doubt: Option<Duration>,
     },
     /// Progress of the stream.
     Slow,
@@ -119,18 +128,40 @@ impl<'a> Hop<'a> {
         Some(Stop { setting, timer, why: Why::Slow })
     }
 
-    /// The PING without an answer for which this hop closed the connection of its client.
+    /// The PING without an answer for which this hop closed a connection: its client's, or the one that it asked on.
     pub(super) fn unanswered(&self, at: Place<'_>) -> Option<Stop> {
         let (told, led) = (at.told?, at.led?);
-        let timeout = led.listener.manager.http2.keepalive?.timeout;
-        let act = self.case.wire.acts_on(self.exchange).next().filter(|act| act.by == at.host)?;
-        let asked =
-            self.case.wire.unanswered_ping(act).filter(|asked| act.sent.at.saturating_sub(*asked) >= timeout)?;
-        let below = "http2_protocol_options.connection_keepalive.timeout";
-        let setting = told.setting(&led.manager, below, Some(seconds(timeout)));
-        let name = format!("connection_keepalive.timeout {}", seconds(timeout));
-        let timer = Timer { host: at.host, name, from: asked, until: act.sent.at, has_fired: true };
-        Some(Stop { setting, timer, why: Why::Silent { asked } })
+        let of_client = || {
+            let keepalive = led.listener.manager.http2.keepalive?;
+            let below = "http2_protocol_options.connection_keepalive.timeout";
+            let setting = told.setting(&led.manager, below, Some(seconds(keepalive.timeout)));
+            self.silence(at.host, self.exchange, keepalive, setting)
+        };
+        let of_upstream = || {
+            let Attempt::Asked(nth) = self.case.chain.attempts(self.nth).last()? else { return None };
+            let (_, Action::Forward(forward)) = led.route.as_ref()? else { return None };
+            let (path, cluster) = told.cluster(forward)?;
+            let UpstreamProtocol::Http2(options) = &cluster.protocol else { return None };
+            let (keepalive, below) = (options.keepalive?, [KEEPALIVE, ".timeout"].concat());
+            let setting = told.setting(&http_options(path), &below, Some(seconds(keepalive.timeout)));
+            self.silence(at.host, self.case.wire.exchanges.get(*nth)?, keepalive, setting)
+        };
+        of_client().or_else(of_upstream)
+    }
+
+    /// That `host` ended an exchange because its peer had left a PING without an answer.
+    fn silence(&self, host: HostId, exchange: &Exchange, keepalive: Keepalive, setting: Setting) -> Option<Stop> {
+        let act = self.case.wire.acts_on(exchange).next().filter(|act| act.by == host)?;
+        let asked = self
+            .case
+            .wire
+            .unanswered_ping(act)
+            .filter(|asked| act.sent.at.saturating_sub(*asked) >= keepalive.timeout)?;
+        let peer = if exchange.client == host { exchange.server? } else { exchange.client };
+        let doubt = keepalive.after_idle.filter(|_| exchange.client == host && exchange.request.began.at == asked);
+        let name = format!("connection_keepalive.timeout {}", seconds(keepalive.timeout));
+        let timer = Timer { host, name, from: asked, until: act.sent.at, has_fired: true };
+        Some(Stop { setting, timer, why: Why::Silent { peer, asked, doubt } })
     }
 
     /// When this hop ended the exchange: by its answer, or by what it did on either side.
@@ -169,13 +200,23 @@ impl<'a> Hop<'a> {
         let gave = if tunnel { "cut the WebSocket" } else { "gave up" };
         let did = match why {
             Why::Slow => format!("{gave} at {}: {} had passed, and {was}", ms(at), timer.name),
-            Why::Silent { asked } => {
-                let client = self.name(self.exchange.client);
-                format!(
-                    "closed {client}'s connection at {}: {client} had not answered the PING of {}, and {was}",
-                    ms(at),
-                    ms(asked)
-                )
+            Why::Silent { peer, asked, doubt } => {
+                let (peer, asked) = (self.name(peer), ms(asked));
+                let (whose, rest) = match doubt {
+                    _ if peer == self.name(self.exchange.client) => {
+                        (format!("{peer}'s connection"), format!(", and {was}"))
+                    }
+                    None => (format!("its connection to {peer}"), String::new()),
+                    Some(pause) => (
+                        format!("its connection to {peer}"),
+                        format!(
+                            ", sent with the request since the connection had been idle for longer than \
+                             connection_idle_interval {}",
+                            seconds(pause)
+                        ),
+                    ),
+                };
+                format!("closed {whose} at {}: {peer} had not answered the PING of {asked}{rest}", ms(at))
             }
         };
         let closed = Some(format!("{name}, by its timer, at {}", ms(at)));
