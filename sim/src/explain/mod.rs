@@ -5,7 +5,8 @@
 //! what it likes, since [`accounts`](crate::trace::accounts) are there in any case. [`wire`] finds exchanges and the acts
 //! that end them, [`failed`] those that failed, [`chain`] follows a request from hop to hop, [`hop`] judges what each proxy
 //! did ([`own`] what it decided, [`stops`] what its timers ended, [`next`] what followed from the next hop) and [`app`] what
-//! the app did. [`reasons`] says it in words, [`settings`] finds where it was told to, and [`remedy`] what to write instead.
+//! the app did. [`reasons`] says it in words, [`settings`] finds where it was told to, [`remedy`] what to write instead, and
+//! [`repeat`] judges whether to ask again was safe.
 
 mod app;
 mod armed;
@@ -16,6 +17,7 @@ mod next;
 mod own;
 mod reasons;
 mod remedy;
+mod repeat;
 mod settings;
 mod stops;
 mod wire;
@@ -165,7 +167,7 @@ impl<'a> Case<'a> {
             outcome,
             closed_first: origin.and_then(|hop| hop.closed.clone()),
             sent: self.sent(&hops, failed_at),
-            retry: remedy::retry(self, origin, &hops),
+            retry: repeat::retry(self, origin, &hops),
             changes: remedy::changes(self, origin, &hops),
             timers: hops.iter().filter_map(|hop| hop.timer.clone()).collect(),
             hops: hops.into_iter().map(|hop| hop.story).collect(),
