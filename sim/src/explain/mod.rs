@@ -4,7 +4,7 @@
 //! Everything is read from the trace and the configurations: the proxy has no hook for it, and its access log may say
 //! what it likes, since [`accounts`](crate::trace::accounts) are there in any case. [`wire`] finds exchanges and the acts
 //! that end them, [`failed`] those that failed, [`chain`] follows a request from hop to hop, [`hop`] judges what each proxy
-//! did ([`own`] what it decided, [`stops`] what its timers ended, [`next`] what followed from the next hop) and [`app`] what
+//! did ([`own`] what it decided and [`health`] why it had nobody to ask, [`stops`] what its timers ended, [`next`] what followed from the next hop) and [`app`] what
 //! the app did. [`reasons`] says it in words, [`settings`] finds where it was told to, [`remedy`] what to write instead, and
 //! [`repeat`] judges whether to ask again was safe.
 
@@ -12,6 +12,7 @@ mod app;
 mod armed;
 mod chain;
 mod failed;
+mod health;
 mod hop;
 mod next;
 mod own;

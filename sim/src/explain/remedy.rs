@@ -7,11 +7,13 @@ use finwait::config::cluster::{Limits, Priority};
 use finwait::config::listener::Keepalive;
 use finwait::config::route::{Action, Forward};
 
-use super::hop::{Cause, Judged};
+use super::health;
+use super::hop::{Cause, Judged, Place};
+use super::own::NO_ENDPOINT;
 use super::reasons::{self, At};
 use super::repeat::is_idempotent;
 use super::settings::{Led, Setting, Told, http_options, seconds};
-use super::stops::KEEPALIVE;
+use super::stops::{IDLE, KEEPALIVE};
 use super::wire::{Exchange, Protocol};
 use super::{Case, Change};
 use crate::scenario::Role;
@@ -46,9 +48,7 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
 /// A timer that was too short, or one at the other end that was too long.
 fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Change> {
     let last = hops.last();
-    let was_idle = |last: &Judged<'_>| {
-        last.exchange.answer.is_none() && last.tries == 0 && setting.name == "common_http_protocol_options.idle_timeout"
-    };
+    let was_idle = |last: &Judged<'_>| last.exchange.answer.is_none() && last.tries == 0 && setting.name == IDLE;
     if last.is_some_and(was_idle) {
         return keep_longer(case, setting, hops);
     }
@@ -153,6 +153,12 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<
     let (details, flags) = origin.account.map_or(("", &[][..]), |it| (it.details.as_str(), it.flags.as_slice()));
     let none = || vec![advice("no setting is known to be about it")];
     let Some((told, led)) = here else { return none() };
+    if (details == NO_ENDPOINT || flags.iter().any(|flag| flag == "UH"))
+        && let Some(host) = origin.exchange.server
+        && let Some(left_out) = health::left_out(case, Place { host, told: Some(told), led: Some(led) })
+    {
+        return left_out.changes;
+    }
     let extends_connect = origin.exchange.is_websocket() && origin.exchange.speaks == Protocol::Http2;
     if details == "http2.invalid.header.field" && extends_connect {
         let setting = told.setting(&led.manager, "http2_protocol_options.allow_connect", None);
@@ -203,7 +209,29 @@ fn keep_longer(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<C
         Some(Role::Alb(alb)) => format!(", which is {} (its idle_timeout)", seconds(alb.idle_timeout.0)),
         _ => String::new(),
     };
-    vec![change(format!("keep idle connections longer than {name} does{keeps}"), setting.clone())]
+    let mut changes = vec![change(format!("keep idle connections longer than {name} does{keeps}"), setting.clone())];
+    let last = hops.last();
+    let told = last.and_then(|last| Told::new(case.scenario, &last.story.host));
+    let to = last.and_then(|last| case.wire.conversations.get(last.exchange.connection)).map(|it| it.server_address);
+    if let Some(last) = last
+        && let Some((told, led)) =
+            told.as_ref().zip(to).and_then(|(told, to)| Some((told, told.led(last.exchange, to)?)))
+    {
+        let timeouts = &led.listener.manager.timeouts;
+        for (what, name, value) in [
+            ("serve them for longer after that", "drain_timeout", timeouts.drain),
+            (
+                "close without waiting for the client to close first, 0s",
+                "delayed_close_timeout",
+                timeouts.delayed_close,
+            ),
+        ] {
+            if !value.is_zero() {
+                changes.push(change(what.into(), told.setting(&led.manager, name, Some(seconds(value)))));
+            }
+        }
+    }
+    changes
 }
 
 /// Whether a request was lost for good on a connection that had served others.

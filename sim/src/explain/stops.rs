@@ -14,6 +14,9 @@ use super::{HopStory, ms};
 use crate::trace::HostId;
 use crate::trace::spans::Timer;
 
+/// How long a client's connection may be without requests, in the connection manager.
+pub(super) const IDLE: &str = "common_http_protocol_options.idle_timeout";
+
 /// Where a cluster says how its endpoints are asked whether they are there, among its HTTP options.
 pub(super) const KEEPALIVE: &str = "explicit_http_config.http2_protocol_options.connection_keepalive";
 
@@ -226,32 +229,48 @@ impl<'a> Hop<'a> {
         Judged { story, closed, timer: Some(timer), next, ..judged }
     }
 
-    /// What this hop had ended its client's connection with when the request was not there yet.
+    /// What this hop ended its client's connection with before it took up the request: it had closed when the request came,
+    /// or it was about to, and read nothing any more.
     pub(super) fn closed_before(&self, host: HostId) -> Option<&'a Act> {
         let arrived = self.exchange.request.head_arrived?;
-        let is_late = |act: &&Act| act.by == host && act.sent.at < arrived && self.exchange.answer.is_none();
-        self.case.wire.acts_on(self.exchange).find(is_late)
+        let is_unread = self.case.account(self.nth).is_none();
+        let is_early = |act: &&Act| act.by == host && (act.sent.at < arrived || is_unread);
+        self.case.wire.acts_on(self.exchange).find(is_early).filter(|_| self.exchange.answer.is_none())
     }
 
     pub(super) fn was_idle(self, at: Place<'_>, act: &Act) -> Judged<'a> {
         let (host, name) = (at.host, self.name(at.host));
         let closed = Some(self.sentence(act));
-        let did = vec![format!(
-            "had ended the connection with {} at {}, before the request came",
-            words(&act.kind),
-            ms(act.sent.at)
-        )];
-        let timer = at.told.zip(at.led).and_then(|(told, led)| {
-            let value = led.listener.manager.timeouts.idle?;
-            let below = "common_http_protocol_options.idle_timeout";
-            let setting = told.setting(&led.manager, below, Some(seconds(value)));
-            let from = self.case.wire.idle_since(act).filter(|from| act.sent.at.saturating_sub(*from) >= value)?;
-            let name = format!("idle_timeout {}", seconds(value));
-            Some((setting, Timer { host, name, from, until: act.sent.at, has_fired: true }))
-        });
-        let Some((setting, timer)) = timer else {
-            return Judged { closed, ..self.judged(name, Cause::Unknown, did) };
+        let is_early = self.exchange.request.head_arrived.is_some_and(|arrived| act.sent.at < arrived);
+        let (what, when) = (words(&act.kind), ms(act.sent.at));
+        let ended = match is_early {
+            true => format!("had ended the connection with {what} at {when}, before the request came"),
+            false => format!("ended the connection with {what} at {when}, and had not read the request"),
         };
+        let idle = at.told.zip(at.led).and_then(|(told, led)| {
+            let value = led.listener.manager.timeouts.idle?;
+            let setting = told.setting(&led.manager, IDLE, Some(seconds(value)));
+            let from = self.case.wire.idle_before(self.exchange)?;
+            let waited = act.sent.at.checked_sub(from)?.checked_sub(value)?;
+            Some((setting, value, from, waited, &led.listener.manager.timeouts))
+        });
+        let Some((setting, value, from, waited, timeouts)) = idle else {
+            return Judged { closed, ..self.judged(name, Cause::Unknown, vec![ended]) };
+        };
+        // An idle connection is drained before it is closed, and what comes while it waits for its client to close is not read.
+        let is_delayed = waited >= timeouts.drain + timeouts.delayed_close && !timeouts.delayed_close.is_zero();
+        let mut did = vec![ended];
+        if is_delayed {
+            did.push(format!(
+                "it had read nothing since {}: idle_timeout {}, drain_timeout {} and delayed_close_timeout {} follow one another",
+                ms(act.sent.at.saturating_sub(timeouts.delayed_close)),
+                seconds(value),
+                seconds(timeouts.drain),
+                seconds(timeouts.delayed_close)
+            ));
+        }
+        let until = if is_delayed { from + value } else { act.sent.at };
+        let timer = Timer { host, name: format!("idle_timeout {}", seconds(value)), from, until, has_fired: true };
         let judged = self.judged(name, Cause::Timeout(setting.clone()), did);
         let story = HopStory { because: Some(setting), ..judged.story };
         Judged { story, closed, timer: Some(timer), ..judged }
