@@ -42,6 +42,53 @@ fn no_log_is_enough() {
     }
 }
 
+/// What the app saw decides: its GET or POST over HTTP/1, or the CONNECT that HTTP/2 makes of either.
+#[test]
+fn a_handshake_is_as_safe_as_its_method() {
+    let library = Library::Disk(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    for (method, expected) in [
+        ("GET", "a retry  safe: GET may be repeated (RFC 9110 9.2.2); in this run an app saw it"),
+        ("POST", "a retry  not safe: POST may have been carried out; in this run an app saw it"),
+    ] {
+        let text = HANDSHAKE.replace("METHOD", method);
+        let scenario = Scenario::read(&library, "scenarios/upgrades/unwritten.yaml", text);
+        let scenario = scenario.unwrap_or_else(|error| panic!("{error}"));
+        let played = scenario.play(None).expect("it plays");
+        let told: String = explain(&scenario, &played).iter().map(ToString::to_string).collect();
+        assert!(told.contains(expected), "{told}");
+    }
+    for (file, expected) in [
+        (
+            "http2/an-extended-connect-does-not-wait-for-settings.yaml",
+            "a retry  safe: app refused the CONNECT with 404, and no tunnel was opened (RFC 9110 9.3.6)",
+        ),
+        (
+            "http2/each-way-to-reset-a-stream-has-its-own-answer.yaml",
+            "a retry  not safe: CONNECT may have opened a tunnel, and is none of the methods that may be repeated",
+        ),
+    ] {
+        let told = explained(file, |text| text);
+        assert!(told.contains(expected), "{told}");
+    }
+}
+
+/// A handshake whose connection the app resets.
+const HANDSHAKE: &str = r#"
+about: A handshake is lost.
+hosts:
+  client: { client: { connect: proxy:80, speaks: bytes }, ip: 10.0.0.1 }
+  proxy:
+    config: ../keepalive/configs/one-hop.yaml
+    ip: 10.0.0.2
+    patch:
+      static_resources.listeners[0].filter_chains[0].filters[0].typed_config.upgrade_configs: [{ upgrade_type: websocket }]
+  app: { ip: 10.0.0.3, app: { speaks: bytes, programs: [[receive_request, rst]] } }
+script:
+  - client: connect
+  - client: { send: "METHOD /chat HTTP/1.1\r\nhost: proxy\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n" }
+  - client: { receive: "\r\n\r\n" }
+"#;
+
 fn remove_logs(value: &mut Value) {
     match value {
         Value::Object(fields) => {

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use finwait::config::cluster::UpstreamProtocol;
+use finwait::config::listener::Keepalive;
 use finwait::config::route::Action;
 
 use super::chain::Attempt;
@@ -110,6 +112,12 @@ impl Case<'_> {
             );
         }
         let Some(opened) = opened else { return };
+        if let Some((told, forward)) = self.dialled_for(conversation)
+            && let Some(cluster) = forward.and_then(|nth| told.cluster_by_number(nth))
+            && let UpstreamProtocol::Http2(options) = &cluster.protocol
+        {
+            self.of_pings(nth, conversation.client, options.keepalive, end, armed);
+        }
         for (host, name, value) in self.idle_timeouts(conversation) {
             for (from, until) in self.pauses(nth, host, opened, end) {
                 armed.add(host, name, value, from, until);
@@ -120,10 +128,15 @@ impl Case<'_> {
             && let Some(listener) = told.listener(conversation.server_address)
         {
             armed.add(server, "max_connection_duration", listener.manager.timeouts.connection, opened, end);
-            for (asked, answered) in self.wire.pings(nth, server) {
-                let timeout = listener.manager.http2.keepalive.map(|keepalive| keepalive.timeout);
-                armed.add(server, "connection_keepalive.timeout", timeout, asked, answered.unwrap_or(end).min(end));
-            }
+            self.of_pings(nth, server, listener.manager.http2.keepalive, end, armed);
+        }
+    }
+
+    /// How long one end of a connection waited for each answer to its PINGs.
+    fn of_pings(&self, nth: usize, host: HostId, keepalive: Option<Keepalive>, end: Duration, armed: &mut Armed) {
+        for (asked, answered) in self.wire.pings(nth, host) {
+            let timeout = keepalive.map(|keepalive| keepalive.timeout);
+            armed.add(host, "connection_keepalive.timeout", timeout, asked, answered.unwrap_or(end).min(end));
         }
     }
 

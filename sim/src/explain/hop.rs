@@ -1,6 +1,7 @@
 //! What one hop did about a failed request, and why.
 
 use super::chain::Attempt;
+use super::own::NO_ENDPOINT;
 use super::settings::{Led, Setting, Told};
 use super::wire::{Act, ActKind, Exchange};
 use super::{Case, HopStory, ms};
@@ -169,5 +170,5 @@ pub(super) fn words(kind: &ActKind) -> String {
 
 /// Whether a proxy that says so had no use for what it asked before.
 fn is_refusal(details: &str) -> bool {
-    details == "no_healthy_upstream" || details.contains("{overflow")
+    details == NO_ENDPOINT || details.contains("{overflow")
 }

@@ -4,18 +4,21 @@
 //! Everything is read from the trace and the configurations: the proxy has no hook for it, and its access log may say
 //! what it likes, since [`accounts`](crate::trace::accounts) are there in any case. [`wire`] finds exchanges and the acts
 //! that end them, [`failed`] those that failed, [`chain`] follows a request from hop to hop, [`hop`] judges what each proxy
-//! did ([`own`] what it decided, [`stops`] what its timers ended, [`next`] what followed from the next hop) and [`app`] what
-//! the app did. [`reasons`] says it in words, [`settings`] finds where it was told to, and [`remedy`] what to write instead.
+//! did ([`own`] what it decided and [`health`] why it had nobody to ask, [`stops`] what its timers ended, [`next`] what followed from the next hop) and [`app`] what
+//! the app did. [`reasons`] says it in words, [`settings`] finds where it was told to, [`remedy`] what to write instead, and
+//! [`repeat`] judges whether to ask again was safe.
 
 mod app;
 mod armed;
 mod chain;
 mod failed;
+mod health;
 mod hop;
 mod next;
 mod own;
 mod reasons;
 mod remedy;
+mod repeat;
 mod settings;
 mod stops;
 mod wire;
@@ -165,7 +168,7 @@ impl<'a> Case<'a> {
             outcome,
             closed_first: origin.and_then(|hop| hop.closed.clone()),
             sent: self.sent(&hops, failed_at),
-            retry: remedy::retry(self, origin, &hops),
+            retry: repeat::retry(self, origin, &hops),
             changes: remedy::changes(self, origin, &hops),
             timers: hops.iter().filter_map(|hop| hop.timer.clone()).collect(),
             hops: hops.into_iter().map(|hop| hop.story).collect(),

@@ -3,6 +3,10 @@
 use super::hop::{Cause, Hop, Judged, Place};
 use super::reasons;
 use super::wire::Protocol;
+use super::{HopStory, health};
+
+/// What a proxy says that found no endpoint.
+pub(super) const NO_ENDPOINT: &str = "no_healthy_upstream";
 
 impl<'a> Hop<'a> {
     /// It answered, or ended the exchange, for a reason of its own.
@@ -12,7 +16,10 @@ impl<'a> Hop<'a> {
         let what = status.map_or("ended it without an answer".to_owned(), |status| format!("answered {status} itself"));
         let flags = self.case.account(self.nth).map_or(&[][..], |account| account.flags.as_slice());
         let is_admin = at.led.is_none() && self.case.account(self.nth).is_none();
+        let is_unserved = details == NO_ENDPOINT || flags.iter().any(|flag| flag == "UH");
+        let left_out = health::left_out(self.case, at).filter(|_| is_unserved);
         let why = match reasons::of(details, flags) {
+            _ if let Some(left_out) = &left_out => left_out.why,
             _ if is_admin => return self.judged(name, Cause::Admin, vec![format!("{what}, by its admin interface")]),
             _ if self.lacks_allow_connect(details) => {
                 "because its connection manager has no allow_connect: an extended CONNECT is a malformed request to it"
@@ -25,7 +32,9 @@ impl<'a> Hop<'a> {
         let is_unanswered = self.exchange.answer.is_none();
         let closed = self.case.wire.acts_on(self.exchange).find(|_| is_unanswered).map(|act| self.sentence(act));
         let judged = self.judged(name, Cause::Decision, vec![format!("{what} {why}")]);
-        Judged { closed, ..judged }
+        let because = left_out.and_then(|left_out| left_out.setting);
+        let story = HopStory { because, ..judged.story };
+        Judged { story, closed, ..judged }
     }
 
     /// Whether it refused an extended CONNECT for no other reason than being one (RFC 8441 4).

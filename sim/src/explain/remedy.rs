@@ -1,122 +1,23 @@
-//! What would have changed the outcome of a failed request, and whether sending it again would have been safe.
+//! What would have changed the outcome of a failed request.
 
 use std::time::Duration;
 
 use finwait::config::cluster::UpstreamProtocol;
 use finwait::config::cluster::{Limits, Priority};
+use finwait::config::listener::Keepalive;
 use finwait::config::route::{Action, Forward};
 
-use super::hop::{Cause, Judged};
+use super::health;
+use super::hop::{Cause, Judged, Place};
+use super::own::NO_ENDPOINT;
 use super::reasons::{self, At};
-use super::settings::{Led, Setting, Told, seconds};
-use super::wire::{ActKind, Exchange, Protocol};
-use super::{Case, Change, Retry};
+use super::repeat::is_idempotent;
+use super::settings::{Led, Setting, Told, http_options, seconds};
+use super::stops::{IDLE, KEEPALIVE};
+use super::wire::{Exchange, Protocol};
+use super::{Case, Change};
 use crate::scenario::Role;
-use crate::trace::{Event, HostChange, HostId, Loss};
-
-/// Methods that may be repeated (RFC 9110 9.2.2).
-const IDEMPOTENT: [&str; 6] = ["DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"];
-
-/// Where a cluster's HTTP options stand.
-const HTTP_OPTIONS: [&str; 2] =
-    ["typed_extension_protocol_options", "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
-
-pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged<'_>]) -> Retry {
-    let retry = |is_safe, why: &str| Retry { is_safe, why: why.to_owned() };
-    let (Some(origin), Some(last)) = (origin, hops.last()) else { return retry(true, "nothing was sent") };
-    let deepest = last.exchange;
-    if deepest.is_tunnel() {
-        return retry(false, "bytes may have passed in both directions; only the client can begin again");
-    }
-    // What an app did is told by the hop before it, in the words of the protocol.
-    let told = hops
-        .iter()
-        .rev()
-        .find(|hop| hop.next.is_some() && hop.cause != Cause::Busy)
-        .filter(|_| origin.cause == Cause::Own);
-    match &told.unwrap_or(origin).cause {
-        Cause::ConnectTimeout(_) | Cause::Refused => {
-            return retry(true, "the request never left the hop that could not connect");
-        }
-        Cause::Admin | Cause::Decision if is_final(origin) => {
-            return retry(true, "nobody was asked, though the answer will be the same");
-        }
-        Cause::Admin | Cause::Decision => return retry(true, "nobody was asked"),
-        Cause::NextHop { did: Some(ActKind::GoAway { .. }), .. } => {
-            return retry(
-                true,
-                "the stream is above the last one that GOAWAY names, so nobody worked on it (RFC 9113 8.7)",
-            );
-        }
-        Cause::NextHop { did: Some(ActKind::Reset { code, .. }), .. } if code == "REFUSED_STREAM" => {
-            return retry(true, "REFUSED_STREAM says that nobody worked on it (RFC 9113 8.7)");
-        }
-        Cause::Busy
-        | Cause::Itself
-        | Cause::Left
-        | Cause::NextHop { .. }
-        | Cause::Own
-        | Cause::Timeout(_)
-        | Cause::Unknown
-        | Cause::Unreadable
-        | Cause::WrongProtocol => {}
-    }
-    if deepest.path == "-" {
-        return retry(true, "nobody was asked");
-    }
-    let id = deepest.field("x-request-id");
-    let deliveries = &case.played.sightings.deliveries;
-    let seen = deliveries.iter().filter(|it| id.is_some() && it.request_id.as_deref() == id).count();
-    // An app that does not read HTTP counts no requests.
-    let (server, trace) = (deepest.server, &case.played.trace);
-    let name = server.map_or("nobody", |host| trace.host(host));
-    let is_proxy = server.and_then(|host| super::role(case.scenario, trace, host)).is_some_and(super::passes_on);
-    let had_closed = |at| case.wire.acts_on(deepest).any(|act| Some(act.by) == server && act.sent.at < at);
-    let had_fallen = |at| server.is_some_and(|host| has_fallen(case, host, deepest.connection, at));
-    let in_this_run = match (seen, deepest.request.arrived) {
-        (1, _) => "in this run an app saw it".to_owned(),
-        (2.., _) => format!("in this run apps saw it {seen} times"),
-        (0, None) if deepest.request.head_arrived.is_none() => format!("in this run it never reached {name}"),
-        (0, None) => format!("in this run not all of it reached {name}"),
-        (0, Some(_)) if is_proxy => "in this run no app saw it".into(),
-        (0, Some(_)) if deepest.answer.is_some() => format!("in this run {name} answered it"),
-        (0, Some(at)) if had_closed(at) => format!("in this run {name} had closed before it came, and did not read it"),
-        (0, Some(at)) if had_fallen(at) => {
-            format!("in this run {name} had lost the connection before it came, and did not read it")
-        }
-        (0, Some(_)) => format!("in this run it reached {name}"),
-    };
-    let method = if deepest.is_websocket() { "GET" } else { deepest.method.as_str() };
-    match IDEMPOTENT.contains(&method) {
-        true => Retry { is_safe: true, why: format!("{method} may be repeated (RFC 9110 9.2.2); {in_this_run}") },
-        false => Retry { is_safe: false, why: format!("{method} may have been carried out; {in_this_run}") },
-    }
-}
-
-/// Whether the same request will have the same answer: what a proxy decided by what it was told, and not by what was under
-/// way.
-fn is_final(origin: &Judged<'_>) -> bool {
-    let account = origin.account;
-    !account.is_some_and(|account| {
-        account
-            .flags
-            .iter()
-            .any(|flag| matches!(flag.as_str(), "DC" | "DR" | "OM" | "RL" | "UC" | "UF" | "UH" | "UO" | "UR"))
-    })
-}
-
-/// Whether a host had lost its programs since a connection was made.
-fn has_fallen(case: &Case<'_>, host: HostId, connection: usize, until: Duration) -> bool {
-    let conversation = case.wire.conversations.get(connection);
-    let opened = conversation.and_then(|it| it.from_client.signals.first()).map(|syn| syn.sent.at);
-    case.played.trace.entries().iter().any(|entry| {
-        let falls = matches!(
-            &entry.event,
-            Event::Host { host: of, change: HostChange::Killed | HostChange::PoweredOff } if *of == host
-        );
-        falls && opened.is_some_and(|opened| opened <= entry.at) && entry.at <= until
-    })
-}
+use crate::trace::Loss;
 
 /// What to do, the most to the point first.
 pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged<'_>]) -> Vec<Change> {
@@ -147,9 +48,7 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
 /// A timer that was too short, or one at the other end that was too long.
 fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Change> {
     let last = hops.last();
-    let was_idle = |last: &Judged<'_>| {
-        last.exchange.answer.is_none() && last.tries == 0 && setting.name == "common_http_protocol_options.idle_timeout"
-    };
+    let was_idle = |last: &Judged<'_>| last.exchange.answer.is_none() && last.tries == 0 && setting.name == IDLE;
     if last.is_some_and(was_idle) {
         return keep_longer(case, setting, hops);
     }
@@ -180,6 +79,9 @@ fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Chang
         let what = "permit more connections, since the request waited for one".into();
         let limits = told.cluster(&forward).map(|(_, cluster)| limits(cluster.limits.of(forward.priority)));
         return vec![change(what, told.setting(&path, "circuit_breakers.thresholds", limits))];
+    }
+    if setting.name.starts_with(KEEPALIVE) {
+        return keepalive(case, setting, hops);
     }
     if setting.name.ends_with("connection_keepalive.timeout") {
         return vec![change(
@@ -222,11 +124,41 @@ fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Chang
     vec![change(what, setting.clone())]
 }
 
+/// An endpoint that left a PING without an answer.
+fn keepalive(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Change> {
+    let name = hops.last().map_or("the next hop", |last| last.story.host.as_str());
+    let what = format!("let {name} answer PING, as every HTTP/2 stack does that is still there, or wait longer");
+    let mut changes = vec![change(what, setting.clone())];
+    let hop = hops.iter().find(|hop| hop.story.host == setting.host);
+    if let Some((told, forward)) = hop.and_then(|hop| forward(case, hop))
+        && let Some((_, meant)) = told.cluster(&forward)
+        && let UpstreamProtocol::Http2(options) = &meant.protocol
+        && let Some(Keepalive { interval, after_idle: Some(pause), .. }) = options.keepalive
+    {
+        let below = |name: &str| format!("{KEEPALIVE}.{name}");
+        let doubt = cluster(&told, &forward, &below("connection_idle_interval"), Some(seconds(pause)));
+        changes.extend(doubt.map(|it| change("trust a connection for longer that was idle".into(), it)));
+        if interval.is_none() {
+            let asked = cluster(&told, &forward, &below("interval"), None);
+            let what = "send PING before a request comes and not only with it".into();
+            changes.extend(asked.map(|it| change(what, it)));
+        }
+    }
+    changes.extend(ask_again(case, hops));
+    changes
+}
+
 /// What a proxy decided by its configuration.
 fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<'_>)>) -> Vec<Change> {
     let (details, flags) = origin.account.map_or(("", &[][..]), |it| (it.details.as_str(), it.flags.as_slice()));
     let none = || vec![advice("no setting is known to be about it")];
     let Some((told, led)) = here else { return none() };
+    if (details == NO_ENDPOINT || flags.iter().any(|flag| flag == "UH"))
+        && let Some(host) = origin.exchange.server
+        && let Some(left_out) = health::left_out(case, Place { host, told: Some(told), led: Some(led) })
+    {
+        return left_out.changes;
+    }
     let extends_connect = origin.exchange.is_websocket() && origin.exchange.speaks == Protocol::Http2;
     if details == "http2.invalid.header.field" && extends_connect {
         let setting = told.setting(&led.manager, "http2_protocol_options.allow_connect", None);
@@ -248,8 +180,7 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<
             let value = (name == "circuit_breakers.thresholds").then(|| limits(cluster.limits.of(priority)));
             told.setting(&path, name, value)
         }),
-        At::ClusterHttp => cluster
-            .map(|(path, _)| told.setting(&[path, HTTP_OPTIONS.map(str::to_owned).to_vec()].concat(), name, None)),
+        At::ClusterHttp => cluster.map(|(path, _)| told.setting(&http_options(path), name, None)),
         At::Manager => Some(told.setting(&led.manager, name, None)),
         At::Route => led.route.as_ref().map(|(path, _)| told.setting(path, name, None)),
     };
@@ -278,7 +209,29 @@ fn keep_longer(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<C
         Some(Role::Alb(alb)) => format!(", which is {} (its idle_timeout)", seconds(alb.idle_timeout.0)),
         _ => String::new(),
     };
-    vec![change(format!("keep idle connections longer than {name} does{keeps}"), setting.clone())]
+    let mut changes = vec![change(format!("keep idle connections longer than {name} does{keeps}"), setting.clone())];
+    let last = hops.last();
+    let told = last.and_then(|last| Told::new(case.scenario, &last.story.host));
+    let to = last.and_then(|last| case.wire.conversations.get(last.exchange.connection)).map(|it| it.server_address);
+    if let Some(last) = last
+        && let Some((told, led)) =
+            told.as_ref().zip(to).and_then(|(told, to)| Some((told, told.led(last.exchange, to)?)))
+    {
+        let timeouts = &led.listener.manager.timeouts;
+        for (what, name, value) in [
+            ("serve them for longer after that", "drain_timeout", timeouts.drain),
+            (
+                "close without waiting for the client to close first, 0s",
+                "delayed_close_timeout",
+                timeouts.delayed_close,
+            ),
+        ] {
+            if !value.is_zero() {
+                changes.push(change(what.into(), told.setting(&led.manager, name, Some(seconds(value)))));
+            }
+        }
+    }
+    changes
 }
 
 /// Whether a request was lost for good on a connection that had served others.
@@ -361,11 +314,7 @@ fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
         Some(_) => return vec![Change { what: "no setting: the app answered so".into(), setting: None }],
         None => "reset",
     };
-    let safe = if asked.is_websocket() || IDEMPOTENT.contains(&asked.method.as_str()) {
-        ""
-    } else {
-        ", which repeats what may have been carried out"
-    };
+    let safe = if is_idempotent(&asked.method) { "" } else { ", which repeats what may have been carried out" };
     let Some(route) = route(&told, case, last) else { return Vec::new() };
     let (what, setting) = match &to.retry {
         Some(_) if last.account.is_some_and(|account| account.flags.iter().any(|flag| flag == "UO")) => {
@@ -443,8 +392,7 @@ fn route(told: &Told<'_>, case: &Case<'_>, hop: &Judged<'_>) -> Option<Vec<Strin
 /// A setting among a cluster's HTTP options.
 fn cluster(told: &Told<'_>, forward: &Forward, below: &str, value: Option<String>) -> Option<Setting> {
     let (path, _) = told.cluster(forward)?;
-    let parent = [path, HTTP_OPTIONS.map(str::to_owned).to_vec()].concat();
-    Some(told.setting(&parent, below, value))
+    Some(told.setting(&http_options(path), below, value))
 }
 
 fn seconds_of(time: Option<Duration>) -> Option<String> {

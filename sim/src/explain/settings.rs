@@ -59,7 +59,14 @@ pub(super) struct Told<'a> {
 }
 
 /// A path into a configuration.
-type Path = Vec<String>;
+pub(super) type Path = Vec<String>;
+
+/// Where the HTTP options of the cluster at `path` stand.
+pub(super) fn http_options(path: Path) -> Path {
+    const BELOW: [&str; 2] =
+        ["typed_extension_protocol_options", "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
+    path.into_iter().chain(BELOW.map(str::to_owned)).collect()
+}
 
 /// Where a request was led, with the path of its connection manager and of its route.
 pub(super) struct Led<'a> {

@@ -2,15 +2,23 @@
 
 use std::time::Duration;
 
+use finwait::config::cluster::UpstreamProtocol;
+use finwait::config::listener::Keepalive;
 use finwait::config::route::{Action, Forward};
 
 use super::chain::Attempt;
 use super::hop::{Cause, Hop, Judged, Place, words};
-use super::settings::{Setting, seconds};
-use super::wire::Act;
+use super::settings::{Setting, http_options, seconds};
+use super::wire::{Act, Exchange};
 use super::{HopStory, ms};
 use crate::trace::HostId;
 use crate::trace::spans::Timer;
+
+/// How long a client's connection may be without requests, in the connection manager.
+pub(super) const IDLE: &str = "common_http_protocol_options.idle_timeout";
+
+/// Where a cluster says how its endpoints are asked whether they are there, among its HTTP options.
+pub(super) const KEEPALIVE: &str = "explicit_http_config.http2_protocol_options.connection_keepalive";
 
 /// A timer that ended something.
 pub(super) struct Stop {
@@ -21,10 +29,14 @@ pub(super) struct Stop {
 
 /// What a timer waited for in vain.
 pub(super) enum Why {
-    /// The client's answer to a PING.
+    /// The answer to a PING.
     Silent {
-        /// When it was asked.
+        /// Who was asked.
+        peer: HostId,
+        /// When.
         asked: Duration,
+        /// What had made it ask, if it was a request after so long a pause.
+        doubt: Option<Duration>,
     },
     /// Progress of the stream.
     Slow,
@@ -119,18 +131,40 @@ impl<'a> Hop<'a> {
         Some(Stop { setting, timer, why: Why::Slow })
     }
 
-    /// The PING without an answer for which this hop closed the connection of its client.
+    /// The PING without an answer for which this hop closed a connection: its client's, or the one that it asked on.
     pub(super) fn unanswered(&self, at: Place<'_>) -> Option<Stop> {
         let (told, led) = (at.told?, at.led?);
-        let timeout = led.listener.manager.http2.keepalive?.timeout;
-        let act = self.case.wire.acts_on(self.exchange).next().filter(|act| act.by == at.host)?;
-        let asked =
-            self.case.wire.unanswered_ping(act).filter(|asked| act.sent.at.saturating_sub(*asked) >= timeout)?;
-        let below = "http2_protocol_options.connection_keepalive.timeout";
-        let setting = told.setting(&led.manager, below, Some(seconds(timeout)));
-        let name = format!("connection_keepalive.timeout {}", seconds(timeout));
-        let timer = Timer { host: at.host, name, from: asked, until: act.sent.at, has_fired: true };
-        Some(Stop { setting, timer, why: Why::Silent { asked } })
+        let of_client = || {
+            let keepalive = led.listener.manager.http2.keepalive?;
+            let below = "http2_protocol_options.connection_keepalive.timeout";
+            let setting = told.setting(&led.manager, below, Some(seconds(keepalive.timeout)));
+            self.silence(at.host, self.exchange, keepalive, setting)
+        };
+        let of_upstream = || {
+            let Attempt::Asked(nth) = self.case.chain.attempts(self.nth).last()? else { return None };
+            let (_, Action::Forward(forward)) = led.route.as_ref()? else { return None };
+            let (path, cluster) = told.cluster(forward)?;
+            let UpstreamProtocol::Http2(options) = &cluster.protocol else { return None };
+            let (keepalive, below) = (options.keepalive?, [KEEPALIVE, ".timeout"].concat());
+            let setting = told.setting(&http_options(path), &below, Some(seconds(keepalive.timeout)));
+            self.silence(at.host, self.case.wire.exchanges.get(*nth)?, keepalive, setting)
+        };
+        of_client().or_else(of_upstream)
+    }
+
+    /// That `host` ended an exchange because its peer had left a PING without an answer.
+    fn silence(&self, host: HostId, exchange: &Exchange, keepalive: Keepalive, setting: Setting) -> Option<Stop> {
+        let act = self.case.wire.acts_on(exchange).next().filter(|act| act.by == host)?;
+        let asked = self
+            .case
+            .wire
+            .unanswered_ping(act)
+            .filter(|asked| act.sent.at.saturating_sub(*asked) >= keepalive.timeout)?;
+        let peer = if exchange.client == host { exchange.server? } else { exchange.client };
+        let doubt = keepalive.after_idle.filter(|_| exchange.client == host && exchange.request.began.at == asked);
+        let name = format!("connection_keepalive.timeout {}", seconds(keepalive.timeout));
+        let timer = Timer { host, name, from: asked, until: act.sent.at, has_fired: true };
+        Some(Stop { setting, timer, why: Why::Silent { peer, asked, doubt } })
     }
 
     /// When this hop ended the exchange: by its answer, or by what it did on either side.
@@ -169,13 +203,23 @@ impl<'a> Hop<'a> {
         let gave = if tunnel { "cut the WebSocket" } else { "gave up" };
         let did = match why {
             Why::Slow => format!("{gave} at {}: {} had passed, and {was}", ms(at), timer.name),
-            Why::Silent { asked } => {
-                let client = self.name(self.exchange.client);
-                format!(
-                    "closed {client}'s connection at {}: {client} had not answered the PING of {}, and {was}",
-                    ms(at),
-                    ms(asked)
-                )
+            Why::Silent { peer, asked, doubt } => {
+                let (peer, asked) = (self.name(peer), ms(asked));
+                let (whose, rest) = match doubt {
+                    _ if peer == self.name(self.exchange.client) => {
+                        (format!("{peer}'s connection"), format!(", and {was}"))
+                    }
+                    None => (format!("its connection to {peer}"), String::new()),
+                    Some(pause) => (
+                        format!("its connection to {peer}"),
+                        format!(
+                            ", sent with the request since the connection had been idle for longer than \
+                             connection_idle_interval {}",
+                            seconds(pause)
+                        ),
+                    ),
+                };
+                format!("closed {whose} at {}: {peer} had not answered the PING of {asked}{rest}", ms(at))
             }
         };
         let closed = Some(format!("{name}, by its timer, at {}", ms(at)));
@@ -185,32 +229,48 @@ impl<'a> Hop<'a> {
         Judged { story, closed, timer: Some(timer), next, ..judged }
     }
 
-    /// What this hop had ended its client's connection with when the request was not there yet.
+    /// What this hop ended its client's connection with before it took up the request: it had closed when the request came,
+    /// or it was about to, and read nothing any more.
     pub(super) fn closed_before(&self, host: HostId) -> Option<&'a Act> {
         let arrived = self.exchange.request.head_arrived?;
-        let is_late = |act: &&Act| act.by == host && act.sent.at < arrived && self.exchange.answer.is_none();
-        self.case.wire.acts_on(self.exchange).find(is_late)
+        let is_unread = self.case.account(self.nth).is_none();
+        let is_early = |act: &&Act| act.by == host && (act.sent.at < arrived || is_unread);
+        self.case.wire.acts_on(self.exchange).find(is_early).filter(|_| self.exchange.answer.is_none())
     }
 
     pub(super) fn was_idle(self, at: Place<'_>, act: &Act) -> Judged<'a> {
         let (host, name) = (at.host, self.name(at.host));
         let closed = Some(self.sentence(act));
-        let did = vec![format!(
-            "had ended the connection with {} at {}, before the request came",
-            words(&act.kind),
-            ms(act.sent.at)
-        )];
-        let timer = at.told.zip(at.led).and_then(|(told, led)| {
-            let value = led.listener.manager.timeouts.idle?;
-            let below = "common_http_protocol_options.idle_timeout";
-            let setting = told.setting(&led.manager, below, Some(seconds(value)));
-            let from = self.case.wire.idle_since(act).filter(|from| act.sent.at.saturating_sub(*from) >= value)?;
-            let name = format!("idle_timeout {}", seconds(value));
-            Some((setting, Timer { host, name, from, until: act.sent.at, has_fired: true }))
-        });
-        let Some((setting, timer)) = timer else {
-            return Judged { closed, ..self.judged(name, Cause::Unknown, did) };
+        let is_early = self.exchange.request.head_arrived.is_some_and(|arrived| act.sent.at < arrived);
+        let (what, when) = (words(&act.kind), ms(act.sent.at));
+        let ended = match is_early {
+            true => format!("had ended the connection with {what} at {when}, before the request came"),
+            false => format!("ended the connection with {what} at {when}, and had not read the request"),
         };
+        let idle = at.told.zip(at.led).and_then(|(told, led)| {
+            let value = led.listener.manager.timeouts.idle?;
+            let setting = told.setting(&led.manager, IDLE, Some(seconds(value)));
+            let from = self.case.wire.idle_before(self.exchange)?;
+            let waited = act.sent.at.checked_sub(from)?.checked_sub(value)?;
+            Some((setting, value, from, waited, &led.listener.manager.timeouts))
+        });
+        let Some((setting, value, from, waited, timeouts)) = idle else {
+            return Judged { closed, ..self.judged(name, Cause::Unknown, vec![ended]) };
+        };
+        // An idle connection is drained before it is closed, and what comes while it waits for its client to close is not read.
+        let is_delayed = waited >= timeouts.drain + timeouts.delayed_close && !timeouts.delayed_close.is_zero();
+        let mut did = vec![ended];
+        if is_delayed {
+            did.push(format!(
+                "it had read nothing since {}: idle_timeout {}, drain_timeout {} and delayed_close_timeout {} follow one another",
+                ms(act.sent.at.saturating_sub(timeouts.delayed_close)),
+                seconds(value),
+                seconds(timeouts.drain),
+                seconds(timeouts.delayed_close)
+            ));
+        }
+        let until = if is_delayed { from + value } else { act.sent.at };
+        let timer = Timer { host, name: format!("idle_timeout {}", seconds(value)), from, until, has_fired: true };
         let judged = self.judged(name, Cause::Timeout(setting.clone()), did);
         let story = HopStory { because: Some(setting), ..judged.story };
         Judged { story, closed, timer: Some(timer), ..judged }

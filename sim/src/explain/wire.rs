@@ -173,6 +173,18 @@ impl Wire {
         moves.flatten().filter(|at| *at <= act.sent.at).max()
     }
 
+    /// When something moved last on the connection of an exchange before it was asked.
+    pub(super) fn idle_before(&self, exchange: &Exchange) -> Option<Duration> {
+        let is_earlier =
+            |it: &&Exchange| it.connection == exchange.connection && it.request.began < exchange.request.began;
+        let moves = self
+            .exchanges
+            .iter()
+            .filter(is_earlier)
+            .flat_map(|it| [it.request.head_arrived, it.answer.as_ref().map(|answer| answer.part.began.at)]);
+        moves.flatten().max()
+    }
+
     /// What ended this exchange, or would have if it had not been over: acts on its connection that its hosts knew of
     /// after it began, in the order in which they were done.
     pub(super) fn acts_on<'a>(&'a self, exchange: &'a Exchange) -> impl Iterator<Item = &'a Act> {

@@ -1,0 +1,124 @@
+//! Whether sending a failed request again would have been safe.
+
+use std::time::Duration;
+
+use super::hop::{Cause, Judged};
+use super::wire::ActKind;
+use super::{Case, Retry};
+use crate::trace::{Event, HostChange, HostId};
+
+pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged<'_>]) -> Retry {
+    let retry = |is_safe, why: &str| Retry { is_safe, why: why.to_owned() };
+    let (Some(origin), Some(last)) = (origin, hops.last()) else { return retry(true, "nothing was sent") };
+    let deepest = last.exchange;
+    if deepest.is_tunnel() {
+        return retry(false, "bytes may have passed in both directions; only the client can begin again");
+    }
+    // What an app did is told by the hop before it, in the words of the protocol.
+    let told = hops
+        .iter()
+        .rev()
+        .find(|hop| hop.next.is_some() && hop.cause != Cause::Busy)
+        .filter(|_| origin.cause == Cause::Own);
+    match &told.unwrap_or(origin).cause {
+        Cause::ConnectTimeout(_) | Cause::Refused => {
+            return retry(true, "the request never left the hop that could not connect");
+        }
+        Cause::Admin | Cause::Decision if is_final(origin) => {
+            return retry(true, "nobody was asked, though the answer will be the same");
+        }
+        Cause::Admin | Cause::Decision => return retry(true, "nobody was asked"),
+        Cause::NextHop { did: Some(ActKind::GoAway { .. }), .. } => {
+            return retry(
+                true,
+                "the stream is above the last one that GOAWAY names, so nobody worked on it (RFC 9113 8.7)",
+            );
+        }
+        Cause::NextHop { did: Some(ActKind::Reset { code, .. }), .. } if code == "REFUSED_STREAM" => {
+            return retry(true, "REFUSED_STREAM says that nobody worked on it (RFC 9113 8.7)");
+        }
+        Cause::Busy
+        | Cause::Itself
+        | Cause::Left
+        | Cause::NextHop { .. }
+        | Cause::Own
+        | Cause::Timeout(_)
+        | Cause::Unknown
+        | Cause::Unreadable
+        | Cause::WrongProtocol => {}
+    }
+    if deepest.path == "-" {
+        return retry(true, "nobody was asked");
+    }
+    let id = deepest.field("x-request-id");
+    let deliveries = &case.played.sightings.deliveries;
+    let seen = deliveries.iter().filter(|it| id.is_some() && it.request_id.as_deref() == id).count();
+    // An app that does not read HTTP counts no requests.
+    let (server, trace) = (deepest.server, &case.played.trace);
+    let name = server.map_or("nobody", |host| trace.host(host));
+    let is_proxy = server.and_then(|host| super::role(case.scenario, trace, host)).is_some_and(super::passes_on);
+    let had_closed = |at| case.wire.acts_on(deepest).any(|act| Some(act.by) == server && act.sent.at < at);
+    let had_fallen = |at| server.is_some_and(|host| has_fallen(case, host, deepest.connection, at));
+    let in_this_run = match (seen, deepest.request.arrived) {
+        (1, _) => "in this run an app saw it".to_owned(),
+        (2.., _) => format!("in this run apps saw it {seen} times"),
+        (0, None) if deepest.request.head_arrived.is_none() => format!("in this run it never reached {name}"),
+        (0, None) => format!("in this run not all of it reached {name}"),
+        (0, Some(_)) if is_proxy => "in this run no app saw it".into(),
+        (0, Some(_)) if deepest.answer.is_some() => format!("in this run {name} answered it"),
+        (0, Some(at)) if had_closed(at) => format!("in this run {name} had closed before it came, and did not read it"),
+        (0, Some(at)) if had_fallen(at) => {
+            format!("in this run {name} had lost the connection before it came, and did not read it")
+        }
+        (0, Some(_)) => format!("in this run it reached {name}"),
+    };
+    let method = deepest.method.as_str();
+    let refused = deepest.answer.as_ref().map(|answer| answer.status).filter(|_| method == "CONNECT");
+    match refused {
+        // A tunnel that was refused is none (RFC 9110 9.3.6).
+        Some(status) => Retry {
+            is_safe: true,
+            why: format!("{name} refused the CONNECT with {status}, and no tunnel was opened (RFC 9110 9.3.6)"),
+        },
+        None if is_idempotent(method) => {
+            Retry { is_safe: true, why: format!("{method} may be repeated (RFC 9110 9.2.2); {in_this_run}") }
+        }
+        None if method == "CONNECT" => Retry {
+            is_safe: false,
+            why: format!(
+                "CONNECT may have opened a tunnel, and is none of the methods that may be repeated (RFC 9110 9.2.2); {in_this_run}"
+            ),
+        },
+        None => Retry { is_safe: false, why: format!("{method} may have been carried out; {in_this_run}") },
+    }
+}
+
+/// Whether a method may be repeated (RFC 9110 9.2.2).
+pub(super) fn is_idempotent(method: &str) -> bool {
+    matches!(method, "DELETE" | "GET" | "HEAD" | "OPTIONS" | "PUT" | "TRACE")
+}
+
+/// Whether the same request will have the same answer: what a proxy decided by what it was told, and not by what was under
+/// way.
+fn is_final(origin: &Judged<'_>) -> bool {
+    let account = origin.account;
+    !account.is_some_and(|account| {
+        account
+            .flags
+            .iter()
+            .any(|flag| matches!(flag.as_str(), "DC" | "DR" | "OM" | "RL" | "UC" | "UF" | "UH" | "UO" | "UR"))
+    })
+}
+
+/// Whether a host had lost its programs since a connection was made.
+fn has_fallen(case: &Case<'_>, host: HostId, connection: usize, until: Duration) -> bool {
+    let conversation = case.wire.conversations.get(connection);
+    let opened = conversation.and_then(|it| it.from_client.signals.first()).map(|syn| syn.sent.at);
+    case.played.trace.entries().iter().any(|entry| {
+        let falls = matches!(
+            &entry.event,
+            Event::Host { host: of, change: HostChange::Killed | HostChange::PoweredOff } if *of == host
+        );
+        falls && opened.is_some_and(|opened| opened <= entry.at) && entry.at <= until
+    })
+}
