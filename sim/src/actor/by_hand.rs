@@ -67,7 +67,7 @@ impl ByHand {
             | Action::ReceiveWebSocketFrame(_)
             | Action::Request(_)
             | Action::Resume
-            | Action::SendFrame(_)
+            | Action::SendFrame { .. }
             | Action::SendWebSocketFrame(_) => Err(format!("a connection that speaks bytes cannot: {action}")),
         }
     }

@@ -178,7 +178,7 @@ impl Line {
             | Action::ReceiveRequest(_)
             | Action::Reply(_)
             | Action::Resume
-            | Action::SendFrame(_)
+            | Action::SendFrame { .. }
             | Action::Wait(_) => Err(format!("a connection that speaks HTTP/1 cannot: {action}")),
         }
     }

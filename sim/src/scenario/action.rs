@@ -54,7 +54,12 @@ pub enum Action {
         rate: Option<Rate>,
     },
     /// Sends an HTTP/2 frame.
-    SendFrame(Frame),
+    SendFrame {
+        /// Which.
+        frame: Frame,
+        /// How often, one behind the other.
+        times: u32,
+    },
     /// Sends a WebSocket frame.
     SendWebSocketFrame(WebSocketFrame),
     /// Does nothing for a while; of an app's program.
@@ -143,7 +148,8 @@ impl fmt::Display for Action {
             Self::Rst => f.write_str("rst"),
             Self::Send { message, rate: None } => write!(f, "send {message}"),
             Self::Send { message, rate: Some(rate) } => write!(f, "send {message} at {rate}"),
-            Self::SendFrame(frame) => write!(f, "send {frame}"),
+            Self::SendFrame { frame, times: 1 } => write!(f, "send {frame}"),
+            Self::SendFrame { frame, times } => write!(f, "send {frame}, {times} times"),
             Self::SendWebSocketFrame(frame) => write!(f, "send {frame}"),
             Self::Wait(time) => write!(f, "wait {time}"),
         }
@@ -195,7 +201,7 @@ impl<'de> Visitor<'de> for WordOrMap {
     }
 }
 
-/// An action as written: exactly one key says what it is, the last five say more.
+/// An action as written: exactly one key says what it is; `times` and the last five say more.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
@@ -210,6 +216,7 @@ struct Fields {
     receive_request: Option<String>,
     reply: Option<Reply>,
     frame: Option<Frame>,
+    times: Option<u32>,
     receive_frame: Option<Frame>,
     websocket_frame: Option<WebSocketFrame>,
     receive_websocket_frame: Option<WebSocketFrame>,
@@ -249,7 +256,11 @@ fn action<E: Error>(mut fields: Fields) -> Result<Action, E> {
     }
     found.extend(fields.receive_request.take().map(|start| Action::ReceiveRequest(Some(start))));
     found.extend(fields.reply.take().map(Action::Reply));
-    found.extend(fields.frame.take().map(Action::SendFrame));
+    match (fields.frame.take(), fields.times) {
+        (None, None) => {}
+        (Some(frame), times) => found.push(Action::SendFrame { frame, times: times.unwrap_or(1) }),
+        (None, Some(_)) => return Err(E::custom("`times` belongs to `frame`")),
+    }
     found.extend(fields.receive_frame.take().map(Action::ReceiveFrame));
     found.extend(fields.websocket_frame.take().map(Action::SendWebSocketFrame));
     found.extend(fields.receive_websocket_frame.take().map(Action::ReceiveWebSocketFrame));

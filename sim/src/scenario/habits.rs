@@ -68,7 +68,7 @@ pub(super) fn refusal(who: Who, action: &Action) -> Option<String> {
         Action::Connect | Action::Request(_) => is_client,
         Action::Close | Action::ReceiveWebSocketFrame(_) => is_client && speech != Speech::Http2,
         Action::SendWebSocketFrame(_) => speech == Speech::Http1,
-        Action::Pause | Action::Resume | Action::ReceiveFrame(_) | Action::SendFrame(_) => speech == Speech::Http2,
+        Action::Pause | Action::Resume | Action::ReceiveFrame(_) | Action::SendFrame { .. } => speech == Speech::Http2,
         Action::Receive { .. } => speech == Speech::Bytes || is_client && speech == Speech::Http1,
         Action::ReceiveRequest(_) | Action::Reply(_) => !is_client && speech == Speech::Bytes,
         Action::Wait(_) => false,
@@ -83,7 +83,7 @@ pub(super) fn refusal(who: Who, action: &Action) -> Option<String> {
         (Action::ReceiveRequest(_) | Action::Reply(_) | Action::Receive { .. }, _) => {
             format!("that is for one that `speaks: bytes`, and this one `speaks: {speech}`")
         }
-        (Action::Pause | Action::Resume | Action::ReceiveFrame(_) | Action::SendFrame(_), _) => {
+        (Action::Pause | Action::Resume | Action::ReceiveFrame(_) | Action::SendFrame { .. }, _) => {
             format!("that is for one that `speaks: http2`, and this one `speaks: {speech}`")
         }
         (Action::Close | Action::ReceiveWebSocketFrame(_), false) | (Action::Closed(_), _) => {

@@ -151,7 +151,7 @@ fn list(keys: &[&str]) -> String {
 
 /// Whether somebody can do this; if not, who he is.
 fn able(role: &Role, connection: Option<&str>, action: &Action) -> Result<(), String> {
-    if let Action::SendFrame(frame) = action
+    if let Action::SendFrame { frame, .. } = action
         && let Some(missing) = frame.lacks()
     {
         return Err(format!("told to send {frame}, which needs a `{missing}`"));

@@ -61,7 +61,7 @@ fn in_round(cue: &mut Spanned<Cue>, number: u32, above: u32) {
             if let Some(connection) = connection {
                 *connection = connection.replace(ROUND, &number.to_string());
             }
-            if let Action::SendFrame(frame) | Action::ReceiveFrame(frame) = action
+            if let Action::SendFrame { frame, .. } | Action::ReceiveFrame(frame) = action
                 && let Some(stream) = frame.fields.stream.as_mut().filter(|stream| **stream != 0)
             {
                 *stream = stream.saturating_add(above);

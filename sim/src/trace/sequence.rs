@@ -184,7 +184,7 @@ fn tell(conversation: &Conversation, connection: usize, fates: &BTreeMap<u64, Ve
     for (from, to, lane, messages) in lanes {
         let Some(from) = from else { continue };
         let of_signals = lane.signals.iter().filter_map(Told::of_signal);
-        for told in of_signals.chain(sum_up(lane, messages)) {
+        for told in of_signals.chain(sum_up(lane, fold(lane, messages))) {
             let Told { sent, arrived, lost, text, fields, bytes } = told;
             let packet = u64::try_from(sent.event).unwrap_or(u64::MAX);
             let (size, all) = (bytes.len(), lane.bytes.get(bytes).unwrap_or_default());
@@ -246,6 +246,9 @@ impl Told {
     }
 }
 
+/// So many messages alike are a flood, and not worth a line each.
+const FLOOD_MIN: usize = 32;
+
 /// A transfer under way.
 struct Transfer {
     of: String,
@@ -254,6 +257,30 @@ struct Transfer {
     pieces: usize,
     amount: usize,
     last: Duration,
+}
+
+/// Makes one of messages without a head that are sent again and again, one behind the other, as long as they flow.
+fn fold(lane: &Lane, messages: Vec<Message>) -> Vec<Message> {
+    let mut folded = Vec::new();
+    let arrived = |message: &Message| lane.arrived(message.bytes.end);
+    let is_repeated = |one: &Message, next: &Message| {
+        let is_alike = one.bulk.is_none() && one.fields.is_empty() && next.fields.is_empty() && one.text == next.text;
+        let flows = match (arrived(one), arrived(next)) {
+            (Some(one), Some(next)) => next.saturating_sub(one) < PAUSE_MAX,
+            (one, next) => one == next,
+        };
+        is_alike && flows
+    };
+    for run in messages.chunk_by(is_repeated) {
+        match run {
+            [first, .., last] if run.len() >= FLOOD_MIN => {
+                let text = format!("{}, {} times", first.text, run.len());
+                folded.push(Message { bytes: first.bytes.start..last.bytes.end, text, ..first.clone() });
+            }
+            _ => folded.extend_from_slice(run),
+        }
+    }
+    folded
 }
 
 /// Puts times to messages, and makes one line of what belongs to one transfer.

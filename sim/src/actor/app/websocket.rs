@@ -107,7 +107,7 @@ async fn obey(
         | Action::Reply(_)
         | Action::Request(_)
         | Action::Resume
-        | Action::SendFrame(_)
+        | Action::SendFrame { .. }
         | Action::Wait(_) => Err("an app's WebSocket cannot be told this".into()),
     };
     order.answer(done);

@@ -22,6 +22,9 @@ use super::line::dial;
 use super::{Notebook, Order, Orders, Outcome, by_hand, http1};
 use crate::scenario::{Action, Ending, Frame, FrameFields, FrameKind, Http2, Payload, Rate, Reply, Request, Time};
 
+/// How much of a flood of frames is written at once. Bytes.
+const WRITE_BYTES: usize = 64 * 1024;
+
 /// Which side of the connection the peer is.
 pub(super) enum Side {
     Client {
@@ -202,7 +205,7 @@ impl Peer {
             },
             Action::Closed(expected) => return self.wait_for_end(expected, done),
             Action::Connect => self.connect().await,
-            Action::SendFrame(frame) => self.send(&frame).await,
+            Action::SendFrame { frame, times } => self.send(&frame, times).await,
             Action::Fin => self.leave(drop),
             Action::Rst => self.leave(Conn::abort),
             Action::HalfClose => match self.conn() {
@@ -270,12 +273,21 @@ impl Peer {
         }
     }
 
-    async fn send(&mut self, frame: &Frame) -> Result<(), String> {
+    async fn send(&mut self, frame: &Frame, times: u32) -> Result<(), String> {
         self.connect().await?;
         if let (FrameKind::Headers, Some(stream), Some(link)) = (frame.kind, frame.fields.stream, &mut self.link) {
             link.next_stream = link.next_stream.max(stream.saturating_add(2));
         }
-        self.write(&encode(frame)).await.map_err(by_hand::cannot_send)
+        let bytes = encode(frame);
+        let at_once = u32::try_from(WRITE_BYTES / bytes.len().max(1)).unwrap_or(u32::MAX).max(1);
+        let mut left = times;
+        while left > 0 {
+            let now = left.min(at_once);
+            let written = self.write(&bytes.repeat(usize::try_from(now).unwrap_or(1))).await;
+            written.map_err(by_hand::cannot_send)?;
+            left -= now;
+        }
+        Ok(())
     }
 
     /// Asks; the order is done with the answer. An answer that does not come is a sighting too, not a broken script.
