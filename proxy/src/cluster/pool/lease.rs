@@ -80,12 +80,8 @@ impl Stream {
     fn broken(self, by: Broken) {
         let stats = &self.pool.shared.stats;
         match by {
-            // A server that ends the connection before its SETTINGS has not taken it up: who speaks on it is counted
-            // with those that still wait.
-            Broken::Closed | Broken::ConnectionReset if !self.connection().has_heard() => {
-                stats.upstream_rq_pending_failure_eject.inc();
-            }
-            Broken::Closed | Broken::ConnectionReset => {}
+            // Whoever loses its connection is counted with those that wait for one, as in Envoy.
+            Broken::Closed | Broken::ConnectionReset => stats.upstream_rq_pending_failure_eject.inc(),
             Broken::StreamReset(ResetReason::ConnectError | ResetReason::RefusedStream) => {}
             // Envoy resets such a stream itself.
             Broken::Malformed(_) | Broken::StreamReset(ResetReason::ProtocolError) => stats.upstream_rq_tx_reset.inc(),

@@ -117,12 +117,6 @@ impl ClientConnection {
         matches!(self.shared.look(), Look::Closed | Look::Reset)
     }
 
-    /// Has the server said anything?
-    #[must_use]
-    pub fn has_heard(&self) -> bool {
-        self.shared.rx_bytes() > 0
-    }
-
     /// Has the server sent GOAWAY?
     #[must_use]
     pub fn goaway_received(&self) -> bool {
