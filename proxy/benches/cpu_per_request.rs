@@ -11,20 +11,22 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads files and the environment, and waits")]
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
+mod rivals;
+
 use std::convert::Infallible;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
 use hyper::service::service_fn;
+
+use rivals::{Kind, Running, free_port};
 
 const CLIENTS: usize = 16;
 const BODY: &str = "hello, this is the app\n";
@@ -44,52 +46,37 @@ fn main() {
 /// A process under comparison.
 struct Candidate {
     name: &'static str,
-    at: SocketAddr,
-    child: Child,
+    process: Running,
     micros_per_request: Vec<f64>,
 }
 
 fn compare(requests: usize, rounds: usize) {
     let dir = std::env::temp_dir().join(format!("finwait-bench-{}", std::process::id()));
-    fs::create_dir_all(&dir).expect("a temporary directory");
-    let app_at = free_port();
-    let mut app = this(&["app", &app_at.to_string()]);
-    let mut candidates: Vec<Candidate> = [
-        ("finwait", finwait as fn(&Path, SocketAddr, SocketAddr) -> Option<Child>),
-        ("hyper probe", |_, at, to| Some(this(&["probe", &at.to_string(), &to.to_string()]))),
-        ("TCP relay", |_, at, to| Some(this(&["relay", &at.to_string(), &to.to_string()]))),
-        ("nginx", nginx),
-        ("haproxy", haproxy),
-        ("envoy", envoy),
-    ]
-    .into_iter()
-    .filter_map(|(name, start)| {
-        let at = free_port();
-        let Some(child) = start(&dir, at, app_at) else {
-            println!("{name}: not installed, left out");
-            return None;
-        };
-        Some(Candidate { name, at, child, micros_per_request: Vec::new() })
-    })
-    .collect();
-    candidates.iter().for_each(|candidate| wait_for(candidate.at));
+    let app = this("app", &[free_port()]);
+    let proxies = Kind::ALL.into_iter().filter_map(|kind| {
+        let started = kind.start(&dir, app.at, free_port());
+        if started.is_none() {
+            println!("{}: not installed, left out", kind.name());
+        }
+        Some((kind.name(), started?))
+    });
+    let bare = [("hyper probe", "probe"), ("TCP relay", "relay")];
+    let bare = bare.map(|(name, role)| (name, this(role, &[free_port(), app.at])));
+    let mut candidates: Vec<Candidate> = proxies
+        .chain(bare)
+        .map(|(name, process)| Candidate { name, process, micros_per_request: Vec::new() })
+        .collect();
     for round in 0..=rounds {
         for candidate in &mut candidates {
-            let before = cpu_micros(candidate.child.id());
-            load(candidate.at, requests);
-            let spent = cpu_micros(candidate.child.id()) - before;
+            let before = cpu_micros(candidate.process.worker());
+            load(candidate.process.at, requests);
+            let spent = cpu_micros(candidate.process.worker()) - before;
             if round > 0 {
                 candidate.micros_per_request.push(spent / requests as f64);
             }
         }
     }
     report(&mut candidates, requests, rounds);
-    for mut candidate in candidates {
-        drop(candidate.child.kill());
-        drop(candidate.child.wait());
-    }
-    drop(app.kill());
-    drop(app.wait());
     drop(fs::remove_dir_all(dir));
 }
 
@@ -100,29 +87,21 @@ fn report(candidates: &mut [Candidate], requests: usize, rounds: usize) {
     let median = |candidate: &Candidate| candidate.micros_per_request[candidate.micros_per_request.len() / 2];
     let ours = candidates.first().map_or(1.0, median);
     println!("CPU per request, {rounds} rounds of {requests} GETs over {CLIENTS} connections:");
-    println!("{:>14} {:>8} {:>8} {:>8} {:>18}", "", "min us", "median", "max us", "finwait / it");
+    println!("{:>22} {:>8} {:>8} {:>8} {:>18}", "", "min us", "median", "max us", "finwait / it");
     for candidate in candidates.iter() {
         let all = &candidate.micros_per_request;
         let (min, max) = (all[0], all[all.len() - 1]);
         let it = median(candidate);
-        println!("{:>14} {min:>8.1} {it:>8.1} {max:>8.1} {:>18.2}", candidate.name, ours / it);
+        println!("{:>22} {min:>8.1} {it:>8.1} {max:>8.1} {:>18.2}", candidate.name, ours / it);
     }
 }
 
-/// User and system time of a process and its children, in microseconds.
+/// User and system time of a process, in microseconds.
 fn cpu_micros(pid: u32) -> f64 {
-    let mut ticks = 0.0;
-    for pid in [pid].into_iter().chain(children(pid)) {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        ticks += [11, 12].iter().filter_map(|at| fields.get(*at)?.parse::<f64>().ok()).sum::<f64>();
-    }
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: f64 = [11, 12].iter().filter_map(|at| fields.get(*at)?.parse::<f64>().ok()).sum();
     ticks * 10_000.0 // a tick is 10 ms wherever Linux runs
-}
-
-fn children(pid: u32) -> Vec<u32> {
-    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    listed.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
 /// Sends `requests` GETs over keep-alive connections, each waiting for its answer.
@@ -168,115 +147,11 @@ fn read_response(reader: &mut BufReader<TcpStream>) -> String {
     status
 }
 
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
-}
-
-fn wait_for(at: SocketAddr) {
-    for _ in 0..500 {
-        if TcpStream::connect(at).is_ok() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    eprintln!("nobody listens on {at}");
-}
-
-/// This program in another role.
-fn this(arguments: &[&str]) -> Child {
-    Command::new(std::env::current_exe().expect("this program")).args(arguments).spawn().expect("it runs")
-}
-
-fn start(program: &str, arguments: &[&str]) -> Option<Child> {
-    Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
-}
-
-fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
-    let path = dir.join(name);
-    fs::write(&path, text).expect("a temporary file");
-    path
-}
-
-/// The same file serves Envoy.
-fn envoy_yaml(dir: &Path, name: &str, at: SocketAddr, to: SocketAddr) -> PathBuf {
-    let log = dir.join(format!("{name}.log"));
-    let text = format!(
-        r#"
-static_resources:
-  listeners:
-  - name: main
-    address: {{ socket_address: {{ address: 127.0.0.1, port_value: {at} }} }}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: bench
-          access_log:
-          - name: envoy.access_loggers.file
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
-              path: {log}
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - match: {{ prefix: / }}
-                route: {{ cluster: app }}
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
-  clusters:
-  - name: app
-    type: STATIC
-    load_assignment:
-      cluster_name: app
-      endpoints:
-      - lb_endpoints:
-        - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {to} }} }} }}
-"#,
-        at = at.port(),
-        to = to.port(),
-        log = log.display(),
-    );
-    write(dir, &format!("{name}.yaml"), &text)
-}
-
-fn finwait(dir: &Path, at: SocketAddr, to: SocketAddr) -> Option<Child> {
-    let config = envoy_yaml(dir, "finwait", at, to);
-    start(env!("CARGO_BIN_EXE_finwait"), &["-c", config.to_str()?, "--concurrency", "1"])
-}
-
-/// The binary named by ENVOY, or `envoy` on the path.
-fn envoy(dir: &Path, at: SocketAddr, to: SocketAddr) -> Option<Child> {
-    let config = envoy_yaml(dir, "envoy", at, to);
-    let program = std::env::var("ENVOY").unwrap_or_else(|_| "envoy".into());
-    start(&program, &["-c", config.to_str()?, "--concurrency", "1", "--disable-hot-restart", "-l", "off"])
-}
-
-fn nginx(dir: &Path, at: SocketAddr, to: SocketAddr) -> Option<Child> {
-    let dir_text = dir.display();
-    let text = format!(
-        "daemon off; worker_processes 1; pid {dir_text}/nginx.pid; error_log {dir_text}/nginx.err;\n\
-         events {{ worker_connections 1024; }}\n\
-         http {{ access_log {dir_text}/nginx.log; client_body_temp_path {dir_text}; proxy_temp_path {dir_text};\n\
-         fastcgi_temp_path {dir_text}; uwsgi_temp_path {dir_text}; scgi_temp_path {dir_text}; keepalive_requests 10000000;\n\
-         upstream app {{ server {to}; keepalive 64; keepalive_requests 10000000; }}\n\
-         server {{ listen {at}; location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection \"\"; }} }} }}\n"
-    );
-    start("nginx", &["-c", write(dir, "nginx.conf", &text).to_str()?])
-}
-
-fn haproxy(dir: &Path, at: SocketAddr, to: SocketAddr) -> Option<Child> {
-    // HAProxy has no file log; a UNIX datagram socket is what it writes to elsewhere, too.
-    let text = format!(
-        "global\n nbthread 1\n log {}/haproxy.sock len 1024 local0\ndefaults\n mode http\n log global\n option httplog\n\
-         timeout connect 5s\n timeout client 60s\n timeout server 60s\n\
-         frontend f\n bind {at}\n default_backend b\nbackend b\n http-reuse always\n server app {to}\n",
-        dir.display()
-    );
-    start("haproxy", &["-db", "-f", write(dir, "haproxy.cfg", &text).to_str()?])
+/// This program in another role, which it serves at the first of `places`.
+fn this(role: &str, places: &[SocketAddr]) -> Running {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.arg(role).args(places.iter().map(SocketAddr::to_string));
+    Running::new(command.spawn().expect("it runs"), places[0])
 }
 
 /// Answers every request with the same page.

@@ -11,6 +11,8 @@
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
 mod rivals;
+#[path = "rivals/watched.rs"]
+mod watched;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +23,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use rivals::{Kind, MIB, Memory, Rival};
+use rivals::Kind;
+use watched::{MIB, Memory, Watched};
 
 const CLIENTS: usize = 24;
 const REQUESTS: usize = 200_000;
@@ -47,7 +50,7 @@ fn main() {
     );
     for kind in Kind::ALL {
         let app = App::start(requests);
-        match kind.start(&dir, app.at) {
+        match Watched::start(kind, &dir, app.at) {
             None => println!("{:>22}  not installed, left out", kind.name()),
             Some(rival) => measure(&rival, &app, requests),
         }
@@ -55,10 +58,10 @@ fn main() {
     drop(fs::remove_dir_all(dir));
 }
 
-fn measure(rival: &Rival, app: &App, requests: usize) {
-    let gets = load(rival.at, "GET", requests);
+fn measure(rival: &Watched, app: &App, requests: usize) {
+    let gets = load(rival.process.at, "GET", requests);
     app.seen.forget();
-    let posts = load(rival.at, "POST", requests);
+    let posts = load(rival.process.at, "POST", requests);
     let twice = app.seen.twice();
     let share = |failed: &Failures| {
         let failed: usize = failed.values().sum();

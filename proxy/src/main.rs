@@ -34,6 +34,10 @@ struct Arguments {
     /// The configuration itself, instead of a file.
     #[arg(long, value_name = "YAML")]
     config_yaml: Option<String>,
+    /// The first of the four ports of the demonstration, which then has no admin interfaces [default: 10000].
+    #[arg(long, value_name = "PORT", conflicts_with_all = ["config_path", "config_yaml"])]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=65532))]
+    demo_port: Option<u16>,
     /// Worker threads [default: one for each core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: Option<u16>,
@@ -174,7 +178,8 @@ fn start_server(arguments: &Arguments, name: String, config: Config, ground: &Gr
 
 fn start_demo(arguments: &Arguments, ground: &Ground<'_>) -> anyhow::Result<Demo> {
     let workers = arguments.concurrency.map_or(1, usize::from); // four servers share the machine
-    let demo = Demo::start(Ports::AsWritten, workers, ground).map_err(|error| {
+    let ports = arguments.demo_port.map_or(Ports::AsWritten, Ports::From);
+    let demo = Demo::start(ports, workers, ground).map_err(|error| {
         let why = anyhow::Error::new(error);
         anyhow::anyhow!(
             "the demonstration cannot start: {why:#}\n\

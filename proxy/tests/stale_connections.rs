@@ -3,18 +3,26 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where a step fails")]
 
+#[path = "support/bootstrap.rs"]
+mod bootstrap;
+#[path = "support/proxy.rs"]
+mod proxy;
+#[path = "support/wire.rs"]
+mod wire;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use finwait::config::Config;
-use finwait::drain::{Stage, drain};
 use finwait::net::tokio::{LogFiles, outside};
-use finwait::net::{Address, Conn, ConnectOptions, ListenOptions, Outside};
-use finwait::server::{Shared, Worker};
+use finwait::net::{Accept, Address, Conn, ConnectOptions, Outside};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::{JoinSet, LocalSet};
+
+use bootstrap::Bootstrap;
+use proxy::Proxy;
+use wire::{listen, read_head};
 
 const CLIENTS: usize = 24;
 const REQUESTS_PER_CLIENT: usize = 100;
@@ -25,46 +33,28 @@ const RUN_MAX: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn no_get_fails_and_no_post_arrives_twice() {
-    let run = LocalSet::new();
-    run.run_until(async {
-        let logs = LogFiles::start().unwrap();
-        let world = outside(&logs);
-        let app = Rc::new(App { outside: world.clone(), seen: RefCell::default(), dice: Cell::new(7) });
-        let listener = world.net.listen(&loopback(0), &ListenOptions::default()).unwrap();
-        let port = listener.local().to_string().rsplit_once(':').unwrap().1.to_owned();
-        let mut tasks = JoinSet::new();
-        tasks.spawn_local(Rc::clone(&app).serve(listener));
-        let shared = Shared::new(Config::from_yaml(&config(&port), "test.yaml").unwrap().config, 1);
-        let (control, drained) = drain();
-        let how = ListenOptions::default();
-        let worker = Worker::start(world.clone(), &shared, &drained, &shared.addresses(), &how, None).await.unwrap();
-        let proxy = worker.addresses.first().unwrap().clone();
-        let server = tokio::task::spawn_local(worker.run(drained));
-        let mut clients = JoinSet::new();
-        for client in 0..CLIENTS {
-            clients.spawn_local(ask(world.clone(), proxy.clone(), client));
-        }
-        let mut failures = BTreeMap::new();
-        tokio::time::timeout(RUN_MAX, async {
-            while let Some(failed) = clients.join_next().await {
-                for method in failed.unwrap() {
-                    *failures.entry(method).or_insert(0) += 1;
-                }
-            }
-        })
-        .await
-        .expect("every request ends");
-        assert_eq!(failures.get("GET"), None, "{failures:?}");
-        let twice = app.seen.borrow().iter().filter(|(what, times)| what.starts_with("POST") && **times > 1).count();
-        assert_eq!(twice, 0, "a POST may have been carried out by the time its connection ends");
-        let numbers = shared.registry.snapshot().numbers;
-        let saved = ["upstream_cx_reuse_stale", "upstream_rq_redispatched", "upstream_rq_resent"]
-            .map(|name| numbers.iter().find(|number| number.name == format!("cluster.app.{name}")).unwrap().value);
-        assert!(saved.iter().sum::<u64>() > 0, "the application closed in time to do harm");
-        control.enter(Stage::Stopped);
-        server.await.unwrap();
-    })
-    .await;
+    LocalSet::new().run_until(ask_through_a_proxy()).await;
+}
+
+async fn ask_through_a_proxy() {
+    let world = outside(&LogFiles::start().unwrap());
+    let app = Rc::new(App { outside: world.clone(), seen: RefCell::default(), dice: Cell::new(7) });
+    let (listener, port) = listen(&world).unwrap();
+    let mut serving = JoinSet::new(); // until it is dropped
+    serving.spawn_local(Rc::clone(&app).serve(listener));
+    let proxy = Proxy::start(&Bootstrap { app: port, ..Bootstrap::default() }.yaml());
+    let mut clients = JoinSet::new();
+    for client in 0..CLIENTS {
+        clients.spawn_local(ask(world.clone(), Address::Socket(proxy.at), client));
+    }
+    let failures = tokio::time::timeout(RUN_MAX, clients.join_all()).await.expect("every request ends").concat();
+    assert!(!failures.contains(&"GET"), "{failures:?}");
+    let twice = app.seen.borrow().iter().filter(|(what, times)| what.starts_with("POST") && **times > 1).count();
+    assert_eq!(twice, 0, "a POST may have been carried out by the time its connection ends");
+    let numbers = proxy.stop().numbers;
+    let saved = ["upstream_cx_reuse_stale", "upstream_rq_redispatched", "upstream_rq_resent"]
+        .map(|name| numbers.iter().find(|number| number.name == format!("cluster.app.{name}")).unwrap().value);
+    assert!(saved.iter().sum::<u64>() > 0, "the application closed in time to do harm");
 }
 
 /// Sends GETs and POSTs in turn over one connection to the proxy; returns the methods of those that failed.
@@ -95,7 +85,7 @@ struct App {
 }
 
 impl App {
-    async fn serve(self: Rc<Self>, mut listener: Box<dyn finwait::net::Accept>) {
+    async fn serve(self: Rc<Self>, mut listener: Box<dyn Accept>) {
         let mut connections = JoinSet::new();
         while let Ok(conn) = listener.accept().await {
             connections.spawn_local(Rc::clone(&self).answer(conn));
@@ -105,7 +95,7 @@ impl App {
     /// Answers a few requests and closes, at once or a little later.
     async fn answer(self: Rc<Self>, mut conn: Conn) {
         for _ in 0..=self.roll(ANSWERS_MAX) {
-            let Some(head) = read_head(&mut conn).await else { return };
+            let Ok(head) = read_head(&mut conn).await else { return };
             let what = head.split(" HTTP/").next().unwrap().to_owned();
             *self.seen.borrow_mut().entry(what).or_default() += 1;
             if conn.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.is_err() {
@@ -120,48 +110,4 @@ impl App {
         self.dice.set(stirred);
         stirred % below
     }
-}
-
-async fn read_head(conn: &mut Conn) -> Option<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(conn.read_u8().await.ok()?);
-    }
-    Some(String::from_utf8(head).unwrap())
-}
-
-fn loopback(port: u16) -> Address {
-    Address::Socket(([127, 0, 0, 1], port).into())
-}
-
-fn config(port: &str) -> String {
-    let manager =
-        "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
-    let router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
-    format!(
-        r#"
-static_resources:
-  listeners:
-  - name: main
-    address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": {manager}
-          stat_prefix: test
-          route_config:
-            virtual_hosts:
-            - {{ name: all, domains: ["*"], routes: [{{ match: {{ prefix: / }}, route: {{ cluster: app }} }}] }}
-          http_filters:
-          - {{ name: envoy.filters.http.router, typed_config: {{ "@type": {router} }} }}
-  clusters:
-  - name: app
-    load_assignment:
-      cluster_name: app
-      endpoints:
-      - lb_endpoints:
-        - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }} }}
-"#
-    )
 }

@@ -15,14 +15,17 @@ mod attacks;
 #[path = "../rivals/mod.rs"]
 mod rivals;
 mod victims;
+#[path = "../rivals/watched.rs"]
+mod watched;
 
 use std::fs;
 use std::thread;
 use std::time::Duration;
 
 use attacks::{Attack, Toll};
-use rivals::{Kind, MIB, Memory, Rival};
+use rivals::Kind;
 use victims::Victims;
+use watched::{MIB, Memory, Watched};
 
 /// How long the other clients are watched before.
 const CALM: Duration = Duration::from_secs(3);
@@ -44,7 +47,7 @@ fn main() {
             "", "MiB before, half, peak, after", "calm ms: p50, p99, max", "then ms: p50, p99, max"
         );
         for kind in Kind::ALL.into_iter().filter(|kind| names.iter().any(|name| name == kind.name())) {
-            match kind.start(&dir, app) {
+            match Watched::start(kind, &dir, app) {
                 None => println!("{:>22}  not installed, left out", kind.name()),
                 Some(rival) => suffer(&rival, attack),
             }
@@ -54,13 +57,13 @@ fn main() {
 }
 
 /// One attack on one process.
-fn suffer(rival: &Rival, attack: Attack) {
-    let victims = Victims::start(rival.at);
+fn suffer(rival: &Watched, attack: Attack) {
+    let victims = Victims::start(rival.process.at);
     thread::sleep(CALM);
     let before = rival.memory();
     let calm = victims.latencies();
     let (toll, samples) = thread::scope(|scope| {
-        let attacking = scope.spawn(|| attack.run(rival.at));
+        let attacking = scope.spawn(|| attack.run(rival.process.at));
         let mut samples = Vec::new();
         while !attacking.is_finished() {
             samples.push(rival.memory().now_bytes);
@@ -71,7 +74,7 @@ fn suffer(rival: &Rival, attack: Attack) {
     let during = victims.latencies();
     let failed = victims.stop();
     thread::sleep(RECOVERY);
-    let [left] = rival.stats(["http.bench.downstream_cx_active"]);
+    let [left] = rival.stats(["http.web.downstream_cx_active"]);
     let memory = memory_told(rival, &toll, &[before, rival.memory()], &samples);
     println!(
         "{:>22}  {memory:>44}  {:>24}  {:>24}  {}; {failed} requests of others failed, {left} connections left",
@@ -82,7 +85,7 @@ fn suffer(rival: &Rival, attack: Attack) {
     );
 }
 
-fn memory_told(rival: &Rival, toll: &Toll, [before, after]: &[Memory; 2], samples: &[u64]) -> String {
+fn memory_told(rival: &Watched, toll: &Toll, [before, after]: &[Memory; 2], samples: &[u64]) -> String {
     let peak = rival.memory().peak_bytes;
     // As much as the peak means bounded; half of it means that it grows for as long as the attack goes on.
     let half = samples.get(samples.len() / 2).copied().unwrap_or(before.now_bytes);

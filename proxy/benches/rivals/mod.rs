@@ -1,19 +1,21 @@
 //! Proxies to measure side by side: finwait, and Envoy, nginx and HAProxy where they are installed. Each is a process
 //! of its own with one worker and an access log, in front of the same application, as it comes apart from that.
 
+#[path = "../../tests/support/bootstrap.rs"]
+mod bootstrap;
+
 use std::fs;
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use bootstrap::Bootstrap;
+
 /// How long a process may take until it listens.
 const START_MAX: Duration = Duration::from_secs(5);
 const START_POLL: Duration = Duration::from_millis(10);
-
-pub(crate) const MIB: f64 = 1024.0 * 1024.0;
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,22 +28,11 @@ pub(crate) enum Kind {
     Nginx,
 }
 
-/// A proxy that runs. Dropped, it is killed.
-pub(crate) struct Rival {
-    pub(crate) kind: Kind,
+/// A process under measurement. Dropped, it is killed.
+pub(crate) struct Running {
     /// Where it serves.
     pub(crate) at: SocketAddr,
-    /// Where it tells its stats; nginx and HAProxy have no such place.
-    admin: SocketAddr,
     child: Child,
-}
-
-/// Resident memory of a process.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory {
-    pub(crate) now_bytes: u64,
-    /// The most so far.
-    pub(crate) peak_bytes: u64,
 }
 
 impl Kind {
@@ -57,9 +48,10 @@ impl Kind {
         }
     }
 
-    /// Starts it in front of `app`, with its files in `dir`; `None` where it is not installed.
-    pub(crate) fn start(self, dir: &Path, app: SocketAddr) -> Option<Rival> {
-        let (at, admin) = (free_port(), free_port());
+    /// Starts it in front of `app`, with its files in `dir`; `None` where it is not installed. It tells its stats at
+    /// `admin`, but for nginx and HAProxy, which have no such place.
+    pub(crate) fn start(self, dir: &Path, app: SocketAddr, admin: SocketAddr) -> Option<Running> {
+        let at = free_port();
         let dir = dir.join(format!("{}", at.port()));
         fs::create_dir_all(&dir).expect("a temporary directory");
         let child = match self {
@@ -69,51 +61,33 @@ impl Kind {
             Self::HaProxy => haproxy(&dir, at, app),
             Self::Nginx => nginx(&dir, at, app),
         }?;
-        wait_for(at);
-        Some(Rival { kind: self, at, admin, child })
+        Some(Running::new(child, at))
     }
 }
 
-impl Rival {
-    /// Its stats of these names, or that end so, in that order. A proxy that does not have one has none of it.
-    pub(crate) fn stats<const N: usize>(&self, names: [&str; N]) -> [u64; N] {
-        let listed = self.admin_page("/stats").unwrap_or_default();
-        names.map(|name| {
-            let line = listed.lines().find_map(|line| line.split_once(&format!("{name}: ")));
-            line.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
-        })
+impl Running {
+    /// Waits until `child` serves `at`.
+    pub(crate) fn new(child: Child, at: SocketAddr) -> Self {
+        wait_for(at);
+        Self { at, child }
     }
 
-    fn admin_page(&self, path: &str) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(self.admin)?;
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n")?;
-        let mut page = String::new();
-        stream.read_to_string(&mut page)?;
-        Ok(page)
-    }
-
-    /// Of the process that does the work: nginx has it done by a child.
-    pub(crate) fn memory(&self) -> Memory {
+    /// The process that does the work: nginx has it done by a child.
+    pub(crate) fn worker(&self) -> u32 {
         let pid = self.child.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        let worker = children.split_whitespace().next().and_then(|child| child.parse().ok()).unwrap_or(pid);
-        let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap_or_default();
-        let bytes = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
-        };
-        Memory { now_bytes: bytes("VmRSS:"), peak_bytes: bytes("VmHWM:") }
+        children.split_whitespace().next().and_then(|child| child.parse().ok()).unwrap_or(pid)
     }
 }
 
-impl Drop for Rival {
+impl Drop for Running {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-fn free_port() -> SocketAddr {
+pub(crate) fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
 }
 
@@ -152,53 +126,15 @@ fn envoy(dir: &Path, at: SocketAddr, admin: SocketAddr, app: SocketAddr) -> Opti
 
 /// One file for both. The breakers are wide because they are not what is measured.
 fn bootstrap(dir: &Path, at: SocketAddr, admin: SocketAddr, app: SocketAddr) -> PathBuf {
-    let manager =
-        "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
-    let text = format!(
-        r#"
-admin: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {admin} }} }} }}
-static_resources:
-  listeners:
-  - name: main
-    address: {{ socket_address: {{ address: 127.0.0.1, port_value: {at} }} }}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": {manager}
-          stat_prefix: bench
-          access_log:
-          - name: envoy.access_loggers.file
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
-              path: {log}
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - match: {{ prefix: / }}
-                route: {{ cluster: app }}
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
-  clusters:
-  - name: app
-    type: STATIC
-    circuit_breakers:
-      thresholds:
-      - {{ max_connections: 100000, max_pending_requests: 100000, max_requests: 100000 }}
-    load_assignment:
-      cluster_name: app
-      endpoints:
-      - lb_endpoints:
-        - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {app} }} }} }}
-"#,
-        at = at.port(),
-        admin = admin.port(),
-        app = app.port(),
-        log = dir.join("access.log").display(),
-    );
+    let log = dir.join("access.log");
+    let to_file = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
+    let typed = format!("{{ \"@type\": {to_file}, path: {} }}", log.display());
+    let logs = format!("access_log: [{{ name: envoy.access_loggers.file, typed_config: {typed} }}]");
+    let most = "{ max_connections: 100000, max_pending_requests: 100000, max_requests: 100000 }";
+    let breakers = format!("circuit_breakers: {{ thresholds: [{most}] }}");
+    let proxy = Bootstrap { port: at.port(), app: app.port(), manager: &[&logs], cluster: &[&breakers] };
+    let admin = format!("address: 127.0.0.1, port_value: {}", admin.port());
+    let text = format!("admin: {{ address: {{ socket_address: {{ {admin} }} }} }}\n{}", proxy.yaml());
     write_file(dir, "bootstrap.yaml", &text)
 }
 

@@ -51,6 +51,19 @@ pub enum Ports {
     AsWritten,
     /// Whichever are free, and no admin interfaces, so that any number of demonstrations run side by side.
     Free,
+    /// This one and the next three, from the front to the application, and no admin interfaces.
+    From(u16),
+}
+
+impl Ports {
+    /// The port of the server at `place`, counted from the front, unless it is as written.
+    fn of(self, place: usize) -> Option<u16> {
+        match self {
+            Self::AsWritten => None,
+            Self::Free => Some(0),
+            Self::From(first) => Some(u16::try_from(place).map_or(u16::MAX, |place| first.saturating_add(place))),
+        }
+    }
 }
 
 /// What the demonstration shares with who starts it.
@@ -132,18 +145,15 @@ impl Demo {
 fn start_all(ports: Ports, workers: usize, ground: &Ground<'_>) -> Result<Demo, DemoError> {
     let feed = Feed::new();
     let (app_control, stop) = drain();
-    let at = match ports {
-        Ports::AsWritten => APP,
-        Ports::Free => SocketAddr::new(APP.ip(), 0),
-    };
+    let at = SocketAddr::new(APP.ip(), ports.of(HOPS.len()).unwrap_or(APP.port()));
     let job = AppJob { at, logs: Arc::clone(ground.logs), feed: feed.clone(), drain: ground.drain.clone(), stop };
     let (app, app_at) = job.start()?;
     // From the back, so that whoever reaches the front finds the rest behind it.
     let (mut behind, mut processes, mut places) = (app_at, Vec::new(), Vec::new());
-    for hop in HOPS.iter().rev() {
+    for (place, hop) in HOPS.iter().enumerate().rev() {
         let mut config = Config::from_yaml(hop.yaml, hop.file)?.config;
-        if ports == Ports::Free {
-            move_to_free_ports(&mut config, behind);
+        if let Some(port) = ports.of(place) {
+            move_to(port, &mut config, behind);
         }
         let admin_at = config.admin;
         let process = start_hop(hop, config, workers, ground, &feed)?;
@@ -164,10 +174,10 @@ struct Place {
     admin: Option<SocketAddr>,
 }
 
-fn move_to_free_ports(config: &mut Config, behind: SocketAddr) {
+fn move_to(port: u16, config: &mut Config, behind: SocketAddr) {
     config.admin = None;
     for listener in &mut config.listeners {
-        listener.address.set_port(0);
+        listener.address.set_port(port);
     }
     for cluster in &mut config.clusters {
         cluster.discovery = Discovery::Static(vec![behind]);

@@ -64,6 +64,15 @@ pub trait Accept {
     /// Safe to drop: a connection that was not returned stays in the backlog.
     fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<Conn>>;
 
+    /// Lets no further handshake begin; those under way go on, to [`Self::accept`]. Whoever knocks hears nothing and
+    /// knocks again a second later (RFC 6298 2.1), when this socket is gone and another may be in its place.
+    ///
+    /// # Errors
+    /// This network cannot: handshakes go on until the socket is dropped.
+    fn admit_no_more(&mut self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// The address it is bound to, with the port the system chose if port 0 was asked for.
     fn local(&self) -> &Address;
 }

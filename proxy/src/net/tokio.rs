@@ -18,6 +18,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+#[cfg(target_os = "linux")]
+use socket2::SockFilter;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{
@@ -125,6 +127,17 @@ async fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream>
     socket.connect(to).await
 }
 
+/// For a listening socket: it drops every segment with SYN and without ACK, which is the first of a handshake, and lets
+/// the last one pass. The connections that it accepts inherit the filter, and never receive such a segment.
+#[cfg(target_os = "linux")]
+const WITHOUT_SYN: [SockFilter; 5] = [
+    SockFilter::new(0x30, 0, 0, 13), // load the byte with the flags: a filter of TCP begins at its header
+    SockFilter::new(0x54, 0, 0, 0x12), // keep SYN and ACK of them
+    SockFilter::new(0x15, 0, 1, 0x02), // SYN alone?
+    SockFilter::new(0x06, 0, 0, 0),  // then none of the segment,
+    SockFilter::new(0x06, 0, 0, u32::MAX), // else all
+];
+
 struct Listening {
     listener: TcpListener,
     local: Address,
@@ -136,6 +149,11 @@ impl Accept for Listening {
             let (stream, _) = self.listener.accept().await?;
             conn(stream)
         })
+    }
+
+    #[cfg(target_os = "linux")]
+    fn admit_no_more(&mut self) -> io::Result<()> {
+        SockRef::from(&self.listener).attach_filter(&WITHOUT_SYN)
     }
 
     fn local(&self) -> &Address {

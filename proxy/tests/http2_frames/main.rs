@@ -7,28 +7,27 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "whoever waits for one thing lets every other pass")]
 
 mod app;
+#[path = "../support/bootstrap.rs"]
+mod bootstrap;
 mod connection;
 mod fields;
 mod frame;
 mod frames;
 mod messages;
 mod peer;
+#[path = "../support/proxy.rs"]
+mod proxy;
 mod requests;
 mod streams;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use finwait::config::Config;
-use finwait::drain::{DrainControl, Stage, drain};
-use finwait::net::Address;
-use finwait::net::tokio::{LogFiles, outside};
-use finwait::process::Process;
-use finwait::server::{Admin, Shared};
 use libtest_mimic::{Arguments, Failed, Trial};
 
+use bootstrap::Bootstrap;
 use frame::PROTOCOL_ERROR;
 use peer::{Expect, Peer};
+use proxy::Proxy;
 
 /// The proxy's SETTINGS_MAX_CONCURRENT_STREAMS.
 const STREAMS_MAX: u32 = 100;
@@ -96,7 +95,7 @@ const FLOOD: &str = "two WINDOW_UPDATE before any stream are more than max_inbou
                      allows: a flood, which gets no GOAWAY, in Envoy as here";
 
 fn main() {
-    let proxy = Proxy::start();
+    let proxy = start_proxy();
     let at = proxy.at;
     let cases =
         [connection::cases(), streams::cases(), frames::cases(), messages::cases(), fields::cases(), requests::cases()];
@@ -110,7 +109,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(CASES_AT_ONCE);
     let conclusion = libtest_mimic::run(&arguments, trials);
-    proxy.stop();
+    drop(proxy.stop());
     conclusion.exit();
 }
 
@@ -145,66 +144,11 @@ fn tidy(mut names: Vec<String>) -> Result<(), Failed> {
     }
 }
 
-/// A proxy on a thread of its own, in front of [`app`].
-struct Proxy {
-    at: SocketAddr,
-    control: Arc<DrainControl>,
-    process: Process,
-}
-
-impl Proxy {
-    fn start() -> Self {
-        let app = app::start().expect("the application listens");
-        let logs = LogFiles::start().expect("the log thread starts");
-        let (control, drained) = drain();
-        let control = Arc::new(control);
-        let config = Config::from_yaml(&config(app.port()), "test.yaml").expect("the configuration is right").config;
-        let admin = Admin { control: Arc::clone(&control), config_path: "test.yaml".into() };
-        let world: finwait::process::MakeOutside = Arc::new(move || outside(&logs));
-        let process = Process::start(&Shared::new(config, 1), 1, &world, &drained, admin).expect("the proxy starts");
-        let Some(Address::Socket(at)) = process.addresses.first() else {
-            unreachable!("the configuration has one listener, on a socket");
-        };
-        Self { at: *at, control, process }
-    }
-
-    fn stop(self) {
-        self.control.enter(Stage::Stopped);
-        self.process.join();
-    }
-}
-
-/// A short `delayed_close_timeout`, because a malformed message is answered with nothing but the end after it.
-fn config(app: u16) -> String {
-    let manager =
-        "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
-    let router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
-    format!(
-        r#"
-static_resources:
-  listeners:
-  - name: main
-    address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": {manager}
-          stat_prefix: test
-          delayed_close_timeout: 0.1s
-          http2_protocol_options: {{ max_concurrent_streams: {STREAMS_MAX} }}
-          route_config:
-            virtual_hosts:
-            - {{ name: all, domains: ["*"], routes: [{{ match: {{ prefix: / }}, route: {{ cluster: app }} }}] }}
-          http_filters:
-          - {{ name: envoy.filters.http.router, typed_config: {{ "@type": {router} }} }}
-  clusters:
-  - name: app
-    load_assignment:
-      cluster_name: app
-      endpoints:
-      - lb_endpoints:
-        - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {app} }} }} }}
-"#
-    )
+/// A proxy in front of [`app`]. Its `delayed_close_timeout` is short, because a malformed message is answered with
+/// nothing but the end after it.
+fn start_proxy() -> Proxy {
+    let app = app::start().expect("the application listens").port();
+    let streams = format!("http2_protocol_options: {{ max_concurrent_streams: {STREAMS_MAX} }}");
+    let manager = ["delayed_close_timeout: 0.1s", &streams];
+    Proxy::start(&Bootstrap { app, manager: &manager, ..Bootstrap::default() }.yaml())
 }

@@ -3,18 +3,30 @@
 //! Clients behave as those behind a load balancer do: a new connection goes to the process that was there first, and to
 //! its successor once that refuses. Half of the requests come on connections that are kept, the others on fresh ones.
 
+#[path = "../support/bootstrap.rs"]
+mod bootstrap;
+#[path = "../support/process.rs"]
+mod process;
+#[path = "../support/wire.rs"]
+mod wire;
+
 use std::cell::{Cell, RefCell};
-use std::io::{self, BufRead, BufReader};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::io;
+use std::path::Path;
+use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::Duration;
 
 use finwait::net::tokio::{LogFiles, outside};
-use finwait::net::{Accept, Address, Conn, ConnectOptions, ListenOptions, Look, Outside};
+use finwait::net::{Accept, Address, Conn, ConnectOptions, Look, Outside};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, interval, sleep, timeout};
+
+use bootstrap::Bootstrap;
+use process::Finwait;
+use wire::{listen, read_head};
 
 /// What is to be done to a process.
 pub(crate) struct Plan {
@@ -60,17 +72,17 @@ pub(crate) async fn run(plan: &Plan) -> io::Result<Report> {
 async fn carry_out(plan: &Plan) -> io::Result<Report> {
     let logs = LogFiles::start()?;
     let world = outside(&logs);
-    let app = world.net.listen(&loopback(0), &ListenOptions { backlog: 4096, ..ListenOptions::default() })?;
-    let app_port = port(app.local());
+    let (app, app_port) = listen(&world)?;
     let mut serving = JoinSet::new(); // until it is dropped
     serving.spawn_local(serve(app));
-    let (first, successor) = (Process::start(app_port, plan.drain)?, Process::start(app_port, plan.drain)?);
+    let (first, first_at) = start(app_port, plan.drain)?;
+    let (_successor, successor_at) = start(app_port, plan.drain)?;
     let mut tunnels = JoinSet::new();
     for _ in 0..plan.tunnels {
-        let tunnel = open_tunnel(&world, &first.at).await?;
+        let tunnel = open_tunnel(&world, &first_at).await?;
         tunnels.spawn_local(watch(tunnel));
     }
-    let clients = Rc::new(Clients::new(world, [first.at.clone(), successor.at.clone()]));
+    let clients = Rc::new(Clients::new(world, [first_at, successor_at]));
     let mut requests = JoinSet::new();
     let mut pace = interval(Duration::from_secs(1) / plan.requests_per_second);
     for number in 0..plan.requests_before {
@@ -79,9 +91,12 @@ async fn carry_out(plan: &Plan) -> io::Result<Report> {
     }
     let signalled = Instant::now();
     clients.signalled.set(Some(signalled));
-    let mut exited = first.terminate()?;
+    first.signal("TERM")?;
+    let (ended, mut exited) = oneshot::channel();
+    let silence = plan.drain + STEP_MAX;
+    std::thread::spawn(move || ended.send(first.end(silence)));
     let mut requests_after = 0;
-    let exit = loop {
+    let (exit, _) = loop {
         tokio::select! {
             // The exit first: nothing is asked of a process that is gone.
             biased;
@@ -111,54 +126,16 @@ async fn carry_out(plan: &Plan) -> io::Result<Report> {
     })
 }
 
-/// A finwait of its own. Dropped, it is killed.
-struct Process {
-    at: Address,
-    child: Option<Child>,
-}
-
-impl Process {
-    fn start(app: u16, drain: Duration) -> io::Result<Self> {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_finwait"))
-            .args(["--concurrency", "1", "--config-yaml", &config(app)])
-            .args(["--drain-time-s", &drain.as_secs().to_string()])
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let told = child.stderr.take().map(BufReader::new).ok_or(io::ErrorKind::BrokenPipe)?;
-        let mut lines = told.lines();
-        let at = loop {
-            let line = lines.next().ok_or(io::ErrorKind::UnexpectedEof)??;
-            let at = line.split_once("listening on ").and_then(|(_, at)| at.parse().ok());
-            if let Some(at) = at {
-                break Address::Socket(at);
-            }
-        };
-        // What it says later is read, so that it never waits for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { at, child: Some(child) })
-    }
-
-    /// Sends SIGTERM; tells when the process has ended.
-    fn terminate(mut self) -> io::Result<oneshot::Receiver<io::Result<ExitStatus>>> {
-        let mut child = self.child.take().ok_or(io::ErrorKind::NotFound)?;
-        // No crate for one signal: a shell has kill built in.
-        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status()?;
-        if !sent.success() {
-            return Err(io::Error::other("the signal could not be sent"));
-        }
-        let (ended, exited) = oneshot::channel();
-        std::thread::spawn(move || drop(ended.send(child.wait())));
-        Ok(exited)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            drop(child.kill());
-            drop(child.wait());
-        }
-    }
+/// Starts a finwait in front of `app`; also returns where it serves.
+fn start(app: u16, drain: Duration) -> io::Result<(Finwait, Address)> {
+    let manager = ["upgrade_configs: [{ upgrade_type: websocket }]"];
+    let cluster = ["circuit_breakers: { thresholds: [{ max_connections: 100000, max_requests: 100000 }] }"];
+    let yaml = Bootstrap { app, manager: &manager, cluster: &cluster, ..Bootstrap::default() }.yaml();
+    let drain = drain.as_secs().to_string();
+    let arguments = ["--concurrency", "1", "--config-yaml", &yaml, "--drain-time-s", &drain];
+    let mut process = Finwait::start(Path::new("."), &arguments)?;
+    let at = process.until("listening on ")?.parse().map_err(io::Error::other)?;
+    Ok((process, Address::Socket(at)))
 }
 
 /// The clients that ask.
@@ -217,7 +194,7 @@ impl Clients {
             }
             head => head?,
         };
-        if !head.starts_with("http/1.1 200 ") {
+        if !head.starts_with("HTTP/1.1 200 ") {
             return Err(io::Error::other(head));
         }
         if keeps && !head.contains("\r\nconnection: close\r\n") {
@@ -268,7 +245,7 @@ async fn open_tunnel(world: &Outside, at: &Address) -> io::Result<Conn> {
     let head = read_head(&mut conn).await?;
     let mut greeting = [0; GREETING.len()];
     conn.read_exact(&mut greeting).await?;
-    if head.starts_with("http/1.1 101 ") && greeting == GREETING { Ok(conn) } else { Err(io::Error::other(head)) }
+    if head.starts_with("HTTP/1.1 101 ") && greeting == GREETING { Ok(conn) } else { Err(io::Error::other(head)) }
 }
 
 /// When and how a tunnel ended.
@@ -298,58 +275,4 @@ async fn answer(mut conn: Conn) -> io::Result<()> {
         sleep(ANSWER_DELAY).await;
         conn.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await?;
     }
-}
-
-/// In lower case.
-async fn read_head(conn: &mut Conn) -> io::Result<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(conn.read_u8().await?);
-    }
-    Ok(String::from_utf8_lossy(&head).to_ascii_lowercase())
-}
-
-fn loopback(port: u16) -> Address {
-    Address::Socket(([127, 0, 0, 1], port).into())
-}
-
-fn port(address: &Address) -> u16 {
-    match address {
-        Address::Socket(at) => at.port(),
-        Address::Internal(_) => 0,
-    }
-}
-
-fn config(app: u16) -> String {
-    let manager =
-        "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
-    let router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
-    format!(
-        r#"
-static_resources:
-  listeners:
-  - name: main
-    address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": {manager}
-          stat_prefix: test
-          upgrade_configs: [{{ upgrade_type: websocket }}]
-          route_config:
-            virtual_hosts:
-            - {{ name: all, domains: ["*"], routes: [{{ match: {{ prefix: / }}, route: {{ cluster: app }} }}] }}
-          http_filters:
-          - {{ name: envoy.filters.http.router, typed_config: {{ "@type": {router} }} }}
-  clusters:
-  - name: app
-    circuit_breakers: {{ thresholds: [{{ max_connections: 100000, max_requests: 100000 }}] }}
-    load_assignment:
-      cluster_name: app
-      endpoints:
-      - lb_endpoints:
-        - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {app} }} }} }}
-"#
-    )
 }

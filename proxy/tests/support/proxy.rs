@@ -1,0 +1,44 @@
+//! A proxy with one worker on a thread of the test's own process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use finwait::config::Config;
+use finwait::drain::{DrainControl, Stage, drain};
+use finwait::net::Address;
+use finwait::net::tokio::{LogFiles, outside};
+use finwait::process::{MakeOutside, Process};
+use finwait::server::{Admin, Shared};
+use finwait::stats::Snapshot;
+
+/// A proxy that serves until it is stopped.
+pub(crate) struct Proxy {
+    pub(crate) at: SocketAddr,
+    control: Arc<DrainControl>,
+    process: Process,
+    shared: Arc<Shared>,
+}
+
+impl Proxy {
+    pub(crate) fn start(yaml: &str) -> Self {
+        let logs = LogFiles::start().expect("the log thread starts");
+        let (control, drained) = drain();
+        let control = Arc::new(control);
+        let config = Config::from_yaml(yaml, "test.yaml").expect("the configuration is right").config;
+        let admin = Admin { control: Arc::clone(&control), config_path: "test.yaml".into() };
+        let world: MakeOutside = Arc::new(move || outside(&logs));
+        let shared = Shared::new(config, 1);
+        let process = Process::start(&shared, 1, &world, &drained, admin).expect("the proxy starts");
+        let Some(Address::Socket(at)) = process.addresses.first() else {
+            unreachable!("the configuration has one listener, on a socket");
+        };
+        Self { at: *at, control, process, shared }
+    }
+
+    /// Ends it; what it has counted.
+    pub(crate) fn stop(self) -> Snapshot {
+        self.control.enter(Stage::Stopped);
+        self.process.join();
+        self.shared.registry.snapshot()
+    }
+}
