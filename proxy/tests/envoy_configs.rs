@@ -41,7 +41,9 @@ fn a_misspelt_retry_word_is_forgiven_where_envoy_is_to_be_followed() {
     assert_eq!(as_envoy.len(), 1);
     assert!(as_envoy[0].contains("is no condition for a retry, and ignored"), "{as_envoy:?}");
     let layer = |is_on| {
-        format!("{file}\nlayered_runtime: {{layers: [{{name: a, static_layer: {{finwait.strict_retry_on: {is_on}}}}}]}}\n")
+        format!(
+            "{file}\nlayered_runtime: {{layers: [{{name: a, static_layer: {{finwait.strict_retry_on: {is_on}}}}}]}}\n"
+        )
     };
     assert_eq!(loads(&layer(false), Differences::ALL).unwrap(), as_envoy, "the runtime says so");
     assert!(loads(&layer(true), Differences::NONE).is_err(), "the runtime says otherwise");
