@@ -1,12 +1,13 @@
 //! All runs of one scenario file: every value of a sweep, every variant, both orders of two events, many seeds. They are
 //! told as one text: a table with a row for each run, or with a row for each outcome and how often it came, and the story
-//! of one run.
+//! of one run: the one that the file names, or else the first in which something fails.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use crate::actor::{Exchange, Outcome};
 use crate::check::{check, expect};
+use crate::explain::explain;
 use crate::play::Played;
 use crate::report;
 use crate::report::histogram::Histogram;
@@ -19,7 +20,9 @@ use crate::trace::story::Timeline;
 pub struct Performance {
     /// The table, if there is more than one run, and the story of one.
     pub text: String,
-    /// The run that is told.
+    /// Which run is told, by its place among those of the file.
+    pub number: usize,
+    /// The same, as it was played.
     pub told: Played,
     /// What came of all runs, if they differ in one or two parameters and in nothing else.
     pub map: Option<OutcomeMap>,
@@ -32,6 +35,16 @@ struct Row {
     label: String,
     seed: u64,
     outcome: String,
+}
+
+/// The run that is told, as far as is known.
+struct Telling {
+    number: usize,
+    seed: u64,
+    story: String,
+    played: Played,
+    /// Whether something fails in it; not asked if the file names the run.
+    fails: bool,
 }
 
 /// Loads a file and plays all its runs, with another first seed than its own if one is given.
@@ -63,7 +76,7 @@ impl Family {
     ) -> Result<Performance, ScenarioError> {
         let mut rows = Vec::new();
         let mut complaints = Vec::new();
-        let mut told = None;
+        let mut telling: Option<Telling> = None;
         let mut histograms = self.histograms();
         for (number, scenario) in self.runs.iter().enumerate() {
             // For each line of `expect`, in how many runs it held.
@@ -71,39 +84,57 @@ impl Family {
             let first = seed.unwrap_or(scenario.seed);
             for seed in (first..).take(usize::try_from(self.seeds).unwrap_or(usize::MAX)) {
                 let played = play(scenario, seed)?;
-                let is_told = number == self.told && seed == first;
                 // Telling a run takes longer than playing it.
-                let story = match is_told || !scenario.never.is_empty() {
-                    true => report::story(scenario, &played),
-                    false => String::new(),
-                };
+                let is_watched = !scenario.never.is_empty();
+                let story = if is_watched { report::story(scenario, &played) } else { String::new() };
                 let found = check(scenario, &played, &story);
+                let fails = || !found.is_empty() || !explain(scenario, &played).is_empty();
+                let is_told = match (&telling, self.told) {
+                    (None, Some(named)) => number == named,
+                    (Some(_), Some(_)) => false,
+                    (None, None) => true,
+                    (Some(telling), None) => !telling.fails && fails(),
+                };
+                let fails = is_told && self.told.is_none() && fails();
                 complaints.extend(found.into_iter().map(|complaint| self.of_run(complaint, scenario, seed)));
                 for (nth, held) in held.iter_mut().enumerate() {
                     *held += u32::from(expect::holds(scenario, &played, nth));
                 }
                 rows.push(Row { label: scenario.label.to_string(), seed, outcome: outcome(scenario, &played) });
-                if number == self.told {
+                if number == self.measured() {
                     for histogram in &mut histograms {
                         let gaps = expect::gaps(&played, histogram.host());
                         histogram.add(&gaps);
                     }
                 }
                 if is_told {
-                    told = Some((story, played));
+                    let story = if is_watched { story } else { report::story(scenario, &played) };
+                    telling = Some(Telling { number, seed, story, played, fails });
                 }
             }
             complaints.extend(shares(scenario, &held, self.seeds));
         }
-        let (story, told) = told.ok_or_else(|| ScenarioError::of_file(file, "it has no run"))?;
+        let telling = telling.ok_or_else(|| ScenarioError::of_file(file, "it has no run"))?;
         let map = self.map(&rows);
-        Ok(Performance { text: self.text(&rows, map.as_ref(), &histograms, story), told, map, complaints })
+        let text = self.text(&rows, map.as_ref(), &histograms, &telling);
+        Ok(Performance { text, number: telling.number, told: telling.played, map, complaints })
+    }
+
+    /// The run that is told of a performance of this family.
+    #[must_use]
+    pub fn told_in(&self, performance: &Performance) -> &Scenario {
+        self.runs.get(performance.number).expect("a performance tells a run of its family")
+    }
+
+    /// The run whose seeds are measured: that which the file names, or the first.
+    fn measured(&self) -> usize {
+        self.told.unwrap_or(0)
     }
 
     /// One for each app whose `gaps` are expected, if many seeds are played.
     fn histograms(&self) -> Vec<Histogram> {
-        let told = self.runs.get(self.told).filter(|_| self.seeds > 1);
-        let expected = told.into_iter().flat_map(|scenario| &scenario.expect);
+        let measured = self.runs.get(self.measured()).filter(|_| self.seeds > 1);
+        let expected = measured.into_iter().flat_map(|scenario| &scenario.expect);
         expected.filter_map(|line| Some(Histogram::new(&line.value.host, line.value.seen.gaps.as_deref()?))).collect()
     }
 
@@ -116,15 +147,16 @@ impl Family {
     }
 
     /// The table, if there is anything to compare, as a map too if it has two parameters; and a story.
-    fn text(&self, rows: &[Row], map: Option<&OutcomeMap>, histograms: &[Histogram], story: String) -> String {
-        let [first, _, ..] = rows else { return story };
-        let whose = self.runs.get(self.told).map(|run| run.label.to_string()).unwrap_or_default();
+    fn text(&self, rows: &[Row], map: Option<&OutcomeMap>, histograms: &[Histogram], told: &Telling) -> String {
+        let Telling { number, seed, story, .. } = told;
+        let [_, _, ..] = rows else { return story.clone() };
+        let whose = self.runs.get(*number).map(|run| run.label.to_string()).unwrap_or_default();
         let (table, whose) = match self.seeds {
             1 => match map.filter(|map| map.down.is_some()) {
                 Some(map) => (format!("{}\nTHE SAME AS A MAP\n{}", table(rows), map.to_text()), whose),
                 None => (table(rows), whose),
             },
-            _ => (frequencies(rows) + &drawn(histograms), format!("{whose} seed {}", first.seed)),
+            _ => (frequencies(rows) + &drawn(histograms), format!("{whose} seed {seed}")),
         };
         format!("{table}\nTHE RUN WITH {}\n\n{story}", whose.trim())
     }

@@ -21,6 +21,37 @@ fn what_is_printed_fits_the_terminal() {
     }
 }
 
+/// A terminal is what util-linux's `script` makes of a pipe.
+#[test]
+fn colours_are_for_terminals_and_for_who_wants_them() {
+    let on_terminal = |no_color: Option<&str>| {
+        let mut terminal = Command::new("script");
+        terminal
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+            .env("COLUMNS", "80")
+            .env_remove("NO_COLOR");
+        terminal.envs(no_color.map(|value| ("NO_COLOR", value)));
+        terminal
+            .arg("-qec")
+            .arg(format!("'{}' run {POST}", env!("CARGO_BIN_EXE_finwait-sim")))
+            .arg("/dev/null")
+            .output()
+    };
+    let Ok(plain) = on_terminal(Some("1")) else {
+        eprintln!("SKIPPED: no `script` is installed, which would be a terminal");
+        return;
+    };
+    let has_colours = |output: &Output| output.stdout.contains(&0x1b);
+    assert!(String::from_utf8_lossy(&plain.stdout).contains("THE SAME AS A DIAGRAM"), "it ran");
+    assert!(!has_colours(&plain), "NO_COLOR is heard");
+    // no-color.org: an empty value is none.
+    for no_color in [None, Some("")] {
+        assert!(has_colours(&on_terminal(no_color).expect("it ran a moment ago")), "NO_COLOR {no_color:?}");
+    }
+    let piped = run(&[POST], "80");
+    assert!(!has_colours(&piped) && !piped.stderr.contains(&0x1b), "no colours in a pipe");
+}
+
 #[test]
 fn a_diagram_that_cannot_fit_says_what_it_needs() {
     let output = run(&["scenarios/upgrades/a-websocket-crosses-three-hops.yaml"], "50");

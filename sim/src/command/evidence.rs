@@ -42,7 +42,7 @@ impl Evidence {
 
     /// Shows the run of a file that is told, which is one of `scenario`, and what came of the others.
     pub(crate) fn show(&self, scenario: &Scenario, performance: &Performance, out: &mut impl Write) -> io::Result<()> {
-        let Performance { text, told: played, map, complaints } = performance;
+        let Performance { text, told: played, map, complaints, .. } = performance;
         if let Some(file) = &self.pcap {
             fs::write(file, pcapng(&played.trace))?;
         }

@@ -62,17 +62,17 @@ impl Sweep {
                 return Ok(Verdict::NoScenario);
             }
         };
-        let Performance { text, told: played, map, complaints } = performance;
-        match &map {
+        let scenario = family.told_in(&performance);
+        let Performance { text, told: played, map, complaints, .. } = &performance;
+        match map {
             Some(map) => writeln!(out, "{}", map.to_text())?,
             // More than two parameters, or none: the table says it all.
             None => out.write_all(text.as_bytes())?,
         }
         if let Some(file) = &self.html {
-            let (scenario, played, complaints) = (family.told(), &played, &*complaints);
             fs::write(file, page(Page { scenario, played, complaints, map: map.as_ref() }))?;
         }
-        for complaint in &complaints {
+        for complaint in complaints {
             writeln!(io::stderr(), "{complaint}")?;
         }
         Ok(if complaints.is_empty() { Verdict::Held } else { Verdict::Failed })

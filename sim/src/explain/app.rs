@@ -108,11 +108,15 @@ impl<'a> Hop<'a> {
         falls.last()
     }
 
-    /// What the script told a host to do at this moment.
+    /// What the script told a host to do at this moment: to end something, if that is among it.
     fn note(&self, host: HostId, at: Duration) -> Option<&'a str> {
-        self.case.played.trace.entries().iter().filter(|entry| entry.at == at).find_map(|entry| {
-            let Event::Note { host: of, text } = &entry.event else { return None };
-            (*of == host).then_some(text.as_str())
-        })
+        let now = self.case.played.trace.entries().iter().filter(|entry| entry.at == at);
+        let notes = || {
+            now.clone().filter_map(|entry| {
+                let Event::Note { host: of, text } = &entry.event else { return None };
+                (*of == host).then_some(text.as_str())
+            })
+        };
+        notes().find(|text| matches!(*text, "fin" | "rst" | "half-close")).or_else(|| notes().next())
     }
 }

@@ -1,9 +1,13 @@
 //! A request's way from hop to hop: which exchange of a proxy with its upstream carries on which exchange of its client.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::wire::{Exchange, Wire};
 use crate::trace::HostId;
+
+/// A connection that is opened this soon after a request came is that request's, whichever others are under way.
+const TAKEN_UP_WITHIN: Duration = Duration::from_millis(1);
 
 /// The exchanges and connects of each proxy that belong to an exchange with it, by the exchange's index.
 #[derive(Default)]
@@ -90,7 +94,12 @@ fn connects(wire: &Wire, proxy: HostId, downstream: &Exchange) -> Vec<Attempt> {
     let is_due = |nth: &usize| {
         let began = wire.conversations.get(*nth).and_then(|it| it.from_client.signals.first()).map(|syn| syn.sent);
         let (Some(arrived), Some(began)) = (downstream.request.head_arrived, began) else { return false };
-        arrived <= began.at && downstream.answer.as_ref().is_none_or(|answer| began < answer.part.began)
+        let came =
+            |it: &Exchange| it.request.head_arrived.is_some_and(|at| (at..=at + TAKEN_UP_WITHIN).contains(&began.at));
+        let of_another = || wire.exchanges.iter().any(|it| it.server == Some(proxy) && came(it));
+        let is_under_way =
+            arrived <= began.at && downstream.answer.as_ref().is_none_or(|answer| began < answer.part.began);
+        is_under_way && (came(downstream) || !of_another())
     };
     let of_proxy = wire.conversations.iter().enumerate().filter(|(_, it)| it.client == proxy).map(|(nth, _)| nth);
     of_proxy.filter(|nth| is_silent(*nth)).filter(is_due).map(Attempt::Connecting).collect()

@@ -10,7 +10,7 @@ use super::reasons;
 use super::settings::seconds;
 use super::wire::{Act, ActKind, Exchange, Protocol};
 use super::{HopStory, ms};
-use crate::trace::conversation::SignalKind;
+use crate::trace::conversation::{Signal, SignalKind};
 use crate::trace::spans::Timer;
 use crate::trace::{HostId, Loss};
 
@@ -33,7 +33,8 @@ impl<'a> Hop<'a> {
         }
         let from = conversation.from_client.signals.first().map_or(Duration::ZERO, |syn| syn.sent.at);
         let until = self.exchange.answer.as_ref().map_or(from, |answer| answer.part.began.at);
-        let syns = conversation.from_client.signals.iter().filter(|signal| signal.kind == SignalKind::Syn).count();
+        let is_syn = |signal: &&Signal| signal.kind == SignalKind::Syn && signal.sent.at <= until;
+        let syns = conversation.from_client.signals.iter().filter(is_syn).count();
         let mut did = vec![format!(
             "could not connect to {to}: {syns} SYN in {} and no answer",
             seconds(until.saturating_sub(from))

@@ -245,8 +245,8 @@ const FLAGS: [Reason; 30] = [
     reason("UAEX", "because authorization was refused", "authorize the request", Some((At::Manager, "http_filters"))),
     reason(
         "IH",
-        "because an x-envoy header of the request has no sense",
-        "send another header: strict_check_headers asks for sense",
+        "because an x-envoy header of the request has a value that means nothing",
+        "send another value, or let strict_check_headers leave it unchecked",
         Some((At::Manager, "http_filters")),
     ),
     reason(

@@ -5,7 +5,8 @@ use std::time::Duration;
 use finwait::config::cluster::UpstreamProtocol;
 use finwait::config::cluster::{Limits, Priority};
 use finwait::config::listener::Keepalive;
-use finwait::config::route::{Action, Forward};
+use finwait::config::retry::RetryPolicy;
+use finwait::config::route::{Action, Destination, Forward};
 
 use super::health;
 use super::hop::{Cause, Judged, Place};
@@ -70,9 +71,9 @@ fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Chang
         return changes;
     }
     let is_tunnel = last.is_some_and(|last| last.exchange.is_tunnel());
-    let timer = hops.iter().find_map(|hop| hop.timer.as_ref().filter(|_| hop.story.host == setting.host));
-    let until = timer.map(|timer| timer.until);
-    if let Some(hop) = hops.iter().find(|hop| hop.story.host == setting.host && hop.tries == 0)
+    let stopped = hops.iter().find(|hop| hop.cause == Cause::Timeout(setting.clone()));
+    let until = stopped.and_then(|hop| hop.timer.as_ref()).map(|timer| timer.until);
+    if let Some(hop) = stopped.filter(|hop| hop.tries == 0)
         && let Some((told, forward)) = forward(case, hop)
         && let Some((path, _)) = told.cluster(&forward)
     {
@@ -104,6 +105,12 @@ fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Chang
         last.filter(|_| !is_tunnel).and_then(|last| Some((last.exchange.answer.as_ref()?.part.began.at, last)));
     let app = last.map_or("the next hop", |last| last.story.host.as_str());
     let is_request = matches!(setting.name.as_str(), "request_timeout" | "request_headers_timeout");
+    let is_handshake = |last: &Judged<'_>| last.exchange.is_websocket() && !last.exchange.request.is_complete;
+    if !is_tunnel && last.is_some_and(is_handshake) {
+        let what =
+            format!("no setting: {app} has to answer the head of a handshake, since what follows it waits for the 101");
+        return vec![Change { what, setting: None }];
+    }
     let what = match answered {
         _ if is_request
             || last.is_some_and(|last| last.tries == 0 && !last.exchange.request.is_complete && !is_tunnel) =>
@@ -182,7 +189,12 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<
         }),
         At::ClusterHttp => cluster.map(|(path, _)| told.setting(&http_options(path), name, None)),
         At::Manager => Some(told.setting(&led.manager, name, None)),
-        At::Route => led.route.as_ref().map(|(path, _)| told.setting(path, name, None)),
+        At::Route => led.route.as_ref().map(|(path, action)| match action {
+            Action::Forward(forward) if matches!(forward.cluster, Destination::Header { .. }) => {
+                told.setting(path, "route.cluster_header", None)
+            }
+            Action::Forward(_) | Action::Direct { .. } | Action::NoCluster { .. } => told.setting(path, name, None),
+        }),
     };
     vec![Change { what: reason.change.into(), setting }]
 }
@@ -330,6 +342,9 @@ fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
             let setting = told.setting(&cluster, "circuit_breakers.thresholds", Some(value));
             (format!("permit more retries at once, {limit}"), setting)
         }
+        Some(policy) if last.tries < 2 && covers(policy, word) => {
+            return uncovered(&told, policy, &route, last.exchange);
+        }
         Some(_) if last.tries < 2 => {
             let what = format!("let retry_on cover it: {word}{safe}");
             (what, told.setting(&route, "route.retry_policy.retry_on", None))
@@ -351,6 +366,32 @@ fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
     let mut changes = vec![change(what, setting)];
     changes.extend(multiplied(case, hops));
     changes
+}
+
+/// Whether a policy asks again after what a word of `retry_on` stands for.
+fn covers(policy: &RetryPolicy, word: &str) -> bool {
+    // 5xx stands for the other words that come here too.
+    policy.on.server_error
+        || (word == "gateway-error" && policy.on.gateway_error)
+        || (word == "reset" && policy.on.reset)
+}
+
+/// What kept a policy from asking again that covers what happened to an exchange.
+fn uncovered(told: &Told<'_>, policy: &RetryPolicy, route: &[String], asked: &Exchange) -> Vec<Change> {
+    let names = &policy.request_headers;
+    let below = |name: &str| format!("route.retry_policy.{name}");
+    if !names.is_empty() && !names.iter().any(|name| asked.field(name).is_some()) {
+        let setting = told.setting(route, &below("retriable_request_headers"), Some(names.join(", ")));
+        return vec![change("send a header that says that this request may be sent again".into(), setting)];
+    }
+    if policy.retries_max == 0 {
+        let setting = told.setting(route, &below("num_retries"), Some("0".into()));
+        return vec![change("permit a retry".into(), setting)];
+    }
+    vec![advice(match asked.answer {
+        Some(_) => "no setting: retry_on covers it, but what had begun with 103 is not asked for again",
+        None => "no setting: retry_on covers it, but a request that was too long to keep is not sent again",
+    })]
 }
 
 /// Retries at several hops: each multiplies those of the next.

@@ -119,8 +119,8 @@ impl<'a> Hop<'a> {
             return None;
         }
         let setting = Setting {
-            host: self.name(host).into(),
-            name: format!("{name} from {}", self.name(self.exchange.client)),
+            host: self.name(self.exchange.client).into(),
+            name: name.into(),
             value: Some(seconds(value)),
             file: self.case.scenario.file.clone(),
             line: None,

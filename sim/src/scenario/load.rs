@@ -26,8 +26,8 @@ const SEEDS_MAX: u32 = 100_000;
 pub struct Family {
     /// One for every combination of what varies; at least one.
     pub runs: Vec<Scenario>,
-    /// The run whose story is told, by its place among `runs`.
-    pub told: usize,
+    /// The run whose story is told, by its place among `runs`; if the file names none, the first in which something fails.
+    pub told: Option<usize>,
     /// How many seeds each is played with, beginning with its own.
     pub seeds: u32,
 }
@@ -60,7 +60,7 @@ struct File {
     #[serde(default)]
     except: Vec<Invariant>,
     seeds: Option<Spanned<u32>>,
-    /// The run whose story is told; the first if absent.
+    /// The run whose story is told.
     tell: Option<Spanned<When>>,
     // What follows is read before the rest, by `Variations`.
     #[serde(default, rename = "sweep")]
@@ -97,13 +97,13 @@ struct HostFields {
 }
 
 impl Scenario {
-    /// Reads a scenario and the configuration files it names. Of a file that asks for several runs, it is the one whose
-    /// story is told.
+    /// Reads a scenario and the configuration files it names. Of a file that asks for several runs, it is the one that
+    /// the file names, or else the first.
     ///
     /// # Errors
     /// As [`Family::load`].
     pub fn load(library: &Library, path: &str) -> Result<Self, ScenarioError> {
-        Family::load(library, path).map(Family::into_told)
+        Family::load(library, path).map(Family::into_named)
     }
 
     /// Like [`Scenario::load`], of a text that may stand in no file. The files it names are read as seen from `path`.
@@ -111,19 +111,14 @@ impl Scenario {
     /// # Errors
     /// As for [`Scenario::load`].
     pub fn read(library: &Library, path: &str, text: String) -> Result<Self, ScenarioError> {
-        Family::read(library, path, &text).map(Family::into_told)
+        Family::read(library, path, &text).map(Family::into_named)
     }
 }
 
 impl Family {
-    fn into_told(mut self) -> Scenario {
-        self.runs.swap_remove(self.told)
-    }
-
-    /// The run whose story is told.
-    #[must_use]
-    pub fn told(&self) -> &Scenario {
-        self.runs.get(self.told).expect("a family has the run that it tells")
+    /// The run that the file names, or else its first.
+    fn into_named(mut self) -> Scenario {
+        self.runs.swap_remove(self.told.unwrap_or(0))
     }
 
     /// Reads a file and the configuration files it names.
@@ -145,7 +140,7 @@ impl Family {
         let variations: Variations =
             serde_yaml::from_str(text).map_err(|error| ScenarioError::of_yaml(path, text, &error))?;
         let labels = variations.labels().map_err(|what| ScenarioError::of_file(path, what))?;
-        let mut family = Self { runs: Vec::new(), told: 0, seeds: 1 };
+        let mut family = Self { runs: Vec::new(), told: None, seeds: 1 };
         let mut tell = None;
         for label in &labels {
             let text = variations.substitute(text, label);
@@ -166,7 +161,7 @@ impl Family {
             let misfit = variations.misfit(&tell.value, &labels);
             let told = family.runs.iter().position(|run| tell.value.fits(&run.label));
             let what = misfit.unwrap_or_else(|| "no run has all of these values at once".into());
-            family.told = told.ok_or_else(|| ScenarioError::at(path, text, tell.referenced, what))?;
+            family.told = Some(told.ok_or_else(|| ScenarioError::at(path, text, tell.referenced, what))?);
         }
         Ok(family)
     }
