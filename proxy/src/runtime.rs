@@ -4,7 +4,7 @@
 //! a [`Differences`] that stays as it is, so that one request is treated in one way.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::config::runtime::{LayerValues, RuntimeError, RuntimeLayer, RuntimeValue};
@@ -19,7 +19,7 @@ pub struct Runtime {
     /// What holds where no layer says anything.
     otherwise: Differences,
     /// The differences in force, decided anew with every change.
-    decided: AtomicU8,
+    decided: AtomicU16,
 }
 
 /// Why an operator's change was refused.
@@ -48,7 +48,7 @@ impl Runtime {
     /// A runtime of these layers, over what the command line says.
     #[must_use]
     pub fn new(layers: Vec<RuntimeLayer>, otherwise: Differences) -> Self {
-        let decided = AtomicU8::new(otherwise.bits());
+        let decided = AtomicU16::new(otherwise.bits());
         let runtime = Self { layers, overrides: Mutex::default(), otherwise, decided };
         runtime.decide(&BTreeMap::new());
         runtime

@@ -56,18 +56,18 @@ impl Difference {
         Self::ALL.into_iter().find(|difference| difference.key() == key)
     }
 
-    fn bit(self) -> u8 {
-        1 << self as u8
+    fn bit(self) -> u16 {
+        1 << self as u16
     }
 }
 
 /// Those that are in force.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Differences(u8);
+pub struct Differences(u16);
 
 impl Differences {
     /// As finwait does it.
-    pub const ALL: Self = Self(u8::MAX);
+    pub const ALL: Self = Self(u16::MAX);
     /// As Envoy does it.
     pub const NONE: Self = Self(0);
 
@@ -85,13 +85,13 @@ impl Differences {
 
     /// As a number, for an atomic.
     #[must_use]
-    pub fn bits(self) -> u8 {
+    pub fn bits(self) -> u16 {
         self.0
     }
 
     /// From [`Self::bits`].
     #[must_use]
-    pub fn from_bits(bits: u8) -> Self {
+    pub fn from_bits(bits: u16) -> Self {
         Self(bits)
     }
 }
