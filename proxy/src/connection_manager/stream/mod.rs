@@ -21,7 +21,7 @@ use crate::access_log::StreamInfo;
 use crate::alarm::Alarm;
 use crate::cluster::Cluster;
 use crate::codec::http1::Close;
-use crate::codec::{Body, Broken, Informer, RequestHead, Writer};
+use crate::codec::{Body, Broken, Informer, RequestHead};
 use crate::stats::Held;
 use crate::tunnel::handshake;
 use crate::upstream::timers::Timers;
@@ -139,7 +139,7 @@ pub(super) async fn serve(
     let passed = exchange.informer.as_ref().map_or(0, Informer::passed);
     (0..passed).for_each(|_| manager.count_response(StatusCode::CONTINUE)); // all of 1xx count as one
     let limit = exchange.timers.flush_limit();
-    let unsent = rest.map(|writer: Writer| Unsent::new(writer, limit));
+    let unsent = rest.map(|writer| Unsent::new(writer, limit));
     Served { after, alarm: exchange.timers.take_alarm(), unsent }
 }
 
