@@ -96,6 +96,10 @@ pub trait Logs {
     /// # Errors
     /// The file cannot be created or opened for appending.
     fn open(&self, target: &LogTarget) -> io::Result<Rc<dyn LogWriter>>;
+
+    /// Opens every log file again by its path, as log rotation wants after it has moved one away. Returns at once; lines
+    /// that have not been written yet go to the new file. A file that cannot be opened goes on in the old one.
+    fn reopen(&self) {}
 }
 
 /// Appends whole lines. Never blocks the worker on a disk.
