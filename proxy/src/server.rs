@@ -18,6 +18,7 @@ use crate::config::{self, Config};
 use crate::connection_manager::{ConnectionManager, Parts};
 use crate::drain::{Direction, Drain, DrainControl, Stage};
 use crate::listener::Listener;
+use crate::net::accept::Acceptor;
 use crate::net::{Accept, Address, ListenOptions, LogTarget, Outside};
 use crate::runtime::Runtime;
 use crate::stats::{
@@ -102,7 +103,7 @@ pub struct Worker {
 
 /// An admin interface that listens.
 struct BoundAdmin {
-    accept: Box<dyn Accept>,
+    acceptor: Acceptor,
     state: AdminState,
     control: Arc<DrainControl>,
 }
@@ -155,7 +156,8 @@ impl Worker {
             };
             let manager = ConnectionManager::new(listener.manager.clone(), listener.buffer_bytes_max, parts);
             let stats = ListenerStats::new(&shared.registry, listener.address);
-            worker.listeners.push(Listener::new(accept, Rc::new(manager), stats, drain));
+            let acceptor = Acceptor::new(accept, format!("listener {}", listener.name));
+            worker.listeners.push(Listener::new(acceptor, Rc::new(manager), stats, drain));
         }
         if let Some(admin) = admin {
             worker.admin = bind_admin(&outside, shared, admin, &worker.addresses)?;
@@ -166,8 +168,8 @@ impl Worker {
     /// Serves until `drain` says otherwise, and what is under way then until it says so again.
     pub async fn run(self, drain: Drain) {
         let mut admin = JoinSet::new();
-        if let Some(BoundAdmin { accept, state, control }) = self.admin {
-            admin.spawn_local(admin::serve(accept, state, control, drain.clone()));
+        if let Some(BoundAdmin { acceptor, state, control }) = self.admin {
+            admin.spawn_local(admin::serve(acceptor, state, control, drain.clone()));
             let drain = drain.clone();
             admin.spawn_local(async move {
                 drain.reached(Stage::Draining).await;
@@ -212,6 +214,7 @@ fn bind_admin(
     let bound = outside.net.listen(&Address::Socket(at), &ListenOptions::default());
     let accept =
         bound.map_err(|source| StartError::Listen { name: "admin".into(), address: at.to_string(), source })?;
+    let acceptor = Acceptor::new(accept, "admin");
     let names = shared.config.listeners.iter().map(|listener| listener.name.clone());
     let state = AdminState {
         registry: Arc::clone(&shared.registry),
@@ -223,7 +226,7 @@ fn bind_admin(
         listeners: names.zip(addresses.iter().cloned()).map(|(name, at)| Bound { name, at }).collect(),
         started: tokio::time::Instant::now(),
     };
-    Ok(Some(BoundAdmin { accept, state, control: admin.control }))
+    Ok(Some(BoundAdmin { acceptor, state, control: admin.control }))
 }
 
 fn open_logs(outside: &Outside, listener: &config::Listener) -> Result<Vec<AccessLog>, StartError> {

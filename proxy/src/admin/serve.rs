@@ -15,7 +15,8 @@ use super::{AdminResponse, AdminState, TEXT, Then, respond};
 use crate::codec::http1::{Close, HeadError, ServerConnection, ServerOptions};
 use crate::codec::{Broken, Payload, Writer};
 use crate::drain::{Drain, DrainControl, Stage};
-use crate::net::{Accept, Conn};
+use crate::net::Conn;
+use crate::net::accept::Acceptor;
 use crate::stats::ServerState;
 
 /// Operators ask one at a time; more connections than this wait in the backlog.
@@ -30,7 +31,7 @@ const INTERVAL_MIN: Duration = Duration::from_secs(5); // Envoy's stats_flush_in
 const WRITE_BUFFER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Answers operators until the server has stopped.
-pub async fn serve(mut accept: Box<dyn Accept>, state: AdminState, control: Arc<DrainControl>, drain: Drain) {
+pub async fn serve(mut acceptor: Acceptor, state: AdminState, control: Arc<DrainControl>, drain: Drain) {
     let admin = Rc::new(Admin { state, interval: Cell::new(Instant::now()), control });
     let mut connections = JoinSet::new();
     loop {
@@ -39,10 +40,9 @@ pub async fn serve(mut accept: Box<dyn Accept>, state: AdminState, control: Arc<
             biased;
             () = drain.reached(Stage::Stopped) => return,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            accepted = accept.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
-                Ok(conn) => drop(connections.spawn_local(Rc::clone(&admin).serve_connection(conn))),
-                Err(error) => tracing::warn!(%error, "admin: cannot accept"),
-            },
+            conn = acceptor.next(), if connections.len() < CONNECTIONS_MAX => {
+                drop(connections.spawn_local(Rc::clone(&admin).serve_connection(conn)));
+            }
         }
     }
 }

@@ -21,7 +21,8 @@ use super::websocket::{self, GOING_AWAY, Kind, Message, Socket};
 use crate::codec::http1::{Close, HeadError, Incoming, ServerConnection, ServerOptions};
 use crate::codec::{Broken, Frame, Payload, RequestHead, ResponseHead};
 use crate::drain::{Drain, Stage};
-use crate::net::{Accept, Conn};
+use crate::net::Conn;
+use crate::net::accept::Acceptor;
 
 const PAGE: &str = include_str!("page.html");
 /// The page brings all it needs; whatever else a browser may be talked into loading is not from here.
@@ -49,7 +50,7 @@ const REQUEST_MAX: Duration = Duration::from_secs(30);
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Serves until `stop` says so; says goodbye on WebSockets when `drain` begins.
-pub(super) async fn serve(mut accept: Box<dyn Accept>, feed: Feed, drain: Drain, stop: Drain) {
+pub(super) async fn serve(mut acceptor: Acceptor, feed: Feed, drain: Drain, stop: Drain) {
     let app = Rc::new(App { feed, drain });
     let mut connections = JoinSet::new();
     loop {
@@ -58,10 +59,9 @@ pub(super) async fn serve(mut accept: Box<dyn Accept>, feed: Feed, drain: Drain,
             biased;
             () = stop.reached(Stage::Draining) => return,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            accepted = accept.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
-                Ok(conn) => drop(connections.spawn_local(Rc::clone(&app).serve_connection(conn))),
-                Err(error) => tracing::warn!(%error, "app: cannot accept"),
-            },
+            conn = acceptor.next(), if connections.len() < CONNECTIONS_MAX => {
+                drop(connections.spawn_local(Rc::clone(&app).serve_connection(conn)));
+            }
         }
     }
 }

@@ -22,6 +22,7 @@ use tokio::task::LocalSet;
 use crate::config::cluster::Discovery;
 use crate::config::{Config, ConfigError};
 use crate::drain::{Drain, DrainControl, Stage, drain};
+use crate::net::accept::Acceptor;
 use crate::net::tokio::{LogFiles, outside};
 use crate::net::{Address, ListenOptions, Outside};
 use crate::process::{MakeOutside, Process, ProcessError};
@@ -240,7 +241,7 @@ impl AppJob {
                 Address::Internal(_) => at, // a socket has no name
             };
             drop(ready.send(Ok(bound)));
-            app::serve(accept, self.feed, self.drain, self.stop).await;
+            app::serve(Acceptor::new(accept, "app"), self.feed, self.drain, self.stop).await;
         });
     }
 }

@@ -1,6 +1,5 @@
 //! A byte stream arrives: the accept loop, and one task for each connection.
 
-use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,19 +9,17 @@ use tokio::time::Instant;
 
 use crate::connection_manager::ConnectionManager;
 use crate::drain::{Drain, Stage};
-use crate::net::{Accept, Conn, ListenOptions};
+use crate::net::accept::Acceptor;
+use crate::net::{Conn, ListenOptions};
 use crate::stats::ListenerStats;
 
 /// A bound socket and who serves its connections.
 pub struct Listener {
-    accept: Box<dyn Accept>,
+    acceptor: Acceptor,
     manager: Rc<ConnectionManager>,
     stats: ListenerStats,
     drain: Drain,
 }
-
-/// How long to wait after a failed accept: out of file descriptors, usually, and some will come free.
-const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(50);
 
 /// A closing listener takes in no more: beyond a full backlog, whoever waits came after the drain had begun.
 const BACKLOG_MAX: u32 = ListenOptions::BACKLOG;
@@ -34,8 +31,8 @@ const HANDSHAKE_MAX: Duration = Duration::from_millis(10);
 impl Listener {
     /// A listener that has not accepted yet.
     #[must_use]
-    pub fn new(accept: Box<dyn Accept>, manager: Rc<ConnectionManager>, stats: ListenerStats, drain: Drain) -> Self {
-        Self { accept, manager, stats, drain }
+    pub fn new(acceptor: Acceptor, manager: Rc<ConnectionManager>, stats: ListenerStats, drain: Drain) -> Self {
+        Self { acceptor, manager, stats, drain }
     }
 
     /// Accepts until it is told to stop, then waits for the connections; cuts those that are left when it ends.
@@ -48,12 +45,12 @@ impl Listener {
                 // The drain first, however many come.
                 biased;
                 () = closing.as_mut() => break,
-                accepted = self.accept.accept() => self.begin(accepted, &mut connections).await,
+                conn = self.acceptor.next() => self.begin(conn, &mut connections),
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
             }
         }
         self.empty_backlog(&mut connections).await;
-        drop(self.accept);
+        drop(self.acceptor);
         let left = self.drain.clone();
         tokio::select! {
             // What ends by itself, ends by itself.
@@ -75,11 +72,11 @@ impl Listener {
     /// Nothing else holds it off: `shutdown` resets the backlog as `close` does, `listen` with a backlog of 0 still
     /// takes in one, and net.ipv4.tcp_migrate_req needs another socket of the same address and is off by default.
     async fn empty_backlog(&mut self, connections: &mut JoinSet<()>) {
-        if self.accept.admit_no_more().is_ok() {
+        if self.acceptor.admit_no_more().is_ok() {
             let last_handshakes = async {
                 loop {
-                    let accepted = self.accept.accept().await;
-                    self.begin(accepted, connections).await;
+                    let conn = self.acceptor.next().await;
+                    self.begin(conn, connections);
                 }
             };
             let Err(_) = tokio::time::timeout(HANDSHAKE_MAX, last_handshakes).await;
@@ -90,20 +87,13 @@ impl Listener {
             tokio::select! {
                 // Who waits is there at once.
                 biased;
-                accepted = self.accept.accept() => self.begin(accepted, connections).await,
+                conn = self.acceptor.next() => self.begin(conn, connections),
                 () = std::future::ready(()) => return,
             }
         }
     }
 
-    async fn begin(&self, accepted: io::Result<Conn>, connections: &mut JoinSet<()>) {
-        let conn = match accepted {
-            Ok(conn) => conn,
-            Err(error) => {
-                tracing::warn!(%error, at = %self.accept.local(), "cannot accept");
-                return tokio::time::sleep(ACCEPT_RETRY_WAIT).await;
-            }
-        };
+    fn begin(&self, conn: Conn, connections: &mut JoinSet<()>) {
         self.stats.downstream_cx_total.inc();
         let active = self.stats.downstream_cx_active.enter();
         let served = Rc::clone(&self.manager).serve(conn);

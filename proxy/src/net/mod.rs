@@ -7,6 +7,7 @@
 //! The traits are object-safe, so no type parameter runs through the code. A worker owns one [`Outside`]
 //! and is `!Send`; only [`Conn`] is `Send`, since some HTTP libraries ask that of an upgraded connection.
 
+pub mod accept;
 pub mod tokio;
 
 use std::fmt;

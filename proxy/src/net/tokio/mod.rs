@@ -147,7 +147,8 @@ impl Accept for Listening {
     fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<Conn>> {
         Box::pin(async move {
             let (stream, _) = self.listener.accept().await?;
-            conn(stream)
+            // Whatever the system's number for it: setting up one socket says nothing of the next.
+            conn(stream).map_err(|error| io::Error::new(io::ErrorKind::ConnectionAborted, error))
         })
     }
 
