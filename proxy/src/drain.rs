@@ -1,26 +1,30 @@
 //! How a server, or some of its listeners, comes to an end: one signal, its stages and its pace.
 //!
 //! Whoever holds [`DrainControl`] moves things forward; everybody else holds a [`Drain`] and looks. A process that was
-//! told to end takes no more connections, asks its clients to go elsewhere at once, and gives what runs a limited time.
+//! told to end asks its clients to go elsewhere at once, goes on accepting those that have not heard of it yet, then
+//! closes its listeners, and gives what runs a limited time.
 //! An operator can also have listeners drained or closed while the process stays, and can have every response say
 //! that this is no longer the place to be, as a health check would.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// How far shutting down has come.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Stage {
     /// Serving.
     Running,
-    /// No new connections; what runs is finished, and peers are asked to go elsewhere.
+    /// Peers are asked to go elsewhere. Listeners go on accepting: a load balancer hears late that it is to send nobody here.
     Draining,
+    /// No new connections; what runs is finished.
+    Closed,
     /// The deadline has passed: what is left is cut.
     Stopped,
 }
@@ -73,12 +77,16 @@ struct Standing {
     other: Listening,
     /// `/healthcheck/fail` was said last.
     is_unwell: bool,
+    /// From the closing of the listeners to the end; where an operator drains listeners, from that word to their closing.
     time: Duration,
     strategy: Strategy,
 }
 
 /// Without being told, a drain takes so long.
 pub const DRAIN_TIME: Duration = Duration::from_secs(10);
+/// Without being told, listeners go on accepting for so long once the end is announced. kube-proxy and load balancers need
+/// a second or two from a process's end, or from a failed check, until they send no more connections to it.
+pub const LISTENERS_AFTER: Duration = Duration::from_secs(5);
 /// Where the drain time has its last tenth, gradually ended tunnels are gone: their sockets wait for the client's FIN.
 const TUNNELS_GONE_PERCENT: u32 = 90;
 /// Before this part of the drain time is over, they are left alone.
@@ -180,7 +188,8 @@ pub fn drain() -> (DrainControl, Drain) {
     drain_over(DRAIN_TIME, Strategy::default())
 }
 
-/// A control and a view of it, in [`Stage::Running`]. `time` is what a drain takes, from its beginning to its end.
+/// A control and a view of it, in [`Stage::Running`]. `time` is what a drain takes, from the closing of the listeners to its
+/// end.
 #[must_use]
 pub fn drain_over(time: Duration, strategy: Strategy) -> (DrainControl, Drain) {
     let (inbound, other) = (Listening::Open, Listening::Open);
@@ -196,10 +205,38 @@ impl DrainControl {
         self.0.change(|standing| standing.stage = standing.stage.max(stage));
     }
 
-    /// Enters [`Stage::Draining`] for a process that will be stopped after `time`.
+    /// Enters [`Stage::Draining`] for a process that will be stopped `time` after its listeners have closed.
     pub fn begin(&self, time: Duration) {
         self.0.change(|standing| standing.time = time);
         self.enter(Stage::Draining);
+    }
+
+    /// Goes through the stages to the last: listeners close `listeners_after` from now, and what is left after the drain
+    /// time is cut. Earlier if everything has `ended`; at once if it is `hastened`.
+    ///
+    /// # Cancellation
+    /// Dropped, it leaves things at the stage that was reached.
+    pub async fn end(
+        &self,
+        listeners_after: Duration,
+        hastened: impl Future<Output = ()>,
+        ended: impl Future<Output = ()>,
+    ) {
+        let mut early = pin!(async {
+            tokio::select! {
+                // Either way the rest of the drain is left out.
+                biased;
+                () = hastened => {}
+                () = ended => {}
+            }
+        });
+        self.enter(Stage::Draining);
+        if timeout(listeners_after, early.as_mut()).await.is_err() {
+            self.enter(Stage::Closed);
+            let time = self.0.now().time;
+            drop(timeout(time, early).await); // how it came to an end makes no difference now
+        }
+        self.enter(Stage::Stopped);
     }
 
     /// Has listeners stop: after the drain time, of which clients are told at once, or now and without a word.
@@ -260,21 +297,26 @@ impl Drain {
     /// # Cancellation
     /// Safe to drop, but a drain time that was under way begins anew.
     pub async fn accepts_no_more(&self) {
-        let closed = |now: &Standing| now.stage >= Stage::Draining || self.listening(now) == Listening::Closed;
+        let closed = |now: &Standing| now.stage >= Stage::Closed || self.listening(now) == Listening::Closed;
+        let drained = async {
+            self.signal.until(|now| self.listening(now) == Listening::Draining).await;
+            sleep(self.signal.now().time).await;
+        };
         tokio::select! {
             // The word that ends it at once comes first.
             biased;
             () = self.signal.until(closed) => {}
-            () = async { self.begun().await; sleep(self.signal.now().time).await } => {}
+            () = drained => {}
         }
     }
 
-    /// Waits until a tunnel is to end, the `number`th that was begun.
+    /// Waits until a tunnel is to end, the `number`th that was begun. A process that ends spares them until its listeners
+    /// have closed: before that, their clients might come back to it.
     ///
     /// # Cancellation
     /// Safe to drop.
     pub async fn ends_tunnel(&self, number: u64) {
-        self.begun().await;
+        self.signal.until(|now| now.stage >= Stage::Closed || self.listening(now) == Listening::Draining).await;
         let Standing { time, strategy, .. } = self.signal.now();
         match strategy {
             Strategy::Gradual => sleep(spared(time, number)).await,
@@ -306,7 +348,9 @@ fn spared(time: Duration, number: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{Instant, timeout};
+    use std::future::{pending, ready};
+
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -342,6 +386,40 @@ mod tests {
         control.close_listeners(Scope::All, false);
         other.accepts_no_more().await;
         assert!(!other.is_draining(), "who was not told stays");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn listeners_close_after_the_grace_and_the_rest_is_cut_after_the_drain_time() {
+        let (control, drain) = drain_over(7 * SECOND, Strategy::Immediate);
+        let begun = Instant::now();
+        let announced = async {
+            drain.begun().await;
+            assert_eq!(begun.elapsed(), Duration::ZERO);
+        };
+        let closed = async {
+            drain.accepts_no_more().await;
+            drain.ends_tunnel(1).await;
+            assert_eq!(begun.elapsed(), 20 * SECOND);
+        };
+        let stopped = async {
+            drain.reached(Stage::Stopped).await;
+            assert_eq!(begun.elapsed(), 27 * SECOND);
+        };
+        tokio::join!(control.end(20 * SECOND, pending(), pending()), announced, closed, stopped);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_is_over_as_soon_as_it_is_hastened_or_nothing_is_left() {
+        for hastened_after in [2, 8] {
+            let (control, drain) = drain_over(7 * SECOND, Strategy::Gradual);
+            let begun = Instant::now();
+            control.end(5 * SECOND, sleep(hastened_after * SECOND), pending()).await;
+            drain.reached(Stage::Stopped).await;
+            assert_eq!(begun.elapsed(), hastened_after * SECOND);
+        }
+        let (control, drain) = drain();
+        control.end(5 * SECOND, pending(), ready(())).await;
+        drain.reached(Stage::Stopped).await;
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The finwait binary: arguments, the file, threads, signals, exit code.
 
-use std::convert::Infallible;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,16 +9,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
-use finwait::config::{Config, Difference, Differences, Loaded};
+use finwait::config::{Config, Differences, Loaded};
 use finwait::demo::{Demo, Ground, Ports};
-use finwait::drain::{DRAIN_TIME, Stage, Strategy, drain_over};
+use finwait::drain::{DRAIN_TIME, Strategy, drain_over};
+use finwait::net::LogTarget;
 use finwait::net::tokio::{LogFiles, outside};
 use finwait::process::{MakeOutside, Process};
 use finwait::runtime;
 use finwait::server::{Admin, Shared};
-use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+
+use signals::Signals;
 
 /// An HTTP proxy that reads Envoy v3 configuration.
 ///
@@ -50,10 +49,15 @@ struct Arguments {
     /// Diagnostics on standard error from this level on.
     #[arg(short, long, value_enum, default_value_t = Level::Info)]
     log_level: Level,
-    /// Seconds that requests under way may take after SIGTERM or SIGINT; what is left then is cut.
+    /// After SIGTERM, listeners go on accepting for this long (5s, 500ms) while /ready says DRAINING: load balancers hear
+    /// late of an end. SIGINT (Ctrl-C) leaves it out. A second signal of either kind cuts everything at once.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    drain_listeners_after: Duration,
+    /// Seconds that requests under way may take once listeners are closed; what is left then is cut. From SIGTERM to the end
+    /// it takes --drain-listeners-after and this at most, and one second more if the reader of a log stalls.
     #[arg(long, value_name = "SECONDS", default_value_t = DRAIN_TIME.as_secs())]
     drain_time_s: u64,
-    /// When tunnels are ended in a drain: spread over its second half, or at its beginning.
+    /// When tunnels are ended in that time: spread over its second half, or at its beginning.
     #[arg(long, value_enum, default_value_t = Pace::Gradual)]
     drain_strategy: Pace,
 }
@@ -84,6 +88,8 @@ enum Level {
     Critical,
 }
 
+mod signals;
+
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -93,9 +99,14 @@ fn main() -> ExitCode {
             return if answer.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
-    start_diagnostics(arguments.log_level);
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+    let logs = LogFiles::new();
+    let outcome = start_diagnostics(arguments.log_level, &logs).and_then(|()| run(&arguments, &logs));
+    logs.finish(); // before the last word, which does not go through them
+    match outcome {
+        Ok(last_word) => {
+            last_word.into_iter().for_each(|word| eprintln!("{word}"));
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("finwait: {error:#}");
             ExitCode::FAILURE
@@ -103,7 +114,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn start_diagnostics(level: Level) {
+/// Messages of the process go through a log's queue, so that a reader of standard error that stands still stops no worker.
+fn start_diagnostics(level: Level, logs: &LogFiles) -> anyhow::Result<()> {
     let level = match level {
         Level::Trace => tracing::level_filters::LevelFilter::TRACE,
         Level::Debug => tracing::level_filters::LevelFilter::DEBUG,
@@ -112,32 +124,49 @@ fn start_diagnostics(level: Level) {
         Level::Error => tracing::level_filters::LevelFilter::ERROR,
         Level::Critical => tracing::level_filters::LevelFilter::OFF,
     };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
+    let writer = Arc::new(logs.diagnostics(&LogTarget::Stderr).context("cannot log to standard error")?);
+    let panics = Arc::clone(&writer);
+    std::panic::set_hook(Box::new(move |panic| {
+        let backtrace = std::backtrace::Backtrace::capture();
+        // Whatever the level: and the queue takes any message.
+        drop(writeln!(&mut &*panics, "{panic}\n{backtrace}"));
+    }));
+    tracing_subscriber::fmt().with_max_level(level).with_writer(writer).with_target(false).init();
+    Ok(())
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<()> {
+/// Does what the arguments say; what is to be said last, if anything.
+fn run(arguments: &Arguments, logs: &Arc<LogFiles>) -> anyhow::Result<Option<&'static str>> {
     let file = load(arguments)?;
     if arguments.mode == Mode::Validate {
         anyhow::ensure!(file.is_some(), "nothing to validate; say -c FILE");
-        eprintln!("configuration OK");
-        return Ok(());
+        return Ok(Some("configuration OK"));
     }
     let signals = Signals::listen()?; // before anything starts, so that a signal while it does is not lost
-    let logs = LogFiles::start().context("cannot start the log thread")?;
     let limit = Duration::from_secs(arguments.drain_time_s);
     let strategy = match arguments.drain_strategy {
         Pace::Gradual => Strategy::Gradual,
         Pace::Immediate => Strategy::Immediate,
     };
     let (control, drain) = drain_over(limit, strategy);
-    let ground = Ground { logs: &logs, control: &Arc::new(control), drain: &drain };
+    let ground = Ground { logs, control: &Arc::new(control), drain: &drain };
     let running = match file {
         Some((name, config)) => start_server(arguments, name, config, &ground)?,
         None => Running::Demo(start_demo(arguments, &ground)?),
     };
-    signals.serve_until_told(running, &ground, limit)?;
+    signals.serve_until_told(running, &ground, arguments.drain_listeners_after)?;
     tracing::info!("stopped");
-    Ok(())
+    Ok(None)
+}
+
+/// `5s`, `1.5s` or `500ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = match text.strip_suffix("ms") {
+        Some(milliseconds) => milliseconds.parse::<f64>().map(|milliseconds| milliseconds / 1000.0),
+        None => text.strip_suffix('s').unwrap_or_default().parse::<f64>(),
+    };
+    let duration = seconds.ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.ok_or_else(|| "write a number and its unit, such as 5s or 500ms".to_owned())
 }
 
 /// The configuration and its name, if one is given.
@@ -211,56 +240,4 @@ impl Running {
             Self::Server(process, _) => process.join(),
         }
     }
-}
-
-/// The signals that end the process politely.
-struct Signals {
-    runtime: Runtime,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let entered = runtime.enter();
-        let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-        let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-        drop(entered);
-        Ok(Self { runtime, terminate, interrupt })
-    }
-
-    /// Waits for a signal or an operator's word, then for the workers; cuts what they still have after `limit`.
-    fn serve_until_told(mut self, running: Running, ground: &Ground<'_>, limit: Duration) -> anyhow::Result<()> {
-        let runtime = running.runtime();
-        let (all_ended, ended) = oneshot::channel::<Infallible>();
-        let joiner = std::thread::Builder::new().name("joiner".into());
-        let joiner = joiner.spawn(move || {
-            running.join();
-            drop(all_ended);
-        })?;
-        self.runtime.block_on(async {
-            let drain = ground.drain.clone();
-            tokio::select! {
-                // In any order: each of them begins the same drain.
-                biased;
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
-                () = drain.reached(Stage::Draining) => {}
-            }
-            let limit = if is_graceful(runtime.as_deref()) { limit } else { Duration::ZERO };
-            tracing::info!("draining; what runs longer than {limit:?} is cut");
-            ground.control.enter(Stage::Draining);
-            if tokio::time::timeout(limit, ended).await.is_err() {
-                ground.control.enter(Stage::Stopped);
-            }
-        });
-        drop(joiner.join()); // a worker's panic has printed itself
-        Ok(())
-    }
-}
-
-/// May what runs be finished after a signal?
-fn is_graceful(runtime: Option<&runtime::Runtime>) -> bool {
-    runtime.is_none_or(|runtime| runtime.differences().has(Difference::GracefulStop))
 }

@@ -121,6 +121,7 @@ impl Worker {
         how: &ListenOptions,
         admin: Option<Admin>,
     ) -> Result<Self, StartError> {
+        outside.logs.register_stats(&shared.registry);
         let mut clusters = Vec::with_capacity(shared.clusters.len());
         for cluster in &shared.clusters {
             let codes = CodeStats::new(&shared.registry, &cluster.config.name);

@@ -75,7 +75,7 @@ async fn a_drain_closes_websockets_politely_and_ends_the_demonstration() {
     let mut stand = Stand::start();
     let mut echo = stand.websocket("/echo").await;
     echo.receive().await;
-    stand.control.enter(Stage::Draining);
+    stand.control.enter(Stage::Closed);
     let going_away = 1001_u16.to_be_bytes().to_vec();
     assert_eq!(echo.receive().await, (CLOSE, going_away.clone()));
     echo.send(CLOSE, &going_away).await;
@@ -111,7 +111,7 @@ struct Stand {
 
 impl Stand {
     fn start() -> Self {
-        let logs = LogFiles::start().unwrap();
+        let logs = LogFiles::new();
         let (control, drain) = drain();
         let control = Arc::new(control);
         let ground = Ground { logs: &logs, control: &control, drain: &drain };

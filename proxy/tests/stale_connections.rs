@@ -37,7 +37,7 @@ async fn no_get_fails_and_no_post_arrives_twice() {
 }
 
 async fn ask_through_a_proxy() {
-    let world = outside(&LogFiles::start().unwrap());
+    let world = outside(&LogFiles::new());
     let app = Rc::new(App { outside: world.clone(), seen: RefCell::default(), dice: Cell::new(7) });
     let (listener, port) = listen(&world).unwrap();
     let mut serving = JoinSet::new(); // until it is dropped

@@ -19,6 +19,22 @@ use crate::trace::accounts;
 /// How long a proxy that was told to stop may take to finish what runs, before it is cut.
 pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(2);
 
+/// How a proxy is told to stop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stop {
+    /// Its listeners go on accepting for so long.
+    pub(crate) listeners_after: Duration,
+    /// What runs after that is cut when this is over.
+    pub(crate) time: Duration,
+}
+
+impl Default for Stop {
+    /// What a script's end means: nobody comes any more.
+    fn default() -> Self {
+        Self { listeners_after: Duration::ZERO, time: DRAIN_TIME }
+    }
+}
+
 /// A proxy that has read its configuration.
 pub(crate) struct Proxy {
     shared: Arc<Shared>,
@@ -55,11 +71,11 @@ impl Proxy {
         Numbers(Arc::clone(&self.shared))
     }
 
-    /// Serves until told to stop, then drains for as long as it was told. Another word changes the deadline.
+    /// Serves until told to stop, then drains for as long as it was told. Another word changes the deadlines.
     ///
     /// # Errors
     /// It cannot listen; the message says where.
-    pub(crate) async fn run(self, outside: Outside, mut stops: mpsc::Receiver<Duration>) -> Result<(), String> {
+    pub(crate) async fn run(self, outside: Outside, mut stops: mpsc::Receiver<Stop>) -> Result<(), String> {
         let Self { shared, file, control, drain, .. } = self;
         let how = ListenOptions::default();
         let admin = Admin { control: Arc::clone(&control), config_path: file };
@@ -68,20 +84,27 @@ impl Proxy {
             .map_err(|error| error.to_string())?;
         let stop = async {
             // A script that ended without a word wants the same as one that says the usual.
-            let mut time = stops.recv().await.unwrap_or(DRAIN_TIME);
-            control.begin(time);
-            loop {
-                // A changed deadline comes first: it may be the same instant.
-                select! {
-                    biased;
-                    Some(changed) = stops.recv() => time = changed,
-                    () = sleep(time) => break,
-                }
-            }
+            let mut stop = stops.recv().await.unwrap_or_default();
+            control.begin(stop.time);
+            wait(&mut stops, &mut stop, |stop| stop.listeners_after).await;
+            control.enter(Stage::Closed);
+            wait(&mut stops, &mut stop, |stop| stop.time).await;
             control.enter(Stage::Stopped);
         };
         join!(worker.run(drain), stop);
         Ok(())
+    }
+}
+
+/// Waits as long as `time` says of `stop`, which another word may change.
+async fn wait(stops: &mut mpsc::Receiver<Stop>, stop: &mut Stop, time: fn(&Stop) -> Duration) {
+    while !time(stop).is_zero() {
+        select! {
+            // A changed deadline comes first: it may be the same instant.
+            biased;
+            Some(changed) = stops.recv() => *stop = changed,
+            () = sleep(time(stop)) => return,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use tokio::sync::broadcast;
 
 use crate::net::{LogTarget, LogWriter, Logs};
+use crate::stats::Registry;
 
 /// Lines that wait for a watcher who is slow; past that he misses the oldest, and is told how many.
 const LINES_WAITING_MAX: usize = 256;
@@ -47,6 +48,14 @@ impl Logs for HopLogs {
     fn open(&self, target: &LogTarget) -> io::Result<Rc<dyn LogWriter>> {
         let log = self.logs.open(target)?;
         Ok(Rc::new(HopLog { hop: self.hop, log, feed: self.feed.clone() }))
+    }
+
+    fn reopen(&self) {
+        self.logs.reopen();
+    }
+
+    fn register_stats(&self, registry: &Registry) {
+        self.logs.register_stats(registry);
     }
 }
 

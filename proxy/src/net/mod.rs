@@ -21,6 +21,8 @@ use std::time::{Duration, SystemTime};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::stats::Registry;
+
 /// A future that stays on its worker.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -101,11 +103,15 @@ pub trait Logs {
     /// Opens every log file again by its path, as log rotation wants after it has moved one away. Returns at once; lines
     /// that have not been written yet go to the new file. A file that cannot be opened goes on in the old one.
     fn reopen(&self) {}
+
+    /// Makes `registry` know what is counted about the logs of the process.
+    fn register_stats(&self, _registry: &Registry) {}
 }
 
 /// Appends whole lines. Never blocks the worker on a disk.
 pub trait LogWriter {
-    /// Queues `line`, which carries its own line end.
+    /// Queues `line`, which carries its own line end. A log whose file or reader does not keep up loses lines, and counts
+    /// them.
     fn write_line(&self, line: &[u8]);
 }
 

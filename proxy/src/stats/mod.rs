@@ -23,7 +23,7 @@ pub use endpoints::{EndpointStats, EndpointTable};
 pub use health::{Ailment, Ejections, Health};
 pub use histogram::{Histogram, Recorded};
 pub use names::{
-    BreakerStats, ClusterStats, Http2Stats, HttpStats, ListenerStats, ResponseStats, ServerState, ServerStats,
+    BreakerStats, ClusterStats, Http2Stats, HttpStats, ListenerStats, LogStats, ResponseStats, ServerState, ServerStats,
 };
 
 /// A number that only grows.
@@ -139,6 +139,16 @@ impl Registry {
     /// The histogram of this name, made if there is none.
     pub fn histogram(&self, name: &str) -> Histogram {
         named(&mut self.lock().histograms, name)
+    }
+
+    /// Gives a counter that was made elsewhere a name. A counter that had it until now goes on without one.
+    pub fn adopt_counter(&self, name: String, counter: &Counter) {
+        self.lock().counters.insert(name, counter.clone());
+    }
+
+    /// The same for a gauge.
+    pub fn adopt_gauge(&self, name: String, gauge: &Gauge) {
+        self.lock().gauges.insert(name, gauge.clone());
     }
 
     /// Ends the current interval of every histogram. Envoy does this each `stats_flush_interval`, 5 s.

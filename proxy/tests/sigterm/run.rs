@@ -70,7 +70,7 @@ pub(crate) async fn run(plan: &Plan) -> io::Result<Report> {
 }
 
 async fn carry_out(plan: &Plan) -> io::Result<Report> {
-    let logs = LogFiles::start()?;
+    let logs = LogFiles::new();
     let world = outside(&logs);
     let (app, app_port) = listen(&world)?;
     let mut serving = JoinSet::new(); // until it is dropped
@@ -132,7 +132,8 @@ fn start(app: u16, drain: Duration) -> io::Result<(Finwait, Address)> {
     let cluster = ["circuit_breakers: { thresholds: [{ max_connections: 100000, max_requests: 100000 }] }"];
     let yaml = Bootstrap { app, manager: &manager, cluster: &cluster, ..Bootstrap::default() }.yaml();
     let drain = drain.as_secs().to_string();
-    let arguments = ["--concurrency", "1", "--config-yaml", &yaml, "--drain-time-s", &drain];
+    let arguments =
+        ["--concurrency", "1", "--config-yaml", &yaml, "--drain-time-s", &drain, "--drain-listeners-after", "0s"];
     let mut process = Finwait::start(Path::new("."), &arguments)?;
     let at = process.until("listening on ")?.parse().map_err(io::Error::other)?;
     Ok((process, Address::Socket(at)))

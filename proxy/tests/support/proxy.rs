@@ -21,7 +21,7 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn start(yaml: &str) -> Self {
-        let logs = LogFiles::start().expect("the log thread starts");
+        let logs = LogFiles::new();
         let (control, drained) = drain();
         let control = Arc::new(control);
         let config = Config::from_yaml(yaml, "test.yaml").expect("the configuration is right").config;

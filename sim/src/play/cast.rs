@@ -3,14 +3,13 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use finwait::net::{LocalBoxFuture, Outside};
 use finwait::stats::Number;
 use tokio::sync::mpsc;
 
 use crate::actor::{Alb, App, Client, Notebook, Order, Orders, Sightings};
-use crate::proxy::{Numbers, Proxy};
+use crate::proxy::{Numbers, Proxy, Stop};
 use crate::scenario::Role;
 use crate::trace::HostId;
 use crate::world::Control;
@@ -48,7 +47,7 @@ struct Seat {
 enum Way {
     Actor(mpsc::Sender<Order>),
     Gone,
-    Proxy { stop: mpsc::Sender<Duration>, numbers: Numbers },
+    Proxy { stop: mpsc::Sender<Stop>, numbers: Numbers },
 }
 
 /// What runs on a host.
@@ -162,11 +161,11 @@ impl Cast {
         }
     }
 
-    /// Tells a proxy to finish within `time`. One that has stopped by itself does not hear it, as its note tells.
-    pub(super) fn drain(&self, name: &str, time: Duration) {
+    /// Tells a proxy to stop. One that has stopped by itself does not hear it, as its note tells.
+    pub(super) fn drain(&self, name: &str, how: Stop) {
         let seats = self.seats.borrow();
         if let Some(Way::Proxy { stop, .. }) = seats.iter().find(|seat| seat.part.name == name).map(|seat| &seat.way) {
-            let _heard = stop.try_send(time);
+            let _heard = stop.try_send(how);
         }
     }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::cast::Cast;
 use crate::actor::Order;
-use crate::proxy::DRAIN_TIME;
+use crate::proxy::{DRAIN_TIME, Stop};
 use crate::scenario::{Action, Cue, Intervention, Kind, Pair, Role, Segments, Step, TimeStep, Way};
 use crate::trace::HostId;
 use crate::world::Control;
@@ -283,7 +283,8 @@ impl Reader {
                 self.way(&segments.way, |from, to| control.fault(from, to, fault(&segments, delay)))
             }
             Intervention::Drain(draining) => {
-                self.cast.drain(&draining.host, draining.time.0);
+                let listeners_after = draining.listeners_after.unwrap_or_default().0;
+                self.cast.drain(&draining.host, Stop { listeners_after, time: draining.time.0 });
                 Ok(())
             }
             Intervention::Drop(segments) => {
@@ -348,7 +349,7 @@ impl Reader {
         cast.dismiss(|role| matches!(role, Role::Alb(_)));
         control.note(*id, "the proxies stop, one after the other");
         for proxy in cast.proxies() {
-            cast.drain(&proxy, DRAIN_TIME);
+            cast.drain(&proxy, Stop::default());
             sleep(STOP_INTERVAL).await;
         }
         sleep(DRAIN_TIME + FAREWELL).await;

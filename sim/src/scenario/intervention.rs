@@ -121,8 +121,10 @@ pub enum Kind {
 pub struct Draining {
     /// Which.
     pub host: String,
-    /// How long it may take before it is cut.
+    /// How long it may take, once its listeners are closed, before it is cut.
     pub time: Time,
+    /// How long its listeners go on accepting; not at all without it.
+    pub listeners_after: Option<Time>,
 }
 
 /// A gate in one direction.
@@ -292,7 +294,12 @@ impl fmt::Display for Intervention {
             Self::Delay(segments) => {
                 write!(f, "{segments}, is delayed by {}", segments.by.unwrap_or_default())
             }
-            Self::Drain(Draining { host, time }) => write!(f, "{host} is told to finish within {time}"),
+            Self::Drain(Draining { host, time, listeners_after: None }) => {
+                write!(f, "{host} is told to finish within {time}")
+            }
+            Self::Drain(Draining { host, time, listeners_after: Some(after) }) => {
+                write!(f, "{host} is told to finish: its listeners close after {after}, the rest is cut {time} later")
+            }
             Self::Drop(segments) => write!(f, "{segments}, is lost"),
             Self::Gate(Gate { way, bytes }) => write!(f, "{bytes} pass {way}, the rest is held"),
             Self::Hold(way) => write!(f, "everything {way} is held"),

@@ -15,7 +15,7 @@ pub(crate) type Settle = fn() -> LocalBoxFuture<'static, ()>;
 /// What `program` sees on this system.
 pub(crate) fn in_reality(program: impl FnOnce(Outside, Settle) -> LocalBoxFuture<'static, Vec<String>>) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let logs = LogFiles::start().unwrap();
+    let logs = LogFiles::new();
     let program = program(finwait::net::tokio::outside(&logs), || Box::pin(turn_the_driver()));
     tokio::task::LocalSet::new().block_on(&runtime, program)
 }

@@ -1,21 +1,20 @@
 //! The production form of the seam: real sockets, the system clock, a generator seeded by the system,
 //! log files. The only file that names `tokio::net`.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+mod log_queue;
+mod logs;
+
+use std::cell::Cell;
 use std::collections::hash_map::RandomState;
-use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[cfg(target_os = "linux")]
@@ -23,9 +22,11 @@ use socket2::SockFilter;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{
-    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Look,
-    Net, Outside, Random, TcpKeepalive,
+    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, Look, Net, Outside, Random,
+    TcpKeepalive,
 };
+
+pub use logs::{Diagnostics, LOG_FLUSH_INTERVAL, LogFiles};
 
 // These two are the types the rest of the crate must not name.
 #[expect(clippy::disallowed_types, reason = "this file is the seam's production form")]
@@ -40,7 +41,7 @@ pub fn outside(logs: &Arc<LogFiles>) -> Outside {
         net: Rc::new(Sockets),
         clock: Rc::new(SystemClock),
         random: Rc::new(SplitMix::from_system()),
-        logs: Rc::new(FileLogs { files: Arc::clone(logs) }),
+        logs: Rc::new(logs::WorkerLogs::new(logs)),
     }
 }
 
@@ -245,138 +246,5 @@ impl Random for SplitMix {
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^ (mixed >> 31)
-    }
-}
-
-/// Lines a worker may collect before they go to the writer thread.
-const LOG_BUFFER_BYTES_MAX: usize = 64 * 1024; // Envoy's flush size
-/// How long a line may wait in a worker's buffer.
-pub const LOG_FLUSH_INTERVAL: Duration = Duration::from_millis(250);
-/// Full buffers that may wait for the disk; past that a worker waits, and no line is lost.
-const LOG_BUFFERS_WAITING_MAX: usize = 256;
-
-/// The one thread that writes log files, so that no worker waits for a disk. Dropping it writes what is
-/// queued and joins the thread.
-pub struct LogFiles {
-    open: Mutex<BTreeMap<LogTarget, Arc<File>>>,
-    to_thread: Option<SyncSender<Chunk>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-struct Chunk {
-    to: Option<Arc<File>>,
-    target: LogTarget,
-    bytes: Vec<u8>,
-}
-
-impl LogFiles {
-    /// Starts the writer thread.
-    ///
-    /// # Errors
-    /// The system refuses another thread.
-    pub fn start() -> io::Result<Arc<Self>> {
-        let (to_thread, chunks) = sync_channel(LOG_BUFFERS_WAITING_MAX);
-        let thread = std::thread::Builder::new().name("log".into()).spawn(move || write_chunks(&chunks))?;
-        Ok(Arc::new(Self { open: Mutex::default(), to_thread: Some(to_thread), thread: Some(thread) }))
-    }
-
-    fn file(&self, target: &LogTarget) -> io::Result<Option<Arc<File>>> {
-        let LogTarget::File(path) = target else { return Ok(None) };
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = open.get(target) {
-            return Ok(Some(Arc::clone(file)));
-        }
-        let file = Arc::new(OpenOptions::new().create(true).append(true).open(path)?);
-        open.insert(target.clone(), Arc::clone(&file));
-        Ok(Some(file))
-    }
-}
-
-impl Drop for LogFiles {
-    fn drop(&mut self) {
-        self.to_thread = None; // ends the thread's loop
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join()); // a panic there has printed itself
-        }
-    }
-}
-
-fn write_chunks(chunks: &Receiver<Chunk>) {
-    for Chunk { to, target, bytes } in chunks {
-        let written = match (&target, to) {
-            (LogTarget::File(_), Some(file)) => (&*file).write_all(&bytes),
-            (LogTarget::Stderr, _) => io::stderr().write_all(&bytes),
-            (LogTarget::Stdout, _) => io::stdout().write_all(&bytes).and_then(|()| io::stdout().flush()),
-            (LogTarget::File(_), None) => Ok(()), // a file target always comes with its file
-        };
-        if let Err(error) = written {
-            tracing::warn!(?target, %error, "access log lines lost");
-        }
-    }
-}
-
-struct FileLogs {
-    files: Arc<LogFiles>,
-}
-
-impl Logs for FileLogs {
-    fn open(&self, target: &LogTarget) -> io::Result<Rc<dyn LogWriter>> {
-        let file = self.files.file(target)?;
-        let log = Rc::new(BufferedLog {
-            target: target.clone(),
-            file,
-            buffer: RefCell::new(Vec::new()),
-            files: Arc::clone(&self.files),
-        });
-        let flushed = Rc::downgrade(&log);
-        // Ends by itself once the worker has dropped the log.
-        ::tokio::task::spawn_local(async move {
-            loop {
-                ::tokio::time::sleep(LOG_FLUSH_INTERVAL).await;
-                let Some(log) = flushed.upgrade() else { return };
-                log.flush();
-            }
-        });
-        Ok(log)
-    }
-}
-
-struct BufferedLog {
-    target: LogTarget,
-    file: Option<Arc<File>>,
-    buffer: RefCell<Vec<u8>>,
-    files: Arc<LogFiles>,
-}
-
-impl BufferedLog {
-    fn flush(&self) {
-        let bytes = std::mem::take(&mut *self.buffer.borrow_mut());
-        if bytes.is_empty() {
-            return;
-        }
-        let chunk = Chunk { to: self.file.clone(), target: self.target.clone(), bytes };
-        if let Some(to_thread) = &self.files.to_thread {
-            // Fails only when the thread is gone, which it announced by panicking.
-            drop(to_thread.send(chunk));
-        }
-    }
-}
-
-impl LogWriter for BufferedLog {
-    fn write_line(&self, line: &[u8]) {
-        let full = {
-            let mut buffer = self.buffer.borrow_mut();
-            buffer.extend_from_slice(line);
-            buffer.len() >= LOG_BUFFER_BYTES_MAX
-        };
-        if full {
-            self.flush();
-        }
-    }
-}
-
-impl Drop for BufferedLog {
-    fn drop(&mut self) {
-        self.flush();
     }
 }

@@ -7,6 +7,7 @@
 mod cluster;
 mod downstream;
 mod http2;
+mod log;
 mod server;
 
 use super::{Counter, Gauge, Histogram, Registry};
@@ -14,6 +15,7 @@ use super::{Counter, Gauge, Histogram, Registry};
 pub use cluster::{BreakerStats, ClusterStats};
 pub use downstream::{HttpStats, ListenerStats, ResponseStats};
 pub use http2::Http2Stats;
+pub use log::LogStats;
 pub use server::{ServerState, ServerStats};
 
 /// Makes a table of `name: kind` into a struct of handles with a constructor. Where the stat's name holds a

@@ -1,0 +1,517 @@
+//! What lies between those who write lines to a log and the thread that puts them into its file: a queue that is bounded
+//! in bytes, and drops and counts lines rather than keep anybody waiting.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ::tokio::time::Instant;
+
+use crate::stats::{Held, LogStats};
+
+/// Memory that the lines of one log may hold while they wait for its file. Bytes. Two seconds of 30,000 lines of 250
+/// bytes: longer than a healthy disk or reader pauses, and little beside what a proxy needs to make lines that fast.
+pub(super) const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Lines are collected to pieces of this size, in which they wait and are written. Bytes.
+pub(super) const BATCH_BYTES: usize = 64 * 1024; // Envoy's flush size
+
+/// Dropped lines are said once in so long.
+const DROPS_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Whole lines, one behind the other.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    bytes: Vec<u8>,
+    /// Where each line ends in `bytes`.
+    ends: Vec<usize>,
+}
+
+impl Batch {
+    /// Room for `bytes` of `lines`, and for a usual number of them at least.
+    fn with_room_for(bytes: usize, lines: usize) -> Self {
+        const LINES: usize = BATCH_BYTES / 128;
+        Self { bytes: Vec::with_capacity(bytes.max(BATCH_BYTES)), ends: Vec::with_capacity(lines.max(LINES)) }
+    }
+
+    /// A single line, in as much memory as it needs.
+    pub(super) fn of(line: &[u8]) -> Self {
+        Self { bytes: line.to_vec(), ends: vec![line.len()] }
+    }
+
+    pub(super) fn push(&mut self, line: &[u8]) {
+        if self.bytes.capacity() == 0 {
+            *self = Self::with_room_for(line.len(), 1);
+        }
+        self.bytes.extend_from_slice(line);
+        self.ends.push(self.bytes.len());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    pub(super) fn lines(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether `more` bytes fit without growing.
+    pub(super) fn has_room_for(&self, more: usize) -> bool {
+        self.bytes.len() + more <= self.bytes.capacity()
+    }
+
+    /// Empties it. What it grew to for one long line is given back.
+    pub(super) fn clear(&mut self) {
+        if self.bytes.capacity() > BATCH_BYTES {
+            *self = Self::default();
+        }
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    fn append(&mut self, other: &Self) {
+        let before = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.ends.extend(other.ends.iter().map(|end| before + end));
+    }
+
+    /// The memory it holds. Bytes.
+    fn held(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<usize>()
+    }
+}
+
+/// The lines of one log that wait for its thread.
+pub(super) struct Queue {
+    /// What the log is called in messages: a path, `standard output`.
+    pub(super) name: String,
+    pub(super) stats: LogStats,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    waiting: VecDeque<Batch>,
+    /// Memory of the batches in `waiting`, and of the one that is being written. Bytes.
+    held: usize,
+    /// The same, as this log's share of the process's gauge.
+    share: Held,
+    /// Lines of the batch that is being written.
+    writing: usize,
+    wants_reopening: bool,
+    phase: Phase,
+    drops: Drops,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Phase {
+    #[default]
+    Running,
+    /// What waits is written, and nothing else.
+    Ending,
+    /// Its thread has written everything.
+    Ended,
+    /// Its thread took too long.
+    Abandoned,
+}
+
+/// Lines dropped, and which of them the process's own log tells of.
+#[derive(Default)]
+struct Drops {
+    total: u64,
+    told: u64,
+    told_at: Option<Instant>,
+    why: String,
+}
+
+/// What the log of the process is to say.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Report {
+    total: u64,
+    why: String,
+}
+
+/// What a log's thread does next.
+pub(super) enum Work {
+    Write(Batch),
+    Reopen,
+    Report(Report),
+    End,
+}
+
+impl Queue {
+    pub(super) fn new(name: String, stats: LogStats) -> Self {
+        let state = State {
+            waiting: VecDeque::new(),
+            held: 0,
+            share: stats.write_total_buffered.hold(0),
+            writing: 0,
+            wants_reopening: false,
+            phase: Phase::default(),
+            drops: Drops::default(),
+        };
+        Self { name, stats, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Queues the lines of `batch`, or drops all of them if they do not fit. Never waits for the file.
+    pub(super) fn push(&self, batch: &Batch) {
+        if batch.is_empty() {
+            return;
+        }
+        let report = {
+            let mut state = self.lock();
+            if state.phase == Phase::Running && state.takes(batch) {
+                self.stats.write_buffered.add(count(batch.lines()));
+                state.show_held();
+                None
+            } else {
+                self.drop_lines(&mut state, batch.lines(), "it takes them too slowly");
+                state.drops.due()
+            }
+        };
+        self.changed.notify_all();
+        if let Some(report) = report {
+            self.tell(report);
+        }
+    }
+
+    /// Asks the thread to open the file again.
+    pub(super) fn reopen(&self) {
+        self.lock().wants_reopening = true;
+        self.changed.notify_all();
+    }
+
+    /// What is to be done next; waits for it. For the log's thread.
+    pub(super) fn next(&self) -> Work {
+        let mut state = self.lock();
+        loop {
+            if std::mem::take(&mut state.wants_reopening) {
+                return Work::Reopen;
+            }
+            if let Some(report) = state.drops.due() {
+                return Work::Report(report);
+            }
+            if let Some(batch) = state.waiting.pop_front() {
+                state.writing = batch.lines();
+                return Work::Write(batch);
+            }
+            if state.phase != Phase::Running {
+                state.phase = Phase::Ended;
+                self.changed.notify_all();
+                return Work::End;
+            }
+            state = match state.drops.next_report() {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(wait) => self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
+    }
+
+    /// The batch that [`Self::next`] gave has been dealt with.
+    pub(super) fn written(&self, batch: &Batch, outcome: Result<(), Lost>) {
+        let mut state = self.lock();
+        state.held -= batch.held();
+        state.writing = 0;
+        state.show_held();
+        match outcome {
+            Ok(()) => self.stats.write_completed.inc(),
+            Err(Lost { lines, error }) => {
+                self.stats.write_failed.inc();
+                self.drop_lines(&mut state, lines, &error.to_string());
+            }
+        }
+    }
+
+    /// A line was begun in a file that is no longer written to.
+    pub(super) fn lost_unfinished(&self) {
+        self.drop_lines(&mut self.lock(), 1, "a line was left unfinished when the file was opened again");
+    }
+
+    /// A short wait for a file that takes no more at the moment. Whether it is worth trying again.
+    pub(super) fn pause(&self, time: Duration) -> bool {
+        let state = self.lock();
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(state, time, |state| state.phase != Phase::Abandoned)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.phase != Phase::Abandoned
+    }
+
+    /// Says what is to be said of dropped lines.
+    pub(super) fn tell(&self, Report { total, why }: Report) {
+        tracing::warn!(log = self.name, dropped = total, why, "log lines dropped; said once a minute");
+    }
+
+    /// Lets the thread write what waits, and end.
+    pub(super) fn end(&self) {
+        let mut state = self.lock();
+        if state.phase == Phase::Running {
+            state.phase = Phase::Ending;
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits for the thread's end, until `deadline` at the latest. What it has not written then is dropped.
+    pub(super) fn ended(&self, deadline: Instant) {
+        let wait = deadline.saturating_duration_since(Instant::now());
+        let state = self.lock();
+        let (mut state, _) = self
+            .changed
+            .wait_timeout_while(state, wait, |state| state.phase == Phase::Ending)
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.phase == Phase::Ending {
+            state.phase = Phase::Abandoned;
+            let left = state.writing + state.waiting.drain(..).map(|batch| batch.lines()).sum::<usize>();
+            self.drop_lines(&mut state, left, "it takes them too slowly");
+        }
+        let report = state.drops.rest();
+        drop(state);
+        self.changed.notify_all();
+        if let Some(report) = report {
+            self.tell(report);
+        }
+    }
+
+    fn drop_lines(&self, state: &mut State, lines: usize, why: &str) {
+        state.drops.total += count(lines);
+        if state.drops.why != why {
+            why.clone_into(&mut state.drops.why);
+        }
+        self.stats.write_dropped.add(count(lines));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Who holds the lock only moves lines and counts: after a panic what is there is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn show_held(&mut self) {
+        self.share.resize(count(self.held));
+    }
+
+    /// Takes the lines in, if there is room.
+    fn takes(&mut self, batch: &Batch) -> bool {
+        if let Some(last) = self.waiting.back_mut().filter(|last| last.has_room_for(batch.bytes.len())) {
+            let before = last.held();
+            last.append(batch); // may hold more ends than usual, which the next batch is told of
+            self.held += last.held() - before;
+            return true;
+        }
+        let mut own = Batch::with_room_for(batch.bytes.len(), batch.lines());
+        if self.held + own.held() > QUEUE_BYTES_MAX {
+            return false;
+        }
+        own.append(batch);
+        self.held += own.held();
+        self.waiting.push_back(own);
+        true
+    }
+}
+
+impl Drops {
+    /// What is to be said now.
+    fn due(&mut self) -> Option<Report> {
+        if self.next_report()?.is_zero() { self.rest() } else { None }
+    }
+
+    /// What has not been said yet.
+    fn rest(&mut self) -> Option<Report> {
+        if self.told == self.total {
+            return None;
+        }
+        (self.told, self.told_at) = (self.total, Some(Instant::now()));
+        Some(Report { total: self.total, why: self.why.clone() })
+    }
+
+    /// How long until something is to be said, if there is anything.
+    fn next_report(&self) -> Option<Duration> {
+        let passed = || self.told_at.map_or(DROPS_LOG_INTERVAL, |at| at.elapsed());
+        (self.told != self.total).then(|| DROPS_LOG_INTERVAL.saturating_sub(passed()))
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// Lines that a file did not take.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) lines: usize,
+    pub(super) error: io::Error,
+}
+
+/// A file, or something like one, that gets whole lines.
+pub(super) struct Output<W> {
+    to: W,
+    /// The rest of a line whose beginning was written before an error. It is written first, so that the line becomes whole
+    /// and the next begins behind its end.
+    unfinished: Vec<u8>,
+}
+
+impl<W: Write> Output<W> {
+    pub(super) fn new(to: W) -> Self {
+        Self { to, unfinished: Vec::new() }
+    }
+
+    /// Goes on with another file. Whether a line was left unfinished in the old one.
+    pub(super) fn go_on_with(&mut self, to: W) -> bool {
+        let was_unfinished = !self.unfinished.is_empty();
+        *self = Self::new(to);
+        was_unfinished
+    }
+
+    /// Writes the lines of `batch`. `waits` is called where no more is taken at the moment, and says whether to go on.
+    pub(super) fn write(&mut self, batch: &Batch, mut waits: impl FnMut() -> bool) -> Result<(), Lost> {
+        let mut rest = std::mem::take(&mut self.unfinished);
+        if let Err((written, error)) = self.write_bytes(&rest, &mut waits) {
+            self.unfinished = rest.split_off(written);
+            return Err(Lost { lines: batch.lines(), error });
+        }
+        let Err((written, error)) = self.write_bytes(&batch.bytes, &mut waits) else { return Ok(()) };
+        let whole = batch.ends.partition_point(|end| *end <= written);
+        let begun = whole.checked_sub(1).map_or(0, |last| batch.ends[last]) < written;
+        if begun {
+            self.unfinished = batch.bytes[written..batch.ends[whole]].to_vec();
+        }
+        Err(Lost { lines: batch.lines() - whole - usize::from(begun), error })
+    }
+
+    /// Writes `bytes`, or says how many of them it wrote and what went wrong then.
+    fn write_bytes(&mut self, bytes: &[u8], waits: &mut impl FnMut() -> bool) -> Result<(), (usize, io::Error)> {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.to.write(&bytes[written..]) {
+                Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
+                Ok(more) => written += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && waits() => {}
+                Err(error) => return Err((written, error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn batch(lines: &[&str]) -> Batch {
+        let mut batch = Batch::default();
+        lines.iter().for_each(|line| batch.push(line.as_bytes()));
+        batch
+    }
+
+    fn queue() -> Queue {
+        Queue::new("log".into(), LogStats::default())
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_counts_lines_and_holds_no_more_than_its_bound() {
+        let queue = queue();
+        let line = "x".repeat(1000);
+        let lines = batch(&[line.as_str(); 10]);
+        for _ in 0..3000 {
+            queue.push(&lines);
+            assert!(queue.lock().held <= QUEUE_BYTES_MAX + BATCH_BYTES);
+        }
+        let (buffered, dropped) = (queue.stats.write_buffered.value(), queue.stats.write_dropped.value());
+        assert_eq!(buffered + dropped, 30_000);
+        let waiting: usize = queue.lock().waiting.iter().map(Batch::lines).sum();
+        assert_eq!(buffered, count(waiting));
+        assert!(dropped > 0 && buffered > 10_000, "{buffered} {dropped}");
+    }
+
+    #[test]
+    fn many_short_lines_count_as_what_they_hold() {
+        let queue = queue();
+        let lines = batch(&["\n"; 1000]);
+        for _ in 0..10_000 {
+            queue.push(&lines);
+        }
+        let held: usize = queue.lock().waiting.iter().map(Batch::held).sum();
+        assert_eq!(held, queue.lock().held);
+        assert!(held <= QUEUE_BYTES_MAX + BATCH_BYTES * size_of::<usize>() * 2);
+    }
+
+    #[test]
+    fn drops_are_told_once_in_a_while_and_the_rest_at_the_end() {
+        let mut drops = Drops { total: 5, why: "full".into(), ..Drops::default() };
+        assert_eq!(drops.due(), Some(Report { total: 5, why: "full".into() }));
+        drops.total = 7;
+        assert_eq!(drops.due(), None);
+        assert!(drops.next_report().is_some_and(|wait| !wait.is_zero()));
+        assert_eq!(drops.rest(), Some(Report { total: 7, why: "full".into() }));
+        assert_eq!(drops.rest(), None);
+    }
+
+    #[test]
+    fn a_thread_that_does_not_end_in_time_costs_the_lines_that_wait() {
+        let queue = queue();
+        queue.push(&batch(&["a\n", "b\n"]));
+        queue.end();
+        queue.push(&batch(&["c\n"]));
+        queue.ended(Instant::now());
+        assert_eq!(queue.stats.write_dropped.value(), 3);
+        assert!(!queue.pause(Duration::from_secs(1)), "it is not worth trying again");
+    }
+
+    /// Takes so many bytes with each call, then fails once.
+    struct Moody {
+        plan: VecDeque<usize>,
+        taken: Vec<u8>,
+    }
+
+    impl Write for Moody {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.plan.pop_front() {
+                Some(0) => Err(io::ErrorKind::StorageFull.into()),
+                Some(at_most) => {
+                    let taken = bytes.len().min(at_most);
+                    self.taken.extend_from_slice(&bytes[..taken]);
+                    Ok(taken)
+                }
+                None => {
+                    self.taken.extend_from_slice(bytes);
+                    Ok(bytes.len())
+                }
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn lines_stay_whole_and_in_order_wherever_writing_fails(plan in prop::collection::vec(0_usize..12, 0..40)) {
+            let mut output = Output::new(Moody { plan: plan.into(), taken: Vec::new() });
+            let (mut lost, mut number) = (0, 0);
+            for size in [1, 3, 2, 4, 1, 5, 3, 2, 1, 1, 1, 1] {
+                let mut lines = Batch::default();
+                for _ in 0..size {
+                    number += 1;
+                    lines.push(format!("line {number}\n").as_bytes());
+                }
+                if let Err(failed) = output.write(&lines, || true) {
+                    lost += failed.lines;
+                }
+            }
+            output.to.plan.clear();
+            output.write(&Batch::default(), || true).unwrap();
+            let text = String::from_utf8(output.to.taken).unwrap();
+            let numbers: Vec<usize> =
+                text.lines().map(|line| line.strip_prefix("line ").unwrap().parse().unwrap()).collect();
+            prop_assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+            prop_assert_eq!(numbers.len() + lost, number);
+        }
+    }
+}

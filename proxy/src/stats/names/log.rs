@@ -1,0 +1,41 @@
+//! The log files of the process.
+
+use crate::stats::{Counter, Gauge, Registry};
+
+/// `filesystem.`: the log files of the process, all of them together. They are older than a configuration and its registry,
+/// so the handles are made first and registered later.
+#[derive(Clone, Debug, Default)]
+pub struct LogStats {
+    /// Times that lines were queued because they had waited long enough.
+    pub flushed_by_timer: Counter,
+    /// Times that a file could not be opened again, and the old one was kept.
+    pub reopen_failed: Counter,
+    /// Lines queued for a file.
+    pub write_buffered: Counter,
+    /// Times that a file took what was written.
+    pub write_completed: Counter,
+    /// Lines that are in no file: there was no room for them in the queue, or an error.
+    pub write_dropped: Counter,
+    /// Times that writing to a file ended in an error.
+    pub write_failed: Counter,
+    /// Memory of the lines that wait for their files. Bytes.
+    pub write_total_buffered: Gauge,
+}
+
+impl LogStats {
+    /// Makes `registry` know these handles by Envoy's names; `write_dropped` is ours.
+    pub fn register(&self, registry: &Registry) {
+        let counters = [
+            ("flushed_by_timer", &self.flushed_by_timer),
+            ("reopen_failed", &self.reopen_failed),
+            ("write_buffered", &self.write_buffered),
+            ("write_completed", &self.write_completed),
+            ("write_dropped", &self.write_dropped),
+            ("write_failed", &self.write_failed),
+        ];
+        for (name, counter) in counters {
+            registry.adopt_counter(format!("filesystem.{name}"), counter);
+        }
+        registry.adopt_gauge("filesystem.write_total_buffered".into(), &self.write_total_buffered);
+    }
+}
