@@ -5,12 +5,16 @@
 //! clients and the same app. What is compared is the processor time that the kernel charges to the candidate,
 //! so a busy machine disturbs little. Rounds alternate between the candidates.
 //!
-//!     cargo bench -p finwait --bench cpu_per_request [-- REQUESTS ROUNDS]
+//!     [FINWAIT_BEFORE=path/to/finwait] cargo bench -p finwait --bench cpu_per_request [-- REQUESTS ROUNDS]
+//!
+//! FINWAIT_BEFORE names another binary of finwait: an earlier build takes part beside the present one.
 
 #![expect(clippy::disallowed_types, reason = "a benchmark works on real sockets")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads files and the environment, and waits")]
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
+#[path = "rivals/cpu.rs"]
+mod cpu;
 mod rivals;
 
 use std::convert::Infallible;
@@ -26,7 +30,8 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
 use hyper::service::service_fn;
 
-use rivals::{Kind, Running, free_port};
+use cpu::cpu;
+use rivals::{Kind, Options, Running, free_port};
 
 const CLIENTS: usize = 16;
 const BODY: &str = "hello, this is the app\n";
@@ -54,9 +59,9 @@ fn compare(requests: usize, rounds: usize) {
     let dir = std::env::temp_dir().join(format!("finwait-bench-{}", std::process::id()));
     let app = this("app", &[free_port()]);
     let proxies = Kind::ALL.into_iter().filter_map(|kind| {
-        let started = kind.start(&dir, app.at, free_port());
+        let started = kind.start(&dir, app.at, free_port(), &Options::default());
         if started.is_none() {
-            println!("{}: not installed, left out", kind.name());
+            println!("{}: not installed or not named, left out", kind.name());
         }
         Some((kind.name(), started?))
     });
@@ -68,11 +73,11 @@ fn compare(requests: usize, rounds: usize) {
         .collect();
     for round in 0..=rounds {
         for candidate in &mut candidates {
-            let before = cpu_micros(candidate.process.worker());
+            let before = cpu(candidate.process.worker());
             load(candidate.process.at, requests);
-            let spent = cpu_micros(candidate.process.worker()) - before;
+            let spent = cpu(candidate.process.worker()).saturating_sub(before);
             if round > 0 {
-                candidate.micros_per_request.push(spent / requests as f64);
+                candidate.micros_per_request.push(spent.as_secs_f64() * 1e6 / requests as f64);
             }
         }
     }
@@ -94,14 +99,6 @@ fn report(candidates: &mut [Candidate], requests: usize, rounds: usize) {
         let it = median(candidate);
         println!("{:>22} {min:>8.1} {it:>8.1} {max:>8.1} {:>18.2}", candidate.name, ours / it);
     }
-}
-
-/// User and system time of a process, in microseconds.
-fn cpu_micros(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: f64 = [11, 12].iter().filter_map(|at| fields.get(*at)?.parse::<f64>().ok()).sum();
-    ticks * 10_000.0 // a tick is 10 ms wherever Linux runs
 }
 
 /// Sends `requests` GETs over keep-alive connections, each waiting for its answer.

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use rivals::Kind;
+use rivals::{Kind, Options};
 use watched::{MIB, Memory, Watched};
 
 const CLIENTS: usize = 24;
@@ -50,8 +50,8 @@ fn main() {
     );
     for kind in Kind::ALL {
         let app = App::start(requests);
-        match Watched::start(kind, &dir, app.at) {
-            None => println!("{:>22}  not installed, left out", kind.name()),
+        match Watched::start(kind, &dir, app.at, &Options::default()) {
+            None => println!("{:>22}  not installed or not named, left out", kind.name()),
             Some(rival) => measure(&rival, &app, requests),
         }
     }
@@ -69,7 +69,7 @@ fn measure(rival: &Watched, app: &App, requests: usize) {
     };
     let [stale, redispatched, resent] = rival.stats(SAVED);
     let how = match rival.kind {
-        Kind::Finwait => {
+        Kind::Finwait | Kind::FinwaitBefore => {
             format!("{stale} ended connections seen in time, {redispatched} moved on, {resent} sent again")
         }
         Kind::Envoy | Kind::FinwaitExact | Kind::HaProxy | Kind::Nginx => format!("GETs {gets:?}, POSTs {posts:?}"),

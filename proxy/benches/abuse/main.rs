@@ -1,99 +1,77 @@
-//! Clients that mean harm: what do they cost a proxy in memory, and its other clients in time?
+//! Clients and applications that mean harm, and machines at their end: what do they cost a proxy in memory, and its
+//! other clients in time?
 //!
-//! Each attack meets a fresh process. Before and during it, other clients ask at a steady pace over connections of
-//! their own; their latency and the memory of the process are what is told. Everything is on this machine, bounded in
-//! number and time.
+//! Each attack meets a fresh process. Before and during it, neighbours send requests at a steady pace; their latency
+//! and failures, and the memory and descriptors of the process are what is told. Everything is on this machine, bounded
+//! in number and time. finwait has limits, and the benchmark fails where it breaks one: exit status 1.
 //!
-//!     cargo bench -p finwait --bench abuse [-- PROXY...]      finwait and Envoy, if none is named
+//!     cargo bench -p finwait --bench abuse [-- PROXY... ATTACK...]      finwait and Envoy, and every attack, if none is named
+//!
+//! FINWAIT_BEFORE names another binary of finwait, an earlier build; as the proxy `finwait before` it takes part.
 
 #![expect(clippy::disallowed_types, reason = "a benchmark works on real sockets, and measures real time")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads files and the environment, and waits")]
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
-mod app;
+mod apps;
 mod attacks;
+#[path = "../rivals/cpu.rs"]
+mod cpu;
+mod frame;
+mod measure;
+mod neighbours;
+mod peer;
 #[path = "../rivals/mod.rs"]
 mod rivals;
-mod victims;
+mod shared;
 #[path = "../rivals/watched.rs"]
 mod watched;
 
 use std::fs;
-use std::thread;
-use std::time::Duration;
+use std::process::ExitCode;
 
-use attacks::{Attack, Toll};
+use attacks::Attack;
+use measure::{Apps, HEADINGS, suffer};
 use rivals::Kind;
-use victims::Victims;
-use watched::{MIB, Memory, Watched};
 
-/// How long the other clients are watched before.
-const CALM: Duration = Duration::from_secs(3);
-/// How long an attack's connections have been gone when the memory is read for the last time.
-const RECOVERY: Duration = Duration::from_secs(3);
-const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
-
-fn main() {
-    let mut names: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if names.is_empty() {
-        names = [Kind::Finwait, Kind::Envoy].map(|kind| kind.name().to_owned()).to_vec();
+fn main() -> ExitCode {
+    let names: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let attacks: Vec<&Attack> = selected(Attack::all(), |attack| attack.name, &names);
+    let with_before = std::env::var_os("FINWAIT_BEFORE").is_some();
+    let mut kinds: Vec<Kind> =
+        Kind::ALL.into_iter().filter(|kind| names.iter().any(|name| name == kind.name())).collect();
+    if kinds.is_empty() {
+        kinds = vec![Kind::Finwait, Kind::Envoy];
+        kinds.extend(with_before.then_some(Kind::FinwaitBefore));
+    }
+    let known = |name: &&String| {
+        Kind::ALL.iter().any(|kind| kind.name() == *name) || Attack::all().any(|attack| attack.name == *name)
+    };
+    if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        let all: Vec<&str> = Attack::all().map(|attack| attack.name).collect();
+        eprintln!("{unknown:?} names neither a proxy nor an attack; the attacks are {}", all.join(", "));
+        return ExitCode::FAILURE;
     }
     let dir = std::env::temp_dir().join(format!("finwait-abuse-{}", std::process::id()));
-    let app = app::start().expect("a free port");
-    for attack in Attack::ALL {
-        println!("\n{}", attack.about());
-        println!(
-            "{:>22}  {:>44}  {:>24}  {:>24}  the attack",
-            "", "MiB before, half, peak, after", "calm ms: p50, p99, max", "then ms: p50, p99, max"
-        );
-        for kind in Kind::ALL.into_iter().filter(|kind| names.iter().any(|name| name == kind.name())) {
-            match Watched::start(kind, &dir, app) {
-                None => println!("{:>22}  not installed, left out", kind.name()),
-                Some(rival) => suffer(&rival, attack),
-            }
+    let apps = Apps::start().expect("free ports");
+    attacks.iter().for_each(|attack| println!("{}: {}", attack.name, attack.about));
+    println!("\n{HEADINGS}");
+    let mut recovering = Vec::new();
+    for attack in attacks {
+        for kind in &kinds {
+            recovering.extend(suffer(*kind, attack, &apps, &dir));
         }
     }
+    let breaches: Vec<String> =
+        recovering.into_iter().flat_map(|row| row.join().expect("it only waits and prints")).collect();
     drop(fs::remove_dir_all(dir));
+    breaches.iter().for_each(|breach| println!("limit broken: {breach}"));
+    if breaches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// One attack on one process.
-fn suffer(rival: &Watched, attack: Attack) {
-    let victims = Victims::start(rival.process.at);
-    thread::sleep(CALM);
-    let before = rival.memory();
-    let calm = victims.latencies();
-    let (toll, samples) = thread::scope(|scope| {
-        let attacking = scope.spawn(|| attack.run(rival.process.at));
-        let mut samples = Vec::new();
-        while !attacking.is_finished() {
-            samples.push(rival.memory().now_bytes);
-            thread::sleep(SAMPLE_INTERVAL);
-        }
-        (attacking.join().expect("an attack only gives up connections"), samples)
-    });
-    let during = victims.latencies();
-    let failed = victims.stop();
-    thread::sleep(RECOVERY);
-    let [left] = rival.stats(["http.web.downstream_cx_active"]);
-    let memory = memory_told(rival, &toll, &[before, rival.memory()], &samples);
-    println!(
-        "{:>22}  {memory:>44}  {:>24}  {:>24}  {}; {failed} requests of others failed, {left} connections left",
-        rival.kind.name(),
-        calm.told(),
-        during.told(),
-        toll.told
-    );
-}
-
-fn memory_told(rival: &Watched, toll: &Toll, [before, after]: &[Memory; 2], samples: &[u64]) -> String {
-    let peak = rival.memory().peak_bytes;
-    // As much as the peak means bounded; half of it means that it grows for as long as the attack goes on.
-    let half = samples.get(samples.len() / 2).copied().unwrap_or(before.now_bytes);
-    let mib = |bytes: u64| format!("{:.1}", bytes as f64 / MIB);
-    let all = [before.now_bytes, half, peak, after.now_bytes].map(mib).join(", ");
-    if toll.held == 0 {
-        return all;
-    }
-    let each = peak.saturating_sub(before.now_bytes) as f64 / 1024.0 / toll.held as f64;
-    format!("{all} ({each:.1} KiB each)")
+/// Those that are named, or all if none is.
+fn selected<T: Copy>(all: impl Iterator<Item = T>, name: impl Fn(T) -> &'static str, names: &[String]) -> Vec<T> {
+    let all: Vec<T> = all.collect();
+    let named: Vec<T> = all.iter().copied().filter(|one| names.iter().any(|given| given == name(*one))).collect();
+    if named.is_empty() { all } else { named }
 }

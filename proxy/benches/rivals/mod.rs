@@ -4,7 +4,7 @@
 #[path = "../../tests/support/bootstrap.rs"]
 mod bootstrap;
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,12 +16,17 @@ use bootstrap::Bootstrap;
 /// How long a process may take until it listens.
 const START_MAX: Duration = Duration::from_secs(5);
 const START_POLL: Duration = Duration::from_millis(10);
+/// Names of files in the process's directory.
+const STDERR: &str = "stderr.log";
+const ACCESS_LOG: &str = "access.log";
 
-/// Who is measured.
+/// What is measured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     Envoy,
     Finwait,
+    /// Another binary of finwait, named by FINWAIT_BEFORE: an earlier build, to compare with in one run.
+    FinwaitBefore,
     /// finwait with `--envoy-exact`.
     FinwaitExact,
     HaProxy,
@@ -35,13 +40,32 @@ pub(crate) struct Running {
     child: Child,
 }
 
+/// What differs from run to run for finwait and Envoy.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Options<'a> {
+    /// More fields of the route's action, as in [`Bootstrap`].
+    pub(crate) route: &'a str,
+    /// More fields of the connection manager, a line each.
+    pub(crate) manager: &'a [&'a str],
+    /// More fields of the cluster, a line each.
+    pub(crate) cluster: &'a [&'a str],
+    /// Connections that a worker opens to the application at most; None for more than any benchmark needs.
+    pub(crate) connections_max: Option<u32>,
+    /// The access logger, as in the field `access_log`; None for a file in the process's directory.
+    pub(crate) log: Option<&'a str>,
+    /// The process may open so many descriptors (RLIMIT_NOFILE); None for as many as this one.
+    pub(crate) descriptors_max: Option<u32>,
+}
+
 impl Kind {
-    pub(crate) const ALL: [Self; 5] = [Self::Finwait, Self::FinwaitExact, Self::Envoy, Self::Nginx, Self::HaProxy];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Finwait, Self::FinwaitBefore, Self::FinwaitExact, Self::Envoy, Self::Nginx, Self::HaProxy];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Envoy => "Envoy",
             Self::Finwait => "finwait",
+            Self::FinwaitBefore => "finwait before",
             Self::FinwaitExact => "finwait --envoy-exact",
             Self::HaProxy => "HAProxy",
             Self::Nginx => "nginx",
@@ -49,15 +73,31 @@ impl Kind {
     }
 
     /// Starts it in front of `app`, with its files in `dir`; `None` where it is not installed. It tells its stats at
-    /// `admin`, but for nginx and HAProxy, which have no such place.
-    pub(crate) fn start(self, dir: &Path, app: SocketAddr, admin: SocketAddr) -> Option<Running> {
+    /// `admin`, but for nginx and HAProxy, which have no such place and take no options.
+    pub(crate) fn start(
+        self,
+        dir: &Path,
+        app: SocketAddr,
+        admin: SocketAddr,
+        options: &Options<'_>,
+    ) -> Option<Running> {
         let at = free_port();
         let dir = dir.join(format!("{}", at.port()));
         fs::create_dir_all(&dir).expect("a temporary directory");
         let child = match self {
-            Self::Envoy => envoy(&dir, at, admin, app),
-            Self::Finwait => finwait(&dir, at, admin, app, &[]),
-            Self::FinwaitExact => finwait(&dir, at, admin, app, &["--envoy-exact"]),
+            Self::Envoy => {
+                let config = bootstrap(&dir, at, admin, app, options);
+                let program = std::env::var("ENVOY").unwrap_or_else(|_| "envoy".into());
+                let arguments = ["-c", config.to_str()?, "--concurrency", "1", "--disable-hot-restart", "-l", "warn"];
+                start(&dir, &program, &arguments, options)
+            }
+            Self::Finwait => finwait(env!("CARGO_BIN_EXE_finwait"), &dir, &[at, admin, app], options, &[]),
+            Self::FinwaitBefore => {
+                finwait(&std::env::var("FINWAIT_BEFORE").ok()?, &dir, &[at, admin, app], options, &[])
+            }
+            Self::FinwaitExact => {
+                finwait(env!("CARGO_BIN_EXE_finwait"), &dir, &[at, admin, app], options, &["--envoy-exact"])
+            }
             Self::HaProxy => haproxy(&dir, at, app),
             Self::Nginx => nginx(&dir, at, app),
         }?;
@@ -98,11 +138,19 @@ fn wait_for(at: SocketAddr) {
         }
         thread::sleep(START_POLL);
     }
-    eprintln!("nobody listens on {at}");
+    eprintln!("{at} does not accept within {START_MAX:?}");
 }
 
-fn start(program: &str, arguments: &[&str]) -> Option<Child> {
-    Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
+/// Starts a program whose standard error goes to a file.
+fn start(dir: &Path, program: &str, arguments: &[&str], options: &Options<'_>) -> Option<Child> {
+    let mut command = Command::new(program);
+    if let Some(most) = options.descriptors_max {
+        command = Command::new("sh");
+        command.args(["-c", "ulimit -n \"$0\"; exec \"$@\"", &most.to_string(), program]);
+    }
+    let stderr = File::create(dir.join(STDERR)).expect("a temporary file");
+    // The child's handle keeps the pipe of standard output open, and reads none of it.
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn().ok()
 }
 
 fn write_file(dir: &Path, name: &str, text: &str) -> PathBuf {
@@ -111,28 +159,32 @@ fn write_file(dir: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-fn finwait(dir: &Path, at: SocketAddr, admin: SocketAddr, app: SocketAddr, more: &[&str]) -> Option<Child> {
-    let config = bootstrap(dir, at, admin, app);
+fn finwait(
+    program: &str,
+    dir: &Path,
+    [at, admin, app]: &[SocketAddr; 3],
+    options: &Options<'_>,
+    more: &[&str],
+) -> Option<Child> {
+    let config = bootstrap(dir, *at, *admin, *app, options);
     let arguments = [&["-c", config.to_str()?, "--concurrency", "1"], more].concat();
-    start(env!("CARGO_BIN_EXE_finwait"), &arguments)
-}
-
-/// The binary named by ENVOY, or `envoy` on the path.
-fn envoy(dir: &Path, at: SocketAddr, admin: SocketAddr, app: SocketAddr) -> Option<Child> {
-    let config = bootstrap(dir, at, admin, app);
-    let program = std::env::var("ENVOY").unwrap_or_else(|_| "envoy".into());
-    start(&program, &["-c", config.to_str()?, "--concurrency", "1", "--disable-hot-restart", "-l", "off"])
+    start(dir, program, &arguments, options)
 }
 
 /// One file for both. The breakers are wide because they are not what is measured.
-fn bootstrap(dir: &Path, at: SocketAddr, admin: SocketAddr, app: SocketAddr) -> PathBuf {
-    let log = dir.join("access.log");
+fn bootstrap(dir: &Path, at: SocketAddr, admin: SocketAddr, app: SocketAddr, options: &Options<'_>) -> PathBuf {
+    let path = dir.join(ACCESS_LOG);
     let to_file = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
-    let typed = format!("{{ \"@type\": {to_file}, path: {} }}", log.display());
-    let logs = format!("access_log: [{{ name: envoy.access_loggers.file, typed_config: {typed} }}]");
-    let most = "{ max_connections: 100000, max_pending_requests: 100000, max_requests: 100000 }";
-    let breakers = format!("circuit_breakers: {{ thresholds: [{most}] }}");
-    let proxy = Bootstrap { port: at.port(), app: app.port(), manager: &[&logs], cluster: &[&breakers] };
+    let typed = format!("{{ \"@type\": {to_file}, path: {} }}", path.display());
+    let file = format!("{{ name: envoy.access_loggers.file, typed_config: {typed} }}");
+    let logs = format!("access_log: [{}]", options.log.unwrap_or(&file));
+    let connections_max = options.connections_max.unwrap_or(100_000);
+    let most = format!("max_connections: {connections_max}, max_pending_requests: 100000, max_requests: 100000");
+    let breakers = format!("circuit_breakers: {{ thresholds: [{{ {most} }}] }}");
+    let manager = [&[logs.as_str()], options.manager].concat();
+    let cluster = [&[breakers.as_str()], options.cluster].concat();
+    let proxy =
+        Bootstrap { port: at.port(), app: app.port(), manager: &manager, route: options.route, cluster: &cluster };
     let admin = format!("address: 127.0.0.1, port_value: {}", admin.port());
     let text = format!("admin: {{ address: {{ socket_address: {{ {admin} }} }} }}\n{}", proxy.yaml());
     write_file(dir, "bootstrap.yaml", &text)
@@ -149,7 +201,7 @@ fn nginx(dir: &Path, at: SocketAddr, app: SocketAddr) -> Option<Child> {
          upstream app {{ server {app}; keepalive 64; keepalive_requests 10000000; }}\n\
          server {{ listen {at}; location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection \"\"; }} }} }}\n"
     );
-    start("nginx", &["-c", write_file(dir, "nginx.conf", &text).to_str()?])
+    start(dir, "nginx", &["-c", write_file(dir, "nginx.conf", &text).to_str()?], &Options::default())
 }
 
 fn haproxy(dir: &Path, at: SocketAddr, app: SocketAddr) -> Option<Child> {
@@ -160,5 +212,5 @@ fn haproxy(dir: &Path, at: SocketAddr, app: SocketAddr) -> Option<Child> {
          frontend f\n bind {at}\n default_backend b\nbackend b\n server app {app}\n",
         dir.display()
     );
-    start("haproxy", &["-db", "-f", write_file(dir, "haproxy.cfg", &text).to_str()?])
+    start(dir, "haproxy", &["-db", "-f", write_file(dir, "haproxy.cfg", &text).to_str()?], &Options::default())
 }

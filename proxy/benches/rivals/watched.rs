@@ -4,9 +4,12 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::time::Duration;
 
-use crate::rivals::{Kind, Running, free_port};
+use crate::rivals::{Kind, Options, Running, free_port};
 
+/// A proxy that has stopped answers its admin interface no more.
+const PAGE_MAX: Duration = Duration::from_secs(5);
 pub(crate) const MIB: f64 = 1024.0 * 1024.0;
 
 /// A proxy that runs.
@@ -14,7 +17,7 @@ pub(crate) struct Watched {
     pub(crate) kind: Kind,
     pub(crate) process: Running,
     /// Where it tells its stats.
-    admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 /// Resident memory of a process.
@@ -27,9 +30,9 @@ pub(crate) struct Memory {
 
 impl Watched {
     /// Starts it as [`Kind::start`] does.
-    pub(crate) fn start(kind: Kind, dir: &Path, app: SocketAddr) -> Option<Self> {
+    pub(crate) fn start(kind: Kind, dir: &Path, app: SocketAddr, options: &Options<'_>) -> Option<Self> {
         let admin = free_port();
-        Some(Self { kind, process: kind.start(dir, app, admin)?, admin })
+        Some(Self { kind, process: kind.start(dir, app, admin, options)?, admin })
     }
 
     /// Its stats of these names, or that end so, in that order. A proxy that does not have one has none of it.
@@ -43,6 +46,7 @@ impl Watched {
 
     fn admin_page(&self, path: &str) -> io::Result<String> {
         let mut stream = TcpStream::connect(self.admin)?;
+        stream.set_read_timeout(Some(PAGE_MAX))?;
         write!(stream, "GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n")?;
         let mut page = String::new();
         stream.read_to_string(&mut page)?;

@@ -9,6 +9,8 @@ pub(crate) struct Bootstrap<'a> {
     pub(crate) app: u16,
     /// More fields of the connection manager, a line each.
     pub(crate) manager: &'a [&'a str],
+    /// More fields of the route's action, separated by commas, with a comma before the first.
+    pub(crate) route: &'a str,
     /// More fields of the cluster, a line each.
     pub(crate) cluster: &'a [&'a str],
 }
@@ -35,7 +37,7 @@ static_resources:
               domains: ["*"]
               routes:
               - match: {{ prefix: / }}
-                route: {{ cluster: app }}
+                route: {{ cluster: app{route} }}
           http_filters:
           - name: envoy.filters.http.router
             typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
@@ -50,6 +52,7 @@ static_resources:
 "#,
             port = self.port,
             app = self.app,
+            route = self.route,
         )
     }
 }
