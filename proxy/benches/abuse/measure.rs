@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::apps::{http1, http2};
-use crate::attacks::{Attack, Limits, NeighboursAre, Target, Toll, Upstream};
+use crate::attacks::{Attack, Limits, NeighbourConnections, Target, Toll, Upstream};
 use crate::cpu::cpu;
 use crate::neighbours::{Latencies, Neighbours, Way};
 use crate::rivals::{Kind, Options};
@@ -115,9 +115,9 @@ fn measure(rival: &Watched, attack: &Attack, apps: &Apps) -> Measured {
 fn ways(rival: &Watched, attack: &Attack, shared: &Arc<Shared>) -> Vec<(Way, SocketAddr)> {
     let at = rival.process.at;
     let mut ways = match attack.neighbours {
-        NeighboursAre::OnKeptConnections => return Neighbours::several(&Way::Kept, at),
-        NeighboursAre::OnOwnConnections => Neighbours::several(&Way::Kept, at),
-        NeighboursAre::OnTheAttacksConnection => Neighbours::several(&Way::Shared(Arc::clone(shared)), at),
+        NeighbourConnections::Kept => return Neighbours::several(&Way::Kept, at),
+        NeighbourConnections::Own => Neighbours::several(&Way::Kept, at),
+        NeighbourConnections::Attacked => Neighbours::several(&Way::Shared(Arc::clone(shared)), at),
     };
     ways.push((Way::Fresh, at));
     ways.push((Way::Probe, rival.admin));

@@ -231,7 +231,7 @@ fn malformed(stream: u32, number: usize) -> Vec<u8> {
     ];
     let block = &blocks[number % blocks.len()];
     // Every other one in two frames, since a check of one frame would let it through.
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         return [frame(HEADERS, WHOLE, stream, block)].concat();
     }
     let (first, second) = block.split_at(block.len() / 2);

@@ -61,7 +61,7 @@ fn send_large(target: &Target) -> Toll {
     let inputs = [
         ("body with a length", [head("POST", &format!("content-length: {BODY_BYTES}\r\n")), body.clone()].concat()),
         ("chunked body", [head("POST", "transfer-encoding: chunked\r\n"), chunk].concat()),
-        ("body of a GET", [head("GET", &format!("content-length: {BODY_BYTES}\r\n")), body.clone()].concat()),
+        ("body of a GET", [head("GET", &format!("content-length: {BODY_BYTES}\r\n")), body].concat()),
         ("head", head("GET", &format!("x: {}\r\n", "y".repeat(FIELD_BYTES)))),
     ];
     let (mut sent, mut statuses, mut faults) = (0, Vec::new(), Vec::new());

@@ -4,7 +4,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{ATTACK, Attack, Limits, NeighboursAre, Target, Toll, pause, together};
+use super::{ATTACK, Attack, Limits, NeighbourConnections, Target, Toll, pause, together};
 use crate::peer::Peer;
 
 /// Enough to start with, and less than the attack takes.
@@ -26,7 +26,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         name: "no_descriptors_left",
         about: "200 connections to a process that may open 100 descriptors, and an admin client that waits",
-        neighbours: NeighboursAre::OnKeptConnections,
+        neighbours: NeighbourConnections::Kept,
         // One connection to the application, opened before: a request needs no new descriptor.
         connections_max: Some(1),
         descriptors_max: Some(DESCRIPTORS),

@@ -25,7 +25,7 @@ pub(crate) struct Attack {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     pub(crate) upstream: Upstream,
-    pub(crate) neighbours: NeighboursAre,
+    pub(crate) neighbours: NeighbourConnections,
     /// As in [`rivals::Options`](crate::rivals::Options), like the two maxima.
     pub(crate) log: Option<&'static str>,
     /// More fields of the route's action.
@@ -43,15 +43,15 @@ pub(crate) enum Upstream {
     Http2,
 }
 
-/// Where the neighbours are.
+/// The connections to the proxy that neighbours use.
 #[derive(Clone, Copy, Eq, PartialEq)]
-pub(crate) enum NeighboursAre {
-    /// On connections that they opened before, and that stay. They open none, and send no probe.
-    OnKeptConnections,
-    /// On connections of their own, kept and new.
-    OnOwnConnections,
-    /// Streams of the connection that the attack uses.
-    OnTheAttacksConnection,
+pub(crate) enum NeighbourConnections {
+    /// The one that the attack uses: their requests are streams of it.
+    Attacked,
+    /// Those that they opened before, and that stay. They open none, and send no probe.
+    Kept,
+    /// Their own, kept and new.
+    Own,
 }
 
 /// What fails the benchmark, beside a neighbour's request that fails and any [`Toll::faults`].
@@ -90,7 +90,7 @@ impl Attack {
         name: "",
         about: "",
         upstream: Upstream::Http1,
-        neighbours: NeighboursAre::OnOwnConnections,
+        neighbours: NeighbourConnections::Own,
         log: None,
         route: ", timeout: 0s",
         connections_max: None,

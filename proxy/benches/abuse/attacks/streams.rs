@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{ATTACK, Attack, NeighboursAre, Target, Toll, Upstream, pause, together};
+use super::{ATTACK, Attack, NeighbourConnections, Target, Toll, Upstream, pause, together};
 use crate::frame::{
     CANCEL, DATA, END_HEADERS, END_STREAM, HEADERS, PRIORITY, RST_STREAM, STREAM_MAX, WHOLE, WINDOW_UPDATE, field,
     frame, get, post,
@@ -42,7 +42,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         name: "empty_data_in_requests",
         about: "requests with empty DATA frames in their middle, on a connection that others share",
-        neighbours: NeighboursAre::OnTheAttacksConnection,
+        neighbours: NeighbourConnections::Attacked,
         run: send_empty_data,
         ..Attack::DEFAULT
     },
@@ -63,14 +63,14 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         name: "malformed_requests",
         about: "paths with each byte and other malformed heads, on an HTTP/2 connection that others share",
-        neighbours: NeighboursAre::OnTheAttacksConnection,
+        neighbours: NeighbourConnections::Attacked,
         run: send_malformed,
         ..Attack::DEFAULT
     },
     Attack {
         name: "stream_errors",
         about: "frames that are errors of their stream, on an HTTP/2 connection that others share",
-        neighbours: NeighboursAre::OnTheAttacksConnection,
+        neighbours: NeighbourConnections::Attacked,
         run: send_stream_errors,
         ..Attack::DEFAULT
     },
