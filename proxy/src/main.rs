@@ -13,7 +13,7 @@ use finwait::config::{Config, Differences, Loaded};
 use finwait::demo::{Demo, Ground, Ports};
 use finwait::drain::{DRAIN_TIME, Strategy, drain_over};
 use finwait::net::LogTarget;
-use finwait::net::tokio::{LogFiles, outside};
+use finwait::net::tokio::{LogFiles, outside, probe_log};
 use finwait::process::{MakeOutside, Process};
 use finwait::runtime;
 use finwait::server::{Admin, Shared};
@@ -182,7 +182,7 @@ fn load(arguments: &Arguments) -> anyhow::Result<Option<(String, Config)>> {
         }
     };
     let differences = if arguments.envoy_exact { Differences::NONE } else { Differences::ALL };
-    let Loaded { config, warnings } = Config::from_yaml_with(&text, &name, differences)?;
+    let Loaded { config, warnings } = Config::from_yaml_where(&text, &name, differences, &probe_log)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -30,6 +30,87 @@ fn refused_files_are_refused_in_the_recorded_words() {
     }
 }
 
+/// Values that Envoy 1.40 refuses as well, each in place of the one in `every-supported-field.yaml`.
+const REFUSED_VALUES: &[(&str, &str)] = &[
+    ("server_name: edge", r#"server_name: "a\r\nx: y""#),
+    ("server_name: edge", r#"server_name: "a\u0001b""#),
+    ("internal_only_headers: [X-Secret]", r#"internal_only_headers: ["a\nb"]"#),
+    ("domains: [Example.com,", r#"domains: ["a\nb","#),
+    ("upgrade_type: CONNECT }]", r#"upgrade_type: "a\nb" }]"#),
+    ("regex: \"/v[0-9]+/.*\"", "regex: \"\""),
+    ("retriable_headers: [{ name: X-Again }]", "retriable_headers: [{ name: \"\" }]"),
+    ("retriable_headers: [{ name: X-Again }]", r#"retriable_headers: [{ name: "a\r\nb: c" }]"#),
+    ("retriable_headers: [{ name: X-Again }]", r#"retriable_request_headers: [{ name: "a b" }]"#),
+    ("{ name: Retry-After,", r#"{ name: "a\0b","#),
+    ("{ max_interval: 60s,", "{ max_interval: 0s,"),
+    ("base_interval: 0.1s", "base_interval: 0s"),
+    ("stat_prefix: edge", "stat_prefix: \"\""),
+    ("- name: envoy.filters.network.http_connection_manager", "- name: \"\""),
+    ("log_format: { text_format: \"100%%\\n\" }", "log_format: {}"),
+    ("%RESP(SERVER)%", "%RESP(X SERVER)%"),
+    ("stream_idle_timeout: 0s", "stream_idle_timeout: 9223372036s"),
+    ("stream_idle_timeout: 0s", "stream_idle_timeout: -1s"),
+    ("connect_timeout: 0.25s", "connect_timeout: 0s"),
+    ("dns_refresh_rate: 60s", "dns_refresh_rate: 0.001s"),
+    ("budget_percent: { value: 12.5 }", "budget_percent: { value: 101 }"),
+    ("healthy_panic_threshold: { value: 0 }", "healthy_panic_threshold: { value: -1 }"),
+    ("max_requests_per_connection: 100, max_connection", "max_requests_per_connection: -1, max_connection"),
+    ("lb_policy: RANDOM", "max_requests_per_connection: 3"),
+    ("      name: over-http\n", ""),
+    ("name: over-tcp", "name: over-http"),
+    ("no_traffic_interval: 30s", "no_traffic_interval: 0s"),
+    ("unhealthy_interval: 1s", "unhealthy_interval: 0s"),
+    ("[{ start: 200, end: 300 }]", "[{ start: 200, end: 200 }]"),
+    ("[{ start: 200, end: 300 }]", "[{ start: 99, end: 200 }]"),
+    ("[{ start: 503, end: 504 }]", "[{ start: 503, end: 601 }]"),
+    ("[{ start: 503, end: 504 }]", "[{ start: 503 }]"),
+    ("receive: [{ text: \"4f4b\" }]", "receive: [{ text: \"\" }]"),
+    ("enforcing_consecutive_5xx: 100", "enforcing_consecutive_5xx: 101"),
+    ("max_ejection_percent: 50", "max_ejection_percent: 101"),
+    ("interval: 1s\n      base_ejection_time", "interval: 0s\n      base_ejection_time"),
+    ("base_ejection_time: 10s", "base_ejection_time: 61s"),
+    ("base_ejection_time: 10s\n      max_ejection_time: 60s\n", "max_ejection_time: 29s\n"),
+    ("cluster_name: dns", "cluster_name: \"\""),
+    ("      cluster_name: dns\n", ""),
+];
+
+#[test]
+fn values_that_envoy_refuses_are_refused_with_their_place() {
+    let file = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configs/accepted/every-supported-field.yaml"));
+    let refused = REFUSED_VALUES.iter().map(|(accepted, refused)| {
+        assert_eq!(file.matches(accepted).count(), 1, "{accepted} stands once in the file");
+        match Config::from_yaml(&file.replace(accepted, refused), "x.yaml") {
+            Ok(_) => panic!("{refused} was accepted in place of {accepted}"),
+            Err(error) => format!("{error}\n"),
+        }
+    });
+    let said = refused.collect::<Vec<_>>().join("\n");
+    insta::with_settings!({ snapshot_path => "configs", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("refused-values", said);
+    });
+}
+
+#[test]
+fn thirty_thousand_routes_of_as_many_hosts_and_clusters_are_read() {
+    const COUNT: usize = 30_000;
+    let file =
+        read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configs/accepted/cluster-that-does-not-exist.yaml"));
+    let (head, _) = file.split_once("            - name: all").expect("the file has a virtual host");
+    let hosts: String = (0..COUNT)
+        .map(|n| {
+            format!(
+                "            - {{ name: h{n}, domains: [h{n}.test], routes: [{{ match: {{ prefix: /r{n} }}, route: {{ cluster: c{n} }} }}] }}\n"
+            )
+        })
+        .collect();
+    let clusters: String = (0..COUNT).map(|n| format!("  - {{ name: c{n} }}\n")).collect();
+    let text =
+        format!("{head}{hosts}  clusters:\n{clusters}").replace("validate_clusters: false", "validate_clusters: true");
+    let loaded = Config::from_yaml(&text, "x").unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(loaded.config.clusters.len(), COUNT);
+    assert_eq!(loaded.config.listeners[0].manager.routes.virtual_hosts.len(), COUNT);
+}
+
 #[test]
 fn a_misspelt_retry_word_is_forgiven_where_envoy_is_to_be_followed() {
     let file = read(Path::new("tests/configs/refused/misspelt-retry-word.yaml"));

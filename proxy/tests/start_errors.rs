@@ -86,6 +86,10 @@ fn validation_help_and_version_succeed() {
     let folder = Folder::with("validate", &bootstrap(0, 1));
     let (code, said) = run(&folder, &["-c", "finwait.yaml", "--mode", "validate"]);
     compare("validate", code, &said);
+    let log = "access_log: [{ typed_config: { \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: absent/edge.log } }]";
+    let yaml = bootstrap(0, 1).replace("http_filters:", &format!("{log}\n          http_filters:"));
+    let (code, said) = run(&Folder::with("validate_log", &yaml), &["-c", "finwait.yaml", "--mode", "validate"]);
+    compare("log_without_a_directory", code, &said);
     for (argument, expected) in
         [("--version", concat!("finwait ", env!("CARGO_PKG_VERSION"), "\n")), ("--help", "http://127.0.0.1:10000/")]
     {

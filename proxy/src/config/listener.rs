@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::log_format::Format;
 use super::route::{RouteTable, Upgrades};
 use super::trust::Trust;
@@ -191,7 +193,7 @@ impl Default for ManagerTimeouts {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServerHeader {
     /// Its value.
-    pub name: String,
+    pub name: HeaderValue,
     /// What happens to the upstream's.
     pub transformation: ServerTransformation,
 }

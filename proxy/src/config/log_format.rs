@@ -1,5 +1,6 @@
 //! Access-log format strings, parsed once.
 
+use super::constraints::is_header_name;
 use super::problem::nearest;
 
 /// A parsed format: literals and operators in turn.
@@ -287,6 +288,9 @@ impl<'a> Written<'a> {
         if name.is_empty() || or.is_some_and(|or| or.is_empty() || or.contains('?')) {
             return Err(self.misused("takes one name, or two with a ? between them"));
         }
+        if !is_header_name(name) || or.is_some_and(|or| !is_header_name(or)) {
+            return Err(self.misused("takes the name of a header, which is a token such as x-name"));
+        }
         Ok((name.to_ascii_lowercase(), or.map(str::to_ascii_lowercase)))
     }
 
@@ -343,6 +347,8 @@ mod tests {
             ),
             ("%REQ%", "operator %REQ%: needs the name of a header"),
             ("%REQ(?a)%", "operator %REQ%: takes one name, or two with a ? between them"),
+            ("%REQ(a b)%", "operator %REQ%: takes the name of a header, which is a token such as x-name"),
+            ("%RESP(a?é)%", "operator %RESP%: takes the name of a header, which is a token such as x-name"),
             ("%PROTOCOL(x)%", "operator %PROTOCOL%: takes no argument"),
             ("%PROTOCOL:x%", "a % at character 1 begins no operator; a literal percent sign is written %%"),
             ("%REQ(a%", "a % at character 1 begins no operator; a literal percent sign is written %%"),

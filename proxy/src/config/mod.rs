@@ -8,6 +8,7 @@
 
 mod bootstrap;
 pub mod cluster;
+mod constraints;
 mod difference;
 mod error;
 pub mod health;
@@ -24,6 +25,7 @@ mod units;
 mod unsupported;
 mod yaml;
 
+use std::io;
 use std::net::SocketAddr;
 
 pub use cluster::Cluster;
@@ -75,8 +77,24 @@ impl Config {
     ///
     /// As [`Self::from_yaml`].
     pub fn from_yaml_with(text: &str, file: &str, differences: Differences) -> Result<Loaded, ConfigError> {
+        Self::from_yaml_where(text, file, differences, &|_| Ok(()))
+    }
+
+    /// The same, where `opens` says of the path of an access log whether lines can be written to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_yaml`], and the first log that cannot be opened.
+    pub fn from_yaml_where(
+        text: &str,
+        file: &str,
+        differences: Differences,
+        opens: &dyn Fn(&str) -> io::Result<()>,
+    ) -> Result<Loaded, ConfigError> {
         let notes = yaml::Notes::default();
-        let config = Self::read(text, &notes, differences).map_err(|problem| ConfigError::new(problem, file, text))?;
+        let config = Self::read(text, &notes, differences)
+            .and_then(|config| notes.open_logs(opens).map(|()| config))
+            .map_err(|problem| ConfigError::new(problem, file, text))?;
         let warning = |(place, text)| Warning { file: file.to_owned(), place, text };
         Ok(Loaded { config, warnings: notes.into_sorted().into_iter().map(warning).collect() })
     }

@@ -26,7 +26,7 @@ pub struct VirtualHost {
 }
 
 /// A domain pattern. Lower case; compared ignoring case.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Domain {
     /// `*`
     Any,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-/// `google.protobuf.Duration` allows ten thousand years.
-const SECONDS_MAX: u64 = 315_576_000_000;
+/// Envoy's longest duration, 292 years: it counts nanoseconds in 64 bits.
+const SECONDS_MAX: u64 = 9_223_372_035;
 
 /// A duration, as written: decimal seconds with the suffix `s`, as in `1.5s`. Never negative.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,8 +69,8 @@ mod tests {
             ("1.5s", Some(1500)),
             ("0.000s", Some(0)),
             ("00.25s", Some(250)),
-            ("315576000000s", Some(315_576_000_000_000)),
-            ("315576000001s", None),
+            ("9223372035s", Some(9_223_372_035_000)),
+            ("9223372036s", None),
             ("99999999999999999999s", None),
             ("1.0000000001s", None),
             ("-1s", None),

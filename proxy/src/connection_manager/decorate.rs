@@ -230,9 +230,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(configured: &ServerHeader) -> Self {
-        // Configuration refuses names that are no header value.
-        let name = HeaderValue::from_str(&configured.name).unwrap_or(HeaderValue::from_static("finwait"));
-        Self { name, transformation: configured.transformation }
+        Self { name: configured.name.clone(), transformation: configured.transformation }
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::{Address, Http2ProtocolOptions};
+use crate::config::constraints::{LongerThan, NonEmpty, PercentValue, Positive, WholePercent};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
 
@@ -13,17 +14,17 @@ pub(crate) struct Cluster {
     pub(crate) circuit_breakers: Option<CircuitBreakers>,
     pub(crate) common_http_protocol_options: Option<At<UpstreamHttpProtocolOptions>>,
     pub(crate) common_lb_config: Option<CommonLbConfig>,
-    pub(crate) connect_timeout: Option<At<Seconds>>,
+    pub(crate) connect_timeout: Option<Positive>,
     pub(crate) dns_lookup_family: Option<DnsLookupFamily>,
-    pub(crate) dns_refresh_rate: Option<At<Seconds>>,
+    pub(crate) dns_refresh_rate: Option<LongerThan<1_000_000>>,
     #[serde(default)]
     pub(crate) health_checks: Vec<At<HealthCheck>>,
     pub(crate) http_protocol_options: Option<At<UpstreamHttp1ProtocolOptions>>,
     pub(crate) http2_protocol_options: Option<At<Http2ProtocolOptions>>,
     pub(crate) lb_policy: Option<LbPolicy>,
     pub(crate) load_assignment: Option<ClusterLoadAssignment>,
-    pub(crate) max_requests_per_connection: Option<u32>,
-    pub(crate) outlier_detection: Option<OutlierDetection>,
+    pub(crate) max_requests_per_connection: Option<At<u32>>,
+    pub(crate) outlier_detection: Option<At<OutlierDetection>>,
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
     pub(crate) preconnect_policy: Option<PreconnectPolicy>,
     pub(crate) r#type: Option<DiscoveryType>,
@@ -87,10 +88,10 @@ pub(crate) enum LbPolicy {
 }
 
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct ClusterLoadAssignment {
     #[expect(dead_code, reason = "names a resource for EDS; inside a cluster it repeats the cluster's name")]
-    pub(crate) cluster_name: Option<String>,
+    pub(crate) cluster_name: NonEmpty,
     #[serde(default)]
     pub(crate) endpoints: Vec<LocalityLbEndpoints>,
 }
@@ -144,7 +145,7 @@ pub(crate) struct RetryBudget {
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Percent {
     #[serde(default)]
-    pub(crate) value: f64,
+    pub(crate) value: PercentValue,
 }
 
 /// `envoy.config.core.v3.RoutingPriority`
@@ -205,20 +206,21 @@ pub(crate) struct CommonLbConfig {
 /// `envoy.config.core.v3.HealthCheck`
 #[derive(Debug, Deserialize)]
 pub(crate) struct HealthCheck {
-    pub(crate) healthy_edge_interval: Option<Seconds>,
+    pub(crate) healthy_edge_interval: Option<Positive>,
     pub(crate) healthy_threshold: u32,
     pub(crate) http_health_check: Option<HttpHealthCheck>,
     pub(crate) initial_jitter: Option<Seconds>,
-    pub(crate) interval: At<Seconds>,
+    pub(crate) interval: Positive,
     pub(crate) interval_jitter: Option<Seconds>,
     pub(crate) interval_jitter_percent: Option<u32>,
-    pub(crate) no_traffic_healthy_interval: Option<Seconds>,
-    pub(crate) no_traffic_interval: Option<Seconds>,
+    pub(crate) name: Option<String>,
+    pub(crate) no_traffic_healthy_interval: Option<Positive>,
+    pub(crate) no_traffic_interval: Option<Positive>,
     pub(crate) reuse_connection: Option<bool>,
     pub(crate) tcp_health_check: Option<TcpHealthCheck>,
-    pub(crate) timeout: At<Seconds>,
-    pub(crate) unhealthy_edge_interval: Option<Seconds>,
-    pub(crate) unhealthy_interval: Option<Seconds>,
+    pub(crate) timeout: Positive,
+    pub(crate) unhealthy_edge_interval: Option<Positive>,
+    pub(crate) unhealthy_interval: Option<Positive>,
     pub(crate) unhealthy_threshold: u32,
 }
 
@@ -226,17 +228,19 @@ pub(crate) struct HealthCheck {
 #[derive(Debug, Deserialize)]
 pub(crate) struct HttpHealthCheck {
     #[serde(default)]
-    pub(crate) expected_statuses: Vec<Int64Range>,
+    pub(crate) expected_statuses: Vec<At<Int64Range>>,
     pub(crate) host: Option<At<String>>,
     pub(crate) path: At<String>,
     #[serde(default)]
-    pub(crate) retriable_statuses: Vec<Int64Range>,
+    pub(crate) retriable_statuses: Vec<At<Int64Range>>,
 }
 
 /// `envoy.type.v3.Int64Range`: the end is not in it.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Int64Range {
+    #[serde(default)]
     pub(crate) end: u16,
+    #[serde(default)]
     pub(crate) start: u16,
 }
 
@@ -251,23 +255,23 @@ pub(crate) struct TcpHealthCheck {
 /// `envoy.config.core.v3.HealthCheck.Payload`
 #[derive(Debug, Deserialize)]
 pub(crate) struct HealthCheckPayload {
-    pub(crate) text: At<String>,
+    pub(crate) text: At<NonEmpty>,
 }
 
 /// `envoy.config.cluster.v3.OutlierDetection`
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct OutlierDetection {
     pub(crate) always_eject_one_host: Option<bool>,
-    pub(crate) base_ejection_time: Option<Seconds>,
+    pub(crate) base_ejection_time: Option<Positive>,
     pub(crate) consecutive_5xx: Option<u32>,
     pub(crate) consecutive_gateway_failure: Option<u32>,
     pub(crate) consecutive_local_origin_failure: Option<u32>,
-    pub(crate) enforcing_consecutive_5xx: Option<u32>,
-    pub(crate) enforcing_consecutive_gateway_failure: Option<u32>,
-    pub(crate) enforcing_consecutive_local_origin_failure: Option<u32>,
-    pub(crate) interval: Option<Seconds>,
-    pub(crate) max_ejection_percent: Option<u32>,
-    pub(crate) max_ejection_time: Option<Seconds>,
+    pub(crate) enforcing_consecutive_5xx: Option<WholePercent>,
+    pub(crate) enforcing_consecutive_gateway_failure: Option<WholePercent>,
+    pub(crate) enforcing_consecutive_local_origin_failure: Option<WholePercent>,
+    pub(crate) interval: Option<Positive>,
+    pub(crate) max_ejection_percent: Option<WholePercent>,
+    pub(crate) max_ejection_time: Option<Positive>,
     pub(crate) split_external_local_origin_errors: Option<bool>,
     pub(crate) successful_active_health_check_uneject_host: Option<bool>,
 }

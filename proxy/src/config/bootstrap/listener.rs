@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::route::{RouteConfiguration, UpgradeConfig};
 use super::{Address, Http1ProtocolOptions, Http2ProtocolOptions};
+use crate::config::constraints::{HeaderText, NonEmpty};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
 
@@ -39,7 +40,7 @@ pub(crate) struct FilterChain {
 /// `envoy.config.listener.v3.Filter`
 #[derive(Debug, Deserialize)]
 pub(crate) struct Filter {
-    pub(crate) name: String,
+    pub(crate) name: NonEmpty,
     pub(crate) typed_config: At<NetworkFilter>,
 }
 
@@ -76,9 +77,9 @@ pub(crate) struct HttpConnectionManager {
     pub(crate) request_timeout: Option<Seconds>,
     pub(crate) route_config: At<RouteConfiguration>,
     pub(crate) server_header_transformation: Option<ServerHeaderTransformation>,
-    pub(crate) server_name: Option<String>,
+    pub(crate) server_name: Option<HeaderText>,
     pub(crate) skip_xff_append: Option<bool>,
-    pub(crate) stat_prefix: At<String>,
+    pub(crate) stat_prefix: NonEmpty,
     pub(crate) stream_flush_timeout: Option<Seconds>,
     pub(crate) stream_idle_timeout: Option<Seconds>,
     #[serde(default)]
@@ -138,7 +139,7 @@ pub(crate) enum ServerHeaderTransformation {
 /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter`
 #[derive(Debug, Deserialize)]
 pub(crate) struct HttpFilter {
-    pub(crate) name: String,
+    pub(crate) name: NonEmpty,
     pub(crate) typed_config: HttpFilterConfig,
 }
 
@@ -184,13 +185,13 @@ pub(crate) enum AccessLogConfig {
 pub(crate) struct FileAccessLog {
     pub(crate) path: At<String>,
     pub(crate) format: Option<At<String>>,
-    pub(crate) log_format: Option<SubstitutionFormatString>,
+    pub(crate) log_format: Option<At<SubstitutionFormatString>>,
 }
 
 /// `envoy.extensions.access_loggers.stream.v3.StdoutAccessLog`, and the same for standard error
 #[derive(Debug, Deserialize)]
 pub(crate) struct StreamAccessLog {
-    pub(crate) log_format: Option<SubstitutionFormatString>,
+    pub(crate) log_format: Option<At<SubstitutionFormatString>>,
 }
 
 /// `envoy.config.core.v3.SubstitutionFormatString`

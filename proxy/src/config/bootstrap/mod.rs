@@ -86,6 +86,6 @@ pub(crate) struct Http2ProtocolOptions {
 pub(crate) struct KeepaliveSettings {
     pub(crate) connection_idle_interval: Option<At<Seconds>>,
     pub(crate) interval: Option<At<Seconds>>,
-    pub(crate) interval_jitter: Option<At<cluster::Percent>>,
+    pub(crate) interval_jitter: Option<cluster::Percent>,
     pub(crate) timeout: At<Seconds>,
 }

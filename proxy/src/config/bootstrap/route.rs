@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::cluster::RoutingPriority;
 use super::listener::{DataSource, HttpFilter};
+use crate::config::constraints::{HeaderName, NonEmpty, OneLine, Positive};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
 
@@ -11,7 +12,7 @@ use crate::config::yaml::At;
 #[derive(Debug, Deserialize)]
 pub(crate) struct RouteConfiguration {
     #[serde(default)]
-    pub(crate) internal_only_headers: Vec<String>,
+    pub(crate) internal_only_headers: Vec<HeaderName>,
     #[expect(dead_code, reason = "names a resource for RDS")]
     pub(crate) name: Option<String>,
     pub(crate) validate_clusters: Option<bool>,
@@ -22,8 +23,8 @@ pub(crate) struct RouteConfiguration {
 /// `envoy.config.route.v3.VirtualHost`
 #[derive(Debug, Deserialize)]
 pub(crate) struct VirtualHost {
-    pub(crate) name: At<String>,
-    pub(crate) domains: At<Vec<At<String>>>,
+    pub(crate) name: NonEmpty,
+    pub(crate) domains: At<Vec<At<OneLine>>>,
     pub(crate) include_attempt_count_in_response: Option<bool>,
     pub(crate) include_request_attempt_count: Option<bool>,
     pub(crate) retry_policy: Option<RetryPolicy>,
@@ -58,7 +59,7 @@ pub(crate) struct ConnectMatcher {}
 /// `envoy.type.matcher.v3.RegexMatcher`
 #[derive(Debug, Deserialize)]
 pub(crate) struct RegexMatcher {
-    pub(crate) regex: At<String>,
+    pub(crate) regex: At<NonEmpty>,
 }
 
 /// `envoy.config.route.v3.DirectResponseAction`
@@ -72,7 +73,7 @@ pub(crate) struct DirectResponseAction {
 #[derive(Debug, Deserialize)]
 pub(crate) struct RouteAction {
     pub(crate) cluster: Option<At<String>>,
-    pub(crate) cluster_header: Option<At<String>>,
+    pub(crate) cluster_header: Option<At<HeaderName>>,
     pub(crate) cluster_not_found_response_code: Option<ClusterNotFoundResponseCode>,
     pub(crate) flush_timeout: Option<Seconds>,
     pub(crate) idle_timeout: Option<Seconds>,
@@ -104,7 +105,7 @@ pub(crate) enum ClusterNotFoundResponseCode {
 /// `HttpConnectionManager.UpgradeConfig`; with fewer fields also `RouteAction.UpgradeConfig`
 #[derive(Debug, Deserialize)]
 pub(crate) struct UpgradeConfig {
-    pub(crate) upgrade_type: At<String>,
+    pub(crate) upgrade_type: At<OneLine>,
     pub(crate) enabled: Option<bool>,
     pub(crate) filters: Option<At<Vec<At<HttpFilter>>>>,
 }
@@ -133,7 +134,7 @@ pub(crate) struct RetryPolicy {
 #[derive(Debug, Deserialize)]
 pub(crate) struct RetryHostPredicate {
     #[expect(dead_code, reason = "the type tells; having read it is the check")]
-    pub(crate) name: String,
+    pub(crate) name: NonEmpty,
     #[expect(dead_code, reason = "there is one predicate; having read it is the check")]
     pub(crate) typed_config: HostPredicate,
 }
@@ -152,13 +153,13 @@ pub(crate) struct PreviousHostsPredicate {}
 /// `envoy.config.route.v3.HeaderMatcher`, in a retry policy
 #[derive(Debug, Deserialize)]
 pub(crate) struct RetriableHeader {
-    pub(crate) name: String,
+    pub(crate) name: HeaderName,
 }
 
 /// `envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff`
 #[derive(Debug, Deserialize)]
 pub(crate) struct RateLimitedRetryBackOff {
-    pub(crate) max_interval: Option<Seconds>,
+    pub(crate) max_interval: Option<Positive>,
     #[serde(default)]
     pub(crate) reset_headers: Vec<ResetHeader>,
 }
@@ -167,7 +168,7 @@ pub(crate) struct RateLimitedRetryBackOff {
 #[derive(Debug, Deserialize)]
 pub(crate) struct ResetHeader {
     pub(crate) format: Option<ResetHeaderFormat>,
-    pub(crate) name: String,
+    pub(crate) name: HeaderName,
 }
 
 /// `envoy.config.route.v3.RetryPolicy.ResetHeaderFormat`
@@ -182,6 +183,6 @@ pub(crate) enum ResetHeaderFormat {
 /// `envoy.config.route.v3.RetryPolicy.RetryBackOff`
 #[derive(Debug, Deserialize)]
 pub(crate) struct RetryBackOff {
-    pub(crate) base_interval: At<Seconds>,
+    pub(crate) base_interval: Positive,
     pub(crate) max_interval: Option<At<Seconds>>,
 }

@@ -45,10 +45,6 @@ pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Pr
         return Err(cluster.name.invalid("a cluster must have a name"));
     }
     note_deprecated(cluster, notes);
-    let connect_timeout = cluster.connect_timeout.as_ref();
-    if let Some(zero) = connect_timeout.filter(|timeout| timeout.value.0.is_zero()) {
-        return Err(zero.invalid("must be greater than 0s"));
-    }
     Ok(Cluster {
         name: cluster.name.value.clone(),
         discovery: discovery(cluster)?,
@@ -58,20 +54,17 @@ pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Pr
             Some(LbPolicy::Random) => Balancing::Random,
         },
         protocol: protocol(cluster)?,
-        connect_timeout: connect_timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.value.0),
+        connect_timeout: cluster.connect_timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.0),
         idle_timeout: idle_timeout(cluster),
-        requests_per_connection_max: common_options(cluster)
-            .and_then(|common| common.max_requests_per_connection)
-            .or(cluster.max_requests_per_connection)
-            .and_then(NonZeroU32::new),
+        requests_per_connection_max: requests_per_connection_max(cluster)?,
         connection_duration_max: common_options(cluster)
             .and_then(|common| common.max_connection_duration)
             .and_then(Seconds::unless_zero),
         limits: ByPriority::new(|priority| limits(cluster, priority)),
-        health_checks: cluster.health_checks.iter().map(health::check).collect::<Result<_, _>>()?,
-        outlier_detection: cluster.outlier_detection.map(health::outlier),
+        health_checks: health::checks(&cluster.health_checks, &cluster.name.value)?,
+        outlier_detection: cluster.outlier_detection.as_ref().map(health::outlier).transpose()?,
         panic_threshold: basis_points(
-            cluster.common_lb_config.and_then(|common| common.healthy_panic_threshold).map_or(50.0, |at| at.value),
+            cluster.common_lb_config.and_then(|common| common.healthy_panic_threshold).map_or(50.0, |at| at.value.0),
         ),
         preconnect_percent: cluster.preconnect_policy.as_ref().map_or(Ok(100), preconnect_percent)?,
         tcp_keepalive: cluster.upstream_connection_options.and_then(|options| options.tcp_keepalive).map(tcp_keepalive),
@@ -100,9 +93,13 @@ fn note_deprecated(cluster: &Written, notes: &Notes) {
 
 fn protocol(cluster: &Written) -> Result<UpstreamProtocol, Problem> {
     let Some(options) = cluster.http_options() else {
-        return match &cluster.http2_protocol_options {
-            Some(http2) => http2_options(&http2.value).map(UpstreamProtocol::Http2),
-            None => Ok(UpstreamProtocol::Http1),
+        return match (&cluster.http2_protocol_options, &cluster.http_protocol_options) {
+            (Some(_), Some(http1)) => Err(http1.invalid_but(
+                "a cluster speaks one protocol, and has http2_protocol_options too",
+                "delete the options of the protocol that its endpoints do not speak",
+            )),
+            (Some(http2), None) => http2_options(&http2.value).map(UpstreamProtocol::Http2),
+            (None, _) => Ok(UpstreamProtocol::Http1),
         };
     };
     let Some(explicit) = &options.value.explicit_http_config else {
@@ -130,6 +127,22 @@ fn common_options(cluster: &Written) -> Option<&UpstreamHttpProtocolOptions> {
     }
 }
 
+/// Requests that one connection may carry, said in one of two places.
+fn requests_per_connection_max(cluster: &Written) -> Result<Option<NonZeroU32>, Problem> {
+    let common = common_options(cluster).and_then(|common| common.max_requests_per_connection);
+    let max = match (common, &cluster.max_requests_per_connection) {
+        (Some(_), Some(second)) => {
+            return Err(second.invalid_but(
+                "only one of max_requests_per_connection of the cluster and of its HTTP options can be specified",
+                "write it in common_http_protocol_options alone",
+            ));
+        }
+        (Some(max), None) => Some(max),
+        (None, max) => max.as_ref().map(|max| max.value),
+    };
+    Ok(max.and_then(NonZeroU32::new))
+}
+
 fn idle_timeout(cluster: &Written) -> Option<Duration> {
     match common_options(cluster).and_then(|common| common.idle_timeout) {
         Some(timeout) => timeout.unless_zero(),
@@ -146,9 +159,6 @@ fn discovery(cluster: &Written) -> Result<Discovery, Problem> {
             endpoints.map(Discovery::Static)
         }
         Some(DiscoveryType::StrictDns) => {
-            if let Some(zero) = cluster.dns_refresh_rate.as_ref().filter(|rate| rate.value.0.is_zero()) {
-                return Err(zero.invalid("must be greater than 0s"));
-            }
             let targets = addresses.try_fold(Vec::new(), |mut targets, address| {
                 let socket = &address.value.socket_address;
                 if socket.address.value.is_empty() {
@@ -157,7 +167,7 @@ fn discovery(cluster: &Written) -> Result<Discovery, Problem> {
                 targets.push((socket.address.value.clone(), socket.port_value));
                 Ok(targets)
             })?;
-            let refresh = cluster.dns_refresh_rate.as_ref().map_or(DNS_REFRESH, |rate| rate.value.0);
+            let refresh = cluster.dns_refresh_rate.map_or(DNS_REFRESH, |rate| rate.0);
             let family = match cluster.dns_lookup_family {
                 None | Some(DnsLookupFamily::Auto) => LookupFamily::Auto,
                 Some(DnsLookupFamily::All) => LookupFamily::All,
@@ -224,7 +234,7 @@ fn limits(cluster: &Written, priority: Priority) -> Limits {
 fn retry_budget(written: WrittenBudget) -> RetryBudget {
     const PERCENT: f64 = 20.0;
     const RETRIES_MIN: u32 = 3;
-    let percent = written.budget_percent.map_or(PERCENT, |percent| percent.value);
+    let percent = written.budget_percent.map_or(PERCENT, |percent| percent.value.0);
     RetryBudget {
         basis_points: basis_points(percent),
         retries_min: written.min_retry_concurrency.unwrap_or(RETRIES_MIN),

@@ -2,8 +2,9 @@
 
 use std::num::NonZeroU32;
 
-use super::{buffer_bytes_max, downstream_http2_options, route, socket_address, within};
-use crate::config::Cluster;
+use http::HeaderValue;
+
+use super::{ClusterNames, buffer_bytes_max, downstream_http2_options, route, socket_address, within};
 use crate::config::bootstrap::listener::{
     AccessLog as WrittenLog, AccessLogConfig, CidrRange, CodecType as WrittenCodec, DataSource, HttpConnectionManager,
     HttpFilter, HttpFilterConfig, InternalAddressConfig, Listener as Written, NetworkFilter,
@@ -22,7 +23,7 @@ use crate::config::trust::{Cidr, Trust};
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
 
-pub(super) fn listener(written: Written, clusters: &[Cluster], notes: &Notes) -> Result<Listener, Problem> {
+pub(super) fn listener(written: Written, clusters: &ClusterNames<'_>, notes: &Notes) -> Result<Listener, Problem> {
     let address = socket_address(&written.address)?;
     let buffer_bytes_max = buffer_bytes_max(written.per_connection_buffer_limit_bytes.as_ref())?;
     let mut chains = written.filter_chains.into_iter();
@@ -36,7 +37,7 @@ pub(super) fn listener(written: Written, clusters: &[Cluster], notes: &Notes) ->
         return Err(Problem::invalid(&chain.place, what));
     };
     if let Some(second) = filters.next() {
-        let name = &filter.value.name;
+        let name = &*filter.value.name;
         return Err(
             second.invalid(format!("terminal filter named {name} must be the last filter in a network filter chain"))
         );
@@ -54,14 +55,11 @@ pub(super) fn listener(written: Written, clusters: &[Cluster], notes: &Notes) ->
 fn connection_manager(
     written: HttpConnectionManager,
     place: &Place,
-    clusters: &[Cluster],
+    clusters: &ClusterNames<'_>,
     notes: &Notes,
 ) -> Result<ConnectionManager, Problem> {
     const HEADERS_MAX: u32 = 100; // Envoy's default, max_headers_count.
     const HEAD_KIB_MAX: u32 = 60; // Envoy's default, max_request_headers_kb.
-    if written.stat_prefix.value.is_empty() {
-        return Err(written.stat_prefix.invalid("must not be empty"));
-    }
     let router = router_of(&written.http_filters, place, "http")?;
     let upgrades = upgrades(&written.upgrade_configs)?;
     let routes = route::table(&written.route_config, clusters, notes)?;
@@ -83,9 +81,12 @@ fn connection_manager(
         upgrades,
         http2: written.http2_protocol_options.as_ref().map_or(Ok(Http2Options::default()), downstream_http2_options)?,
         http1: http1_options(&written)?,
-        access_logs: written.access_log.into_iter().map(access_log).collect::<Result<_, _>>()?,
+        access_logs: written.access_log.into_iter().map(|log| access_log(log, notes)).collect::<Result<_, _>>()?,
         server: ServerHeader {
-            name: written.server_name.filter(|name| !name.is_empty()).unwrap_or_else(|| "envoy".to_owned()),
+            name: written
+                .server_name
+                .filter(|name| !name.0.is_empty())
+                .map_or_else(|| HeaderValue::from_static("envoy"), |name| name.0),
             transformation: match written.server_header_transformation {
                 None | Some(ServerHeaderTransformation::Overwrite) => ServerTransformation::Overwrite,
                 Some(ServerHeaderTransformation::AppendIfAbsent) => ServerTransformation::AppendIfAbsent,
@@ -106,7 +107,7 @@ fn connection_manager(
             keep_external: written.preserve_external_request_id.unwrap_or(false),
             in_response: written.always_set_request_id_in_response.unwrap_or(false),
         },
-        stat_prefix: written.stat_prefix.value,
+        stat_prefix: written.stat_prefix.to_string(),
     })
 }
 
@@ -148,7 +149,7 @@ fn router_of(filters: &[At<HttpFilter>], place: &Place, kind: &str) -> Result<Ro
         return Err(Problem::invalid(place, what));
     };
     if let Some(early) = before.first() {
-        let name = &early.value.name;
+        let name = &*early.value.name;
         return Err(early.invalid(format!(
             "terminal filter named {name} of type envoy.filters.http.router must be the last filter in a {kind} filter \
              chain"
@@ -202,7 +203,7 @@ fn upgrades(written: &[At<UpgradeConfig>]) -> Result<Upgrades, Problem> {
             return Err(name.invalid("must not be empty"));
         }
         if upgrades.find(&name.value).is_some() {
-            return Err(name.invalid(format!("multiple upgrade configs with the same name: '{}'", name.value)));
+            return Err(name.invalid(format!("multiple upgrade configs with the same name: '{}'", &*name.value)));
         }
         // An empty list means the same as none: the connection manager's own filters.
         let filters = config.value.filters.as_ref().filter(|filters| !filters.value.is_empty());
@@ -235,7 +236,7 @@ fn note_unreachable_connect(
     }
 }
 
-fn access_log(written: WrittenLog) -> Result<AccessLog, Problem> {
+fn access_log(written: WrittenLog, notes: &Notes) -> Result<AccessLog, Problem> {
     match written.typed_config {
         AccessLogConfig::File(file) => {
             if file.path.value.is_empty() {
@@ -244,7 +245,10 @@ fn access_log(written: WrittenLog) -> Result<AccessLog, Problem> {
             let to = match file.path.value.as_str() {
                 "/dev/stdout" => LogPath::Stdout,
                 "/dev/stderr" => LogPath::Stderr,
-                path => LogPath::File(path.to_owned()),
+                path => {
+                    notes.needs_log(file.path.clone());
+                    LogPath::File(path.to_owned())
+                }
             };
             if let (Some(legacy), Some(_)) = (&file.format, &file.log_format) {
                 return Err(legacy.invalid("a file has either format or log_format"));
@@ -257,18 +261,20 @@ fn access_log(written: WrittenLog) -> Result<AccessLog, Problem> {
     }
 }
 
-fn format(written: Option<SubstitutionFormatString>) -> Result<Format, Problem> {
-    match written {
-        None => Ok(Format::default_line()),
-        Some(SubstitutionFormatString {
-            text_format_source: Some(DataSource { inline_string }),
-            text_format: None,
-        }) => parsed(&inline_string),
-        Some(SubstitutionFormatString { text_format: Some(text), text_format_source: None }) => parsed(&text),
-        Some(SubstitutionFormatString { text_format: Some(text), text_format_source: Some(_) }) => {
+fn format(written: Option<At<SubstitutionFormatString>>) -> Result<Format, Problem> {
+    let Some(written) = written else { return Ok(Format::default_line()) };
+    match &written.value {
+        SubstitutionFormatString { text_format_source: Some(DataSource { inline_string }), text_format: None } => {
+            parsed(inline_string)
+        }
+        SubstitutionFormatString { text_format: Some(text), text_format_source: None } => parsed(text),
+        SubstitutionFormatString { text_format: Some(text), text_format_source: Some(_) } => {
             Err(text.invalid("a format is given either by text_format or by text_format_source"))
         }
-        Some(SubstitutionFormatString { text_format: None, text_format_source: None }) => Ok(Format::default_line()),
+        SubstitutionFormatString { text_format: None, text_format_source: None } => Err(written.invalid_but(
+            "a log_format needs a format: text_format_source or text_format",
+            "delete log_format for Envoy's default line",
+        )),
     }
 }
 

@@ -10,6 +10,7 @@ mod retry;
 mod route;
 mod runtime;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
@@ -38,7 +39,7 @@ pub(super) fn interpret(
     let admin = admin.map(|address| socket_address(&address)).transpose()?;
     let connect_in_clusters = connect_in_clusters(&written.clusters);
     let clusters = clusters(written.clusters, notes)?;
-    let listeners = listeners(written.listeners, &clusters, notes)?;
+    let listeners = listeners(written.listeners, &ClusterNames::new(&clusters), notes)?;
     if !listeners.iter().any(|listener| listener.manager.http2.allow_connect) {
         for place in connect_in_clusters {
             notes.note(
@@ -54,9 +55,10 @@ pub(super) fn interpret(
 
 fn clusters(written: Vec<At<super::bootstrap::cluster::Cluster>>, notes: &Notes) -> Result<Vec<Cluster>, Problem> {
     let mut clusters: Vec<Cluster> = Vec::with_capacity(written.len());
+    let mut names = BTreeSet::new();
     for cluster in written {
         let name = cluster.value.name.clone();
-        if clusters.iter().any(|earlier| earlier.name == name.value) {
+        if !names.insert(name.value.clone()) {
             return Err(name.invalid(format!("duplicate cluster '{}'", name.value)));
         }
         clusters.push(cluster::cluster(cluster, notes)?);
@@ -66,25 +68,53 @@ fn clusters(written: Vec<At<super::bootstrap::cluster::Cluster>>, notes: &Notes)
 
 fn listeners(
     written: Vec<At<super::bootstrap::listener::Listener>>,
-    clusters: &[Cluster],
+    clusters: &ClusterNames<'_>,
     notes: &Notes,
 ) -> Result<Vec<Listener>, Problem> {
     let mut listeners: Vec<Listener> = Vec::with_capacity(written.len());
+    let (mut names, mut addresses) = (BTreeSet::new(), BTreeMap::new());
     for at in written {
         let place = at.place;
         let listener = listener::listener(at.value, clusters, notes)?;
-        if listeners.iter().any(|earlier| earlier.name == listener.name) {
+        if !names.insert(listener.name.clone()) {
             return Err(Problem::invalid(&place, format!("duplicate listener '{}'", listener.name)));
         }
         // Two listeners may both ask for any free port.
-        let taken = listeners.iter().find(|earlier| earlier.address == listener.address && earlier.address.port() != 0);
-        if let Some(earlier) = taken {
-            let what = format!("listener '{}' already listens on {}", earlier.name, earlier.address);
+        if listener.address.port() != 0
+            && let Some(earlier) = addresses.insert(listener.address, listener.name.clone())
+        {
+            let what = format!("listener '{earlier}' already listens on {}", listener.address);
             return Err(Problem::invalid(&place, what));
         }
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+/// The clusters by name, for the routes that point to them.
+struct ClusterNames<'c>(BTreeMap<&'c str, usize>);
+
+impl<'c> ClusterNames<'c> {
+    fn new(clusters: &'c [Cluster]) -> Self {
+        Self(clusters.iter().enumerate().map(|(index, cluster)| (cluster.name.as_str(), index)).collect())
+    }
+
+    /// The place of the cluster `name` in the configuration.
+    fn index(&self, name: &str) -> Option<usize> {
+        self.0.get(name).copied()
+    }
+
+    /// Names, in the order of the file, for a message: not more than fit in it.
+    fn shown(&self) -> String {
+        const SHOWN_MAX: usize = 20;
+        let mut names: Vec<(usize, &str)> = self.0.iter().map(|(name, index)| (*index, *name)).collect();
+        names.sort_unstable();
+        let mut shown: Vec<&str> = names.iter().take(SHOWN_MAX).map(|(_, name)| *name).collect();
+        if names.len() > SHOWN_MAX {
+            shown.push("...");
+        }
+        shown.join(", ")
+    }
 }
 
 /// Where clusters have `allow_connect`, which only means something to a listener.
@@ -132,10 +162,7 @@ fn keepalive(written: &At<KeepaliveSettings>) -> Result<Keepalive, Problem> {
     if let Some(short) = times.into_iter().find(|time| time.value.0 < SHORTEST) {
         return Err(short.invalid("must be at least 0.001s"));
     }
-    let percent = interval_jitter.as_ref().map_or(JITTER_PERCENT, |jitter| jitter.value.value);
-    if let Some(jitter) = interval_jitter.as_ref().filter(|_| !(0.0..=100.0).contains(&percent)) {
-        return Err(jitter.invalid(format!("{percent} is not within 0 to 100")));
-    }
+    let percent = interval_jitter.map_or(JITTER_PERCENT, |jitter| jitter.value.0);
     let interval = interval.as_ref().map(|interval| interval.value.0);
     Ok(Keepalive {
         interval,

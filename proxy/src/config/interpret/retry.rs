@@ -27,12 +27,8 @@ pub(super) fn policy(written: &Written, notes: &Notes) -> Result<RetryPolicy, Pr
         on: written.retry_on.as_ref().map_or(Ok(RetryOn::default()), |words| retry_on(words, notes))?,
         retries_max: written.num_retries.unwrap_or(1),
         statuses: written.retriable_status_codes.clone(),
-        headers: written.retriable_headers.iter().map(|header| header.name.to_ascii_lowercase()).collect(),
-        request_headers: written
-            .retriable_request_headers
-            .iter()
-            .map(|header| header.name.to_ascii_lowercase())
-            .collect(),
+        headers: written.retriable_headers.iter().map(|header| header.name.to_string()).collect(),
+        request_headers: written.retriable_request_headers.iter().map(|header| header.name.to_string()).collect(),
         other_endpoints: (!written.retry_host_predicate.is_empty())
             .then(|| written.host_selection_retry_max_attempts.unwrap_or(HOST_SELECTION_ATTEMPTS)),
         per_try_timeout: written.per_try_timeout.and_then(Seconds::unless_zero),
@@ -44,10 +40,7 @@ pub(super) fn policy(written: &Written, notes: &Notes) -> Result<RetryPolicy, Pr
 }
 
 fn intervals(written: &RetryBackOff) -> Result<(Duration, Duration), Problem> {
-    let base = written.base_interval.value.0;
-    if base.is_zero() {
-        return Err(written.base_interval.invalid("must be greater than 0s"));
-    }
+    let base = written.base_interval.0;
     if let Some(short) = written.max_interval.as_ref().filter(|max| max.value.0 < base) {
         return Err(short.invalid("must not be less than base_interval"));
     }
@@ -65,7 +58,7 @@ fn rate_limited(written: &At<RateLimitedRetryBackOff>) -> Result<RateLimitedBack
             None | Some(ResetHeaderFormat::Seconds) => ResetFormat::Seconds,
             Some(ResetHeaderFormat::UnixTimestamp) => ResetFormat::UnixTimestamp,
         };
-        (header.name.to_ascii_lowercase(), format)
+        (header.name.to_string(), format)
     });
     let interval_max = written.value.max_interval.map_or(RATE_LIMITED_INTERVAL_MAX, |max| max.0);
     Ok(RateLimitedBackOff { headers: headers.collect(), interval_max })

@@ -1,15 +1,16 @@
 //! What routes mean.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::retry;
-use crate::config::Cluster;
+use super::{ClusterNames, retry};
 use crate::config::bootstrap::cluster::RoutingPriority;
 use crate::config::bootstrap::route::{
     ClusterNotFoundResponseCode, DirectResponseAction, Route as Written, RouteAction, RouteConfiguration, RouteMatch,
     UpgradeConfig, VirtualHost as WrittenHost,
 };
 use crate::config::cluster::Priority;
+use crate::config::constraints::{NonEmpty, OneLine};
 use crate::config::problem::Problem;
 use crate::config::route::{
     Action, AttemptCount, Destination, Domain, Forward, PathMatch, RetryPolicy, Route, RouteTable, Upgrade, Upgrades,
@@ -26,7 +27,7 @@ const DIRECT_BODY_BYTES_MAX: usize = 4096;
 /// What routes may point to, and where they are told of.
 #[derive(Clone, Copy)]
 struct Targets<'a> {
-    clusters: &'a [Cluster],
+    clusters: &'a ClusterNames<'a>,
     /// `validate_clusters`: a name without a cluster is an error.
     validate: bool,
     notes: &'a Notes,
@@ -34,7 +35,7 @@ struct Targets<'a> {
 
 pub(super) fn table(
     written: &At<RouteConfiguration>,
-    clusters: &[Cluster],
+    clusters: &ClusterNames<'_>,
     notes: &Notes,
 ) -> Result<RouteTable, Problem> {
     let written = &written.value;
@@ -42,19 +43,18 @@ pub(super) fn table(
     let targets = Targets { clusters, validate, notes };
     let hosts = written.virtual_hosts.iter().map(|host| virtual_host(&host.value, targets));
     let virtual_hosts: Vec<VirtualHost> = hosts.collect::<Result<_, _>>()?;
-    let mut taken: Vec<(&Domain, &str)> = Vec::new();
+    let mut taken: BTreeMap<&Domain, &str> = BTreeMap::new();
     for (host, written) in virtual_hosts.iter().zip(&written.virtual_hosts) {
         for (domain, text) in host.domains.iter().zip(&written.value.domains.value) {
-            if let Some((_, earlier)) = taken.iter().find(|(other, _)| *other == domain) {
+            if let Some(earlier) = taken.insert(domain, &host.name) {
                 return Err(text.invalid(format!(
                     "only unique values for domains are permitted; virtual host '{earlier}' has {:?} already",
-                    text.value
+                    &*text.value
                 )));
             }
-            taken.push((domain, &host.name));
         }
     }
-    let internal_only_headers = written.internal_only_headers.iter().map(|name| name.to_ascii_lowercase()).collect();
+    let internal_only_headers = written.internal_only_headers.iter().map(|name| name.to_string()).collect();
     Ok(RouteTable { virtual_hosts, internal_only_headers })
 }
 
@@ -65,9 +65,6 @@ struct HostDefaults {
 }
 
 fn virtual_host(written: &WrittenHost, targets: Targets<'_>) -> Result<VirtualHost, Problem> {
-    if written.name.value.is_empty() {
-        return Err(written.name.invalid("must not be empty"));
-    }
     if written.domains.value.is_empty() {
         return Err(written.domains.invalid_but("a virtual host needs at least one domain", "write [\"*\"] for any"));
     }
@@ -79,13 +76,13 @@ fn virtual_host(written: &WrittenHost, targets: Targets<'_>) -> Result<VirtualHo
         },
     };
     Ok(VirtualHost {
-        name: written.name.value.clone(),
+        name: written.name.to_string(),
         domains: written.domains.value.iter().map(domain).collect::<Result<_, _>>()?,
         routes: written.routes.iter().map(|written| route(written, targets, &defaults)).collect::<Result<_, _>>()?,
     })
 }
 
-fn domain(written: &At<String>) -> Result<Domain, Problem> {
+fn domain(written: &At<OneLine>) -> Result<Domain, Problem> {
     let text = written.value.to_ascii_lowercase();
     match (text.strip_prefix('*'), text.strip_suffix('*')) {
         (Some(""), _) => Ok(Domain::Any),
@@ -126,9 +123,9 @@ fn path_match(written: &At<RouteMatch>) -> Result<PathMatch, Problem> {
 }
 
 /// A regular expression that must match the whole path.
-fn regex(written: &At<String>) -> Result<regex::Regex, Problem> {
+fn regex(written: &At<NonEmpty>) -> Result<regex::Regex, Problem> {
     // First by itself, so that `)(` is an error, and an error speaks of what was written.
-    regex::Regex::new(&written.value).and_then(|_| regex::Regex::new(&format!(r"\A(?:{})\z", written.value))).map_err(
+    regex::Regex::new(&written.value).and_then(|_| regex::Regex::new(&format!(r"\A(?:{})\z", &*written.value))).map_err(
         |error| {
             // The last line says what is wrong; those above draw the expression, which the excerpt shows anyway.
             let said = error.to_string();
@@ -168,7 +165,7 @@ fn forward(at: &At<RouteAction>, targets: Targets<'_>, host: &HostDefaults) -> R
             Some(index) => Destination::Cluster(index),
             None => return Ok(Action::NoCluster { status: missing }),
         },
-        (None, Some(header)) => Destination::Header { name: header_name(header)?, missing },
+        (None, Some(header)) => Destination::Header { name: header.value.to_string(), missing },
         (None, None) => return Err(at.invalid("a route action needs a destination: cluster or cluster_header")),
         (Some(_), Some(both)) => {
             return Err(both.invalid("a route action has one destination: cluster or cluster_header"));
@@ -209,28 +206,15 @@ fn timeout(written: &RouteAction) -> Option<Duration> {
     }
 }
 
-/// The name of a header that is looked up in requests.
-fn header_name(written: &At<String>) -> Result<String, Problem> {
-    let name = written.value.to_ascii_lowercase();
-    let plain = name.strip_prefix(':').unwrap_or(&name);
-    // RFC 9110 5.6.2: a token.
-    if plain.is_empty() || !plain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-    {
-        return Err(written.invalid(format!("{:?} is not a header name", written.value)));
-    }
-    Ok(name)
-}
-
 /// The cluster's place in the configuration; none if it may be missing and is.
 fn cluster_index(name: &At<String>, targets: Targets<'_>) -> Result<Option<usize>, Problem> {
-    let found = targets.clusters.iter().position(|cluster| cluster.name == name.value);
+    let found = targets.clusters.index(&name.value);
     if found.is_some() || !targets.validate {
         return Ok(found);
     }
-    let known: Vec<&str> = targets.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
-    let remedy = match known.as_slice() {
-        [] => "static_resources.clusters is empty".to_owned(),
-        known => format!("clusters: {}", known.join(", ")),
+    let remedy = match targets.clusters.shown().as_str() {
+        "" => "static_resources.clusters is empty".to_owned(),
+        known => format!("clusters: {known}"),
     };
     Err(name.invalid_but(format!("unknown cluster '{}'", name.value), remedy))
 }
@@ -244,7 +228,7 @@ fn upgrades(written: &[At<UpgradeConfig>]) -> Result<Upgrades, Problem> {
             return Err(name.invalid("must not be empty"));
         }
         if upgrades.find(&name.value).is_some() {
-            return Err(name.invalid(format!("duplicate upgrade {}", name.value)));
+            return Err(name.invalid(format!("duplicate upgrade {}", &*name.value)));
         }
         if let Some(filters) = &config.value.filters {
             return Err(filters.invalid("a route cannot have filters; write them in the connection manager"));

@@ -18,8 +18,12 @@ pub(super) fn layers(tree: &Node, notes: &Notes) -> Result<Vec<RuntimeLayer>, Pr
         if entry.key != "layers" {
             return Err(Problem::at(&place(path, entry), unknown(Name::Field, &entry.key, &["layers"])));
         }
-        let Value::List(items) = &entry.value.value else {
-            return Err(Problem::invalid(&place(path, entry), "layers are a list"));
+        let items = match &entry.value.value {
+            Value::List(items) => items.as_slice(),
+            Value::Null => &[],
+            Value::Bool(_) | Value::Float(_) | Value::Integer(_) | Value::Map(_) | Value::Text(_) => {
+                return Err(Problem::invalid(&place(path, entry), "layers are a list"));
+            }
         };
         for (index, item) in items.iter().enumerate() {
             let path = format!("{path}.layers[{index}]");
@@ -55,6 +59,13 @@ fn layer(item: &Node, path: &str, notes: &Notes) -> Result<RuntimeLayer, Problem
     for entry in fields(item, path)? {
         match (entry.key.as_str(), &entry.value.value) {
             ("name", Value::Text(text)) => name.clone_from(text),
+            (_, Value::Null) => {}
+            ("admin_layer" | "static_layer", _) if values.is_some() => {
+                return Err(Problem::invalid(
+                    &place(path, entry),
+                    "a layer is either a static_layer or an admin_layer",
+                ));
+            }
             ("admin_layer", _) => values = Some(LayerValues::Admin),
             ("static_layer", _) => {
                 let mut found = BTreeMap::new();

@@ -65,6 +65,8 @@ impl<'de, 'p> Decoder<'de, 'p> {
         let value = match &self.node.value {
             Value::Integer(value) => Some(*value),
             Value::Text(text) => text.parse().ok(),
+            // 150.0 and 1e3 are whole too; what has more digits than a double is written without a point.
+            Value::Float(value) if value.fract() == 0.0 => format!("{value:.0}").parse().ok(),
             Value::Bool(_) | Value::Float(_) | Value::List(_) | Value::Map(_) | Value::Null => None,
         };
         let value = value.ok_or_else(|| self.mismatch("a whole number"))?;

@@ -13,6 +13,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
+use serde_yaml::budget::BudgetBreach;
 
 pub(super) use decode::decode;
 pub(super) use place::{At, Notes};
@@ -23,6 +24,14 @@ use super::problem::Problem;
 /// Deepest nesting that is read. Envoy's deepest useful path has about thirty levels; the bound keeps a hostile file
 /// from exhausting the stack.
 const DEPTH_MAX: usize = 100;
+
+/// Values that aliases (`*name`) and merge keys may add to those that the text itself holds. The text bounds its own:
+/// a value has at least one character. The bound keeps a few lines of nested aliases from filling the memory; what is
+/// written out instead of aliased is not subject to it.
+const ALIASED_VALUES_MAX: usize = 1_000_000;
+
+/// The same for the bytes of texts.
+const ALIASED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,10 +63,7 @@ pub(super) struct Entry {
 impl Node {
     /// Parses `text`; JSON is read by the same rules, being a part of YAML.
     pub(super) fn parse(text: &str) -> Result<Self, Problem> {
-        let options = serde_yaml::options! {
-            budget: serde_yaml::budget! { max_depth: DEPTH_MAX },
-            with_snippet: false,
-        };
+        let options = options(text.len());
         let tree: Self = serde_yaml::from_str_with_options(text, options).map_err(|error| syntax(&error))?;
         if tree.value == Value::Null {
             return Err(Problem::invalid(&Place { path: String::new(), at: None }, "the file says nothing"));
@@ -89,22 +95,73 @@ impl Node {
     }
 }
 
+/// Options for a text of so many bytes: no limit of the parser's own is met before one of ours.
+fn options(bytes: usize) -> serde_yaml::Options {
+    let values_max = bytes.saturating_add(ALIASED_VALUES_MAX);
+    serde_yaml::options! {
+        budget: serde_yaml::budget! {
+            max_depth: DEPTH_MAX,
+            max_nodes: values_max,
+            // A value is one event or two, and so is a document.
+            max_events: values_max.saturating_mul(4),
+            max_aliases: values_max,
+            max_anchors: values_max,
+            max_merge_keys: values_max,
+            // A value is kept once for each anchor that it stands under.
+            max_recorded_anchor_events: values_max.saturating_mul(4),
+            max_recorded_anchor_bytes: bytes.saturating_mul(4).saturating_add(ALIASED_BYTES_MAX),
+            max_total_scalar_bytes: bytes.saturating_add(ALIASED_BYTES_MAX),
+            // A key is as long as its author likes; YAML's 1,024 characters are for readers without memory.
+            simple_key_max_lookahead: bytes.max(1024),
+            enforce_alias_anchor_ratio: false,
+        },
+        alias_limits: serde_yaml::alias_limits! {
+            max_total_replayed_events: ALIASED_VALUES_MAX.saturating_mul(4),
+            max_replay_stack_depth: DEPTH_MAX,
+        },
+        with_snippet: false,
+    }
+}
+
 /// The parser's error in our words, where its own speak to programmers.
 #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum of many kinds, most of which describe themselves")]
 fn syntax(error: &serde_yaml::Error) -> Problem {
-    let said = match error.without_snippet() {
+    let said = match cause(error) {
         serde_yaml::Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` stands here twice"),
         serde_yaml::Error::MultipleDocuments { .. } => {
             "the file has a second document, and only one has a meaning".into()
         }
+        serde_yaml::Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => too_deep(),
+        serde_yaml::Error::Budget { .. }
+        | serde_yaml::Error::AliasReplayLimitExceeded { .. }
+        | serde_yaml::Error::AliasReplayStackDepthExceeded { .. } => format!(
+            "aliases add more than {ALIASED_VALUES_MAX} values or {ALIASED_BYTES_MAX} bytes to the file; write out what \
+             they stand for, which has no limit"
+        ),
         other => {
             // The position is printed by ConfigError, once and in front.
             let said = other.to_string();
-            said.split(" at line ").next().unwrap_or_default().to_owned()
+            match said.split(" at line ").next().unwrap_or_default() {
+                "recursion limit exceeded" => too_deep(),
+                said => said.to_owned(),
+            }
         }
     };
     let at = error.location().map(Position::from);
     Problem::at(&Place { path: String::new(), at }, Cause::Syntax(said))
+}
+
+fn too_deep() -> String {
+    format!("values are nested more than {DEPTH_MAX} deep")
+}
+
+/// The error itself, out of what the parser wraps around it.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum, of which two variants wrap others")]
+fn cause(error: &serde_yaml::Error) -> &serde_yaml::Error {
+    match error {
+        serde_yaml::Error::AliasError { error, .. } | serde_yaml::Error::WithSnippet { error, .. } => cause(error),
+        error => error,
+    }
 }
 
 impl Value {
@@ -227,7 +284,42 @@ mod tests {
 
     #[test]
     fn deep_nesting_is_refused() {
-        let text = "[".repeat(100_000);
-        assert!(matches!(*Node::parse(&text).unwrap_err().cause, Cause::Syntax(_)));
+        let cause = Node::parse(&"[".repeat(100_000)).unwrap_err().cause.to_string();
+        assert_eq!(cause, "values are nested more than 100 deep");
+    }
+
+    #[test]
+    fn a_long_text_is_read_whatever_it_consists_of() {
+        let comments = "  # why\n".repeat(1000);
+        let long = "x".repeat(10_000);
+        for (text, items) in [
+            (format!("a:\n{comments}  - b\n{comments}  - c\n"), 2),
+            (format!("a:\n{}", "- {b: c}\n".repeat(90_000)), 90_000),
+            (format!("a: [{}]", "1,".repeat(260_000)), 260_000),
+            (format!("a: [{long}, \"{long}\"]"), 2),
+            (format!("a: [{{{long}: 1}}, {{\"{long}\": 1}}]"), 2),
+            (format!("x: &x 1\na: [{}]", "*x,".repeat(60_000)), 60_000),
+            (format!("a:\n{}", (0..60_000).map(|n| format!("- &a{n} b\n")).collect::<String>()), 60_000),
+        ] {
+            let tree = Node::parse(&text).unwrap();
+            let Some(Entry { value: Node { value: Value::List(found), .. }, .. }) = tree.field("a") else {
+                panic!("{:.100}", text)
+            };
+            assert_eq!(found.len(), items, "{text:.100}");
+        }
+    }
+
+    #[test]
+    fn aliases_of_aliases_are_bounded() {
+        let mut text = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n".to_owned();
+        for level in 1..12 {
+            let below = format!("*a{},", level - 1).repeat(10);
+            text.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+        }
+        let cause = Node::parse(&text).unwrap_err().cause.to_string();
+        assert!(cause.starts_with("aliases add more than 1000000 values"), "{cause}");
+        let long = format!("a: &a {}\nb: [{}]", "x".repeat(1_000_000), "*a,".repeat(1000));
+        let cause = Node::parse(&long).unwrap_err().cause.to_string();
+        assert!(cause.starts_with("aliases add more than 1000000 values"), "{cause}");
     }
 }

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::io;
 use std::marker::PhantomData;
 
 use serde::de::{SeqAccess, Visitor};
@@ -87,9 +88,11 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// Things to tell the author of a file that is accepted.
+/// Things to tell the author of a file that is accepted, and what remains to be checked outside of it.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
+    /// Paths of access logs.
+    logs: RefCell<Vec<At<String>>>,
     told: RefCell<Vec<(Place, String)>>,
     forgives_retry_words: Cell<bool>,
 }
@@ -98,6 +101,24 @@ impl Notes {
     /// Adds one.
     pub(crate) fn note(&self, place: &Place, text: impl Into<String>) {
         self.told.borrow_mut().push((place.clone(), text.into()));
+    }
+
+    /// Lines will be written to the file at this path.
+    pub(crate) fn needs_log(&self, path: At<String>) {
+        self.logs.borrow_mut().push(path);
+    }
+
+    /// The first log that cannot be opened is a problem.
+    pub(crate) fn open_logs(&self, opens: &dyn Fn(&str) -> io::Result<()>) -> Result<(), Problem> {
+        for path in self.logs.borrow().iter() {
+            opens(&path.value).map_err(|error| {
+                path.invalid_but(
+                    format!("access log {:?} cannot be opened: {error}", path.value),
+                    "the directory must exist, and this user must be allowed to write there",
+                )
+            })?;
+        }
+        Ok(())
     }
 
     /// From here on an unknown word in `retry_on` is worth a note, as for Envoy, and no error.

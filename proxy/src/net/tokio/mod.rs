@@ -45,6 +45,14 @@ pub fn outside(logs: &Arc<LogFiles>) -> Outside {
     }
 }
 
+/// Opens a log file as it will be opened for writing, and closes it again.
+///
+/// # Errors
+/// What the system says: no such directory, permission denied.
+pub fn probe_log(path: &str) -> io::Result<()> {
+    std::fs::OpenOptions::new().create(true).append(true).open(path).map(drop)
+}
+
 /// Binds `at` without sharing it and lets go again: says whether it is free, and which port port 0 becomes.
 ///
 /// # Errors
