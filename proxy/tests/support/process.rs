@@ -21,9 +21,14 @@ pub(crate) struct Finwait {
 impl Finwait {
     /// Starts it in `folder`.
     pub(crate) fn start(folder: &Path, arguments: &[&str]) -> io::Result<Self> {
+        Self::start_with(folder, arguments, Stdio::null())
+    }
+
+    /// The same, with a standard output.
+    pub(crate) fn start_with(folder: &Path, arguments: &[&str], stdout: Stdio) -> io::Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_finwait"));
         command.args(arguments).current_dir(folder);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let (to_test, lines) = channel();
         thread::spawn(move || {
