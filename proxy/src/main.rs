@@ -1,5 +1,7 @@
 //! The finwait binary: arguments, the file, threads, signals, exit code.
 
+mod signals;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,7 +20,7 @@ use finwait::process::{MakeOutside, Process};
 use finwait::runtime;
 use finwait::server::{Admin, Shared};
 
-use signals::Signals;
+use signals::{Limits, Signals};
 
 /// An HTTP proxy that reads Envoy v3 configuration.
 ///
@@ -88,8 +90,6 @@ enum Level {
     Critical,
 }
 
-mod signals;
-
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -128,7 +128,7 @@ fn start_diagnostics(level: Level, logs: &LogFiles) -> anyhow::Result<()> {
     let panics = Arc::clone(&writer);
     std::panic::set_hook(Box::new(move |panic| {
         let backtrace = std::backtrace::Backtrace::capture();
-        // Whatever the level: and the queue takes any message.
+        // Not an event of tracing, which the level might leave out.
         drop(writeln!(&mut &*panics, "{panic}\n{backtrace}"));
     }));
     tracing_subscriber::fmt().with_max_level(level).with_writer(writer).with_target(false).init();
@@ -154,7 +154,8 @@ fn run(arguments: &Arguments, logs: &Arc<LogFiles>) -> anyhow::Result<Option<&'s
         Some((name, config)) => start_server(arguments, name, config, &ground)?,
         None => Running::Demo(start_demo(arguments, &ground)?),
     };
-    signals.serve_until_told(running, &ground, arguments.drain_listeners_after)?;
+    let limits = Limits { listeners_after: arguments.drain_listeners_after, drain_time: limit };
+    signals.serve_until_told(running, &ground, limits)?;
     tracing::info!("stopped");
     Ok(None)
 }

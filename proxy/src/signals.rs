@@ -52,6 +52,15 @@ enum End {
     Now,
 }
 
+/// How long a polite end takes at most: the sum of both.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// From SIGTERM to the closing of the listeners.
+    pub(crate) listeners_after: Duration,
+    /// From then to the end.
+    pub(crate) drain_time: Duration,
+}
+
 /// The signals of the process.
 pub(crate) struct Signals {
     runtime: Runtime,
@@ -72,12 +81,7 @@ impl Signals {
     }
 
     /// Serves until a signal or an operator's word, then takes the process to its end.
-    pub(crate) fn serve_until_told(
-        self,
-        running: Running,
-        ground: &Ground<'_>,
-        listeners_after: Duration,
-    ) -> anyhow::Result<()> {
+    pub(crate) fn serve_until_told(self, running: Running, ground: &Ground<'_>, limits: Limits) -> anyhow::Result<()> {
         let operators = running.runtime();
         let (all_ended, ended) = oneshot::channel::<Infallible>();
         let joiner = std::thread::Builder::new().name("joiner".into());
@@ -99,10 +103,13 @@ impl Signals {
                 return ground.control.enter(Stage::Stopped);
             }
             let listeners_after = match end {
-                End::Announced => listeners_after,
+                End::Announced => limits.listeners_after,
                 End::Now => Duration::ZERO,
             };
-            tracing::info!("{word}: draining; listeners close after {listeners_after:?}");
+            let drain_time = limits.drain_time;
+            tracing::info!(
+                "{word}: draining; listeners close in {listeners_after:?}, what runs {drain_time:?} after that is cut"
+            );
             let hastened = async {
                 let (word, _) = told_to_end(&mut streams, ground).await;
                 tracing::info!("{word} again: what is left is cut");

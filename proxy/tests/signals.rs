@@ -60,7 +60,7 @@ fn clients_that_connect_within_the_grace_period_are_not_refused_and_a_second_sig
         let load = Load::start(at, CLIENTS, "/");
         load.wait_for(REQUESTS);
         finwait.signal(signal).unwrap();
-        finwait.until("draining; listeners close after 600s").unwrap();
+        finwait.until("draining; listeners close in 600s").unwrap();
         load.wait_for(10 * REQUESTS);
         assert_eq!(load.failures(), Vec::<String>::new(), "SIG{signal}");
         load.stop();
