@@ -84,9 +84,6 @@ struct Standing {
 
 /// Without being told, a drain takes so long.
 pub const DRAIN_TIME: Duration = Duration::from_secs(10);
-/// Without being told, listeners go on accepting for so long once the end is announced. kube-proxy and load balancers need
-/// a second or two from a process's end, or from a failed check, until they send no more connections to it.
-pub const LISTENERS_AFTER: Duration = Duration::from_secs(5);
 /// Where the drain time has its last tenth, gradually ended tunnels are gone: their sockets wait for the client's FIN.
 const TUNNELS_GONE_PERCENT: u32 = 90;
 /// Before this part of the drain time is over, they are left alone.

@@ -22,6 +22,10 @@ use finwait::server::{Admin, Shared};
 
 use signals::{Limits, Signals};
 
+/// Without being told, listeners go on accepting for so long once the end is announced. kube-proxy and load balancers need
+/// a second or two from a process's end, or from a failed check, until they send no more connections to it.
+const LISTENERS_AFTER: &str = "5s";
+
 /// An HTTP proxy that reads Envoy v3 configuration.
 ///
 /// Without a configuration it runs a demonstration: three proxies in a row, an application behind them, and a
@@ -53,7 +57,7 @@ struct Arguments {
     log_level: Level,
     /// After SIGTERM, listeners go on accepting for this long (5s, 500ms) while /ready says DRAINING: load balancers hear
     /// late of an end. SIGINT (Ctrl-C) leaves it out. A second signal of either kind cuts everything at once.
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = LISTENERS_AFTER, value_parser = duration)]
     drain_listeners_after: Duration,
     /// Seconds that requests under way may take once listeners are closed; what is left then is cut. From SIGTERM to the end
     /// it takes --drain-listeners-after and this at most, and one second more if the reader of a log stalls.
