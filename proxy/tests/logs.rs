@@ -84,6 +84,7 @@ fn count_lines(pipe: PipeReader, caught_up: &Arc<AtomicBool>) -> JoinHandle<usiz
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test reads the logs it checks")]
 fn rotation_loses_no_line() {
     let folder = folder("rotation");
     let yaml = logging_to("access.log");
