@@ -116,14 +116,15 @@ fn descriptor_of(target: &LogTarget) -> LogTarget {
     }
 }
 
-fn open_file(target: &LogTarget) -> io::Result<File> {
-    match target {
+/// Opens a log for appending, without waiting for anything.
+pub(super) fn open_file(target: &LogTarget) -> io::Result<File> {
+    match descriptor_of(target) {
         // Not std's handle, which has a buffer and a lock.
         LogTarget::Stdout => Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
         LogTarget::Stderr => Ok(io::stderr().as_fd().try_clone_to_owned()?.into()),
         LogTarget::File(path) => {
             // Opened for writing alone, a FIFO keeps its opener waiting until somebody reads.
-            let is_fifo = std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
+            let is_fifo = std::fs::metadata(&path).is_ok_and(|metadata| metadata.file_type().is_fifo());
             OpenOptions::new().create(true).append(true).read(is_fifo).open(path)
         }
     }

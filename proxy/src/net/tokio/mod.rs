@@ -22,8 +22,8 @@ use socket2::SockFilter;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{
-    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, Look, Net, Outside, Random,
-    TcpKeepalive,
+    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, Look, Net, Outside,
+    Random, TcpKeepalive,
 };
 
 pub use logs::{Diagnostics, LOG_FLUSH_INTERVAL, LogFiles};
@@ -50,7 +50,7 @@ pub fn outside(logs: &Arc<LogFiles>) -> Outside {
 /// # Errors
 /// What the system says: no such directory, permission denied.
 pub fn probe_log(path: &str) -> io::Result<()> {
-    std::fs::OpenOptions::new().create(true).append(true).open(path).map(drop)
+    logs::open_file(&LogTarget::File(path.to_owned())).map(drop)
 }
 
 /// Binds `at` without sharing it and lets go again: says whether it is free, and which port port 0 becomes.
