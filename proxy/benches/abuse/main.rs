@@ -7,7 +7,8 @@
 //!
 //!     cargo bench -p finwait --bench abuse [-- PROXY... ATTACK...]      finwait and Envoy, and every attack, if none is named
 //!
-//! FINWAIT_BEFORE names another binary of finwait, an earlier build; as the proxy `finwait before` it takes part.
+//! FINWAIT_BEFORE names another binary of finwait, an earlier build; as the proxy `finwait before` it takes part. FINWAIT
+//! names one to use in place of the one that is built with the benchmark.
 
 #![expect(clippy::disallowed_types, reason = "a benchmark works on real sockets, and measures real time")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads files and the environment, and waits")]

@@ -91,13 +91,11 @@ impl Kind {
                 let arguments = ["-c", config.to_str()?, "--concurrency", "1", "--disable-hot-restart", "-l", "warn"];
                 start(&dir, &program, &arguments, options)
             }
-            Self::Finwait => finwait(env!("CARGO_BIN_EXE_finwait"), &dir, &[at, admin, app], options, &[]),
+            Self::Finwait => finwait(&built(), &dir, &[at, admin, app], options, &[]),
             Self::FinwaitBefore => {
                 finwait(&std::env::var("FINWAIT_BEFORE").ok()?, &dir, &[at, admin, app], options, &[])
             }
-            Self::FinwaitExact => {
-                finwait(env!("CARGO_BIN_EXE_finwait"), &dir, &[at, admin, app], options, &["--envoy-exact"])
-            }
+            Self::FinwaitExact => finwait(&built(), &dir, &[at, admin, app], options, &["--envoy-exact"]),
             Self::HaProxy => haproxy(&dir, at, app),
             Self::Nginx => nginx(&dir, at, app),
         }?;
@@ -157,6 +155,11 @@ fn write_file(dir: &Path, name: &str, text: &str) -> PathBuf {
     let path = dir.join(name);
     fs::write(&path, text).expect("a temporary file");
     path
+}
+
+/// The binary that was built with this benchmark, or the one that FINWAIT names in its place.
+fn built() -> String {
+    std::env::var("FINWAIT").unwrap_or_else(|_| env!("CARGO_BIN_EXE_finwait").into())
 }
 
 fn finwait(
