@@ -67,6 +67,11 @@ impl Shared {
         connection.outcome(stream)
     }
 
+    /// Sends frames of streams that have begun.
+    pub(crate) fn send(&self, frames: &[u8]) -> io::Result<()> {
+        lock(&self.connection()?.sending).stream.write_all(frames)
+    }
+
     fn connection(&self) -> io::Result<Arc<Connection>> {
         let mut current = lock(&self.current);
         if let Some(connection) = current.as_ref().filter(|connection| !lock(&connection.received).is_over) {

@@ -99,6 +99,9 @@ impl Kind {
             Self::HaProxy => haproxy(&dir, at, app),
             Self::Nginx => nginx(&dir, at, app),
         }?;
+        if matches!(self, Self::Envoy | Self::Finwait | Self::FinwaitBefore | Self::FinwaitExact) {
+            wait_for(admin); // it may come later than the listener
+        }
         Some(Running::new(child, at))
     }
 }

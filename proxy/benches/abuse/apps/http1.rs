@@ -13,6 +13,10 @@ const HEAD_VALUE_BYTES: usize = 58_000;
 const UNREAD: Duration = Duration::from_secs(30);
 /// The extension of each chunk of `/chunks`, which holds one byte.
 const EXTENSION_BYTES: usize = 4000;
+/// The `link` of each response of `/hints`.
+const HINT_BYTES: usize = 4000;
+/// How long `/early` keeps its connection after its response.
+const EARLY: Duration = Duration::from_millis(20);
 
 /// Serves until the process ends.
 pub(crate) fn start() -> io::Result<SocketAddr> {
@@ -49,10 +53,25 @@ fn serve(stream: TcpStream) -> io::Result<()> {
                 return Ok(());
             }
             "/chunks" => return send_chunks(reader.get_mut()),
+            "/hints" => return send_hints(reader.get_mut()),
+            "/early" => {
+                // The response ends before the request does; what is sent of that later has nowhere to go.
+                respond(reader.get_mut(), &path)?;
+                thread::sleep(EARLY);
+                return Ok(());
+            }
             _ if is_chunked => read_chunks(&mut reader)?,
             _ => io::copy(&mut reader.by_ref().take(length), &mut io::sink())?,
         };
         respond(reader.get_mut(), &path)?;
+    }
+}
+
+/// Informational responses, until the connection is closed.
+fn send_hints(to: &mut TcpStream) -> io::Result<()> {
+    let hint = format!("HTTP/1.1 103 Early Hints\r\nlink: <{}>\r\n\r\n", "l".repeat(HINT_BYTES));
+    loop {
+        to.write_all(hint.as_bytes())?;
     }
 }
 

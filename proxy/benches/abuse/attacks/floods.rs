@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Attack, Target, Toll, pause, together};
+use super::{Attack, Toll, pause, together};
 use crate::frame::{
     CANCEL, CONTINUATION, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, STREAM_MAX, WHOLE, WINDOW_UPDATE, field,
     frame, get,
@@ -38,7 +38,13 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         name: "connects_reset_before_accept",
         about: "connections that are closed with RST at once, in two threads' bursts of 100 each 50 ms",
-        run: connect_and_reset,
+        run: |target| connect_and_reset(target.at),
+        ..Attack::DEFAULT
+    },
+    Attack {
+        name: "admin_connects_reset_before_accept",
+        about: "the same to the admin interface",
+        run: |target| connect_and_reset(target.admin),
         ..Attack::DEFAULT
     },
 ];
@@ -99,11 +105,11 @@ fn send_control_frames(peer: &mut Peer, until: Instant) -> usize {
     sent
 }
 
-fn connect_and_reset(target: &Target) -> Toll {
+fn connect_and_reset(at: SocketAddr) -> Toll {
     let sent = together(FLOODERS, |until| {
         let mut sent = 0;
         while Instant::now() < until {
-            sent += (0..RESET_BURST).filter(|_| Peer::connect(target.at).and_then(Peer::reset).is_ok()).count();
+            sent += (0..RESET_BURST).filter(|_| Peer::connect(at).and_then(Peer::reset).is_ok()).count();
             pause(until, RESET_PAUSE);
         }
         sent

@@ -19,6 +19,8 @@ const CANCEL_AFTER: Duration = Duration::from_millis(80);
 const CANCEL_PAUSE: Duration = Duration::from_millis(20);
 /// Clients that do not read what they get.
 const SLOW_READERS: usize = 4;
+/// DATA that is sent after a response has ended.
+const LATE_FRAMES: usize = 10;
 /// Threads that send a request after the other.
 const CLIENTS: usize = 2;
 /// Requests with an empty DATA frame are sent at that pace, so that their number and not their rate is the matter.
@@ -44,6 +46,13 @@ pub(super) const ATTACKS: &[Attack] = &[
         about: "requests with empty DATA frames in their middle, on a connection that others share",
         neighbours: NeighbourConnections::Attacked,
         run: send_empty_data,
+        ..Attack::DEFAULT
+    },
+    Attack {
+        name: "uploads_crossing_early_responses",
+        about: "DATA for streams whose response has ended early, on an HTTP/2 connection that others share",
+        neighbours: NeighbourConnections::Attacked,
+        run: send_after_response,
         ..Attack::DEFAULT
     },
     Attack {
@@ -149,6 +158,25 @@ fn send_empty_data(target: &Target) -> Toll {
         pause(until, EMPTY_DATA_PAUSE);
     }
     let faults = (lost > 0).then(|| format!("{lost} of {sent} requests failed")).into_iter().collect();
+    Toll { told: format!("{sent} requests"), held: 0, faults }
+}
+
+fn send_after_response(target: &Target) -> Toll {
+    let until = Instant::now() + ATTACK;
+    let (mut sent, mut lost) = (0, 0);
+    while Instant::now() < until {
+        let mut number = 0;
+        let write = |stream| {
+            number = stream;
+            [frame(HEADERS, END_HEADERS, stream, &post(b"/early")), frame(DATA, 0, stream, b"a")].concat()
+        };
+        sent += 1;
+        lost += usize::from(target.shared.request(write).is_err());
+        // Whatever the response was, the client has not heard of it yet.
+        let late = frame(DATA, 0, number, b"late").repeat(LATE_FRAMES);
+        lost += usize::from(target.shared.send(&late).is_err());
+    }
+    let faults = (lost > 0).then(|| format!("{lost} of {sent} requests met a lost connection")).into_iter().collect();
     Toll { told: format!("{sent} requests"), held: 0, faults }
 }
 
