@@ -8,6 +8,7 @@
 //! connection.
 
 pub mod body;
+pub mod buffer;
 pub mod head;
 pub mod http1;
 pub mod http2;

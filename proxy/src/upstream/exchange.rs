@@ -3,7 +3,6 @@
 //! Whatever the stream waits for (a connection, a response head, the end of a back-off), its client may go on
 //! sending, or go away, and its timers may fire. [`Exchange::alongside`] is that rule in one place.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll};
@@ -14,20 +13,20 @@ use tokio::time::Instant;
 
 use super::timers::{Expired, Timers};
 use crate::alarm::Alarm;
+use crate::codec::buffer::ByteQueue;
 use crate::codec::{Body, Broken, Frame, Headers, Informer, Writer};
 
 /// The request's body on its way, and the stream's timers.
 pub(crate) struct Exchange {
     body: Body,
-    /// Chunks read; those before `next` have been written to the attempt under way.
-    chunks: VecDeque<Bytes>,
-    next: usize,
-    /// Bytes in `chunks`.
-    queued_bytes: usize,
+    /// What was read of the body and is kept; what it has given out was written to the attempt under way. At most
+    /// `buffer_bytes_max` and one read of payload, and the memory that [`held_max`](crate::codec::buffer::held_max) allows
+    /// for it.
+    queue: ByteQueue,
     buffer_bytes_max: usize,
-    /// Do written chunks stay?
+    /// What becomes of what was written.
     keeping: Keeping,
-    /// A written chunk is gone: what is left is not the whole body.
+    /// Something that was written is gone: what is left is not the whole body.
     forgot: bool,
     /// Payload waits until the upstream has accepted the upgrade.
     withheld: bool,
@@ -68,9 +67,7 @@ impl Exchange {
         let complete = body.is_complete();
         let mut exchange = Self {
             body,
-            chunks: VecDeque::new(),
-            next: 0,
-            queued_bytes: 0,
+            queue: ByteQueue::default(),
             buffer_bytes_max,
             keeping: Keeping::Nothing,
             forgot: false,
@@ -117,9 +114,7 @@ impl Exchange {
 
     fn let_go(&mut self, keeping: Keeping) {
         self.keeping = keeping;
-        while self.next > 0 {
-            self.drop_first();
-        }
+        self.forgot |= self.queue.drop_read();
     }
 
     /// Was the body larger than what may be kept for another attempt?
@@ -134,7 +129,7 @@ impl Exchange {
 
     /// The next attempt begins at the body's first byte.
     pub(crate) fn rewind(&mut self) {
-        self.next = 0;
+        self.queue.rewind();
         self.finished = false;
     }
 
@@ -150,7 +145,7 @@ impl Exchange {
 
     /// Does the request have no body at all?
     pub(crate) fn has_no_body(&self) -> bool {
-        self.complete && self.chunks.is_empty() && self.trailers.is_none()
+        self.complete && self.queue.is_empty() && self.trailers.is_none()
     }
 
     /// Drives `work`; meanwhile moves the body along to `writer`, watches the client and the timers.
@@ -210,7 +205,7 @@ impl Exchange {
                 return self.body.poll_gone(cx);
             }
             // A body that is kept and fills the buffer may be complete: one look more will tell.
-            if self.queued_bytes >= self.buffer_bytes_max && self.keeping != Keeping::Whole {
+            if self.queue.len() >= self.buffer_bytes_max && self.keeping != Keeping::Whole {
                 return Poll::Pending; // the writer wakes us
             }
             match self.body.poll_frame(cx) {
@@ -223,10 +218,9 @@ impl Exchange {
                 }
                 Poll::Ready(Some(Ok(Frame::Data(chunk)))) => {
                     self.bytes_received += chunk.len() as u64;
-                    self.queued_bytes += chunk.len();
-                    self.chunks.push_back(chunk);
+                    self.queue.push(chunk);
                     self.timers.progress();
-                    if self.keeping == Keeping::Whole && self.queued_bytes > self.buffer_bytes_max {
+                    if self.keeping == Keeping::Whole && self.queue.len() > self.buffer_bytes_max {
                         self.let_go(Keeping::TooMuch);
                     }
                 }
@@ -241,21 +235,16 @@ impl Exchange {
 
     fn poll_write(&mut self, cx: &mut Context<'_>, writer: &mut Option<Writer>) -> Result<(), Broken> {
         let Some(writer) = writer else { return Ok(()) };
-        while !self.withheld && self.next < self.chunks.len() {
+        while !self.withheld && !self.queue.is_read() {
             match writer.poll_ready(cx) {
                 Poll::Pending => break,
                 Poll::Ready(ready) => ready?,
             }
-            let Some(chunk) = self.chunks.get(self.next) else { break };
-            writer.write(chunk.clone());
+            let Some(chunk) = self.next_chunk() else { break };
+            writer.write(chunk);
             self.timers.progress();
-            if self.keeping == Keeping::Whole {
-                self.next += 1;
-            } else {
-                self.drop_first();
-            }
         }
-        let all_written = !self.withheld && self.next == self.chunks.len();
+        let all_written = !self.withheld && self.queue.is_read();
         if self.complete && !self.finished && !self.ends_by_close && all_written {
             writer.finish(self.trailers.clone());
             self.finished = true;
@@ -266,12 +255,12 @@ impl Exchange {
         }
     }
 
-    fn drop_first(&mut self) {
-        if let Some(chunk) = self.chunks.pop_front() {
-            self.queued_bytes -= chunk.len();
-            self.forgot = true;
-            self.next = self.next.saturating_sub(1);
+    fn next_chunk(&mut self) -> Option<Bytes> {
+        if self.keeping == Keeping::Whole {
+            return self.queue.read();
         }
+        self.forgot = true;
+        self.queue.take()
     }
 
     /// When the request was complete; for `x-envoy-upstream-service-time`.

@@ -52,6 +52,7 @@ impl Incoming {
             let decoded = self.decoder.decode(&mut self.wire.borrow_mut().input);
             match decoded {
                 Ok(Decoded::Data(data)) => {
+                    let data = self.wire.borrow().owned(data);
                     self.note_progress();
                     return Poll::Ready(Some(Ok(Frame::Data(data))));
                 }

@@ -20,6 +20,7 @@ mod server;
 #[cfg(test)]
 mod testing;
 mod wire;
+mod write_queue;
 
 pub use body::{Incoming, Outgoing};
 pub(super) use client::INFORMATIONAL_MAX;

@@ -2,32 +2,28 @@
 //! is small, and what became of each.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::Future;
-use std::io::IoSlice;
 use std::mem;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWrite as _;
 
 use super::parse::Parsed;
 use super::refusal::{HeadError, Refusal};
+use super::write_queue::WriteQueue;
 use crate::codec::Broken;
+use crate::codec::buffer;
 use crate::net::{Conn, Look};
 
 /// One read. The same for every connection at every time, so that a run repeats byte for byte.
 const READ_BYTES_MAX: usize = 32 * 1024;
-/// Input up to this size is copied into memory of its own size, so that a header kept for the life of a
-/// tunnel does not keep a whole read buffer.
-const COPIED_READ_BYTES_MAX: usize = 4 * 1024;
-/// Payload up to this size is copied behind what already waits in the queue, which makes one write of both
-/// and keeps the number of pieces small; anything larger is queued as it is.
-const COALESCED_BYTES_MAX: usize = 4 * 1024;
-/// Pieces handed to the kernel in one write.
-const WRITE_PIECES_MAX: usize = 16;
+/// Input up to this size is copied into memory of its own size; a larger read keeps the buffer that was read into, of which
+/// it fills at least half.
+const COPIED_READ_BYTES_MAX: usize = READ_BYTES_MAX / 2;
 /// Bytes that are read ahead of their use, to notice that the peer has gone. Past that the connection is
 /// left alone, and the kernel's window stops the peer.
 pub(super) const PIPELINE_BYTES_MAX: usize = 16 * 1024;
@@ -46,7 +42,10 @@ pub(super) type SharedWire = Rc<RefCell<Wire>>;
 pub(super) struct Wire {
     /// `None` once it was taken away to be closed, which may be under a half that lives on.
     conn: Option<Conn>,
+    /// At most a head, or a line of chunk framing, and what one read brings.
     pub(super) input: Bytes,
+    /// Bytes of the allocation that `input` keeps alive.
+    block_bytes: usize,
     /// How much of `input` was parsed and is known not to hold a whole head.
     parsed_bytes: usize,
     /// How much of `input` was searched for the end of a head since.
@@ -100,6 +99,7 @@ impl Wire {
         Rc::new(RefCell::new(Self {
             conn: Some(conn),
             rx_bytes: already_read.len() as u64,
+            block_bytes: already_read.capacity(),
             input: already_read.freeze(),
             parsed_bytes: 0,
             searched_bytes: 0,
@@ -168,18 +168,27 @@ impl Wire {
     /// Moves what was read into `input` and leaves `scratch` empty.
     fn keep(&mut self, scratch: &mut BytesMut) {
         if self.input.is_empty() && scratch.len() > COPIED_READ_BYTES_MAX {
+            self.block_bytes = scratch.capacity().max(READ_BYTES_MAX);
             self.input = scratch.split().freeze();
             return;
         }
         if self.input.is_empty() {
+            self.block_bytes = scratch.len();
             self.input = Bytes::copy_from_slice(scratch);
         } else {
             let mut joined =
                 mem::take(&mut self.input).try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
             joined.extend_from_slice(scratch);
+            // A part of an allocation does not know its size, so that growing one is counted on top of what it was.
+            self.block_bytes = joined.capacity().max(self.block_bytes);
             self.input = joined.freeze();
         }
         scratch.clear();
+    }
+
+    /// A piece of `input` that is handed out: what it keeps alive is in proportion to its length.
+    pub(super) fn owned(&self, piece: Bytes) -> Bytes {
+        buffer::owned(piece, self.block_bytes)
     }
 
     /// Drops line ends from the front of `input`; is there anything else?
@@ -218,6 +227,7 @@ impl Wire {
                     }
                     Ok(None) => self.parsed_bytes = self.input.len(),
                     Ok(Some((parsed, length))) => {
+                        let parsed = self.parsed_alone(parsed, &head.slice(..length), parse);
                         drop(self.input.split_to(length));
                         self.forget_parsing();
                         return Poll::Ready(Ok(parsed));
@@ -229,6 +239,18 @@ impl Wire {
             {
                 return Poll::Ready(Err(HeadError::Broken(broken)));
             }
+        }
+    }
+
+    /// `parsed`, which is a part of `head`; parsed once more from a copy if that is a small part of a large read. Its values
+    /// may live as long as a tunnel.
+    fn parsed_alone<T>(&self, parsed: T, head: &Bytes, parse: impl Fn(&Bytes) -> Parsed<T>) -> T {
+        if self.block_bytes <= COPIED_READ_BYTES_MAX || self.block_bytes / 2 <= head.len() {
+            return parsed;
+        }
+        match parse(&Bytes::copy_from_slice(head)) {
+            Ok(Some((alone, _))) => alone,
+            Ok(None) | Err(_) => parsed, // the same bytes give the same head
         }
     }
 
@@ -316,81 +338,5 @@ impl Wire {
 
     pub(super) fn tx_bytes(&self) -> u64 {
         self.tx_bytes
-    }
-}
-
-/// Bytes on their way out. Its length is bounded by those who ask [`Wire::poll_ready`] before they add.
-#[derive(Debug, Default)]
-pub(super) struct WriteQueue {
-    /// What goes first.
-    pieces: VecDeque<Bytes>,
-    pieces_bytes: usize,
-    /// What comes after `pieces`: heads, chunk sizes and small payload.
-    tail: BytesMut,
-}
-
-impl WriteQueue {
-    fn bytes(&self) -> usize {
-        self.pieces_bytes + self.tail.len()
-    }
-
-    /// Where heads and chunk framing are written.
-    pub(super) fn text(&mut self) -> &mut BytesMut {
-        &mut self.tail
-    }
-
-    /// Adds payload.
-    pub(super) fn push(&mut self, data: Bytes) {
-        if self.bytes() > 0 && data.len() <= COALESCED_BYTES_MAX {
-            self.tail.extend_from_slice(&data);
-            return;
-        }
-        if !self.tail.is_empty() {
-            let tail = mem::take(&mut self.tail).freeze();
-            self.push_piece(tail);
-        }
-        self.push_piece(data);
-    }
-
-    fn push_piece(&mut self, piece: Bytes) {
-        self.pieces_bytes += piece.len();
-        self.pieces.push_back(piece);
-    }
-
-    fn poll_write(&mut self, conn: Pin<&mut Conn>, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
-        if self.pieces.is_empty() {
-            // The common case, and for the kernel a cheaper call.
-            let written = ready!(conn.poll_write(cx, &self.tail))?;
-            self.advance(written);
-            return Poll::Ready(Ok(written));
-        }
-        let mut slices = [IoSlice::new(&[]); WRITE_PIECES_MAX];
-        let bytes = self.pieces.iter().map(Bytes::as_ref).chain([self.tail.as_ref()]);
-        let mut count = 0;
-        for (slice, bytes) in slices.iter_mut().zip(bytes) {
-            *slice = IoSlice::new(bytes);
-            count += 1;
-        }
-        let written = ready!(conn.poll_write_vectored(cx, slices.get(..count).unwrap_or_default()))?;
-        self.advance(written);
-        Poll::Ready(Ok(written))
-    }
-
-    fn advance(&mut self, mut written: usize) {
-        while let Some(piece) = self.pieces.front_mut() {
-            let taken = written.min(piece.len());
-            piece.advance(taken);
-            self.pieces_bytes -= taken;
-            written -= taken;
-            if !piece.is_empty() {
-                return;
-            }
-            self.pieces.pop_front();
-        }
-        self.tail.advance(written.min(self.tail.len()));
-        if self.tail.is_empty() {
-            // A connection that waits keeps no buffer.
-            self.tail = BytesMut::new();
-        }
     }
 }
