@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{AdminResponse, AdminState, TEXT, Then, respond};
-use crate::codec::http1::{Close, HeadError, ServerConnection, ServerOptions};
+use crate::codec::http1::{Close, HeadError, Methods, ServerConnection, ServerOptions};
 use crate::codec::{Broken, Payload, Writer};
 use crate::drain::{Drain, DrainControl, Stage};
 use crate::net::Conn;
@@ -60,6 +60,7 @@ impl Admin {
             head_bytes_max: HEAD_BYTES_MAX,
             headers_max: HEADERS_MAX,
             accept_http_10: true,
+            methods: Methods::Known,
             write_buffer_bytes_max: WRITE_BUFFER_BYTES_MAX,
         };
         let mut connection = ServerConnection::new(conn, BytesMut::new(), options);

@@ -64,7 +64,7 @@ impl Piece {
     }
 
     /// What begins at `offset`. The end of a segment that still grows is copied.
-    fn from_offset(&self, offset: usize) -> Bytes {
+    fn after(&self, offset: usize) -> Bytes {
         match self {
             Self::Gathered(segment) => Bytes::copy_from_slice(segment.get(offset..).unwrap_or_default()),
             Self::Whole(piece) => piece.slice(offset.min(piece.len())..),
@@ -122,7 +122,7 @@ impl ByteQueue {
         if self.pieces.get(at.piece).is_some_and(|piece| piece.len() == at.offset) {
             self.next = Position { piece: at.piece + 1, offset: 0 };
         }
-        let data = self.pieces.get(self.next.piece)?.from_offset(self.next.offset);
+        let data = self.pieces.get(self.next.piece)?.after(self.next.offset);
         self.next.offset += data.len();
         Some(data)
     }

@@ -134,7 +134,7 @@ impl Headers {
         self.get_all(name).any(|value| tokens(value).any(|t| t.eq_ignore_ascii_case(token.as_bytes())))
     }
 
-    /// The `upgrade` field, if `connection` names it (RFC 9110 7.8).
+    /// The `upgrade` field, if `connection` names it (RFC 9110 7.8). There is one: several were joined as they came.
     #[must_use]
     pub fn upgrade(&self) -> Option<&HeaderValue> {
         let upgrade = self.get(&http::header::UPGRADE)?;
@@ -157,6 +157,168 @@ impl Headers {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// Fields of a head that is being read. Envoy keeps one field of each name that it knows, and joins the values of others
+/// with a comma (RFC 9110 5.3): what is checked is then what is sent on, however many lines it came in.
+#[derive(Debug)]
+pub(in crate::codec) struct Received {
+    headers: Headers,
+    /// A bit for each name that came, and for others alike: a name whose bit is not set came for the first time.
+    seen: u64,
+    is_joined: fn(&str) -> bool,
+}
+
+impl Received {
+    /// Room for `count` fields; those are joined that `is_joined` says yes to.
+    pub(in crate::codec) fn with_capacity(count: usize, is_joined: fn(&str) -> bool) -> Self {
+        Self { headers: Headers::with_capacity(count), seen: 0, is_joined }
+    }
+
+    /// Adds a field that came.
+    pub(in crate::codec) fn add(&mut self, name: HeaderName, value: HeaderValue) {
+        let bit = bit_of(name.as_str().as_bytes());
+        let may_be_there = self.seen & bit != 0;
+        self.seen |= bit;
+        if may_be_there
+            && (self.is_joined)(name.as_str())
+            && let Some((_, before)) = self.headers.0.iter_mut().find(|(known, _)| *known == name)
+        {
+            return join(before, value);
+        }
+        self.headers.append(name, value);
+    }
+
+    /// All that came.
+    pub(in crate::codec) fn finish(self) -> Headers {
+        self.headers
+    }
+}
+
+/// One of 64 bits, the same for the same name.
+fn bit_of(name: &[u8]) -> u64 {
+    let [first, last] = [name.first(), name.last()].map(|byte| u32::from(byte.copied().unwrap_or_default()));
+    let length = u32::try_from(name.len()).unwrap_or(u32::MAX);
+    1_u64.rotate_left(first.wrapping_mul(7).wrapping_add(last.wrapping_mul(3)).wrapping_add(length))
+}
+
+/// Adds `value` to the list in `before`; an empty value adds nothing.
+fn join(before: &mut HeaderValue, value: HeaderValue) {
+    if before.is_empty() {
+        *before = value;
+    } else if !value.is_empty() {
+        // Two values with a comma between them are a value.
+        if let Ok(joined) = HeaderValue::from_bytes(&[before.as_bytes(), b",", value.as_bytes()].concat()) {
+            *before = joined;
+        }
+    }
+}
+
+/// Does Envoy join fields of this name, in lower case, in a request?
+pub(in crate::codec) fn is_joined_in_requests(name: &str) -> bool {
+    matches!(
+        name,
+        "accept"
+            | "accept-encoding"
+            | "access-control-request-headers"
+            | "access-control-request-method"
+            | "access-control-request-private-network"
+            | "authorization"
+            | "cache-control"
+            | "cdn-loop"
+            | "connection"
+            | "content-encoding"
+            | "content-type"
+            | "expect"
+            | "grpc-accept-encoding"
+            | "grpc-timeout"
+            | "if-match"
+            | "if-modified-since"
+            | "if-none-match"
+            | "if-range"
+            | "if-unmodified-since"
+            | "keep-alive"
+            | "origin"
+            | "pragma"
+            | "proxy-connection"
+            | "proxy-status"
+            | "referer"
+            | "te"
+            | "upgrade"
+            | "user-agent"
+            | "via"
+            | "x-client-trace-id"
+            | "x-envoy-attempt-count"
+            | "x-envoy-decorator-operation"
+            | "x-envoy-downstream-service-cluster"
+            | "x-envoy-downstream-service-node"
+            | "x-envoy-expected-rq-timeout-ms"
+            | "x-envoy-external-address"
+            | "x-envoy-force-trace"
+            | "x-envoy-hedge-on-per-try-timeout"
+            | "x-envoy-internal"
+            | "x-envoy-ip-tags"
+            | "x-envoy-max-retries"
+            | "x-envoy-original-host"
+            | "x-envoy-original-path"
+            | "x-envoy-original-url"
+            | "x-envoy-retriable-header-names"
+            | "x-envoy-retriable-status-codes"
+            | "x-envoy-retry-grpc-on"
+            | "x-envoy-retry-on"
+            | "x-envoy-upstream-alt-stat-name"
+            | "x-envoy-upstream-rq-per-try-timeout-ms"
+            | "x-envoy-upstream-rq-timeout-alt-response"
+            | "x-envoy-upstream-rq-timeout-ms"
+            | "x-envoy-upstream-stream-duration-ms"
+            | "x-forwarded-for"
+            | "x-forwarded-host"
+            | "x-forwarded-port"
+            | "x-forwarded-proto"
+            | "x-request-id"
+    )
+}
+
+/// Does Envoy join fields of this name, in lower case, in a response?
+pub(in crate::codec) fn is_joined_in_responses(name: &str) -> bool {
+    matches!(
+        name,
+        "access-control-allow-credentials"
+            | "access-control-allow-headers"
+            | "access-control-allow-methods"
+            | "access-control-allow-origin"
+            | "access-control-allow-private-network"
+            | "access-control-expose-headers"
+            | "access-control-max-age"
+            | "age"
+            | "cache-control"
+            | "connection"
+            | "content-encoding"
+            | "content-type"
+            | "date"
+            | "etag"
+            | "expires"
+            | "grpc-message"
+            | "grpc-status"
+            | "keep-alive"
+            | "last-modified"
+            | "location"
+            | "proxy-connection"
+            | "proxy-status"
+            | "server"
+            | "upgrade"
+            | "vary"
+            | "via"
+            | "x-envoy-attempt-count"
+            | "x-envoy-decorator-operation"
+            | "x-envoy-degraded"
+            | "x-envoy-immediate-health-check-fail"
+            | "x-envoy-ratelimited"
+            | "x-envoy-upstream-canary"
+            | "x-envoy-upstream-healthchecked-cluster"
+            | "x-envoy-upstream-service-time"
+            | "x-request-id"
+    )
 }
 
 /// The members of a comma-separated field value, without the blanks around them.
@@ -183,6 +345,19 @@ mod tests {
         let mut h = headers(&[(SERVER, "a"), (HOST, "h"), (SERVER, "b"), (UPGRADE, "u")]);
         h.set(SERVER, HeaderValue::from_static("c"));
         assert_eq!(h, headers(&[(SERVER, "c"), (HOST, "h"), (UPGRADE, "u")]));
+    }
+
+    #[test]
+    fn lines_of_a_list_are_joined_in_the_place_of_the_first() {
+        let mut received = Received::with_capacity(0, is_joined_in_requests);
+        for (name, value) in
+            [("upgrade", ""), ("upgrade", "websocket"), ("x-a", "1"), ("upgrade", "h2c"), ("upgrade", ""), ("x-a", "2")]
+        {
+            received.add(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let x_a = HeaderName::from_static("x-a");
+        let expected = headers(&[(UPGRADE, "websocket,h2c"), (x_a.clone(), "1"), (x_a, "2")]);
+        assert_eq!(received.finish(), expected);
     }
 
     #[test]

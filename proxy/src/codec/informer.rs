@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use http::StatusCode;
+
 use super::{ResponseHead, http1, http2};
 
 /// Passes informational responses on to a client, while others own its request and its response.
@@ -10,6 +12,7 @@ use super::{ResponseHead, http1, http2};
 pub struct Informer {
     to: Client,
     passed: Rc<Cell<u32>>,
+    last: Rc<Cell<Option<StatusCode>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -22,13 +25,13 @@ impl Informer {
     /// To a client that speaks HTTP/1.
     #[must_use]
     pub fn http1(to: http1::Informer) -> Self {
-        Self { to: Client::Http1(to), passed: Rc::default() }
+        Self { to: Client::Http1(to), passed: Rc::default(), last: Rc::default() }
     }
 
     /// To a client that speaks HTTP/2.
     #[must_use]
     pub fn http2(to: http2::Informer) -> Self {
-        Self { to: Client::Http2(to), passed: Rc::default() }
+        Self { to: Client::Http2(to), passed: Rc::default(), last: Rc::default() }
     }
 
     /// Queues `head`, which goes out when the request's body, or the client's presence, is next polled.
@@ -37,7 +40,16 @@ impl Informer {
             Client::Http1(to) => to.inform(head),
             Client::Http2(to) => to.inform(head),
         };
-        self.passed.set(self.passed.get() + u32::from(is_passed));
+        if is_passed {
+            self.passed.set(self.passed.get() + 1);
+            self.last.set(Some(head.status));
+        }
+    }
+
+    /// The status of the last that was passed on.
+    #[must_use]
+    pub fn last(&self) -> Option<StatusCode> {
+        self.last.get()
     }
 
     /// How many have been passed on.

@@ -8,6 +8,7 @@ use http::HeaderValue;
 
 use super::log_format::Format;
 use super::route::{RouteTable, Upgrades};
+use super::string_match::StringMatch;
 use super::trust::Trust;
 
 /// A listening socket and what happens to its connections.
@@ -75,10 +76,14 @@ pub enum CodecType {
 }
 
 /// HTTP/1 options. Every field has Envoy's name and default.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Http1Options {
     /// Serve HTTP/1.0 requests instead of answering 426.
     pub accept_http_10: bool,
+    /// Serve every method that is a token instead of those that Envoy knows.
+    pub allow_custom_methods: bool,
+    /// Members of `upgrade` that are treated as if they had not come: the request is an ordinary one without them.
+    pub ignore_http_11_upgrade: Vec<StringMatch>,
     /// The host of an HTTP/1.0 request that names none. Without it such a request is refused.
     pub default_host_for_http_10: Option<String>,
     /// `http1_safe_max_connection_duration`: a connection that has reached its longest life serves one request more.

@@ -20,6 +20,7 @@ mod problem;
 pub mod retry;
 pub mod route;
 pub mod runtime;
+pub mod string_match;
 pub mod trust;
 mod units;
 mod unsupported;

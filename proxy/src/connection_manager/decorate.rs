@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, DATE, EXPECT, SERVER, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, DATE, EXPECT, SERVER, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Version};
 
 use super::caller::{Caller, Origin};
@@ -13,6 +13,7 @@ use super::local_reply::LocalReply;
 use crate::codec::head::tokens;
 use crate::codec::{Headers, RequestHead, ResponseHead, names};
 use crate::config::listener::{ConnectionManager, RequestIds, ServerHeader, ServerTransformation};
+use crate::config::string_match::StringMatch;
 use crate::net::Random;
 
 /// Refuses what no route should see.
@@ -25,6 +26,10 @@ pub(super) fn check(head: &RequestHead) -> Result<(), LocalReply> {
     };
     if !path.as_bytes().starts_with(b"/") {
         return Err(LocalReply::NotAPath);
+    }
+    // What a QUERY asks is in its content, which cannot be understood without a type.
+    if head.method.as_str() == "QUERY" && head.headers.get(&CONTENT_TYPE).is_none_or(HeaderValue::is_empty) {
+        return Err(LocalReply::QueryWithoutContentType);
     }
     // A fragment never belongs on the wire (RFC 9110 4.2.5); peers disagree on what it means there.
     if path.as_bytes().contains(&b'#') {
@@ -52,8 +57,10 @@ pub(super) fn take_expect_continue(headers: &mut Headers) -> bool {
 
 /// The request as the upstream shall see it, before routing.
 pub(super) fn request(head: &mut RequestHead, options: &ConnectionManager, caller: &Caller, random: &dyn Random) {
+    // Over HTTP/2 it is no field that came, but extended CONNECT.
+    let ignored = (head.version != Version::HTTP_2).then_some(&options.http1.ignore_http_11_upgrade[..]);
     let headers = &mut head.headers;
-    end_request_hop(headers);
+    end_request_hop(headers, ignored);
     if let Some(peer) = caller.appended {
         append_forwarded_for(headers, peer);
     }
@@ -63,6 +70,7 @@ pub(super) fn request(head: &mut RequestHead, options: &ConnectionManager, calle
     } else {
         headers.set_if_absent(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
     }
+    head.scheme.get_or_insert_with(|| scheme(headers));
     take_control(headers, caller.origin, &options.routes.internal_only_headers);
     match (caller.origin, caller.address) {
         (Origin::Internal, _) => headers.append(names::X_ENVOY_INTERNAL.clone(), HeaderValue::from_static("true")),
@@ -76,12 +84,19 @@ pub(super) fn request(head: &mut RequestHead, options: &ConnectionManager, calle
     }
 }
 
-fn end_request_hop(headers: &mut Headers) {
-    if headers.upgrade().is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"h2c")) {
-        // Upgrading to HTTP/2 in clear text is optional and obsolete (RFC 9113 3.1): ignored.
-        headers.remove(&UPGRADE);
-        headers.remove(&names::HTTP2_SETTINGS);
+/// The scheme of a request that does not say it itself: what `x-forwarded-proto` says, else that of this connection.
+fn scheme(headers: &Headers) -> HeaderValue {
+    let forwarded = headers.get(&names::X_FORWARDED_PROTO).map(HeaderValue::as_bytes).unwrap_or_default();
+    HeaderValue::from_static(if forwarded.eq_ignore_ascii_case(b"https") { "https" } else { "http" })
+}
+
+/// `ignored`: protocols that HTTP/1 clients offer in vain; `None` for a client that cannot offer any.
+fn end_request_hop(headers: &mut Headers, ignored: Option<&[StringMatch]>) {
+    if let Some(ignored) = ignored {
+        ignore_upgrade(headers, ignored);
     }
+    // It belongs to an upgrade to h2c, which ends here: an application that takes it would leave every route behind.
+    headers.remove(&names::HTTP2_SETTINGS);
     if headers.upgrade().is_none() {
         remove_named_by_connection(headers);
         headers.remove(&CONNECTION);
@@ -95,6 +110,25 @@ fn end_request_hop(headers: &mut Headers) {
             true => headers.set(TE, HeaderValue::from_static("trailers")),
             false => headers.remove(&TE),
         }
+    }
+}
+
+/// Takes an upgrade off that is not to be thought of: to HTTP/2 in clear text, which is optional and obsolete (RFC 9113
+/// 3.1), and to what the configuration ignores.
+fn ignore_upgrade(headers: &mut Headers, ignored: &[StringMatch]) {
+    let Some(asked) = headers.upgrade() else { return };
+    if asked.as_bytes().eq_ignore_ascii_case(b"h2c") {
+        return headers.remove(&UPGRADE);
+    }
+    if ignored.is_empty() {
+        return;
+    }
+    let is_ignored = |protocol: &[u8]| ignored.iter().any(|matcher| matcher.takes(protocol));
+    let left: Vec<&[u8]> = tokens(asked).filter(|protocol| !is_ignored(protocol)).collect();
+    // A part of a value is a value.
+    match HeaderValue::from_bytes(&left.join(&b',')) {
+        Ok(left) if !left.is_empty() => headers.set(UPGRADE, left),
+        Ok(_) | Err(_) => headers.remove(&UPGRADE),
     }
 }
 
@@ -192,9 +226,10 @@ fn request_id(random: &dyn Random) -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-"))
 }
 
-/// The end of the upstream hop in a response. Headers that `connection` names stay, as in Envoy.
-pub(super) fn end_response_hop(headers: &mut Headers, is_upgrade: bool) {
-    if !is_upgrade {
+/// The end of the upstream hop in a response. Headers that `connection` names stay, as in Envoy, and `upgrade` if it
+/// concerns the client.
+pub(super) fn end_response_hop(headers: &mut Headers, keeps_upgrade: bool) {
+    if !keeps_upgrade || headers.upgrade().is_none() {
         headers.remove(&CONNECTION);
         headers.remove(&UPGRADE);
     }
@@ -239,6 +274,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::config::string_match::Pattern;
 
     #[test]
     fn the_hop_ends_with_connection_and_what_it_names() {
@@ -253,12 +289,56 @@ mod tests {
                 "connection: keep-alive, Upgrade\nupgrade: websocket",
             ),
             ("connection: Upgrade, HTTP2-Settings\nupgrade: h2c\nhttp2-settings: AAMA", ""),
+            ("http2-settings: AAMA", ""),
+            (
+                "connection: Upgrade\nupgrade: websocket\nhttp2-settings: AAMA",
+                "connection: Upgrade\nupgrade: websocket",
+            ),
         ];
         for (before, after) in cases {
             let mut headers = parse(before);
-            end_request_hop(&mut headers);
+            end_request_hop(&mut headers, Some(&[]));
             assert_eq!(headers, parse(after), "{before}");
         }
+    }
+
+    #[test]
+    fn ignored_protocols_are_taken_off_and_others_stay() {
+        let prefix = |text: &str| StringMatch { pattern: Pattern::Prefix(text.into()), ignore_case: false };
+        let ignored = [prefix("TLS/"), prefix("foo")];
+        for (before, after) in [
+            ("TLS/1.2", None),
+            ("tls/1.2", Some("tls/1.2")),
+            ("foo, TLS/1.2", None),
+            ("foo,", None),
+            ("", None),
+            ("websocket, foo", Some("websocket")),
+            ("a, foo, b", Some("a,b")),
+            ("h2c", None),
+            ("h2c, foo", Some("h2c")),
+        ] {
+            let mut headers = parse(&format!("connection: upgrade\nupgrade: {before}"));
+            end_request_hop(&mut headers, Some(&ignored));
+            assert_eq!(headers.upgrade().map(|to| to.to_str().unwrap()), after, "{before}");
+            assert_eq!(headers.contains(&CONNECTION), after.is_some(), "{before}");
+        }
+    }
+
+    #[test]
+    fn extended_connect_offers_nothing_that_is_ignored() {
+        let mut headers = parse("connection: upgrade\nupgrade: h2c");
+        end_request_hop(&mut headers, None);
+        assert!(headers.upgrade().is_some());
+    }
+
+    #[test]
+    fn the_scheme_is_what_forwarded_proto_says_if_it_is_one() {
+        for (proto, expected) in
+            [("https", "https"), ("HTTPS", "https"), ("http", "http"), ("https,http", "http"), ("ftp", "http")]
+        {
+            assert_eq!(scheme(&parse(&format!("x-forwarded-proto: {proto}"))), expected, "{proto}");
+        }
+        assert_eq!(scheme(&Headers::default()), "http");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{ConnectionEnd, ConnectionManager};
 use crate::access_log::{Downstream, StreamInfo};
 use crate::alarm::Alarm;
 use crate::codec::Body;
-use crate::codec::http1::{Close, HeadError, ServerConnection, ServerOptions};
+use crate::codec::http1::{Close, HeadError, Methods, ServerConnection, ServerOptions};
 use crate::config::{Difference, Differences};
 use crate::net::Conn;
 use crate::upstream::timers::{Expired, Timers};
@@ -43,6 +43,7 @@ pub(super) async fn serve(
         head_bytes_max: manager.options.request_head_bytes_max,
         headers_max: manager.options.request_headers_max,
         accept_http_10: manager.options.http1.accept_http_10,
+        methods: if manager.options.http1.allow_custom_methods { Methods::Tokens } else { Methods::Known },
         write_buffer_bytes_max: manager.buffer_bytes_max,
     };
     let mut connection = ServerConnection::new(conn, read, options);

@@ -36,6 +36,8 @@ pub(crate) enum LocalReply {
     NoRoute,
     /// A path with `#`.
     PathWithFragment,
+    /// A QUERY whose content has no type.
+    QueryWithoutContentType,
     /// A timeout whose caller asked not to be told of it by an error.
     TimedOutEmpty(Box<Self>),
     /// A timer fired before there was a response.
@@ -114,6 +116,9 @@ impl LocalReply {
             Self::NoRoute => row(StatusCode::NOT_FOUND, "", "route_not_found", Some(Flag::NR)),
             Self::PathWithFragment => {
                 Row { closes: true, ..row(StatusCode::BAD_REQUEST, "", "path_normalization_failed", None) }
+            }
+            Self::QueryWithoutContentType => {
+                Row { closes: true, ..row(StatusCode::BAD_REQUEST, "", "query_missing_content_type", None) }
             }
             Self::TimedOutEmpty(timeout) => Row { status: StatusCode::NO_CONTENT, body: "".into(), ..timeout.row() },
             Self::TooLate { expired, request_complete } => {

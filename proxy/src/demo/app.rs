@@ -18,7 +18,7 @@ use tokio::time::{interval, timeout};
 
 use super::feed::{Feed, Line};
 use super::websocket::{self, GOING_AWAY, Kind, Message, Socket};
-use crate::codec::http1::{Close, HeadError, Incoming, ServerConnection, ServerOptions};
+use crate::codec::http1::{Close, HeadError, Incoming, Methods, ServerConnection, ServerOptions};
 use crate::codec::{Broken, Frame, Payload, RequestHead, ResponseHead};
 use crate::drain::{Drain, Stage};
 use crate::net::Conn;
@@ -37,6 +37,7 @@ const OPTIONS: ServerOptions = ServerOptions {
     head_bytes_max: 64 * 1024,
     headers_max: 128,
     accept_http_10: true,
+    methods: Methods::Known,
     write_buffer_bytes_max: 256 * 1024,
 };
 /// What an echo repeats of a request's body. Bytes.

@@ -321,9 +321,9 @@ fn payload(exchange: &Exchange, head: &RequestHead) -> Payload {
     }
 }
 
-/// RFC 9110 8.6: a method that usually has content says so when it has none.
+/// RFC 9110 8.6: a request whose method may have content says so when it has none. Envoy's list of those that have none.
 fn wants_length(method: &Method) -> bool {
-    [Method::POST, Method::PUT, Method::PATCH, Method::OPTIONS].contains(method)
+    ![Method::GET, Method::HEAD, Method::DELETE, Method::TRACE, Method::CONNECT].contains(method)
 }
 
 fn with_zero_length(head: &RequestHead) -> RequestHead {

@@ -39,7 +39,7 @@ const fn reason(
 const NEVER: &str = "no setting: such a request is not passed on, whoever sends it";
 
 /// By details.
-const DETAILS: [Reason; 30] = [
+const DETAILS: [Reason; 31] = [
     reason(
         "absolute_path_rejected",
         "because what it asks for is not a path",
@@ -173,6 +173,12 @@ const DETAILS: [Reason; 30] = [
         "because the cluster has no endpoint that it may use",
         "give the cluster endpoints that work",
         Some((At::Cluster, "load_assignment.endpoints")),
+    ),
+    reason(
+        "query_missing_content_type",
+        "because a QUERY has to say what type its content has",
+        "no setting: the client has to send content-type",
+        None,
     ),
     reason(
         "path_normalization_failed",

@@ -5,20 +5,18 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
 use http::header::CONNECTION;
-use http::{Method, StatusCode, Version};
+use http::{StatusCode, Version};
 
+use super::asked::Asked;
 use super::body::{CUT_SHORT, Incoming, Outgoing, Sender};
-use super::framing::{Chunk, Decoder, Encoder, MALFORMED, TransferCoding};
+use super::framing::Encoder;
+use super::informational::Informational;
 use super::parse::{self, FoundResponse};
 use super::refusal::HeadError;
 use super::serialise;
 use super::wire::{Half, SharedWire, Wire};
 use crate::codec::{Broken, Informer, Payload, RequestHead, ResponseHead};
 use crate::net::{Address, Conn, Look};
-
-/// Informational responses to one request. Nobody needs more, and without a limit a server keeps a request
-/// busy for ever.
-pub(in crate::codec) const INFORMATIONAL_MAX: usize = 100;
 
 /// What a server may send, and how much waits for it.
 #[derive(Clone, Copy, Debug)]
@@ -40,18 +38,7 @@ pub struct ClientConnection {
     peer: Address,
     asked: Asked,
     peer_wants_close: bool,
-    informational: Vec<StatusCode>,
-    /// Who is told of informational responses to the request under way.
-    told: Option<Informer>,
-}
-
-/// What decides how a response is framed besides its own head (RFC 9112 6.3).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Asked {
-    Connect,
-    Head,
-    Other,
-    Upgrade,
+    informational: Informational,
 }
 
 /// Why an idle connection must leave the pool.
@@ -75,10 +62,9 @@ impl ClientConnection {
             options,
             local,
             peer,
-            asked: Asked::Other,
+            asked: Asked::Other { version: Version::HTTP_11 },
             peer_wants_close: false,
-            informational: Vec::new(),
-            told: None,
+            informational: Informational::default(),
         }
     }
 
@@ -86,14 +72,8 @@ impl ClientConnection {
     /// content-length the head carries is kept where it holds, else the body is chunked. [`Payload::Raw`] asks
     /// for a tunnel: what is written later goes out as it is.
     pub fn send(&mut self, head: &RequestHead, payload: Payload) -> Outgoing {
-        self.asked = match (payload, &head.method) {
-            (_, &Method::CONNECT) => Asked::Connect,
-            (Payload::Raw, _) => Asked::Upgrade,
-            (Payload::None | Payload::Some, &Method::HEAD) => Asked::Head,
-            (Payload::None | Payload::Some, _) => Asked::Other,
-        };
+        self.asked = Asked::by(head, payload);
         self.informational.clear();
-        self.told = None;
         let encoder = serialise::request(self.wire.borrow_mut().queue().text(), head, payload);
         // The answer is due from here on: without it the connection cannot be used again.
         self.wire.borrow_mut().reading.begin();
@@ -106,12 +86,11 @@ impl ClientConnection {
 
     /// From here on, informational responses to the request that was last sent are passed on to `told`.
     pub fn pass_informational(&mut self, told: Informer) {
-        self.told = Some(told);
+        self.informational.pass_to(told);
     }
 
     /// Reads the head of the final response; informational ones but 101 are skipped, or passed on if
-    /// [`Self::pass_informational`] says so. 101 to an upgrade request,
-    /// 2xx to CONNECT, and any answer to an upgrade request that itself upgrades, have a body that lasts until
+    /// [`Self::pass_informational`] says so. 101 to an upgrade request, and 2xx to CONNECT, have a body that lasts until
     /// the connection closes.
     ///
     /// # Errors
@@ -127,15 +106,10 @@ impl ClientConnection {
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Incoming), Broken>> {
         loop {
             let found = ready!(self.poll_found(cx))?;
-            let decoder = self.body_of(&found)?;
+            let decoder = self.asked.body_of(&found)?;
             if found.head.status.is_informational() && found.head.status != StatusCode::SWITCHING_PROTOCOLS {
-                if self.informational.len() == INFORMATIONAL_MAX {
-                    return Poll::Ready(Err(MALFORMED));
-                }
-                self.informational.push(found.head.status);
-                if let Some(told) = &self.told {
-                    told.inform(&end_of_hop(found.head));
-                }
+                let ClientOptions { head_bytes_max, write_buffer_bytes_max, .. } = self.options;
+                self.informational.note(found.head, head_bytes_max.max(write_buffer_bytes_max))?;
                 continue;
             }
             self.peer_wants_close = wants_close(&found.head);
@@ -153,36 +127,6 @@ impl ClientConnection {
             Err(HeadError::Broken(_)) if !wire.input.is_empty() => Err(CUT_SHORT),
             Err(HeadError::Broken(broken)) => Err(broken),
         })
-    }
-
-    /// How the body of a response is framed (RFC 9112 6.3).
-    fn body_of(&self, found: &FoundResponse) -> Result<Decoder, Broken> {
-        let ResponseHead { status, version, headers } = &found.head;
-        let (coding, length) = (found.framing.transfer_coding, found.framing.content_length);
-        match self.asked {
-            Asked::Connect if status.is_success() => return Ok(Decoder::UntilClose),
-            Asked::Upgrade if *status == StatusCode::SWITCHING_PROTOCOLS || headers.upgrade().is_some() => {
-                return Ok(Decoder::UntilClose);
-            }
-            Asked::Head => return Ok(Decoder::Done),
-            Asked::Connect | Asked::Other | Asked::Upgrade => {}
-        }
-        if *status == StatusCode::NOT_MODIFIED {
-            return Ok(Decoder::Done);
-        }
-        let has_body_fields = coding != TransferCoding::Absent || length.is_some_and(|length| length > 0);
-        if status.is_informational() || *status == StatusCode::NO_CONTENT {
-            // A body where there can be none: half the world would skip it, the other half read it.
-            return if has_body_fields { Err(MALFORMED) } else { Ok(Decoder::Done) };
-        }
-        match (coding, length) {
-            (TransferCoding::Chunked, Some(_)) => Err(MALFORMED),
-            // HTTP/1.0 has no transfer codings; RFC 9112 6.1 calls such a message faulty.
-            (TransferCoding::Chunked, None) if *version == Version::HTTP_10 => Err(MALFORMED),
-            (TransferCoding::Chunked, None) => Ok(Decoder::Chunked(Chunk::Size)),
-            (TransferCoding::Absent, Some(length)) => Ok(Decoder::length(length)),
-            (TransferCoding::Absent, None) => Ok(Decoder::UntilClose),
-        }
     }
 
     /// May the connection carry another request? Yes, if request and response are complete, the server did not
@@ -242,7 +186,7 @@ impl ClientConnection {
     /// Informational responses that were skipped since the request was sent.
     #[must_use]
     pub fn informational(&self) -> &[StatusCode] {
-        &self.informational
+        self.informational.statuses()
     }
 
     /// Our end.
@@ -277,12 +221,6 @@ impl ClientConnection {
     }
 }
 
-/// Without what concerns this connection only.
-fn end_of_hop(mut head: ResponseHead) -> ResponseHead {
-    head.headers.remove(&CONNECTION);
-    head
-}
-
 /// RFC 9112 9.3: HTTP/1.1 connections stay unless told otherwise, HTTP/1.0 ones close unless told otherwise.
 fn wants_close(head: &ResponseHead) -> bool {
     if head.version == Version::HTTP_10 {
@@ -296,8 +234,9 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use bytes::Bytes;
-    use http::{HeaderName, HeaderValue};
+    use http::{HeaderName, HeaderValue, Method};
 
+    use super::super::INFORMATIONAL_MAX;
     use super::super::testing::{Seen, Then, connect, finish, look, read_body};
     use super::*;
     use crate::codec::Headers;
@@ -362,7 +301,11 @@ mod tests {
     /// What comes back for a request of `method`, the body and whether the connection can be used again.
     fn ask(method: &Method, payload: Payload, pieces: &[&[u8]], then: Then) -> String {
         let (mut client, _) = dial(pieces, then);
-        let mut outgoing = client.send(&head(method, "/", &[]), payload);
+        let fields: Fields = match payload {
+            Payload::Raw => &[("connection", "upgrade"), ("upgrade", "x, y")],
+            Payload::None | Payload::Some => &[],
+        };
+        let mut outgoing = client.send(&head(method, "/", fields), payload);
         outgoing.finish(None);
         let (head, mut body) = match finish(client.response()).expect("the script answers") {
             Ok(response) => response,
@@ -379,7 +322,7 @@ mod tests {
     #[rustfmt::skip] // a row is a line
     fn responses_have_one_reading() {
         const BAD: &str = "http1.codec_error";
-        let cases: [(Method, Payload, &[u8], Then, &str); 47] = [
+        let cases: [(Method, Payload, &[u8], Then, &str); 59] = [
             (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", Then::Silence, "200 \"ok\" stays"),
             (Method::GET, Payload::None, b"HTTP/1.1 200\r\ncontent-length: 0\r\n\r\n", Then::Silence, "200 \"\" stays"),
             (Method::GET, Payload::None, b"HTTP/1.1 200 OK\ncontent-length: 2\n\nok", Then::Silence, "200 \"ok\" stays"),
@@ -403,9 +346,18 @@ mod tests {
             (Method::GET, Payload::None, b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n", Then::Silence, "101 \"\" stays"),
             // Tunnels.
             (Method::GET, Payload::Raw, b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nraw", Then::Fin, "101 \"raw\" goes"),
-            (Method::GET, Payload::Raw, b"HTTP/1.1 101 Switching Protocols\r\ncontent-length: 1\r\n\r\nraw", Then::Fin, "101 \"raw\" goes"),
-            (Method::GET, Payload::Raw, b"HTTP/1.1 101 Switching Protocols\r\n\r\nraw", Then::Rst, "101 connection reset"),
-            (Method::GET, Payload::Raw, b"HTTP/1.1 403 Forbidden\r\nconnection: upgrade\r\nupgrade: x\r\ncontent-length: 1\r\n\r\nraw", Then::Fin, "403 \"raw\" goes"),
+            (Method::GET, Payload::Raw, b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: Y\r\ncontent-length: 0\r\n\r\nraw", Then::Fin, "101 \"raw\" goes"),
+            (Method::GET, Payload::Raw, b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nraw", Then::Rst, "101 connection reset"),
+            (Method::GET, Payload::Raw, b"HTTP/1.1 101 Switching Protocols\r\n\r\nraw", Then::Fin, BAD),
+            (Method::GET, Payload::Raw, b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\nraw", Then::Fin, BAD),
+            (Method::GET, Payload::Raw, b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\r\nraw", Then::Fin, BAD),
+            (Method::GET, Payload::Raw, b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ,\r\n\r\nraw", Then::Fin, BAD),
+            (Method::GET, Payload::Raw, b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\nraw", Then::Fin, BAD),
+            (Method::GET, Payload::Raw, b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\nupgrade: h2c\r\n\r\nraw", Then::Fin, BAD),
+            (Method::GET, Payload::Raw, b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\ncontent-length: 1\r\n\r\nraw", Then::Fin, BAD),
+            (Method::GET, Payload::Raw, b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", Then::Fin, BAD),
+            (Method::GET, Payload::Raw, b"HTTP/1.1 403 Forbidden\r\nconnection: upgrade\r\nupgrade: x\r\ncontent-length: 2\r\n\r\nno", Then::Silence, "403 \"no\" goes"),
+            (Method::GET, Payload::Raw, b"HTTP/1.1 426 Upgrade Required\r\nconnection: upgrade\r\nupgrade: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n", Then::Silence, "426 \"no\" goes"),
             (Method::GET, Payload::Raw, b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno", Then::Silence, "403 \"no\" goes"),
             (Method::CONNECT, Payload::Raw, b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nraw", Then::Fin, "200 \"raw\" goes"),
             (Method::CONNECT, Payload::Raw, b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno", Then::Silence, "403 \"no\" goes"),
@@ -421,6 +373,9 @@ mod tests {
             (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", Then::Silence, "200 http1.codec_error"),
             // Not HTTP.
             (Method::GET, Payload::None, b"GARBAGE\r\n\r\n", Then::Silence, BAD),
+            (Method::GET, Payload::None, b"\r\nHTTP/1.1 204 OK\r\n\r\n", Then::Silence, BAD),
+            (Method::GET, Payload::None, b"\nHTTP/1.1 204 OK\r\n\r\n", Then::Silence, BAD),
+            (Method::GET, Payload::None, b"HTTP/1.1 100 Continue\r\n\r\n\r\nHTTP/1.1 204 OK\r\n\r\n", Then::Silence, BAD),
             (Method::GET, Payload::None, b"HTTP/1.1 abc OK\r\n\r\n", Then::Silence, BAD),
             (Method::GET, Payload::None, b"HTTP/1.1 099 Low\r\n\r\n", Then::Silence, BAD),
             (Method::GET, Payload::None, b"HTTP/2.0 200 OK\r\n\r\n", Then::Silence, BAD),
@@ -473,6 +428,17 @@ mod tests {
             let status = finish(client.response()).unwrap().ok().map(|(head, _)| head.status.as_u16());
             assert_eq!(status, expected);
             assert_eq!(client.informational(), vec![StatusCode::EARLY_HINTS; count.min(INFORMATIONAL_MAX)]);
+        }
+    }
+
+    #[test]
+    fn informational_responses_are_bounded_in_bytes() {
+        let hints = |bytes: usize| format!("HTTP/1.1 103 Early Hints\r\nx: {}\r\n\r\n", "a".repeat(bytes)).into_bytes();
+        for (bytes, expected) in [(10_000, Some(204)), (20_000, None)] {
+            let (mut client, _) = dial(&[&hints(bytes).repeat(80), b"HTTP/1.1 204 OK\r\n\r\n"], Then::Silence);
+            drop(client.send(&head(&Method::GET, "/", &[]), Payload::None));
+            let status = finish(client.response()).unwrap().ok().map(|(head, _)| head.status.as_u16());
+            assert_eq!(status, expected, "80 of {bytes}");
         }
     }
 

@@ -6,8 +6,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::ServerOptions;
 use super::testing::{OPTIONS, requests};
+use super::{Methods, ServerOptions};
 
 type Row = (&'static str, &'static [u8], &'static [&'static str]);
 
@@ -44,6 +44,7 @@ const CORPUS: &[Row] = &[
     ("absolute form with https, in capitals", b"GET HTTPS://abs.test:8443/ HTTP/1.1\r\nHost: a\r\n\r\n", &["GET abs.test:8443 / (https)"]),
     ("absolute form without path", b"GET http://abs.test HTTP/1.1\r\nHost: a\r\n\r\n", &["GET abs.test / (http)"]),
     ("absolute form with a query only", b"GET http://abs.test?q HTTP/1.1\r\nHost: a\r\n\r\n", &["GET abs.test /?q (http)"]),
+    ("OPTIONS * and more is the caller's business", b"OPTIONS *x HTTP/1.1\r\nHost: a\r\n\r\n", &["OPTIONS a *x"]),
     ("OPTIONS *", b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", &["OPTIONS a *"]),
     ("a body on GET", b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi", &["GET a / \"hi\""]),
     ("CONNECT ignores Host", b"CONNECT t.test:443 HTTP/1.1\r\nHost: a\r\n\r\n", &["CONNECT t.test:443 -"]),
@@ -102,6 +103,12 @@ const CORPUS: &[Row] = &[
     ("chunk extension that ends in LF", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;\nxx\r\n0\r\n\r\n", BAD_CHUNK),
     ("chunk extension with a bare CR", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;\rx\r\nxx\r\n0\r\n\r\n", BAD_CHUNK),
     ("chunk extensions are skipped", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b;c\r\nxx\r\n0;d\r\n\r\n", &["POST a / \"xx\""]),
+    ("chunk line with two CR", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\r\nhello\r\n0\r\n\r\n", BAD_CHUNK),
+    ("chunk line with a form feed", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\x0c\r\nhello\r\n0\r\n\r\n", BAD_CHUNK),
+    ("chunk line with a vertical tab", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\x0b\r\nhello\r\n0\r\n\r\n", BAD_CHUNK),
+    ("last chunk line with two CR", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\r\n\r\n", BAD_CHUNK),
+    ("end of the trailers with two CR", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\r\n", BAD_CHUNK),
+    ("chunk line with blanks behind the size", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2 \t\r\nxx\r\n0\r\n\r\n", &["POST a / \"xx\""]),
     ("chunk longer than it says", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n", BAD_CHUNK),
     ("chunk without its line end", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na0\r\n\r\n", BAD_CHUNK),
     ("last chunk, then a bare LF", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\nGET / HTTP/1.1\r\n\r\n", BAD_CHUNK),
@@ -119,7 +126,24 @@ const CORPUS: &[Row] = &[
     ("Host folded", b"GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", CODEC),
     ("absolute form with userinfo", b"GET http://u@abs.test/ HTTP/1.1\r\nHost: a\r\n\r\n", URL),
     ("absolute form without authority", b"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", URL),
-    ("absolute form with a backslash", b"GET http://a\\@b/ HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("absolute form with a backslash", b"GET http://a\\@b/ HTTP/1.1\r\nHost: a\r\n\r\n", CODEC),
+    ("absolute form with a port beyond 16 bits", b"GET http://b:99999/ HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("absolute form with an empty port", b"GET http://b:/ HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("absolute form with a port of letters", b"GET http://b:8a/ HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("absolute form with two ports", b"GET http://b:80:80/ HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("absolute form with a port and no host", b"GET http://:80/ HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("absolute form with an unclosed bracket", b"GET http://[::1/ HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("absolute form with empty brackets", b"GET http://[]/ HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("absolute form with a name in brackets", b"GET http://[zz]/ HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("absolute form with a zone", b"GET http://[::1%25lo]/ HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("absolute form with bytes behind a bracket", b"GET http://[::1]a/ HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("absolute form with brackets inside", b"GET http://a[b]/ HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("absolute form with an escape in the host", b"GET http://b%41/ HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("absolute form with an underscore", b"GET http://b_c/ HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("absolute form with a comma", b"GET http://b,c/ HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("absolute form with a wildcard", b"GET http://*/ HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("absolute form with an IPv6 address", b"GET http://[::1]:80/x HTTP/1.1\r\nHost: a\r\n\r\n", &["GET [::1]:80 /x (http)"]),
+    ("absolute form with a port that begins with 0", b"GET http://b:080/x HTTP/1.1\r\nHost: a\r\n\r\n", &["GET b:080 /x (http)"]),
     ("another scheme", b"GET ftp://abs.test/ HTTP/1.1\r\nHost: a\r\n\r\n", SCHEME),
     ("no scheme at all", b"GET ://abs.test/ HTTP/1.1\r\nHost: a\r\n\r\n", CODEC),
     ("a relative path", b"GET foo HTTP/1.1\r\nHost: a\r\n\r\n", CODEC),
@@ -128,7 +152,21 @@ const CORPUS: &[Row] = &[
     ("connection takes too much away", b"GET / HTTP/1.1\r\nHost: a\r\nConnection: a,b,c,d,e,f,g,h,i,j\r\n\r\n", CONNECTION),
     ("CONNECT with a length", b"CONNECT t.test:443 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", &["400 http1.body_disallowed"]),
     ("CONNECT with a coding", b"CONNECT t.test:443 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", CODING),
-    ("CONNECT with a path", b"CONNECT /x HTTP/1.1\r\nHost: a\r\n\r\n", CODEC),
+    ("CONNECT with a path", b"CONNECT /x HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("CONNECT *", b"CONNECT * HTTP/1.1\r\nHost: a\r\n\r\n", URL),
+    ("CONNECT without a port", b"CONNECT t.test HTTP/1.1\r\n\r\n", URL),
+    ("CONNECT with an empty port", b"CONNECT t.test: HTTP/1.1\r\n\r\n", URL),
+    ("CONNECT without a host", b"CONNECT :443 HTTP/1.1\r\n\r\n", URL),
+    ("CONNECT with a port beyond 16 bits", b"CONNECT t.test:65536 HTTP/1.1\r\n\r\n", URL),
+    ("CONNECT with a signed port", b"CONNECT t.test:+1 HTTP/1.1\r\n\r\n", URL),
+    ("CONNECT with two ports", b"CONNECT t.test:1:2 HTTP/1.1\r\n\r\n", URL),
+    ("CONNECT with userinfo", b"CONNECT u@t.test:1 HTTP/1.1\r\n\r\n", URL),
+    ("CONNECT with an underscore", b"CONNECT t_t:1 HTTP/1.1\r\n\r\n", URL),
+    ("CONNECT with an unclosed bracket", b"CONNECT [::1 HTTP/1.1\r\n\r\n", URL),
+    ("CONNECT with brackets and no port", b"CONNECT [::1] HTTP/1.1\r\n\r\n", URL),
+    ("CONNECT with a backslash", b"CONNECT t\\t:1 HTTP/1.1\r\n\r\n", CODEC),
+    ("CONNECT to an IPv6 address", b"CONNECT [::1]:443 HTTP/1.1\r\n\r\n", &["CONNECT [::1]:443 -"]),
+    ("CONNECT to port 0", b"CONNECT t.test:0 HTTP/1.1\r\n\r\n", &["CONNECT t.test:0 -"]),
 
     // Not HTTP, or not ours.
     ("garbage", b"NOT HTTP\r\n\r\n", CODEC),
@@ -172,6 +210,30 @@ fn every_request_has_one_reading() {
             let pieces: Vec<_> = input.chunks(step).collect();
             assert_eq!(requests(&pieces, OPTIONS), *expected, "{what}, by {step}");
         }
+    }
+}
+
+#[test]
+fn every_token_is_a_method_where_custom_methods_are_allowed() {
+    let options = ServerOptions { methods: Methods::Tokens, ..OPTIONS };
+    for (method, is_served) in [
+        ("FOO", true),
+        ("get", true),
+        ("M-SEARCH", true),
+        ("F!O", true),
+        ("0", true),
+        ("F(O", false),
+        ("F/O", false),
+        ("F=O", false),
+        ("{", false),
+        ("\u{e9}", false),
+    ] {
+        let input = format!("{method} /x HTTP/1.1\r\nHost: a\r\n\r\n");
+        let served = format!("{method} a /x");
+        let expected = if is_served { served.as_str() } else { "400 http1.codec_error" };
+        assert_eq!(requests(&[input.as_bytes()], options), [expected], "{method}");
+        let known = requests(&[input.as_bytes()], OPTIONS);
+        assert_eq!(known, ["400 http1.codec_error"], "{method}");
     }
 }
 

@@ -132,12 +132,13 @@ fn take_line(input: &mut Bytes) -> Result<Option<Bytes>, Broken> {
     Ok(Some(line.slice_ref(text)))
 }
 
-/// `chunk-size [ chunk-ext ]` (RFC 9112 7.1). Blanks after the size are tolerated, since servers are known
-/// to pad it and they leave one reading only.
+/// `chunk-size [ chunk-ext ]` (RFC 9112 7.1). Blanks and TABs after the size are tolerated, since servers are known
+/// to pad it and they leave one reading only. No other white space is: a CR there ends the line for some parsers.
 fn chunk_size(line: &[u8]) -> Result<u64, Broken> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at_checked(digits).ok_or(MALFORMED)?;
-    let rest = rest.trim_ascii_start();
+    let blanks = rest.iter().take_while(|byte| b" \t".contains(byte)).count();
+    let rest = rest.get(blanks..).unwrap_or_default();
     let ends_well = rest.is_empty() || rest.starts_with(b";");
     if !ends_well || rest.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
         return Err(MALFORMED);
@@ -262,7 +263,7 @@ mod tests {
 
     #[test]
     fn chunk_framing_has_one_reading() {
-        let cases: [&[u8]; 21] = [
+        let cases: [&[u8]; 30] = [
             b"zz\r\n",
             b"\r\n",
             b"+5\r\nhello\r\n",
@@ -271,6 +272,15 @@ mod tests {
             b" 5\r\nhello\r\n",
             b"5 5\r\nhello\r\n",
             b"5_0\r\nhello\r\n",
+            b"5\r\r\nhello\r\n",
+            b"5\x0c\r\nhello\r\n",
+            b"5\x0b\r\nhello\r\n",
+            b"5 \r\r\nhello\r\n",
+            b"5\xa0\r\nhello\r\n",
+            b"5;\x0c\r\nhello\r\n",
+            b"0\r\r\n\r\n",
+            b"0\x0c\r\n\r\n",
+            b"0\r\n\r\r\n",
             b"5,5\r\nhello\r\n",
             b"5\nhello\n",
             b"5\r\nhello\n0\r\n\r\n",

@@ -8,11 +8,13 @@
 //! request smuggling lives. What leaves here is always framed by us, never copied from the other side.
 //! Nothing here spawns a task or sets a timer.
 
+mod asked;
 mod body;
 mod client;
 #[cfg(test)]
 mod corpus;
 mod framing;
+mod informational;
 mod parse;
 mod refusal;
 mod serialise;
@@ -23,7 +25,8 @@ mod wire;
 mod write_queue;
 
 pub use body::{Incoming, Outgoing};
-pub(super) use client::INFORMATIONAL_MAX;
 pub use client::{ClientConnection, ClientOptions, IdleEnd};
+pub(super) use informational::INFORMATIONAL_MAX;
+pub use parse::Methods;
 pub use refusal::{HeadError, Refusal};
 pub use server::{Close, Informer, ServerConnection, ServerOptions};

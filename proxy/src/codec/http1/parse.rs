@@ -9,8 +9,8 @@ use httparse::{Error, Header, ParserConfig, Status};
 
 use super::framing::{BodyFields, Chunk, Decoder, TransferCoding};
 use super::refusal::Refusal;
-use crate::codec::head::tokens;
-use crate::codec::{Headers, RequestHead, ResponseHead};
+use crate::codec::head::{self, tokens};
+use crate::codec::{RequestHead, ResponseHead};
 
 /// Fields that are parsed on the stack; a higher limit in the configuration costs an allocation per head.
 const FIELDS_ON_STACK: usize = 128;
@@ -60,7 +60,17 @@ const METHODS: [&str; 35] = [
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestRules {
     pub(super) accept_http_10: bool,
+    pub(super) methods: Methods,
     pub(super) headers_max: usize,
+}
+
+/// Which methods a request may have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Methods {
+    /// Those that Envoy knows.
+    Known,
+    /// Every token (RFC 9110 9.1): `allow_custom_methods`.
+    Tokens,
 }
 
 /// A head with its length in bytes; `None` while it is incomplete.
@@ -97,11 +107,11 @@ pub(super) fn request(input: &Bytes, rules: RequestRules) -> Parsed<FoundRequest
     if version == Version::HTTP_10 && !rules.accept_http_10 {
         return Err(Refusal::LowVersion);
     }
-    let method = parse_method(method)?;
+    let method = parse_method(method, rules.methods)?;
     let target = parse_target(input, &method, target)?;
     let mut host = None;
     let mut framing = BodyFields::default();
-    let mut headers = Headers::with_capacity(found.headers.len());
+    let mut headers = head::Received::with_capacity(found.headers.len(), head::is_joined_in_requests);
     for field in found.headers.iter() {
         let (name, value) = parse_field(input, field)?;
         if name == HOST {
@@ -117,8 +127,9 @@ pub(super) fn request(input: &Bytes, rules: RequestRules) -> Parsed<FoundRequest
             TRANSFER_ENCODING => framing.note_transfer_encoding(value.as_bytes())?,
             _ => {}
         }
-        headers.append(name, value);
+        headers.add(name, value);
     }
+    let mut headers = headers.finish();
     let decoder = if method == Method::CONNECT {
         check_connect_body(framing)?;
         headers.remove(&CONTENT_LENGTH);
@@ -177,6 +188,10 @@ pub(super) fn response(input: &Bytes, headers_max: usize) -> Parsed<FoundRespons
         heap = vec![MaybeUninit::uninit(); headers_max];
         &mut heap
     };
+    // RFC 9112 2.2 lets a server skip empty lines before a request. Before a response they are the rest of another one.
+    if input.first().is_some_and(|byte| b"\r\n".contains(byte)) {
+        return Err(Refusal::Codec);
+    }
     let mut found = httparse::Response::new(&mut []);
     let length = match ParserConfig::default().parse_response_with_uninit_headers(&mut found, input, slots) {
         Ok(Status::Complete(length)) => length,
@@ -187,7 +202,7 @@ pub(super) fn response(input: &Bytes, headers_max: usize) -> Parsed<FoundRespons
     let status = StatusCode::from_u16(code).map_err(|_| Refusal::Codec)?;
     let version = if minor_version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     let mut framing = BodyFields::default();
-    let mut headers = Headers::with_capacity(found.headers.len());
+    let mut headers = head::Received::with_capacity(found.headers.len(), head::is_joined_in_responses);
     for field in found.headers.iter() {
         let (name, value) = parse_field(input, field)?;
         match name {
@@ -195,9 +210,10 @@ pub(super) fn response(input: &Bytes, headers_max: usize) -> Parsed<FoundRespons
             TRANSFER_ENCODING => framing.note_transfer_encoding(value.as_bytes())?,
             _ => {}
         }
-        headers.append(name, value);
+        headers.add(name, value);
     }
-    Ok(Some((FoundResponse { head: ResponseHead { status, version, headers }, framing }, length)))
+    let head = ResponseHead { status, version, headers: headers.finish() };
+    Ok(Some((FoundResponse { head, framing }, length)))
 }
 
 /// A field, its value without copying.
@@ -207,11 +223,11 @@ fn parse_field(input: &Bytes, field: &Header<'_>) -> Result<(HeaderName, HeaderV
     Ok((name, value))
 }
 
-fn parse_method(method: &str) -> Result<Method, Refusal> {
+fn parse_method(method: &str, allowed: Methods) -> Result<Method, Refusal> {
     match method {
         "GET" => Ok(Method::GET),
         "POST" => Ok(Method::POST),
-        _ if METHODS.binary_search(&method).is_ok() => {
+        _ if allowed == Methods::Tokens || METHODS.binary_search(&method).is_ok() => {
             Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Codec)
         }
         _ => Err(Refusal::Codec),
@@ -235,12 +251,14 @@ fn parse_target(input: &Bytes, method: &Method, target: &str) -> Result<Target, 
         HeaderValue::from_maybe_shared(input.slice_ref(part.as_bytes())).map_err(|_| Refusal::InvalidCharacters)
     };
     if *method == Method::CONNECT {
-        if target.is_empty() || !is_authority(target.as_bytes()) {
-            return Err(Refusal::Codec);
+        let has_port = target.rfind(':') > target.rfind(']');
+        if !has_port || !is_url_authority(target) {
+            return Err(bad_authority(target));
         }
         return Ok(Target { authority: Some(shared(target)?), ..Target::default() });
     }
-    if target.starts_with('/') || (target == "*" && *method == Method::OPTIONS) {
+    // What begins with `*` is for the server as a whole, and answered before any route is asked.
+    if target.starts_with('/') || (target.starts_with('*') && *method == Method::OPTIONS) {
         return Ok(Target { path: Some(shared(target)?), ..Target::default() });
     }
     if target.starts_with('*') {
@@ -249,8 +267,8 @@ fn parse_target(input: &Bytes, method: &Method, target: &str) -> Result<Target, 
     let (scheme, rest) = target.split_once("://").ok_or(Refusal::Codec)?;
     let scheme = parse_scheme(scheme)?;
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    if authority.is_empty() || !is_authority(authority.as_bytes()) {
-        return Err(Refusal::InvalidUrl);
+    if !is_url_authority(authority) {
+        return Err(bad_authority(authority));
     }
     let path = if path.starts_with('/') {
         shared(path)?
@@ -277,6 +295,37 @@ fn parse_scheme(scheme: &str) -> Result<HeaderValue, Refusal> {
 /// a way to deceive.
 fn is_authority(value: &[u8]) -> bool {
     value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
+}
+
+/// `host [ ":" port ]` of a URL as Envoy takes it: letters, digits, dots and hyphens, or hexadecimal digits, colons and
+/// dots in brackets; a port is a number of 16 bits. The `host` field may have more characters ([`is_authority`]).
+fn is_url_authority(value: &str) -> bool {
+    let (host, port) = match value.strip_prefix('[') {
+        Some(rest) => {
+            let Some((address, after)) = rest.split_once(']') else { return false };
+            let is_address = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
+            let port = after.strip_prefix(':');
+            if !address.bytes().all(is_address) || (port.is_none() && !after.is_empty()) {
+                return false;
+            }
+            (address, port)
+        }
+        None => {
+            let (name, port) = value.split_once(':').map_or((value, None), |(name, port)| (name, Some(port)));
+            if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)) {
+                return false;
+            }
+            (name, port)
+        }
+    };
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    !host.is_empty() && port.is_none_or(is_port)
+}
+
+/// An authority that is none: of characters that a URL may have, or not even that.
+fn bad_authority(value: &str) -> Refusal {
+    let in_url = |byte: u8| is_authority(&[byte]) || b"/?@".contains(&byte);
+    if value.bytes().all(in_url) { Refusal::InvalidUrl } else { Refusal::Codec }
 }
 
 /// A client may have its own hop-by-hop headers removed, but not those that say who it is.
@@ -348,14 +397,14 @@ mod tests {
     #[test]
     fn every_method_in_the_table_is_found() {
         for method in METHODS {
-            assert_eq!(parse_method(method).as_ref().map(Method::as_str), Ok(method));
+            assert_eq!(parse_method(method, Methods::Known).as_ref().map(Method::as_str), Ok(method));
         }
-        assert_eq!(parse_method("M-SEARCH"), Err(Refusal::Codec));
+        assert_eq!(parse_method("M-SEARCH", Methods::Known), Err(Refusal::Codec));
     }
 
     #[test]
     fn heads_keep_order_case_and_values() {
-        let rules = RequestRules { accept_http_10: false, headers_max: 10 };
+        let rules = RequestRules { accept_http_10: false, methods: Methods::Known, headers_max: 10 };
         let input = Bytes::from_static(b"GET / HTTP/1.1\r\nX-B: 1\r\nHost: a\r\nx-a:2\r\nX-B:  3 \r\nx-c:\r\n\r\nrest");
         let (found, length) = request(&input, rules).unwrap().unwrap();
         let fields: Vec<_> = found.head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();

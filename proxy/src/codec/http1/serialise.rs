@@ -87,8 +87,16 @@ pub(super) fn response(
     out.put_slice(reason(status).as_bytes());
     out.put_slice(b"\r\n");
     put_fields(out, &head.headers, length);
-    put_end(out, encoder);
+    // To HEAD, the fields are those of GET: without a length, its body would be chunked.
+    let of_get = (*method == Method::HEAD && has_length.is_none() && payload == Payload::None)
+        && version != Version::HTTP_10
+        && may_have_body(status);
+    put_end(out, if of_get { Encoder::Chunked } else { encoder });
     encoder
+}
+
+fn may_have_body(status: StatusCode) -> bool {
+    !status.is_informational() && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
 }
 
 /// What becomes of `content-length`.

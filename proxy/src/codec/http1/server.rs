@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::body::{Incoming, Outgoing, Sender};
 use super::framing::Encoder;
-use super::parse::{self, RequestRules};
+use super::parse::{self, Methods, RequestRules};
 use super::refusal::HeadError;
 use super::serialise;
 use super::wire::{Half, SharedWire, Wire};
@@ -27,6 +27,8 @@ pub struct ServerOptions {
     pub headers_max: usize,
     /// Serve HTTP/1.0 rather than answer 426.
     pub accept_http_10: bool,
+    /// Which methods are served; another is answered with 400.
+    pub methods: Methods,
     /// Bytes of response that may wait for the client before [`Outgoing::poll_ready`] holds back.
     pub write_buffer_bytes_max: usize,
 }
@@ -100,7 +102,8 @@ impl ServerConnection {
     /// # Cancellation
     /// Safe to drop: what was read is kept.
     pub async fn read_head(&mut self) -> Result<(RequestHead, Incoming), HeadError> {
-        let rules = RequestRules { accept_http_10: self.options.accept_http_10, headers_max: self.options.headers_max };
+        let ServerOptions { accept_http_10, methods, headers_max, .. } = self.options;
+        let rules = RequestRules { accept_http_10, methods, headers_max };
         self.version = Version::HTTP_11;
         let found = poll_fn(|cx| {
             let bytes_max = self.options.head_bytes_max;
@@ -221,7 +224,8 @@ mod tests {
     use super::super::testing::{OPTIONS, Seen, Then, connect, finish, look, read_body};
     use super::super::wire::PIPELINE_BYTES_MAX;
     use super::*;
-    use crate::codec::Headers;
+    use crate::codec::buffer::{ByteQueue, held_max};
+    use crate::codec::{Frame, Headers};
 
     type Fields = &'static [(&'static str, &'static str)];
     /// Request, status, fields, what follows; then what is sent, and whether another request may follow.
@@ -234,6 +238,40 @@ mod tests {
 
     fn read(server: &mut ServerConnection) -> (RequestHead, Incoming) {
         finish(server.read_head()).expect("the script has a request").expect("which is valid")
+    }
+
+    /// Bytes of memory that `pieces` keep alive, once nothing else does.
+    fn held(pieces: Vec<Bytes>) -> usize {
+        let capacity = |piece: Bytes| piece.try_into_mut().map_or_else(|shared| shared.len(), |own| own.capacity());
+        pieces.into_iter().map(capacity).sum()
+    }
+
+    #[test]
+    fn payload_keeps_no_more_than_twice_its_length_alive() {
+        let extension = "e".repeat(4000);
+        let tiny = format!("1;{extension}\r\nx\r\n").repeat(200);
+        let medium =
+            format!("1388\r\n{}\r\n{}", "m".repeat(5000), format!("1;{extension}\r\nx\r\n").repeat(6)).repeat(10);
+        let bare = "1\r\nx\r\n".repeat(20_000);
+        for chunks in [tiny, medium, bare] {
+            let input =
+                ["POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n", &chunks, "0\r\n\r\n"].concat();
+            for step in [40_000, 9_000, 700] {
+                let pieces: Vec<_> = input.as_bytes().chunks(step).collect();
+                let (mut server, _) = serve(&pieces, Then::Silence, OPTIONS);
+                let (_, mut body) = read(&mut server);
+                let mut queue = ByteQueue::default();
+                while let Some(Ok(Frame::Data(data))) = finish(poll_fn(|cx| body.poll_frame(cx))).flatten() {
+                    queue.push(data);
+                }
+                drop((server, body));
+                assert!(queue.held_bytes() <= held_max(queue.len()));
+                let length = queue.len();
+                let taken: Vec<Bytes> = std::iter::from_fn(|| queue.take()).collect();
+                let bytes = held(taken);
+                assert!(bytes <= held_max(length), "{bytes} for {length} by {step}");
+            }
+        }
     }
 
     fn head(status: u16, fields: Fields) -> ResponseHead {

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use http::{HeaderValue, Method};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{HeadError, Incoming, ServerConnection, ServerOptions};
+use super::{HeadError, Incoming, Methods, ServerConnection, ServerOptions};
 use crate::codec::{Broken, Frame};
 use crate::net::{Address, Conn, Io, Look};
 
@@ -167,6 +167,7 @@ pub(super) const OPTIONS: ServerOptions = ServerOptions {
     head_bytes_max: 60 * 1024,
     headers_max: 100,
     accept_http_10: false,
+    methods: Methods::Known,
     write_buffer_bytes_max: 1024 * 1024,
 };
 

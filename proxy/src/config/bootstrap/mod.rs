@@ -10,6 +10,7 @@ pub(crate) mod route;
 
 use serde::Deserialize;
 
+use super::constraints::NonEmpty;
 use super::units::Seconds;
 use super::yaml::At;
 
@@ -64,7 +65,22 @@ pub(crate) enum Protocol {
 pub(crate) struct Http1ProtocolOptions {
     #[serde(default)]
     pub(crate) accept_http_10: bool,
+    #[serde(default)]
+    pub(crate) allow_custom_methods: bool,
     pub(crate) default_host_for_http_10: Option<At<String>>,
+    #[serde(default)]
+    pub(crate) ignore_http_11_upgrade: Vec<At<StringMatcher>>,
+}
+
+/// `envoy.type.matcher.v3.StringMatcher`
+#[derive(Debug, Deserialize)]
+pub(crate) struct StringMatcher {
+    pub(crate) contains: Option<At<NonEmpty>>,
+    pub(crate) exact: Option<At<String>>,
+    pub(crate) ignore_case: Option<bool>,
+    pub(crate) prefix: Option<At<NonEmpty>>,
+    pub(crate) safe_regex: Option<route::RegexMatcher>,
+    pub(crate) suffix: Option<At<NonEmpty>>,
 }
 
 /// `envoy.config.core.v3.Http2ProtocolOptions`

@@ -123,7 +123,7 @@ fn path_match(written: &At<RouteMatch>) -> Result<PathMatch, Problem> {
 }
 
 /// A regular expression that must match the whole path.
-fn regex(written: &At<NonEmpty>) -> Result<regex::Regex, Problem> {
+pub(super) fn regex(written: &At<NonEmpty>) -> Result<regex::Regex, Problem> {
     // First by itself, so that `)(` is an error, and an error speaks of what was written.
     regex::Regex::new(&written.value).and_then(|_| regex::Regex::new(&format!(r"\A(?:{})\z", &*written.value))).map_err(
         |error| {

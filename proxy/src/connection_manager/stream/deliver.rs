@@ -87,7 +87,8 @@ fn payload(kind: Kind, answer: &Answer) -> Payload {
 /// The head that the client gets: the upstream's, without what was said of its connection.
 fn head(kind: Kind, answer: &mut Answer, service_time: Option<HeaderValue>) -> ResponseHead {
     let mut head = std::mem::replace(&mut answer.head, ResponseHead::new(StatusCode::OK));
-    decorate::end_response_hop(&mut head.headers, kind == Kind::Tunnel);
+    // A client that was refused may read which protocols it may ask for (RFC 9110 15.5.22).
+    decorate::end_response_hop(&mut head.headers, matches!(kind, Kind::Tunnel | Kind::Rejected));
     if let Some(millis) = service_time {
         head.headers.set(names::X_ENVOY_SERVICE_TIME.clone(), millis);
     }

@@ -113,7 +113,7 @@ pub(super) async fn serve(
     let asks_to_close = decorate::asks_to_close(&head);
     let informer = manager.options.proxy_100_continue.then(|| responder.informer());
     if informer.is_none() && decorate::take_expect_continue(&mut head.headers) {
-        responder.send_continue(manager);
+        responder.send_continue(manager, info);
     }
     if head.version == Version::HTTP_10 && head.authority.is_none() {
         head.authority = manager.default_host.clone();
@@ -138,6 +138,9 @@ pub(super) async fn serve(
     };
     let passed = exchange.informer.as_ref().map_or(0, Informer::passed);
     (0..passed).for_each(|_| manager.count_response(StatusCode::CONTINUE)); // all of 1xx count as one
+    // A client that went away before the final response had at least these.
+    let informed = exchange.informer.as_ref().and_then(Informer::last).map(|status| status.as_u16());
+    info.response_code = info.response_code.or(informed);
     let limit = exchange.timers.flush_limit();
     let unsent = rest.map(|writer| Unsent::new(writer, limit));
     Served { after, alarm: exchange.timers.take_alarm(), unsent }

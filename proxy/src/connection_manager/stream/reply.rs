@@ -29,7 +29,7 @@ pub(super) async fn reply_locally(
     }
     info.detail(row.details.clone());
     // A request to switch protocols has no end before the protocol is switched, at least on HTTP/1.
-    let is_endless = matches!(reply, LocalReply::UpgradeRefused) && request.version != Version::HTTP_2;
+    let is_endless = request.upgrade().is_some() && request.version != Version::HTTP_2;
     let complete = exchange.is_complete() && !is_endless;
     let closes = asks_to_close || !complete || row.closes;
     if let Responder::Http2 { go_away, .. } = &responder

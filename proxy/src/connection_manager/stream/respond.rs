@@ -47,12 +47,13 @@ impl Responder<'_> {
     }
 
     /// Says that the body may come.
-    pub(super) fn send_continue(&mut self, manager: &ConnectionManager) {
+    pub(super) fn send_continue(&mut self, manager: &ConnectionManager, info: &mut StreamInfo) {
         match self {
             Self::Http1 { connection, .. } => connection.send_continue(),
             Self::Http2 { respond, .. } => drop(respond.informer().inform(&ResponseHead::new(StatusCode::CONTINUE))),
         }
         manager.count_response(StatusCode::CONTINUE);
+        info.response_code = Some(StatusCode::CONTINUE.as_u16());
     }
 }
 
@@ -78,7 +79,9 @@ pub(super) fn begin_response(
         Responder::Http1 { connection, life } => {
             // A tunnel's response says nothing of its connection, which is no longer HTTP.
             if closes || (payload != Payload::Raw && life.closes_with_response(&manager.drain)) {
-                head.headers.set(CONNECTION, HeaderValue::from_static("close"));
+                let names_upgrade = head.headers.upgrade().is_some();
+                head.headers
+                    .set(CONNECTION, HeaderValue::from_static(if names_upgrade { "upgrade, close" } else { "close" }));
             } else if request.version == Version::HTTP_10 && payload != Payload::Raw {
                 head.headers.set(CONNECTION, HeaderValue::from_static("keep-alive"));
             }

@@ -1,0 +1,55 @@
+//! Informational responses (RFC 9110 15.2) that come before the final one: noted, passed on, and bounded.
+
+use http::StatusCode;
+use http::header::CONNECTION;
+
+use super::framing::MALFORMED;
+use crate::codec::{Broken, Informer, ResponseHead};
+
+/// Informational responses to one request. Nobody needs more, and without a limit a server keeps a request
+/// busy for ever.
+pub(in crate::codec) const INFORMATIONAL_MAX: usize = 100;
+
+/// The informational responses to the request under way.
+#[derive(Debug, Default)]
+pub(super) struct Informational {
+    /// At most [`INFORMATIONAL_MAX`].
+    statuses: Vec<StatusCode>,
+    /// Bytes of their fields. They may all wait for a client that reads nothing, so that they are bounded as a whole.
+    bytes: usize,
+    /// Who is told of them.
+    told: Option<Informer>,
+}
+
+impl Informational {
+    /// Another request begins.
+    pub(super) fn clear(&mut self) {
+        self.statuses.clear();
+        self.bytes = 0;
+        self.told = None;
+    }
+
+    /// From here on they are passed on to `told`.
+    pub(super) fn pass_to(&mut self, told: Informer) {
+        self.told = Some(told);
+    }
+
+    /// Another one; an error if there are too many, or if their fields exceed `bytes_max` together.
+    pub(super) fn note(&mut self, mut head: ResponseHead, bytes_max: usize) -> Result<(), Broken> {
+        self.bytes += head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
+        if self.statuses.len() == INFORMATIONAL_MAX || self.bytes > bytes_max {
+            return Err(MALFORMED);
+        }
+        self.statuses.push(head.status);
+        if let Some(told) = &self.told {
+            head.headers.remove(&CONNECTION); // it concerns this connection only
+            told.inform(&head);
+        }
+        Ok(())
+    }
+
+    /// Those that came, in order.
+    pub(super) fn statuses(&self) -> &[StatusCode] {
+        &self.statuses
+    }
+}
