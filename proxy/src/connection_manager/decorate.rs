@@ -60,6 +60,10 @@ pub(super) fn request(head: &mut RequestHead, options: &ConnectionManager, calle
     // Over HTTP/2 it is no field that came, but extended CONNECT.
     let ignored = (head.version != Version::HTTP_2).then_some(&options.http1.ignore_http_11_upgrade[..]);
     let headers = &mut head.headers;
+    if head.method == Method::CONNECT {
+        // One request asks for one tunnel, and which one is checked: an HTTP/2 app would get the other as `:protocol`.
+        headers.remove(&UPGRADE);
+    }
     end_request_hop(headers, ignored);
     if let Some(peer) = caller.appended {
         append_forwarded_for(headers, peer);
