@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use finwait::codec::http1::{
-    ClientConnection, ClientOptions, HeadError, Incoming, Outgoing, ServerConnection, ServerOptions,
+    ClientConnection, ClientOptions, HeadError, Incoming, Methods, Outgoing, ServerConnection, ServerOptions,
 };
 use finwait::codec::{Broken, Frame, Headers, Payload, RequestHead};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -16,12 +16,22 @@ use super::cuts::cuts;
 use super::peer::{Then, connect, finish};
 
 /// Small enough for the fuzzer to pass them.
-const OPTIONS: ServerOptions =
-    ServerOptions { head_bytes_max: 2048, headers_max: 20, accept_http_10: false, write_buffer_bytes_max: 1024 * 1024 };
+const OPTIONS: ServerOptions = ServerOptions {
+    head_bytes_max: 2048,
+    headers_max: 20,
+    accept_http_10: false,
+    methods: Methods::Known,
+    write_buffer_bytes_max: 1024 * 1024,
+};
 /// A head that was read within [`OPTIONS`] is within these when it is written: `host` and a framing field may be added,
 /// and a blank behind each colon.
-pub(super) const NEXT_HOP: ServerOptions =
-    ServerOptions { head_bytes_max: 8192, headers_max: 40, accept_http_10: false, write_buffer_bytes_max: 1024 * 1024 };
+pub(super) const NEXT_HOP: ServerOptions = ServerOptions {
+    head_bytes_max: 8192,
+    headers_max: 40,
+    accept_http_10: false,
+    methods: Methods::Known,
+    write_buffer_bytes_max: 1024 * 1024,
+};
 pub(super) const CLIENT: ClientOptions =
     ClientOptions { head_bytes_max: 8192, headers_max: 40, write_buffer_bytes_max: 1024 * 1024 };
 /// What may be read ahead of its use: the largest head, what is read to notice a client that leaves, and one read.
