@@ -11,14 +11,13 @@ use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use http::StatusCode;
 
+use super::bounds::{RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, STREAM_BUFFER_BYTES_MAX};
 use super::frames::Role;
 use super::heads::{request_to_h2, response_from_h2};
+use super::outgoing::Ending;
 use super::server::Pinger;
 use super::wire::{Fate, Shared, Wire};
-use super::{
-    Broken, CONNECTION, Ending, Incoming, MESSAGING_RULE, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX,
-    ResetReason, STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,
-};
+use super::{Broken, CONNECTION, Incoming, MESSAGING_RULE, Outgoing, ResetReason, Sending, Stream, broken, lost};
 use crate::codec::http1::INFORMATIONAL_MAX;
 use crate::codec::{Informer, Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
@@ -79,12 +78,14 @@ impl ClientConnection {
         builder
             .enable_push(false)
             .header_table_size(options.hpack_table_size)
+            .data_frame_budget(usize::MAX)
             .initial_connection_window_size(options.initial_connection_window_size)
             .initial_window_size(options.initial_stream_window_size)
             .max_concurrent_reset_streams(RESET_STREAMS_MAX)
             .max_concurrent_streams(options.max_concurrent_streams.get())
             // Not sent: the wire replaces h2's SETTINGS.
             .max_header_list_size(HEAD_BYTES_MAX)
+            .max_local_error_reset_streams(None)
             .max_send_buffer_size(STREAM_BUFFER_BYTES_MAX)
             .reset_stream_duration(RESET_STREAM_AGE_MAX);
         let (sender, connection) =
@@ -202,7 +203,11 @@ impl Future for Driver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<DriverEnd> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(DriverEnd::Drained) };
-        let ended = ready!(Pin::new(connection).poll(cx));
+        let polled = Pin::new(connection).poll(cx);
+        if polled.is_pending() {
+            self.shared.end_turn(cx);
+        }
+        let ended = ready!(polled);
         // Tells the streams: after a failed write h2 would leave them waiting.
         self.connection = None;
         Poll::Ready(match ended {

@@ -4,7 +4,7 @@
 //! when it could write the answer to the last one, so a peer that does not read is not read either. h2 also counts
 //! CONTINUATION frames, and streams that are reset before they were handed out; its verdict is read from its GOAWAY.
 
-use super::frames::{CONTINUATION, DATA, END_STREAM, FrameHead, HEADERS, PRIORITY, WINDOW_UPDATE};
+use super::frames::{CONTINUATION, DATA, HEADERS, PRIORITY, Received, WINDOW_UPDATE};
 use crate::config::listener::Http2Floods;
 
 /// What a peer sent too much of.
@@ -58,11 +58,10 @@ impl Floods {
     }
 
     /// Counts a frame that came on a connection with so many streams, which has sent so many DATA frames.
-    pub(super) fn note(&mut self, frame: FrameHead, streams: u64, data_sent: u64) -> Option<Flood> {
-        match frame.kind {
+    pub(super) fn note(&mut self, frame: Received, streams: u64, data_sent: u64) -> Option<Flood> {
+        match frame.head.kind {
             DATA | HEADERS | CONTINUATION => {
-                let is_empty = frame.len == 0 && frame.flags & END_STREAM == 0;
-                self.empty_frames = if is_empty { self.empty_frames.saturating_add(1) } else { 0 };
+                self.empty_frames = if frame.is_empty() { self.empty_frames.saturating_add(1) } else { 0 };
                 (self.empty_frames > self.limits.empty_frames_max).then_some(Flood::EmptyFrames)
             }
             PRIORITY => {
@@ -83,17 +82,18 @@ impl Floods {
 
 #[cfg(test)]
 mod tests {
+    use super::super::frames::{END_STREAM, FrameHead};
     use super::*;
 
     const LIMITS: Http2Floods =
         Http2Floods { empty_frames_max: 1, priorities_per_stream_max: 3, window_updates_per_data_max: 10 };
 
-    fn frame(kind: u8, len: usize, flags: u8) -> FrameHead {
-        FrameHead { len, kind, flags, stream: 1 }
+    fn frame(kind: u8, len: usize, flags: u8) -> Received {
+        Received { head: FrameHead { len, kind, flags, stream: 1 }, padding: 0 }
     }
 
     /// How many of `frame` pass on a connection with these figures.
-    fn passed(frame: FrameHead, streams: u64, data_sent: u64) -> usize {
+    fn passed(frame: Received, streams: u64, data_sent: u64) -> usize {
         let mut floods = Floods::new(LIMITS);
         (0..1000).take_while(|_| floods.note(frame, streams, data_sent).is_none()).count()
     }
@@ -101,6 +101,7 @@ mod tests {
     #[test]
     fn each_kind_has_its_limit() {
         assert_eq!(passed(frame(DATA, 0, 0), 1, 0), 1);
+        assert_eq!(passed(Received { padding: 5, ..frame(DATA, 5, 0) }, 1, 0), 1);
         assert_eq!(passed(frame(DATA, 0, END_STREAM), 1, 0), 1000);
         assert_eq!(passed(frame(DATA, 1, 0), 1, 0), 1000);
         assert_eq!(passed(frame(PRIORITY, 5, 0), 1, 0), 6);

@@ -4,6 +4,7 @@ use std::mem;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::CONNECTION;
 use crate::config::listener::Http2Options;
 
 /// RFC 9113 3.4.
@@ -29,8 +30,10 @@ pub(super) const CONTINUATION: u8 = 9;
 /// A type that nobody has defined, so that a frame of it is ignored (RFC 9113 5.5).
 const IGNORED: u8 = 0xff;
 
-/// Bytes of a head up to its type, that included.
-const KIND_END: usize = 4;
+/// Where the type stands in a head.
+const KIND_AT: usize = 3;
+/// A head that is cut by one byte, or is whole and lacks the length of the padding. Bytes.
+pub(super) const UNDECIDED_BYTES_MAX: usize = FRAME_HEAD_LEN;
 /// The least that GOAWAY holds, RFC 9113 6.8.
 const GOAWAY_BYTES_MIN: usize = 8;
 
@@ -56,16 +59,12 @@ pub(super) enum Role {
 /// Finds frame heads in a stream of bytes that is cut anywhere.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
-    head: [u8; FRAME_HEAD_LEN],
-    head_len: usize,
     /// Payload of the current frame that has not passed yet.
     left: usize,
     /// Type and stream of the current frame, or of the last one.
     pub(super) kind: u8,
     pub(super) stream: u32,
     is_past_first: bool,
-    /// The current frame is padded DATA whose first byte, the length of the padding, has yet to pass.
-    awaits_padding: bool,
     /// There was DATA with more padding than it has room for (RFC 9113 6.1).
     pub(super) is_overpadded: bool,
     /// The first bytes of the last GOAWAY's payload: the last stream that its sender will process.
@@ -78,6 +77,22 @@ pub(super) struct Scanner {
     hides_goaway: bool,
 }
 
+/// A frame of the peer's, as soon as its head has come whole.
+#[derive(Clone, Copy)]
+pub(super) struct Received {
+    pub(super) head: FrameHead,
+    /// Bytes of the payload that are padding, its length included.
+    pub(super) padding: usize,
+}
+
+/// Is h2 to see a frame?
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Sight {
+    Shown,
+    /// Its type is changed to one that is ignored.
+    Hidden,
+}
+
 impl Scanner {
     /// For what comes to an end of this role.
     pub(super) fn at(role: Role) -> Self {
@@ -88,71 +103,51 @@ impl Scanner {
         }
     }
 
-    /// Looks at what has been read, and shows each frame's head to `see`. False if the first frame of all is not
-    /// SETTINGS (RFC 9113 3.4).
+    /// Looks at what has been read, shows each frame to `see` and hides it from h2 if `see` says so. Returns how many bytes
+    /// have been dealt with: a head that is cut, with the length of its padding, waits for the rest and is at most
+    /// [`UNDECIDED_BYTES_MAX`] long. `None` if the first frame of all is not SETTINGS (RFC 9113 3.4).
     ///
     /// A client's GOAWAY becomes a frame that is ignored, as Envoy ignores it. It speaks of streams that we would open, and
     /// we push none (RFC 9113 6.8); h2 would answer it with a GOAWAY of its own and serve nothing more.
-    pub(super) fn scan(&mut self, mut bytes: &mut [u8], mut see: impl FnMut(FrameHead)) -> bool {
+    pub(super) fn scan(&mut self, bytes: &mut [u8], mut see: impl FnMut(Received) -> Sight) -> Option<usize> {
         self.saw_header_block = self.left > 0 && is_header_block(self.kind);
-        while !bytes.is_empty() {
+        let mut at = 0;
+        while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {
             if self.left > 0 {
-                let passed = self.left.min(bytes.len());
-                let payload = bytes.get(..passed).unwrap_or_default();
-                self.keep_goaway(payload);
-                self.look_at_padding(payload);
+                let passed = self.left.min(rest.len());
+                self.keep_goaway(rest.get(..passed).unwrap_or_default());
                 self.left -= passed;
-                bytes = mem::take(&mut bytes).get_mut(passed..).unwrap_or_default();
+                at += passed;
                 continue;
             }
-            let Some((byte, rest)) = mem::take(&mut bytes).split_first_mut() else { break };
-            let Some(slot) = self.head.get_mut(self.head_len) else { return false };
-            *slot = *byte;
-            self.head_len += 1;
-            if self.hides_goaway && self.is_whole_goaway(rest) {
-                *byte = IGNORED;
-            }
-            bytes = rest;
-            let Some(head) = self.head.get(..self.head_len).and_then(FrameHead::parse) else { continue };
-            self.head_len = 0;
-            self.left = head.len;
-            self.kind = head.kind;
-            self.stream = head.stream;
-            self.saw_header_block |= is_header_block(head.kind);
-            see(head);
-            self.awaits_padding = head.kind == DATA && head.flags & PADDED != 0;
-            match head.kind {
-                DATA => self.is_overpadded |= self.awaits_padding && head.len == 0,
-                GOAWAY => self.goaway_len = 0,
-                RST_STREAM => self.resets += 1,
-                _ => {}
-            }
+            let Some(received) = Received::parse(rest) else { break };
+            let head = received.head;
+            self.begin(head, received.padding);
             if !self.is_past_first && head.kind != SETTINGS {
-                return false;
+                return None;
             }
             self.is_past_first = true;
+            if (see(received) == Sight::Hidden || self.hides_goaway && is_whole_goaway(head))
+                && let Some(kind) = rest.get_mut(KIND_AT)
+            {
+                *kind = IGNORED;
+            }
+            at += FRAME_HEAD_LEN;
         }
-        true
+        Some(at)
     }
 
-    fn look_at_padding(&mut self, payload: &[u8]) {
-        if mem::take(&mut self.awaits_padding)
-            && let Some(padding) = payload.first()
-        {
-            self.is_overpadded |= usize::from(*padding) >= self.left;
+    fn begin(&mut self, head: FrameHead, padding: usize) {
+        self.left = head.len;
+        self.kind = head.kind;
+        self.stream = head.stream;
+        self.saw_header_block |= is_header_block(head.kind);
+        self.is_overpadded |= head.kind == DATA && padding > head.len;
+        match head.kind {
+            GOAWAY => self.goaway_len = 0,
+            RST_STREAM => self.resets += 1,
+            _ => {}
         }
-    }
-
-    /// Has the type of a GOAWAY just passed, and is nothing wrong with the frame? If `rest` ends before its stream, that is
-    /// taken for the right one: Envoy does not ask for it at all.
-    fn is_whole_goaway(&self, rest: &[u8]) -> bool {
-        let Some([a, b, c, GOAWAY]) =
-            self.head.get(..self.head_len).and_then(|head| <[u8; KIND_END]>::try_from(head).ok())
-        else {
-            return false;
-        };
-        let is_long_enough = payload_len([a, b, c]) >= GOAWAY_BYTES_MIN;
-        is_long_enough && rest.get(1..).and_then(be_u32).is_none_or(|stream| stream & STREAM_ID_MAX == 0)
     }
 
     /// The last stream that the peer will process, once it has said so.
@@ -173,9 +168,33 @@ impl Scanner {
         mem::take(&mut self.resets)
     }
 
+    /// Has the payload of the last frame passed?
     pub(super) fn is_between_frames(&self) -> bool {
-        self.left == 0 && self.head_len == 0
+        self.left == 0
     }
+}
+
+impl Received {
+    /// `None` while the head, or the length of the padding behind it, is cut.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let head = FrameHead::parse(bytes)?;
+        let padding = match head.kind == DATA && head.flags & PADDED != 0 {
+            false => 0,
+            true if head.len == 0 => 1, // the length of the padding itself is missing
+            true => usize::from(*bytes.get(FRAME_HEAD_LEN)?) + 1,
+        };
+        Some(Self { head, padding })
+    }
+
+    /// Is this a piece of a message that brings nothing of it, not even its end?
+    pub(super) fn is_empty(self) -> bool {
+        self.head.len == self.padding && self.head.flags & END_STREAM == 0
+    }
+}
+
+/// Is nothing wrong with this GOAWAY?
+fn is_whole_goaway(head: FrameHead) -> bool {
+    head.kind == GOAWAY && head.len >= GOAWAY_BYTES_MIN && head.stream == CONNECTION
 }
 
 #[derive(Clone, Copy)]
@@ -233,15 +252,24 @@ pub(super) fn goaway_frame(last: [u8; 4], code: u32, debug: &[u8]) -> Bytes {
     control_frame(GOAWAY, 0, &[&last, &code.to_be_bytes(), debug].concat())
 }
 
+pub(super) fn window_update_frame(stream: u32, bytes: u32) -> Bytes {
+    frame(WINDOW_UPDATE, 0, stream, &bytes.min(STREAM_ID_MAX).to_be_bytes())
+}
+
 /// The answer to h2's PING, RFC 9113 6.7.
 pub(super) fn shutdown_pong() -> Bytes {
     control_frame(PING, ACK, &SHUTDOWN)
 }
 
 fn control_frame(kind: u8, flags: u8, payload: &[u8]) -> Bytes {
+    frame(kind, flags, CONNECTION, payload)
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(FRAME_HEAD_LEN + payload.len());
     frame.put_uint(u64::try_from(payload.len()).unwrap_or_default(), 3);
-    frame.put_slice(&[kind, flags, 0, 0, 0, 0]);
+    frame.put_slice(&[kind, flags]);
+    frame.put_u32(stream);
     frame.put_slice(payload);
     frame.freeze()
 }
@@ -261,17 +289,20 @@ mod tests {
             let later = frames.iter().flat_map(|(kind, flags, payload)| control_frame(*kind, *flags, payload));
             let mut bytes: Vec<u8> = control_frame(SETTINGS, 0, &[]).into_iter().chain(later).collect();
             let (mut whole, mut cut) = (Scanner::default(), Scanner::default());
-            prop_assert!(whole.scan(&mut bytes, drop));
-            let mut rest = &mut bytes[..];
+            prop_assert_eq!(whole.scan(&mut bytes, show), Some(bytes.len()));
+            let (mut undecided, mut rest) = (Vec::new(), &bytes[..]);
             for len in cuts.iter().cycle() {
                 let piece;
-                let at = rest.len().min(*len);
-                (piece, rest) = rest.split_at_mut(at);
-                prop_assert!(cut.scan(piece, drop));
+                (piece, rest) = rest.split_at(rest.len().min(*len));
+                undecided.extend_from_slice(piece);
+                let decided = cut.scan(&mut undecided, show).unwrap();
+                undecided.drain(..decided);
+                prop_assert!(undecided.len() <= UNDECIDED_BYTES_MAX);
                 if rest.is_empty() {
                     break;
                 }
             }
+            prop_assert!(undecided.is_empty());
             prop_assert!(whole.is_between_frames() && cut.is_between_frames());
             prop_assert_eq!((whole.kind, whole.goaway_last()), (cut.kind, cut.goaway_last()));
             let (last_kind, ..) = frames.last().unwrap();
@@ -290,9 +321,15 @@ mod tests {
         fn any_bytes_can_be_scanned(mut bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let mut scanner = Scanner::default();
             let first = FrameHead::parse(&bytes).map(|head| head.kind);
-            let is_http2 = scanner.scan(&mut bytes, drop);
-            prop_assert_eq!(is_http2, first.is_none_or(|kind| kind == SETTINGS));
+            let decided = scanner.scan(&mut bytes, show);
+            let is_padding_cut = bytes.len() == FRAME_HEAD_LEN;
+            prop_assert_eq!(decided.is_some(), first.is_none_or(|kind| kind == SETTINGS) || is_padding_cut);
+            prop_assert!(decided.is_none_or(|decided| bytes.len() - decided <= UNDECIDED_BYTES_MAX));
         }
+    }
+
+    fn show(_: Received) -> Sight {
+        Sight::Shown
     }
 
     #[test]
@@ -303,8 +340,8 @@ mod tests {
         let kinds = [begin + 3, begin + goaway.len() + 17 + 3];
         for cut in 0..sent.len() {
             let (mut scanner, mut seen) = (Scanner::at(Role::Server), sent.clone());
-            let (before, after) = seen.split_at_mut(cut);
-            assert!(scanner.scan(before, drop) && scanner.scan(after, drop));
+            let decided = scanner.scan(&mut seen[..cut], show).unwrap();
+            assert_eq!(scanner.scan(&mut seen[decided..], show), Some(sent.len() - decided));
             let changed: Vec<_> = (0..sent.len()).filter(|at| seen[*at] != sent[*at]).collect();
             assert_eq!((changed.as_slice(), seen[kinds[0]]), (&kinds[..], IGNORED), "{cut}");
         }
@@ -318,7 +355,7 @@ mod tests {
         for (role, frame) in [(Role::Server, on_a_stream), (Role::Server, too_short), (Role::Client, good)] {
             let mut scanner = Scanner { left: 0, is_past_first: true, ..Scanner::at(role) };
             let mut seen = frame.clone();
-            assert!(scanner.scan(&mut seen, drop));
+            assert_eq!(scanner.scan(&mut seen, show), Some(frame.len()));
             assert_eq!(seen, frame);
         }
     }

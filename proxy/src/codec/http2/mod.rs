@@ -2,35 +2,39 @@
 //!
 //! [`ServerConnection`] hands out requests, [`ClientConnection`] takes them; both give an [`Incoming`] to read
 //! and an [`Outgoing`] to write. h2 keeps the frames, the windows and HPACK; `wire` watches what it does to
-//! the socket, and `heads` translates. Extended CONNECT (RFC 8441) is a request whose head has a `protocol`.
+//! the socket, `heads` translates, and `bounds` says what a peer may make us hold and do. Extended CONNECT (RFC 8441) is a request whose head has a `protocol`.
 //!
 //! Both halves of a stream must be polled by one task: h2 keeps one waker per stream and direction, and the
 //! end of a stream is told to the waker of the sending direction.
 
+mod bounds;
 mod client;
 mod flood;
 mod frames;
 mod heads;
+mod incoming;
+mod outgoing;
+mod pieces;
 mod server;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 pub use client::{ClientConnection, Driver, DriverEnd, Response};
+pub use incoming::Incoming;
+pub use outgoing::Outgoing;
 pub use server::{ConnectionError, HeadLimit, Informer, Pinger, Responder, ServerConnection, Traffic};
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream, SendStream};
-use http::HeaderMap;
+use h2::{Reason, SendStream};
 
 use super::{Broken, Frame, Headers, ResetReason};
-use heads::{headers_from_h2, headers_to_h2};
+use incoming::Receiving;
 use wire::{Amount, Fate, Shared};
 
 /// Envoy's details for a head that RFC 9113 8.2 forbids.
@@ -47,249 +51,15 @@ const NOT_HTTP2: &str = "Remote peer returned unexpected data while we expected 
 /// The stream of frames that belong to none (RFC 9113 5.1.1).
 const CONNECTION: u32 = 0;
 
-/// Payload of one stream that h2 may hold while the peer's window is open and the socket is not.
-const STREAM_BUFFER_BYTES_MAX: usize = 256 * 1024; // as much as a Linux socket buffer soaks up by default
-
-/// Payload of one stream that may wait for the peer's window before its source is held back. A response that fits is over
-/// for its upstream as soon as it is here.
-const QUEUE_BYTES_MAX: usize = 64 * 1024;
-
-/// Streams that h2 remembers after a reset, so that frames which were under way are ignored.
-const RESET_STREAMS_MAX: usize = 1024;
-/// For how long. h2 takes this time from the system, not from tokio: it has to be longer than a simulation runs.
-const RESET_STREAM_AGE_MAX: std::time::Duration = std::time::Duration::from_secs(30);
-
-/// The half of a stream that we read.
-#[derive(Debug)]
-pub struct Incoming {
-    recv: RecvStream,
-    state: Reading,
-    /// Payload given out with the last frame, for which the peer has no credit yet.
-    unreleased: usize,
-    stream: Rc<Stream>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Reading {
-    Data,
-    Trailers,
-    Complete,
-    Broken(Broken),
-}
-
-impl Incoming {
-    fn new(recv: RecvStream, stream: Rc<Stream>) -> Self {
-        let state = if recv.is_end_stream() { Reading::Complete } else { Reading::Data };
-        Self { recv, state, unreleased: 0, stream }
-    }
-
-    /// The next piece; `None` once the message is complete. The peer gets credit for a piece when the one after
-    /// it is asked for, so a reader that stops stops the peer as well.
-    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Broken>>> {
-        self.release();
-        loop {
-            match self.state {
-                Reading::Data => match ready!(self.recv.poll_data(cx)) {
-                    None => self.state = Reading::Trailers,
-                    Some(Err(error)) => self.state = Reading::Broken(self.stream.broken(&error)),
-                    Some(Ok(data)) if data.is_empty() => {}
-                    Some(Ok(data)) => {
-                        self.unreleased = data.len();
-                        return Poll::Ready(Some(Ok(Frame::Data(data))));
-                    }
-                },
-                Reading::Trailers => match ready!(self.recv.poll_trailers(cx)) {
-                    Err(error) => self.state = Reading::Broken(self.stream.broken(&error)),
-                    Ok(None) => self.state = Reading::Complete,
-                    Ok(Some(trailers)) => {
-                        self.state = Reading::Complete;
-                        return Poll::Ready(Some(Ok(Frame::Trailers(headers_from_h2(trailers)))));
-                    }
-                },
-                Reading::Complete => return Poll::Ready(None),
-                Reading::Broken(broken) => return Poll::Ready(Some(Err(broken))),
-            }
-        }
-    }
-
-    /// Ready when the stream was reset or the connection is gone, whether or not the message is complete.
-    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
-        if let Reading::Broken(broken) = self.state {
-            return Poll::Ready(broken);
-        }
-        self.stream.poll_reset(cx)
-    }
-
-    /// Has the whole message been read?
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        matches!(self.state, Reading::Complete) || self.recv.is_end_stream()
-    }
-
-    fn release(&mut self) {
-        let consumed = std::mem::take(&mut self.unreleased);
-        if consumed > 0 {
-            // Fails only once the stream is gone, and then nobody waits for credit.
-            drop(self.recv.flow_control().release_capacity(consumed));
-        }
-    }
-}
-
-/// The half of a stream that we write. Dropped before its end has been handed to h2, it resets the stream
-/// with CANCEL.
-#[derive(Debug)]
-pub struct Outgoing {
-    stream: Rc<Stream>,
-    /// What the windows did not allow yet.
-    queued: VecDeque<Bytes>,
-    queued_bytes: usize,
-    ending: Ending,
-    broken: Option<Broken>,
-}
-
-/// How far the end of the message has come.
-#[derive(Debug)]
-enum Ending {
-    Open,
-    Asked(Option<HeaderMap>),
-    Sent,
-}
-
-impl Outgoing {
-    fn new(stream: Rc<Stream>, ending: Ending) -> Self {
-        Self { stream, queued: VecDeque::new(), queued_bytes: 0, ending, broken: None }
-    }
-
-    /// Ready when the windows have left less than [`QUEUE_BYTES_MAX`] of what was written before.
-    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        match self.poll_pushed(cx) {
-            Poll::Pending if self.queued_bytes < QUEUE_BYTES_MAX => Poll::Ready(Ok(())),
-            pushed @ (Poll::Pending | Poll::Ready(_)) => pushed,
-        }
-    }
-
-    /// Queues payload. It stays here until more is written, the end is known or a flush is asked for, so that the
-    /// end travels with the last of it.
-    pub fn write(&mut self, data: Bytes) {
-        if !self.queued.is_empty() {
-            self.push();
-        }
-        self.queued_bytes += data.len();
-        self.queued.push_back(data);
-    }
-
-    /// Queues the end of the message.
-    pub fn finish(&mut self, trailers: Option<Headers>) {
-        if matches!(self.ending, Ending::Open) {
-            self.ending = Ending::Asked(trailers.map(|trailers| headers_to_h2(&trailers)));
-            self.push();
-        }
-    }
-
-    /// Ready when everything queued, the head included, has left for the socket, within the windows of the peer.
-    /// From then on a reset loses nothing.
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        ready!(self.poll_pushed(cx))?;
-        if self.stream.poll_sent(cx).is_ready() {
-            return Poll::Ready(Ok(()));
-        }
-        // Of a stream that the peer has reset, nothing more leaves.
-        let broken = ready!(self.stream.poll_reset(cx));
-        self.broken = Some(broken);
-        Poll::Ready(Err(broken))
-    }
-
-    /// RST_STREAM with `reason`. What is queued is lost.
-    pub fn reset(mut self, reason: ResetReason) {
-        self.stream.reset(reason);
-        self.ending = Ending::Sent;
-    }
-
-    fn poll_pushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        loop {
-            if let Some(broken) = self.broken {
-                return Poll::Ready(Err(broken));
-            }
-            if matches!(self.ending, Ending::Sent) {
-                return Poll::Ready(Ok(()));
-            }
-            if let Poll::Ready(broken) = self.stream.poll_reset(cx) {
-                self.broken = Some(broken);
-                continue;
-            }
-            if self.push() {
-                return Poll::Ready(Ok(()));
-            }
-            if let Err(broken) = ready!(self.stream.poll_capacity(cx)) {
-                self.broken = Some(broken);
-            }
-        }
-    }
-
-    /// Gives h2 what the windows allow; true when nothing is left.
-    fn push(&mut self) -> bool {
-        let mut sending = self.stream.sending.borrow_mut();
-        let Sending::Body(body) = &mut *sending else { return true };
-        let mut handed = self.stream.handed.get();
-        let before = handed.payload_bytes;
-        let pushed = push(body, &mut self.queued, &mut self.ending, &mut handed);
-        let left = usize::try_from(handed.payload_bytes - before).unwrap_or(usize::MAX);
-        self.queued_bytes = self.queued_bytes.saturating_sub(left);
-        self.stream.handed.set(handed);
-        pushed.unwrap_or_else(|error| {
-            self.broken.get_or_insert(self.stream.broken(&error));
-            true
-        })
-    }
-}
-
-impl Drop for Outgoing {
-    fn drop(&mut self) {
-        if !matches!(self.ending, Ending::Sent) && self.broken.is_none() {
-            self.stream.reset(ResetReason::Cancel);
-        }
-    }
-}
-
-fn push(
-    body: &mut SendStream<Bytes>,
-    queued: &mut VecDeque<Bytes>,
-    ending: &mut Ending,
-    handed: &mut Amount,
-) -> Result<bool, h2::Error> {
-    while let Some(first) = queued.front_mut() {
-        body.reserve_capacity(first.len());
-        let allowed = body.capacity().min(first.len());
-        if allowed == 0 && !first.is_empty() {
-            return Ok(false);
-        }
-        let piece = first.split_to(allowed);
-        if first.is_empty() {
-            queued.pop_front();
-        }
-        let is_last = queued.is_empty() && matches!(ending, Ending::Asked(None));
-        handed.payload_bytes += u64::try_from(piece.len()).unwrap_or(u64::MAX);
-        body.send_data(piece, is_last)?;
-        if is_last {
-            *ending = Ending::Sent;
-        }
-    }
-    match std::mem::replace(ending, Ending::Sent) {
-        Ending::Open => *ending = Ending::Open,
-        Ending::Asked(None) => body.send_data(Bytes::new(), true)?,
-        Ending::Asked(Some(trailers)) => {
-            handed.heads += 1;
-            body.send_trailers(trailers)?;
-        }
-        Ending::Sent => {}
-    }
-    Ok(true)
-}
-
 /// What both halves of a stream share.
 #[derive(Debug)]
 struct Stream {
     sending: RefCell<Sending>,
+    receiving: RefCell<Receiving>,
+    /// Frames that came and were not read, at least those that h2 holds.
+    unread_frames: Cell<u32>,
+    /// The stream is on the connection's list of those to be looked at after a turn.
+    is_noted: Cell<bool>,
     connection: Rc<Shared>,
     id: u32,
     /// What h2 was given to send.
@@ -318,9 +88,18 @@ impl Stream {
             Sending::Body(body) => body.stream_id().as_u32(),
             Sending::Head(head) => head.stream_id().as_u32(),
         };
-        connection.watch_stream(id);
-        let handed = Cell::default();
-        Rc::new(Self { sending: RefCell::new(sending), connection: Rc::clone(connection), id, handed, _active: active })
+        let stream = Rc::new(Self {
+            sending: RefCell::new(sending),
+            receiving: RefCell::new(Receiving::Unclaimed),
+            unread_frames: Cell::default(),
+            is_noted: Cell::default(),
+            connection: Rc::clone(connection),
+            id,
+            handed: Cell::default(),
+            _active: active,
+        });
+        connection.watch_stream(id, Rc::downgrade(&stream));
+        stream
     }
 
     /// A head was given to h2.
@@ -329,8 +108,25 @@ impl Stream {
         self.handed.set(Amount { heads: handed.heads + 1, ..handed });
     }
 
+    /// Payload was given to h2.
+    fn payload_handed(&self, len: usize) {
+        let handed = self.handed.get();
+        let len = u64::try_from(len).unwrap_or(u64::MAX);
+        self.handed.set(Amount { payload_bytes: handed.payload_bytes.saturating_add(len), ..handed });
+    }
+
+    /// Has everything that was given to h2 left?
+    fn has_left(&self) -> bool {
+        self.connection.has_left(self.id, self.handed.get())
+    }
+
     fn has_begun(&self) -> bool {
         self.connection.has_begun(self.id)
+    }
+
+    /// Ready when h2 holds nothing of what it was given, else when more of it has left.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.connection.poll_room(self.id, self.handed.get(), cx)
     }
 
     fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()> {

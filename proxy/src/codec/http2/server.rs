@@ -8,14 +8,13 @@ use h2::server::{Builder, Connection, SendResponse};
 use h2::{Ping, PingPong, RecvStream};
 use http::Request;
 
+use super::bounds::{RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, STREAM_BUFFER_BYTES_MAX};
 use super::flood::Flood;
 use super::frames::Role;
 use super::heads::{field_count, head_bytes, request_from_h2, response_to_h2};
+use super::outgoing::Ending;
 use super::wire::{Fate, Shared, Wire};
-use super::{
-    Broken, CONNECTION, Ending, INVALID_HEADER_FIELD, Incoming, Outgoing, RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX,
-    ResetReason, STREAM_BUFFER_BYTES_MAX, Sending, Stream, broken, lost,
-};
+use super::{Broken, CONNECTION, INVALID_HEADER_FIELD, Incoming, Outgoing, ResetReason, Sending, Stream, broken, lost};
 use crate::codec::lingering::Lingering;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
@@ -116,8 +115,10 @@ impl ServerConnection {
             .max_header_list_size(
                 u32::try_from(head_bytes_max.saturating_mul(HEAD_BYTES_HARD_FACTOR)).unwrap_or(u32::MAX),
             )
-            // A batch of streams that were reset at once is judged like any others, by the connection manager.
-            .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
+            // Streams that were reset at once are judged like any others, by the connection manager.
+            .max_pending_accept_reset_streams(usize::MAX)
+            .max_local_error_reset_streams(None)
+            .data_frame_budget(usize::MAX)
             .max_send_buffer_size(STREAM_BUFFER_BYTES_MAX)
             .reset_stream_duration(RESET_STREAM_AGE_MAX);
         let connection = builder.handshake(wire).await.map_err(|error| broken(&error, &shared, CONNECTION))?;
@@ -132,7 +133,16 @@ impl ServerConnection {
     /// Safe: a request that was not returned is returned by the next call.
     pub async fn accept(&mut self) -> Option<Result<(RequestHead, Incoming, Responder), ConnectionError>> {
         let connection = self.connection.as_mut()?;
-        let accepted = poll_fn(|cx| connection.poll_accept(cx)).await?;
+        let shared = &self.shared;
+        let accepted = poll_fn(|cx| {
+            let accepted = connection.poll_accept(cx);
+            // Not before the last of the new streams has been handed out: until then nothing more is read.
+            if accepted.is_pending() {
+                shared.end_turn(cx);
+            }
+            accepted
+        });
+        let accepted = accepted.await?;
         Some(accepted.map_err(|error| self.fail(&error)).and_then(|(request, respond)| self.open(request, respond)))
     }
 

@@ -1,5 +1,7 @@
 //! Both ends against each other, and each against frames made by hand.
 
+mod bounds;
+mod canary;
 mod endings;
 mod exchanges;
 mod refusals;
@@ -18,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::timeout;
 
+use super::bounds::{QUEUE_BYTES_MAX, STREAM_BUFFER_BYTES_MAX};
 use super::frames::{
     ACK, CONTINUATION, DATA, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };

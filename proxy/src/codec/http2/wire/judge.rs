@@ -58,6 +58,10 @@ impl Wire {
             },
             PING if head.flags & ACK == 0 && payload.starts_with(&SHUTDOWN) => Verdict::Replace(Bytes::new()),
             RST_STREAM if is_server && be_u32(payload) == Some(PROTOCOL_ERROR) => self.judge_reset(head.stream),
+            // For answers that cross the reset of their stream, of which h2 remembers only the latest.
+            RST_STREAM if !is_server && be_u32(payload) == Some(STREAM_CLOSED) && !self.is_reset_by_us(head.stream) => {
+                Verdict::Replace(Bytes::new())
+            }
             // Envoy's clients leave by FIN alone: a server learns nothing from GOAWAY that FIN does not say.
             GOAWAY if !is_server && payload.get(4..).and_then(be_u32) == Some(NO_ERROR) => {
                 Verdict::Replace(Bytes::new())
@@ -79,7 +83,7 @@ impl Wire {
             // Other frames came behind it; a head that was good makes it probable.
             false => self.shared.is_watched(stream),
         };
-        if self.shared.reset_by_us.borrow().contains(&stream) {
+        if self.is_reset_by_us(stream) {
             return Verdict::Pass;
         }
         if ends_by_data {
@@ -87,6 +91,10 @@ impl Wire {
             return Verdict::Pass;
         }
         Verdict::Fail(Fate::InvalidMessage(Some(stream)))
+    }
+
+    fn is_reset_by_us(&self, stream: u32) -> bool {
+        self.shared.reset_by_us.borrow().contains(&stream)
     }
 
     /// h2 ends the connection.

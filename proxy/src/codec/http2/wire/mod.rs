@@ -1,17 +1,19 @@
 //! What lies between the h2 crate and the socket: it looks at frame heads as they pass, in both directions.
 //!
-//! h2 hides five things that the proxy has to know or to decide:
+//! h2 hides six things that the proxy has to know or to decide:
 //! - why a connection broke: FIN, RST, or a peer that does not speak HTTP/2 at all;
 //! - that GOAWAY has come, which takes a connection out of its pool before the next request fails on it;
 //! - that a client's GOAWAY changes nothing: h2 would stop serving;
 //! - the exact SETTINGS: h2 cannot say ENABLE_CONNECT_PROTOCOL 0, so its frame is replaced by ours;
+//! - how much a peer may send before it reads, and empty DATA, of which h2 takes a hundred in a connection's life;
 //! - what a message error does. h2 resets the one stream; Envoy drops the whole connection without a word.
 //!
 //! It relies on one property of h2: the head of a frame, and a control frame as a whole, is encoded in one
 //! piece, so it stands contiguous at the place where the previous frame ended.
 //!
-//! [`judge`] decides about each frame that h2 wants to write, [`shared`] is what everybody else sees.
+//! [`inbound`] is the way in, [`judge`] decides about each frame that h2 wants to write, [`shared`] is what everybody else sees.
 
+mod inbound;
 mod judge;
 mod shared;
 
@@ -21,18 +23,17 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 
 use super::flood::Floods;
 use super::frames::{
-    FRAME_HEAD_LEN, FrameHead, PREFACE, PROTOCOL_ERROR, Role, Scanner, frame_len, goaway_frame, settings_frame,
-    shutdown_pong,
+    FRAME_HEAD_LEN, FrameHead, PREFACE, Role, Scanner, frame_len, settings_frame, window_update_frame,
 };
 use crate::config::listener::Http2Options;
 use crate::net::Conn;
 use crate::stats::Http2Stats;
+use inbound::Inbound;
 use judge::Plan;
-use shared::Pong;
 
 pub(super) use shared::{Amount, Fate, Shared};
 
@@ -41,8 +42,7 @@ pub(super) use shared::{Amount, Fate, Shared};
 pub(super) struct Wire {
     shared: Rc<Shared>,
     role: Role,
-    /// Bytes that h2 reads before those of the socket.
-    ahead: Bytes,
+    inbound: Inbound,
     reading: Scanner,
     floods: Floods,
     /// Bytes of the current outgoing frame that h2 has yet to write.
@@ -86,7 +86,7 @@ impl Wire {
         let wire = Self {
             shared: Rc::clone(&shared),
             role,
-            ahead: already_read,
+            inbound: Inbound::new(already_read),
             reading: Scanner::at(role),
             floods: Floods::new(options.floods),
             writing_left,
@@ -100,35 +100,31 @@ impl Wire {
         (wire, shared)
     }
 
-    fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.shared.pong.get() == Pong::Asked && self.ahead.is_empty() && self.reading.is_between_frames() {
-            self.shared.pong.set(Pong::Given);
-            self.ahead = shutdown_pong();
+    /// Writes to the socket. What it takes, the peer is reading.
+    fn poll_socket(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut Conn>, &mut Context<'_>, &Self) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let polled = self.shared.poll_write(|conn| write(conn, cx, self));
+        self.inbound.note_write(&self.shared, polled.is_pending(), cx);
+        polled
+    }
+
+    /// Gives the peer credit for what h2 has not seen. At the end of one of h2's frames only.
+    fn hold_credit(&mut self) {
+        if self.writing_left == 0 && self.replaced == 0 && self.held.is_empty() {
+            for (stream, bytes) in self.shared.take_credit() {
+                self.held.extend_from_slice(&window_update_frame(stream, bytes));
+            }
         }
-        if !self.ahead.is_empty() {
-            let taken = self.ahead.split_to(self.ahead.len().min(buf.remaining()));
-            buf.put_slice(&taken);
-            return Poll::Ready(Ok(()));
-        }
-        let mut conn = self.shared.conn.borrow_mut();
-        let Some(conn) = conn.as_mut() else { return Poll::Ready(Ok(())) };
-        let before = buf.filled().len();
-        if let Err(error) = ready!(Pin::new(conn).poll_read(cx, buf)) {
-            self.shared.fail(Fate::Reset);
-            return Poll::Ready(Err(error));
-        }
-        match buf.filled().len() - before {
-            0 => self.shared.fail(Fate::Closed),
-            read => self.shared.note_read(read),
-        }
-        Poll::Ready(Ok(()))
     }
 
     /// Writes what stands in the place of h2's frame, then reports that frame as written.
     fn poll_replace(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         ready!(self.poll_held(cx))?;
         while !self.instead.is_empty() {
-            let written = ready!(self.shared.poll_write(|conn| conn.poll_write(cx, &self.instead)))?;
+            let written = ready!(self.poll_socket(cx, |conn, cx, wire| conn.poll_write(cx, &wire.instead)))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -159,7 +155,7 @@ impl Wire {
             return Poll::Ready(Ok(len));
         }
         ready!(self.poll_held(cx))?;
-        let written = ready!(self.shared.poll_write(|conn| conn.poll_write_vectored(cx, bufs)))?;
+        let written = ready!(self.poll_socket(cx, |conn, cx, _| conn.poll_write_vectored(cx, bufs)))?;
         self.advance(first, written);
         Poll::Ready(Ok(written))
     }
@@ -167,7 +163,7 @@ impl Wire {
     /// Writes what was held back.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.held.is_empty() {
-            let written = ready!(self.shared.poll_write(|conn| conn.poll_write(cx, &self.held)))?;
+            let written = ready!(self.poll_socket(cx, |conn, cx, wire| conn.poll_write(cx, &wire.held)))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -176,20 +172,6 @@ impl Wire {
         self.held = BytesMut::new(); // an idle connection keeps no buffer
         self.company = Company::Here;
         Poll::Ready(Ok(()))
-    }
-
-    /// Tells a client what was wrong with its first frame, in nghttp2's words; h2 would take any. Nothing of h2's own is
-    /// under way: its SETTINGS have left, and it answers to nothing before it has those of its peer.
-    fn poll_refuse(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(refusal) = self.refusal.as_mut().filter(|refusal| !refusal.is_empty()) {
-            let written = ready!(self.shared.poll_write(|conn| conn.poll_write(cx, refusal)))?;
-            if written == 0 {
-                break;
-            }
-            refusal.advance(written);
-        }
-        self.shared.fail(Fate::BrokenProtocol);
-        Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
     }
 
     fn carry_out(&mut self, plan: Plan, cx: &mut Context<'_>, first: &[u8]) -> Poll<io::Result<usize>> {
@@ -221,34 +203,6 @@ impl Drop for Wire {
     }
 }
 
-impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.refusal.is_some() {
-            return this.poll_refuse(cx);
-        }
-        let before = buf.filled().len();
-        ready!(this.poll_fill(cx, buf))?;
-        let fresh = buf.filled_mut().get_mut(before..).unwrap_or_default();
-        let is_http2 = this.reading.scan(fresh, |frame| this.shared.note_received(frame, &mut this.floods));
-        this.shared.stats.rx_reset.add(this.reading.take_resets());
-        // A client's GOAWAY speaks of pushed streams, and we push none.
-        this.shared.goaway_last.set(this.reading.goaway_last().filter(|_| this.role == Role::Client));
-        match this.role {
-            _ if is_http2 => {}
-            Role::Client => this.shared.fail(Fate::NotHttp2),
-            Role::Server => {
-                this.refusal = Some(goaway_frame([0; 4], PROTOCOL_ERROR, b"SETTINGS expected"));
-                return this.poll_refuse(cx);
-            }
-        }
-        if !is_http2 || matches!(this.shared.fate(), Fate::Flooded { .. }) {
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
@@ -276,6 +230,7 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.hold_credit();
         if !this.held.is_empty() && this.company == Company::Here {
             this.company = Company::Invited;
             cx.waker().wake_by_ref();

@@ -4,12 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::pin::Pin;
+use std::rc::Weak;
 use std::task::{Context, Poll, Waker, ready};
 
+use crate::codec::http2::bounds::{CREDIT_BYTES_MIN, OWED_FRAMES_MAX, TURN_FRAMES_MAX};
 use crate::codec::http2::flood::{Flood, Floods};
 use crate::codec::http2::frames::{
-    DATA, FrameHead, GOAWAY, HEADERS, NO_ERROR, REFUSED_STREAM, RST_STREAM, STREAM_ID_MAX, be_u32,
+    CONTINUATION, DATA, END_STREAM, FrameHead, GOAWAY, HEADERS, NO_ERROR, PRIORITY, REFUSED_STREAM, RST_STREAM,
+    Received, STREAM_ID_MAX, Sight, be_u32,
 };
+use crate::codec::http2::{CONNECTION, Stream};
 use crate::net::{Conn, Look};
 use crate::stats::Http2Stats;
 
@@ -67,6 +71,14 @@ pub(in crate::codec::http2) struct Shared {
     pub(super) waiting: Cell<usize>,
     /// How much of each stream has left. A stream is here from its first frame until it is dropped.
     sent: RefCell<BTreeMap<u32, Sent>>,
+    /// Frames read in this turn; see [`TURN_FRAMES_MAX`].
+    turn_frames: Cell<u32>,
+    /// Streams that have something unread since the last turns.
+    noted: RefCell<Vec<u32>>,
+    /// Frames that may call for an answer, since the socket took something; see [`OWED_FRAMES_MAX`].
+    pub(super) owed_frames: Cell<u32>,
+    /// What came on the connection in frames that h2 has not seen, and its peer has no credit for.
+    credit: Cell<u32>,
     pub(super) stats: Http2Stats,
 }
 
@@ -84,6 +96,13 @@ struct Sent {
     /// h2 has reset the stream for what its peer sent.
     is_malformed: bool,
     waiting: Option<Waker>,
+    /// Waits for h2 to hold less of the stream.
+    room: Option<Waker>,
+    /// The peer has ended its direction.
+    has_ended: bool,
+    /// As of the connection, [`Shared::credit`].
+    credit: u32,
+    stream: Weak<Stream>,
 }
 
 impl Shared {
@@ -101,6 +120,10 @@ impl Shared {
             is_gone: Cell::new(false),
             waiting: Cell::new(0),
             sent: RefCell::default(),
+            turn_frames: Cell::new(0),
+            noted: RefCell::default(),
+            owed_frames: Cell::new(0),
+            credit: Cell::new(0),
             stats: stats.clone(),
         }
     }
@@ -139,6 +162,21 @@ impl Shared {
         Poll::Pending
     }
 
+    /// Ready when `amount` of `stream` has left, or will never leave; woken when more of it has.
+    pub(in crate::codec::http2) fn poll_room(&self, stream: u32, amount: Amount, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_left(stream, amount) || self.is_gone.get() || self.fate.get() != Fate::Alive {
+            return Poll::Ready(());
+        }
+        if let Some(sent) = self.sent.borrow_mut().get_mut(&stream) {
+            sent.room = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    pub(in crate::codec::http2) fn has_left(&self, stream: u32, amount: Amount) -> bool {
+        self.sent.borrow().get(&stream).is_none_or(|sent| sent.amount.payload_bytes >= amount.payload_bytes)
+    }
+
     /// The stream is over: its count is of no more use.
     pub(in crate::codec::http2) fn forget_stream(&self, stream: u32) {
         if let Some(Sent { waiting: Some(_), .. }) = self.sent.borrow_mut().remove(&stream) {
@@ -156,6 +194,10 @@ impl Shared {
         match frame.kind {
             GOAWAY if is_counted(payload) => self.stats.goaway_sent.inc(),
             RST_STREAM => {
+                let mut reset_by_us = self.reset_by_us.borrow_mut();
+                if let Some(at) = reset_by_us.iter().position(|stream| *stream == frame.stream) {
+                    reset_by_us.remove(at);
+                }
                 self.stats.tx_reset.inc();
                 if be_u32(payload) == Some(REFUSED_STREAM) {
                     self.stats.stream_refused_errors.inc();
@@ -172,6 +214,9 @@ impl Shared {
             DATA => sent.amount.payload_bytes += u64::try_from(frame.len).unwrap_or(u64::MAX),
             _ => return,
         }
+        if let Some(room) = sent.room.take() {
+            room.wake();
+        }
         self.wake(sent);
     }
 
@@ -179,14 +224,115 @@ impl Shared {
         self.last_stream.set(self.last_stream.get().max(stream));
     }
 
-    /// A frame of the peer's has come.
-    pub(super) fn note_received(&self, frame: FrameHead, floods: &mut Floods) {
-        if frame.kind == HEADERS {
-            self.note_stream(frame.stream);
+    /// A frame of the peer's has come. Is h2 to see it?
+    pub(super) fn note_received(&self, frame: Received, floods: &mut Floods, is_client: bool) -> Sight {
+        if frame.head.kind == HEADERS && !is_client {
+            self.note_stream(frame.head.stream);
         }
+        self.turn_frames.set(self.turn_frames.get().saturating_add(1));
         // Stream ids of clients are odd, and no server of ours or theirs pushes.
         let streams = u64::from(self.last_stream.get()).div_ceil(2);
-        let Some(flood) = floods.note(frame, streams, self.data_sent.get()) else { return };
+        if let Some(flood) = floods.note(frame, streams, self.data_sent.get()) {
+            self.note_flood(flood, frame.head.stream);
+        }
+        match frame.head.kind {
+            DATA => self.note_data(frame),
+            HEADERS => {
+                self.owe();
+                self.note_message(frame.head);
+                Sight::Shown
+            }
+            CONTINUATION | PRIORITY => {
+                self.owe();
+                Sight::Shown
+            }
+            _ => Sight::Shown,
+        }
+    }
+
+    /// A frame has come that may call for RST_STREAM.
+    fn owe(&self) {
+        self.owed_frames.set(self.owed_frames.get().saturating_add(1));
+    }
+
+    /// Empty DATA changes nothing for its message, so h2 need not see it, which would count it: for a stream that is open,
+    /// and for one that is over and may have been reset by us. For others it is an error, and h2 says so.
+    fn note_data(&self, frame: Received) -> Sight {
+        let head = frame.head;
+        let is_known = head.stream % 2 == 1 && head.stream <= self.last_stream.get();
+        let Some(has_ended) = self.note_message(head) else {
+            self.owe();
+            if frame.is_empty() && is_known {
+                return self.credit(frame);
+            }
+            return Sight::Shown;
+        };
+        if frame.is_empty() && !has_ended { self.credit(frame) } else { Sight::Shown }
+    }
+
+    /// Hides a frame, whose bytes are to be given back to the windows.
+    fn credit(&self, frame: Received) -> Sight {
+        let len = u32::try_from(frame.head.len).unwrap_or(u32::MAX);
+        if len > 0 {
+            self.credit.set(self.credit.get().saturating_add(len));
+            if let Some(sent) = self.sent.borrow_mut().get_mut(&frame.head.stream) {
+                sent.credit = sent.credit.saturating_add(len);
+            }
+        }
+        Sight::Hidden
+    }
+
+    /// A piece of a message has come on a stream; had its message ended before? `None` if nobody holds the stream.
+    fn note_message(&self, head: FrameHead) -> Option<bool> {
+        let mut streams = self.sent.borrow_mut();
+        let sent = streams.get_mut(&head.stream)?;
+        let had_ended = sent.has_ended;
+        sent.has_ended |= head.flags & END_STREAM != 0;
+        if let Some(stream) = sent.stream.upgrade()
+            && stream.note_unread()
+        {
+            self.noted.borrow_mut().push(head.stream);
+        }
+        Some(had_ended)
+    }
+
+    /// Takes what is to be given back to a window, if it has become enough to say so.
+    pub(super) fn take_credit(&self) -> Vec<(u32, u32)> {
+        if self.credit.get() < CREDIT_BYTES_MIN {
+            return Vec::new();
+        }
+        let mut credits = vec![(CONNECTION, self.credit.replace(0))];
+        for (stream, sent) in self.sent.borrow_mut().iter_mut().filter(|(_, sent)| sent.credit > 0) {
+            credits.push((*stream, std::mem::take(&mut sent.credit)));
+        }
+        credits
+    }
+
+    /// Have enough frames been read in this turn?
+    pub(super) fn is_turn_over(&self) -> bool {
+        self.turn_frames.get() >= TURN_FRAMES_MAX
+    }
+
+    /// Does the peer have to read before more is read of it?
+    pub(super) fn is_owing(&self) -> bool {
+        self.owed_frames.get() >= OWED_FRAMES_MAX
+    }
+
+    /// Everything that came has been handed out: takes care of what is not read, and lets more come.
+    pub(in crate::codec::http2) fn end_turn(&self, cx: &mut Context<'_>) {
+        let noted = std::mem::take(&mut *self.noted.borrow_mut());
+        for id in noted {
+            let stream = self.sent.borrow().get(&id).and_then(|sent| sent.stream.upgrade());
+            if stream.is_some_and(|stream| stream.gather()) {
+                self.noted.borrow_mut().push(id);
+            }
+        }
+        if self.turn_frames.replace(0) >= TURN_FRAMES_MAX {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn note_flood(&self, flood: Flood, stream: u32) {
         if self.fate.get() == Fate::Alive {
             match flood {
                 Flood::EmptyFrames => self.stats.inbound_empty_frames_flood.inc(),
@@ -196,7 +342,7 @@ impl Shared {
                 Flood::Continuations | Flood::Resets => {}
             }
         }
-        self.fail(Fate::Flooded { flood, stream: frame.stream });
+        self.fail(Fate::Flooded { flood, stream });
     }
 
     fn wake(&self, sent: &mut Sent) {
@@ -207,8 +353,8 @@ impl Shared {
     }
 
     /// Counts what leaves of `stream`, from now on.
-    pub(in crate::codec::http2) fn watch_stream(&self, stream: u32) {
-        self.sent.borrow_mut().insert(stream, Sent::default());
+    pub(in crate::codec::http2) fn watch_stream(&self, id: u32, stream: Weak<Stream>) {
+        self.sent.borrow_mut().insert(id, Sent { stream, ..Sent::default() });
     }
 
     /// h2 resets the stream, for what the peer sent.
@@ -287,9 +433,12 @@ impl Shared {
         self.wake_all();
     }
 
-    /// Whoever waits for a frame to leave waits in vain.
+    /// Nothing more leaves: tells the streams that wait for it.
     pub(super) fn wake_all(&self) {
         for sent in self.sent.borrow_mut().values_mut() {
+            if let Some(room) = sent.room.take() {
+                room.wake();
+            }
             self.wake(sent);
         }
     }

@@ -1,0 +1,175 @@
+//! The half of a stream that we write.
+
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::SendStream;
+use http::HeaderMap;
+
+use super::bounds::{QUEUE_BYTES_MAX, SMALL_PIECES_MAX};
+use super::heads::headers_to_h2;
+use super::pieces::{LARGE_BYTES_MIN, Pieces};
+use super::{Broken, Headers, ResetReason, Sending, Stream};
+
+/// The half of a stream that we write. Dropped before its end has been handed to h2, it resets the stream
+/// with CANCEL.
+#[derive(Debug)]
+pub struct Outgoing {
+    pub(super) stream: Rc<Stream>,
+    /// What the windows, or what h2 may hold of small pieces, did not allow yet.
+    queued: Pieces,
+    /// Small pieces that h2 was given since it last held nothing, as far as is known.
+    small_pieces: u32,
+    pub(super) ending: Ending,
+    pub(super) broken: Option<Broken>,
+}
+
+/// How far the end of the message has come.
+#[derive(Debug)]
+pub(super) enum Ending {
+    Open,
+    Asked(Option<HeaderMap>),
+    Sent,
+}
+
+/// What became of an attempt to give h2 what is queued.
+enum Pushed {
+    All,
+    /// The windows are closed, or the buffer that h2 has for the stream is full.
+    NoWindow,
+    /// h2 holds small pieces enough.
+    NoRoom,
+}
+
+impl Outgoing {
+    pub(super) fn new(stream: Rc<Stream>, ending: Ending) -> Self {
+        Self { stream, queued: Pieces::default(), small_pieces: 0, ending, broken: None }
+    }
+
+    /// Ready when the windows have left less than [`QUEUE_BYTES_MAX`] of what was written before.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        match self.poll_pushed(cx) {
+            Poll::Pending if self.queued.bytes() < QUEUE_BYTES_MAX => Poll::Ready(Ok(())),
+            pushed @ (Poll::Pending | Poll::Ready(_)) => pushed,
+        }
+    }
+
+    /// Queues payload. It stays here until more is written, the end is known or a flush is asked for, so that the
+    /// end travels with the last of it.
+    pub fn write(&mut self, data: Bytes) {
+        if !self.queued.is_empty() {
+            self.push();
+        }
+        self.queued.push(data);
+    }
+
+    /// Queues the end of the message.
+    pub fn finish(&mut self, trailers: Option<Headers>) {
+        if matches!(self.ending, Ending::Open) {
+            self.ending = Ending::Asked(trailers.map(|trailers| headers_to_h2(&trailers)));
+            self.push();
+        }
+    }
+
+    /// Ready when everything queued, the head included, has left for the socket, within the windows of the peer.
+    /// From then on a reset loses nothing.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        ready!(self.poll_pushed(cx))?;
+        if self.stream.poll_sent(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        // Of a stream that the peer has reset, nothing more leaves.
+        let broken = ready!(self.stream.poll_reset(cx));
+        self.broken = Some(broken);
+        Poll::Ready(Err(broken))
+    }
+
+    /// RST_STREAM with `reason`. What is queued is lost.
+    pub fn reset(mut self, reason: ResetReason) {
+        self.stream.reset(reason);
+        self.ending = Ending::Sent;
+    }
+
+    fn poll_pushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        loop {
+            if let Some(broken) = self.broken {
+                return Poll::Ready(Err(broken));
+            }
+            if matches!(self.ending, Ending::Sent) {
+                return Poll::Ready(Ok(()));
+            }
+            if let Poll::Ready(broken) = self.stream.poll_reset(cx) {
+                self.broken = Some(broken);
+                continue;
+            }
+            match self.push() {
+                Pushed::All => return Poll::Ready(Ok(())),
+                Pushed::NoRoom => ready!(self.stream.poll_room(cx)),
+                Pushed::NoWindow => {
+                    if let Err(broken) = ready!(self.stream.poll_capacity(cx)) {
+                        self.broken = Some(broken);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives h2 what it may have.
+    fn push(&mut self) -> Pushed {
+        let stream = Rc::clone(&self.stream);
+        let mut sending = stream.sending.borrow_mut();
+        let Sending::Body(body) = &mut *sending else { return Pushed::All };
+        self.push_to(body).unwrap_or_else(|error| {
+            self.broken.get_or_insert(stream.broken(&error));
+            Pushed::All
+        })
+    }
+
+    fn push_to(&mut self, body: &mut SendStream<Bytes>) -> Result<Pushed, h2::Error> {
+        while let Some(len) = self.queued.next_len() {
+            body.reserve_capacity(len);
+            let allowed = body.capacity().min(len);
+            if allowed == 0 && len > 0 {
+                return Ok(Pushed::NoWindow);
+            }
+            if allowed < LARGE_BYTES_MIN && !self.has_room() {
+                return Ok(Pushed::NoRoom);
+            }
+            let Some(piece) = self.queued.take(allowed) else { break };
+            let is_last = self.queued.is_empty() && matches!(self.ending, Ending::Asked(None));
+            self.stream.payload_handed(piece.len());
+            self.small_pieces += u32::from(piece.len() < LARGE_BYTES_MIN);
+            body.send_data(piece, is_last)?;
+            if is_last {
+                self.ending = Ending::Sent;
+            }
+        }
+        match std::mem::replace(&mut self.ending, Ending::Sent) {
+            Ending::Open => self.ending = Ending::Open,
+            Ending::Asked(None) => body.send_data(Bytes::new(), true)?,
+            Ending::Asked(Some(trailers)) => {
+                self.stream.head_handed();
+                body.send_trailers(trailers)?;
+            }
+            Ending::Sent => {}
+        }
+        Ok(Pushed::All)
+    }
+
+    /// May h2 have another small piece?
+    fn has_room(&mut self) -> bool {
+        if self.small_pieces >= SMALL_PIECES_MAX && self.stream.has_left() {
+            self.small_pieces = 0;
+        }
+        self.small_pieces < SMALL_PIECES_MAX
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if !matches!(self.ending, Ending::Sent) && self.broken.is_none() {
+            self.stream.reset(ResetReason::Cancel);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What one peer can make us hold, and that nothing which it does often ends its connection.
+
+use super::super::bounds::{OWED_FRAMES_MAX, SMALL_PIECES_MAX, TURN_FRAMES_MAX};
+use super::super::frames::PADDED;
+use super::*;
+
+const POST: &[(&str, &str)] = &[(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
+
+/// Drives a server whose requests are kept in `accepted`, until it has nothing more to do.
+async fn settle(server: &mut ServerConnection, accepted: &mut Vec<Accepted>) {
+    while let Ok(Some(next)) = timeout(Duration::from_millis(1), server.accept()).await {
+        accepted.push(next.unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn small_pieces_that_lie_unread_are_copied_together_and_give_no_credit() {
+    let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
+    let mut accepted = Vec::new();
+    raw.send(SETTINGS, ACK, 0, &[]).await; // until it is acknowledged the window is 65,535
+    raw.send(HEADERS, END_HEADERS, 1, &block(POST)).await;
+    // The first hundred thousand alone are twice what h2 itself would take.
+    for _ in 0..200 {
+        for _ in 0..1000 {
+            raw.send(DATA, 0, 1, b"m").await;
+        }
+        settle(&mut server, &mut accepted).await;
+    }
+    raw.send(DATA, END_STREAM, 1, b"end").await;
+    settle(&mut server, &mut accepted).await;
+    let (_, mut incoming, _responder) = accepted.remove(0);
+    let (mut pieces, mut bytes) = (0, 0);
+    while let Some(frame) = poll_fn(|cx| incoming.poll_frame(cx)).await {
+        let Frame::Data(data) = frame.unwrap() else { panic!("no trailers were sent") };
+        pieces += 1;
+        bytes += data.len();
+    }
+    assert_eq!(bytes, 200_003);
+    assert!(pieces < 2 * usize::try_from(TURN_FRAMES_MAX).unwrap(), "{pieces} pieces");
+    assert!(!raw.seen.iter().any(|frame| frame.kind == GOAWAY));
+}
+
+#[tokio::test(start_paused = true)]
+async fn empty_data_frames_do_not_add_up_and_their_padding_is_given_back() {
+    let options = Http2Options { initial_stream_window_size: 65_535, ..Http2Options::default() };
+    let (mut raw, mut server) = raw_client(&options).await;
+    let mut accepted = Vec::new();
+    raw.send(SETTINGS, ACK, 0, &[]).await;
+    raw.send(HEADERS, END_HEADERS, 1, &block(POST)).await;
+    for _ in 0..500 {
+        raw.send(DATA, 0, 1, b"m").await;
+        raw.send(DATA, PADDED, 1, &[&[250], &[0; 250][..]].concat()).await;
+        settle(&mut server, &mut accepted).await;
+    }
+    drop((server, accepted));
+    raw.until_closed().await;
+    let given = |stream| {
+        let updates = raw.seen.iter().filter(|frame| frame.kind == WINDOW_UPDATE && frame.stream == stream);
+        updates.map(|frame| frame.code(0)).sum::<u32>()
+    };
+    let padding = 500 * 251;
+    assert!(given(1) <= padding && given(1) > padding - 20_000, "{}", given(1));
+    assert!(!raw.seen.iter().any(|frame| frame.kind == GOAWAY && frame.code(4) != 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_not_read() {
+    let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
+    let (mut accepted, mut answers) = (Vec::new(), Vec::new());
+    let mut head = ResponseHead::new(StatusCode::OK);
+    head.headers.append(HeaderName::from_static("x"), HeaderValue::from_str(&"v".repeat(4000)).unwrap());
+    let mut stream = 1;
+    while timeout(Duration::from_millis(1), raw.send(HEADERS, END_HEADERS | END_STREAM, stream, &block(GET)))
+        .await
+        .is_ok()
+    {
+        stream += 2;
+        settle(&mut server, &mut accepted).await;
+        for (_, _, responder) in accepted.drain(..) {
+            answers.push(responder.respond(&head, Payload::None));
+        }
+        assert!(answers.len() < 1000, "requests are read for ever");
+    }
+    let fit = u32::try_from(PIPE_BYTES_MAX / 4000).unwrap();
+    let answered = u32::try_from(answers.len()).unwrap();
+    assert!((OWED_FRAMES_MAX..=OWED_FRAMES_MAX + 2 * fit + TURN_FRAMES_MAX).contains(&answered), "{answered}");
+    // A client that reads again gets every answer.
+    for _ in 0..answered {
+        let reading = raw.frame_of(HEADERS);
+        tokio::select! { biased; _ = reading => {}, _ = server.accept() => {} }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_peer_makes_h2_hold_few_small_pieces() {
+    LocalSet::new()
+        .run_until(async {
+            let (mut client, mut requests, _tasks) = both_ends(64, &Http2Options::default()).await;
+            let (mut body, _response) = client.send(&request(Method::POST, None), Payload::Some).unwrap();
+            let (_, mut incoming, _responder) = requests.next().await.unwrap();
+            let mut written = 0;
+            while written < 300_000 {
+                match poll_fn(|cx| Poll::Ready(body.poll_ready(cx))).await {
+                    Poll::Ready(ready) => ready.unwrap(),
+                    Poll::Pending => break,
+                }
+                body.write(Bytes::from_static(b"m"));
+                written += 1;
+            }
+            assert!(
+                written <= QUEUE_BYTES_MAX + usize::try_from(SMALL_PIECES_MAX).unwrap() + 1,
+                "{written} pieces of one byte"
+            );
+            body.finish(None);
+            let (sent, read) = tokio::join!(poll_fn(|cx| body.poll_flush(cx)), read_all(&mut incoming));
+            sent.unwrap();
+            assert_eq!(read.unwrap().0.len(), written);
+        })
+        .await;
+}
