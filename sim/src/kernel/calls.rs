@@ -55,10 +55,11 @@ impl Kernel {
         while let Some(ready) = listener.ready.pop_front() {
             let Some(socket) = self.sockets.get_mut(&ready) else { continue };
             if socket.state == State::Closed {
-                // One that was reset while it waited has no peer any more: Linux accepts it, but when the caller
-                // then asks for the peer's address, which the seam's production form does, it says ENOTCONN.
+                // Linux accepts a connection that was reset while it waited, and fails the request for its peer's
+                // address with ENOTCONN. The seam's production form reports every failure to set up one accepted
+                // socket as this kind, so that its cause cannot delay the next accept.
                 self.remove(ready);
-                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
             socket.owner = Owner::Application;
             socket.readiness = Readiness::default(); // a driver learns of a socket at the turn after it was accepted
