@@ -16,7 +16,7 @@
 //!
 //! Around them: [`config`] says what the user wrote, [`net`] is the only way to the outside world, [`server`]
 //! builds the workers, [`process`] gives each a thread, [`drain`] ends them, [`admin`] shows an operator what
-//! they do, [`demo`] runs three of them to look at.
+//! they do, [`process_log`] says what happens to the process, [`demo`] runs three of them to look at, [`arguments`] is the command line.
 //!
 //! Arrows go one way: a module names only modules further down this list, and `config`, `net`, `stats` and
 //! `access_log`.
@@ -24,6 +24,7 @@
 pub mod access_log;
 pub mod admin;
 mod alarm;
+pub mod arguments;
 pub mod cluster;
 pub mod codec;
 pub mod config;
@@ -34,6 +35,7 @@ pub mod listener;
 pub mod net;
 mod probe;
 pub mod process;
+pub mod process_log;
 pub mod router;
 pub mod runtime;
 pub mod server;

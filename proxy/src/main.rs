@@ -3,99 +3,30 @@
 mod signals;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Parser, ValueEnum};
+use finwait::admin::{COMMIT, VERSION};
+use finwait::arguments::{Arguments, Mode};
 use finwait::config::{Config, Differences, Loaded};
 use finwait::demo::{Demo, Ground, Ports};
-use finwait::drain::{DRAIN_TIME, Strategy, drain_over};
+use finwait::drain::drain_over;
 use finwait::net::LogTarget;
-use finwait::net::tokio::{LogFiles, outside, probe_log};
+use finwait::net::tokio::{LogFiles, memory, outside, probe_log};
 use finwait::process::{MakeOutside, Process};
+use finwait::process_log::ProcessLog;
 use finwait::runtime;
-use finwait::server::{Admin, Shared};
+use finwait::server::{Admin, OnBound, Shared};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use signals::{Limits, Signals};
 
-/// Without being told, listeners go on accepting for so long once the end is announced. kube-proxy and load balancers need
-/// a second or two from a process's end, or from a failed check, until they send no more connections to it.
-const LISTENERS_AFTER: &str = "5s";
-
-/// An HTTP proxy that reads Envoy v3 configuration.
-///
-/// Without a configuration it runs a demonstration: three proxies in a row, an application behind them, and a
-/// page on http://127.0.0.1:10000/ that shows what happens at each.
-#[derive(Parser)]
-#[command(name = "finwait", version, max_term_width = 100)]
-struct Arguments {
-    /// The configuration, an Envoy v3 bootstrap in YAML or JSON.
-    #[arg(short, long = "config-path", value_name = "FILE", conflicts_with = "config_yaml")]
-    config_path: Option<PathBuf>,
-    /// The configuration itself, instead of a file.
-    #[arg(long, value_name = "YAML")]
-    config_yaml: Option<String>,
-    /// The first of the four ports of the demonstration, which then has no admin interfaces [default: 10000].
-    #[arg(long, value_name = "PORT", conflicts_with_all = ["config_path", "config_yaml"])]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=65532))]
-    demo_port: Option<u16>,
-    /// Worker threads [default: one for each core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    concurrency: Option<u16>,
-    /// Serve, or only check the configuration and exit.
-    #[arg(long, value_enum, default_value_t = Mode::Serve)]
-    mode: Mode,
-    /// Behave as Envoy does also where finwait departs from it on purpose.
-    #[arg(long)]
-    envoy_exact: bool,
-    /// Diagnostics on standard error from this level on.
-    #[arg(short, long, value_enum, default_value_t = Level::Info)]
-    log_level: Level,
-    /// After SIGTERM, listeners go on accepting for this long (5s, 500ms) while /ready says DRAINING: load balancers hear
-    /// late of an end. SIGINT (Ctrl-C) leaves it out. A second signal of either kind cuts everything at once.
-    #[arg(long, value_name = "DURATION", default_value = LISTENERS_AFTER, value_parser = duration)]
-    drain_listeners_after: Duration,
-    /// Seconds that requests under way may take once listeners are closed; what is left then is cut. From SIGTERM to the end
-    /// it takes --drain-listeners-after and this at most, and one second more if the reader of a log stalls.
-    #[arg(long, value_name = "SECONDS", default_value_t = DRAIN_TIME.as_secs())]
-    drain_time_s: u64,
-    /// When tunnels are ended in that time: spread over its second half, or at its beginning.
-    #[arg(long, value_enum, default_value_t = Pace::Gradual)]
-    drain_strategy: Pace,
-}
-
-/// Envoy's words.
-#[derive(Clone, Copy, ValueEnum)]
-enum Pace {
-    Gradual,
-    Immediate,
-}
-
-#[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
-enum Mode {
-    Serve,
-    Validate,
-}
-
-/// Envoy's level names.
-#[derive(Clone, Copy, ValueEnum)]
-enum Level {
-    Trace,
-    Debug,
-    Info,
-    #[value(alias = "warn")]
-    Warning,
-    Error,
-    #[value(alias = "off")]
-    Critical,
-}
-
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::parse_all() {
         Ok(arguments) => arguments,
         Err(answer) => {
             drop(answer.print()); // nowhere else to say it
@@ -104,7 +35,7 @@ fn main() -> ExitCode {
         }
     };
     let logs = LogFiles::new();
-    let outcome = start_diagnostics(arguments.log_level, &logs).and_then(|()| run(&arguments, &logs));
+    let outcome = start_diagnostics(&arguments, &logs).and_then(|log| run(&arguments, &logs, log));
     logs.finish(); // before the last word, which does not go through them
     match outcome {
         Ok(last_word) => {
@@ -119,28 +50,31 @@ fn main() -> ExitCode {
 }
 
 /// Messages of the process go through a log's queue, so that a reader of standard error that stands still stops no worker.
-fn start_diagnostics(level: Level, logs: &LogFiles) -> anyhow::Result<()> {
-    let level = match level {
-        Level::Trace => tracing::level_filters::LevelFilter::TRACE,
-        Level::Debug => tracing::level_filters::LevelFilter::DEBUG,
-        Level::Info => tracing::level_filters::LevelFilter::INFO,
-        Level::Warning => tracing::level_filters::LevelFilter::WARN,
-        Level::Error => tracing::level_filters::LevelFilter::ERROR,
-        Level::Critical => tracing::level_filters::LevelFilter::OFF,
+fn start_diagnostics(arguments: &Arguments, logs: &LogFiles) -> anyhow::Result<ProcessLog> {
+    let levels = arguments.levels()?;
+    let target = arguments.log_path.clone().map_or(LogTarget::Stderr, LogTarget::File);
+    let cannot_log = || match &arguments.log_path {
+        None => "cannot log to standard error".to_owned(),
+        Some(path) => format!("--log-path {path}: cannot be opened"),
     };
-    let writer = Arc::new(logs.diagnostics(&LogTarget::Stderr).context("cannot log to standard error")?);
+    let writer = Arc::new(logs.diagnostics(&target).with_context(cannot_log)?);
     let panics = Arc::clone(&writer);
     std::panic::set_hook(Box::new(move |panic| {
         let backtrace = std::backtrace::Backtrace::capture();
         // Not an event of tracing, which the level might leave out.
         drop(writeln!(&mut &*panics, "{panic}\n{backtrace}"));
     }));
-    tracing_subscriber::fmt().with_max_level(level).with_writer(writer).with_target(false).init();
-    Ok(())
+    #[expect(clippy::disallowed_methods, reason = "the process log has wall time, and no simulated form")]
+    let clock = std::time::SystemTime::now;
+    let log = ProcessLog::start(levels, arguments.log_format.clone(), clock, BoxMakeWriter::new(writer));
+    for name in &arguments.unused {
+        tracing::info!("--{name} is accepted and has no effect");
+    }
+    Ok(log)
 }
 
 /// Does what the arguments say; what is to be said last, if anything.
-fn run(arguments: &Arguments, logs: &Arc<LogFiles>) -> anyhow::Result<Option<&'static str>> {
+fn run(arguments: &Arguments, logs: &Arc<LogFiles>, process_log: ProcessLog) -> anyhow::Result<Option<&'static str>> {
     let file = load(arguments)?;
     if arguments.mode == Mode::Validate {
         anyhow::ensure!(file.is_some(), "nothing to validate; say -c FILE");
@@ -148,14 +82,10 @@ fn run(arguments: &Arguments, logs: &Arc<LogFiles>) -> anyhow::Result<Option<&'s
     }
     let signals = Signals::listen()?; // before anything starts, so that a signal while it does is not lost
     let limit = Duration::from_secs(arguments.drain_time_s);
-    let strategy = match arguments.drain_strategy {
-        Pace::Gradual => Strategy::Gradual,
-        Pace::Immediate => Strategy::Immediate,
-    };
-    let (control, drain) = drain_over(limit, strategy);
+    let (control, drain) = drain_over(limit, arguments.strategy());
     let ground = Ground { logs, control: &Arc::new(control), drain: &drain };
     let running = match file {
-        Some((name, config)) => start_server(arguments, name, config, &ground)?,
+        Some((name, config)) => start_server(arguments, &name, config, &ground, process_log)?,
         None => Running::Demo(start_demo(arguments, &ground)?),
     };
     let limits = Limits { listeners_after: arguments.drain_listeners_after, drain_time: limit };
@@ -164,50 +94,79 @@ fn run(arguments: &Arguments, logs: &Arc<LogFiles>) -> anyhow::Result<Option<&'s
     Ok(None)
 }
 
-/// `5s`, `1.5s` or `500ms`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let seconds = match text.strip_suffix("ms") {
-        Some(milliseconds) => milliseconds.parse::<f64>().map(|milliseconds| milliseconds / 1000.0),
-        None => text.strip_suffix('s').unwrap_or_default().parse::<f64>(),
-    };
-    let duration = seconds.ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    duration.ok_or_else(|| "write a number and its unit, such as 5s or 500ms".to_owned())
-}
-
 /// The configuration and its name, if one is given.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the configuration file")]
 fn load(arguments: &Arguments) -> anyhow::Result<Option<(String, Config)>> {
-    let (name, text) = match (&arguments.config_path, &arguments.config_yaml) {
+    let differences = if arguments.envoy_exact { Differences::NONE } else { Differences::ALL };
+    let file = arguments.config_path.as_ref().map(|path| read(path)).transpose()?;
+    let (name, loaded) = match (file, &arguments.config_yaml) {
         (None, None) => return Ok(None),
-        (_, Some(yaml)) => ("--config-yaml".to_owned(), yaml.clone()),
-        (Some(path), None) => {
-            let name = path.display().to_string();
-            let text = std::fs::read_to_string(path).with_context(|| format!("{name}: cannot be read"))?;
-            (name, text)
+        (None, Some(yaml)) => (ARGUMENT.to_owned(), Config::from_yaml_where(yaml, ARGUMENT, differences, &probe_log)?),
+        (Some((name, text)), None) => {
+            let loaded = Config::from_yaml_where(&text, &name, differences, &probe_log)?;
+            (name, loaded)
+        }
+        (Some((name, text)), Some(yaml)) => {
+            let loaded = Config::from_yaml_over((&text, &name), (yaml, ARGUMENT), differences, &probe_log)?;
+            (format!("{name} with {ARGUMENT}"), loaded)
         }
     };
-    let differences = if arguments.envoy_exact { Differences::NONE } else { Differences::ALL };
-    let Loaded { config, warnings } = Config::from_yaml_where(&text, &name, differences, &probe_log)?;
+    let Loaded { mut config, warnings } = loaded;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    config.name_node(&arguments.service_node, &arguments.service_cluster, &arguments.service_zone);
     Ok(Some((name, config)))
 }
 
-fn start_server(arguments: &Arguments, name: String, config: Config, ground: &Ground<'_>) -> anyhow::Result<Running> {
+/// What messages call a configuration that is an argument.
+const ARGUMENT: &str = "--config-yaml";
+
+/// The name and the text of a file.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the configuration file")]
+fn read(path: &Path) -> anyhow::Result<(String, String)> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(|| format!("{name}: cannot be read"))?;
+    Ok((name, text))
+}
+
+fn start_server(
+    arguments: &Arguments,
+    name: &str,
+    config: Config,
+    ground: &Ground<'_>,
+    process_log: ProcessLog,
+) -> anyhow::Result<Running> {
     let workers = match arguments.concurrency {
         Some(workers) => workers.into(),
         None => available_parallelism().context("cannot count the cores; say --concurrency")?.get(),
     };
     let logs = Arc::clone(ground.logs);
     let world: MakeOutside = Arc::new(move || outside(&logs));
-    let admin = Admin { control: Arc::clone(ground.control), config_path: name };
+    let admin = Admin {
+        command_line: arguments.command_line(),
+        process_log: Arc::new(process_log),
+        memory,
+        on_bound: arguments.admin_address_path.clone().map(write_admin_address),
+        ..Admin::new(Arc::clone(ground.control), name)
+    };
+    tracing::info!("finwait {VERSION} starts with {workers} workers and {name}");
     let shared = Shared::new(config, workers);
+    shared.stats.version.set(u64::from_str_radix(COMMIT.get(..6).unwrap_or_default(), 16).unwrap_or_default());
     let process = Process::start(&shared, workers, &world, ground.drain, admin)?;
     for address in &process.addresses {
         tracing::info!("listening on {address}");
     }
+    tracing::info!("ready");
     Ok(Running::Server(process, Arc::clone(&shared.runtime)))
+}
+
+/// Writes where the admin interface listens into a file.
+fn write_admin_address(path: PathBuf) -> OnBound {
+    Box::new(move |address| {
+        if let Err(error) = std::fs::write(&path, address.to_string()) {
+            tracing::error!(path = %path.display(), %error, "the address of the admin interface cannot be written");
+        }
+    })
 }
 
 fn start_demo(arguments: &Arguments, ground: &Ground<'_>) -> anyhow::Result<Demo> {

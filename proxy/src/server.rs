@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::access_log::AccessLog;
-use crate::admin::{self, AdminState, Bound};
+use crate::admin::{self, AdminState, Bound, CommandLine};
 use crate::cluster::{self, Cluster};
 use crate::config::listener::LogPath;
 use crate::config::{self, Config};
@@ -19,7 +19,8 @@ use crate::connection_manager::{ConnectionManager, Parts};
 use crate::drain::{Direction, Drain, DrainControl, Stage};
 use crate::listener::Listener;
 use crate::net::accept::Acceptor;
-use crate::net::{Accept, Address, ListenOptions, LogTarget, Outside};
+use crate::net::{Accept, Address, ListenOptions, LogTarget, Logs, Memory, Outside};
+use crate::process_log::ProcessLog;
 use crate::runtime::Runtime;
 use crate::stats::{
     CodeStats, Http2Stats, HttpStats, ListenerStats, Registry, ResponseStats, ServerState, ServerStats,
@@ -39,12 +40,35 @@ pub struct Shared {
     pub runtime: Arc<Runtime>,
 }
 
+/// Is told an address.
+pub type OnBound = Box<dyn FnOnce(&Address) + Send>;
+
 /// What the worker that has the admin interface needs for it.
 pub struct Admin {
     /// Ends the server when an operator says so.
     pub control: Arc<DrainControl>,
-    /// The configuration's file, as the user named it.
-    pub config_path: String,
+    /// What the command line says.
+    pub command_line: CommandLine,
+    /// How much the process logs.
+    pub process_log: Arc<ProcessLog>,
+    /// How much memory the process has.
+    pub memory: fn() -> Memory,
+    /// Told where the admin interface listens, once it does.
+    pub on_bound: Option<OnBound>,
+}
+
+impl Admin {
+    /// For a server that was given nothing but a configuration, as this file.
+    #[must_use]
+    pub fn new(control: Arc<DrainControl>, config_path: &str) -> Self {
+        Self {
+            control,
+            command_line: CommandLine::of_file(config_path),
+            process_log: Arc::new(ProcessLog::silent()),
+            memory: Memory::default,
+            on_bound: None,
+        }
+    }
 }
 
 /// Why a worker does not start.
@@ -106,6 +130,7 @@ struct BoundAdmin {
     acceptor: Acceptor,
     state: AdminState,
     control: Arc<DrainControl>,
+    logs: Rc<dyn Logs>,
 }
 
 impl Worker {
@@ -169,8 +194,8 @@ impl Worker {
     /// Serves until `drain` says otherwise, and what is under way then until it says so again.
     pub async fn run(self, drain: Drain) {
         let mut admin = JoinSet::new();
-        if let Some(BoundAdmin { acceptor, state, control }) = self.admin {
-            admin.spawn_local(admin::serve(acceptor, state, control, drain.clone()));
+        if let Some(BoundAdmin { acceptor, state, control, logs }) = self.admin {
+            admin.spawn_local(admin::serve(acceptor, state, control, logs, drain.clone()));
             let drain = drain.clone();
             admin.spawn_local(async move {
                 drain.reached(Stage::Draining).await;
@@ -215,6 +240,10 @@ fn bind_admin(
     let bound = outside.net.listen(&Address::Socket(at), &ListenOptions::default());
     let accept =
         bound.map_err(|source| StartError::Listen { name: "admin".into(), address: at.to_string(), source })?;
+    tracing::info!("admin interface listening on {}", accept.local());
+    if let Some(on_bound) = admin.on_bound {
+        on_bound(accept.local());
+    }
     let acceptor = Acceptor::new(accept, "admin");
     let names = shared.config.listeners.iter().map(|listener| listener.name.clone());
     let state = AdminState {
@@ -223,11 +252,13 @@ fn bind_admin(
         endpoints: shared.clusters.iter().map(|cluster| Arc::clone(&cluster.endpoints)).collect(),
         config: Arc::clone(&shared.config),
         runtime: Arc::clone(&shared.runtime),
-        config_path: admin.config_path,
+        command_line: admin.command_line,
+        process_log: admin.process_log,
+        memory: admin.memory,
         listeners: names.zip(addresses.iter().cloned()).map(|(name, at)| Bound { name, at }).collect(),
         started: tokio::time::Instant::now(),
     };
-    Ok(Some(BoundAdmin { acceptor, state, control: admin.control }))
+    Ok(Some(BoundAdmin { acceptor, state, control: admin.control, logs: Rc::clone(&outside.logs) }))
 }
 
 fn open_logs(outside: &Outside, listener: &config::Listener) -> Result<Vec<AccessLog>, StartError> {

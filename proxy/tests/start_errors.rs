@@ -49,15 +49,64 @@ fn a_wrong_file_is_refused_in_one_message() {
 #[test]
 fn wrong_arguments_are_refused_in_one_message() {
     let folder = Folder::with("arguments", "");
+    std::fs::write(folder.0.join("base.yaml"), bootstrap(0, 1)).unwrap();
     for (name, arguments) in [
         ("absent_file", &["-c", "absent.yaml"][..]),
-        ("file_and_yaml", &["-c", "finwait.yaml", "--config-yaml", "{}"]),
+        ("wrong_yaml_over_file", &["-c", "base.yaml", "--config-yaml", "{admin: {addres: {}}}"]),
         ("no_workers", &["-c", "finwait.yaml", "--concurrency", "0"]),
         ("unknown_argument", &["--config", "finwait.yaml"]),
         ("nothing_to_validate", &["--mode", "validate"]),
+        ("unknown_level", &["-c", "base.yaml", "-l", "verbose"]),
+        ("unknown_logger", &["-c", "base.yaml", "--component-log-level", "upstream:debug,nope:info"]),
+        ("unknown_log_format", &["-c", "base.yaml", "--log-format", "%v %q"]),
+        ("log_path_without_folder", &["-c", "base.yaml", "--log-path", "absent/finwait.log"]),
+        ("refused_option", &["-c", "base.yaml", "--allow-unknown-static-fields"]),
+        ("refused_option_with_value", &["-c", "base.yaml", "--stats-tag", "a:b"]),
+        ("restart_epoch", &["-c", "base.yaml", "--restart-epoch", "1"]),
     ] {
         let (code, said) = run(&folder, arguments);
         compare(name, code, &said);
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test reads the files that the binary writes")]
+fn a_container_s_command_line_works_unchanged() {
+    let folder = Folder::with("envoys_options", &bootstrap(0, 1));
+    drop(std::fs::remove_file(folder.0.join("admin.txt"))); // of an earlier run
+    let admin = "{admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}}";
+    let arguments = "-c finwait.yaml --service-cluster edge --service-node host-1 --service-zone west \
+        --log-path finwait.log --log-format [%l][%n]%v --component-log-level misc:error,lua:debug -l info --base-id 7 \
+        --restart-epoch 0 --disable-hot-restart --bootstrap-version 3 --parent-shutdown-time-s 60 \
+        --admin-address-path admin.txt --concurrency 1 --config-yaml";
+    let mut arguments: Vec<&str> = arguments.split_whitespace().collect();
+    arguments.push(admin);
+    let finwait = Finwait::start(&folder.0, &arguments).unwrap();
+    let address = within({
+        let path = folder.0.join("admin.txt");
+        move || {
+            loop {
+                match std::fs::read_to_string(&path) {
+                    Ok(address) if !address.is_empty() => return address,
+                    Ok(_) | Err(_) => thread::yield_now(),
+                }
+            }
+        }
+    });
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(STEP_MAX)).unwrap();
+    client.write_all(b"GET /server_info HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    for part in ["\"id\": \"host-1\"", "\"cluster\": \"edge\"", "\"zone\": \"west\"", "\"service_node\": \"host-1\""] {
+        assert!(answer.contains(part), "{part}: {answer}");
+    }
+    finwait.signal("TERM").unwrap();
+    let (code, said) = ended(finwait);
+    assert_eq!((code, said.as_str()), (Some(0), ""), "standard error is silent");
+    let log = std::fs::read_to_string(folder.0.join("finwait.log")).unwrap();
+    for line in ["[info][main]--base-id is accepted and has no effect", "[info][main]ready", "[info][main]stopped"] {
+        assert!(log.lines().any(|logged| logged == line), "{line}: {log}");
     }
 }
 
@@ -67,7 +116,7 @@ fn a_port_in_use_is_named() {
     let port = port(&occupied);
     for workers in ["1", "2"] {
         let folder = Folder::with("port_in_use", &bootstrap(port, 1));
-        let (code, said) = run(&folder, &["-c", "finwait.yaml", "--concurrency", workers]);
+        let (code, said) = run(&folder, &["-c", "finwait.yaml", "--concurrency", workers, "-l", "off"]);
         compare("port_in_use", code, &said.replace(&port.to_string(), "PORT"));
     }
 }
@@ -91,7 +140,7 @@ fn validation_help_and_version_succeed() {
     let (code, said) = run(&Folder::with("validate_log", &yaml), &["-c", "finwait.yaml", "--mode", "validate"]);
     compare("log_without_a_directory", code, &said);
     for (argument, expected) in
-        [("--version", concat!("finwait ", env!("CARGO_PKG_VERSION"), "\n")), ("--help", "http://127.0.0.1:10000/")]
+        [("--version", concat!("/", env!("CARGO_PKG_VERSION"), "/finwait")), ("--help", "http://127.0.0.1:10000/")]
     {
         let output = Command::new(env!("CARGO_BIN_EXE_finwait")).arg(argument).output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();

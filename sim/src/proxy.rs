@@ -78,7 +78,7 @@ impl Proxy {
     pub(crate) async fn run(self, outside: Outside, mut stops: mpsc::Receiver<Stop>) -> Result<(), String> {
         let Self { shared, file, control, drain, .. } = self;
         let how = ListenOptions::default();
-        let admin = Admin { control: Arc::clone(&control), config_path: file };
+        let admin = Admin::new(Arc::clone(&control), &file);
         let worker = Worker::start(outside, &shared, &drain, &shared.addresses(), &how, Some(admin))
             .await
             .map_err(|error| error.to_string())?;

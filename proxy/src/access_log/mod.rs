@@ -6,7 +6,7 @@
 
 pub mod flags;
 pub mod format;
-mod time;
+pub(crate) mod time;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};

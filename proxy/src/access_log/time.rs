@@ -47,7 +47,7 @@ impl Second {
 
 /// Appends `at` as `format` says: the conversions of strftime(3) that depend on no locale, and for the
 /// second's fraction `%1f` to `%9f` with that many digits, `%f` with nine. Any other stands as it is.
-pub(super) fn strftime(format: &str, at: SystemTime, out: &mut Vec<u8>) {
+pub(crate) fn strftime(format: &str, at: SystemTime, out: &mut Vec<u8>) {
     let at = since_epoch(at);
     write_date(format, at, &Date::of(at), out);
 }

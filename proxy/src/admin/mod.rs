@@ -5,10 +5,13 @@
 //! interface, since scripts and dashboards read them.
 
 mod clusters;
+mod config_dump;
+mod logging;
 mod numbers;
 mod process;
 mod query;
 mod runtime;
+mod seats;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -24,9 +27,11 @@ use tokio::time::Instant;
 use crate::codec::ResponseHead;
 use crate::config::Config;
 use crate::drain::Scope;
-use crate::net::Address;
+use crate::net::{Address, Memory};
+use crate::process_log::ProcessLog;
 use crate::runtime::Runtime;
 use crate::stats::{EndpointTable, Registry, ServerStats};
+pub use process::{COMMIT, VERSION};
 use query::Query;
 pub use serve::serve;
 
@@ -43,12 +48,28 @@ pub struct AdminState {
     pub config: Arc<Config>,
     /// What operators may change.
     pub runtime: Arc<Runtime>,
-    /// The file it came from, as given on the command line.
-    pub config_path: String,
+    /// What the command line says.
+    pub command_line: CommandLine,
+    /// How much the process logs.
+    pub process_log: Arc<ProcessLog>,
+    /// How much memory the process has, at the moment of the call.
+    pub memory: fn() -> Memory,
     /// What listens, and where: ports the system chose are real here.
     pub listeners: Vec<Bound>,
     /// When the process started.
     pub started: Instant,
+}
+
+/// The options of the command line under the names that Envoy's `/server_info` has for them.
+#[derive(Clone, Debug, Default)]
+pub struct CommandLine(pub serde_json::Map<String, serde_json::Value>);
+
+impl CommandLine {
+    /// No option but a configuration file.
+    #[must_use]
+    pub fn of_file(path: &str) -> Self {
+        Self([("config_path".to_owned(), path.into())].into_iter().collect())
+    }
 }
 
 /// A listener and where it is bound.
@@ -92,6 +113,8 @@ pub enum Then {
     Nothing,
     /// Exit.
     Quit,
+    /// Access logs and the process log are to be opened again by their paths.
+    ReopenLogs,
 }
 
 const TEXT: &str = "text/plain; charset=UTF-8";
@@ -152,6 +175,8 @@ struct Endpoint {
 enum Only {
     Any,
     Post,
+    /// With parameters it changes something, without it shows.
+    PostToChange,
 }
 
 const ENDPOINTS: &[Endpoint] = &[
@@ -161,6 +186,13 @@ const ENDPOINTS: &[Endpoint] = &[
         about: "this list, with links",
         parameters: &[],
         respond: |_, _| AdminResponse::new(HTML, help_page()),
+    },
+    Endpoint {
+        path: "/certs",
+        method: Only::Any,
+        about: "TLS certificates: none, since TLS is not supported",
+        parameters: &[],
+        respond: |_, _| AdminResponse::json(&serde_json::json!({ "certificates": [] })),
     },
     Endpoint {
         path: "/clusters",
@@ -173,8 +205,11 @@ const ENDPOINTS: &[Endpoint] = &[
         path: "/config_dump",
         method: Only::Any,
         about: "the configuration in use",
-        parameters: &[],
-        respond: process::config_dump,
+        parameters: &[
+            ("name_regex", "a regular expression that the whole name of a listener, cluster or route table must match"),
+            ("resource", "one list alone: static_clusters, static_listeners or static_route_configs"),
+        ],
+        respond: config_dump::config_dump,
     },
     Endpoint {
         path: "/drain_listeners",
@@ -211,11 +246,43 @@ const ENDPOINTS: &[Endpoint] = &[
         respond: |_, _| AdminResponse::new(TEXT, format!("admin commands are:\n{}", help())),
     },
     Endpoint {
+        path: "/hot_restart_version",
+        method: Only::Any,
+        about: "disabled: there is no hot restart",
+        parameters: &[],
+        respond: |_, _| AdminResponse::new(TEXT, "disabled"),
+    },
+    Endpoint {
+        path: "/init_dump",
+        method: Only::Any,
+        about: "what start-up waits for: nothing, once this page is there",
+        parameters: &[],
+        respond: |_, _| AdminResponse::json(&serde_json::json!({})),
+    },
+    Endpoint {
         path: "/listeners",
         method: Only::Any,
         about: "listeners and their addresses",
         parameters: &[("format", "text (default) or json")],
         respond: process::listeners,
+    },
+    Endpoint {
+        path: "/logging",
+        method: Only::PostToChange,
+        about: "the levels of the process log; POST to change them",
+        parameters: &[
+            ("level", "the level of all loggers: trace, debug, info, warning, error, critical or off"),
+            ("paths", "levels of some loggers: NAME:LEVEL,NAME:LEVEL"),
+            ("NAME", "the level of one logger"),
+        ],
+        respond: logging::logging,
+    },
+    Endpoint {
+        path: "/memory",
+        method: Only::Any,
+        about: "memory of the process, as the system counts it",
+        parameters: &[],
+        respond: process::memory,
     },
     Endpoint {
         path: "/quitquitquit",
@@ -230,6 +297,13 @@ const ENDPOINTS: &[Endpoint] = &[
         about: "the state; 200 if LIVE, else 503",
         parameters: &[],
         respond: process::ready,
+    },
+    Endpoint {
+        path: "/reopen_logs",
+        method: Only::Post,
+        about: "open all log files again by their paths, after a rotation",
+        parameters: &[],
+        respond: |_, _| AdminResponse::ok(Then::ReopenLogs),
     },
     Endpoint {
         path: "/reset_counters",
@@ -269,7 +343,8 @@ const ENDPOINTS: &[Endpoint] = &[
         parameters: &[
             ("filter", "a regular expression that a part of the name must match"),
             ("format", "text (default), json or prometheus"),
-            ("type", "All (default), Counters, Gauges or Histograms"),
+            ("invert_filter", "what the filter does not match"),
+            ("type", "All (default), Counters, Gauges, Histograms or TextReadouts"),
             ("usedonly", "only what was ever written"),
         ],
         respond: numbers::stats,
@@ -280,6 +355,7 @@ const ENDPOINTS: &[Endpoint] = &[
         about: "all numbers, for Prometheus",
         parameters: &[
             ("filter", "a regular expression that a part of the name must match"),
+            ("invert_filter", "what the filter does not match"),
             ("usedonly", "only what was ever written"),
         ],
         respond: numbers::prometheus,
@@ -293,13 +369,26 @@ pub fn respond(method: &Method, path_and_query: &str, state: &AdminState) -> Adm
     let Some(endpoint) = ENDPOINTS.iter().find(|endpoint| endpoint.path == path) else {
         return AdminResponse::refused(StatusCode::NOT_FOUND, format!("invalid path. admin commands are:\n{}", help()));
     };
-    if endpoint.method == Only::Post && method != Method::POST {
+    let changes = match endpoint.method {
+        Only::Any => false,
+        Only::Post => true,
+        Only::PostToChange => !query.is_empty(),
+    };
+    if changes && method != Method::POST {
         return AdminResponse::refused(
             StatusCode::METHOD_NOT_ALLOWED,
             format!("Method {method} not allowed, POST required."),
         );
     }
     (endpoint.respond)(&Query::parse(query), state)
+}
+
+/// Is the response to this request perhaps large, and work to make? Those of probes and of commands are not.
+fn is_large(path_and_query: &str) -> bool {
+    const LARGE: &[&str] =
+        &["/clusters", "/config_dump", "/listeners", "/runtime", "/server_info", "/stats", "/stats/prometheus"];
+    let path = path_and_query.split_once('?').map_or(path_and_query, |(path, _)| path);
+    LARGE.contains(&path)
 }
 
 fn help() -> String {
@@ -318,7 +407,7 @@ fn help_page() -> String {
     let mut out = "<!DOCTYPE html>\n<title>finwait admin</title>\n<table>\n".to_owned();
     for Endpoint { path, method, about, .. } in ENDPOINTS {
         let name = match method {
-            Only::Any => format!("<a href=\"{path}\">{path}</a>"),
+            Only::Any | Only::PostToChange => format!("<a href=\"{path}\">{path}</a>"),
             Only::Post => format!("<form method=\"post\" action=\"{path}\"><button>{path}</button></form>"),
         };
         put(&mut out, format_args!("<tr><td>{name}<td>{about}\n"));

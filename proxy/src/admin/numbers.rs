@@ -15,6 +15,9 @@ pub(super) fn stats(query: &Query, state: &AdminState) -> AdminResponse {
         Some("prometheus") => exposition,
         Some(_) => return bad_request("usage: /stats?format=(json|prometheus|text)\n\n"),
     };
+    if query.value("histogram_buckets").is_some_and(|buckets| buckets != "summary") {
+        return bad_request("usage: /stats?histogram_buckets=(summary)\n\n");
+    }
     match select(query, state) {
         Ok(snapshot) => render(&snapshot),
         Err(refusal) => refusal,
@@ -34,8 +37,11 @@ fn exposition(snapshot: &Snapshot) -> AdminResponse {
 
 /// The numbers the query asks for.
 fn select(query: &Query, state: &AdminState) -> Result<Snapshot, AdminResponse> {
-    let uptime = state.started.elapsed().as_secs();
-    state.server.uptime.set(uptime);
+    state.server.uptime.set(state.started.elapsed().as_secs());
+    let memory = (state.memory)();
+    state.server.memory_allocated.set(memory.anonymous);
+    state.server.memory_heap_size.set(memory.anonymous);
+    state.server.memory_physical_size.set(memory.resident);
     let mut snapshot = state.registry.snapshot();
     if query.has("usedonly") {
         snapshot.retain_used();
@@ -43,14 +49,19 @@ fn select(query: &Query, state: &AdminState) -> Result<Snapshot, AdminResponse> 
     if let Some(filter) = query.value("filter") {
         // Matching takes time linear in the name, whatever the expression (docs of the regex crate).
         let filter = Regex::new(filter).map_err(|error| bad_request(format!("Invalid regex: {error}\n")))?;
-        snapshot.retain(|name| filter.is_match(name));
+        let wanted = !query.has("invert_filter");
+        snapshot.retain(|name| filter.is_match(name) == wanted);
     }
     match query.value("type") {
         None | Some("All") => {}
         Some("Counters") => only(&mut snapshot, Kind::Counter),
         Some("Gauges") => only(&mut snapshot, Kind::Gauge),
         Some("Histograms") => snapshot.numbers.clear(),
-        Some(_) => return Err(bad_request("usage: /stats?type=(All|Counters|Gauges|Histograms)\n\n")),
+        Some("TextReadouts") => {
+            snapshot.numbers.clear();
+            snapshot.histograms.clear();
+        }
+        Some(_) => return Err(bad_request("invalid &type= param")),
     }
     Ok(snapshot)
 }
@@ -95,18 +106,23 @@ fn json(snapshot: &Snapshot) -> Value {
         let computed = snapshot.histograms.iter().map(|recorded| {
             let value = |quantile: &f64| {
                 json!({
-                    "cumulative": recorded.total.quantile(*quantile),
-                    "interval": recorded.interval.quantile(*quantile),
+                    "cumulative": number(recorded.total.quantile(*quantile)),
+                    "interval": number(recorded.interval.quantile(*quantile)),
                 })
             };
             json!({ "name": recorded.name, "values": QUANTILES.iter().map(value).collect::<Vec<_>>() })
         });
         stats.push(json!({ "histograms": {
-            "supported_quantiles": QUANTILES.map(percent),
+            "supported_quantiles": QUANTILES.map(|quantile| number(Some(percent(quantile)))),
             "computed_quantiles": computed.collect::<Vec<_>>(),
         } }));
     }
     json!({ "stats": stats })
+}
+
+/// A number as Envoy writes it: without a fraction where it has none. Nothing is `null`.
+fn number(value: Option<f64>) -> Value {
+    value.and_then(|value| serde_json::from_str(&value.to_string()).ok()).unwrap_or(Value::Null)
 }
 
 /// Rounded to a tenth, since 0.999 times 100 is not 99.9 in binary.

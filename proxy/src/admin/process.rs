@@ -1,13 +1,16 @@
 //! What the process is: state, version, listeners, configuration.
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::clusters::address_json;
 use super::{AdminResponse, AdminState, Query, TEXT, put};
 use crate::stats::ServerState;
 
-const VERSION: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+/// The commit that this was built from; `unknown` where it was built outside a repository.
+pub const COMMIT: &str = "unknown";
+/// Commit and version in one, in the order in which Envoy has them.
+pub const VERSION: &str = concat!("unknown", "/", env!("CARGO_PKG_VERSION"), "/", env!("CARGO_PKG_NAME"));
 
 pub(super) fn ready(_: &Query, state: &AdminState) -> AdminResponse {
     let current = state.server.current();
@@ -25,26 +28,30 @@ fn word(state: ServerState) -> &'static str {
 
 pub(super) fn server_info(_: &Query, state: &AdminState) -> AdminResponse {
     let uptime = format!("{}s", state.started.elapsed().as_secs());
-    let node = &state.config.dump["node"];
+    let mut node = state.config.dump["node"].clone();
+    if !node.is_object() {
+        node = json!({});
+    }
+    for (field, default) in [("id", ""), ("cluster", ""), ("user_agent_name", env!("CARGO_PKG_NAME"))] {
+        if node[field].is_null() {
+            node[field] = default.into();
+        }
+    }
+    let mut options = state.command_line.0.clone();
+    options.insert("concurrency".into(), state.server.concurrency.value().into());
     AdminResponse::json(&json!({
         "version": VERSION,
         "state": word(state.server.current()),
         "uptime_current_epoch": uptime,
         "uptime_all_epochs": uptime,
-        "command_line_options": {
-            "config_path": state.config_path,
-            "concurrency": state.server.concurrency.value(),
-        },
+        "hot_restart_version": "disabled",
+        "command_line_options": options,
         "left": {
             "connections": sum(state, ".downstream_cx_active"),
             "requests": sum(state, ".downstream_rq_active"),
             "tunnels": sum(state, ".downstream_cx_upgrades_active"),
         },
-        "node": {
-            "id": node["id"].as_str().unwrap_or_default(),
-            "cluster": node["cluster"].as_str().unwrap_or_default(),
-            "user_agent_name": env!("CARGO_PKG_NAME"),
-        },
+        "node": node,
     }))
 }
 
@@ -68,31 +75,16 @@ pub(super) fn listeners(query: &Query, state: &AdminState) -> AdminResponse {
     AdminResponse::new(TEXT, out)
 }
 
-/// The file as it was read, and once more cut into the parts that tools look for.
-pub(super) fn config_dump(_: &Query, state: &AdminState) -> AdminResponse {
-    let bootstrap = &state.config.dump;
-    let resources = &bootstrap["static_resources"];
-    let clusters = elements(&resources["clusters"]).map(|cluster| json!({ "cluster": cluster }));
-    let listeners = elements(&resources["listeners"]).map(|listener| json!({ "listener": listener }));
-    let chains = elements(&resources["listeners"]).flat_map(|listener| elements(&listener["filter_chains"]));
-    let filters = chains.flat_map(|chain| elements(&chain["filters"]));
-    let routes = filters.map(|filter| &filter["typed_config"]["route_config"]).filter(|routes| !routes.is_null());
-    AdminResponse::json(&json!({ "configs": [
-        { "@type": dump_type("Bootstrap"), "bootstrap": bootstrap },
-        { "@type": dump_type("Clusters"), "static_clusters": clusters.collect::<Vec<_>>() },
-        { "@type": dump_type("Listeners"), "static_listeners": listeners.collect::<Vec<_>>() },
-        {
-            "@type": dump_type("Routes"),
-            "static_route_configs": routes.map(|routes| json!({ "route_config": routes })).collect::<Vec<_>>(),
-        },
-    ] }))
-}
-
-fn dump_type(of: &str) -> String {
-    format!("type.googleapis.com/envoy.admin.v3.{of}ConfigDump")
-}
-
-/// The elements of a list; none of anything else.
-fn elements(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
+/// In Envoy's form, which has no place to say where a number comes from: what it calls allocated and heap are here the
+/// pages of [`Memory::anonymous`](crate::net::Memory::anonymous).
+pub(super) fn memory(_: &Query, state: &AdminState) -> AdminResponse {
+    let memory = (state.memory)();
+    AdminResponse::json(&json!({
+        "allocated": memory.anonymous.to_string(),
+        "heap_size": memory.anonymous.to_string(),
+        "pageheap_unmapped": "0",
+        "pageheap_free": "0",
+        "total_thread_cache": "0",
+        "total_physical_bytes": memory.resident.to_string(),
+    }))
 }

@@ -1,38 +1,70 @@
 //! The admin interface on the wire: plain HTTP/1, on one worker.
+//!
+//! Probes come first: what other clients do costs them neither a place nor much time. Connections that do nothing make
+//! room ([`super::seats`]), large responses are made one at a time with pauses for other work, and every step of a
+//! client has a time limit.
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::{HeaderValue, Method, StatusCode, Version};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::{AdminResponse, AdminState, TEXT, Then, respond};
-use crate::codec::http1::{Close, HeadError, Methods, ServerConnection, ServerOptions};
-use crate::codec::{Broken, Payload, Writer};
+use super::seats::{Doing, Seat, Seats};
+use super::{AdminResponse, AdminState, Then, is_large, respond};
+use crate::codec::http1::{Close, HeadError, Incoming, Methods, ServerConnection, ServerOptions};
+use crate::codec::{Broken, Frame, Payload, RequestHead, Writer};
 use crate::drain::{Drain, DrainControl, Stage};
-use crate::net::Conn;
 use crate::net::accept::Acceptor;
+use crate::net::{Conn, Logs};
 use crate::stats::ServerState;
 
-/// Operators ask one at a time; more connections than this wait in the backlog.
-const CONNECTIONS_MAX: usize = 64;
 /// Largest request head. Bytes.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
+const HEAD_BYTES_MAX: usize = 60 * 1024; // Envoy's default of max_request_headers_kb
 /// Most header fields.
 const HEADERS_MAX: usize = 100;
+/// Largest form, which is kept. Bytes.
+const FORM_BYTES_MAX: usize = 64 * 1024;
+/// Largest body; it is read and dropped unless it is a form. Bytes.
+const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long a request may take to arrive, head and body.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a connection may wait for its next request. Scrapers come every minute or more often.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(300);
+/// A response is written in pieces of this size. Bytes.
+const PIECE_BYTES_MAX: usize = 64 * 1024;
+/// How long a client may take for one piece, so that a stalled one is told from a slow one.
+const PIECE_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a client may take for a response.
+const RESPONSE_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long what a client sends is read and dropped after the last response.
+const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 /// Histograms show what happened since the last look, or since the one before if that was sooner than this.
 const INTERVAL_MIN: Duration = Duration::from_secs(5); // Envoy's stats_flush_interval
-/// A response waits in memory in any case; this only bounds what is queued beyond it. Bytes.
-const WRITE_BUFFER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Answers operators until the server has stopped.
-pub async fn serve(mut acceptor: Acceptor, state: AdminState, control: Arc<DrainControl>, drain: Drain) {
-    let admin = Rc::new(Admin { state, interval: Cell::new(Instant::now()), control });
+pub async fn serve(
+    mut acceptor: Acceptor,
+    state: AdminState,
+    control: Arc<DrainControl>,
+    logs: Rc<dyn Logs>,
+    drain: Drain,
+) {
+    let admin = Rc::new(Admin {
+        state,
+        interval: Cell::new(Instant::now()),
+        control,
+        logs,
+        rendering: Arc::new(Semaphore::new(1)),
+        seats: Rc::default(),
+    });
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -40,8 +72,10 @@ pub async fn serve(mut acceptor: Acceptor, state: AdminState, control: Arc<Drain
             biased;
             () = drain.reached(Stage::Stopped) => return,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            conn = acceptor.next(), if connections.len() < CONNECTIONS_MAX => {
-                drop(connections.spawn_local(Rc::clone(&admin).serve_connection(conn)));
+            conn = acceptor.next() => {
+                admin.admit(conn, &mut connections);
+                // Whoever came with a request is served before more connections are taken in.
+                tokio::task::yield_now().await;
             }
         }
     }
@@ -52,39 +86,111 @@ struct Admin {
     /// When the current interval of the histograms began.
     interval: Cell<Instant>,
     control: Arc<DrainControl>,
+    logs: Rc<dyn Logs>,
+    /// Held while a large response is made, and for as long again.
+    rendering: Arc<Semaphore>,
+    seats: Rc<Seats>,
+}
+
+/// A request that is to be answered.
+struct Asked {
+    method: Method,
+    /// Path and query; the parameters of a form stand in the query.
+    target: String,
+    closes: bool,
+}
+
+/// Why there is nothing to answer.
+#[derive(Debug)]
+enum NoRequest {
+    /// The client is gone.
+    Gone,
+    /// It sent something else, or too much, or too slowly.
+    Refused(StatusCode, &'static str),
+}
+
+impl From<Broken> for NoRequest {
+    fn from(_: Broken) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<HeadError> for NoRequest {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Broken(_) => Self::Gone,
+            HeadError::Refused(why) => Self::Refused(why.status(), why.body()),
+        }
+    }
 }
 
 impl Admin {
-    async fn serve_connection(self: Rc<Self>, conn: Conn) {
+    fn admit(self: &Rc<Self>, conn: Conn, connections: &mut JoinSet<()>) {
+        let seat = self.seats.take(conn.peer.ip());
+        let number = seat.number();
+        let task = connections.spawn_local(Rc::clone(self).serve_connection(conn, seat));
+        self.seats.serves(number, task);
+    }
+
+    async fn serve_connection(self: Rc<Self>, conn: Conn, seat: Seat) {
         let options = ServerOptions {
             head_bytes_max: HEAD_BYTES_MAX,
             headers_max: HEADERS_MAX,
             accept_http_10: true,
             methods: Methods::Known,
-            write_buffer_bytes_max: WRITE_BUFFER_BYTES_MAX,
+            write_buffer_bytes_max: PIECE_BYTES_MAX,
         };
         let mut connection = ServerConnection::new(conn, BytesMut::new(), options);
-        while let Ok(true) = connection.wait().await {
-            let (method, closes, reply) = match connection.read_head().await {
-                Ok((head, _body)) => {
-                    let closes = head.headers.has_token(&CONNECTION, "close") || head.version < Version::HTTP_11;
-                    let path = head.path.as_ref().map_or("/", |path| path.to_str().unwrap_or("/"));
-                    let reply = respond(&head.method, path, &self.state);
-                    self.end_interval();
-                    (head.method, closes, reply)
+        while let Ok(Ok(true)) = timeout(IDLE_TIME_MAX, connection.wait()).await {
+            seat.does(Doing::Reading);
+            let too_slow = NoRequest::Refused(StatusCode::REQUEST_TIMEOUT, "Request Timeout");
+            let read = timeout(REQUEST_TIME_MAX, read_request(&mut connection)).await;
+            let answered = match read.unwrap_or(Err(too_slow)) {
+                Ok(asked) => self.answer(&mut connection, &seat, asked).await,
+                Err(NoRequest::Gone) => return,
+                Err(NoRequest::Refused(status, body)) => {
+                    let mut response = AdminResponse::refused(status, body);
+                    send(&mut connection, &seat, &Method::GET, true, &mut response).await.map(|()| true)
                 }
-                Err(HeadError::Refused(why)) => (Method::GET, true, refusal(why.status(), why.body())),
-                Err(HeadError::Broken(_)) => return,
             };
-            if send(&mut connection, &method, &reply).await.is_err() {
-                return;
+            match answered {
+                Ok(false) if connection.is_reusable() => seat.does(Doing::Idle),
+                Ok(_) => break,
+                Err(_) => return,
             }
-            self.act(reply.then);
-            if closes || !connection.is_reusable() {
-                break;
-            }
+            tokio::task::yield_now().await; // other clients come before the next request of this one
         }
-        connection.close(Close::Flush).await;
+        seat.does(Doing::Idle);
+        drop(timeout(DISCARD_TIME_MAX, connection.close(Close::FinThenDiscard)).await); // closed in either case
+    }
+
+    /// Answers one request; does the connection close with it?
+    async fn answer(&self, connection: &mut ServerConnection, seat: &Seat, asked: Asked) -> Result<bool, Broken> {
+        seat.does(Doing::Rendering);
+        let mut response = self.render(&asked).await;
+        send(connection, seat, &asked.method, asked.closes, &mut response).await?;
+        self.act(response.then);
+        Ok(asked.closes)
+    }
+
+    /// Large responses are made one at a time, and after each as long a pause is made: half of the worker's time is left
+    /// for requests and probes, however many clients ask.
+    async fn render(&self, asked: &Asked) -> AdminResponse {
+        if !is_large(&asked.target) {
+            return respond(&asked.method, &asked.target, &self.state);
+        }
+        let turn = Arc::clone(&self.rendering).acquire_owned().await.ok(); // the semaphore is never closed
+        let begun = Instant::now();
+        let response = respond(&asked.method, &asked.target, &self.state);
+        self.end_interval();
+        let took = begun.elapsed();
+        if !took.is_zero() {
+            drop(tokio::task::spawn_local(async move {
+                tokio::time::sleep(took).await;
+                drop(turn);
+            }));
+        }
+        response
     }
 
     /// Ends the histograms' interval if it is old enough. Envoy does so on a timer; here it is enough to do it
@@ -108,21 +214,90 @@ impl Admin {
                 }
             }
             Then::Quit => self.control.enter(Stage::Draining),
+            Then::ReopenLogs => self.logs.reopen(),
         }
     }
 }
 
-fn refusal(status: StatusCode, body: &str) -> AdminResponse {
-    AdminResponse { status, content_type: TEXT, body: body.to_owned(), then: Then::Nothing }
+/// Reads a request to its end. Of its body only a form is kept.
+async fn read_request(connection: &mut ServerConnection) -> Result<Asked, NoRequest> {
+    let (head, mut body) = connection.read_head().await?;
+    let Some(target) = head.path.as_ref().and_then(|path| path.to_str().ok()) else {
+        return Err(NoRequest::Refused(StatusCode::BAD_REQUEST, "Bad Request"));
+    };
+    if !body.is_complete() && head.headers.has_token(&EXPECT, "100-continue") {
+        connection.send_continue();
+    }
+    let form = read_body(&mut body, is_form(&head)).await?;
+    let has_query = target.contains('?');
+    let target = if form.is_empty() || has_query { target.to_owned() } else { format!("{target}?{form}") };
+    let closes = head.headers.has_token(&CONNECTION, "close") || head.version < Version::HTTP_11;
+    Ok(Asked { method: head.method, target, closes })
 }
 
-async fn send(connection: &mut ServerConnection, method: &Method, reply: &AdminResponse) -> Result<(), Broken> {
-    let mut head = reply.head();
-    head.headers.append(CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
-    let mut writer = Writer::Http1(connection.respond(&head, Payload::Some, method));
-    if *method != Method::HEAD {
-        writer.write(Bytes::copy_from_slice(reply.body.as_bytes()));
+/// What the page's buttons send, and `curl --data`.
+fn is_form(head: &RequestHead) -> bool {
+    let content_type = head.headers.get(&CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"))
+}
+
+async fn read_body(body: &mut Incoming, is_form: bool) -> Result<String, NoRequest> {
+    let too_large = || NoRequest::Refused(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large");
+    let mut form = Vec::new();
+    let mut read = 0;
+    while let Some(frame) = poll_fn(|cx| body.poll_frame(cx)).await {
+        let Frame::Data(data) = frame.map_err(|broken| match broken {
+            Broken::Malformed(_) => NoRequest::Refused(StatusCode::BAD_REQUEST, "Bad Request"),
+            Broken::Closed | Broken::ConnectionReset | Broken::StreamReset(_) => NoRequest::Gone,
+        })?
+        else {
+            continue;
+        };
+        read += data.len();
+        if is_form {
+            form.extend_from_slice(&data);
+        }
+        if read > BODY_BYTES_MAX || form.len() > FORM_BYTES_MAX {
+            return Err(too_large());
+        }
     }
-    writer.finish(None);
-    std::future::poll_fn(|cx| writer.poll_flush(cx)).await
+    Ok(String::from_utf8_lossy(&form).into_owned())
+}
+
+/// Sends a response, piece by piece.
+async fn send(
+    connection: &mut ServerConnection,
+    seat: &Seat,
+    to: &Method,
+    closes: bool,
+    response: &mut AdminResponse,
+) -> Result<(), Broken> {
+    let mut head = response.head();
+    head.headers.append(CONTENT_LENGTH, HeaderValue::from(response.body.len()));
+    if closes {
+        head.headers.append(CONNECTION, HeaderValue::from_static("close"));
+    }
+    let body = std::mem::take(&mut response.body);
+    seat.does(Doing::Writing);
+    seat.holds(body.capacity());
+    let mut body = if *to == Method::HEAD { Bytes::new() } else { Bytes::from(body) };
+    let mut writer = Writer::Http1(connection.respond(&head, Payload::Some, to));
+    let pieces = async {
+        while body.len() > PIECE_BYTES_MAX {
+            writer.write(body.split_to(PIECE_BYTES_MAX));
+            in_time(PIECE_TIME_MAX, poll_fn(|cx| writer.poll_flush(cx))).await?;
+            seat.does(Doing::Writing); // it has got further
+        }
+        writer.write(body);
+        writer.finish(None);
+        in_time(PIECE_TIME_MAX, poll_fn(|cx| writer.poll_flush(cx))).await
+    };
+    in_time(RESPONSE_TIME_MAX, pieces).await?;
+    seat.holds(0);
+    Ok(())
+}
+
+/// A client that takes nothing for too long is taken for gone.
+async fn in_time(limit: Duration, sent: impl Future<Output = Result<(), Broken>>) -> Result<(), Broken> {
+    timeout(limit, sent).await.unwrap_or(Err(Broken::Closed))
 }

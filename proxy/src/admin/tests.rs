@@ -90,7 +90,9 @@ impl Process {
             endpoints: vec![endpoints],
             runtime: Arc::new(Runtime::new(config.runtime.clone(), config.differences)),
             config: Arc::new(config),
-            config_path: "edge.yaml".into(),
+            command_line: CommandLine::of_file("edge.yaml"),
+            process_log: Arc::new(ProcessLog::silent()),
+            memory: || Memory { anonymous: 6_000_000, resident: 13_000_000 },
             listeners: vec![Bound { name: "main".into(), at: Address::Socket(bound) }],
             started: Instant::now(),
         };
@@ -265,7 +267,8 @@ fn what_is_asked_wrongly_is_explained() {
     let process = Process::new();
     let cases = [
         ("/stats?format=html", 400, "usage: /stats?format=(json|prometheus|text)"),
-        ("/stats?type=Texts", 400, "usage: /stats?type=(All|Counters|Gauges|Histograms)"),
+        ("/stats?type=Texts", 400, "invalid &type= param"),
+        ("/stats?histogram_buckets=cumulative", 400, "usage: /stats?histogram_buckets=(summary)"),
         ("/stats?filter=((", 400, "Invalid regex: regex parse error:"),
         ("/nope", 404, "invalid path. admin commands are:"),
         ("", 404, "invalid path. admin commands are:"),
@@ -291,6 +294,83 @@ fn nothing_is_cached_or_guessed() {
             "x-content-type-options: nosniff"
         ]
     );
+}
+
+#[test]
+fn an_operator_reads_and_changes_the_levels_of_loggers() {
+    let process = Process::new();
+    let post = |parameters: &str| {
+        let response = respond(&Method::POST, &format!("/logging{parameters}"), &process.state);
+        (response.status.as_u16(), response.body)
+    };
+    let level_of = |logger: &str| {
+        let (_, body) = post("");
+        body.lines().find_map(|line| Some(line.strip_prefix(&format!("  {logger}: "))?.to_owned()))
+    };
+    let listed = process.body("/logging");
+    assert!(listed.starts_with("active loggers:\n  a2a: info\n  admin: info\n"), "{listed}");
+    assert_eq!(process.get("/logging?level=debug").status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(post("?level=debug").0, 200);
+    assert_eq!(post("?paths=upstream:trace,http:off").0, 200);
+    assert_eq!(post("?dns=warning").0, 200);
+    let now = ["main", "upstream", "http", "dns"].map(|logger| level_of(logger).unwrap());
+    assert_eq!(now, ["debug", "trace", "off", "warning"]);
+    for (parameters, why) in [
+        ("?level=warn", "error: unknown logger level"),
+        ("?nope=info", "error: unknown logger name"),
+        ("?paths=upstream", "error: empty logger name or empty logger level"),
+        ("?level=info&paths=upstream:info", "error: invalid number of parameters"),
+    ] {
+        let (status, body) = post(parameters);
+        assert_eq!((status, body.lines().next()), (400, Some(why)), "{parameters}");
+        assert!(body.contains("usage: /logging?level=<level> (change all levels)"));
+    }
+    assert_eq!(post("?level=").1, post("?paths=").1, "an empty value lists, as the page's form sends it");
+}
+
+#[test]
+fn a_config_dump_is_cut_by_list_and_by_name() {
+    let process = Process::new();
+    insta::assert_snapshot!(process.body("/config_dump?resource=static_clusters"));
+    let count = |query: &str| process.body(&format!("/config_dump?{query}")).matches("envoy.admin.v3").count();
+    assert_eq!(count("resource=static_listeners&name_regex=ma.*"), 1);
+    assert_eq!(count("resource=static_listeners&name_regex=ai"), 0, "the whole name has to match");
+    assert_eq!(process.body("/config_dump?resource=dynamic_listeners"), "{}\n");
+    let selected = process.body("/config_dump?name_regex=local");
+    assert!(selected.contains("\"static_clusters\": []") && selected.contains("\"route_config\": {"), "{selected}");
+    for (query, status, why) in [
+        ("resource=nope", 404, "nope not found in config dump"),
+        ("resource=bootstrap", 400, "bootstrap is not a repeated field. Use ?mask=bootstrap to get only this field"),
+        ("mask=bootstrap", 400, "mask is not supported; use resource and name_regex"),
+        ("name_regex=((", 400, "Error while parsing name_regex: regex parse error:"),
+    ] {
+        let response = process.get(&format!("/config_dump?{query}"));
+        assert_eq!((response.status.as_u16(), response.body.lines().next()), (status, Some(why)), "{query}");
+    }
+}
+
+#[test]
+fn pages_of_which_little_is_known_have_envoys_form() {
+    let process = Process::new();
+    assert_eq!(process.body("/certs"), "{\n \"certificates\": []\n}\n");
+    assert_eq!(process.body("/init_dump"), "{}\n");
+    assert_eq!(process.body("/hot_restart_version"), "disabled");
+    insta::assert_snapshot!(process.body("/memory"));
+    let reopened = respond(&Method::POST, "/reopen_logs", &process.state);
+    assert_eq!((reopened.body.as_str(), reopened.then), ("OK\n", Then::ReopenLogs));
+    assert_eq!(process.body("/stats?type=TextReadouts"), "");
+    assert_eq!(process.body("/stats?filter=.&invert_filter"), "");
+    assert_eq!(
+        process.body("/stats?filter=soft_drain&type=Gauges"),
+        "http.ingress.downstream_cx_http1_soft_drain: 0\n"
+    );
+}
+
+#[test]
+fn large_responses_are_those_of_known_paths() {
+    assert!(is_large("/stats?usedonly") && !is_large("/ready?x"));
+    let large = ENDPOINTS.iter().filter(|endpoint| is_large(endpoint.path)).count();
+    assert_eq!(large, 7, "each path of the list is one of the table");
 }
 
 proptest::proptest! {

@@ -1,54 +1,246 @@
-//! Endpoints from names: every address of every name, if it is of the right family, is an endpoint. Names are asked for
-//! again and again.
+//! Endpoints from names: every address of every name, if it is of the right family, is an endpoint. Names are
+//! resolved again and again, each for itself.
 
-use std::net::SocketAddr;
-use std::rc::Weak;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::{Rc, Weak};
 use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use super::Cluster;
 use crate::config::cluster::LookupFamily;
-use crate::net::{Address, Outside};
+use crate::net::{Address, Net, ResolveError};
+use crate::stats::ClusterStats;
 
-/// The addresses of all targets, in the order of the file and of the answers; `None` if any question failed,
-/// so that a name server in trouble does not empty a working cluster.
-pub(super) async fn resolve_all(
-    outside: &Outside,
+/// A name that goes on failing is logged this often.
+const REMINDER: Duration = Duration::from_secs(60);
+
+/// The names of one cluster.
+pub(super) struct Names {
     family: LookupFamily,
-    targets: &[(String, u16)],
-) -> Option<Vec<Address>> {
-    let mut found = Vec::new();
-    for (name, port) in targets {
-        let addresses = match outside.net.resolve(name).await {
-            Ok(addresses) => addresses,
-            Err(error) => {
-                tracing::warn!(name, %error, "cannot resolve; keeping the endpoints known so far");
-                return None;
-            }
-        };
-        for ip in family.select(&addresses) {
-            let address = Address::Socket(SocketAddr::new(ip, *port));
-            if !found.contains(&address) {
-                found.push(address);
-            }
-        }
-    }
-    Some(found)
+    targets: Vec<Target>,
+    /// The cluster's name, for the process log.
+    cluster: Rc<str>,
+    /// The cluster's stats; `None` where another worker of this process counts and logs.
+    stats: Option<ClusterStats>,
 }
 
-/// Asks every `interval` for as long as the cluster exists.
-pub(super) async fn refresh(
-    cluster: Weak<Cluster>,
-    family: LookupFamily,
-    targets: Vec<(String, u16)>,
-    interval: Duration,
-) {
+/// One name.
+struct Target {
+    name: String,
+    port: u16,
+    /// What the last answer of the name server said.
+    known: Vec<Address>,
+    outage: Option<Outage>,
+}
+
+/// A row of failed resolutions.
+struct Outage {
+    failures: u64,
+    logged: Instant,
+}
+
+impl Names {
+    pub(super) fn new(cluster: &Cluster, family: LookupFamily, targets: &[(String, u16)]) -> Self {
+        let target =
+            |(name, port): &(String, u16)| Target { name: name.clone(), port: *port, known: Vec::new(), outage: None };
+        let stats = cluster.looks_after.then(|| cluster.shared.stats.clone());
+        Self { family, targets: targets.iter().map(target).collect(), cluster: Rc::clone(&cluster.name), stats }
+    }
+
+    /// Resolves every name once, all at the same time. A name whose name server fails keeps its addresses, so that a
+    /// name server in trouble does not empty a working cluster; a name that does not exist has none.
+    ///
+    /// # Cancellation
+    /// Safe to drop: the addresses stay as they were.
+    pub(super) async fn resolve(&mut self, net: &dyn Net) {
+        let stats = self.stats.as_ref();
+        if let Some(stats) = stats {
+            stats.update_attempt.add(u64::try_from(self.targets.len()).unwrap_or(u64::MAX));
+        }
+        let answers = join_all(self.targets.iter().map(|target| net.resolve(&target.name))).await;
+        for (target, answer) in self.targets.iter_mut().zip(answers) {
+            let answer = answer.map(|addresses| self.family.select(&addresses));
+            if stats.is_some() {
+                target.log(&self.cluster, &answer);
+            }
+            let known = match answer {
+                Ok(addresses) => target.addresses(addresses),
+                Err(ResolveError::NoAddress) => Vec::new(),
+                Err(ResolveError::Unavailable(_)) => {
+                    stats.inspect(|stats| stats.update_failure.inc());
+                    continue;
+                }
+            };
+            stats.inspect(|stats| stats.update_success.inc());
+            if known == target.known {
+                stats.inspect(|stats| stats.update_no_rebuild.inc());
+            }
+            target.known = known;
+        }
+    }
+
+    /// The addresses of all names, each once, in the order of the file and of the answers.
+    pub(super) fn endpoints(&self) -> Vec<Address> {
+        let mut endpoints = Vec::new();
+        for address in self.targets.iter().flat_map(|target| &target.known) {
+            if !endpoints.contains(address) {
+                endpoints.push(address.clone());
+            }
+        }
+        endpoints
+    }
+}
+
+impl Target {
+    fn addresses(&self, ips: Vec<IpAddr>) -> Vec<Address> {
+        ips.into_iter().map(|ip| Address::Socket(SocketAddr::new(ip, self.port))).collect()
+    }
+
+    /// Logs the first failure of a row at once, then their number once a minute and at the end of the row.
+    fn log(&mut self, cluster: &str, answer: &Result<Vec<IpAddr>, ResolveError>) {
+        let name = &self.name;
+        let failure: &dyn fmt::Display = match answer {
+            Ok(addresses) if addresses.is_empty() => &"the name has no address of the family in dns_lookup_family",
+            Ok(_) => {
+                if let Some(Outage { failures, .. }) = self.outage.take() {
+                    tracing::info!(cluster, name, failures, "the name resolves again");
+                }
+                return;
+            }
+            Err(error) => error,
+        };
+        let outage = self.outage.get_or_insert_with(|| Outage { failures: 0, logged: Instant::now() });
+        outage.failures += 1;
+        if outage.failures == 1 {
+            tracing::warn!(cluster, name, error = %failure, "cannot resolve");
+        } else if outage.logged.elapsed() >= REMINDER {
+            outage.logged = Instant::now();
+            tracing::warn!(cluster, name, failures = outage.failures, error = %failure, "still cannot resolve");
+        }
+    }
+}
+
+/// Resolves the names every `interval` for as long as the cluster exists.
+pub(super) async fn refresh(cluster: Weak<Cluster>, mut names: Names, interval: Duration) {
     loop {
         tokio::time::sleep(interval).await;
-        let Some(outside) = cluster.upgrade().map(|cluster| cluster.outside.clone()) else { return };
-        let Some(found) = resolve_all(&outside, family, &targets).await else { continue };
+        let Some(net) = cluster.upgrade().map(|cluster| Rc::clone(&cluster.outside.net)) else { return };
+        names.resolve(&*net).await;
         let Some(cluster) = cluster.upgrade() else { return };
-        for watch in cluster.set_endpoints(found) {
+        for watch in cluster.set_endpoints(names.endpoints()) {
             cluster.tasks.borrow_mut().spawn_local(watch.run());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+    use std::io;
+
+    use super::*;
+    use crate::net::{Accept, Conn, ConnectOptions, ListenOptions, LocalBoxFuture};
+    use crate::stats::Registry;
+
+    /// A network with nothing but a name server, which answers each query with the next answer.
+    struct NameServer(RefCell<VecDeque<Result<Vec<IpAddr>, ResolveError>>>);
+
+    impl Net for NameServer {
+        fn listen(&self, _: &Address, _: &ListenOptions) -> io::Result<Box<dyn Accept>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn connect<'a>(&'a self, _: &'a Address, _: &'a ConnectOptions) -> LocalBoxFuture<'a, io::Result<Conn>> {
+            Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
+        }
+
+        fn resolve<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
+            let answer = self.0.borrow_mut().pop_front().expect("an answer for each query");
+            Box::pin(async move { answer })
+        }
+    }
+
+    fn names(names: &[&str], stats: &ClusterStats) -> Names {
+        let target = |name: &&str| Target { name: (*name).to_owned(), port: 80, known: Vec::new(), outage: None };
+        Names {
+            family: LookupFamily::V4Only,
+            targets: names.iter().map(target).collect(),
+            cluster: "up".into(),
+            stats: Some(stats.clone()),
+        }
+    }
+
+    fn unavailable() -> ResolveError {
+        io::Error::other("Temporary failure in name resolution").into()
+    }
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    /// Rows as Envoy 1.40 with c-ares counts them: attempt, success, failure, empty, no_rebuild, endpoints.
+    #[tokio::test]
+    async fn a_missing_name_empties_the_cluster_and_a_failing_name_server_does_not() {
+        let steps = [
+            (Ok(vec![ip(1)]), [1, 1, 0, 0, 0], 1),
+            (Ok(vec![ip(1)]), [2, 2, 0, 0, 1], 1),
+            (Ok(vec![ip(1), ip(2)]), [3, 3, 0, 0, 1], 2),
+            (Err(unavailable()), [4, 3, 1, 0, 1], 2),
+            (Err(ResolveError::NoAddress), [5, 4, 1, 0, 1], 0),
+            (Err(ResolveError::NoAddress), [6, 5, 1, 0, 2], 0),
+            (Ok(vec!["::1".parse().unwrap()]), [7, 6, 1, 0, 3], 0),
+            (Ok(vec![ip(2)]), [8, 7, 1, 0, 3], 1),
+        ];
+        let stats = ClusterStats::new(&Registry::new(), "up");
+        let mut names = names(&["web.mesh"], &stats);
+        for (step, (answer, counted, endpoints)) in steps.into_iter().enumerate() {
+            names.resolve(&NameServer(RefCell::new([answer].into()))).await;
+            let counters = [
+                &stats.update_attempt,
+                &stats.update_success,
+                &stats.update_failure,
+                &stats.update_empty,
+                &stats.update_no_rebuild,
+            ];
+            assert_eq!(counters.map(crate::stats::Counter::value), counted, "step {step}");
+            assert_eq!(names.endpoints().len(), endpoints, "step {step}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_fails_keeps_its_addresses_while_another_changes() {
+        let stats = ClusterStats::new(&Registry::new(), "up");
+        let mut names = names(&["a", "b"], &stats);
+        names.resolve(&NameServer(RefCell::new([Ok(vec![ip(1)]), Ok(vec![ip(2)])].into()))).await;
+        names.resolve(&NameServer(RefCell::new([Err(unavailable()), Ok(vec![ip(3)])].into()))).await;
+        let found: Vec<_> = names.endpoints().iter().filter_map(Address::ip).collect();
+        assert_eq!(found, [ip(1), ip(3)]);
+        assert_eq!((stats.update_attempt.value(), stats.update_failure.value()), (4, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_row_of_failures_is_logged_at_its_beginning_once_a_minute_and_at_its_end() {
+        let stats = ClusterStats::new(&Registry::new(), "up");
+        let mut names = names(&["a"], &stats);
+        let (lines, _capture) = crate::process_log::testing::Lines::capture();
+        for _ in 0..13 {
+            names.resolve(&NameServer(RefCell::new([Err(unavailable())].into()))).await;
+            tokio::time::advance(Duration::from_secs(10)).await;
+        }
+        names.resolve(&NameServer(RefCell::new([Ok(vec![ip(1)])].into()))).await;
+        let text = lines.text();
+        assert_eq!(
+            text.lines().map(str::trim).collect::<Vec<_>>(),
+            [
+                "WARN cannot resolve cluster=\"up\" name=\"a\" error=Temporary failure in name resolution",
+                "WARN still cannot resolve cluster=\"up\" name=\"a\" failures=7 error=Temporary failure in name resolution",
+                "WARN still cannot resolve cluster=\"up\" name=\"a\" failures=13 error=Temporary failure in name resolution",
+                "INFO the name resolves again cluster=\"up\" name=\"a\" failures=13",
+            ]
+        );
     }
 }

@@ -164,12 +164,20 @@ impl Cluster {
                 cluster.first_round(watches).await;
             }
             config::cluster::Discovery::StrictDns { family, targets, refresh } => {
-                let first = discovery::resolve_all(&cluster.outside, *family, targets);
-                if let Ok(Some(found)) = tokio::time::timeout(FIRST_RESOLUTION_WAIT, first).await {
-                    let watches = cluster.set_endpoints(found);
+                let mut names = discovery::Names::new(&cluster, *family, targets);
+                let first = names.resolve(&*cluster.outside.net);
+                if tokio::time::timeout(FIRST_RESOLUTION_WAIT, first).await.is_ok() {
+                    let watches = cluster.set_endpoints(names.endpoints());
                     cluster.first_round(watches).await;
+                } else if cluster.looks_after {
+                    let waited = FIRST_RESOLUTION_WAIT;
+                    tracing::warn!(
+                        cluster = &*cluster.name,
+                        ?waited,
+                        "names are not resolved yet; starting without them"
+                    );
                 }
-                let refreshed = discovery::refresh(Rc::downgrade(&cluster), *family, targets.clone(), *refresh);
+                let refreshed = discovery::refresh(Rc::downgrade(&cluster), names, *refresh);
                 cluster.tasks.borrow_mut().spawn_local(refreshed);
             }
         }
@@ -283,6 +291,7 @@ impl Cluster {
     /// watches over the new ones, which run for nobody until they are spawned.
     fn set_endpoints(self: &Rc<Self>, addresses: Vec<Address>) -> Vec<Watch> {
         let mut watches = Vec::new();
+        let mut has_new = false;
         let mut endpoints = self.endpoints.borrow_mut();
         let kept = std::mem::take(&mut *endpoints);
         for address in addresses {
@@ -290,6 +299,7 @@ impl Cluster {
                 endpoints.push(Rc::clone(endpoint));
                 continue;
             }
+            has_new = true;
             let counts = self.shared.endpoints.of(&address);
             let pools = ByPriority::new(|priority| {
                 Pool::new(Arc::clone(&self.shared), priority, address.clone(), self.outside.clone())
@@ -304,6 +314,9 @@ impl Cluster {
         drop(endpoints);
         // A request that is still under way there keeps its endpoint alive, but not what is idle beside it.
         gone.iter().for_each(|endpoint| endpoint.drain());
+        if self.looks_after && (has_new || !gone.is_empty()) {
+            self.shared.stats.membership_change.inc();
+        }
         drop(gone);
         self.health_changed();
         watches

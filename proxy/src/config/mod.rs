@@ -15,6 +15,7 @@ pub mod health;
 mod interpret;
 pub mod listener;
 pub mod log_format;
+mod merge;
 mod places;
 mod problem;
 pub mod retry;
@@ -100,9 +101,59 @@ impl Config {
         Ok(Loaded { config, warnings: notes.into_sorted().into_iter().map(warning).collect() })
     }
 
+    /// Reads `overlay`, named `overlay_name`, merged over `text` as protobuf merges messages: lists are appended, anything
+    /// else is replaced.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_yaml_where`]; each place is one in the text that it came from.
+    pub fn from_yaml_over(
+        (text, file): (&str, &str),
+        (overlay, overlay_name): (&str, &str),
+        differences: Differences,
+        opens: &dyn Fn(&str) -> io::Result<()>,
+    ) -> Result<Loaded, ConfigError> {
+        if text.trim().is_empty() {
+            return Self::from_yaml_where(overlay, overlay_name, differences, opens);
+        }
+        let wrong = |problem, file: &str, text: &str| ConfigError::new(problem, file, text);
+        let base = yaml::Node::parse(text).map_err(|problem| wrong(problem, file, text))?;
+        let over = yaml::Node::parse(overlay).map_err(|problem| wrong(problem, overlay_name, overlay))?;
+        let texts = merge::Texts { first: (file, text), second: (overlay_name, overlay) };
+        let tree = merge::merge(base, texts.behind(over));
+        let notes = yaml::Notes::default();
+        let config = yaml::decode(&tree, &notes)
+            .and_then(|bootstrap| interpret::interpret(bootstrap, &tree, &notes, differences))
+            .and_then(|config| notes.open_logs(opens).map(|()| config))
+            .map_err(|problem| texts.error(problem))?;
+        let warnings = notes.into_sorted().into_iter().map(|(place, text)| texts.warning(place, text)).collect();
+        Ok(Loaded { config, warnings })
+    }
+
+    /// Gives the node another name, cluster or zone than the file does; empty: that of the file.
+    pub fn name_node(&mut self, id: &str, cluster: &str, zone: &str) {
+        let node = field(&mut self.dump, "node");
+        for (name, value) in [("id", id), ("cluster", cluster)] {
+            if !value.is_empty() {
+                *field(node, name) = value.into();
+            }
+        }
+        if !zone.is_empty() {
+            *field(field(node, "locality"), "zone") = zone.into();
+        }
+    }
+
     fn read(text: &str, notes: &yaml::Notes, differences: Differences) -> Result<Self, problem::Problem> {
         let tree = yaml::Node::parse(text)?;
         let bootstrap = yaml::decode(&tree, notes)?;
         interpret::interpret(bootstrap, &tree, notes, differences)
     }
+}
+
+/// A field of an object, made if it is not there. Anything but an object becomes one.
+fn field<'v>(value: &'v mut serde_json::Value, name: &str) -> &'v mut serde_json::Value {
+    if !value.is_object() {
+        *value = serde_json::Value::Object(serde_json::Map::new());
+    }
+    &mut value[name]
 }

@@ -97,7 +97,11 @@ async fn wait(
 fn when_idle(how: Close, differences: Differences) -> Close {
     match how {
         Close::FlushThenWaitForPeer if differences.has(Difference::FinWhenDrained) => Close::FinThenWaitForPeer,
-        Close::Abort | Close::FinThenWaitForPeer | Close::Flush | Close::FlushThenWaitForPeer => how,
+        Close::Abort
+        | Close::FinThenDiscard
+        | Close::FinThenWaitForPeer
+        | Close::Flush
+        | Close::FlushThenWaitForPeer => how,
     }
 }
 

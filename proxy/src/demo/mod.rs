@@ -198,7 +198,7 @@ fn start_hop(
         let logs = Rc::new(HopLogs { hop: name, logs: Rc::clone(&world.logs), feed: feed.clone() });
         Outside { logs, ..world }
     });
-    let admin = Admin { control: Arc::clone(ground.control), config_path: hop.file.into() };
+    let admin = Admin::new(Arc::clone(ground.control), hop.file);
     Process::start(&Shared::new(config, workers), workers, &world, ground.drain, admin)
         .map_err(|source| DemoError::Hop { hop: name, source })
 }

@@ -50,13 +50,35 @@ pub trait Net {
     /// Opens a connection. Has no timeout of its own: the caller drops the future when it has waited enough.
     fn connect<'a>(&'a self, to: &'a Address, how: &'a ConnectOptions) -> LocalBoxFuture<'a, io::Result<Conn>>;
 
-    /// The addresses of a host name, in the resolver's order.
-    fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, io::Result<Vec<IpAddr>>>;
+    /// The addresses of a host name, in the resolver's order; at least one.
+    fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, Result<Vec<IpAddr>, ResolveError>>;
 
     /// The address that other hosts know this one by, where a peer on loopback is to be told apart from theirs.
     fn own_address(&self) -> Option<IpAddr> {
         None
     }
+}
+
+/// Why a name has no addresses now.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// The name server said so: there is no such name (NXDOMAIN), or it has no address.
+    #[error("the name does not exist or has no address")]
+    NoAddress,
+    /// Nothing is known: the name server failed (SERVFAIL, REFUSED) or did not respond, or the system has no means to
+    /// ask it.
+    #[error(transparent)]
+    Unavailable(#[from] io::Error),
+}
+
+/// What the system says of the memory of the process. Bytes; 0 where the system does not say.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Memory {
+    /// Pages in memory that belong to no file: heap and stacks, what the allocator keeps for later among them. The
+    /// allocator itself does not tell how much of it is in use.
+    pub anonymous: u64,
+    /// All pages in memory, the program's own code among them.
+    pub resident: u64,
 }
 
 /// A bound, listening socket. Dropping it stops accepting.

@@ -25,7 +25,7 @@ impl Proxy {
         let (control, drained) = drain();
         let control = Arc::new(control);
         let config = Config::from_yaml(yaml, "test.yaml").expect("the configuration is right").config;
-        let admin = Admin { control: Arc::clone(&control), config_path: "test.yaml".into() };
+        let admin = Admin::new(Arc::clone(&control), "test.yaml");
         let world: MakeOutside = Arc::new(move || outside(&logs));
         let shared = Shared::new(config, 1);
         let process = Process::start(&shared, 1, &world, &drained, admin).expect("the proxy starts");

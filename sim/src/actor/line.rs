@@ -400,7 +400,8 @@ pub(super) async fn dial(outside: &Outside, to: &str) -> io::Result<Conn> {
     let not_an_address = || io::Error::new(io::ErrorKind::InvalidInput, format!("`{to}` is not host:port"));
     let (name, port) = to.rsplit_once(':').ok_or_else(not_an_address)?;
     let port: u16 = port.parse().map_err(|_| not_an_address())?;
-    let addresses = outside.net.resolve(name).await?;
+    let unknown = |_| io::Error::new(io::ErrorKind::NotFound, format!("no host is called {name:?}"));
+    let addresses = outside.net.resolve(name).await.map_err(unknown)?;
     let ip = addresses.first().ok_or(io::ErrorKind::NotFound)?;
     outside.net.connect(&Address::Socket((*ip, port).into()), &ConnectOptions::default()).await
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use finwait::net::{
     Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Look,
-    Net, Outside, Random,
+    Net, Outside, Random, ResolveError,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -136,12 +136,12 @@ impl Net for Sockets {
         })
     }
 
-    fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, io::Result<Vec<IpAddr>>> {
+    fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
         Box::pin(async move { resolve(&self.world, name) })
     }
 }
 
-pub(super) fn resolve(world: &Weak<Shared>, name: &str) -> io::Result<Vec<IpAddr>> {
+pub(super) fn resolve(world: &Weak<Shared>, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
     if let Ok(ip) = name.parse() {
         return Ok(vec![ip]);
     }
@@ -149,8 +149,7 @@ pub(super) fn resolve(world: &Weak<Shared>, name: &str) -> io::Result<Vec<IpAddr
         return Ok(vec![Ipv4Addr::LOCALHOST.into()]);
     }
     let addresses = world.upgrade().and_then(|world| world.names.borrow().get(name).cloned());
-    let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("no host is called {name:?}"));
-    addresses.filter(|addresses| !addresses.is_empty()).ok_or_else(unknown)
+    addresses.filter(|addresses| !addresses.is_empty()).ok_or(ResolveError::NoAddress)
 }
 
 pub(super) fn socket_address(at: &Address) -> io::Result<SocketAddr> {

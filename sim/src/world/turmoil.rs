@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use finwait::net::{Accept, Address, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, Look, Net};
+use finwait::net::{Accept, Address, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, Look, Net, ResolveError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::{TcpListener, TcpStream};
 
@@ -221,7 +221,7 @@ impl Net for Sockets {
         })
     }
 
-    fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, io::Result<Vec<IpAddr>>> {
+    fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
         Box::pin(async move { super::seam::resolve(&self.world, name) })
     }
 }

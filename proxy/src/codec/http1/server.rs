@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use http::{Method, Version};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::body::{Incoming, Outgoing, Sender};
 use super::framing::Encoder;
@@ -17,6 +17,9 @@ use super::wire::{Half, SharedWire, Wire};
 use crate::codec::lingering::Lingering;
 use crate::codec::{Broken, Payload, RequestHead, ResponseHead};
 use crate::net::Conn;
+
+/// One read of what is dropped.
+const DISCARD_BYTES_MAX: usize = 4 * 1024; // it lies in the future that closes
 
 /// What a client may send, and how much waits for it.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +50,9 @@ pub struct ServerConnection {
 pub enum Close {
     /// With RST, at once; what is queued is lost.
     Abort,
+    /// With FIN behind what is queued; then what the peer still sends is read and dropped until it closes, or until the
+    /// caller has waited enough: a peer that sends its whole request before it reads gets the response.
+    FinThenDiscard,
     /// With FIN behind what is queued; then as [`Self::FlushThenWaitForPeer`]. For a client that learns of the end in no
     /// other way.
     FinThenWaitForPeer,
@@ -174,7 +180,7 @@ impl ServerConnection {
     pub async fn close(self, how: Close) {
         let flushed = match how {
             Close::Abort => Ok(()),
-            Close::FinThenWaitForPeer | Close::Flush | Close::FlushThenWaitForPeer => {
+            Close::FinThenDiscard | Close::FinThenWaitForPeer | Close::Flush | Close::FlushThenWaitForPeer => {
                 poll_fn(|cx| self.wire.borrow_mut().poll_flush(cx)).await
             }
         };
@@ -183,7 +189,14 @@ impl ServerConnection {
         match how {
             Close::Abort => conn.abort(),
             Close::Flush => drop(conn),
-            Close::FinThenWaitForPeer | Close::FlushThenWaitForPeer if peer_has_closed => drop(conn),
+            Close::FinThenDiscard | Close::FinThenWaitForPeer | Close::FlushThenWaitForPeer if peer_has_closed => {
+                drop(conn);
+            }
+            Close::FinThenDiscard => {
+                drop(conn.shutdown().await); // a connection that is broken ends the next read
+                let mut scratch = [0; DISCARD_BYTES_MAX];
+                while let Ok(1..) = conn.read(&mut scratch).await {}
+            }
             Close::FinThenWaitForPeer => {
                 drop(conn.shutdown().await); // a connection that is broken has nobody to wait for, as the next line finds
                 Lingering::new(conn).peer_closed().await;

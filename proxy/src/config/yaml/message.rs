@@ -160,7 +160,7 @@ impl<'de, 'p> EnumAccess<'de> for Choice<'de, 'p> {
 }
 
 /// `lowerCamel` to `lower_snake`. Names with dots are extension names and stay as they are.
-pub(super) fn snake_case(name: &str) -> String {
+pub(in crate::config) fn snake_case(name: &str) -> String {
     if name.contains(['.', '@']) {
         return name.to_owned();
     }

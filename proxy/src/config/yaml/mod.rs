@@ -16,6 +16,7 @@ use serde_yaml::Spanned;
 use serde_yaml::budget::BudgetBreach;
 
 pub(super) use decode::decode;
+pub(super) use message::snake_case;
 pub(super) use place::{At, Notes};
 
 use super::error::{Cause, Place, Position};
@@ -74,7 +75,7 @@ impl Node {
     /// The entry of a mapping with this key, as it is spelled in snake case.
     pub(super) fn field(&self, name: &str) -> Option<&Entry> {
         let Value::Map(entries) = &self.value else { return None };
-        entries.iter().find(|entry| message::snake_case(&entry.key) == name)
+        entries.iter().find(|entry| snake_case(&entry.key) == name)
     }
 
     /// The same as JSON, without positions.

@@ -22,8 +22,8 @@ use socket2::SockFilter;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{
-    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, Look, Net, Outside,
-    Random, TcpKeepalive,
+    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, Look, Memory, Net,
+    Outside, Random, ResolveError, TcpKeepalive,
 };
 
 pub use logs::{Diagnostics, LOG_FLUSH_INTERVAL, LogFiles};
@@ -101,8 +101,16 @@ impl Net for Sockets {
         })
     }
 
-    fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, io::Result<Vec<IpAddr>>> {
-        Box::pin(async move { Ok(::tokio::net::lookup_host((name, 0)).await?.map(|at| at.ip()).collect()) })
+    fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
+        if let Ok(address) = name.parse() {
+            return Box::pin(std::future::ready(Ok(vec![address])));
+        }
+        let name = name.to_owned();
+        Box::pin(async move {
+            #[expect(clippy::disallowed_methods, reason = "this is the seam; the system's resolver blocks")]
+            let looked_up = ::tokio::task::spawn_blocking(move || system_addresses(&name));
+            looked_up.await.map_err(io::Error::from)?
+        })
     }
 
     fn own_address(&self) -> Option<IpAddr> {
@@ -114,6 +122,33 @@ impl Net for Sockets {
         let own = socket.local_addr().ok()?.as_socket()?.ip();
         (!own.is_loopback()).then_some(own)
     }
+}
+
+/// What the system says of the memory of this process now, read from /proc/self/status; zeros where there is none.
+#[must_use]
+pub fn memory() -> Memory {
+    #[expect(clippy::disallowed_methods, reason = "a file of the system, which does not block")]
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bytes = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kibibytes.unwrap_or_default().saturating_mul(1024)
+    };
+    Memory { anonymous: bytes("RssAnon"), resident: bytes("VmRSS") }
+}
+
+/// What the system's resolver says. Blocks for as long as it takes.
+fn system_addresses(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    use dns_lookup::LookupErrorKind::{NoData, NoName};
+    // One socket type, or each address comes once for each type.
+    let hints = dns_lookup::AddrInfoHints { socktype: dns_lookup::SockType::Stream.into(), ..Default::default() };
+    let found = match dns_lookup::getaddrinfo(Some(name), None, Some(hints)) {
+        Ok(found) => found,
+        Err(error) if matches!(error.kind(), NoData | NoName) => return Err(ResolveError::NoAddress),
+        Err(error) => return Err(io::Error::from(error).into()),
+    };
+    let addresses: Vec<IpAddr> = found.map(|one| one.map(|one| one.sockaddr.ip())).collect::<io::Result<_>>()?;
+    if addresses.is_empty() { Err(ResolveError::NoAddress) } else { Ok(addresses) }
 }
 
 fn socket_keepalive(how: TcpKeepalive) -> socket2::TcpKeepalive {

@@ -57,15 +57,15 @@ scope! {
         membership_total: Gauge,
         /// A request could not be repeated: too much of it was buffered.
         retry_or_shadow_abandoned: Counter,
-        /// Names were asked for.
+        /// A name of a STRICT_DNS cluster was to be resolved.
         update_attempt: Counter,
-        /// The answer held no address.
+        /// Stays 0: in Envoy only EDS counts an empty update here, an empty answer of a name server is a success.
         update_empty: Counter,
-        /// There was no answer.
+        /// The name server failed or did not respond; the name's endpoints stay.
         update_failure: Counter,
-        /// The answer was the one before.
+        /// A name resolved to the addresses it had before.
         update_no_rebuild: Counter,
-        /// There was an answer.
+        /// The name server answered, also that there is no such name or that it has no address.
         update_success: Counter,
         /// Connections open or connecting.
         upstream_cx_active: Gauge,

@@ -115,7 +115,6 @@ scope! {
 
 /// Names under `http.<stat_prefix>.` that dashboards expect and that stay 0: this proxy has no such thing.
 const HTTP_ALWAYS_ZERO: &[&str] = &[
-    "downstream_cx_http1_soft_drain",
     "downstream_cx_http3_total",
     "downstream_cx_overload_disable_keepalive",
     "downstream_cx_ssl_total",
@@ -144,6 +143,7 @@ impl HttpStats {
     pub fn new(registry: &Registry, stat_prefix: &str) -> Self {
         let prefix = format!("http.{}", one_segment(stat_prefix));
         HTTP_ALWAYS_ZERO.iter().for_each(|name| drop(Counter::named(registry, &prefix, name)));
+        drop(Gauge::named(registry, &prefix, "downstream_cx_http1_soft_drain")); // the one of these that is a gauge
         Self::under(registry, &prefix)
     }
 }

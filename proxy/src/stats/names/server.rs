@@ -10,12 +10,21 @@ scope! {
         concurrency: Gauge,
         /// 1 while the process takes requests and does not drain.
         live: Gauge,
+        /// Pages of heap and stacks in memory, when the stats were last read: the allocator does not tell how much of it
+        /// is in use. Bytes.
+        memory_allocated: Gauge,
+        /// The same.
+        memory_heap_size: Gauge,
+        /// All pages in memory, when the stats were last read. Bytes.
+        memory_physical_size: Gauge,
         /// [`ServerState`] as a number.
         state: Gauge,
         /// Connections open, of all listeners.
         total_connections: Gauge,
         /// Since the start. Seconds.
         uptime: Gauge,
+        /// The first six hexadecimal digits of the commit that the program was built from, as a number; 0: not known.
+        version: Gauge,
     }
 }
 

@@ -1,0 +1,249 @@
+//! The command line: finwait's own options and Envoy's, of which those without a meaning here are accepted or refused by
+//! name.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use serde_json::json;
+
+use crate::admin::CommandLine;
+use crate::drain::{DRAIN_TIME, Strategy};
+use crate::process_log::{Format, Level, Levels};
+
+/// Without being told, listeners go on accepting for so long once the end is announced. kube-proxy and load balancers need
+/// a second or two from a process's end, or from a failed check, until they send no more connections to it.
+const LISTENERS_AFTER: &str = "5s";
+
+/// An HTTP proxy that reads Envoy v3 configuration.
+///
+/// Without a configuration it runs a demonstration: three proxies in a row, an application behind them, and a
+/// page on http://127.0.0.1:10000/ that shows what happens at each.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "finwait", version = crate::admin::VERSION, max_term_width = 100)]
+pub struct Arguments {
+    /// The configuration, an Envoy v3 bootstrap in YAML or JSON.
+    #[arg(short, long = "config-path", value_name = "FILE")]
+    pub config_path: Option<PathBuf>,
+    /// A configuration, instead of a file or merged over it: lists are appended, anything else is replaced.
+    #[arg(long, value_name = "YAML")]
+    pub config_yaml: Option<String>,
+    /// The first of the four ports of the demonstration, which then has no admin interfaces [default: 10000].
+    #[arg(long, value_name = "PORT", conflicts_with_all = ["config_path", "config_yaml"])]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=65532))]
+    pub demo_port: Option<u16>,
+    /// Worker threads [default: one for each core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub concurrency: Option<u16>,
+    /// Serve, or only check the configuration and exit.
+    #[arg(long, value_enum, default_value_t = Mode::Serve)]
+    pub mode: Mode,
+    /// Behave as Envoy does also where finwait departs from it on purpose.
+    #[arg(long)]
+    pub envoy_exact: bool,
+    /// The process log has what is at least as severe: trace, debug, info, warning, error, critical or off.
+    #[arg(short, long, value_name = "LEVEL", default_value = "info", value_parser = level)]
+    pub log_level: Level,
+    /// Levels of single loggers, as in upstream:debug,http:trace; POST /logging lists them.
+    #[arg(long, value_name = "LOGGER:LEVEL,...", default_value = "", hide_default_value = true)]
+    pub component_log_level: String,
+    /// The lines of the process log, in spdlog's notation, as in [%Y-%m-%d %T.%e][%l][%n] %v.
+    #[arg(long, value_name = "PATTERN", value_parser = Format::parse)]
+    pub log_format: Option<Format>,
+    /// The process log goes to this file instead of standard error.
+    #[arg(long, value_name = "FILE")]
+    pub log_path: Option<String>,
+    /// After SIGTERM, listeners go on accepting for this long (5s, 500ms) while /ready says DRAINING: load balancers hear
+    /// late of an end. SIGINT (Ctrl-C) leaves it out. A second signal of either kind cuts everything at once.
+    #[arg(long, value_name = "DURATION", default_value = LISTENERS_AFTER, value_parser = duration)]
+    pub drain_listeners_after: Duration,
+    /// Seconds that requests under way may take once listeners are closed; what is left then is cut. From SIGTERM to the end
+    /// it takes --drain-listeners-after and this at most, and one second more if the reader of a log stalls.
+    #[arg(long, value_name = "SECONDS", default_value_t = DRAIN_TIME.as_secs())]
+    pub drain_time_s: u64,
+    /// When tunnels are ended in that time: spread over its second half, or at its beginning.
+    #[arg(long, value_enum, default_value_t = Pace::Gradual)]
+    pub drain_strategy: Pace,
+    /// The node's cluster, instead of node.cluster in the configuration.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub service_cluster: String,
+    /// The node's name, instead of node.id in the configuration.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub service_node: String,
+    /// The node's zone, instead of node.locality.zone in the configuration.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub service_zone: String,
+    /// The address of the admin interface is written to this file once it listens.
+    #[arg(long, value_name = "FILE")]
+    pub admin_address_path: Option<PathBuf>,
+    /// Those of [`UNUSED`] that were given.
+    #[arg(skip)]
+    pub unused: Vec<&'static str>,
+}
+
+/// Envoy's words for [`Strategy`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Pace {
+    /// [`Strategy::Gradual`].
+    Gradual,
+    /// [`Strategy::Immediate`].
+    Immediate,
+}
+
+/// What the process is to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Mode {
+    /// Serve.
+    Serve,
+    /// Check the configuration and exit.
+    Validate,
+}
+
+/// An option of Envoy's that does nothing here.
+struct Unused {
+    name: &'static str,
+    takes: Takes,
+}
+
+/// What may follow an option.
+#[derive(Clone, Copy)]
+enum Takes {
+    Nothing,
+    /// A value, whatever it is.
+    Any,
+    /// A value, and only this: any other would have to change something.
+    Only(&'static str),
+}
+
+/// Accepted, with a line in the process log: nothing that they could change exists here, or it cannot be seen.
+const UNUSED: &[Unused] = &[
+    Unused { name: "base-id", takes: Takes::Any },
+    Unused { name: "bootstrap-version", takes: Takes::Only("3") },
+    Unused { name: "cpuset-threads", takes: Takes::Nothing },
+    Unused { name: "disable-hot-restart", takes: Takes::Nothing },
+    Unused { name: "enable-mutex-tracing", takes: Takes::Nothing },
+    Unused { name: "file-flush-interval-msec", takes: Takes::Any },
+    Unused { name: "file-flush-min-size-kb", takes: Takes::Any },
+    Unused { name: "ignore-unknown-dynamic-fields", takes: Takes::Nothing },
+    Unused { name: "local-address-ip-version", takes: Takes::Any },
+    Unused { name: "parent-shutdown-time-s", takes: Takes::Any },
+    Unused { name: "reject-unknown-dynamic-fields", takes: Takes::Nothing },
+    Unused { name: "restart-epoch", takes: Takes::Only("0") },
+    Unused { name: "skip-deprecated-logs", takes: Takes::Nothing },
+    Unused { name: "skip-hot-restart-on-no-parent", takes: Takes::Nothing },
+    Unused { name: "skip-hot-restart-parent-stats", takes: Takes::Nothing },
+    Unused { name: "socket-mode", takes: Takes::Any },
+    Unused { name: "socket-path", takes: Takes::Any },
+    Unused { name: "use-dynamic-base-id", takes: Takes::Nothing },
+];
+
+/// Refused: whoever gives them relies on what they do.
+const REFUSED: &[(&str, &str)] = &[
+    ("allow-unknown-fields", "an unknown field is an error here; remove the field"),
+    ("allow-unknown-static-fields", "an unknown field is an error here; remove the field"),
+    ("base-id-path", "there is no hot restart, and no base id to write"),
+    ("disable-extensions", "extensions cannot be switched off; leave them out of the configuration"),
+    ("enable-core-dump", "say `ulimit -c unlimited` where finwait is started"),
+    ("enable-fine-grain-logging", "the process log has loggers, not files; say --component-log-level"),
+    ("hot-restart-version", "there is no hot restart"),
+    ("log-format-escaped", "say --log-format with %_ or %j instead of %v"),
+    ("stats-tag", "stats have the tags of Envoy's defaults, and no others"),
+];
+
+impl Arguments {
+    /// Reads the command line of this process.
+    ///
+    /// # Errors
+    /// Something is wrong with it, or it asks for help or the version: print the answer.
+    pub fn parse_all() -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        for Unused { name, takes } in UNUSED {
+            let action = if matches!(takes, Takes::Nothing) { ArgAction::SetTrue } else { ArgAction::Set };
+            let mut argument = Arg::new(*name).long(*name).hide(true).action(action);
+            if let Takes::Only(value) = takes {
+                argument = argument.value_parser([*value]);
+            }
+            command = command.arg(argument);
+        }
+        for (name, _) in REFUSED {
+            let argument = Arg::new(*name).long(*name).hide(true).num_args(0..=1).action(ArgAction::Append);
+            command = command.arg(argument.allow_hyphen_values(true));
+        }
+        let names: Vec<String> = UNUSED.iter().map(|unused| format!("--{}", unused.name)).collect();
+        command = command.after_help(format!("Accepted for Envoy's sake, and without effect: {}", names.join(", ")));
+        let matches = command.clone().try_get_matches()?;
+        let given = |name: &str| is_given(&matches, name);
+        if let Some((name, instead)) = REFUSED.iter().find(|(name, _)| given(name)) {
+            let message = format!("--{name} is not supported: {instead}");
+            return Err(command.error(clap::error::ErrorKind::UnknownArgument, message));
+        }
+        let mut arguments = Self::from_arg_matches(&matches)?;
+        arguments.unused = UNUSED.iter().map(|unused| unused.name).filter(|name| given(name)).collect();
+        if let Err(error) = arguments.levels() {
+            let message = format!("--component-log-level: {error}: {}", arguments.component_log_level);
+            return Err(command.error(clap::error::ErrorKind::InvalidValue, message));
+        }
+        Ok(arguments)
+    }
+
+    /// How much each logger logs.
+    ///
+    /// # Errors
+    /// `--component-log-level` names a logger or a level that is not known.
+    pub fn levels(&self) -> Result<Levels, crate::process_log::LevelError> {
+        Levels::all(self.log_level).with(&self.component_log_level)
+    }
+
+    /// How a drain ends tunnels.
+    #[must_use]
+    pub fn strategy(&self) -> Strategy {
+        match self.drain_strategy {
+            Pace::Gradual => Strategy::Gradual,
+            Pace::Immediate => Strategy::Immediate,
+        }
+    }
+
+    /// For `/server_info`.
+    #[must_use]
+    pub fn command_line(&self) -> CommandLine {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let strategy = if self.drain_strategy == Pace::Gradual { "Gradual" } else { "Immediate" };
+        let options = json!({
+            "admin_address_path": path(&self.admin_address_path),
+            "component_log_level": self.component_log_level,
+            "config_path": path(&self.config_path),
+            "config_yaml": self.config_yaml.as_deref().unwrap_or_default(),
+            "disable_hot_restart": true,
+            "drain_strategy": strategy,
+            "drain_time": format!("{}s", self.drain_time_s),
+            "log_level": self.log_level.name(),
+            "log_path": self.log_path.as_deref().unwrap_or_default(),
+            "mode": if self.mode == Mode::Serve { "Serve" } else { "Validate" },
+            "restart_epoch": 0,
+            "service_cluster": self.service_cluster,
+            "service_node": self.service_node,
+            "service_zone": self.service_zone,
+        });
+        CommandLine(options.as_object().cloned().unwrap_or_default())
+    }
+}
+
+fn is_given(matches: &ArgMatches, name: &str) -> bool {
+    matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine)
+}
+
+fn level(name: &str) -> Result<Level, String> {
+    let name = if name == "warn" { "warning" } else { name };
+    let known = || Level::ALL.map(Level::name).join(", ");
+    Level::named(name).ok_or_else(|| format!("not a level; known are {}", known()))
+}
+
+/// `5s`, `1.5s` or `500ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = match text.strip_suffix("ms") {
+        Some(milliseconds) => milliseconds.parse::<f64>().map(|milliseconds| milliseconds / 1000.0),
+        None => text.strip_suffix('s').unwrap_or_default().parse::<f64>(),
+    };
+    let duration = seconds.ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.ok_or_else(|| "write a number and its unit, such as 5s or 500ms".to_owned())
+}
