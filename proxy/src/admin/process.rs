@@ -8,9 +8,9 @@ use super::{AdminResponse, AdminState, Query, TEXT, put};
 use crate::stats::ServerState;
 
 /// The commit that this was built from; `unknown` where it was built outside a repository.
-pub const COMMIT: &str = "unknown";
+pub const COMMIT: &str = env!("FINWAIT_COMMIT");
 /// Commit and version in one, in the order in which Envoy has them.
-pub const VERSION: &str = concat!("unknown", "/", env!("CARGO_PKG_VERSION"), "/", env!("CARGO_PKG_NAME"));
+pub const VERSION: &str = concat!(env!("FINWAIT_COMMIT"), "/", env!("CARGO_PKG_VERSION"), "/", env!("CARGO_PKG_NAME"));
 
 pub(super) fn ready(_: &Query, state: &AdminState) -> AdminResponse {
     let current = state.server.current();

@@ -205,8 +205,12 @@ impl Admin {
     fn act(&self, then: Then) {
         match then {
             Then::Nothing => {}
-            Then::CloseListeners { scope, gracefully } => self.control.close_listeners(scope, gracefully),
+            Then::CloseListeners { scope, gracefully } => {
+                tracing::info!(?scope, gracefully, "an operator has listeners drained");
+                self.control.close_listeners(scope, gracefully);
+            }
             Then::Health { is_unwell } => {
+                tracing::info!(fails = is_unwell, "an operator sets the health of this process");
                 self.control.set_unwell(is_unwell);
                 // A process that drains anyway goes on draining.
                 if self.control.is_running() {

@@ -220,7 +220,7 @@ fn listeners_in_both_forms() {
 async fn server_info() {
     let process = Process::new();
     tokio::time::advance(Duration::from_millis(61_999)).await;
-    insta::assert_snapshot!(process.body("/server_info"));
+    insta::assert_snapshot!(process.body("/server_info").replace(COMMIT, "COMMIT"));
     assert_eq!(process.body("/stats?filter=server.uptime"), "server.uptime: 61\n");
 }
 

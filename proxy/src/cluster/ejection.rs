@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{Cluster, Endpoint, Failure};
 use crate::config::health::OutlierDetection;
+use crate::net::Address;
 use crate::stats::{Ailment, EndpointStats};
 
 /// What is counted in a row, and leads to ejection.
@@ -129,17 +130,19 @@ impl Cluster {
             ejections.count = ejections.count.saturating_add(1);
         });
         health.falls_ill(Ailment::Ejected);
+        tracing::info!(cluster = &*self.name, endpoint = %endpoint.address, "the endpoint is ejected");
         self.shared.stats.ejections_enforced_total.inc();
         self.health_changed();
         endpoint.drain();
     }
 
     /// An active check of the endpoint has succeeded, which may end an ejection.
-    pub(super) fn check_succeeded(&self, counts: &EndpointStats) {
+    pub(super) fn check_succeeded(&self, endpoint: &Endpoint) {
+        let counts = &endpoint.counts;
         let ends = self.shared.config.outlier_detection.is_some_and(|detection| detection.check_ends_ejection);
         if ends && counts.health.has(Ailment::Ejected) {
             counts.health.ejections(|ejections| ejections.since = None);
-            return_one(counts);
+            self.return_one(&endpoint.address, counts);
             self.health_changed();
         }
     }
@@ -147,7 +150,7 @@ impl Cluster {
     /// Lets endpoints come back whose time is up.
     fn return_ejected(&self, detection: &OutlierDetection) {
         let now = Instant::now();
-        for (_, counts) in self.shared.endpoints.snapshot() {
+        for (address, counts) in self.shared.endpoints.snapshot() {
             let returns = counts.health.ejections(|ejections| {
                 let Some(since) = ejections.since else {
                     ejections.count = ejections.count.saturating_sub(1); // an interval without an ejection
@@ -161,16 +164,17 @@ impl Cluster {
                 returns
             });
             if returns {
-                return_one(&counts);
+                self.return_one(&address, &counts);
             }
         }
         self.health_changed();
     }
-}
 
-fn return_one(counts: &EndpointStats) {
-    counts.health.begin_anew();
-    counts.health.recovers(Ailment::Ejected);
+    fn return_one(&self, address: &Address, counts: &EndpointStats) {
+        counts.health.begin_anew();
+        counts.health.recovers(Ailment::Ejected);
+        tracing::info!(cluster = &*self.name, endpoint = %address, "the endpoint is no longer ejected");
+    }
 }
 
 /// Looks after the ejected for as long as the cluster exists. One worker does it for all.

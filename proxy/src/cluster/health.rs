@@ -179,13 +179,20 @@ impl Watch {
             }
         }
         if was != is_healthy {
+            let (cluster_name, endpoint) = (&*cluster.name, &endpoint.address);
+            match is_healthy {
+                true => tracing::info!(cluster = cluster_name, %endpoint, "a health check found the endpoint healthy"),
+                false => {
+                    tracing::info!(cluster = cluster_name, %endpoint, ?found, "health checks of the endpoint fail")
+                }
+            }
             cluster.health_changed();
         }
         if was && !is_healthy {
             endpoint.drain();
         }
         if is_healthy && found == Found::Success {
-            cluster.check_succeeded(&endpoint.counts);
+            cluster.check_succeeded(endpoint);
         }
         judgement
     }

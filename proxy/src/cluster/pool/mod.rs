@@ -356,6 +356,13 @@ impl Pool {
         };
         stats.upstream_cx_connect_fail.inc();
         self.counts.cx_connect_fail.inc();
+        tracing::debug!(
+            cluster = self.shared.config.name,
+            endpoint = %self.address,
+            waiting = self.line.borrow().len(),
+            ?failure,
+            "a connect failed"
+        );
         account.by_peer = matches!(failure, Failure::Connect(_));
         self.fail_the_line(&failure);
     }

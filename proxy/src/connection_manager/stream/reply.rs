@@ -10,7 +10,7 @@ use crate::codec::http1::{Close, Refusal, ServerConnection};
 use crate::codec::{Payload, RequestHead, Writer};
 use crate::connection_manager::ConnectionManager;
 use crate::connection_manager::life::Life;
-use crate::connection_manager::local_reply::LocalReply;
+use crate::connection_manager::local_reply::{LocalReply, Row};
 use crate::upstream::Exchange;
 
 /// Sends one of the proxy's own responses. Comes back with the way to the client.
@@ -28,6 +28,7 @@ pub(super) async fn reply_locally(
         info.flag(flag);
     }
     info.detail(row.details.clone());
+    log_reply(&row, request, info);
     // A request to switch protocols has no end before the protocol is switched, at least on HTTP/1.
     let is_endless = request.upgrade().is_some() && request.version != Version::HTTP_2;
     let complete = exchange.is_complete() && !is_endless;
@@ -72,6 +73,7 @@ pub(in crate::connection_manager) async fn refuse_head(
     info.protocol = Some(Version::HTTP_11);
     let (head, body) = reply.response(&row);
     let request = RequestHead::default(); // there is none: GET, HTTP/1.1
+    log_reply(&row, &request, info);
     if !matches!(reply, LocalReply::BadHead(Refusal::LowVersion)) {
         manager.stats.downstream_rq_response_before_rq_complete.inc();
         manager.stats.downstream_rq_rx_reset.inc();
@@ -88,4 +90,16 @@ pub(in crate::connection_manager) async fn refuse_head(
         Ok(()) => After::Close(Close::FlushThenWaitForPeer),
         Err(_gone) => After::Gone,
     }
+}
+
+/// One line for each request that is not answered by an upstream.
+fn log_reply(row: &Row, request: &RequestHead, info: &StreamInfo) {
+    tracing::debug!(
+        connection = info.downstream.connection_id,
+        status = row.status.as_u16(),
+        details = %row.details,
+        method = %request.method,
+        path = ?request.path,
+        "the proxy itself answers"
+    );
 }
