@@ -13,10 +13,11 @@ pub(super) const MALFORMED: Broken = Broken::Malformed("http1.codec_error");
 /// A chunk size with its extensions. Extensions mean nothing to a proxy (RFC 9112 7.1.1 lets it ignore
 /// them); without a limit they are a free ride.
 const CHUNK_LINE_BYTES_MAX: usize = 4096;
-/// The section after the last chunk. It is dropped, so it only has to be sane.
-const TRAILER_BYTES_MAX: usize = 8192;
-/// Fields in that section.
-const TRAILERS_MAX: usize = 32;
+/// The section after the last chunk, which waits in memory until it is whole. Envoy's default for a head,
+/// max_request_headers_kb.
+const TRAILER_BYTES_MAX: usize = 60 * 1024;
+/// Fields in that section. Envoy's default for a head, max_headers_count.
+const TRAILERS_MAX: usize = 100;
 
 /// Finds the body in what comes after a head.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -152,6 +153,10 @@ fn chunk_size(line: &[u8]) -> Result<u64, Broken> {
 /// them into the head is forbidden (RFC 9110 6.5.1), and few recipients look at them.
 fn take_trailers(input: &mut Bytes) -> Result<Option<()>, Broken> {
     let section = input.get(..TRAILER_BYTES_MAX).unwrap_or(input);
+    if !section.ends_with(b"\n") && !has_empty_line(section) {
+        // Parsed at the ends of lines only: a section that comes byte by byte is not parsed once for each byte.
+        return if section.len() == TRAILER_BYTES_MAX { Err(MALFORMED) } else { Ok(None) };
+    }
     let mut fields = [httparse::EMPTY_HEADER; TRAILERS_MAX];
     let httparse::Status::Complete((length, _)) =
         httparse::parse_headers(section, &mut fields).map_err(|_| MALFORMED)?
@@ -162,6 +167,11 @@ fn take_trailers(input: &mut Bytes) -> Result<Option<()>, Broken> {
     // Each LF behind a CR, for the reason given at take_line.
     let bare = section.split(|byte| *byte == b'\n').rev().skip(1).any(|line| !line.ends_with(b"\r"));
     if bare { Err(MALFORMED) } else { Ok(Some(())) }
+}
+
+/// Whether a line of `section` is empty, with or without a CR.
+fn has_empty_line(section: &[u8]) -> bool {
+    section.split_inclusive(|byte| *byte == b'\n').any(|line| matches!(line, b"\n" | b"\r\n"))
 }
 
 /// What the head says about the body's framing, before the two ways of saying it are held together.
