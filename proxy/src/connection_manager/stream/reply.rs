@@ -99,7 +99,7 @@ fn log_reply(row: &Row, request: &RequestHead, info: &StreamInfo) {
         status = row.status.as_u16(),
         details = %row.details,
         method = %request.method,
-        path = ?request.path,
+        path = request.path.as_ref().and_then(|path| path.to_str().ok()).unwrap_or_default(),
         "the proxy itself answers"
     );
 }
