@@ -1,16 +1,18 @@
-//! One server as threads of this process: a worker on each, and the admin interface on the first.
+//! One server as threads of this process: a worker on each, and one for the admin interface, whose work, however large
+//! its answers, then delays no request, and no probe waits for a busy worker.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
+use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use crate::config::Difference;
 use crate::drain::Drain;
 use crate::net::{Address, ListenOptions, Outside};
-use crate::server::{Admin, Shared, StartError, Worker};
+use crate::server::{Admin, AdminInterface, Shared, StartError, Worker};
 use crate::stats::ServerState;
 
 /// Makes a worker's world, on the worker's thread.
@@ -18,7 +20,8 @@ pub type MakeOutside = Arc<dyn Fn() -> Outside + Send + Sync>;
 
 /// A server that runs on its own threads.
 pub struct Process {
-    threads: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+    admin: Option<AdminThread>,
     /// Where it listens, in the configuration's order: ports the system chose are real here.
     pub addresses: Vec<Address>,
 }
@@ -30,10 +33,10 @@ pub enum ProcessError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// The system refuses a thread or an event loop.
-    #[error("worker {index} cannot start")]
+    #[error("thread {name} cannot start")]
     Thread {
-        /// Which worker, from 0.
-        index: usize,
+        /// `worker-0`, `admin`.
+        name: String,
         /// What the system said.
         source: io::Error,
     },
@@ -52,7 +55,7 @@ impl Process {
         admin: Admin,
     ) -> Result<Self, ProcessError> {
         let mut admin = Some(admin);
-        let mut process = Self { threads: Vec::new(), addresses: shared.addresses() };
+        let mut process = Self { workers: Vec::new(), admin: None, addresses: shared.addresses() };
         for index in 0..workers {
             // The first worker binds alone, so that a port that another process uses is an error and not a share
             // of it; then it binds again, to be joined by the others.
@@ -60,33 +63,98 @@ impl Process {
             if index == 0 && workers > 1 && is_exclusive {
                 process.addresses = probe(shared, &process.addresses)?;
             }
-            let (ready, started) = channel();
             let job = Job {
                 shared: Arc::clone(shared),
                 outside: Arc::clone(outside),
                 drain: drain.clone(),
                 at: process.addresses.clone(),
                 how: ListenOptions { reuse_port: workers > 1 || !is_exclusive, ..ListenOptions::default() },
-                admin: admin.take(),
             };
-            let thread = std::thread::Builder::new()
-                .name(format!("worker-{index}"))
-                .spawn(move || job.run(index, &ready))
-                .map_err(|source| ProcessError::Thread { index, source })?;
-            process.threads.push(thread);
-            // A worker that panics before it is ready drops the sender.
-            let gone = || ProcessError::Thread { index, source: io::ErrorKind::BrokenPipe.into() };
-            process.addresses = started.recv().map_err(|_| gone())??;
+            let (thread, addresses) = start(format!("worker-{index}"), move |ready| job.run(&ready))?;
+            process.workers.push(thread);
+            process.addresses = addresses;
+            if let Some(admin) = admin.take() {
+                process.admin = Some(AdminThread::start(shared, outside, drain, admin, &process.addresses)?);
+            }
         }
         shared.stats.enter(ServerState::Live);
         Ok(process)
     }
 
-    /// Waits until every worker has ended.
+    /// Waits until every worker has ended; until then operators are served.
     pub fn join(self) {
-        for thread in self.threads {
+        for thread in self.workers {
             drop(thread.join()); // a panic there has printed itself
         }
+        if let Some(AdminThread { thread, workers_run }) = self.admin {
+            drop(workers_run);
+            drop(thread.join());
+        }
+    }
+}
+
+/// What a thread says once it has started, or why it has not.
+type Ready<T> = Sender<Result<T, ProcessError>>;
+
+/// Starts a thread and waits until it is ready.
+fn start<T: Send + 'static>(
+    name: String,
+    run: impl FnOnce(Ready<T>) + Send + 'static,
+) -> Result<(JoinHandle<()>, T), ProcessError> {
+    let (ready, started) = channel();
+    let thread = std::thread::Builder::new().name(name.clone()).spawn(move || run(ready));
+    let thread = thread.map_err(|source| ProcessError::Thread { name: name.clone(), source })?;
+    // A thread that panics before it is ready drops the sender.
+    let gone = |_| ProcessError::Thread { name, source: io::ErrorKind::BrokenPipe.into() };
+    let value = started.recv().map_err(gone)??;
+    Ok((thread, value))
+}
+
+/// Runs `job` on an event loop of this thread.
+fn block_on<T>(ready: &Ready<T>, job: impl Future<Output = ()>) {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => LocalSet::new().block_on(&runtime, job),
+        Err(source) => {
+            let name = std::thread::current().name().unwrap_or_default().to_owned();
+            drop(ready.send(Err(ProcessError::Thread { name, source })));
+        }
+    }
+}
+
+/// The admin interface's thread.
+struct AdminThread {
+    thread: JoinHandle<()>,
+    /// Dropped when no worker runs any more, which ends the thread.
+    workers_run: oneshot::Sender<()>,
+}
+
+impl AdminThread {
+    fn start(
+        shared: &Arc<Shared>,
+        outside: &MakeOutside,
+        drain: &Drain,
+        admin: Admin,
+        addresses: &[Address],
+    ) -> Result<Self, ProcessError> {
+        let (workers_run, workers_ended) = oneshot::channel();
+        let (shared, outside, drain) = (Arc::clone(shared), Arc::clone(outside), drain.clone());
+        let addresses = addresses.to_vec();
+        let run = async move |ready: &Ready<()>| {
+            let bound = match AdminInterface::bind(&outside(), &shared, admin, &addresses) {
+                Ok(bound) => bound,
+                Err(error) => return drop(ready.send(Err(error.into()))),
+            };
+            drop(ready.send(Ok(())));
+            let Some(interface) = bound else { return };
+            tokio::select! {
+                // The end first: no worker is left to show.
+                biased;
+                _ = workers_ended => {}
+                () = interface.run(drain) => {}
+            }
+        };
+        let (thread, ()) = start("admin".into(), move |ready| block_on(&ready, run(&ready)))?;
+        Ok(Self { thread, workers_run })
     }
 }
 
@@ -112,22 +180,16 @@ struct Job {
     drain: Drain,
     at: Vec<Address>,
     how: ListenOptions,
-    /// For the first worker.
-    admin: Option<Admin>,
 }
 
 impl Job {
-    fn run(self, index: usize, ready: &Sender<Result<Vec<Address>, ProcessError>>) {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(source) => return drop(ready.send(Err(ProcessError::Thread { index, source }))),
-        };
-        LocalSet::new().block_on(&runtime, async move {
-            match Worker::start((self.outside)(), &self.shared, &self.drain, &self.at, &self.how, self.admin).await {
+    fn run(self, ready: &Ready<Vec<Address>>) {
+        block_on(ready, async {
+            match Worker::start((self.outside)(), &self.shared, &self.drain, &self.at, &self.how).await {
                 Err(error) => drop(ready.send(Err(error.into()))),
                 Ok(worker) => {
                     drop(ready.send(Ok(worker.addresses.clone())));
-                    worker.run(self.drain).await;
+                    worker.run().await;
                 }
             }
         });

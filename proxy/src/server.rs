@@ -43,7 +43,7 @@ pub struct Shared {
 /// Is told an address.
 pub type OnBound = Box<dyn FnOnce(&Address) + Send>;
 
-/// What the worker that has the admin interface needs for it.
+/// What the admin interface needs besides what all workers share.
 pub struct Admin {
     /// Ends the server when an operator says so.
     pub control: Arc<DrainControl>,
@@ -119,18 +119,8 @@ impl Shared {
 pub struct Worker {
     listeners: Vec<Listener>,
     clusters: Rc<[Rc<Cluster>]>,
-    admin: Option<BoundAdmin>,
-    shared: Arc<Shared>,
     /// Where it listens, in the configuration's order.
     pub addresses: Vec<Address>,
-}
-
-/// An admin interface that listens.
-struct BoundAdmin {
-    acceptor: Acceptor,
-    state: AdminState,
-    control: Arc<DrainControl>,
-    logs: Rc<dyn Logs>,
 }
 
 impl Worker {
@@ -144,7 +134,6 @@ impl Worker {
         drain: &Drain,
         at: &[Address],
         how: &ListenOptions,
-        admin: Option<Admin>,
     ) -> Result<Self, StartError> {
         outside.logs.register_stats(&shared.registry);
         let mut clusters = Vec::with_capacity(shared.clusters.len());
@@ -154,13 +143,7 @@ impl Worker {
         }
         let clusters: Rc<[Rc<Cluster>]> = clusters.into();
         let connection_ids = Rc::new(Cell::new(0));
-        let mut worker = Self {
-            listeners: Vec::new(),
-            clusters: Rc::clone(&clusters),
-            admin: None,
-            shared: Arc::clone(shared),
-            addresses: Vec::new(),
-        };
+        let mut worker = Self { listeners: Vec::new(), clusters: Rc::clone(&clusters), addresses: Vec::new() };
         for (listener, at) in shared.config.listeners.iter().zip(at) {
             let drain = drain.of(direction(listener));
             let accept = bind(&outside, listener, at, how)?;
@@ -185,29 +168,16 @@ impl Worker {
             let acceptor = Acceptor::new(accept, format!("listener {}", listener.name));
             worker.listeners.push(Listener::new(acceptor, Rc::new(manager), stats, drain));
         }
-        if let Some(admin) = admin {
-            worker.admin = bind_admin(&outside, shared, admin, &worker.addresses)?;
-        }
         Ok(worker)
     }
 
-    /// Serves until `drain` says otherwise, and what is under way then until it says so again.
-    pub async fn run(self, drain: Drain) {
-        let mut admin = JoinSet::new();
-        if let Some(BoundAdmin { acceptor, state, control, logs }) = self.admin {
-            admin.spawn_local(admin::serve(acceptor, state, control, logs, drain.clone()));
-            let drain = drain.clone();
-            admin.spawn_local(async move {
-                drain.reached(Stage::Draining).await;
-                self.shared.stats.enter(ServerState::Draining);
-            });
-        }
+    /// Serves until the drain that it was started with closes its listeners, and then what is under way.
+    pub async fn run(self) {
         let mut listeners = JoinSet::new();
         for listener in self.listeners {
             listeners.spawn_local(listener.run());
         }
         while listeners.join_next().await.is_some() {}
-        admin.shutdown().await; // to the end, operators may ask what is left
         drop(self.clusters); // closes the pools' connections
     }
 }
@@ -229,36 +199,64 @@ fn bind(
     })
 }
 
-/// The admin interface, if the configuration wants one.
-fn bind_admin(
-    outside: &Outside,
-    shared: &Arc<Shared>,
-    admin: Admin,
-    addresses: &[Address],
-) -> Result<Option<BoundAdmin>, StartError> {
-    let Some(at) = shared.config.admin else { return Ok(None) };
-    let bound = outside.net.listen(&Address::Socket(at), &ListenOptions::default());
-    let accept =
-        bound.map_err(|source| StartError::Listen { name: "admin".into(), address: at.to_string(), source })?;
-    tracing::info!("admin interface listening on {}", accept.local());
-    if let Some(on_bound) = admin.on_bound {
-        on_bound(accept.local());
+/// An admin interface that listens. It may run beside a worker or on a thread of its own: it shares nothing with workers
+/// but stats and signals.
+pub struct AdminInterface {
+    acceptor: Acceptor,
+    state: AdminState,
+    control: Arc<DrainControl>,
+    logs: Rc<dyn Logs>,
+}
+
+impl AdminInterface {
+    /// Binds it, if the configuration has one. `addresses` are those that the listeners are bound to, in the
+    /// configuration's order.
+    ///
+    /// # Errors
+    /// Its address cannot be bound.
+    pub fn bind(
+        outside: &Outside,
+        shared: &Arc<Shared>,
+        admin: Admin,
+        addresses: &[Address],
+    ) -> Result<Option<Self>, StartError> {
+        let Some(at) = shared.config.admin else { return Ok(None) };
+        let bound = outside.net.listen(&Address::Socket(at), &ListenOptions::default());
+        let accept =
+            bound.map_err(|source| StartError::Listen { name: "admin".into(), address: at.to_string(), source })?;
+        tracing::info!("admin interface listening on {}", accept.local());
+        if let Some(on_bound) = admin.on_bound {
+            on_bound(accept.local());
+        }
+        let acceptor = Acceptor::new(accept, "admin");
+        let names = shared.config.listeners.iter().map(|listener| listener.name.clone());
+        let state = AdminState {
+            registry: Arc::clone(&shared.registry),
+            server: shared.stats.clone(),
+            endpoints: shared.clusters.iter().map(|cluster| Arc::clone(&cluster.endpoints)).collect(),
+            config: Arc::clone(&shared.config),
+            runtime: Arc::clone(&shared.runtime),
+            command_line: admin.command_line,
+            process_log: admin.process_log,
+            memory: admin.memory,
+            listeners: names.zip(addresses.iter().cloned()).map(|(name, at)| Bound { name, at }).collect(),
+            started: tokio::time::Instant::now(),
+        };
+        Ok(Some(Self { acceptor, state, control: admin.control, logs: Rc::clone(&outside.logs) }))
     }
-    let acceptor = Acceptor::new(accept, "admin");
-    let names = shared.config.listeners.iter().map(|listener| listener.name.clone());
-    let state = AdminState {
-        registry: Arc::clone(&shared.registry),
-        server: shared.stats.clone(),
-        endpoints: shared.clusters.iter().map(|cluster| Arc::clone(&cluster.endpoints)).collect(),
-        config: Arc::clone(&shared.config),
-        runtime: Arc::clone(&shared.runtime),
-        command_line: admin.command_line,
-        process_log: admin.process_log,
-        memory: admin.memory,
-        listeners: names.zip(addresses.iter().cloned()).map(|(name, at)| Bound { name, at }).collect(),
-        started: tokio::time::Instant::now(),
-    };
-    Ok(Some(BoundAdmin { acceptor, state, control: admin.control, logs: Rc::clone(&outside.logs) }))
+
+    /// Serves operators until `drain` has reached its last stage.
+    ///
+    /// # Cancellation
+    /// Dropped, it closes its connections.
+    pub async fn run(self, drain: Drain) {
+        let server = self.state.server.clone();
+        let announced = async {
+            drain.reached(Stage::Draining).await;
+            server.enter(ServerState::Draining);
+        };
+        tokio::join!(announced, admin::serve(self.acceptor, self.state, self.control, self.logs, drain.clone()));
+    }
 }
 
 fn open_logs(outside: &Outside, listener: &config::Listener) -> Result<Vec<AccessLog>, StartError> {

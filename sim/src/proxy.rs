@@ -8,9 +8,10 @@ use std::time::Duration;
 use finwait::config::{Config, Differences, Loaded};
 use finwait::drain::{Drain, DrainControl, Stage, drain};
 use finwait::net::{ListenOptions, Outside};
-use finwait::server::{Admin, Shared, Worker};
+use finwait::server::{Admin, AdminInterface, Shared, Worker};
 use finwait::stats::Number;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio::{join, select};
 
@@ -78,10 +79,19 @@ impl Proxy {
     pub(crate) async fn run(self, outside: Outside, mut stops: mpsc::Receiver<Stop>) -> Result<(), String> {
         let Self { shared, file, control, drain, .. } = self;
         let how = ListenOptions::default();
-        let admin = Admin::new(Arc::clone(&control), &file);
-        let worker = Worker::start(outside, &shared, &drain, &shared.addresses(), &how, Some(admin))
+        let worker = Worker::start(outside.clone(), &shared, &drain, &shared.addresses(), &how)
             .await
             .map_err(|error| error.to_string())?;
+        let admin = Admin::new(Arc::clone(&control), &file);
+        let admin = AdminInterface::bind(&outside, &shared, admin, &worker.addresses);
+        let mut operators = JoinSet::new();
+        if let Some(admin) = admin.map_err(|error| error.to_string())? {
+            operators.spawn_local(admin.run(drain));
+        }
+        let serve = async {
+            worker.run().await;
+            operators.shutdown().await; // to the end, operators may ask what is left
+        };
         let stop = async {
             // A script that ended without a word wants the same as one that says the usual.
             let mut stop = stops.recv().await.unwrap_or_default();
@@ -91,7 +101,7 @@ impl Proxy {
             wait(&mut stops, &mut stop, |stop| stop.time).await;
             control.enter(Stage::Stopped);
         };
-        join!(worker.run(drain), stop);
+        join!(serve, stop);
         Ok(())
     }
 }
