@@ -7,6 +7,7 @@ use std::fmt::{self, Write};
 
 use crate::actor::{Exchange, Outcome};
 use crate::check::{check, expect};
+use crate::columns;
 use crate::explain::explain;
 use crate::play::Played;
 use crate::report;
@@ -236,7 +237,7 @@ fn counted(words: &[String]) -> String {
 
 /// A row for each run.
 fn table(rows: &[Row]) -> String {
-    let width = rows.iter().map(|row| row.label.len()).max().unwrap_or_default();
+    let width = columns::width(rows.iter().map(|row| row.label.as_str()));
     let mut text = String::from("WHAT CAME OF EACH RUN\n");
     for Row { label, outcome, .. } in rows {
         // Writing to a String cannot fail.
@@ -258,7 +259,7 @@ fn frequencies(rows: &[Row]) -> String {
     let mut sorted: Vec<Frequency<'_>> = found.into_iter().collect();
     // By run, then by number, then by first seed: an order without chance.
     sorted.sort_by_key(|((label, _), (times, seed))| (*label, std::cmp::Reverse(*times), *seed));
-    let width = sorted.iter().map(|((label, _), _)| label.len()).max().unwrap_or_default();
+    let width = columns::width(sorted.iter().map(|((label, _), _)| *label));
     let mut text = String::from("HOW OFTEN EACH OUTCOME CAME\n");
     let _infallible = write(&mut text, &sorted, width); // as above
     text

@@ -17,6 +17,7 @@
 pub mod actor;
 pub mod chance;
 pub mod check;
+mod columns;
 pub mod explain;
 pub mod explore;
 pub mod family;

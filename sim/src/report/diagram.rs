@@ -198,7 +198,8 @@ pub fn fit(text: &str, columns: usize) -> String {
         let table = line.get(..line.floor_char_boundary(columns * 2 / 3)).unwrap_or_default().trim_end();
         let hang = match is_prose(line) {
             true => 0,
-            false => table.rfind("  ").map_or(indent + 4, |at| at + 2).max(indent),
+            // A line may be indented by more than fits; some room is left for its text.
+            false => table.rfind("  ").map_or(indent + 4, |at| at + 2).max(indent).min(columns * 2 / 3),
         };
         let mut rest = whole.as_str();
         let mut margin = 0;
@@ -261,6 +262,10 @@ mod tests {
             fit(prose, 40),
             "A paragraph that is longer than forty\ncolumns are wide is set anew.\nSee there.\n"
         );
+        for indent in [39, 40, 41, 100] {
+            let indented = format!("{}{}", " ".repeat(indent), "x".repeat(100));
+            assert!(fit(&indented, 40).lines().all(|line| line.len() <= 40), "{indent}");
+        }
         let long = "x".repeat(100);
         assert!(fit(&long, 40).lines().all(|line| line.len() <= 40));
     }

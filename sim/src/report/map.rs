@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::page::escape;
+use crate::columns;
 
 /// A parameter and its values, in the order in which they were tried.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -75,8 +76,8 @@ impl OutcomeMap {
         let down = self.down.as_ref();
         let names: Vec<&str> = down.map_or_else(|| vec![""], |axis| axis.values.iter().map(String::as_str).collect());
         let head = down.map_or("", |axis| axis.name.as_str());
-        let first = names.iter().map(|name| name.len()).chain([head.len()]).max().unwrap_or_default();
-        let width = self.across.values.iter().map(String::len).max().unwrap_or_default() + 2;
+        let first = columns::width(names.iter().copied().chain([head]));
+        let width = columns::width(self.across.values.iter().map(String::as_str)) + 2;
         let mut text = format!("{:first$}  {}\n{head:first$}", "", self.across.name);
         let mut line = |line: &str| text.push_str(line);
         for value in &self.across.values {

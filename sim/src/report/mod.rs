@@ -13,6 +13,7 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 use crate::actor::{Exchange, Outcome, Said, Talk};
+use crate::columns;
 use crate::explain::{Explanation, explain};
 use crate::play::Played;
 use crate::scenario::{Ending, Scenario};
@@ -36,7 +37,7 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
         writeln!(text, "See {}.", scenario.refs.join(", "))?;
     }
     let hosts = played.trace.hosts();
-    let width = hosts.iter().map(String::len).max().unwrap_or_default();
+    let width = columns::width(hosts.iter().map(String::as_str));
     if !played.refused.is_empty() {
         writeln!(text, "\nWHAT THE PROXIES REFUSED")?;
         for (host, why) in &played.refused {

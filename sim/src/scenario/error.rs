@@ -16,7 +16,10 @@ pub struct ScenarioError {
 struct Position {
     line: usize,
     column: usize,
+    /// The line, or of a long line the part around the column.
     excerpt: String,
+    /// Characters of the excerpt before the column.
+    before: usize,
 }
 
 impl ScenarioError {
@@ -74,8 +77,27 @@ impl ScenarioError {
 
 fn position(text: &str, location: Location) -> Option<Position> {
     let line = usize::try_from(location.line()).ok()?;
-    let excerpt = text.lines().nth(line.checked_sub(1)?)?.to_owned();
-    Some(Position { line, column: usize::try_from(location.column()).ok()?, excerpt })
+    let column = usize::try_from(location.column()).ok()?;
+    let (excerpt, before) = excerpt(text.lines().nth(line.checked_sub(1)?)?, column);
+    Some(Position { line, column, excerpt, before })
+}
+
+/// `line`, and how many of its characters stand before `column`. JSON may be one line of any length: of such a line it is
+/// the part around the column.
+fn excerpt(line: &str, column: usize) -> (String, usize) {
+    const SHOWN_MAX: usize = 140;
+    const BEFORE_MAX: usize = 60;
+    const DOTS: &str = "...";
+    let length = line.chars().count();
+    let before = column.saturating_sub(1).min(length);
+    if length <= SHOWN_MAX {
+        return (line.to_owned(), before);
+    }
+    let skipped = before.saturating_sub(BEFORE_MAX);
+    let shown: String = line.chars().skip(skipped).take(SHOWN_MAX).collect();
+    let head = if skipped > 0 { DOTS } else { "" };
+    let tail = if skipped + SHOWN_MAX < length { DOTS } else { "" };
+    (format!("{head}{shown}{tail}"), head.len() + before - skipped)
 }
 
 /// What the reader's name for a kind of value means.
@@ -131,13 +153,13 @@ fn edits(a: &str, b: &str) -> usize {
 
 impl fmt::Display for ScenarioError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(Position { line, column, excerpt }) = &self.at else {
+        let Some(Position { line, column, excerpt, before }) = &self.at else {
             return write!(f, "{}: {}", self.file, self.what);
         };
         writeln!(f, "{}:{line}:{column}: {}", self.file, self.what)?;
         let number = line.to_string();
         writeln!(f, "  {number} | {excerpt}")?;
-        write!(f, "  {:number$} | {:>column$}", "", "^", number = number.len())
+        write!(f, "  {:number$} | {:before$}^", "", "", number = number.len())
     }
 }
 
@@ -146,6 +168,16 @@ impl std::error::Error for ScenarioError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_long_line_the_part_around_the_column_is_shown() {
+        assert_eq!(excerpt("a: b", 4), ("a: b".into(), 3));
+        assert_eq!(excerpt("a: b", 9), ("a: b".into(), 4), "behind the line");
+        let line = format!("{}é{}", "a".repeat(100_000), "b".repeat(100));
+        let (shown, before) = excerpt(&line, 100_001);
+        assert_eq!(shown.chars().nth(before), Some('é'));
+        assert_eq!(shown, format!("...{}é{}...", "a".repeat(60), "b".repeat(79)));
+    }
 
     #[test]
     fn edit_distances() {

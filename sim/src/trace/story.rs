@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::sequence::{Crossing, Item, What, messages};
 use super::{Event, Trace};
+use crate::columns;
 use crate::scenario::SCRIPT_HOST;
 use crate::scenario::repeat::round_of;
 
@@ -38,7 +39,7 @@ impl<'a> Timeline<'a> {
 
 impl fmt::Display for Timeline<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.trace.hosts().iter().map(String::len).max().unwrap_or_default();
+        let width = columns::width(self.trace.hosts().iter().map(String::as_str));
         writeln!(f, "{:>12} {:>12}", "sent", "arrived")?;
         for stretch in self.stretches() {
             match stretch {

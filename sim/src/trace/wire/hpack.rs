@@ -4,6 +4,11 @@
 
 use std::collections::VecDeque;
 
+/// The largest dynamic table that a header block may ask for, well above what any host in a simulation announces. Bytes.
+const TABLE_BYTES_MAX: usize = 64 * 1024;
+/// The fields of one block. A byte may name an entry of the whole table, so a small block could fill the memory. Bytes.
+const FIELDS_BYTES_MAX: usize = 1024 * 1024;
+
 /// The decoding state of one direction of a connection.
 #[derive(Debug)]
 pub(crate) struct Decoder {
@@ -15,31 +20,35 @@ pub(crate) struct Decoder {
 
 impl Default for Decoder {
     fn default() -> Self {
-        const TABLE_BYTES_MAX: usize = 4_096; // SETTINGS_HEADER_TABLE_SIZE's default
-        Self { dynamic: VecDeque::new(), bytes: 0, bytes_max: TABLE_BYTES_MAX, huffman: Huffman::new() }
+        const TABLE_BYTES: usize = 4_096; // SETTINGS_HEADER_TABLE_SIZE's default
+        Self { dynamic: VecDeque::new(), bytes: 0, bytes_max: TABLE_BYTES, huffman: Huffman::new() }
     }
 }
 
 impl Decoder {
-    /// The fields of a whole header block, or nothing if it is malformed.
+    /// The fields of a whole header block, or nothing if it is malformed or larger than [`FIELDS_BYTES_MAX`].
     pub(crate) fn decode(&mut self, block: &[u8]) -> Option<Vec<(String, String)>> {
         let mut fields = Vec::new();
         let mut block = Block(block);
+        let mut left = FIELDS_BYTES_MAX;
         while let Some(&first) = block.0.first() {
             // RFC 7541 section 6: the leading ones tell the representation.
-            if first & 0x80 != 0 {
+            let field = if first & 0x80 != 0 {
                 let index = block.integer(7)?;
-                fields.push(self.entry(index)?);
+                self.entry(index)?
             } else if first & 0x40 != 0 {
                 let field = self.literal(&mut block, 6)?;
                 self.insert(field.clone());
-                fields.push(field);
+                field
             } else if first & 0x20 != 0 {
-                self.bytes_max = block.integer(5)?;
+                self.bytes_max = block.integer(5).filter(|bytes| *bytes <= TABLE_BYTES_MAX)?;
                 self.evict();
+                continue;
             } else {
-                fields.push(self.literal(&mut block, 4)?);
-            }
+                self.literal(&mut block, 4)?
+            };
+            left = left.checked_sub(cost(&field))?;
+            fields.push(field);
         }
         Some(fields)
     }
@@ -84,7 +93,7 @@ fn cost((name, value): &(String, String)) -> usize {
 struct Block<'a>(&'a [u8]);
 
 impl Block<'_> {
-    /// Section 5.1.
+    /// Section 5.1. None needs more than 32 bits, so one that goes on past them is malformed.
     fn integer(&mut self, prefix: u32) -> Option<usize> {
         let (&first, mut rest) = self.0.split_first()?;
         let full = (1_usize << prefix) - 1;
@@ -94,7 +103,10 @@ impl Block<'_> {
             loop {
                 let (&next, after) = rest.split_first()?;
                 rest = after;
-                value = value.checked_add(usize::from(next & 0x7f).checked_shl(shift)?)?;
+                if shift > 28 {
+                    return None;
+                }
+                value = value.checked_add(usize::from(next & 0x7f) << shift)?;
                 shift += 7;
                 if next & 0x80 == 0 {
                     break;
@@ -285,8 +297,18 @@ mod tests {
 
     #[test]
     fn a_malformed_block_is_no_block() {
-        for block in [&b"\xff"[..], b"\x80", b"\x41\x05abc", b"\xbf"] {
+        let above_the_limit = b"\x3f\xe2\xff\x03"; // 64 KiB and one byte
+        let past_32_bits = b"\x82\x7f\x81\x80\x80\x80\x80\x80\x00\x01b";
+        for block in [&b"\xff"[..], b"\x80", b"\x41\x05abc", b"\xbf", above_the_limit, past_32_bits] {
             assert_eq!(Decoder::default().decode(block), None, "{block:?}");
         }
+    }
+
+    #[test]
+    fn a_block_that_names_a_large_entry_very_often_is_no_block() {
+        let entry = [b"\x40\x01a\x7f\xa1\x1e".as_slice(), &[b'b'; 4000]].concat();
+        let times = |count: usize| [entry.as_slice(), &vec![0xbe; count]].concat();
+        assert_eq!(Decoder::default().decode(&times(200)).map(|fields| fields.len()), Some(201));
+        assert_eq!(Decoder::default().decode(&times(300)), None);
     }
 }

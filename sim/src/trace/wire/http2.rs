@@ -23,14 +23,17 @@ pub(super) fn read(stream: &[u8], start: usize, websockets: &mut Vec<u32>) -> Ve
         websockets,
     };
     let mut at = start;
+    if stream.len() == start && start > 0 {
+        frames.push(Message::new(0..start, "the connection preface".into(), Meaning::Other));
+    }
     while let Some(rest) = stream.get(at..).filter(|rest| !rest.is_empty()) {
-        let Some((frame, taken)) = Frame::first_in(rest) else {
-            let text = format!("{} of an unfinished frame", size(rest.len()));
-            frames.push(Message::new(at..stream.len(), text, Meaning::Other));
-            break;
-        };
         // The preface belongs to the first frame: neither makes sense alone.
         let from = if frames.is_empty() { 0 } else { at };
+        let Some((frame, taken)) = Frame::first_in(rest) else {
+            let text = format!("{} of an unfinished frame", size(rest.len()));
+            frames.push(Message::new(from..stream.len(), text, Meaning::Other));
+            break;
+        };
         frames.push(reader.name(&frame, from..at + taken));
         at += taken;
     }
@@ -66,6 +69,7 @@ impl<'a> Frame<'a> {
     fn content(&self) -> &'a [u8] {
         let mut content = self.payload;
         if self.has(PADDED)
+            && matches!(self.kind, DATA | HEADERS)
             && let Some((&padding, rest)) = content.split_first()
         {
             content = rest.get(..rest.len().saturating_sub(usize::from(padding))).unwrap_or_default();
@@ -77,6 +81,7 @@ impl<'a> Frame<'a> {
     }
 }
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const ACK: u8 = 0x1;
 const END_STREAM: u8 = 0x1;
@@ -99,7 +104,7 @@ impl Reader<'_> {
         let Frame { stream, payload, .. } = *frame;
         let mut message = Message::new(bytes, String::new(), Meaning::Other);
         message.text = match frame.kind {
-            0 => return self.data(frame, message),
+            DATA => return self.data(frame, message),
             HEADERS | 9 => return self.headers(frame, message),
             2 => format!("PRIORITY stream {stream}"),
             3 => {
