@@ -10,8 +10,8 @@ const FAULT: Option<Broken> = Some(Broken::Malformed("http1.codec_error"));
 const HEAD: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
 /// Limits of the proxy, which the grammar does not have. Bytes, bytes and fields.
 const CHUNK_LINE_BYTES_MAX: usize = 4096;
-const TRAILER_BYTES_MAX: usize = 8192;
-const TRAILERS_MAX: usize = 32;
+const TRAILER_BYTES_MAX: usize = 60 * 1024;
+const TRAILERS_MAX: usize = 100;
 
 /// How a body ends.
 #[derive(Debug, Eq, PartialEq)]
@@ -41,9 +41,10 @@ pub fn http1_chunks(input: &[u8]) {
                 let behind = read_requests(&[rest], NEXT_HOP);
                 assert_eq!(format!("{requests:?}"), format!("{behind:?}"), "cut into {pieces:?}");
             }
-            // A fault in the last line shows before its end.
-            End::CutShort => assert!([Some(Broken::Closed), FAULT].contains(&chunked.broken), "cut into {pieces:?}"),
-            End::Malformed => assert_eq!(chunked.broken, FAULT, "cut into {pieces:?}"),
+            // Where the input ends within a line or within the trailers, a fault in them may show or not.
+            End::CutShort | End::Malformed => {
+                assert!([Some(Broken::Closed), FAULT].contains(&chunked.broken), "{end:?}, cut into {pieces:?}");
+            }
         }
     }
 }

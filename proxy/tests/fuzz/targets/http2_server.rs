@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use finwait::codec::http2::{ConnectionError, Incoming, Responder, ServerConnection};
-use finwait::codec::{Payload, RequestHead, ResponseHead};
+use finwait::codec::{Broken, Payload, RequestHead, ResponseHead};
 use finwait::stats::{Http2Stats, Registry};
 use http::StatusCode;
 
@@ -32,9 +32,17 @@ enum Respond {
 #[derive(Debug)]
 struct Connection {
     requests: Vec<Request>,
-    end: Option<ConnectionError>,
+    /// What was wrong with the connection.
+    end: Option<End>,
     /// Errors of single requests.
     refused: Vec<ConnectionError>,
+}
+
+/// Frames that come in one read with the preface are judged with it.
+#[derive(Debug, Eq, PartialEq)]
+enum End {
+    InHandshake(Broken),
+    Later(ConnectionError),
 }
 
 #[derive(Debug)]
@@ -90,7 +98,10 @@ fn serve(pieces: &[&[u8]], respond: Respond) -> (Connection, Traffic) {
         let handshake = ServerConnection::handshake(conn, Bytes::new(), &options, HEAD_BYTES_MAX, HEADERS_MAX, &stats);
         match poll_often(&mut pin!(handshake), &mut cx, || {}) {
             Some(Ok(server)) => server,
-            Some(Err(broken)) => panic!("the handshake is right: {broken}"),
+            Some(Err(broken)) => {
+                served.end = Some(End::InHandshake(broken));
+                return (served, traffic);
+            }
             None => panic!("the client has closed"),
         }
     };
@@ -116,7 +127,7 @@ fn serve(pieces: &[&[u8]], respond: Respond) -> (Connection, Traffic) {
             }
             Some(Some(Err(error @ ConnectionError::HeadTooLarge(_)))) => served.refused.push(error),
             Some(Some(Err(error))) => {
-                let first = served.end.replace(error);
+                let first = served.end.replace(End::Later(error));
                 assert_eq!(first, None, "an error ends the connection");
             }
             Some(None) | None => break,

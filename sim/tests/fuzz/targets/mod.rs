@@ -2,6 +2,7 @@
 //! these functions with inputs of its own (see `sim/fuzz`), the test beside them with the inputs that are committed.
 
 mod hpack;
+#[expect(dead_code, reason = "the proxy's targets use all of it")]
 #[path = "../../../../proxy/tests/fuzz/targets/peer.rs"]
 mod peer;
 mod scenario;
