@@ -120,7 +120,7 @@ mod tests {
         merge(Node::parse(base).unwrap(), Node::parse(over).unwrap()).to_json().to_string()
     }
 
-    /// Envoy 1.40 shows the same in `/config_dump`.
+    /// The rules of protobuf's `MergeFrom`, by which Envoy merges the two.
     #[test]
     fn lists_are_appended_and_messages_merged_field_by_field() {
         let cases = [
