@@ -67,9 +67,12 @@ pub(super) struct Scanner {
     is_past_first: bool,
     /// There was DATA with more padding than it has room for (RFC 9113 6.1).
     pub(super) is_overpadded: bool,
-    /// The first bytes of the last GOAWAY's payload: the last stream that its sender will process.
+    /// The first bytes of the payload of the GOAWAY that is passing: the last stream that its sender will process.
     goaway: [u8; 4],
     goaway_len: usize,
+    /// The same of the last GOAWAY of which they have passed whole. A second one (RFC 9113 6.8, a drain in two steps)
+    /// takes nothing back while it is cut.
+    goaway_last: Option<u32>,
     /// Did the last read hold a piece of a header block?
     pub(super) saw_header_block: bool,
     resets: u64,
@@ -152,7 +155,7 @@ impl Scanner {
 
     /// The last stream that the peer will process, once it has said so.
     pub(super) fn goaway_last(&self) -> Option<u32> {
-        (self.goaway_len == self.goaway.len()).then(|| u32::from_be_bytes(self.goaway) & STREAM_ID_MAX)
+        self.goaway_last
     }
 
     fn keep_goaway(&mut self, payload: &[u8]) {
@@ -160,6 +163,9 @@ impl Scanner {
         if self.kind == GOAWAY {
             self.goaway_len += free.len().min(payload.len());
             free.iter_mut().zip(payload).for_each(|(to, from)| *to = *from);
+            if self.goaway_len == self.goaway.len() {
+                self.goaway_last = Some(u32::from_be_bytes(self.goaway) & STREAM_ID_MAX);
+            }
         }
     }
 
@@ -307,8 +313,8 @@ mod tests {
             prop_assert_eq!((whole.kind, whole.goaway_last()), (cut.kind, cut.goaway_last()));
             let (last_kind, ..) = frames.last().unwrap();
             prop_assert_eq!(whole.kind, *last_kind);
-            let goaway = frames.iter().rev().find(|(kind, ..)| *kind == GOAWAY);
-            let last = goaway.and_then(|(.., payload)| be_u32(payload)).map(|last| last & STREAM_ID_MAX);
+            let mut goaways = frames.iter().rev().filter(|(kind, ..)| *kind == GOAWAY);
+            let last = goaways.find_map(|(.., payload)| be_u32(payload)).map(|last| last & STREAM_ID_MAX);
             prop_assert_eq!(whole.goaway_last(), last);
             let overpadded = frames.iter().any(|(kind, flags, payload)| {
                 let room = payload.first().map_or(0, |padding| payload.len().saturating_sub(usize::from(*padding)));
@@ -320,10 +326,9 @@ mod tests {
         #[test]
         fn any_bytes_can_be_scanned(mut bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let mut scanner = Scanner::default();
-            let first = FrameHead::parse(&bytes).map(|head| head.kind);
+            let first = Received::parse(&bytes).map(|received| received.head.kind);
             let decided = scanner.scan(&mut bytes, show);
-            let is_padding_cut = bytes.len() == FRAME_HEAD_LEN;
-            prop_assert_eq!(decided.is_some(), first.is_none_or(|kind| kind == SETTINGS) || is_padding_cut);
+            prop_assert_eq!(decided.is_some(), first.is_none_or(|kind| kind == SETTINGS));
             prop_assert!(decided.is_none_or(|decided| bytes.len() - decided <= UNDECIDED_BYTES_MAX));
         }
     }
@@ -344,6 +349,21 @@ mod tests {
             assert_eq!(scanner.scan(&mut seen[decided..], show), Some(sent.len() - decided));
             let changed: Vec<_> = (0..sent.len()).filter(|at| seen[*at] != sent[*at]).collect();
             assert_eq!((changed.as_slice(), seen[kinds[0]]), (&kinds[..], IGNORED), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_second_goaway_takes_nothing_back_wherever_it_is_cut() {
+        let [first, second] = [7_u32, 5].map(|last| control_frame(GOAWAY, 0, &[last.to_be_bytes(), [0; 4]].concat()));
+        for cut in 0..second.len() {
+            let mut scanner = Scanner { is_past_first: true, ..Scanner::at(Role::Client) };
+            let mut seen = [&first[..], &second[..cut]].concat();
+            let decided = scanner.scan(&mut seen, show).unwrap();
+            let last = if cut < FRAME_HEAD_LEN + 4 { 7 } else { 5 };
+            assert_eq!(scanner.goaway_last(), Some(last), "{cut}");
+            let mut rest = [&seen[decided..], &second[cut..]].concat();
+            assert_eq!(scanner.scan(&mut rest, show), Some(rest.len()));
+            assert_eq!(scanner.goaway_last(), Some(5), "{cut}");
         }
     }
 
