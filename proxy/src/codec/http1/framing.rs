@@ -41,8 +41,8 @@ pub(super) enum Chunk {
     DataEnd,
     /// The line before a chunk.
     Size,
-    /// What follows the last chunk.
-    Trailers,
+    /// What follows the last chunk, of which so many bytes are known not to hold the end.
+    Trailers(usize),
 }
 
 /// A step of a [`Decoder`].
@@ -91,12 +91,15 @@ impl Decoder {
                 Self::Chunked(Chunk::Size) => {
                     let Some(line) = take_line(input)? else { return Ok(Decoded::More) };
                     let size = chunk_size(&line)?;
-                    *self = Self::Chunked(if size == 0 { Chunk::Trailers } else { Chunk::Data(size) });
+                    *self = Self::Chunked(if size == 0 { Chunk::Trailers(0) } else { Chunk::Data(size) });
                 }
-                Self::Chunked(Chunk::Trailers) => {
-                    let Some(()) = take_trailers(input)? else { return Ok(Decoded::More) };
-                    *self = Self::Done;
-                }
+                Self::Chunked(Chunk::Trailers(parsed)) => match take_trailers(input, parsed)? {
+                    Trailers::Taken => *self = Self::Done,
+                    Trailers::Open { parsed } => {
+                        *self = Self::Chunked(Chunk::Trailers(parsed));
+                        return Ok(Decoded::More);
+                    }
+                },
             }
         }
     }
@@ -151,27 +154,30 @@ fn chunk_size(line: &[u8]) -> Result<u64, Broken> {
 
 /// Trailers and the empty line behind them. They are checked and dropped, as Envoy does by default: merging
 /// them into the head is forbidden (RFC 9110 6.5.1), and few recipients look at them.
-fn take_trailers(input: &mut Bytes) -> Result<Option<()>, Broken> {
+fn take_trailers(input: &mut Bytes, parsed: usize) -> Result<Trailers, Broken> {
     let section = input.get(..TRAILER_BYTES_MAX).unwrap_or(input);
-    if !section.ends_with(b"\n") && !has_empty_line(section) {
-        // Parsed at the ends of lines only: a section that comes byte by byte is not parsed once for each byte.
-        return if section.len() == TRAILER_BYTES_MAX { Err(MALFORMED) } else { Ok(None) };
-    }
+    // Whole lines only, and each set of them once: how the section is cut by reads decides neither what is found in it
+    // nor how often it is parsed.
+    let whole = section.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
     let mut fields = [httparse::EMPTY_HEADER; TRAILERS_MAX];
-    let httparse::Status::Complete((length, _)) =
-        httparse::parse_headers(section, &mut fields).map_err(|_| MALFORMED)?
+    let lines = section.get(..whole).filter(|_| whole > parsed).unwrap_or_default();
+    let httparse::Status::Complete((length, _)) = httparse::parse_headers(lines, &mut fields).map_err(|_| MALFORMED)?
     else {
-        return if section.len() == TRAILER_BYTES_MAX { Err(MALFORMED) } else { Ok(None) };
+        return if section.len() == TRAILER_BYTES_MAX { Err(MALFORMED) } else { Ok(Trailers::Open { parsed: whole }) };
     };
     let section = input.split_to(length);
     // Each LF behind a CR, for the reason given at take_line.
     let bare = section.split(|byte| *byte == b'\n').rev().skip(1).any(|line| !line.ends_with(b"\r"));
-    if bare { Err(MALFORMED) } else { Ok(Some(())) }
+    if bare { Err(MALFORMED) } else { Ok(Trailers::Taken) }
 }
 
-/// Whether a line of `section` is empty, with or without a CR.
-fn has_empty_line(section: &[u8]) -> bool {
-    section.split_inclusive(|byte| *byte == b'\n').any(|line| matches!(line, b"\n" | b"\r\n"))
+/// How far [`take_trailers`] has come.
+enum Trailers {
+    /// So many bytes are whole lines, and their end is not among them.
+    Open {
+        parsed: usize,
+    },
+    Taken,
 }
 
 /// What the head says about the body's framing, before the two ways of saying it are held together.

@@ -352,17 +352,20 @@ fn other_version<T>(input: &[u8]) -> Parsed<T> {
     match version.len() {
         8.. if matches => Err(Refusal::LowVersion),
         // The line was cut here, so that it may still become one.
-        ..8 if matches && input.ends_with(version) => Ok(None),
+        ..8 if matches && !after_empty_lines(input).contains(&b'\n') => Ok(None),
         _ => Err(Refusal::Codec),
     }
 }
 
 /// The first line that is not empty, as far as it is there.
 fn first_line(input: &[u8]) -> &[u8] {
-    // Only line ends are skipped (RFC 9112 2.2): a blank at the front is an error by itself.
+    after_empty_lines(input).split(|byte| *byte == b'\n').next().unwrap_or_default()
+}
+
+/// Only line ends are skipped (RFC 9112 2.2): a blank at the front is an error by itself.
+fn after_empty_lines(input: &[u8]) -> &[u8] {
     let empty = input.iter().take_while(|byte| b"\r\n".contains(byte)).count();
-    let rest = input.get(empty..).unwrap_or_default();
-    rest.split(|byte| *byte == b'\n').next().unwrap_or_default()
+    input.get(empty..).unwrap_or_default()
 }
 
 fn refusal(error: Error, input: &[u8]) -> Refusal {
