@@ -162,6 +162,8 @@ fn excerpt(text: &str, at: Position) -> String {
     // A JSON file may be one line of any length: of such a line, show the part around the column.
     const SHOWN_MAX: usize = 140;
     const SHOWN_BEFORE_MAX: usize = 60;
+    // In YAML a CR alone ends a line too (YAML 1.2, 5.4).
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let Some(line) = text.lines().nth(at.line.saturating_sub(1)) else {
         return String::new();
     };
@@ -229,6 +231,12 @@ impl From<serde_yaml::Location> for Position {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_excerpt_counts_lines_as_yaml_does() {
+        let shown = excerpt("a: 1\rb: 2\r\nc: 3\n", Position { line: 3, column: 1 });
+        assert!(shown.contains("3 | c: 3\n"), "{shown}");
+    }
 
     #[test]
     fn an_excerpt_of_a_long_line_shows_the_part_that_matters() {

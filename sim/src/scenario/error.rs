@@ -78,6 +78,8 @@ impl ScenarioError {
 fn position(text: &str, location: Location) -> Option<Position> {
     let line = usize::try_from(location.line()).ok()?;
     let column = usize::try_from(location.column()).ok()?;
+    // In YAML a CR alone ends a line too (YAML 1.2, 5.4).
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let (excerpt, before) = excerpt(text.lines().nth(line.checked_sub(1)?)?, column);
     Some(Position { line, column, excerpt, before })
 }

@@ -24,6 +24,7 @@ pub fn config_yaml(input: &[u8]) {
 fn is_in(text: &str, place: &Place, said: &str) {
     assert!(said.starts_with("file.yaml"), "{said}");
     let Some(at) = place.at else { return };
+    let text = text.replace("\r\n", "\n").replace('\r', "\n"); // YAML's line ends
     // An error at the end of the file stands behind its last line.
     let lines = text.lines().count() + 1;
     assert!((1..=lines).contains(&at.line), "{lines} lines: {said}");

@@ -31,6 +31,7 @@ fn quotes_a_line_of(text: &str, said: &str) {
     let Some(place) = said.strip_prefix(FILE).and_then(|rest| rest.strip_prefix(':')) else { return };
     let mut numbers = place.splitn(3, ':').map(|number| number.parse::<usize>().ok());
     let (Some(Some(line)), Some(Some(column))) = (numbers.next(), numbers.next()) else { return };
+    let text = text.replace("\r\n", "\n").replace('\r', "\n"); // YAML's line ends
     let quoted = text.lines().nth(line.wrapping_sub(1));
     let Some(quoted) = quoted else { panic!("no such line: {said}") };
     assert!((1..=quoted.chars().count() + 1).contains(&column), "no such column: {said}");
