@@ -10,6 +10,8 @@ pub enum Difference {
     FinWhenDrained,
     /// SIGTERM and SIGINT let what runs finish, within the drain time.
     GracefulStop,
+    /// A malformed HTTP/2 message ends its stream (RFC 9113 8.1.1), not its connection. Read when a connection begins.
+    Http2StreamErrors,
     /// The socket of an idle connection is asked for its end before a request is committed to it.
     LookBeforeReuse,
     /// A request of which nothing was written moves on to another connection, without counting as a retry.
@@ -24,10 +26,11 @@ pub enum Difference {
 
 impl Difference {
     /// All of them, in the order of their keys.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ExclusivePort,
         Self::FinWhenDrained,
         Self::GracefulStop,
+        Self::Http2StreamErrors,
         Self::LookBeforeReuse,
         Self::Redispatch,
         Self::Resend,
@@ -42,6 +45,7 @@ impl Difference {
             Self::ExclusivePort => "finwait.exclusive_port",
             Self::FinWhenDrained => "finwait.fin_when_drained",
             Self::GracefulStop => "finwait.graceful_stop",
+            Self::Http2StreamErrors => "finwait.http2_stream_errors",
             Self::LookBeforeReuse => "finwait.look_before_reuse",
             Self::Redispatch => "finwait.redispatch",
             Self::Resend => "finwait.resend",

@@ -12,7 +12,9 @@ use super::stream::{self, After, GoAway};
 use super::{ConnectionEnd, ConnectionManager};
 use crate::access_log::{Downstream, LocalEnd, ResponseFlag};
 use crate::alarm::Alarm;
-use crate::codec::http2::{ConnectionError, HeadLimit, Incoming, Responder, ServerConnection};
+use crate::codec::http2::{
+    ConnectionError, HeadLimit, Incoming, ListLimit, MessageErrors, Responder, ServerConnection,
+};
 use crate::codec::{Body, RequestHead};
 use crate::net::Conn;
 use crate::probe;
@@ -30,9 +32,10 @@ pub(super) async fn serve(
     manager.http2_stats.nghttp2_downstream_connections.inc();
     let _active = manager.stats.downstream_cx_http2_active.enter();
     let options = &manager.options;
-    let (bytes_max, count_max) = (options.request_head_bytes_max, options.request_headers_max);
+    let limit = ListLimit { bytes: options.request_head_bytes_max, fields: options.request_headers_max };
+    let errors = MessageErrors::with(manager.runtime.differences());
     let handshake =
-        ServerConnection::handshake(conn, read.freeze(), &options.http2, bytes_max, count_max, &manager.http2_stats);
+        ServerConnection::handshake(conn, read.freeze(), &options.http2, errors, limit, &manager.http2_stats);
     let Ok(mut connection) = handshake.await else {
         manager.stats.downstream_cx_protocol_error.inc();
         return ConnectionEnd::Local;
@@ -115,6 +118,9 @@ async fn run(
                         HeadLimit::Fields => stats.header_overflow.inc(),
                     }
                     record_unread(manager, downstream, ResponseFlag::DR, limit.details());
+                }
+                Some(Err(ConnectionError::Malformed { details })) => {
+                    record_unread(manager, downstream, ResponseFlag::DPE, details);
                 }
                 Some(Err(ConnectionError::InvalidMessage { unread })) => {
                     manager.stats.downstream_cx_protocol_error.inc();

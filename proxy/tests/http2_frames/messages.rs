@@ -115,7 +115,7 @@ fn request_fields() -> Vec<Case> {
             Expect::Answer(1),
         ),
         of_fields("8.5", "CONNECT with a :path", &[(":method", "CONNECT"), SCHEME, PATH, AUTHORITY], MALFORMED),
-        of_fields("8.5", "CONNECT without :authority", &[(":method", "CONNECT")], Expect::Refusal(1)),
+        of_fields("8.5", "CONNECT without :authority", &[(":method", "CONNECT")], MALFORMED),
     ]
 }
 

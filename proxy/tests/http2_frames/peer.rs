@@ -13,7 +13,6 @@ use super::frame::{
 const SILENCE: Duration = Duration::from_secs(10);
 /// `:status` in HPACK's static table.
 const STATUS_200: u8 = 0x88;
-const STATUS_400: u8 = 0x8c;
 
 /// What has to come, whatever else comes before it.
 #[derive(Clone, Debug)]
@@ -34,8 +33,6 @@ pub(crate) enum Expect {
     PingAck([u8; 8]),
     /// The same, or the end of the connection.
     PingAckOrClosed([u8; 8]),
-    /// HEADERS that say 400, on this stream: a malformed request may get a response (RFC 9113 8.1.1).
-    Refusal(u32),
     /// RST_STREAM on this stream with this code, and nothing less gentle.
     Reset(u32, u32),
     /// SETTINGS, not an acknowledgement, as the very first frame.
@@ -162,7 +159,6 @@ impl Expect {
         let is_one_of = |codes: &[u32]| frame.code().is_some_and(|code| codes.contains(&code));
         match (self, frame.kind) {
             (Self::Answer(stream), HEADERS) if is_on(*stream) => met_if(frame.payload.first() == Some(&STATUS_200)),
-            (Self::Refusal(stream), HEADERS) if is_on(*stream) => met_if(frame.payload.first() == Some(&STATUS_400)),
             (Self::AnswerEnds(stream), HEADERS | DATA) if is_on(*stream) && frame.has(END_STREAM) => Verdict::Met,
             (Self::DataOf(stream, len), DATA) if is_on(*stream) => met_if(frame.payload.len() == *len),
             (Self::PingAck(payload) | Self::PingAckOrClosed(payload), PING) => {

@@ -125,8 +125,9 @@ impl Pool {
     }
 
     pub(super) async fn drive_http2(self: Rc<Self>, conn: Conn, options: &Http2Options, mut account: Account) {
+        let errors = http2::MessageErrors::with(self.shared.runtime.differences());
         let (connection, driver) =
-            match http2::ClientConnection::handshake(conn, options, &self.shared.http2_stats).await {
+            match http2::ClientConnection::handshake(conn, options, errors, &self.shared.http2_stats).await {
                 Ok(both) => both,
                 Err(broken) => {
                     account.by_peer = true;

@@ -16,8 +16,10 @@ use super::frames::Role;
 use super::heads::{request_to_h2, response_from_h2};
 use super::outgoing::Ending;
 use super::server::Pinger;
-use super::wire::{Fate, Shared, Wire};
-use super::{Broken, CONNECTION, Incoming, MESSAGING_RULE, Outgoing, ResetReason, Sending, Stream, broken, lost};
+use super::wire::{Fate, MessageErrors, Shared, Wire};
+use super::{
+    Broken, CONNECTION, Incoming, ListLimit, MESSAGING_RULE, Outgoing, ResetReason, Sending, Stream, broken, lost,
+};
 use crate::codec::http1::INFORMATIONAL_MAX;
 use crate::codec::{Informer, Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
@@ -26,10 +28,8 @@ use crate::stats::Http2Stats;
 
 /// Stream ids are odd and end at 2^31 - 1 (RFC 9113 5.1.1).
 const STREAMS_PER_CONNECTION_MAX: u32 = 1 << 30;
-/// Envoy's limit for a response head, max_response_headers_kb. HPACK's 32 bytes a field count as well.
-const HEAD_BYTES_MAX: u32 = 80 * 1024;
-/// Most header fields in a response, max_headers_count.
-const HEADERS_MAX: usize = 100;
+/// Envoy's limits for a response head: max_response_headers_kb, and max_headers_count with `:status` among them.
+const HEAD_LIMIT: ListLimit = ListLimit { bytes: 60 * 1024, fields: 100 };
 
 /// A handle on a connection that sends requests.
 #[derive(Clone)]
@@ -71,9 +71,14 @@ impl ClientConnection {
     ///
     /// # Errors
     /// The connection broke.
-    pub async fn handshake(conn: Conn, options: &Http2Options, stats: &Http2Stats) -> Result<(Self, Driver), Broken> {
+    pub async fn handshake(
+        conn: Conn,
+        options: &Http2Options,
+        errors: MessageErrors,
+        stats: &Http2Stats,
+    ) -> Result<(Self, Driver), Broken> {
         let local = conn.local.clone();
-        let (wire, shared) = Wire::new(conn, Role::Client, options, Bytes::new(), stats);
+        let (wire, shared) = Wire::new(conn, Role::Client, errors, HEAD_LIMIT, options, Bytes::new(), stats);
         let mut builder = Builder::new();
         builder
             .enable_push(false)
@@ -83,8 +88,8 @@ impl ClientConnection {
             .initial_window_size(options.initial_stream_window_size)
             .max_concurrent_reset_streams(RESET_STREAMS_MAX)
             .max_concurrent_streams(options.max_concurrent_streams.get())
-            // Not sent: the wire replaces h2's SETTINGS.
-            .max_header_list_size(HEAD_BYTES_MAX)
+            // Not sent: the wire replaces h2's SETTINGS. The wire also keeps longer ones from h2.
+            .max_header_list_size(HEAD_LIMIT.hpack_bytes())
             .max_local_error_reset_streams(None)
             .max_send_buffer_size(STREAM_BUFFER_BYTES_MAX)
             .reset_stream_duration(RESET_STREAM_AGE_MAX);
@@ -280,10 +285,6 @@ impl Response {
             return Err(Broken::Malformed(MESSAGING_RULE));
         };
         let (parts, recv) = answer.map_err(|error| self.stream.broken(&error))?.into_parts();
-        if parts.headers.len() > HEADERS_MAX {
-            self.stream.reset(ResetReason::InternalError);
-            return Err(Broken::Malformed("http2.too_many_headers"));
-        }
         Ok((response_from_h2(parts), Incoming::new(recv, Rc::clone(&self.stream))))
     }
 }

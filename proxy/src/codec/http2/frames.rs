@@ -39,9 +39,12 @@ const GOAWAY_BYTES_MIN: usize = 8;
 
 pub(super) const ACK: u8 = 1;
 pub(super) const END_STREAM: u8 = 1;
+pub(super) const END_HEADERS: u8 = 4;
 pub(super) const PADDED: u8 = 8;
+pub(super) const PRIORITISED: u8 = 0x20;
 pub(super) const NO_ERROR: u32 = 0;
 pub(super) const PROTOCOL_ERROR: u32 = 1;
+pub(super) const INTERNAL_ERROR: u32 = 2;
 pub(super) const STREAM_CLOSED: u32 = 5;
 pub(super) const REFUSED_STREAM: u32 = 7;
 pub(super) const ENHANCE_YOUR_CALM: u32 = 11;
@@ -203,7 +206,7 @@ fn is_whole_goaway(head: FrameHead) -> bool {
     head.kind == GOAWAY && head.len >= GOAWAY_BYTES_MIN && head.stream == CONNECTION
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct FrameHead {
     /// Of the payload.
     pub(super) len: usize,
@@ -262,6 +265,10 @@ pub(super) fn window_update_frame(stream: u32, bytes: u32) -> Bytes {
     frame(WINDOW_UPDATE, 0, stream, &bytes.min(STREAM_ID_MAX).to_be_bytes())
 }
 
+pub(super) fn reset_frame(stream: u32, code: u32) -> Bytes {
+    frame(RST_STREAM, 0, stream, &code.to_be_bytes())
+}
+
 /// The answer to h2's PING, RFC 9113 6.7.
 pub(super) fn shutdown_pong() -> Bytes {
     control_frame(PING, ACK, &SHUTDOWN)
@@ -273,11 +280,16 @@ fn control_frame(kind: u8, flags: u8, payload: &[u8]) -> Bytes {
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(FRAME_HEAD_LEN + payload.len());
-    frame.put_uint(u64::try_from(payload.len()).unwrap_or_default(), 3);
-    frame.put_slice(&[kind, flags]);
-    frame.put_u32(stream);
+    put_frame_head(FrameHead { len: payload.len(), kind, flags, stream }, &mut frame);
     frame.put_slice(payload);
     frame.freeze()
+}
+
+/// RFC 9113 4.1.
+pub(super) fn put_frame_head(head: FrameHead, to: &mut BytesMut) {
+    to.put_uint(u64::try_from(head.len).unwrap_or_default(), 3);
+    to.put_slice(&[head.kind, head.flags]);
+    to.put_u32(head.stream);
 }
 
 #[cfg(test)]

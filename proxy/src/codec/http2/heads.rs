@@ -1,10 +1,11 @@
 //! Heads and trailers, from h2's form into ours and back.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, request, response};
 
+use super::message::Original;
 use super::{Broken, INVALID_HEADER_FIELD};
 use crate::codec::{Headers, RequestHead, ResponseHead};
 
@@ -100,26 +101,11 @@ pub(super) fn headers_to_h2(headers: &Headers) -> HeaderMap {
     map
 }
 
-/// Fields of a head as Envoy counts them: pseudo-headers included.
-pub(super) fn field_count(head: &RequestHead) -> usize {
-    1 + pseudo_values(head).count() + head.headers.len()
-}
-
-/// Bytes of a head as Envoy counts them: names and values, without HPACK's 32 bytes a field.
-pub(super) fn head_bytes(head: &RequestHead) -> usize {
-    let pseudo: usize = pseudo_values(head).map(|(name, value)| name.len() + value.len()).sum();
-    let fields: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    ":method".len() + head.method.as_str().len() + pseudo + fields
-}
-
-fn pseudo_values(head: &RequestHead) -> impl Iterator<Item = (&'static str, &HeaderValue)> {
-    let named = [
-        (":scheme", &head.scheme),
-        (":authority", &head.authority),
-        (":path", &head.path),
-        (":protocol", &head.protocol),
-    ];
-    named.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)))
+/// Puts back what h2 could not hold.
+pub(super) fn restore(head: &mut RequestHead, original: Original) {
+    let value = |bytes: Option<Bytes>| bytes.and_then(|bytes| HeaderValue::from_maybe_shared(bytes).ok());
+    head.authority = value(original.authority).or(head.authority.take());
+    head.path = value(original.path).or(head.path.take());
 }
 
 fn is_of_http1(name: &HeaderName, value: &HeaderValue) -> bool {

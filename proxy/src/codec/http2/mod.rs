@@ -9,10 +9,13 @@
 
 mod bounds;
 mod client;
+mod fields;
 mod flood;
 mod frames;
 mod heads;
+mod hpack;
 mod incoming;
+mod message;
 mod outgoing;
 mod pieces;
 mod server;
@@ -21,9 +24,11 @@ mod tests;
 mod wire;
 
 pub use client::{ClientConnection, Driver, DriverEnd, Response};
+pub use hpack::ListLimit;
 pub use incoming::Incoming;
 pub use outgoing::Outgoing;
 pub use server::{ConnectionError, HeadLimit, Informer, Pinger, Responder, ServerConnection, Traffic};
+pub use wire::MessageErrors;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -142,7 +147,7 @@ impl Stream {
             Err(error) => self.broken(&error),
             // h2 gives the code of a GOAWAY, its own or the peer's, as if the stream had been reset.
             Ok(_) if self.connection.is_condemned() => self.lost(),
-            Ok(_) if self.connection.is_malformed(self.id) => Broken::Malformed(REMOTE_RESET),
+            Ok(_) if let Some(details) = self.connection.malformed(self.id) => Broken::Malformed(details),
             Ok(_) if self.connection.is_refused(self.id) => Broken::StreamReset(ResetReason::RefusedStream),
             Ok(reason) => Broken::StreamReset(reset_reason(reason)),
         })
@@ -180,7 +185,7 @@ fn broken(error: &h2::Error, connection: &Shared, stream: u32) -> Broken {
     match error.reason() {
         _ if connection.is_condemned() => lost(connection, stream),
         Some(reason) if error.is_reset() && !error.is_library() => Broken::StreamReset(reset_reason(reason)),
-        Some(_) if error.is_reset() => Broken::Malformed(REMOTE_RESET),
+        Some(_) if error.is_reset() => Broken::Malformed(connection.malformed(stream).unwrap_or(REMOTE_RESET)),
         // Only the streams that the peer has not processed hear of its GOAWAY (RFC 9113 6.8).
         Some(_) if error.is_remote() => Broken::StreamReset(ResetReason::RefusedStream),
         Some(_) if error.is_library() && connection.fate() == Fate::Alive => Broken::Malformed(CODEC_ERROR),

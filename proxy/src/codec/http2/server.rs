@@ -2,6 +2,7 @@
 
 use std::future::{pending, poll_fn};
 use std::rc::Rc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
@@ -11,26 +12,23 @@ use http::Request;
 use super::bounds::{RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, STREAM_BUFFER_BYTES_MAX};
 use super::flood::Flood;
 use super::frames::Role;
-use super::heads::{field_count, head_bytes, request_from_h2, response_to_h2};
+use super::heads::{request_from_h2, response_to_h2, restore};
 use super::outgoing::Ending;
-use super::wire::{Fate, Shared, Wire};
-use super::{Broken, CONNECTION, INVALID_HEADER_FIELD, Incoming, Outgoing, ResetReason, Sending, Stream, broken, lost};
+use super::wire::{Fate, MessageErrors, Refusal, Shared, Wire};
+use super::{
+    Broken, CONNECTION, INVALID_HEADER_FIELD, Incoming, ListLimit, Outgoing, ResetReason, Sending, Stream, broken, lost,
+};
 use crate::codec::lingering::Lingering;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
 use crate::net::Conn;
 use crate::stats::Http2Stats;
 
-/// How much larger than our own limit a head may be before h2 stops decoding it.
-const HEAD_BYTES_HARD_FACTOR: usize = 4;
-
 /// A connection on which we serve.
 pub struct ServerConnection {
     /// Gone after an error that ended it.
     connection: Option<Connection<Wire, Bytes>>,
     shared: Rc<Shared>,
-    head_bytes_max: usize,
-    headers_max: usize,
     /// The last stream handed out.
     last_accepted: u32,
 }
@@ -46,6 +44,12 @@ pub enum ConnectionError {
     Flooded {
         /// Envoy's text for the request whose head they were to be.
         unread: Option<&'static str>,
+    },
+    /// One request was malformed and was reset with PROTOCOL_ERROR. The connection goes on.
+    #[error("malformed request: {details}")]
+    Malformed {
+        /// `%RESPONSE_CODE_DETAILS%` for it.
+        details: &'static str,
     },
     /// One request had too many or too large fields and was reset with INTERNAL_ERROR. The connection goes on.
     #[error("request head over the limit: {0}")]
@@ -96,11 +100,11 @@ impl ServerConnection {
         conn: Conn,
         already_read: Bytes,
         options: &Http2Options,
-        head_bytes_max: usize,
-        headers_max: usize,
+        errors: MessageErrors,
+        limit: ListLimit,
         stats: &Http2Stats,
     ) -> Result<Self, Broken> {
-        let (wire, shared) = Wire::new(conn, Role::Server, options, already_read, stats);
+        let (wire, shared) = Wire::new(conn, Role::Server, errors, limit, options, already_read, stats);
         let mut builder = Builder::new();
         if options.allow_connect {
             builder.enable_connect_protocol();
@@ -111,10 +115,8 @@ impl ServerConnection {
             .initial_window_size(options.initial_stream_window_size)
             .max_concurrent_reset_streams(RESET_STREAMS_MAX)
             .max_concurrent_streams(options.max_concurrent_streams.get())
-            // Not sent: the wire replaces h2's SETTINGS.
-            .max_header_list_size(
-                u32::try_from(head_bytes_max.saturating_mul(HEAD_BYTES_HARD_FACTOR)).unwrap_or(u32::MAX),
-            )
+            // Not sent: the wire replaces h2's SETTINGS. The wire also keeps longer ones from h2.
+            .max_header_list_size(limit.hpack_bytes())
             // Streams that were reset at once are judged like any others, by the connection manager.
             .max_pending_accept_reset_streams(usize::MAX)
             .max_local_error_reset_streams(None)
@@ -122,12 +124,13 @@ impl ServerConnection {
             .max_send_buffer_size(STREAM_BUFFER_BYTES_MAX)
             .reset_stream_duration(RESET_STREAM_AGE_MAX);
         let connection = builder.handshake(wire).await.map_err(|error| broken(&error, &shared, CONNECTION))?;
-        Ok(Self { connection: Some(connection), shared, head_bytes_max, headers_max, last_accepted: 0 })
+        Ok(Self { connection: Some(connection), shared, last_accepted: 0 })
     }
 
     /// The next request. `None` when the connection is over: the client closed it, or it was drained and no
     /// stream is left. This also moves every stream's bytes, so it has to be polled all the time. After an error
-    /// other than [`ConnectionError::HeadTooLarge`] every stream is broken and only `None` follows.
+    /// other than [`ConnectionError::HeadTooLarge`] and [`ConnectionError::Malformed`] every stream is broken and only `None`
+    /// follows.
     ///
     /// # Cancellation
     /// Safe: a request that was not returned is returned by the next call.
@@ -135,15 +138,30 @@ impl ServerConnection {
         let connection = self.connection.as_mut()?;
         let shared = &self.shared;
         let accepted = poll_fn(|cx| {
-            let accepted = connection.poll_accept(cx);
-            // Not before the last of the new streams has been handed out: until then nothing more is read.
-            if accepted.is_pending() {
-                shared.end_turn(cx);
+            if let Some(refused) = shared.take_refused() {
+                return Poll::Ready(Err(refused));
             }
-            accepted
+            match connection.poll_accept(cx) {
+                Poll::Ready(accepted) => Poll::Ready(Ok(accepted)),
+                // It may have read some that are refused.
+                Poll::Pending => match shared.take_refused() {
+                    Some(refused) => Poll::Ready(Err(refused)),
+                    None => {
+                        // Not before the last of the new streams has been handed out: until then nothing more is read.
+                        shared.end_turn(cx);
+                        Poll::Pending
+                    }
+                },
+            }
         });
-        let accepted = accepted.await?;
-        Some(accepted.map_err(|error| self.fail(&error)).and_then(|(request, respond)| self.open(request, respond)))
+        Some(match accepted.await {
+            Err(Refusal::TooLarge(limit)) => Err(ConnectionError::HeadTooLarge(limit)),
+            Err(Refusal::Malformed { details, .. }) => Err(ConnectionError::Malformed { details }),
+            Ok(accepted) => match accepted? {
+                Err(error) => Err(self.fail(&error)),
+                Ok((request, respond)) => Ok(self.open(request, respond)),
+            },
+        })
     }
 
     /// The first step of a drain: GOAWAY with the largest stream id. New streams are still served.
@@ -186,21 +204,17 @@ impl ServerConnection {
         &mut self,
         request: Request<RecvStream>,
         respond: SendResponse<Bytes>,
-    ) -> Result<(RequestHead, Incoming, Responder), ConnectionError> {
+    ) -> (RequestHead, Incoming, Responder) {
         self.last_accepted = respond.stream_id().as_u32();
+        let original = self.shared.take_original(self.last_accepted);
         let (parts, recv) = request.into_parts();
         let stream = Stream::new(Sending::Head(respond), &self.shared, None);
         let responder = Responder(Outgoing::new(Rc::clone(&stream), Ending::Open));
-        let head = request_from_h2(parts);
-        if field_count(&head) > self.headers_max {
-            responder.reset(ResetReason::InternalError);
-            return Err(ConnectionError::HeadTooLarge(HeadLimit::Fields));
+        let mut head = request_from_h2(parts);
+        if let Some(original) = original {
+            restore(&mut head, original);
         }
-        if head_bytes(&head) > self.head_bytes_max {
-            responder.reset(ResetReason::InternalError);
-            return Err(ConnectionError::HeadTooLarge(HeadLimit::Bytes));
-        }
-        Ok((head, Incoming::new(recv, stream), responder))
+        (head, Incoming::new(recv, stream), responder)
     }
 
     fn fail(&mut self, error: &h2::Error) -> ConnectionError {

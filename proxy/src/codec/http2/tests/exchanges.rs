@@ -145,7 +145,6 @@ async fn a_head_arrives_in_our_form() {
         ),
         ("host alone", &[("host", "h"), ("x", "y")], Some("h"), &[("x", "y")]),
         ("host and authority", &[(":authority", "a"), ("host", "h")], Some("a"), &[]),
-        ("neither", &[("x", "y")], None, &[("x", "y")]),
     ];
     for (name, fields, authority, rest) in cases {
         let (mut raw, mut server) = raw_client(&Http2Options::default()).await;

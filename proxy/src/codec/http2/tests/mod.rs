@@ -4,6 +4,7 @@ mod bounds;
 mod canary;
 mod endings;
 mod exchanges;
+mod malformed;
 mod refusals;
 
 use std::collections::VecDeque;
@@ -20,9 +21,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::timeout;
 
+use super::MessageErrors::{EndConnections, EndStreams};
 use super::bounds::{QUEUE_BYTES_MAX, STREAM_BUFFER_BYTES_MAX};
 use super::frames::{
-    ACK, CONTINUATION, DATA, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE,
 };
 use super::*;
 use crate::codec::{Payload, RequestHead, ResponseHead};
@@ -30,13 +33,9 @@ use crate::config::listener::Http2Options;
 use crate::net::{Address, Conn, Io, Look};
 use crate::stats::{Http2Stats, Registry};
 
-pub(super) const HEAD_BYTES_MAX: usize = 60 * 1024;
-pub(super) const HEADERS_MAX: usize = 100;
+pub(super) const LIMIT: ListLimit = ListLimit { bytes: 60 * 1024, fields: 100 };
 /// What a pipe between two ends holds.
 pub(super) const PIPE_BYTES_MAX: usize = 64 * 1024;
-
-// Of RFC 9113 6, what the code itself has no use for.
-pub(super) const END_HEADERS: u8 = 4;
 
 pub(super) const GET: &[(&str, &str)] = &[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
 pub(super) const WEBSOCKET: &[(&str, &str)] =
@@ -191,13 +190,12 @@ pub(super) async fn both_ends(
     options: &Http2Options,
 ) -> (ClientConnection, Requests, [JoinHandle<()>; 2]) {
     let (left, right) = duplex(pipe);
-    let (client, driver) = ClientConnection::handshake(conn(left), options, &stats()).await.unwrap();
+    let (client, driver) = ClientConnection::handshake(conn(left), options, EndStreams, &stats()).await.unwrap();
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let options = *options;
     let serving = spawn_local(async move {
         let shaken =
-            ServerConnection::handshake(conn(right), Bytes::new(), &options, HEAD_BYTES_MAX, HEADERS_MAX, &stats())
-                .await;
+            ServerConnection::handshake(conn(right), Bytes::new(), &options, EndStreams, LIMIT, &stats()).await;
         let mut server = shaken.unwrap();
         while let Some(accepted) = server.accept().await {
             drop(sender.send(accepted.unwrap()));
@@ -211,10 +209,14 @@ pub(super) async fn both_ends(
 
 /// A server, and its client made by hand, which has sent its preface and its SETTINGS.
 pub(super) async fn raw_client(options: &Http2Options) -> (Raw, ServerConnection) {
-    raw_client_with(options, HEAD_BYTES_MAX).await
+    raw_client_with(options, EndStreams, LIMIT).await
 }
 
-pub(super) async fn raw_client_with(options: &Http2Options, head_bytes_max: usize) -> (Raw, ServerConnection) {
+pub(super) async fn raw_client_with(
+    options: &Http2Options,
+    errors: MessageErrors,
+    limit: ListLimit,
+) -> (Raw, ServerConnection) {
     let (io, server) = duplex(PIPE_BYTES_MAX);
     let mut raw = Raw { io, seen: VecDeque::new(), driver: None };
     // The sniffer has read a part of the preface.
@@ -222,8 +224,7 @@ pub(super) async fn raw_client_with(options: &Http2Options, head_bytes_max: usiz
     raw.io.write_all(rest).await.unwrap();
     raw.send(SETTINGS, 0, 0, &[]).await;
     let sniffed = Bytes::from_static(sniffed);
-    let shaken =
-        ServerConnection::handshake(conn(server), sniffed, options, head_bytes_max, HEADERS_MAX, &stats()).await;
+    let shaken = ServerConnection::handshake(conn(server), sniffed, options, errors, limit, &stats()).await;
     let mut server = shaken.unwrap();
     assert!(timeout(Duration::from_millis(1), server.accept()).await.is_err(), "nothing was asked yet");
     (raw, server)
@@ -231,8 +232,13 @@ pub(super) async fn raw_client_with(options: &Http2Options, head_bytes_max: usiz
 
 /// A client, and its server made by hand, which has read the preface and has yet to send its SETTINGS.
 pub(super) async fn raw_server() -> (Raw, ClientConnection) {
+    raw_server_with(EndStreams).await
+}
+
+pub(super) async fn raw_server_with(errors: MessageErrors) -> (Raw, ClientConnection) {
     let (io, client) = duplex(PIPE_BYTES_MAX);
-    let (client, driver) = ClientConnection::handshake(conn(client), &Http2Options::default(), &stats()).await.unwrap();
+    let options = Http2Options::default();
+    let (client, driver) = ClientConnection::handshake(conn(client), &options, errors, &stats()).await.unwrap();
     let mut raw = Raw { io, seen: VecDeque::new(), driver: Some(spawn_local(driver)) };
     let mut preface = vec![0; PREFACE.len()];
     raw.io.read_exact(&mut preface).await.unwrap();

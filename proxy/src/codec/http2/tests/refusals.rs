@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_malformed_message_ends_the_connection_without_a_word() {
+async fn a_malformed_message_ends_the_connection_without_a_word_where_envoys_way_is_asked_for() {
     let with = |extra: (&'static str, &'static str)| block(&[GET, &[extra]].concat());
     let cases = [
         ("protocol without allow_connect", block(WEBSOCKET)),
@@ -14,7 +14,7 @@ async fn a_malformed_message_ends_the_connection_without_a_word() {
         ("no path", block(&GET[..3])),
     ];
     for (name, head) in cases {
-        let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
+        let (mut raw, mut server) = raw_client_with(&Http2Options::default(), EndConnections, LIMIT).await;
         raw.send(HEADERS, END_HEADERS, 1, &block(GET)).await;
         let (_, mut bystander, _responder) = server.accept().await.unwrap().unwrap();
         raw.send(HEADERS, END_HEADERS | END_STREAM, 3, &head).await;
@@ -49,8 +49,8 @@ async fn a_body_that_breaks_its_content_length_ends_its_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trailers_that_do_not_end_the_stream_end_the_connection() {
-    let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
+async fn trailers_that_do_not_end_the_stream_end_the_connection_where_envoys_way_is_asked_for() {
+    let (mut raw, mut server) = raw_client_with(&Http2Options::default(), EndConnections, LIMIT).await;
     raw.send(HEADERS, END_HEADERS, 1, &block(GET)).await;
     let (_, mut incoming, _responder) = server.accept().await.unwrap().unwrap();
     raw.send(HEADERS, END_HEADERS, 1, &block(&[("a", "b")])).await;
@@ -62,7 +62,7 @@ async fn trailers_that_do_not_end_the_stream_end_the_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn waiting_for_the_peer_ends_when_it_closes() {
-    let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
+    let (mut raw, mut server) = raw_client_with(&Http2Options::default(), EndConnections, LIMIT).await;
     raw.send(HEADERS, END_HEADERS, 1, &block(WEBSOCKET)).await;
     assert!(server.accept().await.unwrap().is_err());
     drop(raw);
@@ -70,8 +70,9 @@ async fn waiting_for_the_peer_ends_when_it_closes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn data_after_the_end_of_a_stream_is_stream_closed() {
-    let (mut raw, mut server) = raw_client(&Http2Options { allow_connect: true, ..Http2Options::default() }).await;
+async fn data_after_the_end_of_a_stream_ends_the_connection_where_envoys_way_is_asked_for() {
+    let options = Http2Options { allow_connect: true, ..Http2Options::default() };
+    let (mut raw, mut server) = raw_client_with(&options, EndConnections, LIMIT).await;
     raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(WEBSOCKET)).await;
     let (_, mut incoming, responder) = server.accept().await.unwrap().unwrap();
     assert!(incoming.is_complete());
@@ -96,12 +97,13 @@ async fn broken_framing_is_answered_with_goaway() {
 
 #[tokio::test(start_paused = true)]
 async fn a_head_over_the_limit_loses_its_stream_only() {
-    let many: Vec<_> = GET.iter().copied().chain((0..HEADERS_MAX).map(|_| ("x", "y"))).collect();
+    let many: Vec<_> = GET.iter().copied().chain((0..LIMIT.fields).map(|_| ("x", "y"))).collect();
     let filler = "f".repeat(100);
     let large: Vec<_> = GET.iter().copied().chain((0..3).map(|_| ("x", filler.as_str()))).collect();
-    let cases = [(HEAD_BYTES_MAX, many, HeadLimit::Fields), (300, large, HeadLimit::Bytes)];
-    for (head_bytes_max, fields, limit) in cases {
-        let (mut raw, mut server) = raw_client_with(&Http2Options::default(), head_bytes_max).await;
+    let cases = [(LIMIT.bytes, many, HeadLimit::Fields), (300, large, HeadLimit::Bytes)];
+    for (bytes, fields, limit) in cases {
+        let (mut raw, mut server) =
+            raw_client_with(&Http2Options::default(), EndStreams, ListLimit { bytes, ..LIMIT }).await;
         raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields)).await;
         let error = server.accept().await.unwrap().map(drop).unwrap_err();
         assert_eq!(error, ConnectionError::HeadTooLarge(limit));
@@ -122,8 +124,7 @@ async fn what_is_no_preface_is_no_connection() {
         client.shutdown().await.unwrap();
         let options = Http2Options::default();
         let shaken =
-            ServerConnection::handshake(conn(server), Bytes::new(), &options, HEAD_BYTES_MAX, HEADERS_MAX, &stats())
-                .await;
+            ServerConnection::handshake(conn(server), Bytes::new(), &options, EndStreams, LIMIT, &stats()).await;
         assert_eq!(shaken.map(drop), Err(expected));
     }
 }

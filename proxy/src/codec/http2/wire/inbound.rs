@@ -7,7 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Wire;
@@ -21,7 +21,11 @@ const ROOM_BYTES_MIN: usize = 64;
 #[derive(Debug)]
 pub(super) struct Inbound {
     /// Bytes that come before those of the socket.
+    already_read: Bytes,
+    /// A frame that h2 reads before what the peer sent.
     ahead: Bytes,
+    /// After a malformed message that ends the connection: h2 has had a turn to write what it owes for the frames before.
+    may_end: bool,
     /// A frame head that is cut.
     undecided: [u8; UNDECIDED_BYTES_MAX],
     undecided_len: usize,
@@ -34,9 +38,17 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    pub(super) fn new(ahead: Bytes) -> Self {
-        let undecided = [0; UNDECIDED_BYTES_MAX];
-        Self { ahead, undecided, undecided_len: 0, decided: Bytes::new(), is_blocked: false, is_paused: false }
+    pub(super) fn new(already_read: Bytes) -> Self {
+        Self {
+            already_read,
+            ahead: Bytes::new(),
+            may_end: false,
+            undecided: [0; UNDECIDED_BYTES_MAX],
+            undecided_len: 0,
+            decided: Bytes::new(),
+            is_blocked: false,
+            is_paused: false,
+        }
     }
 
     fn undecided(&self) -> &[u8] {
@@ -82,8 +94,44 @@ impl Wire {
             buf.put_slice(&self.inbound.ahead.split_to(len));
             return Poll::Ready(Ok(()));
         }
+        loop {
+            let ready = self.intake.ready();
+            if !ready.is_empty() {
+                let taken = ready.split_to(ready.len().min(buf.remaining()));
+                buf.put_slice(&taken);
+                return Poll::Ready(Ok(()));
+            }
+            *ready = BytesMut::new(); // an idle connection keeps no buffer
+            if let Some(fate) = self.intake.failed() {
+                if !std::mem::replace(&mut self.inbound.may_end, true) {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                self.shared.fail(fate);
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+            let before = buf.filled().len();
+            let is_end = ready!(self.poll_source(cx, buf))?;
+            let passed = self.intake.take(buf.filled().get(before..).unwrap_or_default(), &self.shared);
+            buf.set_filled(before + passed);
+            if is_end {
+                self.intake.end();
+            }
+            if passed > 0 || is_end && self.intake.ready().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Fills `buf` with what the peer sent. Is that the end of it?
+    fn poll_source(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+        let already_read = &mut self.inbound.already_read;
+        if !already_read.is_empty() {
+            buf.put_slice(&already_read.split_to(already_read.len().min(buf.remaining())));
+            return Poll::Ready(Ok(false));
+        }
         let mut conn = self.shared.conn.borrow_mut();
-        let Some(conn) = conn.as_mut() else { return Poll::Ready(Ok(())) };
+        let Some(conn) = conn.as_mut() else { return Poll::Ready(Ok(true)) };
         let before = buf.filled().len();
         if let Err(error) = ready!(Pin::new(conn).poll_read(cx, buf)) {
             self.shared.fail(Fate::Reset);
@@ -93,7 +141,7 @@ impl Wire {
             0 => self.shared.fail(Fate::Closed),
             read => self.shared.note_read(read),
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(buf.filled().len() == before))
     }
 
     /// Reads until there is something that h2 may see, or the end.

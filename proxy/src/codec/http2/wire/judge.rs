@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use super::{Fate, Wire};
-use crate::codec::http2::CONNECTION;
+use super::{Fate, MessageErrors, Wire};
 use crate::codec::http2::flood::Flood;
 use crate::codec::http2::frames::{
     ACK, DATA, ENHANCE_YOUR_CALM, FRAME_HEAD_LEN, FrameHead, GOAWAY, NO_ERROR, PING, PROTOCOL_ERROR, RST_STREAM, Role,
-    SETTINGS, SHUTDOWN, STREAM_CLOSED, be_u32, frame_len, goaway_frame,
+    SETTINGS, SHUTDOWN, STREAM_CLOSED, be_u32, frame_len, goaway_frame, reset_frame,
 };
+use crate::codec::http2::{CONNECTION, REMOTE_RESET};
 
 /// What to do with the bytes that h2 wants to write.
 pub(super) enum Plan {
@@ -57,7 +57,7 @@ impl Wire {
                 Some(settings) => Verdict::Replace(settings.clone()),
             },
             PING if head.flags & ACK == 0 && payload.starts_with(&SHUTDOWN) => Verdict::Replace(Bytes::new()),
-            RST_STREAM if is_server && be_u32(payload) == Some(PROTOCOL_ERROR) => self.judge_reset(head.stream),
+            RST_STREAM if be_u32(payload) == Some(PROTOCOL_ERROR) => self.judge_reset(head.stream),
             // For answers that cross the reset of their stream, of which h2 remembers only the latest.
             RST_STREAM if !is_server && be_u32(payload) == Some(STREAM_CLOSED) && !self.is_reset_by_us(head.stream) => {
                 Verdict::Replace(Bytes::new())
@@ -74,20 +74,22 @@ impl Wire {
         }
     }
 
-    /// h2 found a message malformed. A body that does not have its content-length costs its stream alone; for anything
-    /// else (connection headers, a missing or an unwanted pseudo-header, trailers that do not end the stream) Envoy drops
-    /// the connection, and so do we.
+    /// h2 found a message malformed, or was shown that it is. Where that costs the connection, as with Envoy, a body that
+    /// does not have its content-length still costs its stream alone, and so does a response.
     fn judge_reset(&self, stream: u32) -> Verdict {
+        if let Some(code) = self.shared.reset_code(stream) {
+            return Verdict::Replace(reset_frame(stream, code));
+        }
+        if self.is_reset_by_us(stream) {
+            return Verdict::Pass;
+        }
         let ends_by_data = match self.reading.stream == stream {
             true => self.reading.kind == DATA,
             // Other frames came behind it; a head that was good makes it probable.
             false => self.shared.is_watched(stream),
         };
-        if self.is_reset_by_us(stream) {
-            return Verdict::Pass;
-        }
-        if ends_by_data {
-            self.shared.note_malformed(stream);
+        if ends_by_data || self.errors == MessageErrors::EndStreams || self.role == Role::Client {
+            self.shared.note_malformed(stream, REMOTE_RESET);
             return Verdict::Pass;
         }
         Verdict::Fail(Fate::InvalidMessage(Some(stream)))

@@ -6,18 +6,22 @@
 //! - that a client's GOAWAY changes nothing: h2 would stop serving;
 //! - the exact SETTINGS: h2 cannot say ENABLE_CONNECT_PROTOCOL 0, so its frame is replaced by ours;
 //! - how much a peer may send before it reads, and empty DATA, of which h2 takes a hundred in a connection's life;
-//! - what a message error does. h2 resets the one stream; Envoy drops the whole connection without a word.
+//! - what a malformed message costs. h2 resets the one stream or ends the connection, depending on what is wrong; Envoy
+//!   drops the whole connection without a word unless it is told otherwise.
 //!
 //! It relies on one property of h2: the head of a frame, and a control frame as a whole, is encoded in one
 //! piece, so it stands contiguous at the place where the previous frame ended.
 //!
-//! [`inbound`] is the way in, [`judge`] decides about each frame that h2 wants to write, [`shared`] is what everybody else sees.
+//! [`inbound`] is the way in, where [`intake`] judges messages; [`judge`] decides about each frame that h2 wants to write,
+//! [`shared`] is what everybody else sees.
 
 mod inbound;
+mod intake;
 mod judge;
 mod shared;
 
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -27,15 +31,18 @@ use tokio::io::AsyncWrite;
 
 use super::flood::Floods;
 use super::frames::{
-    FRAME_HEAD_LEN, FrameHead, PREFACE, Role, Scanner, frame_len, settings_frame, window_update_frame,
+    FRAME_HEAD_LEN, FrameHead, PREFACE, RST_STREAM, Role, Scanner, frame_len, settings_frame, window_update_frame,
 };
+use super::hpack::ListLimit;
 use crate::config::listener::Http2Options;
 use crate::net::Conn;
 use crate::stats::Http2Stats;
 use inbound::Inbound;
+use intake::Intake;
 use judge::Plan;
 
-pub(super) use shared::{Amount, Fate, Shared};
+pub use intake::MessageErrors;
+pub(super) use shared::{Amount, Fate, Refusal, Shared};
 
 /// The IO type that h2 is given.
 #[derive(Debug)]
@@ -43,6 +50,8 @@ pub(super) struct Wire {
     shared: Rc<Shared>,
     role: Role,
     inbound: Inbound,
+    errors: MessageErrors,
+    intake: Intake,
     reading: Scanner,
     floods: Floods,
     /// Bytes of the current outgoing frame that h2 has yet to write.
@@ -77,6 +86,8 @@ impl Wire {
     pub(super) fn new(
         conn: Conn,
         role: Role,
+        errors: MessageErrors,
+        limit: ListLimit,
         options: &Http2Options,
         already_read: Bytes,
         stats: &Http2Stats,
@@ -87,6 +98,8 @@ impl Wire {
             shared: Rc::clone(&shared),
             role,
             inbound: Inbound::new(already_read),
+            errors,
+            intake: Intake::new(role, errors, options, limit),
             reading: Scanner::at(role),
             floods: Floods::new(options.floods),
             writing_left,
@@ -130,7 +143,7 @@ impl Wire {
             }
             self.instead.advance(written);
         }
-        Poll::Ready(Ok(std::mem::take(&mut self.replaced)))
+        Poll::Ready(Ok(mem::take(&mut self.replaced)))
     }
 
     /// Steps over `written` bytes that began with `first`; what lies beyond `first` is payload.
@@ -139,11 +152,16 @@ impl Wire {
         while at < written {
             let Some(frame) = first.get(at..).filter(|frame| !frame.is_empty()) else { break };
             if let Some(head) = FrameHead::parse(frame) {
-                self.shared.note_sent(head, frame.get(FRAME_HEAD_LEN..).unwrap_or_default());
+                self.note_sent(head, frame);
             }
             at += frame_len(frame);
         }
         self.writing_left = at.saturating_sub(written);
+    }
+
+    fn note_sent(&mut self, head: FrameHead, frame: &[u8]) {
+        self.shared.note_sent(head, frame.get(FRAME_HEAD_LEN..).unwrap_or_default());
+        self.intake.note_sent(head);
     }
 
     fn poll_pass(&mut self, cx: &mut Context<'_>, first: &[u8], bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
@@ -187,6 +205,10 @@ impl Wire {
             Plan::Replace(instead, len) => {
                 // The first frame that is ever replaced is h2's SETTINGS: it stands at the start.
                 self.settings = None;
+                let is_reset = |head: &FrameHead| head.kind == RST_STREAM && !instead.is_empty();
+                if let Some(head) = FrameHead::parse(first).filter(is_reset) {
+                    self.note_sent(head, first);
+                }
                 self.instead = instead;
                 self.replaced = len;
                 self.poll_replace(cx)

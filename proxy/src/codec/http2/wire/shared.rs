@@ -10,15 +10,41 @@ use std::task::{Context, Poll, Waker, ready};
 use crate::codec::http2::bounds::{CREDIT_BYTES_MIN, OWED_FRAMES_MAX, TURN_FRAMES_MAX};
 use crate::codec::http2::flood::{Flood, Floods};
 use crate::codec::http2::frames::{
-    CONTINUATION, DATA, END_STREAM, FrameHead, GOAWAY, HEADERS, NO_ERROR, PRIORITY, REFUSED_STREAM, RST_STREAM,
-    Received, STREAM_ID_MAX, Sight, be_u32,
+    CONTINUATION, DATA, END_STREAM, FrameHead, GOAWAY, HEADERS, INTERNAL_ERROR, NO_ERROR, PRIORITY, PROTOCOL_ERROR,
+    REFUSED_STREAM, RST_STREAM, Received, STREAM_ID_MAX, Sight, be_u32,
 };
-use crate::codec::http2::{CONNECTION, Stream};
+use crate::codec::http2::message::Original;
+use crate::codec::http2::{CONNECTION, HeadLimit, Stream};
 use crate::net::{Conn, Look};
 use crate::stats::Http2Stats;
 
 /// Streams remembered as reset by us. A reset leaves with the next flush, so few are ever waiting.
 const RESETS_REMEMBERED_MAX: usize = 1024;
+
+/// Why a stream's peer gets RST_STREAM for what it sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::codec::http2) enum Refusal {
+    /// The message breaks the rules; Envoy's details and the code.
+    Malformed { details: &'static str, code: u32 },
+    /// A header section is over a limit of ours.
+    TooLarge(HeadLimit),
+}
+
+impl Refusal {
+    fn code(self) -> u32 {
+        match self {
+            Self::Malformed { code, .. } => code,
+            Self::TooLarge(_) => INTERNAL_ERROR,
+        }
+    }
+
+    pub(in crate::codec::http2) fn details(self) -> &'static str {
+        match self {
+            Self::Malformed { details, .. } => details,
+            Self::TooLarge(limit) => limit.details(),
+        }
+    }
+}
 
 /// What became of the connection, as far as it has been seen from the socket.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,6 +88,13 @@ pub(in crate::codec::http2) struct Shared {
     pub(super) goaway_last: Cell<Option<u32>>,
     pub(super) pong: Cell<Pong>,
     pub(super) reset_by_us: RefCell<VecDeque<u32>>,
+    /// Codes of resets that are under way and that h2 has another code for.
+    reset_codes: RefCell<BTreeMap<u32, u32>>,
+    /// Requests that nobody will see, until they have been accounted for: at most those of one turn, since nothing more is
+    /// read before.
+    refused: RefCell<VecDeque<Refusal>>,
+    /// What h2 could not hold of requests that it has not handed out.
+    originals: RefCell<BTreeMap<u32, Original>>,
     /// The largest stream that either side has opened.
     last_stream: Cell<u32>,
     data_sent: Cell<u64>,
@@ -93,8 +126,8 @@ pub(in crate::codec::http2) struct Amount {
 #[derive(Debug, Default)]
 struct Sent {
     amount: Amount,
-    /// h2 has reset the stream for what its peer sent.
-    is_malformed: bool,
+    /// Envoy's details, if h2 has reset the stream for what its peer sent.
+    malformed: Option<&'static str>,
     waiting: Option<Waker>,
     /// Waits for h2 to hold less of the stream.
     room: Option<Waker>,
@@ -115,6 +148,9 @@ impl Shared {
             goaway_last: Cell::new(None),
             pong: Cell::new(Pong::NotAsked),
             reset_by_us: RefCell::default(),
+            reset_codes: RefCell::default(),
+            refused: RefCell::default(),
+            originals: RefCell::default(),
             last_stream: Cell::new(0),
             data_sent: Cell::new(0),
             is_gone: Cell::new(false),
@@ -199,6 +235,8 @@ impl Shared {
                     reset_by_us.remove(at);
                 }
                 self.stats.tx_reset.inc();
+                self.reset_codes.borrow_mut().remove(&frame.stream);
+                self.originals.borrow_mut().remove(&frame.stream);
                 if be_u32(payload) == Some(REFUSED_STREAM) {
                     self.stats.stream_refused_errors.inc();
                 }
@@ -357,15 +395,57 @@ impl Shared {
         self.sent.borrow_mut().insert(id, Sent { stream, ..Sent::default() });
     }
 
-    /// h2 resets the stream, for what the peer sent.
-    pub(super) fn note_malformed(&self, stream: u32) {
+    /// h2 resets the stream, for what the peer sent. The first reason counts.
+    pub(super) fn note_malformed(&self, stream: u32, details: &'static str) {
         if let Some(sent) = self.sent.borrow_mut().get_mut(&stream) {
-            sent.is_malformed = true;
+            sent.malformed.get_or_insert(details);
         }
     }
 
-    pub(in crate::codec::http2) fn is_malformed(&self, stream: u32) -> bool {
-        self.sent.borrow().get(&stream).is_some_and(|sent| sent.is_malformed)
+    /// Envoy's details, if the stream was reset for what its peer sent.
+    pub(in crate::codec::http2) fn malformed(&self, stream: u32) -> Option<&'static str> {
+        self.sent.borrow().get(&stream).and_then(|sent| sent.malformed)
+    }
+
+    /// h2 is made to reset a stream, for what the peer sent on it.
+    pub(super) fn refuse(&self, stream: u32, refusal: Refusal) {
+        if refusal.code() != PROTOCOL_ERROR {
+            self.reset_codes.borrow_mut().insert(stream, refusal.code());
+        }
+        if let Refusal::Malformed { .. } = refusal {
+            self.stats.rx_messaging_error.inc();
+        }
+        match self.sent.borrow_mut().get_mut(&stream) {
+            Some(sent) => drop(sent.malformed.get_or_insert(refusal.details())),
+            None => self.refused.borrow_mut().push_back(refusal),
+        }
+    }
+
+    /// The code for a reset that h2 writes with its own.
+    pub(super) fn reset_code(&self, stream: u32) -> Option<u32> {
+        self.reset_codes.borrow().get(&stream).copied()
+    }
+
+    /// The next request that nobody will see.
+    pub(in crate::codec::http2) fn take_refused(&self) -> Option<Refusal> {
+        self.refused.borrow_mut().pop_front()
+    }
+
+    /// So much payload was dropped before h2 saw it.
+    pub(super) fn owe_credit(&self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.credit.set(self.credit.get().saturating_add(bytes));
+    }
+
+    /// Keeps what h2 could not hold of a request, until [`Self::take_original`].
+    pub(super) fn keep_original(&self, stream: u32, original: Original) {
+        if original.authority.is_some() || original.path.is_some() {
+            self.originals.borrow_mut().insert(stream, original);
+        }
+    }
+
+    pub(in crate::codec::http2) fn take_original(&self, stream: u32) -> Option<Original> {
+        self.originals.borrow_mut().remove(&stream)
     }
 
     /// Has a head of `stream` begun to leave?

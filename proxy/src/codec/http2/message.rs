@@ -1,0 +1,297 @@
+//! Which header sections are well-formed (RFC 9113 8.1 to 8.3, 8.5; RFC 8441 4), judged before h2 sees them.
+//!
+//! The rules are Envoy's: it was asked about each of them. What h2 or the http crate cannot hold although it is well-formed
+//! is [`WellFormed::odd`].
+
+use bytes::Bytes;
+
+use super::fields::{Kind, content_length, is_plain_authority, is_plain_path};
+use super::hpack::{Block, Field};
+
+/// What is asked of a header section besides its fields.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum SectionKind {
+    Request { may_have_protocol: bool },
+    Response,
+    Trailers,
+}
+
+/// What is wrong with a header section.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Wrong {
+    /// It breaks the rules: its stream cannot go on (RFC 9113 8.1.1).
+    Malformed,
+    /// It is an extended CONNECT, which our SETTINGS did not permit (RFC 8441 3).
+    NotPermitted,
+}
+
+/// A header section that keeps to the rules.
+#[derive(Debug, Default)]
+pub(super) struct WellFormed {
+    /// An informational response, which another header section follows.
+    pub(super) is_informational: bool,
+    /// h2 cannot hold the section as it is; see [`stand_in`].
+    pub(super) is_odd: bool,
+}
+
+/// The values that a stand-in has replaced.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Original {
+    pub(super) authority: Option<Bytes>,
+    pub(super) path: Option<Bytes>,
+}
+
+/// Judges a header section, after which the stream ends or not.
+pub(super) fn judge(section: SectionKind, block: &Block, is_end: bool) -> Result<WellFormed, Wrong> {
+    let seen = Seen::look(block)?;
+    match section {
+        SectionKind::Request { may_have_protocol } => seen.as_request(may_have_protocol, is_end),
+        SectionKind::Response => seen.as_response(is_end),
+        // RFC 9113 8.1: trailers end the stream and have no pseudo-header fields.
+        SectionKind::Trailers => (is_end && !seen.has_pseudo)
+            .then_some(WellFormed { is_informational: false, is_odd: seen.is_odd })
+            .ok_or(Wrong::Malformed),
+    }
+}
+
+/// What h2 is shown in the place of an odd section, field by field: placeholders that the http crate can hold. `original`
+/// gets what they replace.
+pub(super) fn stand_in<'b>(field: Field<'b>, original: &mut Original) -> (&'b [u8], &'b [u8]) {
+    let (slot, placeholder): (&mut Option<Bytes>, &[u8]) =
+        if field.kind == Kind::Authority && !is_plain_authority(field.value) {
+            (&mut original.authority, b"odd")
+        } else if field.kind == Kind::Path && !is_plain_path(field.value) {
+            (&mut original.path, b"/")
+        } else if field.kind == Kind::Te {
+            return (field.name, b"trailers");
+        } else {
+            return (field.name, field.value);
+        };
+    *slot = Some(Bytes::copy_from_slice(field.value));
+    (field.name, placeholder)
+}
+
+/// The fields that matter to the rules.
+#[derive(Default)]
+struct Seen<'b> {
+    authority: Option<&'b [u8]>,
+    content_length: Option<u64>,
+    has_pseudo: bool,
+    host: Option<&'b [u8]>,
+    is_odd: bool,
+    method: Option<&'b [u8]>,
+    path: Option<&'b [u8]>,
+    protocol: Option<&'b [u8]>,
+    scheme: Option<&'b [u8]>,
+    status: Option<&'b [u8]>,
+}
+
+impl<'b> Seen<'b> {
+    /// Rules that hold for each section: valid values, nothing twice that may come once, pseudo-header fields first.
+    fn look(block: &'b Block) -> Result<Self, Wrong> {
+        let mut seen = Self::default();
+        let mut is_past_pseudo = false;
+        for field in block.fields() {
+            if !field.is_valid {
+                return Err(Wrong::Malformed);
+            }
+            let once = match field.kind {
+                Kind::Authority => &mut seen.authority,
+                Kind::Method => &mut seen.method,
+                Kind::Path => &mut seen.path,
+                Kind::Protocol => &mut seen.protocol,
+                Kind::Scheme => &mut seen.scheme,
+                Kind::Status => &mut seen.status,
+                Kind::ContentLength => {
+                    is_past_pseudo = true;
+                    let length = content_length(field.value).ok_or(Wrong::Malformed)?;
+                    if seen.content_length.replace(length).is_some() {
+                        return Err(Wrong::Malformed);
+                    }
+                    continue;
+                }
+                Kind::Host => {
+                    is_past_pseudo = true;
+                    if seen.host.replace(field.value).is_some() {
+                        return Err(Wrong::Malformed);
+                    }
+                    continue;
+                }
+                Kind::Te => {
+                    is_past_pseudo = true;
+                    seen.is_odd |= field.value != b"trailers";
+                    continue;
+                }
+                Kind::HopByHop | Kind::Impossible | Kind::UnknownPseudo => return Err(Wrong::Malformed),
+                Kind::Regular => {
+                    is_past_pseudo = true;
+                    continue;
+                }
+            };
+            if is_past_pseudo || once.replace(field.value).is_some() {
+                return Err(Wrong::Malformed);
+            }
+            seen.has_pseudo = true;
+        }
+        Ok(seen)
+    }
+
+    fn as_request(&self, may_have_protocol: bool, is_end: bool) -> Result<WellFormed, Wrong> {
+        let method = self.method.filter(|_| self.status.is_none()).ok_or(Wrong::Malformed)?;
+        let has_authority = self.authority.or(self.host).is_some();
+        if !has_authority || is_end && self.content_length.is_some_and(|length| length > 0) {
+            return Err(Wrong::Malformed);
+        }
+        let is_sound = match (method, self.protocol) {
+            (b"CONNECT", None) => self.scheme.is_none() && self.path.is_none(),
+            (b"CONNECT", Some(_)) => self.has_target(method),
+            (_, None) => self.has_target(method),
+            (_, Some(_)) => false,
+        };
+        let is_odd = self.is_odd
+            || self.authority.is_some_and(|authority| !is_plain_authority(authority))
+            || self.path.is_some_and(|path| !is_plain_path(path));
+        match is_sound {
+            false => Err(Wrong::Malformed),
+            true if self.protocol.is_some() && !may_have_protocol => Err(Wrong::NotPermitted),
+            true => Ok(WellFormed { is_odd, ..WellFormed::default() }),
+        }
+    }
+
+    /// A scheme, and a path in origin-form, or in asterisk-form for OPTIONS (RFC 9113 8.3.1).
+    fn has_target(&self, method: &[u8]) -> bool {
+        let is_path = |path: &[u8]| path.starts_with(b"/") || path == b"*" && method == b"OPTIONS";
+        self.scheme.is_some() && self.path.is_some_and(is_path)
+    }
+
+    fn as_response(&self, is_end: bool) -> Result<WellFormed, Wrong> {
+        let status = self.status.filter(|_| self.has_only_status()).ok_or(Wrong::Malformed)?;
+        let is_informational = status.starts_with(b"1");
+        let has_length = self.content_length.is_some();
+        let is_sound = match status {
+            // RFC 9113 8.6.
+            b"101" => false,
+            _ if is_informational => !is_end && !has_length,
+            b"204" => self.content_length.is_none_or(|length| length == 0),
+            _ => true,
+        };
+        is_sound.then_some(WellFormed { is_informational, is_odd: self.is_odd }).ok_or(Wrong::Malformed)
+    }
+
+    fn has_only_status(&self) -> bool {
+        let others = [self.authority, self.method, self.path, self.protocol, self.scheme];
+        others.iter().all(Option::is_none)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::super::hpack::{Decoder, ListLimit, write_literal};
+    use super::*;
+
+    const METHOD: (&str, &str) = (":method", "GET");
+    const SCHEME: (&str, &str) = (":scheme", "http");
+    const PATH: (&str, &str) = (":path", "/");
+    const AUTHORITY: (&str, &str) = (":authority", "a");
+    const CONNECT: (&str, &str) = (":method", "CONNECT");
+    const WEBSOCKET: (&str, &str) = (":protocol", "websocket");
+    const REQUEST: SectionKind = SectionKind::Request { may_have_protocol: true };
+
+    /// Names and values.
+    type Fields<'f> = &'f [(&'f str, &'f str)];
+    /// Is it informational, and is it odd?
+    type Judged = Result<(bool, bool), Wrong>;
+
+    fn judged(section: SectionKind, fields: Fields<'_>, is_end: bool) -> Judged {
+        let mut coded = BytesMut::new();
+        fields.iter().for_each(|(name, value)| write_literal(name.as_bytes(), value.as_bytes(), &mut coded));
+        let mut block = Block::default();
+        let limit = ListLimit { bytes: usize::MAX, fields: usize::MAX };
+        Decoder::new(0, limit).decode(&coded, &mut block).unwrap();
+        judge(section, &block, is_end).map(|good| (good.is_informational, good.is_odd))
+    }
+
+    #[test]
+    fn requests_are_judged_as_envoy_judges_them() {
+        let (plain, odd) = (Ok((false, false)), Ok((false, true)));
+        let cases: [(Fields<'_>, Judged); 29] = [
+            (&[METHOD, SCHEME, PATH, AUTHORITY], plain),
+            (&[METHOD, SCHEME, PATH, ("host", "a")], plain),
+            (&[METHOD, SCHEME, PATH, AUTHORITY, ("host", "b")], plain),
+            (&[METHOD, SCHEME, PATH, AUTHORITY, ("content-length", "0")], plain),
+            (&[(":method", "OPTIONS"), SCHEME, (":path", "*"), AUTHORITY], plain),
+            (&[CONNECT, AUTHORITY], plain),
+            (&[CONNECT, SCHEME, PATH, AUTHORITY, WEBSOCKET], plain),
+            (&[METHOD, SCHEME, (":path", "/<x>"), AUTHORITY], odd),
+            (&[METHOD, SCHEME, (":path", "/a#b"), AUTHORITY], odd),
+            (&[METHOD, SCHEME, PATH, (":authority", "[::1]:80")], odd),
+            (&[METHOD, SCHEME, PATH, AUTHORITY, ("te", "Trailers")], odd),
+            (&[METHOD, SCHEME, PATH], Err(Wrong::Malformed)),
+            (&[METHOD, SCHEME, PATH, ("host", "a"), ("host", "a")], Err(Wrong::Malformed)),
+            (&[METHOD, SCHEME, PATH, AUTHORITY, ("host", "a"), ("host", "a")], Err(Wrong::Malformed)),
+            (&[METHOD, SCHEME, PATH, (":authority", "u@a")], Err(Wrong::Malformed)),
+            (&[METHOD, SCHEME, (":path", "*"), AUTHORITY], Err(Wrong::Malformed)),
+            (&[METHOD, SCHEME, (":path", "a"), AUTHORITY], Err(Wrong::Malformed)),
+            (&[METHOD, SCHEME, AUTHORITY], Err(Wrong::Malformed)),
+            (&[METHOD, PATH, AUTHORITY], Err(Wrong::Malformed)),
+            (&[SCHEME, PATH, AUTHORITY], Err(Wrong::Malformed)),
+            (&[METHOD, SCHEME, PATH, AUTHORITY, METHOD], Err(Wrong::Malformed)),
+            (&[METHOD, SCHEME, PATH, AUTHORITY, (":status", "200")], Err(Wrong::Malformed)),
+            (&[METHOD, SCHEME, PATH, ("x", "y"), AUTHORITY], Err(Wrong::Malformed)),
+            (&[METHOD, SCHEME, PATH, AUTHORITY, ("content-length", "5")], Err(Wrong::Malformed)),
+            (
+                &[METHOD, SCHEME, PATH, AUTHORITY, ("content-length", "0"), ("content-length", "0")],
+                Err(Wrong::Malformed),
+            ),
+            (&[METHOD, SCHEME, PATH, AUTHORITY, WEBSOCKET], Err(Wrong::Malformed)),
+            (&[CONNECT, SCHEME, PATH, AUTHORITY], Err(Wrong::Malformed)),
+            (&[CONNECT], Err(Wrong::Malformed)),
+            (&[CONNECT, SCHEME, PATH, AUTHORITY, (":protocol", "a\r\nb: c")], Err(Wrong::Malformed)),
+        ];
+        for (fields, expected) in cases {
+            assert_eq!(judged(REQUEST, fields, true), expected, "{fields:?}");
+        }
+        let websocket = [CONNECT, SCHEME, PATH, AUTHORITY, WEBSOCKET];
+        let unannounced = SectionKind::Request { may_have_protocol: false };
+        assert_eq!(judged(unannounced, &websocket, false), Err(Wrong::NotPermitted));
+    }
+
+    #[test]
+    fn responses_and_trailers_are_judged_as_envoy_judges_them() {
+        let (good, informational) = (Ok((false, false)), Ok((true, false)));
+        let length = ("content-length", "5");
+        let cases: [(SectionKind, Fields<'_>, bool, Judged); 15] = [
+            (SectionKind::Response, &[(":status", "200"), ("x", "y")], true, good),
+            (SectionKind::Response, &[(":status", "304"), length], true, good),
+            (SectionKind::Response, &[(":status", "103")], false, informational),
+            (SectionKind::Response, &[(":status", "103")], true, Err(Wrong::Malformed)),
+            (SectionKind::Response, &[(":status", "100"), length], false, Err(Wrong::Malformed)),
+            (SectionKind::Response, &[(":status", "101")], false, Err(Wrong::Malformed)),
+            (SectionKind::Response, &[(":status", "204"), length], true, Err(Wrong::Malformed)),
+            (SectionKind::Response, &[("x", "y")], true, Err(Wrong::Malformed)),
+            (SectionKind::Response, &[(":status", "200"), PATH], true, Err(Wrong::Malformed)),
+            (SectionKind::Response, &[(":status", "200"), ("connection", "close")], true, Err(Wrong::Malformed)),
+            (SectionKind::Response, &[(":status", "200"), ("x", "a\r\nb: c")], true, Err(Wrong::Malformed)),
+            (SectionKind::Trailers, &[("x", "y"), length], true, good),
+            (SectionKind::Trailers, &[("x", "y")], false, Err(Wrong::Malformed)),
+            (SectionKind::Trailers, &[(":status", "200")], true, Err(Wrong::Malformed)),
+            (SectionKind::Trailers, &[("transfer-encoding", "chunked")], true, Err(Wrong::Malformed)),
+        ];
+        for (section, fields, is_end, expected) in cases {
+            assert_eq!(judged(section, fields, is_end), expected, "{section:?} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_stand_in_has_placeholders_that_http_can_hold() {
+        let mut original = Original::default();
+        let odd = |kind, value| Field { name: b"n", value, kind, is_valid: true };
+        assert_eq!(stand_in(odd(Kind::Authority, b"[::1]"), &mut original), (&b"n"[..], &b"odd"[..]));
+        assert_eq!(stand_in(odd(Kind::Path, b"/<"), &mut original), (&b"n"[..], &b"/"[..]));
+        assert_eq!(stand_in(odd(Kind::Te, b"Trailers"), &mut original), (&b"n"[..], &b"trailers"[..]));
+        assert_eq!(stand_in(odd(Kind::Regular, b"a"), &mut original), (&b"n"[..], &b"a"[..]));
+        assert_eq!((original.authority.as_deref(), original.path.as_deref()), (Some(&b"[::1]"[..]), Some(&b"/<"[..])));
+    }
+}
