@@ -99,11 +99,22 @@ async fn run(
     let mut dead = pin!(probe::until_dead(pinger, manager.options.http2.keepalive, &*manager.outside.random));
     loop {
         tokio::select! {
-            // A stream's wish for GOAWAY first: it must be on the wire before that stream's response.
+            // A stream's wish for GOAWAY first: it must be on the wire before that stream's response. Streams that have
+            // ended come before new ones: a client that opens them as fast as they are read would never be judged by its
+            // resets.
             biased;
             () = go_away.asked(), if life.is_untold() => {
                 let begins = if manager.drain.is_draining() { life.drain_with_server() } else { life.drain() };
                 take(connection, begins.then_some(Turn::Notice));
+            }
+            Some(ended) = streams.join_next(), if !streams.is_empty() => {
+                // A stream that panicked has told nothing.
+                if ended.is_ok_and(|streamed| resets.note(streamed)) {
+                    return too_many_resets(manager);
+                }
+                if streams.is_empty() {
+                    life.is_idle();
+                }
             }
             accepted = connection.accept() => match accepted {
                 None | Some(Err(ConnectionError::Broken(_))) => return Ended::Closed,
@@ -135,15 +146,6 @@ async fn run(
                 }
                 Some(Err(ConnectionError::TooManyResets)) => return too_many_resets(manager),
             },
-            Some(ended) = streams.join_next(), if !streams.is_empty() => {
-                // A stream that panicked has told nothing.
-                if ended.is_ok_and(|streamed| resets.note(streamed)) {
-                    return too_many_resets(manager);
-                }
-                if streams.is_empty() {
-                    life.is_idle();
-                }
-            }
             () = drain.begun(), if life.is_untold() => {
                 life.drain_with_server();
                 take(connection, Some(Turn::Notice));

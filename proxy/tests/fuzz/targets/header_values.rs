@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
-use finwait::codec::http2::{ClientConnection, ServerConnection};
+use finwait::codec::http2::{ClientConnection, ListLimit, MessageErrors, ServerConnection};
 use finwait::codec::{Headers, Payload, RequestHead};
 use finwait::stats::{Http2Stats, Registry};
 use finwait::tunnel::handshake;
@@ -17,8 +17,7 @@ use super::http2::{PREFACE, SETTINGS, options};
 use super::peer::{Then, connect, finish};
 
 /// More than any input has. Bytes and fields.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
-const HEADERS_MAX: usize = 1000;
+const LIMIT: ListLimit = ListLimit { bytes: 64 * 1024, fields: 1000 };
 
 /// Lines: method, path and authority, then a field on each, `name:value`.
 ///
@@ -51,7 +50,7 @@ fn over_http2(frames: &[u8]) -> Option<RequestHead> {
     let sent = [PREFACE, SETTINGS, frames].concat();
     let (conn, _) = connect(&[&sent], Then::Fin);
     let (options, stats) = (options(), Http2Stats::downstream(&Registry::new()));
-    let handshake = ServerConnection::handshake(conn, Bytes::new(), &options, HEAD_BYTES_MAX, HEADERS_MAX, &stats);
+    let handshake = ServerConnection::handshake(conn, Bytes::new(), &options, MessageErrors::EndStreams, LIMIT, &stats);
     let mut server = finish(handshake).expect("the handshake is right");
     let (head, ..) = finish(server.accept())?.ok()?;
     Some(head)
@@ -140,7 +139,8 @@ fn is_one_request_in_http2(mut head: RequestHead) {
     let (conn, traffic) = connect(&[], Then::Silence);
     let (options, stats) = (options(), Http2Stats::upstream(&Registry::new(), "a"));
     let (mut client, mut driver) =
-        finish(ClientConnection::handshake(conn, &options, &stats)).expect("a connection that takes everything");
+        finish(ClientConnection::handshake(conn, &options, MessageErrors::EndStreams, &stats))
+            .expect("a connection that takes everything");
     let Ok((_outgoing, _response)) = client.send(&head, Payload::None) else { return };
     for _ in 0..10 {
         assert!(Pin::new(&mut driver).poll(&mut Context::from_waker(Waker::noop())).is_pending(), "{head:?}");

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use finwait::codec::http2::{ConnectionError, Incoming, Responder, ServerConnection};
+use finwait::codec::http2::{ConnectionError, Incoming, ListLimit, MessageErrors, Responder, ServerConnection};
 use finwait::codec::{Broken, Payload, RequestHead, ResponseHead};
 use finwait::stats::{Http2Stats, Registry};
 use http::StatusCode;
@@ -15,8 +15,7 @@ use super::header_values::is_one_request_in_http1;
 use super::http2::{Message, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, frames, kinds, options};
 use super::peer::{Then, Traffic, connect};
 
-const HEAD_BYTES_MAX: usize = 2048;
-const HEADERS_MAX: usize = 20;
+const LIMIT: ListLimit = ListLimit { bytes: 2048, fields: 20 };
 /// Bytes written for one that was read, beside those of the handshake. The shortest request is an empty HEADERS frame.
 const BYTES_FOR_ONE: usize = 8;
 const HANDSHAKE_BYTES_MAX: usize = 256;
@@ -95,7 +94,8 @@ fn serve(pieces: &[&[u8]], respond: Respond) -> (Connection, Traffic) {
     let mut served = Connection { requests: Vec::new(), end: None, refused: Vec::new() };
     let (options, stats) = (options(), Http2Stats::downstream(&Registry::new()));
     let mut server = {
-        let handshake = ServerConnection::handshake(conn, Bytes::new(), &options, HEAD_BYTES_MAX, HEADERS_MAX, &stats);
+        let handshake =
+            ServerConnection::handshake(conn, Bytes::new(), &options, MessageErrors::EndStreams, LIMIT, &stats);
         match poll_often(&mut pin!(handshake), &mut cx, || {}) {
             Some(Ok(server)) => server,
             Some(Err(broken)) => {

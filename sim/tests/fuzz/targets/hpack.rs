@@ -6,12 +6,16 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use finwait::codec::RequestHead;
-use finwait::codec::http2::ServerConnection;
+use finwait::codec::http2::{ListLimit, MessageErrors, ServerConnection};
+
 use finwait::config::listener::Http2Options;
 use finwait::stats::{Http2Stats, Registry};
 use finwait_sim::trace::wire::{self, Message};
 
 use super::peer::{Then, connect};
+
+/// More than any input of a fuzzer holds.
+const LIMIT: ListLimit = ListLimit { bytes: 1024 * 1024, fields: 1000 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// SETTINGS with nothing in it.
@@ -55,7 +59,7 @@ pub fn hpack(input: &[u8]) {
 fn requests(sent: &[u8]) -> Vec<RequestHead> {
     let (conn, _) = connect(&[sent], Then::Fin);
     let (options, stats) = (Http2Options::default(), Http2Stats::downstream(&Registry::new()));
-    let handshake = ServerConnection::handshake(conn, Bytes::new(), &options, 1024 * 1024, 1000, &stats);
+    let handshake = ServerConnection::handshake(conn, Bytes::new(), &options, MessageErrors::EndStreams, LIMIT, &stats);
     let mut server = poll_often(handshake).expect("the peer is there").expect("the handshake is right");
     let mut heads = Vec::new();
     let mut open = Vec::new();
