@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -175,7 +175,8 @@ impl Exchange {
         let mut work = pin!(work);
         std::future::poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
-                return Poll::Ready(Ok(Ok(done)));
+                let reset = self.poll_reset(cx);
+                return Poll::Ready(if let Poll::Ready(reset) = reset { Err(reset) } else { Ok(Ok(done)) });
             }
             // The stream's own timers first: of two that fire together the one that ends all tries is told.
             if let Poll::Ready(interrupted) = self.poll_interrupted(cx, writer) {
@@ -184,6 +185,18 @@ impl Exchange {
             limit.poll(cx, self.timers.completed_at()).map(|expired| Ok(Err(expired)))
         })
         .await
+    }
+
+    /// Has an HTTP/2 client reset its stream? No response can reach it any more, so one that came in the same turn does not
+    /// count, as in Envoy. A connection that was closed is another matter: the response may have been on its way.
+    fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Interrupted> {
+        match &mut self.body {
+            Body::Http2(incoming) if self.complete => match ready!(incoming.poll_gone(cx)) {
+                broken @ Broken::StreamReset(_) => Poll::Ready(Interrupted::Downstream(broken)),
+                Broken::Closed | Broken::ConnectionReset | Broken::Malformed(_) => Poll::Pending,
+            },
+            Body::Empty | Body::Http1(_) | Body::Http2(_) => Poll::Pending,
+        }
     }
 
     /// Moves the body along; ready when the client or a timer ends the stream.

@@ -98,7 +98,7 @@ fn poll_response(
                 *response = Response::Ending(RelayEnd::Complete);
             }
             Poll::Ready(Some(Err(broken))) => {
-                let failure = failure_after_response(broken, is_tunnel);
+                let failure = failure_after_response(broken, &answer.body, is_tunnel);
                 *response = Response::Ending(RelayEnd::Upstream { failure, broken: Some(broken) });
             }
         }
@@ -118,8 +118,10 @@ fn poll_response(
     }
 }
 
-/// A body cut short is a protocol error of the upstream's; a tunnel cut short is a lost connection.
-fn failure_after_response(broken: Broken, is_tunnel: bool) -> Failure {
+/// An HTTP/1 body cut short is a protocol error of the upstream's. A tunnel or an HTTP/2 stream that is cut short has lost
+/// its connection.
+fn failure_after_response(broken: Broken, body: &Body, is_tunnel: bool) -> Failure {
     let connection_lost = matches!(broken, Broken::Closed | Broken::ConnectionReset);
-    if connection_lost && !is_tunnel { Failure::Protocol } else { Failure::from(broken) }
+    let is_cut_short = connection_lost && !is_tunnel && matches!(body, Body::Http1(_));
+    if is_cut_short { Failure::Protocol } else { Failure::from(broken) }
 }
