@@ -109,17 +109,18 @@ pub(super) fn is_one_request_in_http1(head: &RequestHead, body: &[u8]) {
 }
 
 /// Fields in the order in which their names come up, without blanks around their values: HTTP/1 has no way to send those.
-/// Fields of one name are one with commas (RFC 9110 5.3), which is how HTTP/1 reads some of them.
-fn trimmed(headers: &Headers) -> Vec<(HeaderName, Vec<u8>)> {
-    let mut joined: Vec<(HeaderName, Vec<u8>)> = Vec::new();
+/// Fields of one name are one list (RFC 9110 5.3), which is how HTTP/1 reads some of them; empty members mean nothing.
+fn trimmed(headers: &Headers) -> Vec<(HeaderName, Vec<Vec<u8>>)> {
+    let mut lists: Vec<(HeaderName, Vec<Vec<u8>>)> = Vec::new();
     for (name, value) in own_fields(headers) {
-        let value = value.as_bytes().trim_ascii();
-        match joined.iter_mut().find(|(has, _)| *has == name) {
-            Some((_, before)) => before.extend([b",", value].concat()),
-            None => joined.push((name, value.to_vec())),
+        let members = value.as_bytes().split(|byte| *byte == b',').map(|member| member.trim_ascii().to_vec());
+        let members = members.filter(|member| !member.is_empty());
+        match lists.iter_mut().find(|(has, _)| *has == name) {
+            Some((_, before)) => before.extend(members),
+            None => lists.push((name, members.collect())),
         }
     }
-    joined
+    lists
 }
 
 /// A path as HTTP/1 has to write it.
