@@ -21,12 +21,15 @@ struct Remark {
 }
 
 /// Everything else that tshark has to say is a defect of the capture or of the engine.
-const REMARKS: [Remark; 9] = [
+const REMARKS: [Remark; 11] = [
     Remark {
         text: "The Content-Length and Transfer-Encoding header must not be set together",
         is_due: has_two_lengths,
     },
     Remark { text: "Connection reset (RST)", is_due: has_reset },
+    Remark { text: "Leading CRLF previous message in the stream may have extra CRLF", is_due: has_stray_line_end },
+    // tshark 4.0 hands what follows an upgrade to a dissector for each of the lines.
+    Remark { text: "Malformed Packet (Exception occurred)", is_due: has_two_upgrade_lines },
     Remark { text: "Trailing stray characters", is_due: has_endless_head },
     Remark { text: "TCP window specified by the receiver is now completely full", is_due: has_full_window },
     Remark { text: "TCP Zero Window segment", is_due: has_full_window },
@@ -45,6 +48,20 @@ fn has_two_lengths(trace: &Trace) -> bool {
     segments(trace).any(|segment| {
         let text = String::from_utf8_lossy(&segment.payload).to_ascii_lowercase();
         text.contains("content-length:") && text.contains("transfer-encoding:")
+    })
+}
+
+/// Whether a message begins with an empty line, or a line ends with two CR.
+fn has_stray_line_end(trace: &Trace) -> bool {
+    segments(trace).any(|segment| {
+        segment.payload.starts_with(b"\r\n") || segment.payload.windows(3).any(|bytes| bytes == b"\r\r\n")
+    })
+}
+
+fn has_two_upgrade_lines(trace: &Trace) -> bool {
+    segments(trace).any(|segment| {
+        let text = String::from_utf8_lossy(&segment.payload).to_ascii_lowercase();
+        text.lines().filter(|line| line.starts_with("upgrade:")).count() > 1
     })
 }
 
