@@ -29,7 +29,6 @@ impl Breakers {
     #[must_use]
     pub fn new(limits: &Limits, stats: &BreakerStats) -> Self {
         let breaker = |limit, is_open: &Gauge, remaining: &Gauge| {
-            is_open.set(u64::from(limit == 0));
             let remaining = limits.track_remaining.then(|| remaining.clone());
             let breaker = Breaker { taken: AtomicU32::new(0), limit, is_open: is_open.clone(), remaining };
             breaker.tell_remaining(0);

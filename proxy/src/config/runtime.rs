@@ -63,6 +63,14 @@ pub enum RuntimeError {
         /// As written.
         key: String,
     },
+    /// Envoy behaves otherwise with it, and finwait does not.
+    #[error("{key} is not supported: {reason}")]
+    Unsupported {
+        /// As written.
+        key: String,
+        /// What stands in its place.
+        reason: &'static str,
+    },
     /// A difference is on or off.
     #[error("{key} is true or false, not {value}")]
     NoFlag {
@@ -118,7 +126,7 @@ impl RuntimeValue {
     /// It does not, or is one of ours that does not exist.
     pub fn check(&self, key: &str) -> Result<(), RuntimeError> {
         if !key.starts_with(OURS) {
-            return Ok(());
+            return self.check_of_envoy(key);
         }
         if Difference::of_key(key).is_none() {
             return Err(RuntimeError::UnknownKey { key: key.to_owned() });
@@ -129,6 +137,38 @@ impl RuntimeValue {
         }
     }
 }
+
+impl RuntimeValue {
+    /// Of the keys that change Envoy's behaviour, those that change nothing here take the value that says what finwait does.
+    fn check_of_envoy(&self, key: &str) -> Result<(), RuntimeError> {
+        let unsupported = UNSUPPORTED
+            .iter()
+            .find(|(beginning, end, ..)| key.strip_prefix(beginning).is_some_and(|rest| rest.ends_with(end)));
+        match unsupported {
+            Some((.., neutral, reason)) if neutral.is_none_or(|neutral| self.as_count() != Some(neutral)) => {
+                Err(RuntimeError::Unsupported { key: key.to_owned(), reason })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// How a key of Envoy's begins and ends, the value with which it changes nothing, and what to do instead.
+const UNSUPPORTED: &[(&str, &str, Option<u32>, &str)] = &[
+    ("circuit_breakers.", "", None, "write the limit in circuit_breakers.thresholds of the cluster"),
+    ("envoy.reloadable_features.", "", None, "finwait does what Envoy 1.40 does by default; delete the line"),
+    ("envoy.resource_limits.listener.", ".connection_limit", None, "the connections of a listener are not limited"),
+    ("envoy.restart_features.", "", None, "finwait does what Envoy 1.40 does by default; delete the line"),
+    ("health_check.max_interval", "", None, "write the interval in health_checks of the cluster"),
+    ("health_check.min_interval", "", Some(0), "write the interval in health_checks of the cluster"),
+    ("http_connection_manager.normalize_path", "", Some(0), "paths are passed on as they came"),
+    ("outlier_detection.", "", None, "write the value in outlier_detection of the cluster"),
+    ("overload.global_downstream_max_connections", "", None, "the connections of the process are not limited"),
+    ("upstream.base_retry_backoff_ms", "", Some(25), "write retry_back_off in the retry policy"),
+    ("upstream.healthy_panic_threshold", "", None, "write common_lb_config.healthy_panic_threshold in the cluster"),
+    ("upstream.maintenance_mode.", "", Some(0), "answer with a direct_response route"),
+    ("upstream.use_retry", "", Some(100), "a policy retries always or, with num_retries: 0, never"),
+];
 
 impl fmt::Display for RuntimeValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -170,10 +210,27 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_change_what_envoy_does_are_refused_by_name() {
+        for key in [
+            "circuit_breakers.app.default.max_requests",
+            "envoy.reloadable_features.strict_chunk_parsing",
+            "envoy.resource_limits.listener.web.connection_limit",
+            "outlier_detection.consecutive_5xx",
+            "overload.global_downstream_max_connections",
+            "upstream.maintenance_mode.app",
+            "upstream.use_retry",
+        ] {
+            let error = RuntimeValue::Number(7.0).check(key).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{key} is not supported: ")), "{error}");
+        }
+    }
+
+    #[test]
     fn keys_of_our_own_are_checked() {
         let flag = RuntimeValue::Flag(false);
         assert_eq!(flag.check("finwait.resend"), Ok(()));
-        assert_eq!(flag.check("upstream.use_retry"), Ok(()));
+        assert_eq!(flag.check("some.key"), Ok(()));
+        assert_eq!(RuntimeValue::Number(100.0).check("upstream.use_retry"), Ok(()));
         let unknown = flag.check("finwait.resent").unwrap_err().to_string();
         assert!(unknown.starts_with("there is no finwait.resent; known are finwait.exclusive_port,"), "{unknown}");
         let half = RuntimeValue::Number(50.0).check("finwait.resend").unwrap_err();

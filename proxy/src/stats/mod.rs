@@ -15,6 +15,7 @@ pub mod names;
 pub mod prometheus;
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -55,6 +56,8 @@ pub struct Gauge(Arc<Level>);
 #[derive(Debug, Default)]
 struct Level {
     now: AtomicU64,
+    /// It mirrors a state, and may be anything when nothing is under way.
+    is_state: AtomicBool,
     // `usedonly` asks whether a gauge was ever written, which a level that is back at 0 cannot tell.
     written: AtomicBool,
 }
@@ -74,6 +77,7 @@ impl Gauge {
 
     /// Makes it `value`, for gauges that mirror a state kept elsewhere.
     pub fn set(&self, value: u64) {
+        self.0.is_state.store(true, Relaxed);
         self.0.written.store(true, Relaxed);
         self.0.now.store(value, Relaxed);
     }
@@ -82,6 +86,19 @@ impl Gauge {
     #[must_use]
     pub fn value(&self) -> u64 {
         self.0.now.load(Relaxed)
+    }
+}
+
+/// A gauge that mirrors a state, such as a number of healthy endpoints. It is no balance: when nothing is under way any
+/// more, it may be anything.
+#[derive(Clone, Debug, Default)]
+pub struct State(Gauge);
+
+impl Deref for State {
+    type Target = Gauge;
+
+    fn deref(&self) -> &Gauge {
+        &self.0
     }
 }
 
@@ -136,6 +153,13 @@ impl Registry {
         named(&mut self.lock().gauges, name)
     }
 
+    /// The gauge of this name that mirrors a state, made if there is none.
+    pub fn state(&self, name: &str) -> State {
+        let gauge = self.gauge(name);
+        gauge.0.is_state.store(true, Relaxed);
+        State(gauge)
+    }
+
     /// The histogram of this name, made if there is none.
     pub fn histogram(&self, name: &str) -> Histogram {
         named(&mut self.lock().histograms, name)
@@ -171,11 +195,12 @@ impl Registry {
         let names = self.lock();
         let counters = names.counters.iter().map(|(name, counter)| {
             let value = counter.value();
-            Number { name: name.clone(), kind: Kind::Counter, value, used: value > 0 }
+            Number { name: name.clone(), kind: Kind::Counter, value, is_balance: false, used: value > 0 }
         });
         let gauges = names.gauges.iter().map(|(name, gauge)| {
             let used = gauge.0.written.load(Relaxed);
-            Number { name: name.clone(), kind: Kind::Gauge, value: gauge.value(), used }
+            let is_balance = !gauge.0.is_state.load(Relaxed);
+            Number { name: name.clone(), kind: Kind::Gauge, value: gauge.value(), is_balance, used }
         });
         let mut numbers: Vec<Number> = counters.chain(gauges).collect();
         numbers.sort_by(|a, b| a.name.cmp(&b.name));
@@ -228,6 +253,8 @@ pub struct Number {
     pub kind: Kind,
     /// Its value.
     pub value: u64,
+    /// Is it 0 whenever nothing is under way? True of a gauge that counts connections, requests or bytes.
+    pub is_balance: bool,
     /// Was it ever written?
     pub used: bool,
 }
@@ -280,6 +307,17 @@ mod tests {
         snapshot.retain_used();
         assert_eq!(names(&snapshot), ["b", "c"]);
         assert!(snapshot.histograms.is_empty());
+    }
+
+    #[test]
+    fn a_gauge_that_mirrors_a_state_is_no_balance() {
+        let registry = Registry::new();
+        registry.gauge("held");
+        registry.state("declared");
+        registry.gauge("set").set(1);
+        registry.counter("counted");
+        let balances = registry.snapshot().numbers.into_iter().filter(|number| number.is_balance);
+        assert_eq!(balances.map(|number| number.name).collect::<Vec<_>>(), ["held"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! When everybody has left, nothing may be held any more, and the proxies' gauges must say so.
 
-use finwait::stats::{Kind, Number};
+use finwait::stats::Number;
 
 use crate::play::Played;
 use crate::scenario::Scenario;
@@ -28,7 +28,7 @@ pub(super) fn gauges(_: &Scenario, played: &Played) -> Vec<String> {
         return Vec::new();
     }
     let gauges = played.stats.iter().flat_map(|(host, numbers)| {
-        let above = numbers.iter().filter(|number| is_of_work(number) && number.value > 0);
+        let above = numbers.iter().filter(|number| number.is_balance && number.value > 0);
         above.map(move |Number { name, value, .. }| format!("{host}: {name} is {value} when everybody has left"))
     });
     gauges.collect()
@@ -37,10 +37,4 @@ pub(super) fn gauges(_: &Scenario, played: &Played) -> Vec<String> {
 /// Whether nobody has left because the run was cut off, which is a complaint of its own.
 fn has_not_ended(played: &Played) -> bool {
     matches!(played.ended, Ended::LimitReached { .. } | Ended::Spinning { .. })
-}
-
-/// Whether it counts what is under way. Other gauges, a cluster's members for example, describe what is configured.
-fn is_of_work(number: &Number) -> bool {
-    const ENDS: [&str; 4] = ["active", "buffered", "open", "pending_send_bytes"];
-    number.kind == Kind::Gauge && ENDS.iter().any(|end| number.name.ends_with(end))
 }

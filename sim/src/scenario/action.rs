@@ -66,6 +66,9 @@ pub enum Action {
     Wait(Time),
 }
 
+/// Frames that one step may send: they are made one by one.
+const FRAMES_MAX: u32 = 1_000_000;
+
 /// A message of a WebSocket, or bytes of a connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Payload {
@@ -258,6 +261,9 @@ fn action<E: Error>(mut fields: Fields) -> Result<Action, E> {
     found.extend(fields.reply.take().map(Action::Reply));
     match (fields.frame.take(), fields.times) {
         (None, None) => {}
+        (Some(_), Some(times)) if times > FRAMES_MAX => {
+            return Err(E::custom(format!("`times` is a number up to {FRAMES_MAX}")));
+        }
         (Some(frame), times) => found.push(Action::SendFrame { frame, times: times.unwrap_or(1) }),
         (None, Some(_)) => return Err(E::custom("`times` belongs to `frame`")),
     }

@@ -5,6 +5,13 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
+/// The longest time that a scenario may name: times are added, and every sum of a run's must stay within what clocks
+/// and dates can show.
+const TIME_MAX: Duration = Duration::from_secs(100_000 * 3600);
+
+/// The largest size that a scenario may name: bytes of bodies are held in memory, several times over.
+const SIZE_MAX: usize = 64 << 20;
+
 /// A length of virtual time.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Time(pub Duration);
@@ -15,7 +22,8 @@ impl Time {
         let (number, nanos) =
             UNITS.into_iter().find_map(|(unit, nanos)| Some((text.strip_suffix(unit)?.parse::<f64>().ok()?, nanos)))?;
         // Rounded to whole nanoseconds: 0.3ms is not 299,999 ns.
-        Duration::try_from_secs_f64((number * nanos).round() / 1e9).ok().map(Self)
+        let time = Duration::try_from_secs_f64((number * nanos).round() / 1e9).ok()?;
+        (time <= TIME_MAX).then_some(Self(time))
     }
 }
 
@@ -106,6 +114,11 @@ impl Size {
             .find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?.parse::<usize>().ok()?, bytes)))?;
         number.checked_mul(bytes).map(Self)
     }
+
+    /// One that can be held in memory.
+    fn parse_held(text: &str) -> Option<Self> {
+        Self::parse(text).filter(|size| size.0 <= SIZE_MAX)
+    }
 }
 
 /// Bytes per second of virtual time.
@@ -171,25 +184,27 @@ impl<T> Visitor<'_> for FromText<T> {
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(FromText(Self::parse, "a time such as 250us, 10ms, 1.5s or 2m"))
+        deserializer.deserialize_str(FromText(Self::parse, "a time such as 250us, 10ms, 1.5s or 2m, at most 100000h"))
     }
 }
 
 impl<'de> Deserialize<'de> for TimeStep {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(FromText(Self::parse, "a step of time such as +1h or -500ms"))
+        deserializer.deserialize_str(FromText(Self::parse, "a step of time such as +1h or -500ms, at most 100000h"))
     }
 }
 
 impl<'de> Deserialize<'de> for Times {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(FromText(Self::parse, "a time such as 10ms, or a range such as 1s..1.1s"))
+        deserializer
+            .deserialize_str(FromText(Self::parse, "a time such as 10ms, or a range such as 1s..1.1s, at most 100000h"))
     }
 }
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(FromText(Self::parse, "a size such as 100B, 16KiB, 64kB or 1MB"))
+        deserializer
+            .deserialize_str(FromText(Self::parse_held, "a size such as 100B, 16KiB, 64kB or 1MB, at most 64MiB"))
     }
 }
 
@@ -215,6 +230,11 @@ mod tests {
             ("10", None),
             ("-1s", None),
             ("ms", None),
+            ("100000h", Some(TIME_MAX)),
+            ("100001h", None),
+            ("1e300h", None),
+            ("infs", None),
+            ("NaNs", None),
         ];
         for (text, expected) in cases {
             assert_eq!(Time::parse(text).map(|time| time.0), expected, "{text}");
@@ -250,5 +270,8 @@ mod tests {
         assert_eq!(Size::parse("1"), None);
         assert_eq!(Rate::parse("1MB/s").unwrap().time_for(500_000), Duration::from_millis(500));
         assert_eq!(Rate::parse("0B/s"), None);
+        assert_eq!(Size::parse_held("64MiB"), Some(Size(SIZE_MAX)));
+        assert_eq!(Size::parse_held("65MiB"), None);
+        assert_eq!(Size::parse("18446744073709551615MB"), None);
     }
 }

@@ -2,13 +2,13 @@
 
 use super::{cluster_prefix, last_words, scope};
 use crate::config::cluster::Priority;
-use crate::stats::{Counter, Gauge, Histogram, Registry};
+use crate::stats::{Counter, Gauge, Histogram, Registry, State};
 
 scope! {
     /// `cluster.<name>.`: connections to, and requests to, a cluster.
     ClusterStats {
         /// Endpoints that are ejected.
-        ejections_active: Gauge = "outlier_detection.ejections_active",
+        ejections_active: State = "outlier_detection.ejections_active",
         /// An endpoint had too many 5xx in a row; Envoy's older name for it.
         ejections_consecutive_5xx: Counter = "outlier_detection.ejections_consecutive_5xx",
         /// An endpoint had too many 5xx in a row.
@@ -38,7 +38,7 @@ scope! {
         /// A check failed.
         health_check_failure: Counter = "health_check.failure",
         /// Endpoints that may be chosen.
-        health_check_healthy: Gauge = "health_check.healthy",
+        health_check_healthy: State = "health_check.healthy",
         /// A check failed without an answer.
         health_check_network_failure: Counter = "health_check.network_failure",
         /// An endpoint said in a response that it is not healthy.
@@ -50,11 +50,11 @@ scope! {
         /// The set of endpoints changed.
         membership_change: Counter,
         /// Endpoints that said in a response that they are not healthy.
-        membership_excluded: Gauge,
+        membership_excluded: State,
         /// Endpoints that may be chosen.
-        membership_healthy: Gauge,
+        membership_healthy: State,
         /// Endpoints.
-        membership_total: Gauge,
+        membership_total: State,
         /// A request could not be repeated: too much of it was buffered.
         retry_or_shadow_abandoned: Counter,
         /// A name of a STRICT_DNS cluster was to be resolved.
@@ -186,25 +186,25 @@ scope! {
     /// `cluster.<name>.circuit_breakers.<priority>.`: what is left of the limits.
     BreakerStats {
         /// 1 while as many connections are open as may be.
-        cx_open: Gauge,
+        cx_open: State,
         /// 1 while there are as many pools as may be, which has no limit here.
-        cx_pool_open: Gauge,
+        cx_pool_open: State,
         /// Connections that may still be opened, where it is tracked.
-        remaining_cx: Gauge,
+        remaining_cx: State,
         /// Pools that there may still be, where it is tracked.
-        remaining_cx_pools: Gauge,
+        remaining_cx_pools: State,
         /// Requests that may still wait for a connection, where it is tracked.
-        remaining_pending: Gauge,
+        remaining_pending: State,
         /// Retries that there may still be, where it is tracked.
-        remaining_retries: Gauge,
+        remaining_retries: State,
         /// Requests that may still be sent, where it is tracked.
-        remaining_rq: Gauge,
+        remaining_rq: State,
         /// 1 while as many requests are under way as may be.
-        rq_open: Gauge,
+        rq_open: State,
         /// 1 while as many requests wait for a connection as may.
-        rq_pending_open: Gauge,
+        rq_pending_open: State,
         /// 1 while as many retries are under way as may be.
-        rq_retry_open: Gauge,
+        rq_retry_open: State,
     }
 }
 

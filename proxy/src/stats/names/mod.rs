@@ -10,7 +10,7 @@ mod http2;
 mod log;
 mod server;
 
-use super::{Counter, Gauge, Histogram, Registry};
+use super::{Counter, Gauge, Histogram, Registry, State};
 
 pub use cluster::{BreakerStats, ClusterStats};
 pub use downstream::{HttpStats, ListenerStats, ResponseStats};
@@ -66,6 +66,12 @@ impl Counter {
 impl Gauge {
     fn named(registry: &Registry, prefix: &str, last: &str) -> Self {
         registry.gauge(&format!("{prefix}.{last}"))
+    }
+}
+
+impl State {
+    fn named(registry: &Registry, prefix: &str, last: &str) -> Self {
+        registry.state(&format!("{prefix}.{last}"))
     }
 }
 

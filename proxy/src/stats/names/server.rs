@@ -1,30 +1,30 @@
 //! The process.
 
 use super::{last_words, scope};
-use crate::stats::{Gauge, Registry};
+use crate::stats::{Gauge, Registry, State};
 
 scope! {
     /// `server.`: the process.
     ServerStats {
         /// Workers.
-        concurrency: Gauge,
+        concurrency: State,
         /// 1 while the process takes requests and does not drain.
-        live: Gauge,
+        live: State,
         /// Pages of heap and stacks in memory, when the stats were last read: the allocator does not tell how much of it
         /// is in use. Bytes.
-        memory_allocated: Gauge,
+        memory_allocated: State,
         /// The same.
-        memory_heap_size: Gauge,
+        memory_heap_size: State,
         /// All pages in memory, when the stats were last read. Bytes.
-        memory_physical_size: Gauge,
+        memory_physical_size: State,
         /// [`ServerState`] as a number.
-        state: Gauge,
+        state: State,
         /// Connections open, of all listeners.
         total_connections: Gauge,
         /// Since the start. Seconds.
-        uptime: Gauge,
+        uptime: State,
         /// The first six hexadecimal digits of the commit that the program was built from, as a number; 0: not known.
-        version: Gauge,
+        version: State,
     }
 }
 
