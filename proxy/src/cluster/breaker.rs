@@ -171,6 +171,6 @@ mod tests {
     fn one_connection() -> (Arc<Breaker>, Gauge) {
         let stats = BreakerStats::new(&Registry::new(), "c", Priority::Default);
         let limits = Limits { connections_max: 1, ..Limits::default() };
-        (Breakers::new(&limits, &stats).connections, stats.cx_open)
+        (Breakers::new(&limits, &stats).connections, Gauge::clone(&stats.cx_open))
     }
 }
