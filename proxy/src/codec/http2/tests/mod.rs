@@ -5,6 +5,7 @@ mod canary;
 mod endings;
 mod exchanges;
 mod malformed;
+mod neighbours;
 mod refusals;
 
 use std::collections::VecDeque;
