@@ -26,7 +26,7 @@ pub struct Arguments {
     #[arg(short, long = "config-path", value_name = "FILE")]
     pub config_path: Option<PathBuf>,
     /// A configuration, instead of a file or merged over it: lists are appended, anything else is replaced.
-    #[arg(long, value_name = "YAML")]
+    #[arg(long, value_name = "YAML", allow_hyphen_values = true)] // YAML begins with --- or a list's - as well
     pub config_yaml: Option<String>,
     /// The first of the four ports of the demonstration, which then has no admin interfaces [default: 10000].
     #[arg(long, value_name = "PORT", conflicts_with_all = ["config_path", "config_yaml"])]

@@ -2,7 +2,8 @@
 
 mod signals;
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -121,11 +122,20 @@ fn load(arguments: &Arguments) -> anyhow::Result<Option<(String, Config)>> {
 /// What messages call a configuration that is an argument.
 const ARGUMENT: &str = "--config-yaml";
 
+/// Largest configuration file. Bytes. A million routes need a third of it; a device such as /dev/zero has no end.
+const CONFIG_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
 /// The name and the text of a file.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the configuration file")]
 fn read(path: &Path) -> anyhow::Result<(String, String)> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).with_context(|| format!("{name}: cannot be read"))?;
+    let file = File::open(path).with_context(|| format!("{name}: cannot be read"))?;
+    let mut text = String::new();
+    file.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text).with_context(|| format!("{name}: cannot be read"))?;
+    anyhow::ensure!(
+        text.len() as u64 <= CONFIG_BYTES_MAX,
+        "{name}: is longer than {CONFIG_BYTES_MAX} bytes; name a configuration file, not a device or another kind of data"
+    );
     Ok((name, text))
 }
 

@@ -52,6 +52,8 @@ fn wrong_arguments_are_refused_in_one_message() {
     std::fs::write(folder.0.join("base.yaml"), bootstrap(0, 1)).unwrap();
     for (name, arguments) in [
         ("absent_file", &["-c", "absent.yaml"][..]),
+        ("endless_file", &["-c", "/dev/zero"]),
+        ("yaml_that_begins_with_a_hyphen", &["--config-yaml", "- admin"]),
         ("wrong_yaml_over_file", &["-c", "base.yaml", "--config-yaml", "{admin: {addres: {}}}"]),
         ("no_workers", &["-c", "finwait.yaml", "--concurrency", "0"]),
         ("unknown_argument", &["--config", "finwait.yaml"]),

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, said so that the reader can fix it: file, line, path, cause, excerpt, remedy.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::problem::Problem;
@@ -129,10 +130,10 @@ impl ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         head(f, &self.file, &self.place)?;
-        write!(f, ": {}", self.cause)?;
+        write!(f, ": {}", shortened(&self.cause.to_string()))?;
         f.write_str(&self.excerpt)?;
         if let Some(remedy) = self.cause.remedy() {
-            write!(f, "\n  = {remedy}")?;
+            write!(f, "\n  = {}", shortened(&remedy))?;
         }
         Ok(())
     }
@@ -141,7 +142,7 @@ impl fmt::Display for ConfigError {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         head(f, &self.file, &self.place)?;
-        write!(f, ": {}", self.text)
+        write!(f, ": {}", shortened(&self.text))
     }
 }
 
@@ -152,9 +153,26 @@ fn head(f: &mut fmt::Formatter<'_>, file: &str, place: &Place) -> fmt::Result {
         write!(f, ":{}:{}", at.line, at.column)?;
     }
     if !place.path.is_empty() {
-        write!(f, ": {}", place.path)?;
+        write!(f, ": {}", shortened(&place.path))?;
     }
     Ok(())
+}
+
+/// Characters of one part of a message that stand before and after what [`shortened`] leaves out. The longest texts of
+/// finwait's own, the lists of known fields, are shorter than both together.
+const PART_END_CHARS: usize = 1000;
+
+/// `part` without its middle, if it is long: keys and values of the file stand in messages, and have any length.
+fn shortened(part: &str) -> Cow<'_, str> {
+    let ends = part.char_indices().nth(PART_END_CHARS).zip(part.char_indices().rev().nth(PART_END_CHARS - 1));
+    match ends {
+        Some(((first, _), (last, _))) if first < last => {
+            let left_out = part.get(first..last).unwrap_or_default().chars().count();
+            let (begin, end) = (part.get(..first).unwrap_or_default(), part.get(last..).unwrap_or_default());
+            Cow::Owned(format!("{begin}...({left_out} characters left out)...{end}"))
+        }
+        Some(_) | None => Cow::Borrowed(part),
+    }
 }
 
 /// The line at `at` behind a bar, as compilers show it, and a mark under the column.
@@ -244,5 +262,26 @@ mod tests {
         let shown = excerpt(&text, Position { line: 1, column: 5002 });
         assert!(shown.lines().all(|line| line.len() < 160), "{shown}");
         assert!(shown.contains("\"x\": 1"), "{shown}");
+    }
+
+    #[test]
+    fn a_message_leaves_out_the_middle_of_long_keys_and_values() {
+        let long = "\u{e9}".repeat(100_000);
+        let unknown_key = format!("{long}: 1");
+        let unknown_value =
+            format!("admin: {{ address: {{ socket_address: {{ address: \"{long}\", port_value: 1 }} }} }}");
+        let wrong_type = format!("static_resources: \"{long}\"");
+        for text in [unknown_key, unknown_value, wrong_type] {
+            let message = crate::config::Config::from_yaml(&text, "f.yaml").unwrap_err().to_string();
+            assert!(message.chars().count() < 3 * PART_END_CHARS, "{} characters", message.chars().count());
+            assert!(message.contains("characters left out"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_the_length_of_both_its_ends_is_not_shortened() {
+        let text = "a".repeat(2 * PART_END_CHARS);
+        assert_eq!(shortened(&text), text);
+        assert_eq!(shortened(&format!("{text}a")).matches("(1 characters left out)").count(), 1);
     }
 }

@@ -84,11 +84,17 @@ pub(super) fn unknown(name: Name, written: &str, known: &[&'static str]) -> Caus
     Cause::Unknown { name, nearest: nearest(written, known), known: known.to_vec() }
 }
 
+/// Most letters in which a misspelling differs from the word that was meant.
+const MISTAKES_MAX: usize = 4;
+
 /// The entry of `known` that `name` is most likely a misspelling of.
 pub(super) fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
-    let (distance, near) = known.iter().map(|word| (distance(name, word), *word)).min()?;
+    // No distance is smaller than the difference of the lengths, and a key of the file may have any length.
+    let length = name.chars().count();
+    let similar = known.iter().filter(|word| word.chars().count().abs_diff(length) <= MISTAKES_MAX);
+    let (distance, near) = similar.map(|word| (distance(name, word), *word)).min()?;
     // One mistake in five letters, and never so many that one type is offered for another.
-    (distance <= (1 + name.len() / 5).min(4)).then_some(near)
+    (distance <= (1 + name.len() / 5).min(MISTAKES_MAX)).then_some(near)
 }
 
 /// Levenshtein's distance between two names, compared ignoring case.
