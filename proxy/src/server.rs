@@ -16,7 +16,7 @@ use crate::cluster::{self, Cluster};
 use crate::config::listener::LogPath;
 use crate::config::{self, Config};
 use crate::connection_manager::{ConnectionManager, Parts};
-use crate::drain::{Direction, Drain, DrainControl, Stage};
+use crate::drain::{Direction, Drain, DrainControl, Stage, WorkerDrain};
 use crate::listener::Listener;
 use crate::net::accept::Acceptor;
 use crate::net::{Accept, Address, ListenOptions, LogTarget, Logs, Memory, Outside};
@@ -118,6 +118,7 @@ impl Shared {
 /// A worker that has bound its listeners and serves once [`run`](Self::run) is awaited.
 pub struct Worker {
     listeners: Vec<Listener>,
+    drain: WorkerDrain,
     clusters: Rc<[Rc<Cluster>]>,
     /// Where it listens, in the configuration's order.
     pub addresses: Vec<Address>,
@@ -143,9 +144,14 @@ impl Worker {
         }
         let clusters: Rc<[Rc<Cluster>]> = clusters.into();
         let connection_ids = Rc::new(Cell::new(0));
-        let mut worker = Self { listeners: Vec::new(), clusters: Rc::clone(&clusters), addresses: Vec::new() };
+        let mut worker = Self {
+            listeners: Vec::new(),
+            drain: drain.on_worker(),
+            clusters: Rc::clone(&clusters),
+            addresses: Vec::new(),
+        };
         for (listener, at) in shared.config.listeners.iter().zip(at) {
-            let drain = drain.of(direction(listener));
+            let drain = worker.drain.listener(direction(listener));
             let accept = bind(&outside, listener, at, how)?;
             worker.addresses.push(accept.local().clone());
             let parts = Parts {
@@ -177,7 +183,13 @@ impl Worker {
         for listener in self.listeners {
             listeners.spawn_local(listener.run());
         }
-        while listeners.join_next().await.is_some() {}
+        let ended = async { while listeners.join_next().await.is_some() {} };
+        tokio::select! {
+            // The drain first, so that listeners hear of it before they see to anything else.
+            biased;
+            () = self.drain.follow() => {}
+            () = ended => {}
+        }
         drop(self.clusters); // closes the pools' connections
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::codec::http1::Close;
 use crate::config::listener::ConnectionManager as Options;
-use crate::drain::Drain;
+use crate::drain::ListenerDrain;
 use crate::stats::HttpStats;
 
 /// The life of one connection.
@@ -113,7 +113,7 @@ impl Life {
     }
 
     /// An HTTP/1 response is about to leave: does it say `connection: close`?
-    pub(super) fn closes_with_response(&mut self, drain: &Drain) -> bool {
+    pub(super) fn closes_with_response(&mut self, drain: &ListenerDrain) -> bool {
         self.elapse();
         if drain.is_draining() {
             self.drain_with_server();

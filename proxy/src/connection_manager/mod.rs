@@ -28,7 +28,7 @@ use crate::codec::RequestHead;
 use crate::config;
 use crate::config::listener::CodecType;
 use crate::config::route::Destination;
-use crate::drain::Drain;
+use crate::drain::ListenerDrain;
 use crate::net::{Conn, Outside};
 use crate::router;
 use crate::runtime::Runtime;
@@ -51,7 +51,7 @@ pub struct ConnectionManager {
     logs: Vec<AccessLog>,
     clusters: Rc<[Rc<Cluster>]>,
     outside: Outside,
-    drain: Drain,
+    drain: ListenerDrain,
     runtime: Arc<Runtime>,
     date: DateCache,
     /// The `server` header.
@@ -80,7 +80,7 @@ pub struct Parts {
     /// The world.
     pub outside: Outside,
     /// When to finish.
-    pub drain: Drain,
+    pub drain: ListenerDrain,
     /// What operators may change.
     pub runtime: Arc<Runtime>,
     /// Numbers the worker's connections.

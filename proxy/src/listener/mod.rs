@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::connection_manager::ConnectionManager;
-use crate::drain::{Drain, Stage};
+use crate::drain::ListenerDrain;
 use crate::net::accept::Acceptor;
 use crate::net::{Conn, ListenOptions};
 use crate::stats::ListenerStats;
@@ -18,7 +18,7 @@ pub struct Listener {
     acceptor: Acceptor,
     manager: Rc<ConnectionManager>,
     stats: ListenerStats,
-    drain: Drain,
+    drain: ListenerDrain,
 }
 
 /// A closing listener takes in no more: beyond a full backlog, whoever waits came after the drain had begun.
@@ -31,7 +31,7 @@ const HANDSHAKE_MAX: Duration = Duration::from_millis(10);
 impl Listener {
     /// A listener that has not accepted yet.
     #[must_use]
-    pub fn new(acceptor: Acceptor, manager: Rc<ConnectionManager>, stats: ListenerStats, drain: Drain) -> Self {
+    pub fn new(acceptor: Acceptor, manager: Rc<ConnectionManager>, stats: ListenerStats, drain: ListenerDrain) -> Self {
         Self { acceptor, manager, stats, drain }
     }
 
@@ -58,9 +58,9 @@ impl Listener {
             () = async {
                 while connections.join_next().await.is_some() {}
                 // Closed by an operator, it is no reason for the process to end.
-                left.reached(Stage::Draining).await;
+                left.is_for_good().await;
             } => {}
-            () = self.drain.reached(Stage::Stopped) => connections.shutdown().await,
+            () = self.drain.is_over() => connections.shutdown().await,
         }
     }
 
