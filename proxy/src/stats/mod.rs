@@ -14,7 +14,7 @@ pub mod histogram;
 pub mod names;
 pub mod prometheus;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -126,14 +126,37 @@ impl Drop for Held {
 }
 
 /// Every number by name, for all workers.
+///
+/// What was named through a [`scope`](Self::scope) is listed for as long as that scope, or another that named it too, is kept:
+/// the stats of a cluster that a new configuration leaves out go with the cluster.
 #[derive(Debug, Default)]
-pub struct Registry(Mutex<Names>);
+pub struct Registry {
+    names: Arc<Mutex<Names>>,
+    /// What was named through this one, each once.
+    named: Mutex<BTreeSet<(Map, Arc<str>)>>,
+}
 
 #[derive(Debug, Default)]
 struct Names {
-    counters: BTreeMap<String, Counter>,
-    gauges: BTreeMap<String, Gauge>,
-    histograms: BTreeMap<String, Histogram>,
+    counters: BTreeMap<Arc<str>, Entry<Counter>>,
+    gauges: BTreeMap<Arc<str>, Entry<Gauge>>,
+    histograms: BTreeMap<Arc<str>, Entry<Histogram>>,
+}
+
+/// A named number.
+#[derive(Debug, Default)]
+struct Entry<T> {
+    number: T,
+    /// Scopes that have named it.
+    scopes: usize,
+}
+
+/// One of the maps of [`Names`].
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Map {
+    Counters,
+    Gauges,
+    Histograms,
 }
 
 impl Registry {
@@ -143,14 +166,20 @@ impl Registry {
         Self::default()
     }
 
+    /// The same numbers. What is first named through the scope is forgotten when the scope is dropped.
+    #[must_use]
+    pub fn scope(&self) -> Self {
+        Self { names: Arc::clone(&self.names), named: Mutex::default() }
+    }
+
     /// The counter of this name, made if there is none.
     pub fn counter(&self, name: &str) -> Counter {
-        named(&mut self.lock().counters, name)
+        self.entry(Map::Counters, name, |names| &mut names.counters, None)
     }
 
     /// The gauge of this name, made if there is none.
     pub fn gauge(&self, name: &str) -> Gauge {
-        named(&mut self.lock().gauges, name)
+        self.entry(Map::Gauges, name, |names| &mut names.gauges, None)
     }
 
     /// The gauge of this name that mirrors a state, made if there is none.
@@ -162,30 +191,51 @@ impl Registry {
 
     /// The histogram of this name, made if there is none.
     pub fn histogram(&self, name: &str) -> Histogram {
-        named(&mut self.lock().histograms, name)
+        self.entry(Map::Histograms, name, |names| &mut names.histograms, None)
     }
 
     /// Gives a counter that was made elsewhere a name. A counter that had it until now goes on without one.
-    pub fn adopt_counter(&self, name: String, counter: &Counter) {
-        self.lock().counters.insert(name, counter.clone());
+    pub fn adopt_counter(&self, name: &str, counter: &Counter) {
+        self.entry(Map::Counters, name, |names| &mut names.counters, Some(counter));
     }
 
     /// The same for a gauge.
-    pub fn adopt_gauge(&self, name: String, gauge: &Gauge) {
-        self.lock().gauges.insert(name, gauge.clone());
+    pub fn adopt_gauge(&self, name: &str, gauge: &Gauge) {
+        self.entry(Map::Gauges, name, |names| &mut names.gauges, Some(gauge));
+    }
+
+    /// The number of this name; `adopted` takes the place of what had it.
+    fn entry<T: Clone + Default>(
+        &self,
+        map: Map,
+        name: &str,
+        of: fn(&mut Names) -> &mut BTreeMap<Arc<str>, Entry<T>>,
+        adopted: Option<&T>,
+    ) -> T {
+        let mut names = self.lock();
+        let entries = of(&mut names);
+        let name: Arc<str> = entries.get_key_value(name).map_or_else(|| name.into(), |(known, _)| Arc::clone(known));
+        let entry = entries.entry(Arc::clone(&name)).or_default();
+        if let Some(adopted) = adopted {
+            entry.number = adopted.clone();
+        }
+        if self.named.lock().unwrap_or_else(PoisonError::into_inner).insert((map, name)) {
+            entry.scopes += 1;
+        }
+        entry.number.clone()
     }
 
     /// Ends the current interval of every histogram. Envoy does this each `stats_flush_interval`, 5 s.
     pub fn end_interval(&self) {
-        for histogram in self.lock().histograms.values() {
-            histogram.end_interval();
+        for entry in self.lock().histograms.values() {
+            entry.number.end_interval();
         }
     }
 
     /// Sets every counter to 0.
     pub fn reset_counters(&self) {
-        for counter in self.lock().counters.values() {
-            counter.0.store(0, Relaxed);
+        for entry in self.lock().counters.values() {
+            entry.number.0.store(0, Relaxed);
         }
     }
 
@@ -193,32 +243,49 @@ impl Registry {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let names = self.lock();
-        let counters = names.counters.iter().map(|(name, counter)| {
-            let value = counter.value();
-            Number { name: name.clone(), kind: Kind::Counter, value, is_balance: false, used: value > 0 }
+        let counters = names.counters.iter().map(|(name, entry)| {
+            let value = entry.number.value();
+            Number { name: name.to_string(), kind: Kind::Counter, value, is_balance: false, used: value > 0 }
         });
-        let gauges = names.gauges.iter().map(|(name, gauge)| {
+        let gauges = names.gauges.iter().map(|(name, entry)| {
+            let gauge = &entry.number;
             let used = gauge.0.written.load(Relaxed);
             let is_balance = !gauge.0.is_state.load(Relaxed);
-            Number { name: name.clone(), kind: Kind::Gauge, value: gauge.value(), is_balance, used }
+            Number { name: name.to_string(), kind: Kind::Gauge, value: gauge.value(), is_balance, used }
         });
         let mut numbers: Vec<Number> = counters.chain(gauges).collect();
         numbers.sort_by(|a, b| a.name.cmp(&b.name));
-        let histograms = names.histograms.iter().map(|(name, histogram)| histogram.recorded(name.clone())).collect();
+        let histograms = names.histograms.iter().map(|(name, entry)| entry.number.recorded(name.to_string())).collect();
         Snapshot { numbers, histograms }
     }
 
     fn lock(&self) -> MutexGuard<'_, Names> {
         // A panic elsewhere leaves the maps whole: no insertion is done in two steps.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn named<T: Clone + Default>(map: &mut BTreeMap<String, T>, name: &str) -> T {
-    if let Some(known) = map.get(name) {
-        return known.clone();
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let named = std::mem::take(self.named.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let mut names = self.lock();
+        for (map, name) in named {
+            match map {
+                Map::Counters => forget(&mut names.counters, &name),
+                Map::Gauges => forget(&mut names.gauges, &name),
+                Map::Histograms => forget(&mut names.histograms, &name),
+            }
+        }
     }
-    map.entry(name.to_owned()).or_default().clone()
+}
+
+/// One scope less has this name.
+fn forget<T>(entries: &mut BTreeMap<Arc<str>, Entry<T>>, name: &str) {
+    let Some(entry) = entries.get_mut(name) else { return };
+    entry.scopes -= 1;
+    if entry.scopes == 0 {
+        entries.remove(name);
+    }
 }
 
 /// Every number at one moment.
@@ -279,6 +346,29 @@ mod tests {
         a.inc();
         b.add(2);
         assert_eq!(registry.counter("x").value(), 3);
+    }
+
+    #[test]
+    fn what_a_scope_named_goes_with_the_last_scope_that_named_it() {
+        let registry = Registry::new();
+        let (old, new) = (registry.scope(), registry.scope());
+        let counter = old.counter("cluster.a.x");
+        old.counter("cluster.a.x").inc();
+        old.histogram("cluster.a.ms");
+        old.gauge("shared");
+        registry.gauge("shared");
+        new.counter("cluster.a.x").inc();
+        let names = |registry: &Registry| {
+            let snapshot = registry.snapshot();
+            let histograms = snapshot.histograms.into_iter().map(|recorded| recorded.name);
+            snapshot.numbers.into_iter().map(|number| number.name).chain(histograms).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&registry), ["cluster.a.x", "shared", "cluster.a.ms"]);
+        drop(old);
+        assert_eq!((names(&registry), counter.value()), (vec!["cluster.a.x".into(), "shared".into()], 2));
+        drop(new);
+        assert_eq!(names(&registry), ["shared"]);
+        counter.inc(); // what still counts does no harm
     }
 
     #[test]

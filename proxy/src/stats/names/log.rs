@@ -34,8 +34,8 @@ impl LogStats {
             ("write_failed", &self.write_failed),
         ];
         for (name, counter) in counters {
-            registry.adopt_counter(format!("filesystem.{name}"), counter);
+            registry.adopt_counter(&format!("filesystem.{name}"), counter);
         }
-        registry.adopt_gauge("filesystem.write_total_buffered".into(), &self.write_total_buffered);
+        registry.adopt_gauge("filesystem.write_total_buffered", &self.write_total_buffered);
     }
 }
