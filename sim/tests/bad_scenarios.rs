@@ -25,6 +25,16 @@ fn the_messages_say_where_and_what() {
     insta::assert_snapshot!(messages.join("\n\n"));
 }
 
+#[test]
+fn the_deepest_nesting_fits_the_stack_of_a_thread() {
+    let script = format!("{}{{ wait: 1s }}{}", "{ background: [".repeat(22), "] }".repeat(22));
+    let inline = format!("{}1{}", "[".repeat(44), "]".repeat(44));
+    let text = format!("about: x\nhosts: {{ p: {{ inline: {{ a: {inline} }} }} }}\nscript: [{script}]\n");
+    let library = Library::Disk(Path::new(env!("CARGO_MANIFEST_DIR")).into());
+    let read = std::thread::spawn(move || Family::read(&library, "deep.yaml", &text).map(|family| family.runs.len()));
+    assert_eq!(read.join().unwrap().unwrap(), 1); // 2 MiB
+}
+
 /// A scenario that cannot end stops at its limit, and tells who waits for what.
 #[test]
 fn a_scenario_without_end_says_who_waits() {

@@ -33,8 +33,8 @@ pub(super) fn deliveries(scenario: &Scenario, played: &Played) -> Vec<String> {
     const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
     let allows = |text: &str| text.contains("retry_on") || text.contains("hedge_policy") || text.contains("mirror");
     if scenario.hosts.iter().any(|host| matches!(&host.role, Role::Proxy { text, .. } if allows(text)))
-        || scenario.text.contains("x-envoy-retry-on")
-        || scenario.text.contains("goaway: { last_stream")
+        || scenario.document.as_read().contains("x-envoy-retry-on")
+        || scenario.document.as_read().contains("goaway: { last_stream")
     {
         return Vec::new();
     }

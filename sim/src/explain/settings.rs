@@ -80,7 +80,7 @@ impl<'a> Told<'a> {
     pub(super) fn new(scenario: &'a Scenario, host: &'a str) -> Option<Self> {
         let role = &scenario.hosts.iter().find(|has| has.name == host)?.role;
         let Role::Proxy { file, text, unpatched, .. } = role else {
-            let (file, places) = (&scenario.file, Places::read(&scenario.text));
+            let (file, places) = (&scenario.file, Places::read(scenario.document.as_read()));
             return Some(Self { scenario, host, file, places, unpatched: None, config: None });
         };
         let config = Config::from_yaml(text, file).ok().map(|loaded| loaded.config);
@@ -146,7 +146,8 @@ impl<'a> Told<'a> {
         let inline: Path =
             ["hosts", self.host, "inline"].iter().map(|step| (*step).to_owned()).chain(steps.to_vec()).collect();
         if self.file.ends_with(", inline") {
-            let (_, line) = Places::read(&self.scenario.text).map_or((0, 1), |places| deepest(&places, &inline));
+            let (_, line) =
+                Places::read(self.scenario.document.as_read()).map_or((0, 1), |places| deepest(&places, &inline));
             return (plain(&self.scenario.file), Some(line), is_written);
         }
         let Some(unpatched) = &self.unpatched else { return (plain(self.file), Some(line), is_written) };
@@ -160,7 +161,7 @@ impl<'a> Told<'a> {
 
     /// The line of the scenario's patch that says something about `steps`.
     fn patched(&self, steps: &[String]) -> Option<usize> {
-        let places = Places::read(&self.scenario.text)?;
+        let places = Places::read(self.scenario.document.as_read())?;
         let keys = places.keys(&["hosts", self.host, "patch"]);
         let mut lines: Vec<(usize, usize)> = Vec::new();
         for (key, _) in keys {

@@ -108,7 +108,7 @@ fn digest(runs: &[Scenario]) -> String {
     };
     for run in runs {
         add(&run.label.to_string());
-        add(&run.text);
+        add(run.document.as_read());
         for host in &run.hosts {
             if let Role::Proxy { text, .. } = &host.role {
                 add(text);

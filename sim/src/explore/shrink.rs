@@ -158,8 +158,8 @@ impl Search<'_> {
     /// The scenario file with the schedule in it, without the expectations and steps that the failure does not need.
     fn shortest_script(&mut self, schedule: &[Perturbation<String>]) -> String {
         // A run's text has its values in place, so that the sweep they came from can go, unless something else needs it.
-        let whole = write::with_schedule(&self.scenario.text, &self.scenario.label.0, self.seed, schedule);
-        let alone = write::with_schedule(&self.scenario.text, &[], self.seed, schedule);
+        let whole = write::with_schedule(self.scenario.document.as_read(), &self.scenario.label.0, self.seed, schedule);
+        let alone = write::with_schedule(self.scenario.document.as_read(), &[], self.seed, schedule);
         let begin = [alone, whole.clone()].into_iter().find_map(|text| Some((self.complaints(&text, schedule)?, text)));
         let Some((mut complaints, mut text)) = begin else { return whole };
         let plain_fails = self.plain_fails(&text);

@@ -1,8 +1,9 @@
 //! Scenario files made of scenario files, line by line, so that the author's words and layout stay.
 
 use serde_yaml::Spanned;
+use serde_yaml::granit_parser::ScalarStyle::Plain;
 
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, flow};
 use crate::world::perturb::Perturbation;
 
 /// The text with these parameters in place of its own.
@@ -10,7 +11,9 @@ use crate::world::perturb::Perturbation;
 pub fn with_sweep(text: &str, parameters: &[(&str, &[String])]) -> String {
     let mut lines = without_keys(text, &["sweep"]);
     lines.push("sweep:".into());
-    lines.extend(parameters.iter().map(|(name, values)| format!("  {name}: [{}]", values.join(", "))));
+    lines.extend(parameters.iter().map(|(name, values)| {
+        format!("  {name}: [{}]", values.iter().map(|value| flow(value, Plain)).collect::<Vec<_>>().join(", "))
+    }));
     lines.join("\n") + "\n"
 }
 

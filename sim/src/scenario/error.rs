@@ -2,7 +2,11 @@
 
 use std::fmt;
 
+use serde_yaml::budget::BudgetBreach;
 use serde_yaml::{Error as YamlError, Location};
+
+use super::document::{Document, too_deep};
+use super::tree::Mistake;
 
 /// A mistake in a scenario file. Displays as `file:line:column: what`, followed by the line in question.
 #[derive(Debug)]
@@ -29,10 +33,19 @@ impl ScenarioError {
         Self { file: file.into(), at: None, what: what.into() }
     }
 
-    /// A mistake at a place in `text`, the file's content.
-    #[must_use]
-    pub fn at(file: &str, text: &str, location: Location, what: impl Into<String>) -> Self {
-        Self { file: file.into(), at: position(text, location), what: what.into() }
+    /// A mistake at a place in the file.
+    pub(super) fn at(file: &str, document: &Document, location: Location, what: impl Into<String>) -> Self {
+        let Some(place) = document.locate(location) else { return Self::of_file(file, what) };
+        let at = position(document.as_written(), place.line, place.column);
+        let error = Self { file: file.into(), at, what: what.into() };
+        match place.run {
+            Some(run) => error.of_run(run),
+            None => error,
+        }
+    }
+
+    pub(super) fn of_substitution(file: &str, text: &str, mistake: Mistake) -> Self {
+        Self { file: file.into(), at: position(text, mistake.line, mistake.column), what: mistake.what }
     }
 
     /// The same, said of one of several runs.
@@ -50,9 +63,11 @@ impl ScenarioError {
 
     /// What the YAML reader found.
     #[must_use]
-    pub(crate) fn of_yaml(file: &str, text: &str, error: &YamlError) -> Self {
+    pub(crate) fn of_yaml(file: &str, document: &Document, error: &YamlError) -> Self {
         let bare = error.without_snippet();
-        let what = if let YamlError::SerdeUnknownField { field, expected, .. } = bare {
+        let what = if let YamlError::Budget { breach: BudgetBreach::Depth { .. }, .. } = bare {
+            too_deep()
+        } else if let YamlError::SerdeUnknownField { field, expected, .. } = bare {
             unknown("key", field, expected)
         } else if let YamlError::SerdeUnknownVariant { variant, expected, .. } = bare {
             unknown("word", variant, expected)
@@ -70,14 +85,14 @@ impl ScenarioError {
                 what => what.to_owned(),
             }
         };
-        let at = error.location().and_then(|location| position(text, location));
-        Self { file: file.into(), at, what }
+        match error.location() {
+            Some(location) => Self::at(file, document, location, what),
+            None => Self::of_file(file, what),
+        }
     }
 }
 
-fn position(text: &str, location: Location) -> Option<Position> {
-    let line = usize::try_from(location.line()).ok()?;
-    let column = usize::try_from(location.column()).ok()?;
+fn position(text: &str, line: usize, column: usize) -> Option<Position> {
     // In YAML a CR alone ends a line too (YAML 1.2, 5.4).
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let (excerpt, before) = excerpt(text.lines().nth(line.checked_sub(1)?)?, column);

@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_yaml::Spanned;
 
+use super::document::{Document, options};
 use super::habits;
 use super::names::{Misfit, Names};
 use super::step::WORDS;
@@ -137,31 +138,31 @@ impl Family {
     /// # Errors
     /// As [`Family::load`].
     pub fn read(library: &Library, path: &str, text: &str) -> Result<Self, ScenarioError> {
-        let variations: Variations =
-            serde_yaml::from_str(text).map_err(|error| ScenarioError::of_yaml(path, text, &error))?;
+        let variations = Variations::read(path, text)?;
         let labels = variations.labels().map_err(|what| ScenarioError::of_file(path, what))?;
         let mut family = Self { runs: Vec::new(), told: None, seeds: 1 };
         let mut tell = None;
         for label in &labels {
-            let text = variations.substitute(text, label);
-            let file: File =
-                serde_yaml::from_str(&text).map_err(|error| ScenarioError::of_yaml(path, &text, &error))?;
+            let document = variations.substitute(path, text, label)?;
+            let file: File = serde_yaml::from_str_with_options(document.as_read(), options(document.as_read()))
+                .map_err(|error| ScenarioError::of_yaml(path, &document, &error))?;
             if let Some(seeds) = &file.seeds {
                 if !(1..=SEEDS_MAX).contains(&seeds.value) {
                     let what = format!("`seeds` is a number from 1 to {SEEDS_MAX}");
-                    return Err(ScenarioError::at(path, &text, seeds.referenced, what));
+                    return Err(ScenarioError::at(path, &document, seeds.referenced, what));
                 }
                 family.seeds = seeds.value;
             }
-            tell.clone_from(&file.tell);
-            let reading = Reading { library, path, text: &text, variations: &variations, label, labels: &labels };
+            tell = file.tell.clone().map(|tell| (tell, document.clone()));
+            let reading =
+                Reading { library, path, document: &document, variations: &variations, label, labels: &labels };
             family.runs.push(reading.scenario(file)?);
         }
-        if let Some(tell) = tell {
+        if let Some((tell, document)) = tell {
             let misfit = variations.misfit(&tell.value, &labels);
             let told = family.runs.iter().position(|run| tell.value.fits(&run.label));
             let what = misfit.unwrap_or_else(|| "no run has all of these values at once".into());
-            family.told = Some(told.ok_or_else(|| ScenarioError::at(path, text, tell.referenced, what))?);
+            family.told = Some(told.ok_or_else(|| ScenarioError::at(path, &document, tell.referenced, what))?);
         }
         Ok(family)
     }
@@ -171,7 +172,7 @@ impl Family {
 struct Reading<'a> {
     library: &'a Library,
     path: &'a str,
-    text: &'a str,
+    document: &'a Document,
     variations: &'a Variations,
     label: &'a Label,
     /// Of all runs.
@@ -195,10 +196,10 @@ impl Reading<'_> {
         let course = self.course(chance, schedule, &hosts)?;
         let fits = |line: &Spanned<Expect>| line.value.when.as_ref().is_none_or(|when| when.fits(self.label));
         let expect = expect.into_iter().filter(fits).collect();
-        let (file, text, label) = (self.path.to_owned(), self.text.to_owned(), self.label.clone());
+        let (file, document, label) = (self.path.to_owned(), self.document.clone(), self.label.clone());
         Ok(Scenario {
             file,
-            text,
+            document,
             about,
             refs,
             label,
@@ -216,7 +217,7 @@ impl Reading<'_> {
     }
 
     fn error(&self, location: serde_yaml::Location, what: impl Into<String>) -> ScenarioError {
-        ScenarioError::at(self.path, self.text, location, what)
+        ScenarioError::at(self.path, self.document, location, what)
     }
 
     fn host(&self, name: String, fields: Spanned<HostFields>) -> Result<Host, ScenarioError> {
@@ -267,7 +268,8 @@ impl Reading<'_> {
         if patch.0.0.is_empty() {
             return Ok(Role::Proxy { file, text, unpatched: None, exact });
         }
-        let value = serde_yaml::from_str(&text).map_err(|error| ScenarioError::of_yaml(&file, &text, &error))?;
+        let value = serde_yaml::from_str_with_options(&text, options(&text))
+            .map_err(|error| ScenarioError::of_yaml(&file, &Document::new(&text), &error))?;
         self.patched(&file, value, patch, Some(text), exact)
     }
 

@@ -5,6 +5,7 @@
 
 mod action;
 mod chance;
+mod document;
 mod error;
 mod expect;
 pub(crate) mod frame;
@@ -18,6 +19,7 @@ mod patch;
 pub(crate) mod repeat;
 mod reply;
 mod step;
+mod tree;
 mod units;
 mod variation;
 
@@ -30,6 +32,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_yaml::Spanned;
 
 pub use action::{Action, Payload, Request};
+pub use document::Document;
 pub use error::ScenarioError;
 pub use expect::{Ending, Expect, Seen, Share};
 pub use frame::{ErrorCode, Frame, FrameFields, FrameKind, Opcode, WebSocketFields, WebSocketFrame, setting};
@@ -42,6 +45,7 @@ pub use patch::Patch;
 pub use repeat::Repeat;
 pub use reply::Reply;
 pub use step::{Cue, Step};
+pub(crate) use tree::flow;
 pub use units::{Hex, Rate, Size, Time, TimeStep, Times};
 pub use variation::{Label, When};
 
@@ -53,7 +57,7 @@ pub struct Scenario {
     /// Its path, as it was asked for.
     pub file: String,
     /// The file's content, for messages that quote it.
-    pub text: String,
+    pub document: Document,
     /// One sentence: what a reader learns.
     pub about: String,
     /// The reports it comes from.
@@ -242,7 +246,7 @@ impl Scenario {
     /// Where in the file `location` is, with what is wrong there.
     #[must_use]
     pub fn complain(&self, location: serde_yaml::Location, what: impl Into<String>) -> ScenarioError {
-        ScenarioError::at(&self.file, &self.text, location, what)
+        ScenarioError::at(&self.file, &self.document, location, what)
     }
 }
 

@@ -5,19 +5,30 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
 
+use super::document::{Document, options};
 use super::step::{Cue, Step};
+use super::tree::{SweepValue, shown, sweep_values};
 use super::units::Time;
-use super::{Ordered, Patch};
+use super::{Ordered, Patch, ScenarioError};
 
 /// Runs that one file may ask for, seeds not counted.
 const RUNS_MAX: usize = 1_000;
 
 /// The part of a file that says how often it is played, and what differs.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(super) struct Variations {
+    /// The values of each parameter, with their labels.
+    sweep: Vec<(String, Vec<(String, SweepValue)>)>,
+    variants: Ordered<Ordered<Patch>>,
+    orders: Vec<Spanned<[String; 2]>>,
+}
+
+/// The same as it is written.
+#[derive(Deserialize)]
+struct Written {
     #[serde(default)]
     sweep: Ordered<Values>,
     /// By name, and then by host.
@@ -31,9 +42,12 @@ pub(super) struct Variations {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Label(pub Vec<(String, String)>);
 
-/// The values of a parameter, as they are put into the file.
-#[derive(Clone, Debug)]
-struct Values(Vec<String>);
+/// The values of a parameter.
+enum Values {
+    /// They are read from the file's tree, which knows how they are spelled.
+    Listed,
+    Range(Vec<Time>),
+}
 
 /// The runs that something is about.
 #[derive(Clone, Debug)]
@@ -50,12 +64,38 @@ const VARIANT: &str = "variant";
 const ORDER: &str = "order";
 
 impl Variations {
+    /// Reads this part of a file.
+    ///
+    /// # Errors
+    /// It is no YAML, or a value is of the wrong type or too long.
+    pub(super) fn read(path: &str, text: &str) -> Result<Self, ScenarioError> {
+        let mistake = |mistake| ScenarioError::of_substitution(path, text, mistake);
+        let listed = sweep_values(text).map_err(mistake)?;
+        // `<<: $name` is YAML only with a mapping in place.
+        let first = |name: &str| listed.iter().find(|(has, _)| has == name)?.1.first();
+        let document = Document::substitute(text, "", &first).map_err(mistake)?;
+        let written: Written = serde_yaml::from_str_with_options(document.as_read(), options(document.as_read()))
+            .map_err(|error| ScenarioError::of_yaml(path, &document, &error))?;
+        let mut listed = listed.into_iter();
+        let mut sweep = Vec::new();
+        for (name, values) in written.sweep.0 {
+            let listed = listed.next().map(|(_, values)| values).unwrap_or_default();
+            let values = match values {
+                Values::Listed => listed,
+                Values::Range(times) => times.iter().map(|time| SweepValue::plain(&time.to_string())).collect(),
+            };
+            sweep.push((name, labelled(values)));
+        }
+        Ok(Self { sweep, variants: written.variants, orders: written.orders })
+    }
+
     /// Every combination, the last parameter changing fastest; one without parameters if nothing varies.
     ///
     /// # Errors
     /// There would be too many.
     pub(super) fn labels(&self) -> Result<Vec<Label>, String> {
-        let sweep = self.sweep.iter().map(|(name, values)| (name.to_owned(), values.0.clone()));
+        let labels = |values: &[(String, SweepValue)]| values.iter().map(|(label, _)| label.clone()).collect();
+        let sweep = self.sweep.iter().map(|(name, values)| (name.clone(), labels(values)));
         let variants: Vec<String> = self.variants.iter().map(|(name, _)| name.to_owned()).collect();
         let variants = (!variants.is_empty()).then(|| (VARIANT.to_owned(), variants));
         let orders = self.orders.iter().map(|pair| {
@@ -109,23 +149,17 @@ impl Variations {
     }
 
     /// The file as one run reads it: `$name` is the value of the parameter `name`.
-    pub(super) fn substitute(&self, text: &str, label: &Label) -> String {
-        let mut pieces = text.split('$');
-        let mut result = pieces.next().unwrap_or_default().to_owned();
-        for piece in pieces {
-            let end = piece.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(piece.len());
-            let (name, rest) = piece.split_at_checked(end).unwrap_or((piece, ""));
-            let swept = self.sweep.iter().any(|(has, _)| has == name);
-            match label.get(name).filter(|_| swept) {
-                Some(value) => result.push_str(value),
-                None => {
-                    result.push('$');
-                    result.push_str(name);
-                }
-            }
-            result.push_str(rest);
-        }
-        result
+    ///
+    /// # Errors
+    /// A list or a mapping is named where only a text can be.
+    pub(super) fn substitute(&self, path: &str, text: &str, label: &Label) -> Result<Document, ScenarioError> {
+        let value = |name: &str| {
+            let (_, values) = self.sweep.iter().find(|(has, _)| has == name)?;
+            let label = label.get(name)?;
+            values.iter().find(|(has, _)| has == label).map(|(_, value)| value)
+        };
+        Document::substitute(text, &label.to_string(), &value)
+            .map_err(|mistake| ScenarioError::of_substitution(path, text, mistake))
     }
 
     /// What a run's variant changes, by host.
@@ -156,6 +190,17 @@ impl Variations {
         }
         Ok(())
     }
+}
+
+/// The values with their labels. Where two look alike, as 5 and "5" do, the second keeps its quotation marks.
+fn labelled(values: Vec<SweepValue>) -> Vec<(String, SweepValue)> {
+    let mut labelled: Vec<(String, SweepValue)> = Vec::new();
+    for value in values {
+        let shown = value.shown();
+        let is_taken = labelled.iter().any(|(label, other)| *label == shown && *other != value);
+        labelled.push((if is_taken { value.flow().to_owned() } else { shown }, value));
+    }
+    labelled
 }
 
 /// The first of them, for messages.
@@ -231,7 +276,8 @@ impl When {
     }
 }
 
-/// One value, or a list of values. Each is taken as it is written: `no` is a word here, and 010 has its zero.
+/// One value, or a list of values, as labels show them. Each is taken as it is written: `no` is a word here, and 010 has
+/// its zero.
 struct OneOrMore(Vec<String>);
 
 impl<'de> Deserialize<'de> for OneOrMore {
@@ -266,13 +312,13 @@ impl<'de> Visitor<'de> for ValueOrList {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Vec<String>, E> {
-        Ok(vec![value.to_owned()])
+        Ok(vec![shown(value)])
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
         let mut values = Vec::new();
-        while let Some(value) = list.next_element()? {
-            values.push(value);
+        while let Some(value) = list.next_element::<String>()? {
+            values.push(shown(&value));
         }
         Ok(values)
     }
@@ -338,12 +384,15 @@ impl<'de> Visitor<'de> for ListOrRange {
         f.write_str("a list of values, or a range such as `{ from: 1s, to: 2s, step: 100ms }`")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Values, A::Error> {
-        let values = ValueOrList.visit_seq(list)?;
-        if values.is_empty() {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Values, A::Error> {
+        let mut is_empty = true;
+        while list.next_element::<IgnoredAny>()?.is_some() {
+            is_empty = false;
+        }
+        if is_empty {
             Err(A::Error::custom("a parameter needs values: a list, or `{ from: 1s, to: 2s, step: 100ms }`"))
         } else {
-            Ok(Values(values))
+            Ok(Values::Listed)
         }
     }
 
@@ -359,13 +408,13 @@ impl<'de> Visitor<'de> for ListOrRange {
         let mut at = from.0;
         let mut values = Vec::new();
         while at <= to.0 && !step.0.is_zero() && values.len() <= RUNS_MAX {
-            values.push(Time(at).to_string());
+            values.push(Time(at));
             at += step.0;
         }
         if values.is_empty() {
             Err(A::Error::custom("a range needs a `step` above zero, and a `to` that is not before `from`"))
         } else {
-            Ok(Values(values))
+            Ok(Values::Range(values))
         }
     }
 }
@@ -375,7 +424,7 @@ mod tests {
     use super::*;
 
     fn variations(text: &str) -> Variations {
-        serde_yaml::from_str(text).unwrap()
+        Variations::read("x.yaml", text).unwrap()
     }
 
     #[test]
@@ -383,8 +432,17 @@ mod tests {
         let two = variations("sweep: { gap: [no, 2], size: { from: 1ms, to: 3ms, step: 1ms } }");
         let labels = two.labels().unwrap();
         assert_eq!(labels.len(), 6);
-        let text = two.substitute("wait: $gap # $gaps $size", labels.last().unwrap());
-        assert_eq!(text, "wait: 2 # $gaps 3ms");
+        let document =
+            two.substitute("x.yaml", "wait: $gap # $gap $size\n$gaps: a $size", labels.last().unwrap()).unwrap();
+        assert_eq!(document.as_read(), "wait: 2 # $gap $size\n$gaps: \"a 3ms\"");
+    }
+
+    #[test]
+    fn values_that_look_alike_have_labels_of_their_own() {
+        let alike = variations("sweep: { x: [5, \"5\", \"a\\r\\n\", 'a\\r\\n', { a: \"\\0\" }, [1, { b: }]] }");
+        let labels: Vec<String> = alike.labels().unwrap().iter().map(ToString::to_string).collect();
+        let expected = ["x=5", "x=\"5\"", "x=a\\r\\n", "x=\"a\\\\r\\\\n\"", "x=a: \"\\u0000\"", "x=1, { b: ~ }"];
+        assert_eq!(labels, expected);
     }
 
     #[test]
