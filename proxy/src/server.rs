@@ -169,7 +169,7 @@ impl Worker {
                 runtime: Arc::clone(&shared.runtime),
                 connection_ids: Rc::clone(&connection_ids),
             };
-            let manager = ConnectionManager::new(listener.manager.clone(), listener.buffer_bytes_max, parts);
+            let manager = ConnectionManager::new(Arc::clone(&listener.manager), listener.buffer_bytes_max, parts);
             let stats = ListenerStats::new(&shared.registry, listener.address);
             let acceptor = Acceptor::new(accept, format!("listener {}", listener.name));
             worker.listeners.push(Listener::new(acceptor, Rc::new(manager), stats, drain));

@@ -60,7 +60,7 @@ impl Proxy {
             loaded.config.differences = Differences::NONE;
         }
         for listener in &mut loaded.config.listeners {
-            listener.manager.access_logs.push(accounts::log());
+            Arc::make_mut(&mut listener.manager).access_logs.push(accounts::log());
         }
         let (control, drain) = drain();
         let shared = Shared::new(loaded.config, 1); // a simulated host has one worker

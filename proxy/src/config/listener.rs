@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -19,7 +20,7 @@ pub struct Listener {
     /// Where it listens.
     pub address: SocketAddr,
     /// What takes its connections.
-    pub manager: ConnectionManager,
+    pub manager: Arc<ConnectionManager>,
     /// Bytes that may wait in one direction of one connection before the other side is no longer read.
     pub buffer_bytes_max: usize,
     /// `traffic_direction: INBOUND`
@@ -34,7 +35,7 @@ pub struct ConnectionManager {
     /// Which protocols a client may speak.
     pub codec: CodecType,
     /// Virtual hosts and routes.
-    pub routes: RouteTable,
+    pub routes: Arc<RouteTable>,
     /// Upgrades that are on, or known but off.
     pub upgrades: Upgrades,
     /// HTTP/2 towards clients.

@@ -7,6 +7,7 @@
 //! [`Config`].
 
 mod bootstrap;
+mod changes;
 pub mod cluster;
 mod constraints;
 mod difference;
@@ -30,6 +31,7 @@ mod yaml;
 use std::io;
 use std::net::SocketAddr;
 
+pub use changes::{Changes, ClusterChange, ListenerChange};
 pub use cluster::Cluster;
 pub use difference::{Difference, Differences};
 pub use error::{Cause, ConfigError, Name, Place, Position, Warning};

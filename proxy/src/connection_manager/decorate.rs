@@ -55,8 +55,14 @@ pub(super) fn take_expect_continue(headers: &mut Headers) -> bool {
     expects
 }
 
-/// The request as the upstream shall see it, before routing.
-pub(super) fn request(head: &mut RequestHead, options: &ConnectionManager, caller: &Caller, random: &dyn Random) {
+/// The request as the upstream shall see it, before routing. `internal_only` names headers that clients outside cannot set.
+pub(super) fn request(
+    head: &mut RequestHead,
+    options: &ConnectionManager,
+    internal_only: &[String],
+    caller: &Caller,
+    random: &dyn Random,
+) {
     // Over HTTP/2 it is no field that came, but extended CONNECT.
     let ignored = (head.version != Version::HTTP_2).then_some(&options.http1.ignore_http_11_upgrade[..]);
     let headers = &mut head.headers;
@@ -75,7 +81,7 @@ pub(super) fn request(head: &mut RequestHead, options: &ConnectionManager, calle
         headers.set_if_absent(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
     }
     head.scheme.get_or_insert_with(|| scheme(headers));
-    take_control(headers, caller.origin, &options.routes.internal_only_headers);
+    take_control(headers, caller.origin, internal_only);
     match (caller.origin, caller.address) {
         (Origin::Internal, _) => headers.append(names::X_ENVOY_INTERNAL.clone(), HeaderValue::from_static("true")),
         (Origin::Edge, Some(client)) => headers.set(names::X_ENVOY_EXTERNAL_ADDRESS.clone(), text(client)),

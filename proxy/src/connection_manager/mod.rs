@@ -12,7 +12,7 @@ mod life;
 mod local_reply;
 mod stream;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::cluster::Cluster;
 use crate::codec::RequestHead;
 use crate::config;
 use crate::config::listener::CodecType;
-use crate::config::route::Destination;
+use crate::config::route::{Destination, RouteTable};
 use crate::drain::ListenerDrain;
 use crate::net::{Conn, Outside};
 use crate::router;
@@ -43,7 +43,8 @@ const FIRST_READ_BYTES: usize = 4096;
 
 /// Serves the connections of one listener, on one worker.
 pub struct ConnectionManager {
-    options: config::listener::ConnectionManager,
+    options: Arc<config::listener::ConnectionManager>,
+    routes: RefCell<Rc<Routes>>,
     buffer_bytes_max: usize,
     stats: HttpStats,
     listener_responses: ResponseStats,
@@ -87,6 +88,10 @@ pub struct Parts {
     pub connection_ids: Rc<Cell<u64>>,
 }
 
+/// The route table in force. A request keeps that which was in force when it came; the pointer is the worker's own, so that
+/// taking it costs no other worker anything.
+struct Routes(Arc<RouteTable>);
+
 /// Who ended a connection, and with what under way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum ConnectionEnd {
@@ -110,7 +115,7 @@ enum Sniffed {
 impl ConnectionManager {
     /// A manager for a listener with these options.
     #[must_use]
-    pub fn new(options: config::listener::ConnectionManager, buffer_bytes_max: usize, parts: Parts) -> Self {
+    pub fn new(options: Arc<config::listener::ConnectionManager>, buffer_bytes_max: usize, parts: Parts) -> Self {
         let Parts { stats, listener_responses, http2_stats, logs, clusters, outside, drain, runtime, connection_ids } =
             parts;
         let server_header = decorate::Server::new(&options.server);
@@ -118,8 +123,10 @@ impl ConnectionManager {
         let default_host = options.http1.default_host_for_http_10.as_deref();
         let default_host = default_host.and_then(|host| HeaderValue::from_str(host).ok());
         let own_address = outside.net.own_address();
+        let routes = RefCell::new(Rc::new(Routes(Arc::clone(&options.routes))));
         Self {
             options,
+            routes,
             buffer_bytes_max,
             stats,
             listener_responses,
@@ -137,6 +144,16 @@ impl ConnectionManager {
             tunnels_begun: Cell::new(0),
             connection_ids,
         }
+    }
+
+    /// Has the next requests matched against other routes.
+    pub fn set_routes(&self, routes: Arc<RouteTable>) {
+        self.routes.replace(Rc::new(Routes(routes)));
+    }
+
+    /// The routes for a request that comes now.
+    fn routes(&self) -> Rc<Routes> {
+        Rc::clone(&self.routes.borrow())
     }
 
     /// Serves a connection to its end.

@@ -1,6 +1,7 @@
 //! What a listener and its connection manager mean.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use http::HeaderValue;
 
@@ -49,7 +50,7 @@ pub(super) fn listener(written: Written, clusters: &ClusterNames<'_>, notes: &No
     Ok(Listener {
         name: written.name.filter(|name| !name.is_empty()).unwrap_or_else(|| address.to_string()),
         address,
-        manager: connection_manager(*manager, &filter.value.typed_config.place, clusters, notes)?,
+        manager: Arc::new(connection_manager(*manager, &filter.value.typed_config.place, clusters, notes)?),
         buffer_bytes_max,
         is_inbound: written.traffic_direction == Some(TrafficDirection::Inbound),
     })
@@ -80,7 +81,7 @@ fn connection_manager(
             Some(WrittenCodec::Http1) => CodecType::Http1,
             Some(WrittenCodec::Http2) => CodecType::Http2,
         },
-        routes,
+        routes: Arc::new(routes),
         upgrades,
         http2: written.http2_protocol_options.as_ref().map_or(Ok(Http2Options::default()), downstream_http2_options)?,
         http1: http1_options(&written)?,

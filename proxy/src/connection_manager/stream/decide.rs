@@ -13,7 +13,7 @@ use crate::codec::{Broken, RequestHead, names};
 use crate::config::route::{Action, Forward, Upgrade, Upgrades};
 use crate::connection_manager::caller::{Caller, Origin};
 use crate::connection_manager::local_reply::LocalReply;
-use crate::connection_manager::{ConnectionManager, decorate};
+use crate::connection_manager::{ConnectionManager, Routes, decorate};
 use crate::router;
 use crate::tunnel;
 use crate::upstream::terms::{self, Terms};
@@ -23,6 +23,7 @@ use crate::upstream::{self, Answer, Ended, Exchange, Interrupted};
 /// Decides what to reply: asks the route, and the upstream if the route says so.
 pub(super) async fn decide(
     manager: &ConnectionManager,
+    routes: &Routes,
     head: &mut RequestHead,
     exchange: &mut Exchange,
     info: &mut StreamInfo,
@@ -38,10 +39,11 @@ pub(super) async fn decide(
     }
     let peer = info.downstream.peer.ip();
     let caller = Caller::of(&head.headers, &manager.options.trust, peer, manager.own_address);
-    decorate::request(head, &manager.options, &caller, &*manager.outside.random);
+    let internal_only = &routes.0.internal_only_headers;
+    decorate::request(head, &manager.options, internal_only, &caller, &*manager.outside.random);
     info.internal = caller.origin == Origin::Internal;
     info.client = caller.named();
-    let Some((_, route)) = router::route(&manager.options.routes, head) else {
+    let Some((_, route)) = router::route(&routes.0, head) else {
         manager.stats.rq_total.inc();
         manager.stats.no_route.inc();
         return Reply::Local(LocalReply::NoRoute, None);

@@ -119,11 +119,12 @@ pub(super) async fn serve(
         head.authority = manager.default_host.clone();
     }
     timers.head_is_complete();
+    let routes = manager.routes();
     let mut exchange = Exchange::new(body, timers, manager.buffer_bytes_max);
     exchange.informer = informer;
     let mut serving = Serving { head, exchange, info };
     let Serving { head, exchange, info } = &mut serving;
-    let (after, rest) = match decide(manager, head, exchange, info).await {
+    let (after, rest) = match decide(manager, &routes, head, exchange, info).await {
         Reply::Answer(answered) => deliver(manager, *answered, head, exchange, responder, asks_to_close, info).await,
         Reply::Gone(broken) => {
             record_gone(manager, info, broken);

@@ -1,0 +1,256 @@
+//! What differs between two configurations, by name.
+//!
+//! The files are compared as they were read, field by field. What a new file leaves as it was goes on undisturbed, so a
+//! difference that is overlooked would be a setting without effect; one that is seen for nothing costs a few connections.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::Value;
+
+use super::Config;
+
+/// What is new in a configuration, compared with the one before it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Changes {
+    /// By name. Listeners that are the same are not here.
+    pub listeners: BTreeMap<String, ListenerChange>,
+    /// By name. Clusters that are the same are not here.
+    pub clusters: BTreeMap<String, ClusterChange>,
+    /// `layered_runtime` is another.
+    pub runtime: bool,
+}
+
+/// What happens to a listener.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ListenerChange {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Removed,
+    /// Its routes changed, and nothing else: every connection stays, and its next request is matched against the new ones.
+    Routes,
+    /// Something else changed. Its socket stays; connections that are there drain.
+    Options,
+    /// It listens on another address.
+    Address,
+}
+
+/// What happens to a cluster.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClusterChange {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Removed,
+    /// Something about it changed, but nothing that its connections depend on: those to endpoints that stay are kept.
+    Endpoints,
+    /// Its connections are made in another way, so those that are there serve out their requests.
+    Connections,
+}
+
+/// The fields of a cluster that a connection that is there does not depend on.
+const NOT_OF_CONNECTIONS: &[&str] = &[
+    "circuit_breakers",
+    "circuitBreakers",
+    "common_lb_config",
+    "commonLbConfig",
+    "dns_failure_refresh_rate",
+    "dnsFailureRefreshRate",
+    "dns_lookup_family",
+    "dnsLookupFamily",
+    "dns_refresh_rate",
+    "dnsRefreshRate",
+    "health_checks",
+    "healthChecks",
+    "lb_policy",
+    "lbPolicy",
+    "load_assignment",
+    "loadAssignment",
+    "outlier_detection",
+    "outlierDetection",
+    "type",
+];
+
+/// The fields that hold a route table, in both spellings that JSON has for it.
+const ROUTES: &[&str] = &["route_config", "routeConfig"];
+
+impl Changes {
+    /// From `old` to `new`.
+    #[must_use]
+    pub fn between(old: &Config, new: &Config) -> Self {
+        let mut changes =
+            Self { runtime: old.dump["layered_runtime"] != new.dump["layered_runtime"], ..Self::default() };
+        changes.compare_listeners(old, new);
+        changes.compare_clusters(old, new);
+        changes
+    }
+
+    /// Is everything the same?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.listeners.is_empty() && self.clusters.is_empty() && !self.runtime
+    }
+
+    fn compare_listeners(&mut self, old: &Config, new: &Config) {
+        let written = |config: &Config| -> BTreeMap<String, (std::net::SocketAddr, Value)> {
+            let named = config.listeners.iter().zip(list(config, "listeners"));
+            named.map(|(listener, text)| (listener.name.clone(), (listener.address, text.clone()))).collect()
+        };
+        let (mut old, new) = (written(old), written(new));
+        for (name, (address, text)) in new {
+            let change = match old.remove(&name) {
+                None => ListenerChange::Added,
+                Some((before, _)) if before != address => ListenerChange::Address,
+                Some((_, before)) if before == text => continue,
+                Some((_, before)) if equal_but_for_routes(&before, &text) => ListenerChange::Routes,
+                Some(_) => ListenerChange::Options,
+            };
+            self.listeners.insert(name, change);
+        }
+        self.listeners.extend(old.into_keys().map(|name| (name, ListenerChange::Removed)));
+    }
+
+    fn compare_clusters(&mut self, old: &Config, new: &Config) {
+        let written = |config: &Config| -> BTreeMap<String, Value> {
+            let named = config.clusters.iter().zip(list(config, "clusters"));
+            named.map(|(cluster, text)| (cluster.name.to_string(), text.clone())).collect()
+        };
+        let (mut old, new) = (written(old), written(new));
+        for (name, text) in new {
+            let change = match old.remove(&name) {
+                None => ClusterChange::Added,
+                Some(before) if before == text => continue,
+                Some(before) if connects_alike(&before, &text) => ClusterChange::Endpoints,
+                Some(_) => ClusterChange::Connections,
+            };
+            self.clusters.insert(name, change);
+        }
+        self.clusters.extend(old.into_keys().map(|name| (name, ClusterChange::Removed)));
+    }
+}
+
+/// The listeners or clusters of the file, in its order.
+fn list<'c>(config: &'c Config, name: &str) -> impl Iterator<Item = &'c Value> {
+    config.dump["static_resources"][name].as_array().into_iter().flatten()
+}
+
+/// Are connections of both clusters made in the same way?
+fn connects_alike(one: &Value, other: &Value) -> bool {
+    let of_connections = |cluster: &Value| -> BTreeMap<String, Value> {
+        let fields = cluster.as_object().into_iter().flatten();
+        let fields = fields.filter(|(name, _)| !NOT_OF_CONNECTIONS.contains(&name.as_str()));
+        fields.map(|(name, value)| (name.clone(), value.clone())).collect()
+    };
+    of_connections(one) == of_connections(other)
+}
+
+/// Are the listeners equal but for their route tables?
+fn equal_but_for_routes(one: &Value, other: &Value) -> bool {
+    let is_compared = |name: &String| !ROUTES.contains(&name.as_str());
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            one.keys().filter(|name| is_compared(name)).eq(other.keys().filter(|name| is_compared(name)))
+                && one
+                    .iter()
+                    .filter(|(name, _)| is_compared(name))
+                    .all(|(name, value)| other.get(name).is_some_and(|other| equal_but_for_routes(value, other)))
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| equal_but_for_routes(one, other))
+        }
+        _ => one == other,
+    }
+}
+
+/// For the log: `listeners: new +, gone -, in (routes); clusters: up (endpoints); runtime`.
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listeners = self.listeners.iter().map(|(name, change)| match change {
+            ListenerChange::Added => format!("{name} added"),
+            ListenerChange::Removed => format!("{name} removed"),
+            ListenerChange::Routes => format!("{name} has other routes"),
+            ListenerChange::Options => format!("{name} has other options"),
+            ListenerChange::Address => format!("{name} has another address"),
+        });
+        let clusters = self.clusters.iter().map(|(name, change)| match change {
+            ClusterChange::Added => format!("{name} added"),
+            ClusterChange::Removed => format!("{name} removed"),
+            ClusterChange::Endpoints => format!("{name} has other endpoints or policies"),
+            ClusterChange::Connections => format!("{name} has other connection options"),
+        });
+        let parts = [("listeners", listeners.collect::<Vec<_>>()), ("clusters", clusters.collect())];
+        let parts = parts.into_iter().filter(|(_, each)| !each.is_empty());
+        let parts = parts.map(|(what, each)| format!("{what}: {}", shown(&each)));
+        let runtime = self.runtime.then(|| "runtime layers changed".to_owned());
+        let parts: Vec<String> = parts.chain(runtime).collect();
+        if parts.is_empty() { f.write_str("nothing changed") } else { f.write_str(&parts.join("; ")) }
+    }
+}
+
+/// As many as fit in a line of the log.
+fn shown(each: &[String]) -> String {
+    const SHOWN_MAX: usize = 20;
+    let mut text = each.iter().take(SHOWN_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if each.len() > SHOWN_MAX {
+        text.push_str(&format!(" and {} more", each.len() - SHOWN_MAX));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: &str = "
+static_resources:
+  listeners:
+  - name: in
+    address: { socket_address: { address: 127.0.0.1, port_value: 8080 } }
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: in
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ['*']
+              routes: [{ match: { prefix: / }, route: { cluster: up } }]
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: { '@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
+  clusters:
+  - name: up
+    connect_timeout: 1s
+    load_assignment:
+      cluster_name: up
+      endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 1 } } } }] }]
+";
+
+    fn config(text: &str) -> Config {
+        Config::from_yaml(text, "test.yaml").unwrap().config
+    }
+
+    #[test]
+    fn each_kind_of_change_is_told_from_the_others() {
+        let more_clusters = format!("{BASE}  - {{ name: more, connect_timeout: 1s }}\n");
+        let layers = "layered_runtime: { layers: [{ name: a, static_layer: { finwait.resend: false } }] }";
+        let cases = [
+            (BASE.to_owned(), "nothing changed"),
+            (BASE.replace("prefix: /", "prefix: /v2"), "listeners: in has other routes"),
+            (BASE.replace("stat_prefix: in", "stat_prefix: out"), "listeners: in has other options"),
+            (BASE.replace("port_value: 8080", "port_value: 8081"), "listeners: in has another address"),
+            (BASE.replace("name: in", "name: other"), "listeners: in removed, other added"),
+            (BASE.replace("port_value: 1 ", "port_value: 2 "), "clusters: up has other endpoints or policies"),
+            (BASE.replace("connect_timeout: 1s", "connect_timeout: 2s"), "clusters: up has other connection options"),
+            (more_clusters.clone(), "clusters: more added"),
+            (format!("{BASE}{layers}\n"), "runtime layers changed"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Changes::between(&config(BASE), &config(&text)).to_string(), expected);
+        }
+        assert_eq!(Changes::between(&config(&more_clusters), &config(BASE)).to_string(), "clusters: more removed");
+    }
+}
