@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::access_log::AccessLog;
 use crate::admin::{self, AdminState, Bound, CommandLine};
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, Clusters};
 use crate::config::listener::LogPath;
 use crate::config::{self, Config};
 use crate::connection_manager::{ConnectionManager, Parts};
@@ -119,7 +119,7 @@ impl Shared {
 pub struct Worker {
     listeners: Vec<Listener>,
     drain: WorkerDrain,
-    clusters: Rc<[Rc<Cluster>]>,
+    clusters: Rc<Clusters>,
     /// Where it listens, in the configuration's order.
     pub addresses: Vec<Address>,
 }
@@ -137,12 +137,11 @@ impl Worker {
         how: &ListenOptions,
     ) -> Result<Self, StartError> {
         outside.logs.register_stats(&shared.registry);
-        let mut clusters = Vec::with_capacity(shared.clusters.len());
+        let clusters = Rc::new(Clusters::default());
         for cluster in &shared.clusters {
             let codes = CodeStats::new(&shared.registry, &cluster.config.name);
-            clusters.push(Cluster::start(Arc::clone(cluster), codes, outside.clone()).await);
+            clusters.insert(Cluster::start(Arc::clone(cluster), codes, outside.clone()).await);
         }
-        let clusters: Rc<[Rc<Cluster>]> = clusters.into();
         let connection_ids = Rc::new(Cell::new(0));
         let mut worker = Self {
             listeners: Vec::new(),
@@ -241,11 +240,12 @@ impl AdminInterface {
             on_bound(accept.local());
         }
         let acceptor = Acceptor::new(accept, "admin");
+        let endpoints = |cluster: &Arc<cluster::Shared>| (cluster.config.name.clone(), Arc::clone(&cluster.endpoints));
         let names = shared.config.listeners.iter().map(|listener| listener.name.clone());
         let state = AdminState {
             registry: Arc::clone(&shared.registry),
             server: shared.stats.clone(),
-            endpoints: shared.clusters.iter().map(|cluster| Arc::clone(&cluster.endpoints)).collect(),
+            endpoints: shared.clusters.iter().map(endpoints).collect(),
             config: Arc::clone(&shared.config),
             runtime: Arc::clone(&shared.runtime),
             command_line: admin.command_line,

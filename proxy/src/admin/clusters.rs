@@ -9,7 +9,8 @@ use crate::net::Address;
 use crate::stats::{Ailment, EndpointStats, EndpointTable};
 
 pub(super) fn clusters(query: &Query, state: &AdminState) -> AdminResponse {
-    let clusters = state.config.clusters.iter().zip(&state.endpoints);
+    let clusters = state.config.clusters.iter();
+    let clusters = clusters.filter_map(|cluster| Some((cluster, state.endpoints.get(&cluster.name)?)));
     if query.value("format") == Some("json") {
         let statuses: Vec<Value> = clusters.map(|(cluster, endpoints)| as_json(cluster, endpoints)).collect();
         return AdminResponse::json(&json!({ "cluster_statuses": statuses }));
@@ -75,8 +76,8 @@ fn as_json(cluster: &Cluster, endpoints: &EndpointTable) -> Value {
     let endpoints = endpoints.snapshot();
     let hosts: Vec<Value> = endpoints.iter().map(|(address, endpoint)| host_json(address, endpoint)).collect();
     json!({
-        "name": cluster.name,
-        "observability_name": cluster.name,
+        "name": &*cluster.name,
+        "observability_name": &*cluster.name,
         "circuit_breakers": { "thresholds": [thresholds(&cluster.limits.default, None), thresholds(&cluster.limits.high, Some("HIGH"))] },
         "host_statuses": hosts,
     })

@@ -16,6 +16,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::codec::ResponseHead;
-use crate::config::Config;
+use crate::config::{ClusterName, Config};
 use crate::drain::Scope;
 use crate::net::{Address, Memory};
 use crate::process_log::ProcessLog;
@@ -42,8 +43,8 @@ pub struct AdminState {
     pub registry: Arc<Registry>,
     /// Those of the process.
     pub server: ServerStats,
-    /// Those of single endpoints: one table for each of [`Config::clusters`].
-    pub endpoints: Vec<Arc<EndpointTable>>,
+    /// Those of single endpoints, by cluster.
+    pub endpoints: BTreeMap<ClusterName, Arc<EndpointTable>>,
     /// The configuration in use.
     pub config: Arc<Config>,
     /// What operators may change.

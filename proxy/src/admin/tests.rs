@@ -87,7 +87,7 @@ impl Process {
         let state = AdminState {
             registry,
             server,
-            endpoints: vec![endpoints],
+            endpoints: BTreeMap::from([("up".into(), endpoints)]),
             runtime: Arc::new(Runtime::new(config.runtime.clone(), config.differences)),
             config: Arc::new(config),
             command_line: CommandLine::of_file("edge.yaml"),

@@ -4,6 +4,7 @@
 //! Each worker has its own endpoints and pools, as Envoy's workers do; only stats and breakers are shared.
 
 pub mod breaker;
+mod clusters;
 mod discovery;
 mod ejection;
 mod failure;
@@ -19,6 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
 
+pub use clusters::Clusters;
 pub use failure::Failure;
 pub use pool::{Exclusive, Lease, Pool, Stream, Wanted};
 
@@ -74,7 +76,7 @@ impl Shared {
 
 /// One worker's view of a cluster.
 pub struct Cluster {
-    /// `%UPSTREAM_CLUSTER%`
+    /// `%UPSTREAM_CLUSTER%`; the worker's own copy, since each request clones it.
     pub name: Rc<str>,
     /// What the workers share.
     pub shared: Arc<Shared>,
@@ -146,7 +148,7 @@ impl Cluster {
     /// A cluster with its endpoints known: those of the file, or what the name server says first.
     pub async fn start(shared: Arc<Shared>, codes: CodeStats, outside: Outside) -> Rc<Self> {
         let turn = Cell::new(usize::try_from(outside.random.next_u64() >> 33).unwrap_or(0));
-        let name = shared.config.name.as_str().into();
+        let name = Rc::from(&*shared.config.name);
         let looks_after = !shared.is_looked_after.swap(true, Ordering::Relaxed);
         let cluster = Rc::new(Self {
             name,

@@ -1,17 +1,58 @@
 //! Clusters, typed.
 
+use std::borrow::Borrow;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::health::{HealthCheck, OutlierDetection};
 use super::listener::Http2Options;
 
+/// The name of a cluster, unique among the clusters of a configuration: routes, stats and the admin interface refer to a
+/// cluster by it. Clones share the text.
+#[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
+pub struct ClusterName(Arc<str>);
+
+impl From<&str> for ClusterName {
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl Borrow<str> for ClusterName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deref for ClusterName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ClusterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl fmt::Display for ClusterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A group of equal backends.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     /// `cluster.<name>.`
-    pub name: String,
+    pub name: ClusterName,
     /// Where its endpoints come from.
     pub discovery: Discovery,
     /// How one is chosen.

@@ -32,7 +32,7 @@ use std::io;
 use std::net::SocketAddr;
 
 pub use changes::{Changes, ClusterChange, ListenerChange};
-pub use cluster::Cluster;
+pub use cluster::{Cluster, ClusterName};
 pub use difference::{Difference, Differences};
 pub use error::{Cause, ConfigError, Name, Place, Position, Warning};
 pub use listener::Listener;

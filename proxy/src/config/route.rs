@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::cluster::Priority;
+use super::cluster::{ClusterName, Priority};
 pub use super::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
 
 /// The routes of one connection manager.
@@ -84,11 +84,6 @@ pub enum Action {
     },
     /// Ask a cluster.
     Forward(Box<Forward>),
-    /// Ask a cluster that does not exist, which is permitted where `validate_clusters` is off.
-    NoCluster {
-        /// The answer: 404, 500 or 503.
-        status: u16,
-    },
 }
 
 /// How to ask a cluster.
@@ -96,6 +91,8 @@ pub enum Action {
 pub struct Forward {
     /// Which.
     pub cluster: Destination,
+    /// `cluster_not_found_response_code`: the status of the response while there is no such cluster. 404, 500 or 503.
+    pub missing: u16,
     /// Whose limits the request counts against.
     pub priority: Priority,
     /// From the request's end to the response's end; `None` is no limit.
@@ -117,15 +114,11 @@ pub struct Forward {
 /// Which cluster a route asks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Destination {
-    /// Index into [`Config::clusters`](super::Config::clusters).
-    Cluster(usize),
-    /// The one that a request header names.
-    Header {
-        /// In lower case; `:authority`, `:method` and `:path` are headers here.
-        name: String,
-        /// The answer if there is no such header or cluster: 404, 500 or 503.
-        missing: u16,
-    },
+    /// The one of this name. Without `validate_clusters` the configuration may lack it.
+    Cluster(ClusterName),
+    /// The one that the value of a request header names. The header's name is in lower case; `:authority`, `:method` and
+    /// `:path` are headers here.
+    Header(String),
 }
 
 /// Where `x-envoy-attempt-count` goes.

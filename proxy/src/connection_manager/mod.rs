@@ -23,7 +23,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::access_log::{AccessLog, Downstream, LocalEnd, StreamInfo};
 use crate::alarm::Alarm;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Clusters};
 use crate::codec::RequestHead;
 use crate::config;
 use crate::config::listener::CodecType;
@@ -50,7 +50,7 @@ pub struct ConnectionManager {
     listener_responses: ResponseStats,
     http2_stats: Http2Stats,
     logs: Vec<AccessLog>,
-    clusters: Rc<[Rc<Cluster>]>,
+    clusters: Rc<Clusters>,
     outside: Outside,
     drain: ListenerDrain,
     runtime: Arc<Runtime>,
@@ -76,8 +76,8 @@ pub struct Parts {
     pub http2_stats: Http2Stats,
     /// Open access logs.
     pub logs: Vec<AccessLog>,
-    /// All clusters, in the configuration's order.
-    pub clusters: Rc<[Rc<Cluster>]>,
+    /// The worker's clusters.
+    pub clusters: Rc<Clusters>,
     /// The world.
     pub outside: Outside,
     /// When to finish.
@@ -177,15 +177,13 @@ impl ConnectionManager {
         self.stats.downstream_cx_length_ms.record_ms(begun.elapsed());
     }
 
-    /// The cluster that a route asks; else the status that says there is none.
-    fn cluster(&self, wanted: &Destination, head: &RequestHead) -> Result<Rc<Cluster>, u16> {
+    /// The cluster that a route refers to, if the worker has it.
+    fn cluster(&self, wanted: &Destination, head: &RequestHead) -> Option<Rc<Cluster>> {
         match wanted {
-            // Configuration checks that the index names a cluster.
-            Destination::Cluster(index) => self.clusters.get(*index).map(Rc::clone).ok_or(503),
-            Destination::Header { name, missing } => {
-                let named = router::header(head, name);
-                let found = self.clusters.iter().find(|cluster| named == Some(cluster.name.as_bytes()));
-                found.map(Rc::clone).ok_or(*missing)
+            Destination::Cluster(name) => self.clusters.get(name),
+            Destination::Header(header) => {
+                let named = router::header(head, header)?;
+                self.clusters.get(std::str::from_utf8(named).ok()?)
             }
         }
     }

@@ -190,10 +190,10 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<
         At::ClusterHttp => cluster.map(|(path, _)| told.setting(&http_options(path), name, None)),
         At::Manager => Some(told.setting(&led.manager, name, None)),
         At::Route => led.route.as_ref().map(|(path, action)| match action {
-            Action::Forward(forward) if matches!(forward.cluster, Destination::Header { .. }) => {
+            Action::Forward(forward) if matches!(forward.cluster, Destination::Header(_)) => {
                 told.setting(path, "route.cluster_header", None)
             }
-            Action::Forward(_) | Action::Direct { .. } | Action::NoCluster { .. } => told.setting(path, name, None),
+            Action::Forward(_) | Action::Direct { .. } => told.setting(path, name, None),
         }),
     };
     vec![Change { what: reason.change.into(), setting }]

@@ -124,9 +124,10 @@ impl<'a> Told<'a> {
     /// A cluster and its path.
     pub(super) fn cluster(&self, forward: &Forward) -> Option<(Path, &finwait::config::Cluster)> {
         // Which cluster a header named cannot be told from the configuration.
-        let Destination::Cluster(index) = forward.cluster else { return None };
-        let cluster = self.config.as_ref()?.clusters.get(index)?;
-        Some((path(&format!("static_resources clusters {index}")), cluster))
+        let Destination::Cluster(name) = &forward.cluster else { return None };
+        let clusters = &self.config.as_ref()?.clusters;
+        let (nth, cluster) = clusters.iter().enumerate().find(|(_, cluster)| cluster.name == *name)?;
+        Some((path(&format!("static_resources clusters {nth}")), cluster))
     }
 
     /// The setting at `parent` and `below`, which is dotted.

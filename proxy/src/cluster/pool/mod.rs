@@ -357,7 +357,7 @@ impl Pool {
         stats.upstream_cx_connect_fail.inc();
         self.counts.cx_connect_fail.inc();
         tracing::debug!(
-            cluster = self.shared.config.name,
+            cluster = &*self.shared.config.name,
             endpoint = %self.address,
             waiting = self.line.borrow().len(),
             ?failure,

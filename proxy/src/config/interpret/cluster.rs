@@ -46,7 +46,7 @@ pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Pr
     }
     note_deprecated(cluster, notes);
     Ok(Cluster {
-        name: cluster.name.value.clone(),
+        name: cluster.name.value.as_str().into(),
         discovery: discovery(cluster)?,
         balancing: match cluster.lb_policy {
             None | Some(LbPolicy::RoundRobin) => Balancing::RoundRobin,

@@ -91,17 +91,16 @@ fn listeners(
     Ok(listeners)
 }
 
-/// The clusters by name, for the routes that point to them.
+/// The names of the clusters, each with its place in the file, for the routes that refer to them.
 struct ClusterNames<'c>(BTreeMap<&'c str, usize>);
 
 impl<'c> ClusterNames<'c> {
     fn new(clusters: &'c [Cluster]) -> Self {
-        Self(clusters.iter().enumerate().map(|(index, cluster)| (cluster.name.as_str(), index)).collect())
+        Self(clusters.iter().enumerate().map(|(index, cluster)| (&*cluster.name, index)).collect())
     }
 
-    /// The place of the cluster `name` in the configuration.
-    fn index(&self, name: &str) -> Option<usize> {
-        self.0.get(name).copied()
+    fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     /// Names, in the order of the file, for a message: not more than fit in it.

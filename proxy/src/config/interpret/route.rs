@@ -9,7 +9,7 @@ use crate::config::bootstrap::route::{
     ClusterNotFoundResponseCode, DirectResponseAction, Route as Written, RouteAction, RouteConfiguration, RouteMatch,
     UpgradeConfig, VirtualHost as WrittenHost,
 };
-use crate::config::cluster::Priority;
+use crate::config::cluster::{ClusterName, Priority};
 use crate::config::constraints::{NonEmpty, OneLine};
 use crate::config::problem::Problem;
 use crate::config::route::{
@@ -161,11 +161,8 @@ fn forward(at: &At<RouteAction>, targets: Targets<'_>, host: &HostDefaults) -> R
         Some(ClusterNotFoundResponseCode::InternalServerError) => 500,
     };
     let cluster = match (&written.cluster, &written.cluster_header) {
-        (Some(name), None) => match cluster_index(name, targets)? {
-            Some(index) => Destination::Cluster(index),
-            None => return Ok(Action::NoCluster { status: missing }),
-        },
-        (None, Some(header)) => Destination::Header { name: header.value.to_string(), missing },
+        (Some(name), None) => Destination::Cluster(cluster_name(name, targets)?),
+        (None, Some(header)) => Destination::Header(header.value.to_string()),
         (None, None) => return Err(at.invalid("a route action needs a destination: cluster or cluster_header")),
         (Some(_), Some(both)) => {
             return Err(both.invalid("a route action has one destination: cluster or cluster_header"));
@@ -173,6 +170,7 @@ fn forward(at: &At<RouteAction>, targets: Targets<'_>, host: &HostDefaults) -> R
     };
     Ok(Action::Forward(Box::new(Forward {
         cluster,
+        missing,
         priority: match written.priority {
             None | Some(RoutingPriority::Default) => Priority::Default,
             Some(RoutingPriority::High) => Priority::High,
@@ -206,11 +204,10 @@ fn timeout(written: &RouteAction) -> Option<Duration> {
     }
 }
 
-/// The cluster's place in the configuration; none if it may be missing and is.
-fn cluster_index(name: &At<String>, targets: Targets<'_>) -> Result<Option<usize>, Problem> {
-    let found = targets.clusters.index(&name.value);
-    if found.is_some() || !targets.validate {
-        return Ok(found);
+/// The name of a cluster, which must be one of the configuration's unless `validate_clusters` is off.
+fn cluster_name(name: &At<String>, targets: Targets<'_>) -> Result<ClusterName, Problem> {
+    if targets.clusters.has(&name.value) || !targets.validate {
+        return Ok(name.value.as_str().into());
     }
     let remedy = match targets.clusters.shown().as_str() {
         "" => "static_resources.clusters is empty".to_owned(),

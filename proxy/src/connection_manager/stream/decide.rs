@@ -54,7 +54,7 @@ pub(super) async fn decide(
     let none = Upgrades::default();
     let upgrades = match &route.action {
         Action::Forward(to) => &to.upgrades,
-        Action::Direct { .. } | Action::NoCluster { .. } => &none,
+        Action::Direct { .. } => &none,
     };
     let upgrade = match upgrade_wanted(head) {
         None => None,
@@ -73,10 +73,6 @@ pub(super) async fn decide(
             Reply::Local(LocalReply::Direct { status: *status, body: body.clone() }, None)
         }
         Action::Forward(to) => forward(manager, head, exchange, to, upgrade, info).await,
-        Action::NoCluster { status } => {
-            manager.stats.no_cluster.inc();
-            Reply::Local(LocalReply::NoCluster { status: *status }, None)
-        }
     }
 }
 
@@ -96,12 +92,9 @@ async fn forward(
     upgrade: Option<&Upgrade>,
     info: &mut StreamInfo,
 ) -> Reply {
-    let cluster = match manager.cluster(&to.cluster, head) {
-        Ok(cluster) => cluster,
-        Err(status) => {
-            manager.stats.no_cluster.inc();
-            return Reply::Local(LocalReply::NoCluster { status }, None);
-        }
+    let Some(cluster) = manager.cluster(&to.cluster, head) else {
+        manager.stats.no_cluster.inc();
+        return Reply::Local(LocalReply::NoCluster { status: to.missing }, None);
     };
     info.upstream_cluster = Some(Rc::clone(&cluster.name));
     let router = upgrade.and_then(|upgrade| upgrade.router.as_ref()).unwrap_or(&manager.options.router);
