@@ -13,6 +13,8 @@
 
 #[path = "../tests/support/bootstrap.rs"]
 mod bootstrap;
+#[path = "rivals/client.rs"]
+mod client;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -23,6 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bootstrap::Bootstrap;
+use client::{connect, read_head};
 
 const KEPT_CLIENTS: usize = 4;
 const NEW_CLIENTS: usize = 2;
@@ -38,7 +41,6 @@ const DRAIN_SECONDS: &str = "3";
 const ACCEPTS_AFTER_TERM: Duration = Duration::from_millis(4_900);
 /// Between two SIGTERM.
 const SECOND_TERM_AFTER: Duration = Duration::from_secs(1);
-const RESPONSE_MAX: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(10);
 const START_MAX: Duration = Duration::from_secs(10);
 
@@ -235,28 +237,11 @@ fn request(connection: &mut Option<BufReader<TcpStream>>, at: SocketAddr) -> Res
     Ok(())
 }
 
-fn connect(at: SocketAddr) -> io::Result<BufReader<TcpStream>> {
-    let stream = TcpStream::connect(at)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(RESPONSE_MAX))?;
-    Ok(BufReader::new(stream))
-}
-
 /// Reads a 200 with its body of five bytes; whether the connection stays open.
 fn read_response(reader: &mut BufReader<TcpStream>) -> io::Result<bool> {
-    let (mut head, mut line) = (String::new(), String::new());
-    while line != "\r\n" {
-        line.clear();
-        if reader.read_line(&mut line)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        head += &line;
-    }
+    let head = read_head(reader)?;
     reader.read_exact(&mut [0; 5])?;
-    if !head.starts_with("HTTP/1.1 200 ") {
-        return Err(io::Error::other(head.lines().next().unwrap_or_default().to_owned()));
-    }
-    Ok(!head.to_ascii_lowercase().contains("connection: close"))
+    Ok(!head.contains("connection: close"))
 }
 
 /// An application that answers after a moment, so that requests are under way when a signal comes.

@@ -16,6 +16,8 @@
 
 mod apps;
 mod attacks;
+#[path = "../rivals/client.rs"]
+mod client;
 #[path = "../rivals/cpu.rs"]
 mod cpu;
 mod frame;

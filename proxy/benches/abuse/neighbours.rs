@@ -9,13 +9,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::apps::http2::STEADY_PACE;
+use crate::client::{connect, read_head};
 use crate::frame::{HEADERS, WHOLE, frame, get};
 use crate::shared::{Outcome, Shared};
 
 const CLIENTS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(5);
-/// A response that takes longer is a failure.
-const RESPONSE_MAX: Duration = Duration::from_secs(10);
 /// Failures whose text is kept.
 const FAILURES_TOLD: usize = 3;
 
@@ -135,8 +134,7 @@ fn request(connection: &mut Option<BufReader<TcpStream>>, at: SocketAddr, path: 
         None => connect(at)?,
     };
     reader.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nhost: neighbour\r\n\r\n").as_bytes())?;
-    let is_chunked = read_head(&mut reader)?;
-    if is_chunked {
+    if read_head(&mut reader)?.contains("transfer-encoding: chunked") {
         while read_chunk(&mut reader)? > 0 {}
     } else {
         reader.read_exact(&mut [0; 5])?; // "hello" or "LIVE\n"
@@ -168,29 +166,6 @@ fn follow_one(at: SocketAddr, notes: &Notes) -> io::Result<()> {
         notes.note(Ok(begun.elapsed().saturating_sub(STEADY_PACE)), "");
     }
     Ok(())
-}
-
-fn connect(at: SocketAddr) -> io::Result<BufReader<TcpStream>> {
-    let stream = TcpStream::connect(at)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(RESPONSE_MAX))?;
-    Ok(BufReader::new(stream))
-}
-
-/// Reads the head of a 200; whether its body is chunked.
-fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<bool> {
-    let (mut head, mut line) = (String::new(), String::new());
-    while line != "\r\n" {
-        line.clear();
-        if reader.read_line(&mut line)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        head += &line;
-    }
-    if !head.starts_with("HTTP/1.1 200 ") {
-        return Err(io::Error::other(head.lines().next().unwrap_or_default().to_owned()));
-    }
-    Ok(head.to_ascii_lowercase().contains("transfer-encoding: chunked"))
 }
 
 /// Reads a chunk; its length, 0 for the last.

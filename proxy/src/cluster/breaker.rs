@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::config::cluster::{Limits, RetryBudget};
-use crate::stats::{BreakerStats, Gauge};
+use crate::stats::{BreakerStats, State};
 
 /// The breakers of one cluster, for one priority.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Breakers {
     /// All closed.
     #[must_use]
     pub fn new(limits: &Limits, stats: &BreakerStats) -> Self {
-        let breaker = |limit, is_open: &Gauge, remaining: &Gauge| {
+        let breaker = |limit, is_open: &State, remaining: &State| {
             let remaining = limits.track_remaining.then(|| remaining.clone());
             let breaker = Breaker { taken: AtomicU32::new(0), limit, is_open: is_open.clone(), remaining };
             breaker.tell_remaining(0);
@@ -67,9 +67,9 @@ pub struct Breaker {
     taken: AtomicU32,
     limit: u32,
     /// 1 while all permits are out.
-    is_open: Gauge,
+    is_open: State,
     /// Permits left, if somebody wants to know.
-    remaining: Option<Gauge>,
+    remaining: Option<State>,
 }
 
 impl Breaker {
@@ -168,9 +168,9 @@ mod tests {
         assert!(breakers.retry_permit().is_none());
     }
 
-    fn one_connection() -> (Arc<Breaker>, Gauge) {
+    fn one_connection() -> (Arc<Breaker>, State) {
         let stats = BreakerStats::new(&Registry::new(), "c", Priority::Default);
         let limits = Limits { connections_max: 1, ..Limits::default() };
-        (Breakers::new(&limits, &stats).connections, Gauge::clone(&stats.cx_open))
+        (Breakers::new(&limits, &stats).connections, State::clone(&stats.cx_open))
     }
 }

@@ -15,7 +15,6 @@ pub mod names;
 pub mod prometheus;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -56,7 +55,7 @@ pub struct Gauge(Arc<Level>);
 #[derive(Debug, Default)]
 struct Level {
     now: AtomicU64,
-    /// It mirrors a state, and may be anything when nothing is under way.
+    /// It was declared as a [`State`], and may be anything when nothing is under way.
     is_state: AtomicBool,
     // `usedonly` asks whether a gauge was ever written, which a level that is back at 0 cannot tell.
     written: AtomicBool,
@@ -75,13 +74,6 @@ impl Gauge {
         Held { gauge: self.clone(), count }
     }
 
-    /// Makes it `value`, for gauges that mirror a state kept elsewhere.
-    pub fn set(&self, value: u64) {
-        self.0.is_state.store(true, Relaxed);
-        self.0.written.store(true, Relaxed);
-        self.0.now.store(value, Relaxed);
-    }
-
     /// The level.
     #[must_use]
     pub fn value(&self) -> u64 {
@@ -94,11 +86,17 @@ impl Gauge {
 #[derive(Clone, Debug, Default)]
 pub struct State(Gauge);
 
-impl Deref for State {
-    type Target = Gauge;
+impl State {
+    /// Makes it `value`.
+    pub fn set(&self, value: u64) {
+        self.0.0.written.store(true, Relaxed);
+        self.0.0.now.store(value, Relaxed);
+    }
 
-    fn deref(&self) -> &Gauge {
-        &self.0
+    /// The value that was set last; 0 before.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.value()
     }
 }
 
@@ -404,7 +402,7 @@ mod tests {
         let registry = Registry::new();
         registry.gauge("held");
         registry.state("declared");
-        registry.gauge("set").set(1);
+        registry.state("set").set(1);
         registry.counter("counted");
         let balances = registry.snapshot().numbers.into_iter().filter(|number| number.is_balance);
         assert_eq!(balances.map(|number| number.name).collect::<Vec<_>>(), ["held"]);

@@ -188,7 +188,7 @@ mod tests {
         for name in ["http.b.rq_total", "http.a.rq_total", "cluster.up.upstream_rq_200", "cluster.up.upstream_rq_503"] {
             registry.counter(name).inc();
         }
-        registry.gauge("server.live").set(1);
+        registry.state("server.live").set(1);
         let time = registry.histogram("http.a.downstream_rq_time");
         [0, 1, 43, 2500, 9_000_000].iter().for_each(|ms| time.record(*ms));
         registry.histogram("plain");

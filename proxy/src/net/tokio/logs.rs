@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use ::tokio::time::Instant;
 
-use super::log_queue::{Batch, Output, Queue, Work};
+use super::log_batch::{Batch, Output};
+use super::log_queue::{Queue, Work};
 use crate::net::{LogTarget, LogWriter, Logs};
 use crate::stats::{LogStats, Registry};
 

@@ -1,6 +1,7 @@
 //! The production form of the seam: real sockets, the system clock, a generator seeded by the system,
 //! log files. The only file that names `tokio::net`.
 
+mod log_batch;
 mod log_queue;
 mod logs;
 
