@@ -86,6 +86,15 @@ impl Body {
         }
     }
 
+    /// Of a request's body: ready when its connection has room for a response head. An HTTP/1 connection has one response
+    /// at a time, and reads no request while its buffer is full.
+    pub fn poll_response_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Empty | Self::Http1(_) => Poll::Ready(()),
+            Self::Http2(incoming) => incoming.poll_response_room(cx),
+        }
+    }
+
     /// Has the whole message been read?
     #[must_use]
     pub fn is_complete(&self) -> bool {

@@ -36,7 +36,8 @@ pub(super) async fn serve(
     let errors = MessageErrors::with(manager.runtime.differences());
     let handshake =
         ServerConnection::handshake(conn, read.freeze(), &options.http2, errors, limit, &manager.http2_stats);
-    let Ok(mut connection) = handshake.await else {
+    // Boxed: it is larger than the rest of the connection, which lives longer.
+    let Ok(mut connection) = Box::pin(handshake).await else {
         manager.stats.downstream_cx_protocol_error.inc();
         return ConnectionEnd::Local;
     };
@@ -55,7 +56,7 @@ pub(super) async fn serve(
     if connection.is_peer_gone() {
         return if with_request { ConnectionEnd::RemoteWithRequest } else { ConnectionEnd::Remote };
     }
-    let is_peer_first = linger(manager, connection).await;
+    let is_peer_first = linger(manager, connection.wait_for_peer()).await;
     match (is_peer_first, with_request) {
         (true, true) => ConnectionEnd::RemoteWithLocalRequest,
         (false, true) => ConnectionEnd::LocalWithRequest,
@@ -66,9 +67,9 @@ pub(super) async fn serve(
 
 /// Leaves the socket open until the client has closed it, though no longer than `delayed_close_timeout`, so that what
 /// was said last is not lost to a reset. Did the client close it?
-async fn linger(manager: &ConnectionManager, connection: ServerConnection) -> bool {
+async fn linger(manager: &ConnectionManager, peer_closed: impl Future<Output = ()>) -> bool {
     let limit = manager.options.timeouts.delayed_close;
-    let closed = tokio::time::timeout(limit, connection.wait_for_peer()).await.is_ok();
+    let closed = tokio::time::timeout(limit, peer_closed).await.is_ok();
     if !closed && !limit.is_zero() {
         manager.stats.downstream_cx_delayed_close_timeout.inc();
     }

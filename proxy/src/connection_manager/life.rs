@@ -8,6 +8,7 @@
 //! everything that was due since, in order and at the instants when it was due.
 
 use std::num::NonZeroU32;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -19,7 +20,7 @@ use crate::stats::HttpStats;
 
 /// The life of one connection.
 pub(super) struct Life {
-    stats: HttpStats,
+    stats: Rc<HttpStats>,
     phase: Phase,
     idle_timeout: Option<Duration>,
     drain_timeout: Duration,
@@ -65,11 +66,11 @@ pub(super) enum Turn {
 
 impl Life {
     /// A connection that has just been accepted.
-    pub(super) fn new(options: &Options, stats: &HttpStats) -> Self {
+    pub(super) fn new(options: &Options, stats: &Rc<HttpStats>) -> Self {
         let now = Instant::now();
         let timeouts = &options.timeouts;
         Self {
-            stats: stats.clone(),
+            stats: Rc::clone(stats),
             phase: Phase::Fresh,
             idle_timeout: timeouts.idle,
             drain_timeout: timeouts.drain,

@@ -13,13 +13,17 @@ mod local_reply;
 mod stream;
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use http::{HeaderValue, StatusCode};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::access_log::{AccessLog, Downstream, LocalEnd, StreamInfo};
 use crate::alarm::Alarm;
@@ -46,7 +50,7 @@ pub struct ConnectionManager {
     options: Arc<config::listener::ConnectionManager>,
     routes: RefCell<Rc<Routes>>,
     buffer_bytes_max: usize,
-    stats: HttpStats,
+    stats: Rc<HttpStats>,
     listener_responses: ResponseStats,
     http2_stats: Http2Stats,
     logs: Vec<AccessLog>,
@@ -128,7 +132,7 @@ impl ConnectionManager {
             options,
             routes,
             buffer_bytes_max,
-            stats,
+            stats: Rc::new(stats),
             listener_responses,
             http2_stats,
             logs,
@@ -170,8 +174,9 @@ impl ConnectionManager {
         let end = match self.sniff(&mut conn, &mut life).await {
             Sniffed::Closed => ConnectionEnd::Remote,
             Sniffed::Ended => ConnectionEnd::Local,
-            Sniffed::Http1(read) => http1::serve(&self, conn, read, downstream, life).await,
-            Sniffed::Http2(read) => http2::serve(&self, conn, read, downstream, life).await,
+            // Boxed, so that neither protocol's connections are as large as the other's.
+            Sniffed::Http1(read) => Box::pin(http1::serve(&self, conn, read, downstream, life)).await,
+            Sniffed::Http2(read) => Box::pin(http2::serve(&self, conn, read, downstream, life)).await,
         };
         self.record_end(end);
         self.stats.downstream_cx_length_ms.record_ms(begun.elapsed());
@@ -193,14 +198,14 @@ impl ConnectionManager {
         if self.options.codec == CodecType::Http1 {
             return Sniffed::Http1(BytesMut::new());
         }
-        let mut read = BytesMut::with_capacity(FIRST_READ_BYTES);
+        let mut read = BytesMut::new();
         let drain = self.drain.clone();
         let mut alarm = Alarm::default();
         loop {
             tokio::select! {
                 // Bytes first: a request that has come is served, whatever else happens now.
                 biased;
-                got = conn.read_buf(&mut read) => match got {
+                got = poll_fn(|cx| poll_first(conn, &mut read, cx)) => match got {
                     Ok(0) | Err(_) => return Sniffed::Closed,
                     Ok(_) => {}
                 },
@@ -265,6 +270,15 @@ impl ConnectionManager {
         self.stats.responses.charge(status);
         self.listener_responses.charge(status);
     }
+}
+
+/// Adds what has come to `read`; how much that was. A client that has sent nothing costs no buffer.
+fn poll_first(conn: &mut Conn, read: &mut BytesMut, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+    let mut first = [MaybeUninit::uninit(); FIRST_READ_BYTES];
+    let mut first = ReadBuf::uninit(&mut first);
+    ready!(Pin::new(conn).poll_read(cx, &mut first))?;
+    read.extend_from_slice(first.filled());
+    Poll::Ready(Ok(first.filled().len()))
 }
 
 /// A stream that will have exactly one line in every access log, written when this is dropped.

@@ -96,12 +96,12 @@ impl Listener {
     fn begin(&self, conn: Conn, connections: &mut JoinSet<()>) {
         self.stats.downstream_cx_total.inc();
         let active = self.stats.downstream_cx_active.enter();
-        let served = Rc::clone(&self.manager).serve(conn);
+        let manager = Rc::clone(&self.manager);
         let (destroyed, length) =
             (self.stats.downstream_cx_destroy.clone(), self.stats.downstream_cx_length_ms.clone());
         connections.spawn_local(async move {
             let begun = Instant::now();
-            served.await;
+            manager.serve(conn).await; // called here, or the task would have its future twice
             destroyed.inc();
             length.record_ms(begun.elapsed());
             drop(active);

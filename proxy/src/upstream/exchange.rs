@@ -174,7 +174,10 @@ impl Exchange {
     ) -> Result<Result<T, TryExpired>, Interrupted> {
         let mut work = pin!(work);
         std::future::poll_fn(|cx| {
-            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            // A client that does not read makes the upstream wait: its response stays in the system's buffer.
+            if self.body.poll_response_room(cx).is_ready()
+                && let Poll::Ready(done) = work.as_mut().poll(cx)
+            {
                 let reset = self.poll_reset(cx);
                 return Poll::Ready(if let Poll::Ready(reset) = reset { Err(reset) } else { Ok(Ok(done)) });
             }

@@ -32,6 +32,16 @@ pub(super) const SMALL_PIECES_MAX: u32 = 16;
 /// for its upstream as soon as it is here.
 pub(super) const QUEUE_BYTES_MAX: usize = 64 * 1024;
 
+/// What h2 may hold of all streams of one connection before it gets more: heads by the memory they take, and payload. One
+/// head or one piece may come on top. While it is reached no response head is read from an upstream for the connection, and
+/// nothing is read of the peer if its socket takes nothing. As much as for one stream, since the socket's own buffer
+/// comes behind it, and more than the 65,535 bytes that can be under way before a peer has told its windows.
+pub(super) const CONNECTION_BUFFER_BYTES_MAX: usize = 256 * 1024;
+
+/// Payload of all streams of one connection that may wait for the peer's windows. Beyond it a stream queues one piece, at
+/// most what one read brings, and no second one before that has left. Eight responses that fit in [`QUEUE_BYTES_MAX`].
+pub(super) const CONNECTION_QUEUE_BYTES_MAX: usize = 512 * 1024;
+
 /// Streams that h2 remembers after a reset, so that frames which were under way are ignored. About 600 bytes each.
 pub(super) const RESET_STREAMS_MAX: usize = 1024;
 /// For how long. h2 takes this time from the system, not from tokio: it has to be longer than a simulation runs.

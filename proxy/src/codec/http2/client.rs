@@ -153,7 +153,7 @@ impl ClientConnection {
         let (future, body) =
             self.sender.send_request(request, is_end).map_err(|error| broken(&error, &self.shared, CONNECTION))?;
         let stream = Stream::new(Sending::Body(body), &self.shared, Some(Active::new(&self.count)));
-        stream.head_handed();
+        stream.head_handed(&head.headers);
         let ending = if is_end { Ending::Sent } else { Ending::Open };
         let response =
             Response { future: Some(future), stream: Rc::clone(&stream), informational: Vec::new(), told: None };

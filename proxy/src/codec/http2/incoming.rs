@@ -96,6 +96,11 @@ impl Incoming {
         self.stream.poll_reset(cx)
     }
 
+    /// Ready when the connection has room for the response to this request.
+    pub fn poll_response_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_connection_room(cx)
+    }
+
     /// Has the whole message been read?
     #[must_use]
     pub fn is_complete(&self) -> bool {

@@ -107,14 +107,16 @@ impl Stream {
         stream
     }
 
-    /// A head was given to h2.
-    fn head_handed(&self) {
+    /// A head with these fields was given to h2.
+    fn head_handed(&self, headers: &Headers) {
+        self.connection.note_head_handed(self.id, held_bytes(headers));
         let handed = self.handed.get();
         self.handed.set(Amount { heads: handed.heads + 1, ..handed });
     }
 
     /// Payload was given to h2.
     fn payload_handed(&self, len: usize) {
+        self.connection.note_payload_handed(self.id, len);
         let handed = self.handed.get();
         let len = u64::try_from(len).unwrap_or(u64::MAX);
         self.handed.set(Amount { payload_bytes: handed.payload_bytes.saturating_add(len), ..handed });
@@ -132,6 +134,12 @@ impl Stream {
     /// Ready when h2 holds nothing of what it was given, else when more of it has left.
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.connection.poll_room(self.id, self.handed.get(), cx)
+    }
+
+    /// Ready when h2 may be given more on this connection, whichever stream it is of.
+    fn poll_connection_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let is_alive = self.connection.fate() == Fate::Alive;
+        if is_alive { self.connection.backlog.poll_room(cx) } else { Poll::Ready(()) }
     }
 
     fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()> {
@@ -178,6 +186,12 @@ impl Stream {
     fn lost(&self) -> Broken {
         lost(&self.connection, self.id)
     }
+}
+
+/// The memory that a head takes while h2 holds it: a value may keep twice its length alive, and a field has an entry.
+fn held_bytes(headers: &Headers) -> usize {
+    const ENTRY_BYTES: usize = 128;
+    headers.iter().map(|(name, value)| ENTRY_BYTES + 2 * (name.as_str().len() + value.len())).sum()
 }
 
 /// What an error of h2 on a stream means; the connection itself is stream 0.

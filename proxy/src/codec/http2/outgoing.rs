@@ -5,7 +5,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::SendStream;
-use http::HeaderMap;
 
 use super::bounds::{QUEUE_BYTES_MAX, SMALL_PIECES_MAX};
 use super::heads::headers_to_h2;
@@ -29,13 +28,15 @@ pub struct Outgoing {
 #[derive(Debug)]
 pub(super) enum Ending {
     Open,
-    Asked(Option<HeaderMap>),
+    Asked(Option<Headers>),
     Sent,
 }
 
 /// What became of an attempt to give h2 what is queued.
 enum Pushed {
     All,
+    /// h2 holds enough for the connection.
+    ConnectionFull,
     /// The windows are closed, or the buffer that h2 has for the stream is full.
     NoWindow,
     /// h2 holds small pieces enough.
@@ -47,10 +48,11 @@ impl Outgoing {
         Self { stream, queued: Pieces::default(), small_pieces: 0, ending, broken: None }
     }
 
-    /// Ready when the windows have left less than [`QUEUE_BYTES_MAX`] of what was written before.
+    /// Ready when the windows have left so little of what was written before that more may wait with it: less than
+    /// [`QUEUE_BYTES_MAX`], or nothing where the streams of the connection have queued much.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         match self.poll_pushed(cx) {
-            Poll::Pending if self.queued.bytes() < QUEUE_BYTES_MAX => Poll::Ready(Ok(())),
+            Poll::Pending if self.may_queue() => Poll::Ready(Ok(())),
             pushed @ (Poll::Pending | Poll::Ready(_)) => pushed,
         }
     }
@@ -61,13 +63,25 @@ impl Outgoing {
         if !self.queued.is_empty() {
             self.push();
         }
+        let before = self.queued.bytes();
         self.queued.push(data);
+        self.note_queued(before);
+    }
+
+    fn may_queue(&self) -> bool {
+        let queued = self.queued.bytes();
+        queued == 0 || (queued < QUEUE_BYTES_MAX && self.stream.connection.backlog.has_queue_room())
+    }
+
+    /// The queue held so many bytes before what has just been done to it.
+    fn note_queued(&self, before: usize) {
+        self.stream.connection.backlog.requeue(before, self.queued.bytes());
     }
 
     /// Queues the end of the message.
     pub fn finish(&mut self, trailers: Option<Headers>) {
         if matches!(self.ending, Ending::Open) {
-            self.ending = Ending::Asked(trailers.map(|trailers| headers_to_h2(&trailers)));
+            self.ending = Ending::Asked(trailers);
             self.push();
         }
     }
@@ -106,6 +120,7 @@ impl Outgoing {
             match self.push() {
                 Pushed::All => return Poll::Ready(Ok(())),
                 Pushed::NoRoom => ready!(self.stream.poll_room(cx)),
+                Pushed::ConnectionFull => ready!(self.stream.poll_connection_room(cx)),
                 Pushed::NoWindow => {
                     if let Err(broken) = ready!(self.stream.poll_capacity(cx)) {
                         self.broken = Some(broken);
@@ -120,7 +135,10 @@ impl Outgoing {
         let stream = Rc::clone(&self.stream);
         let mut sending = stream.sending.borrow_mut();
         let Sending::Body(body) = &mut *sending else { return Pushed::All };
-        self.push_to(body).unwrap_or_else(|error| {
+        let before = self.queued.bytes();
+        let pushed = self.push_to(body);
+        self.note_queued(before);
+        pushed.unwrap_or_else(|error| {
             self.broken.get_or_insert(stream.broken(&error));
             Pushed::All
         })
@@ -128,6 +146,9 @@ impl Outgoing {
 
     fn push_to(&mut self, body: &mut SendStream<Bytes>) -> Result<Pushed, h2::Error> {
         while let Some(len) = self.queued.next_len() {
+            if self.stream.connection.backlog.is_full() {
+                return Ok(Pushed::ConnectionFull);
+            }
             body.reserve_capacity(len);
             let allowed = body.capacity().min(len);
             if allowed == 0 && len > 0 {
@@ -149,8 +170,8 @@ impl Outgoing {
             Ending::Open => self.ending = Ending::Open,
             Ending::Asked(None) => body.send_data(Bytes::new(), true)?,
             Ending::Asked(Some(trailers)) => {
-                self.stream.head_handed();
-                body.send_trailers(trailers)?;
+                self.stream.head_handed(&trailers);
+                body.send_trailers(headers_to_h2(&trailers))?;
             }
             Ending::Sent => {}
         }
@@ -168,6 +189,7 @@ impl Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
+        self.stream.connection.backlog.requeue(self.queued.bytes(), 0);
         if !matches!(self.ending, Ending::Sent) && self.broken.is_none() {
             self.stream.reset(ResetReason::Cancel);
         }

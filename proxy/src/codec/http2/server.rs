@@ -187,11 +187,13 @@ impl ServerConnection {
     /// After [`ConnectionError::InvalidMessage`] or [`ConnectionError::Protocol`]: returns when the client has
     /// closed, else never, so the caller sets a limit. Dropping the future closes the socket, with RST if the
     /// client sent more meanwhile.
-    pub async fn wait_for_peer(self) {
+    pub fn wait_for_peer(self) -> impl Future<Output = ()> {
         let conn = self.shared.take_conn();
-        drop(self);
-        let Some(conn) = conn else { return };
-        Lingering::new(conn).peer_closed().await;
+        drop(self); // here: a future that waits need not hold what h2 held
+        async move {
+            let Some(conn) = conn else { return };
+            Lingering::new(conn).peer_closed().await;
+        }
     }
 
     /// Has the client closed or reset the connection?
@@ -306,7 +308,7 @@ impl Responder {
             Some(Err(error)) => outgoing.broken = Some(outgoing.stream.broken(&error)),
             Some(Ok(body)) => {
                 outgoing.stream.sending.replace(Sending::Body(body));
-                outgoing.stream.head_handed();
+                outgoing.stream.head_handed(&head.headers);
                 if is_end {
                     outgoing.ending = Ending::Sent;
                 }
@@ -340,7 +342,7 @@ impl Informer {
             Sending::Body(_) => false,
         };
         if informed {
-            self.0.head_handed();
+            self.0.head_handed(&head.headers);
         }
         informed
     }

@@ -79,7 +79,8 @@ impl Inbound {
 impl Wire {
     /// Is nothing to be read for now? The end of the turn, or of the peer's silence, wakes.
     fn is_waiting(&mut self) -> bool {
-        self.inbound.is_paused = self.inbound.is_blocked && self.shared.is_owing();
+        let owes = self.shared.is_owing() || self.shared.backlog.is_full();
+        self.inbound.is_paused = self.inbound.is_blocked && owes;
         self.inbound.is_paused || self.shared.is_turn_over()
     }
 

@@ -15,6 +15,7 @@
 //! [`inbound`] is the way in, where [`intake`] judges messages; [`judge`] decides about each frame that h2 wants to write,
 //! [`shared`] is what everybody else sees.
 
+mod backlog;
 mod inbound;
 mod intake;
 mod judge;

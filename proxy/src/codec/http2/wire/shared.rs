@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::rc::Weak;
 use std::task::{Context, Poll, Waker, ready};
 
+use super::backlog::{Backlog, Unsent};
 use crate::codec::http2::bounds::{CREDIT_BYTES_MIN, OWED_FRAMES_MAX, TURN_FRAMES_MAX};
 use crate::codec::http2::flood::{Flood, Floods};
 use crate::codec::http2::frames::{
@@ -112,6 +113,8 @@ pub(in crate::codec::http2) struct Shared {
     pub(super) owed_frames: Cell<u32>,
     /// What came on the connection in frames that h2 has not seen, and its peer has no credit for.
     credit: Cell<u32>,
+    /// What waits for the peer.
+    pub(in crate::codec::http2) backlog: Backlog,
     pub(super) stats: Http2Stats,
 }
 
@@ -135,6 +138,7 @@ struct Sent {
     has_ended: bool,
     /// As of the connection, [`Shared::credit`].
     credit: u32,
+    unsent: Unsent,
     stream: Weak<Stream>,
 }
 
@@ -160,6 +164,7 @@ impl Shared {
             noted: RefCell::default(),
             owed_frames: Cell::new(0),
             credit: Cell::new(0),
+            backlog: Backlog::default(),
             stats: stats.clone(),
         }
     }
@@ -215,8 +220,26 @@ impl Shared {
 
     /// The stream is over: its count is of no more use.
     pub(in crate::codec::http2) fn forget_stream(&self, stream: u32) {
-        if let Some(Sent { waiting: Some(_), .. }) = self.sent.borrow_mut().remove(&stream) {
+        let Some(Sent { waiting, unsent, .. }) = self.sent.borrow_mut().remove(&stream) else { return };
+        if waiting.is_some() {
             self.waiting.set(self.waiting.get().saturating_sub(1));
+        }
+        self.backlog.release(unsent.bytes());
+    }
+
+    /// h2 was given a head of `stream` that takes so much memory.
+    pub(in crate::codec::http2) fn note_head_handed(&self, stream: u32, bytes: usize) {
+        if let Some(sent) = self.sent.borrow_mut().get_mut(&stream) {
+            sent.unsent.add_head(bytes);
+            self.backlog.hand(bytes);
+        }
+    }
+
+    /// h2 was given payload of `stream`.
+    pub(in crate::codec::http2) fn note_payload_handed(&self, stream: u32, bytes: usize) {
+        if let Some(sent) = self.sent.borrow_mut().get_mut(&stream) {
+            sent.unsent.add_payload(bytes);
+            self.backlog.hand(bytes);
         }
     }
 
@@ -247,11 +270,18 @@ impl Shared {
         }
         let mut streams = self.sent.borrow_mut();
         let Some(sent) = streams.get_mut(&frame.stream) else { return };
-        match frame.kind {
-            HEADERS => sent.amount.heads += 1,
-            DATA => sent.amount.payload_bytes += u64::try_from(frame.len).unwrap_or(u64::MAX),
+        let released = match frame.kind {
+            HEADERS => {
+                sent.amount.heads += 1;
+                sent.unsent.head_left()
+            }
+            DATA => {
+                sent.amount.payload_bytes += u64::try_from(frame.len).unwrap_or(u64::MAX);
+                sent.unsent.payload_left(frame.len)
+            }
             _ => return,
-        }
+        };
+        self.backlog.release(released);
         if let Some(room) = sent.room.take() {
             room.wake();
         }
@@ -515,6 +545,7 @@ impl Shared {
 
     /// Nothing more leaves: tells the streams that wait for it.
     pub(super) fn wake_all(&self) {
+        self.backlog.wake_all();
         for sent in self.sent.borrow_mut().values_mut() {
             if let Some(room) = sent.room.take() {
                 room.wake();

@@ -1,0 +1,107 @@
+//! What waits in memory for the peer of one connection, of all its streams together.
+//!
+//! Bounds for a stream are not enough: a peer chooses how many streams there are. Two numbers, each with its bound:
+//! [`CONNECTION_BUFFER_BYTES_MAX`] for what h2 was given and the socket has yet to take, [`CONNECTION_QUEUE_BYTES_MAX`] for
+//! payload that waits with the streams for a window.
+
+use std::cell::{Cell, RefCell};
+use std::task::{Context, Poll, Waker};
+
+use crate::codec::http2::bounds::{CONNECTION_BUFFER_BYTES_MAX, CONNECTION_QUEUE_BYTES_MAX};
+
+/// Bytes that wait for one peer.
+#[derive(Debug, Default)]
+pub(in crate::codec::http2) struct Backlog {
+    /// Given to h2, heads and payload. All of it is within the peer's windows, so it leaves as the socket takes it; only a
+    /// peer that makes its windows smaller afterwards can keep a part here.
+    handed_bytes: Cell<usize>,
+    /// Held by the streams.
+    queued_bytes: Cell<usize>,
+    /// Streams that wait for h2 to hold less.
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Backlog {
+    /// Does h2 hold so much that it is to get nothing more?
+    pub(in crate::codec::http2) fn is_full(&self) -> bool {
+        self.handed_bytes.get() >= CONNECTION_BUFFER_BYTES_MAX
+    }
+
+    /// Ready when h2 may be given something. Each waiting stream is woken when half of the room is free.
+    pub(in crate::codec::http2) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_full() {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    pub(super) fn hand(&self, bytes: usize) {
+        self.handed_bytes.set(self.handed_bytes.get().saturating_add(bytes));
+    }
+
+    /// The socket has taken so much, or h2 has thrown it away.
+    pub(super) fn release(&self, bytes: usize) {
+        let left = self.handed_bytes.get().saturating_sub(bytes);
+        self.handed_bytes.set(left);
+        if left <= CONNECTION_BUFFER_BYTES_MAX / 2 {
+            self.wake_all();
+        }
+    }
+
+    /// Nothing more leaves: tells those that wait.
+    pub(super) fn wake_all(&self) {
+        self.waiting.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// A stream held `before` and holds `after` now.
+    pub(in crate::codec::http2) fn requeue(&self, before: usize, after: usize) {
+        self.queued_bytes.set(self.queued_bytes.get().saturating_sub(before).saturating_add(after));
+    }
+
+    /// May a stream that holds some payload already take more?
+    pub(in crate::codec::http2) fn has_queue_room(&self) -> bool {
+        self.queued_bytes.get() < CONNECTION_QUEUE_BYTES_MAX
+    }
+}
+
+/// What a stream has given to h2 and the socket has not taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unsent {
+    heads: u32,
+    /// Of all those heads: the last one to leave releases them.
+    head_bytes: usize,
+    payload_bytes: usize,
+}
+
+impl Unsent {
+    pub(super) fn add_head(&mut self, bytes: usize) {
+        self.heads = self.heads.saturating_add(1);
+        self.head_bytes = self.head_bytes.saturating_add(bytes);
+    }
+
+    pub(super) fn add_payload(&mut self, bytes: usize) {
+        self.payload_bytes = self.payload_bytes.saturating_add(bytes);
+    }
+
+    /// A head has begun to leave. What that releases.
+    pub(super) fn head_left(&mut self) -> usize {
+        self.heads = self.heads.saturating_sub(1);
+        if self.heads == 0 { std::mem::take(&mut self.head_bytes) } else { 0 }
+    }
+
+    /// So much payload has begun to leave. What that releases.
+    pub(super) fn payload_left(&mut self, bytes: usize) -> usize {
+        let released = bytes.min(self.payload_bytes);
+        self.payload_bytes -= released;
+        released
+    }
+
+    /// All of it.
+    pub(super) fn bytes(self) -> usize {
+        self.head_bytes.saturating_add(self.payload_bytes)
+    }
+}
