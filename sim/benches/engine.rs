@@ -11,10 +11,10 @@ use std::time::Duration;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use finwait::net::{Address, Conn, ConnectOptions, ListenOptions};
+use finwait_sim::course::Course;
 use finwait_sim::explore::{course, outcome};
 use finwait_sim::scenario::{Library, Scenario};
 use finwait_sim::trace::Event;
-use finwait_sim::world::perturb::Course;
 use finwait_sim::world::{Ended, Settings, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

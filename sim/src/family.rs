@@ -14,7 +14,6 @@ use crate::report;
 use crate::report::histogram::Histogram;
 use crate::report::map::OutcomeMap;
 use crate::scenario::{Family, Library, Scenario, ScenarioError};
-use crate::trace::story::Timeline;
 
 /// What came of a file.
 #[derive(Debug)]
@@ -194,7 +193,9 @@ pub fn outcome(scenario: &Scenario, played: &Played) -> String {
     for host in &scenario.hosts {
         let answers: Vec<String> =
             played.sightings.exchanges.iter().filter(|exchange| exchange.host == host.name).map(answer).collect();
-        let logged: Vec<String> = Timeline::log(&played.trace)
+        let logged: Vec<String> = played
+            .trace
+            .log()
             .into_iter()
             .filter(|(_, at, _)| *at == host.name)
             .map(|(_, _, line)| line.split(' ').take(2).collect::<Vec<_>>().join(" "))

@@ -17,7 +17,9 @@
 pub mod actor;
 pub mod chance;
 pub mod check;
+pub mod clock;
 mod columns;
+pub mod course;
 pub mod explain;
 pub mod explore;
 pub mod family;
@@ -26,5 +28,7 @@ pub mod play;
 mod proxy;
 pub mod report;
 pub mod scenario;
+pub mod segment;
 pub mod trace;
+mod words;
 pub mod world;

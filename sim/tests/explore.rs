@@ -4,11 +4,11 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::Command;
 
+use finwait_sim::course::{Course, Perturbation};
 use finwait_sim::explore::shrink::shrink;
 use finwait_sim::explore::write::with_sweep;
 use finwait_sim::explore::{Outcome, Shard, Table, course, explore};
 use finwait_sim::scenario::{Family, Library, Scenario};
-use finwait_sim::world::perturb::{Course, Perturbation};
 
 /// Holds on its plain course, and breaks if the app's FIN is 250 us late.
 const BEHIND_THE_FIN: &str = "scenarios/keepalive/a-post-just-behind-the-apps-fin-gets-a-fresh-connection.yaml";

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use finwait_sim::kernel::segment::Segment;
 use finwait_sim::play::Played;
+use finwait_sim::report::pcapng::pcapng;
 use finwait_sim::scenario::{Library, Scenario};
-use finwait_sim::trace::pcapng::pcapng;
+use finwait_sim::segment::Segment;
 use finwait_sim::trace::{Event, Trace};
 
 /// A warning of tshark's that is the plain truth about a run of which `is_due` is true.

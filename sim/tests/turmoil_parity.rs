@@ -12,10 +12,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use finwait_sim::actor::{Delivery, Exchange, Outcome};
-use finwait_sim::explore::outcome::flags;
 use finwait_sim::play::Played;
+use finwait_sim::trace::flags;
+
 use finwait_sim::scenario::{Family, Library, Scenario};
-use finwait_sim::trace::story::Timeline;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Scenarios that end otherwise on turmoil, and why.
@@ -113,7 +113,7 @@ fn told(scenario: &Scenario, played: &Played) -> String {
     deliveries.sort_unstable();
     facts.append(&mut deliveries);
     for host in &scenario.hosts {
-        let lines = Timeline::log(&played.trace).into_iter().filter(|(_, at, _)| *at == host.name);
+        let lines = played.trace.log().into_iter().filter(|(_, at, _)| *at == host.name);
         facts.extend(lines.map(|(_, _, line)| format!("{} logged {}", host.name, flags(line))));
     }
     facts.extend(played.refused.iter().map(|(host, why)| format!("{host} refuses its configuration: {why}")));

@@ -71,6 +71,40 @@ pub enum ResponseFlag {
 const COUNT: usize = 30;
 
 impl ResponseFlag {
+    /// Every flag, in the order of their short names.
+    pub const ALL: [Self; COUNT] = [
+        Self::DC,
+        Self::DF,
+        Self::DI,
+        Self::DO,
+        Self::DPE,
+        Self::DR,
+        Self::DT,
+        Self::FI,
+        Self::IH,
+        Self::LH,
+        Self::LR,
+        Self::NC,
+        Self::NFCF,
+        Self::NR,
+        Self::OM,
+        Self::RFCF,
+        Self::RL,
+        Self::RLSE,
+        Self::SI,
+        Self::UAEX,
+        Self::UC,
+        Self::UDO,
+        Self::UF,
+        Self::UH,
+        Self::UMSDR,
+        Self::UO,
+        Self::UPE,
+        Self::UR,
+        Self::URX,
+        Self::UT,
+    ];
+
     /// The word in `%RESPONSE_FLAGS%`.
     #[must_use]
     pub fn short(self) -> &'static str {
@@ -168,11 +202,6 @@ mod tests {
     use super::ResponseFlag::{self, *};
     use super::*;
 
-    const ALL: [ResponseFlag; COUNT] = [
-        DC, DF, DI, DO, DPE, DR, DT, FI, IH, LH, LR, NC, NFCF, NR, OM, RFCF, RL, RLSE, SI, UAEX, UC, UDO, UF, UH,
-        UMSDR, UO, UPE, UR, URX, UT,
-    ];
-
     #[test]
     fn flags_keep_their_order_and_come_once() {
         let mut flags = ResponseFlags::default();
@@ -187,13 +216,13 @@ mod tests {
     #[test]
     fn there_is_a_place_for_every_flag() {
         let mut flags = ResponseFlags::default();
-        ALL.into_iter().for_each(|flag| flags.insert(flag));
-        assert_eq!(flags.iter().collect::<Vec<_>>(), ALL);
+        ResponseFlag::ALL.into_iter().for_each(|flag| flags.insert(flag));
+        assert_eq!(flags.iter().collect::<Vec<_>>(), ResponseFlag::ALL);
     }
 
     #[test]
     fn the_short_word_is_the_name() {
-        assert!(ALL.iter().all(|flag| flag.short() == format!("{flag:?}")));
+        assert!(ResponseFlag::ALL.iter().all(|flag| flag.short() == format!("{flag:?}")));
         assert_eq!(UMSDR.long(), "UpstreamMaxStreamDurationReached");
     }
 }

@@ -20,8 +20,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock::Millis;
 use crate::scenario::{Action, Ending, Payload};
-use crate::trace::{HostId, wire};
+use crate::trace::HostId;
+use crate::words::size;
 use crate::world::Control;
 
 pub(crate) use alb::Alb;
@@ -173,7 +175,7 @@ impl From<&Payload> for Said {
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Binary(bytes) => f.write_str(&wire::size(bytes.len())),
+            Self::Binary(bytes) => f.write_str(&size(bytes.len())),
             Self::Text(text) => write!(f, "{text:?}"),
         }
     }
@@ -248,4 +250,45 @@ impl Notebook {
             change(delivery);
         }
     }
+}
+
+/// One line: what was requested, what came of it, and when.
+impl fmt::Display for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on = self.connection.as_ref().map_or_else(String::new, |name| format!("on {name}: "));
+        let mut line = format!("{on}{}: ", self.asked);
+        let after = self.answered.map(|answered| Millis(answered.saturating_sub(self.began)).to_string());
+        let after = after.map_or_else(String::new, |after| format!(" after {after} ms"));
+        match &self.outcome {
+            Outcome::Answer { status, body, .. } => {
+                line = format!("{line}{status}{after}");
+                match std::str::from_utf8(body) {
+                    _ if body.is_empty() => {}
+                    Ok(text) if text.len() <= 120 => line = format!("{line}, {text:?}"),
+                    _ => line = format!("{line}, {}", size(body.len())),
+                }
+            }
+            Outcome::Failed(why) => line = format!("{line}no answer{after}: {why}"),
+            Outcome::Waiting => line.push_str("no answer"),
+        }
+        if let Some(Talk { sent, received, .. }) = &self.tunnel {
+            line = format!("{line}; sent {}, received {}", list(sent), list(received));
+        }
+        if let Some((ending, at)) = self.ended {
+            let how = match ending {
+                Ending::Fin => "closed by the peer",
+                Ending::Rst => "reset by the peer",
+                Ending::Us => "left",
+            };
+            line = format!("{line}; {how} at {} ms", Millis(at));
+        }
+        f.write_str(&line)
+    }
+}
+
+fn list(said: &[Said]) -> String {
+    if said.is_empty() {
+        return "nothing".into();
+    }
+    said.iter().map(Said::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -6,11 +6,10 @@ use finwait::stats::Number;
 use serde_yaml::Spanned;
 
 use crate::actor::{Delivery, Exchange, Outcome, Said};
-use crate::explore::outcome::flags;
 use crate::play::Played;
 use crate::scenario::{Expect, Role, Scenario, ScenarioError, Seen, Times};
 use crate::trace::conversation::{Conversation, conversations};
-use crate::trace::story::Timeline;
+use crate::trace::flags;
 
 /// One complaint for each line of `expect` that is not what happened, unless it may fail in some runs.
 pub(super) fn check(scenario: &Scenario, played: &Played) -> Vec<ScenarioError> {
@@ -46,7 +45,7 @@ fn differences(scenario: &Scenario, played: &Played, nth: usize, line: &Spanned<
             }
         }
         Some(Role::Proxy { .. }) => {
-            let log = Timeline::log(&played.trace);
+            let log = played.trace.log();
             let lines: Vec<_> = log.iter().filter(|(_, at, _)| at == host).map(|(at, _, line)| (*at, *line)).collect();
             let numbers = played.stats.iter().find(|(name, _)| name == host).map(|(_, numbers)| numbers.as_slice());
             let mut found = proxy(seen, &lines, earlier.count(), numbers.unwrap_or_default());

@@ -8,7 +8,6 @@ use super::wire::{Exchange, Wire};
 use super::{Case, ms, passes_on, role};
 use crate::actor::{self, Outcome};
 use crate::play::Played;
-use crate::report::exchange_line;
 use crate::scenario::Ending;
 use crate::trace::accounts::{Account, accounts};
 
@@ -102,7 +101,7 @@ impl Case<'_> {
             };
             failures.push(Failure {
                 host: exchange.host.clone(),
-                outcome: exchange_line(exchange),
+                outcome: exchange.to_string(),
                 exchange: nth,
                 began: exchange.began,
                 failed_at: exchange.answered,

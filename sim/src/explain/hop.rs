@@ -1,7 +1,7 @@
 //! What one hop did about a failed request, and why.
 
 use super::chain::Attempt;
-use super::own::NO_ENDPOINT;
+use super::reasons::NO_ENDPOINT;
 use super::settings::{Led, Setting, Told};
 use super::wire::{Act, ActKind, Exchange};
 use super::{Case, HopStory, ms};

@@ -27,15 +27,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::clock::Millis;
 use crate::play::Played;
 use crate::scenario::{Role, Scenario};
 use crate::trace::accounts::{Account, accounts};
 use crate::trace::conversation::SignalKind;
-use crate::trace::sequence::printable;
 use crate::trace::spans::Timer;
-use crate::trace::story::Millis;
-use crate::trace::wire::size;
 use crate::trace::{HostId, Trace};
+use crate::words::printable;
+use crate::words::size;
 pub use armed::timers;
 use chain::Chain;
 use failed::Failure;

@@ -1,12 +1,9 @@
 //! What a hop decided by itself, without asking anybody.
 
 use super::hop::{Cause, Hop, Judged, Place};
-use super::reasons;
+use super::reasons::{self, NO_ENDPOINT};
 use super::wire::Protocol;
 use super::{HopStory, health};
-
-/// What a proxy says that found no endpoint.
-pub(super) const NO_ENDPOINT: &str = "no_healthy_upstream";
 
 impl<'a> Hop<'a> {
     /// It answered, or ended the exchange, for a reason of its own.

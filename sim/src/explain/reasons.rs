@@ -1,6 +1,9 @@
 //! The words in which a proxy says why, and what a person makes of them: one table for `%RESPONSE_CODE_DETAILS%`, and one
 //! for `%RESPONSE_FLAGS%` where the details are none that is known here.
 
+/// What a proxy says that found no endpoint.
+pub(super) const NO_ENDPOINT: &str = "no_healthy_upstream";
+
 /// Where a setting stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum At {

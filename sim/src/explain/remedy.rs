@@ -10,8 +10,7 @@ use finwait::config::route::{Action, Destination, Forward};
 
 use super::health;
 use super::hop::{Cause, Judged, Place};
-use super::own::NO_ENDPOINT;
-use super::reasons::{self, At};
+use super::reasons::{self, At, NO_ENDPOINT};
 use super::repeat::is_idempotent;
 use super::settings::{Led, Setting, Told, http_options, seconds};
 use super::stops::{IDLE, KEEPALIVE};

@@ -19,8 +19,8 @@ use std::sync::mpsc::sync_channel;
 
 use serde::{Deserialize, Serialize};
 
+use crate::course::{Bounds, Course};
 use crate::scenario::{Scenario, ScenarioError};
-use crate::world::perturb::{Bounds, Course};
 pub use findings::Findings;
 pub use outcome::Outcome;
 

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::actor;
 use crate::check::check;
+use crate::course::Course;
 use crate::play::Played;
 use crate::report::story;
 use crate::scenario::{Role, Scenario, ScenarioError};
-use crate::trace::story::Timeline;
-use crate::world::perturb::Course;
+use crate::trace::flags;
 
 /// What a run came to.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -61,7 +61,7 @@ pub(super) fn rule(complaint: &str) -> &str {
 }
 
 fn summary(scenario: &Scenario, played: &Played) -> String {
-    let log = Timeline::log(&played.trace);
+    let log = played.trace.log();
     let mut parts = Vec::new();
     for host in &scenario.hosts {
         let saw: Vec<String> = match host.role {
@@ -87,19 +87,6 @@ fn answer(exchange: &actor::Exchange) -> String {
     }
 }
 
-/// The response flags in an access-log line, wherever its format puts them.
-#[must_use]
-pub fn flags(line: &str) -> String {
-    // Every word that Envoy's %RESPONSE_FLAGS% can be.
-    const FLAGS: [&str; 30] = [
-        "DC", "DF", "DI", "DO", "DPE", "DR", "DT", "FI", "IH", "LH", "LR", "NC", "NFCF", "NR", "OM", "RFCF", "RL",
-        "RLSE", "SI", "UAEX", "UC", "UDO", "UF", "UH", "UMSDR", "UO", "UPE", "UR", "URX", "UT",
-    ];
-    let words = line.split(|c: char| !c.is_ascii_alphanumeric());
-    let flags: Vec<&str> = words.filter(|word| FLAGS.contains(word)).collect();
-    if flags.is_empty() { "-".into() } else { flags.join(",") }
-}
-
 /// `200, 200, 200, 503` is `200 x3, 503`.
 fn runs_of(saw: &[String]) -> String {
     let runs = saw.chunk_by(|a, b| a == b).map(|run| match run {
@@ -113,13 +100,6 @@ fn runs_of(saw: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn flags_are_found_wherever_they_stand() {
-        assert_eq!(flags("503 UC upstream_reset_before_response_started POST /a"), "UC");
-        assert_eq!(flags("{\"flags\":\"UF,URX\",\"status\":503}"), "UF,URX");
-        assert_eq!(flags("200 - via_upstream GET /UCX"), "-");
-    }
 
     #[test]
     fn equal_neighbours_are_counted() {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::outcome::{self, Outcome};
 use super::{course, write};
 use crate::check::check;
+use crate::course::{Course, PartsPerMillion, Perturbation, Perturbed};
 use crate::report::story;
 use crate::scenario::{Library, Scenario, ScenarioError};
 use crate::trace::Trace;
-use crate::world::perturb::{Course, PartsPerMillion, Perturbation, Perturbed};
 
 /// Runs that one search may take; what it has found by then is what it tells.
 const RUNS_MAX: u32 = 5_000;
@@ -81,7 +81,7 @@ fn named(what: &Perturbation, trace: &Trace) -> Option<Perturbation<String>> {
 /// Each departure with what it was about.
 fn words_of(perturbed: &[Perturbed], trace: &Trace) -> Vec<(Perturbation<String>, String)> {
     let words = |it: &Perturbed| {
-        let at = format!("at {} ms", crate::trace::story::Millis(it.at));
+        let at = format!("at {} ms", crate::clock::Millis(it.at));
         match it.packet.and_then(|packet| trace.segment(packet)) {
             Some(segment) => format!("{} with {} bytes, sent {at}", segment.flags, segment.payload.len()),
             None => at,

@@ -3,8 +3,8 @@
 use serde_yaml::Spanned;
 use serde_yaml::granit_parser::ScalarStyle::Plain;
 
+use crate::course::Perturbation;
 use crate::scenario::{Scenario, flow};
-use crate::world::perturb::Perturbation;
 
 /// The text with these parameters in place of its own.
 #[must_use]

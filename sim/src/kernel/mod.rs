@@ -14,7 +14,6 @@ mod listener;
 mod readiness;
 mod receive;
 mod retransmit;
-pub mod segment;
 mod send;
 mod tcp;
 #[cfg(test)]
@@ -26,9 +25,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::task::Waker;
 use std::time::Duration;
 
+use crate::segment::Segment;
 use crate::trace::{Change, Event, HostId, SharedTrace};
 use listener::Listener;
-use segment::Segment;
 pub use tcp::State;
 use tcp::{Failure, Owner, TcpSocket, Wire};
 

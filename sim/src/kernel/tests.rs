@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::io::ReadBuf;
 
-use super::segment::Segment;
 use super::{Kernel, SocketId, State};
+use crate::segment::Segment;
 use crate::trace::{HostId, SharedTrace};
 
 const LATENCY: Duration = Duration::from_millis(10);

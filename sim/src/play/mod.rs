@@ -17,12 +17,13 @@ use finwait::stats::Number;
 use serde_yaml::Location;
 
 use crate::actor::Sightings;
+use crate::course::{Course, Perturbation, Perturbed};
 use crate::kernel::link::Link;
 use crate::proxy::Proxy;
-use crate::scenario::{Path, Role, SCRIPT_HOST, Scenario, ScenarioError};
+use crate::scenario::{Path, Role, Scenario, ScenarioError};
 use crate::trace::conversation::{Conversation, conversations};
 use crate::trace::{HostId, Trace};
-use crate::world::perturb::{Course, Perturbation, Perturbed};
+use crate::words::SCRIPT_HOST;
 use crate::world::turmoil::Inexpressible;
 use crate::world::{Ended, Run, Settings, World};
 use cast::{Cast, Part};

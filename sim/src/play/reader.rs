@@ -15,10 +15,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::cast::Cast;
 use crate::actor::Order;
 use crate::proxy::{DRAIN_TIME, Stop};
-use crate::scenario::{Action, Cue, Intervention, Kind, Pair, Role, Segments, Step, TimeStep, Way};
+use crate::scenario::{Action, Cue, Direction, Intervention, Pair, Role, Segments, Step, TimeStep};
 use crate::trace::HostId;
 use crate::world::Control;
-use crate::world::fault::{Effect, Fault, Which};
+use crate::world::fault::{Effect, Fault};
 
 /// How long the world gets to finish what the last step began; Envoy's delayed close takes one second.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -88,7 +88,7 @@ impl Desk {
                 WhatFor::Event(name) => format!(", which follows {name}"),
                 WhatFor::Itself => String::new(),
             };
-            format!("\n  line {}, since {} ms: {text}{why}", at.line(), crate::trace::story::Millis(*since))
+            format!("\n  line {}, since {} ms: {text}{why}", at.line(), crate::clock::Millis(*since))
         });
         let lines: String = lines.collect();
         match lines.is_empty() {
@@ -327,7 +327,7 @@ impl Reader {
         self.id(name).map(act).ok_or_else(|| format!("there is no host {name}"))
     }
 
-    fn way(&self, way: &Way, act: impl FnOnce(HostId, HostId)) -> Result<(), String> {
+    fn way(&self, way: &Direction, act: impl FnOnce(HostId, HostId)) -> Result<(), String> {
         let (Some(from), Some(to)) = (self.id(&way.from), self.id(&way.to)) else {
             return Err(format!("there is no way {way}"));
         };
@@ -337,7 +337,7 @@ impl Reader {
 
     fn pair(&self, pair: &Pair, act: impl FnOnce(HostId, HostId)) -> Result<(), String> {
         let (from, to) = pair.among(|name| self.id(name).is_some()).ok_or("these are not two hosts")?;
-        self.way(&Way { from: from.into(), to: to.into() }, act)
+        self.way(&Direction { from: from.into(), to: to.into() }, act)
     }
 
     /// Everybody leaves, those first whom others wait for.
@@ -380,14 +380,5 @@ fn prepare(
 }
 
 fn fault(segments: &Segments, effect: Effect) -> Fault {
-    let which = match segments.which {
-        Kind::Ack => Which::Ack,
-        Kind::Any => Which::Any,
-        Kind::Data => Which::Data,
-        Kind::Fin => Which::Fin,
-        Kind::Rst => Which::Rst,
-        Kind::Syn => Which::Syn,
-        Kind::SynAck => Which::SynAck,
-    };
-    Fault { which, connection: segments.connection, skip: segments.skip, times: segments.times, effect }
+    Fault { which: segments.which, connection: segments.connection, skip: segments.skip, times: segments.times, effect }
 }

@@ -3,10 +3,10 @@
 use std::fmt::{self, Write};
 
 use super::layout::lanes;
-use crate::scenario::SCRIPT_HOST;
-use crate::trace::sequence::{Crossing, Item, What, messages};
-use crate::trace::story::Millis;
+use crate::clock::Millis;
+use crate::report::sequence::{Crossing, Item, What, messages};
 use crate::trace::{HostId, Trace};
+use crate::words::SCRIPT_HOST;
 
 /// How a diagram is printed.
 #[derive(Clone, Copy, Debug)]

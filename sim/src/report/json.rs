@@ -21,11 +21,12 @@ use serde_json::{Value, json};
 use crate::actor::{Exchange, Outcome, Said};
 use crate::explain::{Explanation, Setting, explain, timers};
 use crate::play::Played;
-use crate::scenario::{SCRIPT_HOST, Scenario, ScenarioError};
+use crate::report::sequence::{Crossing, Item, What, messages, segments};
+use crate::scenario::{Scenario, ScenarioError};
 use crate::trace::Trace;
 use crate::trace::accounts::{Account, accounts};
-use crate::trace::sequence::{Crossing, Item, What, messages, segments};
 use crate::trace::spans::{Span, Timer, spans};
+use crate::words::SCRIPT_HOST;
 
 /// Bytes of a body that are given; `body_bytes` counts all of them.
 const BODY_BYTES_SHOWN_MAX: usize = 4096;

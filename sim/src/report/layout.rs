@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::scenario::SCRIPT_HOST;
-use crate::trace::sequence::{Item, What};
+use crate::report::sequence::{Item, What};
 use crate::trace::{HostId, Trace};
+use crate::words::SCRIPT_HOST;
 
 /// Height of an item.
 const ROW: f64 = 22.0;

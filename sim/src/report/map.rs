@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::page::escape;
+use super::markup::escape;
 use crate::columns;
 
 /// A parameter and its values, in the order in which they were tried.

@@ -7,18 +7,22 @@ pub(crate) mod histogram;
 pub mod json;
 mod layout;
 pub mod map;
+mod markup;
 pub mod page;
+pub mod pcapng;
+pub mod sequence;
+pub mod timeline;
 
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use crate::actor::{Exchange, Outcome, Said, Talk};
+use crate::actor::Exchange;
+use crate::clock::Millis;
 use crate::columns;
 use crate::explain::{Explanation, explain};
 use crate::play::Played;
-use crate::scenario::{Ending, Scenario};
-use crate::trace::story::{Millis, Timeline, without_numbers};
-use crate::trace::wire;
+use crate::scenario::Scenario;
+use timeline::{Timeline, without_numbers};
 
 /// The whole story of a run.
 #[must_use]
@@ -46,7 +50,7 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
         return Ok(());
     }
     writeln!(text, "\nWHAT THE CLIENTS SAW")?;
-    let of_exchange = |exchange: &Exchange| format!("{:>width$}  {}", exchange.host, exchange_line(exchange));
+    let of_exchange = |exchange: &Exchange| format!("{:>width$}  {}", exchange.host, exchange);
     write_folded(text, &played.sightings.exchanges.iter().map(of_exchange).collect::<Vec<_>>(), "")?;
     if played.sightings.exchanges.is_empty() {
         writeln!(text, "  nothing")?;
@@ -58,7 +62,7 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
     let of_failure = |explanation: &Explanation| explanation.to_string().trim_end().to_owned();
     write_folded(text, &explanations.iter().map(of_failure).collect::<Vec<_>>(), "\n")?;
     writeln!(text, "\nWHAT THE PROXIES LOGGED")?;
-    let log = Timeline::log(&played.trace);
+    let log = played.trace.log();
     let of_log = |(at, host, line): &(Duration, &str, &str)| format!("{host:>width$}  at {} ms: {line}", Millis(*at));
     write_folded(text, &log.iter().map(of_log).collect::<Vec<_>>(), "")?;
     if log.is_empty() {
@@ -93,45 +97,6 @@ fn write_folded(text: &mut String, paragraphs: &[String], between: &str) -> fmt:
         }
     }
     Ok(())
-}
-
-/// One line about one exchange.
-pub(crate) fn exchange_line(exchange: &Exchange) -> String {
-    let on = exchange.connection.as_ref().map_or_else(String::new, |name| format!("on {name}: "));
-    let mut line = format!("{on}{}: ", exchange.asked);
-    let after = exchange.answered.map(|answered| Millis(answered.saturating_sub(exchange.began)).to_string());
-    let after = after.map_or_else(String::new, |after| format!(" after {after} ms"));
-    match &exchange.outcome {
-        Outcome::Answer { status, body, .. } => {
-            line = format!("{line}{status}{after}");
-            match std::str::from_utf8(body) {
-                _ if body.is_empty() => {}
-                Ok(text) if text.len() <= 120 => line = format!("{line}, {text:?}"),
-                _ => line = format!("{line}, {}", wire::size(body.len())),
-            }
-        }
-        Outcome::Failed(why) => line = format!("{line}no answer{after}: {why}"),
-        Outcome::Waiting => line.push_str("no answer"),
-    }
-    if let Some(Talk { sent, received, .. }) = &exchange.tunnel {
-        line = format!("{line}; sent {}, received {}", list(sent), list(received));
-    }
-    if let Some((ending, at)) = exchange.ended {
-        let how = match ending {
-            Ending::Fin => "closed by the peer",
-            Ending::Rst => "reset by the peer",
-            Ending::Us => "left",
-        };
-        line = format!("{line}; {how} at {} ms", Millis(at));
-    }
-    line
-}
-
-fn list(said: &[Said]) -> String {
-    if said.is_empty() {
-        return "nothing".into();
-    }
-    said.iter().map(Said::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Lines of at most a screen's width.

@@ -5,8 +5,8 @@ use std::fmt;
 use serde_yaml::budget::BudgetBreach;
 use serde_yaml::{Error as YamlError, Location};
 
-use super::document::{Document, too_deep};
-use super::tree::Mistake;
+use super::document::Document;
+use super::tree::{Mistake, too_deep};
 
 /// A mistake in a scenario file. Displays as `file:line:column: what`, followed by the line in question.
 #[derive(Debug)]

@@ -8,16 +8,18 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_yaml::Spanned;
 
-use super::document::{Document, options};
-use super::habits;
+use super::document::Document;
+use super::hosts::habits;
 use super::names::{Misfit, Names};
-use super::step::WORDS;
-use super::variation::Variations;
+use super::script::WORDS;
+use super::tree::options;
+use super::vary::Variations;
 use super::{
     Alb, App, Client, Cue, Expect, Host, Intervention, Invariant, Label, Library, Link, Ordered, Pair, Patch, Path,
-    Role, SCRIPT_HOST, Scenario, ScenarioError, Time, Times, When,
+    Role, Scenario, ScenarioError, Time, Times, When,
 };
-use crate::world::perturb::{Bounds, Course, Perturbation};
+use crate::course::{Bounds, Course, Perturbation};
+use crate::words::SCRIPT_HOST;
 
 /// Seeds that one file may ask for.
 const SEEDS_MAX: u32 = 100_000;

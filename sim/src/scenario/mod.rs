@@ -3,53 +3,42 @@
 //! [`Scenario::load`] reads a file of a [`Library`], and refuses what it does not know with the line it stands in.
 //! Past it everything is typed and every name in the script names a host.
 
-mod action;
-mod chance;
 mod document;
 mod error;
 mod expect;
-pub(crate) mod frame;
-mod habits;
-mod host;
-mod intervention;
+mod hosts;
 mod library;
 mod load;
 mod names;
-mod patch;
-pub(crate) mod repeat;
-mod reply;
-mod step;
+mod script;
 mod tree;
 mod units;
-mod variation;
+mod vary;
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::IpAddr;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_yaml::Spanned;
 
-pub use action::{Action, Payload, Request};
 pub use document::Document;
 pub use error::ScenarioError;
-pub use expect::{Ending, Expect, Seen, Share};
-pub use frame::{ErrorCode, Frame, FrameFields, FrameKind, Opcode, WebSocketFields, WebSocketFrame, setting};
-pub use host::{Alb, Http2, Reuse, Speech};
-pub use intervention::{ClockStep, Draining, Gate, Intervention, Kind, Naming, Pair, Segments, Stall, Way};
+pub use expect::{Expect, Label, Seen, Share, When};
+pub use hosts::{Alb, App, Client, Greeting, Host, Http2, Link, Path, Reuse, Role, Speech};
 pub use library::Library;
 pub(crate) use library::plain;
 pub use load::Family;
-pub use patch::Patch;
-pub use repeat::Repeat;
-pub use reply::Reply;
-pub use step::{Cue, Step};
+pub use script::{
+    Action, ClockStep, Cue, Direction, Draining, Ending, ErrorCode, Frame, FrameFields, FrameKind, Gate, Intervention,
+    Naming, Opcode, Pair, Payload, Repeat, Reply, Request, Segments, Stall, Step, WebSocketFields, WebSocketFrame,
+    setting,
+};
 pub(crate) use tree::flow;
 pub use units::{Hex, Rate, Size, Time, TimeStep, Times};
-pub use variation::{Label, When};
+pub use vary::Patch;
 
-use crate::world::perturb::Course;
+use crate::course::Course;
 
 /// A scenario, ready to be played.
 #[derive(Debug)]
@@ -104,144 +93,6 @@ pub enum Invariant {
     TunnelsKeepOrder,
 }
 
-/// A simulated machine.
-#[derive(Debug)]
-pub struct Host {
-    /// Its name, which resolves to its address.
-    pub name: String,
-    /// Its address; the next free one of 10.0.0.0/24 if absent.
-    pub ip: Option<IpAddr>,
-    /// Who lives there.
-    pub role: Role,
-}
-
-/// Who lives on a host.
-#[derive(Clone, Debug)]
-pub enum Role {
-    /// A load balancer.
-    Alb(Alb),
-    /// A server that answers.
-    App(Box<App>),
-    /// A client that follows the script.
-    Client(Client),
-    /// The proxy, with its configuration as text.
-    Proxy {
-        /// Where the text comes from, for messages.
-        file: String,
-        /// Envoy's YAML, or JSON if it was patched.
-        text: String,
-        /// Without the differences from Envoy that are there on purpose.
-        exact: bool,
-        /// The file as it was before it was patched.
-        unpatched: Option<String>,
-    },
-}
-
-/// A client.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Client {
-    /// Whom it connects to, as `host:port`.
-    pub connect: String,
-    /// What its requests are told in.
-    #[serde(default)]
-    pub speaks: Speech,
-    /// Its habits if it speaks HTTP/2.
-    #[serde(default)]
-    pub http2: Http2,
-    /// Closes a connection on which nothing was asked for this long; never if absent.
-    pub idle_timeout: Option<Time>,
-}
-
-/// A server.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct App {
-    /// Where it listens.
-    #[serde(default = "App::default_port")]
-    pub port: u16,
-    /// Its answer to requests that are no upgrade.
-    #[serde(default)]
-    pub reply: Reply,
-    /// Its answers to the first such requests, one each, before it comes to `reply`.
-    #[serde(default)]
-    pub first: Vec<Reply>,
-    /// Its answer to a WebSocket handshake.
-    #[serde(default)]
-    pub websocket: Greeting,
-    /// Answers whatever comes with these bytes and closes, instead of speaking HTTP.
-    pub answer_bytes: Option<String>,
-    /// Closes a connection on which no request came for this long; never if absent.
-    pub idle_timeout: Option<Time>,
-    /// How fast it reads what comes; as fast as it comes if absent.
-    pub read_rate: Option<Rate>,
-    /// What it understands.
-    #[serde(default)]
-    pub speaks: Speech,
-    /// Its habits if it speaks HTTP/2.
-    #[serde(default)]
-    pub http2: Http2,
-    /// Closes a connection that has been asked this often; never if absent.
-    pub requests_max: Option<usize>,
-    /// What it does on its first connection, its second and so on; the last is also for all that follow.
-    #[serde(default)]
-    pub programs: Vec<Vec<Action>>,
-}
-
-impl App {
-    fn default_port() -> u16 {
-        80
-    }
-}
-
-/// What an app does with a WebSocket handshake.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Greeting {
-    /// Accepts it and sends every message back.
-    #[default]
-    Echo,
-    /// Accepts it and says nothing by itself.
-    Listen,
-    /// Answers like this instead.
-    Refuse(Reply),
-}
-
-/// A pair of hosts and what lies between them.
-#[derive(Debug)]
-pub struct Link {
-    /// The two hosts.
-    pub between: (String, String),
-    /// What lies between them.
-    pub path: Path,
-}
-
-/// What lies between two hosts, the same in both directions.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Path {
-    /// One way.
-    #[serde(default = "Path::default_latency")]
-    pub latency: Time,
-    /// Up to this much is added to each packet's latency.
-    #[serde(default)]
-    pub jitter: Time,
-    /// Unlimited if absent.
-    pub bandwidth: Option<Rate>,
-    /// Whether jitter may let a packet overtake another.
-    #[serde(default)]
-    pub reorder: bool,
-    /// The share of packets that get lost, from 0 to 1.
-    #[serde(default)]
-    pub loss: f64,
-}
-
-impl Path {
-    fn default_latency() -> Time {
-        Time(std::time::Duration::from_micros(250)) // two machines in one data centre
-    }
-}
-
 impl Scenario {
     /// Where in the file `location` is, with what is wrong there.
     #[must_use]
@@ -249,9 +100,6 @@ impl Scenario {
         ScenarioError::at(&self.file, &self.document, location, what)
     }
 }
-
-/// The machine that reads the script aloud; it has no links.
-pub(crate) const SCRIPT_HOST: &str = "script";
 
 /// A map that keeps the order of the file.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_yaml::{Location, Spanned};
 
-use super::action::Action;
-use super::habits::{Who, refusal};
-use super::intervention::Intervention;
-use super::repeat::{self, ROUND};
-use super::step::{Cue, Step};
-use super::variation::{events, missing_event};
-use super::{Expect, Host, Role};
+use super::expect::Expect;
+use super::hosts::habits::{Who, refusal};
+use super::hosts::{Host, Role};
+use super::script::repeat::{self, ROUND};
+use super::script::{Action, Cue, Intervention, Step};
+use super::vary::{events, missing_event};
 
 /// A complaint and where it belongs.
 pub(super) type Misfit = (Location, String);

@@ -3,7 +3,25 @@
 
 use serde_yaml::granit_parser::{Event, Marker, Options, Parser, ScalarStyle, Span, StrInput};
 
-use super::document::DEPTH_MAX;
+/// Deepest nesting of a scenario or of a configuration that it patches: that of the proxy's own configuration files. A
+/// level costs up to 34 KiB of stack in a debug build, so that a thread with 2 MiB can read any file.
+const DEPTH_MAX: usize = 48;
+
+/// How a YAML text is read, whoever wrote it.
+pub(super) fn options(text: &str) -> serde_yaml::Options {
+    serde_yaml::options! {
+        budget: serde_yaml::budget! {
+            max_depth: DEPTH_MAX,
+            // A key is as long as its author likes; YAML's 1,024 characters are for readers without memory.
+            simple_key_max_lookahead: text.len().max(1024),
+        },
+    }
+}
+
+/// What is wrong with a text that is nested deeper than [`DEPTH_MAX`].
+pub(super) fn too_deep() -> String {
+    format!("values are nested more than {DEPTH_MAX} deep here: close a bracket, or indent less")
+}
 
 /// The longest value of a parameter, in bytes of YAML. Without a bound a few lines of nested aliases fill the memory.
 const VALUE_BYTES_MAX: usize = 64 * 1024;

@@ -101,7 +101,7 @@ pub struct Size(pub usize);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::trace::wire::size(self.0))
+        f.write_str(&crate::words::size(self.0))
     }
 }
 

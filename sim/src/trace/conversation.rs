@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Event, HostId, Loss, Trace};
-use crate::kernel::segment::Segment;
+use crate::segment::Segment;
 
 /// A point in a run: when, and which event of the trace.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -85,7 +85,7 @@ pub enum SignalKind {
 
 impl Conversation {
     /// Whether a segment that was sent as `event` belongs to it.
-    pub(super) fn has(&self, event: usize) -> bool {
+    pub(crate) fn has(&self, event: usize) -> bool {
         self.packets.binary_search(&event).is_ok()
     }
 }

@@ -5,10 +5,7 @@
 
 pub mod accounts;
 pub mod conversation;
-pub mod pcapng;
-pub mod sequence;
 pub mod spans;
-pub mod story;
 pub mod wire;
 
 use std::fmt::{self, Write};
@@ -16,7 +13,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::kernel::segment::Segment;
+use finwait::access_log::ResponseFlag;
+
+use crate::segment::Segment;
 
 /// A simulated host, by the order in which hosts were made.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -239,6 +238,18 @@ impl Trace {
         if let Event::Sent { segment, .. } = &entry.event { Some(segment) } else { None }
     }
 
+    /// The lines of all logs, in order: when, on which host, what.
+    #[must_use]
+    pub fn log(&self) -> Vec<(Duration, &str, &str)> {
+        let mut lines = Vec::new();
+        for entry in &self.entries {
+            if let Event::Log { host, line, .. } = &entry.event {
+                lines.push((entry.at, self.host(*host), line.as_str()));
+            }
+        }
+        lines
+    }
+
     /// The complete trace as text, one event a line, payloads included as a checksum.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -249,6 +260,14 @@ impl Trace {
         }
         text
     }
+}
+
+/// The response flags in an access-log line, wherever its format puts them; `-` if there are none.
+#[must_use]
+pub fn flags(line: &str) -> String {
+    let words = line.split(|c: char| !c.is_ascii_alphanumeric());
+    let flags: Vec<&str> = words.filter(|word| ResponseFlag::ALL.iter().any(|flag| flag.short() == *word)).collect();
+    if flags.is_empty() { "-".into() } else { flags.join(",") }
 }
 
 /// A time with all its nanoseconds.
@@ -316,6 +335,13 @@ impl SharedTrace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flags_are_found_wherever_they_stand() {
+        assert_eq!(flags("503 UC upstream_reset_before_response_started POST /a"), "UC");
+        assert_eq!(flags("{\"flags\":\"UF,URX\",\"status\":503}"), "UF,URX");
+        assert_eq!(flags("200 - via_upstream GET /UCX"), "-");
+    }
 
     #[test]
     fn text_shows_every_field_that_can_differ() {

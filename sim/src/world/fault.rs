@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::kernel::segment::Segment;
+use crate::segment::{Segment, SegmentKind};
 
 /// What happens to some of the segments of one direction.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fault {
     /// The kind of segment it is about.
-    pub which: Which,
+    pub which: SegmentKind,
     /// The connection it is about, counted from 1 between the two hosts as they were opened; every one if absent.
     pub connection: Option<u32>,
     /// How many of them pass first.
@@ -19,25 +19,6 @@ pub struct Fault {
     pub effect: Effect,
 }
 
-/// A kind of segment.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Which {
-    /// Nothing but an acknowledgement.
-    Ack,
-    /// Every segment.
-    Any,
-    /// Segments with payload.
-    Data,
-    /// Segments with FIN.
-    Fin,
-    /// Segments with RST.
-    Rst,
-    /// The first segment of a connection.
-    Syn,
-    /// The answer to it.
-    SynAck,
-}
-
 /// What a fault does to a segment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Effect {
@@ -45,22 +26,6 @@ pub enum Effect {
     Delay(Duration),
     /// It never arrives.
     Drop,
-}
-
-impl Which {
-    fn includes(self, segment: &Segment) -> bool {
-        let flags = segment.flags;
-        let data = !segment.payload.is_empty();
-        match self {
-            Self::Ack => flags.ack && !flags.syn && !flags.fin && !flags.rst && !data,
-            Self::Any => true,
-            Self::Data => data,
-            Self::Fin => flags.fin,
-            Self::Rst => flags.rst,
-            Self::Syn => flags.syn && !flags.ack,
-            Self::SynAck => flags.syn && flags.ack,
-        }
-    }
 }
 
 impl Fault {

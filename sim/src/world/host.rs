@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use tokio::task::LocalSet;
 
-use super::perturb::{PartsPerMillion, Steering};
+use super::perturb::Steering;
 use super::seam::SharedKernel;
 use crate::chance::Chance;
+use crate::course::PartsPerMillion;
 use crate::trace::HostId;
 
 /// One machine.

@@ -38,15 +38,15 @@ use std::time::Duration;
 use finwait::net::{LocalBoxFuture, Outside};
 
 use crate::chance::Chance;
+use crate::course::{Course, Perturbed};
 use crate::kernel::link::Link;
 use crate::kernel::{Kernel, OpenSocket};
 use crate::trace::{HostId, SharedTrace, Trace};
 pub use control::Control;
 use host::{Host, Root};
 use network::Network;
-use perturb::{Course, Perturbed, Steering};
+use perturb::Steering;
 use scheduler::Scheduler;
-pub use seam::EPOCH;
 use seam::{SharedKernel, WallClock, WorldTime};
 
 /// The longest run: beyond it tokio's timers cannot count.

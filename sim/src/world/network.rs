@@ -12,7 +12,7 @@ use super::fault::{Effect, Fault, Faults};
 use super::perturb::Steering;
 use crate::chance::Chance;
 use crate::kernel::link::{Direction, Link};
-use crate::kernel::segment::Segment;
+use crate::segment::Segment;
 use crate::trace::{Event, HostId, Loss, SharedTrace};
 
 /// Segments that one held direction keeps; more are lost, as in any queue.

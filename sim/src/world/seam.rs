@@ -19,14 +19,12 @@ use finwait::net::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Shared;
-use super::perturb::PartsPerMillion;
 use crate::chance::Chance;
-use crate::kernel::segment::Segment;
+use crate::clock::EPOCH;
+use crate::course::PartsPerMillion;
 use crate::kernel::{Kernel, SocketId};
+use crate::segment::Segment;
 use crate::trace::{Event, HostId, accounts};
-
-/// When every run begins: 2024-01-01T00:00:00Z.
-pub const EPOCH: Duration = Duration::from_secs(1_704_067_200);
 
 /// Virtual time since the beginning of the run, where every kernel can read it.
 #[derive(Default)]

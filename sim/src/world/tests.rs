@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::clock::EPOCH;
 use crate::trace::{Change, Event};
 
 const SERVER: &str = "10.0.0.2:80";
@@ -473,18 +474,19 @@ proptest! {
 
 #[test]
 fn a_fault_takes_the_segments_it_names() {
-    use super::fault::{Effect, Fault, Which};
+    use super::fault::{Effect, Fault};
+    use crate::segment::SegmentKind;
     let (mut world, client, server) = two_hosts(Settings::default());
     let control = world.control();
     control.fault(
         server,
         client,
-        Fault { which: Which::SynAck, connection: None, skip: 0, times: 1, effect: Effect::Drop },
+        Fault { which: SegmentKind::SynAck, connection: None, skip: 0, times: 1, effect: Effect::Drop },
     );
     control.fault(
         server,
         client,
-        Fault { which: Which::Fin, connection: Some(1), skip: 0, times: 1, effect: Effect::Delay(ms(50)) },
+        Fault { which: SegmentKind::Fin, connection: Some(1), skip: 0, times: 1, effect: Effect::Delay(ms(50)) },
     );
     world.spawn(server, |outside| async move {
         drop(listen(&outside).accept().await.unwrap()); // a FIN that arrives late

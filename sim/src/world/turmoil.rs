@@ -19,8 +19,9 @@ use finwait::net::{Accept, Address, Conn, ConnectOptions, Io, ListenOptions, Loc
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::{TcpListener, TcpStream};
 
-use super::perturb::Course;
 use super::{Ended, Pending, Run, Shared, World};
+use crate::clock::EPOCH;
+use crate::course::Course;
 use crate::kernel::link::Link;
 use crate::trace::HostId;
 
@@ -47,7 +48,7 @@ impl World {
         let Self { settings, hosts, programs, shared, .. } = self;
         let mut sim = turmoil::Builder::new()
             .rng_seed(settings.seed)
-            .epoch(std::time::UNIX_EPOCH + super::EPOCH)
+            .epoch(std::time::UNIX_EPOCH + EPOCH)
             .tick_duration(tick)
             .simulation_duration(Duration::MAX)
             .tcp_capacity(SEGMENTS_MAX)

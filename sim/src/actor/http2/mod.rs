@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use self::flow::Flow;
 use self::frames::{PREFACE, encode, fits};
-use self::streams::{Link, Stream, fields, head, opening};
+use self::streams::{Done, Link, Stream, fields, head, opening};
 use super::line::dial;
 use super::{Notebook, Order, Orders, Outcome, by_hand, http1};
 use crate::scenario::{Action, Ending, Frame, FrameFields, FrameKind, Http2, Payload, Rate, Reply, Request, Time};
@@ -56,9 +56,6 @@ pub(super) struct Peer {
     /// What a server will answer, and on which stream.
     due: BTreeMap<(Instant, u32), Reply>,
 }
-
-/// Whom to tell that an order is done.
-pub(super) type Done = oneshot::Sender<Result<(), String>>;
 
 impl Peer {
     pub(super) fn new(side: Side, manner: Http2, idle_timeout: Option<Time>, notebook: Notebook) -> Self {

@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::BytesMut;
 use finwait::net::Conn;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Done;
 use super::flow::Flow;
 use super::frames::{Received, encode};
 use crate::scenario::{Ending, Frame, FrameFields, FrameKind, Ordered, Rate, Request};
 use crate::trace::wire::hpack::Decoder;
+
+/// Whom to tell that an order is done.
+pub(super) type Done = oneshot::Sender<Result<(), String>>;
 
 /// A connection, or what is left of it.
 pub(super) struct Link {

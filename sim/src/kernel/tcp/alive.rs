@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use finwait::net::TcpKeepalive;
 
-use super::super::segment::Flags;
 use super::{Failure, Owner, State, TcpSocket, Wire};
+use crate::segment::Flags;
 
 const TIME: Duration = Duration::from_secs(7200); // tcp_keepalive_time
 const INTERVAL: Duration = Duration::from_secs(75); // tcp_keepalive_intvl

@@ -3,8 +3,8 @@
 use std::io;
 
 use super::super::receive::{Arrival, ReceiveSide};
-use super::super::segment::Segment;
 use super::{Failure, Owner, State, TcpSocket, Wire};
+use crate::segment::Segment;
 
 impl TcpSocket {
     /// Takes a segment addressed to this connection.

@@ -24,8 +24,8 @@ use super::SocketId;
 use super::readiness::{Readiness, Truth};
 use super::receive::ReceiveSide;
 use super::retransmit::{self, Rto};
-use super::segment::{Flags, Segment};
 use super::send::{Fin, SendSide};
+use crate::segment::{Flags, Segment};
 use alive::Alive;
 
 /// Where segments leave, and when.

@@ -4,9 +4,9 @@
 use bytes::Bytes;
 
 use super::super::retransmit;
-use super::super::segment::{Flags, Segment};
 use super::super::send::{Fin, MSS};
 use super::{Owner, State, TcpSocket, Wire};
+use crate::segment::{Flags, Segment};
 
 impl TcpSocket {
     /// [`TcpSocket::next_deadline`] has come.

@@ -11,14 +11,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::map::OutcomeMap;
-use super::{exchange_line, story};
+use super::markup::escape;
+use super::story;
+use crate::clock::Millis;
 use crate::explain::{Change, Explanation, HopStory, explain, timers};
 use crate::play::Played;
+use crate::report::sequence::{Item, What, messages, segments};
 use crate::scenario::{Scenario, ScenarioError};
 use crate::trace::Trace;
-use crate::trace::sequence::{Item, What, messages, segments};
 use crate::trace::spans::{Span, Timer, spans};
-use crate::trace::story::Millis;
 use svg::Picture;
 
 /// Segments that are drawn; a browser draws no more of them with pleasure.
@@ -98,7 +99,7 @@ fn write(out: &mut String, Page { scenario, played, complaints, map }: Page<'_>)
 fn exchanges(out: &mut String, played: &Played) -> fmt::Result {
     out.write_str("<section><h2>What the clients saw</h2><ul>")?;
     for exchange in &played.sightings.exchanges {
-        write!(out, "<li><b>{}</b> {}</li>", escape(&exchange.host), escape(&exchange_line(exchange)))?;
+        write!(out, "<li><b>{}</b> {}</li>", escape(&exchange.host), escape(&exchange.to_string()))?;
     }
     out.write_str("</ul></section>\n")
 }
@@ -214,11 +215,6 @@ fn details(trace: &Trace, item: &Item) -> Value {
             "bytes": crossing.bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
         }),
     }
-}
-
-/// Text for HTML, in elements and in quoted attributes.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

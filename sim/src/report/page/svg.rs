@@ -3,13 +3,13 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use super::escape;
+use crate::clock::Millis;
 use crate::report::layout::{Rows, lanes};
-use crate::scenario::SCRIPT_HOST;
-use crate::trace::sequence::{Crossing, Item, What};
+use crate::report::markup::escape;
+use crate::report::sequence::{Crossing, Item, What};
 use crate::trace::spans::{Span, State, Timer};
-use crate::trace::story::Millis;
 use crate::trace::{HostId, Trace};
+use crate::words::SCRIPT_HOST;
 
 /// From the left edge to the first lane: the time of each row.
 const LEFT: f64 = 140.0;

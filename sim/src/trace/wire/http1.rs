@@ -1,6 +1,7 @@
 //! HTTP/1 messages (RFC 9112) and what follows an upgrade.
 
-use super::{Meaning, Message, Messages, excerpt, size, websocket};
+use super::{Meaning, Message, Messages, excerpt, websocket};
+use crate::words::size;
 
 /// Names both directions of an HTTP/1 connection.
 ///

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::{Bulk, Meaning, Message, hpack::Decoder, size, websocket};
-use crate::scenario::frame::ERROR_NAMES;
+use super::{Bulk, Meaning, Message, hpack::Decoder, websocket};
+use crate::words::{ERROR_NAMES, size};
 
 /// What a client sends before its first frame.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -12,6 +12,8 @@ mod websocket;
 
 use std::ops::Range;
 
+use crate::words::size;
+
 /// One message within one direction of a connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Message {
@@ -152,15 +154,4 @@ fn excerpt(payload: &[u8]) -> String {
     }
     let cut: String = text.chars().take(CHARS_MAX).collect();
     if cut.len() < text.len() { format!("{} {cut:?}...", size(text.len())) } else { format!("{cut:?}") }
-}
-
-/// A byte count as people say it.
-#[must_use]
-pub fn size(bytes: usize) -> String {
-    match bytes {
-        1 => "1 byte".into(),
-        0..10_000 => format!("{bytes} bytes"),
-        10_000..1_000_000 => format!("{}.{} kB", bytes / 1_000, bytes % 1_000 / 100),
-        _ => format!("{}.{:02} MB", bytes / 1_000_000, bytes % 1_000_000 / 10_000),
-    }
 }

@@ -1,6 +1,7 @@
 //! WebSocket frames (RFC 6455 section 5) in a byte stream.
 
-use super::{Meaning, Message, excerpt, size};
+use super::{Meaning, Message, excerpt};
+use crate::words::size;
 
 /// Names the frames in `stream` from `start` on; they are the payload of `exchange`.
 pub(super) fn read(stream: &[u8], start: usize, exchange: u32) -> Vec<Message> {

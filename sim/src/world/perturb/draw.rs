@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Bounds, PartsPerMillion, Place};
+use super::Place;
 use crate::chance::Chance;
+use crate::course::{Bounds, PartsPerMillion};
 use crate::trace::HostId;
 
 /// One departure of a kind in so many places; none: the kind does not occur in this run.

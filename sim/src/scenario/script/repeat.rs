@@ -1,27 +1,13 @@
 //! Steps that are done many times: what a flood or a crowd needs, without a file of thousands of lines.
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error};
 use serde_yaml::{Location, Spanned};
 
 use super::action::Action;
-use super::step::{Cue, Step};
+use super::{Cue, Repeat, Step};
+use crate::words::round_heading;
 
-/// Rounds that a script may ask for. Ten times the largest crowd that a limit of Envoy's is about.
-const ROUNDS_MAX: u32 = 10_000;
 /// What stands for the number of the round in a connection's name.
-pub(super) const ROUND: &str = "#";
-
-/// Steps, and how often they are done, one round after the other.
-#[derive(Clone, Debug)]
-pub struct Repeat {
-    /// How often.
-    pub times: u32,
-    /// By how much the streams of frames are higher in each round than in the one before.
-    streams: u32,
-    /// In one round.
-    pub(super) steps: Vec<Spanned<Cue>>,
-}
+pub(crate) const ROUND: &str = "#";
 
 impl Repeat {
     /// The steps of one round; the first is 1.
@@ -38,16 +24,8 @@ impl Repeat {
     /// What is said where a round begins.
     #[must_use]
     pub fn heading(&self, number: u32) -> String {
-        format!("{HEADING}{number} of {}", self.times)
+        round_heading(number, self.times)
     }
-}
-
-const HEADING: &str = "round ";
-
-/// The number of the round that begins with this heading.
-#[must_use]
-pub(crate) fn round_of(heading: &str) -> Option<u32> {
-    heading.strip_prefix(HEADING)?.split(' ').next()?.parse().ok()
 }
 
 fn in_round(cue: &mut Spanned<Cue>, number: u32, above: u32) {
@@ -72,7 +50,7 @@ fn in_round(cue: &mut Spanned<Cue>, number: u32, above: u32) {
 }
 
 /// What cannot be said of a step that is done more than once, with its place.
-pub(super) fn misfit(steps: &[Spanned<Cue>]) -> Option<(Location, &'static str)> {
+pub(crate) fn misfit(steps: &[Spanned<Cue>]) -> Option<(Location, &'static str)> {
     steps.iter().find_map(|cue| {
         let what = match &cue.value {
             Cue { at: Some(_), .. } => "`at` is one instant, and a `repeat` has many: say `after`",
@@ -85,29 +63,10 @@ pub(super) fn misfit(steps: &[Spanned<Cue>]) -> Option<(Location, &'static str)>
     })
 }
 
-impl<'de> Deserialize<'de> for Repeat {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Fields {
-            times: u32,
-            #[serde(default)]
-            streams: u32,
-            steps: Vec<Spanned<Cue>>,
-        }
-        let Fields { times, streams, steps } = Fields::deserialize(deserializer)?;
-        if !(1..=ROUNDS_MAX).contains(&times) {
-            return Err(D::Error::custom(format!("`times` is a number from 1 to {ROUNDS_MAX}")));
-        }
-        if steps.is_empty() {
-            return Err(D::Error::custom("a `repeat` needs `steps`"));
-        }
-        Ok(Self { times, streams, steps })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use crate::words::round_of;
+
     use super::*;
 
     #[test]

@@ -7,10 +7,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::sequence::{Crossing, Item, What, messages};
-use super::{Event, Trace};
+use crate::clock::Millis;
 use crate::columns;
-use crate::scenario::SCRIPT_HOST;
-use crate::scenario::repeat::round_of;
+use crate::trace::Trace;
+use crate::words::{SCRIPT_HOST, round_of};
 
 /// What happened, in order.
 #[derive(Debug)]
@@ -24,16 +24,6 @@ impl<'a> Timeline<'a> {
     #[must_use]
     pub fn new(trace: &'a Trace) -> Self {
         Self { trace, items: messages(trace) }
-    }
-
-    /// The access-log lines, in order: when, on which host, what.
-    #[must_use]
-    pub fn log(trace: &'a Trace) -> Vec<(Duration, &'a str, &'a str)> {
-        let logged = |entry: &'a super::Entry| {
-            let Event::Log { host, line, .. } = &entry.event else { return None };
-            Some((entry.at, trace.host(*host), line.as_str()))
-        };
-        trace.entries().iter().filter_map(logged).collect()
     }
 }
 
@@ -144,14 +134,4 @@ pub(crate) fn without_numbers(text: &str) -> String {
         }
     }
     words.join(" ")
-}
-
-/// A time in milliseconds, to the microsecond.
-pub(crate) struct Millis(pub(crate) Duration);
-
-impl fmt::Display for Millis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let micros = self.0.as_micros();
-        f.pad(&format!("{}.{:03}", micros / 1_000, micros % 1_000))
-    }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use serde::Deserialize;
 
 /// One TCP segment with the addresses of the packet that carries it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -111,6 +112,59 @@ impl fmt::Display for Flags {
             }
         }
         Ok(())
+    }
+}
+
+/// A kind of segment.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum SegmentKind {
+    /// Nothing but an acknowledgement.
+    Ack,
+    /// Every segment.
+    #[default]
+    Any,
+    /// Segments with payload.
+    Data,
+    /// Segments with FIN.
+    Fin,
+    /// Segments with RST.
+    Rst,
+    /// The first segment of a connection.
+    Syn,
+    /// The answer to it.
+    SynAck,
+}
+
+impl SegmentKind {
+    /// Whether a segment is of this kind.
+    #[must_use]
+    pub fn includes(self, segment: &Segment) -> bool {
+        let flags = segment.flags;
+        let data = !segment.payload.is_empty();
+        match self {
+            Self::Ack => flags.ack && !flags.syn && !flags.fin && !flags.rst && !data,
+            Self::Any => true,
+            Self::Data => data,
+            Self::Fin => flags.fin,
+            Self::Rst => flags.rst,
+            Self::Syn => flags.syn && !flags.ack,
+            Self::SynAck => flags.syn && flags.ack,
+        }
+    }
+}
+
+impl fmt::Display for SegmentKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ack => "acknowledgement",
+            Self::Any => "segment",
+            Self::Data => "segment with payload",
+            Self::Fin => "FIN",
+            Self::Rst => "RST",
+            Self::Syn => "SYN",
+            Self::SynAck => "SYN-ACK",
+        })
     }
 }
 

@@ -10,10 +10,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::story::Millis;
-use super::{Event, HostId, Loss, Trace};
-use crate::kernel::segment::{Flags, Segment};
-use crate::world::EPOCH;
+use crate::clock::{EPOCH, Millis};
+use crate::segment::{Flags, Segment};
+use crate::trace::{Event, HostId, Loss, Trace};
 
 /// How far the windows in a capture are scaled. The largest receive buffer, 128 KiB, fits sixteen bits with it.
 const WINDOW_SHIFT: u8 = 2;

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::conversation::{Conversation, Lane, Moment, Signal, SignalKind, conversations};
 use super::pcapng::fates;
-use super::wire::{self, Message};
-use super::{Event, HostId, Loss, Trace};
-use crate::kernel::segment::Segment;
+use crate::segment::Segment;
+use crate::trace::conversation::{Conversation, Lane, Moment, Signal, SignalKind, conversations};
+use crate::trace::wire::{self, Message};
+use crate::trace::{Event, HostId, Loss, Trace};
+use crate::words::{printable, size};
 
 /// Pieces of a transfer farther apart than this are told apart.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -159,7 +160,7 @@ fn segment_text(segment: &Segment) -> String {
     let flags = segment.flags.to_string();
     match segment.payload.len() {
         0 => flags,
-        bytes => format!("{flags}, {}", wire::size(bytes)),
+        bytes => format!("{flags}, {}", size(bytes)),
     }
 }
 
@@ -197,22 +198,13 @@ fn tell(conversation: &Conversation, connection: usize, fates: &BTreeMap<u64, Ve
     }
 }
 
-/// A peer may say anything: a line end of its must not end a line of the story, nor an escape sequence reach a terminal.
-pub(crate) fn printable(text: String) -> String {
-    if !text.contains(char::is_control) {
-        return text;
-    }
-    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(escape).collect()
-}
-
 /// A signal in words, if it is worth a line.
 fn signal_text(signal: &Signal) -> Option<String> {
     let text = match signal.kind {
         SignalKind::Fin => "FIN".into(),
         SignalKind::Plain(0) => "acknowledgement".into(),
-        SignalKind::Plain(bytes) => wire::size(bytes),
-        SignalKind::Retransmission(bytes) => format!("again, {}", wire::size(bytes)),
+        SignalKind::Plain(bytes) => size(bytes),
+        SignalKind::Retransmission(bytes) => format!("again, {}", size(bytes)),
         SignalKind::Rst => "RST".into(),
         SignalKind::Syn => "SYN".into(),
         SignalKind::SynAck if signal.lost.is_none() => return None, // what follows tells it
@@ -305,7 +297,7 @@ fn sum_up(lane: &Lane, messages: Vec<Message>) -> Vec<Told> {
             transfer.pieces += 1;
             transfer.amount += bulk.amount;
             transfer.last = sent.at;
-            let amount = wire::size(transfer.amount);
+            let amount = size(transfer.amount);
             line.text = format!("{}, {} times, {amount} in all", transfer.of, transfer.pieces);
             line.arrived = arrived;
             line.bytes.end = message.bytes.end;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
-use super::units::Time;
-use crate::world::perturb::{Bounds, PartsPerMillion, Perturbation};
+use crate::course::{Bounds, PartsPerMillion, Perturbation};
+use crate::scenario::units::Time;
 
 /// `chance: { jitter: 2ms, notice: 1ms, stall: 20ms, clock: 20ms, drift: 200ppm, order: true }`. What is left out does not happen.
 #[derive(Deserialize)]
@@ -99,7 +99,7 @@ impl Line {
 
 impl Perturbation<String> {
     /// The hosts it names.
-    pub(super) fn hosts(&self) -> Vec<&str> {
+    pub(crate) fn hosts(&self) -> Vec<&str> {
         match self {
             Self::Delay { from, to, .. } => vec![from, to],
             Self::Ahead { host, .. } | Self::First { host, .. } | Self::Notice { host, .. } => vec![host],

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_yaml::Spanned;
 
-use super::Ordered;
+use crate::scenario::Ordered;
 
 /// Changes, in the order they are made.
 #[derive(Clone, Debug, Default, Deserialize)]

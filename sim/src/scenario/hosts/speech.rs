@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::Ordered;
-use super::units::Time;
+use crate::scenario::Ordered;
+use crate::scenario::units::Time;
 
 /// What a peer speaks.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]

@@ -6,9 +6,12 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::frame::{Frame, WebSocketFrame};
-use super::units::{Hex, Rate, Size, Time};
-use super::{Ending, Ordered, Reply};
+use super::http2_frame::Frame;
+use super::payload::Payload;
+use super::reply::Reply;
+use super::websocket_frame::WebSocketFrame;
+use crate::scenario::Ordered;
+use crate::scenario::units::{Hex, Rate, Size, Time};
 
 /// What an actor can be told to do.
 #[derive(Clone, Debug)]
@@ -69,17 +72,6 @@ pub enum Action {
 /// Frames that one step may send: they are made one by one.
 const FRAMES_MAX: u32 = 1_000_000;
 
-/// A message of a WebSocket, or bytes of a connection.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Payload {
-    /// This many bytes, which count upwards.
-    Binary(Size),
-    /// These bytes.
-    Hex(Vec<u8>),
-    /// A text.
-    Text(String),
-}
-
 /// A request to send.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -99,24 +91,33 @@ pub struct Request {
     pub websocket: bool,
 }
 
+/// How a connection ended, as one side saw it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    /// The peer closed it in order.
+    Fin,
+    /// The peer aborted it.
+    Rst,
+    /// We closed or aborted it.
+    Us,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fin => "fin",
+            Self::Rst => "rst",
+            Self::Us => "us",
+        })
+    }
+}
+
 impl Action {
     /// Whether it ends what the connection is doing at the moment.
     #[must_use]
     pub fn interrupts(&self) -> bool {
         matches!(self, Self::Fin | Self::Rst)
-    }
-}
-
-impl Payload {
-    /// Its bytes.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        match self {
-            // A pattern whose period is no power of two, so that a block out of place shows.
-            Self::Binary(size) => (0..=250).cycle().take(size.0).collect(),
-            Self::Hex(bytes) => bytes.clone(),
-            Self::Text(text) => text.clone().into_bytes(),
-        }
     }
 }
 
@@ -155,16 +156,6 @@ impl fmt::Display for Action {
             Self::SendFrame { frame, times } => write!(f, "send {frame}, {times} times"),
             Self::SendWebSocketFrame(frame) => write!(f, "send {frame}"),
             Self::Wait(time) => write!(f, "wait {time}"),
-        }
-    }
-}
-
-impl fmt::Display for Payload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Binary(size) => write!(f, "{size}"),
-            Self::Hex(bytes) => write!(f, "{}", Size(bytes.len())),
-            Self::Text(text) => write!(f, "{text:?}"),
         }
     }
 }

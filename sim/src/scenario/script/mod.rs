@@ -1,17 +1,28 @@
 //! The lines of a script: when, and what. What an actor does is an [`Action`]; what happens to the world is an
 //! [`Intervention`].
 
+mod action;
+mod http2_frame;
+mod intervention;
+mod payload;
+pub(super) mod repeat;
+mod reply;
+mod websocket_frame;
+
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_yaml::Spanned;
 
-use super::action::Action;
-use super::error::nearest;
-use super::intervention::Intervention;
-use super::repeat::Repeat;
-use super::units::Time;
+use crate::scenario::error::nearest;
+use crate::scenario::units::Time;
+pub use action::{Action, Ending, Request};
+pub use http2_frame::{ErrorCode, Frame, FrameFields, FrameKind, setting};
+pub use intervention::{ClockStep, Direction, Draining, Gate, Intervention, Naming, Pair, Segments, Stall};
+pub use payload::Payload;
+pub use reply::Reply;
+pub use websocket_frame::{Opcode, WebSocketFields, WebSocketFrame};
 
 /// One line of a script. It begins when the one before it has ended.
 #[derive(Clone, Debug)]
@@ -54,8 +65,21 @@ pub enum Step {
     Wait(Time),
 }
 
+/// Rounds that a script may ask for. Ten times the largest crowd that a limit of Envoy's is about.
+const ROUNDS_MAX: u32 = 10_000;
+/// Steps, and how often they are done, one round after the other.
+#[derive(Clone, Debug)]
+pub struct Repeat {
+    /// How often.
+    pub times: u32,
+    /// By how much the streams of frames are higher in each round than in the one before.
+    pub(crate) streams: u32,
+    /// In one round.
+    pub(crate) steps: Vec<Spanned<Cue>>,
+}
+
 /// Keys of a line that are no host's name.
-pub(super) const WORDS: [&str; 8] = ["after", "at", "background", "barrier", "event", "follows", "repeat", "wait"];
+pub(crate) const WORDS: [&str; 8] = ["after", "at", "background", "barrier", "event", "follows", "repeat", "wait"];
 
 impl Step {
     /// The steps of its background or of one round, or none.
@@ -155,5 +179,26 @@ impl<'de> Visitor<'de> for OneStep {
         }
         cue.after = None;
         Ok(cue)
+    }
+}
+
+impl<'de> Deserialize<'de> for Repeat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            times: u32,
+            #[serde(default)]
+            streams: u32,
+            steps: Vec<Spanned<Cue>>,
+        }
+        let Fields { times, streams, steps } = Fields::deserialize(deserializer)?;
+        if !(1..=ROUNDS_MAX).contains(&times) {
+            return Err(D::Error::custom(format!("`times` is a number from 1 to {ROUNDS_MAX}")));
+        }
+        if steps.is_empty() {
+            return Err(D::Error::custom("a `repeat` needs `steps`"));
+        }
+        Ok(Self { times, streams, steps })
     }
 }

@@ -1,13 +1,16 @@
 //! What a scenario's author says will be seen.
 
+mod when;
+
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::Ordered;
-use super::units::{Size, Times};
-use super::variation::When;
+use crate::scenario::Ordered;
+use crate::scenario::script::Ending;
+use crate::scenario::units::{Size, Times};
+pub use when::{Label, When};
 
 /// One line of `expect`: a host, and what it saw or logged.
 ///
@@ -138,28 +141,6 @@ impl<'de> Deserialize<'de> for Share {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no share such as 20%..40%")))
-    }
-}
-
-/// How a connection ended, as one side saw it.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "lowercase")]
-pub enum Ending {
-    /// The peer closed it in order.
-    Fin,
-    /// The peer aborted it.
-    Rst,
-    /// We closed or aborted it.
-    Us,
-}
-
-impl fmt::Display for Ending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Fin => "fin",
-            Self::Rst => "rst",
-            Self::Us => "us",
-        })
     }
 }
 

@@ -1,6 +1,9 @@
 //! One file, several runs: `sweep` puts values in place of `$name`, `variants` changes configurations, `orders` plays two
 //! events both ways round, `seeds` repeats the run under other chances.
 
+mod chance;
+mod patch;
+
 use std::fmt;
 
 use serde::Deserialize;
@@ -8,18 +11,22 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
 
-use super::document::{Document, options};
-use super::step::{Cue, Step};
-use super::tree::{SweepValue, shown, sweep_values};
-use super::units::Time;
-use super::{Ordered, Patch, ScenarioError};
+use crate::scenario::document::Document;
+use crate::scenario::expect::{Label, When};
+use crate::scenario::script::{Cue, Step};
+use crate::scenario::tree::options;
+use crate::scenario::tree::{SweepValue, sweep_values};
+use crate::scenario::units::Time;
+use crate::scenario::{Ordered, ScenarioError};
+
+pub use patch::Patch;
 
 /// Runs that one file may ask for, seeds not counted.
 const RUNS_MAX: usize = 1_000;
 
 /// The part of a file that says how often it is played, and what differs.
 #[derive(Debug)]
-pub(super) struct Variations {
+pub(crate) struct Variations {
     /// The values of each parameter, with their labels.
     sweep: Vec<(String, Vec<(String, SweepValue)>)>,
     variants: Ordered<Ordered<Patch>>,
@@ -38,24 +45,11 @@ struct Written {
     orders: Vec<Spanned<[String; 2]>>,
 }
 
-/// What one run has of its own: the name and value of everything that differs from run to run.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Label(pub Vec<(String, String)>);
-
 /// The values of a parameter.
 enum Values {
     /// They are read from the file's tree, which knows how they are spelled.
     Listed,
     Range(Vec<Time>),
-}
-
-/// The runs that something is about.
-#[derive(Clone, Debug)]
-pub enum When {
-    /// One of these is among a run's values.
-    Any(Vec<String>),
-    /// Each of these parameters has one of these values.
-    Parameters(Vec<(String, Vec<String>)>),
 }
 
 /// The name of the variant among the parameters.
@@ -68,7 +62,7 @@ impl Variations {
     ///
     /// # Errors
     /// It is no YAML, or a value is of the wrong type or too long.
-    pub(super) fn read(path: &str, text: &str) -> Result<Self, ScenarioError> {
+    pub(crate) fn read(path: &str, text: &str) -> Result<Self, ScenarioError> {
         let mistake = |mistake| ScenarioError::of_substitution(path, text, mistake);
         let listed = sweep_values(text).map_err(mistake)?;
         // `<<: $name` is YAML only with a mapping in place.
@@ -93,7 +87,7 @@ impl Variations {
     ///
     /// # Errors
     /// There would be too many.
-    pub(super) fn labels(&self) -> Result<Vec<Label>, String> {
+    pub(crate) fn labels(&self) -> Result<Vec<Label>, String> {
         let labels = |values: &[(String, SweepValue)]| values.iter().map(|(label, _)| label.clone()).collect();
         let sweep = self.sweep.iter().map(|(name, values)| (name.clone(), labels(values)));
         let variants: Vec<String> = self.variants.iter().map(|(name, _)| name.to_owned()).collect();
@@ -116,7 +110,7 @@ impl Variations {
     }
 
     /// What is wrong with naming runs like this, if anything: a value that no run has would be about nothing, silently.
-    pub(super) fn misfit(&self, when: &When, labels: &[Label]) -> Option<String> {
+    pub(crate) fn misfit(&self, when: &When, labels: &[Label]) -> Option<String> {
         if labels.iter().all(|label| label.0.is_empty()) {
             return Some("nothing varies here, without `sweep`, `variants` or `orders`: this is about no run".into());
         }
@@ -152,7 +146,7 @@ impl Variations {
     ///
     /// # Errors
     /// A list or a mapping is named where only a text can be.
-    pub(super) fn substitute(&self, path: &str, text: &str, label: &Label) -> Result<Document, ScenarioError> {
+    pub(crate) fn substitute(&self, path: &str, text: &str, label: &Label) -> Result<Document, ScenarioError> {
         let value = |name: &str| {
             let (_, values) = self.sweep.iter().find(|(has, _)| has == name)?;
             let label = label.get(name)?;
@@ -163,7 +157,7 @@ impl Variations {
     }
 
     /// What a run's variant changes, by host.
-    pub(super) fn patches(&self, label: &Label) -> impl Iterator<Item = (&str, &Patch)> {
+    pub(crate) fn patches(&self, label: &Label) -> impl Iterator<Item = (&str, &Patch)> {
         let variant = label.get(VARIANT).and_then(|name| self.variants.iter().find(|(has, _)| *has == name));
         variant.into_iter().flat_map(|(_, patches)| patches.iter())
     }
@@ -172,7 +166,7 @@ impl Variations {
     ///
     /// # Errors
     /// There is no such event; with the place that names it.
-    pub(super) fn arrange(
+    pub(crate) fn arrange(
         &self,
         script: &mut [Spanned<Cue>],
         label: &Label,
@@ -211,13 +205,13 @@ fn some_of(names: &[&str]) -> String {
 }
 
 /// The names of all events, in the order of the file.
-pub(super) fn events(script: &[Spanned<Cue>]) -> Vec<String> {
+pub(crate) fn events(script: &[Spanned<Cue>]) -> Vec<String> {
     let here = script.iter().flat_map(|cue| cue.value.event.iter().cloned().chain(events(cue.value.step.inner())));
     here.collect()
 }
 
 /// What is said of an event that no step has.
-pub(super) fn missing_event(event: &str, events: &[String]) -> String {
+pub(crate) fn missing_event(event: &str, events: &[String]) -> String {
     match events {
         [] => format!("no step has `event: {event}`, nor has any step an event"),
         events => format!("no step has `event: {event}`: the events are {}", events.join(", ")),
@@ -245,127 +239,6 @@ fn order(script: &mut [Spanned<Cue>], first: &str, second: &str) {
         if let Step::Background(inner) = &mut cue.value.step {
             order(inner, first, second);
         }
-    }
-}
-
-impl Label {
-    /// The value of a parameter.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(has, _)| has == name).map(|(_, value)| value.as_str())
-    }
-}
-
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pairs: Vec<String> = self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        f.write_str(&pairs.join(", "))
-    }
-}
-
-impl When {
-    /// Whether it is about the run with this label.
-    #[must_use]
-    pub fn fits(&self, label: &Label) -> bool {
-        match self {
-            Self::Any(values) => label.0.iter().any(|(_, value)| values.contains(value)),
-            Self::Parameters(wanted) => wanted
-                .iter()
-                .all(|(name, values)| label.0.iter().any(|(has, value)| has == name && values.contains(value))),
-        }
-    }
-}
-
-/// One value, or a list of values, as labels show them. Each is taken as it is written: `no` is a word here, and 010 has
-/// its zero.
-struct OneOrMore(Vec<String>);
-
-impl<'de> Deserialize<'de> for OneOrMore {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueOrList).map(Self)
-    }
-}
-
-struct ValueOrList;
-
-impl<'de> Visitor<'de> for ValueOrList {
-    type Value = Vec<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value, or a list of values")
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Vec<String>, E> {
-        Ok(vec![value.to_string()])
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Vec<String>, E> {
-        Ok(vec![value.to_string()])
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Vec<String>, E> {
-        Ok(vec![value.to_string()])
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Vec<String>, E> {
-        Ok(vec![value.to_string()])
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<Vec<String>, E> {
-        Ok(vec![shown(value)])
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = list.next_element::<String>()? {
-            values.push(shown(&value));
-        }
-        Ok(values)
-    }
-}
-
-impl<'de> Deserialize<'de> for When {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValuesOrParameters)
-    }
-}
-
-struct ValuesOrParameters;
-
-impl<'de> Visitor<'de> for ValuesOrParameters {
-    type Value = When;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value such as `5s`, a list of values, or parameters such as `{ gap: 5s }`")
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<When, E> {
-        ValueOrList.visit_bool(value).map(When::Any)
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<When, E> {
-        ValueOrList.visit_f64(value).map(When::Any)
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<When, E> {
-        ValueOrList.visit_i64(value).map(When::Any)
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<When, E> {
-        ValueOrList.visit_u64(value).map(When::Any)
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<When, E> {
-        ValueOrList.visit_str(value).map(When::Any)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<When, A::Error> {
-        ValueOrList.visit_seq(list).map(When::Any)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<When, A::Error> {
-        let wanted = Ordered::<OneOrMore>::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(When::Parameters(wanted.0.into_iter().map(|(name, values)| (name, values.0)).collect()))
     }
 }
 
@@ -449,15 +322,6 @@ mod tests {
     fn nothing_varies_in_one_run() {
         let none = variations("about: x");
         assert_eq!(none.labels().unwrap(), [Label::default()]);
-    }
-
-    #[test]
-    fn when_is_a_value_a_list_or_parameters() {
-        let label = Label(vec![("gap".into(), "1s".into()), ("n".into(), "2".into())]);
-        let cases = [("1s", true), ("2s", false), ("[3s, 1s]", true), ("{ n: 2 }", true), ("{ n: 2, gap: 2s }", false)];
-        for (text, expected) in cases {
-            assert_eq!(serde_yaml::from_str::<When>(text).unwrap().fits(&label), expected, "{text}");
-        }
     }
 
     #[test]

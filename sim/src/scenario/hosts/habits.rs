@@ -1,12 +1,11 @@
 //! What clients and apps can be told to do, and which of their keys mean something, by what they speak. What would be
 //! overlooked in silence is refused here.
 
-use super::action::Action;
-use super::host::{Http2, Speech};
-use super::{App, Client, Role};
+use super::{App, Client, Http2, Role, Speech};
+use crate::scenario::script::Action;
 
 /// What is wrong with what is said of an actor, if anything; it follows his name.
-pub(super) fn misfit(role: &Role) -> Option<String> {
+pub(crate) fn misfit(role: &Role) -> Option<String> {
     match role {
         Role::App(app) => of_app(app),
         Role::Client(client) => of_client(client).map(str::to_owned),
@@ -51,13 +50,13 @@ fn of_app(app: &App) -> Option<String> {
 
 /// Who is told something.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Who {
+pub(crate) enum Who {
     App(Speech),
     Client(Speech),
 }
 
 /// Why this cannot be done by such an actor, if it cannot.
-pub(super) fn refusal(who: Who, action: &Action) -> Option<String> {
+pub(crate) fn refusal(who: Who, action: &Action) -> Option<String> {
     let speech = match who {
         Who::App(speech) | Who::Client(speech) => speech,
     };

@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess};
 
-use super::units::{Size, Time, TimeStep};
+use crate::scenario::units::{Size, Time, TimeStep};
+use crate::segment::SegmentKind;
 
 /// Something that happens to hosts or links.
 #[derive(Clone, Debug)]
 pub enum Intervention {
     /// Segments vanish from now on.
-    BlackHole(Way),
+    BlackHole(Direction),
     /// A host's wall clock is set.
     Clock(ClockStep),
     /// Some segments arrive later.
@@ -24,7 +25,7 @@ pub enum Intervention {
     /// So many bytes pass, then all is held.
     Gate(Gate),
     /// Segments wait from now on.
-    Hold(Way),
+    Hold(Direction),
     /// The processes of a host are killed.
     Kill(String),
     /// Segments vanish in both directions.
@@ -32,7 +33,7 @@ pub enum Intervention {
     /// A host loses power.
     PowerOff(String),
     /// What was held passes, and all that follows.
-    Release(Way),
+    Release(Direction),
     /// A partition ends.
     Repair(Pair),
     /// A name resolves to other addresses.
@@ -45,7 +46,7 @@ pub enum Intervention {
 
 /// One direction between two hosts: `app -> proxy`.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Way {
+pub struct Direction {
     /// Who sends.
     pub from: String,
     /// Who receives.
@@ -72,10 +73,10 @@ pub struct ClockStep {
 #[serde(deny_unknown_fields)]
 pub struct Segments {
     /// The direction.
-    pub way: Way,
+    pub way: Direction,
     /// The kind of segment.
     #[serde(default)]
-    pub which: Kind,
+    pub which: SegmentKind,
     /// Which connection between the two hosts, counted from 1; any if absent.
     pub connection: Option<u32>,
     /// How many of them pass first.
@@ -92,27 +93,6 @@ impl Segments {
     fn default_times() -> u32 {
         1
     }
-}
-
-/// A kind of segment.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Nothing but an acknowledgement.
-    Ack,
-    /// Every segment.
-    #[default]
-    Any,
-    /// Segments with payload.
-    Data,
-    /// Segments with FIN.
-    Fin,
-    /// Segments with RST.
-    Rst,
-    /// The first segment of a connection.
-    Syn,
-    /// The answer to it.
-    SynAck,
 }
 
 /// A proxy that is told to finish.
@@ -132,7 +112,7 @@ pub struct Draining {
 #[serde(deny_unknown_fields)]
 pub struct Gate {
     /// The direction.
-    pub way: Way,
+    pub way: Direction,
     /// How much payload passes.
     pub bytes: Size,
 }
@@ -177,12 +157,12 @@ impl Intervention {
         "stall",
     ];
 
-    pub(super) fn has(word: &str) -> bool {
+    pub(crate) fn has(word: &str) -> bool {
         Self::WORDS.contains(&word)
     }
 
     /// Reads the value of one of [`Intervention::WORDS`].
-    pub(super) fn read<'de, A: MapAccess<'de>>(word: &str, map: &mut A) -> Result<Self, A::Error> {
+    pub(crate) fn read<'de, A: MapAccess<'de>>(word: &str, map: &mut A) -> Result<Self, A::Error> {
         match word {
             "black_hole" => map.next_value().map(Self::BlackHole),
             "clock" => map.next_value().map(Self::Clock),
@@ -216,7 +196,7 @@ impl Intervention {
     }
 
     /// The hosts it names; a pair is not taken apart.
-    pub(super) fn hosts(&self) -> Vec<&str> {
+    pub(crate) fn hosts(&self) -> Vec<&str> {
         match self {
             Self::BlackHole(way) | Self::Hold(way) | Self::Release(way) => vec![&way.from, &way.to],
             Self::Clock(ClockStep { host, .. }) | Self::Drain(Draining { host, .. }) => vec![host],
@@ -229,7 +209,7 @@ impl Intervention {
     }
 }
 
-impl<'de> Deserialize<'de> for Way {
+impl<'de> Deserialize<'de> for Direction {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let (from, to) = text
@@ -250,23 +230,9 @@ impl Pair {
     }
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for Direction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} -> {}", self.from, self.to)
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ack => "acknowledgement",
-            Self::Any => "segment",
-            Self::Data => "segment with payload",
-            Self::Fin => "FIN",
-            Self::Rst => "RST",
-            Self::Syn => "SYN",
-            Self::SynAck => "SYN-ACK",
-        })
     }
 }
 

@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
-use super::units::{Rate, Size, Time};
-use super::{Ordered, Payload};
+use super::payload::Payload;
+use crate::scenario::Ordered;
+use crate::scenario::units::{Rate, Size, Time};
 
 /// An HTTP answer.
 #[derive(Clone, Debug, Deserialize)]
