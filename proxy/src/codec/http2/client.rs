@@ -145,14 +145,17 @@ impl ClientConnection {
     /// its SETTINGS may be under way.
     ///
     /// # Errors
-    /// The connection cannot take another stream, or the head has an authority, a scheme or a path that
-    /// no URI can have. Nothing has been sent.
+    /// The connection cannot take another stream, or the head has a protocol that is no text. Nothing has been sent.
     pub fn send(&mut self, head: &RequestHead, payload: Payload) -> Result<(Outgoing, Response), Broken> {
-        let request = request_to_h2(head)?;
+        let (request, target) = request_to_h2(head)?;
         let is_end = payload == Payload::None;
         let (future, body) =
             self.sender.send_request(request, is_end).map_err(|error| broken(&error, &self.shared, CONNECTION))?;
         let stream = Stream::new(Sending::Body(body), &self.shared, Some(Active::new(&self.count)));
+        // h2 writes nothing before its connection is polled.
+        if let Some(target) = target {
+            self.shared.targets.keep(stream.id, target);
+        }
         stream.head_handed(&head.headers);
         let ending = if is_end { Ending::Sent } else { Ending::Open };
         let response =

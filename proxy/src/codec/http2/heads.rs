@@ -6,8 +6,13 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, request, response};
 
 use super::message::Original;
+use super::target::{METHOD_BYTES_MAX, Target};
 use super::{Broken, INVALID_HEADER_FIELD};
 use crate::codec::{Headers, RequestHead, ResponseHead};
+
+/// What a request is sent with that has none.
+const DEFAULT_SCHEME: &[u8] = b"http";
+const ROOT_PATH: &[u8] = b"/";
 
 pub(super) fn request_from_h2(parts: request::Parts) -> RequestHead {
     let uri = parts.uri.into_parts();
@@ -34,35 +39,61 @@ pub(super) fn response_from_h2(parts: response::Parts) -> ResponseHead {
     ResponseHead { status: parts.status, version: Version::HTTP_2, headers: headers_from_h2(parts.headers) }
 }
 
-/// Fails where h2 could not send the head: it wants an authority and a path that are valid in a URI.
-pub(super) fn request_to_h2(head: &RequestHead) -> Result<Request<()>, Broken> {
+/// What h2 is given of a head, and what the wire is to write in the place of it. Fails where neither could send the head.
+pub(super) fn request_to_h2(head: &RequestHead) -> Result<(Request<()>, Option<Target>), Broken> {
     let invalid = || Broken::Malformed(INVALID_HEADER_FIELD);
-    let mut uri = http::uri::Parts::default();
-    uri.authority = match &head.authority {
-        None => None,
-        Some(authority) => Some(Authority::try_from(authority.as_bytes()).map_err(|_| invalid())?),
+    let (uri, target) = match uri_of(head) {
+        Some(uri) => (uri, None),
+        None if head.method.as_str().len() > METHOD_BYTES_MAX => return Err(invalid()),
+        None => (Uri::from_static("/"), Some(target_of(head))),
     };
-    // RFC 9113 8.5: plain CONNECT has neither :scheme nor :path.
-    if head.method != Method::CONNECT || head.protocol.is_some() {
-        let path = head.path.as_ref().map_or(&b"/"[..], HeaderValue::as_bytes);
-        uri.path_and_query = Some(PathAndQuery::try_from(path).map_err(|_| invalid())?);
-        let scheme = head.scheme.as_ref().map_or(&b"http"[..], HeaderValue::as_bytes);
-        // The http crate has no URI with a scheme and without an authority; h2 then adds "http" itself.
-        let scheme = Scheme::try_from(scheme).map_err(|_| invalid())?;
-        uri.scheme = uri.authority.is_some().then_some(scheme);
-    }
-    let has_authority = uri.authority.is_some();
+    let has_authority = uri.authority().is_some();
 
     let mut request = Request::new(());
     *request.method_mut() = head.method.clone();
-    *request.uri_mut() = Uri::from_parts(uri).map_err(|_| invalid())?;
+    *request.uri_mut() = uri;
     *request.version_mut() = if has_authority { Version::HTTP_2 } else { Version::HTTP_11 };
     *request.headers_mut() = headers_to_h2(&head.headers);
     if let Some(protocol) = &head.protocol {
         let protocol = protocol.to_str().map_err(|_| invalid())?;
         request.extensions_mut().insert(h2::ext::Protocol::from(protocol));
     }
-    Ok(request)
+    Ok((request, target))
+}
+
+/// The target as a URI, if the http crate can hold it as it is.
+fn uri_of(head: &RequestHead) -> Option<Uri> {
+    let mut uri = http::uri::Parts::default();
+    uri.authority = match &head.authority {
+        None => None,
+        Some(authority) => Some(Authority::try_from(authority.as_bytes()).ok()?),
+    };
+    if !is_plain_connect(head) {
+        let path = head.path.as_ref().map_or(ROOT_PATH, HeaderValue::as_bytes);
+        // It cuts a fragment off.
+        uri.path_and_query = Some(PathAndQuery::try_from(path).ok().filter(|held| held.as_str().len() == path.len())?);
+        let scheme = head.scheme.as_ref().map_or(DEFAULT_SCHEME, HeaderValue::as_bytes);
+        // The http crate has no URI with a scheme and without an authority; h2 then adds "http" itself.
+        let scheme = Scheme::try_from(scheme).ok()?;
+        uri.scheme = uri.authority.is_some().then_some(scheme);
+    }
+    Uri::from_parts(uri).ok()
+}
+
+/// The target as bytes.
+fn target_of(head: &RequestHead) -> Target {
+    let bytes = |value: &Option<HeaderValue>| value.as_ref().map(|value| Bytes::copy_from_slice(value.as_bytes()));
+    let has_path = !is_plain_connect(head);
+    Target {
+        authority: bytes(&head.authority),
+        path: has_path.then(|| bytes(&head.path).unwrap_or(Bytes::from_static(ROOT_PATH))),
+        scheme: has_path.then(|| bytes(&head.scheme).unwrap_or(Bytes::from_static(DEFAULT_SCHEME))),
+    }
+}
+
+/// RFC 9113 8.5: plain CONNECT has neither `:scheme` nor `:path`.
+fn is_plain_connect(head: &RequestHead) -> bool {
+    head.method == Method::CONNECT && head.protocol.is_none()
 }
 
 pub(super) fn response_to_h2(head: &ResponseHead) -> Response<()> {

@@ -19,6 +19,7 @@ mod message;
 mod outgoing;
 mod pieces;
 mod server;
+mod target;
 #[cfg(test)]
 mod tests;
 mod wire;

@@ -12,6 +12,18 @@ use super::HeadLimit;
 use super::fields::Kind;
 use table::{STATIC, Table};
 
+// Names in the static table (RFC 7541 A), the first of each.
+pub(super) const AUTHORITY_INDEX: usize = 1;
+pub(super) const PATH_INDEX: usize = 4;
+pub(super) const SCHEME_INDEX: usize = 6;
+// Whole fields in it, as they are written.
+/// `:path: /`
+pub(super) const ROOT: u8 = 0x84;
+/// `:scheme: http`
+pub(super) const HTTP: u8 = 0x86;
+/// `:scheme: https`
+pub(super) const HTTPS: u8 = 0x87;
+
 /// The peer's block cannot be read (RFC 9113 4.3): nothing that comes after it on the connection can be either.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct DecodingError;
@@ -181,6 +193,31 @@ impl Decoder {
     }
 }
 
+/// Does a representation that begins with this byte change the size of the table (RFC 7541 6.3)?
+pub(super) fn is_resize(first: u8) -> bool {
+    matches!(first, 0x20..=0x3f)
+}
+
+/// Steps over one representation (RFC 7541 6) without reading its strings.
+pub(super) fn skip(rest: &mut &[u8]) -> Result<(), DecodingError> {
+    let index_bits = match rest.first().ok_or(DecodingError)? {
+        0x80.. => return integer(rest, 7).map(drop),
+        0x20..=0x3f => return integer(rest, 5).map(drop),
+        0x40.. => 6,
+        _ => 4,
+    };
+    if integer(rest, index_bits)? == 0 {
+        skip_string(rest)?;
+    }
+    skip_string(rest)
+}
+
+fn skip_string(rest: &mut &[u8]) -> Result<(), DecodingError> {
+    let len = integer(rest, 7)?;
+    *rest = rest.get(len..).ok_or(DecodingError)?;
+    Ok(())
+}
+
 /// RFC 7541 5.1. More than 28 bits are an error: no index, no length and no size of ours is that large.
 fn integer(rest: &mut &[u8], prefix_bits: u32) -> Result<usize, DecodingError> {
     const BITS_MAX: u32 = 28;
@@ -223,6 +260,13 @@ pub(super) fn write_literal(name: &[u8], value: &[u8], to: &mut BytesMut) {
         write_integer(string.len(), 7, 0, to);
         to.put_slice(string);
     }
+}
+
+/// Writes a field whose name is in the static table, without an entry for its value (RFC 7541 6.2.2).
+pub(super) fn write_named(name_index: usize, value: &[u8], to: &mut BytesMut) {
+    write_integer(name_index, 4, 0, to);
+    write_integer(value.len(), 7, 0, to);
+    to.put_slice(value);
 }
 
 /// RFC 7541 5.1: `value` behind the bits of `pattern`.

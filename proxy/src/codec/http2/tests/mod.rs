@@ -7,6 +7,7 @@ mod exchanges;
 mod malformed;
 mod neighbours;
 mod refusals;
+mod targets;
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};

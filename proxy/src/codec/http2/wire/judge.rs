@@ -5,9 +5,10 @@ use bytes::Bytes;
 use super::{Fate, MessageErrors, Wire};
 use crate::codec::http2::flood::Flood;
 use crate::codec::http2::frames::{
-    ACK, DATA, ENHANCE_YOUR_CALM, FRAME_HEAD_LEN, FrameHead, GOAWAY, NO_ERROR, PING, PROTOCOL_ERROR, RST_STREAM, Role,
+    ACK, DATA, ENHANCE_YOUR_CALM, FRAME_HEAD_LEN, FrameHead, GOAWAY, HEADERS, NO_ERROR, PING, PROTOCOL_ERROR, RST_STREAM, Role,
     SETTINGS, SHUTDOWN, STREAM_CLOSED, be_u32, frame_len, goaway_frame, reset_frame,
 };
+use crate::codec::http2::target::NotStandIn;
 use crate::codec::http2::{CONNECTION, REMOTE_RESET};
 
 /// What to do with the bytes that h2 wants to write.
@@ -52,6 +53,12 @@ impl Wire {
         let payload = frame.get(FRAME_HEAD_LEN..).unwrap_or_default();
         let is_server = self.role == Role::Server;
         match head.kind {
+            HEADERS if !is_server => match self.shared.targets.replace(head, frame) {
+                None => Verdict::Pass,
+                Some(Ok(frames)) => Verdict::Replace(frames),
+                // Rather no connection than a request that says something else.
+                Some(Err(NotStandIn)) => Verdict::Fail(Fate::Dropped),
+            },
             SETTINGS if head.flags & ACK == 0 => match &self.settings {
                 None => Verdict::Pass,
                 Some(settings) => Verdict::Replace(settings.clone()),

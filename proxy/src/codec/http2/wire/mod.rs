@@ -1,10 +1,11 @@
 //! What lies between the h2 crate and the socket: it looks at frame heads as they pass, in both directions.
 //!
-//! h2 hides six things that the proxy has to know or to decide:
+//! h2 hides seven things that the proxy has to know or to decide:
 //! - why a connection broke: FIN, RST, or a peer that does not speak HTTP/2 at all;
 //! - that GOAWAY has come, which takes a connection out of its pool before the next request fails on it;
 //! - that a client's GOAWAY changes nothing: h2 would stop serving;
 //! - the exact SETTINGS: h2 cannot say ENABLE_CONNECT_PROTOCOL 0, so its frame is replaced by ours;
+//! - targets of requests that no URI can have: its HEADERS are replaced by ours;
 //! - how much a peer may send before it reads, and empty DATA, of which h2 takes a hundred in a connection's life;
 //! - what a malformed message costs. h2 resets the one stream or ends the connection, depending on what is wrong; Envoy
 //!   drops the whole connection without a word unless it is told otherwise.
@@ -32,7 +33,7 @@ use tokio::io::AsyncWrite;
 
 use super::flood::Floods;
 use super::frames::{
-    FRAME_HEAD_LEN, FrameHead, PREFACE, RST_STREAM, Role, Scanner, frame_len, settings_frame, window_update_frame,
+    FRAME_HEAD_LEN, FrameHead, HEADERS, PREFACE, RST_STREAM, Role, Scanner, frame_len, settings_frame, window_update_frame,
 };
 use super::hpack::ListLimit;
 use crate::config::listener::Http2Options;
@@ -206,8 +207,8 @@ impl Wire {
             Plan::Replace(instead, len) => {
                 // The first frame that is ever replaced is h2's SETTINGS: it stands at the start.
                 self.settings = None;
-                let is_reset = |head: &FrameHead| head.kind == RST_STREAM && !instead.is_empty();
-                if let Some(head) = FrameHead::parse(first).filter(is_reset) {
+                let is_of_stream = |head: &FrameHead| matches!(head.kind, HEADERS | RST_STREAM) && !instead.is_empty();
+                if let Some(head) = FrameHead::parse(first).filter(is_of_stream) {
                     self.note_sent(head, first);
                 }
                 self.instead = instead;

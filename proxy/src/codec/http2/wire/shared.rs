@@ -15,6 +15,7 @@ use crate::codec::http2::frames::{
     REFUSED_STREAM, RST_STREAM, Received, STREAM_ID_MAX, Sight, be_u32,
 };
 use crate::codec::http2::message::Original;
+use crate::codec::http2::target::Targets;
 use crate::codec::http2::{CONNECTION, HeadLimit, Stream};
 use crate::net::{Conn, Look};
 use crate::stats::Http2Stats;
@@ -96,6 +97,8 @@ pub(in crate::codec::http2) struct Shared {
     refused: RefCell<VecDeque<Refusal>>,
     /// What h2 could not hold of requests that it has not handed out.
     originals: RefCell<BTreeMap<u32, Original>>,
+    /// What h2 cannot carry of requests that it has yet to write.
+    pub(in crate::codec::http2) targets: Targets,
     /// The largest stream that either side has opened.
     last_stream: Cell<u32>,
     data_sent: Cell<u64>,
@@ -155,6 +158,7 @@ impl Shared {
             reset_codes: RefCell::default(),
             refused: RefCell::default(),
             originals: RefCell::default(),
+            targets: Targets::default(),
             last_stream: Cell::new(0),
             data_sent: Cell::new(0),
             is_gone: Cell::new(false),
@@ -264,7 +268,10 @@ impl Shared {
                     self.stats.stream_refused_errors.inc();
                 }
             }
-            HEADERS => self.note_stream(frame.stream),
+            HEADERS => {
+                self.note_stream(frame.stream);
+                self.targets.note_sent(frame.stream);
+            }
             DATA => self.data_sent.set(self.data_sent.get().saturating_add(1)),
             _ => {}
         }
