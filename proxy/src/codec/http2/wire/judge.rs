@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::{Fate, MessageErrors, Wire};
 use crate::codec::http2::flood::Flood;
 use crate::codec::http2::frames::{
-    ACK, DATA, ENHANCE_YOUR_CALM, FRAME_HEAD_LEN, FrameHead, GOAWAY, HEADERS, NO_ERROR, PING, PROTOCOL_ERROR, RST_STREAM, Role,
-    SETTINGS, SHUTDOWN, STREAM_CLOSED, be_u32, frame_len, goaway_frame, reset_frame,
+    ACK, DATA, ENHANCE_YOUR_CALM, FRAME_HEAD_LEN, FrameHead, GOAWAY, HEADERS, NO_ERROR, PING, PROTOCOL_ERROR,
+    RST_STREAM, Role, SETTINGS, SHUTDOWN, STREAM_CLOSED, be_u32, frame_len, goaway_frame, reset_frame,
 };
 use crate::codec::http2::target::NotStandIn;
 use crate::codec::http2::{CONNECTION, REMOTE_RESET};

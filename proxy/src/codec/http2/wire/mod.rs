@@ -33,7 +33,8 @@ use tokio::io::AsyncWrite;
 
 use super::flood::Floods;
 use super::frames::{
-    FRAME_HEAD_LEN, FrameHead, HEADERS, PREFACE, RST_STREAM, Role, Scanner, frame_len, settings_frame, window_update_frame,
+    FRAME_HEAD_LEN, FrameHead, HEADERS, PREFACE, RST_STREAM, Role, Scanner, frame_len, settings_frame,
+    window_update_frame,
 };
 use super::hpack::ListLimit;
 use crate::config::listener::Http2Options;
