@@ -70,8 +70,12 @@ pub(super) async fn deliver(
     {
         cluster.codes.record_time(at.elapsed(), info.internal, info.alt_stat_name.as_deref());
     }
-    let rest = let_go(manager, end, is_tunnel, answer, down, exchange).await;
-    (after, rest)
+    if matches!(end, RelayEnd::Interrupted(Interrupted::Downstream(_))) {
+        // What the client said before it left still goes out.
+        let limit = manager.options.timeouts.delayed_close;
+        drop(tokio::time::timeout(limit, answer.flush()).await);
+    }
+    (after, let_go(end, is_tunnel, answer, down, exchange))
 }
 
 /// What follows the head that the client gets.
@@ -135,27 +139,13 @@ async fn send_head(down: &mut Writer) -> RelayEnd {
 }
 
 /// Ends both sides in the way that the end of the payload demands. What is left of a whole response comes back.
-async fn let_go(
-    manager: &ConnectionManager,
-    end: RelayEnd,
-    is_tunnel: bool,
-    mut answer: Answer,
-    down: Writer,
-    exchange: &mut Exchange,
-) -> Option<Writer> {
+fn let_go(end: RelayEnd, is_tunnel: bool, answer: Answer, down: Writer, exchange: &mut Exchange) -> Option<Writer> {
     match end {
         RelayEnd::Complete => {
             answer.end(exchange);
             return Some(down);
         }
-        RelayEnd::Interrupted(Interrupted::Downstream(_)) => {
-            // What the client said before it left still goes out.
-            let limit = manager.options.timeouts.delayed_close;
-            drop(tokio::time::timeout(limit, answer.flush()).await);
-            answer.end(exchange);
-            down.reset(ResetReason::InternalError);
-        }
-        RelayEnd::Interrupted(Interrupted::Timer(_)) => {
+        RelayEnd::Interrupted(Interrupted::Downstream(_) | Interrupted::Timer(_)) => {
             answer.end(exchange);
             down.reset(ResetReason::InternalError);
         }

@@ -99,15 +99,16 @@ pub(super) struct Served {
     pub(super) unsent: Option<Unsent>,
 }
 
-/// Serves one request.
-pub(super) async fn serve(
-    manager: &ConnectionManager,
+/// Serves one request. The request is prepared by the call itself: a future keeps each of its arguments for as long as it
+/// lives, and this one is a large part of what a connection takes.
+pub(super) fn serve<'a>(
+    manager: &'a ConnectionManager,
     mut head: RequestHead,
     body: Body,
     mut timers: Timers,
-    mut responder: Responder<'_>,
-    info: &mut StreamInfo,
-) -> Served {
+    mut responder: Responder<'a>,
+    info: &'a mut StreamInfo,
+) -> impl Future<Output = Served> + use<'a> {
     info.protocol = Some(head.version);
     handshake::request_from_http2(&mut head);
     let asks_to_close = decorate::asks_to_close(&head);
@@ -119,11 +120,20 @@ pub(super) async fn serve(
         head.authority = manager.default_host.clone();
     }
     timers.head_is_complete();
-    let routes = manager.routes();
     let mut exchange = Exchange::new(body, timers, manager.buffer_bytes_max);
     exchange.informer = informer;
     let mut serving = Serving { head, exchange, info };
-    let Serving { head, exchange, info } = &mut serving;
+    async move { serve_prepared(manager, &mut serving, responder, asks_to_close).await }
+}
+
+async fn serve_prepared(
+    manager: &ConnectionManager,
+    serving: &mut Serving<'_>,
+    responder: Responder<'_>,
+    asks_to_close: bool,
+) -> Served {
+    let routes = manager.routes();
+    let Serving { head, exchange, info } = serving;
     let (after, rest) = match decide(manager, &routes, head, exchange, info).await {
         Reply::Answer(answered) => deliver(manager, *answered, head, exchange, responder, asks_to_close, info).await,
         Reply::Gone(broken) => {
