@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::Refusal;
 use super::backlog::{Backlog, Unsent};
-use crate::codec::http2::bounds::{CREDIT_BYTES_MIN, OWED_FRAMES_MAX, TURN_FRAMES_MAX};
+use crate::codec::http2::bounds::{OWED_FRAMES_MAX, TURN_FRAMES_MAX};
 use crate::codec::http2::flood::{Flood, Floods};
 use crate::codec::http2::frames::{
     CONTINUATION, DATA, END_STREAM, FrameHead, GOAWAY, HEADERS, NO_ERROR, PRIORITY, REFUSED_STREAM, RST_STREAM,
@@ -94,7 +94,7 @@ pub(in crate::codec::http2) struct Shared {
     /// Frames that may call for an answer, since the socket took something; see [`OWED_FRAMES_MAX`].
     pub(super) owed_frames: Cell<u32>,
     /// What came on the connection in frames that h2 has not seen, and its peer has no credit for.
-    credit: Cell<u32>,
+    pub(super) credit: Cell<u32>,
     /// What waits for the peer.
     pub(in crate::codec::http2) backlog: Backlog,
     pub(super) stats: Http2Stats,
@@ -119,7 +119,7 @@ pub(super) struct Sent {
     /// The peer has ended its direction.
     has_ended: bool,
     /// As of the connection, [`Shared::credit`].
-    credit: u32,
+    pub(super) credit: u32,
     unsent: Unsent,
     stream: Weak<Stream>,
 }
@@ -347,18 +347,6 @@ impl Shared {
             self.noted.borrow_mut().push(head.stream);
         }
         Some(had_ended)
-    }
-
-    /// Takes what is to be given back to a window, if it has become enough to say so.
-    pub(super) fn take_credit(&self) -> Vec<(u32, u32)> {
-        if self.credit.get() < CREDIT_BYTES_MIN {
-            return Vec::new();
-        }
-        let mut credits = vec![(CONNECTION, self.credit.replace(0))];
-        for (stream, sent) in self.sent.borrow_mut().iter_mut().filter(|(_, sent)| sent.credit > 0) {
-            credits.push((*stream, std::mem::take(&mut sent.credit)));
-        }
-        credits
     }
 
     /// Have enough frames been read in this turn?
