@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use command::evidence::Evidence;
-use finwait_sim::family::Performance;
 use finwait_sim::scenario::{Family, Library, ScenarioError};
+use finwait_sim::suite::Performance;
 
 /// Replays network scenarios against finwait, in virtual time. Without a command: all of them, a line each.
 #[derive(Parser)]

@@ -52,3 +52,30 @@ pub(crate) fn printable(text: String) -> String {
     let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(escape).collect()
 }
+
+/// `200, 200, 503` as `2 x 200, 503`: neighbours that are alike are counted.
+pub(crate) fn counted(words: &[String]) -> String {
+    let mut groups: Vec<(usize, &str)> = Vec::new();
+    for word in words {
+        match groups.last_mut() {
+            Some((times, last)) if last == word => *times += 1,
+            _ => groups.push((1, word)),
+        }
+    }
+    let told = groups.iter().map(|(times, word)| match times {
+        1 => (*word).to_owned(),
+        _ => format!("{times} x {word}"),
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_counted() {
+        let words: Vec<String> = ["200", "200", "503", "200"].map(String::from).to_vec();
+        assert_eq!(counted(&words), "2 x 200, 503, 200");
+    }
+}

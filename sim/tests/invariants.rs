@@ -6,7 +6,7 @@ use std::time::Duration;
 use finwait::net::{Address, ListenOptions};
 use finwait::stats::Kind;
 use finwait_sim::check::invariants;
-use finwait_sim::play::Played;
+use finwait_sim::run::Played;
 use finwait_sim::scenario::{Family, Library, Scenario};
 use finwait_sim::world::{Ended, Run, Settings, World};
 

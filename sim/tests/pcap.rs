@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use finwait_sim::play::Played;
 use finwait_sim::report::pcapng::pcapng;
+use finwait_sim::run::Played;
 use finwait_sim::scenario::{Library, Scenario};
 use finwait_sim::segment::Segment;
 use finwait_sim::trace::{Event, Trace};

@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use finwait_sim::family::{Performance, perform};
 use finwait_sim::scenario::Library;
+use finwait_sim::suite::{Performance, perform};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() {

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use finwait_sim::actor::{Delivery, Exchange, Outcome};
-use finwait_sim::play::Played;
+use finwait_sim::run::Played;
 use finwait_sim::trace::flags;
 
 use finwait_sim::scenario::{Family, Library, Scenario};

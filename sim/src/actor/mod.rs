@@ -252,6 +252,11 @@ impl Notebook {
     }
 }
 
+/// Whether a method may be repeated (RFC 9110 9.2.2).
+pub(crate) fn is_idempotent(method: &str) -> bool {
+    matches!(method, "DELETE" | "GET" | "HEAD" | "OPTIONS" | "PUT" | "TRACE")
+}
+
 /// One line: what was requested, what came of it, and when.
 impl fmt::Display for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

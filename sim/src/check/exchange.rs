@@ -3,16 +3,19 @@
 
 use std::collections::BTreeMap;
 
-use crate::actor::Said;
-use crate::play::Played;
-use crate::scenario::{Role, Scenario};
-use crate::trace::conversation::conversations;
+use finwait::config::Config;
+use finwait::config::route::Action;
+use serde_yaml::Spanned;
+
+use crate::actor::{Said, is_idempotent};
+use crate::run::Played;
+use crate::scenario::{self, Cue, FrameKind, Ordered, Payload, Role, Scenario, Step};
 use crate::trace::wire;
 
 /// RFC 9112 section 9.3: a response belongs to a request. One more is the beginning of response smuggling.
 pub(super) fn answers(_: &Scenario, played: &Played) -> Vec<String> {
     let mut complaints = Vec::new();
-    for conversation in conversations(&played.trace) {
+    for conversation in played.trace.conversations() {
         let messages = wire::read(&conversation.from_client.bytes, &conversation.from_server.bytes);
         if messages.answers > messages.requests {
             complaints.push(format!(
@@ -30,25 +33,64 @@ pub(super) fn answers(_: &Scenario, played: &Played) -> Vec<String> {
 /// RFC 9110 section 9.2.2: a request with another method than these may do something each time it arrives. So it arrives
 /// once, unless a configuration or the client allows more, or the app says in a GOAWAY that it has not looked at what came.
 pub(super) fn deliveries(scenario: &Scenario, played: &Played) -> Vec<String> {
-    const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
-    let allows = |text: &str| text.contains("retry_on") || text.contains("hedge_policy") || text.contains("mirror");
-    if scenario.hosts.iter().any(|host| matches!(&host.role, Role::Proxy { text, .. } if allows(text)))
-        || scenario.document.as_read().contains("x-envoy-retry-on")
-        || scenario.document.as_read().contains("goaway: { last_stream")
-    {
+    if scenario.hosts.iter().any(|host| permits_repetition(&host.role)) || does(&scenario.script, permits_again) {
         return Vec::new();
     }
     let mut times: BTreeMap<(&str, &str), u32> = BTreeMap::new();
     for delivery in &played.sightings.deliveries {
         let method = delivery.asked.split(' ').next().unwrap_or_default();
         if let Some(id) = &delivery.request_id
-            && !IDEMPOTENT.contains(&method)
+            && !is_idempotent(method)
         {
             *times.entry((id, &delivery.asked)).or_default() += 1;
         }
     }
     let repeated = times.into_iter().filter(|(_, times)| *times > 1);
     repeated.map(|((_, asked), times)| format!("{asked} reached an app {times} times")).collect()
+}
+
+/// Whether what a host is told permits that a request reaches an app twice: a route of a proxy that tries again, or a
+/// program of an app that refuses requests.
+fn permits_repetition(role: &Role) -> bool {
+    match role {
+        Role::Proxy { file, text, .. } => Config::from_yaml(text, file).is_ok_and(|loaded| retries(&loaded.config)),
+        Role::App(app) => app.programs.iter().flatten().any(permits_again),
+        Role::Alb(_) | Role::Client(_) => false,
+    }
+}
+
+/// Whether a route tries again.
+fn retries(config: &Config) -> bool {
+    let hosts = config.listeners.iter().flat_map(|listener| &listener.manager.routes.virtual_hosts);
+    let mut actions = hosts.flat_map(|host| &host.routes).map(|route| &route.action);
+    actions.any(|action| matches!(action, Action::Forward(forward) if forward.retry.is_some()))
+}
+
+/// Whether a step of the script, or one inside it, does this.
+fn does(script: &[Spanned<Cue>], what: fn(&scenario::Action) -> bool) -> bool {
+    script.iter().any(|cue| match &cue.value.step {
+        Step::Do { action, .. } => what(action),
+        step => does(step.inner(), what),
+    })
+}
+
+/// Whether an actor permits that a request is sent again: a client by x-envoy-retry-on, a server by a GOAWAY that tells
+/// which streams it has looked at.
+fn permits_again(action: &scenario::Action) -> bool {
+    const RETRY_ON: &str = "x-envoy-retry-on";
+    let has = |fields: &Ordered<String>| fields.iter().any(|(name, _)| name.eq_ignore_ascii_case(RETRY_ON));
+    match action {
+        scenario::Action::Request(request) => {
+            request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(RETRY_ON))
+        }
+        scenario::Action::Send { message: Payload::Text(text), .. } => {
+            text.lines().any(|line| line.split_once(':').is_some_and(|(name, _)| name.eq_ignore_ascii_case(RETRY_ON)))
+        }
+        scenario::Action::SendFrame { frame, .. } => {
+            has(&frame.fields.fields) || frame.kind == FrameKind::Goaway && frame.fields.last_stream.is_some()
+        }
+        _ => false,
+    }
 }
 
 /// What one end received is what the other had sent, from the beginning, as far as it came.

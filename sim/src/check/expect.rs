@@ -6,9 +6,9 @@ use finwait::stats::Number;
 use serde_yaml::Spanned;
 
 use crate::actor::{Delivery, Exchange, Outcome, Said};
-use crate::play::Played;
+use crate::run::Played;
 use crate::scenario::{Expect, Role, Scenario, ScenarioError, Seen, Times};
-use crate::trace::conversation::{Conversation, conversations};
+use crate::trace::conversation::Conversation;
 use crate::trace::flags;
 
 /// One complaint for each line of `expect` that is not what happened, unless it may fail in some runs.
@@ -65,7 +65,7 @@ fn differences(scenario: &Scenario, played: &Played, nth: usize, line: &Spanned<
             let end = if accepts { it.server } else { Some(it.client) };
             end.is_some_and(|end| played.trace.host(end) == host)
         };
-        let got = conversations(&played.trace).iter().filter(is_its).count();
+        let got = played.trace.conversations().iter().filter(is_its).count();
         let mut differences = Differences(Vec::new());
         differences.unless(got == connections, "connections", connections, &got.to_string());
         found.extend(differences.0);

@@ -4,7 +4,7 @@ mod exchange;
 pub(crate) mod expect;
 mod quiescence;
 
-use crate::play::Played;
+use crate::run::Played;
 use crate::scenario::{Invariant, Scenario, ScenarioError};
 
 /// Everything that does not hold, the author's expectations first, in the order of the file.

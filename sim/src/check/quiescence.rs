@@ -2,7 +2,7 @@
 
 use finwait::stats::Number;
 
-use crate::play::Played;
+use crate::run::Played;
 use crate::scenario::Scenario;
 use crate::world::Ended;
 

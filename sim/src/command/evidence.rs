@@ -6,12 +6,12 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use finwait_sim::family::Performance;
 use finwait_sim::report::diagram::{Style, diagram, fit};
 use finwait_sim::report::json::json;
 use finwait_sim::report::page::{Page, page};
 use finwait_sim::report::pcapng::pcapng;
 use finwait_sim::scenario::Scenario;
+use finwait_sim::suite::Performance;
 
 /// Columns of what is no terminal and does not say how many it has.
 const COLUMNS: usize = 100;

@@ -7,9 +7,9 @@ use std::str::FromStr;
 
 use clap::Args;
 use finwait_sim::explore::write::with_sweep;
-use finwait_sim::family::Performance;
 use finwait_sim::report::page::{Page, page};
 use finwait_sim::scenario::{Family, ScenarioError};
+use finwait_sim::suite::Performance;
 
 use super::library;
 use crate::Verdict;

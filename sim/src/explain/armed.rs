@@ -13,7 +13,7 @@ use super::chain::Attempt;
 use super::settings::{Led, Told, seconds};
 use super::wire::Exchange;
 use super::{Case, role};
-use crate::play::Played;
+use crate::run::Played;
 use crate::scenario::{Role, Scenario};
 use crate::trace::HostId;
 use crate::trace::conversation::{Conversation, Signal, SignalKind};

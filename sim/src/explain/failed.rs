@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::wire::{Exchange, Wire};
 use super::{Case, ms, passes_on, role};
 use crate::actor::{self, Outcome};
-use crate::play::Played;
+use crate::run::Played;
 use crate::scenario::Ending;
 use crate::trace::accounts::{Account, accounts};
 

@@ -28,7 +28,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::clock::Millis;
-use crate::play::Played;
+use crate::run::Played;
 use crate::scenario::{Role, Scenario};
 use crate::trace::accounts::{Account, accounts};
 use crate::trace::conversation::SignalKind;

@@ -11,11 +11,11 @@ use finwait::config::route::{Action, Destination, Forward};
 use super::health;
 use super::hop::{Cause, Judged, Place};
 use super::reasons::{self, At, NO_ENDPOINT};
-use super::repeat::is_idempotent;
 use super::settings::{Led, Setting, Told, http_options, seconds};
 use super::stops::{IDLE, KEEPALIVE};
 use super::wire::{Exchange, Protocol};
 use super::{Case, Change};
+use crate::actor::is_idempotent;
 use crate::scenario::Role;
 use crate::trace::Loss;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::hop::{Cause, Judged};
 use super::wire::ActKind;
 use super::{Case, Retry};
+use crate::actor::is_idempotent;
 use crate::trace::{Event, HostChange, HostId};
 
 pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged<'_>]) -> Retry {
@@ -91,11 +92,6 @@ pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged
         },
         None => Retry { is_safe: false, why: format!("{method} may have been carried out; {in_this_run}") },
     }
-}
-
-/// Whether a method may be repeated (RFC 9110 9.2.2).
-pub(super) fn is_idempotent(method: &str) -> bool {
-    matches!(method, "DELETE" | "GET" | "HEAD" | "OPTIONS" | "PUT" | "TRACE")
 }
 
 /// Whether the same request will have the same answer: what a proxy decided by what it was told, and not by what was under

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::trace::accounts::Account;
-use crate::trace::conversation::{Conversation, Lane, Moment, SignalKind, conversations};
+use crate::trace::conversation::{Conversation, Lane, Moment, SignalKind};
 use crate::trace::wire::{self, Meaning, Message};
 use crate::trace::{HostId, Trace};
 
@@ -94,7 +94,7 @@ pub(super) enum ActKind {
 
 impl Wire {
     pub(super) fn read(trace: &Trace) -> Self {
-        let conversations = conversations(trace);
+        let conversations = trace.conversations().to_vec();
         let (mut exchanges, mut acts, mut pings) = (Vec::new(), Vec::new(), Vec::new());
         for (connection, conversation) in conversations.iter().enumerate() {
             let messages = wire::read(&conversation.from_client.bytes, &conversation.from_server.bytes);
@@ -277,11 +277,11 @@ impl Reading<'_> {
                         exchange.answer = Some(answer);
                     }
                 }
-                Meaning::Data { stream, ends, .. } => {
+                Meaning::Data { stream, is_close, ends, .. } => {
                     let from_client = by == Some(self.conversation.client);
                     let more = part(*ends);
                     let Some(exchange) = self.exchange(*stream) else { continue };
-                    exchange.has_close_frame |= message.text == "close" || message.text.starts_with("close ");
+                    exchange.has_close_frame |= is_close;
                     match (&mut exchange.answer, from_client) {
                         (_, true) => exchange.request.extend(&more),
                         (Some(answer), false) => answer.part.extend(&more),

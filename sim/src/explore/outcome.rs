@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::actor;
 use crate::check::check;
 use crate::course::Course;
-use crate::play::Played;
 use crate::report::story;
+use crate::run::Played;
 use crate::scenario::{Role, Scenario, ScenarioError};
 use crate::trace::flags;
+use crate::words::counted;
 
 /// What a run came to.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -73,7 +74,7 @@ fn summary(scenario: &Scenario, played: &Played) -> String {
             }
             Role::Alb(_) | Role::App(_) => continue, // what reached them shows in the answers
         };
-        let saw = if saw.is_empty() { "nothing".into() } else { runs_of(&saw) };
+        let saw = if saw.is_empty() { "nothing".into() } else { counted(&saw) };
         parts.push(format!("{} {saw}", host.name));
     }
     parts.join("; ")
@@ -84,26 +85,5 @@ fn answer(exchange: &actor::Exchange) -> String {
         actor::Outcome::Answer { status, .. } => status.to_string(),
         actor::Outcome::Failed(why) => format!("({})", why.split(':').next().unwrap_or(why)),
         actor::Outcome::Waiting => "(no answer)".into(),
-    }
-}
-
-/// `200, 200, 200, 503` is `200 x3, 503`.
-fn runs_of(saw: &[String]) -> String {
-    let runs = saw.chunk_by(|a, b| a == b).map(|run| match run {
-        [one] => one.clone(),
-        [one, ..] => format!("{one} x{}", run.len()),
-        [] => String::new(),
-    });
-    runs.collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equal_neighbours_are_counted() {
-        let saw = ["200", "200", "503", "200"].map(str::to_owned);
-        assert_eq!(runs_of(&saw), "200 x2, 503, 200");
     }
 }

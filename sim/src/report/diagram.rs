@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::layout::lanes;
 use crate::clock::Millis;
-use crate::report::sequence::{Crossing, Item, What, messages};
+use crate::report::sequence::{Crossing, CrossingKind, Item, What, messages};
 use crate::trace::{HostId, Trace};
 use crate::words::SCRIPT_HOST;
 
@@ -149,7 +149,7 @@ impl Picture<'_> {
         if let Some(place) = line.get_mut(end) {
             *place = if is_lost { 'x' } else { point };
         }
-        match is_lost || crossing.text.contains("RST") {
+        match is_lost || crossing.kind == CrossingKind::Reset {
             true => Colour::Bad,
             false => Colour::Connection(crossing.connection),
         }

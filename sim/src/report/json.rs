@@ -20,8 +20,8 @@ use serde_json::{Value, json};
 
 use crate::actor::{Exchange, Outcome, Said};
 use crate::explain::{Explanation, Setting, explain, timers};
-use crate::play::Played;
 use crate::report::sequence::{Crossing, Item, What, messages, segments};
+use crate::run::Played;
 use crate::scenario::{Scenario, ScenarioError};
 use crate::trace::Trace;
 use crate::trace::accounts::{Account, accounts};

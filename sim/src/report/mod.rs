@@ -11,6 +11,7 @@ mod markup;
 pub mod page;
 pub mod pcapng;
 pub mod sequence;
+pub mod table;
 pub mod timeline;
 
 use std::fmt::{self, Write};
@@ -20,7 +21,7 @@ use crate::actor::Exchange;
 use crate::clock::Millis;
 use crate::columns;
 use crate::explain::{Explanation, explain};
-use crate::play::Played;
+use crate::run::Played;
 use crate::scenario::Scenario;
 use timeline::{Timeline, without_numbers};
 

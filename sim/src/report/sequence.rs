@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::pcapng::fates;
 use crate::segment::Segment;
-use crate::trace::conversation::{Conversation, Lane, Moment, Signal, SignalKind, conversations};
-use crate::trace::wire::{self, Message};
+use crate::trace::conversation::{Conversation, Lane, Moment, Signal, SignalKind};
+use crate::trace::wire::{self, Meaning, Message};
 use crate::trace::{Event, HostId, Loss, Trace};
 use crate::words::{printable, size};
 
@@ -64,6 +64,8 @@ pub struct Crossing {
     pub arrived: Option<Duration>,
     /// Why it never did.
     pub lost: Option<Loss>,
+    /// What it does to its connection or stream.
+    pub kind: CrossingKind,
     /// What it is, in one line.
     pub text: String,
     /// Its head's fields, or a segment's.
@@ -76,12 +78,56 @@ pub struct Crossing {
     pub fates: Vec<String>,
 }
 
+/// What a crossing does to its connection or stream: how it is drawn.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CrossingKind {
+    /// Announces that the sender ends: FIN, GOAWAY.
+    End,
+    /// Carries payload.
+    Message,
+    /// Aborts: RST, RST_STREAM.
+    Reset,
+    /// SYN, or an acknowledgement alone.
+    Signal,
+}
+
+impl CrossingKind {
+    fn of_segment(segment: &Segment) -> Self {
+        match segment.flags {
+            flags if flags.rst => Self::Reset,
+            flags if flags.fin => Self::End,
+            flags if flags.syn || segment.payload.is_empty() => Self::Signal,
+            _ => Self::Message,
+        }
+    }
+
+    fn of_signal(kind: SignalKind) -> Self {
+        match kind {
+            SignalKind::Fin => Self::End,
+            SignalKind::Rst => Self::Reset,
+            SignalKind::Plain(_) | SignalKind::Retransmission(_) | SignalKind::Syn | SignalKind::SynAck => Self::Signal,
+        }
+    }
+
+    fn of_message(meaning: &Meaning) -> Self {
+        match meaning {
+            Meaning::GoAway { .. } => Self::End,
+            Meaning::Reset { .. } => Self::Reset,
+            Meaning::Answer { .. }
+            | Meaning::Ask { .. }
+            | Meaning::Data { .. }
+            | Meaning::Other
+            | Meaning::Ping { .. } => Self::Message,
+        }
+    }
+}
+
 /// The run in messages.
 #[must_use]
 pub fn messages(trace: &Trace) -> Vec<Item> {
     let mut items = said(trace);
     let fates = fates(trace);
-    for (nth, conversation) in conversations(trace).iter().enumerate() {
+    for (nth, conversation) in trace.conversations().iter().enumerate() {
         tell(conversation, nth + 1, &fates, &mut items);
     }
     items.sort_by_key(|item| item.moment);
@@ -110,7 +156,7 @@ pub fn segments(trace: &Trace) -> Vec<Item> {
             | Event::Socket { .. } => {}
         }
     }
-    let connections = conversations(trace);
+    let connections = trace.conversations();
     for (number, (event, entry)) in (0..).zip(trace.entries().iter().enumerate()) {
         let Event::Sent { host, segment } = &entry.event else { continue };
         let arrival = arrivals.get(&number).copied();
@@ -122,6 +168,7 @@ pub fn segments(trace: &Trace) -> Vec<Item> {
                 connection: connections.iter().position(|it| it.has(event)).map_or(0, |nth| nth + 1),
                 arrived: arrival.map(|(_, at)| at),
                 lost: losses.get(&number).copied(),
+                kind: CrossingKind::of_segment(segment),
                 text: segment_text(segment),
                 fields: segment_fields(segment),
                 bytes: segment.payload.iter().take(SEGMENT_BYTES_SHOWN_MAX).copied().collect(),
@@ -186,13 +233,13 @@ fn tell(conversation: &Conversation, connection: usize, fates: &BTreeMap<u64, Ve
         let Some(from) = from else { continue };
         let of_signals = lane.signals.iter().filter_map(Told::of_signal);
         for told in of_signals.chain(sum_up(lane, fold(lane, messages))) {
-            let Told { sent, arrived, lost, text, fields, bytes } = told;
+            let Told { sent, arrived, lost, kind, text, fields, bytes } = told;
             let packet = u64::try_from(sent.event).unwrap_or(u64::MAX);
             let (size, all) = (bytes.len(), lane.bytes.get(bytes).unwrap_or_default());
             let bytes = all.iter().take(BYTES_SHOWN_MAX).copied().collect();
             let fates = fates.get(&packet).cloned().unwrap_or_default();
             let text = printable(text);
-            let crossing = Crossing { from, to, connection, arrived, lost, text, fields, bytes, size, fates };
+            let crossing = Crossing { from, to, connection, arrived, lost, kind, text, fields, bytes, size, fates };
             items.push(Item { moment: sent, what: What::Crossing(crossing) });
         }
     }
@@ -224,6 +271,7 @@ struct Told {
     sent: Moment,
     arrived: Option<Duration>,
     lost: Option<Loss>,
+    kind: CrossingKind,
     text: String,
     fields: Vec<(String, String)>,
     /// In the lane.
@@ -234,7 +282,8 @@ impl Told {
     fn of_signal(signal: &Signal) -> Option<Self> {
         let text = signal_text(signal)?;
         let Signal { sent, arrived, lost, .. } = *signal;
-        Some(Self { sent, arrived, lost, text, fields: Vec::new(), bytes: 0..0 })
+        let kind = CrossingKind::of_signal(signal.kind);
+        Some(Self { sent, arrived, lost, kind, text, fields: Vec::new(), bytes: 0..0 })
     }
 }
 
@@ -279,10 +328,11 @@ fn fold(lane: &Lane, messages: Vec<Message>) -> Vec<Message> {
 fn sum_up(lane: &Lane, messages: Vec<Message>) -> Vec<Told> {
     let mut told: Vec<Told> = Vec::new();
     let mut transfers: Vec<Transfer> = Vec::new();
-    for Message { bytes, text, bulk, fields, .. } in messages {
+    for Message { bytes, text, bulk, fields, meaning } in messages {
         let Some(sent) = lane.sent(bytes.start) else { continue };
         let arrived = lane.arrived(bytes.end);
-        let message = Told { sent, arrived, lost: None, text, fields, bytes };
+        let kind = CrossingKind::of_message(&meaning);
+        let message = Told { sent, arrived, lost: None, kind, text, fields, bytes };
         let Some(bulk) = bulk else {
             transfers.clear(); // something was said in between
             told.push(message);

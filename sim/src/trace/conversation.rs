@@ -20,7 +20,7 @@ pub struct Moment {
 }
 
 /// One connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Conversation {
     /// Who connected.
     pub client: HostId,
@@ -39,7 +39,7 @@ pub struct Conversation {
 }
 
 /// One direction of a connection.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Lane {
     /// Every byte that was sent, once.
     pub bytes: Vec<u8>,
@@ -53,7 +53,7 @@ pub struct Lane {
 }
 
 /// What a segment says besides its payload.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Signal {
     /// What.
     pub kind: SignalKind,
@@ -172,60 +172,16 @@ impl Lane {
 }
 
 /// All connections of a run, in the order in which they were opened.
-#[must_use]
-pub fn conversations(trace: &Trace) -> Vec<Conversation> {
-    let mut found: Vec<Conversation> = Vec::new();
-    // The newest conversation between two endpoints, seen from either end: which, and whether the client sends.
-    let mut newest: BTreeMap<(SocketAddr, SocketAddr), (usize, bool)> = BTreeMap::new();
-    let mut cuts: BTreeMap<u64, VecDeque<u64>> = BTreeMap::new();
+pub(super) fn conversations(trace: &Trace) -> Vec<Conversation> {
+    let mut reader = Reader::default();
     for (event, entry) in trace.entries().iter().enumerate() {
         let moment = Moment { at: entry.at, event };
         match &entry.event {
-            Event::Sent { host, segment } => {
-                let pair = (segment.from, segment.to);
-                if segment.flags.syn && !segment.flags.ack && is_new(segment, newest.get(&pair), &found) {
-                    newest.insert(pair, (found.len(), true));
-                    newest.insert((segment.to, segment.from), (found.len(), false));
-                    let (from_client, from_server, packets) = Default::default();
-                    found.push(Conversation {
-                        client: *host,
-                        client_address: segment.from,
-                        server_address: segment.to,
-                        server: None,
-                        from_client,
-                        from_server,
-                        packets,
-                    });
-                }
-                if let Some(&(nth, _)) = newest.get(&pair)
-                    && let Some(conversation) = found.get_mut(nth)
-                {
-                    conversation.packets.push(event);
-                }
-                let Some(lane) = lane(&mut found, newest.get(&pair)) else { continue };
-                lane.send(segment, moment, packet(event));
-            }
-            Event::Delivered { host, packet } => {
-                let Some(segment) = trace.segment(*packet) else { continue };
-                let whose = newest.get(&(segment.from, segment.to));
-                if let Some(&(nth, true)) = whose
-                    && let Some(conversation) = found.get_mut(nth)
-                {
-                    conversation.server = Some(*host);
-                }
-                let Some(lane) = lane(&mut found, whose) else { continue };
-                match cuts.get_mut(packet).and_then(VecDeque::pop_front).and_then(|bytes| segment.cut(bytes)) {
-                    Some((first, _)) => lane.deliver(&first, entry.at, *packet),
-                    None => lane.deliver(segment, entry.at, *packet),
-                }
-            }
-            Event::Dropped { packet, why } => {
-                let Some(segment) = trace.segment(*packet) else { continue };
-                let Some(lane) = lane(&mut found, newest.get(&(segment.from, segment.to))) else { continue };
-                lane.lose(segment, moment, *packet, *why);
-            }
+            Event::Sent { host, segment } => reader.sent(*host, segment, moment),
+            Event::Delivered { host, packet } => reader.delivered(trace, *host, *packet, entry.at),
+            Event::Dropped { packet, why } => reader.dropped(trace, *packet, *why, moment),
             // Of a segment that a gate cut, the first part arrives alone.
-            Event::Cut { packet, bytes } => cuts.entry(*packet).or_default().push_back(*bytes),
+            Event::Cut { packet, bytes } => reader.cuts.entry(*packet).or_default().push_back(*bytes),
             Event::Account { .. }
             | Event::Delayed { .. }
             | Event::Held { .. }
@@ -235,7 +191,72 @@ pub fn conversations(trace: &Trace) -> Vec<Conversation> {
             | Event::Socket { .. } => {}
         }
     }
-    found
+    reader.found
+}
+
+/// Puts the segments of a trace together to connections.
+#[derive(Default)]
+struct Reader {
+    found: Vec<Conversation>,
+    /// The newest conversation between two endpoints, seen from either end: which, and whether the client sends.
+    newest: BTreeMap<(SocketAddr, SocketAddr), (usize, bool)>,
+    /// After how many bytes a gate cut a packet, once for each cut that has not arrived.
+    cuts: BTreeMap<u64, VecDeque<u64>>,
+}
+
+impl Reader {
+    fn sent(&mut self, host: HostId, segment: &Segment, moment: Moment) {
+        let pair = (segment.from, segment.to);
+        if segment.flags.syn && !segment.flags.ack && is_new(segment, self.newest.get(&pair), &self.found) {
+            self.open(host, segment);
+        }
+        let whose = self.newest.get(&pair);
+        if let Some(conversation) = whose.and_then(|(nth, _)| self.found.get_mut(*nth)) {
+            conversation.packets.push(moment.event);
+        }
+        if let Some(lane) = lane(&mut self.found, whose) {
+            lane.send(segment, moment, packet(moment.event));
+        }
+    }
+
+    /// A SYN that opens a connection.
+    fn open(&mut self, client: HostId, syn: &Segment) {
+        self.newest.insert((syn.from, syn.to), (self.found.len(), true));
+        self.newest.insert((syn.to, syn.from), (self.found.len(), false));
+        let (from_client, from_server, packets) = Default::default();
+        let (client_address, server_address, server) = (syn.from, syn.to, None);
+        self.found.push(Conversation {
+            client,
+            client_address,
+            server_address,
+            server,
+            from_client,
+            from_server,
+            packets,
+        });
+    }
+
+    fn delivered(&mut self, trace: &Trace, host: HostId, packet: u64, at: Duration) {
+        let Some(segment) = trace.segment(packet) else { return };
+        let whose = self.newest.get(&(segment.from, segment.to));
+        if let Some(&(nth, true)) = whose
+            && let Some(conversation) = self.found.get_mut(nth)
+        {
+            conversation.server = Some(host);
+        }
+        let Some(lane) = lane(&mut self.found, whose) else { return };
+        match self.cuts.get_mut(&packet).and_then(VecDeque::pop_front).and_then(|bytes| segment.cut(bytes)) {
+            Some((first, _)) => lane.deliver(&first, at, packet),
+            None => lane.deliver(segment, at, packet),
+        }
+    }
+
+    fn dropped(&mut self, trace: &Trace, packet: u64, why: Loss, moment: Moment) {
+        let Some(segment) = trace.segment(packet) else { return };
+        if let Some(lane) = lane(&mut self.found, self.newest.get(&(segment.from, segment.to))) {
+            lane.lose(segment, moment, packet, why);
+        }
+    }
 }
 
 /// Whether a SYN opens a connection, rather than repeating one that got lost.

@@ -10,12 +10,13 @@ pub mod wire;
 
 use std::fmt::{self, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use finwait::access_log::ResponseFlag;
 
 use crate::segment::Segment;
+use conversation::Conversation;
 
 /// A simulated host, by the order in which hosts were made.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -164,13 +165,23 @@ pub struct Entry {
 }
 
 /// Every event of a run.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Trace {
     hosts: Vec<String>,
     entries: Vec<Entry>,
     /// The numbers of events go on when nothing is kept.
     sequence: u64,
     forgets: bool,
+    /// What [`Trace::conversations`] has found; nothing until the run is over.
+    conversations: OnceLock<Vec<Conversation>>,
+}
+
+/// Traces are equal if the same happened to the same hosts.
+impl PartialEq for Trace {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.hosts, &self.entries, self.sequence, self.forgets)
+            == (&other.hosts, &other.entries, other.sequence, other.forgets)
+    }
 }
 
 impl Trace {
@@ -186,6 +197,7 @@ impl Trace {
     /// Appends; gives the event's sequence.
     pub(crate) fn push(&mut self, at: Duration, event: Event) -> u64 {
         if !self.forgets {
+            self.conversations.take();
             self.entries.push(Entry { at, event });
         }
         self.sequence += 1;
@@ -205,6 +217,12 @@ impl Trace {
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// All connections, in the order in which they were opened. They are read once.
+    #[must_use]
+    pub fn conversations(&self) -> &[Conversation] {
+        self.conversations.get_or_init(|| conversation::conversations(self))
     }
 
     /// The names of the hosts, by [`HostId::index`].

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::conversation::{Conversation, Lane, Signal, SignalKind, conversations};
+use super::conversation::{Conversation, Lane, Signal, SignalKind};
 use super::{HostId, Trace};
 
 /// How one end of a connection was for a while.
@@ -68,7 +68,7 @@ pub struct Timer {
 pub fn spans(trace: &Trace) -> Vec<Span> {
     let end = trace.entries().last().map_or(Duration::ZERO, |entry| entry.at);
     let mut spans = Vec::new();
-    for (nth, conversation) in conversations(trace).iter().enumerate() {
+    for (nth, conversation) in trace.conversations().iter().enumerate() {
         let Conversation { client, server, from_client, from_server, .. } = conversation;
         let mut push = |host, peer, times: Times| {
             let named = times.states(end).into_iter();

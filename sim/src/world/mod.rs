@@ -121,7 +121,7 @@ impl World {
         let id = HostId(self.hosts.len());
         let mut network = self.shared.network.borrow_mut();
         let addresses = match addresses {
-            [] => vec![free_address(&network)],
+            [] => vec![free_address(|ip| network.is_taken(ip))],
             given => given.to_vec(),
         };
         for ip in &addresses {
@@ -385,10 +385,11 @@ impl Drop for Main {
     }
 }
 
-fn free_address(network: &Network) -> IpAddr {
+/// The lowest address of 10.0.0.0/16 that is free.
+pub(crate) fn free_address(is_taken: impl Fn(IpAddr) -> bool) -> IpAddr {
     let mut addresses = (1..=u16::MAX).map(|number| {
         let [high, low] = number.to_be_bytes();
         IpAddr::from(Ipv4Addr::new(10, 0, high, low))
     });
-    addresses.find(|ip| !network.is_taken(*ip)).expect("a world has fewer hosts than 10.0.0.0/16 has addresses")
+    addresses.find(|ip| !is_taken(*ip)).expect("a world has fewer hosts than 10.0.0.0/16 has addresses")
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::Millis;
 use crate::report::layout::{Rows, lanes};
 use crate::report::markup::escape;
-use crate::report::sequence::{Crossing, Item, What};
+use crate::report::sequence::{Crossing, CrossingKind, Item, What};
 use crate::trace::spans::{Span, State, Timer};
 use crate::trace::{HostId, Trace};
 use crate::words::SCRIPT_HOST;
@@ -343,13 +343,12 @@ pub(super) fn heading(trace: &Trace, crossing: &Crossing) -> String {
 
 /// How an arrow looks.
 fn kind(crossing: &Crossing) -> &'static str {
-    let is = |word: &str| crossing.text.split([' ', ',', '-']).any(|part| part == word);
-    match () {
-        () if crossing.arrived.is_none() => "lost",
-        () if is("RST") || is("RST_STREAM") => "reset",
-        () if is("FIN") || is("GOAWAY") => "end",
-        () if is("SYN") || crossing.size == 0 => "signal",
-        () => "message",
+    match crossing.kind {
+        _ if crossing.arrived.is_none() => "lost",
+        CrossingKind::Reset => "reset",
+        CrossingKind::End => "end",
+        CrossingKind::Signal => "signal",
+        CrossingKind::Message => "message",
     }
 }
 

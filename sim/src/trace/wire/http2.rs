@@ -145,9 +145,9 @@ impl Reader<'_> {
             let waiting = self.tunnels.entry(stream).or_default();
             waiting.extend_from_slice(content);
             let mut said = Vec::new();
-            while let Some((frame, taken)) = websocket::frame(waiting) {
-                waiting.drain(..taken);
-                said.push(frame);
+            while let Some(frame) = websocket::frame(waiting) {
+                waiting.drain(..frame.bytes);
+                said.push(frame.text);
             }
             if !said.is_empty() {
                 text = format!("{text}: {}", said.join(", "));
@@ -163,7 +163,12 @@ impl Reader<'_> {
             text.push_str(", end of stream");
         }
         let bulk = (!ends).then_some(Bulk { of, amount: content.len() });
-        Message { text, bulk, meaning: Meaning::Data { stream, bytes: content.len(), ends }, ..message }
+        Message {
+            text,
+            bulk,
+            meaning: Meaning::Data { stream, bytes: content.len(), is_close: false, ends },
+            ..message
+        }
     }
 
     fn headers(&mut self, frame: &Frame<'_>, mut message: Message) -> Message {
@@ -220,7 +225,7 @@ fn meaning(stream: u32, fields: &[(String, String)], ends: bool) -> Meaning {
     match value(":status").and_then(|status| status.parse().ok()) {
         Some(100..200) => Meaning::Other,
         Some(status) => Meaning::Answer { stream, status, ends },
-        None => Meaning::Data { stream, bytes: 0, ends }, // trailers
+        None => Meaning::Data { stream, bytes: 0, is_close: false, ends }, // trailers
     }
 }
 

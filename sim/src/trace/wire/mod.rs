@@ -72,6 +72,8 @@ pub enum Meaning {
         stream: u32,
         /// How many bytes.
         bytes: usize,
+        /// Whether it is a WebSocket's close frame.
+        is_close: bool,
         /// Whether nothing more comes in this direction.
         ends: bool,
     },

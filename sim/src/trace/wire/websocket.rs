@@ -3,25 +3,37 @@
 use super::{Meaning, Message, excerpt};
 use crate::words::size;
 
+/// The opcode of a close frame.
+const CLOSE: u8 = 8;
+
 /// Names the frames in `stream` from `start` on; they are the payload of `exchange`.
 pub(super) fn read(stream: &[u8], start: usize, exchange: u32) -> Vec<Message> {
     let mut frames = Vec::new();
     let mut at = start;
-    let data = |bytes| Meaning::Data { stream: exchange, bytes, ends: false };
+    let data = |bytes, is_close| Meaning::Data { stream: exchange, bytes, is_close, ends: false };
     while let Some(rest) = stream.get(at..).filter(|rest| !rest.is_empty()) {
-        let Some((text, taken)) = frame(rest) else {
+        let Some(Frame { text, bytes, is_close }) = frame(rest) else {
             let text = format!("{} of an unfinished frame", size(rest.len()));
-            frames.push(Message::new(at..stream.len(), text, data(rest.len())));
+            frames.push(Message::new(at..stream.len(), text, data(rest.len(), false)));
             break;
         };
-        frames.push(Message::new(at..at + taken, text, data(taken)));
-        at += taken;
+        frames.push(Message::new(at..at + bytes, text, data(bytes, is_close)));
+        at += bytes;
     }
     frames
 }
 
-/// The first frame in `bytes` and how many of them it takes, if it is whole.
-pub(super) fn frame(bytes: &[u8]) -> Option<(String, usize)> {
+/// A whole frame.
+pub(super) struct Frame {
+    /// What it is, in one line.
+    pub(super) text: String,
+    /// How many bytes it takes.
+    pub(super) bytes: usize,
+    pub(super) is_close: bool,
+}
+
+/// The first frame in `bytes`, if it is whole.
+pub(super) fn frame(bytes: &[u8]) -> Option<Frame> {
     let (&[first, second], rest) = bytes.split_first_chunk::<2>()?;
     let (length, rest) = match second & 0x7f {
         126 => rest.split_first_chunk::<2>().map(|(length, rest)| (u64::from(u16::from_be_bytes(*length)), rest))?,
@@ -35,7 +47,8 @@ pub(super) fn frame(bytes: &[u8]) -> Option<(String, usize)> {
     let masked = rest.get(..usize::try_from(length).ok()?)?;
     let payload: Vec<u8> = masked.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
     let text = describe(first, &payload);
-    Some((text, bytes.len() - rest.len() + masked.len()))
+    let is_close = first & 0x0f == CLOSE;
+    Some(Frame { text, bytes: bytes.len() - rest.len() + masked.len(), is_close })
 }
 
 fn describe(first: u8, payload: &[u8]) -> String {
@@ -43,7 +56,7 @@ fn describe(first: u8, payload: &[u8]) -> String {
         0 => "continuation",
         1 => "text",
         2 => return format!("binary, {}", size(payload.len())),
-        8 => {
+        CLOSE => {
             let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
             return code.map_or("close".into(), |code| format!("close {code}"));
         }
@@ -73,7 +86,7 @@ mod tests {
             (b"\x81", None),
         ];
         for (bytes, expected) in cases {
-            assert_eq!(frame(bytes).as_ref().map(|(text, taken)| (text.as_str(), *taken)), *expected, "{bytes:?}");
+            assert_eq!(frame(bytes).as_ref().map(|frame| (frame.text.as_str(), frame.bytes)), *expected, "{bytes:?}");
         }
     }
 }

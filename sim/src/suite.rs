@@ -1,18 +1,14 @@
-//! All runs of one scenario file: every value of a sweep, every variant, both orders of two events, many seeds. They are
-//! told as one text: a table with a row for each run, or with a row for each outcome and how often it came, and the story
-//! of one run: the one that the file names, or else the first in which something fails.
+//! All runs of one scenario file: every value of a sweep, every variant, both orders of two events, many seeds. Each is
+//! played and checked; the story of one is told: of the run that the file names, or else of the first in which something
+//! fails.
 
-use std::collections::BTreeMap;
-use std::fmt::{self, Write};
-
-use crate::actor::{Exchange, Outcome};
 use crate::check::{check, expect};
-use crate::columns;
 use crate::explain::explain;
-use crate::play::Played;
 use crate::report;
 use crate::report::histogram::Histogram;
 use crate::report::map::OutcomeMap;
+use crate::report::table::{Row, frequency_table, outcome, table};
+use crate::run::Played;
 use crate::scenario::{Family, Library, Scenario, ScenarioError};
 
 /// What came of a file.
@@ -28,13 +24,6 @@ pub struct Performance {
     pub map: Option<OutcomeMap>,
     /// Everything that does not hold, run by run.
     pub complaints: Vec<ScenarioError>,
-}
-
-/// One run of several, in short.
-struct Row {
-    label: String,
-    seed: u64,
-    outcome: String,
 }
 
 /// The run that is told, as far as is known.
@@ -146,19 +135,16 @@ impl Family {
         OutcomeMap::new(&self.runs.iter().zip(rows).map(of_run).collect::<Vec<_>>())
     }
 
-    /// The table, if there is anything to compare, as a map too if it has two parameters; and a story.
+    /// The table, if there is anything to compare; and a story.
     fn text(&self, rows: &[Row], map: Option<&OutcomeMap>, histograms: &[Histogram], told: &Telling) -> String {
         let Telling { number, seed, story, .. } = told;
         let [_, _, ..] = rows else { return story.clone() };
-        let whose = self.runs.get(*number).map(|run| run.label.to_string()).unwrap_or_default();
-        let (table, whose) = match self.seeds {
-            1 => match map.filter(|map| map.down.is_some()) {
-                Some(map) => (format!("{}\nTHE SAME AS A MAP\n{}", table(rows), map.to_text()), whose),
-                None => (table(rows), whose),
-            },
-            _ => (frequencies(rows) + &drawn(histograms), format!("{whose} seed {seed}")),
+        let run = self.runs.get(*number).map(|run| run.label.to_string()).unwrap_or_default();
+        let (table, run) = match self.seeds {
+            1 => (table(rows, map), run),
+            _ => (frequency_table(rows, histograms), format!("{run} seed {seed}")),
         };
-        format!("{table}\nTHE RUN WITH {}\n\n{story}", whose.trim())
+        format!("{table}\nTHE RUN WITH {}\n\n{story}", run.trim())
     }
 
     /// Says which of several runs a complaint is about.
@@ -181,119 +167,4 @@ fn shares(scenario: &Scenario, held: &[u32], runs: u32) -> Vec<ScenarioError> {
         }
     }
     complaints
-}
-
-/// A run in one line: the answers each client got, and what the proxies logged of it.
-#[must_use]
-pub fn outcome(scenario: &Scenario, played: &Played) -> String {
-    if let Some((host, why)) = played.refused.first() {
-        return format!("{host} refuses its configuration: {}", why.lines().next().unwrap_or_default());
-    }
-    let mut parts = Vec::new();
-    for host in &scenario.hosts {
-        let answers: Vec<String> =
-            played.sightings.exchanges.iter().filter(|exchange| exchange.host == host.name).map(answer).collect();
-        let logged: Vec<String> = played
-            .trace
-            .log()
-            .into_iter()
-            .filter(|(_, at, _)| *at == host.name)
-            .map(|(_, _, line)| line.split(' ').take(2).collect::<Vec<_>>().join(" "))
-            .collect();
-        for seen in [answers, logged] {
-            if !seen.is_empty() {
-                parts.push(format!("{} {}", host.name, counted(&seen)));
-            }
-        }
-    }
-    if let Some((_, why)) = &played.stuck {
-        parts.push(format!("stuck: {}", why.lines().next().unwrap_or_default()));
-    }
-    parts.join("; ")
-}
-
-fn answer(exchange: &Exchange) -> String {
-    match &exchange.outcome {
-        Outcome::Answer { status, .. } => status.to_string(),
-        Outcome::Failed(_) => "no answer".into(),
-        Outcome::Waiting => "waiting".into(),
-    }
-}
-
-/// `200, 200, 503` as `2 x 200, 503`: neighbours that are alike are counted.
-fn counted(words: &[String]) -> String {
-    let mut groups: Vec<(usize, &str)> = Vec::new();
-    for word in words {
-        match groups.last_mut() {
-            Some((times, last)) if last == word => *times += 1,
-            _ => groups.push((1, word)),
-        }
-    }
-    let told = groups.iter().map(|(times, word)| match times {
-        1 => (*word).to_owned(),
-        _ => format!("{times} x {word}"),
-    });
-    told.collect::<Vec<_>>().join(", ")
-}
-
-/// A row for each run.
-fn table(rows: &[Row]) -> String {
-    let width = columns::width(rows.iter().map(|row| row.label.as_str()));
-    let mut text = String::from("WHAT CAME OF EACH RUN\n");
-    for Row { label, outcome, .. } in rows {
-        // Writing to a String cannot fail.
-        let _infallible = writeln!(text, "{label:width$}  {outcome}");
-    }
-    text
-}
-
-fn drawn(histograms: &[Histogram]) -> String {
-    histograms.iter().map(|histogram| format!("\n{histogram}")).collect()
-}
-
-/// How often each outcome came, the most frequent first, with the first seed that shows it.
-fn frequencies(rows: &[Row]) -> String {
-    let mut found: BTreeMap<(&str, &str), (usize, u64)> = BTreeMap::new();
-    for Row { label, seed, outcome } in rows {
-        found.entry((label, outcome)).or_insert((0, *seed)).0 += 1;
-    }
-    let mut sorted: Vec<Frequency<'_>> = found.into_iter().collect();
-    // By run, then by number, then by first seed: an order without chance.
-    sorted.sort_by_key(|((label, _), (times, seed))| (*label, std::cmp::Reverse(*times), *seed));
-    let width = columns::width(sorted.iter().map(|((label, _), _)| *label));
-    let mut text = String::from("HOW OFTEN EACH OUTCOME CAME\n");
-    let _infallible = write(&mut text, &sorted, width); // as above
-    text
-}
-
-/// The label and outcome of runs; how many there were, and the first seed.
-type Frequency<'a> = ((&'a str, &'a str), (usize, u64));
-
-fn write(text: &mut String, sorted: &[Frequency<'_>], width: usize) -> fmt::Result {
-    for ((label, outcome), (times, seed)) in sorted {
-        let label = if width > 0 { format!("{label:width$}  ") } else { String::new() };
-        writeln!(text, "{label}{times:>6} times, first with seed {seed:<6}  {outcome}")?;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn neighbours_are_counted() {
-        let words: Vec<String> = ["200", "200", "503", "200"].map(String::from).to_vec();
-        assert_eq!(counted(&words), "2 x 200, 503, 200");
-    }
-
-    #[test]
-    fn outcomes_are_sorted_by_how_often_they_came() {
-        let row = |seed, outcome: &str| Row { label: String::new(), seed, outcome: outcome.into() };
-        let text = frequencies(&[row(1, "a"), row(2, "b"), row(3, "b")]);
-        assert_eq!(
-            text,
-            "HOW OFTEN EACH OUTCOME CAME\n     2 times, first with seed 2       b\n     1 times, first with seed 1       a\n"
-        );
-    }
 }

@@ -1,14 +1,16 @@
 //! A scenario becomes a world, runs, and is read back: what the actors saw, and the complete trace.
 //!
-//! The script runs first. Then everybody leaves: clients close what they have open, the proxies drain, the apps stop. What
-//! a program still holds after that was leaked.
+//! The script runs first. Then every program stops: clients close what they have open, the proxies drain, the apps stop.
+//! What a program still holds after that was leaked.
 
-mod cast;
-mod reader;
+mod interventions;
+mod progress;
+mod roles;
+mod runner;
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,13 +23,14 @@ use crate::course::{Course, Perturbation, Perturbed};
 use crate::kernel::link::Link;
 use crate::proxy::Proxy;
 use crate::scenario::{Path, Role, Scenario, ScenarioError};
-use crate::trace::conversation::{Conversation, conversations};
+use crate::trace::conversation::Conversation;
 use crate::trace::{HostId, Trace};
 use crate::words::SCRIPT_HOST;
 use crate::world::turmoil::Inexpressible;
-use crate::world::{Ended, Run, Settings, World};
-use cast::{Cast, Part};
-use reader::{Desk, Reader};
+use crate::world::{Ended, Run, Settings, World, free_address};
+use progress::Progress;
+use roles::{Placement, Roles};
+use runner::Runner;
 
 /// Ticks, and how much virtual time to try them on. turmoil steps every host at every tick, so an idle hour takes it
 /// minutes: what is not over soon is played again in larger steps, and the last pace is the one that counts.
@@ -141,7 +144,7 @@ impl Scenario {
         let mut hosts: Vec<(String, HostId)> = Vec::new();
         let mut taken: Vec<IpAddr> = self.hosts.iter().filter_map(|host| host.ip).collect();
         for host in &self.hosts {
-            let ip = host.ip.unwrap_or_else(|| free_address(&taken));
+            let ip = host.ip.unwrap_or_else(|| free_address(|ip| taken.contains(&ip)));
             taken.push(ip);
             hosts.push((host.name.clone(), world.host(&host.name, &[ip])));
         }
@@ -173,7 +176,7 @@ impl Scenario {
     fn accepted(&self, app: &str, trace: &Trace) -> Option<usize> {
         self.hosts.iter().find(|host| host.name == app && matches!(host.role, Role::App(_)))?;
         let is_its = |it: &&Conversation| it.server.is_some_and(|server| trace.host(server) == app);
-        Some(conversations(trace).iter().filter(is_its).count())
+        Some(trace.conversations().iter().filter(is_its).count())
     }
 
     fn perform<E>(
@@ -183,23 +186,24 @@ impl Scenario {
         run: impl FnOnce(World, Duration) -> Result<Run, E>,
     ) -> Result<Played, E> {
         let sightings: Rc<RefCell<Sightings>> = Rc::default();
-        let cast = Rc::new(Cast::new(world.control(), Rc::clone(&sightings)));
+        let roles = Rc::new(Roles::new(world.control(), Rc::clone(&sightings)));
         for (host, (_, id)) in self.hosts.iter().zip(hosts) {
-            let program = cast.enter(Part { name: host.name.clone(), id: *id, role: host.role.clone() });
+            let program = roles.add(Placement { name: host.name.clone(), id: *id, role: host.role.clone() });
             world.spawn(*id, program);
         }
-        let desk = Rc::new(Desk::default());
+        let progress = Rc::new(Progress::default());
         let id = world.host(SCRIPT_HOST, &[]);
         world.control().keep_to_plain_course(true); // until everybody is in place
-        let reader = Reader::new(&self.script, hosts.to_vec(), id, world.control(), Rc::clone(&cast), Rc::clone(&desk));
+        let runner =
+            Runner::new(&self.script, hosts.to_vec(), id, world.control(), Rc::clone(&roles), Rc::clone(&progress));
         let script = self.script.clone();
-        world.spawn_main(id, move |_| reader.read(script));
+        world.spawn_main(id, move |_| runner.run(script));
         let run = run(world, self.limit.0)?;
-        let mut stuck = desk.stuck();
+        let mut stuck = progress.stuck();
         if let Ended::LimitReached { .. } = run.ended {
-            let who_waits = desk.who_waits(|host| self.accepted(host, &run.trace));
-            let what = format!("was not over after {:?} of virtual time; {who_waits}", self.limit.0);
-            stuck = stuck.or_else(|| desk.first_waiting()).map(|(at, _)| (at, what));
+            let waiting_steps = progress.waiting_steps(|host| self.accepted(host, &run.trace));
+            let what = format!("was not over after {:?} of virtual time; {waiting_steps}", self.limit.0);
+            stuck = stuck.or_else(|| progress.first_waiting()).map(|(at, _)| (at, what));
         }
         let name = |id: HostId| hosts.iter().find(|(_, has)| *has == id).map_or("?", |(name, _)| name.as_str());
         let held = run.open_sockets.iter().filter(|socket| socket.held);
@@ -213,20 +217,11 @@ impl Scenario {
             ended: run.ended,
             refused: Vec::new(),
             left_open,
-            stats: cast.numbers(),
+            stats: roles.numbers(),
             perturbed: run.perturbed,
             took: run.virtual_time,
         })
     }
-}
-
-/// The lowest address of 10.0.0.0/16 that nobody has or will have.
-fn free_address(taken: &[IpAddr]) -> IpAddr {
-    let mut addresses = (1..=u16::MAX).map(|number| {
-        let [high, low] = number.to_be_bytes();
-        IpAddr::from(Ipv4Addr::new(10, 0, high, low))
-    });
-    addresses.find(|ip| !taken.contains(ip)).unwrap_or(Ipv4Addr::LOCALHOST.into())
 }
 
 /// A run in which nothing happens, because a proxy does not start.

@@ -1,0 +1,86 @@
+//! What the script does to the world itself: faults, clocks, names, and the programs of hosts.
+
+use super::runner::Runner;
+use crate::proxy::Stop;
+use crate::scenario::{Direction, Intervention, Pair, Segments, TimeStep};
+use crate::trace::HostId;
+use crate::world::fault::{Effect, Fault};
+
+impl Runner {
+    pub(super) fn intervene(&self, intervention: Intervention) -> Result<(), String> {
+        let control = &self.control;
+        match intervention {
+            Intervention::BlackHole(way) => self.direction(&way, |from, to| control.black_hole(from, to)),
+            Intervention::Clock(step) => {
+                let (by, back) = match step.by {
+                    TimeStep::Back(time) => (time.0, true),
+                    TimeStep::Forth(time) => (time.0, false),
+                };
+                self.host(&step.host, |id| control.set_clock(id, by, back))
+            }
+            Intervention::Delay(segments) => {
+                let delay = Effect::Delay(segments.by.unwrap_or_default().0);
+                self.direction(&segments.way, |from, to| control.fault(from, to, fault(&segments, delay)))
+            }
+            Intervention::Drain(draining) => {
+                let listeners_after = draining.listeners_after.unwrap_or_default().0;
+                self.roles.drain(&draining.host, Stop { listeners_after, time: draining.time.0 });
+                Ok(())
+            }
+            Intervention::Drop(segments) => {
+                self.direction(&segments.way, |from, to| control.fault(from, to, fault(&segments, Effect::Drop)))
+            }
+            Intervention::Gate(gate) => {
+                let bytes = u64::try_from(gate.bytes.0).unwrap_or(u64::MAX);
+                self.direction(&gate.way, |from, to| control.gate(from, to, bytes))
+            }
+            Intervention::Hold(way) => self.direction(&way, |from, to| control.hold(from, to)),
+            Intervention::Kill(host) => {
+                self.roles.mark_killed(&host);
+                self.host(&host, |id| control.kill(id))
+            }
+            Intervention::Partition(pair) => self.pair(&pair, |a, b| control.partition(a, b)),
+            Intervention::PowerOff(host) => {
+                self.host(&host, |id| control.power_off(id))?;
+                self.roles.mark_killed(&host);
+                Ok(())
+            }
+            Intervention::Release(way) => self.direction(&way, |from, to| control.release(from, to)),
+            Intervention::Repair(pair) => self.pair(&pair, |a, b| control.repair(a, b)),
+            Intervention::Resolve(naming) => {
+                control.rename(&naming.name, &naming.to);
+                Ok(())
+            }
+            Intervention::Restart(host) => {
+                self.roles.restart(&host);
+                Ok(())
+            }
+            Intervention::Stall(stall) => self.host(&stall.host, |id| control.stall(id, stall.time.0)),
+        }
+    }
+
+    pub(super) fn id(&self, host: &str) -> Option<HostId> {
+        self.hosts.iter().find(|(name, _)| name == host).map(|(_, id)| *id)
+    }
+
+    fn host(&self, name: &str, act: impl FnOnce(HostId)) -> Result<(), String> {
+        self.id(name).map(act).ok_or_else(|| format!("there is no host {name}"))
+    }
+
+    fn direction(&self, way: &Direction, act: impl FnOnce(HostId, HostId)) -> Result<(), String> {
+        let (Some(from), Some(to)) = (self.id(&way.from), self.id(&way.to)) else {
+            return Err(format!("there is no way {way}"));
+        };
+        act(from, to);
+        Ok(())
+    }
+
+    fn pair(&self, pair: &Pair, act: impl FnOnce(HostId, HostId)) -> Result<(), String> {
+        let (from, to) = pair.among(|name| self.id(name).is_some()).ok_or("these are not two hosts")?;
+        self.direction(&Direction { from: from.into(), to: to.into() }, act)
+    }
+}
+
+fn fault(segments: &Segments, effect: Effect) -> Fault {
+    Fault { which: segments.which, connection: segments.connection, skip: segments.skip, times: segments.times, effect }
+}

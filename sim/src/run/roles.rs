@@ -1,0 +1,197 @@
+//! What runs on each host, and how the script reaches it: orders for actors, a deadline for proxies. A host that was killed
+//! can be started again with the same role.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use finwait::net::{LocalBoxFuture, Outside};
+use finwait::stats::Number;
+use tokio::sync::mpsc;
+
+use crate::actor::{Alb, App, Client, Notebook, Order, Orders, Sightings};
+use crate::proxy::{Numbers, Proxy, Stop};
+use crate::scenario::Role;
+use crate::trace::HostId;
+use crate::world::Control;
+
+/// Orders an actor may have waiting: one for each sequence of a script that commands it at once.
+const ORDERS_MAX: usize = 64;
+
+/// Deadlines that a proxy may be given before it reads the first.
+const DEADLINES_MAX: usize = 4;
+
+/// A host and its role, which stays the same when it is started again.
+#[derive(Clone)]
+pub(super) struct Placement {
+    pub(super) name: String,
+    pub(super) id: HostId,
+    pub(super) role: Role,
+}
+
+/// The programs of all hosts.
+pub(super) struct Roles {
+    control: Control,
+    sightings: Rc<RefCell<Sightings>>,
+    running: RefCell<Vec<Running>>,
+    /// Handles of programs that were killed. Dropping one would tell its program to stop in order first.
+    former: RefCell<Vec<Handle>>,
+}
+
+/// The program of one host.
+struct Running {
+    placement: Placement,
+    handle: Handle,
+}
+
+/// How a program is reached. Dropping the handle tells it to stop.
+enum Handle {
+    Actor(mpsc::Sender<Order>),
+    Gone,
+    Proxy { stop: mpsc::Sender<Stop>, numbers: Numbers },
+}
+
+/// What runs on a host.
+pub(super) type Program = Box<dyn FnOnce(Outside) -> LocalBoxFuture<'static, ()>>;
+
+impl Roles {
+    pub(super) fn new(control: Control, sightings: Rc<RefCell<Sightings>>) -> Self {
+        Self { control, sightings, running: RefCell::default(), former: RefCell::default() }
+    }
+
+    /// Adds a host; the program has to be started on it.
+    pub(super) fn add(self: &Rc<Self>, placement: Placement) -> Program {
+        let (handle, program) = self.prepare(&placement);
+        self.running.borrow_mut().push(Running { placement, handle });
+        program
+    }
+
+    /// Starts the program of a host again that was killed.
+    pub(super) fn restart(self: &Rc<Self>, name: &str) {
+        let placement =
+            self.running.borrow().iter().find(|it| it.placement.name == name).map(|it| it.placement.clone());
+        let Some(placement) = placement else { return };
+        let (handle, program) = self.prepare(&placement);
+        self.control.start(placement.id, program);
+        self.replace(name, handle);
+    }
+
+    /// A killed host receives no orders; its stats are gone.
+    pub(super) fn mark_killed(&self, name: &str) {
+        self.replace(name, Handle::Gone);
+    }
+
+    fn replace(&self, name: &str, handle: Handle) {
+        if let Some(it) = self.running.borrow_mut().iter_mut().find(|it| it.placement.name == name) {
+            let former = std::mem::replace(&mut it.handle, handle);
+            self.former.borrow_mut().push(former);
+        }
+    }
+
+    fn prepare(self: &Rc<Self>, placement: &Placement) -> (Handle, Program) {
+        match &placement.role {
+            Role::Alb(alb) => {
+                let (alb, control, id) = (alb.clone(), self.control.clone(), placement.id);
+                self.actor(placement, move |outside, notebook, orders| {
+                    Box::pin(async move {
+                        if let Err(error) = Alb::new(outside, alb, notebook).run(orders).await {
+                            control.note(id, format!("cannot serve: {error}"));
+                        }
+                    })
+                })
+            }
+            Role::App(app) => {
+                let (app, control, id) = (app.clone(), self.control.clone(), placement.id);
+                self.actor(placement, move |outside, notebook, orders| {
+                    Box::pin(async move {
+                        if let Err(error) = App::new(outside, &app, notebook).run(orders).await {
+                            control.note(id, format!("cannot serve: {error}"));
+                        }
+                    })
+                })
+            }
+            Role::Client(client) => {
+                let client = client.clone();
+                self.actor(placement, move |outside, notebook, orders| {
+                    Box::pin(Client::new(outside, &client, notebook).run(orders))
+                })
+            }
+            Role::Proxy { file, text, exact, .. } => match Proxy::new(file, text, *exact) {
+                Ok(proxy) => self.proxy(placement.id, proxy),
+                // It was accepted when the scenario began, and has not changed.
+                Err(why) => {
+                    self.control.note(placement.id, why);
+                    (Handle::Gone, Box::new(|_| Box::pin(async {})))
+                }
+            },
+        }
+    }
+
+    fn actor(
+        &self,
+        placement: &Placement,
+        play: impl FnOnce(Outside, Notebook, Orders) -> LocalBoxFuture<'static, ()> + 'static,
+    ) -> (Handle, Program) {
+        let (orders, incoming) = mpsc::channel(ORDERS_MAX);
+        let notebook = Notebook::new(&placement.name, placement.id, self.control.clone(), &self.sightings);
+        (Handle::Actor(orders), Box::new(move |outside| play(outside, notebook, incoming)))
+    }
+
+    fn proxy(&self, id: HostId, proxy: Proxy) -> (Handle, Program) {
+        let (stop, stopped) = mpsc::channel(DEADLINES_MAX);
+        let (control, numbers) = (self.control.clone(), proxy.numbers());
+        for warning in &proxy.warnings {
+            control.note(id, warning);
+        }
+        let program = move |outside| -> LocalBoxFuture<'static, ()> {
+            Box::pin(async move {
+                if let Err(error) = proxy.run(outside, stopped).await {
+                    control.note(id, format!("cannot run: {error}"));
+                }
+            })
+        };
+        (Handle::Proxy { stop, numbers }, Box::new(program))
+    }
+
+    /// Where an actor takes its orders.
+    pub(super) fn orders(&self, name: &str) -> Result<mpsc::Sender<Order>, String> {
+        let running = self.running.borrow();
+        match running.iter().find(|it| it.placement.name == name).map(|it| &it.handle) {
+            Some(Handle::Actor(orders)) => Ok(orders.clone()),
+            Some(Handle::Gone) => Err("it has stopped".into()),
+            Some(Handle::Proxy { .. }) | None => Err("it takes no orders".into()),
+        }
+    }
+
+    /// Tells a proxy to stop. One that has stopped by itself does not hear it, as its note tells.
+    pub(super) fn drain(&self, name: &str, how: Stop) {
+        let running = self.running.borrow();
+        if let Some(Handle::Proxy { stop, .. }) =
+            running.iter().find(|it| it.placement.name == name).map(|it| &it.handle)
+        {
+            let _heard = stop.try_send(how);
+        }
+    }
+
+    /// The names of the proxies, in order.
+    pub(super) fn proxies(&self) -> Vec<String> {
+        let running = self.running.borrow();
+        let proxies = running.iter().filter(|it| matches!(it.placement.role, Role::Proxy { .. }));
+        proxies.map(|it| it.placement.name.clone()).collect()
+    }
+
+    /// Tells the programs of these roles to stop.
+    pub(super) fn stop(&self, stops: impl Fn(&Role) -> bool) {
+        for it in self.running.borrow_mut().iter_mut().filter(|it| stops(&it.placement.role)) {
+            it.handle = Handle::Gone;
+        }
+    }
+
+    /// The numbers of the proxies that were not killed.
+    pub(super) fn numbers(&self) -> Vec<(String, Vec<Number>)> {
+        let numbers = |it: &Running| match &it.handle {
+            Handle::Proxy { numbers, .. } => Some((it.placement.name.clone(), numbers.now())),
+            Handle::Actor(_) | Handle::Gone => None,
+        };
+        self.running.borrow().iter().filter_map(numbers).collect()
+    }
+}
