@@ -45,7 +45,7 @@ pub(crate) async fn until_dead_with(
 
 async fn pause(keepalive: Keepalive, random: &dyn Random) {
     match keepalive.interval {
-        Some(interval) => tokio::time::sleep(interval + part_of(keepalive.jitter, random)).await,
+        Some(interval) => tokio::time::sleep(interval + random.up_to(keepalive.jitter)).await,
         None => std::future::pending().await,
     }
 }
@@ -62,10 +62,4 @@ async fn is_answered(pinger: &mut Pinger, timeout: Duration) -> bool {
         seen = so_far;
     }
     true
-}
-
-/// A random part of `jitter`, so that connections of one age do not ask in step.
-fn part_of(jitter: Duration, random: &dyn Random) -> Duration {
-    let nanos = u64::try_from(jitter.as_nanos()).unwrap_or(u64::MAX);
-    if nanos == 0 { Duration::ZERO } else { Duration::from_nanos(random.next_u64() % nanos) }
 }

@@ -6,7 +6,7 @@ use super::{AdminResponse, AdminState, Query, TEXT, put};
 use crate::config::Cluster;
 use crate::config::cluster::Limits;
 use crate::net::Address;
-use crate::stats::{Ailment, EndpointStats, EndpointTable};
+use crate::stats::{EndpointStats, EndpointTable, HealthFlag};
 
 pub(super) fn clusters(query: &Query, state: &AdminState) -> AdminResponse {
     let clusters = state.config.clusters.iter();
@@ -116,13 +116,13 @@ fn host_json(address: &Address, endpoint: &EndpointStats) -> Value {
         gauge
     });
     let mut health = json!({ "eds_health_status": "HEALTHY" });
-    for (ailment, name) in [
-        (Ailment::FailedCheck, "failed_active_health_check"),
-        (Ailment::Ejected, "failed_outlier_check"),
-        (Ailment::Excluded, "excluded_via_immediate_hc_fail"),
-        (Ailment::CheckTimedOut, "active_hc_timeout"),
+    for (flag, name) in [
+        (HealthFlag::FailedCheck, "failed_active_health_check"),
+        (HealthFlag::Ejected, "failed_outlier_check"),
+        (HealthFlag::Excluded, "excluded_via_immediate_hc_fail"),
+        (HealthFlag::CheckTimedOut, "active_hc_timeout"),
     ] {
-        if endpoint.health.has(ailment) {
+        if endpoint.health.has(flag) {
             health[name] = true.into();
         }
     }

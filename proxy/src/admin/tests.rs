@@ -205,7 +205,7 @@ fn clusters_as_json() {
 #[test]
 fn an_unhealthy_endpoint_shows() {
     let process = Process::new();
-    process.endpoint.health.falls_ill(crate::stats::Ailment::FailedCheck);
+    process.endpoint.health.set_flag(crate::stats::HealthFlag::FailedCheck);
     assert!(process.body("/clusters").contains("up::127.0.0.1:8080::health_flags::/failed_active_hc\n"));
 }
 

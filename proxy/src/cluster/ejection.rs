@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Cluster, Endpoint, Failure};
 use crate::config::health::OutlierDetection;
 use crate::net::Address;
-use crate::stats::{Ailment, EndpointStats};
+use crate::stats::{EndpointStats, HealthFlag};
 
 /// What is counted in a row, and leads to ejection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,7 +96,7 @@ impl Cluster {
             return;
         }
         in_a_row.store(0, Relaxed);
-        if health.has(Ailment::Ejected) {
+        if health.has(HealthFlag::Ejected) {
             return; // these were under way when it was ejected
         }
         detected.inc();
@@ -118,7 +118,7 @@ impl Cluster {
     /// May one more be away?
     fn may_eject(&self, detection: &OutlierDetection) -> bool {
         let all = self.shared.endpoints.snapshot();
-        let away = all.iter().filter(|(_, counts)| counts.health.has(Ailment::Ejected)).count();
+        let away = all.iter().filter(|(_, counts)| counts.health.has(HealthFlag::Ejected)).count();
         let fits = (away + 1) * 100 <= all.len() * usize::try_from(detection.ejection_percent_max).unwrap_or(100);
         fits || (detection.always_eject_one && away == 0)
     }
@@ -129,7 +129,7 @@ impl Cluster {
             ejections.since = Some(Instant::now());
             ejections.count = ejections.count.saturating_add(1);
         });
-        health.falls_ill(Ailment::Ejected);
+        health.set_flag(HealthFlag::Ejected);
         tracing::info!(cluster = &*self.name, endpoint = %endpoint.address, "the endpoint is ejected");
         self.shared.stats.ejections_enforced_total.inc();
         self.health_changed();
@@ -140,7 +140,7 @@ impl Cluster {
     pub(super) fn check_succeeded(&self, endpoint: &Endpoint) {
         let counts = &endpoint.counts;
         let ends = self.shared.config.outlier_detection.is_some_and(|detection| detection.check_ends_ejection);
-        if ends && counts.health.has(Ailment::Ejected) {
+        if ends && counts.health.has(HealthFlag::Ejected) {
             counts.health.ejections(|ejections| ejections.since = None);
             self.return_one(&endpoint.address, counts);
             self.health_changed();
@@ -172,7 +172,7 @@ impl Cluster {
 
     fn return_one(&self, address: &Address, counts: &EndpointStats) {
         counts.health.begin_anew();
-        counts.health.recovers(Ailment::Ejected);
+        counts.health.clear_flag(HealthFlag::Ejected);
         tracing::info!(cluster = &*self.name, endpoint = %address, "the endpoint is no longer ejected");
     }
 }

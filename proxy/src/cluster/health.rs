@@ -13,8 +13,8 @@ use super::{Cluster, Endpoint};
 use crate::codec::http1::{ClientConnection, ClientOptions};
 use crate::codec::{Frame, Headers, Payload, RequestHead};
 use crate::config::health::{HealthCheck, Probe};
-use crate::net::{Address, Conn, ConnectOptions, Net, Random};
-use crate::stats::Ailment;
+use crate::net::{Address, Conn, ConnectOptions, Net};
+use crate::stats::HealthFlag;
 
 /// Largest head of an answer to a check. Bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -102,7 +102,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(cluster: &Rc<Cluster>, endpoint: &Rc<Endpoint>, check: &HealthCheck) -> Self {
-        endpoint.counts.health.falls_ill(Ailment::FailedCheck);
+        endpoint.counts.health.set_flag(HealthFlag::FailedCheck);
         Self {
             cluster: Rc::downgrade(cluster),
             endpoint: Rc::downgrade(endpoint),
@@ -126,7 +126,7 @@ impl Watch {
             (cluster.outside.clone(), self.endpoint.upgrade()?.address.clone())
         };
         if !self.course.begun {
-            tokio::time::sleep(part_of(self.check.initial_jitter, &*outside.random)).await;
+            tokio::time::sleep(outside.random.up_to(self.check.initial_jitter)).await;
         }
         let authority = self.authority()?;
         let asked = ask(&self.check.probe, &authority, &*outside.net, &address, &mut self.connection);
@@ -135,12 +135,15 @@ impl Watch {
             self.connection = None;
         }
         let (cluster, endpoint) = (self.cluster.upgrade()?, self.endpoint.upgrade()?);
-        let Judgement { is_pending, .. } = self.note(&cluster, &endpoint, found);
-        let has_traffic = cluster.shared.stats.upstream_cx_total.value() > 0;
-        let pause = pause(&self.check, has_traffic, found == Found::Success, is_pending);
+        let standing = Standing::new(found, self.note(&cluster, &endpoint, found));
+        let traffic = match cluster.shared.stats.upstream_cx_total.value() {
+            0 => Traffic::None,
+            _ => Traffic::Some,
+        };
+        let pause = pause(&self.check, traffic, standing);
         let jitter = pause * self.check.interval_jitter_percent / 100;
         let random = &*outside.random;
-        Some(pause + part_of(jitter, random) + part_of(self.check.interval_jitter, random))
+        Some(pause + random.up_to(jitter) + random.up_to(self.check.interval_jitter))
     }
 
     fn authority(&self) -> Option<String> {
@@ -162,19 +165,19 @@ impl Watch {
             }
         }
         let health = &endpoint.counts.health;
-        let was = !health.has(Ailment::FailedCheck);
+        let was = !health.has(HealthFlag::FailedCheck);
         let judgement = self.course.judge(was, found, &self.check);
         let is_healthy = judgement.is_healthy;
         match is_healthy {
             true => {
-                health.recovers(Ailment::CheckTimedOut);
-                health.recovers(Ailment::Excluded);
-                health.recovers(Ailment::FailedCheck);
+                health.clear_flag(HealthFlag::CheckTimedOut);
+                health.clear_flag(HealthFlag::Excluded);
+                health.clear_flag(HealthFlag::FailedCheck);
             }
             false => {
-                health.falls_ill(Ailment::FailedCheck);
+                health.set_flag(HealthFlag::FailedCheck);
                 if found == Found::Failure(Failure::Timeout) {
-                    health.falls_ill(Ailment::CheckTimedOut);
+                    health.set_flag(HealthFlag::CheckTimedOut);
                 }
             }
         }
@@ -198,21 +201,49 @@ impl Watch {
     }
 }
 
-/// How long to wait before the next check.
-fn pause(check: &HealthCheck, has_traffic: bool, succeeded: bool, is_pending: bool) -> Duration {
-    match (has_traffic, succeeded, is_pending) {
-        (true, true, false) => check.interval,
-        (true, true, true) => check.healthy_edge_interval,
-        (true, false, false) => check.unhealthy_interval,
-        (true, false, true) => check.unhealthy_edge_interval,
-        (false, true, false) => check.no_traffic_healthy_interval,
-        (false, true, true) | (false, false, _) => check.no_traffic_interval,
+/// Has the cluster opened a connection for a request?
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Traffic {
+    None,
+    Some,
+}
+
+/// How the last check of an endpoint went.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Standing {
+    /// It succeeded.
+    Passing,
+    /// It succeeded, but `healthy_threshold` is not reached.
+    PassingBelowThreshold,
+    /// It failed.
+    Failing,
+    /// It failed, but `unhealthy_threshold` is not reached.
+    FailingBelowThreshold,
+}
+
+impl Standing {
+    fn new(found: Found, judgement: Judgement) -> Self {
+        match (found == Found::Success, judgement.is_pending) {
+            (true, false) => Self::Passing,
+            (true, true) => Self::PassingBelowThreshold,
+            (false, false) => Self::Failing,
+            (false, true) => Self::FailingBelowThreshold,
+        }
     }
 }
 
-fn part_of(jitter: Duration, random: &dyn Random) -> Duration {
-    let nanos = u64::try_from(jitter.as_nanos()).unwrap_or(u64::MAX);
-    if nanos == 0 { Duration::ZERO } else { Duration::from_nanos(random.next_u64() % nanos) }
+/// How long to wait before the next check.
+fn pause(check: &HealthCheck, traffic: Traffic, standing: Standing) -> Duration {
+    match (traffic, standing) {
+        (Traffic::Some, Standing::Passing) => check.interval,
+        (Traffic::Some, Standing::PassingBelowThreshold) => check.healthy_edge_interval,
+        (Traffic::Some, Standing::Failing) => check.unhealthy_interval,
+        (Traffic::Some, Standing::FailingBelowThreshold) => check.unhealthy_edge_interval,
+        (Traffic::None, Standing::Passing) => check.no_traffic_healthy_interval,
+        (Traffic::None, Standing::PassingBelowThreshold | Standing::Failing | Standing::FailingBelowThreshold) => {
+            check.no_traffic_interval
+        }
+    }
 }
 
 /// # Cancellation
@@ -356,18 +387,18 @@ mod tests {
 
     #[test]
     fn the_next_check_comes_as_the_last_one_went() {
-        for (has_traffic, succeeded, is_pending, seconds) in [
-            (true, true, false, 1),
-            (true, true, true, 2),
-            (true, false, false, 3),
-            (true, false, true, 4),
-            (false, true, false, 5),
-            (false, true, true, 6),
-            (false, false, false, 6),
-            (false, false, true, 6),
+        for (traffic, standing, seconds) in [
+            (Traffic::Some, Standing::Passing, 1),
+            (Traffic::Some, Standing::PassingBelowThreshold, 2),
+            (Traffic::Some, Standing::Failing, 3),
+            (Traffic::Some, Standing::FailingBelowThreshold, 4),
+            (Traffic::None, Standing::Passing, 5),
+            (Traffic::None, Standing::PassingBelowThreshold, 6),
+            (Traffic::None, Standing::Failing, 6),
+            (Traffic::None, Standing::FailingBelowThreshold, 6),
         ] {
-            let found = pause(&check(), has_traffic, succeeded, is_pending);
-            assert_eq!(found, Duration::from_secs(seconds), "{has_traffic} {succeeded} {is_pending}");
+            let found = pause(&check(), traffic, standing);
+            assert_eq!(found, Duration::from_secs(seconds), "{traffic:?} {standing:?}");
         }
     }
 

@@ -29,7 +29,7 @@ use crate::config::cluster::{ByPriority, Priority};
 use crate::net::{Address, Outside};
 use crate::runtime::Runtime;
 use crate::stats::{
-    Ailment, BreakerStats, ClusterStats, CodeStats, EndpointStats, EndpointTable, Health, Http2Stats, Registry,
+    BreakerStats, ClusterStats, CodeStats, EndpointStats, EndpointTable, Health, HealthFlag, Http2Stats, Registry,
 };
 use breaker::Breakers;
 use health::Watch;
@@ -247,7 +247,7 @@ impl Cluster {
 
     /// Are so few endpoints healthy that the checks are less to be believed than the endpoints?
     fn panics(&self, endpoints: &[Rc<Endpoint>], good: usize) -> bool {
-        let excluded = endpoints.iter().filter(|endpoint| endpoint.counts.health.has(Ailment::Excluded)).count();
+        let excluded = endpoints.iter().filter(|endpoint| endpoint.counts.health.has(HealthFlag::Excluded)).count();
         let counted = u64::try_from(endpoints.len() - excluded).unwrap_or(u64::MAX);
         let threshold = u64::from(self.shared.config.panic_threshold);
         let good = u64::try_from(good).unwrap_or(u64::MAX);
@@ -261,8 +261,8 @@ impl Cluster {
             return;
         }
         self.shared.stats.health_check_passive_failure.inc();
-        endpoint.counts.health.falls_ill(Ailment::FailedCheck);
-        endpoint.counts.health.falls_ill(Ailment::Excluded);
+        endpoint.counts.health.set_flag(HealthFlag::FailedCheck);
+        endpoint.counts.health.set_flag(HealthFlag::Excluded);
         self.health_changed();
         endpoint.drain();
     }
@@ -276,10 +276,10 @@ impl Cluster {
         let stats = &self.shared.stats;
         stats.membership_total.set(u64::try_from(all.len()).unwrap_or(u64::MAX));
         stats.membership_healthy.set(count(&Health::is_good));
-        stats.membership_excluded.set(count(&|health| health.has(Ailment::Excluded)));
-        stats.ejections_active.set(count(&|health| health.has(Ailment::Ejected)));
+        stats.membership_excluded.set(count(&|health| health.has(HealthFlag::Excluded)));
+        stats.ejections_active.set(count(&|health| health.has(HealthFlag::Ejected)));
         if !self.shared.config.health_checks.is_empty() {
-            stats.health_check_healthy.set(count(&|health| !health.has(Ailment::FailedCheck)));
+            stats.health_check_healthy.set(count(&|health| !health.has(HealthFlag::FailedCheck)));
         }
     }
 

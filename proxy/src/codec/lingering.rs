@@ -12,8 +12,7 @@ use crate::net::Conn;
 
 /// A connection that waits for its peer to close; dropped, it closes.
 pub(super) struct Lingering {
-    /// `None` only while it is being dropped.
-    conn: Option<Conn>,
+    conn: Conn,
     end: End,
 }
 
@@ -28,7 +27,7 @@ enum End {
 
 impl Lingering {
     pub(super) fn new(conn: Conn) -> Self {
-        Self { conn: Some(conn), end: End::Fin }
+        Self { conn, end: End::Fin }
     }
 
     /// Returns when the peer has closed, and never if it sends more instead.
@@ -36,10 +35,9 @@ impl Lingering {
     /// # Cancellation
     /// Dropping the future closes the connection: with FIN, or with RST if the peer sent more.
     pub(super) async fn peer_closed(mut self) {
-        let Some(conn) = &mut self.conn else { return };
         // The only way to hear of the FIN is to read. One byte is enough to know that data came first; the rest
         // stays with the kernel.
-        if let Ok(1..) = conn.read(&mut [0]).await {
+        if let Ok(1..) = self.conn.read(&mut [0]).await {
             self.end = End::Rst;
             pending::<()>().await;
         }
@@ -48,9 +46,9 @@ impl Lingering {
 
 impl Drop for Lingering {
     fn drop(&mut self) {
-        match (self.conn.take(), self.end) {
-            (Some(conn), End::Rst) => conn.abort(),
-            (conn, End::Fin | End::Rst) => drop(conn),
+        match self.end {
+            End::Rst => self.conn.abort_on_drop(),
+            End::Fin => {}
         }
     }
 }

@@ -115,6 +115,15 @@ pub trait Random {
     fn next_u64(&self) -> u64;
 }
 
+impl dyn Random + '_ {
+    /// A uniformly distributed part of `limit`, so that what happens at many places does not happen in step. Zero takes no
+    /// chance.
+    pub fn up_to(&self, limit: Duration) -> Duration {
+        let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        if nanos == 0 { Duration::ZERO } else { Duration::from_nanos(self.next_u64() % nanos) }
+    }
+}
+
 /// Opens log files.
 pub trait Logs {
     /// A writer that appends to `target`; one target opened twice is one stream of whole lines.
@@ -266,6 +275,11 @@ impl Conn {
 
     /// Drops the connection with RST instead of FIN. Bytes that were written but not sent are lost.
     pub fn abort(mut self) {
+        self.abort_on_drop();
+    }
+
+    /// Makes the coming drop an [`Self::abort`].
+    pub fn abort_on_drop(&mut self) {
         self.io.abort_on_drop();
     }
 }

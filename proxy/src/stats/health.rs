@@ -5,31 +5,31 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-/// A reason not to choose an endpoint.
+/// A reason not to choose an endpoint: Envoy's `health_flags`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Ailment {
-    /// The last check failed because no answer came in time. Goes with [`Ailment::FailedCheck`].
+pub enum HealthFlag {
+    /// The last check failed because no answer came in time. Goes with [`HealthFlag::FailedCheck`].
     CheckTimedOut,
     /// It answered badly too often in a row.
     Ejected,
-    /// It said so itself, in a response. Goes with [`Ailment::FailedCheck`].
+    /// It said so itself, in a response. Goes with [`HealthFlag::FailedCheck`].
     Excluded,
     /// Active checks fail, or none has succeeded yet.
     FailedCheck,
 }
 
-/// The ailments in the order in which the admin interface lists them, with its words.
-const WORDS: [(Ailment, &str); 4] = [
-    (Ailment::FailedCheck, "/failed_active_hc"),
-    (Ailment::Ejected, "/failed_outlier_check"),
-    (Ailment::Excluded, "/excluded_via_immediate_hc_fail"),
-    (Ailment::CheckTimedOut, "/active_hc_timeout"),
+/// The flags in the order in which the admin interface lists them, with its words.
+const WORDS: [(HealthFlag, &str); 4] = [
+    (HealthFlag::FailedCheck, "/failed_active_hc"),
+    (HealthFlag::Ejected, "/failed_outlier_check"),
+    (HealthFlag::Excluded, "/excluded_via_immediate_hc_fail"),
+    (HealthFlag::CheckTimedOut, "/active_hc_timeout"),
 ];
 
 /// The health of one endpoint.
 #[derive(Debug, Default)]
 pub struct Health {
-    ailments: AtomicU8,
+    flags: AtomicU8,
     /// Answers of 5xx in a row, requests without an answer among them.
     pub in_a_row_5xx: AtomicU32,
     /// Answers of 502, 503 and 504 in a row, requests without an answer among them.
@@ -49,26 +49,26 @@ pub struct Ejections {
 }
 
 impl Health {
-    /// Notes an ailment; says whether that is new.
-    pub fn falls_ill(&self, with: Ailment) -> bool {
-        self.ailments.fetch_or(bit(with), Relaxed) & bit(with) == 0
+    /// Sets a flag; says whether that is new.
+    pub fn set_flag(&self, flag: HealthFlag) -> bool {
+        self.flags.fetch_or(bit(flag), Relaxed) & bit(flag) == 0
     }
 
-    /// Forgets an ailment; says whether there was one.
-    pub fn recovers(&self, from: Ailment) -> bool {
-        self.ailments.fetch_and(!bit(from), Relaxed) & bit(from) != 0
+    /// Clears a flag; says whether it was set.
+    pub fn clear_flag(&self, flag: HealthFlag) -> bool {
+        self.flags.fetch_and(!bit(flag), Relaxed) & bit(flag) != 0
     }
 
-    /// Does it have this ailment?
+    /// Is this flag set?
     #[must_use]
-    pub fn has(&self, ailment: Ailment) -> bool {
-        self.ailments.load(Relaxed) & bit(ailment) != 0
+    pub fn has(&self, flag: HealthFlag) -> bool {
+        self.flags.load(Relaxed) & bit(flag) != 0
     }
 
     /// May the endpoint be chosen?
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.ailments.load(Relaxed) == 0
+        self.flags.load(Relaxed) == 0
     }
 
     /// Nothing in a row any more.
@@ -87,13 +87,13 @@ impl Health {
     /// In the admin interface's words.
     #[must_use]
     pub fn in_words(&self) -> String {
-        let words: String = WORDS.iter().filter(|(ailment, _)| self.has(*ailment)).map(|(_, words)| *words).collect();
+        let words: String = WORDS.iter().filter(|(flag, _)| self.has(*flag)).map(|(_, words)| *words).collect();
         if words.is_empty() { "healthy".to_owned() } else { words }
     }
 }
 
-fn bit(ailment: Ailment) -> u8 {
-    1 << ailment as u8
+fn bit(flag: HealthFlag) -> u8 {
+    1 << flag as u8
 }
 
 #[cfg(test)]
@@ -101,14 +101,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_is_well_when_nothing_ails_it() {
+    fn an_endpoint_is_healthy_while_no_flag_is_set() {
         let health = Health::default();
         assert!(health.is_good());
-        assert!(health.falls_ill(Ailment::Ejected) && !health.falls_ill(Ailment::Ejected));
-        health.falls_ill(Ailment::FailedCheck);
+        assert!(health.set_flag(HealthFlag::Ejected) && !health.set_flag(HealthFlag::Ejected));
+        health.set_flag(HealthFlag::FailedCheck);
         assert_eq!(health.in_words(), "/failed_active_hc/failed_outlier_check");
-        assert!(health.recovers(Ailment::Ejected) && !health.is_good());
-        assert!(health.recovers(Ailment::FailedCheck) && health.is_good());
+        assert!(health.clear_flag(HealthFlag::Ejected) && !health.is_good());
+        assert!(health.clear_flag(HealthFlag::FailedCheck) && health.is_good());
         assert_eq!(health.in_words(), "healthy");
     }
 }

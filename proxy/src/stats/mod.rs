@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use codes::CodeStats;
 pub use endpoints::{EndpointStats, EndpointTable};
-pub use health::{Ailment, Ejections, Health};
+pub use health::{Ejections, Health, HealthFlag};
 pub use histogram::{Histogram, Recorded};
 pub use names::{
     BreakerStats, ClusterStats, Http2Stats, HttpStats, ListenerStats, LogStats, ResponseStats, ServerState, ServerStats,

@@ -128,7 +128,9 @@ pub(crate) async fn forward(
             answer.discard(exchange);
         }
         exchange.rewind(); // before the pause: what comes in its course waits behind what has been there
-        let pause = tokio::time::sleep(back_off.at_least + part_of(back_off.within, random));
+        // Never zero, so that each retry takes one chance, whatever its back-off.
+        let within = back_off.within.max(Duration::from_nanos(1));
+        let pause = tokio::time::sleep(back_off.at_least + random.up_to(within));
         exchange.alongside(&mut None, pause).await.map_err(Ended::InterruptedBetweenTries)?;
         stats.upstream_rq_retry.inc();
         match back_off.kind {
@@ -200,10 +202,4 @@ fn deliver(tried: Result<Answer, attempt::Failed>, tries: Tries, exchange: &mut 
 pub(crate) fn set_expected_timeout(head: &mut RequestHead, left: Duration) {
     let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
     head.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), HeaderValue::from(millis));
-}
-
-/// A uniformly random part of `window`.
-fn part_of(window: Duration, random: &dyn Random) -> Duration {
-    let nanos = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX).max(1);
-    Duration::from_nanos(random.next_u64() % nanos)
 }
