@@ -28,6 +28,10 @@ pub struct Arguments {
     /// A configuration, instead of a file or merged over it: lists are appended, anything else is replaced.
     #[arg(long, value_name = "YAML", allow_hyphen_values = true)] // YAML begins with --- or a list's - as well
     pub config_yaml: Option<String>,
+    /// Read the configuration file again whenever it has changed, as SIGHUP does at any time. What cannot be served is refused
+    /// with a line in the process log, and the configuration before it stays in force.
+    #[arg(long, requires = "config_path")]
+    pub watch: bool,
     /// The first of the four ports of the demonstration, which then has no admin interfaces [default: 10000].
     #[arg(long, value_name = "PORT", conflicts_with_all = ["config_path", "config_yaml"])]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=65532))]

@@ -14,8 +14,9 @@
 //! 7. [`tunnel`]: an accepted upgrade is such an exchange without an end; its handshake is translated here.
 //! 8. [`access_log`] and [`stats`]: what happened, as a line and as numbers.
 //!
-//! Around them: [`config`] says what the user wrote, [`net`] is the only way to the outside world, [`server`]
-//! builds the workers, [`process`] gives each a thread, [`drain`] ends them, [`admin`] shows an operator what
+//! Around them: [`config`] says what the user wrote, [`snapshot`] is one version of it as it is served, [`net`] is the only way
+//! to the outside world, [`server`] builds the workers, gives each a thread and brings all to the next snapshot, [`drain`]
+//! ends them, [`admin`] shows an operator what
 //! they do, [`process_log`] says what happens to the process, [`demo`] runs three of them to look at, [`arguments`] is the command line.
 //!
 //! Arrows go one way: a module names only modules further down this list, and `config`, `net`, `stats` and
@@ -34,11 +35,11 @@ pub mod drain;
 pub mod listener;
 pub mod net;
 mod probe;
-pub mod process;
 pub mod process_log;
 pub mod router;
 pub mod runtime;
 pub mod server;
+pub mod snapshot;
 pub mod stats;
 pub mod tunnel;
 pub mod upstream;

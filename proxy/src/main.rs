@@ -1,10 +1,10 @@
 //! The finwait binary: arguments, the file, threads, signals, exit code.
 
+mod config_file;
 mod signals;
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -13,17 +13,18 @@ use std::time::Duration;
 use anyhow::Context;
 use finwait::admin::{COMMIT, VERSION};
 use finwait::arguments::{Arguments, Mode};
-use finwait::config::{Config, Differences, Loaded};
+use finwait::config::Config;
 use finwait::demo::{Demo, Ground, Ports};
 use finwait::drain::drain_over;
 use finwait::net::LogTarget;
-use finwait::net::tokio::{LogFiles, memory, outside, probe_log};
-use finwait::process::{MakeOutside, Process};
+use finwait::net::tokio::{LogFiles, memory, outside};
 use finwait::process_log::ProcessLog;
 use finwait::runtime;
+use finwait::server::process::{MakeOutside, Process};
 use finwait::server::{Admin, OnBound, Shared};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
+use config_file::Reloads;
 use signals::{Limits, Signals};
 
 fn main() -> ExitCode {
@@ -76,7 +77,7 @@ fn start_diagnostics(arguments: &Arguments, logs: &LogFiles) -> anyhow::Result<P
 
 /// Does what the arguments say; what is to be said last, if anything.
 fn run(arguments: &Arguments, logs: &Arc<LogFiles>, process_log: ProcessLog) -> anyhow::Result<Option<&'static str>> {
-    let file = load(arguments)?;
+    let file = config_file::load(arguments)?;
     if arguments.mode == Mode::Validate {
         anyhow::ensure!(file.is_some(), "nothing to validate; say -c FILE");
         return Ok(Some("configuration OK"));
@@ -93,50 +94,6 @@ fn run(arguments: &Arguments, logs: &Arc<LogFiles>, process_log: ProcessLog) -> 
     signals.serve_until_told(running, &ground, limits)?;
     tracing::info!("stopped");
     Ok(None)
-}
-
-/// The configuration and its name, if one is given.
-fn load(arguments: &Arguments) -> anyhow::Result<Option<(String, Config)>> {
-    let differences = if arguments.envoy_exact { Differences::NONE } else { Differences::ALL };
-    let file = arguments.config_path.as_ref().map(|path| read(path)).transpose()?;
-    let (name, loaded) = match (file, &arguments.config_yaml) {
-        (None, None) => return Ok(None),
-        (None, Some(yaml)) => (ARGUMENT.to_owned(), Config::from_yaml_where(yaml, ARGUMENT, differences, &probe_log)?),
-        (Some((name, text)), None) => {
-            let loaded = Config::from_yaml_where(&text, &name, differences, &probe_log)?;
-            (name, loaded)
-        }
-        (Some((name, text)), Some(yaml)) => {
-            let loaded = Config::from_yaml_over((&text, &name), (yaml, ARGUMENT), differences, &probe_log)?;
-            (format!("{name} with {ARGUMENT}"), loaded)
-        }
-    };
-    let Loaded { mut config, warnings } = loaded;
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    config.name_node(&arguments.service_node, &arguments.service_cluster, &arguments.service_zone);
-    Ok(Some((name, config)))
-}
-
-/// What messages call a configuration that is an argument.
-const ARGUMENT: &str = "--config-yaml";
-
-/// Largest configuration file. Bytes. A million routes need a third of it; a device such as /dev/zero has no end.
-const CONFIG_BYTES_MAX: u64 = 256 * 1024 * 1024;
-
-/// The name and the text of a file.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the configuration file")]
-fn read(path: &Path) -> anyhow::Result<(String, String)> {
-    let name = path.display().to_string();
-    let file = File::open(path).with_context(|| format!("{name}: cannot be read"))?;
-    let mut text = String::new();
-    file.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text).with_context(|| format!("{name}: cannot be read"))?;
-    anyhow::ensure!(
-        text.len() as u64 <= CONFIG_BYTES_MAX,
-        "{name}: is longer than {CONFIG_BYTES_MAX} bytes; name a configuration file, not a device or another kind of data"
-    );
-    Ok((name, text))
 }
 
 fn start_server(
@@ -160,14 +117,15 @@ fn start_server(
         ..Admin::new(Arc::clone(ground.control), name)
     };
     tracing::info!("finwait {VERSION} starts with {workers} workers and {name}");
-    let shared = Shared::new(config, workers);
+    let shared = Shared::new(config, config_file::now(), workers);
     shared.stats.version.set(u64::from_str_radix(COMMIT.get(..6).unwrap_or_default(), 16).unwrap_or_default());
     let process = Process::start(&shared, workers, &world, ground.drain, admin)?;
-    for address in &process.addresses {
+    for address in process.addresses() {
         tracing::info!("listening on {address}");
     }
+    let reloads = Reloads::start(arguments, process.reloader())?;
     tracing::info!("ready");
-    Ok(Running::Server(process, Arc::clone(&shared.runtime)))
+    Ok(Running::Server { process, runtime: Arc::clone(&shared.runtime), reloads })
 }
 
 /// Writes where the admin interface listens into a file.
@@ -196,7 +154,7 @@ fn start_demo(arguments: &Arguments, ground: &Ground<'_>) -> anyhow::Result<Demo
 /// What was started.
 enum Running {
     Demo(Demo),
-    Server(Process, Arc<runtime::Runtime>),
+    Server { process: Process, runtime: Arc<runtime::Runtime>, reloads: Reloads },
 }
 
 impl Running {
@@ -204,14 +162,22 @@ impl Running {
     fn runtime(&self) -> Option<Arc<runtime::Runtime>> {
         match self {
             Self::Demo(_) => None,
-            Self::Server(_, runtime) => Some(Arc::clone(runtime)),
+            Self::Server { runtime, .. } => Some(Arc::clone(runtime)),
+        }
+    }
+
+    /// Has the configuration read again, if there is one: that of the demonstration is part of the program.
+    fn reloads(&self) -> Option<Reloads> {
+        match self {
+            Self::Demo(_) => None,
+            Self::Server { reloads, .. } => Some(reloads.clone()),
         }
     }
 
     fn join(self) {
         match self {
             Self::Demo(demo) => demo.join(),
-            Self::Server(process, _) => process.join(),
+            Self::Server { process, .. } => process.join(),
         }
     }
 }

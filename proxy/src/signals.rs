@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::Running;
+use crate::config_file::Reloads;
 
 /// Every signal that the process listens for. Those that are not here keep the system's default: SIGPIPE is ignored by
 /// every program in Rust, SIGKILL and SIGSTOP cannot be caught, and SIGSEGV and its like are faults.
@@ -82,7 +83,7 @@ impl Signals {
 
     /// Serves until a signal or an operator's word, then takes the process to its end.
     pub(crate) fn serve_until_told(self, running: Running, ground: &Ground<'_>, limits: Limits) -> anyhow::Result<()> {
-        let operators = running.runtime();
+        let (operators, reloads) = (running.runtime(), running.reloads());
         let (all_ended, ended) = oneshot::channel::<Infallible>();
         let joiner = std::thread::Builder::new().name("joiner".into());
         let joiner = joiner.spawn(move || {
@@ -95,7 +96,7 @@ impl Signals {
             let (word, end) = tokio::select! {
                 // In any order: each of them begins the same drain.
                 biased;
-                told = told_to_end(&mut streams, ground) => told,
+                told = told_to_end(&mut streams, ground, reloads.as_ref()) => told,
                 () = drain.reached(Stage::Draining) => ("an operator", End::Now),
             };
             if !is_graceful(operators.as_deref()) {
@@ -111,7 +112,7 @@ impl Signals {
                 "{word}: draining; listeners close in {listeners_after:?}, what runs {drain_time:?} after that is cut"
             );
             let hastened = async {
-                let (word, _) = told_to_end(&mut streams, ground).await;
+                let (word, _) = told_to_end(&mut streams, ground, reloads.as_ref()).await;
                 tracing::info!("{word} again: what is left is cut");
             };
             ground.control.end(listeners_after, hastened, async { drop(ended.await) }).await;
@@ -122,7 +123,11 @@ impl Signals {
 }
 
 /// Waits for a signal that is to end the process, and does what the others say. Which it was.
-async fn told_to_end(streams: &mut [(&'static str, Meaning, Signal)], ground: &Ground<'_>) -> (&'static str, End) {
+async fn told_to_end(
+    streams: &mut [(&'static str, Meaning, Signal)],
+    ground: &Ground<'_>,
+    reloads: Option<&Reloads>,
+) -> (&'static str, End) {
     loop {
         let (name, meaning) = poll_fn(|cx| {
             let mut ready = streams
@@ -137,9 +142,10 @@ async fn told_to_end(streams: &mut [(&'static str, Meaning, Signal)], ground: &G
                 tracing::info!("{name}: opening log files again");
                 ground.logs.reopen();
             }
-            Meaning::Reload => {
-                tracing::info!("{name}: a configuration cannot be reloaded; restart the process to change it");
-            }
+            Meaning::Reload => match reloads {
+                Some(reloads) => reloads.request(name),
+                None => tracing::info!("{name}: the demonstration has no configuration file to read again"),
+            },
             Meaning::Nothing => tracing::info!("{name}: ignored"),
         }
     }

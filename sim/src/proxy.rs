@@ -3,18 +3,20 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use finwait::config::{Config, Differences, Loaded};
 use finwait::drain::{Drain, DrainControl, Stage, drain};
 use finwait::net::{ListenOptions, Outside};
 use finwait::server::{Admin, AdminInterface, Shared, Worker};
+use finwait::snapshot::Addresses;
 use finwait::stats::Number;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio::{join, select};
 
+use crate::clock::EPOCH;
 use crate::trace::accounts;
 
 /// How long a proxy that was told to stop may take to finish what runs, before it is cut.
@@ -63,7 +65,7 @@ impl Proxy {
             Arc::make_mut(&mut listener.manager).access_logs.push(accounts::log());
         }
         let (control, drain) = drain();
-        let shared = Shared::new(loaded.config, 1); // a simulated host has one worker
+        let shared = Shared::new(loaded.config, UNIX_EPOCH + EPOCH, 1); // a simulated host has one worker
         let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
         Ok(Self { shared, file: file.into(), warnings, control: Arc::new(control), drain })
     }
@@ -79,17 +81,19 @@ impl Proxy {
     pub(crate) async fn run(self, outside: Outside, mut stops: mpsc::Receiver<Stop>) -> Result<(), String> {
         let Self { shared, file, control, drain, .. } = self;
         let how = ListenOptions::default();
-        let worker = Worker::start(outside.clone(), &shared, &drain, &shared.addresses(), &how)
+        let worker = Worker::start(outside.clone(), &shared, &drain, &Addresses::new(), &how)
             .await
             .map_err(|error| error.to_string())?;
+        shared.set_addresses(worker.addresses());
         let admin = Admin::new(Arc::clone(&control), &file);
-        let admin = AdminInterface::bind(&outside, &shared, admin, &worker.addresses);
+        let admin = AdminInterface::bind(&outside, &shared, admin);
         let mut operators = JoinSet::new();
         if let Some(admin) = admin.map_err(|error| error.to_string())? {
             operators.spawn_local(admin.run(drain));
         }
+        let (_snapshots, received) = mpsc::unbounded_channel();
         let serve = async {
-            worker.run().await;
+            worker.run(received).await;
             operators.shutdown().await; // to the end, operators may ask what is left
         };
         let stop = async {

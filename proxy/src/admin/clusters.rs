@@ -9,8 +9,8 @@ use crate::net::Address;
 use crate::stats::{EndpointStats, EndpointTable, HealthFlag};
 
 pub(super) fn clusters(query: &Query, state: &AdminState) -> AdminResponse {
-    let clusters = state.config.clusters.iter();
-    let clusters = clusters.filter_map(|cluster| Some((cluster, state.endpoints.get(&cluster.name)?)));
+    let snapshot = (state.in_force)().snapshot;
+    let clusters = snapshot.clusters.iter().map(|cluster| (&cluster.config, &*cluster.endpoints));
     if query.value("format") == Some("json") {
         let statuses: Vec<Value> = clusters.map(|(cluster, endpoints)| as_json(cluster, endpoints)).collect();
         return AdminResponse::json(&json!({ "cluster_statuses": statuses }));

@@ -75,7 +75,8 @@ pub(super) fn config_dump(query: &Query, state: &AdminState) -> AdminResponse {
             return refused(StatusCode::BAD_REQUEST, format!("Error while parsing name_regex: {error}\n"));
         }
     };
-    let bootstrap = &state.config.dump;
+    let snapshot = (state.in_force)().snapshot;
+    let bootstrap = &snapshot.config.dump;
     match query.value("resource").filter(|resource| !resource.is_empty()) {
         None => everything(bootstrap, names.as_ref()),
         Some(resource) => one_list(resource, bootstrap, names.as_ref()),

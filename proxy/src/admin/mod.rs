@@ -16,8 +16,8 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -26,27 +26,25 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::codec::ResponseHead;
-use crate::config::{ClusterName, Config};
 use crate::drain::Scope;
-use crate::net::{Address, Memory};
+use crate::net::Memory;
 use crate::process_log::ProcessLog;
 use crate::runtime::Runtime;
-use crate::stats::{EndpointTable, Registry, ServerStats};
+use crate::snapshot::InForce;
+use crate::stats::{Registry, ServerStats};
 pub use process::{COMMIT, VERSION};
 use query::Query;
 pub use serve::serve;
 
 /// What the admin interface looks at.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AdminState {
     /// All numbers that have a name.
     pub registry: Arc<Registry>,
     /// Those of the process.
     pub server: ServerStats,
-    /// Those of single endpoints, by cluster.
-    pub endpoints: BTreeMap<ClusterName, Arc<EndpointTable>>,
-    /// The configuration in use.
-    pub config: Arc<Config>,
+    /// The configuration in force, at the moment of the call.
+    pub in_force: Rc<dyn Fn() -> InForce>,
     /// What operators may change.
     pub runtime: Arc<Runtime>,
     /// What the command line says.
@@ -55,8 +53,6 @@ pub struct AdminState {
     pub process_log: Arc<ProcessLog>,
     /// How much memory the process has, at the moment of the call.
     pub memory: fn() -> Memory,
-    /// What listens, and where: ports the system chose are real here.
-    pub listeners: Vec<Bound>,
     /// When the process started.
     pub started: Instant,
 }
@@ -71,15 +67,6 @@ impl CommandLine {
     pub fn of_file(path: &str) -> Self {
         Self([("config_path".to_owned(), path.into())].into_iter().collect())
     }
-}
-
-/// A listener and where it is bound.
-#[derive(Clone, Debug)]
-pub struct Bound {
-    /// The listener's name.
-    pub name: String,
-    /// Its address.
-    pub at: Address,
 }
 
 /// A response and what follows from it.

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::clusters::address_json;
 use super::{AdminResponse, AdminState, Query, TEXT, put};
+use crate::snapshot::InForce;
 use crate::stats::ServerState;
 
 /// The commit that this was built from; `unknown` where it was built outside a repository.
@@ -28,7 +29,7 @@ fn word(state: ServerState) -> &'static str {
 
 pub(super) fn server_info(_: &Query, state: &AdminState) -> AdminResponse {
     let uptime = format!("{}s", state.started.elapsed().as_secs());
-    let mut node = state.config.dump["node"].clone();
+    let mut node = (state.in_force)().snapshot.config.dump["node"].clone();
     if !node.is_object() {
         node = json!({});
     }
@@ -63,14 +64,16 @@ fn sum(state: &AdminState, gauge: &str) -> u64 {
 }
 
 pub(super) fn listeners(query: &Query, state: &AdminState) -> AdminResponse {
+    let InForce { snapshot, addresses } = (state.in_force)();
+    let names = snapshot.listeners.iter().map(|listener| &listener.config.name);
+    let bound = names.filter_map(|name| Some((name, addresses.get(name)?)));
     if query.value("format") == Some("json") {
-        let statuses =
-            state.listeners.iter().map(|bound| json!({ "name": bound.name, "local_address": address_json(&bound.at) }));
+        let statuses = bound.map(|(name, at)| json!({ "name": name, "local_address": address_json(at) }));
         return AdminResponse::json(&json!({ "listener_statuses": statuses.collect::<Vec<_>>() }));
     }
     let mut out = String::new();
-    for bound in &state.listeners {
-        put(&mut out, format_args!("{}::{}\n", bound.name, bound.at));
+    for (name, at) in bound {
+        put(&mut out, format_args!("{name}::{at}\n"));
     }
     AdminResponse::new(TEXT, out)
 }

@@ -1,9 +1,11 @@
 //! What the admin interface says, as a client reads it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::config::Difference;
+use crate::config::{Config, Difference};
+use crate::net::Address;
+use crate::snapshot::{Ground, Snapshot};
 use crate::stats::{ClusterStats, CodeStats, Http2Stats, HttpStats, ListenerStats, ResponseStats, ServerState};
 
 const CONFIG: &str = "
@@ -75,8 +77,11 @@ impl Process {
         cluster.membership_total.set(1);
         let held = [http.downstream_cx_active.enter(), cluster.upstream_cx_active.enter()];
 
-        let endpoints = Arc::new(EndpointTable::default());
-        let endpoint = endpoints.of(&Address::Socket("127.0.0.1:8080".parse().unwrap()));
+        let runtime = Arc::new(Runtime::new(config.runtime.clone(), config.differences));
+        // What the process counts is listed above, not what the configuration would have it count.
+        let ground = Ground { registry: &Registry::new(), runtime: &runtime };
+        let snapshot = Arc::new(Snapshot::first(config, SystemTime::UNIX_EPOCH, ground));
+        let endpoint = snapshot.clusters[0].endpoints.of(&Address::Socket("127.0.0.1:8080".parse().unwrap()));
         endpoint.cx_total.inc();
         endpoint.rq_total.add(3);
         endpoint.rq_success.add(2);
@@ -84,16 +89,16 @@ impl Process {
 
         let server = ServerStats::new(&registry, 2);
         server.enter(ServerState::Live);
+        let addresses = [("main".to_owned(), Address::Socket(bound))].into();
+        let in_force = InForce { snapshot, addresses };
         let state = AdminState {
             registry,
             server,
-            endpoints: BTreeMap::from([("up".into(), endpoints)]),
-            runtime: Arc::new(Runtime::new(config.runtime.clone(), config.differences)),
-            config: Arc::new(config),
+            in_force: Rc::new(move || in_force.clone()),
+            runtime,
             command_line: CommandLine::of_file("edge.yaml"),
             process_log: Arc::new(ProcessLog::silent()),
             memory: || Memory { anonymous: 6_000_000, resident: 13_000_000 },
-            listeners: vec![Bound { name: "main".into(), at: Address::Socket(bound) }],
             started: Instant::now(),
         };
         Self { state, endpoint, _held: held }

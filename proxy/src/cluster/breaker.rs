@@ -92,8 +92,7 @@ impl Breaker {
         Some(Permit(Arc::clone(self)))
     }
 
-    /// Permits that are out.
-    pub(super) fn taken(&self) -> u32 {
+    fn taken(&self) -> u32 {
         self.taken.load(Ordering::Relaxed)
     }
 

@@ -23,4 +23,12 @@ impl Clusters {
     pub fn insert(&self, cluster: Rc<Cluster>) -> Option<Rc<Cluster>> {
         self.0.borrow_mut().insert(cluster.shared.config.name.clone(), cluster)
     }
+
+    /// Gives up the clusters that `keep` says no to: their idle connections close.
+    pub fn retain(&self, keep: &dyn Fn(&str) -> bool) {
+        let mut clusters = self.0.borrow_mut();
+        let gone: Vec<_> = clusters.extract_if(.., |name, _| !keep(name)).collect();
+        drop(clusters);
+        gone.into_iter().for_each(|(_, cluster)| cluster.retire());
+    }
 }

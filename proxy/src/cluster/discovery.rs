@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::Cluster;
+use super::{Cluster, Handover};
 use crate::config::cluster::LookupFamily;
 use crate::net::{Address, Net, ResolveError};
 use crate::stats::ClusterStats;
@@ -25,6 +25,14 @@ pub(super) struct Names {
     cluster: Rc<str>,
     /// The cluster's stats; `None` where another worker of this process counts and logs.
     stats: Option<ClusterStats>,
+}
+
+/// What the name server said of a name.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    name: String,
+    port: u16,
+    addresses: Vec<Address>,
 }
 
 /// One name.
@@ -43,9 +51,13 @@ struct Outage {
 }
 
 impl Names {
-    pub(super) fn new(cluster: &Cluster, family: LookupFamily, targets: &[(String, u16)]) -> Self {
-        let target =
-            |(name, port): &(String, u16)| Target { name: name.clone(), port: *port, known: Vec::new(), outage: None };
+    /// `known` are the addresses that names begin with.
+    pub(super) fn new(cluster: &Cluster, family: LookupFamily, targets: &[(String, u16)], known: &[Known]) -> Self {
+        let target = |(name, port): &(String, u16)| {
+            let known = known.iter().find(|known| known.name == *name && known.port == *port);
+            let known = known.map(|known| known.addresses.clone()).unwrap_or_default();
+            Target { name: name.clone(), port: *port, known, outage: None }
+        };
         let stats = cluster.looks_after.then(|| cluster.shared.stats.clone());
         Self { family, targets: targets.iter().map(target).collect(), cluster: Rc::clone(&cluster.name), stats }
     }
@@ -80,6 +92,13 @@ impl Names {
             }
             target.known = known;
         }
+    }
+
+    /// What the name server said of each name last.
+    pub(super) fn known(&self) -> Vec<Known> {
+        let known =
+            |target: &Target| Known { name: target.name.clone(), port: target.port, addresses: target.known.clone() };
+        self.targets.iter().map(known).collect()
     }
 
     /// The addresses of all names, each once, in the order of the file and of the answers.
@@ -130,7 +149,8 @@ pub(super) async fn refresh(cluster: Weak<Cluster>, mut names: Names, interval: 
         let Some(net) = cluster.upgrade().map(|cluster| Rc::clone(&cluster.outside.net)) else { return };
         names.resolve(&*net).await;
         let Some(cluster) = cluster.upgrade() else { return };
-        for watch in cluster.set_endpoints(names.endpoints()) {
+        cluster.known.replace(names.known());
+        for watch in cluster.set_endpoints(names.endpoints(), &Handover::default()) {
             cluster.tasks.borrow_mut().spawn_local(watch.run());
         }
     }

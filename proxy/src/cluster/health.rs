@@ -101,8 +101,14 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// Over an endpoint that is new: it is not healthy before a check has said so.
     pub(super) fn new(cluster: &Rc<Cluster>, endpoint: &Rc<Endpoint>, check: &HealthCheck) -> Self {
         endpoint.counts.health.set_flag(HealthFlag::FailedCheck);
+        Self::resumed(cluster, endpoint, check)
+    }
+
+    /// Over an endpoint that is known: it is what it was until a check says otherwise.
+    pub(super) fn resumed(cluster: &Rc<Cluster>, endpoint: &Rc<Endpoint>, check: &HealthCheck) -> Self {
         Self {
             cluster: Rc::downgrade(cluster),
             endpoint: Rc::downgrade(endpoint),

@@ -8,6 +8,7 @@ mod clusters;
 mod discovery;
 mod ejection;
 mod failure;
+mod handover;
 mod health;
 pub mod load_balancer;
 pub mod pool;
@@ -22,16 +23,20 @@ use tokio::task::JoinSet;
 
 pub use clusters::Clusters;
 pub use failure::Failure;
+pub use handover::Handover;
+use handover::Inherited;
 pub use pool::{Exclusive, Lease, Pool, Stream, Wanted};
 
 use crate::config;
 use crate::config::cluster::{ByPriority, Priority};
+use crate::config::health::HealthCheck;
 use crate::net::{Address, Outside};
 use crate::runtime::Runtime;
 use crate::stats::{
     BreakerStats, ClusterStats, CodeStats, EndpointStats, EndpointTable, Health, HealthFlag, Http2Stats, Registry,
 };
 use breaker::Breakers;
+use discovery::Known;
 use health::Watch;
 
 /// What all workers share of a cluster.
@@ -45,17 +50,20 @@ pub struct Shared {
     /// `cluster.<name>.http2.`
     pub http2_stats: Http2Stats,
     /// Its limits.
-    pub breakers: ByPriority<Breakers>,
+    pub breakers: Arc<ByPriority<Breakers>>,
     /// Numbers and health of single endpoints.
     pub endpoints: Arc<EndpointTable>,
     /// A worker looks after the health of the endpoints, for all of them.
-    is_looked_after: AtomicBool,
+    is_looked_after: Arc<AtomicBool>,
+    /// Keeps its stats listed, also those that come up later.
+    pub registry: Arc<Registry>,
 }
 
 impl Shared {
     /// Registers the cluster's stats.
     #[must_use]
     pub fn new(config: config::Cluster, runtime: Arc<Runtime>, registry: &Registry) -> Self {
+        let registry = &Arc::new(registry.scope());
         let stats = ClusterStats::new(registry, &config.name);
         let breakers = ByPriority::new(|priority| {
             let stats = BreakerStats::new(registry, &config.name, priority);
@@ -67,9 +75,26 @@ impl Shared {
             runtime,
             stats,
             http2_stats,
-            breakers,
+            breakers: Arc::new(breakers),
             endpoints: Arc::default(),
-            is_looked_after: AtomicBool::new(false),
+            is_looked_after: Arc::default(),
+            registry: Arc::clone(registry),
+        }
+    }
+
+    /// The same cluster with another configuration: what was counted stays, and what is under way counts against the new
+    /// limits.
+    #[must_use]
+    pub fn changed(&self, config: config::Cluster) -> Self {
+        Self {
+            config,
+            runtime: Arc::clone(&self.runtime),
+            stats: self.stats.clone(),
+            http2_stats: self.http2_stats.clone(),
+            breakers: Arc::clone(&self.breakers),
+            endpoints: Arc::clone(&self.endpoints),
+            is_looked_after: Arc::clone(&self.is_looked_after),
+            registry: Arc::clone(&self.registry),
         }
     }
 }
@@ -88,13 +113,15 @@ pub struct Cluster {
     tasks: RefCell<JoinSet<()>>,
     /// This worker looks after the health of the endpoints.
     looks_after: bool,
+    /// What the name server said of each name, for a cluster that takes over.
+    known: RefCell<Vec<Known>>,
 }
 
 /// One backend.
 pub struct Endpoint {
     /// Where it listens.
     pub address: Address,
-    cluster: Weak<Cluster>,
+    cluster: RefCell<Weak<Cluster>>,
     /// Its connections: those of one priority serve no other.
     pools: ByPriority<Rc<Pool>>,
     /// Its numbers and health, which all workers share.
@@ -115,9 +142,18 @@ impl Endpoint {
 
     /// A request got part of an answer, and nothing more for too long.
     pub fn gave_no_more(&self) {
-        let Some(cluster) = self.cluster.upgrade() else { return };
+        let Some(cluster) = self.cluster() else { return };
         cluster.shared.stats.upstream_rq_per_try_idle_timeout.inc();
         cluster.report_timeout(self);
+    }
+
+    fn cluster(&self) -> Option<Rc<Cluster>> {
+        self.cluster.borrow().upgrade()
+    }
+
+    /// Is it an endpoint of this cluster, and not of one that has taken over?
+    fn is_of(&self, cluster: &Cluster) -> bool {
+        std::ptr::eq(self.cluster.borrow().as_ptr(), cluster)
     }
 
     fn requests_active(&self) -> u32 {
@@ -146,10 +182,11 @@ const FIRST_RESOLUTION_WAIT: Duration = Duration::from_secs(5);
 
 impl Cluster {
     /// A cluster with its endpoints known: those of the file, or what the name server says first.
-    pub async fn start(shared: Arc<Shared>, codes: CodeStats, outside: Outside) -> Rc<Self> {
+    pub async fn start(shared: Arc<Shared>, codes: CodeStats, outside: Outside, before: Handover) -> Rc<Self> {
         let turn = Cell::new(usize::try_from(outside.random.next_u64() >> 33).unwrap_or(0));
         let name = Rc::from(&*shared.config.name);
-        let looks_after = !shared.is_looked_after.swap(true, Ordering::Relaxed);
+        let is_first = || !shared.is_looked_after.swap(true, Ordering::Relaxed);
+        let looks_after = before.looks_after.unwrap_or_else(is_first);
         let cluster = Rc::new(Self {
             name,
             shared,
@@ -159,25 +196,32 @@ impl Cluster {
             turn,
             tasks: RefCell::default(),
             looks_after,
+            known: RefCell::new(before.known.clone()),
         });
         match &cluster.shared.config.discovery {
             config::cluster::Discovery::Static(addresses) => {
-                let watches = cluster.set_endpoints(addresses.iter().copied().map(Address::Socket).collect());
+                let watches = cluster.set_endpoints(addresses.iter().copied().map(Address::Socket).collect(), &before);
                 cluster.first_round(watches).await;
             }
             config::cluster::Discovery::StrictDns { family, targets, refresh } => {
-                let mut names = discovery::Names::new(&cluster, *family, targets);
+                let mut names = discovery::Names::new(&cluster, *family, targets, &before.known);
                 let first = names.resolve(&*cluster.outside.net);
                 if tokio::time::timeout(FIRST_RESOLUTION_WAIT, first).await.is_ok() {
-                    let watches = cluster.set_endpoints(names.endpoints());
+                    cluster.known.replace(names.known());
+                    let watches = cluster.set_endpoints(names.endpoints(), &before);
                     cluster.first_round(watches).await;
-                } else if cluster.looks_after {
+                } else {
+                    // What a cluster before this one knew is better than nothing.
+                    let watches = cluster.set_endpoints(names.endpoints(), &before);
+                    cluster.first_round(watches).await;
                     let waited = FIRST_RESOLUTION_WAIT;
-                    tracing::warn!(
-                        cluster = &*cluster.name,
-                        ?waited,
-                        "names are not resolved yet; starting without them"
-                    );
+                    if cluster.looks_after {
+                        tracing::warn!(
+                            cluster = &*cluster.name,
+                            ?waited,
+                            "names are not resolved yet; starting without them"
+                        );
+                    }
                 }
                 let refreshed = discovery::refresh(Rc::downgrade(&cluster), names, *refresh);
                 cluster.tasks.borrow_mut().spawn_local(refreshed);
@@ -289,9 +333,19 @@ impl Cluster {
         self.outside.clock.wall()
     }
 
+    /// Watches over `endpoint`, if this worker looks after it.
+    fn watches(
+        self: &Rc<Self>,
+        endpoint: &Rc<Endpoint>,
+        watch: fn(&Rc<Self>, &Rc<Endpoint>, &HealthCheck) -> Watch,
+    ) -> impl Iterator<Item = Watch> {
+        let checks = self.shared.config.health_checks.iter().filter(|_| self.looks_after);
+        checks.map(move |check| watch(self, endpoint, check))
+    }
+
     /// Replaces the endpoints; those that stay keep their connections, those that are gone are drained. Returns the
     /// watches over the new ones, which run for nobody until they are spawned.
-    fn set_endpoints(self: &Rc<Self>, addresses: Vec<Address>) -> Vec<Watch> {
+    fn set_endpoints(self: &Rc<Self>, addresses: Vec<Address>, before: &Handover) -> Vec<Watch> {
         let mut watches = Vec::new();
         let mut has_new = false;
         let mut endpoints = self.endpoints.borrow_mut();
@@ -301,14 +355,27 @@ impl Cluster {
                 endpoints.push(Rc::clone(endpoint));
                 continue;
             }
-            has_new = true;
+            let inherited = before.endpoint(&address);
+            has_new |= inherited.is_none();
+            if let Some(Inherited::Whole(endpoint)) = inherited {
+                endpoint.cluster.replace(Rc::downgrade(self));
+                self.forget_health(&endpoint);
+                watches.extend(self.watches(&endpoint, Watch::resumed));
+                endpoints.push(endpoint);
+                continue;
+            }
             let counts = self.shared.endpoints.of(&address);
             let pools = ByPriority::new(|priority| {
                 Pool::new(Arc::clone(&self.shared), priority, address.clone(), self.outside.clone())
             });
-            let endpoint = Rc::new(Endpoint { cluster: Rc::downgrade(self), address, pools, counts });
-            let checks = self.shared.config.health_checks.iter().filter(|_| self.looks_after);
-            watches.extend(checks.map(|check| Watch::new(self, &endpoint, check)));
+            let cluster = RefCell::new(Rc::downgrade(self));
+            let endpoint = Rc::new(Endpoint { cluster, address, pools, counts });
+            if inherited.is_some() {
+                self.forget_health(&endpoint);
+                watches.extend(self.watches(&endpoint, Watch::resumed));
+            } else {
+                watches.extend(self.watches(&endpoint, Watch::new));
+            }
             endpoints.push(endpoint);
         }
         let stays = |endpoint: &Rc<Endpoint>| endpoints.iter().any(|one| Rc::ptr_eq(one, endpoint));

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::Config;
+use super::{ClusterName, Config};
 
 /// What is new in a configuration, compared with the one before it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -16,7 +16,7 @@ pub struct Changes {
     /// By name. Listeners that are the same are not here.
     pub listeners: BTreeMap<String, ListenerChange>,
     /// By name. Clusters that are the same are not here.
-    pub clusters: BTreeMap<String, ClusterChange>,
+    pub clusters: BTreeMap<ClusterName, ClusterChange>,
     /// `layered_runtime` is another.
     pub runtime: bool,
 }
@@ -76,6 +76,14 @@ const NOT_OF_CONNECTIONS: &[&str] = &[
 const ROUTES: &[&str] = &["route_config", "routeConfig"];
 
 impl Changes {
+    /// From nothing to `config`.
+    #[must_use]
+    pub fn first(config: &Config) -> Self {
+        let listeners = config.listeners.iter().map(|listener| (listener.name.clone(), ListenerChange::Added));
+        let clusters = config.clusters.iter().map(|cluster| (cluster.name.clone(), ClusterChange::Added));
+        Self { listeners: listeners.collect(), clusters: clusters.collect(), runtime: !config.runtime.is_empty() }
+    }
+
     /// From `old` to `new`.
     #[must_use]
     pub fn between(old: &Config, new: &Config) -> Self {
@@ -112,9 +120,9 @@ impl Changes {
     }
 
     fn compare_clusters(&mut self, old: &Config, new: &Config) {
-        let written = |config: &Config| -> BTreeMap<String, Value> {
+        let written = |config: &Config| -> BTreeMap<ClusterName, Value> {
             let named = config.clusters.iter().zip(list(config, "clusters"));
-            named.map(|(cluster, text)| (cluster.name.to_string(), text.clone())).collect()
+            named.map(|(cluster, text)| (cluster.name.clone(), text.clone())).collect()
         };
         let (mut old, new) = (written(old), written(new));
         for (name, text) in new {

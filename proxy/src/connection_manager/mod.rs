@@ -36,6 +36,7 @@ use crate::drain::ListenerDrain;
 use crate::net::{Conn, Outside};
 use crate::router;
 use crate::runtime::Runtime;
+use crate::snapshot::Listener;
 use crate::stats::{Held, Http2Stats, HttpStats, ResponseStats};
 use date::{DateCache, MillisCache};
 use life::Life;
@@ -48,6 +49,8 @@ const FIRST_READ_BYTES: usize = 4096;
 /// Serves the connections of one listener, on one worker.
 pub struct ConnectionManager {
     options: Arc<config::listener::ConnectionManager>,
+    /// Keeps its stats listed.
+    _listener: Arc<Listener>,
     routes: RefCell<Rc<Routes>>,
     buffer_bytes_max: usize,
     stats: Rc<HttpStats>,
@@ -90,6 +93,8 @@ pub struct Parts {
     pub runtime: Arc<Runtime>,
     /// Numbers the worker's connections.
     pub connection_ids: Rc<Cell<u64>>,
+    /// The listener whose connections it serves.
+    pub listener: Arc<Listener>,
 }
 
 /// The route table in force. A request keeps that which was in force when it came; the pointer is the worker's own, so that
@@ -117,11 +122,23 @@ enum Sniffed {
 }
 
 impl ConnectionManager {
-    /// A manager for a listener with these options.
+    /// A manager for the listener's connections.
     #[must_use]
-    pub fn new(options: Arc<config::listener::ConnectionManager>, buffer_bytes_max: usize, parts: Parts) -> Self {
-        let Parts { stats, listener_responses, http2_stats, logs, clusters, outside, drain, runtime, connection_ids } =
-            parts;
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            stats,
+            listener_responses,
+            http2_stats,
+            logs,
+            clusters,
+            outside,
+            drain,
+            runtime,
+            connection_ids,
+            listener,
+        } = parts;
+        let options = Arc::clone(&listener.config.manager);
+        let buffer_bytes_max = listener.config.buffer_bytes_max;
         let server_header = decorate::Server::new(&options.server);
         // Configuration refuses hosts that are no header value.
         let default_host = options.http1.default_host_for_http_10.as_deref();
@@ -130,6 +147,7 @@ impl ConnectionManager {
         let routes = RefCell::new(Rc::new(Routes(Arc::clone(&options.routes))));
         Self {
             options,
+            _listener: listener,
             routes,
             buffer_bytes_max,
             stats: Rc::new(stats),

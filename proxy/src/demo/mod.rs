@@ -25,7 +25,7 @@ use crate::drain::{Drain, DrainControl, Stage, drain};
 use crate::net::accept::Acceptor;
 use crate::net::tokio::{LogFiles, outside};
 use crate::net::{Address, ListenOptions, Outside};
-use crate::process::{MakeOutside, Process, ProcessError};
+use crate::server::process::{MakeOutside, Process, ProcessError};
 use crate::server::{Admin, Shared};
 use feed::{Feed, HopLogs};
 
@@ -158,7 +158,7 @@ fn start_all(ports: Ports, workers: usize, ground: &Ground<'_>) -> Result<Demo, 
         }
         let admin_at = config.admin;
         let process = start_hop(hop, config, workers, ground, &feed)?;
-        if let Some(Address::Socket(at)) = process.addresses.first() {
+        if let Some(Address::Socket(at)) = process.addresses().first() {
             behind = *at;
         }
         places.push(Place { name: hop.name, at: behind, admin: admin_at });
@@ -199,7 +199,7 @@ fn start_hop(
         Outside { logs, ..world }
     });
     let admin = Admin::new(Arc::clone(ground.control), hop.file);
-    Process::start(&Shared::new(config, workers), workers, &world, ground.drain, admin)
+    Process::start(&Shared::new(config, world().clock.wall(), workers), workers, &world, ground.drain, admin)
         .map_err(|source| DemoError::Hop { hop: name, source })
 }
 

@@ -148,14 +148,6 @@ impl ListenerDrain {
         }
     }
 
-    /// Waits until connections without an end of their own may be given up: when the process or the listener drains.
-    ///
-    /// # Cancellation
-    /// Safe to drop.
-    pub async fn is_for_good(&self) {
-        self.0.signal.until(|now| now.service == Service::Removed || now.process.stage >= Stage::Draining).await;
-    }
-
     /// Waits until what is left is to be cut.
     ///
     /// # Cancellation
@@ -246,7 +238,6 @@ mod tests {
             removed.remove();
             removed.accepts_no_more().await;
             removed.begun().await;
-            removed.is_for_good().await;
             assert!(removed.is_draining() && begun.elapsed().is_zero());
             let tunnel_ended = async {
                 removed.ends_tunnel(1).await;

@@ -2,23 +2,73 @@
 
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::config::route::RouteTable;
 use crate::connection_manager::ConnectionManager;
 use crate::drain::ListenerDrain;
 use crate::net::accept::Acceptor;
-use crate::net::{Conn, ListenOptions};
+use crate::net::{Address, Conn, ListenOptions};
 use crate::stats::ListenerStats;
 
-/// A bound socket and who serves its connections.
+/// A bound socket that accepts.
 pub struct Listener {
     acceptor: Acceptor,
-    manager: Rc<ConnectionManager>,
-    stats: ListenerStats,
+    serving: Rc<Serving>,
+    replaced: mpsc::UnboundedReceiver<Rc<Serving>>,
+    /// Of the socket.
     drain: ListenerDrain,
+}
+
+/// What new connections of a listener get, until the configuration changes.
+pub struct Serving {
+    /// Serves them.
+    pub manager: Rc<ConnectionManager>,
+    /// `listener.<address>.`
+    pub stats: ListenerStats,
+    /// Of these connections.
+    pub drain: ListenerDrain,
+}
+
+/// Changes a listener while it runs.
+pub struct ListenerControl {
+    at: Address,
+    serving: Rc<Serving>,
+    replace: mpsc::UnboundedSender<Rc<Serving>>,
+    drain: ListenerDrain,
+}
+
+impl ListenerControl {
+    /// Where it is bound.
+    #[must_use]
+    pub fn at(&self) -> &Address {
+        &self.at
+    }
+
+    /// Has requests that come from now on matched against other routes.
+    pub fn set_routes(&self, routes: Arc<RouteTable>) {
+        self.serving.manager.set_routes(routes);
+    }
+
+    /// Serves new connections in another way; those that are there drain.
+    pub fn replace(&mut self, serving: Serving) {
+        let serving = Rc::new(serving);
+        let before = std::mem::replace(&mut self.serving, Rc::clone(&serving));
+        // A listener that an operator has closed accepts no more: there is nothing to be served.
+        drop(self.replace.send(serving));
+        before.drain.remove();
+    }
+
+    /// Closes the socket and drains the connections.
+    pub fn remove(self) {
+        self.drain.remove();
+        self.serving.drain.remove();
+    }
 }
 
 /// A closing listener takes in no more: beyond a full backlog, whoever waits came after the drain had begun.
@@ -29,39 +79,40 @@ const BACKLOG_MAX: u32 = ListenOptions::BACKLOG;
 const HANDSHAKE_MAX: Duration = Duration::from_millis(10);
 
 impl Listener {
-    /// A listener that has not accepted yet.
+    /// A listener that has not accepted yet, and what changes it. `drain` is that of the socket.
     #[must_use]
-    pub fn new(acceptor: Acceptor, manager: Rc<ConnectionManager>, stats: ListenerStats, drain: ListenerDrain) -> Self {
-        Self { acceptor, manager, stats, drain }
+    pub fn new(acceptor: Acceptor, serving: Serving, drain: ListenerDrain) -> (Self, ListenerControl) {
+        let (replace, replaced) = mpsc::unbounded_channel();
+        let serving = Rc::new(serving);
+        let (at, of_control) = (acceptor.local().clone(), Rc::clone(&serving));
+        let control = ListenerControl { at, serving: of_control, replace, drain: drain.clone() };
+        (Self { acceptor, serving, replaced, drain }, control)
     }
 
-    /// Accepts until it is told to stop, then waits for the connections; cuts those that are left when it ends.
+    /// Accepts until it is told to stop, then waits for the connections; cuts those that are left when their drain is over.
     pub async fn run(mut self) {
         let mut connections = JoinSet::new();
+        let mut ending = JoinSet::new();
         let draining = self.drain.clone();
         let mut closing = pin!(draining.accepts_no_more());
         loop {
             tokio::select! {
-                // The drain first, however many come.
+                // The drain first, however many come; then what the next connection gets.
                 biased;
                 () = closing.as_mut() => break,
+                Some(serving) = self.replaced.recv() => {
+                    let before = std::mem::replace(&mut self.serving, serving);
+                    ending.spawn_local(end(std::mem::take(&mut connections), before));
+                }
                 conn = self.acceptor.next() => self.begin(conn, &mut connections),
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
+                Some(_) = ending.join_next(), if !ending.is_empty() => {}
             }
         }
         self.empty_backlog(&mut connections).await;
         drop(self.acceptor);
-        let left = self.drain.clone();
-        tokio::select! {
-            // What ends by itself, ends by itself.
-            biased;
-            () = async {
-                while connections.join_next().await.is_some() {}
-                // Closed by an operator, it is no reason for the process to end.
-                left.is_for_good().await;
-            } => {}
-            () = self.drain.is_over() => connections.shutdown().await,
-        }
+        ending.spawn_local(end(connections, self.serving));
+        while ending.join_next().await.is_some() {}
     }
 
     /// Takes in who has connected by now: the system resets the backlog of a listener that closes, and with it
@@ -94,11 +145,11 @@ impl Listener {
     }
 
     fn begin(&self, conn: Conn, connections: &mut JoinSet<()>) {
-        self.stats.downstream_cx_total.inc();
-        let active = self.stats.downstream_cx_active.enter();
-        let manager = Rc::clone(&self.manager);
-        let (destroyed, length) =
-            (self.stats.downstream_cx_destroy.clone(), self.stats.downstream_cx_length_ms.clone());
+        let Serving { manager, stats, .. } = &*self.serving;
+        stats.downstream_cx_total.inc();
+        let active = stats.downstream_cx_active.enter();
+        let manager = Rc::clone(manager);
+        let (destroyed, length) = (stats.downstream_cx_destroy.clone(), stats.downstream_cx_length_ms.clone());
         connections.spawn_local(async move {
             let begun = Instant::now();
             manager.serve(conn).await; // called here, or the task would have its future twice
@@ -106,5 +157,15 @@ impl Listener {
             length.record_ms(begun.elapsed());
             drop(active);
         });
+    }
+}
+
+/// Waits until the connections have ended, and cuts those that are left when their drain is over.
+async fn end(mut connections: JoinSet<()>, serving: Rc<Serving>) {
+    tokio::select! {
+        // What ends by itself, ends by itself.
+        biased;
+        () = async { while connections.join_next().await.is_some() {} } => {}
+        () = serving.drain.is_over() => connections.shutdown().await,
     }
 }

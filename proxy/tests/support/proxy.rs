@@ -7,7 +7,7 @@ use finwait::config::Config;
 use finwait::drain::{DrainControl, Stage, drain};
 use finwait::net::Address;
 use finwait::net::tokio::{LogFiles, outside};
-use finwait::process::{MakeOutside, Process};
+use finwait::server::process::{MakeOutside, Process};
 use finwait::server::{Admin, Shared};
 use finwait::stats::Snapshot;
 
@@ -27,9 +27,10 @@ impl Proxy {
         let config = Config::from_yaml(yaml, "test.yaml").expect("the configuration is right").config;
         let admin = Admin::new(Arc::clone(&control), "test.yaml");
         let world: MakeOutside = Arc::new(move || outside(&logs));
-        let shared = Shared::new(config, 1);
+        let shared = Shared::new(config, std::time::SystemTime::UNIX_EPOCH, 1);
         let process = Process::start(&shared, 1, &world, &drained, admin).expect("the proxy starts");
-        let Some(Address::Socket(at)) = process.addresses.first() else {
+        let addresses = process.addresses();
+        let Some(Address::Socket(at)) = addresses.first() else {
             unreachable!("the configuration has one listener, on a socket");
         };
         Self { at: *at, control, process, shared }

@@ -1,13 +1,23 @@
 //! The process.
 
 use super::{last_words, scope};
-use crate::stats::{Gauge, Registry, State};
+use crate::stats::{Counter, Gauge, Registry, State};
 
 scope! {
     /// `server.`: the process.
     ServerStats {
         /// Workers.
         concurrency: State,
+        /// The configuration was to be read again.
+        config_reload_attempt: Counter,
+        /// A configuration that was read again could not be served, and the one before it still is.
+        config_reload_rejected: Counter,
+        /// A configuration that was read again is served.
+        config_reload_success: Counter,
+        /// When the configuration in force was read. Milliseconds since 1970.
+        config_reload_time_ms: State,
+        /// 1 for the configuration that the process started with, and one more for each that followed.
+        config_version: State,
         /// 1 while the process takes requests and does not drain.
         live: State,
         /// Pages of heap and stacks in memory, when the stats were last read: the allocator does not tell how much of it

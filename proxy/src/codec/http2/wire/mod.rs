@@ -17,13 +17,9 @@
 //! [`shared`] is what everybody else sees.
 
 mod backlog;
-mod closed;
-mod credit;
 mod inbound;
 mod intake;
 mod judge;
-mod refusals;
-mod section;
 mod shared;
 
 use std::io;
@@ -49,8 +45,7 @@ use intake::Intake;
 use judge::Plan;
 
 pub use intake::MessageErrors;
-pub(super) use refusals::Refusal;
-pub(super) use shared::{Amount, Fate, Shared};
+pub(super) use shared::{Amount, Fate, Refusal, Shared};
 
 /// The IO type that h2 is given.
 #[derive(Debug)]

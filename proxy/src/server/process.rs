@@ -2,17 +2,21 @@
 //! its answers, then delays no request, and no probe waits for a busy worker.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
+use super::reload::{Probe, Reloader};
+use super::worker::{Apply, Worker};
+use super::{Admin, AdminInterface, Shared, StartError};
 use crate::config::Difference;
 use crate::drain::Drain;
 use crate::net::{Address, ListenOptions, Outside};
-use crate::server::{Admin, AdminInterface, Shared, StartError, Worker};
+use crate::snapshot::{Addresses, InForce};
 use crate::stats::ServerState;
 
 /// Makes a worker's world, on the worker's thread.
@@ -22,8 +26,9 @@ pub type MakeOutside = Arc<dyn Fn() -> Outside + Send + Sync>;
 pub struct Process {
     workers: Vec<JoinHandle<()>>,
     admin: Option<AdminThread>,
-    /// Where it listens, in the configuration's order: ports the system chose are real here.
-    pub addresses: Vec<Address>,
+    shared: Arc<Shared>,
+    snapshots: Vec<mpsc::UnboundedSender<Apply>>,
+    how: ListenOptions,
 }
 
 /// Why a server does not start.
@@ -54,31 +59,58 @@ impl Process {
         drain: &Drain,
         admin: Admin,
     ) -> Result<Self, ProcessError> {
-        let mut admin = Some(admin);
-        let mut process = Self { workers: Vec::new(), admin: None, addresses: shared.addresses() };
-        for index in 0..workers {
-            // The first worker binds alone, so that a port that another process uses is an error and not a share
-            // of it; then it binds again, to be joined by the others.
-            let is_exclusive = shared.runtime.differences().has(Difference::ExclusivePort);
-            if index == 0 && workers > 1 && is_exclusive {
-                process.addresses = probe(shared, &process.addresses)?;
+        // The first worker binds alone, so that a port that another process uses is an error and not a share of it; then
+        // it binds again, to be joined by the others.
+        let is_exclusive = shared.runtime.differences().has(Difference::ExclusivePort);
+        let mut at = Addresses::new();
+        if workers > 1 && is_exclusive {
+            for listener in &shared.snapshot().listeners {
+                let bound = probe(&listener.config.name, listener.config.address)?;
+                at.insert(listener.config.name.clone(), bound);
             }
+        }
+        let how = ListenOptions { reuse_port: workers > 1 || !is_exclusive, ..ListenOptions::default() };
+        let shared = Arc::clone(shared);
+        let mut admin = Some(admin);
+        let mut process = Self { workers: Vec::new(), admin: None, shared, snapshots: Vec::new(), how };
+        for index in 0..workers {
+            let (snapshots, received) = mpsc::unbounded_channel();
             let job = Job {
-                shared: Arc::clone(shared),
+                shared: Arc::clone(&process.shared),
                 outside: Arc::clone(outside),
                 drain: drain.clone(),
-                at: process.addresses.clone(),
-                how: ListenOptions { reuse_port: workers > 1 || !is_exclusive, ..ListenOptions::default() },
+                at: at.clone(),
+                how: process.how.clone(),
+                snapshots: received,
             };
             let (thread, addresses) = start(format!("worker-{index}"), move |ready| job.run(&ready))?;
             process.workers.push(thread);
-            process.addresses = addresses;
+            process.snapshots.push(snapshots);
+            at = addresses;
             if let Some(admin) = admin.take() {
-                process.admin = Some(AdminThread::start(shared, outside, drain, admin, &process.addresses)?);
+                process.shared.set_addresses(at.clone());
+                process.admin = Some(AdminThread::start(&process.shared, outside, drain, admin)?);
             }
         }
-        shared.stats.enter(ServerState::Live);
+        process.shared.stats.enter(ServerState::Live);
         Ok(process)
+    }
+
+    /// Where it listens, in the configuration's order: ports that the system chose are real here.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Address> {
+        let InForce { snapshot, addresses } = self.shared.in_force();
+        let names = snapshot.listeners.iter().map(|listener| &listener.config.name);
+        names.filter_map(|name| addresses.get(name).cloned()).collect()
+    }
+
+    /// Brings the workers to other configurations.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        let is_exclusive = self.shared.runtime.differences().has(Difference::ExclusivePort);
+        let probe: Probe =
+            if self.snapshots.len() > 1 && is_exclusive { probe } else { |_, at| Ok(Address::Socket(at)) };
+        Reloader::new(Arc::clone(&self.shared), self.snapshots.clone(), self.how.clone(), probe)
     }
 
     /// Waits until every worker has ended; until then operators are served.
@@ -129,18 +161,11 @@ struct AdminThread {
 }
 
 impl AdminThread {
-    fn start(
-        shared: &Arc<Shared>,
-        outside: &MakeOutside,
-        drain: &Drain,
-        admin: Admin,
-        addresses: &[Address],
-    ) -> Result<Self, ProcessError> {
+    fn start(shared: &Arc<Shared>, outside: &MakeOutside, drain: &Drain, admin: Admin) -> Result<Self, ProcessError> {
         let (workers_run, workers_ended) = oneshot::channel();
         let (shared, outside, drain) = (Arc::clone(shared), Arc::clone(outside), drain.clone());
-        let addresses = addresses.to_vec();
         let run = async move |ready: &Ready<()>| {
-            let bound = match AdminInterface::bind(&outside(), &shared, admin, &addresses) {
+            let bound = match AdminInterface::bind(&outside(), &shared, admin) {
                 Ok(bound) => bound,
                 Err(error) => return drop(ready.send(Err(error.into()))),
             };
@@ -158,19 +183,14 @@ impl AdminThread {
     }
 }
 
-/// Binds every address once without sharing it.
-fn probe(shared: &Shared, at: &[Address]) -> Result<Vec<Address>, ProcessError> {
-    let mut bound = Vec::new();
-    for (listener, at) in shared.config.listeners.iter().zip(at) {
-        let Address::Socket(address) = at else { continue };
-        let local = crate::net::tokio::probe(*address).map_err(|source| StartError::Listen {
-            name: format!("listener '{}'", listener.name),
-            address: address.to_string(),
-            source,
-        })?;
-        bound.push(Address::Socket(local));
-    }
-    Ok(bound)
+/// Binds the address of a listener once without sharing it.
+fn probe(listener: &str, address: SocketAddr) -> Result<Address, StartError> {
+    let bound = crate::net::tokio::probe(address).map_err(|source| StartError::Listen {
+        name: format!("listener '{listener}'"),
+        address: address.to_string(),
+        source,
+    })?;
+    Ok(Address::Socket(bound))
 }
 
 /// What a worker's thread needs.
@@ -178,18 +198,19 @@ struct Job {
     shared: Arc<Shared>,
     outside: MakeOutside,
     drain: Drain,
-    at: Vec<Address>,
+    at: Addresses,
     how: ListenOptions,
+    snapshots: mpsc::UnboundedReceiver<Apply>,
 }
 
 impl Job {
-    fn run(self, ready: &Ready<Vec<Address>>) {
+    fn run(self, ready: &Ready<Addresses>) {
         block_on(ready, async {
             match Worker::start((self.outside)(), &self.shared, &self.drain, &self.at, &self.how).await {
                 Err(error) => drop(ready.send(Err(error.into()))),
                 Ok(worker) => {
-                    drop(ready.send(Ok(worker.addresses.clone())));
-                    worker.run().await;
+                    drop(ready.send(Ok(worker.addresses())));
+                    worker.run(self.snapshots).await;
                 }
             }
         });

@@ -1,0 +1,95 @@
+//! A cluster whose configuration has changed takes over what it can from the one before it.
+//!
+//! Endpoints that stay keep their health, and their connections too unless these would be made in another way now. The names
+//! of a cluster that comes from DNS keep their addresses until the name server says otherwise. What is under way keeps the
+//! old cluster alive, which takes no more care of its endpoints.
+
+use std::rc::Rc;
+
+use super::discovery::Known;
+use super::{Cluster, Endpoint};
+use crate::config::ClusterChange;
+use crate::net::Address;
+use crate::stats::HealthFlag;
+
+/// What a cluster takes over from the one of its name before it.
+#[derive(Default)]
+pub struct Handover {
+    endpoints: Vec<Rc<Endpoint>>,
+    connections: Connections,
+    /// What the name server said of each name.
+    pub(super) known: Vec<Known>,
+    /// Does this worker look after the health of the endpoints? `None`: there was no cluster before.
+    pub(super) looks_after: Option<bool>,
+}
+
+/// What becomes of the connections of endpoints that stay.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Connections {
+    /// They are used on.
+    #[default]
+    Kept,
+    /// New ones take their place.
+    Replaced,
+}
+
+/// An endpoint that was there before.
+pub(super) enum Inherited {
+    /// With its connections.
+    Whole(Rc<Endpoint>),
+    /// Its health alone.
+    Health,
+}
+
+impl Handover {
+    /// From the cluster that had the name until now, if there was one, of which `change` says what is new.
+    #[must_use]
+    pub fn from(before: Option<&Cluster>, change: ClusterChange) -> Self {
+        let Some(before) = before else { return Self::default() };
+        let connections = match change {
+            ClusterChange::Endpoints => Connections::Kept,
+            ClusterChange::Added | ClusterChange::Connections | ClusterChange::Removed => Connections::Replaced,
+        };
+        Self {
+            endpoints: before.endpoints.borrow().clone(),
+            connections,
+            known: before.known.borrow().clone(),
+            looks_after: Some(before.looks_after),
+        }
+    }
+
+    /// The endpoint at `address`, if it was there before.
+    pub(super) fn endpoint(&self, address: &Address) -> Option<Inherited> {
+        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.address == *address)?;
+        Some(match self.connections {
+            Connections::Kept => Inherited::Whole(Rc::clone(endpoint)),
+            Connections::Replaced => Inherited::Health,
+        })
+    }
+}
+
+impl Cluster {
+    /// Another cluster has its name now, or none: health is checked and names are resolved no more. Connections of endpoints
+    /// that the other one has not taken over close when no request is on them.
+    pub fn retire(&self) {
+        drop(std::mem::take(&mut *self.tasks.borrow_mut()));
+        for endpoint in &*self.endpoints.borrow() {
+            if endpoint.is_of(self) {
+                endpoint.drain();
+            }
+        }
+    }
+
+    /// Takes back what nobody looks for any more: without health checks nothing says that an endpoint has recovered.
+    pub(super) fn forget_health(&self, endpoint: &Endpoint) {
+        let health = &endpoint.counts.health;
+        if self.shared.config.health_checks.is_empty() {
+            for flag in [HealthFlag::FailedCheck, HealthFlag::CheckTimedOut, HealthFlag::Excluded] {
+                health.clear_flag(flag);
+            }
+        }
+        if self.shared.config.outlier_detection.is_none() {
+            health.clear_flag(HealthFlag::Ejected);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A new configuration takes the place of the one in force, in all workers or in none.
+//!
+//! Each worker first does what can fail: it binds new listeners and opens logs. Once all of them could, each applies the
+//! snapshot; requests and connections that are under way go on with what they began with. Where configurations come from is
+//! the caller's: a file that was read again, a step of a scenario.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::worker::Apply;
+use super::{Shared, StartError};
+use crate::config::Config;
+use crate::net::{Address, ListenOptions};
+use crate::snapshot::{Addresses, Ground, Snapshot};
+
+/// Why a configuration does not take the place of the one in force.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The admin interface does not move.
+    #[error(
+        "the admin interface listens on {now} and cannot move to {wanted} while the process runs; restart it, or leave \
+         admin.address as it is"
+    )]
+    Admin {
+        /// Where it listens; `nothing` if there is none.
+        now: String,
+        /// Where the new configuration wants it.
+        wanted: String,
+    },
+    /// A listener cannot be bound or a log not opened.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The process ends.
+    #[error("the process is about to end")]
+    Ending,
+}
+
+/// Says of the listener of this name whether it can have its address alone, where workers share their addresses.
+pub type Probe = fn(&str, SocketAddr) -> Result<Address, StartError>;
+
+/// Brings the workers of a server to the next snapshot.
+pub struct Reloader {
+    shared: Arc<Shared>,
+    workers: Vec<mpsc::UnboundedSender<Apply>>,
+    /// How new listeners are bound.
+    how: ListenOptions,
+    probe: Probe,
+}
+
+/// What came of a configuration that can be served.
+pub enum Applied {
+    /// It is the one in force.
+    Same,
+    /// This is in force now.
+    Next(Arc<Snapshot>),
+}
+
+/// A worker that has prepared a snapshot.
+struct Ready {
+    agree: oneshot::Sender<()>,
+    applied: oneshot::Receiver<Addresses>,
+}
+
+impl Reloader {
+    /// For the workers that receive what is sent to `workers`.
+    #[must_use]
+    pub fn new(
+        shared: Arc<Shared>,
+        workers: Vec<mpsc::UnboundedSender<Apply>>,
+        how: ListenOptions,
+        probe: Probe,
+    ) -> Self {
+        Self { shared, workers, how, probe }
+    }
+
+    /// Puts `config` in force, which was read at `loaded_at`.
+    ///
+    /// # Errors
+    /// It cannot be served; the one before it still is.
+    ///
+    /// # Cancellation
+    /// Dropped, some workers may have applied it and others not.
+    pub async fn apply(&self, config: Config, loaded_at: SystemTime) -> Result<Applied, ReloadError> {
+        let applied = self.try_apply(config, loaded_at).await;
+        match &applied {
+            Ok(_) => self.shared.stats.config_reload_success.inc(),
+            Err(_) => self.refuse(),
+        }
+        applied
+    }
+
+    /// A configuration was refused before it came here.
+    pub fn refuse(&self) {
+        self.shared.stats.config_reload_rejected.inc();
+    }
+
+    /// A configuration is about to be read.
+    pub fn attempt(&self) {
+        self.shared.stats.config_reload_attempt.inc();
+    }
+
+    async fn try_apply(&self, config: Config, loaded_at: SystemTime) -> Result<Applied, ReloadError> {
+        let before = self.shared.snapshot();
+        if before.config.admin != config.admin {
+            let text = |at: Option<SocketAddr>| at.map_or_else(|| "nothing".to_owned(), |at| at.to_string());
+            return Err(ReloadError::Admin { now: text(before.config.admin), wanted: text(config.admin) });
+        }
+        if before.config.dump == config.dump {
+            return Ok(Applied::Same);
+        }
+        let ground = Ground { registry: &self.shared.registry, runtime: &self.shared.runtime };
+        let snapshot = Arc::new(before.next(config, loaded_at, ground));
+        self.probe_new_addresses(&before, &snapshot)?;
+        let ready = self.prepare(&snapshot).await?;
+        let mut addresses = Addresses::new();
+        let (agrees, applied): (Vec<_>, Vec<_>) = ready.into_iter().map(|ready| (ready.agree, ready.applied)).unzip();
+        for agree in agrees {
+            // A worker that has ended meanwhile has nothing to serve.
+            let (Ok(()) | Err(())) = agree.send(());
+        }
+        for applied in applied {
+            addresses.extend(applied.await.unwrap_or_default());
+        }
+        self.shared.put_in_force(Arc::clone(&snapshot), addresses);
+        Ok(Applied::Next(snapshot))
+    }
+
+    /// Has every worker do what can fail; what the first one binds, the others join.
+    async fn prepare(&self, snapshot: &Arc<Snapshot>) -> Result<Vec<Ready>, ReloadError> {
+        let mut at = Addresses::new();
+        let mut ready = Vec::with_capacity(self.workers.len());
+        for worker in &self.workers {
+            let (prepared, is_prepared) = oneshot::channel();
+            let (agree, agreed) = oneshot::channel();
+            let (applied, is_applied) = oneshot::channel();
+            let (snapshot, at_now, how) = (Arc::clone(snapshot), at.clone(), self.how.clone());
+            let apply = Apply { snapshot, at: at_now, how, prepared, agreed, applied };
+            worker.send(apply).map_err(|_| ReloadError::Ending)?;
+            at.extend(is_prepared.await.map_err(|_| ReloadError::Ending)??);
+            ready.push(Ready { agree, applied: is_applied });
+        }
+        Ok(ready)
+    }
+
+    fn probe_new_addresses(&self, before: &Snapshot, snapshot: &Snapshot) -> Result<(), StartError> {
+        let known = |at: SocketAddr| before.listeners.iter().any(|listener| listener.config.address == at);
+        let new = snapshot.listeners.iter().filter(|listener| !known(listener.config.address));
+        new.map(|listener| (self.probe)(&listener.config.name, listener.config.address))
+            .try_for_each(|probed| probed.map(drop))
+    }
+}

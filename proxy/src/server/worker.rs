@@ -1,0 +1,304 @@
+//! One worker: its listeners, its clusters, and how both follow the configuration.
+//!
+//! A worker is an `async fn` that takes its world as arguments, keeps its own listeners, pools and timers, and cannot find
+//! out whether that world is real. Production runs one for each core, a simulated host exactly one.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::{Shared, StartError};
+use crate::access_log::AccessLog;
+use crate::cluster::{Cluster, Clusters, Handover};
+use crate::config::listener::LogPath;
+use crate::config::{self, ClusterChange, ListenerChange};
+use crate::connection_manager::{ConnectionManager, Parts};
+use crate::drain::{Direction, Drain, Stage, WorkerDrain};
+use crate::listener::{Listener, ListenerControl, Serving};
+use crate::net::accept::Acceptor;
+use crate::net::{Accept, Address, ListenOptions, LogTarget, Outside};
+use crate::snapshot::{self, Addresses, Snapshot};
+use crate::stats::{CodeStats, Http2Stats, HttpStats, ListenerStats, ResponseStats};
+
+/// A worker that has bound its listeners and serves once [`run`](Self::run) is awaited.
+pub struct Worker {
+    outside: Outside,
+    shared: Arc<Shared>,
+    drain: Rc<WorkerDrain>,
+    process: Drain,
+    clusters: Rc<Clusters>,
+    connection_ids: Rc<Cell<u64>>,
+    listeners: BTreeMap<String, Running>,
+    tasks: JoinSet<()>,
+}
+
+/// A listener that runs.
+struct Running {
+    config: Arc<snapshot::Listener>,
+    control: ListenerControl,
+}
+
+/// A snapshot for a worker to serve. It is applied by all workers or by none.
+pub struct Apply {
+    /// The snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// Where new listeners are bound that other workers have bound already.
+    pub at: Addresses,
+    /// How new listeners are bound.
+    pub how: ListenOptions,
+    /// Told whether the worker can, and where new listeners are bound.
+    pub prepared: oneshot::Sender<Result<Addresses, StartError>>,
+    /// Says that all workers can. Dropped, it means that one of them cannot.
+    pub agreed: oneshot::Receiver<()>,
+    /// Told when it is done, with where all listeners are bound.
+    pub applied: oneshot::Sender<Addresses>,
+}
+
+/// Listeners that are bound and have not accepted yet.
+struct Prepared {
+    listeners: Vec<(Arc<snapshot::Listener>, Step)>,
+}
+
+/// What becomes of a listener of the snapshot.
+enum Step {
+    /// Nothing.
+    Keep,
+    /// Its next requests meet other routes.
+    SetRoutes,
+    /// New connections of the listener that has this name now are served in another way.
+    Replace { now: String, serving: Box<Serving> },
+    /// It begins to accept.
+    Begin { accept: Box<dyn Accept>, serving: Box<Serving> },
+}
+
+impl Worker {
+    /// Binds the listeners of the snapshot in force, to `at` where that says so, and finds the clusters' endpoints. Needs a
+    /// `LocalSet` around it.
+    ///
+    /// # Errors
+    /// A listener cannot be bound or a log not opened.
+    pub async fn start(
+        outside: Outside,
+        shared: &Arc<Shared>,
+        drain: &Drain,
+        at: &Addresses,
+        how: &ListenOptions,
+    ) -> Result<Self, StartError> {
+        outside.logs.register_stats(&shared.registry);
+        let mut worker = Self {
+            outside,
+            shared: Arc::clone(shared),
+            drain: Rc::new(drain.on_worker()),
+            process: drain.clone(),
+            clusters: Rc::default(),
+            connection_ids: Rc::default(),
+            listeners: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        };
+        let snapshot = shared.snapshot();
+        worker.set_clusters(&snapshot).await;
+        let prepared = worker.prepare(&snapshot, at, how)?;
+        worker.set_listeners(prepared);
+        Ok(worker)
+    }
+
+    /// Where the listeners are bound.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.listeners.iter().map(|(name, running)| (name.clone(), running.control.at().clone())).collect()
+    }
+
+    /// Serves until the drain that it was started with closes its listeners, and then what is under way. Until then it
+    /// applies the snapshots that come.
+    pub async fn run(mut self, mut snapshots: mpsc::UnboundedReceiver<Apply>) {
+        let mut following = JoinSet::new();
+        let drain = Rc::clone(&self.drain);
+        following.spawn_local(async move { drain.follow().await });
+        let process = self.process.clone();
+        loop {
+            tokio::select! {
+                // A new configuration first, however many listeners end.
+                biased;
+                Some(apply) = snapshots.recv() => self.apply(apply).await,
+                Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
+                // Without listeners, or with those that an operator has closed, it goes on until the process ends.
+                () = process.reached(Stage::Draining), if self.tasks.is_empty() => break,
+            }
+        }
+        self.clusters.retain(&|_| false); // closes the pools' connections
+    }
+
+    async fn apply(&mut self, apply: Apply) {
+        let Apply { snapshot, at, how, prepared, agreed, applied } = apply;
+        let ready = match self.prepare(&snapshot, &at, &how) {
+            Ok(ready) => ready,
+            Err(error) => return drop(prepared.send(Err(error))),
+        };
+        drop(prepared.send(Ok(ready.bound())));
+        if agreed.await.is_err() {
+            return; // what was prepared is dropped
+        }
+        self.set_clusters(&snapshot).await;
+        self.set_listeners(ready);
+        self.clusters.retain(&|name| !matches!(snapshot.changes.clusters.get(name), Some(ClusterChange::Removed)));
+        drop(applied.send(self.addresses()));
+    }
+
+    /// Starts clusters that are new or changed. Those that are gone stay until no route leads to them.
+    async fn set_clusters(&self, snapshot: &Snapshot) {
+        for shared in &snapshot.clusters {
+            let name = &shared.config.name;
+            let Some(change) = snapshot.changes.clusters.get(name) else { continue };
+            let codes = CodeStats::new(&shared.registry, name);
+            let before = Handover::from(self.clusters.get(name).as_deref(), *change);
+            let cluster = Cluster::start(Arc::clone(shared), codes, self.outside.clone(), before);
+            if let Some(before) = self.clusters.insert(cluster.await) {
+                before.retire();
+            }
+        }
+    }
+
+    /// Does everything that can fail.
+    fn prepare(&self, snapshot: &Arc<Snapshot>, at: &Addresses, how: &ListenOptions) -> Result<Prepared, StartError> {
+        let step = |listener: &Arc<snapshot::Listener>| {
+            let step = self.step(snapshot, listener, at, how)?;
+            Ok((Arc::clone(listener), step))
+        };
+        Ok(Prepared { listeners: snapshot.listeners.iter().map(step).collect::<Result<_, StartError>>()? })
+    }
+
+    fn step(
+        &self,
+        snapshot: &Snapshot,
+        listener: &Arc<snapshot::Listener>,
+        at: &Addresses,
+        how: &ListenOptions,
+    ) -> Result<Step, StartError> {
+        let name = &listener.config.name;
+        let socket = match snapshot.changes.listeners.get(name) {
+            None => return Ok(Step::Keep),
+            Some(ListenerChange::Routes) => return Ok(Step::SetRoutes),
+            Some(ListenerChange::Options) => Some(name.clone()),
+            Some(ListenerChange::Added | ListenerChange::Address | ListenerChange::Removed) => {
+                self.left_at(snapshot, listener)
+            }
+        };
+        let serving = Box::new(self.serving(listener)?);
+        if let Some(now) = socket {
+            return Ok(Step::Replace { now, serving });
+        }
+        let at = at.get(name).cloned().unwrap_or(Address::Socket(listener.config.address));
+        Ok(Step::Begin { accept: bind(&self.outside, &listener.config, &at, how)?, serving })
+    }
+
+    /// The listener that leaves the address where this one is to listen, so that the socket can stay.
+    fn left_at(&self, snapshot: &Snapshot, listener: &snapshot::Listener) -> Option<String> {
+        let leaves = |name: &String| {
+            matches!(snapshot.changes.listeners.get(name), Some(ListenerChange::Removed | ListenerChange::Address))
+        };
+        let wanted = listener.config.address;
+        let there = |running: &Running| wanted.port() != 0 && running.config.config.address == wanted;
+        self.listeners.iter().find(|(name, running)| leaves(name) && there(running)).map(|(name, _)| name.clone())
+    }
+
+    /// What serves the listener's connections.
+    fn serving(&self, listener: &Arc<snapshot::Listener>) -> Result<Serving, StartError> {
+        let (config, registry) = (&listener.config, &listener.stats);
+        let drain = self.drain.listener(direction(config));
+        let parts = Parts {
+            stats: HttpStats::new(registry, &config.manager.stat_prefix),
+            listener_responses: ResponseStats::of_listener(registry, config.address, &config.manager.stat_prefix),
+            http2_stats: Http2Stats::downstream(&self.shared.registry),
+            logs: open_logs(&self.outside, config)?,
+            clusters: Rc::clone(&self.clusters),
+            outside: self.outside.clone(),
+            drain: drain.clone(),
+            runtime: Arc::clone(&self.shared.runtime),
+            connection_ids: Rc::clone(&self.connection_ids),
+            listener: Arc::clone(listener),
+        };
+        let manager = Rc::new(ConnectionManager::new(parts));
+        Ok(Serving { manager, stats: ListenerStats::new(registry, config.address), drain })
+    }
+
+    fn set_listeners(&mut self, prepared: Prepared) {
+        let mut before = std::mem::take(&mut self.listeners);
+        for (config, step) in prepared.listeners {
+            let name = config.config.name.clone();
+            let control = match step {
+                Step::Begin { accept, serving } => Some(self.begin(&config.config, accept, *serving)),
+                Step::Keep => before.remove(&name).map(|running| running.control),
+                Step::SetRoutes => before.remove(&name).map(|running| {
+                    running.control.set_routes(Arc::clone(&config.config.manager.routes));
+                    running.control
+                }),
+                Step::Replace { now, serving } => before.remove(&now).map(|mut running| {
+                    running.control.replace(*serving);
+                    running.control
+                }),
+            };
+            // Steps are made from the listeners that run, and nothing ends one in between.
+            self.listeners.extend(control.map(|control| (name, Running { config, control })));
+        }
+        before.into_values().for_each(|running| running.control.remove());
+    }
+
+    fn begin(&mut self, config: &config::Listener, accept: Box<dyn Accept>, serving: Serving) -> ListenerControl {
+        let acceptor = Acceptor::new(accept, format!("listener {}", config.name));
+        let (listener, control) = Listener::new(acceptor, serving, self.drain.listener(direction(config)));
+        self.tasks.spawn_local(listener.run());
+        control
+    }
+}
+
+impl Prepared {
+    /// Where the new listeners are bound.
+    fn bound(&self) -> Addresses {
+        let bound = self.listeners.iter().filter_map(|(listener, step)| match step {
+            Step::Begin { accept, .. } => Some((listener.config.name.clone(), accept.local().clone())),
+            Step::Keep | Step::SetRoutes | Step::Replace { .. } => None,
+        });
+        bound.collect()
+    }
+}
+
+fn direction(listener: &config::Listener) -> Direction {
+    if listener.is_inbound { Direction::Inbound } else { Direction::Other }
+}
+
+fn bind(
+    outside: &Outside,
+    listener: &config::Listener,
+    at: &Address,
+    how: &ListenOptions,
+) -> Result<Box<dyn Accept>, StartError> {
+    outside.net.listen(at, how).map_err(|source| StartError::Listen {
+        name: format!("listener '{}'", listener.name),
+        address: at.to_string(),
+        source,
+    })
+}
+
+fn open_logs(outside: &Outside, listener: &config::Listener) -> Result<Vec<AccessLog>, StartError> {
+    let open = |log: &config::listener::AccessLog| {
+        let target = match &log.to {
+            LogPath::File(path) => LogTarget::File(path.clone()),
+            LogPath::Stderr => LogTarget::Stderr,
+            LogPath::Stdout => LogTarget::Stdout,
+        };
+        let writer = outside.logs.open(&target).map_err(|source| {
+            let path = match &log.to {
+                LogPath::File(path) => path.clone(),
+                LogPath::Stderr => "standard error".into(),
+                LogPath::Stdout => "standard output".into(),
+            };
+            StartError::Log { path, source }
+        })?;
+        Ok(AccessLog::new(log.format.clone(), writer))
+    };
+    listener.manager.access_logs.iter().map(open).collect()
+}

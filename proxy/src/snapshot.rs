@@ -1,0 +1,114 @@
+//! One version of the configuration as the workers serve it.
+//!
+//! A snapshot never changes. The next one shares with it what its file left as it was, so that workers can tell by looking
+//! at two pointers, and stats and limits that are kept go on counting.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::cluster;
+use crate::config::{self, Changes, ClusterChange, Config, ListenerChange};
+use crate::net::Address;
+use crate::runtime::Runtime;
+use crate::stats::Registry;
+
+/// One version of the configuration.
+pub struct Snapshot {
+    /// 1 for the one that the process started with, and one more for each that followed.
+    pub version: u64,
+    /// When it was read.
+    pub loaded_at: SystemTime,
+    /// As read.
+    pub config: Arc<Config>,
+    /// What differs from the version before; for the first, everything is added.
+    pub changes: Changes,
+    /// In the configuration's order.
+    pub listeners: Vec<Arc<Listener>>,
+    /// In the configuration's order.
+    pub clusters: Vec<Arc<cluster::Shared>>,
+}
+
+/// The configuration in force.
+#[derive(Clone)]
+pub struct InForce {
+    /// The configuration.
+    pub snapshot: Arc<Snapshot>,
+    /// Where its listeners are bound: ports that the system chose are real here.
+    pub addresses: Addresses,
+}
+
+/// Where listeners are bound, by name.
+pub type Addresses = BTreeMap<String, Address>;
+
+/// What all workers share of a listener.
+pub struct Listener {
+    /// As configured.
+    pub config: config::Listener,
+    /// Its stats and those of its connection manager: unregistered when no connection of it is left.
+    pub stats: Arc<Registry>,
+}
+
+/// What snapshots are made with.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    /// Every stat.
+    pub registry: &'a Registry,
+    /// What operators may change.
+    pub runtime: &'a Arc<Runtime>,
+}
+
+impl Snapshot {
+    /// The snapshot that a process starts with.
+    #[must_use]
+    pub fn first(config: Config, loaded_at: SystemTime, ground: Ground<'_>) -> Self {
+        let listeners = config.listeners.iter().map(|listener| Arc::new(Listener::new(listener, ground.registry)));
+        let clusters = config.clusters.iter().map(|cluster| new_cluster(cluster, ground));
+        Self {
+            version: 1,
+            loaded_at,
+            changes: Changes::first(&config),
+            listeners: listeners.collect(),
+            clusters: clusters.collect(),
+            config: Arc::new(config),
+        }
+    }
+
+    /// The snapshot after this one.
+    #[must_use]
+    pub fn next(&self, config: Config, loaded_at: SystemTime, ground: Ground<'_>) -> Self {
+        let changes = Changes::between(&self.config, &config);
+        let listeners = config.listeners.iter().map(|listener| {
+            let before = self.listeners.iter().find(|before| before.config.name == listener.name);
+            match (changes.listeners.get(&listener.name), before) {
+                (None, Some(before)) => Arc::clone(before),
+                (Some(ListenerChange::Routes), Some(before)) => {
+                    Arc::new(Listener { config: listener.clone(), stats: Arc::clone(&before.stats) })
+                }
+                (Some(_), _) | (None, None) => Arc::new(Listener::new(listener, ground.registry)),
+            }
+        });
+        let clusters = config.clusters.iter().map(|cluster| {
+            let before = self.clusters.iter().find(|before| before.config.name == cluster.name);
+            match (changes.clusters.get(&cluster.name), before) {
+                (None, Some(before)) => Arc::clone(before),
+                (Some(ClusterChange::Endpoints | ClusterChange::Connections), Some(before)) => {
+                    Arc::new(before.changed(cluster.clone()))
+                }
+                (Some(_), _) | (None, None) => new_cluster(cluster, ground),
+            }
+        });
+        let (listeners, clusters) = (listeners.collect(), clusters.collect());
+        Self { version: self.version + 1, loaded_at, config: Arc::new(config), changes, listeners, clusters }
+    }
+}
+
+fn new_cluster(cluster: &config::Cluster, ground: Ground<'_>) -> Arc<cluster::Shared> {
+    Arc::new(cluster::Shared::new(cluster.clone(), Arc::clone(ground.runtime), ground.registry))
+}
+
+impl Listener {
+    fn new(config: &config::Listener, registry: &Registry) -> Self {
+        Self { config: config.clone(), stats: Arc::new(registry.scope()) }
+    }
+}
