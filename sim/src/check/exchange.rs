@@ -70,7 +70,12 @@ fn retries(config: &Config) -> bool {
 fn does(script: &[Spanned<Cue>], what: fn(&scenario::Action) -> bool) -> bool {
     script.iter().any(|cue| match &cue.value.step {
         Step::Do { action, .. } => what(action),
-        step => does(step.inner(), what),
+        step @ (Step::Background(_)
+        | Step::Barrier(_)
+        | Step::Happen(_)
+        | Step::Nothing
+        | Step::Repeat(_)
+        | Step::Wait(_)) => does(step.inner(), what),
     })
 }
 
@@ -89,7 +94,22 @@ fn permits_again(action: &scenario::Action) -> bool {
         scenario::Action::SendFrame { frame, .. } => {
             has(&frame.fields.fields) || frame.kind == FrameKind::Goaway && frame.fields.last_stream.is_some()
         }
-        _ => false,
+        scenario::Action::Send { message: _, .. }
+        | scenario::Action::Close
+        | scenario::Action::Closed(_)
+        | scenario::Action::Connect
+        | scenario::Action::Fin
+        | scenario::Action::HalfClose
+        | scenario::Action::Pause
+        | scenario::Action::Receive { .. }
+        | scenario::Action::ReceiveFrame(_)
+        | scenario::Action::ReceiveRequest(_)
+        | scenario::Action::ReceiveWebSocketFrame(_)
+        | scenario::Action::Reply(_)
+        | scenario::Action::Resume
+        | scenario::Action::Rst
+        | scenario::Action::SendWebSocketFrame(_)
+        | scenario::Action::Wait(_) => false,
     }
 }
 
