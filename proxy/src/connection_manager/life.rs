@@ -212,3 +212,79 @@ impl Life {
         begins
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Registry;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        Speaks(Protocol),
+        Request(Protocol),
+        Idle,
+        ServerDrains,
+        /// So many seconds pass.
+        Pass(u64),
+    }
+
+    /// Idle after 10 s, old after 100 s, drained after 5 s; the third request of a connection is its last.
+    #[tokio::test(start_paused = true)]
+    async fn each_event_leads_to_its_phase() {
+        use Event::{Idle, Pass, Request, ServerDrains, Speaks};
+        use Protocol::{Http1, Http2};
+        for (spares_http1, events, turn, close) in [
+            (false, &[Pass(9)][..], None, None),
+            (false, &[Pass(10)], Some(Turn::End), Some(Close::Flush)),
+            (false, &[Speaks(Http1), Pass(10)], Some(Turn::Notice), None),
+            (false, &[Speaks(Http1), Pass(15)], Some(Turn::End), Some(Close::FlushThenWaitForPeer)),
+            (false, &[Request(Http2), Pass(99)], None, None),
+            (false, &[Request(Http2), Pass(100)], Some(Turn::Notice), None),
+            (false, &[Request(Http2), Pass(105)], Some(Turn::End), Some(Close::FlushThenWaitForPeer)),
+            (false, &[Request(Http1), Idle, Pass(9), Request(Http1), Pass(20)], None, None),
+            (false, &[Request(Http1), Request(Http1), Request(Http1)], None, Some(Close::Flush)),
+            (false, &[Request(Http2), Request(Http2), Request(Http2)], Some(Turn::Notice), None),
+            (true, &[Request(Http1), Pass(100)], None, None),
+            (true, &[Request(Http1), Pass(100), Request(Http1)], None, Some(Close::Flush)),
+            (true, &[Request(Http2), Pass(100)], Some(Turn::Notice), None),
+            (false, &[Request(Http1), ServerDrains, Pass(4)], None, None),
+            (false, &[Request(Http1), ServerDrains, Pass(5)], Some(Turn::End), Some(Close::FlushThenWaitForPeer)),
+        ] {
+            let mut life = life(spares_http1);
+            let mut last = None;
+            for event in events {
+                last = take(&mut life, *event).await;
+            }
+            assert_eq!((last, life.close()), (turn, close), "{spares_http1} {events:?}");
+        }
+    }
+
+    async fn take(life: &mut Life, event: Event) -> Option<Turn> {
+        match event {
+            Event::Speaks(protocol) => life.speaks(protocol),
+            Event::Request(protocol) => return life.request_begins(protocol),
+            Event::Idle => life.is_idle(),
+            Event::ServerDrains => assert!(life.drain_with_server() && !life.drain_with_server(), "it begins once"),
+            Event::Pass(seconds) => {
+                tokio::time::advance(Duration::from_secs(seconds)).await;
+                return life.elapse();
+            }
+        }
+        None
+    }
+
+    fn life(spares_http1: bool) -> Life {
+        let (now, seconds) = (Instant::now(), Duration::from_secs);
+        Life {
+            stats: Rc::new(HttpStats::new(&Registry::new(), "test")),
+            phase: Phase::Fresh,
+            idle_timeout: Some(seconds(10)),
+            drain_timeout: seconds(5),
+            idle_at: Some(now + seconds(10)),
+            old_at: Some(now + seconds(100)),
+            spares_http1,
+            requests: 0,
+            requests_max: NonZeroU32::new(3),
+        }
+    }
+}
