@@ -92,7 +92,8 @@ impl Breaker {
         Some(Permit(Arc::clone(self)))
     }
 
-    fn taken(&self) -> u32 {
+    /// Permits that are out.
+    pub(super) fn taken(&self) -> u32 {
         self.taken.load(Ordering::Relaxed)
     }
 

@@ -150,7 +150,7 @@ pub(super) async fn run(
         }
     };
     cluster.report_connected(&endpoint);
-    info.upstream_local = lease.local();
+    info.upstream_local = Some(lease.local());
     let limit = TryLimit::new(how.timeout, how.idle_timeout);
     let mut informed = Vec::new();
     let answered = match lease {
@@ -198,10 +198,7 @@ async fn over_http1(
     informed: &mut Vec<StatusCode>,
 ) -> Result<Result<Answer, Failed>, Interrupted> {
     let on_reused = exclusive.is_reused();
-    // Only giving the lease back takes its connection.
-    let Some(connection) = exclusive.connection() else {
-        return Ok(Err(Failed { failure: Failure::Terminated, reach: Reach::Unseen { on_reused } }));
-    };
+    let connection = exclusive.connection();
     let written_before = connection.tx_bytes();
     let payload = payload(exchange, head);
     let with_length = (payload == Payload::None && wants_length(&head.method)).then(|| with_zero_length(head));
@@ -234,7 +231,7 @@ async fn over_http1(
                 Reach::Sent { lost_on_reused: on_reused && informed.is_empty() && is_loss(broken) }
             };
             drop(writer);
-            Lease::Http1(exclusive).broken(broken);
+            Lease::Http1(exclusive).close_broken(broken);
             Ok(Err(Failed { failure: Failure::from(broken), reach }))
         }
     }
@@ -305,7 +302,7 @@ async fn over_http2(
             } else {
                 Reach::Sent { lost_on_reused: on_reused && informed.is_empty() && is_loss(broken) }
             };
-            Lease::Http2(stream).broken(broken);
+            Lease::Http2(stream).close_broken(broken);
             Ok(Err(Failed { failure: Failure::from(broken), reach }))
         }
     }
@@ -380,7 +377,7 @@ impl Answer {
             return break_off(self.writer, &lease);
         }
         drop((self.body, self.writer));
-        lease.give_back();
+        lease.release();
     }
 
     /// As [`end`](Self::end), where the peer or the wire broke the response off.
@@ -392,7 +389,7 @@ impl Answer {
         if let Some(writer) = self.writer {
             writer.reset(ResetReason::InternalError);
         }
-        lease.broken(by);
+        lease.close_broken(by);
     }
 
     /// This response is passed on.

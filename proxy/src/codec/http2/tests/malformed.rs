@@ -194,3 +194,17 @@ async fn frames_that_nobody_waits_for_are_dropped_and_paid_for() {
         })
         .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_malformed_behind_its_head_is_handed_out_once() {
+    let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
+    raw.send(HEADERS, END_HEADERS, 1, &block(GET)).await;
+    raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[("T", "v")])).await;
+    raw.send(HEADERS, END_HEADERS | END_STREAM, 3, &block(GET)).await;
+    let (_, mut incoming, first) = server.accept().await.unwrap().unwrap();
+    let (_, _, second) = server.accept().await.unwrap().unwrap();
+    let broken = while_serving(&mut server, read_all(&mut incoming)).await.unwrap_err();
+    assert_eq!(broken, Broken::Malformed(MESSAGING_RULE));
+    drop((first, second));
+    assert!(timeout(Duration::from_millis(1), server.accept()).await.is_err(), "one request, one record");
+}

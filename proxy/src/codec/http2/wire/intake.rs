@@ -11,10 +11,13 @@ use std::ops::Range;
 
 use bytes::{BufMut, BytesMut};
 
-use super::shared::{Fate, Refusal, Shared};
+use super::Refusal;
+use super::closed::{ClosedBy, LatelyClosed};
+use super::section::{BrokenFraming, FRAME_BYTES_MAX, PRIORITY_LEN, Section};
+use super::shared::{Fate, Shared};
 use crate::codec::http2::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_HEAD_LEN, FrameHead, HEADERS, PADDED, PREFACE, PRIORITISED,
-    PROTOCOL_ERROR, PUSH_PROMISE, RST_STREAM, Role, STREAM_CLOSED, STREAM_ID_MAX, be_u32, put_frame_head,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_HEAD_LEN, FrameHead, HEADERS, PREFACE, PRIORITISED,
+    PROTOCOL_ERROR, PUSH_PROMISE, RST_STREAM, Role, STREAM_CLOSED, put_frame_head,
 };
 use crate::codec::http2::hpack::{Block, Decoder, DecodingError, ListLimit, write_literal};
 use crate::codec::http2::message::{Original, SectionKind, Wrong, judge, stand_in};
@@ -22,13 +25,9 @@ use crate::codec::http2::{INVALID_HEADER_FIELD, MESSAGING_RULE};
 use crate::config::listener::Http2Options;
 use crate::config::{Difference, Differences};
 
-/// SETTINGS_MAX_FRAME_SIZE, which we leave at its default (RFC 9113 6.5.2). Bytes.
-const FRAME_BYTES_MAX: usize = 1 << 14;
 /// How many CONTINUATION frames a section may have, at least: h2's number. Every other kind of bytes that waits here is one
 /// frame at most, so this bounds [`Intake::partial`].
 const CONTINUATIONS_MIN: usize = 5;
-/// Length of the fields of a priority (RFC 9113 6.2).
-const PRIORITY_LEN: usize = 5;
 /// A block that no decoder takes (RFC 7541 6.1): h2 ends the connection for it.
 const NO_BLOCK: &[u8] = &[0x80];
 
@@ -68,8 +67,12 @@ pub(super) struct Intake {
     left: usize,
     left_is_dropped: bool,
     streams: BTreeMap<u32, Receiving>,
+    /// Servers only.
+    closed: LatelyClosed,
     /// The largest stream that the client, at whichever end, has opened.
     last_stream: u32,
+    /// Streams below it that the client passed over, the latest time that it did: they are never opened (RFC 9113 5.1.1).
+    skipped: Range<u32>,
     /// The peer's message has ended the connection.
     failed: Option<Fate>,
 }
@@ -135,7 +138,9 @@ impl Intake {
             left: if role == Role::Server { PREFACE.len() } else { 0 },
             left_is_dropped: false,
             streams: BTreeMap::new(),
+            closed: LatelyClosed::default(),
             last_stream: 0,
+            skipped: 0..0,
             failed: None,
         }
     }
@@ -163,7 +168,10 @@ impl Intake {
         if self.role == Role::Server && matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM != 0 {
             match self.streams.get_mut(&frame.stream) {
                 Some(Receiving::Rest { ours_ended }) => *ours_ended = true,
-                Some(Receiving::Head | Receiving::Nothing) => drop(self.streams.remove(&frame.stream)),
+                Some(Receiving::Head | Receiving::Nothing) => {
+                    self.streams.remove(&frame.stream);
+                    self.closed.note(frame.stream, ClosedBy::BothEnds);
+                }
                 None => {}
             }
         }
@@ -175,6 +183,7 @@ impl Intake {
             None | Some(Receiving::Rest { ours_ended: false }) if self.role == Role::Server => {
                 self.streams.insert(stream, Receiving::Nothing);
             }
+            Some(Receiving::Rest { ours_ended: true }) => self.closed.note(stream, ClosedBy::BothEnds),
             _ => {}
         }
     }
@@ -254,7 +263,9 @@ impl Intake {
             },
             HEADERS | CONTINUATION | PUSH_PROMISE => self.stop_watching(),
             RST_STREAM => {
-                self.streams.remove(&head.stream);
+                if self.streams.remove(&head.stream).is_some() && self.role == Role::Server {
+                    self.closed.note(head.stream, ClosedBy::Reset);
+                }
                 Step::Pass(FRAME_HEAD_LEN + head.len)
             }
             _ => Step::Pass(FRAME_HEAD_LEN + head.len),
@@ -267,12 +278,15 @@ impl Intake {
     }
 
     fn judge_data(&mut self, head: FrameHead, shared: &Shared) -> Step {
+        if self.is_late(head.stream, shared) {
+            return drop_data(head, shared);
+        }
         let code = match self.streams.get(&head.stream) {
             Some(Receiving::Rest { .. }) => None,
             // RFC 9113 8.1: a body comes behind its head.
             Some(Receiving::Head) => Some(PROTOCOL_ERROR),
             Some(Receiving::Nothing) => Some(STREAM_CLOSED),
-            None if self.role == Role::Client && !self.is_idle(head.stream) => return drop_data(head, shared),
+            None if self.closed.by(head.stream) == Some(ClosedBy::Reset) => Some(STREAM_CLOSED),
             None => None,
         };
         match code {
@@ -294,7 +308,7 @@ impl Intake {
         let decoded = self.decoder.decode(section.block(bytes), &mut block);
         let step = match decoded {
             Ok(()) => {
-                let verdict = self.verdict(section, &block);
+                let verdict = self.verdict(section, &block, shared);
                 self.carry_out(verdict, section, &block, shared)
             }
             Err(DecodingError) => {
@@ -307,8 +321,11 @@ impl Intake {
         step
     }
 
-    fn verdict(&mut self, section: &Section, block: &Block) -> Verdict {
+    fn verdict(&mut self, section: &Section, block: &Block, shared: &Shared) -> Verdict {
         let (stream, is_end) = (section.head.stream, section.head.flags & END_STREAM != 0);
+        if self.is_late(stream, shared) {
+            return Verdict::Late;
+        }
         let receiving = self.streams.get(&stream).copied();
         let kind = match (self.role, receiving) {
             (_, Some(Receiving::Head)) => SectionKind::Response,
@@ -317,10 +334,17 @@ impl Intake {
                 return Verdict::Refused(Refusal::Malformed { details: MESSAGING_RULE, code: STREAM_CLOSED });
             }
             (Role::Server, None) if self.is_idle(stream) && !stream.is_multiple_of(2) => {
+                if stream > self.last_stream + 2 {
+                    self.skipped = self.last_stream + 1..stream;
+                }
                 self.last_stream = stream;
                 SectionKind::Request { may_have_protocol: self.may_have_protocol }
             }
-            (Role::Client, None) if !self.is_idle(stream) => return Verdict::Late,
+            (_, None)
+                if self.errors == MessageErrors::EndStreams && self.closed.by(stream) == Some(ClosedBy::Reset) =>
+            {
+                return Verdict::Refused(Refusal::Malformed { details: MESSAGING_RULE, code: STREAM_CLOSED });
+            }
             // The stream does not exist or is closed, and h2 ends the connection for it.
             (_, Some(Receiving::Nothing) | None) => return Verdict::Plain,
         };
@@ -346,6 +370,14 @@ impl Intake {
         }
     }
 
+    /// Is nothing that comes on the stream of interest any more? It was closed by us, or so long ago that nothing is known of
+    /// it (RFC 9113 5.1, closed).
+    fn is_late(&self, stream: u32, shared: &Shared) -> bool {
+        let was_opened = || !self.is_idle(stream) && !self.skipped.contains(&stream);
+        shared.is_reset_by_us(stream)
+            || !self.streams.contains_key(&stream) && was_opened() && self.closed.by(stream).is_none()
+    }
+
     /// Has the client never opened this stream?
     fn is_idle(&self, stream: u32) -> bool {
         stream > self.last_stream || stream.is_multiple_of(2)
@@ -369,8 +401,9 @@ impl Intake {
 
     /// Makes h2 reset a stream.
     fn reset(&mut self, stream: u32, refusal: Refusal, shared: &Shared) {
-        self.streams.remove(&stream);
-        shared.refuse(stream, refusal);
+        let had_head = self.streams.remove(&stream).is_some() || self.closed.by(stream).is_some();
+        self.closed.forget(stream);
+        shared.refuse(stream, refusal, had_head);
         let flags = END_HEADERS | END_STREAM | PRIORITISED;
         put_frame_head(FrameHead { len: PRIORITY_LEN, kind: HEADERS, flags, stream }, &mut self.out);
         self.out.put_u32(stream);
@@ -407,79 +440,4 @@ impl Intake {
 fn drop_data(head: FrameHead, shared: &Shared) -> Step {
     shared.owe_credit(head.len);
     Step::Drop(FRAME_HEAD_LEN + head.len)
-}
-
-/// The frames of one header section.
-struct Section {
-    /// Of the first.
-    head: FrameHead,
-    /// Of all.
-    len: usize,
-    block: HeaderBlock,
-    /// Nonsense of RFC 9113 5.3.1, for which h2 would not read the block.
-    depends_on_itself: bool,
-}
-
-enum HeaderBlock {
-    /// This range of the bytes at hand.
-    Here(Range<usize>),
-    /// Put together from more than one frame.
-    Joined(Vec<u8>),
-}
-
-/// The frames are such that h2 ends the connection for them.
-struct BrokenFraming;
-
-impl Section {
-    /// `None` if more has to come.
-    fn parse(bytes: &[u8], continuations_max: usize) -> Result<Option<Self>, BrokenFraming> {
-        let head = FrameHead::parse(bytes).ok_or(BrokenFraming)?;
-        let mut len = FRAME_HEAD_LEN + head.len;
-        let Some(payload) = bytes.get(FRAME_HEAD_LEN..len) else { return Ok(None) };
-        let (range, depends_on_itself) = fragment(head, payload)?;
-        let range = range.start + FRAME_HEAD_LEN..range.end + FRAME_HEAD_LEN;
-        if head.flags & END_HEADERS != 0 {
-            return Ok(Some(Self { head, len, block: HeaderBlock::Here(range), depends_on_itself }));
-        }
-        let mut joined = bytes.get(range).unwrap_or_default().to_vec();
-        for _ in 0..=continuations_max {
-            let Some(next) = bytes.get(len..).and_then(FrameHead::parse) else { return Ok(None) };
-            if next.kind != CONTINUATION || next.stream != head.stream || next.len > FRAME_BYTES_MAX {
-                return Err(BrokenFraming);
-            }
-            let begin = len + FRAME_HEAD_LEN;
-            len = begin + next.len;
-            let Some(payload) = bytes.get(begin..len) else { return Ok(None) };
-            joined.extend_from_slice(payload);
-            if next.flags & END_HEADERS != 0 {
-                return Ok(Some(Self { head, len, block: HeaderBlock::Joined(joined), depends_on_itself }));
-            }
-        }
-        Err(BrokenFraming)
-    }
-
-    fn block<'b>(&'b self, bytes: &'b [u8]) -> &'b [u8] {
-        match &self.block {
-            HeaderBlock::Here(range) => bytes.get(range.clone()).unwrap_or_default(),
-            HeaderBlock::Joined(joined) => joined,
-        }
-    }
-}
-
-/// Where the block stands in a HEADERS frame's payload (RFC 9113 6.2), and whether the stream depends on itself.
-fn fragment(head: FrameHead, payload: &[u8]) -> Result<(Range<usize>, bool), BrokenFraming> {
-    let (mut begin, mut end) = (0, payload.len());
-    let padding = match head.flags & PADDED {
-        0 => 0,
-        _ => usize::from(*payload.first().ok_or(BrokenFraming)?),
-    };
-    begin += usize::from(head.flags & PADDED != 0);
-    let mut depends_on_itself = false;
-    if head.flags & PRIORITISED != 0 {
-        let dependency = payload.get(begin..begin + PRIORITY_LEN).and_then(be_u32).ok_or(BrokenFraming)?;
-        depends_on_itself = dependency & STREAM_ID_MAX == head.stream;
-        begin += PRIORITY_LEN;
-    }
-    end = end.checked_sub(padding).filter(|end| *end >= begin).ok_or(BrokenFraming)?;
-    Ok((begin..end, depends_on_itself))
 }

@@ -66,7 +66,9 @@ impl Wire {
             PING if head.flags & ACK == 0 && payload.starts_with(&SHUTDOWN) => Verdict::Replace(Bytes::new()),
             RST_STREAM if be_u32(payload) == Some(PROTOCOL_ERROR) => self.judge_reset(head.stream),
             // For answers that cross the reset of their stream, of which h2 remembers only the latest.
-            RST_STREAM if !is_server && be_u32(payload) == Some(STREAM_CLOSED) && !self.is_reset_by_us(head.stream) => {
+            RST_STREAM
+                if !is_server && be_u32(payload) == Some(STREAM_CLOSED) && !self.shared.is_reset_by_us(head.stream) =>
+            {
                 Verdict::Replace(Bytes::new())
             }
             // Envoy's clients leave by FIN alone: a server learns nothing from GOAWAY that FIN does not say.
@@ -87,7 +89,7 @@ impl Wire {
         if let Some(code) = self.shared.reset_code(stream) {
             return Verdict::Replace(reset_frame(stream, code));
         }
-        if self.is_reset_by_us(stream) {
+        if self.shared.is_reset_by_us(stream) {
             return Verdict::Pass;
         }
         let ends_by_data = match self.reading.stream == stream {
@@ -100,10 +102,6 @@ impl Wire {
             return Verdict::Pass;
         }
         Verdict::Fail(Fate::InvalidMessage(Some(stream)))
-    }
-
-    fn is_reset_by_us(&self, stream: u32) -> bool {
-        self.shared.reset_by_us.borrow().contains(&stream)
     }
 
     /// h2 ends the connection.

@@ -17,9 +17,13 @@
 //! [`shared`] is what everybody else sees.
 
 mod backlog;
+mod closed;
+mod credit;
 mod inbound;
 mod intake;
 mod judge;
+mod refusals;
+mod section;
 mod shared;
 
 use std::io;
@@ -45,7 +49,8 @@ use intake::Intake;
 use judge::Plan;
 
 pub use intake::MessageErrors;
-pub(super) use shared::{Amount, Fate, Refusal, Shared};
+pub(super) use refusals::Refusal;
+pub(super) use shared::{Amount, Fate, Shared};
 
 /// The IO type that h2 is given.
 #[derive(Debug)]

@@ -1,52 +1,25 @@
 //! The part of a wire that its connection and its streams can see while h2 owns the wire.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::rc::Weak;
 use std::task::{Context, Poll, Waker, ready};
 
+use super::Refusal;
 use super::backlog::{Backlog, Unsent};
-use crate::codec::http2::bounds::{CREDIT_BYTES_MIN, OWED_FRAMES_MAX, TURN_FRAMES_MAX};
+use crate::codec::http2::Stream;
+use crate::codec::http2::bounds::{OWED_FRAMES_MAX, TURN_FRAMES_MAX};
 use crate::codec::http2::flood::{Flood, Floods};
 use crate::codec::http2::frames::{
-    CONTINUATION, DATA, END_STREAM, FrameHead, GOAWAY, HEADERS, INTERNAL_ERROR, NO_ERROR, PRIORITY, PROTOCOL_ERROR,
-    REFUSED_STREAM, RST_STREAM, Received, STREAM_ID_MAX, Sight, be_u32,
+    CONTINUATION, DATA, END_STREAM, FrameHead, GOAWAY, HEADERS, NO_ERROR, PRIORITY, REFUSED_STREAM, RST_STREAM,
+    Received, STREAM_ID_MAX, Sight, be_u32,
 };
 use crate::codec::http2::message::Original;
 use crate::codec::http2::target::Targets;
-use crate::codec::http2::{CONNECTION, HeadLimit, Stream};
 use crate::net::{Conn, Look};
 use crate::stats::Http2Stats;
-
-/// Streams remembered as reset by us. A reset leaves with the next flush, so few are ever waiting.
-const RESETS_REMEMBERED_MAX: usize = 1024;
-
-/// Why a stream's peer gets RST_STREAM for what it sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::codec::http2) enum Refusal {
-    /// The message breaks the rules; Envoy's details and the code.
-    Malformed { details: &'static str, code: u32 },
-    /// A header section is over a limit of ours.
-    TooLarge(HeadLimit),
-}
-
-impl Refusal {
-    fn code(self) -> u32 {
-        match self {
-            Self::Malformed { code, .. } => code,
-            Self::TooLarge(_) => INTERNAL_ERROR,
-        }
-    }
-
-    pub(in crate::codec::http2) fn details(self) -> &'static str {
-        match self {
-            Self::Malformed { details, .. } => details,
-            Self::TooLarge(limit) => limit.details(),
-        }
-    }
-}
 
 /// What became of the connection, as far as it has been seen from the socket.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -89,12 +62,18 @@ pub(in crate::codec::http2) struct Shared {
     /// From the last GOAWAY of a server.
     pub(super) goaway_last: Cell<Option<u32>>,
     pub(super) pong: Cell<Pong>,
-    pub(super) reset_by_us: RefCell<VecDeque<u32>>,
+    /// Streams that the application has reset, until our RST_STREAM leaves.
+    pub(super) reset_by_us: RefCell<BTreeSet<u32>>,
     /// Codes of resets that are under way and that h2 has another code for.
-    reset_codes: RefCell<BTreeMap<u32, u32>>,
+    pub(super) reset_codes: RefCell<BTreeMap<u32, u32>>,
     /// Requests that nobody will see, until they have been accounted for: at most those of one turn, since nothing more is
     /// read before.
-    refused: RefCell<VecDeque<Refusal>>,
+    pub(super) refused: RefCell<VecDeque<Refusal>>,
+    /// The largest stream that was handed out.
+    pub(super) last_watched: Cell<u32>,
+    /// Envoy's details for requests that are malformed behind their head, until they have been handed out: at most those of
+    /// one turn, as [`Self::refused`].
+    pub(super) malformed_early: RefCell<BTreeMap<u32, &'static str>>,
     /// What h2 could not hold of requests that it has not handed out.
     originals: RefCell<BTreeMap<u32, Original>>,
     /// What h2 cannot carry of requests that it has yet to write.
@@ -107,7 +86,7 @@ pub(in crate::codec::http2) struct Shared {
     /// Streams that wait for their frames to leave.
     pub(super) waiting: Cell<usize>,
     /// How much of each stream has left. A stream is here from its first frame until it is dropped.
-    sent: RefCell<BTreeMap<u32, Sent>>,
+    pub(super) sent: RefCell<BTreeMap<u32, Sent>>,
     /// Frames read in this turn; see [`TURN_FRAMES_MAX`].
     turn_frames: Cell<u32>,
     /// Streams that have something unread since the last turns.
@@ -115,7 +94,7 @@ pub(in crate::codec::http2) struct Shared {
     /// Frames that may call for an answer, since the socket took something; see [`OWED_FRAMES_MAX`].
     pub(super) owed_frames: Cell<u32>,
     /// What came on the connection in frames that h2 has not seen, and its peer has no credit for.
-    credit: Cell<u32>,
+    pub(super) credit: Cell<u32>,
     /// What waits for the peer.
     pub(in crate::codec::http2) backlog: Backlog,
     pub(super) stats: Http2Stats,
@@ -130,17 +109,17 @@ pub(in crate::codec::http2) struct Amount {
 }
 
 #[derive(Debug, Default)]
-struct Sent {
+pub(super) struct Sent {
     amount: Amount,
     /// Envoy's details, if h2 has reset the stream for what its peer sent.
-    malformed: Option<&'static str>,
+    pub(super) malformed: Option<&'static str>,
     waiting: Option<Waker>,
     /// Waits for h2 to hold less of the stream.
     room: Option<Waker>,
     /// The peer has ended its direction.
     has_ended: bool,
     /// As of the connection, [`Shared::credit`].
-    credit: u32,
+    pub(super) credit: u32,
     unsent: Unsent,
     stream: Weak<Stream>,
 }
@@ -157,6 +136,8 @@ impl Shared {
             reset_by_us: RefCell::default(),
             reset_codes: RefCell::default(),
             refused: RefCell::default(),
+            last_watched: Cell::new(0),
+            malformed_early: RefCell::default(),
             originals: RefCell::default(),
             targets: Targets::default(),
             last_stream: Cell::new(0),
@@ -257,10 +238,7 @@ impl Shared {
         match frame.kind {
             GOAWAY if is_counted(payload) => self.stats.goaway_sent.inc(),
             RST_STREAM => {
-                let mut reset_by_us = self.reset_by_us.borrow_mut();
-                if let Some(at) = reset_by_us.iter().position(|stream| *stream == frame.stream) {
-                    reset_by_us.remove(at);
-                }
+                self.reset_by_us.borrow_mut().remove(&frame.stream);
                 self.stats.tx_reset.inc();
                 self.reset_codes.borrow_mut().remove(&frame.stream);
                 self.originals.borrow_mut().remove(&frame.stream);
@@ -371,18 +349,6 @@ impl Shared {
         Some(had_ended)
     }
 
-    /// Takes what is to be given back to a window, if it has become enough to say so.
-    pub(super) fn take_credit(&self) -> Vec<(u32, u32)> {
-        if self.credit.get() < CREDIT_BYTES_MIN {
-            return Vec::new();
-        }
-        let mut credits = vec![(CONNECTION, self.credit.replace(0))];
-        for (stream, sent) in self.sent.borrow_mut().iter_mut().filter(|(_, sent)| sent.credit > 0) {
-            credits.push((*stream, std::mem::take(&mut sent.credit)));
-        }
-        credits
-    }
-
     /// Have enough frames been read in this turn?
     pub(super) fn is_turn_over(&self) -> bool {
         self.turn_frames.get() >= TURN_FRAMES_MAX
@@ -429,43 +395,9 @@ impl Shared {
 
     /// Counts what leaves of `stream`, from now on.
     pub(in crate::codec::http2) fn watch_stream(&self, id: u32, stream: Weak<Stream>) {
-        self.sent.borrow_mut().insert(id, Sent { stream, ..Sent::default() });
-    }
-
-    /// h2 resets the stream, for what the peer sent. The first reason counts.
-    pub(super) fn note_malformed(&self, stream: u32, details: &'static str) {
-        if let Some(sent) = self.sent.borrow_mut().get_mut(&stream) {
-            sent.malformed.get_or_insert(details);
-        }
-    }
-
-    /// Envoy's details, if the stream was reset for what its peer sent.
-    pub(in crate::codec::http2) fn malformed(&self, stream: u32) -> Option<&'static str> {
-        self.sent.borrow().get(&stream).and_then(|sent| sent.malformed)
-    }
-
-    /// h2 is made to reset a stream, for what the peer sent on it.
-    pub(super) fn refuse(&self, stream: u32, refusal: Refusal) {
-        if refusal.code() != PROTOCOL_ERROR {
-            self.reset_codes.borrow_mut().insert(stream, refusal.code());
-        }
-        if let Refusal::Malformed { .. } = refusal {
-            self.stats.rx_messaging_error.inc();
-        }
-        match self.sent.borrow_mut().get_mut(&stream) {
-            Some(sent) => drop(sent.malformed.get_or_insert(refusal.details())),
-            None => self.refused.borrow_mut().push_back(refusal),
-        }
-    }
-
-    /// The code for a reset that h2 writes with its own.
-    pub(super) fn reset_code(&self, stream: u32) -> Option<u32> {
-        self.reset_codes.borrow().get(&stream).copied()
-    }
-
-    /// The next request that nobody will see.
-    pub(in crate::codec::http2) fn take_refused(&self) -> Option<Refusal> {
-        self.refused.borrow_mut().pop_front()
+        self.last_watched.set(self.last_watched.get().max(id));
+        let malformed = self.malformed_early.borrow_mut().remove(&id);
+        self.sent.borrow_mut().insert(id, Sent { stream, malformed, ..Sent::default() });
     }
 
     /// So much payload was dropped before h2 saw it.
@@ -488,15 +420,6 @@ impl Shared {
     /// Has a head of `stream` begun to leave?
     pub(in crate::codec::http2) fn has_begun(&self, stream: u32) -> bool {
         self.sent.borrow().get(&stream).is_some_and(|sent| sent.amount.heads > 0)
-    }
-
-    /// Notes that the application resets `stream` itself, so that the frame is not taken for h2's verdict.
-    pub(in crate::codec::http2) fn expect_reset(&self, stream: u32) {
-        let mut reset_by_us = self.reset_by_us.borrow_mut();
-        if reset_by_us.len() == RESETS_REMEMBERED_MAX {
-            reset_by_us.pop_front();
-        }
-        reset_by_us.push_back(stream);
     }
 
     /// Lets h2 take the second step of the drain at its next poll.

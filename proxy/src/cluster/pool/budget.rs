@@ -1,0 +1,322 @@
+//! What connections to one endpoint may take, and what they record.
+//!
+//! A [`Budget`] knows the circuit breakers, the stats and how to connect, and nothing of HTTP. Everything that is taken from it
+//! is a guard: dropped, it returns what it held and marks the budget as changed, and does nothing else. Whoever owns the budget
+//! acts on the change later, outside of any drop.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::cluster::breaker::{Breakers, Permit};
+use crate::cluster::{Failure, Shared};
+use crate::config::cluster::{Priority, TcpKeepalive};
+use crate::net::{self, Address, Conn, ConnectOptions, Outside};
+use crate::stats::{EndpointStats, Held};
+
+/// The connections and requests of one endpoint, for one worker and one priority.
+pub(super) struct Budget {
+    pub(super) shared: Arc<Shared>,
+    pub(super) counts: Arc<EndpointStats>,
+    pub(super) address: Address,
+    pub(super) outside: Outside,
+    priority: Priority,
+    /// Connects under way.
+    connecting: Cell<usize>,
+    /// Connections, those being connected included.
+    open: Cell<usize>,
+    /// Held while there is a connection; feeds `cx_pool_open`.
+    pool_permit: RefCell<Option<Permit>>,
+    /// Requests that have a connection.
+    requests: Cell<u32>,
+    /// Counts the drains: a connection from before the last one is not used again.
+    generation: Cell<u32>,
+    /// Something ended since [`Self::take_change`] was called last.
+    changed: Cell<bool>,
+    /// Shared with the task that acts on changes, which must not keep the endpoint's stats alive.
+    wake: Rc<Notify>,
+}
+
+impl Budget {
+    pub(super) fn new(shared: Arc<Shared>, priority: Priority, address: Address, outside: Outside) -> Rc<Self> {
+        let counts = shared.endpoints.of(&address);
+        Rc::new(Self {
+            shared,
+            counts,
+            address,
+            outside,
+            priority,
+            connecting: Cell::new(0),
+            open: Cell::new(0),
+            pool_permit: RefCell::default(),
+            requests: Cell::new(0),
+            generation: Cell::new(0),
+            changed: Cell::new(false),
+            wake: Rc::default(),
+        })
+    }
+
+    fn breakers(&self) -> &Breakers {
+        self.shared.breakers.of(self.priority)
+    }
+
+    pub(super) fn connecting(&self) -> usize {
+        self.connecting.get()
+    }
+
+    pub(super) fn requests(&self) -> u32 {
+        self.requests.get()
+    }
+
+    /// Marks that something changed which the owner should act on.
+    pub(super) fn mark_changed(&self) {
+        self.changed.set(true);
+    }
+
+    /// Has something changed? Whoever calls this acts on it.
+    pub(super) fn take_change(&self) -> bool {
+        self.changed.take()
+    }
+
+    /// Notified when a request was dropped and left a change that the owner has not acted on yet.
+    pub(super) fn wake(&self) -> Rc<Notify> {
+        Rc::clone(&self.wake)
+    }
+
+    /// Connections that are there serve out their requests and are then closed.
+    pub(super) fn drain(&self) {
+        self.generation.set(self.generation.get().wrapping_add(1));
+    }
+
+    /// A place among the requests that wait for a connection.
+    pub(super) fn pending(&self) -> Result<Pending, Failure> {
+        let stats = &self.shared.stats;
+        let Some(permit) = self.breakers().pending.permit() else {
+            stats.upstream_rq_pending_overflow.inc();
+            return Err(Failure::PendingOverflow);
+        };
+        stats.upstream_rq_pending_total.inc();
+        let held = [stats.upstream_rq_pending_active.enter(), self.counts.rq_pending_active.enter()];
+        Ok(Pending { _permit: permit, _held: held })
+    }
+
+    /// A request gets its connection.
+    pub(super) fn request(self: &Rc<Self>) -> Result<ActiveRequest, Failure> {
+        let stats = &self.shared.stats;
+        let Some(permit) = self.breakers().requests.permit() else {
+            stats.upstream_rq_active_overflow.inc();
+            return Err(Failure::Overflow);
+        };
+        stats.upstream_rq_total.inc();
+        self.counts.rq_total.inc();
+        self.requests.set(self.requests.get() + 1);
+        let held = [stats.upstream_rq_active.enter(), self.counts.rq_active.enter()];
+        Ok(ActiveRequest { budget: Rc::clone(self), _permit: permit, _held: held })
+    }
+
+    /// Leave to open a connection, unless too many are open.
+    pub(super) fn connection_permit(&self) -> Option<Permit> {
+        self.breakers().connections.permit()
+    }
+
+    /// As [`Self::connection_permit`], but an endpoint without a single connection gets one in any case: without it a
+    /// request would wait forever.
+    pub(super) fn needed_connection_permit(&self) -> Option<Permit> {
+        let connections = &self.breakers().connections;
+        self.connection_permit().or_else(|| (self.open.get() == 0).then(|| connections.permit_past_limit()))
+    }
+
+    /// Counts a connection that is about to be opened.
+    pub(super) fn begin_connect(self: &Rc<Self>, permit: Permit) -> Connecting {
+        let stats = &self.shared.stats;
+        stats.upstream_cx_total.inc();
+        self.counts.cx_total.inc();
+        self.pool_permit.borrow_mut().get_or_insert_with(|| self.breakers().pools.permit_past_limit());
+        self.open.set(self.open.get() + 1);
+        self.connecting.set(self.connecting.get() + 1);
+        let record = ConnectionRecord {
+            shared: Arc::clone(&self.shared),
+            budget: Rc::downgrade(self),
+            opened: Instant::now(),
+            generation: self.generation.get(),
+            closed_by: ClosedBy::Local,
+            has_request: false,
+            _permit: permit,
+            _held: [stats.upstream_cx_active.enter(), self.counts.cx_active.enter()],
+        };
+        Connecting { under_way: UnderWay(Rc::clone(self)), record }
+    }
+
+    /// Connects, within the cluster's `connect_timeout`.
+    ///
+    /// # Errors
+    /// There is no connection; the record of the attempt is still held, so that whoever waits can be told before its end
+    /// changes the budget.
+    ///
+    /// # Cancellation
+    /// Dropped, it gives the attempt up.
+    pub(super) async fn connect(
+        &self,
+        Connecting { under_way, mut record }: Connecting,
+    ) -> Result<(Conn, ConnectionRecord), (Failure, ConnectionRecord)> {
+        let config = &self.shared.config;
+        let keepalive = config.tcp_keepalive.map(|TcpKeepalive { probes, time, interval }| net::TcpKeepalive {
+            probes,
+            time,
+            interval,
+        });
+        let options = ConnectOptions { keepalive, ..ConnectOptions::default() };
+        let connect = self.outside.net.connect(&self.address, &options);
+        let connected = tokio::time::timeout(config.connect_timeout, connect).await;
+        drop(under_way);
+        let stats = &self.shared.stats;
+        let failure = match connected {
+            Ok(Ok(conn)) => {
+                stats.upstream_cx_connect_ms.record_ms(record.opened.elapsed());
+                return Ok((conn, record));
+            }
+            Ok(Err(error)) => {
+                record.closed_by = ClosedBy::Peer;
+                Failure::Connect(in_words(&error))
+            }
+            Err(_elapsed) => {
+                stats.upstream_cx_connect_timeout.inc();
+                Failure::ConnectTimeout
+            }
+        };
+        stats.upstream_cx_connect_fail.inc();
+        self.counts.cx_connect_fail.inc();
+        Err((failure, record))
+    }
+
+    /// When a connection must be looked at again; `idle_since` if it is not in use.
+    pub(super) fn deadline(&self, opened: Instant, idle_since: Option<Instant>) -> Option<Instant> {
+        let config = &self.shared.config;
+        let idle = idle_since.zip(config.idle_timeout).map(|(since, limit)| since + limit);
+        let age = config.connection_duration_max.map(|limit| opened + limit);
+        idle.into_iter().chain(age).min()
+    }
+
+    /// Counts a connection whose deadline has passed.
+    pub(super) fn count_expired(&self, opened: Instant, now: Instant) {
+        let too_old = self.shared.config.connection_duration_max.is_some_and(|limit| opened + limit <= now);
+        match too_old {
+            true => self.shared.stats.upstream_cx_max_duration_reached.inc(),
+            false => self.shared.stats.upstream_cx_idle_timeout.inc(),
+        }
+    }
+}
+
+/// Held by a request that waits for a connection.
+pub(super) struct Pending {
+    _permit: Permit,
+    _held: [Held; 2],
+}
+
+/// Held by a request that has a connection. It is the last part of a lease to be dropped.
+pub(super) struct ActiveRequest {
+    budget: Rc<Budget>,
+    _permit: Permit,
+    _held: [Held; 2],
+}
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        self.budget.requests.set(self.budget.requests.get().saturating_sub(1));
+        // True only where the lease was dropped: to release one acts on the change first.
+        if self.budget.changed.get() {
+            self.budget.wake.notify_one();
+        }
+    }
+}
+
+/// A connection that is being opened. Dropped, the attempt is given up.
+pub(super) struct Connecting {
+    under_way: UnderWay,
+    record: ConnectionRecord,
+}
+
+/// Held while a connect is under way.
+struct UnderWay(Rc<Budget>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.connecting.set(self.0.connecting.get().saturating_sub(1));
+    }
+}
+
+/// Which end closed a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ClosedBy {
+    Local,
+    Peer,
+}
+
+/// Held by a connection for as long as it exists; counts its end.
+pub(super) struct ConnectionRecord {
+    pub(super) shared: Arc<Shared>,
+    /// Gone with the pool, which may happen before the connection's task has ended.
+    budget: Weak<Budget>,
+    pub(super) opened: Instant,
+    /// The budget's when the connection was opened.
+    generation: u32,
+    /// Which end closes it, if it ends now.
+    pub(super) closed_by: ClosedBy,
+    /// A request is under way on it.
+    pub(super) has_request: bool,
+    _permit: Permit,
+    _held: [Held; 2],
+}
+
+impl ConnectionRecord {
+    /// Was the endpoint drained since the connection was opened?
+    pub(super) fn is_drained(&self) -> bool {
+        self.budget.upgrade().is_some_and(|budget| budget.generation.get() != self.generation)
+    }
+
+    /// Is it older than `max_connection_duration`?
+    pub(super) fn is_too_old(&self) -> bool {
+        self.shared.config.connection_duration_max.is_some_and(|max| self.opened.elapsed() >= max)
+    }
+}
+
+impl Drop for ConnectionRecord {
+    fn drop(&mut self) {
+        let stats = &self.shared.stats;
+        stats.upstream_cx_destroy.inc();
+        let (by, by_with_request) = match self.closed_by {
+            ClosedBy::Peer => (&stats.upstream_cx_destroy_remote, &stats.upstream_cx_destroy_remote_with_active_rq),
+            ClosedBy::Local => (&stats.upstream_cx_destroy_local, &stats.upstream_cx_destroy_local_with_active_rq),
+        };
+        by.inc();
+        if self.has_request {
+            stats.upstream_cx_destroy_with_active_rq.inc();
+            by_with_request.inc();
+        }
+        stats.upstream_cx_length_ms.record_ms(self.opened.elapsed());
+        if let Some(budget) = self.budget.upgrade() {
+            budget.open.set(budget.open.get().saturating_sub(1));
+            if budget.open.get() == 0 {
+                budget.pool_permit.take();
+            }
+            budget.mark_changed(); // there may be room for another connection
+        }
+    }
+}
+
+/// The system's reason as Envoy prints it: the words without the number.
+fn in_words(error: &io::Error) -> String {
+    const WORDS: [(io::ErrorKind, &str); 5] = [
+        (io::ErrorKind::ConnectionRefused, "Connection refused"),
+        (io::ErrorKind::ConnectionReset, "Connection reset by peer"),
+        (io::ErrorKind::TimedOut, "Connection timed out"),
+        (io::ErrorKind::HostUnreachable, "No route to host"),
+        (io::ErrorKind::NetworkUnreachable, "Network is unreachable"),
+    ];
+    let known = WORDS.iter().find(|(kind, _)| *kind == error.kind());
+    known.map_or_else(|| error.to_string(), |(_, words)| (*words).to_owned())
+}
