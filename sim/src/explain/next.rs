@@ -69,45 +69,68 @@ impl<'a> Hop<'a> {
 
     /// It asked, and what it did followed from what came back.
     pub(super) fn depended(self, host: HostId, nth: usize, details: &str) -> Judged<'a> {
-        let case = self.case;
-        let name = self.name(host);
-        let Some(upstream) = case.wire.exchanges.get(nth) else { return self.judged(name, Cause::Unknown, Vec::new()) };
-        let peer = upstream.server.map_or("nobody", |server| self.name(server));
-        let next = Some(nth);
+        let Some(upstream) = self.case.wire.exchanges.get(nth) else {
+            return self.judged(self.name(host), Cause::Unknown, Vec::new());
+        };
+        let judged = self
+            .cut_short(host, upstream, details)
+            .or_else(|| self.left(host, details))
+            .or_else(|| self.could_not_read(host, upstream, details))
+            .or_else(|| self.passed_on(host, upstream))
+            .unwrap_or_else(|| self.lost(host, upstream, details));
+        Judged { next: Some(nth), ..judged }
+    }
+
+    fn peer(&self, upstream: &Exchange) -> &'a str {
+        upstream.server.map_or("nobody", |server| self.name(server))
+    }
+
+    /// That the answer it passed on was cut short.
+    fn cut_short(self, host: HostId, upstream: &Exchange, details: &str) -> Option<Judged<'a>> {
         let began = upstream.answer.as_ref().filter(|_| !upstream.is_tunnel());
-        if let Some(answer) = began.filter(|_| details.starts_with("upstream_reset_after")) {
-            let act = case.wire.acts_on(upstream).find(|act| act.by != host);
-            let how = act.map_or_else(String::new, |act| format!(": {}", self.sentence(act)));
-            let did = vec![format!("passed on a {} of {peer} that was cut short{how}", answer.status)];
-            let closed = act.map(|act| self.sentence(act));
-            let cause = Cause::NextHop { did: act.map(|act| act.kind.clone()), crossed: false };
-            return Judged { closed, next, ..self.judged(name, cause, did) };
+        let answer = began.filter(|_| details.starts_with("upstream_reset_after"))?;
+        let act = self.case.wire.acts_on(upstream).find(|act| act.by != host);
+        let how = act.map_or_else(String::new, |act| format!(": {}", self.sentence(act)));
+        let did = vec![format!("passed on a {} of {} that was cut short{how}", answer.status, self.peer(upstream))];
+        let closed = act.map(|act| self.sentence(act));
+        let cause = Cause::NextHop { did: act.map(|act| act.kind.clone()), crossed: false };
+        Some(Judged { closed, ..self.judged(self.name(host), cause, did) })
+    }
+
+    /// That what came back was no message of its protocol.
+    fn could_not_read(self, host: HostId, upstream: &Exchange, details: &str) -> Option<Judged<'a>> {
+        let first = self.case.wire.acts_on(upstream).next();
+        let was_reset = first.is_some_and(|act| matches!(act.kind, ActKind::Reset { .. }));
+        if !details.contains("protocol_error") || was_reset {
+            return None;
         }
-        if let Some(left) = self.left(host, details) {
-            return Judged { next, ..left };
-        }
-        let was_reset = case.wire.acts_on(upstream).next().is_some_and(|act| matches!(act.kind, ActKind::Reset { .. }));
-        if details.contains("protocol_error") && !was_reset {
-            let (why, cause) = match self.speaks_another(upstream) {
-                true => ("its cluster is configured for another protocol", Cause::WrongProtocol),
-                false => ("it is not HTTP as the RFCs have it", Cause::Unreadable),
-            };
-            let did = vec![format!("could not read what {peer} said: {why}")];
-            return Judged { next, ..self.judged(name, cause, did) };
-        }
-        if let Some(answer) = began {
-            let got = self.exchange.answer.as_ref().map(|answer| answer.status);
-            let passed = match got {
-                Some(status) if status == answer.status => format!("passed on the {status} of {peer}"),
-                Some(status) => format!("made {status} of the {} that {peer} answered", answer.status),
-                None => format!("did not pass on the {} of {peer}", answer.status),
-            };
-            let judged = self.judged(name, Cause::NextHop { did: None, crossed: false }, vec![passed]);
-            return Judged { is_origin: false, next, ..judged };
-        }
-        let Some(act) = case.wire.acts_on(upstream).next() else {
-            let did = vec![format!("ended it while {peer} had not answered ({details})")];
-            return Judged { next, ..self.judged(name, Cause::Unknown, did) };
+        let (why, cause) = match self.speaks_another(upstream) {
+            true => ("its cluster is configured for another protocol", Cause::WrongProtocol),
+            false => ("it is not HTTP as the RFCs have it", Cause::Unreadable),
+        };
+        let did = vec![format!("could not read what {} said: {why}", self.peer(upstream))];
+        Some(self.judged(self.name(host), cause, did))
+    }
+
+    /// That it passed on an answer, or made another one of it.
+    fn passed_on(self, host: HostId, upstream: &Exchange) -> Option<Judged<'a>> {
+        let answer = upstream.answer.as_ref().filter(|_| !upstream.is_tunnel())?;
+        let peer = self.peer(upstream);
+        let passed = match self.exchange.answer.as_ref().map(|answer| answer.status) {
+            Some(status) if status == answer.status => format!("passed on the {status} of {peer}"),
+            Some(status) => format!("made {status} of the {} that {peer} answered", answer.status),
+            None => format!("did not pass on the {} of {peer}", answer.status),
+        };
+        let judged = self.judged(self.name(host), Cause::NextHop { did: None, crossed: false }, vec![passed]);
+        Some(Judged { is_origin: false, ..judged })
+    }
+
+    /// It got no answer: an end of the exchange came first, its own or the next hop's.
+    fn lost(self, host: HostId, upstream: &Exchange, details: &str) -> Judged<'a> {
+        let name = self.name(host);
+        let Some(act) = self.case.wire.acts_on(upstream).next() else {
+            let did = vec![format!("ended it while {} had not answered ({details})", self.peer(upstream))];
+            return self.judged(name, Cause::Unknown, did);
         };
         let closed = Some(self.sentence(act));
         if act.by == host {
@@ -115,41 +138,40 @@ impl<'a> Hop<'a> {
             let reason = reasons::of(reasons::of_own_end(details), &[])
                 .map_or("for a reason that it does not tell", |reason| reason.why);
             let did = vec![format!("ended it itself, {reason}")];
-            return Judged { closed, next, ..self.judged(name, Cause::Itself, did) };
+            return Judged { closed, ..self.judged(name, Cause::Itself, did) };
         }
-        // One was sent before the other arrived, in both directions.
-        let before_it = upstream.request.head_arrived.is_none_or(|at| act.sent.at < at);
-        let crossed = before_it && act.arrived.is_none_or(|at| at >= upstream.request.began.at);
-        let asked = upstream.request.began.at;
-        let mut did = Vec::new();
-        if upstream.is_tunnel() {
-            did.push(format!("lost the WebSocket: {}", self.sentence(act)));
-        } else if act.arrived.is_some_and(|at| at < asked) {
-            did.push(format!(
-                "asked on a connection that had ended: {peer}'s {} of {} had arrived, and had not been noticed when the request \
-                 left at {}",
-                words(&act.kind),
-                ms(act.sent.at),
-                ms(asked)
-            ));
-        } else if crossed {
-            did.push(format!("asked on a connection that was ending: its request, sent at {}, and {peer}'s {}, sent at {}, crossed on the way", ms(asked), words(&act.kind), ms(act.sent.at)));
-        } else {
-            did.push(format!("asked {peer} at {}, which ended it with {}", ms(asked), words(&act.kind)));
-        }
-        let is_silent =
-            case.wire.conversations.get(upstream.connection).is_some_and(|it| it.from_server.bytes.is_empty());
+        let meeting = Meeting::of(upstream, act);
+        let mut did = vec![self.met(upstream, act, &meeting)];
+        let said = self.case.wire.conversations.get(upstream.connection);
+        let is_silent = said.is_some_and(|it| it.from_server.bytes.is_empty());
         if is_silent && upstream.speaks == Protocol::Http2 {
             did.push("without a word of HTTP/2, which is what its cluster is configured for".into());
-            return Judged { closed, next, ..self.judged(name, Cause::WrongProtocol, did) };
+            return Judged { closed, ..self.judged(name, Cause::WrongProtocol, did) };
         }
-        let flags = case.account(self.nth).map_or(&[][..], |account| account.flags.as_slice());
+        let flags = self.case.account(self.nth).map_or(&[][..], |account| account.flags.as_slice());
         if flags.iter().any(|flag| flag == "UO") {
             did.push("would have asked again, and as many retries as may be were under way".into());
         }
-        let cause = Cause::NextHop { did: Some(act.kind.clone()), crossed };
+        let cause = Cause::NextHop { did: Some(act.kind.clone()), crossed: crosses(upstream, act) };
         let is_origin = upstream.server.is_none();
-        Judged { closed, is_origin, next, ..self.judged(name, cause, did) }
+        Judged { closed, is_origin, ..self.judged(name, cause, did) }
+    }
+
+    /// How a request met the end of its connection or stream, in words.
+    fn met(&self, upstream: &Exchange, act: &Act, meeting: &Meeting) -> String {
+        let (peer, asked, kind, sent) =
+            (self.peer(upstream), ms(upstream.request.began.at), words(&act.kind), ms(act.sent.at));
+        match meeting {
+            Meeting::Tunnel => format!("lost the WebSocket: {}", self.sentence(act)),
+            Meeting::Unnoticed => format!(
+                "asked on a connection that had ended: {peer}'s {kind} of {sent} had arrived, and had not been noticed when the request \
+                 left at {asked}"
+            ),
+            Meeting::Crossed => format!(
+                "asked on a connection that was ending: its request, sent at {asked}, and {peer}'s {kind}, sent at {sent}, crossed on the way"
+            ),
+            Meeting::Answered => format!("asked {peer} at {asked}, which ended it with {kind}"),
+        }
     }
 
     /// That its client had gone, if that is why it stopped.
@@ -182,4 +204,33 @@ impl<'a> Hop<'a> {
         let is_http1 = said.unwrap_or_default().starts_with(b"HTTP/1.");
         is_http1 != (upstream.speaks == Protocol::Http1)
     }
+}
+
+/// How a request and the end of its connection or stream met.
+enum Meeting {
+    /// The end answers the request.
+    Answered,
+    /// Each was sent before the other had arrived.
+    Crossed,
+    /// It was no request any more.
+    Tunnel,
+    /// The end had arrived before the request was sent.
+    Unnoticed,
+}
+
+impl Meeting {
+    fn of(upstream: &Exchange, act: &Act) -> Self {
+        match act.arrived {
+            _ if upstream.is_tunnel() => Self::Tunnel,
+            Some(at) if at < upstream.request.began.at => Self::Unnoticed,
+            _ if crosses(upstream, act) => Self::Crossed,
+            _ => Self::Answered,
+        }
+    }
+}
+
+/// Whether a request and the end of its exchange were under way at once, in opposite directions.
+fn crosses(upstream: &Exchange, act: &Act) -> bool {
+    let before_it = upstream.request.head_arrived.is_none_or(|at| act.sent.at < at);
+    before_it && act.arrived.is_none_or(|at| at >= upstream.request.began.at)
 }

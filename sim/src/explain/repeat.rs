@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use super::hop::{Cause, Judged};
-use super::wire::ActKind;
+use super::wire::{ActKind, Exchange};
 use super::{Case, Retry};
 use crate::actor::is_idempotent;
 use crate::trace::{Event, HostChange, HostId};
 
+/// Whether the request of a failure could have been sent again.
 pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged<'_>]) -> Retry {
-    let retry = |is_safe, why: &str| Retry { is_safe, why: why.to_owned() };
-    let (Some(origin), Some(last)) = (origin, hops.last()) else { return retry(true, "nothing was sent") };
+    let (Some(origin), Some(last)) = (origin, hops.last()) else { return verdict(true, "nothing was sent") };
     let deepest = last.exchange;
     if deepest.is_tunnel() {
-        return retry(false, "bytes may have passed in both directions; only the client can begin again");
+        return verdict(false, "bytes may have passed in both directions; only the client can begin again");
     }
     // What an app did is told by the hop before it, in the words of the protocol.
     let told = hops
@@ -21,22 +21,32 @@ pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged
         .rev()
         .find(|hop| hop.next.is_some() && hop.cause != Cause::Busy)
         .filter(|_| origin.cause == Cause::Own);
-    match &told.unwrap_or(origin).cause {
-        Cause::ConnectTimeout(_) | Cause::Refused => {
-            return retry(true, "the request never left the hop that could not connect");
-        }
+    if let Some(why) = unprocessed(&told.unwrap_or(origin).cause, origin) {
+        return verdict(true, why);
+    }
+    if deepest.path == "-" {
+        return verdict(true, "nobody was asked");
+    }
+    by_method(case, deepest)
+}
+
+fn verdict(is_safe: bool, why: &str) -> Retry {
+    Retry { is_safe, why: why.to_owned() }
+}
+
+/// What says that no app worked on a request, if anything does.
+fn unprocessed(cause: &Cause, origin: &Judged<'_>) -> Option<&'static str> {
+    match cause {
+        Cause::ConnectTimeout(_) | Cause::Refused => Some("the request never left the hop that could not connect"),
         Cause::Admin | Cause::Decision if is_final(origin) => {
-            return retry(true, "nobody was asked, though the answer will be the same");
+            Some("nobody was asked, though the answer will be the same")
         }
-        Cause::Admin | Cause::Decision => return retry(true, "nobody was asked"),
+        Cause::Admin | Cause::Decision => Some("nobody was asked"),
         Cause::NextHop { did: Some(ActKind::GoAway { .. }), .. } => {
-            return retry(
-                true,
-                "the stream is above the last one that GOAWAY names, so nobody worked on it (RFC 9113 8.7)",
-            );
+            Some("the stream is above the last one that GOAWAY names, so nobody worked on it (RFC 9113 8.7)")
         }
         Cause::NextHop { did: Some(ActKind::Reset { code, .. }), .. } if code == "REFUSED_STREAM" => {
-            return retry(true, "REFUSED_STREAM says that nobody worked on it (RFC 9113 8.7)");
+            Some("REFUSED_STREAM says that nobody worked on it (RFC 9113 8.7)")
         }
         Cause::Busy
         | Cause::Itself
@@ -46,33 +56,14 @@ pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged
         | Cause::Timeout(_)
         | Cause::Unknown
         | Cause::Unreadable
-        | Cause::WrongProtocol => {}
+        | Cause::WrongProtocol => None,
     }
-    if deepest.path == "-" {
-        return retry(true, "nobody was asked");
-    }
-    let id = deepest.field("x-request-id");
-    let deliveries = &case.played.sightings.deliveries;
-    let seen = deliveries.iter().filter(|it| id.is_some() && it.request_id.as_deref() == id).count();
-    // An app that does not read HTTP counts no requests.
-    let (server, trace) = (deepest.server, &case.played.trace);
-    let name = server.map_or("nobody", |host| trace.host(host));
-    let is_proxy = server.and_then(|host| super::role(case.scenario, trace, host)).is_some_and(super::passes_on);
-    let had_closed = |at| case.wire.acts_on(deepest).any(|act| Some(act.by) == server && act.sent.at < at);
-    let had_fallen = |at| server.is_some_and(|host| has_fallen(case, host, deepest.connection, at));
-    let in_this_run = match (seen, deepest.request.arrived) {
-        (1, _) => "in this run an app saw it".to_owned(),
-        (2.., _) => format!("in this run apps saw it {seen} times"),
-        (0, None) if deepest.request.head_arrived.is_none() => format!("in this run it never reached {name}"),
-        (0, None) => format!("in this run not all of it reached {name}"),
-        (0, Some(_)) if is_proxy => "in this run no app saw it".into(),
-        (0, Some(_)) if deepest.answer.is_some() => format!("in this run {name} answered it"),
-        (0, Some(at)) if had_closed(at) => format!("in this run {name} had closed before it came, and did not read it"),
-        (0, Some(at)) if had_fallen(at) => {
-            format!("in this run {name} had lost the connection before it came, and did not read it")
-        }
-        (0, Some(_)) => format!("in this run it reached {name}"),
-    };
+}
+
+/// Whether a request that may have been worked on may be repeated, which its method says.
+fn by_method(case: &Case<'_>, deepest: &Exchange) -> Retry {
+    let name = deepest.server.map_or("nobody", |host| case.played.trace.host(host));
+    let in_this_run = in_this_run(case, deepest, name);
     let method = deepest.method.as_str();
     let refused = deepest.answer.as_ref().map(|answer| answer.status).filter(|_| method == "CONNECT");
     match refused {
@@ -91,6 +82,31 @@ pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged
             ),
         },
         None => Retry { is_safe: false, why: format!("{method} may have been carried out; {in_this_run}") },
+    }
+}
+
+/// How far a request came in this run.
+fn in_this_run(case: &Case<'_>, deepest: &Exchange, name: &str) -> String {
+    let id = deepest.field("x-request-id");
+    let deliveries = &case.played.sightings.deliveries;
+    let seen = deliveries.iter().filter(|it| id.is_some() && it.request_id.as_deref() == id).count();
+    // An app that does not read HTTP counts no requests.
+    let (server, trace) = (deepest.server, &case.played.trace);
+    let is_proxy = server.and_then(|host| super::role(case.scenario, trace, host)).is_some_and(super::passes_on);
+    let had_closed = |at| case.wire.acts_on(deepest).any(|act| Some(act.by) == server && act.sent.at < at);
+    let had_fallen = |at| server.is_some_and(|host| has_fallen(case, host, deepest.connection, at));
+    match (seen, deepest.request.arrived) {
+        (1, _) => "in this run an app saw it".to_owned(),
+        (2.., _) => format!("in this run apps saw it {seen} times"),
+        (0, None) if deepest.request.head_arrived.is_none() => format!("in this run it never reached {name}"),
+        (0, None) => format!("in this run not all of it reached {name}"),
+        (0, Some(_)) if is_proxy => "in this run no app saw it".into(),
+        (0, Some(_)) if deepest.answer.is_some() => format!("in this run {name} answered it"),
+        (0, Some(at)) if had_closed(at) => format!("in this run {name} had closed before it came, and did not read it"),
+        (0, Some(at)) if had_fallen(at) => {
+            format!("in this run {name} had lost the connection before it came, and did not read it")
+        }
+        (0, Some(_)) => format!("in this run it reached {name}"),
     }
 }
 

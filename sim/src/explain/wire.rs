@@ -247,68 +247,8 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn read(&mut self, by: Option<HostId>, lane: &Lane, messages: &[Message]) {
         for message in messages {
-            let Some(sent) = lane.sent(message.bytes.start) else { continue };
-            let part = |ends| {
-                // A message of HTTP/1 may have its body with it.
-                let bytes = lane.bytes.get(message.bytes.clone()).unwrap_or_default();
-                let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
-                let head_arrived = lane.arrived(message.bytes.start + head);
-                let arrived = lane.arrived(message.bytes.end);
-                let (bytes, first_bytes) = (bytes.len(), bytes.len());
-                Part { began: sent, arrived, head_arrived, bytes, first_bytes, is_complete: ends }
-            };
-            match &message.meaning {
-                Meaning::Ask { stream, method, path, ends } => self.exchanges.push(Exchange {
-                    connection: self.connection,
-                    client: self.conversation.client,
-                    server: self.conversation.server,
-                    stream: *stream,
-                    speaks: if message.field(":method").is_some() { Protocol::Http2 } else { Protocol::Http1 },
-                    method: method.clone(),
-                    path: path.clone(),
-                    fields: message.fields.clone(),
-                    request: part(*ends),
-                    answer: None,
-                    has_close_frame: false,
-                }),
-                Meaning::Answer { stream, status, ends } => {
-                    let answer = Answer { status: *status, part: part(*ends) };
-                    if let Some(exchange) = self.exchange(*stream) {
-                        exchange.answer = Some(answer);
-                    }
-                }
-                Meaning::Data { stream, is_close, ends, .. } => {
-                    let from_client = by == Some(self.conversation.client);
-                    let more = part(*ends);
-                    let Some(exchange) = self.exchange(*stream) else { continue };
-                    exchange.has_close_frame |= is_close;
-                    match (&mut exchange.answer, from_client) {
-                        (_, true) => exchange.request.extend(&more),
-                        (Some(answer), false) => answer.part.extend(&more),
-                        (None, false) => {}
-                    }
-                }
-                Meaning::GoAway { last, code } => {
-                    self.act(
-                        by,
-                        ActKind::GoAway { last: *last, code: code.clone() },
-                        sent,
-                        lane.arrived(message.bytes.end),
-                    );
-                }
-                Meaning::Reset { stream, code } => {
-                    self.act(
-                        by,
-                        ActKind::Reset { stream: *stream, code: code.clone() },
-                        sent,
-                        lane.arrived(message.bytes.end),
-                    );
-                }
-                Meaning::Ping { is_answer } => {
-                    let (connection, is_answer) = (self.connection, *is_answer);
-                    self.pings.extend(by.map(|by| Ping { connection, by, sent, is_answer }));
-                }
-                Meaning::Other => {}
+            if let Some(sent) = lane.sent(message.bytes.start) {
+                self.message(by, lane, message, sent);
             }
         }
         for signal in &lane.signals {
@@ -318,6 +258,55 @@ impl Reading<'_> {
                 SignalKind::Plain(_) | SignalKind::Retransmission(_) | SignalKind::Syn | SignalKind::SynAck => continue,
             };
             self.act(by, kind, signal.sent, signal.arrived);
+        }
+    }
+
+    fn message(&mut self, by: Option<HostId>, lane: &Lane, message: &Message, sent: Moment) {
+        let part = |ends| Part::of(lane, message, sent, ends);
+        let arrived = lane.arrived(message.bytes.end);
+        match &message.meaning {
+            Meaning::Ask { stream, method, path, ends } => self.exchanges.push(Exchange {
+                connection: self.connection,
+                client: self.conversation.client,
+                server: self.conversation.server,
+                stream: *stream,
+                speaks: if message.field(":method").is_some() { Protocol::Http2 } else { Protocol::Http1 },
+                method: method.clone(),
+                path: path.clone(),
+                fields: message.fields.clone(),
+                request: part(*ends),
+                answer: None,
+                has_close_frame: false,
+            }),
+            Meaning::Answer { stream, status, ends } => {
+                let answer = Answer { status: *status, part: part(*ends) };
+                if let Some(exchange) = self.exchange(*stream) {
+                    exchange.answer = Some(answer);
+                }
+            }
+            Meaning::Data { stream, is_close, ends, .. } => self.data(by, *stream, *is_close, &part(*ends)),
+            Meaning::GoAway { last, code } => {
+                self.act(by, ActKind::GoAway { last: *last, code: code.clone() }, sent, arrived);
+            }
+            Meaning::Reset { stream, code } => {
+                self.act(by, ActKind::Reset { stream: *stream, code: code.clone() }, sent, arrived);
+            }
+            Meaning::Ping { is_answer } => {
+                let (connection, is_answer) = (self.connection, *is_answer);
+                self.pings.extend(by.map(|by| Ping { connection, by, sent, is_answer }));
+            }
+            Meaning::Other => {}
+        }
+    }
+
+    fn data(&mut self, by: Option<HostId>, stream: u32, is_close: bool, more: &Part) {
+        let from_client = by == Some(self.conversation.client);
+        let Some(exchange) = self.exchange(stream) else { return };
+        exchange.has_close_frame |= is_close;
+        match (&mut exchange.answer, from_client) {
+            (_, true) => exchange.request.extend(more),
+            (Some(answer), false) => answer.part.extend(more),
+            (None, false) => {}
         }
     }
 
@@ -332,6 +321,16 @@ impl Reading<'_> {
 }
 
 impl Part {
+    /// What a message is of a request or an answer. A message of HTTP/1 may have its body with it.
+    fn of(lane: &Lane, message: &Message, began: Moment, is_complete: bool) -> Self {
+        let bytes = lane.bytes.get(message.bytes.clone()).unwrap_or_default();
+        let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
+        let head_arrived = lane.arrived(message.bytes.start + head);
+        let arrived = lane.arrived(message.bytes.end);
+        let (bytes, first_bytes) = (bytes.len(), bytes.len());
+        Self { began, arrived, head_arrived, bytes, first_bytes, is_complete }
+    }
+
     fn extend(&mut self, more: &Self) {
         self.bytes += more.bytes;
         self.arrived = more.arrived;

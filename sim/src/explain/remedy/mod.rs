@@ -1,5 +1,7 @@
 //! What would have changed the outcome of a failed request.
 
+mod timeout;
+
 use std::time::Duration;
 
 use finwait::config::cluster::UpstreamProtocol;
@@ -8,16 +10,17 @@ use finwait::config::listener::Keepalive;
 use finwait::config::retry::RetryPolicy;
 use finwait::config::route::{Action, Destination, Forward};
 
-use super::health;
-use super::hop::{Cause, Judged, Place};
-use super::reasons::{self, At, NO_ENDPOINT};
-use super::settings::{Led, Setting, Told, http_options, seconds};
-use super::stops::{IDLE, KEEPALIVE};
-use super::wire::{Exchange, Protocol};
-use super::{Case, Change};
 use crate::actor::is_idempotent;
+use crate::explain::health;
+use crate::explain::hop::{Cause, Judged, Place};
+use crate::explain::reasons::{self, At, NO_ENDPOINT};
+use crate::explain::settings::{Led, Setting, Told, http_options, seconds};
+use crate::explain::stops::KEEPALIVE;
+use crate::explain::wire::{Exchange, Protocol};
+use crate::explain::{Case, Change};
 use crate::scenario::Role;
 use crate::trace::Loss;
+use timeout::timeout;
 
 /// What to do, the most to the point first.
 pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged<'_>]) -> Vec<Change> {
@@ -43,91 +46,6 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
         Cause::Unreadable => vec![advice("no setting: what the next hop says has to be HTTP")],
         Cause::WrongProtocol => protocol(case, origin),
     }
-}
-
-/// A timer that was too short, or one at the other end that was too long.
-fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Change> {
-    let last = hops.last();
-    let was_idle = |last: &Judged<'_>| last.exchange.answer.is_none() && last.tries == 0 && setting.name == IDLE;
-    if last.is_some_and(was_idle) {
-        return keep_longer(case, setting, hops);
-    }
-    let by_app = last.is_some_and(|last| last.story.host == setting.host && last.next.is_none());
-    if by_app && let Some(before) = hops.iter().rev().nth(1) {
-        let mut changes = Vec::new();
-        if let Some((told, forward)) = forward(case, before) {
-            let value = seconds_of(told.cluster(&forward).and_then(|(_, cluster)| cluster.idle_timeout));
-            let what = format!(
-                "close idle connections before {} does, in less than {}",
-                setting.host,
-                setting.value.as_deref().unwrap_or("its timeout")
-            );
-            changes.extend(
-                cluster(&told, &forward, "common_http_protocol_options.idle_timeout", value).map(|it| change(what, it)),
-            );
-        }
-        changes.extend(ask_again(case, hops));
-        return changes;
-    }
-    let is_tunnel = last.is_some_and(|last| last.exchange.is_tunnel());
-    let stopped = hops.iter().find(|hop| hop.cause == Cause::Timeout(setting.clone()));
-    let until = stopped.and_then(|hop| hop.timer.as_ref()).map(|timer| timer.until);
-    if let Some(hop) = stopped.filter(|hop| hop.tries == 0)
-        && let Some((told, forward)) = forward(case, hop)
-        && let Some((path, _)) = told.cluster(&forward)
-    {
-        let what = "permit more connections, since the request waited for one".into();
-        let limits = told.cluster(&forward).map(|(_, cluster)| limits(cluster.limits.of(forward.priority)));
-        return vec![change(what, told.setting(&path, "circuit_breakers.thresholds", limits))];
-    }
-    if setting.name.starts_with(KEEPALIVE) {
-        return keepalive(case, setting, hops);
-    }
-    if setting.name.ends_with("connection_keepalive.timeout") {
-        return vec![change(
-            "let the client answer PING, as every HTTP/2 stack does that is still there, or wait longer".into(),
-            setting.clone(),
-        )];
-    }
-    if is_forgotten(case, last)
-        && let Some(before) = hops.iter().rev().nth(1)
-        && let Some((told, forward)) = forward(case, before)
-    {
-        let value = seconds_of(told.cluster(&forward).and_then(|(_, cluster)| cluster.idle_timeout));
-        let what = "the connection had been idle, and nothing crosses it any more: close it before whatever is on the way forgets it".into();
-        let idle = cluster(&told, &forward, "common_http_protocol_options.idle_timeout", value);
-        let mut changes: Vec<Change> = idle.map(|setting| change(what, setting)).into_iter().collect();
-        changes.push(change("give up sooner".into(), setting.clone()));
-        return changes;
-    }
-    let answered =
-        last.filter(|_| !is_tunnel).and_then(|last| Some((last.exchange.answer.as_ref()?.part.began.at, last)));
-    let app = last.map_or("the next hop", |last| last.story.host.as_str());
-    let is_request = matches!(setting.name.as_str(), "request_timeout" | "request_headers_timeout");
-    let is_handshake = |last: &Judged<'_>| last.exchange.is_websocket() && !last.exchange.request.is_complete;
-    if !is_tunnel && last.is_some_and(is_handshake) {
-        let what =
-            format!("no setting: {app} has to answer the head of a handshake, since what follows it waits for the 101");
-        return vec![Change { what, setting: None }];
-    }
-    let what = match answered {
-        _ if is_request
-            || last.is_some_and(|last| last.tries == 0 && !last.exchange.request.is_complete && !is_tunnel) =>
-        {
-            "let the client send its request without such a pause, or wait longer".to_owned()
-        }
-        Some((at, last)) if until.is_some_and(|until| at > until) => {
-            let took = last.exchange.request.head_arrived.map(|asked| at.saturating_sub(asked)).unwrap_or_default();
-            format!("wait longer: {app} needed {}", seconds(took))
-        }
-        Some((_, last)) if last.exchange.is_answered_by(Duration::MAX) => {
-            "wait longer, which leaves time for more tries".into()
-        }
-        Some(_) => format!("let {app} finish its answer and its reader take it, or wait longer"),
-        None if is_tunnel => "send something more often, or wait longer (0s waits forever)".into(),
-        None => format!("let {app} answer, which it never did here, or wait longer"),
-    };
-    vec![change(what, setting.clone())]
 }
 
 /// An endpoint that left a PING without an answer.
@@ -300,71 +218,82 @@ fn connect_timeout(lost: Option<Loss>, origin: &Judged<'_>, here: Option<(&Told<
 
 /// The last proxy on the way may ask again, if that is safe, or ask otherwise.
 fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
-    let proxies = || hops.iter().filter(|hop| hop.next.is_some());
-    let Some(last) = proxies().next_back() else { return Vec::new() };
+    let Some(last) = hops.iter().rfind(|hop| hop.next.is_some()) else { return Vec::new() };
     let Some((told, to)) = forward(case, last) else { return Vec::new() };
     let Some(asked) = hops.last().map(|hop| hop.exchange) else { return Vec::new() };
-    if asked.is_tunnel() {
-        return vec![Change {
-            what: "no setting: a WebSocket that was cut is its client's to open again".into(),
-            setting: None,
-        }];
-    }
-    let answered = asked.answer.as_ref().map(|answer| answer.status);
-    let word = match answered {
-        Some(502..=504) => "gateway-error",
-        Some(500..) => "5xx",
-        Some(..400) if asked.is_websocket() => {
-            let what = "no setting: an app that takes a WebSocket has to answer 101; between proxies of HTTP/2 any 2xx takes it (RFC 8441 5)";
-            return vec![advice(what)];
-        }
-        Some(..400) => {
-            let what = "no setting: an answer that has begun cannot be asked for again".into();
-            return vec![Change { what, setting: None }];
-        }
-        Some(_) => return vec![Change { what: "no setting: the app answered so".into(), setting: None }],
-        None => "reset",
+    let word = match Repeat::of(asked) {
+        Repeat::Never(why) => return vec![advice(why)],
+        Repeat::On(word) => word,
     };
-    let safe = if is_idempotent(&asked.method) { "" } else { ", which repeats what may have been carried out" };
     let Some(route) = route(&told, case, last) else { return Vec::new() };
-    let (what, setting) = match &to.retry {
+    let safe = if is_idempotent(&asked.method) { "" } else { ", which repeats what may have been carried out" };
+    let retry = |name: &str, value| told.setting(&route, &format!("route.retry_policy{name}"), value);
+    let first = match &to.retry {
         Some(_) if last.account.is_some_and(|account| account.flags.iter().any(|flag| flag == "UO")) => {
-            let Some((cluster, cluster_meant)) = told.cluster(&to) else { return Vec::new() };
-            let limits = cluster_meant.limits.of(to.priority);
-            let (limit, value) = match &limits.retry_budget {
-                Some(budget) => {
-                    let percent = f64::from(budget.basis_points) / 100.0;
-                    ("retry_budget", format!("{percent} % of what is active, {} at least", budget.retries_min))
-                }
-                None => ("max_retries", limits.retries_max.to_string()),
-            };
-            let setting = told.setting(&cluster, "circuit_breakers.thresholds", Some(value));
-            (format!("permit more retries at once, {limit}"), setting)
+            let Some(change) = more_retries(&told, &to) else { return Vec::new() };
+            change
         }
         Some(policy) if last.tries < 2 && covers(policy, word) => {
             return uncovered(&told, policy, &route, last.exchange);
         }
-        Some(_) if last.tries < 2 => {
-            let what = format!("let retry_on cover it: {word}{safe}");
-            (what, told.setting(&route, "route.retry_policy.retry_on", None))
-        }
-        None => (format!("ask again, retry_on: {word}{safe}"), told.setting(&route, "route.retry_policy", None)),
+        Some(_) if last.tries < 2 => change(format!("let retry_on cover it: {word}{safe}"), retry(".retry_on", None)),
+        None => change(format!("ask again, retry_on: {word}{safe}"), retry("", None)),
         Some(policy) => {
-            let value = Some(policy.retries_max.to_string());
             let app = hops.last().map_or("the next hop", |hop| hop.story.host.as_str());
-            let what = match answered {
+            let what = match asked.answer {
                 Some(_) => format!(
                     "let {app} answer otherwise; ask more often, though {} tries had the same answer here",
                     last.tries
                 ),
                 None => format!("ask more often, though {} tries failed here", last.tries),
             };
-            (what, told.setting(&route, "route.retry_policy.num_retries", value))
+            change(what, retry(".num_retries", Some(policy.retries_max.to_string())))
         }
     };
-    let mut changes = vec![change(what, setting)];
+    let mut changes = vec![first];
     changes.extend(multiplied(case, hops));
     changes
+}
+
+/// Whether a request can be sent again after what came of it.
+enum Repeat {
+    /// No; what to know instead.
+    Never(&'static str),
+    /// If `retry_on` has this word.
+    On(&'static str),
+}
+
+impl Repeat {
+    fn of(asked: &Exchange) -> Self {
+        if asked.is_tunnel() {
+            return Self::Never("no setting: a WebSocket that was cut is its client's to open again");
+        }
+        match asked.answer.as_ref().map(|answer| answer.status) {
+            Some(502..=504) => Self::On("gateway-error"),
+            Some(500..) => Self::On("5xx"),
+            Some(..400) if asked.is_websocket() => Self::Never(
+                "no setting: an app that takes a WebSocket has to answer 101; between proxies of HTTP/2 any 2xx takes it (RFC 8441 5)",
+            ),
+            Some(..400) => Self::Never("no setting: an answer that has begun cannot be asked for again"),
+            Some(_) => Self::Never("no setting: the app answered so"),
+            None => Self::On("reset"),
+        }
+    }
+}
+
+/// More retries at once, for one that the circuit breaker did not permit.
+fn more_retries(told: &Told<'_>, to: &Forward) -> Option<Change> {
+    let (cluster, meant) = told.cluster(to)?;
+    let limits = meant.limits.of(to.priority);
+    let (limit, value) = match &limits.retry_budget {
+        Some(budget) => {
+            let percent = f64::from(budget.basis_points) / 100.0;
+            ("retry_budget", format!("{percent} % of what is active, {} at least", budget.retries_min))
+        }
+        None => ("max_retries", limits.retries_max.to_string()),
+    };
+    let setting = told.setting(&cluster, "circuit_breakers.thresholds", Some(value));
+    Some(change(format!("permit more retries at once, {limit}"), setting))
 }
 
 /// Whether a policy asks again after what a word of `retry_on` stands for.
