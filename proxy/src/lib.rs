@@ -19,8 +19,13 @@
 //! ends them, [`admin`] shows an operator what
 //! they do, [`process_log`] says what happens to the process, [`demo`] runs three of them to look at, [`arguments`] is the command line.
 //!
-//! Arrows go one way: a module names only modules further down this list, and `config`, `net`, `stats` and
-//! `access_log`.
+//! # Order
+//!
+//! A module names only modules that stand after it here:
+//!
+//! `main`, `config_file`, `signals`, `arguments`, `demo`, `server`, `admin`, `listener`, `connection_manager`, `upstream`,
+//! `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `access_log`, `codec`, `drain`, `runtime`, `alarm`, `net`,
+//! `stats`, `config`.
 
 pub mod access_log;
 pub mod admin;
