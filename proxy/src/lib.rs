@@ -23,7 +23,7 @@
 //!
 //! A module names only modules that stand after it here:
 //!
-//! `main`, `config_file`, `signals`, `arguments`, `demo`, `server`, `admin`, `listener`, `connection_manager`, `upstream`,
+//! `main`, `signals`, `config_file`, `arguments`, `demo`, `server`, `admin`, `listener`, `connection_manager`, `upstream`,
 //! `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `access_log`, `codec`, `drain`, `runtime`, `alarm`, `net`,
 //! `stats`, `config`.
 

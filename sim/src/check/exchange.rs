@@ -9,7 +9,7 @@ use serde_yaml::Spanned;
 
 use crate::actor::{Said, is_idempotent};
 use crate::run::Played;
-use crate::scenario::{self, Cue, FrameKind, Ordered, Payload, Role, Scenario, Step};
+use crate::scenario::{self, Cue, FrameKind, Payload, Role, Scenario, Step};
 use crate::trace::wire;
 
 /// RFC 9112 section 9.3: a response belongs to a request. One more is the beginning of response smuggling.
@@ -82,35 +82,20 @@ fn does(script: &[Spanned<Cue>], what: fn(&scenario::Action) -> bool) -> bool {
 /// Whether an actor permits that a request is sent again: a client by x-envoy-retry-on, a server by a GOAWAY that tells
 /// which streams it has looked at.
 fn permits_again(action: &scenario::Action) -> bool {
-    const RETRY_ON: &str = "x-envoy-retry-on";
-    let has = |fields: &Ordered<String>| fields.iter().any(|(name, _)| name.eq_ignore_ascii_case(RETRY_ON));
-    match action {
-        scenario::Action::Request(request) => {
-            request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(RETRY_ON))
-        }
-        scenario::Action::Send { message: Payload::Text(text), .. } => {
-            text.lines().any(|line| line.split_once(':').is_some_and(|(name, _)| name.eq_ignore_ascii_case(RETRY_ON)))
-        }
-        scenario::Action::SendFrame { frame, .. } => {
-            has(&frame.fields.fields) || frame.kind == FrameKind::Goaway && frame.fields.last_stream.is_some()
-        }
-        scenario::Action::Send { message: _, .. }
-        | scenario::Action::Close
-        | scenario::Action::Closed(_)
-        | scenario::Action::Connect
-        | scenario::Action::Fin
-        | scenario::Action::HalfClose
-        | scenario::Action::Pause
-        | scenario::Action::Receive { .. }
-        | scenario::Action::ReceiveFrame(_)
-        | scenario::Action::ReceiveRequest(_)
-        | scenario::Action::ReceiveWebSocketFrame(_)
-        | scenario::Action::Reply(_)
-        | scenario::Action::Resume
-        | scenario::Action::Rst
-        | scenario::Action::SendWebSocketFrame(_)
-        | scenario::Action::Wait(_) => false,
+    let is_word = |name: &str| name.eq_ignore_ascii_case("x-envoy-retry-on");
+    let is_said = |text: &str| text.lines().any(|line| line.split_once(':').is_some_and(|(name, _)| is_word(name)));
+    if let scenario::Action::Request(request) = action {
+        return request.headers.iter().any(|(name, _)| is_word(name));
     }
+    if let scenario::Action::Send { message: Payload::Text(text), .. } = action {
+        return is_said(text);
+    }
+    if let scenario::Action::Send { message: Payload::Hex(bytes), .. } = action {
+        return is_said(&String::from_utf8_lossy(bytes));
+    }
+    let scenario::Action::SendFrame { frame, .. } = action else { return false };
+    let refuses = frame.kind == FrameKind::Goaway && frame.fields.last_stream.is_some();
+    refuses || frame.fields.fields.iter().any(|(name, _)| is_word(name))
 }
 
 /// What one end received is what the other had sent, from the beginning, as far as it came.
