@@ -8,7 +8,6 @@ pub(crate) const BACKWARDS: &[(&str, &str, &str)] = &[("proxy", "stats", "net")]
 pub(crate) const CIRCLES: &[(&str, &str, &str)] = &[
     ("proxy", "", "net stats"),
     ("proxy", "cluster", "discovery handover"),
-    ("proxy", "cluster/pool", "lease multiplexed"),
     ("proxy", "codec", "body http1 http2 informer"),
     ("proxy", "codec/http2", "heads hpack incoming message outgoing server target wire"),
     ("proxy", "codec/http2/wire", "refusals shared"),
@@ -20,8 +19,6 @@ pub(crate) const CIRCLES: &[(&str, &str, &str)] = &[
 
 /// Files with more lines than a file should have, and how many they may have.
 pub(crate) const FILES: &[(&str, usize)] = &[
-    ("proxy/src/cluster/pool/mod.rs", 549),
-    ("proxy/src/codec/http2/wire/shared.rs", 570),
     ("proxy/src/config/unsupported.rs", 560), // one table, a line for each field
 ];
 
@@ -39,4 +36,4 @@ pub(crate) const FUNCTIONS: &[(&str, usize)] = &[
 ];
 
 /// Lines that speak of a machine as of a person: in proxy, and in sim.
-pub(crate) const PEOPLE: [usize; 2] = [70, 83];
+pub(crate) const PEOPLE: [usize; 2] = [60, 78];

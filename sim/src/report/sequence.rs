@@ -42,7 +42,7 @@ pub enum What {
         /// The line.
         line: String,
     },
-    /// Somebody did something.
+    /// An actor or the script did something.
     Note {
         /// Where.
         host: HostId,
@@ -56,7 +56,7 @@ pub enum What {
 pub struct Crossing {
     /// The sender.
     pub from: HostId,
-    /// The receiver, if the address is somebody's.
+    /// The receiver, if a host has the address.
     pub to: Option<HostId>,
     /// Of which connection, counted from 1 in the order in which they were opened.
     pub connection: usize,

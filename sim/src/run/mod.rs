@@ -134,7 +134,7 @@ impl Scenario {
         self.expect.iter().any(|line| line.value.host == host && line.value.seen.config_error.is_some())
     }
 
-    /// Hosts and links, with nobody on them yet.
+    /// Hosts and links, without programs.
     fn world(&self, seed: u64, course: &Course<String>) -> (World, Vec<(String, HostId)>) {
         let mut settings = Settings { seed, course: self.course_of_hosts(course), ..Settings::default() };
         if let Some(notice) = self.notice {

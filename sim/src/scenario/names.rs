@@ -148,7 +148,7 @@ fn list(keys: &[&str]) -> String {
     quoted.join(", ")
 }
 
-/// Whether somebody can do this; if not, who he is.
+/// Whether a host can do this; if not, what it is.
 fn able(role: &Role, connection: Option<&str>, action: &Action) -> Result<(), String> {
     if let Action::SendFrame { frame, .. } = action
         && let Some(missing) = frame.lacks()

@@ -140,7 +140,7 @@ pub enum Change {
     Refused,
     /// The peer's kernel reset the connection.
     Reset,
-    /// Nobody answered for too long.
+    /// The peer did not answer for too long.
     TimedOut,
 }
 

@@ -4,7 +4,7 @@
 use super::{App, Client, Http2, Role, Speech};
 use crate::scenario::script::Action;
 
-/// What is wrong with what is said of an actor, if anything; it follows his name.
+/// What is wrong with the settings of an actor, without its name; none if nothing is.
 pub(crate) fn misfit(role: &Role) -> Option<String> {
     match role {
         Role::App(app) => of_app(app),

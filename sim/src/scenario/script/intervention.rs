@@ -123,7 +123,7 @@ pub struct Gate {
 pub struct Naming {
     /// The name.
     pub name: String,
-    /// Its addresses; none: nobody is called so.
+    /// Its addresses; with none the name does not exist.
     pub to: Vec<IpAddr>,
 }
 
