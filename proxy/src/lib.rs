@@ -24,8 +24,8 @@
 //! A module names only modules that stand after it here:
 //!
 //! `main`, `signals`, `config_file`, `arguments`, `demo`, `server`, `admin`, `listener`, `connection_manager`, `upstream`,
-//! `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `access_log`, `codec`, `drain`, `runtime`, `alarm`, `net`,
-//! `stats`, `config`.
+//! `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `access_log`, `codec`, `drain`, `permits`, `runtime`,
+//! `alarm`, `net`, `stats`, `config`.
 
 pub mod access_log;
 pub mod admin;
@@ -39,6 +39,7 @@ pub mod demo;
 pub mod drain;
 pub mod listener;
 pub mod net;
+pub mod permits;
 mod probe;
 pub mod process_log;
 pub mod router;

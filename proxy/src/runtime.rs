@@ -4,8 +4,8 @@
 //! a [`Differences`] that stays as it is, so that one request is treated in one way.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::runtime::{LayerValues, RuntimeError, RuntimeLayer, RuntimeValue};
 use crate::config::{Difference, Differences};
@@ -20,6 +20,58 @@ pub struct Runtime {
     otherwise: Differences,
     /// The differences in force, decided anew with every change.
     decided: AtomicU16,
+    /// The values that the data path reads, by key. Locked after `overrides`. As many as there are limits in use, or
+    /// twice that: those that nothing uses any more go whenever their number reaches a power of two.
+    watched: Mutex<BTreeMap<(String, Unit), Arc<AtomicU64>>>,
+}
+
+/// What a watched key's number counts.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Unit {
+    One,
+    /// Hundredths of a percent, of a key whose value is a percentage.
+    BasisPoint,
+}
+
+impl Unit {
+    fn read(self, value: &RuntimeValue) -> Option<u32> {
+        match self {
+            Self::One => value.as_count(),
+            Self::BasisPoint => value.as_basis_points(),
+        }
+    }
+}
+
+/// The number that a key has, and goes on having as operators change it. Reading it takes no lock.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// [`UNSET`] while no layer has the key.
+    value: Arc<AtomicU64>,
+    /// Holds while no layer has the key.
+    default: u32,
+}
+
+/// More than any `u32`.
+const UNSET: u64 = u64::MAX;
+
+impl Watched {
+    /// A number that no key changes.
+    #[must_use]
+    pub fn fixed(number: u32) -> Self {
+        Self { value: Arc::new(AtomicU64::new(UNSET)), default: number }
+    }
+
+    /// The number in force.
+    #[must_use]
+    pub fn get(&self) -> u32 {
+        self.of_layers().unwrap_or(self.default)
+    }
+
+    /// What the layers say; `None` if none of them has the key.
+    #[must_use]
+    pub fn of_layers(&self) -> Option<u32> {
+        u32::try_from(self.value.load(Ordering::Relaxed)).ok()
+    }
 }
 
 /// Why an operator's change was refused.
@@ -49,7 +101,7 @@ impl Runtime {
     #[must_use]
     pub fn new(layers: Vec<RuntimeLayer>, otherwise: Differences) -> Self {
         let decided = AtomicU16::new(otherwise.bits());
-        let runtime = Self { layers, overrides: Mutex::default(), otherwise, decided };
+        let runtime = Self { layers, overrides: Mutex::default(), otherwise, decided, watched: Mutex::default() };
         runtime.decide(&BTreeMap::new());
         runtime
     }
@@ -66,8 +118,36 @@ impl Runtime {
         if self.layers.is_empty() {
             return None;
         }
-        let overrides = self.overrides.lock().unwrap_or_else(PoisonError::into_inner);
-        self.value(key, &overrides).and_then(RuntimeValue::as_count)
+        self.value(key, &self.overrides()).and_then(RuntimeValue::as_count)
+    }
+
+    /// The count of `key` as it will be at any time; `default` while no layer has one.
+    pub fn watch(&self, key: String, default: u32) -> Watched {
+        self.watch_in(Unit::One, key, default)
+    }
+
+    /// The same for a percentage, in hundredths of a percent.
+    pub fn watch_percentage(&self, key: String, default: u32) -> Watched {
+        self.watch_in(Unit::BasisPoint, key, default)
+    }
+
+    fn watch_in(&self, unit: Unit, key: String, default: u32) -> Watched {
+        let overrides = self.overrides();
+        let now = number(self.value(&key, &overrides), unit);
+        let mut watched = self.watched();
+        if watched.len().is_power_of_two() {
+            watched.retain(|_, value| Arc::strong_count(value) > 1);
+        }
+        let value = watched.entry((key, unit)).or_insert_with(|| Arc::new(AtomicU64::new(now)));
+        Watched { value: Arc::clone(value), default }
+    }
+
+    fn overrides(&self) -> MutexGuard<'_, BTreeMap<String, RuntimeValue>> {
+        self.overrides.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watched(&self) -> MutexGuard<'_, BTreeMap<(String, Unit), Arc<AtomicU64>>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets each key to its value; an empty value takes the override back. All or none.
@@ -78,7 +158,7 @@ impl Runtime {
         if !self.layers.iter().any(|layer| matches!(layer.values, LayerValues::Admin)) {
             return Err(ModifyError::NoAdminLayer);
         }
-        let mut overrides = self.overrides.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut overrides = self.overrides();
         let mut changed = overrides.clone();
         for (key, text) in pairs {
             if text.is_empty() {
@@ -102,7 +182,7 @@ impl Runtime {
     /// Every key that some layer has, in order.
     #[must_use]
     pub fn keys(&self) -> Vec<KeyValues> {
-        let overrides = self.overrides.lock().unwrap_or_else(PoisonError::into_inner);
+        let overrides = self.overrides();
         let mut keys: Vec<&String> = self.layers.iter().flat_map(|layer| layer.values(&overrides).keys()).collect();
         keys.sort_unstable();
         keys.dedup();
@@ -122,12 +202,19 @@ impl Runtime {
         };
         let decided = Difference::ALL.into_iter().fold(self.otherwise, set);
         self.decided.store(decided.bits(), Ordering::Relaxed);
+        for ((key, unit), watched) in &*self.watched() {
+            watched.store(number(self.value(key, overrides), *unit), Ordering::Relaxed);
+        }
     }
 
     /// The last layer that has the key decides.
     fn value<'v>(&'v self, key: &str, overrides: &'v BTreeMap<String, RuntimeValue>) -> Option<&'v RuntimeValue> {
         self.layers.iter().rev().find_map(|layer| layer.values(overrides).get(key))
     }
+}
+
+fn number(value: Option<&RuntimeValue>, unit: Unit) -> u64 {
+    value.and_then(|value| unit.read(value)).map_or(UNSET, u64::from)
 }
 
 impl RuntimeLayer {
@@ -171,6 +258,32 @@ mod tests {
         assert_eq!(runtime.count("n"), Some(4), "all or none");
         runtime.modify([("finwait.resend", ""), ("n", "")].into_iter()).unwrap();
         assert_eq!((state(), runtime.count("n")), ((false, true, true), Some(3)));
+    }
+
+    #[test]
+    fn a_watched_key_follows_its_layers_and_falls_back_to_its_default() {
+        let runtime = Runtime::new(vec![fixed("below", &[("n", "3"), ("share", "12.5")]), admin()], Differences::NONE);
+        let (set, unset) = (runtime.watch("n".into(), 9), runtime.watch("m".into(), 9));
+        let share = runtime.watch_percentage("share".into(), 2000);
+        let now = || (set.get(), unset.get(), share.get());
+        assert_eq!(now(), (3, 9, 1250));
+        runtime.modify([("n", "5"), ("m", "0"), ("share", "100")].into_iter()).unwrap();
+        assert_eq!(now(), (5, 0, 10_000));
+        assert_eq!(runtime.watch("m".into(), 1).get(), 0, "who asks later gets the same number");
+        runtime.modify([("n", ""), ("m", ""), ("share", "a half")].into_iter()).unwrap();
+        assert_eq!(now(), (3, 9, 2000));
+    }
+
+    #[test]
+    fn watched_keys_that_nothing_reads_any_more_are_forgotten() {
+        let runtime = Runtime::new(vec![admin()], Differences::NONE);
+        let kept = runtime.watch("kept".into(), 1);
+        for number in 0..1000 {
+            drop(runtime.watch(format!("gone.{number}"), 1));
+        }
+        assert!(runtime.watched().len() < 8);
+        runtime.modify([("kept", "2")].into_iter()).unwrap();
+        assert_eq!(kept.get(), 2);
     }
 
     #[test]

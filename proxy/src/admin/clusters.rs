@@ -4,30 +4,33 @@ use serde_json::{Map, Value, json};
 
 use super::{AdminResponse, AdminState, Query, TEXT, put};
 use crate::config::Cluster;
-use crate::config::cluster::Limits;
+use crate::config::cluster::Priority;
+use crate::config::runtime::BreakerLimit;
 use crate::net::Address;
+use crate::runtime::Runtime;
 use crate::stats::{EndpointStats, EndpointTable, HealthFlag};
 
 pub(super) fn clusters(query: &Query, state: &AdminState) -> AdminResponse {
     let snapshot = (state.in_force)().snapshot;
     let clusters = snapshot.clusters.iter().map(|cluster| (&cluster.config, &*cluster.endpoints));
+    let runtime = &*state.runtime;
     if query.value("format") == Some("json") {
-        let statuses: Vec<Value> = clusters.map(|(cluster, endpoints)| as_json(cluster, endpoints)).collect();
+        let statuses: Vec<Value> = clusters.map(|(cluster, endpoints)| as_json(cluster, endpoints, runtime)).collect();
         return AdminResponse::json(&json!({ "cluster_statuses": statuses }));
     }
     let mut out = String::new();
     for (cluster, endpoints) in clusters {
-        as_text(cluster, endpoints, &mut out);
+        as_text(cluster, endpoints, runtime, &mut out);
     }
     AdminResponse::new(TEXT, out)
 }
 
-fn as_text(cluster: &Cluster, endpoints: &EndpointTable, out: &mut String) {
+fn as_text(cluster: &Cluster, endpoints: &EndpointTable, runtime: &Runtime, out: &mut String) {
     let name = &cluster.name;
     put(out, format_args!("{name}::observability_name::{name}\n"));
-    for (priority, limits) in [("default", &cluster.limits.default), ("high", &cluster.limits.high)] {
-        for (limit, max) in maxima(limits) {
-            put(out, format_args!("{name}::{priority}_priority::{limit}::{max}\n"));
+    for priority in [Priority::Default, Priority::High] {
+        for (limit, max) in maxima(cluster, priority, runtime) {
+            put(out, format_args!("{name}::{}_priority::{limit}::{max}\n", priority.key()));
         }
     }
     put(out, format_args!("{name}::added_via_api::false\n"));
@@ -38,13 +41,16 @@ fn as_text(cluster: &Cluster, endpoints: &EndpointTable, out: &mut String) {
     }
 }
 
-fn maxima(limits: &Limits) -> [(&'static str, u32); 4] {
+/// The limits in force.
+fn maxima(cluster: &Cluster, priority: Priority, runtime: &Runtime) -> [(&'static str, u32); 4] {
+    let limits = cluster.limits.of(priority);
     [
-        ("max_connections", limits.connections_max),
-        ("max_pending_requests", limits.pending_max),
-        ("max_requests", limits.requests_max),
-        ("max_retries", limits.retries_max),
+        ("max_connections", BreakerLimit::Connections, limits.connections_max),
+        ("max_pending_requests", BreakerLimit::Pending, limits.pending_max),
+        ("max_requests", BreakerLimit::Requests, limits.requests_max),
+        ("max_retries", BreakerLimit::Retries, limits.retries_max),
     ]
+    .map(|(name, limit, configured)| (name, runtime.count(&limit.of(&cluster.name, priority)).unwrap_or(configured)))
 }
 
 /// What is said of an endpoint, in Envoy's order. The rest of Envoy's list has one possible value here.
@@ -72,22 +78,23 @@ fn facts(endpoint: &EndpointStats) -> [(&'static str, String); 19] {
     ]
 }
 
-fn as_json(cluster: &Cluster, endpoints: &EndpointTable) -> Value {
+fn as_json(cluster: &Cluster, endpoints: &EndpointTable, runtime: &Runtime) -> Value {
     let endpoints = endpoints.snapshot();
     let hosts: Vec<Value> = endpoints.iter().map(|(address, endpoint)| host_json(address, endpoint)).collect();
+    let thresholds = [Priority::Default, Priority::High].map(|priority| thresholds(cluster, priority, runtime));
     json!({
         "name": &*cluster.name,
         "observability_name": &*cluster.name,
-        "circuit_breakers": { "thresholds": [thresholds(&cluster.limits.default, None), thresholds(&cluster.limits.high, Some("HIGH"))] },
+        "circuit_breakers": { "thresholds": thresholds },
         "host_statuses": hosts,
     })
 }
 
 /// DEFAULT is left out, being the default.
-fn thresholds(limits: &Limits, priority: Option<&str>) -> Value {
-    let priority = priority.map(|priority| ("priority", Value::from(priority)));
-    let maxima = maxima(limits).map(|(name, max)| (name, Value::from(max)));
-    priority.into_iter().chain(maxima).map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()
+fn thresholds(cluster: &Cluster, priority: Priority, runtime: &Runtime) -> Value {
+    let name = (priority == Priority::High).then(|| ("priority", Value::from("HIGH")));
+    let maxima = maxima(cluster, priority, runtime).map(|(name, max)| (name, Value::from(max)));
+    name.into_iter().chain(maxima).map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()
 }
 
 fn host_json(address: &Address, endpoint: &EndpointStats) -> Value {

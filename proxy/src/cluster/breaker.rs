@@ -1,166 +1,134 @@
 //! Limits on connections, waiting requests, requests and retries of one cluster, for one priority.
 //!
-//! Shared by all workers, so the counts are atomics; a permit returns by being dropped, so none can leak.
+//! A runtime key may change each while the server runs. The gauges are worked out when they are looked at, so they
+//! follow a new limit at once and cost requests nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::config::cluster::{Limits, RetryBudget};
-use crate::stats::{BreakerStats, State};
+use crate::config::cluster::{Limits, Priority, RetryBudget};
+use crate::config::runtime::BreakerLimit;
+use crate::permits::{Limit, Permit};
+use crate::runtime::{Runtime, Watched};
+use crate::stats::{BreakerStats, Derived};
 
 /// The breakers of one cluster, for one priority.
 #[derive(Debug)]
 pub struct Breakers {
     /// Connections.
-    pub connections: Arc<Breaker>,
+    pub connections: Arc<Limit>,
     /// Requests waiting for a connection.
-    pub pending: Arc<Breaker>,
+    pub pending: Arc<Limit>,
     /// Requests under way.
-    pub requests: Arc<Breaker>,
-    /// Retries under way.
-    pub retries: Arc<Breaker>,
+    pub requests: Arc<Limit>,
     /// Endpoints that have a connection, for each worker. Not limited, but counted as Envoy counts its pools.
-    pub pools: Arc<Breaker>,
-    retry_budget: Option<RetryBudget>,
+    pub pools: Arc<Limit>,
+    retries: Arc<Limit>,
+    budget: Arc<Budget>,
 }
 
 impl Breakers {
-    /// All closed.
+    /// All closed. Each has the limit of its runtime key, or else that of `limits`.
     #[must_use]
-    pub fn new(limits: &Limits, stats: &BreakerStats) -> Self {
-        let breaker = |limit, is_open: &State, remaining: &State| {
-            let remaining = limits.track_remaining.then(|| remaining.clone());
-            let breaker = Breaker { taken: AtomicU32::new(0), limit, is_open: is_open.clone(), remaining };
-            breaker.tell_remaining(0);
-            Arc::new(breaker)
-        };
-        // Under a budget there is no number that remains.
-        let retries_max = if limits.retry_budget.is_some() { u32::MAX } else { limits.retries_max };
-        let breakers = Self {
-            connections: breaker(limits.connections_max, &stats.cx_open, &stats.remaining_cx),
-            pending: breaker(limits.pending_max, &stats.rq_pending_open, &stats.remaining_pending),
-            requests: breaker(limits.requests_max, &stats.rq_open, &stats.remaining_rq),
-            retries: breaker(retries_max, &stats.rq_retry_open, &stats.remaining_retries),
-            pools: breaker(u32::MAX, &stats.cx_pool_open, &stats.remaining_cx_pools),
-            retry_budget: limits.retry_budget,
-        };
-        if limits.retry_budget.is_some() {
-            stats.remaining_retries.set(0);
+    pub fn new(cluster: &str, priority: Priority, limits: &Limits, runtime: &Runtime) -> Self {
+        let watch = |limit: BreakerLimit, default| runtime.watch(limit.of(cluster, priority), default);
+        let budget = limits.retry_budget.unwrap_or(RetryBudget::DEFAULT);
+        let percent = BreakerLimit::BudgetPercent.of(cluster, priority);
+        Self {
+            connections: Limit::new(watch(BreakerLimit::Connections, limits.connections_max)),
+            pending: Limit::new(watch(BreakerLimit::Pending, limits.pending_max)),
+            requests: Limit::new(watch(BreakerLimit::Requests, limits.requests_max)),
+            pools: Limit::new(Watched::fixed(u32::MAX)),
+            retries: Limit::new(watch(BreakerLimit::Retries, limits.retries_max)),
+            budget: Arc::new(Budget {
+                is_configured: limits.retry_budget.is_some(),
+                basis_points: runtime.watch_percentage(percent, budget.basis_points),
+                retries_min: watch(BreakerLimit::BudgetRetriesMin, budget.retries_min),
+            }),
         }
-        breakers
+    }
+
+    /// Gives the gauges their names. Those of what remains are kept where `limits` says so.
+    pub fn register(&self, stats: &BreakerStats<'_>, limits: &Limits) {
+        let tracks = limits.track_remaining;
+        for (open, remaining, limit) in [
+            ("cx_open", "remaining_cx", &self.connections),
+            ("rq_pending_open", "remaining_pending", &self.pending),
+            ("rq_open", "remaining_rq", &self.requests),
+            ("cx_pool_open", "remaining_cx_pools", &self.pools),
+        ] {
+            stats.derive(open, limit, is_open);
+            stats.derive(remaining, limit, move |limit| left(limit, tracks));
+        }
+        // Under a budget there is no number that remains.
+        let (budget, by) = (Arc::clone(&self.budget), Arc::clone(&self.budget));
+        stats.derive("rq_retry_open", &self.retries, move |limit| match budget.in_force() {
+            Some(_) => Derived { value: 0, used: limit.was_used() },
+            None => is_open(limit),
+        });
+        stats.derive("remaining_retries", &self.retries, move |limit| match by.in_force() {
+            Some(_) => Derived { value: 0, used: tracks },
+            None => left(limit, tracks),
+        });
     }
 
     /// Leave to retry once, unless too many do.
     #[must_use]
     pub fn retry_permit(&self) -> Option<Permit> {
-        let Some(budget) = self.retry_budget else { return self.retries.permit() };
-        let requests = u64::from(self.requests.taken()) + u64::from(self.pending.taken());
+        let Some(budget) = self.budget.in_force() else { return self.retries.permit() };
+        let requests = u64::from(self.requests.count()) + u64::from(self.pending.count());
         let share = requests * u64::from(budget.basis_points) / 10_000;
         let limit = u32::try_from(share).unwrap_or(u32::MAX).max(budget.retries_min);
         self.retries.permit_below(limit)
     }
 }
 
-/// One limit.
-#[derive(Debug)]
-pub struct Breaker {
-    taken: AtomicU32,
-    limit: u32,
-    /// 1 while all permits are out.
-    is_open: State,
-    /// Permits left, if somebody wants to know.
-    remaining: Option<State>,
+/// 1 while as many permits are out as may be.
+fn is_open(limit: &Limit) -> Derived {
+    Derived { value: u64::from(limit.is_reached()), used: limit.was_used() }
 }
 
-impl Breaker {
-    /// A permit, unless all are out.
-    pub fn permit(self: &Arc<Self>) -> Option<Permit> {
-        self.permit_below(self.limit)
-    }
-
-    /// A permit, unless `limit` or more are out.
-    fn permit_below(self: &Arc<Self>, limit: u32) -> Option<Permit> {
-        let before = self.taken.fetch_add(1, Ordering::Relaxed);
-        if before >= limit {
-            self.taken.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        if before + 1 == self.limit {
-            self.is_open.set(1);
-        }
-        self.tell_remaining(before + 1);
-        Some(Permit(Arc::clone(self)))
-    }
-
-    /// Permits that are out.
-    pub(super) fn taken(&self) -> u32 {
-        self.taken.load(Ordering::Relaxed)
-    }
-
-    fn tell_remaining(&self, taken: u32) {
-        if let Some(remaining) = &self.remaining {
-            remaining.set(u64::from(self.limit.saturating_sub(taken)));
-        }
-    }
-
-    /// A permit in any case: a host without a single connection is given one past the limit.
-    pub fn permit_past_limit(self: &Arc<Self>) -> Permit {
-        let taken = self.taken.fetch_add(1, Ordering::Relaxed) + 1;
-        if taken >= self.limit {
-            self.is_open.set(1);
-        }
-        self.tell_remaining(taken);
-        Permit(Arc::clone(self))
-    }
+fn left(limit: &Limit, tracks: bool) -> Derived {
+    Derived { value: if tracks { limit.remaining().into() } else { 0 }, used: tracks }
 }
 
-/// Leave to use one of something. Returns on drop.
+/// Retries as a share of requests, in place of a number. Either runtime key switches it on.
 #[derive(Debug)]
-#[must_use]
-pub struct Permit(Arc<Breaker>);
+struct Budget {
+    is_configured: bool,
+    basis_points: Watched,
+    retries_min: Watched,
+}
 
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let before = self.0.taken.fetch_sub(1, Ordering::Relaxed);
-        if before == self.0.limit {
-            self.0.is_open.set(0);
-        }
-        self.0.tell_remaining(before.saturating_sub(1));
+impl Budget {
+    fn in_force(&self) -> Option<RetryBudget> {
+        let by_key = self.basis_points.of_layers().is_some() || self.retries_min.of_layers().is_some();
+        (self.is_configured || by_key)
+            .then(|| RetryBudget { basis_points: self.basis_points.get(), retries_min: self.retries_min.get() })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::cluster::Priority;
+    use crate::config::Differences;
+    use crate::config::runtime::{LayerValues, RuntimeLayer};
     use crate::stats::Registry;
 
-    #[test]
-    fn a_permit_comes_back_when_dropped() {
-        let (breaker, is_open) = one_connection();
-        let first = breaker.permit();
-        assert!(first.is_some() && breaker.permit().is_none());
-        assert_eq!(is_open.value(), 1);
-        drop(first);
-        assert_eq!(is_open.value(), 0);
-        assert!(breaker.permit().is_some());
+    fn runtime() -> Runtime {
+        let admin = RuntimeLayer { name: "admin".into(), values: LayerValues::Admin };
+        Runtime::new(vec![admin], Differences::NONE)
     }
 
-    #[test]
-    fn a_permit_past_the_limit_counts() {
-        let (breaker, _) = one_connection();
-        let held = breaker.permit_past_limit();
-        assert!(breaker.permit().is_none());
-        drop(held);
-        assert!(breaker.permit().is_some());
+    fn set(runtime: &Runtime, last: &str, value: &str) {
+        let key = format!("circuit_breakers.c.default.{last}");
+        runtime.modify([(key.as_str(), value)].into_iter()).unwrap();
     }
 
     #[test]
     fn a_budget_grows_with_the_requests() {
-        let stats = BreakerStats::new(&Registry::new(), "c", Priority::Default);
         let retry_budget = Some(RetryBudget { basis_points: 2000, retries_min: 1 });
         let limits = Limits { retry_budget, retries_max: 0, ..Limits::default() };
-        let breakers = Breakers::new(&limits, &stats);
+        let breakers = Breakers::new("c", Priority::Default, &limits, &runtime());
         let first = breakers.retry_permit();
         assert!(first.is_some() && breakers.retry_permit().is_none(), "one in any case");
         let requests: Vec<_> = (0..10).map(|_| breakers.requests.permit()).collect();
@@ -169,9 +137,47 @@ mod tests {
         assert!(breakers.retry_permit().is_none());
     }
 
-    fn one_connection() -> (Arc<Breaker>, State) {
-        let stats = BreakerStats::new(&Registry::new(), "c", Priority::Default);
-        let limits = Limits { connections_max: 1, ..Limits::default() };
-        (Breakers::new(&limits, &stats).connections, State::clone(&stats.cx_open))
+    #[test]
+    fn a_runtime_key_switches_a_budget_on_and_off() {
+        let (runtime, limits) = (runtime(), Limits { retries_max: 1, ..Limits::default() });
+        let breakers = Breakers::new("c", Priority::Default, &limits, &runtime);
+        let first = breakers.retry_permit();
+        assert!(first.is_some() && breakers.retry_permit().is_none(), "one by the file");
+        set(&runtime, "retry_budget.min_retry_concurrency", "2");
+        let second = breakers.retry_permit();
+        assert!(second.is_some() && breakers.retry_permit().is_none(), "two by the key");
+        set(&runtime, "retry_budget.min_retry_concurrency", "");
+        drop(second);
+        assert!(breakers.retry_permit().is_none());
+    }
+
+    #[test]
+    fn gauges_and_permits_follow_a_limit_that_changes() {
+        let (runtime, registry) = (runtime(), Registry::new());
+        let limits = Limits { requests_max: 2, track_remaining: true, ..Limits::default() };
+        let breakers = Breakers::new("c", Priority::Default, &limits, &runtime);
+        breakers.register(&BreakerStats::new(&registry, "c", Priority::Default), &limits);
+        let gauges = || {
+            let numbers = registry.snapshot().numbers;
+            let value = |last: &str| {
+                let name = format!("cluster.c.circuit_breakers.default.{last}");
+                numbers.iter().find(|number| number.name == name).map(|number| number.value)
+            };
+            (value("rq_open"), value("remaining_rq"))
+        };
+        assert_eq!(gauges(), (Some(0), Some(2)));
+        let one = breakers.requests.permit();
+        assert_eq!(gauges(), (Some(0), Some(1)));
+        set(&runtime, "max_requests", "1");
+        assert_eq!(gauges(), (Some(1), Some(0)));
+        assert!(breakers.requests.permit().is_none());
+        set(&runtime, "max_requests", "7");
+        assert_eq!(gauges(), (Some(0), Some(6)));
+        set(&runtime, "max_requests", "0");
+        assert_eq!(gauges(), (Some(1), Some(0)));
+        drop(one);
+        assert_eq!(gauges(), (Some(0), Some(0)), "nothing is under way");
+        drop(breakers);
+        assert_eq!(gauges(), (None, None), "the gauges end with what they are about");
     }
 }

@@ -66,8 +66,10 @@ impl Shared {
         let registry = &Arc::new(registry.scope());
         let stats = ClusterStats::new(registry, &config.name);
         let breakers = ByPriority::new(|priority| {
-            let stats = BreakerStats::new(registry, &config.name, priority);
-            Breakers::new(config.limits.of(priority), &stats)
+            let limits = config.limits.of(priority);
+            let breakers = Breakers::new(&config.name, priority, limits, &runtime);
+            breakers.register(&BreakerStats::new(registry, &config.name, priority), limits);
+            breakers
         });
         let http2_stats = Http2Stats::upstream(registry, &config.name);
         Self {

@@ -181,6 +181,17 @@ pub struct ByPriority<T> {
     pub high: T,
 }
 
+impl Priority {
+    /// As runtime keys and stats spell it.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::High => "high",
+        }
+    }
+}
+
 impl<T> ByPriority<T> {
     /// Makes each.
     pub fn new(make: impl Fn(Priority) -> T) -> Self {
@@ -226,6 +237,11 @@ pub struct RetryBudget {
     pub basis_points: u32,
     /// So many retries may be under way in any case.
     pub retries_min: u32,
+}
+
+impl RetryBudget {
+    /// What holds where a budget leaves a number out; Envoy's numbers.
+    pub const DEFAULT: Self = Self { basis_points: 2000, retries_min: 3 };
 }
 
 impl Default for Limits {

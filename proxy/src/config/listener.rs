@@ -25,6 +25,8 @@ pub struct Listener {
     pub buffer_bytes_max: usize,
     /// `traffic_direction: INBOUND`
     pub is_inbound: bool,
+    /// Its connections are taken in though as many are open on all listeners together as may be.
+    pub ignores_global_limit: bool,
 }
 
 /// Options of the HTTP connection manager.

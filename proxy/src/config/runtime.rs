@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::Difference;
+use super::cluster::Priority;
 
 /// What every key that is ours begins with.
 const OURS: &str = "finwait.";
@@ -71,6 +72,22 @@ pub enum RuntimeError {
         /// What stands in its place.
         reason: &'static str,
     },
+    /// A limit is a count.
+    #[error("{key} is a whole number from 0, not {value}")]
+    NoCount {
+        /// The key.
+        key: String,
+        /// As written.
+        value: String,
+    },
+    /// A share is a percentage.
+    #[error("{key} is a percentage from 0 to 100, not {value}")]
+    NoPercentage {
+        /// The key.
+        key: String,
+        /// As written.
+        value: String,
+    },
     /// A difference is on or off.
     #[error("{key} is true or false, not {value}")]
     NoFlag {
@@ -110,12 +127,27 @@ impl RuntimeValue {
         }
     }
 
-    /// As a count: whole numbers, and texts of one.
+    /// As a count: numbers from 0, of which the part after the point is dropped as in Envoy, and texts of one. What is
+    /// larger than any count is the largest.
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in 0..=u32::MAX, by the line before")]
     pub fn as_count(&self) -> Option<u32> {
+        let number = self.as_number().filter(|number| *number >= 0.0)?;
+        Some(number.min(f64::from(u32::MAX)) as u32)
+    }
+
+    /// As a percentage from 0 to 100, in hundredths of a percent.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in 0..=10000, by the line before")]
+    pub fn as_basis_points(&self) -> Option<u32> {
+        let percent = self.as_number().filter(|percent| (0.0..=100.0).contains(percent))?;
+        Some((percent * 100.0) as u32)
+    }
+
+    fn as_number(&self) -> Option<f64> {
         match self {
-            Self::Number(number) => number.to_string().parse().ok(),
-            Self::Text(text) => text.parse().ok(),
+            Self::Number(number) => Some(*number),
+            Self::Text(text) => text.parse().ok().filter(|number: &f64| number.is_finite()),
             Self::Flag(_) | Self::Fraction { .. } => None,
         }
     }
@@ -141,6 +173,17 @@ impl RuntimeValue {
 impl RuntimeValue {
     /// Of the keys that change Envoy's behaviour, those that change nothing here take the value that says what finwait does.
     fn check_of_envoy(&self, key: &str) -> Result<(), RuntimeError> {
+        let (key_of, value_of) = (|| key.to_owned(), || self.to_string());
+        match limit(key) {
+            Some(Takes::Count) if self.as_count().is_none() => {
+                return Err(RuntimeError::NoCount { key: key_of(), value: value_of() });
+            }
+            Some(Takes::Percentage) if self.as_basis_points().is_none() => {
+                return Err(RuntimeError::NoPercentage { key: key_of(), value: value_of() });
+            }
+            Some(Takes::Count | Takes::Percentage) => return Ok(()),
+            None => {}
+        }
         let unsupported = UNSUPPORTED
             .iter()
             .find(|(beginning, end, ..)| key.strip_prefix(beginning).is_some_and(|rest| rest.ends_with(end)));
@@ -153,17 +196,113 @@ impl RuntimeValue {
     }
 }
 
+/// What the key of a limit takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Takes {
+    Count,
+    Percentage,
+}
+
+/// What `key` takes, if it is that of a limit.
+fn limit(key: &str) -> Option<Takes> {
+    let of_listener = key.strip_prefix(LISTENER).is_some_and(|rest| rest.ends_with(CONNECTION_LIMIT));
+    if of_listener || key == GLOBAL_CONNECTION_LIMIT {
+        return Some(Takes::Count);
+    }
+    let rest = key.strip_prefix(BREAKERS)?;
+    let of = |limit: &&BreakerLimit| {
+        let ends = |priority: Priority| rest.ends_with(&format!(".{}.{}", priority.key(), limit.key()));
+        ends(Priority::Default) || ends(Priority::High)
+    };
+    BreakerLimit::ALL.iter().find(of).map(|limit| limit.takes())
+}
+
+/// Does a value of this key change what finwait does?
+#[must_use]
+pub(super) fn acts(key: &str) -> bool {
+    key.starts_with(OURS) || READ.contains(&key) || limit(key).is_some()
+}
+
+/// Envoy's keys that have a meaning here besides limits.
+const READ: [&str; 2] =
+    ["overload.premature_reset_min_stream_lifetime_seconds", "overload.premature_reset_total_stream_count"];
+
+const BREAKERS: &str = "circuit_breakers.";
+const LISTENER: &str = "envoy.resource_limits.listener.";
+const CONNECTION_LIMIT: &str = ".connection_limit";
+
+/// Connections of all listeners together.
+pub const GLOBAL_CONNECTION_LIMIT: &str = "overload.global_downstream_max_connections";
+
+/// The key for the connections of the listener of this name.
+#[must_use]
+pub fn connection_limit(listener: &str) -> String {
+    format!("{LISTENER}{listener}{CONNECTION_LIMIT}")
+}
+
+/// A limit of a cluster, which a key may change.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BreakerLimit {
+    /// Connections.
+    Connections,
+    /// Requests waiting for a connection.
+    Pending,
+    /// Requests under way.
+    Requests,
+    /// Retries under way, where there is no budget.
+    Retries,
+    /// The budget of retries: their share of the requests.
+    BudgetPercent,
+    /// The budget of retries: as many may be under way in any case.
+    BudgetRetriesMin,
+}
+
+impl BreakerLimit {
+    const ALL: [Self; 6] =
+        [Self::Connections, Self::Pending, Self::Requests, Self::Retries, Self::BudgetPercent, Self::BudgetRetriesMin];
+
+    /// The key of this limit of a cluster, for requests of one priority.
+    #[must_use]
+    pub fn of(self, cluster: &str, priority: Priority) -> String {
+        format!("{BREAKERS}{cluster}.{}.{}", priority.key(), self.key())
+    }
+
+    /// As `circuit_breakers.thresholds` has it.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Connections => "max_connections",
+            Self::Pending => "max_pending_requests",
+            Self::Requests => "max_requests",
+            Self::Retries => "max_retries",
+            Self::BudgetPercent => "retry_budget.budget_percent",
+            Self::BudgetRetriesMin => "retry_budget.min_retry_concurrency",
+        }
+    }
+
+    fn takes(self) -> Takes {
+        match self {
+            Self::BudgetPercent => Takes::Percentage,
+            Self::Connections | Self::Pending | Self::Requests | Self::Retries | Self::BudgetRetriesMin => Takes::Count,
+        }
+    }
+}
+
 /// How a key of Envoy's begins and ends, the value with which it changes nothing, and what to do instead.
 const UNSUPPORTED: &[(&str, &str, Option<u32>, &str)] = &[
-    ("circuit_breakers.", "", None, "write the limit in circuit_breakers.thresholds of the cluster"),
+    ("circuit_breakers.", ".max_connection_pools", None, "an endpoint has one pool"),
+    (
+        "circuit_breakers.",
+        "",
+        None,
+        "after circuit_breakers.CLUSTER.default. or .high. comes max_connections, max_pending_requests, max_requests, \
+         max_retries, retry_budget.budget_percent or retry_budget.min_retry_concurrency",
+    ),
     ("envoy.reloadable_features.", "", None, "finwait does what Envoy 1.40 does by default; delete the line"),
-    ("envoy.resource_limits.listener.", ".connection_limit", None, "the connections of a listener are not limited"),
     ("envoy.restart_features.", "", None, "finwait does what Envoy 1.40 does by default; delete the line"),
     ("health_check.max_interval", "", None, "write the interval in health_checks of the cluster"),
     ("health_check.min_interval", "", Some(0), "write the interval in health_checks of the cluster"),
     ("http_connection_manager.normalize_path", "", Some(0), "paths are passed on as they came"),
     ("outlier_detection.", "", None, "write the value in outlier_detection of the cluster"),
-    ("overload.global_downstream_max_connections", "", None, "the connections of the process are not limited"),
     ("upstream.base_retry_backoff_ms", "", Some(25), "write retry_back_off in the retry policy"),
     ("upstream.healthy_panic_threshold", "", None, "write common_lb_config.healthy_panic_threshold in the cluster"),
     ("upstream.maintenance_mode.", "", Some(0), "answer with a direct_response route"),
@@ -193,7 +332,8 @@ mod tests {
             ("0", Some(false), Some(0), "0"),
             ("100", Some(true), Some(100), "100"),
             ("50", None, Some(50), "50"),
-            ("1.5", None, None, "1.5"),
+            ("1.5", None, Some(1), "1.5"),
+            ("5000000000", Some(true), Some(u32::MAX), "5000000000"),
             ("-1", None, None, "-1"),
             ("some", None, None, "some"),
         ];
@@ -212,17 +352,37 @@ mod tests {
     #[test]
     fn keys_that_change_what_envoy_does_are_refused_by_name() {
         for key in [
-            "circuit_breakers.app.default.max_requests",
+            "circuit_breakers.app.default.max_connection_pools",
+            "circuit_breakers.app.default.max_request",
+            "circuit_breakers.app.max_requests",
             "envoy.reloadable_features.strict_chunk_parsing",
-            "envoy.resource_limits.listener.web.connection_limit",
             "outlier_detection.consecutive_5xx",
-            "overload.global_downstream_max_connections",
             "upstream.maintenance_mode.app",
             "upstream.use_retry",
         ] {
             let error = RuntimeValue::Number(7.0).check(key).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{key} is not supported: ")), "{error}");
         }
+    }
+
+    #[test]
+    fn keys_of_limits_take_numbers() {
+        let counts = [
+            BreakerLimit::Requests.of("app.of.ours", Priority::High),
+            connection_limit("a.b"),
+            GLOBAL_CONNECTION_LIMIT.to_owned(),
+        ];
+        for key in counts {
+            assert!(acts(&key), "{key}");
+            assert_eq!(RuntimeValue::Number(7.0).check(&key), Ok(()));
+            let error = RuntimeValue::parse("-1").check(&key).unwrap_err().to_string();
+            assert_eq!(error, format!("{key} is a whole number from 0, not -1"));
+        }
+        let share = BreakerLimit::BudgetPercent.of("app", Priority::Default);
+        assert_eq!(share, "circuit_breakers.app.default.retry_budget.budget_percent");
+        assert_eq!(RuntimeValue::parse("12.5").check(&share), Ok(()));
+        let error = RuntimeValue::parse("101").check(&share).unwrap_err().to_string();
+        assert_eq!(error, format!("{share} is a percentage from 0 to 100, not 101"));
     }
 
     #[test]

@@ -97,7 +97,7 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
 
     ("Admin", "access_log", Ignored("requests to the admin interface are not logged")),
     ("Admin", "access_log_path", Ignored("requests to the admin interface are not logged")),
-    ("Admin", "ignore_global_conn_limit", Ignored("there is no global connection limit")),
+    ("Admin", "ignore_global_conn_limit", Ignored("admin connections neither count nor are refused")),
     ("Admin", "profile_path", Ignored("there is no profiler")),
     ("Admin", "socket_options", Refused(SOCKET)),
 
@@ -147,7 +147,6 @@ const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Listener", "fcds_config", Refused(DYNAMIC)),
     ("Listener", "filter_chain_matcher", Refused("a listener has one filter chain")),
     ("Listener", "freebind", Only("false", SOCKET)),
-    ("Listener", "ignore_global_conn_limit", Ignored("there is no global connection limit")),
     ("Listener", "internal_listener", Refused("there are no internal listeners")),
     ("Listener", "listener_filters", Refused("there are no listener filters")),
     ("Listener", "listener_filters_timeout", Ignored("there are no listener filters")),

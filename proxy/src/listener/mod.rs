@@ -1,5 +1,7 @@
 //! A byte stream arrives: the accept loop, and one task for each connection.
 
+mod limits;
+
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use crate::drain::ListenerDrain;
 use crate::net::accept::Acceptor;
 use crate::net::{Address, Conn, ListenOptions};
 use crate::stats::ListenerStats;
+pub use limits::{ConnectionLimits, ConnectionPermit, ListenerLimits, Overflow};
 
 /// A bound socket that accepts.
 pub struct Listener {
@@ -29,6 +32,8 @@ pub struct Listener {
 pub struct Serving {
     /// Serves them.
     pub manager: Rc<ConnectionManager>,
+    /// How many there may be.
+    pub limits: ListenerLimits,
     /// `listener.<address>.`
     pub stats: ListenerStats,
     /// Of these connections.
@@ -144,8 +149,20 @@ impl Listener {
         }
     }
 
+    /// Serves a connection, or closes it at once if as many are open as may be.
     fn begin(&self, conn: Conn, connections: &mut JoinSet<()>) {
-        let Serving { manager, stats, .. } = &*self.serving;
+        let Serving { manager, limits, stats, .. } = &*self.serving;
+        let permit = match limits.permit() {
+            Ok(permit) => permit,
+            Err(overflow) => {
+                overflow.count(stats);
+                tracing::debug!(
+                    listener = %self.acceptor.local(), peer = %conn.peer, limit = ?overflow,
+                    "a connection is closed at once: as many are open as may be"
+                );
+                return;
+            }
+        };
         stats.downstream_cx_total.inc();
         let active = stats.downstream_cx_active.enter();
         let manager = Rc::clone(manager);
@@ -155,7 +172,7 @@ impl Listener {
             manager.serve(conn).await; // called here, or the task would have its future twice
             destroyed.inc();
             length.record_ms(begun.elapsed());
-            drop(active);
+            drop((active, permit));
         });
     }
 }

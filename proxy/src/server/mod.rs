@@ -16,6 +16,7 @@ use std::time::SystemTime;
 use crate::admin::{self, AdminState, CommandLine};
 use crate::config::Config;
 use crate::drain::{Drain, DrainControl, Stage};
+use crate::listener::ConnectionLimits;
 use crate::net::accept::Acceptor;
 use crate::net::{Address, ListenOptions, Logs, Memory, Outside};
 use crate::process_log::ProcessLog;
@@ -32,6 +33,8 @@ pub struct Shared {
     pub stats: ServerStats,
     /// What operators may change.
     pub runtime: Arc<Runtime>,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
     /// Not on the way of requests: workers have what they serve.
     in_force: RwLock<InForce>,
 }
@@ -100,7 +103,8 @@ impl Shared {
         let ground = snapshot::Ground { registry: &registry, runtime: &runtime };
         let snapshot = Arc::new(Snapshot::first(config, loaded_at, ground));
         let in_force = RwLock::new(InForce { snapshot, addresses: Addresses::new() });
-        let shared = Self { registry, stats, runtime, in_force };
+        let connections = ConnectionLimits::new(Arc::clone(&runtime));
+        let shared = Self { registry, stats, runtime, connections, in_force };
         shared.announce_version();
         Arc::new(shared)
     }

@@ -222,7 +222,8 @@ impl Worker {
             listener: Arc::clone(listener),
         };
         let manager = Rc::new(ConnectionManager::new(parts));
-        Ok(Serving { manager, stats: ListenerStats::new(registry, config.address), drain })
+        let limits = self.shared.connections.of(config);
+        Ok(Serving { manager, limits, stats: ListenerStats::new(registry, config.address), drain })
     }
 
     fn set_listeners(&mut self, prepared: Prepared) {

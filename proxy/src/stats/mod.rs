@@ -8,6 +8,7 @@
 //! [`endpoints`] what the admin interface shows of single endpoints.
 
 pub mod codes;
+mod derived;
 pub mod endpoints;
 mod health;
 pub mod histogram;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use codes::CodeStats;
+pub use derived::Derived;
 pub use endpoints::{EndpointStats, EndpointTable};
 pub use health::{Ejections, Health, HealthFlag};
 pub use histogram::{Histogram, Recorded};
@@ -139,6 +141,7 @@ struct Names {
     counters: BTreeMap<Arc<str>, Entry<Counter>>,
     gauges: BTreeMap<Arc<str>, Entry<Gauge>>,
     histograms: BTreeMap<Arc<str>, Entry<Histogram>>,
+    derived: derived::Derivations,
 }
 
 /// A named number.
@@ -185,6 +188,11 @@ impl Registry {
         let gauge = self.gauge(name);
         gauge.0.is_state.store(true, Relaxed);
         State(gauge)
+    }
+
+    /// The gauge of this name is worked out whenever it is looked at, until `value` says that there is none.
+    pub fn derive(&self, name: String, value: impl Fn() -> Option<Derived> + Send + Sync + 'static) {
+        self.lock().derived.insert(name, Box::new(value));
     }
 
     /// The histogram of this name, made if there is none.
@@ -240,7 +248,8 @@ impl Registry {
     /// All numbers as they are now. Not one instant: workers go on counting.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let names = self.lock();
+        let mut names = self.lock();
+        let derived = names.derived.take();
         let counters = names.counters.iter().map(|(name, entry)| {
             let value = entry.number.value();
             Number { name: name.to_string(), kind: Kind::Counter, value, is_balance: false, used: value > 0 }
@@ -251,7 +260,7 @@ impl Registry {
             let is_balance = !gauge.0.is_state.load(Relaxed);
             Number { name: name.to_string(), kind: Kind::Gauge, value: gauge.value(), is_balance, used }
         });
-        let mut numbers: Vec<Number> = counters.chain(gauges).collect();
+        let mut numbers: Vec<Number> = counters.chain(gauges).chain(derived).collect();
         numbers.sort_by(|a, b| a.name.cmp(&b.name));
         let histograms = names.histograms.iter().map(|(name, entry)| entry.number.recorded(name.to_string())).collect();
         Snapshot { numbers, histograms }

@@ -1,12 +1,14 @@
 //! What a host was told, and where it is written.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use finwait::codec::{Headers, RequestHead};
-use finwait::config::cluster::Discovery;
+use finwait::config::cluster::{Discovery, Priority};
 use finwait::config::route::{Action, Destination, Forward};
+use finwait::config::runtime::LayerValues;
 use finwait::config::{Config, Listener, Places};
 use http::{HeaderName, HeaderValue, Method, Version};
 
@@ -135,6 +137,19 @@ impl<'a> Told<'a> {
         let steps: Path = parent.iter().cloned().chain(below.split('.').map(str::to_owned)).collect();
         let (file, line, is_written) = self.place(&steps);
         Setting { host: self.host.into(), name: below.to_owned(), value, file, line, is_written }
+    }
+
+    /// The runtime keys that the file sets in place of limits of a cluster, with their values; `None` if it sets none. What
+    /// an operator has changed since is not in the file.
+    pub(super) fn keys_of_limits(&self, cluster: &str, priority: Priority) -> Option<Setting> {
+        let of_cluster = format!("circuit_breakers.{cluster}.{}.", priority.key());
+        let mut keys = BTreeMap::new();
+        for layer in &self.config.as_ref()?.runtime {
+            let LayerValues::Static(values) = &layer.values else { continue };
+            keys.extend(values.iter().filter(|(key, _)| key.starts_with(&of_cluster)));
+        }
+        let values: Vec<_> = keys.iter().map(|(key, value)| format!("{key} {value}")).collect();
+        (!values.is_empty()).then(|| self.setting(&[], "layered_runtime", Some(values.join(", "))))
     }
 
     /// Where `steps` stand, or as much of them as is there.

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::cluster::breaker::{Breakers, Permit};
+use crate::cluster::breaker::Breakers;
 use crate::cluster::{Failure, Shared};
 use crate::config::cluster::{Priority, TcpKeepalive};
 use crate::net::{self, Address, Conn, ConnectOptions, Outside};
+use crate::permits::Permit;
 use crate::stats::{EndpointStats, Held};
 
 /// The connections and requests of one endpoint, for one worker and one priority.

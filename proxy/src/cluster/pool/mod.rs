@@ -27,10 +27,10 @@ pub use http2::Stream;
 pub use queue::Wanted;
 
 use super::{Failure, Shared};
-use crate::cluster::breaker::Permit;
 use crate::codec::Broken;
 use crate::config::cluster::{Priority, UpstreamProtocol};
 use crate::net::{Address, Outside};
+use crate::permits::Permit;
 use budget::{ActiveRequest, Budget, Connecting};
 use http1::{IdleConnections, IdleEvents};
 use http2::Multiplexed;

@@ -15,6 +15,7 @@ pub(crate) struct Listener {
     pub(crate) address: At<Address>,
     #[serde(default)]
     pub(crate) filter_chains: Vec<At<FilterChain>>,
+    pub(crate) ignore_global_conn_limit: Option<bool>,
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
     pub(crate) traffic_direction: Option<TrafficDirection>,
 }

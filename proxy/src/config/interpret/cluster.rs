@@ -232,12 +232,10 @@ fn limits(cluster: &Written, priority: Priority) -> Limits {
 }
 
 fn retry_budget(written: WrittenBudget) -> RetryBudget {
-    const PERCENT: f64 = 20.0;
-    const RETRIES_MIN: u32 = 3;
-    let percent = written.budget_percent.map_or(PERCENT, |percent| percent.value.0);
+    let default = RetryBudget::DEFAULT;
     RetryBudget {
-        basis_points: basis_points(percent),
-        retries_min: written.min_retry_concurrency.unwrap_or(RETRIES_MIN),
+        basis_points: written.budget_percent.map_or(default.basis_points, |percent| basis_points(percent.value.0)),
+        retries_min: written.min_retry_concurrency.unwrap_or(default.retries_min),
     }
 }
 

@@ -52,6 +52,7 @@ pub(super) fn listener(written: Written, clusters: &ClusterNames<'_>, notes: &No
         address,
         manager: Arc::new(connection_manager(*manager, &filter.value.typed_config.place, clusters, notes)?),
         buffer_bytes_max,
+        ignores_global_limit: written.ignore_global_conn_limit.unwrap_or(false),
         is_inbound: written.traffic_direction == Some(TrafficDirection::Inbound),
     })
 }

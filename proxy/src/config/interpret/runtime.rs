@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::error::{Cause, Name, Place};
 use crate::config::problem::{Problem, unknown};
-use crate::config::runtime::{LayerValues, RuntimeLayer, RuntimeValue};
+use crate::config::runtime::{LayerValues, RuntimeLayer, RuntimeValue, acts};
 use crate::config::yaml::{Entry, Node, Notes, Value};
 use crate::config::{Difference, Differences};
 
@@ -114,17 +114,13 @@ fn flatten(
             }
         };
         value.check(&key).map_err(|error| Problem::invalid(&place(path, entry), error.to_string()))?;
-        if !key.starts_with("finwait.") && !READ.contains(&key.as_str()) {
+        if !acts(&key) {
             notes.note(&place(path, entry), "has no effect: nothing here reads this key");
         }
         found.insert(key, value);
     }
     Ok(())
 }
-
-/// Envoy's keys that have a meaning here.
-const READ: [&str; 2] =
-    ["overload.premature_reset_min_stream_lifetime_seconds", "overload.premature_reset_total_stream_count"];
 
 /// A mapping of exactly a numerator and a denominator is one value.
 fn fraction(node: &Node) -> Option<RuntimeValue> {

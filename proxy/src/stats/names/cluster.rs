@@ -1,8 +1,10 @@
 //! Clusters.
 
+use std::sync::Arc;
+
 use super::{cluster_prefix, last_words, scope};
 use crate::config::cluster::Priority;
-use crate::stats::{Counter, Gauge, Histogram, Registry, State};
+use crate::stats::{Counter, Derived, Gauge, Histogram, Registry, State};
 
 scope! {
     /// `cluster.<name>.`: connections to, and requests to, a cluster.
@@ -182,30 +184,25 @@ scope! {
     }
 }
 
-scope! {
-    /// `cluster.<name>.circuit_breakers.<priority>.`: what is left of the limits.
-    BreakerStats {
-        /// 1 while as many connections are open as may be.
-        cx_open: State,
-        /// 1 while there are as many pools as may be, which has no limit here.
-        cx_pool_open: State,
-        /// Connections that may still be opened, where it is tracked.
-        remaining_cx: State,
-        /// Pools that there may still be, where it is tracked.
-        remaining_cx_pools: State,
-        /// Requests that may still wait for a connection, where it is tracked.
-        remaining_pending: State,
-        /// Retries that there may still be, where it is tracked.
-        remaining_retries: State,
-        /// Requests that may still be sent, where it is tracked.
-        remaining_rq: State,
-        /// 1 while as many requests are under way as may be.
-        rq_open: State,
-        /// 1 while as many requests wait for a connection as may.
-        rq_pending_open: State,
-        /// 1 while as many retries are under way as may be.
-        rq_retry_open: State,
-    }
+/// `cluster.<name>.circuit_breakers.<priority>.`: what is left of the limits. The gauges are worked out from the limits
+/// when they are looked at:
+///
+/// | Gauge | Value |
+/// |---|---|
+/// | `cx_open` | 1 while as many connections are open as may be |
+/// | `cx_pool_open` | 1 while there are as many pools as may be, which has no limit here |
+/// | `remaining_cx` | connections that may still be opened, where it is tracked |
+/// | `remaining_cx_pools` | pools that there may still be, where it is tracked |
+/// | `remaining_pending` | requests that may still wait for a connection, where it is tracked |
+/// | `remaining_retries` | retries that there may still be, where it is tracked |
+/// | `remaining_rq` | requests that may still be sent, where it is tracked |
+/// | `rq_open` | 1 while as many requests are under way as may be |
+/// | `rq_pending_open` | 1 while as many requests wait for a connection as may |
+/// | `rq_retry_open` | 1 while as many retries are under way as may be |
+#[derive(Debug)]
+pub struct BreakerStats<'r> {
+    registry: &'r Registry,
+    prefix: String,
 }
 
 /// Names under `cluster.<name>.` that dashboards expect and that stay 0: this proxy has no such thing.
@@ -239,14 +236,19 @@ impl ClusterStats {
     }
 }
 
-impl BreakerStats {
+impl<'r> BreakerStats<'r> {
     /// The scope of a cluster's limits for one priority.
     #[must_use]
-    pub fn new(registry: &Registry, cluster: &str, priority: Priority) -> Self {
-        let priority = match priority {
-            Priority::Default => "default",
-            Priority::High => "high",
-        };
-        Self::under(registry, &format!("{}.circuit_breakers.{priority}", cluster_prefix(cluster)))
+    pub fn new(registry: &'r Registry, cluster: &str, priority: Priority) -> Self {
+        Self { registry, prefix: format!("{}.circuit_breakers.{}", cluster_prefix(cluster), priority.key()) }
+    }
+
+    /// The gauge `name` is what `read` says of `limit`, for as long as there is that limit.
+    pub fn derive<T>(&self, name: &str, limit: &Arc<T>, read: impl Fn(&T) -> Derived + Send + Sync + 'static)
+    where
+        T: Send + Sync + 'static,
+    {
+        let limit = Arc::downgrade(limit);
+        self.registry.derive(format!("{}.{name}", self.prefix), move || limit.upgrade().map(|limit| read(&limit)));
     }
 }

@@ -157,10 +157,12 @@ scope! {
         downstream_cx_destroy: Counter,
         /// How long a connection lived.
         downstream_cx_length_ms: Histogram,
-        /// A connection was refused: as many are open as may be.
+        /// A connection was refused: as many are open on this listener as may be.
         downstream_cx_overflow: Counter,
-        /// A connection was accepted.
+        /// A connection was accepted, and not refused for a limit.
         downstream_cx_total: Counter,
+        /// A connection was refused: as many are open on all listeners together as may be.
+        downstream_global_cx_overflow: Counter,
         /// No filter chain took a connection.
         no_filter_chain_match: Counter,
     }

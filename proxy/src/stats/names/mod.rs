@@ -83,10 +83,13 @@ impl Histogram {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use http::StatusCode;
 
     use super::*;
     use crate::config::cluster::Priority;
+    use crate::stats::Derived;
 
     fn value(registry: &Registry, name: &str) -> Option<u64> {
         registry.snapshot().numbers.iter().find(|number| number.name == name).map(|number| number.value)
@@ -97,7 +100,9 @@ mod tests {
         let registry = Registry::new();
         let stats = ClusterStats::new(&registry, "a:b.c");
         stats.upstream_cx_total.inc();
-        BreakerStats::new(&registry, "a:b.c", Priority::Default).cx_open.set(1);
+        let limit = Arc::new(());
+        BreakerStats::new(&registry, "a:b.c", Priority::Default)
+            .derive("cx_open", &limit, |()| Derived { value: 1, used: true });
         Http2Stats::upstream(&registry, "a:b.c").rx_reset.inc();
         let address = "[::1]:80".parse().unwrap();
         ResponseStats::of_listener(&registry, address, "in").charge(StatusCode::OK);

@@ -101,8 +101,9 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<
                 Some((_, Action::Forward(forward))) => forward.priority,
                 Some(_) | None => Priority::Default,
             };
-            let value = (name == "circuit_breakers.thresholds").then(|| limits(cluster.limits.of(priority)));
-            told.setting(&path, name, value)
+            let is_limit = name == "circuit_breakers.thresholds";
+            let by_key = is_limit.then(|| told.keys_of_limits(&cluster.name, priority)).flatten();
+            by_key.unwrap_or_else(|| told.setting(&path, name, is_limit.then(|| limits(cluster.limits.of(priority)))))
         }),
         At::ClusterHttp => cluster.map(|(path, _)| told.setting(&http_options(path), name, None)),
         At::Manager => Some(told.setting(&led.manager, name, None)),
@@ -292,7 +293,8 @@ fn more_retries(told: &Told<'_>, to: &Forward) -> Option<Change> {
         }
         None => ("max_retries", limits.retries_max.to_string()),
     };
-    let setting = told.setting(&cluster, "circuit_breakers.thresholds", Some(value));
+    let by_key = told.keys_of_limits(&meant.name, to.priority);
+    let setting = by_key.unwrap_or_else(|| told.setting(&cluster, "circuit_breakers.thresholds", Some(value)));
     Some(change(format!("permit more retries at once, {limit}"), setting))
 }
 

@@ -158,10 +158,10 @@ impl Real {
             [waiting, active, open],
             [&counts.rq_pending_active, &counts.rq_active, &counts.cx_active].map(|it| it.value())
         );
-        assert_eq!(u64::from(breakers.pending.taken()), waiting);
-        assert_eq!(u64::from(breakers.requests.taken()), active);
-        assert_eq!(u64::from(breakers.connections.taken()), open + self.others.len() as u64);
-        assert_eq!(u64::from(breakers.pools.taken()), u64::from(open > 0));
+        assert_eq!(u64::from(breakers.pending.count()), waiting);
+        assert_eq!(u64::from(breakers.requests.count()), active);
+        assert_eq!(u64::from(breakers.connections.count()), open + self.others.len() as u64);
+        assert_eq!(u64::from(breakers.pools.count()), u64::from(open > 0));
         let ended = stats.upstream_cx_destroy.value();
         assert_eq!(stats.upstream_cx_total.value(), open + ended);
         assert_eq!(ended, stats.upstream_cx_destroy_local.value() + stats.upstream_cx_destroy_remote.value());
@@ -173,7 +173,7 @@ impl Real {
         assert!(waiting <= u64::from(self.set.pending_max), "requests wait past the limit");
         assert!(active <= u64::from(self.set.requests_max), "requests past the limit");
         // An endpoint without a connection gets one past the limit.
-        let taken = self.breakers().connections.taken();
+        let taken = self.breakers().connections.count();
         assert!(taken <= self.set.connections_max || open == 1, "connections past the limit");
     }
 
@@ -211,7 +211,7 @@ impl Real {
         }
         let breakers = shared.breakers.of(Priority::Default);
         let taken =
-            [&breakers.connections, &breakers.pending, &breakers.requests, &breakers.pools].map(|one| one.taken());
+            [&breakers.connections, &breakers.pending, &breakers.requests, &breakers.pools].map(|one| one.count());
         let stats = &shared.stats;
         let gauges = [&stats.upstream_cx_active, &stats.upstream_rq_active, &stats.upstream_rq_pending_active];
         assert_eq!((taken, gauges.map(|gauge| gauge.value())), ([0; 4], [0; 3]));
