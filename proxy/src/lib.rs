@@ -7,12 +7,13 @@
 //! 1. [`listener`]: a connection is accepted, by one of the workers that share the address.
 //! 2. [`connection_manager`]: its first bytes tell HTTP/1 from HTTP/2; each request becomes a stream.
 //! 3. [`codec`]: bytes become a head and a body, and a head and a body become bytes.
-//! 4. [`router`]: the head is matched against virtual hosts and routes.
-//! 5. [`cluster`]: the route names a cluster, which lends a connection to one of its endpoints.
-//! 6. [`upstream`]: the request is sent, again if the policy says so, until there is an answer; then payload
-//!    is relayed both ways.
-//! 7. [`tunnel`]: an accepted upgrade is such an exchange without an end; its handshake is translated here.
-//! 8. [`access_log`] and [`stats`]: what happened, as a line and as numbers.
+//! 4. `stream`: one request from its head to its line in the access log; payload is relayed here both ways.
+//! 5. [`router`]: the head is matched against virtual hosts and routes.
+//! 6. [`cluster`]: the route names a cluster, which lends a connection to one of its endpoints.
+//! 7. [`upstream`]: the request is sent, again if the policy says so, until there is a response.
+//! 8. `exchange`: meanwhile the request's body is read and kept for another try, and the stream's timers run.
+//! 9. [`tunnel`]: an accepted upgrade is such an exchange without an end; its handshake is translated here.
+//! 10. [`access_log`] and [`stats`]: what happened, as a line and as numbers.
 //!
 //! Around them: [`config`] says what the user wrote, [`snapshot`] is one version of it as it is served, [`net`] is the only way
 //! to the outside world, [`server`] builds the workers, gives each a thread and brings all to the next snapshot, [`drain`]
@@ -23,13 +24,12 @@
 //!
 //! A module names only modules that stand after it here:
 //!
-//! `main`, `signals`, `config_file`, `arguments`, `demo`, `server`, `admin`, `listener`, `connection_manager`, `upstream`,
-//! `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `access_log`, `codec`, `drain`, `permits`, `runtime`,
-//! `alarm`, `net`, `stats`, `config`.
+//! `main`, `signals`, `config_file`, `arguments`, `demo`, `server`, `admin`, `listener`, `connection_manager`, `stream`,
+//! `upstream`, `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `access_log`, `exchange`, `codec`, `drain`,
+//! `permits`, `runtime`, `net`, `stats`, `config`.
 
 pub mod access_log;
 pub mod admin;
-mod alarm;
 pub mod arguments;
 pub mod cluster;
 pub mod codec;
@@ -37,6 +37,7 @@ pub mod config;
 pub mod connection_manager;
 pub mod demo;
 pub mod drain;
+mod exchange;
 pub mod listener;
 pub mod net;
 pub mod permits;
@@ -47,5 +48,6 @@ pub mod runtime;
 pub mod server;
 pub mod snapshot;
 pub mod stats;
+mod stream;
 pub mod tunnel;
 pub mod upstream;

@@ -7,16 +7,15 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::life::{Life, Protocol};
-use super::local_reply::LocalReply;
-use super::stream::{self, After};
 use super::{ConnectionEnd, ConnectionManager};
 use crate::access_log::{Downstream, StreamInfo};
-use crate::alarm::Alarm;
 use crate::codec::Body;
 use crate::codec::http1::{Close, HeadError, Methods, ServerConnection, ServerOptions};
 use crate::config::{Difference, Differences};
+use crate::drain::ListenerDrain;
+use crate::exchange::{Expired, LazyTimer, Timers};
 use crate::net::Conn;
-use crate::upstream::timers::{Expired, Timers};
+use crate::stream::{self, After, LocalReply, Persistence, Record};
 use bytes::BytesMut;
 use tokio::time::Instant;
 
@@ -37,21 +36,21 @@ pub(super) async fn serve(
     downstream: Rc<Downstream>,
     mut life: Life,
 ) -> ConnectionEnd {
-    manager.stats.downstream_cx_http1_total.inc();
-    let _active = manager.stats.downstream_cx_http1_active.enter();
+    manager.service.stats.downstream_cx_http1_total.inc();
+    let _active = manager.service.stats.downstream_cx_http1_active.enter();
     let options = ServerOptions {
-        head_bytes_max: manager.options.request_head_bytes_max,
-        headers_max: manager.options.request_headers_max,
-        accept_http_10: manager.options.http1.accept_http_10,
-        methods: if manager.options.http1.allow_custom_methods { Methods::Tokens } else { Methods::Known },
-        write_buffer_bytes_max: manager.buffer_bytes_max,
+        head_bytes_max: manager.service.options.request_head_bytes_max,
+        headers_max: manager.service.options.request_headers_max,
+        accept_http_10: manager.service.options.http1.accept_http_10,
+        methods: if manager.service.options.http1.allow_custom_methods { Methods::Tokens } else { Methods::Known },
+        write_buffer_bytes_max: manager.service.buffer_bytes_max,
     };
     let mut connection = ServerConnection::new(conn, read, options);
-    let mut alarm = Alarm::default();
-    let drain = manager.drain.clone();
+    let mut timer = LazyTimer::default();
+    let drain = manager.service.drain.clone();
     let mut draining = pin!(drain.begun());
     loop {
-        match wait(&mut connection, &mut life, &mut alarm, draining.as_mut()).await {
+        match wait(&mut connection, &mut life, &mut timer, draining.as_mut()).await {
             Woken::Request => {}
             Woken::Closed => return ConnectionEnd::Remote,
             Woken::Ended(how) => {
@@ -60,7 +59,7 @@ pub(super) async fn serve(
             }
         }
         life.request_begins(Protocol::Http1);
-        match serve_one(manager, &mut connection, &mut life, &downstream, &mut alarm).await {
+        match serve_one(manager, &mut connection, &mut life, &downstream, &mut timer).await {
             After::KeepAlive => life.is_idle(),
             After::Close(how) => return close(manager, connection, how).await,
             After::Gone => return ConnectionEnd::RemoteWithRequest,
@@ -71,7 +70,7 @@ pub(super) async fn serve(
 async fn wait(
     connection: &mut ServerConnection,
     life: &mut Life,
-    alarm: &mut Alarm,
+    timer: &mut LazyTimer,
     mut draining: Pin<&mut impl Future<Output = ()>>,
 ) -> Woken {
     loop {
@@ -87,7 +86,7 @@ async fn wait(
                 Ok(false) | Err(_) => Woken::Closed,
             },
             () = draining.as_mut(), if life.is_untold() => drop(life.drain_with_server()),
-            () = alarm.at(life.due()) => {}
+            () = timer.at(life.due()) => {}
         }
     }
 }
@@ -110,12 +109,12 @@ async fn serve_one(
     connection: &mut ServerConnection,
     life: &mut Life,
     downstream: &Rc<Downstream>,
-    alarm: &mut Alarm,
+    timer: &mut LazyTimer,
 ) -> After {
-    let mut record = manager.begin_stream(downstream);
+    let mut record = Record::begin(&manager.service, downstream);
     let info = &mut record.info;
-    manager.stats.downstream_rq_http1_total.inc();
-    let mut timers = Timers::new(std::mem::take(alarm), &manager.options.timeouts);
+    manager.service.stats.downstream_rq_http1_total.inc();
+    let mut timers = Timers::new(std::mem::take(timer), &manager.service.options.timeouts);
     let read = tokio::select! {
         // The head first: one that is complete is not late.
         biased;
@@ -124,16 +123,17 @@ async fn serve_one(
     };
     let after = match read {
         Ok((head, incoming)) => {
-            let responder = stream::Responder::Http1 { connection, life };
-            let served = stream::serve(manager, head, Body::Http1(incoming), timers, responder, info).await;
-            *alarm = served.alarm;
+            let mut persistence = || persistence(life, &manager.service.drain);
+            let responder = stream::Responder::Http1 { connection, persistence: &mut persistence };
+            let served = stream::serve(&manager.service, head, Body::Http1(incoming), timers, responder, info).await;
+            *timer = served.timer;
             served.after
         }
-        Err(NoHead::Unreadable(error)) => refuse(manager, connection, life, error, info).await,
+        Err(NoHead::Unreadable(error)) => without_head(manager, connection, life, error, info).await,
         Err(NoHead::Late(expired)) => {
-            stream::count_expired(manager, expired);
+            stream::count_expired(&manager.service, expired);
             let reply = LocalReply::too_late(expired, false);
-            stream::refuse_head(manager, connection, life, &reply, info).await
+            refuse(manager, connection, life, &reply, info).await
         }
     };
     record.end();
@@ -149,7 +149,7 @@ enum NoHead {
 }
 
 /// A head that is none, or did not arrive whole.
-async fn refuse(
+async fn without_head(
     manager: &ConnectionManager,
     connection: &mut ServerConnection,
     life: &mut Life,
@@ -158,21 +158,37 @@ async fn refuse(
 ) -> After {
     match error {
         HeadError::Broken(broken) => {
-            stream::record_gone(manager, info, broken);
+            stream::record_gone(&manager.service, info, broken);
             After::Gone
         }
         HeadError::Refused(why) => {
-            manager.stats.downstream_cx_protocol_error.inc();
+            manager.service.stats.downstream_cx_protocol_error.inc();
             info.connection_termination = why.connection_details().map(Into::into);
-            stream::refuse_head(manager, connection, life, &LocalReply::BadHead(why), info).await
+            refuse(manager, connection, life, &LocalReply::BadHead(why), info).await
         }
     }
+}
+
+async fn refuse(
+    manager: &ConnectionManager,
+    connection: &mut ServerConnection,
+    life: &mut Life,
+    reply: &LocalReply,
+    info: &mut StreamInfo,
+) -> After {
+    let mut persistence = || persistence(life, &manager.service.drain);
+    let responder = stream::Responder::Http1 { connection, persistence: &mut persistence };
+    stream::refuse_head(&manager.service, responder, reply, info).await
+}
+
+fn persistence(life: &mut Life, drain: &ListenerDrain) -> Persistence {
+    if life.closes_with_response(drain) { Persistence::Close } else { Persistence::KeepAlive }
 }
 
 /// Ends the connection; waits no longer for the client than `delayed_close_timeout`, and that anew with everything it
 /// takes of what is still to be written.
 async fn close(manager: &ConnectionManager, mut connection: ServerConnection, how: Close) -> ConnectionEnd {
-    let limit = manager.options.timeouts.delayed_close;
+    let limit = manager.service.options.timeouts.delayed_close;
     let waits = matches!(how, Close::FinThenWaitForPeer | Close::FlushThenWaitForPeer);
     let how = if limit == Duration::ZERO && waits { Close::Flush } else { how };
     // With no delayed close at all, writing out still has a bound: a client that reads nothing is cut.
@@ -181,13 +197,13 @@ async fn close(manager: &ConnectionManager, mut connection: ServerConnection, ho
     if has_left && tokio::time::timeout(bound, connection.close(how)).await.is_ok() {
         return if how == Close::FlushThenWaitForPeer { ConnectionEnd::Remote } else { ConnectionEnd::Local };
     }
-    manager.stats.downstream_cx_delayed_close_timeout.inc();
+    manager.service.stats.downstream_cx_delayed_close_timeout.inc();
     ConnectionEnd::Local
 }
 
 /// Has everything been written? Gives up when the client has taken nothing for as long as `limit`.
 async fn write_out(connection: &mut ServerConnection, limit: Duration) -> bool {
-    let mut alarm = Alarm::default();
+    let mut timer = LazyTimer::default();
     let mut written = connection.tx_bytes();
     let mut due = Instant::now() + limit;
     poll_fn(|cx| {
@@ -198,7 +214,7 @@ async fn write_out(connection: &mut ServerConnection, limit: Duration) -> bool {
             written = connection.tx_bytes();
             due = Instant::now() + limit;
         }
-        alarm.poll(cx, due).map(|()| false)
+        timer.poll(cx, due).map(|()| false)
     })
     .await
 }

@@ -8,18 +8,17 @@ use bytes::BytesMut;
 use tokio::task::JoinSet;
 
 use super::life::{Life, Protocol, Turn};
-use super::stream::{self, After, GoAway};
 use super::{ConnectionEnd, ConnectionManager};
 use crate::access_log::{Downstream, LocalEnd, ResponseFlag};
-use crate::alarm::Alarm;
 use crate::codec::http2::{
     ConnectionError, HeadLimit, Incoming, ListLimit, MessageErrors, Responder, ServerConnection,
 };
 use crate::codec::{Body, RequestHead};
+use crate::exchange::{LazyTimer, Timers};
 use crate::net::Conn;
 use crate::probe;
 use crate::runtime::Runtime;
-use crate::upstream::timers::Timers;
+use crate::stream::{self, After, GoAway, Record};
 
 pub(super) async fn serve(
     manager: &Rc<ConnectionManager>,
@@ -28,17 +27,17 @@ pub(super) async fn serve(
     downstream: Rc<Downstream>,
     mut life: Life,
 ) -> ConnectionEnd {
-    manager.stats.downstream_cx_http2_total.inc();
+    manager.service.stats.downstream_cx_http2_total.inc();
     manager.http2_stats.nghttp2_downstream_connections.inc();
-    let _active = manager.stats.downstream_cx_http2_active.enter();
-    let options = &manager.options;
+    let _active = manager.service.stats.downstream_cx_http2_active.enter();
+    let options = &manager.service.options;
     let limit = ListLimit { bytes: options.request_head_bytes_max, fields: options.request_headers_max };
     let errors = MessageErrors::with(manager.runtime.differences());
     let handshake =
         ServerConnection::handshake(conn, read.freeze(), &options.http2, errors, limit, &manager.http2_stats);
     // Boxed: it is larger than the rest of the connection, which lives longer.
     let Ok(mut connection) = Box::pin(handshake).await else {
-        manager.stats.downstream_cx_protocol_error.inc();
+        manager.service.stats.downstream_cx_protocol_error.inc();
         return ConnectionEnd::Local;
     };
     let mut streams = JoinSet::new();
@@ -68,10 +67,10 @@ pub(super) async fn serve(
 /// Leaves the socket open until the client has closed it, though no longer than `delayed_close_timeout`, so that what
 /// was said last is not lost to a reset. Did the client close it?
 async fn linger(manager: &ConnectionManager, peer_closed: impl Future<Output = ()>) -> bool {
-    let limit = manager.options.timeouts.delayed_close;
+    let limit = manager.service.options.timeouts.delayed_close;
     let closed = tokio::time::timeout(limit, peer_closed).await.is_ok();
     if !closed && !limit.is_zero() {
-        manager.stats.downstream_cx_delayed_close_timeout.inc();
+        manager.service.stats.downstream_cx_delayed_close_timeout.inc();
     }
     closed
 }
@@ -93,11 +92,12 @@ async fn run(
     downstream: &Rc<Downstream>,
 ) -> Ended {
     let go_away = Rc::new(GoAway::default());
-    let drain = manager.drain.clone();
-    let mut alarm = Alarm::default();
+    let drain = manager.service.drain.clone();
+    let mut timer = LazyTimer::default();
     let mut resets = Resets::new(&manager.runtime);
     let pinger = connection.pinger();
-    let mut dead = pin!(probe::until_dead(pinger, manager.options.http2.keepalive, &*manager.outside.random));
+    let mut dead =
+        pin!(probe::until_dead(pinger, manager.service.options.http2.keepalive, &*manager.service.outside.random));
     loop {
         tokio::select! {
             // A stream's wish for GOAWAY first: it must be on the wire before that stream's response. Streams that have
@@ -105,7 +105,7 @@ async fn run(
             // resets.
             biased;
             () = go_away.asked(), if life.is_untold() => {
-                let begins = if manager.drain.is_draining() { life.drain_with_server() } else { life.drain() };
+                let begins = if manager.service.drain.is_draining() { life.drain_with_server() } else { life.drain() };
                 take(connection, begins.then_some(Turn::Notice));
             }
             Some(ended) = streams.join_next(), if !streams.is_empty() => {
@@ -135,14 +135,14 @@ async fn run(
                     record_unread(manager, downstream, ResponseFlag::DPE, details);
                 }
                 Some(Err(ConnectionError::InvalidMessage { unread })) => {
-                    manager.stats.downstream_cx_protocol_error.inc();
+                    manager.service.stats.downstream_cx_protocol_error.inc();
                     manager.http2_stats.rx_messaging_error.inc();
                     return closed(manager, downstream, unread);
                 }
                 // What floods has its own numbers.
                 Some(Err(ConnectionError::Flooded { unread })) => return closed(manager, downstream, unread),
                 Some(Err(ConnectionError::Protocol)) => {
-                    manager.stats.downstream_cx_protocol_error.inc();
+                    manager.service.stats.downstream_cx_protocol_error.inc();
                     return Ended::Closed;
                 }
                 Some(Err(ConnectionError::TooManyResets)) => return too_many_resets(manager),
@@ -155,7 +155,7 @@ async fn run(
                 manager.http2_stats.keepalive_timeout.inc();
                 return Ended::Abandoned(LocalEnd::PingTimeout);
             }
-            () = alarm.at(life.due()) => take(connection, life.elapse()),
+            () = timer.at(life.due()) => take(connection, life.elapse()),
         }
     }
 }
@@ -219,20 +219,20 @@ fn begin(
     go_away: &Rc<GoAway>,
     (head, incoming, respond): (RequestHead, Incoming, Responder),
 ) {
-    manager.stats.downstream_rq_http2_total.inc();
+    manager.service.stats.downstream_rq_http2_total.inc();
     let (manager, downstream, go_away) = (Rc::clone(manager), Rc::clone(downstream), Rc::clone(go_away));
     streams.spawn_local(async move {
-        let mut record = manager.begin_stream(&downstream);
+        let mut record = Record::begin(&manager.service, &downstream);
         let responder = stream::Responder::Http2 { respond, go_away };
-        let timers = Timers::new(Alarm::default(), &manager.options.timeouts);
+        let timers = Timers::new(LazyTimer::default(), &manager.service.options.timeouts);
         let info = &mut record.info;
         // An HTTP/2 stream has nothing to say about its connection beyond GOAWAY, which it has asked for.
-        let served = stream::serve(&manager, head, Body::Http2(incoming), timers, responder, info).await;
+        let served = stream::serve(&manager.service, head, Body::Http2(incoming), timers, responder, info).await;
         let unanswered = served.after == After::Gone && info.response_code.is_none();
         let premature = unanswered && info.times.begin.elapsed() < premature_max(&manager.runtime);
         record.end();
         if let Some(unsent) = served.unsent {
-            unsent.write_out(served.alarm, &manager.http2_stats).await;
+            unsent.write_out(served.timer, &manager.http2_stats).await;
         }
         if premature { Streamed::Prematurely } else { Streamed::Usually }
     });
@@ -246,16 +246,16 @@ fn closed(manager: &ConnectionManager, downstream: &Rc<Downstream>, unread: Opti
 }
 
 fn too_many_resets(manager: &ConnectionManager) -> Ended {
-    manager.stats.downstream_rq_too_many_premature_resets.inc();
-    manager.stats.downstream_cx_protocol_error.inc();
+    manager.service.stats.downstream_rq_too_many_premature_resets.inc();
+    manager.service.stats.downstream_cx_protocol_error.inc();
     Ended::Abandoned(LocalEnd::TooManyResets)
 }
 
 /// The line of a stream whose head could not be read.
 fn record_unread(manager: &ConnectionManager, downstream: &Rc<Downstream>, flag: ResponseFlag, details: &'static str) {
-    let mut record = manager.begin_stream(downstream);
-    manager.stats.downstream_rq_http2_total.inc();
-    manager.stats.downstream_rq_rx_reset.inc();
+    let mut record = Record::begin(&manager.service, downstream);
+    manager.service.stats.downstream_rq_http2_total.inc();
+    manager.service.stats.downstream_rq_rx_reset.inc();
     record.info.protocol = Some(http::Version::HTTP_2);
     record.info.flag(flag);
     record.info.detail(details);

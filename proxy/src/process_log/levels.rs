@@ -111,7 +111,7 @@ const LOGGERS: &[Logger] = &[
     logger("happy_eyeballs", &[]),
     logger("hc", &["finwait::cluster::health"]),
     logger("health_checker", &[]),
-    logger("http", &["finwait::codec", "finwait::connection_manager"]),
+    logger("http", &["finwait::codec", "finwait::connection_manager", "finwait::stream"]),
     logger("http2", &["finwait::codec::http2"]),
     logger("hystrix", &[]),
     logger("init", &[]),

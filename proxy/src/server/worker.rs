@@ -16,13 +16,14 @@ use crate::access_log::AccessLog;
 use crate::cluster::{Cluster, Clusters, Handover};
 use crate::config::listener::LogPath;
 use crate::config::{self, ClusterChange, ListenerChange};
-use crate::connection_manager::{ConnectionManager, Parts};
+use crate::connection_manager::ConnectionManager;
 use crate::drain::{Direction, Drain, Stage, WorkerDrain};
 use crate::listener::{Listener, ListenerControl, Serving};
 use crate::net::accept::Acceptor;
 use crate::net::{Accept, Address, ListenOptions, LogTarget, Outside};
 use crate::snapshot::{self, Addresses, Snapshot};
 use crate::stats::{CodeStats, Http2Stats, HttpStats, ListenerStats, ResponseStats};
+use crate::stream::{Service, ServiceParts};
 
 /// A worker that has bound its listeners and serves once [`run`](Self::run) is awaited.
 pub struct Worker {
@@ -209,19 +210,21 @@ impl Worker {
     fn serving(&self, listener: &Arc<snapshot::Listener>) -> Result<Serving, StartError> {
         let (config, registry) = (&listener.config, &listener.stats);
         let drain = self.drain.listener(direction(config));
-        let parts = Parts {
+        let parts = ServiceParts {
             stats: HttpStats::new(registry, &config.manager.stat_prefix),
             listener_responses: ResponseStats::of_listener(registry, config.address, &config.manager.stat_prefix),
-            http2_stats: Http2Stats::downstream(&self.shared.registry),
             logs: open_logs(&self.outside, config)?,
             clusters: Rc::clone(&self.clusters),
             outside: self.outside.clone(),
             drain: drain.clone(),
-            runtime: Arc::clone(&self.shared.runtime),
-            connection_ids: Rc::clone(&self.connection_ids),
-            listener: Arc::clone(listener),
         };
-        let manager = Rc::new(ConnectionManager::new(parts));
+        let manager = Rc::new(ConnectionManager::new(
+            Service::new(config, parts),
+            Arc::clone(listener),
+            Http2Stats::downstream(&self.shared.registry),
+            Arc::clone(&self.shared.runtime),
+            Rc::clone(&self.connection_ids),
+        ));
         let limits = self.shared.connections.of(config);
         Ok(Serving { manager, limits, stats: ListenerStats::new(registry, config.address), drain })
     }

@@ -14,13 +14,11 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
-use super::exchange::{Exchange, Interrupted, TryExpired, TryLimit};
-use super::timers::Expired;
 use crate::access_log::StreamInfo;
-use crate::alarm::Alarm;
 use crate::cluster::{Avoided, Cluster, Endpoint, Exclusive, Failure, Lease, Stream, Wanted};
 use crate::codec::{Body, Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
 use crate::config::cluster::Priority;
+use crate::exchange::{Exchange, Expired, Interrupted, LazyTimer, TryExpired, TryLimit};
 use crate::tunnel::handshake;
 
 /// A response whose payload has not been read yet.
@@ -41,12 +39,12 @@ pub(crate) struct Answer {
 struct Silence {
     limit: Duration,
     since: Instant,
-    alarm: Alarm,
+    timer: LazyTimer,
 }
 
 impl Silence {
     fn new(limit: Duration) -> Self {
-        Self { limit, since: Instant::now(), alarm: Alarm::default() }
+        Self { limit, since: Instant::now(), timer: LazyTimer::default() }
     }
 }
 
@@ -352,16 +350,16 @@ impl Answer {
     }
 
     /// Something of the payload came.
-    pub(super) fn heard(&mut self) {
+    pub(crate) fn heard(&mut self) {
         if let Some(silence) = &mut self.silence {
             silence.since = Instant::now();
         }
     }
 
     /// Ready when the payload has paused for too long: the upstream is then given up.
-    pub(super) fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(Silence { limit, since, alarm }) = &mut self.silence else { return Poll::Pending };
-        ready!(alarm.poll(cx, *since + *limit));
+    pub(crate) fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(Silence { limit, since, timer }) = &mut self.silence else { return Poll::Pending };
+        ready!(timer.poll(cx, *since + *limit));
         self.endpoint.gave_no_more();
         if let Some(lease) = self.lease.take() {
             break_off(self.writer.take(), &lease);

@@ -1,28 +1,25 @@
 //! A connection carries the request; tries are counted here.
 //!
 //! [`forward`] is the attempt loop and nothing else: an [`attempt`] reports what it came to, [`retry`] judges,
-//! and the loop acts on the verdict. What it returns is an answer whose payload has not been touched;
-//! [`relay`] moves payload both ways until the exchange is over.
+//! and the loop acts on the verdict. What it returns is a response whose payload has not been read;
+//! [`stream`](crate::stream) relays it.
 
 mod attempt;
-pub(crate) mod exchange;
-pub(crate) mod relay;
 pub mod retry;
 pub(crate) mod terms;
-pub(crate) mod timers;
 
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
 
 pub(crate) use attempt::Answer;
-pub(crate) use exchange::{Exchange, Interrupted};
 
 use crate::access_log::{ResponseFlag, StreamInfo};
 use crate::cluster::{Avoided, Cluster, Failure, Wanted};
 use crate::codec::{RequestHead, names};
 use crate::config::route::Forward;
 use crate::config::{Difference, Differences};
+use crate::exchange::{Exchange, Interrupted};
 use crate::net::Random;
 use crate::stats::ClusterStats;
 use attempt::{How, Reach, Tried};

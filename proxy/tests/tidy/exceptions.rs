@@ -27,7 +27,7 @@ pub(crate) const FUNCTIONS: &[(&str, usize)] = &[
     ("proxy/src/codec/head.rs is_joined_in_requests", 63),
     ("proxy/src/codec/http1/parse.rs request", 65),
     ("proxy/src/connection_manager/http2.rs run", 74),
-    ("proxy/src/connection_manager/local_reply.rs row", 76),
+    ("proxy/src/stream/local_reply.rs row", 76),
     ("proxy/src/upstream/attempt.rs over_http2", 65),
     ("proxy/src/upstream/attempt.rs run", 67),
     ("proxy/src/upstream/mod.rs forward", 101),

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::alarm::Alarm;
 use crate::codec::{Broken, ResetReason, Writer};
+use crate::exchange::LazyTimer;
 use crate::stats::Http2Stats;
 
 /// A finished response of which something may not have left.
-pub(in crate::connection_manager) struct Unsent {
+pub(crate) struct Unsent {
     writer: Writer,
     /// `stream_flush_timeout`: how long the client has to take it.
     limit: Option<Duration>,
@@ -29,13 +29,13 @@ impl Unsent {
     ///
     /// # Cancellation
     /// Dropped, it gives up what has not left.
-    pub(in crate::connection_manager) async fn write_out(mut self, mut alarm: Alarm, stats: &Http2Stats) {
+    pub(crate) async fn write_out(mut self, mut timer: LazyTimer, stats: &Http2Stats) {
         let due = self.limit.map(|limit| Instant::now() + limit);
         let has_left = tokio::select! {
             // What has left is not late. A client that has gone takes nothing more, and has told so in its own way.
             biased;
             _ = poll_fn(|cx| self.writer.poll_flush(cx)) => true,
-            () = alarm.at(due) => false,
+            () = timer.at(due) => false,
         };
         if !has_left {
             stats.tx_flush_timeout.inc();

@@ -1,13 +1,13 @@
 //! The named timers of one stream.
 //!
-//! All share one [`Alarm`]: most streams end before any timer fires.
+//! All share one [`LazyTimer`]: most streams end before any timer fires.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::alarm::Alarm;
+use super::lazy_timer::LazyTimer;
 use crate::config::listener::ManagerTimeouts;
 use crate::config::route::Forward;
 
@@ -28,7 +28,7 @@ pub(crate) struct Timers {
     begun: Instant,
     last_progress: Instant,
     completed_at: Option<Instant>,
-    alarm: Alarm,
+    timer: LazyTimer,
 }
 
 /// A timer that fired.
@@ -47,8 +47,8 @@ pub(crate) enum Expired {
 }
 
 impl Timers {
-    /// The timers of a stream whose first byte has just come; the route's come later. `alarm` is the connection's.
-    pub(crate) fn new(alarm: Alarm, limits: &ManagerTimeouts) -> Self {
+    /// The timers of a stream whose first byte has just come; the route's come later. `timer` is the connection's.
+    pub(crate) fn new(timer: LazyTimer, limits: &ManagerTimeouts) -> Self {
         let now = Instant::now();
         Self {
             global: None,
@@ -60,13 +60,13 @@ impl Timers {
             begun: now,
             last_progress: now,
             completed_at: None,
-            alarm,
+            timer,
         }
     }
 
-    /// The stream is over: the connection's alarm, for its next use.
-    pub(crate) fn take_alarm(&mut self) -> Alarm {
-        std::mem::take(&mut self.alarm)
+    /// The stream is over: the connection's timer, for its next use.
+    pub(crate) fn take_timer(&mut self) -> LazyTimer {
+        std::mem::take(&mut self.timer)
     }
 
     /// What the chosen route says; `timeout` is for the request as a whole.
@@ -137,7 +137,7 @@ impl Timers {
     /// Ready when a timer has fired.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
         let Some((due, which)) = self.earliest() else { return Poll::Pending };
-        self.alarm.poll(cx, due).map(|()| which)
+        self.timer.poll(cx, due).map(|()| which)
     }
 
     fn earliest(&self) -> Option<(Instant, Expired)> {
@@ -171,7 +171,7 @@ mod tests {
     async fn progress_moves_the_idle_timer_and_nothing_else() {
         let begun = Instant::now();
         let limits = ManagerTimeouts { stream_idle: Some(3 * SECOND), stream: Some(10 * SECOND), ..NONE };
-        let mut timers = Timers::new(Alarm::default(), &limits);
+        let mut timers = Timers::new(LazyTimer::default(), &limits);
         for _ in 0..4 {
             let waited = tokio::time::timeout(2 * SECOND, timers.expired()).await;
             assert!(waited.is_err(), "nothing fires while there is progress");
@@ -184,7 +184,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_timers_of_the_request_end_with_it() {
         let limits = ManagerTimeouts { request_headers: Some(SECOND), request: Some(2 * SECOND), ..NONE };
-        let mut timers = Timers::new(Alarm::default(), &limits);
+        let mut timers = Timers::new(LazyTimer::default(), &limits);
         assert_eq!(timers.expired().await, Expired::Head);
         timers.head_is_complete();
         assert_eq!(timers.expired().await, Expired::Request);

@@ -9,11 +9,11 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep};
 
-/// Tells when an instant has come. Costs nothing until it is first asked.
+/// Wakes its task at an instant. Holds no memory until it is first polled.
 #[derive(Debug, Default)]
-pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
+pub(crate) struct LazyTimer(Option<Pin<Box<Sleep>>>);
 
-impl Alarm {
+impl LazyTimer {
     /// Ready when `due` has come. Each call may name another instant; only the last one wakes the task.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
         let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
@@ -48,15 +48,15 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn an_alarm_goes_off_when_due_wherever_it_stood_before() {
+    async fn a_timer_fires_when_due_whatever_its_deadline_was_before() {
         let begun = Instant::now();
-        let mut alarm = Alarm::default();
+        let mut timer = LazyTimer::default();
         for seconds in [2, 3, 3, 10, 4, 11] {
             let due = begun + Duration::from_secs(seconds);
             let early = due - Duration::from_millis(1);
-            let waited = tokio::time::timeout_at(early, alarm.at(Some(due))).await;
+            let waited = tokio::time::timeout_at(early, timer.at(Some(due))).await;
             assert!(waited.is_err() || begun.elapsed() >= Duration::from_secs(seconds), "{seconds}");
-            alarm.at(Some(due)).await;
+            timer.at(Some(due)).await;
             assert!(begun.elapsed() >= Duration::from_secs(seconds), "{seconds}");
         }
         assert_eq!(begun.elapsed(), Duration::from_secs(11));

@@ -3,6 +3,9 @@
 //! Whatever the stream waits for (a connection, a response head, the end of a back-off), its client may go on
 //! sending, or go away, and its timers may fire. [`Exchange::alongside`] is that rule in one place.
 
+mod lazy_timer;
+mod timers;
+
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
@@ -11,10 +14,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::timers::{Expired, Timers};
-use crate::alarm::Alarm;
 use crate::codec::buffer::ByteQueue;
 use crate::codec::{Body, Broken, Frame, Headers, Informer, Writer};
+pub(crate) use lazy_timer::LazyTimer;
+pub(crate) use timers::{Expired, Timers};
 
 /// The request's body on its way, and the stream's timers.
 pub(crate) struct Exchange {
@@ -290,7 +293,7 @@ pub(crate) struct TryLimit {
     /// `None` if nothing limits it.
     limit: Option<(Duration, TryExpired)>,
     assigned: Instant,
-    alarm: Alarm,
+    timer: LazyTimer,
 }
 
 /// A limit of one try that was reached.
@@ -308,11 +311,11 @@ impl TryLimit {
         let timeout = timeout.map(|limit| (limit, TryExpired::Timeout));
         let idle = idle.map(|limit| (limit, TryExpired::Idle));
         let limit = timeout.into_iter().chain(idle).min_by_key(|(limit, _)| *limit);
-        Self { limit, assigned: Instant::now(), alarm: Alarm::default() }
+        Self { limit, assigned: Instant::now(), timer: LazyTimer::default() }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, completed_at: Option<Instant>) -> Poll<TryExpired> {
         let (Some((limit, which)), Some(completed)) = (self.limit, completed_at) else { return Poll::Pending };
-        self.alarm.poll(cx, completed.max(self.assigned) + limit).map(|()| which)
+        self.timer.poll(cx, completed.max(self.assigned) + limit).map(|()| which)
     }
 }

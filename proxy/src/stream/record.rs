@@ -1,17 +1,65 @@
 //! How a stream ended, for its stats and its line in the access log.
 
-use crate::access_log::{LocalEnd, ResponseFlag, StreamInfo};
+use std::rc::Rc;
+
+use tokio::time::Instant;
+
+use super::local_reply::LocalReply;
+use super::relay::RelayEnd;
+use super::service::Service;
+use crate::access_log::{Downstream, LocalEnd, ResponseFlag, StreamInfo};
 use crate::cluster::Cluster;
 use crate::codec::Broken;
-use crate::connection_manager::ConnectionManager;
-use crate::connection_manager::local_reply::LocalReply;
-use crate::upstream::Interrupted;
-use crate::upstream::relay::RelayEnd;
-use crate::upstream::timers::Expired;
+use crate::exchange::Expired;
+use crate::exchange::Interrupted;
+use crate::stats::Held;
+
+/// A stream that will have exactly one line in every access log, written when this is dropped.
+pub(crate) struct Record<'a> {
+    pub(crate) info: StreamInfo,
+    end: StreamEnd,
+    service: &'a Service,
+    _active: Held,
+}
+
+/// How a [`Record`] ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum StreamEnd {
+    /// Dropped with the task that served it: the drain is over.
+    Cut,
+    /// All that the log says is known.
+    Recorded,
+}
+
+impl<'a> Record<'a> {
+    /// A stream begins.
+    pub(crate) fn begin(service: &'a Service, downstream: &Rc<Downstream>) -> Self {
+        service.stats.downstream_rq_total.inc();
+        let info = StreamInfo::new(Instant::now(), service.outside.clock.wall(), Rc::clone(downstream));
+        Self { info, end: StreamEnd::Cut, service, _active: service.stats.downstream_rq_active.enter() }
+    }
+
+    /// The stream is over, and everything about it is known.
+    pub(crate) fn end(mut self) {
+        self.end = StreamEnd::Recorded;
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        if self.end == StreamEnd::Cut {
+            self.info.end_locally(LocalEnd::Drained);
+        }
+        self.info.finish(Instant::now());
+        for log in &self.service.logs {
+            log.write(&self.info);
+        }
+    }
+}
 
 /// Counts a timer of the stream's that fired; the route's counts for its cluster.
-pub(in crate::connection_manager) fn count_expired(manager: &ConnectionManager, expired: Expired) {
-    let stats = &manager.stats;
+pub(crate) fn count_expired(service: &Service, expired: Expired) {
+    let stats = &service.stats;
     match expired {
         Expired::Duration => stats.downstream_rq_max_duration_reached.inc(),
         Expired::Global => {}
@@ -22,8 +70,8 @@ pub(in crate::connection_manager) fn count_expired(manager: &ConnectionManager, 
 }
 
 /// The client went away, what it sent is no HTTP, or we ended its connection.
-pub(in crate::connection_manager) fn record_gone(manager: &ConnectionManager, info: &mut StreamInfo, broken: Broken) {
-    manager.stats.downstream_rq_rx_reset.inc();
+pub(crate) fn record_gone(service: &Service, info: &mut StreamInfo, broken: Broken) {
+    service.stats.downstream_rq_rx_reset.inc();
     if let Some(why) = info.downstream.local_end.get() {
         return info.end_locally(why);
     }
@@ -45,13 +93,13 @@ pub(in crate::connection_manager) fn record_gone(manager: &ConnectionManager, in
 
 /// How an upstream's answer ended on its way to the client.
 pub(super) fn record_relay_end(
-    manager: &ConnectionManager,
+    service: &Service,
     cluster: &Cluster,
     end: &RelayEnd,
     request_complete: bool,
     info: &mut StreamInfo,
 ) {
-    let stats = &manager.stats;
+    let stats = &service.stats;
     match end {
         RelayEnd::Complete => {
             if !request_complete {
@@ -59,11 +107,11 @@ pub(super) fn record_relay_end(
             }
             stats.downstream_rq_time.record_ms(info.times.begin.elapsed());
         }
-        RelayEnd::Interrupted(Interrupted::Downstream(broken)) => record_gone(manager, info, *broken),
+        RelayEnd::Interrupted(Interrupted::Downstream(broken)) => record_gone(service, info, *broken),
         RelayEnd::Interrupted(Interrupted::Timer(expired)) => {
             stats.downstream_rq_tx_reset.inc();
             stats.downstream_rq_rx_reset.inc();
-            count_expired(manager, *expired);
+            count_expired(service, *expired);
             if *expired == Expired::Global {
                 cluster.shared.stats.upstream_rq_timeout.inc();
             }

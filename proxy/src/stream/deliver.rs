@@ -6,21 +6,23 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode, Version};
 use tokio::time::Instant;
 
+use super::decorate;
 use super::record::record_relay_end;
+use super::relay::{RelayEnd, relay};
 use super::respond::{Responder, after_response, begin_response};
+use super::service::Service;
 use super::unsent::push_out;
 use super::{After, Answered, Kind};
 use crate::access_log::StreamInfo;
 use crate::cluster::Failure;
 use crate::codec::http1::Close;
 use crate::codec::{Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
-use crate::connection_manager::{ConnectionManager, decorate};
-use crate::upstream::relay::{RelayEnd, relay};
-use crate::upstream::{Answer, Exchange, Interrupted};
+use crate::exchange::{Exchange, Interrupted};
+use crate::upstream::Answer;
 
 /// Passes an upstream's answer on, payload and all. Comes back with the way to the client if its end was reached.
 pub(super) async fn deliver(
-    manager: &ConnectionManager,
+    service: &Service,
     answered: Answered,
     request: &RequestHead,
     exchange: &mut Exchange,
@@ -38,21 +40,21 @@ pub(super) async fn deliver(
     let asks_to_close = asks_to_close || ends_with_connection(request, &head, payload);
     let was_complete = exchange.is_complete();
     let closes = !is_tunnel && (asks_to_close || !was_complete || kind != Kind::Plain);
-    let mut down = begin_response(manager, head, payload, request, responder, closes, info);
+    let mut down = begin_response(service, head, payload, request, responder, closes, info);
     let end = match payload {
         Payload::None => send_head(&mut down).await,
         Payload::Raw | Payload::Some => {
             let relayed = relay(exchange, &mut answer, &mut down, is_tunnel, &mut info.bytes_sent);
-            unless_drained(manager, is_tunnel, relayed).await
+            unless_drained(service, is_tunnel, relayed).await
         }
     };
     let complete = exchange.is_complete();
     info.times.upstream_response_end = Some(Instant::now());
     // A tunnel's request is over before its response only if it never was one: END_STREAM came with its head.
     if !(complete && (was_complete || !is_tunnel)) {
-        manager.stats.downstream_rq_response_before_rq_complete.inc();
+        service.stats.downstream_rq_response_before_rq_complete.inc();
     }
-    record_relay_end(manager, &cluster, &end, complete, info);
+    record_relay_end(service, &cluster, &end, complete, info);
     let after = match end {
         // After a tunnel nothing on an HTTP/1 connection is a request any more.
         RelayEnd::Complete => after_response(closes || is_tunnel, asks_to_close && complete),
@@ -72,7 +74,7 @@ pub(super) async fn deliver(
     }
     if matches!(end, RelayEnd::Interrupted(Interrupted::Downstream(_))) {
         // What the client said before it left still goes out.
-        let limit = manager.options.timeouts.delayed_close;
+        let limit = service.options.timeouts.delayed_close;
         drop(tokio::time::timeout(limit, answer.flush()).await);
     }
     (after, let_go(end, is_tunnel, answer, down, exchange))
@@ -112,20 +114,16 @@ fn ends_with_connection(request: &RequestHead, head: &ResponseHead, payload: Pay
 }
 
 /// Tunnels have no end of their own: a drain ends them in its time.
-async fn unless_drained(
-    manager: &ConnectionManager,
-    is_tunnel: bool,
-    relayed: impl Future<Output = RelayEnd>,
-) -> RelayEnd {
+async fn unless_drained(service: &Service, is_tunnel: bool, relayed: impl Future<Output = RelayEnd>) -> RelayEnd {
     if !is_tunnel {
         return relayed.await;
     }
-    let number = manager.tunnels_begun.replace(manager.tunnels_begun.get().wrapping_add(1));
+    let number = service.tunnels_begun.replace(service.tunnels_begun.get().wrapping_add(1));
     tokio::select! {
         // What has ended by itself is not ended by the drain.
         biased;
         end = relayed => end,
-        () = manager.drain.ends_tunnel(number) => RelayEnd::Drained,
+        () = service.drain.ends_tunnel(number) => RelayEnd::Drained,
     }
 }
 

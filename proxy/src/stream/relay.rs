@@ -5,14 +5,14 @@
 
 use std::task::{Context, Poll};
 
-use super::attempt::Answer;
-use super::exchange::{Exchange, Interrupted};
 use crate::cluster::Failure;
 use crate::codec::{Body, Broken, Frame, Writer};
+use crate::exchange::{Exchange, Interrupted};
+use crate::upstream::Answer;
 
 /// How an exchange that had a response ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum RelayEnd {
+pub(super) enum RelayEnd {
     /// The response is whole; what has not left yet is in the client's buffer, and nobody needs to wait for it.
     Complete,
     /// A tunnel that the proxy's drain ended.
@@ -32,7 +32,7 @@ pub(crate) enum RelayEnd {
 ///
 /// # Cancellation
 /// Safe to drop: both halves are broken off.
-pub(crate) async fn relay(
+pub(super) async fn relay(
     exchange: &mut Exchange,
     answer: &mut Answer,
     down: &mut Writer,

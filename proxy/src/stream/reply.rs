@@ -3,19 +3,18 @@
 use http::{Method, Version};
 
 use super::After;
+use super::local_reply::{LocalReply, Row};
 use super::respond::{Responder, after_response, begin_response};
+use super::service::Service;
 use super::unsent::push_out;
 use crate::access_log::StreamInfo;
-use crate::codec::http1::{Close, Refusal, ServerConnection};
+use crate::codec::http1::{Close, Refusal};
 use crate::codec::{Payload, RequestHead, Writer};
-use crate::connection_manager::ConnectionManager;
-use crate::connection_manager::life::Life;
-use crate::connection_manager::local_reply::{LocalReply, Row};
-use crate::upstream::Exchange;
+use crate::exchange::Exchange;
 
 /// Sends one of the proxy's own responses. Comes back with the way to the client.
 pub(super) async fn reply_locally(
-    manager: &ConnectionManager,
+    service: &Service,
     reply: &LocalReply,
     request: &RequestHead,
     exchange: &mut Exchange,
@@ -41,15 +40,15 @@ pub(super) async fn reply_locally(
     let (head, body) = reply.response(&row);
     let no_body = body.is_empty() || request.method == Method::HEAD;
     let payload = if no_body { Payload::None } else { Payload::Some };
-    let mut down = begin_response(manager, head, payload, request, responder, closes, info);
+    let mut down = begin_response(service, head, payload, request, responder, closes, info);
     if !no_body {
         info.bytes_sent = body.len() as u64;
         down.write(body);
     }
     down.finish(None);
     if !complete {
-        manager.stats.downstream_rq_response_before_rq_complete.inc();
-        manager.stats.downstream_rq_rx_reset.inc();
+        service.stats.downstream_rq_response_before_rq_complete.inc();
+        service.stats.downstream_rq_rx_reset.inc();
     }
     match push_out(&mut down).await {
         Ok(()) => (after_response(closes, asks_to_close && complete && !row.closes), Some(down)),
@@ -58,10 +57,9 @@ pub(super) async fn reply_locally(
 }
 
 /// A request whose head cannot be read: the reply is sent and the connection ends.
-pub(in crate::connection_manager) async fn refuse_head(
-    manager: &ConnectionManager,
-    connection: &mut ServerConnection,
-    life: &mut Life,
+pub(crate) async fn refuse_head(
+    service: &Service,
+    responder: Responder<'_>,
     reply: &LocalReply,
     info: &mut StreamInfo,
 ) -> After {
@@ -75,12 +73,11 @@ pub(in crate::connection_manager) async fn refuse_head(
     let request = RequestHead::default(); // there is none: GET, HTTP/1.1
     log_reply(&row, &request, info);
     if !matches!(reply, LocalReply::BadHead(Refusal::LowVersion)) {
-        manager.stats.downstream_rq_response_before_rq_complete.inc();
-        manager.stats.downstream_rq_rx_reset.inc();
+        service.stats.downstream_rq_response_before_rq_complete.inc();
+        service.stats.downstream_rq_rx_reset.inc();
     }
-    let responder = Responder::Http1 { connection, life };
     let payload = if body.is_empty() { Payload::None } else { Payload::Some };
-    let mut down = begin_response(manager, head, payload, &request, responder, true, info);
+    let mut down = begin_response(service, head, payload, &request, responder, true, info);
     info.bytes_sent = body.len() as u64;
     if !body.is_empty() {
         down.write(body);

@@ -4,40 +4,47 @@
 //! [`reply`] sends one of our own, both through [`respond`]. What happened is put down by [`record`]; what has not left
 //! by then is [`unsent`].
 
+mod caller;
+mod date;
 mod decide;
+mod decorate;
 mod deliver;
+mod local_reply;
 mod record;
+mod relay;
 mod reply;
 mod respond;
+mod service;
 mod unsent;
 
 use std::rc::Rc;
 
 use http::{HeaderValue, StatusCode, Version};
 
-use super::local_reply::LocalReply;
-use super::{ConnectionManager, decorate};
 use crate::access_log::StreamInfo;
-use crate::alarm::Alarm;
 use crate::cluster::Cluster;
 use crate::codec::http1::Close;
 use crate::codec::{Body, Broken, Informer, RequestHead};
+use crate::exchange::Exchange;
+use crate::exchange::LazyTimer;
+use crate::exchange::Timers;
 use crate::stats::Held;
 use crate::tunnel::handshake;
-use crate::upstream::timers::Timers;
-use crate::upstream::{Answer, Exchange};
+use crate::upstream::Answer;
 use decide::decide;
 use deliver::deliver;
 use reply::reply_locally;
 
-pub(super) use record::{count_expired, record_gone};
-pub(super) use reply::refuse_head;
-pub(super) use respond::{GoAway, Responder};
-pub(super) use unsent::Unsent;
+pub(crate) use local_reply::LocalReply;
+pub(crate) use record::{Record, count_expired, record_gone};
+pub(crate) use reply::refuse_head;
+pub(crate) use respond::{GoAway, Persistence, Responder};
+pub(crate) use service::{Service, ServiceParts};
+pub(crate) use unsent::Unsent;
 
 /// What becomes of an HTTP/1 connection after a stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum After {
+pub(crate) enum After {
     /// It ends like this.
     Close(Close),
     /// The client has gone.
@@ -91,18 +98,18 @@ enum Kind {
 }
 
 /// A stream that is over.
-pub(super) struct Served {
-    pub(super) after: After,
+pub(crate) struct Served {
+    pub(crate) after: After,
     /// The connection's, which was lent to the stream's timers.
-    pub(super) alarm: Alarm,
+    pub(crate) timer: LazyTimer,
     /// What an HTTP/2 client has not taken yet. An HTTP/1 connection sees to that by itself.
-    pub(super) unsent: Option<Unsent>,
+    pub(crate) unsent: Option<Unsent>,
 }
 
 /// Serves one request. The request is prepared by the call itself: a future keeps each of its arguments for as long as it
 /// lives, and this one is a large part of what a connection takes.
-pub(super) fn serve<'a>(
-    manager: &'a ConnectionManager,
+pub(crate) fn serve<'a>(
+    service: &'a Service,
     mut head: RequestHead,
     body: Body,
     mut timers: Timers,
@@ -112,49 +119,49 @@ pub(super) fn serve<'a>(
     info.protocol = Some(head.version);
     handshake::request_from_http2(&mut head);
     let asks_to_close = decorate::asks_to_close(&head);
-    let informer = manager.options.proxy_100_continue.then(|| responder.informer());
+    let informer = service.options.proxy_100_continue.then(|| responder.informer());
     if informer.is_none() && decorate::take_expect_continue(&mut head.headers) {
-        responder.send_continue(manager, info);
+        responder.send_continue(service, info);
     }
     if head.version == Version::HTTP_10 && head.authority.is_none() {
-        head.authority = manager.default_host.clone();
+        head.authority = service.default_host.clone();
     }
     timers.head_is_complete();
-    let mut exchange = Exchange::new(body, timers, manager.buffer_bytes_max);
+    let mut exchange = Exchange::new(body, timers, service.buffer_bytes_max);
     exchange.informer = informer;
     let mut serving = Serving { head, exchange, info };
-    async move { serve_prepared(manager, &mut serving, responder, asks_to_close).await }
+    async move { serve_prepared(service, &mut serving, responder, asks_to_close).await }
 }
 
 async fn serve_prepared(
-    manager: &ConnectionManager,
+    service: &Service,
     serving: &mut Serving<'_>,
     responder: Responder<'_>,
     asks_to_close: bool,
 ) -> Served {
-    let routes = manager.routes();
+    let routes = service.routes();
     let Serving { head, exchange, info } = serving;
-    let (after, rest) = match decide(manager, &routes, head, exchange, info).await {
-        Reply::Answer(answered) => deliver(manager, *answered, head, exchange, responder, asks_to_close, info).await,
+    let (after, rest) = match decide(service, &routes, head, exchange, info).await {
+        Reply::Answer(answered) => deliver(service, *answered, head, exchange, responder, asks_to_close, info).await,
         Reply::Gone(broken) => {
-            record_gone(manager, info, broken);
+            record_gone(service, info, broken);
             (After::Gone, None)
         }
         Reply::Local(reply, cluster) => {
             if let Some(cluster) = &cluster {
                 cluster.codes.charge(reply.row().status, info.internal, info.alt_stat_name.as_deref());
             }
-            reply_locally(manager, &reply, head, exchange, responder, asks_to_close, info).await
+            reply_locally(service, &reply, head, exchange, responder, asks_to_close, info).await
         }
     };
     let passed = exchange.informer.as_ref().map_or(0, Informer::passed);
-    (0..passed).for_each(|_| manager.count_response(StatusCode::CONTINUE)); // all of 1xx count as one
+    (0..passed).for_each(|_| service.count_response(StatusCode::CONTINUE)); // all of 1xx count as one
     // A client that went away before the final response had at least these.
     let informed = exchange.informer.as_ref().and_then(Informer::last).map(|status| status.as_u16());
     info.response_code = info.response_code.or(informed);
     let limit = exchange.timers.flush_limit();
     let unsent = rest.map(|writer| Unsent::new(writer, limit));
-    Served { after, alarm: exchange.timers.take_alarm(), unsent }
+    Served { after, timer: exchange.timers.take_timer(), unsent }
 }
 
 /// A stream while it is served. What is known of its request goes into its record at the end, also if it is cut.

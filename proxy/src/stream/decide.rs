@@ -5,24 +5,26 @@ use std::rc::Rc;
 use http::{HeaderValue, Method, StatusCode, Version};
 use tokio::time::Instant;
 
+use super::caller::{Caller, Origin};
+use super::decorate;
+use super::local_reply::LocalReply;
 use super::record::count_expired;
+use super::service::{Routes, Service};
 use super::{Answered, Kind, Reply};
 use crate::access_log::StreamInfo;
 use crate::cluster::Cluster;
 use crate::codec::{Broken, RequestHead, names};
 use crate::config::route::{Action, Forward, Upgrade, Upgrades};
-use crate::connection_manager::caller::{Caller, Origin};
-use crate::connection_manager::local_reply::LocalReply;
-use crate::connection_manager::{ConnectionManager, Routes, decorate};
+use crate::exchange::Expired;
+use crate::exchange::{Exchange, Interrupted};
 use crate::router;
 use crate::tunnel;
 use crate::upstream::terms::{self, Terms};
-use crate::upstream::timers::Expired;
-use crate::upstream::{self, Answer, Ended, Exchange, Interrupted};
+use crate::upstream::{self, Answer, Ended};
 
 /// Decides what to reply: asks the route, and the upstream if the route says so.
 pub(super) async fn decide(
-    manager: &ConnectionManager,
+    service: &Service,
     routes: &Routes,
     head: &mut RequestHead,
     exchange: &mut Exchange,
@@ -30,22 +32,22 @@ pub(super) async fn decide(
 ) -> Reply {
     if let Err(refusal) = decorate::check(head) {
         if matches!(refusal, LocalReply::NotAPath) {
-            manager.stats.downstream_rq_non_relative_path.inc();
+            service.stats.downstream_rq_non_relative_path.inc();
         }
         if matches!(refusal, LocalReply::PathWithFragment) {
-            manager.stats.downstream_rq_failed_path_normalization.inc();
+            service.stats.downstream_rq_failed_path_normalization.inc();
         }
         return Reply::Local(refusal, None);
     }
     let peer = info.downstream.peer.ip();
-    let caller = Caller::of(&head.headers, &manager.options.trust, peer, manager.own_address);
+    let caller = Caller::of(&head.headers, &service.options.trust, peer, service.own_address);
     let internal_only = &routes.0.internal_only_headers;
-    decorate::request(head, &manager.options, internal_only, &caller, &*manager.outside.random);
+    decorate::request(head, &service.options, internal_only, &caller, &*service.outside.random);
     info.internal = caller.origin == Origin::Internal;
     info.client = caller.named();
     let Some((_, route)) = router::route(&routes.0, head) else {
-        manager.stats.rq_total.inc();
-        manager.stats.no_route.inc();
+        service.stats.rq_total.inc();
+        service.stats.no_route.inc();
         return Reply::Local(LocalReply::NoRoute, None);
     };
     if !route.name.is_empty() {
@@ -58,21 +60,21 @@ pub(super) async fn decide(
     };
     let upgrade = match upgrade_wanted(head) {
         None => None,
-        Some(protocol) => match tunnel::allowed(&protocol, &manager.options.upgrades, upgrades) {
+        Some(protocol) => match tunnel::allowed(&protocol, &service.options.upgrades, upgrades) {
             Some(upgrade) => Some(upgrade),
             None => {
-                manager.stats.downstream_rq_ws_on_non_ws_route.inc();
+                service.stats.downstream_rq_ws_on_non_ws_route.inc();
                 return Reply::Local(LocalReply::UpgradeRefused, None);
             }
         },
     };
-    manager.stats.rq_total.inc();
+    service.stats.rq_total.inc();
     match &route.action {
         Action::Direct { status, body } => {
-            manager.stats.rq_direct_response.inc();
+            service.stats.rq_direct_response.inc();
             Reply::Local(LocalReply::Direct { status: *status, body: body.clone() }, None)
         }
-        Action::Forward(to) => forward(manager, head, exchange, to, upgrade, info).await,
+        Action::Forward(to) => forward(service, head, exchange, to, upgrade, info).await,
     }
 }
 
@@ -85,19 +87,19 @@ fn upgrade_wanted(head: &RequestHead) -> Option<String> {
 }
 
 async fn forward(
-    manager: &ConnectionManager,
+    service: &Service,
     head: &mut RequestHead,
     exchange: &mut Exchange,
     to: &Forward,
     upgrade: Option<&Upgrade>,
     info: &mut StreamInfo,
 ) -> Reply {
-    let Some(cluster) = manager.cluster(&to.cluster, head) else {
-        manager.stats.no_cluster.inc();
+    let Some(cluster) = service.cluster(&to.cluster, head) else {
+        service.stats.no_cluster.inc();
         return Reply::Local(LocalReply::NoCluster { status: to.missing }, None);
     };
     info.upstream_cluster = Some(Rc::clone(&cluster.name));
-    let router = upgrade.and_then(|upgrade| upgrade.router.as_ref()).unwrap_or(&manager.options.router);
+    let router = upgrade.and_then(|upgrade| upgrade.router.as_ref()).unwrap_or(&service.options.router);
     if let Some((header, value)) = terms::malformed(&router.strict, &head.headers) {
         return Reply::Local(LocalReply::MalformedHeader { header, value }, None);
     }
@@ -107,20 +109,20 @@ async fn forward(
     info.attempts_in_response = to.attempt_count.in_response;
     let mut upgrade_active = None;
     if upgrade.is_some() {
-        manager.stats.downstream_cx_upgrades_total.inc();
-        upgrade_active = Some(manager.stats.downstream_cx_upgrades_active.enter());
+        service.stats.downstream_cx_upgrades_total.inc();
+        upgrade_active = Some(service.stats.downstream_cx_upgrades_active.enter());
         exchange.withhold();
     }
     if !router.suppress_envoy_headers
         && let Some(limit) = terms.expected_timeout()
     {
-        head.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), manager.millis.header(limit));
+        head.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), service.millis.header(limit));
     }
-    let random = &*manager.outside.random;
+    let random = &*service.outside.random;
     let answer = match upstream::forward(exchange, head, to, &terms, &cluster, random, info).await {
         Ok(answer) => answer,
         Err(ended) => {
-            return unanswered(manager, ended, head, exchange, cluster).with_timeouts_empty(terms.timeout_is_empty);
+            return unanswered(service, ended, head, exchange, cluster).with_timeouts_empty(terms.timeout_is_empty);
         }
     };
     info.detail("via_upstream");
@@ -141,13 +143,7 @@ async fn forward(
     Reply::Answer(Box::new(Answered { answer, cluster, kind, service_time, _upgrade_active: upgrade_active }))
 }
 
-fn unanswered(
-    manager: &ConnectionManager,
-    ended: Ended,
-    head: &RequestHead,
-    exchange: &Exchange,
-    cluster: Rc<Cluster>,
-) -> Reply {
+fn unanswered(service: &Service, ended: Ended, head: &RequestHead, exchange: &Exchange, cluster: Rc<Cluster>) -> Reply {
     let (interrupted, asked) = match ended {
         Ended::Failed { failure, retried } => {
             return Reply::Local(LocalReply::Upstream { failure, retried }, Some(cluster));
@@ -157,14 +153,14 @@ fn unanswered(
     };
     let expired = match interrupted {
         Interrupted::Downstream(Broken::Malformed(_)) if head.version != Version::HTTP_2 => {
-            manager.stats.downstream_cx_protocol_error.inc();
+            service.stats.downstream_cx_protocol_error.inc();
             return Reply::Local(LocalReply::BadBody, None);
         }
         Interrupted::Downstream(broken) => return Reply::Gone(broken),
         Interrupted::Timer(expired) => expired,
     };
     let reply = LocalReply::too_late(expired, exchange.is_complete());
-    count_expired(manager, expired);
+    count_expired(service, expired);
     // Only the route's timeout is the upstream's fault, and only if it was being asked.
     let late = asked.filter(|_| expired == Expired::Global);
     if let Some(cluster) = &late {

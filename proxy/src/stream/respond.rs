@@ -8,22 +8,36 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::After;
+use super::decorate;
+use super::service::Service;
 use crate::access_log::StreamInfo;
 use crate::codec::http1::{Close, ServerConnection};
 use crate::codec::{Informer, Payload, RequestHead, ResponseHead, Writer, http2, names};
-use crate::connection_manager::life::Life;
-use crate::connection_manager::{ConnectionManager, decorate};
 use crate::tunnel::handshake;
 
 /// Where the response goes.
-pub(in crate::connection_manager) enum Responder<'a> {
-    Http1 { connection: &'a mut ServerConnection, life: &'a mut Life },
-    Http2 { respond: http2::Responder, go_away: Rc<GoAway> },
+pub(crate) enum Responder<'a> {
+    Http1 {
+        connection: &'a mut ServerConnection,
+        /// Called when a response is about to leave.
+        persistence: &'a mut dyn FnMut() -> Persistence,
+    },
+    Http2 {
+        respond: http2::Responder,
+        go_away: Rc<GoAway>,
+    },
+}
+
+/// Whether an HTTP/1 connection carries another request after a response (RFC 9112 9.3).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Persistence {
+    Close,
+    KeepAlive,
 }
 
 /// A stream's wish that its HTTP/2 connection be drained.
 #[derive(Default)]
-pub(in crate::connection_manager) struct GoAway(Notify);
+pub(crate) struct GoAway(Notify);
 
 impl GoAway {
     pub(super) fn ask(&self) {
@@ -32,7 +46,7 @@ impl GoAway {
 
     /// # Cancellation
     /// Safe to drop.
-    pub(in crate::connection_manager) async fn asked(&self) {
+    pub(crate) async fn asked(&self) {
         self.0.notified().await;
     }
 }
@@ -47,19 +61,19 @@ impl Responder<'_> {
     }
 
     /// Says that the body may come.
-    pub(super) fn send_continue(&mut self, manager: &ConnectionManager, info: &mut StreamInfo) {
+    pub(super) fn send_continue(&mut self, service: &Service, info: &mut StreamInfo) {
         match self {
             Self::Http1 { connection, .. } => connection.send_continue(),
             Self::Http2 { respond, .. } => drop(respond.informer().inform(&ResponseHead::new(StatusCode::CONTINUE))),
         }
-        manager.count_response(StatusCode::CONTINUE);
+        service.count_response(StatusCode::CONTINUE);
         info.response_code = Some(StatusCode::CONTINUE.as_u16());
     }
 }
 
 /// Queues a response head, finished for this client's protocol, and counts it.
 pub(super) fn begin_response(
-    manager: &ConnectionManager,
+    service: &Service,
     mut head: ResponseHead,
     payload: Payload,
     request: &RequestHead,
@@ -67,18 +81,18 @@ pub(super) fn begin_response(
     closes: bool,
     info: &mut StreamInfo,
 ) -> Writer {
-    decorate::response(&mut head, manager.server_header.clone(), manager.date.at(manager.outside.clock.wall()));
-    decorate::echo_request_id(&mut head, request, manager.options.request_ids, info.internal);
+    decorate::response(&mut head, service.server_header.clone(), service.date.at(service.outside.clock.wall()));
+    decorate::echo_request_id(&mut head, request, service.options.request_ids, info.internal);
     if info.attempts_in_response {
         head.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), HeaderValue::from(info.attempts));
     }
-    manager.count_response(head.status);
+    service.count_response(head.status);
     info.response_code = Some(head.status.as_u16());
     info.times.response_begin = Some(Instant::now());
     let writer = match responder {
-        Responder::Http1 { connection, life } => {
+        Responder::Http1 { connection, persistence } => {
             // A tunnel's response says nothing of its connection, which is no longer HTTP.
-            if closes || (payload != Payload::Raw && life.closes_with_response(&manager.drain)) {
+            if closes || (payload != Payload::Raw && persistence() == Persistence::Close) {
                 let names_upgrade = head.headers.upgrade().is_some();
                 head.headers
                     .set(CONNECTION, HeaderValue::from_static(if names_upgrade { "upgrade, close" } else { "close" }));
@@ -88,7 +102,7 @@ pub(super) fn begin_response(
             Writer::Http1(connection.respond(&head, payload, &request.method))
         }
         Responder::Http2 { respond, go_away } => {
-            if manager.drain.is_draining() {
+            if service.drain.is_draining() {
                 go_away.ask();
             }
             handshake::response_to_http2(&mut head);

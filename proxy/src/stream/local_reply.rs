@@ -13,7 +13,7 @@ use crate::cluster::Failure;
 use crate::codec::http1::Refusal;
 use crate::codec::{ResponseHead, names};
 use crate::config::listener::StrictHeader;
-use crate::upstream::timers::Expired;
+use crate::exchange::Expired;
 
 /// Why the proxy answers by itself.
 #[derive(Debug)]

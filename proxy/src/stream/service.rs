@@ -1,0 +1,117 @@
+//! What the requests of one listener share on one worker: its options, its stats and the way to clusters, logs and the
+//! world.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode};
+
+use super::date::{DateCache, MillisCache};
+use super::decorate;
+use crate::access_log::AccessLog;
+use crate::cluster::{Cluster, Clusters};
+use crate::codec::RequestHead;
+use crate::config::listener::{ConnectionManager as Options, Listener};
+use crate::config::route::{Destination, RouteTable};
+use crate::drain::ListenerDrain;
+use crate::net::Outside;
+use crate::router;
+use crate::stats::{HttpStats, ResponseStats};
+
+/// Serves the requests of one listener on one worker.
+pub(crate) struct Service {
+    pub(crate) options: Arc<Options>,
+    routes: RefCell<Rc<Routes>>,
+    /// `per_connection_buffer_limit_bytes`
+    pub(crate) buffer_bytes_max: usize,
+    pub(crate) stats: Rc<HttpStats>,
+    listener_responses: ResponseStats,
+    pub(super) logs: Vec<AccessLog>,
+    clusters: Rc<Clusters>,
+    pub(crate) outside: Outside,
+    pub(crate) drain: ListenerDrain,
+    pub(super) date: DateCache,
+    /// The `server` header.
+    pub(super) server_header: decorate::Server,
+    pub(super) millis: MillisCache,
+    /// The host of an HTTP/1.0 request that names none.
+    pub(super) default_host: Option<HeaderValue>,
+    /// Tunnels so far: a draining server ends them in this order.
+    pub(super) tunnels_begun: Cell<u64>,
+    /// An address of this host that others reach.
+    pub(super) own_address: Option<IpAddr>,
+}
+
+/// What a [`Service`] is made of besides its listener's configuration.
+pub(crate) struct ServiceParts {
+    /// `http.<stat_prefix>.`
+    pub(crate) stats: HttpStats,
+    /// `listener.<address>.http.<stat_prefix>.`
+    pub(crate) listener_responses: ResponseStats,
+    /// Open access logs.
+    pub(crate) logs: Vec<AccessLog>,
+    /// The worker's clusters.
+    pub(crate) clusters: Rc<Clusters>,
+    pub(crate) outside: Outside,
+    pub(crate) drain: ListenerDrain,
+}
+
+/// The route table in force. A request keeps that which was in force when it came; the pointer is the worker's own, so that
+/// taking it costs no other worker anything.
+pub(super) struct Routes(pub(super) Arc<RouteTable>);
+
+impl Service {
+    pub(crate) fn new(listener: &Listener, parts: ServiceParts) -> Self {
+        let ServiceParts { stats, listener_responses, logs, clusters, outside, drain } = parts;
+        let options = Arc::clone(&listener.manager);
+        // Configuration refuses hosts that are no header value.
+        let default_host = options.http1.default_host_for_http_10.as_deref();
+        let default_host = default_host.and_then(|host| HeaderValue::from_str(host).ok());
+        Self {
+            routes: RefCell::new(Rc::new(Routes(Arc::clone(&options.routes)))),
+            buffer_bytes_max: listener.buffer_bytes_max,
+            stats: Rc::new(stats),
+            listener_responses,
+            logs,
+            clusters,
+            date: DateCache::default(),
+            server_header: decorate::Server::new(&options.server),
+            millis: MillisCache::default(),
+            default_host,
+            tunnels_begun: Cell::new(0),
+            own_address: outside.net.own_address(),
+            outside,
+            drain,
+            options,
+        }
+    }
+
+    /// Has the next requests matched against other routes.
+    pub(crate) fn set_routes(&self, routes: Arc<RouteTable>) {
+        self.routes.replace(Rc::new(Routes(routes)));
+    }
+
+    /// The routes for a request that comes now.
+    pub(super) fn routes(&self) -> Rc<Routes> {
+        Rc::clone(&self.routes.borrow())
+    }
+
+    /// The cluster that a route refers to, if the worker has it.
+    pub(super) fn cluster(&self, wanted: &Destination, head: &RequestHead) -> Option<Rc<Cluster>> {
+        match wanted {
+            Destination::Cluster(name) => self.clusters.get(name),
+            Destination::Header(header) => {
+                let named = router::header(head, header)?;
+                self.clusters.get(std::str::from_utf8(named).ok()?)
+            }
+        }
+    }
+
+    /// Counts a response head that is on its way.
+    pub(super) fn count_response(&self, status: StatusCode) {
+        self.stats.responses.charge(status);
+        self.listener_responses.charge(status);
+    }
+}
