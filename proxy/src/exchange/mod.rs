@@ -1,9 +1,10 @@
 //! The downstream half of one stream while upstreams are at work: the request's body and the stream's timers.
 //!
 //! Whatever the stream waits for (a connection, a response head, the end of a back-off), its client may go on
-//! sending, or go away, and its timers may fire. [`Exchange::alongside`] is that rule in one place.
+//! sending, or close, and its timers may fire. [`Exchange::alongside`] is that rule in one place.
 
 mod lazy_timer;
+mod replay;
 mod timers;
 
 use std::future::Future;
@@ -11,48 +12,51 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::codec::buffer::ByteQueue;
 use crate::codec::{Body, Broken, Frame, Headers, Informer, Writer};
 pub(crate) use lazy_timer::LazyTimer;
+use replay::Replay;
 pub(crate) use timers::{Expired, Timers};
 
 /// The request's body on its way, and the stream's timers.
 pub(crate) struct Exchange {
     body: Body,
-    /// What was read of the body and is kept; what it has given out was written to the attempt under way. At most
-    /// `buffer_bytes_max` and one read of payload, and the memory that [`held_max`](crate::codec::buffer::held_max) allows
-    /// for it.
-    queue: ByteQueue,
-    buffer_bytes_max: usize,
-    /// What becomes of what was written.
-    keeping: Keeping,
-    /// Something that was written is gone: what is left is not the whole body.
-    forgot: bool,
-    /// Payload waits until the upstream has accepted the upgrade.
-    withheld: bool,
-    /// The payload is a tunnel's on HTTP/1: the client's FIN is no end of a message but the end of everything.
-    ends_by_close: bool,
-    trailers: Option<Headers>,
-    complete: bool,
-    finished: bool,
+    received: Received,
+    replay: Replay,
+    delivery: Delivery,
     pub(crate) bytes_received: u64,
     pub(crate) timers: Timers,
     /// Where informational responses go, if they are passed on.
     pub(crate) informer: Option<Informer>,
 }
 
-/// What becomes of a chunk that was written to an attempt.
+/// How much of the request the client has sent.
+enum Received {
+    /// The end has not come.
+    Open,
+    /// All of it, and these trailers.
+    Complete { trailers: Option<Headers> },
+}
+
+/// How far the request's body is on its way to the try under way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Keeping {
-    /// It goes.
-    Nothing,
-    /// It goes, for the body was larger than what may be kept.
-    TooMuch,
-    /// It stays for another attempt.
-    Whole,
+enum Delivery {
+    /// The end was handed to the upstream's writer.
+    Finished,
+    /// Payload is written as the upstream takes it.
+    Flowing(PayloadEnd),
+    /// Payload waits until the upstream has accepted the upgrade.
+    Withheld(PayloadEnd),
+}
+
+/// How the upstream learns that the payload has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum PayloadEnd {
+    /// Not at all: the client's FIN in an HTTP/1 tunnel ends the whole exchange.
+    Close,
+    /// By the end of the message.
+    Message,
 }
 
 /// Why the stream ends without its upstream's say.
@@ -67,88 +71,83 @@ pub(crate) enum Interrupted {
 impl Exchange {
     /// `buffer_bytes_max`: how much of the body may wait here before the client is no longer read.
     pub(crate) fn new(body: Body, timers: Timers, buffer_bytes_max: usize) -> Self {
-        let complete = body.is_complete();
         let mut exchange = Self {
             body,
-            queue: ByteQueue::default(),
-            buffer_bytes_max,
-            keeping: Keeping::Nothing,
-            forgot: false,
-            withheld: false,
-            ends_by_close: false,
-            trailers: None,
-            complete: false,
-            finished: false,
+            received: Received::Open,
+            replay: Replay::new(buffer_bytes_max),
+            delivery: Delivery::Flowing(PayloadEnd::Message),
             bytes_received: 0,
             timers,
             informer: None,
         };
-        if complete {
-            exchange.completed();
+        if exchange.body.is_complete() {
+            exchange.completed(None);
         }
         exchange
     }
 
-    /// The payload has no framing and waits for [`release`](Self::release): the request asks for an upgrade.
+    /// The payload has no framing and waits for [`release`](Self::release): the request asks for an upgrade. Before the
+    /// body is first polled.
     pub(crate) fn withhold(&mut self) {
         self.body.switch_to_raw();
-        self.complete = self.body.is_complete();
-        self.withheld = true;
-        self.ends_by_close = matches!(self.body, Body::Http1(_));
+        if !self.body.is_complete() {
+            self.received = Received::Open;
+        }
+        let is_http1 = matches!(self.body, Body::Http1(_));
+        self.delivery = Delivery::Withheld(if is_http1 { PayloadEnd::Close } else { PayloadEnd::Message });
         // The request never ends, so the route's timeout runs from here (Envoy since 1.36).
         self.timers.request_is_complete();
     }
 
     /// The upgrade was accepted: payload flows.
     pub(crate) fn release(&mut self) {
-        self.withheld = false;
-        self.keep_nothing();
+        if let Delivery::Withheld(end) = self.delivery {
+            self.delivery = Delivery::Flowing(end);
+        }
+        self.replay.keep_nothing();
     }
 
     /// Keeps the body for another attempt, as far as the buffer reaches.
     pub(crate) fn keep_for_retry(&mut self) {
-        self.keeping = Keeping::Whole;
+        self.replay.keep_whole();
     }
 
     /// No further attempt will be made.
     pub(crate) fn keep_nothing(&mut self) {
-        self.let_go(Keeping::Nothing);
-    }
-
-    fn let_go(&mut self, keeping: Keeping) {
-        self.keeping = keeping;
-        self.forgot |= self.queue.drop_read();
+        self.replay.keep_nothing();
     }
 
     /// Was the body larger than what may be kept for another attempt?
     pub(crate) fn was_too_much(&self) -> bool {
-        self.keeping == Keeping::TooMuch
+        self.replay.was_too_much()
     }
 
     /// May the request be sent again, whole?
     pub(crate) fn can_repeat(&self) -> bool {
-        !self.forgot
+        self.replay.is_whole()
     }
 
     /// The next attempt begins at the body's first byte.
     pub(crate) fn rewind(&mut self) {
-        self.queue.rewind();
-        self.finished = false;
+        self.replay.rewind();
+        if self.delivery == Delivery::Finished {
+            self.delivery = Delivery::Flowing(PayloadEnd::Message);
+        }
     }
 
     /// Has the whole request been read?
     pub(crate) fn is_complete(&self) -> bool {
-        self.complete
+        matches!(self.received, Received::Complete { .. })
     }
 
     /// Has the whole request been handed to the upstream's writer?
     pub(crate) fn is_finished(&self) -> bool {
-        self.finished
+        self.delivery == Delivery::Finished
     }
 
     /// Does the request have no body at all?
     pub(crate) fn has_no_body(&self) -> bool {
-        self.complete && self.queue.is_empty() && self.trailers.is_none()
+        matches!(self.received, Received::Complete { trailers: None }) && self.replay.is_empty()
     }
 
     /// Drives `work`; meanwhile moves the body along to `writer`, watches the client and the timers.
@@ -197,10 +196,12 @@ impl Exchange {
     /// count, as in Envoy. A connection that was closed is another matter: the response may have been on its way.
     fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Interrupted> {
         match &mut self.body {
-            Body::Http2(incoming) if self.complete => match ready!(incoming.poll_gone(cx)) {
-                broken @ Broken::StreamReset(_) => Poll::Ready(Interrupted::Downstream(broken)),
-                Broken::Closed | Broken::ConnectionReset | Broken::Malformed(_) => Poll::Pending,
-            },
+            Body::Http2(incoming) if matches!(self.received, Received::Complete { .. }) => {
+                match ready!(incoming.poll_gone(cx)) {
+                    broken @ Broken::StreamReset(_) => Poll::Ready(Interrupted::Downstream(broken)),
+                    Broken::Closed | Broken::ConnectionReset | Broken::Malformed(_) => Poll::Pending,
+                }
+            }
             Body::Empty | Body::Http1(_) | Body::Http2(_) => Poll::Pending,
         }
     }
@@ -220,66 +221,54 @@ impl Exchange {
             if self.poll_write(cx, writer).is_err() {
                 *writer = None;
             }
-            if self.complete {
+            if self.is_complete() {
                 return self.body.poll_gone(cx);
             }
-            // A body that is kept and fills the buffer may be complete: one look more will tell.
-            if self.queue.len() >= self.buffer_bytes_max && self.keeping != Keeping::Whole {
+            if !self.replay.has_room() {
                 return Poll::Pending; // the writer wakes us
             }
             match self.body.poll_frame(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => self.completed(),
+                Poll::Ready(None) => self.completed(None),
                 Poll::Ready(Some(Err(broken))) => return Poll::Ready(broken),
-                Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
-                    self.trailers = Some(trailers);
-                    self.completed();
-                }
+                Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => self.completed(Some(trailers)),
                 Poll::Ready(Some(Ok(Frame::Data(chunk)))) => {
                     self.bytes_received += chunk.len() as u64;
-                    self.queue.push(chunk);
+                    self.replay.push(chunk);
                     self.timers.progress();
-                    if self.keeping == Keeping::Whole && self.queue.len() > self.buffer_bytes_max {
-                        self.let_go(Keeping::TooMuch);
-                    }
                 }
             }
         }
     }
 
-    fn completed(&mut self) {
-        self.complete = true;
+    fn completed(&mut self, trailers: Option<Headers>) {
+        self.received = Received::Complete { trailers };
         self.timers.request_is_complete();
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, writer: &mut Option<Writer>) -> Result<(), Broken> {
         let Some(writer) = writer else { return Ok(()) };
-        while !self.withheld && !self.queue.is_read() {
-            match writer.poll_ready(cx) {
-                Poll::Pending => break,
-                Poll::Ready(ready) => ready?,
+        if let Delivery::Flowing(end) = self.delivery {
+            while !self.replay.is_read() {
+                match writer.poll_ready(cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(ready) => ready?,
+                }
+                let Some(chunk) = self.replay.next() else { break };
+                writer.write(chunk);
+                self.timers.progress();
             }
-            let Some(chunk) = self.next_chunk() else { break };
-            writer.write(chunk);
-            self.timers.progress();
-        }
-        let all_written = !self.withheld && self.queue.is_read();
-        if self.complete && !self.finished && !self.ends_by_close && all_written {
-            writer.finish(self.trailers.clone());
-            self.finished = true;
+            if let (Received::Complete { trailers }, PayloadEnd::Message) = (&self.received, end)
+                && self.replay.is_read()
+            {
+                writer.finish(trailers.clone());
+                self.delivery = Delivery::Finished;
+            }
         }
         match writer.poll_flush(cx) {
             Poll::Ready(flushed) => flushed,
             Poll::Pending => Ok(()),
         }
-    }
-
-    fn next_chunk(&mut self) -> Option<Bytes> {
-        if self.keeping == Keeping::Whole {
-            return self.queue.read();
-        }
-        self.forgot = true;
-        self.queue.take()
     }
 
     /// When the request was complete; for `x-envoy-upstream-service-time`.
