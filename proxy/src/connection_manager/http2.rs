@@ -104,7 +104,7 @@ async fn run(
             // ended come before new ones: a client that opens them as fast as they are read would never be judged by its
             // resets.
             biased;
-            () = go_away.asked(), if life.is_untold() => {
+            () = go_away.requested(), if life.is_untold() => {
                 let begins = if manager.service.drain.is_draining() { life.drain_with_server() } else { life.drain() };
                 take(connection, begins.then_some(Turn::Notice));
             }
@@ -118,34 +118,16 @@ async fn run(
                 }
             }
             accepted = connection.accept() => match accepted {
-                None | Some(Err(ConnectionError::Broken(_))) => return Ended::Closed,
+                None => return Ended::Closed,
                 Some(Ok((head, incoming, respond))) => {
                     take(connection, life.request_begins(Protocol::Http2));
                     begin(manager, streams, downstream, &go_away, (head, incoming, respond));
                 }
-                Some(Err(ConnectionError::HeadTooLarge(limit))) => {
-                    let stats = &manager.http2_stats;
-                    match limit {
-                        HeadLimit::Bytes => stats.header_list_size_too_large.inc(),
-                        HeadLimit::Fields => stats.header_overflow.inc(),
+                Some(Err(error)) => {
+                    if let Some(ended) = refused(manager, downstream, error) {
+                        return ended;
                     }
-                    record_unread(manager, downstream, ResponseFlag::DR, limit.details());
                 }
-                Some(Err(ConnectionError::Malformed { details })) => {
-                    record_unread(manager, downstream, ResponseFlag::DPE, details);
-                }
-                Some(Err(ConnectionError::InvalidMessage { unread })) => {
-                    manager.service.stats.downstream_cx_protocol_error.inc();
-                    manager.http2_stats.rx_messaging_error.inc();
-                    return closed(manager, downstream, unread);
-                }
-                // What floods has its own numbers.
-                Some(Err(ConnectionError::Flooded { unread })) => return closed(manager, downstream, unread),
-                Some(Err(ConnectionError::Protocol)) => {
-                    manager.service.stats.downstream_cx_protocol_error.inc();
-                    return Ended::Closed;
-                }
-                Some(Err(ConnectionError::TooManyResets)) => return too_many_resets(manager),
             },
             () = drain.begun(), if life.is_untold() => {
                 life.drain_with_server();
@@ -236,6 +218,38 @@ fn begin(
         }
         if premature { Streamed::Prematurely } else { Streamed::Usually }
     });
+}
+
+/// A request that could not be read. How the connection ends, if it does not go on without it.
+fn refused(manager: &ConnectionManager, downstream: &Rc<Downstream>, error: ConnectionError) -> Option<Ended> {
+    let (stats, http2_stats) = (&manager.service.stats, &manager.http2_stats);
+    match error {
+        ConnectionError::Broken(_) => Some(Ended::Closed),
+        ConnectionError::HeadTooLarge(limit) => {
+            match limit {
+                HeadLimit::Bytes => http2_stats.header_list_size_too_large.inc(),
+                HeadLimit::Fields => http2_stats.header_overflow.inc(),
+            }
+            record_unread(manager, downstream, ResponseFlag::DR, limit.details());
+            None
+        }
+        ConnectionError::Malformed { details } => {
+            record_unread(manager, downstream, ResponseFlag::DPE, details);
+            None
+        }
+        ConnectionError::InvalidMessage { unread } => {
+            stats.downstream_cx_protocol_error.inc();
+            http2_stats.rx_messaging_error.inc();
+            Some(closed(manager, downstream, unread))
+        }
+        // The flood has counted in its own stats.
+        ConnectionError::Flooded { unread } => Some(closed(manager, downstream, unread)),
+        ConnectionError::Protocol => {
+            stats.downstream_cx_protocol_error.inc();
+            Some(Ended::Closed)
+        }
+        ConnectionError::TooManyResets => Some(too_many_resets(manager)),
+    }
 }
 
 /// The client broke a rule; `unread` says which, if it was within a request's head.

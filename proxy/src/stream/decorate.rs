@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use http::header::{CONNECTION, CONTENT_TYPE, DATE, EXPECT, SERVER, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Version};
 
+use super::Persistence;
 use super::caller::{Caller, Origin};
 use super::local_reply::LocalReply;
 use crate::codec::head::tokens;
@@ -38,12 +39,13 @@ pub(super) fn check(head: &RequestHead) -> Result<(), LocalReply> {
     Ok(())
 }
 
-/// Does the client want its connection closed after this request?
-pub(super) fn asks_to_close(head: &RequestHead) -> bool {
+/// What the client says about its connection after this request.
+pub(super) fn persistence(head: &RequestHead) -> Persistence {
     let says =
         |token| head.headers.has_token(&CONNECTION, token) || head.headers.has_token(&names::PROXY_CONNECTION, token);
     // RFC 9112 9.3: before HTTP/1.1, connections that stay are the exception.
-    says("close") || (head.version == Version::HTTP_10 && !says("keep-alive"))
+    let closes = says("close") || (head.version == Version::HTTP_10 && !says("keep-alive"));
+    if closes { Persistence::Close } else { Persistence::KeepAlive }
 }
 
 /// Does the client wait for `100 Continue`? Takes the expectation off: the proxy meets it.

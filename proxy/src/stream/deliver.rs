@@ -1,6 +1,6 @@
-//! An upstream's answer on its way to the client, payload and all.
+//! An upstream's response on its way to the client, payload and all.
 
-use std::future::Future;
+use std::future::poll_fn;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode, Version};
@@ -8,76 +8,91 @@ use tokio::time::Instant;
 
 use super::decorate;
 use super::record::record_relay_end;
-use super::relay::{RelayEnd, relay};
-use super::respond::{Responder, after_response, begin_response};
-use super::service::Service;
+use super::relay::{self, Relay, RelayEnd};
+use super::respond::{Remaining, Responder, Response, after_response, begin_response};
 use super::unsent::push_out;
-use super::{After, Answered, Kind};
-use crate::access_log::StreamInfo;
-use crate::cluster::Failure;
+use super::{After, Answered, Kind, Persistence, StreamContext};
+use crate::cluster::{Cluster, Failure};
 use crate::codec::http1::Close;
 use crate::codec::{Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
 use crate::exchange::{Exchange, Interrupted};
 use crate::upstream::Answer;
 
-/// Passes an upstream's answer on, payload and all. Comes back with the way to the client if its end was reached.
+/// Passes an upstream's response on, payload and all. Returns the writer to the client if the response's end was queued.
 pub(super) async fn deliver(
-    service: &Service,
+    stream: &mut StreamContext<'_>,
     answered: Answered,
-    request: &RequestHead,
-    exchange: &mut Exchange,
     responder: Responder<'_>,
-    asks_to_close: bool,
-    info: &mut StreamInfo,
 ) -> (After, Option<Writer>) {
     let Answered { mut answer, cluster, kind, service_time, _upgrade_active } = answered;
-    let is_tunnel = kind == Kind::Tunnel;
     let payload = payload(kind, &answer);
     let head = head(kind, &mut answer, service_time);
     if kind != Kind::Unsuccessful {
-        cluster.codes.charge(head.status, info.internal, info.alt_stat_name.as_deref());
+        cluster.codes.charge(head.status, stream.info.internal, stream.info.alt_stat_name.as_deref());
     }
-    let asks_to_close = asks_to_close || ends_with_connection(request, &head, payload);
-    let was_complete = exchange.is_complete();
-    let closes = !is_tunnel && (asks_to_close || !was_complete || kind != Kind::Plain);
-    let mut down = begin_response(service, head, payload, request, responder, closes, info);
+    if ends_with_connection(&stream.request, &head, payload) {
+        stream.client_persistence = Persistence::Close;
+    }
+    let was_complete = stream.exchange.is_complete();
+    let persistence = match kind {
+        Kind::Tunnel => Persistence::KeepAlive,
+        Kind::Plain if was_complete => stream.client_persistence,
+        Kind::Plain | Kind::Rejected | Kind::Unsuccessful => Persistence::Close,
+    };
+    let response = Response { head, payload, persistence };
+    let mut down = begin_response(stream.service, &stream.request, response, responder, stream.info);
     let end = match payload {
         Payload::None => send_head(&mut down).await,
-        Payload::Raw | Payload::Some => {
-            let relayed = relay(exchange, &mut answer, &mut down, is_tunnel, &mut info.bytes_sent);
-            unless_drained(service, is_tunnel, relayed).await
-        }
+        Payload::Raw | Payload::Some => relay(stream, &mut answer, &mut down, payload).await,
     };
-    let complete = exchange.is_complete();
-    info.times.upstream_response_end = Some(Instant::now());
     // A tunnel's request is over before its response only if it never was one: END_STREAM came with its head.
-    if !(complete && (was_complete || !is_tunnel)) {
-        service.stats.downstream_rq_response_before_rq_complete.inc();
+    let in_order = if kind == Kind::Tunnel { was_complete } else { stream.exchange.is_complete() };
+    if !in_order {
+        stream.service.stats.downstream_rq_response_before_rq_complete.inc();
     }
-    record_relay_end(service, &cluster, &end, complete, info);
-    let after = match end {
-        // After a tunnel nothing on an HTTP/1 connection is a request any more.
-        RelayEnd::Complete => after_response(closes || is_tunnel, asks_to_close && complete),
-        RelayEnd::Interrupted(Interrupted::Downstream(_)) => After::Gone,
-        // Nothing inside a tunnel tells its client that the time has come.
-        RelayEnd::Drained => After::Close(Close::FinThenWaitForPeer),
-        RelayEnd::Interrupted(Interrupted::Timer(_)) | RelayEnd::Upstream { .. } => {
-            After::Close(Close::FlushThenWaitForPeer)
-        }
-    };
+    record_end(stream, &cluster, &answer, &end);
+    let after = after(stream, kind, persistence, &end);
+    if matches!(end, RelayEnd::Interrupted(Interrupted::Downstream(_))) {
+        // What the client sent before it closed still goes out.
+        let limit = stream.service.options.timeouts.delayed_close;
+        drop(tokio::time::timeout(limit, answer.flush()).await);
+    }
+    (after, release(end, kind, answer, down, &stream.exchange))
+}
+
+/// The response has ended: its stats, and what the access log says of its end.
+fn record_end(stream: &mut StreamContext<'_>, cluster: &Cluster, answer: &Answer, end: &RelayEnd) {
+    let StreamContext { service, exchange, info, .. } = stream;
+    info.times.upstream_response_end = Some(Instant::now());
+    record_relay_end(service, cluster, end, exchange.is_complete(), info);
     if matches!(end, RelayEnd::Complete)
         && answer.body.is_complete()
-        && complete
+        && exchange.is_complete()
         && let Some(at) = exchange.completed_at()
     {
         cluster.codes.record_time(at.elapsed(), info.internal, info.alt_stat_name.as_deref());
     }
-    if matches!(end, RelayEnd::Interrupted(Interrupted::Downstream(_))) {
-        // What the client said before it left still goes out.
-        let limit = service.options.timeouts.delayed_close;
-        drop(tokio::time::timeout(limit, answer.flush()).await);
+}
+
+/// What becomes of an HTTP/1 connection after this response.
+fn after(stream: &StreamContext<'_>, kind: Kind, persistence: Persistence, end: &RelayEnd) -> After {
+    match end {
+        RelayEnd::Complete => {
+            // After a tunnel nothing on an HTTP/1 connection is a request any more.
+            let persistence = if kind == Kind::Tunnel { Persistence::Close } else { persistence };
+            let remaining = match stream.client_persistence {
+                Persistence::Close if stream.exchange.is_complete() => Remaining::Nothing,
+                Persistence::Close | Persistence::KeepAlive => Remaining::Possible,
+            };
+            after_response(persistence, remaining)
+        }
+        RelayEnd::Interrupted(Interrupted::Downstream(_)) => After::Gone,
+        // Nothing inside a tunnel tells its client that the server drains.
+        RelayEnd::Drained => After::Close(Close::FinThenWaitForPeer),
+        RelayEnd::Interrupted(Interrupted::Timer(_)) | RelayEnd::Upstream { .. } => {
+            After::Close(Close::FlushThenWaitForPeer)
+        }
     }
-    (after, let_go(end, is_tunnel, answer, down, exchange))
 }
 
 /// What follows the head that the client gets.
@@ -113,9 +128,16 @@ fn ends_with_connection(request: &RequestHead, head: &ResponseHead, payload: Pay
         && !head.headers.contains(&CONTENT_LENGTH)
 }
 
-/// Tunnels have no end of their own: a drain ends them in its time.
-async fn unless_drained(service: &Service, is_tunnel: bool, relayed: impl Future<Output = RelayEnd>) -> RelayEnd {
-    if !is_tunnel {
+/// Moves payload both ways until the exchange ends. Tunnels have no end of their own: a drain ends them in its time.
+///
+/// # Cancellation
+/// Safe to drop: both halves are broken off.
+async fn relay(stream: &mut StreamContext<'_>, answer: &mut Answer, down: &mut Writer, payload: Payload) -> RelayEnd {
+    let StreamContext { service, exchange, info, .. } = stream;
+    let sent = &mut info.bytes_sent;
+    let mut relay = Relay { exchange, answer, down, payload, sent, response: relay::Response::Open };
+    let relayed = poll_fn(|cx| relay.poll(cx));
+    if payload != Payload::Raw {
         return relayed.await;
     }
     let number = service.tunnels_begun.replace(service.tunnels_begun.get().wrapping_add(1));
@@ -136,8 +158,8 @@ async fn send_head(down: &mut Writer) -> RelayEnd {
     }
 }
 
-/// Ends both sides in the way that the end of the payload demands. What is left of a whole response comes back.
-fn let_go(end: RelayEnd, is_tunnel: bool, answer: Answer, down: Writer, exchange: &mut Exchange) -> Option<Writer> {
+/// Ends both sides in the way that the end of the payload demands. Returns the writer of a whole response.
+fn release(end: RelayEnd, kind: Kind, answer: Answer, down: Writer, exchange: &Exchange) -> Option<Writer> {
     match end {
         RelayEnd::Complete => {
             answer.end(exchange);
@@ -154,7 +176,7 @@ fn let_go(end: RelayEnd, is_tunnel: bool, answer: Answer, down: Writer, exchange
         RelayEnd::Upstream { failure, broken } => {
             // Without a cause, a tunnel was ended by its HTTP/1 upstream: the peer closed.
             answer.end_broken(broken.unwrap_or(Broken::Closed));
-            down.reset(reset_for(&failure, is_tunnel));
+            down.reset(reset_for(&failure, kind));
         }
     }
     None
@@ -162,7 +184,7 @@ fn let_go(end: RelayEnd, is_tunnel: bool, answer: Answer, down: Writer, exchange
 
 /// How the next hop back hears of an upstream's end: CONNECT_ERROR says that a tunnel's TCP connection was
 /// lost (RFC 9113 8.5).
-fn reset_for(failure: &Failure, is_tunnel: bool) -> ResetReason {
-    let lost_tunnel = is_tunnel && *failure == Failure::Terminated;
+fn reset_for(failure: &Failure, kind: Kind) -> ResetReason {
+    let lost_tunnel = kind == Kind::Tunnel && *failure == Failure::Terminated;
     if lost_tunnel { ResetReason::ConnectError } else { ResetReason::InternalError }
 }

@@ -38,7 +38,7 @@ use reply::reply_locally;
 pub(crate) use local_reply::LocalReply;
 pub(crate) use record::{Record, count_expired, record_gone};
 pub(crate) use reply::refuse_head;
-pub(crate) use respond::{GoAway, Persistence, Responder};
+pub(crate) use respond::{GoAway, Responder};
 pub(crate) use service::{Service, ServiceParts};
 pub(crate) use unsent::Unsent;
 
@@ -50,6 +50,13 @@ pub(crate) enum After {
     /// The client has gone.
     Gone,
     /// The next request may come.
+    KeepAlive,
+}
+
+/// Whether an HTTP/1 connection carries another request after a response (RFC 9112 9.3).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Persistence {
+    Close,
     KeepAlive,
 }
 
@@ -106,75 +113,74 @@ pub(crate) struct Served {
     pub(crate) unsent: Option<Unsent>,
 }
 
+/// One request while it is served. What is known of it goes into its record when this is dropped, also if it is cut.
+struct StreamContext<'a> {
+    service: &'a Service,
+    request: RequestHead,
+    exchange: Exchange,
+    /// Whether the client keeps its HTTP/1 connection after this request.
+    client_persistence: Persistence,
+    info: &'a mut StreamInfo,
+}
+
+impl Drop for StreamContext<'_> {
+    fn drop(&mut self) {
+        self.info.bytes_received = self.exchange.bytes_received;
+        self.info.times.request_end = self.exchange.completed_at();
+        self.info.request = Some(std::mem::take(&mut self.request));
+    }
+}
+
 /// Serves one request. The request is prepared by the call itself: a future keeps each of its arguments for as long as it
 /// lives, and this one is a large part of what a connection takes.
 pub(crate) fn serve<'a>(
     service: &'a Service,
-    mut head: RequestHead,
+    mut request: RequestHead,
     body: Body,
     mut timers: Timers,
     mut responder: Responder<'a>,
     info: &'a mut StreamInfo,
 ) -> impl Future<Output = Served> + use<'a> {
-    info.protocol = Some(head.version);
-    handshake::request_from_http2(&mut head);
-    let asks_to_close = decorate::asks_to_close(&head);
+    info.protocol = Some(request.version);
+    handshake::request_from_http2(&mut request);
+    let client_persistence = decorate::persistence(&request);
     let informer = service.options.proxy_100_continue.then(|| responder.informer());
-    if informer.is_none() && decorate::take_expect_continue(&mut head.headers) {
+    if informer.is_none() && decorate::take_expect_continue(&mut request.headers) {
         responder.send_continue(service, info);
     }
-    if head.version == Version::HTTP_10 && head.authority.is_none() {
-        head.authority = service.default_host.clone();
+    if request.version == Version::HTTP_10 && request.authority.is_none() {
+        request.authority = service.default_host.clone();
     }
     timers.head_is_complete();
     let mut exchange = Exchange::new(body, timers, service.buffer_bytes_max);
     exchange.informer = informer;
-    let mut serving = Serving { head, exchange, info };
-    async move { serve_prepared(service, &mut serving, responder, asks_to_close).await }
+    let mut stream = StreamContext { service, request, exchange, client_persistence, info };
+    async move { serve_prepared(&mut stream, responder).await }
 }
 
-async fn serve_prepared(
-    service: &Service,
-    serving: &mut Serving<'_>,
-    responder: Responder<'_>,
-    asks_to_close: bool,
-) -> Served {
-    let routes = service.routes();
-    let Serving { head, exchange, info } = serving;
-    let (after, rest) = match decide(service, &routes, head, exchange, info).await {
-        Reply::Answer(answered) => deliver(service, *answered, head, exchange, responder, asks_to_close, info).await,
+async fn serve_prepared(stream: &mut StreamContext<'_>, responder: Responder<'_>) -> Served {
+    let routes = stream.service.routes();
+    let (after, rest) = match decide(stream, &routes).await {
+        Reply::Answer(answered) => deliver(stream, *answered, responder).await,
         Reply::Gone(broken) => {
-            record_gone(service, info, broken);
+            record_gone(stream.service, stream.info, broken);
             (After::Gone, None)
         }
         Reply::Local(reply, cluster) => {
             if let Some(cluster) = &cluster {
+                let info = &stream.info;
                 cluster.codes.charge(reply.row().status, info.internal, info.alt_stat_name.as_deref());
             }
-            reply_locally(service, &reply, head, exchange, responder, asks_to_close, info).await
+            reply_locally(stream, &reply, responder).await
         }
     };
+    let exchange = &mut stream.exchange;
     let passed = exchange.informer.as_ref().map_or(0, Informer::passed);
-    (0..passed).for_each(|_| service.count_response(StatusCode::CONTINUE)); // all of 1xx count as one
-    // A client that went away before the final response had at least these.
+    (0..passed).for_each(|_| stream.service.count_response(StatusCode::CONTINUE)); // all of 1xx count as one
+    // A client that closed before the final response had at least these.
     let informed = exchange.informer.as_ref().and_then(Informer::last).map(|status| status.as_u16());
-    info.response_code = info.response_code.or(informed);
+    stream.info.response_code = stream.info.response_code.or(informed);
     let limit = exchange.timers.flush_limit();
     let unsent = rest.map(|writer| Unsent::new(writer, limit));
     Served { after, timer: exchange.timers.take_timer(), unsent }
-}
-
-/// A stream while it is served. What is known of its request goes into its record at the end, also if it is cut.
-struct Serving<'a> {
-    head: RequestHead,
-    exchange: Exchange,
-    info: &'a mut StreamInfo,
-}
-
-impl Drop for Serving<'_> {
-    fn drop(&mut self) {
-        self.info.bytes_received = self.exchange.bytes_received;
-        self.info.times.request_end = self.exchange.completed_at();
-        self.info.request = Some(std::mem::take(&mut self.head));
-    }
 }

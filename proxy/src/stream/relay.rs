@@ -1,19 +1,19 @@
 //! Payload both ways, until the exchange is over.
 //!
-//! The same loop serves a response with a body, an upload that goes on while the answer comes, and a tunnel:
+//! The same loop serves a response with a body, an upload that goes on while the response comes, and a tunnel:
 //! a tunnel merely has no length in either direction, and ends when either side does.
 
 use std::task::{Context, Poll};
 
 use crate::cluster::Failure;
-use crate::codec::{Body, Broken, Frame, Writer};
+use crate::codec::{Body, Broken, Frame, Payload, Writer};
 use crate::exchange::{Exchange, Interrupted};
 use crate::upstream::Answer;
 
 /// How an exchange that had a response ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum RelayEnd {
-    /// The response is whole; what has not left yet is in the client's buffer, and nobody needs to wait for it.
+    /// The response is whole; what has not left yet is in the client's buffer, and no upstream waits for it.
     Complete,
     /// A tunnel that the proxy's drain ended.
     Drained,
@@ -28,100 +28,106 @@ pub(super) enum RelayEnd {
     },
 }
 
-/// Moves payload until the exchange ends. `sent` counts body bytes towards the client.
-///
-/// # Cancellation
-/// Safe to drop: both halves are broken off.
-pub(super) async fn relay(
-    exchange: &mut Exchange,
-    answer: &mut Answer,
-    down: &mut Writer,
-    is_tunnel: bool,
-    sent: &mut u64,
-) -> RelayEnd {
-    let mut response = Response::Open;
-    std::future::poll_fn(|cx| {
-        let ended = poll_response(cx, exchange, answer, down, is_tunnel, &mut response, sent);
-        // Polled in any case: what a client sent before it went away is still passed on.
-        let interrupted = exchange.poll_interrupted(cx, &mut answer.writer).map(RelayEnd::Interrupted);
-        if ended.is_ready() { ended } else { interrupted }
-    })
-    .await
+/// Moves payload between a client and its upstream.
+pub(super) struct Relay<'a> {
+    pub(super) exchange: &'a mut Exchange,
+    pub(super) answer: &'a mut Answer,
+    pub(super) down: &'a mut Writer,
+    pub(super) payload: Payload,
+    /// Counts body bytes towards the client.
+    pub(super) sent: &'a mut u64,
+    pub(super) response: Response,
 }
 
 /// Where the response's payload is.
-enum Response {
+pub(super) enum Response {
     /// More may come.
     Open,
     /// The last byte is queued for the client; the exchange ends like this.
     Ending(RelayEnd),
 }
 
-fn poll_response(
-    cx: &mut Context<'_>,
-    exchange: &mut Exchange,
-    answer: &mut Answer,
-    down: &mut Writer,
-    is_tunnel: bool,
-    response: &mut Response,
-    sent: &mut u64,
-) -> Poll<RelayEnd> {
-    while let Response::Open = response {
-        match down.poll_ready(cx) {
-            Poll::Pending => {
-                answer.heard(); // for all we know: it is the client that keeps it waiting
-                break;
-            }
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(broken)) => return Poll::Ready(RelayEnd::Interrupted(Interrupted::Downstream(broken))),
+impl Relay<'_> {
+    /// Ready when the exchange has ended.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
+        let ended = self.poll_response(cx);
+        // Polled in any case: what a client sent before it closed is still passed on.
+        let interrupted = self.exchange.poll_interrupted(cx, &mut self.answer.writer).map(RelayEnd::Interrupted);
+        if ended.is_ready() { ended } else { interrupted }
+    }
+
+    fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
+        if let Response::Open = self.response
+            && let Err(broken) = self.read_response(cx)
+        {
+            return Poll::Ready(RelayEnd::Interrupted(Interrupted::Downstream(broken)));
         }
-        match answer.body.poll_frame(cx) {
-            Poll::Pending => break,
-            Poll::Ready(Some(Ok(Frame::Data(chunk)))) => {
-                answer.heard();
-                *sent += chunk.len() as u64;
-                down.write(chunk);
-                exchange.timers.progress();
-            }
-            Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
-                down.finish(Some(trailers));
-                *response = Response::Ending(RelayEnd::Complete);
-            }
-            Poll::Ready(None) if is_tunnel && matches!(answer.body, Body::Http1(_)) => {
-                // An HTTP/1 peer has no half-close in a tunnel: its FIN ends the tunnel (Envoy's rule). END_STREAM
-                // of an HTTP/2 peer is an ordinary end.
-                let end = RelayEnd::Upstream { failure: Failure::Terminated, broken: None };
-                *response = Response::Ending(end);
-            }
-            Poll::Ready(None) => {
-                down.finish(None);
-                *response = Response::Ending(RelayEnd::Complete);
-            }
-            Poll::Ready(Some(Err(broken))) => {
-                let failure = failure_after_response(broken, &answer.body, is_tunnel);
-                *response = Response::Ending(RelayEnd::Upstream { failure, broken: Some(broken) });
-            }
+        if let Response::Open = self.response
+            && self.answer.poll_silence(cx).is_ready()
+        {
+            let end = RelayEnd::Upstream { failure: Failure::TryIdle, broken: None };
+            self.response = Response::Ending(end);
+        }
+        // What came before the end reaches the client, also before a reset. A response that is whole does so by itself: a
+        // slow reader neither holds its upstream nor is cut by a timeout that is the upstream's.
+        match (self.down.poll_flush(cx), &self.response) {
+            (Poll::Ready(Err(broken)), _) => Poll::Ready(RelayEnd::Interrupted(Interrupted::Downstream(broken))),
+            (Poll::Pending, Response::Ending(RelayEnd::Complete)) => Poll::Ready(RelayEnd::Complete),
+            (Poll::Ready(Ok(())), Response::Ending(end)) => Poll::Ready(end.clone()),
+            (Poll::Ready(Ok(())), Response::Open) | (Poll::Pending, _) => Poll::Pending,
         }
     }
-    if let Response::Open = response
-        && answer.poll_silence(cx).is_ready()
-    {
-        *response = Response::Ending(RelayEnd::Upstream { failure: Failure::TryIdle, broken: None });
+
+    /// Passes on what has come of the response, as far as the client takes it.
+    ///
+    /// # Errors
+    /// The client's side is broken.
+    fn read_response(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
+        while let Response::Open = self.response {
+            match self.down.poll_ready(cx) {
+                Poll::Pending => {
+                    self.answer.heard(); // it is the client that delays, not the upstream
+                    return Ok(());
+                }
+                Poll::Ready(ready) => ready?,
+            }
+            match self.answer.body.poll_frame(cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Some(Ok(Frame::Data(chunk)))) => {
+                    self.answer.heard();
+                    *self.sent += chunk.len() as u64;
+                    self.down.write(chunk);
+                    self.exchange.timers.progress();
+                }
+                Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
+                    self.down.finish(Some(trailers));
+                    self.response = Response::Ending(RelayEnd::Complete);
+                }
+                Poll::Ready(None) => self.response = Response::Ending(self.end_of_payload()),
+                Poll::Ready(Some(Err(broken))) => {
+                    let failure = failure_after_response(broken, &self.answer.body, self.payload);
+                    self.response = Response::Ending(RelayEnd::Upstream { failure, broken: Some(broken) });
+                }
+            }
+        }
+        Ok(())
     }
-    // Whatever came before the end reaches the client, also before a reset. An answer that is whole does so by itself: a
-    // slow reader neither holds its upstream nor is cut by a timeout that is the upstream's.
-    match (down.poll_flush(cx), response) {
-        (Poll::Ready(Err(broken)), _) => Poll::Ready(RelayEnd::Interrupted(Interrupted::Downstream(broken))),
-        (Poll::Pending, Response::Ending(RelayEnd::Complete)) => Poll::Ready(RelayEnd::Complete),
-        (Poll::Ready(Ok(())), Response::Ending(end)) => Poll::Ready(end.clone()),
-        (Poll::Ready(Ok(())), Response::Open) | (Poll::Pending, _) => Poll::Pending,
+
+    /// An HTTP/1 peer has no half-close in a tunnel: its FIN ends the tunnel (Envoy's rule). END_STREAM of an HTTP/2 peer
+    /// is an ordinary end.
+    fn end_of_payload(&mut self) -> RelayEnd {
+        if self.payload == Payload::Raw && matches!(self.answer.body, Body::Http1(_)) {
+            return RelayEnd::Upstream { failure: Failure::Terminated, broken: None };
+        }
+        self.down.finish(None);
+        RelayEnd::Complete
     }
 }
 
 /// An HTTP/1 body cut short is a protocol error of the upstream's. A tunnel or an HTTP/2 stream that is cut short has lost
 /// its connection.
-fn failure_after_response(broken: Broken, body: &Body, is_tunnel: bool) -> Failure {
+fn failure_after_response(broken: Broken, body: &Body, payload: Payload) -> Failure {
     let connection_lost = matches!(broken, Broken::Closed | Broken::ConnectionReset);
-    let is_cut_short = connection_lost && !is_tunnel && matches!(body, Body::Http1(_));
+    let is_cut_short = connection_lost && payload != Payload::Raw && matches!(body, Body::Http1(_));
     if is_cut_short { Failure::Protocol } else { Failure::from(broken) }
 }

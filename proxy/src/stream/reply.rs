@@ -2,45 +2,37 @@
 
 use http::{Method, Version};
 
-use super::After;
 use super::local_reply::{LocalReply, Row};
-use super::respond::{Responder, after_response, begin_response};
+use super::respond::{Remaining, Responder, Response, after_response, begin_response};
 use super::service::Service;
 use super::unsent::push_out;
+use super::{After, Persistence, StreamContext};
 use crate::access_log::StreamInfo;
 use crate::codec::http1::{Close, Refusal};
 use crate::codec::{Payload, RequestHead, Writer};
-use crate::exchange::Exchange;
 
-/// Sends one of the proxy's own responses. Comes back with the way to the client.
+/// Sends one of the proxy's own responses. Returns the writer to the client, if the client is still there.
 pub(super) async fn reply_locally(
-    service: &Service,
+    stream: &mut StreamContext<'_>,
     reply: &LocalReply,
-    request: &RequestHead,
-    exchange: &mut Exchange,
     responder: Responder<'_>,
-    asks_to_close: bool,
-    info: &mut StreamInfo,
 ) -> (After, Option<Writer>) {
+    let StreamContext { service, request, exchange, client_persistence, info } = stream;
     let row = reply.row();
-    if let Some(flag) = row.flag {
-        info.flag(flag);
-    }
-    info.detail(row.details.clone());
-    log_reply(&row, request, info);
+    record_reply(&row, request, info);
     // A request to switch protocols has no end before the protocol is switched, at least on HTTP/1.
     let is_endless = request.upgrade().is_some() && request.version != Version::HTTP_2;
     let complete = exchange.is_complete() && !is_endless;
-    let closes = asks_to_close || !complete || row.closes;
+    let persistence = if complete && !row.closes { *client_persistence } else { Persistence::Close };
     if let Responder::Http2 { go_away, .. } = &responder
         && row.closes
     {
-        go_away.ask();
+        go_away.request();
     }
     let (head, body) = reply.response(&row);
     let no_body = body.is_empty() || request.method == Method::HEAD;
     let payload = if no_body { Payload::None } else { Payload::Some };
-    let mut down = begin_response(service, head, payload, request, responder, closes, info);
+    let mut down = begin_response(service, request, Response { head, payload, persistence }, responder, info);
     if !no_body {
         info.bytes_sent = body.len() as u64;
         down.write(body);
@@ -50,8 +42,12 @@ pub(super) async fn reply_locally(
         service.stats.downstream_rq_response_before_rq_complete.inc();
         service.stats.downstream_rq_rx_reset.inc();
     }
+    let remaining = match client_persistence {
+        Persistence::Close if complete && !row.closes => Remaining::Nothing,
+        Persistence::Close | Persistence::KeepAlive => Remaining::Possible,
+    };
     match push_out(&mut down).await {
-        Ok(()) => (after_response(closes, asks_to_close && complete && !row.closes), Some(down)),
+        Ok(()) => (after_response(persistence, remaining), Some(down)),
         Err(_gone) => (After::Gone, None),
     }
 }
@@ -64,20 +60,17 @@ pub(crate) async fn refuse_head(
     info: &mut StreamInfo,
 ) -> After {
     let row = reply.row();
-    if let Some(flag) = row.flag {
-        info.flag(flag);
-    }
-    info.detail(row.details.clone());
     info.protocol = Some(Version::HTTP_11);
     let (head, body) = reply.response(&row);
     let request = RequestHead::default(); // there is none: GET, HTTP/1.1
-    log_reply(&row, &request, info);
+    record_reply(&row, &request, info);
     if !matches!(reply, LocalReply::BadHead(Refusal::LowVersion)) {
         service.stats.downstream_rq_response_before_rq_complete.inc();
         service.stats.downstream_rq_rx_reset.inc();
     }
     let payload = if body.is_empty() { Payload::None } else { Payload::Some };
-    let mut down = begin_response(service, head, payload, &request, responder, true, info);
+    let response = Response { head, payload, persistence: Persistence::Close };
+    let mut down = begin_response(service, &request, response, responder, info);
     info.bytes_sent = body.len() as u64;
     if !body.is_empty() {
         down.write(body);
@@ -89,8 +82,12 @@ pub(crate) async fn refuse_head(
     }
 }
 
-/// One line for each request that is not answered by an upstream.
-fn log_reply(row: &Row, request: &RequestHead, info: &StreamInfo) {
+/// Notes the flag and the details of a response of the proxy's own, and writes one line to the process log.
+fn record_reply(row: &Row, request: &RequestHead, info: &mut StreamInfo) {
+    if let Some(flag) = row.flag {
+        info.flag(flag);
+    }
+    info.detail(row.details.clone());
     tracing::debug!(
         connection = info.downstream.connection_id,
         status = row.status.as_u16(),

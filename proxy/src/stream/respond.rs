@@ -7,9 +7,9 @@ use http::{HeaderValue, StatusCode, Version};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::After;
 use super::decorate;
 use super::service::Service;
+use super::{After, Persistence};
 use crate::access_log::StreamInfo;
 use crate::codec::http1::{Close, ServerConnection};
 use crate::codec::{Informer, Payload, RequestHead, ResponseHead, Writer, http2, names};
@@ -28,25 +28,18 @@ pub(crate) enum Responder<'a> {
     },
 }
 
-/// Whether an HTTP/1 connection carries another request after a response (RFC 9112 9.3).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Persistence {
-    Close,
-    KeepAlive,
-}
-
 /// A stream's wish that its HTTP/2 connection be drained.
 #[derive(Default)]
 pub(crate) struct GoAway(Notify);
 
 impl GoAway {
-    pub(super) fn ask(&self) {
+    pub(super) fn request(&self) {
         self.0.notify_one();
     }
 
     /// # Cancellation
     /// Safe to drop.
-    pub(crate) async fn asked(&self) {
+    pub(crate) async fn requested(&self) {
         self.0.notified().await;
     }
 }
@@ -71,16 +64,23 @@ impl Responder<'_> {
     }
 }
 
+/// A response head, and what follows it.
+pub(super) struct Response {
+    pub(super) head: ResponseHead,
+    pub(super) payload: Payload,
+    /// `Close`: an HTTP/1 connection ends with this response.
+    pub(super) persistence: Persistence,
+}
+
 /// Queues a response head, finished for this client's protocol, and counts it.
 pub(super) fn begin_response(
     service: &Service,
-    mut head: ResponseHead,
-    payload: Payload,
     request: &RequestHead,
+    response: Response,
     responder: Responder<'_>,
-    closes: bool,
     info: &mut StreamInfo,
 ) -> Writer {
+    let Response { mut head, payload, persistence: wanted } = response;
     decorate::response(&mut head, service.server_header.clone(), service.date.at(service.outside.clock.wall()));
     decorate::echo_request_id(&mut head, request, service.options.request_ids, info.internal);
     if info.attempts_in_response {
@@ -92,10 +92,12 @@ pub(super) fn begin_response(
     let writer = match responder {
         Responder::Http1 { connection, persistence } => {
             // A tunnel's response says nothing of its connection, which is no longer HTTP.
-            if closes || (payload != Payload::Raw && persistence() == Persistence::Close) {
+            let closes =
+                wanted == Persistence::Close || (payload != Payload::Raw && persistence() == Persistence::Close);
+            if closes {
                 let names_upgrade = head.headers.upgrade().is_some();
-                head.headers
-                    .set(CONNECTION, HeaderValue::from_static(if names_upgrade { "upgrade, close" } else { "close" }));
+                let value = if names_upgrade { "upgrade, close" } else { "close" };
+                head.headers.set(CONNECTION, HeaderValue::from_static(value));
             } else if request.version == Version::HTTP_10 && payload != Payload::Raw {
                 head.headers.set(CONNECTION, HeaderValue::from_static("keep-alive"));
             }
@@ -103,7 +105,7 @@ pub(super) fn begin_response(
         }
         Responder::Http2 { respond, go_away } => {
             if service.drain.is_draining() {
-                go_away.ask();
+                go_away.request();
             }
             handshake::response_to_http2(&mut head);
             Writer::Http2(respond.respond(&head, payload))
@@ -113,12 +115,21 @@ pub(super) fn begin_response(
     writer
 }
 
+/// What an HTTP/1 client may still send behind its request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Remaining {
+    /// Nothing: it has sent its whole request and expects the connection to close.
+    Nothing,
+    /// The rest of its body, or another request.
+    Possible,
+}
+
 /// What becomes of an HTTP/1 connection whose response has been sent.
-pub(super) fn after_response(closes: bool, client_asked: bool) -> After {
-    match (closes, client_asked) {
-        (false, _) => After::KeepAlive,
-        // The client expects the end and has sent all: nothing can be lost by closing at once.
-        (true, true) => After::Close(Close::Flush),
-        (true, false) => After::Close(Close::FlushThenWaitForPeer),
+pub(super) fn after_response(persistence: Persistence, remaining: Remaining) -> After {
+    match (persistence, remaining) {
+        (Persistence::KeepAlive, _) => After::KeepAlive,
+        // Nothing can be lost by closing at once.
+        (Persistence::Close, Remaining::Nothing) => After::Close(Close::Flush),
+        (Persistence::Close, Remaining::Possible) => After::Close(Close::FlushThenWaitForPeer),
     }
 }

@@ -56,6 +56,10 @@ pub(super) struct Failed {
 }
 
 impl Failed {
+    fn unseen(broken: Broken, on_reused: bool) -> Self {
+        Self { failure: Failure::from(broken), reach: Reach::Unseen { on_reused } }
+    }
+
     fn expired(which: TryExpired, nothing_sent: bool) -> Self {
         let failure = match which {
             TryExpired::Idle => Failure::TryIdle,
@@ -136,14 +140,7 @@ pub(super) async fn run(
     let lease = match exchange.alongside(&mut None, pool.checkout(how.wanted)).await? {
         Ok(lease) => lease,
         Err(failure) => {
-            if failure == Failure::PendingOverflow {
-                info.upstream_host = None; // it never came so far as to be this endpoint's
-            }
-            if let Failure::Connect(why) = &failure {
-                info.transport_failure = Some(format!("delayed connect error: {why}").into());
-            }
-            cluster.report(&endpoint, Err(&failure));
-            endpoint.counts.rq_error.inc();
+            report_unconnected(cluster, &endpoint, &failure, info);
             return Ok(Tried::unconnected(failure));
         }
     };
@@ -166,12 +163,30 @@ pub(super) async fn run(
     if let Ok(answer) = &mut result {
         answer.silence = how.idle_timeout.map(Silence::new);
     }
-    cluster.report(&endpoint, result.as_ref().map(|answer| answer.head.status).map_err(|failed| &failed.failure));
+    report(cluster, &endpoint, &result);
+    Ok(Tried { result, informed: !informed.is_empty() })
+}
+
+/// There is no connection to `endpoint`.
+fn report_unconnected(cluster: &Cluster, endpoint: &Rc<Endpoint>, failure: &Failure, info: &mut StreamInfo) {
+    if *failure == Failure::PendingOverflow {
+        info.upstream_host = None; // it never came so far as to be this endpoint's
+    }
+    if let Failure::Connect(why) = failure {
+        info.transport_failure = Some(format!("delayed connect error: {why}").into());
+    }
+    cluster.report(endpoint, Err(failure));
+    endpoint.counts.rq_error.inc();
+}
+
+/// What an attempt came to, for the endpoint's health and its stats.
+fn report(cluster: &Cluster, endpoint: &Rc<Endpoint>, result: &Result<Answer, Failed>) {
+    cluster.report(endpoint, result.as_ref().map(|answer| answer.head.status).map_err(|failed| &failed.failure));
     let (stats, counts) = (&cluster.shared.stats, &endpoint.counts);
-    match &result {
+    match result {
         Ok(answer) => {
             if answer.head.headers.contains(&names::X_ENVOY_IMMEDIATE_HEALTH_CHECK_FAIL) {
-                cluster.fail_at_once(&endpoint);
+                cluster.fail_at_once(endpoint);
             }
         }
         Err(Failed { failure, .. }) => {
@@ -184,7 +199,6 @@ pub(super) async fn run(
             }
         }
     }
-    Ok(Tried { result, informed: !informed.is_empty() })
 }
 
 async fn over_http1(
@@ -252,12 +266,9 @@ async fn over_http2(
     let upgrade = head.upgrade().cloned();
     let mut sent = head.clone();
     handshake::request_to_http2(&mut sent);
-    let opened = stream.connection().send(&sent, payload(exchange, head));
-    let (outgoing, mut response) = match opened {
-        Ok(both) => both,
-        Err(broken) => {
-            return Ok(Err(Failed { failure: Failure::from(broken), reach: Reach::Unseen { on_reused } }));
-        }
+    let (outgoing, mut response) = match stream.connection().send(&sent, payload(exchange, head)) {
+        Ok(opened) => opened,
+        Err(broken) => return Ok(Err(Failed::unseen(broken, on_reused))),
     };
     let mut writer = Some(Writer::Http2(outgoing));
     if let Some(informer) = &exchange.informer {
@@ -294,8 +305,8 @@ async fn over_http2(
         }
         Err(broken) => {
             let refused = broken == Broken::StreamReset(ResetReason::RefusedStream);
-            let left_out = refused && stream.connection().goaway_received();
-            let reach = if left_out || (is_loss(broken) && !response.request_was_sent()) {
+            let excluded = refused && stream.connection().goaway_received();
+            let reach = if excluded || (is_loss(broken) && !response.request_was_sent()) {
                 Reach::Unseen { on_reused }
             } else {
                 Reach::Sent { lost_on_reused: on_reused && informed.is_empty() && is_loss(broken) }

@@ -15,15 +15,17 @@ use http::HeaderValue;
 pub(crate) use attempt::Answer;
 
 use crate::access_log::{ResponseFlag, StreamInfo};
+use crate::cluster::breaker::Permit;
 use crate::cluster::{Avoided, Cluster, Failure, Wanted};
 use crate::codec::{RequestHead, names};
+use crate::config::retry::RetryPolicy;
 use crate::config::route::Forward;
 use crate::config::{Difference, Differences};
 use crate::exchange::{Exchange, Interrupted};
 use crate::net::Random;
 use crate::stats::ClusterStats;
-use attempt::{How, Reach, Tried};
-use retry::{BackOffKind, Outcome, Tries, Verdict};
+use attempt::{Failed, How, Reach, Tried};
+use retry::{BackOff, BackOffKind, Outcome, Tries, Verdict};
 use terms::Terms;
 
 /// How a request ended without an answer of an upstream.
@@ -43,108 +45,176 @@ pub(crate) enum Ended {
     InterruptedBetweenTries(Interrupted),
 }
 
-/// Sends the request until it is answered or the policy gives up.
+/// A request, and what it is sent to.
+pub(crate) struct Forwarding<'a> {
+    pub(crate) exchange: &'a mut Exchange,
+    pub(crate) head: &'a mut RequestHead,
+    pub(crate) to: &'a Forward,
+    pub(crate) terms: &'a Terms<'a>,
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) random: &'a dyn Random,
+    pub(crate) info: &'a mut StreamInfo,
+}
+
+/// Sends the request until there is a response or the policy gives up.
 ///
 /// # Cancellation
 /// Safe to drop: the attempt under way is broken off and its connection closed or reset.
-pub(crate) async fn forward(
-    exchange: &mut Exchange,
-    head: &mut RequestHead,
-    to: &Forward,
-    terms: &Terms<'_>,
-    cluster: &Cluster,
-    random: &dyn Random,
-    info: &mut StreamInfo,
-) -> Result<Answer, Ended> {
-    let mut policy = terms.retry.as_deref().filter(|policy| retry::concerns(policy, &head.headers));
-    let (stats, differences) = (&cluster.shared.stats, cluster.shared.runtime.differences());
-    let mut second = Second::new(differences, head);
-    if policy.is_some() || second.may_need_body() {
-        exchange.keep_for_retry();
-    }
-    let idle_timeout = policy.and_then(|policy| policy.per_try_idle_timeout);
-    let mut how = How { priority: to.priority, wanted: Wanted::Any, timeout: terms.per_try_timeout, idle_timeout };
-    let mut tries = Tries::default();
-    let mut permit = None;
-    let mut avoided = policy.and_then(|policy| policy.other_endpoints).map(Avoided::new);
+pub(crate) async fn forward(request: &mut Forwarding<'_>) -> Result<Answer, Ended> {
+    let mut attempts = Attempts::new(request);
     loop {
-        info.attempts = tries.retries + 1;
-        if to.attempt_count.in_request {
-            head.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), HeaderValue::from(info.attempts));
-        }
-        let Tried { result: tried, informed } =
-            attempt::run(exchange, head, cluster, how, avoided.as_mut(), info).await.map_err(Ended::Interrupted)?;
+        attempts.set_number(request);
+        let Forwarding { exchange, head, cluster, info, .. } = request;
+        let Tried { result, informed } =
+            attempt::run(exchange, head, cluster, attempts.how, attempts.avoided.as_mut(), info)
+                .await
+                .map_err(Ended::Interrupted)?;
         if informed {
-            policy = None; // part of an answer has been heard, so no other may take its place
+            attempts.policy = None; // a part of this response was passed on, so no other may take its place
         }
-        if policy.is_some() && exchange.was_too_much() {
-            stats.retry_or_shadow_abandoned.inc();
-            policy = None;
-        }
-        if let Err(failed) = &tried
-            && exchange.can_repeat()
-            && second.is_granted(failed.reach, stats)
-        {
-            how.wanted = Wanted::Unused;
-            exchange.rewind();
-            continue;
-        }
-        let outcome = match &tried {
-            Ok(answer) => Outcome::Response { status: answer.head.status, headers: &answer.head.headers },
-            Err(failed) => Outcome::Failed { failure: &failed.failure, nothing_sent: failed.reach.nothing_sent() },
+        let back_off = match attempts.judge(request, &result) {
+            Next::Deliver => return deliver(result, attempts.tries, request.exchange),
+            Next::Resend => {
+                request.exchange.rewind();
+                continue;
+            }
+            Next::Retry(back_off) => back_off,
         };
-        drop(permit.take()); // a retry's was held through the back-off and the try
-        // Only where an upstream may name an hour is the clock worth asking.
-        let names_hour = policy.is_some_and(|policy| policy.rate_limited.is_some());
-        let now = if names_hour { cluster.wall() } else { SystemTime::UNIX_EPOCH };
-        let back_off = match retry::judge(policy, &outcome, tries, now) {
+        if let Ok(answer) = result {
+            request.cluster.codes.charge_retried(answer.head.status);
+            answer.discard(request.exchange);
+        }
+        request.exchange.rewind(); // before the pause: what comes in its course waits behind what has been there
+        // Never zero, so that each retry takes one chance, whatever its back-off.
+        let within = back_off.within.max(Duration::from_nanos(1));
+        let pause = tokio::time::sleep(back_off.at_least + request.random.up_to(within));
+        request.exchange.alongside(&mut None, pause).await.map_err(Ended::InterruptedBetweenTries)?;
+        attempts.count(back_off.kind, &request.cluster.shared.stats);
+        attempts.set_expected_timeout(request);
+    }
+}
+
+/// The attempts of one request.
+struct Attempts<'a> {
+    /// `None` if no attempt may be followed by a retry.
+    policy: Option<&'a RetryPolicy>,
+    second: Second,
+    how: How,
+    tries: Tries,
+    /// A retry's, held through its back-off and its attempt.
+    permit: Option<Permit>,
+    avoided: Option<Avoided>,
+}
+
+/// What follows an attempt.
+enum Next {
+    /// Its result is the request's.
+    Deliver,
+    /// The request is sent again at once, which is no retry.
+    Resend,
+    /// The request is sent again after a pause.
+    Retry(BackOff),
+}
+
+impl<'a> Attempts<'a> {
+    fn new(request: &mut Forwarding<'a>) -> Self {
+        let Forwarding { exchange, head, to, terms, cluster, .. } = request;
+        let terms: &'a Terms<'a> = terms;
+        let policy = terms.retry.as_deref().filter(|policy| retry::concerns(policy, &head.headers));
+        let second = Second::new(cluster.shared.runtime.differences(), head);
+        if policy.is_some() || second.may_need_body() {
+            exchange.keep_for_retry();
+        }
+        let idle_timeout = policy.and_then(|policy| policy.per_try_idle_timeout);
+        let how = How { priority: to.priority, wanted: Wanted::Any, timeout: terms.per_try_timeout, idle_timeout };
+        let avoided = policy.and_then(|policy| policy.other_endpoints).map(Avoided::new);
+        Self { policy, second, how, tries: Tries::default(), permit: None, avoided }
+    }
+
+    /// Numbers the attempt that begins.
+    fn set_number(&self, request: &mut Forwarding<'_>) {
+        request.info.attempts = self.tries.retries + 1;
+        if request.to.attempt_count.in_request {
+            let count = HeaderValue::from(request.info.attempts);
+            request.head.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), count);
+        }
+    }
+
+    fn judge(&mut self, request: &mut Forwarding<'_>, result: &Result<Answer, Failed>) -> Next {
+        let Forwarding { exchange, to, cluster, info, .. } = request;
+        let (stats, differences) = (&cluster.shared.stats, cluster.shared.runtime.differences());
+        if self.policy.is_some() && exchange.was_too_much() {
+            stats.retry_or_shadow_abandoned.inc();
+            self.policy = None;
+        }
+        if let Err(failed) = result
+            && exchange.can_repeat()
+            && self.second.is_granted(failed.reach, stats)
+        {
+            self.how.wanted = Wanted::Unused;
+            return Next::Resend;
+        }
+        self.permit = None;
+        let back_off = match self.verdict(cluster, result) {
             Verdict::Deliver => {
-                if tries.retries > 0 {
+                if self.tries.retries > 0 {
                     stats.upstream_rq_retry_success.inc();
                 }
-                return deliver(tried, tries, exchange);
+                return Next::Deliver;
             }
             Verdict::Exhausted => {
                 stats.upstream_rq_retry_limit_exceeded.inc();
                 info.flag(ResponseFlag::URX);
-                return deliver(tried, tries, exchange);
+                return Next::Deliver;
             }
-            Verdict::Retry(_) if !exchange.can_repeat() => return deliver(tried, tries, exchange),
+            Verdict::Retry(_) if !exchange.can_repeat() => return Next::Deliver,
             Verdict::Retry(back_off) => back_off,
         };
-        permit = cluster.shared.breakers.of(to.priority).retry_permit();
-        if permit.is_none() {
+        self.permit = cluster.shared.breakers.of(to.priority).retry_permit();
+        if self.permit.is_none() {
             stats.upstream_rq_retry_overflow.inc();
             info.flag(ResponseFlag::UO);
-            return deliver(tried, tries, exchange);
+            return Next::Deliver;
         }
-        let was_lost = matches!(&tried, Err(failed) if failed.failure == Failure::Terminated);
-        how.wanted = if was_lost && differences.has(Difference::RetryFresh) { Wanted::Unused } else { Wanted::Any };
-        if let Ok(answer) = tried {
-            cluster.codes.charge_retried(answer.head.status);
-            answer.discard(exchange);
-        }
-        exchange.rewind(); // before the pause: what comes in its course waits behind what has been there
-        // Never zero, so that each retry takes one chance, whatever its back-off.
-        let within = back_off.within.max(Duration::from_nanos(1));
-        let pause = tokio::time::sleep(back_off.at_least + random.up_to(within));
-        exchange.alongside(&mut None, pause).await.map_err(Ended::InterruptedBetweenTries)?;
+        let was_lost = matches!(result, Err(failed) if failed.failure == Failure::Terminated);
+        let fresh = was_lost && differences.has(Difference::RetryFresh);
+        self.how.wanted = if fresh { Wanted::Unused } else { Wanted::Any };
+        Next::Retry(back_off)
+    }
+
+    fn verdict(&self, cluster: &Cluster, result: &Result<Answer, Failed>) -> Verdict {
+        let outcome = match result {
+            Ok(answer) => Outcome::Response { status: answer.head.status, headers: &answer.head.headers },
+            Err(failed) => Outcome::Failed { failure: &failed.failure, nothing_sent: failed.reach.nothing_sent() },
+        };
+        // The clock is read only where an upstream may name an hour.
+        let names_hour = self.policy.is_some_and(|policy| policy.rate_limited.is_some());
+        let now = if names_hour { cluster.wall() } else { SystemTime::UNIX_EPOCH };
+        retry::judge(self.policy, &outcome, self.tries, now)
+    }
+
+    /// Counts a retry whose pause is over.
+    fn count(&mut self, kind: BackOffKind, stats: &ClusterStats) {
         stats.upstream_rq_retry.inc();
-        match back_off.kind {
+        match kind {
             BackOffKind::Exponential => {
                 stats.upstream_rq_retry_backoff_exponential.inc();
-                tries.exponential += 1;
+                self.tries.exponential += 1;
             }
             BackOffKind::Immediate => {}
             BackOffKind::RateLimited => stats.upstream_rq_retry_backoff_ratelimited.inc(),
         }
-        tries.retries += 1;
-        // The first try is told the whole timeout, a later one what is left of it.
+        self.tries.retries += 1;
+    }
+
+    /// The first attempt carries the whole timeout, a later one what is left of it.
+    fn set_expected_timeout(&self, request: &mut Forwarding<'_>) {
+        let Forwarding { exchange, head, .. } = request;
         if head.headers.contains(&names::X_ENVOY_EXPECTED_TIMEOUT)
             && exchange.is_complete()
             && let Some(left) = exchange.timers.global_left()
         {
-            set_expected_timeout(head, how.timeout.map_or(left, |limit| limit.min(left)));
+            set_expected_timeout(head, self.how.timeout.map_or(left, |limit| limit.min(left)));
         }
     }
 }
@@ -187,7 +257,7 @@ impl Second {
     }
 }
 
-fn deliver(tried: Result<Answer, attempt::Failed>, tries: Tries, exchange: &mut Exchange) -> Result<Answer, Ended> {
+fn deliver(tried: Result<Answer, Failed>, tries: Tries, exchange: &mut Exchange) -> Result<Answer, Ended> {
     exchange.keep_nothing();
     if let Ok(answer) = &tried {
         answer.settle();
@@ -196,7 +266,7 @@ fn deliver(tried: Result<Answer, attempt::Failed>, tries: Tries, exchange: &mut 
 }
 
 /// Puts the time the upstream has left into the request.
-pub(crate) fn set_expected_timeout(head: &mut RequestHead, left: Duration) {
+fn set_expected_timeout(head: &mut RequestHead, left: Duration) {
     let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
     head.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), HeaderValue::from(millis));
 }
