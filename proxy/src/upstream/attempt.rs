@@ -276,20 +276,8 @@ async fn over_http2(
     }
     let answered = exchange.alongside_try(&mut writer, &mut limit, response.head()).await;
     informed.extend_from_slice(response.informational());
-    let answered = match answered {
-        Ok(Ok(answered)) => answered,
-        Ok(Err(expired)) => {
-            let nothing_sent = !response.request_was_sent();
-            break_off(writer, &Lease::Http2(stream));
-            return Ok(Err(Failed::expired(expired, nothing_sent)));
-        }
-        Err(interrupted) => {
-            break_off(writer, &Lease::Http2(stream));
-            return Err(interrupted);
-        }
-    };
     match answered {
-        Ok((mut head, incoming)) => {
+        Ok(Ok(Ok((mut head, incoming)))) => {
             if let Some(protocol) = upgrade {
                 handshake::response_from_http2(&mut head, &protocol);
             }
@@ -303,7 +291,7 @@ async fn over_http2(
                 silence: None,
             }))
         }
-        Err(broken) => {
+        Ok(Ok(Err(broken))) => {
             let refused = broken == Broken::StreamReset(ResetReason::RefusedStream);
             let excluded = refused && stream.connection().goaway_received();
             let reach = if excluded || (is_loss(broken) && !response.request_was_sent()) {
@@ -313,6 +301,15 @@ async fn over_http2(
             };
             Lease::Http2(stream).close_broken(broken);
             Ok(Err(Failed { failure: Failure::from(broken), reach }))
+        }
+        Ok(Err(expired)) => {
+            let nothing_sent = !response.request_was_sent();
+            break_off(writer, &Lease::Http2(stream));
+            Ok(Err(Failed::expired(expired, nothing_sent)))
+        }
+        Err(interrupted) => {
+            break_off(writer, &Lease::Http2(stream));
+            Err(interrupted)
         }
     }
 }
