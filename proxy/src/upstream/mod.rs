@@ -15,7 +15,6 @@ use http::HeaderValue;
 pub(crate) use attempt::Answer;
 
 use crate::access_log::{ResponseFlag, StreamInfo};
-use crate::cluster::breaker::Permit;
 use crate::cluster::{Avoided, Cluster, Failure, Wanted};
 use crate::codec::{RequestHead, names};
 use crate::config::retry::RetryPolicy;
@@ -23,6 +22,7 @@ use crate::config::route::Forward;
 use crate::config::{Difference, Differences};
 use crate::exchange::{Exchange, Interrupted};
 use crate::net::Random;
+use crate::permits::Permit;
 use crate::stats::ClusterStats;
 use attempt::{Failed, How, Reach, Tried};
 use retry::{BackOff, BackOffKind, Outcome, Tries, Verdict};
