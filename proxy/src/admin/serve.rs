@@ -251,7 +251,7 @@ async fn read_body(body: &mut Incoming, is_form: bool) -> Result<String, NoReque
     let mut read = 0;
     while let Some(frame) = poll_fn(|cx| body.poll_frame(cx)).await {
         let Frame::Data(data) = frame.map_err(|broken| match broken {
-            Broken::Malformed(_) => NoRequest::Refused(StatusCode::BAD_REQUEST, "Bad Request"),
+            Broken::Malformed(_) | Broken::OverLimit(_) => NoRequest::Refused(StatusCode::BAD_REQUEST, "Bad Request"),
             Broken::Closed | Broken::ConnectionReset | Broken::StreamReset(_) => NoRequest::Gone,
         })?
         else {

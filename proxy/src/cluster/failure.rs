@@ -116,7 +116,9 @@ impl From<Broken> for Failure {
             Broken::Malformed(_) | Broken::StreamReset(ResetReason::ProtocolError) => Self::Protocol,
             Broken::StreamReset(ResetReason::RefusedStream) => Self::Refused,
             Broken::StreamReset(ResetReason::ConnectError) => Self::ResetByConnect,
-            Broken::StreamReset(
+            // To Envoy, the upstream has reset it.
+            Broken::OverLimit(_)
+            | Broken::StreamReset(
                 ResetReason::Cancel | ResetReason::InternalError | ResetReason::NoError | ResetReason::Other(_),
             ) => Self::Reset,
         }

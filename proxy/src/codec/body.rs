@@ -30,6 +30,9 @@ pub enum Broken {
     /// What came is not HTTP; the text is Envoy's detail for it.
     #[error("{0}")]
     Malformed(&'static str),
+    /// The peer sent a header section over a limit of ours, for which we have reset the stream; the text is Envoy's detail for it.
+    #[error("{0}")]
+    OverLimit(&'static str),
     /// The peer sent RST_STREAM.
     #[error("stream reset by the peer: {0:?}")]
     StreamReset(ResetReason),

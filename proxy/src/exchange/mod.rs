@@ -199,7 +199,9 @@ impl Exchange {
             Body::Http2(incoming) if matches!(self.received, Received::Complete { .. }) => {
                 match ready!(incoming.poll_gone(cx)) {
                     broken @ Broken::StreamReset(_) => Poll::Ready(Interrupted::Downstream(broken)),
-                    Broken::Closed | Broken::ConnectionReset | Broken::Malformed(_) => Poll::Pending,
+                    Broken::Closed | Broken::ConnectionReset | Broken::Malformed(_) | Broken::OverLimit(_) => {
+                        Poll::Pending
+                    }
                 }
             }
             Body::Empty | Body::Http1(_) | Body::Http2(_) => Poll::Pending,

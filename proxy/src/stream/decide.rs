@@ -28,7 +28,10 @@ pub(super) async fn decide(stream: &mut StreamContext<'_>, routes: &Routes) -> R
     }
     prepare(stream, routes);
     let stats = &stream.service.stats;
-    let Some((_, route)) = router::route(&routes.0, &stream.request) else {
+    // As with Envoy, a request whose `x-forwarded-proto` is empty has no route.
+    let forwarded_proto = stream.request.headers.get(&names::X_FORWARDED_PROTO);
+    let has_proto = forwarded_proto.is_none_or(|proto| !proto.is_empty());
+    let Some((_, route)) = router::route(&routes.0, &stream.request).filter(|_| has_proto) else {
         stats.rq_total.inc();
         stats.no_route.inc();
         return Reply::Local(LocalReply::NoRoute, None);

@@ -82,7 +82,7 @@ pub(super) fn request(
     } else {
         headers.set_if_absent(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
     }
-    head.scheme.get_or_insert_with(|| scheme(headers));
+    head.scheme = Some(scheme(head.scheme.as_ref(), headers));
     take_control(headers, caller.origin, internal_only);
     match (caller.origin, caller.address) {
         (Origin::Internal, _) => headers.append(names::X_ENVOY_INTERNAL.clone(), HeaderValue::from_static("true")),
@@ -96,10 +96,15 @@ pub(super) fn request(
     }
 }
 
-/// The scheme of a request that does not say it itself: what `x-forwarded-proto` says, else that of this connection.
-fn scheme(headers: &Headers) -> HeaderValue {
-    let forwarded = headers.get(&names::X_FORWARDED_PROTO).map(HeaderValue::as_bytes).unwrap_or_default();
-    HeaderValue::from_static(if forwarded.eq_ignore_ascii_case(b"https") { "https" } else { "http" })
+/// The scheme of a request: what it says itself, else what `x-forwarded-proto` says, else that of this connection. Each counts
+/// if it is one that this proxy forwards.
+fn scheme(said: Option<&HeaderValue>, headers: &Headers) -> HeaderValue {
+    let forwarded = headers.get(&names::X_FORWARDED_PROTO);
+    let known = |value: &HeaderValue| {
+        let is = |scheme: &str| value.as_bytes().eq_ignore_ascii_case(scheme.as_bytes());
+        ["http", "https"].into_iter().find(|scheme| is(scheme))
+    };
+    HeaderValue::from_static(said.and_then(known).or_else(|| forwarded.and_then(known)).unwrap_or("http"))
 }
 
 /// `ignored`: protocols that HTTP/1 clients offer in vain; `None` for a client that cannot offer any.
@@ -348,9 +353,13 @@ mod tests {
         for (proto, expected) in
             [("https", "https"), ("HTTPS", "https"), ("http", "http"), ("https,http", "http"), ("ftp", "http")]
         {
-            assert_eq!(scheme(&parse(&format!("x-forwarded-proto: {proto}"))), expected, "{proto}");
+            assert_eq!(scheme(None, &parse(&format!("x-forwarded-proto: {proto}"))), expected, "{proto}");
         }
-        assert_eq!(scheme(&Headers::default()), "http");
+        assert_eq!(scheme(None, &Headers::default()), "http");
+        for (said, expected) in [("http", "http"), ("HTTP", "http"), ("https", "https"), ("ftp", "https")] {
+            let headers = parse("x-forwarded-proto: https");
+            assert_eq!(scheme(Some(&HeaderValue::from_static(said)), &headers), expected, "{said}");
+        }
     }
 
     #[test]

@@ -84,6 +84,10 @@ pub(crate) fn record_gone(service: &Service, info: &mut StreamInfo, broken: Brok
             info.flag(ResponseFlag::DR);
             info.detail("http2.remote_reset");
         }
+        Broken::OverLimit(details) => {
+            info.flag(ResponseFlag::DR);
+            info.detail(details);
+        }
         Broken::Malformed(details) => {
             info.flag(ResponseFlag::DPE);
             info.detail(details);

@@ -389,7 +389,8 @@ impl Answer {
     /// As [`end`](Self::end), where the peer or the wire broke the response off.
     pub(crate) fn end_broken(self, by: Broken) {
         let Some(lease) = self.lease else { return };
-        if !matches!(by, Broken::StreamReset(_)) {
+        // What the wire broke off is counted with the end of the lease.
+        if matches!(by, Broken::Closed | Broken::ConnectionReset) {
             lease.count_reset();
         }
         if let Some(writer) = self.writer {

@@ -227,6 +227,9 @@ impl Exclusive {
             pool.offer(connection);
             return pool.settle();
         }
+        if connection.codec.has_stray_bytes() {
+            pool.budget.shared.stats.upstream_cx_protocol_error.inc();
+        }
         let wants_close = connection.codec.peer_wants_close();
         if wants_close {
             pool.budget.shared.stats.upstream_cx_close_notify.inc();

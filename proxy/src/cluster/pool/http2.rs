@@ -101,7 +101,8 @@ impl Stream {
             Broken::StreamReset(ResetReason::ConnectError | ResetReason::RefusedStream) => {}
             // Envoy resets such a stream itself.
             Broken::Malformed(_) | Broken::StreamReset(ResetReason::ProtocolError) => stats.upstream_rq_tx_reset.inc(),
-            Broken::StreamReset(
+            Broken::OverLimit(_)
+            | Broken::StreamReset(
                 ResetReason::Cancel | ResetReason::InternalError | ResetReason::NoError | ResetReason::Other(_),
             ) => stats.upstream_rq_rx_reset.inc(),
         }

@@ -141,6 +141,13 @@ impl ClientConnection {
             && !wire.has_ended()
     }
 
+    /// Has anything come behind the response, which therefore nobody has asked for?
+    #[must_use]
+    pub fn has_stray_bytes(&self) -> bool {
+        let wire = self.wire.borrow();
+        wire.reading == Half::Between && !wire.input.is_empty()
+    }
+
     /// Watches a connection that waits for its next request: ready when it must leave the pool.
     pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
         let mut wire = self.wire.borrow_mut();

@@ -270,10 +270,11 @@ fn parse_target(input: &Bytes, method: &Method, target: &str) -> Result<Target, 
     if !is_url_authority(authority) {
         return Err(bad_authority(authority));
     }
-    let path = if path.starts_with('/') {
-        shared(path)?
-    } else {
-        HeaderValue::try_from(format!("/{path}")).map_err(|_| Refusal::InvalidCharacters)?
+    // A query without a path stays one, as in Envoy: the caller finds that it is no path.
+    let path = match path {
+        "" => HeaderValue::from_static("/"),
+        _ if path.starts_with('#') => return Err(Refusal::Codec),
+        _ => shared(path)?,
     };
     Ok(Target { scheme: Some(scheme), authority: Some(shared(authority)?), path: Some(path) })
 }

@@ -88,7 +88,7 @@ pub(super) fn response(
     out.put_slice(b"\r\n");
     put_fields(out, &head.headers, length);
     // To HEAD, the fields are those of GET: without a length, its body would be chunked.
-    let of_get = (*method == Method::HEAD && has_length.is_none() && payload == Payload::None)
+    let of_get = (*method == Method::HEAD && has_length.is_none() && payload != Payload::Raw)
         && version != Version::HTTP_10
         && may_have_body(status);
     put_end(out, if of_get { Encoder::Chunked } else { encoder });

@@ -333,7 +333,7 @@ mod tests {
             (GET, 200, &[("content-length", "3")], Payload::Some, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhel", false),
             (GET, 200, &[("content-length", "7")], Payload::Some, "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nhello", false),
             (HEAD, 200, &[LENGTH], Payload::None, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", true),
-            (HEAD, 200, &[], Payload::Some, "HTTP/1.1 200 OK\r\n\r\n", true),
+            (HEAD, 200, &[], Payload::Some, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", true),
             (GET, 304, &[LENGTH], Payload::None, "HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n", true),
             (GET, 204, &[LENGTH], Payload::Some, "HTTP/1.1 204 No Content\r\n\r\n", true),
             (GET, 101, &[LENGTH], Payload::Raw, "HTTP/1.1 101 Switching Protocols\r\n\r\nhello", false),

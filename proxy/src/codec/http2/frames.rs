@@ -185,7 +185,7 @@ impl Scanner {
 
 impl Received {
     /// `None` while the head, or the length of the padding behind it, is cut.
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let head = FrameHead::parse(bytes)?;
         let padding = match head.kind == DATA && head.flags & PADDED != 0 {
             false => 0,
@@ -198,6 +198,11 @@ impl Received {
     /// Is this a piece of a message that brings nothing of it, not even its end?
     pub(super) fn is_empty(self) -> bool {
         self.head.len == self.padding && self.head.flags & END_STREAM == 0
+    }
+
+    /// The payload of DATA without its padding.
+    pub(super) fn content_bytes(self) -> u64 {
+        u64::try_from(self.head.len.saturating_sub(self.padding)).unwrap_or(u64::MAX)
     }
 }
 

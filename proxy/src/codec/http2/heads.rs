@@ -1,13 +1,16 @@
 //! Heads and trailers, from h2's form into ours and back.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, request, response};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request, response,
+};
 
 use super::message::Original;
 use super::target::{METHOD_BYTES_MAX, Target};
 use super::{Broken, INVALID_HEADER_FIELD};
+use crate::codec::head::{Received, is_joined_in_requests, is_joined_in_responses};
 use crate::codec::{Headers, RequestHead, ResponseHead};
 
 /// What a request is sent with that has none.
@@ -17,7 +20,7 @@ const ROOT_PATH: &[u8] = b"/";
 pub(super) fn request_from_h2(parts: request::Parts) -> RequestHead {
     let uri = parts.uri.into_parts();
     let protocol = parts.extensions.get::<h2::ext::Protocol>().and_then(|p| value(p.as_str()));
-    let mut headers = headers_from_h2(parts.headers);
+    let mut headers = joined_headers_from_h2(parts.headers, is_joined_in_requests);
     join_cookies(&mut headers);
     let host = headers.get(&HOST).cloned();
     headers.remove(&HOST);
@@ -36,7 +39,8 @@ pub(super) fn request_from_h2(parts: request::Parts) -> RequestHead {
 }
 
 pub(super) fn response_from_h2(parts: response::Parts) -> ResponseHead {
-    ResponseHead { status: parts.status, version: Version::HTTP_2, headers: headers_from_h2(parts.headers) }
+    let headers = joined_headers_from_h2(parts.headers, is_joined_in_responses);
+    ResponseHead { status: parts.status, version: Version::HTTP_2, headers }
 }
 
 /// What h2 is given of a head, and what the wire is to write in the place of it. Fails where neither could send the head.
@@ -101,11 +105,20 @@ pub(super) fn response_to_h2(head: &ResponseHead) -> Response<()> {
     *response.status_mut() = head.status;
     *response.version_mut() = Version::HTTP_2;
     *response.headers_mut() = headers_to_h2(&head.headers);
+    if head.status == StatusCode::NO_CONTENT {
+        // RFC 9110 8.6.
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
     response
 }
 
-pub(super) fn headers_from_h2(map: HeaderMap) -> Headers {
-    let mut headers = Headers::with_capacity(map.len());
+/// Trailers, of which nothing is joined.
+pub(super) fn trailers_from_h2(map: HeaderMap) -> Headers {
+    joined_headers_from_h2(map, |_| false)
+}
+
+fn joined_headers_from_h2(map: HeaderMap, is_joined: fn(&str) -> bool) -> Headers {
+    let mut received = Received::with_capacity(map.len(), is_joined);
     let mut last = None;
     for (name, value) in map {
         // The map gives a name once for all of its values.
@@ -113,10 +126,10 @@ pub(super) fn headers_from_h2(map: HeaderMap) -> Headers {
             last = name;
         }
         if let Some(name) = &last {
-            headers.append(name.clone(), value);
+            received.add(name.clone(), value);
         }
     }
-    headers
+    received.finish()
 }
 
 /// Leaves out what belongs to one HTTP/1 connection, which RFC 9113 8.2.2 forbids here, and `host`, which is

@@ -8,7 +8,7 @@ use h2::RecvStream;
 
 use super::bounds::{TURN_FRAMES_MAX, UNCLAIMED_FRAMES_MAX};
 use super::frames::ENHANCE_YOUR_CALM;
-use super::heads::headers_from_h2;
+use super::heads::trailers_from_h2;
 use super::pieces::{LARGE_BYTES_MIN, Pieces};
 use super::{Broken, Frame, ResetReason, Stream};
 
@@ -79,7 +79,7 @@ impl Incoming {
                     Ok(None) => self.state = Reading::Complete,
                     Ok(Some(trailers)) => {
                         self.state = Reading::Complete;
-                        return Poll::Ready(Some(Ok(Frame::Trailers(headers_from_h2(trailers)))));
+                        return Poll::Ready(Some(Ok(Frame::Trailers(trailers_from_h2(trailers)))));
                     }
                 },
                 Reading::Complete => return Poll::Ready(None),

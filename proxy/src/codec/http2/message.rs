@@ -11,9 +11,16 @@ use super::hpack::{Block, Field};
 /// What is asked of a header section besides its fields.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum SectionKind {
-    Request { may_have_protocol: bool },
+    Request {
+        may_have_protocol: bool,
+    },
     Response,
-    Trailers,
+    Trailers {
+        /// The head had a content-length.
+        head_has_length: bool,
+        /// Bytes of content that have come.
+        content_bytes: u64,
+    },
 }
 
 /// What is wrong with a header section.
@@ -21,6 +28,9 @@ pub(super) enum SectionKind {
 pub(super) enum Wrong {
     /// It breaks the rules: its stream cannot go on (RFC 9113 8.1.1).
     Malformed,
+    /// Each of its fields keeps to the rules, but not together or not beside what else came on the stream, which cannot go on
+    /// either.
+    Misplaced,
     /// It is an extended CONNECT, which our SETTINGS did not permit (RFC 8441 3).
     NotPermitted,
 }
@@ -28,6 +38,9 @@ pub(super) enum Wrong {
 /// A header section that keeps to the rules.
 #[derive(Debug, Default)]
 pub(super) struct WellFormed {
+    /// A response that has no content whatever it was requested with: 204 or 304 (RFC 9110 15.3.5, 15.4.5).
+    pub(super) excludes_content: bool,
+    pub(super) has_content_length: bool,
     /// An informational response, which another header section follows.
     pub(super) is_informational: bool,
     /// h2 cannot hold the section as it is; see [`stand_in`].
@@ -47,10 +60,9 @@ pub(super) fn judge(section: SectionKind, block: &Block, is_end: bool) -> Result
     match section {
         SectionKind::Request { may_have_protocol } => seen.as_request(may_have_protocol, is_end),
         SectionKind::Response => seen.as_response(is_end),
-        // RFC 9113 8.1: trailers end the stream and have no pseudo-header fields.
-        SectionKind::Trailers => (is_end && !seen.has_pseudo)
-            .then_some(WellFormed { is_informational: false, is_odd: seen.is_odd })
-            .ok_or(Wrong::Malformed),
+        SectionKind::Trailers { head_has_length, content_bytes } => {
+            seen.as_trailers(head_has_length, content_bytes, is_end)
+        }
     }
 }
 
@@ -137,10 +149,13 @@ impl<'b> Seen<'b> {
     }
 
     fn as_request(&self, may_have_protocol: bool, is_end: bool) -> Result<WellFormed, Wrong> {
-        let method = self.method.filter(|_| self.status.is_none()).ok_or(Wrong::Malformed)?;
+        if self.status.is_some() {
+            return Err(Wrong::Malformed);
+        }
+        let method = self.method.ok_or(Wrong::Misplaced)?;
         let has_authority = self.authority.or(self.host).is_some();
         if !has_authority || is_end && self.content_length.is_some_and(|length| length > 0) {
-            return Err(Wrong::Malformed);
+            return Err(Wrong::Misplaced);
         }
         let is_sound = match (method, self.protocol) {
             (b"CONNECT", None) => self.scheme.is_none() && self.path.is_none(),
@@ -152,9 +167,11 @@ impl<'b> Seen<'b> {
             || self.authority.is_some_and(|authority| !is_plain_authority(authority))
             || self.path.is_some_and(|path| !is_plain_path(path));
         match is_sound {
-            false => Err(Wrong::Malformed),
+            false => Err(Wrong::Misplaced),
             true if self.protocol.is_some() && !may_have_protocol => Err(Wrong::NotPermitted),
-            true => Ok(WellFormed { is_odd, ..WellFormed::default() }),
+            true => {
+                Ok(WellFormed { has_content_length: self.content_length.is_some(), is_odd, ..WellFormed::default() })
+            }
         }
     }
 
@@ -167,15 +184,29 @@ impl<'b> Seen<'b> {
     fn as_response(&self, is_end: bool) -> Result<WellFormed, Wrong> {
         let status = self.status.filter(|_| self.has_only_status()).ok_or(Wrong::Malformed)?;
         let is_informational = status.starts_with(b"1");
-        let has_length = self.content_length.is_some();
+        let has_content_length = self.content_length.is_some();
         let is_sound = match status {
             // RFC 9113 8.6.
             b"101" => false,
-            _ if is_informational => !is_end && !has_length,
+            _ if is_informational => !is_end && !has_content_length,
             b"204" => self.content_length.is_none_or(|length| length == 0),
             _ => true,
         };
-        is_sound.then_some(WellFormed { is_informational, is_odd: self.is_odd }).ok_or(Wrong::Malformed)
+        let excludes_content = matches!(status, b"204" | b"304");
+        let good = WellFormed { excludes_content, has_content_length, is_informational, is_odd: self.is_odd };
+        is_sound.then_some(good).ok_or(Wrong::Malformed)
+    }
+
+    /// RFC 9113 8.1: trailers end the stream and have no pseudo-header fields. A content-length is one that the head could
+    /// have had.
+    fn as_trailers(&self, head_has_length: bool, content_bytes: u64, is_end: bool) -> Result<WellFormed, Wrong> {
+        if self.has_pseudo || head_has_length && self.content_length.is_some() {
+            return Err(Wrong::Malformed);
+        }
+        if !is_end || self.content_length.is_some_and(|length| length != content_bytes) {
+            return Err(Wrong::Misplaced);
+        }
+        Ok(WellFormed { is_odd: self.is_odd, ..WellFormed::default() })
     }
 
     fn has_only_status(&self) -> bool {
@@ -228,26 +259,26 @@ mod tests {
             (&[METHOD, SCHEME, (":path", "/a#b"), AUTHORITY], odd),
             (&[METHOD, SCHEME, PATH, (":authority", "[::1]:80")], odd),
             (&[METHOD, SCHEME, PATH, AUTHORITY, ("te", "Trailers")], odd),
-            (&[METHOD, SCHEME, PATH], Err(Wrong::Malformed)),
+            (&[METHOD, SCHEME, PATH], Err(Wrong::Misplaced)),
             (&[METHOD, SCHEME, PATH, ("host", "a"), ("host", "a")], Err(Wrong::Malformed)),
             (&[METHOD, SCHEME, PATH, AUTHORITY, ("host", "a"), ("host", "a")], Err(Wrong::Malformed)),
             (&[METHOD, SCHEME, PATH, (":authority", "u@a")], Err(Wrong::Malformed)),
-            (&[METHOD, SCHEME, (":path", "*"), AUTHORITY], Err(Wrong::Malformed)),
-            (&[METHOD, SCHEME, (":path", "a"), AUTHORITY], Err(Wrong::Malformed)),
-            (&[METHOD, SCHEME, AUTHORITY], Err(Wrong::Malformed)),
-            (&[METHOD, PATH, AUTHORITY], Err(Wrong::Malformed)),
-            (&[SCHEME, PATH, AUTHORITY], Err(Wrong::Malformed)),
+            (&[METHOD, SCHEME, (":path", "*"), AUTHORITY], Err(Wrong::Misplaced)),
+            (&[METHOD, SCHEME, (":path", "a"), AUTHORITY], Err(Wrong::Misplaced)),
+            (&[METHOD, SCHEME, AUTHORITY], Err(Wrong::Misplaced)),
+            (&[METHOD, PATH, AUTHORITY], Err(Wrong::Misplaced)),
+            (&[SCHEME, PATH, AUTHORITY], Err(Wrong::Misplaced)),
             (&[METHOD, SCHEME, PATH, AUTHORITY, METHOD], Err(Wrong::Malformed)),
             (&[METHOD, SCHEME, PATH, AUTHORITY, (":status", "200")], Err(Wrong::Malformed)),
             (&[METHOD, SCHEME, PATH, ("x", "y"), AUTHORITY], Err(Wrong::Malformed)),
-            (&[METHOD, SCHEME, PATH, AUTHORITY, ("content-length", "5")], Err(Wrong::Malformed)),
+            (&[METHOD, SCHEME, PATH, AUTHORITY, ("content-length", "5")], Err(Wrong::Misplaced)),
             (
                 &[METHOD, SCHEME, PATH, AUTHORITY, ("content-length", "0"), ("content-length", "0")],
                 Err(Wrong::Malformed),
             ),
-            (&[METHOD, SCHEME, PATH, AUTHORITY, WEBSOCKET], Err(Wrong::Malformed)),
-            (&[CONNECT, SCHEME, PATH, AUTHORITY], Err(Wrong::Malformed)),
-            (&[CONNECT], Err(Wrong::Malformed)),
+            (&[METHOD, SCHEME, PATH, AUTHORITY, WEBSOCKET], Err(Wrong::Misplaced)),
+            (&[CONNECT, SCHEME, PATH, AUTHORITY], Err(Wrong::Misplaced)),
+            (&[CONNECT], Err(Wrong::Misplaced)),
             (&[CONNECT, SCHEME, PATH, AUTHORITY, (":protocol", "a\r\nb: c")], Err(Wrong::Malformed)),
         ];
         for (fields, expected) in cases {
@@ -262,7 +293,9 @@ mod tests {
     fn responses_and_trailers_are_judged_as_envoy_judges_them() {
         let (good, informational) = (Ok((false, false)), Ok((true, false)));
         let length = ("content-length", "5");
-        let cases: [(SectionKind, Fields<'_>, bool, Judged); 15] = [
+        let trailers = SectionKind::Trailers { head_has_length: false, content_bytes: 5 };
+        let trailers_behind_a_length = SectionKind::Trailers { head_has_length: true, content_bytes: 5 };
+        let cases: [(SectionKind, Fields<'_>, bool, Judged); 17] = [
             (SectionKind::Response, &[(":status", "200"), ("x", "y")], true, good),
             (SectionKind::Response, &[(":status", "304"), length], true, good),
             (SectionKind::Response, &[(":status", "103")], false, informational),
@@ -274,10 +307,12 @@ mod tests {
             (SectionKind::Response, &[(":status", "200"), PATH], true, Err(Wrong::Malformed)),
             (SectionKind::Response, &[(":status", "200"), ("connection", "close")], true, Err(Wrong::Malformed)),
             (SectionKind::Response, &[(":status", "200"), ("x", "a\r\nb: c")], true, Err(Wrong::Malformed)),
-            (SectionKind::Trailers, &[("x", "y"), length], true, good),
-            (SectionKind::Trailers, &[("x", "y")], false, Err(Wrong::Malformed)),
-            (SectionKind::Trailers, &[(":status", "200")], true, Err(Wrong::Malformed)),
-            (SectionKind::Trailers, &[("transfer-encoding", "chunked")], true, Err(Wrong::Malformed)),
+            (trailers, &[("x", "y"), length], true, good),
+            (trailers, &[("content-length", "4")], true, Err(Wrong::Misplaced)),
+            (trailers_behind_a_length, &[length], true, Err(Wrong::Malformed)),
+            (trailers, &[("x", "y")], false, Err(Wrong::Misplaced)),
+            (trailers, &[(":status", "200")], true, Err(Wrong::Malformed)),
+            (trailers, &[("transfer-encoding", "chunked")], true, Err(Wrong::Malformed)),
         ];
         for (section, fields, is_end, expected) in cases {
             assert_eq!(judged(section, fields, is_end), expected, "{section:?} {fields:?}");

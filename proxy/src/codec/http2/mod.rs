@@ -156,7 +156,7 @@ impl Stream {
             Err(error) => self.broken(&error),
             // h2 gives the code of a GOAWAY, its own or the peer's, as if the stream had been reset.
             Ok(_) if self.connection.is_condemned() => self.lost(),
-            Ok(_) if let Some(details) = self.connection.malformed(self.id) => Broken::Malformed(details),
+            Ok(_) if let Some(broken) = self.connection.malformed(self.id) => broken,
             Ok(_) if self.connection.is_refused(self.id) => Broken::StreamReset(ResetReason::RefusedStream),
             Ok(reason) => Broken::StreamReset(reset_reason(reason)),
         })
@@ -200,7 +200,7 @@ fn broken(error: &h2::Error, connection: &Shared, stream: u32) -> Broken {
     match error.reason() {
         _ if connection.is_condemned() => lost(connection, stream),
         Some(reason) if error.is_reset() && !error.is_library() => Broken::StreamReset(reset_reason(reason)),
-        Some(_) if error.is_reset() => Broken::Malformed(connection.malformed(stream).unwrap_or(REMOTE_RESET)),
+        Some(_) if error.is_reset() => connection.malformed(stream).unwrap_or(Broken::Malformed(REMOTE_RESET)),
         // Only the streams that the peer has not processed hear of its GOAWAY (RFC 9113 6.8).
         Some(_) if error.is_remote() => Broken::StreamReset(ResetReason::RefusedStream),
         Some(_) if error.is_library() && connection.fate() == Fate::Alive => Broken::Malformed(CODEC_ERROR),
@@ -216,7 +216,9 @@ fn lost(connection: &Shared, stream: u32) -> Broken {
         Fate::Flooded { flood, stream: culprit } if culprit == stream => Broken::Malformed(flood.details_of_culprit()),
         Fate::Flooded { flood, .. } => Broken::Malformed(flood.details()),
         // Its head was good, so it was the trailers.
-        Fate::InvalidMessage(Some(culprit)) if culprit == stream => Broken::Malformed(MESSAGING_RULE),
+        Fate::InvalidMessage(Some(culprit)) if culprit == stream => {
+            Broken::Malformed(connection.malformed_details.get().unwrap_or(MESSAGING_RULE))
+        }
         Fate::InvalidMessage(_) => Broken::Malformed(CODEC_ERROR),
         Fate::NotHttp2 => Broken::Malformed(NOT_HTTP2),
         Fate::Reset => Broken::ConnectionReset,

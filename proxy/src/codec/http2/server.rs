@@ -16,7 +16,8 @@ use super::heads::{request_from_h2, response_to_h2, restore};
 use super::outgoing::Ending;
 use super::wire::{Fate, MessageErrors, Refusal, Shared, Wire};
 use super::{
-    Broken, CONNECTION, INVALID_HEADER_FIELD, Incoming, ListLimit, Outgoing, ResetReason, Sending, Stream, broken, lost,
+    Broken, CONNECTION, INVALID_HEADER_FIELD, Incoming, ListLimit, Outgoing, REMOTE_RESET, ResetReason, Sending,
+    Stream, broken, lost,
 };
 use crate::codec::lingering::Lingering;
 use crate::codec::{Payload, RequestHead, ResponseHead};
@@ -157,6 +158,7 @@ impl ServerConnection {
         Some(match accepted.await {
             Err(Refusal::TooLarge(limit)) => Err(ConnectionError::HeadTooLarge(limit)),
             Err(Refusal::Malformed { details, .. }) => Err(ConnectionError::Malformed { details }),
+            Err(Refusal::Content) => Err(ConnectionError::Malformed { details: REMOTE_RESET }),
             Ok(accepted) => match accepted? {
                 Err(error) => Err(self.fail(&error)),
                 Ok((request, respond)) => Ok(self.open(request, respond)),
@@ -226,7 +228,10 @@ impl ServerConnection {
             Fate::InvalidMessage(Some(stream)) if stream <= self.last_accepted => {
                 ConnectionError::InvalidMessage { unread: None }
             }
-            Fate::InvalidMessage(_) => ConnectionError::InvalidMessage { unread: Some(INVALID_HEADER_FIELD) },
+            Fate::InvalidMessage(_) => {
+                let details = self.shared.malformed_details.get().unwrap_or(INVALID_HEADER_FIELD);
+                ConnectionError::InvalidMessage { unread: Some(details) }
+            }
             Fate::Flooded { flood: Flood::Resets, .. } => ConnectionError::TooManyResets,
             Fate::Flooded { flood, stream } => {
                 let unread = (stream > self.last_accepted).then(|| flood.details_of_culprit());

@@ -230,3 +230,40 @@ async fn a_socket_that_stops_stops_the_writer() {
     }
     assert!(written >= PIPE_BYTES_MAX);
 }
+
+#[tokio::test(start_paused = true)]
+async fn repeated_fields_that_envoy_knows_arrive_as_one() {
+    LocalSet::new()
+        .run_until(async {
+            let (mut client, mut requests, _tasks) = both_ends(PIPE_BYTES_MAX, &Http2Options::default()).await;
+            let mut head = request(Method::GET, None);
+            head.headers = headers(&[("accept", "a"), ("x-one", "1"), ("accept", "b"), ("x-one", "2"), ("via", "")]);
+            let (_body, mut response) = client.send(&head, Payload::None).unwrap();
+            let (head, _incoming, responder) = requests.next().await.unwrap();
+            assert_eq!(head.headers, headers(&[("accept", "a,b"), ("x-one", "1"), ("x-one", "2"), ("via", "")]));
+            let mut answer = ResponseHead::new(StatusCode::OK);
+            answer.headers = headers(&[("vary", "a"), ("set-cookie", "b"), ("vary", "c"), ("set-cookie", "d")]);
+            let _outgoing = responder.respond(&answer, Payload::None);
+            let (head, _incoming) = response.head().await.unwrap();
+            assert_eq!(head.headers, headers(&[("vary", "a,c"), ("set-cookie", "b"), ("set-cookie", "d")]));
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_204_is_sent_without_a_content_length() {
+    LocalSet::new()
+        .run_until(async {
+            let (mut client, mut requests, _tasks) = both_ends(PIPE_BYTES_MAX, &Http2Options::default()).await;
+            for (status, fields) in [(204, &[][..]), (200, &[("content-length", "0")])] {
+                let (_body, mut response) = client.send(&request(Method::GET, None), Payload::None).unwrap();
+                let (_head, _incoming, responder) = requests.next().await.unwrap();
+                let mut sent = ResponseHead::new(StatusCode::from_u16(status).unwrap());
+                sent.headers = headers(&[("content-length", "0")]);
+                let _outgoing = responder.respond(&sent, Payload::None);
+                let (received, _incoming) = response.head().await.unwrap();
+                assert_eq!(received.headers, headers(fields), "{status}");
+            }
+        })
+        .await;
+}

@@ -36,7 +36,11 @@ async fn a_malformed_request_is_reset_and_its_neighbours_are_served() {
         let (_, mut bystander, _responder) = server.accept().await.unwrap().unwrap();
         raw.send(HEADERS, END_HEADERS | END_STREAM, 3, &head).await;
         raw.send(HEADERS, END_HEADERS | END_STREAM, 5, &block(GET)).await;
-        let malformed = ConnectionError::Malformed { details: INVALID_HEADER_FIELD };
+        let is_of_the_whole =
+            ["a protocol without CONNECT", "no path", "neither authority nor host", "a length without a body"]
+                .contains(&name);
+        let details = if is_of_the_whole { MESSAGING_RULE } else { INVALID_HEADER_FIELD };
+        let malformed = ConnectionError::Malformed { details };
         let (one, other) = (server.accept().await.unwrap(), server.accept().await.unwrap());
         let (refused, served) = if one.is_err() { (one, other) } else { (other, one) };
         assert_eq!(refused.map(drop), Err(malformed), "{name}");
@@ -52,10 +56,11 @@ async fn a_malformed_request_is_reset_and_its_neighbours_are_served() {
 #[tokio::test(start_paused = true)]
 async fn what_comes_after_a_good_head_costs_its_stream() {
     let trailers: &[(&str, &str)] = &[("x", "y")];
-    let cases: [(&str, u8, u8, Vec<u8>, u32); 7] = [
+    let cases: [(&str, u8, u8, Vec<u8>, u32); 8] = [
         ("trailers that do not end the stream", HEADERS, END_HEADERS, block(trailers), 1),
         ("a pseudo-header field in trailers", HEADERS, END_HEADERS | END_STREAM, block(GET), 1),
         ("a connection's field in trailers", HEADERS, END_HEADERS | END_STREAM, block(&[("upgrade", "x")]), 1),
+        ("a second length in trailers", HEADERS, END_HEADERS | END_STREAM, block(&[("content-length", "5")]), 1),
         ("a line break in trailers", HEADERS, END_HEADERS | END_STREAM, block(&[("x", "\n")]), 1),
         ("a body too long", DATA, 0, b"123456".to_vec(), 1),
         ("a body too short", DATA, END_STREAM, b"123".to_vec(), 1),
@@ -153,7 +158,9 @@ async fn a_malformed_response_costs_its_stream() {
                 raw.frame_of(HEADERS).await;
                 raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &head).await;
                 let broken = bad.head().await.map(drop).unwrap_err();
-                assert!(matches!(broken, Broken::Malformed(_)), "{name}: {broken:?}");
+                let is_over_limit = matches!(broken, Broken::OverLimit("http2.too_many_headers"));
+                assert!(matches!(broken, Broken::Malformed(_)) || is_over_limit, "{name}: {broken:?}");
+                assert_eq!(is_over_limit, name == "too many fields", "{name}: {broken:?}");
                 assert_eq!(raw.frame_of(RST_STREAM).await.stream, 1, "{name}");
                 raw.send(HEADERS, END_HEADERS | END_STREAM, 3, &block(STATUS)).await;
                 assert!(good.head().await.is_ok(), "{name}: the neighbour goes on");
@@ -204,7 +211,65 @@ async fn a_request_that_is_malformed_behind_its_head_is_handed_out_once() {
     let (_, mut incoming, first) = server.accept().await.unwrap().unwrap();
     let (_, _, second) = server.accept().await.unwrap().unwrap();
     let broken = while_serving(&mut server, read_all(&mut incoming)).await.unwrap_err();
-    assert_eq!(broken, Broken::Malformed(MESSAGING_RULE));
+    assert_eq!(broken, Broken::Malformed(INVALID_HEADER_FIELD));
     drop((first, second));
     assert!(timeout(Duration::from_millis(1), server.accept()).await.is_err(), "one request, one record");
+}
+
+/// What a peer sends behind its head on one stream, and what the reader is told.
+#[tokio::test(start_paused = true)]
+async fn trailers_of_a_request_are_judged_with_what_came_before_them() {
+    let too_many = block(&[("x", "y")].repeat(LIMIT.fields + 1));
+    let cases = [
+        (block(&[("content-length", "3")]), None),
+        (block(&[("content-length", "4")]), Some((Broken::Malformed(MESSAGING_RULE), 1))),
+        (block(&[("content-length", "x")]), Some((Broken::Malformed(INVALID_HEADER_FIELD), 1))),
+        (too_many, Some((Broken::OverLimit("http2.too_many_headers"), 2))),
+    ];
+    for (trailers, expected) in cases {
+        let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
+        raw.send(HEADERS, END_HEADERS, 1, &block(POST)).await;
+        let (_, mut incoming, _responder) = server.accept().await.unwrap().unwrap();
+        // Three bytes of content and two of padding.
+        raw.send(DATA, PADDED, 1, b"\x02abc..").await;
+        raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &trailers).await;
+        let broken = while_serving(&mut server, read_all(&mut incoming)).await.err();
+        assert_eq!(broken, expected.map(|(broken, _)| broken));
+        if let Some((_, code)) = expected {
+            assert_eq!(while_serving(&mut server, raw.frame_of(RST_STREAM)).await.code(0), code);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_without_content_takes_no_data_but_may_have_trailers() {
+    LocalSet::new()
+        .run_until(async {
+            for (status, data, trailers, is_good) in [
+                ("204", &b"abc"[..], None, false),
+                ("304", b"abc", None, false),
+                ("304", b"", None, true),
+                ("204", b"", Some(("x", "y")), true),
+                ("205", b"abc", None, true),
+            ] {
+                let (mut raw, mut client) = raw_server().await;
+                raw.send(SETTINGS, 0, 0, &[]).await;
+                let (_, mut response) = client.send(&request(Method::GET, None), Payload::None).unwrap();
+                raw.frame_of(HEADERS).await;
+                raw.send(HEADERS, END_HEADERS, 1, &block(&[(":status", status)])).await;
+                let (_, mut incoming) = response.head().await.unwrap();
+                raw.send(DATA, if trailers.is_none() { END_STREAM } else { 0 }, 1, data).await;
+                if let Some(trailer) = trailers {
+                    raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[trailer])).await;
+                }
+                let broken = read_all(&mut incoming).await.err();
+                assert_eq!(broken, (!is_good).then_some(Broken::Malformed(REMOTE_RESET)), "{status} {data:?}");
+                if !is_good {
+                    let reset = raw.frame_of(RST_STREAM).await;
+                    assert_eq!((reset.stream, reset.code(0)), (1, 1), "{status}");
+                }
+                assert!(client.is_available(), "{status}");
+            }
+        })
+        .await;
 }

@@ -26,8 +26,8 @@ use tokio::time::timeout;
 use super::MessageErrors::{EndConnections, EndStreams};
 use super::bounds::{QUEUE_BYTES_MAX, STREAM_BUFFER_BYTES_MAX};
 use super::frames::{
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS,
-    WINDOW_UPDATE,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PREFACE, PRIORITY, RST_STREAM,
+    SETTINGS, WINDOW_UPDATE,
 };
 use super::*;
 use crate::codec::{Payload, RequestHead, ResponseHead};

@@ -17,7 +17,7 @@ use super::section::{BrokenFraming, FRAME_BYTES_MAX, PRIORITY_LEN, Section};
 use super::shared::{Fate, Shared};
 use crate::codec::http2::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_HEAD_LEN, FrameHead, HEADERS, PREFACE, PRIORITISED,
-    PROTOCOL_ERROR, PUSH_PROMISE, RST_STREAM, Role, STREAM_CLOSED, put_frame_head,
+    PROTOCOL_ERROR, PUSH_PROMISE, RST_STREAM, Received, Role, STREAM_CLOSED, put_frame_head,
 };
 use crate::codec::http2::hpack::{Block, Decoder, DecodingError, ListLimit, write_literal};
 use crate::codec::http2::message::{Original, SectionKind, Wrong, judge, stand_in};
@@ -92,11 +92,22 @@ enum Table {
 enum Receiving {
     /// A response.
     Head,
-    /// The rest of a message whose header section has come. Have we ended our half?
-    Rest { ours_ended: bool },
+    /// The rest of a message whose header section has come.
+    Rest(Rest),
+    /// The end of a response whose status excludes content (RFC 9110 15.3.5, 15.4.5), perhaps with trailers. Clients only.
+    RestWithoutContent,
     /// Nothing, but our response has not ended (RFC 9113 5.1, half-closed). Servers only: a client that has its response
     /// takes no interest in the stream any more.
     Nothing,
+}
+
+/// A message whose header section has come.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Rest {
+    /// We have ended our half.
+    ours_ended: bool,
+    head_has_length: bool,
+    content_bytes: u64,
 }
 
 /// What to do with the frames at hand.
@@ -167,8 +178,8 @@ impl Intake {
         }
         if self.role == Role::Server && matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM != 0 {
             match self.streams.get_mut(&frame.stream) {
-                Some(Receiving::Rest { ours_ended }) => *ours_ended = true,
-                Some(Receiving::Head | Receiving::Nothing) => {
+                Some(Receiving::Rest(rest)) => rest.ours_ended = true,
+                Some(Receiving::Head | Receiving::RestWithoutContent | Receiving::Nothing) => {
                     self.streams.remove(&frame.stream);
                     self.closed.note(frame.stream, ClosedBy::BothEnds);
                 }
@@ -180,10 +191,10 @@ impl Intake {
     /// The peer has ended its half of a stream.
     fn note_end(&mut self, stream: u32) {
         match self.streams.remove(&stream) {
-            None | Some(Receiving::Rest { ours_ended: false }) if self.role == Role::Server => {
+            None | Some(Receiving::Rest(Rest { ours_ended: false, .. })) if self.role == Role::Server => {
                 self.streams.insert(stream, Receiving::Nothing);
             }
-            Some(Receiving::Rest { ours_ended: true }) => self.closed.note(stream, ClosedBy::BothEnds),
+            Some(Receiving::Rest(Rest { ours_ended: true, .. })) => self.closed.note(stream, ClosedBy::BothEnds),
             _ => {}
         }
     }
@@ -255,7 +266,7 @@ impl Intake {
         let Some(head) = FrameHead::parse(bytes) else { return Step::Wait };
         match head.kind {
             _ if head.len > FRAME_BYTES_MAX => self.stop_watching(),
-            DATA => self.judge_data(head, shared),
+            DATA => self.judge_data(bytes, head, shared),
             HEADERS if head.stream > 0 => match Section::parse(bytes, self.continuations_max) {
                 Ok(Some(section)) => self.judge_section(bytes, &section, shared),
                 Ok(None) => Step::Wait,
@@ -277,12 +288,21 @@ impl Intake {
         Step::Pass(usize::MAX)
     }
 
-    fn judge_data(&mut self, head: FrameHead, shared: &Shared) -> Step {
+    fn judge_data(&mut self, bytes: &[u8], head: FrameHead, shared: &Shared) -> Step {
         if self.is_late(head.stream, shared) {
             return drop_data(head, shared);
         }
-        let code = match self.streams.get(&head.stream) {
-            Some(Receiving::Rest { .. }) => None,
+        let Some(received) = Received::parse(bytes) else { return Step::Wait };
+        let code = match self.streams.get_mut(&head.stream) {
+            Some(Receiving::Rest(rest)) => {
+                rest.content_bytes = rest.content_bytes.saturating_add(received.content_bytes());
+                None
+            }
+            Some(Receiving::RestWithoutContent) if received.content_bytes() > 0 => {
+                self.reset(head.stream, Refusal::Content, shared);
+                return drop_data(head, shared);
+            }
+            Some(Receiving::RestWithoutContent) => None,
             // RFC 9113 8.1: a body comes behind its head.
             Some(Receiving::Head) => Some(PROTOCOL_ERROR),
             Some(Receiving::Nothing) => Some(STREAM_CLOSED),
@@ -329,7 +349,12 @@ impl Intake {
         let receiving = self.streams.get(&stream).copied();
         let kind = match (self.role, receiving) {
             (_, Some(Receiving::Head)) => SectionKind::Response,
-            (_, Some(Receiving::Rest { .. })) => SectionKind::Trailers,
+            (_, Some(Receiving::Rest(Rest { head_has_length, content_bytes, .. }))) => {
+                SectionKind::Trailers { head_has_length, content_bytes }
+            }
+            (_, Some(Receiving::RestWithoutContent)) => {
+                SectionKind::Trailers { head_has_length: false, content_bytes: 0 }
+            }
             (_, Some(Receiving::Nothing)) if self.errors == MessageErrors::EndStreams => {
                 return Verdict::Refused(Refusal::Malformed { details: MESSAGING_RULE, code: STREAM_CLOSED });
             }
@@ -351,21 +376,27 @@ impl Intake {
         if let Some(excess) = block.excess() {
             return Verdict::Refused(Refusal::TooLarge(excess));
         }
-        let details = if kind == SectionKind::Trailers { MESSAGING_RULE } else { INVALID_HEADER_FIELD };
-        let malformed = Verdict::Refused(Refusal::Malformed { details, code: PROTOCOL_ERROR });
+        let malformed = |details| Verdict::Refused(Refusal::Malformed { details, code: PROTOCOL_ERROR });
         let depends_on_itself = section.depends_on_itself;
         match judge(kind, block, is_end) {
             // RFC 9113 5.3.1. Envoy does not look at a server's priorities.
-            Ok(_) if depends_on_itself && self.role == Role::Server => malformed,
+            Ok(_) if depends_on_itself && self.role == Role::Server => malformed(INVALID_HEADER_FIELD),
             Ok(good) => {
                 match (good.is_informational, is_end) {
                     (true, _) => {}
                     (false, true) => self.note_end(stream),
-                    (false, false) => drop(self.streams.insert(stream, Receiving::Rest { ours_ended: false })),
+                    (false, false) if good.excludes_content => {
+                        self.streams.insert(stream, Receiving::RestWithoutContent);
+                    }
+                    (false, false) => {
+                        let rest = Rest { head_has_length: good.has_content_length, ..Rest::default() };
+                        self.streams.insert(stream, Receiving::Rest(rest));
+                    }
                 }
                 if good.is_odd || depends_on_itself { Verdict::Odd } else { Verdict::Plain }
             }
-            Err(Wrong::Malformed) => malformed,
+            Err(Wrong::Malformed) => malformed(INVALID_HEADER_FIELD),
+            Err(Wrong::Misplaced) => malformed(MESSAGING_RULE),
             Err(Wrong::NotPermitted) => Verdict::Fatal,
         }
     }
@@ -389,7 +420,8 @@ impl Intake {
             Verdict::Plain if self.h2s_table == Table::Same => return Step::Pass(section.len),
             Verdict::Plain | Verdict::Odd => self.write_stand_in(section.head, block, shared),
             Verdict::Fatal => self.failed = Some(Fate::InvalidMessage(Some(stream))),
-            Verdict::Refused(Refusal::Malformed { .. }) if self.errors == MessageErrors::EndConnections => {
+            Verdict::Refused(Refusal::Malformed { details, .. }) if self.errors == MessageErrors::EndConnections => {
+                shared.malformed_details.set(Some(details));
                 self.failed = Some(Fate::InvalidMessage(Some(stream)));
             }
             Verdict::Refused(refusal) => self.reset(stream, refusal, shared),

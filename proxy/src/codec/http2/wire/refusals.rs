@@ -1,8 +1,8 @@
 //! Streams that are reset: by the application, or because of what their peer sent.
 
 use super::shared::Shared;
-use crate::codec::http2::HeadLimit;
 use crate::codec::http2::frames::{INTERNAL_ERROR, PROTOCOL_ERROR};
+use crate::codec::http2::{Broken, HeadLimit, REMOTE_RESET};
 
 /// Streams remembered as reset by us. A reset leaves with the next flush, so few are ever waiting.
 const RESETS_REMEMBERED_MAX: usize = 1024;
@@ -14,6 +14,8 @@ pub(in crate::codec::http2) enum Refusal {
     Malformed { details: &'static str, code: u32 },
     /// A header section is over a limit of ours.
     TooLarge(HeadLimit),
+    /// DATA for a message that has no content.
+    Content,
 }
 
 impl Refusal {
@@ -21,13 +23,16 @@ impl Refusal {
         match self {
             Self::Malformed { code, .. } => code,
             Self::TooLarge(_) => INTERNAL_ERROR,
+            Self::Content => PROTOCOL_ERROR,
         }
     }
 
-    pub(in crate::codec::http2) fn details(self) -> &'static str {
+    /// What the reader of the stream is told.
+    fn broken(self) -> Broken {
         match self {
-            Self::Malformed { details, .. } => details,
-            Self::TooLarge(limit) => limit.details(),
+            Self::Malformed { details, .. } => Broken::Malformed(details),
+            Self::TooLarge(limit) => Broken::OverLimit(limit.details()),
+            Self::Content => Broken::Malformed(REMOTE_RESET),
         }
     }
 }
@@ -36,12 +41,12 @@ impl Shared {
     /// h2 resets the stream, for what the peer sent. The first reason counts.
     pub(super) fn note_malformed(&self, stream: u32, details: &'static str) {
         if let Some(sent) = self.sent.borrow_mut().get_mut(&stream) {
-            sent.malformed.get_or_insert(details);
+            sent.malformed.get_or_insert(Broken::Malformed(details));
         }
     }
 
-    /// Envoy's details, if the stream was reset for what its peer sent.
-    pub(in crate::codec::http2) fn malformed(&self, stream: u32) -> Option<&'static str> {
+    /// What the reader of the stream is told, if it was reset for what its peer sent.
+    pub(in crate::codec::http2) fn malformed(&self, stream: u32) -> Option<Broken> {
         self.sent.borrow().get(&stream).and_then(|sent| sent.malformed)
     }
 
@@ -50,16 +55,26 @@ impl Shared {
         if refusal.code() != PROTOCOL_ERROR {
             self.reset_codes.borrow_mut().insert(stream, refusal.code());
         }
-        if let Refusal::Malformed { .. } = refusal {
-            self.stats.rx_messaging_error.inc();
+        match refusal {
+            Refusal::Malformed { .. } => self.stats.rx_messaging_error.inc(),
+            Refusal::TooLarge(limit) if had_head => self.count_over(limit),
+            // Of a request it is counted with its record.
+            Refusal::TooLarge(_) | Refusal::Content => {}
         }
         match self.sent.borrow_mut().get_mut(&stream) {
-            Some(sent) => drop(sent.malformed.get_or_insert(refusal.details())),
+            Some(sent) => drop(sent.malformed.get_or_insert(refusal.broken())),
             None if !had_head => self.refused.borrow_mut().push_back(refusal),
             None if stream > self.last_watched.get() => {
-                self.malformed_early.borrow_mut().entry(stream).or_insert(refusal.details());
+                self.malformed_early.borrow_mut().entry(stream).or_insert(refusal.broken());
             }
             None => {}
+        }
+    }
+
+    fn count_over(&self, limit: HeadLimit) {
+        match limit {
+            HeadLimit::Fields => self.stats.header_overflow.inc(),
+            HeadLimit::Bytes => self.stats.header_list_size_too_large.inc(),
         }
     }
 

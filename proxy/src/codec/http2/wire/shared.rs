@@ -9,7 +9,6 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::Refusal;
 use super::backlog::{Backlog, Unsent};
-use crate::codec::http2::Stream;
 use crate::codec::http2::bounds::{OWED_FRAMES_MAX, TURN_FRAMES_MAX};
 use crate::codec::http2::flood::{Flood, Floods};
 use crate::codec::http2::frames::{
@@ -18,6 +17,7 @@ use crate::codec::http2::frames::{
 };
 use crate::codec::http2::message::Original;
 use crate::codec::http2::target::Targets;
+use crate::codec::http2::{Broken, Stream};
 use crate::net::{Conn, Look};
 use crate::stats::Http2Stats;
 
@@ -71,9 +71,11 @@ pub(in crate::codec::http2) struct Shared {
     pub(super) refused: RefCell<VecDeque<Refusal>>,
     /// The largest stream that was handed out.
     pub(super) last_watched: Cell<u32>,
-    /// Envoy's details for requests that are malformed behind their head, until they have been handed out: at most those of
+    /// What the readers are told of requests that are malformed behind their head, until they have been handed out: at most those of
     /// one turn, as [`Self::refused`].
-    pub(super) malformed_early: RefCell<BTreeMap<u32, &'static str>>,
+    pub(super) malformed_early: RefCell<BTreeMap<u32, Broken>>,
+    /// Envoy's details, once a malformed message has ended the connection and they are known.
+    pub(in crate::codec::http2) malformed_details: Cell<Option<&'static str>>,
     /// What h2 could not hold of requests that it has not handed out.
     originals: RefCell<BTreeMap<u32, Original>>,
     /// What h2 cannot carry of requests that it has yet to write.
@@ -111,8 +113,8 @@ pub(in crate::codec::http2) struct Amount {
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     amount: Amount,
-    /// Envoy's details, if h2 has reset the stream for what its peer sent.
-    pub(super) malformed: Option<&'static str>,
+    /// What the reader is told, if h2 has reset the stream for what its peer sent.
+    pub(super) malformed: Option<Broken>,
     waiting: Option<Waker>,
     /// Waits for h2 to hold less of the stream.
     room: Option<Waker>,
@@ -138,6 +140,7 @@ impl Shared {
             refused: RefCell::default(),
             last_watched: Cell::new(0),
             malformed_early: RefCell::default(),
+            malformed_details: Cell::new(None),
             originals: RefCell::default(),
             targets: Targets::default(),
             last_stream: Cell::new(0),
