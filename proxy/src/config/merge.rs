@@ -1,5 +1,5 @@
-//! Two configurations become one, as protobuf merges messages: lists are appended, messages are merged field by field,
-//! anything else of the second replaces what the first has.
+//! Two configurations become one, as protobuf merges messages: lists are appended, messages are merged field by field, a
+//! member of a oneof clears the others, anything else of the second replaces what the first has.
 
 use super::error::{ConfigError, Place, Position, Warning};
 use super::problem::Problem;
@@ -84,7 +84,26 @@ fn is_any(entries: &[Entry]) -> bool {
     entries.iter().any(|entry| entry.key == "@type")
 }
 
+/// Each oneof that a merge can meet, by its members. Messages inside lists and inside an `Any` are not merged, which leaves
+/// those of the admin address and of the node. No other message of a bootstrap has fields of these names.
+const ONEOFS: &[&[&str]] = &[
+    &["envoy_internal_address", "pipe", "socket_address"],
+    &["named_port", "port_value"],
+    &["user_agent_build_version", "user_agent_version"],
+];
+
+/// Whether both are members of one oneof, and not the same: setting one of them clears the other.
+fn is_cleared_by(old: &str, new: &str) -> bool {
+    let (old, new) = (snake_case(old), snake_case(new));
+    old != new && ONEOFS.iter().any(|members| members.contains(&&*old) && members.contains(&&*new))
+}
+
 fn merge_fields(mut entries: Vec<Entry>, more: Vec<Entry>) -> Vec<Entry> {
+    // Both members of a oneof in one text stay, for that text to be refused.
+    entries.retain(|old| {
+        let is_clearing = |new: &Entry| new.value.value != Value::Null && is_cleared_by(&old.key, &new.key);
+        !more.iter().any(is_clearing)
+    });
     for new in more {
         let known = entries.iter_mut().find(|old| snake_case(&old.key) == snake_case(&new.key));
         match known {
@@ -134,6 +153,14 @@ mod tests {
             ("{a: {'@type': t, x: 1}}", "{a: {'@type': u}}", r#"{"a":{"@type":"u"}}"#),
             ("{metadata: {k: {x: 1}, l: 1}}", "{metadata: {k: {y: 2}}}", r#"{"metadata":{"k":{"y":2},"l":1}}"#),
             ("{a: [1]}", "{a: 2}", r#"{"a":2}"#),
+            (
+                "{admin: {address: {pipe: {path: p}}}}",
+                "{admin: {address: {socketAddress: {address: a}}}}",
+                r#"{"admin":{"address":{"socketAddress":{"address":"a"}}}}"#,
+            ),
+            ("{portValue: 1, address: a}", "{named_port: http}", r#"{"address":"a","named_port":"http"}"#),
+            ("{port_value: 1}", "{named_port: null}", r#"{"named_port":null,"port_value":1}"#),
+            ("{pipe: {path: p}}", "{pipe: {mode: 1}}", r#"{"pipe":{"mode":1,"path":"p"}}"#),
         ];
         for (base, over, want) in cases {
             assert_eq!(merged(base, over), want, "{base} {over}");

@@ -21,11 +21,26 @@ impl Seconds {
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        parse(&text).map(Self).ok_or_else(|| {
-            let hint = guess(&text).map(|right| format!("; write {right}")).unwrap_or_default();
-            de::Error::custom(format!("{text:?} is not a duration such as 0.25s or 90s{hint}"))
-        })
+        parse(&text).map(Self).ok_or_else(|| de::Error::custom(complaint(&text)))
     }
+}
+
+/// What is wrong with a text that is no duration.
+fn complaint(text: &str) -> String {
+    if is_out_of_range(text) {
+        return format!("{text:?} is out of range: a duration is from 0s to {SECONDS_MAX}s");
+    }
+    let hint = guess(text).filter(|right| parse(right).is_some());
+    let hint = hint.map(|right| format!("; write {right}")).unwrap_or_default();
+    format!("{text:?} is not a duration such as 0.25s or 90s{hint}")
+}
+
+/// Whether `text`, which is no duration, has the form of one, perhaps with a sign before it.
+fn is_out_of_range(text: &str) -> bool {
+    let Some(number) = text.strip_suffix('s') else { return false };
+    let unsigned = number.strip_prefix('-').unwrap_or(number);
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
+    !whole.is_empty() && whole.bytes().all(|byte| byte.is_ascii_digit()) && parse(&format!("0.{fraction}s")).is_some()
 }
 
 /// `1.5s`. The fraction has one to nine digits.
@@ -83,6 +98,16 @@ mod tests {
             ("500ms", None),
         ] {
             assert_eq!(parse(text), milliseconds.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_duration_out_of_range_is_told_the_range() {
+        for text in ["9223372036s", "99999999999999999999s", "-1s", "-0.5s"] {
+            assert_eq!(complaint(text), format!("{text:?} is out of range: a duration is from 0s to 9223372035s"));
+        }
+        for text in ["99999999999h", "1.0000000001s", "--1s", "-s", "-1.s", "-500ms"] {
+            assert_eq!(complaint(text), format!("{text:?} is not a duration such as 0.25s or 90s"));
         }
     }
 

@@ -132,6 +132,16 @@ fn syntax(error: &serde_yaml::Error) -> Problem {
         serde_yaml::Error::MultipleDocuments { .. } => {
             "the file has a second document, and only one has a meaning".into()
         }
+        serde_yaml::Error::NullIntoString { .. } => {
+            "the key of this entry is null; write the name of a field before the colon, in quotes if it is ~ or null"
+                .into()
+        }
+        serde_yaml::Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            "the alias stands inside the value of its own anchor; write out what it stands for".into()
+        }
+        serde_yaml::Error::NonFiniteFloat { value, .. } => {
+            format!("the number {value} is not finite; write digits, or quotes around it if it is a text")
+        }
         serde_yaml::Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => too_deep(),
         serde_yaml::Error::Budget { .. }
         | serde_yaml::Error::AliasReplayLimitExceeded { .. }
