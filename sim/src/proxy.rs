@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use finwait::config::{Config, Differences, Loaded};
 use finwait::drain::{Drain, DrainControl, Stage, drain};
-use finwait::net::{ListenOptions, Outside};
+use finwait::net::{Address, Clock, ListenOptions, Outside};
+use finwait::server::reload::{Applied, Reloader};
 use finwait::server::{Admin, AdminInterface, Shared, Worker};
 use finwait::snapshot::Addresses;
 use finwait::stats::Number;
@@ -57,13 +59,7 @@ impl Proxy {
     /// # Errors
     /// It is not one; the message says where.
     pub(crate) fn new(file: &str, text: &str, exact: bool) -> Result<Self, String> {
-        let mut loaded = load(file, text)?;
-        if exact {
-            loaded.config.differences = Differences::NONE;
-        }
-        for listener in &mut loaded.config.listeners {
-            Arc::make_mut(&mut listener.manager).access_logs.push(accounts::log());
-        }
+        let loaded = load_with_accounts(file, text, exact)?;
         let (control, drain) = drain();
         let shared = Shared::new(loaded.config, UNIX_EPOCH + EPOCH, 1); // a simulated host has one worker
         let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
@@ -78,7 +74,12 @@ impl Proxy {
     ///
     /// # Errors
     /// It cannot listen; the message says where.
-    pub(crate) async fn run(self, outside: Outside, mut stops: mpsc::Receiver<Stop>) -> Result<(), String> {
+    pub(crate) async fn run(
+        self,
+        outside: Outside,
+        mut stops: mpsc::Receiver<Stop>,
+        configs: mpsc::UnboundedReceiver<NextConfig>,
+    ) -> Result<(), String> {
         let Self { shared, file, control, drain, .. } = self;
         let how = ListenOptions::default();
         let worker = Worker::start(outside.clone(), &shared, &drain, &Addresses::new(), &how)
@@ -91,7 +92,9 @@ impl Proxy {
         if let Some(admin) = admin.map_err(|error| error.to_string())? {
             operators.spawn_local(admin.run(drain));
         }
-        let (_snapshots, received) = mpsc::unbounded_channel();
+        let (snapshots, received) = mpsc::unbounded_channel();
+        let reloader = Reloader::new(Arc::clone(&shared), vec![snapshots], how, |_, at| Ok(Address::Socket(at)));
+        let clock = Rc::clone(&outside.clock);
         let serve = async {
             worker.run(received).await;
             operators.shutdown().await; // to the end, operators may ask what is left
@@ -105,9 +108,41 @@ impl Proxy {
             wait(&mut stops, &mut stop, |stop| stop.time).await;
             control.enter(Stage::Stopped);
         };
-        join!(serve, stop);
-        Ok(())
+        select! {
+            // The end first: nothing is left to be changed then.
+            biased;
+            _ = async { join!(serve, stop) } => Ok(()),
+            () = reload(&reloader, &*clock, configs) => Ok(()),
+        }
     }
+}
+
+/// Another configuration for a proxy that runs.
+pub(crate) struct NextConfig {
+    pub(crate) file: String,
+    pub(crate) text: String,
+    pub(crate) exact: bool,
+    /// Told what it changes once it is in force, or why it is not.
+    pub(crate) done: Box<dyn FnOnce(Result<String, String>)>,
+}
+
+/// Puts one configuration after the other in force. Has no end of its own.
+async fn reload(reloader: &Reloader, clock: &dyn Clock, mut configs: mpsc::UnboundedReceiver<NextConfig>) {
+    while let Some(NextConfig { file, text, exact, done }) = configs.recv().await {
+        reloader.attempt();
+        let applied = match load_with_accounts(&file, &text, exact) {
+            Ok(loaded) => reloader.apply(loaded.config, clock.wall()).await.map_err(|error| error.to_string()),
+            Err(error) => {
+                reloader.refuse();
+                Err(error)
+            }
+        };
+        done(applied.map(|applied| match applied {
+            Applied::Same => "the configuration is the one in force".into(),
+            Applied::Next(next) => format!("configuration version {} is in force: {}", next.version, next.changes),
+        }));
+    }
+    std::future::pending().await
 }
 
 /// Waits as long as `time` says of `stop`, which another word may change.
@@ -128,6 +163,18 @@ const LOADED_MAX: usize = 8;
 
 thread_local! {
     static LOADED: RefCell<VecDeque<(String, String, Loaded)>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Reads a configuration, with an access log from which runs are explained. `exact`: as Envoy would follow it.
+fn load_with_accounts(file: &str, text: &str, exact: bool) -> Result<Loaded, String> {
+    let mut loaded = load(file, text)?;
+    if exact {
+        loaded.config.differences = Differences::NONE;
+    }
+    for listener in &mut loaded.config.listeners {
+        Arc::make_mut(&mut listener.manager).access_logs.push(accounts::log());
+    }
+    Ok(loaded)
 }
 
 /// Reads a configuration, or remembers what came of reading it.

@@ -29,6 +29,6 @@ impl Clusters {
         let mut clusters = self.0.borrow_mut();
         let gone: Vec<_> = clusters.extract_if(.., |name, _| !keep(name)).collect();
         drop(clusters);
-        gone.into_iter().for_each(|(_, cluster)| cluster.retire());
+        gone.into_iter().for_each(|(_, cluster)| cluster.retire(None));
     }
 }

@@ -70,17 +70,21 @@ impl Handover {
 
 impl Cluster {
     /// Another cluster has its name now, or none: health is checked and names are resolved no more. Connections of endpoints
-    /// that the other one has not taken over close when no request is on them.
-    pub fn retire(&self) {
+    /// that the other one has not taken over close when no request is on them. Requests under way may still be retried, at
+    /// endpoints that stay.
+    pub fn retire(&self, successor: Option<&Self>) {
         drop(std::mem::take(&mut *self.tasks.borrow_mut()));
-        for endpoint in &*self.endpoints.borrow() {
-            if endpoint.is_of(self) {
-                endpoint.drain();
-            }
-        }
+        let endpoints = std::mem::take(&mut *self.endpoints.borrow_mut());
+        endpoints.iter().filter(|endpoint| endpoint.is_of(self)).for_each(|endpoint| endpoint.drain());
+        let Some(successor) = successor else { return };
+        let stays = |endpoint: &Rc<Endpoint>| {
+            successor.endpoints.borrow().iter().any(|other| other.address == endpoint.address)
+        };
+        self.endpoints.replace(endpoints.into_iter().filter(stays).collect());
+        successor.health_changed();
     }
 
-    /// Takes back what nobody looks for any more: without health checks nothing says that an endpoint has recovered.
+    /// Takes back what nothing looks for any more: without health checks nothing says that an endpoint has recovered.
     pub(super) fn forget_health(&self, endpoint: &Endpoint) {
         let health = &endpoint.counts.health;
         if self.shared.config.health_checks.is_empty() {

@@ -157,8 +157,9 @@ impl Worker {
             let codes = CodeStats::new(&shared.registry, name);
             let before = Handover::from(self.clusters.get(name).as_deref(), *change);
             let cluster = Cluster::start(Arc::clone(shared), codes, self.outside.clone(), before);
-            if let Some(before) = self.clusters.insert(cluster.await) {
-                before.retire();
+            let cluster = cluster.await;
+            if let Some(before) = self.clusters.insert(Rc::clone(&cluster)) {
+                before.retire(Some(&cluster));
             }
         }
     }

@@ -23,12 +23,13 @@ mod settings;
 mod stops;
 mod wire;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use crate::clock::Millis;
-use crate::run::Played;
+use crate::run::{InForce, Played};
 use crate::scenario::{Role, Scenario};
 use crate::trace::accounts::{Account, accounts};
 use crate::trace::conversation::SignalKind;
@@ -118,8 +119,30 @@ pub fn explain(scenario: &Scenario, played: &Played) -> Vec<Explanation> {
     if !failed::is_possible(played) {
         return Vec::new();
     }
-    let case = Case::new(scenario, played);
-    case.failed().into_iter().take(EXPLAINED_MAX).map(|failure| case.explain(failure)).collect()
+    let mut explained = Vec::new();
+    for (since, until, scenario) in versions(scenario, played) {
+        let case = Case::new(&scenario, played);
+        let its = case.failed().into_iter().filter(|failure| (since..until).contains(&failure.began));
+        let its = its.take(EXPLAINED_MAX - explained.len()).map(|failure| case.explain(failure));
+        explained.extend(its.collect::<Vec<_>>());
+    }
+    explained
+}
+
+/// The scenario with what its proxies were told at each time, from when until when. A request is explained by what was in
+/// force when it began.
+fn versions<'s>(scenario: &'s Scenario, played: &Played) -> Vec<(Duration, Duration, Cow<'s, Scenario>)> {
+    let mut versions = vec![(Duration::ZERO, Duration::MAX, Cow::Borrowed(scenario))];
+    for InForce { from, host, role } in &played.reloads {
+        let Some((_, until, before)) = versions.last_mut() else { break };
+        *until = *from;
+        let mut next = Scenario::clone(before);
+        for host in next.hosts.iter_mut().filter(|has| has.name == played.trace.host(*host)) {
+            host.role = role.clone();
+        }
+        versions.push((*from, Duration::MAX, Cow::Owned(next)));
+    }
+    versions
 }
 
 fn role<'a>(scenario: &'a Scenario, trace: &Trace, host: HostId) -> Option<&'a Role> {

@@ -11,9 +11,10 @@ use finwait::config::route::{Action, Destination, Forward};
 use finwait::config::runtime::LayerValues;
 use finwait::config::{Config, Listener, Places};
 use http::{HeaderName, HeaderValue, Method, Version};
+use serde_json::Value;
 
 use super::wire::{Exchange, Protocol};
-use crate::scenario::{Role, Scenario, plain};
+use crate::scenario::{Reloaded, ReloadedFrom, Role, Scenario, plain};
 
 /// A setting, as an explanation names it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,6 +59,15 @@ pub(super) struct Told<'a> {
     /// The same before it was patched, with the lines that its author knows.
     unpatched: Option<Places>,
     config: Option<Config>,
+    /// What it did not begin with.
+    reloaded: Option<Changed<'a>>,
+}
+
+/// A configuration that came while the host ran.
+struct Changed<'a> {
+    reloaded: &'a Reloaded,
+    first: Value,
+    now: Value,
 }
 
 /// A path into a configuration.
@@ -81,13 +91,18 @@ impl<'a> Told<'a> {
     /// What `host` was told; none if the scenario has no such host.
     pub(super) fn new(scenario: &'a Scenario, host: &'a str) -> Option<Self> {
         let role = &scenario.hosts.iter().find(|has| has.name == host)?.role;
-        let Role::Proxy { file, text, unpatched, .. } = role else {
+        let Role::Proxy { file, text, unpatched, reloaded, .. } = role else {
             let (file, places) = (&scenario.file, Places::read(scenario.document.as_read()));
-            return Some(Self { scenario, host, file, places, unpatched: None, config: None });
+            return Some(Self { scenario, host, file, places, unpatched: None, config: None, reloaded: None });
         };
         let config = Config::from_yaml(text, file).ok().map(|loaded| loaded.config);
         let unpatched = unpatched.as_deref().and_then(Places::read);
-        Some(Self { scenario, host, file, places: Places::read(text), unpatched, config })
+        let reloaded = reloaded.as_deref().map(|reloaded| Changed {
+            reloaded,
+            first: serde_yaml::from_str(&reloaded.first).unwrap_or_default(),
+            now: serde_yaml::from_str(text).unwrap_or_default(),
+        });
+        Some(Self { scenario, host, file, places: Places::read(text), unpatched, config, reloaded })
     }
 
     /// The listener, the connection manager and the route that took a request.
@@ -156,6 +171,15 @@ impl<'a> Told<'a> {
     fn place(&self, steps: &[String]) -> (String, Option<usize>, bool) {
         let (taken, line) = self.places.as_ref().map_or((0, 1), |places| deepest(places, steps));
         let is_written = taken == steps.len();
+        match &self.reloaded {
+            Some(Changed { reloaded, .. }) if reloaded.from == ReloadedFrom::File => {
+                return (plain(self.file), Some(line), is_written);
+            }
+            Some(changed) if changed.differs_at(steps) => {
+                return (plain(&self.scenario.file), Some(changed.reloaded.line), is_written);
+            }
+            Some(_) | None => {}
+        }
         if let Some(line) = self.patched(steps) {
             return (plain(&self.scenario.file), Some(line), is_written);
         }
@@ -186,6 +210,15 @@ impl<'a> Told<'a> {
             lines.push(deepest(&places, &[parent.as_slice(), below].concat()));
         }
         lines.into_iter().max().map(|(_, line)| line)
+    }
+}
+
+impl Changed<'_> {
+    /// Does the host have another value there than it began with?
+    fn differs_at(&self, steps: &[String]) -> bool {
+        let at =
+            |value: &Value| value.pointer(&steps.iter().map(|step| format!("/{step}")).collect::<String>()).cloned();
+        at(&self.first) != at(&self.now)
     }
 }
 

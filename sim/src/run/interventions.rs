@@ -46,6 +46,12 @@ impl Runner {
                 Ok(())
             }
             Intervention::Release(way) => self.direction(&way, |from, to| control.release(from, to)),
+            Intervention::Reload(reload) => {
+                if let Some(role) = reload.role {
+                    self.roles.reload(&reload.host, *role);
+                }
+                Ok(())
+            }
             Intervention::Repair(pair) => self.pair(&pair, |a, b| control.repair(a, b)),
             Intervention::Resolve(naming) => {
                 control.rename(&naming.name, &naming.to);

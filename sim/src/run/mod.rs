@@ -58,10 +58,23 @@ pub struct Played {
     pub left_open: Vec<String>,
     /// The proxies' counters and gauges when everybody had left, by host.
     pub stats: Vec<(String, Vec<Number>)>,
+    /// The configurations that proxies put in force while they ran, the first first.
+    pub reloads: Vec<InForce>,
     /// Where it departed from its plain course.
     pub perturbed: Vec<Perturbed>,
     /// How long it took in virtual time.
     pub took: Duration,
+}
+
+/// A configuration that a proxy put in force while it ran.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    /// Since when, in virtual time.
+    pub from: Duration,
+    /// On which host.
+    pub host: HostId,
+    /// The proxy with this configuration.
+    pub role: Role,
 }
 
 impl Scenario {
@@ -218,6 +231,7 @@ impl Scenario {
             refused: Vec::new(),
             left_open,
             stats: roles.numbers(),
+            reloads: roles.reloads(),
             perturbed: run.perturbed,
             took: run.virtual_time,
         })
@@ -240,6 +254,7 @@ fn refuse(world: World, hosts: &[(String, HostId)], refused: Vec<(String, String
         refused,
         left_open: Vec::new(),
         stats: Vec::new(),
+        reloads: Vec::new(),
         perturbed: run.perturbed,
         took: run.virtual_time,
     }

@@ -8,8 +8,9 @@ use finwait::net::{LocalBoxFuture, Outside};
 use finwait::stats::Number;
 use tokio::sync::mpsc;
 
+use super::InForce;
 use crate::actor::{Alb, App, Client, Notebook, Order, Orders, Sightings};
-use crate::proxy::{Numbers, Proxy, Stop};
+use crate::proxy::{NextConfig, Numbers, Proxy, Stop};
 use crate::scenario::Role;
 use crate::trace::HostId;
 use crate::world::Control;
@@ -33,6 +34,8 @@ pub(super) struct Roles {
     control: Control,
     sightings: Rc<RefCell<Sightings>>,
     running: RefCell<Vec<Running>>,
+    /// The configurations that proxies have been given, in this order.
+    reloads: Rc<RefCell<Vec<InForce>>>,
     /// Handles of programs that were killed. Dropping one would tell its program to stop in order first.
     former: RefCell<Vec<Handle>>,
 }
@@ -47,7 +50,7 @@ struct Running {
 enum Handle {
     Actor(mpsc::Sender<Order>),
     Gone,
-    Proxy { stop: mpsc::Sender<Stop>, numbers: Numbers },
+    Proxy { stop: mpsc::Sender<Stop>, reload: mpsc::UnboundedSender<NextConfig>, numbers: Numbers },
 }
 
 /// What runs on a host.
@@ -55,7 +58,8 @@ pub(super) type Program = Box<dyn FnOnce(Outside) -> LocalBoxFuture<'static, ()>
 
 impl Roles {
     pub(super) fn new(control: Control, sightings: Rc<RefCell<Sightings>>) -> Self {
-        Self { control, sightings, running: RefCell::default(), former: RefCell::default() }
+        let (running, reloads, former) = Default::default();
+        Self { control, sightings, running, reloads, former }
     }
 
     /// Adds a host; the program has to be started on it.
@@ -138,18 +142,19 @@ impl Roles {
 
     fn proxy(&self, id: HostId, proxy: Proxy) -> (Handle, Program) {
         let (stop, stopped) = mpsc::channel(DEADLINES_MAX);
+        let (reload, reloads) = mpsc::unbounded_channel();
         let (control, numbers) = (self.control.clone(), proxy.numbers());
         for warning in &proxy.warnings {
             control.note(id, warning);
         }
         let program = move |outside| -> LocalBoxFuture<'static, ()> {
             Box::pin(async move {
-                if let Err(error) = proxy.run(outside, stopped).await {
+                if let Err(error) = proxy.run(outside, stopped, reloads).await {
                     control.note(id, format!("cannot run: {error}"));
                 }
             })
         };
-        (Handle::Proxy { stop, numbers }, Box::new(program))
+        (Handle::Proxy { stop, reload, numbers }, Box::new(program))
     }
 
     /// Where an actor takes its orders.
@@ -170,6 +175,31 @@ impl Roles {
         {
             let _heard = stop.try_send(how);
         }
+    }
+
+    /// Gives a proxy another configuration. One that has stopped does not read it.
+    pub(super) fn reload(&self, name: &str, role: Role) {
+        let running = self.running.borrow();
+        let Some(it) = running.iter().find(|it| it.placement.name == name) else { return };
+        let (Handle::Proxy { reload, .. }, Role::Proxy { file, text, exact, .. }) = (&it.handle, &role) else { return };
+        let (file, text, exact) = (file.clone(), text.clone(), *exact);
+        let (control, id, reloads) = (self.control.clone(), it.placement.id, Rc::clone(&self.reloads));
+        let done = Box::new(move |outcome: Result<String, String>| match outcome {
+            Ok(what) => {
+                control.note(id, what);
+                reloads.borrow_mut().push(InForce { from: control.now(), host: id, role });
+            }
+            Err(why) => {
+                let why = why.lines().next().unwrap_or_default(); // the rest quotes the file
+                control.note(id, format!("the configuration is refused, and the one before it stays in force: {why}"));
+            }
+        });
+        let _heard = reload.send(NextConfig { file, text, exact, done });
+    }
+
+    /// The configurations that proxies put in force while they ran.
+    pub(super) fn reloads(&self) -> Vec<InForce> {
+        self.reloads.borrow().clone()
     }
 
     /// The names of the proxies, in order.

@@ -16,7 +16,7 @@ use super::tree::options;
 use super::vary::Variations;
 use super::{
     Alb, App, Client, Cue, Expect, Host, Intervention, Invariant, Label, Library, Link, Ordered, Pair, Patch, Path,
-    Role, Scenario, ScenarioError, Time, Times, When,
+    Reload, Reloaded, ReloadedFrom, Role, Scenario, ScenarioError, Step, Time, Times, When,
 };
 use crate::course::{Bounds, Course, Perturbation};
 use crate::words::SCRIPT_HOST;
@@ -192,6 +192,7 @@ impl Reading<'_> {
             links.0.into_iter().map(|(pair, path)| self.link(&pair, path, &hosts)).collect::<Result<Vec<_>, _>>()?;
         let (names, misfit) = (Names(&hosts), |(at, what): Misfit| self.error(at, what));
         names.script(&mut script).map_err(misfit)?;
+        self.reloads(&mut script, &hosts)?;
         self.variations.arrange(&mut script, self.label).map_err(misfit)?;
         names.expect(&expect).map_err(misfit)?;
         self.check_runs(&expect)?;
@@ -268,7 +269,7 @@ impl Reading<'_> {
             self.error(config.referenced, format!("{file} cannot be read: {error}; paths are relative to the scenario"))
         })?;
         if patch.0.0.is_empty() {
-            return Ok(Role::Proxy { file, text, unpatched: None, exact });
+            return Ok(Role::Proxy { file, text, unpatched: None, exact, reloaded: None });
         }
         let value = serde_yaml::from_str_with_options(&text, options(&text))
             .map_err(|error| ScenarioError::of_yaml(&file, &Document::new(&text), &error))?;
@@ -291,7 +292,53 @@ impl Reading<'_> {
         let text = serde_json::to_string_pretty(&config)
             .map_err(|error| ScenarioError::of_file(self.path, error.to_string()))?;
         let file = if patch.0.0.is_empty() { format!("{file}, inline") } else { format!("{file}, patched") };
-        Ok(Role::Proxy { file, text, unpatched, exact })
+        Ok(Role::Proxy { file, text, unpatched, exact, reloaded: None })
+    }
+
+    /// Reads the configurations that proxies are given while they run.
+    fn reloads(&self, script: &mut [Spanned<Cue>], hosts: &[Host]) -> Result<(), ScenarioError> {
+        for cue in script {
+            match &mut cue.value.step {
+                Step::Background(cues) => self.reloads(cues, hosts)?,
+                Step::Repeat(repeat) => self.reloads(&mut repeat.steps, hosts)?,
+                Step::Happen(Intervention::Reload(reload)) => {
+                    let host = hosts.iter().find(|host| host.name == reload.host);
+                    let role = self.reloaded(cue.referenced, host.map(|host| &host.role), reload)?;
+                    reload.role = Some(Box::new(role));
+                }
+                Step::Barrier(_) | Step::Do { .. } | Step::Happen(_) | Step::Nothing | Step::Wait(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn reloaded(
+        &self,
+        here: serde_yaml::Location,
+        role: Option<&Role>,
+        reload: &Reload,
+    ) -> Result<Role, ScenarioError> {
+        let Some(Role::Proxy { file, text, exact, unpatched, .. }) = role else {
+            return Err(self.error(here, format!("`{}` is no proxy: only proxies reload", reload.host)));
+        };
+        let (mut role, from) = match &reload.config {
+            Some(config) => (self.proxy(config, &reload.patch, *exact)?, ReloadedFrom::File),
+            None => {
+                let value = serde_yaml::from_str_with_options(text, options(text))
+                    .map_err(|error| ScenarioError::of_yaml(file, &Document::new(text), &error))?;
+                let name = file.trim_end_matches(", patched").trim_end_matches(", inline");
+                let unpatched = match file.ends_with(", inline") {
+                    true => None,
+                    false => Some(unpatched.as_ref().unwrap_or(text).clone()),
+                };
+                (self.patched(name, value, &reload.patch, unpatched, *exact)?, ReloadedFrom::Patch)
+            }
+        };
+        if let Role::Proxy { reloaded, .. } = &mut role {
+            let line = usize::try_from(here.line()).unwrap_or(usize::MAX);
+            *reloaded = Some(Box::new(Reloaded { line, first: text.clone(), from }));
+        }
+        Ok(role)
     }
 
     fn link(&self, pair: &str, path: Spanned<Path>, hosts: &[Host]) -> Result<Link, ScenarioError> {

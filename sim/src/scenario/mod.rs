@@ -31,8 +31,8 @@ pub(crate) use library::plain;
 pub use load::Family;
 pub use script::{
     Action, ClockStep, Cue, Direction, Draining, Ending, ErrorCode, Frame, FrameFields, FrameKind, Gate, Intervention,
-    Naming, Opcode, Pair, Payload, Repeat, Reply, Request, Segments, Stall, Step, WebSocketFields, WebSocketFrame,
-    setting,
+    Naming, Opcode, Pair, Payload, Reload, Reloaded, ReloadedFrom, Repeat, Reply, Request, Segments, Stall, Step,
+    WebSocketFields, WebSocketFrame, setting,
 };
 pub(crate) use tree::flow;
 pub use units::{Hex, Rate, Size, Time, TimeStep, Times};
@@ -41,7 +41,7 @@ pub use vary::Patch;
 use crate::course::Course;
 
 /// A scenario, ready to be played.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Scenario {
     /// Its path, as it was asked for.
     pub file: String,

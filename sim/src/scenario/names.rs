@@ -157,7 +157,9 @@ fn able(role: &Role, connection: Option<&str>, action: &Action) -> Result<(), St
     }
     let who = match role {
         Role::Alb(_) => return Err("a load balancer: it follows no script, its clients ask it".into()),
-        Role::Proxy { .. } => return Err("a proxy: it follows no script, but can be told to `drain`".into()),
+        Role::Proxy { .. } => {
+            return Err("a proxy: it follows no script, but can be told to `drain` and to `reload`".into());
+        }
         Role::App(_) if connection.is_some_and(|which| which.parse::<usize>().is_err()) => {
             return Err("an app: its connections are numbered from 1, as in `app.1`".into());
         }

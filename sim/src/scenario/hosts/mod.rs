@@ -9,11 +9,11 @@ use serde::Deserialize;
 
 pub use speech::{Alb, Http2, Reuse, Speech};
 
-use super::script::{Action, Reply};
+use super::script::{Action, Reloaded, Reply};
 use super::units::{Rate, Time};
 
 /// A simulated machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Host {
     /// Its name, which resolves to its address.
     pub name: String,
@@ -42,6 +42,8 @@ pub enum Role {
         exact: bool,
         /// The file as it was before it was patched.
         unpatched: Option<String>,
+        /// None for what the host began with.
+        reloaded: Option<Box<Reloaded>>,
     },
 }
 
@@ -116,7 +118,7 @@ pub enum Greeting {
 }
 
 /// A pair of hosts and what lies between them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Link {
     /// The two hosts.
     pub between: (String, String),

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess};
 
+use super::reload::Reload;
 use crate::scenario::units::{Size, Time, TimeStep};
 use crate::segment::SegmentKind;
 
@@ -34,6 +35,8 @@ pub enum Intervention {
     PowerOff(String),
     /// What was held passes, and all that follows.
     Release(Direction),
+    /// A proxy reads another configuration.
+    Reload(Box<Reload>),
     /// A partition ends.
     Repair(Pair),
     /// A name resolves to other addresses.
@@ -139,7 +142,7 @@ pub struct Stall {
 
 impl Intervention {
     /// Their keys in a script.
-    pub const WORDS: [&str; 15] = [
+    pub const WORDS: [&str; 16] = [
         "black_hole",
         "clock",
         "delay",
@@ -151,6 +154,7 @@ impl Intervention {
         "partition",
         "power_off",
         "release",
+        "reload",
         "repair",
         "resolve",
         "restart",
@@ -187,6 +191,15 @@ impl Intervention {
             "partition" => map.next_value().map(Self::Partition),
             "power_off" => map.next_value().map(Self::PowerOff),
             "release" => map.next_value().map(Self::Release),
+            "reload" => {
+                let reload: Box<Reload> = map.next_value()?;
+                if reload.config.is_none() && reload.patch.0.0.is_empty() {
+                    return Err(A::Error::custom(
+                        "`reload` needs `config`, another file, or `patch`, changes to the host's",
+                    ));
+                }
+                Ok(Self::Reload(reload))
+            }
             "repair" => map.next_value().map(Self::Repair),
             "resolve" => map.next_value().map(Self::Resolve),
             "restart" => map.next_value().map(Self::Restart),
@@ -203,6 +216,7 @@ impl Intervention {
             Self::Delay(segments) | Self::Drop(segments) => vec![&segments.way.from, &segments.way.to],
             Self::Gate(gate) => vec![&gate.way.from, &gate.way.to],
             Self::Kill(host) | Self::PowerOff(host) | Self::Restart(host) => vec![host],
+            Self::Reload(reload) => vec![&reload.host],
             Self::Partition(_) | Self::Repair(_) | Self::Resolve(_) => Vec::new(),
             Self::Stall(Stall { host, .. }) => vec![host],
         }
@@ -273,6 +287,10 @@ impl fmt::Display for Intervention {
             Self::Partition(pair) => write!(f, "{} is cut", pair.0),
             Self::PowerOff(host) => write!(f, "{host} loses power"),
             Self::Release(way) => write!(f, "{way} is released"),
+            Self::Reload(reload) => match &reload.config {
+                Some(config) => write!(f, "{} reads {} in place of its configuration", reload.host, config.value),
+                None => write!(f, "{} reads its configuration again, which has changed", reload.host),
+            },
             Self::Repair(pair) => write!(f, "{} is whole again", pair.0),
             Self::Resolve(Naming { name, to }) => {
                 let to: Vec<String> = to.iter().map(ToString::to_string).collect();
