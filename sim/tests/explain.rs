@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use finwait_sim::explain::explain;
-use finwait_sim::scenario::{Library, Role, Scenario};
+use finwait_sim::scenario::{Library, ProxyConfig, Role, Scenario};
 use serde_json::Value;
 
 /// One of each kind of failure.
@@ -106,7 +106,7 @@ fn explained(file: &str, change: impl Fn(String) -> String) -> String {
     let mut scenario = Scenario::load(&Library::Disk(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")), &path)
         .expect("the scenario is in order");
     for host in &mut scenario.hosts {
-        if let Role::Proxy { text, .. } = &mut host.role {
+        if let Role::Proxy(ProxyConfig { text, .. }) = &mut host.role {
             *text = change(std::mem::take(text));
         }
     }

@@ -9,7 +9,7 @@ use serde_yaml::Spanned;
 
 use crate::actor::{Said, is_idempotent};
 use crate::run::Played;
-use crate::scenario::{self, Cue, FrameKind, Payload, Role, Scenario, Step};
+use crate::scenario::{self, Cue, FrameKind, Payload, ProxyConfig, Role, Scenario, Step};
 use crate::trace::wire;
 
 /// RFC 9112 section 9.3: a response belongs to a request. One more is the beginning of response smuggling.
@@ -53,7 +53,9 @@ pub(super) fn deliveries(scenario: &Scenario, played: &Played) -> Vec<String> {
 /// program of an app that refuses requests.
 fn permits_repetition(role: &Role) -> bool {
     match role {
-        Role::Proxy { file, text, .. } => Config::from_yaml(text, file).is_ok_and(|loaded| retries(&loaded.config)),
+        Role::Proxy(ProxyConfig { file, text, .. }) => {
+            Config::from_yaml(text, file).is_ok_and(|loaded| retries(&loaded.config))
+        }
         Role::App(app) => app.programs.iter().flatten().any(permits_again),
         Role::Alb(_) | Role::Client(_) => false,
     }

@@ -133,12 +133,12 @@ pub fn explain(scenario: &Scenario, played: &Played) -> Vec<Explanation> {
 /// force when it began.
 fn versions<'s>(scenario: &'s Scenario, played: &Played) -> Vec<(Duration, Duration, Cow<'s, Scenario>)> {
     let mut versions = vec![(Duration::ZERO, Duration::MAX, Cow::Borrowed(scenario))];
-    for InForce { from, host, role } in &played.reloads {
+    for InForce { from, host, config } in &played.reloads {
         let Some((_, until, before)) = versions.last_mut() else { break };
         *until = *from;
         let mut next = Scenario::clone(before);
         for host in next.hosts.iter_mut().filter(|has| has.name == played.trace.host(*host)) {
-            host.role = role.clone();
+            host.role = Role::Proxy(config.clone());
         }
         versions.push((*from, Duration::MAX, Cow::Owned(next)));
     }

@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue, Method, Version};
 use serde_json::Value;
 
 use super::wire::{Exchange, Protocol};
-use crate::scenario::{Reloaded, ReloadedFrom, Role, Scenario, plain};
+use crate::scenario::{ProxyConfig, Reloaded, ReloadedFrom, Role, Scenario, plain};
 
 /// A setting, as an explanation names it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -91,7 +91,7 @@ impl<'a> Told<'a> {
     /// What `host` was told; none if the scenario has no such host.
     pub(super) fn new(scenario: &'a Scenario, host: &'a str) -> Option<Self> {
         let role = &scenario.hosts.iter().find(|has| has.name == host)?.role;
-        let Role::Proxy { file, text, unpatched, reloaded, .. } = role else {
+        let Role::Proxy(ProxyConfig { file, text, unpatched, reloaded, .. }) = role else {
             let (file, places) = (&scenario.file, Places::read(scenario.document.as_read()));
             return Some(Self { scenario, host, file, places, unpatched: None, config: None, reloaded: None });
         };

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Shard, Table};
-use crate::scenario::{Role, Scenario};
+use crate::scenario::{ProxyConfig, Role, Scenario};
 
 /// What was found with some parts of the seeds.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -110,7 +110,7 @@ fn digest(runs: &[Scenario]) -> String {
         add(&run.label.to_string());
         add(run.document.as_read());
         for host in &run.hosts {
-            if let Role::Proxy { text, .. } = &host.role {
+            if let Role::Proxy(ProxyConfig { text, .. }) = &host.role {
                 add(text);
             }
         }

@@ -47,8 +47,8 @@ impl Runner {
             }
             Intervention::Release(way) => self.direction(&way, |from, to| control.release(from, to)),
             Intervention::Reload(reload) => {
-                if let Some(role) = reload.role {
-                    self.roles.reload(&reload.host, *role);
+                if let Some(config) = reload.read {
+                    self.roles.reload(&reload.host, config);
                 }
                 Ok(())
             }

@@ -22,7 +22,7 @@ use crate::actor::Sightings;
 use crate::course::{Course, Perturbation, Perturbed};
 use crate::kernel::link::Link;
 use crate::proxy::Proxy;
-use crate::scenario::{Path, Role, Scenario, ScenarioError};
+use crate::scenario::{Path, ProxyConfig, Role, Scenario, ScenarioError};
 use crate::trace::conversation::Conversation;
 use crate::trace::{HostId, Trace};
 use crate::words::SCRIPT_HOST;
@@ -73,8 +73,8 @@ pub struct InForce {
     pub from: Duration,
     /// On which host.
     pub host: HostId,
-    /// The proxy with this configuration.
-    pub role: Role,
+    /// Which.
+    pub config: ProxyConfig,
 }
 
 impl Scenario {
@@ -131,7 +131,7 @@ impl Scenario {
     fn refused(&self) -> Result<Vec<(String, String)>, ScenarioError> {
         let mut refused = Vec::new();
         for host in &self.hosts {
-            if let Role::Proxy { file, text, exact, .. } = &host.role
+            if let Role::Proxy(ProxyConfig { file, text, exact, .. }) = &host.role
                 && let Err(why) = Proxy::new(file, text, *exact)
             {
                 if !self.expects_refusal_of(&host.name) {

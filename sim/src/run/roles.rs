@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::InForce;
 use crate::actor::{Alb, App, Client, Notebook, Order, Orders, Sightings};
 use crate::proxy::{NextConfig, Numbers, Proxy, Stop};
-use crate::scenario::Role;
+use crate::scenario::{ProxyConfig, Role};
 use crate::trace::HostId;
 use crate::world::Control;
 
@@ -119,7 +119,7 @@ impl Roles {
                     Box::pin(Client::new(outside, &client, notebook).run(orders))
                 })
             }
-            Role::Proxy { file, text, exact, .. } => match Proxy::new(file, text, *exact) {
+            Role::Proxy(ProxyConfig { file, text, exact, .. }) => match Proxy::new(file, text, *exact) {
                 Ok(proxy) => self.proxy(placement.id, proxy),
                 // It was accepted when the scenario began, and has not changed.
                 Err(why) => {
@@ -178,16 +178,16 @@ impl Roles {
     }
 
     /// Gives a proxy another configuration. One that has stopped does not read it.
-    pub(super) fn reload(&self, name: &str, role: Role) {
+    pub(super) fn reload(&self, name: &str, config: ProxyConfig) {
         let running = self.running.borrow();
         let Some(it) = running.iter().find(|it| it.placement.name == name) else { return };
-        let (Handle::Proxy { reload, .. }, Role::Proxy { file, text, exact, .. }) = (&it.handle, &role) else { return };
-        let (file, text, exact) = (file.clone(), text.clone(), *exact);
+        let Handle::Proxy { reload, .. } = &it.handle else { return };
+        let ProxyConfig { file, text, exact, .. } = config.clone();
         let (control, id, reloads) = (self.control.clone(), it.placement.id, Rc::clone(&self.reloads));
         let done = Box::new(move |outcome: Result<String, String>| match outcome {
             Ok(what) => {
                 control.note(id, what);
-                reloads.borrow_mut().push(InForce { from: control.now(), host: id, role });
+                reloads.borrow_mut().push(InForce { from: control.now(), host: id, config });
             }
             Err(why) => {
                 let why = why.lines().next().unwrap_or_default(); // the rest quotes the file

@@ -16,7 +16,7 @@ use super::tree::options;
 use super::vary::Variations;
 use super::{
     Alb, App, Client, Cue, Expect, Host, Intervention, Invariant, Label, Library, Link, Ordered, Pair, Patch, Path,
-    Reload, Reloaded, ReloadedFrom, Role, Scenario, ScenarioError, Step, Time, Times, When,
+    ProxyConfig, Reload, Reloaded, ReloadedFrom, Role, Scenario, ScenarioError, Step, Time, Times, When,
 };
 use crate::course::{Bounds, Course, Perturbation};
 use crate::words::SCRIPT_HOST;
@@ -233,8 +233,10 @@ impl Reading<'_> {
             return Err(self.error(here, format!("`{name}` is a word of the script, not a host's name")));
         }
         let role = match (config, inline, alb, client, app) {
-            (Some(config), None, None, None, None) => self.proxy(&config, &patch, exact)?,
-            (None, Some(inline), None, None, None) => self.patched(self.path, inline, &patch, None, exact)?,
+            (Some(config), None, None, None, None) => Role::Proxy(self.proxy(&config, &patch, exact)?),
+            (None, Some(inline), None, None, None) => {
+                Role::Proxy(self.patched(self.path, inline, &patch, None, exact)?)
+            }
             (None, None, Some(alb), None, None) => Role::Alb(alb),
             (None, None, None, Some(client), None) => Role::Client(client),
             (None, None, None, None, Some(app)) => Role::App(Box::new(app)),
@@ -262,14 +264,14 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn proxy(&self, config: &Spanned<String>, patch: &Patch, exact: bool) -> Result<Role, ScenarioError> {
+    fn proxy(&self, config: &Spanned<String>, patch: &Patch, exact: bool) -> Result<ProxyConfig, ScenarioError> {
         let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let file = if folder.is_empty() { config.value.clone() } else { format!("{folder}/{}", config.value) };
         let text = self.library.read(&file).map_err(|error| {
             self.error(config.referenced, format!("{file} cannot be read: {error}; paths are relative to the scenario"))
         })?;
         if patch.0.0.is_empty() {
-            return Ok(Role::Proxy { file, text, unpatched: None, exact, reloaded: None });
+            return Ok(ProxyConfig { file, text, unpatched: None, exact, reloaded: None });
         }
         let value = serde_yaml::from_str_with_options(&text, options(&text))
             .map_err(|error| ScenarioError::of_yaml(&file, &Document::new(&text), &error))?;
@@ -283,7 +285,7 @@ impl Reading<'_> {
         patch: &Patch,
         unpatched: Option<String>,
         exact: bool,
-    ) -> Result<Role, ScenarioError> {
+    ) -> Result<ProxyConfig, ScenarioError> {
         patch.apply(&mut config).map_err(|(number, what)| {
             let place = patch.0.iter().nth(number).map(|(_, value)| value.referenced);
             place.map_or_else(|| ScenarioError::of_file(self.path, &what), |place| self.error(place, &what))
@@ -292,7 +294,7 @@ impl Reading<'_> {
         let text = serde_json::to_string_pretty(&config)
             .map_err(|error| ScenarioError::of_file(self.path, error.to_string()))?;
         let file = if patch.0.0.is_empty() { format!("{file}, inline") } else { format!("{file}, patched") };
-        Ok(Role::Proxy { file, text, unpatched, exact, reloaded: None })
+        Ok(ProxyConfig { file, text, unpatched, exact, reloaded: None })
     }
 
     /// Reads the configurations that proxies are given while they run.
@@ -303,8 +305,7 @@ impl Reading<'_> {
                 Step::Repeat(repeat) => self.reloads(&mut repeat.steps, hosts)?,
                 Step::Happen(Intervention::Reload(reload)) => {
                     let host = hosts.iter().find(|host| host.name == reload.host);
-                    let role = self.reloaded(cue.referenced, host.map(|host| &host.role), reload)?;
-                    reload.role = Some(Box::new(role));
+                    reload.read = Some(self.reloaded(cue.referenced, host.map(|host| &host.role), reload)?);
                 }
                 Step::Barrier(_) | Step::Do { .. } | Step::Happen(_) | Step::Nothing | Step::Wait(_) => {}
             }
@@ -317,11 +318,11 @@ impl Reading<'_> {
         here: serde_yaml::Location,
         role: Option<&Role>,
         reload: &Reload,
-    ) -> Result<Role, ScenarioError> {
-        let Some(Role::Proxy { file, text, exact, unpatched, .. }) = role else {
+    ) -> Result<ProxyConfig, ScenarioError> {
+        let Some(Role::Proxy(ProxyConfig { file, text, exact, unpatched, .. })) = role else {
             return Err(self.error(here, format!("`{}` is no proxy: only proxies reload", reload.host)));
         };
-        let (mut role, from) = match &reload.config {
+        let (mut config, from) = match &reload.config {
             Some(config) => (self.proxy(config, &reload.patch, *exact)?, ReloadedFrom::File),
             None => {
                 let value = serde_yaml::from_str_with_options(text, options(text))
@@ -334,11 +335,9 @@ impl Reading<'_> {
                 (self.patched(name, value, &reload.patch, unpatched, *exact)?, ReloadedFrom::Patch)
             }
         };
-        if let Role::Proxy { reloaded, .. } = &mut role {
-            let line = usize::try_from(here.line()).unwrap_or(usize::MAX);
-            *reloaded = Some(Box::new(Reloaded { line, first: text.clone(), from }));
-        }
-        Ok(role)
+        let line = usize::try_from(here.line()).unwrap_or(usize::MAX);
+        config.reloaded = Some(Box::new(Reloaded { line, first: text.clone(), from }));
+        Ok(config)
     }
 
     fn link(&self, pair: &str, path: Spanned<Path>, hosts: &[Host]) -> Result<Link, ScenarioError> {

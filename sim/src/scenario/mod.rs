@@ -3,6 +3,7 @@
 //! [`Scenario::load`] reads a file of a [`Library`], and refuses what it does not know with the line it stands in.
 //! Past it everything is typed and every name in the script names a host.
 
+mod config;
 mod document;
 mod error;
 mod expect;
@@ -10,6 +11,7 @@ mod hosts;
 mod library;
 mod load;
 mod names;
+mod patch;
 mod script;
 mod tree;
 mod units;
@@ -22,6 +24,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_yaml::Spanned;
 
+pub use config::{ProxyConfig, Reloaded, ReloadedFrom};
 pub use document::Document;
 pub use error::ScenarioError;
 pub use expect::{Expect, Label, Seen, Share, When};
@@ -29,14 +32,14 @@ pub use hosts::{Alb, App, Client, Greeting, Host, Http2, Link, Path, Reuse, Role
 pub use library::Library;
 pub(crate) use library::plain;
 pub use load::Family;
+pub use patch::Patch;
 pub use script::{
     Action, ClockStep, Cue, Direction, Draining, Ending, ErrorCode, Frame, FrameFields, FrameKind, Gate, Intervention,
-    Naming, Opcode, Pair, Payload, Reload, Reloaded, ReloadedFrom, Repeat, Reply, Request, Segments, Stall, Step,
-    WebSocketFields, WebSocketFrame, setting,
+    Naming, Opcode, Pair, Payload, Reload, Repeat, Reply, Request, Segments, Stall, Step, WebSocketFields,
+    WebSocketFrame, setting,
 };
 pub(crate) use tree::flow;
 pub use units::{Hex, Rate, Size, Time, TimeStep, Times};
-pub use vary::Patch;
 
 use crate::course::Course;
 

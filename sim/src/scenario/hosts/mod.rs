@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 pub use speech::{Alb, Http2, Reuse, Speech};
 
-use super::script::{Action, Reloaded, Reply};
+use super::config::ProxyConfig;
+use super::script::{Action, Reply};
 use super::units::{Rate, Time};
 
 /// A simulated machine.
@@ -32,19 +33,8 @@ pub enum Role {
     App(Box<App>),
     /// A client that follows the script.
     Client(Client),
-    /// The proxy, with its configuration as text.
-    Proxy {
-        /// Where the text comes from, for messages.
-        file: String,
-        /// Envoy's YAML, or JSON if it was patched.
-        text: String,
-        /// Without the differences from Envoy that are there on purpose.
-        exact: bool,
-        /// The file as it was before it was patched.
-        unpatched: Option<String>,
-        /// None for what the host began with.
-        reloaded: Option<Box<Reloaded>>,
-    },
+    /// The proxy.
+    Proxy(ProxyConfig),
 }
 
 /// A client.

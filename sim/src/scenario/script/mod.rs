@@ -22,7 +22,7 @@ pub use action::{Action, Ending, Request};
 pub use http2_frame::{ErrorCode, Frame, FrameFields, FrameKind, setting};
 pub use intervention::{ClockStep, Direction, Draining, Gate, Intervention, Naming, Pair, Segments, Stall};
 pub use payload::Payload;
-pub use reload::{Reload, Reloaded, ReloadedFrom};
+pub use reload::Reload;
 pub use reply::Reply;
 pub use websocket_frame::{Opcode, WebSocketFields, WebSocketFrame};
 

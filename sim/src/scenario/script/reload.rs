@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_yaml::Spanned;
 
-use crate::scenario::{Patch, Role};
+use crate::scenario::{Patch, ProxyConfig};
 
 /// A proxy that is given another configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,27 +16,7 @@ pub struct Reload {
     /// Changes to `config`, or else to what the host began with.
     #[serde(default)]
     pub patch: Patch,
-    /// The proxy as it is then: known when the files have been read.
+    /// What it reads: known when the files of the scenario have been read.
     #[serde(skip)]
-    pub role: Option<Box<Role>>,
-}
-
-/// Where a proxy's configuration comes from that it did not begin with.
-#[derive(Clone, Debug)]
-pub struct Reloaded {
-    /// The line of the step.
-    pub line: usize,
-    /// The configuration that the host began with.
-    pub first: String,
-    /// What the step names.
-    pub from: ReloadedFrom,
-}
-
-/// What a reload names.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ReloadedFrom {
-    /// Another file, perhaps with changes to it.
-    File,
-    /// Changes to what the host began with.
-    Patch,
+    pub read: Option<ProxyConfig>,
 }

@@ -2,7 +2,6 @@
 //! events both ways round, `seeds` repeats the run under other chances.
 
 mod chance;
-mod patch;
 
 use std::fmt;
 
@@ -17,9 +16,7 @@ use crate::scenario::script::{Cue, Step};
 use crate::scenario::tree::options;
 use crate::scenario::tree::{SweepValue, sweep_values};
 use crate::scenario::units::Time;
-use crate::scenario::{Ordered, ScenarioError};
-
-pub use patch::Patch;
+use crate::scenario::{Ordered, Patch, ScenarioError};
 
 /// Runs that one file may ask for, seeds not counted.
 const RUNS_MAX: usize = 1_000;
