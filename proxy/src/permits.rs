@@ -23,6 +23,11 @@ impl Limit {
         Arc::new(Self { taken: AtomicU32::new(0), max, was_used: AtomicBool::new(false) })
     }
 
+    /// Changes the limit, where no runtime key sets it. Permits that are out stay.
+    pub fn set_default(&self, max: u32) {
+        self.max.set_default(max);
+    }
+
     /// A permit, unless all are out.
     #[must_use]
     pub fn permit(self: &Arc<Self>) -> Option<Permit> {

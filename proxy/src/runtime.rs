@@ -4,7 +4,7 @@
 //! a [`Differences`] that stays as it is, so that one request is treated in one way.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::runtime::{LayerValues, RuntimeError, RuntimeLayer, RuntimeValue};
@@ -13,16 +13,23 @@ use crate::config::{Difference, Differences};
 /// The runtime of a server, shared by its workers.
 #[derive(Debug)]
 pub struct Runtime {
-    layers: Vec<RuntimeLayer>,
-    /// Of the admin layer.
-    overrides: Mutex<BTreeMap<String, RuntimeValue>>,
-    /// What holds where no layer says anything.
-    otherwise: Differences,
+    layers: Mutex<Layers>,
     /// The differences in force, decided anew with every change.
     decided: AtomicU16,
-    /// The values that the data path reads, by key. Locked after `overrides`. As many as there are limits in use, or
+    /// The values that the data path reads, by key. Locked after `layers`. As many as there are limits in use, or
     /// twice that: those that nothing uses any more go whenever their number reaches a power of two.
     watched: Mutex<BTreeMap<(String, Unit), Arc<AtomicU64>>>,
+}
+
+/// Where values come from.
+#[derive(Debug)]
+struct Layers {
+    /// The strongest last.
+    list: Vec<RuntimeLayer>,
+    /// Of the admin layer.
+    overrides: BTreeMap<String, RuntimeValue>,
+    /// What holds where no layer says anything.
+    otherwise: Differences,
 }
 
 /// What a watched key's number counts.
@@ -48,7 +55,7 @@ pub struct Watched {
     /// [`UNSET`] while no layer has the key.
     value: Arc<AtomicU64>,
     /// Holds while no layer has the key.
-    default: u32,
+    default: Arc<AtomicU32>,
 }
 
 /// More than any `u32`.
@@ -58,13 +65,18 @@ impl Watched {
     /// A number that no key changes.
     #[must_use]
     pub fn fixed(number: u32) -> Self {
-        Self { value: Arc::new(AtomicU64::new(UNSET)), default: number }
+        Self { value: Arc::new(AtomicU64::new(UNSET)), default: Arc::new(AtomicU32::new(number)) }
     }
 
     /// The number in force.
     #[must_use]
     pub fn get(&self) -> u32 {
-        self.of_layers().unwrap_or(self.default)
+        self.of_layers().unwrap_or_else(|| self.default.load(Ordering::Relaxed))
+    }
+
+    /// Another number holds while no layer has the key.
+    pub fn set_default(&self, number: u32) {
+        self.default.store(number, Ordering::Relaxed);
     }
 
     /// What the layers say; `None` if none of them has the key.
@@ -101,9 +113,21 @@ impl Runtime {
     #[must_use]
     pub fn new(layers: Vec<RuntimeLayer>, otherwise: Differences) -> Self {
         let decided = AtomicU16::new(otherwise.bits());
-        let runtime = Self { layers, overrides: Mutex::default(), otherwise, decided, watched: Mutex::default() };
-        runtime.decide(&BTreeMap::new());
+        let layers = Layers { list: layers, overrides: BTreeMap::new(), otherwise };
+        let runtime = Self { layers: Mutex::new(layers), decided, watched: Mutex::default() };
+        runtime.decide(&runtime.layers());
         runtime
+    }
+
+    /// Other layers, as another configuration has them. What operators have set stays, if there is still a layer for it.
+    pub fn replace_layers(&self, list: Vec<RuntimeLayer>, otherwise: Differences) {
+        let mut layers = self.layers();
+        layers.list = list;
+        layers.otherwise = otherwise;
+        if !layers.has_admin_layer() {
+            layers.overrides.clear();
+        }
+        self.decide(&layers);
     }
 
     /// The differences in force now.
@@ -115,10 +139,7 @@ impl Runtime {
     /// The value of `key` as a count, if it has one.
     #[must_use]
     pub fn count(&self, key: &str) -> Option<u32> {
-        if self.layers.is_empty() {
-            return None;
-        }
-        self.value(key, &self.overrides()).and_then(RuntimeValue::as_count)
+        self.layers().value(key).and_then(RuntimeValue::as_count)
     }
 
     /// The count of `key` as it will be at any time; `default` while no layer has one.
@@ -132,18 +153,18 @@ impl Runtime {
     }
 
     fn watch_in(&self, unit: Unit, key: String, default: u32) -> Watched {
-        let overrides = self.overrides();
-        let now = number(self.value(&key, &overrides), unit);
+        let layers = self.layers();
+        let now = number(layers.value(&key), unit);
         let mut watched = self.watched();
         if watched.len().is_power_of_two() {
             watched.retain(|_, value| Arc::strong_count(value) > 1);
         }
         let value = watched.entry((key, unit)).or_insert_with(|| Arc::new(AtomicU64::new(now)));
-        Watched { value: Arc::clone(value), default }
+        Watched { value: Arc::clone(value), default: Arc::new(AtomicU32::new(default)) }
     }
 
-    fn overrides(&self) -> MutexGuard<'_, BTreeMap<String, RuntimeValue>> {
-        self.overrides.lock().unwrap_or_else(PoisonError::into_inner)
+    fn layers(&self) -> MutexGuard<'_, Layers> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn watched(&self) -> MutexGuard<'_, BTreeMap<(String, Unit), Arc<AtomicU64>>> {
@@ -155,11 +176,11 @@ impl Runtime {
     /// # Errors
     /// There is no layer for it, or one of the values does not fit.
     pub fn modify<'p>(&self, pairs: impl Iterator<Item = (&'p str, &'p str)>) -> Result<(), ModifyError> {
-        if !self.layers.iter().any(|layer| matches!(layer.values, LayerValues::Admin)) {
+        let mut layers = self.layers();
+        if !layers.has_admin_layer() {
             return Err(ModifyError::NoAdminLayer);
         }
-        let mut overrides = self.overrides();
-        let mut changed = overrides.clone();
+        let mut changed = layers.overrides.clone();
         for (key, text) in pairs {
             if text.is_empty() {
                 changed.remove(key);
@@ -169,47 +190,55 @@ impl Runtime {
             value.check(key)?;
             changed.insert(key.to_owned(), value);
         }
-        *overrides = changed;
-        self.decide(&overrides);
+        layers.overrides = changed;
+        self.decide(&layers);
         Ok(())
     }
 
     /// The names of the layers.
-    pub fn layer_names(&self) -> impl Iterator<Item = &str> {
-        self.layers.iter().map(|layer| layer.name.as_str())
+    #[must_use]
+    pub fn layer_names(&self) -> Vec<String> {
+        self.layers().list.iter().map(|layer| layer.name.clone()).collect()
     }
 
     /// Every key that some layer has, in order.
     #[must_use]
     pub fn keys(&self) -> Vec<KeyValues> {
-        let overrides = self.overrides();
-        let mut keys: Vec<&String> = self.layers.iter().flat_map(|layer| layer.values(&overrides).keys()).collect();
+        let layers = self.layers();
+        let each = || layers.list.iter().map(|layer| layer.values(&layers.overrides));
+        let mut keys: Vec<&String> = each().flat_map(BTreeMap::keys).collect();
         keys.sort_unstable();
         keys.dedup();
         let text = |value: Option<&RuntimeValue>| value.map(RuntimeValue::to_string).unwrap_or_default();
         let all = |key: &String| KeyValues {
             key: key.clone(),
-            last: text(self.value(key, &overrides)),
-            in_layers: self.layers.iter().map(|layer| text(layer.values(&overrides).get(key))).collect(),
+            last: text(layers.value(key)),
+            in_layers: each().map(|values| text(values.get(key))).collect(),
         };
         keys.into_iter().map(all).collect()
     }
 
-    fn decide(&self, overrides: &BTreeMap<String, RuntimeValue>) {
+    fn decide(&self, layers: &Layers) {
         let set = |decided: Differences, difference: Difference| {
-            let said = self.value(difference.key(), overrides).and_then(RuntimeValue::as_flag);
+            let said = layers.value(difference.key()).and_then(RuntimeValue::as_flag);
             said.map_or(decided, |is_on| decided.with(difference, is_on))
         };
-        let decided = Difference::ALL.into_iter().fold(self.otherwise, set);
+        let decided = Difference::ALL.into_iter().fold(layers.otherwise, set);
         self.decided.store(decided.bits(), Ordering::Relaxed);
         for ((key, unit), watched) in &*self.watched() {
-            watched.store(number(self.value(key, overrides), *unit), Ordering::Relaxed);
+            watched.store(number(layers.value(key), *unit), Ordering::Relaxed);
         }
     }
+}
 
+impl Layers {
     /// The last layer that has the key decides.
-    fn value<'v>(&'v self, key: &str, overrides: &'v BTreeMap<String, RuntimeValue>) -> Option<&'v RuntimeValue> {
-        self.layers.iter().rev().find_map(|layer| layer.values(overrides).get(key))
+    fn value(&self, key: &str) -> Option<&RuntimeValue> {
+        self.list.iter().rev().find_map(|layer| layer.values(&self.overrides).get(key))
+    }
+
+    fn has_admin_layer(&self) -> bool {
+        self.list.iter().any(|layer| matches!(layer.values, LayerValues::Admin))
     }
 }
 
@@ -272,6 +301,20 @@ mod tests {
         assert_eq!(runtime.watch("m".into(), 1).get(), 0, "who asks later gets the same number");
         runtime.modify([("n", ""), ("m", ""), ("share", "a half")].into_iter()).unwrap();
         assert_eq!(now(), (3, 9, 2000));
+    }
+
+    #[test]
+    fn other_layers_take_the_place_of_those_before_and_keep_what_operators_set() {
+        let runtime =
+            Runtime::new(vec![fixed("below", &[("n", "3"), ("finwait.resend", "false")]), admin()], Differences::ALL);
+        let (n, m) = (runtime.watch("n".into(), 9), runtime.watch("m".into(), 9));
+        runtime.modify([("m", "1")].into_iter()).unwrap();
+        runtime.replace_layers(vec![fixed("below", &[("n", "4")]), admin()], Differences::ALL);
+        assert_eq!((n.get(), m.get(), runtime.differences().has(Difference::Resend)), (4, 1, true));
+        runtime.replace_layers(Vec::new(), Differences::NONE);
+        n.set_default(7);
+        assert_eq!((n.get(), m.get(), runtime.differences()), (7, 9, Differences::NONE));
+        assert_eq!(runtime.keys(), Vec::new());
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(super) fn show(_: &Query, state: &AdminState) -> AdminResponse {
         (values.key, json!({ "final_value": values.last, "layer_values": values.in_layers }))
     };
     let entries: Map<String, Value> = state.runtime.keys().into_iter().map(entry).collect();
-    let layers: Vec<&str> = state.runtime.layer_names().collect();
+    let layers = state.runtime.layer_names();
     AdminResponse::json(&json!({ "entries": entries, "layers": layers }))
 }
 

@@ -4,6 +4,7 @@
 //! follow a new limit at once and cost requests nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::cluster::{Limits, Priority, RetryBudget};
 use crate::config::runtime::BreakerLimit;
@@ -24,6 +25,8 @@ pub struct Breakers {
     pub pools: Arc<Limit>,
     retries: Arc<Limit>,
     budget: Arc<Budget>,
+    /// `track_remaining`
+    tracks: Arc<AtomicBool>,
 }
 
 impl Breakers {
@@ -40,16 +43,30 @@ impl Breakers {
             pools: Limit::new(Watched::fixed(u32::MAX)),
             retries: Limit::new(watch(BreakerLimit::Retries, limits.retries_max)),
             budget: Arc::new(Budget {
-                is_configured: limits.retry_budget.is_some(),
+                is_configured: AtomicBool::new(limits.retry_budget.is_some()),
                 basis_points: runtime.watch_percentage(percent, budget.basis_points),
                 retries_min: watch(BreakerLimit::BudgetRetriesMin, budget.retries_min),
             }),
+            tracks: Arc::new(AtomicBool::new(limits.track_remaining)),
         }
+    }
+
+    /// Other limits, where no runtime key sets them. What is under way counts against them.
+    pub fn set_limits(&self, limits: &Limits) {
+        self.connections.set_default(limits.connections_max);
+        self.pending.set_default(limits.pending_max);
+        self.requests.set_default(limits.requests_max);
+        self.retries.set_default(limits.retries_max);
+        let budget = limits.retry_budget.unwrap_or(RetryBudget::DEFAULT);
+        self.budget.is_configured.store(limits.retry_budget.is_some(), Ordering::Relaxed);
+        self.budget.basis_points.set_default(budget.basis_points);
+        self.budget.retries_min.set_default(budget.retries_min);
+        self.tracks.store(limits.track_remaining, Ordering::Relaxed);
     }
 
     /// Gives the gauges their names. Those of what remains are kept where `limits` says so.
     pub fn register(&self, stats: &BreakerStats<'_>, limits: &Limits) {
-        let tracks = limits.track_remaining;
+        self.tracks.store(limits.track_remaining, Ordering::Relaxed);
         for (open, remaining, limit) in [
             ("cx_open", "remaining_cx", &self.connections),
             ("rq_pending_open", "remaining_pending", &self.pending),
@@ -57,17 +74,18 @@ impl Breakers {
             ("cx_pool_open", "remaining_cx_pools", &self.pools),
         ] {
             stats.derive(open, limit, is_open);
-            stats.derive(remaining, limit, move |limit| left(limit, tracks));
+            let tracks = Arc::clone(&self.tracks);
+            stats.derive(remaining, limit, move |limit| left(limit, &tracks));
         }
         // Under a budget there is no number that remains.
-        let (budget, by) = (Arc::clone(&self.budget), Arc::clone(&self.budget));
+        let (budget, by, tracks) = (Arc::clone(&self.budget), Arc::clone(&self.budget), Arc::clone(&self.tracks));
         stats.derive("rq_retry_open", &self.retries, move |limit| match budget.in_force() {
             Some(_) => Derived { value: 0, used: limit.was_used() },
             None => is_open(limit),
         });
         stats.derive("remaining_retries", &self.retries, move |limit| match by.in_force() {
-            Some(_) => Derived { value: 0, used: tracks },
-            None => left(limit, tracks),
+            Some(_) => Derived { value: 0, used: tracks.load(Ordering::Relaxed) },
+            None => left(limit, &tracks),
         });
     }
 
@@ -87,14 +105,15 @@ fn is_open(limit: &Limit) -> Derived {
     Derived { value: u64::from(limit.is_reached()), used: limit.was_used() }
 }
 
-fn left(limit: &Limit, tracks: bool) -> Derived {
+fn left(limit: &Limit, tracks: &AtomicBool) -> Derived {
+    let tracks = tracks.load(Ordering::Relaxed);
     Derived { value: if tracks { limit.remaining().into() } else { 0 }, used: tracks }
 }
 
 /// Retries as a share of requests, in place of a number. Either runtime key switches it on.
 #[derive(Debug)]
 struct Budget {
-    is_configured: bool,
+    is_configured: AtomicBool,
     basis_points: Watched,
     retries_min: Watched,
 }
@@ -102,7 +121,7 @@ struct Budget {
 impl Budget {
     fn in_force(&self) -> Option<RetryBudget> {
         let by_key = self.basis_points.of_layers().is_some() || self.retries_min.of_layers().is_some();
-        (self.is_configured || by_key)
+        (self.is_configured.load(Ordering::Relaxed) || by_key)
             .then(|| RetryBudget { basis_points: self.basis_points.get(), retries_min: self.retries_min.get() })
     }
 }

@@ -101,6 +101,15 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Its limits are in force.
+    pub fn enforce_limits(&self) {
+        for priority in [Priority::Default, Priority::High] {
+            self.breakers.of(priority).set_limits(self.config.limits.of(priority));
+        }
+    }
+}
+
 /// One worker's view of a cluster.
 pub struct Cluster {
     /// `%UPSTREAM_CLUSTER%`; the worker's own copy, since each request clones it.

@@ -115,6 +115,8 @@ impl Reloader {
         let snapshot = Arc::new(before.next(config, loaded_at, ground));
         self.probe_new_addresses(&before, &snapshot)?;
         let ready = self.prepare(&snapshot).await?;
+        self.shared.runtime.replace_layers(snapshot.config.runtime.clone(), snapshot.config.differences);
+        snapshot.clusters.iter().for_each(|cluster| cluster.enforce_limits());
         let mut addresses = Addresses::new();
         let (agrees, applied): (Vec<_>, Vec<_>) = ready.into_iter().map(|ready| (ready.agree, ready.applied)).unzip();
         for agree in agrees {
