@@ -136,7 +136,8 @@ impl Source {
         };
         match self.runtime.block_on(self.reloader.apply(config, now()))? {
             Applied::Same => tracing::info!("the configuration is the one in force"),
-            Applied::Next(snapshot) => {
+            Applied::Next { snapshot, bound } => {
+                bound.iter().for_each(|address| tracing::info!("listening on {address}"));
                 tracing::info!("configuration version {} is in force: {}", snapshot.version, snapshot.changes);
             }
         }

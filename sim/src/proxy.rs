@@ -139,7 +139,9 @@ async fn reload(reloader: &Reloader, clock: &dyn Clock, mut configs: mpsc::Unbou
         };
         done(applied.map(|applied| match applied {
             Applied::Same => "the configuration is the one in force".into(),
-            Applied::Next(next) => format!("configuration version {} is in force: {}", next.version, next.changes),
+            Applied::Next { snapshot, .. } => {
+                format!("configuration version {} is in force: {}", snapshot.version, snapshot.changes)
+            }
         }));
     }
     std::future::pending().await

@@ -1,10 +1,14 @@
 //! `/config_dump`: the file as it was read, and once more cut into the parts that tools look for.
 
+use std::time::SystemTime;
+
 use http::StatusCode;
 use regex::Regex;
 use serde_json::{Value, json};
 
 use super::{AdminResponse, AdminState, Query, TEXT};
+use crate::access_log::time::strftime;
+use crate::snapshot::Snapshot;
 
 /// Lists that Envoy's dumps have, and that are always empty where everything comes from one file.
 const EMPTY: &[&str] = &[
@@ -33,6 +37,8 @@ struct List {
     resource: &'static str,
     /// The message of the resource.
     message: &'static str,
+    /// Whether that message says which version it is, as those do that Envoy updates as a whole.
+    has_version: bool,
     items: fn(&Value) -> Vec<&Value>,
 }
 
@@ -43,6 +49,7 @@ const LISTS: [List; 3] = [
         element: "StaticCluster",
         resource: "cluster",
         message: "envoy.config.cluster.v3.Cluster",
+        has_version: true,
         items: |bootstrap| elements(&bootstrap["static_resources"]["clusters"]).collect(),
     },
     List {
@@ -51,6 +58,7 @@ const LISTS: [List; 3] = [
         element: "StaticListener",
         resource: "listener",
         message: "envoy.config.listener.v3.Listener",
+        has_version: true,
         items: |bootstrap| elements(&bootstrap["static_resources"]["listeners"]).collect(),
     },
     List {
@@ -59,6 +67,7 @@ const LISTS: [List; 3] = [
         element: "StaticRouteConfig",
         resource: "route_config",
         message: "envoy.config.route.v3.RouteConfiguration",
+        has_version: false,
         items: route_tables,
     },
 ];
@@ -76,24 +85,29 @@ pub(super) fn config_dump(query: &Query, state: &AdminState) -> AdminResponse {
         }
     };
     let snapshot = (state.in_force)().snapshot;
-    let bootstrap = &snapshot.config.dump;
     match query.value("resource").filter(|resource| !resource.is_empty()) {
-        None => everything(bootstrap, names.as_ref()),
-        Some(resource) => one_list(resource, bootstrap, names.as_ref()),
+        None => everything(&snapshot, names.as_ref()),
+        Some(resource) => one_list(resource, &snapshot, names.as_ref()),
     }
 }
 
-fn everything(bootstrap: &Value, names: Option<&Regex>) -> AdminResponse {
-    let first = json!({ "@type": type_of("BootstrapConfigDump"), "bootstrap": bootstrap });
+fn everything(snapshot: &Snapshot, names: Option<&Regex>) -> AdminResponse {
+    let bootstrap = &snapshot.config.dump;
+    let updated = timestamp(snapshot.loaded_at);
+    let first = json!({ "@type": type_of("BootstrapConfigDump"), "bootstrap": bootstrap, "last_updated": updated });
     let lists = LISTS.iter().map(|list| {
-        let items: Vec<Value> = list.items(bootstrap, names).collect();
-        json!({ "@type": type_of(&format!("{}ConfigDump", list.dump)), list.field: items })
+        let items: Vec<Value> = list.items(snapshot, names).collect();
+        let mut dump = json!({ "@type": type_of(&format!("{}ConfigDump", list.dump)), list.field: items });
+        if list.has_version {
+            dump["version_info"] = snapshot.version.to_string().into();
+        }
+        dump
     });
     let configs: Vec<Value> = std::iter::once(first).chain(lists).collect();
     AdminResponse::json(&json!({ "configs": configs }))
 }
 
-fn one_list(resource: &str, bootstrap: &Value, names: Option<&Regex>) -> AdminResponse {
+fn one_list(resource: &str, snapshot: &Snapshot, names: Option<&Regex>) -> AdminResponse {
     let Some(list) = LISTS.iter().find(|list| list.field == resource) else {
         return match resource {
             empty if EMPTY.contains(&empty) => AdminResponse::json(&json!({})),
@@ -105,22 +119,23 @@ fn one_list(resource: &str, bootstrap: &Value, names: Option<&Regex>) -> AdminRe
         };
     };
     let name = type_of(&format!("{}ConfigDump.{}", list.dump, list.element));
-    let mut items: Vec<Value> = list.items(bootstrap, names).collect();
+    let mut items: Vec<Value> = list.items(snapshot, names).collect();
     items.iter_mut().for_each(|item| item["@type"] = name.as_str().into());
     AdminResponse::json(&if items.is_empty() { json!({}) } else { json!({ "configs": items }) })
 }
 
 impl List {
-    fn items(&self, bootstrap: &Value, names: Option<&Regex>) -> impl Iterator<Item = Value> {
+    fn items(&self, snapshot: &Snapshot, names: Option<&Regex>) -> impl Iterator<Item = Value> {
+        let updated = timestamp(snapshot.loaded_at);
         let matches =
             |item: &&Value| names.is_none_or(|names| names.is_match(item["name"].as_str().unwrap_or_default()));
-        let chosen: Vec<&Value> = (self.items)(bootstrap).into_iter().filter(matches).collect();
-        chosen.into_iter().map(|item| {
+        let chosen: Vec<&Value> = (self.items)(&snapshot.config.dump).into_iter().filter(matches).collect();
+        chosen.into_iter().map(move |item| {
             let mut resource = item.clone();
             if resource.is_object() {
                 resource["@type"] = format!("type.googleapis.com/{}", self.message).into();
             }
-            json!({ self.resource: resource })
+            json!({ self.resource: resource, "last_updated": updated })
         })
     }
 }
@@ -143,4 +158,11 @@ fn type_of(message: &str) -> String {
 /// The elements of a list; none of anything else.
 fn elements(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
+}
+
+/// `2026-11-21T05:08:56.710Z`, as protobuf's JSON has a timestamp.
+fn timestamp(at: SystemTime) -> String {
+    let mut text = Vec::new();
+    strftime("%Y-%m-%dT%H:%M:%S.%3fZ", at, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }

@@ -55,7 +55,12 @@ pub enum Applied {
     /// It is the one in force.
     Same,
     /// This is in force now.
-    Next(Arc<Snapshot>),
+    Next {
+        /// The configuration.
+        snapshot: Arc<Snapshot>,
+        /// Where listeners are bound that were not before.
+        bound: Vec<Address>,
+    },
 }
 
 /// A worker that has prepared a snapshot.
@@ -126,8 +131,11 @@ impl Reloader {
         for applied in applied {
             addresses.extend(applied.await.unwrap_or_default());
         }
+        let before = self.shared.in_force().addresses;
+        let is_new = |at: &&Address| before.values().all(|had| had != *at);
+        let bound = addresses.values().filter(is_new).cloned().collect();
         self.shared.put_in_force(Arc::clone(&snapshot), addresses);
-        Ok(Applied::Next(snapshot))
+        Ok(Applied::Next { snapshot, bound })
     }
 
     /// Has every worker do what can fail; what the first one binds, the others join.
