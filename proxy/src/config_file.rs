@@ -68,14 +68,13 @@ pub(crate) struct Reloads(SyncSender<&'static str>);
 impl Reloads {
     /// Starts a thread that reads the file again when it is requested or, with `--watch`, when the file has changed. It ends
     /// with the process.
-    pub(crate) fn start(arguments: &Arguments, reloader: Reloader) -> anyhow::Result<Self> {
+    pub(crate) fn start(arguments: &Arguments, watch: Option<Watch>, reloader: Reloader) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().context("cannot start an event loop")?;
         // One request that waits is enough: the file is read after it.
         let (requests, requested) = sync_channel(1);
-        let watched = arguments.config_path.clone().filter(|_| arguments.watch);
         let source = Source { arguments: arguments.clone(), reloader, runtime };
         let thread = std::thread::Builder::new().name("reload".into());
-        thread.spawn(move || source.serve(&requested, watched)).context("thread reload cannot start")?;
+        thread.spawn(move || source.serve(&requested, watch)).context("thread reload cannot start")?;
         Ok(Self(requests))
     }
 
@@ -94,8 +93,7 @@ struct Source {
 }
 
 impl Source {
-    fn serve(self, requested: &Receiver<&'static str>, watched: Option<PathBuf>) {
-        let mut watch = watched.map(Watch::new);
+    fn serve(self, requested: &Receiver<&'static str>, mut watch: Option<Watch>) {
         loop {
             let request = match &watch {
                 None => requested.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -152,7 +150,7 @@ pub(crate) fn now() -> SystemTime {
 }
 
 /// Notices that a file has changed and is whole: it has been another since it was used, and the same for one interval.
-struct Watch {
+pub(crate) struct Watch {
     path: PathBuf,
     used: Option<Version>,
     seen: Option<Version>,
@@ -163,6 +161,11 @@ struct Watch {
 type Version = (u64, u64, u64, i64, i64);
 
 impl Watch {
+    /// Of the configuration file, with `--watch`. To be made before the file is read, so that no change is missed.
+    pub(crate) fn of(arguments: &Arguments) -> Option<Self> {
+        arguments.config_path.clone().filter(|_| arguments.watch).map(Self::new)
+    }
+
     fn new(path: PathBuf) -> Self {
         let now = Self::look(&path);
         Self { path, used: now, seen: now }

@@ -24,7 +24,7 @@ use finwait::server::process::{MakeOutside, Process};
 use finwait::server::{Admin, OnBound, Shared};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-use config_file::Reloads;
+use config_file::{Reloads, Watch};
 use signals::{Limits, Signals};
 
 fn main() -> ExitCode {
@@ -77,6 +77,7 @@ fn start_diagnostics(arguments: &Arguments, logs: &LogFiles) -> anyhow::Result<P
 
 /// Does what the arguments say; what is to be said last, if anything.
 fn run(arguments: &Arguments, logs: &Arc<LogFiles>, process_log: ProcessLog) -> anyhow::Result<Option<&'static str>> {
+    let watch = Watch::of(arguments);
     let file = config_file::load(arguments)?;
     if arguments.mode == Mode::Validate {
         anyhow::ensure!(file.is_some(), "nothing to validate; say -c FILE");
@@ -87,7 +88,7 @@ fn run(arguments: &Arguments, logs: &Arc<LogFiles>, process_log: ProcessLog) -> 
     let (control, drain) = drain_over(limit, arguments.strategy());
     let ground = Ground { logs, control: &Arc::new(control), drain: &drain };
     let running = match file {
-        Some((name, config)) => start_server(arguments, &name, config, &ground, process_log)?,
+        Some((name, config)) => start_server(arguments, (&name, config, watch), &ground, process_log)?,
         None => Running::Demo(start_demo(arguments, &ground)?),
     };
     let limits = Limits { listeners_after: arguments.drain_listeners_after, drain_time: limit };
@@ -98,8 +99,7 @@ fn run(arguments: &Arguments, logs: &Arc<LogFiles>, process_log: ProcessLog) -> 
 
 fn start_server(
     arguments: &Arguments,
-    name: &str,
-    config: Config,
+    (name, config, watch): (&str, Config, Option<Watch>),
     ground: &Ground<'_>,
     process_log: ProcessLog,
 ) -> anyhow::Result<Running> {
@@ -123,7 +123,7 @@ fn start_server(
     for address in process.addresses() {
         tracing::info!("listening on {address}");
     }
-    let reloads = Reloads::start(arguments, process.reloader())?;
+    let reloads = Reloads::start(arguments, watch, process.reloader())?;
     tracing::info!("ready");
     Ok(Running::Server { process, runtime: Arc::clone(&shared.runtime), reloads })
 }

@@ -13,6 +13,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+#[expect(clippy::disallowed_types, reason = "another process, which does not go through the seam")]
+type TcpListener = std::net::TcpListener;
+
 use bootstrap::Bootstrap;
 use client::{Client, Load, answering};
 use process::Finwait;
@@ -112,7 +115,7 @@ fn reloads_cost_no_request_and_a_bad_file_changes_nothing() {
 
 #[test]
 fn a_listener_whose_address_another_process_has_is_refused_with_everything_else() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let base = answering(&Bootstrap::default().yaml());
     let file = File::new("reload-taken", &base);
