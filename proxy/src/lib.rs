@@ -10,10 +10,11 @@
 //! 4. `stream`: one request from its head to its line in the access log; payload is relayed here both ways.
 //! 5. [`router`]: the head is matched against virtual hosts and routes.
 //! 6. [`cluster`]: the route names a cluster, which lends a connection to one of its endpoints.
-//! 7. [`upstream`]: the request is sent, again if the policy says so, until there is a response.
-//! 8. `exchange`: meanwhile the request's body is read and kept for another try, and the stream's timers run.
-//! 9. [`tunnel`]: an accepted upgrade is such an exchange without an end; its handshake is translated here.
-//! 10. [`access_log`] and [`stats`]: what happened, as a line and as numbers.
+//! 7. `filter`: the filters of its chain see it, change it, let it wait for its body, or respond themselves.
+//! 8. [`upstream`]: the request is sent, again if the policy says so, until there is a response.
+//! 9. `exchange`: meanwhile the request's body is read and kept for another try, and the stream's timers run.
+//! 10. [`tunnel`]: an accepted upgrade is such an exchange without an end; its handshake is translated here.
+//! 11. [`access_log`] and [`stats`]: what happened, as a line and as numbers.
 //!
 //! Around them: [`config`] says what the user wrote, [`snapshot`] is one version of it as it is served, [`net`] is the only way
 //! to the outside world, [`server`] builds the workers, gives each a thread and brings all to the next snapshot, [`drain`]
@@ -25,8 +26,8 @@
 //! A module names only modules that stand after it here:
 //!
 //! `main`, `signals`, `config_file`, `arguments`, `demo`, `server`, `admin`, `listener`, `connection_manager`, `stream`,
-//! `upstream`, `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `access_log`, `exchange`, `codec`, `drain`,
-//! `permits`, `runtime`, `net`, `stats`, `config`, `texts`.
+//! `filter`, `upstream`, `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `access_log`, `exchange`, `codec`, `drain`,
+//! `permits`, `runtime`, `net`, `stats`, `config`.
 
 pub mod access_log;
 pub mod admin;
@@ -38,6 +39,7 @@ pub mod connection_manager;
 pub mod demo;
 pub mod drain;
 mod exchange;
+mod filter;
 pub mod listener;
 pub mod net;
 pub mod permits;
@@ -49,6 +51,5 @@ pub mod server;
 pub mod snapshot;
 pub mod stats;
 mod stream;
-mod texts;
 pub mod tunnel;
 pub mod upstream;

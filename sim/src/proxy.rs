@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use finwait::config::{Config, Differences, Loaded};
+use finwait::config::{Config, Differences, Listener, Loaded};
 use finwait::drain::{Drain, DrainControl, Stage, drain};
 use finwait::net::{Address, Clock, ListenOptions, Outside};
 use finwait::server::reload::{Applied, Reloader};
@@ -173,8 +173,8 @@ fn load_with_accounts(file: &str, text: &str, exact: bool) -> Result<Loaded, Str
     if exact {
         loaded.config.differences = Differences::NONE;
     }
-    for listener in &mut loaded.config.listeners {
-        Arc::make_mut(&mut listener.manager).access_logs.push(accounts::log());
+    for manager in loaded.config.listeners.iter_mut().flat_map(Listener::managers_mut) {
+        manager.access_logs.push(accounts::log());
     }
     Ok(loaded)
 }

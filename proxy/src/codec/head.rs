@@ -73,6 +73,17 @@ impl Headers {
         self.0.push((name, value));
     }
 
+    /// Adds a value as if it had come on a line of its own: it is joined to a field that is there, if `is_joined` says so of
+    /// the name.
+    pub(crate) fn append_or_join(&mut self, name: &HeaderName, value: HeaderValue, is_joined: fn(&str) -> bool) {
+        if is_joined(name.as_str())
+            && let Some((_, before)) = self.0.iter_mut().find(|(known, _)| known == name)
+        {
+            return join(before, value);
+        }
+        self.append(name.clone(), value);
+    }
+
     /// Replaces the first field of this name in place and removes the others; adds it at the end if there is none.
     pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
         let Some(first) = self.0.iter().position(|(n, _)| *n == name) else {
@@ -215,7 +226,7 @@ fn join(before: &mut HeaderValue, value: HeaderValue) {
 }
 
 /// Does Envoy join fields of this name, in lower case, in a request?
-pub(in crate::codec) fn is_joined_in_requests(name: &str) -> bool {
+pub(crate) fn is_joined_in_requests(name: &str) -> bool {
     matches!(
         name,
         "accept"
@@ -280,7 +291,7 @@ pub(in crate::codec) fn is_joined_in_requests(name: &str) -> bool {
 }
 
 /// Does Envoy join fields of this name, in lower case, in a response?
-pub(in crate::codec) fn is_joined_in_responses(name: &str) -> bool {
+pub(crate) fn is_joined_in_responses(name: &str) -> bool {
     matches!(
         name,
         "access-control-allow-credentials"

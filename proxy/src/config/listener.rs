@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use super::filter::Chains;
 use super::log_format::Format;
 use super::route::{RouteTable, Upgrades};
 use super::string_match::StringMatch;
@@ -20,7 +21,7 @@ pub struct Listener {
     /// Where it listens.
     pub address: SocketAddr,
     /// What takes its connections.
-    pub manager: Arc<ConnectionManager>,
+    pub filter_chains: FilterChains<Terminal<Arc<ConnectionManager>>>,
     /// Bytes that may wait in one direction of one connection before the other side is no longer read.
     pub buffer_bytes_max: usize,
     /// `traffic_direction: INBOUND`
@@ -28,6 +29,112 @@ pub struct Listener {
     /// Its connections are taken in though as many are open on all listeners together as may be.
     pub ignores_global_limit: bool,
 }
+
+impl Listener {
+    /// The connection managers that its filter chains end in.
+    pub fn managers(&self) -> impl Iterator<Item = &Arc<ConnectionManager>> {
+        self.filter_chains.terminals().filter_map(Terminal::http)
+    }
+
+    /// The same, to change them before the configuration is served.
+    pub fn managers_mut(&mut self) -> impl Iterator<Item = &mut ConnectionManager> {
+        self.filter_chains.terminals_mut().map(|terminal| match terminal {
+            Terminal::Http(manager) => Arc::make_mut(manager),
+            Terminal::Tcp(tcp) => match *tcp {},
+        })
+    }
+}
+
+/// The network filter chains of a listener: a connection is taken by the first whose match takes it, else by the default.
+/// `T` is what is known of a chain's end: its options, or what serves its connections.
+#[derive(Clone, Debug)]
+pub struct FilterChains<T> {
+    /// `filter_chains`, in the order of the file.
+    pub chains: Vec<FilterChain<T>>,
+    /// `default_filter_chain`
+    pub default: Option<T>,
+}
+
+/// One of the filter chains that have a match.
+#[derive(Clone, Debug)]
+pub struct FilterChain<T> {
+    /// Which connections it takes.
+    pub matches: FilterChainMatch,
+    /// The filter at its end.
+    pub terminal: T,
+}
+
+/// `filter_chain_match`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FilterChainMatch {
+    /// It has no field that is set: every connection.
+    Any,
+}
+
+impl FilterChainMatch {
+    /// Does it take a connection?
+    #[must_use]
+    pub fn takes(self) -> bool {
+        match self {
+            Self::Any => true,
+        }
+    }
+}
+
+impl<T> FilterChains<T> {
+    /// The end of the chain that takes a connection; `None` if no chain does, and the connection is to be closed.
+    #[must_use]
+    pub fn choose(&self) -> Option<&T> {
+        let chain = self.chains.iter().find(|chain| chain.matches.takes());
+        chain.map(|chain| &chain.terminal).or(self.default.as_ref())
+    }
+
+    /// The ends of all chains, the default's last.
+    pub fn terminals(&self) -> impl Iterator<Item = &T> {
+        self.chains.iter().map(|chain| &chain.terminal).chain(&self.default)
+    }
+
+    /// The same, to be changed.
+    pub fn terminals_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.chains.iter_mut().map(|chain| &mut chain.terminal).chain(&mut self.default)
+    }
+
+    /// The same chains, with what `make` makes of the end of each.
+    ///
+    /// # Errors
+    /// The first of `make`.
+    pub fn try_map<U, E>(&self, mut make: impl FnMut(&T) -> Result<U, E>) -> Result<FilterChains<U>, E> {
+        let mut chains = Vec::with_capacity(self.chains.len());
+        for FilterChain { matches, terminal } in &self.chains {
+            chains.push(FilterChain { matches: *matches, terminal: make(terminal)? });
+        }
+        Ok(FilterChains { chains, default: self.default.as_ref().map(make).transpose()? })
+    }
+}
+
+/// The filter that ends a network filter chain. `H` is an HTTP connection manager, or its options.
+#[derive(Clone, Debug)]
+pub enum Terminal<H> {
+    /// `envoy.filters.network.http_connection_manager`
+    Http(H),
+    /// `envoy.filters.network.tcp_proxy`
+    Tcp(TcpProxy),
+}
+
+impl<H> Terminal<H> {
+    /// The connection manager, if it is one.
+    #[must_use]
+    pub fn http(&self) -> Option<&H> {
+        match self {
+            Self::Http(manager) => Some(manager),
+            Self::Tcp(tcp) => match *tcp {},
+        }
+    }
+}
+
+/// Options of the TCP proxy. It has no values: a configuration with this filter is refused.
+#[derive(Clone, Copy, Debug)]
+pub enum TcpProxy {}
 
 /// Options of the HTTP connection manager.
 #[derive(Clone, Debug)]
@@ -50,8 +157,8 @@ pub struct ConnectionManager {
     pub timeouts: ManagerTimeouts,
     /// What the `server` header says, and when.
     pub server: ServerHeader,
-    /// The router filter's options.
-    pub router: RouterOptions,
+    /// Its HTTP filter chains, as they are where no route says otherwise.
+    pub filters: Chains,
     /// Largest request head. Bytes.
     pub request_head_bytes_max: usize,
     /// Most header fields in a request.
@@ -226,49 +333,6 @@ pub struct RequestIds {
     pub keep_external: bool,
     /// `always_set_request_id_in_response`
     pub in_response: bool,
-}
-
-/// Options of the router filter.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct RouterOptions {
-    /// `respect_expected_rq_timeout`: the time that a caller expects is the request's timeout.
-    pub respect_expected_timeout: bool,
-    /// `strict_check_headers`: a request in which one of these is malformed is refused; else it is ignored.
-    pub strict: Vec<StrictHeader>,
-    /// Add no x-envoy headers.
-    pub suppress_envoy_headers: bool,
-}
-
-/// A header whose value can be checked.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum StrictHeader {
-    /// `x-envoy-max-retries`
-    MaxRetries,
-    /// `x-envoy-upstream-rq-per-try-timeout-ms`
-    PerTryTimeout,
-    /// `x-envoy-retry-grpc-on`
-    RetryGrpcOn,
-    /// `x-envoy-retry-on`
-    RetryOn,
-    /// `x-envoy-upstream-rq-timeout-ms`
-    Timeout,
-}
-
-impl StrictHeader {
-    /// All.
-    pub const ALL: [Self; 5] = [Self::MaxRetries, Self::PerTryTimeout, Self::RetryGrpcOn, Self::RetryOn, Self::Timeout];
-
-    /// The header's name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::MaxRetries => "x-envoy-max-retries",
-            Self::PerTryTimeout => "x-envoy-upstream-rq-per-try-timeout-ms",
-            Self::RetryGrpcOn => "x-envoy-retry-grpc-on",
-            Self::RetryOn => "x-envoy-retry-on",
-            Self::Timeout => "x-envoy-upstream-rq-timeout-ms",
-        }
-    }
 }
 
 /// One access log.

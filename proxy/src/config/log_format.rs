@@ -143,6 +143,19 @@ impl Format {
     ///
     /// An unknown operator, an argument that its operator does not take, or a percent sign that begins no operator.
     pub fn parse(text: &str) -> Result<Self, FormatError> {
+        Self::parse_with(text, ALWAYS)
+    }
+
+    /// The same, for the value of a header.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse`].
+    pub fn parse_header_value(text: &str) -> Result<Self, FormatError> {
+        Self::parse_with(text, ALWAYS_IN_HEADERS)
+    }
+
+    fn parse_with(text: &str, always: &'static [(&str, &str)]) -> Result<Self, FormatError> {
         let mut pieces = Vec::new();
         let mut literal = String::new();
         let mut rest = text;
@@ -155,7 +168,7 @@ impl Format {
             }
             let at = text.chars().count() - after.chars().count();
             let (written, after) = Written::split(after).ok_or(FormatError::Dangling { at })?;
-            match written.operator(at)? {
+            match written.operator(at, always)? {
                 Said::Always(value) => literal.push_str(cut(value, written.bytes_max)),
                 Said::Sometimes(operator) => {
                     if !literal.is_empty() {
@@ -216,6 +229,10 @@ const ALWAYS: &[(&str, &str)] = &[
     ("VIRTUAL_CLUSTER_NAME", "-"),
 ];
 
+/// The same in the value of a header, where what has no value is empty.
+const ALWAYS_IN_HEADERS: &[(&str, &str)] =
+    &[("ACCESS_LOG_TYPE", "NotSet"), ("REQUESTED_SERVER_NAME", ""), ("VIRTUAL_CLUSTER_NAME", "")];
+
 /// An operator as it stands between its percent signs.
 #[derive(Clone, Copy, Debug)]
 struct Written<'a> {
@@ -255,7 +272,7 @@ impl<'a> Written<'a> {
         Some((Self { name, argument, bytes_max }, rest))
     }
 
-    fn operator(self, at: usize) -> Result<Said, FormatError> {
+    fn operator(self, at: usize, always: &'static [(&str, &str)]) -> Result<Said, FormatError> {
         match self.name {
             "REQ" => {
                 let (name, or) = self.headers()?;
@@ -268,7 +285,7 @@ impl<'a> Written<'a> {
             "START_TIME" => return Ok(Said::Sometimes(Operator::StartTime(self.argument.map(str::to_owned)))),
             _ => {}
         }
-        let always = ALWAYS.iter().find(|(name, _)| *name == self.name).map(|(_, value)| Said::Always(value));
+        let always = always.iter().find(|(name, _)| *name == self.name).map(|(_, value)| Said::Always(value));
         let plain = PLAIN.iter().find(|(name, _)| *name == self.name);
         let Some(said) = always.or_else(|| plain.map(|(_, operator)| Said::Sometimes(operator.clone()))) else {
             let known: Vec<&'static str> = PLAIN.iter().map(|(name, _)| *name).collect();

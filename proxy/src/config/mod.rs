@@ -12,6 +12,7 @@ pub mod cluster;
 mod constraints;
 mod difference;
 mod error;
+pub mod filter;
 pub mod health;
 mod interpret;
 pub mod listener;

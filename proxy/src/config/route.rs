@@ -1,8 +1,10 @@
 //! Virtual hosts, routes and what they do, typed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::cluster::{ClusterName, Priority};
+use super::filter::Chains;
 pub use super::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
 
 /// The routes of one connection manager.
@@ -45,6 +47,8 @@ pub struct Route {
     pub name: String,
     /// Which requests.
     pub matches: PathMatch,
+    /// The filter chains that they go through, where those of the connection manager are changed for them.
+    pub filters: Option<Arc<Chains>>,
     /// What happens to them.
     pub action: Action,
 }
@@ -141,8 +145,6 @@ pub struct Upgrade {
     pub protocol: String,
     /// Off entries are known; a route may switch them on.
     pub enabled: bool,
-    /// Router options of the filter chain for this type, where it has one of its own.
-    pub router: Option<super::listener::RouterOptions>,
 }
 
 impl Upgrades {

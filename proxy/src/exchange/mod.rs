@@ -39,6 +39,17 @@ enum Received {
     Complete { trailers: Option<Headers> },
 }
 
+/// How much of a request's body has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum BodyProgress {
+    /// All of it.
+    Complete { bytes: u64 },
+    /// The request ended with its head.
+    None,
+    /// Its end has not come.
+    Open { bytes: u64 },
+}
+
 /// How far the request's body is on its way to the try under way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Delivery {
@@ -143,6 +154,33 @@ impl Exchange {
     /// Has the whole request been handed to the upstream's writer?
     pub(crate) fn is_finished(&self) -> bool {
         self.delivery == Delivery::Finished
+    }
+
+    /// How much of the body has come.
+    pub(crate) fn progress(&self) -> BodyProgress {
+        let bytes = self.bytes_received;
+        match &self.received {
+            Received::Open => BodyProgress::Open { bytes },
+            Received::Complete { .. } => BodyProgress::Complete { bytes },
+        }
+    }
+
+    /// Reads the body without an upstream, until more of it has come or its end. From here on `bytes_max` of it may wait,
+    /// and one read.
+    ///
+    /// # Errors
+    /// The client or a timer ends the stream.
+    pub(crate) async fn receive(&mut self, bytes_max: usize) -> Result<(), Interrupted> {
+        self.replay.make_room(bytes_max);
+        let before = self.bytes_received;
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(interrupted) = self.poll_interrupted(cx, &mut None) {
+                return Poll::Ready(Err(interrupted));
+            }
+            let has_come = self.bytes_received != before || self.is_complete();
+            if has_come { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+        .await
     }
 
     /// Does the request have no body at all?

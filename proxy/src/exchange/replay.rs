@@ -39,6 +39,11 @@ impl Replay {
         Self { queue: ByteQueue::default(), bytes_max, keeping: Keeping::Nothing, start: Start::Kept }
     }
 
+    /// Lets `bytes` of the body wait, and tells a body of as many from a larger one.
+    pub(super) fn make_room(&mut self, bytes: usize) {
+        self.bytes_max = self.bytes_max.max(bytes.saturating_add(1));
+    }
+
     /// Keeps the body for another try, up to `bytes_max`.
     pub(super) fn keep_whole(&mut self) {
         self.keeping = Keeping::Whole;

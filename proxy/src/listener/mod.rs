@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::config::route::RouteTable;
+use crate::config;
+use crate::config::listener::{FilterChains, Terminal};
 use crate::connection_manager::ConnectionManager;
 use crate::drain::ListenerDrain;
 use crate::net::accept::Acceptor;
@@ -30,8 +31,8 @@ pub struct Listener {
 
 /// What new connections of a listener get, until the configuration changes.
 pub struct Serving {
-    /// Serves them.
-    pub manager: Rc<ConnectionManager>,
+    /// What serves them.
+    pub filter_chains: FilterChains<Terminal<Rc<ConnectionManager>>>,
     /// How many there may be.
     pub limits: ListenerLimits,
     /// `listener.<address>.`
@@ -55,9 +56,13 @@ impl ListenerControl {
         &self.at
     }
 
-    /// Has requests that come from now on matched against other routes.
-    pub fn set_routes(&self, routes: Arc<RouteTable>) {
-        self.serving.manager.set_routes(routes);
+    /// Has requests that come from now on matched against the routes of `config`, which differs from what is served in
+    /// nothing else.
+    pub fn set_routes(&self, config: &config::Listener) {
+        let managers = self.serving.filter_chains.terminals().filter_map(Terminal::http);
+        for (manager, options) in managers.zip(config.managers()) {
+            manager.set_routes(Arc::clone(&options.routes));
+        }
     }
 
     /// Serves new connections in another way; those that are there drain.
@@ -151,7 +156,7 @@ impl Listener {
 
     /// Serves a connection, or closes it at once if as many are open as may be.
     fn begin(&self, conn: Conn, connections: &mut JoinSet<()>) {
-        let Serving { manager, limits, stats, .. } = &*self.serving;
+        let Serving { filter_chains, limits, stats, .. } = &*self.serving;
         let permit = match limits.permit() {
             Ok(permit) => permit,
             Err(overflow) => {
@@ -165,11 +170,20 @@ impl Listener {
         };
         stats.downstream_cx_total.inc();
         let active = stats.downstream_cx_active.enter();
-        let manager = Rc::clone(manager);
+        let manager = match filter_chains.choose() {
+            Some(Terminal::Http(manager)) => Some(Rc::clone(manager)),
+            Some(Terminal::Tcp(tcp)) => match *tcp {},
+            None => {
+                stats.no_filter_chain_match.inc();
+                None // closed at once, as in Envoy
+            }
+        };
         let (destroyed, length) = (stats.downstream_cx_destroy.clone(), stats.downstream_cx_length_ms.clone());
         connections.spawn_local(async move {
             let begun = Instant::now();
-            manager.serve(conn).await; // called here, or the task would have its future twice
+            if let Some(manager) = manager {
+                manager.serve(conn).await; // called here, or the task would have its future twice
+            }
             destroyed.inc();
             length.record_ms(begun.elapsed());
             drop((active, permit));

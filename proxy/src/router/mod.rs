@@ -86,6 +86,7 @@ mod tests {
                 .map(|(name, matches)| Route {
                     name: name.into(),
                     matches,
+                    filters: None,
                     action: Action::Direct { status: 200, body: String::new() },
                 })
                 .collect(),

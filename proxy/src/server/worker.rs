@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 use super::{Shared, StartError};
 use crate::access_log::AccessLog;
 use crate::cluster::{Cluster, Clusters, Handover};
-use crate::config::listener::LogPath;
+use crate::config::listener::{LogPath, Terminal};
 use crate::config::{self, ClusterChange, ListenerChange};
 use crate::connection_manager::ConnectionManager;
-use crate::drain::{Direction, Drain, Stage, WorkerDrain};
+use crate::drain::{Direction, Drain, ListenerDrain, Stage, WorkerDrain};
 use crate::listener::{Listener, ListenerControl, Serving};
 use crate::net::accept::Acceptor;
 use crate::net::{Accept, Address, ListenOptions, LogTarget, Outside};
@@ -211,23 +211,38 @@ impl Worker {
     fn serving(&self, listener: &Arc<snapshot::Listener>) -> Result<Serving, StartError> {
         let (config, registry) = (&listener.config, &listener.stats);
         let drain = self.drain.listener(direction(config));
+        let filter_chains = config.filter_chains.try_map(|terminal| match terminal {
+            Terminal::Http(options) => self.manager(options, listener, &drain).map(Terminal::Http),
+            Terminal::Tcp(tcp) => match *tcp {},
+        })?;
+        let limits = self.shared.connections.of(config);
+        Ok(Serving { filter_chains, limits, stats: ListenerStats::new(registry, config.address), drain })
+    }
+
+    fn manager(
+        &self,
+        options: &Arc<config::listener::ConnectionManager>,
+        listener: &Arc<snapshot::Listener>,
+        drain: &ListenerDrain,
+    ) -> Result<Rc<ConnectionManager>, StartError> {
+        let (config, registry) = (&listener.config, &listener.stats);
         let parts = ServiceParts {
-            stats: HttpStats::new(registry, &config.manager.stat_prefix),
-            listener_responses: ResponseStats::of_listener(registry, config.address, &config.manager.stat_prefix),
-            logs: open_logs(&self.outside, config)?,
+            options: Arc::clone(options),
+            buffer_bytes_max: config.buffer_bytes_max,
+            stats: HttpStats::new(registry, &options.stat_prefix),
+            listener_responses: ResponseStats::of_listener(registry, config.address, &options.stat_prefix),
+            logs: open_logs(&self.outside, options)?,
             clusters: Rc::clone(&self.clusters),
             outside: self.outside.clone(),
             drain: drain.clone(),
         };
-        let manager = Rc::new(ConnectionManager::new(
-            Service::new(config, parts),
+        Ok(Rc::new(ConnectionManager::new(
+            Service::new(parts),
             Arc::clone(listener),
             Http2Stats::downstream(&self.shared.registry),
             Arc::clone(&self.shared.runtime),
             Rc::clone(&self.connection_ids),
-        ));
-        let limits = self.shared.connections.of(config);
-        Ok(Serving { manager, limits, stats: ListenerStats::new(registry, config.address), drain })
+        )))
     }
 
     fn set_listeners(&mut self, prepared: Prepared) {
@@ -238,7 +253,7 @@ impl Worker {
                 Step::Begin { accept, serving } => Some(self.begin(&config.config, accept, *serving)),
                 Step::Keep => before.remove(&name).map(|running| running.control),
                 Step::SetRoutes => before.remove(&name).map(|running| {
-                    running.control.set_routes(Arc::clone(&config.config.manager.routes));
+                    running.control.set_routes(&config.config);
                     running.control
                 }),
                 Step::Replace { now, serving } => before.remove(&now).map(|mut running| {
@@ -288,7 +303,7 @@ fn bind(
     })
 }
 
-fn open_logs(outside: &Outside, listener: &config::Listener) -> Result<Vec<AccessLog>, StartError> {
+fn open_logs(outside: &Outside, manager: &config::listener::ConnectionManager) -> Result<Vec<AccessLog>, StartError> {
     let open = |log: &config::listener::AccessLog| {
         let target = match &log.to {
             LogPath::File(path) => LogTarget::File(path.clone()),
@@ -305,5 +320,5 @@ fn open_logs(outside: &Outside, listener: &config::Listener) -> Result<Vec<Acces
         })?;
         Ok(AccessLog::new(log.format.clone(), writer))
     };
-    listener.manager.access_logs.iter().map(open).collect()
+    manager.access_logs.iter().map(open).collect()
 }

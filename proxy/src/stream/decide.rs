@@ -11,57 +11,117 @@ use super::local_reply::LocalReply;
 use super::record::count_expired;
 use super::service::Routes;
 use super::{Answered, Kind, Reply, StreamContext};
-use crate::access_log::Details;
 use crate::cluster::Cluster;
 use crate::codec::{Broken, RequestHead, names};
+use crate::config::filter::RouterOptions;
 use crate::config::route::{Action, Forward, Upgrade, Upgrades};
-use crate::exchange::Expired;
-use crate::exchange::Interrupted;
+use crate::exchange::{BodyProgress, Expired, Interrupted};
+use crate::filter::{Filters, Flow, Refusal};
 use crate::router;
 use crate::tunnel;
 use crate::upstream::terms::{self, Terms};
 use crate::upstream::{self, Answer, Ended, Forwarding};
 
 /// Decides what to reply: the route's own response, or what its upstream responds.
-pub(super) async fn decide(stream: &mut StreamContext<'_>, routes: &Routes) -> Reply {
+pub(super) async fn decide<'s: 'c, 'c>(
+    stream: &mut StreamContext<'s>,
+    routes: &'c Routes,
+    filters: &mut Filters<'c>,
+) -> Reply {
     if let Err(refusal) = check(stream) {
         return Reply::Local(refusal, None);
     }
     prepare(stream, routes);
-    let stats = &stream.service.stats;
+    let service = stream.service;
     // As with Envoy, a request whose `x-forwarded-proto` is empty has no route.
     let forwarded_proto = stream.request.headers.get(&names::X_FORWARDED_PROTO);
     let has_proto = forwarded_proto.is_none_or(|proto| !proto.is_empty());
     let Some((_, route)) = router::route(&routes.0, &stream.request).filter(|_| has_proto) else {
-        stats.rq_total.inc();
-        stats.no_route.inc();
+        if let Err(reply) = filter_request(stream, filters).await {
+            return reply;
+        }
+        service.stats.rq_total.inc();
+        service.stats.no_route.inc();
         return Reply::Local(LocalReply::NoRoute, None);
     };
     if !route.name.is_empty() {
         stream.info.route_name = Some(route.name.as_str().into());
     }
-    let none = Upgrades::default();
-    let upgrades = match &route.action {
-        Action::Forward(to) => &to.upgrades,
-        Action::Direct { .. } => &none,
+    let chains = route.filters.as_deref().unwrap_or(&service.options.filters);
+    let upgrade = match upgrade(stream, &route.action) {
+        Ok(upgrade) => upgrade,
+        Err(refusal) => {
+            *filters = Filters::of(&chains.default);
+            return Reply::Local(refusal, None);
+        }
     };
-    let upgrade = match upgrade_wanted(&stream.request) {
-        None => None,
-        Some(protocol) => match tunnel::allowed(&protocol, &stream.service.options.upgrades, upgrades) {
-            Some(upgrade) => Some(upgrade),
-            None => {
-                stats.downstream_rq_ws_on_non_ws_route.inc();
-                return Reply::Local(LocalReply::UpgradeRefused, None);
-            }
-        },
+    let chain = chains.of(upgrade.map(|upgrade| upgrade.protocol.as_str()));
+    *filters = Filters::of(chain);
+    // Found before the filters have changed the request, as the route is.
+    let cluster = match &route.action {
+        Action::Direct { .. } => None,
+        Action::Forward(to) => service.cluster(&to.cluster, &stream.request),
     };
-    stats.rq_total.inc();
+    stream.info.upstream_cluster = cluster.as_ref().map(|cluster| Rc::clone(&cluster.name));
+    if upgrade.is_some() {
+        stream.exchange.withhold();
+    }
+    if let Err(reply) = filter_request(stream, filters).await {
+        return reply;
+    }
+    service.stats.rq_total.inc();
     match &route.action {
         Action::Direct { status, body } => {
-            stats.rq_direct_response.inc();
+            service.stats.rq_direct_response.inc();
             Reply::Local(LocalReply::Direct { status: *status, body: body.clone() }, None)
         }
-        Action::Forward(to) => forward(stream, to, upgrade).await,
+        Action::Forward(to) => forward(stream, Target { to, cluster, upgrade, router: &chain.router }).await,
+    }
+}
+
+/// The upgrade that the request asks for, if it asks for one.
+///
+/// # Errors
+/// It may not have it.
+fn upgrade<'s: 'c, 'c>(stream: &StreamContext<'s>, action: &'c Action) -> Result<Option<&'c Upgrade>, LocalReply> {
+    static NONE: Upgrades = Upgrades(Vec::new());
+    let Some(protocol) = upgrade_wanted(&stream.request) else { return Ok(None) };
+    let by_route = match action {
+        Action::Forward(to) => &to.upgrades,
+        Action::Direct { .. } => &NONE,
+    };
+    let allowed = tunnel::allowed(&protocol, &stream.service.options.upgrades, by_route);
+    if allowed.is_none() {
+        stream.service.stats.downstream_rq_ws_on_non_ws_route.inc();
+    }
+    allowed.map(Some).ok_or(LocalReply::UpgradeRefused)
+}
+
+/// Lets the filters see the request, and reads its body for those that wait for it.
+///
+/// # Errors
+/// The request ends before the router: with this.
+async fn filter_request(stream: &mut StreamContext<'_>, filters: &mut Filters<'_>) -> Result<(), Reply> {
+    if filters.is_empty() {
+        return Ok(());
+    }
+    let StreamContext { service, request, exchange, info, .. } = stream;
+    let body = if exchange.is_complete() { BodyProgress::None } else { exchange.progress() };
+    let mut flow = filters.on_request(request, body, info);
+    loop {
+        match flow {
+            Flow::Continue => return Ok(()),
+            Flow::Respond(Refusal::PayloadTooLarge) => {
+                service.stats.downstream_rq_too_large.inc();
+                return Err(Reply::Local(LocalReply::PayloadTooLarge, None));
+            }
+            Flow::Wait { bytes_max } => {
+                if let Err(interruption) = exchange.receive(bytes_max).await {
+                    return Err(interrupted(stream, interruption, None));
+                }
+                flow = filters.on_request_data(request, exchange.progress(), info);
+            }
+        }
     }
 }
 
@@ -96,14 +156,22 @@ fn upgrade_wanted(head: &RequestHead) -> Option<String> {
     head.upgrade().map(|protocol| String::from_utf8_lossy(protocol.as_bytes()).to_ascii_lowercase())
 }
 
-async fn forward(stream: &mut StreamContext<'_>, to: &Forward, upgrade: Option<&Upgrade>) -> Reply {
+/// Where the router sends a request, and how.
+struct Target<'c> {
+    to: &'c Forward,
+    /// `None` if there is no cluster of the name that the route gives.
+    cluster: Option<Rc<Cluster>>,
+    upgrade: Option<&'c Upgrade>,
+    router: &'c RouterOptions,
+}
+
+async fn forward(stream: &mut StreamContext<'_>, target: Target<'_>) -> Reply {
+    let Target { to, cluster, upgrade, router } = target;
     let StreamContext { service, request, exchange, info, .. } = stream;
-    let Some(cluster) = service.cluster(&to.cluster, request) else {
+    let Some(cluster) = cluster else {
         service.stats.no_cluster.inc();
         return Reply::Local(LocalReply::NoCluster { status: to.missing }, None);
     };
-    info.upstream_cluster = Some(Rc::clone(&cluster.name));
-    let router = upgrade.and_then(|upgrade| upgrade.router.as_ref()).unwrap_or(&service.options.router);
     if let Some((header, value)) = terms::malformed(&router.strict, &request.headers) {
         return Reply::Local(LocalReply::MalformedHeader { header, value }, None);
     }
@@ -115,7 +183,6 @@ async fn forward(stream: &mut StreamContext<'_>, to: &Forward, upgrade: Option<&
     if upgrade.is_some() {
         service.stats.downstream_cx_upgrades_total.inc();
         upgrade_active = Some(service.stats.downstream_cx_upgrades_active.enter());
-        exchange.withhold();
     }
     if !router.suppress_envoy_headers
         && let Some(limit) = terms.expected_timeout()
@@ -139,7 +206,7 @@ async fn forward(stream: &mut StreamContext<'_>, to: &Forward, upgrade: Option<&
 /// An upstream has responded: notes it, and lets the payload of an accepted upgrade flow.
 fn begin_answer(stream: &mut StreamContext<'_>, answer: &Answer, kind: Kind) {
     let StreamContext { exchange, info, .. } = stream;
-    info.detail(Details::ViaUpstream);
+    info.detail("via_upstream");
     info.upstream_protocol = Some(answer.head.version);
     info.times.upstream_response_begin = Some(Instant::now());
     exchange.timers.response_began();
@@ -148,21 +215,23 @@ fn begin_answer(stream: &mut StreamContext<'_>, answer: &Answer, kind: Kind) {
             exchange.release();
             exchange.timers.upgrade_accepted();
         }
-        Kind::Unsuccessful => info.detail(Details::WebSocketHandshakeUnsuccessful),
+        Kind::Unsuccessful => info.detail("websocket_handshake_unsuccessful"),
         Kind::Plain | Kind::Rejected => {}
     }
 }
 
 fn unanswered(stream: &StreamContext<'_>, ended: Ended, cluster: Rc<Cluster>) -> Reply {
+    match ended {
+        Ended::Failed { failure, retried } => Reply::Local(LocalReply::Upstream { failure, retried }, Some(cluster)),
+        Ended::Interrupted(interruption) => interrupted(stream, interruption, Some(cluster)),
+        Ended::InterruptedBetweenTries(interruption) => interrupted(stream, interruption, None),
+    }
+}
+
+/// The client or a timer has ended the stream. `waited_for`: whose response was awaited.
+fn interrupted(stream: &StreamContext<'_>, interruption: Interrupted, waited_for: Option<Rc<Cluster>>) -> Reply {
     let StreamContext { service, request, exchange, .. } = stream;
-    let (interrupted, waited_for) = match ended {
-        Ended::Failed { failure, retried } => {
-            return Reply::Local(LocalReply::Upstream { failure, retried }, Some(cluster));
-        }
-        Ended::Interrupted(interrupted) => (interrupted, Some(cluster)),
-        Ended::InterruptedBetweenTries(interrupted) => (interrupted, None),
-    };
-    let expired = match interrupted {
+    let expired = match interruption {
         Interrupted::Downstream(Broken::Malformed(_)) if request.version != Version::HTTP_2 => {
             service.stats.downstream_cx_protocol_error.inc();
             return Reply::Local(LocalReply::BadBody, None);

@@ -9,27 +9,30 @@ use tokio::time::Instant;
 use super::decorate;
 use super::record::record_relay_end;
 use super::relay::{self, Relay, RelayEnd};
-use super::respond::{Remaining, Responder, Response, after_response, begin_response};
+use super::respond::{Remaining, Responder, Response, after_response, begin_response, filter_response};
 use super::unsent::push_out;
 use super::{After, Answered, Kind, Persistence, StreamContext};
 use crate::cluster::{Cluster, Failure};
 use crate::codec::http1::Close;
 use crate::codec::{Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
 use crate::exchange::{Exchange, Interrupted};
+use crate::filter::Filters;
 use crate::upstream::Answer;
 
 /// Passes an upstream's response on, payload and all. Returns the writer to the client if the response's end was queued.
 pub(super) async fn deliver(
     stream: &mut StreamContext<'_>,
     answered: Answered,
+    filters: &mut Filters<'_>,
     responder: Responder<'_>,
 ) -> (After, Option<Writer>) {
     let Answered { mut answer, cluster, kind, service_time, _upgrade_active } = answered;
     let payload = payload(kind, &answer);
-    let head = head(kind, &mut answer, service_time);
+    let mut head = head(kind, &mut answer, service_time);
     if kind != Kind::Unsuccessful {
         cluster.codes.charge(head.status, stream.info.internal, stream.info.alt_stat_name.as_deref());
     }
+    filter_response(stream, filters, &mut head);
     if ends_with_connection(&stream.request, &head, payload) {
         stream.client_persistence = Persistence::Close;
     }

@@ -28,6 +28,7 @@ use crate::codec::{Body, Broken, Informer, RequestHead};
 use crate::exchange::Exchange;
 use crate::exchange::LazyTimer;
 use crate::exchange::Timers;
+use crate::filter::Filters;
 use crate::stats::Held;
 use crate::tunnel::handshake;
 use crate::upstream::Answer;
@@ -160,8 +161,10 @@ pub(crate) fn serve<'a>(
 
 async fn serve_prepared(stream: &mut StreamContext<'_>, responder: Responder<'_>) -> Served {
     let routes = stream.service.routes();
-    let (after, rest) = match decide(stream, &routes).await {
-        Reply::Answer(answered) => deliver(stream, *answered, responder).await,
+    // Those of a request that meets no route; `decide` puts the route's in their place.
+    let mut filters = Filters::of(&stream.service.options.filters.default);
+    let (after, rest) = match decide(stream, &routes, &mut filters).await {
+        Reply::Answer(answered) => deliver(stream, *answered, &mut filters, responder).await,
         Reply::Gone(broken) => {
             record_gone(stream.service, stream.info, broken);
             (After::Gone, None)
@@ -171,7 +174,7 @@ async fn serve_prepared(stream: &mut StreamContext<'_>, responder: Responder<'_>
                 let info = &stream.info;
                 cluster.codes.charge(reply.row().status, info.internal, info.alt_stat_name.as_deref());
             }
-            reply_locally(stream, &reply, responder).await
+            reply_locally(stream, &reply, &mut filters, responder).await
         }
     };
     let exchange = &mut stream.exchange;

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use super::local_reply::LocalReply;
 use super::relay::RelayEnd;
 use super::service::Service;
-use crate::access_log::{Details, Downstream, LocalEnd, ResponseFlag, ResponseStart, StreamInfo};
+use crate::access_log::{Downstream, LocalEnd, ResponseFlag, StreamInfo};
 use crate::cluster::Cluster;
-use crate::codec::{Broken, Violation};
+use crate::codec::Broken;
 use crate::exchange::Expired;
 use crate::exchange::Interrupted;
 use crate::stats::Held;
@@ -78,19 +78,19 @@ pub(crate) fn record_gone(service: &Service, info: &mut StreamInfo, broken: Brok
     match broken {
         Broken::Closed | Broken::ConnectionReset => {
             info.flag(ResponseFlag::DC);
-            info.detail(Details::DownstreamDisconnect);
+            info.detail("downstream_remote_disconnect");
         }
         Broken::StreamReset(_) => {
             info.flag(ResponseFlag::DR);
-            info.detail(Violation::RemoteReset);
+            info.detail("http2.remote_reset");
         }
-        Broken::OverLimit(violation) => {
+        Broken::OverLimit(details) => {
             info.flag(ResponseFlag::DR);
-            info.detail(violation);
+            info.detail(details);
         }
-        Broken::Malformed(violation) => {
+        Broken::Malformed(details) => {
             info.flag(ResponseFlag::DPE);
-            info.detail(violation);
+            info.detail(details);
         }
     }
 }
@@ -134,7 +134,7 @@ pub(super) fn record_relay_end(
             stats.downstream_rq_tx_reset.inc();
             stats.downstream_rq_rx_reset.inc();
             info.flag(failure.flag());
-            info.detail(failure.details(ResponseStart::After));
+            info.detail(failure.details("after"));
         }
     }
 }

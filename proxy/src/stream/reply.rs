@@ -3,33 +3,38 @@
 use http::{Method, Version};
 
 use super::local_reply::{LocalReply, Row};
-use super::respond::{Remaining, Responder, Response, after_response, begin_response};
+use super::respond::{Remaining, Responder, Response, after_response, begin_response, filter_response};
 use super::service::Service;
 use super::unsent::push_out;
 use super::{After, Persistence, StreamContext};
 use crate::access_log::StreamInfo;
 use crate::codec::http1::{Close, Refusal};
 use crate::codec::{Payload, RequestHead, Writer};
+use crate::filter::Filters;
 
 /// Sends one of the proxy's own responses. Returns the writer to the client, if the client is still there.
 pub(super) async fn reply_locally(
     stream: &mut StreamContext<'_>,
     reply: &LocalReply,
+    filters: &mut Filters<'_>,
     responder: Responder<'_>,
 ) -> (After, Option<Writer>) {
-    let StreamContext { service, request, exchange, client_persistence, info } = stream;
     let row = reply.row();
-    record_reply(&row, request, info);
+    record_reply(&row, &stream.request, stream.info);
+    let (mut head, body) = reply.response(&row);
+    filter_response(stream, filters, &mut head);
+    let StreamContext { service, request, exchange, client_persistence, info } = stream;
     // A request to switch protocols has no end before the protocol is switched, at least on HTTP/1.
     let is_endless = request.upgrade().is_some() && request.version != Version::HTTP_2;
-    let complete = exchange.is_complete() && !is_endless;
+    // An HTTP/1 body that is too large is not read to its end, however much of it came at once.
+    let is_cut = matches!(reply, LocalReply::PayloadTooLarge) && request.version != Version::HTTP_2;
+    let complete = exchange.is_complete() && !is_endless && !is_cut;
     let persistence = if complete && !row.closes { *client_persistence } else { Persistence::Close };
     if let Responder::Http2 { go_away, .. } = &responder
         && row.closes
     {
         go_away.request();
     }
-    let (head, body) = reply.response(&row);
     let no_body = body.is_empty() || request.method == Method::HEAD;
     let payload = if no_body { Payload::None } else { Payload::Some };
     let mut down = begin_response(service, request, Response { head, payload, persistence }, responder, info);
@@ -61,8 +66,11 @@ pub(crate) async fn refuse_head(
 ) -> After {
     let row = reply.row();
     info.protocol = Some(Version::HTTP_11);
-    let (head, body) = reply.response(&row);
+    let (mut head, body) = reply.response(&row);
     let request = RequestHead::default(); // there is none: GET, HTTP/1.1
+    info.response_code = Some(row.status.as_u16());
+    info.detail(row.details.clone());
+    Filters::of(&service.options.filters.default).on_response(&mut head, &request, info);
     record_reply(&row, &request, info);
     if !matches!(reply, LocalReply::BadHead(Refusal::LowVersion)) {
         service.stats.downstream_rq_response_before_rq_complete.inc();

@@ -9,10 +9,11 @@ use tokio::time::Instant;
 
 use super::decorate;
 use super::service::Service;
-use super::{After, Persistence};
+use super::{After, Persistence, StreamContext};
 use crate::access_log::StreamInfo;
 use crate::codec::http1::{Close, ServerConnection};
 use crate::codec::{Informer, Payload, RequestHead, ResponseHead, Writer, http2, names};
+use crate::filter::Filters;
 use crate::tunnel::handshake;
 
 /// Where the response goes.
@@ -72,6 +73,20 @@ pub(super) struct Response {
     pub(super) persistence: Persistence,
 }
 
+/// Lets the filters change the head of a response, with what is known of the stream by now.
+pub(super) fn filter_response(stream: &mut StreamContext<'_>, filters: &mut Filters<'_>, head: &mut ResponseHead) {
+    let StreamContext { request, exchange, info, .. } = stream;
+    if info.attempts_in_response {
+        head.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), HeaderValue::from(info.attempts));
+    }
+    if filters.is_empty() {
+        return;
+    }
+    info.bytes_received = exchange.bytes_received;
+    info.response_code = Some(head.status.as_u16());
+    filters.on_response(head, request, info);
+}
+
 /// Queues a response head, finished for this client's protocol, and counts it.
 pub(super) fn begin_response(
     service: &Service,
@@ -83,9 +98,6 @@ pub(super) fn begin_response(
     let Response { mut head, payload, persistence: wanted } = response;
     decorate::response(&mut head, service.server_header.clone(), service.date.at(service.outside.clock.wall()));
     decorate::echo_request_id(&mut head, request, service.options.request_ids, info.internal);
-    if info.attempts_in_response {
-        head.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), HeaderValue::from(info.attempts));
-    }
     service.count_response(head.status);
     info.response_code = Some(head.status.as_u16());
     info.times.response_begin = Some(Instant::now());

@@ -13,7 +13,7 @@ use super::decorate;
 use crate::access_log::AccessLog;
 use crate::cluster::{Cluster, Clusters};
 use crate::codec::RequestHead;
-use crate::config::listener::{ConnectionManager as Options, Listener};
+use crate::config::listener::ConnectionManager as Options;
 use crate::config::route::{Destination, RouteTable};
 use crate::drain::ListenerDrain;
 use crate::net::Outside;
@@ -44,8 +44,11 @@ pub(crate) struct Service {
     pub(super) own_address: Option<IpAddr>,
 }
 
-/// What a [`Service`] is made of besides its listener's configuration.
+/// What a [`Service`] is made of.
 pub(crate) struct ServiceParts {
+    pub(crate) options: Arc<Options>,
+    /// `per_connection_buffer_limit_bytes`
+    pub(crate) buffer_bytes_max: usize,
     /// `http.<stat_prefix>.`
     pub(crate) stats: HttpStats,
     /// `listener.<address>.http.<stat_prefix>.`
@@ -63,15 +66,15 @@ pub(crate) struct ServiceParts {
 pub(super) struct Routes(pub(super) Arc<RouteTable>);
 
 impl Service {
-    pub(crate) fn new(listener: &Listener, parts: ServiceParts) -> Self {
-        let ServiceParts { stats, listener_responses, logs, clusters, outside, drain } = parts;
-        let options = Arc::clone(&listener.manager);
+    pub(crate) fn new(parts: ServiceParts) -> Self {
+        let ServiceParts { options, buffer_bytes_max, stats, listener_responses, logs, clusters, outside, drain } =
+            parts;
         // Configuration refuses hosts that are no header value.
         let default_host = options.http1.default_host_for_http_10.as_deref();
         let default_host = default_host.and_then(|host| HeaderValue::from_str(host).ok());
         Self {
             routes: RefCell::new(Rc::new(Routes(Arc::clone(&options.routes)))),
-            buffer_bytes_max: listener.buffer_bytes_max,
+            buffer_bytes_max,
             stats: Rc::new(stats),
             listener_responses,
             logs,

@@ -47,7 +47,7 @@ mod tests {
     }
 
     fn entry(enabled: Option<bool>) -> Upgrades {
-        let entry = |enabled| Upgrade { protocol: "websocket".into(), enabled, router: None };
+        let entry = |enabled| Upgrade { protocol: "websocket".into(), enabled };
         Upgrades(enabled.map(entry).into_iter().collect())
     }
 }

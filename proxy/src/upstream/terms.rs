@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::codec::{Headers, names};
-use crate::config::listener::{RouterOptions, StrictHeader};
+use crate::config::filter::{RouterOptions, StrictHeader};
 use crate::config::retry::{RetryOn, RetryPolicy};
 use crate::config::route::Forward;
 
@@ -271,7 +271,9 @@ static_resources:
   clusters: [{ name: a }]
 "#;
         let config = Config::from_yaml(text, "test").unwrap().config;
-        let Action::Forward(route) = &config.listeners[0].manager.routes.virtual_hosts[0].routes[0].action else {
+        let Action::Forward(route) =
+            &config.listeners[0].managers().next().unwrap().routes.virtual_hosts[0].routes[0].action
+        else {
             panic!("the route forwards");
         };
         Forward { retry: retry.map(Box::new), ..(**route).clone() }

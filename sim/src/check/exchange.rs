@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use finwait::config::Config;
 use finwait::config::route::Action;
+use finwait::config::{Config, Listener};
 use serde_yaml::Spanned;
 
 use crate::actor::{Said, is_idempotent};
@@ -63,7 +63,8 @@ fn permits_repetition(role: &Role) -> bool {
 
 /// Whether a route tries again.
 fn retries(config: &Config) -> bool {
-    let hosts = config.listeners.iter().flat_map(|listener| &listener.manager.routes.virtual_hosts);
+    let managers = config.listeners.iter().flat_map(Listener::managers);
+    let hosts = managers.flat_map(|manager| &manager.routes.virtual_hosts);
     let mut actions = hosts.flat_map(|host| &host.routes).map(|route| &route.action);
     actions.any(|action| matches!(action, Action::Forward(forward) if forward.retry.is_some()))
 }

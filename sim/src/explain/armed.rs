@@ -43,7 +43,7 @@ impl Case<'_> {
         let (host, over) = (account.host, account.at);
         let Some(told) = Told::new(self.scenario, trace.host(host)) else { return };
         let Some(led) = self.led(&told, exchange) else { return };
-        let timeouts = &led.listener.manager.timeouts;
+        let timeouts = &led.options.timeouts;
         let began = exchange.request.began.at;
         let head = exchange.request.head_arrived;
         let asked = exchange.request.arrived.filter(|_| exchange.request.is_complete);
@@ -125,10 +125,10 @@ impl Case<'_> {
         }
         if let Some(server) = conversation.server
             && let Some(told) = Told::new(self.scenario, trace.host(server))
-            && let Some(listener) = told.listener(conversation.server_address)
+            && let Some(manager) = told.manager(conversation.server_address)
         {
-            armed.add(server, "max_connection_duration", listener.manager.timeouts.connection, opened, end);
-            self.of_pings(nth, server, listener.manager.http2.keepalive, end, armed);
+            armed.add(server, "max_connection_duration", manager.timeouts.connection, opened, end);
+            self.of_pings(nth, server, manager.http2.keepalive, end, armed);
         }
     }
 
@@ -161,8 +161,8 @@ impl Case<'_> {
             Some(Role::App(app)) => found.push((server, NAME, app.idle_timeout.map(|time| time.0))),
             Some(Role::Proxy { .. }) => {
                 let told = Told::new(self.scenario, trace.host(server));
-                let listener = told.as_ref().and_then(|told| told.listener(conversation.server_address));
-                found.push((server, NAME, listener.and_then(|listener| listener.manager.timeouts.idle)));
+                let manager = told.as_ref().and_then(|told| told.manager(conversation.server_address));
+                found.push((server, NAME, manager.and_then(|manager| manager.timeouts.idle)));
             }
             Some(Role::Alb(_) | Role::Client(_)) | None => {}
         }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use finwait::codec::{Headers, RequestHead};
 use finwait::config::cluster::{Discovery, Priority};
+use finwait::config::listener::ConnectionManager;
 use finwait::config::route::{Action, Destination, Forward};
 use finwait::config::runtime::LayerValues;
-use finwait::config::{Config, Listener, Places};
+use finwait::config::{Config, Places};
 use http::{HeaderName, HeaderValue, Method, Version};
 use serde_json::Value;
 
@@ -82,7 +83,8 @@ pub(super) fn http_options(path: Path) -> Path {
 
 /// Where a request was led, with the path of its connection manager and of its route.
 pub(super) struct Led<'a> {
-    pub(super) listener: &'a Listener,
+    /// The connection manager.
+    pub(super) options: &'a ConnectionManager,
     pub(super) manager: Path,
     pub(super) route: Option<(Path, &'a Action)>,
 }
@@ -109,20 +111,23 @@ impl<'a> Told<'a> {
     pub(super) fn led(&self, exchange: &Exchange, to: SocketAddr) -> Option<Led<'_>> {
         let listeners = &self.config.as_ref()?.listeners;
         let (nth, listener) = listeners.iter().enumerate().find(|(_, it)| it.address.port() == to.port())?;
-        let manager = path(&format!("static_resources listeners {nth} filter_chains 0 filters 0 typed_config"));
-        let table = &listener.manager.routes;
+        let options = listener.managers().next()?;
+        let chain = if listener.filter_chains.chains.is_empty() { "default_filter_chain" } else { "filter_chains 0" };
+        let manager = path(&format!("static_resources listeners {nth} {chain} filters 0 typed_config"));
+        let table = &options.routes;
         let route = finwait::router::route(table, &head(exchange)).and_then(|(host, route)| {
             let host_nth = table.virtual_hosts.iter().position(|has| std::ptr::eq(has, host))?;
             let route_nth = host.routes.iter().position(|has| std::ptr::eq(has, route))?;
             let steps = path(&format!("route_config virtual_hosts {host_nth} routes {route_nth}"));
             Some(([manager.clone(), steps].concat(), &route.action))
         });
-        Some(Led { listener, manager, route })
+        Some(Led { options, manager, route })
     }
 
-    /// The listener at an address.
-    pub(super) fn listener(&self, to: SocketAddr) -> Option<&Listener> {
-        self.config.as_ref()?.listeners.iter().find(|it| it.address.port() == to.port())
+    /// The connection manager of the listener at an address.
+    pub(super) fn manager(&self, to: SocketAddr) -> Option<&ConnectionManager> {
+        let listener = self.config.as_ref()?.listeners.iter().find(|it| it.address.port() == to.port())?;
+        listener.managers().next().map(|manager| &**manager)
     }
 
     /// The number of the cluster that has an endpoint at an address.

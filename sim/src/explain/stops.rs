@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use finwait::access_log::Details;
 use finwait::config::cluster::UpstreamProtocol;
 use finwait::config::listener::Keepalive;
 use finwait::config::route::{Action, Forward};
@@ -45,9 +44,9 @@ pub(super) enum Why {
 
 impl<'a> Hop<'a> {
     /// The timer that ended the exchange here, if one did.
-    pub(super) fn expired(&self, at: Place<'_>, details: Option<&Details>) -> Option<Stop> {
+    pub(super) fn expired(&self, at: Place<'_>, details: &str) -> Option<Stop> {
         let (told, led) = (at.told?, at.led?);
-        let timeouts = &led.listener.manager.timeouts;
+        let timeouts = &led.options.timeouts;
         let route = led.route.as_ref();
         let forward = route.and_then(
             |(path, action)| if let Action::Forward(forward) = action { Some((path, forward)) } else { None },
@@ -56,31 +55,29 @@ impl<'a> Hop<'a> {
             return Some(stop);
         }
         let (parent, below, value) = match details {
-            Some(Details::ResponseTimeout) => {
+            "response_timeout" => {
                 forward.and_then(|(path, forward)| Some((path, "route.timeout", forward.timeout?)))?
             }
-            Some(Details::StreamIdleTimeout) => {
-                match forward.and_then(|(path, forward)| Some((path, forward.idle_timeout?))) {
-                    Some((path, value)) => (path, "route.idle_timeout", value?),
-                    None => (&led.manager, "stream_idle_timeout", timeouts.stream_idle?),
-                }
-            }
-            Some(Details::MaxDurationTimeout) => {
+            "stream_idle_timeout" => match forward.and_then(|(path, forward)| Some((path, forward.idle_timeout?))) {
+                Some((path, value)) => (path, "route.idle_timeout", value?),
+                None => (&led.manager, "stream_idle_timeout", timeouts.stream_idle?),
+            },
+            "max_duration_timeout" => {
                 match forward.and_then(|(path, forward)| Some((path, forward.stream_duration_max?))) {
                     Some((path, value)) => (path, "route.max_stream_duration.max_stream_duration", value?),
                     None => (&led.manager, "common_http_protocol_options.max_stream_duration", timeouts.stream?),
                 }
             }
-            Some(Details::PerTryIdleTimeout) => {
+            "upstream_per_try_idle_timeout" => {
                 let (path, forward) = forward?;
                 (path, "route.retry_policy.per_try_idle_timeout", forward.retry.as_ref()?.per_try_idle_timeout?)
             }
-            Some(Details::PerTryTimeout) => {
+            "upstream_per_try_timeout" => {
                 let (path, forward) = forward?;
                 (path, "route.retry_policy.per_try_timeout", forward.retry.as_ref()?.per_try_timeout?)
             }
-            Some(Details::RequestTimeout) => (&led.manager, "request_timeout", timeouts.request?),
-            Some(Details::RequestHeaderTimeout) => (&led.manager, "request_headers_timeout", timeouts.request_headers?),
+            "request_overall_timeout" => (&led.manager, "request_timeout", timeouts.request?),
+            "request_header_timeout" => (&led.manager, "request_headers_timeout", timeouts.request_headers?),
             _ => return None,
         };
         let setting = told.setting(parent, below, Some(seconds(value)));
@@ -95,17 +92,17 @@ impl<'a> Hop<'a> {
 
     /// The timer that ended the exchange here, if the request had set it by a header. A caller from outside cannot; so of
     /// header and route that one is meant which fits the time that passed.
-    fn asked_for(&self, host: HostId, details: Option<&Details>, forward: Option<&Forward>) -> Option<Stop> {
+    fn asked_for(&self, host: HostId, details: &str, forward: Option<&Forward>) -> Option<Stop> {
         let last = || match self.case.chain.attempts(self.nth).last()? {
             Attempt::Asked(nth) => self.case.wire.exchanges.get(*nth),
             Attempt::Connecting(_) => None,
         };
         let (headers, of_route, since) = match details {
-            Some(Details::ResponseTimeout) => {
+            "response_timeout" => {
                 let headers = &["x-envoy-upstream-rq-timeout-ms", "x-envoy-expected-rq-timeout-ms"][..];
                 (headers, forward?.timeout, self.exchange.request.head_arrived?)
             }
-            Some(Details::PerTryTimeout) => {
+            "upstream_per_try_timeout" => {
                 let of_route = forward?.retry.as_ref().and_then(|policy| policy.per_try_timeout);
                 (&["x-envoy-upstream-rq-per-try-timeout-ms"][..], of_route, last()?.request.began.at)
             }
@@ -138,7 +135,7 @@ impl<'a> Hop<'a> {
     pub(super) fn unanswered(&self, at: Place<'_>) -> Option<Stop> {
         let (told, led) = (at.told?, at.led?);
         let of_client = || {
-            let keepalive = led.listener.manager.http2.keepalive?;
+            let keepalive = led.options.http2.keepalive?;
             let below = "http2_protocol_options.connection_keepalive.timeout";
             let setting = told.setting(&led.manager, below, Some(seconds(keepalive.timeout)));
             self.silence(at.host, self.exchange, keepalive, setting)
@@ -251,11 +248,11 @@ impl<'a> Hop<'a> {
             false => format!("ended the connection with {what} at {when}, and had not read the request"),
         };
         let idle = at.told.zip(at.led).and_then(|(told, led)| {
-            let value = led.listener.manager.timeouts.idle?;
+            let value = led.options.timeouts.idle?;
             let setting = told.setting(&led.manager, IDLE, Some(seconds(value)));
             let from = self.case.wire.idle_before(self.exchange)?;
             let waited = act.sent.at.checked_sub(from)?.checked_sub(value)?;
-            Some((setting, value, from, waited, &led.listener.manager.timeouts))
+            Some((setting, value, from, waited, &led.options.timeouts))
         });
         let Some((setting, value, from, waited, timeouts)) = idle else {
             return Judged { closed, ..self.judged(name, Cause::Unknown, vec![ended]) };

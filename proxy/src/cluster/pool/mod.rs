@@ -253,15 +253,13 @@ impl Pool {
                 UpstreamProtocol::Http2(options) => self.drive_http2(conn, &options, record).await,
             },
             Err((failure, record)) => {
-                // Each waiting request logs the failure itself, with the id of its connection.
-                if self.queue.is_empty() {
-                    tracing::debug!(
-                        cluster = &*self.budget.shared.config.name,
-                        endpoint = %self.budget.address,
-                        ?failure,
-                        "a connect failed that no request waited for"
-                    );
-                }
+                tracing::debug!(
+                    cluster = &*self.budget.shared.config.name,
+                    endpoint = %self.budget.address,
+                    waiting = self.queue.len(),
+                    ?failure,
+                    "a connect failed"
+                );
                 self.fail_queue(&failure);
                 drop(record);
                 self.settle();

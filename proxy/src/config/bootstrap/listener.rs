@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::filter::HttpFilter;
 use super::route::{RouteConfiguration, UpgradeConfig};
 use super::{Address, Http1ProtocolOptions, Http2ProtocolOptions};
 use crate::config::constraints::{HeaderText, NonEmpty};
@@ -13,6 +14,7 @@ use crate::config::yaml::At;
 pub(crate) struct Listener {
     pub(crate) name: Option<String>,
     pub(crate) address: At<Address>,
+    pub(crate) default_filter_chain: Option<At<FilterChain>>,
     #[serde(default)]
     pub(crate) filter_chains: Vec<At<FilterChain>>,
     pub(crate) ignore_global_conn_limit: Option<bool>,
@@ -34,9 +36,15 @@ pub(crate) enum TrafficDirection {
 /// `envoy.config.listener.v3.FilterChain`
 #[derive(Debug, Deserialize)]
 pub(crate) struct FilterChain {
+    #[expect(dead_code, reason = "no field of it is acted on; having read it is the check")]
+    pub(crate) filter_chain_match: Option<FilterChainMatch>,
     #[serde(default)]
     pub(crate) filters: Vec<At<Filter>>,
 }
+
+/// `envoy.config.listener.v3.FilterChainMatch`
+#[derive(Debug, Deserialize)]
+pub(crate) struct FilterChainMatch {}
 
 /// `envoy.config.listener.v3.Filter`
 #[derive(Debug, Deserialize)]
@@ -135,31 +143,6 @@ pub(crate) enum ServerHeaderTransformation {
     AppendIfAbsent,
     #[serde(rename = "PASS_THROUGH")]
     PassThrough,
-}
-
-/// `envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter`
-#[derive(Debug, Deserialize)]
-pub(crate) struct HttpFilter {
-    pub(crate) name: NonEmpty,
-    pub(crate) typed_config: HttpFilterConfig,
-}
-
-/// The HTTP filters there are.
-#[derive(Debug, Deserialize)]
-pub(crate) enum HttpFilterConfig {
-    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router")]
-    Router(Router),
-}
-
-/// `envoy.extensions.filters.http.router.v3.Router`
-#[derive(Debug, Deserialize)]
-pub(crate) struct Router {
-    #[serde(default)]
-    pub(crate) respect_expected_rq_timeout: bool,
-    #[serde(default)]
-    pub(crate) strict_check_headers: Vec<At<String>>,
-    #[serde(default)]
-    pub(crate) suppress_envoy_headers: bool,
 }
 
 /// `envoy.config.accesslog.v3.AccessLog`

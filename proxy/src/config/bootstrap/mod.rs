@@ -5,6 +5,7 @@
 //! they are unknown there too. What is written here is given a meaning by [`interpret`](super::interpret).
 
 pub(crate) mod cluster;
+pub(crate) mod filter;
 pub(crate) mod listener;
 pub(crate) mod route;
 

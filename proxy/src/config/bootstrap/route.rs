@@ -3,7 +3,8 @@
 use serde::Deserialize;
 
 use super::cluster::RoutingPriority;
-use super::listener::{DataSource, HttpFilter};
+use super::filter::{HttpFilter, TypedPerFilterConfig};
+use super::listener::DataSource;
 use crate::config::constraints::{HeaderName, NonEmpty, OneLine, Positive};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
@@ -15,6 +16,8 @@ pub(crate) struct RouteConfiguration {
     pub(crate) internal_only_headers: Vec<HeaderName>,
     #[expect(dead_code, reason = "names a resource for RDS")]
     pub(crate) name: Option<String>,
+    #[serde(default)]
+    pub(crate) typed_per_filter_config: TypedPerFilterConfig,
     pub(crate) validate_clusters: Option<bool>,
     #[serde(default)]
     pub(crate) virtual_hosts: Vec<At<VirtualHost>>,
@@ -30,6 +33,8 @@ pub(crate) struct VirtualHost {
     pub(crate) retry_policy: Option<RetryPolicy>,
     #[serde(default)]
     pub(crate) routes: Vec<At<Route>>,
+    #[serde(default)]
+    pub(crate) typed_per_filter_config: TypedPerFilterConfig,
 }
 
 /// `envoy.config.route.v3.Route`
@@ -40,6 +45,8 @@ pub(crate) struct Route {
     pub(crate) r#match: At<RouteMatch>,
     pub(crate) direct_response: Option<At<DirectResponseAction>>,
     pub(crate) route: Option<At<RouteAction>>,
+    #[serde(default)]
+    pub(crate) typed_per_filter_config: TypedPerFilterConfig,
 }
 
 /// `envoy.config.route.v3.RouteMatch`

@@ -4,8 +4,11 @@
 //! listener, connection manager, route; a route points to its cluster by index, so clusters come first.
 
 mod cluster;
+mod connection_manager;
+mod filter;
 mod health;
 mod listener;
+mod mutation;
 mod retry;
 mod route;
 mod runtime;
@@ -40,7 +43,7 @@ pub(super) fn interpret(
     let connect_in_clusters = connect_in_clusters(&written.clusters);
     let clusters = clusters(written.clusters, notes)?;
     let listeners = listeners(written.listeners, &ClusterNames::new(&clusters), notes)?;
-    if !listeners.iter().any(|listener| listener.manager.http2.allow_connect) {
+    if !listeners.iter().flat_map(Listener::managers).any(|manager| manager.http2.allow_connect) {
         for place in connect_in_clusters {
             notes.note(
                 &place,

@@ -1,8 +1,10 @@
 //! What routes mean.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::filter::{Level, Template};
 use super::{ClusterNames, retry};
 use crate::config::bootstrap::cluster::RoutingPriority;
 use crate::config::bootstrap::route::{
@@ -28,6 +30,7 @@ const DIRECT_BODY_BYTES_MAX: usize = 4096;
 #[derive(Clone, Copy)]
 struct Targets<'a> {
     clusters: &'a ClusterNames<'a>,
+    filters: &'a Template,
     /// `validate_clusters`: a name without a cluster is an error.
     validate: bool,
     notes: &'a Notes,
@@ -36,12 +39,14 @@ struct Targets<'a> {
 pub(super) fn table(
     written: &At<RouteConfiguration>,
     clusters: &ClusterNames<'_>,
+    filters: &Template,
     notes: &Notes,
 ) -> Result<RouteTable, Problem> {
     let written = &written.value;
     let validate = written.validate_clusters.unwrap_or(true);
-    let targets = Targets { clusters, validate, notes };
-    let hosts = written.virtual_hosts.iter().map(|host| virtual_host(&host.value, targets));
+    let targets = Targets { clusters, filters, validate, notes };
+    let level = filters.level(&written.typed_per_filter_config, notes)?;
+    let hosts = written.virtual_hosts.iter().map(|host| virtual_host(&host.value, targets, &level));
     let virtual_hosts: Vec<VirtualHost> = hosts.collect::<Result<_, _>>()?;
     let mut taken: BTreeMap<&Domain, &str> = BTreeMap::new();
     for (host, written) in virtual_hosts.iter().zip(&written.virtual_hosts) {
@@ -59,16 +64,20 @@ pub(super) fn table(
 }
 
 /// What a virtual host says for those of its routes that do not say otherwise.
-struct HostDefaults {
+struct HostDefaults<'a> {
+    /// What the route configuration and the virtual host say of HTTP filters.
+    filters: [&'a Level; 2],
     retry: Option<RetryPolicy>,
     attempt_count: AttemptCount,
 }
 
-fn virtual_host(written: &WrittenHost, targets: Targets<'_>) -> Result<VirtualHost, Problem> {
+fn virtual_host(written: &WrittenHost, targets: Targets<'_>, above: &Level) -> Result<VirtualHost, Problem> {
     if written.domains.value.is_empty() {
         return Err(written.domains.invalid_but("a virtual host needs at least one domain", "write [\"*\"] for any"));
     }
+    let level = targets.filters.level(&written.typed_per_filter_config, targets.notes)?;
     let defaults = HostDefaults {
+        filters: [above, &level],
         retry: written.retry_policy.as_ref().map(|policy| retry::policy(policy, targets.notes)).transpose()?,
         attempt_count: AttemptCount {
             in_request: written.include_request_attempt_count.unwrap_or(false),
@@ -93,14 +102,18 @@ fn domain(written: &At<OneLine>) -> Result<Domain, Problem> {
     }
 }
 
-fn route(written: &At<Written>, targets: Targets<'_>, host: &HostDefaults) -> Result<Route, Problem> {
+fn route(written: &At<Written>, targets: Targets<'_>, host: &HostDefaults<'_>) -> Result<Route, Problem> {
     let action = match (&written.value.route, &written.value.direct_response) {
         (Some(forward), None) => self::forward(forward, targets, host)?,
         (None, Some(direct)) => self::direct(direct)?,
         (None, None) => return Err(written.invalid("a route needs an action: route or direct_response")),
         (Some(_), Some(_)) => return Err(written.invalid("a route has one action: route or direct_response")),
     };
-    Ok(Route { name: written.value.name.clone(), matches: path_match(&written.value.r#match)?, action })
+    let own = targets.filters.level(&written.value.typed_per_filter_config, targets.notes)?;
+    let levels = [host.filters[0], host.filters[1], &own];
+    let filters = levels.iter().any(|level| !level.is_empty()).then(|| Arc::new(targets.filters.resolve(&levels)));
+    let matches = path_match(&written.value.r#match)?;
+    Ok(Route { name: written.value.name.clone(), matches, filters, action })
 }
 
 fn path_match(written: &At<RouteMatch>) -> Result<PathMatch, Problem> {
@@ -153,7 +166,7 @@ fn direct(written: &At<DirectResponseAction>) -> Result<Action, Problem> {
     Ok(Action::Direct { status: status.value, body })
 }
 
-fn forward(at: &At<RouteAction>, targets: Targets<'_>, host: &HostDefaults) -> Result<Action, Problem> {
+fn forward(at: &At<RouteAction>, targets: Targets<'_>, host: &HostDefaults<'_>) -> Result<Action, Problem> {
     let written = &at.value;
     let missing = match written.cluster_not_found_response_code {
         None | Some(ClusterNotFoundResponseCode::ServiceUnavailable) => 503,
@@ -231,7 +244,7 @@ fn upgrades(written: &[At<UpgradeConfig>]) -> Result<Upgrades, Problem> {
             return Err(filters.invalid("a route cannot have filters; write them in the connection manager"));
         }
         let enabled = config.value.enabled.unwrap_or(true);
-        upgrades.0.push(Upgrade { protocol: name.value.to_ascii_lowercase(), enabled, router: None });
+        upgrades.0.push(Upgrade { protocol: name.value.to_ascii_lowercase(), enabled });
     }
     Ok(upgrades)
 }

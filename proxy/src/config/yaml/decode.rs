@@ -10,7 +10,7 @@
 use serde::de::{DeserializeSeed, IntoDeserializer, SeqAccess, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::message::{Choice, Fields};
+use super::message::{Choice, Fields, Named};
 use super::place::{AT, Notes, Path};
 use super::{Node, Value};
 use crate::config::error::{Cause, Place};
@@ -150,6 +150,14 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
         visitor.visit_map(fields).map_err(|problem| problem.or_at(|| self.place()))
     }
 
+    /// Keys are names that the author chose, so no table knows them.
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        let Value::Map(entries) = &self.node.value else {
+            return Err(self.mismatch("a mapping"));
+        };
+        visitor.visit_map(Named::new(entries, self)).map_err(|problem| problem.or_at(|| self.place()))
+    }
+
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -172,7 +180,7 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
     }
 
     serde::forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u8 u64 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct map identifier
+        i8 i16 i32 i64 i128 u8 u64 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct identifier
     }
 }
 

@@ -97,8 +97,41 @@ impl<'de> MapAccess<'de> for Fields<'de, '_> {
     }
 }
 
+/// The entries of a map whose keys are names of the author's.
+pub(super) struct Named<'de, 'p> {
+    entries: std::slice::Iter<'de, Entry>,
+    current: Option<&'de Entry>,
+    decoder: Decoder<'de, 'p>,
+}
+
+impl<'de, 'p> Named<'de, 'p> {
+    /// `entries`, which stand where `decoder` does.
+    pub(super) fn new(entries: &'de [Entry], decoder: Decoder<'de, 'p>) -> Self {
+        Self { entries: entries.iter(), current: None, decoder }
+    }
+}
+
+impl<'de> MapAccess<'de> for Named<'de, '_> {
+    type Error = Problem;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Problem> {
+        self.current = self.entries.next();
+        self.current.map(|entry| seed.deserialize(StrDeserializer::new(&entry.key))).transpose()
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Problem> {
+        let Some(entry) = self.current.take() else {
+            return Err(Cause::Syntax("a value without a key".to_owned()).into());
+        };
+        let decoder = self.decoder.child(&entry.value, Path::Field(&self.decoder.path, &entry.key));
+        seed.deserialize(decoder).map_err(|problem| problem.or_at(|| decoder.place()))
+    }
+}
+
 /// The key that names the type of a `typed_config`.
 const TYPE: &str = "@type";
+/// The variant for a mapping without a type, where that means something.
+const UNTYPED: &str = "";
 /// How every type begins.
 const TYPE_URL: &str = "type.googleapis.com/";
 
@@ -125,6 +158,9 @@ impl<'de> Choice<'de, '_> {
         let Value::Map(entries) = self.decoder.value() else {
             return Err(self.decoder.mismatch("a mapping with an @type"));
         };
+        if entries.is_empty() && self.variants.contains(&UNTYPED) {
+            return Ok((UNTYPED, Name::Type(UNTYPED.to_owned()), self.decoder.place()));
+        }
         let Some(entry) = entries.iter().find(|entry| entry.key == TYPE) else {
             return Err(Problem::at(&self.decoder.place(), Cause::Missing { field: TYPE }));
         };
@@ -149,7 +185,11 @@ impl<'de, 'p> EnumAccess<'de> for Choice<'de, 'p> {
                 Some(Verdict::Ignored(reason) | Verdict::Only(_, reason) | Verdict::Refused(reason)) => {
                     Cause::Unsupported { name, reason }
                 }
-                None => unknown(name, chosen, self.variants),
+                None => {
+                    let known: Vec<&str> =
+                        self.variants.iter().copied().filter(|variant| *variant != UNTYPED).collect();
+                    unknown(name, chosen, &known)
+                }
             };
             return Err(Problem::at(&place, cause));
         }

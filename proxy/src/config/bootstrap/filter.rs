@@ -1,0 +1,184 @@
+//! HTTP filters and what routes say of them, as written.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::config::constraints::{HeaderName, NonEmpty, OneLine};
+use crate::config::yaml::At;
+
+/// `envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HttpFilter {
+    pub(crate) name: NonEmpty,
+    pub(crate) disabled: Option<At<bool>>,
+    pub(crate) typed_config: HttpFilterConfig,
+}
+
+/// The HTTP filters there are.
+#[derive(Debug, Deserialize)]
+pub(crate) enum HttpFilterConfig {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer")]
+    Buffer(Buffer),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation")]
+    HeaderMutation(HeaderMutation),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router")]
+    Router(Router),
+}
+
+/// `envoy.extensions.filters.http.router.v3.Router`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Router {
+    #[serde(default)]
+    pub(crate) respect_expected_rq_timeout: bool,
+    #[serde(default)]
+    pub(crate) strict_check_headers: Vec<At<String>>,
+    #[serde(default)]
+    pub(crate) suppress_envoy_headers: bool,
+}
+
+/// `envoy.extensions.filters.http.buffer.v3.Buffer`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Buffer {
+    pub(crate) max_request_bytes: At<u32>,
+}
+
+/// `envoy.extensions.filters.http.header_mutation.v3.HeaderMutation`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HeaderMutation {
+    pub(crate) most_specific_header_mutations_wins: Option<bool>,
+    pub(crate) mutations: Option<Mutations>,
+}
+
+/// `envoy.extensions.filters.http.header_mutation.v3.Mutations`
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Mutations {
+    #[serde(default)]
+    pub(crate) query_parameter_mutations: Vec<At<KeyValueMutation>>,
+    #[serde(default)]
+    pub(crate) request_mutations: Vec<At<HeaderMutationRule>>,
+    #[serde(default)]
+    pub(crate) response_mutations: Vec<At<HeaderMutationRule>>,
+}
+
+/// `envoy.config.common.mutation_rules.v3.HeaderMutation`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HeaderMutationRule {
+    pub(crate) append: Option<At<HeaderValueOption>>,
+    pub(crate) remove: Option<At<HeaderName>>,
+}
+
+/// `envoy.config.core.v3.HeaderValueOption`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HeaderValueOption {
+    pub(crate) append: Option<At<bool>>,
+    pub(crate) append_action: Option<HeaderAppendAction>,
+    pub(crate) header: HeaderValue,
+    #[serde(default)]
+    pub(crate) keep_empty_value: bool,
+}
+
+/// `envoy.config.core.v3.HeaderValueOption.HeaderAppendAction`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum HeaderAppendAction {
+    #[serde(rename = "APPEND_IF_EXISTS_OR_ADD")]
+    AppendIfExistsOrAdd,
+    #[serde(rename = "ADD_IF_ABSENT")]
+    AddIfAbsent,
+    #[serde(rename = "OVERWRITE_IF_EXISTS_OR_ADD")]
+    OverwriteIfExistsOrAdd,
+    #[serde(rename = "OVERWRITE_IF_EXISTS")]
+    OverwriteIfExists,
+}
+
+/// `envoy.config.core.v3.HeaderValue`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HeaderValue {
+    pub(crate) key: At<HeaderName>,
+    pub(crate) value: Option<At<OneLine>>,
+}
+
+/// `envoy.config.core.v3.KeyValueMutation`
+#[derive(Debug, Deserialize)]
+pub(crate) struct KeyValueMutation {
+    pub(crate) append: Option<At<KeyValueAppend>>,
+    pub(crate) remove: Option<At<String>>,
+}
+
+/// `envoy.config.core.v3.KeyValueAppend`
+#[derive(Debug, Deserialize)]
+pub(crate) struct KeyValueAppend {
+    pub(crate) action: Option<KeyValueAppendAction>,
+    pub(crate) record: KeyValuePair,
+}
+
+/// `envoy.config.core.v3.KeyValueAppend.KeyValueAppendAction`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum KeyValueAppendAction {
+    #[serde(rename = "APPEND_IF_EXISTS_OR_ADD")]
+    AppendIfExistsOrAdd,
+    #[serde(rename = "ADD_IF_ABSENT")]
+    AddIfAbsent,
+    #[serde(rename = "OVERWRITE_IF_EXISTS_OR_ADD")]
+    OverwriteIfExistsOrAdd,
+    #[serde(rename = "OVERWRITE_IF_EXISTS")]
+    OverwriteIfExists,
+}
+
+/// `envoy.config.core.v3.KeyValuePair`, whose value Envoy takes only as text here
+#[derive(Debug, Deserialize)]
+pub(crate) struct KeyValuePair {
+    pub(crate) key: NonEmpty,
+    pub(crate) value: At<String>,
+}
+
+/// `typed_per_filter_config`, by the names of filters
+pub(crate) type TypedPerFilterConfig = BTreeMap<String, At<PerFilterConfig>>;
+
+/// What a route, or something above it, may say of a filter.
+#[derive(Debug, Deserialize)]
+pub(crate) enum PerFilterConfig {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute")]
+    Buffer(BufferPerRoute),
+    #[serde(rename = "type.googleapis.com/envoy.config.route.v3.FilterConfig")]
+    FilterConfig(FilterConfig),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute")]
+    HeaderMutation(HeaderMutationPerRoute),
+}
+
+/// `envoy.config.route.v3.FilterConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct FilterConfig {
+    pub(crate) config: Option<At<PerRouteConfig>>,
+    #[serde(default)]
+    pub(crate) disabled: bool,
+}
+
+/// The same configurations inside a [`FilterConfig`].
+#[derive(Debug, Deserialize)]
+pub(crate) enum PerRouteConfig {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute")]
+    Buffer(BufferPerRoute),
+    /// `{}` has no type: it configures nothing, and switches the filter on.
+    #[serde(rename = "")]
+    Empty(Empty),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute")]
+    HeaderMutation(HeaderMutationPerRoute),
+}
+
+/// A message without fields.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Empty {}
+
+/// `envoy.extensions.filters.http.buffer.v3.BufferPerRoute`
+#[derive(Debug, Deserialize)]
+pub(crate) struct BufferPerRoute {
+    pub(crate) buffer: Option<Buffer>,
+    pub(crate) disabled: Option<At<bool>>,
+}
+
+/// `envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HeaderMutationPerRoute {
+    pub(crate) mutations: Option<Mutations>,
+}

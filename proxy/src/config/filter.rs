@@ -1,0 +1,146 @@
+//! HTTP filter chains, typed.
+//!
+//! A chain is what stands between a request and its route's cluster. The router is always its last filter, so a chain is
+//! its other filters and the router's options.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use super::log_format::Format;
+
+/// The filter chains of one connection manager.
+#[derive(Clone, Debug, Default)]
+pub struct Chains {
+    /// `http_filters`
+    pub default: Chain,
+    /// `upgrade_configs[].filters`, with the upgrade type in lower case. Types without filters of their own are not here.
+    pub upgrades: Vec<(String, Chain)>,
+}
+
+impl Chains {
+    /// The chain of requests for an upgrade to `protocol`; `None` is a request for none.
+    #[must_use]
+    pub fn of(&self, protocol: Option<&str>) -> &Chain {
+        let own = |protocol: &str| self.upgrades.iter().find(|(of, _)| of.eq_ignore_ascii_case(protocol));
+        protocol.and_then(own).map_or(&self.default, |(_, chain)| chain)
+    }
+}
+
+/// An HTTP filter chain.
+#[derive(Clone, Debug, Default)]
+pub struct Chain {
+    /// Those before the router that act, in the order of the file.
+    pub filters: Vec<Filter>,
+    /// Options of the filter at its end.
+    pub router: RouterOptions,
+}
+
+/// A filter before the router.
+#[derive(Clone, Debug)]
+pub enum Filter {
+    /// `envoy.filters.http.buffer`
+    Buffer(Buffer),
+    /// `envoy.filters.http.header_mutation`
+    HeaderMutation(HeaderMutation),
+}
+
+/// Holds a request until it is complete.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Buffer {
+    /// `max_request_bytes`: a request with a larger body is refused.
+    pub request_bytes_max: NonZeroU32,
+}
+
+/// Changes heads.
+#[derive(Clone, Debug)]
+pub struct HeaderMutation {
+    /// The filter's own mutations and those of the route and of what is above it, in the order in which they are applied.
+    pub levels: Vec<Arc<Mutations>>,
+}
+
+/// The mutations of one level.
+#[derive(Clone, Debug, Default)]
+pub struct Mutations {
+    /// Of the request's query string. They come before those of the request's headers.
+    pub query: Vec<Mutation<String>>,
+    /// Of the request's headers.
+    pub request: Vec<Mutation<HeaderName>>,
+    /// Of the response's headers.
+    pub response: Vec<Mutation<HeaderName>>,
+}
+
+/// A change to what has a name and a value.
+#[derive(Clone, Debug)]
+pub enum Mutation<N> {
+    /// Another value.
+    Append {
+        /// Of what has this name.
+        name: N,
+        /// What the value is made from.
+        value: Format,
+        /// What happens to values that are there.
+        action: AppendAction,
+        /// `keep_empty_value`: a value that comes out empty is set. Always, for a query parameter.
+        keeps_empty: bool,
+    },
+    /// Takes off all of this name.
+    Remove(N),
+}
+
+/// `append_action`, or `action` of a query parameter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AppendAction {
+    /// Only where there is none.
+    AddIfAbsent,
+    /// Beside those that are there.
+    AppendIfExistsOrAdd,
+    /// In place of those that are there, if there are any.
+    OverwriteIfExists,
+    /// In place of those that are there.
+    OverwriteIfExistsOrAdd,
+}
+
+/// Options of the router filter.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RouterOptions {
+    /// `respect_expected_rq_timeout`: the time that a caller expects is the request's timeout.
+    pub respect_expected_timeout: bool,
+    /// `strict_check_headers`: a request in which one of these is malformed is refused; else it is ignored.
+    pub strict: Vec<StrictHeader>,
+    /// Add no x-envoy headers.
+    pub suppress_envoy_headers: bool,
+}
+
+/// A header whose value can be checked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StrictHeader {
+    /// `x-envoy-max-retries`
+    MaxRetries,
+    /// `x-envoy-upstream-rq-per-try-timeout-ms`
+    PerTryTimeout,
+    /// `x-envoy-retry-grpc-on`
+    RetryGrpcOn,
+    /// `x-envoy-retry-on`
+    RetryOn,
+    /// `x-envoy-upstream-rq-timeout-ms`
+    Timeout,
+}
+
+impl StrictHeader {
+    /// All.
+    pub const ALL: [Self; 5] = [Self::MaxRetries, Self::PerTryTimeout, Self::RetryGrpcOn, Self::RetryOn, Self::Timeout];
+
+    /// The header's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MaxRetries => "x-envoy-max-retries",
+            Self::PerTryTimeout => "x-envoy-upstream-rq-per-try-timeout-ms",
+            Self::RetryGrpcOn => "x-envoy-retry-grpc-on",
+            Self::RetryOn => "x-envoy-retry-on",
+            Self::Timeout => "x-envoy-upstream-rq-timeout-ms",
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What a connection manager means.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use super::{ClusterNames, downstream_http2_options, filter, route, within};
+use crate::config::bootstrap::StringMatcher;
+use crate::config::bootstrap::listener::{
+    AccessLog as WrittenLog, AccessLogConfig, CidrRange, CodecType as WrittenCodec, DataSource, HttpConnectionManager,
+    InternalAddressConfig, ServerHeaderTransformation, SubstitutionFormatString,
+};
+use crate::config::bootstrap::route::UpgradeConfig;
+use crate::config::constraints::NonEmpty;
+use crate::config::error::Place;
+use crate::config::listener::{
+    AccessLog, CodecType, ConnectionManager, Http1Options, Http2Options, LogPath, ManagerTimeouts, RequestIds,
+    ServerHeader, ServerTransformation,
+};
+use crate::config::log_format::Format;
+use crate::config::problem::Problem;
+use crate::config::route::{Action, PathMatch, Upgrade, Upgrades};
+use crate::config::string_match::{Pattern, StringMatch};
+use crate::config::trust::{Cidr, Trust};
+use crate::config::units::Seconds;
+use crate::config::yaml::{At, Notes};
+
+pub(super) fn connection_manager(
+    written: HttpConnectionManager,
+    place: &Place,
+    clusters: &ClusterNames<'_>,
+    notes: &Notes,
+) -> Result<ConnectionManager, Problem> {
+    const HEADERS_MAX: u32 = 100; // Envoy's default, max_headers_count.
+    const HEAD_KIB_MAX: u32 = 60; // Envoy's default, max_request_headers_kb.
+    let filters = filter::Template::new(&written.http_filters, &written.upgrade_configs, place)?;
+    let upgrades = upgrades(&written.upgrade_configs)?;
+    let routes = route::table(&written.route_config, clusters, &filters, notes)?;
+    note_unreachable_connect(&written, &routes, &upgrades, notes);
+    let common = written.common_http_protocol_options.as_ref();
+    let headers = common.and_then(|common| common.max_headers_count.as_ref());
+    let headers = headers.map_or(Ok(HEADERS_MAX), |count| within(count, 1..=u32::from(u16::MAX)))?;
+    let head_kib = written.max_request_headers_kb.as_ref();
+    let head_kib = head_kib.map_or(Ok(HEAD_KIB_MAX), |kib| within(kib, 1..=8192))?;
+    let trust = trust(&written)?;
+    Ok(ConnectionManager {
+        timeouts: timeouts(&written),
+        codec: match written.codec_type {
+            None | Some(WrittenCodec::Auto) => CodecType::Auto,
+            Some(WrittenCodec::Http1) => CodecType::Http1,
+            Some(WrittenCodec::Http2) => CodecType::Http2,
+        },
+        routes: Arc::new(routes),
+        upgrades,
+        http2: written.http2_protocol_options.as_ref().map_or(Ok(Http2Options::default()), downstream_http2_options)?,
+        http1: http1_options(&written)?,
+        access_logs: written.access_log.into_iter().map(|log| access_log(log, notes)).collect::<Result<_, _>>()?,
+        server: ServerHeader {
+            name: written
+                .server_name
+                .filter(|name| !name.0.is_empty())
+                .map_or_else(|| HeaderValue::from_static("envoy"), |name| name.0),
+            transformation: match written.server_header_transformation {
+                None | Some(ServerHeaderTransformation::Overwrite) => ServerTransformation::Overwrite,
+                Some(ServerHeaderTransformation::AppendIfAbsent) => ServerTransformation::AppendIfAbsent,
+                Some(ServerHeaderTransformation::PassThrough) => ServerTransformation::PassThrough,
+            },
+        },
+        filters: filters.resolve(&[]),
+        // Both bounds were checked above; a usize has at least 32 bits wherever this runs.
+        request_head_bytes_max: usize::try_from(head_kib).unwrap_or(usize::MAX).saturating_mul(1024),
+        request_headers_max: usize::try_from(headers).unwrap_or(usize::MAX),
+        requests_per_connection_max: common
+            .and_then(|common| common.max_requests_per_connection)
+            .and_then(NonZeroU32::new),
+        proxy_100_continue: written.proxy_100_continue.unwrap_or(false),
+        trust,
+        request_ids: RequestIds {
+            generate: written.generate_request_id.unwrap_or(true),
+            keep_external: written.preserve_external_request_id.unwrap_or(false),
+            in_response: written.always_set_request_id_in_response.unwrap_or(false),
+        },
+        stat_prefix: written.stat_prefix.to_string(),
+    })
+}
+
+fn http1_options(written: &HttpConnectionManager) -> Result<Http1Options, Problem> {
+    let options = written.http_protocol_options.as_ref();
+    let host = options.and_then(|options| options.default_host_for_http_10.as_ref());
+    let host = host.filter(|host| !host.value.is_empty());
+    if let Some(host) = host.filter(|host| !host.value.bytes().all(|byte| byte.is_ascii_graphic())) {
+        return Err(host.invalid("a host has neither blanks nor control characters"));
+    }
+    let ignored = options.map_or(&[][..], |options| &options.ignore_http_11_upgrade);
+    Ok(Http1Options {
+        accept_http_10: options.is_some_and(|options| options.accept_http_10),
+        allow_custom_methods: options.is_some_and(|options| options.allow_custom_methods),
+        ignore_http_11_upgrade: ignored.iter().map(string_match).collect::<Result<_, _>>()?,
+        default_host_for_http_10: host.map(|host| host.value.clone()),
+        safe_max_connection_duration: written.http1_safe_max_connection_duration.unwrap_or(false),
+    })
+}
+
+fn string_match(written: &At<StringMatcher>) -> Result<StringMatch, Problem> {
+    let StringMatcher { contains, exact, ignore_case, prefix, safe_regex, suffix } = &written.value;
+    let ignore_case = ignore_case.unwrap_or(false);
+    let text = |text: &At<NonEmpty>| text.value.to_string();
+    let pattern = match (contains, exact, prefix, safe_regex, suffix) {
+        (Some(part), None, None, None, None) => Pattern::Contains(text(part)),
+        (None, Some(whole), None, None, None) => Pattern::Exact(whole.value.clone()),
+        (None, None, Some(start), None, None) => Pattern::Prefix(text(start)),
+        (None, None, None, Some(safe), None) if ignore_case => {
+            return Err(safe.regex.invalid("a regular expression has no ignore_case; begin it with (?i)"));
+        }
+        (None, None, None, Some(safe), None) => Pattern::Regex(route::regex(&safe.regex)?),
+        (None, None, None, None, Some(end)) => Pattern::Suffix(text(end)),
+        _ => return Err(written.invalid("takes exactly one of exact, prefix, suffix, safe_regex and contains")),
+    };
+    Ok(StringMatch { pattern, ignore_case })
+}
+
+fn timeouts(written: &HttpConnectionManager) -> ManagerTimeouts {
+    let default = ManagerTimeouts::default();
+    let common = written.common_http_protocol_options.as_ref();
+    let idle = common.and_then(|common| common.idle_timeout);
+    ManagerTimeouts {
+        idle: idle.map_or(default.idle, Seconds::unless_zero),
+        connection: common.and_then(|common| common.max_connection_duration).and_then(Seconds::unless_zero),
+        stream: common.and_then(|common| common.max_stream_duration).and_then(Seconds::unless_zero),
+        stream_idle: written.stream_idle_timeout.map_or(default.stream_idle, Seconds::unless_zero),
+        stream_flush: written.stream_flush_timeout.map(Seconds::unless_zero),
+        request: written.request_timeout.map_or(default.request, Seconds::unless_zero),
+        request_headers: written.request_headers_timeout.map_or(default.request_headers, Seconds::unless_zero),
+        delayed_close: written.delayed_close_timeout.map_or(default.delayed_close, |timeout| timeout.0),
+        drain: written.drain_timeout.map_or(default.drain, |timeout| timeout.0),
+    }
+}
+
+/// What is believed of what a request says of its sender.
+fn trust(written: &HttpConnectionManager) -> Result<Trust, Problem> {
+    let internal = match &written.internal_address_config {
+        None => Vec::new(),
+        Some(InternalAddressConfig { cidr_ranges, .. }) if cidr_ranges.is_empty() => Cidr::PRIVATE.to_vec(),
+        Some(InternalAddressConfig { cidr_ranges, .. }) => cidr_ranges.iter().map(cidr).collect::<Result<_, _>>()?,
+    };
+    Ok(Trust {
+        use_remote_address: written.use_remote_address.unwrap_or(false),
+        trusted_hops: written.xff_num_trusted_hops.unwrap_or(0),
+        skip_append: written.skip_xff_append.unwrap_or(false),
+        internal,
+    })
+}
+
+fn cidr(written: &At<CidrRange>) -> Result<Cidr, Problem> {
+    let CidrRange { address_prefix, prefix_len } = &written.value;
+    let address =
+        address_prefix.parse().map_err(|_| written.invalid(format!("malformed IP address: {address_prefix}")))?;
+    let length = prefix_len.unwrap_or(0);
+    Cidr::new(address, length).ok_or_else(|| written.invalid(format!("{address_prefix} has fewer than {length} bits")))
+}
+
+/// The connection manager's upgrades. Types are compared ignoring case.
+fn upgrades(written: &[At<UpgradeConfig>]) -> Result<Upgrades, Problem> {
+    let mut upgrades = Upgrades::default();
+    for config in written {
+        let name = &config.value.upgrade_type;
+        if name.value.is_empty() {
+            return Err(name.invalid("must not be empty"));
+        }
+        if upgrades.find(&name.value).is_some() {
+            return Err(name.invalid(format!("multiple upgrade configs with the same name: '{}'", &*name.value)));
+        }
+        let enabled = config.value.enabled.unwrap_or(true);
+        upgrades.0.push(Upgrade { protocol: name.value.to_ascii_lowercase(), enabled });
+    }
+    Ok(upgrades)
+}
+
+/// A route for CONNECT answers 403 unless the upgrade is enabled, by the route or by the connection manager.
+fn note_unreachable_connect(
+    written: &HttpConnectionManager,
+    routes: &crate::config::route::RouteTable,
+    upgrades: &Upgrades,
+    notes: &Notes,
+) {
+    let enabled = |upgrades: &Upgrades| upgrades.find("connect").map(|upgrade| upgrade.enabled);
+    let hosts = routes.virtual_hosts.iter().zip(&written.route_config.value.virtual_hosts);
+    for (route, written) in hosts.flat_map(|(host, written)| host.routes.iter().zip(&written.value.routes)) {
+        let (PathMatch::Connect, Action::Forward(forward)) = (&route.matches, &route.action) else {
+            continue;
+        };
+        if !enabled(&forward.upgrades).or(enabled(upgrades)).unwrap_or(false) {
+            notes.note(
+                &written.value.r#match.place,
+                "matches CONNECT, but no upgrade_configs enables CONNECT: every such request is answered with 403",
+            );
+        }
+    }
+}
+
+fn access_log(written: WrittenLog, notes: &Notes) -> Result<AccessLog, Problem> {
+    match written.typed_config {
+        AccessLogConfig::File(file) => {
+            if file.path.value.is_empty() {
+                return Err(file.path.invalid("must not be empty"));
+            }
+            let to = match file.path.value.as_str() {
+                "/dev/stdout" => LogPath::Stdout,
+                "/dev/stderr" => LogPath::Stderr,
+                path => {
+                    notes.needs_log(file.path.clone());
+                    LogPath::File(path.to_owned())
+                }
+            };
+            if let (Some(legacy), Some(_)) = (&file.format, &file.log_format) {
+                return Err(legacy.invalid("a file has either format or log_format"));
+            }
+            let format = file.format.as_ref().map_or_else(|| format(file.log_format), parsed)?;
+            Ok(AccessLog { to, format })
+        }
+        AccessLogConfig::Stderr(stream) => Ok(AccessLog { to: LogPath::Stderr, format: format(stream.log_format)? }),
+        AccessLogConfig::Stdout(stream) => Ok(AccessLog { to: LogPath::Stdout, format: format(stream.log_format)? }),
+    }
+}
+
+fn format(written: Option<At<SubstitutionFormatString>>) -> Result<Format, Problem> {
+    let Some(written) = written else { return Ok(Format::default_line()) };
+    match &written.value {
+        SubstitutionFormatString { text_format_source: Some(DataSource { inline_string }), text_format: None } => {
+            parsed(inline_string)
+        }
+        SubstitutionFormatString { text_format: Some(text), text_format_source: None } => parsed(text),
+        SubstitutionFormatString { text_format: Some(text), text_format_source: Some(_) } => {
+            Err(text.invalid("a format is given either by text_format or by text_format_source"))
+        }
+        SubstitutionFormatString { text_format: None, text_format_source: None } => Err(written.invalid_but(
+            "a log_format needs a format: text_format_source or text_format",
+            "delete log_format for Envoy's default line",
+        )),
+    }
+}
+
+fn parsed(text: &At<String>) -> Result<Format, Problem> {
+    Format::parse(&text.value).map_err(|error| text.invalid(error.to_string()))
+}

@@ -1,0 +1,271 @@
+//! What HTTP filter chains mean, and what a route makes of them.
+//!
+//! A chain is resolved for each route while the file is read: what is switched off is not in it, and what the route, its
+//! virtual host and the route configuration say of a filter is in the filter's options.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use super::mutation;
+use crate::config::bootstrap::filter::{
+    Buffer as WrittenBuffer, BufferPerRoute, FilterConfig, HeaderMutationPerRoute, HttpFilter, HttpFilterConfig,
+    PerFilterConfig, PerRouteConfig, Router, TypedPerFilterConfig,
+};
+use crate::config::bootstrap::route::UpgradeConfig;
+use crate::config::error::{Name, Place};
+use crate::config::filter::{Buffer, Chain, Chains, Filter, HeaderMutation, Mutations, RouterOptions, StrictHeader};
+use crate::config::problem::{Problem, unknown};
+use crate::config::yaml::{At, Notes};
+
+/// The chains of a connection manager, before a route has its say.
+pub(super) struct Template {
+    default: ChainTemplate,
+    upgrades: Vec<(String, ChainTemplate)>,
+}
+
+struct ChainTemplate {
+    filters: Vec<FilterTemplate>,
+    router: RouterOptions,
+}
+
+/// A filter before the router.
+struct FilterTemplate {
+    name: String,
+    /// Off, unless a route switches it on.
+    disabled: bool,
+    options: Options,
+}
+
+enum Options {
+    Buffer(Buffer),
+    HeaderMutation { mutations: Arc<Mutations>, most_specific_wins: bool },
+}
+
+/// What one level (route configuration, virtual host or route) says of filters, by their names.
+#[derive(Default)]
+pub(super) struct Level(BTreeMap<String, Override>);
+
+/// What a level says of a filter.
+struct Override {
+    disabled: bool,
+    /// `None` leaves the options to the levels above.
+    options: Option<OverrideOptions>,
+}
+
+enum OverrideOptions {
+    /// `None` switches it off.
+    Buffer(Option<Buffer>),
+    HeaderMutation(Arc<Mutations>),
+}
+
+impl Template {
+    /// The chains of the connection manager at `place`.
+    pub(super) fn new(
+        filters: &[At<HttpFilter>],
+        upgrades: &[At<UpgradeConfig>],
+        place: &Place,
+    ) -> Result<Self, Problem> {
+        let default = chain(filters, place, "http")?;
+        let mut own = Vec::new();
+        for upgrade in upgrades {
+            // An empty list means the same as none: the connection manager's own filters.
+            let Some(filters) = upgrade.value.filters.as_ref().filter(|filters| !filters.value.is_empty()) else {
+                continue;
+            };
+            let chain = chain(&filters.value, &filters.place, "http upgrade")?;
+            own.push((upgrade.value.upgrade_type.value.to_ascii_lowercase(), chain));
+        }
+        Ok(Self { default, upgrades: own })
+    }
+
+    /// The chains where `levels` say something of them, the most specific last.
+    pub(super) fn resolve(&self, levels: &[&Level]) -> Chains {
+        let own = self.upgrades.iter().map(|(protocol, chain)| (protocol.clone(), chain.resolve(levels)));
+        Chains { default: self.default.resolve(levels), upgrades: own.collect() }
+    }
+
+    /// What a level says of the filters.
+    pub(super) fn level(&self, written: &TypedPerFilterConfig, notes: &Notes) -> Result<Level, Problem> {
+        let mut level = Level::default();
+        for (name, config) in written {
+            let said = overridden(config, name)?;
+            let all = [&self.default].into_iter().chain(self.upgrades.iter().map(|(_, chain)| chain));
+            let mut named = all.flat_map(|chain| &chain.filters).filter(|filter| filter.name == *name).peekable();
+            if named.peek().is_none() {
+                notes.note(&config.place, format!("has no effect: no HTTP filter before the router is named {name}"));
+            }
+            if let Some(options) = &said.options
+                && let Some(other) = named.find(|filter| !options.is_for(&filter.options))
+            {
+                let what =
+                    format!("filter {name} is of type {}, and this configures another type", other.options.kind());
+                return Err(config.invalid(what));
+            }
+            level.0.insert(name.clone(), said);
+        }
+        Ok(level)
+    }
+}
+
+impl Level {
+    /// Does it leave every filter as it is?
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl ChainTemplate {
+    fn resolve(&self, levels: &[&Level]) -> Chain {
+        let filters = self.filters.iter().filter_map(|filter| filter.resolve(levels)).collect();
+        Chain { filters, router: self.router.clone() }
+    }
+}
+
+impl FilterTemplate {
+    /// The filter under these levels, unless it is off.
+    fn resolve(&self, levels: &[&Level]) -> Option<Filter> {
+        let said: Vec<&Override> = levels.iter().filter_map(|level| level.0.get(&self.name)).collect();
+        // The most specific level that names the filter says whether it is on, even where it has no options for it.
+        if said.last().map_or(self.disabled, |said| said.disabled) {
+            return None;
+        }
+        let options = said.iter().filter_map(|said| said.options.as_ref());
+        match &self.options {
+            Options::Buffer(buffer) => {
+                let mut limits = options.rev().filter_map(|options| match options {
+                    OverrideOptions::Buffer(buffer) => Some(*buffer),
+                    OverrideOptions::HeaderMutation(_) => None,
+                });
+                limits.next().unwrap_or(Some(*buffer)).map(Filter::Buffer)
+            }
+            Options::HeaderMutation { mutations, most_specific_wins } => {
+                let more = options.filter_map(|options| match options {
+                    OverrideOptions::HeaderMutation(mutations) => Some(Arc::clone(mutations)),
+                    OverrideOptions::Buffer(_) => None,
+                });
+                let mut more: Vec<Arc<Mutations>> = more.collect();
+                // What is applied last wins.
+                if !most_specific_wins {
+                    more.reverse();
+                }
+                let levels = std::iter::once(Arc::clone(mutations)).chain(more).collect();
+                Some(Filter::HeaderMutation(HeaderMutation { levels }))
+            }
+        }
+    }
+}
+
+impl Options {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Buffer(_) => "envoy.filters.http.buffer",
+            Self::HeaderMutation { .. } => "envoy.filters.http.header_mutation",
+        }
+    }
+}
+
+impl OverrideOptions {
+    /// Do they configure a filter that has these options?
+    fn is_for(&self, options: &Options) -> bool {
+        matches!(
+            (self, options),
+            (Self::Buffer(_), Options::Buffer(_)) | (Self::HeaderMutation(_), Options::HeaderMutation { .. })
+        )
+    }
+}
+
+/// A filter chain; `kind` is Envoy's word for it.
+fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str) -> Result<ChainTemplate, Problem> {
+    let mut before = Vec::new();
+    for (nth, at) in filters.iter().enumerate() {
+        let (filter, is_last) = (&at.value, nth + 1 == filters.len());
+        let disabled = filter.disabled.as_ref().is_some_and(|disabled| disabled.value);
+        let options = match &filter.typed_config {
+            HttpFilterConfig::Buffer(written) => Options::Buffer(buffer(written)?),
+            HttpFilterConfig::HeaderMutation(written) => Options::HeaderMutation {
+                mutations: Arc::new(mutation::mutations(written.mutations.as_ref())?),
+                most_specific_wins: written.most_specific_header_mutations_wins.unwrap_or(false),
+            },
+            HttpFilterConfig::Router(_) if !is_last => return Err(misplaced(at, "terminal", ROUTER, "must be", kind)),
+            HttpFilterConfig::Router(_) if disabled => {
+                return Err(at.invalid("the router ends its filter chain, and cannot be disabled"));
+            }
+            HttpFilterConfig::Router(written) => {
+                return Ok(ChainTemplate { filters: before, router: router(written)? });
+            }
+        };
+        if is_last {
+            return Err(misplaced(at, "non-terminal", options.kind(), "is", kind));
+        }
+        before.push(FilterTemplate { name: filter.name.to_string(), disabled, options });
+    }
+    let what = format!("the {kind} filter chain is empty; it must end in {ROUTER}");
+    Err(Problem::invalid(place, what))
+}
+
+const ROUTER: &str = "envoy.filters.http.router";
+
+/// Envoy's words for a filter that stands in the wrong place.
+fn misplaced(at: &At<HttpFilter>, terminal: &str, kind: &str, how: &str, chain: &str) -> Problem {
+    let name = &*at.value.name;
+    at.invalid(format!("{terminal} filter named {name} of type {kind} {how} the last filter in a {chain} filter chain"))
+}
+
+fn router(written: &Router) -> Result<RouterOptions, Problem> {
+    Ok(RouterOptions {
+        respect_expected_timeout: written.respect_expected_rq_timeout,
+        strict: written.strict_check_headers.iter().map(strict_header).collect::<Result<_, _>>()?,
+        suppress_envoy_headers: written.suppress_envoy_headers,
+    })
+}
+
+fn strict_header(written: &At<String>) -> Result<StrictHeader, Problem> {
+    let found = StrictHeader::ALL.into_iter().find(|header| written.value.eq_ignore_ascii_case(header.name()));
+    found.ok_or_else(|| {
+        let names = StrictHeader::ALL.map(StrictHeader::name);
+        written.problem(unknown(Name::Value(written.value.clone()), &written.value, &names))
+    })
+}
+
+fn buffer(written: &WrittenBuffer) -> Result<Buffer, Problem> {
+    let bytes = &written.max_request_bytes;
+    let request_bytes_max = NonZeroU32::new(bytes.value).ok_or_else(|| bytes.invalid("must be greater than 0"))?;
+    Ok(Buffer { request_bytes_max })
+}
+
+/// What a level says of the filter named `name`.
+fn overridden(at: &At<PerFilterConfig>, name: &str) -> Result<Override, Problem> {
+    let options = match &at.value {
+        PerFilterConfig::FilterConfig(FilterConfig { disabled: true, .. }) => {
+            return Ok(Override { disabled: true, options: None });
+        }
+        PerFilterConfig::FilterConfig(FilterConfig { config: None, .. }) => {
+            return Err(at.invalid_but(
+                format!("empty configuration of filter {name}"),
+                "write disabled: true to switch it off, or config: {} to switch it on",
+            ));
+        }
+        PerFilterConfig::FilterConfig(FilterConfig { config: Some(config), .. }) => match &config.value {
+            PerRouteConfig::Buffer(written) => Some(buffer_override(written, &config.place)?),
+            PerRouteConfig::Empty(_) => None,
+            PerRouteConfig::HeaderMutation(written) => Some(mutation_override(written)?),
+        },
+        PerFilterConfig::Buffer(written) => Some(buffer_override(written, &at.place)?),
+        PerFilterConfig::HeaderMutation(written) => Some(mutation_override(written)?),
+    };
+    Ok(Override { disabled: false, options })
+}
+
+fn buffer_override(written: &BufferPerRoute, place: &Place) -> Result<OverrideOptions, Problem> {
+    match (&written.buffer, &written.disabled) {
+        (Some(written), None) => Ok(OverrideOptions::Buffer(Some(buffer(written)?))),
+        (None, Some(disabled)) if disabled.value => Ok(OverrideOptions::Buffer(None)),
+        (None, Some(disabled)) => Err(disabled.invalid("must be true; leave it out where the filter is on")),
+        (None, None) | (Some(_), Some(_)) => Err(Problem::invalid(place, "takes exactly one of buffer and disabled")),
+    }
+}
+
+fn mutation_override(written: &HeaderMutationPerRoute) -> Result<OverrideOptions, Problem> {
+    Ok(OverrideOptions::HeaderMutation(Arc::new(mutation::mutations(written.mutations.as_ref())?)))
+}

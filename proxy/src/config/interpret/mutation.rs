@@ -1,0 +1,86 @@
+//! What mutations of headers and of query parameters mean.
+
+use crate::config::bootstrap::filter::{
+    HeaderAppendAction, HeaderMutationRule, HeaderValueOption, KeyValueAppendAction, KeyValueMutation,
+    Mutations as Written,
+};
+use crate::config::constraints::HeaderName;
+use crate::config::filter::{AppendAction, Mutation, Mutations};
+use crate::config::log_format::Format;
+use crate::config::problem::Problem;
+use crate::config::yaml::At;
+
+/// Headers that tell where a message ends, or that belong to one connection. To change one means that two machines read
+/// different messages (RFC 9112 11.2), so these stay as the proxy writes them.
+const FIXED: [&str; 6] =
+    ["connection", "content-length", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+
+pub(super) fn mutations(written: Option<&Written>) -> Result<Mutations, Problem> {
+    let Some(written) = written else { return Ok(Mutations::default()) };
+    Ok(Mutations {
+        query: written.query_parameter_mutations.iter().map(parameter).collect::<Result<_, _>>()?,
+        request: written.request_mutations.iter().map(header).collect::<Result<_, _>>()?,
+        response: written.response_mutations.iter().map(header).collect::<Result<_, _>>()?,
+    })
+}
+
+fn header(at: &At<HeaderMutationRule>) -> Result<Mutation<http::HeaderName>, Problem> {
+    match (&at.value.append, &at.value.remove) {
+        (Some(append), None) => {
+            let HeaderValueOption { header, keep_empty_value, .. } = &append.value;
+            let value =
+                header.value.as_ref().map_or_else(|| Ok(Format::default()), |text| format(text, &text.value))?;
+            let (name, action) = (header_name(&header.key)?, header_action(&append.value)?);
+            Ok(Mutation::Append { name, value, action, keeps_empty: *keep_empty_value })
+        }
+        (None, Some(remove)) => Ok(Mutation::Remove(header_name(remove)?)),
+        (None, None) | (Some(_), Some(_)) => Err(at.invalid("a mutation takes exactly one of append and remove")),
+    }
+}
+
+fn header_name(written: &At<HeaderName>) -> Result<http::HeaderName, Problem> {
+    let name = &*written.value;
+    if name.starts_with(':') || name == "host" {
+        return Err(written.invalid(":-prefixed or host headers may not be modified"));
+    }
+    if FIXED.contains(&name) {
+        let what = format!("{name} says where a message ends or belongs to one connection, so it cannot be modified");
+        return Err(written.invalid(what));
+    }
+    // Constraints are those of a token.
+    http::HeaderName::from_bytes(name.as_bytes()).map_err(|_| written.invalid("is not a header name"))
+}
+
+fn header_action(written: &HeaderValueOption) -> Result<AppendAction, Problem> {
+    match (&written.append, written.append_action) {
+        (Some(append), Some(_)) => Err(append.invalid("both append and append_action are set; write append_action")),
+        (Some(append), None) if append.value => Ok(AppendAction::AppendIfExistsOrAdd),
+        (Some(_), None) => Ok(AppendAction::OverwriteIfExistsOrAdd),
+        (None, None | Some(HeaderAppendAction::AppendIfExistsOrAdd)) => Ok(AppendAction::AppendIfExistsOrAdd),
+        (None, Some(HeaderAppendAction::AddIfAbsent)) => Ok(AppendAction::AddIfAbsent),
+        (None, Some(HeaderAppendAction::OverwriteIfExistsOrAdd)) => Ok(AppendAction::OverwriteIfExistsOrAdd),
+        (None, Some(HeaderAppendAction::OverwriteIfExists)) => Ok(AppendAction::OverwriteIfExists),
+    }
+}
+
+fn parameter(at: &At<KeyValueMutation>) -> Result<Mutation<String>, Problem> {
+    match (&at.value.append, &at.value.remove) {
+        (Some(append), None) => {
+            let record = &append.value.record;
+            let action = match append.value.action {
+                None | Some(KeyValueAppendAction::AppendIfExistsOrAdd) => AppendAction::AppendIfExistsOrAdd,
+                Some(KeyValueAppendAction::AddIfAbsent) => AppendAction::AddIfAbsent,
+                Some(KeyValueAppendAction::OverwriteIfExistsOrAdd) => AppendAction::OverwriteIfExistsOrAdd,
+                Some(KeyValueAppendAction::OverwriteIfExists) => AppendAction::OverwriteIfExists,
+            };
+            let value = format(&record.value, &record.value.value)?;
+            Ok(Mutation::Append { name: record.key.to_string(), value, action, keeps_empty: true })
+        }
+        (None, Some(remove)) => Ok(Mutation::Remove(remove.value.clone())),
+        (None, None) | (Some(_), Some(_)) => Err(at.invalid("a mutation takes exactly one of append and remove")),
+    }
+}
+
+fn format<T>(at: &At<T>, text: &str) -> Result<Format, Problem> {
+    Format::parse_header_value(text).map_err(|error| at.invalid(error.to_string()))
+}

@@ -1,0 +1,136 @@
+//! Envoy's fields and values that finwait knows and does not act on, with what happens to a file that uses them.
+//!
+//! Tables, so that a reader can see in one place what is missing, and why. A line says: message, field (or
+//! enumeration, value), verdict. A field in neither a table nor [`bootstrap`](super::bootstrap) is an unknown field.
+
+mod downstream;
+mod upstream;
+
+use Verdict::{Old, Refused};
+
+/// What happens to a file with this field or value.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Verdict {
+    /// It loads, with a warning: the field changes nothing that a client or an upstream could notice.
+    Ignored(&'static str),
+    /// It is refused, with today's spelling: the field belongs to an earlier API.
+    Old(&'static str),
+    /// It loads if the field has this value, which says what finwait does anyway; else it is refused.
+    Only(&'static str, &'static str),
+    /// It is refused: without the field, the proxy would behave otherwise than the file says.
+    Refused(&'static str),
+}
+
+/// What is known about `field` of `message`.
+pub(super) fn field(message: &str, field: &str) -> Option<Verdict> {
+    fields().find(|(of, name, _)| *of == message && *name == field).map(|(_, _, verdict)| *verdict)
+}
+
+/// The lines of all tables.
+fn fields() -> impl Iterator<Item = &'static (&'static str, &'static str, Verdict)> {
+    downstream::FIELDS.iter().chain(upstream::FIELDS)
+}
+
+/// What is known about `value` of the enumeration `of`, or about the `@type` `value` where an `of` stands.
+pub(super) fn value(of: &str, value: &str) -> Option<Verdict> {
+    if value.starts_with("type.googleapis.com/envoy.api.v2.")
+        || value.starts_with("type.googleapis.com/envoy.config.filter.")
+    {
+        return Some(Old("the v3 type, which begins with type.googleapis.com/envoy.extensions."));
+    }
+    let value = value.strip_prefix("type.googleapis.com/envoy.extensions.").unwrap_or(value);
+    VALUES.iter().find(|(name, known, _)| *name == of && *known == value).map(|(_, _, verdict)| *verdict)
+}
+
+// Reasons that lines of several tables share.
+const DYNAMIC: &str = "the configuration is static; there is no xDS";
+const EXTENSION: &str = "there is no such extension here";
+const HEADER_EDITS: &str = "headers are edited by the filter envoy.filters.http.header_mutation alone";
+const LOAD_BALANCING: &str = "endpoints are equal: round robin, least request and random choose among all of them";
+const METADATA: &str = "nothing here reads metadata";
+const NO_FILTER: &str = "the HTTP filters are buffer, header_mutation and router";
+const RATE_LIMIT: &str = "there is no rate limiting";
+const SOCKET: &str = "sockets are opened with fixed options";
+const TLS: &str = "finwait speaks plaintext; TLS has to end in front of it and begin behind it";
+
+/// Types stand here without `type.googleapis.com/envoy.extensions.` in front.
+#[rustfmt::skip]
+const VALUES: &[(&str, &str, Verdict)] = &[
+    ("AccessLogConfig", "access_loggers.grpc.v3.HttpGrpcAccessLogConfig", Refused("lines are written to a file, stdout or stderr")),
+    ("AccessLogConfig", "access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig", Refused("lines are written to a file, stdout or stderr")),
+    ("CodecType", "HTTP3", Refused("there is no UDP and no QUIC")),
+    ("DiscoveryType", "EDS", Refused(DYNAMIC)),
+    ("DiscoveryType", "LOGICAL_DNS", Refused("write STRICT_DNS, which uses every address of the name")),
+    ("DiscoveryType", "ORIGINAL_DST", Refused("endpoints come from the file or from DNS")),
+    ("DiscoveryType", "logical_dns", Old("STRICT_DNS")),
+    ("DiscoveryType", "sds", Old("STATIC or STRICT_DNS")),
+    ("DiscoveryType", "static", Old("STATIC")),
+    ("DiscoveryType", "strict_dns", Old("STRICT_DNS")),
+    ("HostPredicate", "retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate", Refused("no endpoint is a canary")),
+    ("HostPredicate", "retry.host.omit_host_metadata.v3.OmitHostMetadataConfig", Refused(METADATA)),
+    ("HttpFilterConfig", "filters.http.cors.v3.Cors", Refused(NO_FILTER)),
+    ("HttpFilterConfig", "filters.http.fault.v3.HTTPFault", Refused("faults belong into the simulator")),
+    ("HttpFilterConfig", "filters.http.health_check.v3.HealthCheck", Refused("answer with a direct_response route, or ask the admin interface")),
+    ("HttpFilterConfig", "filters.http.local_ratelimit.v3.LocalRateLimit", Refused(RATE_LIMIT)),
+    ("LbPolicy", "CLUSTER_PROVIDED", Refused(LOAD_BALANCING)),
+    ("LbPolicy", "LOAD_BALANCING_POLICY_CONFIG", Refused(LOAD_BALANCING)),
+    ("LbPolicy", "MAGLEV", Refused("no load balancer here reads hashes")),
+    ("LbPolicy", "RING_HASH", Refused("no load balancer here reads hashes")),
+    ("LbPolicy", "least_request", Old("LEAST_REQUEST")),
+    ("LbPolicy", "random", Old("RANDOM")),
+    ("LbPolicy", "round_robin", Old("ROUND_ROBIN")),
+    ("PerFilterConfig", "filters.http.cors.v3.CorsPolicy", Refused(NO_FILTER)),
+    ("PerFilterConfig", "filters.http.fault.v3.HTTPFault", Refused(NO_FILTER)),
+    ("PerFilterConfig", "filters.http.local_ratelimit.v3.LocalRateLimit", Refused(RATE_LIMIT)),
+    ("NetworkFilter", "filters.network.tcp_proxy.v3.TcpProxy", Refused("raw TCP is not proxied; end the filter chain in an HttpConnectionManager")),
+    ("Protocol", "UDP", Refused("there is no UDP and no QUIC")),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the messages are; a line that names none of them would never be found.
+    const MESSAGES: [&str; 5] = [
+        include_str!("../bootstrap/mod.rs"),
+        include_str!("../bootstrap/cluster.rs"),
+        include_str!("../bootstrap/filter.rs"),
+        include_str!("../bootstrap/listener.rs"),
+        include_str!("../bootstrap/route.rs"),
+    ];
+
+    #[test]
+    fn every_field_is_of_a_message_that_does_not_have_it() {
+        for (message, field, _) in fields() {
+            let body =
+                body(&format!("pub(crate) struct {message} {{")).unwrap_or_else(|| panic!("{message} is no message"));
+            assert!(!body.contains(&format!("pub(crate) {field}:")), "{message}.{field} is supported");
+        }
+    }
+
+    #[test]
+    fn every_value_is_of_an_enumeration_that_does_not_have_it() {
+        for (name, value, _) in VALUES {
+            let body =
+                body(&format!("pub(crate) enum {name} {{")).unwrap_or_else(|| panic!("{name} is no enumeration"));
+            assert!(!body.contains(&format!("{value}\"")), "{name} has {value}");
+        }
+    }
+
+    #[test]
+    fn no_line_stands_twice() {
+        let fields: Vec<_> = fields().copied().collect();
+        for table in [&fields[..], VALUES] {
+            for (index, (of, name, _)) in table.iter().enumerate() {
+                let later = table.iter().skip(index + 1).find(|(other, same, _)| other == of && same == name);
+                assert_eq!(later, None, "{of} {name}");
+            }
+        }
+    }
+
+    /// What stands between the braces of a declaration.
+    fn body(declaration: &str) -> Option<&'static str> {
+        let (_, after) = MESSAGES.iter().find_map(|text| text.split_once(declaration))?;
+        after.split_once('}').map(|(body, _)| body)
+    }
+}

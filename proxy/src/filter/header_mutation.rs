@@ -1,0 +1,271 @@
+//! `envoy.filters.http.header_mutation`: headers and query parameters are set and taken off.
+//!
+//! The mutations are applied level by level (the filter's own first), each in the order of the file: to a request's headers,
+//! then to its query parameters; to a response's headers.
+
+use std::borrow::Cow;
+
+use http::{HeaderName, HeaderValue};
+
+use super::Flow;
+use crate::access_log::StreamInfo;
+use crate::access_log::format::{Heads, header_value};
+use crate::codec::head::{is_joined_in_requests, is_joined_in_responses};
+use crate::codec::{Headers, RequestHead, ResponseHead};
+use crate::config::filter::{self, AppendAction, Mutation};
+use crate::config::log_format::Format;
+
+pub(super) struct HeaderMutation<'c> {
+    options: &'c filter::HeaderMutation,
+}
+
+impl<'c> HeaderMutation<'c> {
+    pub(super) fn new(options: &'c filter::HeaderMutation) -> Self {
+        Self { options }
+    }
+
+    pub(super) fn on_request(&self, request: &mut RequestHead, info: &StreamInfo) -> Flow {
+        for level in &self.options.levels {
+            for mutation in &level.request {
+                let value = |format: &Format| header_value(format, Heads::of_request(request), info);
+                if let Some(change) = Change::of(mutation, &request.headers, value) {
+                    change.apply(&mut request.headers, is_joined_in_requests);
+                }
+            }
+            if !level.query.is_empty()
+                && let Some(path) = &request.path
+            {
+                let value = |format: &Format| header_value(format, Heads::of_request(request), info);
+                request.path = Some(with_query(path, &level.query, value));
+            }
+        }
+        Flow::Continue
+    }
+
+    pub(super) fn on_response(&self, response: &mut ResponseHead, request: &RequestHead, info: &StreamInfo) {
+        for mutation in self.options.levels.iter().flat_map(|level| &level.response) {
+            let value = |format: &Format| {
+                header_value(format, Heads { request: Some(request), response: Some(response) }, info)
+            };
+            if let Some(change) = Change::of(mutation, &response.headers, value) {
+                change.apply(&mut response.headers, is_joined_in_responses);
+            }
+        }
+    }
+}
+
+/// A mutation that has something to do.
+enum Change<'m> {
+    Append(&'m HeaderName, HeaderValue),
+    Remove(&'m HeaderName),
+    Replace(&'m HeaderName, HeaderValue),
+}
+
+impl<'m> Change<'m> {
+    /// What `mutation` does to `headers`; `value` renders a format.
+    fn of(mutation: &'m Mutation<HeaderName>, headers: &Headers, value: impl Fn(&Format) -> Vec<u8>) -> Option<Self> {
+        let (name, format, action, keeps_empty) = match mutation {
+            Mutation::Remove(name) => return Some(Self::Remove(name)),
+            Mutation::Append { name, value, action, keeps_empty } => (name, value, *action, *keeps_empty),
+        };
+        let replaces = decide(action, headers.contains(name))?;
+        let rendered = value(format);
+        if rendered.is_empty() && !keeps_empty {
+            return None;
+        }
+        // The name of a route may hold what cannot stand in a header.
+        let value = HeaderValue::from_bytes(&rendered).ok()?;
+        Some(match replaces {
+            Existing::Kept => Self::Append(name, value),
+            Existing::Replaced => Self::Replace(name, value),
+        })
+    }
+
+    fn apply(self, headers: &mut Headers, is_joined: fn(&str) -> bool) {
+        match self {
+            Self::Append(name, value) => headers.append_or_join(name, value, is_joined),
+            Self::Remove(name) => headers.remove(name),
+            Self::Replace(name, value) => {
+                headers.remove(name);
+                headers.append(name.clone(), value);
+            }
+        }
+    }
+}
+
+/// What happens to values that are there when one is added.
+enum Existing {
+    Kept,
+    Replaced,
+}
+
+/// `None` if nothing is added.
+fn decide(action: AppendAction, exists: bool) -> Option<Existing> {
+    match (action, exists) {
+        (AppendAction::AddIfAbsent, true) | (AppendAction::OverwriteIfExists, false) => None,
+        (AppendAction::AddIfAbsent, false) | (AppendAction::AppendIfExistsOrAdd, _) => Some(Existing::Kept),
+        (AppendAction::OverwriteIfExists, true) | (AppendAction::OverwriteIfExistsOrAdd, _) => Some(Existing::Replaced),
+    }
+}
+
+/// `path` after these mutations of its query parameters. Parameters that no mutation names stay as they came, byte for
+/// byte: an escape that were decoded on the way could end the request line (RFC 9112 3).
+fn with_query(path: &HeaderValue, mutations: &[Mutation<String>], value: impl Fn(&Format) -> Vec<u8>) -> HeaderValue {
+    let bytes = path.as_bytes();
+    let (base, query) = match bytes.iter().position(|byte| *byte == b'?') {
+        Some(at) => (bytes.get(..at).unwrap_or_default(), bytes.get(at + 1..)),
+        None => (bytes, None),
+    };
+    let query = query.filter(|query| !query.is_empty());
+    let mut parameters: Vec<Cow<'_, [u8]>> =
+        query.into_iter().flat_map(|query| query.split(|byte| *byte == b'&')).map(Cow::Borrowed).collect();
+    let mut changed = false;
+    for mutation in mutations {
+        let (name, added) = match mutation {
+            Mutation::Remove(name) => (name, None),
+            Mutation::Append { name, value: format, action, .. } => {
+                let Some(existing) = decide(*action, parameters.iter().any(|has| is_named(has, name))) else {
+                    continue;
+                };
+                (name, Some((existing, [escaped(name.as_bytes()), b"=".to_vec(), escaped(&value(format))].concat())))
+            }
+        };
+        let before = parameters.len();
+        if !matches!(added, Some((Existing::Kept, _))) {
+            parameters.retain(|has| !is_named(has, name));
+        }
+        changed |= added.is_some() || parameters.len() != before;
+        parameters.extend(added.map(|(_, parameter)| Cow::Owned(parameter)));
+    }
+    if !changed {
+        return path.clone();
+    }
+    let mut out = base.to_vec();
+    for (nth, parameter) in parameters.iter().enumerate() {
+        out.push(if nth == 0 { b'?' } else { b'&' });
+        out.extend_from_slice(parameter);
+    }
+    // Parts of a path and escaped text are a path.
+    HeaderValue::from_bytes(&out).unwrap_or_else(|_| path.clone())
+}
+
+/// Has the parameter this name, once its escapes are decoded?
+fn is_named(parameter: &[u8], name: &str) -> bool {
+    let mut rest = parameter.split(|byte| *byte == b'=').next().unwrap_or_default();
+    let mut wanted = name.bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let (byte, after) = match (first, after) {
+            (b'%', [high, low, after @ ..]) => match (digit(*high), digit(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, after),
+                (None, _) | (_, None) => (first, after_first(rest)),
+            },
+            _ => (first, after),
+        };
+        if wanted.next() != Some(byte) {
+            return false;
+        }
+        rest = after;
+    }
+    wanted.next().is_none()
+}
+
+fn after_first(bytes: &[u8]) -> &[u8] {
+    bytes.get(1..).unwrap_or_default()
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// `bytes` as a part of a query string. What Envoy leaves as it is.
+fn escaped(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut out = Vec::with_capacity(bytes.len());
+    for byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-_.*".contains(byte) {
+            out.push(*byte);
+        } else {
+            let [high, low] = [byte >> 4, byte & 0xf].map(|digit| DIGITS.get(usize::from(digit)).copied());
+            out.extend([b'%', high.unwrap_or(b'0'), low.unwrap_or(b'0')]);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(name: &str, value: &str, action: AppendAction) -> Mutation<String> {
+        let value = Format::parse_header_value(value).unwrap();
+        Mutation::Append { name: name.into(), value, action, keeps_empty: true }
+    }
+
+    fn literal(format: &Format) -> Vec<u8> {
+        let text = format.0.iter().map(|piece| match piece {
+            crate::config::log_format::Piece::Literal(text) => text.as_str(),
+            crate::config::log_format::Piece::Operator(..) => "",
+        });
+        text.collect::<String>().into_bytes()
+    }
+
+    #[test]
+    fn parameters_that_no_mutation_names_stay_as_they_came() {
+        let remove = || Mutation::Remove("zz".to_owned());
+        let (add, overwrite) = (AppendAction::AppendIfExistsOrAdd, AppendAction::OverwriteIfExistsOrAdd);
+        for (path, mutation, expected) in [
+            ("/a?b=%20x&&a=1+2&c", remove(), "/a?b=%20x&&a=1+2&c"),
+            ("/a?", remove(), "/a?"),
+            ("/a", remove(), "/a"),
+            ("/a?zz=1", remove(), "/a"),
+            ("/a?zz", remove(), "/a"),
+            ("/a?b=1&zz=2&a=3&z%7a", remove(), "/a?b=1&a=3"),
+            ("/a?zz%3d=1&Zz=2&zz%=1&zz%4=", remove(), "/a?zz%3d=1&Zz=2&zz%=1&zz%4="),
+            ("/a", append("k", "a b&=~*", add), "/a?k=a%20b%26%3D%7E*"),
+            ("/a?", append("k", "", add), "/a?k="),
+            ("/a?k=1", append("k", "2", add), "/a?k=1&k=2"),
+            ("/a?k=1&b&k=2", append("k", "3", overwrite), "/a?b&k=3"),
+            ("/a?b", append("k", "3", AppendAction::OverwriteIfExists), "/a?b"),
+            ("/a?k", append("k", "3", AppendAction::AddIfAbsent), "/a?k"),
+            ("/a?b", append("k&\r", "3", AppendAction::AddIfAbsent), "/a?b&k%26%0D=3"),
+        ] {
+            let mutated = with_query(&HeaderValue::from_static(path), &[mutation], literal);
+            assert_eq!(mutated, expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn each_action_does_with_existing_values_what_its_name_says() {
+        use AppendAction as Action;
+        for (action, absent, present) in [
+            (Action::AddIfAbsent, "x: n", "x: 1, x: 2"),
+            (Action::AppendIfExistsOrAdd, "x: n", "x: 1, x: 2, x: n"),
+            (Action::OverwriteIfExists, "", "x: n"),
+            (Action::OverwriteIfExistsOrAdd, "x: n", "x: n"),
+        ] {
+            let name = HeaderName::from_static("x");
+            for (before, expected) in [(&[][..], absent), (&["1", "2"][..], present)] {
+                let mut headers = Headers::default();
+                before.iter().for_each(|value| headers.append(name.clone(), HeaderValue::from_static(value)));
+                let value = Format::parse_header_value("n").unwrap();
+                let mutation = Mutation::Append { name: name.clone(), value, action, keeps_empty: false };
+                if let Some(change) = Change::of(&mutation, &headers, literal) {
+                    change.apply(&mut headers, is_joined_in_requests);
+                }
+                let all: Vec<String> =
+                    headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+                assert_eq!(all.join(", "), expected, "{action:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_joins_that_of_a_header_which_is_a_list_for_envoy() {
+        let mut headers = Headers::default();
+        for value in ["a", "b"] {
+            let name = HeaderName::from_static("accept");
+            Change::Append(&name, HeaderValue::from_static(value)).apply(&mut headers, is_joined_in_requests);
+        }
+        assert_eq!((headers.len(), headers.get_str("accept")), (1, Some(&HeaderValue::from_static("a,b"))));
+    }
+}
