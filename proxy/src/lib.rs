@@ -27,7 +27,7 @@
 //!
 //! `main`, `signals`, `config_file`, `arguments`, `demo`, `server`, `admin`, `listener`, `connection_manager`, `stream`,
 //! `filter`, `upstream`, `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `access_log`, `exchange`, `codec`, `drain`,
-//! `permits`, `runtime`, `net`, `stats`, `config`.
+//! `permits`, `runtime`, `net`, `stats`, `config`, `texts`.
 
 pub mod access_log;
 pub mod admin;
@@ -51,5 +51,6 @@ pub mod server;
 pub mod snapshot;
 pub mod stats;
 mod stream;
+mod texts;
 pub mod tunnel;
 pub mod upstream;

@@ -208,3 +208,20 @@ fn standard_error_that_is_not_read_stops_no_request() {
     assert!(child.wait().unwrap().success());
     drop(said);
 }
+
+#[test]
+fn a_failed_connect_is_logged_once_with_the_connection_id_of_its_request() {
+    let yaml = Bootstrap { app: 1, ..Bootstrap::default() }.yaml(); // a port on which nothing listens
+    let arguments = ["--config-yaml", &yaml, "--concurrency", "1", "-l", "debug"];
+    let mut finwait = Finwait::start(Path::new("."), &arguments).unwrap();
+    let at = listening(&mut finwait);
+    drop(Client::new(at).get("/")); // 503
+    let said = end(finwait);
+    let id_of = |words: &str| {
+        let lines: Vec<&str> = said.lines().filter(|line| line.contains(words)).collect();
+        let [line] = lines[..] else { panic!("{words} stands in {lines:?}\n{said}") };
+        let (_, fields) = line.split_once("connection=").unwrap_or_else(|| panic!("{line}"));
+        fields.split_whitespace().next().map(str::to_owned)
+    };
+    assert_eq!(id_of("a connect failed"), id_of("the proxy itself answers"));
+}

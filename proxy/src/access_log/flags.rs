@@ -1,6 +1,9 @@
 //! Response flags: why a stream went wrong, in a word that operators grep for.
 
 use std::fmt;
+use std::str::FromStr;
+
+use crate::texts::UnknownText;
 
 /// Why a stream did not go as it should. The names are those of the access log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -150,6 +153,16 @@ impl ResponseFlag {
             Self::URX => ("URX", "UpstreamRetryLimitExceeded"),
             Self::UT => ("UT", "UpstreamRequestTimeout"),
         }
+    }
+}
+
+impl FromStr for ResponseFlag {
+    type Err = UnknownText;
+
+    /// From its word in `%RESPONSE_FLAGS%`.
+    fn from_str(short: &str) -> Result<Self, UnknownText> {
+        let flag = Self::ALL.into_iter().find(|flag| flag.short() == short);
+        flag.ok_or_else(|| UnknownText(short.to_owned()))
     }
 }
 

@@ -14,6 +14,7 @@ use super::time::{self, Second};
 use crate::codec::{Headers, RequestHead, ResponseHead};
 use crate::config::log_format::{Format, Operator, Piece};
 use crate::net::Address;
+use crate::texts::Text;
 
 /// Renders lines of one format.
 #[derive(Debug)]
@@ -100,7 +101,7 @@ fn value(
         Operator::BytesReceived => number(info.bytes_received, out),
         Operator::BytesSent => number(info.bytes_sent, out),
         Operator::ConnectionId => number(downstream.connection_id, out),
-        Operator::ConnectionTerminationDetails => text(info.connection_termination.as_deref()?, out),
+        Operator::ConnectionTerminationDetails => pieces(info.connection_termination.as_ref()?, out),
         Operator::DownstreamDirectRemoteAddress => address(&downstream.peer, out),
         Operator::DownstreamDirectRemoteAddressWithoutPort => address_without_port(&downstream.peer, out),
         Operator::DownstreamLocalAddress => address(&downstream.local, out),
@@ -123,7 +124,7 @@ fn value(
             response_header(head, name, out).or_else(|| response_header(head, or.as_deref()?, out))
         }
         Operator::ResponseCode => number(info.response_code.unwrap_or(0).into(), out),
-        Operator::ResponseCodeDetails => one_word(info.details.as_deref()?, out),
+        Operator::ResponseCodeDetails => pieces(info.details.as_ref()?, out),
         Operator::ResponseDuration => between(Some(times.begin), times.upstream_response_begin, out),
         Operator::ResponseFlags => list(info.flags.iter().map(|flag| flag.short().as_bytes()), out),
         Operator::ResponseFlagsLong => list(info.flags.iter().map(|flag| flag.long().as_bytes()), out),
@@ -202,6 +203,10 @@ fn bytes(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
+fn pieces(value: &impl Text, out: &mut Vec<u8>) -> Option<()> {
+    value.pieces().into_iter().try_for_each(|piece| text(piece, out))
+}
+
 /// Envoy joins these with `_`, so that a line can be cut at its blanks.
 fn one_word(text: &str, out: &mut Vec<u8>) -> Option<()> {
     out.extend(text.bytes().map(|byte| if byte == b' ' { b'_' } else { byte }));
@@ -240,7 +245,10 @@ mod tests {
     use http::{HeaderName, HeaderValue, Method, StatusCode};
 
     use super::*;
-    use crate::access_log::{Downstream, ResponseFlag};
+    use crate::access_log::details::ConnectFailure;
+    use crate::access_log::{
+        ConnectionTermination, Details, Downstream, ResetCause, ResponseFlag, ResponseStart, UpstreamReset,
+    };
 
     fn at(text: &str) -> Address {
         Address::Socket(text.parse().unwrap())
@@ -283,7 +291,7 @@ mod tests {
         response.headers = headers(&[("x-envoy-upstream-service-time", "0")]);
         info.response = Some(response);
         info.response_code = Some(200);
-        info.detail("via_upstream");
+        info.detail(Details::ViaUpstream);
         info.bytes_received = 3;
         info.bytes_sent = 2;
         info.route_name = Some("r".into());
@@ -308,8 +316,11 @@ mod tests {
         for flag in [ResponseFlag::UF, ResponseFlag::URX, ResponseFlag::UF, ResponseFlag::DC] {
             info.flag(flag);
         }
-        info.detail("upstream_reset_before_response_started{remote connection failure}".to_owned());
-        info.connection_termination = Some("two words".into());
+        info.detail(Details::UpstreamReset(UpstreamReset {
+            response: ResponseStart::Before,
+            cause: ResetCause::Connect(ConnectFailure::new("Connection refused")),
+        }));
+        info.connection_termination = Some(ConnectionTermination::HeadersTooLarge);
         info.transport_failure = Some("delayed connect error: Connection refused".into());
         info.route_name = Some("".into());
         info
@@ -327,7 +338,12 @@ mod tests {
         let cases = [
             ("%BYTES_RECEIVED%/%BYTES_SENT%", "0/0", "3/2", "3/2"),
             ("%CONNECTION_ID%", "7", "7", "7"),
-            ("%CONNECTION_TERMINATION_DETAILS%", "-", "-", "two words"),
+            (
+                "%CONNECTION_TERMINATION_DETAILS%",
+                "-",
+                "-",
+                "codec_error:http/1.1_protocol_error:_headers_size_exceeds_limit",
+            ),
             ("%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%", "127.0.0.1:5000", "127.0.0.1:5000", "127.0.0.1:5000"),
             ("%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%", "127.0.0.1", "127.0.0.1", "127.0.0.1"),
             ("%DOWNSTREAM_LOCAL_ADDRESS%", "[::1]:80", "[::1]:80", "[::1]:80"),
@@ -350,7 +366,7 @@ mod tests {
                 "%RESPONSE_CODE_DETAILS%",
                 "-",
                 "via_upstream",
-                "upstream_reset_before_response_started{remote_connection_failure}",
+                "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}",
             ),
             ("%RESPONSE_DURATION%", "-", "1", "1"),
             ("%RESPONSE_FLAGS%", "-", "-", "UF,URX,DC"),

@@ -1,9 +1,10 @@
 //! What happened, as one line per stream.
 //!
 //! A [`StreamInfo`] is made when a stream begins, filled by every station the request visits, and written
-//! once, when the last byte has left. [`flags`] holds the words for what went wrong, [`format`] turns the
-//! whole into a line.
+//! once, when the last byte has left. [`flags`] holds the words for what went wrong, [`details`] those for how the response
+//! came about, [`format`] turns the whole into a line.
 
+pub mod details;
 pub mod flags;
 pub mod format;
 pub(crate) mod time;
@@ -16,10 +17,11 @@ use std::time::{Duration, SystemTime};
 use http::Version;
 use tokio::time::Instant;
 
-use crate::codec::{RequestHead, ResponseHead};
+use crate::codec::{RequestHead, ResponseHead, Violation};
 use crate::config::log_format::Format;
 use crate::net::{Address, LogWriter};
 
+pub use details::{ConnectionTermination, Details, ResetCause, ResponseStart, UpstreamReset};
 pub use flags::{ResponseFlag, ResponseFlags};
 use format::Renderer;
 
@@ -58,11 +60,11 @@ pub enum LocalEnd {
 impl LocalEnd {
     /// What the line of each of those streams says.
     #[must_use]
-    pub fn details(self) -> &'static str {
+    pub fn details(self) -> Details {
         match self {
-            Self::Drained => "downstream_local_disconnect(drain)",
-            Self::PingTimeout => "downstream_local_disconnect(http2_ping_timeout)",
-            Self::TooManyResets => "too_many_premature_resets",
+            Self::Drained => Details::DrainEnded,
+            Self::PingTimeout => Details::PingTimeout,
+            Self::TooManyResets => Violation::TooManyResets.into(),
         }
     }
 
@@ -99,10 +101,10 @@ pub struct StreamInfo {
     pub response_code: Option<u16>,
     /// What went wrong.
     pub flags: ResponseFlags,
-    /// How the response came about, in a word: `via_upstream`, `route_not_found`.
-    pub details: Option<Cow<'static, str>>,
+    /// How the response came about.
+    pub details: Option<Details>,
     /// Why the connection ended, where that was a fault of the client.
-    pub connection_termination: Option<Cow<'static, str>>,
+    pub connection_termination: Option<ConnectionTermination>,
     /// Body bytes from the client; of a tunnel, all bytes.
     pub bytes_received: u64,
     /// Body bytes to the client; of a tunnel, all bytes.
@@ -207,8 +209,8 @@ impl StreamInfo {
         self.flags.insert(flag);
     }
 
-    /// How the response came about. The last word stands.
-    pub fn detail(&mut self, details: impl Into<Cow<'static, str>>) {
+    /// How the response came about. The last call stands.
+    pub fn detail(&mut self, details: impl Into<Details>) {
         self.details = Some(details.into());
     }
 

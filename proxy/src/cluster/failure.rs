@@ -2,7 +2,8 @@
 
 use http::StatusCode;
 
-use crate::access_log::ResponseFlag;
+use crate::access_log::details::ConnectFailure;
+use crate::access_log::{Details, ResetCause, ResponseFlag, ResponseStart, UpstreamReset};
 use crate::codec::{Broken, ResetReason};
 
 /// Why there is no response.
@@ -84,28 +85,23 @@ impl Failure {
         }
     }
 
-    /// Response-code details: `upstream_reset_before_response_started{...}`, or `after`.
+    /// Response-code details, of a response that had begun or not.
     #[must_use]
-    pub fn details(&self, when: &str) -> String {
-        match self {
-            Self::TryIdle => return "upstream_per_try_idle_timeout".to_owned(),
-            Self::TryTimeout => return "upstream_per_try_timeout".to_owned(),
-            Self::Connect(_)
-            | Self::ConnectTimeout
-            | Self::Overflow
-            | Self::PendingOverflow
-            | Self::NoHealthyUpstream
-            | Self::Protocol
-            | Self::Refused
-            | Self::Reset
-            | Self::ResetByConnect
-            | Self::Terminated => {}
-        }
-        let mut cause = self.reason().to_owned();
-        if let Self::Connect(why) = self {
-            cause = format!("{cause}|delayed_connect_error:_{why}");
-        }
-        format!("upstream_reset_{when}_response_started{{{}}}", cause.replace(' ', "_"))
+    pub fn details(&self, response: ResponseStart) -> Details {
+        let cause = match self {
+            Self::Connect(reason) => ResetCause::Connect(ConnectFailure::new(reason)),
+            Self::ConnectTimeout => ResetCause::ConnectTimeout,
+            Self::NoHealthyUpstream => return Details::NoHealthyUpstream,
+            Self::Overflow | Self::PendingOverflow => ResetCause::Overflow,
+            Self::Protocol => ResetCause::Protocol,
+            Self::Refused => ResetCause::RefusedStream,
+            Self::Reset => ResetCause::Reset,
+            Self::ResetByConnect => ResetCause::ConnectError,
+            Self::Terminated => ResetCause::Terminated,
+            Self::TryIdle => return Details::PerTryIdleTimeout,
+            Self::TryTimeout => return Details::PerTryTimeout,
+        };
+        Details::UpstreamReset(UpstreamReset { response, cause })
     }
 }
 
@@ -121,6 +117,30 @@ impl From<Broken> for Failure {
             | Broken::StreamReset(
                 ResetReason::Cancel | ResetReason::InternalError | ResetReason::NoError | ResetReason::Other(_),
             ) => Self::Reset,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_have_the_words_that_the_client_reads() {
+        let failures = [
+            Failure::Connect("Connection refused".into()),
+            Failure::ConnectTimeout,
+            Failure::Overflow,
+            Failure::Protocol,
+            Failure::Refused,
+            Failure::Reset,
+            Failure::ResetByConnect,
+            Failure::Terminated,
+        ];
+        for failure in failures {
+            let begins = format!("upstream_reset_after_response_started{{{}", failure.reason().replace(' ', "_"));
+            let details = failure.details(ResponseStart::After).to_string();
+            assert!(details.starts_with(&begins), "{details}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::{Headers, http1, http2};
+use super::{Headers, Violation, http1, http2};
 
 /// One piece of a body.
 #[derive(Debug)]
@@ -27,12 +27,12 @@ pub enum Broken {
     /// The peer's system sent RST, or the connection is gone for another reason.
     #[error("connection reset")]
     ConnectionReset,
-    /// What came is not HTTP; the text is Envoy's detail for it.
+    /// What came is not HTTP.
     #[error("{0}")]
-    Malformed(&'static str),
-    /// The peer sent a header section over a limit of ours, for which we have reset the stream; the text is Envoy's detail for it.
+    Malformed(Violation),
+    /// The peer sent a header section over a limit of ours, for which we have reset the stream.
     #[error("{0}")]
-    OverLimit(&'static str),
+    OverLimit(Violation),
     /// The peer sent RST_STREAM.
     #[error("stream reset by the peer: {0:?}")]
     StreamReset(ResetReason),

@@ -15,10 +15,12 @@ pub mod http2;
 mod informer;
 mod lingering;
 pub(crate) mod names;
+mod violation;
 
 pub use body::{Body, Broken, Frame, ResetReason, Writer};
 pub use head::{Headers, RequestHead, ResponseHead};
 pub use informer::Informer;
+pub use violation::Violation;
 
 /// What follows a head.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

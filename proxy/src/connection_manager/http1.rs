@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::life::{Life, Protocol};
 use super::{ConnectionEnd, ConnectionManager};
-use crate::access_log::{Downstream, StreamInfo};
+use crate::access_log::{ConnectionTermination, Downstream, StreamInfo};
 use crate::codec::Body;
 use crate::codec::http1::{Close, HeadError, Methods, ServerConnection, ServerOptions};
 use crate::config::{Difference, Differences};
@@ -163,7 +163,7 @@ async fn without_head(
         }
         HeadError::Refused(why) => {
             manager.service.stats.downstream_cx_protocol_error.inc();
-            info.connection_termination = why.connection_details().map(Into::into);
+            info.connection_termination = ConnectionTermination::of(why);
             refuse(manager, connection, life, &LocalReply::BadHead(why), info).await
         }
     }

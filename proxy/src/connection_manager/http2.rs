@@ -13,7 +13,7 @@ use crate::access_log::{Downstream, LocalEnd, ResponseFlag};
 use crate::codec::http2::{
     ConnectionError, HeadLimit, Incoming, ListLimit, MessageErrors, Responder, ServerConnection,
 };
-use crate::codec::{Body, RequestHead};
+use crate::codec::{Body, RequestHead, Violation};
 use crate::exchange::{LazyTimer, Timers};
 use crate::net::Conn;
 use crate::probe;
@@ -230,11 +230,11 @@ fn refused(manager: &ConnectionManager, downstream: &Rc<Downstream>, error: Conn
                 HeadLimit::Bytes => http2_stats.header_list_size_too_large.inc(),
                 HeadLimit::Fields => http2_stats.header_overflow.inc(),
             }
-            record_unread(manager, downstream, ResponseFlag::DR, limit.details());
+            record_unread(manager, downstream, ResponseFlag::DR, limit.violation());
             None
         }
-        ConnectionError::Malformed { details } => {
-            record_unread(manager, downstream, ResponseFlag::DPE, details);
+        ConnectionError::Malformed(violation) => {
+            record_unread(manager, downstream, ResponseFlag::DPE, violation);
             None
         }
         ConnectionError::InvalidMessage { unread } => {
@@ -253,9 +253,9 @@ fn refused(manager: &ConnectionManager, downstream: &Rc<Downstream>, error: Conn
 }
 
 /// The client broke a rule; `unread` says which, if it was within a request's head.
-fn closed(manager: &ConnectionManager, downstream: &Rc<Downstream>, unread: Option<&'static str>) -> Ended {
-    let Some(details) = unread else { return Ended::Closed };
-    record_unread(manager, downstream, ResponseFlag::DPE, details);
+fn closed(manager: &ConnectionManager, downstream: &Rc<Downstream>, unread: Option<Violation>) -> Ended {
+    let Some(violation) = unread else { return Ended::Closed };
+    record_unread(manager, downstream, ResponseFlag::DPE, violation);
     Ended::WithUnread
 }
 
@@ -266,13 +266,13 @@ fn too_many_resets(manager: &ConnectionManager) -> Ended {
 }
 
 /// The line of a stream whose head could not be read.
-fn record_unread(manager: &ConnectionManager, downstream: &Rc<Downstream>, flag: ResponseFlag, details: &'static str) {
+fn record_unread(manager: &ConnectionManager, downstream: &Rc<Downstream>, flag: ResponseFlag, violation: Violation) {
     let mut record = Record::begin(&manager.service, downstream);
     manager.service.stats.downstream_rq_http2_total.inc();
     manager.service.stats.downstream_rq_rx_reset.inc();
     record.info.protocol = Some(http::Version::HTTP_2);
     record.info.flag(flag);
-    record.info.detail(details);
+    record.info.detail(violation);
     record.end();
 }
 

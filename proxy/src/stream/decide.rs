@@ -11,6 +11,7 @@ use super::local_reply::LocalReply;
 use super::record::count_expired;
 use super::service::Routes;
 use super::{Answered, Kind, Reply, StreamContext};
+use crate::access_log::Details;
 use crate::cluster::Cluster;
 use crate::codec::{Broken, RequestHead, names};
 use crate::config::filter::RouterOptions;
@@ -206,7 +207,7 @@ async fn forward(stream: &mut StreamContext<'_>, target: Target<'_>) -> Reply {
 /// An upstream has responded: notes it, and lets the payload of an accepted upgrade flow.
 fn begin_answer(stream: &mut StreamContext<'_>, answer: &Answer, kind: Kind) {
     let StreamContext { exchange, info, .. } = stream;
-    info.detail("via_upstream");
+    info.detail(Details::ViaUpstream);
     info.upstream_protocol = Some(answer.head.version);
     info.times.upstream_response_begin = Some(Instant::now());
     exchange.timers.response_began();
@@ -215,7 +216,7 @@ fn begin_answer(stream: &mut StreamContext<'_>, answer: &Answer, kind: Kind) {
             exchange.release();
             exchange.timers.upgrade_accepted();
         }
-        Kind::Unsuccessful => info.detail("websocket_handshake_unsuccessful"),
+        Kind::Unsuccessful => info.detail(Details::WebSocketHandshakeUnsuccessful),
         Kind::Plain | Kind::Rejected => {}
     }
 }

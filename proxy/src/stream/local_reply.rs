@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
-use crate::access_log::ResponseFlag;
+use crate::access_log::{Details, ResponseFlag, ResponseStart};
 use crate::cluster::Failure;
 use crate::codec::http1::Refusal;
-use crate::codec::{ResponseHead, names};
+use crate::codec::{ResponseHead, Violation, names};
 use crate::config::filter::StrictHeader;
 use crate::exchange::Expired;
 
@@ -54,10 +54,51 @@ pub(crate) enum LocalReply {
 pub(crate) struct Row {
     pub(crate) status: StatusCode,
     pub(crate) body: Cow<'static, str>,
-    pub(crate) details: Cow<'static, str>,
+    pub(crate) details: Details,
     pub(crate) flag: Option<ResponseFlag>,
     /// HTTP/1 says `connection: close` even if the request is complete.
     pub(crate) closes: bool,
+}
+
+impl Row {
+    /// After which the connection goes on, if the request is complete.
+    fn open(
+        status: StatusCode,
+        body: &'static str,
+        details: impl Into<Details>,
+        flag: impl Into<Option<ResponseFlag>>,
+    ) -> Self {
+        Self { status, body: body.into(), details: details.into(), flag: flag.into(), closes: false }
+    }
+
+    /// After which the connection is closed.
+    fn closing(
+        status: StatusCode,
+        body: &'static str,
+        details: impl Into<Details>,
+        flag: impl Into<Option<ResponseFlag>>,
+    ) -> Self {
+        Self { closes: true, ..Self::open(status, body, details, flag) }
+    }
+
+    /// A timer fired before there was a response.
+    fn of_timer(expired: Expired, request_complete: bool) -> Self {
+        use ResponseFlag as Flag;
+        let status = match expired {
+            Expired::Global => StatusCode::GATEWAY_TIMEOUT,
+            Expired::Head | Expired::Request => StatusCode::REQUEST_TIMEOUT,
+            // Who kept the other waiting? As long as the request is incomplete, the client did.
+            Expired::Duration | Expired::Idle if request_complete => StatusCode::GATEWAY_TIMEOUT,
+            Expired::Duration | Expired::Idle => StatusCode::REQUEST_TIMEOUT,
+        };
+        match expired {
+            Expired::Duration => Self::open(status, "downstream duration timeout", Details::MaxDurationTimeout, None),
+            Expired::Global => Self::open(status, "upstream request timeout", Details::ResponseTimeout, Flag::UT),
+            Expired::Head => Self::open(status, "request header timeout", Details::RequestHeaderTimeout, None),
+            Expired::Idle => Self::open(status, "stream timeout", Details::StreamIdleTimeout, Flag::SI),
+            Expired::Request => Self::open(status, "request timeout", Details::RequestTimeout, None),
+        }
+    }
 }
 
 impl LocalReply {
@@ -78,63 +119,53 @@ impl LocalReply {
     /// The row for this reply.
     pub(crate) fn row(&self) -> Row {
         use ResponseFlag as Flag;
-        let row = |status, body: &'static str, details: &'static str, flag| Row {
-            status,
-            body: body.into(),
-            details: details.into(),
-            flag,
-            closes: false,
-        };
         match self {
-            Self::BadHead(why) => Row { closes: true, ..row(why.status(), why.body(), why.details(), Some(Flag::DPE)) },
-            Self::BadBody => Row {
-                closes: true,
-                ..row(StatusCode::BAD_REQUEST, "Bad Request", "http1.codec_error", Some(Flag::DPE))
-            },
+            Self::BadHead(why) => Row::closing(why.status(), why.body(), Violation::Http1(*why), Flag::DPE),
+            Self::BadBody => {
+                Row::closing(StatusCode::BAD_REQUEST, "Bad Request", Violation::Http1(Refusal::Codec), Flag::DPE)
+            }
             Self::Direct { status, body } => Row {
                 // Configuration allows 200 to 599.
                 status: StatusCode::from_u16(*status).unwrap_or(StatusCode::OK),
                 body: body.clone().into(),
-                details: "direct_response".into(),
+                details: Details::DirectResponse,
                 flag: None,
                 closes: false,
             },
             Self::MalformedHeader { header, value } => Row {
                 status: StatusCode::BAD_REQUEST,
                 body: format!("invalid header '{}' with value '{value}'", header.name()).into(),
-                details: format!("request_headers_failed_strict_check{{{}}}", header.name()).into(),
+                details: Details::StrictCheckFailed(*header),
                 flag: Some(Flag::IH),
                 closes: true,
             },
-            Self::MissingHost => Row { closes: true, ..row(StatusCode::BAD_REQUEST, "", "missing_host_header", None) },
-            Self::NotAPath => row(StatusCode::NOT_FOUND, "", "absolute_path_rejected", None),
-            Self::NoCluster { status } => row(
+            Self::MissingHost => Row::closing(StatusCode::BAD_REQUEST, "", Details::MissingHost, None),
+            Self::NotAPath => Row::open(StatusCode::NOT_FOUND, "", Details::AbsolutePathRejected, None),
+            Self::NoCluster { status } => Row::open(
                 // Configuration allows 404, 500 and 503.
                 StatusCode::from_u16(*status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
                 "",
-                "cluster_not_found",
+                Details::ClusterNotFound,
                 Some(Flag::NC),
             ),
-            Self::NoRoute => row(StatusCode::NOT_FOUND, "", "route_not_found", Some(Flag::NR)),
-            Self::PathWithFragment => {
-                Row { closes: true, ..row(StatusCode::BAD_REQUEST, "", "path_normalization_failed", None) }
-            }
+            Self::NoRoute => Row::open(StatusCode::NOT_FOUND, "", Details::RouteNotFound, Flag::NR),
+            Self::PathWithFragment => Row::closing(StatusCode::BAD_REQUEST, "", Details::PathNormalizationFailed, None),
             Self::PayloadTooLarge => {
-                row(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large", "request_payload_too_large", None)
+                Row::open(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large", Details::RequestPayloadTooLarge, None)
             }
             Self::QueryWithoutContentType => {
-                Row { closes: true, ..row(StatusCode::BAD_REQUEST, "", "query_missing_content_type", None) }
+                Row::closing(StatusCode::BAD_REQUEST, "", Details::QueryMissingContentType, None)
             }
             Self::TimedOutEmpty(timeout) => Row { status: StatusCode::NO_CONTENT, body: "".into(), ..timeout.row() },
-            Self::TooLate { expired, request_complete } => too_late(*expired, *request_complete),
-            Self::UpgradeRefused => Row { closes: true, ..row(StatusCode::FORBIDDEN, "", "upgrade_failed", None) },
+            Self::TooLate { expired, request_complete } => Row::of_timer(*expired, *request_complete),
+            Self::UpgradeRefused => Row::closing(StatusCode::FORBIDDEN, "", Details::UpgradeFailed, None),
             Self::Upstream { failure: Failure::NoHealthyUpstream, .. } => {
-                row(StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream", "no_healthy_upstream", Some(Flag::UH))
+                Row::open(StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream", Details::NoHealthyUpstream, Flag::UH)
             }
             Self::Upstream { failure, retried } => Row {
                 status: failure.status(),
                 body: reset_body(failure, *retried).into(),
-                details: failure.details("before").into(),
+                details: failure.details(ResponseStart::Before),
                 flag: Some(failure.flag()),
                 closes: false,
             },
@@ -154,25 +185,6 @@ impl LocalReply {
         }
         (head, Bytes::copy_from_slice(row.body.as_bytes()))
     }
-}
-
-/// The row of a request whose timer fired.
-fn too_late(expired: Expired, request_complete: bool) -> Row {
-    let status = match expired {
-        Expired::Global => StatusCode::GATEWAY_TIMEOUT,
-        Expired::Head | Expired::Request => StatusCode::REQUEST_TIMEOUT,
-        // Who kept the other waiting? As long as the request is incomplete, the client did.
-        Expired::Duration | Expired::Idle if request_complete => StatusCode::GATEWAY_TIMEOUT,
-        Expired::Duration | Expired::Idle => StatusCode::REQUEST_TIMEOUT,
-    };
-    let (body, details, flag) = match expired {
-        Expired::Duration => ("downstream duration timeout", "max_duration_timeout", None),
-        Expired::Global => ("upstream request timeout", "response_timeout", Some(ResponseFlag::UT)),
-        Expired::Head => ("request header timeout", "request_header_timeout", None),
-        Expired::Idle => ("stream timeout", "stream_idle_timeout", Some(ResponseFlag::SI)),
-        Expired::Request => ("request timeout", "request_overall_timeout", None),
-    };
-    Row { status, body: body.into(), details: details.into(), flag, closes: false }
 }
 
 fn reset_body(failure: &Failure, retried: bool) -> String {

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use super::local_reply::LocalReply;
 use super::relay::RelayEnd;
 use super::service::Service;
-use crate::access_log::{Downstream, LocalEnd, ResponseFlag, StreamInfo};
+use crate::access_log::{Details, Downstream, LocalEnd, ResponseFlag, ResponseStart, StreamInfo};
 use crate::cluster::Cluster;
-use crate::codec::Broken;
+use crate::codec::{Broken, Violation};
 use crate::exchange::Expired;
 use crate::exchange::Interrupted;
 use crate::stats::Held;
@@ -78,19 +78,19 @@ pub(crate) fn record_gone(service: &Service, info: &mut StreamInfo, broken: Brok
     match broken {
         Broken::Closed | Broken::ConnectionReset => {
             info.flag(ResponseFlag::DC);
-            info.detail("downstream_remote_disconnect");
+            info.detail(Details::DownstreamDisconnect);
         }
         Broken::StreamReset(_) => {
             info.flag(ResponseFlag::DR);
-            info.detail("http2.remote_reset");
+            info.detail(Violation::RemoteReset);
         }
-        Broken::OverLimit(details) => {
+        Broken::OverLimit(violation) => {
             info.flag(ResponseFlag::DR);
-            info.detail(details);
+            info.detail(violation);
         }
-        Broken::Malformed(details) => {
+        Broken::Malformed(violation) => {
             info.flag(ResponseFlag::DPE);
-            info.detail(details);
+            info.detail(violation);
         }
     }
 }
@@ -134,7 +134,7 @@ pub(super) fn record_relay_end(
             stats.downstream_rq_tx_reset.inc();
             stats.downstream_rq_rx_reset.inc();
             info.flag(failure.flag());
-            info.detail(failure.details("after"));
+            info.detail(failure.details(ResponseStart::After));
         }
     }
 }

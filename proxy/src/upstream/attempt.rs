@@ -172,6 +172,15 @@ fn report_unconnected(cluster: &Cluster, endpoint: &Rc<Endpoint>, failure: &Fail
     if *failure == Failure::PendingOverflow {
         info.upstream_host = None; // it never came so far as to be this endpoint's
     }
+    if matches!(failure, Failure::Connect(_) | Failure::ConnectTimeout) {
+        tracing::debug!(
+            connection = info.downstream.connection_id,
+            cluster = &*cluster.shared.config.name,
+            endpoint = %endpoint.address,
+            ?failure,
+            "a connect failed"
+        );
+    }
     if let Failure::Connect(why) = failure {
         info.transport_failure = Some(format!("delayed connect error: {why}").into());
     }

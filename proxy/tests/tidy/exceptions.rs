@@ -24,7 +24,6 @@ pub(crate) const FILES: &[(&str, usize)] = &[];
 pub(crate) const FUNCTIONS: &[(&str, usize)] = &[
     ("proxy/src/codec/head.rs is_joined_in_requests", 63),
     ("proxy/src/codec/http1/parse.rs request", 65),
-    ("proxy/src/stream/local_reply.rs row", 76),
     ("sim/src/report/map.rs to_svg", 70),
     ("sim/src/world/turmoil.rs run_on_turmoil", 68),
 ];

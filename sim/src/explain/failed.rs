@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use finwait::access_log::ResponseFlag;
+
 use super::wire::{Exchange, Wire};
 use super::{Case, ms, passes_on, role};
 use crate::actor::{self, Outcome};
@@ -76,7 +78,8 @@ fn may_have_failed(exchange: &actor::Exchange) -> bool {
 
 /// The same, as a proxy sees it. A WebSocket ends with the end of its connection, whoever leaves.
 fn tells_of_failure(account: &Account) -> bool {
-    let has_left = account.status == 101 && account.flags.iter().all(|flag| flag == "DC" || flag == "DR");
+    let has_left =
+        account.status == 101 && account.flags.iter().all(|flag| matches!(flag, ResponseFlag::DC | ResponseFlag::DR));
     account.status >= 400 || (!account.flags.is_empty() && !has_left)
 }
 

@@ -1,7 +1,8 @@
 //! What one hop did about a failed request, and why.
 
+use finwait::access_log::{Details, ResetCause, ResponseFlag};
+
 use super::chain::Attempt;
-use super::reasons::NO_ENDPOINT;
 use super::settings::{Led, Setting, Told};
 use super::wire::{Act, ActKind, Exchange};
 use super::{Case, HopStory, ms};
@@ -120,11 +121,11 @@ impl<'a> Hop<'a> {
         let led = told.as_ref().zip(to).and_then(|(told, to)| told.led(exchange, to));
         let at = Place { host, told: told.as_ref(), led: led.as_ref() };
         let account = case.account(nth);
-        let details = account.map_or("", |account| account.details.as_str());
+        let details = account.and_then(|account| account.details.as_ref());
         let attempts = case.chain.attempts(nth);
         let stopped = self.expired(at, details).or_else(|| self.unanswered(at));
         // A connect that is under way when the stream ends for another reason is no failure.
-        let has_failed_to_connect = account.is_none_or(|account| account.flags.iter().any(|flag| flag == "UF"));
+        let has_failed_to_connect = account.is_none_or(|account| account.flags.contains(&ResponseFlag::UF));
         let mut judged = match (stopped, attempts.last()) {
             (Some(stopped), last) => self.gave_up(host, stopped, last),
             (None, Some(Attempt::Connecting(connection))) if has_failed_to_connect => {
@@ -169,6 +170,7 @@ pub(super) fn words(kind: &ActKind) -> String {
 }
 
 /// Whether a proxy that says so had no use for what it asked before.
-fn is_refusal(details: &str) -> bool {
-    details == NO_ENDPOINT || details.contains("{overflow")
+fn is_refusal(details: Option<&Details>) -> bool {
+    let is_overflow = |it: &Details| it.upstream_reset().is_some_and(|reset| reset.cause == ResetCause::Overflow);
+    details.is_some_and(|details| *details == Details::NoHealthyUpstream || is_overflow(details))
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use finwait::access_log::{Details, ResetCause, ResponseFlag, ResponseStart, UpstreamReset};
+use finwait::codec::Violation;
 use finwait::config::route::Action;
 
 use super::chain::Attempt;
@@ -68,7 +70,7 @@ impl<'a> Hop<'a> {
     }
 
     /// It asked, and what it did followed from what came back.
-    pub(super) fn depended(self, host: HostId, nth: usize, details: &str) -> Judged<'a> {
+    pub(super) fn depended(self, host: HostId, nth: usize, details: Option<&Details>) -> Judged<'a> {
         let Some(upstream) = self.case.wire.exchanges.get(nth) else {
             return self.judged(self.name(host), Cause::Unknown, Vec::new());
         };
@@ -86,9 +88,9 @@ impl<'a> Hop<'a> {
     }
 
     /// That the answer it passed on was cut short.
-    fn cut_short(self, host: HostId, upstream: &Exchange, details: &str) -> Option<Judged<'a>> {
+    fn cut_short(self, host: HostId, upstream: &Exchange, details: Option<&Details>) -> Option<Judged<'a>> {
         let began = upstream.answer.as_ref().filter(|_| !upstream.is_tunnel());
-        let answer = began.filter(|_| details.starts_with("upstream_reset_after"))?;
+        let answer = began.filter(|_| reset_of(details).is_some_and(|reset| reset.response == ResponseStart::After))?;
         let act = self.case.wire.acts_on(upstream).find(|act| act.by != host);
         let how = act.map_or_else(String::new, |act| format!(": {}", self.sentence(act)));
         let did = vec![format!("passed on a {} of {} that was cut short{how}", answer.status, self.peer(upstream))];
@@ -98,10 +100,10 @@ impl<'a> Hop<'a> {
     }
 
     /// That what came back was no message of its protocol.
-    fn could_not_read(self, host: HostId, upstream: &Exchange, details: &str) -> Option<Judged<'a>> {
+    fn could_not_read(self, host: HostId, upstream: &Exchange, details: Option<&Details>) -> Option<Judged<'a>> {
         let first = self.case.wire.acts_on(upstream).next();
         let was_reset = first.is_some_and(|act| matches!(act.kind, ActKind::Reset { .. }));
-        if !details.contains("protocol_error") || was_reset {
+        if reset_of(details).is_none_or(|reset| reset.cause != ResetCause::Protocol) || was_reset {
             return None;
         }
         let (why, cause) = match self.speaks_another(upstream) {
@@ -126,16 +128,17 @@ impl<'a> Hop<'a> {
     }
 
     /// It got no answer: an end of the exchange came first, its own or the next hop's.
-    fn lost(self, host: HostId, upstream: &Exchange, details: &str) -> Judged<'a> {
+    fn lost(self, host: HostId, upstream: &Exchange, details: Option<&Details>) -> Judged<'a> {
         let name = self.name(host);
         let Some(act) = self.case.wire.acts_on(upstream).next() else {
-            let did = vec![format!("ended it while {} had not answered ({details})", self.peer(upstream))];
+            let said = details.map_or_else(String::new, Details::to_string);
+            let did = vec![format!("ended it while {} had not answered ({said})", self.peer(upstream))];
             return self.judged(name, Cause::Unknown, did);
         };
         let closed = Some(self.sentence(act));
         if act.by == host {
             // What came after it, on either side, is its consequence.
-            let reason = reasons::of(reasons::of_own_end(details), &[])
+            let reason = reasons::of(reasons::of_own_end(details).as_ref(), &[])
                 .map_or("for a reason that it does not tell", |reason| reason.why);
             let did = vec![format!("ended it itself, {reason}")];
             return Judged { closed, ..self.judged(name, Cause::Itself, did) };
@@ -149,7 +152,7 @@ impl<'a> Hop<'a> {
             return Judged { closed, ..self.judged(name, Cause::WrongProtocol, did) };
         }
         let flags = self.case.account(self.nth).map_or(&[][..], |account| account.flags.as_slice());
-        if flags.iter().any(|flag| flag == "UO") {
+        if flags.contains(&ResponseFlag::UO) {
             did.push("would have asked again, and as many retries as may be were under way".into());
         }
         let cause = Cause::NextHop { did: Some(act.kind.clone()), crossed: crosses(upstream, act) };
@@ -175,14 +178,14 @@ impl<'a> Hop<'a> {
     }
 
     /// That its client had gone, if that is why it stopped.
-    fn left(&self, host: HostId, details: &str) -> Option<Judged<'a>> {
+    fn left(&self, host: HostId, details: Option<&Details>) -> Option<Judged<'a>> {
         let ended = self.ended(host);
-        let is_said = matches!(details, "downstream_remote_disconnect" | "http2.remote_reset");
+        let is_said = matches!(details, Some(Details::DownstreamDisconnect | Details::Codec(Violation::RemoteReset)));
         // Only what it knew of by then.
         let is_known = |left: &&Act| {
             left.by == self.exchange.client && left.arrived.is_some_and(|at| ended.is_none_or(|ended| at <= ended))
         };
-        let is_likely = details.is_empty() && (self.exchange.answer.is_none() || self.exchange.is_tunnel());
+        let is_likely = details.is_none() && (self.exchange.answer.is_none() || self.exchange.is_tunnel());
         let left = self.case.wire.acts_on(self.exchange).find(is_known).filter(|_| is_said || is_likely)?;
         let upstream = self.case.chain.attempts(self.nth).last().and_then(|last| match last {
             Attempt::Asked(nth) => self.case.wire.exchanges.get(*nth)?.server,
@@ -227,6 +230,11 @@ impl Meeting {
             _ => Self::Answered,
         }
     }
+}
+
+/// How the upstream failed, if it did.
+fn reset_of(details: Option<&Details>) -> Option<&UpstreamReset> {
+    details.and_then(Details::upstream_reset)
 }
 
 /// Whether a request and the end of its exchange were under way at once, in opposite directions.

@@ -1,19 +1,22 @@
 //! What a hop decided by itself, without asking anybody.
 
+use finwait::access_log::{Details, ResponseFlag};
+use finwait::codec::Violation;
+
 use super::hop::{Cause, Hop, Judged, Place};
-use super::reasons::{self, NO_ENDPOINT};
+use super::reasons;
 use super::wire::Protocol;
 use super::{HopStory, health};
 
 impl<'a> Hop<'a> {
     /// It answered, or ended the exchange, for a reason of its own.
-    pub(super) fn decided(self, at: Place<'_>, details: &str) -> Judged<'a> {
+    pub(super) fn decided(self, at: Place<'_>, details: Option<&Details>) -> Judged<'a> {
         let name = self.name(at.host);
         let status = self.exchange.answer.as_ref().map(|answer| answer.status);
         let what = status.map_or("ended it without an answer".to_owned(), |status| format!("answered {status} itself"));
         let flags = self.case.account(self.nth).map_or(&[][..], |account| account.flags.as_slice());
         let is_admin = at.led.is_none() && self.case.account(self.nth).is_none();
-        let is_unserved = details == NO_ENDPOINT || flags.iter().any(|flag| flag == "UH");
+        let is_unserved = details == Some(&Details::NoHealthyUpstream) || flags.contains(&ResponseFlag::UH);
         let left_out = health::left_out(self.case, at).filter(|_| is_unserved);
         let why = match reasons::of(details, flags) {
             _ if let Some(left_out) = &left_out => left_out.why,
@@ -22,7 +25,7 @@ impl<'a> Hop<'a> {
                 "because its connection manager has no allow_connect: an extended CONNECT is a malformed request to it"
             }
             Some(reason) => reason.why,
-            None if details.is_empty() => "and asked nobody",
+            None if details.is_none() => "and asked nobody",
             None => "for a reason that it does not tell, and asked nobody",
         };
         // What happens to a connection after an answer is nobody's reason for anything.
@@ -35,8 +38,8 @@ impl<'a> Hop<'a> {
     }
 
     /// Whether it refused an extended CONNECT for no other reason than being one (RFC 8441 4).
-    fn lacks_allow_connect(&self, details: &str) -> bool {
-        details == "http2.invalid.header.field"
+    fn lacks_allow_connect(&self, details: Option<&Details>) -> bool {
+        details == Some(&Details::Codec(Violation::InvalidHeaderField))
             && self.exchange.is_websocket()
             && self.exchange.speaks == Protocol::Http2
     }

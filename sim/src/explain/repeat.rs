@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use finwait::access_log::ResponseFlag as F;
+
 use super::hop::{Cause, Judged};
 use super::wire::{ActKind, Exchange};
 use super::{Case, Retry};
@@ -118,7 +120,7 @@ fn is_final(origin: &Judged<'_>) -> bool {
         account
             .flags
             .iter()
-            .any(|flag| matches!(flag.as_str(), "DC" | "DR" | "OM" | "RL" | "UC" | "UF" | "UH" | "UO" | "UR"))
+            .any(|flag| matches!(flag, F::DC | F::DR | F::OM | F::RL | F::UC | F::UF | F::UH | F::UO | F::UR))
     })
 }
 

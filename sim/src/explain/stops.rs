@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use finwait::access_log::Details;
 use finwait::config::cluster::UpstreamProtocol;
 use finwait::config::listener::Keepalive;
 use finwait::config::route::{Action, Forward};
@@ -44,7 +45,7 @@ pub(super) enum Why {
 
 impl<'a> Hop<'a> {
     /// The timer that ended the exchange here, if one did.
-    pub(super) fn expired(&self, at: Place<'_>, details: &str) -> Option<Stop> {
+    pub(super) fn expired(&self, at: Place<'_>, details: Option<&Details>) -> Option<Stop> {
         let (told, led) = (at.told?, at.led?);
         let timeouts = &led.options.timeouts;
         let route = led.route.as_ref();
@@ -55,29 +56,31 @@ impl<'a> Hop<'a> {
             return Some(stop);
         }
         let (parent, below, value) = match details {
-            "response_timeout" => {
+            Some(Details::ResponseTimeout) => {
                 forward.and_then(|(path, forward)| Some((path, "route.timeout", forward.timeout?)))?
             }
-            "stream_idle_timeout" => match forward.and_then(|(path, forward)| Some((path, forward.idle_timeout?))) {
-                Some((path, value)) => (path, "route.idle_timeout", value?),
-                None => (&led.manager, "stream_idle_timeout", timeouts.stream_idle?),
-            },
-            "max_duration_timeout" => {
+            Some(Details::StreamIdleTimeout) => {
+                match forward.and_then(|(path, forward)| Some((path, forward.idle_timeout?))) {
+                    Some((path, value)) => (path, "route.idle_timeout", value?),
+                    None => (&led.manager, "stream_idle_timeout", timeouts.stream_idle?),
+                }
+            }
+            Some(Details::MaxDurationTimeout) => {
                 match forward.and_then(|(path, forward)| Some((path, forward.stream_duration_max?))) {
                     Some((path, value)) => (path, "route.max_stream_duration.max_stream_duration", value?),
                     None => (&led.manager, "common_http_protocol_options.max_stream_duration", timeouts.stream?),
                 }
             }
-            "upstream_per_try_idle_timeout" => {
+            Some(Details::PerTryIdleTimeout) => {
                 let (path, forward) = forward?;
                 (path, "route.retry_policy.per_try_idle_timeout", forward.retry.as_ref()?.per_try_idle_timeout?)
             }
-            "upstream_per_try_timeout" => {
+            Some(Details::PerTryTimeout) => {
                 let (path, forward) = forward?;
                 (path, "route.retry_policy.per_try_timeout", forward.retry.as_ref()?.per_try_timeout?)
             }
-            "request_overall_timeout" => (&led.manager, "request_timeout", timeouts.request?),
-            "request_header_timeout" => (&led.manager, "request_headers_timeout", timeouts.request_headers?),
+            Some(Details::RequestTimeout) => (&led.manager, "request_timeout", timeouts.request?),
+            Some(Details::RequestHeaderTimeout) => (&led.manager, "request_headers_timeout", timeouts.request_headers?),
             _ => return None,
         };
         let setting = told.setting(parent, below, Some(seconds(value)));
@@ -92,17 +95,17 @@ impl<'a> Hop<'a> {
 
     /// The timer that ended the exchange here, if the request had set it by a header. A caller from outside cannot; so of
     /// header and route that one is meant which fits the time that passed.
-    fn asked_for(&self, host: HostId, details: &str, forward: Option<&Forward>) -> Option<Stop> {
+    fn asked_for(&self, host: HostId, details: Option<&Details>, forward: Option<&Forward>) -> Option<Stop> {
         let last = || match self.case.chain.attempts(self.nth).last()? {
             Attempt::Asked(nth) => self.case.wire.exchanges.get(*nth),
             Attempt::Connecting(_) => None,
         };
         let (headers, of_route, since) = match details {
-            "response_timeout" => {
+            Some(Details::ResponseTimeout) => {
                 let headers = &["x-envoy-upstream-rq-timeout-ms", "x-envoy-expected-rq-timeout-ms"][..];
                 (headers, forward?.timeout, self.exchange.request.head_arrived?)
             }
-            "upstream_per_try_timeout" => {
+            Some(Details::PerTryTimeout) => {
                 let of_route = forward?.retry.as_ref().and_then(|policy| policy.per_try_timeout);
                 (&["x-envoy-upstream-rq-per-try-timeout-ms"][..], of_route, last()?.request.began.at)
             }

@@ -87,6 +87,11 @@ fn exchange(exchange: &Exchange) -> Value {
     })
 }
 
+/// A value as the access log has it; empty if there is none.
+fn text(value: Option<&impl ToString>) -> String {
+    value.map_or_else(String::new, ToString::to_string)
+}
+
 fn stream(trace: &Trace, account: &Account) -> Value {
     let Account { host, at, client, server, method, path, status, flags, details, termination, took, event: _ } =
         account;
@@ -99,9 +104,9 @@ fn stream(trace: &Trace, account: &Account) -> Value {
         "method": method,
         "path": path,
         "status": status,
-        "flags": flags,
-        "details": details,
-        "termination": termination,
+        "flags": flags.iter().map(|flag| flag.short()).collect::<Vec<_>>(),
+        "details": text(details.as_ref()),
+        "termination": text(termination.as_ref()),
     })
 }
 

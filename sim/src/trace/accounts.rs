@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use finwait::access_log::{ConnectionTermination, Details, ResponseFlag};
 use finwait::config::listener::{AccessLog, LogPath};
 use finwait::config::log_format::Format;
 
@@ -38,12 +39,12 @@ pub struct Account {
     pub path: String,
     /// The status that was sent; 0 if none was.
     pub status: u16,
-    /// `%RESPONSE_FLAGS%`; empty if there are none.
-    pub flags: Vec<String>,
-    /// `%RESPONSE_CODE_DETAILS%`; empty if there are none.
-    pub details: String,
-    /// `%CONNECTION_TERMINATION_DETAILS%`; empty if there are none.
-    pub termination: String,
+    /// `%RESPONSE_FLAGS%`
+    pub flags: Vec<ResponseFlag>,
+    /// `%RESPONSE_CODE_DETAILS%`
+    pub details: Option<Details>,
+    /// `%CONNECTION_TERMINATION_DETAILS%`
+    pub termination: Option<ConnectionTermination>,
     /// How long it took, to the millisecond below.
     pub took: Duration,
 }
@@ -68,23 +69,27 @@ pub fn accounts(trace: &Trace) -> Vec<Account> {
 }
 
 fn read(host: HostId, at: Duration, event: usize, line: &str) -> Option<Account> {
-    let mut words = line.split('\t').map(str::to_owned);
+    let mut words = line.split('\t');
     let mut next = || words.next();
-    let known = |word: String| if word == "-" { String::new() } else { word };
     Some(Account {
         host,
         at,
         event,
-        client: next()?,
-        server: next()?,
-        path: next()?,
+        client: next()?.to_owned(),
+        server: next()?.to_owned(),
+        path: next()?.to_owned(),
         status: next()?.parse().ok()?,
-        flags: known(next()?).split_terminator(',').map(str::to_owned).collect(),
-        details: known(next()?),
-        termination: known(next()?),
+        flags: known(next()?).map_or(Ok(Vec::new()), |flags| flags.split(',').map(str::parse).collect()).ok()?,
+        details: known(next()?).map(str::parse).transpose().ok()?,
+        termination: known(next()?).map(str::parse).transpose().ok()?,
         took: Duration::from_millis(next()?.parse().ok()?),
-        method: next()?,
+        method: next()?.to_owned(),
     })
+}
+
+/// A value, if there is one.
+fn known(word: &str) -> Option<&str> {
+    (word != "-").then_some(word)
 }
 
 #[cfg(test)]
@@ -93,12 +98,13 @@ mod tests {
 
     #[test]
     fn an_account_is_read_as_it_was_written() {
-        let line = "10.0.0.1:30001\t10.0.0.2:80\t/a\t503\tURX,UF\tupstream_reset\t-\t12\tGET";
+        let line = "10.0.0.1:30001\t10.0.0.2:80\t/a\t503\tURX,UF\tupstream_reset_before_response_started{remote_reset}\t-\t12\tGET";
         let account = read(HostId(1), Duration::ZERO, 7, line).expect("it has all its words");
-        assert_eq!((account.flags.len(), account.status, account.method.as_str()), (2, 503, "GET"));
-        assert_eq!((account.termination.as_str(), account.took), ("", Duration::from_millis(12)));
+        assert_eq!((account.status, account.method.as_str()), (503, "GET"));
+        assert_eq!((account.termination, account.took), (None, Duration::from_millis(12)));
+        assert_eq!(account.flags, [ResponseFlag::URX, ResponseFlag::UF]);
         let silent = read(HostId(1), Duration::ZERO, 7, "a\tb\t-\t0\t-\t-\t-\t0\t-").expect("it has all its words");
-        assert!(silent.flags.is_empty() && silent.details.is_empty());
+        assert!(silent.flags.is_empty() && silent.details.is_none());
         assert_eq!(read(HostId(1), Duration::ZERO, 7, "too short"), None);
     }
 }

@@ -284,7 +284,7 @@ impl Trace {
 #[must_use]
 pub fn flags(line: &str) -> String {
     let words = line.split(|c: char| !c.is_ascii_alphanumeric());
-    let flags: Vec<&str> = words.filter(|word| ResponseFlag::ALL.iter().any(|flag| flag.short() == *word)).collect();
+    let flags: Vec<&str> = words.filter(|word| word.parse::<ResponseFlag>().is_ok()).collect();
     if flags.is_empty() { "-".into() } else { flags.join(",") }
 }
 

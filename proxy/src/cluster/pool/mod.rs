@@ -253,13 +253,15 @@ impl Pool {
                 UpstreamProtocol::Http2(options) => self.drive_http2(conn, &options, record).await,
             },
             Err((failure, record)) => {
-                tracing::debug!(
-                    cluster = &*self.budget.shared.config.name,
-                    endpoint = %self.budget.address,
-                    waiting = self.queue.len(),
-                    ?failure,
-                    "a connect failed"
-                );
+                // Each waiting request logs the failure itself, with the id of its connection.
+                if self.queue.is_empty() {
+                    tracing::debug!(
+                        cluster = &*self.budget.shared.config.name,
+                        endpoint = %self.budget.address,
+                        ?failure,
+                        "a connect failed that no request waited for"
+                    );
+                }
                 self.fail_queue(&failure);
                 drop(record);
                 self.settle();

@@ -8,11 +8,11 @@ use bytes::Bytes;
 
 use super::framing::{Decoded, Decoder, Encoder};
 use super::wire::{Half, PIPELINE_BYTES_MAX, SharedWire};
-use crate::codec::{Broken, Frame, Headers};
+use crate::codec::{Broken, Frame, Headers, Violation};
 
 /// A message that was cut short by the upstream's FIN or RST: no longer a connection that ended, but an
 /// answer that is wrong.
-pub(super) const CUT_SHORT: Broken = Broken::Malformed("http1.message_cut_short");
+pub(super) const CUT_SHORT: Broken = Broken::Malformed(Violation::Http1CutShort);
 
 /// Who sends what an [`Incoming`] reads.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

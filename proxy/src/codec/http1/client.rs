@@ -15,7 +15,7 @@ use super::parse::{self, FoundResponse};
 use super::refusal::HeadError;
 use super::serialise;
 use super::wire::{Half, SharedWire, Wire};
-use crate::codec::{Broken, Informer, Payload, RequestHead, ResponseHead};
+use crate::codec::{Broken, Informer, Payload, RequestHead, ResponseHead, Violation};
 use crate::net::{Address, Conn, Look};
 
 /// What a server may send, and how much waits for it.
@@ -123,7 +123,7 @@ impl ClientConnection {
         let found = wire.poll_head(cx, options.head_bytes_max, |input| parse::response(input, options.headers_max));
         Poll::Ready(match ready!(found) {
             Ok(found) => Ok(found),
-            Err(HeadError::Refused(refusal)) => Err(Broken::Malformed(refusal.details())),
+            Err(HeadError::Refused(refusal)) => Err(Broken::Malformed(Violation::Http1(refusal))),
             Err(HeadError::Broken(_)) if !wire.input.is_empty() => Err(CUT_SHORT),
             Err(HeadError::Broken(broken)) => Err(broken),
         })

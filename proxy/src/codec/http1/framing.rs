@@ -5,10 +5,10 @@ use std::mem;
 use bytes::Bytes;
 
 use super::refusal::Refusal;
-use crate::codec::Broken;
+use crate::codec::{Broken, Violation};
 
-/// The text of every framing error, as Envoy logs it.
-pub(super) const MALFORMED: Broken = Broken::Malformed("http1.codec_error");
+/// Every framing error.
+pub(super) const MALFORMED: Broken = Broken::Malformed(Violation::Http1(Refusal::Codec));
 
 /// A chunk size with its extensions. Extensions mean nothing to a proxy (RFC 9112 7.1.1 lets it ignore
 /// them); without a limit they are a free ride.

@@ -180,7 +180,7 @@ pub(super) fn requests(pieces: &[&[u8]], options: ServerOptions) -> Vec<String> 
         let (head, mut body) = match finish(server.read_head()).expect("the client closes") {
             Ok(read) => read,
             Err(HeadError::Refused(refusal)) => {
-                lines.push(format!("{} {}", refusal.status().as_u16(), refusal.details()));
+                lines.push(format!("{} {}", refusal.status().as_u16(), refusal));
                 return lines;
             }
             Err(HeadError::Broken(broken)) => {

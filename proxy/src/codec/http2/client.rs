@@ -17,9 +17,7 @@ use super::heads::{request_to_h2, response_from_h2};
 use super::outgoing::Ending;
 use super::server::Pinger;
 use super::wire::{Fate, MessageErrors, Shared, Wire};
-use super::{
-    Broken, CONNECTION, Incoming, ListLimit, MESSAGING_RULE, Outgoing, ResetReason, Sending, Stream, broken, lost,
-};
+use super::{Broken, CONNECTION, Incoming, ListLimit, Outgoing, ResetReason, Sending, Stream, Violation, broken, lost};
 use crate::codec::http1::INFORMATIONAL_MAX;
 use crate::codec::{Informer, Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
@@ -285,7 +283,7 @@ impl Response {
         self.future = None;
         let Some(answer) = answer else {
             self.stream.reset(ResetReason::InternalError);
-            return Err(Broken::Malformed(MESSAGING_RULE));
+            return Err(Broken::Malformed(Violation::MessagingRule));
         };
         let (parts, recv) = answer.map_err(|error| self.stream.broken(&error))?.into_parts();
         Ok((response_from_h2(parts), Incoming::new(recv, Rc::clone(&self.stream))))

@@ -5,6 +5,7 @@
 //! CONTINUATION frames, and streams that are reset before they were handed out; its verdict is read from its GOAWAY.
 
 use super::frames::{CONTINUATION, DATA, HEADERS, PRIORITY, Received, WINDOW_UPDATE};
+use crate::codec::Violation;
 use crate::config::listener::Http2Floods;
 
 /// What a peer sent too much of.
@@ -21,23 +22,23 @@ pub(super) enum Flood {
 }
 
 impl Flood {
-    /// `%RESPONSE_CODE_DETAILS%` of the streams that were under way.
-    pub(super) fn details(self) -> &'static str {
+    /// As a violation, for the streams that were under way.
+    pub(super) fn violation(self) -> Violation {
         match self {
-            Self::Continuations => "codec_error:Too_many_CONTINUATION_frames_following_a_HEADER_frame",
-            Self::EmptyFrames => "codec_error:Too_many_consecutive_frames_with_an_empty_payload",
-            Self::Priorities => "codec_error:Too_many_PRIORITY_frames",
-            Self::Resets => "too_many_premature_resets",
-            Self::WindowUpdates => "codec_error:Too_many_WINDOW_UPDATE_frames",
+            Self::Continuations => Violation::TooManyContinuations,
+            Self::EmptyFrames => Violation::TooManyEmptyFrames,
+            Self::Priorities => Violation::TooManyPriorities,
+            Self::Resets => Violation::TooManyResets,
+            Self::WindowUpdates => Violation::TooManyWindowUpdates,
         }
     }
 
     /// The same for the stream whose own frames they were.
-    pub(super) fn details_of_culprit(self) -> &'static str {
+    pub(super) fn violation_of_culprit(self) -> Violation {
         match self {
-            Self::Continuations => "http2.too_many_headers",
-            Self::EmptyFrames => "http2.inbound_empty_frames_flood",
-            Self::Priorities | Self::Resets | Self::WindowUpdates => self.details(),
+            Self::Continuations => Violation::TooManyHeaders,
+            Self::EmptyFrames => Violation::EmptyFramesFlood,
+            Self::Priorities | Self::Resets | Self::WindowUpdates => self.violation(),
         }
     }
 }

@@ -7,9 +7,10 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request, response,
 };
 
+use super::Broken;
 use super::message::Original;
 use super::target::{METHOD_BYTES_MAX, Target};
-use super::{Broken, INVALID_HEADER_FIELD};
+use crate::codec::Violation;
 use crate::codec::head::{Received, is_joined_in_requests, is_joined_in_responses};
 use crate::codec::{Headers, RequestHead, ResponseHead};
 
@@ -45,7 +46,7 @@ pub(super) fn response_from_h2(parts: response::Parts) -> ResponseHead {
 
 /// What h2 is given of a head, and what the wire is to write in the place of it. Fails where neither could send the head.
 pub(super) fn request_to_h2(head: &RequestHead) -> Result<(Request<()>, Option<Target>), Broken> {
-    let invalid = || Broken::Malformed(INVALID_HEADER_FIELD);
+    let invalid = || Broken::Malformed(Violation::InvalidHeaderField);
     let (uri, target) = match uri_of(head) {
         Some(uri) => (uri, None),
         None if head.method.as_str().len() > METHOD_BYTES_MAX => return Err(invalid()),

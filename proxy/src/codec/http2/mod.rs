@@ -39,20 +39,9 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 
-use super::{Broken, Frame, Headers, ResetReason};
+use super::{Broken, Frame, Headers, ResetReason, Violation};
 use incoming::Receiving;
 use wire::{Amount, Fate, Shared};
-
-/// Envoy's details for a head that RFC 9113 8.2 forbids.
-const INVALID_HEADER_FIELD: &str = "http2.invalid.header.field";
-/// Envoy's details for a message that breaks another rule, content-length among them.
-const MESSAGING_RULE: &str = "http2.violation.of.messaging.rule";
-/// Envoy's details for a body that does not have its content-length.
-const REMOTE_RESET: &str = "http2.remote_reset";
-/// Envoy's details for frames that break the protocol, and for the streams beside a malformed message.
-const CODEC_ERROR: &str = "codec_error:The_user_callback_function_failed";
-/// What Envoy logs when a server answers with something else than HTTP/2.
-const NOT_HTTP2: &str = "Remote peer returned unexpected data while we expected SETTINGS frame";
 
 /// The stream of frames that belong to none (RFC 9113 5.1.1).
 const CONNECTION: u32 = 0;
@@ -200,10 +189,12 @@ fn broken(error: &h2::Error, connection: &Shared, stream: u32) -> Broken {
     match error.reason() {
         _ if connection.is_condemned() => lost(connection, stream),
         Some(reason) if error.is_reset() && !error.is_library() => Broken::StreamReset(reset_reason(reason)),
-        Some(_) if error.is_reset() => connection.malformed(stream).unwrap_or(Broken::Malformed(REMOTE_RESET)),
+        Some(_) if error.is_reset() => {
+            connection.malformed(stream).unwrap_or(Broken::Malformed(Violation::RemoteReset))
+        }
         // Only the streams that the peer has not processed hear of its GOAWAY (RFC 9113 6.8).
         Some(_) if error.is_remote() => Broken::StreamReset(ResetReason::RefusedStream),
-        Some(_) if error.is_library() && connection.fate() == Fate::Alive => Broken::Malformed(CODEC_ERROR),
+        Some(_) if error.is_library() && connection.fate() == Fate::Alive => Broken::Malformed(Violation::Protocol),
         _ => lost(connection, stream),
     }
 }
@@ -212,15 +203,17 @@ fn broken(error: &h2::Error, connection: &Shared, stream: u32) -> Broken {
 fn lost(connection: &Shared, stream: u32) -> Broken {
     match connection.fate() {
         Fate::Alive | Fate::Closed | Fate::Dropped => Broken::Closed,
-        Fate::BrokenProtocol => Broken::Malformed(CODEC_ERROR),
-        Fate::Flooded { flood, stream: culprit } if culprit == stream => Broken::Malformed(flood.details_of_culprit()),
-        Fate::Flooded { flood, .. } => Broken::Malformed(flood.details()),
+        Fate::BrokenProtocol => Broken::Malformed(Violation::Protocol),
+        Fate::Flooded { flood, stream: culprit } if culprit == stream => {
+            Broken::Malformed(flood.violation_of_culprit())
+        }
+        Fate::Flooded { flood, .. } => Broken::Malformed(flood.violation()),
         // Its head was good, so it was the trailers.
         Fate::InvalidMessage(Some(culprit)) if culprit == stream => {
-            Broken::Malformed(connection.malformed_details.get().unwrap_or(MESSAGING_RULE))
+            Broken::Malformed(connection.malformed_details.get().unwrap_or(Violation::MessagingRule))
         }
-        Fate::InvalidMessage(_) => Broken::Malformed(CODEC_ERROR),
-        Fate::NotHttp2 => Broken::Malformed(NOT_HTTP2),
+        Fate::InvalidMessage(_) => Broken::Malformed(Violation::Protocol),
+        Fate::NotHttp2 => Broken::Malformed(Violation::NotHttp2),
         Fate::Reset => Broken::ConnectionReset,
     }
 }

@@ -15,10 +15,8 @@ use super::frames::Role;
 use super::heads::{request_from_h2, response_to_h2, restore};
 use super::outgoing::Ending;
 use super::wire::{Fate, MessageErrors, Refusal, Shared, Wire};
-use super::{
-    Broken, CONNECTION, INVALID_HEADER_FIELD, Incoming, ListLimit, Outgoing, REMOTE_RESET, ResetReason, Sending,
-    Stream, broken, lost,
-};
+use super::{Broken, CONNECTION, Incoming, ListLimit, Outgoing, ResetReason, Sending, Stream, broken, lost};
+use crate::codec::Violation;
 use crate::codec::lingering::Lingering;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
@@ -44,14 +42,11 @@ pub enum ConnectionError {
     #[error("flooded")]
     Flooded {
         /// Envoy's text for the request whose head they were to be.
-        unread: Option<&'static str>,
+        unread: Option<Violation>,
     },
     /// One request was malformed and was reset with PROTOCOL_ERROR. The connection goes on.
-    #[error("malformed request: {details}")]
-    Malformed {
-        /// `%RESPONSE_CODE_DETAILS%` for it.
-        details: &'static str,
-    },
+    #[error("malformed request: {0}")]
+    Malformed(Violation),
     /// One request had too many or too large fields and was reset with INTERNAL_ERROR. The connection goes on.
     #[error("request head over the limit: {0}")]
     HeadTooLarge(HeadLimit),
@@ -60,7 +55,7 @@ pub enum ConnectionError {
     #[error("malformed message")]
     InvalidMessage {
         /// Envoy's text for the request, if its head could not be read.
-        unread: Option<&'static str>,
+        unread: Option<Violation>,
     },
     /// The peer broke the framing; GOAWAY has been sent.
     #[error("connection error")]
@@ -74,20 +69,20 @@ pub enum ConnectionError {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum HeadLimit {
     /// Bytes in names and values.
-    #[error("http2.header_list_size_too_large")]
+    #[error("bytes")]
     Bytes,
     /// Fields.
-    #[error("http2.too_many_headers")]
+    #[error("fields")]
     Fields,
 }
 
 impl HeadLimit {
-    /// `%RESPONSE_CODE_DETAILS%` for it.
+    /// A head over this limit, as a violation.
     #[must_use]
-    pub fn details(self) -> &'static str {
+    pub fn violation(self) -> Violation {
         match self {
-            Self::Bytes => "http2.header_list_size_too_large",
-            Self::Fields => "http2.too_many_headers",
+            Self::Bytes => Violation::HeaderListTooLarge,
+            Self::Fields => Violation::TooManyHeaders,
         }
     }
 }
@@ -157,8 +152,8 @@ impl ServerConnection {
         });
         Some(match accepted.await {
             Err(Refusal::TooLarge(limit)) => Err(ConnectionError::HeadTooLarge(limit)),
-            Err(Refusal::Malformed { details, .. }) => Err(ConnectionError::Malformed { details }),
-            Err(Refusal::Content) => Err(ConnectionError::Malformed { details: REMOTE_RESET }),
+            Err(Refusal::Malformed { violation: details, .. }) => Err(ConnectionError::Malformed(details)),
+            Err(Refusal::Content) => Err(ConnectionError::Malformed(Violation::RemoteReset)),
             Ok(accepted) => match accepted? {
                 Err(error) => Err(self.fail(&error)),
                 Ok((request, respond)) => Ok(self.open(request, respond)),
@@ -229,12 +224,12 @@ impl ServerConnection {
                 ConnectionError::InvalidMessage { unread: None }
             }
             Fate::InvalidMessage(_) => {
-                let details = self.shared.malformed_details.get().unwrap_or(INVALID_HEADER_FIELD);
+                let details = self.shared.malformed_details.get().unwrap_or(Violation::InvalidHeaderField);
                 ConnectionError::InvalidMessage { unread: Some(details) }
             }
             Fate::Flooded { flood: Flood::Resets, .. } => ConnectionError::TooManyResets,
             Fate::Flooded { flood, stream } => {
-                let unread = (stream > self.last_accepted).then(|| flood.details_of_culprit());
+                let unread = (stream > self.last_accepted).then(|| flood.violation_of_culprit());
                 ConnectionError::Flooded { unread }
             }
             Fate::BrokenProtocol => ConnectionError::Protocol,

@@ -83,7 +83,7 @@ pub(super) fn read_requests(pieces: &[&[u8]], options: ServerOptions) -> Request
         let (head, mut incoming) = match finish(server.read_head()) {
             Ok(read) => read,
             Err(HeadError::Refused(refusal)) => {
-                requests.end = format!("{} {}", refusal.status(), refusal.details());
+                requests.end = format!("{} {}", refusal.status(), refusal);
                 break;
             }
             Err(HeadError::Broken(broken)) => {

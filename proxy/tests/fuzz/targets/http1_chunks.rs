@@ -1,12 +1,13 @@
 //! Chunk framing, against a second reader that is written straight from RFC 9112 7.1: both find the same payload, the
 //! same end and the same faults, and what follows the body is the next request for both.
 
-use finwait::codec::Broken;
+use finwait::codec::http1::Refusal;
+use finwait::codec::{Broken, Violation};
 
 use super::cuts::cuts;
 use super::http1::{NEXT_HOP, read_requests};
 
-const FAULT: Option<Broken> = Some(Broken::Malformed("http1.codec_error"));
+const FAULT: Option<Broken> = Some(Broken::Malformed(Violation::Http1(Refusal::Codec)));
 const HEAD: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
 /// Limits of the proxy, which the grammar does not have. Bytes, bytes and fields.
 const CHUNK_LINE_BYTES_MAX: usize = 4096;

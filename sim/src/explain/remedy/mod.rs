@@ -4,6 +4,8 @@ mod timeout;
 
 use std::time::Duration;
 
+use finwait::access_log::{Details, ResponseFlag};
+use finwait::codec::Violation;
 use finwait::config::cluster::UpstreamProtocol;
 use finwait::config::cluster::{Limits, Priority};
 use finwait::config::listener::Keepalive;
@@ -13,7 +15,7 @@ use finwait::config::route::{Action, Destination, Forward};
 use crate::actor::is_idempotent;
 use crate::explain::health;
 use crate::explain::hop::{Cause, Judged, Place};
-use crate::explain::reasons::{self, At, NO_ENDPOINT};
+use crate::explain::reasons::{self, At};
 use crate::explain::settings::{Led, Setting, Told, http_options, seconds};
 use crate::explain::stops::KEEPALIVE;
 use crate::explain::wire::{Exchange, Protocol};
@@ -74,24 +76,27 @@ fn keepalive(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Cha
 
 /// What a proxy decided by its configuration.
 fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<'_>)>) -> Vec<Change> {
-    let (details, flags) = origin.account.map_or(("", &[][..]), |it| (it.details.as_str(), it.flags.as_slice()));
+    let (details, flags) = origin.account.map_or((None, &[][..]), |it| (it.details.as_ref(), it.flags.as_slice()));
     let none = || vec![advice("no setting is known to be about it")];
     let Some((told, led)) = here else { return none() };
-    if (details == NO_ENDPOINT || flags.iter().any(|flag| flag == "UH"))
+    if (details == Some(&Details::NoHealthyUpstream) || flags.contains(&ResponseFlag::UH))
         && let Some(host) = origin.exchange.server
         && let Some(left_out) = health::left_out(case, Place { host, told: Some(told), led: Some(led) })
     {
         return left_out.changes;
     }
     let extends_connect = origin.exchange.is_websocket() && origin.exchange.speaks == Protocol::Http2;
-    if details == "http2.invalid.header.field" && extends_connect {
+    if details == Some(&Details::Codec(Violation::InvalidHeaderField)) && extends_connect {
         let setting = told.setting(&led.manager, "http2_protocol_options.allow_connect", None);
         return vec![change("permit extended CONNECT".into(), setting)];
     }
     // Whoever ends an exchange by itself did not have it ended by its client.
-    let (details, flags) =
-        if origin.cause == Cause::Decision { (details, flags) } else { (reasons::of_own_end(details), &[][..]) };
-    let Some(reason) = reasons::of(details, flags) else { return none() };
+    let reason = if origin.cause == Cause::Decision {
+        reasons::of(details, flags)
+    } else {
+        reasons::of(reasons::of_own_end(details).as_ref(), &[])
+    };
+    let Some(reason) = reason else { return none() };
     let Some((at, name)) = reason.setting else { return vec![advice(reason.change)] };
     let forward = forward(case, origin);
     let cluster = forward.as_ref().and_then(|(told, forward)| told.cluster(forward));
@@ -230,7 +235,7 @@ fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
     let safe = if is_idempotent(&asked.method) { "" } else { ", which repeats what may have been carried out" };
     let retry = |name: &str, value| told.setting(&route, &format!("route.retry_policy{name}"), value);
     let first = match &to.retry {
-        Some(_) if last.account.is_some_and(|account| account.flags.iter().any(|flag| flag == "UO")) => {
+        Some(_) if last.account.is_some_and(|account| account.flags.contains(&ResponseFlag::UO)) => {
             let Some(change) = more_retries(&told, &to) else { return Vec::new() };
             change
         }

@@ -233,7 +233,7 @@ async fn the_servers_limit_of_streams_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_fails_to_speak_http2_is_told_apart() {
     let cases: [(&str, &[u8], Broken); 4] = [
-        ("HTTP/1", b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", Broken::Malformed(NOT_HTTP2)),
+        ("HTTP/1", b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", Broken::Malformed(Violation::NotHttp2)),
         ("not a byte", b"", Broken::Closed),
         ("SETTINGS, then FIN", b"\0\0\0\x04\0\0\0\0\0", Broken::Closed),
         ("SETTINGS, then half a frame", b"\0\0\0\x04\0\0\0\0\0\0\0\x05", Broken::Closed),

@@ -39,8 +39,8 @@ async fn a_malformed_request_is_reset_and_its_neighbours_are_served() {
         let is_of_the_whole =
             ["a protocol without CONNECT", "no path", "neither authority nor host", "a length without a body"]
                 .contains(&name);
-        let details = if is_of_the_whole { MESSAGING_RULE } else { INVALID_HEADER_FIELD };
-        let malformed = ConnectionError::Malformed { details };
+        let details = if is_of_the_whole { Violation::MessagingRule } else { Violation::InvalidHeaderField };
+        let malformed = ConnectionError::Malformed(details);
         let (one, other) = (server.accept().await.unwrap(), server.accept().await.unwrap());
         let (refused, served) = if one.is_err() { (one, other) } else { (other, one) };
         assert_eq!(refused.map(drop), Err(malformed), "{name}");
@@ -91,7 +91,7 @@ async fn frames_after_the_end_of_a_stream_close_it() {
         raw.send(kind, flags, 1, &payload).await;
         let reset = while_serving(&mut server, raw.frame_of(RST_STREAM)).await;
         assert_eq!((reset.stream, reset.code(0)), (1, 5), "STREAM_CLOSED, RFC 9113 5.1");
-        assert_eq!(poll_fn(|cx| incoming.poll_gone(cx)).await, Broken::Malformed(MESSAGING_RULE));
+        assert_eq!(poll_fn(|cx| incoming.poll_gone(cx)).await, Broken::Malformed(Violation::MessagingRule));
         raw.send(HEADERS, END_HEADERS | END_STREAM, 3, &block(GET)).await;
         assert!(server.accept().await.unwrap().is_ok(), "the connection goes on");
     }
@@ -158,7 +158,7 @@ async fn a_malformed_response_costs_its_stream() {
                 raw.frame_of(HEADERS).await;
                 raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &head).await;
                 let broken = bad.head().await.map(drop).unwrap_err();
-                let is_over_limit = matches!(broken, Broken::OverLimit("http2.too_many_headers"));
+                let is_over_limit = matches!(broken, Broken::OverLimit(Violation::TooManyHeaders));
                 assert!(matches!(broken, Broken::Malformed(_)) || is_over_limit, "{name}: {broken:?}");
                 assert_eq!(is_over_limit, name == "too many fields", "{name}: {broken:?}");
                 assert_eq!(raw.frame_of(RST_STREAM).await.stream, 1, "{name}");
@@ -196,7 +196,7 @@ async fn frames_that_nobody_waits_for_are_dropped_and_paid_for() {
             let (_, mut response) = client.send(&request(Method::GET, None), Payload::None).unwrap();
             raw.frame_of(HEADERS).await;
             raw.send(DATA, END_STREAM, 3, b"body").await;
-            assert_eq!(response.head().await.map(drop), Err(Broken::Malformed(MESSAGING_RULE)));
+            assert_eq!(response.head().await.map(drop), Err(Broken::Malformed(Violation::MessagingRule)));
             assert!(client.is_available());
         })
         .await;
@@ -211,7 +211,7 @@ async fn a_request_that_is_malformed_behind_its_head_is_handed_out_once() {
     let (_, mut incoming, first) = server.accept().await.unwrap().unwrap();
     let (_, _, second) = server.accept().await.unwrap().unwrap();
     let broken = while_serving(&mut server, read_all(&mut incoming)).await.unwrap_err();
-    assert_eq!(broken, Broken::Malformed(INVALID_HEADER_FIELD));
+    assert_eq!(broken, Broken::Malformed(Violation::InvalidHeaderField));
     drop((first, second));
     assert!(timeout(Duration::from_millis(1), server.accept()).await.is_err(), "one request, one record");
 }
@@ -222,9 +222,9 @@ async fn trailers_of_a_request_are_judged_with_what_came_before_them() {
     let too_many = block(&[("x", "y")].repeat(LIMIT.fields + 1));
     let cases = [
         (block(&[("content-length", "3")]), None),
-        (block(&[("content-length", "4")]), Some((Broken::Malformed(MESSAGING_RULE), 1))),
-        (block(&[("content-length", "x")]), Some((Broken::Malformed(INVALID_HEADER_FIELD), 1))),
-        (too_many, Some((Broken::OverLimit("http2.too_many_headers"), 2))),
+        (block(&[("content-length", "4")]), Some((Broken::Malformed(Violation::MessagingRule), 1))),
+        (block(&[("content-length", "x")]), Some((Broken::Malformed(Violation::InvalidHeaderField), 1))),
+        (too_many, Some((Broken::OverLimit(Violation::TooManyHeaders), 2))),
     ];
     for (trailers, expected) in cases {
         let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
@@ -263,7 +263,11 @@ async fn a_response_without_content_takes_no_data_but_may_have_trailers() {
                     raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[trailer])).await;
                 }
                 let broken = read_all(&mut incoming).await.err();
-                assert_eq!(broken, (!is_good).then_some(Broken::Malformed(REMOTE_RESET)), "{status} {data:?}");
+                assert_eq!(
+                    broken,
+                    (!is_good).then_some(Broken::Malformed(Violation::RemoteReset)),
+                    "{status} {data:?}"
+                );
                 if !is_good {
                     let reset = raw.frame_of(RST_STREAM).await;
                     assert_eq!((reset.stream, reset.code(0)), (1, 1), "{status}");

@@ -15,13 +15,13 @@ use super::Refusal;
 use super::closed::{ClosedBy, LatelyClosed};
 use super::section::{BrokenFraming, FRAME_BYTES_MAX, PRIORITY_LEN, Section};
 use super::shared::{Fate, Shared};
+use crate::codec::Violation;
 use crate::codec::http2::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_HEAD_LEN, FrameHead, HEADERS, PREFACE, PRIORITISED,
     PROTOCOL_ERROR, PUSH_PROMISE, RST_STREAM, Received, Role, STREAM_CLOSED, put_frame_head,
 };
 use crate::codec::http2::hpack::{Block, Decoder, DecodingError, ListLimit, write_literal};
 use crate::codec::http2::message::{Original, SectionKind, Wrong, judge, stand_in};
-use crate::codec::http2::{INVALID_HEADER_FIELD, MESSAGING_RULE};
 use crate::config::listener::Http2Options;
 use crate::config::{Difference, Differences};
 
@@ -311,7 +311,7 @@ impl Intake {
         };
         match code {
             Some(code) if self.errors == MessageErrors::EndStreams => {
-                self.reset(head.stream, Refusal::Malformed { details: MESSAGING_RULE, code }, shared);
+                self.reset(head.stream, Refusal::Malformed { violation: Violation::MessagingRule, code }, shared);
                 drop_data(head, shared)
             }
             Some(_) | None => {
@@ -356,7 +356,10 @@ impl Intake {
                 SectionKind::Trailers { head_has_length: false, content_bytes: 0 }
             }
             (_, Some(Receiving::Nothing)) if self.errors == MessageErrors::EndStreams => {
-                return Verdict::Refused(Refusal::Malformed { details: MESSAGING_RULE, code: STREAM_CLOSED });
+                return Verdict::Refused(Refusal::Malformed {
+                    violation: Violation::MessagingRule,
+                    code: STREAM_CLOSED,
+                });
             }
             (Role::Server, None) if self.is_idle(stream) && !stream.is_multiple_of(2) => {
                 if stream > self.last_stream + 2 {
@@ -368,7 +371,10 @@ impl Intake {
             (_, None)
                 if self.errors == MessageErrors::EndStreams && self.closed.by(stream) == Some(ClosedBy::Reset) =>
             {
-                return Verdict::Refused(Refusal::Malformed { details: MESSAGING_RULE, code: STREAM_CLOSED });
+                return Verdict::Refused(Refusal::Malformed {
+                    violation: Violation::MessagingRule,
+                    code: STREAM_CLOSED,
+                });
             }
             // The stream does not exist or is closed, and h2 ends the connection for it.
             (_, Some(Receiving::Nothing) | None) => return Verdict::Plain,
@@ -376,11 +382,11 @@ impl Intake {
         if let Some(excess) = block.excess() {
             return Verdict::Refused(Refusal::TooLarge(excess));
         }
-        let malformed = |details| Verdict::Refused(Refusal::Malformed { details, code: PROTOCOL_ERROR });
+        let malformed = |details| Verdict::Refused(Refusal::Malformed { violation: details, code: PROTOCOL_ERROR });
         let depends_on_itself = section.depends_on_itself;
         match judge(kind, block, is_end) {
             // RFC 9113 5.3.1. Envoy does not look at a server's priorities.
-            Ok(_) if depends_on_itself && self.role == Role::Server => malformed(INVALID_HEADER_FIELD),
+            Ok(_) if depends_on_itself && self.role == Role::Server => malformed(Violation::InvalidHeaderField),
             Ok(good) => {
                 match (good.is_informational, is_end) {
                     (true, _) => {}
@@ -395,8 +401,8 @@ impl Intake {
                 }
                 if good.is_odd || depends_on_itself { Verdict::Odd } else { Verdict::Plain }
             }
-            Err(Wrong::Malformed) => malformed(INVALID_HEADER_FIELD),
-            Err(Wrong::Misplaced) => malformed(MESSAGING_RULE),
+            Err(Wrong::Malformed) => malformed(Violation::InvalidHeaderField),
+            Err(Wrong::Misplaced) => malformed(Violation::MessagingRule),
             Err(Wrong::NotPermitted) => Verdict::Fatal,
         }
     }
@@ -420,7 +426,9 @@ impl Intake {
             Verdict::Plain if self.h2s_table == Table::Same => return Step::Pass(section.len),
             Verdict::Plain | Verdict::Odd => self.write_stand_in(section.head, block, shared),
             Verdict::Fatal => self.failed = Some(Fate::InvalidMessage(Some(stream))),
-            Verdict::Refused(Refusal::Malformed { details, .. }) if self.errors == MessageErrors::EndConnections => {
+            Verdict::Refused(Refusal::Malformed { violation: details, .. })
+                if self.errors == MessageErrors::EndConnections =>
+            {
                 shared.malformed_details.set(Some(details));
                 self.failed = Some(Fate::InvalidMessage(Some(stream)));
             }

@@ -3,13 +3,14 @@
 use bytes::Bytes;
 
 use super::{Fate, MessageErrors, Wire};
+use crate::codec::Violation;
+use crate::codec::http2::CONNECTION;
 use crate::codec::http2::flood::Flood;
 use crate::codec::http2::frames::{
     ACK, DATA, ENHANCE_YOUR_CALM, FRAME_HEAD_LEN, FrameHead, GOAWAY, HEADERS, NO_ERROR, PING, PROTOCOL_ERROR,
     RST_STREAM, Role, SETTINGS, SHUTDOWN, STREAM_CLOSED, be_u32, frame_len, goaway_frame, reset_frame,
 };
 use crate::codec::http2::target::NotStandIn;
-use crate::codec::http2::{CONNECTION, REMOTE_RESET};
 
 /// What to do with the bytes that h2 wants to write.
 pub(super) enum Plan {
@@ -98,7 +99,7 @@ impl Wire {
             false => self.shared.is_watched(stream),
         };
         if ends_by_data || self.errors == MessageErrors::EndStreams || self.role == Role::Client {
-            self.shared.note_malformed(stream, REMOTE_RESET);
+            self.shared.note_malformed(stream, Violation::RemoteReset);
             return Verdict::Pass;
         }
         Verdict::Fail(Fate::InvalidMessage(Some(stream)))

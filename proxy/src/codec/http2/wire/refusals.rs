@@ -1,8 +1,9 @@
 //! Streams that are reset: by the application, or because of what their peer sent.
 
 use super::shared::Shared;
+use crate::codec::Violation;
 use crate::codec::http2::frames::{INTERNAL_ERROR, PROTOCOL_ERROR};
-use crate::codec::http2::{Broken, HeadLimit, REMOTE_RESET};
+use crate::codec::http2::{Broken, HeadLimit};
 
 /// Streams remembered as reset by us. A reset leaves with the next flush, so few are ever waiting.
 const RESETS_REMEMBERED_MAX: usize = 1024;
@@ -11,7 +12,7 @@ const RESETS_REMEMBERED_MAX: usize = 1024;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::codec::http2) enum Refusal {
     /// The message breaks the rules; Envoy's details and the code.
-    Malformed { details: &'static str, code: u32 },
+    Malformed { violation: Violation, code: u32 },
     /// A header section is over a limit of ours.
     TooLarge(HeadLimit),
     /// DATA for a message that has no content.
@@ -30,16 +31,16 @@ impl Refusal {
     /// What the reader of the stream is told.
     fn broken(self) -> Broken {
         match self {
-            Self::Malformed { details, .. } => Broken::Malformed(details),
-            Self::TooLarge(limit) => Broken::OverLimit(limit.details()),
-            Self::Content => Broken::Malformed(REMOTE_RESET),
+            Self::Malformed { violation: details, .. } => Broken::Malformed(details),
+            Self::TooLarge(limit) => Broken::OverLimit(limit.violation()),
+            Self::Content => Broken::Malformed(Violation::RemoteReset),
         }
     }
 }
 
 impl Shared {
     /// h2 resets the stream, for what the peer sent. The first reason counts.
-    pub(super) fn note_malformed(&self, stream: u32, details: &'static str) {
+    pub(super) fn note_malformed(&self, stream: u32, details: Violation) {
         if let Some(sent) = self.sent.borrow_mut().get_mut(&stream) {
             sent.malformed.get_or_insert(Broken::Malformed(details));
         }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::Refusal;
 use super::backlog::{Backlog, Unsent};
+use crate::codec::Violation;
 use crate::codec::http2::bounds::{OWED_FRAMES_MAX, TURN_FRAMES_MAX};
 use crate::codec::http2::flood::{Flood, Floods};
 use crate::codec::http2::frames::{
@@ -75,7 +76,7 @@ pub(in crate::codec::http2) struct Shared {
     /// one turn, as [`Self::refused`].
     pub(super) malformed_early: RefCell<BTreeMap<u32, Broken>>,
     /// Envoy's details, once a malformed message has ended the connection and they are known.
-    pub(in crate::codec::http2) malformed_details: Cell<Option<&'static str>>,
+    pub(in crate::codec::http2) malformed_details: Cell<Option<Violation>>,
     /// What h2 could not hold of requests that it has not handed out.
     originals: RefCell<BTreeMap<u32, Original>>,
     /// What h2 cannot carry of requests that it has yet to write.
