@@ -91,12 +91,36 @@ impl<'a> Hop<'a> {
     fn cut_short(self, host: HostId, upstream: &Exchange, details: Option<&Details>) -> Option<Judged<'a>> {
         let began = upstream.answer.as_ref().filter(|_| !upstream.is_tunnel());
         let answer = began.filter(|_| reset_of(details).is_some_and(|reset| reset.response == ResponseStart::After))?;
+        if let Some(act) = self.case.wire.acts_on(upstream).next().filter(|act| act.by == host) {
+            return Some(self.broke_off(host, upstream, answer.status, act, details));
+        }
         let act = self.case.wire.acts_on(upstream).find(|act| act.by != host);
         let how = act.map_or_else(String::new, |act| format!(": {}", self.sentence(act)));
         let did = vec![format!("passed on a {} of {} that was cut short{how}", answer.status, self.peer(upstream))];
         let closed = act.map(|act| self.sentence(act));
         let cause = Cause::NextHop { did: act.map(|act| act.kind.clone()), crossed: false };
         Some(Judged { closed, ..self.judged(self.name(host), cause, did) })
+    }
+
+    /// That it ended an answer itself that it had begun to pass on. What the next hop did later is the consequence.
+    fn broke_off(
+        self,
+        host: HostId,
+        upstream: &Exchange,
+        status: u16,
+        act: &Act,
+        details: Option<&Details>,
+    ) -> Judged<'a> {
+        let is_malformed = reset_of(details).is_some_and(|reset| reset.cause == ResetCause::Protocol);
+        let (why, cause) = match is_malformed {
+            true => ("what followed its head is not HTTP as the RFCs have it".to_owned(), Cause::Unreadable),
+            false => (
+                format!("cause not found; its log says {}", details.map_or_else(String::new, Details::to_string)),
+                Cause::Itself,
+            ),
+        };
+        let did = vec![format!("broke off the {status} of {} after its head: {why}", self.peer(upstream))];
+        Judged { closed: Some(self.sentence(act)), ..self.judged(self.name(host), cause, did) }
     }
 
     /// That what came back was no message of its protocol.
