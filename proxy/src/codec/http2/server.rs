@@ -152,7 +152,7 @@ impl ServerConnection {
         });
         Some(match accepted.await {
             Err(Refusal::TooLarge(limit)) => Err(ConnectionError::HeadTooLarge(limit)),
-            Err(Refusal::Malformed { violation: details, .. }) => Err(ConnectionError::Malformed(details)),
+            Err(Refusal::Malformed { violation, .. }) => Err(ConnectionError::Malformed(violation)),
             Err(Refusal::Content) => Err(ConnectionError::Malformed(Violation::RemoteReset)),
             Ok(accepted) => match accepted? {
                 Err(error) => Err(self.fail(&error)),
@@ -224,8 +224,8 @@ impl ServerConnection {
                 ConnectionError::InvalidMessage { unread: None }
             }
             Fate::InvalidMessage(_) => {
-                let details = self.shared.malformed_details.get().unwrap_or(Violation::InvalidHeaderField);
-                ConnectionError::InvalidMessage { unread: Some(details) }
+                let violation = self.shared.malformed_as.get().unwrap_or(Violation::InvalidHeaderField);
+                ConnectionError::InvalidMessage { unread: Some(violation) }
             }
             Fate::Flooded { flood: Flood::Resets, .. } => ConnectionError::TooManyResets,
             Fate::Flooded { flood, stream } => {

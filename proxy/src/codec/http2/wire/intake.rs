@@ -132,6 +132,9 @@ enum Verdict {
     Late,
 }
 
+/// A header section on a stream whose peer may send nothing more.
+const ON_A_CLOSED_STREAM: Refusal = Refusal::Malformed { violation: Violation::MessagingRule, code: STREAM_CLOSED };
+
 impl Intake {
     pub(super) fn new(role: Role, errors: MessageErrors, options: &Http2Options, limit: ListLimit) -> Self {
         let frames = limit.bytes.div_ceil(FRAME_BYTES_MAX);
@@ -356,10 +359,7 @@ impl Intake {
                 SectionKind::Trailers { head_has_length: false, content_bytes: 0 }
             }
             (_, Some(Receiving::Nothing)) if self.errors == MessageErrors::EndStreams => {
-                return Verdict::Refused(Refusal::Malformed {
-                    violation: Violation::MessagingRule,
-                    code: STREAM_CLOSED,
-                });
+                return Verdict::Refused(ON_A_CLOSED_STREAM);
             }
             (Role::Server, None) if self.is_idle(stream) && !stream.is_multiple_of(2) => {
                 if stream > self.last_stream + 2 {
@@ -371,10 +371,7 @@ impl Intake {
             (_, None)
                 if self.errors == MessageErrors::EndStreams && self.closed.by(stream) == Some(ClosedBy::Reset) =>
             {
-                return Verdict::Refused(Refusal::Malformed {
-                    violation: Violation::MessagingRule,
-                    code: STREAM_CLOSED,
-                });
+                return Verdict::Refused(ON_A_CLOSED_STREAM);
             }
             // The stream does not exist or is closed, and h2 ends the connection for it.
             (_, Some(Receiving::Nothing) | None) => return Verdict::Plain,
@@ -382,7 +379,7 @@ impl Intake {
         if let Some(excess) = block.excess() {
             return Verdict::Refused(Refusal::TooLarge(excess));
         }
-        let malformed = |details| Verdict::Refused(Refusal::Malformed { violation: details, code: PROTOCOL_ERROR });
+        let malformed = |violation| Verdict::Refused(Refusal::Malformed { violation, code: PROTOCOL_ERROR });
         let depends_on_itself = section.depends_on_itself;
         match judge(kind, block, is_end) {
             // RFC 9113 5.3.1. Envoy does not look at a server's priorities.
@@ -426,10 +423,8 @@ impl Intake {
             Verdict::Plain if self.h2s_table == Table::Same => return Step::Pass(section.len),
             Verdict::Plain | Verdict::Odd => self.write_stand_in(section.head, block, shared),
             Verdict::Fatal => self.failed = Some(Fate::InvalidMessage(Some(stream))),
-            Verdict::Refused(Refusal::Malformed { violation: details, .. })
-                if self.errors == MessageErrors::EndConnections =>
-            {
-                shared.malformed_details.set(Some(details));
+            Verdict::Refused(Refusal::Malformed { violation, .. }) if self.errors == MessageErrors::EndConnections => {
+                shared.malformed_as.set(Some(violation));
                 self.failed = Some(Fate::InvalidMessage(Some(stream)));
             }
             Verdict::Refused(refusal) => self.reset(stream, refusal, shared),

@@ -11,7 +11,7 @@ const RESETS_REMEMBERED_MAX: usize = 1024;
 /// Why a stream's peer gets RST_STREAM for what it sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::codec::http2) enum Refusal {
-    /// The message breaks the rules; Envoy's details and the code.
+    /// The message breaks the rules; `code` is that of the RST_STREAM.
     Malformed { violation: Violation, code: u32 },
     /// A header section is over a limit of ours.
     TooLarge(HeadLimit),
@@ -31,7 +31,7 @@ impl Refusal {
     /// What the reader of the stream is told.
     fn broken(self) -> Broken {
         match self {
-            Self::Malformed { violation: details, .. } => Broken::Malformed(details),
+            Self::Malformed { violation, .. } => Broken::Malformed(violation),
             Self::TooLarge(limit) => Broken::OverLimit(limit.violation()),
             Self::Content => Broken::Malformed(Violation::RemoteReset),
         }
@@ -40,9 +40,9 @@ impl Refusal {
 
 impl Shared {
     /// h2 resets the stream, for what the peer sent. The first reason counts.
-    pub(super) fn note_malformed(&self, stream: u32, details: Violation) {
+    pub(super) fn note_malformed(&self, stream: u32, violation: Violation) {
         if let Some(sent) = self.sent.borrow_mut().get_mut(&stream) {
-            sent.malformed.get_or_insert(Broken::Malformed(details));
+            sent.malformed.get_or_insert(Broken::Malformed(violation));
         }
     }
 

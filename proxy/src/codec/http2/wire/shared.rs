@@ -75,8 +75,8 @@ pub(in crate::codec::http2) struct Shared {
     /// What the readers are told of requests that are malformed behind their head, until they have been handed out: at most those of
     /// one turn, as [`Self::refused`].
     pub(super) malformed_early: RefCell<BTreeMap<u32, Broken>>,
-    /// Envoy's details, once a malformed message has ended the connection and they are known.
-    pub(in crate::codec::http2) malformed_details: Cell<Option<Violation>>,
+    /// The violation, once a malformed message has ended the connection and it is known.
+    pub(in crate::codec::http2) malformed_as: Cell<Option<Violation>>,
     /// What h2 could not hold of requests that it has not handed out.
     originals: RefCell<BTreeMap<u32, Original>>,
     /// What h2 cannot carry of requests that it has yet to write.
@@ -141,7 +141,7 @@ impl Shared {
             refused: RefCell::default(),
             last_watched: Cell::new(0),
             malformed_early: RefCell::default(),
-            malformed_details: Cell::new(None),
+            malformed_as: Cell::new(None),
             originals: RefCell::default(),
             targets: Targets::default(),
             last_stream: Cell::new(0),
