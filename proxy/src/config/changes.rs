@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde_json::Value;
 
@@ -101,41 +102,44 @@ impl Changes {
     }
 
     fn compare_listeners(&mut self, old: &Config, new: &Config) {
-        let written = |config: &Config| -> BTreeMap<String, (std::net::SocketAddr, Value)> {
-            let named = config.listeners.iter().zip(list(config, "listeners"));
-            named.map(|(listener, text)| (listener.name.clone(), (listener.address, text.clone()))).collect()
-        };
-        let (mut old, new) = (written(old), written(new));
+        let (mut old, new) = (listeners(old), listeners(new));
         for (name, (address, text)) in new {
-            let change = match old.remove(&name) {
+            let change = match old.remove(name) {
                 None => ListenerChange::Added,
                 Some((before, _)) if before != address => ListenerChange::Address,
                 Some((_, before)) if before == text => continue,
-                Some((_, before)) if equal_but_for_routes(&before, &text) => ListenerChange::Routes,
+                Some((_, before)) if equal_but_for_routes(before, text) => ListenerChange::Routes,
                 Some(_) => ListenerChange::Options,
             };
-            self.listeners.insert(name, change);
+            self.listeners.insert(name.to_owned(), change);
         }
-        self.listeners.extend(old.into_keys().map(|name| (name, ListenerChange::Removed)));
+        self.listeners.extend(old.into_keys().map(|name| (name.to_owned(), ListenerChange::Removed)));
     }
 
     fn compare_clusters(&mut self, old: &Config, new: &Config) {
-        let written = |config: &Config| -> BTreeMap<ClusterName, Value> {
-            let named = config.clusters.iter().zip(list(config, "clusters"));
-            named.map(|(cluster, text)| (cluster.name.clone(), text.clone())).collect()
-        };
-        let (mut old, new) = (written(old), written(new));
+        let (mut old, new) = (clusters(old), clusters(new));
         for (name, text) in new {
-            let change = match old.remove(&name) {
+            let change = match old.remove(name) {
                 None => ClusterChange::Added,
                 Some(before) if before == text => continue,
-                Some(before) if connects_alike(&before, &text) => ClusterChange::Endpoints,
+                Some(before) if equal_but_for(before, text, NOT_OF_CONNECTIONS, &Value::eq) => ClusterChange::Endpoints,
                 Some(_) => ClusterChange::Connections,
             };
-            self.clusters.insert(name, change);
+            self.clusters.insert(name.clone(), change);
         }
-        self.clusters.extend(old.into_keys().map(|name| (name, ClusterChange::Removed)));
+        self.clusters.extend(old.into_keys().map(|name| (name.clone(), ClusterChange::Removed)));
     }
+}
+
+/// The listeners by name, with their addresses and as they were read.
+fn listeners(config: &Config) -> BTreeMap<&str, (SocketAddr, &Value)> {
+    let named = config.listeners.iter().zip(list(config, "listeners"));
+    named.map(|(listener, text)| (listener.name.as_str(), (listener.address, text))).collect()
+}
+
+/// The clusters by name, as they were read.
+fn clusters(config: &Config) -> BTreeMap<&ClusterName, &Value> {
+    config.clusters.iter().map(|cluster| &cluster.name).zip(list(config, "clusters")).collect()
 }
 
 /// The listeners or clusters of the file, in its order.
@@ -143,32 +147,21 @@ fn list<'c>(config: &'c Config, name: &str) -> impl Iterator<Item = &'c Value> {
     config.dump["static_resources"][name].as_array().into_iter().flatten()
 }
 
-/// Are connections of both clusters made in the same way?
-fn connects_alike(one: &Value, other: &Value) -> bool {
-    let of_connections = |cluster: &Value| -> BTreeMap<String, Value> {
-        let fields = cluster.as_object().into_iter().flatten();
-        let fields = fields.filter(|(name, _)| !NOT_OF_CONNECTIONS.contains(&name.as_str()));
-        fields.map(|(name, value)| (name.clone(), value.clone())).collect()
-    };
-    of_connections(one) == of_connections(other)
+/// Are both the same, but for these fields, where `alike` says so of the values of others?
+fn equal_but_for(one: &Value, other: &Value, fields: &[&str], alike: &dyn Fn(&Value, &Value) -> bool) -> bool {
+    let (Value::Object(one), Value::Object(other)) = (one, other) else { return one == other };
+    let is_compared = |name: &&String| !fields.contains(&name.as_str());
+    let mut compared = one.keys().filter(is_compared);
+    one.keys().filter(is_compared).count() == other.keys().filter(is_compared).count()
+        && compared.all(|name| other.get(name).is_some_and(|other| alike(&one[name], other)))
 }
 
-/// Are the listeners equal but for their route tables?
+/// Are the listeners equal but for their route tables, which lie deep in them?
 fn equal_but_for_routes(one: &Value, other: &Value) -> bool {
-    let is_compared = |name: &String| !ROUTES.contains(&name.as_str());
-    match (one, other) {
-        (Value::Object(one), Value::Object(other)) => {
-            one.keys().filter(|name| is_compared(name)).eq(other.keys().filter(|name| is_compared(name)))
-                && one
-                    .iter()
-                    .filter(|(name, _)| is_compared(name))
-                    .all(|(name, value)| other.get(name).is_some_and(|other| equal_but_for_routes(value, other)))
-        }
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| equal_but_for_routes(one, other))
-        }
-        _ => one == other,
+    if let (Value::Array(one), Value::Array(other)) = (one, other) {
+        return one.len() == other.len() && one.iter().zip(other).all(|(one, other)| equal_but_for_routes(one, other));
     }
+    equal_but_for(one, other, ROUTES, &equal_but_for_routes)
 }
 
 /// For the log: `listeners: new +, gone -, in (routes); clusters: up (endpoints); runtime`.

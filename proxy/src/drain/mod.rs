@@ -23,7 +23,7 @@ use signal::Signal;
 pub enum Stage {
     /// Serving.
     Running,
-    /// Peers are asked to go elsewhere. Listeners go on accepting: a load balancer hears late that it is to send nobody here.
+    /// Peers are asked to go elsewhere. Listeners go on accepting: a load balancer learns late that it is to send no connection here.
     Draining,
     /// No new connections; what runs is finished.
     Closed,

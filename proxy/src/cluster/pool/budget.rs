@@ -155,7 +155,7 @@ impl Budget {
     /// Connects, within the cluster's `connect_timeout`.
     ///
     /// # Errors
-    /// There is no connection; the record of the attempt is still held, so that whoever waits can be told before its end
+    /// There is no connection; the record of the attempt is still held, so that waiting requests can be told before its end
     /// changes the budget.
     ///
     /// # Cancellation

@@ -141,7 +141,7 @@ impl ClientConnection {
             && !wire.has_ended()
     }
 
-    /// Has anything come behind the response, which therefore nobody has asked for?
+    /// Have bytes come behind the response, to which no request belongs?
     #[must_use]
     pub fn has_stray_bytes(&self) -> bool {
         let wire = self.wire.borrow();

@@ -72,15 +72,16 @@ pub(crate) struct HeaderMutationRule {
 #[derive(Debug, Deserialize)]
 pub(crate) struct HeaderValueOption {
     pub(crate) append: Option<At<bool>>,
-    pub(crate) append_action: Option<HeaderAppendAction>,
+    pub(crate) append_action: Option<AppendAction>,
     pub(crate) header: HeaderValue,
     #[serde(default)]
     pub(crate) keep_empty_value: bool,
 }
 
-/// `envoy.config.core.v3.HeaderValueOption.HeaderAppendAction`
+/// `HeaderValueOption.HeaderAppendAction` and `KeyValueAppend.KeyValueAppendAction` of `envoy.config.core.v3`, which have the
+/// same values
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) enum HeaderAppendAction {
+pub(crate) enum AppendAction {
     #[serde(rename = "APPEND_IF_EXISTS_OR_ADD")]
     AppendIfExistsOrAdd,
     #[serde(rename = "ADD_IF_ABSENT")]
@@ -108,21 +109,8 @@ pub(crate) struct KeyValueMutation {
 /// `envoy.config.core.v3.KeyValueAppend`
 #[derive(Debug, Deserialize)]
 pub(crate) struct KeyValueAppend {
-    pub(crate) action: Option<KeyValueAppendAction>,
+    pub(crate) action: Option<AppendAction>,
     pub(crate) record: KeyValuePair,
-}
-
-/// `envoy.config.core.v3.KeyValueAppend.KeyValueAppendAction`
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) enum KeyValueAppendAction {
-    #[serde(rename = "APPEND_IF_EXISTS_OR_ADD")]
-    AppendIfExistsOrAdd,
-    #[serde(rename = "ADD_IF_ABSENT")]
-    AddIfAbsent,
-    #[serde(rename = "OVERWRITE_IF_EXISTS_OR_ADD")]
-    OverwriteIfExistsOrAdd,
-    #[serde(rename = "OVERWRITE_IF_EXISTS")]
-    OverwriteIfExists,
 }
 
 /// `envoy.config.core.v3.KeyValuePair`, whose value Envoy takes only as text here

@@ -20,7 +20,7 @@ use crate::config::listener::{
 };
 use crate::config::log_format::Format;
 use crate::config::problem::Problem;
-use crate::config::route::{Action, PathMatch, Upgrade, Upgrades};
+use crate::config::route::{Action, PathMatch, Upgrades};
 use crate::config::string_match::{Pattern, StringMatch};
 use crate::config::trust::{Cidr, Trust};
 use crate::config::units::Seconds;
@@ -160,21 +160,12 @@ fn cidr(written: &At<CidrRange>) -> Result<Cidr, Problem> {
     Cidr::new(address, length).ok_or_else(|| written.invalid(format!("{address_prefix} has fewer than {length} bits")))
 }
 
-/// The connection manager's upgrades. Types are compared ignoring case.
+/// The connection manager's upgrades.
 fn upgrades(written: &[At<UpgradeConfig>]) -> Result<Upgrades, Problem> {
-    let mut upgrades = Upgrades::default();
-    for config in written {
-        let name = &config.value.upgrade_type;
-        if name.value.is_empty() {
-            return Err(name.invalid("must not be empty"));
-        }
-        if upgrades.find(&name.value).is_some() {
-            return Err(name.invalid(format!("multiple upgrade configs with the same name: '{}'", &*name.value)));
-        }
-        let enabled = config.value.enabled.unwrap_or(true);
-        upgrades.0.push(Upgrade { protocol: name.value.to_ascii_lowercase(), enabled });
-    }
-    Ok(upgrades)
+    route::upgrades_of(written, |UpgradeConfig { upgrade_type: name, .. }, known| match known {
+        true => Err(name.invalid(format!("multiple upgrade configs with the same name: '{}'", &*name.value))),
+        false => Ok(()),
+    })
 }
 
 /// A route for CONNECT answers 403 unless the upgrade is enabled, by the route or by the connection manager.

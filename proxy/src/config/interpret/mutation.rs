@@ -1,8 +1,7 @@
 //! What mutations of headers and of query parameters mean.
 
 use crate::config::bootstrap::filter::{
-    HeaderAppendAction, HeaderMutationRule, HeaderValueOption, KeyValueAppendAction, KeyValueMutation,
-    Mutations as Written,
+    AppendAction as WrittenAction, HeaderMutationRule, HeaderValueOption, KeyValueMutation, Mutations as Written,
 };
 use crate::config::constraints::HeaderName;
 use crate::config::filter::{AppendAction, Mutation, Mutations};
@@ -56,10 +55,16 @@ fn header_action(written: &HeaderValueOption) -> Result<AppendAction, Problem> {
         (Some(append), Some(_)) => Err(append.invalid("both append and append_action are set; write append_action")),
         (Some(append), None) if append.value => Ok(AppendAction::AppendIfExistsOrAdd),
         (Some(_), None) => Ok(AppendAction::OverwriteIfExistsOrAdd),
-        (None, None | Some(HeaderAppendAction::AppendIfExistsOrAdd)) => Ok(AppendAction::AppendIfExistsOrAdd),
-        (None, Some(HeaderAppendAction::AddIfAbsent)) => Ok(AppendAction::AddIfAbsent),
-        (None, Some(HeaderAppendAction::OverwriteIfExistsOrAdd)) => Ok(AppendAction::OverwriteIfExistsOrAdd),
-        (None, Some(HeaderAppendAction::OverwriteIfExists)) => Ok(AppendAction::OverwriteIfExists),
+        (None, action) => Ok(append_action(action)),
+    }
+}
+
+fn append_action(written: Option<WrittenAction>) -> AppendAction {
+    match written {
+        None | Some(WrittenAction::AppendIfExistsOrAdd) => AppendAction::AppendIfExistsOrAdd,
+        Some(WrittenAction::AddIfAbsent) => AppendAction::AddIfAbsent,
+        Some(WrittenAction::OverwriteIfExistsOrAdd) => AppendAction::OverwriteIfExistsOrAdd,
+        Some(WrittenAction::OverwriteIfExists) => AppendAction::OverwriteIfExists,
     }
 }
 
@@ -67,12 +72,7 @@ fn parameter(at: &At<KeyValueMutation>) -> Result<Mutation<String>, Problem> {
     match (&at.value.append, &at.value.remove) {
         (Some(append), None) => {
             let record = &append.value.record;
-            let action = match append.value.action {
-                None | Some(KeyValueAppendAction::AppendIfExistsOrAdd) => AppendAction::AppendIfExistsOrAdd,
-                Some(KeyValueAppendAction::AddIfAbsent) => AppendAction::AddIfAbsent,
-                Some(KeyValueAppendAction::OverwriteIfExistsOrAdd) => AppendAction::OverwriteIfExistsOrAdd,
-                Some(KeyValueAppendAction::OverwriteIfExists) => AppendAction::OverwriteIfExists,
-            };
+            let action = append_action(append.value.action);
             let value = format(&record.value, &record.value.value)?;
             Ok(Mutation::Append { name: record.key.to_string(), value, action, keeps_empty: true })
         }

@@ -231,19 +231,30 @@ fn cluster_name(name: &At<String>, targets: Targets<'_>) -> Result<ClusterName, 
 
 /// A route's upgrades: switches over those of the connection manager.
 fn upgrades(written: &[At<UpgradeConfig>]) -> Result<Upgrades, Problem> {
+    upgrades_of(written, |config, known| {
+        if known {
+            return Err(config.upgrade_type.invalid(format!("duplicate upgrade {}", &*config.upgrade_type.value)));
+        }
+        match &config.filters {
+            Some(filters) => Err(filters.invalid("a route cannot have filters; write them in the connection manager")),
+            None => Ok(()),
+        }
+    })
+}
+
+/// Upgrade types, which are compared ignoring case. `check` is told of each whether it is there already.
+pub(super) fn upgrades_of(
+    written: &[At<UpgradeConfig>],
+    check: impl Fn(&UpgradeConfig, bool) -> Result<(), Problem>,
+) -> Result<Upgrades, Problem> {
     let mut upgrades = Upgrades::default();
-    for config in written {
-        let name = &config.value.upgrade_type;
+    for At { value: config, .. } in written {
+        let name = &config.upgrade_type;
         if name.value.is_empty() {
             return Err(name.invalid("must not be empty"));
         }
-        if upgrades.find(&name.value).is_some() {
-            return Err(name.invalid(format!("duplicate upgrade {}", &*name.value)));
-        }
-        if let Some(filters) = &config.value.filters {
-            return Err(filters.invalid("a route cannot have filters; write them in the connection manager"));
-        }
-        let enabled = config.value.enabled.unwrap_or(true);
+        check(config, upgrades.find(&name.value).is_some())?;
+        let enabled = config.enabled.unwrap_or(true);
         upgrades.0.push(Upgrade { protocol: name.value.to_ascii_lowercase(), enabled });
     }
     Ok(upgrades)

@@ -84,7 +84,7 @@ impl Shared {
         self.reset_codes.borrow().get(&stream).copied()
     }
 
-    /// The next request that nobody will see.
+    /// The next request that was refused and is not handed out.
     pub(in crate::codec::http2) fn take_refused(&self) -> Option<Refusal> {
         self.refused.borrow_mut().pop_front()
     }

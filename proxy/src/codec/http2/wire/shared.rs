@@ -67,7 +67,7 @@ pub(in crate::codec::http2) struct Shared {
     pub(super) reset_by_us: RefCell<BTreeSet<u32>>,
     /// Codes of resets that are under way and that h2 has another code for.
     pub(super) reset_codes: RefCell<BTreeMap<u32, u32>>,
-    /// Requests that nobody will see, until they have been accounted for: at most those of one turn, since nothing more is
+    /// Requests that were refused and are not handed out, until they have been accounted for: at most those of one turn, since nothing more is
     /// read before.
     pub(super) refused: RefCell<VecDeque<Refusal>>,
     /// The largest stream that was handed out.
