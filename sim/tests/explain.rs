@@ -47,8 +47,8 @@ fn no_log_is_enough() {
 fn a_handshake_is_as_safe_as_its_method() {
     let library = Library::Disk(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     for (method, expected) in [
-        ("GET", "a retry  safe: GET may be repeated (RFC 9110 9.2.2); in this run an app saw it"),
-        ("POST", "a retry  not safe: POST may have been carried out; in this run an app saw it"),
+        ("GET", "a retry  safe: GET is idempotent (RFC 9110 9.2.2); in this run an app received it"),
+        ("POST", "a retry  not safe: POST may have been processed; in this run an app received it"),
     ] {
         let text = HANDSHAKE.replace("METHOD", method);
         let scenario = Scenario::read(&library, "scenarios/upgrades/unwritten.yaml", text);
@@ -64,7 +64,7 @@ fn a_handshake_is_as_safe_as_its_method() {
         ),
         (
             "http2/each-way-to-reset-a-stream-has-its-own-answer.yaml",
-            "a retry  not safe: CONNECT may have opened a tunnel, and is none of the methods that may be repeated",
+            "a retry  not safe: CONNECT may have opened a tunnel, and is not idempotent",
         ),
     ] {
         let told = explained(file, |text| text);

@@ -87,7 +87,7 @@ fn what_is_left_behind_is_told() {
         .collect();
     for gauge in ["http.proxy.downstream_cx_active", "cluster.app.upstream_rq_active", "cluster.app.upstream_cx_active"]
     {
-        let expected = format!("proxy: {gauge} is 1 when everybody has left");
+        let expected = format!("proxy: {gauge} is 1 after all connections closed");
         assert!(watched.contains(&expected), "{expected}: {watched:?}");
     }
     assert!(!watched.iter().any(|told| told.contains("membership")), "{watched:?}");

@@ -132,8 +132,8 @@ fn delivery(delivery: &Delivery) -> String {
 fn exchange(exchange: &Exchange) -> String {
     let outcome = match &exchange.outcome {
         Outcome::Answer { status, body, .. } => format!("{status} {}", String::from_utf8_lossy(body)),
-        Outcome::Failed(_) => "no answer".into(),
-        Outcome::Waiting => "no answer yet".into(),
+        Outcome::Failed(_) => "no response".into(),
+        Outcome::Waiting => "no response yet".into(),
     };
     let received = exchange.tunnel.as_ref().map(|talk| &talk.received);
     format!("{}: {}: {outcome}, then heard {received:?}", exchange.host, exchange.asked)

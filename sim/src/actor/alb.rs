@@ -120,7 +120,7 @@ impl Shared {
         for (name, value) in headers(&head.headers).iter().filter(|(name, _)| !HOP_BY_HOP.contains(&name.as_str())) {
             message = format!("{message}{name}: {value}\r\n");
         }
-        let Ok(body) = body.collect().await else { return bad("the client left") };
+        let Ok(body) = body.collect().await else { return bad("the client closed") };
         let body = body.to_bytes();
         if !body.is_empty() || head.method == http::Method::POST {
             message = format!("{message}content-length: {}\r\n", body.len());
@@ -129,7 +129,7 @@ impl Shared {
         match self.ask(&message, head.method.as_str()).await {
             Ok(response) => response,
             Err(error) => {
-                self.notebook.note(format!("answers 502: {error}"));
+                self.notebook.note(format!("responds 502: {error}"));
                 bad("502 Bad Gateway")
             }
         }

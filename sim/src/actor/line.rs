@@ -133,7 +133,7 @@ impl Line {
 
     fn interrupted(&self, action: &Action) {
         if let Action::Request(_) = action {
-            self.notebook.conclude(self.current, Outcome::Failed("left before the answer".into()));
+            self.notebook.conclude(self.current, Outcome::Failed("closed before the response".into()));
         }
     }
 
@@ -186,7 +186,7 @@ impl Line {
     /// Asks, and writes down the answer. An answer that does not come is a sighting too, not a broken script.
     async fn request(&mut self, request: &Request) -> Result<(), String> {
         if let Link::WebSocket(_) = self.link {
-            return Err("the connection is a WebSocket: leave it before the next request".into());
+            return Err("the connection is a WebSocket: close it before the next request".into());
         }
         self.current = self.notebook.begin_exchange(self.name.as_deref(), request.to_string());
         let key = request.websocket.then(|| key(&*self.outside.random));

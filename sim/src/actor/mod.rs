@@ -273,8 +273,8 @@ impl fmt::Display for Exchange {
                     _ => line = format!("{line}, {}", size(body.len())),
                 }
             }
-            Outcome::Failed(why) => line = format!("{line}no answer{after}: {why}"),
-            Outcome::Waiting => line.push_str("no answer"),
+            Outcome::Failed(why) => line = format!("{line}no response{after}: {why}"),
+            Outcome::Waiting => line.push_str("no response"),
         }
         if let Some(Talk { sent, received, .. }) = &self.tunnel {
             line = format!("{line}; sent {}, received {}", list(sent), list(received));
@@ -283,7 +283,7 @@ impl fmt::Display for Exchange {
             let how = match ending {
                 Ending::Fin => "closed by the peer",
                 Ending::Rst => "reset by the peer",
-                Ending::Us => "left",
+                Ending::Us => "closed by the client",
             };
             line = format!("{line}; {how} at {} ms", Millis(at));
         }

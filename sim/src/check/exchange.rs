@@ -20,7 +20,7 @@ pub(super) fn answers(_: &Scenario, played: &Played) -> Vec<String> {
         if messages.answers > messages.requests {
             complaints.push(format!(
                 "{} answered {} times to {} requests of {}",
-                conversation.server.map_or("nobody", |server| played.trace.host(server)),
+                conversation.server.map_or("no host", |server| played.trace.host(server)),
                 messages.answers,
                 messages.requests,
                 played.trace.host(conversation.client),

@@ -79,7 +79,7 @@ fn client(expected: &Seen, exchange: &Exchange) -> Vec<String> {
     let (got_status, got_error, got_headers, got_body) = match &exchange.outcome {
         Outcome::Answer { status, headers, body } => (Some(*status), None, headers.as_slice(), body.as_slice()),
         Outcome::Failed(why) => (None, Some(why.as_str()), &[][..], &[][..]),
-        Outcome::Waiting => (None, Some("no answer yet"), &[][..], &[][..]),
+        Outcome::Waiting => (None, Some("no response yet"), &[][..], &[][..]),
     };
     if let Some(status) = status {
         let got = got_status.map_or_else(|| got_error.unwrap_or("none").to_owned(), |status| status.to_string());
@@ -100,7 +100,7 @@ fn client(expected: &Seen, exchange: &Exchange) -> Vec<String> {
     differences.at(at.as_ref(), exchange.answered);
     if let Some(took) = took {
         let got = exchange.answered.map(|answered| answered.saturating_sub(exchange.began));
-        let shown = got.map_or_else(|| "no answer".into(), |got| format!("{got:?}"));
+        let shown = got.map_or_else(|| "no response".into(), |got| format!("{got:?}"));
         differences.unless(got.is_some_and(|got| took.contains(got)), "took", took, &shown);
     }
     if let Some(ended) = ended {

@@ -29,7 +29,7 @@ pub(super) fn gauges(_: &Scenario, played: &Played) -> Vec<String> {
     }
     let gauges = played.stats.iter().flat_map(|(host, numbers)| {
         let above = numbers.iter().filter(|number| number.is_balance && number.value > 0);
-        above.map(move |Number { name, value, .. }| format!("{host}: {name} is {value} when everybody has left"))
+        above.map(move |Number { name, value, .. }| format!("{host}: {name} is {value} after all connections closed"))
     });
     gauges.collect()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::hop::{Cause, Hop, Judged, words};
+use super::hop::{Cause, Hop, Judged, ending};
 use super::settings::{Setting, Told, seconds};
 use super::wire::Act;
 use super::{HopStory, ms};
@@ -26,13 +26,13 @@ impl<'a> Hop<'a> {
             let (at, status) = (ms(answer.part.began.at), answer.status);
             let cut_short = before.is_some_and(|before| matches!(before.cause, Cause::NextHop { did: Some(_), .. }));
             if let Some(act) = act.filter(|_| cut_short && !waited) {
-                let (what, when) = (words(&act.kind), ms(act.sent.at));
+                let (what, when) = (ending(&act.kind), ms(act.sent.at));
                 let did =
-                    vec![format!("answered {status} at {at}, and ended it with {what} at {when}, before all was said")];
+                    vec![format!("responded {status} at {at}, and {what} at {when}, before the response was complete")];
                 return Judged { closed: Some(self.sentence(act)), ..self.judged(name, Cause::Own, did) };
             }
             if !waited {
-                let did = vec![format!("answered {status} itself, at {at}")];
+                let did = vec![format!("responded {status} itself, at {at}")];
                 return Judged { is_origin, ..self.judged(name, Cause::Own, did) };
             }
             // When who asked stopped waiting: by a timer, or by what it did on this connection.
@@ -42,27 +42,27 @@ impl<'a> Hop<'a> {
             let in_time = until.is_some_and(|until| self.exchange.answered_by(until));
             let late = match in_time {
                 true if self.exchange.is_answered_by(Duration::MAX) => "",
-                true => ", and did not finish",
+                true => ", and did not complete the response",
                 false => ", too late",
             };
-            let did = vec![format!("answered {status} at {at}{late}")];
+            let did = vec![format!("responded {status} at {at}{late}")];
             return Judged { is_origin: false, ..self.judged(name, Cause::Busy, did) };
         }
         let Some(act) = act.filter(|_| !waited) else {
             let did = match self.exchange.request.arrived {
-                _ if self.exchange.is_tunnel() => "had nothing to say",
-                None if self.exchange.request.is_complete => "never got the request",
-                Some(_) | None => "had not answered",
+                _ if self.exchange.is_tunnel() => "had not ended the WebSocket",
+                None if self.exchange.request.is_complete => "never received the request",
+                Some(_) | None => "had not responded",
             };
             return Judged { is_origin: false, ..self.judged(name, Cause::Busy, vec![did.into()]) };
         };
         let closed = Some(self.sentence(act));
-        let ended = format!("ended it with {} at {}", words(&act.kind), ms(act.sent.at));
+        let ended = format!("{} at {}", ending(&act.kind), ms(act.sent.at));
         if let Some((setting, timer)) = self.idle(host, act) {
             let judged = self.judged(
                 name,
                 Cause::Timeout(setting.clone()),
-                vec![format!("{ended}: nothing had been asked for {}", setting.value.as_deref().unwrap_or("so long"))],
+                vec![format!("{ended}: no request for {}", setting.value.as_deref().unwrap_or("its idle timeout"))],
             );
             let story = HopStory { because: Some(setting), ..judged.story };
             return Judged { story, closed, timer: Some(timer), ..judged };

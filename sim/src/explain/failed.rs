@@ -148,17 +148,15 @@ impl Case<'_> {
 /// What was asked and what came of it.
 fn line(exchange: &Exchange) -> String {
     let asked = match exchange.path.as_str() {
-        "-" if matches!(&exchange.answer, Some(answer) if answer.status == 408) => {
-            "a request without an end".to_owned()
-        }
-        "-" => "a request that cannot be read".to_owned(),
+        "-" if matches!(&exchange.answer, Some(answer) if answer.status == 408) => "an incomplete request".to_owned(),
+        "-" => "a request that cannot be parsed".to_owned(),
         path => format!("{} {path}", exchange.method),
     };
     match &exchange.answer {
-        None => format!("{asked}: no answer"),
+        None => format!("{asked}: no response"),
         Some(answer) => {
             let after = answer.part.began.at.saturating_sub(exchange.request.began.at);
-            let cut = if answer.part.is_complete || exchange.is_tunnel() { "" } else { ", and not all of it" };
+            let cut = if answer.part.is_complete || exchange.is_tunnel() { "" } else { ", incomplete" };
             format!("{asked}: {} after {}{cut}", answer.status, ms(after))
         }
     }

@@ -49,12 +49,14 @@ pub(super) fn left_out(case: &Case<'_>, at: Place<'_>) -> Option<LeftOut> {
     let panic = told.setting(&path, "common_lb_config.healthy_panic_threshold", Some(percent));
     let mut changes = Vec::new();
     changes.extend(
-        checks.clone().map(|it| change("let the endpoints pass their checks, or check them with more patience", it)),
+        checks
+            .clone()
+            .map(|it| change("make the endpoints pass their checks, or raise unhealthy_threshold or timeout", it)),
     );
     changes.extend(ejects.clone().map(|it| {
-        change("let the endpoints answer otherwise, or eject them later, fewer of them, or for less time", it)
+        change("make the endpoints respond successfully, or eject them after more failures, fewer of them, or for a shorter time", it)
     }));
-    changes.push(change("ask them all the same when fewer than so many are well", panic));
+    changes.push(change("use unhealthy endpoints when a smaller share than this is healthy", panic));
     Some(LeftOut { why, setting: checks.xor(ejects), changes })
 }
 

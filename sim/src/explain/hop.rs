@@ -5,7 +5,7 @@ use finwait::access_log::{Details, ResetCause, ResponseFlag};
 use super::chain::Attempt;
 use super::settings::{Led, Setting, Told};
 use super::wire::{Act, ActKind, Exchange};
-use super::{Case, HopStory, ms};
+use super::{Case, HopStory, NO_HOST, ms};
 use crate::trace::accounts::Account;
 use crate::trace::spans::Timer;
 use crate::trace::{Event, HostId, Loss};
@@ -79,7 +79,7 @@ pub(super) enum Cause {
 
 impl<'a> Hop<'a> {
     pub(super) fn judge(self, before: Option<&Judged<'_>>) -> Judged<'a> {
-        let Some(host) = self.exchange.server else { return self.nobody() };
+        let Some(host) = self.exchange.server else { return self.no_host() };
         match super::role(self.case.scenario, &self.case.played.trace, host) {
             Some(role) if super::passes_on(role) => self.proxy(host),
             _ => self.app(host, before),
@@ -105,11 +105,11 @@ impl<'a> Hop<'a> {
         }
     }
 
-    fn nobody(self) -> Judged<'a> {
+    fn no_host(self) -> Judged<'a> {
         self.judged(
-            "nobody",
+            NO_HOST,
             Cause::ConnectTimeout(Some(Loss::NoHost)),
-            vec!["no host has the address that was asked".into()],
+            vec!["no host has the destination address".into()],
         )
     }
 
@@ -138,7 +138,7 @@ impl<'a> Hop<'a> {
             },
         };
         if attempts.len() > 1 {
-            judged.story.did.insert(0, format!("tried {} times; this is about the last", attempts.len()));
+            judged.story.did.insert(0, format!("made {} attempts; this is about the last", attempts.len()));
         }
         judged.tries = attempts.len();
         judged.story.log = account.and_then(|account| self.log(account));
@@ -157,6 +157,16 @@ impl<'a> Hop<'a> {
     pub(super) fn sentence(&self, act: &Act) -> String {
         let connection = act.connection + 1;
         format!("{}, with {} on connection {connection}, at {}", self.name(act.by), words(&act.kind), ms(act.sent.at))
+    }
+}
+
+/// What a host did to end a connection or a stream.
+pub(super) fn ending(kind: &ActKind) -> String {
+    match kind {
+        ActKind::Fin => "closed the connection (FIN)".into(),
+        ActKind::GoAway { .. } => format!("sent {}", words(kind)),
+        ActKind::Reset { .. } => format!("reset the stream ({})", words(kind)),
+        ActKind::Rst => "reset the connection (RST)".into(),
     }
 }
 

@@ -44,6 +44,9 @@ use hop::{Hop, Judged};
 pub use settings::Setting;
 use wire::Wire;
 
+/// Stands for the host at an address that no host has.
+const NO_HOST: &str = "no host";
+
 /// Hops that are followed; a request that comes by one more often goes in a circle.
 const HOPS_MAX: usize = 16;
 
@@ -210,21 +213,18 @@ impl<'a> Case<'a> {
             (is_its && it.from_client.bytes.is_empty()).then_some((it, rst.sent.at))
         });
         if let Some((conversation, at)) = refusal {
-            let server = conversation.server.map_or("nobody", |server| trace.host(server));
+            let server = conversation.server.map_or(NO_HOST, |server| trace.host(server));
             let to = conversation.server_address;
             let listened =
                 self.wire.conversations.iter().any(|it| it.server_address == to && !it.from_server.bytes.is_empty());
-            let (more, change) = match listened {
+            let (why, change) = match listened {
                 true => (
-                    "any more",
-                    "connect before the listener closes, or elsewhere: no setting keeps one that was told to close",
+                    format!("the listener on {to} is closed"),
+                    "connect before the listener closes, or to another: no setting keeps a drained listener open",
                 ),
-                false => ("", "connect to an address where somebody listens"),
+                false => (format!("no listener on {to}"), "connect to an address that has a listener"),
             };
-            hops.push(story(
-                server,
-                format!("refused the connection: nobody listens on {to} {more}").trim_end().to_owned(),
-            ));
+            hops.push(story(server, format!("refused the connection: {why}")));
             closed_first = Some(format!("{server}, with RST, at {}", ms(at)));
             changes.push(Change { what: change.into(), setting: None });
         }
@@ -245,7 +245,7 @@ impl<'a> Case<'a> {
         let Some(last) = hops.last() else { return "nothing".into() };
         let exchange = last.exchange;
         let trace = &self.played.trace;
-        let (from, to) = (trace.host(exchange.client), exchange.server.map_or("nobody", |server| trace.host(server)));
+        let (from, to) = (trace.host(exchange.client), exchange.server.map_or(NO_HOST, |server| trace.host(server)));
         let what = match (exchange.is_websocket(), exchange.request.is_complete) {
             (true, _) => "the handshake",
             (false, true) => "the whole request",
@@ -257,14 +257,14 @@ impl<'a> Case<'a> {
             _ => size(all),
         };
         let arrived = match exchange.request.arrived {
-            Some(at) => format!("at {to} at {}", ms(at)),
-            None => format!("from {from}, though it never arrived at {to}"),
+            Some(at) => format!("received by {to} at {}", ms(at)),
+            None => format!("sent by {from}, never received by {to}"),
         };
         let role = exchange.server.and_then(|host| role(self.scenario, trace, host));
         let answer = match exchange.answer.as_ref().filter(|_| failed_at.is_none_or(|at| exchange.answered_by(at))) {
-            _ if role.is_some_and(passes_on) => "nothing went further".into(),
-            None => "nothing of an answer".to_owned(),
-            Some(answer) => format!("{} of its answer, {}", size(answer.part.bytes), answer.status),
+            _ if role.is_some_and(passes_on) => "nothing was sent upstream".into(),
+            None => "no response byte".to_owned(),
+            Some(answer) => format!("{} of the response, {}", size(answer.part.bytes), answer.status),
         };
         format!("{what}, {bytes}, {arrived}; {answer}")
     }

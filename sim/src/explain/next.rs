@@ -7,11 +7,11 @@ use finwait::codec::Violation;
 use finwait::config::route::Action;
 
 use super::chain::Attempt;
-use super::hop::{Cause, Hop, Judged, Place, words};
+use super::hop::{Cause, Hop, Judged, Place, ending, words};
 use super::reasons;
 use super::settings::seconds;
 use super::wire::{Act, ActKind, Exchange, Protocol};
-use super::{HopStory, ms};
+use super::{HopStory, NO_HOST, ms};
 use crate::trace::conversation::{Signal, SignalKind};
 use crate::trace::spans::Timer;
 use crate::trace::{HostId, Loss};
@@ -25,8 +25,8 @@ impl<'a> Hop<'a> {
         let to = conversation.server_address;
         let refusal = conversation.from_server.signals.iter().find(|signal| signal.kind == SignalKind::Rst);
         if let Some(refusal) = refusal {
-            let server = conversation.server.map_or("nobody", |server| self.name(server));
-            let closed = Some(format!("{server}, with RST, at {}: nobody listens on {to}", ms(refusal.sent.at)));
+            let server = conversation.server.map_or(NO_HOST, |server| self.name(server));
+            let closed = Some(format!("{server}, with RST, at {}: no listener on {to}", ms(refusal.sent.at)));
             let did = vec![format!(
                 "could not connect to {to}: the connection was refused at {}",
                 ms(refusal.arrived.unwrap_or(refusal.sent.at))
@@ -38,16 +38,16 @@ impl<'a> Hop<'a> {
         let is_syn = |signal: &&Signal| signal.kind == SignalKind::Syn && signal.sent.at <= until;
         let syns = conversation.from_client.signals.iter().filter(is_syn).count();
         let mut did = vec![format!(
-            "could not connect to {to}: {syns} SYN in {} and no answer",
+            "could not connect to {to}: {syns} SYN in {} and no reply",
             seconds(until.saturating_sub(from))
         )];
         let lost = conversation.from_client.signals.iter().rev().find_map(|signal| signal.lost);
         did.extend(lost.map(|lost| {
             match lost {
-                Loss::Chance => "the link had lost it by chance",
-                Loss::Fault => "a fault swallowed it on the way",
+                Loss::Chance => "the link lost the last one by chance",
+                Loss::Fault => "a fault of the scenario dropped the last one",
                 Loss::NoHost => "no host has this address",
-                Loss::NoPower => "the host that has this address had no power",
+                Loss::NoPower => "the host with this address had no power",
             }
             .to_owned()
         }));
@@ -84,7 +84,7 @@ impl<'a> Hop<'a> {
     }
 
     fn peer(&self, upstream: &Exchange) -> &'a str {
-        upstream.server.map_or("nobody", |server| self.name(server))
+        upstream.server.map_or(NO_HOST, |server| self.name(server))
     }
 
     /// That the answer it passed on was cut short.
@@ -96,7 +96,7 @@ impl<'a> Hop<'a> {
         }
         let act = self.case.wire.acts_on(upstream).find(|act| act.by != host);
         let how = act.map_or_else(String::new, |act| format!(": {}", self.sentence(act)));
-        let did = vec![format!("passed on a {} of {} that was cut short{how}", answer.status, self.peer(upstream))];
+        let did = vec![format!("forwarded a {} of {} that was cut short{how}", answer.status, self.peer(upstream))];
         let closed = act.map(|act| self.sentence(act));
         let cause = Cause::NextHop { did: act.map(|act| act.kind.clone()), crossed: false };
         Some(Judged { closed, ..self.judged(self.name(host), cause, did) })
@@ -113,13 +113,13 @@ impl<'a> Hop<'a> {
     ) -> Judged<'a> {
         let is_malformed = reset_of(details).is_some_and(|reset| reset.cause == ResetCause::Protocol);
         let (why, cause) = match is_malformed {
-            true => ("what followed its head is not HTTP as the RFCs have it".to_owned(), Cause::Unreadable),
+            true => ("what followed the response head is not valid HTTP".to_owned(), Cause::Unreadable),
             false => (
                 format!("cause not found; its log says {}", details.map_or_else(String::new, Details::to_string)),
                 Cause::Itself,
             ),
         };
-        let did = vec![format!("broke off the {status} of {} after its head: {why}", self.peer(upstream))];
+        let did = vec![format!("reset the {status} of {} after its head: {why}", self.peer(upstream))];
         Judged { closed: Some(self.sentence(act)), ..self.judged(self.name(host), cause, did) }
     }
 
@@ -131,10 +131,10 @@ impl<'a> Hop<'a> {
             return None;
         }
         let (why, cause) = match self.speaks_another(upstream) {
-            true => ("its cluster is configured for another protocol", Cause::WrongProtocol),
-            false => ("it is not HTTP as the RFCs have it", Cause::Unreadable),
+            true => ("the cluster is configured for another protocol", Cause::WrongProtocol),
+            false => ("it is not valid HTTP", Cause::Unreadable),
         };
-        let did = vec![format!("could not read what {} said: {why}", self.peer(upstream))];
+        let did = vec![format!("could not parse the response of {}: {why}", self.peer(upstream))];
         Some(self.judged(self.name(host), cause, did))
     }
 
@@ -143,9 +143,9 @@ impl<'a> Hop<'a> {
         let answer = upstream.answer.as_ref().filter(|_| !upstream.is_tunnel())?;
         let peer = self.peer(upstream);
         let passed = match self.exchange.answer.as_ref().map(|answer| answer.status) {
-            Some(status) if status == answer.status => format!("passed on the {status} of {peer}"),
-            Some(status) => format!("made {status} of the {} that {peer} answered", answer.status),
-            None => format!("did not pass on the {} of {peer}", answer.status),
+            Some(status) if status == answer.status => format!("forwarded the {status} of {peer}"),
+            Some(status) => format!("responded {status} in place of the {} of {peer}", answer.status),
+            None => format!("did not forward the {} of {peer}", answer.status),
         };
         let judged = self.judged(self.name(host), Cause::NextHop { did: None, crossed: false }, vec![passed]);
         Some(Judged { is_origin: false, ..judged })
@@ -156,15 +156,15 @@ impl<'a> Hop<'a> {
         let name = self.name(host);
         let Some(act) = self.case.wire.acts_on(upstream).next() else {
             let said = details.map_or_else(String::new, Details::to_string);
-            let did = vec![format!("ended it while {} had not answered ({said})", self.peer(upstream))];
+            let did = vec![format!("ended the request before {} responded ({said})", self.peer(upstream))];
             return self.judged(name, Cause::Unknown, did);
         };
         let closed = Some(self.sentence(act));
         if act.by == host {
             // What came after it, on either side, is its consequence.
             let reason = reasons::of(reasons::of_own_end(details).as_ref(), &[])
-                .map_or("for a reason that it does not tell", |reason| reason.why);
-            let did = vec![format!("ended it itself, {reason}")];
+                .map_or("for a reason that its log does not give", |reason| reason.why);
+            let did = vec![format!("ended the request itself, {reason}")];
             return Judged { closed, ..self.judged(name, Cause::Itself, did) };
         }
         let meeting = Meeting::of(upstream, act);
@@ -172,12 +172,12 @@ impl<'a> Hop<'a> {
         let said = self.case.wire.conversations.get(upstream.connection);
         let is_silent = said.is_some_and(|it| it.from_server.bytes.is_empty());
         if is_silent && upstream.speaks == Protocol::Http2 {
-            did.push("without a word of HTTP/2, which is what its cluster is configured for".into());
+            did.push("no HTTP/2 frame was received, and the cluster is configured for HTTP/2".into());
             return Judged { closed, ..self.judged(name, Cause::WrongProtocol, did) };
         }
         let flags = self.case.account(self.nth).map_or(&[][..], |account| account.flags.as_slice());
         if flags.contains(&ResponseFlag::UO) {
-            did.push("would have asked again, and as many retries as may be were under way".into());
+            did.push("would have retried, but the limit of concurrent retries was reached".into());
         }
         let cause = Cause::NextHop { did: Some(act.kind.clone()), crossed: crosses(upstream, act) };
         let is_origin = upstream.server.is_none();
@@ -191,13 +191,13 @@ impl<'a> Hop<'a> {
         match meeting {
             Meeting::Tunnel => format!("lost the WebSocket: {}", self.sentence(act)),
             Meeting::Unnoticed => format!(
-                "asked on a connection that had ended: {peer}'s {kind} of {sent} had arrived, and had not been noticed when the request \
-                 left at {asked}"
+                "sent the request on a connection that had ended: {peer}'s {kind} of {sent} had arrived, and had not been read when \
+                 the request was sent at {asked}"
             ),
             Meeting::Crossed => format!(
-                "asked on a connection that was ending: its request, sent at {asked}, and {peer}'s {kind}, sent at {sent}, crossed on the way"
+                "used a connection that was ending: the request, sent at {asked}, and {peer}'s {kind}, sent at {sent}, crossed in flight"
             ),
-            Meeting::Answered => format!("asked {peer} at {asked}, which ended it with {kind}"),
+            Meeting::Answered => format!("sent the request to {peer} at {asked}, which {}", ending(&act.kind)),
         }
     }
 
@@ -216,8 +216,8 @@ impl<'a> Hop<'a> {
             Attempt::Connecting(_) => None,
         });
         let peer = upstream.map_or("the next hop", |server| self.name(server));
-        let (who, what) = (self.name(left.by), words(&left.kind));
-        let did = vec![format!("waited for {peer} until {who} ended it with {what} at {}", ms(left.sent.at))];
+        let (client, what) = (self.name(left.by), ending(&left.kind));
+        let did = vec![format!("waited for {peer} until {client} {what} at {}", ms(left.sent.at))];
         let is_client =
             !super::role(self.case.scenario, &self.case.played.trace, left.by).is_some_and(super::passes_on);
         let (cause, closed) = if is_client { (Cause::Left, Some(self.sentence(left))) } else { (Cause::Busy, None) };

@@ -13,7 +13,8 @@ impl<'a> Hop<'a> {
     pub(super) fn decided(self, at: Place<'_>, details: Option<&Details>) -> Judged<'a> {
         let name = self.name(at.host);
         let status = self.exchange.answer.as_ref().map(|answer| answer.status);
-        let what = status.map_or("ended it without an answer".to_owned(), |status| format!("answered {status} itself"));
+        let what = status
+            .map_or("ended the request without a response".to_owned(), |status| format!("responded {status} itself"));
         let flags = self.case.account(self.nth).map_or(&[][..], |account| account.flags.as_slice());
         let is_admin = at.led.is_none() && self.case.account(self.nth).is_none();
         let is_unserved = details == Some(&Details::NoHealthyUpstream) || flags.contains(&ResponseFlag::UH);
@@ -22,13 +23,13 @@ impl<'a> Hop<'a> {
             _ if let Some(left_out) = &left_out => left_out.why,
             _ if is_admin => return self.judged(name, Cause::Admin, vec![format!("{what}, by its admin interface")]),
             _ if self.lacks_allow_connect(details) => {
-                "because its connection manager has no allow_connect: an extended CONNECT is a malformed request to it"
+                "because its connection manager has no allow_connect: without it an extended CONNECT is malformed"
             }
             Some(reason) => reason.why,
-            None if details.is_none() => "and asked nobody",
-            None => "for a reason that it does not tell, and asked nobody",
+            None if details.is_none() => "and sent nothing upstream",
+            None => "for a reason that its log does not give, and sent nothing upstream",
         };
-        // What happens to a connection after an answer is nobody's reason for anything.
+        // What happens to a connection after an answer is not the cause of that answer.
         let is_unanswered = self.exchange.answer.is_none();
         let closed = self.case.wire.acts_on(self.exchange).find(|_| is_unanswered).map(|act| self.sentence(act));
         let judged = self.judged(name, Cause::Decision, vec![format!("{what} {why}")]);

@@ -33,95 +33,93 @@ const fn reason(why: &'static str, change: &'static str, setting: Option<(At, &'
     Reason { why, change, setting }
 }
 
-const NEVER: &str = "no setting: such a request is not passed on, whoever sends it";
+const NEVER: &str = "no setting: such a request is never forwarded";
 
 const NOT_A_PATH: Reason =
-    reason("because what it asks for is not a path", "ask for a path: no setting permits another target", None);
+    reason("because the request target is not a path", "send a path: no setting permits another target", None);
 const NO_CLUSTER: Reason = reason(
     "because the route's cluster does not exist",
-    "lead the route to a cluster that exists",
+    "route to a cluster that exists",
     Some((At::Route, "route.cluster")),
 );
 const TOO_MANY_PRIORITIES: Reason = reason(
-    "because the client sent more PRIORITY frames than it may",
+    "because the client sent more PRIORITY frames than permitted",
     "permit more of them",
     Some((At::Manager, "http2_protocol_options.max_inbound_priority_frames_per_stream")),
 );
 const TOO_MANY_WINDOW_UPDATES: Reason = reason(
-    "because the client sent more WINDOW_UPDATE frames than it may",
+    "because the client sent more WINDOW_UPDATE frames than permitted",
     "permit more of them",
     Some((At::Manager, "http2_protocol_options.max_inbound_window_update_frames_per_data_frame_sent")),
 );
 const TOO_MANY_EMPTY_FRAMES: Reason = reason(
-    "because the client sent more frames in a row that bring nothing than it may",
+    "because the client sent more consecutive frames with an empty payload than permitted",
     "permit more of them",
     Some((At::Manager, "http2_protocol_options.max_consecutive_inbound_frames_with_empty_payload")),
 );
 const HTTP2_PROTOCOL: Reason = reason(
-    "because the client broke the rules of HTTP/2, which ends every stream of its connection (RFC 9113 5.4.1)",
-    "no setting: the client has to keep to the rules; its other requests suffer with the one that does not",
+    "because of an HTTP/2 connection error of the client, which ends every stream of the connection (RFC 9113 5.4.1)",
+    "no setting: the client has to send valid HTTP/2; its other requests on the connection fail with this one",
     None,
 );
 const DIRECT_RESPONSE: Reason =
-    reason("because the route says so", "lead the route to a cluster", Some((At::Route, "direct_response")));
+    reason("because the route has a direct_response", "route to a cluster", Some((At::Route, "direct_response")));
 const DRAINED: Reason = reason(
-    "because it drains and the connection's time was over",
-    "give the drain longer (--drain-time-s), or let the client come back: no line of the configuration is about it",
+    "because it is draining and the drain time was over",
+    "raise --drain-time-s, or let the client connect again: no setting of the configuration file changes it",
     None,
 );
 const HEAD_TOO_LARGE: Reason = reason(
-    "because the head is larger than it may be",
+    "because the request head is larger than permitted",
     "permit larger heads",
     Some((At::Manager, "max_request_headers_kb")),
 );
 const TOO_MANY_FIELDS: Reason = reason(
-    "because the head has more fields than it may have",
-    "permit more fields",
+    "because the request has more header fields than permitted",
+    "permit more header fields",
     Some((At::Manager, "common_http_protocol_options.max_headers_count")),
 );
-const TWO_LENGTHS: Reason =
-    reason("because the request has two lengths, which two readers could read differently (RFC 9112 6.3)", NEVER, None);
+const TWO_LENGTHS: Reason = reason("because the request has two conflicting lengths (RFC 9112 6.3)", NEVER, None);
 const CUT_SHORT: Reason = reason(
     "because the request ended before it was complete",
-    "let the client finish what it announced: no setting is about it",
+    "no setting: the client has to send all of the body that it announced",
     None,
 );
-const NOT_HTTP1: Reason = reason("because it is not HTTP/1.1 as RFC 9112 has it", NEVER, None);
+const NOT_HTTP1: Reason = reason("because it is not valid HTTP/1.1 (RFC 9112)", NEVER, None);
 const CLIENT_RESET: Reason =
-    reason("because its client had reset the stream", "no setting: the client has to wait for its answer", None);
+    reason("because the client had reset the stream", "no setting: the client has to wait for the response", None);
 const CLIENT_CLOSED: Reason =
-    reason("because its client had gone", "no setting: the client has to wait for its answer", None);
-const NOT_HTTP2: Reason = reason("because it is not HTTP/2 as RFC 9113 has it", NEVER, None);
+    reason("because the client had disconnected", "no setting: the client has to wait for the response", None);
+const NOT_HTTP2: Reason = reason("because it is not valid HTTP/2 (RFC 9113)", NEVER, None);
 const LOW_VERSION: Reason = reason(
     "because it does not serve HTTP/1.0",
     "serve HTTP/1.0",
     Some((At::Manager, "http_protocol_options.accept_http_10")),
 );
 const NO_HOST: Reason = reason(
-    "because the request names no host (RFC 9112 3.2)",
-    "no setting: a client of HTTP/1.1 has to name the host",
+    "because the request has no host (RFC 9112 3.2)",
+    "no setting: an HTTP/1.1 client has to send the host header",
     None,
 );
 const NO_ENDPOINT: Reason = reason(
-    "because the cluster has no endpoint that it may use",
+    "because the cluster has no usable endpoint",
     "give the cluster endpoints that work",
     Some((At::Cluster, "load_assignment.endpoints")),
 );
 const PAYLOAD_TOO_LARGE: Reason = reason(
     "because the body is larger than the buffer filter permits",
-    "max_request_bytes of the buffer filter, for the route or for all",
+    "raise max_request_bytes of the buffer filter, for the route or for all",
     None,
 );
 const QUERY_WITHOUT_TYPE: Reason = reason(
-    "because a QUERY has to say what type its content has",
+    "because a QUERY request has to have a content-type",
     "no setting: the client has to send content-type",
     None,
 );
-const BAD_PATH: Reason =
-    reason("because the path is not one that it takes", "ask for another path: no setting permits this one", None);
+const BAD_PATH: Reason = reason("because the path is invalid", "send another path: no setting permits this one", None);
 const NO_ROUTE: Reason = reason(
-    "because no route takes the request",
-    "add a route that takes the request",
+    "because no route matches the request",
+    "add a route that matches the request",
     Some((At::Manager, "route_config.virtual_hosts")),
 );
 const NO_UPGRADE: Reason = reason(
@@ -131,12 +129,12 @@ const NO_UPGRADE: Reason = reason(
 );
 const OVERFLOW: Reason = reason(
     "because a circuit breaker was open",
-    "permit more at once",
+    "permit more concurrent ones",
     Some((At::Cluster, "circuit_breakers.thresholds")),
 );
 const WEBSOCKET_REFUSED: Reason =
-    reason("because the next hop did not accept the WebSocket", "no setting: the app has to answer 101", None);
-const AS_NEXT_HOP: Reason = reason("as the next hop did", "no setting: the app answered so", None);
+    reason("because the next hop did not accept the WebSocket", "no setting: the app has to respond 101", None);
+const AS_NEXT_HOP: Reason = reason("as the next hop did", "no setting: it is the response of the app", None);
 
 /// By flag, the most telling first: a stream may have several.
 const FLAGS: [(ResponseFlag, Reason); 30] = [
@@ -150,17 +148,14 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
     ),
     (
         ResponseFlag::DI,
-        reason("after a delay that the fault filter put in", "take the delay out", Some((At::Manager, "http_filters"))),
+        reason("after a delay by the fault filter", "remove the delay", Some((At::Manager, "http_filters"))),
     ),
-    (
-        ResponseFlag::FI,
-        reason("because the fault filter says so", "take the fault out", Some((At::Manager, "http_filters"))),
-    ),
+    (ResponseFlag::FI, reason("because of the fault filter", "remove the fault", Some((At::Manager, "http_filters")))),
     (
         ResponseFlag::LH,
         reason(
             "because it fails its own health check",
-            "let it pass: /healthcheck/ok, or the filter that answers",
+            "make it pass: POST /healthcheck/ok, or change the health check filter",
             Some((At::Manager, "http_filters")),
         ),
     ),
@@ -176,11 +171,11 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
             Some((At::Manager, "http_filters")),
         ),
     ),
-    (ResponseFlag::RFCF, reason("from its cache", "ask the app instead", Some((At::Manager, "http_filters")))),
+    (ResponseFlag::RFCF, reason("from its cache", "disable the cache filter", Some((At::Manager, "http_filters")))),
     (
         ResponseFlag::NFCF,
         reason(
-            "because a filter's configuration had not come",
+            "because a filter's configuration had not been received",
             "give the filter a configuration",
             Some((At::Manager, "http_filters")),
         ),
@@ -192,8 +187,8 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
     (
         ResponseFlag::IH,
         reason(
-            "because an x-envoy header of the request has a value that means nothing",
-            "send another value, or let strict_check_headers leave it unchecked",
+            "because an x-envoy- header of the request has an invalid value",
+            "send a valid value, or remove the header from strict_check_headers",
             Some((At::Manager, "http_filters")),
         ),
     ),
@@ -215,11 +210,7 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
     ),
     (
         ResponseFlag::OM,
-        reason(
-            "because it was overloaded",
-            "give it more memory, or permit more: overload_manager stands beside static_resources",
-            None,
-        ),
+        reason("because it was overloaded", "give it more memory, or raise the limits of overload_manager", None),
     ),
     (ResponseFlag::NC, NO_CLUSTER),
     (ResponseFlag::NR, NO_ROUTE),
@@ -229,7 +220,7 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
         ResponseFlag::UF,
         reason(
             "because it could not connect to the next hop",
-            "name an endpoint where somebody listens",
+            "name an endpoint that has a listener",
             Some((At::Cluster, "load_assignment.endpoints")),
         ),
     ),
@@ -245,23 +236,23 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
         ResponseFlag::UR,
         reason(
             "because the next hop reset the stream",
-            "ask again, retry_on: reset",
+            "retry, retry_on: reset",
             Some((At::Route, "route.retry_policy")),
         ),
     ),
     (
         ResponseFlag::UPE,
         reason(
-            "because what the next hop said is not the protocol of the cluster",
-            "speak the protocol that the next hop speaks",
+            "because the response is not in the protocol of the cluster",
+            "use the protocol of the next hop",
             Some((At::ClusterHttp, "explicit_http_config")),
         ),
     ),
     (
         ResponseFlag::UMSDR,
         reason(
-            "because the request had reached its longest life",
-            "let requests live longer",
+            "because the request had reached max_stream_duration",
+            "permit longer requests",
             Some((At::ClusterHttp, "common_http_protocol_options.max_stream_duration")),
         ),
     ),
@@ -269,22 +260,22 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
     (
         ResponseFlag::DT,
         reason(
-            "because the client's connection had reached its longest life",
-            "let connections live longer",
+            "because the client's connection had reached max_connection_duration",
+            "permit longer connections",
             Some((At::Manager, "common_http_protocol_options.max_connection_duration")),
         ),
     ),
     (
         ResponseFlag::SI,
-        reason("because nothing had moved for too long", "wait longer", Some((At::Manager, "stream_idle_timeout"))),
+        reason("because no bytes had moved for too long", "wait longer", Some((At::Manager, "stream_idle_timeout"))),
     ),
-    (ResponseFlag::DPE, reason("because what the client sent is not HTTP", NEVER, None)),
-    (ResponseFlag::LR, reason("because it reset the stream itself", "no setting is known for it", None)),
+    (ResponseFlag::DPE, reason("because the request is not valid HTTP", NEVER, None)),
+    (ResponseFlag::LR, reason("because it reset the stream itself", "no setting is known to change it", None)),
     (ResponseFlag::DC, CLIENT_CLOSED),
     (ResponseFlag::DR, CLIENT_RESET),
     (
         ResponseFlag::URX,
-        reason("because no try was left", "ask more often", Some((At::Route, "route.retry_policy.num_retries"))),
+        reason("because no retry was left", "retry more often", Some((At::Route, "route.retry_policy.num_retries"))),
     ),
 ];
 
@@ -382,14 +373,14 @@ mod tests {
         let flags = [ResponseFlag::DPE];
         for (details, why) in [
             ("low_version", "because it does not serve HTTP/1.0"),
-            ("http1.headers_too_large", "because the head is larger than it may be"),
-            ("http1.invalid_url", "because it is not HTTP/1.1 as RFC 9112 has it"),
-            ("http.invalid_authority", "because what the client sent is not HTTP"),
+            ("http1.headers_too_large", "because the request head is larger than permitted"),
+            ("http1.invalid_url", "because it is not valid HTTP/1.1 (RFC 9112)"),
+            ("http.invalid_authority", "because the request is not valid HTTP"),
         ] {
             let details = details.parse().expect("the proxy has such details");
             assert_eq!(of(Some(&details), &flags).map(|reason| reason.why), Some(why), "{details}");
         }
-        assert_eq!(of(None, &flags).map(|reason| reason.why), Some("because what the client sent is not HTTP"));
+        assert_eq!(of(None, &flags).map(|reason| reason.why), Some("because the request is not valid HTTP"));
         assert_eq!(of(Some(&Details::ResponseTimeout), &[]), None);
     }
 }

@@ -6,7 +6,7 @@ use finwait::access_log::ResponseFlag as F;
 
 use super::hop::{Cause, Judged};
 use super::wire::{ActKind, Exchange};
-use super::{Case, Retry};
+use super::{Case, NO_HOST, Retry};
 use crate::actor::is_idempotent;
 use crate::trace::{Event, HostChange, HostId};
 
@@ -15,7 +15,7 @@ pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged
     let (Some(origin), Some(last)) = (origin, hops.last()) else { return verdict(true, "nothing was sent") };
     let deepest = last.exchange;
     if deepest.is_tunnel() {
-        return verdict(false, "bytes may have passed in both directions; only the client can begin again");
+        return verdict(false, "bytes may have passed in both directions; only the client can connect again");
     }
     // What an app did is told by the hop before it, in the words of the protocol.
     let told = hops
@@ -27,7 +27,7 @@ pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged
         return verdict(true, why);
     }
     if deepest.path == "-" {
-        return verdict(true, "nobody was asked");
+        return verdict(true, "nothing was sent upstream");
     }
     by_method(case, deepest)
 }
@@ -41,14 +41,14 @@ fn unprocessed(cause: &Cause, origin: &Judged<'_>) -> Option<&'static str> {
     match cause {
         Cause::ConnectTimeout(_) | Cause::Refused => Some("the request never left the hop that could not connect"),
         Cause::Admin | Cause::Decision if is_final(origin) => {
-            Some("nobody was asked, though the answer will be the same")
+            Some("nothing was sent upstream, but the response will be the same")
         }
-        Cause::Admin | Cause::Decision => Some("nobody was asked"),
+        Cause::Admin | Cause::Decision => Some("nothing was sent upstream"),
         Cause::NextHop { did: Some(ActKind::GoAway { .. }), .. } => {
-            Some("the stream is above the last one that GOAWAY names, so nobody worked on it (RFC 9113 8.7)")
+            Some("the stream is above the last stream of GOAWAY, so it was not processed (RFC 9113 8.7)")
         }
         Cause::NextHop { did: Some(ActKind::Reset { code, .. }), .. } if code == "REFUSED_STREAM" => {
-            Some("REFUSED_STREAM says that nobody worked on it (RFC 9113 8.7)")
+            Some("REFUSED_STREAM says that it was not processed (RFC 9113 8.7)")
         }
         Cause::Busy
         | Cause::Itself
@@ -64,7 +64,7 @@ fn unprocessed(cause: &Cause, origin: &Judged<'_>) -> Option<&'static str> {
 
 /// Whether a request that may have been worked on may be repeated, which its method says.
 fn by_method(case: &Case<'_>, deepest: &Exchange) -> Retry {
-    let name = deepest.server.map_or("nobody", |host| case.played.trace.host(host));
+    let name = deepest.server.map_or(NO_HOST, |host| case.played.trace.host(host));
     let in_this_run = in_this_run(case, deepest, name);
     let method = deepest.method.as_str();
     let refused = deepest.answer.as_ref().map(|answer| answer.status).filter(|_| method == "CONNECT");
@@ -75,15 +75,13 @@ fn by_method(case: &Case<'_>, deepest: &Exchange) -> Retry {
             why: format!("{name} refused the CONNECT with {status}, and no tunnel was opened (RFC 9110 9.3.6)"),
         },
         None if is_idempotent(method) => {
-            Retry { is_safe: true, why: format!("{method} may be repeated (RFC 9110 9.2.2); {in_this_run}") }
+            Retry { is_safe: true, why: format!("{method} is idempotent (RFC 9110 9.2.2); {in_this_run}") }
         }
         None if method == "CONNECT" => Retry {
             is_safe: false,
-            why: format!(
-                "CONNECT may have opened a tunnel, and is none of the methods that may be repeated (RFC 9110 9.2.2); {in_this_run}"
-            ),
+            why: format!("CONNECT may have opened a tunnel, and is not idempotent (RFC 9110 9.2.2); {in_this_run}"),
         },
-        None => Retry { is_safe: false, why: format!("{method} may have been carried out; {in_this_run}") },
+        None => Retry { is_safe: false, why: format!("{method} may have been processed; {in_this_run}") },
     }
 }
 
@@ -98,15 +96,17 @@ fn in_this_run(case: &Case<'_>, deepest: &Exchange, name: &str) -> String {
     let had_closed = |at| case.wire.acts_on(deepest).any(|act| Some(act.by) == server && act.sent.at < at);
     let had_fallen = |at| server.is_some_and(|host| has_fallen(case, host, deepest.connection, at));
     match (seen, deepest.request.arrived) {
-        (1, _) => "in this run an app saw it".to_owned(),
-        (2.., _) => format!("in this run apps saw it {seen} times"),
+        (1, _) => "in this run an app received it".to_owned(),
+        (2.., _) => format!("in this run apps received it {seen} times"),
         (0, None) if deepest.request.head_arrived.is_none() => format!("in this run it never reached {name}"),
         (0, None) => format!("in this run not all of it reached {name}"),
-        (0, Some(_)) if is_proxy => "in this run no app saw it".into(),
-        (0, Some(_)) if deepest.answer.is_some() => format!("in this run {name} answered it"),
-        (0, Some(at)) if had_closed(at) => format!("in this run {name} had closed before it came, and did not read it"),
+        (0, Some(_)) if is_proxy => "in this run no app received it".into(),
+        (0, Some(_)) if deepest.answer.is_some() => format!("in this run {name} responded to it"),
+        (0, Some(at)) if had_closed(at) => {
+            format!("in this run {name} had closed the connection before it arrived, and did not read it")
+        }
         (0, Some(at)) if had_fallen(at) => {
-            format!("in this run {name} had lost the connection before it came, and did not read it")
+            format!("in this run {name} had lost the connection before it arrived, and did not read it")
         }
         (0, Some(_)) => format!("in this run it reached {name}"),
     }

@@ -44,8 +44,8 @@ impl fmt::Display for Setting {
         let place = line.map_or_else(|| file.clone(), |line| format!("{file}:{line}"));
         match (is_written, value) {
             (true, _) => write!(f, " ({place})"),
-            (false, Some(_)) => write!(f, " (the default; it would stand under {place})"),
-            (false, None) => write!(f, " (not there; it would stand under {place})"),
+            (false, Some(_)) => write!(f, " (the default; set it under {place})"),
+            (false, None) => write!(f, " (not set; add it under {place})"),
         }
     }
 }

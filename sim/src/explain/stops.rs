@@ -8,7 +8,7 @@ use finwait::config::listener::Keepalive;
 use finwait::config::route::{Action, Forward};
 
 use super::chain::Attempt;
-use super::hop::{Cause, Hop, Judged, Place, words};
+use super::hop::{Cause, Hop, Judged, Place, ending};
 use super::settings::{Setting, http_options, seconds};
 use super::wire::{Act, Exchange};
 use super::{HopStory, ms};
@@ -195,15 +195,15 @@ impl<'a> Hop<'a> {
             _ if !self.exchange.request.is_complete && !self.exchange.is_tunnel() => {
                 format!("{} had not sent all of its request", self.name(self.exchange.client))
             }
-            None => "nobody had been asked yet".to_owned(),
-            Some(exchange) if exchange.is_tunnel() => "nothing had moved in either direction".into(),
-            Some(exchange) if exchange.is_answered_by(timer.until) => "the next try had not begun".into(),
-            Some(exchange) if exchange.answered_by(timer.until) => format!("{upstream} had not finished its answer"),
-            Some(_) => format!("{upstream} had not answered"),
+            None => "nothing had been sent upstream yet".to_owned(),
+            Some(exchange) if exchange.is_tunnel() => "no bytes had moved in either direction".into(),
+            Some(exchange) if exchange.is_answered_by(timer.until) => "the next attempt had not begun".into(),
+            Some(exchange) if exchange.answered_by(timer.until) => format!("{upstream} had not completed its response"),
+            Some(_) => format!("{upstream} had not responded"),
         };
         let name = self.name(host);
         let (at, tunnel) = (timer.until, self.exchange.is_tunnel());
-        let gave = if tunnel { "cut the WebSocket" } else { "gave up" };
+        let gave = if tunnel { "closed the WebSocket" } else { "timed out" };
         let did = match why {
             Why::Slow => format!("{gave} at {}: {} had passed, and {was}", ms(at), timer.name),
             Why::Silent { peer, asked, doubt } => {
@@ -216,13 +216,13 @@ impl<'a> Hop<'a> {
                     Some(pause) => (
                         format!("its connection to {peer}"),
                         format!(
-                            ", sent with the request since the connection had been idle for longer than \
+                            ", sent with the request because the connection had been idle for longer than \
                              connection_idle_interval {}",
                             seconds(pause)
                         ),
                     ),
                 };
-                format!("closed {whose} at {}: {peer} had not answered the PING of {asked}{rest}", ms(at))
+                format!("closed {whose} at {}: {peer} had not acknowledged the PING of {asked}{rest}", ms(at))
             }
         };
         let closed = Some(format!("{name}, by its timer, at {}", ms(at)));
@@ -245,10 +245,10 @@ impl<'a> Hop<'a> {
         let (host, name) = (at.host, self.name(at.host));
         let closed = Some(self.sentence(act));
         let is_early = self.exchange.request.head_arrived.is_some_and(|arrived| act.sent.at < arrived);
-        let (what, when) = (words(&act.kind), ms(act.sent.at));
+        let (what, when) = (ending(&act.kind), ms(act.sent.at));
         let ended = match is_early {
-            true => format!("had ended the connection with {what} at {when}, before the request came"),
-            false => format!("ended the connection with {what} at {when}, and had not read the request"),
+            true => format!("had {what} at {when}, before the request arrived"),
+            false => format!("{what} at {when}, and had not read the request"),
         };
         let idle = at.told.zip(at.led).and_then(|(told, led)| {
             let value = led.options.timeouts.idle?;
@@ -265,7 +265,7 @@ impl<'a> Hop<'a> {
         let mut did = vec![ended];
         if is_delayed {
             did.push(format!(
-                "it had read nothing since {}: idle_timeout {}, drain_timeout {} and delayed_close_timeout {} follow one another",
+                "it had read nothing since {}: idle_timeout {}, drain_timeout {} and delayed_close_timeout {} elapse one after another",
                 ms(act.sent.at.saturating_sub(timeouts.delayed_close)),
                 seconds(value),
                 seconds(timeouts.drain),

@@ -84,6 +84,6 @@ fn answer(exchange: &actor::Exchange) -> String {
     match &exchange.outcome {
         actor::Outcome::Answer { status, .. } => status.to_string(),
         actor::Outcome::Failed(why) => format!("({})", why.split(':').next().unwrap_or(why)),
-        actor::Outcome::Waiting => "(no answer)".into(),
+        actor::Outcome::Waiting => "(no response)".into(),
     }
 }

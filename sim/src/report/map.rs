@@ -197,7 +197,7 @@ impl OutcomeMap {
 fn is_bad(outcome: &str) -> bool {
     let has_status =
         outcome.split([' ', ',', ';']).filter_map(|word| word.parse().ok()).any(|n: u16| (400..600).contains(&n));
-    has_status || ["no answer", "waiting", "stuck", "refuses"].iter().any(|word| outcome.contains(word))
+    has_status || ["no response", "waiting", "stuck", "refuses"].iter().any(|word| outcome.contains(word))
 }
 
 /// A to Z, and then the question what all these outcomes are.

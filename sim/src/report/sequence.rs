@@ -261,7 +261,7 @@ fn signal_text(signal: &Signal) -> Option<String> {
         None => text,
         Some(Loss::Chance) => format!("{text}, lost"),
         Some(Loss::Fault) => format!("{text}, swallowed"),
-        Some(Loss::NoHost) => format!("{text}, to an address of nobody"),
+        Some(Loss::NoHost) => format!("{text}, to an address of no host"),
         Some(Loss::NoPower) => format!("{text}, to a host without power"),
     })
 }

@@ -35,7 +35,7 @@ pub(crate) fn frequency_table(rows: &[Row], histograms: &[Histogram]) -> String 
 fn answer(exchange: &Exchange) -> String {
     match &exchange.outcome {
         Outcome::Answer { status, .. } => status.to_string(),
-        Outcome::Failed(_) => "no answer".into(),
+        Outcome::Failed(_) => "no response".into(),
         Outcome::Waiting => "waiting".into(),
     }
 }

@@ -79,7 +79,7 @@ impl Progress {
         });
         let lines: String = lines.collect();
         match lines.is_empty() {
-            true => "the script was over, but not everybody had left; a larger `limit` gives them time".into(),
+            true => "the script was over, but connections were still open; raise `limit`".into(),
             false => format!("these wait:{lines}"),
         }
     }

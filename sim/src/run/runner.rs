@@ -181,7 +181,7 @@ impl Runner {
     /// Stops every program, those first that others wait for.
     async fn shut_down(&self) {
         let Self { roles, control, id, .. } = self;
-        control.note(*id, "the script is over: the clients leave");
+        control.note(*id, "the script is over: the clients close");
         roles.stop(|role| matches!(role, Role::Client(_)));
         sleep(SHUTDOWN_PAUSE).await;
         roles.stop(|role| matches!(role, Role::Alb(_)));

@@ -215,7 +215,7 @@ impl Net for Sockets {
                 return Err(io::ErrorKind::Unsupported.into());
             }
             if !to.ip().is_loopback() && !self.hosts.contains(&to.ip()) {
-                self.world.upgrade().inspect(|world| world.refuse("an address that nobody has"));
+                self.world.upgrade().inspect(|world| world.refuse("an address that no host has"));
                 return Err(io::ErrorKind::HostUnreachable.into());
             }
             self.conn(TcpStream::connect(to).await?)

@@ -356,7 +356,7 @@ impl Peer {
     fn leave(&mut self, how: impl FnOnce(Conn)) -> Result<(), String> {
         let conn = self.link.as_mut().and_then(|link| link.conn.take()).ok_or("there is no open connection")?;
         how(conn);
-        self.over(Ending::Us, "left before the answer");
+        self.over(Ending::Us, "closed before the response");
         Ok(())
     }
 

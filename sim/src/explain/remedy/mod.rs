@@ -33,19 +33,19 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
     let here = told.as_ref().zip(led.as_ref());
     match &origin.cause {
         Cause::Timeout(setting) => timeout(case, setting, hops),
-        Cause::Admin => vec![advice("no setting: it is what the operator asked of the admin interface")],
+        Cause::Admin => vec![advice("no setting: it is the response of the admin interface to the operator's request")],
         Cause::Decision | Cause::Itself | Cause::Unknown => decision(case, origin, here),
-        Cause::Refused => endpoint(here, "an endpoint where somebody listens"),
+        Cause::Refused => endpoint(here, "an endpoint that has a listener"),
         Cause::ConnectTimeout(lost) => connect_timeout(*lost, origin, here),
         Cause::Left => vec![advice(match origin.exchange.answer {
-            _ if origin.exchange.is_tunnel() => "no setting: the client left",
+            _ if origin.exchange.is_tunnel() => "no setting: the client closed its connection",
             None => {
-                "no setting: the client has to stay until it has its answer; also a client that only half-closes has left"
+                "no setting: the client has to keep its connection open until it has the response; half-closing counts as disconnecting"
             }
-            Some(_) => "no setting: the client has to stay until it has all of its answer",
+            Some(_) => "no setting: the client has to keep its connection open until the response is complete",
         })],
         Cause::Own | Cause::NextHop { .. } | Cause::Busy => ask_again(case, hops),
-        Cause::Unreadable => vec![advice("no setting: what the next hop says has to be HTTP")],
+        Cause::Unreadable => vec![advice("no setting: the next hop has to send valid HTTP")],
         Cause::WrongProtocol => protocol(case, origin),
     }
 }
@@ -53,7 +53,7 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
 /// An endpoint that left a PING without an answer.
 fn keepalive(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Change> {
     let name = hops.last().map_or("the next hop", |last| last.story.host.as_str());
-    let what = format!("let {name} answer PING, as every HTTP/2 stack does that is still there, or wait longer");
+    let what = format!("{name} has to acknowledge PING, as every HTTP/2 peer must (RFC 9113 6.7), or wait longer");
     let mut changes = vec![change(what, setting.clone())];
     let hop = hops.iter().find(|hop| hop.story.host == setting.host);
     if let Some((told, forward)) = hop.and_then(|hop| forward(case, hop))
@@ -63,10 +63,10 @@ fn keepalive(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Cha
     {
         let below = |name: &str| format!("{KEEPALIVE}.{name}");
         let doubt = cluster(&told, &forward, &below("connection_idle_interval"), Some(seconds(pause)));
-        changes.extend(doubt.map(|it| change("trust a connection for longer that was idle".into(), it)));
+        changes.extend(doubt.map(|it| change("send PING only after a longer idle time".into(), it)));
         if interval.is_none() {
             let asked = cluster(&told, &forward, &below("interval"), None);
-            let what = "send PING before a request comes and not only with it".into();
+            let what = "send PING periodically, not only with a request".into();
             changes.extend(asked.map(|it| change(what, it)));
         }
     }
@@ -77,7 +77,7 @@ fn keepalive(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Cha
 /// What a proxy decided by its configuration.
 fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<'_>)>) -> Vec<Change> {
     let (details, flags) = origin.account.map_or((None, &[][..]), |it| (it.details.as_ref(), it.flags.as_slice()));
-    let none = || vec![advice("no setting is known to be about it")];
+    let none = || vec![advice("no setting is known to change it")];
     let Some((told, led)) = here else { return none() };
     if (details == Some(&Details::NoHealthyUpstream) || flags.contains(&ResponseFlag::UH))
         && let Some(host) = origin.exchange.server
@@ -144,7 +144,8 @@ fn keep_longer(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<C
         Some(Role::Alb(alb)) => format!(", which is {} (its idle_timeout)", seconds(alb.idle_timeout.0)),
         _ => String::new(),
     };
-    let mut changes = vec![change(format!("keep idle connections longer than {name} does{keeps}"), setting.clone())];
+    let mut changes =
+        vec![change(format!("keep idle connections open longer than {name} does{keeps}"), setting.clone())];
     let last = hops.last();
     let told = last.and_then(|last| Told::new(case.scenario, &last.story.host));
     let to = last.and_then(|last| case.wire.conversations.get(last.exchange.connection)).map(|it| it.server_address);
@@ -154,9 +155,9 @@ fn keep_longer(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<C
     {
         let timeouts = &led.options.timeouts;
         for (what, name, value) in [
-            ("serve them for longer after that", "drain_timeout", timeouts.drain),
+            ("serve requests for longer while draining", "drain_timeout", timeouts.drain),
             (
-                "close without waiting for the client to close first, 0s",
+                "close at once, without waiting for the client to close first, 0s",
                 "delayed_close_timeout",
                 timeouts.delayed_close,
             ),
@@ -203,12 +204,12 @@ fn connect_timeout(lost: Option<Loss>, origin: &Judged<'_>, here: Option<(&Told<
     let mut changes = Vec::new();
     match lost {
         Some(Loss::NoHost) | None => return endpoint(here, "an endpoint that exists"),
-        Some(Loss::NoPower) => changes.push(advice("give the host power, or lead the route to another")),
+        Some(Loss::NoPower) => changes.push(advice("start the host, or route to another")),
         Some(Loss::Chance | Loss::Fault) => {
             if let Some((cluster, meant)) = told.cluster(forward)
                 && meant.connect_timeout <= Duration::from_secs(1)
             {
-                let what = "wait until TCP has sent what was lost again, more than 1s".to_owned();
+                let what = "wait for TCP to retransmit the lost segment, more than 1s".to_owned();
                 let value = Some(seconds(meant.connect_timeout));
                 changes.push(change(what, told.setting(&cluster, "connect_timeout", value)));
             }
@@ -217,7 +218,7 @@ fn connect_timeout(lost: Option<Loss>, origin: &Judged<'_>, here: Option<(&Told<
     changes.extend(other_endpoint(told, led));
     if let Some(policy) = forward.retry.as_ref().filter(|_| origin.tries > 1) {
         let setting = told.setting(route, "route.retry_policy.num_retries", Some(policy.retries_max.to_string()));
-        changes.push(change(format!("ask more often, though {} tries failed here", origin.tries), setting));
+        changes.push(change(format!("retry more often, although {} attempts failed here", origin.tries), setting));
     }
     changes
 }
@@ -232,7 +233,7 @@ fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
         Repeat::On(word) => word,
     };
     let Some(route) = route(&told, case, last) else { return Vec::new() };
-    let safe = if is_idempotent(&asked.method) { "" } else { ", which repeats what may have been carried out" };
+    let safe = if is_idempotent(&asked.method) { "" } else { ", which repeats a request that may have been processed" };
     let retry = |name: &str, value| told.setting(&route, &format!("route.retry_policy{name}"), value);
     let first = match &to.retry {
         Some(_) if last.account.is_some_and(|account| account.flags.contains(&ResponseFlag::UO)) => {
@@ -242,16 +243,16 @@ fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
         Some(policy) if last.tries < 2 && covers(policy, word) => {
             return uncovered(&told, policy, &route, last.exchange);
         }
-        Some(_) if last.tries < 2 => change(format!("let retry_on cover it: {word}{safe}"), retry(".retry_on", None)),
-        None => change(format!("ask again, retry_on: {word}{safe}"), retry("", None)),
+        Some(_) if last.tries < 2 => change(format!("add to retry_on: {word}{safe}"), retry(".retry_on", None)),
+        None => change(format!("retry, retry_on: {word}{safe}"), retry("", None)),
         Some(policy) => {
             let app = hops.last().map_or("the next hop", |hop| hop.story.host.as_str());
             let what = match asked.answer {
                 Some(_) => format!(
-                    "let {app} answer otherwise; ask more often, though {} tries had the same answer here",
+                    "{app} has to respond otherwise; retry more often, although {} attempts had the same response here",
                     last.tries
                 ),
-                None => format!("ask more often, though {} tries failed here", last.tries),
+                None => format!("retry more often, although {} attempts failed here", last.tries),
             };
             change(what, retry(".num_retries", Some(policy.retries_max.to_string())))
         }
@@ -272,16 +273,16 @@ enum Repeat {
 impl Repeat {
     fn of(asked: &Exchange) -> Self {
         if asked.is_tunnel() {
-            return Self::Never("no setting: a WebSocket that was cut is its client's to open again");
+            return Self::Never("no setting: the client has to open a new WebSocket");
         }
         match asked.answer.as_ref().map(|answer| answer.status) {
             Some(502..=504) => Self::On("gateway-error"),
             Some(500..) => Self::On("5xx"),
             Some(..400) if asked.is_websocket() => Self::Never(
-                "no setting: an app that takes a WebSocket has to answer 101; between proxies of HTTP/2 any 2xx takes it (RFC 8441 5)",
+                "no setting: an app that accepts a WebSocket has to respond 101; over HTTP/2 between proxies any 2xx accepts it (RFC 8441 5)",
             ),
-            Some(..400) => Self::Never("no setting: an answer that has begun cannot be asked for again"),
-            Some(_) => Self::Never("no setting: the app answered so"),
+            Some(..400) => Self::Never("no setting: a request is not retried once its response has begun"),
+            Some(_) => Self::Never("no setting: it is the response of the app"),
             None => Self::On("reset"),
         }
     }
@@ -294,13 +295,13 @@ fn more_retries(told: &Told<'_>, to: &Forward) -> Option<Change> {
     let (limit, value) = match &limits.retry_budget {
         Some(budget) => {
             let percent = f64::from(budget.basis_points) / 100.0;
-            ("retry_budget", format!("{percent} % of what is active, {} at least", budget.retries_min))
+            ("retry_budget", format!("{percent} % of active requests, {} at least", budget.retries_min))
         }
         None => ("max_retries", limits.retries_max.to_string()),
     };
     let by_key = told.keys_of_limits(&meant.name, to.priority);
     let setting = by_key.unwrap_or_else(|| told.setting(&cluster, "circuit_breakers.thresholds", Some(value)));
-    Some(change(format!("permit more retries at once, {limit}"), setting))
+    Some(change(format!("permit more concurrent retries, {limit}"), setting))
 }
 
 /// Whether a policy asks again after what a word of `retry_on` stands for.
@@ -317,15 +318,15 @@ fn uncovered(told: &Told<'_>, policy: &RetryPolicy, route: &[String], asked: &Ex
     let below = |name: &str| format!("route.retry_policy.{name}");
     if !names.is_empty() && !names.iter().any(|name| asked.field(name).is_some()) {
         let setting = told.setting(route, &below("retriable_request_headers"), Some(names.join(", ")));
-        return vec![change("send a header that says that this request may be sent again".into(), setting)];
+        return vec![change("send a header that permits retries of this request".into(), setting)];
     }
     if policy.retries_max == 0 {
         let setting = told.setting(route, &below("num_retries"), Some("0".into()));
         return vec![change("permit a retry".into(), setting)];
     }
     vec![advice(match asked.answer {
-        Some(_) => "no setting: retry_on covers it, but what had begun with 103 is not asked for again",
-        None => "no setting: retry_on covers it, but a request that was too long to keep is not sent again",
+        Some(_) => "no setting: retry_on covers it, but a request is not retried after a 103",
+        None => "no setting: retry_on covers it, but a request body that exceeds the buffer limit is not sent again",
     })]
 }
 
@@ -336,7 +337,7 @@ fn multiplied(case: &Case<'_>, hops: &[Judged<'_>]) -> Option<Change> {
     let (told, forward) = forward(case, first)?;
     let route = route(&told, case, first)?;
     let value = forward.retry.as_ref().map(|policy| policy.retries_max.to_string());
-    let what = "let one hop alone ask again, since the tries of several multiply".into();
+    let what = "retry at one hop only, since the attempts of several hops multiply".into();
     Some(change(what, told.setting(&route, "route.retry_policy.num_retries", value)))
 }
 
@@ -344,8 +345,8 @@ fn multiplied(case: &Case<'_>, hops: &[Judged<'_>]) -> Option<Change> {
 fn protocol(case: &Case<'_>, hop: &Judged<'_>) -> Vec<Change> {
     let Some((told, to)) = forward(case, hop) else { return Vec::new() };
     let what = match told.cluster(&to).map(|(_, cluster)| cluster.protocol) {
-        Some(UpstreamProtocol::Http2(_)) => "speak HTTP/1 to this cluster",
-        Some(UpstreamProtocol::Http1) | None => "speak the protocol that the next hop speaks",
+        Some(UpstreamProtocol::Http2(_)) => "use HTTP/1 for this cluster",
+        Some(UpstreamProtocol::Http1) | None => "use the protocol of the next hop",
     };
     cluster(&told, &to, "explicit_http_config", None).map(|setting| change(what.into(), setting)).into_iter().collect()
 }

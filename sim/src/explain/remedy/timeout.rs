@@ -23,15 +23,15 @@ pub(super) fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -
         Expired::WaitingForConnection(change) => vec![change],
         Expired::Keepalive => keepalive(case, setting, hops),
         Expired::DownstreamKeepalive => vec![change(
-            "let the client answer PING, as every HTTP/2 stack does that is still there, or wait longer".into(),
+            "the client has to acknowledge PING, as every HTTP/2 peer must (RFC 9113 6.7), or wait longer".into(),
             setting.clone(),
         )],
         Expired::Forgotten if let Some((told, forward)) = before.and_then(|before| forward(case, before)) => {
             let value = seconds_of(told.cluster(&forward).and_then(|(_, cluster)| cluster.idle_timeout));
-            let what = "the connection had been idle, and nothing crosses it any more: close it before whatever is on the way forgets it".into();
+            let what = "the connection had been idle, and no packet crosses it any more: close it before a firewall or NAT in between drops it".into();
             let idle = cluster(&told, &forward, "common_http_protocol_options.idle_timeout", value);
             let mut changes: Vec<Change> = idle.map(|setting| change(what, setting)).into_iter().collect();
-            changes.push(change("give up sooner".into(), setting.clone()));
+            changes.push(change("time out sooner".into(), setting.clone()));
             changes
         }
         Expired::Forgotten | Expired::Other | Expired::OfApp => wait_longer(setting, last, stopped),
@@ -109,26 +109,27 @@ fn wait_longer(setting: &Setting, last: Option<&Judged<'_>>, stopped: Option<&Ju
     let is_request = matches!(setting.name.as_str(), "request_timeout" | "request_headers_timeout");
     let is_handshake = |last: &Judged<'_>| last.exchange.is_websocket() && !last.exchange.request.is_complete;
     if !is_tunnel && last.is_some_and(is_handshake) {
-        let what =
-            format!("no setting: {app} has to answer the head of a handshake, since what follows it waits for the 101");
+        let what = format!(
+            "no setting: {app} has to respond to the head of a handshake, since what follows it waits for the 101"
+        );
         return vec![Change { what, setting: None }];
     }
     let what = match answered {
         _ if is_request
             || last.is_some_and(|last| last.tries == 0 && !last.exchange.request.is_complete && !is_tunnel) =>
         {
-            "let the client send its request without such a pause, or wait longer".to_owned()
+            "the client has to send its request without such a pause, or wait longer".to_owned()
         }
         Some((at, last)) if until.is_some_and(|until| at > until) => {
             let took = last.exchange.request.head_arrived.map(|asked| at.saturating_sub(asked)).unwrap_or_default();
             format!("wait longer: {app} needed {}", seconds(took))
         }
         Some((_, last)) if last.exchange.is_answered_by(Duration::MAX) => {
-            "wait longer, which leaves time for more tries".into()
+            "wait longer, which leaves time for more attempts".into()
         }
-        Some(_) => format!("let {app} finish its answer and its reader take it, or wait longer"),
-        None if is_tunnel => "send something more often, or wait longer (0s waits forever)".into(),
-        None => format!("let {app} answer, which it never did here, or wait longer"),
+        Some(_) => format!("{app} has to complete its response and the client has to read it, or wait longer"),
+        None if is_tunnel => "send data more often, or wait longer (0s waits forever)".into(),
+        None => format!("{app} has to respond, which it never did here, or wait longer"),
     };
     vec![change(what, setting.clone())]
 }

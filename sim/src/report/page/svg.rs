@@ -337,7 +337,7 @@ fn ends(crossing: &Crossing, y: f64, rows: &Rows, lanes: &Lanes) -> Option<(Poin
 
 /// Who sends what to whom.
 pub(super) fn heading(trace: &Trace, crossing: &Crossing) -> String {
-    let to = crossing.to.map_or("nobody", |to| trace.host(to));
+    let to = crossing.to.map_or("no host", |to| trace.host(to));
     format!("{} to {to}, connection {}: {}", trace.host(crossing.from), crossing.connection, crossing.text)
 }
 
