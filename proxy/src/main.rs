@@ -118,7 +118,7 @@ fn start_server(
     };
     tracing::info!("finwait {VERSION} starts with {workers} workers and {name}");
     let shared = Shared::new(config, config_file::now(), workers);
-    shared.stats.version.set(u64::from_str_radix(COMMIT.get(..6).unwrap_or_default(), 16).unwrap_or_default());
+    shared.stats.set_version(COMMIT);
     let process = Process::start(&shared, workers, &world, ground.drain, admin)?;
     for address in process.addresses() {
         tracing::info!("listening on {address}");

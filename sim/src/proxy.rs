@@ -12,7 +12,7 @@ use finwait::net::{Address, Clock, ListenOptions, Outside};
 use finwait::server::reload::{Applied, Reloader};
 use finwait::server::{Admin, AdminInterface, Shared, Worker};
 use finwait::snapshot::Addresses;
-use finwait::stats::Number;
+use finwait::stats::Snapshot;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -193,8 +193,8 @@ fn load(file: &str, text: &str) -> Result<Loaded, String> {
 }
 
 impl Numbers {
-    /// All counters and gauges.
-    pub(crate) fn now(&self) -> Vec<Number> {
-        self.0.registry.snapshot().numbers
+    /// All of them.
+    pub(crate) fn now(&self) -> Snapshot {
+        self.0.registry.snapshot()
     }
 }

@@ -74,11 +74,11 @@ fn what_is_left_behind_is_told() {
         ["a host ran without end, so that no time could pass"]
     );
     // Every gauge that counts work is watched; one that describes the configuration is not.
-    let gauges = |played: &Played| played.stats.iter().map(|(_, numbers)| numbers.len()).sum::<usize>();
+    let gauges = |played: &Played| played.stats.iter().map(|(_, stats)| stats.numbers.len()).sum::<usize>();
     let watched: Vec<String> = (0..gauges(&scenario.play(None).expect("it is accepted")))
         .flat_map(|nth| {
             told(&|played| {
-                let number = played.stats.iter_mut().flat_map(|(_, numbers)| numbers).nth(nth);
+                let number = played.stats.iter_mut().flat_map(|(_, stats)| &mut stats.numbers).nth(nth);
                 if let Some(number) = number.filter(|number| number.kind == Kind::Gauge) {
                     number.value += 1;
                 }

@@ -136,10 +136,6 @@ pub struct Times {
     pub begin: Instant,
     /// Last byte of the request from the client.
     pub request_end: Option<Instant>,
-    /// First byte of the last attempt to the upstream.
-    pub upstream_request_begin: Option<Instant>,
-    /// Last byte of the request to the upstream.
-    pub upstream_request_end: Option<Instant>,
     /// First byte of the response from the upstream.
     pub upstream_response_begin: Option<Instant>,
     /// Last byte of the response from the upstream.
@@ -157,8 +153,6 @@ impl Times {
         Self {
             begin,
             request_end: None,
-            upstream_request_begin: None,
-            upstream_request_end: None,
             upstream_response_begin: None,
             upstream_response_end: None,
             response_begin: None,

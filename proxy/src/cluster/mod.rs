@@ -33,7 +33,8 @@ use crate::config::health::HealthCheck;
 use crate::net::{Address, Outside};
 use crate::runtime::Runtime;
 use crate::stats::{
-    BreakerStats, ClusterStats, CodeStats, EndpointStats, EndpointTable, Health, HealthFlag, Http2Stats, Registry,
+    BreakerStats, ClusterStats, CodeStats, EndpointStats, EndpointTable, FlowStats, Health, HealthFlag, Http2Stats,
+    Registry,
 };
 use breaker::Breakers;
 use discovery::Known;
@@ -116,6 +117,8 @@ pub struct Cluster {
     pub name: Rc<str>,
     /// What the workers share.
     pub shared: Arc<Shared>,
+    /// Of `shared.stats`; the worker's own copy, since each request keeps it.
+    pub flow: Rc<FlowStats>,
     /// Code counters, with this worker's cache of names.
     pub codes: CodeStats,
     outside: Outside,
@@ -200,6 +203,7 @@ impl Cluster {
         let looks_after = before.looks_after.unwrap_or_else(is_first);
         let cluster = Rc::new(Self {
             name,
+            flow: Rc::new(shared.stats.flow.clone()),
             shared,
             codes,
             outside,

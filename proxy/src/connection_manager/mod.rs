@@ -88,6 +88,7 @@ impl ConnectionManager {
     /// Dropped, it cuts the connection and everything on it.
     pub async fn serve(self: Rc<Self>, mut conn: Conn) {
         self.service.stats.downstream_cx_total.inc();
+        conn.count_bytes(&self.service.stats.bytes);
         let _active = self.service.stats.downstream_cx_active.enter();
         let begun = tokio::time::Instant::now();
         let id = self.connection_ids.replace(self.connection_ids.get() + 1);

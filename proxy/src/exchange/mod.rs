@@ -9,12 +9,14 @@ mod timers;
 
 use std::future::Future;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::codec::{Body, Broken, Frame, Headers, Informer, Writer};
+use crate::stats::{FlowStats, HttpStats, Pause};
 pub(crate) use lazy_timer::LazyTimer;
 use replay::Replay;
 pub(crate) use timers::{Expired, Timers};
@@ -29,6 +31,11 @@ pub(crate) struct Exchange {
     pub(crate) timers: Timers,
     /// Where informational responses go, if they are passed on.
     pub(crate) informer: Option<Informer>,
+    stats: Rc<HttpStats>,
+    /// Of the cluster that the request is sent to.
+    upstream: Option<Rc<FlowStats>>,
+    /// While the client is not read, because as much of its request waits here as may.
+    paused: Option<Pause>,
 }
 
 /// How much of the request the client has sent.
@@ -81,7 +88,7 @@ pub(crate) enum Interrupted {
 
 impl Exchange {
     /// `buffer_bytes_max`: how much of the body may wait here before the client is no longer read.
-    pub(crate) fn new(body: Body, timers: Timers, buffer_bytes_max: usize) -> Self {
+    pub(crate) fn new(body: Body, timers: Timers, buffer_bytes_max: usize, stats: Rc<HttpStats>) -> Self {
         let mut exchange = Self {
             body,
             received: Received::Open,
@@ -90,11 +97,19 @@ impl Exchange {
             bytes_received: 0,
             timers,
             informer: None,
+            stats,
+            upstream: None,
+            paused: None,
         };
         if exchange.body.is_complete() {
             exchange.completed(None);
         }
         exchange
+    }
+
+    /// Tries begin: a client that has to wait, waits for this cluster.
+    pub(crate) fn begin_tries(&mut self, upstream: &Rc<FlowStats>) {
+        self.upstream = Some(Rc::clone(upstream));
     }
 
     /// The payload has no framing and waits for [`release`](Self::release): the request asks for an upgrade. Before the
@@ -265,8 +280,10 @@ impl Exchange {
                 return self.body.poll_gone(cx);
             }
             if !self.replay.has_room() {
+                self.pause();
                 return Poll::Pending; // the writer wakes us
             }
+            self.paused = None;
             match self.body.poll_frame(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => self.completed(None),
@@ -279,6 +296,19 @@ impl Exchange {
                 }
             }
         }
+    }
+
+    /// The client is not read any more.
+    fn pause(&mut self) {
+        let Self { stats, upstream, paused, .. } = self;
+        paused.get_or_insert_with(|| {
+            let of_client = (
+                &stats.downstream_flow_control_paused_reading_total,
+                &stats.downstream_flow_control_resumed_reading_total,
+            );
+            let of_upstream = upstream.iter().map(|flow| (&flow.backed_up, &flow.drained));
+            Pause::begin(&of_upstream.chain([of_client]).collect::<Vec<_>>())
+        });
     }
 
     fn completed(&mut self, trailers: Option<Headers>) {

@@ -17,7 +17,7 @@ use crate::connection_manager::ConnectionManager;
 use crate::drain::ListenerDrain;
 use crate::net::accept::Acceptor;
 use crate::net::{Address, Conn, ListenOptions};
-use crate::stats::ListenerStats;
+use crate::stats::{Gauge, ListenerStats};
 pub use limits::{ConnectionLimits, ConnectionPermit, ListenerLimits, Overflow};
 
 /// A bound socket that accepts.
@@ -37,6 +37,8 @@ pub struct Serving {
     pub limits: ListenerLimits,
     /// `listener.<address>.`
     pub stats: ListenerStats,
+    /// `server.total_connections`
+    pub connections: Gauge,
     /// Of these connections.
     pub drain: ListenerDrain,
 }
@@ -156,7 +158,7 @@ impl Listener {
 
     /// Serves a connection, or closes it at once if as many are open as may be.
     fn begin(&self, conn: Conn, connections: &mut JoinSet<()>) {
-        let Serving { filter_chains, limits, stats, .. } = &*self.serving;
+        let Serving { filter_chains, limits, stats, connections: all, .. } = &*self.serving;
         let permit = match limits.permit() {
             Ok(permit) => permit,
             Err(overflow) => {
@@ -169,15 +171,8 @@ impl Listener {
             }
         };
         stats.downstream_cx_total.inc();
-        let active = stats.downstream_cx_active.enter();
-        let manager = match filter_chains.choose() {
-            Some(Terminal::Http(manager)) => Some(Rc::clone(manager)),
-            Some(Terminal::Tcp(tcp)) => match *tcp {},
-            None => {
-                stats.no_filter_chain_match.inc();
-                None // closed at once, as in Envoy
-            }
-        };
+        let active = [stats.downstream_cx_active.enter(), all.enter()];
+        let manager = choose(filter_chains, stats);
         let (destroyed, length) = (stats.downstream_cx_destroy.clone(), stats.downstream_cx_length_ms.clone());
         connections.spawn_local(async move {
             let begun = Instant::now();
@@ -191,6 +186,21 @@ impl Listener {
     }
 }
 
+/// What serves the next connection; `None`: it is closed at once, as in Envoy.
+fn choose(
+    chains: &FilterChains<Terminal<Rc<ConnectionManager>>>,
+    stats: &ListenerStats,
+) -> Option<Rc<ConnectionManager>> {
+    match chains.choose() {
+        Some(Terminal::Http(manager)) => Some(Rc::clone(manager)),
+        Some(Terminal::Tcp(tcp)) => match *tcp {},
+        None => {
+            stats.no_filter_chain_match.inc();
+            None
+        }
+    }
+}
+
 /// Waits until the connections have ended, and cuts those that are left when their drain is over.
 async fn end(mut connections: JoinSet<()>, serving: Rc<Serving>) {
     tokio::select! {
@@ -198,5 +208,19 @@ async fn end(mut connections: JoinSet<()>, serving: Rc<Serving>) {
         biased;
         () = async { while connections.join_next().await.is_some() {} } => {}
         () = serving.drain.is_over() => connections.shutdown().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Registry;
+
+    #[test]
+    fn a_connection_that_no_chain_takes_is_counted() {
+        let stats = ListenerStats::new(&Registry::new(), "127.0.0.1:80".parse().unwrap());
+        let chains = FilterChains { chains: Vec::new(), default: None };
+        assert!(choose(&chains, &stats).is_none());
+        assert_eq!(stats.no_filter_chain_match.value(), 1);
     }
 }

@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::task::coop;
 
-use crate::stats::Registry;
+use crate::stats::{ByteStats, Meter, Registry};
 
 /// A future that stays on its worker.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -254,6 +254,7 @@ pub enum Look {
 /// One transport connection: a TCP socket, an internal listener's pipe or a simulated socket.
 pub struct Conn {
     io: Box<dyn Io + Send>,
+    meter: Option<Meter>,
     /// Our end.
     pub local: Address,
     /// The other end.
@@ -264,7 +265,12 @@ impl Conn {
     /// Wraps an open connection.
     #[must_use]
     pub fn new(io: Box<dyn Io + Send>, local: Address, peer: Address) -> Self {
-        Self { io, local, peer }
+        Self { io, meter: None, local, peer }
+    }
+
+    /// Counts its bytes from here on.
+    pub(crate) fn count_bytes(&mut self, stats: &ByteStats) {
+        self.meter = Some(stats.meter());
     }
 
     /// What a read would find at this moment.
@@ -318,10 +324,14 @@ fn poll_within_turn<T>(
 
 impl AsyncRead for Conn {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let (io, before) = (&mut self.get_mut().io, buf.filled().len());
+        let (Self { io, meter, .. }, before) = (self.get_mut(), buf.filled().len());
         let read = |cx: &mut Context<'_>| {
             ready!(Pin::new(io).poll_read(cx, buf))?;
-            Poll::Ready(Ok(buf.filled().len().saturating_sub(before)))
+            let bytes = buf.filled().len().saturating_sub(before);
+            if let Some(meter) = meter {
+                meter.note_read(bytes);
+            }
+            Poll::Ready(Ok(bytes))
         };
         poll_within_turn(cx, read, |bytes| *bytes).map_ok(drop)
     }
@@ -329,8 +339,15 @@ impl AsyncRead for Conn {
 
 impl AsyncWrite for Conn {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let io = &mut self.get_mut().io;
-        poll_within_turn(cx, |cx| Pin::new(io).poll_write(cx, buf), |bytes| *bytes)
+        let Self { io, meter, .. } = self.get_mut();
+        let write = |cx: &mut Context<'_>| {
+            let written = Pin::new(io).poll_write(cx, buf);
+            if let Some(meter) = meter {
+                meter.note_write(buf.len(), &written);
+            }
+            written
+        };
+        poll_within_turn(cx, write, |bytes| *bytes)
     }
 
     fn poll_write_vectored(
@@ -338,8 +355,15 @@ impl AsyncWrite for Conn {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let io = &mut self.get_mut().io;
-        poll_within_turn(cx, |cx| Pin::new(io).poll_write_vectored(cx, bufs), |bytes| *bytes)
+        let Self { io, meter, .. } = self.get_mut();
+        let write = |cx: &mut Context<'_>| {
+            let written = Pin::new(io).poll_write_vectored(cx, bufs);
+            if let Some(meter) = meter {
+                meter.note_write(bufs.iter().map(|buf| buf.len()).sum(), &written);
+            }
+            written
+        };
+        poll_within_turn(cx, write, |bytes| *bytes)
     }
 
     fn is_write_vectored(&self) -> bool {

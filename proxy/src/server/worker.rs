@@ -216,7 +216,9 @@ impl Worker {
             Terminal::Tcp(tcp) => match *tcp {},
         })?;
         let limits = self.shared.connections.of(config);
-        Ok(Serving { filter_chains, limits, stats: ListenerStats::new(registry, config.address), drain })
+        let stats = ListenerStats::new(registry, config.address);
+        let connections = self.shared.stats.total_connections.clone();
+        Ok(Serving { filter_chains, limits, stats, connections, drain })
     }
 
     fn manager(

@@ -24,8 +24,10 @@ pub use derived::Derived;
 pub use endpoints::{EndpointStats, EndpointTable};
 pub use health::{Ejections, Health, HealthFlag};
 pub use histogram::{Histogram, Recorded};
+pub(crate) use names::Meter;
 pub use names::{
-    BreakerStats, ClusterStats, Http2Stats, HttpStats, ListenerStats, LogStats, ResponseStats, ServerState, ServerStats,
+    BreakerStats, ByteStats, ClusterStats, FlowStats, Http2Stats, HttpStats, ListenerStats, LogStats, ResponseStats,
+    ServerState, ServerStats,
 };
 
 /// A number that only grows.
@@ -71,9 +73,9 @@ impl Gauge {
 
     /// So many more, for as long as the guard lives.
     pub fn hold(&self, count: u64) -> Held {
-        self.0.written.store(true, Relaxed);
-        self.0.now.fetch_add(count, Relaxed);
-        Held { gauge: self.clone(), count }
+        let mut held = Held { gauge: self.clone(), count: 0 };
+        held.resize(count);
+        held
     }
 
     /// The level.
@@ -102,6 +104,26 @@ impl State {
     }
 }
 
+/// Something waits. Counts that when made, and the end of it when dropped.
+#[derive(Debug)]
+pub(crate) struct Pause {
+    ended: Vec<Counter>,
+}
+
+impl Pause {
+    /// Each pair counts beginnings and ends.
+    pub(crate) fn begin(counters: &[(&Counter, &Counter)]) -> Self {
+        counters.iter().for_each(|(begun, _)| begun.inc());
+        Self { ended: counters.iter().map(|(_, ended)| (*ended).clone()).collect() }
+    }
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        self.ended.iter().for_each(Counter::inc);
+    }
+}
+
 /// A share of a [`Gauge`]. Dropping it gives the share back, so that no path can forget to.
 #[derive(Debug)]
 #[must_use = "the gauge falls again when this is dropped"]
@@ -113,6 +135,10 @@ pub struct Held {
 impl Held {
     /// Changes the share, as a buffer does that fills and empties.
     pub fn resize(&mut self, count: u64) {
+        if count == self.count {
+            return;
+        }
+        self.gauge.0.written.store(true, Relaxed);
         // Wrapping, so that a share may shrink; the sum over all shares is never negative.
         self.gauge.0.now.fetch_add(count.wrapping_sub(self.count), Relaxed);
         self.count = count;

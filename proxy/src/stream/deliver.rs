@@ -17,6 +17,7 @@ use crate::codec::http1::Close;
 use crate::codec::{Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
 use crate::exchange::{Exchange, Interrupted};
 use crate::filter::Filters;
+use crate::stats::FlowStats;
 use crate::upstream::Answer;
 
 /// Passes an upstream's response on, payload and all. Returns the writer to the client if the response's end was queued.
@@ -46,7 +47,7 @@ pub(super) async fn deliver(
     let mut down = begin_response(stream.service, &stream.request, response, responder, stream.info);
     let end = match payload {
         Payload::None => send_head(&mut down).await,
-        Payload::Raw | Payload::Some => relay(stream, &mut answer, &mut down, payload).await,
+        Payload::Raw | Payload::Some => relay(stream, &cluster.flow, &mut answer, &mut down, payload).await,
     };
     // A tunnel's request is over before its response only if it never was one: END_STREAM came with its head.
     let in_order = if kind == Kind::Tunnel { was_complete } else { stream.exchange.is_complete() };
@@ -65,9 +66,16 @@ pub(super) async fn deliver(
 
 /// The response has ended: its stats, and what the access log says of its end.
 fn record_end(stream: &mut StreamContext<'_>, cluster: &Cluster, answer: &Answer, end: &RelayEnd) {
-    let StreamContext { service, exchange, info, .. } = stream;
+    let StreamContext { service, request, exchange, info, .. } = stream;
     info.times.upstream_response_end = Some(Instant::now());
     record_relay_end(service, cluster, end, exchange.is_complete(), info);
+    // Envoy counts it where it tells whether a gRPC request went well, which only the end of its response does.
+    if matches!(end, RelayEnd::Upstream { .. })
+        && decorate::is_grpc(&request.headers)
+        && info.response_code.is_some_and(|code| code < 500)
+    {
+        service.stats.rq_reset_after_downstream_response_started.inc();
+    }
     if matches!(end, RelayEnd::Complete)
         && answer.body.is_complete()
         && exchange.is_complete()
@@ -135,10 +143,17 @@ fn ends_with_connection(request: &RequestHead, head: &ResponseHead, payload: Pay
 ///
 /// # Cancellation
 /// Safe to drop: both halves are broken off.
-async fn relay(stream: &mut StreamContext<'_>, answer: &mut Answer, down: &mut Writer, payload: Payload) -> RelayEnd {
+async fn relay(
+    stream: &mut StreamContext<'_>,
+    flow: &FlowStats,
+    answer: &mut Answer,
+    down: &mut Writer,
+    payload: Payload,
+) -> RelayEnd {
     let StreamContext { service, exchange, info, .. } = stream;
     let sent = &mut info.bytes_sent;
-    let mut relay = Relay { exchange, answer, down, payload, sent, response: relay::Response::Open };
+    let response = relay::Response::Open;
+    let mut relay = Relay { exchange, answer, down, payload, sent, response, flow, paused: None };
     let relayed = poll_fn(|cx| relay.poll(cx));
     if payload != Payload::Raw {
         return relayed.await;

@@ -153,7 +153,7 @@ pub(crate) fn serve<'a>(
         request.authority = service.default_host.clone();
     }
     timers.head_is_complete();
-    let mut exchange = Exchange::new(body, timers, service.buffer_bytes_max);
+    let mut exchange = Exchange::new(body, timers, service.buffer_bytes_max, Rc::clone(&service.stats));
     exchange.informer = informer;
     let mut stream = StreamContext { service, request, exchange, client_persistence, info };
     async move { serve_prepared(&mut stream, responder).await }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use crate::cluster::Failure;
 use crate::codec::{Body, Broken, Frame, Payload, Writer};
 use crate::exchange::{Exchange, Interrupted};
+use crate::stats::{FlowStats, Pause};
 use crate::upstream::Answer;
 
 /// How an exchange that had a response ended.
@@ -37,6 +38,9 @@ pub(super) struct Relay<'a> {
     /// Counts body bytes towards the client.
     pub(super) sent: &'a mut u64,
     pub(super) response: Response,
+    pub(super) flow: &'a FlowStats,
+    /// While the upstream is not read, because as much waits for the client as may.
+    pub(super) paused: Option<Pause>,
 }
 
 /// Where the response's payload is.
@@ -86,11 +90,14 @@ impl Relay<'_> {
         while let Response::Open = self.response {
             match self.down.poll_ready(cx) {
                 Poll::Pending => {
+                    let FlowStats { paused_reading, resumed_reading, .. } = self.flow;
+                    self.paused.get_or_insert_with(|| Pause::begin(&[(paused_reading, resumed_reading)]));
                     self.answer.heard(); // it is the client that delays, not the upstream
                     return Ok(());
                 }
                 Poll::Ready(ready) => ready?,
             }
+            self.paused = None;
             match self.answer.body.poll_frame(cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Some(Ok(Frame::Data(chunk)))) => {

@@ -61,6 +61,7 @@ pub(crate) struct Forwarding<'a> {
 /// # Cancellation
 /// Safe to drop: the attempt under way is broken off and its connection closed or reset.
 pub(crate) async fn forward(request: &mut Forwarding<'_>) -> Result<Answer, Ended> {
+    request.exchange.begin_tries(&request.cluster.flow);
     let mut attempts = Attempts::new(request);
     loop {
         attempts.set_number(request);

@@ -47,7 +47,7 @@ fn differences(scenario: &Scenario, played: &Played, nth: usize, line: &Spanned<
         Some(Role::Proxy { .. }) => {
             let log = played.trace.log();
             let lines: Vec<_> = log.iter().filter(|(_, at, _)| at == host).map(|(at, _, line)| (*at, *line)).collect();
-            let numbers = played.stats.iter().find(|(name, _)| name == host).map(|(_, numbers)| numbers.as_slice());
+            let numbers = played.stats.iter().find(|(name, _)| name == host).map(|(_, stats)| stats.numbers.as_slice());
             let mut found = proxy(seen, &lines, earlier.count(), numbers.unwrap_or_default());
             found.extend(refusal(seen, played.refused.iter().find(|(name, _)| name == host)));
             found

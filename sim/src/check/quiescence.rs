@@ -27,8 +27,8 @@ pub(super) fn gauges(_: &Scenario, played: &Played) -> Vec<String> {
     if has_not_ended(played) {
         return Vec::new();
     }
-    let gauges = played.stats.iter().flat_map(|(host, numbers)| {
-        let above = numbers.iter().filter(|number| number.is_balance && number.value > 0);
+    let gauges = played.stats.iter().flat_map(|(host, stats)| {
+        let above = stats.numbers.iter().filter(|number| number.is_balance && number.value > 0);
         above.map(move |Number { name, value, .. }| format!("{host}: {name} is {value} after all connections closed"))
     });
     gauges.collect()

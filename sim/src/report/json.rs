@@ -35,8 +35,8 @@ const BODY_BYTES_SHOWN_MAX: usize = 4096;
 #[must_use]
 pub fn json(scenario: &Scenario, played: &Played, complaints: &[ScenarioError]) -> Value {
     let trace = &played.trace;
-    let stats = played.stats.iter().map(|(host, numbers)| {
-        let numbers = numbers.iter().map(|number| (number.name.to_string(), json!(number.value)));
+    let stats = played.stats.iter().map(|(host, stats)| {
+        let numbers = stats.numbers.iter().map(|number| (number.name.to_string(), json!(number.value)));
         (host.clone(), Value::from_iter(numbers))
     });
     let crossings = segments(trace);

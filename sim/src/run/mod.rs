@@ -15,7 +15,7 @@ use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::time::Duration;
 
-use finwait::stats::Number;
+use finwait::stats::Snapshot;
 use serde_yaml::Location;
 
 use crate::actor::Sightings;
@@ -56,8 +56,8 @@ pub struct Played {
     pub refused: Vec<(String, String)>,
     /// What a program still had when everybody had left, sockets and tasks, each with its host's name.
     pub left_open: Vec<String>,
-    /// The proxies' counters and gauges when everybody had left, by host.
-    pub stats: Vec<(String, Vec<Number>)>,
+    /// What the proxies have counted when everybody had left, by host.
+    pub stats: Vec<(String, Snapshot)>,
     /// The configurations that proxies put in force while they ran, the first first.
     pub reloads: Vec<InForce>,
     /// Where it departed from its plain course.

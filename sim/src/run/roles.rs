@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use finwait::net::{LocalBoxFuture, Outside};
-use finwait::stats::Number;
+use finwait::stats::Snapshot;
 use tokio::sync::mpsc;
 
 use super::InForce;
@@ -217,7 +217,7 @@ impl Roles {
     }
 
     /// The numbers of the proxies that were not killed.
-    pub(super) fn numbers(&self) -> Vec<(String, Vec<Number>)> {
+    pub(super) fn numbers(&self) -> Vec<(String, Snapshot)> {
         let numbers = |it: &Running| match &it.handle {
             Handle::Proxy { numbers, .. } => Some((it.placement.name.clone(), numbers.now())),
             Handle::Actor(_) | Handle::Gone => None,

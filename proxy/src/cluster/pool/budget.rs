@@ -146,6 +146,7 @@ impl Budget {
             generation: self.generation.get(),
             closed_by: ClosedBy::Local,
             has_request: false,
+            requests: None,
             _permit: permit,
             _held: [stats.upstream_cx_active.enter(), self.counts.cx_active.enter()],
         };
@@ -176,7 +177,9 @@ impl Budget {
         drop(under_way);
         let stats = &self.shared.stats;
         let failure = match connected {
-            Ok(Ok(conn)) => {
+            Ok(Ok(mut conn)) => {
+                conn.count_bytes(&stats.bytes);
+                record.requests(); // established
                 stats.upstream_cx_connect_ms.record_ms(record.opened.elapsed());
                 return Ok((conn, record));
             }
@@ -269,6 +272,8 @@ pub(super) struct ConnectionRecord {
     pub(super) closed_by: ClosedBy,
     /// A request is under way on it.
     pub(super) has_request: bool,
+    /// How many it has been given; `None` until it is established.
+    requests: Option<Rc<Cell<u32>>>,
     _permit: Permit,
     _held: [Held; 2],
 }
@@ -277,6 +282,11 @@ impl ConnectionRecord {
     /// Was the endpoint drained since the connection was opened?
     pub(super) fn is_drained(&self) -> bool {
         self.budget.upgrade().is_some_and(|budget| budget.generation.get() != self.generation)
+    }
+
+    /// Counts the requests that it is given.
+    pub(super) fn requests(&mut self) -> Rc<Cell<u32>> {
+        Rc::clone(self.requests.get_or_insert_default())
     }
 
     /// Is it older than `max_connection_duration`?
@@ -299,6 +309,9 @@ impl Drop for ConnectionRecord {
             by_with_request.inc();
         }
         stats.upstream_cx_length_ms.record_ms(self.opened.elapsed());
+        if let Some(requests) = &self.requests {
+            stats.upstream_rq_per_cx.record(requests.get().into());
+        }
         if let Some(budget) = self.budget.upgrade() {
             budget.open.set(budget.open.get().saturating_sub(1));
             if budget.open.get() == 0 {

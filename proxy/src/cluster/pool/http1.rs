@@ -5,7 +5,7 @@
 //! connection carries a waker of its own, and to put it aside is one poll of the connection with that waker. Only when the peer
 //! acts does the waker name the connection to the pool's reaper, which then looks at that one alone.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -30,14 +30,14 @@ pub(super) struct Connection {
     codec: http1::ClientConnection,
     record: ConnectionRecord,
     /// Requests it was given so far.
-    requests: u32,
+    requests: Rc<Cell<u32>>,
     waker: IdleWaker,
 }
 
 impl Connection {
     /// What the next request finds: a connection that is unused, or any.
     fn offered(&self) -> Wanted {
-        if self.requests == 0 { Wanted::Unused } else { Wanted::Any }
+        if self.requests.get() == 0 { Wanted::Unused } else { Wanted::Any }
     }
 
     /// Must the connection end with the request it has? Counts the reason.
@@ -46,7 +46,7 @@ impl Connection {
         if self.record.is_drained() {
             return true;
         }
-        if shared.config.requests_per_connection_max.is_some_and(|max| self.requests >= max.get()) {
+        if shared.config.requests_per_connection_max.is_some_and(|max| self.requests.get() >= max.get()) {
             shared.stats.upstream_cx_max_requests.inc();
             return true;
         }
@@ -201,7 +201,7 @@ impl Exclusive {
     /// Has the connection carried a request before this one? Then its server may have closed it in the meantime.
     #[must_use]
     pub fn is_reused(&self) -> bool {
-        self.connection.requests > 1
+        self.connection.requests.get() > 1
     }
 
     /// The request failed: closes the connection.
@@ -246,7 +246,7 @@ impl Exclusive {
 
 impl Pool {
     /// Takes a connection that has just been established.
-    pub(super) fn add_http1(&self, conn: Conn, record: ConnectionRecord) {
+    pub(super) fn add_http1(&self, conn: Conn, mut record: ConnectionRecord) {
         let options = http1::ClientOptions {
             head_bytes_max: RESPONSE_HEAD_BYTES_MAX,
             headers_max: RESPONSE_HEADERS_MAX,
@@ -254,7 +254,8 @@ impl Pool {
         };
         let codec = http1::ClientConnection::new(conn, options);
         let waker = IdleWaker::new(self.next_id.replace(self.next_id.get() + 1), &self.idle_events);
-        self.offer(Connection { codec, record, requests: 0, waker });
+        let requests = record.requests();
+        self.offer(Connection { codec, record, requests, waker });
         self.settle();
     }
 
@@ -295,7 +296,7 @@ impl Pool {
             }
         };
         connection.record.has_request = true;
-        connection.requests = connection.requests.saturating_add(1);
+        connection.requests.set(connection.requests.get().saturating_add(1));
         Ok(Lease::Http1(Box::new(Exclusive { connection, pool, request })))
     }
 

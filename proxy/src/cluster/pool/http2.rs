@@ -27,7 +27,7 @@ pub(super) struct Multiplexed {
     /// Under way.
     streams: Cell<usize>,
     /// Streams so far.
-    requests: Cell<u32>,
+    requests: Rc<Cell<u32>>,
     idle_since: Cell<Instant>,
     opened: Instant,
     lending: Cell<Lending>,
@@ -111,11 +111,11 @@ impl Stream {
 }
 
 impl Multiplexed {
-    fn new(connection: http2::ClientConnection, opened: Instant) -> Self {
+    fn new(connection: http2::ClientConnection, opened: Instant, requests: Rc<Cell<u32>>) -> Self {
         Self {
             connection: RefCell::new(connection),
             streams: Cell::new(0),
-            requests: Cell::new(0),
+            requests,
             idle_since: Cell::new(Instant::now()),
             opened,
             lending: Cell::new(Lending::Open),
@@ -248,7 +248,7 @@ impl Pool {
                 }
             };
         shared.http2_stats.nghttp2_upstream_connections.inc();
-        let multiplexed = Rc::new(Multiplexed::new(connection, record.opened));
+        let multiplexed = Rc::new(Multiplexed::new(connection, record.opened, record.requests()));
         self.multiplexed.borrow_mut().push(Rc::clone(&multiplexed));
         self.serve_queue(&multiplexed, Wanted::Unused);
         self.budget.mark_changed(); // more may wait than this connection has room for

@@ -40,6 +40,7 @@ use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 
 use super::{Broken, Frame, Headers, ResetReason, Violation};
+use crate::stats::Held;
 use incoming::Receiving;
 use wire::{Amount, Fate, Shared};
 
@@ -60,7 +61,8 @@ struct Stream {
     /// What h2 was given to send.
     handed: Cell<Amount>,
     /// Counts the stream as active, on a client's connection.
-    _active: Option<client::Active>,
+    active: Option<client::Active>,
+    _counted: Held,
 }
 
 /// h2's handle on the sending direction.
@@ -91,7 +93,8 @@ impl Stream {
             connection: Rc::clone(connection),
             id,
             handed: Cell::default(),
-            _active: active,
+            active,
+            _counted: connection.stats.streams_active.enter(),
         });
         connection.watch_stream(id, Rc::downgrade(&stream));
         stream

@@ -138,6 +138,7 @@ impl Outgoing {
         let before = self.queued.bytes();
         let pushed = self.push_to(body);
         self.note_queued(before);
+        self.stream.connection.backlog.publish();
         pushed.unwrap_or_else(|error| {
             self.broken.get_or_insert(stream.broken(&error));
             Pushed::All
@@ -190,6 +191,7 @@ impl Outgoing {
 impl Drop for Outgoing {
     fn drop(&mut self) {
         self.stream.connection.backlog.requeue(self.queued.bytes(), 0);
+        self.stream.connection.backlog.publish();
         if !matches!(self.ending, Ending::Sent) && self.broken.is_none() {
             self.stream.reset(ResetReason::Cancel);
         }

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{cluster_prefix, last_words, scope};
+use super::{ByteStats, cluster_prefix, last_words, scope};
 use crate::config::cluster::Priority;
 use crate::stats::{Counter, Derived, Gauge, Histogram, Registry, State};
 
 scope! {
     /// `cluster.<name>.`: connections to, and requests to, a cluster.
     ClusterStats {
+        /// `upstream_cx_rx_bytes_total` and its like. Health checks do not count.
+        bytes: ByteStats = "upstream_cx",
+        /// `upstream_flow_control_backed_up_total` and its like.
+        flow: FlowStats = "upstream_flow_control",
         /// Endpoints that are ejected.
         ejections_active: State = "outlier_detection.ejections_active",
         /// An endpoint had too many 5xx in a row; Envoy's older name for it.
@@ -61,8 +65,6 @@ scope! {
         retry_or_shadow_abandoned: Counter,
         /// A name of a STRICT_DNS cluster was to be resolved.
         update_attempt: Counter,
-        /// Stays 0: in Envoy only EDS counts an empty update here, an empty answer of a name server is a success.
-        update_empty: Counter,
         /// The name server failed or did not respond; the name's endpoints stay.
         update_failure: Counter,
         /// A name resolved to the addresses it had before.
@@ -73,8 +75,6 @@ scope! {
         upstream_cx_active: Gauge,
         /// The peer announced that it will close: `connection: close`, HTTP/1.0, GOAWAY.
         upstream_cx_close_notify: Counter,
-        /// A request was given up because too many connects failed for it.
-        upstream_cx_connect_attempts_exceeded: Counter,
         /// A connect failed.
         upstream_cx_connect_fail: Counter,
         /// How long a successful connect took.
@@ -113,34 +113,14 @@ scope! {
         upstream_cx_protocol_error: Counter,
         /// An idle connection was found ended in the moment it would have been used again. Ours, not Envoy's.
         upstream_cx_reuse_stale: Counter,
-        /// Bytes read and not yet understood.
-        upstream_cx_rx_bytes_buffered: Gauge,
-        /// Bytes read.
-        upstream_cx_rx_bytes_total: Counter,
         /// A connect began.
         upstream_cx_total: Counter,
-        /// Bytes waiting to be written.
-        upstream_cx_tx_bytes_buffered: Gauge,
-        /// Bytes written.
-        upstream_cx_tx_bytes_total: Counter,
-        /// A connection had more to write than it takes.
-        upstream_flow_control_backed_up_total: Counter,
-        /// It caught up.
-        upstream_flow_control_drained_total: Counter,
-        /// We stopped reading from a connection, because the client is slower.
-        upstream_flow_control_paused_reading_total: Counter,
-        /// We read again.
-        upstream_flow_control_resumed_reading_total: Counter,
         /// Requests on a connection.
         upstream_rq_active: Gauge,
         /// A request was refused: as many are under way as may be.
         upstream_rq_active_overflow: Counter,
         /// A request went away while it waited for a connection.
         upstream_rq_cancelled: Counter,
-        /// A request was refused because the cluster is in maintenance.
-        upstream_rq_maintenance_mode: Counter,
-        /// A request reached its longest life.
-        upstream_rq_max_duration_reached: Counter,
         /// Requests waiting for a connection.
         upstream_rq_pending_active: Gauge,
         /// The connection a request waited for failed.
@@ -149,7 +129,7 @@ scope! {
         upstream_rq_pending_overflow: Counter,
         /// A request had to wait for a connection.
         upstream_rq_pending_total: Counter,
-        /// How many requests a connection carried, at its end.
+        /// How many requests a connection carried, at its end; one that never came up does not count.
         upstream_rq_per_cx: Histogram,
         /// One attempt made no progress for too long.
         upstream_rq_per_try_idle_timeout: Counter,
@@ -171,16 +151,40 @@ scope! {
         upstream_rq_retry_overflow: Counter,
         /// A request went well in the end, after a retry.
         upstream_rq_retry_success: Counter,
-        /// The peer reset a request (HTTP/2).
+        /// The peer reset a request (HTTP/2), whatever its reason.
         upstream_rq_rx_reset: Counter,
-        /// The peer reset a request with NO_ERROR (HTTP/2).
-        upstream_rq_rx_reset_no_error: Counter,
         /// A request with all its attempts took too long.
         upstream_rq_timeout: Counter,
         /// A request was put on a connection; every attempt counts.
         upstream_rq_total: Counter,
         /// We reset a request (HTTP/2).
         upstream_rq_tx_reset: Counter,
+    }
+}
+
+/// How often one side of a request waited for the other. Each pause is one of a request, and ends at the latest with it.
+#[derive(Clone, Debug)]
+pub struct FlowStats {
+    /// The upstream took no more of a request, and its client was not read any more.
+    pub(crate) backed_up: Counter,
+    /// The client was read again.
+    pub(crate) drained: Counter,
+    /// The client took no more of a response, and the upstream was not read any more.
+    pub(crate) paused_reading: Counter,
+    /// The upstream was read again.
+    pub(crate) resumed_reading: Counter,
+}
+
+impl FlowStats {
+    /// As part of another scope; `last` is what its names begin with.
+    fn named(registry: &Registry, prefix: &str, last: &str) -> Self {
+        let counter = |name: &str| Counter::named(registry, prefix, &format!("{last}_{name}_total"));
+        Self {
+            backed_up: counter("backed_up"),
+            drained: counter("drained"),
+            paused_reading: counter("paused_reading"),
+            resumed_reading: counter("resumed_reading"),
+        }
     }
 }
 

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 
 use http::StatusCode;
 
-use super::{last_words, one_segment, scope};
+use super::{ByteStats, last_words, one_segment, scope};
 use crate::stats::{Counter, Gauge, Histogram, Registry};
 
 scope! {
     /// `http.<stat_prefix>.`: a connection manager and its router.
     HttpStats {
+        /// `downstream_cx_rx_bytes_total` and its like.
+        bytes: ByteStats = "downstream_cx",
         /// Connections open.
         downstream_cx_active: Gauge,
         /// The delayed-close timer ran out before the client closed.
@@ -46,23 +48,15 @@ scope! {
         downstream_cx_max_requests_reached: Counter,
         /// What came is not HTTP.
         downstream_cx_protocol_error: Counter,
-        /// Bytes read and not yet understood.
-        downstream_cx_rx_bytes_buffered: Gauge,
-        /// Bytes read.
-        downstream_cx_rx_bytes_total: Counter,
         /// A connection was accepted.
         downstream_cx_total: Counter,
-        /// Bytes waiting to be written.
-        downstream_cx_tx_bytes_buffered: Gauge,
-        /// Bytes written.
-        downstream_cx_tx_bytes_total: Counter,
         /// Tunnels open.
         downstream_cx_upgrades_active: Gauge,
         /// An upgrade or CONNECT was let through.
         downstream_cx_upgrades_total: Counter,
-        /// We stopped reading from a client, because the other side is slower.
+        /// A client was not read any more, because its upstream took no more of its request.
         downstream_flow_control_paused_reading_total: Counter,
-        /// We read again.
+        /// It was read again, or the request was over.
         downstream_flow_control_resumed_reading_total: Counter,
         /// Streams open.
         downstream_rq_active: Gauge,
@@ -104,7 +98,7 @@ scope! {
         no_route: Counter,
         /// A route answered by itself.
         rq_direct_response: Counter,
-        /// An upstream broke off after the response had begun.
+        /// An upstream broke off after the response to a gRPC request had begun. As in Envoy, no other request counts.
         rq_reset_after_downstream_response_started: Counter,
         /// A request reached the router.
         rq_total: Counter,

@@ -24,7 +24,7 @@ scope! {
         nghttp2_downstream_connections: Counter,
         /// A connection to an upstream began.
         nghttp2_upstream_connections: Counter,
-        /// Bytes waiting for a window.
+        /// Payload that waits for a window. Bytes.
         pending_send_bytes: Gauge,
         /// A message broke the rules of RFC 9113 8.
         rx_messaging_error: Counter,
@@ -34,7 +34,7 @@ scope! {
         stream_refused_errors: Counter,
         /// Streams open.
         streams_active: Gauge,
-        /// Trailers were received.
+        /// Trailers of a request were received.
         trailers: Counter,
         /// A client did not take the rest of a response within `stream_flush_timeout`.
         tx_flush_timeout: Counter,

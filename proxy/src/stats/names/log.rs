@@ -7,19 +7,19 @@ use crate::stats::{Counter, Gauge, Registry};
 #[derive(Clone, Debug, Default)]
 pub struct LogStats {
     /// Times that lines were queued because they had waited long enough.
-    pub flushed_by_timer: Counter,
+    pub(crate) flushed_by_timer: Counter,
     /// Times that a file could not be opened again, and the old one was kept.
-    pub reopen_failed: Counter,
+    pub(crate) reopen_failed: Counter,
     /// Lines queued for a file.
-    pub write_buffered: Counter,
+    pub(crate) write_buffered: Counter,
     /// Times that a file took what was written.
-    pub write_completed: Counter,
+    pub(crate) write_completed: Counter,
     /// Lines that are in no file: there was no room for them in the queue, or an error.
-    pub write_dropped: Counter,
+    pub(crate) write_dropped: Counter,
     /// Times that writing to a file ended in an error.
-    pub write_failed: Counter,
+    pub(crate) write_failed: Counter,
     /// Memory of the lines that wait for their files. Bytes.
-    pub write_total_buffered: Gauge,
+    pub(crate) write_total_buffered: Gauge,
 }
 
 impl LogStats {

@@ -4,6 +4,7 @@
 //! on it says when it moves. Building a scope looks every name up once, so it is done once per worker and
 //! scope, not per connection.
 
+mod bytes;
 mod cluster;
 mod downstream;
 mod http2;
@@ -12,7 +13,9 @@ mod server;
 
 use super::{Counter, Gauge, Histogram, Registry, State};
 
-pub use cluster::{BreakerStats, ClusterStats};
+pub use bytes::ByteStats;
+pub(crate) use bytes::Meter;
+pub use cluster::{BreakerStats, ClusterStats, FlowStats};
 pub use downstream::{HttpStats, ListenerStats, ResponseStats};
 pub use http2::Http2Stats;
 pub use log::LogStats;
@@ -25,7 +28,7 @@ macro_rules! scope {
         $(#[$about])*
         #[derive(Clone, Debug)]
         pub struct $scope {
-            $($(#[$when])* pub $name: $kind,)*
+            $($(#[$when])* pub(crate) $name: $kind,)*
         }
 
         impl $scope {

@@ -8,20 +8,33 @@ use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll, Waker};
 
 use crate::codec::http2::bounds::{CONNECTION_BUFFER_BYTES_MAX, CONNECTION_QUEUE_BYTES_MAX};
+use crate::stats::{Gauge, Held};
 
 /// Bytes that wait for one peer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::codec::http2) struct Backlog {
     /// Given to h2, heads and payload. All of it is within the peer's windows, so it leaves as the socket takes it; only a
     /// peer that makes its windows smaller afterwards can keep a part here.
     handed_bytes: Cell<usize>,
     /// Held by the streams.
     queued_bytes: Cell<usize>,
+    /// The same, for all to see.
+    pending: RefCell<Held>,
     /// Streams that wait for h2 to hold less.
     waiting: RefCell<Vec<Waker>>,
 }
 
 impl Backlog {
+    /// Nothing waits. `pending` is the gauge of what is held by streams.
+    pub(super) fn new(pending: &Gauge) -> Self {
+        Self {
+            handed_bytes: Cell::new(0),
+            queued_bytes: Cell::new(0),
+            pending: RefCell::new(pending.hold(0)),
+            waiting: RefCell::default(),
+        }
+    }
+
     /// Does h2 hold so much that it is to get nothing more?
     pub(in crate::codec::http2) fn is_full(&self) -> bool {
         self.handed_bytes.get() >= CONNECTION_BUFFER_BYTES_MAX
@@ -60,6 +73,11 @@ impl Backlog {
     /// A stream held `before` and holds `after` now.
     pub(in crate::codec::http2) fn requeue(&self, before: usize, after: usize) {
         self.queued_bytes.set(self.queued_bytes.get().saturating_sub(before).saturating_add(after));
+    }
+
+    /// Shows in the stats what the streams hold. Where that is nothing before and after, it costs nothing.
+    pub(in crate::codec::http2) fn publish(&self) {
+        self.pending.borrow_mut().resize(u64::try_from(self.queued_bytes.get()).unwrap_or(u64::MAX));
     }
 
     /// May a stream that holds some payload already take more?

@@ -100,7 +100,7 @@ pub(in crate::codec::http2) struct Shared {
     pub(super) credit: Cell<u32>,
     /// What waits for the peer.
     pub(in crate::codec::http2) backlog: Backlog,
-    pub(super) stats: Http2Stats,
+    pub(in crate::codec::http2) stats: Http2Stats,
 }
 
 /// How much of a stream's payload and how many of its heads (trailers count) have left for the socket, or are
@@ -153,7 +153,7 @@ impl Shared {
             noted: RefCell::default(),
             owed_frames: Cell::new(0),
             credit: Cell::new(0),
-            backlog: Backlog::default(),
+            backlog: Backlog::new(&stats.pending_send_bytes),
             stats: stats.clone(),
         }
     }
