@@ -248,7 +248,6 @@ fn refused(manager: &ConnectionManager, downstream: &Rc<Downstream>, error: Conn
             stats.downstream_cx_protocol_error.inc();
             Some(Ended::Closed)
         }
-        ConnectionError::TooManyResets => Some(too_many_resets(manager)),
     }
 }
 

@@ -1,8 +1,7 @@
 //! Frames that cost their sender nothing and us something, counted against Envoy's limits.
 //!
 //! What has to be answered (PING, SETTINGS, requests over the limit) needs no count here: h2 reads the next frame only
-//! when it could write the answer to the last one, so a peer that does not read is not read either. h2 also counts
-//! CONTINUATION frames, and streams that are reset before they were handed out; its verdict is read from its GOAWAY.
+//! when it could write the answer to the last one, so a peer that does not read is not read either.
 
 use super::frames::{CONTINUATION, DATA, HEADERS, PRIORITY, Received, WINDOW_UPDATE};
 use crate::codec::Violation;
@@ -16,8 +15,6 @@ pub(super) enum Flood {
     /// Frames of a message that bring nothing of it.
     EmptyFrames,
     Priorities,
-    /// Streams that were reset before anybody could look at them.
-    Resets,
     WindowUpdates,
 }
 
@@ -28,7 +25,6 @@ impl Flood {
             Self::Continuations => Violation::TooManyContinuations,
             Self::EmptyFrames => Violation::TooManyEmptyFrames,
             Self::Priorities => Violation::TooManyPriorities,
-            Self::Resets => Violation::TooManyResets,
             Self::WindowUpdates => Violation::TooManyWindowUpdates,
         }
     }
@@ -38,7 +34,7 @@ impl Flood {
         match self {
             Self::Continuations => Violation::TooManyHeaders,
             Self::EmptyFrames => Violation::EmptyFramesFlood,
-            Self::Priorities | Self::Resets | Self::WindowUpdates => self.violation(),
+            Self::Priorities | Self::WindowUpdates => self.violation(),
         }
     }
 }

@@ -10,7 +10,6 @@ use h2::{Ping, PingPong, RecvStream};
 use http::Request;
 
 use super::bounds::{RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, STREAM_BUFFER_BYTES_MAX};
-use super::flood::Flood;
 use super::frames::Role;
 use super::heads::{request_from_h2, response_to_h2, restore};
 use super::outgoing::Ending;
@@ -60,9 +59,6 @@ pub enum ConnectionError {
     /// The peer broke the framing; GOAWAY has been sent.
     #[error("connection error")]
     Protocol,
-    /// The client opens streams only to reset them.
-    #[error("too many streams were reset")]
-    TooManyResets,
 }
 
 /// What a request's head had too much of.
@@ -227,7 +223,6 @@ impl ServerConnection {
                 let violation = self.shared.malformed_as.get().unwrap_or(Violation::InvalidHeaderField);
                 ConnectionError::InvalidMessage { unread: Some(violation) }
             }
-            Fate::Flooded { flood: Flood::Resets, .. } => ConnectionError::TooManyResets,
             Fate::Flooded { flood, stream } => {
                 let unread = (stream > self.last_accepted).then(|| flood.violation_of_culprit());
                 ConnectionError::Flooded { unread }

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod canary;
+mod cuts;
 mod endings;
 mod exchanges;
 mod malformed;

@@ -2,13 +2,12 @@
 
 use bytes::Bytes;
 
+use super::intake::Complaint;
 use super::{Fate, MessageErrors, Wire};
 use crate::codec::Violation;
-use crate::codec::http2::CONNECTION;
-use crate::codec::http2::flood::Flood;
 use crate::codec::http2::frames::{
-    ACK, DATA, ENHANCE_YOUR_CALM, FRAME_HEAD_LEN, FrameHead, GOAWAY, HEADERS, NO_ERROR, PING, PROTOCOL_ERROR,
-    RST_STREAM, Role, SETTINGS, SHUTDOWN, STREAM_CLOSED, be_u32, frame_len, goaway_frame, reset_frame,
+    ACK, DATA, FRAME_HEAD_LEN, FrameHead, GOAWAY, HEADERS, NO_ERROR, PING, PROTOCOL_ERROR, RST_STREAM, Role, SETTINGS,
+    SHUTDOWN, STREAM_CLOSED, be_u32, frame_len, goaway_frame, reset_frame,
 };
 use crate::codec::http2::target::NotStandIn;
 
@@ -52,7 +51,7 @@ impl Wire {
     fn judge(&self, frame: &[u8]) -> Verdict {
         let Some(head) = FrameHead::parse(frame) else { return Verdict::Pass };
         let payload = frame.get(FRAME_HEAD_LEN..).unwrap_or_default();
-        let is_server = self.role == Role::Server;
+        let is_server = self.intake.role == Role::Server;
         match head.kind {
             HEADERS if !is_server => match self.shared.targets.replace(head, frame) {
                 None => Verdict::Pass,
@@ -77,7 +76,7 @@ impl Wire {
                 Verdict::Replace(Bytes::new())
             }
             GOAWAY if is_server => match payload.split_first_chunk() {
-                Some((last, rest)) => self.judge_goaway(*last, be_u32(rest), rest.get(4..).unwrap_or_default()),
+                Some((last, rest)) => self.judge_goaway(*last, be_u32(rest)),
                 None => Verdict::Pass,
             },
             _ => Verdict::Pass,
@@ -93,12 +92,13 @@ impl Wire {
         if self.shared.is_reset_by_us(stream) {
             return Verdict::Pass;
         }
-        let ends_by_data = match self.reading.stream == stream {
-            true => self.reading.kind == DATA,
+        let shown = self.intake.shown;
+        let ends_by_data = match shown.stream == stream {
+            true => shown.kind == DATA,
             // Other frames came behind it; a head that was good makes it probable.
             false => self.shared.is_watched(stream),
         };
-        if ends_by_data || self.errors == MessageErrors::EndStreams || self.role == Role::Client {
+        if ends_by_data || self.intake.errors == MessageErrors::EndStreams || self.intake.role == Role::Client {
             self.shared.note_malformed(stream, Violation::RemoteReset);
             return Verdict::Pass;
         }
@@ -106,15 +106,9 @@ impl Wire {
     }
 
     /// h2 ends the connection.
-    fn judge_goaway(&self, last: [u8; 4], code: Option<u32>, debug: &[u8]) -> Verdict {
+    fn judge_goaway(&self, last: [u8; 4], code: Option<u32>) -> Verdict {
         match code {
             None | Some(NO_ERROR) => Verdict::Pass,
-            // Like Envoy we have no word for a flood, be it only to save the write.
-            Some(ENHANCE_YOUR_CALM) if debug.ends_with(b"continuations") => {
-                self.shared.stats.header_overflow.inc();
-                Verdict::Fail(Fate::Flooded { flood: Flood::Continuations, stream: self.reading.stream })
-            }
-            Some(ENHANCE_YOUR_CALM) => Verdict::Fail(Fate::Flooded { flood: Flood::Resets, stream: CONNECTION }),
             Some(PROTOCOL_ERROR) => self.judge_protocol_error(last),
             Some(_) => {
                 self.shared.fail(Fate::BrokenProtocol);
@@ -125,17 +119,18 @@ impl Wire {
 
     /// h2 found PROTOCOL_ERROR in the frames themselves.
     fn judge_protocol_error(&self, last: [u8; 4]) -> Verdict {
-        let is_known = (1..=u32::from_be_bytes(last)).contains(&self.reading.stream);
-        let is_late_data = self.reading.kind == DATA && is_known && !self.reading.is_overpadded;
-        if self.reading.saw_header_block && !is_late_data && !self.reading.is_overpadded {
+        match self.intake.shown.complaint {
             // An upper-case field name is an HPACK error to h2, a malformed message to Envoy.
-            return Verdict::Fail(Fate::InvalidMessage(None));
+            Some(Complaint::Section) => Verdict::Fail(Fate::InvalidMessage(None)),
+            Some(Complaint::LateData) => {
+                self.shared.fail(Fate::BrokenProtocol);
+                // RFC 9113 5.1, half-closed (remote): the code is STREAM_CLOSED. The text is nghttp2's.
+                Verdict::Replace(goaway_frame(last, STREAM_CLOSED, b"DATA: stream in half-closed(remote)"))
+            }
+            None => {
+                self.shared.fail(Fate::BrokenProtocol);
+                Verdict::Pass
+            }
         }
-        self.shared.fail(Fate::BrokenProtocol);
-        if is_late_data {
-            // RFC 9113 5.1, half-closed (remote): the code is STREAM_CLOSED. The text is nghttp2's.
-            return Verdict::Replace(goaway_frame(last, STREAM_CLOSED, b"DATA: stream in half-closed(remote)"));
-        }
-        Verdict::Pass
     }
 }

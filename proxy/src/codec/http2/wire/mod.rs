@@ -13,7 +13,7 @@
 //! It relies on one property of h2: the head of a frame, and a control frame as a whole, is encoded in one
 //! piece, so it stands contiguous at the place where the previous frame ended.
 //!
-//! [`inbound`] is the way in, where [`intake`] judges messages; [`judge`] decides about each frame that h2 wants to write,
+//! [`inbound`] is the way in, where [`intake`] reads each frame and [`received`] counts it; [`judge`] decides about each frame that h2 wants to write,
 //! [`shared`] is what everybody else sees.
 
 mod backlog;
@@ -22,9 +22,15 @@ mod credit;
 mod inbound;
 mod intake;
 mod judge;
+mod received;
 mod refusals;
 mod section;
+mod sections;
 mod shared;
+mod streams;
+#[cfg(test)]
+mod tests;
+mod turn;
 
 use std::io;
 use std::mem;
@@ -35,10 +41,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
-use super::flood::Floods;
 use super::frames::{
-    FRAME_HEAD_LEN, FrameHead, HEADERS, PREFACE, RST_STREAM, Role, Scanner, frame_len, settings_frame,
-    window_update_frame,
+    FRAME_HEAD_LEN, FrameHead, HEADERS, PREFACE, RST_STREAM, Role, frame_len, settings_frame, window_update_frame,
 };
 use super::hpack::ListLimit;
 use crate::config::listener::Http2Options;
@@ -56,12 +60,8 @@ pub(super) use shared::{Amount, Fate, Shared};
 #[derive(Debug)]
 pub(super) struct Wire {
     shared: Rc<Shared>,
-    role: Role,
     inbound: Inbound,
-    errors: MessageErrors,
     intake: Intake,
-    reading: Scanner,
-    floods: Floods,
     /// Bytes of the current outgoing frame that h2 has yet to write.
     writing_left: usize,
     /// Our SETTINGS, until they have taken the place of h2's.
@@ -104,12 +104,8 @@ impl Wire {
         let writing_left = if role == Role::Client { PREFACE.len() } else { 0 };
         let wire = Self {
             shared: Rc::clone(&shared),
-            role,
             inbound: Inbound::new(already_read),
-            errors,
             intake: Intake::new(role, errors, options, limit),
-            reading: Scanner::at(role),
-            floods: Floods::new(options.floods),
             writing_left,
             settings: Some(settings_frame(role, options)),
             instead: Bytes::new(),
@@ -169,7 +165,7 @@ impl Wire {
 
     fn note_sent(&mut self, head: FrameHead, frame: &[u8]) {
         self.shared.note_sent(head, frame.get(FRAME_HEAD_LEN..).unwrap_or_default());
-        self.intake.note_sent(head);
+        self.intake.streams.note_sent(head);
     }
 
     fn poll_pass(&mut self, cx: &mut Context<'_>, first: &[u8], bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {

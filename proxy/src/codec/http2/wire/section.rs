@@ -8,56 +8,88 @@ use crate::codec::http2::frames::{
 
 /// SETTINGS_MAX_FRAME_SIZE, which we leave at its default (RFC 9113 6.5.2). Bytes.
 pub(super) const FRAME_BYTES_MAX: usize = 1 << 14;
-/// Length of the fields of a priority (RFC 9113 6.2).
+/// Length of the fields of a priority (RFC 9113 6.2, 6.3).
 pub(super) const PRIORITY_LEN: usize = 5;
 
-/// The frames of one header section.
+/// The frames of one header section, as far as they have come. It is told of each as soon as it is whole, so that what is
+/// behind is read once.
+#[derive(Debug)]
 pub(super) struct Section {
     /// Of the first.
     pub(super) head: FrameHead,
-    /// Of all.
+    /// Of all so far.
     pub(super) len: usize,
+    pub(super) continuations: usize,
     block: HeaderBlock,
+    progress: Progress,
     /// Nonsense of RFC 9113 5.3.1, for which h2 would not read the block.
     pub(super) depends_on_itself: bool,
 }
 
+#[derive(Debug)]
 enum HeaderBlock {
-    /// This range of the bytes at hand.
+    /// This range of the section's bytes.
     Here(Range<usize>),
     /// Put together from more than one frame.
     Joined(Vec<u8>),
 }
 
-/// The frames are such that h2 ends the connection for them.
-pub(super) struct BrokenFraming;
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Progress {
+    /// No frame has ended it.
+    Open,
+    Whole,
+}
+
+/// What a section may have at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SectionLimit {
+    /// In all of its frames.
+    pub(super) bytes: usize,
+    pub(super) continuations: usize,
+}
+
+/// What a peer does wrong with the frames of a section.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum BrokenFraming {
+    /// They cannot be read, or others stand between them.
+    Unreadable,
+    /// There are too many of them.
+    TooMany,
+}
 
 impl Section {
-    /// `None` if more has to come.
-    pub(super) fn parse(bytes: &[u8], continuations_max: usize) -> Result<Option<Self>, BrokenFraming> {
-        let head = FrameHead::parse(bytes).ok_or(BrokenFraming)?;
-        let mut len = FRAME_HEAD_LEN + head.len;
-        let Some(payload) = bytes.get(FRAME_HEAD_LEN..len) else { return Ok(None) };
+    /// With a HEADERS frame.
+    pub(super) fn begin(head: FrameHead, payload: &[u8]) -> Result<Self, BrokenFraming> {
         let (range, depends_on_itself) = fragment(head, payload)?;
-        let range = range.start + FRAME_HEAD_LEN..range.end + FRAME_HEAD_LEN;
-        if head.flags & END_HEADERS != 0 {
-            return Ok(Some(Self { head, len, block: HeaderBlock::Here(range), depends_on_itself }));
+        let block = HeaderBlock::Here(range.start + FRAME_HEAD_LEN..range.end + FRAME_HEAD_LEN);
+        let len = FRAME_HEAD_LEN + head.len;
+        Ok(Self { head, len, continuations: 0, block, progress: Progress::after(head), depends_on_itself })
+    }
+
+    /// With the frame that comes next, where `bytes` are those of the section and of that frame.
+    pub(super) fn go_on(&mut self, bytes: &[u8], next: FrameHead, limit: SectionLimit) -> Result<(), BrokenFraming> {
+        if next.kind != CONTINUATION || next.stream != self.head.stream {
+            return Err(BrokenFraming::Unreadable);
         }
-        let mut joined = bytes.get(range).unwrap_or_default().to_vec();
-        for _ in 0..=continuations_max {
-            let Some(next) = bytes.get(len..).and_then(FrameHead::parse) else { return Ok(None) };
-            if next.kind != CONTINUATION || next.stream != head.stream || next.len > FRAME_BYTES_MAX {
-                return Err(BrokenFraming);
+        let begin = self.len + FRAME_HEAD_LEN;
+        let payload = bytes.get(begin..begin + next.len).ok_or(BrokenFraming::Unreadable)?;
+        match &mut self.block {
+            HeaderBlock::Here(range) => {
+                let first = bytes.get(range.clone()).unwrap_or_default();
+                self.block = HeaderBlock::Joined([first, payload].concat());
             }
-            let begin = len + FRAME_HEAD_LEN;
-            len = begin + next.len;
-            let Some(payload) = bytes.get(begin..len) else { return Ok(None) };
-            joined.extend_from_slice(payload);
-            if next.flags & END_HEADERS != 0 {
-                return Ok(Some(Self { head, len, block: HeaderBlock::Joined(joined), depends_on_itself }));
-            }
+            HeaderBlock::Joined(joined) => joined.extend_from_slice(payload),
         }
-        Err(BrokenFraming)
+        self.len = begin + next.len;
+        self.continuations += 1;
+        self.progress = Progress::after(next);
+        let is_within = self.len <= limit.bytes && self.continuations <= limit.continuations;
+        is_within.then_some(()).ok_or(BrokenFraming::TooMany)
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.progress == Progress::Whole
     }
 
     pub(super) fn block<'b>(&'b self, bytes: &'b [u8]) -> &'b [u8] {
@@ -68,20 +100,27 @@ impl Section {
     }
 }
 
+impl Progress {
+    fn after(frame: FrameHead) -> Self {
+        if frame.flags & END_HEADERS == 0 { Self::Open } else { Self::Whole }
+    }
+}
+
 /// Where the block stands in a HEADERS frame's payload (RFC 9113 6.2), and whether the stream depends on itself.
 fn fragment(head: FrameHead, payload: &[u8]) -> Result<(Range<usize>, bool), BrokenFraming> {
+    let unreadable = BrokenFraming::Unreadable;
     let (mut begin, mut end) = (0, payload.len());
     let padding = match head.flags & PADDED {
         0 => 0,
-        _ => usize::from(*payload.first().ok_or(BrokenFraming)?),
+        _ => usize::from(*payload.first().ok_or(unreadable)?),
     };
     begin += usize::from(head.flags & PADDED != 0);
     let mut depends_on_itself = false;
     if head.flags & PRIORITISED != 0 {
-        let dependency = payload.get(begin..begin + PRIORITY_LEN).and_then(be_u32).ok_or(BrokenFraming)?;
+        let dependency = payload.get(begin..begin + PRIORITY_LEN).and_then(be_u32).ok_or(unreadable)?;
         depends_on_itself = dependency & STREAM_ID_MAX == head.stream;
         begin += PRIORITY_LEN;
     }
-    end = end.checked_sub(padding).filter(|end| *end >= begin).ok_or(BrokenFraming)?;
+    end = end.checked_sub(padding).filter(|end| *end >= begin).ok_or(unreadable)?;
     Ok((begin..end, depends_on_itself))
 }

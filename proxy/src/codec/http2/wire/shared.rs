@@ -9,12 +9,11 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::Refusal;
 use super::backlog::{Backlog, Unsent};
+use super::turn::Turn;
 use crate::codec::Violation;
-use crate::codec::http2::bounds::{OWED_FRAMES_MAX, TURN_FRAMES_MAX};
-use crate::codec::http2::flood::{Flood, Floods};
+use crate::codec::http2::flood::Flood;
 use crate::codec::http2::frames::{
-    CONTINUATION, DATA, END_STREAM, FrameHead, GOAWAY, HEADERS, NO_ERROR, PRIORITY, REFUSED_STREAM, RST_STREAM,
-    Received, STREAM_ID_MAX, Sight, be_u32,
+    DATA, FrameHead, GOAWAY, HEADERS, NO_ERROR, REFUSED_STREAM, RST_STREAM, STREAM_ID_MAX, be_u32,
 };
 use crate::codec::http2::message::Original;
 use crate::codec::http2::target::Targets;
@@ -82,20 +81,17 @@ pub(in crate::codec::http2) struct Shared {
     /// What h2 cannot carry of requests that it has yet to write.
     pub(in crate::codec::http2) targets: Targets,
     /// The largest stream that either side has opened.
-    last_stream: Cell<u32>,
-    data_sent: Cell<u64>,
+    pub(super) last_stream: Cell<u32>,
+    pub(super) data_sent: Cell<u64>,
     /// h2 has let go of the wire.
     pub(super) is_gone: Cell<bool>,
     /// Streams that wait for their frames to leave.
     pub(super) waiting: Cell<usize>,
     /// How much of each stream has left. A stream is here from its first frame until it is dropped.
     pub(super) sent: RefCell<BTreeMap<u32, Sent>>,
-    /// Frames read in this turn; see [`TURN_FRAMES_MAX`].
-    turn_frames: Cell<u32>,
+    pub(super) turn: Turn,
     /// Streams that have something unread since the last turns.
-    noted: RefCell<Vec<u32>>,
-    /// Frames that may call for an answer, since the socket took something; see [`OWED_FRAMES_MAX`].
-    pub(super) owed_frames: Cell<u32>,
+    pub(super) noted: RefCell<Vec<u32>>,
     /// What came on the connection in frames that h2 has not seen, and its peer has no credit for.
     pub(super) credit: Cell<u32>,
     /// What waits for the peer.
@@ -120,11 +116,11 @@ pub(super) struct Sent {
     /// Waits for h2 to hold less of the stream.
     room: Option<Waker>,
     /// The peer has ended its direction.
-    has_ended: bool,
+    pub(super) has_ended: bool,
     /// As of the connection, [`Shared::credit`].
     pub(super) credit: u32,
     unsent: Unsent,
-    stream: Weak<Stream>,
+    pub(super) stream: Weak<Stream>,
 }
 
 impl Shared {
@@ -149,9 +145,8 @@ impl Shared {
             is_gone: Cell::new(false),
             waiting: Cell::new(0),
             sent: RefCell::default(),
-            turn_frames: Cell::new(0),
+            turn: Turn::default(),
             noted: RefCell::default(),
-            owed_frames: Cell::new(0),
             credit: Cell::new(0),
             backlog: Backlog::new(&stats.pending_send_bytes),
             stats: stats.clone(),
@@ -277,117 +272,8 @@ impl Shared {
         self.wake(sent);
     }
 
-    fn note_stream(&self, stream: u32) {
+    pub(super) fn note_stream(&self, stream: u32) {
         self.last_stream.set(self.last_stream.get().max(stream));
-    }
-
-    /// A frame of the peer's has come. Is h2 to see it?
-    pub(super) fn note_received(&self, frame: Received, floods: &mut Floods, is_client: bool) -> Sight {
-        if frame.head.kind == HEADERS && !is_client {
-            self.note_stream(frame.head.stream);
-        }
-        self.turn_frames.set(self.turn_frames.get().saturating_add(1));
-        // Stream ids of clients are odd, and no server of ours or theirs pushes.
-        let streams = u64::from(self.last_stream.get()).div_ceil(2);
-        if let Some(flood) = floods.note(frame, streams, self.data_sent.get()) {
-            self.note_flood(flood, frame.head.stream);
-        }
-        match frame.head.kind {
-            DATA => self.note_data(frame),
-            HEADERS => {
-                self.owe();
-                self.note_message(frame.head);
-                Sight::Shown
-            }
-            CONTINUATION | PRIORITY => {
-                self.owe();
-                Sight::Shown
-            }
-            _ => Sight::Shown,
-        }
-    }
-
-    /// A frame has come that may call for RST_STREAM.
-    fn owe(&self) {
-        self.owed_frames.set(self.owed_frames.get().saturating_add(1));
-    }
-
-    /// Empty DATA changes nothing for its message, so h2 need not see it, which would count it: for a stream that is open,
-    /// and for one that is over and may have been reset by us. For others it is an error, and h2 says so.
-    fn note_data(&self, frame: Received) -> Sight {
-        let head = frame.head;
-        let is_known = head.stream % 2 == 1 && head.stream <= self.last_stream.get();
-        let Some(has_ended) = self.note_message(head) else {
-            self.owe();
-            if frame.is_empty() && is_known {
-                return self.credit(frame);
-            }
-            return Sight::Shown;
-        };
-        if frame.is_empty() && !has_ended { self.credit(frame) } else { Sight::Shown }
-    }
-
-    /// Hides a frame, whose bytes are to be given back to the windows.
-    fn credit(&self, frame: Received) -> Sight {
-        let len = u32::try_from(frame.head.len).unwrap_or(u32::MAX);
-        if len > 0 {
-            self.credit.set(self.credit.get().saturating_add(len));
-            if let Some(sent) = self.sent.borrow_mut().get_mut(&frame.head.stream) {
-                sent.credit = sent.credit.saturating_add(len);
-            }
-        }
-        Sight::Hidden
-    }
-
-    /// A piece of a message has come on a stream; had its message ended before? `None` if nobody holds the stream.
-    fn note_message(&self, head: FrameHead) -> Option<bool> {
-        let mut streams = self.sent.borrow_mut();
-        let sent = streams.get_mut(&head.stream)?;
-        let had_ended = sent.has_ended;
-        sent.has_ended |= head.flags & END_STREAM != 0;
-        if let Some(stream) = sent.stream.upgrade()
-            && stream.note_unread()
-        {
-            self.noted.borrow_mut().push(head.stream);
-        }
-        Some(had_ended)
-    }
-
-    /// Have enough frames been read in this turn?
-    pub(super) fn is_turn_over(&self) -> bool {
-        self.turn_frames.get() >= TURN_FRAMES_MAX
-    }
-
-    /// Does the peer have to read before more is read of it?
-    pub(super) fn is_owing(&self) -> bool {
-        self.owed_frames.get() >= OWED_FRAMES_MAX
-    }
-
-    /// Everything that came has been handed out: takes care of what is not read, and lets more come.
-    pub(in crate::codec::http2) fn end_turn(&self, cx: &mut Context<'_>) {
-        let noted = std::mem::take(&mut *self.noted.borrow_mut());
-        for id in noted {
-            let stream = self.sent.borrow().get(&id).and_then(|sent| sent.stream.upgrade());
-            if stream.is_some_and(|stream| stream.gather()) {
-                self.noted.borrow_mut().push(id);
-            }
-        }
-        if self.turn_frames.replace(0) >= TURN_FRAMES_MAX {
-            cx.waker().wake_by_ref();
-        }
-    }
-
-    fn note_flood(&self, flood: Flood, stream: u32) {
-        if self.fate.get() == Fate::Alive {
-            match flood {
-                Flood::EmptyFrames => self.stats.inbound_empty_frames_flood.inc(),
-                Flood::Priorities => self.stats.inbound_priority_frames_flood.inc(),
-                Flood::WindowUpdates => self.stats.inbound_window_update_frames_flood.inc(),
-                // Counted by h2.
-                Flood::Continuations | Flood::Resets => {}
-            }
-        }
-        self.fail(Fate::Flooded { flood, stream });
     }
 
     fn wake(&self, sent: &mut Sent) {
@@ -402,12 +288,6 @@ impl Shared {
         self.last_watched.set(self.last_watched.get().max(id));
         let malformed = self.malformed_early.borrow_mut().remove(&id);
         self.sent.borrow_mut().insert(id, Sent { stream, malformed, ..Sent::default() });
-    }
-
-    /// So much payload was dropped before h2 saw it.
-    pub(super) fn owe_credit(&self, bytes: usize) {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.credit.set(self.credit.get().saturating_add(bytes));
     }
 
     /// Keeps what h2 could not hold of a request, until [`Self::take_original`].

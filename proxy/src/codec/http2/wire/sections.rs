@@ -1,0 +1,198 @@
+//! Header sections of the peer, judged.
+//!
+//! A section that is well-formed passes as it is, bytes untouched. For a malformed one h2 gets a frame for which it resets
+//! that stream and no other (RFC 9113 5.3.1). h2's HPACK table then lacks what the section would have done to it: from there
+//! on, each section is written anew for h2, without the table.
+
+use std::mem;
+
+use bytes::{BufMut, BytesMut};
+
+use super::Refusal;
+use super::closed::ClosedBy;
+use super::intake::{Complaint, End, Intake, MessageErrors, Step, Table};
+use super::section::{FRAME_BYTES_MAX, PRIORITY_LEN, Section};
+use super::shared::Shared;
+use super::streams::{Receiving, Rest};
+use crate::codec::Violation;
+use crate::codec::http2::frames::{
+    CONTINUATION, END_HEADERS, END_STREAM, FrameHead, HEADERS, PRIORITISED, PROTOCOL_ERROR, Received, Role,
+    STREAM_CLOSED, put_frame_head,
+};
+use crate::codec::http2::hpack::{Block, DecodingError, write_literal};
+use crate::codec::http2::message::{Original, SectionKind, Wrong, judge, stand_in};
+
+/// A block that no decoder takes (RFC 7541 6.1): h2 ends the connection for it.
+const NO_BLOCK: &[u8] = &[0x80];
+/// CONTINUATION frames that h2 takes in any section.
+const H2_CONTINUATIONS: usize = 5;
+
+/// What becomes of a header section.
+enum Verdict {
+    Plain,
+    Odd,
+    /// The stream is reset.
+    Refused(Refusal),
+    /// The connection ends, as Envoy's does.
+    Fatal,
+    /// Nobody waits for it any more.
+    Late,
+    /// Its stream does not exist or is closed, and h2 says what becomes of that.
+    Nowhere,
+}
+
+/// A header section on a stream whose peer may send nothing more.
+const ON_A_CLOSED_STREAM: Refusal = Refusal::Malformed { violation: Violation::MessagingRule, code: STREAM_CLOSED };
+
+impl Intake {
+    pub(super) fn judge_section(&mut self, bytes: &[u8], section: &Section, shared: &Shared) -> Step {
+        let mut block = mem::take(&mut self.block);
+        let decoded = self.decoder.decode(section.block(bytes), &mut block);
+        let step = match decoded {
+            Ok(()) => {
+                let verdict = self.verdict(section, &block, shared);
+                self.carry_out(verdict, section, &block, shared)
+            }
+            Err(DecodingError) => {
+                self.shown.complaint = Some(Complaint::Section);
+                write_section(section.head, NO_BLOCK, &mut self.complaint);
+                Step::End(End::Told)
+            }
+        };
+        self.block = block;
+        step
+    }
+
+    fn verdict(&mut self, section: &Section, block: &Block, shared: &Shared) -> Verdict {
+        let (stream, is_end) = (section.head.stream, section.head.flags & END_STREAM != 0);
+        if self.streams.is_late(stream, shared) {
+            return Verdict::Late;
+        }
+        let costs_its_stream = self.errors == MessageErrors::EndStreams;
+        let kind = match (self.role, self.streams.receiving(stream)) {
+            (_, Some(Receiving::Head)) => SectionKind::Response,
+            (_, Some(Receiving::Rest(Rest { head_has_length, content_bytes, .. }))) => {
+                SectionKind::Trailers { head_has_length, content_bytes }
+            }
+            (_, Some(Receiving::RestWithoutContent)) => {
+                SectionKind::Trailers { head_has_length: false, content_bytes: 0 }
+            }
+            (_, Some(Receiving::Nothing)) if costs_its_stream => return Verdict::Refused(ON_A_CLOSED_STREAM),
+            (Role::Server, None) if self.streams.is_idle(stream) && !stream.is_multiple_of(2) => {
+                self.streams.begin(stream);
+                SectionKind::Request { may_have_protocol: self.may_have_protocol }
+            }
+            (_, None) if costs_its_stream && self.streams.closed_by(stream) == Some(ClosedBy::Reset) => {
+                return Verdict::Refused(ON_A_CLOSED_STREAM);
+            }
+            (_, Some(Receiving::Nothing) | None) => return Verdict::Nowhere,
+        };
+        if let Some(excess) = block.excess() {
+            return Verdict::Refused(Refusal::TooLarge(excess));
+        }
+        let malformed = |violation| Verdict::Refused(Refusal::Malformed { violation, code: PROTOCOL_ERROR });
+        let depends_on_itself = section.depends_on_itself;
+        match judge(kind, block, is_end) {
+            // RFC 9113 5.3.1. Envoy does not look at a server's priorities.
+            Ok(_) if depends_on_itself && self.role == Role::Server => malformed(Violation::InvalidHeaderField),
+            Ok(good) => {
+                match (good.is_informational, is_end) {
+                    (true, _) => {}
+                    (false, true) => self.streams.note_end(stream),
+                    (false, false) if good.excludes_content => {
+                        self.streams.set(stream, Receiving::RestWithoutContent);
+                    }
+                    (false, false) => {
+                        self.streams.set(stream, Receiving::Rest(Rest::after_head(good.has_content_length)));
+                    }
+                }
+                let is_odd = good.is_odd || depends_on_itself || section.continuations > H2_CONTINUATIONS;
+                if is_odd { Verdict::Odd } else { Verdict::Plain }
+            }
+            Err(Wrong::Malformed) => malformed(Violation::InvalidHeaderField),
+            Err(Wrong::Misplaced) => malformed(Violation::MessagingRule),
+            Err(Wrong::NotPermitted) => Verdict::Fatal,
+        }
+    }
+
+    fn carry_out(&mut self, verdict: Verdict, section: &Section, block: &Block, shared: &Shared) -> Step {
+        let stream = section.head.stream;
+        match verdict {
+            Verdict::Plain if self.h2s_table == Table::Same => {
+                return self.show(Received { head: section.head, padding: 0 }, shared, section.len);
+            }
+            Verdict::Plain | Verdict::Odd => self.write_stand_in(section.head, block, shared),
+            Verdict::Fatal => return Step::End(End::Invalid(stream)),
+            Verdict::Refused(Refusal::Malformed { violation, .. }) if self.errors == MessageErrors::EndConnections => {
+                shared.malformed_as.set(Some(violation));
+                return Step::End(End::Invalid(stream));
+            }
+            Verdict::Refused(refusal) => self.reset(stream, refusal, shared),
+            Verdict::Late => {}
+            Verdict::Nowhere => return self.show_bare(section, shared),
+        }
+        self.h2s_table = Table::Unused;
+        Step::Drop(section.len)
+    }
+
+    /// Shows h2 a section without its fields, which do not matter: they are of a stream that is not open.
+    fn show_bare(&mut self, section: &Section, shared: &Shared) -> Step {
+        let head = section.head;
+        self.shown.complaint = Some(Complaint::Section);
+        if self.streams.was_never_opened(head.stream) {
+            write_section(head, &[], &mut self.complaint);
+            return Step::End(End::Told);
+        }
+        write_section(head, &[], &mut self.out);
+        self.show_instead(head, shared);
+        self.h2s_table = Table::Unused;
+        Step::Drop(section.len)
+    }
+
+    /// Makes h2 reset a stream.
+    pub(super) fn reset(&mut self, stream: u32, refusal: Refusal, shared: &Shared) {
+        let had_head = self.streams.reset(stream);
+        shared.refuse(stream, refusal, had_head);
+        let flags = END_HEADERS | END_STREAM | PRIORITISED;
+        let head = FrameHead { len: PRIORITY_LEN, kind: HEADERS, flags, stream };
+        put_frame_head(head, &mut self.out);
+        self.out.put_u32(stream);
+        self.out.put_u8(0);
+        self.show_instead(head, shared);
+    }
+
+    /// Writes a section anew, without the table, and with placeholders for what h2 cannot hold.
+    fn write_stand_in(&mut self, head: FrameHead, block: &Block, shared: &Shared) {
+        let mut original = Original::default();
+        let mut coded = BytesMut::new();
+        for field in block.fields() {
+            let (name, value) = stand_in(field, &mut original);
+            write_literal(name, value, &mut coded);
+        }
+        shared.keep_original(head.stream, original);
+        write_section(head, &coded, &mut self.out);
+        self.show_instead(head, shared);
+    }
+
+    /// h2 is shown a section of ours, whose frames have been counted as their peer sent them.
+    fn show_instead(&mut self, head: FrameHead, shared: &Shared) {
+        self.shown.kind = head.kind;
+        self.shown.stream = head.stream;
+        shared.note_shown(Received { head, padding: 0 });
+    }
+}
+
+fn write_section(head: FrameHead, coded: &[u8], to: &mut BytesMut) {
+    let last = coded.len().saturating_sub(1) / FRAME_BYTES_MAX;
+    let (mut kind, mut flags) = (HEADERS, head.flags & END_STREAM);
+    for at in 0..=last {
+        if at == last {
+            flags |= END_HEADERS;
+        }
+        let begin = at * FRAME_BYTES_MAX;
+        let piece = coded.get(begin..coded.len().min(begin + FRAME_BYTES_MAX)).unwrap_or_default();
+        put_frame_head(FrameHead { len: piece.len(), kind, flags, stream: head.stream }, to);
+        to.put_slice(piece);
+        (kind, flags) = (CONTINUATION, 0);
+    }
+}
