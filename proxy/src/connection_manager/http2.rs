@@ -244,9 +244,9 @@ fn refused(manager: &ConnectionManager, downstream: &Rc<Downstream>, error: Conn
         }
         // The flood has counted in its own stats.
         ConnectionError::Flooded { unread } => Some(closed(manager, downstream, unread)),
-        ConnectionError::Protocol => {
+        ConnectionError::Protocol { unread } => {
             stats.downstream_cx_protocol_error.inc();
-            Some(Ended::Closed)
+            Some(closed(manager, downstream, unread))
         }
     }
 }

@@ -12,8 +12,8 @@
 //! | streams we reset, remembered (`max_concurrent_reset_streams`) | at a time | our own resets | [`RESET_STREAMS_MAX`] for [`RESET_STREAM_AGE_MAX`]; past it a stream is forgotten, and h2's RST_STREAM for its late frames is not sent |
 //! | streams reset before they were accepted (`max_pending_accept_reset_streams`) | at a time | a client | off; nothing is read while accepted streams wait, so [`TURN_FRAMES_MAX`] bounds them; the connection manager judges the rate |
 //! | streams opened by the peer (`max_concurrent_streams`) | at a time | a client | Envoy's setting; more are refused one by one |
-//! | CONTINUATION frames of a head | head | a peer's head | left; it follows from the largest head |
-//! | bytes of a decoded head (`header_list_way_too_large`) | head | a peer's head | left |
+//! | CONTINUATION frames of a head | head | a peer's head | never reached: the wire counts them, with Envoy's limit, and puts heads of many together |
+//! | bytes of a decoded head (`header_list_way_too_large`) | head | a peer's head | never reached: the wire decodes heads first, and refuses those over our size |
 //! | header list over our size | head | a peer's head | left: it costs its stream |
 //! | bytes queued of one stream (`max_send_buffer_size`) | at a time | a slow peer | [`STREAM_BUFFER_BYTES_MAX`], and [`SMALL_PIECES_MAX`] small pieces |
 //! | PING and SETTINGS to be answered | at a time | a peer | left: h2 reads on only when the answer has room |

@@ -32,9 +32,8 @@ impl Flood {
     /// The same for the stream whose own frames they were.
     pub(super) fn violation_of_culprit(self) -> Violation {
         match self {
-            Self::Continuations => Violation::TooManyHeaders,
             Self::EmptyFrames => Violation::EmptyFramesFlood,
-            Self::Priorities | Self::WindowUpdates => self.violation(),
+            Self::Continuations | Self::Priorities | Self::WindowUpdates => self.violation(),
         }
     }
 }

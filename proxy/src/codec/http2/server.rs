@@ -10,6 +10,7 @@ use h2::{Ping, PingPong, RecvStream};
 use http::Request;
 
 use super::bounds::{RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, STREAM_BUFFER_BYTES_MAX};
+use super::flood::Flood;
 use super::frames::Role;
 use super::heads::{request_from_h2, response_to_h2, restore};
 use super::outgoing::Ending;
@@ -56,9 +57,12 @@ pub enum ConnectionError {
         /// Envoy's text for the request, if its head could not be read.
         unread: Option<Violation>,
     },
-    /// The peer broke the framing; GOAWAY has been sent.
+    /// The peer broke the framing. It has been told by GOAWAY, where Envoy tells.
     #[error("connection error")]
-    Protocol,
+    Protocol {
+        /// Envoy's text for the request whose head did it.
+        unread: Option<Violation>,
+    },
 }
 
 /// What a request's head had too much of.
@@ -225,10 +229,15 @@ impl ServerConnection {
             }
             Fate::Flooded { flood, stream } => {
                 let unread = (stream > self.last_accepted).then(|| flood.violation_of_culprit());
-                ConnectionError::Flooded { unread }
+                match flood {
+                    Flood::Continuations => ConnectionError::Protocol { unread },
+                    Flood::EmptyFrames | Flood::Priorities | Flood::WindowUpdates => {
+                        ConnectionError::Flooded { unread }
+                    }
+                }
             }
-            Fate::BrokenProtocol => ConnectionError::Protocol,
-            Fate::Alive if error.is_library() => ConnectionError::Protocol,
+            Fate::BrokenProtocol => ConnectionError::Protocol { unread: None },
+            Fate::Alive if error.is_library() => ConnectionError::Protocol { unread: None },
             Fate::Alive | Fate::Closed | Fate::Dropped | Fate::NotHttp2 | Fate::Reset => {
                 ConnectionError::Broken(lost(&self.shared, CONNECTION))
             }

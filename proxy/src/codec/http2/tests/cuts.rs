@@ -112,7 +112,12 @@ async fn what_came_before_the_end_is_handed_out_wherever_the_bytes_are_cut() {
         ("a block that is none", [get(1), frame(HEADERS, 5, 3, &[0x80])].concat(), 1, Some(INVALID)),
         ("a section on no stream", [get(1), frame(HEADERS, 5, 0, &block(GET))].concat(), 1, Some(INVALID)),
         ("a section on an even stream", [get(1), frame(HEADERS, 5, 2, &block(GET))].concat(), 1, Some(INVALID)),
-        ("a frame that is too long", [&get(1)[..], &too_long].concat(), 1, Some(ConnectionError::Protocol)),
+        (
+            "a frame that is too long",
+            [&get(1)[..], &too_long].concat(),
+            1,
+            Some(ConnectionError::Protocol { unread: None }),
+        ),
         ("a padded section without padding", [get(1), frame(HEADERS, 13, 3, b"\x09")].concat(), 1, Some(INVALID)),
     ];
     for (name, bytes, requests, error) in cases {
@@ -140,6 +145,10 @@ async fn what_is_no_settings_frame_is_refused_wherever_it_is_cut() {
     for cut in 0..bytes.len() {
         let (first, last) = bytes.split_at(cut);
         let came = outcome(first, last).await;
-        assert_eq!((came.errors, came.sent), (vec![ConnectionError::Protocol], vec![(GOAWAY, 0, 1)]), "{cut}");
+        assert_eq!(
+            (came.errors, came.sent),
+            (vec![ConnectionError::Protocol { unread: None }], vec![(GOAWAY, 0, 1)]),
+            "{cut}"
+        );
     }
 }

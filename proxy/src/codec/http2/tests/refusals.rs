@@ -80,7 +80,7 @@ async fn data_after_the_end_of_a_stream_ends_the_connection_where_envoys_way_is_
     let _answer = responder.respond(&ResponseHead::new(StatusCode::OK), Payload::Raw);
     raw.send(DATA, 0, 1, b"late").await;
     let error = server.accept().await.unwrap().map(drop).unwrap_err();
-    assert_eq!(error, ConnectionError::Protocol);
+    assert_eq!(error, ConnectionError::Protocol { unread: None });
     assert_eq!(poll_fn(|cx| incoming.poll_gone(cx)).await, Broken::Malformed(Violation::Protocol));
     let goaway = raw.frame_of(GOAWAY).await;
     assert_eq!((goaway.code(0), goaway.code(4)), (1, 5));
@@ -92,7 +92,7 @@ async fn broken_framing_is_answered_with_goaway() {
     let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
     raw.send(WINDOW_UPDATE, 0, 0, &[0; 4]).await;
     let error = server.accept().await.unwrap().map(drop).unwrap_err();
-    assert_eq!(error, ConnectionError::Protocol);
+    assert_eq!(error, ConnectionError::Protocol { unread: None });
     assert_eq!(raw.frame_of(GOAWAY).await.code(4), 1);
 }
 
@@ -180,7 +180,7 @@ async fn a_head_in_too_many_frames_ends_the_connection() {
         raw.send(CONTINUATION, 0, 3, &block(&[("a", "b")])).await;
     }
     let error = server.accept().await.unwrap().map(drop).unwrap_err();
-    assert_eq!(error, ConnectionError::Flooded { unread: Some(Violation::TooManyHeaders) });
+    assert_eq!(error, ConnectionError::Protocol { unread: Some(Violation::TooManyContinuations) });
     let end = poll_fn(|cx| bystander.poll_frame(cx)).await.unwrap().unwrap_err();
     assert_eq!(end, Broken::Malformed(Violation::TooManyContinuations));
 }

@@ -28,8 +28,8 @@ use crate::config::{Difference, Differences};
 /// How many frames a section may have when a head is as large as may be, at least. With the size of a frame this bounds
 /// [`Intake::partial`]: of every other frame less than one waits there.
 const SECTION_FRAMES_MIN: usize = 6;
-/// CONTINUATION frames of a section. Envoy has no limit beside that of its fields; few enough that empty names are no loop.
-const CONTINUATIONS_MAX: usize = 128;
+/// CONTINUATION frames of a section: Envoy's limit.
+const CONTINUATIONS_MAX: usize = 512;
 
 /// What a malformed message costs its peer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

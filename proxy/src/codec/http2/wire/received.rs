@@ -101,7 +101,8 @@ impl Shared {
     /// Counts a flood that ends the connection.
     pub(super) fn count_flood(&self, flood: Flood) {
         match flood {
-            Flood::Continuations => self.stats.header_overflow.inc(),
+            // Has no count of its own, in Envoy neither.
+            Flood::Continuations => {}
             Flood::EmptyFrames => self.stats.inbound_empty_frames_flood.inc(),
             Flood::Priorities => self.stats.inbound_priority_frames_flood.inc(),
             Flood::WindowUpdates => self.stats.inbound_window_update_frames_flood.inc(),

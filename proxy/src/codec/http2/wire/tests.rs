@@ -4,9 +4,11 @@ use proptest::prelude::*;
 
 use super::intake::{End, Intake};
 use super::*;
+use crate::codec::http2::flood::Flood;
 use crate::codec::http2::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, IGNORED, PRIORITY, SETTINGS, WINDOW_UPDATE, put_frame_head,
 };
+use crate::codec::http2::hpack::write_literal;
 use crate::codec::http2::tests::{GET, LIMIT, ResetByPeer, address, block, stats};
 
 /// What became of a peer's bytes.
@@ -136,16 +138,31 @@ fn a_goaway_on_a_stream_is_left_for_h2_to_judge_and_a_short_one_has_a_wrong_leng
 
 #[test]
 fn a_section_in_more_frames_than_h2_takes_is_put_together() {
-    for (continuations, is_one_frame) in [(4, false), (5, false), (6, true), (100, true)] {
-        let mut bytes = [begin(Role::Server), frame(HEADERS, END_STREAM, 1, &block(GET))].concat();
-        for at in 0..continuations {
+    let mut coded = BytesMut::from(&block(GET)[..]);
+    write_literal(b"x", &[b'v'; 600], &mut coded);
+    for (continuations, is_put_together, ended) in [
+        (5, false, None),
+        (6, true, None),
+        (512, true, None),
+        (513, true, Some(End::Flooded { flood: Flood::Continuations, stream: 1 })),
+    ] {
+        let (first, rest) = coded.split_at(coded.len() - continuations);
+        let mut bytes = [begin(Role::Server), frame(HEADERS, END_STREAM, 1, first)].concat();
+        for (at, byte) in rest.iter().enumerate() {
             let flags = if at + 1 == continuations { END_HEADERS } else { 0 };
-            bytes.extend(frame(CONTINUATION, flags, 1, b"\0\x01a\x01b"));
+            bytes.extend(frame(CONTINUATION, flags, 1, &[*byte]));
         }
         let outcome = taken(Role::Server, &bytes, &[bytes.len()]);
-        assert_eq!(outcome.ended, None, "{continuations}");
-        let kinds = kinds(&outcome.shown[PREFACE.len()..]);
-        assert_eq!(kinds == [SETTINGS, HEADERS], is_one_frame, "{continuations}: {kinds:?}");
+        assert_eq!(outcome.ended, ended, "{continuations}");
+        let shown = kinds(&outcome.shown[PREFACE.len()..]).len();
+        let expected = if ended.is_some() {
+            1
+        } else if is_put_together {
+            2
+        } else {
+            2 + continuations
+        };
+        assert_eq!(shown, expected, "{continuations}");
     }
 }
 
