@@ -91,7 +91,7 @@ impl Change {
     }
 }
 
-/// `upgrades/the-client-aborts` of its scenario and of its golden file.
+/// `upgrades/a-client-abort-is-logged-like-a-close` of its scenario and of its golden file.
 fn scenario(path: &str) -> String {
     let path = path.trim_start_matches("golden/").trim_start_matches("scenarios/");
     path.trim_end_matches(".snap").trim_end_matches(".yaml").to_owned()

@@ -9,11 +9,11 @@ use serde_json::Value;
 /// One of each kind of failure.
 const SCENARIOS: [&str; 7] = [
     "errors/a-path-without-a-route-is-a-404.yaml",
-    "errors/an-app-that-thinks-too-long-is-a-504.yaml",
-    "keepalive/a-client-that-answers-no-ping-is-let-go.yaml",
+    "errors/a-response-after-the-route-timeout-is-a-504.yaml",
+    "keepalive/a-client-that-acknowledges-no-ping-is-closed.yaml",
     "keepalive/a-post-that-crosses-the-apps-fin-is-a-503.yaml",
     "limits/an-open-websocket-counts-as-a-request.yaml",
-    "timeouts/a-request-that-stops-within-its-head-is-idle.yaml",
+    "timeouts/a-request-that-stops-within-its-head-is-closed-by-idle-timeout.yaml",
     "upgrades/a-silent-websocket-is-cut-after-five-minutes.yaml",
 ];
 
@@ -63,7 +63,7 @@ fn a_handshake_is_as_safe_as_its_method() {
             "a retry  safe: app refused the CONNECT with 404, and no tunnel was opened (RFC 9110 9.3.6)",
         ),
         (
-            "http2/each-way-to-reset-a-stream-has-its-own-answer.yaml",
+            "http2/reset-codes-decide-between-502-upe-and-503-ur.yaml",
             "a retry  not safe: CONNECT may have opened a tunnel, and is not idempotent",
         ),
     ] {

@@ -11,7 +11,7 @@ use finwait_sim::explore::{Outcome, Shard, Table, course, explore};
 use finwait_sim::scenario::{Family, Library, Scenario};
 
 /// Holds on its plain course, and breaks if the app's FIN is 250 us late.
-const BEHIND_THE_FIN: &str = "scenarios/keepalive/a-post-just-behind-the-apps-fin-gets-a-fresh-connection.yaml";
+const BEHIND_THE_FIN: &str = "scenarios/keepalive/a-post-just-after-the-apps-fin-gets-a-fresh-connection.yaml";
 
 fn library() -> Library {
     Library::Disk(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))

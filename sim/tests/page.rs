@@ -20,7 +20,7 @@ fn a_browser_shows_the_page() {
     for (file, item, shown) in [
         ("upgrades/a-websocket-crosses-three-hops", "messages6", "HEADERS stream 1 CONNECT /chat"),
         ("keepalive/a-post-that-crosses-the-apps-fin-is-a-503", "segments4", "PSH-ACK, "),
-        ("errors/an-address-nobody-has-is-a-503-uf-after-the-connect-timeout", "messages3", "never arrived"),
+        ("errors/an-unreachable-address-is-a-503-uf-after-the-connect-timeout", "messages3", "never arrived"),
     ] {
         let (dom, log) = open(browser, &written(file), item);
         assert!(dom.contains("data-ready=\"yes\""), "{file}: the program did not run to its end\n{log}");

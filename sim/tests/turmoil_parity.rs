@@ -21,11 +21,11 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// Scenarios that end otherwise on turmoil, and why.
 const DIFFERENT: [(&str, &str); 2] = [
     (
-        "http2/streams-that-are-opened-to-be-reset-end-the-connection",
+        "http2/streams-opened-only-to-be-reset-end-the-connection",
         "turmoil hands over each write by itself: a request has been passed on before its reset is read",
     ),
     (
-        "shared-connections/a-reader-that-stalls-starves-the-others-where-windows-are-equal",
+        "shared-connections/a-stalled-reader-starves-others-where-stream-and-connection-windows-are-equal",
         "turmoil's receive window counts writes of any size, not bytes: the reader that stalls stops nobody",
     ),
 ];
