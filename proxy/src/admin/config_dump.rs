@@ -6,8 +6,10 @@ use http::StatusCode;
 use regex::Regex;
 use serde_json::{Value, json};
 
+use super::mask::Mask;
 use super::{AdminResponse, AdminState, Query, TEXT};
 use crate::access_log::time::strftime;
+use crate::config::Message;
 use crate::snapshot::Snapshot;
 
 /// Lists that Envoy's dumps have, and that are always empty where everything comes from one file.
@@ -35,10 +37,12 @@ struct List {
     element: &'static str,
     /// The field of an element that holds the resource.
     resource: &'static str,
-    /// The message of the resource.
-    message: &'static str,
-    /// Whether that message says which version it is, as those do that Envoy updates as a whole.
-    has_version: bool,
+    /// The name of the resource's message.
+    message_name: &'static str,
+    /// The same, with its fields.
+    message: Message,
+    /// The other fields beside the list. `version_info` is there if Envoy updates the resources as a whole.
+    others: &'static [&'static str],
     items: fn(&Value) -> Vec<&Value>,
 }
 
@@ -48,8 +52,9 @@ const LISTS: [List; 3] = [
         dump: "Clusters",
         element: "StaticCluster",
         resource: "cluster",
-        message: "envoy.config.cluster.v3.Cluster",
-        has_version: true,
+        message_name: "envoy.config.cluster.v3.Cluster",
+        message: Message::Cluster,
+        others: &["version_info", "dynamic_active_clusters", "dynamic_warming_clusters"],
         items: |bootstrap| elements(&bootstrap["static_resources"]["clusters"]).collect(),
     },
     List {
@@ -57,8 +62,9 @@ const LISTS: [List; 3] = [
         dump: "Listeners",
         element: "StaticListener",
         resource: "listener",
-        message: "envoy.config.listener.v3.Listener",
-        has_version: true,
+        message_name: "envoy.config.listener.v3.Listener",
+        message: Message::Listener,
+        others: &["version_info", "dynamic_listeners"],
         items: |bootstrap| elements(&bootstrap["static_resources"]["listeners"]).collect(),
     },
     List {
@@ -66,17 +72,21 @@ const LISTS: [List; 3] = [
         dump: "Routes",
         element: "StaticRouteConfig",
         resource: "route_config",
-        message: "envoy.config.route.v3.RouteConfiguration",
-        has_version: false,
+        message_name: "envoy.config.route.v3.RouteConfiguration",
+        message: Message::RouteConfiguration,
+        others: &["dynamic_route_configs"],
         items: route_tables,
     },
 ];
 
+/// What a request asks to see.
+struct Filter<'q> {
+    /// The whole name of an element has to match, as in Envoy.
+    names: Option<Regex>,
+    mask: Option<Mask<'q>>,
+}
+
 pub(super) fn config_dump(query: &Query, state: &AdminState) -> AdminResponse {
-    if query.has("mask") {
-        return refused(StatusCode::BAD_REQUEST, "mask is not supported; use resource and name_regex\n".into());
-    }
-    // The whole name has to match, as in Envoy.
     let pattern = query.value("name_regex").filter(|pattern| !pattern.is_empty());
     let names = match pattern.map(|pattern| Regex::new(&format!("^(?:{pattern})$"))).transpose() {
         Ok(names) => names,
@@ -84,30 +94,44 @@ pub(super) fn config_dump(query: &Query, state: &AdminState) -> AdminResponse {
             return refused(StatusCode::BAD_REQUEST, format!("Error while parsing name_regex: {error}\n"));
         }
     };
+    let filter = Filter { names, mask: query.value("mask").and_then(Mask::parse) };
     let snapshot = (state.in_force)().snapshot;
     match query.value("resource").filter(|resource| !resource.is_empty()) {
-        None => everything(&snapshot, names.as_ref()),
-        Some(resource) => one_list(resource, &snapshot, names.as_ref()),
+        None => everything(&snapshot, &filter),
+        Some(resource) => one_list(resource, &snapshot, &filter),
     }
 }
 
-fn everything(snapshot: &Snapshot, names: Option<&Regex>) -> AdminResponse {
+fn everything(snapshot: &Snapshot, filter: &Filter<'_>) -> AdminResponse {
     let bootstrap = &snapshot.config.dump;
     let updated = timestamp(snapshot.loaded_at);
-    let first = json!({ "@type": type_of("BootstrapConfigDump"), "bootstrap": bootstrap, "last_updated": updated });
-    let lists = LISTS.iter().map(|list| {
-        let items: Vec<Value> = list.items(snapshot, names).collect();
-        let mut dump = json!({ "@type": type_of(&format!("{}ConfigDump", list.dump)), list.field: items });
-        if list.has_version {
-            dump["version_info"] = snapshot.version.to_string().into();
+    let mut configs = Vec::new();
+    if filter.fits(&|path| match path {
+        ["bootstrap", steps @ ..] => steps.is_empty() || Message::Bootstrap.has(steps),
+        _ => path == ["last_updated"],
+    }) {
+        let dump = json!({ "@type": type_of("BootstrapConfigDump"), "bootstrap": bootstrap, "last_updated": updated });
+        configs.push(filter.masked(dump));
+    }
+    for list in LISTS {
+        if filter.fits(&|path| matches!(path, [field] if *field == list.field || list.others.contains(field))) {
+            configs.push(filter.masked(list.dump(snapshot, filter)));
         }
-        dump
-    });
-    let configs: Vec<Value> = std::iter::once(first).chain(lists).collect();
-    AdminResponse::json(&json!({ "configs": configs }))
+    }
+    match &filter.mask {
+        Some(mask) if configs.is_empty() => refused(
+            StatusCode::BAD_REQUEST,
+            format!(
+                "FieldMask {mask} could not be successfully applied to any configs. One message of the dump has to have \
+                 all of its paths, and no path leads through a list; behind ?resource=static_clusters and the other \
+                 lists a mask applies to each element, as in &mask=cluster.name\n"
+            ),
+        ),
+        Some(_) | None => AdminResponse::json(&json!({ "configs": configs })),
+    }
 }
 
-fn one_list(resource: &str, snapshot: &Snapshot, names: Option<&Regex>) -> AdminResponse {
+fn one_list(resource: &str, snapshot: &Snapshot, filter: &Filter<'_>) -> AdminResponse {
     let Some(list) = LISTS.iter().find(|list| list.field == resource) else {
         return match resource {
             empty if EMPTY.contains(&empty) => AdminResponse::json(&json!({})),
@@ -119,21 +143,64 @@ fn one_list(resource: &str, snapshot: &Snapshot, names: Option<&Regex>) -> Admin
         };
     };
     let name = type_of(&format!("{}ConfigDump.{}", list.dump, list.element));
-    let mut items: Vec<Value> = list.items(snapshot, names).collect();
-    items.iter_mut().for_each(|item| item["@type"] = name.as_str().into());
+    let mut items: Vec<Value> = list.items(snapshot, filter).collect();
+    let is_field = |path: &[&str]| match path {
+        // The resource is an Any: a mask names fields of what is in it.
+        [first, steps @ ..] if *first == list.resource => list.message.has(steps),
+        _ => path == ["last_updated"],
+    };
+    if let Some(wrong) = filter.mask.as_ref().and_then(|mask| mask.first_but(is_field)).filter(|_| !items.is_empty()) {
+        return refused(
+            StatusCode::BAD_REQUEST,
+            format!(
+                "FieldMask could not be successfully used: {wrong:?} is no field of an element of {resource}. Paths are \
+                 last_updated and {}.FIELD, where FIELD is one of {}, and none leads through a list\n",
+                list.resource, list.message_name
+            ),
+        );
+    }
+    items.iter_mut().for_each(|item| {
+        item["@type"] = name.as_str().into();
+        *item = filter.masked(item.take());
+    });
     AdminResponse::json(&if items.is_empty() { json!({}) } else { json!({ "configs": items }) })
 }
 
+impl Filter<'_> {
+    /// Is every path of the mask one that `is_field`?
+    fn fits(&self, is_field: &dyn Fn(&[&str]) -> bool) -> bool {
+        self.mask.as_ref().is_none_or(|mask| mask.first_but(is_field).is_none())
+    }
+
+    /// What the mask leaves.
+    fn masked(&self, message: Value) -> Value {
+        match &self.mask {
+            Some(mask) => mask.of(&message),
+            None => message,
+        }
+    }
+}
+
 impl List {
-    fn items(&self, snapshot: &Snapshot, names: Option<&Regex>) -> impl Iterator<Item = Value> {
+    fn dump(&self, snapshot: &Snapshot, filter: &Filter<'_>) -> Value {
+        let items: Vec<Value> = self.items(snapshot, filter).collect();
+        let mut dump = json!({ "@type": type_of(&format!("{}ConfigDump", self.dump)), self.field: items });
+        if self.others.contains(&"version_info") {
+            dump["version_info"] = snapshot.version.to_string().into();
+        }
+        dump
+    }
+
+    fn items(&self, snapshot: &Snapshot, filter: &Filter<'_>) -> impl Iterator<Item = Value> {
         let updated = timestamp(snapshot.loaded_at);
+        let names = filter.names.as_ref();
         let matches =
             |item: &&Value| names.is_none_or(|names| names.is_match(item["name"].as_str().unwrap_or_default()));
         let chosen: Vec<&Value> = (self.items)(&snapshot.config.dump).into_iter().filter(matches).collect();
         chosen.into_iter().map(move |item| {
             let mut resource = item.clone();
             if resource.is_object() {
-                resource["@type"] = format!("type.googleapis.com/{}", self.message).into();
+                resource["@type"] = format!("type.googleapis.com/{}", self.message_name).into();
             }
             json!({ self.resource: resource, "last_updated": updated })
         })

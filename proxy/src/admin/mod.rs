@@ -7,6 +7,7 @@
 mod clusters;
 mod config_dump;
 mod logging;
+mod mask;
 mod numbers;
 mod process;
 mod query;
@@ -194,6 +195,7 @@ const ENDPOINTS: &[Endpoint] = &[
         method: Only::Any,
         about: "the configuration in use",
         parameters: &[
+            ("mask", "the fields to show, separated by commas: bootstrap.admin, or cluster.name of one list"),
             ("name_regex", "a regular expression that the whole name of a listener, cluster or route table must match"),
             ("resource", "one list alone: static_clusters, static_listeners or static_route_configs"),
         ],
@@ -350,9 +352,13 @@ const ENDPOINTS: &[Endpoint] = &[
     },
 ];
 
-/// Answers one request. `path_and_query` is what the request line says.
+/// Answers one request. `path_and_query` is what the request line says, an absolute URI included.
 #[must_use]
 pub fn respond(method: &Method, path_and_query: &str, state: &AdminState) -> AdminResponse {
+    // As Envoy's: neither absolute URIs nor `*`.
+    if !path_and_query.starts_with('/') {
+        return AdminResponse::refused(StatusCode::NOT_FOUND, "");
+    }
     let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
     let Some(endpoint) = ENDPOINTS.iter().find(|endpoint| endpoint.path == path) else {
         return AdminResponse::refused(StatusCode::NOT_FOUND, format!("invalid path. admin commands are:\n{}", help()));

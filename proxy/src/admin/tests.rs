@@ -276,7 +276,6 @@ fn what_is_asked_wrongly_is_explained() {
         ("/stats?histogram_buckets=cumulative", 400, "usage: /stats?histogram_buckets=(summary)"),
         ("/stats?filter=((", 400, "Invalid regex: regex parse error:"),
         ("/nope", 404, "invalid path. admin commands are:"),
-        ("", 404, "invalid path. admin commands are:"),
         ("/stats/", 404, "invalid path. admin commands are:"),
     ];
     for (path, status, first_line) in cases {
@@ -346,11 +345,85 @@ fn a_config_dump_is_cut_by_list_and_by_name() {
     for (query, status, why) in [
         ("resource=nope", 404, "nope not found in config dump"),
         ("resource=bootstrap", 400, "bootstrap is not a repeated field. Use ?mask=bootstrap to get only this field"),
-        ("mask=bootstrap", 400, "mask is not supported; use resource and name_regex"),
         ("name_regex=((", 400, "Error while parsing name_regex: regex parse error:"),
     ] {
         let response = process.get(&format!("/config_dump?{query}"));
         assert_eq!((response.status.as_u16(), response.body.lines().next()), (status, Some(why)), "{query}");
+    }
+}
+
+#[test]
+fn a_config_dump_shows_the_fields_that_its_mask_names() {
+    let process = Process::new();
+    let lines = |query: &str| {
+        let response = process.get(&format!("/config_dump?{query}"));
+        let is_field = |line: &&str| line.contains(": ") && !line.contains("@type") && !line.contains("configs");
+        let lines = response.body.lines().map(str::trim).filter(is_field);
+        (
+            response.status.as_u16(),
+            lines.map(|line| line.trim_end_matches(',').to_owned()).collect::<Vec<_>>().join(" "),
+        )
+    };
+    for (query, expected) in [
+        ("resource=static_clusters&mask=cluster.name", r#""cluster": { "name": "up""#),
+        (
+            "resource=static_clusters&mask=cluster.name,last_updated",
+            r#""cluster": { "name": "up" "last_updated": "1970-01-01T00:00:00.000Z""#,
+        ),
+        (
+            "resource=static_clusters&mask=cluster.load_assignment.cluster_name",
+            r#""cluster": { "load_assignment": { "cluster_name": "up""#,
+        ),
+        ("resource=static_route_configs&mask=route_config.name", r#""route_config": { "name": "local""#),
+        ("resource=static_clusters&mask=cluster.lb_policy", r#""cluster": {"#),
+        ("mask=last_updated", r#""last_updated": "1970-01-01T00:00:00.000Z""#),
+        ("mask=version_info", r#""version_info": "1" "version_info": "1""#),
+        ("mask=bootstrap.node", r#""bootstrap": { "node": { "cluster": "edge" "id": "host-1""#),
+        (
+            "mask=bootstrap.admin.address.socket_address.port_value",
+            r#""bootstrap": { "admin": { "address": { "socket_address": { "port_value": 9901"#,
+        ),
+    ] {
+        let (status, shown) = lines(query);
+        assert_eq!((status, shown.as_str()), (200, expected), "{query}");
+    }
+    for (query, why) in [
+        ("mask=nope", "FieldMask nope could not be successfully applied to any configs. "),
+        (
+            "mask=static_clusters.cluster.name",
+            "FieldMask static_clusters.cluster.name could not be successfully applied to any configs. ",
+        ),
+        (
+            "mask=bootstrap,static_clusters",
+            "FieldMask bootstrap,static_clusters could not be successfully applied to any configs. ",
+        ),
+        (
+            "resource=static_clusters&mask=cluster",
+            r#"FieldMask could not be successfully used: "cluster" is no field of an element of static_clusters. "#,
+        ),
+        (
+            "resource=static_clusters&mask=cluster.name,cluster.nope",
+            r#"FieldMask could not be successfully used: "cluster.nope" is no field"#,
+        ),
+        (
+            "resource=static_clusters&mask=cluster.load_assignment.endpoints.lb_endpoints",
+            "FieldMask could not be successfully used: ",
+        ),
+    ] {
+        let response = process.get(&format!("/config_dump?{query}"));
+        assert_eq!(response.status.as_u16(), 400, "{query}");
+        assert!(response.body.starts_with(why), "{query}: {}", response.body);
+    }
+    assert_eq!(process.body("/config_dump?mask="), process.body("/config_dump"));
+    assert_eq!(process.body("/config_dump?resource=static_clusters&name_regex=nope&mask=cluster.name"), "{}\n");
+}
+
+#[test]
+fn a_target_that_is_no_path_is_not_found() {
+    let process = Process::new();
+    for target in ["http://x/ready", "http://x", "*", ""] {
+        let response = process.get(target);
+        assert_eq!((response.status.as_u16(), response.body.as_str()), (404, ""), "{target}");
     }
 }
 

@@ -12,6 +12,7 @@ pub mod cluster;
 mod constraints;
 mod difference;
 mod error;
+mod fields;
 pub mod filter;
 pub mod health;
 mod interpret;
@@ -36,6 +37,7 @@ pub use changes::{Changes, ClusterChange, ListenerChange};
 pub use cluster::{Cluster, ClusterName};
 pub use difference::{Difference, Differences};
 pub use error::{Cause, ConfigError, Name, Place, Position, Warning};
+pub use fields::Message;
 pub use listener::Listener;
 pub use places::Places;
 
