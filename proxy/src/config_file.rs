@@ -5,12 +5,12 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context;
 use finwait::arguments::Arguments;
 use finwait::config::{Config, Differences, Loaded};
-use finwait::net::tokio::probe_log;
+use finwait::net::tokio::{probe_log, wall_time};
 use finwait::server::reload::{Applied, Reloader};
 
 /// What messages call a configuration that is an argument.
@@ -132,7 +132,7 @@ impl Source {
                 return Err(error);
             }
         };
-        match self.runtime.block_on(self.reloader.apply(config, now()))? {
+        match self.runtime.block_on(self.reloader.apply(config, wall_time()))? {
             Applied::Same => tracing::info!("the configuration is the one in force"),
             Applied::Next { snapshot, bound } => {
                 bound.iter().for_each(|address| tracing::info!("listening on {address}"));
@@ -141,12 +141,6 @@ impl Source {
         }
         Ok(())
     }
-}
-
-/// When a configuration was read.
-#[expect(clippy::disallowed_methods, reason = "outside of the workers, whose clock may be another")]
-pub(crate) fn now() -> SystemTime {
-    SystemTime::now()
 }
 
 /// Notices that a file has changed and is whole: it has been another since it was used, and the same for one interval.

@@ -17,7 +17,7 @@ use finwait::config::Config;
 use finwait::demo::{Demo, Ground, Ports};
 use finwait::drain::drain_over;
 use finwait::net::LogTarget;
-use finwait::net::tokio::{LogFiles, memory, outside};
+use finwait::net::tokio::{LogFiles, memory, outside, wall_time};
 use finwait::process_log::ProcessLog;
 use finwait::runtime;
 use finwait::server::process::{MakeOutside, Process};
@@ -66,9 +66,7 @@ fn start_diagnostics(arguments: &Arguments, logs: &LogFiles) -> anyhow::Result<P
         // Not an event of tracing, which the level might leave out.
         drop(writeln!(&mut &*panics, "{panic}\n{backtrace}"));
     }));
-    #[expect(clippy::disallowed_methods, reason = "the process log has wall time, and no simulated form")]
-    let clock = std::time::SystemTime::now;
-    let log = ProcessLog::start(levels, arguments.log_format.clone(), clock, BoxMakeWriter::new(writer));
+    let log = ProcessLog::start(levels, arguments.log_format.clone(), wall_time, BoxMakeWriter::new(writer));
     for name in &arguments.unused {
         tracing::info!("--{name} is accepted and has no effect");
     }
@@ -117,7 +115,7 @@ fn start_server(
         ..Admin::new(Arc::clone(ground.control), name)
     };
     tracing::info!("finwait {VERSION} starts with {workers} workers and {name}");
-    let shared = Shared::new(config, config_file::now(), workers);
+    let shared = Shared::new(config, wall_time(), workers);
     shared.stats.set_version(COMMIT);
     let process = Process::start(&shared, workers, &world, ground.drain, admin)?;
     for address in process.addresses() {

@@ -9,7 +9,8 @@ mod bootstrap;
 mod process;
 
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bootstrap::Bootstrap;
@@ -20,6 +21,10 @@ type TcpStream = std::net::TcpStream;
 
 /// No step takes longer, on however busy a machine.
 const STEP_MAX: Duration = Duration::from_secs(30);
+/// What a process may have that is to run out of descriptors: about twenty for itself, the rest for connections.
+const DESCRIPTORS: u32 = 48;
+/// More connections than that, and fewer than a listener's backlog.
+const CONNECTIONS: usize = 100;
 /// More than the interface keeps of one peer.
 const MANY: usize = 200;
 
@@ -28,18 +33,35 @@ struct Proxy {
     finwait: Finwait,
 }
 
+const ARGUMENTS: [&str; 6] = [
+    "-c",
+    "finwait.yaml",
+    "--config-yaml",
+    "{admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}}",
+    "--concurrency",
+    "1",
+];
+
+/// A folder with a configuration.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("admin_clients").join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let bootstrap = Bootstrap { port: 0, app: 1, ..Bootstrap::default() };
+    std::fs::write(folder.join("finwait.yaml"), bootstrap.yaml()).unwrap();
+    folder
+}
+
 impl Proxy {
     fn start(name: &str) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("admin_clients").join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("finwait.yaml"), Bootstrap { port: 0, app: 1, ..Bootstrap::default() }.yaml())
-            .unwrap();
-        let admin = "{admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}}";
-        let arguments = ["-c", "finwait.yaml", "--config-yaml", admin, "--concurrency", "1"];
-        let mut finwait = Finwait::start(&folder, &arguments).unwrap();
+        Self::ready(Finwait::start(&folder(name), &ARGUMENTS).unwrap()).0
+    }
+
+    /// The process, once it is ready; also where its listener is.
+    fn ready(mut finwait: Finwait) -> (Self, String) {
         let admin = finwait.until("admin interface listening on ").unwrap();
+        let web = finwait.until("listening on ").unwrap();
         finwait.until("ready").unwrap();
-        Self { admin, finwait }
+        (Self { admin, finwait }, web)
     }
 
     fn connect(&self) -> TcpStream {
@@ -155,11 +177,45 @@ fn whatever_is_sent_is_answered_before_the_connection_closes() {
         assert_eq!(head.get(9..12), Some(status), "{name}: {head}");
         assert!(rest.ends_with(body) && (rest.is_empty() == body.is_empty()), "{name}: {rest}");
     }
+    let absolute = proxy.answer(b"GET http://a/ready HTTP/1.1\r\nhost: a\r\n\r\nGET /ready HTTP/1.0\r\n\r\n");
+    assert!(absolute.starts_with("HTTP/1.1 404 ") && absolute.ends_with("LIVE\n"), "{absolute}");
     let pipelined = proxy.answer(
         b"GET /ready HTTP/1.1\r\nhost: a\r\n\r\nGET /certs HTTP/1.1\r\nhost: a\r\n\r\nGET /ready HTTP/1.0\r\n\r\n",
     );
     assert_eq!(pipelined.matches("LIVE\n").count(), 2, "{pipelined}");
     proxy.stop();
+}
+
+#[test]
+fn probes_are_answered_when_clients_have_taken_all_descriptors() {
+    let mut limited = Command::new("sh");
+    let script = format!("ulimit -n {DESCRIPTORS}; exec \"$0\" \"$@\"");
+    limited.args(["-c", &script, env!("CARGO_BIN_EXE_finwait")]).args(ARGUMENTS).current_dir(folder("descriptors"));
+    let (mut proxy, web) = Proxy::ready(Finwait::spawn(&mut limited, Stdio::null()).unwrap());
+    let probe = |proxy: &Proxy| {
+        let mut stream = proxy.connect();
+        stream.write_all(b"GET /ready HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        let mut answer = [0; 15];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        stream
+    };
+    // Every probe keeps its connection: one that waits for its client gives its descriptor to the next.
+    let mut held = vec![probe(&proxy)];
+    let clients: Vec<TcpStream> = (0..CONNECTIONS).map(|_| TcpStream::connect(&web).unwrap()).collect();
+    proxy.finwait.until("cannot accept; tried again every 50ms").unwrap();
+    held.extend((0..10).map(|_| probe(&proxy)));
+    drop((held, clients));
+
+    let mut client = TcpStream::connect(&web).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "nobody listens where its cluster leads: {answer}");
+    probe(&proxy);
+    proxy.finwait.signal("INT").unwrap();
+    let (_, said) = proxy.finwait.end(STEP_MAX).unwrap();
+    assert!(said.matches("cannot accept").count() <= 2, "one line for each that accepts: {said}");
 }
 
 #[test]

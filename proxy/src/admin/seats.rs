@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -16,6 +17,9 @@ use tokio::time::Instant;
 pub(super) const CONNECTIONS_MAX: usize = 256;
 /// Connections of one peer: two together leave room for others.
 pub(super) const CONNECTIONS_PER_PEER_MAX: usize = 96;
+/// What a connection that waits for its client has before it makes room for one without a descriptor: a request that is on
+/// its way is not cut off for another.
+const GRACE: Duration = Duration::from_millis(100);
 /// Responses that wait for their clients, all together. Bytes as allocated. One response may be larger than this, alone.
 pub(super) const RESPONSES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -78,6 +82,12 @@ impl Seats {
         Seat { seats: Rc::clone(self), number }
     }
 
+    /// Ends a connection that waits for its client, for one that the process has no descriptor for.
+    pub(super) fn make_room(&self) {
+        let waits = |taken: &Taken| taken.doing <= Doing::Reading && taken.since.elapsed() >= GRACE;
+        self.0.borrow_mut().end_one(waits);
+    }
+
     /// The task that serves the connection of place `number`.
     pub(super) fn serves(&self, number: u64, task: AbortHandle) {
         if let Some(taken) = self.0.borrow_mut().taken.get_mut(&number) {
@@ -135,8 +145,6 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn peer(last: u8) -> Option<IpAddr> {
@@ -180,6 +188,22 @@ mod tests {
         all.push(seats.take(peer(250)));
         assert_eq!(numbers(&seats).len(), CONNECTIONS_MAX);
         assert!(!numbers(&seats).contains(&1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_descriptor_gets_that_of_one_that_has_waited_for_its_client() {
+        let seats = Rc::new(Seats::default());
+        let all: Vec<Seat> = (0..4).map(|number| seats.take(peer(number))).collect();
+        all[0].does(Doing::Writing);
+        all[1].does(Doing::Reading);
+        seats.make_room();
+        assert_eq!(numbers(&seats), [0, 1, 2, 3], "the requests may be on their way");
+        tokio::time::advance(GRACE).await;
+        all[3].does(Doing::Idle); // a request ended just now
+        for left in [&[0, 1, 3][..], &[0, 3], &[0, 3]] {
+            seats.make_room();
+            assert_eq!(numbers(&seats), left);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -67,12 +67,16 @@ pub async fn serve(
     });
     let mut connections = JoinSet::new();
     loop {
+        // A probe is a connection too, and has to get in when clients of the listeners have taken all descriptors. After each
+        // connection that has ended, before a listener takes what it gave back.
+        acceptor.keep_spare();
+        let mut relieve = || admin.seats.make_room();
         tokio::select! {
             // The end first: nobody is left to ask about.
             biased;
             () = drain.reached(Stage::Stopped) => return,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            conn = acceptor.next() => {
+            conn = acceptor.next_with(&mut relieve) => {
                 admin.admit(conn, &mut connections);
                 // Whoever came with a request is served before more connections are taken in.
                 tokio::task::yield_now().await;
@@ -234,7 +238,16 @@ async fn read_request(connection: &mut ServerConnection) -> Result<Asked, NoRequ
     }
     let form = read_body(&mut body, is_form(&head)).await?;
     let has_query = target.contains('?');
-    let target = if form.is_empty() || has_query { target.to_owned() } else { format!("{target}?{form}") };
+    let query = if form.is_empty() || has_query { String::new() } else { format!("?{form}") };
+    // The codec has taken an absolute URI (RFC 9112 3.2.2) apart; this is what stood in the request line.
+    let part = |value: &Option<HeaderValue>| {
+        value.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default()
+    };
+    let origin = match &head.scheme {
+        Some(_) => format!("{}://{}", part(&head.scheme), part(&head.authority)),
+        None => String::new(),
+    };
+    let target = format!("{origin}{target}{query}");
     let closes = head.headers.has_token(&CONNECTION, "close") || head.version < Version::HTTP_11;
     Ok(Asked { method: head.method, target, closes })
 }

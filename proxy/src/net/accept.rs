@@ -105,6 +105,14 @@ impl Acceptor {
     /// # Cancellation
     /// Safe to drop: a connection that was not returned stays in the backlog, and a wait goes on in the next call.
     pub async fn next(&mut self) -> Conn {
+        self.next_with(&mut || {}).await
+    }
+
+    /// The same; `relieve` is called after each error of the process, to close what can be spared.
+    ///
+    /// # Cancellation
+    /// As [`Self::next`].
+    pub async fn next_with(&mut self, relieve: &mut dyn FnMut()) -> Conn {
         loop {
             if let Some(resumes) = self.resumes {
                 sleep_until(resumes).await;
@@ -118,9 +126,17 @@ impl Acceptor {
                 AcceptFailure::Connection => {
                     tracing::debug!(%error, acceptor = self.name, "a connection ended before it was accepted");
                 }
-                AcceptFailure::Process => self.wait_after(&error),
+                AcceptFailure::Process => {
+                    relieve();
+                    self.wait_after(&error);
+                }
             }
         }
+    }
+
+    /// Keeps a descriptor back for one connection; see [`Accept::keep_spare`].
+    pub fn keep_spare(&mut self) {
+        self.accept.keep_spare();
     }
 
     /// Lets no further handshake begin; see [`Accept::admit_no_more`].
@@ -156,13 +172,13 @@ impl Acceptor {
 mod tests {
     use std::collections::VecDeque;
     use std::net::{Ipv4Addr, SocketAddr};
-    use std::pin::Pin;
     use std::task::{Context, Poll};
 
-    use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+    use ::tokio::io::ReadBuf;
 
     use super::*;
-    use crate::net::{Io, LocalBoxFuture, Look};
+    use crate::net::LocalBoxFuture;
+    use crate::net::testing::{Reads, TakesAll};
 
     #[test]
     fn errors_are_about_a_connection_or_about_the_process() {
@@ -212,7 +228,7 @@ mod tests {
     impl Accept for Failing {
         fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<Conn>> {
             let next = self.errors.pop_front().map(io::Error::from_raw_os_error);
-            let conn = Conn::new(Box::new(Silent), self.local.clone(), self.local.clone());
+            let conn = Conn::new(Box::new(TakesAll(Silent)), self.local.clone(), self.local.clone());
             Box::pin(std::future::ready(next.map_or(Ok(conn), Err)))
         }
 
@@ -223,30 +239,8 @@ mod tests {
 
     struct Silent;
 
-    impl Io for Silent {
-        fn abort_on_drop(&mut self) {}
-
-        fn look(&self) -> Look {
-            Look::Open
-        }
-    }
-
-    impl AsyncRead for Silent {
-        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-            Poll::Pending
-        }
-    }
-
-    impl AsyncWrite for Silent {
-        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-            Poll::Pending
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Pending
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    impl Reads for Silent {
+        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
             Poll::Pending
         }
     }

@@ -8,6 +8,8 @@
 //! and is `!Send`; only [`Conn`] is `Send`, since some HTTP libraries ask that of an upgraded connection.
 
 pub mod accept;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod tokio;
 
 use std::fmt;
@@ -98,6 +100,10 @@ pub trait Accept {
     fn admit_no_more(&mut self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+
+    /// Keeps a descriptor back, with which [`Self::accept`] takes one connection in when the process has no other left.
+    /// To be called again whenever a connection has closed; without effect while the descriptor is there.
+    fn keep_spare(&mut self) {}
 
     /// The address it is bound to, with the port the system chose if port 0 was asked for.
     fn local(&self) -> &Address;
@@ -383,47 +389,29 @@ impl AsyncWrite for Conn {
 mod tests {
     use std::cell::Cell;
     use std::io;
-    use std::pin::Pin;
     use std::rc::Rc;
     use std::task::{Context, Poll};
 
-    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
     use tokio::task::{LocalSet, spawn_local, yield_now};
 
     // Not all of it: a module of that name would hide the crate that is meant here.
-    use super::{Address, Conn, Io, Look, STEP_BYTES};
+    use super::testing::{Reads, TakesAll};
+    use super::{Address, Conn, Look, STEP_BYTES};
 
-    /// Gives and takes as much as is asked for, at once and without an end.
+    /// Gives as much as is asked for, at once and without an end.
     struct AlwaysReady;
 
-    impl Io for AlwaysReady {
-        fn abort_on_drop(&mut self) {}
-
-        fn look(&self) -> Look {
-            Look::Bytes
-        }
-    }
-
-    impl AsyncRead for AlwaysReady {
-        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    impl Reads for AlwaysReady {
+        fn poll_read(&mut self, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
             let room = buf.remaining();
             buf.initialize_unfilled_to(room).fill(b'x');
             buf.advance(room);
             Poll::Ready(Ok(()))
         }
-    }
 
-    impl AsyncWrite for AlwaysReady {
-        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-            Poll::Ready(Ok(buf.len()))
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
+        fn look(&self) -> Look {
+            Look::Bytes
         }
     }
 
@@ -432,7 +420,7 @@ mod tests {
     async fn most_in_a_turn(piece_bytes: usize) -> usize {
         const TURNS: usize = 50;
         let address = Address::Internal("a".into());
-        let conn = || Conn::new(Box::new(AlwaysReady), address.clone(), address.clone());
+        let conn = || Conn::new(Box::new(TakesAll(AlwaysReady)), address.clone(), address.clone());
         let (mut from, mut to) = (conn(), conn());
         let copied = Rc::new(Cell::new(0));
         let counter = Rc::clone(&copied);

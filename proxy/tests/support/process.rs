@@ -26,8 +26,11 @@ impl Finwait {
 
     /// The same, with a standard output.
     pub(crate) fn start_with(folder: &Path, arguments: &[&str], stdout: Stdio) -> io::Result<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_finwait"));
-        command.args(arguments).current_dir(folder);
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_finwait")).args(arguments).current_dir(folder), stdout)
+    }
+
+    /// Starts it by a command, with a standard output.
+    pub(crate) fn spawn(command: &mut Command, stdout: Stdio) -> io::Result<Self> {
         let mut child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let (to_test, lines) = channel();

@@ -83,7 +83,7 @@ impl Net for Sockets {
         };
         let listener = TcpListener::from_std(listening_socket(*at, how)?.into())?;
         let local = Address::Socket(listener.local_addr()?);
-        Ok(Box::new(Listening { listener, local }))
+        Ok(Box::new(Listening { listener, local, spare: None }))
     }
 
     fn connect<'a>(&'a self, to: &'a Address, how: &'a ConnectOptions) -> LocalBoxFuture<'a, io::Result<Conn>> {
@@ -186,12 +186,26 @@ const WITHOUT_SYN: [SockFilter; 5] = [
 struct Listening {
     listener: TcpListener,
     local: Address,
+    /// Is closed for a connection that needs its descriptor: a second one of the listening socket.
+    spare: Option<Socket>,
+}
+
+/// Has the process, or the system, no descriptor left?
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 impl Accept for Listening {
     fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<Conn>> {
         Box::pin(async move {
-            let (stream, _) = self.listener.accept().await?;
+            let accepted = match self.listener.accept().await {
+                // Other threads may take the descriptor first; then this is tried again with the next one.
+                Err(error) if is_out_of_descriptors(&error) && self.spare.take().is_some() => {
+                    self.listener.accept().await
+                }
+                accepted => accepted,
+            };
+            let (stream, _) = accepted?;
             // Whatever the system's number for it: setting up one socket says nothing of the next.
             conn(stream).map_err(|error| io::Error::new(io::ErrorKind::ConnectionAborted, error))
         })
@@ -200,6 +214,12 @@ impl Accept for Listening {
     #[cfg(target_os = "linux")]
     fn admit_no_more(&mut self) -> io::Result<()> {
         SockRef::from(&self.listener).attach_filter(&WITHOUT_SYN)
+    }
+
+    fn keep_spare(&mut self) {
+        if self.spare.is_none() {
+            self.spare = SockRef::from(&self.listener).try_clone().ok();
+        }
     }
 
     fn local(&self) -> &Address {
@@ -267,10 +287,16 @@ impl AsyncWrite for Tcp {
 struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is where wall time enters")]
     fn wall(&self) -> SystemTime {
-        SystemTime::now()
+        wall_time()
     }
+}
+
+/// What the system's clock says, for those who have no [`Outside`]: the process log, and the version of a configuration.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is where wall time enters")]
+pub fn wall_time() -> SystemTime {
+    SystemTime::now()
 }
 
 /// Steele, Lea and Flood's SplitMix64: small, fast, and good enough for balancing and jitter.

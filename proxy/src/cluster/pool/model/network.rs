@@ -3,18 +3,18 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::sync::oneshot;
 
+use crate::net::testing::{Reads, TakesAll};
 use crate::net::{
-    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Look,
-    Net, Random, ResolveError,
+    Accept, Address, Clock, Conn, ConnectOptions, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Look, Net,
+    Random, ResolveError,
 };
 
 /// The far end of a connection.
@@ -26,30 +26,12 @@ struct Peer {
 
 struct FakeIo(Arc<Mutex<Peer>>);
 
-impl AsyncRead for FakeIo {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+impl Reads for FakeIo {
+    fn poll_read(&mut self, cx: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut peer = self.0.lock().unwrap();
         peer.reader = Some(cx.waker().clone());
         if peer.closed { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
-}
-
-impl AsyncWrite for FakeIo {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Io for FakeIo {
-    fn abort_on_drop(&mut self) {}
 
     fn look(&self) -> Look {
         if self.0.lock().unwrap().closed { Look::Closed } else { Look::Open }
@@ -76,7 +58,7 @@ impl Network {
             true => {
                 let peer = Arc::new(Mutex::new(Peer::default()));
                 self.peers.borrow_mut().push(Arc::clone(&peer));
-                Ok(Conn::new(Box::new(FakeIo(peer)), at.clone(), at))
+                Ok(Conn::new(Box::new(TakesAll(FakeIo(peer))), at.clone(), at))
             }
             false => Err(io::ErrorKind::ConnectionRefused.into()),
         };

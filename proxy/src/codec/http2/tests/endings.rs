@@ -259,7 +259,7 @@ async fn a_peer_that_fails_to_speak_http2_is_told_apart() {
 async fn a_reset_connection_is_told_from_a_closed_one() {
     LocalSet::new()
         .run_until(async {
-            let conn = Conn::new(Box::new(ResetByPeer), address(), address());
+            let conn = Conn::new(Box::new(TakesAll(ResetByPeer)), address(), address());
             let (mut client, driver) =
                 ClientConnection::handshake(conn, &Http2Options::default(), EndStreams, &stats()).await.unwrap();
             let (_up, mut response) = client.send(&request(Method::GET, None), Payload::None).unwrap();

@@ -33,6 +33,7 @@ use super::frames::{
 use super::*;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
+use crate::net::testing::{Reads, TakesAll};
 use crate::net::{Address, Conn, Io, Look};
 use crate::stats::{Http2Stats, Registry};
 
@@ -47,31 +48,9 @@ pub(super) const WEBSOCKET: &[(&str, &str)] =
 /// A socket whose peer has sent RST.
 pub(super) struct ResetByPeer;
 
-impl Io for ResetByPeer {
-    fn abort_on_drop(&mut self) {}
-
-    fn look(&self) -> Look {
-        Look::Open
-    }
-}
-
-impl AsyncRead for ResetByPeer {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+impl Reads for ResetByPeer {
+    fn poll_read(&mut self, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
-    }
-}
-
-impl AsyncWrite for ResetByPeer {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(buf.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 

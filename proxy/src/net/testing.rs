@@ -1,0 +1,51 @@
+//! A socket of tests that says what a read finds, and takes whatever is written.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Io, Look};
+
+/// What a read finds.
+pub(crate) trait Reads: Unpin {
+    /// As [`AsyncRead::poll_read`].
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>>;
+
+    /// What the system would say.
+    fn look(&self) -> Look {
+        Look::Open
+    }
+}
+
+/// A socket whose writes go nowhere, at once.
+pub(crate) struct TakesAll<R>(pub(crate) R);
+
+impl<R: Reads> Io for TakesAll<R> {
+    fn abort_on_drop(&mut self) {}
+
+    fn look(&self) -> Look {
+        self.0.look()
+    }
+}
+
+impl<R: Reads> AsyncRead for TakesAll<R> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().0.poll_read(cx, buf)
+    }
+}
+
+impl<R: Reads> AsyncWrite for TakesAll<R> {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
