@@ -217,6 +217,27 @@ fn limit(key: &str) -> Option<Takes> {
     BreakerLimit::ALL.iter().find(of).map(|limit| limit.takes())
 }
 
+/// Whose limit a key sets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Limited<'k> {
+    /// That of the cluster of this name.
+    Cluster(&'k str),
+    /// That of the listener of this name.
+    Listener(&'k str),
+}
+
+/// Whose limit `key` sets, if it names somebody.
+pub(super) fn limited(key: &str) -> Option<Limited<'_>> {
+    if let Some(rest) = key.strip_prefix(LISTENER) {
+        return rest.strip_suffix(CONNECTION_LIMIT).map(Limited::Listener);
+    }
+    let rest = key.strip_prefix(BREAKERS)?;
+    let names = BreakerLimit::ALL.iter().flat_map(|limit| {
+        [Priority::Default, Priority::High].map(|priority| format!(".{}.{}", priority.key(), limit.key()))
+    });
+    names.into_iter().find_map(|end| rest.strip_suffix(end.as_str())).map(Limited::Cluster)
+}
+
 /// Does a value of this key change what finwait does?
 #[must_use]
 pub(super) fn acts(key: &str) -> bool {
@@ -383,6 +404,20 @@ mod tests {
         assert_eq!(RuntimeValue::parse("12.5").check(&share), Ok(()));
         let error = RuntimeValue::parse("101").check(&share).unwrap_err().to_string();
         assert_eq!(error, format!("{share} is a percentage from 0 to 100, not 101"));
+    }
+
+    #[test]
+    fn the_key_of_a_limit_names_whose_it_is() {
+        for (key, expected) in [
+            ("circuit_breakers.app.of.ours.high.max_requests", Some(Limited::Cluster("app.of.ours"))),
+            ("circuit_breakers.a.default.retry_budget.budget_percent", Some(Limited::Cluster("a"))),
+            ("circuit_breakers.a.max_requests", None),
+            ("envoy.resource_limits.listener.a.b.connection_limit", Some(Limited::Listener("a.b"))),
+            (GLOBAL_CONNECTION_LIMIT, None),
+            ("finwait.resend", None),
+        ] {
+            assert_eq!(limited(key), expected, "{key}");
+        }
     }
 
     #[test]

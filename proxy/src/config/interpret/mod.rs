@@ -42,7 +42,9 @@ pub(super) fn interpret(
     let admin = admin.map(|address| socket_address(&address)).transpose()?;
     let connect_in_clusters = connect_in_clusters(&written.clusters);
     let clusters = clusters(written.clusters, notes)?;
-    let listeners = listeners(written.listeners, &ClusterNames::new(&clusters), notes)?;
+    let names = ClusterNames::new(&clusters);
+    let listeners = listeners(written.listeners, &names, notes)?;
+    runtime::note_unknown_owners(notes, &names, &listeners);
     if !listeners.iter().flat_map(Listener::managers).any(|manager| manager.http2.allow_connect) {
         for place in connect_in_clusters {
             notes.note(
@@ -108,15 +110,24 @@ impl<'c> ClusterNames<'c> {
 
     /// Names, in the order of the file, for a message: not more than fit in it.
     fn shown(&self) -> String {
-        const SHOWN_MAX: usize = 20;
         let mut names: Vec<(usize, &str)> = self.0.iter().map(|(name, index)| (*index, *name)).collect();
         names.sort_unstable();
-        let mut shown: Vec<&str> = names.iter().take(SHOWN_MAX).map(|(_, name)| *name).collect();
-        if names.len() > SHOWN_MAX {
-            shown.push("...");
-        }
-        shown.join(", ")
+        shown(&names.into_iter().map(|(_, name)| name).collect::<Vec<_>>())
     }
+}
+
+/// What stands for names where there are none.
+const NO_NAMES: &str = "none";
+
+/// Names, for a message: not more than fit in it.
+fn shown(names: &[&str]) -> String {
+    const SHOWN_MAX: usize = 20;
+    if names.is_empty() {
+        return NO_NAMES.to_owned();
+    }
+    let more = if names.len() > SHOWN_MAX { ", ..." } else { "" };
+    let names: Vec<&str> = names.iter().copied().take(SHOWN_MAX).collect();
+    names.join(", ") + more
 }
 
 /// Where clusters have `allow_connect`, which only means something to a listener.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::filter::{Level, Template};
-use super::{ClusterNames, retry};
+use super::{ClusterNames, NO_NAMES, retry};
 use crate::config::bootstrap::cluster::RoutingPriority;
 use crate::config::bootstrap::route::{
     ClusterNotFoundResponseCode, DirectResponseAction, Route as Written, RouteAction, RouteConfiguration, RouteMatch,
@@ -223,7 +223,7 @@ fn cluster_name(name: &At<String>, targets: Targets<'_>) -> Result<ClusterName, 
         return Ok(name.value.as_str().into());
     }
     let remedy = match targets.clusters.shown().as_str() {
-        "" => "static_resources.clusters is empty".to_owned(),
+        NO_NAMES => "static_resources.clusters is empty".to_owned(),
         known => format!("clusters: {known}"),
     };
     Err(name.invalid_but(format!("unknown cluster '{}'", name.value), remedy))

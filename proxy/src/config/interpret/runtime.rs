@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::config::error::{Cause, Name, Place};
 use crate::config::problem::{Problem, unknown};
-use crate::config::runtime::{LayerValues, RuntimeLayer, RuntimeValue, acts};
-use crate::config::yaml::{Entry, Node, Notes, Value};
-use crate::config::{Difference, Differences};
+use crate::config::runtime::{LayerValues, Limited, RuntimeLayer, RuntimeValue, acts, limited};
+use crate::config::yaml::{At, Entry, Node, Notes, Value};
+use crate::config::{Difference, Differences, Listener};
+
+use super::{ClusterNames, shown};
 
 /// The layers of a bootstrap, from its tree. Without the field there are none; with an empty one there is a layer for
 /// operators, as in Envoy.
@@ -51,6 +53,24 @@ pub(super) fn differences(layers: &[RuntimeLayer], otherwise: Differences) -> Di
     Difference::ALL.into_iter().fold(otherwise, |decided, difference| {
         said(difference.key()).map_or(decided, |is_on| decided.with(difference, is_on))
     })
+}
+
+/// Notes the limits of clusters and listeners that there are not. Only when these are known can it be said.
+pub(super) fn note_unknown_owners(notes: &Notes, clusters: &ClusterNames<'_>, listeners: &[Listener]) {
+    for key in notes.take_owned() {
+        match limited(&key.value) {
+            Some(Limited::Cluster(name)) if !clusters.has(name) => notes.note(
+                &key.place,
+                format!("has no effect: there is no cluster '{name}'; the clusters are {}", clusters.shown()),
+            ),
+            Some(Limited::Listener(name)) if !listeners.iter().any(|listener| listener.name == name) => {
+                let names: Vec<&str> = listeners.iter().map(|listener| listener.name.as_str()).collect();
+                let what = format!("has no effect: there is no listener '{name}'; the listeners are {}", shown(&names));
+                notes.note(&key.place, what);
+            }
+            Some(_) | None => {}
+        }
+    }
 }
 
 fn layer(item: &Node, path: &str, notes: &Notes) -> Result<RuntimeLayer, Problem> {
@@ -116,6 +136,9 @@ fn flatten(
         value.check(&key).map_err(|error| Problem::invalid(&place(path, entry), error.to_string()))?;
         if !acts(&key) {
             notes.note(&place(path, entry), "has no effect: nothing here reads this key");
+        }
+        if limited(&key).is_some() {
+            notes.needs_owner(At { place: place(path, entry), value: key.clone() });
         }
         found.insert(key, value);
     }

@@ -11,9 +11,9 @@ mod place;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde_yaml::Spanned;
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde_yaml::budget::BudgetBreach;
+use serde_yaml::{Spanned, Tagged};
 
 pub(super) use decode::decode;
 pub(super) use message::snake_case;
@@ -142,6 +142,15 @@ fn syntax(error: &serde_yaml::Error) -> Problem {
         serde_yaml::Error::NonFiniteFloat { value, .. } => {
             format!("the number {value} is not finite; write digits, or quotes around it if it is a text")
         }
+        // What has no tag is read as what it looks like.
+        serde_yaml::Error::InvalidScalar { ty, .. } => format!(
+            "the value is not {}, as its tag says; delete the tag, and put a text in quotes",
+            match *ty {
+                "boolean" => "true or false",
+                "floating point" => "a number",
+                _ => "a whole number",
+            }
+        ),
         serde_yaml::Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => too_deep(),
         serde_yaml::Error::Budget { .. }
         | serde_yaml::Error::AliasReplayLimitExceeded { .. }
@@ -192,10 +201,23 @@ impl Value {
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<Value>::deserialize(deserializer)?;
-        Ok(Self { at: spanned.defined.into(), value: spanned.value })
+        let spanned = Spanned::<Tagged<Value>>::deserialize(deserializer)?;
+        let Tagged(value, tag) = spanned.value;
+        if let (Value::Text(text), Some(tag)) = (&value, tag)
+            && tag.starts_with(CORE_TAG)
+            && !matches!(serde_yaml::from_str(text), Ok(Value::Text(_)))
+        {
+            return Err(D::Error::custom(format!(
+                "the tag !!str makes no text of {text}; write it in quotes and without the tag"
+            )));
+        }
+        Ok(Self { at: spanned.defined.into(), value })
     }
 }
+
+/// How the tags begin that YAML itself defines. Envoy reads a value as if its tag was not there, so one that would have
+/// another meaning with it than without it is refused.
+const CORE_TAG: &str = "tag:yaml.org,2002:";
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -291,6 +313,36 @@ mod tests {
     fn anchors_and_merges_are_expanded() {
         let tree = Node::parse("base: &b {x: 1}\nmore: {<<: *b, y: 2}\n").unwrap();
         assert_eq!(tree.to_json()["more"].to_string(), r#"{"x":1,"y":2}"#);
+    }
+
+    #[test]
+    fn a_tag_that_would_change_a_value_is_refused_where_it_stands() {
+        for (value, why) in [
+            ("!!str 5", Some("the tag !!str makes no text of 5; write it in quotes and without the tag")),
+            ("!!str true", Some("the tag !!str makes no text of true; write it in quotes and without the tag")),
+            (
+                "!!int a",
+                Some("the value is not a whole number, as its tag says; delete the tag, and put a text in quotes"),
+            ),
+            (
+                "!!int -a",
+                Some("the value is not a whole number, as its tag says; delete the tag, and put a text in quotes"),
+            ),
+            (
+                "!!bool a",
+                Some("the value is not true or false, as its tag says; delete the tag, and put a text in quotes"),
+            ),
+            ("!!float a", Some("the value is not a number, as its tag says; delete the tag, and put a text in quotes")),
+            ("!!str a", None),
+            ("! 5", None),
+            ("!!int 5", None),
+            ("!other a", None),
+        ] {
+            let said = Node::parse(&format!("a:\n  - {value}\n")).err();
+            let at = said.as_ref().and_then(|problem| problem.place.as_ref()?.at);
+            assert_eq!(said.as_ref().map(|problem| problem.cause.to_string()).as_deref(), why, "{value}");
+            assert_eq!(at.map(|at| at.line), why.map(|_| 2), "{value}");
+        }
     }
 
     #[test]

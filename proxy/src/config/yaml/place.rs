@@ -93,6 +93,8 @@ impl fmt::Display for Path<'_> {
 pub(crate) struct Notes {
     /// Paths of access logs.
     logs: RefCell<Vec<At<String>>>,
+    /// Runtime keys that name a cluster or a listener.
+    owned: RefCell<Vec<At<String>>>,
     told: RefCell<Vec<(Place, String)>>,
     forgives_retry_words: Cell<bool>,
 }
@@ -106,6 +108,16 @@ impl Notes {
     /// Lines will be written to the file at this path.
     pub(crate) fn needs_log(&self, path: At<String>) {
         self.logs.borrow_mut().push(path);
+    }
+
+    /// This runtime key names a cluster or a listener, which has to be there.
+    pub(crate) fn needs_owner(&self, key: At<String>) {
+        self.owned.borrow_mut().push(key);
+    }
+
+    /// The keys that name a cluster or a listener.
+    pub(crate) fn take_owned(&self) -> Vec<At<String>> {
+        self.owned.take()
     }
 
     /// The first log that cannot be opened is a problem.
