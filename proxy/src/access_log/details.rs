@@ -24,6 +24,8 @@ text_enum! {
         PingTimeout = "downstream_local_disconnect(http2_ping_timeout)",
         /// The client closed its connection.
         DownstreamDisconnect = "downstream_remote_disconnect",
+        /// The path of a request for UDP names no target.
+        InvalidPath = "invalid_path",
         /// `max_stream_duration` passed.
         MaxDurationTimeout = "max_duration_timeout",
         /// An HTTP/1.1 request without `host`.

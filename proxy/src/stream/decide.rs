@@ -127,8 +127,8 @@ async fn filter_request(stream: &mut StreamContext<'_>, filters: &mut Filters<'_
 }
 
 /// Refuses what no route should see.
-fn check(stream: &StreamContext<'_>) -> Result<(), LocalReply> {
-    decorate::check(&stream.request).inspect_err(|refusal| {
+fn check(stream: &mut StreamContext<'_>) -> Result<(), LocalReply> {
+    decorate::check(&mut stream.request).inspect_err(|refusal| {
         if matches!(refusal, LocalReply::NotAPath) {
             stream.service.stats.downstream_rq_non_relative_path.inc();
         }

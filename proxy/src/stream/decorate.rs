@@ -16,12 +16,14 @@ use crate::codec::{Headers, RequestHead, ResponseHead, names};
 use crate::config::listener::{ConnectionManager, RequestIds, ServerHeader, ServerTransformation};
 use crate::config::string_match::StringMatch;
 use crate::net::Random;
+use crate::tunnel::connect_udp;
 
 /// Refuses what no route should see.
-pub(super) fn check(head: &RequestHead) -> Result<(), LocalReply> {
+pub(super) fn check(head: &mut RequestHead) -> Result<(), LocalReply> {
     if head.authority.is_none() {
         return Err(LocalReply::MissingHost);
     }
+    connect_udp::set_authority(head).map_err(|connect_udp::NoTarget| LocalReply::NotAPathOfConnectUdp)?;
     let Some(path) = &head.path else {
         return if head.method == Method::CONNECT { Ok(()) } else { Err(LocalReply::NotAPath) };
     };

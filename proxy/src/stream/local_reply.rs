@@ -30,6 +30,8 @@ pub(crate) enum LocalReply {
     MissingHost,
     /// A path that is not a path: `OPTIONS *`.
     NotAPath,
+    /// A request for UDP whose path names no target.
+    NotAPathOfConnectUdp,
     /// The route's cluster does not exist.
     NoCluster { status: u16 },
     /// No virtual host or route takes the request.
@@ -141,6 +143,9 @@ impl LocalReply {
             },
             Self::MissingHost => Row::closing(StatusCode::BAD_REQUEST, "", Details::MissingHost, None),
             Self::NotAPath => Row::open(StatusCode::NOT_FOUND, "", Details::AbsolutePathRejected, None),
+            Self::NotAPathOfConnectUdp => {
+                Row::open(StatusCode::NOT_FOUND, "The path is incorrect for CONNECT-UDP", Details::InvalidPath, None)
+            }
             Self::NoCluster { status } => Row::open(
                 // Configuration allows 404, 500 and 503.
                 StatusCode::from_u16(*status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),

@@ -5,6 +5,7 @@
 //! for any other exchange. What is special about a tunnel is here: how it is asked for on each kind of wire,
 //! and whether it may be.
 
+pub mod connect_udp;
 pub mod handshake;
 
 use crate::config::route::{Upgrade, Upgrades};

@@ -37,6 +37,11 @@ const NEVER: &str = "no setting: such a request is never forwarded";
 
 const NOT_A_PATH: Reason =
     reason("because the request target is not a path", "send a path: no setting permits another target", None);
+const NO_UDP_TARGET: Reason = reason(
+    "because a request for UDP names its target in its path (RFC 9298 3), and this path is another",
+    "send /.well-known/masque/udp/HOST/PORT/: no setting permits another path",
+    None,
+);
 const NO_CLUSTER: Reason = reason(
     "because the route's cluster does not exist",
     "route to a cluster that exists",
@@ -294,6 +299,7 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::DirectResponse => DIRECT_RESPONSE,
         Details::DownstreamDisconnect => CLIENT_CLOSED,
         Details::DrainEnded => DRAINED,
+        Details::InvalidPath => NO_UDP_TARGET,
         Details::MissingHost => NO_HOST,
         Details::NoHealthyUpstream => NO_ENDPOINT,
         Details::PathNormalizationFailed => BAD_PATH,
