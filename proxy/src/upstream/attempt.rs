@@ -18,8 +18,10 @@ use crate::access_log::StreamInfo;
 use crate::cluster::{Avoided, Cluster, Endpoint, Exclusive, Failure, Lease, Stream, Wanted};
 use crate::codec::{Body, Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
 use crate::config::cluster::Priority;
-use crate::exchange::{Exchange, Expired, Interrupted, LazyTimer, TryExpired, TryLimit};
+use crate::exchange::{Exchange, Expired, Interrupted, LazyTimer, TryLimit};
 use crate::tunnel::handshake;
+
+use super::reach::{Course, Failed, Reach, is_loss};
 
 /// A response whose payload has not been read yet.
 pub(crate) struct Answer {
@@ -45,58 +47,6 @@ struct Silence {
 impl Silence {
     fn new(limit: Duration) -> Self {
         Self { limit, since: Instant::now(), timer: LazyTimer::default() }
-    }
-}
-
-/// A try that brought no response.
-pub(super) struct Failed {
-    pub(super) failure: Failure,
-    /// How far the request got.
-    pub(super) reach: Reach,
-}
-
-impl Failed {
-    fn unseen(broken: Broken, on_reused: bool) -> Self {
-        Self { failure: Failure::from(broken), reach: Reach::Unseen { on_reused } }
-    }
-
-    fn expired(which: TryExpired, nothing_sent: bool) -> Self {
-        let failure = match which {
-            TryExpired::Idle => Failure::TryIdle,
-            TryExpired::Timeout => Failure::TryTimeout,
-        };
-        // An upstream that is slow is no stale connection.
-        let reach = match nothing_sent {
-            true => Reach::Unseen { on_reused: false },
-            false => Reach::Sent { lost_on_reused: false },
-        };
-        Self { failure, reach }
-    }
-}
-
-/// How far a request got that has no response.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Reach {
-    /// There was no connection to send it on.
-    NoConnection,
-    /// An upstream may have acted on it.
-    Sent {
-        /// The connection had carried other requests, ended as a whole, and brought no byte of an answer: what a
-        /// server does to an idle connection, perhaps before it could see the request.
-        lost_on_reused: bool,
-    },
-    /// No upstream has seen it, though there was a connection: not one byte was written, or the peer's GOAWAY says
-    /// that it was not looked at.
-    Unseen {
-        /// The connection had carried other requests.
-        on_reused: bool,
-    },
-}
-
-impl Reach {
-    /// Is it certain that not one byte of the request was written?
-    pub(super) fn nothing_sent(self) -> bool {
-        matches!(self, Self::NoConnection | Self::Unseen { .. })
     }
 }
 
@@ -246,21 +196,13 @@ async fn over_http1(
             }))
         }
         Ok(Err(broken)) => {
-            let reach = if connection.tx_bytes() == written_before {
-                Reach::Unseen { on_reused }
-            } else {
-                Reach::Sent { lost_on_reused: on_reused && informed.is_empty() && is_loss(broken) }
-            };
+            let is_unseen = connection.tx_bytes() == written_before;
+            let reach = Course { on_reused, is_unseen, informed }.reach(broken);
             drop(writer);
             Lease::Http1(exclusive).close_broken(broken);
             Ok(Err(Failed { failure: Failure::from(broken), reach }))
         }
     }
-}
-
-/// Did the connection end as a whole, before a byte of the response?
-fn is_loss(broken: Broken) -> bool {
-    matches!(broken, Broken::Closed | Broken::ConnectionReset)
 }
 
 async fn over_http2(
@@ -303,11 +245,8 @@ async fn over_http2(
         Ok(Ok(Err(broken))) => {
             let refused = broken == Broken::StreamReset(ResetReason::RefusedStream);
             let excluded = refused && stream.connection().goaway_received();
-            let reach = if excluded || (is_loss(broken) && !response.request_was_sent()) {
-                Reach::Unseen { on_reused }
-            } else {
-                Reach::Sent { lost_on_reused: on_reused && informed.is_empty() && is_loss(broken) }
-            };
+            let is_unseen = excluded || (is_loss(broken) && !response.request_was_sent());
+            let reach = Course { on_reused, is_unseen, informed }.reach(broken);
             Lease::Http2(stream).close_broken(broken);
             Ok(Err(Failed { failure: Failure::from(broken), reach }))
         }
@@ -419,5 +358,42 @@ impl Answer {
     pub(super) fn discard(self, exchange: &Exchange) {
         self.endpoint.counts.rq_error.inc();
         self.end(exchange);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Version;
+
+    use super::*;
+    use crate::codec::Headers;
+
+    #[test]
+    fn a_method_that_may_have_content_says_that_it_has_none() {
+        for (method, expected) in [
+            ("GET", false),
+            ("HEAD", false),
+            ("DELETE", false),
+            ("TRACE", false),
+            ("CONNECT", false),
+            ("POST", true),
+            ("PUT", true),
+            ("FOO", true),
+        ] {
+            assert_eq!(wants_length(&Method::from_bytes(method.as_bytes()).unwrap()), expected, "{method}");
+        }
+        let mut head = RequestHead {
+            method: Method::POST,
+            scheme: None,
+            authority: None,
+            path: None,
+            protocol: None,
+            version: Version::HTTP_11,
+            headers: Headers::default(),
+        };
+        assert_eq!(with_zero_length(&head).headers.get(&CONTENT_LENGTH).map(HeaderValue::as_bytes), Some(&b"0"[..]));
+        head.headers.set(CONTENT_LENGTH, HeaderValue::from_static("00"));
+        let lengths: Vec<_> = with_zero_length(&head).headers.get_all(&CONTENT_LENGTH).cloned().collect();
+        assert_eq!(lengths, ["00"], "what the request says stays");
     }
 }

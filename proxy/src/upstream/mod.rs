@@ -5,6 +5,7 @@
 //! [`stream`](crate::stream) relays it.
 
 mod attempt;
+mod reach;
 pub mod retry;
 pub(crate) mod terms;
 
@@ -24,7 +25,8 @@ use crate::exchange::{Exchange, Interrupted};
 use crate::net::Random;
 use crate::permits::Permit;
 use crate::stats::ClusterStats;
-use attempt::{Failed, How, Reach, Tried};
+use attempt::{How, Tried};
+use reach::{Failed, Reach};
 use retry::{BackOff, BackOffKind, Outcome, Tries, Verdict};
 use terms::Terms;
 
