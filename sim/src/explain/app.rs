@@ -21,7 +21,9 @@ impl<'a> Hop<'a> {
         let waited = before.is_some_and(|before| {
             matches!(before.cause, Cause::Busy | Cause::Itself | Cause::Left | Cause::Timeout(_))
         });
-        let is_origin = before.is_none_or(|before| before.cause != Cause::WrongProtocol);
+        // Whoever asked could not do with what this app said, and that is where the failure began.
+        let is_unfit = |cause: &Cause| matches!(cause, Cause::OverLimit(_) | Cause::Unreadable | Cause::WrongProtocol);
+        let is_origin = before.is_none_or(|before| !is_unfit(&before.cause));
         if let Some(answer) = self.exchange.answer.as_ref().filter(|_| !self.exchange.is_tunnel()) {
             let (at, status) = (ms(answer.part.began.at), answer.status);
             let cut_short = before.is_some_and(|before| matches!(before.cause, Cause::NextHop { did: Some(_), .. }));

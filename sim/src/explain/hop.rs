@@ -3,6 +3,7 @@
 use finwait::access_log::{Details, ResetCause, ResponseFlag};
 
 use super::chain::Attempt;
+use super::limits::Limit;
 use super::settings::{Led, Setting, Told};
 use super::wire::{Act, ActKind, Exchange};
 use super::{Case, HopStory, NO_HOST, ms};
@@ -63,6 +64,8 @@ pub(super) enum Cause {
     Left,
     /// It did as the next hop did, whose exchange or act this is.
     NextHop { did: Option<ActKind>, crossed: bool },
+    /// What the next hop said is larger than it takes.
+    OverLimit(Limit),
     /// It is no proxy, and did as it liked.
     Own,
     /// Its connection was refused.

@@ -14,6 +14,7 @@ mod chain;
 mod failed;
 mod health;
 mod hop;
+mod limits;
 mod next;
 mod own;
 mod reasons;

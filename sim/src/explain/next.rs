@@ -8,6 +8,7 @@ use finwait::config::route::Action;
 
 use super::chain::Attempt;
 use super::hop::{Cause, Hop, Judged, Place, ending, words};
+use super::limits::OverLimit;
 use super::reasons;
 use super::settings::seconds;
 use super::wire::{Act, ActKind, Exchange, Protocol};
@@ -78,7 +79,7 @@ impl<'a> Hop<'a> {
             .cut_short(host, upstream, details)
             .or_else(|| self.left(host, details))
             .or_else(|| self.could_not_read(host, upstream, details))
-            .or_else(|| self.passed_on(host, upstream))
+            .or_else(|| self.passed_on(host, upstream, details))
             .unwrap_or_else(|| self.lost(host, upstream, details));
         Judged { next: Some(nth), ..judged }
     }
@@ -111,14 +112,7 @@ impl<'a> Hop<'a> {
         act: &Act,
         details: Option<&Details>,
     ) -> Judged<'a> {
-        let is_malformed = reset_of(details).is_some_and(|reset| reset.cause == ResetCause::Protocol);
-        let (why, cause) = match is_malformed {
-            true => ("what followed the response head is not valid HTTP".to_owned(), Cause::Unreadable),
-            false => (
-                format!("cause not found; its log says {}", details.map_or_else(String::new, Details::to_string)),
-                Cause::Itself,
-            ),
-        };
+        let (why, cause) = unfit(upstream, details, "what followed the response head");
         let did = vec![format!("reset the {status} of {} after its head: {why}", self.peer(upstream))];
         Judged { closed: Some(self.sentence(act)), ..self.judged(self.name(host), cause, did) }
     }
@@ -130,21 +124,28 @@ impl<'a> Hop<'a> {
         if reset_of(details).is_none_or(|reset| reset.cause != ResetCause::Protocol) || was_reset {
             return None;
         }
-        let (why, cause) = match self.speaks_another(upstream) {
-            true => ("the cluster is configured for another protocol", Cause::WrongProtocol),
-            false => ("it is not valid HTTP", Cause::Unreadable),
+        let (why, cause) = match (self.speaks_another(upstream), OverLimit::of(upstream)) {
+            (true, _) => ("the cluster is configured for another protocol".to_owned(), Cause::WrongProtocol),
+            (false, Some(OverLimit { limit, why })) => (why, Cause::OverLimit(limit)),
+            (false, None) => (NOT_HTTP.to_owned(), Cause::Unreadable),
         };
         let did = vec![format!("could not parse the response of {}: {why}", self.peer(upstream))];
         Some(self.judged(self.name(host), cause, did))
     }
 
-    /// That it passed on an answer, or made another one of it.
-    fn passed_on(self, host: HostId, upstream: &Exchange) -> Option<Judged<'a>> {
+    /// That it passed on an answer, or answered otherwise itself.
+    fn passed_on(self, host: HostId, upstream: &Exchange, details: Option<&Details>) -> Option<Judged<'a>> {
         let answer = upstream.answer.as_ref().filter(|_| !upstream.is_tunnel())?;
         let peer = self.peer(upstream);
         let passed = match self.exchange.answer.as_ref().map(|answer| answer.status) {
             Some(status) if status == answer.status => format!("forwarded the {status} of {peer}"),
-            Some(status) => format!("responded {status} in place of the {} of {peer}", answer.status),
+            Some(status) => {
+                let (why, cause) = unfit(upstream, details, "its head");
+                let did = vec![format!("responded {status} itself in place of the {} of {peer}: {why}", answer.status)];
+                let act = self.case.wire.acts_on(upstream).next().filter(|act| act.by == host);
+                let closed = act.map(|act| self.sentence(act));
+                return Some(Judged { closed, ..self.judged(self.name(host), cause, did) });
+            }
             None => format!("did not forward the {} of {peer}", answer.status),
         };
         let judged = self.judged(self.name(host), Cause::NextHop { did: None, crossed: false }, vec![passed]);
@@ -231,6 +232,20 @@ impl<'a> Hop<'a> {
         let is_http1 = said.unwrap_or_default().starts_with(b"HTTP/1.");
         is_http1 != (upstream.speaks == Protocol::Http1)
     }
+}
+
+const NOT_HTTP: &str = "it is not valid HTTP";
+
+/// Why a response, of which `part` was what mattered, is not one that is passed on.
+fn unfit(upstream: &Exchange, details: Option<&Details>, part: &str) -> (String, Cause) {
+    if let Some(OverLimit { limit, why }) = OverLimit::of(upstream) {
+        return (why, Cause::OverLimit(limit));
+    }
+    if reset_of(details).is_some_and(|reset| reset.cause == ResetCause::Protocol) {
+        return (format!("{part} is not valid HTTP"), Cause::Unreadable);
+    }
+    let said = details.map_or_else(String::new, Details::to_string);
+    (format!("cause not found; its log says {said}"), Cause::Itself)
 }
 
 /// How a request and the end of its connection or stream met.

@@ -54,6 +54,7 @@ fn unprocessed(cause: &Cause, origin: &Judged<'_>) -> Option<&'static str> {
         | Cause::Itself
         | Cause::Left
         | Cause::NextHop { .. }
+        | Cause::OverLimit(_)
         | Cause::Own
         | Cause::Timeout(_)
         | Cause::Unknown

@@ -71,6 +71,26 @@ pub(super) struct Part {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) part: Part,
+    pub(super) head: Section,
+    /// Of HTTP/2.
+    pub(super) trailers: Option<Section>,
+}
+
+/// A head, or trailers.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Section {
+    /// Of names and values.
+    pub(super) bytes: usize,
+    /// How many, pseudo-header fields included.
+    pub(super) fields: usize,
+}
+
+impl Section {
+    fn of(message: &Message) -> Self {
+        // The first line of HTTP/1 is told as a field without a name.
+        let fields = message.fields.iter().filter(|(name, _)| !name.is_empty());
+        Self { bytes: fields.clone().map(|(name, value)| name.len() + value.len()).sum(), fields: fields.count() }
+    }
 }
 
 /// Something that ends a connection or a stream.
@@ -159,7 +179,7 @@ impl Wire {
             fields: Vec::new(),
             request: part(&of.from_client, of.from_client.sent(0).unwrap_or(opened), false),
             answer: (account.status > 0)
-                .then(|| Answer { status: account.status, part: part(&of.from_server, answered, true) }),
+                .then(|| Answer::of(account.status, part(&of.from_server, answered, true), Section::default())),
             has_close_frame: false,
         });
         true
@@ -236,6 +256,12 @@ impl Exchange {
     }
 }
 
+impl Answer {
+    fn of(status: u16, part: Part, head: Section) -> Self {
+        Self { status, part, head, trailers: None }
+    }
+}
+
 struct Reading<'a> {
     connection: usize,
     conversation: &'a Conversation,
@@ -279,12 +305,19 @@ impl Reading<'_> {
                 has_close_frame: false,
             }),
             Meaning::Answer { stream, status, ends } => {
-                let answer = Answer { status: *status, part: part(*ends) };
+                let answer = Answer::of(*status, part(*ends), Section::of(message));
                 if let Some(exchange) = self.exchange(*stream) {
                     exchange.answer = Some(answer);
                 }
             }
-            Meaning::Data { stream, is_close, ends, .. } => self.data(by, *stream, *is_close, &part(*ends)),
+            Meaning::Data { stream, is_close, ends, .. } => {
+                self.data(by, *stream, *is_close, &part(*ends));
+                let from_server = by != Some(self.conversation.client);
+                let answer = self.exchange(*stream).and_then(|exchange| exchange.answer.as_mut());
+                if let Some(answer) = answer.filter(|_| from_server && !message.fields.is_empty()) {
+                    answer.trailers = Some(Section::of(message));
+                }
+            }
             Meaning::GoAway { last, code } => {
                 self.act(by, ActKind::GoAway { last: *last, code: code.clone() }, sent, arrived);
             }

@@ -20,11 +20,6 @@ use crate::codec::{Broken, http1};
 use crate::config::Difference;
 use crate::net::Conn;
 
-/// Largest response head. Bytes; Envoy's default.
-const RESPONSE_HEAD_BYTES_MAX: usize = 80 * 1024;
-/// Most header fields in a response; Envoy's default.
-const RESPONSE_HEADERS_MAX: usize = 100;
-
 /// An HTTP/1 connection and what the pool knows of it. The socket closes before the record of the connection ends.
 pub(super) struct Connection {
     codec: http1::ClientConnection,
@@ -248,8 +243,8 @@ impl Pool {
     /// Takes a connection that has just been established.
     pub(super) fn add_http1(&self, conn: Conn, mut record: ConnectionRecord) {
         let options = http1::ClientOptions {
-            head_bytes_max: RESPONSE_HEAD_BYTES_MAX,
-            headers_max: RESPONSE_HEADERS_MAX,
+            head_bytes_max: http1::RESPONSE_HEAD_BYTES_MAX,
+            headers_max: http1::RESPONSE_FIELDS_MAX,
             write_buffer_bytes_max: self.budget.shared.config.buffer_bytes_max,
         };
         let codec = http1::ClientConnection::new(conn, options);

@@ -18,6 +18,11 @@ use super::wire::{Half, SharedWire, Wire};
 use crate::codec::{Broken, Informer, Payload, RequestHead, ResponseHead, Violation};
 use crate::net::{Address, Conn, Look};
 
+/// Largest response head that a cluster takes. Bytes, start line included; Envoy's default for HTTP/1.
+pub const RESPONSE_HEAD_BYTES_MAX: usize = 80 * 1024;
+/// Most header fields of a response that a cluster takes; Envoy's default, max_headers_count.
+pub const RESPONSE_FIELDS_MAX: usize = 100;
+
 /// What a server may send, and how much waits for it.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientOptions {

@@ -25,7 +25,7 @@ mod wire;
 mod write_queue;
 
 pub use body::{Incoming, Outgoing};
-pub use client::{ClientConnection, ClientOptions, IdleEnd};
+pub use client::{ClientConnection, ClientOptions, IdleEnd, RESPONSE_FIELDS_MAX, RESPONSE_HEAD_BYTES_MAX};
 pub(super) use informational::INFORMATIONAL_MAX;
 pub use parse::Methods;
 pub use refusal::{HeadError, Refusal};

@@ -26,8 +26,9 @@ use crate::stats::Http2Stats;
 
 /// Stream ids are odd and end at 2^31 - 1 (RFC 9113 5.1.1).
 const STREAMS_PER_CONNECTION_MAX: u32 = 1 << 30;
-/// Envoy's limits for a response head: max_response_headers_kb, and max_headers_count with `:status` among them.
-const HEAD_LIMIT: ListLimit = ListLimit { bytes: 60 * 1024, fields: 100 };
+/// Envoy's default limits for a response's head and for its trailers: max_response_headers_kb, and max_headers_count with
+/// `:status` among them.
+pub const RESPONSE_LIMIT: ListLimit = ListLimit { bytes: 60 * 1024, fields: 100 };
 
 /// A handle on a connection that sends requests.
 #[derive(Clone)]
@@ -76,7 +77,7 @@ impl ClientConnection {
         stats: &Http2Stats,
     ) -> Result<(Self, Driver), Broken> {
         let local = conn.local.clone();
-        let (wire, shared) = Wire::new(conn, Role::Client, errors, HEAD_LIMIT, options, Bytes::new(), stats);
+        let (wire, shared) = Wire::new(conn, Role::Client, errors, RESPONSE_LIMIT, options, Bytes::new(), stats);
         let mut builder = Builder::new();
         builder
             .enable_push(false)
@@ -87,7 +88,7 @@ impl ClientConnection {
             .max_concurrent_reset_streams(RESET_STREAMS_MAX)
             .max_concurrent_streams(options.max_concurrent_streams.get())
             // Not sent: the wire replaces h2's SETTINGS. The wire also keeps longer ones from h2.
-            .max_header_list_size(HEAD_LIMIT.hpack_bytes())
+            .max_header_list_size(RESPONSE_LIMIT.hpack_bytes())
             .max_local_error_reset_streams(None)
             .max_send_buffer_size(STREAM_BUFFER_BYTES_MAX)
             .reset_stream_duration(RESET_STREAM_AGE_MAX);

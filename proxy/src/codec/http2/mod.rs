@@ -24,7 +24,7 @@ mod target;
 mod tests;
 mod wire;
 
-pub use client::{ClientConnection, Driver, DriverEnd, Response};
+pub use client::{ClientConnection, Driver, DriverEnd, RESPONSE_LIMIT, Response};
 pub use hpack::ListLimit;
 pub use incoming::Incoming;
 pub use outgoing::Outgoing;

@@ -45,6 +45,7 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
             Some(_) => "no setting: the client has to keep its connection open until the response is complete",
         })],
         Cause::Own | Cause::NextHop { .. } | Cause::Busy => ask_again(case, hops),
+        Cause::OverLimit(limit) => vec![advice(limit.advice())],
         Cause::Unreadable => vec![advice("no setting: the next hop has to send valid HTTP")],
         Cause::WrongProtocol => protocol(case, origin),
     }
@@ -90,6 +91,11 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<
         let setting = told.setting(&led.manager, "http2_protocol_options.allow_connect", None);
         return vec![change("permit extended CONNECT".into(), setting)];
     }
+    if details == Some(&Details::UpgradeFailed) && is_ordinary(origin.exchange) {
+        let setting = told.setting(&led.manager, "http_protocol_options.ignore_http_11_upgrade", None);
+        let what = "have the offer ignored by a prefix of its name, so that the request is an ordinary one".to_owned();
+        return vec![change(what, setting)];
+    }
     // Whoever ends an exchange by itself did not have it ended by its client.
     let reason = if origin.cause == Cause::Decision {
         reasons::of(details, flags)
@@ -120,6 +126,16 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<
         }),
     };
     vec![Change { what: reason.change.into(), setting }]
+}
+
+/// Does a request offer another protocol and mean the request itself? TLS inside of the connection (RFC 2817) is something
+/// no proxy passes on; and the content of a request that has some would not leave before a 101, which no app says before it
+/// has read the content.
+fn is_ordinary(exchange: &Exchange) -> bool {
+    let offer = exchange.field("upgrade").filter(|_| exchange.speaks == Protocol::Http1);
+    let has_content = exchange.field("content-length").is_some_and(|length| length != "0")
+        || exchange.field("transfer-encoding").is_some();
+    offer.is_some_and(|offer| offer.starts_with("TLS/") || (has_content && !exchange.is_websocket()))
 }
 
 /// The limits of a cluster that somebody chose, or all of them.
