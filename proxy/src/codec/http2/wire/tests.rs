@@ -10,6 +10,7 @@ use crate::codec::http2::frames::{
 };
 use crate::codec::http2::hpack::write_literal;
 use crate::codec::http2::tests::{GET, LIMIT, ResetByPeer, address, block, stats};
+use crate::net::testing::TakesAll;
 
 /// What became of a peer's bytes.
 #[derive(Debug, PartialEq)]
@@ -25,7 +26,7 @@ struct Outcome {
 /// Takes `bytes` in pieces of these lengths, over and over.
 fn taken(role: Role, bytes: &[u8], pieces: &[usize]) -> Outcome {
     let stats = stats();
-    let shared = Shared::new(Conn::new(Box::new(ResetByPeer), address(), address()), 0, &stats);
+    let shared = Shared::new(Conn::new(Box::new(TakesAll(ResetByPeer)), address(), address()), 0, &stats);
     let mut intake = Intake::new(role, MessageErrors::EndStreams, &Http2Options::default(), LIMIT);
     let (mut shown, mut rest) = (Vec::new(), bytes);
     for len in pieces.iter().cycle() {
@@ -181,7 +182,7 @@ fn late_frames_are_dropped_and_counted_like_any_others() {
     for (kind, payload, is_shown) in
         [(DATA, vec![7; 20], false), (HEADERS, block(GET), false), (WINDOW_UPDATE, vec![0, 0, 0, 1], true)]
     {
-        let shared = Shared::new(Conn::new(Box::new(ResetByPeer), address(), address()), 0, &stats());
+        let shared = Shared::new(Conn::new(Box::new(TakesAll(ResetByPeer)), address(), address()), 0, &stats());
         let mut intake = Intake::new(Role::Server, MessageErrors::EndStreams, &Http2Options::default(), LIMIT);
         let mut opened = [begin(Role::Server), frame(HEADERS, END_HEADERS, 1, &block(GET))].concat();
         assert_eq!(intake.take(&mut opened, &shared), opened.len());
