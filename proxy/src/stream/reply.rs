@@ -30,9 +30,9 @@ pub(super) async fn reply_locally(
     let is_cut = matches!(reply, LocalReply::PayloadTooLarge) && request.version != Version::HTTP_2;
     let complete = exchange.is_complete() && !is_endless && !is_cut;
     let persistence = if complete && !row.closes { *client_persistence } else { Persistence::Close };
-    if let Responder::Http2 { go_away, .. } = &responder
-        && row.closes
-    {
+    // The connection belongs to other requests too. Envoy drains it for a refused upgrade, and for nothing else that closes
+    // an HTTP/1 connection.
+    if let (Responder::Http2 { go_away, .. }, LocalReply::UpgradeRefused) = (&responder, reply) {
         go_away.request();
     }
     let no_body = body.is_empty() || request.method == Method::HEAD;

@@ -65,6 +65,78 @@ async fn empty_data_frames_do_not_add_up_and_their_padding_is_given_back() {
     assert!(!raw.seen.iter().any(|frame| frame.kind == GOAWAY && frame.code(4) != 0));
 }
 
+/// Frames for a stream that we have reset are read in turns like any others, whether h2 sees them or not.
+#[tokio::test(start_paused = true)]
+async fn late_frames_are_read_in_turns() {
+    const FRAMES: usize = 100_000;
+    let frames: [(&str, u8, Vec<u8>); 4] = [
+        ("DATA", DATA, b"late".to_vec()),
+        ("HEADERS", HEADERS, block(POST)),
+        ("RST_STREAM", RST_STREAM, vec![0; 4]),
+        ("an unknown type", 0xbe, Vec::new()),
+    ];
+    for (name, kind, payload) in frames {
+        let (io, served) = duplex(FRAMES * (9 + payload.len()) + 1000);
+        let mut raw = Raw { io, seen: VecDeque::new(), driver: None };
+        raw.io.write_all(PREFACE).await.unwrap();
+        raw.send(SETTINGS, 0, 0, &[]).await;
+        let options = Http2Options::default();
+        let shaken =
+            ServerConnection::handshake(conn(served), Bytes::new(), &options, EndStreams, LIMIT, &stats()).await;
+        let mut server = shaken.unwrap();
+        raw.send(HEADERS, END_HEADERS, 1, &block(POST)).await;
+        let (_, _, responder) = server.accept().await.unwrap().unwrap();
+        responder.reset(ResetReason::Cancel);
+        settle(&mut server, &mut Vec::new()).await;
+        for _ in 0..FRAMES {
+            raw.send(kind, END_HEADERS, 1, &payload).await;
+        }
+        let traffic = server.pinger().unwrap().traffic();
+        let frame_bytes = u64::try_from(9 + payload.len()).unwrap();
+        // What comes on top of a turn is the rest of its last read.
+        let turn_bytes = u64::from(TURN_FRAMES_MAX) * frame_bytes + 2 * 16 * 1024;
+        let mut turns = 0;
+        loop {
+            tokio::task::yield_now().await; // tokio lets a task do only so much at a time
+            let before = traffic.rx_bytes();
+            let mut accept = pin!(server.accept());
+            poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx).is_pending())).await;
+            let read = traffic.rx_bytes() - before;
+            if read == 0 {
+                break;
+            }
+            assert!(read <= turn_bytes, "{name}: {read} bytes in one turn");
+            turns += 1;
+        }
+        assert!(turns >= FRAMES / 4000, "{name}: {turns} turns");
+        raw.send(HEADERS, END_HEADERS, 3, &block(POST)).await;
+        assert!(server.accept().await.unwrap().is_ok(), "{name}: the next request is served");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn floods_of_late_frames_end_the_connection_like_any_others() {
+    let cases: [(&str, u8, &[u8], usize); 3] = [
+        ("empty DATA", DATA, b"", 2),
+        ("PRIORITY", PRIORITY, &[0, 0, 0, 0, 7], 201),
+        ("WINDOW_UPDATE", WINDOW_UPDATE, &[0, 0, 0, 1], 4),
+    ];
+    for (name, kind, payload, one_too_many) in cases {
+        let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
+        raw.send(HEADERS, END_HEADERS, 1, &block(POST)).await;
+        let (_, _, responder) = server.accept().await.unwrap().unwrap();
+        responder.reset(ResetReason::Cancel);
+        settle(&mut server, &mut Vec::new()).await;
+        for _ in 1..one_too_many {
+            raw.send(kind, 0, 1, payload).await;
+        }
+        assert!(timeout(Duration::from_millis(1), server.accept()).await.is_err(), "{name}: still served");
+        raw.send(kind, 0, 1, payload).await;
+        let flooded = Err(ConnectionError::Flooded { unread: None });
+        assert_eq!(server.accept().await.unwrap().map(drop), flooded, "{name}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_is_not_read() {
     let (mut raw, mut server) = raw_client(&Http2Options::default()).await;

@@ -24,6 +24,7 @@ enum Trouble {
     End { len: usize },
     MalformedTrailers { which: usize },
     Priority { on: u32 },
+    PriorityOfLength { len: usize },
     Reset { code: u32 },
     Trailers,
     Unknown { kind: u8, len: usize },
@@ -44,11 +45,12 @@ fn troubles() -> impl Strategy<Value = Vec<Trouble>> {
         6 => (0_usize..40, prop::option::of(0_u8..255)).prop_map(|(len, padding)| Trouble::Data { len, padding }),
         1 => (0_usize..40).prop_map(|len| Trouble::End { len }),
         1 => (0..MALFORMED.len()).prop_map(|which| Trouble::MalformedTrailers { which }),
-        1 => (5_u32..9).prop_map(|on| Trouble::Priority { on }),
+        1 => (3_u32..9).prop_map(|on| Trouble::Priority { on }),
+        1 => (0_usize..9).prop_map(|len| Trouble::PriorityOfLength { len }),
         1 => (0_u32..20).prop_map(|code| Trouble::Reset { code }),
         1 => Just(Trouble::Trailers),
         1 => (10_u8..255, 0_usize..40).prop_map(|(kind, len)| Trouble::Unknown { kind, len }),
-        1 => (1_u32..1000).prop_map(|by| Trouble::Window { by }),
+        1 => prop_oneof![Just(0), 1_u32..1000].prop_map(|by| Trouble::Window { by }),
     ];
     prop::collection::vec(trouble, 1..60)
 }
@@ -92,6 +94,7 @@ impl Sender {
                 raw.send(DATA, END_STREAM, TROUBLED, &vec![7; len]).await;
             }
             Trouble::Priority { on } => raw.send(PRIORITY, 0, TROUBLED, &[&on.to_be_bytes()[..], &[16]].concat()).await,
+            Trouble::PriorityOfLength { len } => raw.send(PRIORITY, 0, TROUBLED, &vec![0; len]).await,
             Trouble::Reset { code } => {
                 self.was_reset = true;
                 raw.send(RST_STREAM, 0, TROUBLED, &code.to_be_bytes()).await;

@@ -17,9 +17,9 @@ use crate::codec::Violation;
 use crate::codec::http2::CONNECTION;
 use crate::codec::http2::flood::{Flood, Floods};
 use crate::codec::http2::frames::{
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_HEAD_LEN, FrameHead, GOAWAY, GOAWAY_BYTES_MIN, HEADERS,
-    IGNORED, KIND_AT, PING, PREFACE, PRIORITY, PROTOCOL_ERROR, PUSH_PROMISE, RST_STREAM, Received, Role, SETTINGS,
-    STREAM_CLOSED, STREAM_ID_MAX, Sight, WINDOW_UPDATE, be_u32, put_frame_head,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_HEAD_LEN, FRAME_SIZE_ERROR, FrameHead, GOAWAY,
+    GOAWAY_BYTES_MIN, HEADERS, IGNORED, KIND_AT, PING, PREFACE, PRIORITY, PROTOCOL_ERROR, PUSH_PROMISE, RST_STREAM,
+    Received, Role, SETTINGS, STREAM_CLOSED, STREAM_ID_MAX, Sight, WINDOW_UPDATE, be_u32, put_frame_head,
 };
 use crate::codec::http2::hpack::{Block, Decoder, ListLimit};
 use crate::config::listener::Http2Options;
@@ -338,6 +338,9 @@ impl Intake {
         let head = received.head;
         let len = FRAME_HEAD_LEN + head.len;
         match head.kind {
+            PRIORITY if head.len != PRIORITY_LEN && self.is_of_its_stream(head.stream) => {
+                return self.stream_error(head, FRAME_SIZE_ERROR, shared);
+            }
             _ if !has_right_length(head) => return self.complain_of_length(),
             HEADERS | CONTINUATION | PUSH_PROMISE => return self.complain_of_framing(),
             DATA => return self.judge_data(received, shared),
@@ -347,13 +350,30 @@ impl Intake {
                 Role::Server => return Step::Hide(len),
                 Role::Client => shared.goaway_last.set(be_u32(payload).map(|last| last & STREAM_ID_MAX)),
             },
+            PRIORITY => return self.judge_priority(received, payload, shared),
             RST_STREAM => {
                 shared.stats.rx_reset.inc();
                 self.streams.note_reset(head.stream);
             }
+            WINDOW_UPDATE if head.stream != CONNECTION && be_u32(payload).is_some_and(|by| by & STREAM_ID_MAX == 0) => {
+                return self.judge_no_window(received, shared);
+            }
             _ => {}
         }
         self.show(received, shared, len)
+    }
+
+    /// Is an error of this stream no more than that? A stream that was never opened cannot be reset (RFC 9113 5.1, idle).
+    fn is_of_its_stream(&self, stream: u32) -> bool {
+        self.errors == MessageErrors::EndStreams && !self.streams.was_never_opened(stream)
+    }
+
+    /// An error of a stream (RFC 9113 5.4.2) in a frame that brings nothing else. It is nothing if the stream is over.
+    fn stream_error(&mut self, head: FrameHead, code: u32, shared: &Shared) -> Step {
+        if self.streams.receiving(head.stream).is_some() {
+            self.reset(head.stream, Refusal::Malformed { violation: Violation::MessagingRule, code }, shared);
+        }
+        Step::Drop(FRAME_HEAD_LEN + head.len)
     }
 
     /// Lets h2 see a frame, unless it has to be hidden.
@@ -364,6 +384,34 @@ impl Intake {
         match shared.note_shown(received) {
             Sight::Hidden => Step::Hide(len),
             Sight::Shown => Step::Pass(len),
+        }
+    }
+
+    /// A window of a stream that grows by nothing is an error of that stream (RFC 9113 6.9), and one of the connection to
+    /// Envoy, unless the stream is over. h2 would end the connection even then.
+    fn judge_no_window(&mut self, received: Received, shared: &Shared) -> Step {
+        let head = received.head;
+        if self.streams.was_never_opened(head.stream) {
+            return self.show(received, shared, FRAME_HEAD_LEN + head.len);
+        }
+        match self.errors {
+            MessageErrors::EndConnections if self.streams.receiving(head.stream).is_some() => {
+                Step::End(End::Invalid(head.stream))
+            }
+            MessageErrors::EndConnections | MessageErrors::EndStreams => {
+                self.stream_error(head, PROTOCOL_ERROR, shared)
+            }
+        }
+    }
+
+    /// A stream that depends on itself is an error of that stream (RFC 9113 5.3.1), and nothing to Envoy.
+    fn judge_priority(&mut self, received: Received, payload: &[u8], shared: &Shared) -> Step {
+        let head = received.head;
+        let len = FRAME_HEAD_LEN + head.len;
+        let depends_on_itself = be_u32(payload).is_some_and(|dependency| dependency & STREAM_ID_MAX == head.stream);
+        match self.errors {
+            MessageErrors::EndConnections if depends_on_itself && head.stream != CONNECTION => Step::Drop(len),
+            MessageErrors::EndConnections | MessageErrors::EndStreams => self.show(received, shared, len),
         }
     }
 
@@ -422,7 +470,7 @@ fn has_right_length(head: FrameHead) -> bool {
 fn bytes_needed(head: FrameHead) -> usize {
     match head.kind {
         HEADERS | CONTINUATION => head.len,
-        GOAWAY | WINDOW_UPDATE => head.len.min(4),
+        GOAWAY | PRIORITY | WINDOW_UPDATE => head.len.min(4),
         _ => 0,
     }
 }
