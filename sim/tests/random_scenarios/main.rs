@@ -35,7 +35,7 @@ fn broken(text: &str) -> Vec<String> {
     let stuck = played.stuck.as_ref().map(|(_, why)| why.clone());
     // A script may wait for what never comes. Then nobody has left, and what is open is no leak.
     let is_over = played.took < scenario.limit.0;
-    let is_of_the_end = |what: &str| what.starts_with("left open") || what.ends_with("when everybody has left");
+    let is_of_the_end = |what: &str| what.starts_with("left open") || what.ends_with("after all connections closed");
     let complaints = check(&scenario, &played, &story(&scenario, &played));
     let broken = complaints.iter().map(|complaint| complaint.what().to_owned());
     broken.filter(|what| Some(what) != stuck.as_ref() && (is_over || !is_of_the_end(what))).collect()

@@ -301,6 +301,7 @@ mod tests {
         assert_eq!(buffered + dropped, 30_000);
         let waiting: usize = queue.lock().waiting.iter().map(Batch::lines).sum();
         assert_eq!(buffered, count(waiting));
+        assert!(queue.stats.write_total_buffered.value() > 0);
         assert!(dropped > 0 && buffered > 10_000, "{buffered} {dropped}");
     }
 

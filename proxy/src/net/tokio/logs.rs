@@ -266,3 +266,41 @@ impl Drop for WorkerLog {
         self.flush();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ::tokio::task::LocalSet;
+
+    use super::*;
+    use crate::stats::Counter;
+
+    #[::tokio::test(start_paused = true)]
+    async fn what_becomes_of_lines_and_files_is_counted() {
+        let folder = std::env::temp_dir().join(format!("finwait-logs-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let paths = [folder.join("log").to_str().unwrap().to_owned(), "/dev/full".to_owned()];
+        let files = LogFiles::new();
+        let work = async {
+            let logs = WorkerLogs::new(&files);
+            let open = |path: &String| logs.open(&LogTarget::File(path.clone())).unwrap();
+            let open = paths.each_ref().map(open);
+            open.iter().for_each(|log| log.write_line(b"line\n"));
+            ::tokio::time::sleep(2 * LOG_FLUSH_INTERVAL).await; // of the paused clock
+            std::fs::remove_dir_all(&folder).unwrap();
+            logs.reopen();
+        };
+        LocalSet::new().run_until(work).await;
+        files.finish();
+        let LogStats {
+            flushed_by_timer,
+            reopen_failed,
+            write_buffered,
+            write_completed,
+            write_dropped,
+            write_failed,
+            ..
+        } = &files.stats;
+        assert_eq!([flushed_by_timer.value(), write_buffered.value()], [2, 2]);
+        assert_eq!([write_completed, write_failed, write_dropped, reopen_failed].map(Counter::value), [1; 4]);
+    }
+}

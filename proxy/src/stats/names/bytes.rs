@@ -75,3 +75,33 @@ impl Meter {
 fn count(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// Rows as Envoy 1.40 shows them for one connection: rx_total, rx_buffered, tx_total, tx_buffered.
+    #[test]
+    fn what_is_buffered_is_of_the_last_read_and_write_and_goes_with_the_connection() {
+        let stats = ByteStats::named(&Registry::new(), "http.p", "downstream_cx");
+        let shown = || {
+            let ByteStats { rx_bytes_buffered, rx_bytes_total, tx_bytes_buffered, tx_bytes_total } = &stats;
+            [rx_bytes_total.value(), rx_bytes_buffered.value(), tx_bytes_total.value(), tx_bytes_buffered.value()]
+        };
+        let mut meter = stats.meter();
+        meter.note_read(27);
+        assert_eq!(shown(), [27, 27, 0, 0]);
+        meter.note_write(129, &Poll::Ready(io::Result::Ok(29)));
+        assert_eq!(shown(), [27, 27, 29, 100]);
+        meter.note_write(100, &Poll::Pending::<io::Result<usize>>);
+        assert_eq!(shown(), [27, 27, 29, 100]);
+        meter.note_write(100, &Poll::Ready(io::Result::Ok(100)));
+        meter.note_read(2);
+        assert_eq!(shown(), [29, 2, 129, 0]);
+        meter.note_write(7, &Poll::Pending::<io::Result<usize>>);
+        drop(meter);
+        assert_eq!(shown(), [29, 0, 129, 0]);
+    }
+}

@@ -3,6 +3,9 @@
 //! A table is a struct whose fields are the handles; a field is called what the stat is called, the comment
 //! on it says when it moves. Building a scope looks every name up once, so it is done once per worker and
 //! scope, not per connection.
+//!
+//! Each stat has a line in `sim/tests/stats/moved_by.txt` that names what moves it: one that nothing moves would show a 0 that
+//! looks like a measurement.
 
 mod bytes;
 mod cluster;
