@@ -279,6 +279,13 @@ impl Conn {
         self.meter = Some(stats.meter());
     }
 
+    /// The socket took no more, and besides what was written last so many bytes wait for it.
+    pub(crate) fn note_waiting(&mut self, bytes: usize) {
+        if let Some(meter) = &mut self.meter {
+            meter.note_waiting(bytes);
+        }
+    }
+
     /// What a read would find at this moment.
     #[must_use]
     pub fn look(&self) -> Look {

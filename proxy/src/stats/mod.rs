@@ -133,6 +133,11 @@ pub struct Held {
 }
 
 impl Held {
+    /// Adds to the share.
+    pub(crate) fn grow(&mut self, by: u64) {
+        self.resize(self.count.saturating_add(by));
+    }
+
     /// Changes the share, as a buffer does that fills and empties.
     pub fn resize(&mut self, count: u64) {
         if count == self.count {

@@ -13,7 +13,8 @@ pub struct ByteStats {
     rx_bytes_buffered: Gauge,
     /// Bytes read.
     rx_bytes_total: Counter,
-    /// Bytes that were to be written last, and that the socket did not take.
+    /// Bytes that waited when the socket took no more: those that were written last, and on HTTP/2 what follows them within
+    /// the windows of the peer, a head by the memory that it takes.
     tx_bytes_buffered: Gauge,
     /// Bytes written.
     tx_bytes_total: Counter,
@@ -70,6 +71,11 @@ impl Meter {
         };
         self.tx_buffered.resize(count(left));
     }
+
+    /// The socket took no more, and besides what was written last so many bytes wait.
+    pub(crate) fn note_waiting(&mut self, bytes: usize) {
+        self.tx_buffered.grow(count(bytes));
+    }
 }
 
 fn count(bytes: usize) -> u64 {
@@ -97,6 +103,8 @@ mod tests {
         assert_eq!(shown(), [27, 27, 29, 100]);
         meter.note_write(100, &Poll::Pending::<io::Result<usize>>);
         assert_eq!(shown(), [27, 27, 29, 100]);
+        meter.note_waiting(50);
+        assert_eq!(shown(), [27, 27, 29, 150]);
         meter.note_write(100, &Poll::Ready(io::Result::Ok(100)));
         meter.note_read(2);
         assert_eq!(shown(), [29, 2, 129, 0]);

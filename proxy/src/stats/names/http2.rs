@@ -24,7 +24,7 @@ scope! {
         nghttp2_downstream_connections: Counter,
         /// A connection to an upstream began.
         nghttp2_upstream_connections: Counter,
-        /// Payload that waits for a window. Bytes.
+        /// Payload that waits for a window, or for the socket where much waits for it already. Bytes.
         pending_send_bytes: Gauge,
         /// A message broke the rules of RFC 9113 8.
         rx_messaging_error: Counter,

@@ -52,6 +52,11 @@ impl Backlog {
         Poll::Pending
     }
 
+    /// What h2 was given and has not written.
+    pub(super) fn handed_bytes(&self) -> usize {
+        self.handed_bytes.get()
+    }
+
     pub(super) fn hand(&self, bytes: usize) {
         self.handed_bytes.set(self.handed_bytes.get().saturating_add(bytes));
     }

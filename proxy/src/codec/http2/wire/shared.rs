@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::rc::Weak;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 use super::Refusal;
 use super::backlog::{Backlog, Unsent};
@@ -160,7 +160,10 @@ impl Shared {
     ) -> Poll<io::Result<usize>> {
         let mut conn = self.conn.borrow_mut();
         let Some(conn) = conn.as_mut() else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
-        let written = ready!(write(Pin::new(conn)));
+        let Poll::Ready(written) = write(Pin::new(conn)) else {
+            conn.note_waiting(self.backlog.handed_bytes());
+            return Poll::Pending;
+        };
         if written.is_err() {
             self.fail(Fate::Reset);
         }
