@@ -139,9 +139,9 @@ fn examples_load_without_a_warning() {
 }
 
 #[test]
-fn the_dump_is_the_file_as_json() {
+fn the_dump_is_the_file_with_the_names_of_fields_as_envoy_shows_them() {
     let loaded = Config::from_yaml("static_resources: {clusters: [{name: app, connectTimeout: 1s}]}", "x").unwrap();
-    let dump = r#"{"static_resources":{"clusters":[{"connectTimeout":"1s","name":"app"}]}}"#;
+    let dump = r#"{"static_resources":{"clusters":[{"connect_timeout":"1s","name":"app"}]}}"#;
     assert_eq!(loaded.config.dump.to_string(), dump);
 }
 

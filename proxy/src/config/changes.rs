@@ -53,28 +53,19 @@ pub enum ClusterChange {
 /// The fields of a cluster that a connection that is there does not depend on.
 const NOT_OF_CONNECTIONS: &[&str] = &[
     "circuit_breakers",
-    "circuitBreakers",
     "common_lb_config",
-    "commonLbConfig",
     "dns_failure_refresh_rate",
-    "dnsFailureRefreshRate",
     "dns_lookup_family",
-    "dnsLookupFamily",
     "dns_refresh_rate",
-    "dnsRefreshRate",
     "health_checks",
-    "healthChecks",
     "lb_policy",
-    "lbPolicy",
     "load_assignment",
-    "loadAssignment",
     "outlier_detection",
-    "outlierDetection",
     "type",
 ];
 
-/// The fields that hold a route table, in both spellings that JSON has for it.
-const ROUTES: &[&str] = &["route_config", "routeConfig"];
+/// The fields that hold a route table.
+const ROUTES: &[&str] = &["route_config"];
 
 impl Changes {
     /// From nothing to `config`.
@@ -253,5 +244,21 @@ static_resources:
             assert_eq!(Changes::between(&config(BASE), &config(&text)).to_string(), expected);
         }
         assert_eq!(Changes::between(&config(&more_clusters), &config(BASE)).to_string(), "clusters: more removed");
+    }
+
+    #[test]
+    fn a_spelling_is_no_change_and_hides_none() {
+        let fields =
+            ["static_resources", "filter_chains", "route_config", "virtual_hosts", "connect_timeout", "port_value"];
+        let camel = |name: &str| {
+            let mut words = name.split('_');
+            let first = words.next().unwrap().to_owned();
+            words.fold(first, |name, word| name + &word[..1].to_uppercase() + &word[1..])
+        };
+        let other = fields.iter().fold(BASE.to_owned(), |text, name| text.replace(name, &camel(name)));
+        assert!(other.contains("staticResources"));
+        assert!(Changes::between(&config(BASE), &config(&other)).is_empty());
+        let changed = other.replace("prefix: /", "prefix: /v2");
+        assert_eq!(Changes::between(&config(&other), &config(&changed)).to_string(), "listeners: in has other routes");
     }
 }

@@ -16,6 +16,8 @@ pub struct ConfigError {
     pub cause: Box<Cause>,
     /// The line it is about, with a mark under the column; empty where there is no such line.
     excerpt: String,
+    /// What else is wrong, in the order of the file.
+    pub others: Vec<Self>,
 }
 
 /// Something that was accepted, but that its author should know.
@@ -119,16 +121,27 @@ pub enum Name {
 impl std::error::Error for ConfigError {}
 
 impl ConfigError {
-    /// `problem` in `file`, whose content is `text`.
-    pub(super) fn new(problem: Problem, file: &str, text: &str) -> Self {
+    /// The problems of `file`, whose content is `text`.
+    pub(super) fn new(problems: Vec<Problem>, file: &str, text: &str) -> Self {
+        Self::all(problems.into_iter().map(|problem| Self::one(problem, file, text)))
+    }
+
+    /// One of the problems of a file.
+    pub(super) fn one(problem: Problem, file: &str, text: &str) -> Self {
         let place = problem.place.unwrap_or_default();
         let excerpt = place.at.map(|at| excerpt(text, at)).unwrap_or_default();
-        Self { file: file.to_owned(), place, cause: problem.cause, excerpt }
+        Self { file: file.to_owned(), place, cause: problem.cause, excerpt, others: Vec::new() }
     }
-}
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The first of several, with the rest.
+    pub(super) fn all(mut errors: impl Iterator<Item = Self>) -> Self {
+        let nothing = || Self::one(Cause::Syntax("the file cannot be read".to_owned()).into(), "", "");
+        let mut first = errors.next().unwrap_or_else(nothing);
+        first.others = errors.collect();
+        first
+    }
+
+    fn fmt_one(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         head(f, &self.file, &self.place)?;
         write!(f, ": {}", shortened(&self.cause.to_string()))?;
         f.write_str(&self.excerpt)?;
@@ -136,6 +149,20 @@ impl fmt::Display for ConfigError {
             write!(f, "\n  = {}", shortened(&remedy))?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_one(f)?;
+        for other in &self.others {
+            f.write_str("\n")?;
+            other.fmt_one(f)?;
+        }
+        match self.others.len() {
+            0 => Ok(()),
+            others => write!(f, "\n{}: {} problems", self.file, others + 1),
+        }
     }
 }
 

@@ -36,10 +36,12 @@ impl Texts<'_> {
         }
     }
 
-    pub(super) fn error(&self, mut problem: Problem) -> ConfigError {
-        let (name, text, place) = self.split(problem.place.take().unwrap_or_default());
-        problem.place = Some(place);
-        ConfigError::new(problem, name, text)
+    pub(super) fn error(&self, problems: Vec<Problem>) -> ConfigError {
+        ConfigError::all(problems.into_iter().map(|mut problem| {
+            let (name, text, place) = self.split(problem.place.take().unwrap_or_default());
+            problem.place = Some(place);
+            ConfigError::one(problem, name, text)
+        }))
     }
 
     pub(super) fn warning(&self, place: Place, text: String) -> Warning {
@@ -59,7 +61,7 @@ fn move_down(node: &mut Node, lines: usize) {
                 move_down(&mut entry.value, lines);
             }
         }
-        Value::Bool(_) | Value::Float(_) | Value::Integer(_) | Value::Null | Value::Text(_) => {}
+        Value::Bool(_) | Value::Integer(_) | Value::Null | Value::Text(_) => {}
     }
 }
 

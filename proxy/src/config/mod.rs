@@ -11,7 +11,9 @@ mod changes;
 pub mod cluster;
 mod constraints;
 mod difference;
+mod enumerations;
 mod error;
+mod every;
 mod fields;
 pub mod filter;
 pub mod health;
@@ -72,7 +74,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong, with its place. A field that Envoy knows and finwait does not act on is an error
+    /// Everything that is wrong, with its place. A field that Envoy knows and finwait does not act on is an error
     /// if its absence would change the behaviour, and else a warning.
     pub fn from_yaml(text: &str, file: &str) -> Result<Loaded, ConfigError> {
         Self::from_yaml_with(text, file, Differences::ALL)
@@ -91,17 +93,16 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// As [`Self::from_yaml`], and the first log that cannot be opened.
+    /// As [`Self::from_yaml`], and each log that cannot be opened.
     pub fn from_yaml_where(
         text: &str,
         file: &str,
         differences: Differences,
         opens: &dyn Fn(&str) -> io::Result<()>,
     ) -> Result<Loaded, ConfigError> {
-        let notes = yaml::Notes::default();
-        let config = Self::read(text, &notes, differences)
-            .and_then(|config| notes.open_logs(opens).map(|()| config))
-            .map_err(|problem| ConfigError::new(problem, file, text))?;
+        let tree = yaml::Node::parse(text).map_err(|problem| ConfigError::new(vec![problem], file, text))?;
+        let (config, notes) =
+            Self::read(tree, differences, opens).map_err(|problems| ConfigError::new(problems, file, text))?;
         let warning = |(place, text)| Warning { file: file.to_owned(), place, text };
         Ok(Loaded { config, warnings: notes.into_sorted().into_iter().map(warning).collect() })
     }
@@ -121,16 +122,12 @@ impl Config {
         if text.trim().is_empty() {
             return Self::from_yaml_where(overlay, overlay_name, differences, opens);
         }
-        let wrong = |problem, file: &str, text: &str| ConfigError::new(problem, file, text);
+        let wrong = |problem, file: &str, text: &str| ConfigError::new(vec![problem], file, text);
         let base = yaml::Node::parse(text).map_err(|problem| wrong(problem, file, text))?;
         let over = yaml::Node::parse(overlay).map_err(|problem| wrong(problem, overlay_name, overlay))?;
         let texts = merge::Texts { first: (file, text), second: (overlay_name, overlay) };
         let tree = merge::merge(base, texts.behind(over));
-        let notes = yaml::Notes::default();
-        let config = yaml::decode(&tree, &notes)
-            .and_then(|bootstrap| interpret::interpret(bootstrap, &tree, &notes, differences))
-            .and_then(|config| notes.open_logs(opens).map(|()| config))
-            .map_err(|problem| texts.error(problem))?;
+        let (config, notes) = Self::read(tree, differences, opens).map_err(|problems| texts.error(problems))?;
         let warnings = notes.into_sorted().into_iter().map(|(place, text)| texts.warning(place, text)).collect();
         Ok(Loaded { config, warnings })
     }
@@ -148,10 +145,20 @@ impl Config {
         }
     }
 
-    fn read(text: &str, notes: &yaml::Notes, differences: Differences) -> Result<Self, problem::Problem> {
-        let tree = yaml::Node::parse(text)?;
-        let bootstrap = yaml::decode(&tree, notes)?;
-        interpret::interpret(bootstrap, &tree, notes, differences)
+    fn read(
+        tree: yaml::Node,
+        differences: Differences,
+        opens: &dyn Fn(&str) -> io::Result<()>,
+    ) -> Result<(Self, yaml::Notes), Vec<problem::Problem>> {
+        let read = |tree: &yaml::Node| {
+            let notes = yaml::Notes::default();
+            let bootstrap = yaml::decode(tree, &notes).map_err(|problem| (every::Stage::Decoding, problem))?;
+            interpret::interpret(bootstrap, tree, &notes, differences)
+                .and_then(|config| notes.open_logs(opens).map(|()| config))
+                .map(|config| (config, notes))
+                .map_err(|problem| (every::Stage::Interpretation, problem))
+        };
+        read(&tree).map_err(|first| every::problem(tree, first, |tree| read(tree).map(drop)))
     }
 }
 

@@ -44,7 +44,7 @@ impl Places {
                     here = items.get(step.parse::<usize>().ok()?)?;
                     at = here.at;
                 }
-                Value::Bool(_) | Value::Float(_) | Value::Integer(_) | Value::Null | Value::Text(_) => return None,
+                Value::Bool(_) | Value::Integer(_) | Value::Null | Value::Text(_) => return None,
             }
         }
         Some((at, here))

@@ -1,13 +1,16 @@
 //! Scalars that protobuf writes in a form of its own.
 
+use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// Envoy's longest duration, 292 years: it counts nanoseconds in 64 bits.
 const SECONDS_MAX: u64 = 9_223_372_035;
 
-/// A duration, as written: decimal seconds with the suffix `s`, as in `1.5s`. Never negative.
+/// A duration, as written: decimal seconds with the suffix `s`, as in `1.5s`, or a message of seconds and nanos. Never
+/// negative.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Seconds(pub(super) Duration);
 
@@ -20,8 +23,44 @@ impl Seconds {
 
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        parse(&text).map(Self).ok_or_else(|| de::Error::custom(complaint(&text)))
+        deserializer.deserialize_newtype_struct(DURATION, DurationVisitor)
+    }
+}
+
+/// How [`Seconds`] asks the decoder for a text or for a message with the fields in [`DURATION_FIELDS`].
+pub(super) const DURATION: &str = "Duration";
+/// `google.protobuf.Duration`
+pub(super) const DURATION_FIELDS: &[&str] = &["seconds", "nanos"];
+
+struct DurationVisitor;
+
+impl<'de> Visitor<'de> for DurationVisitor {
+    type Value = Seconds;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration such as 0.25s")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Seconds, E> {
+        parse(text).map(Seconds).ok_or_else(|| E::custom(complaint(text)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Seconds, A::Error> {
+        let (mut seconds, mut nanoseconds): (i64, i64) = (0, 0);
+        while let Some(field) = fields.next_key::<String>()? {
+            match field.as_str() {
+                "seconds" => seconds = fields.next_value()?,
+                _ => nanoseconds = fields.next_value()?,
+            }
+        }
+        let whole = u64::try_from(seconds).ok().filter(|seconds| *seconds <= SECONDS_MAX);
+        let part = u32::try_from(nanoseconds).ok().filter(|nanoseconds| *nanoseconds < 1_000_000_000);
+        whole.zip(part).map(|(whole, part)| Seconds(Duration::new(whole, part))).ok_or_else(|| {
+            de::Error::custom(format!(
+                "{{seconds: {seconds}, nanos: {nanoseconds}}} is out of range: a duration has 0 to {SECONDS_MAX} seconds \
+                 and 0 to 999999999 nanos"
+            ))
+        })
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) fn interpret(
             );
         }
     }
-    Ok(Config { admin, listeners, clusters, differences, runtime, dump: tree.to_json() })
+    Ok(Config { admin, listeners, clusters, differences, runtime, dump: tree.to_message() })
 }
 
 fn clusters(written: Vec<At<super::bootstrap::cluster::Cluster>>, notes: &Notes) -> Result<Vec<Cluster>, Problem> {

@@ -23,7 +23,7 @@ pub(super) fn layers(tree: &Node, notes: &Notes) -> Result<Vec<RuntimeLayer>, Pr
         let items = match &entry.value.value {
             Value::List(items) => items.as_slice(),
             Value::Null => &[],
-            Value::Bool(_) | Value::Float(_) | Value::Integer(_) | Value::Map(_) | Value::Text(_) => {
+            Value::Bool(_) | Value::Integer(_) | Value::Map(_) | Value::Text(_) => {
                 return Err(Problem::invalid(&place(path, entry), "layers are a list"));
             }
         };
@@ -126,9 +126,8 @@ fn flatten(
                 continue;
             }
             (Value::Bool(is_on), _) => RuntimeValue::Flag(*is_on),
-            (Value::Float(number), _) => RuntimeValue::Number(*number),
             (Value::Integer(number), _) => RuntimeValue::parse(&number.to_string()),
-            (Value::Text(text), _) => RuntimeValue::Text(text.clone()),
+            (Value::Text(text), _) => RuntimeValue::parse(text),
             (Value::List(_) | Value::Null, _) => {
                 return Err(Problem::invalid(&place(path, entry), "a runtime value is a number, a flag or a text"));
             }
@@ -153,7 +152,7 @@ fn fraction(node: &Node) -> Option<RuntimeValue> {
     };
     let denominator = match node.field("denominator").map(|entry| &entry.value.value) {
         None => 100,
-        Some(Value::Text(text)) => match text.as_str() {
+        Some(Value::Text(text)) => match text.to_ascii_uppercase().as_str() {
             "HUNDRED" => 100,
             "TEN_THOUSAND" => 10_000,
             "MILLION" => 1_000_000,
@@ -168,7 +167,7 @@ fn fields<'n>(node: &'n Node, path: &str) -> Result<&'n [Entry], Problem> {
     match &node.value {
         Value::Map(entries) => Ok(entries),
         Value::Null => Ok(&[]),
-        Value::Bool(_) | Value::Float(_) | Value::Integer(_) | Value::List(_) | Value::Text(_) => {
+        Value::Bool(_) | Value::Integer(_) | Value::List(_) | Value::Text(_) => {
             let at = Place { path: path.to_owned(), at: Some(node.at) };
             Err(Problem::at(&at, Cause::WrongType { expected: "a mapping".into(), found: node.value.describe() }))
         }

@@ -39,7 +39,9 @@ pub(super) fn value(of: &str, value: &str) -> Option<Verdict> {
         return Some(Old("the v3 type, which begins with type.googleapis.com/envoy.extensions."));
     }
     let value = value.strip_prefix("type.googleapis.com/envoy.extensions.").unwrap_or(value);
-    VALUES.iter().find(|(name, known, _)| *name == of && *known == value).map(|(_, _, verdict)| *verdict)
+    // Values in any case, as protobuf takes them; types exactly.
+    let is_same = |known: &str| known == value || (!known.contains('.') && known.eq_ignore_ascii_case(value));
+    VALUES.iter().find(|(name, known, _)| *name == of && is_same(known)).map(|(_, _, verdict)| *verdict)
 }
 
 // Reasons that lines of several tables share.
@@ -62,10 +64,7 @@ const VALUES: &[(&str, &str, Verdict)] = &[
     ("DiscoveryType", "EDS", Refused(DYNAMIC)),
     ("DiscoveryType", "LOGICAL_DNS", Refused("write STRICT_DNS, which uses every address of the name")),
     ("DiscoveryType", "ORIGINAL_DST", Refused("endpoints come from the file or from DNS")),
-    ("DiscoveryType", "logical_dns", Old("STRICT_DNS")),
     ("DiscoveryType", "sds", Old("STATIC or STRICT_DNS")),
-    ("DiscoveryType", "static", Old("STATIC")),
-    ("DiscoveryType", "strict_dns", Old("STRICT_DNS")),
     ("HostPredicate", "retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate", Refused("no endpoint is a canary")),
     ("HostPredicate", "retry.host.omit_host_metadata.v3.OmitHostMetadataConfig", Refused(METADATA)),
     ("HttpFilterConfig", "filters.http.cors.v3.Cors", Refused(NO_FILTER)),
@@ -76,9 +75,6 @@ const VALUES: &[(&str, &str, Verdict)] = &[
     ("LbPolicy", "LOAD_BALANCING_POLICY_CONFIG", Refused(LOAD_BALANCING)),
     ("LbPolicy", "MAGLEV", Refused("no load balancer here reads hashes")),
     ("LbPolicy", "RING_HASH", Refused("no load balancer here reads hashes")),
-    ("LbPolicy", "least_request", Old("LEAST_REQUEST")),
-    ("LbPolicy", "random", Old("RANDOM")),
-    ("LbPolicy", "round_robin", Old("ROUND_ROBIN")),
     ("PerFilterConfig", "filters.http.cors.v3.CorsPolicy", Refused(NO_FILTER)),
     ("PerFilterConfig", "filters.http.fault.v3.HTTPFault", Refused(NO_FILTER)),
     ("PerFilterConfig", "filters.http.local_ratelimit.v3.LocalRateLimit", Refused(RATE_LIMIT)),

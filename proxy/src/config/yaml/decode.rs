@@ -12,13 +12,14 @@ use serde::{Deserialize, Deserializer};
 
 use super::message::{Choice, Fields, Named};
 use super::place::{AT, Notes, Path};
-use super::{Node, Value};
+use super::{Node, Value, scalar};
 use crate::config::error::{Cause, Place};
 use crate::config::problem::Problem;
+use crate::config::units::{DURATION, DURATION_FIELDS};
 
 /// Reads a message of type `T` out of `node`, the whole document.
 pub(crate) fn decode<'de, T: Deserialize<'de>>(node: &'de Node, notes: &Notes) -> Result<T, Problem> {
-    T::deserialize(Decoder { node, path: Path::Root, notes, is_typed: false })
+    T::deserialize(Decoder { node, path: Path::Root, notes, is_typed: false, may_be_wrapped: false })
 }
 
 /// A node, and how decoding got there.
@@ -29,6 +30,9 @@ pub(super) struct Decoder<'de, 'p> {
     pub(super) notes: &'p Notes,
     /// The node has been chosen by its `@type`, which stands among its fields.
     pub(super) is_typed: bool,
+    /// The field is optional, so that a number or a flag may stand in a message of its own, as in
+    /// `google.protobuf.UInt32Value`.
+    may_be_wrapped: bool,
 }
 
 impl<'de, 'p> Decoder<'de, 'p> {
@@ -37,7 +41,7 @@ impl<'de, 'p> Decoder<'de, 'p> {
     where
         'p: 'c,
     {
-        Decoder { node, path, notes: self.notes, is_typed: false }
+        Decoder { node, path, notes: self.notes, is_typed: false, may_be_wrapped: false }
     }
 
     /// The same, of a node that has been chosen by its type.
@@ -60,14 +64,23 @@ impl<'de, 'p> Decoder<'de, 'p> {
         Problem::at(&self.place(), Cause::WrongType { expected: expected.to_owned(), found })
     }
 
+    /// The scalar at this node, or the one that it wraps as `{value: ...}`.
+    fn scalar(&self) -> &'de Value {
+        match &self.node.value {
+            Value::Map(entries) if self.may_be_wrapped => match entries.as_slice() {
+                [entry] if entry.key == "value" => &entry.value.value,
+                _ => &self.node.value,
+            },
+            value => value,
+        }
+    }
+
     /// Whole numbers; protobuf's JSON form also takes them as strings.
     fn number<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        let value = match &self.node.value {
+        let value = match self.scalar() {
             Value::Integer(value) => Some(*value),
-            Value::Text(text) => text.parse().ok(),
-            // 150.0 and 1e3 are whole too; what has more digits than a double is written without a point.
-            Value::Float(value) if value.fract() == 0.0 => format!("{value:.0}").parse().ok(),
-            Value::Bool(_) | Value::Float(_) | Value::List(_) | Value::Map(_) | Value::Null => None,
+            Value::Text(text) => scalar::whole_number(text),
+            Value::Bool(_) | Value::List(_) | Value::Map(_) | Value::Null => None,
         };
         let value = value.ok_or_else(|| self.mismatch("a whole number"))?;
         match (u64::try_from(value), i64::try_from(value)) {
@@ -88,10 +101,18 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        let Value::Bool(value) = self.node.value else {
-            return Err(self.mismatch("true or false"));
-        };
-        visitor.visit_bool(value)
+        match self.scalar() {
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::Text(text) if text == "true" => visitor.visit_bool(true),
+            Value::Text(text) if text == "false" => visitor.visit_bool(false),
+            Value::Integer(_) | Value::List(_) | Value::Map(_) | Value::Null | Value::Text(_) => {
+                Err(self.mismatch("true or false"))
+            }
+        }
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        self.number(visitor)
     }
 
     fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
@@ -103,13 +124,12 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        let value = match &self.node.value {
-            Value::Integer(value) => value.to_string().parse().ok(), // as precise as a double can be
-            Value::Float(value) => Some(*value),
-            Value::Text(text) => text.parse().ok(),
+        let value = match self.scalar() {
+            Value::Integer(value) => scalar::number(&value.to_string()), // as precise as a double can be
+            Value::Text(text) => scalar::number(text),
             Value::Bool(_) | Value::List(_) | Value::Map(_) | Value::Null => None,
         };
-        visitor.visit_f64(value.filter(|value: &f64| value.is_finite()).ok_or_else(|| self.mismatch("a number"))?)
+        visitor.visit_f64(value.ok_or_else(|| self.mismatch("a number"))?)
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
@@ -127,12 +147,16 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
         if self.node.value == Value::Null {
             return visitor.visit_none();
         }
-        visitor.visit_some(self)
+        visitor.visit_some(Self { may_be_wrapped: true, ..self })
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        let Value::List(items) = &self.node.value else {
-            return Err(self.mismatch("a list"));
+        // Protobuf takes a single value where a list is wanted.
+        let items = match &self.node.value {
+            Value::List(items) => items.as_slice(),
+            Value::Bool(_) | Value::Integer(_) | Value::Map(_) | Value::Null | Value::Text(_) => {
+                std::slice::from_ref(self.node)
+            }
         };
         visitor.visit_seq(Items { items: items.iter().enumerate(), decoder: self })
     }
@@ -175,12 +199,19 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Problem> {
         match name {
             AT => visitor.visit_seq(AtParts { decoder: self, next: 0 }),
+            DURATION => match &self.node.value {
+                Value::Map(_) => self.deserialize_struct(DURATION, DURATION_FIELDS, visitor),
+                Value::Text(_) => self.deserialize_str(visitor),
+                Value::Bool(_) | Value::Integer(_) | Value::List(_) | Value::Null => {
+                    Err(self.mismatch("a duration such as 0.25s"))
+                }
+            },
             _ => visitor.visit_newtype_struct(self),
         }
     }
 
     serde::forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u8 u64 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct identifier
+        i8 i16 i32 i128 u8 u64 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct identifier
     }
 }
 
@@ -194,7 +225,7 @@ impl<'de> SeqAccess<'de> for Items<'de, '_> {
     type Error = Problem;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Problem> {
-        let Some((index, node)) = self.items.next() else {
+        let Some((index, node)) = self.items.find(|(_, node)| !node.is_left_out()) else {
             return Ok(None);
         };
         let decoder = self.decoder.child(node, Path::Item(&self.decoder.path, index));

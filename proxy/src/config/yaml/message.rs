@@ -6,6 +6,7 @@ use serde::de::{DeserializeSeed, EnumAccess, MapAccess};
 use super::decode::Decoder;
 use super::place::Path;
 use super::{Entry, Node, Value};
+use crate::config::enumerations;
 use crate::config::error::{Cause, Name, Place};
 use crate::config::problem::{Problem, unknown};
 use crate::config::unsupported::{self, Verdict};
@@ -42,7 +43,7 @@ impl<'de, 'p> Fields<'de, 'p> {
         let says_nothing = match &entry.value.value {
             Value::List(items) => items.is_empty(),
             Value::Null => true,
-            Value::Bool(_) | Value::Float(_) | Value::Integer(_) | Value::Map(_) | Value::Text(_) => false,
+            Value::Bool(_) | Value::Integer(_) | Value::Map(_) | Value::Text(_) => false,
         };
         let cause = match unsupported::field(self.message, name) {
             Some(Verdict::Ignored(reason)) => {
@@ -148,10 +149,28 @@ impl<'de> Choice<'de, '_> {
         if self.variants.iter().any(|variant| variant.starts_with(TYPE_URL)) {
             return self.chosen_type();
         }
-        let Value::Text(text) = self.decoder.value() else {
-            return Err(self.decoder.mismatch(&format!("one of {}", self.variants.join(", "))));
+        let number = match self.decoder.value() {
+            Value::Text(text) => match text.parse() {
+                Ok(number) => number,
+                Err(_) => return Ok((text, Name::Value(text.clone()), self.decoder.place())),
+            },
+            Value::Integer(number) => *number,
+            Value::Bool(_) | Value::List(_) | Value::Map(_) | Value::Null => {
+                return Err(self.decoder.mismatch(&format!("one of {}", self.variants.join(", "))));
+            }
         };
-        Ok((text, Name::Value(text.clone()), self.decoder.place()))
+        let name = enumerations::name(self.name, number);
+        let name = name.ok_or_else(|| self.decoder.mismatch(&format!("one of {}", self.variants.join(", "))))?;
+        Ok((name, Name::Value(name.to_owned()), self.decoder.place()))
+    }
+
+    /// Values in any case, as protobuf takes them; types exactly.
+    fn known_as(&self, chosen: &str) -> Option<&'static str> {
+        let is_same = |variant: &&&str| {
+            let is_type = variant.starts_with(TYPE_URL);
+            **variant == chosen || (!is_type && variant.eq_ignore_ascii_case(chosen))
+        };
+        self.variants.iter().find(is_same).copied()
     }
 
     fn chosen_type(&self) -> Result<(&'de str, Name, Place), Problem> {
@@ -179,7 +198,7 @@ impl<'de, 'p> EnumAccess<'de> for Choice<'de, 'p> {
 
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self::Variant), Problem> {
         let (chosen, name, place) = self.chosen()?;
-        if !self.variants.contains(&chosen) {
+        let Some(variant) = self.known_as(chosen) else {
             let cause = match unsupported::value(self.name, chosen) {
                 Some(Verdict::Old(instead)) => Cause::Old { name, instead },
                 Some(Verdict::Ignored(reason) | Verdict::Only(_, reason) | Verdict::Refused(reason)) => {
@@ -192,8 +211,8 @@ impl<'de, 'p> EnumAccess<'de> for Choice<'de, 'p> {
                 }
             };
             return Err(Problem::at(&place, cause));
-        }
-        let variant = seed.deserialize(StrDeserializer::new(chosen));
+        };
+        let variant = seed.deserialize(StrDeserializer::new(variant));
         let variant = variant.map_err(|problem: Problem| problem.or_at(|| place))?;
         Ok((variant, self.decoder.typed()))
     }
@@ -219,8 +238,12 @@ fn says(node: &Node, text: &str) -> bool {
     match &node.value {
         Value::Bool(value) => value.to_string() == text,
         Value::Integer(value) => value.to_string() == text,
+        // The value of an enumeration, which may be written in any case.
+        Value::Text(value) if text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') => {
+            value.eq_ignore_ascii_case(text)
+        }
         Value::Text(value) => value == text,
         Value::Map(entries) => text == "{}" && entries.is_empty(),
-        Value::Float(_) | Value::List(_) | Value::Null => false,
+        Value::List(_) | Value::Null => false,
     }
 }

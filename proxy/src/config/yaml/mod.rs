@@ -7,13 +7,10 @@
 mod decode;
 mod message;
 mod place;
+mod read;
+mod scalar;
 
-use std::fmt;
-
-use serde::Deserialize;
-use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde_yaml::budget::BudgetBreach;
-use serde_yaml::{Spanned, Tagged};
 
 pub(super) use decode::decode;
 pub(super) use message::snake_case;
@@ -41,11 +38,10 @@ pub(super) struct Node {
     pub(super) value: Value,
 }
 
-/// What YAML and JSON can say.
+/// What YAML and JSON can say. A fraction is the text that was written, until a field wants a number.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Bool(bool),
-    Float(f64),
     Integer(i128),
     List(Vec<Node>),
     Map(Vec<Entry>),
@@ -64,8 +60,11 @@ pub(super) struct Entry {
 impl Node {
     /// Parses `text`; JSON is read by the same rules, being a part of YAML.
     pub(super) fn parse(text: &str) -> Result<Self, Problem> {
-        let options = options(text.len());
-        let tree: Self = serde_yaml::from_str_with_options(text, options).map_err(|error| syntax(&error))?;
+        // A byte-order mark is not part of the document, nor counted in the places of what follows.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let document: read::Document =
+            serde_yaml::from_str_with_options(text, options(text.len())).map_err(|error| syntax(&error))?;
+        let tree = document.resolve(text);
         if tree.value == Value::Null {
             return Err(Problem::invalid(&Place { path: String::new(), at: None }, "the file says nothing"));
         }
@@ -78,11 +77,52 @@ impl Node {
         entries.iter().find(|entry| snake_case(&entry.key) == name)
     }
 
+    /// Leaves out the field or the item at `path`; the path of the message or list that it was in. Nothing, if there is
+    /// none. Items after one that is left out keep their index.
+    pub(super) fn leave_out(&mut self, path: &str) -> Option<String> {
+        leave_out(self, place::Path::Root, path)
+    }
+
+    /// Whether this item of a list has been left out.
+    pub(super) fn is_left_out(&self) -> bool {
+        self.at == LEFT_OUT
+    }
+
+    /// A message as JSON with every field spelled `lower_snake` and the lists of a bootstrap as lists, however they were
+    /// written, so that two files that say the same can be compared.
+    pub(super) fn to_message(&self) -> serde_json::Value {
+        let mut message = self.with_snake_case_fields();
+        for list in ["listeners", "clusters"] {
+            let written = message.get_mut("static_resources").and_then(|resources| resources.get_mut(list));
+            if let Some(single) = written.filter(|value| value.is_object()) {
+                *single = vec![single.take()].into();
+            }
+        }
+        message
+    }
+
+    fn with_snake_case_fields(&self) -> serde_json::Value {
+        match &self.value {
+            Value::List(items) => items.iter().map(Self::with_snake_case_fields).collect(),
+            Value::Map(entries) => {
+                let field = |entry: &Entry| {
+                    let name = snake_case(&entry.key);
+                    let value = match FREE_KEYS.contains(&name.as_str()) {
+                        true => entry.value.to_json(),
+                        false => entry.value.with_snake_case_fields(),
+                    };
+                    (name, value)
+                };
+                entries.iter().map(field).collect()
+            }
+            Value::Bool(_) | Value::Integer(_) | Value::Null | Value::Text(_) => self.to_json(),
+        }
+    }
+
     /// The same as JSON, without positions.
     pub(super) fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::Bool(value) => (*value).into(),
-            Value::Float(value) => (*value).into(),
             // JSON numbers are 64 bits wide; anything longer was a string of digits to begin with.
             Value::Integer(value) => i64::try_from(*value)
                 .map(Into::into)
@@ -93,6 +133,47 @@ impl Node {
             Value::Null => serde_json::Value::Null,
             Value::Text(text) => text.as_str().into(),
         }
+    }
+}
+
+/// Fields whose keys are names of the author's, which no spelling may change.
+const FREE_KEYS: &[&str] = &["json_format", "metadata", "static_layer", "typed_json_format"];
+
+/// Where an item of a list stands that has been left out: lines are counted from one.
+const LEFT_OUT: Position = Position { line: 0, column: 0 };
+
+fn leave_out(node: &mut Node, here: place::Path<'_>, path: &str) -> Option<String> {
+    match &mut node.value {
+        Value::List(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                let inside = place::Path::Item(&here, index);
+                match inside.leads_to(path) {
+                    place::Way::There => {
+                        *item = Node { at: LEFT_OUT, value: Value::Null };
+                        return Some(here.to_string());
+                    }
+                    place::Way::Inside => return leave_out(item, inside, path),
+                    place::Way::Elsewhere => {}
+                }
+            }
+            None
+        }
+        Value::Map(entries) => {
+            for index in 0..entries.len() {
+                let entry = entries.get_mut(index)?;
+                let inside = place::Path::Field(&here, &entry.key);
+                match inside.leads_to(path) {
+                    place::Way::There => {
+                        entries.remove(index);
+                        return Some(here.to_string());
+                    }
+                    place::Way::Inside => return leave_out(&mut entry.value, inside, path),
+                    place::Way::Elsewhere => {}
+                }
+            }
+            None
+        }
+        Value::Bool(_) | Value::Integer(_) | Value::Null | Value::Text(_) => None,
     }
 }
 
@@ -121,6 +202,8 @@ fn options(bytes: usize) -> serde_yaml::Options {
             max_replay_stack_depth: DEPTH_MAX,
         },
         with_snippet: false,
+        // To Envoy these are texts.
+        non_finite_float_policy: serde_yaml::options::NonFiniteFloatPolicy::PassThrough,
     }
 }
 
@@ -138,9 +221,6 @@ fn syntax(error: &serde_yaml::Error) -> Problem {
         }
         serde_yaml::Error::RecursiveReferencesRequireWeakTypes { .. } => {
             "the alias stands inside the value of its own anchor; write out what it stands for".into()
-        }
-        serde_yaml::Error::NonFiniteFloat { value, .. } => {
-            format!("the number {value} is not finite; write digits, or quotes around it if it is a text")
         }
         // What has no tag is read as what it looks like.
         serde_yaml::Error::InvalidScalar { ty, .. } => format!(
@@ -189,106 +269,12 @@ impl Value {
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Bool(value) => format!("the boolean {value}"),
-            Self::Float(value) => format!("the number {value}"),
             Self::Integer(value) => format!("the number {value}"),
             Self::List(_) => "a list".to_owned(),
             Self::Map(_) => "a mapping".to_owned(),
             Self::Null => "nothing".to_owned(),
             Self::Text(text) => format!("the text {text:?}"),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<Tagged<Value>>::deserialize(deserializer)?;
-        let Tagged(value, tag) = spanned.value;
-        if let (Value::Text(text), Some(tag)) = (&value, tag)
-            && tag.starts_with(CORE_TAG)
-            && !matches!(serde_yaml::from_str(text), Ok(Value::Text(_)))
-        {
-            return Err(D::Error::custom(format!(
-                "the tag !!str makes no text of {text}; write it in quotes and without the tag"
-            )));
-        }
-        Ok(Self { at: spanned.defined.into(), value })
-    }
-}
-
-/// How the tags begin that YAML itself defines. Envoy reads a value as if its tag was not there, so one that would have
-/// another meaning with it than without it is refused.
-const CORE_TAG: &str = "tag:yaml.org,2002:";
-
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
-    }
-}
-
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Float(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Integer(value.into()))
-    }
-
-    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
-        Ok(Value::Integer(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Integer(value.into()))
-    }
-
-    fn visit_u128<E>(self, value: u128) -> Result<Value, E> {
-        // Nothing in a configuration is this large; keeping the digits lets the field's own check refuse it.
-        Ok(i128::try_from(value).map_or_else(|_| Value::Text(value.to_string()), Value::Integer))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::Text(value.to_owned()))
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_some<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        Value::deserialize(deserializer)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = access.next_element()? {
-            items.push(item);
-        }
-        Ok(Value::List(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut entries = Vec::new();
-        while let Some((key, value)) = access.next_entry::<Spanned<String>, Node>()? {
-            entries.push(Entry { at: key.defined.into(), key: key.value, value });
-        }
-        Ok(Value::Map(entries))
     }
 }
 

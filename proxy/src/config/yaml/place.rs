@@ -74,6 +74,27 @@ pub(super) enum Path<'p> {
     Root,
 }
 
+/// How one path lies to another.
+pub(super) enum Way {
+    Elsewhere,
+    /// The other goes on from here.
+    Inside,
+    /// They are the same.
+    There,
+}
+
+impl Path<'_> {
+    /// How this path lies to `path`.
+    pub(super) fn leads_to(&self, path: &str) -> Way {
+        match path.strip_prefix(&self.to_string()) {
+            None => Way::Elsewhere,
+            Some("") => Way::There,
+            Some(rest) if rest.starts_with(['.', '[']) => Way::Inside,
+            Some(_) => Way::Elsewhere,
+        }
+    }
+}
+
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,0 +1,67 @@
+//! The numbers of Envoy's enumerations: protobuf's JSON form takes a value by its number as well as by its name.
+
+/// Each enumeration of [`bootstrap`](super::bootstrap) that is no choice of types, with the values that Envoy gives it.
+#[rustfmt::skip]
+const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
+    ("AppendAction", &[
+        ("APPEND_IF_EXISTS_OR_ADD", 0), ("ADD_IF_ABSENT", 1), ("OVERWRITE_IF_EXISTS_OR_ADD", 2), ("OVERWRITE_IF_EXISTS", 3),
+    ]),
+    ("ClusterNotFoundResponseCode", &[("SERVICE_UNAVAILABLE", 0), ("NOT_FOUND", 1), ("INTERNAL_SERVER_ERROR", 2)]),
+    ("CodecType", &[("AUTO", 0), ("HTTP1", 1), ("HTTP2", 2), ("HTTP3", 3)]),
+    ("DiscoveryType", &[("STATIC", 0), ("STRICT_DNS", 1), ("LOGICAL_DNS", 2), ("EDS", 3), ("ORIGINAL_DST", 4)]),
+    ("DnsLookupFamily", &[("AUTO", 0), ("V4_ONLY", 1), ("V6_ONLY", 2), ("V4_PREFERRED", 3), ("ALL", 4)]),
+    ("LbPolicy", &[
+        ("ROUND_ROBIN", 0), ("LEAST_REQUEST", 1), ("RING_HASH", 2), ("RANDOM", 3), ("MAGLEV", 5), ("CLUSTER_PROVIDED", 6),
+        ("LOAD_BALANCING_POLICY_CONFIG", 7),
+    ]),
+    ("Protocol", &[("TCP", 0), ("UDP", 1)]),
+    ("ResetHeaderFormat", &[("SECONDS", 0), ("UNIX_TIMESTAMP", 1)]),
+    ("RoutingPriority", &[("DEFAULT", 0), ("HIGH", 1)]),
+    ("ServerHeaderTransformation", &[("OVERWRITE", 0), ("APPEND_IF_ABSENT", 1), ("PASS_THROUGH", 2)]),
+    ("TrafficDirection", &[("UNSPECIFIED", 0), ("INBOUND", 1), ("OUTBOUND", 2)]),
+];
+
+/// The name of the value `number` of the enumeration `of`.
+pub(super) fn name(of: &str, number: i128) -> Option<&'static str> {
+    let (_, values) = ENUMERATIONS.iter().find(|(name, _)| *name == of)?;
+    values.iter().find(|(_, value)| *value == number).map(|(name, _)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_enumeration_has_its_numbers() {
+        let messages = [
+            include_str!("bootstrap/mod.rs"),
+            include_str!("bootstrap/cluster.rs"),
+            include_str!("bootstrap/filter.rs"),
+            include_str!("bootstrap/listener.rs"),
+            include_str!("bootstrap/route.rs"),
+        ];
+        let mut found = Vec::new();
+        for (name, body) in messages.iter().flat_map(|text| text.split("pub(crate) enum ").skip(1)).filter_map(|text| {
+            let (name, rest) = text.split_once(" {")?;
+            Some((name, rest.split_once("\n}")?.0))
+        }) {
+            let names: Vec<&str> = body
+                .split("rename = \"")
+                .skip(1)
+                .filter_map(|rest| rest.split_once('"'))
+                .map(|(name, _)| name)
+                .filter(|name| !name.is_empty() && !name.starts_with("type.googleapis.com/"))
+                .collect();
+            if names.is_empty() {
+                continue;
+            }
+            let (_, values) = ENUMERATIONS.iter().find(|(of, _)| *of == name).unwrap_or_else(|| panic!("{name}"));
+            for written in names {
+                assert!(values.iter().any(|(known, _)| *known == written), "{name} has no number for {written}");
+            }
+            found.push(name);
+        }
+        found.sort_unstable();
+        assert_eq!(found, ENUMERATIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    }
+}
