@@ -17,7 +17,7 @@ pub struct ConfigError {
     /// The line it is about, with a mark under the column; empty where there is no such line.
     excerpt: String,
     /// What else is wrong, in the order of the file.
-    pub others: Vec<Self>,
+    pub others: Box<[Self]>,
 }
 
 /// Something that was accepted, but that its author should know.
@@ -130,7 +130,7 @@ impl ConfigError {
     pub(super) fn one(problem: Problem, file: &str, text: &str) -> Self {
         let place = problem.place.unwrap_or_default();
         let excerpt = place.at.map(|at| excerpt(text, at)).unwrap_or_default();
-        Self { file: file.to_owned(), place, cause: problem.cause, excerpt, others: Vec::new() }
+        Self { file: file.to_owned(), place, cause: problem.cause, excerpt, others: Box::default() }
     }
 
     /// The first of several, with the rest.

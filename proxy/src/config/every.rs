@@ -5,7 +5,7 @@
 //! goes without a word if one of its fields was left out before, and checks that compare parts of the file with each
 //! other are not made any more.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use super::error::Cause;
 use super::problem::Problem;
@@ -31,7 +31,7 @@ pub(super) fn problem(
 ) -> Vec<Problem> {
     let stage = first.0;
     let mut found = Vec::new();
-    let mut incomplete = HashSet::new();
+    let mut incomplete = BTreeSet::new();
     let mut next = Some(first);
     while let Some((at, problem)) = next.take() {
         let path = problem.place.as_ref().map(|place| place.path.clone()).unwrap_or_default();

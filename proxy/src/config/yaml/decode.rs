@@ -66,12 +66,10 @@ impl<'de, 'p> Decoder<'de, 'p> {
 
     /// The scalar at this node, or the one that it wraps as `{value: ...}`.
     fn scalar(&self) -> &'de Value {
-        match &self.node.value {
-            Value::Map(entries) if self.may_be_wrapped => match entries.as_slice() {
-                [entry] if entry.key == "value" => &entry.value.value,
-                _ => &self.node.value,
-            },
-            value => value,
+        let Value::Map(entries) = &self.node.value else { return &self.node.value };
+        match entries.as_slice() {
+            [entry] if self.may_be_wrapped && entry.key == "value" => &entry.value.value,
+            _ => &self.node.value,
         }
     }
 
