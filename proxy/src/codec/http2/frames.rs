@@ -44,6 +44,7 @@ pub(super) const INTERNAL_ERROR: u32 = 2;
 pub(super) const STREAM_CLOSED: u32 = 5;
 pub(super) const FRAME_SIZE_ERROR: u32 = 6;
 pub(super) const REFUSED_STREAM: u32 = 7;
+pub(super) const COMPRESSION_ERROR: u32 = 9;
 pub(super) const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// What h2 puts into the PING of a graceful shutdown.

@@ -212,7 +212,7 @@ fn lost(connection: &Shared, stream: u32) -> Broken {
         }
         Fate::Flooded { flood, .. } => Broken::Malformed(flood.violation()),
         // Its head was good, so it was the trailers.
-        Fate::InvalidMessage(Some(culprit)) if culprit == stream => {
+        Fate::InvalidMessage(culprit) if culprit == stream => {
             Broken::Malformed(connection.malformed_as.get().unwrap_or(Violation::MessagingRule))
         }
         Fate::InvalidMessage(_) => Broken::Malformed(Violation::Protocol),

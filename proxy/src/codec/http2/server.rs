@@ -220,7 +220,7 @@ impl ServerConnection {
         // Tells the streams: after a failed write h2 would leave them waiting.
         self.connection = None;
         match self.shared.fate() {
-            Fate::InvalidMessage(Some(stream)) if stream <= self.last_accepted => {
+            Fate::InvalidMessage(stream) if stream <= self.last_accepted => {
                 ConnectionError::InvalidMessage { unread: None }
             }
             Fate::InvalidMessage(_) => {
@@ -236,7 +236,7 @@ impl ServerConnection {
                     }
                 }
             }
-            Fate::BrokenProtocol => ConnectionError::Protocol { unread: None },
+            Fate::BrokenProtocol => ConnectionError::Protocol { unread: self.shared.malformed_as.get() },
             Fate::Alive if error.is_library() => ConnectionError::Protocol { unread: None },
             Fate::Alive | Fate::Closed | Fate::Dropped | Fate::NotHttp2 | Fate::Reset => {
                 ConnectionError::Broken(lost(&self.shared, CONNECTION))

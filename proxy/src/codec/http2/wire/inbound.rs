@@ -88,7 +88,7 @@ impl Wire {
                 if (has_ended || self.shared.has_requests()) && !self.shared.turn.is_fresh() {
                     return Poll::Pending;
                 }
-                if self.intake.complain() {
+                if self.intake.give_complaint() {
                     continue;
                 }
                 return self.poll_end(cx);
@@ -138,9 +138,9 @@ impl Wire {
                 }
                 Fate::Flooded { flood, stream }
             }
-            (Some(End::Invalid(stream)), _) => Fate::InvalidMessage(Some(stream)),
+            (Some(End::Invalid(stream)), _) => Fate::InvalidMessage(stream),
             (Some(End::NotSettings), _) => return self.poll_refuse_first(cx),
-            (Some(End::Told), _) => Fate::BrokenProtocol,
+            (Some(End::Complaint | End::Told), _) => Fate::BrokenProtocol,
             (None, Some(SocketEnd::Failed(kind))) => {
                 self.shared.fail(Fate::Reset);
                 return Poll::Ready(Err(kind.into()));

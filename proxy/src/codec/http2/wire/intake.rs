@@ -1,8 +1,8 @@
 //! What comes from the peer, before h2 sees it: each frame is read once, counted, and passed, hidden, dropped or replaced.
 //!
 //! Header sections are judged in [`sections`](super::sections), so that h2 never finds one that would cost the whole
-//! connection. Nor does h2 see frames that break the framing: it is shown one that stands for them ([`Complaint`]), when
-//! all that came before has been handed out.
+//! connection. Nor does h2 see frames that break the framing: it is shown one that stands for them, when all that came
+//! before has been handed out, and what it then says is replaced by what Envoy says ([`Complaint`]).
 
 use std::mem;
 
@@ -10,6 +10,7 @@ use bytes::BytesMut;
 
 use super::Refusal;
 use super::closed::ClosedBy;
+use super::complaint::{Complaint, has_right_length};
 use super::section::{BrokenFraming, FRAME_BYTES_MAX, PRIORITY_LEN, Section, SectionLimit};
 use super::shared::Shared;
 use super::streams::{Receiving, Streams};
@@ -17,9 +18,9 @@ use crate::codec::Violation;
 use crate::codec::http2::CONNECTION;
 use crate::codec::http2::flood::{Flood, Floods};
 use crate::codec::http2::frames::{
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_HEAD_LEN, FRAME_SIZE_ERROR, FrameHead, GOAWAY,
-    GOAWAY_BYTES_MIN, HEADERS, IGNORED, KIND_AT, PING, PREFACE, PRIORITY, PROTOCOL_ERROR, PUSH_PROMISE, RST_STREAM,
-    Received, Role, SETTINGS, STREAM_CLOSED, STREAM_ID_MAX, Sight, WINDOW_UPDATE, be_u32, put_frame_head,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_HEAD_LEN, FRAME_SIZE_ERROR, FrameHead, GOAWAY, HEADERS, IGNORED,
+    KIND_AT, PREFACE, PRIORITY, PROTOCOL_ERROR, PUSH_PROMISE, RST_STREAM, Received, Role, SETTINGS, STREAM_CLOSED,
+    STREAM_ID_MAX, Sight, WINDOW_UPDATE, be_u32, put_frame_head,
 };
 use crate::codec::http2::hpack::{Block, Decoder, ListLimit};
 use crate::config::listener::Http2Options;
@@ -71,8 +72,6 @@ pub(super) struct Intake {
     pub(super) streams: Streams,
     pub(super) shown: Shown,
     ended: Option<End>,
-    /// A frame for which h2 ends the connection, once all before it has been handed out.
-    pub(super) complaint: BytesMut,
 }
 
 /// Has h2's HPACK decoder seen what ours has?
@@ -106,15 +105,6 @@ pub(super) struct Shown {
     pub(super) complaint: Option<Complaint>,
 }
 
-/// What h2 will end the connection for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Complaint {
-    /// DATA on a stream on which nothing more may come.
-    LateData,
-    /// A header section without a stream, one that cannot be decoded, or frames that make none.
-    Section,
-}
-
 /// Why nothing more is taken of the peer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum End {
@@ -126,7 +116,9 @@ pub(super) enum End {
     Invalid(u32),
     /// The first frame was something else.
     NotSettings,
-    /// What h2 is shown for it says the rest.
+    /// h2 is to end it, for a [`Complaint`].
+    Complaint,
+    /// h2 has been told to.
     Told,
 }
 
@@ -165,7 +157,6 @@ impl Intake {
             streams: Streams::new(role),
             shown: Shown::default(),
             ended: None,
-            complaint: BytesMut::new(),
         }
     }
 
@@ -179,10 +170,16 @@ impl Intake {
         self.ended.filter(|_| self.out.is_empty())
     }
 
-    /// Gives h2 the frame for which it ends the connection. Is there one?
-    pub(super) fn complain(&mut self) -> bool {
-        self.out.unsplit(mem::take(&mut self.complaint));
-        !self.out.is_empty()
+    /// Gives h2 a frame for which it ends the connection, once, if that is how it ends: a CONTINUATION that continues nothing
+    /// stands for whatever is wrong.
+    pub(super) fn give_complaint(&mut self) -> bool {
+        let is_to_be_given = self.ended == Some(End::Complaint);
+        if is_to_be_given {
+            let stray = FrameHead { len: 0, kind: CONTINUATION, flags: END_HEADERS, stream: 1 };
+            put_frame_head(stray, &mut self.out);
+            self.ended = Some(End::Told);
+        }
+        is_to_be_given
     }
 
     /// Has h2 read frames that are whole?
@@ -278,7 +275,7 @@ impl Intake {
             }
             self.first = First::Come;
             if head.len > FRAME_BYTES_MAX {
-                return self.complain_of_length();
+                return self.complain(Complaint::of_length(b"too large frame size"));
             }
             let payload = frame.get(FRAME_HEAD_LEN..).unwrap_or_default();
             if payload.len() < bytes_needed(head) {
@@ -296,7 +293,19 @@ impl Intake {
                 Err(BrokenFraming::TooMany) => {
                     return Step::End(End::Flooded { flood: Flood::Continuations, stream: head.stream });
                 }
-                Err(BrokenFraming::Unreadable) => return self.complain_of_framing(),
+                Err(BrokenFraming::CutOff) => {
+                    let stream = FrameHead::parse(bytes).map_or(CONNECTION, |first| first.stream);
+                    self.note_unread(stream, shared);
+                    let text = b"unexpected non-CONTINUATION frame or stream_id is invalid";
+                    return self.complain(Complaint::Told { code: PROTOCOL_ERROR, text, stream });
+                }
+                Err(BrokenFraming::NoPriority) => return self.complain(Complaint::of_length(b"")),
+                Err(BrokenFraming::NoPadding) => {
+                    return self.complain(Complaint::of_framing(b"HEADERS: insufficient padding space"));
+                }
+                Err(BrokenFraming::TooMuchPadding) => {
+                    return self.complain(Complaint::of_framing(b"HEADERS: invalid padding"));
+                }
             }
         }
     }
@@ -317,20 +326,16 @@ impl Intake {
         Ok(None)
     }
 
-    /// A CONTINUATION that continues nothing stands for whatever breaks the framing of a section.
-    fn complain_of_framing(&mut self) -> Step {
-        self.shown.complaint = Some(Complaint::Section);
-        let stray = FrameHead { len: 0, kind: CONTINUATION, flags: END_HEADERS, stream: 1 };
-        put_frame_head(stray, &mut self.complaint);
-        Step::End(End::Told)
+    pub(super) fn complain(&mut self, complaint: Complaint) -> Step {
+        self.shown.complaint = Some(complaint);
+        Step::End(End::Complaint)
     }
 
-    /// A frame that is too long stands for each that is too long or too short (RFC 9113 4.2). h2 reads no more than its head,
-    /// and says FRAME_SIZE_ERROR; for most of those that are too short it would say PROTOCOL_ERROR.
-    fn complain_of_length(&mut self) -> Step {
-        let too_long = FrameHead { len: FRAME_BYTES_MAX + 1, kind: IGNORED, flags: 0, stream: CONNECTION };
-        put_frame_head(too_long, &mut self.complaint);
-        Step::End(End::Told)
+    /// The connection ends for a section that may have been a request's head: it has a record of its own.
+    pub(super) fn note_unread(&self, stream: u32, shared: &Shared) {
+        if self.role == Role::Server && self.streams.is_idle(stream) {
+            shared.malformed_as.set(Some(Violation::Protocol));
+        }
     }
 
     /// Judges a frame that is no part of a section.
@@ -341,8 +346,9 @@ impl Intake {
             PRIORITY if head.len != PRIORITY_LEN && self.is_of_its_stream(head.stream) => {
                 return self.stream_error(head, FRAME_SIZE_ERROR, shared);
             }
-            _ if !has_right_length(head) => return self.complain_of_length(),
-            HEADERS | CONTINUATION | PUSH_PROMISE => return self.complain_of_framing(),
+            _ if !has_right_length(head) => return self.complain(Complaint::of_length(b"")),
+            CONTINUATION => return self.complain(Complaint::of_framing(b"CONTINUATION: unexpected")),
+            HEADERS | PUSH_PROMISE => return self.complain(Complaint::Nowhere),
             DATA => return self.judge_data(received, shared),
             GOAWAY if head.stream == CONNECTION => match self.role {
                 // It speaks of streams that we would open, and we push none (RFC 9113 6.8). Envoy ignores it too; h2 would
@@ -450,19 +456,6 @@ impl Intake {
             self.streams.note_end(head.stream);
         }
         self.show(received, shared, FRAME_HEAD_LEN + head.len)
-    }
-}
-
-/// Does a frame whose type says how long it is have that length?
-fn has_right_length(head: FrameHead) -> bool {
-    match head.kind {
-        GOAWAY => head.len >= GOAWAY_BYTES_MIN,
-        PING => head.len == 8,
-        PRIORITY => head.len == PRIORITY_LEN,
-        RST_STREAM | WINDOW_UPDATE => head.len == 4,
-        SETTINGS if head.flags & ACK != 0 => head.len == 0,
-        SETTINGS => head.len.is_multiple_of(6),
-        _ => true,
     }
 }
 

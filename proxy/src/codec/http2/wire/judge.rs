@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::intake::Complaint;
+use super::complaint::Complaint;
 use super::{Fate, MessageErrors, Wire};
 use crate::codec::Violation;
 use crate::codec::http2::frames::{
@@ -75,10 +75,12 @@ impl Wire {
             GOAWAY if !is_server && payload.get(4..).and_then(be_u32) == Some(NO_ERROR) => {
                 Verdict::Replace(Bytes::new())
             }
-            GOAWAY if is_server => match payload.split_first_chunk() {
-                Some((last, rest)) => self.judge_goaway(*last, be_u32(rest)),
-                None => Verdict::Pass,
-            },
+            GOAWAY if is_server || matches!(self.intake.shown.complaint, Some(Complaint::Told { .. })) => {
+                match payload.split_first_chunk() {
+                    Some((last, rest)) => self.judge_goaway(*last, be_u32(rest)),
+                    None => Verdict::Pass,
+                }
+            }
             _ => Verdict::Pass,
         }
     }
@@ -102,7 +104,7 @@ impl Wire {
             self.shared.note_malformed(stream, Violation::RemoteReset);
             return Verdict::Pass;
         }
-        Verdict::Fail(Fate::InvalidMessage(Some(stream)))
+        Verdict::Fail(Fate::InvalidMessage(stream))
     }
 
     /// h2 ends the connection.
@@ -120,12 +122,16 @@ impl Wire {
     /// h2 found PROTOCOL_ERROR in the frames themselves.
     fn judge_protocol_error(&self, last: [u8; 4]) -> Verdict {
         match self.intake.shown.complaint {
-            // An upper-case field name is an HPACK error to h2, a malformed message to Envoy.
-            Some(Complaint::Section) => Verdict::Fail(Fate::InvalidMessage(None)),
+            Some(Complaint::Nowhere) => Verdict::Fail(Fate::BrokenProtocol),
             Some(Complaint::LateData) => {
                 self.shared.fail(Fate::BrokenProtocol);
                 // RFC 9113 5.1, half-closed (remote): the code is STREAM_CLOSED. The text is nghttp2's.
                 Verdict::Replace(goaway_frame(last, STREAM_CLOSED, b"DATA: stream in half-closed(remote)"))
+            }
+            Some(Complaint::Told { code, text, stream }) => {
+                self.shared.fail(Fate::BrokenProtocol);
+                let last = u32::from_be_bytes(last).max(stream);
+                Verdict::Replace(goaway_frame(last.to_be_bytes(), code, text))
             }
             None => {
                 self.shared.fail(Fate::BrokenProtocol);

@@ -18,6 +18,7 @@
 
 mod backlog;
 mod closed;
+mod complaint;
 mod credit;
 mod inbound;
 mod intake;

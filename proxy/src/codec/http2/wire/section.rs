@@ -52,10 +52,16 @@ pub(super) struct SectionLimit {
 /// What a peer does wrong with the frames of a section.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum BrokenFraming {
-    /// They cannot be read, or others stand between them.
-    Unreadable,
+    /// Another frame stands between them.
+    CutOff,
+    /// The fields of the priority have no room.
+    NoPriority,
+    /// The length of the padding has no room.
+    NoPadding,
     /// There are too many of them.
     TooMany,
+    /// More padding than payload.
+    TooMuchPadding,
 }
 
 impl Section {
@@ -70,10 +76,10 @@ impl Section {
     /// With the frame that comes next, where `bytes` are those of the section and of that frame.
     pub(super) fn go_on(&mut self, bytes: &[u8], next: FrameHead, limit: SectionLimit) -> Result<(), BrokenFraming> {
         if next.kind != CONTINUATION || next.stream != self.head.stream {
-            return Err(BrokenFraming::Unreadable);
+            return Err(BrokenFraming::CutOff);
         }
         let begin = self.len + FRAME_HEAD_LEN;
-        let payload = bytes.get(begin..begin + next.len).ok_or(BrokenFraming::Unreadable)?;
+        let payload = bytes.get(begin..begin + next.len).ok_or(BrokenFraming::CutOff)?;
         match &mut self.block {
             HeaderBlock::Here(range) => {
                 let first = bytes.get(range.clone()).unwrap_or_default();
@@ -108,19 +114,19 @@ impl Progress {
 
 /// Where the block stands in a HEADERS frame's payload (RFC 9113 6.2), and whether the stream depends on itself.
 fn fragment(head: FrameHead, payload: &[u8]) -> Result<(Range<usize>, bool), BrokenFraming> {
-    let unreadable = BrokenFraming::Unreadable;
     let (mut begin, mut end) = (0, payload.len());
     let padding = match head.flags & PADDED {
         0 => 0,
-        _ => usize::from(*payload.first().ok_or(unreadable)?),
+        _ => usize::from(*payload.first().ok_or(BrokenFraming::NoPadding)?),
     };
     begin += usize::from(head.flags & PADDED != 0);
     let mut depends_on_itself = false;
     if head.flags & PRIORITISED != 0 {
-        let dependency = payload.get(begin..begin + PRIORITY_LEN).and_then(be_u32).ok_or(unreadable)?;
+        let fields = payload.get(begin..begin + PRIORITY_LEN);
+        let dependency = fields.and_then(be_u32).ok_or(BrokenFraming::NoPriority)?;
         depends_on_itself = dependency & STREAM_ID_MAX == head.stream;
         begin += PRIORITY_LEN;
     }
-    end = end.checked_sub(padding).filter(|end| *end >= begin).ok_or(unreadable)?;
+    end = end.checked_sub(padding).filter(|end| *end >= begin).ok_or(BrokenFraming::TooMuchPadding)?;
     Ok((begin..end, depends_on_itself))
 }

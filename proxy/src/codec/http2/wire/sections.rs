@@ -10,20 +10,19 @@ use bytes::{BufMut, BytesMut};
 
 use super::Refusal;
 use super::closed::ClosedBy;
-use super::intake::{Complaint, End, Intake, MessageErrors, Step, Table};
+use super::complaint::Complaint;
+use super::intake::{End, Intake, MessageErrors, Step, Table};
 use super::section::{FRAME_BYTES_MAX, PRIORITY_LEN, Section};
 use super::shared::Shared;
 use super::streams::{Receiving, Rest};
 use crate::codec::Violation;
 use crate::codec::http2::frames::{
-    CONTINUATION, END_HEADERS, END_STREAM, FrameHead, HEADERS, PRIORITISED, PROTOCOL_ERROR, Received, Role,
-    STREAM_CLOSED, put_frame_head,
+    COMPRESSION_ERROR, CONTINUATION, END_HEADERS, END_STREAM, FrameHead, HEADERS, PRIORITISED, PROTOCOL_ERROR,
+    Received, Role, STREAM_CLOSED, put_frame_head,
 };
 use crate::codec::http2::hpack::{Block, DecodingError, write_literal};
 use crate::codec::http2::message::{Original, SectionKind, Wrong, judge, stand_in};
 
-/// A block that no decoder takes (RFC 7541 6.1): h2 ends the connection for it.
-const NO_BLOCK: &[u8] = &[0x80];
 /// CONTINUATION frames that h2 takes in any section.
 const H2_CONTINUATIONS: usize = 5;
 
@@ -54,9 +53,8 @@ impl Intake {
                 self.carry_out(verdict, section, &block, shared)
             }
             Err(DecodingError) => {
-                self.shown.complaint = Some(Complaint::Section);
-                write_section(section.head, NO_BLOCK, &mut self.complaint);
-                Step::End(End::Told)
+                self.note_unread(section.head.stream, shared);
+                self.complain(Complaint::Told { code: COMPRESSION_ERROR, text: b"", stream: section.head.stream })
             }
         };
         self.block = block;
@@ -138,11 +136,10 @@ impl Intake {
     /// Shows h2 a section without its fields, which do not matter: they are of a stream that is not open.
     fn show_bare(&mut self, section: &Section, shared: &Shared) -> Step {
         let head = section.head;
-        self.shown.complaint = Some(Complaint::Section);
         if self.streams.was_never_opened(head.stream) {
-            write_section(head, &[], &mut self.complaint);
-            return Step::End(End::Told);
+            return self.complain(Complaint::Nowhere);
         }
+        self.shown.complaint = Some(Complaint::Nowhere);
         write_section(head, &[], &mut self.out);
         self.show_instead(head, shared);
         self.h2s_table = Table::Unused;

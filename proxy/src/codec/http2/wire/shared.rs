@@ -36,8 +36,8 @@ pub(in crate::codec::http2) enum Fate {
     },
     /// We let go of it.
     Dropped,
-    /// The peer sent a message that HTTP/2 forbids, on this stream if h2 told; nothing may be written any more.
-    InvalidMessage(Option<u32>),
+    /// The peer sent a message that HTTP/2 forbids, on this stream; nothing may be written any more.
+    InvalidMessage(u32),
     /// The first bytes of the server are no SETTINGS frame.
     NotHttp2,
     /// Reading or writing failed: RST, most likely.

@@ -133,7 +133,7 @@ fn a_goaway_on_a_stream_is_left_for_h2_to_judge_and_a_short_one_has_a_wrong_leng
         assert_eq!((outcome.shown, outcome.ended, outcome.goaway_last), (bytes, None, None));
         let bytes = [begin(role), frame(GOAWAY, 0, 0, &[0; 7])].concat();
         let outcome = taken(role, &bytes, &[bytes.len()]);
-        assert_eq!((outcome.shown, outcome.ended, outcome.goaway_last), (begin(role), Some(End::Told), None));
+        assert_eq!((outcome.shown, outcome.ended, outcome.goaway_last), (begin(role), Some(End::Complaint), None));
     }
 }
 

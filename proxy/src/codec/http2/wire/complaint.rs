@@ -1,0 +1,44 @@
+//! What is wrong with a frame for which the connection ends, and what Envoy says of it.
+
+use super::section::PRIORITY_LEN;
+use crate::codec::http2::CONNECTION;
+use crate::codec::http2::frames::{
+    ACK, FRAME_SIZE_ERROR, FrameHead, GOAWAY, GOAWAY_BYTES_MIN, PING, PRIORITY, PROTOCOL_ERROR, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE,
+};
+
+/// What h2 will end the connection for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Complaint {
+    /// DATA on a stream on which nothing more may come.
+    LateData,
+    /// A frame for which Envoy ends the connection without a word: one of a header section that has no stream.
+    Nowhere,
+    /// A frame that cannot be read, for which Envoy says GOAWAY with this code and nghttp2's text. The stream is that of a
+    /// section which had begun.
+    Told { code: u32, text: &'static [u8], stream: u32 },
+}
+
+impl Complaint {
+    /// Of a length that a frame must not have (RFC 9113 4.2).
+    pub(super) fn of_length(text: &'static [u8]) -> Self {
+        Self::Told { code: FRAME_SIZE_ERROR, text, stream: CONNECTION }
+    }
+
+    pub(super) fn of_framing(text: &'static [u8]) -> Self {
+        Self::Told { code: PROTOCOL_ERROR, text, stream: CONNECTION }
+    }
+}
+
+/// Does a frame whose type says how long it is have that length?
+pub(super) fn has_right_length(head: FrameHead) -> bool {
+    match head.kind {
+        GOAWAY => head.len >= GOAWAY_BYTES_MIN,
+        PING => head.len == 8,
+        PRIORITY => head.len == PRIORITY_LEN,
+        RST_STREAM | WINDOW_UPDATE => head.len == 4,
+        SETTINGS if head.flags & ACK != 0 => head.len == 0,
+        SETTINGS => head.len.is_multiple_of(6),
+        _ => true,
+    }
+}
