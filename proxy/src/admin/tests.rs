@@ -387,6 +387,11 @@ fn a_config_dump_shows_the_fields_that_its_mask_names() {
         let (status, shown) = lines(query);
         assert_eq!((status, shown.as_str()), (200, expected), "{query}");
     }
+}
+
+#[test]
+fn a_mask_with_a_path_that_is_none_is_refused() {
+    let process = Process::new();
     for (query, why) in [
         ("mask=nope", "FieldMask nope could not be successfully applied to any configs. "),
         (

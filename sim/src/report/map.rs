@@ -27,6 +27,12 @@ pub struct OutcomeMap {
     cells: Vec<Vec<Option<usize>>>,
 }
 
+/// Width of a cell of the picture, height of a row, and what lies left of and above the cells. Pixels.
+const CELL: usize = 56;
+const ROW: usize = 28;
+const LEFT: usize = 110;
+const TOP: usize = 46;
+
 impl OutcomeMap {
     /// A map of runs: each with its parameters, by name, and its outcome in words. None if the runs do not differ in one or
     /// two parameters.
@@ -101,11 +107,6 @@ impl OutcomeMap {
     /// frame. For a page with the classes `fine` and `bad`, and `shade0` to `shade2`.
     #[must_use]
     pub fn to_svg(&self, told: &[(String, String)]) -> String {
-        const CELL: usize = 56;
-        const ROW: usize = 28;
-        const LEFT: usize = 110;
-        const TOP: usize = 46;
-        let names = self.down.as_ref().map(|axis| axis.values.as_slice()).unwrap_or_default();
         let (width, legend) = (LEFT + CELL * self.across.values.len() + 20, TOP + ROW * self.cells.len() + 24);
         let width = width.max(720); // outcomes are sentences
         let height = legend + 20 * self.outcomes.len();
@@ -124,35 +125,7 @@ impl OutcomeMap {
             let _infallible = write!(svg, "<text x=\"6\" y=\"38\">{}</text>", escape(&axis.name));
         }
         for (nth, row) in self.cells.iter().enumerate() {
-            let y = TOP + ROW * nth;
-            let name = names.get(nth).map_or("", String::as_str);
-            let (end, base) = (LEFT - 8, y + 19);
-            let _infallible = write!(svg, "<text x=\"{end}\" y=\"{base}\" text-anchor=\"end\">{}</text>", escape(name));
-            for (column, cell) in row.iter().enumerate() {
-                let Some(outcome) = cell else { continue };
-                let x = LEFT + CELL * column;
-                let words = self.outcomes.get(*outcome).map_or("", String::as_str);
-                let values = [
-                    Some((&self.across, self.across.values.get(column))),
-                    self.down.as_ref().map(|axis| (axis, axis.values.get(nth))),
-                ];
-                let is_told = values
-                    .into_iter()
-                    .flatten()
-                    .all(|(axis, value)| told.iter().any(|(name, has)| *name == axis.name && Some(has) == value));
-                let _infallible = write!(
-                    svg,
-                    "<g class=\"{}{}\"><rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" rx=\"3\"/><text x=\"{}\" \
-                     y=\"{base}\" text-anchor=\"middle\">{}</text><title>{}</title></g>",
-                    self.class(*outcome),
-                    if is_told { " told" } else { "" },
-                    CELL - 3,
-                    ROW - 3,
-                    x + CELL / 2 - 1,
-                    letter(*outcome),
-                    escape(words),
-                );
-            }
+            self.draw_row(&mut svg, nth, row, told);
         }
         for (nth, outcome) in self.outcomes.iter().enumerate() {
             let y = legend + 20 * nth;
@@ -169,6 +142,39 @@ impl OutcomeMap {
         }
         svg.push_str("</svg>");
         svg
+    }
+
+    /// The cells of a row, with its name in front.
+    fn draw_row(&self, svg: &mut String, nth: usize, row: &[Option<usize>], told: &[(String, String)]) {
+        let y = TOP + ROW * nth;
+        let name = self.down.as_ref().and_then(|axis| axis.values.get(nth)).map_or("", String::as_str);
+        let (end, base) = (LEFT - 8, y + 19);
+        let _infallible = write!(svg, "<text x=\"{end}\" y=\"{base}\" text-anchor=\"end\">{}</text>", escape(name));
+        for (column, cell) in row.iter().enumerate() {
+            let Some(outcome) = cell else { continue };
+            let x = LEFT + CELL * column;
+            let words = self.outcomes.get(*outcome).map_or("", String::as_str);
+            let _infallible = write!(
+                svg,
+                "<g class=\"{}{}\"><rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" rx=\"3\"/><text x=\"{}\" \
+                 y=\"{base}\" text-anchor=\"middle\">{}</text><title>{}</title></g>",
+                self.class(*outcome),
+                if self.is_at(column, nth, told) { " told" } else { "" },
+                CELL - 3,
+                ROW - 3,
+                x + CELL / 2 - 1,
+                letter(*outcome),
+                escape(words),
+            );
+        }
+    }
+
+    /// Is this cell that of the run with the parameters `told`?
+    fn is_at(&self, column: usize, row: usize, told: &[(String, String)]) -> bool {
+        let across = (&self.across, self.across.values.get(column));
+        let down = self.down.as_ref().map(|axis| (axis, axis.values.get(row)));
+        let mut values = std::iter::once(across).chain(down);
+        values.all(|(axis, value)| told.iter().any(|(name, has)| *name == axis.name && Some(has) == value))
     }
 
     /// What a cell looks like: what failed is red, and outcomes of one colour differ in their shades.

@@ -61,46 +61,8 @@ impl World {
                 programs.push(program);
             }
         }
-        let addresses: Vec<IpAddr> = (0..hosts.len()).filter_map(|id| address(&shared, HostId(id))).collect();
-        for ((id, address), programs) in (0..).map(HostId).zip(&addresses).zip(programs_of) {
-            let net = Sockets {
-                own: *address,
-                hosts: addresses.clone(),
-                aborted: Arc::clone(&aborted),
-                world: Rc::downgrade(&shared),
-            };
-            let (net, world) = (Rc::new(net), Rc::clone(&shared));
-            let programs = Cell::new(programs);
-            sim.host(*address, move || {
-                let running = start(id, programs.take(), &net, &world);
-                async move {
-                    running.await;
-                    std::future::pending().await // a host whose programs have ended still has its sockets
-                }
-            });
-        }
-        for (a, &from) in addresses.iter().enumerate() {
-            for (b, &to) in addresses.iter().enumerate().skip(a + 1) {
-                let link = shared.network.borrow().between(HostId(a), HostId(b)).clone();
-                sim.set_link_latency(from, to, link.latency);
-            }
-        }
-        let mut ended = Ended::AtRest;
-        let mut steps = 0;
-        while !shared.mains.borrow().is_empty() {
-            shared.now.set(sim.elapsed());
-            if sim.elapsed() >= limit {
-                ended = Ended::LimitReached { waiting: shared.waiting() };
-                break;
-            }
-            if let Err(error) = sim.step() {
-                return Err(Inexpressible(error.to_string()));
-            }
-            if let Some(panic) = shared.panic.take() {
-                std::panic::resume_unwind(panic);
-            }
-            steps += 1;
-        }
+        add_hosts(&mut sim, &shared, programs_of, &aborted);
+        let (ended, steps) = step_to_the_end(&mut sim, &shared, limit)?;
         if aborted.load(Ordering::Relaxed) {
             shared.refuse("a connection that is aborted (SO_LINGER)");
         }
@@ -135,6 +97,57 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Gives every host its programs, and every link its latency.
+fn add_hosts(sim: &mut turmoil::Sim<'_>, shared: &Rc<Shared>, programs: Vec<Vec<Pending>>, aborted: &Arc<AtomicBool>) {
+    let addresses: Vec<IpAddr> = (0..programs.len()).filter_map(|id| address(shared, HostId(id))).collect();
+    for ((id, address), programs) in (0..).map(HostId).zip(&addresses).zip(programs) {
+        let net = Sockets {
+            own: *address,
+            hosts: addresses.clone(),
+            aborted: Arc::clone(aborted),
+            world: Rc::downgrade(shared),
+        };
+        let (net, world) = (Rc::new(net), Rc::clone(shared));
+        let programs = Cell::new(programs);
+        sim.host(*address, move || {
+            let running = start(id, programs.take(), &net, &world);
+            async move {
+                running.await;
+                std::future::pending().await // a host whose programs have ended still has its sockets
+            }
+        });
+    }
+    for (a, &from) in addresses.iter().enumerate() {
+        for (b, &to) in addresses.iter().enumerate().skip(a + 1) {
+            let link = shared.network.borrow().between(HostId(a), HostId(b)).clone();
+            sim.set_link_latency(from, to, link.latency);
+        }
+    }
+}
+
+/// Steps all hosts until no main program runs, or the limit is reached; also how many steps that took.
+fn step_to_the_end(
+    sim: &mut turmoil::Sim<'_>,
+    shared: &Shared,
+    limit: Duration,
+) -> Result<(Ended, u64), Inexpressible> {
+    let mut steps = 0;
+    while !shared.mains.borrow().is_empty() {
+        shared.now.set(sim.elapsed());
+        if sim.elapsed() >= limit {
+            return Ok((Ended::LimitReached { waiting: shared.waiting() }, steps));
+        }
+        if let Err(error) = sim.step() {
+            return Err(Inexpressible(error.to_string()));
+        }
+        if let Some(panic) = shared.panic.take() {
+            std::panic::resume_unwind(panic);
+        }
+        steps += 1;
+    }
+    Ok((Ended::AtRest, steps))
 }
 
 /// A host's address; turmoil's hosts have one.

@@ -19,6 +19,9 @@ use crate::codec::{Broken, Informer, Payload, RequestHead, ResponseHead, Violati
 use crate::net::{Address, Conn, Look};
 
 /// Largest response head that a cluster takes. Bytes, start line included; Envoy's default for HTTP/1.
+///
+/// It also bounds what lies read and not taken yet: one head for each connection. The circuit breaker's `max_connections`
+/// bounds these; with the default of 1,024 they are 80 MiB.
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 80 * 1024;
 /// Most header fields of a response that a cluster takes; Envoy's default, max_headers_count.
 pub const RESPONSE_FIELDS_MAX: usize = 100;

@@ -15,6 +15,7 @@
 //! | CONTINUATION frames of a head | head | a peer's head | never reached: the wire counts them, with Envoy's limit, and puts heads of many together |
 //! | bytes of a decoded head (`header_list_way_too_large`) | head | a peer's head | never reached: the wire decodes heads first, and refuses those over our size |
 //! | header list over our size | head | a peer's head | left: it costs its stream |
+//! | heads that came and were not taken | at a time | an upstream | one for each stream, of [`RESPONSE_LIMIT`](super::RESPONSE_LIMIT) at most |
 //! | bytes queued of one stream (`max_send_buffer_size`) | at a time | a slow peer | [`STREAM_BUFFER_BYTES_MAX`], and [`SMALL_PIECES_MAX`] small pieces |
 //! | PING and SETTINGS to be answered | at a time | a peer | left: h2 reads on only when the answer has room |
 //! | stream ids | life | our own requests | a client's connection is replaced before they end |

@@ -28,6 +28,9 @@ use crate::stats::Http2Stats;
 const STREAMS_PER_CONNECTION_MAX: u32 = 1 << 30;
 /// Envoy's default limits for a response's head and for its trailers: max_response_headers_kb, and max_headers_count with
 /// `:status` among them.
+///
+/// It also bounds what lies read and not taken yet: one section for each stream. The circuit breaker's `max_requests` bounds
+/// the streams of all connections of a cluster; with the default of 1,024 these are 60 MiB of names and values.
 pub const RESPONSE_LIMIT: ListLimit = ListLimit { bytes: 60 * 1024, fields: 100 };
 
 /// A handle on a connection that sends requests.
