@@ -45,7 +45,9 @@ impl Message {
 
 /// Are all fields of `tree` known to the message? That others are missing, or have no value, is no matter.
 fn is_known<'de, T: Deserialize<'de>>(tree: &'de Node) -> bool {
-    let Err(problem) = decode::<T>(tree, &Notes::default()) else { return true };
+    let notes = Notes::default();
+    notes.demand_lists();
+    let Err(problem) = decode::<T>(tree, &notes) else { return true };
     !matches!(*problem.cause, Cause::Old { .. } | Cause::Unknown { .. } | Cause::WrongType { .. })
 }
 

@@ -152,6 +152,7 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
         // Protobuf takes a single value where a list is wanted.
         let items = match &self.node.value {
             Value::List(items) => items.as_slice(),
+            _ if self.notes.demands_lists() => return Err(self.mismatch("a list")),
             Value::Bool(_) | Value::Integer(_) | Value::Map(_) | Value::Null | Value::Text(_) => {
                 std::slice::from_ref(self.node)
             }

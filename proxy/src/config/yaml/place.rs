@@ -118,6 +118,7 @@ pub(crate) struct Notes {
     owned: RefCell<Vec<At<String>>>,
     told: RefCell<Vec<(Place, String)>>,
     forgives_retry_words: Cell<bool>,
+    lists_are_written_as_lists: Cell<bool>,
 }
 
 impl Notes {
@@ -152,6 +153,16 @@ impl Notes {
             })?;
         }
         Ok(())
+    }
+
+    /// From here on a single value is no list, which it is in protobuf's JSON form.
+    pub(crate) fn demand_lists(&self) {
+        self.lists_are_written_as_lists.set(true);
+    }
+
+    /// Must a list be written as a list?
+    pub(crate) fn demands_lists(&self) -> bool {
+        self.lists_are_written_as_lists.get()
     }
 
     /// From here on an unknown word in `retry_on` is worth a note, as for Envoy, and no error.
