@@ -196,3 +196,24 @@ async fn streams_that_are_reset_at_once_are_all_handed_out() {
         assert!(server.accept().await.unwrap().is_ok(), "{stream}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_with_a_stream_that_is_refused_costs_nothing_else() {
+    let good: &[(&str, &str)] = &[("x", "y")];
+    for trailers in [good, &[("T", "v")], &[(":path", "/")]] {
+        let options = Http2Options { max_concurrent_streams: std::num::NonZeroU32::MIN, ..Http2Options::default() };
+        let (mut raw, mut server) = raw_client(&options).await;
+        raw.send(HEADERS, END_HEADERS, 1, &block(GET)).await;
+        raw.send(HEADERS, END_HEADERS, 3, &block(GET)).await;
+        raw.send(DATA, 0, 3, b"refused").await;
+        raw.send(HEADERS, END_HEADERS | END_STREAM, 3, &block(trailers)).await;
+        raw.send(DATA, END_STREAM, 1, b"body").await;
+        let (_, mut incoming, responder) = server.accept().await.unwrap().unwrap();
+        assert_eq!(while_serving(&mut server, read_all(&mut incoming)).await, Ok((b"body".to_vec(), None)));
+        drop((responder.respond(&ResponseHead::new(StatusCode::OK), Payload::None), incoming));
+        let reset = while_serving(&mut server, raw.frame_of(RST_STREAM)).await;
+        assert_eq!((reset.stream, reset.code(0)), (3, 7), "{trailers:?}");
+        raw.send(HEADERS, END_HEADERS | END_STREAM, 5, &block(GET)).await;
+        assert!(server.accept().await.unwrap().is_ok(), "{trailers:?}: the connection goes on");
+    }
+}
