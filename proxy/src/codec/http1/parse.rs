@@ -122,7 +122,6 @@ pub(super) fn request(input: &Bytes, rules: RequestRules) -> Parsed<FoundRequest
             continue;
         }
         match name {
-            CONNECTION => check_connection(&value)?,
             CONTENT_LENGTH => framing.note_content_length(value.as_bytes())?,
             TRANSFER_ENCODING => framing.note_transfer_encoding(value.as_bytes())?,
             _ => {}
@@ -130,6 +129,8 @@ pub(super) fn request(input: &Bytes, rules: RequestRules) -> Parsed<FoundRequest
         headers.add(name, value);
     }
     let mut headers = headers.finish();
+    // All lines together, which are one list.
+    headers.get(&CONNECTION).map_or(Ok(()), check_connection)?;
     let decoder = if method == Method::CONNECT {
         check_connect_body(framing)?;
         headers.remove(&CONTENT_LENGTH);
