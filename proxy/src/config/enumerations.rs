@@ -15,9 +15,13 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
         ("LOAD_BALANCING_POLICY_CONFIG", 7),
     ]),
     ("Protocol", &[("TCP", 0), ("UDP", 1)]),
+    ("RedirectResponseCode", &[
+        ("MOVED_PERMANENTLY", 0), ("FOUND", 1), ("SEE_OTHER", 2), ("TEMPORARY_REDIRECT", 3), ("PERMANENT_REDIRECT", 4),
+    ]),
     ("ResetHeaderFormat", &[("SECONDS", 0), ("UNIX_TIMESTAMP", 1)]),
     ("RoutingPriority", &[("DEFAULT", 0), ("HIGH", 1)]),
     ("ServerHeaderTransformation", &[("OVERWRITE", 0), ("APPEND_IF_ABSENT", 1), ("PASS_THROUGH", 2)]),
+    ("TlsRequirementType", &[("NONE", 0), ("EXTERNAL_ONLY", 1), ("ALL", 2)]),
     ("TrafficDirection", &[("UNSPECIFIED", 0), ("INBOUND", 1), ("OUTBOUND", 2)]),
 ];
 

@@ -24,6 +24,7 @@ mod merge;
 mod places;
 mod problem;
 pub mod retry;
+pub mod rewrite;
 pub mod route;
 pub mod runtime;
 pub mod string_match;

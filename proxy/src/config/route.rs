@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::cluster::{ClusterName, Priority};
 use super::filter::Chains;
 pub use super::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
+use super::rewrite::Redirect;
 
 /// The routes of one connection manager.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,20 @@ pub struct VirtualHost {
     pub domains: Vec<Domain>,
     /// The first that matches wins.
     pub routes: Vec<Route>,
+    /// `require_tls`: which requests in clear text are redirected before any route is asked.
+    pub require_tls: RequireTls,
+}
+
+/// Which requests in clear text are redirected to `https`. `x-forwarded-proto` says what came over TLS.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum RequireTls {
+    /// None.
+    #[default]
+    None,
+    /// Those that come from outside.
+    ExternalOnly,
+    /// All.
+    All,
 }
 
 /// A domain pattern. Lower case; compared ignoring case.
@@ -88,6 +103,10 @@ pub enum Action {
     },
     /// Ask a cluster.
     Forward(Box<Forward>),
+    /// Send the client elsewhere.
+    Redirect(Box<Redirect>),
+    /// Send the client to the same place over TLS: what `require_tls` does. No route of a file has this action.
+    RedirectToTls,
 }
 
 /// How to ask a cluster.

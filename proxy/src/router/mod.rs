@@ -1,18 +1,37 @@
 //! A stream gets a destination. Pure: a function of the route table and the request's head.
 
 mod matcher;
+pub(crate) mod redirect;
+pub(crate) mod rewrite;
 
 use http::HeaderValue;
 
 use crate::codec::RequestHead;
-use crate::config::route::{Route, RouteTable, VirtualHost};
+use crate::codec::names;
+use crate::config::route::{Action, PathMatch, RequireTls, Route, RouteTable, VirtualHost};
 
 /// The virtual host and the route that take this request, or `None`: the answer is 404 then.
 #[must_use]
 pub fn route<'a>(table: &'a RouteTable, head: &RequestHead) -> Option<(&'a VirtualHost, &'a Route)> {
     let host = matcher::virtual_host(&table.virtual_hosts, head.authority.as_ref()?.as_bytes())?;
+    if requires_tls(host, head) {
+        return Some((host, &TO_TLS));
+    }
     let route = host.routes.iter().find(|route| matcher::takes(&route.matches, head))?;
     Some((host, route))
+}
+
+/// The route of requests in clear text to a virtual host that requires TLS.
+static TO_TLS: Route =
+    Route { name: String::new(), matches: PathMatch::Connect, filters: None, action: Action::RedirectToTls };
+
+fn requires_tls(host: &VirtualHost, head: &RequestHead) -> bool {
+    let is = |name, wanted: &[u8]| head.headers.get(name).is_some_and(|value| value.as_bytes() == wanted);
+    match host.require_tls {
+        RequireTls::None => false,
+        RequireTls::ExternalOnly => !is(&names::X_FORWARDED_PROTO, b"https") && !is(&names::X_ENVOY_INTERNAL, b"true"),
+        RequireTls::All => !is(&names::X_FORWARDED_PROTO, b"https"),
+    }
 }
 
 /// A request's header, where `:authority` (or `host`), `:method` and `:path` are headers too.
@@ -32,7 +51,7 @@ mod tests {
 
     use super::*;
     use crate::codec::Headers;
-    use crate::config::route::{Action, Domain, PathMatch};
+    use crate::config::route::Domain;
 
     #[test]
     fn the_most_specific_domain_wins_then_the_first_route() {
@@ -64,6 +83,31 @@ mod tests {
         assert!(route(&table, &connect).is_none());
     }
 
+    #[test]
+    fn tls_is_required_of_requests_whose_forwarded_proto_is_not_https() {
+        use RequireTls::{All, ExternalOnly};
+        let mut table = table();
+        for (require_tls, fields, is_redirected) in [
+            (RequireTls::None, &[][..], false),
+            (All, &[], true),
+            (All, &[("x-forwarded-proto", "http")], true),
+            (All, &[("x-forwarded-proto", "https")], false),
+            (All, &[("x-envoy-internal", "true")], true),
+            (ExternalOnly, &[("x-forwarded-proto", "http")], true),
+            (ExternalOnly, &[("x-forwarded-proto", "https")], false),
+            (ExternalOnly, &[("x-envoy-internal", "true")], false),
+            (ExternalOnly, &[("x-envoy-internal", "false")], true),
+        ] {
+            table.virtual_hosts.iter_mut().for_each(|host| host.require_tls = require_tls);
+            let mut head = get("unknown", "/");
+            for (name, value) in fields {
+                head.headers.append(name.parse().unwrap(), HeaderValue::from_static(value));
+            }
+            let (_, route) = route(&table, &head).unwrap();
+            assert_eq!(matches!(route.action, Action::RedirectToTls), is_redirected, "{require_tls:?} {fields:?}");
+        }
+    }
+
     fn get(authority: &str, path: &str) -> RequestHead {
         RequestHead {
             method: Method::GET,
@@ -81,6 +125,7 @@ mod tests {
         let host = |domains: Vec<Domain>, routes: Vec<(&str, PathMatch)>| VirtualHost {
             name: String::new(),
             domains,
+            require_tls: RequireTls::None,
             routes: routes
                 .into_iter()
                 .map(|(name, matches)| Route {

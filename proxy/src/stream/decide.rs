@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::caller::{Caller, Origin};
 use super::decorate;
+use super::direct;
 use super::local_reply::LocalReply;
 use super::record::count_expired;
 use super::service::Routes;
@@ -60,7 +61,7 @@ pub(super) async fn decide<'s: 'c, 'c>(
     *filters = Filters::of(chain);
     // Found before the filters have changed the request, as the route is.
     let cluster = match &route.action {
-        Action::Direct { .. } => None,
+        Action::Direct { .. } | Action::Redirect(_) | Action::RedirectToTls => None,
         Action::Forward(to) => service.cluster(&to.cluster, &stream.request),
     };
     stream.info.upstream_cluster = cluster.as_ref().map(|cluster| Rc::clone(&cluster.name));
@@ -71,13 +72,14 @@ pub(super) async fn decide<'s: 'c, 'c>(
         return reply;
     }
     service.stats.rq_total.inc();
-    match &route.action {
-        Action::Direct { status, body } => {
-            service.stats.rq_direct_response.inc();
-            Reply::Local(LocalReply::Direct { status: *status, body: body.clone() }, None)
-        }
-        Action::Forward(to) => forward(stream, Target { to, cluster, upgrade, router: &chain.router }).await,
-    }
+    let reply = match &route.action {
+        Action::Direct { status, body } => direct::direct(*status, body, &stream.request),
+        Action::Forward(to) => return forward(stream, Target { to, cluster, upgrade, router: &chain.router }).await,
+        Action::Redirect(to) => direct::redirect(to, &route.matches, &chain.router, &mut stream.request),
+        Action::RedirectToTls => direct::redirect_to_tls(&stream.request),
+    };
+    service.stats.rq_direct_response.inc();
+    Reply::Local(reply, None)
 }
 
 /// The upgrade that the request asks for, if it asks for one.
@@ -89,7 +91,7 @@ fn upgrade<'s: 'c, 'c>(stream: &StreamContext<'s>, action: &'c Action) -> Result
     let Some(protocol) = upgrade_wanted(&stream.request) else { return Ok(None) };
     let by_route = match action {
         Action::Forward(to) => &to.upgrades,
-        Action::Direct { .. } => &NONE,
+        Action::Direct { .. } | Action::Redirect(_) | Action::RedirectToTls => &NONE,
     };
     let allowed = tunnel::allowed(&protocol, &stream.service.options.upgrades, by_route);
     if allowed.is_none() {

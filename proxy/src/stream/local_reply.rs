@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode};
 
 use crate::access_log::{Details, ResponseFlag, ResponseStart};
@@ -22,8 +22,8 @@ pub(crate) enum LocalReply {
     BadHead(Refusal),
     /// A request body that is not HTTP.
     BadBody,
-    /// A configured direct response.
-    Direct { status: u16, body: String },
+    /// A configured direct response, or a redirect.
+    Direct { status: u16, body: String, location: Option<HeaderValue> },
     /// A header that is to be checked is malformed.
     MalformedHeader { header: StrictHeader, value: String },
     /// An HTTP/1.1 request without `host`.
@@ -126,7 +126,7 @@ impl LocalReply {
             Self::BadBody => {
                 Row::closing(StatusCode::BAD_REQUEST, "Bad Request", Violation::Http1(Refusal::Codec), Flag::DPE)
             }
-            Self::Direct { status, body } => Row {
+            Self::Direct { status, body, location: _ } => Row {
                 // Configuration allows 200 to 599.
                 status: StatusCode::from_u16(*status).unwrap_or(StatusCode::OK),
                 body: body.clone().into(),
@@ -187,6 +187,9 @@ impl LocalReply {
         if !row.body.is_empty() {
             head.headers.append(CONTENT_LENGTH, HeaderValue::from(row.body.len()));
             head.headers.append(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        }
+        if let Self::Direct { location: Some(location), .. } = self {
+            head.headers.append(LOCATION, location.clone());
         }
         (head, Bytes::copy_from_slice(row.body.as_bytes()))
     }

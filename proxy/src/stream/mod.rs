@@ -9,6 +9,7 @@ mod date;
 mod decide;
 mod decorate;
 mod deliver;
+mod direct;
 mod local_reply;
 mod record;
 mod relay;

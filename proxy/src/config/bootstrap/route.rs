@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::cluster::RoutingPriority;
 use super::filter::{HttpFilter, TypedPerFilterConfig};
 use super::listener::DataSource;
-use crate::config::constraints::{HeaderName, NonEmpty, OneLine, Positive};
+use crate::config::constraints::{HeaderName, HeaderText, NonEmpty, OneLine, Positive};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
 
@@ -30,6 +30,7 @@ pub(crate) struct VirtualHost {
     pub(crate) domains: At<Vec<At<OneLine>>>,
     pub(crate) include_attempt_count_in_response: Option<bool>,
     pub(crate) include_request_attempt_count: Option<bool>,
+    pub(crate) require_tls: Option<TlsRequirementType>,
     pub(crate) retry_policy: Option<RetryPolicy>,
     #[serde(default)]
     pub(crate) routes: Vec<At<Route>>,
@@ -44,6 +45,7 @@ pub(crate) struct Route {
     pub(crate) name: String,
     pub(crate) r#match: At<RouteMatch>,
     pub(crate) direct_response: Option<At<DirectResponseAction>>,
+    pub(crate) redirect: Option<At<RedirectAction>>,
     pub(crate) route: Option<At<RouteAction>>,
     #[serde(default)]
     pub(crate) typed_per_filter_config: TypedPerFilterConfig,
@@ -74,6 +76,54 @@ pub(crate) struct RegexMatcher {
 pub(crate) struct DirectResponseAction {
     pub(crate) status: At<u16>,
     pub(crate) body: Option<DataSource>,
+}
+
+/// `envoy.config.route.v3.RedirectAction`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RedirectAction {
+    pub(crate) host_redirect: Option<HeaderText>,
+    pub(crate) https_redirect: Option<bool>,
+    pub(crate) path_redirect: Option<HeaderText>,
+    pub(crate) port_redirect: Option<At<u32>>,
+    pub(crate) prefix_rewrite: Option<HeaderText>,
+    pub(crate) regex_rewrite: Option<RegexMatchAndSubstitute>,
+    pub(crate) response_code: Option<RedirectResponseCode>,
+    pub(crate) scheme_redirect: Option<At<HeaderText>>,
+    #[serde(default)]
+    pub(crate) strip_query: bool,
+}
+
+/// `envoy.config.route.v3.RedirectAction.RedirectResponseCode`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum RedirectResponseCode {
+    #[serde(rename = "MOVED_PERMANENTLY")]
+    MovedPermanently,
+    #[serde(rename = "FOUND")]
+    Found,
+    #[serde(rename = "SEE_OTHER")]
+    SeeOther,
+    #[serde(rename = "TEMPORARY_REDIRECT")]
+    TemporaryRedirect,
+    #[serde(rename = "PERMANENT_REDIRECT")]
+    PermanentRedirect,
+}
+
+/// `envoy.type.matcher.v3.RegexMatchAndSubstitute`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RegexMatchAndSubstitute {
+    pub(crate) pattern: RegexMatcher,
+    pub(crate) substitution: Option<At<HeaderText>>,
+}
+
+/// `envoy.config.route.v3.VirtualHost.TlsRequirementType`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum TlsRequirementType {
+    #[serde(rename = "NONE")]
+    None,
+    #[serde(rename = "EXTERNAL_ONLY")]
+    ExternalOnly,
+    #[serde(rename = "ALL")]
+    All,
 }
 
 /// `envoy.config.route.v3.RouteAction`

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::{ClusterNames, downstream_http2_options, filter, route, within};
+use super::{ClusterNames, downstream_http2_options, filter, pattern, route, within};
 use crate::config::bootstrap::StringMatcher;
 use crate::config::bootstrap::listener::{
     AccessLog as WrittenLog, AccessLogConfig, CidrRange, CodecType as WrittenCodec, DataSource, HttpConnectionManager,
@@ -113,7 +113,7 @@ fn string_match(written: &At<StringMatcher>) -> Result<StringMatch, Problem> {
         (None, None, None, Some(safe), None) if ignore_case => {
             return Err(safe.regex.invalid("a regular expression has no ignore_case; begin it with (?i)"));
         }
-        (None, None, None, Some(safe), None) => Pattern::Regex(route::regex(&safe.regex)?),
+        (None, None, None, Some(safe), None) => Pattern::Regex(pattern::whole(&safe.regex)?),
         (None, None, None, None, Some(end)) => Pattern::Suffix(text(end)),
         _ => return Err(written.invalid("takes exactly one of exact, prefix, suffix, safe_regex and contains")),
     };

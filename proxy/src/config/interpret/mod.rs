@@ -9,7 +9,9 @@ mod filter;
 mod health;
 mod listener;
 mod mutation;
+mod pattern;
 mod retry;
+mod rewrite;
 mod route;
 mod runtime;
 

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::filter::{Level, Template};
-use super::{ClusterNames, NO_NAMES, retry};
+use super::{ClusterNames, NO_NAMES, pattern, retry, rewrite};
 use crate::config::bootstrap::cluster::RoutingPriority;
 use crate::config::bootstrap::route::{
     ClusterNotFoundResponseCode, DirectResponseAction, Route as Written, RouteAction, RouteConfiguration, RouteMatch,
-    UpgradeConfig, VirtualHost as WrittenHost,
+    TlsRequirementType, UpgradeConfig, VirtualHost as WrittenHost,
 };
 use crate::config::cluster::{ClusterName, Priority};
-use crate::config::constraints::{NonEmpty, OneLine};
+use crate::config::constraints::OneLine;
 use crate::config::problem::Problem;
 use crate::config::route::{
-    Action, AttemptCount, Destination, Domain, Forward, PathMatch, RetryPolicy, Route, RouteTable, Upgrade, Upgrades,
-    VirtualHost,
+    Action, AttemptCount, Destination, Domain, Forward, PathMatch, RequireTls, RetryPolicy, Route, RouteTable, Upgrade,
+    Upgrades, VirtualHost,
 };
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
@@ -88,6 +88,11 @@ fn virtual_host(written: &WrittenHost, targets: Targets<'_>, above: &Level) -> R
         name: written.name.to_string(),
         domains: written.domains.value.iter().map(domain).collect::<Result<_, _>>()?,
         routes: written.routes.iter().map(|written| route(written, targets, &defaults)).collect::<Result<_, _>>()?,
+        require_tls: match written.require_tls {
+            None | Some(TlsRequirementType::None) => RequireTls::None,
+            Some(TlsRequirementType::ExternalOnly) => RequireTls::ExternalOnly,
+            Some(TlsRequirementType::All) => RequireTls::All,
+        },
     })
 }
 
@@ -103,11 +108,14 @@ fn domain(written: &At<OneLine>) -> Result<Domain, Problem> {
 }
 
 fn route(written: &At<Written>, targets: Targets<'_>, host: &HostDefaults<'_>) -> Result<Route, Problem> {
-    let action = match (&written.value.route, &written.value.direct_response) {
-        (Some(forward), None) => self::forward(forward, targets, host)?,
-        (None, Some(direct)) => self::direct(direct)?,
-        (None, None) => return Err(written.invalid("a route needs an action: route or direct_response")),
-        (Some(_), Some(_)) => return Err(written.invalid("a route has one action: route or direct_response")),
+    let action = match (&written.value.route, &written.value.direct_response, &written.value.redirect) {
+        (Some(forward), None, None) => self::forward(forward, targets, host)?,
+        (None, Some(direct), None) => self::direct(direct)?,
+        (None, None, Some(redirect)) => Action::Redirect(Box::new(rewrite::redirect(redirect)?)),
+        (None, None, None) => {
+            return Err(written.invalid("a route needs an action: route, redirect or direct_response"));
+        }
+        _ => return Err(written.invalid("a route has one action: route, redirect or direct_response")),
     };
     let own = targets.filters.level(&written.value.typed_per_filter_config, targets.notes)?;
     let levels = [host.filters[0], host.filters[1], &own];
@@ -126,26 +134,13 @@ fn path_match(written: &At<RouteMatch>) -> Result<PathMatch, Problem> {
             Ok(PathMatch::Exact { path: path.clone(), case_sensitive })
         }
         RouteMatch { prefix: None, path: None, safe_regex: Some(safe), connect_matcher: None, .. } => {
-            regex(&safe.regex).map(PathMatch::Regex)
+            pattern::whole(&safe.regex).map(PathMatch::Regex)
         }
         RouteMatch { prefix: None, path: None, safe_regex: None, connect_matcher: Some(_), .. } => {
             Ok(PathMatch::Connect)
         }
         _ => Err(written.invalid("a match takes exactly one of prefix, path, safe_regex and connect_matcher")),
     }
-}
-
-/// A regular expression that must match the whole path.
-pub(super) fn regex(written: &At<NonEmpty>) -> Result<regex::Regex, Problem> {
-    // First by itself, so that `)(` is an error, and an error speaks of what was written.
-    regex::Regex::new(&written.value).and_then(|_| regex::Regex::new(&format!(r"\A(?:{})\z", &*written.value))).map_err(
-        |error| {
-            // The last line says what is wrong; those above draw the expression, which the excerpt shows anyway.
-            let said = error.to_string();
-            let reason = said.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned();
-            written.invalid(format!("invalid regular expression: {reason}"))
-        },
-    )
 }
 
 fn direct(written: &At<DirectResponseAction>) -> Result<Action, Problem> {

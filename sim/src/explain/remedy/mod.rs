@@ -122,7 +122,9 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<
             Action::Forward(forward) if matches!(forward.cluster, Destination::Header(_)) => {
                 told.setting(path, "route.cluster_header", None)
             }
-            Action::Forward(_) | Action::Direct { .. } => told.setting(path, name, None),
+            Action::Direct { .. } | Action::Forward(_) | Action::Redirect(_) | Action::RedirectToTls => {
+                told.setting(path, name, None)
+            }
         }),
     };
     vec![Change { what: reason.change.into(), setting }]

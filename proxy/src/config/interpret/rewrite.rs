@@ -1,0 +1,131 @@
+//! What rewrites and redirects mean.
+
+use super::pattern;
+use crate::config::bootstrap::route::{RedirectAction, RedirectResponseCode, RegexMatchAndSubstitute};
+use crate::config::constraints::HeaderText;
+use crate::config::problem::Problem;
+use crate::config::rewrite::{
+    PathRewrite, Piece, Redirect, RedirectPath, RedirectQuery, RedirectStatus, RegexRewrite, Substitution,
+};
+use crate::config::yaml::At;
+
+pub(super) fn redirect(at: &At<RedirectAction>) -> Result<Redirect, Problem> {
+    let written = &at.value;
+    let path = match (&written.path_redirect, &written.prefix_rewrite, &written.regex_rewrite) {
+        (None, None, None) => RedirectPath::Kept,
+        (Some(path), None, None) => text(path).map_or(RedirectPath::Kept, RedirectPath::Replaced),
+        (None, Some(prefix), None) => {
+            text(prefix).map_or(RedirectPath::Kept, |prefix| RedirectPath::Rewritten(PathRewrite::Prefix(prefix)))
+        }
+        (None, None, Some(regex)) => RedirectPath::Rewritten(PathRewrite::Regex(self::regex(regex)?)),
+        _ => return Err(at.invalid("a redirect takes at most one of path_redirect, prefix_rewrite and regex_rewrite")),
+    };
+    let port = match &written.port_redirect {
+        None | Some(At { value: 0, .. }) => None,
+        Some(port) => Some(u16::try_from(port.value).map_err(|_| port.invalid("is not a port; the largest is 65535"))?),
+    };
+    let scheme = match (written.https_redirect, &written.scheme_redirect) {
+        (None | Some(false), None) => None,
+        (Some(true), None) => Some("https".to_owned()),
+        (None, Some(scheme)) => self::scheme(scheme)?,
+        (Some(_), Some(scheme)) => {
+            return Err(scheme.invalid("a redirect takes at most one of https_redirect and scheme_redirect"));
+        }
+    };
+    let query = if written.strip_query { RedirectQuery::Stripped } else { RedirectQuery::Kept };
+    let host = written.host_redirect.as_ref().and_then(text);
+    Ok(Redirect { host, path, port, scheme, status: status(written.response_code), query })
+}
+
+/// Text that is not empty: to set an empty one is to set none, as everywhere in protobuf.
+fn text(written: &HeaderText) -> Option<String> {
+    Some(String::from_utf8_lossy(written.0.as_bytes()).into_owned()).filter(|text| !text.is_empty())
+}
+
+fn scheme(written: &At<HeaderText>) -> Result<Option<String>, Problem> {
+    let Some(scheme) = text(&written.value) else { return Ok(None) };
+    // RFC 3986 3.1
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    if !is_scheme {
+        return Err(written.invalid(format!("{scheme:?} is not a scheme; write one such as https")));
+    }
+    Ok(Some(scheme))
+}
+
+fn status(written: Option<RedirectResponseCode>) -> RedirectStatus {
+    match written {
+        None | Some(RedirectResponseCode::MovedPermanently) => RedirectStatus::MovedPermanently,
+        Some(RedirectResponseCode::Found) => RedirectStatus::Found,
+        Some(RedirectResponseCode::SeeOther) => RedirectStatus::SeeOther,
+        Some(RedirectResponseCode::TemporaryRedirect) => RedirectStatus::TemporaryRedirect,
+        Some(RedirectResponseCode::PermanentRedirect) => RedirectStatus::PermanentRedirect,
+    }
+}
+
+pub(super) fn regex(written: &RegexMatchAndSubstitute) -> Result<RegexRewrite, Problem> {
+    let pattern = pattern::anywhere(&written.pattern.regex)?;
+    let Some(at) = &written.substitution else {
+        return Ok(RegexRewrite { pattern, substitution: Substitution(Vec::new()) });
+    };
+    let text = String::from_utf8_lossy(at.value.0.as_bytes());
+    let substitution = substitution(&text, pattern.captures_len()).map_err(|error| at.invalid(error))?;
+    Ok(RegexRewrite { pattern, substitution })
+}
+
+/// RE2's form: `\0` to `\9` are groups, `\\` is a backslash. `groups`: how many there are, the whole match among them.
+fn substitution(text: &str, groups: usize) -> Result<Substitution, String> {
+    let mut pieces = Vec::new();
+    let mut literal = String::new();
+    let mut rest = text.chars();
+    while let Some(next) = rest.next() {
+        if next != '\\' {
+            literal.push(next);
+            continue;
+        }
+        match rest.next().map(|after| (after, after.to_digit(10))) {
+            Some((_, Some(digit))) => {
+                let number = usize::try_from(digit).unwrap_or(usize::MAX);
+                if number >= groups {
+                    return Err(format!("\\{number} names a group that the expression does not have"));
+                }
+                if !literal.is_empty() {
+                    pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+                }
+                pieces.push(Piece::Group(number));
+            }
+            Some(('\\', None)) => literal.push('\\'),
+            Some((_, None)) | None => {
+                return Err(
+                    r"a backslash stands before a digit, or before another backslash: write \\ for one".to_owned()
+                );
+            }
+        }
+    }
+    if !literal.is_empty() {
+        pieces.push(Piece::Literal(literal));
+    }
+    Ok(Substitution(pieces))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_substitution_names_groups_by_their_numbers() {
+        let literal = |text: &str| Piece::Literal(text.to_owned());
+        for (text, expected) in [
+            ("", Some(vec![])),
+            (r"/\2/\1", Some(vec![literal("/"), Piece::Group(2), literal("/"), Piece::Group(1)])),
+            (r"\0\\0", Some(vec![Piece::Group(0), literal(r"\0")])),
+            (r"\12", Some(vec![Piece::Group(1), literal("2")])),
+            ("$1 é", Some(vec![literal("$1 é")])),
+            (r"\3", None),
+            (r"\x", None),
+            ("\\", None),
+        ] {
+            assert_eq!(substitution(text, 3).ok(), expected.map(Substitution), "{text}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What routes put in the place of paths and of whole URLs, typed.
+
+use std::borrow::Cow;
+
+/// What takes the place of a path, or of a part of it. The query stays.
+#[derive(Clone, Debug)]
+pub enum PathRewrite {
+    /// `prefix_rewrite`: this, in place of the part that the route matched.
+    Prefix(String),
+    /// `regex_rewrite`
+    Regex(RegexRewrite),
+}
+
+/// `envoy.type.matcher.v3.RegexMatchAndSubstitute`
+#[derive(Clone, Debug)]
+pub struct RegexRewrite {
+    /// What is looked for, anywhere in the text.
+    pub pattern: regex::Regex,
+    /// What takes the place of each match.
+    pub substitution: Substitution,
+}
+
+/// What takes the place of a match: the pieces one after the other.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Substitution(pub Vec<Piece>);
+
+/// A piece of a [`Substitution`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Piece {
+    /// `\1`: what a group of the expression took; 0 is the whole match.
+    Group(usize),
+    /// Text as it stands.
+    Literal(String),
+}
+
+/// `redirect`: where the client is sent to. What is not named is the request's own.
+#[derive(Clone, Debug, Default)]
+pub struct Redirect {
+    /// `host_redirect`, with its port if it has one.
+    pub host: Option<String>,
+    /// The path.
+    pub path: RedirectPath,
+    /// `port_redirect`
+    pub port: Option<u16>,
+    /// `https_redirect` or `scheme_redirect`
+    pub scheme: Option<String>,
+    /// `response_code`
+    pub status: RedirectStatus,
+    /// `strip_query`, which concerns the request's query and not that of `path_redirect`.
+    pub query: RedirectQuery,
+}
+
+/// The path of a [`Redirect`].
+#[derive(Clone, Debug, Default)]
+pub enum RedirectPath {
+    /// The request's.
+    #[default]
+    Kept,
+    /// `path_redirect`. With a query, it has the request's query in it no more.
+    Replaced(String),
+    /// The request's, changed.
+    Rewritten(PathRewrite),
+}
+
+/// The query of a [`Redirect`].
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum RedirectQuery {
+    /// The request's.
+    #[default]
+    Kept,
+    /// None.
+    Stripped,
+}
+
+/// The status of a [`Redirect`].
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum RedirectStatus {
+    /// 301
+    #[default]
+    MovedPermanently,
+    /// 302
+    Found,
+    /// 303
+    SeeOther,
+    /// 307
+    TemporaryRedirect,
+    /// 308
+    PermanentRedirect,
+}
+
+impl RegexRewrite {
+    /// `text` with every match replaced.
+    #[must_use]
+    pub fn replace_all<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.pattern.replace_all(text, |found: &regex::Captures<'_>| {
+            let pieces = self.substitution.0.iter().map(|piece| match piece {
+                Piece::Group(number) => found.get(*number).map_or("", |group| group.as_str()),
+                Piece::Literal(text) => text,
+            });
+            pieces.collect::<String>()
+        })
+    }
+}
+
+impl RedirectStatus {
+    /// As a number.
+    #[must_use]
+    pub fn code(self) -> u16 {
+        match self {
+            Self::MovedPermanently => 301,
+            Self::Found => 302,
+            Self::SeeOther => 303,
+            Self::TemporaryRedirect => 307,
+            Self::PermanentRedirect => 308,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Responses that routes have ready: direct responses and redirects.
+
+use http::HeaderValue;
+
+use super::local_reply::LocalReply;
+use crate::codec::{RequestHead, names};
+use crate::config::filter::RouterOptions;
+use crate::config::rewrite::{PathRewrite, Redirect, RedirectPath, RedirectStatus};
+use crate::config::route::PathMatch;
+use crate::router::{redirect, rewrite};
+
+/// A configured direct response.
+pub(super) fn direct(status: u16, body: &str, request: &RequestHead) -> LocalReply {
+    // RFC 9110 15.3.2 and 15.4: these tell where something is. Envoy names what was asked for.
+    let tells = status == 201 || (300..400).contains(&status);
+    let location = if tells { redirect::location(&Redirect::default(), request) } else { None };
+    LocalReply::Direct { status, body: body.to_owned(), location }
+}
+
+/// A redirect. As in Envoy, one that rewrites the path rewrites that of the request, which the access log shows.
+pub(super) fn redirect(
+    to: &Redirect,
+    matches: &PathMatch,
+    router: &RouterOptions,
+    request: &mut RequestHead,
+) -> LocalReply {
+    if let RedirectPath::Rewritten(change) = &to.path {
+        rewrite_path(change, matches, router, request);
+    }
+    redirected(to.status.code(), redirect::location(to, request))
+}
+
+/// A redirect to the same place over TLS.
+pub(super) fn redirect_to_tls(request: &RequestHead) -> LocalReply {
+    redirected(RedirectStatus::MovedPermanently.code(), redirect::location_over_tls(request))
+}
+
+fn redirected(status: u16, location: Option<HeaderValue>) -> LocalReply {
+    LocalReply::Direct { status, body: String::new(), location }
+}
+
+/// Rewrites a request's path, and says in the request what it was.
+fn rewrite_path(change: &PathRewrite, matches: &PathMatch, router: &RouterOptions, request: &mut RequestHead) {
+    let Some(before) = &request.path else { return };
+    let after = rewrite::path(change, matches, before);
+    if !router.suppress_envoy_headers {
+        request.headers.set(names::X_ENVOY_ORIGINAL_PATH.clone(), before.clone());
+    }
+    if after.is_some() {
+        request.path = after;
+    }
+}
