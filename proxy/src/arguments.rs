@@ -141,7 +141,7 @@ const UNUSED: &[Unused] = &[
     Unused { name: "use-dynamic-base-id", takes: Takes::Nothing },
 ];
 
-/// Refused: whoever gives them relies on what they do.
+/// Refused, each with what to write instead: a caller of these options relies on their effect.
 const REFUSED: &[(&str, &str)] = &[
     ("allow-unknown-fields", "an unknown field is an error here; remove the field"),
     ("allow-unknown-static-fields", "an unknown field is an error here; remove the field"),

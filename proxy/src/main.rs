@@ -21,7 +21,7 @@ use finwait::net::tokio::{LogFiles, memory, outside, wall_time};
 use finwait::process_log::ProcessLog;
 use finwait::runtime;
 use finwait::server::process::{MakeOutside, Process};
-use finwait::server::{Admin, OnBound, Shared};
+use finwait::server::{Admin, OnBound, ServerShared};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use config_file::{Reloads, Watch};
@@ -115,7 +115,7 @@ fn start_server(
         ..Admin::new(Arc::clone(ground.control), name)
     };
     tracing::info!("finwait {VERSION} starts with {workers} workers and {name}");
-    let shared = Shared::new(config, wall_time(), workers);
+    let shared = ServerShared::new(config, wall_time(), workers);
     shared.stats.set_version(COMMIT);
     let process = Process::start(&shared, workers, &world, ground.drain, admin)?;
     for address in process.addresses() {

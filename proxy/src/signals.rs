@@ -49,7 +49,7 @@ enum Meaning {
 enum End {
     /// Others are still to hear of it: listeners go on accepting for a while.
     Announced,
-    /// Whoever said so knows that nobody is to come any more.
+    /// The sender of the signal knows that no more connections will come.
     Now,
 }
 

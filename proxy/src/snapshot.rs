@@ -26,7 +26,7 @@ pub struct Snapshot {
     /// In the configuration's order.
     pub listeners: Vec<Arc<Listener>>,
     /// In the configuration's order.
-    pub clusters: Vec<Arc<cluster::Shared>>,
+    pub clusters: Vec<Arc<cluster::ClusterShared>>,
 }
 
 /// The configuration in force.
@@ -103,8 +103,8 @@ impl Snapshot {
     }
 }
 
-fn new_cluster(cluster: &config::Cluster, ground: Ground<'_>) -> Arc<cluster::Shared> {
-    Arc::new(cluster::Shared::new(cluster.clone(), Arc::clone(ground.runtime), ground.registry))
+fn new_cluster(cluster: &config::Cluster, ground: Ground<'_>) -> Arc<cluster::ClusterShared> {
+    Arc::new(cluster::ClusterShared::new(cluster.clone(), Arc::clone(ground.runtime), ground.registry))
 }
 
 impl Listener {

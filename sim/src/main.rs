@@ -61,7 +61,7 @@ enum Engine {
 
 fn main() -> io::Result<ExitCode> {
     match obey() {
-        // Whoever reads has seen enough: `finwait-sim run FILE | head`.
+        // The reader closed the pipe: `finwait-sim run FILE | head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         done => done,
     }

@@ -10,7 +10,7 @@ use finwait::config::{Config, Differences, Listener, Loaded};
 use finwait::drain::{Drain, DrainControl, Stage, drain};
 use finwait::net::{Address, Clock, ListenOptions, Outside};
 use finwait::server::reload::{Applied, Reloader};
-use finwait::server::{Admin, AdminInterface, Shared, Worker};
+use finwait::server::{Admin, AdminInterface, ServerShared, Worker};
 use finwait::snapshot::Addresses;
 use finwait::stats::Snapshot;
 use tokio::sync::mpsc;
@@ -34,7 +34,7 @@ pub(crate) struct Stop {
 }
 
 impl Default for Stop {
-    /// What a script's end means: nobody comes any more.
+    /// The script is over: no more connections will come.
     fn default() -> Self {
         Self { listeners_after: Duration::ZERO, time: DRAIN_TIME }
     }
@@ -42,7 +42,7 @@ impl Default for Stop {
 
 /// A proxy that has read its configuration.
 pub(crate) struct Proxy {
-    shared: Arc<Shared>,
+    shared: Arc<ServerShared>,
     file: String,
     /// What the configuration's author should know.
     pub(crate) warnings: Vec<String>,
@@ -51,7 +51,7 @@ pub(crate) struct Proxy {
 }
 
 /// The numbers of a proxy, also after it has stopped.
-pub(crate) struct Numbers(Arc<Shared>);
+pub(crate) struct Numbers(Arc<ServerShared>);
 
 impl Proxy {
     /// Reads a configuration. `exact`: as Envoy would follow it.
@@ -61,7 +61,7 @@ impl Proxy {
     pub(crate) fn new(file: &str, text: &str, exact: bool) -> Result<Self, String> {
         let loaded = load_with_accounts(file, text, exact)?;
         let (control, drain) = drain();
-        let shared = Shared::new(loaded.config, UNIX_EPOCH + EPOCH, 1); // a simulated host has one worker
+        let shared = ServerShared::new(loaded.config, UNIX_EPOCH + EPOCH, 1); // a simulated host has one worker
         let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
         Ok(Self { shared, file: file.into(), warnings, control: Arc::new(control), drain })
     }

@@ -54,7 +54,7 @@ impl Segment {
         Some((first, second))
     }
 
-    /// The reset that answers a segment nobody wants (RFC 9293 3.10.7.1); none for a reset.
+    /// The reset that responds to a segment without a socket (RFC 9293 3.10.7.1); none for a reset.
     pub(super) fn refusal(&self) -> Option<Self> {
         if self.flags.rst {
             return None;

@@ -14,7 +14,7 @@ use crate::attacks::{Attack, Limits, NeighbourConnections, Target, Toll, Upstrea
 use crate::cpu::cpu;
 use crate::neighbours::{Latencies, Neighbours, Way};
 use crate::rivals::{Kind, Options};
-use crate::shared::Shared;
+use crate::shared::ServerShared;
 use crate::watched::{MIB, Memory, Watched};
 
 /// How long the neighbours are watched before.
@@ -84,7 +84,7 @@ pub(crate) fn suffer(kind: Kind, attack: &'static Attack, apps: &Apps, dir: &Pat
 }
 
 fn measure(rival: &Watched, attack: &Attack, apps: &Apps) -> Measured {
-    let shared = Arc::new(Shared::new(rival.process.at));
+    let shared = Arc::new(ServerShared::new(rival.process.at));
     let neighbours = Neighbours::start(&ways(rival, attack, &shared));
     let direct = Neighbours::start(&[(Way::Kept, apps.http1)]);
     thread::sleep(CALM);
@@ -112,12 +112,12 @@ fn measure(rival: &Watched, attack: &Attack, apps: &Apps) -> Measured {
     Measured { calm, during, direct_max, failed, failures, before, half_bytes, descriptors_before, cpu_share, toll }
 }
 
-fn ways(rival: &Watched, attack: &Attack, shared: &Arc<Shared>) -> Vec<(Way, SocketAddr)> {
+fn ways(rival: &Watched, attack: &Attack, shared: &Arc<ServerShared>) -> Vec<(Way, SocketAddr)> {
     let at = rival.process.at;
     let mut ways = match attack.neighbours {
         NeighbourConnections::Kept => return Neighbours::several(&Way::Kept, at),
         NeighbourConnections::Own => Neighbours::several(&Way::Kept, at),
-        NeighbourConnections::Attacked => Neighbours::several(&Way::Shared(Arc::clone(shared)), at),
+        NeighbourConnections::Attacked => Neighbours::several(&Way::ServerShared(Arc::clone(shared)), at),
     };
     ways.push((Way::Fresh, at));
     ways.push((Way::Probe, rival.admin));

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::apps::http2::STEADY_PACE;
 use crate::client::{connect, read_head};
 use crate::frame::{HEADERS, WHOLE, frame, get};
-use crate::shared::{Outcome, Shared};
+use crate::shared::{Outcome, ServerShared};
 
 const CLIENTS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(5);
@@ -26,7 +26,7 @@ pub(crate) enum Way {
     /// Over a new connection for each request.
     Fresh,
     /// As a stream of a connection that the attack shares.
-    Shared(Arc<Shared>),
+    ServerShared(Arc<ServerShared>),
     /// As one response that goes on, whose bytes come every [`STEADY_PACE`].
     Steady,
     /// `GET /ready` of the admin interface, over a new connection each.
@@ -56,7 +56,7 @@ impl Neighbours {
             let (notes, way, at) = (Arc::clone(&notes), way.clone(), *at);
             thread::spawn(move || match way {
                 Way::Steady => follow(at, &notes),
-                Way::Fresh | Way::Kept | Way::Probe | Way::Shared(_) => send_requests(&way, at, &notes),
+                Way::Fresh | Way::Kept | Way::Probe | Way::ServerShared(_) => send_requests(&way, at, &notes),
             })
         };
         let threads = ways.iter().map(client).collect();
@@ -111,7 +111,7 @@ fn send_requests(way: &Way, at: SocketAddr, notes: &Notes) {
     while !notes.is_over.load(Ordering::Relaxed) {
         let begun = Instant::now();
         let (outcome, name) = match way {
-            Way::Shared(shared) => (request_shared(shared), "shared connection"),
+            Way::ServerShared(shared) => (request_shared(shared), "shared connection"),
             Way::Probe => (request(&mut None, at, "/ready"), "/ready"),
             Way::Fresh => (request(&mut None, at, "/"), "new connection"),
             Way::Kept | Way::Steady => (request(&mut connection, at, "/"), "kept connection"),
@@ -121,7 +121,7 @@ fn send_requests(way: &Way, at: SocketAddr, notes: &Notes) {
     }
 }
 
-fn request_shared(shared: &Shared) -> io::Result<()> {
+fn request_shared(shared: &ServerShared) -> io::Result<()> {
     match shared.request(|stream| frame(HEADERS, WHOLE, stream, &get(b"/")))? {
         Outcome::Ok => Ok(()),
         Outcome::Refused => Err(io::Error::other("refused")),

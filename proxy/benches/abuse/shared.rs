@@ -27,7 +27,7 @@ pub(crate) enum Outcome {
 }
 
 /// The connection that is open at present, if any.
-pub(crate) struct Shared {
+pub(crate) struct ServerShared {
     at: SocketAddr,
     current: Mutex<Option<Arc<Connection>>>,
     /// Connections opened so far.
@@ -54,7 +54,7 @@ struct Received {
     is_over: bool,
 }
 
-impl Shared {
+impl ServerShared {
     pub(crate) fn new(at: SocketAddr) -> Self {
         Self { at, current: Mutex::default(), opened: AtomicUsize::new(0) }
     }
@@ -84,7 +84,7 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl Drop for ServerShared {
     fn drop(&mut self) {
         if let Some(connection) = lock(&self.current).take() {
             // Fails if it has ended, and that is what is wanted; it ends the thread that reads.

@@ -72,13 +72,13 @@ pub async fn serve(
         acceptor.keep_spare();
         let mut relieve = || admin.seats.make_room();
         tokio::select! {
-            // The end first: nobody is left to ask about.
+            // The end first: no worker is left to report on.
             biased;
             () = drain.reached(Stage::Stopped) => return,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             conn = acceptor.next_with(&mut relieve) => {
                 admin.admit(conn, &mut connections);
-                // Whoever came with a request is served before more connections are taken in.
+                // A connection with a request is served before more connections are taken in.
                 tokio::task::yield_now().await;
             }
         }
@@ -198,7 +198,7 @@ impl Admin {
     }
 
     /// Ends the histograms' interval if it is old enough. Envoy does so on a timer; here it is enough to do it
-    /// after somebody has looked, and an idle process has no timer that wakes it.
+    /// after a request, and an idle process has no timer that wakes it.
     fn end_interval(&self) {
         if self.interval.get().elapsed() >= INTERVAL_MIN {
             self.interval.set(Instant::now());

@@ -41,7 +41,7 @@ use discovery::Known;
 use health::Watch;
 
 /// What all workers share of a cluster.
-pub struct Shared {
+pub struct ClusterShared {
     /// The cluster as configured.
     pub config: config::Cluster,
     /// What operators may change, departures from Envoy among it.
@@ -60,7 +60,7 @@ pub struct Shared {
     pub registry: Arc<Registry>,
 }
 
-impl Shared {
+impl ClusterShared {
     /// Registers the cluster's stats.
     #[must_use]
     pub fn new(config: config::Cluster, runtime: Arc<Runtime>, registry: &Registry) -> Self {
@@ -102,7 +102,7 @@ impl Shared {
     }
 }
 
-impl Shared {
+impl ClusterShared {
     /// Its limits are in force.
     pub fn enforce_limits(&self) {
         for priority in [Priority::Default, Priority::High] {
@@ -116,7 +116,7 @@ pub struct Cluster {
     /// `%UPSTREAM_CLUSTER%`; the worker's own copy, since each request clones it.
     pub name: Rc<str>,
     /// What the workers share.
-    pub shared: Arc<Shared>,
+    pub shared: Arc<ClusterShared>,
     /// Of `shared.stats`; the worker's own copy, since each request keeps it.
     pub flow: Rc<FlowStats>,
     /// Code counters, with this worker's cache of names.
@@ -196,7 +196,7 @@ const FIRST_RESOLUTION_WAIT: Duration = Duration::from_secs(5);
 
 impl Cluster {
     /// A cluster with its endpoints known: those of the file, or what the name server says first.
-    pub async fn start(shared: Arc<Shared>, codes: CodeStats, outside: Outside, before: Handover) -> Rc<Self> {
+    pub async fn start(shared: Arc<ClusterShared>, codes: CodeStats, outside: Outside, before: Handover) -> Rc<Self> {
         let turn = Cell::new(usize::try_from(outside.random.next_u64() >> 33).unwrap_or(0));
         let name = Rc::from(&*shared.config.name);
         let is_first = || !shared.is_looked_after.swap(true, Ordering::Relaxed);
@@ -359,7 +359,7 @@ impl Cluster {
     }
 
     /// Replaces the endpoints; those that stay keep their connections, those that are gone are drained. Returns the
-    /// watches over the new ones, which run for nobody until they are spawned.
+    /// watches over the new ones, which do not run until they are spawned.
     fn set_endpoints(self: &Rc<Self>, addresses: Vec<Address>, before: &Handover) -> Vec<Watch> {
         let mut watches = Vec::new();
         let mut has_new = false;

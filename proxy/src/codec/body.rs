@@ -60,7 +60,7 @@ pub enum ResetReason {
 /// The half of an exchange that we read.
 #[derive(Debug)]
 pub enum Body {
-    /// Nothing comes, and nobody tells when the peer goes away.
+    /// Nothing arrives, and no event tells when the peer closes.
     Empty,
     /// From an HTTP/1 connection.
     Http1(http1::Incoming),

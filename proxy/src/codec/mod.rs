@@ -12,14 +12,14 @@ pub mod buffer;
 pub mod head;
 pub mod http1;
 pub mod http2;
-mod informer;
+mod informational_sender;
 mod lingering;
 pub(crate) mod names;
 mod violation;
 
 pub use body::{Body, Broken, Frame, ResetReason, Writer};
 pub use head::{Headers, RequestHead, ResponseHead};
-pub use informer::Informer;
+pub use informational_sender::InformationalSender;
 pub use violation::Violation;
 
 /// What follows a head.

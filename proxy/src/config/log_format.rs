@@ -108,7 +108,7 @@ pub enum FormatError {
         /// Counted from one.
         at: usize,
     },
-    /// An operator that Envoy has and finwait has not, or that nobody has. The words are Envoy's.
+    /// An operator that Envoy has and finwait has not, or that neither has. The words are Envoy's.
     #[error(
         "Not supported field in StreamInfo: {operator} (at character {at} of the format){}",
         nearest.map(|near| format!("; did you mean {near}?")).unwrap_or_default()

@@ -9,7 +9,7 @@ use serde::de::{Expected, Unexpected};
 
 use super::error::{Cause, Name, Place};
 
-/// A cause on its way out. The place is filled in by whoever knows it first, which is the innermost.
+/// A cause on its way out. The innermost caller that knows the place fills it in.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) place: Option<Place>,

@@ -226,7 +226,7 @@ pub(super) enum Limited<'k> {
     Listener(&'k str),
 }
 
-/// Whose limit `key` sets, if it names somebody.
+/// The cluster or listener whose limit `key` sets; `None` if it is no key of a limit.
 pub(super) fn limited(key: &str) -> Option<Limited<'_>> {
     if let Some(rest) = key.strip_prefix(LISTENER) {
         return rest.strip_suffix(CONNECTION_LIMIT).map(Limited::Listener);

@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// What is believed of what a request says of its sender.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Trust {
-    /// `use_remote_address`: the client is whoever connected (true) or whom x-forwarded-for names (false).
+    /// `use_remote_address`: the client is the peer of the connection (true) or the one in x-forwarded-for (false).
     pub use_remote_address: bool,
     /// `xff_num_trusted_hops`: proxies in front whose entries in x-forwarded-for are believed.
     pub trusted_hops: u32,
     /// `skip_xff_append`: with `use_remote_address`, x-forwarded-for stays as it came.
     pub skip_append: bool,
-    /// `internal_address_config`: whose requests may steer the router. Empty is nobody, as in Envoy since 1.33.
+    /// `internal_address_config`: the addresses of internal clients, whose x-envoy- headers count. Empty: none, as in Envoy since 1.33.
     pub internal: Vec<Cidr>,
 }
 

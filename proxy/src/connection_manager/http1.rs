@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::life::{Life, Protocol};
+use super::lifecycle::{Lifecycle, Protocol};
 use super::{ConnectionEnd, ConnectionManager};
 use crate::access_log::{ConnectionTermination, Downstream, StreamInfo};
 use crate::codec::Body;
@@ -34,7 +34,7 @@ pub(super) async fn serve(
     conn: Conn,
     read: BytesMut,
     downstream: Rc<Downstream>,
-    mut life: Life,
+    mut lifecycle: Lifecycle,
 ) -> ConnectionEnd {
     manager.service.stats.downstream_cx_http1_total.inc();
     let _active = manager.service.stats.downstream_cx_http1_active.enter();
@@ -50,7 +50,7 @@ pub(super) async fn serve(
     let drain = manager.service.drain.clone();
     let mut draining = pin!(drain.begun());
     loop {
-        match wait(&mut connection, &mut life, &mut timer, draining.as_mut()).await {
+        match wait(&mut connection, &mut lifecycle, &mut timer, draining.as_mut()).await {
             Woken::Request => {}
             Woken::Closed => return ConnectionEnd::Remote,
             Woken::Ended(how) => {
@@ -58,9 +58,9 @@ pub(super) async fn serve(
                 return close(manager, connection, how).await;
             }
         }
-        life.request_begins(Protocol::Http1);
-        match serve_one(manager, &mut connection, &mut life, &downstream, &mut timer).await {
-            After::KeepAlive => life.is_idle(),
+        lifecycle.request_begins(Protocol::Http1);
+        match serve_one(manager, &mut connection, &mut lifecycle, &downstream, &mut timer).await {
+            After::KeepAlive => lifecycle.is_idle(),
             After::Close(how) => return close(manager, connection, how).await,
             After::Gone => return ConnectionEnd::RemoteWithRequest,
         }
@@ -69,13 +69,13 @@ pub(super) async fn serve(
 
 async fn wait(
     connection: &mut ServerConnection,
-    life: &mut Life,
+    lifecycle: &mut Lifecycle,
     timer: &mut LazyTimer,
     mut draining: Pin<&mut impl Future<Output = ()>>,
 ) -> Woken {
     loop {
-        life.elapse();
-        if let Some(how) = life.close() {
+        lifecycle.elapse();
+        if let Some(how) = lifecycle.close() {
             return Woken::Ended(how);
         }
         tokio::select! {
@@ -85,8 +85,8 @@ async fn wait(
                 Ok(true) => Woken::Request,
                 Ok(false) | Err(_) => Woken::Closed,
             },
-            () = draining.as_mut(), if life.is_untold() => drop(life.drain_with_server()),
-            () = timer.at(life.due()) => {}
+            () = draining.as_mut(), if lifecycle.is_untold() => drop(lifecycle.drain_with_server()),
+            () = timer.at(lifecycle.due()) => {}
         }
     }
 }
@@ -107,7 +107,7 @@ fn when_idle(how: Close, differences: Differences) -> Close {
 async fn serve_one(
     manager: &ConnectionManager,
     connection: &mut ServerConnection,
-    life: &mut Life,
+    lifecycle: &mut Lifecycle,
     downstream: &Rc<Downstream>,
     timer: &mut LazyTimer,
 ) -> After {
@@ -123,17 +123,17 @@ async fn serve_one(
     };
     let after = match read {
         Ok((head, incoming)) => {
-            let mut persistence = || persistence(life, &manager.service.drain);
+            let mut persistence = || persistence(lifecycle, &manager.service.drain);
             let responder = stream::Responder::Http1 { connection, persistence: &mut persistence };
             let served = stream::serve(&manager.service, head, Body::Http1(incoming), timers, responder, info).await;
             *timer = served.timer;
             served.after
         }
-        Err(NoHead::Unreadable(error)) => without_head(manager, connection, life, error, info).await,
+        Err(NoHead::Unreadable(error)) => without_head(manager, connection, lifecycle, error, info).await,
         Err(NoHead::Late(expired)) => {
             stream::count_expired(&manager.service, expired);
             let reply = LocalReply::too_late(expired, false);
-            refuse(manager, connection, life, &reply, info).await
+            refuse(manager, connection, lifecycle, &reply, info).await
         }
     };
     record.end();
@@ -152,7 +152,7 @@ enum NoHead {
 async fn without_head(
     manager: &ConnectionManager,
     connection: &mut ServerConnection,
-    life: &mut Life,
+    lifecycle: &mut Lifecycle,
     error: HeadError,
     info: &mut StreamInfo,
 ) -> After {
@@ -164,7 +164,7 @@ async fn without_head(
         HeadError::Refused(why) => {
             manager.service.stats.downstream_cx_protocol_error.inc();
             info.connection_termination = ConnectionTermination::of(why);
-            refuse(manager, connection, life, &LocalReply::BadHead(why), info).await
+            refuse(manager, connection, lifecycle, &LocalReply::BadHead(why), info).await
         }
     }
 }
@@ -172,17 +172,17 @@ async fn without_head(
 async fn refuse(
     manager: &ConnectionManager,
     connection: &mut ServerConnection,
-    life: &mut Life,
+    lifecycle: &mut Lifecycle,
     reply: &LocalReply,
     info: &mut StreamInfo,
 ) -> After {
-    let mut persistence = || persistence(life, &manager.service.drain);
+    let mut persistence = || persistence(lifecycle, &manager.service.drain);
     let responder = stream::Responder::Http1 { connection, persistence: &mut persistence };
     stream::refuse_head(&manager.service, responder, reply, info).await
 }
 
-fn persistence(life: &mut Life, drain: &ListenerDrain) -> Persistence {
-    if life.closes_with_response(drain) { Persistence::Close } else { Persistence::KeepAlive }
+fn persistence(lifecycle: &mut Lifecycle, drain: &ListenerDrain) -> Persistence {
+    if lifecycle.closes_with_response(drain) { Persistence::Close } else { Persistence::KeepAlive }
 }
 
 /// Ends the connection; waits no longer for the client than `delayed_close_timeout`, and that anew with everything it

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::task::JoinSet;
 
-use super::life::{Life, Protocol, Turn};
+use super::lifecycle::{Lifecycle, LifecycleStep, Protocol};
 use super::{ConnectionEnd, ConnectionManager};
 use crate::access_log::{Downstream, LocalEnd, ResponseFlag};
 use crate::codec::http2::{
@@ -25,7 +25,7 @@ pub(super) async fn serve(
     conn: Conn,
     read: BytesMut,
     downstream: Rc<Downstream>,
-    mut life: Life,
+    mut lifecycle: Lifecycle,
 ) -> ConnectionEnd {
     manager.service.stats.downstream_cx_http2_total.inc();
     manager.http2_stats.nghttp2_downstream_connections.inc();
@@ -41,8 +41,8 @@ pub(super) async fn serve(
         return ConnectionEnd::Local;
     };
     let mut streams = JoinSet::new();
-    life.speaks(Protocol::Http2);
-    let ended = run(manager, &mut connection, &mut life, &mut streams, &downstream).await;
+    lifecycle.speaks(Protocol::Http2);
+    let ended = run(manager, &mut connection, &mut lifecycle, &mut streams, &downstream).await;
     let with_request = !streams.is_empty() || ended == Ended::WithUnread;
     if let Ended::Abandoned(why) = ended {
         downstream.local_end.set(Some(why));
@@ -87,7 +87,7 @@ enum Ended {
 async fn run(
     manager: &Rc<ConnectionManager>,
     connection: &mut ServerConnection,
-    life: &mut Life,
+    lifecycle: &mut Lifecycle,
     streams: &mut JoinSet<Streamed>,
     downstream: &Rc<Downstream>,
 ) -> Ended {
@@ -104,9 +104,9 @@ async fn run(
             // ended come before new ones: a client that opens them as fast as they are read would never be judged by its
             // resets.
             biased;
-            () = go_away.requested(), if life.is_untold() => {
-                let begins = if manager.service.drain.is_draining() { life.drain_with_server() } else { life.drain() };
-                take(connection, begins.then_some(Turn::Notice));
+            () = go_away.requested(), if lifecycle.is_untold() => {
+                let begins = if manager.service.drain.is_draining() { lifecycle.drain_with_server() } else { lifecycle.drain() };
+                take(connection, begins.then_some(LifecycleStep::Notice));
             }
             Some(ended) = streams.join_next(), if !streams.is_empty() => {
                 // A stream that panicked has told nothing.
@@ -114,13 +114,13 @@ async fn run(
                     return too_many_resets(manager);
                 }
                 if streams.is_empty() {
-                    life.is_idle();
+                    lifecycle.is_idle();
                 }
             }
             accepted = connection.accept() => match accepted {
                 None => return Ended::Closed,
                 Some(Ok((head, incoming, respond))) => {
-                    take(connection, life.request_begins(Protocol::Http2));
+                    take(connection, lifecycle.request_begins(Protocol::Http2));
                     begin(manager, streams, downstream, &go_away, (head, incoming, respond));
                 }
                 Some(Err(error)) => {
@@ -129,15 +129,15 @@ async fn run(
                     }
                 }
             },
-            () = drain.begun(), if life.is_untold() => {
-                life.drain_with_server();
-                take(connection, Some(Turn::Notice));
+            () = drain.begun(), if lifecycle.is_untold() => {
+                lifecycle.drain_with_server();
+                take(connection, Some(LifecycleStep::Notice));
             }
             () = dead.as_mut() => {
                 manager.http2_stats.keepalive_timeout.inc();
                 return Ended::Abandoned(LocalEnd::PingTimeout);
             }
-            () = timer.at(life.due()) => take(connection, life.elapse()),
+            () = timer.at(lifecycle.due()) => take(connection, lifecycle.elapse()),
         }
     }
 }
@@ -186,11 +186,11 @@ fn premature_max(runtime: &Runtime) -> Duration {
 }
 
 /// Says what the drain sequence has to say.
-fn take(connection: &mut ServerConnection, turn: Option<Turn>) {
+fn take(connection: &mut ServerConnection, turn: Option<LifecycleStep>) {
     match turn {
         None => {}
-        Some(Turn::End) => connection.go_away_now(),
-        Some(Turn::Notice) => connection.go_away_gently(),
+        Some(LifecycleStep::End) => connection.go_away_now(),
+        Some(LifecycleStep::Notice) => connection.go_away_gently(),
     }
 }
 

@@ -5,7 +5,7 @@
 
 mod http1;
 mod http2;
-mod life;
+mod lifecycle;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -27,7 +27,7 @@ use crate::runtime::Runtime;
 use crate::snapshot::Listener;
 use crate::stats::Http2Stats;
 use crate::stream::Service;
-use life::Life;
+use lifecycle::Lifecycle;
 
 /// What an HTTP/2 client sends first (RFC 9113 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -93,20 +93,20 @@ impl ConnectionManager {
         let begun = tokio::time::Instant::now();
         let id = self.connection_ids.replace(self.connection_ids.get() + 1);
         let downstream = Rc::new(Downstream::new(id, conn.local.clone(), conn.peer.clone()));
-        let mut life = Life::new(&self.service.options, &self.service.stats);
-        let end = match self.sniff(&mut conn, &mut life).await {
+        let mut lifecycle = Lifecycle::new(&self.service.options, &self.service.stats);
+        let end = match self.sniff(&mut conn, &mut lifecycle).await {
             Sniffed::Closed => ConnectionEnd::Remote,
             Sniffed::Ended => ConnectionEnd::Local,
             // Boxed, so that neither protocol's connections are as large as the other's.
-            Sniffed::Http1(read) => Box::pin(http1::serve(&self, conn, read, downstream, life)).await,
-            Sniffed::Http2(read) => Box::pin(http2::serve(&self, conn, read, downstream, life)).await,
+            Sniffed::Http1(read) => Box::pin(http1::serve(&self, conn, read, downstream, lifecycle)).await,
+            Sniffed::Http2(read) => Box::pin(http2::serve(&self, conn, read, downstream, lifecycle)).await,
         };
         self.record_end(end);
         self.service.stats.downstream_cx_length_ms.record_ms(begun.elapsed());
     }
 
     /// HTTP/2 shows itself by its preface; an idle client that sends nothing is closed in time.
-    async fn sniff(&self, conn: &mut Conn, life: &mut Life) -> Sniffed {
+    async fn sniff(&self, conn: &mut Conn, lifecycle: &mut Lifecycle) -> Sniffed {
         if self.service.options.codec == CodecType::Http1 {
             return Sniffed::Http1(BytesMut::new());
         }
@@ -121,13 +121,13 @@ impl ConnectionManager {
                     Ok(0) | Err(_) => return Sniffed::Closed,
                     Ok(_) => {}
                 },
-                () = drain.begun(), if life.is_untold() => {
-                    life.drain_with_server();
+                () = drain.begun(), if lifecycle.is_untold() => {
+                    lifecycle.drain_with_server();
                     continue;
                 }
-                () = timer.at(life.due()) => {
-                    life.elapse();
-                    if life.close().is_some() {
+                () = timer.at(lifecycle.due()) => {
+                    lifecycle.elapse();
+                    if lifecycle.close().is_some() {
                         return Sniffed::Ended;
                     }
                     continue;

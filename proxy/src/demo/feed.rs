@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use crate::net::{LogTarget, LogWriter, Logs};
 use crate::stats::Registry;
 
-/// Lines that wait for a watcher who is slow; past that he misses the oldest, and is told how many.
+/// Lines queued for a slow watcher; beyond that it loses the oldest and gets their number.
 const LINES_WAITING_MAX: usize = 256;
 /// What a watcher gets to see of one line; the log itself has all of it. Bytes.
 const LINE_BYTES_MAX: usize = 4 * 1024;
@@ -72,6 +72,6 @@ impl LogWriter for HopLog {
         self.log.write_line(&named);
         let shown = line.get(..LINE_BYTES_MAX).unwrap_or(line).trim_ascii_end();
         let line = Line { hop: self.hop, line: String::from_utf8_lossy(shown).into_owned() };
-        drop(self.feed.0.send(line)); // an error says that nobody watches
+        drop(self.feed.0.send(line)); // an error says that there is no watcher
     }
 }

@@ -26,7 +26,7 @@ use crate::net::accept::Acceptor;
 use crate::net::tokio::{LogFiles, outside};
 use crate::net::{Address, ListenOptions, Outside};
 use crate::server::process::{MakeOutside, Process, ProcessError};
-use crate::server::{Admin, Shared};
+use crate::server::{Admin, ServerShared};
 use feed::{Feed, HopLogs};
 
 /// A hop and its configuration.
@@ -149,7 +149,7 @@ fn start_all(ports: Ports, workers: usize, ground: &Ground<'_>) -> Result<Demo, 
     let at = SocketAddr::new(APP.ip(), ports.of(HOPS.len()).unwrap_or(APP.port()));
     let job = AppJob { at, logs: Arc::clone(ground.logs), feed: feed.clone(), drain: ground.drain.clone(), stop };
     let (app, app_at) = job.start()?;
-    // From the back, so that whoever reaches the front finds the rest behind it.
+    // From the last hop to the first, so that a request to the front finds the rest listening.
     let (mut behind, mut processes, mut places) = (app_at, Vec::new(), Vec::new());
     for (place, hop) in HOPS.iter().enumerate().rev() {
         let mut config = Config::from_yaml(hop.yaml, hop.file)?.config;
@@ -199,7 +199,7 @@ fn start_hop(
         Outside { logs, ..world }
     });
     let admin = Admin::new(Arc::clone(ground.control), hop.file);
-    Process::start(&Shared::new(config, world().clock.wall(), workers), workers, &world, ground.drain, admin)
+    Process::start(&ServerShared::new(config, world().clock.wall(), workers), workers, &world, ground.drain, admin)
         .map_err(|source| DemoError::Hop { hop: name, source })
 }
 

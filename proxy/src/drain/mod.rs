@@ -87,7 +87,7 @@ struct Standing {
 /// Without being told, a drain takes so long.
 pub const DRAIN_TIME: Duration = Duration::from_secs(10);
 
-/// Moves things forward. Dropped, it stops what is left: nobody remains to let it run on.
+/// Moves things forward. Dropped, it stops what is left, since nothing else would.
 #[derive(Debug)]
 pub struct DrainControl(Arc<Signal<Standing>>);
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::codec::{Body, Broken, Frame, Headers, Informer, Writer};
+use crate::codec::{Body, Broken, Frame, Headers, InformationalSender, Writer};
 use crate::stats::{FlowStats, HttpStats, Pause};
 pub(crate) use lazy_timer::LazyTimer;
 use replay::Replay;
@@ -30,7 +30,7 @@ pub(crate) struct Exchange {
     pub(crate) bytes_received: u64,
     pub(crate) timers: Timers,
     /// Where informational responses go, if they are passed on.
-    pub(crate) informer: Option<Informer>,
+    pub(crate) informational_sender: Option<InformationalSender>,
     stats: Rc<HttpStats>,
     /// Of the cluster that the request is sent to.
     upstream: Option<Rc<FlowStats>>,
@@ -96,7 +96,7 @@ impl Exchange {
             delivery: Delivery::Flowing(PayloadEnd::Message),
             bytes_received: 0,
             timers,
-            informer: None,
+            informational_sender: None,
             stats,
             upstream: None,
             paused: None,

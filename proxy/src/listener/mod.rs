@@ -83,7 +83,7 @@ impl ListenerControl {
     }
 }
 
-/// A closing listener takes in no more: beyond a full backlog, whoever waits came after the drain had begun.
+/// A closing listener takes in no more: beyond a full backlog, a waiting connection came after the drain had begun.
 const BACKLOG_MAX: u32 = ListenOptions::BACKLOG;
 
 /// A handshake that has begun may take so long once the door is closed: several round trips to a load balancer in the

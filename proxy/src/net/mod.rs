@@ -92,7 +92,7 @@ pub trait Accept {
     /// Safe to drop: a connection that was not returned stays in the backlog.
     fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<Conn>>;
 
-    /// Lets no further handshake begin; those under way go on, to [`Self::accept`]. Whoever knocks hears nothing and
+    /// Lets no further handshake begin; those under way go on, to [`Self::accept`]. A client that connects gets no reply and
     /// knocks again a second later (RFC 6298 2.1), when this socket is gone and another may be in its place.
     ///
     /// # Errors

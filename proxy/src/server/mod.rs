@@ -1,6 +1,6 @@
 //! Configuration becomes a running server.
 //!
-//! [`Shared`] is what the process has once: stats, runtime and the [`Snapshot`] in force. [`worker`] is one event loop that
+//! [`ServerShared`] is what the process has once: stats, runtime and the [`Snapshot`] in force. [`worker`] is one event loop that
 //! serves it, [`process`] gives each worker a thread, [`reload`] brings all of them to the next snapshot, and
 //! [`AdminInterface`] shows an operator what they do.
 
@@ -26,7 +26,7 @@ use crate::stats::{Registry, ServerState, ServerStats};
 pub use worker::Worker;
 
 /// What the process has once, whatever the configuration.
-pub struct Shared {
+pub struct ServerShared {
     /// Every stat.
     pub registry: Arc<Registry>,
     /// The process's own stats and its state.
@@ -93,7 +93,7 @@ pub enum StartError {
     },
 }
 
-impl Shared {
+impl ServerShared {
     /// Registers the stats of everything in `config`, which was read at `loaded_at`, for a server of so many workers.
     #[must_use]
     pub fn new(config: Config, loaded_at: SystemTime, workers: usize) -> Arc<Self> {
@@ -154,7 +154,7 @@ impl AdminInterface {
     ///
     /// # Errors
     /// Its address cannot be bound.
-    pub fn bind(outside: &Outside, shared: &Arc<Shared>, admin: Admin) -> Result<Option<Self>, StartError> {
+    pub fn bind(outside: &Outside, shared: &Arc<ServerShared>, admin: Admin) -> Result<Option<Self>, StartError> {
         let Some(at) = shared.snapshot().config.admin else { return Ok(None) };
         let bound = outside.net.listen(&Address::Socket(at), &ListenOptions::default());
         let accept =

@@ -12,7 +12,7 @@ use tokio::task::LocalSet;
 
 use super::reload::{Probe, Reloader};
 use super::worker::{Apply, Worker};
-use super::{Admin, AdminInterface, Shared, StartError};
+use super::{Admin, AdminInterface, ServerShared, StartError};
 use crate::config::Difference;
 use crate::drain::Drain;
 use crate::net::{Address, ListenOptions, Outside};
@@ -26,7 +26,7 @@ pub type MakeOutside = Arc<dyn Fn() -> Outside + Send + Sync>;
 pub struct Process {
     workers: Vec<JoinHandle<()>>,
     admin: Option<AdminThread>,
-    shared: Arc<Shared>,
+    shared: Arc<ServerShared>,
     snapshots: Vec<mpsc::UnboundedSender<Apply>>,
     how: ListenOptions,
 }
@@ -53,7 +53,7 @@ impl Process {
     /// # Errors
     /// A listener cannot be bound, a log not opened, a thread not started.
     pub fn start(
-        shared: &Arc<Shared>,
+        shared: &Arc<ServerShared>,
         workers: usize,
         outside: &MakeOutside,
         drain: &Drain,
@@ -161,7 +161,12 @@ struct AdminThread {
 }
 
 impl AdminThread {
-    fn start(shared: &Arc<Shared>, outside: &MakeOutside, drain: &Drain, admin: Admin) -> Result<Self, ProcessError> {
+    fn start(
+        shared: &Arc<ServerShared>,
+        outside: &MakeOutside,
+        drain: &Drain,
+        admin: Admin,
+    ) -> Result<Self, ProcessError> {
         let (workers_run, workers_ended) = oneshot::channel();
         let (shared, outside, drain) = (Arc::clone(shared), Arc::clone(outside), drain.clone());
         let run = async move |ready: &Ready<()>| {
@@ -195,7 +200,7 @@ fn probe(listener: &str, address: SocketAddr) -> Result<Address, StartError> {
 
 /// What a worker's thread needs.
 struct Job {
-    shared: Arc<Shared>,
+    shared: Arc<ServerShared>,
     outside: MakeOutside,
     drain: Drain,
     at: Addresses,

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::worker::Apply;
-use super::{Shared, StartError};
+use super::{ServerShared, StartError};
 use crate::config::Config;
 use crate::net::{Address, ListenOptions};
 use crate::snapshot::{Addresses, Ground, Snapshot};
@@ -43,7 +43,7 @@ pub type Probe = fn(&str, SocketAddr) -> Result<Address, StartError>;
 
 /// Brings the workers of a server to the next snapshot.
 pub struct Reloader {
-    shared: Arc<Shared>,
+    shared: Arc<ServerShared>,
     workers: Vec<mpsc::UnboundedSender<Apply>>,
     /// How new listeners are bound.
     how: ListenOptions,
@@ -73,7 +73,7 @@ impl Reloader {
     /// For the workers that receive what is sent to `workers`.
     #[must_use]
     pub fn new(
-        shared: Arc<Shared>,
+        shared: Arc<ServerShared>,
         workers: Vec<mpsc::UnboundedSender<Apply>>,
         how: ListenOptions,
         probe: Probe,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::{Shared, StartError};
+use super::{ServerShared, StartError};
 use crate::access_log::AccessLog;
 use crate::cluster::{Cluster, Clusters, Handover};
 use crate::config::listener::{LogPath, Terminal};
@@ -28,7 +28,7 @@ use crate::stream::{Service, ServiceParts};
 /// A worker that has bound its listeners and serves once [`run`](Self::run) is awaited.
 pub struct Worker {
     outside: Outside,
-    shared: Arc<Shared>,
+    shared: Arc<ServerShared>,
     drain: Rc<WorkerDrain>,
     process: Drain,
     clusters: Rc<Clusters>,
@@ -84,7 +84,7 @@ impl Worker {
     /// A listener cannot be bound or a log not opened.
     pub async fn start(
         outside: Outside,
-        shared: &Arc<Shared>,
+        shared: &Arc<ServerShared>,
         drain: &Drain,
         at: &Addresses,
         how: &ListenOptions,

@@ -5,13 +5,13 @@ use std::rc::Rc;
 use http::{HeaderValue, Method, StatusCode, Version};
 use tokio::time::Instant;
 
-use super::caller::{Caller, Origin};
 use super::decorate;
 use super::direct;
 use super::local_reply::LocalReply;
 use super::record::count_expired;
+use super::remote_client::{Origin, RemoteClient};
 use super::service::Routes;
-use super::{Answered, Kind, Reply, StreamContext};
+use super::{Forwarded, Kind, Reply, StreamContext};
 use crate::access_log::Details;
 use crate::cluster::Cluster;
 use crate::codec::{Broken, RequestHead, names};
@@ -21,8 +21,8 @@ use crate::exchange::{BodyProgress, Expired, Interrupted};
 use crate::filter::{Filters, Flow, Refusal};
 use crate::router;
 use crate::tunnel;
-use crate::upstream::terms::{self, Terms};
-use crate::upstream::{self, Answer, Ended, Forwarding};
+use crate::upstream::request_options::{self, RequestOptions};
+use crate::upstream::{self, Ended, Forwarding, UpstreamResponse};
 
 /// Decides what to reply: the route's own response, or what its upstream responds.
 pub(super) async fn decide<'s: 'c, 'c>(
@@ -144,11 +144,11 @@ fn check(stream: &mut StreamContext<'_>) -> Result<(), LocalReply> {
 fn prepare(stream: &mut StreamContext<'_>, routes: &Routes) {
     let StreamContext { service, request, info, .. } = stream;
     let peer = info.downstream.peer.ip();
-    let caller = Caller::of(&request.headers, &service.options.trust, peer, service.own_address);
+    let remote = RemoteClient::of(&request.headers, &service.options.trust, peer, service.own_address);
     let internal_only = &routes.0.internal_only_headers;
-    decorate::request(request, &service.options, internal_only, &caller, &*service.outside.random);
-    info.internal = caller.origin == Origin::Internal;
-    info.client = caller.named();
+    decorate::request(request, &service.options, internal_only, &remote, &*service.outside.random);
+    info.internal = remote.origin == Origin::Internal;
+    info.client = remote.named();
 }
 
 /// What the request asks to switch to, in lower case; `connect` for CONNECT.
@@ -175,12 +175,12 @@ async fn forward(stream: &mut StreamContext<'_>, target: Target<'_>) -> Reply {
         service.stats.no_cluster.inc();
         return Reply::Local(LocalReply::NoCluster { status: to.missing }, None);
     };
-    if let Some((header, value)) = terms::malformed(&router.strict, &request.headers) {
+    if let Some((header, value)) = request_options::malformed(&router.strict, &request.headers) {
         return Reply::Local(LocalReply::MalformedHeader { header, value }, None);
     }
-    let mut terms = Terms::agree(to, router, &mut request.headers);
-    info.alt_stat_name = terms.alt_stat_name.take();
-    exchange.timers.set_route(to, terms.timeout);
+    let mut options = RequestOptions::resolve(to, router, &mut request.headers);
+    info.alt_stat_name = options.alt_stat_name.take();
+    exchange.timers.set_route(to, options.timeout);
     info.attempts_in_response = to.attempt_count.in_response;
     let mut upgrade_active = None;
     if upgrade.is_some() {
@@ -188,26 +188,26 @@ async fn forward(stream: &mut StreamContext<'_>, target: Target<'_>) -> Reply {
         upgrade_active = Some(service.stats.downstream_cx_upgrades_active.enter());
     }
     if !router.suppress_envoy_headers
-        && let Some(limit) = terms.expected_timeout()
+        && let Some(limit) = options.expected_timeout()
     {
         request.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), service.millis.header(limit));
     }
     let random = &*service.outside.random;
-    let mut forwarding = Forwarding { exchange, head: request, to, terms: &terms, cluster: &cluster, random, info };
+    let mut forwarding = Forwarding { exchange, head: request, to, options: &options, cluster: &cluster, random, info };
     let answer = match upstream::forward(&mut forwarding).await {
         Ok(answer) => answer,
-        Err(ended) => return unanswered(stream, ended, cluster).with_timeouts_empty(terms.timeout_is_empty),
+        Err(ended) => return unanswered(stream, ended, cluster).with_timeouts_empty(options.timeout_is_empty),
     };
     let kind = kind(&answer, &stream.request, upgrade);
     begin_answer(stream, &answer, kind);
     let exchange = &stream.exchange;
     let timed = exchange.is_complete() && !router.suppress_envoy_headers;
     let service_time = if timed { exchange.completed_at().map(millis_since) } else { None };
-    Reply::Answer(Box::new(Answered { answer, cluster, kind, service_time, _upgrade_active: upgrade_active }))
+    Reply::Upstream(Box::new(Forwarded { answer, cluster, kind, service_time, _upgrade_active: upgrade_active }))
 }
 
 /// An upstream has responded: notes it, and lets the payload of an accepted upgrade flow.
-fn begin_answer(stream: &mut StreamContext<'_>, answer: &Answer, kind: Kind) {
+fn begin_answer(stream: &mut StreamContext<'_>, answer: &UpstreamResponse, kind: Kind) {
     let StreamContext { exchange, info, .. } = stream;
     info.detail(Details::ViaUpstream);
     info.upstream_protocol = Some(answer.head.version);
@@ -252,7 +252,7 @@ fn interrupted(stream: &StreamContext<'_>, interruption: Interrupted, waited_for
     Reply::Local(reply, late)
 }
 
-fn kind(answer: &Answer, head: &RequestHead, upgrade: Option<&Upgrade>) -> Kind {
+fn kind(answer: &UpstreamResponse, head: &RequestHead, upgrade: Option<&Upgrade>) -> Kind {
     let Some(upgrade) = upgrade else { return Kind::Plain };
     if answer.accepts_upgrade(head) {
         return Kind::Tunnel;

@@ -9,8 +9,8 @@ use http::header::{CONNECTION, CONTENT_TYPE, DATE, EXPECT, SERVER, TE, TRANSFER_
 use http::{HeaderName, HeaderValue, Method, Version};
 
 use super::Persistence;
-use super::caller::{Caller, Origin};
 use super::local_reply::LocalReply;
+use super::remote_client::{Origin, RemoteClient};
 use crate::codec::head::tokens;
 use crate::codec::{Headers, RequestHead, ResponseHead, names};
 use crate::config::listener::{ConnectionManager, RequestIds, ServerHeader, ServerTransformation};
@@ -70,7 +70,7 @@ pub(super) fn request(
     head: &mut RequestHead,
     options: &ConnectionManager,
     internal_only: &[String],
-    caller: &Caller,
+    remote: &RemoteClient,
     random: &dyn Random,
 ) {
     // Over HTTP/2 it is no field that came, but extended CONNECT.
@@ -81,7 +81,7 @@ pub(super) fn request(
         headers.remove(&UPGRADE);
     }
     end_request_hop(headers, ignored);
-    if let Some(peer) = caller.appended {
+    if let Some(peer) = remote.appended {
         append_forwarded_for(headers, peer);
     }
     // What an untrusted peer says of its own socket is not to be believed.
@@ -91,14 +91,14 @@ pub(super) fn request(
         headers.set_if_absent(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
     }
     head.scheme = Some(scheme(head.scheme.as_ref(), headers));
-    take_control(headers, caller.origin, internal_only);
-    match (caller.origin, caller.address) {
+    take_control(headers, remote.origin, internal_only);
+    match (remote.origin, remote.address) {
         (Origin::Internal, _) => headers.append(names::X_ENVOY_INTERNAL.clone(), HeaderValue::from_static("true")),
         (Origin::Edge, Some(client)) => headers.set(names::X_ENVOY_EXTERNAL_ADDRESS.clone(), text(client)),
         (Origin::Edge, None) | (Origin::External, _) => {}
     }
     // At the edge an id that came from outside is not trusted.
-    let replaces = caller.origin == Origin::Edge && !options.request_ids.keep_external;
+    let replaces = remote.origin == Origin::Edge && !options.request_ids.keep_external;
     if options.request_ids.generate && (replaces || !headers.contains(&names::X_REQUEST_ID)) {
         headers.set(names::X_REQUEST_ID.clone(), request_id(random));
     }
@@ -170,10 +170,10 @@ fn remove_named_by_connection(headers: &mut Headers) {
     }
 }
 
-/// Takes off the headers by which a caller steers the router, unless it may.
+/// Takes off the headers by which a client steers the router, unless it is internal.
 fn take_control(headers: &mut Headers, origin: Origin, internal_only: &[String]) {
     match origin {
-        // Nobody says of itself that it comes from inside.
+        // No client may declare itself internal.
         Origin::Internal => headers.remove(&names::X_ENVOY_INTERNAL),
         Origin::Edge | Origin::External => headers.retain(|name, _| {
             !is_control_header(name, origin == Origin::Edge) && !internal_only.iter().any(|only| name.as_str() == only)
@@ -181,7 +181,7 @@ fn take_control(headers: &mut Headers, origin: Origin, internal_only: &[String])
     }
 }
 
-/// Headers by which a caller steers the router. Callers from outside must not; at the edge even less.
+/// Headers by which an internal client steers the router. They are removed from external requests; at the edge even more of them.
 fn is_control_header(name: &HeaderName, edge: bool) -> bool {
     let Some(rest) = name.as_str().strip_prefix("x-envoy-") else { return false };
     let from_outside = matches!(

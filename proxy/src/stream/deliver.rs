@@ -11,23 +11,23 @@ use super::record::record_relay_end;
 use super::relay::{self, Relay, RelayEnd};
 use super::respond::{Remaining, Responder, Response, after_response, begin_response, filter_response};
 use super::unsent::push_out;
-use super::{After, Answered, Kind, Persistence, StreamContext};
+use super::{After, Forwarded, Kind, Persistence, StreamContext};
 use crate::cluster::{Cluster, Failure};
 use crate::codec::http1::Close;
 use crate::codec::{Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
 use crate::exchange::{Exchange, Interrupted};
 use crate::filter::Filters;
 use crate::stats::FlowStats;
-use crate::upstream::Answer;
+use crate::upstream::UpstreamResponse;
 
 /// Passes an upstream's response on, payload and all. Returns the writer to the client if the response's end was queued.
 pub(super) async fn deliver(
     stream: &mut StreamContext<'_>,
-    answered: Answered,
+    answered: Forwarded,
     filters: &mut Filters<'_>,
     responder: Responder<'_>,
 ) -> (After, Option<Writer>) {
-    let Answered { mut answer, cluster, kind, service_time, _upgrade_active } = answered;
+    let Forwarded { mut answer, cluster, kind, service_time, _upgrade_active } = answered;
     let payload = payload(kind, &answer);
     let mut head = head(kind, &mut answer, service_time);
     if kind != Kind::Unsuccessful {
@@ -65,7 +65,7 @@ pub(super) async fn deliver(
 }
 
 /// The response has ended: its stats, and what the access log says of its end.
-fn record_end(stream: &mut StreamContext<'_>, cluster: &Cluster, answer: &Answer, end: &RelayEnd) {
+fn record_end(stream: &mut StreamContext<'_>, cluster: &Cluster, answer: &UpstreamResponse, end: &RelayEnd) {
     let StreamContext { service, request, exchange, info, .. } = stream;
     info.times.upstream_response_end = Some(Instant::now());
     record_relay_end(service, cluster, end, exchange.is_complete(), info);
@@ -107,7 +107,7 @@ fn after(stream: &StreamContext<'_>, kind: Kind, persistence: Persistence, end: 
 }
 
 /// What follows the head that the client gets.
-fn payload(kind: Kind, answer: &Answer) -> Payload {
+fn payload(kind: Kind, answer: &UpstreamResponse) -> Payload {
     match kind {
         Kind::Tunnel => Payload::Raw,
         Kind::Unsuccessful => Payload::None,
@@ -117,7 +117,7 @@ fn payload(kind: Kind, answer: &Answer) -> Payload {
 }
 
 /// The head that the client gets: the upstream's, without what was said of its connection.
-fn head(kind: Kind, answer: &mut Answer, service_time: Option<HeaderValue>) -> ResponseHead {
+fn head(kind: Kind, answer: &mut UpstreamResponse, service_time: Option<HeaderValue>) -> ResponseHead {
     let mut head = std::mem::replace(&mut answer.head, ResponseHead::new(StatusCode::OK));
     // A client that was refused may read which protocols it may ask for (RFC 9110 15.5.22).
     decorate::end_response_hop(&mut head.headers, matches!(kind, Kind::Tunnel | Kind::Rejected));
@@ -146,7 +146,7 @@ fn ends_with_connection(request: &RequestHead, head: &ResponseHead, payload: Pay
 async fn relay(
     stream: &mut StreamContext<'_>,
     flow: &FlowStats,
-    answer: &mut Answer,
+    answer: &mut UpstreamResponse,
     down: &mut Writer,
     payload: Payload,
 ) -> RelayEnd {
@@ -177,7 +177,7 @@ async fn send_head(down: &mut Writer) -> RelayEnd {
 }
 
 /// Ends both sides in the way that the end of the payload demands. Returns the writer of a whole response.
-fn release(end: RelayEnd, kind: Kind, answer: Answer, down: Writer, exchange: &Exchange) -> Option<Writer> {
+fn release(end: RelayEnd, kind: Kind, answer: UpstreamResponse, down: Writer, exchange: &Exchange) -> Option<Writer> {
     match end {
         RelayEnd::Complete => {
             answer.end(exchange);

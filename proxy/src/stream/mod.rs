@@ -4,7 +4,6 @@
 //! [`reply`] sends one of our own, both through [`respond`]. What happened is put down by [`record`]; what has not left
 //! by then is [`unsent`].
 
-mod caller;
 mod date;
 mod decide;
 mod decorate;
@@ -13,6 +12,7 @@ mod direct;
 mod local_reply;
 mod record;
 mod relay;
+mod remote_client;
 mod reply;
 mod respond;
 mod service;
@@ -25,14 +25,14 @@ use http::{HeaderValue, StatusCode, Version};
 use crate::access_log::StreamInfo;
 use crate::cluster::Cluster;
 use crate::codec::http1::Close;
-use crate::codec::{Body, Broken, Informer, RequestHead};
+use crate::codec::{Body, Broken, InformationalSender, RequestHead};
 use crate::exchange::Exchange;
 use crate::exchange::LazyTimer;
 use crate::exchange::Timers;
 use crate::filter::Filters;
 use crate::stats::Held;
 use crate::tunnel::handshake;
-use crate::upstream::Answer;
+use crate::upstream::UpstreamResponse;
 use decide::decide;
 use deliver::deliver;
 use reply::reply_locally;
@@ -65,15 +65,15 @@ pub(crate) enum Persistence {
 /// What is to be sent to the client.
 enum Reply {
     /// The upstream's answer.
-    Answer(Box<Answered>),
-    /// Nobody is left to reply to.
+    Upstream(Box<Forwarded>),
+    /// The client has disconnected: no reply is sent.
     Gone(Broken),
     /// One of our own.
     Local(LocalReply, Option<Rc<Cluster>>),
 }
 
-struct Answered {
-    answer: Answer,
+struct Forwarded {
+    answer: UpstreamResponse,
     cluster: Rc<Cluster>,
     kind: Kind,
     /// `x-envoy-upstream-service-time`, unless it does not apply.
@@ -88,7 +88,7 @@ impl Reply {
             Self::Local(reply, cluster) if wanted && reply.is_timeout() => {
                 Self::Local(LocalReply::TimedOutEmpty(Box::new(reply)), cluster)
             }
-            Self::Answer(_) | Self::Gone(_) | Self::Local(..) => self,
+            Self::Upstream(_) | Self::Gone(_) | Self::Local(..) => self,
         }
     }
 }
@@ -146,8 +146,8 @@ pub(crate) fn serve<'a>(
     info.protocol = Some(request.version);
     handshake::request_from_http2(&mut request);
     let client_persistence = decorate::persistence(&request);
-    let informer = service.options.proxy_100_continue.then(|| responder.informer());
-    if informer.is_none() && decorate::take_expect_continue(&mut request.headers) {
+    let informational_sender = service.options.proxy_100_continue.then(|| responder.informational_sender());
+    if informational_sender.is_none() && decorate::take_expect_continue(&mut request.headers) {
         responder.send_continue(service, info);
     }
     if request.version == Version::HTTP_10 && request.authority.is_none() {
@@ -155,7 +155,7 @@ pub(crate) fn serve<'a>(
     }
     timers.head_is_complete();
     let mut exchange = Exchange::new(body, timers, service.buffer_bytes_max, Rc::clone(&service.stats));
-    exchange.informer = informer;
+    exchange.informational_sender = informational_sender;
     let mut stream = StreamContext { service, request, exchange, client_persistence, info };
     async move { serve_prepared(&mut stream, responder).await }
 }
@@ -165,7 +165,7 @@ async fn serve_prepared(stream: &mut StreamContext<'_>, responder: Responder<'_>
     // Those of a request that meets no route; `decide` puts the route's in their place.
     let mut filters = Filters::of(&stream.service.options.filters.default);
     let (after, rest) = match decide(stream, &routes, &mut filters).await {
-        Reply::Answer(answered) => deliver(stream, *answered, &mut filters, responder).await,
+        Reply::Upstream(answered) => deliver(stream, *answered, &mut filters, responder).await,
         Reply::Gone(broken) => {
             record_gone(stream.service, stream.info, broken);
             (After::Gone, None)
@@ -179,10 +179,11 @@ async fn serve_prepared(stream: &mut StreamContext<'_>, responder: Responder<'_>
         }
     };
     let exchange = &mut stream.exchange;
-    let passed = exchange.informer.as_ref().map_or(0, Informer::passed);
+    let passed = exchange.informational_sender.as_ref().map_or(0, InformationalSender::passed);
     (0..passed).for_each(|_| stream.service.count_response(StatusCode::CONTINUE)); // all of 1xx count as one
     // A client that closed before the final response had at least these.
-    let informed = exchange.informer.as_ref().and_then(Informer::last).map(|status| status.as_u16());
+    let informed =
+        exchange.informational_sender.as_ref().and_then(InformationalSender::last).map(|status| status.as_u16());
     stream.info.response_code = stream.info.response_code.or(informed);
     let limit = exchange.timers.flush_limit();
     let unsent = rest.map(|writer| Unsent::new(writer, limit));

@@ -9,7 +9,7 @@ use crate::cluster::Failure;
 use crate::codec::{Body, Broken, Frame, Payload, Writer};
 use crate::exchange::{Exchange, Interrupted};
 use crate::stats::{FlowStats, Pause};
-use crate::upstream::Answer;
+use crate::upstream::UpstreamResponse;
 
 /// How an exchange that had a response ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,7 +32,7 @@ pub(super) enum RelayEnd {
 /// Moves payload between a client and its upstream.
 pub(super) struct Relay<'a> {
     pub(super) exchange: &'a mut Exchange,
-    pub(super) answer: &'a mut Answer,
+    pub(super) answer: &'a mut UpstreamResponse,
     pub(super) down: &'a mut Writer,
     pub(super) payload: Payload,
     /// Counts body bytes towards the client.

@@ -12,7 +12,7 @@ use super::service::Service;
 use super::{After, Persistence, StreamContext};
 use crate::access_log::StreamInfo;
 use crate::codec::http1::{Close, ServerConnection};
-use crate::codec::{Informer, Payload, RequestHead, ResponseHead, Writer, http2, names};
+use crate::codec::{InformationalSender, Payload, RequestHead, ResponseHead, Writer, http2, names};
 use crate::filter::Filters;
 use crate::tunnel::handshake;
 
@@ -47,10 +47,10 @@ impl GoAway {
 
 impl Responder<'_> {
     /// Sends what comes before the final response.
-    pub(super) fn informer(&self) -> Informer {
+    pub(super) fn informational_sender(&self) -> InformationalSender {
         match self {
-            Self::Http1 { connection, .. } => Informer::http1(connection.informer()),
-            Self::Http2 { respond, .. } => Informer::http2(respond.informer()),
+            Self::Http1 { connection, .. } => InformationalSender::http1(connection.informational_sender()),
+            Self::Http2 { respond, .. } => InformationalSender::http2(respond.informational_sender()),
         }
     }
 
@@ -58,7 +58,9 @@ impl Responder<'_> {
     pub(super) fn send_continue(&mut self, service: &Service, info: &mut StreamInfo) {
         match self {
             Self::Http1 { connection, .. } => connection.send_continue(),
-            Self::Http2 { respond, .. } => drop(respond.informer().inform(&ResponseHead::new(StatusCode::CONTINUE))),
+            Self::Http2 { respond, .. } => {
+                let _is_sent = respond.informational_sender().inform(&ResponseHead::new(StatusCode::CONTINUE));
+            }
         }
         service.count_response(StatusCode::CONTINUE);
         info.response_code = Some(StatusCode::CONTINUE.as_u16());

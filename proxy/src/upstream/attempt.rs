@@ -24,7 +24,7 @@ use crate::tunnel::handshake;
 use super::reach::{Course, Failed, Reach, is_loss};
 
 /// A response whose payload has not been read yet.
-pub(crate) struct Answer {
+pub(crate) struct UpstreamResponse {
     pub(crate) head: ResponseHead,
     pub(crate) body: Body,
     /// Where the rest of the request goes; `None` once the upstream stopped taking it.
@@ -61,7 +61,7 @@ pub(super) struct How {
 
 /// What a try came to.
 pub(super) struct Tried {
-    pub(super) result: Result<Answer, Failed>,
+    pub(super) result: Result<UpstreamResponse, Failed>,
     /// There was an informational response, which an answer of another try cannot follow.
     pub(super) informed: bool,
 }
@@ -139,7 +139,7 @@ fn report_unconnected(cluster: &Cluster, endpoint: &Rc<Endpoint>, failure: &Fail
 }
 
 /// What an attempt came to, for the endpoint's health and its stats.
-fn report(cluster: &Cluster, endpoint: &Rc<Endpoint>, result: &Result<Answer, Failed>) {
+fn report(cluster: &Cluster, endpoint: &Rc<Endpoint>, result: &Result<UpstreamResponse, Failed>) {
     cluster.report(endpoint, result.as_ref().map(|answer| answer.head.status).map_err(|failed| &failed.failure));
     let (stats, counts) = (&cluster.shared.stats, &endpoint.counts);
     match result {
@@ -167,15 +167,15 @@ async fn over_http1(
     mut exclusive: Box<Exclusive>,
     mut limit: TryLimit,
     informed: &mut Vec<StatusCode>,
-) -> Result<Result<Answer, Failed>, Interrupted> {
+) -> Result<Result<UpstreamResponse, Failed>, Interrupted> {
     let on_reused = exclusive.is_reused();
     let connection = exclusive.connection();
     let written_before = connection.tx_bytes();
     let payload = payload(exchange, head);
     let with_length = (payload == Payload::None && wants_length(&head.method)).then(|| with_zero_length(head));
     let mut writer = Some(Writer::Http1(connection.send(with_length.as_ref().unwrap_or(head), payload)));
-    if let Some(informer) = &exchange.informer {
-        connection.pass_informational(informer.clone());
+    if let Some(informational_sender) = &exchange.informational_sender {
+        connection.pass_informational(informational_sender.clone());
     }
     let answered = exchange.alongside_try(&mut writer, &mut limit, connection.response()).await;
     informed.extend_from_slice(connection.informational());
@@ -186,7 +186,7 @@ async fn over_http1(
         }
         Ok(Ok((head, incoming))) => {
             let lease = Some(Lease::Http1(exclusive));
-            Ok(Ok(Answer {
+            Ok(Ok(UpstreamResponse {
                 head,
                 body: Body::Http1(incoming),
                 writer,
@@ -212,7 +212,7 @@ async fn over_http2(
     stream: Stream,
     mut limit: TryLimit,
     informed: &mut Vec<StatusCode>,
-) -> Result<Result<Answer, Failed>, Interrupted> {
+) -> Result<Result<UpstreamResponse, Failed>, Interrupted> {
     let on_reused = stream.is_reused();
     let upgrade = head.upgrade().cloned();
     let mut sent = head.clone();
@@ -222,8 +222,8 @@ async fn over_http2(
         Err(broken) => return Ok(Err(Failed::unseen(broken, on_reused))),
     };
     let mut writer = Some(Writer::Http2(outgoing));
-    if let Some(informer) = &exchange.informer {
-        response.pass_informational(informer.clone());
+    if let Some(informational_sender) = &exchange.informational_sender {
+        response.pass_informational(informational_sender.clone());
     }
     let answered = exchange.alongside_try(&mut writer, &mut limit, response.head()).await;
     informed.extend_from_slice(response.informational());
@@ -233,7 +233,7 @@ async fn over_http2(
                 handshake::response_from_http2(&mut head, &protocol);
             }
             let lease = Some(Lease::Http2(stream));
-            Ok(Ok(Answer {
+            Ok(Ok(UpstreamResponse {
                 head,
                 body: Body::Http2(incoming),
                 writer,
@@ -291,7 +291,7 @@ fn break_off(writer: Option<Writer>, lease: &Lease) {
     }
 }
 
-impl Answer {
+impl UpstreamResponse {
     /// Did the upstream accept an upgrade or CONNECT?
     pub(crate) fn accepts_upgrade(&self, request: &RequestHead) -> bool {
         self.head.status == StatusCode::SWITCHING_PROTOCOLS

@@ -6,14 +6,14 @@
 
 mod attempt;
 mod reach;
+pub(crate) mod request_options;
 pub mod retry;
-pub(crate) mod terms;
 
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
 
-pub(crate) use attempt::Answer;
+pub(crate) use attempt::UpstreamResponse;
 
 use crate::access_log::{ResponseFlag, StreamInfo};
 use crate::cluster::{Avoided, Cluster, Failure, Wanted};
@@ -27,8 +27,8 @@ use crate::permits::Permit;
 use crate::stats::ClusterStats;
 use attempt::{How, Tried};
 use reach::{Failed, Reach};
+use request_options::RequestOptions;
 use retry::{BackOff, BackOffKind, Outcome, Tries, Verdict};
-use terms::Terms;
 
 /// How a request ended without an answer of an upstream.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub(crate) struct Forwarding<'a> {
     pub(crate) exchange: &'a mut Exchange,
     pub(crate) head: &'a mut RequestHead,
     pub(crate) to: &'a Forward,
-    pub(crate) terms: &'a Terms<'a>,
+    pub(crate) options: &'a RequestOptions<'a>,
     pub(crate) cluster: &'a Cluster,
     pub(crate) random: &'a dyn Random,
     pub(crate) info: &'a mut StreamInfo,
@@ -62,7 +62,7 @@ pub(crate) struct Forwarding<'a> {
 ///
 /// # Cancellation
 /// Safe to drop: the attempt under way is broken off and its connection closed or reset.
-pub(crate) async fn forward(request: &mut Forwarding<'_>) -> Result<Answer, Ended> {
+pub(crate) async fn forward(request: &mut Forwarding<'_>) -> Result<UpstreamResponse, Ended> {
     request.exchange.begin_tries(&request.cluster.flow);
     let mut attempts = Attempts::new(request);
     loop {
@@ -121,15 +121,15 @@ enum Next {
 
 impl<'a> Attempts<'a> {
     fn new(request: &mut Forwarding<'a>) -> Self {
-        let Forwarding { exchange, head, to, terms, cluster, .. } = request;
-        let terms: &'a Terms<'a> = terms;
-        let policy = terms.retry.as_deref().filter(|policy| retry::concerns(policy, &head.headers));
+        let Forwarding { exchange, head, to, options, cluster, .. } = request;
+        let options: &'a RequestOptions<'a> = options;
+        let policy = options.retry.as_deref().filter(|policy| retry::concerns(policy, &head.headers));
         let second = Second::new(cluster.shared.runtime.differences(), head);
         if policy.is_some() || second.may_need_body() {
             exchange.keep_for_retry();
         }
         let idle_timeout = policy.and_then(|policy| policy.per_try_idle_timeout);
-        let how = How { priority: to.priority, wanted: Wanted::Any, timeout: terms.per_try_timeout, idle_timeout };
+        let how = How { priority: to.priority, wanted: Wanted::Any, timeout: options.per_try_timeout, idle_timeout };
         let avoided = policy.and_then(|policy| policy.other_endpoints).map(Avoided::new);
         Self { policy, second, how, tries: Tries::default(), permit: None, avoided }
     }
@@ -143,7 +143,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    fn judge(&mut self, request: &mut Forwarding<'_>, result: &Result<Answer, Failed>) -> Next {
+    fn judge(&mut self, request: &mut Forwarding<'_>, result: &Result<UpstreamResponse, Failed>) -> Next {
         let Forwarding { exchange, to, cluster, info, .. } = request;
         let (stats, differences) = (&cluster.shared.stats, cluster.shared.runtime.differences());
         if self.policy.is_some() && exchange.was_too_much() {
@@ -185,7 +185,7 @@ impl<'a> Attempts<'a> {
         Next::Retry(back_off)
     }
 
-    fn verdict(&self, cluster: &Cluster, result: &Result<Answer, Failed>) -> Verdict {
+    fn verdict(&self, cluster: &Cluster, result: &Result<UpstreamResponse, Failed>) -> Verdict {
         let outcome = match result {
             Ok(answer) => Outcome::Response { status: answer.head.status, headers: &answer.head.headers },
             Err(failed) => Outcome::Failed { failure: &failed.failure, nothing_sent: failed.reach.nothing_sent() },
@@ -260,7 +260,11 @@ impl Second {
     }
 }
 
-fn deliver(tried: Result<Answer, Failed>, tries: Tries, exchange: &mut Exchange) -> Result<Answer, Ended> {
+fn deliver(
+    tried: Result<UpstreamResponse, Failed>,
+    tries: Tries,
+    exchange: &mut Exchange,
+) -> Result<UpstreamResponse, Ended> {
     exchange.keep_nothing();
     if let Ok(answer) = &tried {
         answer.settle();

@@ -56,7 +56,7 @@ pub struct BackOff {
 pub enum BackOffKind {
     /// The policy.
     Exponential,
-    /// Nobody: there is nothing to wait for.
+    /// Neither: there is nothing to wait for.
     Immediate,
     /// The upstream.
     RateLimited,

@@ -8,7 +8,7 @@ use finwait::drain::{DrainControl, Stage, drain};
 use finwait::net::Address;
 use finwait::net::tokio::{LogFiles, outside};
 use finwait::server::process::{MakeOutside, Process};
-use finwait::server::{Admin, Shared};
+use finwait::server::{Admin, ServerShared};
 use finwait::stats::Snapshot;
 
 /// A proxy that serves until it is stopped.
@@ -16,7 +16,7 @@ pub(crate) struct Proxy {
     pub(crate) at: SocketAddr,
     control: Arc<DrainControl>,
     process: Process,
-    shared: Arc<Shared>,
+    shared: Arc<ServerShared>,
 }
 
 impl Proxy {
@@ -27,7 +27,7 @@ impl Proxy {
         let config = Config::from_yaml(yaml, "test.yaml").expect("the configuration is right").config;
         let admin = Admin::new(Arc::clone(&control), "test.yaml");
         let world: MakeOutside = Arc::new(move || outside(&logs));
-        let shared = Shared::new(config, std::time::SystemTime::UNIX_EPOCH, 1);
+        let shared = ServerShared::new(config, std::time::SystemTime::UNIX_EPOCH, 1);
         let process = Process::start(&shared, 1, &world, &drained, admin).expect("the proxy starts");
         let addresses = process.addresses();
         let Some(Address::Socket(at)) = addresses.first() else {

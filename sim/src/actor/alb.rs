@@ -32,14 +32,14 @@ use crate::scenario::{self, Reuse};
 
 /// The load balancer.
 pub(crate) struct Alb {
-    shared: Rc<Shared>,
+    shared: Rc<AlbShared>,
 }
 
-struct Shared {
+struct AlbShared {
     outside: Outside,
     manner: scenario::Alb,
     notebook: Notebook,
-    /// Connections to the proxy that nobody uses, the one used last at the end.
+    /// Idle connections to the proxy, the most recently used last.
     idle: RefCell<VecDeque<Idle>>,
     changed: Notify,
 }
@@ -55,7 +55,7 @@ const HOP_BY_HOP: [&str; 5] = ["connection", "keep-alive", "transfer-encoding", 
 impl Alb {
     pub(crate) fn new(outside: Outside, manner: scenario::Alb, notebook: Notebook) -> Self {
         let (idle, changed) = Default::default();
-        Self { shared: Rc::new(Shared { outside, manner, notebook, idle, changed }) }
+        Self { shared: Rc::new(AlbShared { outside, manner, notebook, idle, changed }) }
     }
 
     /// Serves until it is sent home, then closes everything.
@@ -85,7 +85,7 @@ impl Alb {
     }
 }
 
-async fn serve(conn: Conn, shared: Rc<Shared>) {
+async fn serve(conn: Conn, shared: Rc<AlbShared>) {
     let io = HyperIo::new(conn);
     let service = service_fn(|request| {
         let shared = Rc::clone(&shared);
@@ -95,7 +95,7 @@ async fn serve(conn: Conn, shared: Rc<Shared>) {
     drop(server::Builder::new().auto_date_header(false).serve_connection(io, service).await);
 }
 
-impl Shared {
+impl AlbShared {
     /// When the first idle connection has been idle for too long.
     async fn first_idle(&self) {
         let until = self.idle.borrow().iter().map(|idle| idle.until).min();

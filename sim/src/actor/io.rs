@@ -107,7 +107,7 @@ impl HyperIo {
     /// The connection, when hyper has given this back.
     ///
     /// # Errors
-    /// Somebody has taken it before.
+    /// It was taken before.
     pub(super) fn into_conn(self) -> io::Result<Conn> {
         self.conn.take().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }

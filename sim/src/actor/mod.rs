@@ -40,7 +40,7 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// Says that it is done, or why it is not. Nobody waits any more only when the run is over.
+    /// Reports that it is done, or why it is not. No receiver is left only when the run is over.
     fn answer(self, done: Result<(), String>) {
         drop(self.done.send(done));
     }

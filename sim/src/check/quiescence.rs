@@ -6,7 +6,7 @@ use crate::run::Played;
 use crate::scenario::Scenario;
 use crate::world::Ended;
 
-/// One complaint if somebody ran without end.
+/// One complaint if a host ran without end.
 pub(super) fn progress(_: &Scenario, played: &Played) -> Vec<String> {
     match &played.ended {
         Ended::Spinning { .. } => vec!["a host ran without end, so that no time could pass".into()],
@@ -34,7 +34,7 @@ pub(super) fn gauges(_: &Scenario, played: &Played) -> Vec<String> {
     gauges.collect()
 }
 
-/// Whether nobody has left because the run was cut off, which is a complaint of its own.
+/// Whether connections are open because the run was cut off, which is a complaint of its own.
 fn has_not_ended(played: &Played) -> bool {
     matches!(played.ended, Ended::LimitReached { .. } | Ended::Spinning { .. })
 }

@@ -21,7 +21,7 @@ pub(super) struct Progress {
 /// When it was drawn.
 enum Drawn {
     At(Instant),
-    /// Nobody would see it.
+    /// Standard error is no terminal.
     Never,
     NotYet,
 }

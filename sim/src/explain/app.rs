@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::hop::{Cause, Hop, Judged, ending};
-use super::settings::{Setting, Told, seconds};
+use super::settings::{HostSettings, Setting, seconds};
 use super::wire::Act;
 use super::{HopStory, ms};
 use crate::scenario::{Role, Time};
@@ -21,7 +21,7 @@ impl<'a> Hop<'a> {
         let waited = before.is_some_and(|before| {
             matches!(before.cause, Cause::Busy | Cause::Itself | Cause::Left | Cause::Timeout(_))
         });
-        // Whoever asked could not do with what this app said, and that is where the failure began.
+        // The hop before could not use the response of this app, and that is where the failure began.
         let is_unfit = |cause: &Cause| matches!(cause, Cause::OverLimit(_) | Cause::Unreadable | Cause::WrongProtocol);
         let is_origin = before.is_none_or(|before| !is_unfit(&before.cause));
         if let Some(answer) = self.exchange.answer.as_ref().filter(|_| !self.exchange.is_tunnel()) {
@@ -84,7 +84,7 @@ impl<'a> Hop<'a> {
         if waited < value || waited > value + TIMER_ACCURACY {
             return None;
         }
-        let told = Told::new(self.case.scenario, name)?;
+        let told = HostSettings::new(self.case.scenario, name)?;
         let parent = ["hosts", name, "app"].map(str::to_owned);
         let setting = told.setting(&parent, "idle_timeout", Some(seconds(value)));
         Some((

@@ -10,7 +10,7 @@ use finwait::config::listener::Keepalive;
 use finwait::config::route::Action;
 
 use super::chain::Attempt;
-use super::settings::{Led, Told, seconds};
+use super::settings::{HostSettings, Routed, seconds};
 use super::wire::Exchange;
 use super::{Case, role};
 use crate::run::Played;
@@ -41,7 +41,7 @@ impl Case<'_> {
         let trace = &self.played.trace;
         let Some(account) = self.account(nth) else { return };
         let (host, over) = (account.host, account.at);
-        let Some(told) = Told::new(self.scenario, trace.host(host)) else { return };
+        let Some(told) = HostSettings::new(self.scenario, trace.host(host)) else { return };
         let Some(led) = self.led(&told, exchange) else { return };
         let timeouts = &led.options.timeouts;
         let began = exchange.request.began.at;
@@ -124,7 +124,7 @@ impl Case<'_> {
             }
         }
         if let Some(server) = conversation.server
-            && let Some(told) = Told::new(self.scenario, trace.host(server))
+            && let Some(told) = HostSettings::new(self.scenario, trace.host(server))
             && let Some(manager) = told.manager(conversation.server_address)
         {
             armed.add(server, "max_connection_duration", manager.timeouts.connection, opened, end);
@@ -160,7 +160,7 @@ impl Case<'_> {
         match role(self.scenario, trace, server) {
             Some(Role::App(app)) => found.push((server, NAME, app.idle_timeout.map(|time| time.0))),
             Some(Role::Proxy { .. }) => {
-                let told = Told::new(self.scenario, trace.host(server));
+                let told = HostSettings::new(self.scenario, trace.host(server));
                 let manager = told.as_ref().and_then(|told| told.manager(conversation.server_address));
                 found.push((server, NAME, manager.and_then(|manager| manager.timeouts.idle)));
             }
@@ -170,10 +170,10 @@ impl Case<'_> {
     }
 
     /// What a proxy was told that opened a connection, and the number of the cluster that it did it for.
-    fn dialled_for(&self, conversation: &Conversation) -> Option<(Told<'_>, Option<usize>)> {
+    fn dialled_for(&self, conversation: &Conversation) -> Option<(HostSettings<'_>, Option<usize>)> {
         let trace = &self.played.trace;
         let Some(Role::Proxy { .. }) = role(self.scenario, trace, conversation.client) else { return None };
-        let told = Told::new(self.scenario, trace.host(conversation.client))?;
+        let told = HostSettings::new(self.scenario, trace.host(conversation.client))?;
         let cluster = told.cluster_with(conversation.server_address);
         Some((told, cluster))
     }
@@ -214,7 +214,7 @@ impl Case<'_> {
         ends.map(|signal| signal.sent.at).min()
     }
 
-    fn led<'t>(&self, told: &'t Told<'_>, exchange: &Exchange) -> Option<Led<'t>> {
+    fn led<'t>(&self, told: &'t HostSettings<'_>, exchange: &Exchange) -> Option<Routed<'t>> {
         told.led(exchange, self.wire.conversations.get(exchange.connection)?.server_address)
     }
 }

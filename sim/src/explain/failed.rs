@@ -76,7 +76,7 @@ fn may_have_failed(exchange: &actor::Exchange) -> bool {
     }
 }
 
-/// The same, as a proxy sees it. A WebSocket ends with the end of its connection, whoever leaves.
+/// The same, as a proxy sees it. A WebSocket ends with its connection, whichever side closes.
 fn tells_of_failure(account: &Account) -> bool {
     let has_left =
         account.status == 101 && account.flags.iter().all(|flag| matches!(flag, ResponseFlag::DC | ResponseFlag::DR));

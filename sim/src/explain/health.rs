@@ -5,7 +5,7 @@ use finwait::config::Cluster;
 use finwait::config::health::{HealthCheck, OutlierDetection};
 use finwait::config::route::Action;
 
-use super::hop::Place;
+use super::hop::ProxyView;
 use super::settings::{Setting, seconds};
 use super::{Case, Change};
 
@@ -19,9 +19,9 @@ pub(super) struct LeftOut {
     pub(super) changes: Vec<Change>,
 }
 
-/// What left out all endpoints of the cluster that a proxy was led to. None if the cluster watches nobody's health, or was
+/// What left out all endpoints of the cluster that a proxy was led to. None if the cluster has no health checks and no outlier detection, or was
 /// never seen to have an endpoint.
-pub(super) fn left_out(case: &Case<'_>, at: Place<'_>) -> Option<LeftOut> {
+pub(super) fn left_out(case: &Case<'_>, at: ProxyView<'_>) -> Option<LeftOut> {
     let (told, led) = (at.told?, at.led?);
     let Some((_, Action::Forward(forward))) = &led.route else { return None };
     let (path, cluster) = told.cluster(forward)?;

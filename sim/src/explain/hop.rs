@@ -4,7 +4,7 @@ use finwait::access_log::{Details, ResetCause, ResponseFlag};
 
 use super::chain::Attempt;
 use super::limits::Limit;
-use super::settings::{Led, Setting, Told};
+use super::settings::{HostSettings, Routed, Setting};
 use super::wire::{Act, ActKind, Exchange};
 use super::{Case, HopStory, NO_HOST, ms};
 use crate::trace::accounts::Account;
@@ -23,10 +23,10 @@ pub(super) struct Hop<'a> {
 
 /// A proxy, what it was told, and where that led the request.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'t> {
+pub(super) struct ProxyView<'t> {
     pub(super) host: HostId,
-    pub(super) told: Option<&'t Told<'t>>,
-    pub(super) led: Option<&'t Led<'t>>,
+    pub(super) told: Option<&'t HostSettings<'t>>,
+    pub(super) led: Option<&'t Routed<'t>>,
 }
 
 /// What came of looking at a hop.
@@ -54,7 +54,7 @@ pub(super) enum Cause {
     Admin,
     /// It did not answer, as far as anybody waited.
     Busy,
-    /// It could not connect, because nobody answers at the address; or because its last SYN was lost.
+    /// It could not connect: the address did not reply, or its last SYN was lost.
     ConnectTimeout(Option<Loss>),
     /// It decided by itself.
     Decision,
@@ -119,10 +119,10 @@ impl<'a> Hop<'a> {
     /// A proxy: it passed on, gave up, or decided.
     fn proxy(self, host: HostId) -> Judged<'a> {
         let (case, exchange, nth) = (self.case, self.exchange, self.nth);
-        let told = Told::new(case.scenario, self.name(host));
+        let told = HostSettings::new(case.scenario, self.name(host));
         let to = case.wire.conversations.get(exchange.connection).map(|it| it.server_address);
         let led = told.as_ref().zip(to).and_then(|(told, to)| told.led(exchange, to));
-        let at = Place { host, told: told.as_ref(), led: led.as_ref() };
+        let at = ProxyView { host, told: told.as_ref(), led: led.as_ref() };
         let account = case.account(nth);
         let details = account.and_then(|account| account.details.as_ref());
         let attempts = case.chain.attempts(nth);

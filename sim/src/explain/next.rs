@@ -7,7 +7,7 @@ use finwait::codec::Violation;
 use finwait::config::route::Action;
 
 use super::chain::Attempt;
-use super::hop::{Cause, Hop, Judged, Place, ending, words};
+use super::hop::{Cause, Hop, Judged, ProxyView, ending, words};
 use super::limits::OverLimit;
 use super::reasons;
 use super::settings::seconds;
@@ -18,7 +18,7 @@ use crate::trace::spans::Timer;
 use crate::trace::{HostId, Loss};
 
 impl<'a> Hop<'a> {
-    pub(super) fn could_not_connect(self, at: Place<'_>, connection: usize) -> Judged<'a> {
+    pub(super) fn could_not_connect(self, at: ProxyView<'_>, connection: usize) -> Judged<'a> {
         let (host, name) = (at.host, self.name(at.host));
         let Some(conversation) = self.case.wire.conversations.get(connection) else {
             return self.judged(name, Cause::Unknown, Vec::new());

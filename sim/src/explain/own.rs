@@ -3,14 +3,14 @@
 use finwait::access_log::{Details, ResponseFlag};
 use finwait::codec::Violation;
 
-use super::hop::{Cause, Hop, Judged, Place};
+use super::hop::{Cause, Hop, Judged, ProxyView};
 use super::reasons;
 use super::wire::Protocol;
 use super::{HopStory, health};
 
 impl<'a> Hop<'a> {
     /// It answered, or ended the exchange, for a reason of its own.
-    pub(super) fn decided(self, at: Place<'_>, details: Option<&Details>) -> Judged<'a> {
+    pub(super) fn decided(self, at: ProxyView<'_>, details: Option<&Details>) -> Judged<'a> {
         let name = self.name(at.host);
         let status = self.exchange.answer.as_ref().map(|answer| answer.status);
         let what = status

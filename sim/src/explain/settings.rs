@@ -28,7 +28,7 @@ pub struct Setting {
     pub value: Option<String>,
     /// The file.
     pub file: String,
-    /// Its line there, or that of what it would belong to; none if nobody wrote either.
+    /// Its line there, or that of what it would belong to; none if neither is written.
     pub line: Option<usize>,
     /// Whether it is written there.
     pub is_written: bool,
@@ -51,7 +51,7 @@ impl fmt::Display for Setting {
 }
 
 /// What one host was told.
-pub(super) struct Told<'a> {
+pub(super) struct HostSettings<'a> {
     scenario: &'a Scenario,
     host: &'a str,
     file: &'a str,
@@ -82,14 +82,14 @@ pub(super) fn http_options(path: Path) -> Path {
 }
 
 /// Where a request was led, with the path of its connection manager and of its route.
-pub(super) struct Led<'a> {
+pub(super) struct Routed<'a> {
     /// The connection manager.
     pub(super) options: &'a ConnectionManager,
     pub(super) manager: Path,
     pub(super) route: Option<(Path, &'a Action)>,
 }
 
-impl<'a> Told<'a> {
+impl<'a> HostSettings<'a> {
     /// What `host` was told; none if the scenario has no such host.
     pub(super) fn new(scenario: &'a Scenario, host: &'a str) -> Option<Self> {
         let role = &scenario.hosts.iter().find(|has| has.name == host)?.role;
@@ -108,7 +108,7 @@ impl<'a> Told<'a> {
     }
 
     /// The listener, the connection manager and the route that took a request.
-    pub(super) fn led(&self, exchange: &Exchange, to: SocketAddr) -> Option<Led<'_>> {
+    pub(super) fn led(&self, exchange: &Exchange, to: SocketAddr) -> Option<Routed<'_>> {
         let listeners = &self.config.as_ref()?.listeners;
         let (nth, listener) = listeners.iter().enumerate().find(|(_, it)| it.address.port() == to.port())?;
         let options = listener.managers().next()?;
@@ -121,7 +121,7 @@ impl<'a> Told<'a> {
             let steps = path(&format!("route_config virtual_hosts {host_nth} routes {route_nth}"));
             Some(([manager.clone(), steps].concat(), &route.action))
         });
-        Some(Led { options, manager, route })
+        Some(Routed { options, manager, route })
     }
 
     /// The connection manager of the listener at an address.

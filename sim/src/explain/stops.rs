@@ -8,7 +8,7 @@ use finwait::config::listener::Keepalive;
 use finwait::config::route::{Action, Forward};
 
 use super::chain::Attempt;
-use super::hop::{Cause, Hop, Judged, Place, ending};
+use super::hop::{Cause, Hop, Judged, ProxyView, ending};
 use super::settings::{Setting, http_options, seconds};
 use super::wire::{Act, Exchange};
 use super::{HopStory, ms};
@@ -45,7 +45,7 @@ pub(super) enum Why {
 
 impl<'a> Hop<'a> {
     /// The timer that ended the exchange here, if one did.
-    pub(super) fn expired(&self, at: Place<'_>, details: Option<&Details>) -> Option<Stop> {
+    pub(super) fn expired(&self, at: ProxyView<'_>, details: Option<&Details>) -> Option<Stop> {
         let (told, led) = (at.told?, at.led?);
         let timeouts = &led.options.timeouts;
         let route = led.route.as_ref();
@@ -135,7 +135,7 @@ impl<'a> Hop<'a> {
     }
 
     /// The PING without an answer for which this hop closed a connection: its client's, or the one that it asked on.
-    pub(super) fn unanswered(&self, at: Place<'_>) -> Option<Stop> {
+    pub(super) fn unanswered(&self, at: ProxyView<'_>) -> Option<Stop> {
         let (told, led) = (at.told?, at.led?);
         let of_client = || {
             let keepalive = led.options.http2.keepalive?;
@@ -241,7 +241,7 @@ impl<'a> Hop<'a> {
         self.case.wire.acts_on(self.exchange).find(is_early).filter(|_| self.exchange.answer.is_none())
     }
 
-    pub(super) fn was_idle(self, at: Place<'_>, act: &Act) -> Judged<'a> {
+    pub(super) fn was_idle(self, at: ProxyView<'_>, act: &Act) -> Judged<'a> {
         let (host, name) = (at.host, self.name(at.host));
         let closed = Some(self.sentence(act));
         let is_early = self.exchange.request.head_arrived.is_some_and(|arrived| act.sent.at < arrived);

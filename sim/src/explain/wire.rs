@@ -214,7 +214,7 @@ impl Wire {
             ActKind::Reset { stream, .. } => *stream == exchange.stream,
         };
         // A FIN that crosses a request was sent before it, and noticed after it.
-        // One that had even arrived may not have been noticed, and whoever sent it says nothing any more.
+        // One that had even arrived may not have been read, and its sender sends nothing more.
         let is_late = |act: &&Act| {
             let is_last_word = Some(act.by) == exchange.server && matches!(act.kind, ActKind::Fin | ActKind::Rst);
             let is_noticed_later = act.arrived.is_none_or(|at| at >= exchange.request.began.at);

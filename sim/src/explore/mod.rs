@@ -200,7 +200,7 @@ pub fn explore(
                 while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let outcome = outcome::play(scenario, *seed, course);
                     if results.send((*seed, outcome)).is_err() {
-                        return; // nobody listens any more: another seed has failed to start
+                        return; // the receiver is gone: another seed has failed to start
                     }
                 }
             });

@@ -47,7 +47,7 @@ impl Outcome {
     /// Judges a run.
     #[must_use]
     pub fn of(scenario: &Scenario, played: &Played) -> Self {
-        // The story is told only where somebody says what may not stand in it: telling takes a tenth of a run's time.
+        // The story is rendered only for `never`: rendering takes a tenth of a run's time.
         let story = if scenario.never.is_empty() { String::new() } else { story(scenario, played) };
         let complaints = check(scenario, played, &story);
         let complaints = complaints.iter().map(|complaint| rule(complaint.what()).to_owned()).collect();

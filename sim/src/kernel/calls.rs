@@ -73,7 +73,7 @@ impl Kernel {
         Poll::Pending
     }
 
-    /// Stops listening: connections that nobody accepted are reset.
+    /// Stops listening: connections that were not accepted are reset.
     pub(crate) fn close_listener(&mut self, id: SocketId) {
         self.listeners.remove(&id);
         let orphans = self
@@ -88,7 +88,7 @@ impl Kernel {
                 continue;
             }
             self.with(id, |socket, wire| {
-                socket.owner = Owner::Nobody;
+                socket.owner = Owner::Orphaned;
                 if socket.state != State::Closed {
                     socket.abort(wire);
                 }

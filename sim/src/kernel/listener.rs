@@ -14,7 +14,7 @@ const HALF_OPEN_MIN: usize = 8;
 pub(super) struct Listener {
     pub(super) at: SocketAddr,
     pub(super) reuse_port: bool,
-    /// Connections whose handshake is done and that nobody has accepted, oldest first.
+    /// Established connections that have not been accepted, oldest first.
     pub(super) ready: VecDeque<SocketId>,
     /// Connections whose handshake is not done.
     pub(super) half_open: usize,

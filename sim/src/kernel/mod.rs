@@ -213,7 +213,7 @@ impl Kernel {
         woken
     }
 
-    /// The machine loses power: every socket is gone, and nobody is told.
+    /// The machine loses power: every socket is gone, and no segment is sent.
     pub(crate) fn power_off(&mut self) {
         self.sockets.clear();
         self.listeners.clear();
@@ -290,7 +290,7 @@ impl Kernel {
         }
         let (local, peer, failure) = (socket.local, socket.peer, socket.failure.take());
         let became = socket.state;
-        let finished = became == State::Closed && socket.owner == Owner::Nobody;
+        let finished = became == State::Closed && socket.owner == Owner::Orphaned;
         if became == State::Closed {
             self.forget_addresses(id, local, peer);
         }

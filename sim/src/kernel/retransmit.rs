@@ -8,7 +8,7 @@ pub(super) const RETRIES_MAX: u32 = 15; // tcp_retries2
 pub(super) const RETRIES_ORPHAN_MAX: u32 = 8; // tcp_orphan_retries
 /// SYN-ACKs sent again before a half-open connection is forgotten.
 pub(super) const RETRIES_SYN_ACK_MAX: u32 = 5; // tcp_synack_retries
-/// How long FIN_WAIT2 lasts once nobody owns the socket.
+/// How long FIN_WAIT2 lasts once no program owns the socket.
 pub(super) const FIN_WAIT2_TIMEOUT: Duration = Duration::from_secs(60); // tcp_fin_timeout
 /// How long the side that closed first remembers the connection.
 pub(super) const TIME_WAIT_TIMEOUT: Duration = Duration::from_secs(60); // TCP_TIMEWAIT_LEN

@@ -13,7 +13,7 @@ use crate::words::SCRIPT_HOST;
 pub struct Style {
     /// Columns that a line may take.
     pub columns: usize,
-    /// Whether colours help whoever reads it.
+    /// Whether it is coloured.
     pub colours: bool,
 }
 

@@ -63,7 +63,7 @@ impl<'a> Packets<'a> {
         let fates = fates(trace);
         for (number, entry) in (0..).zip(trace.entries()) {
             let Event::Sent { host, segment } = &entry.event else { continue };
-            // A segment to an address of nobody leaves by the sender's own interface.
+            // A segment to an address of no host leaves by the sender's own interface.
             let to = packets.addresses.get(&segment.to.ip()).copied().unwrap_or(*host);
             let interface = packets.interface(*host, to);
             let comments = fates.get(&number).cloned().unwrap_or_default();

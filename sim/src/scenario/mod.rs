@@ -82,7 +82,7 @@ pub struct Scenario {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub enum Invariant {
-    /// Nobody spins: every host that runs gets on.
+    /// No host runs for ever at one instant.
     EveryHostGetsOn,
     /// When everybody has left, no gauge that counts work is above zero.
     GaugesAtZero,

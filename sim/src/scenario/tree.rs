@@ -7,7 +7,7 @@ use serde_yaml::granit_parser::{Event, Marker, Options, Parser, ScalarStyle, Spa
 /// level costs up to 34 KiB of stack in a debug build, so that a thread with 2 MiB can read any file.
 const DEPTH_MAX: usize = 48;
 
-/// How a YAML text is read, whoever wrote it.
+/// How a YAML text is read, both of scenarios and of configurations.
 pub(super) fn options(text: &str) -> serde_yaml::Options {
     serde_yaml::options! {
         budget: serde_yaml::budget! {

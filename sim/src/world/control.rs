@@ -9,18 +9,18 @@ use std::time::Duration;
 use finwait::net::Outside;
 
 use super::fault::Fault;
-use super::{Command, Shared, boxed};
+use super::{Command, WorldShared, boxed};
 use crate::kernel::OpenSocket;
 use crate::trace::{Event, HostId};
 
 /// A handle to a running world, for programs on its hosts. After the world has ended it does nothing.
 #[derive(Clone)]
 pub struct Control {
-    world: Weak<Shared>,
+    world: Weak<WorldShared>,
 }
 
 impl Control {
-    pub(super) fn new(world: &Rc<Shared>) -> Self {
+    pub(super) fn new(world: &Rc<WorldShared>) -> Self {
         Self { world: Rc::downgrade(world) }
     }
 
@@ -148,7 +148,7 @@ impl Control {
     }
 
     /// The world, for those who change its course; turmoil's cannot be changed like this.
-    fn intervene(&self, how: &str) -> Option<Rc<Shared>> {
+    fn intervene(&self, how: &str) -> Option<Rc<WorldShared>> {
         let world = self.world.upgrade()?;
         if world.on_turmoil.get() {
             world.refuse(how);

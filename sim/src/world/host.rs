@@ -206,7 +206,7 @@ impl Wake for Woken {
 #[derive(Default)]
 pub(super) struct Root {
     waker: Mutex<Option<Waker>>,
-    /// Whoever is woken meanwhile is woken by the runtime: by a timer, or because a task yielded at this instant.
+    /// A task woken meanwhile is woken by the runtime: by a timer, or because a task yielded at this instant.
     waits: AtomicBool,
 }
 

@@ -84,7 +84,7 @@ pub struct World {
     settings: Settings,
     hosts: Vec<Host>,
     programs: Vec<Pending>,
-    shared: Rc<Shared>,
+    shared: Rc<WorldShared>,
     root: Arc<Root>,
 }
 
@@ -95,7 +95,7 @@ impl World {
         let trace = SharedTrace::new(if settings.record { Trace::default() } else { Trace::forgetful() });
         let chance = Chance::new(settings.seed, "network");
         let steering = Rc::new(RefCell::new(Steering::new(settings.course.clone(), settings.seed)));
-        let shared = Shared {
+        let shared = WorldShared {
             seed: settings.seed,
             now: Arc::default(),
             network: RefCell::new(Network::new(settings.link.clone(), chance, Rc::clone(&steering), trace.clone())),
@@ -308,7 +308,7 @@ impl Command {
 }
 
 /// The part of a world that its programs can reach.
-struct Shared {
+struct WorldShared {
     seed: u64,
     now: Arc<WorldTime>,
     trace: SharedTrace,
@@ -327,13 +327,13 @@ struct Shared {
     refused: RefCell<Option<String>>,
 }
 
-impl Shared {
+impl WorldShared {
     fn start(self: &Rc<Self>, id: HostId, host: &mut Host, program: Program, main: Option<Main>) {
         let chance = self.chance_of_program(id, host.started + 1);
         let outside = seam::outside(id, &host.kernel, chance, self);
         let world = Rc::downgrade(self);
         host.spawn(async move {
-            // In a task of its own, so that its panic is seen, and not lost with a handle that nobody asks.
+            // In a task of its own, so that its panic is seen, and not lost with a handle that is never awaited.
             let ended = tokio::task::spawn_local(async move { program(outside).await }).await;
             drop(main);
             if let Err(error) = ended
@@ -374,7 +374,7 @@ impl Shared {
 /// A main program that has not ended. Dropping it, which killing its host does too, ends it.
 struct Main {
     number: usize,
-    world: std::rc::Weak<Shared>,
+    world: std::rc::Weak<WorldShared>,
 }
 
 impl Drop for Main {

@@ -211,7 +211,7 @@ impl Network {
         }
     }
 
-    /// The number of a segment's connection; 0 if nobody saw it begin.
+    /// The number of a segment's connection; 0 if its SYN was not seen.
     fn connection(&self, from: HostId, to: HostId, segment: &Segment) -> u32 {
         let opened = self.connections.get(&(from.min(to), from.max(to))).map(Vec::as_slice).unwrap_or_default();
         let ends = (segment.from, segment.to);

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::host::{Host, Root};
-use super::{Command, Ended, Shared, panics};
+use super::{Command, Ended, WorldShared, panics};
 use crate::chance::Chance;
 use crate::trace::{Event, HostChange, HostId, Loss};
 
@@ -28,7 +28,7 @@ const RUNS_PER_INSTANT_MAX: u32 = 100_000;
 /// The root future of a run.
 pub(super) struct Scheduler {
     pub(super) hosts: Vec<Host>,
-    pub(super) shared: Rc<Shared>,
+    pub(super) shared: Rc<WorldShared>,
     pub(super) root: Arc<Root>,
     pub(super) chance: Chance,
     pub(super) limit: Duration,
@@ -46,7 +46,13 @@ pub(super) struct Scheduler {
 
 impl Scheduler {
     /// Must be called within the paused runtime.
-    pub(super) fn new(hosts: Vec<Host>, shared: Rc<Shared>, root: Arc<Root>, chance: Chance, limit: Duration) -> Self {
+    pub(super) fn new(
+        hosts: Vec<Host>,
+        shared: Rc<WorldShared>,
+        root: Arc<Root>,
+        chance: Chance,
+        limit: Duration,
+    ) -> Self {
         let start = Instant::now();
         let alarm = Box::pin(tokio::time::sleep_until(start));
         Self {

@@ -18,7 +18,7 @@ use finwait::net::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Shared;
+use super::WorldShared;
 use crate::chance::Chance;
 use crate::clock::EPOCH;
 use crate::course::PartsPerMillion;
@@ -48,7 +48,7 @@ pub(super) struct SharedKernel(Arc<Guarded>);
 struct Guarded {
     kernel: Mutex<Kernel>,
     time: Arc<WorldTime>,
-    /// Whether somebody has used it since the scheduler looked. At an instant few of the hosts do anything, and to ask
+    /// Whether a task has used it since the scheduler last checked. At an instant few of the hosts do anything, and to ask
     /// all the others was a quarter of what a run cost.
     used: AtomicBool,
     /// The same, since the scheduler collected what it sent.
@@ -92,13 +92,13 @@ impl SharedKernel {
 }
 
 /// The outside of `host`. It holds the world weakly: a task may keep it past the world's end.
-pub(super) fn outside(host: HostId, kernel: &SharedKernel, chance: Chance, shared: &Rc<Shared>) -> Outside {
+pub(super) fn outside(host: HostId, kernel: &SharedKernel, chance: Chance, shared: &Rc<WorldShared>) -> Outside {
     let net = Rc::new(Sockets { kernel: kernel.clone(), world: Rc::downgrade(shared) });
     outside_with(net, host, chance, shared)
 }
 
 /// The outside of `host` with another network.
-pub(super) fn outside_with(net: Rc<dyn Net>, host: HostId, chance: Chance, shared: &Rc<Shared>) -> Outside {
+pub(super) fn outside_with(net: Rc<dyn Net>, host: HostId, chance: Chance, shared: &Rc<WorldShared>) -> Outside {
     let world = Rc::downgrade(shared);
     Outside {
         net,
@@ -110,7 +110,7 @@ pub(super) fn outside_with(net: Rc<dyn Net>, host: HostId, chance: Chance, share
 
 struct Sockets {
     kernel: SharedKernel,
-    world: Weak<Shared>,
+    world: Weak<WorldShared>,
 }
 
 impl Net for Sockets {
@@ -139,7 +139,7 @@ impl Net for Sockets {
     }
 }
 
-pub(super) fn resolve(world: &Weak<Shared>, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+pub(super) fn resolve(world: &Weak<WorldShared>, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
     if let Ok(ip) = name.parse() {
         return Ok(vec![ip]);
     }
@@ -257,7 +257,7 @@ impl WallClock {
 
 struct WorldClock {
     host: HostId,
-    world: Weak<Shared>,
+    world: Weak<WorldShared>,
 }
 
 impl Clock for WorldClock {
@@ -278,7 +278,7 @@ impl Random for HostRandom {
 
 struct TraceLogs {
     host: HostId,
-    world: Weak<Shared>,
+    world: Weak<WorldShared>,
 }
 
 impl Logs for TraceLogs {
@@ -298,7 +298,7 @@ impl Logs for TraceLogs {
 struct TraceLog {
     host: HostId,
     target: String,
-    world: Weak<Shared>,
+    world: Weak<WorldShared>,
 }
 
 impl LogWriter for TraceLog {
@@ -313,7 +313,7 @@ impl LogWriter for TraceLog {
 /// Where a proxy's accounts go.
 struct Accounts {
     host: HostId,
-    world: Weak<Shared>,
+    world: Weak<WorldShared>,
 }
 
 impl LogWriter for Accounts {

@@ -19,7 +19,7 @@ use finwait::net::{Accept, Address, Conn, ConnectOptions, Io, ListenOptions, Loc
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::{TcpListener, TcpStream};
 
-use super::{Ended, Pending, Run, Shared, World};
+use super::{Ended, Pending, Run, World, WorldShared};
 use crate::clock::EPOCH;
 use crate::course::Course;
 use crate::kernel::link::Link;
@@ -151,7 +151,7 @@ fn step_to_the_end(
 }
 
 /// A host's address; turmoil's hosts have one.
-fn address(shared: &Shared, host: HostId) -> Option<IpAddr> {
+fn address(shared: &WorldShared, host: HostId) -> Option<IpAddr> {
     let name = shared.trace.lock().host(host).to_owned();
     shared.names.borrow().get(&name).and_then(|addresses| addresses.first().copied())
 }
@@ -161,7 +161,7 @@ fn start(
     id: HostId,
     programs: Vec<Pending>,
     net: &Rc<Sockets>,
-    world: &Rc<Shared>,
+    world: &Rc<WorldShared>,
 ) -> impl Future<Output = ()> + use<> {
     let mut running = tokio::task::JoinSet::new();
     for (nth, Pending { program, main, .. }) in (1..).zip(programs) {
@@ -191,7 +191,7 @@ struct Sockets {
     /// Everybody's address: turmoil panics at any other.
     hosts: Vec<IpAddr>,
     aborted: Arc<AtomicBool>,
-    world: Weak<Shared>,
+    world: Weak<WorldShared>,
 }
 
 impl Sockets {
@@ -280,7 +280,7 @@ impl Io for Tcp {
     }
 
     /// turmoil has no look at a socket that is not a read. It has no cached readiness either: a FIN that has
-    /// arrived has woken whoever watches the idle connection, so there is nothing more to be seen.
+    /// arrived has woken the task that watches the idle connection, so there is nothing more to be seen.
     fn look(&self) -> Look {
         let mut space = [0; 1];
         let mut byte = ReadBuf::new(&mut space);

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::apps::http2::Seen;
-use crate::shared::Shared;
+use crate::shared::ServerShared;
 
 pub(crate) const ATTACK: Duration = Duration::from_secs(6);
 const MIB: u64 = 1024 * 1024;
@@ -70,7 +70,7 @@ pub(crate) struct Target {
     pub(crate) at: SocketAddr,
     pub(crate) admin: SocketAddr,
     /// The connection that the attack and its neighbours share, where they do.
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<ServerShared>,
     /// What the application over HTTP/2 has seen.
     pub(crate) seen: Arc<Seen>,
 }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::cluster::breaker::Breakers;
-use crate::cluster::{Failure, Shared};
+use crate::cluster::{ClusterShared, Failure};
 use crate::config::cluster::{Priority, TcpKeepalive};
 use crate::net::{self, Address, Conn, ConnectOptions, Outside};
 use crate::permits::Permit;
@@ -21,7 +21,7 @@ use crate::stats::{EndpointStats, Held};
 
 /// The connections and requests of one endpoint, for one worker and one priority.
 pub(super) struct Budget {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ClusterShared>,
     pub(super) counts: Arc<EndpointStats>,
     pub(super) address: Address,
     pub(super) outside: Outside,
@@ -38,12 +38,12 @@ pub(super) struct Budget {
     generation: Cell<u32>,
     /// Something ended since [`Self::take_change`] was called last.
     changed: Cell<bool>,
-    /// Shared with the task that acts on changes, which must not keep the endpoint's stats alive.
+    /// ClusterShared with the task that acts on changes, which must not keep the endpoint's stats alive.
     wake: Rc<Notify>,
 }
 
 impl Budget {
-    pub(super) fn new(shared: Arc<Shared>, priority: Priority, address: Address, outside: Outside) -> Rc<Self> {
+    pub(super) fn new(shared: Arc<ClusterShared>, priority: Priority, address: Address, outside: Outside) -> Rc<Self> {
         let counts = shared.endpoints.of(&address);
         Rc::new(Self {
             shared,
@@ -78,7 +78,7 @@ impl Budget {
         self.changed.set(true);
     }
 
-    /// Has something changed? Whoever calls this acts on it.
+    /// Has something changed? The caller acts on it.
     pub(super) fn take_change(&self) -> bool {
         self.changed.take()
     }
@@ -262,7 +262,7 @@ pub(super) enum ClosedBy {
 
 /// Held by a connection for as long as it exists; counts its end.
 pub(super) struct ConnectionRecord {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ClusterShared>,
     /// Gone with the pool, which may happen before the connection's task has ended.
     budget: Weak<Budget>,
     pub(super) opened: Instant,

@@ -26,7 +26,7 @@ pub use http1::Exclusive;
 pub use http2::Stream;
 pub use queue::Wanted;
 
-use super::{Failure, Shared};
+use super::{ClusterShared, Failure};
 use crate::codec::Broken;
 use crate::config::cluster::{Priority, UpstreamProtocol};
 use crate::net::{Address, Outside};
@@ -107,7 +107,7 @@ impl Lease {
 impl Pool {
     /// No connections yet.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, priority: Priority, address: Address, outside: Outside) -> Rc<Self> {
+    pub fn new(shared: Arc<ClusterShared>, priority: Priority, address: Address, outside: Outside) -> Rc<Self> {
         let queue = WaitQueue::new(shared.stats.upstream_rq_cancelled.clone());
         Rc::new_cyclic(|this| Self {
             this: Weak::clone(this),

@@ -61,7 +61,7 @@ impl Asked {
     }
 
     /// What follows a 101. It says what is spoken from here on, and that was asked for (RFC 9110 7.8): a tunnel for another
-    /// protocol would be one that nobody has permitted.
+    /// protocol would be one that no configuration permits.
     fn switch(&self, headers: &Headers) -> Result<Decoder, Broken> {
         match self {
             Self::Upgrade(asked) if headers.upgrade().is_some_and(|named| is_among(named, asked)) => {

@@ -170,7 +170,7 @@ impl Outgoing {
         }
     }
 
-    /// Queues the end of the message; trailers are dropped. What is queued then leaves also if nobody waits for
+    /// Queues the end of the message; trailers are dropped. What is queued then is written also if no task waits for
     /// [`poll_flush`](Self::poll_flush). A message that has no other end than the connection's ends when the caller
     /// closes that; one that owes bytes leaves the connection unusable.
     pub fn finish(&mut self, _trailers: Option<Headers>) {

@@ -15,7 +15,7 @@ use super::parse::{self, FoundResponse};
 use super::refusal::HeadError;
 use super::serialise;
 use super::wire::{Half, SharedWire, Wire};
-use crate::codec::{Broken, Informer, Payload, RequestHead, ResponseHead, Violation};
+use crate::codec::{Broken, InformationalSender, Payload, RequestHead, ResponseHead, Violation};
 use crate::net::{Address, Conn, Look};
 
 /// Largest response head that a cluster takes. Bytes, start line included; Envoy's default for HTTP/1.
@@ -56,7 +56,7 @@ pub enum IdleEnd {
     Closed,
     /// The server's system sent RST.
     Reset,
-    /// The server sent bytes that nobody asked for.
+    /// The server sent bytes without a request.
     StrayBytes,
 }
 
@@ -93,7 +93,7 @@ impl ClientConnection {
     }
 
     /// From here on, informational responses to the request that was last sent are passed on to `told`.
-    pub fn pass_informational(&mut self, told: Informer) {
+    pub fn pass_informational(&mut self, told: InformationalSender) {
         self.informational.pass_to(told);
     }
 

@@ -4,9 +4,9 @@ use http::StatusCode;
 use http::header::CONNECTION;
 
 use super::framing::MALFORMED;
-use crate::codec::{Broken, Informer, ResponseHead};
+use crate::codec::{Broken, InformationalSender, ResponseHead};
 
-/// Informational responses to one request. Nobody needs more, and without a limit a server keeps a request
+/// Informational responses to one request. No exchange needs more, and without a limit a server keeps a request
 /// busy for ever.
 pub(in crate::codec) const INFORMATIONAL_MAX: usize = 100;
 
@@ -18,7 +18,7 @@ pub(super) struct Informational {
     /// Bytes of their fields. They may all wait for a client that reads nothing, so that they are bounded as a whole.
     bytes: usize,
     /// Who is told of them.
-    told: Option<Informer>,
+    told: Option<InformationalSender>,
 }
 
 impl Informational {
@@ -30,7 +30,7 @@ impl Informational {
     }
 
     /// From here on they are passed on to `told`.
-    pub(super) fn pass_to(&mut self, told: Informer) {
+    pub(super) fn pass_to(&mut self, told: InformationalSender) {
         self.told = Some(told);
     }
 

@@ -29,4 +29,4 @@ pub use client::{ClientConnection, ClientOptions, IdleEnd, RESPONSE_FIELDS_MAX, 
 pub(super) use informational::INFORMATIONAL_MAX;
 pub use parse::Methods;
 pub use refusal::{HeadError, Refusal};
-pub use server::{Close, Informer, ServerConnection, ServerOptions};
+pub use server::{Close, InformationalSender, ServerConnection, ServerOptions};

@@ -14,7 +14,7 @@ use crate::codec::{RequestHead, ResponseHead};
 
 /// Fields that are parsed on the stack; a higher limit in the configuration costs an allocation per head.
 const FIELDS_ON_STACK: usize = 128;
-/// Names in one `connection` header. Envoy's limit: nobody nominates so many in earnest.
+/// Names in one `connection` header. Envoy's limit: no legitimate message nominates so many.
 const NOMINATED_HEADERS_MAX: usize = 9;
 
 /// The methods that Envoy knows; it refuses all others.

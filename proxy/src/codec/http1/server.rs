@@ -103,7 +103,7 @@ impl ServerConnection {
     ///
     /// # Errors
     /// [`HeadError::Refused`] is to be answered, and the connection closed; after [`HeadError::Broken`] there is
-    /// nobody to answer.
+    /// no request to respond to.
     ///
     /// # Cancellation
     /// Safe to drop: what was read is kept.
@@ -125,10 +125,10 @@ impl ServerConnection {
         self.wire.borrow_mut().interim().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
     }
 
-    /// A way to send informational responses while somebody else owns the request's body.
+    /// A way to send informational responses while another owner has the request's body.
     #[must_use]
-    pub fn informer(&self) -> Informer {
-        Informer { wire: Rc::clone(&self.wire), version: self.version }
+    pub fn informational_sender(&self) -> InformationalSender {
+        InformationalSender { wire: Rc::clone(&self.wire), version: self.version }
     }
 
     /// Queues the head of the response to a request of method `to`. The framing fields are ours (RFC 9112 6): a
@@ -198,7 +198,7 @@ impl ServerConnection {
                 while let Ok(1..) = conn.read(&mut scratch).await {}
             }
             Close::FinThenWaitForPeer => {
-                drop(conn.shutdown().await); // a connection that is broken has nobody to wait for, as the next line finds
+                drop(conn.shutdown().await); // a broken connection has no peer to wait for, as the next line finds
                 Lingering::new(conn).peer_closed().await;
             }
             Close::FlushThenWaitForPeer => Lingering::new(conn).peer_closed().await,
@@ -208,12 +208,12 @@ impl ServerConnection {
 
 /// Sends informational responses (RFC 9110 15.2) ahead of the final one.
 #[derive(Clone, Debug)]
-pub struct Informer {
+pub struct InformationalSender {
     wire: SharedWire,
     version: Version,
 }
 
-impl Informer {
+impl InformationalSender {
     /// Queues `head`, which goes out when the request's body, or the client's presence, is next polled. A client of
     /// HTTP/1.0 does not know such responses (RFC 9110 15.2) and gets none. Does this one?
     #[must_use = "who counts them asks"]

@@ -54,7 +54,7 @@ pub(super) struct Wire {
     pub(super) reading: Half,
     queue: WriteQueue,
     /// Bytes may be queued that no [`Outgoing`](super::Outgoing) will flush: an interim response, or the rest of a
-    /// finished message. Whoever reads next flushes them.
+    /// finished message. The next read flushes them.
     unattended: bool,
     outflow: Flow,
     pub(super) writing: Half,

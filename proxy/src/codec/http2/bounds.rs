@@ -58,7 +58,7 @@ pub(super) const TURN_FRAMES_MAX: u32 = 256;
 /// socket takes begins the count anew, so one that reads does not notice.
 pub(super) const OWED_FRAMES_MAX: u32 = 128;
 
-/// Frames of an answer whose head nobody has fetched. Its reader waits for it all the time, so this takes a hostile server;
+/// Frames of a response whose head has not been fetched. Its reader waits for it all the time, so this takes a hostile server;
 /// the stream is reset.
 pub(super) const UNCLAIMED_FRAMES_MAX: u32 = 4096;
 

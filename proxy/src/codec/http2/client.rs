@@ -19,7 +19,7 @@ use super::server::Pinger;
 use super::wire::{Fate, MessageErrors, Shared, Wire};
 use super::{Broken, CONNECTION, Incoming, ListLimit, Outgoing, ResetReason, Sending, Stream, Violation, broken, lost};
 use crate::codec::http1::INFORMATIONAL_MAX;
-use crate::codec::{Informer, Payload, RequestHead, ResponseHead};
+use crate::codec::{InformationalSender, Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
 use crate::net::{Address, Conn, Look};
 use crate::stats::Http2Stats;
@@ -172,7 +172,7 @@ impl fmt::Debug for ClientConnection {
     }
 }
 
-/// Moves the bytes of a [`ClientConnection`]: to be spawned by whoever owns the connection. Dropping it closes
+/// Moves the bytes of a [`ClientConnection`]: to be spawned by the owner of the connection. Dropping it closes
 /// the socket. It ends by itself when the connection breaks, when GOAWAY came and the last stream has
 /// ended, or when all handles are gone.
 #[must_use = "nothing moves unless it is polled"]
@@ -202,7 +202,7 @@ impl Drop for Driver {
 pub enum DriverEnd {
     /// It broke: FIN, RST, or frames that are not HTTP/2.
     Broken(Broken),
-    /// No stream was left, after GOAWAY or because nobody holds the connection.
+    /// No stream was left, after GOAWAY or because the connection has no owner.
     Drained,
     /// The server ended it with GOAWAY and this error code.
     GoAway(u32),
@@ -238,7 +238,7 @@ pub struct Response {
     stream: Rc<Stream>,
     informational: Vec<StatusCode>,
     /// Who is told of informational responses.
-    told: Option<Informer>,
+    told: Option<InformationalSender>,
 }
 
 impl Response {
@@ -256,7 +256,7 @@ impl Response {
     }
 
     /// From here on, informational responses are passed on to `told`.
-    pub fn pass_informational(&mut self, told: Informer) {
+    pub fn pass_informational(&mut self, told: InformationalSender) {
         self.told = Some(told);
     }
 

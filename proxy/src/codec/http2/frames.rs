@@ -25,7 +25,7 @@ pub(super) const PING: u8 = 6;
 pub(super) const GOAWAY: u8 = 7;
 pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
-/// A type that nobody has defined, so that a frame of it is ignored (RFC 9113 5.5).
+/// A type that no RFC defines, so that a frame of it is ignored (RFC 9113 5.5).
 pub(super) const IGNORED: u8 = 0xff;
 
 /// Where the type stands in a head.

@@ -35,7 +35,7 @@ pub(super) enum Receiving {
     /// The answer's head has not been fetched.
     Unclaimed,
     Open(Unread),
-    /// Nobody reads: h2 throws away what comes.
+    /// No reader: h2 discards what arrives.
     Abandoned,
 }
 
@@ -175,7 +175,7 @@ impl Stream {
 
     fn release(&self, consumed: usize) {
         if let Receiving::Open(unread) = &mut *self.receiving.borrow_mut() {
-            // Fails only once the stream is gone, and then nobody waits for credit.
+            // Fails only once the stream is gone, and then nothing waits for credit.
             drop(unread.recv.flow_control().release_capacity(consumed));
         }
     }

@@ -28,7 +28,7 @@ pub use client::{ClientConnection, Driver, DriverEnd, RESPONSE_LIMIT, Response};
 pub use hpack::ListLimit;
 pub use incoming::Incoming;
 pub use outgoing::Outgoing;
-pub use server::{ConnectionError, HeadLimit, Informer, Pinger, Responder, ServerConnection, Traffic};
+pub use server::{ConnectionError, HeadLimit, InformationalSender, Pinger, Responder, ServerConnection, Traffic};
 pub use wire::MessageErrors;
 
 use std::cell::{Cell, RefCell};

@@ -252,7 +252,7 @@ impl Drop for ServerConnection {
     }
 }
 
-/// Sends PING (RFC 9113 6.7) while somebody else drives the connection.
+/// Sends PING (RFC 9113 6.7) while another task drives the connection.
 pub struct Pinger {
     pings: PingPong,
     shared: Rc<Shared>,
@@ -321,10 +321,10 @@ impl Responder {
         outgoing
     }
 
-    /// A way to send informational responses while somebody else owns the request's body.
+    /// A way to send informational responses while another owner has the request's body.
     #[must_use]
-    pub fn informer(&self) -> Informer {
-        Informer(Rc::clone(&self.0.stream))
+    pub fn informational_sender(&self) -> InformationalSender {
+        InformationalSender(Rc::clone(&self.0.stream))
     }
 
     /// RST_STREAM with `reason` and no response.
@@ -335,9 +335,9 @@ impl Responder {
 
 /// Sends informational responses (RFC 9113 8.1) ahead of the final one.
 #[derive(Clone, Debug)]
-pub struct Informer(Rc<Stream>);
+pub struct InformationalSender(Rc<Stream>);
 
-impl Informer {
+impl InformationalSender {
     /// Queues `head`, unless there was a final one or the stream is gone. Was there none?
     #[must_use = "who counts them asks"]
     pub fn inform(&self, head: &ResponseHead) -> bool {

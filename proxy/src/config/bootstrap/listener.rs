@@ -102,7 +102,7 @@ pub(crate) struct HttpConnectionManager {
 pub(crate) struct InternalAddressConfig {
     #[serde(default)]
     pub(crate) cidr_ranges: Vec<At<CidrRange>>,
-    #[expect(dead_code, reason = "no listener is a Unix socket, so nobody comes from one")]
+    #[expect(dead_code, reason = "no listener is a Unix socket, so no connection comes from one")]
     pub(crate) unix_sockets: Option<bool>,
 }
 

@@ -124,7 +124,7 @@ pub(super) fn open_file(target: &LogTarget) -> io::Result<File> {
         LogTarget::Stdout => Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
         LogTarget::Stderr => Ok(io::stderr().as_fd().try_clone_to_owned()?.into()),
         LogTarget::File(path) => {
-            // Opened for writing alone, a FIFO keeps its opener waiting until somebody reads.
+            // Opened for writing alone, a FIFO blocks `open` until it has a reader.
             let is_fifo = std::fs::metadata(&path).is_ok_and(|metadata| metadata.file_type().is_fifo());
             OpenOptions::new().create(true).append(true).read(is_fifo).open(path)
         }

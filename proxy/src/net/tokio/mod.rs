@@ -116,7 +116,7 @@ impl Net for Sockets {
 
     fn own_address(&self) -> Option<IpAddr> {
         // To "connect" a datagram socket sends nothing: the system only looks up which of its addresses it would use.
-        // TEST-NET-2 (RFC 5737) is nobody's, so the way there is the default route.
+        // TEST-NET-2 (RFC 5737) belongs to no host, so its route is the default route.
         let elsewhere = SocketAddr::from(([198, 51, 100, 1], 9));
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).ok()?;
         socket.connect(&elsewhere.into()).ok()?;
@@ -242,7 +242,7 @@ impl Io for Tcp {
     }
 
     fn look(&self) -> Look {
-        // Not tokio's own peek, which believes its last readiness and asks nobody.
+        // Not tokio's own peek, which relies on its last readiness and does not ask the kernel.
         match SockRef::from(&self.0).peek(&mut [MaybeUninit::uninit()]) {
             Ok(0) => Look::Closed,
             Ok(_) => Look::Bytes,

@@ -22,11 +22,11 @@ use super::super::by_hand::{cannot_send, sleep_for};
 use super::super::io::{HyperIo, Progress, Sending};
 use super::super::line::headers;
 use super::super::{Orders, Talk};
-use super::{Shared, websocket};
+use super::{AppShared, websocket};
 use crate::scenario::{Action, Greeting, Reply};
 
 /// Serves a connection until it ends, becomes a WebSocket that ends, or the app has had enough of it.
-pub(super) async fn serve(conn: Conn, shared: &Shared, number: usize, mut orders: Orders) {
+pub(super) async fn serve(conn: Conn, shared: &AppShared, number: usize, mut orders: Orders) {
     let io = HyperIo::new(conn);
     io.rate().set(shared.manner.read_rate);
     let wire = io.wire();
@@ -126,7 +126,7 @@ async fn idle(busy: &Busy, timeout: Option<Duration>) {
     }
 }
 
-async fn answer(request: Request<Body>, shared: &Shared, accepted: &Cell<Option<usize>>) -> Response<Sending> {
+async fn answer(request: Request<Body>, shared: &AppShared, accepted: &Cell<Option<usize>>) -> Response<Sending> {
     let asked = format!("{} {}", request.method(), request.uri());
     let delivery = shared.notebook.begin_delivery(asked, headers(request.headers()));
     let key = text(request.headers(), SEC_WEBSOCKET_KEY.as_str()).filter(|_| request.headers().contains_key(UPGRADE));

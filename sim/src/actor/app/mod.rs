@@ -21,10 +21,10 @@ use crate::scenario::{self, Action, Speech};
 /// An app, with what its connections share.
 pub(crate) struct App {
     outside: Outside,
-    shared: Rc<Shared>,
+    shared: Rc<AppShared>,
 }
 
-struct Shared {
+struct AppShared {
     manner: scenario::App,
     notebook: Notebook,
     /// Requests so far that were no upgrade.
@@ -40,7 +40,7 @@ struct Shared {
 impl App {
     pub(crate) fn new(outside: Outside, manner: &scenario::App, notebook: Notebook) -> Self {
         let (connections, newest, early) = Default::default();
-        let shared = Shared { manner: manner.clone(), notebook, asked: Cell::new(0), connections, newest, early };
+        let shared = AppShared { manner: manner.clone(), notebook, asked: Cell::new(0), connections, newest, early };
         Self { outside, shared: Rc::new(shared) }
     }
 
@@ -71,7 +71,7 @@ impl App {
     }
 }
 
-impl Shared {
+impl AppShared {
     /// Adds a connection, and hands it the orders that were there before it. Gives its place.
     async fn add(&self, orders: mpsc::Sender<Order>) -> usize {
         let number = self.connections.borrow().len();
@@ -107,7 +107,7 @@ impl Shared {
     }
 }
 
-async fn serve(conn: Conn, shared: Rc<Shared>, number: usize, orders: Orders) {
+async fn serve(conn: Conn, shared: Rc<AppShared>, number: usize, orders: Orders) {
     let program = shared.manner.programs.get(number).or(shared.manner.programs.last()).cloned().unwrap_or_default();
     match (&shared.manner.answer_bytes, shared.manner.speaks) {
         (Some(answer), _) => answer_bytes(conn, answer).await,
@@ -132,7 +132,7 @@ async fn answer_bytes(mut conn: Conn, answer: &str) {
 }
 
 /// Follows its program, then the script.
-async fn by_hand(conn: Conn, shared: &Shared, program: Vec<Action>, mut orders: Orders) {
+async fn by_hand(conn: Conn, shared: &AppShared, program: Vec<Action>, mut orders: Orders) {
     let mut bytes = ByHand::new(conn);
     for action in program {
         shared.notebook.note(action.to_string());

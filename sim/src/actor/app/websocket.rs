@@ -16,11 +16,11 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
 use super::super::by_hand::{self, cannot_send};
 use super::super::{Order, Orders, Said, Talk};
-use super::Shared;
+use super::AppShared;
 use crate::scenario::{Action, Greeting, Rate};
 
 /// Holds a WebSocket until a side ends it.
-pub(super) async fn talk(conn: Conn, unread: &[u8], shared: &Shared, delivery: usize, mut orders: Orders) {
+pub(super) async fn talk(conn: Conn, unread: &[u8], shared: &AppShared, delivery: usize, mut orders: Orders) {
     let paced = Paced { conn, rate: shared.manner.read_rate, pause: None };
     let config = WebSocketConfig::default().read_buffer_size(READ_BYTES_MAX).write_buffer_size(0);
     let mut socket = WebSocketStream::from_partially_read(paced, unread.to_vec(), Role::Server, Some(config)).await;
@@ -50,7 +50,7 @@ pub(super) async fn talk(conn: Conn, unread: &[u8], shared: &Shared, delivery: u
     }
 }
 
-impl Shared {
+impl AppShared {
     fn talked(&self, delivery: usize, change: impl FnOnce(&mut Talk)) {
         self.notebook.delivery(delivery, |delivery| change(delivery.tunnel.get_or_insert_default()));
     }
@@ -60,7 +60,7 @@ impl Shared {
 async fn obey(
     order: Order,
     mut socket: WebSocketStream<Paced>,
-    shared: &Shared,
+    shared: &AppShared,
     delivery: usize,
 ) -> Option<WebSocketStream<Paced>> {
     let done = match &order.action {

@@ -211,7 +211,7 @@ fn padded(flags: u8, payload: Vec<u8>, padding: Option<u8>) -> (u8, Vec<u8>) {
     (flags | PADDED, std::iter::once(padding).chain(payload).chain(zeros).collect())
 }
 
-/// The header block: the payload if one is given, else each field as a literal that nobody remembers (RFC 7541
+/// The header block: the payload if one is given, else each field as a literal without indexing (RFC 7541
 /// section 6.2.2).
 fn block(frame: &Frame) -> Vec<u8> {
     if let Some(payload) = frame.fields.payload() {

@@ -36,7 +36,7 @@ impl Peer {
         }
     }
 
-    /// Does what a frame asks for by itself, then sees whether somebody waits for it.
+    /// Does what a frame asks for by itself, then completes a step that waits for it.
     async fn frame(&mut self, mut frame: Received) -> io::Result<()> {
         let Some(link) = &mut self.link else { return Ok(()) };
         if !link.assemble(&mut frame) {

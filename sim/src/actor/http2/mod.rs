@@ -121,7 +121,7 @@ impl Peer {
         }
     }
 
-    /// One thing that happens: an order, something to read, or something that is due. False: nobody gives orders any more.
+    /// One thing that happens: an order, something to read, or something that is due. False: there are no more orders.
     async fn turn(&mut self, orders: &mut Orders) -> bool {
         let (answer, idle) = (self.due.first_key_value().map(|((at, _), _)| *at), self.idle_at());
         let Some(link) = &mut self.link else { return self.next_order(orders).await };
@@ -229,7 +229,7 @@ impl Peer {
             | Action::SendWebSocketFrame(_)
             | Action::Wait(_) => Err(format!("a connection that speaks HTTP/2 cannot: {action}")),
         };
-        drop(done.send(result)); // nobody waits any more only when the run is over
+        drop(done.send(result)); // no receiver is left only when the run is over
     }
 
     fn conn(&mut self) -> Result<&mut Conn, String> {

@@ -14,9 +14,9 @@ use finwait::config::route::{Action, Destination, Forward};
 
 use crate::actor::is_idempotent;
 use crate::explain::health;
-use crate::explain::hop::{Cause, Judged, Place};
+use crate::explain::hop::{Cause, Judged, ProxyView};
 use crate::explain::reasons::{self, At};
-use crate::explain::settings::{Led, Setting, Told, http_options, seconds};
+use crate::explain::settings::{HostSettings, Routed, Setting, http_options, seconds};
 use crate::explain::stops::KEEPALIVE;
 use crate::explain::wire::{Exchange, Protocol};
 use crate::explain::{Case, Change};
@@ -27,7 +27,7 @@ use timeout::timeout;
 /// What to do, the most to the point first.
 pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged<'_>]) -> Vec<Change> {
     let Some(origin) = origin else { return Vec::new() };
-    let told = Told::new(case.scenario, &origin.story.host);
+    let told = HostSettings::new(case.scenario, &origin.story.host);
     let to = case.wire.conversations.get(origin.exchange.connection).map(|it| it.server_address);
     let led = told.as_ref().zip(to).and_then(|(told, to)| told.led(origin.exchange, to));
     let here = told.as_ref().zip(led.as_ref());
@@ -76,13 +76,13 @@ fn keepalive(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Cha
 }
 
 /// What a proxy decided by its configuration.
-fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<'_>)>) -> Vec<Change> {
+fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&HostSettings<'_>, &Routed<'_>)>) -> Vec<Change> {
     let (details, flags) = origin.account.map_or((None, &[][..]), |it| (it.details.as_ref(), it.flags.as_slice()));
     let none = || vec![advice("no setting is known to change it")];
     let Some((told, led)) = here else { return none() };
     if (details == Some(&Details::NoHealthyUpstream) || flags.contains(&ResponseFlag::UH))
         && let Some(host) = origin.exchange.server
-        && let Some(left_out) = health::left_out(case, Place { host, told: Some(told), led: Some(led) })
+        && let Some(left_out) = health::left_out(case, ProxyView { host, told: Some(told), led: Some(led) })
     {
         return left_out.changes;
     }
@@ -96,7 +96,7 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<
         let what = "have the offer ignored by a prefix of its name, so that the request is an ordinary one".to_owned();
         return vec![change(what, setting)];
     }
-    // Whoever ends an exchange by itself did not have it ended by its client.
+    // An exchange that the hop itself ended was not ended by its client.
     let reason = if origin.cause == Cause::Decision {
         reasons::of(details, flags)
     } else {
@@ -140,7 +140,7 @@ fn is_ordinary(exchange: &Exchange) -> bool {
     offer.is_some_and(|offer| offer.starts_with("TLS/") || (has_content && !exchange.is_websocket()))
 }
 
-/// The limits of a cluster that somebody chose, or all of them.
+/// The limits of a cluster that differ from the default, or all of them.
 fn limits(limits: &Limits) -> String {
     const DEFAULT: u32 = 1024; // Envoy's, of all three
     let limits = [
@@ -153,7 +153,7 @@ fn limits(limits: &Limits) -> String {
     shown.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
 }
 
-/// A hop that closed an idle connection while somebody was asking on it.
+/// A hop that closed an idle connection while a request was in flight on it.
 fn keep_longer(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Change> {
     let client = hops.last().map(|last| last.exchange.client);
     let name = client.map_or("the client", |client| case.played.trace.host(client));
@@ -165,7 +165,7 @@ fn keep_longer(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<C
     let mut changes =
         vec![change(format!("keep idle connections open longer than {name} does{keeps}"), setting.clone())];
     let last = hops.last();
-    let told = last.and_then(|last| Told::new(case.scenario, &last.story.host));
+    let told = last.and_then(|last| HostSettings::new(case.scenario, &last.story.host));
     let to = last.and_then(|last| case.wire.conversations.get(last.exchange.connection)).map(|it| it.server_address);
     if let Some(last) = last
         && let Some((told, led)) =
@@ -196,7 +196,7 @@ fn is_forgotten(case: &Case<'_>, last: Option<&Judged<'_>>) -> bool {
 }
 
 /// A connection that could not be made.
-fn endpoint(here: Option<(&Told<'_>, &Led<'_>)>, what: &str) -> Vec<Change> {
+fn endpoint(here: Option<(&HostSettings<'_>, &Routed<'_>)>, what: &str) -> Vec<Change> {
     let Some((told, led)) = here else { return Vec::new() };
     let Some((_, Action::Forward(forward))) = &led.route else { return Vec::new() };
     let mut changes = Vec::new();
@@ -207,16 +207,20 @@ fn endpoint(here: Option<(&Told<'_>, &Led<'_>)>, what: &str) -> Vec<Change> {
     changes
 }
 
-/// Asking another endpoint, if nobody said that it may be done.
-fn other_endpoint(told: &Told<'_>, led: &Led<'_>) -> Option<Change> {
+/// Another endpoint, if no retry policy permits it yet.
+fn other_endpoint(told: &HostSettings<'_>, led: &Routed<'_>) -> Option<Change> {
     let (path, Action::Forward(forward)) = led.route.as_ref()? else { return None };
     let setting = told.setting(path, "route.retry_policy", None);
     forward.retry.is_none().then(|| change("with a second endpoint, retry_on: connect-failure".into(), setting))
 }
 
-/// Nobody answered in time. TCP repeats a lost SYN after a second (RFC 6298 2.1), so a limit below that takes one
+/// No SYN-ACK came in time. TCP repeats a lost SYN after a second (RFC 6298 2.1), so a limit below that takes one
 /// lost segment for a host that is gone.
-fn connect_timeout(lost: Option<Loss>, origin: &Judged<'_>, here: Option<(&Told<'_>, &Led<'_>)>) -> Vec<Change> {
+fn connect_timeout(
+    lost: Option<Loss>,
+    origin: &Judged<'_>,
+    here: Option<(&HostSettings<'_>, &Routed<'_>)>,
+) -> Vec<Change> {
     let Some((told, led)) = here else { return Vec::new() };
     let Some((route, Action::Forward(forward))) = &led.route else { return Vec::new() };
     let mut changes = Vec::new();
@@ -307,7 +311,7 @@ impl Repeat {
 }
 
 /// More retries at once, for one that the circuit breaker did not permit.
-fn more_retries(told: &Told<'_>, to: &Forward) -> Option<Change> {
+fn more_retries(told: &HostSettings<'_>, to: &Forward) -> Option<Change> {
     let (cluster, meant) = told.cluster(to)?;
     let limits = meant.limits.of(to.priority);
     let (limit, value) = match &limits.retry_budget {
@@ -331,7 +335,7 @@ fn covers(policy: &RetryPolicy, word: &str) -> bool {
 }
 
 /// What kept a policy from asking again that covers what happened to an exchange.
-fn uncovered(told: &Told<'_>, policy: &RetryPolicy, route: &[String], asked: &Exchange) -> Vec<Change> {
+fn uncovered(told: &HostSettings<'_>, policy: &RetryPolicy, route: &[String], asked: &Exchange) -> Vec<Change> {
     let names = &policy.request_headers;
     let below = |name: &str| format!("route.retry_policy.{name}");
     if !names.is_empty() && !names.iter().any(|name| asked.field(name).is_some()) {
@@ -370,22 +374,22 @@ fn protocol(case: &Case<'_>, hop: &Judged<'_>) -> Vec<Change> {
 }
 
 /// Where the route of a hop leads, and what the hop was told.
-fn forward<'a>(case: &'a Case<'_>, hop: &Judged<'_>) -> Option<(Told<'a>, Forward)> {
+fn forward<'a>(case: &'a Case<'_>, hop: &Judged<'_>) -> Option<(HostSettings<'a>, Forward)> {
     let name = case.scenario.hosts.iter().find(|host| host.name == hop.story.host)?;
-    let told = Told::new(case.scenario, &name.name)?;
+    let told = HostSettings::new(case.scenario, &name.name)?;
     let to = case.wire.conversations.get(hop.exchange.connection)?.server_address;
     let (_, Action::Forward(forward)) = told.led(hop.exchange, to)?.route? else { return None };
     let forward = forward.clone();
     Some((told, *forward))
 }
 
-fn route(told: &Told<'_>, case: &Case<'_>, hop: &Judged<'_>) -> Option<Vec<String>> {
+fn route(told: &HostSettings<'_>, case: &Case<'_>, hop: &Judged<'_>) -> Option<Vec<String>> {
     let to = case.wire.conversations.get(hop.exchange.connection)?.server_address;
     told.led(hop.exchange, to)?.route.map(|(path, _)| path)
 }
 
 /// A setting among a cluster's HTTP options.
-fn cluster(told: &Told<'_>, forward: &Forward, below: &str, value: Option<String>) -> Option<Setting> {
+fn cluster(told: &HostSettings<'_>, forward: &Forward, below: &str, value: Option<String>) -> Option<Setting> {
     let (path, _) = told.cluster(forward)?;
     Some(told.setting(&http_options(path), below, value))
 }

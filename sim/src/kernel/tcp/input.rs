@@ -66,7 +66,7 @@ impl TcpSocket {
         if segment.payload.is_empty() && !segment.flags.fin {
             return;
         }
-        if self.owner == Owner::Nobody && segment.seq + segment.len() > self.receive.nxt {
+        if self.owner == Owner::Orphaned && segment.seq + segment.len() > self.receive.nxt {
             // Data that no program will ever read (RFC 9293 3.10.7.4, RFC 1122 4.2.2.13).
             wire.out.extend(segment.refusal());
             self.enter_closed();

@@ -84,7 +84,7 @@ pub(in crate::kernel) enum Owner {
     /// It waits in this listener's backlog.
     Backlog(SocketId),
     /// Its handle is closed; the kernel finishes alone.
-    Nobody,
+    Orphaned,
 }
 
 /// Why a connection ended before its time.
@@ -217,7 +217,7 @@ impl TcpSocket {
 
     /// The application's last handle is gone.
     pub(in crate::kernel) fn close(&mut self, wire: &mut Wire<'_>) {
-        self.owner = Owner::Nobody;
+        self.owner = Owner::Orphaned;
         // The reader went away with bytes unread: RFC 2525 2.17 wants the sender told that they were lost.
         let lost = self.receive.has_unread();
         match self.state {
@@ -284,7 +284,7 @@ impl TcpSocket {
     fn enter_fin_wait2(&mut self, wire: &Wire<'_>) {
         self.state = State::FinWait2;
         // A half-closed connection that a program still holds may stay so for ever.
-        self.deadline = (self.owner == Owner::Nobody).then_some(wire.now + retransmit::FIN_WAIT2_TIMEOUT);
+        self.deadline = (self.owner == Owner::Orphaned).then_some(wire.now + retransmit::FIN_WAIT2_TIMEOUT);
     }
 
     fn enter_time_wait(&mut self, wire: &Wire<'_>) {

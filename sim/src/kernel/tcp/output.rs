@@ -31,8 +31,8 @@ impl TcpSocket {
 
     fn on_silence(&mut self, wire: &mut Wire<'_>) {
         let (retries_max, tries) = match self.owner {
-            // Answered probes are tries, too: nobody waits for a closed socket's last bytes for ever.
-            Owner::Nobody => (retransmit::RETRIES_ORPHAN_MAX, self.rto.retries),
+            // Answered probes are tries, too: an orphaned socket does not wait for its last bytes for ever.
+            Owner::Orphaned => (retransmit::RETRIES_ORPHAN_MAX, self.rto.retries),
             Owner::Application | Owner::Backlog(_) if self.send.in_flight() => {
                 (retransmit::RETRIES_MAX, self.rto.retries)
             }

@@ -325,7 +325,7 @@ fn words(trace: &Trace, item: &Item) -> String {
 /// A place in the drawing.
 type Point = (f64, f64);
 
-/// Where an arrow begins and ends. What never arrives ends half way; so does what was sent to nobody.
+/// Where an arrow begins and ends. What never arrives ends half way; so does a segment to an address of no host.
 fn ends(crossing: &Crossing, y: f64, rows: &Rows, lanes: &Lanes) -> Option<(Point, Point)> {
     let x = lanes.x(crossing.from)?;
     let way = crossing.to.and_then(|to| lanes.x(to)).map_or(lanes.gap, |to| to - x);

@@ -99,7 +99,7 @@ impl Alb {
     }
 
     fn default_idle_timeout() -> Time {
-        Time(std::time::Duration::from_secs(60)) // what Amazon's has when nobody says otherwise
+        Time(std::time::Duration::from_secs(60)) // the default of Amazon's
     }
 }
 

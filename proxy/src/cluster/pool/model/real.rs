@@ -42,7 +42,7 @@ pub(super) enum End {
 /// The real pool, and its world.
 pub(super) struct Real {
     pub(super) pool: Rc<Pool>,
-    shared: Arc<Shared>,
+    shared: Arc<ClusterShared>,
     pub(super) network: Rc<Network>,
     pub(super) requests: Vec<Request>,
     /// Permits of the other worker.
@@ -74,7 +74,7 @@ impl Real {
             ..Limits::default()
         };
         let runtime = Arc::new(Runtime::new(config.runtime.clone(), config.differences));
-        let shared = Arc::new(Shared::new(cluster, runtime, &Registry::new()));
+        let shared = Arc::new(ClusterShared::new(cluster, runtime, &Registry::new()));
         let network = Rc::new(Network::default());
         let world = Rc::new(World(Rc::clone(&network)));
         let (net, clock, random) = (Rc::clone(&world), Rc::clone(&world), Rc::clone(&world));

@@ -12,7 +12,7 @@ use crate::net::Address;
 
 /// The sender of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Caller {
+pub(super) struct RemoteClient {
     /// Where it is.
     pub(super) origin: Origin,
     /// The client, as far as trusted hops tell.
@@ -23,7 +23,7 @@ pub(super) struct Caller {
     pub(super) appended: Option<IpAddr>,
 }
 
-/// Where a caller is, which decides what it may ask of the router.
+/// Where a client is, which decides which `x-envoy-` headers count.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Origin {
     /// Outside, and this is the first of our hops that it meets.
@@ -34,7 +34,7 @@ pub(super) enum Origin {
     Internal,
 }
 
-impl Caller {
+impl RemoteClient {
     /// `own` is an address of this host that others reach.
     pub(super) fn of(headers: &Headers, trust: &Trust, peer: Option<IpAddr>, own: Option<IpAddr>) -> Self {
         let mut entries = forwarded_for(headers);
@@ -48,7 +48,7 @@ impl Caller {
             (named, named, skipped == 0 && entries.next().is_none())
         };
         let is_inside = |address: IpAddr| trust.internal.iter().any(|range| range.contains(address));
-        // Who was forwarded by others may have come from anywhere, whatever it says.
+        // A request that was forwarded before may have come from anywhere, whatever its headers say.
         let origin = match is_first && address.is_some_and(is_inside) {
             true => Origin::Internal,
             false if trust.use_remote_address => Origin::Edge,
@@ -92,7 +92,7 @@ mod tests {
         use Origin::{Edge, Internal};
         for (hops, forwarded_for, origin, client) in [
             (0, &[][..], Internal, "10.0.0.1"),
-            (0, &["10.0.0.7"], Edge, "10.0.0.1"), // whoever was forwarded came from elsewhere
+            (0, &["10.0.0.7"], Edge, "10.0.0.1"), // a forwarded request came from elsewhere
             (1, &[], Internal, "10.0.0.1"),
             (1, &["8.8.8.8, 9.9.9.9"], Edge, "9.9.9.9"),
             (2, &["8.8.8.8, 9.9.9.9"], Edge, "8.8.8.8"),
@@ -109,7 +109,7 @@ mod tests {
     fn the_client_is_named_by_forwarded_for_if_they_are_not() {
         use Origin::{External, Internal};
         for (hops, forwarded_for, origin, client) in [
-            (0, &[][..], External, "10.0.0.1"), // nobody says that it comes from inside
+            (0, &[][..], External, "10.0.0.1"), // no header says that it is internal
             (0, &["10.0.0.7"], Internal, "10.0.0.7"),
             (0, &["8.8.8.8"], External, "8.8.8.8"),
             (0, &["10.0.0.8, 10.0.0.7"], External, "10.0.0.7"),
@@ -135,8 +135,8 @@ mod tests {
             ("::1", true, false, Some("192.0.2.2")),
         ] {
             let trust = Trust { use_remote_address: uses, skip_append: skips, ..Trust::default() };
-            let caller = Caller::of(&Headers::default(), &trust, Some(peer.parse().unwrap()), Some(own));
-            assert_eq!(caller.appended, appended.map(|address| address.parse().unwrap()), "{peer} {uses} {skips}");
+            let remote = RemoteClient::of(&Headers::default(), &trust, Some(peer.parse().unwrap()), Some(own));
+            assert_eq!(remote.appended, appended.map(|address| address.parse().unwrap()), "{peer} {uses} {skips}");
         }
     }
 
@@ -149,10 +149,10 @@ mod tests {
         for value in forwarded_for {
             headers.append(names::X_FORWARDED_FOR.clone(), HeaderValue::from_static(value));
         }
-        let caller = Caller::of(&headers, trust, Some(PEER.parse().unwrap()), None);
-        assert_eq!(caller.origin, origin, "{forwarded_for:?}");
-        assert_eq!(caller.address, Some(client.parse().unwrap()), "{forwarded_for:?}");
-        let named = caller.named().map(|address| address.to_string());
+        let remote = RemoteClient::of(&headers, trust, Some(PEER.parse().unwrap()), None);
+        assert_eq!(remote.origin, origin, "{forwarded_for:?}");
+        assert_eq!(remote.address, Some(client.parse().unwrap()), "{forwarded_for:?}");
+        let named = remote.named().map(|address| address.to_string());
         assert_eq!(named, (client != PEER).then(|| SocketAddr::new(client.parse().unwrap(), 0).to_string()));
     }
 }

@@ -4,7 +4,7 @@
 //! HTTP/1 by `connection: close` on every response from then on), may go on for `drain_timeout`, and then the
 //! connection ends with its last stream. Being idle, old, or used often enough begins it, and so does the server's drain.
 //!
-//! No timer runs while a stream is under way on HTTP/1: [`Life`] is asked when it matters, and then goes through
+//! No timer runs while a stream is under way on HTTP/1: [`Lifecycle`] is asked when it matters, and then goes through
 //! everything that was due since, in order and at the instants when it was due.
 
 use std::num::NonZeroU32;
@@ -18,8 +18,8 @@ use crate::config::listener::ConnectionManager as Options;
 use crate::drain::ListenerDrain;
 use crate::stats::HttpStats;
 
-/// The life of one connection.
-pub(super) struct Life {
+/// The lifecycle of one connection.
+pub(super) struct Lifecycle {
     stats: Rc<HttpStats>,
     phase: Phase,
     idle_timeout: Option<Duration>,
@@ -35,7 +35,7 @@ pub(super) struct Life {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
-    /// No byte has come: there is nobody to tell, so the end needs no preparation.
+    /// No byte was received: no response can announce the close, so there is no drain.
     Fresh,
     /// Requests come and go.
     Serving(Protocol),
@@ -57,14 +57,14 @@ pub(super) enum Protocol {
 
 /// What an HTTP/2 connection has to say now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Turn {
+pub(super) enum LifecycleStep {
     /// The final GOAWAY.
     End,
     /// GOAWAY with the largest stream id.
     Notice,
 }
 
-impl Life {
+impl Lifecycle {
     /// A connection that has just been accepted.
     pub(super) fn new(options: &Options, stats: &Rc<HttpStats>) -> Self {
         let now = Instant::now();
@@ -90,7 +90,7 @@ impl Life {
     }
 
     /// A request begins.
-    pub(super) fn request_begins(&mut self, protocol: Protocol) -> Option<Turn> {
+    pub(super) fn request_begins(&mut self, protocol: Protocol) -> Option<LifecycleStep> {
         self.speaks(protocol);
         self.idle_at = None;
         self.requests = self.requests.saturating_add(1);
@@ -103,7 +103,7 @@ impl Life {
                 self.phase = Phase::Last;
                 None
             }
-            Protocol::Http2 if used_up => self.begin_drain(Instant::now()).then_some(Turn::Notice),
+            Protocol::Http2 if used_up => self.begin_drain(Instant::now()).then_some(LifecycleStep::Notice),
             Protocol::Http1 | Protocol::Http2 => None,
         }
     }
@@ -151,7 +151,7 @@ impl Life {
     }
 
     /// Goes through everything that is due, and says what it came to last.
-    pub(super) fn elapse(&mut self) -> Option<Turn> {
+    pub(super) fn elapse(&mut self) -> Option<LifecycleStep> {
         let now = Instant::now();
         let mut turn = None;
         while let Some(due) = self.due().filter(|due| *due <= now) {
@@ -169,7 +169,7 @@ impl Life {
         }
     }
 
-    fn step(&mut self, due: Instant) -> Option<Turn> {
+    fn step(&mut self, due: Instant) -> Option<LifecycleStep> {
         if self.old_at == Some(due) {
             self.old_at = None;
             self.stats.downstream_cx_max_duration_reached.inc();
@@ -181,10 +181,10 @@ impl Life {
             return self.was_idle(due);
         }
         self.phase = Phase::Ending;
-        Some(Turn::End)
+        Some(LifecycleStep::End)
     }
 
-    fn grown_old(&mut self, at: Instant) -> Option<Turn> {
+    fn grown_old(&mut self, at: Instant) -> Option<LifecycleStep> {
         match self.phase {
             Phase::Serving(Protocol::Http1) if self.spares_http1 => {
                 self.phase = Phase::Spared;
@@ -196,12 +196,12 @@ impl Life {
         }
     }
 
-    fn was_idle(&mut self, at: Instant) -> Option<Turn> {
+    fn was_idle(&mut self, at: Instant) -> Option<LifecycleStep> {
         if self.phase == Phase::Fresh {
             self.phase = Phase::Last;
-            return Some(Turn::End);
+            return Some(LifecycleStep::End);
         }
-        self.begin_drain(at).then_some(Turn::Notice)
+        self.begin_drain(at).then_some(LifecycleStep::Notice)
     }
 
     fn begin_drain(&mut self, at: Instant) -> bool {
@@ -235,47 +235,54 @@ mod tests {
         use Protocol::{Http1, Http2};
         for (spares_http1, events, turn, close) in [
             (false, &[Pass(9)][..], None, None),
-            (false, &[Pass(10)], Some(Turn::End), Some(Close::Flush)),
-            (false, &[Speaks(Http1), Pass(10)], Some(Turn::Notice), None),
-            (false, &[Speaks(Http1), Pass(15)], Some(Turn::End), Some(Close::FlushThenWaitForPeer)),
+            (false, &[Pass(10)], Some(LifecycleStep::End), Some(Close::Flush)),
+            (false, &[Speaks(Http1), Pass(10)], Some(LifecycleStep::Notice), None),
+            (false, &[Speaks(Http1), Pass(15)], Some(LifecycleStep::End), Some(Close::FlushThenWaitForPeer)),
             (false, &[Request(Http2), Pass(99)], None, None),
-            (false, &[Request(Http2), Pass(100)], Some(Turn::Notice), None),
-            (false, &[Request(Http2), Pass(105)], Some(Turn::End), Some(Close::FlushThenWaitForPeer)),
+            (false, &[Request(Http2), Pass(100)], Some(LifecycleStep::Notice), None),
+            (false, &[Request(Http2), Pass(105)], Some(LifecycleStep::End), Some(Close::FlushThenWaitForPeer)),
             (false, &[Request(Http1), Idle, Pass(9), Request(Http1), Pass(20)], None, None),
             (false, &[Request(Http1), Request(Http1), Request(Http1)], None, Some(Close::Flush)),
-            (false, &[Request(Http2), Request(Http2), Request(Http2)], Some(Turn::Notice), None),
+            (false, &[Request(Http2), Request(Http2), Request(Http2)], Some(LifecycleStep::Notice), None),
             (true, &[Request(Http1), Pass(100)], None, None),
             (true, &[Request(Http1), Pass(100), Request(Http1)], None, Some(Close::Flush)),
-            (true, &[Request(Http2), Pass(100)], Some(Turn::Notice), None),
+            (true, &[Request(Http2), Pass(100)], Some(LifecycleStep::Notice), None),
             (false, &[Request(Http1), ServerDrains, Pass(4)], None, None),
-            (false, &[Request(Http1), ServerDrains, Pass(5)], Some(Turn::End), Some(Close::FlushThenWaitForPeer)),
+            (
+                false,
+                &[Request(Http1), ServerDrains, Pass(5)],
+                Some(LifecycleStep::End),
+                Some(Close::FlushThenWaitForPeer),
+            ),
         ] {
-            let mut life = life(spares_http1);
+            let mut lifecycle = lifecycle(spares_http1);
             let mut last = None;
             for event in events {
-                last = take(&mut life, *event).await;
+                last = take(&mut lifecycle, *event).await;
             }
-            assert_eq!((last, life.close()), (turn, close), "{spares_http1} {events:?}");
+            assert_eq!((last, lifecycle.close()), (turn, close), "{spares_http1} {events:?}");
         }
     }
 
-    async fn take(life: &mut Life, event: Event) -> Option<Turn> {
+    async fn take(lifecycle: &mut Lifecycle, event: Event) -> Option<LifecycleStep> {
         match event {
-            Event::Speaks(protocol) => life.speaks(protocol),
-            Event::Request(protocol) => return life.request_begins(protocol),
-            Event::Idle => life.is_idle(),
-            Event::ServerDrains => assert!(life.drain_with_server() && !life.drain_with_server(), "it begins once"),
+            Event::Speaks(protocol) => lifecycle.speaks(protocol),
+            Event::Request(protocol) => return lifecycle.request_begins(protocol),
+            Event::Idle => lifecycle.is_idle(),
+            Event::ServerDrains => {
+                assert!(lifecycle.drain_with_server() && !lifecycle.drain_with_server(), "it begins once")
+            }
             Event::Pass(seconds) => {
                 tokio::time::advance(Duration::from_secs(seconds)).await;
-                return life.elapse();
+                return lifecycle.elapse();
             }
         }
         None
     }
 
-    fn life(spares_http1: bool) -> Life {
+    fn lifecycle(spares_http1: bool) -> Lifecycle {
         let (now, seconds) = (Instant::now(), Duration::from_secs);
-        Life {
+        Lifecycle {
             stats: Rc::new(HttpStats::new(&Registry::new(), "test")),
             phase: Phase::Fresh,
             idle_timeout: Some(seconds(10)),

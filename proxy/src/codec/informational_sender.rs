@@ -9,7 +9,7 @@ use super::{ResponseHead, http1, http2};
 
 /// Passes informational responses on to a client, while others own its request and its response.
 #[derive(Clone, Debug)]
-pub struct Informer {
+pub struct InformationalSender {
     to: Client,
     passed: Rc<Cell<u32>>,
     last: Rc<Cell<Option<StatusCode>>>,
@@ -17,20 +17,20 @@ pub struct Informer {
 
 #[derive(Clone, Debug)]
 enum Client {
-    Http1(http1::Informer),
-    Http2(http2::Informer),
+    Http1(http1::InformationalSender),
+    Http2(http2::InformationalSender),
 }
 
-impl Informer {
+impl InformationalSender {
     /// To a client that speaks HTTP/1.
     #[must_use]
-    pub fn http1(to: http1::Informer) -> Self {
+    pub fn http1(to: http1::InformationalSender) -> Self {
         Self { to: Client::Http1(to), passed: Rc::default(), last: Rc::default() }
     }
 
     /// To a client that speaks HTTP/2.
     #[must_use]
-    pub fn http2(to: http2::Informer) -> Self {
+    pub fn http2(to: http2::InformationalSender) -> Self {
         Self { to: Client::Http2(to), passed: Rc::default(), last: Rc::default() }
     }
 

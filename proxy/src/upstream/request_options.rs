@@ -1,4 +1,4 @@
-//! The terms of one request: what its route grants, and what the request asks for itself by `x-envoy-` headers.
+//! The options of one request: what its route grants, and what the request asks for itself by `x-envoy-` headers.
 //!
 //! Pure. Callers from outside have lost these headers before they come here; whoever still has one may ask. The headers
 //! end here, whether they mean something or not.
@@ -38,7 +38,7 @@ const ASKING: [&str; 11] = [
 
 /// What holds for one request.
 #[derive(Debug, Eq, PartialEq)]
-pub(crate) struct Terms<'r> {
+pub(crate) struct RequestOptions<'r> {
     /// For all tries together, from the request's end; `None` is no limit.
     pub(crate) timeout: Option<Duration>,
     /// For one try, to its response head; `None` is no limit.
@@ -51,11 +51,11 @@ pub(crate) struct Terms<'r> {
     pub(crate) alt_stat_name: Option<Box<str>>,
 }
 
-impl<'r> Terms<'r> {
+impl<'r> RequestOptions<'r> {
     /// What `route` grants to a request with these headers. Takes off what it asked by.
-    pub(crate) fn agree(route: &'r Forward, router: &RouterOptions, headers: &mut Headers) -> Self {
+    pub(crate) fn resolve(route: &'r Forward, router: &RouterOptions, headers: &mut Headers) -> Self {
         let retry = route.retry.as_deref();
-        let mut terms = Self {
+        let mut options = Self {
             timeout: route.timeout,
             per_try_timeout: retry.and_then(|policy| policy.per_try_timeout),
             retry: retry.map(Cow::Borrowed),
@@ -64,14 +64,15 @@ impl<'r> Terms<'r> {
         };
         // Most requests ask for nothing.
         if headers.iter().any(|(name, _)| name.as_str().starts_with("x-envoy-")) {
-            terms.ask(router, headers);
+            options.apply_headers(router, headers);
         }
         // A limit that the whole timeout reaches first is none.
-        terms.per_try_timeout = terms.per_try_timeout.filter(|limit| terms.timeout.is_none_or(|whole| *limit < whole));
-        terms
+        options.per_try_timeout =
+            options.per_try_timeout.filter(|limit| options.timeout.is_none_or(|whole| *limit < whole));
+        options
     }
 
-    fn ask(&mut self, router: &RouterOptions, headers: &mut Headers) {
+    fn apply_headers(&mut self, router: &RouterOptions, headers: &mut Headers) {
         // What the hop before expects is its word for the timeout that its own caller asked for.
         let expects = router.respect_expected_timeout && headers.contains(&names::X_ENVOY_EXPECTED_TIMEOUT);
         let timeout = if expects { names::X_ENVOY_EXPECTED_TIMEOUT.as_str() } else { TIMEOUT };
@@ -189,8 +190,8 @@ mod tests {
         ] {
             let route = route(None);
             let mut headers = headers(fields);
-            let terms = Terms::agree(&route, &RouterOptions::default(), &mut headers);
-            assert_eq!((terms.timeout, terms.per_try_timeout), (timeout, per_try), "{fields:?}");
+            let options = RequestOptions::resolve(&route, &RouterOptions::default(), &mut headers);
+            assert_eq!((options.timeout, options.per_try_timeout), (timeout, per_try), "{fields:?}");
             assert!(headers.iter().all(|(name, _)| *name == names::X_ENVOY_EXPECTED_TIMEOUT), "{fields:?}");
         }
     }
@@ -204,8 +205,8 @@ mod tests {
         ] {
             let route = route(None);
             let mut headers = headers(fields);
-            let terms = Terms::agree(&route, &router, &mut headers);
-            assert_eq!((terms.timeout, headers.len()), (Some(Duration::from_millis(timeout)), left), "{fields:?}");
+            let options = RequestOptions::resolve(&route, &router, &mut headers);
+            assert_eq!((options.timeout, headers.len()), (Some(Duration::from_millis(timeout)), left), "{fields:?}");
         }
     }
 
@@ -224,9 +225,10 @@ mod tests {
         ] {
             let route = route(policy.clone());
             let mut headers = headers(fields);
-            let terms = Terms::agree(&route, &RouterOptions::default(), &mut headers);
-            let found =
-                terms.retry.map(|policy| (policy.retries_max, policy.on.server_error, policy.on.reset, policy.on.grpc));
+            let options = RequestOptions::resolve(&route, &RouterOptions::default(), &mut headers);
+            let found = options
+                .retry
+                .map(|policy| (policy.retries_max, policy.on.server_error, policy.on.reset, policy.on.grpc));
             assert_eq!(found, expected, "{fields:?}");
             assert!(headers.is_empty());
         }
