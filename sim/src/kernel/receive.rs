@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_closes_while_nobody_reads_and_opens_in_steps() {
+    fn the_window_closes_without_reads_and_opens_in_steps() {
         let mut side = ReceiveSide::new(0);
         let full = Bytes::from(vec![1; usize::try_from(RECEIVE_BUFFER_BYTES_MAX).unwrap() + 5]);
         side.accept(0, &full, false);
