@@ -100,7 +100,12 @@ impl World {
 }
 
 /// Gives every host its programs, and every link its latency.
-fn add_hosts(sim: &mut turmoil::Sim<'_>, shared: &Rc<Shared>, programs: Vec<Vec<Pending>>, aborted: &Arc<AtomicBool>) {
+fn add_hosts(
+    sim: &mut turmoil::Sim<'_>,
+    shared: &Rc<WorldShared>,
+    programs: Vec<Vec<Pending>>,
+    aborted: &Arc<AtomicBool>,
+) {
     let addresses: Vec<IpAddr> = (0..programs.len()).filter_map(|id| address(shared, HostId(id))).collect();
     for ((id, address), programs) in (0..).map(HostId).zip(&addresses).zip(programs) {
         let net = Sockets {
@@ -130,7 +135,7 @@ fn add_hosts(sim: &mut turmoil::Sim<'_>, shared: &Rc<Shared>, programs: Vec<Vec<
 /// Steps all hosts until no main program runs, or the limit is reached; also how many steps that took.
 fn step_to_the_end(
     sim: &mut turmoil::Sim<'_>,
-    shared: &Shared,
+    shared: &WorldShared,
     limit: Duration,
 ) -> Result<(Ended, u64), Inexpressible> {
     let mut steps = 0;
