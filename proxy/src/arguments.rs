@@ -25,11 +25,11 @@ pub struct Arguments {
     /// The configuration, an Envoy v3 bootstrap in YAML or JSON.
     #[arg(short, long = "config-path", value_name = "FILE")]
     pub config_path: Option<PathBuf>,
-    /// A configuration, instead of a file or merged over it: lists are appended, anything else is replaced.
+    /// A configuration in YAML, instead of the file or merged into it: lists are appended, anything else is replaced.
     #[arg(long, value_name = "YAML", allow_hyphen_values = true)] // YAML begins with --- or a list's - as well
     pub config_yaml: Option<String>,
-    /// Read the configuration file again whenever it has changed, as SIGHUP does at any time. What cannot be served is refused
-    /// with a line in the process log, and the configuration before it stays in force.
+    /// Reload the configuration file whenever it has changed; SIGHUP does so at any time. An invalid file is refused with a line
+    /// in the process log, and the configuration before it stays in force.
     #[arg(long, requires = "config_path")]
     pub watch: bool,
     /// The first of the four ports of the demonstration, which then has no admin interfaces [default: 10000].
@@ -42,30 +42,30 @@ pub struct Arguments {
     /// Serve, or only check the configuration and exit.
     #[arg(long, value_enum, default_value_t = Mode::Serve)]
     pub mode: Mode,
-    /// Behave as Envoy does also where finwait departs from it on purpose.
+    /// Behave exactly as Envoy does: switch off the intended differences that have a runtime key.
     #[arg(long)]
     pub envoy_exact: bool,
-    /// The process log has what is at least as severe: trace, debug, info, warning, error, critical or off.
+    /// The lowest level in the process log: trace, debug, info, warning, error, critical or off.
     #[arg(short, long, value_name = "LEVEL", default_value = "info", value_parser = level)]
     pub log_level: Level,
     /// Levels of single loggers, as in upstream:debug,http:trace; POST /logging lists them.
     #[arg(long, value_name = "LOGGER:LEVEL,...", default_value = "", hide_default_value = true)]
     pub component_log_level: String,
-    /// The lines of the process log, in spdlog's notation, as in [%Y-%m-%d %T.%e][%l][%n] %v.
+    /// The format of lines of the process log, in spdlog's notation, as in [%Y-%m-%d %T.%e][%l][%n] %v.
     #[arg(long, value_name = "PATTERN", value_parser = Format::parse)]
     pub log_format: Option<Format>,
-    /// The process log goes to this file instead of standard error.
+    /// Write the process log to this file instead of standard error.
     #[arg(long, value_name = "FILE")]
     pub log_path: Option<String>,
-    /// After SIGTERM, listeners go on accepting for this long (5s, 500ms) while /ready says DRAINING: load balancers hear
-    /// late of an end. SIGINT (Ctrl-C) leaves it out. A second signal of either kind cuts everything at once.
+    /// After SIGTERM, keep listeners open for this long (5s, 500ms) while /ready responds DRAINING, because load balancers
+    /// learn of a shutdown late. SIGINT (Ctrl-C) skips this time. A second signal of either kind closes everything at once.
     #[arg(long, value_name = "DURATION", default_value = LISTENERS_AFTER, value_parser = duration)]
     pub drain_listeners_after: Duration,
-    /// Seconds that requests under way may take once listeners are closed; what is left then is cut. From SIGTERM to the end
-    /// it takes --drain-listeners-after and this at most, and one second more if the reader of a log stalls.
+    /// Seconds that active requests may take once listeners are closed; what is open then is closed. The process ends at the
+    /// latest --drain-listeners-after plus this time after SIGTERM, and one second later if the reader of a log stalls.
     #[arg(long, value_name = "SECONDS", default_value_t = DRAIN_TIME.as_secs())]
     pub drain_time_s: u64,
-    /// When tunnels are ended in that time: spread over its second half, or at its beginning.
+    /// When tunnels are closed in the drain time: spread over its second half, or at its beginning.
     #[arg(long, value_enum, default_value_t = Pace::Gradual)]
     pub drain_strategy: Pace,
     /// The node's cluster, instead of node.cluster in the configuration.
@@ -77,7 +77,7 @@ pub struct Arguments {
     /// The node's zone, instead of node.locality.zone in the configuration.
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub service_zone: String,
-    /// The address of the admin interface is written to this file once it listens.
+    /// Write the address of the admin interface to this file once it listens.
     #[arg(long, value_name = "FILE")]
     pub admin_address_path: Option<PathBuf>,
     /// Those of [`UNUSED`] that were given.
@@ -147,10 +147,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("allow-unknown-static-fields", "an unknown field is an error here; remove the field"),
     ("base-id-path", "there is no hot restart, and no base id to write"),
     ("disable-extensions", "extensions cannot be switched off; leave them out of the configuration"),
-    ("enable-core-dump", "say `ulimit -c unlimited` where finwait is started"),
-    ("enable-fine-grain-logging", "the process log has loggers, not files; say --component-log-level"),
+    ("enable-core-dump", "run `ulimit -c unlimited` before finwait is started"),
+    ("enable-fine-grain-logging", "the process log has loggers, not files; use --component-log-level"),
     ("hot-restart-version", "there is no hot restart"),
-    ("log-format-escaped", "say --log-format with %_ or %j instead of %v"),
+    ("log-format-escaped", "use --log-format with %_ or %j instead of %v"),
     ("stats-tag", "stats have the tags of Envoy's defaults, and no others"),
 ];
 
@@ -174,7 +174,8 @@ impl Arguments {
             command = command.arg(argument.allow_hyphen_values(true));
         }
         let names: Vec<String> = UNUSED.iter().map(|unused| format!("--{}", unused.name)).collect();
-        command = command.after_help(format!("Accepted for Envoy's sake, and without effect: {}", names.join(", ")));
+        command =
+            command.after_help(format!("Options of Envoy that are accepted and have no effect: {}", names.join(", ")));
         let matches = command.clone().try_get_matches()?;
         let given = |name: &str| is_given(&matches, name);
         if let Some((name, instead)) = REFUSED.iter().find(|(name, _)| given(name)) {

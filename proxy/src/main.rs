@@ -78,7 +78,7 @@ fn run(arguments: &Arguments, logs: &Arc<LogFiles>, process_log: ProcessLog) -> 
     let watch = Watch::of(arguments);
     let file = config_file::load(arguments)?;
     if arguments.mode == Mode::Validate {
-        anyhow::ensure!(file.is_some(), "nothing to validate; say -c FILE");
+        anyhow::ensure!(file.is_some(), "nothing to validate; add -c FILE");
         return Ok(Some("configuration OK"));
     }
     let signals = Signals::listen()?; // before anything starts, so that a signal while it does is not lost
@@ -103,7 +103,7 @@ fn start_server(
 ) -> anyhow::Result<Running> {
     let workers = match arguments.concurrency {
         Some(workers) => workers.into(),
-        None => available_parallelism().context("cannot count the cores; say --concurrency")?.get(),
+        None => available_parallelism().context("the number of cores is unknown; set --concurrency")?.get(),
     };
     let logs = Arc::clone(ground.logs);
     let world: MakeOutside = Arc::new(move || outside(&logs));

@@ -10,7 +10,7 @@ use command::evidence::Evidence;
 use finwait_sim::scenario::{Family, Library, ScenarioError};
 use finwait_sim::suite::Performance;
 
-/// Replays network scenarios against finwait, in virtual time. Without a command: all of them, a line each.
+/// Plays network scenarios against finwait, in virtual time. Without a command, plays all of them and prints a line for each.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -42,7 +42,7 @@ struct Run {
     /// Play with this seed instead of each scenario's own.
     #[arg(long)]
     seed: Option<u64>,
-    /// Whose network it is played on.
+    /// The network model.
     #[arg(long, value_enum, default_value_t)]
     engine: Engine,
     #[command(flatten)]
@@ -52,10 +52,11 @@ struct Run {
 /// A network model.
 #[derive(Clone, Copy, Default, ValueEnum)]
 enum Engine {
-    /// Our own sockets: TCP as Linux does it, segment by segment.
+    /// finwait-sim's own sockets: TCP as in Linux, segment by segment.
     #[default]
     Own,
-    /// turmoil's sockets and links, as a second opinion. What they cannot express is refused by name.
+    /// Sockets and links of the turmoil crate, for comparison. A scenario with a feature that turmoil lacks is refused, and
+    /// the message names the feature.
     Turmoil,
 }
 
@@ -75,7 +76,7 @@ fn obey() -> io::Result<ExitCode> {
         Command::Sweep(sweep) => return sweep.run(&mut out).map(ExitCode::from),
     };
     if run.files.len() != 1 && run.evidence.has_files() {
-        writeln!(io::stderr(), "a page and a capture show one run each: name one scenario")?;
+        writeln!(io::stderr(), "--html and --pcap show one run: name one scenario")?;
         return Ok(Verdict::NoScenario.into());
     }
     let worst = match run.files.as_slice() {

@@ -56,7 +56,7 @@ fn colours_are_for_terminals_and_for_who_wants_them() {
 fn a_diagram_that_cannot_fit_says_what_it_needs() {
     let output = run(&["scenarios/upgrades/a-websocket-crosses-three-hops.yaml"], "50");
     let text = String::from_utf8(output.stdout).expect("a story is text");
-    assert!(text.ends_with("A diagram of 5 hosts needs 64 columns; COLUMNS says 50.\n"), "{text}");
+    assert!(text.ends_with("A diagram of 5 hosts needs 64 columns; COLUMNS is 50.\n"), "{text}");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn json_has_the_whole_result() {
 fn a_page_shows_one_run() {
     let output = run(&["--html", "unwritten.html", POST, POST], "80");
     assert_eq!(output.status.code(), Some(2));
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "a page and a capture show one run each: name one scenario\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "--html and --pcap show one run: name one scenario\n");
 }
 
 fn run(arguments: &[&str], columns: &str) -> Output {

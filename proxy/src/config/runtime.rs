@@ -326,7 +326,7 @@ const UNSUPPORTED: &[(&str, &str, Option<u32>, &str)] = &[
     ("outlier_detection.", "", None, "write the value in outlier_detection of the cluster"),
     ("upstream.base_retry_backoff_ms", "", Some(25), "write retry_back_off in the retry policy"),
     ("upstream.healthy_panic_threshold", "", None, "write common_lb_config.healthy_panic_threshold in the cluster"),
-    ("upstream.maintenance_mode.", "", Some(0), "answer with a direct_response route"),
+    ("upstream.maintenance_mode.", "", Some(0), "respond by a direct_response route"),
     ("upstream.use_retry", "", Some(100), "a policy retries always or, with num_retries: 0, never"),
 ];
 

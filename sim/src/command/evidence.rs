@@ -26,7 +26,7 @@ pub(crate) struct Evidence {
     /// timers, connections, stats. Times are nanoseconds of virtual time.
     #[arg(long, conflicts_with = "trace")]
     json: bool,
-    /// Also write a page that shows the run: one file, which needs no network.
+    /// Also write an HTML page that shows the run: one file, which needs no network.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Also write every packet into this file, as a pcapng capture for Wireshark and tshark.

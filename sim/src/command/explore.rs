@@ -19,16 +19,17 @@ use crate::Verdict;
 /// Failures that are made small; an exploration with more of them has other worries.
 const FAILURES_MAX: usize = 8;
 
-/// Play a scenario with many seeds, each with small departures of its own from the plain course, within the bounds of its
-/// `chance` or else common ones: packets, drivers, hosts and clocks that are late. Tells how often each outcome comes, and writes the smallest run for each failure as a scenario.
+/// Play a scenario with many seeds. Each seed delays packets, drivers, hosts and clocks by small times of its own, within the
+/// bounds of the scenario's `chance`, or without it within common bounds. Prints how often each outcome occurs, and writes the
+/// smallest run that shows each failure as a scenario.
 ///
-/// Of a file with many runs (`sweep`, `variants`, `orders`) each is explored with all the seeds, and has a table of its own;
-/// `--only` chooses some of them. A file's own `seeds` do not count: these do.
+/// If the file has many runs (`sweep`, `variants`, `orders`), each is explored with all seeds and gets a table; `--only`
+/// selects runs. `seeds` in the file is ignored.
 ///
-/// Machines share the work without knowing of each other: each plays a part (`--shard 2/8 --json > 2.json`), and `--merge
-/// *.json` puts together what they wrote.
+/// Several machines can share the work: each plays a part (`--shard 2/8 --json > 2.json`), and `--merge *.json` combines the
+/// results.
 ///
-/// Exit status: 0 if everything expected was seen with every seed, 1 if not, 2 if a file is not what it should be.
+/// Exit status: 0 if everything expected was seen with every seed, 1 if not, 2 if a file is invalid.
 #[derive(Args)]
 pub(crate) struct Explore {
     /// The scenario file.
@@ -42,16 +43,16 @@ pub(crate) struct Explore {
     /// Play only part I of N of the seeds, so that N machines can share them.
     #[arg(long, value_name = "I/N", default_value = "1/1")]
     shard: Shard,
-    /// Threads. Without it: as many as there are processors. The result does not depend on it.
+    /// Number of threads [default: one for each processor]. The result does not depend on it.
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
-    /// Where the scenarios that show failures go. Without it: beside the scenario.
+    /// Write the scenarios that show failures into this folder [default: the folder of the scenario].
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Print what was found as one JSON object, and write no scenarios.
     #[arg(long)]
     json: bool,
-    /// Play nothing: put together what `--json` wrote about parts of the seeds, and go on with that.
+    /// Play nothing: combine the results that `--json` wrote for parts of the seeds.
     #[arg(long, value_name = "JSON", num_args = 1.., conflicts_with_all = ["seeds", "shard", "trace"])]
     merge: Vec<PathBuf>,
     /// Print the complete trace of every seed, one after the other, and nothing else.
@@ -121,7 +122,7 @@ impl Explore {
             let findings: Findings = serde_json::from_str(&text)
                 .map_err(|error| wrong(format!("is not what `explore --json` writes: {error}")))?;
             if !findings.are_about(runs) {
-                return Err(wrong(format!("is not about {} as it is", self.file)));
+                return Err(wrong(format!("is the result of another version of {}", self.file)));
             }
             named.push((name, findings));
         }
@@ -151,7 +152,7 @@ impl Explore {
         }
         match failures.len().saturating_sub(FAILURES_MAX) {
             0 => Ok(()),
-            more => writeln!(out, "{more} more failing outcomes were not made small"),
+            more => writeln!(out, "{more} more failing outcomes were not reduced"),
         }
     }
 
@@ -229,7 +230,7 @@ fn print_table(file: &str, Found { run, outcomes }: &Found, out: &mut impl Write
             outcome.summary
         )?;
         for complaint in &outcome.complaints {
-            writeln!(out, "{:>26}  not as it must be: {complaint}", "")?;
+            writeln!(out, "{:>26}  expectation not met: {complaint}", "")?;
         }
     }
     writeln!(out)

@@ -16,7 +16,7 @@ impl FromStr for Selection {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let pair = text.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty());
-        let (name, value) = pair.ok_or("a value is chosen as gap=5s, or \"variant=as it is\"")?;
+        let (name, value) = pair.ok_or("select a value as in gap=5s or \"variant=as it is\"")?;
         Ok(Self { name: name.into(), value: value.into() })
     }
 }

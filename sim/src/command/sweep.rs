@@ -19,7 +19,7 @@ use crate::Verdict;
 /// Exit status: 0 if everything expected was seen, 1 if something was not, 2 if the file is not a scenario.
 #[derive(Args)]
 pub(crate) struct Sweep {
-    /// The scenario file. It writes `$NAME` where a value belongs.
+    /// The scenario file, with `$NAME` in place of each value.
     file: String,
     /// Values to try, instead of those in the file's `sweep`. For a map, give one or two of these.
     #[arg(long, value_name = "NAME=VALUE,VALUE,...")]
@@ -27,7 +27,7 @@ pub(crate) struct Sweep {
     /// Play with this seed instead of the scenario's own.
     #[arg(long)]
     seed: Option<u64>,
-    /// Also write a page with the map and the run that is told: one file, which needs no network.
+    /// Also write an HTML page with the map and the run that `tell` names: one file, which needs no network.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }

@@ -69,7 +69,7 @@ impl<'a> Hop<'a> {
             let story = HopStory { because: Some(setting), ..judged.story };
             return Judged { story, closed, timer: Some(timer), ..judged };
         }
-        let note = || self.note(host, act.sent.at).map(|note| format!("as the script says: {note}"));
+        let note = || self.note(host, act.sent.at).map(|note| format!("as in the script: {note}"));
         let why = self.fall(host, act).or_else(note).unwrap_or_else(|| "by itself".into());
         Judged { closed, is_origin, ..self.judged(name, Cause::Own, vec![format!("{ended}, {why}")]) }
     }

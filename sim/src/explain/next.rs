@@ -245,7 +245,7 @@ fn unfit(upstream: &Exchange, details: Option<&Details>, part: &str) -> (String,
         return (format!("{part} is not valid HTTP"), Cause::Unreadable);
     }
     let said = details.map_or_else(String::new, Details::to_string);
-    (format!("cause not found; its log says {said}"), Cause::Itself)
+    (format!("cause not found; its log has {said}"), Cause::Itself)
 }
 
 /// How a request and the end of its connection or stream met.

@@ -200,7 +200,7 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
     (
         ResponseFlag::DO,
         reason(
-            "because it shed load, as its cluster's drop policy says",
+            "because it shed load, by its cluster's drop policy",
             "drop less",
             Some((At::Cluster, "load_assignment.policy.drop_overloads")),
         ),
@@ -208,7 +208,7 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
     (
         ResponseFlag::UDO,
         reason(
-            "because it sheds all load, as its cluster's drop policy says",
+            "because it sheds all load, by its cluster's drop policy",
             "drop less",
             Some((At::Cluster, "load_assignment.policy.drop_overloads")),
         ),

@@ -48,7 +48,7 @@ fn unprocessed(cause: &Cause, origin: &Judged<'_>) -> Option<&'static str> {
             Some("the stream is above the last stream of GOAWAY, so it was not processed (RFC 9113 8.7)")
         }
         Cause::NextHop { did: Some(ActKind::Reset { code, .. }), .. } if code == "REFUSED_STREAM" => {
-            Some("REFUSED_STREAM says that it was not processed (RFC 9113 8.7)")
+            Some("REFUSED_STREAM means that it was not processed (RFC 9113 8.7)")
         }
         Cause::Busy
         | Cause::Itself

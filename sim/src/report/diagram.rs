@@ -36,7 +36,7 @@ pub fn diagram(trace: &Trace, style: Style) -> String {
     let gap = style.columns.saturating_sub(TIME + tail) / gaps;
     if gap < GAP_MIN {
         let needed = TIME + tail + gaps * GAP_MIN;
-        return format!("A diagram of {} hosts needs {needed} columns; COLUMNS says {}.\n", lanes.len(), style.columns);
+        return format!("A diagram of {} hosts needs {needed} columns; COLUMNS is {}.\n", lanes.len(), style.columns);
     }
     let picture = Picture { trace, lanes, gap: gap.min(GAP_MAX), style };
     let mut text = String::new();

@@ -72,7 +72,7 @@ impl ScenarioError {
         } else if let YamlError::SerdeUnknownVariant { variant, expected, .. } = bare {
             unknown("word", variant, expected)
         } else if let YamlError::SerdeMissingField { field, .. } = bare {
-            format!("the key `{field}` is missing here; scenarios/README.md tells what it is for")
+            format!("the key `{field}` is missing here; see scenarios/README.md")
         } else if let YamlError::InvalidScalar { ty, .. } = bare {
             format!("expected {}", kind(ty))
         } else if let YamlError::SerdeInvalidValue { unexpected, expected, .. }

@@ -230,7 +230,7 @@ impl Reading<'_> {
             patch.0.0.extend(changes.0.0.iter().cloned());
         }
         if WORDS.contains(&name.as_str()) || Intervention::has(&name) || name == SCRIPT_HOST {
-            return Err(self.error(here, format!("`{name}` is a word of the script, not a host's name")));
+            return Err(self.error(here, format!("`{name}` is the name of a step, not allowed for a host")));
         }
         let role = match (config, inline, alb, client, app) {
             (Some(config), None, None, None, None) => Role::Proxy(self.proxy(&config, &patch, exact)?),
@@ -320,7 +320,7 @@ impl Reading<'_> {
         reload: &Reload,
     ) -> Result<ProxyConfig, ScenarioError> {
         let Some(Role::Proxy(ProxyConfig { file, text, exact, unpatched, .. })) = role else {
-            return Err(self.error(here, format!("`{}` is no proxy: only proxies reload", reload.host)));
+            return Err(self.error(here, format!("`{}` is not a proxy: only proxies reload", reload.host)));
         };
         let (mut config, from) = match &reload.config {
             Some(config) => (self.proxy(config, &reload.patch, *exact)?, ReloadedFrom::File),
@@ -371,7 +371,7 @@ impl Reading<'_> {
             let is_proxy = |host: &&Host| host.name == name && matches!(host.role, Role::Proxy { .. });
             let place = patch.0.iter().next().map(|(_, value)| value.referenced);
             if hosts.iter().find(is_proxy).is_none() {
-                let what = format!("a variant changes `{name}`, which is no proxy: {}", Names(hosts).known());
+                let what = format!("a variant changes `{name}`, which is not a proxy: {}", Names(hosts).known());
                 return Err(place.map_or_else(|| ScenarioError::of_file(self.path, &what), |at| self.error(at, &what)));
             }
         }

@@ -1,4 +1,4 @@
-//! Whether every name in script and expectations is somebody's, and whether he can do what it says.
+//! Whether every name in script and expectations is the name of a host, and whether that host can do what the line says.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,9 @@ impl Names<'_> {
         if let Some((name, (_, at))) = barriers.iter().find(|(_, (parts, _))| *parts < 2) {
             return Err((
                 *at,
-                format!("only one part of the script comes to barrier `{name}`: it would wait for ever"),
+                format!(
+                    "only one part of the script has barrier `{name}`, so it would wait for ever; put the barrier into another part too"
+                ),
             ));
         }
         follow(script, &events(script))
@@ -57,7 +59,7 @@ impl Names<'_> {
                     let role = &self.host(here, host)?.role;
                     let is_numbered = connection.as_ref().is_some_and(|name| name.contains(ROUND));
                     if is_numbered && place == Place::Script {
-                        let what = format!("`{ROUND}` is the number of a round: it belongs into a `repeat`");
+                        let what = format!("`{ROUND}` is the number of a round and only allowed in a `repeat`");
                         return Err((here, what));
                     }
                     let connection = connection.as_ref().map(|name| name.replace(ROUND, "1"));
@@ -88,7 +90,7 @@ impl Names<'_> {
         if let Intervention::Drain(draining) = intervention
             && !matches!(self.host(at, &draining.host)?.role, Role::Proxy { .. })
         {
-            return Err((at, format!("`{}` is no proxy: only proxies drain", draining.host)));
+            return Err((at, format!("`{}` is not a proxy: only proxies drain", draining.host)));
         }
         Ok(())
     }
@@ -101,7 +103,7 @@ impl Names<'_> {
                 Role::Alb(_) => ("a load balancer: it has", &["connections"]),
                 Role::App(_) => ("an app: it has", &["count", "asked", "headers", "body", "at", "gaps", "connections"]),
                 Role::Client(_) => (
-                    "a client: it counts and logs nothing, and has",
+                    "a client, which has no log and no counts: it has",
                     &[
                         "status",
                         "error",
@@ -153,12 +155,14 @@ fn able(role: &Role, connection: Option<&str>, action: &Action) -> Result<(), St
     if let Action::SendFrame { frame, .. } = action
         && let Some(missing) = frame.lacks()
     {
-        return Err(format!("told to send {frame}, which needs a `{missing}`"));
+        return Err(format!("to send {frame}, which needs a `{missing}`"));
     }
     let who = match role {
-        Role::Alb(_) => return Err("a load balancer: it follows no script, its clients ask it".into()),
+        Role::Alb(_) => {
+            return Err("a load balancer, which follows no script: write the step for a client of it".into());
+        }
         Role::Proxy { .. } => {
-            return Err("a proxy: it follows no script, but can be told to `drain` and to `reload`".into());
+            return Err("a proxy, which follows no script, except for the steps `drain` and `reload`".into());
         }
         Role::App(_) if connection.is_some_and(|which| which.parse::<usize>().is_err()) => {
             return Err("an app: its connections are numbered from 1, as in `app.1`".into());
@@ -166,7 +170,7 @@ fn able(role: &Role, connection: Option<&str>, action: &Action) -> Result<(), St
         Role::App(app) => Who::App(app.speaks),
         Role::Client(client) => Who::Client(client.speaks),
     };
-    refusal(who, action).map_or(Ok(()), |what| Err(format!("told to {action}, but {what}")))
+    refusal(who, action).map_or(Ok(()), |what| Err(format!("to {action}, but {what}")))
 }
 
 /// How many sequences come to each barrier, with one place that names it.

@@ -64,9 +64,9 @@ fn set(config: &mut Value, path: &str, value: &Value) -> Result<(), String> {
         }
     }
     match found.as_slice() {
-        [] => Err("this stands nowhere in the configuration".into()),
-        [place] => change(place.iter().try_fold(config, descend).ok_or("this place is gone")?, &last, value),
-        places => Err(format!("{} places match: say more of the path, as in `..route.timeout`", places.len())),
+        [] => Err("the configuration has no such field".into()),
+        [place] => change(place.iter().try_fold(config, descend).ok_or("the field no longer exists")?, &last, value),
+        places => Err(format!("{} fields match: write more of the path, as in `..route.timeout`", places.len())),
     }
 }
 
@@ -197,8 +197,8 @@ mod tests {
     fn refusals() {
         let cases = [
             ("a.c.d", "there is no `c` here: it has x"),
-            ("..x", "2 places match: say more of the path, as in `..route.timeout`"),
-            ("..none", "this stands nowhere in the configuration"),
+            ("..x", "2 fields match: write more of the path, as in `..route.timeout`"),
+            ("..none", "the configuration has no such field"),
             ("a..b", "not a path such as a.b[0].c or ..a.b"),
             ("l[9].a", "there is no `[9]` here: it has 0 items, counted from 0"),
         ];

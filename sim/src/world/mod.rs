@@ -214,7 +214,7 @@ impl World {
             host.end_tasks();
         }
         if ended == Ended::Panicked {
-            let unnamed = || Box::new("a task of a program panicked; what it said is above") as Box<dyn Any + Send>;
+            let unnamed = || Box::new("a task of a program panicked; its message is above") as Box<dyn Any + Send>;
             std::panic::resume_unwind(shared.panic.take().unwrap_or_else(unnamed));
         }
         let perturbed = shared.steering.borrow_mut().happened();

@@ -184,7 +184,7 @@ fn note_unreachable_connect(
         if !enabled(&forward.upgrades).or(enabled(upgrades)).unwrap_or(false) {
             notes.note(
                 &written.value.r#match.place,
-                "matches CONNECT, but no upgrade_configs enables CONNECT: every such request is answered with 403",
+                "matches CONNECT, but no upgrade_configs enables CONNECT: every such request gets a 403",
             );
         }
     }

@@ -164,7 +164,7 @@ fn http2_options(written: &Http2ProtocolOptions) -> Result<Http2Options, Problem
 fn downstream_http2_options(written: &Http2ProtocolOptions) -> Result<Http2Options, Problem> {
     let keepalive = written.connection_keepalive.as_ref();
     if let Some(idle) = keepalive.and_then(|keepalive| keepalive.value.connection_idle_interval.as_ref()) {
-        return Err(idle.invalid("clients are asked in equal intervals"));
+        return Err(idle.invalid("is for clusters only; clients get PING every `interval`"));
     }
     Ok(Http2Options { keepalive: keepalive.map(self::keepalive).transpose()?, ..any_http2_options(written)? })
 }

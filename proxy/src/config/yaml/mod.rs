@@ -66,7 +66,7 @@ impl Node {
             serde_yaml::from_str_with_options(text, options(text.len())).map_err(|error| syntax(&error))?;
         let tree = document.resolve(text);
         if tree.value == Value::Null {
-            return Err(Problem::invalid(&Place { path: String::new(), at: None }, "the file says nothing"));
+            return Err(Problem::invalid(&Place { path: String::new(), at: None }, "the file is empty"));
         }
         Ok(tree)
     }
@@ -211,16 +211,16 @@ fn options(bytes: usize) -> serde_yaml::Options {
 #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum of many kinds, most of which describe themselves")]
 fn syntax(error: &serde_yaml::Error) -> Problem {
     let said = match cause(error) {
-        serde_yaml::Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` stands here twice"),
+        serde_yaml::Error::DuplicateMappingKey { key: Some(key), .. } => format!("duplicate key `{key}`"),
         serde_yaml::Error::MultipleDocuments { .. } => {
-            "the file has a second document, and only one has a meaning".into()
+            "the file has a second YAML document; only one is allowed".into()
         }
         serde_yaml::Error::NullIntoString { .. } => {
             "the key of this entry is null; write the name of a field before the colon, in quotes if it is ~ or null"
                 .into()
         }
         serde_yaml::Error::RecursiveReferencesRequireWeakTypes { .. } => {
-            "the alias stands inside the value of its own anchor; write out what it stands for".into()
+            "the alias is inside the value of its own anchor; write the value instead of the alias".into()
         }
         // What has no tag is read as what it looks like.
         serde_yaml::Error::InvalidScalar { ty, .. } => format!(
@@ -235,8 +235,8 @@ fn syntax(error: &serde_yaml::Error) -> Problem {
         serde_yaml::Error::Budget { .. }
         | serde_yaml::Error::AliasReplayLimitExceeded { .. }
         | serde_yaml::Error::AliasReplayStackDepthExceeded { .. } => format!(
-            "aliases add more than {ALIASED_VALUES_MAX} values or {ALIASED_BYTES_MAX} bytes to the file; write out what \
-             they stand for, which has no limit"
+            "aliases add more than {ALIASED_VALUES_MAX} values or {ALIASED_BYTES_MAX} bytes to the file; write the \
+             values instead of aliases, which has no limit"
         ),
         other => {
             // The position is printed by ConfigError, once and in front.

@@ -108,7 +108,7 @@ async fn obey(
         | Action::Request(_)
         | Action::Resume
         | Action::SendFrame { .. }
-        | Action::Wait(_) => Err("an app's WebSocket cannot be told this".into()),
+        | Action::Wait(_) => Err("an app's WebSocket has no such step".into()),
     };
     order.answer(done);
     Some(socket)

@@ -139,7 +139,7 @@ impl Peer {
             Side::Client { .. } => {
                 let outcome = match stream.status {
                     Some(status) => Outcome::Answer { status, headers: stream.headers, body: stream.body },
-                    None => Outcome::Failed("the stream ended without an answer".into()),
+                    None => Outcome::Failed("the stream ended without a response".into()),
                 };
                 self.notebook.conclude(stream.sighting, outcome);
                 if let Some(done) = stream.done.take() {

@@ -290,7 +290,7 @@ impl Peer {
     /// Asks; the order is done with the answer. An answer that does not come is a sighting too, not a broken script.
     async fn request(&mut self, request: &Request, done: Done) -> Result<(), (Done, String)> {
         let Side::Client { connect, name, .. } = &self.side else {
-            return Err((done, "an app asks nothing".into()));
+            return Err((done, "an app sends no requests".into()));
         };
         let authority = connect.rsplit_once(':').map_or(connect.as_str(), |(name, _)| name).to_owned();
         let exchange = self.notebook.begin_exchange(name.as_deref(), request.to_string());

@@ -140,7 +140,7 @@ impl fmt::Display for Share {
 impl<'de> Deserialize<'de> for Share {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no share such as 20%..40%")))
+        Self::parse(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is not a share such as 20%..40%")))
     }
 }
 

@@ -16,10 +16,11 @@ pub(crate) fn misfit(role: &Role) -> Option<String> {
 fn of_client(client: &Client) -> Option<&'static str> {
     let speaks_http2 = client.speaks == Speech::Http2;
     if !speaks_http2 && client.http2 != Http2::default() {
-        return Some("has habits under `http2`, which are of one that `speaks: http2`");
+        return Some("has `http2`, which needs `speaks: http2`");
     }
     let silent = client.speaks == Speech::Bytes && client.idle_timeout.is_some();
-    silent.then_some("has an `idle_timeout`, which is of one that speaks HTTP: bytes by hand end by `fin`")
+    silent
+        .then_some("has `idle_timeout`, which has no effect with `speaks: bytes`: end its connection by the step `fin`")
 }
 
 fn of_app(app: &App) -> Option<String> {
@@ -35,16 +36,16 @@ fn of_app(app: &App) -> Option<String> {
     ];
     for (key, given, means_something) in keys {
         if given && (answers_all || !means_something) {
-            let why = if answers_all { "has `answer_bytes`".to_owned() } else { format!("`speaks: {speech}`") };
-            return Some(format!("has `{key}`, but it {why}, where that means nothing"));
+            let why = if answers_all { "answer_bytes".to_owned() } else { format!("speaks: {speech}") };
+            return Some(format!("has `{key}`, which has no effect with `{why}`"));
         }
     }
     if answers_all && speech != Speech::Http1 {
-        return Some("has `answer_bytes`: it speaks nothing else".into());
+        return Some("has `answer_bytes`, which excludes `speaks`".into());
     }
     app.programs.iter().flatten().find_map(|action| {
         let refused = if matches!(action, Action::Wait(_)) { None } else { refusal(Who::App(speech), action) };
-        refused.map(|what| format!("has a program that says `{action}`: {what}"))
+        refused.map(|what| format!("has a program with the step `{action}`: {what}"))
     })
 }
 
@@ -76,20 +77,20 @@ pub(crate) fn refusal(who: Who, action: &Action) -> Option<String> {
         return None;
     }
     Some(match (action, is_client) {
-        (Action::Wait(_), _) => "waiting is a step of its own: `wait: 2s`".into(),
-        (Action::Connect | Action::Request(_), _) => "an app asks nothing, it is asked".into(),
-        (Action::ReceiveRequest(_) | Action::Reply(_), true) => "a client is not asked, and answers nothing".into(),
+        (Action::Wait(_), _) => "a wait has no host; write `wait: 2s`".into(),
+        (Action::Connect | Action::Request(_), _) => "an app receives requests and sends none".into(),
+        (Action::ReceiveRequest(_) | Action::Reply(_), true) => "a client sends requests and receives none".into(),
         (Action::ReceiveRequest(_) | Action::Reply(_) | Action::Receive { .. }, _) => {
-            format!("that is for one that `speaks: bytes`, and this one `speaks: {speech}`")
+            format!("this step needs `speaks: bytes`, not `speaks: {speech}`")
         }
         (Action::Pause | Action::Resume | Action::ReceiveFrame(_) | Action::SendFrame { .. }, _) => {
-            format!("that is for one that `speaks: http2`, and this one `speaks: {speech}`")
+            format!("this step needs `speaks: http2`, not `speaks: {speech}`")
         }
         (Action::Close | Action::ReceiveWebSocketFrame(_), false) | (Action::Closed(_), _) => {
-            "an app can be told `send`, `websocket_frame`, `half_close`, `fin` and `rst`; one that `speaks: bytes` or \
-             `http2` can do more"
+            "the steps of an app are `send`, `websocket_frame`, `half_close`, `fin` and `rst`; more with `speaks: bytes` \
+             and `speaks: http2`"
                 .into()
         }
-        _ => format!("that is about WebSockets of HTTP/1, and this one `speaks: {speech}`"),
+        _ => format!("this step is for WebSockets on HTTP/1, not for `speaks: {speech}`"),
     })
 }

@@ -270,7 +270,7 @@ fn action<E: Error>(mut fields: Fields) -> Result<Action, E> {
         (None, None, Some(action), None) => Ok(action),
         _ => Err(E::custom(
             "a step does one thing: `request`, `websocket`, `send`, `send_bytes`, `receive`, `receive_bytes`, or \
-             another that scenarios/README.md tells of",
+             another of those in scenarios/README.md",
         )),
     }
 }
@@ -289,7 +289,7 @@ fn request<E: Error>(line: &str, fields: Fields) -> Result<Request, E> {
     let words: Vec<&str> = line.split(' ').collect();
     let &[method, path] = words.as_slice() else {
         return Err(E::custom(format!(
-            "`{line}` is no request such as `GET /path`, and no action: known here are close, closed, connect, fin, \
+            "`{line}` is not a request such as `GET /path`, nor an action: known here are close, closed, connect, fin, \
              half_close, pause, receive_request, resume, rst"
         )));
     };

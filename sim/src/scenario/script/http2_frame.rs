@@ -279,7 +279,7 @@ impl<'de> Deserialize<'de> for ErrorCode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         let known = ERROR_NAMES.iter().position(|has| *has == name).and_then(|code| u32::try_from(code).ok());
-        let what = || D::Error::custom(format!("`{name}` is no error code: {}", ERROR_NAMES.join(", ")));
+        let what = || D::Error::custom(format!("`{name}` is not an error code; known are {}", ERROR_NAMES.join(", ")));
         known.or_else(|| number(&name)).map(Self).ok_or_else(what)
     }
 }
@@ -316,7 +316,10 @@ impl<'de> Visitor<'de> for KindAndFields {
         }
         if let Some((name, _)) = fields.settings.iter().find(|(name, _)| setting(name).is_none()) {
             let known: Vec<&str> = SETTING_NAMES.iter().map(|(name, _)| *name).collect();
-            return Err(A::Error::custom(format!("`{name}` is no setting: {}, or a number", known.join(", "))));
+            return Err(A::Error::custom(format!(
+                "`{name}` is not a setting; known are {}, or a number",
+                known.join(", ")
+            )));
         }
         let frame = Frame { kind, fields };
         match frame.misfit() {

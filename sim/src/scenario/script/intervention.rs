@@ -204,7 +204,7 @@ impl Intervention {
             "resolve" => map.next_value().map(Self::Resolve),
             "restart" => map.next_value().map(Self::Restart),
             "stall" => map.next_value().map(Self::Stall),
-            _ => Err(A::Error::custom(format!("`{word}` happens to no world"))),
+            _ => Err(A::Error::custom(format!("`{word}` is not a step"))),
         }
     }
 
@@ -275,10 +275,10 @@ impl fmt::Display for Intervention {
                 write!(f, "{segments}, is delayed by {}", segments.by.unwrap_or_default())
             }
             Self::Drain(Draining { host, time, listeners_after: None }) => {
-                write!(f, "{host} is told to finish within {time}")
+                write!(f, "{host} drains within {time}")
             }
             Self::Drain(Draining { host, time, listeners_after: Some(after) }) => {
-                write!(f, "{host} is told to finish: its listeners close after {after}, the rest is cut {time} later")
+                write!(f, "{host} drains: its listeners close after {after}, the rest is cut {time} later")
             }
             Self::Drop(segments) => write!(f, "{segments}, is lost"),
             Self::Gate(Gate { way, bytes }) => write!(f, "{bytes} pass {way}, the rest is held"),

@@ -116,7 +116,7 @@ fn misspelt<E: Error>(word: &str) -> Option<E> {
     let known: Vec<&str> = WORDS.into_iter().chain(Intervention::WORDS).collect();
     // It may be a host's name just as well, so it has to be very near.
     let meant = nearest(word, &known, (word.len() / 3).min(2))?;
-    Some(E::custom(format!("`{word}` is no step, and no host is told this: did you mean `{meant}`?")))
+    Some(E::custom(format!("`{word}` is neither a step nor a host: did you mean `{meant}`?")))
 }
 
 impl<'de> Deserialize<'de> for Cue {

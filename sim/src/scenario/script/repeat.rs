@@ -53,10 +53,12 @@ fn in_round(cue: &mut Spanned<Cue>, number: u32, above: u32) {
 pub(crate) fn misfit(steps: &[Spanned<Cue>]) -> Option<(Location, &'static str)> {
     steps.iter().find_map(|cue| {
         let what = match &cue.value {
-            Cue { at: Some(_), .. } => "`at` is one instant, and a `repeat` has many: say `after`",
-            Cue { event: Some(_), .. } => "an `event` happens once, and what stands in a `repeat` does not",
-            Cue { step: Step::Barrier(_), .. } => "a `barrier` is passed once, and what stands in a `repeat` is not",
-            Cue { step: Step::Repeat(_), .. } => "a `repeat` stands in no other",
+            Cue { at: Some(_), .. } => "`at` is not allowed in a `repeat`; write `after`",
+            Cue { event: Some(_), .. } => "`event` is not allowed in a `repeat`, because its steps run many times",
+            Cue { step: Step::Barrier(_), .. } => {
+                "`barrier` is not allowed in a `repeat`, because its steps run many times"
+            }
+            Cue { step: Step::Repeat(_), .. } => "a `repeat` is not allowed in a `repeat`",
             Cue { step, .. } => return misfit(step.inner()),
         };
         Some((cue.referenced, what))

@@ -49,7 +49,7 @@ impl TryFrom<Fields> for Reply {
     fn try_from(fields: Fields) -> Result<Self, Self::Error> {
         let Fields { status, body, body_bytes, headers, after, send_rate } = fields;
         let body = match (body, body_bytes) {
-            (Some(_), Some(_)) => return Err("an answer has `body` or `body_bytes`, not both"),
+            (Some(_), Some(_)) => return Err("a reply has `body` or `body_bytes`, not both"),
             (body, None) => Payload::Text(body.unwrap_or_default()),
             (None, Some(size)) => Payload::Binary(size),
         };

@@ -100,7 +100,7 @@ impl Variations {
             };
             labels = labels.iter().flat_map(|label| values.iter().map(move |value| with(label, value))).collect();
             if labels.len() > RUNS_MAX {
-                return Err(format!("these are more than {RUNS_MAX} runs"));
+                return Err(format!("the file has more than {RUNS_MAX} runs"));
             }
         }
         Ok(labels)
@@ -109,7 +109,7 @@ impl Variations {
     /// What is wrong with naming runs like this, if anything: a value that no run has would be about nothing, silently.
     pub(crate) fn misfit(&self, when: &When, labels: &[Label]) -> Option<String> {
         if labels.iter().all(|label| label.0.is_empty()) {
-            return Some("nothing varies here, without `sweep`, `variants` or `orders`: this is about no run".into());
+            return Some("the scenario has one run: add `sweep`, `variants` or `orders`, or remove this".into());
         }
         let known = |of: Option<&str>| -> Vec<&str> {
             let mut known = Vec::new();
@@ -123,7 +123,7 @@ impl Variations {
         let missing = |of: Option<&str>, values: &[String]| {
             let known = known(of);
             let value = values.iter().find(|value| !known.contains(&value.as_str()))?;
-            let whose = of.map_or_else(|| "no run has the value".into(), |of| format!("`{of}` is never"));
+            let whose = of.map_or_else(|| "no run has the value".into(), |of| format!("`{of}` never has the value"));
             Some(format!("{whose} `{value}`: known here are {}", some_of(&known)))
         };
         match when {
@@ -132,7 +132,7 @@ impl Variations {
                 if labels.iter().all(|label| label.get(name).is_none()) {
                     let names: Vec<&str> =
                         labels.first().into_iter().flat_map(|label| &label.0).map(|(name, _)| name.as_str()).collect();
-                    return Some(format!("no parameter is called `{name}`: known here are {}", some_of(&names)));
+                    return Some(format!("no parameter has the name `{name}`: known here are {}", some_of(&names)));
                 }
                 missing(Some(name), values)
             }),
@@ -210,7 +210,7 @@ pub(crate) fn events(script: &[Spanned<Cue>]) -> Vec<String> {
 /// What is said of an event that no step has.
 pub(crate) fn missing_event(event: &str, events: &[String]) -> String {
     match events {
-        [] => format!("no step has `event: {event}`, nor has any step an event"),
+        [] => format!("no step has `event: {event}`; add it to the step that this follows"),
         events => format!("no step has `event: {event}`: the events are {}", events.join(", ")),
     }
 }
