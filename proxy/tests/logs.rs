@@ -223,5 +223,5 @@ fn a_failed_connect_is_logged_once_with_the_connection_id_of_its_request() {
         let (_, fields) = line.split_once("connection=").unwrap_or_else(|| panic!("{line}"));
         fields.split_whitespace().next().map(str::to_owned)
     };
-    assert_eq!(id_of("a connect failed"), id_of("the proxy itself answers"));
+    assert_eq!(id_of("a connect failed"), id_of("local reply"));
 }

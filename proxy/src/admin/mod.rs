@@ -206,7 +206,10 @@ const ENDPOINTS: &[Endpoint] = &[
         method: Only::Post,
         about: "have listeners accept no more connections",
         parameters: &[
-            ("graceful", "not before the drain time is over; until then clients are asked to go elsewhere"),
+            (
+                "graceful",
+                "after the drain time; until then responses have connection: close, and HTTP/2 clients get GOAWAY",
+            ),
             ("inboundonly", "only listeners whose traffic_direction is INBOUND"),
         ],
         respond: |query, _| {
@@ -217,14 +220,14 @@ const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/healthcheck/fail",
         method: Only::Post,
-        about: "ask clients to go elsewhere, and be no longer ready",
+        about: "fail health checks: /ready responds 503, and clients get connection: close or GOAWAY",
         parameters: &[],
         respond: |_, _| AdminResponse::ok(Then::Health { is_unwell: true }),
     },
     Endpoint {
         path: "/healthcheck/ok",
         method: Only::Post,
-        about: "take that back",
+        about: "pass health checks again",
         parameters: &[],
         respond: |_, _| AdminResponse::ok(Then::Health { is_unwell: false }),
     },

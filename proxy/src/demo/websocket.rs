@@ -174,7 +174,7 @@ impl Socket {
     /// The peer closes: it hears its own code, and the connection ends (RFC 6455 5.5.1).
     pub(super) async fn reply_to_close(mut self, payload: &[u8]) {
         if self.send(Kind::Close, payload.get(..2).unwrap_or_default()).await.is_err() {
-            tracing::debug!("a peer closed and did not wait for the answer");
+            tracing::debug!("a peer closed without waiting for the response");
         }
     }
 

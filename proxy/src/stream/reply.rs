@@ -102,6 +102,6 @@ fn record_reply(row: &Row, request: &RequestHead, info: &mut StreamInfo) {
         details = %row.details,
         method = %request.method,
         path = request.path.as_ref().and_then(|path| path.to_str().ok()).unwrap_or_default(),
-        "the proxy itself answers"
+        "local reply"
     );
 }

@@ -43,7 +43,8 @@ fn header_name(written: &At<HeaderName>) -> Result<http::HeaderName, Problem> {
         return Err(written.invalid(":-prefixed or host headers may not be modified"));
     }
     if FIXED.contains(&name) {
-        let what = format!("{name} says where a message ends or belongs to one connection, so it cannot be modified");
+        let what =
+            format!("{name} decides where a message ends or belongs to one connection, so it cannot be modified");
         return Err(written.invalid(what));
     }
     // Constraints are those of a token.

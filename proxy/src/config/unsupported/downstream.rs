@@ -4,8 +4,8 @@ use super::Verdict::{self, Ignored, Old, Only, Refused};
 use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, RATE_LIMIT, SOCKET, TLS};
 
 const ACCESS_FILTER: &str = "every stream is logged; filter the log where it is read";
-const FLOOD: &str = "a peer that does not read what it asked for is not read either, so nothing piles up";
-const ONE_CHAIN: &str = "connections are not told apart; write a listener of its own for each filter chain";
+const FLOOD: &str = "the frames that wait for a peer are bounded: a peer that does not read them is not read either";
+const ONE_CHAIN: &str = "a listener has one filter chain for all connections; write a listener for each filter chain";
 const TRACING: &str = "there is no distributed tracing";
 const TRAILERS: &str = "trailers are passed on as they came";
 const TYPED_CONFIG: &str = "typed_config with an @type";
@@ -175,7 +175,7 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
 
     ("Router", "child_span_formatter", Refused(TRACING)),
     ("Router", "dynamic_stats", Only("true", "stats of response codes are always kept")),
-    ("Router", "reject_connect_request_early_data", Ignored("nothing after a CONNECT is sent before its answer")),
+    ("Router", "reject_connect_request_early_data", Ignored("nothing after a CONNECT is sent before its response")),
     ("Router", "start_child_span", Only("false", TRACING)),
     ("Router", "suppress_grpc_request_failure_code_stats", Ignored("there are no gRPC stats")),
     ("Router", "upstream_http_filters", Refused("there are no upstream filters")),
@@ -232,9 +232,9 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("VirtualHost", "virtual_clusters", Refused("stats are kept for clusters and listeners")),
 
     ("Route", "decorator", Refused(TRACING)),
-    ("Route", "filter_action", Refused("a route forwards or answers directly")),
+    ("Route", "filter_action", Refused("a route has route, redirect or direct_response")),
     ("Route", "metadata", Ignored(METADATA)),
-    ("Route", "non_forwarding_action", Refused("a route forwards or answers directly")),
+    ("Route", "non_forwarding_action", Refused("a route has route, redirect or direct_response")),
     ("Route", "per_request_buffer_limit_bytes", Refused("the connection's limit holds for its requests")),
     ("Route", "request_body_buffer_limit", Refused("the connection's limit holds for its requests")),
     ("Route", "request_headers_to_add", Refused(HEADER_EDITS)),

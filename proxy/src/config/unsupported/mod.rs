@@ -53,7 +53,7 @@ const METADATA: &str = "nothing here reads metadata";
 const NO_FILTER: &str = "the HTTP filters are buffer, header_mutation and router";
 const RATE_LIMIT: &str = "there is no rate limiting";
 const SOCKET: &str = "sockets are opened with fixed options";
-const TLS: &str = "finwait speaks plaintext; TLS has to end in front of it and begin behind it";
+const TLS: &str = "finwait has no TLS; end TLS in front of it and begin TLS behind it";
 
 /// Types stand here without `type.googleapis.com/envoy.extensions.` in front.
 #[rustfmt::skip]

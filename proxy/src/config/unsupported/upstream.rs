@@ -3,8 +3,8 @@
 use super::Verdict::{self, Ignored, Old, Only, Refused};
 use super::{DYNAMIC, EXTENSION, HEADER_EDITS, LOAD_BALANCING, METADATA, SOCKET, TLS};
 
-const HEALTH: &str = "the health of an endpoint is found out by health_checks and outlier_detection";
-const OUTLIER: &str = "ejection goes by failures in a row alone";
+const HEALTH: &str = "the health of an endpoint comes from health_checks and outlier_detection";
+const OUTLIER: &str = "only consecutive failures eject an endpoint";
 const EXTENSION_OPTIONS: &str =
     "typed_extension_protocol_options with envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 

@@ -224,7 +224,7 @@ fn syntax(error: &serde_yaml::Error) -> Problem {
         }
         // What has no tag is read as what it looks like.
         serde_yaml::Error::InvalidScalar { ty, .. } => format!(
-            "the value is not {}, as its tag says; delete the tag, and put a text in quotes",
+            "the value is not {}, as its tag requires; delete the tag, and put a text in quotes",
             match *ty {
                 "boolean" => "true or false",
                 "floating point" => "a number",
@@ -308,17 +308,20 @@ mod tests {
             ("!!str true", None),
             (
                 "!!int a",
-                Some("the value is not a whole number, as its tag says; delete the tag, and put a text in quotes"),
+                Some("the value is not a whole number, as its tag requires; delete the tag, and put a text in quotes"),
             ),
             (
                 "!!int -a",
-                Some("the value is not a whole number, as its tag says; delete the tag, and put a text in quotes"),
+                Some("the value is not a whole number, as its tag requires; delete the tag, and put a text in quotes"),
             ),
             (
                 "!!bool a",
-                Some("the value is not true or false, as its tag says; delete the tag, and put a text in quotes"),
+                Some("the value is not true or false, as its tag requires; delete the tag, and put a text in quotes"),
             ),
-            ("!!float a", Some("the value is not a number, as its tag says; delete the tag, and put a text in quotes")),
+            (
+                "!!float a",
+                Some("the value is not a number, as its tag requires; delete the tag, and put a text in quotes"),
+            ),
             ("!!str a", None),
             ("! 5", None),
             ("!!int 5", None),
