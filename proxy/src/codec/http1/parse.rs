@@ -129,7 +129,6 @@ pub(super) fn request(input: &Bytes, rules: RequestRules) -> Parsed<FoundRequest
         headers.add(name, value);
     }
     let mut headers = headers.finish();
-    // All lines together, which are one list.
     headers.get(&CONNECTION).map_or(Ok(()), check_connection)?;
     let decoder = if method == Method::CONNECT {
         check_connect_body(framing)?;
@@ -330,7 +329,8 @@ fn bad_authority(value: &str) -> Refusal {
     if value.bytes().all(in_url) { Refusal::InvalidUrl } else { Refusal::Codec }
 }
 
-/// A client may have its own hop-by-hop headers removed, but not those that say who it is.
+/// A client may have its own hop-by-hop headers removed, but not those that identify it. `value` joins all lines of the
+/// field, which are one list.
 fn check_connection(value: &HeaderValue) -> Result<(), Refusal> {
     let forbidden = ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
     let nominates_forbidden = tokens(value).any(|token| {
