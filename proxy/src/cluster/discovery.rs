@@ -1,5 +1,5 @@
-//! Endpoints from names: every address of every name, if it is of the right family, is an endpoint. Names are
-//! resolved again and again, each for itself.
+//! Endpoints from names: every address of every name, if it is of the right family, is an endpoint, or all addresses of the one
+//! name are one endpoint. Names are resolved again and again, each for itself.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::{Cluster, Handover};
+use super::{Cluster, Handover, Location};
 use crate::config::cluster::LookupFamily;
 use crate::net::{Address, Net, ResolveError};
 use crate::stats::ClusterStats;
@@ -20,11 +20,21 @@ const REMINDER: Duration = Duration::from_secs(60);
 /// The names of one cluster.
 pub(super) struct Names {
     family: LookupFamily,
+    kind: Kind,
     targets: Vec<Target>,
     /// The cluster's name, for the process log.
     cluster: Rc<str>,
     /// The cluster's stats; `None` where another worker of this process counts and logs.
     stats: Option<ClusterStats>,
+}
+
+/// What the addresses of a name are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// `LOGICAL_DNS`: one endpoint, which stays where it was while there is no address to take its place.
+    Logical,
+    /// `STRICT_DNS`: an endpoint each.
+    Strict,
 }
 
 /// What the name server said of a name.
@@ -51,19 +61,30 @@ struct Outage {
 }
 
 impl Names {
-    /// `known` are the addresses that names begin with.
-    pub(super) fn new(cluster: &Cluster, family: LookupFamily, targets: &[(String, u16)], known: &[Known]) -> Self {
+    /// The names of a `STRICT_DNS` cluster. `known` are the addresses that names begin with.
+    pub(super) fn strict(cluster: &Cluster, family: LookupFamily, targets: &[(String, u16)], known: &[Known]) -> Self {
+        Self::new(cluster, Kind::Strict, family, targets, known)
+    }
+
+    /// The name of a `LOGICAL_DNS` cluster.
+    pub(super) fn logical(cluster: &Cluster, family: LookupFamily, target: &(String, u16), known: &[Known]) -> Self {
+        Self::new(cluster, Kind::Logical, family, std::slice::from_ref(target), known)
+    }
+
+    fn new(cluster: &Cluster, kind: Kind, family: LookupFamily, targets: &[(String, u16)], known: &[Known]) -> Self {
         let target = |(name, port): &(String, u16)| {
             let known = known.iter().find(|known| known.name == *name && known.port == *port);
             let known = known.map(|known| known.addresses.clone()).unwrap_or_default();
             Target { name: name.clone(), port: *port, known, outage: None }
         };
         let stats = cluster.looks_after.then(|| cluster.shared.stats.clone());
-        Self { family, targets: targets.iter().map(target).collect(), cluster: Rc::clone(&cluster.name), stats }
+        let targets = targets.iter().map(target).collect();
+        Self { family, kind, targets, cluster: Rc::clone(&cluster.name), stats }
     }
 
     /// Resolves every name once, all at the same time. A name whose name server fails keeps its addresses, so that a
-    /// name server in trouble does not empty a working cluster; a name that does not exist has none.
+    /// name server in trouble does not empty a working cluster; a name that does not exist has none, unless it is a logical
+    /// endpoint, which Envoy keeps.
     ///
     /// # Cancellation
     /// Safe to drop: the addresses stay as they were.
@@ -78,10 +99,10 @@ impl Names {
             if stats.is_some() {
                 target.log(&self.cluster, &answer);
             }
-            let known = match answer {
-                Ok(addresses) => target.addresses(addresses),
-                Err(ResolveError::NoAddress) => Vec::new(),
-                Err(ResolveError::Unavailable(_)) => {
+            let known = match (answer, self.kind) {
+                (Ok(addresses), _) if !addresses.is_empty() => target.addresses(addresses),
+                (Ok(_) | Err(ResolveError::NoAddress), Kind::Strict) => Vec::new(),
+                (Ok(_) | Err(ResolveError::NoAddress), Kind::Logical) | (Err(ResolveError::Unavailable(_)), _) => {
                     stats.inspect(|stats| stats.update_failure.inc());
                     continue;
                 }
@@ -101,12 +122,16 @@ impl Names {
         self.targets.iter().map(known).collect()
     }
 
-    /// The addresses of all names, each once, in the order of the file and of the answers.
-    pub(super) fn endpoints(&self) -> Vec<Address> {
-        let mut endpoints = Vec::new();
-        for address in self.targets.iter().flat_map(|target| &target.known) {
-            if !endpoints.contains(address) {
-                endpoints.push(address.clone());
+    /// The endpoints: each address of all names once, in the order of the file and of the answers, or one with all of them.
+    pub(super) fn endpoints(&self) -> Vec<Location> {
+        let known = self.targets.iter().flat_map(|target| &target.known);
+        if self.kind == Kind::Logical {
+            return Location::of_all(known.cloned()).into_iter().collect();
+        }
+        let mut endpoints: Vec<Location> = Vec::new();
+        for address in known {
+            if !endpoints.iter().any(|endpoint| endpoint.address == *address) {
+                endpoints.push(address.clone().into());
             }
         }
         endpoints
@@ -184,10 +209,11 @@ mod tests {
         }
     }
 
-    fn names(names: &[&str], stats: &ClusterStats) -> Names {
+    fn names(kind: Kind, names: &[&str], stats: &ClusterStats) -> Names {
         let target = |name: &&str| Target { name: (*name).to_owned(), port: 80, known: Vec::new(), outage: None };
         Names {
             family: LookupFamily::V4Only,
+            kind,
             targets: names.iter().map(target).collect(),
             cluster: "up".into(),
             stats: Some(stats.clone()),
@@ -217,7 +243,7 @@ mod tests {
             (Ok(vec![ip(2)]), [8, 7, 1, 3], 1),
         ];
         let stats = ClusterStats::new(&Registry::new(), "up");
-        let mut names = names(&["web.mesh"], &stats);
+        let mut names = names(Kind::Strict, &["web.mesh"], &stats);
         for (step, (answer, counted, endpoints)) in steps.into_iter().enumerate() {
             names.resolve(&NameServer(RefCell::new([answer].into()))).await;
             let counters =
@@ -227,13 +253,40 @@ mod tests {
         }
     }
 
+    /// Rows as Envoy 1.40 with c-ares counts them: attempt, success, failure, no_rebuild, and the endpoint's addresses.
+    #[tokio::test]
+    async fn a_logical_endpoint_has_all_addresses_of_the_last_answer_that_had_one() {
+        let steps = [
+            (Err(ResolveError::NoAddress), [1, 0, 1, 0], vec![]),
+            (Ok(vec![ip(1)]), [2, 1, 1, 0], vec![ip(1)]),
+            (Ok(vec![ip(1), ip(2)]), [3, 2, 1, 0], vec![ip(1), ip(2)]),
+            (Ok(vec![ip(1), ip(2)]), [4, 3, 1, 1], vec![ip(1), ip(2)]),
+            (Err(ResolveError::NoAddress), [5, 3, 2, 1], vec![ip(1), ip(2)]),
+            (Ok(vec!["::1".parse().unwrap()]), [6, 3, 3, 1], vec![ip(1), ip(2)]),
+            (Err(unavailable()), [7, 3, 4, 1], vec![ip(1), ip(2)]),
+            (Ok(vec![ip(2), ip(1)]), [8, 4, 4, 1], vec![ip(2), ip(1)]),
+        ];
+        let stats = ClusterStats::new(&Registry::new(), "up");
+        let mut names = names(Kind::Logical, &["web.mesh"], &stats);
+        for (step, (answer, counted, addresses)) in steps.into_iter().enumerate() {
+            names.resolve(&NameServer(RefCell::new([answer].into()))).await;
+            let counters =
+                [&stats.update_attempt, &stats.update_success, &stats.update_failure, &stats.update_no_rebuild];
+            assert_eq!(counters.map(crate::stats::Counter::value), counted, "step {step}");
+            let endpoints = names.endpoints();
+            assert!(endpoints.len() <= 1, "step {step}");
+            let found: Vec<_> = endpoints.iter().flat_map(Location::addresses).filter_map(Address::ip).collect();
+            assert_eq!(found, addresses, "step {step}");
+        }
+    }
+
     #[tokio::test]
     async fn a_name_that_fails_keeps_its_addresses_while_another_changes() {
         let stats = ClusterStats::new(&Registry::new(), "up");
-        let mut names = names(&["a", "b"], &stats);
+        let mut names = names(Kind::Strict, &["a", "b"], &stats);
         names.resolve(&NameServer(RefCell::new([Ok(vec![ip(1)]), Ok(vec![ip(2)])].into()))).await;
         names.resolve(&NameServer(RefCell::new([Err(unavailable()), Ok(vec![ip(3)])].into()))).await;
-        let found: Vec<_> = names.endpoints().iter().filter_map(Address::ip).collect();
+        let found: Vec<_> = names.endpoints().iter().filter_map(|endpoint| endpoint.address.ip()).collect();
         assert_eq!(found, [ip(1), ip(3)]);
         assert_eq!((stats.update_attempt.value(), stats.update_failure.value()), (4, 1));
     }
@@ -241,7 +294,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_row_of_failures_is_logged_at_its_beginning_once_a_minute_and_at_its_end() {
         let stats = ClusterStats::new(&Registry::new(), "up");
-        let mut names = names(&["a"], &stats);
+        let mut names = names(Kind::Strict, &["a"], &stats);
         let (lines, _capture) = crate::process_log::testing::Lines::capture();
         for _ in 0..13 {
             names.resolve(&NameServer(RefCell::new([Err(unavailable())].into()))).await;

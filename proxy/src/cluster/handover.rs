@@ -7,9 +7,8 @@
 use std::rc::Rc;
 
 use super::discovery::Known;
-use super::{Cluster, Endpoint};
+use super::{Cluster, Endpoint, Location};
 use crate::config::ClusterChange;
-use crate::net::Address;
 use crate::stats::HealthFlag;
 
 /// What a cluster takes over from the one of its name before it.
@@ -58,12 +57,12 @@ impl Handover {
         }
     }
 
-    /// The endpoint at `address`, if it was there before.
-    pub(super) fn endpoint(&self, address: &Address) -> Option<Inherited> {
-        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.address == *address)?;
+    /// The endpoint at `location`, if it was there before.
+    pub(super) fn endpoint(&self, location: &Location) -> Option<Inherited> {
+        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.address == location.address)?;
         Some(match self.connections {
-            Connections::Kept => Inherited::Whole(Rc::clone(endpoint)),
-            Connections::Replaced => Inherited::Health,
+            Connections::Kept if endpoint.location == *location => Inherited::Whole(Rc::clone(endpoint)),
+            Connections::Kept | Connections::Replaced => Inherited::Health,
         })
     }
 }

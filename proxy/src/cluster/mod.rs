@@ -11,6 +11,7 @@ mod failure;
 mod handover;
 mod health;
 pub mod load_balancer;
+mod location;
 pub mod pool;
 
 use std::cell::{Cell, RefCell};
@@ -25,10 +26,11 @@ pub use clusters::Clusters;
 pub use failure::Failure;
 pub use handover::Handover;
 use handover::Inherited;
+pub use location::Location;
 pub use pool::{Exclusive, Lease, Pool, Stream, Wanted};
 
 use crate::config;
-use crate::config::cluster::{ByPriority, Priority};
+use crate::config::cluster::{ByPriority, Discovery, Priority};
 use crate::config::health::HealthCheck;
 use crate::net::{Address, Outside};
 use crate::runtime::Runtime;
@@ -37,7 +39,7 @@ use crate::stats::{
     Registry,
 };
 use breaker::Breakers;
-use discovery::Known;
+use discovery::{Known, Names};
 use health::Watch;
 
 /// What all workers share of a cluster.
@@ -133,8 +135,9 @@ pub struct Cluster {
 
 /// One backend.
 pub struct Endpoint {
-    /// Where it listens.
+    /// Where it listens; of a logical endpoint, the first address of the last answer.
     pub address: Address,
+    location: Location,
     cluster: RefCell<Weak<Cluster>>,
     /// Its connections: those of one priority serve no other.
     pools: ByPriority<Rc<Pool>>,
@@ -214,38 +217,42 @@ impl Cluster {
             known: RefCell::new(before.known.clone()),
         });
         match &cluster.shared.config.discovery {
-            config::cluster::Discovery::Static(addresses) => {
-                let watches = cluster.set_endpoints(addresses.iter().copied().map(Address::Socket).collect(), &before);
+            Discovery::Static(addresses) => {
+                let endpoints = addresses.iter().map(|at| Location::from(Address::Socket(*at))).collect();
+                let watches = cluster.set_endpoints(endpoints, &before);
                 cluster.first_round(watches).await;
             }
-            config::cluster::Discovery::StrictDns { family, targets, refresh } => {
-                let mut names = discovery::Names::new(&cluster, *family, targets, &before.known);
-                let first = names.resolve(&*cluster.outside.net);
-                if tokio::time::timeout(FIRST_RESOLUTION_WAIT, first).await.is_ok() {
-                    cluster.known.replace(names.known());
-                    let watches = cluster.set_endpoints(names.endpoints(), &before);
-                    cluster.first_round(watches).await;
-                } else {
-                    // What a cluster before this one knew is better than nothing.
-                    let watches = cluster.set_endpoints(names.endpoints(), &before);
-                    cluster.first_round(watches).await;
-                    let waited = FIRST_RESOLUTION_WAIT;
-                    if cluster.looks_after {
-                        tracing::warn!(
-                            cluster = &*cluster.name,
-                            ?waited,
-                            "names are not resolved yet; starting without them"
-                        );
-                    }
-                }
-                let refreshed = discovery::refresh(Rc::downgrade(&cluster), names, *refresh);
-                cluster.tasks.borrow_mut().spawn_local(refreshed);
+            Discovery::StrictDns { family, targets, refresh } => {
+                let names = Names::strict(&cluster, *family, targets, &before.known);
+                cluster.start_names(names, *refresh, &before).await;
+            }
+            Discovery::LogicalDns { family, target, refresh } => {
+                let names = Names::logical(&cluster, *family, target, &before.known);
+                cluster.start_names(names, *refresh, &before).await;
             }
         }
         if let Some(detection) = cluster.shared.config.outlier_detection.filter(|_| cluster.looks_after) {
             cluster.tasks.borrow_mut().spawn_local(ejection::look_after(Rc::downgrade(&cluster), detection));
         }
         cluster
+    }
+
+    /// Waits for the first answer to all names, and goes on asking.
+    async fn start_names(self: &Rc<Self>, mut names: Names, refresh: Duration, before: &Handover) {
+        let first = names.resolve(&*self.outside.net);
+        let waited = FIRST_RESOLUTION_WAIT;
+        match tokio::time::timeout(waited, first).await {
+            Ok(()) => drop(self.known.replace(names.known())),
+            // What a cluster before this one knew is better than nothing.
+            Err(_elapsed) if self.looks_after => {
+                tracing::warn!(cluster = &*self.name, ?waited, "names are not resolved yet; starting without them");
+            }
+            Err(_elapsed) => {}
+        }
+        let watches = self.set_endpoints(names.endpoints(), before);
+        self.first_round(watches).await;
+        let refreshed = discovery::refresh(Rc::downgrade(self), names, refresh);
+        self.tasks.borrow_mut().spawn_local(refreshed);
     }
 
     /// The first check of each endpoint, all at once; then they go on by themselves. A server that begins to listen
@@ -358,19 +365,29 @@ impl Cluster {
         checks.map(move |check| watch(self, endpoint, check))
     }
 
+    /// An endpoint of this cluster, without connections.
+    fn endpoint(self: &Rc<Self>, location: Location) -> Endpoint {
+        let counts = self.shared.endpoints.of(&location.address);
+        let pools = ByPriority::new(|priority| {
+            Pool::new(Arc::clone(&self.shared), priority, location.clone(), self.outside.clone())
+        });
+        let cluster = RefCell::new(Rc::downgrade(self));
+        Endpoint { address: location.address.clone(), location, cluster, pools, counts }
+    }
+
     /// Replaces the endpoints; those that stay keep their connections, those that are gone are drained. Returns the
     /// watches over the new ones, which do not run until they are spawned.
-    fn set_endpoints(self: &Rc<Self>, addresses: Vec<Address>, before: &Handover) -> Vec<Watch> {
+    fn set_endpoints(self: &Rc<Self>, locations: Vec<Location>, before: &Handover) -> Vec<Watch> {
         let mut watches = Vec::new();
         let mut has_new = false;
         let mut endpoints = self.endpoints.borrow_mut();
         let kept = std::mem::take(&mut *endpoints);
-        for address in addresses {
-            if let Some(endpoint) = kept.iter().find(|endpoint| endpoint.address == address) {
+        for location in locations {
+            if let Some(endpoint) = kept.iter().find(|endpoint| endpoint.location == location) {
                 endpoints.push(Rc::clone(endpoint));
                 continue;
             }
-            let inherited = before.endpoint(&address);
+            let inherited = before.endpoint(&location);
             has_new |= inherited.is_none();
             if let Some(Inherited::Whole(endpoint)) = inherited {
                 endpoint.cluster.replace(Rc::downgrade(self));
@@ -379,12 +396,7 @@ impl Cluster {
                 endpoints.push(endpoint);
                 continue;
             }
-            let counts = self.shared.endpoints.of(&address);
-            let pools = ByPriority::new(|priority| {
-                Pool::new(Arc::clone(&self.shared), priority, address.clone(), self.outside.clone())
-            });
-            let cluster = RefCell::new(Rc::downgrade(self));
-            let endpoint = Rc::new(Endpoint { cluster, address, pools, counts });
+            let endpoint = Rc::new(self.endpoint(location));
             if inherited.is_some() {
                 self.forget_health(&endpoint);
                 watches.extend(self.watches(&endpoint, Watch::resumed));

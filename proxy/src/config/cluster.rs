@@ -109,6 +109,16 @@ pub enum Discovery {
         /// How often to ask.
         refresh: Duration,
     },
+    /// One name, resolved again and again, that is one endpoint whatever it resolves to: a new connection goes to the first
+    /// address of the last answer that takes it.
+    LogicalDns {
+        /// Which addresses count.
+        family: LookupFamily,
+        /// Name and port.
+        target: (String, u16),
+        /// How often to ask.
+        refresh: Duration,
+    },
 }
 
 /// Which of a name's addresses become endpoints: Envoy's `dns_lookup_family`.

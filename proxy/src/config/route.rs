@@ -126,12 +126,36 @@ pub struct Forward {
     pub idle_timeout: Option<Option<Duration>>,
     /// Replaces the connection manager's longest stream: `Some(None)` switches it off.
     pub stream_duration_max: Option<Option<Duration>>,
+    /// What the request header `grpc-timeout` does.
+    pub grpc_timeout: GrpcTimeout,
     /// Overrides of the connection manager's upgrades.
     pub upgrades: Upgrades,
     /// When and how often to try again.
     pub retry: Option<Box<RetryPolicy>>,
     /// Who is told which try it is.
     pub attempt_count: AttemptCount,
+}
+
+/// What the request header `grpc-timeout` does.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum GrpcTimeout {
+    /// Nothing: it is passed on as it came.
+    #[default]
+    Passed,
+    /// `max_stream_duration` is there: upstreams of gRPC requests are told the longest time of their stream. With
+    /// `grpc_timeout_header_max` the header is that time.
+    Stream(Option<GrpcLimit>),
+    /// `max_grpc_timeout`: it is the timeout of a gRPC request in place of the route's, and upstreams are told what holds.
+    Whole(GrpcLimit),
+}
+
+/// How much of `grpc-timeout` is granted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct GrpcLimit {
+    /// No more than this; `None` is no limit.
+    pub max: Option<Duration>,
+    /// Taken off, so that the caller hears of it while it still waits.
+    pub offset: Duration,
 }
 
 /// Which cluster a route asks.

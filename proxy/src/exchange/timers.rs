@@ -69,12 +69,17 @@ impl Timers {
         std::mem::take(&mut self.timer)
     }
 
-    /// What the chosen route says; `timeout` is for the request as a whole.
-    pub(crate) fn set_route(&mut self, to: &Forward, timeout: Option<Duration>) {
+    /// The longest time of the stream.
+    pub(crate) fn longest(&self) -> Option<Duration> {
+        self.longest
+    }
+
+    /// What the chosen route says; `timeout` is for the request as a whole, and `longest` replaces the longest time of the stream.
+    pub(crate) fn set_route(&mut self, to: &Forward, timeout: Option<Duration>, longest: Option<Option<Duration>>) {
         self.global = timeout;
         self.flush = to.flush_timeout.or(self.flush);
         self.idle = to.idle_timeout.unwrap_or(self.idle);
-        self.longest = to.stream_duration_max.unwrap_or(self.longest);
+        self.longest = longest.unwrap_or(self.longest);
     }
 
     /// How long a finished response may take to leave.

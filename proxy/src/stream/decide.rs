@@ -180,7 +180,8 @@ async fn forward(stream: &mut StreamContext<'_>, target: Target<'_>) -> Reply {
     }
     let mut options = RequestOptions::resolve(to, router, &mut request.headers);
     info.alt_stat_name = options.alt_stat_name.take();
-    exchange.timers.set_route(to, options.timeout);
+    let longest_by_default = exchange.timers.longest();
+    exchange.timers.set_route(to, options.timeout, options.longest);
     info.attempts_in_response = to.attempt_count.in_response;
     let mut upgrade_active = None;
     if upgrade.is_some() {
@@ -192,6 +193,7 @@ async fn forward(stream: &mut StreamContext<'_>, target: Target<'_>) -> Reply {
     {
         request.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), service.millis.header(limit));
     }
+    options.tell_grpc(to.grpc_timeout, longest_by_default, &mut request.headers);
     let random = &*service.outside.random;
     let mut forwarding = Forwarding { exchange, head: request, to, options: &options, cluster: &cluster, random, info };
     let answer = match upstream::forward(&mut forwarding).await {

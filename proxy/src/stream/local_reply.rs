@@ -11,9 +11,10 @@ use http::{HeaderValue, StatusCode};
 use crate::access_log::{Details, ResponseFlag, ResponseStart};
 use crate::cluster::Failure;
 use crate::codec::http1::Refusal;
-use crate::codec::{ResponseHead, Violation, names};
+use crate::codec::{RequestHead, ResponseHead, Violation, names};
 use crate::config::filter::StrictHeader;
 use crate::exchange::Expired;
+use crate::upstream::grpc::is_grpc;
 
 /// Why the proxy answers by itself.
 #[derive(Debug)]
@@ -179,10 +180,21 @@ impl LocalReply {
 
     /// The response; `date`, `server` and `connection` are added like on any other. Envoy's order: content-length
     /// first where there is a body, last where there is none.
-    pub(crate) fn response(&self, row: &Row) -> (ResponseHead, Bytes) {
-        let mut head = ResponseHead::new(row.status);
+    pub(crate) fn response(&self, row: &Row, form: Form) -> (ResponseHead, Bytes) {
+        let mut head = ResponseHead::new(match form {
+            Form::Grpc => StatusCode::OK,
+            Form::Http => row.status,
+        });
         if let Self::Upstream { failure: Failure::Overflow | Failure::PendingOverflow, .. } = self {
             head.headers.append(names::X_ENVOY_OVERLOADED.clone(), HeaderValue::from_static("true"));
+        }
+        if form == Form::Grpc {
+            head.headers.append(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            head.headers.append(names::GRPC_STATUS.clone(), HeaderValue::from(self.grpc_status(row.status)));
+            if !row.body.is_empty() {
+                head.headers.append(names::GRPC_MESSAGE.clone(), grpc_message(&row.body));
+            }
+            return (head, Bytes::new());
         }
         if !row.body.is_empty() {
             head.headers.append(CONTENT_LENGTH, HeaderValue::from(row.body.len()));
@@ -193,6 +205,50 @@ impl LocalReply {
         }
         (head, Bytes::copy_from_slice(row.body.as_bytes()))
     }
+
+    /// Envoy's translation of an HTTP status. A limit of the whole stream is DEADLINE_EXCEEDED, whatever its status.
+    fn grpc_status(&self, status: StatusCode) -> u16 {
+        if matches!(self, Self::TooLate { expired: Expired::Duration, .. }) {
+            return 4;
+        }
+        match status.as_u16() {
+            400 => 13,                   // INTERNAL
+            401 => 16,                   // UNAUTHENTICATED
+            403 => 7,                    // PERMISSION_DENIED
+            404 => 12,                   // UNIMPLEMENTED
+            429 | 502 | 503 | 504 => 14, // UNAVAILABLE
+            _ => 2,                      // UNKNOWN
+        }
+    }
+}
+
+/// What a client reads a local reply as.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Form {
+    /// 200 with a status of gRPC's own, and without a body ("gRPC over HTTP2", Trailers-Only).
+    Grpc,
+    /// A status with a body.
+    Http,
+}
+
+impl Form {
+    /// The form that the sender of a request reads.
+    pub(crate) fn of(request: &RequestHead) -> Self {
+        if request.path.is_some() && is_grpc(&request.headers) { Self::Grpc } else { Self::Http }
+    }
+}
+
+/// A text as the value of `grpc-message`: what is not printable, `%` and, as Envoy does it, `~` are escaped.
+fn grpc_message(text: &str) -> HeaderValue {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'%' | 0..b' ' | b'~'.. => out.push_str(&format!("%{byte:02X}")),
+            _ => out.push(char::from(byte)),
+        }
+    }
+    // Printable ASCII is always a value.
+    HeaderValue::try_from(out).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 fn reset_body(failure: &Failure, retried: bool) -> String {
@@ -202,4 +258,36 @@ fn reset_body(failure: &Failure, retried: bool) -> String {
     }
     let told = if retried { "retried and the latest reset reason" } else { "reset reason" };
     format!("upstream connect error or disconnect/reset before headers. {told}: {reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Envoy 1.40 answers direct responses with these statuses, and its timeouts.
+    #[test]
+    fn grpc_has_a_status_of_its_own() {
+        for (status, expected) in
+            [(200, 2), (400, 13), (401, 16), (403, 7), (404, 12), (408, 2), (429, 14), (500, 2), (503, 14), (504, 14)]
+        {
+            let reply = LocalReply::Direct { status, body: "a%b\"~ü\t".to_owned(), location: None };
+            let (head, body) = reply.response(&reply.row(), Form::Grpc);
+            assert_eq!((head.status, body.len()), (StatusCode::OK, 0));
+            let fields: Vec<_> = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+            let status = expected.to_string();
+            assert_eq!(
+                fields,
+                [
+                    ("content-type", &b"application/grpc"[..]),
+                    ("grpc-status", status.as_bytes()),
+                    ("grpc-message", b"a%25b\"%7E%C3%BC%09"),
+                ]
+            );
+        }
+        let late = |expired| LocalReply::too_late(expired, true);
+        for (reply, expected) in [(late(Expired::Duration), 4), (late(Expired::Global), 14), (late(Expired::Idle), 14)]
+        {
+            assert_eq!(reply.grpc_status(reply.row().status), expected);
+        }
+    }
 }

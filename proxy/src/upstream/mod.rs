@@ -5,6 +5,7 @@
 //! [`stream`](crate::stream) relays it.
 
 mod attempt;
+pub(crate) mod grpc;
 mod reach;
 pub(crate) mod request_options;
 pub mod retry;

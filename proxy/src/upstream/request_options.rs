@@ -6,10 +6,11 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::grpc;
 use crate::codec::{Headers, names};
 use crate::config::filter::{RouterOptions, StrictHeader};
 use crate::config::retry::{RetryOn, RetryPolicy};
-use crate::config::route::Forward;
+use crate::config::route::{Forward, GrpcTimeout};
 
 const ALT_STAT_NAME: &str = "x-envoy-upstream-alt-stat-name";
 const ALT_RESPONSE: &str = "x-envoy-upstream-rq-timeout-alt-response";
@@ -41,6 +42,8 @@ const ASKING: [&str; 11] = [
 pub(crate) struct RequestOptions<'r> {
     /// For all tries together, from the request's end; `None` is no limit.
     pub(crate) timeout: Option<Duration>,
+    /// Replaces the connection manager's longest stream: `Some(None)` switches it off.
+    pub(crate) longest: Option<Option<Duration>>,
     /// For one try, to its response head; `None` is no limit.
     pub(crate) per_try_timeout: Option<Duration>,
     /// When and how often to try again.
@@ -55,8 +58,17 @@ impl<'r> RequestOptions<'r> {
     /// What `route` grants to a request with these headers. Takes off what it asked by.
     pub(crate) fn resolve(route: &'r Forward, router: &RouterOptions, headers: &mut Headers) -> Self {
         let retry = route.retry.as_deref();
+        let timeout = match route.grpc_timeout {
+            GrpcTimeout::Whole(limit) if grpc::is_grpc(headers) => grpc::whole_timeout(limit, headers),
+            GrpcTimeout::Passed | GrpcTimeout::Stream(_) | GrpcTimeout::Whole(_) => route.timeout,
+        };
+        let longest = match route.grpc_timeout {
+            GrpcTimeout::Stream(Some(limit)) => grpc::longest_stream(limit, headers).map(Some),
+            GrpcTimeout::Passed | GrpcTimeout::Stream(None) | GrpcTimeout::Whole(_) => None,
+        };
         let mut options = Self {
-            timeout: route.timeout,
+            timeout,
+            longest: longest.or(route.stream_duration_max),
             per_try_timeout: retry.and_then(|policy| policy.per_try_timeout),
             retry: retry.map(Cow::Borrowed),
             timeout_is_empty: false,
@@ -88,6 +100,25 @@ impl<'r> RequestOptions<'r> {
             self.retry = Some(Cow::Owned(policy));
         }
         headers.retain(|name, _| !ASKING.contains(&name.as_str()) || (expects && name.as_str() == TIMEOUT));
+    }
+
+    /// Tells the upstream of a gRPC request in `grpc-timeout` how long it has, where the route limits that. `by_default` is the
+    /// longest stream of the connection manager.
+    pub(crate) fn tell_grpc(&self, route: GrpcTimeout, by_default: Option<Duration>, headers: &mut Headers) {
+        if route == GrpcTimeout::Passed || !grpc::is_grpc(headers) {
+            return;
+        }
+        let told = match route {
+            GrpcTimeout::Passed => None,
+            GrpcTimeout::Stream(_) => self.longest.unwrap_or(by_default),
+            GrpcTimeout::Whole(_) => self.expected_timeout(),
+        };
+        match told {
+            Some(limit) => grpc::set_timeout(headers, limit),
+            // The route switches the limit off that there is otherwise: the caller's is not passed on as if it held.
+            None if self.longest == Some(None) && by_default.is_some() => headers.remove(&names::GRPC_TIMEOUT),
+            None => {}
+        }
     }
 
     /// What an upstream is told of the time it has: a try's if that is limited, else the whole.

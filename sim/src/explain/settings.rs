@@ -134,6 +134,7 @@ impl<'a> HostSettings<'a> {
     pub(super) fn cluster_with(&self, to: SocketAddr) -> Option<usize> {
         self.config.as_ref()?.clusters.iter().position(|cluster| match &cluster.discovery {
             Discovery::Static(endpoints) => endpoints.contains(&to),
+            Discovery::LogicalDns { target: (_, port), .. } => *port == to.port(),
             Discovery::StrictDns { targets, .. } => targets.iter().any(|(_, port)| *port == to.port()),
         })
     }

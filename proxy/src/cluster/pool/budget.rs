@@ -12,10 +12,11 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::addresses;
 use crate::cluster::breaker::Breakers;
-use crate::cluster::{ClusterShared, Failure};
+use crate::cluster::{ClusterShared, Failure, Location};
 use crate::config::cluster::{Priority, TcpKeepalive};
-use crate::net::{self, Address, Conn, ConnectOptions, Outside};
+use crate::net::{self, Conn, ConnectOptions, Outside};
 use crate::permits::Permit;
 use crate::stats::{EndpointStats, Held};
 
@@ -23,7 +24,7 @@ use crate::stats::{EndpointStats, Held};
 pub(super) struct Budget {
     pub(super) shared: Arc<ClusterShared>,
     pub(super) counts: Arc<EndpointStats>,
-    pub(super) address: Address,
+    pub(super) location: Location,
     pub(super) outside: Outside,
     priority: Priority,
     /// Connects under way.
@@ -43,12 +44,17 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) fn new(shared: Arc<ClusterShared>, priority: Priority, address: Address, outside: Outside) -> Rc<Self> {
-        let counts = shared.endpoints.of(&address);
+    pub(super) fn new(
+        shared: Arc<ClusterShared>,
+        priority: Priority,
+        location: Location,
+        outside: Outside,
+    ) -> Rc<Self> {
+        let counts = shared.endpoints.of(&location.address);
         Rc::new(Self {
             shared,
             counts,
-            address,
+            location,
             outside,
             priority,
             connecting: Cell::new(0),
@@ -172,7 +178,11 @@ impl Budget {
             interval,
         });
         let options = ConnectOptions { keepalive, ..ConnectOptions::default() };
-        let connect = self.outside.net.connect(&self.address, &options);
+        let one_more = || {
+            self.shared.stats.upstream_cx_total.inc();
+            self.counts.cx_total.inc();
+        };
+        let connect = addresses::connect(&*self.outside.net, &self.location, &options, one_more);
         let connected = tokio::time::timeout(config.connect_timeout, connect).await;
         drop(under_way);
         let stats = &self.shared.stats;

@@ -7,6 +7,7 @@
 //! Nothing is opened or served inside a drop. What ends returns its budget and leaves a mark; [`Pool::settle`] acts on the mark:
 //! at the end of each method that a request or a task of the pool calls, and from a task of the pool where a lease was dropped.
 
+mod addresses;
 mod budget;
 mod http1;
 mod http2;
@@ -26,7 +27,7 @@ pub use http1::Exclusive;
 pub use http2::Stream;
 pub use queue::Wanted;
 
-use super::{ClusterShared, Failure};
+use super::{ClusterShared, Failure, Location};
 use crate::codec::Broken;
 use crate::config::cluster::{Priority, UpstreamProtocol};
 use crate::net::{Address, Outside};
@@ -107,11 +108,11 @@ impl Lease {
 impl Pool {
     /// No connections yet.
     #[must_use]
-    pub fn new(shared: Arc<ClusterShared>, priority: Priority, address: Address, outside: Outside) -> Rc<Self> {
+    pub fn new(shared: Arc<ClusterShared>, priority: Priority, location: Location, outside: Outside) -> Rc<Self> {
         let queue = WaitQueue::new(shared.stats.upstream_rq_cancelled.clone());
         Rc::new_cyclic(|this| Self {
             this: Weak::clone(this),
-            budget: Budget::new(shared, priority, address, outside),
+            budget: Budget::new(shared, priority, location, outside),
             queue,
             idle: IdleConnections::default(),
             idle_events: Arc::default(),
@@ -257,7 +258,7 @@ impl Pool {
                 if self.queue.is_empty() {
                     tracing::debug!(
                         cluster = &*self.budget.shared.config.name,
-                        endpoint = %self.budget.address,
+                        endpoint = %self.budget.location.address,
                         ?failure,
                         "a connect failed that no request waited for"
                     );

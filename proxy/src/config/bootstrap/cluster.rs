@@ -59,6 +59,8 @@ pub(crate) enum DiscoveryType {
     Static,
     #[serde(rename = "STRICT_DNS")]
     StrictDns,
+    #[serde(rename = "LOGICAL_DNS")]
+    LogicalDns,
 }
 
 /// `envoy.config.cluster.v3.Cluster.DnsLookupFamily`

@@ -133,7 +133,9 @@ pub(crate) struct RouteAction {
     pub(crate) cluster_header: Option<At<HeaderName>>,
     pub(crate) cluster_not_found_response_code: Option<ClusterNotFoundResponseCode>,
     pub(crate) flush_timeout: Option<Seconds>,
+    pub(crate) grpc_timeout_offset: Option<Seconds>,
     pub(crate) idle_timeout: Option<Seconds>,
+    pub(crate) max_grpc_timeout: Option<Seconds>,
     pub(crate) max_stream_duration: Option<MaxStreamDuration>,
     pub(crate) priority: Option<RoutingPriority>,
     pub(crate) retry_policy: Option<RetryPolicy>,
@@ -145,6 +147,8 @@ pub(crate) struct RouteAction {
 /// `envoy.config.route.v3.RouteAction.MaxStreamDuration`
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct MaxStreamDuration {
+    pub(crate) grpc_timeout_header_max: Option<Seconds>,
+    pub(crate) grpc_timeout_header_offset: Option<Seconds>,
     pub(crate) max_stream_duration: Option<Seconds>,
 }
 

@@ -153,31 +153,46 @@ fn idle_timeout(cluster: &Written) -> Option<Duration> {
 fn discovery(cluster: &Written) -> Result<Discovery, Problem> {
     let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.endpoints);
     let mut addresses = assigned.flat_map(|locality| &locality.lb_endpoints).map(|lb| &lb.endpoint.address);
+    let refresh = cluster.dns_refresh_rate.map_or(DNS_REFRESH, |rate| rate.0);
     match cluster.r#type {
         None | Some(DiscoveryType::Static) => {
             let endpoints: Result<_, _> = addresses.map(endpoint).collect();
             endpoints.map(Discovery::Static)
         }
         Some(DiscoveryType::StrictDns) => {
-            let targets = addresses.try_fold(Vec::new(), |mut targets, address| {
-                let socket = &address.value.socket_address;
-                if socket.address.value.is_empty() {
-                    return Err(socket.address.invalid("an endpoint must have a name or an address"));
-                }
-                targets.push((socket.address.value.clone(), socket.port_value));
-                Ok(targets)
-            })?;
-            let refresh = cluster.dns_refresh_rate.map_or(DNS_REFRESH, |rate| rate.0);
-            let family = match cluster.dns_lookup_family {
-                None | Some(DnsLookupFamily::Auto) => LookupFamily::Auto,
-                Some(DnsLookupFamily::All) => LookupFamily::All,
-                Some(DnsLookupFamily::V4Only) => LookupFamily::V4Only,
-                Some(DnsLookupFamily::V4Preferred) => LookupFamily::V4Preferred,
-                Some(DnsLookupFamily::V6Only) => LookupFamily::V6Only,
+            let targets = addresses.map(name_and_port).collect::<Result<_, _>>()?;
+            Ok(Discovery::StrictDns { family: lookup_family(cluster), targets, refresh })
+        }
+        Some(DiscoveryType::LogicalDns) => {
+            let localities = cluster.load_assignment.as_ref().map_or(0, |assignment| assignment.endpoints.len());
+            let (Some(address), None, 1) = (addresses.next(), addresses.next(), localities) else {
+                return Err(cluster.name.invalid_but(
+                    "LOGICAL_DNS clusters must have a single locality_lb_endpoint and a single lb_endpoint",
+                    "write one name in load_assignment, or type: STRICT_DNS",
+                ));
             };
-            Ok(Discovery::StrictDns { family, targets, refresh })
+            Ok(Discovery::LogicalDns { family: lookup_family(cluster), target: name_and_port(address)?, refresh })
         }
     }
+}
+
+fn lookup_family(cluster: &Written) -> LookupFamily {
+    match cluster.dns_lookup_family {
+        None | Some(DnsLookupFamily::Auto) => LookupFamily::Auto,
+        Some(DnsLookupFamily::All) => LookupFamily::All,
+        Some(DnsLookupFamily::V4Only) => LookupFamily::V4Only,
+        Some(DnsLookupFamily::V4Preferred) => LookupFamily::V4Preferred,
+        Some(DnsLookupFamily::V6Only) => LookupFamily::V6Only,
+    }
+}
+
+/// An endpoint from DNS.
+fn name_and_port(address: &At<Address>) -> Result<(String, u16), Problem> {
+    let socket = &address.value.socket_address;
+    if socket.address.value.is_empty() {
+        return Err(socket.address.invalid("an endpoint must have a name or an address"));
+    }
+    Ok((socket.address.value.clone(), socket.port_value))
 }
 
 /// A static endpoint.
@@ -186,7 +201,7 @@ fn endpoint(address: &At<Address>) -> Result<std::net::SocketAddr, Problem> {
     if written.value.parse::<std::net::IpAddr>().is_err() {
         return Err(written.invalid_but(
             format!("malformed IP address: {:?}", written.value),
-            "write type: STRICT_DNS in the cluster if this is a name",
+            "write type: STRICT_DNS or LOGICAL_DNS in the cluster if this is a name",
         ));
     }
     socket_address(address)

@@ -148,7 +148,7 @@ fn socket_address(written: &At<Address>) -> Result<SocketAddr, Problem> {
     let ip: IpAddr = socket.address.value.parse().map_err(|_| {
         socket.address.invalid_but(
             format!("malformed IP address: {:?}", socket.address.value),
-            "only endpoints of a cluster with type STRICT_DNS may be names",
+            "only endpoints of a cluster with type STRICT_DNS or LOGICAL_DNS may be names",
         )
     })?;
     Ok(SocketAddr::new(ip, socket.port_value))

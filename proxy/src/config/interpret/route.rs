@@ -15,8 +15,8 @@ use crate::config::cluster::{ClusterName, Priority};
 use crate::config::constraints::OneLine;
 use crate::config::problem::Problem;
 use crate::config::route::{
-    Action, AttemptCount, Destination, Domain, Forward, PathMatch, RequireTls, RetryPolicy, Route, RouteTable, Upgrade,
-    Upgrades, VirtualHost,
+    Action, AttemptCount, Destination, Domain, Forward, GrpcLimit, GrpcTimeout, PathMatch, RequireTls, RetryPolicy,
+    Route, RouteTable, Upgrade, Upgrades, VirtualHost,
 };
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
@@ -190,6 +190,7 @@ fn forward(at: &At<RouteAction>, targets: Targets<'_>, host: &HostDefaults<'_>) 
             .max_stream_duration
             .and_then(|duration| duration.max_stream_duration)
             .map(Seconds::unless_zero),
+        grpc_timeout: grpc_timeout(written),
         upgrades: upgrades(&written.upgrade_configs)?,
         // A route's policy replaces the virtual host's whole.
         retry: written
@@ -209,6 +210,21 @@ fn timeout(written: &RouteAction) -> Option<Duration> {
         (Some(_), _) => None,
         (None, None) => Some(TIMEOUT),
         (None, Some(timeout)) => timeout.unless_zero(),
+    }
+}
+
+/// What `grpc-timeout` does: `max_stream_duration` replaces `max_grpc_timeout` as it replaces `timeout`.
+fn grpc_timeout(written: &RouteAction) -> GrpcTimeout {
+    let limit = |max: Seconds, offset: Option<Seconds>| GrpcLimit {
+        max: max.unless_zero(),
+        offset: offset.map_or(Duration::ZERO, |offset| offset.0),
+    };
+    match (written.max_stream_duration, written.max_grpc_timeout) {
+        (Some(stream), _) => {
+            GrpcTimeout::Stream(stream.grpc_timeout_header_max.map(|max| limit(max, stream.grpc_timeout_header_offset)))
+        }
+        (None, Some(max)) => GrpcTimeout::Whole(limit(max, written.grpc_timeout_offset)),
+        (None, None) => GrpcTimeout::Passed,
     }
 }
 

@@ -1,9 +1,10 @@
 //! Fields of the process, of listeners and of routes.
 
-use super::Verdict::{self, Ignored, Old, Only, Refused};
-use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, RATE_LIMIT, SOCKET, TLS};
+use super::Verdict::{self, Ignored, Old, Only, Refused, Within};
+use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, RATE_LIMIT, RESOLVER, SOCKET, TLS};
 
 const ACCESS_FILTER: &str = "every stream is logged; filter the log where it is read";
+const ALL_STATS: &str = "every stat is kept; choose where they are read";
 const FLOOD: &str = "the frames that wait for a peer are bounded: a peer that does not read them is not read either";
 const ONE_CHAIN: &str = "a listener has one filter chain for all connections; write a listener for each filter chain";
 const TRACING: &str = "there is no distributed tracing";
@@ -36,18 +37,29 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Bootstrap", "overload_manager", Refused("there are no overload actions")),
     ("Bootstrap", "perf_tracing_file_path", Ignored("there is no profiler")),
     ("Bootstrap", "runtime", Old("layered_runtime")),
-    ("Bootstrap", "stats_config", Refused("stats have fixed names and no tags")),
+    ("Bootstrap", "stats_config", Within("StatsConfig")),
     ("Bootstrap", "stats_flush_interval", Ignored("stats are always current")),
     ("Bootstrap", "stats_flush_on_admin", Ignored("stats are always current")),
     ("Bootstrap", "stats_server_version_override", Ignored("there is no server.version stat")),
     ("Bootstrap", "stats_sinks", Refused("stats are read from the admin interface; point a scraper at /stats/prometheus")),
     ("Bootstrap", "tracing", Refused(TRACING)),
-    ("Bootstrap", "typed_dns_resolver_config", Refused("names are resolved by the operating system")),
+    ("Bootstrap", "typed_dns_resolver_config", Within("TypedDnsResolver")),
     ("Bootstrap", "use_tcp_for_dns_lookups", Refused("names are resolved by the operating system")),
     ("Bootstrap", "watchdog", Ignored("there is no watchdog")),
     ("Bootstrap", "watchdogs", Ignored("there is no watchdog")),
     ("Bootstrap", "xds_config_tracker_extension", Refused(DYNAMIC)),
     ("Bootstrap", "xds_delegate_extension", Refused(DYNAMIC)),
+
+    ("StatsConfig", "histogram_bucket_settings", Refused("the buckets of all histograms are Envoy's defaults")),
+    ("StatsConfig", "stats_matcher", Within("StatsMatcher")),
+    ("StatsConfig", "stats_tags", Refused("the tags of stats are fixed")),
+    ("StatsConfig", "use_all_default_tags", Only("true", "the tags of stats are fixed")),
+    ("StatsMatcher", "exclusion_list", Refused(ALL_STATS)),
+    ("StatsMatcher", "inclusion_list", Refused(ALL_STATS)),
+    ("StatsMatcher", "reject_all", Only("false", ALL_STATS)),
+    ("TypedDnsResolver", "name", Only("envoy.network.dns_resolver.getaddrinfo", RESOLVER)),
+    ("TypedDnsResolver", "typed_config", Within("GetAddrInfoDnsResolverConfig")),
+    ("GetAddrInfoDnsResolverConfig", "@type", Only("type.googleapis.com/envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig", RESOLVER)),
 
     ("StaticResources", "secrets", Refused(TLS)),
 
@@ -134,7 +146,7 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("HttpFilter", "is_optional", Ignored("a filter that is not known is refused, optional or not")),
 
     ("HttpConnectionManager", "access_log_flush_interval", Refused("a stream is logged once, at its end")),
-    ("HttpConnectionManager", "access_log_options", Refused("a stream is logged once, at its end")),
+    ("HttpConnectionManager", "access_log_options", Within("HcmAccessLogOptions")),
     ("HttpConnectionManager", "add_proxy_protocol_connection_state", Ignored("there is no proxy protocol")),
     ("HttpConnectionManager", "add_user_agent", Only("false", HEADER_EDITS)),
     ("HttpConnectionManager", "append_local_overload", Only("false", "there are no overload actions")),
@@ -144,17 +156,17 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("HttpConnectionManager", "forward_client_cert_details", Only("SANITIZE", TLS)),
     ("HttpConnectionManager", "http3_protocol_options", Refused("there is no UDP and no QUIC")),
     ("HttpConnectionManager", "idle_timeout", Old("common_http_protocol_options.idle_timeout")),
-    ("HttpConnectionManager", "local_reply_config", Refused("local replies are Envoy's own")),
+    ("HttpConnectionManager", "local_reply_config", Within("LocalReplyConfig")),
     ("HttpConnectionManager", "max_request_headers_count", Old("common_http_protocol_options.max_headers_count")),
     ("HttpConnectionManager", "merge_slashes", Only("false", "paths are passed on as they came")),
     ("HttpConnectionManager", "normalize_path", Only("false", "paths are passed on as they came")),
     ("HttpConnectionManager", "original_ip_detection_extensions", Refused(EXTENSION)),
-    ("HttpConnectionManager", "path_normalization_options", Refused("paths are passed on as they came")),
+    ("HttpConnectionManager", "path_normalization_options", Within("PathNormalizationOptions")),
     ("HttpConnectionManager", "path_with_escaped_slashes_action", Only("KEEP_UNCHANGED", "paths are passed on as they came")),
     ("HttpConnectionManager", "proxy_status_config", Refused("no proxy-status header is written")),
     ("HttpConnectionManager", "rds", Refused(DYNAMIC)),
     ("HttpConnectionManager", "represent_ipv4_remote_address_as_ipv4_mapped_ipv6", Only("false", "addresses are shown as they are")),
-    ("HttpConnectionManager", "request_id_extension", Refused("request ids are version 4 UUIDs")),
+    ("HttpConnectionManager", "request_id_extension", Within("RequestIDExtension")),
     ("HttpConnectionManager", "scheme_header_transformation", Refused(HEADER_EDITS)),
     ("HttpConnectionManager", "scoped_routes", Refused("a connection manager has one route_config")),
     ("HttpConnectionManager", "server_header_transform", Old("server_header_transformation")),
@@ -167,6 +179,18 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("HttpConnectionManager", "typed_header_validation_config", Refused("headers are validated in one fixed way")),
     ("HttpConnectionManager", "via", Only("", HEADER_EDITS)),
     ("HttpConnectionManager", "websocket_config", Old("upgrade_configs: [{upgrade_type: websocket}]")),
+
+    ("HcmAccessLogOptions", "access_log_flush_interval", Refused("a stream is logged once, at its end")),
+    ("HcmAccessLogOptions", "flush_access_log_on_new_request", Only("false", "a stream is logged once, at its end")),
+    ("HcmAccessLogOptions", "flush_log_on_tunnel_successfully_established", Only("false", "a stream is logged once, at its end")),
+    ("LocalReplyConfig", "body_format", Refused("local replies are Envoy's own")),
+    ("LocalReplyConfig", "mappers", Refused("local replies are Envoy's own")),
+    ("PathNormalizationOptions", "forwarding_transformation", Refused("paths are passed on as they came")),
+    ("PathNormalizationOptions", "http_filter_transformation", Refused("paths are passed on as they came")),
+    ("RequestIDExtension", "typed_config", Within("UuidRequestIdConfig")),
+    ("UuidRequestIdConfig", "@type", Only("type.googleapis.com/envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig", "request ids are version 4 UUIDs")),
+    ("UuidRequestIdConfig", "pack_trace_reason", Ignored(TRACING)),
+    ("UuidRequestIdConfig", "use_request_id_for_trace_sampling", Ignored(TRACING)),
 
     ("DownstreamHttpProtocolOptions", "headers_with_underscores_action", Only("ALLOW", "header names with underscores are passed on")),
     ("DownstreamHttpProtocolOptions", "max_response_headers_kb", Refused("it concerns clusters")),
@@ -275,7 +299,6 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("RouteAction", "include_vh_rate_limits", Refused(RATE_LIMIT)),
     ("RouteAction", "inline_cluster_specifier_plugin", Refused(EXTENSION)),
     ("RouteAction", "internal_redirect_policy", Refused("redirects are passed on")),
-    ("RouteAction", "max_grpc_timeout", Refused("grpc-timeout is not read")),
     ("RouteAction", "metadata_match", Refused(METADATA)),
     ("RouteAction", "path_rewrite_policy", Refused("requests are not rewritten")),
     ("RouteAction", "prefix_rewrite", Refused("requests are not rewritten")),
@@ -293,8 +316,6 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Route", "prefix", Old("match: {prefix: ...}")),
     ("Route", "cluster", Old("route: {cluster: ...}")),
 
-    ("MaxStreamDuration", "grpc_timeout_header_max", Refused("grpc-timeout is not read")),
-    ("MaxStreamDuration", "grpc_timeout_header_offset", Refused("grpc-timeout is not read")),
 
     ("RetryPolicy", "per_try_timeout_ms", Old("per_try_timeout: in seconds with an s, as in 0.25s")),
     ("RetryPolicy", "retry_options_predicates", Refused(EXTENSION)),

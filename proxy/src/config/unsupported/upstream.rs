@@ -1,9 +1,10 @@
 //! Fields of clusters, and of how they are spoken to.
 
-use super::Verdict::{self, Ignored, Old, Only, Refused};
+use super::Verdict::{self, Ignored, Old, Only, Refused, Within};
 use super::{DYNAMIC, EXTENSION, HEADER_EDITS, LOAD_BALANCING, METADATA, SOCKET, TLS};
 
 const HEALTH: &str = "the health of an endpoint comes from health_checks and outlier_detection";
+const LOCAL_CLUSTER: &str = "zones count only beside a local cluster, and cluster_manager names none";
 const OUTLIER: &str = "only consecutive failures eject an endpoint";
 const EXTENSION_OPTIONS: &str =
     "typed_extension_protocol_options with envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -42,7 +43,7 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Cluster", "lb_config", Refused(LOAD_BALANCING)),
     ("Cluster", "lb_subset_config", Refused(LOAD_BALANCING)),
     ("Cluster", "lb_type", Old("lb_policy")),
-    ("Cluster", "least_request_lb_config", Refused("least request chooses between two endpoints")),
+    ("Cluster", "least_request_lb_config", Within("LeastRequestLbConfig")),
     ("Cluster", "load_balancing_policy", Refused("write lb_policy: ROUND_ROBIN, LEAST_REQUEST or RANDOM")),
     ("Cluster", "lrs_report_endpoint_metrics", Refused(DYNAMIC)),
     ("Cluster", "lrs_server", Refused(DYNAMIC)),
@@ -54,14 +55,14 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Cluster", "protocol_selection", Only("USE_CONFIGURED_PROTOCOL", "a cluster speaks one protocol")),
     ("Cluster", "respect_dns_ttl", Only("false", "names are resolved at dns_refresh_rate")),
     ("Cluster", "ring_hash_lb_config", Refused("no load balancer here reads hashes")),
-    ("Cluster", "round_robin_lb_config", Refused(LOAD_BALANCING)),
+    ("Cluster", "round_robin_lb_config", Within("RoundRobinLbConfig")),
     ("Cluster", "tls_context", Old("transport_socket; though connections are plaintext here")),
     ("Cluster", "track_cluster_stats", Refused("stats have fixed names")),
     ("Cluster", "track_timeout_budgets", Only("false", "there are no timeout budget stats")),
     ("Cluster", "transport_socket", Refused(TLS)),
     ("Cluster", "transport_socket_matches", Refused(TLS)),
-    ("Cluster", "typed_dns_resolver_config", Refused("names are resolved by the operating system")),
-    ("Cluster", "upstream_bind_config", Refused(SOCKET)),
+    ("Cluster", "typed_dns_resolver_config", Within("TypedDnsResolver")),
+    ("Cluster", "upstream_bind_config", Within("BindConfig")),
     ("Cluster", "upstream_config", Refused("there is one kind of connection pool")),
     ("PreconnectPolicy", "predictive_preconnect_ratio", Refused("only the endpoint that gets a request is connected to ahead of the next")),
     ("UpstreamConnectionOptions", "happy_eyeballs_config", Refused("an endpoint has one address")),
@@ -69,6 +70,20 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Cluster", "upstream_http_protocol_options", Refused(TLS)),
     ("Cluster", "use_tcp_for_dns_lookups", Refused("names are resolved by the operating system")),
     ("Cluster", "wait_for_warm_on_init", Ignored("the server is live when every name has been resolved once")),
+
+    ("BindConfig", "additional_source_addresses", Refused(SOCKET)),
+    ("BindConfig", "extra_source_addresses", Refused(SOCKET)),
+    ("BindConfig", "freebind", Only("false", SOCKET)),
+    ("BindConfig", "local_address_selector", Refused(SOCKET)),
+    ("BindConfig", "socket_options", Refused(SOCKET)),
+    ("BindConfig", "source_address", Refused(SOCKET)),
+    ("LeastRequestLbConfig", "active_request_bias", Refused(LOAD_BALANCING)),
+    ("LeastRequestLbConfig", "choice_count", Only("2", "least request chooses between two endpoints")),
+    ("LeastRequestLbConfig", "locality_lb_config", Refused(LOAD_BALANCING)),
+    ("LeastRequestLbConfig", "selection_method", Only("N_CHOICES", "least request chooses between two endpoints")),
+    ("LeastRequestLbConfig", "slow_start_config", Refused(LOAD_BALANCING)),
+    ("RoundRobinLbConfig", "locality_lb_config", Refused(LOAD_BALANCING)),
+    ("RoundRobinLbConfig", "slow_start_config", Refused(LOAD_BALANCING)),
 
     ("ClusterLoadAssignment", "named_endpoints", Refused("write the endpoint where it is used")),
     ("ClusterLoadAssignment", "policy", Refused(LOAD_BALANCING)),
@@ -96,7 +111,11 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("CommonLbConfig", "locality_weighted_lb_config", Refused(LOAD_BALANCING)),
     ("CommonLbConfig", "override_host_status", Refused(LOAD_BALANCING)),
     ("CommonLbConfig", "update_merge_window", Ignored("a change of the endpoints takes effect at once")),
-    ("CommonLbConfig", "zone_aware_lb_config", Refused(LOAD_BALANCING)),
+    ("CommonLbConfig", "zone_aware_lb_config", Within("ZoneAwareLbConfig")),
+    ("ZoneAwareLbConfig", "fail_traffic_on_panic", Only("false", "when too few endpoints are healthy, all are used")),
+    ("ZoneAwareLbConfig", "force_locality_direct_routing", Only("false", LOCAL_CLUSTER)),
+    ("ZoneAwareLbConfig", "min_cluster_size", Ignored(LOCAL_CLUSTER)),
+    ("ZoneAwareLbConfig", "routing_enabled", Ignored(LOCAL_CLUSTER)),
     ("HealthCheck", "alt_port", Refused("checks go to the endpoint's own address")),
     ("HealthCheck", "always_log_health_check_failures", Ignored("there is no log of health checks")),
     ("HealthCheck", "always_log_health_check_success", Ignored("there is no log of health checks")),

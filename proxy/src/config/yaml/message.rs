@@ -34,32 +34,40 @@ impl<'de, 'p> Fields<'de, 'p> {
 
     /// Where the key stands, which is what a mistake in a name is about.
     fn place(&self, entry: &Entry) -> Place {
-        Place { path: Path::Field(&self.decoder.path, &entry.key).to_string(), at: Some(entry.at) }
+        place(&self.decoder, entry)
     }
+}
 
-    /// What happens to a field that the message does not have.
-    fn judge(&self, entry: &Entry, name: &str) -> Result<(), Problem> {
-        // Protobuf cannot tell an empty list from an absent one.
-        let says_nothing = match &entry.value.value {
-            Value::List(items) => items.is_empty(),
-            Value::Null => true,
-            Value::Bool(_) | Value::Integer(_) | Value::Map(_) | Value::Text(_) => false,
-        };
-        let cause = match unsupported::field(self.message, name) {
-            Some(Verdict::Ignored(reason)) => {
-                self.decoder.notes.note(&self.place(entry), format!("has no effect: {reason}"));
-                return Ok(());
-            }
-            Some(Verdict::Old(instead)) => Cause::Old { name: Name::Field, instead },
-            Some(Verdict::Only(value, _)) if says(&entry.value, value) => return Ok(()),
-            Some(Verdict::Only(..) | Verdict::Refused(_)) if says_nothing => return Ok(()),
-            Some(Verdict::Only(_, reason) | Verdict::Refused(reason)) => {
-                Cause::Unsupported { name: Name::Field, reason }
-            }
-            None => unknown(Name::Field, &entry.key, self.known),
-        };
-        Err(Problem::at(&self.place(entry), cause))
-    }
+fn place(of: &Decoder<'_, '_>, entry: &Entry) -> Place {
+    Place { path: Path::Field(&of.path, &entry.key).to_string(), at: Some(entry.at) }
+}
+
+/// What happens to a field that `message`, where `decoder` stands, does not have; it knows the names in `known`.
+fn judge(decoder: &Decoder<'_, '_>, message: &str, known: &[&'static str], entry: &Entry) -> Result<(), Problem> {
+    // Protobuf cannot tell an empty list from an absent one.
+    let says_nothing = match &entry.value.value {
+        Value::List(items) => items.is_empty(),
+        Value::Null => true,
+        Value::Bool(_) | Value::Integer(_) | Value::Map(_) | Value::Text(_) => false,
+    };
+    let cause = match unsupported::field(message, &snake_case(&entry.key)) {
+        Some(Verdict::Ignored(reason)) => {
+            decoder.notes.note(&place(decoder, entry), format!("has no effect: {reason}"));
+            return Ok(());
+        }
+        Some(Verdict::Old(instead)) => Cause::Old { name: Name::Field, instead },
+        Some(Verdict::Only(value, _)) if says(&entry.value, value) => return Ok(()),
+        Some(Verdict::Only(..) | Verdict::Refused(_) | Verdict::Within(_)) if says_nothing => return Ok(()),
+        Some(Verdict::Only(_, reason) | Verdict::Refused(reason)) => Cause::Unsupported { name: Name::Field, reason },
+        Some(Verdict::Within(message)) => {
+            let inner = decoder.child(&entry.value, Path::Field(&decoder.path, &entry.key));
+            let Value::Map(entries) = inner.value() else { return Err(inner.mismatch("a mapping")) };
+            let known: Vec<&'static str> = unsupported::fields_of(message).collect();
+            return entries.iter().try_for_each(|entry| judge(&inner, message, &known, entry));
+        }
+        None => unknown(Name::Field, &entry.key, known),
+    };
+    Err(Problem::at(&place(decoder, entry), cause))
 }
 
 impl<'de> MapAccess<'de> for Fields<'de, '_> {
@@ -72,7 +80,7 @@ impl<'de> MapAccess<'de> for Fields<'de, '_> {
             }
             let name = snake_case(&entry.key);
             if !self.known.contains(&name.as_str()) {
-                self.judge(entry, &name)?;
+                judge(&self.decoder, self.message, self.known, entry)?;
                 continue;
             }
             if entry.value.value == Value::Null {
@@ -204,7 +212,8 @@ impl<'de, 'p> EnumAccess<'de> for Choice<'de, 'p> {
                 Some(Verdict::Ignored(reason) | Verdict::Only(_, reason) | Verdict::Refused(reason)) => {
                     Cause::Unsupported { name, reason }
                 }
-                None => {
+                // No value of an enumeration holds a message.
+                Some(Verdict::Within(_)) | None => {
                     let known: Vec<&str> =
                         self.variants.iter().copied().filter(|variant| *variant != UNTYPED).collect();
                     unknown(name, chosen, &known)

@@ -80,7 +80,7 @@ impl Real {
         let (net, clock, random) = (Rc::clone(&world), Rc::clone(&world), Rc::clone(&world));
         let outside = Outside { net, clock, random, logs: world };
         let address = Address::Socket("127.0.0.1:80".parse().unwrap());
-        let pool = Pool::new(Arc::clone(&shared), Priority::Default, address, outside);
+        let pool = Pool::new(Arc::clone(&shared), Priority::Default, address.into(), outside);
         Self { pool, shared, network, requests: Vec::new(), others: Vec::new(), set }
     }
 

@@ -1,0 +1,70 @@
+//! Where an endpoint is: one address, or all addresses of a name.
+
+use crate::net::Address;
+
+/// Where an endpoint is. One that comes to have other addresses is another endpoint.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Location {
+    /// The address that it is known by, and the first that a connection is tried to.
+    pub address: Address,
+    /// Those that are tried after it, in this order.
+    pub others: Vec<Address>,
+}
+
+impl Location {
+    /// One endpoint with all addresses of an answer, if there is one. The family of the first and the other family take
+    /// turns, so that a network without one of them costs one try (RFC 8305 4).
+    #[must_use]
+    pub fn of_all(answer: impl IntoIterator<Item = Address>) -> Option<Self> {
+        let mut answer = answer.into_iter();
+        let address = answer.next()?;
+        let is_like_first = |other: &Address| is_v4(other) == is_v4(&address);
+        let (like, unlike): (Vec<_>, Vec<_>) = answer.partition(is_like_first);
+        let (mut like, mut unlike) = (like.into_iter(), unlike.into_iter());
+        let mut others = Vec::new();
+        loop {
+            let pair = [unlike.next(), like.next()];
+            if pair.iter().all(Option::is_none) {
+                return Some(Self { address, others });
+            }
+            others.extend(pair.into_iter().flatten());
+        }
+    }
+
+    /// All addresses, in the order in which they are tried.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        std::iter::once(&self.address).chain(&self.others)
+    }
+}
+
+impl From<Address> for Location {
+    fn from(address: Address) -> Self {
+        Self { address, others: Vec::new() }
+    }
+}
+
+fn is_v4(address: &Address) -> bool {
+    address.ip().is_some_and(|ip| ip.is_ipv4())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns_and_begin_with_the_first() {
+        for (answer, expected) in [
+            ("::1 ::2 10.0.0.1 10.0.0.2", "::1 10.0.0.1 ::2 10.0.0.2"),
+            ("10.0.0.1 10.0.0.2 10.0.0.3 ::1", "10.0.0.1 ::1 10.0.0.2 10.0.0.3"),
+            ("10.0.0.2 10.0.0.1", "10.0.0.2 10.0.0.1"),
+            ("::1", "::1"),
+        ] {
+            let addresses =
+                answer.split(' ').map(|ip| Address::Socket((ip.parse::<std::net::IpAddr>().unwrap(), 80).into()));
+            let location = Location::of_all(addresses).unwrap();
+            let tried: Vec<_> = location.addresses().filter_map(Address::ip).map(|ip| ip.to_string()).collect();
+            assert_eq!(tried.join(" "), expected);
+        }
+        assert_eq!(Location::of_all([]), None);
+    }
+}

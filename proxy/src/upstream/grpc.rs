@@ -1,0 +1,150 @@
+//! gRPC: which requests are of it, and the header `grpc-timeout`, by which they say how long their caller waits.
+//!
+//! Pure.
+
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+
+use crate::codec::{Headers, names};
+use crate::config::route::GrpcLimit;
+
+/// The largest number in the header: it has eight digits at most ("gRPC over HTTP2", Timeout).
+const NUMBER_MAX: u128 = 99_999_999;
+
+/// Is it a gRPC request? gRPC-Web is another protocol.
+pub(crate) fn is_grpc(headers: &Headers) -> bool {
+    const TYPE: &[u8] = b"application/grpc";
+    let content_type = headers.get(&CONTENT_TYPE).map(HeaderValue::as_bytes);
+    content_type.and_then(|it| it.strip_prefix(TYPE)).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
+}
+
+/// How long the caller waits, in whole milliseconds, which a part of one is rounded up to; `None` if it does not say so.
+fn timeout(headers: &Headers) -> Option<Duration> {
+    let text = headers.get(&names::GRPC_TIMEOUT)?.to_str().ok()?;
+    let unit_at = text.len().checked_sub(1)?;
+    let (digits, unit) = text.split_at_checked(unit_at)?;
+    if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => number.checked_mul(3600).map(Duration::from_secs),
+        "M" => number.checked_mul(60).map(Duration::from_secs),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_millis(number.div_ceil(1_000))),
+        "n" => Some(Duration::from_millis(number.div_ceil(1_000_000))),
+        _ => None,
+    }
+}
+
+/// The value for a duration: in milliseconds, or in the first larger unit in which it has no more than eight digits.
+fn value(duration: Duration) -> HeaderValue {
+    let millis = duration.as_millis();
+    let units = [(millis, 'm'), (millis / 1_000, 'S'), (millis / 60_000, 'M'), (millis / 3_600_000, 'H')];
+    let (number, unit) = units.into_iter().find(|(number, _)| *number <= NUMBER_MAX).unwrap_or((NUMBER_MAX, 'H'));
+    // Digits and a letter are always a value.
+    HeaderValue::try_from(format!("{number}{unit}")).unwrap_or_else(|_| HeaderValue::from_static("99999999H"))
+}
+
+/// The timeout of a gRPC request to a route with `max_grpc_timeout`; `None` is no limit.
+pub(super) fn whole_timeout(limit: GrpcLimit, headers: &Headers) -> Option<Duration> {
+    // 0 is no limit, and an offset never makes one out of a limit.
+    let asked = timeout(headers).filter(|asked| !asked.is_zero());
+    let asked = asked.map(|asked| asked.checked_sub(limit.offset).filter(|left| !left.is_zero()).unwrap_or(asked));
+    asked.into_iter().chain(limit.max).min()
+}
+
+/// The longest stream that the header asks for, of any request; `None` if it says nothing that the route heeds. 0 ends the stream
+/// at once.
+pub(super) fn longest_stream(limit: GrpcLimit, headers: &Headers) -> Option<Duration> {
+    let asked = timeout(headers)?;
+    Some(limit.max.map_or(asked, |max| asked.min(max)).saturating_sub(limit.offset))
+}
+
+/// Says to an upstream how long its caller waits.
+pub(super) fn set_timeout(headers: &mut Headers, limit: Duration) {
+    headers.set(names::GRPC_TIMEOUT.clone(), value(limit));
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> Headers {
+        let mut headers = Headers::default();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const NONE: GrpcLimit = GrpcLimit { max: None, offset: Duration::ZERO };
+    const SOME: GrpcLimit = GrpcLimit { max: Some(SECOND), offset: Duration::from_millis(100) };
+
+    /// Each row as Envoy 1.40 does it.
+    #[test]
+    fn the_header_is_digits_and_a_unit() {
+        let ms = |ms| Some(Duration::from_millis(ms));
+        for (text, asked, stream, whole) in [
+            ("1S", ms(1000), ms(900), ms(900)),
+            ("200m", ms(200), ms(100), ms(100)),
+            ("2S", ms(2000), ms(900), ms(1000)),
+            ("0m", ms(0), ms(0), ms(1000)),
+            ("1500u", ms(2), ms(0), ms(2)),
+            ("1n", ms(1), ms(0), ms(1)),
+            ("100000000m", None, None, ms(1000)),
+            ("99999999S", ms(99_999_999_000), ms(900), ms(1000)),
+            ("5", None, None, ms(1000)),
+            ("x", None, None, ms(1000)),
+            ("1x", None, None, ms(1000)),
+            ("-1S", None, None, ms(1000)),
+            ("1.5S", None, None, ms(1000)),
+            ("S", None, None, ms(1000)),
+            ("", None, None, ms(1000)),
+            ("1H", ms(3_600_000), ms(900), ms(1000)),
+            ("1M", ms(60_000), ms(900), ms(1000)),
+        ] {
+            let headers = headers(&[("grpc-timeout", text)]);
+            assert_eq!(timeout(&headers), asked, "{text}");
+            assert_eq!(longest_stream(SOME, &headers), stream, "{text}");
+            assert_eq!(longest_stream(NONE, &headers), asked, "{text}");
+            assert_eq!(whole_timeout(SOME, &headers), whole, "{text}");
+            assert_eq!(whole_timeout(NONE, &headers), asked.filter(|asked| !asked.is_zero()), "{text}");
+        }
+        assert_eq!(timeout(&headers(&[])), None);
+    }
+
+    #[test]
+    fn a_duration_has_eight_digits() {
+        for (millis, expected) in [
+            (0, "0m"),
+            (1_500, "1500m"),
+            (99_999_999, "99999999m"),
+            (100_000_000, "100000S"),
+            (100_000_000_000, "1666666M"),
+            (6_000_000_000_000, "1666666H"),
+            (u64::MAX, "99999999H"),
+        ] {
+            assert_eq!(value(Duration::from_millis(millis)), expected);
+        }
+    }
+
+    #[test]
+    fn the_type_says_what_is_grpc() {
+        for (text, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc-web", false),
+            ("application/json", false),
+        ] {
+            assert_eq!(is_grpc(&headers(&[("content-type", text)])), expected, "{text}");
+        }
+        assert!(!is_grpc(&headers(&[])));
+    }
+}
