@@ -44,6 +44,21 @@ const REFUSED_VALUES: &[(&str, &str)] = &[
     ("response_code: PERMANENT_REDIRECT", "response_code: 200"),
     ("scheme_redirect: https, prefix_rewrite: /new", "path_redirect: /a, prefix_rewrite: /new"),
     ("require_tls: EXTERNAL_ONLY", "require_tls: SOME"),
+    ("path_separated_prefix: /api", "path_separated_prefix: /api/"),
+    ("path_separated_prefix: /api", "prefix: /, path_separated_prefix: /api"),
+    ("exact_match: a }", "exact_match: a, present_match: true }"),
+    ("name: b, present_match: false", "name: b, present_match: false, string_match: { exact: a }"),
+    ("request_headers_to_remove: [x-everywhere]", "request_headers_to_remove: [Host]"),
+    (
+        "response_headers_to_remove: [x-powered-by]",
+        "response_headers_to_add: [{ header: { key: \":status\", value: a } }]",
+    ),
+    (
+        "response_headers_to_remove: [x-powered-by]",
+        "response_headers_to_add: [{ header: { key: x, value: \"%NOTHING%\" } }]",
+    ),
+    ("append_x_forwarded_host: true", "regex_rewrite: { pattern: { regex: a }, substitution: b }"),
+    ("append_x_forwarded_host: true", "host_rewrite_header: x-host"),
     ("retriable_headers: [{ name: X-Again }]", "retriable_headers: [{ name: \"\" }]"),
     ("retriable_headers: [{ name: X-Again }]", r#"retriable_headers: [{ name: "a\r\nb: c" }]"#),
     ("retriable_headers: [{ name: X-Again }]", r#"retriable_request_headers: [{ name: "a b" }]"#),
@@ -82,18 +97,40 @@ const REFUSED_VALUES: &[(&str, &str)] = &[
 
 #[test]
 fn values_that_envoy_refuses_are_refused_with_their_place() {
+    insta::with_settings!({ snapshot_path => "configs", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("refused-values", refusals(REFUSED_VALUES));
+    });
+}
+
+/// Values that Envoy takes, and by which it would send requests that no server reads.
+const UNSENDABLE_VALUES: &[(&str, &str)] = &[
+    ("prefix_rewrite: /new, host", "prefix_rewrite: new, host"),
+    ("prefix_rewrite: /new, host", "prefix_rewrite: \"/a b\", host"),
+    ("prefix_rewrite: /new, host", "prefix_rewrite: \"/a#b\", host"),
+    ("host_rewrite_literal: new.test:81", "host_rewrite_literal: new/test"),
+    ("pattern: { regex: \"^/regex/\" }, substitution: \"\"", "pattern: { regex: \"^/regex/\" }, substitution: \"a b\""),
+    ("pattern: { regex: \"^/regex/\" }, substitution: \"\"", "pattern: { regex: \"^/regex/\" }, substitution: '\\1'"),
+    ("substitution: '\\1.test'", "substitution: '\\1/test'"),
+];
+
+#[test]
+fn values_by_which_requests_could_not_be_sent_are_refused() {
+    insta::with_settings!({ snapshot_path => "configs", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("unsendable-values", refusals(UNSENDABLE_VALUES));
+    });
+}
+
+/// What is said to each of `values`, in place of another in `every-supported-field.yaml`.
+fn refusals(values: &[(&str, &str)]) -> String {
     let file = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configs/accepted/every-supported-field.yaml"));
-    let refused = REFUSED_VALUES.iter().map(|(accepted, refused)| {
+    let refused = values.iter().map(|(accepted, refused)| {
         assert_eq!(file.matches(accepted).count(), 1, "{accepted} stands once in the file");
         match Config::from_yaml(&file.replace(accepted, refused), "x.yaml") {
             Ok(_) => panic!("{refused} was accepted in place of {accepted}"),
             Err(error) => format!("{error}\n"),
         }
     });
-    let said = refused.collect::<Vec<_>>().join("\n");
-    insta::with_settings!({ snapshot_path => "configs", prepend_module_to_snapshot => false, omit_expression => true }, {
-        insta::assert_snapshot!("refused-values", said);
-    });
+    refused.collect::<Vec<_>>().join("\n")
 }
 
 #[test]

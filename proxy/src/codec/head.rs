@@ -152,6 +152,13 @@ impl Headers {
         self.has_token(&http::header::CONNECTION, "upgrade").then_some(upgrade)
     }
 
+    /// Are they a gRPC request's? By Envoy's rule: the type is this one, with or without a suffix and without a parameter.
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
+        let rest = self.get_str("content-type").and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
+    }
+
     /// In order.
     pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         self.0.iter().map(|(name, value)| (name, value))

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use http::HeaderValue;
+
 /// What takes the place of a path, or of a part of it. The query stays.
 #[derive(Clone, Debug)]
 pub enum PathRewrite {
@@ -31,6 +33,44 @@ pub enum Piece {
     Group(usize),
     /// Text as it stands.
     Literal(String),
+}
+
+/// What a route changes in the target of the requests that it forwards.
+#[derive(Clone, Debug, Default)]
+pub struct Rewrites {
+    /// In place of the host.
+    pub host: Option<HostRewrite>,
+    /// In place of the path.
+    pub path: Option<PathRewrite>,
+}
+
+/// What takes the place of a host.
+#[derive(Clone, Debug)]
+pub struct HostRewrite {
+    /// The new one.
+    pub host: NewHost,
+    /// What becomes of the old one, besides `x-envoy-original-host`.
+    pub forwarded_host: ForwardedHost,
+}
+
+/// Where a new host comes from.
+#[derive(Clone, Debug)]
+pub enum NewHost {
+    /// `host_rewrite_header`: the first value of the header of this name, in lower case.
+    Header(String),
+    /// `host_rewrite_literal`
+    Literal(HeaderValue),
+    /// `host_rewrite_path_regex`: made from the path without its query.
+    Path(RegexRewrite),
+}
+
+/// `append_x_forwarded_host`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ForwardedHost {
+    /// `x-forwarded-host` stays as it came.
+    Kept,
+    /// The old host becomes the last of the list.
+    Appended,
 }
 
 /// `redirect`: where the client is sent to. What is not named is the request's own.
@@ -86,6 +126,20 @@ pub enum RedirectStatus {
     TemporaryRedirect,
     /// 308
     PermanentRedirect,
+}
+
+/// Can `bytes` be a host, with or without a port? By the characters of RFC 3986 3.2.2, as the parsers of requests see it.
+#[must_use]
+pub fn is_host(bytes: &[u8]) -> bool {
+    let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
+    !bytes.is_empty() && bytes.iter().all(is_allowed)
+}
+
+/// Can `bytes` be a part of the target of a request? Visible characters; `#` would begin a fragment, which has no place there
+/// (RFC 9110 4.2.5).
+#[must_use]
+pub fn is_part_of_target(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#')
 }
 
 impl RegexRewrite {

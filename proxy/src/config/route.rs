@@ -1,12 +1,16 @@
 //! Virtual hosts, routes and what they do, typed.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::cluster::{ClusterName, Priority};
-use super::filter::Chains;
+use super::filter::{Chains, Mutation};
 pub use super::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
-use super::rewrite::Redirect;
+use super::rewrite::{Redirect, Rewrites};
+use super::string_match::StringMatch;
 
 /// The routes of one connection manager.
 #[derive(Clone, Debug, Default)]
@@ -60,12 +64,42 @@ pub enum Domain {
 pub struct Route {
     /// `%ROUTE_NAME%`
     pub name: String,
-    /// Which requests.
+    /// Which requests, by their path.
     pub matches: PathMatch,
+    /// And what else has to hold for them: all of it.
+    pub conditions: Vec<Condition>,
     /// The filter chains that they go through, where those of the connection manager are changed for them.
     pub filters: Option<Arc<Chains>>,
+    /// What is changed in their heads, in the order in which it is applied. Levels that change nothing are not here.
+    pub edits: Vec<Arc<HeaderEdits>>,
     /// What happens to them.
     pub action: Action,
+}
+
+/// What a route, or something above it, changes in heads.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderEdits {
+    /// In requests that are forwarded.
+    pub request: Edits,
+    /// In responses, the proxy's own among them.
+    pub response: Edits,
+}
+
+/// What is changed in a head.
+#[derive(Clone, Debug, Default)]
+pub struct Edits {
+    /// What is taken off. It goes first.
+    pub remove: Vec<HeaderName>,
+    /// What is set.
+    pub add: Vec<Mutation<HeaderName>>,
+}
+
+impl HeaderEdits {
+    /// Does it change nothing?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        [&self.request, &self.response].iter().all(|edits| edits.remove.is_empty() && edits.add.is_empty())
+    }
 }
 
 /// The path part of a route match. Compared with the path without its query.
@@ -89,6 +123,88 @@ pub enum PathMatch {
     },
     /// The whole path.
     Regex(regex::Regex),
+    /// The whole path, or its beginning up to a slash.
+    SeparatedPrefix {
+        /// The path, which ends in no slash.
+        prefix: String,
+        /// Compare letters exactly.
+        case_sensitive: bool,
+    },
+}
+
+/// What a request must be like besides its path.
+#[derive(Clone, Debug)]
+pub enum Condition {
+    /// `grpc`: a gRPC request.
+    Grpc,
+    /// One of `headers`.
+    Header(HeaderMatch),
+    /// One of `query_parameters`.
+    Query(QueryMatch),
+}
+
+/// `envoy.config.route.v3.HeaderMatcher`. `:authority`, `:method`, `:path` and `:scheme` are headers here.
+#[derive(Clone, Debug)]
+pub struct HeaderMatch {
+    /// In lower case.
+    pub name: String,
+    /// What one of its values must be.
+    pub value: HeaderTest,
+    /// `invert_match`: it must not.
+    pub sense: Sense,
+    /// `treat_missing_header_as_empty`, or not: then a test of a value fails, inverted or not, where there is none.
+    pub missing: Missing,
+}
+
+/// What a [`HeaderMatch`] asks of a header.
+#[derive(Clone, Debug)]
+pub enum HeaderTest {
+    /// `present_match: false`
+    Absent,
+    /// `present_match`, or nothing.
+    Present,
+    /// `range_match`: a decimal number in this range.
+    Range(Range<i64>),
+    /// `string_match` and its older forms.
+    Text(StringMatch),
+}
+
+/// Whether a test must succeed or fail.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sense {
+    /// It must succeed.
+    Direct,
+    /// It must fail.
+    Inverted,
+}
+
+/// What a header is that is not there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Missing {
+    /// Not there.
+    Absent,
+    /// There, and empty.
+    Empty,
+}
+
+/// `envoy.config.route.v3.QueryParameterMatcher`. Of several parameters of the name the first counts; escapes stay as they are.
+#[derive(Clone, Debug)]
+pub struct QueryMatch {
+    /// Compared byte for byte.
+    pub name: String,
+    /// What it must be.
+    pub value: QueryTest,
+}
+
+/// What a [`QueryMatch`] asks of a parameter.
+#[derive(Clone, Debug)]
+pub enum QueryTest {
+    /// `present_match: false`
+    Absent,
+    /// `present_match`, or nothing.
+    Present,
+    /// `string_match`
+    Text(StringMatch),
 }
 
 /// What a route does.
@@ -134,6 +250,8 @@ pub struct Forward {
     pub retry: Option<Box<RetryPolicy>>,
     /// Who is told which try it is.
     pub attempt_count: AttemptCount,
+    /// What is changed in the target of a request; `None` is nothing.
+    pub rewrites: Option<Box<Rewrites>>,
 }
 
 /// What the request header `grpc-timeout` does.

@@ -5,14 +5,15 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 
 use super::Flow;
+use super::change::{Change, Existing, decide};
 use crate::access_log::StreamInfo;
 use crate::access_log::format::{Heads, header_value};
 use crate::codec::head::{is_joined_in_requests, is_joined_in_responses};
-use crate::codec::{Headers, RequestHead, ResponseHead};
-use crate::config::filter::{self, AppendAction, Mutation};
+use crate::codec::{RequestHead, ResponseHead};
+use crate::config::filter::{self, Mutation};
 use crate::config::log_format::Format;
 
 pub(super) struct HeaderMutation<'c> {
@@ -51,60 +52,6 @@ impl<'c> HeaderMutation<'c> {
                 change.apply(&mut response.headers, is_joined_in_responses);
             }
         }
-    }
-}
-
-/// A mutation that has something to do.
-enum Change<'m> {
-    Append(&'m HeaderName, HeaderValue),
-    Remove(&'m HeaderName),
-    Replace(&'m HeaderName, HeaderValue),
-}
-
-impl<'m> Change<'m> {
-    /// What `mutation` does to `headers`; `value` renders a format.
-    fn of(mutation: &'m Mutation<HeaderName>, headers: &Headers, value: impl Fn(&Format) -> Vec<u8>) -> Option<Self> {
-        let (name, format, action, keeps_empty) = match mutation {
-            Mutation::Remove(name) => return Some(Self::Remove(name)),
-            Mutation::Append { name, value, action, keeps_empty } => (name, value, *action, *keeps_empty),
-        };
-        let replaces = decide(action, headers.contains(name))?;
-        let rendered = value(format);
-        if rendered.is_empty() && !keeps_empty {
-            return None;
-        }
-        // The name of a route may hold what cannot stand in a header.
-        let value = HeaderValue::from_bytes(&rendered).ok()?;
-        Some(match replaces {
-            Existing::Kept => Self::Append(name, value),
-            Existing::Replaced => Self::Replace(name, value),
-        })
-    }
-
-    fn apply(self, headers: &mut Headers, is_joined: fn(&str) -> bool) {
-        match self {
-            Self::Append(name, value) => headers.append_or_join(name, value, is_joined),
-            Self::Remove(name) => headers.remove(name),
-            Self::Replace(name, value) => {
-                headers.remove(name);
-                headers.append(name.clone(), value);
-            }
-        }
-    }
-}
-
-/// What happens to values that are there when one is added.
-enum Existing {
-    Kept,
-    Replaced,
-}
-
-/// `None` if nothing is added.
-fn decide(action: AppendAction, exists: bool) -> Option<Existing> {
-    match (action, exists) {
-        (AppendAction::AddIfAbsent, true) | (AppendAction::OverwriteIfExists, false) => None,
-        (AppendAction::AddIfAbsent, false) | (AppendAction::AppendIfExistsOrAdd, _) => Some(Existing::Kept),
-        (AppendAction::OverwriteIfExists, true) | (AppendAction::OverwriteIfExistsOrAdd, _) => Some(Existing::Replaced),
     }
 }
 
@@ -195,6 +142,7 @@ fn escaped(bytes: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::filter::AppendAction;
 
     fn append(name: &str, value: &str, action: AppendAction) -> Mutation<String> {
         let value = Format::parse_header_value(value).unwrap();
@@ -232,40 +180,5 @@ mod tests {
             let mutated = with_query(&HeaderValue::from_static(path), &[mutation], literal);
             assert_eq!(mutated, expected, "{path}");
         }
-    }
-
-    #[test]
-    fn each_action_does_with_existing_values_what_its_name_says() {
-        use AppendAction as Action;
-        for (action, absent, present) in [
-            (Action::AddIfAbsent, "x: n", "x: 1, x: 2"),
-            (Action::AppendIfExistsOrAdd, "x: n", "x: 1, x: 2, x: n"),
-            (Action::OverwriteIfExists, "", "x: n"),
-            (Action::OverwriteIfExistsOrAdd, "x: n", "x: n"),
-        ] {
-            let name = HeaderName::from_static("x");
-            for (before, expected) in [(&[][..], absent), (&["1", "2"][..], present)] {
-                let mut headers = Headers::default();
-                before.iter().for_each(|value| headers.append(name.clone(), HeaderValue::from_static(value)));
-                let value = Format::parse_header_value("n").unwrap();
-                let mutation = Mutation::Append { name: name.clone(), value, action, keeps_empty: false };
-                if let Some(change) = Change::of(&mutation, &headers, literal) {
-                    change.apply(&mut headers, is_joined_in_requests);
-                }
-                let all: Vec<String> =
-                    headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
-                assert_eq!(all.join(", "), expected, "{action:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_value_joins_that_of_a_header_which_is_a_list_for_envoy() {
-        let mut headers = Headers::default();
-        for value in ["a", "b"] {
-            let name = HeaderName::from_static("accept");
-            Change::Append(&name, HeaderValue::from_static(value)).apply(&mut headers, is_joined_in_requests);
-        }
-        assert_eq!((headers.len(), headers.get_str("accept")), (1, Some(&HeaderValue::from_static("a,b"))));
     }
 }

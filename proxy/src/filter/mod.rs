@@ -7,11 +7,16 @@
 //! have continued. A chain of the router alone takes no memory and no time.
 
 mod buffer;
+mod change;
+pub(crate) mod edits;
 mod header_mutation;
+
+use std::sync::Arc;
 
 use crate::access_log::StreamInfo;
 use crate::codec::{RequestHead, ResponseHead};
 use crate::config::filter;
+use crate::config::route::HeaderEdits;
 use crate::exchange::BodyProgress;
 use buffer::Buffer;
 use header_mutation::HeaderMutation;
@@ -20,6 +25,8 @@ use header_mutation::HeaderMutation;
 #[derive(Default)]
 pub(crate) struct Filters<'c> {
     filters: Vec<Filter<'c>>,
+    /// What the route changes in the response.
+    edits: &'c [Arc<HeaderEdits>],
     /// The first that has not continued with the request.
     next: usize,
 }
@@ -54,12 +61,27 @@ pub(crate) enum Refusal {
 impl<'c> Filters<'c> {
     /// A chain that is about to see a request.
     pub(crate) fn of(chain: &'c filter::Chain) -> Self {
-        Self { filters: chain.filters.iter().map(Filter::of).collect(), next: 0 }
+        Self { filters: chain.filters.iter().map(Filter::of).collect(), edits: &[], next: 0 }
+    }
+
+    /// The same for a route that changes responses.
+    pub(crate) fn with_edits(self, edits: &'c [Arc<HeaderEdits>]) -> Self {
+        Self { edits, ..self }
     }
 
     /// Is the router the only filter?
     pub(crate) fn is_empty(&self) -> bool {
         self.filters.is_empty()
+    }
+
+    /// Does the route leave responses as they are?
+    pub(crate) fn has_no_edits(&self) -> bool {
+        self.edits.is_empty()
+    }
+
+    /// The router is about to hand on the head of the final response.
+    pub(crate) fn edit_response(&self, response: &mut ResponseHead, request: &RequestHead, info: &StreamInfo) {
+        edits::edit_response(self.edits, response, request, info);
     }
 
     /// The request's head has come.

@@ -1,9 +1,11 @@
 //! What a domain pattern and a path match accept.
 
-use http::Method;
+use http::{HeaderValue, Method};
 
 use crate::codec::RequestHead;
-use crate::config::route::{Domain, PathMatch, VirtualHost};
+use crate::config::route::{
+    Condition, Domain, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch, QueryTest, Route, Sense, VirtualHost,
+};
 
 /// The most specific virtual host for `authority`: exact, then the longest suffix, then the longest prefix,
 /// then `*`. Envoy's order, independent of the order in the file.
@@ -44,8 +46,65 @@ fn rank(domain: &Domain, authority: &[u8]) -> Option<Rank> {
     }
 }
 
+/// Does the route take the request?
+pub(super) fn route_takes(route: &Route, head: &RequestHead) -> bool {
+    route.conditions.iter().all(|condition| holds(condition, head)) && takes(&route.matches, head)
+}
+
+fn holds(condition: &Condition, head: &RequestHead) -> bool {
+    match condition {
+        Condition::Grpc => head.headers.is_grpc(),
+        Condition::Header(matcher) => header_holds(matcher, head),
+        Condition::Query(matcher) => query_holds(matcher, head),
+    }
+}
+
+/// Each line of a header is tested by itself. Inverted, none may succeed.
+fn header_holds(matcher: &HeaderMatch, head: &RequestHead) -> bool {
+    let mut values = values(head, &matcher.name).peekable();
+    let is_missing = values.peek().is_none();
+    let is_absent = is_missing && matcher.missing == Missing::Absent;
+    let succeeds = match &matcher.value {
+        HeaderTest::Absent => is_absent,
+        HeaderTest::Present => !is_absent,
+        HeaderTest::Range(_) | HeaderTest::Text(_) if is_absent => return false,
+        HeaderTest::Range(range) => values.any(|value| number(value).is_some_and(|number| range.contains(&number))),
+        HeaderTest::Text(text) => values.any(|value| text.takes(value)) || (is_missing && text.takes(b"")),
+    };
+    succeeds == (matcher.sense == Sense::Direct)
+}
+
+/// The values of a header, line by line.
+fn values<'h>(head: &'h RequestHead, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
+    let is_pseudo = name.starts_with(':') || name == "host";
+    let pseudo = if is_pseudo { super::header(head, name) } else { None };
+    let lines = head.headers.iter().filter(move |(other, _)| !is_pseudo && other.as_str() == name);
+    pseudo.into_iter().chain(lines.map(|(_, value)| value.as_bytes()))
+}
+
+/// A decimal number, with a sign or without.
+fn number(value: &[u8]) -> Option<i64> {
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
+}
+
+fn query_holds(matcher: &QueryMatch, head: &RequestHead) -> bool {
+    let path = head.path.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+    let query = path.splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
+    let mut parameters = query.split(|byte| *byte == b'&').map(|parameter| {
+        let mut parts = parameter.splitn(2, |byte| *byte == b'=');
+        (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+    });
+    let found = parameters.find(|(name, _)| *name == matcher.name.as_bytes());
+    match (&matcher.value, found) {
+        (QueryTest::Absent, found) => found.is_none(),
+        (QueryTest::Present, found) => found.is_some(),
+        (QueryTest::Text(text), Some((_, value))) => text.takes(value),
+        (QueryTest::Text(_), None) => false,
+    }
+}
+
 /// Does this match take the request? A plain CONNECT has no path and is taken by [`PathMatch::Connect`] only.
-pub(super) fn takes(matches: &PathMatch, head: &RequestHead) -> bool {
+fn takes(matches: &PathMatch, head: &RequestHead) -> bool {
     let path = head.path_only();
     match matches {
         PathMatch::Connect => head.method == Method::CONNECT,
@@ -53,6 +112,9 @@ pub(super) fn takes(matches: &PathMatch, head: &RequestHead) -> bool {
         PathMatch::Exact { path: wanted, case_sensitive: true } => path == wanted.as_bytes(),
         PathMatch::Exact { path: wanted, case_sensitive: false } => path.eq_ignore_ascii_case(wanted.as_bytes()),
         PathMatch::Prefix { prefix, case_sensitive } => starts_with(path, prefix, *case_sensitive),
+        PathMatch::SeparatedPrefix { prefix, case_sensitive } => {
+            starts_with(path, prefix, *case_sensitive) && matches!(path.get(prefix.len()), None | Some(b'/'))
+        }
         PathMatch::Regex(regex) => std::str::from_utf8(path)
             .is_ok_and(|path| regex.find(path).is_some_and(|found| found.start() == 0 && found.end() == path.len())),
     }
@@ -61,4 +123,106 @@ pub(super) fn takes(matches: &PathMatch, head: &RequestHead) -> bool {
 fn starts_with(text: &[u8], start: &str, case_sensitive: bool) -> bool {
     let Some(head) = text.get(..start.len()) else { return false };
     if case_sensitive { head == start.as_bytes() } else { head.eq_ignore_ascii_case(start.as_bytes()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::string_match::{Pattern, StringMatch};
+
+    fn head(path: &'static str, fields: &[(&'static str, &'static str)]) -> RequestHead {
+        let mut head = RequestHead { path: Some(HeaderValue::from_static(path)), ..RequestHead::default() };
+        for (name, value) in fields {
+            head.headers.append(name.parse().unwrap(), HeaderValue::from_static(value));
+        }
+        head
+    }
+
+    fn text(pattern: Pattern) -> StringMatch {
+        StringMatch { pattern, ignore_case: false }
+    }
+
+    #[test]
+    fn a_header_is_tested_line_by_line() {
+        use HeaderTest::{Absent, Present, Range, Text};
+        let exact = |wanted: &str| Text(text(Pattern::Exact(wanted.into())));
+        let (one, two) = (&["1"][..], &["1", "2"][..]);
+        for (value, lines, direct, inverted) in [
+            (Present, &[][..], false, true),
+            (Present, &[""], true, false),
+            (Absent, &[], true, false),
+            (Absent, one, false, true),
+            (exact("2"), two, true, false),
+            (exact("1,2"), two, false, true),
+            (exact(""), &[], false, false),
+            (Range(1..3), &["3", "+2"], true, false),
+            (Range(1..3), &["3"], false, true),
+            (Range(1..3), &["0x1"], false, true),
+            (Range(1..3), &["02"], true, false),
+            (Range(1..3), &[], false, false),
+        ] {
+            let fields: Vec<_> = lines.iter().map(|line| ("x", *line)).collect();
+            for (sense, expected) in [(Sense::Direct, direct), (Sense::Inverted, inverted)] {
+                let matcher = HeaderMatch { name: "x".into(), value: value.clone(), sense, missing: Missing::Absent };
+                assert_eq!(header_holds(&matcher, &head("/", &fields)), expected, "{matcher:?} {lines:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_header_may_count_as_an_empty_one() {
+        let empty = text(Pattern::Exact(String::new()));
+        for (value, sense, expected) in [
+            (HeaderTest::Present, Sense::Direct, true),
+            (HeaderTest::Text(empty.clone()), Sense::Direct, true),
+            (HeaderTest::Text(empty), Sense::Inverted, false),
+            (HeaderTest::Range(0..1), Sense::Direct, false),
+            (HeaderTest::Range(0..1), Sense::Inverted, true),
+        ] {
+            let matcher = HeaderMatch { name: "x".into(), value, sense, missing: Missing::Empty };
+            assert_eq!(header_holds(&matcher, &head("/", &[])), expected, "{matcher:?}");
+        }
+    }
+
+    #[test]
+    fn pseudo_headers_are_headers() {
+        let request = RequestHead { authority: Some(HeaderValue::from_static("a.test")), ..head("/p", &[]) };
+        for (name, wanted) in [(":method", "GET"), (":path", "/p"), (":authority", "a.test"), ("host", "a.test")] {
+            let value = HeaderTest::Text(text(Pattern::Exact(wanted.into())));
+            let matcher = HeaderMatch { name: name.into(), value, sense: Sense::Direct, missing: Missing::Absent };
+            assert!(header_holds(&matcher, &request), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_looked_for_undecoded_and_the_first_counts() {
+        use QueryTest::{Absent, Present, Text};
+        let exact = |wanted: &str| Text(text(Pattern::Exact(wanted.into())));
+        for (value, path, expected) in [
+            (Present, "/?b&a", true),
+            (Present, "/?b;a", false),
+            (Present, "/a", false),
+            (Absent, "/?a=1", false),
+            (Absent, "/", true),
+            (exact(""), "/?a", true),
+            (exact(""), "/?", false),
+            (exact("1=2"), "/?a=1=2", true),
+            (exact("1"), "/?a=2&a=1", false),
+            (exact("1"), "/?a=%31", false),
+            (exact("?"), "/?a=?", true),
+        ] {
+            let matcher = QueryMatch { name: "a".into(), value };
+            assert_eq!(query_holds(&matcher, &head(path, &[])), expected, "{matcher:?} {path}");
+        }
+    }
+
+    #[test]
+    fn a_separated_prefix_ends_at_a_slash() {
+        let by_case = |case_sensitive| PathMatch::SeparatedPrefix { prefix: "/a".into(), case_sensitive };
+        for (path, expected) in [("/a", true), ("/a/", true), ("/a?b", true), ("/ab", false), ("/a;b", false)] {
+            assert_eq!(takes(&by_case(true), &head(path, &[])), expected, "{path}");
+        }
+        assert!(!takes(&by_case(true), &head("/A/b", &[])));
+        assert!(takes(&by_case(false), &head("/A/b", &[])));
+    }
 }

@@ -17,13 +17,19 @@ pub fn route<'a>(table: &'a RouteTable, head: &RequestHead) -> Option<(&'a Virtu
     if requires_tls(host, head) {
         return Some((host, &TO_TLS));
     }
-    let route = host.routes.iter().find(|route| matcher::takes(&route.matches, head))?;
+    let route = host.routes.iter().find(|route| matcher::route_takes(route, head))?;
     Some((host, route))
 }
 
 /// The route of requests in clear text to a virtual host that requires TLS.
-static TO_TLS: Route =
-    Route { name: String::new(), matches: PathMatch::Connect, filters: None, action: Action::RedirectToTls };
+static TO_TLS: Route = Route {
+    name: String::new(),
+    matches: PathMatch::Connect,
+    conditions: Vec::new(),
+    filters: None,
+    edits: Vec::new(),
+    action: Action::RedirectToTls,
+};
 
 fn requires_tls(host: &VirtualHost, head: &RequestHead) -> bool {
     let is = |name, wanted: &[u8]| head.headers.get(name).is_some_and(|value| value.as_bytes() == wanted);
@@ -40,6 +46,8 @@ pub fn header<'a>(head: &'a RequestHead, name: &str) -> Option<&'a [u8]> {
     match name {
         ":authority" | "host" => head.authority.as_ref().map(HeaderValue::as_bytes),
         ":method" => Some(head.method.as_str().as_bytes()),
+        ":protocol" => head.protocol.as_ref().map(HeaderValue::as_bytes),
+        ":scheme" => head.scheme.as_ref().map(HeaderValue::as_bytes),
         ":path" => head.path.as_ref().map(HeaderValue::as_bytes),
         name => head.headers.get_str(name).map(HeaderValue::as_bytes),
     }
@@ -131,7 +139,9 @@ mod tests {
                 .map(|(name, matches)| Route {
                     name: name.into(),
                     matches,
+                    conditions: Vec::new(),
                     filters: None,
+                    edits: Vec::new(),
                     action: Action::Direct { status: 200, body: String::new() },
                 })
                 .collect(),

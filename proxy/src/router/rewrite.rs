@@ -1,14 +1,76 @@
-//! What a rewrite makes of a path.
+//! What rewrites make of a request's host and path.
+//!
+//! Whatever comes out can be read as a request again: a path begins with a slash, and what is no host does not become one.
 
 use http::HeaderValue;
 
-use crate::config::rewrite::PathRewrite;
+use crate::codec::head::is_joined_in_requests;
+use crate::codec::{RequestHead, names};
+use crate::config::filter::RouterOptions;
+use crate::config::rewrite::{ForwardedHost, HostRewrite, NewHost, PathRewrite, Rewrites, is_host};
 use crate::config::route::PathMatch;
+
+/// Rewrites the target of a request that is forwarded. The host first, which may come from the path.
+pub(crate) fn target(rewrites: &Rewrites, matches: &PathMatch, router: &RouterOptions, request: &mut RequestHead) {
+    if let Some(rewrite) = &rewrites.host {
+        rewrite_host(rewrite, router, request);
+    }
+    if let Some(rewrite) = &rewrites.path {
+        rewrite_path(rewrite, matches, router, request);
+    }
+}
+
+fn rewrite_host(rewrite: &HostRewrite, router: &RouterOptions, request: &mut RequestHead) {
+    let Some(new) = new_host(&rewrite.host, request) else { return };
+    let Some(old) = request.authority.replace(new) else { return };
+    if !router.suppress_envoy_headers {
+        request.headers.set(names::X_ENVOY_ORIGINAL_HOST.clone(), old.clone());
+    }
+    if rewrite.forwarded_host == ForwardedHost::Appended {
+        let last = request
+            .headers
+            .get(&names::X_FORWARDED_HOST)
+            .and_then(|list| list.as_bytes().rsplit(|byte| *byte == b',').next());
+        if last != Some(old.as_bytes()) {
+            request.headers.append_or_join(&names::X_FORWARDED_HOST, old, is_joined_in_requests);
+        }
+    }
+}
+
+/// The new host, if there is one.
+fn new_host(from: &NewHost, request: &RequestHead) -> Option<HeaderValue> {
+    let found = match from {
+        NewHost::Header(name) => super::header(request, name).and_then(|host| HeaderValue::from_bytes(host).ok()),
+        NewHost::Literal(host) => return Some(host.clone()),
+        NewHost::Path(rewrite) => {
+            let path = std::str::from_utf8(request.path_only()).ok()?;
+            HeaderValue::from_str(&rewrite.replace_all(path)).ok()
+        }
+    };
+    found.filter(|host| is_host(host.as_bytes()))
+}
+
+/// Rewrites a request's path, and says in the request what it was.
+pub(crate) fn rewrite_path(
+    rewrite: &PathRewrite,
+    matches: &PathMatch,
+    router: &RouterOptions,
+    request: &mut RequestHead,
+) {
+    let Some(before) = &request.path else { return };
+    let after = path(rewrite, matches, before);
+    if !router.suppress_envoy_headers {
+        request.headers.set(names::X_ENVOY_ORIGINAL_PATH.clone(), before.clone());
+    }
+    if after.is_some() {
+        request.path = after;
+    }
+}
 
 /// `path` after a rewrite of a route that takes requests by `matches`. The query stays as it came.
 ///
 /// `None`: the path stays. A regular expression is looked for in text, so a path that is not UTF-8 stays.
-pub(crate) fn path(rewrite: &PathRewrite, matches: &PathMatch, path: &HeaderValue) -> Option<HeaderValue> {
+fn path(rewrite: &PathRewrite, matches: &PathMatch, path: &HeaderValue) -> Option<HeaderValue> {
     let bytes = path.as_bytes();
     let whole = bytes.iter().position(|byte| *byte == b'?').unwrap_or(bytes.len());
     let (replaced, with) = match rewrite {
@@ -18,20 +80,25 @@ pub(crate) fn path(rewrite: &PathRewrite, matches: &PathMatch, path: &HeaderValu
             (whole, rewrite.replace_all(text))
         }
     };
-    HeaderValue::from_bytes(&[with.as_bytes(), bytes.get(replaced..)?].concat()).ok()
+    // Envoy sends such a path without its slash, which no server takes (RFC 9112 3.2.1).
+    let slash: &[u8] = if with.starts_with('/') { b"" } else { b"/" };
+    HeaderValue::from_bytes(&[slash, with.as_bytes(), bytes.get(replaced..)?].concat()).ok()
 }
 
 /// How long the part of a path is that `matches` takes, if the path without its query has `whole` bytes.
 fn matched(matches: &PathMatch, whole: usize) -> usize {
     match matches {
         PathMatch::Connect | PathMatch::Exact { .. } | PathMatch::Regex(_) => whole,
-        PathMatch::Prefix { prefix, .. } => prefix.len(),
+        PathMatch::Prefix { prefix, .. } | PathMatch::SeparatedPrefix { prefix, .. } => prefix.len(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::codec::http1::sent_and_read;
     use crate::config::rewrite::{Piece, RegexRewrite, Substitution};
 
     #[test]
@@ -42,6 +109,7 @@ mod tests {
             (prefix("/a"), "/n", "/a/b?q=1", "/n/b?q=1"),
             (prefix("/a"), "/", "/A/b", "//b"),
             (prefix("/a"), "/n?x", "/ab?q", "/n?xb?q"),
+            (PathMatch::SeparatedPrefix { prefix: "/a".into(), case_sensitive: true }, "/n", "/a/b?q", "/n/b?q"),
             (exact, "/n", "/a/b?q", "/n?q"),
             (PathMatch::Regex(regex::Regex::new("/a.*").unwrap()), "/n", "/a/b?q", "/n?q"),
         ] {
@@ -58,11 +126,46 @@ mod tests {
             ("a", vec![literal("b")], "/a/xa?a", "/b/xb?a"),
             ("^/(.*)/(.*)$", vec![literal("/"), Piece::Group(2), literal("/"), Piece::Group(1)], "/1/2?q", "/2/1?q"),
             ("z", vec![literal("b")], "/a", "/a"),
+            ("^/a", vec![], "/a?q", "/?q"),
+            ("^/a/", vec![], "/a/b", "/b"),
             ("(x)?/", vec![Piece::Group(1), literal("/n/")], "/a", "/n/a"),
         ] {
             let pattern = regex::Regex::new(pattern).unwrap();
             let rewrite = PathRewrite::Regex(RegexRewrite { pattern, substitution: Substitution(pieces) });
             assert_eq!(path(&rewrite, &matches, &HeaderValue::from_static(before)).unwrap(), after, "{before}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_rewritten_is_a_request_again(
+            path in "/[!-~&&[^#]]{0,20}",
+            literal in "[!-~&&[^#]]{0,6}",
+            pattern in prop::sample::select(&[".*", "^/", "(/[^/]*)", "[a-z]*", "(.)(.)", "$", "/a|b"][..]),
+            from_header in "[ -~]{0,10}",
+            which in 0..3_usize,
+        ) {
+            let pattern = regex::Regex::new(pattern).unwrap();
+            let group = Piece::Group(pattern.captures_len() - 1);
+            let substitution = Substitution(vec![Piece::Literal(literal.clone()), group]);
+            let regex = RegexRewrite { pattern, substitution };
+            let mut request = RequestHead {
+                authority: Some(HeaderValue::from_static("a.test")),
+                path: Some(HeaderValue::from_str(&path).unwrap()),
+                ..RequestHead::default()
+            };
+            request.headers.append("x-host".parse().unwrap(), HeaderValue::from_str(&from_header).unwrap());
+            let (host, path) = match which {
+                0 => (NewHost::Header("x-host".into()), PathRewrite::Regex(regex)),
+                1 => (NewHost::Path(regex), PathRewrite::Prefix(format!("/{literal}"))),
+                _ => (NewHost::Path(regex.clone()), PathRewrite::Regex(regex)),
+            };
+            let host = HostRewrite { host, forwarded_host: ForwardedHost::Appended };
+            let rewrites = Rewrites { host: Some(host), path: Some(path) };
+            let matches = PathMatch::Prefix { prefix: "/".into(), case_sensitive: true };
+            target(&rewrites, &matches, &RouterOptions::default(), &mut request);
+            let again = sent_and_read(&request).map(|again| (again.authority, again.path));
+            prop_assert_eq!(again, Some((request.authority, request.path)));
         }
     }
 }

@@ -16,10 +16,11 @@ use crate::access_log::Details;
 use crate::cluster::Cluster;
 use crate::codec::{Broken, RequestHead, names};
 use crate::config::filter::RouterOptions;
-use crate::config::route::{Action, Forward, Upgrade, Upgrades};
+use crate::config::route::{Action, Forward, Route, Upgrade, Upgrades};
 use crate::exchange::{BodyProgress, Expired, Interrupted};
+use crate::filter::edits::edit_request;
 use crate::filter::{Filters, Flow, Refusal};
-use crate::router;
+use crate::router::{self, rewrite};
 use crate::tunnel;
 use crate::upstream::request_options::{self, RequestOptions};
 use crate::upstream::{self, Ended, Forwarding, UpstreamResponse};
@@ -53,12 +54,12 @@ pub(super) async fn decide<'s: 'c, 'c>(
     let upgrade = match upgrade(stream, &route.action) {
         Ok(upgrade) => upgrade,
         Err(refusal) => {
-            *filters = Filters::of(&chains.default);
+            *filters = Filters::of(&chains.default).with_edits(&route.edits);
             return Reply::Local(refusal, None);
         }
     };
     let chain = chains.of(upgrade.map(|upgrade| upgrade.protocol.as_str()));
-    *filters = Filters::of(chain);
+    *filters = Filters::of(chain).with_edits(&route.edits);
     // Found before the filters have changed the request, as the route is.
     let cluster = match &route.action {
         Action::Direct { .. } | Action::Redirect(_) | Action::RedirectToTls => None,
@@ -74,7 +75,9 @@ pub(super) async fn decide<'s: 'c, 'c>(
     service.stats.rq_total.inc();
     let reply = match &route.action {
         Action::Direct { status, body } => direct::direct(*status, body, &stream.request),
-        Action::Forward(to) => return forward(stream, Target { to, cluster, upgrade, router: &chain.router }).await,
+        Action::Forward(to) => {
+            return forward(stream, Target { to, route, cluster, upgrade, router: &chain.router }).await;
+        }
         Action::Redirect(to) => direct::redirect(to, &route.matches, &chain.router, &mut stream.request),
         Action::RedirectToTls => direct::redirect_to_tls(&stream.request),
     };
@@ -162,6 +165,8 @@ fn upgrade_wanted(head: &RequestHead) -> Option<String> {
 /// Where the router sends a request, and how.
 struct Target<'c> {
     to: &'c Forward,
+    /// Whose action `to` is.
+    route: &'c Route,
     /// `None` if there is no cluster of the name that the route gives.
     cluster: Option<Rc<Cluster>>,
     upgrade: Option<&'c Upgrade>,
@@ -169,7 +174,7 @@ struct Target<'c> {
 }
 
 async fn forward(stream: &mut StreamContext<'_>, target: Target<'_>) -> Reply {
-    let Target { to, cluster, upgrade, router } = target;
+    let Target { to, route, cluster, upgrade, router } = target;
     let StreamContext { service, request, exchange, info, .. } = stream;
     let Some(cluster) = cluster else {
         service.stats.no_cluster.inc();
@@ -194,6 +199,16 @@ async fn forward(stream: &mut StreamContext<'_>, target: Target<'_>) -> Reply {
         request.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), service.millis.header(limit));
     }
     options.tell_grpc(to.grpc_timeout, longest_by_default, &mut request.headers);
+    if !route.edits.is_empty() {
+        if to.attempt_count.in_request {
+            request.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), HeaderValue::from(1));
+        }
+        edit_request(&route.edits, request, info);
+        options.add_retries(&mut request.headers);
+    }
+    if let Some(rewrites) = &to.rewrites {
+        rewrite::target(rewrites, &route.matches, router, request);
+    }
     let random = &*service.outside.random;
     let mut forwarding = Forwarding { exchange, head: request, to, options: &options, cluster: &cluster, random, info };
     let answer = match upstream::forward(&mut forwarding).await {

@@ -50,12 +50,6 @@ pub(super) fn persistence(head: &RequestHead) -> Persistence {
     if closes { Persistence::Close } else { Persistence::KeepAlive }
 }
 
-/// Is it a gRPC request? By Envoy's rule: the type is this one, with or without a suffix and without a parameter.
-pub(super) fn is_grpc(headers: &Headers) -> bool {
-    let rest = headers.get(&CONTENT_TYPE).and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
-}
-
 /// Does the client wait for `100 Continue`? Takes the expectation off: the proxy meets it.
 pub(super) fn take_expect_continue(headers: &mut Headers) -> bool {
     let expects = headers.get(&EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::decorate;
 use super::record::record_relay_end;
 use super::relay::{self, Relay, RelayEnd};
-use super::respond::{Remaining, Responder, Response, after_response, begin_response, filter_response};
+use super::respond::{Remaining, Responder, Response, after_response, begin_response, edit_response, filter_response};
 use super::unsent::push_out;
 use super::{After, Forwarded, Kind, Persistence, StreamContext};
 use crate::cluster::{Cluster, Failure};
@@ -33,6 +33,8 @@ pub(super) async fn deliver(
     if kind != Kind::Unsuccessful {
         cluster.codes.charge(head.status, stream.info.internal, stream.info.alt_stat_name.as_deref());
     }
+    stream.info.response_code = Some(head.status.as_u16());
+    edit_response(stream, filters, &mut head);
     filter_response(stream, filters, &mut head);
     if ends_with_connection(&stream.request, &head, payload) {
         stream.client_persistence = Persistence::Close;
@@ -71,7 +73,7 @@ fn record_end(stream: &mut StreamContext<'_>, cluster: &Cluster, answer: &Upstre
     record_relay_end(service, cluster, end, exchange.is_complete(), info);
     // Envoy counts it where it tells whether a gRPC request went well, which only the end of its response does.
     if matches!(end, RelayEnd::Upstream { .. })
-        && decorate::is_grpc(&request.headers)
+        && request.headers.is_grpc()
         && info.response_code.is_some_and(|code| code < 500)
     {
         service.stats.rq_reset_after_downstream_response_started.inc();

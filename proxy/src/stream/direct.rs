@@ -3,9 +3,9 @@
 use http::HeaderValue;
 
 use super::local_reply::LocalReply;
-use crate::codec::{RequestHead, names};
+use crate::codec::RequestHead;
 use crate::config::filter::RouterOptions;
-use crate::config::rewrite::{PathRewrite, Redirect, RedirectPath, RedirectStatus};
+use crate::config::rewrite::{Redirect, RedirectPath, RedirectStatus};
 use crate::config::route::PathMatch;
 use crate::router::{redirect, rewrite};
 
@@ -25,7 +25,7 @@ pub(super) fn redirect(
     request: &mut RequestHead,
 ) -> LocalReply {
     if let RedirectPath::Rewritten(change) = &to.path {
-        rewrite_path(change, matches, router, request);
+        rewrite::rewrite_path(change, matches, router, request);
     }
     redirected(to.status.code(), redirect::location(to, request))
 }
@@ -37,16 +37,4 @@ pub(super) fn redirect_to_tls(request: &RequestHead) -> LocalReply {
 
 fn redirected(status: u16, location: Option<HeaderValue>) -> LocalReply {
     LocalReply::Direct { status, body: String::new(), location }
-}
-
-/// Rewrites a request's path, and says in the request what it was.
-fn rewrite_path(change: &PathRewrite, matches: &PathMatch, router: &RouterOptions, request: &mut RequestHead) {
-    let Some(before) = &request.path else { return };
-    let after = rewrite::path(change, matches, before);
-    if !router.suppress_envoy_headers {
-        request.headers.set(names::X_ENVOY_ORIGINAL_PATH.clone(), before.clone());
-    }
-    if after.is_some() {
-        request.path = after;
-    }
 }

@@ -178,9 +178,8 @@ impl LocalReply {
         }
     }
 
-    /// The response; `date`, `server` and `connection` are added like on any other. Envoy's order: content-length
-    /// first where there is a body, last where there is none.
-    pub(crate) fn response(&self, row: &Row, form: Form) -> (ResponseHead, Bytes) {
+    /// The response without what concerns its body; `date`, `server` and `connection` are added like on any other.
+    pub(crate) fn head(&self, row: &Row, form: Form) -> ResponseHead {
         let mut head = ResponseHead::new(match form {
             Form::Grpc => StatusCode::OK,
             Form::Http => row.status,
@@ -188,22 +187,31 @@ impl LocalReply {
         if let Self::Upstream { failure: Failure::Overflow | Failure::PendingOverflow, .. } = self {
             head.headers.append(names::X_ENVOY_OVERLOADED.clone(), HeaderValue::from_static("true"));
         }
-        if form == Form::Grpc {
-            head.headers.append(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            head.headers.append(names::GRPC_STATUS.clone(), HeaderValue::from(self.grpc_status(row.status)));
-            if !row.body.is_empty() {
-                head.headers.append(names::GRPC_MESSAGE.clone(), grpc_message(&row.body));
-            }
-            return (head, Bytes::new());
-        }
-        if !row.body.is_empty() {
-            head.headers.append(CONTENT_LENGTH, HeaderValue::from(row.body.len()));
-            head.headers.append(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        }
         if let Self::Direct { location: Some(location), .. } = self {
             head.headers.append(LOCATION, location.clone());
         }
-        (head, Bytes::copy_from_slice(row.body.as_bytes()))
+        head
+    }
+
+    /// Adds to `head` what concerns the body, and returns the body. Envoy's order: content-length first where there is a body,
+    /// last where there is none; a content type that is there already stays.
+    pub(crate) fn describe_body(&self, row: &Row, form: Form, head: &mut ResponseHead) -> Bytes {
+        match form {
+            Form::Grpc => {
+                head.headers.set(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+                head.headers.append(names::GRPC_STATUS.clone(), HeaderValue::from(self.grpc_status(row.status)));
+                if !row.body.is_empty() {
+                    head.headers.append(names::GRPC_MESSAGE.clone(), grpc_message(&row.body));
+                }
+                return Bytes::new();
+            }
+            Form::Http if row.body.is_empty() => {}
+            Form::Http => {
+                head.headers.append(CONTENT_LENGTH, HeaderValue::from(row.body.len()));
+                head.headers.set_if_absent(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+            }
+        }
+        Bytes::copy_from_slice(row.body.as_bytes())
     }
 
     /// Envoy's translation of an HTTP status. A limit of the whole stream is DEADLINE_EXCEEDED, whatever its status.
@@ -271,7 +279,8 @@ mod tests {
             [(200, 2), (400, 13), (401, 16), (403, 7), (404, 12), (408, 2), (429, 14), (500, 2), (503, 14), (504, 14)]
         {
             let reply = LocalReply::Direct { status, body: "a%b\"~ü\t".to_owned(), location: None };
-            let (head, body) = reply.response(&reply.row(), Form::Grpc);
+            let mut head = reply.head(&reply.row(), Form::Grpc);
+            let body = reply.describe_body(&reply.row(), Form::Grpc, &mut head);
             assert_eq!((head.status, body.len()), (StatusCode::OK, 0));
             let fields: Vec<_> = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
             let status = expected.to_string();

@@ -3,7 +3,7 @@
 use http::{Method, Version};
 
 use super::local_reply::{Form, LocalReply, Row};
-use super::respond::{Remaining, Responder, Response, after_response, begin_response, filter_response};
+use super::respond::{Remaining, Responder, Response, after_response, begin_response, edit_response, filter_response};
 use super::service::Service;
 use super::unsent::push_out;
 use super::{After, Persistence, StreamContext};
@@ -21,7 +21,10 @@ pub(super) async fn reply_locally(
 ) -> (After, Option<Writer>) {
     let row = reply.row();
     record_reply(&row, &stream.request, stream.info);
-    let (mut head, body) = reply.response(&row, Form::of(&stream.request));
+    let form = Form::of(&stream.request);
+    let mut head = reply.head(&row, form);
+    edit_response(stream, filters, &mut head);
+    let body = reply.describe_body(&row, form, &mut head);
     filter_response(stream, filters, &mut head);
     let StreamContext { service, request, exchange, client_persistence, info } = stream;
     // A request to switch protocols has no end before the protocol is switched, at least on HTTP/1.
@@ -66,7 +69,8 @@ pub(crate) async fn refuse_head(
 ) -> After {
     let row = reply.row();
     info.protocol = Some(Version::HTTP_11);
-    let (mut head, body) = reply.response(&row, Form::Http);
+    let mut head = reply.head(&row, Form::Http);
+    let body = reply.describe_body(&row, Form::Http, &mut head);
     let request = RequestHead::default(); // there is none: GET, HTTP/1.1
     info.response_code = Some(row.status.as_u16());
     info.detail(row.details.clone());

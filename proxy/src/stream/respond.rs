@@ -75,12 +75,22 @@ pub(super) struct Response {
     pub(super) persistence: Persistence,
 }
 
-/// Lets the filters change the head of a response, with what is known of the stream by now.
-pub(super) fn filter_response(stream: &mut StreamContext<'_>, filters: &mut Filters<'_>, head: &mut ResponseHead) {
+/// Does to the head of a response what its route says, with what is known of the stream by now. As in Envoy, a response of the
+/// proxy's own has no status yet.
+pub(super) fn edit_response(stream: &mut StreamContext<'_>, filters: &Filters<'_>, head: &mut ResponseHead) {
     let StreamContext { request, exchange, info, .. } = stream;
+    if !filters.has_no_edits() {
+        info.bytes_received = exchange.bytes_received;
+        filters.edit_response(head, request, info);
+    }
     if info.attempts_in_response {
         head.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), HeaderValue::from(info.attempts));
     }
+}
+
+/// Lets the filters change the head of a response.
+pub(super) fn filter_response(stream: &mut StreamContext<'_>, filters: &mut Filters<'_>, head: &mut ResponseHead) {
+    let StreamContext { request, exchange, info, .. } = stream;
     if filters.is_empty() {
         return;
     }

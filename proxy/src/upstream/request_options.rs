@@ -37,6 +37,10 @@ const ASKING: [&str; 11] = [
     "x-envoy-upstream-stream-duration-ms",
 ];
 
+/// Those of them that ask for retries.
+const ASKING_RETRIES: [&str; 5] =
+    [MAX_RETRIES, RETRIABLE_HEADER_NAMES, RETRIABLE_STATUS_CODES, RETRY_GRPC_ON, RETRY_ON];
+
 /// What holds for one request.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct RequestOptions<'r> {
@@ -119,6 +123,17 @@ impl<'r> RequestOptions<'r> {
             None if self.longest == Some(None) && by_default.is_some() => headers.remove(&names::GRPC_TIMEOUT),
             None => {}
         }
+    }
+
+    /// A route that adds the headers by which retries are asked for gets retries, as in Envoy; only timeouts are settled by then.
+    pub(crate) fn add_retries(&mut self, headers: &mut Headers) {
+        if !headers.iter().any(|(name, _)| ASKING_RETRIES.contains(&name.as_str())) {
+            return;
+        }
+        if let Some(policy) = combined(self.retry.as_deref(), headers) {
+            self.retry = Some(Cow::Owned(policy));
+        }
+        headers.retain(|name, _| !ASKING_RETRIES.contains(&name.as_str()));
     }
 
     /// What an upstream is told of the time it has: a try's if that is limited, else the whole.

@@ -30,3 +30,5 @@ pub(super) use informational::INFORMATIONAL_MAX;
 pub use parse::Methods;
 pub use refusal::{HeadError, Refusal};
 pub use server::{Close, InformationalSender, ServerConnection, ServerOptions};
+#[cfg(test)]
+pub(crate) use testing::sent_and_read;

@@ -10,8 +10,9 @@ use bytes::BytesMut;
 use http::{HeaderValue, Method};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{HeadError, Incoming, Methods, ServerConnection, ServerOptions};
-use crate::codec::{Broken, Frame};
+use super::parse::{self, RequestRules};
+use super::{HeadError, Incoming, Methods, ServerConnection, ServerOptions, serialise};
+use crate::codec::{Broken, Frame, Payload, RequestHead};
 use crate::net::{Address, Conn, Io, Look};
 
 /// What the peer does once it has sent everything.
@@ -170,6 +171,15 @@ pub(super) const OPTIONS: ServerOptions = ServerOptions {
     methods: Methods::Known,
     write_buffer_bytes_max: 1024 * 1024,
 };
+
+/// What a server reads of a request that is sent to it.
+pub(crate) fn sent_and_read(head: &RequestHead) -> Option<RequestHead> {
+    let mut sent = BytesMut::new();
+    serialise::request(&mut sent, head, Payload::None);
+    let rules = RequestRules { accept_http_10: false, methods: Methods::Known, headers_max: 100 };
+    let (found, length) = parse::request(&sent.clone().freeze(), rules).ok()??;
+    (length == sent.len()).then_some(found.head)
+}
 
 /// What a server makes of `pieces` before the client's FIN: a line per request, and one for what is wrong.
 pub(super) fn requests(pieces: &[&[u8]], options: ServerOptions) -> Vec<String> {

@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
+use super::StringMatcher;
 use super::cluster::RoutingPriority;
-use super::filter::{HttpFilter, TypedPerFilterConfig};
+use super::filter::{HeaderValueOption, HttpFilter, TypedPerFilterConfig};
 use super::listener::DataSource;
 use crate::config::constraints::{HeaderName, HeaderText, NonEmpty, OneLine, Positive};
 use crate::config::units::Seconds;
@@ -14,8 +15,18 @@ use crate::config::yaml::At;
 pub(crate) struct RouteConfiguration {
     #[serde(default)]
     pub(crate) internal_only_headers: Vec<HeaderName>,
+    #[serde(default)]
+    pub(crate) most_specific_header_mutations_wins: bool,
     #[expect(dead_code, reason = "names a resource for RDS")]
     pub(crate) name: Option<String>,
+    #[serde(default)]
+    pub(crate) request_headers_to_add: Vec<At<HeaderValueOption>>,
+    #[serde(default)]
+    pub(crate) request_headers_to_remove: Vec<At<HeaderName>>,
+    #[serde(default)]
+    pub(crate) response_headers_to_add: Vec<At<HeaderValueOption>>,
+    #[serde(default)]
+    pub(crate) response_headers_to_remove: Vec<At<HeaderName>>,
     #[serde(default)]
     pub(crate) typed_per_filter_config: TypedPerFilterConfig,
     pub(crate) validate_clusters: Option<bool>,
@@ -30,7 +41,15 @@ pub(crate) struct VirtualHost {
     pub(crate) domains: At<Vec<At<OneLine>>>,
     pub(crate) include_attempt_count_in_response: Option<bool>,
     pub(crate) include_request_attempt_count: Option<bool>,
+    #[serde(default)]
+    pub(crate) request_headers_to_add: Vec<At<HeaderValueOption>>,
+    #[serde(default)]
+    pub(crate) request_headers_to_remove: Vec<At<HeaderName>>,
     pub(crate) require_tls: Option<TlsRequirementType>,
+    #[serde(default)]
+    pub(crate) response_headers_to_add: Vec<At<HeaderValueOption>>,
+    #[serde(default)]
+    pub(crate) response_headers_to_remove: Vec<At<HeaderName>>,
     pub(crate) retry_policy: Option<RetryPolicy>,
     #[serde(default)]
     pub(crate) routes: Vec<At<Route>>,
@@ -46,6 +65,14 @@ pub(crate) struct Route {
     pub(crate) r#match: At<RouteMatch>,
     pub(crate) direct_response: Option<At<DirectResponseAction>>,
     pub(crate) redirect: Option<At<RedirectAction>>,
+    #[serde(default)]
+    pub(crate) request_headers_to_add: Vec<At<HeaderValueOption>>,
+    #[serde(default)]
+    pub(crate) request_headers_to_remove: Vec<At<HeaderName>>,
+    #[serde(default)]
+    pub(crate) response_headers_to_add: Vec<At<HeaderValueOption>>,
+    #[serde(default)]
+    pub(crate) response_headers_to_remove: Vec<At<HeaderName>>,
     pub(crate) route: Option<At<RouteAction>>,
     #[serde(default)]
     pub(crate) typed_per_filter_config: TypedPerFilterConfig,
@@ -56,14 +83,59 @@ pub(crate) struct Route {
 pub(crate) struct RouteMatch {
     pub(crate) case_sensitive: Option<bool>,
     pub(crate) connect_matcher: Option<ConnectMatcher>,
+    pub(crate) grpc: Option<GrpcRouteMatchOptions>,
+    #[serde(default)]
+    pub(crate) headers: Vec<At<HeaderMatcher>>,
     pub(crate) path: Option<String>,
+    pub(crate) path_separated_prefix: Option<At<String>>,
     pub(crate) prefix: Option<String>,
+    #[serde(default)]
+    pub(crate) query_parameters: Vec<At<QueryParameterMatcher>>,
     pub(crate) safe_regex: Option<RegexMatcher>,
 }
 
 /// `envoy.config.route.v3.RouteMatch.ConnectMatcher`
 #[derive(Debug, Deserialize)]
 pub(crate) struct ConnectMatcher {}
+
+/// `envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions`
+#[derive(Debug, Deserialize)]
+pub(crate) struct GrpcRouteMatchOptions {}
+
+/// `envoy.config.route.v3.HeaderMatcher`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HeaderMatcher {
+    pub(crate) contains_match: Option<NonEmpty>,
+    pub(crate) exact_match: Option<String>,
+    #[serde(default)]
+    pub(crate) invert_match: bool,
+    pub(crate) name: HeaderName,
+    pub(crate) prefix_match: Option<NonEmpty>,
+    pub(crate) present_match: Option<bool>,
+    pub(crate) range_match: Option<NumberRange>,
+    pub(crate) safe_regex_match: Option<RegexMatcher>,
+    pub(crate) string_match: Option<At<StringMatcher>>,
+    pub(crate) suffix_match: Option<NonEmpty>,
+    #[serde(default)]
+    pub(crate) treat_missing_header_as_empty: bool,
+}
+
+/// `envoy.type.v3.Int64Range`: the end is not in it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct NumberRange {
+    #[serde(default)]
+    pub(crate) end: i64,
+    #[serde(default)]
+    pub(crate) start: i64,
+}
+
+/// `envoy.config.route.v3.QueryParameterMatcher`
+#[derive(Debug, Deserialize)]
+pub(crate) struct QueryParameterMatcher {
+    pub(crate) name: NonEmpty,
+    pub(crate) present_match: Option<bool>,
+    pub(crate) string_match: Option<At<StringMatcher>>,
+}
 
 /// `envoy.type.matcher.v3.RegexMatcher`
 #[derive(Debug, Deserialize)]
@@ -129,15 +201,22 @@ pub(crate) enum TlsRequirementType {
 /// `envoy.config.route.v3.RouteAction`
 #[derive(Debug, Deserialize)]
 pub(crate) struct RouteAction {
+    #[serde(default)]
+    pub(crate) append_x_forwarded_host: bool,
     pub(crate) cluster: Option<At<String>>,
     pub(crate) cluster_header: Option<At<HeaderName>>,
     pub(crate) cluster_not_found_response_code: Option<ClusterNotFoundResponseCode>,
     pub(crate) flush_timeout: Option<Seconds>,
     pub(crate) grpc_timeout_offset: Option<Seconds>,
+    pub(crate) host_rewrite_header: Option<At<HeaderName>>,
+    pub(crate) host_rewrite_literal: Option<At<String>>,
+    pub(crate) host_rewrite_path_regex: Option<At<RegexMatchAndSubstitute>>,
     pub(crate) idle_timeout: Option<Seconds>,
     pub(crate) max_grpc_timeout: Option<Seconds>,
     pub(crate) max_stream_duration: Option<MaxStreamDuration>,
+    pub(crate) prefix_rewrite: Option<At<String>>,
     pub(crate) priority: Option<RoutingPriority>,
+    pub(crate) regex_rewrite: Option<At<RegexMatchAndSubstitute>>,
     pub(crate) retry_policy: Option<RetryPolicy>,
     pub(crate) timeout: Option<Seconds>,
     #[serde(default)]

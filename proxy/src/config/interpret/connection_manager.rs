@@ -6,13 +6,11 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::{ClusterNames, downstream_http2_options, filter, pattern, route, within};
-use crate::config::bootstrap::StringMatcher;
 use crate::config::bootstrap::listener::{
     AccessLog as WrittenLog, AccessLogConfig, CidrRange, CodecType as WrittenCodec, DataSource, HttpConnectionManager,
     InternalAddressConfig, ServerHeaderTransformation, SubstitutionFormatString,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
-use crate::config::constraints::NonEmpty;
 use crate::config::error::Place;
 use crate::config::listener::{
     AccessLog, CodecType, ConnectionManager, Http1Options, Http2Options, LogPath, ManagerTimeouts, RequestIds,
@@ -21,7 +19,6 @@ use crate::config::listener::{
 use crate::config::log_format::Format;
 use crate::config::problem::Problem;
 use crate::config::route::{Action, PathMatch, Upgrades};
-use crate::config::string_match::{Pattern, StringMatch};
 use crate::config::trust::{Cidr, Trust};
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
@@ -96,28 +93,10 @@ fn http1_options(written: &HttpConnectionManager) -> Result<Http1Options, Proble
     Ok(Http1Options {
         accept_http_10: options.is_some_and(|options| options.accept_http_10),
         allow_custom_methods: options.is_some_and(|options| options.allow_custom_methods),
-        ignore_http_11_upgrade: ignored.iter().map(string_match).collect::<Result<_, _>>()?,
+        ignore_http_11_upgrade: ignored.iter().map(pattern::string_match).collect::<Result<_, _>>()?,
         default_host_for_http_10: host.map(|host| host.value.clone()),
         safe_max_connection_duration: written.http1_safe_max_connection_duration.unwrap_or(false),
     })
-}
-
-fn string_match(written: &At<StringMatcher>) -> Result<StringMatch, Problem> {
-    let StringMatcher { contains, exact, ignore_case, prefix, safe_regex, suffix } = &written.value;
-    let ignore_case = ignore_case.unwrap_or(false);
-    let text = |text: &At<NonEmpty>| text.value.to_string();
-    let pattern = match (contains, exact, prefix, safe_regex, suffix) {
-        (Some(part), None, None, None, None) => Pattern::Contains(text(part)),
-        (None, Some(whole), None, None, None) => Pattern::Exact(whole.value.clone()),
-        (None, None, Some(start), None, None) => Pattern::Prefix(text(start)),
-        (None, None, None, Some(safe), None) if ignore_case => {
-            return Err(safe.regex.invalid("a regular expression has no ignore_case; begin it with (?i)"));
-        }
-        (None, None, None, Some(safe), None) => Pattern::Regex(pattern::whole(&safe.regex)?),
-        (None, None, None, None, Some(end)) => Pattern::Suffix(text(end)),
-        _ => return Err(written.invalid("takes exactly one of exact, prefix, suffix, safe_regex and contains")),
-    };
-    Ok(StringMatch { pattern, ignore_case })
 }
 
 fn timeouts(written: &HttpConnectionManager) -> ManagerTimeouts {

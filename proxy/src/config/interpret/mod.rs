@@ -8,6 +8,7 @@ mod connection_manager;
 mod filter;
 mod health;
 mod listener;
+mod matching;
 mod mutation;
 mod pattern;
 mod retry;

@@ -7,12 +7,16 @@ use crate::config::constraints::HeaderName;
 use crate::config::filter::{AppendAction, Mutation, Mutations};
 use crate::config::log_format::Format;
 use crate::config::problem::Problem;
+use crate::config::route::Edits;
 use crate::config::yaml::At;
 
 /// Headers that tell where a message ends, or that belong to one connection. To change one means that two machines read
 /// different messages (RFC 9112 11.2), so these stay as the proxy writes them.
 const FIXED: [&str; 6] =
     ["connection", "content-length", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+
+/// Envoy's limit for each list of headers that are added.
+const ADDED_MAX: usize = 1000;
 
 pub(super) fn mutations(written: Option<&Written>) -> Result<Mutations, Problem> {
     let Some(written) = written else { return Ok(Mutations::default()) };
@@ -25,16 +29,28 @@ pub(super) fn mutations(written: Option<&Written>) -> Result<Mutations, Problem>
 
 fn header(at: &At<HeaderMutationRule>) -> Result<Mutation<http::HeaderName>, Problem> {
     match (&at.value.append, &at.value.remove) {
-        (Some(append), None) => {
-            let HeaderValueOption { header, keep_empty_value, .. } = &append.value;
-            let value =
-                header.value.as_ref().map_or_else(|| Ok(Format::default()), |text| format(text, &text.value))?;
-            let (name, action) = (header_name(&header.key)?, header_action(&append.value)?);
-            Ok(Mutation::Append { name, value, action, keeps_empty: *keep_empty_value })
-        }
+        (Some(append), None) => added(&append.value),
         (None, Some(remove)) => Ok(Mutation::Remove(header_name(remove)?)),
         (None, None) | (Some(_), Some(_)) => Err(at.invalid("a mutation takes exactly one of append and remove")),
     }
+}
+
+fn added(written: &HeaderValueOption) -> Result<Mutation<http::HeaderName>, Problem> {
+    let HeaderValueOption { header, keep_empty_value, .. } = written;
+    let value = header.value.as_ref().map_or_else(|| Ok(Format::default()), |text| format(text, &text.value))?;
+    let (name, action) = (header_name(&header.key)?, header_action(written)?);
+    Ok(Mutation::Append { name, value, action, keeps_empty: *keep_empty_value })
+}
+
+/// `request_headers_to_add` and `request_headers_to_remove`, or those of responses.
+pub(super) fn edits(add: &[At<HeaderValueOption>], remove: &[At<HeaderName>]) -> Result<Edits, Problem> {
+    if let Some(one_too_many) = add.get(ADDED_MAX) {
+        return Err(one_too_many.invalid(format!("at most {ADDED_MAX} headers can be added")));
+    }
+    Ok(Edits {
+        remove: remove.iter().map(header_name).collect::<Result<_, _>>()?,
+        add: add.iter().map(|header| added(&header.value)).collect::<Result<_, _>>()?,
+    })
 }
 
 fn header_name(written: &At<HeaderName>) -> Result<http::HeaderName, Problem> {

@@ -1,7 +1,9 @@
-//! Regular expressions.
+//! Patterns that texts are held against.
 
+use crate::config::bootstrap::StringMatcher;
 use crate::config::constraints::NonEmpty;
 use crate::config::problem::Problem;
+use crate::config::string_match::{Pattern, StringMatch};
 use crate::config::yaml::At;
 
 /// A regular expression that must match a whole text.
@@ -23,4 +25,22 @@ fn compile(written: &At<NonEmpty>, text: &str) -> Result<regex::Regex, Problem> 
         let reason = said.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned();
         written.invalid(format!("invalid regular expression: {reason}"))
     })
+}
+
+pub(super) fn string_match(written: &At<StringMatcher>) -> Result<StringMatch, Problem> {
+    let StringMatcher { contains, exact, ignore_case, prefix, safe_regex, suffix } = &written.value;
+    let ignore_case = ignore_case.unwrap_or(false);
+    let text = |text: &At<NonEmpty>| text.value.to_string();
+    let pattern = match (contains, exact, prefix, safe_regex, suffix) {
+        (Some(part), None, None, None, None) => Pattern::Contains(text(part)),
+        (None, Some(whole), None, None, None) => Pattern::Exact(whole.value.clone()),
+        (None, None, Some(start), None, None) => Pattern::Prefix(text(start)),
+        (None, None, None, Some(safe), None) if ignore_case => {
+            return Err(safe.regex.invalid("a regular expression has no ignore_case; begin it with (?i)"));
+        }
+        (None, None, None, Some(safe), None) => Pattern::Regex(whole(&safe.regex)?),
+        (None, None, None, None, Some(end)) => Pattern::Suffix(text(end)),
+        _ => return Err(written.invalid("takes exactly one of exact, prefix, suffix, safe_regex and contains")),
+    };
+    Ok(StringMatch { pattern, ignore_case })
 }

@@ -1,11 +1,12 @@
 //! What rewrites and redirects mean.
 
 use super::pattern;
-use crate::config::bootstrap::route::{RedirectAction, RedirectResponseCode, RegexMatchAndSubstitute};
+use crate::config::bootstrap::route::{RedirectAction, RedirectResponseCode, RegexMatchAndSubstitute, RouteAction};
 use crate::config::constraints::HeaderText;
 use crate::config::problem::Problem;
 use crate::config::rewrite::{
-    PathRewrite, Piece, Redirect, RedirectPath, RedirectQuery, RedirectStatus, RegexRewrite, Substitution,
+    ForwardedHost, HostRewrite, NewHost, PathRewrite, Piece, Redirect, RedirectPath, RedirectQuery, RedirectStatus,
+    RegexRewrite, Rewrites, Substitution, is_host, is_part_of_target,
 };
 use crate::config::yaml::At;
 
@@ -35,6 +36,73 @@ pub(super) fn redirect(at: &At<RedirectAction>) -> Result<Redirect, Problem> {
     let query = if written.strip_query { RedirectQuery::Stripped } else { RedirectQuery::Kept };
     let host = written.host_redirect.as_ref().and_then(text);
     Ok(Redirect { host, path, port, scheme, status: status(written.response_code), query })
+}
+
+/// What a route changes in the target of a request, if anything.
+pub(super) fn rewrites(at: &At<RouteAction>) -> Result<Option<Rewrites>, Problem> {
+    let (host, path) = (host(at)?, path(at)?);
+    Ok((host.is_some() || path.is_some()).then_some(Rewrites { host, path }))
+}
+
+fn path(at: &At<RouteAction>) -> Result<Option<PathRewrite>, Problem> {
+    match (&at.value.prefix_rewrite, &at.value.regex_rewrite) {
+        (None, None) => Ok(None),
+        (Some(prefix), None) if prefix.value.is_empty() => Ok(None),
+        (Some(prefix), None) if !prefix.value.starts_with('/') => {
+            Err(prefix.invalid("must begin with /, as the path of a request does"))
+        }
+        (Some(prefix), None) if !is_part_of_target(prefix.value.as_bytes()) => Err(prefix.invalid(NOT_IN_A_TARGET)),
+        (Some(prefix), None) => Ok(Some(PathRewrite::Prefix(prefix.value.clone()))),
+        (None, Some(written)) => {
+            let regex = regex(&written.value)?;
+            check_substitution(written, &regex, is_part_of_target, NOT_IN_A_TARGET)?;
+            Ok(Some(PathRewrite::Regex(regex)))
+        }
+        // Envoy's words.
+        (Some(_), Some(_)) => {
+            Err(at.invalid("specify only one of prefix_rewrite, regex_rewrite or path_rewrite_policy"))
+        }
+    }
+}
+
+fn host(at: &At<RouteAction>) -> Result<Option<HostRewrite>, Problem> {
+    let written = &at.value;
+    let host = match (&written.host_rewrite_literal, &written.host_rewrite_header, &written.host_rewrite_path_regex) {
+        (None, None, None) => return Ok(None),
+        (Some(literal), None, None) if literal.value.is_empty() => return Ok(None),
+        (Some(literal), None, None) => {
+            let host = http::HeaderValue::from_str(&literal.value).ok();
+            let host = host.filter(|host| is_host(host.as_bytes())).ok_or_else(|| literal.invalid(NOT_A_HOST))?;
+            NewHost::Literal(host)
+        }
+        (None, Some(header), None) => NewHost::Header(header.value.to_string()),
+        (None, None, Some(written)) => {
+            let regex = regex(&written.value)?;
+            check_substitution(written, &regex, is_host, NOT_A_HOST)?;
+            NewHost::Path(regex)
+        }
+        _ => return Err(at.invalid("a route action has one rewrite of the host")),
+    };
+    let forwarded_host = if written.append_x_forwarded_host { ForwardedHost::Appended } else { ForwardedHost::Kept };
+    Ok(Some(HostRewrite { host, forwarded_host }))
+}
+
+const NOT_IN_A_TARGET: &str =
+    "cannot be sent in the target of a request; write blanks, # and other such characters as %20, %23, ...";
+const NOT_A_HOST: &str = "is not a host; write a name or an address, and a port if it is not the default";
+
+/// Refuses literal text that would stand where it cannot be sent.
+fn check_substitution(
+    at: &At<RegexMatchAndSubstitute>,
+    regex: &RegexRewrite,
+    is_allowed: fn(&[u8]) -> bool,
+    otherwise: &str,
+) -> Result<(), Problem> {
+    let is_wrong = |piece: &Piece| matches!(piece, Piece::Literal(text) if !is_allowed(text.as_bytes()));
+    match &at.value.substitution {
+        Some(written) if regex.substitution.0.iter().any(is_wrong) => Err(written.invalid(otherwise)),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Text that is not empty: to set an empty one is to set none, as everywhere in protobuf.

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::filter::{Level, Template};
-use super::{ClusterNames, NO_NAMES, pattern, retry, rewrite};
+use super::mutation::edits;
+use super::{ClusterNames, NO_NAMES, matching, retry, rewrite};
 use crate::config::bootstrap::cluster::RoutingPriority;
 use crate::config::bootstrap::route::{
-    ClusterNotFoundResponseCode, DirectResponseAction, Route as Written, RouteAction, RouteConfiguration, RouteMatch,
+    ClusterNotFoundResponseCode, DirectResponseAction, Route as Written, RouteAction, RouteConfiguration,
     TlsRequirementType, UpgradeConfig, VirtualHost as WrittenHost,
 };
 use crate::config::cluster::{ClusterName, Priority};
 use crate::config::constraints::OneLine;
 use crate::config::problem::Problem;
 use crate::config::route::{
-    Action, AttemptCount, Destination, Domain, Forward, GrpcLimit, GrpcTimeout, PathMatch, RequireTls, RetryPolicy,
+    Action, AttemptCount, Destination, Domain, Forward, GrpcLimit, GrpcTimeout, HeaderEdits, RequireTls, RetryPolicy,
     Route, RouteTable, Upgrade, Upgrades, VirtualHost,
 };
 use crate::config::units::Seconds;
@@ -46,7 +47,20 @@ pub(super) fn table(
     let validate = written.validate_clusters.unwrap_or(true);
     let targets = Targets { clusters, filters, validate, notes };
     let level = filters.level(&written.typed_per_filter_config, notes)?;
-    let hosts = written.virtual_hosts.iter().map(|host| virtual_host(&host.value, targets, &level));
+    let edits = HeaderEdits {
+        request: edits(&written.request_headers_to_add, &written.request_headers_to_remove)?,
+        response: edits(&written.response_headers_to_add, &written.response_headers_to_remove)?,
+    };
+    let above = Above {
+        filters: &level,
+        edits: Arc::new(edits),
+        order: if written.most_specific_header_mutations_wins {
+            Order::MostSpecificLast
+        } else {
+            Order::MostSpecificFirst
+        },
+    };
+    let hosts = written.virtual_hosts.iter().map(|host| virtual_host(&host.value, targets, &above));
     let virtual_hosts: Vec<VirtualHost> = hosts.collect::<Result<_, _>>()?;
     let mut taken: BTreeMap<&Domain, &str> = BTreeMap::new();
     for (host, written) in virtual_hosts.iter().zip(&written.virtual_hosts) {
@@ -63,21 +77,56 @@ pub(super) fn table(
     Ok(RouteTable { virtual_hosts, internal_only_headers })
 }
 
+/// What the route configuration says for all of its virtual hosts.
+struct Above<'a> {
+    filters: &'a Level,
+    edits: Arc<HeaderEdits>,
+    order: Order,
+}
+
+/// In which order the edits of the levels are applied: the last wins.
+#[derive(Clone, Copy)]
+enum Order {
+    /// Route, virtual host, route configuration.
+    MostSpecificFirst,
+    /// `most_specific_header_mutations_wins`
+    MostSpecificLast,
+}
+
+impl Order {
+    /// These levels, of which the most specific is first, in their order and without those that do nothing.
+    fn of(self, mut levels: [Arc<HeaderEdits>; 3]) -> Vec<Arc<HeaderEdits>> {
+        if let Self::MostSpecificLast = self {
+            levels.reverse();
+        }
+        levels.into_iter().filter(|edits| !edits.is_empty()).collect()
+    }
+}
+
 /// What a virtual host says for those of its routes that do not say otherwise.
 struct HostDefaults<'a> {
     /// What the route configuration and the virtual host say of HTTP filters.
     filters: [&'a Level; 2],
+    /// The same of headers.
+    edits: [Arc<HeaderEdits>; 2],
+    order: Order,
     retry: Option<RetryPolicy>,
     attempt_count: AttemptCount,
 }
 
-fn virtual_host(written: &WrittenHost, targets: Targets<'_>, above: &Level) -> Result<VirtualHost, Problem> {
+fn virtual_host(written: &WrittenHost, targets: Targets<'_>, above: &Above<'_>) -> Result<VirtualHost, Problem> {
     if written.domains.value.is_empty() {
         return Err(written.domains.invalid_but("a virtual host needs at least one domain", "write [\"*\"] for any"));
     }
     let level = targets.filters.level(&written.typed_per_filter_config, targets.notes)?;
+    let edits = HeaderEdits {
+        request: edits(&written.request_headers_to_add, &written.request_headers_to_remove)?,
+        response: edits(&written.response_headers_to_add, &written.response_headers_to_remove)?,
+    };
     let defaults = HostDefaults {
-        filters: [above, &level],
+        filters: [above.filters, &level],
+        edits: [Arc::new(edits), Arc::clone(&above.edits)],
+        order: above.order,
         retry: written.retry_policy.as_ref().map(|policy| retry::policy(policy, targets.notes)).transpose()?,
         attempt_count: AttemptCount {
             in_request: written.include_request_attempt_count.unwrap_or(false),
@@ -120,27 +169,15 @@ fn route(written: &At<Written>, targets: Targets<'_>, host: &HostDefaults<'_>) -
     let own = targets.filters.level(&written.value.typed_per_filter_config, targets.notes)?;
     let levels = [host.filters[0], host.filters[1], &own];
     let filters = levels.iter().any(|level| !level.is_empty()).then(|| Arc::new(targets.filters.resolve(&levels)));
-    let matches = path_match(&written.value.r#match)?;
-    Ok(Route { name: written.value.name.clone(), matches, filters, action })
-}
-
-fn path_match(written: &At<RouteMatch>) -> Result<PathMatch, Problem> {
-    let case_sensitive = written.value.case_sensitive.unwrap_or(true);
-    match &written.value {
-        RouteMatch { prefix: Some(prefix), path: None, safe_regex: None, connect_matcher: None, .. } => {
-            Ok(PathMatch::Prefix { prefix: prefix.clone(), case_sensitive })
-        }
-        RouteMatch { prefix: None, path: Some(path), safe_regex: None, connect_matcher: None, .. } => {
-            Ok(PathMatch::Exact { path: path.clone(), case_sensitive })
-        }
-        RouteMatch { prefix: None, path: None, safe_regex: Some(safe), connect_matcher: None, .. } => {
-            pattern::whole(&safe.regex).map(PathMatch::Regex)
-        }
-        RouteMatch { prefix: None, path: None, safe_regex: None, connect_matcher: Some(_), .. } => {
-            Ok(PathMatch::Connect)
-        }
-        _ => Err(written.invalid("a match takes exactly one of prefix, path, safe_regex and connect_matcher")),
-    }
+    let matches = matching::path(&written.value.r#match)?;
+    let conditions = matching::conditions(&written.value.r#match.value)?;
+    let edits = HeaderEdits {
+        request: edits(&written.value.request_headers_to_add, &written.value.request_headers_to_remove)?,
+        response: edits(&written.value.response_headers_to_add, &written.value.response_headers_to_remove)?,
+    };
+    let [of_host, of_all] = host.edits.clone();
+    let edits = host.order.of([Arc::new(edits), of_host, of_all]);
+    Ok(Route { name: written.value.name.clone(), matches, conditions, filters, edits, action })
 }
 
 fn direct(written: &At<DirectResponseAction>) -> Result<Action, Problem> {
@@ -201,6 +238,7 @@ fn forward(at: &At<RouteAction>, targets: Targets<'_>, host: &HostDefaults<'_>) 
             .or_else(|| host.retry.clone())
             .map(Box::new),
         attempt_count: host.attempt_count,
+        rewrites: rewrite::rewrites(at)?.map(Box::new),
     })))
 }
 

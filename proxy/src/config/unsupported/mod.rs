@@ -54,7 +54,7 @@ pub(super) fn value(of: &str, value: &str) -> Option<Verdict> {
 // Reasons that lines of several tables share.
 const DYNAMIC: &str = "the configuration is static; there is no xDS";
 const EXTENSION: &str = "there is no such extension here";
-const HEADER_EDITS: &str = "headers are edited by the filter envoy.filters.http.header_mutation alone";
+const HEADER_EDITS: &str = "headers are edited by routes and by the filter envoy.filters.http.header_mutation alone";
 const LOAD_BALANCING: &str = "endpoints are equal: round robin, least request and random choose among all of them";
 const METADATA: &str = "nothing here reads metadata";
 const NO_FILTER: &str = "the HTTP filters are buffer, header_mutation and router";

@@ -1,0 +1,83 @@
+//! Which requests a route takes.
+
+use super::pattern::{string_match, whole};
+use crate::config::bootstrap::route::{HeaderMatcher, NumberRange, QueryParameterMatcher, RouteMatch};
+use crate::config::problem::Problem;
+use crate::config::route::{Condition, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch, QueryTest, Sense};
+use crate::config::string_match::{Pattern, StringMatch};
+use crate::config::yaml::At;
+
+pub(super) fn path(written: &At<RouteMatch>) -> Result<PathMatch, Problem> {
+    let case_sensitive = written.value.case_sensitive.unwrap_or(true);
+    let RouteMatch { connect_matcher, path, path_separated_prefix, prefix, safe_regex, .. } = &written.value;
+    match (prefix, path, safe_regex, path_separated_prefix, connect_matcher) {
+        (Some(prefix), None, None, None, None) => Ok(PathMatch::Prefix { prefix: prefix.clone(), case_sensitive }),
+        (None, Some(path), None, None, None) => Ok(PathMatch::Exact { path: path.clone(), case_sensitive }),
+        (None, None, Some(safe), None, None) => whole(&safe.regex).map(PathMatch::Regex),
+        (None, None, None, Some(prefix), None) => separated_prefix(prefix, case_sensitive),
+        (None, None, None, None, Some(_)) => Ok(PathMatch::Connect),
+        _ => Err(written.invalid(
+            "a match takes exactly one of prefix, path, safe_regex, path_separated_prefix and connect_matcher",
+        )),
+    }
+}
+
+fn separated_prefix(written: &At<String>, case_sensitive: bool) -> Result<PathMatch, Problem> {
+    let prefix = &written.value;
+    if prefix.len() < 2 || prefix.ends_with('/') || prefix.contains(['?', '#']) {
+        return Err(written.invalid("must be two characters or more, without ? and #, and not end in a slash"));
+    }
+    Ok(PathMatch::SeparatedPrefix { prefix: prefix.clone(), case_sensitive })
+}
+
+pub(super) fn conditions(written: &RouteMatch) -> Result<Vec<Condition>, Problem> {
+    let grpc = written.grpc.iter().map(|_| Ok(Condition::Grpc));
+    let headers = written.headers.iter().map(|header| self::header(header).map(Condition::Header));
+    let query = written.query_parameters.iter().map(|query| self::query(query).map(Condition::Query));
+    grpc.chain(headers).chain(query).collect()
+}
+
+fn header(at: &At<HeaderMatcher>) -> Result<HeaderMatch, Problem> {
+    let written = &at.value;
+    let exact = |pattern: Pattern| HeaderTest::Text(StringMatch { pattern, ignore_case: false });
+    let mut tests = Vec::new();
+    // As in Envoy, an empty exact_match asks for the header alone.
+    tests.extend(written.exact_match.as_ref().map(|text| match text.as_str() {
+        "" => HeaderTest::Present,
+        text => exact(Pattern::Exact(text.to_owned())),
+    }));
+    tests.extend(written.prefix_match.as_ref().map(|text| exact(Pattern::Prefix(text.to_string()))));
+    tests.extend(written.suffix_match.as_ref().map(|text| exact(Pattern::Suffix(text.to_string()))));
+    tests.extend(written.contains_match.as_ref().map(|text| exact(Pattern::Contains(text.to_string()))));
+    if let Some(safe) = &written.safe_regex_match {
+        tests.push(exact(Pattern::Regex(whole(&safe.regex)?)));
+    }
+    if let Some(text) = &written.string_match {
+        tests.push(HeaderTest::Text(string_match(text)?));
+    }
+    tests.extend(written.range_match.map(|NumberRange { start, end }| HeaderTest::Range(start..end)));
+    tests.extend(written.present_match.map(|wanted| if wanted { HeaderTest::Present } else { HeaderTest::Absent }));
+    if tests.len() > 1 {
+        return Err(
+            at.invalid("a header matcher takes at most one of string_match, range_match, present_match and so on")
+        );
+    }
+    Ok(HeaderMatch {
+        name: written.name.to_string(),
+        value: tests.pop().unwrap_or(HeaderTest::Present),
+        sense: if written.invert_match { Sense::Inverted } else { Sense::Direct },
+        missing: if written.treat_missing_header_as_empty { Missing::Empty } else { Missing::Absent },
+    })
+}
+
+fn query(at: &At<QueryParameterMatcher>) -> Result<QueryMatch, Problem> {
+    let value = match (&at.value.string_match, at.value.present_match) {
+        (Some(_), Some(_)) => {
+            return Err(at.invalid("a query parameter matcher takes at most one of string_match and present_match"));
+        }
+        (Some(text), None) => QueryTest::Text(string_match(text)?),
+        (None, Some(false)) => QueryTest::Absent,
+        (None, None | Some(true)) => QueryTest::Present,
+    };
+    Ok(QueryMatch { name: at.value.name.to_string(), value })
+}
