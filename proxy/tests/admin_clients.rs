@@ -211,7 +211,7 @@ fn probes_are_answered_when_clients_have_taken_all_descriptors() {
     client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 503 "), "nobody listens where its cluster leads: {answer}");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "no socket listens at its cluster's endpoint: {answer}");
     probe(&proxy);
     proxy.finwait.signal("INT").unwrap();
     let (_, said) = proxy.finwait.end(STEP_MAX).unwrap();

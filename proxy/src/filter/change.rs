@@ -68,14 +68,7 @@ pub(super) fn decide(action: AppendAction, exists: bool) -> Option<Existing> {
 mod tests {
     use super::*;
     use crate::codec::head::is_joined_in_requests;
-
-    fn literal(format: &Format) -> Vec<u8> {
-        let text = format.0.iter().map(|piece| match piece {
-            crate::config::log_format::Piece::Literal(text) => text.as_str(),
-            crate::config::log_format::Piece::Operator(..) => "",
-        });
-        text.collect::<String>().into_bytes()
-    }
+    use crate::filter::testing::literal;
 
     #[test]
     fn each_action_does_with_existing_values_what_its_name_says() {

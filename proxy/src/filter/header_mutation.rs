@@ -143,18 +143,11 @@ fn escaped(bytes: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::config::filter::AppendAction;
+    use crate::filter::testing::literal;
 
     fn append(name: &str, value: &str, action: AppendAction) -> Mutation<String> {
         let value = Format::parse_header_value(value).unwrap();
         Mutation::Append { name: name.into(), value, action, keeps_empty: true }
-    }
-
-    fn literal(format: &Format) -> Vec<u8> {
-        let text = format.0.iter().map(|piece| match piece {
-            crate::config::log_format::Piece::Literal(text) => text.as_str(),
-            crate::config::log_format::Piece::Operator(..) => "",
-        });
-        text.collect::<String>().into_bytes()
     }
 
     #[test]

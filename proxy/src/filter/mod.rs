@@ -10,6 +10,8 @@ mod buffer;
 mod change;
 pub(crate) mod edits;
 mod header_mutation;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 

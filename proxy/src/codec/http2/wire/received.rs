@@ -70,7 +70,7 @@ impl Shared {
         self.credit.set(self.credit.get().saturating_add(bytes));
     }
 
-    /// A piece of a message has come on a stream; had its message ended before? `None` if nobody holds the stream.
+    /// A piece of a message has come on a stream; had its message ended before? `None` if no handle of the stream is left.
     fn note_message(&self, head: FrameHead) -> Option<bool> {
         let mut streams = self.sent.borrow_mut();
         let sent = streams.get_mut(&head.stream)?;

@@ -54,7 +54,7 @@ impl Turn {
         self.owed.set(self.owed.get().saturating_add(1));
     }
 
-    /// Has all that was read been handed out? If not, the end of the turn wakes whoever reads.
+    /// Has all that was read been handed out? If not, the end of the turn wakes the reader.
     pub(super) fn is_fresh(&self) -> bool {
         let is_fresh = self.frames.get() == 0;
         if !is_fresh {
