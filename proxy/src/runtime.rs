@@ -38,6 +38,8 @@ enum Unit {
     One,
     /// Hundredths of a percent, of a key whose value is a percentage.
     BasisPoint,
+    /// Millionths, of a key whose value is a share of the requests.
+    Millionth,
 }
 
 impl Unit {
@@ -45,6 +47,7 @@ impl Unit {
         match self {
             Self::One => value.as_count(),
             Self::BasisPoint => value.as_basis_points(),
+            Self::Millionth => value.as_millionths(),
         }
     }
 }
@@ -150,6 +153,11 @@ impl Runtime {
     /// The same for a percentage, in hundredths of a percent.
     pub fn watch_percentage(&self, key: String, default: u32) -> Watched {
         self.watch_in(Unit::BasisPoint, key, default)
+    }
+
+    /// The same for a share of the requests, in millionths.
+    pub fn watch_share(&self, key: String, default: u32) -> Watched {
+        self.watch_in(Unit::Millionth, key, default)
     }
 
     fn watch_in(&self, unit: Unit, key: String, default: u32) -> Watched {

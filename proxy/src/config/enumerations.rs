@@ -8,11 +8,16 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ]),
     ("ClusterNotFoundResponseCode", &[("SERVICE_UNAVAILABLE", 0), ("NOT_FOUND", 1), ("INTERNAL_SERVER_ERROR", 2)]),
     ("CodecType", &[("AUTO", 0), ("HTTP1", 1), ("HTTP2", 2), ("HTTP3", 3)]),
+    ("DenominatorType", &[("HUNDRED", 0), ("TEN_THOUSAND", 1), ("MILLION", 2)]),
     ("DiscoveryType", &[("STATIC", 0), ("STRICT_DNS", 1), ("LOGICAL_DNS", 2), ("EDS", 3), ("ORIGINAL_DST", 4)]),
     ("DnsLookupFamily", &[("AUTO", 0), ("V4_ONLY", 1), ("V6_ONLY", 2), ("V4_PREFERRED", 3), ("ALL", 4)]),
     ("LbPolicy", &[
         ("ROUND_ROBIN", 0), ("LEAST_REQUEST", 1), ("RING_HASH", 2), ("RANDOM", 3), ("MAGLEV", 5), ("CLUSTER_PROVIDED", 6),
         ("LOAD_BALANCING_POLICY_CONFIG", 7),
+    ]),
+    ("PathWithEscapedSlashesAction", &[
+        ("IMPLEMENTATION_SPECIFIC_DEFAULT", 0), ("KEEP_UNCHANGED", 1), ("REJECT_REQUEST", 2), ("UNESCAPE_AND_REDIRECT", 3),
+        ("UNESCAPE_AND_FORWARD", 4),
     ]),
     ("Protocol", &[("TCP", 0), ("UDP", 1)]),
     ("RedirectResponseCode", &[

@@ -9,6 +9,7 @@ use http::HeaderValue;
 
 use super::filter::Chains;
 use super::log_format::Format;
+use super::normalisation::Normalisation;
 use super::route::{RouteTable, Upgrades};
 use super::string_match::StringMatch;
 use super::trust::Trust;
@@ -167,6 +168,14 @@ pub struct ConnectionManager {
     pub requests_per_connection_max: Option<NonZeroU32>,
     /// What is believed of what a request says of its sender.
     pub trust: Trust,
+    /// What becomes of hosts and paths before they are matched.
+    pub normalisation: Normalisation,
+    /// `scheme_header_transformation.scheme_to_overwrite`: the scheme of every request, whatever it says.
+    pub scheme: Option<HeaderValue>,
+    /// `append_x_forwarded_port`: upstreams are told the listener's port.
+    pub tells_port: bool,
+    /// `via`: this proxy's part of the `via` field of requests and responses.
+    pub via: Option<HeaderValue>,
     /// Pass 100 (Continue) and other informational responses on, and the expectation with them, instead of meeting it
     /// here.
     pub proxy_100_continue: bool,

@@ -21,6 +21,7 @@ mod interpret;
 pub mod listener;
 pub mod log_format;
 mod merge;
+pub mod normalisation;
 mod places;
 mod problem;
 pub mod retry;

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
 use super::cluster::{ClusterName, Priority};
 use super::filter::{Chains, Mutation};
@@ -17,8 +17,20 @@ use super::string_match::StringMatch;
 pub struct RouteTable {
     /// In the order of the file.
     pub virtual_hosts: Vec<VirtualHost>,
+    /// `ignore_port_in_host_matching`
+    pub ports: PortMatch,
     /// `internal_only_headers`, in lower case: taken from requests that come from outside.
     pub internal_only_headers: Vec<String>,
+}
+
+/// Whether the port of a host counts when its virtual host is looked for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum PortMatch {
+    /// It is part of the host.
+    #[default]
+    Compared,
+    /// It is left out, with whatever else stands behind the colon.
+    Ignored,
 }
 
 /// Routes for a set of domains.
@@ -141,6 +153,17 @@ pub enum Condition {
     Header(HeaderMatch),
     /// One of `query_parameters`.
     Query(QueryMatch),
+    /// `runtime_fraction`: the request is among so many.
+    Fraction(Fraction),
+}
+
+/// `envoy.config.core.v3.RuntimeFractionalPercent`: a share of the requests.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fraction {
+    /// So many of a million, while the key has no value. More than a million is all.
+    pub millionths: u32,
+    /// `runtime_key`
+    pub key: Option<String>,
 }
 
 /// `envoy.config.route.v3.HeaderMatcher`. `:authority`, `:method`, `:path` and `:scheme` are headers here.
@@ -277,8 +300,44 @@ pub struct GrpcLimit {
 }
 
 /// Which cluster a route asks.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Destination {
+    /// Always the same one.
+    One(NamedCluster),
+    /// `weighted_clusters`: one of several.
+    Weighted(Box<WeightedClusters>),
+}
+
+/// Several clusters of which each gets a share of the requests.
+#[derive(Clone, Debug)]
+pub struct WeightedClusters {
+    /// In the order of the file. Their weights, without runtime keys, add up to a number from 1 to 2^32-1, or to 0 if there are
+    /// runtime keys.
+    pub clusters: Vec<WeightedCluster>,
+    /// `header_name`, in lower case: a number in this request header takes the place of chance.
+    pub chosen_by: Option<String>,
+}
+
+/// One of [`WeightedClusters`].
+#[derive(Clone, Debug)]
+pub struct WeightedCluster {
+    /// Which.
+    pub cluster: NamedCluster,
+    /// Its share, of the sum of all weights.
+    pub weight: u32,
+    /// The runtime key whose value replaces the weight.
+    pub key: Option<String>,
+    /// `host_rewrite_literal`: the host of its requests, unless the route rewrites that.
+    pub host: Option<HeaderValue>,
+    /// In place of the route's: what is changed in heads, in the order in which it is applied.
+    pub edits: Vec<Arc<HeaderEdits>>,
+    /// In place of the route's filter chains.
+    pub filters: Option<Arc<Chains>>,
+}
+
+/// How a route names a cluster.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum NamedCluster {
     /// The one of this name. Without `validate_clusters` the configuration may lack it.
     Cluster(ClusterName),
     /// The one that the value of a request header names. The header's name is in lower case; `:authority`, `:method` and

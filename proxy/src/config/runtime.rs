@@ -144,6 +144,18 @@ impl RuntimeValue {
         Some((percent * 100.0) as u32)
     }
 
+    /// As a share of the requests, in millionths: a fraction, or a whole number of percent, as in Envoy. What is more than all
+    /// is all.
+    #[must_use]
+    pub fn as_millionths(&self) -> Option<u32> {
+        const ALL: u64 = 1_000_000;
+        let millionths = match self {
+            Self::Fraction { numerator, denominator } => u64::from(*numerator) * ALL / u64::from(*denominator).max(1),
+            Self::Flag(_) | Self::Number(_) | Self::Text(_) => u64::from(self.as_count()?) * (ALL / 100),
+        };
+        u32::try_from(millionths.min(ALL)).ok()
+    }
+
     fn as_number(&self) -> Option<f64> {
         match self {
             Self::Number(number) => Some(*number),

@@ -23,6 +23,14 @@ pub struct Cidr {
     length: u32,
 }
 
+impl Trust {
+    /// Is the peer of a connection not believed in anything?
+    #[must_use]
+    pub fn is_edge(&self) -> bool {
+        self.use_remote_address && self.trusted_hops == 0
+    }
+}
+
 impl Cidr {
     /// What Envoy took for internal before 1.33, and still does where `internal_address_config` names no range.
     pub const PRIVATE: [Self; 6] = [

@@ -223,6 +223,15 @@ impl Address {
             Self::Socket(at) => Some(at.ip()),
         }
     }
+
+    /// The port, if there is one.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Internal(_) => None,
+            Self::Socket(at) => Some(at.port()),
+        }
+    }
 }
 
 impl fmt::Display for Address {

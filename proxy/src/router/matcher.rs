@@ -2,6 +2,7 @@
 
 use http::{HeaderValue, Method};
 
+use super::chance::Chance;
 use crate::codec::RequestHead;
 use crate::config::route::{
     Condition, Domain, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch, QueryTest, Route, Sense, VirtualHost,
@@ -47,12 +48,13 @@ fn rank(domain: &Domain, authority: &[u8]) -> Option<Rank> {
 }
 
 /// Does the route take the request?
-pub(super) fn route_takes(route: &Route, head: &RequestHead) -> bool {
-    route.conditions.iter().all(|condition| holds(condition, head)) && takes(&route.matches, head)
+pub(super) fn route_takes(route: &Route, head: &RequestHead, chance: &Chance<'_>) -> bool {
+    route.conditions.iter().all(|condition| holds(condition, head, chance)) && takes(&route.matches, head)
 }
 
-fn holds(condition: &Condition, head: &RequestHead) -> bool {
+fn holds(condition: &Condition, head: &RequestHead, chance: &Chance<'_>) -> bool {
     match condition {
+        Condition::Fraction(fraction) => chance.is_within(fraction),
         Condition::Grpc => head.headers.is_grpc(),
         Condition::Header(matcher) => header_holds(matcher, head),
         Condition::Query(matcher) => query_holds(matcher, head),

@@ -1,24 +1,105 @@
 //! A stream gets a destination. Pure: a function of the route table and the request's head.
 
+mod chance;
 mod matcher;
 pub(crate) mod redirect;
 pub(crate) mod rewrite;
 
+use std::sync::Arc;
+
 use http::HeaderValue;
+
+pub use chance::{Chance, RuntimeKeys};
 
 use crate::codec::RequestHead;
 use crate::codec::names;
-use crate::config::route::{Action, PathMatch, RequireTls, Route, RouteTable, VirtualHost};
+use crate::config::filter::Chains;
+use crate::config::route::{
+    Action, Destination, HeaderEdits, NamedCluster, PathMatch, PortMatch, RequireTls, Route, RouteTable, VirtualHost,
+    WeightedCluster, WeightedClusters,
+};
+
+/// What takes a request.
+#[derive(Clone, Copy)]
+pub struct Found<'a> {
+    /// The virtual host.
+    pub host: &'a VirtualHost,
+    /// Its route.
+    pub route: &'a Route,
+    /// Which of the clusters gets the request, if the route has several.
+    pub chosen: Option<&'a WeightedCluster>,
+}
+
+impl<'a> Found<'a> {
+    /// What is changed in heads.
+    #[must_use]
+    pub fn edits(&self) -> &'a [Arc<HeaderEdits>] {
+        self.chosen.map_or(&self.route.edits, |chosen| &chosen.edits)
+    }
+
+    /// The filter chains, if they are not those of the connection manager.
+    #[must_use]
+    pub fn filters(&self) -> Option<&'a Chains> {
+        self.chosen.map_or(&self.route.filters, |chosen| &chosen.filters).as_deref()
+    }
+
+    /// The cluster that gets the request, if one does.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&'a NamedCluster> {
+        match (self.chosen, &self.route.action) {
+            (Some(chosen), _) => Some(&chosen.cluster),
+            (None, Action::Forward(to)) => match &to.cluster {
+                Destination::One(cluster) => Some(cluster),
+                Destination::Weighted(_) => None,
+            },
+            (None, Action::Direct { .. } | Action::Redirect(_) | Action::RedirectToTls) => None,
+        }
+    }
+}
 
 /// The virtual host and the route that take this request, or `None`: the answer is 404 then.
 #[must_use]
-pub fn route<'a>(table: &'a RouteTable, head: &RequestHead) -> Option<(&'a VirtualHost, &'a Route)> {
-    let host = matcher::virtual_host(&table.virtual_hosts, head.authority.as_ref()?.as_bytes())?;
+pub fn route<'a>(table: &'a RouteTable, head: &RequestHead, chance: &Chance<'_>) -> Option<Found<'a>> {
+    let authority = head.authority.as_ref()?.as_bytes();
+    let authority = match table.ports {
+        PortMatch::Compared => authority,
+        PortMatch::Ignored => port_at(authority).and_then(|at| authority.get(..at)).unwrap_or(authority),
+    };
+    let host = matcher::virtual_host(&table.virtual_hosts, authority)?;
     if requires_tls(host, head) {
-        return Some((host, &TO_TLS));
+        return Some(Found { host, route: &TO_TLS, chosen: None });
     }
-    let route = host.routes.iter().find(|route| matcher::route_takes(route, head))?;
-    Some((host, route))
+    let mut taking = host.routes.iter().filter(|route| matcher::route_takes(route, head, chance));
+    taking.find_map(|route| match several(route) {
+        None => Some(Found { host, route, chosen: None }),
+        Some(several) => {
+            let by_header = several.chosen_by.as_ref().and_then(|name| header(head, name)).and_then(number);
+            // A route whose weights are all zero takes nothing.
+            chance.choose(several, by_header).map(|chosen| Found { host, route, chosen: Some(chosen) })
+        }
+    })
+}
+
+/// Where the colon before the port of a host is, if there is one. In an IPv6 address, colons stand between brackets.
+#[must_use]
+pub fn port_at(host: &[u8]) -> Option<usize> {
+    let colon = host.iter().rposition(|byte| *byte == b':')?;
+    let is_within_address = host.get(colon..).unwrap_or_default().contains(&b']');
+    (!is_within_address).then_some(colon)
+}
+
+fn several(route: &Route) -> Option<&WeightedClusters> {
+    match &route.action {
+        Action::Forward(to) => match &to.cluster {
+            Destination::One(_) => None,
+            Destination::Weighted(several) => Some(several),
+        },
+        Action::Direct { .. } | Action::Redirect(_) | Action::RedirectToTls => None,
+    }
+}
+
+fn number(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// The route of requests in clear text to a virtual host that requires TLS.
@@ -60,6 +141,7 @@ mod tests {
     use super::*;
     use crate::codec::Headers;
     use crate::config::route::Domain;
+    use crate::net::Random;
 
     #[test]
     fn the_most_specific_domain_wins_then_the_first_route() {
@@ -77,8 +159,19 @@ mod tests {
         ];
         let table = table();
         for (authority, path, expected) in cases {
-            let found = route(&table, &get(authority, path)).map(|(_, route)| route.name.as_str());
+            let found = found(&table, &get(authority, path)).map(|found| found.route.name.as_str());
             assert_eq!(found, expected, "{authority}{path}");
+        }
+    }
+
+    #[test]
+    fn ports_count_unless_they_are_ignored() {
+        let mut table = table();
+        let name = |table: &RouteTable, authority| found(table, &get(authority, "/")).unwrap().route.name.clone();
+        assert_eq!(name(&table, "a.b.test:80"), "any");
+        table.ports = PortMatch::Ignored;
+        for (authority, expected) in [("a.b.test:80", "suffix-long"), ("exact.test:x", "exact"), ("[::1:2]", "any")] {
+            assert_eq!(name(&table, authority), expected, "{authority}");
         }
     }
 
@@ -88,7 +181,7 @@ mod tests {
         let mut connect = get("unknown", "/");
         connect.method = Method::CONNECT;
         connect.path = None;
-        assert!(route(&table, &connect).is_none());
+        assert!(found(&table, &connect).is_none());
     }
 
     #[test]
@@ -111,9 +204,23 @@ mod tests {
             for (name, value) in fields {
                 head.headers.append(name.parse().unwrap(), HeaderValue::from_static(value));
             }
-            let (_, route) = route(&table, &head).unwrap();
-            assert_eq!(matches!(route.action, Action::RedirectToTls), is_redirected, "{require_tls:?} {fields:?}");
+            let found = found(&table, &head).unwrap();
+            assert_eq!(
+                matches!(found.route.action, Action::RedirectToTls),
+                is_redirected,
+                "{require_tls:?} {fields:?}"
+            );
         }
+    }
+
+    fn found<'a>(table: &'a RouteTable, head: &RequestHead) -> Option<Found<'a>> {
+        struct Never;
+        impl Random for Never {
+            fn next_u64(&self) -> u64 {
+                panic!("nothing here depends on chance");
+            }
+        }
+        route(table, head, &Chance::new(&RuntimeKeys::default(), &Never))
     }
 
     fn get(authority: &str, path: &str) -> RequestHead {
@@ -148,6 +255,7 @@ mod tests {
         };
         RouteTable {
             internal_only_headers: Vec::new(),
+            ports: PortMatch::Compared,
             virtual_hosts: vec![
                 host(
                     vec![Domain::Any],

@@ -235,6 +235,7 @@ impl Worker {
             listener_responses: ResponseStats::of_listener(registry, config.address, &options.stat_prefix),
             logs: open_logs(&self.outside, options)?,
             clusters: Rc::clone(&self.clusters),
+            runtime: Arc::clone(&self.shared.runtime),
             outside: self.outside.clone(),
             drain: drain.clone(),
         };

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::decorate;
 use super::direct;
 use super::local_reply::LocalReply;
+use super::normalise::{self, Refused};
 use super::record::count_expired;
 use super::remote_client::{Origin, RemoteClient};
 use super::service::Routes;
@@ -16,11 +17,11 @@ use crate::access_log::Details;
 use crate::cluster::Cluster;
 use crate::codec::{Broken, RequestHead, names};
 use crate::config::filter::RouterOptions;
-use crate::config::route::{Action, Forward, Route, Upgrade, Upgrades};
+use crate::config::route::{Action, Forward, Upgrade, Upgrades};
 use crate::exchange::{BodyProgress, Expired, Interrupted};
 use crate::filter::edits::edit_request;
 use crate::filter::{Filters, Flow, Refusal};
-use crate::router::{self, rewrite};
+use crate::router::{self, Chance, Found, rewrite};
 use crate::tunnel;
 use crate::upstream::request_options::{self, RequestOptions};
 use crate::upstream::{self, Ended, Forwarding, UpstreamResponse};
@@ -39,7 +40,8 @@ pub(super) async fn decide<'s: 'c, 'c>(
     // As with Envoy, a request whose `x-forwarded-proto` is empty has no route.
     let forwarded_proto = stream.request.headers.get(&names::X_FORWARDED_PROTO);
     let has_proto = forwarded_proto.is_none_or(|proto| !proto.is_empty());
-    let Some((_, route)) = router::route(&routes.0, &stream.request).filter(|_| has_proto) else {
+    let chance = Chance::new(&routes.keys, &*service.outside.random);
+    let Some(found) = router::route(&routes.table, &stream.request, &chance).filter(|_| has_proto) else {
         if let Err(reply) = filter_request(stream, filters).await {
             return reply;
         }
@@ -47,24 +49,22 @@ pub(super) async fn decide<'s: 'c, 'c>(
         service.stats.no_route.inc();
         return Reply::Local(LocalReply::NoRoute, None);
     };
+    let route = found.route;
     if !route.name.is_empty() {
         stream.info.route_name = Some(route.name.as_str().into());
     }
-    let chains = route.filters.as_deref().unwrap_or(&service.options.filters);
+    let chains = found.filters().unwrap_or(&service.options.filters);
     let upgrade = match upgrade(stream, &route.action) {
         Ok(upgrade) => upgrade,
         Err(refusal) => {
-            *filters = Filters::of(&chains.default).with_edits(&route.edits);
+            *filters = Filters::of(&chains.default).with_edits(found.edits());
             return Reply::Local(refusal, None);
         }
     };
     let chain = chains.of(upgrade.map(|upgrade| upgrade.protocol.as_str()));
-    *filters = Filters::of(chain).with_edits(&route.edits);
+    *filters = Filters::of(chain).with_edits(found.edits());
     // Found before the filters have changed the request, as the route is.
-    let cluster = match &route.action {
-        Action::Direct { .. } | Action::Redirect(_) | Action::RedirectToTls => None,
-        Action::Forward(to) => service.cluster(&to.cluster, &stream.request),
-    };
+    let cluster = found.cluster().and_then(|cluster| service.cluster(cluster, &stream.request));
     stream.info.upstream_cluster = cluster.as_ref().map(|cluster| Rc::clone(&cluster.name));
     if upgrade.is_some() {
         stream.exchange.withhold();
@@ -76,7 +76,7 @@ pub(super) async fn decide<'s: 'c, 'c>(
     let reply = match &route.action {
         Action::Direct { status, body } => direct::direct(*status, body, &stream.request),
         Action::Forward(to) => {
-            return forward(stream, Target { to, route, cluster, upgrade, router: &chain.router }).await;
+            return forward(stream, Target { to, found, cluster, upgrade, router: &chain.router }).await;
         }
         Action::Redirect(to) => direct::redirect(to, &route.matches, &chain.router, &mut stream.request),
         Action::RedirectToTls => direct::redirect_to_tls(&stream.request),
@@ -131,16 +131,26 @@ async fn filter_request(stream: &mut StreamContext<'_>, filters: &mut Filters<'_
     }
 }
 
-/// Refuses what no route should see.
+/// Refuses what no route should see, and brings the target into its form.
 fn check(stream: &mut StreamContext<'_>) -> Result<(), LocalReply> {
-    decorate::check(&mut stream.request).inspect_err(|refusal| {
-        if matches!(refusal, LocalReply::NotAPath) {
-            stream.service.stats.downstream_rq_non_relative_path.inc();
+    let StreamContext { service, request, info, .. } = stream;
+    let rules = &service.options.normalisation;
+    let checked = decorate::check(request).and_then(|()| match normalise::path(rules, request) {
+        Ok(()) => Ok(()),
+        // A gRPC client follows no redirects.
+        Err(Refused::Redirected) if !request.headers.is_grpc() => {
+            Err(LocalReply::NormalPath { location: request.path.clone() })
         }
-        if matches!(refusal, LocalReply::PathWithFragment) {
-            stream.service.stats.downstream_rq_failed_path_normalization.inc();
-        }
-    })
+        Err(Refused::Malformed | Refused::Redirected) => Err(LocalReply::MalformedPath),
+    });
+    match &checked {
+        Err(LocalReply::NotAPath) => service.stats.downstream_rq_non_relative_path.inc(),
+        Err(LocalReply::MalformedPath) => service.stats.downstream_rq_failed_path_normalization.inc(),
+        Err(LocalReply::NormalPath { .. }) => service.stats.downstream_rq_redirected_with_normalized_path.inc(),
+        Ok(()) | Err(_) => {}
+    }
+    normalise::host(rules, info.downstream.local.port(), request);
+    checked
 }
 
 /// Makes the request what the upstream shall see, as far as that does not depend on its route.
@@ -148,8 +158,9 @@ fn prepare(stream: &mut StreamContext<'_>, routes: &Routes) {
     let StreamContext { service, request, info, .. } = stream;
     let peer = info.downstream.peer.ip();
     let remote = RemoteClient::of(&request.headers, &service.options.trust, peer, service.own_address);
-    let internal_only = &routes.0.internal_only_headers;
-    decorate::request(request, &service.options, internal_only, &remote, &*service.outside.random);
+    let internal_only = &routes.table.internal_only_headers;
+    let port = info.downstream.local.port();
+    decorate::request(request, &service.options, internal_only, &remote, port, &*service.outside.random);
     info.internal = remote.origin == Origin::Internal;
     info.client = remote.named();
 }
@@ -166,7 +177,7 @@ fn upgrade_wanted(head: &RequestHead) -> Option<String> {
 struct Target<'c> {
     to: &'c Forward,
     /// Whose action `to` is.
-    route: &'c Route,
+    found: Found<'c>,
     /// `None` if there is no cluster of the name that the route gives.
     cluster: Option<Rc<Cluster>>,
     upgrade: Option<&'c Upgrade>,
@@ -174,7 +185,7 @@ struct Target<'c> {
 }
 
 async fn forward(stream: &mut StreamContext<'_>, target: Target<'_>) -> Reply {
-    let Target { to, route, cluster, upgrade, router } = target;
+    let Target { to, found, cluster, upgrade, router } = target;
     let StreamContext { service, request, exchange, info, .. } = stream;
     let Some(cluster) = cluster else {
         service.stats.no_cluster.inc();
@@ -199,15 +210,19 @@ async fn forward(stream: &mut StreamContext<'_>, target: Target<'_>) -> Reply {
         request.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), service.millis.header(limit));
     }
     options.tell_grpc(to.grpc_timeout, longest_by_default, &mut request.headers);
-    if !route.edits.is_empty() {
+    if !found.edits().is_empty() {
         if to.attempt_count.in_request {
             request.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), HeaderValue::from(1));
         }
-        edit_request(&route.edits, request, info);
+        edit_request(found.edits(), request, info);
         options.add_retries(&mut request.headers);
     }
+    // Without a trace of what it was, and before the route's rewrites, which win.
+    if let Some(host) = found.chosen.and_then(|chosen| chosen.host.as_ref()) {
+        request.authority = Some(host.clone());
+    }
     if let Some(rewrites) = &to.rewrites {
-        rewrite::target(rewrites, &route.matches, router, request);
+        rewrite::target(rewrites, &found.route.matches, router, request);
     }
     let random = &*service.outside.random;
     let mut forwarding = Forwarding { exchange, head: request, to, options: &options, cluster: &cluster, random, info };

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, CONTENT_TYPE, DATE, EXPECT, SERVER, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, DATE, EXPECT, SERVER, TE, TRANSFER_ENCODING, UPGRADE, VIA};
 use http::{HeaderName, HeaderValue, Method, Version};
 
 use super::Persistence;
@@ -36,7 +36,7 @@ pub(super) fn check(head: &mut RequestHead) -> Result<(), LocalReply> {
     }
     // A fragment never belongs on the wire (RFC 9110 4.2.5); peers disagree on what it means there.
     if path.as_bytes().contains(&b'#') {
-        return Err(LocalReply::PathWithFragment);
+        return Err(LocalReply::MalformedPath);
     }
     Ok(())
 }
@@ -65,6 +65,7 @@ pub(super) fn request(
     options: &ConnectionManager,
     internal_only: &[String],
     remote: &RemoteClient,
+    port: Option<u16>,
     random: &dyn Random,
 ) {
     // Over HTTP/2 it is no field that came, but extended CONNECT.
@@ -79,12 +80,26 @@ pub(super) fn request(
         append_forwarded_for(headers, peer);
     }
     // What an untrusted peer says of its own socket is not to be believed.
-    if options.trust.use_remote_address && options.trust.trusted_hops == 0 {
+    if options.trust.is_edge() {
         headers.set(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
     } else {
         headers.set_if_absent(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
     }
-    head.scheme = Some(scheme(head.scheme.as_ref(), headers));
+    if let Some(port) = port
+        && options.tells_port
+        && (options.trust.is_edge() || !headers.contains(&names::X_FORWARDED_PORT))
+    {
+        headers.set(names::X_FORWARDED_PORT.clone(), HeaderValue::from(port));
+    }
+    if let Some(scheme) = &options.scheme {
+        headers.set(names::X_FORWARDED_PROTO.clone(), scheme.clone());
+        head.scheme = Some(scheme.clone());
+    } else {
+        head.scheme = Some(scheme(head.scheme.as_ref(), headers));
+    }
+    if let Some(via) = &options.via {
+        append_via(headers, via);
+    }
     take_control(headers, remote.origin, internal_only);
     match (remote.origin, remote.address) {
         (Origin::Internal, _) => headers.append(names::X_ENVOY_INTERNAL.clone(), HeaderValue::from_static("true")),
@@ -220,6 +235,15 @@ fn append_forwarded_for(headers: &mut Headers, peer: IpAddr) {
     if let Ok(value) = HeaderValue::from_bytes(&list) {
         headers.set(names::X_FORWARDED_FOR.clone(), value);
     }
+}
+
+/// Adds this proxy to the machines that a message has come through (RFC 9110 7.6.3).
+pub(super) fn append_via(headers: &mut Headers, via: &HeaderValue) {
+    let list =
+        headers.get(&VIA).filter(|list| !list.is_empty()).map(|list| [list.as_bytes(), b", ", via.as_bytes()].concat());
+    // Values and a comma can only make a value.
+    let list = list.and_then(|list| HeaderValue::from_bytes(&list).ok());
+    headers.set(VIA, list.unwrap_or_else(|| via.clone()));
 }
 
 fn text(address: IpAddr) -> HeaderValue {

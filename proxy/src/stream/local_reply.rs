@@ -37,8 +37,10 @@ pub(crate) enum LocalReply {
     NoCluster { status: u16 },
     /// No virtual host or route takes the request.
     NoRoute,
-    /// A path with `#`.
-    PathWithFragment,
+    /// A path with `#`, or one that has no normal form.
+    MalformedPath,
+    /// A path that is not in the form in which the client shall ask for it.
+    NormalPath { location: Option<HeaderValue> },
     /// A request body that is larger than a filter permits.
     PayloadTooLarge,
     /// A QUERY whose content has no type.
@@ -155,7 +157,10 @@ impl LocalReply {
                 Some(Flag::NC),
             ),
             Self::NoRoute => Row::open(StatusCode::NOT_FOUND, "", Details::RouteNotFound, Flag::NR),
-            Self::PathWithFragment => Row::closing(StatusCode::BAD_REQUEST, "", Details::PathNormalizationFailed, None),
+            Self::MalformedPath => Row::closing(StatusCode::BAD_REQUEST, "", Details::PathNormalizationFailed, None),
+            Self::NormalPath { .. } => {
+                Row::open(StatusCode::TEMPORARY_REDIRECT, "", Details::PathNormalizationFailed, None)
+            }
             Self::PayloadTooLarge => {
                 Row::open(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large", Details::RequestPayloadTooLarge, None)
             }
@@ -187,7 +192,7 @@ impl LocalReply {
         if let Self::Upstream { failure: Failure::Overflow | Failure::PendingOverflow, .. } = self {
             head.headers.append(names::X_ENVOY_OVERLOADED.clone(), HeaderValue::from_static("true"));
         }
-        if let Self::Direct { location: Some(location), .. } = self {
+        if let Self::Direct { location: Some(location), .. } | Self::NormalPath { location: Some(location) } = self {
             head.headers.append(LOCATION, location.clone());
         }
         head

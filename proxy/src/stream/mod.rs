@@ -10,6 +10,7 @@ mod decorate;
 mod deliver;
 mod direct;
 mod local_reply;
+mod normalise;
 mod record;
 mod relay;
 mod remote_client;

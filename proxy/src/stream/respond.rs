@@ -109,6 +109,9 @@ pub(super) fn begin_response(
 ) -> Writer {
     let Response { mut head, payload, persistence: wanted } = response;
     decorate::response(&mut head, service.server_header.clone(), service.date.at(service.outside.clock.wall()));
+    if let Some(via) = &service.options.via {
+        decorate::append_via(&mut head.headers, via);
+    }
     decorate::echo_request_id(&mut head, request, service.options.request_ids, info.internal);
     service.count_response(head.status);
     info.response_code = Some(head.status.as_u16());

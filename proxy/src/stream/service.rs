@@ -14,10 +14,11 @@ use crate::access_log::AccessLog;
 use crate::cluster::{Cluster, Clusters};
 use crate::codec::RequestHead;
 use crate::config::listener::ConnectionManager as Options;
-use crate::config::route::{Destination, RouteTable};
+use crate::config::route::{NamedCluster, RouteTable};
 use crate::drain::ListenerDrain;
 use crate::net::Outside;
-use crate::router;
+use crate::router::{self, RuntimeKeys};
+use crate::runtime::Runtime;
 use crate::stats::{HttpStats, ResponseStats};
 
 /// Serves the requests of one listener on one worker.
@@ -30,6 +31,7 @@ pub(crate) struct Service {
     listener_responses: ResponseStats,
     pub(super) logs: Vec<AccessLog>,
     clusters: Rc<Clusters>,
+    runtime: Arc<Runtime>,
     pub(crate) outside: Outside,
     pub(crate) drain: ListenerDrain,
     pub(super) date: DateCache,
@@ -57,23 +59,44 @@ pub(crate) struct ServiceParts {
     pub(crate) logs: Vec<AccessLog>,
     /// The worker's clusters.
     pub(crate) clusters: Rc<Clusters>,
+    /// What operators may change.
+    pub(crate) runtime: Arc<Runtime>,
     pub(crate) outside: Outside,
     pub(crate) drain: ListenerDrain,
 }
 
 /// The route table in force. A request keeps that which was in force when it came; the pointer is the worker's own, so that
 /// taking it costs no other worker anything.
-pub(super) struct Routes(pub(super) Arc<RouteTable>);
+pub(super) struct Routes {
+    pub(super) table: Arc<RouteTable>,
+    pub(super) keys: RuntimeKeys,
+}
+
+impl Routes {
+    fn new(table: Arc<RouteTable>, runtime: &Runtime) -> Self {
+        Self { keys: RuntimeKeys::of(&table, runtime), table }
+    }
+}
 
 impl Service {
     pub(crate) fn new(parts: ServiceParts) -> Self {
-        let ServiceParts { options, buffer_bytes_max, stats, listener_responses, logs, clusters, outside, drain } =
-            parts;
+        let ServiceParts {
+            options,
+            buffer_bytes_max,
+            stats,
+            listener_responses,
+            logs,
+            clusters,
+            runtime,
+            outside,
+            drain,
+        } = parts;
         // Configuration refuses hosts that are no header value.
         let default_host = options.http1.default_host_for_http_10.as_deref();
         let default_host = default_host.and_then(|host| HeaderValue::from_str(host).ok());
         Self {
-            routes: RefCell::new(Rc::new(Routes(Arc::clone(&options.routes)))),
+            routes: RefCell::new(Rc::new(Routes::new(Arc::clone(&options.routes), &runtime))),
+            runtime,
             buffer_bytes_max,
             stats: Rc::new(stats),
             listener_responses,
@@ -93,7 +116,7 @@ impl Service {
 
     /// Has the next requests matched against other routes.
     pub(crate) fn set_routes(&self, routes: Arc<RouteTable>) {
-        self.routes.replace(Rc::new(Routes(routes)));
+        self.routes.replace(Rc::new(Routes::new(routes, &self.runtime)));
     }
 
     /// The routes for a request that comes now.
@@ -102,10 +125,10 @@ impl Service {
     }
 
     /// The cluster that a route refers to, if the worker has it.
-    pub(super) fn cluster(&self, wanted: &Destination, head: &RequestHead) -> Option<Rc<Cluster>> {
+    pub(super) fn cluster(&self, wanted: &NamedCluster, head: &RequestHead) -> Option<Rc<Cluster>> {
         match wanted {
-            Destination::Cluster(name) => self.clusters.get(name),
-            Destination::Header(header) => {
+            NamedCluster::Cluster(name) => self.clusters.get(name),
+            NamedCluster::Header(header) => {
                 let named = router::header(head, header)?;
                 self.clusters.get(std::str::from_utf8(named).ok()?)
             }

@@ -1,5 +1,6 @@
 //! What a host was told, and where it is written.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,14 +9,26 @@ use std::time::Duration;
 use finwait::codec::{Headers, RequestHead};
 use finwait::config::cluster::{Discovery, Priority};
 use finwait::config::listener::ConnectionManager;
-use finwait::config::route::{Action, Destination, Forward};
+use finwait::config::route::{Action, Destination, Forward, NamedCluster};
 use finwait::config::runtime::LayerValues;
 use finwait::config::{Config, Places};
+use finwait::net::Random;
+use finwait::router::{Chance, RuntimeKeys};
 use http::{HeaderName, HeaderValue, Method, Version};
 use serde_json::Value;
 
 use super::wire::{Exchange, Protocol};
 use crate::scenario::{ProxyConfig, Reloaded, ReloadedFrom, Role, Scenario, plain};
+
+/// Chance of which nothing is known but whether something depends on it.
+struct Drawn(Cell<bool>);
+
+impl Random for Drawn {
+    fn next_u64(&self) -> u64 {
+        self.0.set(true);
+        0
+    }
+}
 
 /// A setting, as an explanation names it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -115,12 +128,16 @@ impl<'a> HostSettings<'a> {
         let chain = if listener.filter_chains.chains.is_empty() { "default_filter_chain" } else { "filter_chains 0" };
         let manager = path(&format!("static_resources listeners {nth} {chain} filters 0 typed_config"));
         let table = &options.routes;
-        let route = finwait::router::route(table, &head(exchange)).and_then(|(host, route)| {
-            let host_nth = table.virtual_hosts.iter().position(|has| std::ptr::eq(has, host))?;
-            let route_nth = host.routes.iter().position(|has| std::ptr::eq(has, route))?;
+        let (keys, drawn) = (RuntimeKeys::default(), Drawn(Cell::new(false)));
+        let route = finwait::router::route(table, &head(exchange), &Chance::new(&keys, &drawn)).and_then(|found| {
+            let host_nth = table.virtual_hosts.iter().position(|has| std::ptr::eq(has, found.host))?;
+            let route_nth = found.host.routes.iter().position(|has| std::ptr::eq(has, found.route))?;
             let steps = path(&format!("route_config virtual_hosts {host_nth} routes {route_nth}"));
-            Some(([manager.clone(), steps].concat(), &route.action))
+            Some(([manager.clone(), steps].concat(), &found.route.action))
         });
+        // What chance decided in the run cannot be told; a route with several clusters is the same whichever was drawn.
+        let by_chance = drawn.0.get() && !matches!(route, Some((_, Action::Forward(_))));
+        let route = route.filter(|_| !by_chance);
         Some(Routed { options, manager, route })
     }
 
@@ -146,8 +163,8 @@ impl<'a> HostSettings<'a> {
 
     /// A cluster and its path.
     pub(super) fn cluster(&self, forward: &Forward) -> Option<(Path, &finwait::config::Cluster)> {
-        // Which cluster a header named cannot be told from the configuration.
-        let Destination::Cluster(name) = &forward.cluster else { return None };
+        // Which cluster a header named, or which of several was chosen, cannot be told from the configuration.
+        let Destination::One(NamedCluster::Cluster(name)) = &forward.cluster else { return None };
         let clusters = &self.config.as_ref()?.clusters;
         let (nth, cluster) = clusters.iter().enumerate().find(|(_, cluster)| cluster.name == *name)?;
         Some((path(&format!("static_resources clusters {nth}")), cluster))

@@ -68,6 +68,8 @@ pub(crate) struct HttpConnectionManager {
     #[serde(default)]
     pub(crate) access_log: Vec<AccessLog>,
     pub(crate) always_set_request_id_in_response: Option<bool>,
+    #[serde(default)]
+    pub(crate) append_x_forwarded_port: bool,
     pub(crate) codec_type: Option<CodecType>,
     pub(crate) common_http_protocol_options: Option<DownstreamHttpProtocolOptions>,
     pub(crate) delayed_close_timeout: Option<Seconds>,
@@ -80,11 +82,17 @@ pub(crate) struct HttpConnectionManager {
     pub(crate) http2_protocol_options: Option<Http2ProtocolOptions>,
     pub(crate) internal_address_config: Option<InternalAddressConfig>,
     pub(crate) max_request_headers_kb: Option<At<u32>>,
+    #[serde(default)]
+    pub(crate) merge_slashes: bool,
+    #[serde(default)]
+    pub(crate) normalize_path: bool,
+    pub(crate) path_with_escaped_slashes_action: Option<PathWithEscapedSlashesAction>,
     pub(crate) preserve_external_request_id: Option<bool>,
     pub(crate) proxy_100_continue: Option<bool>,
     pub(crate) request_headers_timeout: Option<Seconds>,
     pub(crate) request_timeout: Option<Seconds>,
     pub(crate) route_config: At<RouteConfiguration>,
+    pub(crate) scheme_header_transformation: Option<SchemeHeaderTransformation>,
     pub(crate) server_header_transformation: Option<ServerHeaderTransformation>,
     pub(crate) server_name: Option<HeaderText>,
     pub(crate) skip_xff_append: Option<bool>,
@@ -92,9 +100,36 @@ pub(crate) struct HttpConnectionManager {
     pub(crate) stream_flush_timeout: Option<Seconds>,
     pub(crate) stream_idle_timeout: Option<Seconds>,
     #[serde(default)]
+    pub(crate) strip_any_host_port: bool,
+    pub(crate) strip_matching_host_port: Option<At<bool>>,
+    #[serde(default)]
+    pub(crate) strip_trailing_host_dot: bool,
+    #[serde(default)]
     pub(crate) upgrade_configs: Vec<At<UpgradeConfig>>,
     pub(crate) use_remote_address: Option<bool>,
+    pub(crate) via: Option<HeaderText>,
     pub(crate) xff_num_trusted_hops: Option<u32>,
+}
+
+/// `envoy.config.core.v3.SchemeHeaderTransformation`
+#[derive(Debug, Deserialize)]
+pub(crate) struct SchemeHeaderTransformation {
+    pub(crate) scheme_to_overwrite: Option<At<String>>,
+}
+
+/// `HttpConnectionManager.PathWithEscapedSlashesAction`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum PathWithEscapedSlashesAction {
+    #[serde(rename = "IMPLEMENTATION_SPECIFIC_DEFAULT")]
+    ImplementationSpecificDefault,
+    #[serde(rename = "KEEP_UNCHANGED")]
+    KeepUnchanged,
+    #[serde(rename = "REJECT_REQUEST")]
+    RejectRequest,
+    #[serde(rename = "UNESCAPE_AND_REDIRECT")]
+    UnescapeAndRedirect,
+    #[serde(rename = "UNESCAPE_AND_FORWARD")]
+    UnescapeAndForward,
 }
 
 /// `HttpConnectionManager.InternalAddressConfig`

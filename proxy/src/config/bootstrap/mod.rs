@@ -84,6 +84,33 @@ pub(crate) struct StringMatcher {
     pub(crate) suffix: Option<At<NonEmpty>>,
 }
 
+/// `envoy.config.core.v3.RuntimeFractionalPercent`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RuntimeFractionalPercent {
+    pub(crate) default_value: FractionalPercent,
+    #[serde(default)]
+    pub(crate) runtime_key: String,
+}
+
+/// `envoy.type.v3.FractionalPercent`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct FractionalPercent {
+    #[serde(default)]
+    pub(crate) numerator: u32,
+    pub(crate) denominator: Option<DenominatorType>,
+}
+
+/// `envoy.type.v3.FractionalPercent.DenominatorType`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum DenominatorType {
+    #[serde(rename = "HUNDRED")]
+    Hundred,
+    #[serde(rename = "TEN_THOUSAND")]
+    TenThousand,
+    #[serde(rename = "MILLION")]
+    Million,
+}
+
 /// `envoy.config.core.v3.Http2ProtocolOptions`
 #[derive(Debug, Deserialize)]
 pub(crate) struct Http2ProtocolOptions {

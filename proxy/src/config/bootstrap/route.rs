@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use super::StringMatcher;
 use super::cluster::RoutingPriority;
 use super::filter::{HeaderValueOption, HttpFilter, TypedPerFilterConfig};
 use super::listener::DataSource;
+use super::{RuntimeFractionalPercent, StringMatcher};
 use crate::config::constraints::{HeaderName, HeaderText, NonEmpty, OneLine, Positive};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
@@ -13,6 +13,8 @@ use crate::config::yaml::At;
 /// `envoy.config.route.v3.RouteConfiguration`
 #[derive(Debug, Deserialize)]
 pub(crate) struct RouteConfiguration {
+    #[serde(default)]
+    pub(crate) ignore_port_in_host_matching: bool,
     #[serde(default)]
     pub(crate) internal_only_headers: Vec<HeaderName>,
     #[serde(default)]
@@ -91,6 +93,7 @@ pub(crate) struct RouteMatch {
     pub(crate) prefix: Option<String>,
     #[serde(default)]
     pub(crate) query_parameters: Vec<At<QueryParameterMatcher>>,
+    pub(crate) runtime_fraction: Option<RuntimeFractionalPercent>,
     pub(crate) safe_regex: Option<RegexMatcher>,
 }
 
@@ -221,6 +224,36 @@ pub(crate) struct RouteAction {
     pub(crate) timeout: Option<Seconds>,
     #[serde(default)]
     pub(crate) upgrade_configs: Vec<At<UpgradeConfig>>,
+    pub(crate) weighted_clusters: Option<At<WeightedCluster>>,
+}
+
+/// `envoy.config.route.v3.WeightedCluster`
+#[derive(Debug, Deserialize)]
+pub(crate) struct WeightedCluster {
+    #[serde(default)]
+    pub(crate) clusters: Vec<At<ClusterWeight>>,
+    pub(crate) header_name: Option<HeaderName>,
+    #[serde(default)]
+    pub(crate) runtime_key_prefix: String,
+}
+
+/// `envoy.config.route.v3.WeightedCluster.ClusterWeight`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ClusterWeight {
+    pub(crate) cluster_header: Option<At<HeaderName>>,
+    pub(crate) host_rewrite_literal: Option<At<String>>,
+    pub(crate) name: Option<At<String>>,
+    #[serde(default)]
+    pub(crate) request_headers_to_add: Vec<At<HeaderValueOption>>,
+    #[serde(default)]
+    pub(crate) request_headers_to_remove: Vec<At<HeaderName>>,
+    #[serde(default)]
+    pub(crate) response_headers_to_add: Vec<At<HeaderValueOption>>,
+    #[serde(default)]
+    pub(crate) response_headers_to_remove: Vec<At<HeaderName>>,
+    #[serde(default)]
+    pub(crate) typed_per_filter_config: TypedPerFilterConfig,
+    pub(crate) weight: At<u32>,
 }
 
 /// `envoy.config.route.v3.RouteAction.MaxStreamDuration`

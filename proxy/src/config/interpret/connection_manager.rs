@@ -8,7 +8,7 @@ use http::HeaderValue;
 use super::{ClusterNames, downstream_http2_options, filter, pattern, route, within};
 use crate::config::bootstrap::listener::{
     AccessLog as WrittenLog, AccessLogConfig, CidrRange, CodecType as WrittenCodec, DataSource, HttpConnectionManager,
-    InternalAddressConfig, ServerHeaderTransformation, SubstitutionFormatString,
+    InternalAddressConfig, PathWithEscapedSlashesAction, ServerHeaderTransformation, SubstitutionFormatString,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
 use crate::config::error::Place;
@@ -17,6 +17,7 @@ use crate::config::listener::{
     ServerHeader, ServerTransformation,
 };
 use crate::config::log_format::Format;
+use crate::config::normalisation::{EscapedSlashes, HostPort, Normalisation, PathForm, Slashes, TrailingDot};
 use crate::config::problem::Problem;
 use crate::config::route::{Action, PathMatch, Upgrades};
 use crate::config::trust::{Cidr, Trust};
@@ -41,6 +42,8 @@ pub(super) fn connection_manager(
     let head_kib = written.max_request_headers_kb.as_ref();
     let head_kib = head_kib.map_or(Ok(HEAD_KIB_MAX), |kib| within(kib, 1..=8192))?;
     let trust = trust(&written)?;
+    let server = server(&written);
+    let (normalisation, scheme) = (normalisation(&written)?, scheme(&written)?);
     Ok(ConnectionManager {
         timeouts: timeouts(&written),
         codec: match written.codec_type {
@@ -53,17 +56,7 @@ pub(super) fn connection_manager(
         http2: written.http2_protocol_options.as_ref().map_or(Ok(Http2Options::default()), downstream_http2_options)?,
         http1: http1_options(&written)?,
         access_logs: written.access_log.into_iter().map(|log| access_log(log, notes)).collect::<Result<_, _>>()?,
-        server: ServerHeader {
-            name: written
-                .server_name
-                .filter(|name| !name.0.is_empty())
-                .map_or_else(|| HeaderValue::from_static("envoy"), |name| name.0),
-            transformation: match written.server_header_transformation {
-                None | Some(ServerHeaderTransformation::Overwrite) => ServerTransformation::Overwrite,
-                Some(ServerHeaderTransformation::AppendIfAbsent) => ServerTransformation::AppendIfAbsent,
-                Some(ServerHeaderTransformation::PassThrough) => ServerTransformation::PassThrough,
-            },
-        },
+        server,
         filters: filters.resolve(&[]),
         // Both bounds were checked above; a usize has at least 32 bits wherever this runs.
         request_head_bytes_max: usize::try_from(head_kib).unwrap_or(usize::MAX).saturating_mul(1024),
@@ -73,6 +66,10 @@ pub(super) fn connection_manager(
             .and_then(NonZeroU32::new),
         proxy_100_continue: written.proxy_100_continue.unwrap_or(false),
         trust,
+        normalisation,
+        scheme,
+        tells_port: written.append_x_forwarded_port,
+        via: written.via.map(|via| via.0).filter(|via| !via.is_empty()),
         request_ids: RequestIds {
             generate: written.generate_request_id.unwrap_or(true),
             keep_external: written.preserve_external_request_id.unwrap_or(false),
@@ -80,6 +77,54 @@ pub(super) fn connection_manager(
         },
         stat_prefix: written.stat_prefix.to_string(),
     })
+}
+
+fn server(written: &HttpConnectionManager) -> ServerHeader {
+    let name = written.server_name.as_ref().filter(|name| !name.0.is_empty());
+    ServerHeader {
+        name: name.map_or_else(|| HeaderValue::from_static("envoy"), |name| name.0.clone()),
+        transformation: match written.server_header_transformation {
+            None | Some(ServerHeaderTransformation::Overwrite) => ServerTransformation::Overwrite,
+            Some(ServerHeaderTransformation::AppendIfAbsent) => ServerTransformation::AppendIfAbsent,
+            Some(ServerHeaderTransformation::PassThrough) => ServerTransformation::PassThrough,
+        },
+    }
+}
+
+fn normalisation(written: &HttpConnectionManager) -> Result<Normalisation, Problem> {
+    use PathWithEscapedSlashesAction as Action;
+    let port = match (written.strip_any_host_port, &written.strip_matching_host_port) {
+        (true, Some(both)) if both.value => {
+            return Err(both
+                .invalid("a host loses its port always or if it is the listener's: write strip_any_host_port alone"));
+        }
+        (true, _) => HostPort::Stripped,
+        (false, Some(matching)) if matching.value => HostPort::StrippedIfOurs,
+        (false, _) => HostPort::Kept,
+    };
+    Ok(Normalisation {
+        escaped_slashes: match written.path_with_escaped_slashes_action {
+            None | Some(Action::ImplementationSpecificDefault | Action::KeepUnchanged) => EscapedSlashes::Kept,
+            Some(Action::RejectRequest) => EscapedSlashes::Refused,
+            Some(Action::UnescapeAndForward) => EscapedSlashes::Unescaped,
+            Some(Action::UnescapeAndRedirect) => EscapedSlashes::Redirected,
+        },
+        path: if written.normalize_path { PathForm::Normalised } else { PathForm::AsReceived },
+        slashes: if written.merge_slashes { Slashes::Merged } else { Slashes::Kept },
+        port,
+        trailing_dot: if written.strip_trailing_host_dot { TrailingDot::Stripped } else { TrailingDot::Kept },
+    })
+}
+
+/// The scheme that requests get.
+fn scheme(written: &HttpConnectionManager) -> Result<Option<HeaderValue>, Problem> {
+    let written = written.scheme_header_transformation.as_ref();
+    let Some(scheme) = written.and_then(|written| written.scheme_to_overwrite.as_ref()) else { return Ok(None) };
+    match scheme.value.as_str() {
+        "http" => Ok(Some(HeaderValue::from_static("http"))),
+        "https" => Ok(Some(HeaderValue::from_static("https"))),
+        other => Err(scheme.invalid(format!("{other:?} is neither http nor https"))),
+    }
 }
 
 fn http1_options(written: &HttpConnectionManager) -> Result<Http1Options, Problem> {

@@ -1,11 +1,12 @@
 //! Which requests a route takes.
 
 use super::pattern::{string_match, whole};
+use super::weighted::fraction;
 use crate::config::bootstrap::route::{HeaderMatcher, NumberRange, QueryParameterMatcher, RouteMatch};
 use crate::config::problem::Problem;
 use crate::config::route::{Condition, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch, QueryTest, Sense};
 use crate::config::string_match::{Pattern, StringMatch};
-use crate::config::yaml::At;
+use crate::config::yaml::{At, Notes};
 
 pub(super) fn path(written: &At<RouteMatch>) -> Result<PathMatch, Problem> {
     let case_sensitive = written.value.case_sensitive.unwrap_or(true);
@@ -30,11 +31,12 @@ fn separated_prefix(written: &At<String>, case_sensitive: bool) -> Result<PathMa
     Ok(PathMatch::SeparatedPrefix { prefix: prefix.clone(), case_sensitive })
 }
 
-pub(super) fn conditions(written: &RouteMatch) -> Result<Vec<Condition>, Problem> {
+pub(super) fn conditions(written: &RouteMatch, notes: &Notes) -> Result<Vec<Condition>, Problem> {
+    let fraction = written.runtime_fraction.iter().map(|share| Ok(Condition::Fraction(fraction(share, notes))));
     let grpc = written.grpc.iter().map(|_| Ok(Condition::Grpc));
     let headers = written.headers.iter().map(|header| self::header(header).map(Condition::Header));
     let query = written.query_parameters.iter().map(|query| self::query(query).map(Condition::Query));
-    grpc.chain(headers).chain(query).collect()
+    fraction.chain(grpc).chain(headers).chain(query).collect()
 }
 
 fn header(at: &At<HeaderMatcher>) -> Result<HeaderMatch, Problem> {

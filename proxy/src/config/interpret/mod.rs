@@ -15,6 +15,8 @@ mod retry;
 mod rewrite;
 mod route;
 mod runtime;
+mod targets;
+mod weighted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -48,6 +50,7 @@ pub(super) fn interpret(
     let names = ClusterNames::new(&clusters);
     let listeners = listeners(written.listeners, &names, notes)?;
     runtime::note_unknown_owners(notes, &names, &listeners);
+    notes.note_unread();
     if !listeners.iter().flat_map(Listener::managers).any(|manager| manager.http2.allow_connect) {
         for place in connect_in_clusters {
             notes.note(

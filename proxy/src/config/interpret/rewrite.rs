@@ -1,5 +1,7 @@
 //! What rewrites and redirects mean.
 
+use http::HeaderValue;
+
 use super::pattern;
 use crate::config::bootstrap::route::{RedirectAction, RedirectResponseCode, RegexMatchAndSubstitute, RouteAction};
 use crate::config::constraints::HeaderText;
@@ -69,12 +71,10 @@ fn host(at: &At<RouteAction>) -> Result<Option<HostRewrite>, Problem> {
     let written = &at.value;
     let host = match (&written.host_rewrite_literal, &written.host_rewrite_header, &written.host_rewrite_path_regex) {
         (None, None, None) => return Ok(None),
-        (Some(literal), None, None) if literal.value.is_empty() => return Ok(None),
-        (Some(literal), None, None) => {
-            let host = http::HeaderValue::from_str(&literal.value).ok();
-            let host = host.filter(|host| is_host(host.as_bytes())).ok_or_else(|| literal.invalid(NOT_A_HOST))?;
-            NewHost::Literal(host)
-        }
+        (Some(literal), None, None) => match literal_host(literal)? {
+            Some(host) => NewHost::Literal(host),
+            None => return Ok(None),
+        },
         (None, Some(header), None) => NewHost::Header(header.value.to_string()),
         (None, None, Some(written)) => {
             let regex = regex(&written.value)?;
@@ -85,6 +85,15 @@ fn host(at: &At<RouteAction>) -> Result<Option<HostRewrite>, Problem> {
     };
     let forwarded_host = if written.append_x_forwarded_host { ForwardedHost::Appended } else { ForwardedHost::Kept };
     Ok(Some(HostRewrite { host, forwarded_host }))
+}
+
+/// `host_rewrite_literal`; an empty one is none.
+pub(super) fn literal_host(written: &At<String>) -> Result<Option<HeaderValue>, Problem> {
+    if written.value.is_empty() {
+        return Ok(None);
+    }
+    let host = HeaderValue::from_str(&written.value).ok().filter(|host| is_host(host.as_bytes()));
+    host.map(Some).ok_or_else(|| written.invalid(NOT_A_HOST))
 }
 
 const NOT_IN_A_TARGET: &str =

@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use super::filter::{Level, Template};
 use super::mutation::edits;
-use super::{ClusterNames, NO_NAMES, matching, retry, rewrite};
+use super::targets::{Levels, Targets};
+use super::{ClusterNames, matching, retry, rewrite, weighted};
 use crate::config::bootstrap::cluster::RoutingPriority;
 use crate::config::bootstrap::route::{
     ClusterNotFoundResponseCode, DirectResponseAction, Route as Written, RouteAction, RouteConfiguration,
     TlsRequirementType, UpgradeConfig, VirtualHost as WrittenHost,
 };
-use crate::config::cluster::{ClusterName, Priority};
+use crate::config::cluster::Priority;
 use crate::config::constraints::OneLine;
 use crate::config::problem::Problem;
 use crate::config::route::{
-    Action, AttemptCount, Destination, Domain, Forward, GrpcLimit, GrpcTimeout, HeaderEdits, RequireTls, RetryPolicy,
-    Route, RouteTable, Upgrade, Upgrades, VirtualHost,
+    Action, AttemptCount, Destination, Domain, Forward, GrpcLimit, GrpcTimeout, HeaderEdits, NamedCluster, PortMatch,
+    RequireTls, RetryPolicy, Route, RouteTable, Upgrade, Upgrades, VirtualHost,
 };
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
@@ -26,16 +27,6 @@ use crate::config::yaml::{At, Notes};
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// Envoy's `max_direct_response_body_size_bytes`
 const DIRECT_BODY_BYTES_MAX: usize = 4096;
-
-/// What routes may point to, and where they are told of.
-#[derive(Clone, Copy)]
-struct Targets<'a> {
-    clusters: &'a ClusterNames<'a>,
-    filters: &'a Template,
-    /// `validate_clusters`: a name without a cluster is an error.
-    validate: bool,
-    notes: &'a Notes,
-}
 
 pub(super) fn table(
     written: &At<RouteConfiguration>,
@@ -74,7 +65,8 @@ pub(super) fn table(
         }
     }
     let internal_only_headers = written.internal_only_headers.iter().map(|name| name.to_string()).collect();
-    Ok(RouteTable { virtual_hosts, internal_only_headers })
+    let ports = if written.ignore_port_in_host_matching { PortMatch::Ignored } else { PortMatch::Compared };
+    Ok(RouteTable { virtual_hosts, ports, internal_only_headers })
 }
 
 /// What the route configuration says for all of its virtual hosts.
@@ -157,8 +149,16 @@ fn domain(written: &At<OneLine>) -> Result<Domain, Problem> {
 }
 
 fn route(written: &At<Written>, targets: Targets<'_>, host: &HostDefaults<'_>) -> Result<Route, Problem> {
+    let own = targets.filters.level(&written.value.typed_per_filter_config, targets.notes)?;
+    let edits = HeaderEdits {
+        request: edits(&written.value.request_headers_to_add, &written.value.request_headers_to_remove)?,
+        response: edits(&written.value.response_headers_to_add, &written.value.response_headers_to_remove)?,
+    };
+    let [of_host, of_all] = host.edits.clone();
+    let edits = host.order.of([Arc::new(edits), of_host, of_all]);
+    let levels = Levels { filters: [host.filters[0], host.filters[1], &own], edits };
     let action = match (&written.value.route, &written.value.direct_response, &written.value.redirect) {
-        (Some(forward), None, None) => self::forward(forward, targets, host)?,
+        (Some(forward), None, None) => self::forward(forward, targets, host, &levels)?,
         (None, Some(direct), None) => self::direct(direct)?,
         (None, None, Some(redirect)) => Action::Redirect(Box::new(rewrite::redirect(redirect)?)),
         (None, None, None) => {
@@ -166,18 +166,14 @@ fn route(written: &At<Written>, targets: Targets<'_>, host: &HostDefaults<'_>) -
         }
         _ => return Err(written.invalid("a route has one action: route, redirect or direct_response")),
     };
-    let own = targets.filters.level(&written.value.typed_per_filter_config, targets.notes)?;
-    let levels = [host.filters[0], host.filters[1], &own];
-    let filters = levels.iter().any(|level| !level.is_empty()).then(|| Arc::new(targets.filters.resolve(&levels)));
-    let matches = matching::path(&written.value.r#match)?;
-    let conditions = matching::conditions(&written.value.r#match.value)?;
-    let edits = HeaderEdits {
-        request: edits(&written.value.request_headers_to_add, &written.value.request_headers_to_remove)?,
-        response: edits(&written.value.response_headers_to_add, &written.value.response_headers_to_remove)?,
-    };
-    let [of_host, of_all] = host.edits.clone();
-    let edits = host.order.of([Arc::new(edits), of_host, of_all]);
-    Ok(Route { name: written.value.name.clone(), matches, conditions, filters, edits, action })
+    Ok(Route {
+        name: written.value.name.clone(),
+        matches: matching::path(&written.value.r#match)?,
+        conditions: matching::conditions(&written.value.r#match.value, targets.notes)?,
+        filters: levels.chains(targets.filters),
+        edits: levels.edits,
+        action,
+    })
 }
 
 fn direct(written: &At<DirectResponseAction>) -> Result<Action, Problem> {
@@ -198,19 +194,24 @@ fn direct(written: &At<DirectResponseAction>) -> Result<Action, Problem> {
     Ok(Action::Direct { status: status.value, body })
 }
 
-fn forward(at: &At<RouteAction>, targets: Targets<'_>, host: &HostDefaults<'_>) -> Result<Action, Problem> {
+fn forward(
+    at: &At<RouteAction>,
+    targets: Targets<'_>,
+    host: &HostDefaults<'_>,
+    levels: &Levels<'_>,
+) -> Result<Action, Problem> {
     let written = &at.value;
     let missing = match written.cluster_not_found_response_code {
         None | Some(ClusterNotFoundResponseCode::ServiceUnavailable) => 503,
         Some(ClusterNotFoundResponseCode::NotFound) => 404,
         Some(ClusterNotFoundResponseCode::InternalServerError) => 500,
     };
-    let cluster = match (&written.cluster, &written.cluster_header) {
-        (Some(name), None) => Destination::Cluster(cluster_name(name, targets)?),
-        (None, Some(header)) => Destination::Header(header.value.to_string()),
-        (None, None) => return Err(at.invalid("a route action needs a destination: cluster or cluster_header")),
-        (Some(_), Some(both)) => {
-            return Err(both.invalid("a route action has one destination: cluster or cluster_header"));
+    let cluster = match (&written.cluster, &written.cluster_header, &written.weighted_clusters) {
+        (Some(name), None, None) => Destination::One(targets.cluster(name)?),
+        (None, Some(header), None) => Destination::One(NamedCluster::Header(header.value.to_string())),
+        (None, None, Some(several)) => Destination::Weighted(Box::new(weighted::clusters(several, targets, levels)?)),
+        _ => {
+            return Err(at.invalid("a route action has exactly one of cluster, cluster_header and weighted_clusters"));
         }
     };
     Ok(Action::Forward(Box::new(Forward {
@@ -264,18 +265,6 @@ fn grpc_timeout(written: &RouteAction) -> GrpcTimeout {
         (None, Some(max)) => GrpcTimeout::Whole(limit(max, written.grpc_timeout_offset)),
         (None, None) => GrpcTimeout::Passed,
     }
-}
-
-/// The name of a cluster, which must be one of the configuration's unless `validate_clusters` is off.
-fn cluster_name(name: &At<String>, targets: Targets<'_>) -> Result<ClusterName, Problem> {
-    if targets.clusters.has(&name.value) || !targets.validate {
-        return Ok(name.value.as_str().into());
-    }
-    let remedy = match targets.clusters.shown().as_str() {
-        NO_NAMES => "static_resources.clusters is empty".to_owned(),
-        known => format!("clusters: {known}"),
-    };
-    Err(name.invalid_but(format!("unknown cluster '{}'", name.value), remedy))
 }
 
 /// A route's upgrades: switches over those of the connection manager.

@@ -134,7 +134,7 @@ fn flatten(
         };
         value.check(&key).map_err(|error| Problem::invalid(&place(path, entry), error.to_string()))?;
         if !acts(&key) {
-            notes.note(&place(path, entry), "has no effect: nothing here reads this key");
+            notes.needs_reader(At { place: place(path, entry), value: key.clone() });
         }
         if limited(&key).is_some() {
             notes.needs_owner(At { place: place(path, entry), value: key.clone() });

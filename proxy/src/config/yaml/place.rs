@@ -4,6 +4,7 @@
 //! where they are wrapped in [`At`].
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -116,7 +117,11 @@ pub(crate) struct Notes {
     logs: RefCell<Vec<At<String>>>,
     /// Runtime keys that name a cluster or a listener.
     owned: RefCell<Vec<At<String>>>,
+    /// Runtime keys that something reads because the configuration says so.
+    read: RefCell<BTreeSet<String>>,
     told: RefCell<Vec<(Place, String)>>,
+    /// Runtime keys with a value that nothing reads unless the configuration says so.
+    unread: RefCell<Vec<At<String>>>,
     forgives_retry_words: Cell<bool>,
     lists_are_written_as_lists: Cell<bool>,
 }
@@ -140,6 +145,25 @@ impl Notes {
     /// The keys that name a cluster or a listener.
     pub(crate) fn take_owned(&self) -> Vec<At<String>> {
         self.owned.take()
+    }
+
+    /// This runtime key has a value, which is of use if the configuration names the key.
+    pub(crate) fn needs_reader(&self, key: At<String>) {
+        self.unread.borrow_mut().push(key);
+    }
+
+    /// The configuration names this runtime key.
+    pub(crate) fn reads(&self, key: &str) {
+        self.read.borrow_mut().insert(key.to_owned());
+    }
+
+    /// Notes the runtime keys with values that nothing reads. Only when the whole configuration is known can it be said.
+    pub(crate) fn note_unread(&self) {
+        for key in self.unread.take() {
+            if !self.read.borrow().contains(&key.value) {
+                self.note(&key.place, "has no effect: nothing here reads this key");
+            }
+        }
     }
 
     /// The first log that cannot be opened is a problem.

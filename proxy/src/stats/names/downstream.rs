@@ -74,6 +74,8 @@ scope! {
         downstream_rq_max_duration_reached: Counter,
         /// A path does not begin with `/`.
         downstream_rq_non_relative_path: Counter,
+        /// A client was sent to the normal form of its path.
+        downstream_rq_redirected_with_normalized_path: Counter,
         /// The response ended before the request.
         downstream_rq_response_before_rq_complete: Counter,
         /// The client reset a stream or went away, or its request was never finished.
@@ -114,7 +116,6 @@ const HTTP_ALWAYS_ZERO: &[&str] = &[
     "downstream_cx_ssl_total",
     "downstream_rq_http3_total",
     "downstream_rq_overload_close",
-    "downstream_rq_redirected_with_normalized_path",
     "downstream_rq_rejected_via_ip_detection",
     "passthrough_internal_redirect_bad_location",
     "passthrough_internal_redirect_no_route",

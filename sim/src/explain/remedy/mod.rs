@@ -10,7 +10,7 @@ use finwait::config::cluster::UpstreamProtocol;
 use finwait::config::cluster::{Limits, Priority};
 use finwait::config::listener::Keepalive;
 use finwait::config::retry::RetryPolicy;
-use finwait::config::route::{Action, Destination, Forward};
+use finwait::config::route::{Action, Destination, Forward, NamedCluster};
 
 use crate::actor::is_idempotent;
 use crate::explain::health;
@@ -119,7 +119,7 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&HostSettings<'_
         At::ClusterHttp => cluster.map(|(path, _)| told.setting(&http_options(path), name, None)),
         At::Manager => Some(told.setting(&led.manager, name, None)),
         At::Route => led.route.as_ref().map(|(path, action)| match action {
-            Action::Forward(forward) if matches!(forward.cluster, Destination::Header(_)) => {
+            Action::Forward(forward) if matches!(forward.cluster, Destination::One(NamedCluster::Header(_))) => {
                 told.setting(path, "route.cluster_header", None)
             }
             Action::Direct { .. } | Action::Forward(_) | Action::Redirect(_) | Action::RedirectToTls => {

@@ -1,0 +1,81 @@
+//! What `weighted_clusters` and shares of requests mean.
+
+use super::mutation::edits;
+use super::rewrite::literal_host;
+use super::targets::{Levels, OfCluster, Targets};
+use crate::config::bootstrap::route::{ClusterWeight, WeightedCluster as Written};
+use crate::config::bootstrap::{DenominatorType, RuntimeFractionalPercent};
+use crate::config::problem::Problem;
+use crate::config::route::{Fraction, HeaderEdits, NamedCluster, WeightedCluster, WeightedClusters};
+use crate::config::yaml::{At, Notes};
+
+pub(super) fn clusters(
+    at: &At<Written>,
+    targets: Targets<'_>,
+    levels: &Levels<'_>,
+) -> Result<WeightedClusters, Problem> {
+    let written = &at.value;
+    if written.clusters.is_empty() {
+        return Err(at.invalid("weighted_clusters needs at least one cluster"));
+    }
+    let prefix = &written.runtime_key_prefix;
+    let clusters = written.clusters.iter().map(|written| cluster(written, prefix, targets, levels));
+    let clusters: Vec<WeightedCluster> = clusters.collect::<Result<_, _>>()?;
+    let sum: u64 = clusters.iter().map(|cluster| u64::from(cluster.weight)).sum();
+    // Runtime keys may say otherwise at any time.
+    if sum == 0 && prefix.is_empty() {
+        return Err(at.invalid("sum of weights in the weighted_cluster must be greater than 0"));
+    }
+    if sum > u64::from(u32::MAX) {
+        return Err(at.invalid(format!("the sum of weights of all weighted clusters exceeds {}", u32::MAX)));
+    }
+    Ok(WeightedClusters { clusters, chosen_by: written.header_name.as_ref().map(|name| name.to_string()) })
+}
+
+fn cluster(
+    at: &At<ClusterWeight>,
+    prefix: &str,
+    targets: Targets<'_>,
+    levels: &Levels<'_>,
+) -> Result<WeightedCluster, Problem> {
+    let written = &at.value;
+    let name = written.name.as_ref().filter(|name| !name.value.is_empty());
+    let cluster = match (name, &written.cluster_header) {
+        (Some(name), None) => targets.cluster(name)?,
+        (None, Some(header)) => NamedCluster::Header(header.value.to_string()),
+        (Some(_), Some(_)) => return Err(at.invalid("only one of name or cluster_header can be specified")),
+        (None, None) => return Err(at.invalid("at least one of name or cluster_header needs to be specified")),
+    };
+    let own = HeaderEdits {
+        request: edits(&written.request_headers_to_add, &written.request_headers_to_remove)?,
+        response: edits(&written.response_headers_to_add, &written.response_headers_to_remove)?,
+    };
+    let OfCluster { filters, edits } = levels.below(&written.typed_per_filter_config, own, targets)?;
+    // As in Envoy, one that a header names has the key of no name.
+    let key = (!prefix.is_empty()).then(|| format!("{prefix}.{}", name.map_or("", |name| &name.value)));
+    if let Some(key) = &key {
+        targets.notes.reads(key);
+    }
+    Ok(WeightedCluster {
+        cluster,
+        weight: written.weight.value,
+        key,
+        host: written.host_rewrite_literal.as_ref().map(literal_host).transpose()?.flatten(),
+        edits,
+        filters,
+    })
+}
+
+/// A share of the requests.
+pub(super) fn fraction(written: &RuntimeFractionalPercent, notes: &Notes) -> Fraction {
+    let parts = match written.default_value.denominator {
+        None | Some(DenominatorType::Hundred) => 10_000,
+        Some(DenominatorType::TenThousand) => 100,
+        Some(DenominatorType::Million) => 1,
+    };
+    let key = Some(written.runtime_key.clone()).filter(|key| !key.is_empty());
+    if let Some(key) = &key {
+        notes.reads(key);
+    }
+    Fraction { millionths: written.default_value.numerator.saturating_mul(parts), key }
+}
