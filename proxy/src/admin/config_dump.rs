@@ -209,7 +209,9 @@ impl List {
 
 fn route_tables(bootstrap: &Value) -> Vec<&Value> {
     let listeners = elements(&bootstrap["static_resources"]["listeners"]);
-    let chains = listeners.flat_map(|listener| elements(&listener["filter_chains"]));
+    let chains = listeners.flat_map(|listener| {
+        elements(&listener["filter_chains"]).chain(std::iter::once(&listener["default_filter_chain"]))
+    });
     let filters = chains.flat_map(|chain| elements(&chain["filters"]));
     filters.map(|filter| &filter["typed_config"]["route_config"]).filter(|routes| !routes.is_null()).collect()
 }

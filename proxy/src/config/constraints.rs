@@ -4,6 +4,7 @@
 //! wrong is found while the file is read, with the place of the value.
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -38,6 +39,10 @@ pub(super) type Positive = LongerThan<0>;
 /// A whole number of percent, from 0 to 100.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct WholePercent(pub(super) u32);
+
+/// A port that a connection can have, from 1 to 65535.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Port(pub(super) NonZeroU16);
 
 /// A part of a hundred, from 0 to 100.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -117,6 +122,14 @@ impl<'de> Deserialize<'de> for WholePercent {
             return Err(de::Error::custom(out_of_percent(percent)));
         }
         Ok(Self(percent))
+    }
+}
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let port = u32::deserialize(deserializer)?;
+        let within = u16::try_from(port).ok().and_then(NonZeroU16::new);
+        within.map(Self).ok_or_else(|| de::Error::custom(format!("{port} is not within 1 to 65535")))
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::filter::Chains;
+use super::filter_chain::FilterChains;
 use super::log_format::Format;
 use super::normalisation::Normalisation;
 use super::route::{RouteTable, Upgrades};
@@ -43,73 +44,6 @@ impl Listener {
             Terminal::Http(manager) => Arc::make_mut(manager),
             Terminal::Tcp(tcp) => match *tcp {},
         })
-    }
-}
-
-/// The network filter chains of a listener: a connection is taken by the first whose match takes it, else by the default.
-/// `T` is what is known of a chain's end: its options, or what serves its connections.
-#[derive(Clone, Debug)]
-pub struct FilterChains<T> {
-    /// `filter_chains`, in the order of the file.
-    pub chains: Vec<FilterChain<T>>,
-    /// `default_filter_chain`
-    pub default: Option<T>,
-}
-
-/// One of the filter chains that have a match.
-#[derive(Clone, Debug)]
-pub struct FilterChain<T> {
-    /// Which connections it takes.
-    pub matches: FilterChainMatch,
-    /// The filter at its end.
-    pub terminal: T,
-}
-
-/// `filter_chain_match`
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum FilterChainMatch {
-    /// It has no field that is set: every connection.
-    Any,
-}
-
-impl FilterChainMatch {
-    /// Does it take a connection?
-    #[must_use]
-    pub fn takes(self) -> bool {
-        match self {
-            Self::Any => true,
-        }
-    }
-}
-
-impl<T> FilterChains<T> {
-    /// The end of the chain that takes a connection; `None` if no chain does, and the connection is to be closed.
-    #[must_use]
-    pub fn choose(&self) -> Option<&T> {
-        let chain = self.chains.iter().find(|chain| chain.matches.takes());
-        chain.map(|chain| &chain.terminal).or(self.default.as_ref())
-    }
-
-    /// The ends of all chains, the default's last.
-    pub fn terminals(&self) -> impl Iterator<Item = &T> {
-        self.chains.iter().map(|chain| &chain.terminal).chain(&self.default)
-    }
-
-    /// The same, to be changed.
-    pub fn terminals_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.chains.iter_mut().map(|chain| &mut chain.terminal).chain(&mut self.default)
-    }
-
-    /// The same chains, with what `make` makes of the end of each.
-    ///
-    /// # Errors
-    /// The first of `make`.
-    pub fn try_map<U, E>(&self, mut make: impl FnMut(&T) -> Result<U, E>) -> Result<FilterChains<U>, E> {
-        let mut chains = Vec::with_capacity(self.chains.len());
-        for FilterChain { matches, terminal } in &self.chains {
-            chains.push(FilterChain { matches: *matches, terminal: make(terminal)? });
-        }
-        Ok(FilterChains { chains, default: self.default.as_ref().map(make).transpose()? })
     }
 }
 

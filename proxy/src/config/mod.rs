@@ -16,6 +16,7 @@ mod error;
 mod every;
 mod fields;
 pub mod filter;
+pub mod filter_chain;
 pub mod health;
 mod interpret;
 pub mod listener;

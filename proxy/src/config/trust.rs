@@ -48,6 +48,18 @@ impl Cidr {
         (length <= bits(address)).then_some(Self { address, length })
     }
 
+    /// Bits that its addresses share.
+    #[must_use]
+    pub fn length(self) -> u32 {
+        self.length
+    }
+
+    /// Has `other` the same addresses, however its bits beyond the prefix are written?
+    #[must_use]
+    pub fn is_same_range(&self, other: &Self) -> bool {
+        self.length == other.length && self.contains(other.address)
+    }
+
     /// Is `address` one of them? The two versions of IP have nothing in common.
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {

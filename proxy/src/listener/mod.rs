@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::config;
-use crate::config::listener::{FilterChains, Terminal};
+use crate::config::filter_chain::{Ends, FilterChains};
+use crate::config::listener::Terminal;
 use crate::connection_manager::ConnectionManager;
 use crate::drain::ListenerDrain;
 use crate::net::accept::Acceptor;
@@ -172,7 +173,7 @@ impl Listener {
         };
         stats.downstream_cx_total.inc();
         let active = [stats.downstream_cx_active.enter(), all.enter()];
-        let manager = choose(filter_chains, stats);
+        let manager = choose(filter_chains, conn.ends(), stats);
         let (destroyed, length) = (stats.downstream_cx_destroy.clone(), stats.downstream_cx_length_ms.clone());
         connections.spawn_local(async move {
             let begun = Instant::now();
@@ -189,9 +190,10 @@ impl Listener {
 /// What serves the next connection; `None`: it is closed at once, as in Envoy.
 fn choose(
     chains: &FilterChains<Terminal<Rc<ConnectionManager>>>,
+    ends: Ends,
     stats: &ListenerStats,
 ) -> Option<Rc<ConnectionManager>> {
-    match chains.choose() {
+    match chains.choose(ends).and_then(|chosen| chains.terminal(chosen)) {
         Some(Terminal::Http(manager)) => Some(Rc::clone(manager)),
         Some(Terminal::Tcp(tcp)) => match *tcp {},
         None => {
@@ -220,7 +222,7 @@ mod tests {
     fn a_connection_that_no_chain_takes_is_counted() {
         let stats = ListenerStats::new(&Registry::new(), "127.0.0.1:80".parse().unwrap());
         let chains = FilterChains { chains: Vec::new(), default: None };
-        assert!(choose(&chains, &stats).is_none());
+        assert!(choose(&chains, Ends { local: None, peer: None }, &stats).is_none());
         assert_eq!(stats.no_filter_chain_match.value(), 1);
     }
 }

@@ -24,6 +24,7 @@ use std::time::{Duration, SystemTime};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::task::coop;
 
+use crate::config::filter_chain::Ends;
 use crate::stats::{ByteStats, Meter, Registry};
 
 /// A future that stays on its worker.
@@ -218,9 +219,15 @@ impl Address {
     /// The IP address, if there is one.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
+        self.socket().map(|at| at.ip())
+    }
+
+    /// The IP address and the port, if there are any.
+    #[must_use]
+    pub fn socket(&self) -> Option<SocketAddr> {
         match self {
             Self::Internal(_) => None,
-            Self::Socket(at) => Some(at.ip()),
+            Self::Socket(at) => Some(*at),
         }
     }
 
@@ -281,6 +288,11 @@ impl Conn {
     #[must_use]
     pub fn new(io: Box<dyn Io + Send>, local: Address, peer: Address) -> Self {
         Self { io, meter: None, local, peer }
+    }
+
+    /// Its ends, as a filter chain's match knows them.
+    pub(crate) fn ends(&self) -> Ends {
+        Ends { local: self.local.socket(), peer: self.peer.socket() }
     }
 
     /// Counts its bytes from here on.

@@ -125,7 +125,7 @@ impl Case<'_> {
         }
         if let Some(server) = conversation.server
             && let Some(told) = HostSettings::new(self.scenario, trace.host(server))
-            && let Some(manager) = told.manager(conversation.server_address)
+            && let Some(manager) = told.manager(conversation)
         {
             armed.add(server, "max_connection_duration", manager.timeouts.connection, opened, end);
             self.of_pings(nth, server, manager.http2.keepalive, end, armed);
@@ -161,7 +161,7 @@ impl Case<'_> {
             Some(Role::App(app)) => found.push((server, NAME, app.idle_timeout.map(|time| time.0))),
             Some(Role::Proxy { .. }) => {
                 let told = HostSettings::new(self.scenario, trace.host(server));
-                let manager = told.as_ref().and_then(|told| told.manager(conversation.server_address));
+                let manager = told.as_ref().and_then(|told| told.manager(conversation));
                 found.push((server, NAME, manager.and_then(|manager| manager.timeouts.idle)));
             }
             Some(Role::Alb(_) | Role::Client(_)) | None => {}
@@ -215,7 +215,7 @@ impl Case<'_> {
     }
 
     fn led<'t>(&self, told: &'t HostSettings<'_>, exchange: &Exchange) -> Option<Routed<'t>> {
-        told.led(exchange, self.wire.conversations.get(exchange.connection)?.server_address)
+        told.led(exchange, self.wire.conversations.get(exchange.connection)?)
     }
 }
 

@@ -62,6 +62,8 @@ pub(super) enum Cause {
     Itself,
     /// Its client left first.
     Left,
+    /// No filter chain of its listener takes the connection; this setting would.
+    NoFilterChain(Setting),
     /// It did as the next hop did, whose exchange or act this is.
     NextHop { did: Option<ActKind>, crossed: bool },
     /// What the next hop said is larger than it takes.
@@ -120,8 +122,8 @@ impl<'a> Hop<'a> {
     fn proxy(self, host: HostId) -> Judged<'a> {
         let (case, exchange, nth) = (self.case, self.exchange, self.nth);
         let told = HostSettings::new(case.scenario, self.name(host));
-        let to = case.wire.conversations.get(exchange.connection).map(|it| it.server_address);
-        let led = told.as_ref().zip(to).and_then(|(told, to)| told.led(exchange, to));
+        let connection = case.wire.conversations.get(exchange.connection);
+        let led = told.as_ref().zip(connection).and_then(|(told, connection)| told.led(exchange, connection));
         let at = ProxyView { host, told: told.as_ref(), led: led.as_ref() };
         let account = case.account(nth);
         let details = account.and_then(|account| account.details.as_ref());

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use finwait::codec::{Headers, RequestHead};
 use finwait::config::cluster::{Discovery, Priority};
-use finwait::config::listener::ConnectionManager;
+use finwait::config::filter_chain::{Chosen, Ends};
+use finwait::config::listener::{ConnectionManager, Listener};
 use finwait::config::route::{Action, Destination, Forward, NamedCluster};
 use finwait::config::runtime::LayerValues;
 use finwait::config::{Config, Places};
@@ -19,6 +20,7 @@ use serde_json::Value;
 
 use super::wire::{Exchange, Protocol};
 use crate::scenario::{ProxyConfig, Reloaded, ReloadedFrom, Role, Scenario, plain};
+use crate::trace::conversation::Conversation;
 
 /// Chance of which nothing is known but whether something depends on it.
 struct Drawn(Cell<bool>);
@@ -121,12 +123,8 @@ impl<'a> HostSettings<'a> {
     }
 
     /// The listener, the connection manager and the route that took a request.
-    pub(super) fn led(&self, exchange: &Exchange, to: SocketAddr) -> Option<Routed<'_>> {
-        let listeners = &self.config.as_ref()?.listeners;
-        let (nth, listener) = listeners.iter().enumerate().find(|(_, it)| it.address.port() == to.port())?;
-        let options = listener.managers().next()?;
-        let chain = if listener.filter_chains.chains.is_empty() { "default_filter_chain" } else { "filter_chains 0" };
-        let manager = path(&format!("static_resources listeners {nth} {chain} filters 0 typed_config"));
+    pub(super) fn led(&self, exchange: &Exchange, connection: &Conversation) -> Option<Routed<'_>> {
+        let (manager, options) = self.chosen(connection)?;
         let table = &options.routes;
         let (keys, drawn) = (RuntimeKeys::default(), Drawn(Cell::new(false)));
         let route = finwait::router::route(table, &head(exchange), &Chance::new(&keys, &drawn)).and_then(|found| {
@@ -141,10 +139,35 @@ impl<'a> HostSettings<'a> {
         Some(Routed { options, manager, route })
     }
 
-    /// The connection manager of the listener at an address.
-    pub(super) fn manager(&self, to: SocketAddr) -> Option<&ConnectionManager> {
-        let listener = self.config.as_ref()?.listeners.iter().find(|it| it.address.port() == to.port())?;
-        listener.managers().next().map(|manager| &**manager)
+    /// The connection manager that took a connection.
+    pub(super) fn manager(&self, connection: &Conversation) -> Option<&ConnectionManager> {
+        self.chosen(connection).map(|(_, manager)| manager)
+    }
+
+    /// The same with its path: that of the filter chain which takes a connection between these ends.
+    fn chosen(&self, connection: &Conversation) -> Option<(Path, &ConnectionManager)> {
+        let (nth, listener) = self.listener(connection.server_address)?;
+        let chosen = listener.filter_chains.choose(ends(connection))?;
+        let chain = match chosen {
+            Chosen::Listed(nth) => format!("filter_chains {nth}"),
+            Chosen::Default => "default_filter_chain".to_owned(),
+        };
+        let manager = listener.filter_chains.terminal(chosen)?.http()?;
+        Some((path(&format!("static_resources listeners {nth} {chain} filters 0 typed_config")), manager))
+    }
+
+    /// What would take a connection that no filter chain of its listener takes; `None` if one does.
+    pub(super) fn missing_filter_chain(&self, connection: &Conversation) -> Option<Setting> {
+        let (nth, listener) = self.listener(connection.server_address)?;
+        let is_taken = listener.filter_chains.choose(ends(connection)).is_some();
+        let parent = path(&format!("static_resources listeners {nth}"));
+        (!is_taken).then(|| self.setting(&parent, "default_filter_chain", None))
+    }
+
+    /// The listener at an address, and its position in the file.
+    fn listener(&self, at: SocketAddr) -> Option<(usize, &Listener)> {
+        let listeners = &self.config.as_ref()?.listeners;
+        listeners.iter().enumerate().find(|(_, listener)| listener.address.port() == at.port())
     }
 
     /// The number of the cluster that has an endpoint at an address.
@@ -272,6 +295,11 @@ fn deepest(places: &Places, steps: &[String]) -> (usize, usize) {
         Some((taken, places.find(&some)?.line))
     };
     (0..=steps.len()).rev().find_map(at).unwrap_or((0, 1))
+}
+
+/// The ends of a connection, as a filter chain's match knows them.
+fn ends(connection: &Conversation) -> Ends {
+    Ends { local: Some(connection.server_address), peer: Some(connection.client_address) }
 }
 
 /// Steps that are parted by spaces, since a key may have dots in it.

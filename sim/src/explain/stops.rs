@@ -250,6 +250,13 @@ impl<'a> Hop<'a> {
             true => format!("had {what} at {when}, before the request arrived"),
             false => format!("{what} at {when}, and had not read the request"),
         };
+        let connection = self.case.wire.conversations.get(self.exchange.connection);
+        let taken_by_none = at.told.zip(connection).and_then(|(told, it)| Some((told.missing_filter_chain(it)?, it)));
+        if let Some((setting, connection)) = taken_by_none {
+            let from = connection.client_address;
+            let why = format!("{ended}, because no filter chain of its listener takes a connection from {from}");
+            return Judged { closed, ..self.judged(name, Cause::NoFilterChain(setting), vec![why]) };
+        }
         let idle = at.told.zip(at.led).and_then(|(told, led)| {
             let value = led.options.timeouts.idle?;
             let setting = told.setting(&led.manager, IDLE, Some(seconds(value)));

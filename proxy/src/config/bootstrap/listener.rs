@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::filter::HttpFilter;
 use super::route::{RouteConfiguration, UpgradeConfig};
 use super::{Address, Http1ProtocolOptions, Http2ProtocolOptions};
-use crate::config::constraints::{HeaderText, NonEmpty};
+use crate::config::constraints::{HeaderText, NonEmpty, Port};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
 
@@ -36,15 +36,38 @@ pub(crate) enum TrafficDirection {
 /// `envoy.config.listener.v3.FilterChain`
 #[derive(Debug, Deserialize)]
 pub(crate) struct FilterChain {
-    #[expect(dead_code, reason = "no field of it is acted on; having read it is the check")]
-    pub(crate) filter_chain_match: Option<FilterChainMatch>,
+    pub(crate) filter_chain_match: Option<At<FilterChainMatch>>,
     #[serde(default)]
     pub(crate) filters: Vec<At<Filter>>,
+    pub(crate) name: Option<String>,
 }
 
 /// `envoy.config.listener.v3.FilterChainMatch`
-#[derive(Debug, Deserialize)]
-pub(crate) struct FilterChainMatch {}
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct FilterChainMatch {
+    pub(crate) destination_port: Option<Port>,
+    #[serde(default)]
+    pub(crate) direct_source_prefix_ranges: Vec<At<CidrRange>>,
+    #[serde(default)]
+    pub(crate) prefix_ranges: Vec<At<CidrRange>>,
+    #[serde(default)]
+    pub(crate) source_ports: Vec<Port>,
+    #[serde(default)]
+    pub(crate) source_prefix_ranges: Vec<At<CidrRange>>,
+    pub(crate) source_type: Option<ConnectionSourceType>,
+    pub(crate) transport_protocol: Option<At<String>>,
+}
+
+/// `FilterChainMatch.ConnectionSourceType`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum ConnectionSourceType {
+    #[serde(rename = "ANY")]
+    Any,
+    #[serde(rename = "SAME_IP_OR_LOOPBACK")]
+    SameIpOrLoopback,
+    #[serde(rename = "EXTERNAL")]
+    External,
+}
 
 /// `envoy.config.listener.v3.Filter`
 #[derive(Debug, Deserialize)]

@@ -176,7 +176,7 @@ fn trust(written: &HttpConnectionManager) -> Result<Trust, Problem> {
     })
 }
 
-fn cidr(written: &At<CidrRange>) -> Result<Cidr, Problem> {
+pub(super) fn cidr(written: &At<CidrRange>) -> Result<Cidr, Problem> {
     let CidrRange { address_prefix, prefix_len } = &written.value;
     let address =
         address_prefix.parse().map_err(|_| written.invalid(format!("malformed IP address: {address_prefix}")))?;

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use super::connection_manager::cidr;
 use super::{ClusterNames, buffer_bytes_max, connection_manager, socket_address};
 use crate::config::bootstrap::listener::{
-    FilterChain as Written, Listener as WrittenListener, NetworkFilter, TrafficDirection,
+    CidrRange, ConnectionSourceType, FilterChain as Written, FilterChainMatch as WrittenMatch,
+    Listener as WrittenListener, NetworkFilter, TrafficDirection,
 };
 use crate::config::error::Place;
-use crate::config::listener::{ConnectionManager, FilterChain, FilterChainMatch, FilterChains, Listener, Terminal};
+use crate::config::filter_chain::{FilterChain, FilterChainMatch, FilterChains, SourceType, TransportProtocol};
+use crate::config::listener::{ConnectionManager, Listener, Terminal};
 use crate::config::problem::Problem;
+use crate::config::trust::Cidr;
 use crate::config::yaml::{At, Notes};
 
 /// How a chain ends, as configured.
@@ -44,23 +48,57 @@ fn filter_chains(
     if written.is_empty() && default.is_none() {
         return Err(Problem::invalid(place, "the listener has no filter_chains"));
     }
-    // No field of a match is acted on, so that each chain has the same: none.
-    if let Some(second) = written.get(1) {
-        return Err(second.invalid_but(
-            "a listener has one filter chain, which takes every connection",
-            "write a listener of its own for each filter chain",
-        ));
+    let mut chains: Vec<FilterChain<Configured>> = Vec::with_capacity(written.len());
+    for chain in written {
+        let matches = chain.value.filter_chain_match.as_ref().map(|it| filter_chain_match(&it.value)).transpose()?;
+        let matches = matches.unwrap_or_default();
+        if matches.repeats() || chains.iter().any(|before| before.matches.overlaps(&matches)) {
+            let name = chain.value.name.as_deref().unwrap_or_default();
+            return Err(chain.invalid_but(
+                format!("filter chain '{name}' has overlapping matching rules: some connections fit two equally well"),
+                "write each port and prefix once, and let each chain differ from those before it by one of them",
+            ));
+        }
+        chains.push(FilterChain { matches, terminal: terminal(chain, clusters, notes)? });
     }
-    if let (Some(_), Some(default)) = (written.first(), &default) {
+    if let Some(matches) = default.as_ref().and_then(|default| default.value.filter_chain_match.as_ref()) {
+        notes.note(&matches.place, "has no effect: the default filter chain takes whatever no other takes");
+    }
+    if let ([only], Some(default)) = (&chains[..], &default)
+        && only.matches.takes_all()
+    {
         notes.note(&default.place, "has no effect: the entry of filter_chains takes every connection");
     }
-    let chain = |chain: At<Written>| -> Result<_, Problem> {
-        Ok(FilterChain { matches: FilterChainMatch::Any, terminal: terminal(chain, clusters, notes)? })
-    };
-    Ok(FilterChains {
-        chains: written.into_iter().map(chain).collect::<Result<_, _>>()?,
-        default: default.map(|chain| terminal(chain, clusters, notes)).transpose()?,
+    Ok(FilterChains { chains, default: default.map(|chain| terminal(chain, clusters, notes)).transpose()? })
+}
+
+fn filter_chain_match(written: &WrittenMatch) -> Result<FilterChainMatch, Problem> {
+    let ranges = |written: &[At<CidrRange>]| written.iter().map(cidr).collect::<Result<Vec<Cidr>, _>>();
+    Ok(FilterChainMatch {
+        destination_port: written.destination_port.map(|port| port.0),
+        destination: ranges(&written.prefix_ranges)?,
+        direct_source: ranges(&written.direct_source_prefix_ranges)?,
+        source_type: match written.source_type {
+            None | Some(ConnectionSourceType::Any) => SourceType::Any,
+            Some(ConnectionSourceType::SameIpOrLoopback) => SourceType::SameIpOrLoopback,
+            Some(ConnectionSourceType::External) => SourceType::External,
+        },
+        transport: transport_protocol(written.transport_protocol.as_ref())?,
+        source: ranges(&written.source_prefix_ranges)?,
+        source_ports: written.source_ports.iter().map(|port| port.0).collect(),
     })
+}
+
+fn transport_protocol(written: Option<&At<String>>) -> Result<TransportProtocol, Problem> {
+    match written {
+        None => Ok(TransportProtocol::Any),
+        Some(name) if name.value.is_empty() => Ok(TransportProtocol::Any),
+        Some(name) if name.value == "raw_buffer" => Ok(TransportProtocol::RawBuffer),
+        Some(name) => Err(name.invalid_but(
+            format!("no connection has the transport protocol {:?}: finwait has no TLS", name.value),
+            "write raw_buffer, or leave it out",
+        )),
+    }
 }
 
 /// The filter at the end of a chain. Every network filter there is ends a chain, so it is the only one.

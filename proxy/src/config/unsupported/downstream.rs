@@ -6,7 +6,7 @@ use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, RATE_LIMIT, RESOLVER, SO
 const ACCESS_FILTER: &str = "every stream is logged; filter the log where it is read";
 const ALL_STATS: &str = "every stat is kept; choose where they are read";
 const FLOOD: &str = "the frames that wait for a peer are bounded: a peer that does not read them is not read either";
-const ONE_CHAIN: &str = "a listener has one filter chain for all connections; write a listener for each filter chain";
+const TLS_CRITERION: &str = "finwait has no TLS, so that no connection names a server or a protocol";
 const TRACING: &str = "there is no distributed tracing";
 const TRAILERS: &str = "trailers are passed on as they came";
 const TYPED_CONFIG: &str = "typed_config with an @type";
@@ -104,7 +104,7 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Listener", "enable_mptcp", Only("false", SOCKET)),
     ("Listener", "enable_reuse_port", Only("true", "each worker listens on a socket of its own")),
     ("Listener", "fcds_config", Refused(DYNAMIC)),
-    ("Listener", "filter_chain_matcher", Refused("a listener has one filter chain")),
+    ("Listener", "filter_chain_matcher", Refused("write a filter_chain_match in each filter chain")),
     ("Listener", "freebind", Only("false", SOCKET)),
     ("Listener", "internal_listener", Refused("there are no internal listeners")),
     ("Listener", "listener_filters", Refused("there are no listener filters")),
@@ -122,21 +122,13 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Listener", "use_original_dst", Only("false", SOCKET)),
 
     ("FilterChain", "metadata", Ignored(METADATA)),
-    ("FilterChain", "name", Ignored("a listener has one filter chain that takes connections")),
     ("FilterChain", "tls_context", Old("transport_socket; though connections are plaintext here")),
     ("FilterChain", "transport_socket", Refused(TLS)),
     ("FilterChain", "transport_socket_connect_timeout", Ignored("a plaintext connection is ready at once")),
-    ("FilterChainMatch", "address_suffix", Refused(ONE_CHAIN)),
-    ("FilterChainMatch", "application_protocols", Refused(ONE_CHAIN)),
-    ("FilterChainMatch", "destination_port", Refused(ONE_CHAIN)),
-    ("FilterChainMatch", "direct_source_prefix_ranges", Refused(ONE_CHAIN)),
-    ("FilterChainMatch", "prefix_ranges", Refused(ONE_CHAIN)),
-    ("FilterChainMatch", "server_names", Refused(ONE_CHAIN)),
-    ("FilterChainMatch", "source_ports", Refused(ONE_CHAIN)),
-    ("FilterChainMatch", "source_prefix_ranges", Refused(ONE_CHAIN)),
-    ("FilterChainMatch", "source_type", Only("ANY", ONE_CHAIN)),
-    ("FilterChainMatch", "suffix_len", Refused(ONE_CHAIN)),
-    ("FilterChainMatch", "transport_protocol", Only("raw_buffer", TLS)),
+    ("FilterChainMatch", "address_suffix", Refused("Envoy has never acted on it; use prefix_ranges")),
+    ("FilterChainMatch", "application_protocols", Refused(TLS_CRITERION)),
+    ("FilterChainMatch", "server_names", Refused(TLS_CRITERION)),
+    ("FilterChainMatch", "suffix_len", Refused("Envoy has never acted on it; use prefix_ranges")),
     ("FilterChain", "use_proxy_proto", Old("the listener filter envoy.filters.listener.proxy_protocol; though there are no listener filters here")),
 
     ("Filter", "config", Old(TYPED_CONFIG)),

@@ -28,8 +28,8 @@ use timeout::timeout;
 pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged<'_>]) -> Vec<Change> {
     let Some(origin) = origin else { return Vec::new() };
     let told = HostSettings::new(case.scenario, &origin.story.host);
-    let to = case.wire.conversations.get(origin.exchange.connection).map(|it| it.server_address);
-    let led = told.as_ref().zip(to).and_then(|(told, to)| told.led(origin.exchange, to));
+    let connection = case.wire.conversations.get(origin.exchange.connection);
+    let led = told.as_ref().zip(connection).and_then(|(told, connection)| told.led(origin.exchange, connection));
     let here = told.as_ref().zip(led.as_ref());
     match &origin.cause {
         Cause::Timeout(setting) => timeout(case, setting, hops),
@@ -44,6 +44,9 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
             }
             Some(_) => "no setting: the client has to keep its connection open until the response is complete",
         })],
+        Cause::NoFilterChain(setting) => {
+            vec![change("add a filter chain that takes the connection, or a default".to_owned(), setting.clone())]
+        }
         Cause::Own | Cause::NextHop { .. } | Cause::Busy => ask_again(case, hops),
         Cause::OverLimit(limit) => vec![advice(limit.advice())],
         Cause::Unreadable => vec![advice("no setting: the next hop has to send valid HTTP")],
@@ -166,10 +169,10 @@ fn keep_longer(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<C
         vec![change(format!("keep idle connections open longer than {name} does{keeps}"), setting.clone())];
     let last = hops.last();
     let told = last.and_then(|last| HostSettings::new(case.scenario, &last.story.host));
-    let to = last.and_then(|last| case.wire.conversations.get(last.exchange.connection)).map(|it| it.server_address);
+    let connection = last.and_then(|last| case.wire.conversations.get(last.exchange.connection));
     if let Some(last) = last
         && let Some((told, led)) =
-            told.as_ref().zip(to).and_then(|(told, to)| Some((told, told.led(last.exchange, to)?)))
+            told.as_ref().zip(connection).and_then(|(told, it)| Some((told, told.led(last.exchange, it)?)))
     {
         let timeouts = &led.options.timeouts;
         for (what, name, value) in [
@@ -377,15 +380,15 @@ fn protocol(case: &Case<'_>, hop: &Judged<'_>) -> Vec<Change> {
 fn forward<'a>(case: &'a Case<'_>, hop: &Judged<'_>) -> Option<(HostSettings<'a>, Forward)> {
     let name = case.scenario.hosts.iter().find(|host| host.name == hop.story.host)?;
     let told = HostSettings::new(case.scenario, &name.name)?;
-    let to = case.wire.conversations.get(hop.exchange.connection)?.server_address;
-    let (_, Action::Forward(forward)) = told.led(hop.exchange, to)?.route? else { return None };
+    let connection = case.wire.conversations.get(hop.exchange.connection)?;
+    let (_, Action::Forward(forward)) = told.led(hop.exchange, connection)?.route? else { return None };
     let forward = forward.clone();
     Some((told, *forward))
 }
 
 fn route(told: &HostSettings<'_>, case: &Case<'_>, hop: &Judged<'_>) -> Option<Vec<String>> {
-    let to = case.wire.conversations.get(hop.exchange.connection)?.server_address;
-    told.led(hop.exchange, to)?.route.map(|(path, _)| path)
+    let connection = case.wire.conversations.get(hop.exchange.connection)?;
+    told.led(hop.exchange, connection)?.route.map(|(path, _)| path)
 }
 
 /// A setting among a cluster's HTTP options.
