@@ -63,6 +63,8 @@ text_enum! {
         TooManyPriorities = "codec_error:Too_many_PRIORITY_frames",
         /// More streams reset by the client early than the limit.
         TooManyResets = "too_many_premature_resets",
+        /// The stream of a frame that may not come, or not with its value.
+        Unknown = "http2.unknown.nghttp2.error",
         /// More WINDOW_UPDATE frames than the limit.
         TooManyWindowUpdates = "codec_error:Too_many_WINDOW_UPDATE_frames",
         ..

@@ -344,7 +344,7 @@ fn of_violation(violation: Violation) -> Option<Reason> {
         ) => NOT_HTTP1,
         Violation::Http1CutShort => CUT_SHORT,
         Violation::InvalidHeaderField | Violation::MessagingRule => NOT_HTTP2,
-        Violation::Protocol | Violation::TooManyContinuations => HTTP2_PROTOCOL,
+        Violation::Protocol | Violation::TooManyContinuations | Violation::Unknown => HTTP2_PROTOCOL,
         Violation::RemoteReset => CLIENT_RESET,
         Violation::TooManyPriorities => TOO_MANY_PRIORITIES,
         Violation::TooManyWindowUpdates => TOO_MANY_WINDOW_UPDATES,

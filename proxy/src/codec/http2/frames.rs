@@ -30,6 +30,14 @@ pub(super) const IGNORED: u8 = 0xff;
 
 /// Where the type stands in a head.
 pub(super) const KIND_AT: usize = 3;
+/// The least SETTINGS_MAX_FRAME_SIZE, and its initial value (RFC 9113 6.5.2).
+pub(super) const FRAME_BYTES_MIN: u32 = 1 << 14;
+/// The largest SETTINGS_MAX_FRAME_SIZE.
+pub(super) const FRAME_BYTES_LIMIT: u32 = (1 << 24) - 1;
+/// The largest window (RFC 9113 6.9.1).
+pub(super) const WINDOW_BYTES_MAX: u32 = u32::MAX >> 1;
+/// A window before anything else is said of it (RFC 9113 6.9.2).
+pub(super) const WINDOW_BYTES_INITIAL: u32 = 65_535;
 /// The least that GOAWAY holds, RFC 9113 6.8.
 pub(super) const GOAWAY_BYTES_MIN: usize = 8;
 
@@ -41,6 +49,7 @@ pub(super) const PRIORITISED: u8 = 0x20;
 pub(super) const NO_ERROR: u32 = 0;
 pub(super) const PROTOCOL_ERROR: u32 = 1;
 pub(super) const INTERNAL_ERROR: u32 = 2;
+pub(super) const FLOW_CONTROL_ERROR: u32 = 3;
 pub(super) const STREAM_CLOSED: u32 = 5;
 pub(super) const FRAME_SIZE_ERROR: u32 = 6;
 pub(super) const REFUSED_STREAM: u32 = 7;

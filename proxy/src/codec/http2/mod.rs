@@ -206,7 +206,7 @@ fn broken(error: &h2::Error, connection: &Shared, stream: u32) -> Broken {
 fn lost(connection: &Shared, stream: u32) -> Broken {
     match connection.fate() {
         Fate::Alive | Fate::Closed | Fate::Dropped => Broken::Closed,
-        Fate::BrokenProtocol => Broken::Malformed(Violation::Protocol),
+        Fate::BrokenProtocol => connection.malformed(stream).unwrap_or(Broken::Malformed(Violation::Protocol)),
         Fate::Flooded { flood, stream: culprit } if culprit == stream => {
             Broken::Malformed(flood.violation_of_culprit())
         }

@@ -96,7 +96,7 @@ async fn what_came_before_the_end_is_handed_out_wherever_the_bytes_are_cut() {
     let ping = || frame(PING, 0, 0, &[7; 8]);
     let unread = Some(Violation::EmptyFramesFlood);
     let cut_off = Some((3, 1, "unexpected non-CONTINUATION frame or stream_id is invalid"));
-    let cases: [Case; 15] = [
+    let cases: [Case; 18] = [
         ("requests", [get(1), get(3), get(5)].concat(), 3, None, None),
         ("a body", [post(1), frame(DATA, END_STREAM, 1, b"body")].concat(), 1, None, None),
         (
@@ -124,8 +124,29 @@ async fn what_came_before_the_end_is_handed_out_wherever_the_bytes_are_cut() {
         ("a section cut off", [get(1), request(0, 3), ping()].concat(), 1, Some(UNREAD), cut_off),
         ("a section cut off by another", [get(1), request(0, 3), get(5)].concat(), 1, Some(UNREAD), cut_off),
         ("a block that is none", [get(1), frame(HEADERS, 5, 3, &[0x80])].concat(), 1, Some(UNREAD), Some((3, 9, ""))),
-        ("a section on no stream", [get(1), request(5, 0)].concat(), 1, Some(FRAMING), None),
-        ("a section on an even stream", [get(1), request(5, 2)].concat(), 1, Some(FRAMING), None),
+        ("a section on no stream", [get(1), request(5, 0)].concat(), 1, Some(FRAMING), Some((1, 1, ""))),
+        ("a section on an even stream", [get(1), request(5, 2)].concat(), 1, Some(FRAMING), Some((1, 1, ""))),
+        (
+            "a setting that has no such value",
+            [get(1), frame(SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 2])].concat(),
+            1,
+            Some(FRAMING),
+            Some((1, 1, "")),
+        ),
+        (
+            "an idle stream's window",
+            [get(1), frame(WINDOW_UPDATE, 0, 3, &[0, 0, 0, 1])].concat(),
+            1,
+            Some(FRAMING),
+            Some((1, 1, "")),
+        ),
+        (
+            "an idle stream's end",
+            [get(1), frame(RST_STREAM, 0, 3, &[0, 0, 0, 8])].concat(),
+            1,
+            Some(FRAMING),
+            Some((1, 1, "")),
+        ),
         (
             "a frame that is too long",
             [&get(1)[..], &too_long].concat(),

@@ -91,7 +91,7 @@ async fn frames_after_the_end_of_a_stream_close_it() {
         raw.send(kind, flags, 1, &payload).await;
         let reset = while_serving(&mut server, raw.frame_of(RST_STREAM)).await;
         assert_eq!((reset.stream, reset.code(0)), (1, 5), "STREAM_CLOSED, RFC 9113 5.1");
-        assert_eq!(poll_fn(|cx| incoming.poll_gone(cx)).await, Broken::Malformed(Violation::MessagingRule));
+        assert_eq!(poll_fn(|cx| incoming.poll_gone(cx)).await, Broken::Malformed(Violation::Unknown));
         raw.send(HEADERS, END_HEADERS | END_STREAM, 3, &block(GET)).await;
         assert!(server.accept().await.unwrap().is_ok(), "the connection goes on");
     }

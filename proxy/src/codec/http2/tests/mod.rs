@@ -5,6 +5,7 @@ mod canary;
 mod cuts;
 mod endings;
 mod exchanges;
+mod forbidden;
 mod malformed;
 mod neighbours;
 mod refusals;

@@ -10,10 +10,9 @@ use crate::codec::http2::frames::{
 /// What h2 will end the connection for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Complaint {
-    /// DATA on a stream on which nothing more may come.
-    LateData,
-    /// A frame for which Envoy ends the connection without a word: one of a header section that has no stream.
-    Nowhere,
+    /// A frame that may not come, or not with this value, on this stream: RFC 9113 5.4.1 asks for GOAWAY with this code, and
+    /// Envoy ends the connection without a word.
+    Forbidden { code: u32, stream: u32 },
     /// A frame that cannot be read, for which Envoy says GOAWAY with this code and nghttp2's text. The stream is that of a
     /// section which had begun.
     Told { code: u32, text: &'static [u8], stream: u32 },

@@ -18,8 +18,8 @@ use crate::codec::Violation;
 use crate::codec::http2::CONNECTION;
 use crate::codec::http2::flood::{Flood, Floods};
 use crate::codec::http2::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_HEAD_LEN, FRAME_SIZE_ERROR, FrameHead, GOAWAY, HEADERS, IGNORED,
-    KIND_AT, PREFACE, PRIORITY, PROTOCOL_ERROR, PUSH_PROMISE, RST_STREAM, Received, Role, SETTINGS, STREAM_CLOSED,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_HEAD_LEN, FRAME_SIZE_ERROR, FrameHead, GOAWAY, HEADERS,
+    IGNORED, KIND_AT, PREFACE, PRIORITY, PROTOCOL_ERROR, RST_STREAM, Received, Role, SETTINGS, STREAM_CLOSED,
     STREAM_ID_MAX, Sight, WINDOW_UPDATE, be_u32, put_frame_head,
 };
 use crate::codec::http2::hpack::{Block, Decoder, ListLimit};
@@ -70,6 +70,7 @@ pub(super) struct Intake {
     pub(super) out: BytesMut,
     current: Current,
     pub(super) streams: Streams,
+    pub(super) acknowledgement: Acknowledgement,
     pub(super) shown: Shown,
     ended: Option<End>,
 }
@@ -85,6 +86,13 @@ pub(super) enum Table {
 /// The first frame of all, which has to be SETTINGS (RFC 9113 3.4).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum First {
+    Awaited,
+    Come,
+}
+
+/// Have our SETTINGS been acknowledged?
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Acknowledgement {
     Awaited,
     Come,
 }
@@ -155,6 +163,7 @@ impl Intake {
             // The client's preface is no frame.
             current: Current::Passing(if role == Role::Server { PREFACE.len() } else { 0 }),
             streams: Streams::new(role),
+            acknowledgement: Acknowledgement::Awaited,
             shown: Shown::default(),
             ended: None,
         }
@@ -270,7 +279,7 @@ impl Intake {
             let frame = bytes.get(at..).unwrap_or_default();
             let Some(received) = Received::parse(frame) else { return Step::Wait };
             let head = received.head;
-            if self.first == First::Awaited && head.kind != SETTINGS {
+            if self.first == First::Awaited && (head.kind != SETTINGS || head.flags & ACK != 0) {
                 return Step::End(End::NotSettings);
             }
             self.first = First::Come;
@@ -348,9 +357,14 @@ impl Intake {
             }
             _ if !has_right_length(head) => return self.complain(Complaint::of_length(b"")),
             CONTINUATION => return self.complain(Complaint::of_framing(b"CONTINUATION: unexpected")),
-            HEADERS | PUSH_PROMISE => return self.complain(Complaint::Nowhere),
             DATA => return self.judge_data(received, shared),
-            GOAWAY if head.stream == CONNECTION => match self.role {
+            _ => {}
+        }
+        if let Some(forbidden) = self.forbid(head, payload, shared) {
+            return forbidden;
+        }
+        match head.kind {
+            GOAWAY => match self.role {
                 // It speaks of streams that we would open, and we push none (RFC 9113 6.8). Envoy ignores it too; h2 would
                 // answer it with a GOAWAY of its own and serve nothing more.
                 Role::Server => return Step::Hide(len),
@@ -358,28 +372,15 @@ impl Intake {
             },
             PRIORITY => return self.judge_priority(received, payload, shared),
             RST_STREAM => {
-                shared.stats.rx_reset.inc();
+                if self.role == Role::Client || self.streams.receiving(head.stream).is_some() {
+                    shared.stats.rx_reset.inc();
+                }
                 self.streams.note_reset(head.stream);
             }
-            WINDOW_UPDATE if head.stream != CONNECTION && be_u32(payload).is_some_and(|by| by & STREAM_ID_MAX == 0) => {
-                return self.judge_no_window(received, shared);
-            }
+            WINDOW_UPDATE if head.stream != CONNECTION => return self.judge_window(received, payload, shared),
             _ => {}
         }
         self.show(received, shared, len)
-    }
-
-    /// Is an error of this stream no more than that? A stream that was never opened cannot be reset (RFC 9113 5.1, idle).
-    fn is_of_its_stream(&self, stream: u32) -> bool {
-        self.errors == MessageErrors::EndStreams && !self.streams.was_never_opened(stream)
-    }
-
-    /// An error of a stream (RFC 9113 5.4.2) in a frame that brings nothing else. It is nothing if the stream is over.
-    fn stream_error(&mut self, head: FrameHead, code: u32, shared: &Shared) -> Step {
-        if self.streams.receiving(head.stream).is_some() {
-            self.reset(head.stream, Refusal::Malformed { violation: Violation::MessagingRule, code }, shared);
-        }
-        Step::Drop(FRAME_HEAD_LEN + head.len)
     }
 
     /// Lets h2 see a frame, unless it has to be hidden.
@@ -393,38 +394,21 @@ impl Intake {
         }
     }
 
-    /// A window of a stream that grows by nothing is an error of that stream (RFC 9113 6.9), and one of the connection to
-    /// Envoy, unless the stream is over. h2 would end the connection even then.
-    fn judge_no_window(&mut self, received: Received, shared: &Shared) -> Step {
-        let head = received.head;
-        if self.streams.was_never_opened(head.stream) {
-            return self.show(received, shared, FRAME_HEAD_LEN + head.len);
-        }
-        match self.errors {
-            MessageErrors::EndConnections if self.streams.receiving(head.stream).is_some() => {
-                Step::End(End::Invalid(head.stream))
-            }
-            MessageErrors::EndConnections | MessageErrors::EndStreams => {
-                self.stream_error(head, PROTOCOL_ERROR, shared)
-            }
-        }
-    }
-
-    /// A stream that depends on itself is an error of that stream (RFC 9113 5.3.1), and nothing to Envoy.
-    fn judge_priority(&mut self, received: Received, payload: &[u8], shared: &Shared) -> Step {
-        let head = received.head;
-        let len = FRAME_HEAD_LEN + head.len;
-        let depends_on_itself = be_u32(payload).is_some_and(|dependency| dependency & STREAM_ID_MAX == head.stream);
-        match self.errors {
-            MessageErrors::EndConnections if depends_on_itself && head.stream != CONNECTION => Step::Drop(len),
-            MessageErrors::EndConnections | MessageErrors::EndStreams => self.show(received, shared, len),
-        }
-    }
-
     fn judge_data(&mut self, received: Received, shared: &Shared) -> Step {
         let head = received.head;
+        if head.stream == CONNECTION {
+            return self.complain(Complaint::of_framing(b"DATA: stream_id == 0"));
+        }
         if self.streams.is_late(head.stream, shared) {
             return drop_data(head, shared);
+        }
+        if self.streams.is_idle(head.stream) {
+            return self.complain(Complaint::of_framing(b"DATA: stream in idle"));
+        }
+        if received.padding > head.len {
+            let text: &[u8] =
+                if head.len == 0 { b"DATA: insufficient padding space" } else { b"DATA: invalid padding" };
+            return self.complain(Complaint::of_framing(text));
         }
         let code = match self.streams.receiving(head.stream) {
             Some(Receiving::Rest(_)) => {
@@ -436,21 +420,25 @@ impl Intake {
                 return drop_data(head, shared);
             }
             Some(Receiving::RestWithoutContent) => None,
+            Some(Receiving::Nothing) if self.errors == MessageErrors::EndConnections => {
+                // RFC 9113 5.1, half-closed (remote): the code is STREAM_CLOSED. The text is nghttp2's.
+                let text = b"DATA: stream in half-closed(remote)";
+                return self.complain(Complaint::Told { code: STREAM_CLOSED, text, stream: CONNECTION });
+            }
+            None if self.errors == MessageErrors::EndConnections => return drop_data(head, shared),
             // RFC 9113 8.1: a body comes behind its head.
-            Some(Receiving::Head) => Some(PROTOCOL_ERROR),
-            Some(Receiving::Nothing) => Some(STREAM_CLOSED),
-            None if self.streams.closed_by(head.stream) == Some(ClosedBy::Reset) => Some(STREAM_CLOSED),
+            Some(Receiving::Head) => Some((Violation::MessagingRule, PROTOCOL_ERROR)),
+            Some(Receiving::Nothing) => Some((Violation::Unknown, STREAM_CLOSED)),
+            None if self.streams.closed_by(head.stream) == Some(ClosedBy::Reset) => {
+                Some((Violation::Unknown, STREAM_CLOSED))
+            }
             None => None,
         };
-        if let Some(code) = code {
-            if self.errors == MessageErrors::EndStreams {
-                self.reset(head.stream, Refusal::Malformed { violation: Violation::MessagingRule, code }, shared);
-                return drop_data(head, shared);
-            }
-            // RFC 9113 6.1: more padding than payload is another error.
-            if code == STREAM_CLOSED && received.padding <= head.len {
-                self.shown.complaint = Some(Complaint::LateData);
-            }
+        if let Some((violation, code)) = code
+            && self.errors == MessageErrors::EndStreams
+        {
+            self.reset(head.stream, Refusal::Malformed { violation, code }, shared);
+            return drop_data(head, shared);
         }
         if head.flags & END_STREAM != 0 && self.streams.receiving(head.stream).is_some() {
             self.streams.note_end(head.stream);
@@ -463,6 +451,7 @@ impl Intake {
 fn bytes_needed(head: FrameHead) -> usize {
     match head.kind {
         HEADERS | CONTINUATION => head.len,
+        SETTINGS if has_right_length(head) => head.len,
         GOAWAY | PRIORITY | WINDOW_UPDATE => head.len.min(4),
         _ => 0,
     }

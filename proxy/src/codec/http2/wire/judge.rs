@@ -75,12 +75,10 @@ impl Wire {
             GOAWAY if !is_server && payload.get(4..).and_then(be_u32) == Some(NO_ERROR) => {
                 Verdict::Replace(Bytes::new())
             }
-            GOAWAY if is_server || matches!(self.intake.shown.complaint, Some(Complaint::Told { .. })) => {
-                match payload.split_first_chunk() {
-                    Some((last, rest)) => self.judge_goaway(*last, be_u32(rest)),
-                    None => Verdict::Pass,
-                }
-            }
+            GOAWAY if is_server || self.intake.shown.complaint.is_some() => match payload.split_first_chunk() {
+                Some((last, rest)) => self.judge_goaway(*last, be_u32(rest)),
+                None => Verdict::Pass,
+            },
             _ => Verdict::Pass,
         }
     }
@@ -122,11 +120,13 @@ impl Wire {
     /// h2 found PROTOCOL_ERROR in the frames themselves.
     fn judge_protocol_error(&self, last: [u8; 4]) -> Verdict {
         match self.intake.shown.complaint {
-            Some(Complaint::Nowhere) => Verdict::Fail(Fate::BrokenProtocol),
-            Some(Complaint::LateData) => {
+            Some(Complaint::Forbidden { code, stream }) => {
+                self.shared.note_malformed(stream, Violation::Unknown);
+                if self.intake.errors == MessageErrors::EndConnections {
+                    return Verdict::Fail(Fate::BrokenProtocol);
+                }
                 self.shared.fail(Fate::BrokenProtocol);
-                // RFC 9113 5.1, half-closed (remote): the code is STREAM_CLOSED. The text is nghttp2's.
-                Verdict::Replace(goaway_frame(last, STREAM_CLOSED, b"DATA: stream in half-closed(remote)"))
+                Verdict::Replace(goaway_frame(last, code, b""))
             }
             Some(Complaint::Told { code, text, stream }) => {
                 self.shared.fail(Fate::BrokenProtocol);

@@ -19,6 +19,7 @@
 mod backlog;
 mod closed;
 mod complaint;
+mod control;
 mod credit;
 mod inbound;
 mod intake;

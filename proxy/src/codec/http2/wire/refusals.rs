@@ -57,6 +57,8 @@ impl Shared {
             self.reset_codes.borrow_mut().insert(stream, refusal.code());
         }
         match refusal {
+            // It was no message that was malformed, but a frame.
+            Refusal::Malformed { violation: Violation::Unknown, .. } => {}
             Refusal::Malformed { .. } => self.stats.rx_messaging_error.inc(),
             Refusal::TooLarge(limit) if had_head => self.count_over(limit),
             // Of a request it is counted with its record.

@@ -36,12 +36,12 @@ enum Verdict {
     Fatal,
     /// Nobody waits for it any more.
     Late,
-    /// Its stream does not exist or is closed, and h2 says what becomes of that.
-    Nowhere,
+    /// Its stream does not exist or is closed: the connection ends with this code.
+    Forbidden(u32),
 }
 
 /// A header section on a stream whose peer may send nothing more.
-const ON_A_CLOSED_STREAM: Refusal = Refusal::Malformed { violation: Violation::MessagingRule, code: STREAM_CLOSED };
+const ON_A_CLOSED_STREAM: Refusal = Refusal::Malformed { violation: Violation::Unknown, code: STREAM_CLOSED };
 
 impl Intake {
     pub(super) fn judge_section(&mut self, bytes: &[u8], section: &Section, shared: &Shared) -> Step {
@@ -83,7 +83,11 @@ impl Intake {
             (_, None) if costs_its_stream && self.streams.closed_by(stream) == Some(ClosedBy::Reset) => {
                 return Verdict::Refused(ON_A_CLOSED_STREAM);
             }
-            (_, Some(Receiving::Nothing) | None) => return Verdict::Nowhere,
+            (_, Some(Receiving::Nothing)) => return Verdict::Forbidden(STREAM_CLOSED),
+            (_, None) if self.streams.is_idle(stream) => return Verdict::Forbidden(PROTOCOL_ERROR),
+            (_, None) if !costs_its_stream => return Verdict::Late,
+            (_, None) if self.streams.was_never_opened(stream) => return Verdict::Forbidden(PROTOCOL_ERROR),
+            (_, None) => return Verdict::Forbidden(STREAM_CLOSED),
         };
         if let Some(excess) = block.excess() {
             return Verdict::Refused(Refusal::TooLarge(excess));
@@ -127,21 +131,8 @@ impl Intake {
             }
             Verdict::Refused(refusal) => self.reset(stream, refusal, shared),
             Verdict::Late => {}
-            Verdict::Nowhere => return self.show_bare(section, shared),
+            Verdict::Forbidden(code) => return self.complain(Complaint::Forbidden { code, stream }),
         }
-        self.h2s_table = Table::Unused;
-        Step::Drop(section.len)
-    }
-
-    /// Shows h2 a section without its fields, which do not matter: they are of a stream that is not open.
-    fn show_bare(&mut self, section: &Section, shared: &Shared) -> Step {
-        let head = section.head;
-        if self.streams.was_never_opened(head.stream) {
-            return self.complain(Complaint::Nowhere);
-        }
-        self.shown.complaint = Some(Complaint::Nowhere);
-        write_section(head, &[], &mut self.out);
-        self.show_instead(head, shared);
         self.h2s_table = Table::Unused;
         Step::Drop(section.len)
     }

@@ -13,7 +13,7 @@ use super::turn::Turn;
 use crate::codec::Violation;
 use crate::codec::http2::flood::Flood;
 use crate::codec::http2::frames::{
-    DATA, FrameHead, GOAWAY, HEADERS, NO_ERROR, REFUSED_STREAM, RST_STREAM, STREAM_ID_MAX, be_u32,
+    DATA, FrameHead, GOAWAY, HEADERS, NO_ERROR, REFUSED_STREAM, RST_STREAM, STREAM_ID_MAX, WINDOW_BYTES_INITIAL, be_u32,
 };
 use crate::codec::http2::message::Original;
 use crate::codec::http2::target::Targets;
@@ -83,6 +83,8 @@ pub(in crate::codec::http2) struct Shared {
     /// The largest stream that either side has opened.
     pub(super) last_stream: Cell<u32>,
     pub(super) data_sent: Cell<u64>,
+    /// How many bytes of DATA the peer has let us send on the connection, beyond those that have begun to leave.
+    pub(super) window: Cell<u32>,
     /// h2 has let go of the wire.
     pub(super) is_gone: Cell<bool>,
     /// Streams that wait for their frames to leave.
@@ -142,6 +144,7 @@ impl Shared {
             targets: Targets::default(),
             last_stream: Cell::new(0),
             data_sent: Cell::new(0),
+            window: Cell::new(WINDOW_BYTES_INITIAL),
             is_gone: Cell::new(false),
             waiting: Cell::new(0),
             sent: RefCell::default(),
@@ -252,7 +255,11 @@ impl Shared {
                 self.note_stream(frame.stream);
                 self.targets.note_sent(frame.stream);
             }
-            DATA => self.data_sent.set(self.data_sent.get().saturating_add(1)),
+            DATA => {
+                self.data_sent.set(self.data_sent.get().saturating_add(1));
+                let len = u32::try_from(frame.len).unwrap_or(u32::MAX);
+                self.window.set(self.window.get().saturating_sub(len));
+            }
             _ => {}
         }
         let mut streams = self.sent.borrow_mut();
