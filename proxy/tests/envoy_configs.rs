@@ -13,7 +13,7 @@ fn accepted_files_mean_what_is_recorded() {
     for file in files("tests/configs/accepted") {
         let loaded = load(&file).unwrap_or_else(|error| panic!("{error}"));
         let warnings: String = loaded.warnings.iter().map(|warning| format!("{warning}\n")).collect();
-        let Config { admin, listeners, clusters, differences: _, runtime: _, dump: _ } = loaded.config;
+        let Config { admin, listeners, clusters, differences: _, runtime: _, stats: _, dump: _ } = loaded.config;
         compare(
             "configs/accepted",
             &file,
@@ -118,7 +118,53 @@ const REFUSED_VALUES: &[(&str, &str)] = &[
 #[test]
 fn values_that_envoy_refuses_are_refused_with_their_place() {
     insta::with_settings!({ snapshot_path => "configs", prepend_module_to_snapshot => false, omit_expression => true }, {
-        insta::assert_snapshot!("refused-values", refusals(REFUSED_VALUES));
+        insta::assert_snapshot!("refused-values", refusals("every-supported-field.yaml", REFUSED_VALUES));
+    });
+}
+
+/// Values that Envoy 1.40 refuses as well, each in place of one in `access-logs.yaml`; but it has the operator.
+const REFUSED_LOGS: &[(&str, &str)] = &[
+    ("stat_prefix: edge", "stat_prefix: edge\n          flush_access_log_on_new_request: true"),
+    ("- not_health_check_filter: {}", "- {}"),
+    ("- not_health_check_filter: {}", "- { not_health_check_filter: {}, traceable_filter: {} }"),
+    ("- traceable_filter: {}", "- and_filter: { filters: [{ traceable_filter: {} }] }"),
+    ("flags: [UH, UF]", "flags: [UH, uf]"),
+    ("status_code: 410", "status_code: 199"),
+    ("key: x-was", "key: \":status\""),
+    ("content_type: text/html", "content_type: \"a\\nb\""),
+    ("%TRAILER(x-t)%", "%TRAILER(x-t"),
+    ("%TRAILER(x-t)%", "%trailer%"),
+    ("%TRAILER(x-t)%", "%UPSTREAM_HOST_NAME%"),
+    ("json_format: { id: \"%STREAM_ID%\", tls: \"%DOWNSTREAM_TLS_VERSION%\" }", "json_format: text"),
+    ("path: /var/log/old.json", "path: /var/log/old.json\n              format: a"),
+    ("text_format_source: { inline_string: \"<p>", "json_format: {}, text_format_source: { inline_string: \"<p>"),
+];
+
+#[test]
+fn logs_that_envoy_refuses_are_refused_with_their_place() {
+    insta::with_settings!({ snapshot_path => "configs", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("refused-logs", refusals("access-logs.yaml", REFUSED_LOGS));
+    });
+}
+
+/// Values that are refused, the first five by Envoy 1.40 as well, each in place of one in `stats.yaml`.
+const REFUSED_STATS: &[(&str, &str)] = &[
+    ("exclusion_list:", "reject_all: true\n    exclusion_list:"),
+    ("patterns: [{ prefix: cluster.noise. }, { safe_regex: { regex: \"http\\\\..*_buffered\" } }]", "patterns: []"),
+    ("tag_name: envoy.worker_id", "tag_name: nope"),
+    ("fixed_value: berlin", "fixed_value: berlin, regex: \"(a)\""),
+    ("((up|down)stream)_", "((up|down)stream_"),
+    ("buckets: [100, 1, 10.5, 100]", "buckets: []"),
+    ("buckets: [100, 1, 10.5, 100]", "buckets: [0]"),
+    ("((up|down)stream)_", "(?:up|down)stream_"),
+    ("tag_name: envoy.cluster_name", "tag_name: envoy.cluster_name, fixed_value: a"),
+    ("buckets: [100, 1, 10.5, 100]", "bins: 32, buckets: [1]"),
+];
+
+#[test]
+fn stats_options_that_envoy_refuses_are_refused_with_their_place() {
+    insta::with_settings!({ snapshot_path => "configs", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("refused-stats", refusals("stats.yaml", REFUSED_STATS));
     });
 }
 
@@ -136,13 +182,13 @@ const UNSENDABLE_VALUES: &[(&str, &str)] = &[
 #[test]
 fn values_by_which_requests_could_not_be_sent_are_refused() {
     insta::with_settings!({ snapshot_path => "configs", prepend_module_to_snapshot => false, omit_expression => true }, {
-        insta::assert_snapshot!("unsendable-values", refusals(UNSENDABLE_VALUES));
+        insta::assert_snapshot!("unsendable-values", refusals("every-supported-field.yaml", UNSENDABLE_VALUES));
     });
 }
 
 /// What is said to each of `values`, in place of another in `every-supported-field.yaml`.
-fn refusals(values: &[(&str, &str)]) -> String {
-    let file = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configs/accepted/every-supported-field.yaml"));
+fn refusals(accepted: &str, values: &[(&str, &str)]) -> String {
+    let file = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configs/accepted").join(accepted));
     let refused = values.iter().map(|(accepted, refused)| {
         assert_eq!(file.matches(accepted).count(), 1, "{accepted} stands once in the file");
         let read = Config::from_yaml(&file.replace(accepted, refused), "x.yaml");

@@ -26,6 +26,8 @@ text_enum! {
         DownstreamDisconnect = "downstream_remote_disconnect",
         /// The path of a request for UDP names no target.
         InvalidPath = "invalid_path",
+        /// A runtime key has the cluster refuse requests.
+        MaintenanceMode = "maintenance_mode",
         /// `max_stream_duration` passed.
         MaxDurationTimeout = "max_duration_timeout",
         /// An HTTP/1.1 request without `host`.

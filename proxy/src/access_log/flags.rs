@@ -237,5 +237,6 @@ mod tests {
     fn the_short_word_is_the_name() {
         assert!(ResponseFlag::ALL.iter().all(|flag| flag.short() == format!("{flag:?}")));
         assert_eq!(UMSDR.long(), "UpstreamMaxStreamDurationReached");
+        assert_eq!(ResponseFlag::ALL.map(ResponseFlag::short), crate::config::log_filter::FLAGS);
     }
 }

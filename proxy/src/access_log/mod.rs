@@ -7,6 +7,7 @@
 pub mod details;
 pub mod flags;
 pub mod format;
+pub(crate) mod grpc_status;
 pub(crate) mod time;
 
 use std::borrow::Cow;
@@ -17,13 +18,14 @@ use std::time::{Duration, SystemTime};
 use http::Version;
 use tokio::time::Instant;
 
-use crate::codec::{RequestHead, ResponseHead, Violation};
-use crate::config::log_format::Format;
-use crate::net::{Address, LogWriter};
+use crate::codec::{Headers, RequestHead, ResponseHead, Violation};
+use crate::config::log_filter::LogType;
+use crate::config::log_format::LineFormat;
+use crate::net::{Address, LogWriter, Random};
 
 pub use details::{ConnectionTermination, Details, ResetCause, ResponseStart, UpstreamReset};
 pub use flags::{ResponseFlag, ResponseFlags};
-use format::Renderer;
+use format::{Heads, Renderer, Source};
 
 /// What is known of the connection a stream came on.
 #[derive(Clone, Debug)]
@@ -97,6 +99,8 @@ pub struct StreamInfo {
     pub internal: bool,
     /// The response head as sent.
     pub response: Option<ResponseHead>,
+    /// The trailers behind it, where a log reads them.
+    pub trailers: Option<Headers>,
     /// The status sent; `None` prints 0.
     pub response_code: Option<u16>,
     /// What went wrong.
@@ -125,6 +129,8 @@ pub struct StreamInfo {
     pub attempts_in_response: bool,
     /// What the request's stats shall be called besides.
     pub alt_stat_name: Option<Box<str>>,
+    /// The response says that it comes from a canary (`x-envoy-upstream-canary: true`).
+    pub is_canary: bool,
     /// Why the upstream connection failed: `delayed connect error: Connection refused`.
     pub transport_failure: Option<Cow<'static, str>>,
 }
@@ -136,6 +142,10 @@ pub struct Times {
     pub begin: Instant,
     /// Last byte of the request from the client.
     pub request_end: Option<Instant>,
+    /// How long the last try waited for a connection.
+    pub pool_wait: Option<Duration>,
+    /// When the last try had its connection, and began to write.
+    pub upstream_ready: Option<Instant>,
     /// First byte of the response from the upstream.
     pub upstream_response_begin: Option<Instant>,
     /// Last byte of the response from the upstream.
@@ -153,11 +163,19 @@ impl Times {
         Self {
             begin,
             request_end: None,
+            pool_wait: None,
+            upstream_ready: None,
             upstream_response_begin: None,
             upstream_response_end: None,
             response_begin: None,
             end: None,
         }
+    }
+
+    /// Last byte of the request to the upstream: it goes out as it comes.
+    #[must_use]
+    pub fn upstream_request_end(&self) -> Option<Instant> {
+        self.upstream_ready.zip(self.request_end).map(|(ready, end)| ready.max(end))
     }
 
     /// From the beginning to the end; 0 before there is one.
@@ -180,6 +198,7 @@ impl StreamInfo {
             request: None,
             internal: false,
             response: None,
+            trailers: None,
             response_code: None,
             flags: ResponseFlags::default(),
             details: None,
@@ -194,6 +213,7 @@ impl StreamInfo {
             attempts: 0,
             attempts_in_response: false,
             alt_stat_name: None,
+            is_canary: false,
             transport_failure: None,
         }
     }
@@ -223,6 +243,7 @@ impl StreamInfo {
 /// One access log of a worker.
 pub struct AccessLog {
     writer: Rc<dyn LogWriter>,
+    random: Rc<dyn Random>,
     line: RefCell<Line>,
 }
 
@@ -235,16 +256,23 @@ struct Line {
 impl AccessLog {
     /// Lines of `format` to `writer`.
     #[must_use]
-    pub fn new(format: Format, writer: Rc<dyn LogWriter>) -> Self {
-        let line = Line { renderer: Renderer::new(format), bytes: Vec::new() };
-        Self { writer, line: RefCell::new(line) }
+    pub fn new(format: impl Into<LineFormat>, writer: Rc<dyn LogWriter>, random: Rc<dyn Random>) -> Self {
+        let line = Line { renderer: Renderer::new(format.into()), bytes: Vec::new() };
+        Self { writer, random, line: RefCell::new(line) }
     }
 
     /// Writes the line of a finished stream.
     pub fn write(&self, info: &StreamInfo) {
+        let heads = Heads { request: info.request.as_ref(), response: info.response.as_ref() };
+        self.write_on(LogType::DownstreamEnd, heads, info);
+    }
+
+    /// Writes a line of a stream that may have its heads elsewhere.
+    pub(crate) fn write_on(&self, log_type: LogType, heads: Heads<'_>, info: &StreamInfo) {
         let Line { renderer, bytes } = &mut *self.line.borrow_mut();
         bytes.clear();
-        renderer.render(info, bytes);
+        let source = Source { heads, info, body: b"", log_type, random: Some(&*self.random) };
+        renderer.render(&source, bytes);
         self.writer.write_line(bytes);
     }
 }
@@ -252,6 +280,15 @@ impl AccessLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::log_format::Format;
+
+    struct Ones;
+
+    impl Random for Ones {
+        fn next_u64(&self) -> u64 {
+            u64::MAX
+        }
+    }
 
     #[derive(Default)]
     struct Lines(RefCell<Vec<String>>);
@@ -266,7 +303,7 @@ mod tests {
     fn one_stream_is_one_line() {
         let lines = Rc::new(Lines::default());
         let format = Format::parse("%RESPONSE_CODE% %DURATION% %RESPONSE_FLAGS%\n").unwrap();
-        let log = AccessLog::new(format, Rc::<Lines>::clone(&lines));
+        let log = AccessLog::new(format, Rc::<Lines>::clone(&lines), Rc::new(Ones));
         let local = Address::Internal("here".into());
         let downstream = Rc::new(Downstream::new(1, local.clone(), local));
         let begin = Instant::now();

@@ -12,7 +12,10 @@ use crate::stats::{EndpointStats, EndpointTable, HealthFlag};
 
 pub(super) fn clusters(query: &Query, state: &AdminState) -> AdminResponse {
     let snapshot = (state.in_force)().snapshot;
-    let clusters = snapshot.clusters.iter().map(|cluster| (&cluster.config, &*cluster.endpoints));
+    // By their names, as in Envoy, and not in the order of the file.
+    let mut clusters: Vec<_> = snapshot.clusters.iter().map(|cluster| (&cluster.config, &*cluster.endpoints)).collect();
+    clusters.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+    let clusters = clusters.into_iter();
     let runtime = &*state.runtime;
     if query.value("format") == Some("json") {
         let statuses: Vec<Value> = clusters.map(|(cluster, endpoints)| as_json(cluster, endpoints, runtime)).collect();

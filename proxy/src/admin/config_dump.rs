@@ -113,10 +113,18 @@ fn everything(snapshot: &Snapshot, filter: &Filter<'_>) -> AdminResponse {
         let dump = json!({ "@type": type_of("BootstrapConfigDump"), "bootstrap": bootstrap, "last_updated": updated });
         configs.push(filter.masked(dump));
     }
+    // The sections without lists of ours stand where Envoy has them, behind the listeners and at the end.
+    let empty = |dump: &str| json!({ "@type": type_of(dump) });
     for list in LISTS {
+        if list.dump == "Routes" && filter.mask.is_none() {
+            configs.push(empty("ScopedRoutesConfigDump"));
+        }
         if filter.fits(&|path| matches!(path, [field] if *field == list.field || list.others.contains(field))) {
             configs.push(filter.masked(list.dump(snapshot, filter)));
         }
+    }
+    if filter.mask.is_none() {
+        configs.push(empty("SecretsConfigDump"));
     }
     match &filter.mask {
         Some(mask) if configs.is_empty() => refused(

@@ -5,13 +5,14 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use super::{AdminResponse, AdminState, JSON, Query, TEXT, put};
+use crate::config::stats::{ShownStats, StatsOptions};
 use crate::stats::histogram::QUANTILES;
 use crate::stats::{Kind, Recorded, Snapshot};
 
 pub(super) fn stats(query: &Query, state: &AdminState) -> AdminResponse {
     let render = match query.value("format") {
-        None | Some("text") => |snapshot: &Snapshot| AdminResponse::new(TEXT, text(snapshot)),
-        Some("json") => |snapshot: &Snapshot| AdminResponse::new(JSON, json(snapshot).to_string()),
+        None | Some("text") => |snapshot: &Snapshot, _: &StatsOptions| AdminResponse::new(TEXT, text(snapshot)),
+        Some("json") => |snapshot: &Snapshot, _: &StatsOptions| AdminResponse::new(JSON, json(snapshot).to_string()),
         Some("prometheus") => exposition,
         Some(_) => return bad_request("usage: /stats?format=(json|prometheus|text)\n\n"),
     };
@@ -19,20 +20,20 @@ pub(super) fn stats(query: &Query, state: &AdminState) -> AdminResponse {
         return bad_request("usage: /stats?histogram_buckets=(summary)\n\n");
     }
     match select(query, state) {
-        Ok(snapshot) => render(&snapshot),
+        Ok(snapshot) => render(&snapshot, &(state.in_force)().snapshot.config.stats),
         Err(refusal) => refusal,
     }
 }
 
 pub(super) fn prometheus(query: &Query, state: &AdminState) -> AdminResponse {
     match select(query, state) {
-        Ok(snapshot) => exposition(&snapshot),
+        Ok(snapshot) => exposition(&snapshot, &(state.in_force)().snapshot.config.stats),
         Err(refusal) => refusal,
     }
 }
 
-fn exposition(snapshot: &Snapshot) -> AdminResponse {
-    AdminResponse::new(TEXT, crate::stats::prometheus::render(snapshot))
+fn exposition(snapshot: &Snapshot, options: &StatsOptions) -> AdminResponse {
+    AdminResponse::new(TEXT, crate::stats::prometheus::render(snapshot, options))
 }
 
 /// The numbers the query asks for.
@@ -43,12 +44,16 @@ fn select(query: &Query, state: &AdminState) -> Result<Snapshot, AdminResponse> 
     state.server.memory_heap_size.set(memory.anonymous);
     state.server.memory_physical_size.set(memory.resident);
     let mut snapshot = state.registry.snapshot();
+    let shown = &(state.in_force)().snapshot.config.stats.shown;
+    if !matches!(shown, ShownStats::All) {
+        snapshot.retain(|name| shown.has(name));
+    }
     if query.has("usedonly") {
         snapshot.retain_used();
     }
     if let Some(filter) = query.value("filter") {
         // Matching takes time linear in the name, whatever the expression (docs of the regex crate).
-        let filter = Regex::new(filter).map_err(|error| bad_request(format!("Invalid regex: {error}\n")))?;
+        let filter = Regex::new(filter).map_err(|error| bad_request(invalid(filter, &error)))?;
         let wanted = !query.has("invert_filter");
         snapshot.retain(|name| filter.is_match(name) == wanted);
     }
@@ -69,6 +74,14 @@ fn select(query: &Query, state: &AdminState) -> Result<Snapshot, AdminResponse> 
 fn only(snapshot: &mut Snapshot, kind: Kind) {
     snapshot.numbers.retain(|number| number.kind == kind);
     snapshot.histograms.clear();
+}
+
+/// What is wrong with a regular expression, in the words of Envoy's engine where it has some for it.
+fn invalid(filter: &str, error: &regex::Error) -> String {
+    if error.to_string().contains("unclosed group") {
+        return format!("Invalid re2 regex: missing ): {filter}");
+    }
+    format!("Invalid regex: {error}\n")
 }
 
 fn bad_request(message: impl Into<String>) -> AdminResponse {

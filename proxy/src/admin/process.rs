@@ -1,7 +1,7 @@
 //! What the process is: state, version, listeners, configuration.
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::clusters::address_json;
 use super::{AdminResponse, AdminState, Query, TEXT, put};
@@ -38,6 +38,11 @@ pub(super) fn server_info(_: &Query, state: &AdminState) -> AdminResponse {
             node[field] = default.into();
         }
     }
+    if let Some(locality) = node.get_mut("locality").and_then(Value::as_object_mut) {
+        for part in ["region", "zone", "sub_zone"] {
+            locality.entry(part).or_insert("".into());
+        }
+    }
     let mut options = state.command_line.0.clone();
     options.insert("concurrency".into(), state.server.concurrency.value().into());
     AdminResponse::json(&json!({
@@ -46,6 +51,7 @@ pub(super) fn server_info(_: &Query, state: &AdminState) -> AdminResponse {
         "uptime_current_epoch": uptime,
         "uptime_all_epochs": uptime,
         "hot_restart_version": "disabled",
+        "hot_restart_initializing": false,
         "command_line_options": options,
         "left": {
             "connections": sum(state, ".downstream_cx_active"),

@@ -274,7 +274,7 @@ fn what_is_asked_wrongly_is_explained() {
         ("/stats?format=html", 400, "usage: /stats?format=(json|prometheus|text)"),
         ("/stats?type=Texts", 400, "invalid &type= param"),
         ("/stats?histogram_buckets=cumulative", 400, "usage: /stats?histogram_buckets=(summary)"),
-        ("/stats?filter=((", 400, "Invalid regex: regex parse error:"),
+        ("/stats?filter=((", 400, "Invalid re2 regex: missing ): (("),
         ("/nope", 404, "invalid path. admin commands are:"),
         ("/stats/", 404, "invalid path. admin commands are:"),
     ];

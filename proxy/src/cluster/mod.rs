@@ -32,8 +32,9 @@ pub use pool::{Exclusive, Lease, Pool, Stream, Wanted};
 use crate::config;
 use crate::config::cluster::{ByPriority, Discovery, Priority};
 use crate::config::health::HealthCheck;
-use crate::net::{Address, Outside};
-use crate::runtime::Runtime;
+use crate::config::runtime::{USE_RETRY, maintenance_mode};
+use crate::net::{Address, Outside, Random};
+use crate::runtime::{Runtime, Watched};
 use crate::stats::{
     BreakerStats, ClusterStats, CodeStats, EndpointStats, EndpointTable, FlowStats, Health, HealthFlag, Http2Stats,
     Registry,
@@ -54,6 +55,8 @@ pub struct ClusterShared {
     pub http2_stats: Http2Stats,
     /// Its limits.
     pub breakers: Arc<ByPriority<Breakers>>,
+    /// What runtime keys say of its requests.
+    pub keys: RequestKeys,
     /// Numbers and health of single endpoints.
     pub endpoints: Arc<EndpointTable>,
     /// A worker looks after the health of the endpoints, for all of them.
@@ -62,20 +65,48 @@ pub struct ClusterShared {
     pub registry: Arc<Registry>,
 }
 
+/// What runtime keys say of the requests to a cluster.
+#[derive(Clone)]
+pub struct RequestKeys {
+    /// `upstream.maintenance_mode.<name>`: so many of a hundred requests are refused.
+    pub maintenance: Watched,
+    /// `upstream.use_retry`: so many of a hundred retries are made.
+    pub use_retry: Watched,
+}
+
+impl RequestKeys {
+    fn new(cluster: &str, runtime: &Runtime) -> Self {
+        Self {
+            maintenance: runtime.watch(maintenance_mode(cluster), 0),
+            use_retry: runtime.watch(USE_RETRY.to_owned(), 100),
+        }
+    }
+
+    /// Draws whether a share of a hundred takes this one.
+    pub(crate) fn draws(percent: &Watched, random: &dyn Random) -> bool {
+        match percent.get() {
+            0 => false,
+            100.. => true,
+            percent => random.next_u64() % 100 < percent.into(),
+        }
+    }
+}
+
 impl ClusterShared {
     /// Registers the cluster's stats.
     #[must_use]
     pub fn new(config: config::Cluster, runtime: Arc<Runtime>, registry: &Registry) -> Self {
         let registry = &Arc::new(registry.scope());
-        let stats = ClusterStats::new(registry, &config.name);
+        let stats = ClusterStats::new(registry, config.stat_name());
         let breakers = ByPriority::new(|priority| {
             let limits = config.limits.of(priority);
             let breakers = Breakers::new(&config.name, priority, limits, &runtime);
-            breakers.register(&BreakerStats::new(registry, &config.name, priority), limits);
+            breakers.register(&BreakerStats::new(registry, config.stat_name(), priority), limits);
             breakers
         });
-        let http2_stats = Http2Stats::upstream(registry, &config.name);
+        let http2_stats = Http2Stats::upstream(registry, config.stat_name());
         Self {
+            keys: RequestKeys::new(&config.name, &runtime),
             config,
             runtime,
             stats,
@@ -96,6 +127,7 @@ impl ClusterShared {
             runtime: Arc::clone(&self.runtime),
             stats: self.stats.clone(),
             http2_stats: self.http2_stats.clone(),
+            keys: self.keys.clone(),
             breakers: Arc::clone(&self.breakers),
             endpoints: Arc::clone(&self.endpoints),
             is_looked_after: Arc::clone(&self.is_looked_after),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::health::{HealthCheck, OutlierDetection};
-use super::listener::Http2Options;
+use super::http2::Http2Options;
 
 /// The name of a cluster, unique among the clusters of a configuration: routes, stats and the admin interface refer to a
 /// cluster by it. Clones share the text.
@@ -53,6 +53,8 @@ impl fmt::Display for ClusterName {
 pub struct Cluster {
     /// `cluster.<name>.`
     pub name: ClusterName,
+    /// `alt_stat_name`: what its stats are called in place of its name.
+    pub alt_stat_name: Option<String>,
     /// Where its endpoints come from.
     pub discovery: Discovery,
     /// How one is chosen.
@@ -82,6 +84,14 @@ pub struct Cluster {
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// Bytes that may wait in one direction of one connection before the other side is no longer read.
     pub buffer_bytes_max: usize,
+}
+
+impl Cluster {
+    /// What its stats are called.
+    #[must_use]
+    pub fn stat_name(&self) -> &str {
+        self.alt_stat_name.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// How the kernel asks a silent endpoint. What is `None` is the system's choice.

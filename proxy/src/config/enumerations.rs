@@ -3,15 +3,28 @@
 /// Each enumeration of [`bootstrap`](super::bootstrap) that is no choice of types, with the values that Envoy gives it.
 #[rustfmt::skip]
 const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
+    ("AccessLogType", &[
+        ("NotSet", 0), ("TcpUpstreamConnected", 1), ("TcpPeriodic", 2), ("TcpConnectionEnd", 3), ("DownstreamStart", 4),
+        ("DownstreamPeriodic", 5), ("DownstreamEnd", 6), ("UpstreamPoolReady", 7), ("UpstreamPeriodic", 8), ("UpstreamEnd", 9),
+        ("DownstreamTunnelSuccessfullyEstablished", 10), ("UdpTunnelUpstreamConnected", 11), ("UdpPeriodic", 12),
+        ("UdpSessionEnd", 13),
+    ]),
     ("AppendAction", &[
         ("APPEND_IF_EXISTS_OR_ADD", 0), ("ADD_IF_ABSENT", 1), ("OVERWRITE_IF_EXISTS_OR_ADD", 2), ("OVERWRITE_IF_EXISTS", 3),
     ]),
     ("ClusterNotFoundResponseCode", &[("SERVICE_UNAVAILABLE", 0), ("NOT_FOUND", 1), ("INTERNAL_SERVER_ERROR", 2)]),
     ("CodecType", &[("AUTO", 0), ("HTTP1", 1), ("HTTP2", 2), ("HTTP3", 3)]),
+    ("ComparisonOp", &[("EQ", 0), ("GE", 1), ("LE", 2), ("NE", 3)]),
     ("ConnectionSourceType", &[("ANY", 0), ("SAME_IP_OR_LOOPBACK", 1), ("EXTERNAL", 2)]),
     ("DenominatorType", &[("HUNDRED", 0), ("TEN_THOUSAND", 1), ("MILLION", 2)]),
     ("DiscoveryType", &[("STATIC", 0), ("STRICT_DNS", 1), ("LOGICAL_DNS", 2), ("EDS", 3), ("ORIGINAL_DST", 4)]),
     ("DnsLookupFamily", &[("AUTO", 0), ("V4_ONLY", 1), ("V6_ONLY", 2), ("V4_PREFERRED", 3), ("ALL", 4)]),
+    ("GrpcStatus", &[
+        ("OK", 0), ("CANCELED", 1), ("UNKNOWN", 2), ("INVALID_ARGUMENT", 3), ("DEADLINE_EXCEEDED", 4), ("NOT_FOUND", 5),
+        ("ALREADY_EXISTS", 6), ("PERMISSION_DENIED", 7), ("RESOURCE_EXHAUSTED", 8), ("FAILED_PRECONDITION", 9), ("ABORTED", 10),
+        ("OUT_OF_RANGE", 11), ("UNIMPLEMENTED", 12), ("INTERNAL", 13), ("UNAVAILABLE", 14), ("DATA_LOSS", 15),
+        ("UNAUTHENTICATED", 16),
+    ]),
     ("LbPolicy", &[
         ("ROUND_ROBIN", 0), ("LEAST_REQUEST", 1), ("RING_HASH", 2), ("RANDOM", 3), ("MAGLEV", 5), ("CLUSTER_PROVIDED", 6),
         ("LOAD_BALANCING_POLICY_CONFIG", 7),
@@ -45,6 +58,7 @@ mod tests {
     fn every_enumeration_has_its_numbers() {
         let messages = [
             include_str!("bootstrap/mod.rs"),
+            include_str!("bootstrap/access_log.rs"),
             include_str!("bootstrap/cluster.rs"),
             include_str!("bootstrap/filter.rs"),
             include_str!("bootstrap/listener.rs"),

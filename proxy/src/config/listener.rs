@@ -9,7 +9,10 @@ use http::HeaderValue;
 
 use super::filter::Chains;
 use super::filter_chain::FilterChains;
-use super::log_format::Format;
+pub use super::http2::{Http2Floods, Http2Options, Keepalive};
+use super::local_reply::LocalReplies;
+use super::log_filter::LogFilter;
+use super::log_format::{LineFormat, Operator};
 use super::normalisation::Normalisation;
 use super::route::{RouteTable, Upgrades};
 use super::string_match::StringMatch;
@@ -88,6 +91,10 @@ pub struct ConnectionManager {
     pub http1: Http1Options,
     /// One line per stream goes to each.
     pub access_logs: Vec<AccessLog>,
+    /// When there are lines besides that of a stream's end.
+    pub early_logs: EarlyLogs,
+    /// What becomes of responses of the proxy's own.
+    pub local_replies: LocalReplies,
     /// Timers.
     pub timeouts: ManagerTimeouts,
     /// What the `server` header says, and when.
@@ -117,6 +124,17 @@ pub struct ConnectionManager {
     pub request_ids: RequestIds,
 }
 
+impl ConnectionManager {
+    /// Writes the texts that `said` has for operators into every format of lines and bodies.
+    pub fn resolve(&mut self, said: &dyn Fn(&Operator) -> Option<String>) {
+        let replies = &mut self.local_replies;
+        let of_replies =
+            replies.mappers.iter_mut().filter_map(|mapper| mapper.format.as_mut()).chain(&mut replies.format);
+        let formats = self.access_logs.iter_mut().map(|log| &mut log.format);
+        formats.chain(of_replies.map(|body| &mut body.format)).for_each(|format| format.resolve(said));
+    }
+}
+
 /// Which protocol a downstream connection speaks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CodecType {
@@ -141,70 +159,6 @@ pub struct Http1Options {
     pub default_host_for_http_10: Option<String>,
     /// `http1_safe_max_connection_duration`: a connection that has reached its longest life serves one request more.
     pub safe_max_connection_duration: bool,
-}
-
-/// HTTP/2 options, for either direction. Every field has Envoy's name and default.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Http2Options {
-    /// Advertise and accept extended CONNECT (RFC 8441).
-    pub allow_connect: bool,
-    /// HPACK table. Bytes.
-    pub hpack_table_size: u32,
-    /// Connection window. Bytes.
-    pub initial_connection_window_size: u32,
-    /// Stream window. Bytes.
-    pub initial_stream_window_size: u32,
-    /// Streams the peer may have open at once.
-    pub max_concurrent_streams: NonZeroU32,
-    /// Limits of frames that cost their sender nothing.
-    pub floods: Http2Floods,
-    /// `connection_keepalive`: whether and how the peer is asked if it is there.
-    pub keepalive: Option<Keepalive>,
-}
-
-/// Limits of frames that cost their sender nothing. More of them end the connection.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Http2Floods {
-    /// `max_consecutive_inbound_frames_with_empty_payload`: DATA, HEADERS and CONTINUATION without payload, in a row.
-    pub empty_frames_max: u32,
-    /// `max_inbound_priority_frames_per_stream`: PRIORITY frames, for each stream and one more.
-    pub priorities_per_stream_max: u32,
-    /// `max_inbound_window_update_frames_per_data_frame_sent`: of `WINDOW_UPDATE`, 1 + 2 * (streams + this many for each
-    /// DATA frame sent).
-    pub window_updates_per_data_max: u32,
-}
-
-impl Default for Http2Floods {
-    fn default() -> Self {
-        Self { empty_frames_max: 1, priorities_per_stream_max: 100, window_updates_per_data_max: 10 }
-    }
-}
-
-/// How a peer is asked whether it is there.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Keepalive {
-    /// From one answer to the next question; `None` is no question but those below.
-    pub interval: Option<Duration>,
-    /// A random part of this is added to each interval.
-    pub jitter: Duration,
-    /// How long an answer may take.
-    pub timeout: Duration,
-    /// A connection that was idle for so long is asked beside the request that it gets. Towards clusters only.
-    pub after_idle: Option<Duration>,
-}
-
-impl Default for Http2Options {
-    fn default() -> Self {
-        Self {
-            allow_connect: false,
-            hpack_table_size: 4096,
-            initial_connection_window_size: 24 * 1024 * 1024,
-            initial_stream_window_size: 16 * 1024 * 1024,
-            max_concurrent_streams: NonZeroU32::new(1024).unwrap_or(NonZeroU32::MIN),
-            floods: Http2Floods::default(),
-            keepalive: None,
-        }
-    }
 }
 
 /// Timers of a downstream connection and its streams. `None` is off.
@@ -283,8 +237,19 @@ pub struct RequestIds {
 pub struct AccessLog {
     /// Where lines go.
     pub to: LogPath,
+    /// Which streams it has lines of.
+    pub filter: LogFilter,
     /// What a line says.
-    pub format: Format,
+    pub format: LineFormat,
+}
+
+/// `access_log_options`: on which occasions a line is written before the end of a stream.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct EarlyLogs {
+    /// Its head has been read and its route is known.
+    pub at_begin: bool,
+    /// It has become a tunnel.
+    pub at_tunnel: bool,
 }
 
 /// Where an access log goes.

@@ -18,8 +18,11 @@ mod fields;
 pub mod filter;
 pub mod filter_chain;
 pub mod health;
+pub mod http2;
 mod interpret;
 pub mod listener;
+pub mod local_reply;
+pub mod log_filter;
 pub mod log_format;
 mod merge;
 pub mod normalisation;
@@ -29,6 +32,7 @@ pub mod retry;
 pub mod rewrite;
 pub mod route;
 pub mod runtime;
+pub mod stats;
 pub mod string_match;
 pub mod trust;
 mod units;
@@ -59,6 +63,8 @@ pub struct Config {
     pub differences: Differences,
     /// The layers of its runtime, the strongest last.
     pub runtime: Vec<runtime::RuntimeLayer>,
+    /// Which stats are shown, and how.
+    pub stats: stats::StatsOptions,
     /// The file as JSON, for `/config_dump`.
     pub dump: serde_json::Value,
 }

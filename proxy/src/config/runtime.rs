@@ -217,6 +217,9 @@ enum Takes {
 
 /// What `key` takes, if it is that of a limit.
 fn limit(key: &str) -> Option<Takes> {
+    if key == USE_RETRY || key.starts_with(MAINTENANCE) {
+        return Some(Takes::Count);
+    }
     let of_listener = key.strip_prefix(LISTENER).is_some_and(|rest| rest.ends_with(CONNECTION_LIMIT));
     if of_listener || key == GLOBAL_CONNECTION_LIMIT {
         return Some(Takes::Count);
@@ -240,6 +243,9 @@ pub(super) enum Limited<'k> {
 
 /// The cluster or listener whose limit `key` sets; `None` if it is no key of a limit.
 pub(super) fn limited(key: &str) -> Option<Limited<'_>> {
+    if let Some(cluster) = key.strip_prefix(MAINTENANCE) {
+        return Some(Limited::Cluster(cluster));
+    }
     if let Some(rest) = key.strip_prefix(LISTENER) {
         return rest.strip_suffix(CONNECTION_LIMIT).map(Limited::Listener);
     }
@@ -259,6 +265,16 @@ pub(super) fn acts(key: &str) -> bool {
 /// Envoy's keys that have a meaning here besides limits.
 const READ: [&str; 2] =
     ["overload.premature_reset_min_stream_lifetime_seconds", "overload.premature_reset_total_stream_count"];
+
+/// The share of retries that are made, in percent.
+pub const USE_RETRY: &str = "upstream.use_retry";
+const MAINTENANCE: &str = "upstream.maintenance_mode.";
+
+/// The key for the share of the requests that a cluster refuses, in percent.
+#[must_use]
+pub fn maintenance_mode(cluster: &str) -> String {
+    format!("{MAINTENANCE}{cluster}")
+}
 
 const BREAKERS: &str = "circuit_breakers.";
 const LISTENER: &str = "envoy.resource_limits.listener.";
@@ -338,8 +354,6 @@ const UNSUPPORTED: &[(&str, &str, Option<u32>, &str)] = &[
     ("outlier_detection.", "", None, "write the value in outlier_detection of the cluster"),
     ("upstream.base_retry_backoff_ms", "", Some(25), "write retry_back_off in the retry policy"),
     ("upstream.healthy_panic_threshold", "", None, "write common_lb_config.healthy_panic_threshold in the cluster"),
-    ("upstream.maintenance_mode.", "", Some(0), "respond by a direct_response route"),
-    ("upstream.use_retry", "", Some(100), "a policy retries always or, with num_retries: 0, never"),
 ];
 
 impl fmt::Display for RuntimeValue {
@@ -390,8 +404,7 @@ mod tests {
             "circuit_breakers.app.max_requests",
             "envoy.reloadable_features.strict_chunk_parsing",
             "outlier_detection.consecutive_5xx",
-            "upstream.maintenance_mode.app",
-            "upstream.use_retry",
+            "upstream.healthy_panic_threshold",
         ] {
             let error = RuntimeValue::Number(7.0).check(key).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{key} is not supported: ")), "{error}");

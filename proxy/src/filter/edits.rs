@@ -26,7 +26,7 @@ pub(crate) fn edit_request(levels: &[Arc<HeaderEdits>], request: &mut RequestHea
 }
 
 /// Changes a response, whether an upstream's or one of the proxy's own.
-pub(super) fn edit_response(
+pub(crate) fn edit_response(
     levels: &[Arc<HeaderEdits>],
     response: &mut ResponseHead,
     request: &RequestHead,

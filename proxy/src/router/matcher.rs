@@ -62,7 +62,7 @@ fn holds(condition: &Condition, head: &RequestHead, chance: &Chance<'_>) -> bool
 }
 
 /// Each line of a header is tested by itself. Inverted, none may succeed.
-fn header_holds(matcher: &HeaderMatch, head: &RequestHead) -> bool {
+pub(crate) fn header_holds(matcher: &HeaderMatch, head: &RequestHead) -> bool {
     let mut values = values(head, &matcher.name).peekable();
     let is_missing = values.peek().is_none();
     let is_absent = is_missing && matcher.missing == Missing::Absent;

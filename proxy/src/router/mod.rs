@@ -7,6 +7,8 @@ pub(crate) mod rewrite;
 
 use std::sync::Arc;
 
+pub(crate) use matcher::header_holds;
+
 use http::HeaderValue;
 
 pub use chance::{Chance, RuntimeKeys};

@@ -15,6 +15,7 @@ use super::{ServerShared, StartError};
 use crate::access_log::AccessLog;
 use crate::cluster::{Cluster, Clusters, Handover};
 use crate::config::listener::{LogPath, Terminal};
+use crate::config::log_format::Operator;
 use crate::config::{self, ClusterChange, ListenerChange};
 use crate::connection_manager::ConnectionManager;
 use crate::drain::{Direction, Drain, ListenerDrain, Stage, WorkerDrain};
@@ -23,7 +24,7 @@ use crate::net::accept::Acceptor;
 use crate::net::{Accept, Address, ListenOptions, LogTarget, Outside};
 use crate::snapshot::{self, Addresses, Snapshot};
 use crate::stats::{CodeStats, Http2Stats, HttpStats, ListenerStats, ResponseStats};
-use crate::stream::{Service, ServiceParts};
+use crate::stream::{LocalReplies, Logs, Service, ServiceParts};
 
 /// A worker that has bound its listeners and serves once [`run`](Self::run) is awaited.
 pub struct Worker {
@@ -154,7 +155,7 @@ impl Worker {
         for shared in &snapshot.clusters {
             let name = &shared.config.name;
             let Some(change) = snapshot.changes.clusters.get(name) else { continue };
-            let codes = CodeStats::new(&shared.registry, name);
+            let codes = CodeStats::new(&shared.registry, shared.config.stat_name());
             let before = Handover::from(self.clusters.get(name).as_deref(), *change);
             let cluster = Cluster::start(Arc::clone(shared), codes, self.outside.clone(), before);
             let cluster = cluster.await;
@@ -228,12 +229,20 @@ impl Worker {
         drain: &ListenerDrain,
     ) -> Result<Rc<ConnectionManager>, StartError> {
         let (config, registry) = (&listener.config, &listener.stats);
+        let mut options = config::listener::ConnectionManager::clone(options);
+        let net = &self.outside.net;
+        options.resolve(&|operator| match operator {
+            operator if *operator == Operator::HostName => Some(net.host_name().unwrap_or_default()),
+            operator => operator.variable().map(|name| net.environment(name).unwrap_or_default()),
+        });
+        let options = &Arc::new(options);
         let parts = ServiceParts {
             options: Arc::clone(options),
             buffer_bytes_max: config.buffer_bytes_max,
             stats: HttpStats::new(registry, &options.stat_prefix),
             listener_responses: ResponseStats::of_listener(registry, config.address, &options.stat_prefix),
-            logs: open_logs(&self.outside, options)?,
+            local_replies: LocalReplies::new(options, &self.shared.runtime),
+            logs: Logs::new(options, open_logs(&self.outside, options)?, &self.shared.runtime),
             clusters: Rc::clone(&self.clusters),
             runtime: Arc::clone(&self.shared.runtime),
             outside: self.outside.clone(),
@@ -321,7 +330,7 @@ fn open_logs(outside: &Outside, manager: &config::listener::ConnectionManager) -
             };
             StartError::Log { path, source }
         })?;
-        Ok(AccessLog::new(log.format.clone(), writer))
+        Ok(AccessLog::new(log.format.clone(), writer, Rc::clone(&outside.random)))
     };
     manager.access_logs.iter().map(open).collect()
 }

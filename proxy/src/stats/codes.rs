@@ -61,6 +61,11 @@ impl CodeStats {
         self.canary.charge(status);
     }
 
+    /// How long an upstream took with such an answer, in addition.
+    pub fn record_canary_time(&self, took: Duration) {
+        self.canary.time().record_ms(took);
+    }
+
     /// Counts an answer that is not passed on, since the request is tried again.
     pub fn charge_retried(&self, status: StatusCode) {
         self.retry.charge(status);

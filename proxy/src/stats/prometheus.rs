@@ -5,60 +5,41 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::ops::Range;
 
 use super::{Kind, Recorded, Snapshot};
-
-/// Upper bounds of the buckets, Envoy's choice. In the histogram's unit.
-const BUCKETS: [f64; 19] = [
-    0.5,
-    1.0,
-    5.0,
-    10.0,
-    25.0,
-    50.0,
-    100.0,
-    250.0,
-    500.0,
-    1000.0,
-    2500.0,
-    5000.0,
-    10_000.0,
-    30_000.0,
-    60_000.0,
-    300_000.0,
-    600_000.0,
-    1_800_000.0,
-    3_600_000.0,
-];
+use crate::config::stats::{DefaultTag, StatsOptions, TagValue, Tags};
 
 /// Renders `snapshot`.
 #[must_use]
-pub fn render(snapshot: &Snapshot) -> String {
+pub fn render(snapshot: &Snapshot, options: &StatsOptions) -> String {
+    let tags = &options.tags;
     let mut out = String::new();
     for (kind, word) in [(Kind::Counter, "counter"), (Kind::Gauge, "gauge")] {
         let numbers = snapshot.numbers.iter().filter(|number| number.kind == kind);
-        for (family, samples) in families(numbers.map(|number| (number.name.as_str(), number.value))) {
+        for (family, samples) in families(tags, numbers.map(|number| (number.name.as_str(), number.value))) {
             line(&mut out, format_args!("# TYPE {family} {word}"));
             for (labels, value) in samples {
                 line(&mut out, format_args!("{family}{{{}}} {value}", labels.join(",")));
             }
         }
     }
-    for (family, samples) in families(snapshot.histograms.iter().map(|recorded| (recorded.name.as_str(), recorded))) {
+    let histograms = snapshot.histograms.iter().map(|recorded| (recorded.name.as_str(), recorded));
+    for (family, samples) in families(tags, histograms) {
         line(&mut out, format_args!("# TYPE {family} histogram"));
         for (labels, recorded) in samples {
-            histogram(&mut out, &family, &labels, recorded);
+            histogram(&mut out, &family, &labels, recorded, options.buckets(&recorded.name));
         }
     }
     out
 }
 
-fn histogram(out: &mut String, family: &str, labels: &[String], recorded: &Recorded) {
+fn histogram(out: &mut String, family: &str, labels: &[String], recorded: &Recorded, buckets: &[f64]) {
     let count = recorded.total.count();
     let own = labels.join(",");
     let comma = if own.is_empty() { "" } else { "," };
-    for limit in BUCKETS {
-        let up_to = recorded.total.count_up_to(limit);
+    for limit in buckets {
+        let up_to = recorded.total.count_up_to(*limit);
         line(out, format_args!("{family}_bucket{{{own}{comma}le=\"{limit}\"}} {up_to}"));
     }
     line(out, format_args!("{family}_bucket{{{own}{comma}le=\"+Inf\"}} {count}"));
@@ -71,40 +52,68 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 /// Stats by the name they have without their labels.
-fn families<'a, T>(stats: impl Iterator<Item = (&'a str, T)>) -> BTreeMap<String, Vec<(Vec<String>, T)>> {
+fn families<'a, T>(tags: &Tags, stats: impl Iterator<Item = (&'a str, T)>) -> BTreeMap<String, Vec<(Vec<String>, T)>> {
     let mut families: BTreeMap<String, Vec<(Vec<String>, T)>> = BTreeMap::new();
     for (name, value) in stats {
-        let (family, labels) = split(name);
+        let (family, labels) = split(tags, name);
         families.entry(family).or_default().push((labels, value));
     }
     families
 }
 
-/// A stat's name as family and labels. The labels stand in Envoy's order.
-fn split(name: &str) -> (String, Vec<String>) {
-    let mut words = vec!["envoy"];
-    let mut rest = name;
+/// A stat's name as family and labels. The labels stand in Envoy's order, and those of the operator's behind them.
+fn split(tags: &Tags, name: &str) -> (String, Vec<String>) {
+    let found: Vec<Found<'_>> = found(name).into_iter().filter(|found| tags.default.contains(&found.tag)).collect();
+    let mut cuts: Vec<Range<usize>> = found.iter().map(|found| found.cut.clone()).collect();
+    let mut labels: Vec<String> = found.iter().map(|found| label(found.tag.name(), found.value)).collect();
+    for tag in &tags.own {
+        let value = match &tag.value {
+            TagValue::Fixed(value) => value.as_str(),
+            TagValue::Taken(regex) => {
+                let Some(groups) = regex.captures(name) else { continue };
+                let Some(cut) = groups.get(1) else { continue };
+                cuts.push(cut.range());
+                groups.get(2).unwrap_or(cut).as_str()
+            }
+        };
+        labels.push(label(&tag.name, value));
+    }
+    let kept = name.char_indices().filter(|(at, _)| !cuts.iter().any(|cut| cut.contains(at)));
+    let family = std::iter::once("envoy_".to_owned()).chain(kept.map(|(_, char)| match char {
+        char if char.is_ascii_alphanumeric() => char.to_string(),
+        _ => "_".to_owned(),
+    }));
+    (family.collect(), labels)
+}
+
+/// A tag of Envoy's in a name.
+struct Found<'a> {
+    tag: DefaultTag,
+    value: &'a str,
+    /// What is left out of the family.
+    cut: Range<usize>,
+}
+
+/// The tags of Envoy's in a name, in the order of its labels.
+fn found(name: &str) -> Vec<Found<'_>> {
     let mut outer = None;
-    if let Some((address, inner)) = name.strip_prefix("listener.").and_then(split_address) {
-        words.push("listener");
-        outer = Some(label("envoy_listener_address", address));
-        rest = inner;
+    let mut begin = 0;
+    if let Some((address, _)) = name.strip_prefix("listener.").and_then(split_address) {
+        let from = "listener.".len();
+        begin = from + address.len() + 1;
+        outer = Some(Found { tag: DefaultTag::Listener, value: address, cut: from..begin });
     }
     let mut scope = None;
-    for (word, key) in [("cluster", "envoy_cluster_name"), ("http", "envoy_http_conn_manager_prefix")] {
-        let inside = rest.strip_prefix(word).and_then(|rest| rest.strip_prefix('.'));
-        if let Some((thing, inner)) = inside.and_then(|inside| inside.split_once('.')) {
-            words.push(word);
-            scope = Some(label(key, thing));
-            rest = inner;
+    for (word, tag) in [("cluster.", DefaultTag::Cluster), ("http.", DefaultTag::ConnectionManager)] {
+        let inside = name.get(begin..).and_then(|rest| rest.strip_prefix(word));
+        if let Some((value, _)) = inside.and_then(|inside| inside.split_once('.')) {
+            let from = begin + word.len();
+            begin = from + value.len() + 1;
+            scope = Some(Found { tag, value, cut: from..begin });
             break;
         }
     }
-    let (last, code) = split_code(rest);
-    words.push(&last);
-    let labels = code.into_iter().chain(scope).chain(outer).collect();
-    let family = words.join("_").replace(|char: char| !char.is_ascii_alphanumeric(), "_");
-    (family, labels)
+    code(name, begin).into_iter().chain(scope).chain(outer).collect()
 }
 
 /// `127.0.0.1_80.rest`: the address ends with the segment that ends with the port.
@@ -117,19 +126,21 @@ fn split_address(text: &str) -> Option<(&str, &str)> {
     cuts.map(|(address, rest)| (address, rest.trim_start_matches('.'))).find(|(address, _)| ends_in_port(address))
 }
 
-/// `upstream_rq_200` and `upstream_rq_2xx`: the code or its class becomes a label.
-fn split_code(name: &str) -> (String, Option<String>) {
-    let Some((before, last)) = name.rsplit_once("_rq_") else { return (name.to_owned(), None) };
+/// `upstream_rq_200` and `upstream_rq_2xx`, behind `begin`: the code or its class becomes a label.
+fn code(name: &str, begin: usize) -> Option<Found<'_>> {
+    let (before, last) = name.get(begin..)?.rsplit_once("_rq_")?;
+    let from = begin + before.len() + "_rq_".len();
+    let found = |tag, value, cut| Some(Found { tag, value, cut });
     match last.as_bytes() {
-        [b'0'..=b'9', b'0'..=b'9', b'0'..=b'9'] => (format!("{before}_rq"), Some(label("envoy_response_code", last))),
-        [b'0'..=b'9', b'x', b'x'] => {
-            (format!("{before}_rq_xx"), Some(label("envoy_response_code_class", last.trim_end_matches('x'))))
-        }
-        _ => (name.to_owned(), None),
+        [b'0'..=b'9', b'0'..=b'9', b'0'..=b'9'] => found(DefaultTag::ResponseCode, last, from - 1..name.len()),
+        [b'0'..=b'9', b'x', b'x'] => found(DefaultTag::ResponseCodeClass, last.trim_end_matches('x'), from..from + 1),
+        _ => None,
     }
 }
 
+/// `envoy.cluster_name` as `envoy_cluster_name="up"`.
 fn label(key: &str, value: &str) -> String {
+    let key = key.replace(|char: char| !char.is_ascii_alphanumeric(), "_");
     let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("{key}=\"{value}\"")
 }
@@ -137,6 +148,7 @@ fn label(key: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::stats::OwnTag;
     use crate::stats::Registry;
 
     #[test]
@@ -177,7 +189,37 @@ mod tests {
             ("listener.nowhere", "envoy_listener_nowhere{}"),
         ];
         for (name, want) in cases {
-            let (family, labels) = split(name);
+            let (family, labels) = split(&Tags::default(), name);
+            assert_eq!(format!("{family}{{{}}}", labels.join(",")), want, "{name}");
+        }
+    }
+
+    /// As Envoy 1.40 does it, but for the order of the labels.
+    #[test]
+    fn tags_of_the_operators_are_taken_out_of_names() {
+        let taken = |name: &str, regex: &str| OwnTag {
+            name: name.to_owned(),
+            value: TagValue::Taken(regex::Regex::new(regex).unwrap()),
+        };
+        let fixed = OwnTag { name: "fix".to_owned(), value: TagValue::Fixed("v\"1".to_owned()) };
+        let own = vec![taken("my.tag", "^http\\.((x)\\.)"), fixed, taken("whole", "(upstream)_rq")];
+        let tags = Tags { own, ..Tags::default() };
+        let few = Tags { default: vec![DefaultTag::Cluster], own: Vec::new() };
+        for (tags, name, want) in [
+            (
+                &tags,
+                "cluster.up.upstream_rq_503",
+                r#"envoy_cluster__rq{envoy_response_code="503",envoy_cluster_name="up",fix="v\"1",whole="upstream"}"#,
+            ),
+            (
+                &tags,
+                "http.x.rq_total",
+                r#"envoy_http_rq_total{envoy_http_conn_manager_prefix="x",my_tag="x",fix="v\"1"}"#,
+            ),
+            (&few, "cluster.up.upstream_rq_503", r#"envoy_cluster_upstream_rq_503{envoy_cluster_name="up"}"#),
+            (&few, "http.x.rq_total", "envoy_http_x_rq_total{}"),
+        ] {
+            let (family, labels) = split(tags, name);
             assert_eq!(format!("{family}{{{}}}", labels.join(",")), want, "{name}");
         }
     }
@@ -192,13 +234,13 @@ mod tests {
         let time = registry.histogram("http.a.downstream_rq_time");
         [0, 1, 43, 2500, 9_000_000].iter().for_each(|ms| time.record(*ms));
         registry.histogram("plain");
-        insta::assert_snapshot!(render(&registry.snapshot()));
+        insta::assert_snapshot!(render(&registry.snapshot(), &StatsOptions::default()));
     }
 
     proptest::proptest! {
         #[test]
         fn any_name_has_a_family_that_prometheus_takes(name in "((cluster|http|listener|_rq_2xx|_rq_200|[0-9._]|\\PC)[.]?){0,9}") {
-            let (family, labels) = split(&name);
+            let (family, labels) = split(&Tags::default(), &name);
             proptest::prop_assert!(family.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{family}");
             proptest::prop_assert!(labels.iter().all(|label| label.ends_with('"')));
         }

@@ -14,7 +14,7 @@ use super::remote_client::{Origin, RemoteClient};
 use super::service::Routes;
 use super::{Forwarded, Kind, Reply, StreamContext};
 use crate::access_log::Details;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, RequestKeys};
 use crate::codec::{Broken, RequestHead, names};
 use crate::config::filter::RouterOptions;
 use crate::config::route::{Action, Forward, Upgrade, Upgrades};
@@ -42,6 +42,7 @@ pub(super) async fn decide<'s: 'c, 'c>(
     let has_proto = forwarded_proto.is_none_or(|proto| !proto.is_empty());
     let chance = Chance::new(&routes.keys, &*service.outside.random);
     let Some(found) = router::route(&routes.table, &stream.request, &chance).filter(|_| has_proto) else {
+        stream.log_begin();
         if let Err(reply) = filter_request(stream, filters).await {
             return reply;
         }
@@ -69,6 +70,7 @@ pub(super) async fn decide<'s: 'c, 'c>(
     if upgrade.is_some() {
         stream.exchange.withhold();
     }
+    stream.log_begin();
     if let Err(reply) = filter_request(stream, filters).await {
         return reply;
     }
@@ -196,6 +198,12 @@ async fn forward(stream: &mut StreamContext<'_>, target: Target<'_>) -> Reply {
     }
     let mut options = RequestOptions::resolve(to, router, &mut request.headers);
     info.alt_stat_name = options.alt_stat_name.take();
+    let random = &*service.outside.random;
+    if RequestKeys::draws(&cluster.shared.keys.maintenance, random) {
+        cluster.shared.stats.upstream_rq_maintenance_mode.inc();
+        let says_overloaded = !router.suppress_envoy_headers;
+        return Reply::Local(LocalReply::Maintenance { says_overloaded }, Some(cluster));
+    }
     let longest_by_default = exchange.timers.longest();
     exchange.timers.set_route(to, options.timeout, options.longest);
     info.attempts_in_response = to.attempt_count.in_response;
@@ -224,7 +232,6 @@ async fn forward(stream: &mut StreamContext<'_>, target: Target<'_>) -> Reply {
     if let Some(rewrites) = &to.rewrites {
         rewrite::target(rewrites, &found.route.matches, router, request);
     }
-    let random = &*service.outside.random;
     let mut forwarding = Forwarding { exchange, head: request, to, options: &options, cluster: &cluster, random, info };
     let answer = match upstream::forward(&mut forwarding).await {
         Ok(answer) => answer,

@@ -252,21 +252,7 @@ fn text(address: IpAddr) -> HeaderValue {
 
 /// A random UUID, version 4 (RFC 9562 5.4), as text.
 fn request_id(random: &dyn Random) -> HeaderValue {
-    let [high, low] = [random.next_u64(), random.next_u64()];
-    let high = (high & 0xffff_ffff_ffff_0fff) | 0x4000;
-    let low = (low & 0x3fff_ffff_ffff_ffff) | 0x8000_0000_0000_0000;
-    let digits = u128::from(high) << 64 | u128::from(low);
-    let mut text = [b'-'; 36];
-    let mut nibble = 32;
-    for (at, byte) in text.iter_mut().enumerate() {
-        if matches!(at, 8 | 13 | 18 | 23) {
-            continue;
-        }
-        nibble -= 1;
-        let value = (digits >> (nibble * 4)) & 0xf;
-        *byte = b"0123456789abcdef".get(value as usize & 0xf).copied().unwrap_or(b'0');
-    }
-    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-"))
+    HeaderValue::from_bytes(&random.uuid()).unwrap_or(HeaderValue::from_static("-"))
 }
 
 /// The end of the upstream hop in a response. Headers that `connection` names stay, as in Envoy, and `upgrade` if it

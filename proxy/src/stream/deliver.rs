@@ -12,9 +12,11 @@ use super::relay::{self, Relay, RelayEnd};
 use super::respond::{Remaining, Responder, Response, after_response, begin_response, edit_response, filter_response};
 use super::unsent::push_out;
 use super::{After, Forwarded, Kind, Persistence, StreamContext};
+use crate::access_log::StreamInfo;
 use crate::cluster::{Cluster, Failure};
 use crate::codec::http1::Close;
 use crate::codec::{Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
+use crate::config::log_filter::LogType;
 use crate::exchange::{Exchange, Interrupted};
 use crate::filter::Filters;
 use crate::stats::FlowStats;
@@ -32,6 +34,10 @@ pub(super) async fn deliver(
     let mut head = head(kind, &mut answer, service_time);
     if kind != Kind::Unsuccessful {
         cluster.codes.charge(head.status, stream.info.internal, stream.info.alt_stat_name.as_deref());
+        stream.info.is_canary = head.headers.get(&names::X_ENVOY_UPSTREAM_CANARY).is_some_and(|value| value == "true");
+        if stream.info.is_canary {
+            cluster.codes.charge_canary(head.status);
+        }
     }
     stream.info.response_code = Some(head.status.as_u16());
     edit_response(stream, filters, &mut head);
@@ -47,6 +53,9 @@ pub(super) async fn deliver(
     };
     let response = Response { head, payload, persistence };
     let mut down = begin_response(stream.service, &stream.request, response, responder, stream.info);
+    if kind == Kind::Tunnel && stream.service.options.early_logs.at_tunnel {
+        stream.log(LogType::DownstreamTunnelSuccessfullyEstablished);
+    }
     let end = match payload {
         Payload::None => send_head(&mut down).await,
         Payload::Raw | Payload::Some => relay(stream, &cluster.flow, &mut answer, &mut down, payload).await,
@@ -84,6 +93,9 @@ fn record_end(stream: &mut StreamContext<'_>, cluster: &Cluster, answer: &Upstre
         && let Some(at) = exchange.completed_at()
     {
         cluster.codes.record_time(at.elapsed(), info.internal, info.alt_stat_name.as_deref());
+        if info.is_canary {
+            cluster.codes.record_canary_time(at.elapsed());
+        }
     }
 }
 
@@ -153,9 +165,10 @@ async fn relay(
     payload: Payload,
 ) -> RelayEnd {
     let StreamContext { service, exchange, info, .. } = stream;
-    let sent = &mut info.bytes_sent;
+    let StreamInfo { bytes_sent: sent, trailers, .. } = &mut **info;
+    let trailers = service.logs.reads_trailers.then_some(trailers);
     let response = relay::Response::Open;
-    let mut relay = Relay { exchange, answer, down, payload, sent, response, flow, paused: None };
+    let mut relay = Relay { exchange, answer, down, payload, sent, trailers, response, flow, paused: None };
     let relayed = poll_fn(|cx| relay.poll(cx));
     if payload != Payload::Raw {
         return relayed.await;

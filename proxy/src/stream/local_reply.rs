@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode};
 
-use crate::access_log::{Details, ResponseFlag, ResponseStart};
+use crate::access_log::{Details, ResponseFlag, ResponseStart, grpc_status};
 use crate::cluster::Failure;
 use crate::codec::http1::Refusal;
 use crate::codec::{RequestHead, ResponseHead, Violation, names};
@@ -25,6 +25,8 @@ pub(crate) enum LocalReply {
     BadBody,
     /// A configured direct response, or a redirect.
     Direct { status: u16, body: String, location: Option<HeaderValue> },
+    /// The cluster refuses a share of its requests, as a runtime key says.
+    Maintenance { says_overloaded: bool },
     /// A header that is to be checked is malformed.
     MalformedHeader { header: StrictHeader, value: String },
     /// An HTTP/1.1 request without `host`.
@@ -137,6 +139,9 @@ impl LocalReply {
                 flag: None,
                 closes: false,
             },
+            Self::Maintenance { says_overloaded: _ } => {
+                Row::open(StatusCode::SERVICE_UNAVAILABLE, "maintenance mode", Details::MaintenanceMode, Flag::UO)
+            }
             Self::MalformedHeader { header, value } => Row {
                 status: StatusCode::BAD_REQUEST,
                 body: format!("invalid header '{}' with value '{value}'", header.name()).into(),
@@ -184,12 +189,11 @@ impl LocalReply {
     }
 
     /// The response without what concerns its body; `date`, `server` and `connection` are added like on any other.
-    pub(crate) fn head(&self, row: &Row, form: Form) -> ResponseHead {
-        let mut head = ResponseHead::new(match form {
-            Form::Grpc => StatusCode::OK,
-            Form::Http => row.status,
-        });
-        if let Self::Upstream { failure: Failure::Overflow | Failure::PendingOverflow, .. } = self {
+    pub(crate) fn head(&self, row: &Row) -> ResponseHead {
+        let mut head = ResponseHead::new(row.status);
+        if let Self::Upstream { failure: Failure::Overflow | Failure::PendingOverflow, .. }
+        | Self::Maintenance { says_overloaded: true } = self
+        {
             head.headers.append(names::X_ENVOY_OVERLOADED.clone(), HeaderValue::from_static("true"));
         }
         if let Self::Direct { location: Some(location), .. } | Self::NormalPath { location: Some(location) } = self {
@@ -199,24 +203,32 @@ impl LocalReply {
     }
 
     /// Adds to `head` what concerns the body, and returns the body. Envoy's order: content-length first where there is a body,
-    /// last where there is none; a content type that is there already stays.
-    pub(crate) fn describe_body(&self, row: &Row, form: Form, head: &mut ResponseHead) -> Bytes {
+    /// last where there is none; a content type that is there already stays, unless it described another body.
+    pub(crate) fn describe_body(&self, content: Content, form: Form, head: &mut ResponseHead) -> Bytes {
+        let Content { body, content_type, is_rewritten, keeps_type } = content;
         match form {
             Form::Grpc => {
+                let status = self.grpc_status(head.status);
+                head.status = StatusCode::OK;
                 head.headers.set(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-                head.headers.append(names::GRPC_STATUS.clone(), HeaderValue::from(self.grpc_status(row.status)));
-                if !row.body.is_empty() {
-                    head.headers.append(names::GRPC_MESSAGE.clone(), grpc_message(&row.body));
+                head.headers.set_if_absent(names::GRPC_STATUS.clone(), HeaderValue::from(status));
+                if !body.is_empty() {
+                    head.headers.append(names::GRPC_MESSAGE.clone(), grpc_message(&body));
                 }
-                return Bytes::new();
+                Bytes::new()
             }
-            Form::Http if row.body.is_empty() => {}
             Form::Http => {
-                head.headers.append(CONTENT_LENGTH, HeaderValue::from(row.body.len()));
-                head.headers.set_if_absent(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+                if !body.is_empty() {
+                    head.headers.append(CONTENT_LENGTH, HeaderValue::from(body.len()));
+                    if is_rewritten && !keeps_type {
+                        head.headers.set(CONTENT_TYPE, content_type);
+                    } else {
+                        head.headers.set_if_absent(CONTENT_TYPE, content_type);
+                    }
+                }
+                body
             }
         }
-        Bytes::copy_from_slice(row.body.as_bytes())
     }
 
     /// Envoy's translation of an HTTP status. A limit of the whole stream is DEADLINE_EXCEEDED, whatever its status.
@@ -224,13 +236,36 @@ impl LocalReply {
         if matches!(self, Self::TooLate { expired: Expired::Duration, .. }) {
             return 4;
         }
-        match status.as_u16() {
-            400 => 13,                   // INTERNAL
-            401 => 16,                   // UNAUTHENTICATED
-            403 => 7,                    // PERMISSION_DENIED
-            404 => 12,                   // UNIMPLEMENTED
-            429 | 502 | 503 | 504 => 14, // UNAVAILABLE
-            _ => 2,                      // UNKNOWN
+        grpc_status::of_http(status.as_u16())
+    }
+}
+
+/// The body of a local reply.
+pub(crate) struct Content {
+    pub(crate) body: Bytes,
+    content_type: HeaderValue,
+    /// The body is another than the proxy's own.
+    is_rewritten: bool,
+    /// `content-type` has been set for the body as it is.
+    pub(crate) keeps_type: bool,
+}
+
+impl Content {
+    /// The proxy's own.
+    pub(crate) fn of(row: &Row) -> Self {
+        let body = match &row.body {
+            Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+            Cow::Owned(text) => Bytes::copy_from_slice(text.as_bytes()),
+        };
+        Self { body, content_type: HeaderValue::from_static("text/plain"), is_rewritten: false, keeps_type: false }
+    }
+
+    /// Another body in its place, of this type if that is known.
+    pub(crate) fn rewrite(&mut self, body: Bytes, content_type: Option<&HeaderValue>) {
+        self.is_rewritten |= self.body != body;
+        self.body = body;
+        if let Some(content_type) = content_type {
+            self.content_type = content_type.clone();
         }
     }
 }
@@ -252,12 +287,12 @@ impl Form {
 }
 
 /// A text as the value of `grpc-message`: what is not printable, `%` and, as Envoy does it, `~` are escaped.
-fn grpc_message(text: &str) -> HeaderValue {
+fn grpc_message(text: &[u8]) -> HeaderValue {
     let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
+    for byte in text {
+        match *byte {
             b'%' | 0..b' ' | b'~'.. => out.push_str(&format!("%{byte:02X}")),
-            _ => out.push(char::from(byte)),
+            byte => out.push(char::from(byte)),
         }
     }
     // Printable ASCII is always a value.
@@ -284,8 +319,9 @@ mod tests {
             [(200, 2), (400, 13), (401, 16), (403, 7), (404, 12), (408, 2), (429, 14), (500, 2), (503, 14), (504, 14)]
         {
             let reply = LocalReply::Direct { status, body: "a%b\"~ü\t".to_owned(), location: None };
-            let mut head = reply.head(&reply.row(), Form::Grpc);
-            let body = reply.describe_body(&reply.row(), Form::Grpc, &mut head);
+            let row = reply.row();
+            let mut head = reply.head(&row);
+            let body = reply.describe_body(Content::of(&row), Form::Grpc, &mut head);
             assert_eq!((head.status, body.len()), (StatusCode::OK, 0));
             let fields: Vec<_> = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
             let status = expected.to_string();

@@ -10,12 +10,15 @@ mod decorate;
 mod deliver;
 mod direct;
 mod local_reply;
+mod log_filter;
+mod logs;
 mod normalise;
 mod record;
 mod relay;
 mod remote_client;
 mod reply;
 mod respond;
+mod rewritten;
 mod service;
 mod unsent;
 
@@ -24,9 +27,11 @@ use std::rc::Rc;
 use http::{HeaderValue, StatusCode, Version};
 
 use crate::access_log::StreamInfo;
+use crate::access_log::format::Heads;
 use crate::cluster::Cluster;
 use crate::codec::http1::Close;
-use crate::codec::{Body, Broken, InformationalSender, RequestHead};
+use crate::codec::{Body, Broken, InformationalSender, RequestHead, ResponseHead};
+use crate::config::log_filter::LogType;
 use crate::exchange::Exchange;
 use crate::exchange::LazyTimer;
 use crate::exchange::Timers;
@@ -36,12 +41,15 @@ use crate::tunnel::handshake;
 use crate::upstream::UpstreamResponse;
 use decide::decide;
 use deliver::deliver;
+use local_reply::Content;
 use reply::reply_locally;
 
 pub(crate) use local_reply::LocalReply;
+pub(crate) use logs::Logs;
 pub(crate) use record::{Record, count_expired, record_gone};
 pub(crate) use reply::refuse_head;
 pub(crate) use respond::{GoAway, Responder};
+pub(crate) use rewritten::LocalReplies;
 pub(crate) use service::{Service, ServiceParts};
 pub(crate) use unsent::Unsent;
 
@@ -124,6 +132,29 @@ struct StreamContext<'a> {
     /// Whether the client keeps its HTTP/1 connection after this request.
     client_persistence: Persistence,
     info: &'a mut StreamInfo,
+}
+
+impl StreamContext<'_> {
+    /// Has `local_reply_config` change a response of the proxy's own.
+    fn rewrite_reply(&mut self, head: &mut ResponseHead, content: &mut Content) {
+        let Self { service, request, exchange, info, .. } = self;
+        info.bytes_received = exchange.bytes_received;
+        info.times.request_end = exchange.completed_at();
+        service.local_replies.rewrite(request, head, content, &*service.outside.random, info);
+    }
+
+    /// Its head has been read and its route is known: writes a line, if that is asked for.
+    fn log_begin(&self) {
+        if self.service.options.early_logs.at_begin {
+            self.log(LogType::DownstreamStart);
+        }
+    }
+
+    /// Writes a line of the stream before its end.
+    fn log(&self, log_type: LogType) {
+        let heads = Heads { request: Some(&self.request), response: self.info.response.as_ref() };
+        self.service.logs.write(log_type, heads, self.info, &*self.service.outside.random);
+    }
 }
 
 impl Drop for StreamContext<'_> {

@@ -7,9 +7,11 @@ use tokio::time::Instant;
 use super::local_reply::LocalReply;
 use super::relay::RelayEnd;
 use super::service::Service;
+use crate::access_log::format::Heads;
 use crate::access_log::{Details, Downstream, LocalEnd, ResponseFlag, ResponseStart, StreamInfo};
 use crate::cluster::Cluster;
 use crate::codec::{Broken, Violation};
+use crate::config::log_filter::LogType;
 use crate::exchange::Expired;
 use crate::exchange::Interrupted;
 use crate::stats::Held;
@@ -51,9 +53,9 @@ impl Drop for Record<'_> {
             self.info.end_locally(LocalEnd::Drained);
         }
         self.info.finish(Instant::now());
-        for log in &self.service.logs {
-            log.write(&self.info);
-        }
+        let Self { info, service, .. } = self;
+        let heads = Heads { request: info.request.as_ref(), response: info.response.as_ref() };
+        service.logs.write(LogType::DownstreamEnd, heads, info, &*service.outside.random);
     }
 }
 

@@ -6,7 +6,7 @@
 use std::task::{Context, Poll};
 
 use crate::cluster::Failure;
-use crate::codec::{Body, Broken, Frame, Payload, Writer};
+use crate::codec::{Body, Broken, Frame, Headers, Payload, Writer};
 use crate::exchange::{Exchange, Interrupted};
 use crate::stats::{FlowStats, Pause};
 use crate::upstream::UpstreamResponse;
@@ -37,6 +37,8 @@ pub(super) struct Relay<'a> {
     pub(super) payload: Payload,
     /// Counts body bytes towards the client.
     pub(super) sent: &'a mut u64,
+    /// Where the trailers go besides, if a log reads them.
+    pub(super) trailers: Option<&'a mut Option<Headers>>,
     pub(super) response: Response,
     pub(super) flow: &'a FlowStats,
     /// While the upstream is not read, because as much waits for the client as may.
@@ -107,6 +109,9 @@ impl Relay<'_> {
                     self.exchange.timers.progress();
                 }
                 Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
+                    if let Some(kept) = &mut self.trailers {
+                        **kept = Some(trailers.clone());
+                    }
                     self.down.finish(Some(trailers));
                     self.response = Response::Ending(RelayEnd::Complete);
                 }

@@ -2,7 +2,7 @@
 
 use http::{Method, Version};
 
-use super::local_reply::{Form, LocalReply, Row};
+use super::local_reply::{Content, Form, LocalReply, Row};
 use super::respond::{Remaining, Responder, Response, after_response, begin_response, edit_response, filter_response};
 use super::service::Service;
 use super::unsent::push_out;
@@ -22,9 +22,11 @@ pub(super) async fn reply_locally(
     let row = reply.row();
     record_reply(&row, &stream.request, stream.info);
     let form = Form::of(&stream.request);
-    let mut head = reply.head(&row, form);
+    let mut head = reply.head(&row);
+    let mut content = Content::of(&row);
     edit_response(stream, filters, &mut head);
-    let body = reply.describe_body(&row, form, &mut head);
+    stream.rewrite_reply(&mut head, &mut content);
+    let body = reply.describe_body(content, form, &mut head);
     filter_response(stream, filters, &mut head);
     let StreamContext { service, request, exchange, client_persistence, info } = stream;
     // A request to switch protocols has no end before the protocol is switched, at least on HTTP/1.
@@ -69,11 +71,13 @@ pub(crate) async fn refuse_head(
 ) -> After {
     let row = reply.row();
     info.protocol = Some(Version::HTTP_11);
-    let mut head = reply.head(&row, Form::Http);
-    let body = reply.describe_body(&row, Form::Http, &mut head);
+    let mut head = reply.head(&row);
+    let mut content = Content::of(&row);
     let request = RequestHead::default(); // there is none: GET, HTTP/1.1
-    info.response_code = Some(row.status.as_u16());
     info.detail(row.details.clone());
+    service.local_replies.rewrite(&request, &mut head, &mut content, &*service.outside.random, info);
+    let body = reply.describe_body(content, Form::Http, &mut head);
+    info.response_code = Some(head.status.as_u16());
     Filters::of(&service.options.filters.default).on_response(&mut head, &request, info);
     record_reply(&row, &request, info);
     if !matches!(reply, LocalReply::BadHead(Refusal::LowVersion)) {

@@ -10,7 +10,8 @@ use http::{HeaderValue, StatusCode};
 
 use super::date::{DateCache, MillisCache};
 use super::decorate;
-use crate::access_log::AccessLog;
+use super::logs::Logs;
+use super::rewritten::LocalReplies;
 use crate::cluster::{Cluster, Clusters};
 use crate::codec::RequestHead;
 use crate::config::listener::ConnectionManager as Options;
@@ -29,7 +30,8 @@ pub(crate) struct Service {
     pub(crate) buffer_bytes_max: usize,
     pub(crate) stats: Rc<HttpStats>,
     listener_responses: ResponseStats,
-    pub(super) logs: Vec<AccessLog>,
+    pub(super) logs: Logs,
+    pub(super) local_replies: LocalReplies,
     clusters: Rc<Clusters>,
     runtime: Arc<Runtime>,
     pub(crate) outside: Outside,
@@ -56,7 +58,9 @@ pub(crate) struct ServiceParts {
     /// `listener.<address>.http.<stat_prefix>.`
     pub(crate) listener_responses: ResponseStats,
     /// Open access logs.
-    pub(crate) logs: Vec<AccessLog>,
+    pub(crate) logs: Logs,
+    /// What becomes of responses of the proxy's own.
+    pub(crate) local_replies: LocalReplies,
     /// The worker's clusters.
     pub(crate) clusters: Rc<Clusters>,
     /// What operators may change.
@@ -86,6 +90,7 @@ impl Service {
             stats,
             listener_responses,
             logs,
+            local_replies,
             clusters,
             runtime,
             outside,
@@ -101,6 +106,7 @@ impl Service {
             stats: Rc::new(stats),
             listener_responses,
             logs,
+            local_replies,
             clusters,
             date: DateCache::default(),
             server_header: decorate::Server::new(&options.server),

@@ -86,15 +86,20 @@ pub(super) async fn run(
         return Ok(Tried::unconnected(Failure::NoHealthyUpstream));
     };
     info.upstream_host = Some(endpoint.address.clone());
+    let began = Instant::now();
+    info.times.upstream_ready = None;
     let pool = endpoint.pool(how.priority);
     let lease = match exchange.alongside(&mut None, pool.checkout(how.wanted)).await? {
         Ok(lease) => lease,
         Err(failure) => {
+            info.times.pool_wait = Some(began.elapsed());
             report_unconnected(cluster, &endpoint, &failure, info);
             return Ok(Tried::unconnected(failure));
         }
     };
     cluster.report_connected(&endpoint);
+    info.times.pool_wait = Some(began.elapsed());
+    info.times.upstream_ready = Some(Instant::now());
     info.upstream_local = Some(lease.local());
     let limit = TryLimit::new(how.timeout, how.idle_timeout);
     let mut informed = Vec::new();

@@ -17,7 +17,7 @@ use http::HeaderValue;
 pub(crate) use attempt::UpstreamResponse;
 
 use crate::access_log::{ResponseFlag, StreamInfo};
-use crate::cluster::{Avoided, Cluster, Failure, Wanted};
+use crate::cluster::{Avoided, Cluster, Failure, RequestKeys, Wanted};
 use crate::codec::{RequestHead, names};
 use crate::config::retry::RetryPolicy;
 use crate::config::route::Forward;
@@ -145,7 +145,7 @@ impl<'a> Attempts<'a> {
     }
 
     fn judge(&mut self, request: &mut Forwarding<'_>, result: &Result<UpstreamResponse, Failed>) -> Next {
-        let Forwarding { exchange, to, cluster, info, .. } = request;
+        let Forwarding { exchange, to, cluster, info, random, .. } = request;
         let (stats, differences) = (&cluster.shared.stats, cluster.shared.runtime.differences());
         if self.policy.is_some() && exchange.was_too_much() {
             stats.retry_or_shadow_abandoned.inc();
@@ -172,6 +172,7 @@ impl<'a> Attempts<'a> {
                 return Next::Deliver;
             }
             Verdict::Retry(_) if !exchange.can_repeat() => return Next::Deliver,
+            Verdict::Retry(_) if !RequestKeys::draws(&cluster.shared.keys.use_retry, *random) => return Next::Deliver,
             Verdict::Retry(back_off) => back_off,
         };
         self.permit = cluster.shared.breakers.of(to.priority).retry_permit();

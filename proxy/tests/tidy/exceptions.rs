@@ -11,9 +11,7 @@ pub(crate) const CIRCLES: &[(&str, &str, &str)] = &[
     ("proxy", "codec", "body http1 http2 informational_sender"),
     ("proxy", "codec/http2", "heads hpack incoming message outgoing server target wire"),
     ("proxy", "codec/http2/wire", "refusals shared"),
-    ("proxy", "config", "cluster listener route"),
     ("proxy", "config", "error problem"),
-    ("proxy", "config/bootstrap", "listener route"),
     ("proxy", "config/yaml", "decode message"),
 ];
 

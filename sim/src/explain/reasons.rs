@@ -106,6 +106,11 @@ const NO_HOST: Reason = reason(
     "no setting: an HTTP/1.1 client has to send the host header",
     None,
 );
+const MAINTENANCE: Reason = reason(
+    "because a runtime key has the cluster refuse this share of its requests",
+    "set upstream.maintenance_mode and the cluster's name to 0 in the runtime",
+    None,
+);
 const NO_ENDPOINT: Reason = reason(
     "because the cluster has no usable endpoint",
     "give the cluster endpoints that work",
@@ -300,6 +305,7 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::DownstreamDisconnect => CLIENT_CLOSED,
         Details::DrainEnded => DRAINED,
         Details::InvalidPath => NO_UDP_TARGET,
+        Details::MaintenanceMode => MAINTENANCE,
         Details::MissingHost => NO_HOST,
         Details::NoHealthyUpstream => NO_ENDPOINT,
         Details::PathNormalizationFailed => BAD_PATH,

@@ -11,6 +11,7 @@ use crate::config::yaml::At;
 #[derive(Debug, Deserialize)]
 pub(crate) struct Cluster {
     pub(crate) name: At<String>,
+    pub(crate) alt_stat_name: Option<String>,
     pub(crate) circuit_breakers: Option<CircuitBreakers>,
     pub(crate) common_http_protocol_options: Option<At<UpstreamHttpProtocolOptions>>,
     pub(crate) common_lb_config: Option<CommonLbConfig>,

@@ -1,10 +1,11 @@
-//! Listeners, connection managers, filters and access logs, as written.
+//! Listeners, connection managers and filters, as written.
 
 use serde::Deserialize;
 
-use super::filter::HttpFilter;
+use super::access_log::{AccessLog, AccessLogFilter, SubstitutionFormatString};
+use super::filter::{HeaderValueOption, HttpFilter};
 use super::route::{RouteConfiguration, UpgradeConfig};
-use super::{Address, Http1ProtocolOptions, Http2ProtocolOptions};
+use super::{Address, DataSource, Http1ProtocolOptions, Http2ProtocolOptions};
 use crate::config::constraints::{HeaderText, NonEmpty, Port};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
@@ -90,6 +91,7 @@ pub(crate) enum NetworkFilter {
 pub(crate) struct HttpConnectionManager {
     #[serde(default)]
     pub(crate) access_log: Vec<AccessLog>,
+    pub(crate) access_log_options: Option<HcmAccessLogOptions>,
     pub(crate) always_set_request_id_in_response: Option<bool>,
     #[serde(default)]
     pub(crate) append_x_forwarded_port: bool,
@@ -97,6 +99,7 @@ pub(crate) struct HttpConnectionManager {
     pub(crate) common_http_protocol_options: Option<DownstreamHttpProtocolOptions>,
     pub(crate) delayed_close_timeout: Option<Seconds>,
     pub(crate) drain_timeout: Option<Seconds>,
+    pub(crate) flush_access_log_on_new_request: Option<At<bool>>,
     pub(crate) generate_request_id: Option<bool>,
     #[serde(default)]
     pub(crate) http_filters: Vec<At<HttpFilter>>,
@@ -104,6 +107,7 @@ pub(crate) struct HttpConnectionManager {
     pub(crate) http_protocol_options: Option<Http1ProtocolOptions>,
     pub(crate) http2_protocol_options: Option<Http2ProtocolOptions>,
     pub(crate) internal_address_config: Option<InternalAddressConfig>,
+    pub(crate) local_reply_config: Option<LocalReplyConfig>,
     pub(crate) max_request_headers_kb: Option<At<u32>>,
     #[serde(default)]
     pub(crate) merge_slashes: bool,
@@ -155,6 +159,34 @@ pub(crate) enum PathWithEscapedSlashesAction {
     UnescapeAndForward,
 }
 
+/// `envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct LocalReplyConfig {
+    pub(crate) body_format: Option<At<SubstitutionFormatString>>,
+    #[serde(default)]
+    pub(crate) mappers: Vec<At<ResponseMapper>>,
+}
+
+/// `envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ResponseMapper {
+    pub(crate) body: Option<DataSource>,
+    pub(crate) body_format_override: Option<At<SubstitutionFormatString>>,
+    pub(crate) filter: At<AccessLogFilter>,
+    #[serde(default)]
+    pub(crate) headers_to_add: Vec<At<HeaderValueOption>>,
+    pub(crate) status_code: Option<At<u32>>,
+}
+
+/// `HttpConnectionManager.HcmAccessLogOptions`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HcmAccessLogOptions {
+    #[serde(default)]
+    pub(crate) flush_access_log_on_new_request: bool,
+    #[serde(default)]
+    pub(crate) flush_log_on_tunnel_successfully_established: bool,
+}
+
 /// `HttpConnectionManager.InternalAddressConfig`
 #[derive(Debug, Deserialize)]
 pub(crate) struct InternalAddressConfig {
@@ -201,50 +233,4 @@ pub(crate) enum ServerHeaderTransformation {
     AppendIfAbsent,
     #[serde(rename = "PASS_THROUGH")]
     PassThrough,
-}
-
-/// `envoy.config.accesslog.v3.AccessLog`
-#[derive(Debug, Deserialize)]
-pub(crate) struct AccessLog {
-    #[expect(dead_code, reason = "free text; the type decides")]
-    pub(crate) name: Option<String>,
-    pub(crate) typed_config: AccessLogConfig,
-}
-
-/// The access loggers there are.
-#[derive(Debug, Deserialize)]
-pub(crate) enum AccessLogConfig {
-    #[serde(rename = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog")]
-    File(FileAccessLog),
-    #[serde(rename = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StderrAccessLog")]
-    Stderr(StreamAccessLog),
-    #[serde(rename = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog")]
-    Stdout(StreamAccessLog),
-}
-
-/// `envoy.extensions.access_loggers.file.v3.FileAccessLog`
-#[derive(Debug, Deserialize)]
-pub(crate) struct FileAccessLog {
-    pub(crate) path: At<String>,
-    pub(crate) format: Option<At<String>>,
-    pub(crate) log_format: Option<At<SubstitutionFormatString>>,
-}
-
-/// `envoy.extensions.access_loggers.stream.v3.StdoutAccessLog`, and the same for standard error
-#[derive(Debug, Deserialize)]
-pub(crate) struct StreamAccessLog {
-    pub(crate) log_format: Option<At<SubstitutionFormatString>>,
-}
-
-/// `envoy.config.core.v3.SubstitutionFormatString`
-#[derive(Debug, Deserialize)]
-pub(crate) struct SubstitutionFormatString {
-    pub(crate) text_format: Option<At<String>>,
-    pub(crate) text_format_source: Option<DataSource>,
-}
-
-/// `envoy.config.core.v3.DataSource`
-#[derive(Debug, Deserialize)]
-pub(crate) struct DataSource {
-    pub(crate) inline_string: At<String>,
 }

@@ -4,10 +4,12 @@
 //! fields have Envoy's names and no defaults of their own. Fields that are not here are looked up there, and refused if
 //! they are unknown there too. What is written here is given a meaning by [`interpret`](super::interpret).
 
+pub(crate) mod access_log;
 pub(crate) mod cluster;
 pub(crate) mod filter;
 pub(crate) mod listener;
 pub(crate) mod route;
+pub(crate) mod stats;
 
 use serde::Deserialize;
 
@@ -22,6 +24,7 @@ pub(crate) struct Bootstrap {
     #[expect(dead_code, reason = "values of any shape: `interpret` reads them from the tree")]
     pub(crate) layered_runtime: Option<serde::de::IgnoredAny>,
     pub(crate) static_resources: Option<StaticResources>,
+    pub(crate) stats_config: Option<stats::StatsConfig>,
 }
 
 /// `envoy.config.bootstrap.v3.Admin`
@@ -59,6 +62,12 @@ pub(crate) struct SocketAddress {
 pub(crate) enum Protocol {
     #[serde(rename = "TCP")]
     Tcp,
+}
+
+/// `envoy.config.core.v3.DataSource`
+#[derive(Debug, Deserialize)]
+pub(crate) struct DataSource {
+    pub(crate) inline_string: At<String>,
 }
 
 /// `envoy.config.core.v3.Http1ProtocolOptions`

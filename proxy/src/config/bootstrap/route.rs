@@ -4,8 +4,7 @@ use serde::Deserialize;
 
 use super::cluster::RoutingPriority;
 use super::filter::{HeaderValueOption, HttpFilter, TypedPerFilterConfig};
-use super::listener::DataSource;
-use super::{RuntimeFractionalPercent, StringMatcher};
+use super::{DataSource, RuntimeFractionalPercent, StringMatcher};
 use crate::config::constraints::{HeaderName, HeaderText, NonEmpty, OneLine, Positive};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;

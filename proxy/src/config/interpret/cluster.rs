@@ -47,6 +47,7 @@ pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Pr
     note_deprecated(cluster, notes);
     Ok(Cluster {
         name: cluster.name.value.as_str().into(),
+        alt_stat_name: cluster.alt_stat_name.clone().filter(|name| !name.is_empty()),
         discovery: discovery(cluster)?,
         balancing: match cluster.lb_policy {
             None | Some(LbPolicy::RoundRobin) => Balancing::RoundRobin,

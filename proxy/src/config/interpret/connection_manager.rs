@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use super::access_log::access_log;
+use super::local_reply::local_replies;
 use super::{ClusterNames, downstream_http2_options, filter, pattern, route, within};
 use crate::config::bootstrap::listener::{
-    AccessLog as WrittenLog, AccessLogConfig, CidrRange, CodecType as WrittenCodec, DataSource, HttpConnectionManager,
-    InternalAddressConfig, PathWithEscapedSlashesAction, ServerHeaderTransformation, SubstitutionFormatString,
+    CidrRange, CodecType as WrittenCodec, HttpConnectionManager, InternalAddressConfig, PathWithEscapedSlashesAction,
+    ServerHeaderTransformation,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
 use crate::config::error::Place;
 use crate::config::listener::{
-    AccessLog, CodecType, ConnectionManager, Http1Options, Http2Options, LogPath, ManagerTimeouts, RequestIds,
-    ServerHeader, ServerTransformation,
+    CodecType, ConnectionManager, EarlyLogs, Http1Options, Http2Options, ManagerTimeouts, RequestIds, ServerHeader,
+    ServerTransformation,
 };
-use crate::config::log_format::Format;
 use crate::config::normalisation::{EscapedSlashes, HostPort, Normalisation, PathForm, Slashes, TrailingDot};
 use crate::config::problem::Problem;
 use crate::config::route::{Action, PathMatch, Upgrades};
@@ -55,6 +56,8 @@ pub(super) fn connection_manager(
         upgrades,
         http2: written.http2_protocol_options.as_ref().map_or(Ok(Http2Options::default()), downstream_http2_options)?,
         http1: http1_options(&written)?,
+        early_logs: early_logs(&written)?,
+        local_replies: local_replies(written.local_reply_config.as_ref(), notes)?,
         access_logs: written.access_log.into_iter().map(|log| access_log(log, notes)).collect::<Result<_, _>>()?,
         server,
         filters: filters.resolve(&[]),
@@ -144,6 +147,20 @@ fn http1_options(written: &HttpConnectionManager) -> Result<Http1Options, Proble
     })
 }
 
+/// On which occasions a line is written before the end of a stream.
+fn early_logs(written: &HttpConnectionManager) -> Result<EarlyLogs, Problem> {
+    let options = written.access_log_options.as_ref();
+    let older = written.flush_access_log_on_new_request.as_ref();
+    if let (Some(older), Some(_)) = (older.filter(|older| older.value), options) {
+        return Err(older.invalid("access_log_options has this field; write it there"));
+    }
+    Ok(EarlyLogs {
+        at_begin: options
+            .map_or_else(|| older.is_some_and(|older| older.value), |options| options.flush_access_log_on_new_request),
+        at_tunnel: options.is_some_and(|options| options.flush_log_on_tunnel_successfully_established),
+    })
+}
+
 fn timeouts(written: &HttpConnectionManager) -> ManagerTimeouts {
     let default = ManagerTimeouts::default();
     let common = written.common_http_protocol_options.as_ref();
@@ -212,50 +229,4 @@ fn note_unreachable_connect(
             );
         }
     }
-}
-
-fn access_log(written: WrittenLog, notes: &Notes) -> Result<AccessLog, Problem> {
-    match written.typed_config {
-        AccessLogConfig::File(file) => {
-            if file.path.value.is_empty() {
-                return Err(file.path.invalid("must not be empty"));
-            }
-            let to = match file.path.value.as_str() {
-                "/dev/stdout" => LogPath::Stdout,
-                "/dev/stderr" => LogPath::Stderr,
-                path => {
-                    notes.needs_log(file.path.clone());
-                    LogPath::File(path.to_owned())
-                }
-            };
-            if let (Some(legacy), Some(_)) = (&file.format, &file.log_format) {
-                return Err(legacy.invalid("a file has either format or log_format"));
-            }
-            let format = file.format.as_ref().map_or_else(|| format(file.log_format), parsed)?;
-            Ok(AccessLog { to, format })
-        }
-        AccessLogConfig::Stderr(stream) => Ok(AccessLog { to: LogPath::Stderr, format: format(stream.log_format)? }),
-        AccessLogConfig::Stdout(stream) => Ok(AccessLog { to: LogPath::Stdout, format: format(stream.log_format)? }),
-    }
-}
-
-fn format(written: Option<At<SubstitutionFormatString>>) -> Result<Format, Problem> {
-    let Some(written) = written else { return Ok(Format::default_line()) };
-    match &written.value {
-        SubstitutionFormatString { text_format_source: Some(DataSource { inline_string }), text_format: None } => {
-            parsed(inline_string)
-        }
-        SubstitutionFormatString { text_format: Some(text), text_format_source: None } => parsed(text),
-        SubstitutionFormatString { text_format: Some(text), text_format_source: Some(_) } => {
-            Err(text.invalid("a format is given either by text_format or by text_format_source"))
-        }
-        SubstitutionFormatString { text_format: None, text_format_source: None } => Err(written.invalid_but(
-            "a log_format needs a format: text_format_source or text_format",
-            "delete log_format for Envoy's default line",
-        )),
-    }
-}
-
-fn parsed(text: &At<String>) -> Result<Format, Problem> {
-    Format::parse(&text.value).map_err(|error| text.invalid(error.to_string()))
 }

@@ -11,6 +11,7 @@ use crate::config::bootstrap::listener::{
 use crate::config::error::Place;
 use crate::config::filter_chain::{FilterChain, FilterChainMatch, FilterChains, SourceType, TransportProtocol};
 use crate::config::listener::{ConnectionManager, Listener, Terminal};
+use crate::config::log_format::Operator;
 use crate::config::problem::Problem;
 use crate::config::trust::Cidr;
 use crate::config::yaml::{At, Notes};
@@ -25,10 +26,12 @@ pub(super) fn listener(
 ) -> Result<Listener, Problem> {
     let address = socket_address(&written.address)?;
     let buffer_bytes_max = buffer_bytes_max(written.per_connection_buffer_limit_bytes.as_ref())?;
+    let name = written.name.filter(|name| !name.is_empty()).unwrap_or_else(|| address.to_string());
+    let place = &written.address.place;
     let filter_chains =
-        filter_chains(written.filter_chains, written.default_filter_chain, &written.address.place, clusters, notes)?;
+        filter_chains(written.filter_chains, written.default_filter_chain, place, &name, clusters, notes)?;
     Ok(Listener {
-        name: written.name.filter(|name| !name.is_empty()).unwrap_or_else(|| address.to_string()),
+        name,
         address,
         filter_chains,
         buffer_bytes_max,
@@ -37,11 +40,12 @@ pub(super) fn listener(
     })
 }
 
-/// The chains of the listener whose address stands at `place`.
+/// The chains of the listener of this name, whose address stands at `place`.
 fn filter_chains(
     written: Vec<At<Written>>,
     default: Option<At<Written>>,
     place: &Place,
+    name: &str,
     clusters: &ClusterNames<'_>,
     notes: &Notes,
 ) -> Result<FilterChains<Configured>, Problem> {
@@ -59,7 +63,7 @@ fn filter_chains(
                 "write each port and prefix once, and let each chain differ from those before it by one of them",
             ));
         }
-        chains.push(FilterChain { matches, terminal: terminal(chain, clusters, notes)? });
+        chains.push(FilterChain { matches, terminal: terminal(chain, name, clusters, notes)? });
     }
     if let Some(matches) = default.as_ref().and_then(|default| default.value.filter_chain_match.as_ref()) {
         notes.note(&matches.place, "has no effect: the default filter chain takes whatever no other takes");
@@ -69,7 +73,7 @@ fn filter_chains(
     {
         notes.note(&default.place, "has no effect: the entry of filter_chains takes every connection");
     }
-    Ok(FilterChains { chains, default: default.map(|chain| terminal(chain, clusters, notes)).transpose()? })
+    Ok(FilterChains { chains, default: default.map(|chain| terminal(chain, name, clusters, notes)).transpose()? })
 }
 
 fn filter_chain_match(written: &WrittenMatch) -> Result<FilterChainMatch, Problem> {
@@ -102,8 +106,13 @@ fn transport_protocol(written: Option<&At<String>>) -> Result<TransportProtocol,
 }
 
 /// The filter at the end of a chain. Every network filter there is ends a chain, so it is the only one.
-fn terminal(chain: At<Written>, clusters: &ClusterNames<'_>, notes: &Notes) -> Result<Configured, Problem> {
-    let mut filters = chain.value.filters.into_iter();
+fn terminal(
+    mut chain: At<Written>,
+    listener: &str,
+    clusters: &ClusterNames<'_>,
+    notes: &Notes,
+) -> Result<Configured, Problem> {
+    let mut filters = std::mem::take(&mut chain.value.filters).into_iter();
     let Some(filter) = filters.next() else {
         let what = "the filter chain is empty; it must consist of an HttpConnectionManager";
         return Err(Problem::invalid(&chain.place, what));
@@ -117,7 +126,13 @@ fn terminal(chain: At<Written>, clusters: &ClusterNames<'_>, notes: &Notes) -> R
     let config = filter.value.typed_config;
     match config.value {
         NetworkFilter::HttpConnectionManager(manager) => {
-            let manager = connection_manager::connection_manager(*manager, &config.place, clusters, notes)?;
+            let mut manager = connection_manager::connection_manager(*manager, &config.place, clusters, notes)?;
+            manager.resolve(&|operator| match operator {
+                operator if *operator == Operator::FilterChainName => {
+                    Some(chain.value.name.clone().unwrap_or_default())
+                }
+                operator => (*operator == Operator::ListenerName).then(|| listener.to_owned()),
+            });
             Ok(Terminal::Http(Arc::new(manager)))
         }
     }

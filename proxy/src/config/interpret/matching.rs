@@ -39,7 +39,7 @@ pub(super) fn conditions(written: &RouteMatch, notes: &Notes) -> Result<Vec<Cond
     fraction.chain(grpc).chain(headers).chain(query).collect()
 }
 
-fn header(at: &At<HeaderMatcher>) -> Result<HeaderMatch, Problem> {
+pub(super) fn header(at: &At<HeaderMatcher>) -> Result<HeaderMatch, Problem> {
     let written = &at.value;
     let exact = |pattern: Pattern| HeaderTest::Text(StringMatch { pattern, ignore_case: false });
     let mut tests = Vec::new();

@@ -3,11 +3,13 @@
 //! Here every default is chosen and every rule that concerns more than one field is checked. Downwards the way is
 //! listener, connection manager, route; a route points to its cluster by index, so clusters come first.
 
+mod access_log;
 mod cluster;
 mod connection_manager;
 mod filter;
 mod health;
 mod listener;
+mod local_reply;
 mod matching;
 mod mutation;
 mod pattern;
@@ -15,6 +17,7 @@ mod retry;
 mod rewrite;
 mod route;
 mod runtime;
+mod stats;
 mod targets;
 mod weighted;
 
@@ -42,6 +45,7 @@ pub(super) fn interpret(
     if !runtime::differences(&runtime, differences).has(Difference::StrictRetryOn) {
         notes.forgive_retry_words();
     }
+    let stats = stats::options(bootstrap.stats_config.as_ref())?;
     let written = bootstrap.static_resources.unwrap_or_default();
     let admin = bootstrap.admin.and_then(|admin| admin.address);
     let admin = admin.map(|address| socket_address(&address)).transpose()?;
@@ -61,7 +65,7 @@ pub(super) fn interpret(
             );
         }
     }
-    Ok(Config { admin, listeners, clusters, differences, runtime, dump: tree.to_message() })
+    Ok(Config { admin, listeners, clusters, differences, runtime, stats, dump: tree.to_message() })
 }
 
 fn clusters(written: Vec<At<super::bootstrap::cluster::Cluster>>, notes: &Notes) -> Result<Vec<Cluster>, Problem> {

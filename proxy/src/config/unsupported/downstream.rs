@@ -3,9 +3,8 @@
 use super::Verdict::{self, Ignored, Old, Only, Refused, Within};
 use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, RATE_LIMIT, RESOLVER, SOCKET, TLS};
 
-const ACCESS_FILTER: &str = "every stream is logged; filter the log where it is read";
-const ALL_STATS: &str = "every stat is kept; choose where they are read";
 const FLOOD: &str = "the frames that wait for a peer are bounded: a peer that does not read them is not read either";
+const PERIODIC: &str = "a stream is logged at its end and, where that is asked for, when it begins or becomes a tunnel";
 const TLS_CRITERION: &str = "finwait has no TLS, so that no connection names a server or a protocol";
 const TRACING: &str = "there is no distributed tracing";
 const TRAILERS: &str = "trailers are passed on as they came";
@@ -37,7 +36,6 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Bootstrap", "overload_manager", Refused("there are no overload actions")),
     ("Bootstrap", "perf_tracing_file_path", Ignored("there is no profiler")),
     ("Bootstrap", "runtime", Old("layered_runtime")),
-    ("Bootstrap", "stats_config", Within("StatsConfig")),
     ("Bootstrap", "stats_flush_interval", Ignored("stats are always current")),
     ("Bootstrap", "stats_flush_on_admin", Ignored("stats are always current")),
     ("Bootstrap", "stats_server_version_override", Ignored("there is no server.version stat")),
@@ -50,13 +48,6 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Bootstrap", "xds_config_tracker_extension", Refused(DYNAMIC)),
     ("Bootstrap", "xds_delegate_extension", Refused(DYNAMIC)),
 
-    ("StatsConfig", "histogram_bucket_settings", Refused("the buckets of all histograms are Envoy's defaults")),
-    ("StatsConfig", "stats_matcher", Within("StatsMatcher")),
-    ("StatsConfig", "stats_tags", Refused("the tags of stats are fixed")),
-    ("StatsConfig", "use_all_default_tags", Only("true", "the tags of stats are fixed")),
-    ("StatsMatcher", "exclusion_list", Refused(ALL_STATS)),
-    ("StatsMatcher", "inclusion_list", Refused(ALL_STATS)),
-    ("StatsMatcher", "reject_all", Only("false", ALL_STATS)),
     ("TypedDnsResolver", "name", Only("envoy.network.dns_resolver.getaddrinfo", RESOLVER)),
     ("TypedDnsResolver", "typed_config", Within("GetAddrInfoDnsResolverConfig")),
     ("GetAddrInfoDnsResolverConfig", "@type", Only("type.googleapis.com/envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig", RESOLVER)),
@@ -137,17 +128,14 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("HttpFilter", "config_discovery", Refused(DYNAMIC)),
     ("HttpFilter", "is_optional", Ignored("a filter that is not known is refused, optional or not")),
 
-    ("HttpConnectionManager", "access_log_flush_interval", Refused("a stream is logged once, at its end")),
-    ("HttpConnectionManager", "access_log_options", Within("HcmAccessLogOptions")),
+    ("HttpConnectionManager", "access_log_flush_interval", Refused(PERIODIC)),
     ("HttpConnectionManager", "add_proxy_protocol_connection_state", Ignored("there is no proxy protocol")),
     ("HttpConnectionManager", "add_user_agent", Only("false", HEADER_EDITS)),
     ("HttpConnectionManager", "append_local_overload", Only("false", "there are no overload actions")),
     ("HttpConnectionManager", "early_header_mutation_extensions", Refused(HEADER_EDITS)),
-    ("HttpConnectionManager", "flush_access_log_on_new_request", Only("false", "a stream is logged once, at its end")),
     ("HttpConnectionManager", "forward_client_cert_details", Only("SANITIZE", TLS)),
     ("HttpConnectionManager", "http3_protocol_options", Refused("there is no UDP and no QUIC")),
     ("HttpConnectionManager", "idle_timeout", Old("common_http_protocol_options.idle_timeout")),
-    ("HttpConnectionManager", "local_reply_config", Within("LocalReplyConfig")),
     ("HttpConnectionManager", "max_request_headers_count", Old("common_http_protocol_options.max_headers_count")),
     ("HttpConnectionManager", "original_ip_detection_extensions", Refused(EXTENSION)),
     ("HttpConnectionManager", "path_normalization_options", Within("PathNormalizationOptions")),
@@ -164,11 +152,7 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("HttpConnectionManager", "typed_header_validation_config", Refused("headers are validated in one fixed way")),
     ("HttpConnectionManager", "websocket_config", Old("upgrade_configs: [{upgrade_type: websocket}]")),
 
-    ("HcmAccessLogOptions", "access_log_flush_interval", Refused("a stream is logged once, at its end")),
-    ("HcmAccessLogOptions", "flush_access_log_on_new_request", Only("false", "a stream is logged once, at its end")),
-    ("HcmAccessLogOptions", "flush_log_on_tunnel_successfully_established", Only("false", "a stream is logged once, at its end")),
-    ("LocalReplyConfig", "body_format", Refused("local replies are Envoy's own")),
-    ("LocalReplyConfig", "mappers", Refused("local replies are Envoy's own")),
+    ("HcmAccessLogOptions", "access_log_flush_interval", Refused(PERIODIC)),
     ("PathNormalizationOptions", "forwarding_transformation", Refused("paths are passed on as they came")),
     ("PathNormalizationOptions", "http_filter_transformation", Refused("paths are passed on as they came")),
     ("RequestIDExtension", "typed_config", Within("UuidRequestIdConfig")),
@@ -198,14 +182,8 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Mutations", "response_trailers_mutations", Refused(TRAILERS)),
 
     ("AccessLog", "config", Old(TYPED_CONFIG)),
-    ("AccessLog", "filter", Refused(ACCESS_FILTER)),
-    ("FileAccessLog", "json_format", Refused("write the object as text, in log_format.text_format_source.inline_string")),
-    ("FileAccessLog", "typed_json_format", Refused("write the object as text, in log_format.text_format_source.inline_string")),
-    ("SubstitutionFormatString", "content_type", Ignored("it concerns local replies")),
+    ("AccessLogFilter", "extension_filter", Refused("there are no expressions; write status_code_filter, header_filter and the like")),
     ("SubstitutionFormatString", "formatters", Refused(EXTENSION)),
-    ("SubstitutionFormatString", "json_format", Refused("write the object as text, in text_format_source.inline_string")),
-    ("SubstitutionFormatString", "json_format_options", Refused("there is no JSON format")),
-    ("SubstitutionFormatString", "omit_empty_values", Only("false", "an empty value is written as -")),
     ("DataSource", "environment_variable", Refused("write the text here, as inline_string")),
     ("DataSource", "filename", Refused("write the text here, as inline_string")),
     ("DataSource", "inline_bytes", Refused("write the text here, as inline_string")),

@@ -25,7 +25,6 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("UpstreamHttpProtocolOptions", "max_response_headers_kb", Refused("the limits of a response head are fixed")),
     ("UpstreamHttpProtocolOptions", "max_stream_duration", Refused("bound a stream by the route's timeout or by stream_idle_timeout")),
 
-    ("Cluster", "alt_stat_name", Refused("a cluster's stats are named after it")),
     ("Cluster", "cleanup_interval", Ignored("it concerns ORIGINAL_DST clusters")),
     ("Cluster", "close_connections_on_host_health_failure", Only("false", "idle connections to an unhealthy endpoint are closed, others finish their request")),
     ("Cluster", "cluster_type", Refused(EXTENSION)),

@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, IntoDeserializer, SeqAccess, VariantAccess, Vis
 use serde::{Deserialize, Deserializer};
 
 use super::message::{Choice, Fields, Named};
-use super::place::{AT, Notes, Path};
+use super::place::{AT, Notes, Path, TREE};
 use super::{Node, Value, scalar};
 use crate::config::error::{Cause, Place};
 use crate::config::problem::Problem;
@@ -71,6 +71,22 @@ impl<'de, 'p> Decoder<'de, 'p> {
             [entry] if self.may_be_wrapped && entry.key == "value" => &entry.value.value,
             _ => &self.node.value,
         }
+    }
+
+    /// A value of any shape. A whole number of more than 32 bits is a text, as Envoy reads YAML.
+    fn whatever<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        match &self.node.value {
+            Value::Bool(flag) => visitor.visit_bool(*flag),
+            Value::Integer(number) => match i32::try_from(*number) {
+                Ok(number) => visitor.visit_i64(number.into()),
+                Err(_) => visitor.visit_str(&number.to_string()),
+            },
+            Value::List(items) => visitor.visit_seq(Items { items: items.iter().enumerate(), decoder: self }),
+            Value::Map(entries) => visitor.visit_map(Named::new(entries, self)),
+            Value::Null => visitor.visit_unit(),
+            Value::Text(text) => visitor.visit_str(text),
+        }
+        .map_err(|problem: Problem| problem.or_at(|| self.place()))
     }
 
     /// Whole numbers; protobuf's JSON form also takes them as strings.
@@ -198,6 +214,7 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Problem> {
         match name {
             AT => visitor.visit_seq(AtParts { decoder: self, next: 0 }),
+            TREE => self.whatever(visitor),
             DURATION => match &self.node.value {
                 Value::Map(_) => self.deserialize_struct(DURATION, DURATION_FIELDS, visitor),
                 Value::Text(_) => self.deserialize_str(visitor),

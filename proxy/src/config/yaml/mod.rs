@@ -14,7 +14,7 @@ use serde_yaml::budget::BudgetBreach;
 
 pub(super) use decode::decode;
 pub(super) use message::snake_case;
-pub(super) use place::{At, Notes};
+pub(super) use place::{At, Notes, Tree};
 
 use super::error::{Cause, Place, Position};
 use super::problem::Problem;

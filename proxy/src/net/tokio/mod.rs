@@ -123,6 +123,18 @@ impl Net for Sockets {
         let own = socket.local_addr().ok()?.as_socket()?.ip();
         (!own.is_loopback()).then_some(own)
     }
+
+    fn host_name(&self) -> Option<String> {
+        #[expect(clippy::disallowed_methods, reason = "a file of the system, which does not block")]
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+        Some(name.trim_end().to_owned())
+    }
+
+    fn environment(&self, name: &str) -> Option<String> {
+        #[expect(clippy::disallowed_methods, reason = "a log may show a variable of the environment")]
+        let value = std::env::var(name);
+        value.ok()
+    }
 }
 
 /// What the system says of the memory of this process now, read from /proc/self/status; zeros where there is none.

@@ -121,6 +121,8 @@ scope! {
         upstream_rq_active_overflow: Counter,
         /// A request went away while it waited for a connection.
         upstream_rq_cancelled: Counter,
+        /// A request was refused because a runtime key has the cluster refuse it.
+        upstream_rq_maintenance_mode: Counter,
         /// Requests waiting for a connection.
         upstream_rq_pending_active: Gauge,
         /// The connection a request waited for failed.
@@ -211,15 +213,25 @@ pub struct BreakerStats<'r> {
 
 /// Names under `cluster.<name>.` that dashboards expect and that stay 0: this proxy has no such thing.
 const CLUSTER_ALWAYS_ZERO: &[&str] = &[
+    "assignment_stale",
+    "assignment_timeout_received",
+    "assignment_use_cached",
     "bind_errors",
     "lb_local_cluster_not_ok",
     "lb_recalculate_zone_structures",
+    "lb_subsets_created",
+    "lb_subsets_fallback",
+    "lb_subsets_fallback_panic",
+    "lb_subsets_removed",
+    "lb_subsets_selected",
     "lb_zone_cluster_too_small",
     "lb_zone_no_capacity_left",
     "lb_zone_routing_all_directly",
     "lb_zone_routing_cross_zone",
     "lb_zone_routing_sampled",
     "original_dst_host_invalid",
+    "update_empty",
+    "upstream_cx_connect_attempts_exceeded",
     "upstream_cx_connect_with_0_rtt",
     "upstream_cx_http3_total",
     "upstream_cx_pool_overflow",
@@ -227,8 +239,15 @@ const CLUSTER_ALWAYS_ZERO: &[&str] = &[
     "upstream_http3_broken",
     "upstream_internal_redirect_failed_total",
     "upstream_internal_redirect_succeeded_total",
+    "upstream_queue_overloaded",
     "upstream_rq_0rtt",
+    "upstream_rq_max_duration_reached",
+    "upstream_rq_rx_reset_no_error",
 ];
+
+/// The same, of gauges.
+const CLUSTER_GAUGES_ALWAYS_ZERO: &[&str] =
+    &["lb_subsets_active", "max_host_weight", "membership_degraded", "version", "warming_state"];
 
 impl ClusterStats {
     /// The scope of a cluster.
@@ -236,6 +255,7 @@ impl ClusterStats {
     pub fn new(registry: &Registry, cluster: &str) -> Self {
         let prefix = cluster_prefix(cluster);
         CLUSTER_ALWAYS_ZERO.iter().for_each(|name| drop(Counter::named(registry, &prefix, name)));
+        CLUSTER_GAUGES_ALWAYS_ZERO.iter().for_each(|name| drop(State::named(registry, &prefix, name)));
         Self::under(registry, &prefix)
     }
 }

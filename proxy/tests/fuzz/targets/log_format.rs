@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use finwait::access_log::{AccessLog, Downstream, StreamInfo};
 use finwait::codec::{RequestHead, ResponseHead};
 use finwait::config::log_format::{Format, FormatError, Piece};
-use finwait::net::{Address, LogWriter};
+use finwait::net::{Address, LogWriter, Random};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::cuts::Draws;
@@ -25,8 +25,14 @@ pub fn log_format(input: &[u8]) {
             writes_lines(&format);
         }
         Err(error) => {
-            let (FormatError::Argument { .. } | FormatError::Dangling { .. } | FormatError::Unknown { .. }) = &error;
-            if let FormatError::Dangling { at } | FormatError::Unknown { at, .. } = error {
+            let (FormatError::Argument { .. }
+            | FormatError::Dangling { .. }
+            | FormatError::Unknown { .. }
+            | FormatError::Unsupported { .. }) = &error;
+            if let FormatError::Dangling { at }
+            | FormatError::Unknown { at, .. }
+            | FormatError::Unsupported { at, .. } = error
+            {
                 assert_eq!(text.chars().nth(at - 1), Some('%'), "{error}");
             }
         }
@@ -62,13 +68,22 @@ impl LogWriter for Lines {
     }
 }
 
+/// Chance that always has the same.
+struct Zeros;
+
+impl Random for Zeros {
+    fn next_u64(&self) -> u64 {
+        0
+    }
+}
+
 fn writes_lines(format: &Format) {
     let seconds = [0, 1_795_237_736, 253_402_300_800, 9_000_000_000_000_000_000];
     let after = seconds.map(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, 999_999_999)));
     let before = SystemTime::UNIX_EPOCH.checked_sub(Duration::from_secs(1));
     for started in after.into_iter().chain([before]).flatten() {
         let lines = Rc::new(Lines::default());
-        let log = AccessLog::new(format.clone(), Rc::<Lines>::clone(&lines));
+        let log = AccessLog::new(format.clone(), Rc::<Lines>::clone(&lines), Rc::new(Zeros));
         let info = stream(started);
         log.write(&info);
         log.write(&info);

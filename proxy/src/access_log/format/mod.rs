@@ -1,0 +1,94 @@
+//! Renders a stream as a line.
+//!
+//! The format was parsed with the configuration; here it is only walked. A value that is not known prints
+//! `-`, as in every access log since the first web servers, and is `null` in JSON.
+
+mod json;
+mod values;
+
+use super::StreamInfo;
+use super::time::Second;
+use crate::codec::{RequestHead, ResponseHead};
+use crate::config::log_filter::LogType;
+use crate::config::log_format::{Format, LineForm, LineFormat, MissingValue, Piece};
+use crate::net::Random;
+use values::value;
+
+/// Renders lines of one format.
+#[derive(Debug)]
+pub struct Renderer {
+    format: LineFormat,
+    second: Second,
+}
+
+/// What a line is made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) heads: Heads<'a>,
+    pub(crate) info: &'a StreamInfo,
+    /// `%LOCAL_REPLY_BODY%`
+    pub(crate) body: &'a [u8],
+    /// `%ACCESS_LOG_TYPE%`
+    pub(crate) log_type: LogType,
+    /// For `%UNIQUE_ID%`; a header's value has none.
+    pub(crate) random: Option<&'a dyn Random>,
+}
+
+impl Renderer {
+    /// Lines of `format`.
+    #[must_use]
+    pub fn new(format: LineFormat) -> Self {
+        Self { format, second: Second::default() }
+    }
+
+    /// Appends the line to `out`.
+    pub(crate) fn render(&mut self, source: &Source<'_>, out: &mut Vec<u8>) {
+        let missing = self.format.missing;
+        match &self.format.form {
+            LineForm::Json(json) => json::render(json, missing, source, &mut self.second, out),
+            LineForm::Text(format) => text(format, missing, source, &mut self.second, out),
+        }
+    }
+}
+
+/// Appends a text.
+fn text(format: &Format, missing: MissingValue, source: &Source<'_>, second: &mut Second, out: &mut Vec<u8>) {
+    for piece in &format.0 {
+        match piece {
+            Piece::Literal(text) => out.extend_from_slice(text.as_bytes()),
+            Piece::Operator(operator, bytes_max) => {
+                let from = out.len();
+                match value(operator, source, second, out) {
+                    Some(()) => out.truncate(bytes_max.map_or(usize::MAX, |bytes_max| from.saturating_add(bytes_max))),
+                    None if missing == MissingValue::Marked => out.push(b'-'),
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+/// The heads that a format reads from; `None` where there is none (yet).
+#[derive(Clone, Copy)]
+pub(crate) struct Heads<'a> {
+    pub(crate) request: Option<&'a RequestHead>,
+    pub(crate) response: Option<&'a ResponseHead>,
+}
+
+impl<'a> Heads<'a> {
+    /// Those of a request that has no response yet.
+    pub(crate) fn of_request(request: &'a RequestHead) -> Self {
+        Self { request: Some(request), response: None }
+    }
+}
+
+/// The value of a header in `format`: what is not known is empty there, as in Envoy, and not `-`.
+pub(crate) fn header_value(format: &Format, heads: Heads<'_>, info: &StreamInfo) -> Vec<u8> {
+    let mut out = Vec::new();
+    let source = Source { heads, info, body: b"", log_type: LogType::NotSet, random: None };
+    text(format, MissingValue::Omitted, &source, &mut Second::default(), &mut out);
+    out
+}
+
+#[cfg(test)]
+mod tests;

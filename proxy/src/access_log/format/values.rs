@@ -1,0 +1,293 @@
+//! The value of each operator.
+
+use std::io::Write;
+use std::time::Duration;
+
+use http::Version;
+use http::header::HeaderValue;
+
+use super::Source;
+use crate::access_log::grpc_status::GrpcStatus;
+use crate::access_log::time::{self, Second};
+use crate::access_log::{StreamInfo, Times};
+use crate::codec::{Headers, RequestHead, ResponseHead, names};
+use crate::config::log_format::{AddressPart, End, Operator, PathChoice, Query, TimePoint, TimeUnit};
+use crate::net::Address;
+use crate::texts::Text;
+
+/// Appends the value of `operator`; `None`, with nothing appended, if it is not known.
+pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Second, out: &mut Vec<u8>) -> Option<()> {
+    let Source { heads, info, body, log_type, random } = source;
+    let times = &info.times;
+    match operator {
+        Operator::AccessLogType => text(log_type.name(), out),
+        Operator::Address { of, part } => part_of_address(end(*of, info)?, *part, out),
+        Operator::BytesReceived => number(info.bytes_received, out),
+        Operator::BytesSent => number(info.bytes_sent, out),
+        Operator::CommonDuration { from, to, unit } => common_duration(times, *from, *to, *unit, out),
+        Operator::ConnectionId => number(info.downstream.connection_id, out),
+        Operator::ConnectionTerminationDetails => pieces(info.connection_termination.as_ref()?, out),
+        Operator::Duration => number(millis(times.duration()), out),
+        Operator::EmitTime(format) => {
+            let emitted = info.started.checked_add(times.duration()).unwrap_or(info.started);
+            point_in_time(format.as_deref(), emitted, second, out)
+        }
+        Operator::Empty => Some(()),
+        Operator::GrpcStatus(form) => GrpcStatus::of_grpc(heads.request, heads.response, info)?.write(*form, out),
+        Operator::LocalReplyBody => bytes(body, out),
+        // Those of the process have been resolved before.
+        Operator::Environment(_)
+        | Operator::FilterChainName
+        | Operator::HostName
+        | Operator::ListenerName
+        | Operator::Never => None,
+        Operator::Path { query, of } => path(heads.request?, *query, *of, out),
+        Operator::Protocol => text(protocol(info.protocol?)?, out),
+        Operator::QueryParameter(name) => query_parameter(heads.request?, name, out),
+        Operator::QueryParameters => bytes(query(heads.request?)?, out),
+        Operator::RequestHeader { name, or } => {
+            let head = heads.request?;
+            request_header(head, name, out).or_else(|| request_header(head, or.as_deref()?, out))
+        }
+        Operator::RequestHeadersBytes => number(heads.request.map_or(0, request_bytes), out),
+        Operator::ResponseHeader { name, or } => {
+            let head = heads.response?;
+            response_header(head, name, out).or_else(|| response_header(head, or.as_deref()?, out))
+        }
+        Operator::ResponseHeadersBytes => number(heads.response.map_or(0, response_bytes), out),
+        Operator::ResponseTrailer { name, or } => {
+            let trailers = info.trailers.as_ref()?;
+            header(trailers, name, out).or_else(|| header(trailers, or.as_deref()?, out))
+        }
+        Operator::ResponseTrailersBytes => number(info.trailers.as_ref().map_or(0, fields_bytes), out),
+        Operator::ResponseCode => number(info.response_code.unwrap_or(0).into(), out),
+        Operator::ResponseCodeDetails => pieces(info.details.as_ref()?, out),
+        Operator::ResponseFlags => list(info.flags.iter().map(|flag| flag.short().as_bytes()), out),
+        Operator::ResponseFlagsLong => list(info.flags.iter().map(|flag| flag.long().as_bytes()), out),
+        Operator::RouteName => text(info.route_name.as_deref().filter(|name| !name.is_empty())?, out),
+        Operator::StartTime(format) => point_in_time(format.as_deref(), info.started, second, out),
+        Operator::StreamId => header(&heads.request?.headers, names::X_REQUEST_ID.as_str(), out),
+        Operator::UniqueId => bytes(&random.as_ref()?.uuid(), out),
+        Operator::UpstreamCluster => text(info.upstream_cluster.as_deref()?, out),
+        Operator::UpstreamPoolReadyDuration => number(millis(times.pool_wait?), out),
+        Operator::UpstreamProtocol => text(protocol(info.upstream_protocol?)?, out),
+        Operator::UpstreamRequestAttemptCount => number(info.attempts.into(), out),
+        Operator::UpstreamTransportFailureReason => one_word(info.transport_failure.as_deref()?, out),
+        Operator::Zero => number(0, out),
+    }
+}
+
+fn point_in_time(
+    format: Option<&str>,
+    at: std::time::SystemTime,
+    second: &mut Second,
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    match format {
+        None => second.iso_8601(at, out),
+        Some(format) => time::strftime(format, at, out),
+    }
+    Some(())
+}
+
+fn common_duration(times: &Times, from: TimePoint, to: TimePoint, unit: TimeUnit, out: &mut Vec<u8>) -> Option<()> {
+    let at = |point| match point {
+        TimePoint::RequestBegin => Some(times.begin),
+        TimePoint::RequestEnd => times.request_end,
+        TimePoint::UpstreamRequestBegin => times.upstream_ready,
+        TimePoint::UpstreamRequestEnd => times.upstream_request_end(),
+        TimePoint::UpstreamResponseBegin => times.upstream_response_begin,
+        TimePoint::UpstreamResponseEnd => times.upstream_response_end,
+        TimePoint::ResponseBegin => times.response_begin,
+        TimePoint::ResponseEnd => times.end,
+        TimePoint::Never => None,
+    };
+    let took = at(to)?.checked_duration_since(at(from)?)?;
+    let count = match unit {
+        TimeUnit::Milliseconds => took.as_millis(),
+        TimeUnit::Microseconds => took.as_micros(),
+        TimeUnit::Nanoseconds => took.as_nanos(),
+    };
+    number(u64::try_from(count).unwrap_or(u64::MAX), out)
+}
+
+/// The path with which the request came, where the one it has is another.
+fn original_path(head: &RequestHead) -> Option<&HeaderValue> {
+    head.headers.get(&names::X_ENVOY_ORIGINAL_PATH)
+}
+
+fn path(head: &RequestHead, query: Query, of: PathChoice, out: &mut Vec<u8>) -> Option<()> {
+    let path = match of {
+        PathChoice::Current => head.path.as_ref()?,
+        PathChoice::Original => original_path(head)?,
+        PathChoice::First => original_path(head).or(head.path.as_ref())?,
+    };
+    let path = path.as_bytes();
+    let end = match query {
+        Query::With => None,
+        Query::Without => path.iter().position(|byte| *byte == b'?'),
+    };
+    bytes(end.and_then(|end| path.get(..end)).unwrap_or(path), out)
+}
+
+/// What stands behind the question mark.
+fn query(head: &RequestHead) -> Option<&[u8]> {
+    let path = head.path.as_ref()?.as_bytes();
+    let at = path.iter().position(|byte| *byte == b'?')?;
+    path.get(at + 1..)
+}
+
+/// The first parameter of this name, without its escapes, but for those of control characters: a line break in a value must
+/// not begin a line of the log.
+fn query_parameter(head: &RequestHead, name: &str, out: &mut Vec<u8>) -> Option<()> {
+    let mut pairs = query(head)?.split(|byte| *byte == b'&').map(|pair| {
+        let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+        (pair.get(..at).unwrap_or_default(), pair.get(at + 1..).unwrap_or_default())
+    });
+    let is_named = |key: &[u8]| {
+        let mut decoded = Vec::new();
+        unescape(key, &mut decoded);
+        decoded == name.as_bytes()
+    };
+    let (_, value) = pairs.find(|(key, _)| is_named(key))?;
+    unescape(value, out);
+    Some(())
+}
+
+fn unescape(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        let digit = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        let escaped = match (*byte, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => u8::try_from(high * 16 + low).ok().filter(|byte| !byte.is_ascii_control()),
+            _ => None,
+        };
+        out.push(escaped.unwrap_or(*byte));
+        rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+}
+
+/// Names and values of the head, those of pseudo-headers among them.
+fn request_bytes(head: &RequestHead) -> u64 {
+    let pseudo = [(":authority", &head.authority), (":path", &head.path), (":protocol", &head.protocol)];
+    let known = pseudo.iter().filter_map(|(name, value)| value.as_ref().map(|value| name.len() + value.len()));
+    let always = ":method".len() + head.method.as_str().len() + ":scheme".len() + scheme(head).len();
+    fields_bytes(&head.headers) + (known.sum::<usize>() + always) as u64
+}
+
+fn response_bytes(head: &ResponseHead) -> u64 {
+    fields_bytes(&head.headers) + (":status".len() + head.status.as_str().len()) as u64
+}
+
+fn fields_bytes(fields: &Headers) -> u64 {
+    fields.iter().map(|(name, value)| (name.as_str().len() + value.len()) as u64).sum()
+}
+
+/// The scheme of the request: that of its URI, or what was said of the connection to another proxy, or that of ours.
+fn scheme(head: &RequestHead) -> &[u8] {
+    let forwarded = || {
+        let proto = head.headers.get(&names::X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
+        proto.filter(|proto| [&b"http"[..], b"https"].contains(proto))
+    };
+    head.scheme.as_ref().map(HeaderValue::as_bytes).or_else(forwarded).unwrap_or(b"http")
+}
+
+/// The address of an end, if there is one.
+fn end(of: End, info: &StreamInfo) -> Option<&Address> {
+    match of {
+        End::Client => Some(info.client.as_ref().unwrap_or(&info.downstream.peer)),
+        End::DirectClient => Some(&info.downstream.peer),
+        End::Local => Some(&info.downstream.local),
+        End::UpstreamHost => info.upstream_host.as_ref(),
+        End::UpstreamLocal => info.upstream_local.as_ref(),
+        End::UpstreamRemote => info.upstream_host.as_ref().filter(|_| info.upstream_local.is_some()),
+    }
+}
+
+fn part_of_address(address: &Address, part: AddressPart, out: &mut Vec<u8>) -> Option<()> {
+    // Writing to a Vec does not fail.
+    match (address, part) {
+        (Address::Internal(_), AddressPart::Port) => None,
+        (Address::Internal(_), AddressPart::Whole | AddressPart::WithoutPort) | (_, AddressPart::Whole) => {
+            write!(out, "{address}").ok()
+        }
+        (Address::Socket(at), AddressPart::Port) => number(at.port().into(), out),
+        (Address::Socket(at), AddressPart::WithoutPort) => write!(out, "{}", at.ip()).ok(),
+    }
+}
+
+fn request_header(head: &RequestHead, name: &str, out: &mut Vec<u8>) -> Option<()> {
+    let pseudo = match name {
+        ":method" => return text(head.method.as_str(), out),
+        ":path" => &head.path,
+        ":scheme" => return bytes(scheme(head), out),
+        ":protocol" => &head.protocol,
+        // The codec keeps `host` there, whatever the protocol called it.
+        ":authority" | "host" => &head.authority,
+        _ => return header(&head.headers, name, out),
+    };
+    bytes(pseudo.as_ref()?.as_bytes(), out)
+}
+
+fn response_header(head: &ResponseHead, name: &str, out: &mut Vec<u8>) -> Option<()> {
+    match name {
+        ":status" => text(head.status.as_str(), out),
+        _ => header(&head.headers, name, out),
+    }
+}
+
+fn header(headers: &Headers, name: &str, out: &mut Vec<u8>) -> Option<()> {
+    // Of several fields the first, as in Envoy.
+    bytes(headers.get_str(name)?.as_bytes(), out)
+}
+
+fn protocol(version: Version) -> Option<&'static str> {
+    match version {
+        Version::HTTP_10 => Some("HTTP/1.0"),
+        Version::HTTP_11 => Some("HTTP/1.1"),
+        Version::HTTP_2 => Some("HTTP/2"),
+        _ => None,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn number(number: u64, out: &mut Vec<u8>) -> Option<()> {
+    text(itoa::Buffer::new().format(number), out)
+}
+
+fn text(text: &str, out: &mut Vec<u8>) -> Option<()> {
+    bytes(text.as_bytes(), out)
+}
+
+fn bytes(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    out.extend_from_slice(bytes);
+    Some(())
+}
+
+fn pieces(value: &impl Text, out: &mut Vec<u8>) -> Option<()> {
+    value.pieces().into_iter().try_for_each(|piece| text(piece, out))
+}
+
+/// Envoy joins these with `_`, so that a line can be cut at its blanks.
+fn one_word(text: &str, out: &mut Vec<u8>) -> Option<()> {
+    out.extend(text.bytes().map(|byte| if byte == b' ' { b'_' } else { byte }));
+    Some(())
+}
+
+/// Joined by commas; no flags are a value of their own.
+fn list<'a>(items: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) -> Option<()> {
+    let from = out.len();
+    for item in items {
+        if out.len() > from {
+            out.push(b',');
+        }
+        out.extend_from_slice(item);
+    }
+    if out.len() == from {
+        out.push(b'-');
+    }
+    Some(())
+}

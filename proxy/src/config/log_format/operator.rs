@@ -1,0 +1,249 @@
+//! The operators of a format: what stands between two percent signs.
+
+/// A `%...%` operator. Unset values print `-` in a line of text, `null` in one of JSON.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Operator {
+    /// `%ACCESS_LOG_TYPE%`
+    AccessLogType,
+    /// `%UPSTREAM_HOST%` and whatever else is an address.
+    Address {
+        /// Of this end of a connection.
+        of: End,
+        /// This of it.
+        part: AddressPart,
+    },
+    /// `%BYTES_RECEIVED%`: body bytes.
+    BytesReceived,
+    /// `%BYTES_SENT%`: body bytes.
+    BytesSent,
+    /// `%COMMON_DURATION(FROM:TO:UNIT)%` and those durations that are the same with fixed moments.
+    CommonDuration {
+        /// From this.
+        from: TimePoint,
+        /// To this.
+        to: TimePoint,
+        /// Counted in this.
+        unit: TimeUnit,
+    },
+    /// `%CONNECTION_ID%`
+    ConnectionId,
+    /// `%CONNECTION_TERMINATION_DETAILS%`
+    ConnectionTerminationDetails,
+    /// `%CUSTOM_FLAGS%` and whatever else is an empty text in every line.
+    Empty,
+    /// `%DURATION%`: milliseconds from the head's first byte to the last byte out.
+    Duration,
+    /// `%EMIT_TIME%`, when the line is written, with an optional strftime format.
+    EmitTime(Option<String>),
+    /// `%ENVIRONMENT(NAME)%`, until the environment is known.
+    Environment(String),
+    /// `%FILTER_CHAIN_NAME%`, until the name is known.
+    FilterChainName,
+    /// `%GRPC_STATUS%`
+    GrpcStatus(GrpcStatusForm),
+    /// `%HOSTNAME%`, until the host is known.
+    HostName,
+    /// `%LISTENER_NAME%`, until the name is known.
+    ListenerName,
+    /// `%LOCAL_REPLY_BODY%`: empty but in `local_reply_config`.
+    LocalReplyBody,
+    /// Something that is not there in any line, such as what TLS or a filter's metadata would tell.
+    Never,
+    /// `%PATH%`
+    Path {
+        /// With its query.
+        query: Query,
+        /// Which path, where it was rewritten.
+        of: PathChoice,
+    },
+    /// `%PROTOCOL%`
+    Protocol,
+    /// `%QUERY_PARAM(NAME)%`: the first of that name, with its escapes.
+    QueryParameter(String),
+    /// `%QUERY_PARAMS%`: the query as it came.
+    QueryParameters,
+    /// `%REQ(NAME?ALTERNATIVE)%`; names in lower case.
+    RequestHeader {
+        /// First choice.
+        name: String,
+        /// Second choice.
+        or: Option<String>,
+    },
+    /// `%REQUEST_HEADERS_BYTES%`: names and values.
+    RequestHeadersBytes,
+    /// `%RESP(NAME?ALTERNATIVE)%`; names in lower case.
+    ResponseHeader {
+        /// First choice.
+        name: String,
+        /// Second choice.
+        or: Option<String>,
+    },
+    /// `%RESPONSE_HEADERS_BYTES%`: names and values.
+    ResponseHeadersBytes,
+    /// `%TRAILER(NAME?ALTERNATIVE)%`; names in lower case.
+    ResponseTrailer {
+        /// First choice.
+        name: String,
+        /// Second choice.
+        or: Option<String>,
+    },
+    /// `%RESPONSE_TRAILERS_BYTES%`: names and values.
+    ResponseTrailersBytes,
+    /// `%RESPONSE_CODE%`
+    ResponseCode,
+    /// `%RESPONSE_CODE_DETAILS%`
+    ResponseCodeDetails,
+    /// `%RESPONSE_FLAGS%`
+    ResponseFlags,
+    /// `%RESPONSE_FLAGS_LONG%`
+    ResponseFlagsLong,
+    /// `%ROUTE_NAME%`
+    RouteName,
+    /// `%START_TIME%`, with an optional strftime format.
+    StartTime(Option<String>),
+    /// `%STREAM_ID%`: the request's id.
+    StreamId,
+    /// `%UNIQUE_ID%`: a UUID of its own for each place and line.
+    UniqueId,
+    /// `%UPSTREAM_CLUSTER%`
+    UpstreamCluster,
+    /// `%UPSTREAM_CONNECTION_POOL_READY_DURATION%`: milliseconds that the last try waited for a connection.
+    UpstreamPoolReadyDuration,
+    /// `%UPSTREAM_PROTOCOL%`
+    UpstreamProtocol,
+    /// `%UPSTREAM_REQUEST_ATTEMPT_COUNT%`
+    UpstreamRequestAttemptCount,
+    /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`
+    UpstreamTransportFailureReason,
+    /// `%BYTES_RETRANSMITTED%` and whatever else is 0 in every line.
+    Zero,
+}
+
+/// An end of a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum End {
+    /// The client, as a trusted header or else the socket says.
+    Client,
+    /// The other end of the client's socket, whatever a header says.
+    DirectClient,
+    /// Our end of the client's connection.
+    Local,
+    /// The endpoint chosen last.
+    UpstreamHost,
+    /// Our end of the connection to it.
+    UpstreamLocal,
+    /// The endpoint, where there was a connection to it.
+    UpstreamRemote,
+}
+
+/// What is written of an address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AddressPart {
+    /// All of it.
+    Whole,
+    /// The port alone.
+    Port,
+    /// The rest.
+    WithoutPort,
+}
+
+/// A moment in the life of a stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TimePoint {
+    /// `DS_RX_BEG`: the first byte of the request.
+    RequestBegin,
+    /// `DS_RX_END`: its last.
+    RequestEnd,
+    /// `US_TX_BEG`: the first byte to the upstream.
+    UpstreamRequestBegin,
+    /// `US_TX_END`: the last.
+    UpstreamRequestEnd,
+    /// `US_RX_BEG`: the first byte of the upstream's response.
+    UpstreamResponseBegin,
+    /// `US_RX_END`: its last.
+    UpstreamResponseEnd,
+    /// `DS_TX_BEG`: the first byte of the response.
+    ResponseBegin,
+    /// `DS_TX_END`: its last.
+    ResponseEnd,
+    /// Any other name: of a moment that does not come.
+    Never,
+}
+
+/// What a duration is counted in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TimeUnit {
+    /// `ms`
+    Milliseconds,
+    /// `us`
+    Microseconds,
+    /// `ns`
+    Nanoseconds,
+}
+
+/// How a gRPC status is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum GrpcStatusForm {
+    /// `NotFound`
+    Camel,
+    /// `5`
+    Number,
+    /// `NOT_FOUND`
+    Snake,
+}
+
+/// Whether a path is written with its query.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Query {
+    /// `NQ`
+    Without,
+    /// `WQ`
+    With,
+}
+
+/// Which path is written of a request whose path was rewritten.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PathChoice {
+    /// `PATH`: the one it has.
+    Current,
+    /// `ORIG`: the one it had; nothing if it was not rewritten.
+    Original,
+    /// `ORIG_OR_PATH`: the one it had before all rewrites.
+    First,
+}
+
+impl Operator {
+    /// Is its value a number where values have types?
+    #[must_use]
+    pub fn is_number(&self) -> bool {
+        matches!(
+            self,
+            Self::Address { part: AddressPart::Port, .. }
+                | Self::BytesReceived
+                | Self::BytesSent
+                | Self::CommonDuration { .. }
+                | Self::ConnectionId
+                | Self::Duration
+                | Self::GrpcStatus(GrpcStatusForm::Number)
+                | Self::RequestHeadersBytes
+                | Self::ResponseCode
+                | Self::ResponseHeadersBytes
+                | Self::ResponseTrailersBytes
+                | Self::UpstreamPoolReadyDuration
+                | Self::UpstreamRequestAttemptCount
+                | Self::Zero
+        )
+    }
+
+    /// The variable of the environment that it asks for.
+    #[must_use]
+    pub fn variable(&self) -> Option<&str> {
+        if let Self::Environment(name) = self { Some(name) } else { None }
+    }
+
+    /// Does it read the trailers of a response?
+    #[must_use]
+    pub fn reads_trailers(&self) -> bool {
+        matches!(self, Self::GrpcStatus(_) | Self::ResponseTrailer { .. } | Self::ResponseTrailersBytes)
+    }
+}

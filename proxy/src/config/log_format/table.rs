@@ -1,0 +1,394 @@
+//! Which operators there are, what stands in their parentheses, and whether their values may be cut.
+
+use super::operator::{AddressPart, End, GrpcStatusForm, Operator, PathChoice, Query, TimePoint, TimeUnit};
+use super::{FormatError, Written};
+use crate::config::constraints::is_header_name;
+use crate::config::problem::nearest;
+
+/// Where a format is used, which decides what some operators stand for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    /// The value of a header.
+    Header,
+    /// A line of an access log, or the body of a local reply.
+    Line,
+}
+
+/// What an operator stands for.
+pub(super) enum Said {
+    /// The same text in every line.
+    Always(&'static str),
+    /// A value that depends on the stream.
+    Sometimes(Operator),
+}
+
+const fn address(of: End, part: AddressPart) -> Operator {
+    Operator::Address { of, part }
+}
+
+const fn millis(from: TimePoint, to: TimePoint) -> Operator {
+    Operator::CommonDuration { from, to, unit: TimeUnit::Milliseconds }
+}
+
+/// Operators that take neither an argument nor a length.
+const PLAIN: &[(&str, Operator)] = &[
+    ("ACCESS_LOG_TYPE", Operator::AccessLogType),
+    ("BYTES_RECEIVED", Operator::BytesReceived),
+    // QUIC alone counts them.
+    ("BYTES_RETRANSMITTED", Operator::Zero),
+    ("BYTES_SENT", Operator::BytesSent),
+    ("CONNECTION_ID", Operator::ConnectionId),
+    ("CONNECTION_TERMINATION_DETAILS", Operator::ConnectionTerminationDetails),
+    ("CUSTOM_FLAGS", Operator::Empty),
+    // Without the proxy protocol both addresses of our end are one.
+    ("DOWNSTREAM_DIRECT_LOCAL_ADDRESS", address(End::Local, AddressPart::Whole)),
+    ("DOWNSTREAM_DIRECT_LOCAL_PORT", address(End::Local, AddressPart::Port)),
+    ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", address(End::DirectClient, AddressPart::Whole)),
+    ("DOWNSTREAM_DIRECT_REMOTE_PORT", address(End::DirectClient, AddressPart::Port)),
+    ("DOWNSTREAM_LOCAL_ADDRESS", address(End::Local, AddressPart::Whole)),
+    ("DOWNSTREAM_LOCAL_PORT", address(End::Local, AddressPart::Port)),
+    ("DOWNSTREAM_REMOTE_ADDRESS", address(End::Client, AddressPart::Whole)),
+    ("DOWNSTREAM_REMOTE_PORT", address(End::Client, AddressPart::Port)),
+    ("DURATION", Operator::Duration),
+    ("FILTER_CHAIN_NAME", Operator::FilterChainName),
+    ("GRPC_STATUS_NUMBER", Operator::GrpcStatus(GrpcStatusForm::Number)),
+    ("HOSTNAME", Operator::HostName),
+    ("LISTENER_NAME", Operator::ListenerName),
+    ("LOCAL_REPLY_BODY", Operator::LocalReplyBody),
+    ("PACKETS_RETRANSMITTED", Operator::Zero),
+    ("PROTOCOL", Operator::Protocol),
+    ("REQUEST_DURATION", millis(TimePoint::RequestBegin, TimePoint::RequestEnd)),
+    ("REQUEST_HEADERS_BYTES", Operator::RequestHeadersBytes),
+    ("REQUEST_TX_DURATION", millis(TimePoint::RequestBegin, TimePoint::UpstreamRequestEnd)),
+    ("RESPONSE_CODE", Operator::ResponseCode),
+    ("RESPONSE_DURATION", millis(TimePoint::RequestBegin, TimePoint::UpstreamResponseBegin)),
+    ("RESPONSE_FLAGS", Operator::ResponseFlags),
+    ("RESPONSE_FLAGS_LONG", Operator::ResponseFlagsLong),
+    ("RESPONSE_HEADERS_BYTES", Operator::ResponseHeadersBytes),
+    ("RESPONSE_TRAILERS_BYTES", Operator::ResponseTrailersBytes),
+    ("RESPONSE_TX_DURATION", millis(TimePoint::UpstreamResponseBegin, TimePoint::ResponseEnd)),
+    ("ROUTE_NAME", Operator::RouteName),
+    ("STREAM_ID", Operator::StreamId),
+    ("UNIQUE_ID", Operator::UniqueId),
+    ("UPSTREAM_CLUSTER", Operator::UpstreamCluster),
+    ("UPSTREAM_CLUSTER_RAW", Operator::UpstreamCluster),
+    ("UPSTREAM_CONNECTION_POOL_READY_DURATION", Operator::UpstreamPoolReadyDuration),
+    ("UPSTREAM_HOST", address(End::UpstreamHost, AddressPart::Whole)),
+    ("UPSTREAM_LOCAL_ADDRESS", address(End::UpstreamLocal, AddressPart::Whole)),
+    ("UPSTREAM_LOCAL_PORT", address(End::UpstreamLocal, AddressPart::Port)),
+    ("UPSTREAM_PROTOCOL", Operator::UpstreamProtocol),
+    ("UPSTREAM_REMOTE_ADDRESS", address(End::UpstreamRemote, AddressPart::Whole)),
+    ("UPSTREAM_REMOTE_PORT", address(End::UpstreamRemote, AddressPart::Port)),
+    ("UPSTREAM_REQUEST_ATTEMPT_COUNT", Operator::UpstreamRequestAttemptCount),
+    ("UPSTREAM_TRANSPORT_FAILURE_REASON", Operator::UpstreamTransportFailureReason),
+];
+
+/// Operators that end in this take a length of a prefix in Envoy, which leaves the rest of the address out.
+const ADDRESSES: &[(&str, Operator)] = &[
+    ("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT", address(End::Local, AddressPart::WithoutPort)),
+    ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT", address(End::DirectClient, AddressPart::WithoutPort)),
+    ("DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", address(End::Local, AddressPart::WithoutPort)),
+    ("DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", address(End::Client, AddressPart::WithoutPort)),
+    ("UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", address(End::UpstreamLocal, AddressPart::WithoutPort)),
+    ("UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", address(End::UpstreamRemote, AddressPart::WithoutPort)),
+];
+
+/// Operators whose value would come from TLS, from tracing, or from a clock that only QUIC has: it is never there. They take
+/// neither an argument nor a length.
+const NEVER: &[&str] = &[
+    "DOWNSTREAM_HANDSHAKE_DURATION",
+    "DOWNSTREAM_LOCAL_DNS_SAN",
+    "DOWNSTREAM_LOCAL_EMAIL_SAN",
+    "DOWNSTREAM_LOCAL_IP_SAN",
+    "DOWNSTREAM_LOCAL_OTHERNAME_SAN",
+    "DOWNSTREAM_LOCAL_SUBJECT",
+    "DOWNSTREAM_LOCAL_URI_SAN",
+    "DOWNSTREAM_PEER_CERT",
+    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1",
+    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256",
+    "DOWNSTREAM_PEER_CHAIN_SERIALS",
+    "DOWNSTREAM_PEER_DNS_SAN",
+    "DOWNSTREAM_PEER_EMAIL_SAN",
+    "DOWNSTREAM_PEER_FINGERPRINT_1",
+    "DOWNSTREAM_PEER_FINGERPRINT_256",
+    "DOWNSTREAM_PEER_IP_SAN",
+    "DOWNSTREAM_PEER_ISSUER",
+    "DOWNSTREAM_PEER_OTHERNAME_SAN",
+    "DOWNSTREAM_PEER_SERIAL",
+    "DOWNSTREAM_PEER_SUBJECT",
+    "DOWNSTREAM_PEER_URI_SAN",
+    "DOWNSTREAM_TLS_CIPHER",
+    "DOWNSTREAM_TLS_SESSION_ID",
+    "DOWNSTREAM_TLS_VERSION",
+    "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
+    "ROUNDTRIP_DURATION",
+    "SPAN_ID",
+    "TLS_JA3_FINGERPRINT",
+    "TLS_JA4_FINGERPRINT",
+    "TRACE_ID",
+    "UPSTREAM_LOCAL_DNS_SAN",
+    "UPSTREAM_LOCAL_IP_SAN",
+    "UPSTREAM_LOCAL_URI_SAN",
+    "UPSTREAM_PEER_CERT",
+    "UPSTREAM_PEER_DNS_SAN",
+    "UPSTREAM_PEER_IP_SAN",
+    "UPSTREAM_PEER_ISSUER",
+    "UPSTREAM_PEER_SUBJECT",
+    "UPSTREAM_PEER_URI_SAN",
+    "UPSTREAM_SERVER_NAME",
+    "UPSTREAM_TLS_CIPHER",
+    "UPSTREAM_TLS_SESSION_ID",
+    "UPSTREAM_TLS_VERSION",
+    // There are no virtual clusters.
+    "VIRTUAL_CLUSTER_NAME",
+];
+
+/// The same, with an optional argument.
+const NEVER_WITH_OPTIONAL: &[&str] = &[
+    "DOWNSTREAM_PEER_CERT_V_END",
+    "DOWNSTREAM_PEER_CERT_V_START",
+    "UPSTREAM_PEER_CERT_V_END",
+    "UPSTREAM_PEER_CERT_V_START",
+];
+
+/// The same, with an argument, and whether their value may be cut: what filters leave for the log, of which none does.
+const NEVER_WITH: &[(&str, Cuts)] = &[
+    ("CLUSTER_METADATA", Cuts::No),
+    ("DYNAMIC_METADATA", Cuts::Yes),
+    ("FILTER_STATE", Cuts::Yes),
+    ("UPSTREAM_FILTER_STATE", Cuts::Yes),
+    ("UPSTREAM_METADATA", Cuts::No),
+];
+
+/// Whether a value may be cut to a length.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Cuts {
+    No,
+    Yes,
+}
+
+/// Operators that Envoy has and that could have a value here, but have none, and what to write instead.
+const REFUSED: &[(&str, &str)] = &[
+    ("CEL", "there are no expressions; write the operator for the value"),
+    ("COALESCE", "write one operator; REQ, RESP and TRAILER take an alternative behind a ?"),
+    ("DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED", COUNTED),
+    ("DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT", COUNTED),
+    ("DOWNSTREAM_DETECTED_CLOSE_TYPE", CLOSE),
+    ("DOWNSTREAM_HEADER_BYTES_RECEIVED", COUNTED),
+    ("DOWNSTREAM_HEADER_BYTES_SENT", COUNTED),
+    ("DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID", "addresses have no endpoint ids"),
+    ("DOWNSTREAM_LOCAL_CLOSE_REASON", CLOSE),
+    ("DOWNSTREAM_WIRE_BYTES_RECEIVED", COUNTED),
+    ("DOWNSTREAM_WIRE_BYTES_SENT", COUNTED),
+    ("EMIT_TIME_LOCAL", "times are in UTC; write EMIT_TIME"),
+    ("METADATA", "nothing here reads metadata"),
+    ("START_TIME_LOCAL", "times are in UTC; write START_TIME"),
+    ("UPSTREAM_CONNECTION_ID", CONNECTIONS),
+    ("UPSTREAM_CONNECTION_IDS_ATTEMPTED", CONNECTIONS),
+    ("UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED", COUNTED),
+    ("UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT", COUNTED),
+    ("UPSTREAM_DETECTED_CLOSE_TYPE", CLOSE),
+    ("UPSTREAM_HEADER_BYTES_RECEIVED", COUNTED),
+    ("UPSTREAM_HEADER_BYTES_SENT", COUNTED),
+    ("UPSTREAM_HOSTS_ATTEMPTED", ATTEMPTED),
+    ("UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT", ATTEMPTED),
+    ("UPSTREAM_HOST_NAME", NAMES),
+    ("UPSTREAM_HOST_NAMES_ATTEMPTED", ATTEMPTED),
+    ("UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT", ATTEMPTED),
+    ("UPSTREAM_HOST_NAME_WITHOUT_PORT", NAMES),
+    ("UPSTREAM_LOCAL_CLOSE_REASON", CLOSE),
+    ("UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID", "addresses have no endpoint ids"),
+    ("UPSTREAM_WIRE_BYTES_RECEIVED", COUNTED),
+    ("UPSTREAM_WIRE_BYTES_SENT", COUNTED),
+];
+
+// Reasons that several lines share.
+const ATTEMPTED: &str = "write UPSTREAM_HOST, the last of them";
+const CLOSE: &str = "write RESPONSE_CODE_DETAILS, which says why a stream ended";
+const CONNECTIONS: &str = "upstream connections have no numbers; write UPSTREAM_LOCAL_ADDRESS";
+const COUNTED: &str = "write BYTES_RECEIVED or BYTES_SENT: bytes of bodies are counted, those of frames are not";
+const NAMES: &str = "write UPSTREAM_HOST, its address";
+
+/// Operators with an argument of their own kind, for the search of the nearest name.
+const SPECIAL: &[&str] = &[
+    "COMMON_DURATION",
+    "EMIT_TIME",
+    "ENVIRONMENT",
+    "GRPC_STATUS",
+    "PATH",
+    "QUERY_PARAM",
+    "QUERY_PARAMS",
+    "REQ",
+    "REQUESTED_SERVER_NAME",
+    "RESP",
+    "RESPONSE_CODE_DETAILS",
+    "START_TIME",
+    "TRAILER",
+];
+
+/// Operators that have one value in all lines of a log, which the format alone does not say.
+const PROCESS: &[&str] = &["ENVIRONMENT", "FILTER_CHAIN_NAME", "HOSTNAME", "LISTENER_NAME"];
+
+/// What `written`, which begins at character `at` of its format, stands for.
+///
+/// # Errors
+/// It is no operator, is not supported, or has not the argument or length that it takes.
+pub(super) fn look_up(written: Written<'_>, at: usize, purpose: Purpose) -> Result<Said, FormatError> {
+    if let Some((_, reason)) = REFUSED.iter().find(|(name, _)| *name == written.name) {
+        return Err(FormatError::Unsupported { operator: written.name.to_owned(), at, reason });
+    }
+    if purpose == Purpose::Header && PROCESS.contains(&written.name) {
+        return Err(written.misused("is for access logs; write the text itself in a header"));
+    }
+    if purpose == Purpose::Header && written.name == "UNIQUE_ID" {
+        return Err(written.misused("makes a line unique; write %REQ(X-REQUEST-ID)% in a header"));
+    }
+    let Some(operator) = known(written)? else { return Err(unknown(written, at)) };
+    Ok(match (purpose, operator) {
+        (Purpose::Header, Operator::AccessLogType) => Said::Always("NotSet"),
+        (Purpose::Header, Operator::Empty | Operator::LocalReplyBody | Operator::Never) => Said::Always(""),
+        (Purpose::Header, Operator::Zero) => Said::Always("0"),
+        (_, operator) => Said::Sometimes(operator),
+    })
+}
+
+fn known(written: Written<'_>) -> Result<Option<Operator>, FormatError> {
+    if let Some((_, operator)) = PLAIN.iter().find(|(name, _)| *name == written.name) {
+        written.without_argument()?.without_length()?;
+        return Ok(Some(operator.clone()));
+    }
+    if let Some((_, operator)) = ADDRESSES.iter().find(|(name, _)| *name == written.name) {
+        written.without_argument()?.without_length()?;
+        return Ok(Some(operator.clone()));
+    }
+    if NEVER.contains(&written.name) {
+        written.without_argument()?.without_length()?;
+        return Ok(Some(Operator::Never));
+    }
+    if NEVER_WITH_OPTIONAL.contains(&written.name) {
+        written.without_length()?;
+        return Ok(Some(Operator::Never));
+    }
+    if let Some((_, cuts)) = NEVER_WITH.iter().find(|(name, _)| *name == written.name) {
+        written.needed("an argument")?;
+        if *cuts == Cuts::No {
+            written.without_length()?;
+        }
+        return Ok(Some(Operator::Never));
+    }
+    special(written)
+}
+
+fn special(written: Written<'_>) -> Result<Option<Operator>, FormatError> {
+    let argument = written.argument.filter(|argument| !argument.is_empty());
+    let operator = match written.name {
+        "REQ" | "RESP" | "TRAILER" => return headers(written).map(Some),
+        "QUERY_PARAM" => {
+            return Ok(Some(Operator::QueryParameter(written.needed("the name of a parameter")?.to_owned())));
+        }
+        "ENVIRONMENT" => {
+            return Ok(Some(Operator::Environment(written.needed("the name of a variable")?.to_owned())));
+        }
+        "PATH" => return path(written).map(Some),
+        "QUERY_PARAMS" => match argument {
+            None | Some("ORIG") => return Ok(Some(Operator::QueryParameters)),
+            Some(_) => return Err(written.misused("takes ORIG: the query is written as it came")),
+        },
+        "START_TIME" => Operator::StartTime(argument.map(str::to_owned)),
+        "EMIT_TIME" => Operator::EmitTime(argument.map(str::to_owned)),
+        "RESPONSE_CODE_DETAILS" => Operator::ResponseCodeDetails,
+        "REQUESTED_SERVER_NAME" => match argument {
+            None | Some("SNI_ONLY") => Operator::Never,
+            Some(_) => {
+                return Err(written.misused("takes SNI_ONLY; for the host of the request write %REQ(:AUTHORITY)%"));
+            }
+        },
+        "GRPC_STATUS" => Operator::GrpcStatus(match argument {
+            None | Some("CAMEL_STRING") => GrpcStatusForm::Camel,
+            Some("SNAKE_STRING") => GrpcStatusForm::Snake,
+            Some("NUMBER") => GrpcStatusForm::Number,
+            Some(_) => return Err(written.misused("takes CAMEL_STRING, SNAKE_STRING or NUMBER")),
+        }),
+        "COMMON_DURATION" => common_duration(written)?,
+        _ => return Ok(None),
+    };
+    written.without_length()?;
+    Ok(Some(operator))
+}
+
+/// `name` or `name?alternative`. Header names are compared ignoring case.
+fn headers(written: Written<'_>) -> Result<Operator, FormatError> {
+    let argument = written.argument.ok_or_else(|| written.misused("needs the name of a header"))?;
+    let (name, or) = argument.split_once('?').map_or((argument, None), |(name, or)| (name, Some(or)));
+    if name.is_empty() || or.is_some_and(|or| or.is_empty() || or.contains('?')) {
+        return Err(written.misused("takes one name, or two with a ? between them"));
+    }
+    if !is_header_name(name) || or.is_some_and(|or| !is_header_name(or)) {
+        return Err(written.misused("takes the name of a header, which is a token such as x-name"));
+    }
+    let (name, or) = (name.to_ascii_lowercase(), or.map(str::to_ascii_lowercase));
+    Ok(match written.name {
+        "REQ" => Operator::RequestHeader { name, or },
+        "RESP" => Operator::ResponseHeader { name, or },
+        _ => Operator::ResponseTrailer { name, or },
+    })
+}
+
+fn path(written: Written<'_>) -> Result<Operator, FormatError> {
+    const TAKES: &str = "takes WQ or NQ, and behind a colon ORIG, PATH or ORIG_OR_PATH";
+    let argument = written.argument.unwrap_or_default();
+    let (query, of) = argument.split_once(':').unwrap_or((argument, ""));
+    let query = match query {
+        "" | "WQ" => Query::With,
+        "NQ" => Query::Without,
+        _ => return Err(written.misused(TAKES)),
+    };
+    let of = match of {
+        "" | "ORIG_OR_PATH" => PathChoice::First,
+        "ORIG" => PathChoice::Original,
+        "PATH" => PathChoice::Current,
+        _ => return Err(written.misused(TAKES)),
+    };
+    Ok(Operator::Path { query, of })
+}
+
+/// `FROM:TO` or `FROM:TO:UNIT`.
+fn common_duration(written: Written<'_>) -> Result<Operator, FormatError> {
+    let argument = written.needed("two moments and a unit, as in DS_RX_BEG:US_RX_BEG:ms")?;
+    let parts: Vec<&str> = argument.split(':').collect();
+    let (from, to, unit) = match parts.as_slice() {
+        [from, to] => (from, to, "ms"),
+        [from, to, unit] => (from, to, *unit),
+        _ => return Err(written.misused("takes two moments and a unit, as in DS_RX_BEG:US_RX_BEG:ms")),
+    };
+    let unit = match unit {
+        "ms" => TimeUnit::Milliseconds,
+        "us" => TimeUnit::Microseconds,
+        "ns" => TimeUnit::Nanoseconds,
+        _ => return Err(written.misused("counts in ms, us or ns")),
+    };
+    if [from, to].iter().any(|point| point.starts_with("US_CX_")) {
+        return Err(written.misused("knows no US_CX_BEG and US_CX_END: connections are older than their requests"));
+    }
+    Ok(Operator::CommonDuration { from: time_point(from), to: time_point(to), unit })
+}
+
+fn time_point(name: &str) -> TimePoint {
+    match name {
+        "DS_RX_BEG" => TimePoint::RequestBegin,
+        "DS_RX_END" => TimePoint::RequestEnd,
+        "US_TX_BEG" => TimePoint::UpstreamRequestBegin,
+        "US_TX_END" => TimePoint::UpstreamRequestEnd,
+        "US_RX_BEG" => TimePoint::UpstreamResponseBegin,
+        "US_RX_END" => TimePoint::UpstreamResponseEnd,
+        "DS_TX_BEG" => TimePoint::ResponseBegin,
+        "DS_TX_END" => TimePoint::ResponseEnd,
+        _ => TimePoint::Never,
+    }
+}
+
+fn unknown(written: Written<'_>, at: usize) -> FormatError {
+    let tables = PLAIN.iter().chain(ADDRESSES).map(|(name, _)| *name);
+    let known: Vec<&'static str> = tables.chain(SPECIAL.iter().copied()).collect();
+    FormatError::Unknown { operator: written.name.to_owned(), at, nearest: nearest(written.name, &known) }
+}
