@@ -88,6 +88,17 @@ impl Row {
         Self { closes: true, ..Self::open(status, body, details, flag) }
     }
 
+    /// The upstream failed.
+    fn of_failure(failure: &Failure, retried: bool) -> Self {
+        Self {
+            status: failure.status(),
+            body: reset_body(failure, retried).into(),
+            details: failure.details(ResponseStart::Before),
+            flag: Some(failure.flag()),
+            closes: false,
+        }
+    }
+
     /// A timer fired before there was a response.
     fn of_timer(expired: Expired, request_complete: bool) -> Self {
         use ResponseFlag as Flag;
@@ -178,13 +189,7 @@ impl LocalReply {
             Self::Upstream { failure: Failure::NoHealthyUpstream, .. } => {
                 Row::open(StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream", Details::NoHealthyUpstream, Flag::UH)
             }
-            Self::Upstream { failure, retried } => Row {
-                status: failure.status(),
-                body: reset_body(failure, *retried).into(),
-                details: failure.details(ResponseStart::Before),
-                flag: Some(failure.flag()),
-                closes: false,
-            },
+            Self::Upstream { failure, retried } => Row::of_failure(failure, *retried),
         }
     }
 

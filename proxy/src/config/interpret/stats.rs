@@ -69,8 +69,11 @@ fn tags(written: &StatsConfig) -> Result<Tags, Problem> {
 }
 
 fn taken(written: &At<String>) -> Result<regex::Regex, Problem> {
-    let regex =
-        regex::Regex::new(&written.value).map_err(|error| written.invalid(format!("invalid regex: {error}")))?;
+    let regex = regex::Regex::new(&written.value).map_err(|error| {
+        let said = error.to_string();
+        let reason = said.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned();
+        written.invalid(format!("invalid regular expression: {reason}"))
+    })?;
     // Groups are counted with the whole match as the first.
     if regex.captures_len() < 2 {
         return Err(written.invalid("needs a group: what it takes is taken out of the name, and is the value"));
