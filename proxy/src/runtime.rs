@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::runtime::{LayerValues, RuntimeError, RuntimeLayer, RuntimeValue};
 use crate::config::{Difference, Differences};
+use crate::stats::{Derived, Registry};
 
 /// The runtime of a server, shared by its workers.
 #[derive(Debug)]
@@ -122,6 +123,23 @@ impl Runtime {
         runtime
     }
 
+    /// Gives `runtime.num_keys`, `runtime.num_layers` and `runtime.admin_overrides_active` their values.
+    pub fn register(self: &Arc<Self>, registry: &Registry) {
+        type Read = fn(&Layers) -> usize;
+        let gauges: [(&str, Read); 3] = [
+            ("admin_overrides_active", |layers| usize::from(!layers.overrides.is_empty())),
+            ("num_keys", |layers| layers.keys().len()),
+            ("num_layers", |layers| layers.list.len()),
+        ];
+        for (name, read) in gauges {
+            let runtime = Arc::downgrade(self);
+            registry.derive(format!("runtime.{name}"), move || {
+                let value = u64::try_from(read(&runtime.upgrade()?.layers())).unwrap_or(u64::MAX);
+                Some(Derived { value, used: value > 0 })
+            });
+        }
+    }
+
     /// Other layers, as another configuration has them. What operators have set stays, if there is still a layer for it.
     pub fn replace_layers(&self, list: Vec<RuntimeLayer>, otherwise: Differences) {
         let mut layers = self.layers();
@@ -214,16 +232,13 @@ impl Runtime {
     pub fn keys(&self) -> Vec<KeyValues> {
         let layers = self.layers();
         let each = || layers.list.iter().map(|layer| layer.values(&layers.overrides));
-        let mut keys: Vec<&String> = each().flat_map(BTreeMap::keys).collect();
-        keys.sort_unstable();
-        keys.dedup();
         let text = |value: Option<&RuntimeValue>| value.map(RuntimeValue::to_string).unwrap_or_default();
         let all = |key: &String| KeyValues {
             key: key.clone(),
             last: text(layers.value(key)),
             in_layers: each().map(|values| text(values.get(key))).collect(),
         };
-        keys.into_iter().map(all).collect()
+        layers.keys().into_iter().map(all).collect()
     }
 
     fn decide(&self, layers: &Layers) {
@@ -243,6 +258,15 @@ impl Layers {
     /// The last layer that has the key decides.
     fn value(&self, key: &str) -> Option<&RuntimeValue> {
         self.list.iter().rev().find_map(|layer| layer.values(&self.overrides).get(key))
+    }
+
+    /// Every key that some layer has, in order.
+    fn keys(&self) -> Vec<&String> {
+        let all = self.list.iter().flat_map(|layer| layer.values(&self.overrides).keys());
+        let mut keys: Vec<&String> = all.collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     fn has_admin_layer(&self) -> bool {

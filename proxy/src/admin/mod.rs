@@ -4,6 +4,7 @@
 //! [`Then`] what is to be done once it has been sent. Paths, texts and shapes are those of Envoy's admin
 //! interface, since scripts and dashboards read them.
 
+mod buckets;
 mod clusters;
 mod config_dump;
 mod logging;

@@ -4,24 +4,25 @@ use http::StatusCode;
 use regex::Regex;
 use serde_json::{Value, json};
 
+use super::buckets::Buckets;
 use super::{AdminResponse, AdminState, JSON, Query, TEXT, put};
 use crate::config::stats::{ShownStats, StatsOptions};
-use crate::stats::histogram::QUANTILES;
-use crate::stats::{Kind, Recorded, Snapshot};
+use crate::stats::{Kind, Snapshot};
 
 pub(super) fn stats(query: &Query, state: &AdminState) -> AdminResponse {
-    let render = match query.value("format") {
-        None | Some("text") => |snapshot: &Snapshot, _: &StatsOptions| AdminResponse::new(TEXT, text(snapshot)),
-        Some("json") => |snapshot: &Snapshot, _: &StatsOptions| AdminResponse::new(JSON, json(snapshot).to_string()),
-        Some("prometheus") => exposition,
-        Some(_) => return bad_request("usage: /stats?format=(json|prometheus|text)\n\n"),
+    let Some(buckets) = Buckets::parse(query.value("histogram_buckets")) else {
+        return bad_request("usage: /stats?histogram_buckets=(cumulative|disjoint|detailed|summary)\n\n");
     };
-    if query.value("histogram_buckets").is_some_and(|buckets| buckets != "summary") {
-        return bad_request("usage: /stats?histogram_buckets=(summary)\n\n");
-    }
-    match select(query, state) {
-        Ok(snapshot) => render(&snapshot, &(state.in_force)().snapshot.config.stats),
-        Err(refusal) => refusal,
+    let snapshot = match select(query, state) {
+        Ok(snapshot) => snapshot,
+        Err(refusal) => return refusal,
+    };
+    let options = &(state.in_force)().snapshot.config.stats;
+    match query.value("format") {
+        None | Some("text") => AdminResponse::new(TEXT, text(&snapshot, buckets, options)),
+        Some("json") => AdminResponse::new(JSON, json(&snapshot, buckets, options).to_string()),
+        Some("prometheus") => exposition(&snapshot, options),
+        Some(_) => bad_request("usage: /stats?format=(json|prometheus|text)\n\n"),
     }
 }
 
@@ -88,57 +89,22 @@ fn bad_request(message: impl Into<String>) -> AdminResponse {
     AdminResponse::refused(StatusCode::BAD_REQUEST, message)
 }
 
-fn text(snapshot: &Snapshot) -> String {
+fn text(snapshot: &Snapshot, buckets: Buckets, options: &StatsOptions) -> String {
     let mut out = String::new();
     for number in &snapshot.numbers {
         put(&mut out, format_args!("{}: {}\n", number.name, number.value));
     }
     for recorded in &snapshot.histograms {
-        put(&mut out, format_args!("{}: {}\n", recorded.name, quantiles(recorded)));
+        put(&mut out, format_args!("{}:{}\n", recorded.name, buckets.text(recorded, options)));
     }
     out
 }
 
-/// `P0(interval,total) P25(interval,total) ...`
-fn quantiles(recorded: &Recorded) -> String {
-    if recorded.total.is_empty() {
-        return "No recorded values".to_owned();
-    }
-    let show = |value: Option<f64>| value.map_or_else(|| "nan".to_owned(), |value| value.to_string());
-    let pair = |quantile: &f64| {
-        let (interval, total) = (recorded.interval.quantile(*quantile), recorded.total.quantile(*quantile));
-        format!("P{}({},{})", percent(*quantile), show(interval), show(total))
-    };
-    QUANTILES.iter().map(pair).collect::<Vec<_>>().join(" ")
-}
-
-fn json(snapshot: &Snapshot) -> Value {
+fn json(snapshot: &Snapshot, buckets: Buckets, options: &StatsOptions) -> Value {
     let numbers = snapshot.numbers.iter().map(|number| json!({ "name": number.name, "value": number.value }));
     let mut stats: Vec<Value> = numbers.collect();
     if !snapshot.histograms.is_empty() {
-        let computed = snapshot.histograms.iter().map(|recorded| {
-            let value = |quantile: &f64| {
-                json!({
-                    "cumulative": number(recorded.total.quantile(*quantile)),
-                    "interval": number(recorded.interval.quantile(*quantile)),
-                })
-            };
-            json!({ "name": recorded.name, "values": QUANTILES.iter().map(value).collect::<Vec<_>>() })
-        });
-        stats.push(json!({ "histograms": {
-            "supported_quantiles": QUANTILES.map(|quantile| number(Some(percent(quantile)))),
-            "computed_quantiles": computed.collect::<Vec<_>>(),
-        } }));
+        stats.push(json!({ "histograms": buckets.json(&snapshot.histograms, options) }));
     }
     json!({ "stats": stats })
-}
-
-/// A number as Envoy writes it: without a fraction where it has none. Nothing is `null`.
-fn number(value: Option<f64>) -> Value {
-    value.and_then(|value| serde_json::from_str(&value.to_string()).ok()).unwrap_or(Value::Null)
-}
-
-/// Rounded to a tenth, since 0.999 times 100 is not 99.9 in binary.
-fn percent(quantile: f64) -> f64 {
-    (quantile * 1000.0).round() / 10.0
 }

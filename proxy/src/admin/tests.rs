@@ -59,18 +59,18 @@ impl Process {
     fn new() -> Self {
         let registry = Arc::new(Registry::new());
         let config = Config::from_yaml(CONFIG, "edge.yaml").unwrap().config;
-        let bound = "127.0.0.1:10000".parse().unwrap();
+        let bound: std::net::SocketAddr = "127.0.0.1:10000".parse().unwrap();
         let http = HttpStats::new(&registry, "ingress");
         let cluster = ClusterStats::new(&registry, "up");
         let codes = CodeStats::new(&registry, "up");
         Http2Stats::downstream(&registry).goaway_sent.inc();
-        ListenerStats::new(&registry, bound).downstream_cx_total.inc();
+        ListenerStats::new(&registry, &bound.to_string()).downstream_cx_total.inc();
         for (status, ms) in [(200, 1), (200, 43), (503, 0)] {
             let status = StatusCode::from_u16(status).unwrap();
             http.downstream_rq_total.inc();
             http.downstream_rq_time.record(ms);
             http.responses.charge(status);
-            ResponseStats::of_listener(&registry, bound, "ingress").charge(status);
+            ResponseStats::of_listener(&registry, &bound.to_string(), "ingress").charge(status);
             codes.charge(status, false, None);
         }
         registry.end_interval();
@@ -273,7 +273,11 @@ fn what_is_asked_wrongly_is_explained() {
     let cases = [
         ("/stats?format=html", 400, "usage: /stats?format=(json|prometheus|text)"),
         ("/stats?type=Texts", 400, "invalid &type= param"),
-        ("/stats?histogram_buckets=cumulative", 400, "usage: /stats?histogram_buckets=(summary)"),
+        (
+            "/stats?histogram_buckets=some",
+            400,
+            "usage: /stats?histogram_buckets=(cumulative|disjoint|detailed|summary)",
+        ),
         ("/stats?filter=((", 400, "Invalid re2 regex: missing ): (("),
         ("/nope", 404, "invalid path. admin commands are:"),
         ("/stats/", 404, "invalid path. admin commands are:"),

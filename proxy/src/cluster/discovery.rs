@@ -10,8 +10,8 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::{Cluster, Handover, Location};
-use crate::config::cluster::LookupFamily;
-use crate::net::{Address, Net, ResolveError};
+use crate::config::cluster::{FailureRefresh, LookupFamily, Refresh};
+use crate::net::{Address, Net, Random, ResolveError};
 use crate::stats::ClusterStats;
 
 /// A name that goes on failing is logged this often.
@@ -43,6 +43,15 @@ pub(super) struct Known {
     name: String,
     port: u16,
     addresses: Vec<Address>,
+}
+
+/// Whether every name could be resolved.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Resolved {
+    /// Each has an answer, if only that it does not exist.
+    All,
+    /// One has none, or none that is of use.
+    NotAll,
 }
 
 /// One name.
@@ -88,7 +97,8 @@ impl Names {
     ///
     /// # Cancellation
     /// Safe to drop: the addresses stay as they were.
-    pub(super) async fn resolve(&mut self, net: &dyn Net) {
+    pub(super) async fn resolve(&mut self, net: &dyn Net) -> Resolved {
+        let mut resolved = Resolved::All;
         let stats = self.stats.as_ref();
         if let Some(stats) = stats {
             stats.update_attempt.add(u64::try_from(self.targets.len()).unwrap_or(u64::MAX));
@@ -104,6 +114,7 @@ impl Names {
                 (Ok(_) | Err(ResolveError::NoAddress), Kind::Strict) => Vec::new(),
                 (Ok(_) | Err(ResolveError::NoAddress), Kind::Logical) | (Err(ResolveError::Unavailable(_)), _) => {
                     stats.inspect(|stats| stats.update_failure.inc());
+                    resolved = Resolved::NotAll;
                     continue;
                 }
             };
@@ -113,6 +124,7 @@ impl Names {
             }
             target.known = known;
         }
+        resolved
     }
 
     /// What the name server said of each name last.
@@ -167,16 +179,33 @@ impl Target {
     }
 }
 
-/// Resolves the names every `interval` for as long as the cluster exists.
-pub(super) async fn refresh(cluster: Weak<Cluster>, mut names: Names, interval: Duration) {
+/// Resolves the names again and again for as long as the cluster exists. They are asked for together, so that one that fails
+/// has all of them asked for earlier.
+pub(super) async fn refresh(cluster: Weak<Cluster>, mut names: Names, refresh: Refresh, first: Resolved) {
+    let mut failures = u32::from(first == Resolved::NotAll);
     loop {
-        tokio::time::sleep(interval).await;
+        let Some(random) = cluster.upgrade().map(|cluster| Rc::clone(&cluster.outside.random)) else { return };
+        tokio::time::sleep(pause(refresh, failures, &*random)).await;
         let Some(net) = cluster.upgrade().map(|cluster| Rc::clone(&cluster.outside.net)) else { return };
-        names.resolve(&*net).await;
+        failures = match names.resolve(&*net).await {
+            Resolved::All => 0,
+            Resolved::NotAll => failures.saturating_add(1),
+        };
         let Some(cluster) = cluster.upgrade() else { return };
         cluster.known.replace(names.known());
         for watch in cluster.set_endpoints(names.endpoints(), &Handover::default()) {
             cluster.tasks.borrow_mut().spawn_local(watch.run());
+        }
+    }
+}
+
+/// How long to wait after so many failures in a row.
+fn pause(refresh: Refresh, failures: u32, random: &dyn Random) -> Duration {
+    match (failures, refresh.after_failure) {
+        (0, _) | (_, None) => refresh.interval + random.up_to(refresh.jitter),
+        (failures, Some(FailureRefresh { base, max })) => {
+            let doubled = 2_u32.checked_pow(failures - 1).unwrap_or(u32::MAX);
+            random.up_to(base.saturating_mul(doubled).min(max))
         }
     }
 }
@@ -207,6 +236,29 @@ mod tests {
             let answer = self.0.borrow_mut().pop_front().expect("an answer for each query");
             Box::pin(async move { answer })
         }
+    }
+
+    /// Chance that always has the largest part.
+    struct Most;
+
+    impl Random for Most {
+        fn next_u64(&self) -> u64 {
+            u64::MAX
+        }
+    }
+
+    #[test]
+    fn pauses_grow_while_the_name_server_fails() {
+        let seconds = Duration::from_secs;
+        let after_failure = Some(FailureRefresh { base: seconds(1), max: seconds(5) });
+        let refresh = Refresh { interval: seconds(60), jitter: Duration::ZERO, after_failure };
+        for (failures, most) in [(0, 60), (1, 1), (2, 2), (3, 4), (4, 5), (40, 5)] {
+            let pause = pause(refresh, failures, &Most);
+            assert!(pause <= seconds(most), "{failures}: {pause:?}");
+        }
+        assert_eq!(pause(Refresh { after_failure: None, ..refresh }, 7, &Most), seconds(60));
+        let pause = pause(Refresh { jitter: seconds(10), ..refresh }, 0, &Most);
+        assert!((seconds(60)..seconds(70)).contains(&pause), "{pause:?}");
     }
 
     fn names(kind: Kind, names: &[&str], stats: &ClusterStats) -> Names {

@@ -30,7 +30,7 @@ pub use location::Location;
 pub use pool::{Exclusive, Lease, Pool, Stream, Wanted};
 
 use crate::config;
-use crate::config::cluster::{ByPriority, Discovery, Priority};
+use crate::config::cluster::{ByPriority, Discovery, Priority, Refresh};
 use crate::config::health::HealthCheck;
 use crate::config::runtime::{USE_RETRY, maintenance_mode};
 use crate::net::{Address, Outside, Random};
@@ -40,7 +40,7 @@ use crate::stats::{
     Registry,
 };
 use breaker::Breakers;
-use discovery::{Known, Names};
+use discovery::{Known, Names, Resolved};
 use health::Watch;
 
 /// What all workers share of a cluster.
@@ -270,20 +270,21 @@ impl Cluster {
     }
 
     /// Waits for the first answer to all names, and goes on asking.
-    async fn start_names(self: &Rc<Self>, mut names: Names, refresh: Duration, before: &Handover) {
+    async fn start_names(self: &Rc<Self>, mut names: Names, refresh: Refresh, before: &Handover) {
         let first = names.resolve(&*self.outside.net);
         let waited = FIRST_RESOLUTION_WAIT;
-        match tokio::time::timeout(waited, first).await {
-            Ok(()) => drop(self.known.replace(names.known())),
+        let resolved = tokio::time::timeout(waited, first).await.ok();
+        match resolved {
+            Some(_) => drop(self.known.replace(names.known())),
             // What a cluster before this one knew is better than nothing.
-            Err(_elapsed) if self.looks_after => {
+            None if self.looks_after => {
                 tracing::warn!(cluster = &*self.name, ?waited, "names are not resolved yet; starting without them");
             }
-            Err(_elapsed) => {}
+            None => {}
         }
         let watches = self.set_endpoints(names.endpoints(), before);
         self.first_round(watches).await;
-        let refreshed = discovery::refresh(Rc::downgrade(self), names, refresh);
+        let refreshed = discovery::refresh(Rc::downgrade(self), names, refresh, resolved.unwrap_or(Resolved::NotAll));
         self.tasks.borrow_mut().spawn_local(refreshed);
     }
 

@@ -117,7 +117,7 @@ pub enum Discovery {
         /// Name and port, in the order of the file.
         targets: Vec<(String, u16)>,
         /// How often to ask.
-        refresh: Duration,
+        refresh: Refresh,
     },
     /// One name, resolved again and again, that is one endpoint whatever it resolves to: a new connection goes to the first
     /// address of the last answer that takes it.
@@ -127,8 +127,28 @@ pub enum Discovery {
         /// Name and port.
         target: (String, u16),
         /// How often to ask.
-        refresh: Duration,
+        refresh: Refresh,
     },
+}
+
+/// How often the names of a cluster are resolved.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Refresh {
+    /// `dns_refresh_rate`
+    pub interval: Duration,
+    /// `dns_jitter`: a random part of this is added each time.
+    pub jitter: Duration,
+    /// `dns_failure_refresh_rate`: the pauses while the name server fails; without it they are `interval`.
+    pub after_failure: Option<FailureRefresh>,
+}
+
+/// Pauses while the name server fails: a random part of an interval that doubles.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FailureRefresh {
+    /// The first interval.
+    pub base: Duration,
+    /// The longest.
+    pub max: Duration,
 }
 
 /// Which of a name's addresses become endpoints: Envoy's `dns_lookup_family`.

@@ -25,6 +25,8 @@ pub struct Listener {
     pub name: String,
     /// Where it listens.
     pub address: SocketAddr,
+    /// `stat_prefix`: what its stats are called in place of its address.
+    pub stat_prefix: Option<String>,
     /// What takes its connections.
     pub filter_chains: FilterChains<Terminal<Arc<ConnectionManager>>>,
     /// Bytes that may wait in one direction of one connection before the other side is no longer read.
@@ -36,6 +38,12 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// What its stats are called.
+    #[must_use]
+    pub fn stat_name(&self) -> String {
+        self.stat_prefix.clone().unwrap_or_else(|| self.address.to_string())
+    }
+
     /// The connection managers that its filter chains end in.
     pub fn managers(&self) -> impl Iterator<Item = &Arc<ConnectionManager>> {
         self.filter_chains.terminals().filter_map(Terminal::http)

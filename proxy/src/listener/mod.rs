@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_no_chain_takes_is_counted() {
-        let stats = ListenerStats::new(&Registry::new(), "127.0.0.1:80".parse().unwrap());
+        let stats = ListenerStats::new(&Registry::new(), "127.0.0.1:80");
         let chains = FilterChains { chains: Vec::new(), default: None };
         assert!(choose(&chains, Ends { local: None, peer: None }, &stats).is_none());
         assert_eq!(stats.no_filter_chain_match.value(), 1);

@@ -22,7 +22,7 @@ use crate::net::{Address, ListenOptions, Logs, Memory, Outside};
 use crate::process_log::ProcessLog;
 use crate::runtime::Runtime;
 use crate::snapshot::{self, Addresses, InForce, Snapshot};
-use crate::stats::{Registry, ServerState, ServerStats};
+use crate::stats::{ManagerStats, Registry, ServerState, ServerStats};
 pub use worker::Worker;
 
 /// What the process has once, whatever the configuration.
@@ -31,6 +31,8 @@ pub struct ServerShared {
     pub registry: Arc<Registry>,
     /// The process's own stats and its state.
     pub stats: ServerStats,
+    /// What became of clusters and listeners.
+    managers: ManagerStats,
     /// What operators may change.
     pub runtime: Arc<Runtime>,
     /// How many connections there may be.
@@ -100,11 +102,13 @@ impl ServerShared {
         let registry = Arc::new(Registry::new());
         let runtime = Arc::new(Runtime::new(config.runtime.clone(), config.differences));
         let stats = ServerStats::new(&registry, workers);
+        let managers = ManagerStats::new(&registry);
+        runtime.register(&registry);
         let ground = snapshot::Ground { registry: &registry, runtime: &runtime };
         let snapshot = Arc::new(Snapshot::first(config, loaded_at, ground));
         let in_force = RwLock::new(InForce { snapshot, addresses: Addresses::new() });
         let connections = ConnectionLimits::new(Arc::clone(&runtime));
-        let shared = Self { registry, stats, runtime, connections, in_force };
+        let shared = Self { registry, stats, managers, runtime, connections, in_force };
         shared.announce_version();
         Arc::new(shared)
     }
@@ -135,6 +139,7 @@ impl ServerShared {
     fn announce_version(&self) {
         let snapshot = self.snapshot();
         self.stats.config_version.set(snapshot.version);
+        self.managers.count(snapshot.clusters.len(), snapshot.listeners.len(), &snapshot.changes);
         let since_epoch = snapshot.loaded_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.stats.config_reload_time_ms.set(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX));
     }

@@ -217,7 +217,7 @@ impl Worker {
             Terminal::Tcp(tcp) => match *tcp {},
         })?;
         let limits = self.shared.connections.of(config);
-        let stats = ListenerStats::new(registry, config.address);
+        let stats = ListenerStats::new(registry, &config.stat_name());
         let connections = self.shared.stats.total_connections.clone();
         Ok(Serving { filter_chains, limits, stats, connections, drain })
     }
@@ -240,7 +240,7 @@ impl Worker {
             options: Arc::clone(options),
             buffer_bytes_max: config.buffer_bytes_max,
             stats: HttpStats::new(registry, &options.stat_prefix),
-            listener_responses: ResponseStats::of_listener(registry, config.address, &options.stat_prefix),
+            listener_responses: ResponseStats::of_listener(registry, &config.stat_name(), &options.stat_prefix),
             local_replies: LocalReplies::new(options, &self.shared.runtime),
             logs: Logs::new(options, open_logs(&self.outside, options)?, &self.shared.runtime),
             clusters: Rc::clone(&self.clusters),

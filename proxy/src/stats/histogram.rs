@@ -107,6 +107,14 @@ impl Distribution {
         self.0.iter().map(|(_, count)| count).sum()
     }
 
+    /// Where each bucket with values begins, its width, and how many they are.
+    pub fn bins(&self) -> impl Iterator<Item = (f64, f64, u64)> {
+        self.0.iter().map(|(bucket, count)| {
+            let (begin, width) = range_of(*bucket);
+            (begin, width, *count)
+        })
+    }
+
     /// How many values lie in buckets that begin at or below `limit`.
     #[must_use]
     pub fn count_up_to(&self, limit: f64) -> u64 {

@@ -26,8 +26,8 @@ pub use health::{Ejections, Health, HealthFlag};
 pub use histogram::{Histogram, Recorded};
 pub(crate) use names::Meter;
 pub use names::{
-    BreakerStats, ByteStats, ClusterStats, FlowStats, Http2Stats, HttpStats, ListenerStats, LogStats, ResponseStats,
-    ServerState, ServerStats,
+    BreakerStats, ByteStats, ClusterStats, FlowStats, Http2Stats, HttpStats, ListenerStats, LogStats, ManagerStats,
+    ResponseStats, ServerState, ServerStats,
 };
 
 /// A number that only grows.

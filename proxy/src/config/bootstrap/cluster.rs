@@ -16,6 +16,8 @@ pub(crate) struct Cluster {
     pub(crate) common_http_protocol_options: Option<At<UpstreamHttpProtocolOptions>>,
     pub(crate) common_lb_config: Option<CommonLbConfig>,
     pub(crate) connect_timeout: Option<Positive>,
+    pub(crate) dns_failure_refresh_rate: Option<At<RefreshRate>>,
+    pub(crate) dns_jitter: Option<Seconds>,
     pub(crate) dns_lookup_family: Option<DnsLookupFamily>,
     pub(crate) dns_refresh_rate: Option<LongerThan<1_000_000>>,
     #[serde(default)]
@@ -31,6 +33,13 @@ pub(crate) struct Cluster {
     pub(crate) r#type: Option<DiscoveryType>,
     pub(crate) typed_extension_protocol_options: Option<TypedExtensionProtocolOptions>,
     pub(crate) upstream_connection_options: Option<UpstreamConnectionOptions>,
+}
+
+/// `envoy.config.cluster.v3.Cluster.RefreshRate`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RefreshRate {
+    pub(crate) base_interval: LongerThan<1_000_000>,
+    pub(crate) max_interval: Option<LongerThan<1_000_000>>,
 }
 
 /// `envoy.config.cluster.v3.Cluster.PreconnectPolicy`

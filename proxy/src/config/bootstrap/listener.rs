@@ -20,6 +20,7 @@ pub(crate) struct Listener {
     pub(crate) filter_chains: Vec<At<FilterChain>>,
     pub(crate) ignore_global_conn_limit: Option<bool>,
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
+    pub(crate) stat_prefix: Option<String>,
     pub(crate) traffic_direction: Option<TrafficDirection>,
 }
 

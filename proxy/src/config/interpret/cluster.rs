@@ -11,8 +11,8 @@ use crate::config::bootstrap::cluster::{
 };
 use crate::config::bootstrap::{Address, Http2ProtocolOptions};
 use crate::config::cluster::{
-    Balancing, ByPriority, Cluster, Discovery, Limits, LookupFamily, Priority, RetryBudget, TcpKeepalive,
-    UpstreamProtocol,
+    Balancing, ByPriority, Cluster, Discovery, FailureRefresh, Limits, LookupFamily, Priority, Refresh, RetryBudget,
+    TcpKeepalive, UpstreamProtocol,
 };
 use crate::config::error::Cause;
 use crate::config::problem::Problem;
@@ -154,7 +154,7 @@ fn idle_timeout(cluster: &Written) -> Option<Duration> {
 fn discovery(cluster: &Written) -> Result<Discovery, Problem> {
     let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.endpoints);
     let mut addresses = assigned.flat_map(|locality| &locality.lb_endpoints).map(|lb| &lb.endpoint.address);
-    let refresh = cluster.dns_refresh_rate.map_or(DNS_REFRESH, |rate| rate.0);
+    let refresh = refresh(cluster)?;
     match cluster.r#type {
         None | Some(DiscoveryType::Static) => {
             let endpoints: Result<_, _> = addresses.map(endpoint).collect();
@@ -175,6 +175,23 @@ fn discovery(cluster: &Written) -> Result<Discovery, Problem> {
             Ok(Discovery::LogicalDns { family: lookup_family(cluster), target: name_and_port(address)?, refresh })
         }
     }
+}
+
+fn refresh(cluster: &Written) -> Result<Refresh, Problem> {
+    const MAX_FACTOR: u32 = 10; // Envoy's default, max_interval
+    let after_failure = cluster.dns_failure_refresh_rate.as_ref().map(|written| {
+        let base = written.value.base_interval.0;
+        match written.value.max_interval {
+            None => Ok(FailureRefresh { base, max: base.saturating_mul(MAX_FACTOR) }),
+            Some(max) if max.0 >= base => Ok(FailureRefresh { base, max: max.0 }),
+            Some(_) => Err(written.invalid("max_interval must not be less than base_interval")),
+        }
+    });
+    Ok(Refresh {
+        interval: cluster.dns_refresh_rate.map_or(DNS_REFRESH, |rate| rate.0),
+        jitter: cluster.dns_jitter.map_or(Duration::ZERO, |jitter| jitter.0),
+        after_failure: after_failure.transpose()?,
+    })
 }
 
 fn lookup_family(cluster: &Written) -> LookupFamily {

@@ -33,6 +33,7 @@ pub(super) fn listener(
     Ok(Listener {
         name,
         address,
+        stat_prefix: written.stat_prefix.filter(|prefix| !prefix.is_empty()),
         filter_chains,
         buffer_bytes_max,
         ignores_global_limit: written.ignore_global_conn_limit.unwrap_or(false),

@@ -104,7 +104,6 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Listener", "metadata", Ignored(METADATA)),
     ("Listener", "reuse_port", Only("true", "each worker listens on a socket of its own")),
     ("Listener", "socket_options", Refused(SOCKET)),
-    ("Listener", "stat_prefix", Refused("a listener's stats are named after its address")),
     ("Listener", "tcp_backlog_size", Ignored("the backlog is as long as the kernel permits")),
     ("Listener", "tcp_fast_open_queue_length", Refused(SOCKET)),
     ("Listener", "tls_context", Old("filter_chains[].transport_socket; though connections are plaintext here")),

@@ -30,8 +30,6 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("Cluster", "cluster_type", Refused(EXTENSION)),
     ("Cluster", "connect_timeout_ms", Old("connect_timeout: in seconds with an s, as in 0.25s")),
     ("Cluster", "connection_pool_per_downstream_connection", Only("false", "connections are shared")),
-    ("Cluster", "dns_failure_refresh_rate", Refused("after a failure, names are resolved again at dns_refresh_rate")),
-    ("Cluster", "dns_jitter", Refused("names are resolved at dns_refresh_rate")),
     ("Cluster", "dns_resolution_config", Refused("names are resolved by the operating system")),
     ("Cluster", "dns_resolvers", Old("typed_dns_resolver_config; though names are resolved by the operating system here")),
     ("Cluster", "eds_cluster_config", Refused(DYNAMIC)),

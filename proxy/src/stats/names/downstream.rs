@@ -1,7 +1,5 @@
 //! Connection managers and listeners.
 
-use std::net::SocketAddr;
-
 use http::StatusCode;
 
 use super::{ByteStats, last_words, one_segment, scope};
@@ -166,8 +164,8 @@ scope! {
 impl ListenerStats {
     /// The scope of a listening socket.
     #[must_use]
-    pub fn new(registry: &Registry, address: SocketAddr) -> Self {
-        Self::under(registry, &listener_prefix(address))
+    pub fn new(registry: &Registry, listener: &str) -> Self {
+        Self::under(registry, &listener_prefix(listener))
     }
 }
 
@@ -193,8 +191,8 @@ scope! {
 impl ResponseStats {
     /// `listener.<address>.http.<stat_prefix>.`
     #[must_use]
-    pub fn of_listener(registry: &Registry, address: SocketAddr, stat_prefix: &str) -> Self {
-        Self::under(registry, &format!("{}.http.{}", listener_prefix(address), one_segment(stat_prefix)))
+    pub fn of_listener(registry: &Registry, listener: &str, stat_prefix: &str) -> Self {
+        Self::under(registry, &format!("{}.http.{}", listener_prefix(listener), one_segment(stat_prefix)))
     }
 
     /// Counts a response by its class and as completed.
@@ -216,6 +214,6 @@ impl ResponseStats {
     }
 }
 
-fn listener_prefix(address: SocketAddr) -> String {
-    format!("listener.{}", one_segment(&address.to_string()))
+fn listener_prefix(listener: &str) -> String {
+    format!("listener.{}", one_segment(listener))
 }

@@ -12,6 +12,7 @@ mod cluster;
 mod downstream;
 mod http2;
 mod log;
+mod managers;
 mod server;
 
 use super::{Counter, Gauge, Histogram, Registry, State};
@@ -22,6 +23,7 @@ pub use cluster::{BreakerStats, ClusterStats, FlowStats};
 pub use downstream::{HttpStats, ListenerStats, ResponseStats};
 pub use http2::Http2Stats;
 pub use log::LogStats;
+pub use managers::{ClusterManagerStats, ListenerManagerStats, ManagerStats};
 pub use server::{ServerState, ServerStats};
 
 /// Makes a table of `name: kind` into a struct of handles with a constructor. Where the stat's name holds a
@@ -110,8 +112,7 @@ mod tests {
         BreakerStats::new(&registry, "a:b.c", Priority::Default)
             .derive("cx_open", &limit, |()| Derived { value: 1, used: true });
         Http2Stats::upstream(&registry, "a:b.c").rx_reset.inc();
-        let address = "[::1]:80".parse().unwrap();
-        ResponseStats::of_listener(&registry, address, "in").charge(StatusCode::OK);
+        ResponseStats::of_listener(&registry, "[::1]:80", "in").charge(StatusCode::OK);
         for name in [
             "cluster.a_b.c.upstream_cx_total",
             "cluster.a_b.c.circuit_breakers.default.cx_open",
