@@ -164,7 +164,7 @@ async fn without_head(
         HeadError::Refused(why) => {
             manager.service.stats.downstream_cx_protocol_error.inc();
             info.connection_termination = ConnectionTermination::of(why);
-            refuse(manager, connection, lifecycle, &LocalReply::BadHead(why), info).await
+            refuse(manager, connection, lifecycle, &LocalReply::BadMessage(why), info).await
         }
     }
 }

@@ -274,9 +274,9 @@ fn unanswered(stream: &StreamContext<'_>, ended: Ended, cluster: Rc<Cluster>) ->
 fn interrupted(stream: &StreamContext<'_>, interruption: Interrupted, waited_for: Option<Rc<Cluster>>) -> Reply {
     let StreamContext { service, request, exchange, .. } = stream;
     let expired = match interruption {
-        Interrupted::Downstream(Broken::Malformed(_)) if request.version != Version::HTTP_2 => {
+        Interrupted::Downstream(Broken::Malformed(violation)) if request.version != Version::HTTP_2 => {
             service.stats.downstream_cx_protocol_error.inc();
-            return Reply::Local(LocalReply::BadBody, None);
+            return Reply::Local(LocalReply::bad_body(violation), None);
         }
         Interrupted::Downstream(broken) => return Reply::Gone(broken),
         Interrupted::Timer(expired) => expired,

@@ -19,10 +19,8 @@ use crate::upstream::grpc::is_grpc;
 /// Why the proxy answers by itself.
 #[derive(Debug)]
 pub(crate) enum LocalReply {
-    /// Bytes that are not a request we serve.
-    BadHead(Refusal),
-    /// A request body that is not HTTP.
-    BadBody,
+    /// Bytes that are not a request we serve, in its head or behind it.
+    BadMessage(Refusal),
     /// A configured direct response, or a redirect.
     Direct { status: u16, body: String, location: Option<HeaderValue> },
     /// The cluster refuses a share of its requests, as a runtime key says.
@@ -125,6 +123,11 @@ impl LocalReply {
         Self::TooLate { expired, request_complete }
     }
 
+    /// The reply to an HTTP/1 request whose body or trailers broke off like this.
+    pub(crate) fn bad_body(violation: Violation) -> Self {
+        Self::BadMessage(if let Violation::Http1(refusal) = violation { refusal } else { Refusal::Codec })
+    }
+
     /// Has an upstream been too slow?
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(
@@ -138,10 +141,7 @@ impl LocalReply {
     pub(crate) fn row(&self) -> Row {
         use ResponseFlag as Flag;
         match self {
-            Self::BadHead(why) => Row::closing(why.status(), why.body(), Violation::Http1(*why), Flag::DPE),
-            Self::BadBody => {
-                Row::closing(StatusCode::BAD_REQUEST, "Bad Request", Violation::Http1(Refusal::Codec), Flag::DPE)
-            }
+            Self::BadMessage(why) => Row::closing(why.status(), why.body(), Violation::Http1(*why), Flag::DPE),
             Self::Direct { status, body, location: _ } => Row {
                 // Configuration allows 200 to 599.
                 status: StatusCode::from_u16(*status).unwrap_or(StatusCode::OK),

@@ -80,7 +80,7 @@ pub(crate) async fn refuse_head(
     info.response_code = Some(head.status.as_u16());
     Filters::of(&service.options.filters.default).on_response(&mut head, &request, info);
     record_reply(&row, &request, info);
-    if !matches!(reply, LocalReply::BadHead(Refusal::LowVersion)) {
+    if !matches!(reply, LocalReply::BadMessage(Refusal::LowVersion)) {
         service.stats.downstream_rq_response_before_rq_complete.inc();
         service.stats.downstream_rq_rx_reset.inc();
     }

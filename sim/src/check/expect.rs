@@ -28,11 +28,12 @@ pub(crate) fn holds(scenario: &Scenario, played: &Played, nth: usize) -> bool {
 
 fn differences(scenario: &Scenario, played: &Played, nth: usize, line: &Spanned<Expect>) -> Vec<String> {
     let Expect { host, seen, .. } = &line.value;
-    // The second line about a host is about its second exchange. Lines that may fail in some runs are counted apart.
+    // The second line about an exchange of a host is about its second one. Lines that may fail in some runs are counted apart.
     let is_earlier = |before: &&Spanned<Expect>| {
         before.value.host == *host && before.value.share.is_some() == line.value.share.is_some()
     };
     let earlier = scenario.expect.iter().take(nth).filter(is_earlier);
+    let earlier = earlier.filter(|before| before.value.seen.is_about_one());
     let role = scenario.hosts.iter().find(|has| has.name == *host).map(|has| &has.role);
     let mut found = match role {
         Some(Role::Client(_)) => {
@@ -55,7 +56,7 @@ fn differences(scenario: &Scenario, played: &Played, nth: usize, line: &Spanned<
         Some(Role::App(_)) => {
             let deliveries: Vec<_> =
                 played.sightings.deliveries.iter().filter(|delivery| delivery.host == *host).collect();
-            app(seen, &deliveries, earlier.filter(|before| before.value.seen.is_about_one()).count())
+            app(seen, &deliveries, earlier.count())
         }
         Some(Role::Alb(_)) | None => Vec::new(), // a scenario that loads names only hosts it has
     };

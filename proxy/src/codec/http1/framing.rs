@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::refusal::Refusal;
 use crate::codec::{Broken, Violation};
 
-/// Every framing error.
+/// Every framing error, but for those of trailers.
 pub(super) const MALFORMED: Broken = Broken::Malformed(Violation::Http1(Refusal::Codec));
 
 /// A chunk size with its extensions. Extensions mean nothing to a proxy (RFC 9112 7.1.1 lets it ignore
@@ -18,6 +18,7 @@ const CHUNK_LINE_BYTES_MAX: usize = 4096;
 const TRAILER_BYTES_MAX: usize = 60 * 1024;
 /// Fields in that section. Envoy's default for a head, max_headers_count.
 const TRAILERS_MAX: usize = 100;
+const TRAILERS_TOO_LARGE: Broken = Broken::Malformed(Violation::Http1(Refusal::HeadersTooLarge));
 
 /// Finds the body in what comes after a head.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -161,14 +162,28 @@ fn take_trailers(input: &mut Bytes, parsed: usize) -> Result<Trailers, Broken> {
     let whole = section.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
     let mut fields = [httparse::EMPTY_HEADER; TRAILERS_MAX];
     let lines = section.get(..whole).filter(|_| whole > parsed).unwrap_or_default();
-    let httparse::Status::Complete((length, _)) = httparse::parse_headers(lines, &mut fields).map_err(|_| MALFORMED)?
+    let httparse::Status::Complete((length, _)) = httparse::parse_headers(lines, &mut fields).map_err(bad_trailers)?
     else {
-        return if section.len() == TRAILER_BYTES_MAX { Err(MALFORMED) } else { Ok(Trailers::Open { parsed: whole }) };
+        let is_full = section.len() == TRAILER_BYTES_MAX;
+        return if is_full { Err(TRAILERS_TOO_LARGE) } else { Ok(Trailers::Open { parsed: whole }) };
     };
     let section = input.split_to(length);
     // Each LF behind a CR, for the reason given at take_line.
     let bare = section.split(|byte| *byte == b'\n').rev().skip(1).any(|line| !line.ends_with(b"\r"));
     if bare { Err(MALFORMED) } else { Ok(Trailers::Taken) }
+}
+
+/// What a head gets for the same, as with Envoy.
+fn bad_trailers(error: httparse::Error) -> Broken {
+    Broken::Malformed(Violation::Http1(match error {
+        httparse::Error::HeaderValue => Refusal::InvalidCharacters,
+        httparse::Error::TooManyHeaders => Refusal::TooManyHeaders,
+        httparse::Error::HeaderName
+        | httparse::Error::NewLine
+        | httparse::Error::Status
+        | httparse::Error::Token
+        | httparse::Error::Version => Refusal::Codec,
+    }))
 }
 
 /// How far [`take_trailers`] has come.
@@ -324,9 +339,12 @@ mod tests {
         let long_extension = [b"5;".as_slice(), &vec![b'a'; CHUNK_LINE_BYTES_MAX]].concat();
         assert_eq!(decode(CHUNKED, &long_extension, 1000).2, Some(MALFORMED));
         let long_trailer = [b"0\r\nx: ".as_slice(), &vec![b'a'; TRAILER_BYTES_MAX]].concat();
-        assert_eq!(decode(CHUNKED, &long_trailer, 1000).2, Some(MALFORMED));
+        assert_eq!(decode(CHUNKED, &long_trailer, 1000).2, Some(TRAILERS_TOO_LARGE));
         let many_trailers = [b"0\r\n".as_slice(), &b"x: 1\r\n".repeat(TRAILERS_MAX + 1), b"\r\n"].concat();
-        assert_eq!(decode(CHUNKED, &many_trailers, 1000).2, Some(MALFORMED));
+        let too_many = Broken::Malformed(Violation::Http1(Refusal::TooManyHeaders));
+        assert_eq!(decode(CHUNKED, &many_trailers, 1000).2, Some(too_many));
+        let control = Broken::Malformed(Violation::Http1(Refusal::InvalidCharacters));
+        assert_eq!(decode(CHUNKED, b"0\r\nx: a\x01b\r\n\r\n", 1000).2, Some(control));
     }
 
     #[test]

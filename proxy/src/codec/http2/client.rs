@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 use super::bounds::{RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, STREAM_BUFFER_BYTES_MAX};
 use super::frames::Role;
@@ -157,6 +157,9 @@ impl ClientConnection {
         // h2 writes nothing before its connection is polled.
         if let Some(target) = target {
             self.shared.targets.keep(stream.id, target);
+        }
+        if [Method::HEAD, Method::CONNECT].contains(&head.method) {
+            self.shared.ignore_length(stream.id);
         }
         stream.head_handed(&head.headers);
         let ending = if is_end { Ending::Sent } else { Ending::Open };

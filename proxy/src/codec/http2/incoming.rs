@@ -79,7 +79,6 @@ impl Incoming {
                     Ok(None) => self.state = Reading::Complete,
                     Ok(Some(trailers)) => {
                         self.state = Reading::Complete;
-                        self.stream.count_trailers();
                         return Poll::Ready(Some(Ok(Frame::Trailers(trailers_from_h2(trailers)))));
                     }
                 },
@@ -149,13 +148,6 @@ impl Stream {
                 Poll::Ready(Some(Ok(if is_copied { Bytes::copy_from_slice(&data) } else { data })))
             }
             ended @ Poll::Ready(_) => ended,
-        }
-    }
-
-    /// Of a response, Envoy counts none.
-    fn count_trailers(&self) {
-        if self.active.is_none() {
-            self.connection.stats.trailers.inc();
         }
     }
 

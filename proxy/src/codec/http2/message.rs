@@ -14,10 +14,13 @@ pub(super) enum SectionKind {
     Request {
         may_have_protocol: bool,
     },
-    Response,
+    Response {
+        /// Its request was HEAD or CONNECT, so a content-length says nothing of its content (RFC 9110 9.3.2, 9.3.6).
+        length_says_nothing: bool,
+    },
     Trailers {
-        /// The head had a content-length.
-        head_has_length: bool,
+        /// The content-length of the head, if that says how much content there is.
+        head_length: Option<u64>,
         /// Bytes of content that have come.
         content_bytes: u64,
     },
@@ -40,7 +43,8 @@ pub(super) enum Wrong {
 pub(super) struct WellFormed {
     /// A response that has no content whatever it was requested with: 204 or 304 (RFC 9110 15.3.5, 15.4.5).
     pub(super) excludes_content: bool,
-    pub(super) has_content_length: bool,
+    /// Of the content that follows.
+    pub(super) content_length: Option<u64>,
     /// An informational response, which another header section follows.
     pub(super) is_informational: bool,
     /// h2 cannot hold the section as it is; see [`stand_in`].
@@ -59,10 +63,8 @@ pub(super) fn judge(section: SectionKind, block: &Block, is_end: bool) -> Result
     let seen = Seen::look(block)?;
     match section {
         SectionKind::Request { may_have_protocol } => seen.as_request(may_have_protocol, is_end),
-        SectionKind::Response => seen.as_response(is_end),
-        SectionKind::Trailers { head_has_length, content_bytes } => {
-            seen.as_trailers(head_has_length, content_bytes, is_end)
-        }
+        SectionKind::Response { length_says_nothing } => seen.as_response(length_says_nothing, is_end),
+        SectionKind::Trailers { head_length, content_bytes } => seen.as_trailers(head_length, content_bytes, is_end),
     }
 }
 
@@ -169,9 +171,7 @@ impl<'b> Seen<'b> {
         match is_sound {
             false => Err(Wrong::Misplaced),
             true if self.protocol.is_some() && !may_have_protocol => Err(Wrong::NotPermitted),
-            true => {
-                Ok(WellFormed { has_content_length: self.content_length.is_some(), is_odd, ..WellFormed::default() })
-            }
+            true => Ok(WellFormed { content_length: self.content_length, is_odd, ..WellFormed::default() }),
         }
     }
 
@@ -181,29 +181,32 @@ impl<'b> Seen<'b> {
         self.scheme.is_some() && self.path.is_some_and(is_path)
     }
 
-    fn as_response(&self, is_end: bool) -> Result<WellFormed, Wrong> {
+    fn as_response(&self, length_says_nothing: bool, is_end: bool) -> Result<WellFormed, Wrong> {
         let status = self.status.filter(|_| self.has_only_status()).ok_or(Wrong::Malformed)?;
         let is_informational = status.starts_with(b"1");
-        let has_content_length = self.content_length.is_some();
         let is_sound = match status {
             // RFC 9113 8.6.
             b"101" => false,
-            _ if is_informational => !is_end && !has_content_length,
+            _ if is_informational => !is_end && self.content_length.is_none(),
             b"204" => self.content_length.is_none_or(|length| length == 0),
             _ => true,
         };
         let excludes_content = matches!(status, b"204" | b"304");
-        let good = WellFormed { excludes_content, has_content_length, is_informational, is_odd: self.is_odd };
+        let content_length = self.content_length.filter(|_| !length_says_nothing && !excludes_content);
+        if is_sound && is_end && content_length.is_some_and(|length| length > 0) {
+            return Err(Wrong::Misplaced);
+        }
+        let good = WellFormed { excludes_content, content_length, is_informational, is_odd: self.is_odd };
         is_sound.then_some(good).ok_or(Wrong::Malformed)
     }
 
     /// RFC 9113 8.1: trailers end the stream and have no pseudo-header fields. A content-length is one that the head could
     /// have had.
-    fn as_trailers(&self, head_has_length: bool, content_bytes: u64, is_end: bool) -> Result<WellFormed, Wrong> {
-        if self.has_pseudo || head_has_length && self.content_length.is_some() {
+    fn as_trailers(&self, head_length: Option<u64>, content_bytes: u64, is_end: bool) -> Result<WellFormed, Wrong> {
+        if self.has_pseudo || head_length.is_some() && self.content_length.is_some() {
             return Err(Wrong::Malformed);
         }
-        if !is_end || self.content_length.is_some_and(|length| length != content_bytes) {
+        if !is_end || head_length.or(self.content_length).is_some_and(|length| length != content_bytes) {
             return Err(Wrong::Misplaced);
         }
         Ok(WellFormed { is_odd: self.is_odd, ..WellFormed::default() })
@@ -221,6 +224,8 @@ mod tests {
 
     use super::super::hpack::{Decoder, ListLimit, write_literal};
     use super::*;
+
+    const RESPONSE: SectionKind = SectionKind::Response { length_says_nothing: false };
 
     const METHOD: (&str, &str) = (":method", "GET");
     const SCHEME: (&str, &str) = (":scheme", "http");
@@ -293,20 +298,28 @@ mod tests {
     fn responses_and_trailers_are_judged_as_envoy_judges_them() {
         let (good, informational) = (Ok((false, false)), Ok((true, false)));
         let length = ("content-length", "5");
-        let trailers = SectionKind::Trailers { head_has_length: false, content_bytes: 5 };
-        let trailers_behind_a_length = SectionKind::Trailers { head_has_length: true, content_bytes: 5 };
-        let cases: [(SectionKind, Fields<'_>, bool, Judged); 17] = [
-            (SectionKind::Response, &[(":status", "200"), ("x", "y")], true, good),
-            (SectionKind::Response, &[(":status", "304"), length], true, good),
-            (SectionKind::Response, &[(":status", "103")], false, informational),
-            (SectionKind::Response, &[(":status", "103")], true, Err(Wrong::Malformed)),
-            (SectionKind::Response, &[(":status", "100"), length], false, Err(Wrong::Malformed)),
-            (SectionKind::Response, &[(":status", "101")], false, Err(Wrong::Malformed)),
-            (SectionKind::Response, &[(":status", "204"), length], true, Err(Wrong::Malformed)),
-            (SectionKind::Response, &[("x", "y")], true, Err(Wrong::Malformed)),
-            (SectionKind::Response, &[(":status", "200"), PATH], true, Err(Wrong::Malformed)),
-            (SectionKind::Response, &[(":status", "200"), ("connection", "close")], true, Err(Wrong::Malformed)),
-            (SectionKind::Response, &[(":status", "200"), ("x", "a\r\nb: c")], true, Err(Wrong::Malformed)),
+        let trailers = SectionKind::Trailers { head_length: None, content_bytes: 5 };
+        let trailers_behind_a_length = SectionKind::Trailers { head_length: Some(5), content_bytes: 5 };
+        let cases: [(SectionKind, Fields<'_>, bool, Judged); 20] = [
+            (RESPONSE, &[(":status", "200"), ("x", "y")], true, good),
+            (RESPONSE, &[(":status", "304"), length], true, good),
+            (RESPONSE, &[(":status", "200"), length], true, Err(Wrong::Misplaced)),
+            (SectionKind::Response { length_says_nothing: true }, &[(":status", "200"), length], true, good),
+            (
+                SectionKind::Trailers { head_length: Some(6), content_bytes: 5 },
+                &[("x", "y")],
+                true,
+                Err(Wrong::Misplaced),
+            ),
+            (RESPONSE, &[(":status", "103")], false, informational),
+            (RESPONSE, &[(":status", "103")], true, Err(Wrong::Malformed)),
+            (RESPONSE, &[(":status", "100"), length], false, Err(Wrong::Malformed)),
+            (RESPONSE, &[(":status", "101")], false, Err(Wrong::Malformed)),
+            (RESPONSE, &[(":status", "204"), length], true, Err(Wrong::Malformed)),
+            (RESPONSE, &[("x", "y")], true, Err(Wrong::Malformed)),
+            (RESPONSE, &[(":status", "200"), PATH], true, Err(Wrong::Malformed)),
+            (RESPONSE, &[(":status", "200"), ("connection", "close")], true, Err(Wrong::Malformed)),
+            (RESPONSE, &[(":status", "200"), ("x", "a\r\nb: c")], true, Err(Wrong::Malformed)),
             (trailers, &[("x", "y"), length], true, good),
             (trailers, &[("content-length", "4")], true, Err(Wrong::Misplaced)),
             (trailers_behind_a_length, &[length], true, Err(Wrong::Malformed)),

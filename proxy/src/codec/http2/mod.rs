@@ -61,7 +61,7 @@ struct Stream {
     /// What h2 was given to send.
     handed: Cell<Amount>,
     /// Counts the stream as active, on a client's connection.
-    active: Option<client::Active>,
+    _active: Option<client::Active>,
     _counted: Held,
 }
 
@@ -93,7 +93,7 @@ impl Stream {
             connection: Rc::clone(connection),
             id,
             handed: Cell::default(),
-            active,
+            _active: active,
             _counted: connection.stats.streams_active.enter(),
         });
         connection.watch_stream(id, Rc::downgrade(&stream));

@@ -143,3 +143,55 @@ async fn the_connections_window_shrinks_with_what_is_sent() {
     assert_eq!(error, ConnectionError::Protocol { unread: None });
     assert_eq!(raw.frame_of(GOAWAY).await.code(4), FLOW_CONTROL_ERROR);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_response_whose_length_is_not_that_of_its_content_is_a_messaging_error() {
+    let length = ("content-length", "5");
+    let ok = block(&[(":status", "200"), length]);
+    let short = [(HEADERS, END_HEADERS, ok.clone()), (DATA, 0, b"abc".to_vec()), (HEADERS, 5, block(&[("x", "y")]))];
+    let none = [(HEADERS, END_HEADERS | END_STREAM, ok)];
+    for (method, frames, is_right) in
+        [(Method::GET, &none[..], false), (Method::GET, &short[..], false), (Method::HEAD, &none[..], true)]
+    {
+        for errors in [EndStreams, EndConnections] {
+            let name = format!("{method} {errors:?} {}", frames.len());
+            LocalSet::new()
+                .run_until(async {
+                    let (mut raw, mut client) = raw_server_with(errors).await;
+                    raw.send(SETTINGS, 0, 0, &[]).await;
+                    let (_outgoing, mut response) = client.send(&request(method.clone(), None), Payload::None).unwrap();
+                    raw.frame_of(HEADERS).await;
+                    for (kind, flags, payload) in frames {
+                        raw.send(*kind, *flags, 1, payload).await;
+                    }
+                    let came = match response.head().await {
+                        Ok((_, mut incoming)) => read_all(&mut incoming).await.map(drop),
+                        Err(broken) => Err(broken),
+                    };
+                    assert_eq!(came.is_ok(), is_right, "{name}: {came:?}");
+                    assert!(is_right || matches!(came, Err(Broken::Malformed(_))), "{name}: {came:?}");
+                    assert_eq!(client.is_available(), is_right || errors == EndStreams, "{name}");
+                })
+                .await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_before_the_head_of_a_response_is_malformed() {
+    LocalSet::new()
+        .run_until(async {
+            for (errors, ends) in [(EndStreams, RST_STREAM), (EndConnections, GOAWAY)] {
+                let (mut raw, mut client) = raw_server_with(errors).await;
+                raw.send(SETTINGS, 0, 0, &[]).await;
+                let (_outgoing, mut response) = client.send(&request(Method::GET, None), Payload::None).unwrap();
+                raw.frame_of(HEADERS).await;
+                raw.send(DATA, 0, 1, b"abc").await;
+                let came = response.head().await.map(drop);
+                assert!(matches!(came, Err(Broken::Malformed(_))), "{errors:?}: {came:?}");
+                let told = raw.frame_of(ends).await;
+                assert!(errors == EndStreams || told.payload.ends_with(b"DATA: stream not opened"));
+            }
+        })
+        .await;
+}

@@ -138,7 +138,13 @@ impl Wire {
                 }
                 Fate::Flooded { flood, stream }
             }
-            (Some(End::Invalid(stream)), _) => Fate::InvalidMessage(stream),
+            (Some(End::Invalid(stream)), _) => {
+                // Of a client the connection manager counts it, which also hears of those that h2 finds.
+                if self.intake.role == Role::Client && self.shared.fate() == Fate::Alive {
+                    self.shared.stats.rx_messaging_error.inc();
+                }
+                Fate::InvalidMessage(stream)
+            }
             (Some(End::NotSettings), _) => return self.poll_refuse_first(cx),
             (Some(End::Complaint | End::Told), _) => Fate::BrokenProtocol,
             (None, Some(SocketEnd::Failed(kind))) => {

@@ -372,7 +372,7 @@ impl Intake {
             },
             PRIORITY => return self.judge_priority(received, payload, shared),
             RST_STREAM => {
-                if self.role == Role::Client || self.streams.receiving(head.stream).is_some() {
+                if self.streams.is_open(head.stream) {
                     shared.stats.rx_reset.inc();
                 }
                 self.streams.note_reset(head.stream);
@@ -424,6 +424,9 @@ impl Intake {
                 // RFC 9113 5.1, half-closed (remote): the code is STREAM_CLOSED. The text is nghttp2's.
                 let text = b"DATA: stream in half-closed(remote)";
                 return self.complain(Complaint::Told { code: STREAM_CLOSED, text, stream: CONNECTION });
+            }
+            Some(Receiving::Head) if self.errors == MessageErrors::EndConnections => {
+                return self.complain(Complaint::of_framing(b"DATA: stream not opened"));
             }
             None if self.errors == MessageErrors::EndConnections => return drop_data(head, shared),
             // RFC 9113 8.1: a body comes behind its head.

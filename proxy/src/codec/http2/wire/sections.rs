@@ -68,13 +68,13 @@ impl Intake {
         }
         let costs_its_stream = self.errors == MessageErrors::EndStreams;
         let kind = match (self.role, self.streams.receiving(stream)) {
-            (_, Some(Receiving::Head)) => SectionKind::Response,
-            (_, Some(Receiving::Rest(Rest { head_has_length, content_bytes, .. }))) => {
-                SectionKind::Trailers { head_has_length, content_bytes }
+            (_, Some(Receiving::Head)) => {
+                SectionKind::Response { length_says_nothing: shared.length_says_nothing(stream) }
             }
-            (_, Some(Receiving::RestWithoutContent)) => {
-                SectionKind::Trailers { head_has_length: false, content_bytes: 0 }
+            (_, Some(Receiving::Rest(Rest { head_length, content_bytes, .. }))) => {
+                SectionKind::Trailers { head_length, content_bytes }
             }
+            (_, Some(Receiving::RestWithoutContent)) => SectionKind::Trailers { head_length: None, content_bytes: 0 },
             (_, Some(Receiving::Nothing)) if costs_its_stream => return Verdict::Refused(ON_A_CLOSED_STREAM),
             (Role::Server, None) if self.streams.is_idle(stream) && !stream.is_multiple_of(2) => {
                 self.streams.begin(stream);
@@ -89,6 +89,9 @@ impl Intake {
             (_, None) if self.streams.was_never_opened(stream) => return Verdict::Forbidden(PROTOCOL_ERROR),
             (_, None) => return Verdict::Forbidden(STREAM_CLOSED),
         };
+        if self.role == Role::Server && matches!(kind, SectionKind::Trailers { .. }) {
+            shared.stats.trailers.inc();
+        }
         if let Some(excess) = block.excess() {
             return Verdict::Refused(Refusal::TooLarge(excess));
         }
@@ -105,7 +108,7 @@ impl Intake {
                         self.streams.set(stream, Receiving::RestWithoutContent);
                     }
                     (false, false) => {
-                        self.streams.set(stream, Receiving::Rest(Rest::after_head(good.has_content_length)));
+                        self.streams.set(stream, Receiving::Rest(Rest::after_head(good.content_length)));
                     }
                 }
                 let is_odd = good.is_odd || depends_on_itself || section.continuations > H2_CONTINUATIONS;

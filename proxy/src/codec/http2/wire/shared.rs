@@ -119,6 +119,8 @@ pub(super) struct Sent {
     room: Option<Waker>,
     /// The peer has ended its direction.
     pub(super) has_ended: bool,
+    /// A content-length of the response says nothing of its content.
+    length_says_nothing: bool,
     /// As of the connection, [`Shared::credit`].
     pub(super) credit: u32,
     unsent: Unsent,
@@ -298,6 +300,17 @@ impl Shared {
         self.last_watched.set(self.last_watched.get().max(id));
         let malformed = self.malformed_early.borrow_mut().remove(&id);
         self.sent.borrow_mut().insert(id, Sent { stream, malformed, ..Sent::default() });
+    }
+
+    /// The response on this stream is to HEAD or CONNECT: a content-length says nothing of its content.
+    pub(in crate::codec::http2) fn ignore_length(&self, stream: u32) {
+        if let Some(sent) = self.sent.borrow_mut().get_mut(&stream) {
+            sent.length_says_nothing = true;
+        }
+    }
+
+    pub(super) fn length_says_nothing(&self, stream: u32) -> bool {
+        self.sent.borrow().get(&stream).is_some_and(|sent| sent.length_says_nothing)
     }
 
     /// Keeps what h2 could not hold of a request, until [`Self::take_original`].

@@ -1,6 +1,6 @@
 //! What is still to come on each stream from its peer (RFC 9113 5.1).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::closed::{ClosedBy, LatelyClosed};
@@ -12,6 +12,8 @@ use crate::codec::http2::frames::{DATA, END_STREAM, FrameHead, HEADERS, RST_STRE
 pub(super) struct Streams {
     role: Role,
     open: BTreeMap<u32, Receiving>,
+    /// Requests of ours that have not ended. Clients only.
+    requests: BTreeSet<u32>,
     /// Servers only.
     closed: LatelyClosed,
     /// The largest stream that the client, at whichever end, has opened.
@@ -39,19 +41,27 @@ pub(super) enum Receiving {
 pub(super) struct Rest {
     /// We have ended our half.
     ours_ended: bool,
-    pub(super) head_has_length: bool,
+    /// The content-length of the head.
+    pub(super) head_length: Option<u64>,
     pub(super) content_bytes: u64,
 }
 
 impl Rest {
-    pub(super) fn after_head(head_has_length: bool) -> Self {
-        Self { head_has_length, ..Self::default() }
+    pub(super) fn after_head(head_length: Option<u64>) -> Self {
+        Self { head_length, ..Self::default() }
     }
 }
 
 impl Streams {
     pub(super) fn new(role: Role) -> Self {
-        Self { role, open: BTreeMap::new(), closed: LatelyClosed::default(), last: 0, skipped: 0..0 }
+        Self {
+            role,
+            open: BTreeMap::new(),
+            requests: BTreeSet::new(),
+            closed: LatelyClosed::default(),
+            last: 0,
+            skipped: 0..0,
+        }
     }
 
     /// What is still to come on `stream`; `None` if it is closed or was never opened.
@@ -89,9 +99,16 @@ impl Streams {
             HEADERS if self.role == Role::Client && frame.stream > self.last => {
                 self.last = frame.stream;
                 self.open.insert(frame.stream, Receiving::Head);
+                self.requests.insert(frame.stream);
             }
-            RST_STREAM => drop(self.open.remove(&frame.stream)),
+            RST_STREAM => {
+                self.open.remove(&frame.stream);
+                self.requests.remove(&frame.stream);
+            }
             _ => {}
+        }
+        if matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM != 0 {
+            self.requests.remove(&frame.stream);
         }
         if self.role == Role::Server && matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM != 0 {
             match self.open.get_mut(&frame.stream) {
@@ -116,8 +133,14 @@ impl Streams {
         }
     }
 
+    /// Has one of the two ends something to say on the stream? `None` from [`Self::receiving`] may be only the peer's half.
+    pub(super) fn is_open(&self, stream: u32) -> bool {
+        self.open.contains_key(&stream) || self.requests.contains(&stream)
+    }
+
     /// The peer has reset a stream.
     pub(super) fn note_reset(&mut self, stream: u32) {
+        self.requests.remove(&stream);
         if self.open.remove(&stream).is_some() && self.role == Role::Server {
             self.closed.note(stream, ClosedBy::Reset);
         }
