@@ -3,7 +3,8 @@
 //!
 //! Each attack meets a fresh process. Before and during it, neighbours send requests at a steady pace; their latency
 //! and failures, and the memory and descriptors of the process are what is told. Everything is on this machine, bounded
-//! in number and time. finwait has limits, and the benchmark fails where it breaks one: exit status 1.
+//! in number and time. The proxy has a processor to itself where there are several, as a worker has in production: what the
+//! attack, the neighbours and the applications do with the others is not taken for its doing. finwait has limits, and the benchmark fails where it breaks one: exit status 1.
 //!
 //!     cargo bench -p finwait --bench abuse [-- PROXY... ATTACK...]      finwait and Envoy, and every attack, if none is named
 //!
@@ -24,6 +25,7 @@ mod frame;
 mod measure;
 mod neighbours;
 mod peer;
+mod processors;
 #[path = "../rivals/mod.rs"]
 mod rivals;
 mod shared;
@@ -56,13 +58,14 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let dir = std::env::temp_dir().join(format!("finwait-abuse-{}", std::process::id()));
+    let processor = processors::divide();
     let apps = Apps::start().expect("free ports");
     attacks.iter().for_each(|attack| println!("{}: {}", attack.name, attack.about));
     println!("\n{HEADINGS}");
     let mut recovering = Vec::new();
     for attack in attacks {
         for kind in &kinds {
-            recovering.extend(suffer(*kind, attack, &apps, &dir));
+            recovering.extend(suffer(*kind, attack, &apps, &dir, processor));
         }
     }
     let breaches: Vec<String> =

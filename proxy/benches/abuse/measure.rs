@@ -26,7 +26,7 @@ const HTTP2: &str = "typed_extension_protocol_options: { envoy.extensions.upstre
                      \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
                      explicit_http_config: { http2_protocol_options: {} } } }";
 
-pub(crate) const HEADINGS: &str = "                        attack           proxy | calm p50   p99    max | then p50   p99    max  \
+pub(crate) const HEADINGS: &str = "                        attack           proxy | calm p50   p99    max | then p50   p99    max    at s  \
     direct | failed | MiB before   half   peak  10 s on | descriptors | cpu | stderr B | the attack";
 
 /// The applications behind the proxies.
@@ -40,6 +40,8 @@ pub(crate) struct Apps {
 struct Measured {
     calm: Latencies,
     during: Latencies,
+    /// When in the attack the longest request of that time ended.
+    max_after: Duration,
     /// The longest that a request straight to the application took.
     direct_max: Duration,
     failed: usize,
@@ -59,14 +61,20 @@ impl Apps {
 }
 
 /// Starts the proxy and attacks it. The row of the table is printed, and the broken limits are known, once it has had
-/// time to recover; the next attack need not wait for that.
-pub(crate) fn suffer(kind: Kind, attack: &'static Attack, apps: &Apps, dir: &Path) -> Option<JoinHandle<Vec<String>>> {
+/// time to recover; the next attack need not wait for that. `processor` is the proxy's own, if there is one.
+pub(crate) fn suffer(
+    kind: Kind,
+    attack: &'static Attack,
+    apps: &Apps,
+    dir: &Path,
+    processor: Option<u32>,
+) -> Option<JoinHandle<Vec<String>>> {
     let (app, cluster): (_, &[&str]) = match attack.upstream {
         Upstream::Http1 => (apps.http1, &[]),
         Upstream::Http2 => (apps.http2, &[HTTP2]),
     };
     let Attack { route, log, connections_max, descriptors_max, .. } = *attack;
-    let options = Options { route, cluster, log, connections_max, descriptors_max, manager: &[] };
+    let options = Options { route, cluster, log, connections_max, descriptors_max, processor, manager: &[] };
     let Some(rival) = Watched::start(kind, dir, app, &options) else {
         println!("{:>30} {:>15} | not installed or not named, left out", attack.name, kind.name());
         return None;
@@ -86,7 +94,7 @@ pub(crate) fn suffer(kind: Kind, attack: &'static Attack, apps: &Apps, dir: &Pat
 fn measure(rival: &Watched, attack: &Attack, apps: &Apps) -> Measured {
     let shared = Arc::new(ServerShared::new(rival.process.at));
     let neighbours = Neighbours::start(&ways(rival, attack, &shared));
-    let direct = Neighbours::start(&[(Way::Kept, apps.http1)]);
+    let direct = Neighbours::start(&[(Way::Kept, apps.http1), (Way::Fresh, apps.http1)]);
     thread::sleep(CALM);
     let (before, descriptors_before) = (rival.memory(), descriptors(rival));
     let calm = neighbours.latencies();
@@ -106,10 +114,22 @@ fn measure(rival: &Watched, attack: &Attack, apps: &Apps) -> Measured {
     let cpu_share = cpu.as_secs_f64() / begun.elapsed().as_secs_f64();
     let (during, failed, failures) = neighbours.stop();
     let (direct, ..) = direct.stop();
-    let direct_max = direct.max();
+    let (max_after, direct_max) = (during.max_after(begun), direct.max());
     // As much as the peak means bounded; half of it means that it grows for as long as the attack goes on.
     let half_bytes = samples.get(samples.len() / 2).copied().unwrap_or(before.now_bytes);
-    Measured { calm, during, direct_max, failed, failures, before, half_bytes, descriptors_before, cpu_share, toll }
+    Measured {
+        calm,
+        during,
+        max_after,
+        direct_max,
+        failed,
+        failures,
+        before,
+        half_bytes,
+        descriptors_before,
+        cpu_share,
+        toll,
+    }
 }
 
 fn ways(rival: &Watched, attack: &Attack, shared: &Arc<ServerShared>) -> Vec<(Way, SocketAddr)> {
@@ -128,18 +148,18 @@ fn ways(rival: &Watched, attack: &Attack, shared: &Arc<ServerShared>) -> Vec<(Wa
 }
 
 fn row(rival: &Watched, attack: &Attack, measured: &Measured) -> String {
-    let Measured { calm, during, direct_max, failed, failures, before, half_bytes, .. } = measured;
+    let Measured { calm, during, max_after, direct_max, failed, failures, before, half_bytes, .. } = measured;
     let millis = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1000.0);
     let three = |latencies: &Latencies| [50, 99, 100].map(|percent| millis(latencies.at(percent)));
     let ([calm50, calm99, calm_max], [p50, p99, max]) = (three(calm), three(during));
-    let direct = millis(*direct_max);
+    let (at, direct) = (format!("{:.1}", max_after.as_secs_f64()), millis(*direct_max));
     let memory = rival.memory();
     let mib = |bytes: u64| format!("{:.1}", bytes as f64 / MIB);
     let [before_mib, half, peak, after] = [before.now_bytes, *half_bytes, memory.peak_bytes, memory.now_bytes].map(mib);
     let descriptors = format!("{} -> {}", measured.descriptors_before, descriptors(rival));
     let cpu = measured.cpu_share;
     let mut row = format!(
-        "{:>30} {:>15} | {calm50:>8} {calm99:>5} {calm_max:>6} | {p50:>8} {p99:>5} {max:>6} {direct:>7} | {failed:>6} | \
+        "{:>30} {:>15} | {calm50:>8} {calm99:>5} {calm_max:>6} | {p50:>8} {p99:>5} {max:>6} {at:>7} {direct:>7} | {failed:>6} | \
          {before_mib:>10} {half:>6} {peak:>6} {after:>8} | {descriptors:>11} | {cpu:>3.1} | {:>8} | {}",
         attack.name,
         rival.kind.name(),

@@ -1,5 +1,6 @@
 //! The neighbours: clients that do nothing wrong. Each sends requests at a steady pace and notes how long the response
-//! took. One more sends the same straight to the application: what it waits is the machine's doing.
+//! took. Two more send the same straight to the application, over a kept connection and over new ones: what they wait is the
+//! machine's doing, and the application's.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -40,13 +41,20 @@ pub(crate) struct Neighbours {
 
 #[derive(Default)]
 struct Notes {
-    latencies: Mutex<Vec<Duration>>,
+    latencies: Mutex<Vec<Latency>>,
     failures: Mutex<Vec<String>>,
     is_over: AtomicBool,
 }
 
 /// How long responses took, in order.
-pub(crate) struct Latencies(Vec<Duration>);
+pub(crate) struct Latencies(Vec<Latency>);
+
+/// How long a response took, and when it was there.
+#[derive(Clone, Copy)]
+struct Latency {
+    took: Duration,
+    at: Instant,
+}
 
 impl Neighbours {
     /// `ways` with the address that each goes to.
@@ -71,7 +79,7 @@ impl Neighbours {
     /// Since the last call, in responses that have come.
     pub(crate) fn latencies(&self) -> Latencies {
         let mut latencies = std::mem::take(&mut *self.notes.latencies.lock().expect("no panic holds it"));
-        latencies.sort();
+        latencies.sort_by_key(|latency| latency.took);
         Latencies(latencies)
     }
 
@@ -89,18 +97,23 @@ impl Neighbours {
 
 impl Latencies {
     pub(crate) fn at(&self, percent: usize) -> Duration {
-        self.0.get(self.0.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
+        self.0.get(self.0.len().saturating_sub(1) * percent / 100).map_or(Duration::ZERO, |latency| latency.took)
     }
 
     pub(crate) fn max(&self) -> Duration {
         self.at(100)
+    }
+
+    /// How long after `begun` the response that took longest was there.
+    pub(crate) fn max_after(&self, begun: Instant) -> Duration {
+        self.0.last().map_or(Duration::ZERO, |latency| latency.at.saturating_duration_since(begun))
     }
 }
 
 impl Notes {
     fn note(&self, outcome: io::Result<Duration>, way: &str) {
         match outcome {
-            Ok(latency) => self.latencies.lock().expect("no panic holds it").push(latency),
+            Ok(took) => self.latencies.lock().expect("no panic holds it").push(Latency { took, at: Instant::now() }),
             Err(error) => self.failures.lock().expect("no panic holds it").push(format!("{way}: {error}")),
         }
     }

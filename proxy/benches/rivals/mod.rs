@@ -55,6 +55,8 @@ pub(crate) struct Options<'a> {
     pub(crate) log: Option<&'a str>,
     /// The process may open so many descriptors (RLIMIT_NOFILE); None for as many as this one.
     pub(crate) descriptors_max: Option<u32>,
+    /// The one processor that the process runs on; None for any.
+    pub(crate) processor: Option<u32>,
 }
 
 impl Kind {
@@ -144,11 +146,16 @@ fn wait_for(at: SocketAddr) {
 
 /// Starts a program whose standard error goes to a file.
 fn start(dir: &Path, program: &str, arguments: &[&str], options: &Options<'_>) -> Option<Child> {
-    let mut command = Command::new(program);
-    if let Some(most) = options.descriptors_max {
-        command = Command::new("sh");
-        command.args(["-c", "ulimit -n \"$0\"; exec \"$@\"", &most.to_string(), program]);
+    let mut whole = vec![program.to_owned()];
+    if let Some(processor) = options.processor {
+        whole = [vec!["taskset".into(), "-c".into(), processor.to_string()], whole].concat();
     }
+    if let Some(most) = options.descriptors_max {
+        let limited = vec!["sh".into(), "-c".into(), "ulimit -n \"$0\"; exec \"$@\"".into(), most.to_string()];
+        whole = [limited, whole].concat();
+    }
+    let mut command = Command::new(whole.first()?);
+    command.args(whole.iter().skip(1));
     let stderr = File::create(dir.join(STDERR)).expect("a temporary file");
     // The child's handle keeps the pipe of standard output open, and reads none of it.
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn().ok()

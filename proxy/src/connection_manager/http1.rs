@@ -52,7 +52,10 @@ pub(super) async fn serve(
     loop {
         match wait(&mut connection, &mut lifecycle, &mut timer, draining.as_mut()).await {
             Woken::Request => {}
-            Woken::Closed => return ConnectionEnd::Remote,
+            Woken::Closed => {
+                manager.service.outside.ends.turn().await; // while the connection is still there
+                return ConnectionEnd::Remote;
+            }
             Woken::Ended(how) => {
                 let how = when_idle(how, manager.runtime.differences());
                 return close(manager, connection, how).await;

@@ -53,6 +53,7 @@ pub(super) async fn serve(
     // Every stream hears of the end from its own half and writes its own line.
     while streams.join_next().await.is_some() {}
     if connection.is_peer_gone() {
+        manager.service.outside.ends.turn().await; // while the connection is still there
         return if with_request { ConnectionEnd::RemoteWithRequest } else { ConnectionEnd::Remote };
     }
     let is_peer_first = linger(manager, connection.wait_for_peer()).await;

@@ -95,7 +95,10 @@ impl ConnectionManager {
         let downstream = Rc::new(Downstream::new(id, conn.local.clone(), conn.peer.clone()));
         let mut lifecycle = Lifecycle::new(&self.service.options, &self.service.stats);
         let end = match self.sniff(&mut conn, &mut lifecycle).await {
-            Sniffed::Closed => ConnectionEnd::Remote,
+            Sniffed::Closed => {
+                self.service.outside.ends.turn().await;
+                ConnectionEnd::Remote
+            }
             Sniffed::Ended => ConnectionEnd::Local,
             // Boxed, so that neither protocol's connections are as large as the other's.
             Sniffed::Http1(read) => Box::pin(http1::serve(&self, conn, read, downstream, lifecycle)).await,

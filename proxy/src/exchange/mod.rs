@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::codec::{Body, Broken, Frame, Headers, InformationalSender, Writer};
+use crate::net::{Pace, Turn};
 use crate::stats::{FlowStats, HttpStats, Pause};
 pub(crate) use lazy_timer::LazyTimer;
 use replay::Replay;
@@ -36,6 +37,16 @@ pub(crate) struct Exchange {
     upstream: Option<Rc<FlowStats>>,
     /// While the client is not read, because as much of its request waits here as may.
     paused: Option<Pause>,
+    /// How fast those end whose client has gone.
+    ends: Rc<Pace>,
+    /// The client's half has ended.
+    ending: Option<Ending>,
+}
+
+/// How the client's half has ended. The whole ends when it is its turn.
+struct Ending {
+    broken: Broken,
+    turn: Turn,
 }
 
 /// How much of the request the client has sent.
@@ -88,7 +99,13 @@ pub(crate) enum Interrupted {
 
 impl Exchange {
     /// `buffer_bytes_max`: how much of the body may wait here before the client is no longer read.
-    pub(crate) fn new(body: Body, timers: Timers, buffer_bytes_max: usize, stats: Rc<HttpStats>) -> Self {
+    pub(crate) fn new(
+        body: Body,
+        timers: Timers,
+        buffer_bytes_max: usize,
+        stats: Rc<HttpStats>,
+        ends: Rc<Pace>,
+    ) -> Self {
         let mut exchange = Self {
             body,
             received: Received::Open,
@@ -100,6 +117,8 @@ impl Exchange {
             stats,
             upstream: None,
             paused: None,
+            ends,
+            ending: None,
         };
         if exchange.body.is_complete() {
             exchange.completed(None);
@@ -263,8 +282,13 @@ impl Exchange {
 
     /// Moves the body along; ready when the client or a timer ends the stream.
     pub(crate) fn poll_interrupted(&mut self, cx: &mut Context<'_>, writer: &mut Option<Writer>) -> Poll<Interrupted> {
-        if let Poll::Ready(broken) = self.poll_pump(cx, writer) {
-            return Poll::Ready(Interrupted::Downstream(broken));
+        if self.ending.is_none()
+            && let Poll::Ready(broken) = self.poll_pump(cx, writer)
+        {
+            self.ending = Some(Ending { broken, turn: Turn::Wanted });
+        }
+        if let Some(Ending { broken, turn }) = &mut self.ending {
+            return self.ends.poll_turn(turn, cx).map(|()| Interrupted::Downstream(*broken));
         }
         self.timers.poll(cx).map(Interrupted::Timer)
     }

@@ -8,6 +8,7 @@
 //! and is `!Send`; only [`Conn`] is `Send`, since some HTTP libraries ask that of an upgraded connection.
 
 pub mod accept;
+mod pace;
 mod random;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -27,7 +28,7 @@ use ::tokio::task::coop;
 
 use crate::config::filter_chain::Ends;
 use crate::stats::{ByteStats, Meter, Registry};
-
+pub use pace::{Pace, Turn};
 pub use random::Random;
 
 /// A future that stays on its worker.
@@ -44,6 +45,8 @@ pub struct Outside {
     pub random: Rc<dyn Random>,
     /// Where access-log lines go.
     pub logs: Rc<dyn Logs>,
+    /// How fast connections of clients, and requests whose client has gone, are brought to their end.
+    pub ends: Rc<Pace>,
 }
 
 /// Listens, connects and resolves names.

@@ -186,7 +186,13 @@ pub(crate) fn serve<'a>(
         request.authority = service.default_host.clone();
     }
     timers.head_is_complete();
-    let mut exchange = Exchange::new(body, timers, service.buffer_bytes_max, Rc::clone(&service.stats));
+    let mut exchange = Exchange::new(
+        body,
+        timers,
+        service.buffer_bytes_max,
+        Rc::clone(&service.stats),
+        Rc::clone(&service.outside.ends),
+    );
     exchange.informational_sender = informational_sender;
     let mut stream = StreamContext { service, request, exchange, client_persistence, info };
     async move { serve_prepared(&mut stream, responder).await }

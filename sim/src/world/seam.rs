@@ -105,6 +105,7 @@ pub(super) fn outside_with(net: Rc<dyn Net>, host: HostId, chance: Chance, share
         clock: Rc::new(WorldClock { host, world: Weak::clone(&world) }),
         random: Rc::new(HostRandom(RefCell::new(chance))),
         logs: Rc::new(TraceLogs { host, world }),
+        ends: Rc::default(),
     }
 }
 

@@ -43,6 +43,7 @@ pub fn outside(logs: &Arc<LogFiles>) -> Outside {
         clock: Rc::new(SystemClock),
         random: Rc::new(SplitMix::from_system()),
         logs: Rc::new(logs::WorkerLogs::new(logs)),
+        ends: Rc::default(),
     }
 }
 

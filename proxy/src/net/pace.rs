@@ -1,0 +1,182 @@
+//! How much costly work one turn of a worker's event loop takes in.
+//!
+//! A worker serves what has happened in the order in which it did. That is fair as long as each event costs about the same.
+//! To end a connection costs as much as several requests, and thousands may end at one instant: a load balancer stops, or a
+//! client closes all that it has. Whoever comes to such work asks for a turn first, and what the others wait for
+//! passes in between.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use ::tokio::sync::Semaphore;
+use ::tokio::task::{JoinSet, yield_now};
+use ::tokio::time::Instant;
+
+use super::LocalBoxFuture;
+
+/// So many begin in one turn of the event loop. Each takes 20 to 100 µs, system calls included: together at most 2 ms of
+/// what another client may wait.
+const TURN_MAX: usize = 16;
+
+/// After so long without anybody who waits, the next [`TURN_MAX`] begin at once. Longer than a turn under ordinary load.
+const RENEWAL: Duration = Duration::from_millis(1);
+
+/// The costly work of one kind, on one worker. In order of arrival.
+pub struct Pace {
+    /// A permit for each that may begin.
+    permits: Rc<Semaphore>,
+    /// When the permits were last renewed while nobody waited.
+    renewed: Cell<Option<Instant>>,
+    /// The task that renews them with each turn, while somebody waits.
+    pacer: RefCell<JoinSet<()>>,
+}
+
+/// A caller's turn. It is had once.
+#[derive(Default)]
+pub enum Turn {
+    /// Not asked for yet.
+    #[default]
+    Wanted,
+    /// Asked for, and not there yet.
+    Waits(LocalBoxFuture<'static, ()>),
+    /// The caller may go on.
+    Had,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { permits: Rc::new(Semaphore::new(TURN_MAX)), renewed: Cell::new(None), pacer: RefCell::default() }
+    }
+}
+
+impl Pace {
+    /// Returns when the caller may go on.
+    ///
+    /// # Cancellation
+    /// Safe to drop.
+    pub async fn turn(&self) {
+        if !self.has_turn() {
+            wait(Rc::clone(&self.permits)).await;
+        }
+    }
+
+    /// The same, for those who are polled.
+    pub fn poll_turn(&self, turn: &mut Turn, cx: &mut Context<'_>) -> Poll<()> {
+        if matches!(turn, Turn::Wanted) {
+            *turn = if self.has_turn() { Turn::Had } else { Turn::Waits(Box::pin(wait(Rc::clone(&self.permits)))) };
+        }
+        if let Turn::Waits(waiting) = turn {
+            ready!(waiting.as_mut().poll(cx));
+            *turn = Turn::Had;
+        }
+        Poll::Ready(())
+    }
+
+    /// May one more begin at once? If not, the permits are renewed with each turn from now on.
+    fn has_turn(&self) -> bool {
+        let mut pacer = self.pacer.borrow_mut();
+        while pacer.try_join_next().is_some() {}
+        if pacer.is_empty() {
+            let now = Instant::now();
+            if self.renewed.get().is_none_or(|renewed| now.duration_since(renewed) >= RENEWAL) {
+                self.renewed.set(Some(now));
+                self.permits.add_permits(TURN_MAX.saturating_sub(self.permits.available_permits()));
+            }
+        }
+        // Nobody is overtaken: what is renewed goes to those who wait before it is there to be taken.
+        if let Ok(permit) = self.permits.try_acquire() {
+            permit.forget();
+            return true;
+        }
+        if pacer.is_empty() {
+            pacer.spawn_local(renew(Rc::clone(&self.permits)));
+        }
+        false
+    }
+}
+
+async fn wait(permits: Rc<Semaphore>) {
+    // Never closed.
+    if let Ok(permit) = permits.acquire().await {
+        permit.forget();
+    }
+}
+
+/// With each turn [`TURN_MAX`] permits, until nobody waits for one.
+async fn renew(permits: Rc<Semaphore>) {
+    loop {
+        // To the end of what is to run, behind what the system tells next.
+        yield_now().await;
+        if permits.available_permits() > 0 {
+            return;
+        }
+        permits.add_permits(TURN_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+
+    use ::tokio::task::{LocalSet, spawn_local};
+
+    use super::*;
+
+    /// Runs in the event loop of a worker, whose clock stands still.
+    fn on_worker(test: impl Future<Output = ()>) {
+        let runtime = ::tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        LocalSet::new().block_on(&runtime, test);
+    }
+
+    #[test]
+    fn of_many_that_begin_at_once_a_few_go_on_in_each_turn_in_order() {
+        on_worker(async {
+            let (pace, begun) = (Rc::new(Pace::default()), Rc::new(RefCell::new(Vec::new())));
+            let all = 10 * TURN_MAX;
+            for number in 0..all {
+                let (pace, begun) = (Rc::clone(&pace), Rc::clone(&begun));
+                spawn_local(async move {
+                    pace.turn().await;
+                    begun.borrow_mut().push(number);
+                });
+            }
+            let (mut before, mut turns) = (0, 0);
+            while before < all {
+                yield_now().await;
+                let now = begun.borrow().len();
+                assert!(now - before <= 2 * TURN_MAX, "{} in one turn", now - before);
+                (before, turns) = (now, turns + 1);
+                assert!(turns < all, "they get on");
+            }
+            assert_eq!(*begun.borrow(), (0..all).collect::<Vec<_>>());
+        });
+    }
+
+    #[test]
+    fn one_now_and_then_never_waits() {
+        on_worker(async {
+            let pace = Pace::default();
+            for _ in 0..10 * TURN_MAX {
+                assert!(pace.has_turn());
+                ::tokio::time::advance(RENEWAL).await;
+            }
+            assert!(pace.pacer.borrow().is_empty());
+        });
+    }
+
+    #[test]
+    fn who_stops_waiting_holds_nobody_up() {
+        on_worker(async {
+            let pace = Pace::default();
+            while pace.has_turn() {}
+            let mut turns = [Turn::Wanted, Turn::Wanted];
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            assert!(turns.iter_mut().all(|turn| pace.poll_turn(turn, &mut cx).is_pending()));
+            let [first, mut second] = turns;
+            drop(first);
+            std::future::poll_fn(|cx| pace.poll_turn(&mut second, cx)).await;
+        });
+    }
+}
