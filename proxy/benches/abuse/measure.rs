@@ -44,6 +44,8 @@ struct Measured {
     max_after: Duration,
     /// The longest that a request straight to the application took.
     direct_max: Duration,
+    /// Packets that the kernel threw away, whoever sent them, because too many waited.
+    dropped: u64,
     failed: usize,
     failures: Vec<String>,
     before: Memory,
@@ -100,7 +102,7 @@ fn measure(rival: &Watched, attack: &Attack, apps: &Apps) -> Measured {
     let calm = neighbours.latencies();
     drop(direct.latencies());
     let target = Target { at: rival.process.at, admin: rival.admin, shared, seen: Arc::clone(&apps.seen) };
-    let (begun, cpu_before) = (Instant::now(), cpu(rival.process.worker()));
+    let (begun, cpu_before, dropped_before) = (Instant::now(), cpu(rival.process.worker()), dropped());
     let (toll, samples) = thread::scope(|scope| {
         let attacking = scope.spawn(|| (attack.run)(&target));
         let mut samples = Vec::new();
@@ -122,6 +124,7 @@ fn measure(rival: &Watched, attack: &Attack, apps: &Apps) -> Measured {
         during,
         max_after,
         direct_max,
+        dropped: dropped().saturating_sub(dropped_before),
         failed,
         failures,
         before,
@@ -174,8 +177,20 @@ fn row(rival: &Watched, attack: &Attack, measured: &Measured) -> String {
     if left > 0 {
         append(&mut row, &format!("; {left} connections left"));
     }
+    if measured.dropped > 0 {
+        append(
+            &mut row,
+            &format!("; the kernel dropped {} packets, and 200 ms later they are sent again", measured.dropped),
+        );
+    }
     failures.iter().chain(&measured.toll.faults).for_each(|what| append(&mut row, &format!("; {what}")));
     row
+}
+
+/// Packets that the kernel has thrown away so far because too many waited, of all processors.
+fn dropped() -> u64 {
+    let stat = fs::read_to_string("/proc/net/softnet_stat").unwrap_or_default();
+    stat.lines().filter_map(|line| u64::from_str_radix(line.split_whitespace().nth(1)?, 16).ok()).sum()
 }
 
 /// What the process has written to standard error, which is a file.

@@ -2,8 +2,8 @@
 //!
 //! A worker serves what has happened in the order in which it did. That is fair as long as each event costs about the same.
 //! To end a connection costs as much as several requests, and thousands may end at one instant: a load balancer stops, or a
-//! client closes all that it has. Whoever comes to such work asks for a turn first, and what the others wait for
-//! passes in between.
+//! client closes all that it has. A task asks for a turn before such work, and events of other connections
+//! are served in between.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -20,16 +20,16 @@ use super::LocalBoxFuture;
 /// what another client may wait.
 const TURN_MAX: usize = 16;
 
-/// After so long without anybody who waits, the next [`TURN_MAX`] begin at once. Longer than a turn under ordinary load.
+/// After so long without a caller that waits, the next [`TURN_MAX`] begin at once. Longer than a turn under ordinary load.
 const RENEWAL: Duration = Duration::from_millis(1);
 
 /// The costly work of one kind, on one worker. In order of arrival.
 pub struct Pace {
     /// A permit for each that may begin.
     permits: Rc<Semaphore>,
-    /// When the permits were last renewed while nobody waited.
+    /// When the permits were last renewed while no caller waited.
     renewed: Cell<Option<Instant>>,
-    /// The task that renews them with each turn, while somebody waits.
+    /// The task that renews them with each turn, while a caller waits.
     pacer: RefCell<JoinSet<()>>,
 }
 
@@ -62,7 +62,7 @@ impl Pace {
         }
     }
 
-    /// The same, for those who are polled.
+    /// The same, for a caller that is polled.
     pub fn poll_turn(&self, turn: &mut Turn, cx: &mut Context<'_>) -> Poll<()> {
         if matches!(turn, Turn::Wanted) {
             *turn = if self.has_turn() { Turn::Had } else { Turn::Waits(Box::pin(wait(Rc::clone(&self.permits)))) };
@@ -85,7 +85,7 @@ impl Pace {
                 self.permits.add_permits(TURN_MAX.saturating_sub(self.permits.available_permits()));
             }
         }
-        // Nobody is overtaken: what is renewed goes to those who wait before it is there to be taken.
+        // No caller overtakes another: renewed permits go to those that wait before they can be taken here.
         if let Ok(permit) = self.permits.try_acquire() {
             permit.forget();
             return true;
@@ -104,7 +104,7 @@ async fn wait(permits: Rc<Semaphore>) {
     }
 }
 
-/// With each turn [`TURN_MAX`] permits, until nobody waits for one.
+/// With each turn [`TURN_MAX`] permits, until no caller waits for one.
 async fn renew(permits: Rc<Semaphore>) {
     loop {
         // To the end of what is to run, behind what the system tells next.
@@ -148,7 +148,7 @@ mod tests {
                 let now = begun.borrow().len();
                 assert!(now - before <= 2 * TURN_MAX, "{} in one turn", now - before);
                 (before, turns) = (now, turns + 1);
-                assert!(turns < all, "they get on");
+                assert!(turns < all, "all of them begin");
             }
             assert_eq!(*begun.borrow(), (0..all).collect::<Vec<_>>());
         });
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stops_waiting_holds_nobody_up() {
+    fn a_caller_that_stops_waiting_delays_no_other() {
         on_worker(async {
             let pace = Pace::default();
             while pace.has_turn() {}

@@ -1,7 +1,8 @@
-//! The application over HTTP/1. A thread for each connection.
+//! The application over HTTP/1. A thread for each connection, most of them there from the start.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -18,9 +19,25 @@ const HINT_BYTES: usize = 4000;
 /// How long `/early` keeps its connection after its response.
 const EARLY: Duration = Duration::from_millis(20);
 
+/// Threads that wait for connections from the start: to begin a thread for each of a thousand connections that come at once
+/// would take longer than everything that is measured.
+const THREADS: usize = 1_100;
+/// Of each of them. Bytes.
+const STACK_BYTES: usize = 128 * 1024;
+
 /// Serves until the process ends.
 pub(crate) fn start() -> io::Result<SocketAddr> {
     let (listener, at) = super::listen()?;
+    let listener = Arc::new(listener);
+    for _ in 0..THREADS {
+        let listener = Arc::clone(&listener);
+        thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
+            for stream in listener.incoming().flatten() {
+                drop(serve(stream)); // a proxy that closes early is no failure
+            }
+        })?;
+    }
+    // Connections beyond those.
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             thread::spawn(move || serve(stream));

@@ -16,6 +16,10 @@ const NARROW_STREAMS: u32 = 20;
 const IDLE: usize = 10_000;
 /// Descriptors that everything but idle connections needs.
 const DESCRIPTORS_ELSEWHERE: usize = 1_000;
+/// Connections that are closed in one go: the kernel drops packets of all connections on loopback once 1,000 of them wait
+/// (net.core.netdev_max_backlog), and sends them again 200 ms later.
+const CLOSED_AT_ONCE: usize = 200;
+const CLOSE_PAUSE: Duration = Duration::from_millis(1);
 /// Between two bytes of one slow client.
 const SLOW_PACE: Duration = Duration::from_millis(500);
 
@@ -67,6 +71,7 @@ fn slowly(target: &Target, count: usize, begin: &[u8], more: &[u8]) -> Toll {
         peers.retain_mut(|peer| peer.offer(more).is_ok());
     }
     let told = format!("{} of {opened} connections still open at its end", peers.len());
+    close(peers);
     Toll { told, held: opened, ..Toll::default() }
 }
 
@@ -97,7 +102,17 @@ fn idle(at: SocketAddr, request: fn(SocketAddr) -> io::Result<Peer>) -> Toll {
     thread::sleep(ATTACK);
     peers.retain_mut(|peer| peer.offer(&[]).is_ok());
     let told = format!("{opened} open after {:.1} s, {} of them at its end", took.as_secs_f64(), peers.len());
+    close(peers);
     Toll { told, held: opened, ..Toll::default() }
+}
+
+/// Closes connections as fast as the kernel passes that on.
+fn close(peers: Vec<Peer>) {
+    let mut peers = peers.into_iter();
+    while peers.len() > 0 {
+        peers.by_ref().take(CLOSED_AT_ONCE).for_each(drop);
+        thread::sleep(CLOSE_PAUSE);
+    }
 }
 
 /// What the system lets this process open, and the proxy that it starts.
