@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use ::tokio::sync::Semaphore;
+use ::tokio::sync::{Semaphore, SemaphorePermit};
 use ::tokio::task::{JoinSet, yield_now};
 use ::tokio::time::Instant;
 
@@ -20,8 +20,9 @@ use super::LocalBoxFuture;
 /// what another client may wait.
 const TURN_MAX: usize = 16;
 
-/// After so long without a caller that waits, the next [`TURN_MAX`] begin at once. Longer than a turn under ordinary load.
-const RENEWAL: Duration = Duration::from_millis(1);
+/// After so long without a caller that waits, the next [`TURN_MAX`] begin at once. Longer than that many take, or a rush
+/// of them would never be seen as one.
+const RENEWAL: Duration = Duration::from_millis(20);
 
 /// The costly work of one kind, on one worker. In order of arrival.
 pub struct Pace {
@@ -86,14 +87,11 @@ impl Pace {
             }
         }
         // No caller overtakes another: renewed permits go to those that wait before they can be taken here.
-        if let Ok(permit) = self.permits.try_acquire() {
-            permit.forget();
-            return true;
-        }
-        if pacer.is_empty() {
+        let taken = self.permits.try_acquire().map(SemaphorePermit::forget);
+        if taken.is_err() && pacer.is_empty() {
             pacer.spawn_local(renew(Rc::clone(&self.permits)));
         }
-        false
+        taken.is_ok()
     }
 }
 
