@@ -19,6 +19,7 @@ mod apps;
 mod attacks;
 #[path = "../rivals/client.rs"]
 mod client;
+mod cold;
 #[path = "../rivals/cpu.rs"]
 mod cpu;
 mod frame;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::apps::{http1, http2};
 use crate::attacks::{Attack, Limits, NeighbourConnections, Target, Toll, Upstream};
+use crate::cold::{Cold, SLOW};
 use crate::cpu::cpu;
 use crate::neighbours::{Latencies, Neighbours, Way};
 use crate::rivals::{Kind, Options};
@@ -44,6 +45,8 @@ struct Measured {
     max_after: Duration,
     /// The longest that a request straight to the application took.
     direct_max: Duration,
+    /// What a page of memory took that was idle during the attack.
+    cold_page: Duration,
     /// Packets that the kernel threw away, whoever sent them, because too many waited.
     dropped: u64,
     failed: usize,
@@ -103,6 +106,7 @@ fn measure(rival: &Watched, attack: &Attack, apps: &Apps) -> Measured {
     drop(direct.latencies());
     let target = Target { at: rival.process.at, admin: rival.admin, shared, seen: Arc::clone(&apps.seen) };
     let (begun, cpu_before, dropped_before) = (Instant::now(), cpu(rival.process.worker()), dropped());
+    let cold = Cold::new();
     let (toll, samples) = thread::scope(|scope| {
         let attacking = scope.spawn(|| (attack.run)(&target));
         let mut samples = Vec::new();
@@ -124,6 +128,7 @@ fn measure(rival: &Watched, attack: &Attack, apps: &Apps) -> Measured {
         during,
         max_after,
         direct_max,
+        cold_page: cold.touch(),
         dropped: dropped().saturating_sub(dropped_before),
         failed,
         failures,
@@ -176,6 +181,9 @@ fn row(rival: &Watched, attack: &Attack, measured: &Measured) -> String {
     let [left] = rival.stats(["http.web.downstream_cx_active"]);
     if left > 0 {
         append(&mut row, &format!("; {left} connections left"));
+    }
+    if measured.cold_page > SLOW {
+        append(&mut row, &format!("; a page of idle memory comes back in {:.0?}", measured.cold_page));
     }
     if measured.dropped > 0 {
         append(
