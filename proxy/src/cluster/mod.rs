@@ -32,7 +32,8 @@ pub use pool::{Exclusive, Lease, Pool, Stream, Wanted};
 use crate::config;
 use crate::config::cluster::{ByPriority, Discovery, Priority, Refresh};
 use crate::config::health::HealthCheck;
-use crate::config::runtime::{USE_RETRY, maintenance_mode};
+use crate::config::retry::BACKOFF_BASE_MS;
+use crate::config::runtime::{BASE_RETRY_BACKOFF, PANIC_THRESHOLD, USE_RETRY, maintenance_mode};
 use crate::net::{Address, Outside, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
@@ -70,14 +71,21 @@ pub struct ClusterShared {
 pub struct RequestKeys {
     /// `upstream.maintenance_mode.<name>`: so many of a hundred requests are refused.
     pub maintenance: Watched,
+    /// `upstream.base_retry_backoff_ms`
+    pub base_retry_backoff_ms: Watched,
+    /// `upstream.healthy_panic_threshold`: the configuration's, where no layer has it. Hundredths of a percent.
+    pub panic_threshold: Watched,
     /// `upstream.use_retry`: so many of a hundred retries are made.
     pub use_retry: Watched,
 }
 
 impl RequestKeys {
-    fn new(cluster: &str, runtime: &Runtime) -> Self {
+    fn new(config: &config::Cluster, runtime: &Runtime) -> Self {
+        let threshold = config.panic_threshold;
         Self {
-            maintenance: runtime.watch(maintenance_mode(cluster), 0),
+            base_retry_backoff_ms: runtime.watch(BASE_RETRY_BACKOFF.to_owned(), BACKOFF_BASE_MS),
+            panic_threshold: runtime.watch_percentage(PANIC_THRESHOLD.to_owned(), threshold),
+            maintenance: runtime.watch(maintenance_mode(&config.name), 0),
             use_retry: runtime.watch(USE_RETRY.to_owned(), 100),
         }
     }
@@ -106,7 +114,7 @@ impl ClusterShared {
         });
         let http2_stats = Http2Stats::upstream(registry, config.stat_name());
         Self {
-            keys: RequestKeys::new(&config.name, &runtime),
+            keys: RequestKeys::new(&config, &runtime),
             config,
             runtime,
             stats,
@@ -139,6 +147,7 @@ impl ClusterShared {
 impl ClusterShared {
     /// Its limits are in force.
     pub fn enforce_limits(&self) {
+        self.keys.panic_threshold.set_default(self.config.panic_threshold);
         for priority in [Priority::Default, Priority::High] {
             self.breakers.of(priority).set_limits(self.config.limits.of(priority));
         }
@@ -348,7 +357,7 @@ impl Cluster {
     fn panics(&self, endpoints: &[Rc<Endpoint>], good: usize) -> bool {
         let excluded = endpoints.iter().filter(|endpoint| endpoint.counts.health.has(HealthFlag::Excluded)).count();
         let counted = u64::try_from(endpoints.len() - excluded).unwrap_or(u64::MAX);
-        let threshold = u64::from(self.shared.config.panic_threshold);
+        let threshold = u64::from(self.shared.keys.panic_threshold.get());
         let good = u64::try_from(good).unwrap_or(u64::MAX);
         threshold > 0 && (counted == 0 || good.saturating_mul(10_000) < threshold.saturating_mul(counted))
     }

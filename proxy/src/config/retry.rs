@@ -21,12 +21,27 @@ pub struct RetryPolicy {
     pub per_try_timeout: Option<Duration>,
     /// As long may a try be silent; `None` is no limit.
     pub per_try_idle_timeout: Option<Duration>,
-    /// First back-off interval.
-    pub backoff_base: Duration,
-    /// Longest back-off interval.
-    pub backoff_max: Duration,
+    /// `retry_back_off`; without it the runtime key `upstream.base_retry_backoff_ms` says the first interval.
+    pub back_off: Option<Intervals>,
     /// Where an upstream's own word on when to come back is looked for.
     pub rate_limited: Option<RateLimitedBackOff>,
+}
+
+/// The intervals of which the pause before a retry is a random part.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Intervals {
+    /// The first.
+    pub base: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+impl Intervals {
+    /// Those that begin with `base` where nothing says how long they may get.
+    #[must_use]
+    pub fn from_base(base: Duration) -> Self {
+        Self { base, max: base.saturating_mul(BACKOFF_MAX_FACTOR) }
+    }
 }
 
 /// `rate_limited_retry_back_off`
@@ -134,8 +149,8 @@ impl RetryOn {
     }
 }
 
-/// `RetryBackOff.base_interval`, where there is no `retry_back_off`.
-pub const BACKOFF_BASE: Duration = Duration::from_millis(25);
+/// `RetryBackOff.base_interval`, where neither `retry_back_off` nor the runtime says it. Milliseconds.
+pub const BACKOFF_BASE_MS: u32 = 25;
 /// `RetryBackOff.max_interval` is so many times the base.
 pub const BACKOFF_MAX_FACTOR: u32 = 10;
 
@@ -151,8 +166,7 @@ impl Default for RetryPolicy {
             other_endpoints: None,
             per_try_timeout: None,
             per_try_idle_timeout: None,
-            backoff_base: BACKOFF_BASE,
-            backoff_max: BACKOFF_BASE * BACKOFF_MAX_FACTOR,
+            back_off: None,
             rate_limited: None,
         }
     }

@@ -217,7 +217,10 @@ enum Takes {
 
 /// What `key` takes, if it is that of a limit.
 fn limit(key: &str) -> Option<Takes> {
-    if key == USE_RETRY || key.starts_with(MAINTENANCE) {
+    if key == PANIC_THRESHOLD {
+        return Some(Takes::Percentage);
+    }
+    if key == BASE_RETRY_BACKOFF || key == USE_RETRY || key.starts_with(MAINTENANCE) {
         return Some(Takes::Count);
     }
     let of_listener = key.strip_prefix(LISTENER).is_some_and(|rest| rest.ends_with(CONNECTION_LIMIT));
@@ -266,6 +269,10 @@ pub(super) fn acts(key: &str) -> bool {
 const READ: [&str; 2] =
     ["overload.premature_reset_min_stream_lifetime_seconds", "overload.premature_reset_total_stream_count"];
 
+/// The first interval of retries whose policy names none, in milliseconds.
+pub const BASE_RETRY_BACKOFF: &str = "upstream.base_retry_backoff_ms";
+/// If a smaller share of a cluster's endpoints is healthy, health does not count, in percent.
+pub const PANIC_THRESHOLD: &str = "upstream.healthy_panic_threshold";
 /// The share of retries that are made, in percent.
 pub const USE_RETRY: &str = "upstream.use_retry";
 const MAINTENANCE: &str = "upstream.maintenance_mode.";
@@ -352,8 +359,6 @@ const UNSUPPORTED: &[(&str, &str, Option<u32>, &str)] = &[
     ("health_check.min_interval", "", Some(0), "write the interval in health_checks of the cluster"),
     ("http_connection_manager.normalize_path", "", Some(0), "paths are passed on as they came"),
     ("outlier_detection.", "", None, "write the value in outlier_detection of the cluster"),
-    ("upstream.base_retry_backoff_ms", "", Some(25), "write retry_back_off in the retry policy"),
-    ("upstream.healthy_panic_threshold", "", None, "write common_lb_config.healthy_panic_threshold in the cluster"),
 ];
 
 impl fmt::Display for RuntimeValue {
@@ -404,7 +409,6 @@ mod tests {
             "circuit_breakers.app.max_requests",
             "envoy.reloadable_features.strict_chunk_parsing",
             "outlier_detection.consecutive_5xx",
-            "upstream.healthy_panic_threshold",
         ] {
             let error = RuntimeValue::Number(7.0).check(key).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{key} is not supported: ")), "{error}");

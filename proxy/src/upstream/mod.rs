@@ -195,7 +195,8 @@ impl<'a> Attempts<'a> {
         // The clock is read only where an upstream may name an hour.
         let names_hour = self.policy.is_some_and(|policy| policy.rate_limited.is_some());
         let now = if names_hour { cluster.wall() } else { SystemTime::UNIX_EPOCH };
-        retry::judge(self.policy, &outcome, self.tries, now)
+        let base = Duration::from_millis(cluster.shared.keys.base_retry_backoff_ms.get().max(1).into());
+        retry::judge(self.policy, &outcome, self.tries, now, base)
     }
 
     /// Counts a retry whose pause is over.

@@ -7,7 +7,7 @@ use http::StatusCode;
 use crate::cluster::Failure;
 use crate::codec::Headers;
 use crate::codec::names;
-use crate::config::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
+use crate::config::retry::{Intervals, RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
 
 /// What one try came to.
 #[derive(Clone, Debug)]
@@ -77,8 +77,15 @@ pub fn concerns(policy: &RetryPolicy, headers: &Headers) -> bool {
     policy.request_headers.is_empty() || policy.request_headers.iter().any(|name| headers.get_str(name).is_some())
 }
 
-/// Judges `outcome` of the try that follows `tries`. `now` is wall time, for upstreams that name an hour.
-pub fn judge(policy: Option<&RetryPolicy>, outcome: &Outcome<'_>, tries: Tries, now: SystemTime) -> Verdict {
+/// Judges `outcome` of the try that follows `tries`. `now` is wall time, for upstreams that name an hour; `base` the first
+/// interval of a policy that has none.
+pub fn judge(
+    policy: Option<&RetryPolicy>,
+    outcome: &Outcome<'_>,
+    tries: Tries,
+    now: SystemTime,
+    base: Duration,
+) -> Verdict {
     let Some(policy) = policy else { return Verdict::Deliver };
     if !is_retriable(policy, outcome) {
         return Verdict::Deliver;
@@ -99,7 +106,8 @@ pub fn judge(policy: Option<&RetryPolicy>, outcome: &Outcome<'_>, tries: Tries, 
             kind: BackOffKind::Immediate,
         });
     }
-    let within = backoff(policy, tries.exponential + 1);
+    let intervals = policy.back_off.unwrap_or_else(|| Intervals::from_base(base));
+    let within = backoff(intervals, tries.exponential + 1);
     Verdict::Retry(BackOff { at_least: Duration::ZERO, within, kind: BackOffKind::Exponential })
 }
 
@@ -120,9 +128,9 @@ fn interval(limited: &RateLimitedBackOff, headers: &Headers, now: SystemTime) ->
 
 /// The window of exponential back-off number `number`: min(max, base * 2^(number-1)). Measured on Envoy; its
 /// documentation says otherwise.
-fn backoff(policy: &RetryPolicy, number: u32) -> Duration {
+fn backoff(intervals: Intervals, number: u32) -> Duration {
     let doubled = 2u32.checked_pow(number.saturating_sub(1)).unwrap_or(u32::MAX);
-    policy.backoff_base.saturating_mul(doubled).min(policy.backoff_max)
+    intervals.base.saturating_mul(doubled).min(intervals.max)
 }
 
 /// Was the request retriable for its 425 alone? The handshake it came before is over by now (RFC 8470 5.2).
@@ -222,9 +230,11 @@ mod tests {
         }
     }
 
+    const BASE: Duration = Duration::from_millis(25);
+
     #[test]
     fn windows_double_up_to_the_maximum() {
-        let windows: Vec<_> = (1..=5).map(|number| backoff(&policy("5xx"), number).as_millis()).collect();
+        let windows: Vec<_> = (1..=5).map(|number| backoff(Intervals::from_base(BASE), number).as_millis()).collect();
         assert_eq!(windows, [25, 50, 100, 200, 250]);
     }
 
@@ -235,7 +245,7 @@ mod tests {
         let within = Duration::from_millis(25);
         let back_off = BackOff { at_least: Duration::ZERO, within, kind: BackOffKind::Exponential };
         let judge = |policy: Option<&RetryPolicy>, retries| {
-            judge(policy, &outcome, Tries { retries, exponential: retries }, UNIX_EPOCH)
+            judge(policy, &outcome, Tries { retries, exponential: retries }, UNIX_EPOCH, BASE)
         };
         assert_eq!(judge(Some(&policy("5xx")), 0), Verdict::Retry(back_off));
         assert_eq!(judge(Some(&policy("5xx")), 1), Verdict::Exhausted);

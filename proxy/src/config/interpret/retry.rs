@@ -7,7 +7,7 @@ use crate::config::bootstrap::route::{
 };
 use crate::config::error::{Cause, Name};
 use crate::config::problem::{Problem, unknown};
-use crate::config::retry::{BACKOFF_BASE, BACKOFF_MAX_FACTOR, RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
+use crate::config::retry::{Intervals, RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
 
@@ -19,10 +19,7 @@ const HOST_SELECTION_ATTEMPTS: u32 = 1;
 const BACKOFF_MIN: Duration = Duration::from_millis(1);
 
 pub(super) fn policy(written: &Written, notes: &Notes) -> Result<RetryPolicy, Problem> {
-    let (backoff_base, backoff_max) = match &written.retry_back_off {
-        None => (BACKOFF_BASE, BACKOFF_BASE * BACKOFF_MAX_FACTOR),
-        Some(back_off) => intervals(&back_off.value)?,
-    };
+    let back_off = written.retry_back_off.as_ref().map(|back_off| intervals(&back_off.value)).transpose()?;
     Ok(RetryPolicy {
         on: written.retry_on.as_ref().map_or(Ok(RetryOn::default()), |words| retry_on(words, notes))?,
         retries_max: written.num_retries.unwrap_or(1),
@@ -33,20 +30,20 @@ pub(super) fn policy(written: &Written, notes: &Notes) -> Result<RetryPolicy, Pr
             .then(|| written.host_selection_retry_max_attempts.unwrap_or(HOST_SELECTION_ATTEMPTS)),
         per_try_timeout: written.per_try_timeout.and_then(Seconds::unless_zero),
         per_try_idle_timeout: written.per_try_idle_timeout.and_then(Seconds::unless_zero),
-        backoff_base,
-        backoff_max,
+        back_off,
         rate_limited: written.rate_limited_retry_back_off.as_ref().map(rate_limited).transpose()?,
     })
 }
 
-fn intervals(written: &RetryBackOff) -> Result<(Duration, Duration), Problem> {
+fn intervals(written: &RetryBackOff) -> Result<Intervals, Problem> {
     let base = written.base_interval.0;
     if let Some(short) = written.max_interval.as_ref().filter(|max| max.value.0 < base) {
         return Err(short.invalid("must not be less than base_interval"));
     }
     let base = base.max(BACKOFF_MIN);
-    let max = written.max_interval.as_ref().map_or(base.saturating_mul(BACKOFF_MAX_FACTOR), |max| max.value.0);
-    Ok((base, max.max(BACKOFF_MIN)))
+    let by_default = Intervals::from_base(base);
+    let max = written.max_interval.as_ref().map_or(by_default.max, |max| max.value.0.max(BACKOFF_MIN));
+    Ok(Intervals { base, max })
 }
 
 fn rate_limited(written: &At<RateLimitedRetryBackOff>) -> Result<RateLimitedBackOff, Problem> {

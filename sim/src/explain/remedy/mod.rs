@@ -350,7 +350,9 @@ fn uncovered(told: &HostSettings<'_>, policy: &RetryPolicy, route: &[String], as
         return vec![change("permit a retry".into(), setting)];
     }
     vec![advice(match asked.answer {
-        Some(_) => "no setting: retry_on covers it, but a request is not retried after a 103",
+        Some(_) => {
+            "no setting: retry_on covers it, but a request is not retried after a 103, or where the runtime key upstream.use_retry leaves it out"
+        }
         None => "no setting: retry_on covers it, but a request body that exceeds the buffer limit is not sent again",
     })]
 }
