@@ -235,7 +235,7 @@ text_enum! {
 }
 
 impl ConnectionTermination {
-    /// For a request head that was refused; a low version is not a codec error and has none.
+    /// For a request head that was refused; a low version and an underscore are no codec errors and have none.
     #[must_use]
     pub fn of(refusal: Refusal) -> Option<Self> {
         Some(match refusal {
@@ -248,7 +248,7 @@ impl ConnectionTermination {
             Refusal::InvalidScheme => Self::InvalidScheme,
             Refusal::InvalidUrl => Self::InvalidUrl,
             Refusal::LengthAndChunked => Self::LengthAndChunked,
-            Refusal::LowVersion => return None,
+            Refusal::LowVersion | Refusal::Underscore => return None,
             Refusal::TooManyHeaders => Self::TooManyHeaders,
             Refusal::TransferEncoding => Self::TransferEncoding,
         })

@@ -22,6 +22,7 @@ use crate::codec::{Headers, RequestHead, ResponseHead, Violation};
 use crate::config::log_filter::LogType;
 use crate::config::log_format::LineFormat;
 use crate::net::{Address, LogWriter, Random};
+use crate::stats::PartStats;
 
 pub use details::{ConnectionTermination, Details, ResetCause, ResponseStart, UpstreamReset};
 pub use flags::{ResponseFlag, ResponseFlags};
@@ -127,6 +128,8 @@ pub struct StreamInfo {
     pub attempts: u32,
     /// The response says so too.
     pub attempts_in_response: bool,
+    /// The parts of the requests that it belongs to and that have stats of their own.
+    pub parts: Vec<Rc<PartStats>>,
     /// What the request's stats shall be called besides.
     pub alt_stat_name: Option<Box<str>>,
     /// The response says that it comes from a canary (`x-envoy-upstream-canary: true`).
@@ -212,6 +215,7 @@ impl StreamInfo {
             upstream_protocol: None,
             attempts: 0,
             attempts_in_response: false,
+            parts: Vec::new(),
             alt_stat_name: None,
             is_canary: false,
             transport_failure: None,

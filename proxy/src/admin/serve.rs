@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use super::seats::{Doing, Seat, Seats};
 use super::{AdminResponse, AdminState, Then, is_large, respond};
-use crate::codec::http1::{Close, HeadError, Incoming, Methods, ServerConnection, ServerOptions};
+use crate::codec::http1::{Close, HeadError, Incoming, Methods, NameRules, ServerConnection, ServerOptions};
 use crate::codec::{Broken, Frame, Payload, RequestHead, Writer};
 use crate::drain::{Drain, DrainControl, Stage};
 use crate::net::accept::Acceptor;
@@ -142,6 +142,7 @@ impl Admin {
             headers_max: HEADERS_MAX,
             accept_http_10: true,
             methods: Methods::Known,
+            names: NameRules::PLAIN,
             write_buffer_bytes_max: PIECE_BYTES_MAX,
         };
         let mut connection = ServerConnection::new(conn, BytesMut::new(), options);

@@ -45,6 +45,13 @@ pub(super) struct Known {
     addresses: Vec<Address>,
 }
 
+impl Known {
+    /// Is this one of its addresses?
+    pub(super) fn has(&self, address: &Address) -> bool {
+        self.addresses.contains(address)
+    }
+}
+
 /// Whether every name could be resolved.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Resolved {

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use http::HeaderValue;
 use tokio::task::JoinSet;
 
 pub use clusters::Clusters;
@@ -135,8 +136,8 @@ impl ClusterShared {
             runtime: Arc::clone(&self.runtime),
             stats: self.stats.clone(),
             http2_stats: self.http2_stats.clone(),
-            keys: self.keys.clone(),
             breakers: Arc::clone(&self.breakers),
+            keys: self.keys.clone(),
             endpoints: Arc::clone(&self.endpoints),
             is_looked_after: Arc::clone(&self.is_looked_after),
             registry: Arc::clone(&self.registry),
@@ -389,6 +390,19 @@ impl Cluster {
         if !self.shared.config.health_checks.is_empty() {
             stats.health_check_healthy.set(count(&|health| !health.has(HealthFlag::FailedCheck)));
         }
+    }
+
+    /// The name of an endpoint: what the configuration says, or the name that it was found by.
+    #[must_use]
+    pub fn hostname(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
+        let at = match &self.shared.config.discovery {
+            Discovery::Static(addresses) => {
+                addresses.iter().position(|address| Address::Socket(*address) == endpoint.address)?
+            }
+            Discovery::StrictDns { .. } => self.known.borrow().iter().position(|known| known.has(&endpoint.address))?,
+            Discovery::LogicalDns { .. } => 0,
+        };
+        self.shared.config.hostnames.get(at)?.clone()
     }
 
     /// Wall time, for upstreams that name an hour at which to come back.

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use super::copied::{CopiedBody, Piece};
 use super::{Headers, Violation, http1, http2};
 
 /// One piece of a body.
@@ -60,6 +61,8 @@ pub enum ResetReason {
 /// The half of an exchange that we read.
 #[derive(Debug)]
 pub enum Body {
+    /// A copy of a body that another exchange reads.
+    Copied(CopiedBody),
     /// Nothing arrives, and no event tells when the peer closes.
     Empty,
     /// From an HTTP/1 connection.
@@ -72,6 +75,13 @@ impl Body {
     /// The next piece; `None` once the message is complete.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Broken>>> {
         match self {
+            Self::Copied(copied) => copied.poll_piece(cx).map(|piece| {
+                piece.map(|piece| match piece {
+                    Piece::BrokenOff => Err(Broken::Closed),
+                    Piece::Data(data) => Ok(Frame::Data(data)),
+                    Piece::Trailers(trailers) => Ok(Frame::Trailers(trailers)),
+                })
+            }),
             Self::Empty => Poll::Ready(None),
             Self::Http1(incoming) => incoming.poll_frame(cx),
             Self::Http2(incoming) => incoming.poll_frame(cx),
@@ -83,7 +93,7 @@ impl Body {
     /// pipelined request are kept for later.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
         match self {
-            Self::Empty => Poll::Pending,
+            Self::Copied(_) | Self::Empty => Poll::Pending,
             Self::Http1(incoming) => incoming.poll_gone(cx),
             Self::Http2(incoming) => incoming.poll_gone(cx),
         }
@@ -93,7 +103,7 @@ impl Body {
     /// at a time, and reads no request while its buffer is full.
     pub fn poll_response_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Empty | Self::Http1(_) => Poll::Ready(()),
+            Self::Copied(_) | Self::Empty | Self::Http1(_) => Poll::Ready(()),
             Self::Http2(incoming) => incoming.poll_response_room(cx),
         }
     }
@@ -102,6 +112,7 @@ impl Body {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         match self {
+            Self::Copied(copied) => copied.is_complete(),
             Self::Empty => true,
             Self::Http1(incoming) => incoming.is_complete(),
             Self::Http2(incoming) => incoming.is_complete(),

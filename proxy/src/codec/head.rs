@@ -2,6 +2,8 @@
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 
+use super::spelling::Spelling;
+
 /// A request without its body.
 #[derive(Clone, Debug, Default)]
 pub struct RequestHead {
@@ -59,13 +61,23 @@ impl ResponseHead {
 /// proxy that reorders headers is the first suspect in every bug hunt. Lookups are linear: requests carry a
 /// dozen fields, and their count is bounded.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Headers(Vec<(HeaderName, HeaderValue)>);
+pub struct Headers(Vec<(HeaderName, HeaderValue)>, Option<Box<Spelling>>);
 
 impl Headers {
     /// Room for `count` fields.
     #[must_use]
     pub fn with_capacity(count: usize) -> Self {
-        Self(Vec::with_capacity(count))
+        Self(Vec::with_capacity(count), None)
+    }
+
+    /// From here on it is known how their names came.
+    pub(in crate::codec) fn spell(&mut self, spelling: Spelling) {
+        self.1 = (!spelling.is_empty()).then(|| Box::new(spelling));
+    }
+
+    /// How their names came, where that is known.
+    pub(in crate::codec) fn spelling(&self) -> Option<&Spelling> {
+        self.1.as_deref()
     }
 
     /// Adds a field at the end, beside others of its name.

@@ -9,15 +9,18 @@
 
 pub mod body;
 pub mod buffer;
+mod copied;
 pub mod head;
 pub mod http1;
 pub mod http2;
 mod informational_sender;
 mod lingering;
 pub(crate) mod names;
+mod spelling;
 mod violation;
 
 pub use body::{Body, Broken, Frame, ResetReason, Writer};
+pub use copied::{CopiedBody, Copier, copied};
 pub use head::{Headers, RequestHead, ResponseHead};
 pub use informational_sender::InformationalSender;
 pub use violation::Violation;

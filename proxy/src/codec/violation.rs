@@ -28,6 +28,8 @@ text_enum! {
         LowVersion = "low_version",
         /// The head has more fields than the limit.
         TooManyHeaders = "http1.too_many_headers",
+        /// A name with an underscore, where these are not permitted.
+        Underscore = "http1.unexpected_underscore",
         /// A transfer coding other than one `chunked`.
         TransferEncoding = "http1.invalid_transfer_encoding",
     }
@@ -65,6 +67,8 @@ text_enum! {
         TooManyResets = "too_many_premature_resets",
         /// The stream of a frame that may not come, or not with its value.
         Unknown = "http2.unknown.nghttp2.error",
+        /// A name with an underscore, where these are not permitted.
+        Underscore = "http2.unexpected_underscore",
         /// More WINDOW_UPDATE frames than the limit.
         TooManyWindowUpdates = "codec_error:Too_many_WINDOW_UPDATE_frames",
         ..

@@ -8,6 +8,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+
+use super::header_names::NameCase;
 use super::health::{HealthCheck, OutlierDetection};
 use super::http2::Http2Options;
 
@@ -57,10 +60,14 @@ pub struct Cluster {
     pub alt_stat_name: Option<String>,
     /// Where its endpoints come from.
     pub discovery: Discovery,
+    /// The hosts of its endpoints, as requests may name them, in the order of `discovery`; `None` is one without a name.
+    pub hostnames: Vec<Option<HeaderValue>>,
     /// How one is chosen.
     pub balancing: Balancing,
     /// How it is spoken to.
     pub protocol: UpstreamProtocol,
+    /// `header_key_format`, towards endpoints that speak HTTP/1.
+    pub name_case: NameCase,
     /// From the start of a connect to its end.
     pub connect_timeout: Duration,
     /// An unused connection is closed after this; `None` is never.

@@ -66,6 +66,13 @@ impl HeaderName {
     }
 }
 
+#[cfg(test)]
+impl From<&str> for NonEmpty {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl<'de> Deserialize<'de> for NonEmpty {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;

@@ -19,12 +19,16 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ("DenominatorType", &[("HUNDRED", 0), ("TEN_THOUSAND", 1), ("MILLION", 2)]),
     ("DiscoveryType", &[("STATIC", 0), ("STRICT_DNS", 1), ("LOGICAL_DNS", 2), ("EDS", 3), ("ORIGINAL_DST", 4)]),
     ("DnsLookupFamily", &[("AUTO", 0), ("V4_ONLY", 1), ("V6_ONLY", 2), ("V4_PREFERRED", 3), ("ALL", 4)]),
+    ("ForwardClientCertDetails", &[
+        ("SANITIZE", 0), ("FORWARD_ONLY", 1), ("APPEND_FORWARD", 2), ("SANITIZE_SET", 3), ("ALWAYS_FORWARD_ONLY", 4),
+    ]),
     ("GrpcStatus", &[
         ("OK", 0), ("CANCELED", 1), ("UNKNOWN", 2), ("INVALID_ARGUMENT", 3), ("DEADLINE_EXCEEDED", 4), ("NOT_FOUND", 5),
         ("ALREADY_EXISTS", 6), ("PERMISSION_DENIED", 7), ("RESOURCE_EXHAUSTED", 8), ("FAILED_PRECONDITION", 9), ("ABORTED", 10),
         ("OUT_OF_RANGE", 11), ("UNIMPLEMENTED", 12), ("INTERNAL", 13), ("UNAVAILABLE", 14), ("DATA_LOSS", 15),
         ("UNAUTHENTICATED", 16),
     ]),
+    ("HeadersWithUnderscoresAction", &[("ALLOW", 0), ("REJECT_REQUEST", 1), ("DROP_HEADER", 2)]),
     ("LbPolicy", &[
         ("ROUND_ROBIN", 0), ("LEAST_REQUEST", 1), ("RING_HASH", 2), ("RANDOM", 3), ("MAGLEV", 5), ("CLUSTER_PROVIDED", 6),
         ("LOAD_BALANCING_POLICY_CONFIG", 7),

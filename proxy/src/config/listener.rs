@@ -9,6 +9,7 @@ use http::HeaderValue;
 
 use super::filter::Chains;
 use super::filter_chain::FilterChains;
+use super::header_names::{NameCase, Underscores};
 pub use super::http2::{Http2Floods, Http2Options, Keepalive};
 use super::local_reply::LocalReplies;
 use super::log_filter::LogFilter;
@@ -111,6 +112,8 @@ pub struct ConnectionManager {
     pub filters: Chains,
     /// Largest request head. Bytes.
     pub request_head_bytes_max: usize,
+    /// `headers_with_underscores_action`
+    pub underscores: Underscores,
     /// Most header fields in a request.
     pub request_headers_max: usize,
     /// Requests that one connection may carry; `None` is no limit.
@@ -121,6 +124,9 @@ pub struct ConnectionManager {
     pub normalisation: Normalisation,
     /// `scheme_header_transformation.scheme_to_overwrite`: the scheme of every request, whatever it says.
     pub scheme: Option<HeaderValue>,
+    /// `forward_client_cert_details: ALWAYS_FORWARD_ONLY`: `x-forwarded-client-cert` stays as it came. All others take it off a
+    /// request that came without TLS, as every one does.
+    pub keeps_client_cert: bool,
     /// `append_x_forwarded_port`: upstreams are told the listener's port.
     pub tells_port: bool,
     /// `via`: this proxy's part of the `via` field of requests and responses.
@@ -165,6 +171,8 @@ pub struct Http1Options {
     pub ignore_http_11_upgrade: Vec<StringMatch>,
     /// The host of an HTTP/1.0 request that names none. Without it such a request is refused.
     pub default_host_for_http_10: Option<String>,
+    /// `header_key_format`
+    pub name_case: NameCase,
     /// `http1_safe_max_connection_duration`: a connection that has reached its longest life serves one request more.
     pub safe_max_connection_duration: bool,
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::matching::HeaderMatch;
+
 /// When and how often to try again.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct RetryPolicy {
     /// What makes a try worth repeating.
     pub on: RetryOn,
@@ -11,10 +13,10 @@ pub struct RetryPolicy {
     pub retries_max: u32,
     /// The statuses of `retriable-status-codes`.
     pub statuses: Vec<u16>,
-    /// `retriable_request_headers`, in lower case: if there are any, the policy is about requests with one of them.
-    pub request_headers: Vec<String>,
-    /// The headers of `retriable-headers`, in lower case: one of them in a response is enough.
-    pub headers: Vec<String>,
+    /// `retriable_request_headers`: if there are any, the policy is about requests for which one of them holds.
+    pub request_headers: Vec<HeaderMatch>,
+    /// The headers of `retriable-headers`: it is enough that one of them holds for a response.
+    pub headers: Vec<HeaderMatch>,
     /// A retry looks for an endpoint that has not been tried: so often, at most, is another one drawn.
     pub other_endpoints: Option<u32>,
     /// From the moment a try has its connection, and the request is complete, to its response head; `None` is no limit.

@@ -4,13 +4,17 @@ use std::borrow::Cow;
 
 use http::HeaderValue;
 
+use super::log_format::Format;
+
 /// What takes the place of a path, or of a part of it. The query stays.
 #[derive(Clone, Debug)]
 pub enum PathRewrite {
     /// `prefix_rewrite`: this, in place of the part that the route matched.
     Prefix(String),
-    /// `regex_rewrite`
+    /// `regex_rewrite` and `path_rewrite_policy`
     Regex(RegexRewrite),
+    /// `path_rewrite`: what this makes of the request, in place of the whole path.
+    Format(Format),
 }
 
 /// `envoy.type.matcher.v3.RegexMatchAndSubstitute`
@@ -56,6 +60,10 @@ pub struct HostRewrite {
 /// Where a new host comes from.
 #[derive(Clone, Debug)]
 pub enum NewHost {
+    /// `auto_host_rewrite`: the name of the endpoint that gets the request, if it has one; with each try anew.
+    Endpoint,
+    /// `host_rewrite`: what this makes of the request.
+    Format(Format),
     /// `host_rewrite_header`: the first value of the header of this name, in lower case.
     Header(String),
     /// `host_rewrite_literal`

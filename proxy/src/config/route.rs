@@ -1,6 +1,7 @@
 //! Virtual hosts, routes and what they do, typed.
 
-use std::ops::Range;
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,17 +9,23 @@ use http::{HeaderName, HeaderValue};
 
 use super::cluster::{ClusterName, Priority};
 use super::filter::{Chains, Mutation};
+use super::lookup::{DomainIndex, PathIndex};
+pub use super::matching::{
+    CertificateMatch, Condition, Domain, Fraction, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch, QueryTest,
+    Sense,
+};
 pub use super::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
 use super::rewrite::{Redirect, Rewrites};
-use super::string_match::StringMatch;
 
 /// The routes of one connection manager.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
     /// In the order of the file.
-    pub virtual_hosts: Vec<VirtualHost>,
+    pub virtual_hosts: HostList,
     /// `ignore_port_in_host_matching`
     pub ports: PortMatch,
+    /// The prefixes of stats that virtual clusters and routes have, which refer to them by their number.
+    pub stat_prefixes: Vec<String>,
     /// `internal_only_headers`, in lower case: taken from requests that come from outside.
     pub internal_only_headers: Vec<String>,
 }
@@ -41,9 +48,63 @@ pub struct VirtualHost {
     /// Which `:authority` values it takes.
     pub domains: Vec<Domain>,
     /// The first that matches wins.
-    pub routes: Vec<Route>,
+    pub routes: RouteList,
+    /// `virtual_clusters`: the first that takes a request counts it.
+    pub virtual_clusters: Vec<VirtualCluster>,
     /// `require_tls`: which requests in clear text are redirected before any route is asked.
     pub require_tls: RequireTls,
+}
+
+/// The virtual hosts of a route table, in the order of the file.
+#[derive(Clone, Default)]
+pub struct HostList {
+    hosts: Vec<VirtualHost>,
+    index: DomainIndex,
+}
+
+impl From<Vec<VirtualHost>> for HostList {
+    fn from(hosts: Vec<VirtualHost>) -> Self {
+        let domains = hosts.iter().enumerate();
+        let domains = domains.flat_map(|(nth, host)| host.domains.iter().map(move |domain| (nth, domain)));
+        Self { index: DomainIndex::new(domains), hosts }
+    }
+}
+
+impl HostList {
+    /// The most specific virtual host for `authority`.
+    #[must_use]
+    pub fn find(&self, authority: &[u8]) -> Option<&VirtualHost> {
+        self.hosts.get(self.index.find(authority)?)
+    }
+}
+
+/// The routes of a virtual host, in the order of the file.
+#[derive(Clone, Default)]
+pub struct RouteList {
+    routes: Vec<Route>,
+    index: PathIndex,
+}
+
+impl From<Vec<Route>> for RouteList {
+    fn from(routes: Vec<Route>) -> Self {
+        Self { index: PathIndex::new(routes.iter().map(|route| &route.matches)), routes }
+    }
+}
+
+impl RouteList {
+    /// The routes that may take a request with this path, in the order of the file: all that do are among them.
+    pub fn candidates<'l>(&'l self, path: &[u8]) -> impl Iterator<Item = &'l Route> + use<'l> {
+        self.index.candidates(path).map_while(|nth| self.routes.get(nth))
+    }
+}
+
+/// A part of the requests to a virtual host that has stats of its own.
+#[derive(Clone, Debug)]
+pub struct VirtualCluster {
+    /// All of them must hold.
+    pub headers: Vec<HeaderMatch>,
+    /// Which of the table's prefixes its stats have.
+    pub stats: usize,
 }
 
 /// Which requests in clear text are redirected to `https`. `x-forwarded-proto` says what came over TLS.
@@ -56,19 +117,6 @@ pub enum RequireTls {
     ExternalOnly,
     /// All.
     All,
-}
-
-/// A domain pattern. Lower case; compared ignoring case.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Domain {
-    /// `*`
-    Any,
-    /// `example.com`
-    Exact(String),
-    /// `example.*`: holds `example.`
-    Prefix(String),
-    /// `*.example.com`: holds `.example.com`
-    Suffix(String),
 }
 
 /// One route.
@@ -84,6 +132,8 @@ pub struct Route {
     pub filters: Option<Arc<Chains>>,
     /// What is changed in their heads, in the order in which it is applied. Levels that change nothing are not here.
     pub edits: Vec<Arc<HeaderEdits>>,
+    /// `stat_prefix`: which of the table's prefixes its stats have.
+    pub stats: Option<usize>,
     /// What happens to them.
     pub action: Action,
 }
@@ -112,122 +162,6 @@ impl HeaderEdits {
     pub fn is_empty(&self) -> bool {
         [&self.request, &self.response].iter().all(|edits| edits.remove.is_empty() && edits.add.is_empty())
     }
-}
-
-/// The path part of a route match. Compared with the path without its query.
-#[derive(Clone, Debug)]
-pub enum PathMatch {
-    /// Plain CONNECT requests, and nothing else.
-    Connect,
-    /// The whole path.
-    Exact {
-        /// The path.
-        path: String,
-        /// Compare letters exactly.
-        case_sensitive: bool,
-    },
-    /// The beginning of the path.
-    Prefix {
-        /// The beginning.
-        prefix: String,
-        /// Compare letters exactly.
-        case_sensitive: bool,
-    },
-    /// The whole path.
-    Regex(regex::Regex),
-    /// The whole path, or its beginning up to a slash.
-    SeparatedPrefix {
-        /// The path, which ends in no slash.
-        prefix: String,
-        /// Compare letters exactly.
-        case_sensitive: bool,
-    },
-}
-
-/// What a request must be like besides its path.
-#[derive(Clone, Debug)]
-pub enum Condition {
-    /// `grpc`: a gRPC request.
-    Grpc,
-    /// One of `headers`.
-    Header(HeaderMatch),
-    /// One of `query_parameters`.
-    Query(QueryMatch),
-    /// `runtime_fraction`: the request is among so many.
-    Fraction(Fraction),
-}
-
-/// `envoy.config.core.v3.RuntimeFractionalPercent`: a share of the requests.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Fraction {
-    /// So many of a million, while the key has no value. More than a million is all.
-    pub millionths: u32,
-    /// `runtime_key`
-    pub key: Option<String>,
-}
-
-/// `envoy.config.route.v3.HeaderMatcher`. `:authority`, `:method`, `:path` and `:scheme` are headers here.
-#[derive(Clone, Debug)]
-pub struct HeaderMatch {
-    /// In lower case.
-    pub name: String,
-    /// What one of its values must be.
-    pub value: HeaderTest,
-    /// `invert_match`: it must not.
-    pub sense: Sense,
-    /// `treat_missing_header_as_empty`, or not: then a test of a value fails, inverted or not, where there is none.
-    pub missing: Missing,
-}
-
-/// What a [`HeaderMatch`] asks of a header.
-#[derive(Clone, Debug)]
-pub enum HeaderTest {
-    /// `present_match: false`
-    Absent,
-    /// `present_match`, or nothing.
-    Present,
-    /// `range_match`: a decimal number in this range.
-    Range(Range<i64>),
-    /// `string_match` and its older forms.
-    Text(StringMatch),
-}
-
-/// Whether a test must succeed or fail.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Sense {
-    /// It must succeed.
-    Direct,
-    /// It must fail.
-    Inverted,
-}
-
-/// What a header is that is not there.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Missing {
-    /// Not there.
-    Absent,
-    /// There, and empty.
-    Empty,
-}
-
-/// `envoy.config.route.v3.QueryParameterMatcher`. Of several parameters of the name the first counts; escapes stay as they are.
-#[derive(Clone, Debug)]
-pub struct QueryMatch {
-    /// Compared byte for byte.
-    pub name: String,
-    /// What it must be.
-    pub value: QueryTest,
-}
-
-/// What a [`QueryMatch`] asks of a parameter.
-#[derive(Clone, Debug)]
-pub enum QueryTest {
-    /// `present_match: false`
-    Absent,
-    /// `present_match`, or nothing.
-    Present,
-    /// `string_match`
-    Text(StringMatch),
 }
 
 /// What a route does.
@@ -273,8 +207,43 @@ pub struct Forward {
     pub retry: Option<Box<RetryPolicy>>,
     /// Who is told which try it is.
     pub attempt_count: AttemptCount,
+    /// `include_is_timeout_retry_header`: retries say whether they follow a timeout.
+    pub tells_timeout: bool,
+    /// How much of a body is kept for another try; `None` is as much as the listener's connections may buffer.
+    pub kept_body: Option<KeptBody>,
     /// What is changed in the target of a request; `None` is nothing.
     pub rewrites: Option<Box<Rewrites>>,
+    /// `request_mirror_policies`: who gets copies of requests.
+    pub mirrors: Vec<Mirror>,
+}
+
+/// A cluster that gets copies of requests, and whose responses are dropped.
+#[derive(Clone, Debug)]
+pub struct Mirror {
+    /// Which.
+    pub cluster: NamedCluster,
+    /// Which share of the requests; `None` is all.
+    pub share: Option<Fraction>,
+    /// The host of a copy.
+    pub host: MirrorHost,
+}
+
+/// The host of a copy of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MirrorHost {
+    /// `disable_shadow_host_suffix_append`: that of the request.
+    Same,
+    /// That of the request, with `-shadow` before its port.
+    Shadow,
+}
+
+/// How much of a body is kept for another try. Bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeptBody {
+    /// `per_request_buffer_limit_bytes`: no more than this.
+    AtMost(usize),
+    /// `request_body_buffer_limit`: this, also if connections may buffer less.
+    UpTo(usize),
 }
 
 /// What the request header `grpc-timeout` does.
@@ -372,5 +341,52 @@ impl Upgrades {
     #[must_use]
     pub fn find(&self, protocol: &str) -> Option<&Upgrade> {
         self.0.iter().find(|upgrade| upgrade.protocol.eq_ignore_ascii_case(protocol))
+    }
+}
+
+impl Deref for HostList {
+    type Target = Vec<VirtualHost>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.hosts
+    }
+}
+
+impl Deref for RouteList {
+    type Target = Vec<Route>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.routes
+    }
+}
+
+impl<'l> IntoIterator for &'l HostList {
+    type Item = &'l VirtualHost;
+    type IntoIter = std::slice::Iter<'l, VirtualHost>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.hosts.iter()
+    }
+}
+
+impl<'l> IntoIterator for &'l RouteList {
+    type Item = &'l Route;
+    type IntoIter = std::slice::Iter<'l, Route>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.routes.iter()
+    }
+}
+
+// Tables say nothing that the lists do not say.
+impl fmt::Debug for HostList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.hosts.fmt(f)
+    }
+}
+
+impl fmt::Debug for RouteList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.routes.fmt(f)
     }
 }

@@ -10,7 +10,8 @@ use super::lifecycle::{Lifecycle, Protocol};
 use super::{ConnectionEnd, ConnectionManager};
 use crate::access_log::{ConnectionTermination, Downstream, StreamInfo};
 use crate::codec::Body;
-use crate::codec::http1::{Close, HeadError, Methods, ServerConnection, ServerOptions};
+use crate::codec::http1::{Close, HeadError, Methods, NameRules, Refusal, ServerConnection, ServerOptions};
+use crate::config::listener::ConnectionManager as ConnectionManagerOptions;
 use crate::config::{Difference, Differences};
 use crate::drain::ListenerDrain;
 use crate::exchange::{Expired, LazyTimer, Timers};
@@ -43,6 +44,7 @@ pub(super) async fn serve(
         headers_max: manager.service.options.request_headers_max,
         accept_http_10: manager.service.options.http1.accept_http_10,
         methods: if manager.service.options.http1.allow_custom_methods { Methods::Tokens } else { Methods::Known },
+        names: names(&manager.service.options),
         write_buffer_bytes_max: manager.service.buffer_bytes_max,
     };
     let mut connection = ServerConnection::new(conn, read, options);
@@ -68,6 +70,11 @@ pub(super) async fn serve(
             After::Gone => return ConnectionEnd::RemoteWithRequest,
         }
     }
+}
+
+/// How names of header fields are read and written.
+fn names(options: &ConnectionManagerOptions) -> NameRules {
+    NameRules { case: options.http1.name_case, underscores: options.underscores }
 }
 
 async fn wait(
@@ -126,6 +133,7 @@ async fn serve_one(
     };
     let after = match read {
         Ok((head, incoming)) => {
+            manager.http1_stats.dropped_headers_with_underscores.add(connection.dropped_fields().into());
             let mut persistence = || persistence(lifecycle, &manager.service.drain);
             let responder = stream::Responder::Http1 { connection, persistence: &mut persistence };
             let served = stream::serve(&manager.service, head, Body::Http1(incoming), timers, responder, info).await;
@@ -165,6 +173,9 @@ async fn without_head(
             After::Gone
         }
         HeadError::Refused(why) => {
+            if why == Refusal::Underscore {
+                manager.http1_stats.requests_rejected_with_underscores_in_headers.inc();
+            }
             manager.service.stats.downstream_cx_protocol_error.inc();
             info.connection_termination = ConnectionTermination::of(why);
             refuse(manager, connection, lifecycle, &LocalReply::BadMessage(why), info).await

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http::HeaderName;
 use tokio::task::JoinSet;
 
 use super::lifecycle::{Lifecycle, LifecycleStep, Protocol};
@@ -13,7 +14,8 @@ use crate::access_log::{Downstream, LocalEnd, ResponseFlag};
 use crate::codec::http2::{
     ConnectionError, HeadLimit, Incoming, ListLimit, MessageErrors, Responder, ServerConnection,
 };
-use crate::codec::{Body, RequestHead, Violation};
+use crate::codec::{Body, RequestHead, ResetReason, Violation};
+use crate::config::header_names::Underscores;
 use crate::exchange::{LazyTimer, Timers};
 use crate::net::Conn;
 use crate::probe;
@@ -120,9 +122,12 @@ async fn run(
             }
             accepted = connection.accept() => match accepted {
                 None => return Ended::Closed,
-                Some(Ok((head, incoming, respond))) => {
+                Some(Ok(request)) => {
                     take(connection, lifecycle.request_begins(Protocol::Http2));
-                    begin(manager, streams, downstream, &go_away, (head, incoming, respond));
+                    begin(manager, streams, downstream, &go_away, request);
+                    if streams.is_empty() {
+                        lifecycle.is_idle(); // it was refused
+                    }
                 }
                 Some(Err(error)) => {
                     if let Some(ended) = refused(manager, downstream, error) {
@@ -200,8 +205,12 @@ fn begin(
     streams: &mut JoinSet<Streamed>,
     downstream: &Rc<Downstream>,
     go_away: &Rc<GoAway>,
-    (head, incoming, respond): (RequestHead, Incoming, Responder),
+    (mut head, incoming, respond): (RequestHead, Incoming, Responder),
 ) {
+    if has_bad_name(manager, &mut head) {
+        respond.reset(ResetReason::InternalError);
+        return record_unread(manager, downstream, ResponseFlag::DR, Violation::Underscore);
+    }
     manager.service.stats.downstream_rq_http2_total.inc();
     let (manager, downstream, go_away) = (Rc::clone(manager), Rc::clone(downstream), Rc::clone(go_away));
     streams.spawn_local(async move {
@@ -219,6 +228,31 @@ fn begin(
         }
         if premature { Streamed::Prematurely } else { Streamed::Usually }
     });
+}
+
+/// Is the request to be refused for an underscore in a name? Takes such fields off where they are only not wanted.
+fn has_bad_name(manager: &ConnectionManager, head: &mut RequestHead) -> bool {
+    let rule = manager.service.options.underscores;
+    let has_underscore = |name: &HeaderName| name.as_str().contains('_');
+    let found = if rule == Underscores::Allowed {
+        0
+    } else {
+        head.headers.iter().filter(|(name, _)| has_underscore(name)).count()
+    };
+    let stats = &manager.http2_stats;
+    match rule {
+        Underscores::Allowed => false,
+        Underscores::Dropped => {
+            stats.dropped_headers_with_underscores.add(u64::try_from(found).unwrap_or(u64::MAX));
+            head.headers.retain(|name, _| !has_underscore(name));
+            false
+        }
+        Underscores::Refused if found == 0 => false,
+        Underscores::Refused => {
+            stats.requests_rejected_with_underscores_in_headers.inc();
+            true
+        }
+    }
 }
 
 /// A request that could not be read. How the connection ends, if it does not go on without it.

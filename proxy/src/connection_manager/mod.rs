@@ -25,7 +25,7 @@ use crate::exchange::LazyTimer;
 use crate::net::Conn;
 use crate::runtime::Runtime;
 use crate::snapshot::Listener;
-use crate::stats::Http2Stats;
+use crate::stats::{Http1Stats, Http2Stats};
 use crate::stream::Service;
 use lifecycle::Lifecycle;
 
@@ -39,6 +39,7 @@ pub struct ConnectionManager {
     service: Service,
     /// Keeps its stats listed.
     _listener: Arc<Listener>,
+    http1_stats: Http1Stats,
     http2_stats: Http2Stats,
     runtime: Arc<Runtime>,
     /// Numbers the worker's connections.
@@ -70,11 +71,11 @@ impl ConnectionManager {
     pub(crate) fn new(
         service: Service,
         listener: Arc<Listener>,
-        http2_stats: Http2Stats,
+        (http1_stats, http2_stats): (Http1Stats, Http2Stats),
         runtime: Arc<Runtime>,
         connection_ids: Rc<Cell<u64>>,
     ) -> Self {
-        Self { service, _listener: listener, http2_stats, runtime, connection_ids }
+        Self { service, _listener: listener, http1_stats, http2_stats, runtime, connection_ids }
     }
 
     /// Has the next requests matched against other routes.

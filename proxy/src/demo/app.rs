@@ -18,7 +18,7 @@ use tokio::time::{interval, timeout};
 
 use super::feed::{Feed, Line};
 use super::websocket::{self, GOING_AWAY, Kind, Message, Socket};
-use crate::codec::http1::{Close, HeadError, Incoming, Methods, ServerConnection, ServerOptions};
+use crate::codec::http1::{Close, HeadError, Incoming, Methods, NameRules, ServerConnection, ServerOptions};
 use crate::codec::{Broken, Frame, Payload, RequestHead, ResponseHead};
 use crate::drain::{Drain, Stage};
 use crate::net::Conn;
@@ -38,6 +38,7 @@ const OPTIONS: ServerOptions = ServerOptions {
     headers_max: 128,
     accept_http_10: true,
     methods: Methods::Known,
+    names: NameRules::PLAIN,
     write_buffer_bytes_max: 256 * 1024,
 };
 /// What an echo repeats of a request's body. Bytes.

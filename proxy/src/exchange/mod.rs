@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::codec::{Body, Broken, Frame, Headers, InformationalSender, Writer};
+use crate::codec::{Body, Broken, CopiedBody, Copier, Frame, Headers, InformationalSender, Writer, copied};
+use crate::config::route::KeptBody;
 use crate::net::{Pace, Turn};
 use crate::stats::{FlowStats, HttpStats, Pause};
 pub(crate) use lazy_timer::LazyTimer;
@@ -41,6 +42,8 @@ pub(crate) struct Exchange {
     ends: Rc<Pace>,
     /// The client's half has ended.
     ending: Option<Ending>,
+    /// Who gets a copy of what comes.
+    copiers: Vec<Copier>,
 }
 
 /// How the client's half has ended. The whole ends when it is its turn.
@@ -119,6 +122,7 @@ impl Exchange {
             paused: None,
             ends,
             ending: None,
+            copiers: Vec::new(),
         };
         if exchange.body.is_complete() {
             exchange.completed(None);
@@ -152,9 +156,20 @@ impl Exchange {
         self.replay.keep_nothing();
     }
 
-    /// Keeps the body for another attempt, as far as the buffer reaches.
-    pub(crate) fn keep_for_retry(&mut self) {
-        self.replay.keep_whole();
+    /// Keeps the body for another attempt, as far as the buffer reaches, or `limit`.
+    pub(crate) fn keep_for_retry(&mut self, limit: Option<KeptBody>) {
+        self.replay.keep_whole(limit);
+    }
+
+    /// A copy of the body, of which `bytes_max` may wait for its reader. Before the first try.
+    pub(crate) fn copy(&mut self, bytes_max: usize) -> CopiedBody {
+        let (copier, copied) = copied(bytes_max);
+        self.replay.pieces().into_iter().for_each(|piece| copier.push(piece));
+        match &self.received {
+            Received::Complete { trailers } => copier.finish(trailers.clone()),
+            Received::Open => self.copiers.push(copier),
+        }
+        copied
     }
 
     /// No further attempt will be made.
@@ -276,7 +291,7 @@ impl Exchange {
                     }
                 }
             }
-            Body::Empty | Body::Http1(_) | Body::Http2(_) => Poll::Pending,
+            Body::Copied(_) | Body::Empty | Body::Http1(_) | Body::Http2(_) => Poll::Pending,
         }
     }
 
@@ -315,6 +330,7 @@ impl Exchange {
                 Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => self.completed(Some(trailers)),
                 Poll::Ready(Some(Ok(Frame::Data(chunk)))) => {
                     self.bytes_received += chunk.len() as u64;
+                    self.copiers.iter().for_each(|copier| copier.push(chunk.clone()));
                     self.replay.push(chunk);
                     self.timers.progress();
                 }
@@ -336,6 +352,7 @@ impl Exchange {
     }
 
     fn completed(&mut self, trailers: Option<Headers>) {
+        self.copiers.drain(..).for_each(|copier| copier.finish(trailers.clone()));
         self.received = Received::Complete { trailers };
         self.timers.request_is_complete();
     }

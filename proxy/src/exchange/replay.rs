@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::codec::buffer::ByteQueue;
+use crate::config::route::KeptBody;
 
 /// A request body's payload between the client and the try under way.
 pub(super) struct Replay {
@@ -10,6 +11,8 @@ pub(super) struct Replay {
     /// that [`held_max`](crate::codec::buffer::held_max) allows for it.
     queue: ByteQueue,
     bytes_max: usize,
+    /// How much is kept for another try.
+    kept_max: usize,
     keeping: Keeping,
     start: Start,
 }
@@ -19,7 +22,7 @@ pub(super) struct Replay {
 enum Keeping {
     /// It is dropped.
     Nothing,
-    /// It is dropped, because the body exceeds `bytes_max`.
+    /// It is dropped, because the body exceeds `kept_max`.
     TooMuch,
     /// It is kept for another try.
     Whole,
@@ -36,7 +39,13 @@ enum Start {
 impl Replay {
     /// `bytes_max`: how much of the body may wait here before the client is no longer read.
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { queue: ByteQueue::default(), bytes_max, keeping: Keeping::Nothing, start: Start::Kept }
+        Self {
+            queue: ByteQueue::default(),
+            bytes_max,
+            kept_max: bytes_max,
+            keeping: Keeping::Nothing,
+            start: Start::Kept,
+        }
     }
 
     /// Lets `bytes` of the body wait, and tells a body of as many from a larger one.
@@ -44,9 +53,17 @@ impl Replay {
         self.bytes_max = self.bytes_max.max(bytes.saturating_add(1));
     }
 
-    /// Keeps the body for another try, up to `bytes_max`.
-    pub(super) fn keep_whole(&mut self) {
+    /// Keeps the body for another try, up to `bytes_max` or `limit`.
+    pub(super) fn keep_whole(&mut self, limit: Option<KeptBody>) {
         self.keeping = Keeping::Whole;
+        self.kept_max = match limit {
+            None => self.bytes_max,
+            Some(KeptBody::AtMost(bytes)) => bytes.min(self.bytes_max),
+            Some(KeptBody::UpTo(bytes)) => bytes,
+        };
+        if self.queue.len() > self.kept_max {
+            self.drop_written(Keeping::TooMuch);
+        }
     }
 
     /// There will be no other try.
@@ -64,7 +81,7 @@ impl Replay {
     /// Adds payload that has come.
     pub(super) fn push(&mut self, chunk: Bytes) {
         self.queue.push(chunk);
-        if self.keeping == Keeping::Whole && self.queue.len() > self.bytes_max {
+        if self.keeping == Keeping::Whole && self.queue.len() > self.kept_max {
             self.drop_written(Keeping::TooMuch);
         }
     }
@@ -76,6 +93,13 @@ impl Replay {
         }
         self.start = Start::Dropped;
         self.queue.take()
+    }
+
+    /// What has come so far. Before the first try.
+    pub(super) fn pieces(&mut self) -> Vec<Bytes> {
+        let pieces = std::iter::from_fn(|| self.queue.read()).collect();
+        self.queue.rewind();
+        pieces
     }
 
     /// The next try begins at the body's first byte.
@@ -113,13 +137,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_route_may_keep_less_or_more_than_its_connection_buffers() {
+        for (limit, length, whole) in [
+            (KeptBody::AtMost(2), 2, true),
+            (KeptBody::AtMost(2), 3, false),
+            (KeptBody::AtMost(9), 5, false),
+            (KeptBody::UpTo(9), 9, true),
+            (KeptBody::UpTo(9), 10, false),
+            (KeptBody::UpTo(0), 1, false),
+        ] {
+            let mut replay = Replay::new(4);
+            replay.keep_whole(Some(limit));
+            for _ in 0..length {
+                replay.push(Bytes::from_static(b"x"));
+                assert!(replay.next().is_some());
+            }
+            assert_eq!((replay.is_whole(), replay.was_too_much()), (whole, !whole), "{limit:?} {length}");
+        }
+    }
+
+    #[test]
     fn a_kept_body_is_given_out_again_and_one_above_the_limit_is_not() {
         for (length, keeps, whole, too_much) in
             [(4, true, true, false), (5, true, false, true), (4, false, false, false), (5, false, false, false)]
         {
             let mut replay = Replay::new(4);
             if keeps {
-                replay.keep_whole();
+                replay.keep_whole(None);
             }
             for _ in 0..length {
                 replay.push(Bytes::from_static(b"x"));

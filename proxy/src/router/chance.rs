@@ -26,6 +26,9 @@ impl RuntimeKeys {
                 }
             }
             let Action::Forward(to) = &route.action else { continue };
+            for key in to.mirrors.iter().filter_map(|mirror| mirror.share.as_ref()?.key.as_ref()) {
+                keys.shares.insert(key.clone(), runtime.watch_share(key.clone(), 0));
+            }
             let Destination::Weighted(several) = &to.cluster else { continue };
             for key in several.clusters.iter().filter_map(|cluster| cluster.key.as_ref()) {
                 keys.weights.insert(key.clone(), runtime.watch(key.clone(), 0));
@@ -68,7 +71,7 @@ impl<'a> Chance<'a> {
     }
 
     /// Is the request among so many?
-    pub(super) fn is_within(&self, fraction: &Fraction) -> bool {
+    pub(crate) fn is_within(&self, fraction: &Fraction) -> bool {
         const ALL: u32 = 1_000_000;
         match self.keys.millionths(fraction) {
             0 => false,

@@ -1,51 +1,12 @@
-//! What a domain pattern and a path match accept.
+//! What a route's match accepts.
 
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, StatusCode};
 
 use super::chance::Chance;
-use crate::codec::RequestHead;
+use crate::codec::{Headers, RequestHead};
 use crate::config::route::{
-    Condition, Domain, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch, QueryTest, Route, Sense, VirtualHost,
+    Condition, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch, QueryTest, Route, Sense,
 };
-
-/// The most specific virtual host for `authority`: exact, then the longest suffix, then the longest prefix,
-/// then `*`. Envoy's order, independent of the order in the file.
-pub(super) fn virtual_host<'a>(hosts: &'a [VirtualHost], authority: &[u8]) -> Option<&'a VirtualHost> {
-    let mut best: Option<(Rank, &VirtualHost)> = None;
-    for host in hosts {
-        for domain in &host.domains {
-            let Some(rank) = rank(domain, authority) else { continue };
-            if best.is_none_or(|(so_far, _)| rank > so_far) {
-                best = Some((rank, host));
-            }
-        }
-    }
-    best.map(|(_, host)| host)
-}
-
-/// How specific a matching domain is; greater is more so.
-#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
-enum Rank {
-    Any,
-    Prefix(usize),
-    Suffix(usize),
-    Exact,
-}
-
-fn rank(domain: &Domain, authority: &[u8]) -> Option<Rank> {
-    match domain {
-        Domain::Any => Some(Rank::Any),
-        Domain::Exact(name) => authority.eq_ignore_ascii_case(name.as_bytes()).then_some(Rank::Exact),
-        // A wildcard stands for at least one character.
-        Domain::Prefix(start) => {
-            (starts_with(authority, start, false) && authority.len() > start.len()).then_some(Rank::Prefix(start.len()))
-        }
-        Domain::Suffix(end) => {
-            let from = authority.len().checked_sub(end.len()).filter(|from| *from > 0)?;
-            authority.get(from..)?.eq_ignore_ascii_case(end.as_bytes()).then_some(Rank::Suffix(end.len()))
-        }
-    }
-}
 
 /// Does the route take the request?
 pub(super) fn route_takes(route: &Route, head: &RequestHead, chance: &Chance<'_>) -> bool {
@@ -54,6 +15,8 @@ pub(super) fn route_takes(route: &Route, head: &RequestHead, chance: &Chance<'_>
 
 fn holds(condition: &Condition, head: &RequestHead, chance: &Chance<'_>) -> bool {
     match condition {
+        // No client shows a certificate: nothing here ends TLS.
+        Condition::ClientCertificate(wanted) => wanted.presented != Some(true) && wanted.validated != Some(true),
         Condition::Fraction(fraction) => chance.is_within(fraction),
         Condition::Grpc => head.headers.is_grpc(),
         Condition::Header(matcher) => header_holds(matcher, head),
@@ -63,7 +26,18 @@ fn holds(condition: &Condition, head: &RequestHead, chance: &Chance<'_>) -> bool
 
 /// Each line of a header is tested by itself. Inverted, none may succeed.
 pub(crate) fn header_holds(matcher: &HeaderMatch, head: &RequestHead) -> bool {
-    let mut values = values(head, &matcher.name).peekable();
+    values_hold(matcher, values(head, &matcher.name))
+}
+
+/// The same for the headers of a response, where `:status` is one.
+pub(crate) fn response_header_holds(matcher: &HeaderMatch, status: StatusCode, headers: &Headers) -> bool {
+    let pseudo = (matcher.name == ":status").then(|| status.as_str().as_bytes());
+    let lines = headers.iter().filter(|(name, _)| name.as_str() == matcher.name);
+    values_hold(matcher, pseudo.into_iter().chain(lines.map(|(_, value)| value.as_bytes())))
+}
+
+fn values_hold<'h>(matcher: &HeaderMatch, values: impl Iterator<Item = &'h [u8]>) -> bool {
+    let mut values = values.peekable();
     let is_missing = values.peek().is_none();
     let is_absent = is_missing && matcher.missing == Missing::Absent;
     let succeeds = match &matcher.value {

@@ -7,7 +7,7 @@ pub(crate) mod rewrite;
 
 use std::sync::Arc;
 
-pub(crate) use matcher::header_holds;
+pub(crate) use matcher::{header_holds, response_header_holds};
 
 use http::HeaderValue;
 
@@ -67,11 +67,12 @@ pub fn route<'a>(table: &'a RouteTable, head: &RequestHead, chance: &Chance<'_>)
         PortMatch::Compared => authority,
         PortMatch::Ignored => port_at(authority).and_then(|at| authority.get(..at)).unwrap_or(authority),
     };
-    let host = matcher::virtual_host(&table.virtual_hosts, authority)?;
+    let host = table.virtual_hosts.find(authority)?;
     if requires_tls(host, head) {
         return Some(Found { host, route: &TO_TLS, chosen: None });
     }
-    let mut taking = host.routes.iter().filter(|route| matcher::route_takes(route, head, chance));
+    let candidates = host.routes.candidates(head.path_only());
+    let mut taking = candidates.filter(|route| matcher::route_takes(route, head, chance));
     taking.find_map(|route| match several(route) {
         None => Some(Found { host, route, chosen: None }),
         Some(several) => {
@@ -111,6 +112,7 @@ static TO_TLS: Route = Route {
     conditions: Vec::new(),
     filters: None,
     edits: Vec::new(),
+    stats: None,
     action: Action::RedirectToTls,
 };
 
@@ -139,10 +141,11 @@ pub fn header<'a>(head: &'a RequestHead, name: &str) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use http::{Method, Version};
+    use proptest::prelude::*;
 
     use super::*;
     use crate::codec::Headers;
-    use crate::config::route::Domain;
+    use crate::config::route::{Condition, Domain, HeaderMatch};
     use crate::net::Random;
 
     #[test]
@@ -201,7 +204,8 @@ mod tests {
             (ExternalOnly, &[("x-envoy-internal", "true")], false),
             (ExternalOnly, &[("x-envoy-internal", "false")], true),
         ] {
-            table.virtual_hosts.iter_mut().for_each(|host| host.require_tls = require_tls);
+            let hosts = table.virtual_hosts.iter().cloned().map(|host| VirtualHost { require_tls, ..host });
+            table.virtual_hosts = hosts.collect::<Vec<_>>().into();
             let mut head = get("unknown", "/");
             for (name, value) in fields {
                 head.headers.append(name.parse().unwrap(), HeaderValue::from_static(value));
@@ -215,14 +219,72 @@ mod tests {
         }
     }
 
+    struct Never;
+    impl Random for Never {
+        fn next_u64(&self) -> u64 {
+            panic!("nothing here depends on chance");
+        }
+    }
+
     fn found<'a>(table: &'a RouteTable, head: &RequestHead) -> Option<Found<'a>> {
-        struct Never;
-        impl Random for Never {
-            fn next_u64(&self) -> u64 {
-                panic!("nothing here depends on chance");
+        route(table, head, &Chance::new(&RuntimeKeys::default(), &Never))
+    }
+
+    /// A route by number, path match and a condition or none.
+    fn numbered(number: usize, matches: PathMatch, header: Option<&str>) -> Route {
+        let conditions = header.map(|name| Condition::Header(HeaderMatch::present(name.to_owned())));
+        Route {
+            name: number.to_string(),
+            matches,
+            conditions: conditions.into_iter().collect(),
+            filters: None,
+            edits: Vec::new(),
+            stats: None,
+            action: Action::Direct { status: 200, body: String::new() },
+        }
+    }
+
+    fn path_match() -> impl Strategy<Value = PathMatch> {
+        let path = || ("(/[ab]{0,2}){1,3}", prop::bool::weighted(0.8));
+        prop_oneof![
+            Just(PathMatch::Connect),
+            path().prop_map(|(path, case_sensitive)| PathMatch::Exact { path, case_sensitive }),
+            path().prop_map(|(prefix, case_sensitive)| PathMatch::Prefix { prefix, case_sensitive }),
+            path().prop_map(|(prefix, case_sensitive)| PathMatch::SeparatedPrefix { prefix, case_sensitive }),
+            "[ab/]{1,3}".prop_map(|text| PathMatch::Regex(regex::Regex::new(&format!("^(?:/{text}.*)$")).unwrap())),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_route_found_is_the_first_that_takes_the_request_and_stays_the_same(
+            routes in prop::collection::vec((path_match(), prop::option::of("[xy]")), 0..40),
+            paths in prop::collection::vec("(/[abA]{0,2}){1,4}([?]q)?", 8),
+            fields in prop::collection::vec(("[xyz]", "[ -~]{0,4}"), 0..4),
+        ) {
+            let routes = routes.into_iter().enumerate().map(|(n, (path, header))| numbered(n, path, header.as_deref()));
+            let host = VirtualHost {
+                name: String::new(),
+                domains: vec![Domain::Any],
+                routes: routes.collect::<Vec<_>>().into(),
+                virtual_clusters: Vec::new(),
+                require_tls: RequireTls::None,
+            };
+            let table = RouteTable { virtual_hosts: vec![host].into(), ..RouteTable::default() };
+            for path in paths {
+                let mut head = get("a.test", &path);
+                for (name, value) in &fields {
+                    head.headers.append(name.parse().unwrap(), HeaderValue::from_str(value).unwrap());
+                }
+                let keys = RuntimeKeys::default();
+                let takes = |route: &&Route| matcher::route_takes(route, &head, &Chance::new(&keys, &Never));
+                let first = table.virtual_hosts[0].routes.iter().find(takes).map(|route| route.name.clone());
+                for _ in 0..2 {
+                    let found = found(&table, &head).map(|found| found.route.name.clone());
+                    prop_assert_eq!(&found, &first, "{}", path);
+                }
             }
         }
-        route(table, head, &Chance::new(&RuntimeKeys::default(), &Never))
     }
 
     fn get(authority: &str, path: &str) -> RequestHead {
@@ -242,6 +304,7 @@ mod tests {
         let host = |domains: Vec<Domain>, routes: Vec<(&str, PathMatch)>| VirtualHost {
             name: String::new(),
             domains,
+            virtual_clusters: Vec::new(),
             require_tls: RequireTls::None,
             routes: routes
                 .into_iter()
@@ -251,13 +314,16 @@ mod tests {
                     conditions: Vec::new(),
                     filters: None,
                     edits: Vec::new(),
+                    stats: None,
                     action: Action::Direct { status: 200, body: String::new() },
                 })
-                .collect(),
+                .collect::<Vec<_>>()
+                .into(),
         };
         RouteTable {
             internal_only_headers: Vec::new(),
             ports: PortMatch::Compared,
+            stat_prefixes: Vec::new(),
             virtual_hosts: vec![
                 host(
                     vec![Domain::Any],
@@ -277,7 +343,8 @@ mod tests {
                         ("exact", prefix("/")),
                     ],
                 ),
-            ],
+            ]
+            .into(),
         }
     }
 }

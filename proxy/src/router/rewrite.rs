@@ -4,29 +4,44 @@
 
 use http::HeaderValue;
 
+use crate::access_log::StreamInfo;
+use crate::access_log::format::{Heads, header_value};
 use crate::codec::head::is_joined_in_requests;
 use crate::codec::{RequestHead, names};
 use crate::config::filter::RouterOptions;
-use crate::config::rewrite::{ForwardedHost, HostRewrite, NewHost, PathRewrite, Rewrites, is_host};
+use crate::config::rewrite::{ForwardedHost, NewHost, PathRewrite, Rewrites, is_host, is_part_of_target};
 use crate::config::route::PathMatch;
 
 /// Rewrites the target of a request that is forwarded. The host first, which may come from the path.
-pub(crate) fn target(rewrites: &Rewrites, matches: &PathMatch, router: &RouterOptions, request: &mut RequestHead) {
-    if let Some(rewrite) = &rewrites.host {
-        rewrite_host(rewrite, router, request);
+pub(crate) fn target(
+    rewrites: &Rewrites,
+    matches: &PathMatch,
+    router: &RouterOptions,
+    request: &mut RequestHead,
+    info: &StreamInfo,
+) {
+    if let Some(rewrite) = &rewrites.host
+        && let Some(new) = new_host(&rewrite.host, request, info)
+    {
+        set_host(new, rewrite.forwarded_host, router, request);
     }
     if let Some(rewrite) = &rewrites.path {
-        rewrite_path(rewrite, matches, router, request);
+        rewrite_path(rewrite, matches, router, request, info);
     }
 }
 
-fn rewrite_host(rewrite: &HostRewrite, router: &RouterOptions, request: &mut RequestHead) {
-    let Some(new) = new_host(&rewrite.host, request) else { return };
+/// Gives a request another host, and says in the request what it was.
+pub(crate) fn set_host(
+    new: HeaderValue,
+    forwarded_host: ForwardedHost,
+    router: &RouterOptions,
+    request: &mut RequestHead,
+) {
     let Some(old) = request.authority.replace(new) else { return };
     if !router.suppress_envoy_headers {
         request.headers.set(names::X_ENVOY_ORIGINAL_HOST.clone(), old.clone());
     }
-    if rewrite.forwarded_host == ForwardedHost::Appended {
+    if forwarded_host == ForwardedHost::Appended {
         let last = request
             .headers
             .get(&names::X_FORWARDED_HOST)
@@ -38,8 +53,12 @@ fn rewrite_host(rewrite: &HostRewrite, router: &RouterOptions, request: &mut Req
 }
 
 /// The new host, if there is one.
-fn new_host(from: &NewHost, request: &RequestHead) -> Option<HeaderValue> {
+fn new_host(from: &NewHost, request: &RequestHead, info: &StreamInfo) -> Option<HeaderValue> {
     let found = match from {
+        NewHost::Endpoint => return None, // which endpoint it is, is not known yet
+        NewHost::Format(format) => {
+            HeaderValue::from_bytes(&header_value(format, Heads::of_request(request), info)).ok()
+        }
         NewHost::Header(name) => super::header(request, name).and_then(|host| HeaderValue::from_bytes(host).ok()),
         NewHost::Literal(host) => return Some(host.clone()),
         NewHost::Path(rewrite) => {
@@ -56,15 +75,35 @@ pub(crate) fn rewrite_path(
     matches: &PathMatch,
     router: &RouterOptions,
     request: &mut RequestHead,
+    info: &StreamInfo,
 ) {
     let Some(before) = &request.path else { return };
-    let after = path(rewrite, matches, before);
+    let after = match rewrite {
+        PathRewrite::Format(format) => {
+            let made = header_value(format, Heads::of_request(request), info);
+            match replaced_whole(&made, before) {
+                Some(after) => Some(after),
+                None => return,
+            }
+        }
+        PathRewrite::Prefix(_) | PathRewrite::Regex(_) => path(rewrite, matches, before),
+    };
     if !router.suppress_envoy_headers {
         request.headers.set(names::X_ENVOY_ORIGINAL_PATH.clone(), before.clone());
     }
     if after.is_some() {
         request.path = after;
     }
+}
+
+/// `path` with `made` in its place, before its query. `None`: the path stays, since nothing or no part of a target was made.
+fn replaced_whole(made: &[u8], path: &HeaderValue) -> Option<HeaderValue> {
+    if made.is_empty() || !is_part_of_target(made) {
+        return None;
+    }
+    let query = path.as_bytes().iter().position(|byte| *byte == b'?').and_then(|at| path.as_bytes().get(at..));
+    let slash: &[u8] = if made.starts_with(b"/") { b"" } else { b"/" };
+    HeaderValue::from_bytes(&[slash, made, query.unwrap_or_default()].concat()).ok()
 }
 
 /// `path` after a rewrite of a route that takes requests by `matches`. The query stays as it came.
@@ -75,6 +114,7 @@ fn path(rewrite: &PathRewrite, matches: &PathMatch, path: &HeaderValue) -> Optio
     let whole = bytes.iter().position(|byte| *byte == b'?').unwrap_or(bytes.len());
     let (replaced, with) = match rewrite {
         PathRewrite::Prefix(with) => (matched(matches, whole), with.as_str().into()),
+        PathRewrite::Format(_) => return None,
         PathRewrite::Regex(rewrite) => {
             let text = std::str::from_utf8(bytes.get(..whole)?).ok()?;
             (whole, rewrite.replace_all(text))
@@ -98,8 +138,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::access_log::Downstream;
     use crate::codec::http1::sent_and_read;
-    use crate::config::rewrite::{Piece, RegexRewrite, Substitution};
+    use crate::config::log_format::Format;
+    use crate::config::rewrite::{HostRewrite, Piece, RegexRewrite, Substitution};
+    use crate::net::Address;
+
+    fn info() -> StreamInfo {
+        let here = Address::Socket("127.0.0.1:80".parse().unwrap());
+        let downstream = Downstream::new(1, here.clone(), here);
+        StreamInfo::new(tokio::time::Instant::now(), std::time::SystemTime::UNIX_EPOCH, std::rc::Rc::new(downstream))
+    }
 
     #[test]
     fn a_prefix_rewrite_replaces_what_was_matched() {
@@ -143,7 +192,7 @@ mod tests {
             literal in "[!-~&&[^#]]{0,6}",
             pattern in prop::sample::select(&[".*", "^/", "(/[^/]*)", "[a-z]*", "(.)(.)", "$", "/a|b"][..]),
             from_header in "[ -~]{0,10}",
-            which in 0..3_usize,
+            which in 0..4_usize,
         ) {
             let pattern = regex::Regex::new(pattern).unwrap();
             let group = Piece::Group(pattern.captures_len() - 1);
@@ -158,12 +207,16 @@ mod tests {
             let (host, path) = match which {
                 0 => (NewHost::Header("x-host".into()), PathRewrite::Regex(regex)),
                 1 => (NewHost::Path(regex), PathRewrite::Prefix(format!("/{literal}"))),
+                2 => {
+                    let format = Format::parse_header_value("%REQ(x-host)%").unwrap();
+                    (NewHost::Format(format.clone()), PathRewrite::Format(format))
+                }
                 _ => (NewHost::Path(regex.clone()), PathRewrite::Regex(regex)),
             };
             let host = HostRewrite { host, forwarded_host: ForwardedHost::Appended };
             let rewrites = Rewrites { host: Some(host), path: Some(path) };
             let matches = PathMatch::Prefix { prefix: "/".into(), case_sensitive: true };
-            target(&rewrites, &matches, &RouterOptions::default(), &mut request);
+            target(&rewrites, &matches, &RouterOptions::default(), &mut request, &info());
             let again = sent_and_read(&request).map(|again| (again.authority, again.path));
             prop_assert_eq!(again, Some((request.authority, request.path)));
         }

@@ -23,7 +23,7 @@ use crate::listener::{Listener, ListenerControl, Serving};
 use crate::net::accept::Acceptor;
 use crate::net::{Accept, Address, ListenOptions, LogTarget, Outside};
 use crate::snapshot::{self, Addresses, Snapshot};
-use crate::stats::{CodeStats, Http2Stats, HttpStats, ListenerStats, ResponseStats};
+use crate::stats::{CodeStats, Http1Stats, Http2Stats, HttpStats, ListenerStats, ResponseStats};
 use crate::stream::{LocalReplies, Logs, Service, ServiceParts};
 
 /// A worker that has bound its listeners and serves once [`run`](Self::run) is awaited.
@@ -245,13 +245,14 @@ impl Worker {
             logs: Logs::new(options, open_logs(&self.outside, options)?, &self.shared.runtime),
             clusters: Rc::clone(&self.clusters),
             runtime: Arc::clone(&self.shared.runtime),
+            registry: Arc::clone(registry),
             outside: self.outside.clone(),
             drain: drain.clone(),
         };
         Ok(Rc::new(ConnectionManager::new(
             Service::new(parts),
             Arc::clone(listener),
-            Http2Stats::downstream(&self.shared.registry),
+            (Http1Stats::downstream(&self.shared.registry), Http2Stats::downstream(&self.shared.registry)),
             Arc::clone(&self.shared.runtime),
             Rc::clone(&self.connection_ids),
         )))

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::names::cluster_prefix;
+use super::names::{PartCounters, cluster_prefix};
 use super::{Counter, Histogram, Registry};
 
 /// `upstream_rq_<code>`, `upstream_rq_<class>xx`, `upstream_rq_completed` and `upstream_rq_time` of a
@@ -95,6 +95,32 @@ impl CodeStats {
 
     fn by_origin(&self, internal: bool) -> &Tree {
         if internal { &self.internal } else { &self.external }
+    }
+}
+
+/// The stats of a part of the requests, for one worker: of a virtual cluster, or of a route with a `stat_prefix`.
+#[derive(Debug)]
+pub struct PartStats {
+    /// What moves besides codes.
+    pub(crate) counters: PartCounters,
+    codes: Tree,
+}
+
+impl PartStats {
+    /// Those with this prefix.
+    #[must_use]
+    pub fn new(registry: &Arc<Registry>, prefix: &str) -> Self {
+        Self { counters: PartCounters::new(registry, prefix), codes: Tree::new(registry, prefix.replace(':', "_")) }
+    }
+
+    /// Counts the answer to a request.
+    pub fn charge(&self, status: StatusCode) {
+        self.codes.charge(status);
+    }
+
+    /// How long an upstream took, from the end of the request to the end of the response.
+    pub fn record_time(&self, took: Duration) {
+        self.codes.time().record_ms(took);
     }
 }
 

@@ -19,15 +19,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use codes::CodeStats;
+pub use codes::{CodeStats, PartStats};
 pub use derived::Derived;
 pub use endpoints::{EndpointStats, EndpointTable};
 pub use health::{Ejections, Health, HealthFlag};
 pub use histogram::{Histogram, Recorded};
 pub(crate) use names::Meter;
 pub use names::{
-    BreakerStats, ByteStats, ClusterStats, FlowStats, Http2Stats, HttpStats, ListenerStats, LogStats, ManagerStats,
-    ResponseStats, ServerState, ServerStats,
+    BreakerStats, ByteStats, ClusterStats, FlowStats, Http1Stats, Http2Stats, HttpStats, ListenerStats, LogStats,
+    ManagerStats, ResponseStats, ServerState, ServerStats,
 };
 
 /// A number that only grows.

@@ -1,6 +1,7 @@
 //! What a request gets: a route, and what the upstream says if the route asks one.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, Version};
 use tokio::time::Instant;
@@ -8,6 +9,7 @@ use tokio::time::Instant;
 use super::decorate;
 use super::direct;
 use super::local_reply::LocalReply;
+use super::mirror;
 use super::normalise::{self, Refused};
 use super::record::count_expired;
 use super::remote_client::{Origin, RemoteClient};
@@ -38,8 +40,7 @@ pub(super) async fn decide<'s: 'c, 'c>(
     prepare(stream, routes);
     let service = stream.service;
     // As with Envoy, a request whose `x-forwarded-proto` is empty has no route.
-    let forwarded_proto = stream.request.headers.get(&names::X_FORWARDED_PROTO);
-    let has_proto = forwarded_proto.is_none_or(|proto| !proto.is_empty());
+    let has_proto = stream.request.headers.get(&names::X_FORWARDED_PROTO).is_none_or(|proto| !proto.is_empty());
     let chance = Chance::new(&routes.keys, &*service.outside.random);
     let Some(found) = router::route(&routes.table, &stream.request, &chance).filter(|_| has_proto) else {
         stream.log_begin();
@@ -78,9 +79,11 @@ pub(super) async fn decide<'s: 'c, 'c>(
     let reply = match &route.action {
         Action::Direct { status, body } => direct::direct(*status, body, &stream.request),
         Action::Forward(to) => {
-            return forward(stream, Target { to, found, cluster, upgrade, router: &chain.router }).await;
+            let router = &chain.router;
+            let target = Target { to, found, cluster, upgrade, router, chance: &chance, routes };
+            return forward(stream, target).await;
         }
-        Action::Redirect(to) => direct::redirect(to, &route.matches, &chain.router, &mut stream.request),
+        Action::Redirect(to) => direct::redirect(to, &route.matches, &chain.router, &mut stream.request, stream.info),
         Action::RedirectToTls => direct::redirect_to_tls(&stream.request),
     };
     service.stats.rq_direct_response.inc();
@@ -184,22 +187,24 @@ struct Target<'c> {
     cluster: Option<Rc<Cluster>>,
     upgrade: Option<&'c Upgrade>,
     router: &'c RouterOptions,
+    chance: &'c Chance<'c>,
+    routes: &'c Routes,
 }
 
-async fn forward(stream: &mut StreamContext<'_>, target: Target<'_>) -> Reply {
-    let Target { to, found, cluster, upgrade, router } = target;
+async fn forward(stream: &mut StreamContext<'_>, mut target: Target<'_>) -> Reply {
+    let Target { to, upgrade, router, chance, .. } = target;
     let StreamContext { service, request, exchange, info, .. } = stream;
-    let Some(cluster) = cluster else {
+    let Some(cluster) = target.cluster.take() else {
         service.stats.no_cluster.inc();
         return Reply::Local(LocalReply::NoCluster { status: to.missing }, None);
     };
     if let Some((header, value)) = request_options::malformed(&router.strict, &request.headers) {
         return Reply::Local(LocalReply::MalformedHeader { header, value }, None);
     }
+    info.parts = target.routes.parts(&target.found, request);
     let mut options = RequestOptions::resolve(to, router, &mut request.headers);
     info.alt_stat_name = options.alt_stat_name.take();
-    let random = &*service.outside.random;
-    if RequestKeys::draws(&cluster.shared.keys.maintenance, random) {
+    if RequestKeys::draws(&cluster.shared.keys.maintenance, &*service.outside.random) {
         cluster.shared.stats.upstream_rq_maintenance_mode.inc();
         let says_overloaded = !router.suppress_envoy_headers;
         return Reply::Local(LocalReply::Maintenance { says_overloaded }, Some(cluster));
@@ -212,6 +217,35 @@ async fn forward(stream: &mut StreamContext<'_>, target: Target<'_>) -> Reply {
         service.stats.downstream_cx_upgrades_total.inc();
         upgrade_active = Some(service.stats.downstream_cx_upgrades_active.enter());
     }
+    change_request(stream, &target, &mut options, longest_by_default);
+    if upgrade.is_none() {
+        mirror::begin(stream, to, &options, chance);
+    }
+    let StreamContext { service, request: head, exchange, info, .. } = stream;
+    let (random, options) = (&*service.outside.random, &options);
+    let mut forwarding = Forwarding { exchange, head, to, options, router, cluster: &cluster, random, info };
+    let answer = match upstream::forward(&mut forwarding).await {
+        Ok(answer) => answer,
+        Err(ended) => return unanswered(stream, ended, cluster).with_timeouts_empty(options.timeout_is_empty),
+    };
+    let kind = kind(&answer, &stream.request, upgrade);
+    begin_answer(stream, &answer, kind);
+    let exchange = &stream.exchange;
+    let timed = exchange.is_complete() && !router.suppress_envoy_headers;
+    let service_time = if timed { exchange.completed_at().map(millis_since) } else { None };
+    Reply::Upstream(Box::new(Forwarded { answer, cluster, kind, service_time, _upgrade_active: upgrade_active }))
+}
+
+/// Makes the request what its upstream shall see, as far as that depends on its route. `longest_by_default` is the longest stream
+/// of the connection manager.
+fn change_request(
+    stream: &mut StreamContext<'_>,
+    target: &Target<'_>,
+    options: &mut RequestOptions<'_>,
+    longest_by_default: Option<Duration>,
+) {
+    let Target { to, found, router, .. } = target;
+    let StreamContext { service, request, info, .. } = stream;
     if !router.suppress_envoy_headers
         && let Some(limit) = options.expected_timeout()
     {
@@ -230,19 +264,8 @@ async fn forward(stream: &mut StreamContext<'_>, target: Target<'_>) -> Reply {
         request.authority = Some(host.clone());
     }
     if let Some(rewrites) = &to.rewrites {
-        rewrite::target(rewrites, &found.route.matches, router, request);
+        rewrite::target(rewrites, &found.route.matches, router, request, info);
     }
-    let mut forwarding = Forwarding { exchange, head: request, to, options: &options, cluster: &cluster, random, info };
-    let answer = match upstream::forward(&mut forwarding).await {
-        Ok(answer) => answer,
-        Err(ended) => return unanswered(stream, ended, cluster).with_timeouts_empty(options.timeout_is_empty),
-    };
-    let kind = kind(&answer, &stream.request, upgrade);
-    begin_answer(stream, &answer, kind);
-    let exchange = &stream.exchange;
-    let timed = exchange.is_complete() && !router.suppress_envoy_headers;
-    let service_time = if timed { exchange.completed_at().map(millis_since) } else { None };
-    Reply::Upstream(Box::new(Forwarded { answer, cluster, kind, service_time, _upgrade_active: upgrade_active }))
 }
 
 /// An upstream has responded: notes it, and lets the payload of an accepted upgrade flow.
@@ -272,7 +295,7 @@ fn unanswered(stream: &StreamContext<'_>, ended: Ended, cluster: Rc<Cluster>) ->
 
 /// The client or a timer has ended the stream. `waited_for`: whose response was awaited.
 fn interrupted(stream: &StreamContext<'_>, interruption: Interrupted, waited_for: Option<Rc<Cluster>>) -> Reply {
-    let StreamContext { service, request, exchange, .. } = stream;
+    let StreamContext { service, request, exchange, info, .. } = stream;
     let expired = match interruption {
         Interrupted::Downstream(Broken::Malformed(violation)) if request.version != Version::HTTP_2 => {
             service.stats.downstream_cx_protocol_error.inc();
@@ -287,6 +310,7 @@ fn interrupted(stream: &StreamContext<'_>, interruption: Interrupted, waited_for
     let late = waited_for.filter(|_| expired == Expired::Global);
     if let Some(cluster) = &late {
         cluster.shared.stats.upstream_rq_timeout.inc();
+        info.parts.iter().for_each(|part| part.counters.upstream_rq_timeout.inc());
     }
     Reply::Local(reply, late)
 }

@@ -97,6 +97,9 @@ pub(super) fn request(
     } else {
         head.scheme = Some(scheme(head.scheme.as_ref(), headers));
     }
+    if !options.keeps_client_cert {
+        headers.remove(&names::X_FORWARDED_CLIENT_CERT);
+    }
     if let Some(via) = &options.via {
         append_via(headers, via);
     }
@@ -224,7 +227,7 @@ fn is_control_header(name: &HeaderName, edge: bool) -> bool {
 }
 
 /// Adds `peer` to the list, which may stand on several lines (RFC 9110 5.3) and becomes one.
-fn append_forwarded_for(headers: &mut Headers, peer: IpAddr) {
+pub(super) fn append_forwarded_for(headers: &mut Headers, peer: IpAddr) {
     let mut list = Vec::new();
     for so_far in headers.get_all(&names::X_FORWARDED_FOR).filter(|value| !value.is_empty()) {
         list.extend_from_slice(so_far.as_bytes());

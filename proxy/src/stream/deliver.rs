@@ -34,6 +34,7 @@ pub(super) async fn deliver(
     let mut head = head(kind, &mut answer, service_time);
     if kind != Kind::Unsuccessful {
         cluster.codes.charge(head.status, stream.info.internal, stream.info.alt_stat_name.as_deref());
+        stream.info.parts.iter().for_each(|part| part.charge(head.status));
         stream.info.is_canary = head.headers.get(&names::X_ENVOY_UPSTREAM_CANARY).is_some_and(|value| value == "true");
         if stream.info.is_canary {
             cluster.codes.charge_canary(head.status);
@@ -93,6 +94,7 @@ fn record_end(stream: &mut StreamContext<'_>, cluster: &Cluster, answer: &Upstre
         && let Some(at) = exchange.completed_at()
     {
         cluster.codes.record_time(at.elapsed(), info.internal, info.alt_stat_name.as_deref());
+        info.parts.iter().for_each(|part| part.record_time(at.elapsed()));
         if info.is_canary {
             cluster.codes.record_canary_time(at.elapsed());
         }

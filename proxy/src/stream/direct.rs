@@ -3,6 +3,7 @@
 use http::HeaderValue;
 
 use super::local_reply::LocalReply;
+use crate::access_log::StreamInfo;
 use crate::codec::RequestHead;
 use crate::config::filter::RouterOptions;
 use crate::config::rewrite::{Redirect, RedirectPath, RedirectStatus};
@@ -23,9 +24,10 @@ pub(super) fn redirect(
     matches: &PathMatch,
     router: &RouterOptions,
     request: &mut RequestHead,
+    info: &StreamInfo,
 ) -> LocalReply {
     if let RedirectPath::Rewritten(change) = &to.path {
-        rewrite::rewrite_path(change, matches, router, request);
+        rewrite::rewrite_path(change, matches, router, request, info);
     }
     redirected(to.status.code(), redirect::location(to, request))
 }

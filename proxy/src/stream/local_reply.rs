@@ -88,6 +88,10 @@ impl Row {
 
     /// The upstream failed.
     fn of_failure(failure: &Failure, retried: bool) -> Self {
+        if *failure == Failure::NoHealthyUpstream {
+            let details = Details::NoHealthyUpstream;
+            return Self::open(StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream", details, ResponseFlag::UH);
+        }
         Self {
             status: failure.status(),
             body: reset_body(failure, retried).into(),
@@ -186,9 +190,6 @@ impl LocalReply {
             Self::TimedOutEmpty(timeout) => Row { status: StatusCode::NO_CONTENT, body: "".into(), ..timeout.row() },
             Self::TooLate { expired, request_complete } => Row::of_timer(*expired, *request_complete),
             Self::UpgradeRefused => Row::closing(StatusCode::FORBIDDEN, "", Details::UpgradeFailed, None),
-            Self::Upstream { failure: Failure::NoHealthyUpstream, .. } => {
-                Row::open(StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream", Details::NoHealthyUpstream, Flag::UH)
-            }
             Self::Upstream { failure, retried } => Row::of_failure(failure, *retried),
         }
     }

@@ -12,6 +12,7 @@ mod direct;
 mod local_reply;
 mod log_filter;
 mod logs;
+mod mirror;
 mod normalise;
 mod record;
 mod relay;
@@ -212,6 +213,7 @@ async fn serve_prepared(stream: &mut StreamContext<'_>, responder: Responder<'_>
             if let Some(cluster) = &cluster {
                 let info = &stream.info;
                 cluster.codes.charge(reply.row().status, info.internal, info.alt_stat_name.as_deref());
+                info.parts.iter().for_each(|part| part.charge(reply.row().status));
             }
             reply_locally(stream, &reply, &mut filters, responder).await
         }

@@ -15,12 +15,12 @@ use super::rewritten::LocalReplies;
 use crate::cluster::{Cluster, Clusters};
 use crate::codec::RequestHead;
 use crate::config::listener::ConnectionManager as Options;
-use crate::config::route::{NamedCluster, RouteTable};
+use crate::config::route::{NamedCluster, RouteTable, VirtualCluster};
 use crate::drain::ListenerDrain;
 use crate::net::Outside;
-use crate::router::{self, RuntimeKeys};
+use crate::router::{self, Found, RuntimeKeys, header_holds};
 use crate::runtime::Runtime;
-use crate::stats::{HttpStats, ResponseStats};
+use crate::stats::{HttpStats, PartStats, Registry, ResponseStats};
 
 /// Serves the requests of one listener on one worker.
 pub(crate) struct Service {
@@ -34,6 +34,8 @@ pub(crate) struct Service {
     pub(super) local_replies: LocalReplies,
     clusters: Rc<Clusters>,
     runtime: Arc<Runtime>,
+    /// Of the listener's stats.
+    registry: Arc<Registry>,
     pub(crate) outside: Outside,
     pub(crate) drain: ListenerDrain,
     pub(super) date: DateCache,
@@ -65,6 +67,8 @@ pub(crate) struct ServiceParts {
     pub(crate) clusters: Rc<Clusters>,
     /// What operators may change.
     pub(crate) runtime: Arc<Runtime>,
+    /// Of the listener's stats.
+    pub(crate) registry: Arc<Registry>,
     pub(crate) outside: Outside,
     pub(crate) drain: ListenerDrain,
 }
@@ -74,11 +78,22 @@ pub(crate) struct ServiceParts {
 pub(super) struct Routes {
     pub(super) table: Arc<RouteTable>,
     pub(super) keys: RuntimeKeys,
+    /// By the numbers of their prefixes.
+    parts: Vec<Rc<PartStats>>,
 }
 
 impl Routes {
-    fn new(table: Arc<RouteTable>, runtime: &Runtime) -> Self {
-        Self { keys: RuntimeKeys::of(&table, runtime), table }
+    fn new(table: Arc<RouteTable>, runtime: &Runtime, registry: &Arc<Registry>) -> Self {
+        let parts = table.stat_prefixes.iter().map(|prefix| Rc::new(PartStats::new(registry, prefix))).collect();
+        Self { keys: RuntimeKeys::of(&table, runtime), parts, table }
+    }
+
+    /// The stats that count a request besides those of its cluster.
+    pub(super) fn parts(&self, found: &Found<'_>, head: &RequestHead) -> Vec<Rc<PartStats>> {
+        let takes = |cluster: &&VirtualCluster| cluster.headers.iter().all(|header| header_holds(header, head));
+        let of_host = found.host.virtual_clusters.iter().find(takes).map(|cluster| cluster.stats);
+        let numbers = of_host.into_iter().chain(found.route.stats);
+        numbers.filter_map(|number| self.parts.get(number).map(Rc::clone)).collect()
     }
 }
 
@@ -93,6 +108,7 @@ impl Service {
             local_replies,
             clusters,
             runtime,
+            registry,
             outside,
             drain,
         } = parts;
@@ -100,8 +116,9 @@ impl Service {
         let default_host = options.http1.default_host_for_http_10.as_deref();
         let default_host = default_host.and_then(|host| HeaderValue::from_str(host).ok());
         Self {
-            routes: RefCell::new(Rc::new(Routes::new(Arc::clone(&options.routes), &runtime))),
+            routes: RefCell::new(Rc::new(Routes::new(Arc::clone(&options.routes), &runtime, &registry))),
             runtime,
+            registry,
             buffer_bytes_max,
             stats: Rc::new(stats),
             listener_responses,
@@ -122,7 +139,7 @@ impl Service {
 
     /// Has the next requests matched against other routes.
     pub(crate) fn set_routes(&self, routes: Arc<RouteTable>) {
-        self.routes.replace(Rc::new(Routes::new(routes, &self.runtime)));
+        self.routes.replace(Rc::new(Routes::new(routes, &self.runtime, &self.registry)));
     }
 
     /// The routes for a request that comes now.

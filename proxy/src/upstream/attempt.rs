@@ -18,7 +18,10 @@ use crate::access_log::StreamInfo;
 use crate::cluster::{Avoided, Cluster, Endpoint, Exclusive, Failure, Lease, Stream, Wanted};
 use crate::codec::{Body, Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
 use crate::config::cluster::Priority;
+use crate::config::filter::RouterOptions;
+use crate::config::rewrite::ForwardedHost;
 use crate::exchange::{Exchange, Expired, Interrupted, LazyTimer, TryLimit};
+use crate::router::rewrite;
 use crate::tunnel::handshake;
 
 use super::reach::{Course, Failed, Reach, is_loss};
@@ -51,12 +54,21 @@ impl Silence {
 }
 
 /// How to try.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct How {
+#[derive(Clone, Copy)]
+pub(super) struct How<'a> {
     pub(super) priority: Priority,
     pub(super) wanted: Wanted,
     pub(super) timeout: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
+    /// The request gets the name of its endpoint as host.
+    pub(super) endpoint_host: Option<EndpointHost<'a>>,
+}
+
+/// How a request gets the name of its endpoint as host.
+#[derive(Clone, Copy)]
+pub(super) struct EndpointHost<'a> {
+    pub(super) forwarded: ForwardedHost,
+    pub(super) router: &'a RouterOptions,
 }
 
 /// What a try came to.
@@ -75,9 +87,9 @@ impl Tried {
 /// Sends the request to an endpoint of `cluster` and waits for the response head.
 pub(super) async fn run(
     exchange: &mut Exchange,
-    head: &RequestHead,
+    head: &mut RequestHead,
     cluster: &Cluster,
-    how: How,
+    how: How<'_>,
     avoided: Option<&mut Avoided>,
     info: &mut StreamInfo,
 ) -> Result<Tried, Interrupted> {
@@ -100,7 +112,13 @@ pub(super) async fn run(
     cluster.report_connected(&endpoint);
     info.times.pool_wait = Some(began.elapsed());
     info.times.upstream_ready = Some(Instant::now());
+    if let Some(EndpointHost { forwarded, router }) = how.endpoint_host
+        && let Some(name) = cluster.hostname(&endpoint)
+    {
+        rewrite::set_host(name, forwarded, router, head);
+    }
     info.upstream_local = Some(lease.local());
+    info.parts.iter().for_each(|part| part.counters.upstream_rq_total.inc());
     let limit = TryLimit::new(how.timeout, how.idle_timeout);
     let mut informed = Vec::new();
     let answered = match lease {
@@ -109,6 +127,7 @@ pub(super) async fn run(
     };
     for status in &informed {
         cluster.codes.charge(*status, info.internal, info.alt_stat_name.as_deref());
+        info.parts.iter().for_each(|part| part.charge(*status));
     }
     if let Err(Interrupted::Timer(Expired::Global)) = &answered {
         cluster.report_timeout(&endpoint);

@@ -19,14 +19,16 @@ pub(crate) use attempt::UpstreamResponse;
 use crate::access_log::{ResponseFlag, StreamInfo};
 use crate::cluster::{Avoided, Cluster, Failure, RequestKeys, Wanted};
 use crate::codec::{RequestHead, names};
+use crate::config::filter::RouterOptions;
 use crate::config::retry::RetryPolicy;
+use crate::config::rewrite::NewHost;
 use crate::config::route::Forward;
 use crate::config::{Difference, Differences};
 use crate::exchange::{Exchange, Interrupted};
 use crate::net::Random;
 use crate::permits::Permit;
 use crate::stats::ClusterStats;
-use attempt::{How, Tried};
+use attempt::{EndpointHost, How, Tried};
 use reach::{Failed, Reach};
 use request_options::RequestOptions;
 use retry::{BackOff, BackOffKind, Outcome, Tries, Verdict};
@@ -54,6 +56,7 @@ pub(crate) struct Forwarding<'a> {
     pub(crate) head: &'a mut RequestHead,
     pub(crate) to: &'a Forward,
     pub(crate) options: &'a RequestOptions<'a>,
+    pub(crate) router: &'a RouterOptions,
     pub(crate) cluster: &'a Cluster,
     pub(crate) random: &'a dyn Random,
     pub(crate) info: &'a mut StreamInfo,
@@ -84,6 +87,7 @@ pub(crate) async fn forward(request: &mut Forwarding<'_>) -> Result<UpstreamResp
             }
             Next::Retry(back_off) => back_off,
         };
+        let timed_out = matches!(&result, Err(Failed { failure: Failure::TryTimeout, .. }));
         if let Ok(answer) = result {
             request.cluster.codes.charge_retried(answer.head.status);
             answer.discard(request.exchange);
@@ -94,6 +98,11 @@ pub(crate) async fn forward(request: &mut Forwarding<'_>) -> Result<UpstreamResp
         let pause = tokio::time::sleep(back_off.at_least + request.random.up_to(within));
         request.exchange.alongside(&mut None, pause).await.map_err(Ended::InterruptedBetweenTries)?;
         attempts.count(back_off.kind, &request.cluster.shared.stats);
+        request.info.parts.iter().for_each(|part| part.counters.upstream_rq_retry.inc());
+        if request.to.tells_timeout {
+            let value = HeaderValue::from_static(if timed_out { "true" } else { "false" });
+            request.head.headers.set(names::X_ENVOY_IS_TIMEOUT_RETRY.clone(), value);
+        }
         attempts.set_expected_timeout(request);
     }
 }
@@ -103,7 +112,7 @@ struct Attempts<'a> {
     /// `None` if no attempt may be followed by a retry.
     policy: Option<&'a RetryPolicy>,
     second: Second,
-    how: How,
+    how: How<'a>,
     tries: Tries,
     /// A retry's, held through its back-off and its attempt.
     permit: Option<Permit>,
@@ -122,15 +131,20 @@ enum Next {
 
 impl<'a> Attempts<'a> {
     fn new(request: &mut Forwarding<'a>) -> Self {
-        let Forwarding { exchange, head, to, options, cluster, .. } = request;
+        let Forwarding { exchange, head, to, options, router, cluster, .. } = request;
         let options: &'a RequestOptions<'a> = options;
-        let policy = options.retry.as_deref().filter(|policy| retry::concerns(policy, &head.headers));
+        let policy = options.retry.as_deref().filter(|policy| retry::concerns(policy, head));
         let second = Second::new(cluster.shared.runtime.differences(), head);
         if policy.is_some() || second.may_need_body() {
-            exchange.keep_for_retry();
+            exchange.keep_for_retry(to.kept_body);
         }
         let idle_timeout = policy.and_then(|policy| policy.per_try_idle_timeout);
-        let how = How { priority: to.priority, wanted: Wanted::Any, timeout: options.per_try_timeout, idle_timeout };
+        let to: &'a Forward = to;
+        let host = to.rewrites.as_ref().and_then(|rewrites| rewrites.host.as_ref());
+        let host = host.filter(|rewrite| matches!(rewrite.host, NewHost::Endpoint));
+        let endpoint_host = host.map(|rewrite| EndpointHost { forwarded: rewrite.forwarded_host, router });
+        let timeout = options.per_try_timeout;
+        let how = How { priority: to.priority, wanted: Wanted::Any, timeout, idle_timeout, endpoint_host };
         let avoided = policy.and_then(|policy| policy.other_endpoints).map(Avoided::new);
         Self { policy, second, how, tries: Tries::default(), permit: None, avoided }
     }
@@ -163,22 +177,29 @@ impl<'a> Attempts<'a> {
             Verdict::Deliver => {
                 if self.tries.retries > 0 {
                     stats.upstream_rq_retry_success.inc();
+                    info.parts.iter().for_each(|part| part.counters.upstream_rq_retry_success.inc());
                 }
                 return Next::Deliver;
             }
             Verdict::Exhausted => {
                 stats.upstream_rq_retry_limit_exceeded.inc();
+                info.parts.iter().for_each(|part| part.counters.upstream_rq_retry_limit_exceeded.inc());
                 info.flag(ResponseFlag::URX);
                 return Next::Deliver;
             }
             Verdict::Retry(_) if !exchange.can_repeat() => return Next::Deliver,
-            Verdict::Retry(_) if !RequestKeys::draws(&cluster.shared.keys.use_retry, *random) => return Next::Deliver,
             Verdict::Retry(back_off) => back_off,
         };
         self.permit = cluster.shared.breakers.of(to.priority).retry_permit();
         if self.permit.is_none() {
             stats.upstream_rq_retry_overflow.inc();
+            info.parts.iter().for_each(|part| part.counters.upstream_rq_retry_overflow.inc());
             info.flag(ResponseFlag::UO);
+            return Next::Deliver;
+        }
+        // The last question, as in Envoy: it leaves no trace.
+        if !RequestKeys::draws(&cluster.shared.keys.use_retry, *random) {
+            self.permit = None;
             return Next::Deliver;
         }
         let was_lost = matches!(result, Err(failed) if failed.failure == Failure::Terminated);

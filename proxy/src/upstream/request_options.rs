@@ -10,7 +10,7 @@ use super::grpc;
 use crate::codec::{Headers, names};
 use crate::config::filter::{RouterOptions, StrictHeader};
 use crate::config::retry::{RetryOn, RetryPolicy};
-use crate::config::route::{Forward, GrpcTimeout};
+use crate::config::route::{Forward, GrpcTimeout, HeaderMatch};
 
 const ALT_STAT_NAME: &str = "x-envoy-upstream-alt-stat-name";
 const ALT_RESPONSE: &str = "x-envoy-upstream-rq-timeout-alt-response";
@@ -42,7 +42,7 @@ const ASKING_RETRIES: [&str; 5] =
     [MAX_RETRIES, RETRIABLE_HEADER_NAMES, RETRIABLE_STATUS_CODES, RETRY_GRPC_ON, RETRY_ON];
 
 /// What holds for one request.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct RequestOptions<'r> {
     /// For all tries together, from the request's end; `None` is no limit.
     pub(crate) timeout: Option<Duration>,
@@ -86,6 +86,18 @@ impl<'r> RequestOptions<'r> {
         options.per_try_timeout =
             options.per_try_timeout.filter(|limit| options.timeout.is_none_or(|whole| *limit < whole));
         options
+    }
+
+    /// Those of a copy of a request: nothing but the time that the request has.
+    pub(crate) fn of_copy(timeout: Option<Duration>) -> Self {
+        Self {
+            timeout,
+            longest: None,
+            per_try_timeout: None,
+            retry: None,
+            timeout_is_empty: false,
+            alt_stat_name: None,
+        }
     }
 
     fn apply_headers(&mut self, router: &RouterOptions, headers: &mut Headers) {
@@ -169,7 +181,8 @@ fn combined(route: Option<&RetryPolicy>, headers: &Headers) -> Option<RetryPolic
         return None;
     }
     policy.statuses.extend(words(&list(RETRIABLE_STATUS_CODES)).filter_map(|code| code.parse::<u16>().ok()));
-    policy.headers.extend(words(&list(RETRIABLE_HEADER_NAMES)).map(str::to_ascii_lowercase));
+    let names = words(&list(RETRIABLE_HEADER_NAMES)).map(str::to_ascii_lowercase).collect::<Vec<_>>();
+    policy.headers.extend(names.into_iter().map(HeaderMatch::present));
     // It replaces the route's number, whether larger or smaller.
     if let Some(retries) = number(&list(MAX_RETRIES)) {
         policy.retries_max = u32::try_from(retries).unwrap_or(u32::MAX);

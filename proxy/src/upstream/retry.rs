@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::StatusCode;
 
 use crate::cluster::Failure;
-use crate::codec::Headers;
 use crate::codec::names;
+use crate::codec::{Headers, RequestHead};
 use crate::config::retry::{Intervals, RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
+use crate::router::{header_holds, response_header_holds};
 
 /// What one try came to.
 #[derive(Clone, Debug)]
@@ -71,10 +72,10 @@ pub struct Tries {
     pub exponential: u32,
 }
 
-/// Is the policy about a request with these headers?
+/// Is the policy about this request?
 #[must_use]
-pub fn concerns(policy: &RetryPolicy, headers: &Headers) -> bool {
-    policy.request_headers.is_empty() || policy.request_headers.iter().any(|name| headers.get_str(name).is_some())
+pub fn concerns(policy: &RetryPolicy, head: &RequestHead) -> bool {
+    policy.request_headers.is_empty() || policy.request_headers.iter().any(|header| header_holds(header, head))
 }
 
 /// Judges `outcome` of the try that follows `tries`. `now` is wall time, for upstreams that name an hour; `base` the first
@@ -142,13 +143,13 @@ fn is_too_early(policy: &RetryPolicy, outcome: &Outcome<'_>) -> bool {
 
 fn is_retriable(policy: &RetryPolicy, outcome: &Outcome<'_>) -> bool {
     match outcome {
-        Outcome::Response { status, headers } => response_is_retriable(policy, status.as_u16(), headers),
+        Outcome::Response { status, headers } => response_is_retriable(policy, *status, headers),
         Outcome::Failed { failure, nothing_sent } => failure_is_retriable(policy.on, failure, *nothing_sent),
     }
 }
 
-fn response_is_retriable(policy: &RetryPolicy, status: u16, headers: &Headers) -> bool {
-    let on = policy.on;
+fn response_is_retriable(policy: &RetryPolicy, code: StatusCode, headers: &Headers) -> bool {
+    let (on, status) = (policy.on, code.as_u16());
     if headers.contains(&names::X_ENVOY_RATELIMITED) {
         // Who limits rates does not want to be asked again at once: no other word counts.
         return on.rate_limited;
@@ -157,7 +158,7 @@ fn response_is_retriable(policy: &RetryPolicy, status: u16, headers: &Headers) -
         || (on.gateway_error && matches!(status, 502..=504))
         || (on.retriable_4xx && status == 409)
         || (on.retriable_status_codes && policy.statuses.contains(&status))
-        || (on.retriable_headers && policy.headers.iter().any(|name| headers.get_str(name).is_some()))
+        || (on.retriable_headers && policy.headers.iter().any(|header| response_header_holds(header, code, headers)))
         || (on.grpc != 0 && grpc_status(headers).is_some_and(|status| on.grpc & status != 0))
 }
 
@@ -185,6 +186,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::config::route::HeaderMatch;
 
     #[test]
     fn each_word_retries_what_envoy_retries() {
@@ -257,7 +259,7 @@ mod tests {
         let mut by_code = policy("retriable-status-codes");
         by_code.statuses = vec![418];
         let mut by_header = policy("retriable-headers");
-        by_header.headers = vec!["x-again".into()];
+        by_header.headers = vec![HeaderMatch::present("x-again".into())];
         for (policy, status, header, expected) in [
             (&by_code, 418, "", true),
             (&by_code, 503, "", false),

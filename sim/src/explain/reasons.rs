@@ -42,6 +42,11 @@ const NO_UDP_TARGET: Reason = reason(
     "send /.well-known/masque/udp/HOST/PORT/: no setting permits another path",
     None,
 );
+const UNDERSCORE: Reason = reason(
+    "because the name of a header field has an underscore",
+    "permit underscores in names",
+    Some((At::Manager, "common_http_protocol_options.headers_with_underscores_action")),
+);
 const NO_CLUSTER: Reason = reason(
     "because the route's cluster does not exist",
     "route to a cluster that exists",
@@ -348,6 +353,7 @@ fn of_violation(violation: Violation) -> Option<Reason> {
             | Refusal::InvalidUrl
             | Refusal::TransferEncoding,
         ) => NOT_HTTP1,
+        Violation::Http1(Refusal::Underscore) | Violation::Underscore => UNDERSCORE,
         Violation::Http1CutShort => CUT_SHORT,
         Violation::InvalidHeaderField | Violation::MessagingRule => NOT_HTTP2,
         Violation::Protocol | Violation::TooManyContinuations | Violation::Unknown => HTTP2_PROTOCOL,

@@ -245,6 +245,7 @@ impl Pool {
         let options = http1::ClientOptions {
             head_bytes_max: http1::RESPONSE_HEAD_BYTES_MAX,
             headers_max: http1::RESPONSE_FIELDS_MAX,
+            case: self.budget.shared.config.name_case,
             write_buffer_bytes_max: self.budget.shared.config.buffer_bytes_max,
         };
         let codec = http1::ClientConnection::new(conn, options);

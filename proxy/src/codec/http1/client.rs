@@ -11,6 +11,7 @@ use super::asked::Asked;
 use super::body::{CUT_SHORT, Incoming, Outgoing, Sender};
 use super::framing::Encoder;
 use super::informational::Informational;
+use super::options::ClientOptions;
 use super::parse::{self, FoundResponse};
 use super::refusal::HeadError;
 use super::serialise;
@@ -25,17 +26,6 @@ use crate::net::{Address, Conn, Look};
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 80 * 1024;
 /// Most header fields of a response that a cluster takes; Envoy's default, max_headers_count.
 pub const RESPONSE_FIELDS_MAX: usize = 100;
-
-/// What a server may send, and how much waits for it.
-#[derive(Clone, Copy, Debug)]
-pub struct ClientOptions {
-    /// Bytes of a response head, start line included.
-    pub head_bytes_max: usize,
-    /// Fields of a response head.
-    pub headers_max: usize,
-    /// Bytes of request that may wait for the server before [`Outgoing::poll_ready`] holds back.
-    pub write_buffer_bytes_max: usize,
-}
 
 /// A connection to a server.
 #[derive(Debug)]
@@ -82,7 +72,7 @@ impl ClientConnection {
     pub fn send(&mut self, head: &RequestHead, payload: Payload) -> Outgoing {
         self.asked = Asked::by(head, payload);
         self.informational.clear();
-        let encoder = serialise::request(self.wire.borrow_mut().queue().text(), head, payload);
+        let encoder = serialise::request(self.wire.borrow_mut().queue().text(), head, payload, self.options.case);
         // The answer is due from here on: without it the connection cannot be used again.
         self.wire.borrow_mut().reading.begin();
         let mut outgoing = Outgoing::new(&self.wire, encoder, self.options.write_buffer_bytes_max);
@@ -128,7 +118,8 @@ impl ClientConnection {
     fn poll_found(&mut self, cx: &mut Context<'_>) -> Poll<Result<FoundResponse, Broken>> {
         let mut wire = self.wire.borrow_mut();
         let options = self.options;
-        let found = wire.poll_head(cx, options.head_bytes_max, |input| parse::response(input, options.headers_max));
+        let found = wire
+            .poll_head(cx, options.head_bytes_max, |input| parse::response(input, options.headers_max, options.case));
         Poll::Ready(match ready!(found) {
             Ok(found) => Ok(found),
             Err(HeadError::Refused(refusal)) => Err(Broken::Malformed(Violation::Http1(refusal))),
@@ -258,8 +249,14 @@ mod tests {
 
     type Fields = &'static [(&'static str, &'static str)];
 
-    const OPTIONS: ClientOptions =
-        ClientOptions { head_bytes_max: 80 * 1024, headers_max: 100, write_buffer_bytes_max: 1024 * 1024 };
+    use crate::config::header_names::NameCase;
+
+    const OPTIONS: ClientOptions = ClientOptions {
+        head_bytes_max: 80 * 1024,
+        headers_max: 100,
+        case: NameCase::Lower,
+        write_buffer_bytes_max: 1024 * 1024,
+    };
 
     fn dial(pieces: &[&[u8]], then: Then) -> (ClientConnection, Arc<Mutex<Seen>>) {
         let (conn, seen) = connect(pieces, then);

@@ -15,6 +15,7 @@ mod client;
 mod corpus;
 mod framing;
 mod informational;
+mod options;
 mod parse;
 mod refusal;
 mod serialise;
@@ -25,10 +26,10 @@ mod wire;
 mod write_queue;
 
 pub use body::{Incoming, Outgoing};
-pub use client::{ClientConnection, ClientOptions, IdleEnd, RESPONSE_FIELDS_MAX, RESPONSE_HEAD_BYTES_MAX};
+pub use client::{ClientConnection, IdleEnd, RESPONSE_FIELDS_MAX, RESPONSE_HEAD_BYTES_MAX};
 pub(super) use informational::INFORMATIONAL_MAX;
-pub use parse::Methods;
+pub use options::{ClientOptions, Methods, NameRules, ServerOptions};
 pub use refusal::{HeadError, Refusal};
-pub use server::{Close, InformationalSender, ServerConnection, ServerOptions};
+pub use server::{Close, InformationalSender, ServerConnection};
 #[cfg(test)]
 pub(crate) use testing::sent_and_read;

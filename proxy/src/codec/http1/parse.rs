@@ -8,9 +8,12 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use httparse::{Error, Header, ParserConfig, Status};
 
 use super::framing::{BodyFields, Chunk, Decoder, TransferCoding};
+use super::options::{Methods, NameRules};
 use super::refusal::Refusal;
 use crate::codec::head::{self, tokens};
-use crate::codec::{RequestHead, ResponseHead};
+use crate::codec::spelling::Spelling;
+use crate::codec::{Headers, RequestHead, ResponseHead};
+use crate::config::header_names::{NameCase, Underscores};
 
 /// Fields that are parsed on the stack; a higher limit in the configuration costs an allocation per head.
 const FIELDS_ON_STACK: usize = 128;
@@ -62,15 +65,7 @@ pub(super) struct RequestRules {
     pub(super) accept_http_10: bool,
     pub(super) methods: Methods,
     pub(super) headers_max: usize,
-}
-
-/// Which methods a request may have.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Methods {
-    /// Those that Envoy knows.
-    Known,
-    /// Every token (RFC 9110 9.1): `allow_custom_methods`.
-    Tokens,
+    pub(super) names: NameRules,
 }
 
 /// A head with its length in bytes; `None` while it is incomplete.
@@ -81,6 +76,8 @@ pub(super) type Parsed<T> = Result<Option<(T, usize)>, Refusal>;
 pub(super) struct FoundRequest {
     pub(super) head: RequestHead,
     pub(super) decoder: Decoder,
+    /// Fields that were left out for their underscores.
+    pub(super) dropped: u32,
 }
 
 /// Looks for a request head at the front of `input`.
@@ -109,26 +106,7 @@ pub(super) fn request(input: &Bytes, rules: RequestRules) -> Parsed<FoundRequest
     }
     let method = parse_method(method, rules.methods)?;
     let target = parse_target(input, &method, target)?;
-    let mut host = None;
-    let mut framing = BodyFields::default();
-    let mut headers = head::Received::with_capacity(found.headers.len(), head::is_joined_in_requests);
-    for field in found.headers.iter() {
-        let (name, value) = parse_field(input, field)?;
-        if name == HOST {
-            // Two hosts are two readings of one request (RFC 9112 3.2): the next hop may pick the other.
-            if !is_authority(value.as_bytes()) || host.replace(value).is_some() {
-                return Err(Refusal::InvalidAuthority);
-            }
-            continue;
-        }
-        match name {
-            CONTENT_LENGTH => framing.note_content_length(value.as_bytes())?,
-            TRANSFER_ENCODING => framing.note_transfer_encoding(value.as_bytes())?,
-            _ => {}
-        }
-        headers.add(name, value);
-    }
-    let mut headers = headers.finish();
+    let Fields { host, framing, mut headers, dropped } = request_fields(input, found.headers, rules)?;
     headers.get(&CONNECTION).map_or(Ok(()), check_connection)?;
     let decoder = if method == Method::CONNECT {
         check_connect_body(framing)?;
@@ -147,7 +125,51 @@ pub(super) fn request(input: &Bytes, rules: RequestRules) -> Parsed<FoundRequest
         version,
         headers,
     };
-    Ok(Some((FoundRequest { head, decoder }, length)))
+    Ok(Some((FoundRequest { head, decoder, dropped }, length)))
+}
+
+/// The fields of a request.
+struct Fields {
+    host: Option<HeaderValue>,
+    framing: BodyFields,
+    headers: Headers,
+    /// How many were left out for their underscores.
+    dropped: u32,
+}
+
+fn request_fields(input: &Bytes, found: &[Header<'_>], rules: RequestRules) -> Result<Fields, Refusal> {
+    let (mut host, mut framing, mut dropped) = (None, BodyFields::default(), 0);
+    let mut spelling = Spelling::default();
+    let mut headers = head::Received::with_capacity(found.len(), head::is_joined_in_requests);
+    for field in found {
+        let (name, value) = parse_field(input, field)?;
+        if rules.names.case == NameCase::AsReceived {
+            spelling.note(field.name);
+        }
+        if rules.names.underscores != Underscores::Allowed && name.as_str().contains('_') {
+            if rules.names.underscores == Underscores::Refused {
+                return Err(Refusal::Underscore);
+            }
+            dropped += 1;
+            continue;
+        }
+        if name == HOST {
+            // Two hosts are two readings of one request (RFC 9112 3.2): the next hop may pick the other.
+            if !is_authority(value.as_bytes()) || host.replace(value).is_some() {
+                return Err(Refusal::InvalidAuthority);
+            }
+            continue;
+        }
+        match name {
+            CONTENT_LENGTH => framing.note_content_length(value.as_bytes())?,
+            TRANSFER_ENCODING => framing.note_transfer_encoding(value.as_bytes())?,
+            _ => {}
+        }
+        headers.add(name, value);
+    }
+    let mut headers = headers.finish();
+    headers.spell(spelling);
+    Ok(Fields { host, framing, headers, dropped })
 }
 
 /// How a request's body is framed (RFC 9112 6.3).
@@ -179,7 +201,7 @@ pub(super) struct FoundResponse {
 }
 
 /// Looks for a response head at the front of `input`.
-pub(super) fn response(input: &Bytes, headers_max: usize) -> Parsed<FoundResponse> {
+pub(super) fn response(input: &Bytes, headers_max: usize, case: NameCase) -> Parsed<FoundResponse> {
     let (mut stack, mut heap);
     let slots: &mut [MaybeUninit<Header<'_>>] = if headers_max <= FIELDS_ON_STACK {
         stack = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
@@ -203,8 +225,12 @@ pub(super) fn response(input: &Bytes, headers_max: usize) -> Parsed<FoundRespons
     let version = if minor_version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     let mut framing = BodyFields::default();
     let mut headers = head::Received::with_capacity(found.headers.len(), head::is_joined_in_responses);
+    let mut spelling = Spelling::default();
     for field in found.headers.iter() {
         let (name, value) = parse_field(input, field)?;
+        if case == NameCase::AsReceived {
+            spelling.note(field.name);
+        }
         match name {
             CONTENT_LENGTH => framing.note_content_length(value.as_bytes())?,
             TRANSFER_ENCODING => framing.note_transfer_encoding(value.as_bytes())?,
@@ -212,7 +238,9 @@ pub(super) fn response(input: &Bytes, headers_max: usize) -> Parsed<FoundRespons
         }
         headers.add(name, value);
     }
-    let head = ResponseHead { status, version, headers: headers.finish() };
+    let mut headers = headers.finish();
+    headers.spell(spelling);
+    let head = ResponseHead { status, version, headers };
     Ok(Some((FoundResponse { head, framing }, length)))
 }
 
@@ -409,7 +437,8 @@ mod tests {
 
     #[test]
     fn heads_keep_order_case_and_values() {
-        let rules = RequestRules { accept_http_10: false, methods: Methods::Known, headers_max: 10 };
+        let rules =
+            RequestRules { accept_http_10: false, methods: Methods::Known, headers_max: 10, names: NameRules::PLAIN };
         let input = Bytes::from_static(b"GET / HTTP/1.1\r\nX-B: 1\r\nHost: a\r\nx-a:2\r\nX-B:  3 \r\nx-c:\r\n\r\nrest");
         let (found, length) = request(&input, rules).unwrap().unwrap();
         let fields: Vec<_> = found.head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();

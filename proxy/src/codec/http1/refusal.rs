@@ -28,7 +28,8 @@ impl Refusal {
             | Self::InvalidCharacters
             | Self::InvalidScheme
             | Self::InvalidUrl
-            | Self::LengthAndChunked => StatusCode::BAD_REQUEST,
+            | Self::LengthAndChunked
+            | Self::Underscore => StatusCode::BAD_REQUEST,
             Self::HeadersTooLarge | Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::LowVersion => StatusCode::UPGRADE_REQUIRED,
             Self::TransferEncoding => StatusCode::NOT_IMPLEMENTED,

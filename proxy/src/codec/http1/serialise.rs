@@ -6,13 +6,15 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 
 use super::framing::{Encoder, parse_content_length};
+use crate::codec::spelling::{self, Spelling};
 use crate::codec::{Headers, Payload, RequestHead, ResponseHead};
+use crate::config::header_names::NameCase;
 
 /// Room for a start line, and for what a field has besides name and value.
 const LINE_BYTES: usize = 64;
 
 /// Writes a request head; how its body is to be framed.
-pub(super) fn request(out: &mut BytesMut, head: &RequestHead, payload: Payload) -> Encoder {
+pub(super) fn request(out: &mut BytesMut, head: &RequestHead, payload: Payload, case: NameCase) -> Encoder {
     let (encoder, length) = match (payload, content_length(&head.headers)) {
         // A length without a body would make the server wait, then take the next request for it. Zero is
         // what some servers insist on for a POST.
@@ -28,11 +30,13 @@ pub(super) fn request(out: &mut BytesMut, head: &RequestHead, payload: Payload) 
     out.put_slice(head.method.as_str().as_bytes());
     out.put_u8(b' ');
     put_target(out, head);
-    out.put_slice(b" HTTP/1.1\r\nhost: ");
+    out.put_slice(b" HTTP/1.1\r\n");
+    let names = Names { case, spelling: head.headers.spelling() };
+    names.put("host", out);
     out.put_slice(head.authority.as_ref().map_or(&b""[..], HeaderValue::as_bytes));
     out.put_slice(b"\r\n");
-    put_fields(out, &head.headers, length);
-    put_end(out, encoder);
+    put_fields(out, &head.headers, length, names);
+    put_end(out, encoder, names);
     encoder
 }
 
@@ -52,14 +56,33 @@ fn put_target(out: &mut BytesMut, head: &RequestHead) {
     }
 }
 
-/// Writes a response head to a request of `method` in `version`; how its body is to be framed.
-pub(super) fn response(
-    out: &mut BytesMut,
-    head: &ResponseHead,
-    payload: Payload,
-    method: &Method,
-    version: Version,
-) -> Encoder {
+/// What a response is a response to.
+#[derive(Clone, Copy)]
+pub(super) struct To<'a> {
+    pub(super) method: &'a Method,
+    pub(super) version: Version,
+    /// How the client reads names.
+    pub(super) case: NameCase,
+}
+
+/// How names are written.
+#[derive(Clone, Copy)]
+struct Names<'a> {
+    case: NameCase,
+    spelling: Option<&'a Spelling>,
+}
+
+impl Names<'_> {
+    /// A name, and what separates it from its value.
+    fn put(self, name: &str, out: &mut BytesMut) {
+        spelling::put(name, self.case, self.spelling, |bytes| out.put_slice(bytes));
+        out.put_slice(b": ");
+    }
+}
+
+/// Writes a response head; how its body is to be framed.
+pub(super) fn response(out: &mut BytesMut, head: &ResponseHead, payload: Payload, to: To<'_>) -> Encoder {
+    let To { method, version, case } = to;
     let status = head.status;
     let has_length = content_length(&head.headers);
     let is_tunnel = *method == Method::CONNECT && status.is_success();
@@ -86,12 +109,13 @@ pub(super) fn response(
     out.put_u8(b' ');
     out.put_slice(reason(status).as_bytes());
     out.put_slice(b"\r\n");
-    put_fields(out, &head.headers, length);
+    let names = Names { case, spelling: head.headers.spelling() };
+    put_fields(out, &head.headers, length, names);
     // To HEAD, the fields are those of GET: without a length, its body would be chunked.
     let of_get = (*method == Method::HEAD && has_length.is_none() && payload != Payload::Raw)
         && version != Version::HTTP_10
         && may_have_body(status);
-    put_end(out, if of_get { Encoder::Chunked } else { encoder });
+    put_end(out, if of_get { Encoder::Chunked } else { encoder }, names);
     encoder
 }
 
@@ -111,34 +135,34 @@ fn content_length(headers: &Headers) -> Option<u64> {
     parse_content_length(headers.get(&CONTENT_LENGTH)?.as_bytes())
 }
 
-fn put_fields(out: &mut BytesMut, headers: &Headers, mut length: Length) {
+fn put_fields(out: &mut BytesMut, headers: &Headers, mut length: Length, names: Names<'_>) {
     for (name, value) in headers.iter() {
         if *name == CONTENT_LENGTH {
-            put_length(out, length);
+            put_length(out, length, names);
             length = Length::Drop;
         } else if *name != TRANSFER_ENCODING {
-            put_field(out, name, value.as_bytes());
+            put_field(out, name, value.as_bytes(), names);
         }
     }
-    put_length(out, length);
+    put_length(out, length, names);
 }
 
-fn put_length(out: &mut BytesMut, length: Length) {
+fn put_length(out: &mut BytesMut, length: Length, names: Names<'_>) {
     if let Length::Write(length) = length {
-        put_field(out, &CONTENT_LENGTH, itoa::Buffer::new().format(length).as_bytes());
+        put_field(out, &CONTENT_LENGTH, itoa::Buffer::new().format(length).as_bytes(), names);
     }
 }
 
-fn put_field(out: &mut BytesMut, name: &HeaderName, value: &[u8]) {
-    out.put_slice(name.as_str().as_bytes());
-    out.put_slice(b": ");
+fn put_field(out: &mut BytesMut, name: &HeaderName, value: &[u8], names: Names<'_>) {
+    names.put(name.as_str(), out);
     out.put_slice(value);
     out.put_slice(b"\r\n");
 }
 
-fn put_end(out: &mut BytesMut, encoder: Encoder) {
+fn put_end(out: &mut BytesMut, encoder: Encoder, names: Names<'_>) {
     if encoder == Encoder::Chunked {
-        out.put_slice(b"transfer-encoding: chunked\r\n");
+        names.put("transfer-encoding", out);
+        out.put_slice(b"chunked\r\n");
     }
     out.put_slice(b"\r\n");
 }

@@ -10,31 +10,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::body::{Incoming, Outgoing, Sender};
 use super::framing::Encoder;
-use super::parse::{self, Methods, RequestRules};
+use super::options::ServerOptions;
+use super::parse::{self, RequestRules};
 use super::refusal::HeadError;
 use super::serialise;
+use super::serialise::To;
 use super::wire::{Half, SharedWire, Wire};
 use crate::codec::lingering::Lingering;
 use crate::codec::{Broken, Payload, RequestHead, ResponseHead};
+use crate::config::header_names::NameCase;
 use crate::net::Conn;
 
 /// One read of what is dropped.
 const DISCARD_BYTES_MAX: usize = 4 * 1024; // it lies in the future that closes
-
-/// What a client may send, and how much waits for it.
-#[derive(Clone, Copy, Debug)]
-pub struct ServerOptions {
-    /// Bytes of a request head, start line included; more is answered with 431.
-    pub head_bytes_max: usize,
-    /// Fields of a request head; more is answered with 431.
-    pub headers_max: usize,
-    /// Serve HTTP/1.0 rather than answer 426.
-    pub accept_http_10: bool,
-    /// Which methods are served; another is answered with 400.
-    pub methods: Methods,
-    /// Bytes of response that may wait for the client before [`Outgoing::poll_ready`] holds back.
-    pub write_buffer_bytes_max: usize,
-}
 
 /// A connection from a client.
 #[derive(Debug)]
@@ -43,6 +31,8 @@ pub struct ServerConnection {
     options: ServerOptions,
     /// Of the request that is being answered. A request that was refused is answered in 1.1, whatever it said.
     version: Version,
+    /// Fields of that request that were left out for their underscores.
+    dropped_fields: u32,
 }
 
 /// How a connection ends.
@@ -68,7 +58,7 @@ impl ServerConnection {
     /// `already_read` is what was read from `conn` to find out that this is HTTP/1.
     #[must_use]
     pub fn new(conn: Conn, already_read: BytesMut, options: ServerOptions) -> Self {
-        Self { wire: Wire::shared(conn, already_read), options, version: Version::HTTP_11 }
+        Self { wire: Wire::shared(conn, already_read), options, version: Version::HTTP_11, dropped_fields: 0 }
     }
 
     /// Waits for the first byte of a request: true when it is there, false when the client has closed instead. A client
@@ -108,8 +98,8 @@ impl ServerConnection {
     /// # Cancellation
     /// Safe to drop: what was read is kept.
     pub async fn read_head(&mut self) -> Result<(RequestHead, Incoming), HeadError> {
-        let ServerOptions { accept_http_10, methods, headers_max, .. } = self.options;
-        let rules = RequestRules { accept_http_10, methods, headers_max };
+        let ServerOptions { accept_http_10, methods, headers_max, names, .. } = self.options;
+        let rules = RequestRules { accept_http_10, methods, headers_max, names };
         self.version = Version::HTTP_11;
         let found = poll_fn(|cx| {
             let bytes_max = self.options.head_bytes_max;
@@ -117,7 +107,14 @@ impl ServerConnection {
         })
         .await?;
         self.version = found.head.version;
+        self.dropped_fields = found.dropped;
         Ok((found.head, Incoming::new(&self.wire, found.decoder, Sender::Downstream)))
+    }
+
+    /// How many fields of the request that was read last were left out for their underscores.
+    #[must_use]
+    pub fn dropped_fields(&self) -> u32 {
+        self.dropped_fields
     }
 
     /// Queues `100 Continue`, which goes out when the body is next polled.
@@ -128,14 +125,15 @@ impl ServerConnection {
     /// A way to send informational responses while another owner has the request's body.
     #[must_use]
     pub fn informational_sender(&self) -> InformationalSender {
-        InformationalSender { wire: Rc::clone(&self.wire), version: self.version }
+        InformationalSender { wire: Rc::clone(&self.wire), version: self.version, case: self.options.names.case }
     }
 
     /// Queues the head of the response to a request of method `to`. The framing fields are ours (RFC 9112 6): a
     /// content-length the head carries is kept where it holds, else the body is chunked, or ends with the
     /// connection for HTTP/1.0. `date` and `server` are the caller's, and so is `connection: close`.
     pub fn respond(&mut self, head: &ResponseHead, payload: Payload, to: &Method) -> Outgoing {
-        let encoder = serialise::response(self.wire.borrow_mut().queue().text(), head, payload, to, self.version);
+        let to = To { method: to, version: self.version, case: self.options.names.case };
+        let encoder = serialise::response(self.wire.borrow_mut().queue().text(), head, payload, to);
         let mut outgoing = Outgoing::new(&self.wire, encoder, self.options.write_buffer_bytes_max);
         if payload == Payload::None && encoder == Encoder::Nothing {
             outgoing.finish(None);
@@ -211,6 +209,7 @@ impl ServerConnection {
 pub struct InformationalSender {
     wire: SharedWire,
     version: Version,
+    case: NameCase,
 }
 
 impl InformationalSender {
@@ -221,7 +220,8 @@ impl InformationalSender {
         let is_known = self.version > Version::HTTP_10;
         if is_known {
             let mut wire = self.wire.borrow_mut();
-            serialise::response(wire.interim(), head, Payload::None, &Method::GET, self.version);
+            let to = To { method: &Method::GET, version: self.version, case: self.case };
+            serialise::response(wire.interim(), head, Payload::None, to);
         }
         is_known
     }

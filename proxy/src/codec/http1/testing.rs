@@ -11,8 +11,9 @@ use http::{HeaderValue, Method};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::parse::{self, RequestRules};
-use super::{HeadError, Incoming, Methods, ServerConnection, ServerOptions, serialise};
+use super::{HeadError, Incoming, Methods, NameRules, ServerConnection, ServerOptions, serialise};
 use crate::codec::{Broken, Frame, Payload, RequestHead};
+use crate::config::header_names::NameCase;
 use crate::net::{Address, Conn, Io, Look};
 
 /// What the peer does once it has sent everything.
@@ -169,14 +170,16 @@ pub(super) const OPTIONS: ServerOptions = ServerOptions {
     headers_max: 100,
     accept_http_10: false,
     methods: Methods::Known,
+    names: NameRules::PLAIN,
     write_buffer_bytes_max: 1024 * 1024,
 };
 
 /// What a server reads of a request that is sent to it.
 pub(crate) fn sent_and_read(head: &RequestHead) -> Option<RequestHead> {
     let mut sent = BytesMut::new();
-    serialise::request(&mut sent, head, Payload::None);
-    let rules = RequestRules { accept_http_10: false, methods: Methods::Known, headers_max: 100 };
+    serialise::request(&mut sent, head, Payload::None, NameCase::Lower);
+    let rules =
+        RequestRules { accept_http_10: false, methods: Methods::Known, headers_max: 100, names: NameRules::PLAIN };
     let (found, length) = parse::request(&sent.clone().freeze(), rules).ok()??;
     (length == sent.len()).then_some(found.head)
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Address, Http2ProtocolOptions};
+use super::{Address, HeaderKeyFormat, Http2ProtocolOptions};
 use crate::config::constraints::{LongerThan, NonEmpty, PercentValue, Positive, WholePercent};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
@@ -125,6 +125,7 @@ pub(crate) struct LbEndpoint {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Endpoint {
     pub(crate) address: At<Address>,
+    pub(crate) hostname: Option<At<String>>,
 }
 
 /// `envoy.config.cluster.v3.CircuitBreakers`
@@ -199,7 +200,9 @@ pub(crate) struct ExplicitHttpConfig {
 
 /// `envoy.config.core.v3.Http1ProtocolOptions`, towards a cluster
 #[derive(Debug, Deserialize)]
-pub(crate) struct UpstreamHttp1ProtocolOptions {}
+pub(crate) struct UpstreamHttp1ProtocolOptions {
+    pub(crate) header_key_format: Option<At<HeaderKeyFormat>>,
+}
 
 /// `envoy.config.core.v3.HttpProtocolOptions`, towards a cluster
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -101,6 +101,7 @@ pub(crate) struct HttpConnectionManager {
     pub(crate) delayed_close_timeout: Option<Seconds>,
     pub(crate) drain_timeout: Option<Seconds>,
     pub(crate) flush_access_log_on_new_request: Option<At<bool>>,
+    pub(crate) forward_client_cert_details: Option<ForwardClientCertDetails>,
     pub(crate) generate_request_id: Option<bool>,
     #[serde(default)]
     pub(crate) http_filters: Vec<At<HttpFilter>>,
@@ -188,6 +189,21 @@ pub(crate) struct HcmAccessLogOptions {
     pub(crate) flush_log_on_tunnel_successfully_established: bool,
 }
 
+/// `HttpConnectionManager.ForwardClientCertDetails`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum ForwardClientCertDetails {
+    #[serde(rename = "SANITIZE")]
+    Sanitize,
+    #[serde(rename = "FORWARD_ONLY")]
+    ForwardOnly,
+    #[serde(rename = "APPEND_FORWARD")]
+    AppendForward,
+    #[serde(rename = "SANITIZE_SET")]
+    SanitizeSet,
+    #[serde(rename = "ALWAYS_FORWARD_ONLY")]
+    AlwaysForwardOnly,
+}
+
 /// `HttpConnectionManager.InternalAddressConfig`
 #[derive(Debug, Deserialize)]
 pub(crate) struct InternalAddressConfig {
@@ -207,11 +223,23 @@ pub(crate) struct CidrRange {
 /// `envoy.config.core.v3.HttpProtocolOptions`, towards clients
 #[derive(Debug, Deserialize)]
 pub(crate) struct DownstreamHttpProtocolOptions {
+    pub(crate) headers_with_underscores_action: Option<HeadersWithUnderscoresAction>,
     pub(crate) idle_timeout: Option<Seconds>,
     pub(crate) max_connection_duration: Option<Seconds>,
     pub(crate) max_headers_count: Option<At<u32>>,
     pub(crate) max_requests_per_connection: Option<u32>,
     pub(crate) max_stream_duration: Option<Seconds>,
+}
+
+/// `envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum HeadersWithUnderscoresAction {
+    #[serde(rename = "ALLOW")]
+    Allow,
+    #[serde(rename = "REJECT_REQUEST")]
+    RejectRequest,
+    #[serde(rename = "DROP_HEADER")]
+    DropHeader,
 }
 
 /// `HttpConnectionManager.CodecType`

@@ -78,9 +78,43 @@ pub(crate) struct Http1ProtocolOptions {
     #[serde(default)]
     pub(crate) allow_custom_methods: bool,
     pub(crate) default_host_for_http_10: Option<At<String>>,
+    pub(crate) header_key_format: Option<At<HeaderKeyFormat>>,
     #[serde(default)]
     pub(crate) ignore_http_11_upgrade: Vec<At<StringMatcher>>,
 }
+
+/// `envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HeaderKeyFormat {
+    pub(crate) proper_case_words: Option<ProperCaseWords>,
+    pub(crate) stateful_formatter: Option<StatefulFormatter>,
+}
+
+/// `envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ProperCaseWords {}
+
+/// `envoy.config.core.v3.TypedExtensionConfig` of a formatter of header names
+#[derive(Debug, Deserialize)]
+pub(crate) struct StatefulFormatter {
+    #[expect(dead_code, reason = "free text; the type decides")]
+    pub(crate) name: NonEmpty,
+    #[expect(dead_code, reason = "there is one formatter; having read it is the check")]
+    pub(crate) typed_config: HeaderFormatter,
+}
+
+/// The formatters of header names there are.
+#[derive(Debug, Deserialize)]
+pub(crate) enum HeaderFormatter {
+    #[serde(
+        rename = "type.googleapis.com/envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig"
+    )]
+    PreserveCase(PreserveCaseFormatterConfig),
+}
+
+/// `envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct PreserveCaseFormatterConfig {}
 
 /// `envoy.type.matcher.v3.StringMatcher`
 #[derive(Debug, Deserialize)]

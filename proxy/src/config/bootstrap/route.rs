@@ -13,6 +13,8 @@ use crate::config::yaml::At;
 #[derive(Debug, Deserialize)]
 pub(crate) struct RouteConfiguration {
     #[serde(default)]
+    pub(crate) request_mirror_policies: Vec<At<RequestMirrorPolicy>>,
+    #[serde(default)]
     pub(crate) ignore_port_in_host_matching: bool,
     #[serde(default)]
     pub(crate) internal_only_headers: Vec<HeaderName>,
@@ -41,7 +43,13 @@ pub(crate) struct VirtualHost {
     pub(crate) name: NonEmpty,
     pub(crate) domains: At<Vec<At<OneLine>>>,
     pub(crate) include_attempt_count_in_response: Option<bool>,
+    #[serde(default)]
+    pub(crate) include_is_timeout_retry_header: bool,
     pub(crate) include_request_attempt_count: Option<bool>,
+    pub(crate) per_request_buffer_limit_bytes: Option<u32>,
+    pub(crate) request_body_buffer_limit: Option<At<u32>>,
+    #[serde(default)]
+    pub(crate) request_mirror_policies: Vec<At<RequestMirrorPolicy>>,
     #[serde(default)]
     pub(crate) request_headers_to_add: Vec<At<HeaderValueOption>>,
     #[serde(default)]
@@ -56,6 +64,16 @@ pub(crate) struct VirtualHost {
     pub(crate) routes: Vec<At<Route>>,
     #[serde(default)]
     pub(crate) typed_per_filter_config: TypedPerFilterConfig,
+    #[serde(default)]
+    pub(crate) virtual_clusters: Vec<At<VirtualCluster>>,
+}
+
+/// `envoy.config.route.v3.VirtualCluster`
+#[derive(Debug, Deserialize)]
+pub(crate) struct VirtualCluster {
+    #[serde(default)]
+    pub(crate) headers: Vec<At<HeaderMatcher>>,
+    pub(crate) name: NonEmpty,
 }
 
 /// `envoy.config.route.v3.Route`
@@ -65,7 +83,9 @@ pub(crate) struct Route {
     pub(crate) name: String,
     pub(crate) r#match: At<RouteMatch>,
     pub(crate) direct_response: Option<At<DirectResponseAction>>,
+    pub(crate) per_request_buffer_limit_bytes: Option<u32>,
     pub(crate) redirect: Option<At<RedirectAction>>,
+    pub(crate) request_body_buffer_limit: Option<At<u32>>,
     #[serde(default)]
     pub(crate) request_headers_to_add: Vec<At<HeaderValueOption>>,
     #[serde(default)]
@@ -75,6 +95,8 @@ pub(crate) struct Route {
     #[serde(default)]
     pub(crate) response_headers_to_remove: Vec<At<HeaderName>>,
     pub(crate) route: Option<At<RouteAction>>,
+    #[serde(default)]
+    pub(crate) stat_prefix: String,
     #[serde(default)]
     pub(crate) typed_per_filter_config: TypedPerFilterConfig,
 }
@@ -88,12 +110,63 @@ pub(crate) struct RouteMatch {
     #[serde(default)]
     pub(crate) headers: Vec<At<HeaderMatcher>>,
     pub(crate) path: Option<String>,
+    pub(crate) path_match_policy: Option<PathMatchPolicy>,
     pub(crate) path_separated_prefix: Option<At<String>>,
     pub(crate) prefix: Option<String>,
     #[serde(default)]
     pub(crate) query_parameters: Vec<At<QueryParameterMatcher>>,
     pub(crate) runtime_fraction: Option<RuntimeFractionalPercent>,
     pub(crate) safe_regex: Option<RegexMatcher>,
+    pub(crate) tls_context: Option<TlsContextMatchOptions>,
+}
+
+/// `envoy.config.route.v3.RouteMatch.TlsContextMatchOptions`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct TlsContextMatchOptions {
+    pub(crate) presented: Option<bool>,
+    pub(crate) validated: Option<bool>,
+}
+
+/// `envoy.config.core.v3.TypedExtensionConfig` of a path match
+#[derive(Debug, Deserialize)]
+pub(crate) struct PathMatchPolicy {
+    #[expect(dead_code, reason = "free text; the type decides")]
+    pub(crate) name: NonEmpty,
+    pub(crate) typed_config: PathMatcher,
+}
+
+/// The path matchers there are.
+#[derive(Debug, Deserialize)]
+pub(crate) enum PathMatcher {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig")]
+    UriTemplate(UriTemplateMatchConfig),
+}
+
+/// `envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct UriTemplateMatchConfig {
+    pub(crate) path_template: At<NonEmpty>,
+}
+
+/// `envoy.config.core.v3.TypedExtensionConfig` of a path rewrite
+#[derive(Debug, Deserialize)]
+pub(crate) struct PathRewritePolicy {
+    #[expect(dead_code, reason = "free text; the type decides")]
+    pub(crate) name: NonEmpty,
+    pub(crate) typed_config: PathRewriter,
+}
+
+/// The path rewriters there are.
+#[derive(Debug, Deserialize)]
+pub(crate) enum PathRewriter {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig")]
+    UriTemplate(UriTemplateRewriteConfig),
+}
+
+/// `envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct UriTemplateRewriteConfig {
+    pub(crate) path_template_rewrite: At<NonEmpty>,
 }
 
 /// `envoy.config.route.v3.RouteMatch.ConnectMatcher`
@@ -205,25 +278,42 @@ pub(crate) enum TlsRequirementType {
 pub(crate) struct RouteAction {
     #[serde(default)]
     pub(crate) append_x_forwarded_host: bool,
+    #[serde(default)]
+    pub(crate) auto_host_rewrite: bool,
     pub(crate) cluster: Option<At<String>>,
     pub(crate) cluster_header: Option<At<HeaderName>>,
     pub(crate) cluster_not_found_response_code: Option<ClusterNotFoundResponseCode>,
     pub(crate) flush_timeout: Option<Seconds>,
     pub(crate) grpc_timeout_offset: Option<Seconds>,
+    pub(crate) host_rewrite: Option<At<String>>,
     pub(crate) host_rewrite_header: Option<At<HeaderName>>,
     pub(crate) host_rewrite_literal: Option<At<String>>,
     pub(crate) host_rewrite_path_regex: Option<At<RegexMatchAndSubstitute>>,
     pub(crate) idle_timeout: Option<Seconds>,
     pub(crate) max_grpc_timeout: Option<Seconds>,
     pub(crate) max_stream_duration: Option<MaxStreamDuration>,
+    pub(crate) path_rewrite: Option<At<String>>,
+    pub(crate) path_rewrite_policy: Option<PathRewritePolicy>,
     pub(crate) prefix_rewrite: Option<At<String>>,
     pub(crate) priority: Option<RoutingPriority>,
     pub(crate) regex_rewrite: Option<At<RegexMatchAndSubstitute>>,
+    #[serde(default)]
+    pub(crate) request_mirror_policies: Vec<At<RequestMirrorPolicy>>,
     pub(crate) retry_policy: Option<RetryPolicy>,
     pub(crate) timeout: Option<Seconds>,
     #[serde(default)]
     pub(crate) upgrade_configs: Vec<At<UpgradeConfig>>,
     pub(crate) weighted_clusters: Option<At<WeightedCluster>>,
+}
+
+/// `envoy.config.route.v3.RouteAction.RequestMirrorPolicy`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RequestMirrorPolicy {
+    pub(crate) cluster: Option<At<String>>,
+    pub(crate) cluster_header: Option<At<HeaderName>>,
+    #[serde(default)]
+    pub(crate) disable_shadow_host_suffix_append: bool,
+    pub(crate) runtime_fraction: Option<RuntimeFractionalPercent>,
 }
 
 /// `envoy.config.route.v3.WeightedCluster`
@@ -291,9 +381,9 @@ pub(crate) struct RetryPolicy {
     pub(crate) per_try_timeout: Option<Seconds>,
     pub(crate) rate_limited_retry_back_off: Option<At<RateLimitedRetryBackOff>>,
     #[serde(default)]
-    pub(crate) retriable_headers: Vec<RetriableHeader>,
+    pub(crate) retriable_headers: Vec<At<HeaderMatcher>>,
     #[serde(default)]
-    pub(crate) retriable_request_headers: Vec<RetriableHeader>,
+    pub(crate) retriable_request_headers: Vec<At<HeaderMatcher>>,
     #[serde(default)]
     pub(crate) retriable_status_codes: Vec<u16>,
     pub(crate) retry_back_off: Option<At<RetryBackOff>>,
@@ -321,12 +411,6 @@ pub(crate) enum HostPredicate {
 /// `envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate`
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct PreviousHostsPredicate {}
-
-/// `envoy.config.route.v3.HeaderMatcher`, in a retry policy
-#[derive(Debug, Deserialize)]
-pub(crate) struct RetriableHeader {
-    pub(crate) name: HeaderName,
-}
 
 /// `envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff`
 #[derive(Debug, Deserialize)]

@@ -3,11 +3,14 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::{buffer_bytes_max, health, http2_options, socket_address};
+use http::HeaderValue;
+
+use super::rewrite::literal_host;
+use super::{buffer_bytes_max, health, http2_options, name_case, socket_address};
 use crate::config::bootstrap::cluster::{
-    Cluster as Written, DiscoveryType, DnsLookupFamily, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy,
+    Cluster as Written, DiscoveryType, DnsLookupFamily, Endpoint, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy,
     PreconnectPolicy, RetryBudget as WrittenBudget, RoutingPriority, TcpKeepalive as WrittenKeepalive,
-    TypedHttpProtocolOptions, UpstreamHttpProtocolOptions,
+    TypedHttpProtocolOptions, UpstreamHttp1ProtocolOptions, UpstreamHttpProtocolOptions,
 };
 use crate::config::bootstrap::{Address, Http2ProtocolOptions};
 use crate::config::cluster::{
@@ -16,6 +19,7 @@ use crate::config::cluster::{
 };
 use crate::config::error::Cause;
 use crate::config::problem::Problem;
+use crate::config::rewrite::is_host;
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
 
@@ -48,6 +52,7 @@ pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Pr
     Ok(Cluster {
         name: cluster.name.value.as_str().into(),
         alt_stat_name: cluster.alt_stat_name.clone().filter(|name| !name.is_empty()),
+        hostnames: hostnames(cluster)?,
         discovery: discovery(cluster)?,
         balancing: match cluster.lb_policy {
             None | Some(LbPolicy::RoundRobin) => Balancing::RoundRobin,
@@ -55,6 +60,7 @@ pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Pr
             Some(LbPolicy::Random) => Balancing::Random,
         },
         protocol: protocol(cluster)?,
+        name_case: name_case(http1_options(cluster).and_then(|options| options.header_key_format.as_ref()))?,
         connect_timeout: cluster.connect_timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.0),
         idle_timeout: idle_timeout(cluster),
         requests_per_connection_max: requests_per_connection_max(cluster)?,
@@ -117,6 +123,14 @@ fn protocol(cluster: &Written) -> Result<UpstreamProtocol, Problem> {
         | ExplicitHttpConfig { http_protocol_options: Some(_), http2_protocol_options: Some(_) } => {
             Err(explicit.invalid("takes exactly one of http_protocol_options and http2_protocol_options"))
         }
+    }
+}
+
+/// The HTTP/1 options that hold, from wherever they were written.
+fn http1_options(cluster: &Written) -> Option<&UpstreamHttp1ProtocolOptions> {
+    match cluster.http_options() {
+        Some(options) => options.value.explicit_http_config.as_ref()?.value.http_protocol_options.as_ref(),
+        None => cluster.http_protocol_options.as_ref().map(|options| &options.value),
     }
 }
 
@@ -192,6 +206,19 @@ fn refresh(cluster: &Written) -> Result<Refresh, Problem> {
         jitter: cluster.dns_jitter.map_or(Duration::ZERO, |jitter| jitter.0),
         after_failure: after_failure.transpose()?,
     })
+}
+
+/// The names of the endpoints: their hostnames, or what they are found by.
+fn hostnames(cluster: &Written) -> Result<Vec<Option<HeaderValue>>, Problem> {
+    let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.endpoints);
+    let endpoints = assigned.flat_map(|locality| &locality.lb_endpoints).map(|lb| &lb.endpoint);
+    let is_dns = !matches!(cluster.r#type, None | Some(DiscoveryType::Static));
+    let hostname = |endpoint: &Endpoint| {
+        let written = endpoint.hostname.as_ref().map(literal_host).transpose()?.flatten();
+        let name = is_dns.then(|| HeaderValue::from_str(&endpoint.address.value.socket_address.address.value).ok());
+        Ok(written.or(name.flatten().filter(|name| is_host(name.as_bytes()))))
+    };
+    endpoints.map(hostname).collect()
 }
 
 fn lookup_family(cluster: &Written) -> LookupFamily {

@@ -7,13 +7,14 @@ use http::HeaderValue;
 
 use super::access_log::access_log;
 use super::local_reply::local_replies;
-use super::{ClusterNames, downstream_http2_options, filter, pattern, route, within};
+use super::{ClusterNames, downstream_http2_options, filter, name_case, pattern, route, within};
 use crate::config::bootstrap::listener::{
-    CidrRange, CodecType as WrittenCodec, HttpConnectionManager, InternalAddressConfig, PathWithEscapedSlashesAction,
-    ServerHeaderTransformation,
+    CidrRange, CodecType as WrittenCodec, ForwardClientCertDetails, HeadersWithUnderscoresAction,
+    HttpConnectionManager, InternalAddressConfig, PathWithEscapedSlashesAction, ServerHeaderTransformation,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
 use crate::config::error::Place;
+use crate::config::header_names::Underscores;
 use crate::config::listener::{
     CodecType, ConnectionManager, EarlyLogs, Http1Options, Http2Options, ManagerTimeouts, RequestIds, ServerHeader,
     ServerTransformation,
@@ -64,6 +65,7 @@ pub(super) fn connection_manager(
         // Both bounds were checked above; a usize has at least 32 bits wherever this runs.
         request_head_bytes_max: usize::try_from(head_kib).unwrap_or(usize::MAX).saturating_mul(1024),
         request_headers_max: usize::try_from(headers).unwrap_or(usize::MAX),
+        underscores: underscores(common.and_then(|common| common.headers_with_underscores_action)),
         requests_per_connection_max: common
             .and_then(|common| common.max_requests_per_connection)
             .and_then(NonZeroU32::new),
@@ -71,6 +73,7 @@ pub(super) fn connection_manager(
         trust,
         normalisation,
         scheme,
+        keeps_client_cert: keeps_client_cert(written.forward_client_cert_details),
         tells_port: written.append_x_forwarded_port,
         via: written.via.map(|via| via.0).filter(|via| !via.is_empty()),
         request_ids: RequestIds {
@@ -91,6 +94,28 @@ fn server(written: &HttpConnectionManager) -> ServerHeader {
             Some(ServerHeaderTransformation::AppendIfAbsent) => ServerTransformation::AppendIfAbsent,
             Some(ServerHeaderTransformation::PassThrough) => ServerTransformation::PassThrough,
         },
+    }
+}
+
+/// Does `x-forwarded-client-cert` of a request without TLS stay?
+fn keeps_client_cert(written: Option<ForwardClientCertDetails>) -> bool {
+    match written {
+        Some(ForwardClientCertDetails::AlwaysForwardOnly) => true,
+        None
+        | Some(
+            ForwardClientCertDetails::AppendForward
+            | ForwardClientCertDetails::ForwardOnly
+            | ForwardClientCertDetails::Sanitize
+            | ForwardClientCertDetails::SanitizeSet,
+        ) => false,
+    }
+}
+
+fn underscores(written: Option<HeadersWithUnderscoresAction>) -> Underscores {
+    match written {
+        None | Some(HeadersWithUnderscoresAction::Allow) => Underscores::Allowed,
+        Some(HeadersWithUnderscoresAction::DropHeader) => Underscores::Dropped,
+        Some(HeadersWithUnderscoresAction::RejectRequest) => Underscores::Refused,
     }
 }
 
@@ -143,6 +168,7 @@ fn http1_options(written: &HttpConnectionManager) -> Result<Http1Options, Proble
         allow_custom_methods: options.is_some_and(|options| options.allow_custom_methods),
         ignore_http_11_upgrade: ignored.iter().map(pattern::string_match).collect::<Result<_, _>>()?,
         default_host_for_http_10: host.map(|host| host.value.clone()),
+        name_case: name_case(options.and_then(|options| options.header_key_format.as_ref()))?,
         safe_max_connection_duration: written.http1_safe_max_connection_duration.unwrap_or(false),
     })
 }

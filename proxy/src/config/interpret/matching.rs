@@ -1,24 +1,36 @@
 //! Which requests a route takes.
 
 use super::pattern::{string_match, whole};
+use super::template::Template;
 use super::weighted::fraction;
-use crate::config::bootstrap::route::{HeaderMatcher, NumberRange, QueryParameterMatcher, RouteMatch};
+use crate::config::bootstrap::route::{
+    HeaderMatcher, NumberRange, PathMatcher, QueryParameterMatcher, RouteMatch, TlsContextMatchOptions,
+};
 use crate::config::problem::Problem;
-use crate::config::route::{Condition, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch, QueryTest, Sense};
+use crate::config::route::{
+    CertificateMatch, Condition, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch, QueryTest, Sense,
+};
 use crate::config::string_match::{Pattern, StringMatch};
 use crate::config::yaml::{At, Notes};
 
 pub(super) fn path(written: &At<RouteMatch>) -> Result<PathMatch, Problem> {
     let case_sensitive = written.value.case_sensitive.unwrap_or(true);
-    let RouteMatch { connect_matcher, path, path_separated_prefix, prefix, safe_regex, .. } = &written.value;
-    match (prefix, path, safe_regex, path_separated_prefix, connect_matcher) {
-        (Some(prefix), None, None, None, None) => Ok(PathMatch::Prefix { prefix: prefix.clone(), case_sensitive }),
-        (None, Some(path), None, None, None) => Ok(PathMatch::Exact { path: path.clone(), case_sensitive }),
-        (None, None, Some(safe), None, None) => whole(&safe.regex).map(PathMatch::Regex),
-        (None, None, None, Some(prefix), None) => separated_prefix(prefix, case_sensitive),
-        (None, None, None, None, Some(_)) => Ok(PathMatch::Connect),
+    let RouteMatch { connect_matcher, path, path_match_policy, path_separated_prefix, prefix, safe_regex, .. } =
+        &written.value;
+    let prefix = prefix.iter().map(|prefix| Ok(PathMatch::Prefix { prefix: prefix.clone(), case_sensitive }));
+    let path = path.iter().map(|path| Ok(PathMatch::Exact { path: path.clone(), case_sensitive }));
+    let regex = safe_regex.iter().map(|safe| whole(&safe.regex).map(PathMatch::Regex));
+    let separated = path_separated_prefix.iter().map(|prefix| separated_prefix(prefix, case_sensitive));
+    let connect = connect_matcher.iter().map(|_| Ok(PathMatch::Connect));
+    let template = path_match_policy.iter().map(|policy| match &policy.typed_config {
+        PathMatcher::UriTemplate(template) => Template::parse(&template.path_template)?.regex().map(PathMatch::Regex),
+    });
+    let mut all = prefix.chain(path).chain(regex).chain(separated).chain(connect).chain(template);
+    match (all.next(), all.next()) {
+        (Some(matches), None) => matches,
         _ => Err(written.invalid(
-            "a match takes exactly one of prefix, path, safe_regex, path_separated_prefix and connect_matcher",
+            "a match takes exactly one of prefix, path, safe_regex, path_separated_prefix, connect_matcher and \
+             path_match_policy",
         )),
     }
 }
@@ -36,7 +48,12 @@ pub(super) fn conditions(written: &RouteMatch, notes: &Notes) -> Result<Vec<Cond
     let grpc = written.grpc.iter().map(|_| Ok(Condition::Grpc));
     let headers = written.headers.iter().map(|header| self::header(header).map(Condition::Header));
     let query = written.query_parameters.iter().map(|query| self::query(query).map(Condition::Query));
-    fraction.chain(grpc).chain(headers).chain(query).collect()
+    let tls = written.tls_context.iter().map(|wanted| Ok(Condition::ClientCertificate(certificate(*wanted))));
+    fraction.chain(grpc).chain(headers).chain(query).chain(tls).collect()
+}
+
+fn certificate(written: TlsContextMatchOptions) -> CertificateMatch {
+    CertificateMatch { presented: written.presented, validated: written.validated }
 }
 
 pub(super) fn header(at: &At<HeaderMatcher>) -> Result<HeaderMatch, Problem> {

@@ -19,6 +19,7 @@ mod route;
 mod runtime;
 mod stats;
 mod targets;
+mod template;
 mod weighted;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,8 +28,9 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::bootstrap::{Address, Bootstrap, Http2ProtocolOptions, KeepaliveSettings};
+use super::bootstrap::{Address, Bootstrap, HeaderKeyFormat, Http2ProtocolOptions, KeepaliveSettings};
 use super::error::Place;
+use super::header_names::NameCase;
 use super::listener::{Http2Floods, Http2Options, Keepalive, Listener};
 use super::problem::Problem;
 use super::yaml::{At, Node, Notes};
@@ -238,6 +240,16 @@ fn within(at: &At<u32>, range: RangeInclusive<u32>) -> Result<u32, Problem> {
         return Ok(at.value);
     }
     Err(at.invalid(format!("{} is not within {} to {}", at.value, range.start(), range.end())))
+}
+
+/// How the names of header fields are written over HTTP/1.
+fn name_case(written: Option<&At<HeaderKeyFormat>>) -> Result<NameCase, Problem> {
+    let Some(at) = written else { return Ok(NameCase::Lower) };
+    match (&at.value.proper_case_words, &at.value.stateful_formatter) {
+        (Some(_), None) => Ok(NameCase::Words),
+        (None, Some(_)) => Ok(NameCase::AsReceived),
+        _ => Err(at.invalid("takes exactly one of proper_case_words and stateful_formatter")),
+    }
 }
 
 /// The bytes that may wait on a connection.

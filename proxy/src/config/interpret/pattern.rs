@@ -13,6 +13,11 @@ pub(super) fn whole(written: &At<NonEmpty>) -> Result<regex::Regex, Problem> {
     compile(written, &format!(r"\A(?:{})\z", &*written.value))
 }
 
+/// The same for an expression that was made of what was written.
+pub(super) fn whole_of(written: &At<NonEmpty>, expression: &str) -> Result<regex::Regex, Problem> {
+    compile(written, &format!(r"\A(?:{expression})\z"))
+}
+
 /// A regular expression that is looked for anywhere in a text.
 pub(super) fn anywhere(written: &At<NonEmpty>) -> Result<regex::Regex, Problem> {
     compile(written, &written.value)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::matching::header;
 use crate::config::bootstrap::route::{
     RateLimitedRetryBackOff, ResetHeaderFormat, RetryBackOff, RetryPolicy as Written,
 };
@@ -24,8 +25,8 @@ pub(super) fn policy(written: &Written, notes: &Notes) -> Result<RetryPolicy, Pr
         on: written.retry_on.as_ref().map_or(Ok(RetryOn::default()), |words| retry_on(words, notes))?,
         retries_max: written.num_retries.unwrap_or(1),
         statuses: written.retriable_status_codes.clone(),
-        headers: written.retriable_headers.iter().map(|header| header.name.to_string()).collect(),
-        request_headers: written.retriable_request_headers.iter().map(|header| header.name.to_string()).collect(),
+        headers: written.retriable_headers.iter().map(header).collect::<Result<_, _>>()?,
+        request_headers: written.retriable_request_headers.iter().map(header).collect::<Result<_, _>>()?,
         other_endpoints: (!written.retry_host_predicate.is_empty())
             .then(|| written.host_selection_retry_max_attempts.unwrap_or(HOST_SELECTION_ATTEMPTS)),
         per_try_timeout: written.per_try_timeout.and_then(Seconds::unless_zero),

@@ -3,8 +3,13 @@
 use http::HeaderValue;
 
 use super::pattern;
-use crate::config::bootstrap::route::{RedirectAction, RedirectResponseCode, RegexMatchAndSubstitute, RouteAction};
+use super::template::Template;
+use crate::config::bootstrap::route::{
+    PathMatchPolicy, PathMatcher, PathRewritePolicy, PathRewriter, RedirectAction, RedirectResponseCode,
+    RegexMatchAndSubstitute, RouteAction, RouteMatch,
+};
 use crate::config::constraints::HeaderText;
+use crate::config::log_format::Format;
 use crate::config::problem::Problem;
 use crate::config::rewrite::{
     ForwardedHost, HostRewrite, NewHost, PathRewrite, Piece, Redirect, RedirectPath, RedirectQuery, RedirectStatus,
@@ -40,51 +45,83 @@ pub(super) fn redirect(at: &At<RedirectAction>) -> Result<Redirect, Problem> {
     Ok(Redirect { host, path, port, scheme, status: status(written.response_code), query })
 }
 
-/// What a route changes in the target of a request, if anything.
-pub(super) fn rewrites(at: &At<RouteAction>) -> Result<Option<Rewrites>, Problem> {
-    let (host, path) = (host(at)?, path(at)?);
+/// What a route changes in the target of the requests that `matched` takes, if anything.
+pub(super) fn rewrites(at: &At<RouteAction>, matched: &RouteMatch) -> Result<Option<Rewrites>, Problem> {
+    let (host, path) = (host(at)?, path(at, matched)?);
     Ok((host.is_some() || path.is_some()).then_some(Rewrites { host, path }))
 }
 
-fn path(at: &At<RouteAction>) -> Result<Option<PathRewrite>, Problem> {
-    match (&at.value.prefix_rewrite, &at.value.regex_rewrite) {
-        (None, None) => Ok(None),
-        (Some(prefix), None) if prefix.value.is_empty() => Ok(None),
-        (Some(prefix), None) if !prefix.value.starts_with('/') => {
-            Err(prefix.invalid("must begin with /, as the path of a request does"))
-        }
-        (Some(prefix), None) if !is_part_of_target(prefix.value.as_bytes()) => Err(prefix.invalid(NOT_IN_A_TARGET)),
-        (Some(prefix), None) => Ok(Some(PathRewrite::Prefix(prefix.value.clone()))),
-        (None, Some(written)) => {
-            let regex = regex(&written.value)?;
-            check_substitution(written, &regex, is_part_of_target, NOT_IN_A_TARGET)?;
-            Ok(Some(PathRewrite::Regex(regex)))
-        }
+fn path(at: &At<RouteAction>, matched: &RouteMatch) -> Result<Option<PathRewrite>, Problem> {
+    let written = &at.value;
+    let prefix = written.prefix_rewrite.iter().filter(|prefix| !prefix.value.is_empty()).map(prefix);
+    let regex = written.regex_rewrite.iter().map(|written| {
+        let regex = regex(&written.value)?;
+        check_substitution(written, &regex, is_part_of_target, NOT_IN_A_TARGET)?;
+        Ok(PathRewrite::Regex(regex))
+    });
+    let format = written.path_rewrite.iter().filter(|format| !format.value.is_empty());
+    let format = format.map(|format| parsed(format).map(PathRewrite::Format));
+    let template = written.path_rewrite_policy.iter().map(|policy| template(policy, matched));
+    let mut all = prefix.chain(regex).chain(format).chain(template);
+    match (all.next(), all.next()) {
+        (rewrite, None) => rewrite.transpose(),
         // Envoy's words.
-        (Some(_), Some(_)) => {
-            Err(at.invalid("specify only one of prefix_rewrite, regex_rewrite or path_rewrite_policy"))
-        }
+        (_, Some(_)) => Err(at.invalid("specify only one of prefix_rewrite, regex_rewrite or path_rewrite_policy")),
     }
+}
+
+fn prefix(prefix: &At<String>) -> Result<PathRewrite, Problem> {
+    if !prefix.value.starts_with('/') {
+        return Err(prefix.invalid("must begin with /, as the path of a request does"));
+    }
+    if !is_part_of_target(prefix.value.as_bytes()) {
+        return Err(prefix.invalid(NOT_IN_A_TARGET));
+    }
+    Ok(PathRewrite::Prefix(prefix.value.clone()))
+}
+
+/// A rewrite by a template is a substitution in what the route's template matches.
+fn template(policy: &PathRewritePolicy, matched: &RouteMatch) -> Result<PathRewrite, Problem> {
+    let PathRewriter::UriTemplate(rewrite) = &policy.typed_config;
+    let rewrite = &rewrite.path_template_rewrite;
+    let Some(PathMatchPolicy { typed_config: PathMatcher::UriTemplate(of_match), .. }) = &matched.path_match_policy
+    else {
+        return Err(rewrite.invalid("needs a path_match_policy with a URI template in the route's match"));
+    };
+    let template = Template::parse(&of_match.path_template)?;
+    let substitution = template.substitution(rewrite)?;
+    let is_wrong = |piece: &Piece| matches!(piece, Piece::Literal(text) if !is_part_of_target(text.as_bytes()));
+    if substitution.0.iter().any(is_wrong) {
+        return Err(rewrite.invalid(NOT_IN_A_TARGET));
+    }
+    Ok(PathRewrite::Regex(RegexRewrite { pattern: template.regex()?, substitution }))
 }
 
 fn host(at: &At<RouteAction>) -> Result<Option<HostRewrite>, Problem> {
     let written = &at.value;
-    let host = match (&written.host_rewrite_literal, &written.host_rewrite_header, &written.host_rewrite_path_regex) {
-        (None, None, None) => return Ok(None),
-        (Some(literal), None, None) => match literal_host(literal)? {
-            Some(host) => NewHost::Literal(host),
-            None => return Ok(None),
-        },
-        (None, Some(header), None) => NewHost::Header(header.value.to_string()),
-        (None, None, Some(written)) => {
-            let regex = regex(&written.value)?;
-            check_substitution(written, &regex, is_host, NOT_A_HOST)?;
-            NewHost::Path(regex)
-        }
-        _ => return Err(at.invalid("a route action has one rewrite of the host")),
+    let literal = written.host_rewrite_literal.iter().filter_map(|literal| literal_host(literal).transpose());
+    let literal = literal.map(|host| host.map(NewHost::Literal));
+    let header = written.host_rewrite_header.iter().map(|header| Ok(NewHost::Header(header.value.to_string())));
+    let path = written.host_rewrite_path_regex.iter().map(|written| {
+        let regex = regex(&written.value)?;
+        check_substitution(written, &regex, is_host, NOT_A_HOST)?;
+        Ok(NewHost::Path(regex))
+    });
+    let format = written.host_rewrite.iter().filter(|format| !format.value.is_empty());
+    let format = format.map(|format| parsed(format).map(NewHost::Format));
+    let endpoint = written.auto_host_rewrite.then_some(Ok(NewHost::Endpoint));
+    let mut all = literal.chain(header).chain(path).chain(format).chain(endpoint);
+    let host = match (all.next(), all.next()) {
+        (None, _) => return Ok(None),
+        (Some(host), None) => host?,
+        (Some(_), Some(_)) => return Err(at.invalid("a route action has one rewrite of the host")),
     };
     let forwarded_host = if written.append_x_forwarded_host { ForwardedHost::Appended } else { ForwardedHost::Kept };
     Ok(Some(HostRewrite { host, forwarded_host }))
+}
+
+fn parsed(written: &At<String>) -> Result<Format, Problem> {
+    Format::parse_header_value(&written.value).map_err(|error| written.invalid(error.to_string()))
 }
 
 /// `host_rewrite_literal`; an empty one is none.

@@ -1,5 +1,6 @@
 //! What routes mean.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +18,9 @@ use crate::config::cluster::Priority;
 use crate::config::constraints::OneLine;
 use crate::config::problem::Problem;
 use crate::config::route::{
-    Action, AttemptCount, Destination, Domain, Forward, GrpcLimit, GrpcTimeout, HeaderEdits, NamedCluster, PortMatch,
-    RequireTls, RetryPolicy, Route, RouteTable, Upgrade, Upgrades, VirtualHost,
+    Action, AttemptCount, Destination, Domain, Forward, GrpcLimit, GrpcTimeout, HeaderEdits, KeptBody, Mirror,
+    NamedCluster, PortMatch, RequireTls, RetryPolicy, Route, RouteTable, Upgrade, Upgrades, VirtualCluster,
+    VirtualHost,
 };
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
@@ -36,7 +38,8 @@ pub(super) fn table(
 ) -> Result<RouteTable, Problem> {
     let written = &written.value;
     let validate = written.validate_clusters.unwrap_or(true);
-    let targets = Targets { clusters, filters, validate, notes };
+    let stat_prefixes = RefCell::default();
+    let targets = Targets { clusters, filters, validate, notes, stat_prefixes: &stat_prefixes };
     let level = filters.level(&written.typed_per_filter_config, notes)?;
     let edits = HeaderEdits {
         request: edits(&written.request_headers_to_add, &written.request_headers_to_remove)?,
@@ -45,6 +48,7 @@ pub(super) fn table(
     let above = Above {
         filters: &level,
         edits: Arc::new(edits),
+        mirrors: weighted::mirrors(&written.request_mirror_policies, targets)?,
         order: if written.most_specific_header_mutations_wins {
             Order::MostSpecificLast
         } else {
@@ -66,11 +70,13 @@ pub(super) fn table(
     }
     let internal_only_headers = written.internal_only_headers.iter().map(|name| name.to_string()).collect();
     let ports = if written.ignore_port_in_host_matching { PortMatch::Ignored } else { PortMatch::Compared };
-    Ok(RouteTable { virtual_hosts, ports, internal_only_headers })
+    let stat_prefixes = stat_prefixes.take();
+    Ok(RouteTable { virtual_hosts: virtual_hosts.into(), ports, stat_prefixes, internal_only_headers })
 }
 
 /// What the route configuration says for all of its virtual hosts.
 struct Above<'a> {
+    mirrors: Vec<Mirror>,
     filters: &'a Level,
     edits: Arc<HeaderEdits>,
     order: Order,
@@ -104,6 +110,9 @@ struct HostDefaults<'a> {
     order: Order,
     retry: Option<RetryPolicy>,
     attempt_count: AttemptCount,
+    tells_timeout: bool,
+    kept_body: Option<KeptBody>,
+    mirrors: Vec<Mirror>,
 }
 
 fn virtual_host(written: &WrittenHost, targets: Targets<'_>, above: &Above<'_>) -> Result<VirtualHost, Problem> {
@@ -124,17 +133,42 @@ fn virtual_host(written: &WrittenHost, targets: Targets<'_>, above: &Above<'_>) 
             in_request: written.include_request_attempt_count.unwrap_or(false),
             in_response: written.include_attempt_count_in_response.unwrap_or(false),
         },
+        mirrors: match weighted::mirrors(&written.request_mirror_policies, targets)? {
+            none if none.is_empty() => above.mirrors.clone(),
+            own => own,
+        },
+        tells_timeout: written.include_is_timeout_retry_header,
+        kept_body: kept_body(written.per_request_buffer_limit_bytes, written.request_body_buffer_limit.as_ref()),
     };
+    let routes = written.routes.iter().map(|route| self::route(route, &written.name, targets, &defaults));
     Ok(VirtualHost {
         name: written.name.to_string(),
         domains: written.domains.value.iter().map(domain).collect::<Result<_, _>>()?,
-        routes: written.routes.iter().map(|written| route(written, targets, &defaults)).collect::<Result<_, _>>()?,
+        routes: routes.collect::<Result<Vec<_>, _>>()?.into(),
+        virtual_clusters: virtual_clusters(written, targets)?,
         require_tls: match written.require_tls {
             None | Some(TlsRequirementType::None) => RequireTls::None,
             Some(TlsRequirementType::ExternalOnly) => RequireTls::ExternalOnly,
             Some(TlsRequirementType::All) => RequireTls::All,
         },
     })
+}
+
+/// The virtual clusters, and behind them the one that counts what none of them takes.
+fn virtual_clusters(written: &WrittenHost, targets: Targets<'_>) -> Result<Vec<VirtualCluster>, Problem> {
+    let stats = |name: &str| targets.stats(format!("vhost.{}.vcluster.{name}", &*written.name));
+    let mut clusters = Vec::new();
+    for at in &written.virtual_clusters {
+        if at.value.headers.is_empty() {
+            return Err(at.invalid("virtual clusters must define 'headers'"));
+        }
+        let headers = at.value.headers.iter().map(matching::header).collect::<Result<_, _>>()?;
+        clusters.push(VirtualCluster { headers, stats: stats(&at.value.name) });
+    }
+    if !clusters.is_empty() {
+        clusters.push(VirtualCluster { headers: Vec::new(), stats: stats("other") });
+    }
+    Ok(clusters)
 }
 
 fn domain(written: &At<OneLine>) -> Result<Domain, Problem> {
@@ -148,7 +182,12 @@ fn domain(written: &At<OneLine>) -> Result<Domain, Problem> {
     }
 }
 
-fn route(written: &At<Written>, targets: Targets<'_>, host: &HostDefaults<'_>) -> Result<Route, Problem> {
+fn route(
+    written: &At<Written>,
+    host_name: &str,
+    targets: Targets<'_>,
+    host: &HostDefaults<'_>,
+) -> Result<Route, Problem> {
     let own = targets.filters.level(&written.value.typed_per_filter_config, targets.notes)?;
     let edits = HeaderEdits {
         request: edits(&written.value.request_headers_to_add, &written.value.request_headers_to_remove)?,
@@ -158,7 +197,7 @@ fn route(written: &At<Written>, targets: Targets<'_>, host: &HostDefaults<'_>) -
     let edits = host.order.of([Arc::new(edits), of_host, of_all]);
     let levels = Levels { filters: [host.filters[0], host.filters[1], &own], edits };
     let action = match (&written.value.route, &written.value.direct_response, &written.value.redirect) {
-        (Some(forward), None, None) => self::forward(forward, targets, host, &levels)?,
+        (Some(action), None, None) => forward(&written.value, action, targets, host, &levels)?,
         (None, Some(direct), None) => self::direct(direct)?,
         (None, None, Some(redirect)) => Action::Redirect(Box::new(rewrite::redirect(redirect)?)),
         (None, None, None) => {
@@ -172,8 +211,19 @@ fn route(written: &At<Written>, targets: Targets<'_>, host: &HostDefaults<'_>) -
         conditions: matching::conditions(&written.value.r#match.value, targets.notes)?,
         filters: levels.chains(targets.filters),
         edits: levels.edits,
+        stats: Some(&written.value.stat_prefix)
+            .filter(|prefix| !prefix.is_empty())
+            .map(|prefix| targets.stats(format!("vhost.{host_name}.route.{prefix}"))),
         action,
     })
+}
+
+/// The limit of the body that is kept for another try, of which the newer field counts.
+fn kept_body(at_most: Option<u32>, up_to: Option<&At<u32>>) -> Option<KeptBody> {
+    // A usize has at least 32 bits wherever this runs.
+    let bytes = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let up_to = up_to.map(|limit| KeptBody::UpTo(bytes(limit.value)));
+    up_to.or_else(|| at_most.map(|limit| KeptBody::AtMost(bytes(limit))))
 }
 
 fn direct(written: &At<DirectResponseAction>) -> Result<Action, Problem> {
@@ -195,12 +245,14 @@ fn direct(written: &At<DirectResponseAction>) -> Result<Action, Problem> {
 }
 
 fn forward(
+    route: &Written,
     at: &At<RouteAction>,
     targets: Targets<'_>,
     host: &HostDefaults<'_>,
     levels: &Levels<'_>,
 ) -> Result<Action, Problem> {
     let written = &at.value;
+    let kept_body = kept_body(route.per_request_buffer_limit_bytes, route.request_body_buffer_limit.as_ref());
     let missing = match written.cluster_not_found_response_code {
         None | Some(ClusterNotFoundResponseCode::ServiceUnavailable) => 503,
         Some(ClusterNotFoundResponseCode::NotFound) => 404,
@@ -239,7 +291,13 @@ fn forward(
             .or_else(|| host.retry.clone())
             .map(Box::new),
         attempt_count: host.attempt_count,
-        rewrites: rewrite::rewrites(at)?.map(Box::new),
+        mirrors: match weighted::mirrors(&written.request_mirror_policies, targets)? {
+            none if none.is_empty() => host.mirrors.clone(),
+            own => own,
+        },
+        tells_timeout: host.tells_timeout,
+        kept_body: kept_body.or(host.kept_body),
+        rewrites: rewrite::rewrites(at, &route.r#match.value)?.map(Box::new),
     })))
 }
 

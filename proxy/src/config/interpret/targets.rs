@@ -1,6 +1,7 @@
 //! What routes and the clusters among which they share requests have in common: what they may point to, and what the levels above
 //! them say.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::filter::{Level, Template};
@@ -19,9 +20,18 @@ pub(super) struct Targets<'a> {
     /// `validate_clusters`: a name without a cluster is an error.
     pub(super) validate: bool,
     pub(super) notes: &'a Notes,
+    /// The prefixes of stats so far.
+    pub(super) stat_prefixes: &'a RefCell<Vec<String>>,
 }
 
 impl Targets<'_> {
+    /// The number of a prefix that stats shall have.
+    pub(super) fn stats(&self, prefix: String) -> usize {
+        let mut prefixes = self.stat_prefixes.borrow_mut();
+        prefixes.push(prefix);
+        prefixes.len() - 1
+    }
+
     /// The cluster of this name, which must be one of the configuration's unless `validate_clusters` is off.
     pub(super) fn cluster(&self, name: &At<String>) -> Result<NamedCluster, Problem> {
         if self.clusters.has(&name.value) || !self.validate {

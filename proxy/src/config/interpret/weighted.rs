@@ -1,12 +1,14 @@
-//! What `weighted_clusters` and shares of requests mean.
+//! What `weighted_clusters`, mirrors and shares of requests mean.
 
 use super::mutation::edits;
 use super::rewrite::literal_host;
 use super::targets::{Levels, OfCluster, Targets};
-use crate::config::bootstrap::route::{ClusterWeight, WeightedCluster as Written};
+use crate::config::bootstrap::route::{ClusterWeight, RequestMirrorPolicy, WeightedCluster as Written};
 use crate::config::bootstrap::{DenominatorType, RuntimeFractionalPercent};
 use crate::config::problem::Problem;
-use crate::config::route::{Fraction, HeaderEdits, NamedCluster, WeightedCluster, WeightedClusters};
+use crate::config::route::{
+    Fraction, HeaderEdits, Mirror, MirrorHost, NamedCluster, WeightedCluster, WeightedClusters,
+};
 use crate::config::yaml::{At, Notes};
 
 pub(super) fn clusters(
@@ -64,6 +66,23 @@ fn cluster(
         edits,
         filters,
     })
+}
+
+/// The clusters that get copies. A level that names any replaces those above it.
+pub(super) fn mirrors(written: &[At<RequestMirrorPolicy>], targets: Targets<'_>) -> Result<Vec<Mirror>, Problem> {
+    let mirror = |at: &At<RequestMirrorPolicy>| {
+        let written = &at.value;
+        let name = written.cluster.as_ref().filter(|name| !name.value.is_empty());
+        let cluster = match (name, &written.cluster_header) {
+            (Some(name), None) => targets.cluster(name)?,
+            (None, Some(header)) => NamedCluster::Header(header.value.to_string()),
+            _ => return Err(at.invalid("exactly one of cluster or cluster_header has to be specified")),
+        };
+        let share = written.runtime_fraction.as_ref().map(|share| fraction(share, targets.notes));
+        let is_same = written.disable_shadow_host_suffix_append;
+        Ok(Mirror { cluster, share, host: if is_same { MirrorHost::Same } else { MirrorHost::Shadow } })
+    };
+    written.iter().map(mirror).collect()
 }
 
 /// A share of the requests.

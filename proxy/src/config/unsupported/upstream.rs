@@ -16,7 +16,6 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("UpstreamHttp1ProtocolOptions", "allow_chunked_length", Only("false", "a message with both Content-Length and Transfer-Encoding is always refused")),
     ("UpstreamHttp1ProtocolOptions", "allow_custom_methods", Ignored("it concerns requests; towards a cluster there are only responses")),
     ("UpstreamHttp1ProtocolOptions", "enable_trailers", Only("false", "HTTP/1 trailers are dropped")),
-    ("UpstreamHttp1ProtocolOptions", "header_key_format", Refused("header names are written in lower case")),
     ("UpstreamHttp1ProtocolOptions", "ignore_http_11_upgrade", Refused("an upgrade that a response names is never taken over")),
     ("UpstreamHttp1ProtocolOptions", "send_fully_qualified_url", Only("false", "requests are sent in origin form")),
 
@@ -98,7 +97,6 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("LbEndpoint", "metadata", Ignored(METADATA)),
     ("Endpoint", "additional_addresses", Refused("write one endpoint for each address")),
     ("Endpoint", "health_check_config", Refused("checks go to the endpoint's own address")),
-    ("Endpoint", "hostname", Ignored("nothing here reads an endpoint's hostname")),
 
     ("CircuitBreakers", "per_host_thresholds", Refused("limits are kept for whole clusters")),
     ("Thresholds", "max_connection_pools", Refused("an endpoint has one pool")),

@@ -10,9 +10,11 @@
 mod bytes;
 mod cluster;
 mod downstream;
+mod http1;
 mod http2;
 mod log;
 mod managers;
+mod part;
 mod server;
 
 use super::{Counter, Gauge, Histogram, Registry, State};
@@ -21,9 +23,11 @@ pub use bytes::ByteStats;
 pub(crate) use bytes::Meter;
 pub use cluster::{BreakerStats, ClusterStats, FlowStats};
 pub use downstream::{HttpStats, ListenerStats, ResponseStats};
+pub use http1::Http1Stats;
 pub use http2::Http2Stats;
 pub use log::LogStats;
 pub use managers::{ClusterManagerStats, ListenerManagerStats, ManagerStats};
+pub use part::PartCounters;
 pub use server::{ServerState, ServerStats};
 
 /// Makes a table of `name: kind` into a struct of handles with a constructor. Where the stat's name holds a

@@ -339,7 +339,7 @@ fn covers(policy: &RetryPolicy, word: &str) -> bool {
 
 /// What kept a policy from asking again that covers what happened to an exchange.
 fn uncovered(told: &HostSettings<'_>, policy: &RetryPolicy, route: &[String], asked: &Exchange) -> Vec<Change> {
-    let names = &policy.request_headers;
+    let names: Vec<&str> = policy.request_headers.iter().map(|header| header.name.as_str()).collect();
     let below = |name: &str| format!("route.retry_policy.{name}");
     if !names.is_empty() && !names.iter().any(|name| asked.field(name).is_some()) {
         let setting = told.setting(route, &below("retriable_request_headers"), Some(names.join(", ")));

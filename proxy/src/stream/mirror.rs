@@ -1,0 +1,155 @@
+//! Copies of requests for other clusters, whose responses nobody waits for (`request_mirror_policies`).
+//!
+//! A copy leaves beside its request, and its body comes as the request's does. The request never waits for it: a copy that falls
+//! behind by more than a connection may buffer breaks off. Whatever becomes of a copy, the client sees nothing of it.
+
+use std::rc::Rc;
+use std::task::Poll;
+
+use http::{HeaderValue, StatusCode};
+
+use super::StreamContext;
+use super::decorate;
+use super::service::Service;
+use crate::access_log::StreamInfo;
+use crate::cluster::Cluster;
+use crate::codec::{Body, Broken, Frame, RequestHead, names};
+use crate::config::filter::RouterOptions;
+use crate::config::listener::ManagerTimeouts;
+use crate::config::route::{AttemptCount, Destination, Forward, GrpcTimeout, Mirror, MirrorHost, Upgrades};
+use crate::exchange::{Exchange, Expired, Interrupted, LazyTimer, Timers};
+use crate::net::Outside;
+use crate::router::{self, Chance};
+use crate::upstream::request_options::RequestOptions;
+use crate::upstream::{self, Ended, Forwarding, UpstreamResponse};
+
+/// Sends copies of a request that is about to be forwarded, with the timeout that the request has.
+pub(super) fn begin(stream: &mut StreamContext<'_>, to: &Forward, options: &RequestOptions<'_>, chance: &Chance<'_>) {
+    for mirror in &to.mirrors {
+        if mirror.share.as_ref().is_some_and(|share| !chance.is_within(share)) {
+            continue;
+        }
+        let Some(cluster) = stream.service.cluster(&mirror.cluster, &stream.request) else { continue };
+        let mirrored = MirroredRequest::of(stream, mirror, cluster, options);
+        tokio::task::spawn_local(mirrored.run());
+    }
+}
+
+/// A copy of a request.
+struct MirroredRequest {
+    head: RequestHead,
+    exchange: Exchange,
+    to: Forward,
+    cluster: Rc<Cluster>,
+    outside: Outside,
+    info: StreamInfo,
+}
+
+impl MirroredRequest {
+    fn of(stream: &mut StreamContext<'_>, mirror: &Mirror, cluster: Rc<Cluster>, options: &RequestOptions<'_>) -> Self {
+        let StreamContext { service, request, exchange, info, .. } = stream;
+        let to = forward(mirror, options);
+        let timers = Timers::new(LazyTimer::default(), &ManagerTimeouts::default());
+        let body = Body::Copied(exchange.copy(service.buffer_bytes_max));
+        let mut exchange = Exchange::new(
+            body,
+            timers,
+            service.buffer_bytes_max,
+            Rc::clone(&service.stats),
+            Rc::clone(&service.outside.ends),
+        );
+        exchange.timers.set_route(&to, to.timeout, None);
+        let mut own = StreamInfo::new(info.times.begin, info.started, Rc::clone(&info.downstream));
+        own.internal = true;
+        let head = head(request, mirror, service);
+        Self { head, exchange, to, cluster, outside: service.outside.clone(), info: own }
+    }
+
+    async fn run(mut self) {
+        let options = RequestOptions::of_copy(self.to.timeout);
+        let router = RouterOptions::default();
+        let mut forwarding = Forwarding {
+            exchange: &mut self.exchange,
+            head: &mut self.head,
+            to: &self.to,
+            options: &options,
+            router: &router,
+            cluster: &self.cluster,
+            random: &*self.outside.random,
+            info: &mut self.info,
+        };
+        let status = match upstream::forward(&mut forwarding).await {
+            Ok(answer) => {
+                let status = answer.head.status;
+                self.cluster.codes.charge(status, true, None);
+                return drain(answer, &mut self.exchange).await;
+            }
+            Err(Ended::Failed { failure, .. }) => failure.status(),
+            Err(Ended::Interrupted(Interrupted::Timer(Expired::Global))) => {
+                self.cluster.shared.stats.upstream_rq_timeout.inc();
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Err(Ended::Interrupted(_) | Ended::InterruptedBetweenTries(_)) => return,
+        };
+        self.cluster.codes.charge(status, true, None);
+    }
+}
+
+/// The head of the copy. Envoy sends copies as requests of its own, which come from inside.
+fn head(request: &RequestHead, mirror: &Mirror, service: &Service) -> RequestHead {
+    let mut head = request.clone();
+    if mirror.host == MirrorHost::Shadow
+        && let Some(host) = head.authority.as_ref().map(HeaderValue::as_bytes)
+    {
+        let (name, port) = router::port_at(host).and_then(|at| host.split_at_checked(at)).unwrap_or((host, b""));
+        // Parts of a value and letters make a value.
+        head.authority = HeaderValue::from_bytes(&[name, b"-shadow", port].concat()).ok();
+    }
+    head.headers.set(names::X_ENVOY_INTERNAL.clone(), HeaderValue::from_static("true"));
+    if let Some(own) = service.own_address {
+        decorate::append_forwarded_for(&mut head.headers, own);
+    }
+    head
+}
+
+/// What is asked of the cluster: one try, within the time that the request has.
+fn forward(mirror: &Mirror, options: &RequestOptions<'_>) -> Forward {
+    Forward {
+        cluster: Destination::One(mirror.cluster.clone()),
+        missing: 503,
+        priority: crate::config::cluster::Priority::Default,
+        timeout: options.timeout,
+        flush_timeout: None,
+        idle_timeout: None,
+        stream_duration_max: None,
+        grpc_timeout: GrpcTimeout::Passed,
+        upgrades: Upgrades::default(),
+        retry: None,
+        attempt_count: AttemptCount::default(),
+        tells_timeout: false,
+        kept_body: None,
+        rewrites: None,
+        mirrors: Vec::new(),
+    }
+}
+
+/// Reads the response to its end, so that the connection can be used again.
+async fn drain(mut answer: UpstreamResponse, exchange: &mut Exchange) {
+    let broken: Option<Broken> = std::future::poll_fn(|cx| {
+        loop {
+            match answer.body.poll_frame(cx) {
+                Poll::Ready(Some(Ok(Frame::Data(_) | Frame::Trailers(_)))) => answer.heard(),
+                Poll::Ready(Some(Err(broken))) => return Poll::Ready(Some(broken)),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => break,
+            }
+        }
+        // The rest of the request still goes out, and the timeout still runs.
+        exchange.poll_interrupted(cx, &mut answer.writer).map(|_| None)
+    })
+    .await;
+    match broken {
+        Some(broken) => answer.end_broken(broken),
+        None => answer.end(exchange),
+    }
+}
