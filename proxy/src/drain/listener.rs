@@ -14,9 +14,10 @@ use tokio::time::sleep;
 use super::signal::{LocalSignal, Signal};
 use super::{Direction, Listening, Stage, Standing, Strategy};
 
-/// Where the drain time has its last tenth, gradually ended tunnels are gone: their sockets wait for the client's FIN.
+/// Tunnels that are ended gradually are closed by this part of the drain time; in the rest of it their sockets wait for the
+/// client's FIN.
 const TUNNELS_GONE_PERCENT: u32 = 90;
-/// Before this part of the drain time is over, they are left alone.
+/// Tunnels that are ended gradually are left open for this part of the drain time.
 const TUNNELS_SPARED_PERCENT: u32 = 50;
 
 /// What the listeners of one worker see of the drain.
@@ -36,17 +37,17 @@ struct Local {
     direction: Direction,
 }
 
-/// What a listener goes by.
+/// The state that decides whether a listener drains.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     process: Standing,
     service: Service,
 }
 
-/// Is the listener part of the configuration in force?
+/// Whether the listener is part of the configuration in force.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Service {
-    /// Yes.
+    /// It is.
     Configured,
     /// A new configuration has left it out or replaced it.
     Removed,

@@ -1,6 +1,6 @@
 //! How a server, or some of its listeners, comes to an end: one signal, its stages and its pace.
 //!
-//! Whoever holds [`DrainControl`] moves things forward; everybody else holds a [`Drain`] and looks. A process that was
+//! The owner of [`DrainControl`] enters the stages; every other part holds a [`Drain`] and observes them. A process that was
 //! told to end asks its clients to go elsewhere at once, goes on accepting those that have not heard of it yet, then
 //! closes its listeners, and gives what runs a limited time.
 //! An operator can also have listeners drained or closed while the process stays, and can have every response say
@@ -27,7 +27,7 @@ pub enum Stage {
     Draining,
     /// No new connections; what runs is finished.
     Closed,
-    /// The deadline has passed: what is left is cut.
+    /// The deadline has passed: connections that are left are closed.
     Stopped,
 }
 
@@ -38,16 +38,16 @@ pub enum Strategy {
     /// not all come back at once.
     #[default]
     Gradual,
-    /// At the beginning.
+    /// All at once, when the drain begins.
     Immediate,
 }
 
 /// Which way the connections of a listener come, as `traffic_direction` says.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Direction {
-    /// From elsewhere to what is served here.
+    /// `INBOUND`: from clients to the application beside this proxy.
     Inbound,
-    /// Any other.
+    /// `OUTBOUND` or unspecified.
     #[default]
     Other,
 }
@@ -61,7 +61,7 @@ pub enum Scope {
     Inbound,
 }
 
-/// What an operator said about the listeners of one direction.
+/// What an operator has demanded of the listeners of one direction, by `/drain_listeners`.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Listening {
     /// Nothing.
@@ -72,22 +72,23 @@ enum Listening {
     Closed,
 }
 
+/// The state of the drain of a process.
 #[derive(Clone, Copy, Debug)]
 struct Standing {
     stage: Stage,
     inbound: Listening,
     other: Listening,
-    /// `/healthcheck/fail` was said last.
+    /// `/healthcheck/fail` was requested after the last `/healthcheck/ok`.
     is_unwell: bool,
     /// From the closing of the listeners to the end; where an operator drains listeners, from that word to their closing.
     time: Duration,
     strategy: Strategy,
 }
 
-/// Without being told, a drain takes so long.
+/// How long a drain takes without `--drain-time-s`.
 pub const DRAIN_TIME: Duration = Duration::from_secs(10);
 
-/// Moves things forward. Dropped, it stops what is left, since nothing else would.
+/// Enters the stages of the drain. Dropped, it enters the last: no other part could.
 #[derive(Debug)]
 pub struct DrainControl(Arc<Signal<Standing>>);
 
@@ -97,7 +98,7 @@ impl Drop for DrainControl {
     }
 }
 
-/// Sees how far the process is.
+/// Observes the stage that the process is in.
 #[derive(Clone, Debug)]
 pub struct Drain(Arc<Signal<Standing>>);
 

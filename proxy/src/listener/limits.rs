@@ -10,7 +10,7 @@ use crate::permits::{Limit, Permit};
 use crate::runtime::Runtime;
 use crate::stats::ListenerStats;
 
-/// The limits of all listeners, shared by all workers.
+/// The limits of open connections, of all listeners together and of each, shared by all workers.
 #[derive(Debug)]
 pub struct ConnectionLimits {
     runtime: Arc<Runtime>,
@@ -19,7 +19,7 @@ pub struct ConnectionLimits {
     of_listeners: Mutex<BTreeMap<String, Arc<Limit>>>,
 }
 
-/// Those that a listener's connections are counted against.
+/// The limits that a listener's connections are counted against.
 #[derive(Debug)]
 pub struct ListenerLimits {
     global: Arc<Limit>,
@@ -52,7 +52,7 @@ impl ConnectionLimits {
         Self { runtime, global, of_listeners: Mutex::default() }
     }
 
-    /// Those that count for one of the listeners.
+    /// The limits of one of the listeners.
     #[must_use]
     pub fn of(&self, listener: &config::Listener) -> ListenerLimits {
         let mut limits = self.of_listeners.lock().unwrap_or_else(PoisonError::into_inner);

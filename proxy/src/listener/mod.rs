@@ -26,21 +26,21 @@ pub struct Listener {
     acceptor: Acceptor,
     serving: Rc<Serving>,
     replaced: mpsc::UnboundedReceiver<Rc<Serving>>,
-    /// Of the socket.
+    /// Of the socket: it stops accepting. The connections have the drain of what serves them.
     drain: ListenerDrain,
 }
 
 /// What new connections of a listener get, until the configuration changes.
 pub struct Serving {
-    /// What serves them.
+    /// The connection managers among which a connection is shared out.
     pub filter_chains: FilterChains<Terminal<Rc<ConnectionManager>>>,
-    /// How many there may be.
+    /// How many connections may be open at once.
     pub limits: ListenerLimits,
     /// `listener.<address>.`
     pub stats: ListenerStats,
     /// `server.total_connections`
     pub connections: Gauge,
-    /// Of these connections.
+    /// Of the connections that were accepted with these options; the next options have one of their own.
     pub drain: ListenerDrain,
 }
 
@@ -53,7 +53,7 @@ pub struct ListenerControl {
 }
 
 impl ListenerControl {
-    /// Where it is bound.
+    /// The address that the socket is bound to, with the port that the system has chosen.
     #[must_use]
     pub fn at(&self) -> &Address {
         &self.at
@@ -84,11 +84,11 @@ impl ListenerControl {
     }
 }
 
-/// A closing listener takes in no more: beyond a full backlog, a waiting connection came after the drain had begun.
+/// A closing listener accepts no more connections than this: beyond a full backlog, a waiting connection came after the drain had begun.
 const BACKLOG_MAX: u32 = ListenOptions::BACKLOG;
 
-/// A handshake that has begun may take so long once the door is closed: several round trips to a load balancer in the
-/// same region. Who knocks in that time loses a second, so it is no longer than that.
+/// How long a TCP handshake that has begun may take once no SYN is answered any more: several round trips to a load balancer in
+/// the same region. A SYN that is dropped in this time is sent again after a second, so the time is short.
 const HANDSHAKE_MAX: Duration = Duration::from_millis(10);
 
 impl Listener {
@@ -187,7 +187,8 @@ impl Listener {
     }
 }
 
-/// What serves the next connection; `None`: it is closed at once, as in Envoy.
+/// The connection manager of the filter chain that takes a connection; `None` if no chain does, and the connection is closed at
+/// once, as in Envoy.
 fn choose(
     chains: &FilterChains<Terminal<Rc<ConnectionManager>>>,
     ends: Ends,
@@ -206,7 +207,7 @@ fn choose(
 /// Waits until the connections have ended, and cuts those that are left when their drain is over.
 async fn end(mut connections: JoinSet<()>, serving: Rc<Serving>) {
     tokio::select! {
-        // What ends by itself, ends by itself.
+        // Connections that have all ended need no cut, even if the drain is over at the same time.
         biased;
         () = async { while connections.join_next().await.is_some() {} } => {}
         () = serving.drain.is_over() => connections.shutdown().await,
