@@ -26,7 +26,7 @@
 //! A module names only modules that stand after it here:
 //!
 //! `main`, `signals`, `config_file`, `arguments`, `demo`, `server`, `admin`, `listener`, `connection_manager`, `stream`,
-//! `filter`, `upstream`, `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `access_log`, `exchange`, `codec`, `drain`,
+//! `upstream`, `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `exchange`, `filter`, `access_log`, `codec`, `drain`,
 //! `permits`, `runtime`, `net`, `stats`, `config`, `texts`.
 
 pub mod access_log;

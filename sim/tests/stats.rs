@@ -139,8 +139,11 @@ fn names(stats: &[Snapshot], keep: fn(bool) -> bool) -> BTreeSet<String> {
     named.map(|(name, _)| name.clone()).collect()
 }
 
-/// The stats of response codes are made by the first response that they count.
+/// The stats of response codes and of gRPC methods are made by the first response that they count.
 fn appears_when_it_moves(name: &str) -> bool {
+    if name.contains(".grpc-web.") {
+        return true;
+    }
     let last = name.rsplit('.').next().and_then(|last| last.strip_prefix("upstream_rq_"));
     let is_code = |last: &str| last.len() == 3 && last.starts_with(['1', '2', '3', '4', '5']);
     last.is_some_and(|last| is_code(last) || ["completed", "time"].contains(&last))

@@ -16,6 +16,8 @@ text_enum! {
         AbsolutePathRejected = "absolute_path_rejected",
         /// The route's cluster does not exist.
         ClusterNotFound = "cluster_not_found",
+        /// A filter has responded to a preflight.
+        CorsResponse = "cors_response",
         /// The route has a direct response.
         DirectResponse = "direct_response",
         /// A drain came to its end while the stream was under way.
@@ -24,6 +26,10 @@ text_enum! {
         PingTimeout = "downstream_local_disconnect(http2_ping_timeout)",
         /// The client closed its connection.
         DownstreamDisconnect = "downstream_remote_disconnect",
+        /// The body of a gRPC-Web request is no base64.
+        Base64Data = "grpc_base_64_decode_failed",
+        /// The body of a gRPC-Web request is not made of whole groups of base64.
+        Base64Size = "grpc_base_64_decode_failed_bad_size",
         /// The path of a request for UDP names no target.
         InvalidPath = "invalid_path",
         /// A runtime key has the cluster refuse requests.
@@ -40,6 +46,8 @@ text_enum! {
         QueryMissingContentType = "query_missing_content_type",
         /// The request's body is larger than a filter permits.
         RequestPayloadTooLarge = "request_payload_too_large",
+        /// A response's body that a filter has to keep is larger than the connection's buffer.
+        ResponsePayloadTooLarge = "response_payload_too_large",
         /// `request_headers_timeout` passed.
         RequestHeaderTimeout = "request_header_timeout",
         /// `request_timeout` passed.

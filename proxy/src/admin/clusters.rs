@@ -3,12 +3,13 @@
 use serde_json::{Map, Value, json};
 
 use super::{AdminResponse, AdminState, Query, TEXT, put};
+use crate::cluster::EndpointTable;
 use crate::config::Cluster;
 use crate::config::cluster::Priority;
 use crate::config::runtime::BreakerLimit;
 use crate::net::Address;
 use crate::runtime::Runtime;
-use crate::stats::{EndpointStats, EndpointTable, HealthFlag};
+use crate::stats::{EndpointStats, HealthFlag};
 
 pub(super) fn clusters(query: &Query, state: &AdminState) -> AdminResponse {
     let snapshot = (state.in_force)().snapshot;

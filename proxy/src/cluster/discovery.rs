@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::{Cluster, Handover, Location};
+use super::handover::{Handover, Known};
+use super::{Cluster, Location};
 use crate::config::cluster::{FailureRefresh, LookupFamily, Refresh};
 use crate::net::{Address, Net, Random, ResolveError};
 use crate::stats::ClusterStats;
@@ -35,21 +36,6 @@ enum Kind {
     Logical,
     /// `STRICT_DNS`: an endpoint each.
     Strict,
-}
-
-/// What the name server said of a name.
-#[derive(Clone, Debug)]
-pub(super) struct Known {
-    name: String,
-    port: u16,
-    addresses: Vec<Address>,
-}
-
-impl Known {
-    /// Is this one of its addresses?
-    pub(super) fn has(&self, address: &Address) -> bool {
-        self.addresses.contains(address)
-    }
 }
 
 /// Whether every name could be resolved.

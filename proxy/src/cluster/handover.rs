@@ -6,9 +6,9 @@
 
 use std::rc::Rc;
 
-use super::discovery::Known;
 use super::{Cluster, Endpoint, Location};
 use crate::config::ClusterChange;
+use crate::net::Address;
 use crate::stats::HealthFlag;
 
 /// What a cluster takes over from the one of its name before it.
@@ -20,6 +20,14 @@ pub struct Handover {
     pub(super) known: Vec<Known>,
     /// Does this worker look after the health of the endpoints? `None`: there was no cluster before.
     pub(super) looks_after: Option<bool>,
+}
+
+/// What the name server said of a name.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) name: String,
+    pub(super) port: u16,
+    pub(super) addresses: Vec<Address>,
 }
 
 /// What becomes of the connections of endpoints that stay.

@@ -7,6 +7,7 @@ pub mod breaker;
 mod clusters;
 mod discovery;
 mod ejection;
+mod endpoint_table;
 mod failure;
 mod handover;
 mod health;
@@ -24,9 +25,10 @@ use http::HeaderValue;
 use tokio::task::JoinSet;
 
 pub use clusters::Clusters;
+pub use endpoint_table::EndpointTable;
 pub use failure::Failure;
 pub use handover::Handover;
-use handover::Inherited;
+use handover::{Inherited, Known};
 pub use location::Location;
 pub use pool::{Exclusive, Lease, Pool, Stream, Wanted};
 
@@ -38,11 +40,11 @@ use crate::config::runtime::{BASE_RETRY_BACKOFF, PANIC_THRESHOLD, USE_RETRY, mai
 use crate::net::{Address, Outside, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
-    BreakerStats, ClusterStats, CodeStats, EndpointStats, EndpointTable, FlowStats, Health, HealthFlag, Http2Stats,
+    BreakerStats, ClusterStats, CodeStats, EndpointStats, FlowStats, GrpcStats, Health, HealthFlag, Http2Stats,
     Registry,
 };
 use breaker::Breakers;
-use discovery::{Known, Names, Resolved};
+use discovery::{Names, Resolved};
 use health::Watch;
 
 /// What all workers share of a cluster.
@@ -165,6 +167,8 @@ pub struct Cluster {
     pub flow: Rc<FlowStats>,
     /// Code counters, with this worker's cache of names.
     pub codes: CodeStats,
+    /// Counters of gRPC methods, with this worker's names.
+    pub methods: Rc<GrpcStats>,
     outside: Outside,
     endpoints: RefCell<Vec<Rc<Endpoint>>>,
     turn: Cell<usize>,
@@ -249,6 +253,7 @@ impl Cluster {
         let cluster = Rc::new(Self {
             name,
             flow: Rc::new(shared.stats.flow.clone()),
+            methods: Rc::new(GrpcStats::new(&shared.registry, &shared.config.name)),
             shared,
             codes,
             outside,
@@ -399,7 +404,9 @@ impl Cluster {
             Discovery::Static(addresses) => {
                 addresses.iter().position(|address| Address::Socket(*address) == endpoint.address)?
             }
-            Discovery::StrictDns { .. } => self.known.borrow().iter().position(|known| known.has(&endpoint.address))?,
+            Discovery::StrictDns { .. } => {
+                self.known.borrow().iter().position(|known| known.addresses.contains(&endpoint.address))?
+            }
             Discovery::LogicalDns { .. } => 0,
         };
         self.shared.config.hostnames.get(at)?.clone()

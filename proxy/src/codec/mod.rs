@@ -10,6 +10,7 @@
 pub mod body;
 pub mod buffer;
 mod copied;
+pub(crate) mod grpc;
 pub mod head;
 pub mod http1;
 pub mod http2;

@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::problem::Problem;
-
 /// Why a configuration was not accepted. Its `Display` is a complete message for people, of several lines.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigError {
@@ -121,21 +119,16 @@ pub enum Name {
 impl std::error::Error for ConfigError {}
 
 impl ConfigError {
-    /// The problems of `file`, whose content is `text`.
-    pub(super) fn new(problems: Vec<Problem>, file: &str, text: &str) -> Self {
-        Self::all(problems.into_iter().map(|problem| Self::one(problem, file, text)))
-    }
-
-    /// One of the problems of a file.
-    pub(super) fn one(problem: Problem, file: &str, text: &str) -> Self {
-        let place = problem.place.unwrap_or_default();
+    /// What is wrong at one place of a file, whose content is `text`.
+    pub(super) fn one(place: Option<Place>, cause: Box<Cause>, file: &str, text: &str) -> Self {
+        let place = place.unwrap_or_default();
         let excerpt = place.at.map(|at| excerpt(text, at)).unwrap_or_default();
-        Self { file: file.to_owned(), place, cause: problem.cause, excerpt, others: Box::default() }
+        Self { file: file.to_owned(), place, cause, excerpt, others: Box::default() }
     }
 
     /// The first of several, with the rest.
     pub(super) fn all(mut errors: impl Iterator<Item = Self>) -> Self {
-        let nothing = || Self::one(Cause::Syntax("the file cannot be read".to_owned()).into(), "", "");
+        let nothing = || Self::one(None, Box::new(Cause::Syntax("the file cannot be read".to_owned())), "", "");
         let mut first = errors.next().unwrap_or_else(nothing);
         first.others = errors.collect();
         first

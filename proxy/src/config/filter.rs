@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::cors::Cors;
 use super::log_format::Format;
 
 /// The filter chains of one connection manager.
@@ -42,6 +43,10 @@ pub struct Chain {
 pub enum Filter {
     /// `envoy.filters.http.buffer`
     Buffer(Buffer),
+    /// `envoy.filters.http.cors`
+    Cors(Arc<Cors>),
+    /// `envoy.filters.http.grpc_web`
+    GrpcWeb,
     /// `envoy.filters.http.header_mutation`
     HeaderMutation(HeaderMutation),
 }

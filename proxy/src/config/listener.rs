@@ -110,6 +110,8 @@ pub struct ConnectionManager {
     pub server: ServerHeader,
     /// Its HTTP filter chains, as they are where no route says otherwise.
     pub filters: Chains,
+    /// One of them has the filter `envoy.filters.http.cors`, whether or not a route has a policy for it.
+    pub has_cors: bool,
     /// Largest request head. Bytes.
     pub request_head_bytes_max: usize,
     /// `headers_with_underscores_action`

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::fraction::Fraction;
 use super::string_match::StringMatch;
 
 /// A domain pattern. Lower case; compared ignoring case.
@@ -69,15 +70,6 @@ pub struct CertificateMatch {
     pub presented: Option<bool>,
     /// It was found valid.
     pub validated: Option<bool>,
-}
-
-/// `envoy.config.core.v3.RuntimeFractionalPercent`: a share of the requests.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Fraction {
-    /// So many of a million, while the key has no value. More than a million is all.
-    pub millionths: u32,
-    /// `runtime_key`
-    pub key: Option<String>,
 }
 
 /// `envoy.config.route.v3.HeaderMatcher`. `:authority`, `:method`, `:path` and `:scheme` are headers here.

@@ -40,7 +40,7 @@ impl Texts<'_> {
         ConfigError::all(problems.into_iter().map(|mut problem| {
             let (name, text, place) = self.split(problem.place.take().unwrap_or_default());
             problem.place = Some(place);
-            ConfigError::one(problem, name, text)
+            problem.error(name, text)
         }))
     }
 

@@ -10,6 +10,7 @@ mod bootstrap;
 mod changes;
 pub mod cluster;
 mod constraints;
+pub mod cors;
 mod difference;
 mod enumerations;
 mod error;
@@ -17,6 +18,7 @@ mod every;
 mod fields;
 pub mod filter;
 pub mod filter_chain;
+pub mod fraction;
 pub mod header_names;
 pub mod health;
 pub mod http2;
@@ -112,9 +114,9 @@ impl Config {
         differences: Differences,
         opens: &dyn Fn(&str) -> io::Result<()>,
     ) -> Result<Loaded, ConfigError> {
-        let tree = yaml::Node::parse(text).map_err(|problem| ConfigError::new(vec![problem], file, text))?;
+        let tree = yaml::Node::parse(text).map_err(|problem| problem::error(vec![problem], file, text))?;
         let (config, notes) =
-            Self::read(tree, differences, opens).map_err(|problems| ConfigError::new(problems, file, text))?;
+            Self::read(tree, differences, opens).map_err(|problems| problem::error(problems, file, text))?;
         let warning = |(place, text)| Warning { file: file.to_owned(), place, text };
         Ok(Loaded { config, warnings: notes.into_sorted().into_iter().map(warning).collect() })
     }
@@ -134,7 +136,7 @@ impl Config {
         if text.trim().is_empty() {
             return Self::from_yaml_where(overlay, overlay_name, differences, opens);
         }
-        let wrong = |problem, file: &str, text: &str| ConfigError::new(vec![problem], file, text);
+        let wrong = |problem, file: &str, text: &str| problem::error(vec![problem], file, text);
         let base = yaml::Node::parse(text).map_err(|problem| wrong(problem, file, text))?;
         let over = yaml::Node::parse(overlay).map_err(|problem| wrong(problem, overlay_name, overlay))?;
         let texts = merge::Texts { first: (file, text), second: (overlay_name, overlay) };

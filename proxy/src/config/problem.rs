@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::de::{Expected, Unexpected};
 
-use super::error::{Cause, Name, Place};
+use super::error::{Cause, ConfigError, Name, Place};
 
 /// A cause on its way out. The innermost caller that knows the place fills it in.
 #[derive(Debug)]
@@ -27,11 +27,21 @@ impl Problem {
         Self::at(place, Cause::Invalid { what: what.into(), remedy: None })
     }
 
+    /// The same for the author of `file`, whose content is `text`.
+    pub(super) fn error(self, file: &str, text: &str) -> ConfigError {
+        ConfigError::one(self.place, self.cause, file, text)
+    }
+
     /// Fills in the place if a more exact one is not known yet.
     pub(super) fn or_at(mut self, place: impl FnOnce() -> Place) -> Self {
         self.place.get_or_insert_with(place);
         self
     }
+}
+
+/// The problems of `file`, whose content is `text`, for its author.
+pub(super) fn error(problems: Vec<Problem>, file: &str, text: &str) -> ConfigError {
+    ConfigError::all(problems.into_iter().map(|problem| problem.error(file, text)))
 }
 
 impl From<Cause> for Problem {

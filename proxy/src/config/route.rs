@@ -9,10 +9,10 @@ use http::{HeaderName, HeaderValue};
 
 use super::cluster::{ClusterName, Priority};
 use super::filter::{Chains, Mutation};
+pub use super::fraction::Fraction;
 use super::lookup::{DomainIndex, PathIndex};
 pub use super::matching::{
-    CertificateMatch, Condition, Domain, Fraction, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch, QueryTest,
-    Sense,
+    CertificateMatch, Condition, Domain, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch, QueryTest, Sense,
 };
 pub use super::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
 use super::rewrite::{Redirect, Rewrites};

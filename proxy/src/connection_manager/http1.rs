@@ -134,9 +134,10 @@ async fn serve_one(
     let after = match read {
         Ok((head, incoming)) => {
             manager.http1_stats.dropped_headers_with_underscores.add(connection.dropped_fields().into());
+            let (routes, body) = (manager.service.routes(), Body::Http1(incoming));
             let mut persistence = || persistence(lifecycle, &manager.service.drain);
             let responder = stream::Responder::Http1 { connection, persistence: &mut persistence };
-            let served = stream::serve(&manager.service, head, Body::Http1(incoming), timers, responder, info).await;
+            let served = stream::serve(&manager.service, &routes, head, body, timers, responder, info).await;
             *timer = served.timer;
             served.after
         }

@@ -215,11 +215,12 @@ fn begin(
     let (manager, downstream, go_away) = (Rc::clone(manager), Rc::clone(downstream), Rc::clone(go_away));
     streams.spawn_local(async move {
         let mut record = Record::begin(&manager.service, &downstream);
+        let (routes, body) = (manager.service.routes(), Body::Http2(incoming));
         let responder = stream::Responder::Http2 { respond, go_away };
         let timers = Timers::new(LazyTimer::default(), &manager.service.options.timeouts);
         let info = &mut record.info;
         // An HTTP/2 stream has nothing to say about its connection beyond GOAWAY, which it has asked for.
-        let served = stream::serve(&manager.service, head, Body::Http2(incoming), timers, responder, info).await;
+        let served = stream::serve(&manager.service, &routes, head, body, timers, responder, info).await;
         let unanswered = served.after == After::Gone && info.response_code.is_none();
         let premature = unanswered && info.times.begin.elapsed() < premature_max(&manager.runtime);
         record.end();

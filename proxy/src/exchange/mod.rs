@@ -15,8 +15,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::codec::{Body, Broken, CopiedBody, Copier, Frame, Headers, InformationalSender, Writer, copied};
+use crate::access_log::StreamInfo;
+use crate::codec::{
+    Body, Broken, CopiedBody, Copier, Frame, Headers, InformationalSender, Payload, RequestHead, Writer, copied,
+};
 use crate::config::route::KeptBody;
+use crate::filter::{Answer, End, Filters, Flow, Piece, Refusal};
 use crate::net::{Pace, Turn};
 use crate::stats::{FlowStats, HttpStats, Pause};
 pub(crate) use lazy_timer::LazyTimer;
@@ -24,8 +28,10 @@ use replay::Replay;
 pub(crate) use timers::{Expired, Timers};
 
 /// The request's body on its way, and the stream's timers.
-pub(crate) struct Exchange {
+pub(crate) struct Exchange<'c> {
     body: Body,
+    /// What the body passes on its way, and the response on its.
+    pub(crate) filters: Filters<'c>,
     received: Received,
     replay: Replay,
     delivery: Delivery,
@@ -60,17 +66,6 @@ enum Received {
     Complete { trailers: Option<Headers> },
 }
 
-/// How much of a request's body has come.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum BodyProgress {
-    /// All of it.
-    Complete { bytes: u64 },
-    /// The request ended with its head.
-    None,
-    /// Its end has not come.
-    Open { bytes: u64 },
-}
-
 /// How far the request's body is on its way to the try under way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Delivery {
@@ -96,14 +91,17 @@ enum PayloadEnd {
 pub(crate) enum Interrupted {
     /// The client sent what is no HTTP body, or its half broke off.
     Downstream(Broken),
+    /// A filter does not let the body pass.
+    Filter(Refusal),
     /// A timer fired.
     Timer(Expired),
 }
 
-impl Exchange {
+impl<'c> Exchange<'c> {
     /// `buffer_bytes_max`: how much of the body may wait here before the client is no longer read.
     pub(crate) fn new(
         body: Body,
+        filters: Filters<'c>,
         timers: Timers,
         buffer_bytes_max: usize,
         stats: Rc<HttpStats>,
@@ -111,6 +109,7 @@ impl Exchange {
     ) -> Self {
         let mut exchange = Self {
             body,
+            filters,
             received: Received::Open,
             replay: Replay::new(buffer_bytes_max),
             delivery: Delivery::Flowing(PayloadEnd::Message),
@@ -205,29 +204,59 @@ impl Exchange {
         self.delivery == Delivery::Finished
     }
 
-    /// How much of the body has come.
-    pub(crate) fn progress(&self) -> BodyProgress {
-        let bytes = self.bytes_received;
-        match &self.received {
-            Received::Open => BodyProgress::Open { bytes },
-            Received::Complete { .. } => BodyProgress::Complete { bytes },
+    /// Lets the filters see the request's head, which `payload` follows, and what waited with it; to be called again once
+    /// [`receive`](Self::receive) has ended their wait.
+    pub(crate) fn filter_request(
+        &mut self,
+        request: &mut RequestHead,
+        payload: Payload,
+        info: &StreamInfo,
+    ) -> Flow<Answer> {
+        loop {
+            let asked = self.filters.requested();
+            let flow = self.filters.on_request(request, payload, info);
+            if let Flow::Respond(_) = flow {
+                return flow;
+            }
+            // The filter that was asked has seen the body that is here; those behind it have not.
+            if let Err(refusal) = self.filter_held(asked + 1) {
+                return Flow::Respond(Answer::Refused(refusal));
+            }
+            if flow == Flow::Continue || self.filters.holds_request() {
+                return flow;
+            }
         }
     }
 
-    /// Reads the body without an upstream, until more of it has come or its end. From here on `bytes_max` of it may wait,
-    /// and one read.
+    /// Takes the body that waits through the filters from `first` on.
+    fn filter_held(&mut self, first: usize) -> Result<(), Refusal> {
+        let mut held: Vec<Piece> = self.replay.drain().map(Piece::data).collect();
+        if let Received::Complete { trailers } = &mut self.received {
+            held.push(Piece::end(trailers.take()));
+        }
+        for mut piece in held {
+            self.filters.on_held_data(first, &mut piece)?;
+            if !piece.data.is_empty() {
+                self.replay.push(piece.data);
+            }
+            if let End::Complete(trailers) = piece.end {
+                self.received = Received::Complete { trailers };
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the body without an upstream, until the filter that holds the request lets it go on.
     ///
     /// # Errors
-    /// The client or a timer ends the stream.
-    pub(crate) async fn receive(&mut self, bytes_max: usize) -> Result<(), Interrupted> {
-        self.replay.make_room(bytes_max);
-        let before = self.bytes_received;
+    /// The client, a timer or a filter ends the stream.
+    pub(crate) async fn receive(&mut self) -> Result<(), Interrupted> {
+        self.replay.make_room(self.filters.request_bytes_max());
         std::future::poll_fn(|cx| {
             if let Poll::Ready(interrupted) = self.poll_interrupted(cx, &mut None) {
                 return Poll::Ready(Err(interrupted));
             }
-            let has_come = self.bytes_received != before || self.is_complete();
-            if has_come { Poll::Ready(Ok(())) } else { Poll::Pending }
+            if self.filters.holds_request() { Poll::Pending } else { Poll::Ready(Ok(())) }
         })
         .await
     }
@@ -295,12 +324,18 @@ impl Exchange {
         }
     }
 
-    /// Moves the body along; ready when the client or a timer ends the stream.
+    /// Moves the body along; ready when the client, a filter or a timer ends the stream.
     pub(crate) fn poll_interrupted(&mut self, cx: &mut Context<'_>, writer: &mut Option<Writer>) -> Poll<Interrupted> {
-        if self.ending.is_none()
-            && let Poll::Ready(broken) = self.poll_pump(cx, writer)
-        {
-            self.ending = Some(Ending { broken, turn: Turn::Wanted });
+        if self.ending.is_none() {
+            match self.poll_pump(cx, writer) {
+                Poll::Pending => {}
+                Poll::Ready(Interrupted::Downstream(broken)) => {
+                    self.ending = Some(Ending { broken, turn: Turn::Wanted });
+                }
+                Poll::Ready(interrupted @ (Interrupted::Filter(_) | Interrupted::Timer(_))) => {
+                    return Poll::Ready(interrupted);
+                }
+            }
         }
         if let Some(Ending { broken, turn }) = &mut self.ending {
             return self.ends.poll_turn(turn, cx).map(|()| Interrupted::Downstream(*broken));
@@ -310,31 +345,48 @@ impl Exchange {
 
     /// Reads what the client sends and writes what `writer` takes. Ready only when the client is gone or
     /// talks nonsense. A writer that fails is dropped: the upstream's reading half tells why.
-    fn poll_pump(&mut self, cx: &mut Context<'_>, writer: &mut Option<Writer>) -> Poll<Broken> {
+    fn poll_pump(&mut self, cx: &mut Context<'_>, writer: &mut Option<Writer>) -> Poll<Interrupted> {
         loop {
             if self.poll_write(cx, writer).is_err() {
                 *writer = None;
             }
             if self.is_complete() {
-                return self.body.poll_gone(cx);
+                return self.body.poll_gone(cx).map(Interrupted::Downstream);
             }
             if !self.replay.has_room() {
                 self.pause();
                 return Poll::Pending; // the writer wakes us
             }
             self.paused = None;
-            match self.body.poll_frame(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => self.completed(None),
-                Poll::Ready(Some(Err(broken))) => return Poll::Ready(broken),
-                Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => self.completed(Some(trailers)),
-                Poll::Ready(Some(Ok(Frame::Data(chunk)))) => {
+            let mut piece = match ready!(self.body.poll_frame(cx)) {
+                None => Piece::end(None),
+                Some(Err(broken)) => return Poll::Ready(Interrupted::Downstream(broken)),
+                Some(Ok(Frame::Trailers(trailers))) => Piece::end(Some(trailers)),
+                Some(Ok(Frame::Data(chunk))) => {
                     self.bytes_received += chunk.len() as u64;
-                    self.copiers.iter().for_each(|copier| copier.push(chunk.clone()));
-                    self.replay.push(chunk);
                     self.timers.progress();
+                    Piece::data(chunk)
                 }
+            };
+            if let Err(refusal) = self.filters.on_request_data(&mut piece) {
+                // END_STREAM is a part of the last DATA frame (RFC 9113 8.1).
+                if matches!(self.body, Body::Http2(_)) && matches!(self.body.poll_frame(cx), Poll::Ready(None)) {
+                    self.completed(None);
+                }
+                return Poll::Ready(Interrupted::Filter(refusal));
             }
+            self.keep(piece);
+        }
+    }
+
+    /// A piece has passed the filters.
+    fn keep(&mut self, piece: Piece) {
+        if !piece.data.is_empty() {
+            self.copiers.iter().for_each(|copier| copier.push(piece.data.clone()));
+            self.replay.push(piece.data);
+        }
+        if let End::Complete(trailers) = piece.end {
+            self.completed(trailers);
         }
     }
 

@@ -102,6 +102,11 @@ impl Replay {
         pieces
     }
 
+    /// Takes out what has come, before the first try.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Bytes> {
+        std::iter::from_fn(|| self.queue.take())
+    }
+
     /// The next try begins at the body's first byte.
     pub(super) fn rewind(&mut self) {
         self.queue.rewind();

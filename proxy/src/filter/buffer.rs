@@ -5,39 +5,58 @@
 use http::HeaderValue;
 use http::header::CONTENT_LENGTH;
 
-use super::{Flow, Refusal};
-use crate::codec::RequestHead;
+use super::{Answer, Flow, Piece, Refusal};
+use crate::codec::{Payload, RequestHead};
 use crate::config::filter;
-use crate::exchange::BodyProgress;
 
 pub(super) struct Buffer {
     /// A body may have as many.
     bytes_max: usize,
+    /// Of the body, so far.
+    bytes: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// The whole body is there.
+    Complete,
+    /// More of the body may come.
+    Waiting,
 }
 
 impl Buffer {
     pub(super) fn new(options: filter::Buffer) -> Self {
         // A usize has at least 32 bits wherever this runs.
-        Self { bytes_max: usize::try_from(options.request_bytes_max.get()).unwrap_or(usize::MAX) }
+        let bytes_max = usize::try_from(options.request_bytes_max.get()).unwrap_or(usize::MAX);
+        Self { bytes_max, bytes: 0, state: State::Waiting }
     }
 
-    pub(super) fn on_request(&self, request: &mut RequestHead, body: BodyProgress) -> Flow {
-        match body {
+    pub(super) fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    pub(super) fn on_request(&self, request: &mut RequestHead, payload: Payload) -> Flow<Answer> {
+        match (payload, self.state) {
             // What ends with its head has no length to be told.
-            BodyProgress::None => Flow::Continue,
-            BodyProgress::Complete { .. } | BodyProgress::Open { .. } => self.on_request_data(request, body),
+            (Payload::None, _) => Flow::Continue,
+            (Payload::Raw | Payload::Some, State::Waiting) => Flow::Wait,
+            (Payload::Raw | Payload::Some, State::Complete) => {
+                request.headers.set_if_absent(CONTENT_LENGTH, HeaderValue::from(self.bytes));
+                Flow::Continue
+            }
         }
     }
 
-    pub(super) fn on_request_data(&self, request: &mut RequestHead, body: BodyProgress) -> Flow {
-        let (BodyProgress::Complete { bytes } | BodyProgress::Open { bytes }) = body else { return Flow::Continue };
-        if bytes > u64::try_from(self.bytes_max).unwrap_or(u64::MAX) {
-            return Flow::Respond(Refusal::PayloadTooLarge);
+    pub(super) fn on_request_data(&mut self, piece: &Piece) -> Flow<Refusal> {
+        self.bytes = self.bytes.saturating_add(piece.data.len());
+        if self.bytes > self.bytes_max {
+            return Flow::Respond(Refusal::RequestTooLarge);
         }
-        if let BodyProgress::Open { .. } = body {
-            return Flow::Wait { bytes_max: self.bytes_max };
+        if !piece.is_last() {
+            return Flow::Wait;
         }
-        request.headers.set_if_absent(CONTENT_LENGTH, HeaderValue::from(bytes));
+        self.state = State::Complete;
         Flow::Continue
     }
 }
@@ -46,25 +65,45 @@ impl Buffer {
 mod tests {
     use std::num::NonZeroU32;
 
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]
     fn a_body_waits_for_its_end_and_one_above_the_limit_is_refused() {
-        let wait = Flow::Wait { bytes_max: 4 };
-        for (body, flow, length) in [
-            (BodyProgress::None, Flow::Continue, None),
-            (BodyProgress::Open { bytes: 0 }, wait, None),
-            (BodyProgress::Open { bytes: 4 }, wait, None),
-            (BodyProgress::Open { bytes: 5 }, Flow::Respond(Refusal::PayloadTooLarge), None),
-            (BodyProgress::Complete { bytes: 0 }, Flow::Continue, Some("0")),
-            (BodyProgress::Complete { bytes: 4 }, Flow::Continue, Some("4")),
-            (BodyProgress::Complete { bytes: 5 }, Flow::Respond(Refusal::PayloadTooLarge), None),
+        const TOO_LARGE: Flow<Refusal> = Flow::Respond(Refusal::RequestTooLarge);
+        for (pieces, last, length) in [
+            (&[][..], Flow::Continue, Some("0")),
+            (&["abcd"], Flow::Continue, Some("4")),
+            (&["ab", "cd"], Flow::Continue, Some("4")),
+            (&["abcde"], TOO_LARGE, None),
+            (&["ab", "cde"], TOO_LARGE, None),
         ] {
-            let buffer = Buffer::new(filter::Buffer { request_bytes_max: NonZeroU32::new(4).unwrap() });
+            let mut buffer = Buffer::new(filter::Buffer { request_bytes_max: NonZeroU32::new(4).unwrap() });
             let mut request = RequestHead::default();
-            assert_eq!(buffer.on_request(&mut request, body), flow, "{body:?}");
+            assert_eq!(buffer.on_request(&mut request, Payload::Some), Flow::Wait);
+            let mut flow = Flow::Wait;
+            for text in pieces {
+                assert_eq!(flow, Flow::Wait);
+                flow = buffer.on_request_data(&Piece::data(Bytes::from_static(text.as_bytes())));
+            }
+            if flow == Flow::Wait {
+                flow = buffer.on_request_data(&Piece::end(None));
+            }
+            assert_eq!(flow, last, "{pieces:?}");
+            if flow == Flow::Continue {
+                assert_eq!(buffer.on_request(&mut request, Payload::Some), Flow::Continue);
+            }
             let told = request.headers.get(&CONTENT_LENGTH).map(|length| length.to_str().unwrap());
-            assert_eq!(told, length, "{body:?}");
+            assert_eq!(told, length, "{pieces:?}");
         }
+    }
+
+    #[test]
+    fn a_request_without_a_body_does_not_wait() {
+        let buffer = Buffer::new(filter::Buffer { request_bytes_max: NonZeroU32::MIN });
+        let mut request = RequestHead::default();
+        assert_eq!(buffer.on_request(&mut request, Payload::None), Flow::Continue);
+        assert!(request.headers.is_empty());
     }
 }

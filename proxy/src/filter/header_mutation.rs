@@ -7,7 +7,6 @@ use std::borrow::Cow;
 
 use http::HeaderValue;
 
-use super::Flow;
 use super::change::{Change, Existing, decide};
 use crate::access_log::StreamInfo;
 use crate::access_log::format::{Heads, header_value};
@@ -25,7 +24,7 @@ impl<'c> HeaderMutation<'c> {
         Self { options }
     }
 
-    pub(super) fn on_request(&self, request: &mut RequestHead, info: &StreamInfo) -> Flow {
+    pub(super) fn on_request(&self, request: &mut RequestHead, info: &StreamInfo) {
         for level in &self.options.levels {
             for mutation in &level.request {
                 let value = |format: &Format| header_value(format, Heads::of_request(request), info);
@@ -40,7 +39,6 @@ impl<'c> HeaderMutation<'c> {
                 request.path = Some(with_query(path, &level.query, value));
             }
         }
-        Flow::Continue
     }
 
     pub(super) fn on_response(&self, response: &mut ResponseHead, request: &RequestHead, info: &StreamInfo) {

@@ -1,79 +1,137 @@
 //! HTTP filters: what happens to a request between its route and its upstream, and to the response on its way back.
 //!
 //! Which filters act, and with which options, was resolved for each route when the configuration was read. [`Filters`] is
-//! such a chain while it serves one stream. Each filter sees the request's head in the order of the file, and the
-//! response's head in the opposite order. A filter that waits sees the request's body grow; those after it see nothing
-//! until it continues. The router is the end of every chain and no filter here: the stream goes on to it when all others
-//! have continued. A chain of the router alone takes no memory and no time.
+//! such a chain while it serves one stream. A request passes the filters in the order of the file, its head first and then each
+//! [`Piece`] of its body; a response passes them in the opposite order. A filter may change what it sees, end the request with a
+//! response of its own, or wait with a head: those after it see nothing until it continues. The router is the end of every chain
+//! and no filter here: the stream goes on to it when all others have continued. A chain of the router alone takes no memory, and
+//! costs each piece of a body one comparison.
+//!
+//! A filter that waits is given the pieces that come meanwhile, says with one of them that its wait is over, and is then asked
+//! once more for the head. What it leaves of a request's body waits in the [`exchange`](crate::exchange); of a response's body
+//! it keeps what it wants, and only the last piece goes on.
 
 mod buffer;
 mod change;
+mod context;
+mod cors;
 pub(crate) mod edits;
+mod grpc_web;
 mod header_mutation;
+mod piece;
 #[cfg(test)]
 mod testing;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::access_log::StreamInfo;
-use crate::codec::{RequestHead, ResponseHead};
+use crate::codec::{Headers, Payload, RequestHead, ResponseHead};
 use crate::config::filter;
 use crate::config::route::HeaderEdits;
-use crate::exchange::BodyProgress;
+use crate::stats::GrpcStats;
 use buffer::Buffer;
+pub(crate) use context::FilterContext;
+use cors::Cors;
+use grpc_web::GrpcWeb;
 use header_mutation::HeaderMutation;
+pub(crate) use piece::{End, Piece};
 
 /// The filters of one stream, without the router.
-#[derive(Default)]
 pub(crate) struct Filters<'c> {
     filters: Vec<Filter<'c>>,
+    context: &'c FilterContext,
     /// What the route changes in the response.
     edits: &'c [Arc<HeaderEdits>],
-    /// The first that has not continued with the request.
-    next: usize,
+    /// Of the cluster that the route leads to.
+    methods: Option<Rc<GrpcStats>>,
+    /// How many have continued with the request's head: those before this index.
+    requested: usize,
+    /// What the next of them does.
+    next: Next,
+    /// How many have not continued with the response's head: those before this index.
+    unanswered: usize,
+}
+
+/// What the filter does that a head has come to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Next {
+    /// It is to be asked.
+    Asked,
+    /// It waits for more of the body.
+    Waiting,
 }
 
 /// A filter while it serves one stream.
 enum Filter<'c> {
     Buffer(Buffer),
+    Cors(Cors<'c>),
+    GrpcWeb(Box<GrpcWeb>),
     HeaderMutation(HeaderMutation<'c>),
 }
 
-/// What a filter wants done with a request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Flow {
-    /// It goes on to the next filter, and behind the last to the router.
+/// What a filter wants done with a head, or with a piece of a body.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Flow<A> {
+    /// It goes on to the next filter, and behind the last to the router or the client. Of a filter that waits: the wait is over.
     Continue,
-    /// It ends here, with a response of the filter's own.
-    Respond(Refusal),
-    /// It waits until more of its body has come.
-    Wait {
-        /// How much of the body has to find room meanwhile.
-        bytes_max: usize,
-    },
+    /// The stream ends here, with a response of the filter's own.
+    Respond(A),
+    /// The head waits until more of the body has come.
+    Wait,
 }
 
-/// A response of a filter's own.
+/// A response of a filter's own to the head of a request.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Answer {
+    /// What a preflight asked for (Fetch Standard, "CORS protocol").
+    Preflight(Headers),
+    /// The body that came meanwhile is refused.
+    Refused(Refusal),
+}
+
+/// Why a filter does not let a body pass.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Refusal {
-    /// The request's body is larger than it may be.
-    PayloadTooLarge,
+    /// A request's body that should be base64 is something else.
+    Base64Data,
+    /// A request's body that should be base64 is not made of whole groups of four characters.
+    Base64Size,
+    /// A request's body is larger than it may be.
+    RequestTooLarge,
+    /// A response's body that has to be kept is larger than may be.
+    ResponseTooLarge,
 }
 
 impl<'c> Filters<'c> {
     /// A chain that is about to see a request.
-    pub(crate) fn of(chain: &'c filter::Chain) -> Self {
-        Self { filters: chain.filters.iter().map(Filter::of).collect(), edits: &[], next: 0 }
+    pub(crate) fn of(chain: &'c filter::Chain, context: &'c FilterContext) -> Self {
+        let filters: Vec<_> = chain.filters.iter().map(Filter::of).collect();
+        let unanswered = filters.len();
+        Self { filters, context, edits: &[], methods: None, requested: 0, next: Next::Asked, unanswered }
     }
 
-    /// The same for a route that changes responses.
-    pub(crate) fn with_edits(self, edits: &'c [Arc<HeaderEdits>]) -> Self {
-        Self { edits, ..self }
+    /// The router alone.
+    pub(crate) fn none(context: &'c FilterContext) -> Self {
+        Self { filters: Vec::new(), context, edits: &[], methods: None, requested: 0, next: Next::Asked, unanswered: 0 }
+    }
+
+    /// The same for a route that changes responses, and leads to a cluster with these stats.
+    pub(crate) fn for_route(self, edits: &'c [Arc<HeaderEdits>], methods: Option<&Rc<GrpcStats>>) -> Self {
+        // Who counts methods is a filter.
+        let methods = methods.filter(|_| !self.filters.is_empty()).cloned();
+        Self { edits, methods, ..self }
     }
 
     /// Is the router the only filter?
     pub(crate) fn is_empty(&self) -> bool {
         self.filters.is_empty()
+    }
+
+    /// A response of the proxy's own takes the place of one that is on its way: no filter sees it, as in Envoy.
+    pub(crate) fn bypass(&mut self) {
+        self.filters.clear();
+        self.unanswered = 0;
     }
 
     /// Does the route leave responses as they are?
@@ -86,63 +144,203 @@ impl<'c> Filters<'c> {
         edits::edit_response(self.edits, response, request, info);
     }
 
-    /// The request's head has come.
-    pub(crate) fn on_request(&mut self, request: &mut RequestHead, body: BodyProgress, info: &StreamInfo) -> Flow {
-        while let Some(filter) = self.filters.get_mut(self.next) {
-            match filter.on_request(request, body, info) {
-                Flow::Continue => self.next += 1,
-                stop @ (Flow::Respond(_) | Flow::Wait { .. }) => return stop,
+    /// A request's head has come, and `payload` follows it; or the wait of the filter that it had come to is over.
+    pub(crate) fn on_request(
+        &mut self,
+        request: &mut RequestHead,
+        payload: Payload,
+        info: &StreamInfo,
+    ) -> Flow<Answer> {
+        let around = Around { context: self.context, methods: self.methods.as_ref() };
+        while let Some(filter) = self.filters.get_mut(self.requested) {
+            match filter.on_request(request, payload, info, around) {
+                Flow::Continue => self.requested += 1,
+                Flow::Wait => {
+                    self.next = Next::Waiting;
+                    return Flow::Wait;
+                }
+                Flow::Respond(answer) => return Flow::Respond(answer),
             }
         }
         Flow::Continue
     }
 
-    /// More of the request's body has come, or its end, after a filter has said that it waits.
-    pub(crate) fn on_request_data(&mut self, request: &mut RequestHead, body: BodyProgress, info: &StreamInfo) -> Flow {
-        let Some(waiting) = self.filters.get_mut(self.next) else { return Flow::Continue };
-        match waiting.on_request_data(request, body) {
-            Flow::Continue => {
-                self.next += 1;
-                self.on_request(request, body, info)
-            }
-            stop @ (Flow::Respond(_) | Flow::Wait { .. }) => stop,
+    /// How many have continued with the request's head.
+    pub(crate) fn requested(&self) -> usize {
+        self.requested
+    }
+
+    /// Does a filter wait for more of the request's body?
+    pub(crate) fn holds_request(&self) -> bool {
+        self.next == Next::Waiting
+    }
+
+    /// How much of a request's body the filter that waits wants to be there at once.
+    pub(crate) fn request_bytes_max(&self) -> usize {
+        match self.filters.get(self.requested) {
+            Some(Filter::Buffer(buffer)) => buffer.bytes_max(),
+            Some(Filter::Cors(_) | Filter::GrpcWeb(_) | Filter::HeaderMutation(_)) | None => 0,
         }
     }
 
-    /// The head of the final response is there: an upstream's, or one of the proxy's own.
-    pub(crate) fn on_response(&mut self, response: &mut ResponseHead, request: &RequestHead, info: &StreamInfo) {
-        for filter in self.filters.iter_mut().rev() {
-            filter.on_response(response, request, info);
+    /// A piece of the request's body has come.
+    ///
+    /// # Errors
+    /// A filter refuses it.
+    pub(crate) fn on_request_data(&mut self, piece: &mut Piece) -> Result<(), Refusal> {
+        if self.filters.is_empty() { Ok(()) } else { self.on_held_data(0, piece) }
+    }
+
+    /// The same, of a piece that has passed the filters before `first`, and waited with the head.
+    ///
+    /// # Errors
+    /// A filter refuses it.
+    pub(crate) fn on_held_data(&mut self, first: usize, piece: &mut Piece) -> Result<(), Refusal> {
+        let seen = self.requested + usize::from(self.next == Next::Waiting);
+        for (index, filter) in self.filters.iter_mut().enumerate().take(seen).skip(first) {
+            match filter.on_request_data(piece) {
+                Flow::Continue if index == self.requested => self.next = Next::Asked,
+                Flow::Continue | Flow::Wait => {}
+                Flow::Respond(refusal) => return Err(refusal),
+            }
+        }
+        Ok(())
+    }
+
+    /// The head of the final response is there, an upstream's or one of the proxy's own, and `payload` follows it; or the wait
+    /// of the filter that it had come to is over.
+    pub(crate) fn on_response(
+        &mut self,
+        response: &mut ResponseHead,
+        payload: Payload,
+        request: &RequestHead,
+        info: &StreamInfo,
+    ) -> Flow<Refusal> {
+        while let Some(index) = self.unanswered.checked_sub(1)
+            && let Some(filter) = self.filters.get_mut(index)
+        {
+            match filter.on_response(response, payload, request, info) {
+                Flow::Continue => self.unanswered = index,
+                stop @ (Flow::Respond(_) | Flow::Wait) => return stop,
+            }
+        }
+        Flow::Continue
+    }
+
+    /// How many have not continued with the response's head.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.unanswered
+    }
+
+    /// A piece of the response's body has come, to those that have continued with its head and to the one that waits.
+    pub(crate) fn on_response_data(&mut self, piece: &mut Piece) -> Flow<Refusal> {
+        if self.filters.is_empty() { Flow::Continue } else { self.on_held_response_data(usize::MAX, piece) }
+    }
+
+    /// The same, of a piece that has ended the wait of the filter with the index `below`.
+    pub(crate) fn on_held_response_data(&mut self, below: usize, piece: &mut Piece) -> Flow<Refusal> {
+        let waiting = self.unanswered.checked_sub(1);
+        let passed = self.filters.iter_mut().enumerate().take(below).skip(waiting.unwrap_or(0)).rev();
+        let mut flow = Flow::Continue;
+        for (index, filter) in passed {
+            match filter.on_response_data(piece, self.context) {
+                Flow::Continue => {}
+                Flow::Wait if waiting == Some(index) => flow = Flow::Wait,
+                Flow::Wait => {}
+                Flow::Respond(refusal) => return Flow::Respond(refusal),
+            }
+        }
+        flow
+    }
+
+    /// Takes a response that is there as a whole through all filters.
+    pub(crate) fn on_whole_response(
+        &mut self,
+        response: &mut ResponseHead,
+        piece: &mut Piece,
+        request: &RequestHead,
+        info: &StreamInfo,
+    ) {
+        let payload = if piece.data.is_empty() { Payload::None } else { Payload::Some };
+        let mut below = usize::MAX;
+        // Each filter waits once at most: what is there is the whole body, and such a body is not refused.
+        for _ in 0..=self.filters.len() {
+            let flow = self.on_response(response, payload, request, info);
+            let _is_last = self.on_held_response_data(below, piece);
+            if flow != Flow::Wait {
+                return;
+            }
+            below = self.unanswered.saturating_sub(1);
         }
     }
+}
+
+/// What a filter uses besides the message.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    context: &'a FilterContext,
+    methods: Option<&'a Rc<GrpcStats>>,
 }
 
 impl<'c> Filter<'c> {
     fn of(options: &'c filter::Filter) -> Self {
         match options {
             filter::Filter::Buffer(options) => Self::Buffer(Buffer::new(*options)),
+            filter::Filter::Cors(policy) => Self::Cors(Cors::new(policy)),
+            filter::Filter::GrpcWeb => Self::GrpcWeb(Box::default()),
             filter::Filter::HeaderMutation(options) => Self::HeaderMutation(HeaderMutation::new(options)),
         }
     }
 
-    fn on_request(&mut self, request: &mut RequestHead, body: BodyProgress, info: &StreamInfo) -> Flow {
+    fn on_request(
+        &mut self,
+        request: &mut RequestHead,
+        payload: Payload,
+        info: &StreamInfo,
+        around: Around<'_>,
+    ) -> Flow<Answer> {
         match self {
-            Self::Buffer(buffer) => buffer.on_request(request, body),
-            Self::HeaderMutation(mutation) => mutation.on_request(request, info),
+            Self::Buffer(buffer) => buffer.on_request(request, payload),
+            Self::Cors(cors) => cors.on_request(request, around.context),
+            Self::GrpcWeb(web) => {
+                web.on_request(request, around.methods);
+                Flow::Continue
+            }
+            Self::HeaderMutation(mutation) => {
+                mutation.on_request(request, info);
+                Flow::Continue
+            }
         }
     }
 
-    fn on_request_data(&mut self, request: &mut RequestHead, body: BodyProgress) -> Flow {
+    fn on_request_data(&mut self, piece: &mut Piece) -> Flow<Refusal> {
         match self {
-            Self::Buffer(buffer) => buffer.on_request_data(request, body),
-            Self::HeaderMutation(_) => Flow::Continue,
+            Self::Buffer(buffer) => buffer.on_request_data(piece),
+            Self::GrpcWeb(web) => web.on_request_data(piece),
+            Self::Cors(_) | Self::HeaderMutation(_) => Flow::Continue,
         }
     }
 
-    fn on_response(&mut self, response: &mut ResponseHead, request: &RequestHead, info: &StreamInfo) {
+    fn on_response(
+        &mut self,
+        response: &mut ResponseHead,
+        payload: Payload,
+        request: &RequestHead,
+        info: &StreamInfo,
+    ) -> Flow<Refusal> {
         match self {
             Self::Buffer(_) => {}
+            Self::Cors(cors) => cors.on_response(response),
+            Self::GrpcWeb(web) => return web.on_response(response, payload),
             Self::HeaderMutation(mutation) => mutation.on_response(response, request, info),
+        }
+        Flow::Continue
+    }
+
+    fn on_response_data(&mut self, piece: &mut Piece, context: &FilterContext) -> Flow<Refusal> {
+        match self {
+            Self::GrpcWeb(web) => web.on_response_data(piece, context),
+            Self::Buffer(_) | Self::Cors(_) | Self::HeaderMutation(_) => Flow::Continue,
         }
     }
 }

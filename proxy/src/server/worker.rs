@@ -19,11 +19,12 @@ use crate::config::log_format::Operator;
 use crate::config::{self, ClusterChange, ListenerChange};
 use crate::connection_manager::ConnectionManager;
 use crate::drain::{Direction, Drain, ListenerDrain, Stage, WorkerDrain};
+use crate::filter::FilterContext;
 use crate::listener::{Listener, ListenerControl, Serving};
 use crate::net::accept::Acceptor;
 use crate::net::{Accept, Address, ListenOptions, LogTarget, Outside};
 use crate::snapshot::{self, Addresses, Snapshot};
-use crate::stats::{CodeStats, Http1Stats, Http2Stats, HttpStats, ListenerStats, ResponseStats};
+use crate::stats::{CodeStats, CorsStats, Http1Stats, Http2Stats, HttpStats, ListenerStats, ResponseStats};
 use crate::stream::{LocalReplies, Logs, Service, ServiceParts};
 
 /// A worker that has bound its listeners and serves once [`run`](Self::run) is awaited.
@@ -236,6 +237,8 @@ impl Worker {
             operator => operator.variable().map(|name| net.environment(name).unwrap_or_default()),
         });
         let options = &Arc::new(options);
+        let cors = options.has_cors.then(|| CorsStats::new(registry, &options.stat_prefix));
+        let random = Rc::clone(&self.outside.random);
         let parts = ServiceParts {
             options: Arc::clone(options),
             buffer_bytes_max: config.buffer_bytes_max,
@@ -246,6 +249,12 @@ impl Worker {
             clusters: Rc::clone(&self.clusters),
             runtime: Arc::clone(&self.shared.runtime),
             registry: Arc::clone(registry),
+            filters: Rc::new(FilterContext::new(
+                cors,
+                config.buffer_bytes_max,
+                random,
+                Arc::clone(&self.shared.runtime),
+            )),
             outside: self.outside.clone(),
             drain: drain.clone(),
         };

@@ -10,6 +10,7 @@
 pub mod codes;
 mod derived;
 pub mod endpoints;
+mod grpc;
 mod health;
 pub mod histogram;
 pub mod names;
@@ -21,13 +22,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use codes::{CodeStats, PartStats};
 pub use derived::Derived;
-pub use endpoints::{EndpointStats, EndpointTable};
+pub use endpoints::EndpointStats;
+pub use grpc::{GrpcMethod, GrpcStats};
 pub use health::{Ejections, Health, HealthFlag};
 pub use histogram::{Histogram, Recorded};
 pub(crate) use names::Meter;
 pub use names::{
-    BreakerStats, ByteStats, ClusterStats, FlowStats, Http1Stats, Http2Stats, HttpStats, ListenerStats, LogStats,
-    ManagerStats, ResponseStats, ServerState, ServerStats,
+    BreakerStats, ByteStats, ClusterStats, CorsStats, FlowStats, Http1Stats, Http2Stats, HttpStats, ListenerStats,
+    LogStats, ManagerStats, ResponseStats, ServerState, ServerStats,
 };
 
 /// A number that only grows.

@@ -13,38 +13,34 @@ use super::mirror;
 use super::normalise::{self, Refused};
 use super::record::count_expired;
 use super::remote_client::{Origin, RemoteClient};
-use super::service::Routes;
+use super::service::{Routes, Service};
 use super::{Forwarded, Kind, Reply, StreamContext};
 use crate::access_log::Details;
 use crate::cluster::{Cluster, RequestKeys};
-use crate::codec::{Broken, RequestHead, names};
+use crate::codec::{Broken, Payload, RequestHead, names};
 use crate::config::filter::RouterOptions;
 use crate::config::route::{Action, Forward, Upgrade, Upgrades};
-use crate::exchange::{BodyProgress, Expired, Interrupted};
+use crate::exchange::{Expired, Interrupted};
 use crate::filter::edits::edit_request;
-use crate::filter::{Filters, Flow, Refusal};
+use crate::filter::{Answer, Filters, Flow, Refusal};
 use crate::router::{self, Chance, Found, rewrite};
 use crate::tunnel;
 use crate::upstream::request_options::{self, RequestOptions};
 use crate::upstream::{self, Ended, Forwarding, UpstreamResponse};
 
 /// Decides what to reply: the route's own response, or what its upstream responds.
-pub(super) async fn decide<'s: 'c, 'c>(
-    stream: &mut StreamContext<'s>,
-    routes: &'c Routes,
-    filters: &mut Filters<'c>,
-) -> Reply {
+pub(super) async fn decide(stream: &mut StreamContext<'_>) -> Reply {
     if let Err(refusal) = check(stream) {
         return Reply::Local(refusal, None);
     }
-    prepare(stream, routes);
-    let service = stream.service;
+    prepare(stream);
+    let (service, routes) = (stream.service, stream.routes);
     // As with Envoy, a request whose `x-forwarded-proto` is empty has no route.
     let has_proto = stream.request.headers.get(&names::X_FORWARDED_PROTO).is_none_or(|proto| !proto.is_empty());
     let chance = Chance::new(&routes.keys, &*service.outside.random);
     let Some(found) = router::route(&routes.table, &stream.request, &chance).filter(|_| has_proto) else {
         stream.log_begin();
-        if let Err(reply) = filter_request(stream, filters).await {
+        if let Err(reply) = filter_request(stream).await {
             return reply;
         }
         service.stats.rq_total.inc();
@@ -59,20 +55,21 @@ pub(super) async fn decide<'s: 'c, 'c>(
     let upgrade = match upgrade(stream, &route.action) {
         Ok(upgrade) => upgrade,
         Err(refusal) => {
-            *filters = Filters::of(&chains.default).with_edits(found.edits());
+            stream.exchange.filters = Filters::of(&chains.default, &service.filters).for_route(found.edits(), None);
             return Reply::Local(refusal, None);
         }
     };
     let chain = chains.of(upgrade.map(|upgrade| upgrade.protocol.as_str()));
-    *filters = Filters::of(chain).with_edits(found.edits());
     // Found before the filters have changed the request, as the route is.
     let cluster = found.cluster().and_then(|cluster| service.cluster(cluster, &stream.request));
+    let methods = cluster.as_ref().map(|cluster| &cluster.methods);
+    stream.exchange.filters = Filters::of(chain, &service.filters).for_route(found.edits(), methods);
     stream.info.upstream_cluster = cluster.as_ref().map(|cluster| Rc::clone(&cluster.name));
     if upgrade.is_some() {
         stream.exchange.withhold();
     }
     stream.log_begin();
-    if let Err(reply) = filter_request(stream, filters).await {
+    if let Err(reply) = filter_request(stream).await {
         return reply;
     }
     service.stats.rq_total.inc();
@@ -94,7 +91,7 @@ pub(super) async fn decide<'s: 'c, 'c>(
 ///
 /// # Errors
 /// It may not have it.
-fn upgrade<'s: 'c, 'c>(stream: &StreamContext<'s>, action: &'c Action) -> Result<Option<&'c Upgrade>, LocalReply> {
+fn upgrade<'s>(stream: &StreamContext<'s>, action: &'s Action) -> Result<Option<&'s Upgrade>, LocalReply> {
     static NONE: Upgrades = Upgrades(Vec::new());
     let Some(protocol) = upgrade_wanted(&stream.request) else { return Ok(None) };
     let by_route = match action {
@@ -112,28 +109,38 @@ fn upgrade<'s: 'c, 'c>(stream: &StreamContext<'s>, action: &'c Action) -> Result
 ///
 /// # Errors
 /// The request ends before the router: with this.
-async fn filter_request(stream: &mut StreamContext<'_>, filters: &mut Filters<'_>) -> Result<(), Reply> {
-    if filters.is_empty() {
+async fn filter_request(stream: &mut StreamContext<'_>) -> Result<(), Reply> {
+    if stream.exchange.filters.is_empty() {
         return Ok(());
     }
-    let StreamContext { service, request, exchange, info, .. } = stream;
-    let body = if exchange.is_complete() { BodyProgress::None } else { exchange.progress() };
-    let mut flow = filters.on_request(request, body, info);
+    let payload = if stream.exchange.is_complete() { Payload::None } else { Payload::Some };
     loop {
-        match flow {
+        let StreamContext { request, exchange, info, .. } = stream;
+        match exchange.filter_request(request, payload, info) {
             Flow::Continue => return Ok(()),
-            Flow::Respond(Refusal::PayloadTooLarge) => {
-                service.stats.downstream_rq_too_large.inc();
-                return Err(Reply::Local(LocalReply::PayloadTooLarge, None));
+            Flow::Respond(Answer::Preflight(headers)) => {
+                return Err(Reply::Local(LocalReply::Preflight(headers), None));
             }
-            Flow::Wait { bytes_max } => {
-                if let Err(interruption) = exchange.receive(bytes_max).await {
+            Flow::Respond(Answer::Refused(refusal)) => {
+                return Err(Reply::Local(refused(stream.service, refusal), None));
+            }
+            Flow::Wait => {
+                if let Err(interruption) = exchange.receive().await {
                     return Err(interrupted(stream, interruption, None));
                 }
-                flow = filters.on_request_data(request, exchange.progress(), info);
             }
         }
     }
+}
+
+/// A filter does not let a body pass.
+pub(super) fn refused(service: &Service, refusal: Refusal) -> LocalReply {
+    match refusal {
+        Refusal::RequestTooLarge => service.stats.downstream_rq_too_large.inc(),
+        Refusal::ResponseTooLarge => service.stats.rs_too_large.inc(),
+        Refusal::Base64Data | Refusal::Base64Size => {}
+    }
+    LocalReply::Filtered(refusal)
 }
 
 /// Refuses what no route should see, and brings the target into its form.
@@ -159,8 +166,8 @@ fn check(stream: &mut StreamContext<'_>) -> Result<(), LocalReply> {
 }
 
 /// Makes the request what the upstream shall see, as far as that does not depend on its route.
-fn prepare(stream: &mut StreamContext<'_>, routes: &Routes) {
-    let StreamContext { service, request, info, .. } = stream;
+fn prepare(stream: &mut StreamContext<'_>) {
+    let StreamContext { service, routes, request, info, .. } = stream;
     let peer = info.downstream.peer.ip();
     let remote = RemoteClient::of(&request.headers, &service.options.trust, peer, service.own_address);
     let internal_only = &routes.table.internal_only_headers;
@@ -302,6 +309,7 @@ fn interrupted(stream: &StreamContext<'_>, interruption: Interrupted, waited_for
             return Reply::Local(LocalReply::bad_body(violation), None);
         }
         Interrupted::Downstream(broken) => return Reply::Gone(broken),
+        Interrupted::Filter(refusal) => return Reply::Local(refused(service, refusal), None),
         Interrupted::Timer(expired) => expired,
     };
     let reply = LocalReply::too_late(expired, exchange.is_complete());

@@ -6,10 +6,13 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode, Version};
 use tokio::time::Instant;
 
+use super::decide::refused;
 use super::decorate;
+use super::hold::{Stopped, filter_response};
 use super::record::record_relay_end;
 use super::relay::{self, Relay, RelayEnd};
-use super::respond::{Remaining, Responder, Response, after_response, begin_response, edit_response, filter_response};
+use super::reply::reply_locally;
+use super::respond::{Remaining, Responder, Response, after_response, begin_response, edit_response};
 use super::unsent::push_out;
 use super::{After, Forwarded, Kind, Persistence, StreamContext};
 use crate::access_log::StreamInfo;
@@ -18,7 +21,7 @@ use crate::codec::http1::Close;
 use crate::codec::{Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
 use crate::config::log_filter::LogType;
 use crate::exchange::{Exchange, Interrupted};
-use crate::filter::Filters;
+use crate::filter::Piece;
 use crate::stats::FlowStats;
 use crate::upstream::UpstreamResponse;
 
@@ -26,7 +29,6 @@ use crate::upstream::UpstreamResponse;
 pub(super) async fn deliver(
     stream: &mut StreamContext<'_>,
     answered: Forwarded,
-    filters: &mut Filters<'_>,
     responder: Responder<'_>,
 ) -> (After, Option<Writer>) {
     let Forwarded { mut answer, cluster, kind, service_time, _upgrade_active } = answered;
@@ -41,8 +43,17 @@ pub(super) async fn deliver(
         }
     }
     stream.info.response_code = Some(head.status.as_u16());
-    edit_response(stream, filters, &mut head);
-    filter_response(stream, filters, &mut head);
+    edit_response(stream, &mut head);
+    let first = match filter_response(stream, &mut answer, &mut head, payload).await {
+        Ok(first) => first,
+        Err(Stopped::Ended(end)) => return end_unanswered(stream, &cluster, answer, kind, end, responder),
+        Err(Stopped::Refused(refusal)) => {
+            answer.end(&stream.exchange);
+            stream.exchange.filters.bypass();
+            return reply_locally(stream, &refused(stream.service, refusal), responder).await;
+        }
+    };
+    let payload = if first.as_ref().is_some_and(Piece::is_bare_end) { Payload::None } else { payload };
     if ends_with_connection(&stream.request, &head, payload) {
         stream.client_persistence = Persistence::Close;
     }
@@ -59,7 +70,7 @@ pub(super) async fn deliver(
     }
     let end = match payload {
         Payload::None => send_head(&mut down).await,
-        Payload::Raw | Payload::Some => relay(stream, &cluster.flow, &mut answer, &mut down, payload).await,
+        Payload::Raw | Payload::Some => relay(stream, &cluster.flow, &mut answer, &mut down, payload, first).await,
     };
     // A tunnel's request is over before its response only if it never was one: END_STREAM came with its head.
     let in_order = if kind == Kind::Tunnel { was_complete } else { stream.exchange.is_complete() };
@@ -73,7 +84,24 @@ pub(super) async fn deliver(
         let limit = stream.service.options.timeouts.delayed_close;
         drop(tokio::time::timeout(limit, answer.flush()).await);
     }
-    (after, release(end, kind, answer, down, &stream.exchange))
+    (after, release(end, kind, answer, Some(down), &stream.exchange))
+}
+
+/// The exchange has ended while the response's head waited in a filter: as in Envoy, there is no response.
+fn end_unanswered(
+    stream: &mut StreamContext<'_>,
+    cluster: &Cluster,
+    answer: UpstreamResponse,
+    kind: Kind,
+    end: RelayEnd,
+    responder: Responder<'_>,
+) -> (After, Option<Writer>) {
+    record_end(stream, cluster, &answer, &end);
+    let after = after(stream, kind, Persistence::Close, &end);
+    if let Responder::Http2 { respond, .. } = responder {
+        respond.reset(ResetReason::InternalError);
+    }
+    (after, release(end, kind, answer, None, &stream.exchange))
 }
 
 /// The response has ended: its stats, and what the access log says of its end.
@@ -116,7 +144,7 @@ fn after(stream: &StreamContext<'_>, kind: Kind, persistence: Persistence, end: 
         RelayEnd::Interrupted(Interrupted::Downstream(_)) => After::Gone,
         // Nothing inside a tunnel tells its client that the server drains.
         RelayEnd::Drained => After::Close(Close::FinThenWaitForPeer),
-        RelayEnd::Interrupted(Interrupted::Timer(_)) | RelayEnd::Upstream { .. } => {
+        RelayEnd::Interrupted(Interrupted::Filter(_) | Interrupted::Timer(_)) | RelayEnd::Upstream { .. } => {
             After::Close(Close::FlushThenWaitForPeer)
         }
     }
@@ -165,12 +193,16 @@ async fn relay(
     answer: &mut UpstreamResponse,
     down: &mut Writer,
     payload: Payload,
+    first: Option<Piece>,
 ) -> RelayEnd {
     let StreamContext { service, exchange, info, .. } = stream;
     let StreamInfo { bytes_sent: sent, trailers, .. } = &mut **info;
     let trailers = service.logs.reads_trailers.then_some(trailers);
     let response = relay::Response::Open;
     let mut relay = Relay { exchange, answer, down, payload, sent, trailers, response, flow, paused: None };
+    if let Some(piece) = first {
+        relay.write(piece);
+    }
     let relayed = poll_fn(|cx| relay.poll(cx));
     if payload != Payload::Raw {
         return relayed.await;
@@ -194,25 +226,34 @@ async fn send_head(down: &mut Writer) -> RelayEnd {
 }
 
 /// Ends both sides in the way that the end of the payload demands. Returns the writer of a whole response.
-fn release(end: RelayEnd, kind: Kind, answer: UpstreamResponse, down: Writer, exchange: &Exchange) -> Option<Writer> {
-    match end {
+fn release(
+    end: RelayEnd,
+    kind: Kind,
+    answer: UpstreamResponse,
+    down: Option<Writer>,
+    exchange: &Exchange<'_>,
+) -> Option<Writer> {
+    let reset = match end {
         RelayEnd::Complete => {
             answer.end(exchange);
-            return Some(down);
+            return down;
         }
-        RelayEnd::Interrupted(Interrupted::Downstream(_) | Interrupted::Timer(_)) => {
+        RelayEnd::Interrupted(_) => {
             answer.end(exchange);
-            down.reset(ResetReason::InternalError);
+            ResetReason::InternalError
         }
         RelayEnd::Drained => {
             answer.end(exchange);
-            down.reset(ResetReason::NoError);
+            ResetReason::NoError
         }
         RelayEnd::Upstream { failure, broken } => {
             // Without a cause, a tunnel was ended by its HTTP/1 upstream: the peer closed.
             answer.end_broken(broken.unwrap_or(Broken::Closed));
-            down.reset(reset_for(&failure, kind));
+            reset_for(&failure, kind)
         }
+    };
+    if let Some(down) = down {
+        down.reset(reset);
     }
     None
 }

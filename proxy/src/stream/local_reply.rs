@@ -11,9 +11,10 @@ use http::{HeaderValue, StatusCode};
 use crate::access_log::{Details, ResponseFlag, ResponseStart, grpc_status};
 use crate::cluster::Failure;
 use crate::codec::http1::Refusal;
-use crate::codec::{RequestHead, ResponseHead, Violation, names};
+use crate::codec::{Headers, RequestHead, ResponseHead, Violation, grpc, names};
 use crate::config::filter::StrictHeader;
 use crate::exchange::Expired;
+use crate::filter::Refusal as FilterRefusal;
 use crate::upstream::grpc::is_grpc;
 
 /// Why the proxy answers by itself.
@@ -37,12 +38,14 @@ pub(crate) enum LocalReply {
     NoCluster { status: u16 },
     /// No virtual host or route takes the request.
     NoRoute,
+    /// A body that a filter does not let pass.
+    Filtered(FilterRefusal),
     /// A path with `#`, or one that has no normal form.
     MalformedPath,
     /// A path that is not in the form in which the client shall ask for it.
     NormalPath { location: Option<HeaderValue> },
-    /// A request body that is larger than a filter permits.
-    PayloadTooLarge,
+    /// What a preflight asked for (Fetch Standard, "CORS protocol").
+    Preflight(Headers),
     /// A QUERY whose content has no type.
     QueryWithoutContentType,
     /// A timeout whose caller asked not to be told of it by an error.
@@ -101,6 +104,24 @@ impl Row {
         }
     }
 
+    /// A filter does not let a body pass.
+    fn of_filter(refusal: FilterRefusal) -> Self {
+        let bad_base64 = "Bad gRPC-web request, invalid base64 data.";
+        match refusal {
+            FilterRefusal::Base64Data => Self::open(StatusCode::BAD_REQUEST, bad_base64, Details::Base64Data, None),
+            FilterRefusal::Base64Size => Self::open(StatusCode::BAD_REQUEST, bad_base64, Details::Base64Size, None),
+            FilterRefusal::RequestTooLarge => {
+                Self::open(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large", Details::RequestPayloadTooLarge, None)
+            }
+            FilterRefusal::ResponseTooLarge => Self::open(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Internal Server Error",
+                Details::ResponsePayloadTooLarge,
+                None,
+            ),
+        }
+    }
+
     /// A timer fired before there was a response.
     fn of_timer(expired: Expired, request_complete: bool) -> Self {
         use ResponseFlag as Flag;
@@ -141,6 +162,11 @@ impl LocalReply {
         )
     }
 
+    /// Is it a whole response of a filter's? Then it is sent as it is: neither in gRPC's form nor edited by its route.
+    pub(crate) fn is_of_filter(&self) -> bool {
+        matches!(self, Self::Preflight(_))
+    }
+
     /// The row for this reply.
     pub(crate) fn row(&self) -> Row {
         use ResponseFlag as Flag;
@@ -157,6 +183,7 @@ impl LocalReply {
             Self::Maintenance { says_overloaded: _ } => {
                 Row::open(StatusCode::SERVICE_UNAVAILABLE, "maintenance mode", Details::MaintenanceMode, Flag::UO)
             }
+            Self::Filtered(refusal) => Row::of_filter(*refusal),
             Self::MalformedHeader { header, value } => Row {
                 status: StatusCode::BAD_REQUEST,
                 body: format!("invalid header '{}' with value '{value}'", header.name()).into(),
@@ -181,9 +208,7 @@ impl LocalReply {
             Self::NormalPath { .. } => {
                 Row::open(StatusCode::TEMPORARY_REDIRECT, "", Details::PathNormalizationFailed, None)
             }
-            Self::PayloadTooLarge => {
-                Row::open(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large", Details::RequestPayloadTooLarge, None)
-            }
+            Self::Preflight(_) => Row::open(StatusCode::OK, "", Details::CorsResponse, None),
             Self::QueryWithoutContentType => {
                 Row::closing(StatusCode::BAD_REQUEST, "", Details::QueryMissingContentType, None)
             }
@@ -202,6 +227,9 @@ impl LocalReply {
         {
             head.headers.append(names::X_ENVOY_OVERLOADED.clone(), HeaderValue::from_static("true"));
         }
+        if let Self::Preflight(headers) = self {
+            head.headers = headers.clone();
+        }
         if let Self::Direct { location: Some(location), .. } | Self::NormalPath { location: Some(location) } = self {
             head.headers.append(LOCATION, location.clone());
         }
@@ -219,7 +247,7 @@ impl LocalReply {
                 head.headers.set(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
                 head.headers.set_if_absent(names::GRPC_STATUS.clone(), HeaderValue::from(status));
                 if !body.is_empty() {
-                    head.headers.append(names::GRPC_MESSAGE.clone(), grpc_message(&body));
+                    head.headers.append(names::GRPC_MESSAGE.clone(), grpc::message(&body));
                 }
                 Bytes::new()
             }
@@ -290,19 +318,6 @@ impl Form {
     pub(crate) fn of(request: &RequestHead) -> Self {
         if request.path.is_some() && is_grpc(&request.headers) { Self::Grpc } else { Self::Http }
     }
-}
-
-/// A text as the value of `grpc-message`: what is not printable, `%` and, as Envoy does it, `~` are escaped.
-fn grpc_message(text: &[u8]) -> HeaderValue {
-    let mut out = String::with_capacity(text.len());
-    for byte in text {
-        match *byte {
-            b'%' | 0..b' ' | b'~'.. => out.push_str(&format!("%{byte:02X}")),
-            byte => out.push(char::from(byte)),
-        }
-    }
-    // Printable ASCII is always a value.
-    HeaderValue::try_from(out).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 fn reset_body(failure: &Failure, retried: bool) -> String {

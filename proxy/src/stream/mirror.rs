@@ -18,8 +18,10 @@ use crate::config::filter::RouterOptions;
 use crate::config::listener::ManagerTimeouts;
 use crate::config::route::{AttemptCount, Destination, Forward, GrpcTimeout, Mirror, MirrorHost, Upgrades};
 use crate::exchange::{Exchange, Expired, Interrupted, LazyTimer, Timers};
+use crate::filter::{FilterContext, Filters};
 use crate::net::Outside;
 use crate::router::{self, Chance};
+use crate::stats::HttpStats;
 use crate::upstream::request_options::RequestOptions;
 use crate::upstream::{self, Ended, Forwarding, UpstreamResponse};
 
@@ -38,10 +40,13 @@ pub(super) fn begin(stream: &mut StreamContext<'_>, to: &Forward, options: &Requ
 /// A copy of a request.
 struct MirroredRequest {
     head: RequestHead,
-    exchange: Exchange,
+    body: Body,
     to: Forward,
     cluster: Rc<Cluster>,
     outside: Outside,
+    filters: Rc<FilterContext>,
+    stats: Rc<HttpStats>,
+    buffer_bytes_max: usize,
     info: StreamInfo,
 }
 
@@ -49,27 +54,33 @@ impl MirroredRequest {
     fn of(stream: &mut StreamContext<'_>, mirror: &Mirror, cluster: Rc<Cluster>, options: &RequestOptions<'_>) -> Self {
         let StreamContext { service, request, exchange, info, .. } = stream;
         let to = forward(mirror, options);
-        let timers = Timers::new(LazyTimer::default(), &ManagerTimeouts::default());
         let body = Body::Copied(exchange.copy(service.buffer_bytes_max));
-        let mut exchange = Exchange::new(
-            body,
-            timers,
-            service.buffer_bytes_max,
-            Rc::clone(&service.stats),
-            Rc::clone(&service.outside.ends),
-        );
-        exchange.timers.set_route(&to, to.timeout, None);
         let mut own = StreamInfo::new(info.times.begin, info.started, Rc::clone(&info.downstream));
         own.internal = true;
         let head = head(request, mirror, service);
-        Self { head, exchange, to, cluster, outside: service.outside.clone(), info: own }
+        Self {
+            head,
+            body,
+            to,
+            cluster,
+            outside: service.outside.clone(),
+            filters: Rc::clone(&service.filters),
+            stats: Rc::clone(&service.stats),
+            buffer_bytes_max: service.buffer_bytes_max,
+            info: own,
+        }
     }
 
     async fn run(mut self) {
         let options = RequestOptions::of_copy(self.to.timeout);
         let router = RouterOptions::default();
+        let timers = Timers::new(LazyTimer::default(), &ManagerTimeouts::default());
+        let ends = Rc::clone(&self.outside.ends);
+        let filters = Filters::none(&self.filters);
+        let mut exchange = Exchange::new(self.body, filters, timers, self.buffer_bytes_max, self.stats, ends);
+        exchange.timers.set_route(&self.to, self.to.timeout, None);
         let mut forwarding = Forwarding {
-            exchange: &mut self.exchange,
+            exchange: &mut exchange,
             head: &mut self.head,
             to: &self.to,
             options: &options,
@@ -82,7 +93,7 @@ impl MirroredRequest {
             Ok(answer) => {
                 let status = answer.head.status;
                 self.cluster.codes.charge(status, true, None);
-                return drain(answer, &mut self.exchange).await;
+                return drain(answer, &mut exchange).await;
             }
             Err(Ended::Failed { failure, .. }) => failure.status(),
             Err(Ended::Interrupted(Interrupted::Timer(Expired::Global))) => {
@@ -134,7 +145,7 @@ fn forward(mirror: &Mirror, options: &RequestOptions<'_>) -> Forward {
 }
 
 /// Reads the response to its end, so that the connection can be used again.
-async fn drain(mut answer: UpstreamResponse, exchange: &mut Exchange) {
+async fn drain(mut answer: UpstreamResponse, exchange: &mut Exchange<'_>) {
     let broken: Option<Broken> = std::future::poll_fn(|cx| {
         loop {
             match answer.body.poll_frame(cx) {

@@ -9,6 +9,7 @@ mod decide;
 mod decorate;
 mod deliver;
 mod direct;
+mod hold;
 mod local_reply;
 mod log_filter;
 mod logs;
@@ -42,8 +43,9 @@ use crate::tunnel::handshake;
 use crate::upstream::UpstreamResponse;
 use decide::decide;
 use deliver::deliver;
-use local_reply::Content;
+use local_reply::{Content, Form};
 use reply::reply_locally;
+use service::Routes;
 
 pub(crate) use local_reply::LocalReply;
 pub(crate) use logs::Logs;
@@ -128,8 +130,11 @@ pub(crate) struct Served {
 /// One request while it is served. What is known of it goes into its record when this is dropped, also if it is cut.
 struct StreamContext<'a> {
     service: &'a Service,
+    routes: &'a Routes,
     request: RequestHead,
-    exchange: Exchange,
+    /// In which its sender reads a response of the proxy's own.
+    form: Form,
+    exchange: Exchange<'a>,
     /// Whether the client keeps its HTTP/1 connection after this request.
     client_persistence: Persistence,
     info: &'a mut StreamInfo,
@@ -170,6 +175,7 @@ impl Drop for StreamContext<'_> {
 /// lives, and this one is a large part of what a connection takes.
 pub(crate) fn serve<'a>(
     service: &'a Service,
+    routes: &'a Routes,
     mut request: RequestHead,
     body: Body,
     mut timers: Timers,
@@ -187,24 +193,25 @@ pub(crate) fn serve<'a>(
         request.authority = service.default_host.clone();
     }
     timers.head_is_complete();
+    // Those of a request that meets no route; `decide` puts the route's in their place.
+    let filters = Filters::of(&service.options.filters.default, &service.filters);
     let mut exchange = Exchange::new(
         body,
+        filters,
         timers,
         service.buffer_bytes_max,
         Rc::clone(&service.stats),
         Rc::clone(&service.outside.ends),
     );
     exchange.informational_sender = informational_sender;
-    let mut stream = StreamContext { service, request, exchange, client_persistence, info };
+    let form = Form::of(&request);
+    let mut stream = StreamContext { service, routes, request, form, exchange, client_persistence, info };
     async move { serve_prepared(&mut stream, responder).await }
 }
 
 async fn serve_prepared(stream: &mut StreamContext<'_>, responder: Responder<'_>) -> Served {
-    let routes = stream.service.routes();
-    // Those of a request that meets no route; `decide` puts the route's in their place.
-    let mut filters = Filters::of(&stream.service.options.filters.default);
-    let (after, rest) = match decide(stream, &routes, &mut filters).await {
-        Reply::Upstream(answered) => deliver(stream, *answered, &mut filters, responder).await,
+    let (after, rest) = match decide(stream).await {
+        Reply::Upstream(answered) => deliver(stream, *answered, responder).await,
         Reply::Gone(broken) => {
             record_gone(stream.service, stream.info, broken);
             (After::Gone, None)
@@ -215,7 +222,7 @@ async fn serve_prepared(stream: &mut StreamContext<'_>, responder: Responder<'_>
                 cluster.codes.charge(reply.row().status, info.internal, info.alt_stat_name.as_deref());
                 info.parts.iter().for_each(|part| part.charge(reply.row().status));
             }
-            reply_locally(stream, &reply, &mut filters, responder).await
+            reply_locally(stream, &reply, responder).await
         }
     };
     let exchange = &mut stream.exchange;

@@ -114,6 +114,11 @@ pub(super) fn record_relay_end(
             stats.downstream_rq_time.record_ms(info.times.begin.elapsed());
         }
         RelayEnd::Interrupted(Interrupted::Downstream(broken)) => record_gone(service, info, *broken),
+        RelayEnd::Interrupted(Interrupted::Filter(refusal)) => {
+            stats.downstream_rq_tx_reset.inc();
+            stats.downstream_rq_rx_reset.inc();
+            info.detail(LocalReply::Filtered(*refusal).row().details);
+        }
         RelayEnd::Interrupted(Interrupted::Timer(expired)) => {
             stats.downstream_rq_tx_reset.inc();
             stats.downstream_rq_rx_reset.inc();

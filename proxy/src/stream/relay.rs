@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use crate::cluster::Failure;
 use crate::codec::{Body, Broken, Frame, Headers, Payload, Writer};
 use crate::exchange::{Exchange, Interrupted};
+use crate::filter::{End, Flow, Piece};
 use crate::stats::{FlowStats, Pause};
 use crate::upstream::UpstreamResponse;
 
@@ -30,8 +31,8 @@ pub(super) enum RelayEnd {
 }
 
 /// Moves payload between a client and its upstream.
-pub(super) struct Relay<'a> {
-    pub(super) exchange: &'a mut Exchange,
+pub(super) struct Relay<'a, 's> {
+    pub(super) exchange: &'a mut Exchange<'s>,
     pub(super) answer: &'a mut UpstreamResponse,
     pub(super) down: &'a mut Writer,
     pub(super) payload: Payload,
@@ -53,7 +54,7 @@ pub(super) enum Response {
     Ending(RelayEnd),
 }
 
-impl Relay<'_> {
+impl Relay<'_, '_> {
     /// Ready when the exchange has ended.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
         let ended = self.poll_response(cx);
@@ -104,18 +105,17 @@ impl Relay<'_> {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Some(Ok(Frame::Data(chunk)))) => {
                     self.answer.heard();
-                    *self.sent += chunk.len() as u64;
-                    self.down.write(chunk);
                     self.exchange.timers.progress();
+                    self.pass(Piece::data(chunk));
                 }
-                Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
-                    if let Some(kept) = &mut self.trailers {
-                        **kept = Some(trailers.clone());
-                    }
-                    self.down.finish(Some(trailers));
-                    self.response = Response::Ending(RelayEnd::Complete);
+                Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => self.pass(Piece::end(Some(trailers))),
+                // An HTTP/1 peer has no half-close in a tunnel: its FIN ends the tunnel (Envoy's rule). END_STREAM of an HTTP/2
+                // peer is an ordinary end.
+                Poll::Ready(None) if self.payload == Payload::Raw && matches!(self.answer.body, Body::Http1(_)) => {
+                    let end = RelayEnd::Upstream { failure: Failure::Terminated, broken: None };
+                    self.response = Response::Ending(end);
                 }
-                Poll::Ready(None) => self.response = Response::Ending(self.end_of_payload()),
+                Poll::Ready(None) => self.pass(Piece::end(None)),
                 Poll::Ready(Some(Err(broken))) => {
                     let failure = failure_after_response(broken, &self.answer.body, self.payload);
                     self.response = Response::Ending(RelayEnd::Upstream { failure, broken: Some(broken) });
@@ -125,20 +125,36 @@ impl Relay<'_> {
         Ok(())
     }
 
-    /// An HTTP/1 peer has no half-close in a tunnel: its FIN ends the tunnel (Envoy's rule). END_STREAM of an HTTP/2 peer
-    /// is an ordinary end.
-    fn end_of_payload(&mut self) -> RelayEnd {
-        if self.payload == Payload::Raw && matches!(self.answer.body, Body::Http1(_)) {
-            return RelayEnd::Upstream { failure: Failure::Terminated, broken: None };
+    /// A piece of the response has come.
+    fn pass(&mut self, mut piece: Piece) {
+        match self.exchange.filters.on_response_data(&mut piece) {
+            // All filters have continued with the head: none of them waits.
+            Flow::Continue | Flow::Wait => self.write(piece),
+            Flow::Respond(refusal) => {
+                self.response = Response::Ending(RelayEnd::Interrupted(Interrupted::Filter(refusal)));
+            }
         }
-        self.down.finish(None);
-        RelayEnd::Complete
+    }
+
+    /// A piece of the response has passed the filters.
+    pub(super) fn write(&mut self, piece: Piece) {
+        if !piece.data.is_empty() {
+            *self.sent += piece.data.len() as u64;
+            self.down.write(piece.data);
+        }
+        if let End::Complete(trailers) = piece.end {
+            if let (Some(kept), Some(trailers)) = (&mut self.trailers, &trailers) {
+                **kept = Some(trailers.clone());
+            }
+            self.down.finish(trailers);
+            self.response = Response::Ending(RelayEnd::Complete);
+        }
     }
 }
 
 /// An HTTP/1 body cut short is a protocol error of the upstream's. A tunnel or an HTTP/2 stream that is cut short has lost
 /// its connection.
-fn failure_after_response(broken: Broken, body: &Body, payload: Payload) -> Failure {
+pub(super) fn failure_after_response(broken: Broken, body: &Body, payload: Payload) -> Failure {
     let connection_lost = matches!(broken, Broken::Closed | Broken::ConnectionReset);
     let is_cut_short = connection_lost && payload != Payload::Raw && matches!(body, Body::Http1(_));
     if is_cut_short { Failure::Protocol } else { Failure::from(broken) }

@@ -1,38 +1,47 @@
 //! Responses of the proxy's own, to requests that were read and to bytes that are none.
 
+use bytes::Bytes;
 use http::{Method, Version};
 
 use super::local_reply::{Content, Form, LocalReply, Row};
-use super::respond::{Remaining, Responder, Response, after_response, begin_response, edit_response, filter_response};
+use super::respond::{Remaining, Responder, Response, after_response, begin_response, edit_response};
 use super::service::Service;
 use super::unsent::push_out;
 use super::{After, Persistence, StreamContext};
 use crate::access_log::StreamInfo;
-use crate::codec::http1::{Close, Refusal};
+use crate::codec::http1::{Close, Refusal as HeadRefusal};
 use crate::codec::{Payload, RequestHead, Writer};
-use crate::filter::Filters;
+use crate::filter::{End, Filters, Piece, Refusal};
 
 /// Sends one of the proxy's own responses. Returns the writer to the client, if the client is still there.
 pub(super) async fn reply_locally(
     stream: &mut StreamContext<'_>,
     reply: &LocalReply,
-    filters: &mut Filters<'_>,
     responder: Responder<'_>,
 ) -> (After, Option<Writer>) {
     let row = reply.row();
     record_reply(&row, &stream.request, stream.info);
-    let form = Form::of(&stream.request);
+    let form = if reply.is_of_filter() { Form::Http } else { stream.form };
     let mut head = reply.head(&row);
     let mut content = Content::of(&row);
-    edit_response(stream, filters, &mut head);
-    stream.rewrite_reply(&mut head, &mut content);
+    if !reply.is_of_filter() {
+        edit_response(stream, &mut head);
+        stream.rewrite_reply(&mut head, &mut content);
+    }
     let body = reply.describe_body(content, form, &mut head);
-    filter_response(stream, filters, &mut head);
-    let StreamContext { service, request, exchange, client_persistence, info } = stream;
+    let StreamContext { service, request, exchange, client_persistence, info, .. } = stream;
+    let data = if request.method == Method::HEAD { Bytes::new() } else { body };
+    let mut piece = Piece { data, end: End::Complete(None) };
+    if !exchange.filters.is_empty() {
+        info.bytes_received = exchange.bytes_received;
+        info.response_code = Some(head.status.as_u16());
+        exchange.filters.on_whole_response(&mut head, &mut piece, request, info);
+    }
     // A request to switch protocols has no end before the protocol is switched, at least on HTTP/1.
     let is_endless = request.upgrade().is_some() && request.version != Version::HTTP_2;
     // An HTTP/1 body that is too large is not read to its end, however much of it came at once.
-    let is_cut = matches!(reply, LocalReply::PayloadTooLarge) && request.version != Version::HTTP_2;
+    let is_too_large = matches!(reply, LocalReply::Filtered(Refusal::RequestTooLarge));
+    let is_cut = is_too_large && request.version != Version::HTTP_2;
     let complete = exchange.is_complete() && !is_endless && !is_cut;
     let persistence = if complete && !row.closes { *client_persistence } else { Persistence::Close };
     // The connection belongs to other requests too. Envoy drains it for a refused upgrade, and for nothing else that closes
@@ -40,12 +49,11 @@ pub(super) async fn reply_locally(
     if let (Responder::Http2 { go_away, .. }, LocalReply::UpgradeRefused) = (&responder, reply) {
         go_away.request();
     }
-    let no_body = body.is_empty() || request.method == Method::HEAD;
-    let payload = if no_body { Payload::None } else { Payload::Some };
+    let payload = if piece.data.is_empty() { Payload::None } else { Payload::Some };
     let mut down = begin_response(service, request, Response { head, payload, persistence }, responder, info);
-    if !no_body {
-        info.bytes_sent = body.len() as u64;
-        down.write(body);
+    if !piece.data.is_empty() {
+        info.bytes_sent = piece.data.len() as u64;
+        down.write(piece.data);
     }
     down.finish(None);
     if !complete {
@@ -78,9 +86,12 @@ pub(crate) async fn refuse_head(
     service.local_replies.rewrite(&request, &mut head, &mut content, &*service.outside.random, info);
     let body = reply.describe_body(content, Form::Http, &mut head);
     info.response_code = Some(head.status.as_u16());
-    Filters::of(&service.options.filters.default).on_response(&mut head, &request, info);
+    let mut piece = Piece { data: body, end: End::Complete(None) };
+    let mut filters = Filters::of(&service.options.filters.default, &service.filters);
+    filters.on_whole_response(&mut head, &mut piece, &request, info);
+    let body = piece.data;
     record_reply(&row, &request, info);
-    if !matches!(reply, LocalReply::BadMessage(Refusal::LowVersion)) {
+    if !matches!(reply, LocalReply::BadMessage(HeadRefusal::LowVersion)) {
         service.stats.downstream_rq_response_before_rq_complete.inc();
         service.stats.downstream_rq_rx_reset.inc();
     }

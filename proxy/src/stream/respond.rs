@@ -13,7 +13,6 @@ use super::{After, Persistence, StreamContext};
 use crate::access_log::StreamInfo;
 use crate::codec::http1::{Close, ServerConnection};
 use crate::codec::{InformationalSender, Payload, RequestHead, ResponseHead, Writer, http2, names};
-use crate::filter::Filters;
 use crate::tunnel::handshake;
 
 /// Where the response goes.
@@ -77,26 +76,15 @@ pub(super) struct Response {
 
 /// Does to the head of a response what its route says, with what is known of the stream by now. As in Envoy, a response of the
 /// proxy's own has no status yet.
-pub(super) fn edit_response(stream: &mut StreamContext<'_>, filters: &Filters<'_>, head: &mut ResponseHead) {
+pub(super) fn edit_response(stream: &mut StreamContext<'_>, head: &mut ResponseHead) {
     let StreamContext { request, exchange, info, .. } = stream;
-    if !filters.has_no_edits() {
+    if !exchange.filters.has_no_edits() {
         info.bytes_received = exchange.bytes_received;
-        filters.edit_response(head, request, info);
+        exchange.filters.edit_response(head, request, info);
     }
     if info.attempts_in_response {
         head.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), HeaderValue::from(info.attempts));
     }
-}
-
-/// Lets the filters change the head of a response.
-pub(super) fn filter_response(stream: &mut StreamContext<'_>, filters: &mut Filters<'_>, head: &mut ResponseHead) {
-    let StreamContext { request, exchange, info, .. } = stream;
-    if filters.is_empty() {
-        return;
-    }
-    info.bytes_received = exchange.bytes_received;
-    info.response_code = Some(head.status.as_u16());
-    filters.on_response(head, request, info);
 }
 
 /// Queues a response head, finished for this client's protocol, and counts it.

@@ -17,6 +17,7 @@ use crate::codec::RequestHead;
 use crate::config::listener::ConnectionManager as Options;
 use crate::config::route::{NamedCluster, RouteTable, VirtualCluster};
 use crate::drain::ListenerDrain;
+use crate::filter::FilterContext;
 use crate::net::Outside;
 use crate::router::{self, Found, RuntimeKeys, header_holds};
 use crate::runtime::Runtime;
@@ -33,6 +34,7 @@ pub(crate) struct Service {
     pub(super) logs: Logs,
     pub(super) local_replies: LocalReplies,
     clusters: Rc<Clusters>,
+    pub(super) filters: Rc<FilterContext>,
     runtime: Arc<Runtime>,
     /// Of the listener's stats.
     registry: Arc<Registry>,
@@ -65,6 +67,8 @@ pub(crate) struct ServiceParts {
     pub(crate) local_replies: LocalReplies,
     /// The worker's clusters.
     pub(crate) clusters: Rc<Clusters>,
+    /// What its filters use.
+    pub(crate) filters: Rc<FilterContext>,
     /// What operators may change.
     pub(crate) runtime: Arc<Runtime>,
     /// Of the listener's stats.
@@ -75,7 +79,7 @@ pub(crate) struct ServiceParts {
 
 /// The route table in force. A request keeps that which was in force when it came; the pointer is the worker's own, so that
 /// taking it costs no other worker anything.
-pub(super) struct Routes {
+pub(crate) struct Routes {
     pub(super) table: Arc<RouteTable>,
     pub(super) keys: RuntimeKeys,
     /// By the numbers of their prefixes.
@@ -107,6 +111,7 @@ impl Service {
             logs,
             local_replies,
             clusters,
+            filters,
             runtime,
             registry,
             outside,
@@ -125,6 +130,7 @@ impl Service {
             logs,
             local_replies,
             clusters,
+            filters,
             date: DateCache::default(),
             server_header: decorate::Server::new(&options.server),
             millis: MillisCache::default(),
@@ -143,7 +149,7 @@ impl Service {
     }
 
     /// The routes for a request that comes now.
-    pub(super) fn routes(&self) -> Rc<Routes> {
+    pub(crate) fn routes(&self) -> Rc<Routes> {
         Rc::clone(&self.routes.borrow())
     }
 

@@ -86,7 +86,7 @@ impl Tried {
 
 /// Sends the request to an endpoint of `cluster` and waits for the response head.
 pub(super) async fn run(
-    exchange: &mut Exchange,
+    exchange: &mut Exchange<'_>,
     head: &mut RequestHead,
     cluster: &Cluster,
     how: How<'_>,
@@ -185,7 +185,7 @@ fn report(cluster: &Cluster, endpoint: &Rc<Endpoint>, result: &Result<UpstreamRe
 }
 
 async fn over_http1(
-    exchange: &mut Exchange,
+    exchange: &mut Exchange<'_>,
     head: &RequestHead,
     endpoint: &Rc<Endpoint>,
     mut exclusive: Box<Exclusive>,
@@ -230,7 +230,7 @@ async fn over_http1(
 }
 
 async fn over_http2(
-    exchange: &mut Exchange,
+    exchange: &mut Exchange<'_>,
     head: &RequestHead,
     endpoint: &Rc<Endpoint>,
     stream: Stream,
@@ -286,7 +286,7 @@ async fn over_http2(
     }
 }
 
-fn payload(exchange: &Exchange, head: &RequestHead) -> Payload {
+fn payload(exchange: &Exchange<'_>, head: &RequestHead) -> Payload {
     if head.upgrade().is_some() || head.method == Method::CONNECT {
         Payload::Raw
     } else if exchange.has_no_body() {
@@ -348,7 +348,7 @@ impl UpstreamResponse {
     }
 
     /// The exchange is over: gives the connection back if both halves are whole, else closes or resets it.
-    pub(crate) fn end(self, exchange: &Exchange) {
+    pub(crate) fn end(self, exchange: &Exchange<'_>) {
         let whole = self.body.is_complete() && exchange.is_finished();
         let Some(lease) = self.lease else { return };
         if !whole {
@@ -379,7 +379,7 @@ impl UpstreamResponse {
     }
 
     /// This response is not passed on: the request will be tried again.
-    pub(super) fn discard(self, exchange: &Exchange) {
+    pub(super) fn discard(self, exchange: &Exchange<'_>) {
         self.endpoint.counts.rq_error.inc();
         self.end(exchange);
     }

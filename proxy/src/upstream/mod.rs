@@ -51,8 +51,8 @@ pub(crate) enum Ended {
 }
 
 /// A request, and what it is sent to.
-pub(crate) struct Forwarding<'a> {
-    pub(crate) exchange: &'a mut Exchange,
+pub(crate) struct Forwarding<'a, 's> {
+    pub(crate) exchange: &'a mut Exchange<'s>,
     pub(crate) head: &'a mut RequestHead,
     pub(crate) to: &'a Forward,
     pub(crate) options: &'a RequestOptions<'a>,
@@ -66,7 +66,7 @@ pub(crate) struct Forwarding<'a> {
 ///
 /// # Cancellation
 /// Safe to drop: the attempt under way is broken off and its connection closed or reset.
-pub(crate) async fn forward(request: &mut Forwarding<'_>) -> Result<UpstreamResponse, Ended> {
+pub(crate) async fn forward(request: &mut Forwarding<'_, '_>) -> Result<UpstreamResponse, Ended> {
     request.exchange.begin_tries(&request.cluster.flow);
     let mut attempts = Attempts::new(request);
     loop {
@@ -130,7 +130,7 @@ enum Next {
 }
 
 impl<'a> Attempts<'a> {
-    fn new(request: &mut Forwarding<'a>) -> Self {
+    fn new(request: &mut Forwarding<'a, '_>) -> Self {
         let Forwarding { exchange, head, to, options, router, cluster, .. } = request;
         let options: &'a RequestOptions<'a> = options;
         let policy = options.retry.as_deref().filter(|policy| retry::concerns(policy, head));
@@ -150,7 +150,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// Numbers the attempt that begins.
-    fn set_number(&self, request: &mut Forwarding<'_>) {
+    fn set_number(&self, request: &mut Forwarding<'_, '_>) {
         request.info.attempts = self.tries.retries + 1;
         if request.to.attempt_count.in_request {
             let count = HeaderValue::from(request.info.attempts);
@@ -158,7 +158,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    fn judge(&mut self, request: &mut Forwarding<'_>, result: &Result<UpstreamResponse, Failed>) -> Next {
+    fn judge(&mut self, request: &mut Forwarding<'_, '_>, result: &Result<UpstreamResponse, Failed>) -> Next {
         let Forwarding { exchange, to, cluster, info, random, .. } = request;
         let (stats, differences) = (&cluster.shared.stats, cluster.shared.runtime.differences());
         if self.policy.is_some() && exchange.was_too_much() {
@@ -235,7 +235,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// The first attempt carries the whole timeout, a later one what is left of it.
-    fn set_expected_timeout(&self, request: &mut Forwarding<'_>) {
+    fn set_expected_timeout(&self, request: &mut Forwarding<'_, '_>) {
         let Forwarding { exchange, head, .. } = request;
         if head.headers.contains(&names::X_ENVOY_EXPECTED_TIMEOUT)
             && exchange.is_complete()
@@ -287,7 +287,7 @@ impl Second {
 fn deliver(
     tried: Result<UpstreamResponse, Failed>,
     tries: Tries,
-    exchange: &mut Exchange,
+    exchange: &mut Exchange<'_>,
 ) -> Result<UpstreamResponse, Ended> {
     exchange.keep_nothing();
     if let Ok(answer) = &tried {

@@ -126,6 +126,21 @@ const PAYLOAD_TOO_LARGE: Reason = reason(
     "raise max_request_bytes of the buffer filter, for the route or for all",
     None,
 );
+const BAD_BASE64: Reason = reason(
+    "because the body of a gRPC-Web request in text is not base64",
+    "no setting: the client has to send base64, or application/grpc-web+proto",
+    None,
+);
+const RESPONSE_TOO_LARGE: Reason = reason(
+    "because a filter has to keep the response's body, which is larger than the connection's buffer",
+    "raise per_connection_buffer_limit_bytes of the listener",
+    None,
+);
+const PREFLIGHT: Reason = reason(
+    "because the request is a preflight, which the route's CORS policy answers",
+    "no setting: the response says what the policy allows",
+    None,
+);
 const QUERY_WITHOUT_TYPE: Reason = reason(
     "because a QUERY request has to have a content-type",
     "no setting: the client has to send content-type",
@@ -304,8 +319,10 @@ pub(super) fn of(details: Option<&Details>, flags: &[ResponseFlag]) -> Option<Re
 fn of_details(details: &Details) -> Option<Reason> {
     Some(match details {
         Details::AbsolutePathRejected => NOT_A_PATH,
+        Details::Base64Data | Details::Base64Size => BAD_BASE64,
         Details::ClusterNotFound => NO_CLUSTER,
         Details::Codec(violation) => return of_violation(*violation),
+        Details::CorsResponse => PREFLIGHT,
         Details::DirectResponse => DIRECT_RESPONSE,
         Details::DownstreamDisconnect => CLIENT_CLOSED,
         Details::DrainEnded => DRAINED,
@@ -316,6 +333,7 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::PathNormalizationFailed => BAD_PATH,
         Details::RequestPayloadTooLarge => PAYLOAD_TOO_LARGE,
         Details::QueryMissingContentType => QUERY_WITHOUT_TYPE,
+        Details::ResponsePayloadTooLarge => RESPONSE_TOO_LARGE,
         Details::RouteNotFound => NO_ROUTE,
         Details::UpgradeFailed => NO_UPGRADE,
         Details::UpstreamReset(UpstreamReset { response: ResponseStart::Before, cause: ResetCause::Overflow }) => {

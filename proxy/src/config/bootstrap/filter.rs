@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::config::constraints::{HeaderName, NonEmpty, OneLine};
+use super::{RuntimeFractionalPercent, StringMatcher};
+use crate::config::constraints::{HeaderName, HeaderText, NonEmpty, OneLine};
 use crate::config::yaml::At;
 
 /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter`
@@ -20,6 +21,10 @@ pub(crate) struct HttpFilter {
 pub(crate) enum HttpFilterConfig {
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer")]
     Buffer(Buffer),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors")]
+    Cors(Empty),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb")]
+    GrpcWeb(Empty),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation")]
     HeaderMutation(HeaderMutation),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router")]
@@ -128,6 +133,8 @@ pub(crate) type TypedPerFilterConfig = BTreeMap<String, At<PerFilterConfig>>;
 pub(crate) enum PerFilterConfig {
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute")]
     Buffer(BufferPerRoute),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy")]
+    Cors(Box<CorsPolicy>),
     #[serde(rename = "type.googleapis.com/envoy.config.route.v3.FilterConfig")]
     FilterConfig(FilterConfig),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute")]
@@ -147,6 +154,8 @@ pub(crate) struct FilterConfig {
 pub(crate) enum PerRouteConfig {
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute")]
     Buffer(BufferPerRoute),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy")]
+    Cors(Box<CorsPolicy>),
     /// `{}` has no type: it configures nothing, and switches the filter on.
     #[serde(rename = "")]
     Empty(Empty),
@@ -169,4 +178,20 @@ pub(crate) struct BufferPerRoute {
 #[derive(Debug, Deserialize)]
 pub(crate) struct HeaderMutationPerRoute {
     pub(crate) mutations: Option<Mutations>,
+}
+
+/// `envoy.extensions.filters.http.cors.v3.CorsPolicy`, which `envoy.config.route.v3.CorsPolicy` is field for field
+#[derive(Debug, Deserialize)]
+pub(crate) struct CorsPolicy {
+    pub(crate) allow_credentials: Option<bool>,
+    pub(crate) allow_headers: Option<HeaderText>,
+    pub(crate) allow_methods: Option<HeaderText>,
+    #[serde(default)]
+    pub(crate) allow_origin_string_match: Vec<At<StringMatcher>>,
+    pub(crate) allow_private_network_access: Option<bool>,
+    pub(crate) expose_headers: Option<HeaderText>,
+    pub(crate) filter_enabled: Option<RuntimeFractionalPercent>,
+    pub(crate) forward_not_matching_preflights: Option<bool>,
+    pub(crate) max_age: Option<HeaderText>,
+    pub(crate) shadow_enabled: Option<RuntimeFractionalPercent>,
 }

@@ -64,12 +64,6 @@ pub(crate) enum Protocol {
     Tcp,
 }
 
-/// `envoy.config.core.v3.DataSource`
-#[derive(Debug, Deserialize)]
-pub(crate) struct DataSource {
-    pub(crate) inline_string: At<String>,
-}
-
 /// `envoy.config.core.v3.Http1ProtocolOptions`
 #[derive(Debug, Deserialize)]
 pub(crate) struct Http1ProtocolOptions {
@@ -81,6 +75,12 @@ pub(crate) struct Http1ProtocolOptions {
     pub(crate) header_key_format: Option<At<HeaderKeyFormat>>,
     #[serde(default)]
     pub(crate) ignore_http_11_upgrade: Vec<At<StringMatcher>>,
+}
+
+/// `envoy.config.core.v3.DataSource`
+#[derive(Debug, Deserialize)]
+pub(crate) struct DataSource {
+    pub(crate) inline_string: At<String>,
 }
 
 /// `envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat`

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::cluster::RoutingPriority;
-use super::filter::{HeaderValueOption, HttpFilter, TypedPerFilterConfig};
+use super::filter::{CorsPolicy, HeaderValueOption, HttpFilter, TypedPerFilterConfig};
 use super::{DataSource, RuntimeFractionalPercent, StringMatcher};
 use crate::config::constraints::{HeaderName, HeaderText, NonEmpty, OneLine, Positive};
 use crate::config::units::Seconds;
@@ -41,6 +41,7 @@ pub(crate) struct RouteConfiguration {
 #[derive(Debug, Deserialize)]
 pub(crate) struct VirtualHost {
     pub(crate) name: NonEmpty,
+    pub(crate) cors: Option<Box<CorsPolicy>>,
     pub(crate) domains: At<Vec<At<OneLine>>>,
     pub(crate) include_attempt_count_in_response: Option<bool>,
     #[serde(default)]
@@ -283,6 +284,7 @@ pub(crate) struct RouteAction {
     pub(crate) cluster: Option<At<String>>,
     pub(crate) cluster_header: Option<At<HeaderName>>,
     pub(crate) cluster_not_found_response_code: Option<ClusterNotFoundResponseCode>,
+    pub(crate) cors: Option<Box<CorsPolicy>>,
     pub(crate) flush_timeout: Option<Seconds>,
     pub(crate) grpc_timeout_offset: Option<Seconds>,
     pub(crate) host_rewrite: Option<At<String>>,

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::mutation;
+use super::{cors, mutation};
 use crate::config::bootstrap::filter::{
-    Buffer as WrittenBuffer, BufferPerRoute, FilterConfig, HeaderMutationPerRoute, HttpFilter, HttpFilterConfig,
-    PerFilterConfig, PerRouteConfig, Router, TypedPerFilterConfig,
+    Buffer as WrittenBuffer, BufferPerRoute, CorsPolicy, FilterConfig, HeaderMutationPerRoute, HttpFilter,
+    HttpFilterConfig, PerFilterConfig, PerRouteConfig, Router, TypedPerFilterConfig,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
 use crate::config::error::{Name, Place};
@@ -39,12 +39,19 @@ struct FilterTemplate {
 
 enum Options {
     Buffer(Buffer),
+    Cors,
+    GrpcWeb,
     HeaderMutation { mutations: Arc<Mutations>, most_specific_wins: bool },
 }
 
-/// What one level (route configuration, virtual host or route) says of filters, by their names.
+/// What one level (route configuration, virtual host or route) says of filters.
 #[derive(Default)]
-pub(super) struct Level(BTreeMap<String, Override>);
+pub(super) struct Level {
+    /// `typed_per_filter_config`, by the names of filters.
+    overrides: BTreeMap<String, Override>,
+    /// `cors`, the deprecated field.
+    cors: Option<Arc<cors::Policy>>,
+}
 
 /// What a level says of a filter.
 struct Override {
@@ -56,7 +63,17 @@ struct Override {
 enum OverrideOptions {
     /// `None` switches it off.
     Buffer(Option<Buffer>),
+    Cors(Arc<cors::Policy>),
     HeaderMutation(Arc<Mutations>),
+}
+
+/// What becomes of the requests that a chain is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fate {
+    /// They are forwarded.
+    Forwarded,
+    /// They meet no route, or one that responds by itself.
+    NotForwarded,
 }
 
 impl Template {
@@ -80,18 +97,34 @@ impl Template {
     }
 
     /// The chains where `levels` say something of them, the most specific last.
-    pub(super) fn resolve(&self, levels: &[&Level]) -> Chains {
-        let own = self.upgrades.iter().map(|(protocol, chain)| (protocol.clone(), chain.resolve(levels)));
-        Chains { default: self.default.resolve(levels), upgrades: own.collect() }
+    pub(super) fn resolve(&self, levels: &[&Level], fate: Fate) -> Chains {
+        let own = self.upgrades.iter().map(|(protocol, chain)| (protocol.clone(), chain.resolve(levels, fate)));
+        Chains { default: self.default.resolve(levels, fate), upgrades: own.collect() }
     }
 
-    /// What a level says of the filters.
-    pub(super) fn level(&self, written: &TypedPerFilterConfig, notes: &Notes) -> Result<Level, Problem> {
-        let mut level = Level::default();
+    /// Does one of the chains have the filter `envoy.filters.http.cors`?
+    pub(super) fn has_cors(&self) -> bool {
+        self.filters().any(|filter| matches!(filter.options, Options::Cors))
+    }
+
+    /// The filters before the router, of all chains.
+    fn filters(&self) -> impl Iterator<Item = &FilterTemplate> {
+        let all = [&self.default].into_iter().chain(self.upgrades.iter().map(|(_, chain)| chain));
+        all.flat_map(|chain| &chain.filters)
+    }
+
+    /// What a level says of the filters, in its `typed_per_filter_config` and its `cors`.
+    pub(super) fn level(
+        &self,
+        written: &TypedPerFilterConfig,
+        cors: Option<&CorsPolicy>,
+        notes: &Notes,
+    ) -> Result<Level, Problem> {
+        let cors = cors.map(|policy| cors::Policy::new(policy, notes)).transpose()?.map(Arc::new);
+        let mut level = Level { overrides: BTreeMap::new(), cors };
         for (name, config) in written {
-            let said = overridden(config, name)?;
-            let all = [&self.default].into_iter().chain(self.upgrades.iter().map(|(_, chain)| chain));
-            let mut named = all.flat_map(|chain| &chain.filters).filter(|filter| filter.name == *name).peekable();
+            let said = overridden(config, name, notes)?;
+            let mut named = self.filters().filter(|filter| filter.name == *name).peekable();
             if named.peek().is_none() {
                 notes.note(&config.place, format!("has no effect: no HTTP filter before the router is named {name}"));
             }
@@ -102,7 +135,7 @@ impl Template {
                     format!("filter {name} is of type {}, and this configures another type", other.options.kind());
                 return Err(config.invalid(what));
             }
-            level.0.insert(name.clone(), said);
+            level.overrides.insert(name.clone(), said);
         }
         Ok(level)
     }
@@ -111,21 +144,21 @@ impl Template {
 impl Level {
     /// Does it leave every filter as it is?
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.overrides.is_empty() && self.cors.is_none()
     }
 }
 
 impl ChainTemplate {
-    fn resolve(&self, levels: &[&Level]) -> Chain {
-        let filters = self.filters.iter().filter_map(|filter| filter.resolve(levels)).collect();
+    fn resolve(&self, levels: &[&Level], fate: Fate) -> Chain {
+        let filters = self.filters.iter().filter_map(|filter| filter.resolve(levels, fate)).collect();
         Chain { filters, router: self.router.clone() }
     }
 }
 
 impl FilterTemplate {
-    /// The filter under these levels, unless it is off.
-    fn resolve(&self, levels: &[&Level]) -> Option<Filter> {
-        let said: Vec<&Override> = levels.iter().filter_map(|level| level.0.get(&self.name)).collect();
+    /// The filter under these levels, unless it is off or has nothing to do.
+    fn resolve(&self, levels: &[&Level], fate: Fate) -> Option<Filter> {
+        let said: Vec<&Override> = levels.iter().filter_map(|level| level.overrides.get(&self.name)).collect();
         // The most specific level that names the filter says whether it is on, even where it has no options for it.
         if said.last().map_or(self.disabled, |said| said.disabled) {
             return None;
@@ -135,14 +168,28 @@ impl FilterTemplate {
             Options::Buffer(buffer) => {
                 let mut limits = options.rev().filter_map(|options| match options {
                     OverrideOptions::Buffer(buffer) => Some(*buffer),
-                    OverrideOptions::HeaderMutation(_) => None,
+                    OverrideOptions::Cors(_) | OverrideOptions::HeaderMutation(_) => None,
                 });
                 limits.next().unwrap_or(Some(*buffer)).map(Filter::Buffer)
             }
+            // A response of the route's own is for everybody to read, or for nobody: Envoy has no policy there.
+            Options::Cors if fate == Fate::NotForwarded => None,
+            Options::Cors => {
+                let policies = options.rev().filter_map(|options| match options {
+                    OverrideOptions::Cors(policy) => Some(Arc::clone(policy)),
+                    OverrideOptions::Buffer(_) | OverrideOptions::HeaderMutation(_) => None,
+                });
+                let mut policies: Vec<Arc<cors::Policy>> = policies.collect();
+                if policies.is_empty() {
+                    policies.extend(levels.iter().rev().filter_map(|level| level.cors.clone()));
+                }
+                cors::merged(&policies).map(Arc::new).map(Filter::Cors)
+            }
+            Options::GrpcWeb => Some(Filter::GrpcWeb),
             Options::HeaderMutation { mutations, most_specific_wins } => {
                 let more = options.filter_map(|options| match options {
                     OverrideOptions::HeaderMutation(mutations) => Some(Arc::clone(mutations)),
-                    OverrideOptions::Buffer(_) => None,
+                    OverrideOptions::Buffer(_) | OverrideOptions::Cors(_) => None,
                 });
                 let mut more: Vec<Arc<Mutations>> = more.collect();
                 // What is applied last wins.
@@ -160,6 +207,8 @@ impl Options {
     fn kind(&self) -> &'static str {
         match self {
             Self::Buffer(_) => "envoy.filters.http.buffer",
+            Self::Cors => "envoy.filters.http.cors",
+            Self::GrpcWeb => "envoy.filters.http.grpc_web",
             Self::HeaderMutation { .. } => "envoy.filters.http.header_mutation",
         }
     }
@@ -170,7 +219,9 @@ impl OverrideOptions {
     fn is_for(&self, options: &Options) -> bool {
         matches!(
             (self, options),
-            (Self::Buffer(_), Options::Buffer(_)) | (Self::HeaderMutation(_), Options::HeaderMutation { .. })
+            (Self::Buffer(_), Options::Buffer(_))
+                | (Self::Cors(_), Options::Cors)
+                | (Self::HeaderMutation(_), Options::HeaderMutation { .. })
         )
     }
 }
@@ -183,6 +234,8 @@ fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str) -> Result<ChainT
         let disabled = filter.disabled.as_ref().is_some_and(|disabled| disabled.value);
         let options = match &filter.typed_config {
             HttpFilterConfig::Buffer(written) => Options::Buffer(buffer(written)?),
+            HttpFilterConfig::Cors(_) => Options::Cors,
+            HttpFilterConfig::GrpcWeb(_) => Options::GrpcWeb,
             HttpFilterConfig::HeaderMutation(written) => Options::HeaderMutation {
                 mutations: Arc::new(mutation::mutations(written.mutations.as_ref())?),
                 most_specific_wins: written.most_specific_header_mutations_wins.unwrap_or(false),
@@ -235,7 +288,7 @@ fn buffer(written: &WrittenBuffer) -> Result<Buffer, Problem> {
 }
 
 /// What a level says of the filter named `name`.
-fn overridden(at: &At<PerFilterConfig>, name: &str) -> Result<Override, Problem> {
+fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) -> Result<Override, Problem> {
     let options = match &at.value {
         PerFilterConfig::FilterConfig(FilterConfig { disabled: true, .. }) => {
             return Ok(Override { disabled: true, options: None });
@@ -248,10 +301,12 @@ fn overridden(at: &At<PerFilterConfig>, name: &str) -> Result<Override, Problem>
         }
         PerFilterConfig::FilterConfig(FilterConfig { config: Some(config), .. }) => match &config.value {
             PerRouteConfig::Buffer(written) => Some(buffer_override(written, &config.place)?),
+            PerRouteConfig::Cors(written) => Some(cors_override(written, notes)?),
             PerRouteConfig::Empty(_) => None,
             PerRouteConfig::HeaderMutation(written) => Some(mutation_override(written)?),
         },
         PerFilterConfig::Buffer(written) => Some(buffer_override(written, &at.place)?),
+        PerFilterConfig::Cors(written) => Some(cors_override(written, notes)?),
         PerFilterConfig::HeaderMutation(written) => Some(mutation_override(written)?),
     };
     Ok(Override { disabled: false, options })
@@ -264,6 +319,10 @@ fn buffer_override(written: &BufferPerRoute, place: &Place) -> Result<OverrideOp
         (None, Some(disabled)) => Err(disabled.invalid("must be true; leave it out where the filter is on")),
         (None, None) | (Some(_), Some(_)) => Err(Problem::invalid(place, "takes exactly one of buffer and disabled")),
     }
+}
+
+fn cors_override(written: &CorsPolicy, notes: &Notes) -> Result<OverrideOptions, Problem> {
+    Ok(OverrideOptions::Cors(Arc::new(cors::Policy::new(written, notes)?)))
 }
 
 fn mutation_override(written: &HeaderMutationPerRoute) -> Result<OverrideOptions, Problem> {

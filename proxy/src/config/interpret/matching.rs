@@ -1,8 +1,8 @@
 //! Which requests a route takes.
 
+use super::fraction::fraction;
 use super::pattern::{string_match, whole};
 use super::template::Template;
-use super::weighted::fraction;
 use crate::config::bootstrap::route::{
     HeaderMatcher, NumberRange, PathMatcher, QueryParameterMatcher, RouteMatch, TlsContextMatchOptions,
 };

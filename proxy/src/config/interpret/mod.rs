@@ -6,7 +6,9 @@
 mod access_log;
 mod cluster;
 mod connection_manager;
+mod cors;
 mod filter;
+mod fraction;
 mod health;
 mod listener;
 mod local_reply;

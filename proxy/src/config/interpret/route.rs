@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::filter::{Level, Template};
+use super::filter::{Fate, Level, Template};
 use super::mutation::edits;
 use super::targets::{Levels, Targets};
 use super::{ClusterNames, matching, retry, rewrite, weighted};
@@ -40,7 +40,7 @@ pub(super) fn table(
     let validate = written.validate_clusters.unwrap_or(true);
     let stat_prefixes = RefCell::default();
     let targets = Targets { clusters, filters, validate, notes, stat_prefixes: &stat_prefixes };
-    let level = filters.level(&written.typed_per_filter_config, notes)?;
+    let level = filters.level(&written.typed_per_filter_config, None, notes)?;
     let edits = HeaderEdits {
         request: edits(&written.request_headers_to_add, &written.request_headers_to_remove)?,
         response: edits(&written.response_headers_to_add, &written.response_headers_to_remove)?,
@@ -119,7 +119,7 @@ fn virtual_host(written: &WrittenHost, targets: Targets<'_>, above: &Above<'_>) 
     if written.domains.value.is_empty() {
         return Err(written.domains.invalid_but("a virtual host needs at least one domain", "write [\"*\"] for any"));
     }
-    let level = targets.filters.level(&written.typed_per_filter_config, targets.notes)?;
+    let level = targets.filters.level(&written.typed_per_filter_config, written.cors.as_deref(), targets.notes)?;
     let edits = HeaderEdits {
         request: edits(&written.request_headers_to_add, &written.request_headers_to_remove)?,
         response: edits(&written.response_headers_to_add, &written.response_headers_to_remove)?,
@@ -188,14 +188,18 @@ fn route(
     targets: Targets<'_>,
     host: &HostDefaults<'_>,
 ) -> Result<Route, Problem> {
-    let own = targets.filters.level(&written.value.typed_per_filter_config, targets.notes)?;
+    let (cors, fate) = match &written.value.route {
+        Some(forward) => (forward.value.cors.as_deref(), Fate::Forwarded),
+        None => (None, Fate::NotForwarded),
+    };
+    let own = targets.filters.level(&written.value.typed_per_filter_config, cors, targets.notes)?;
     let edits = HeaderEdits {
         request: edits(&written.value.request_headers_to_add, &written.value.request_headers_to_remove)?,
         response: edits(&written.value.response_headers_to_add, &written.value.response_headers_to_remove)?,
     };
     let [of_host, of_all] = host.edits.clone();
     let edits = host.order.of([Arc::new(edits), of_host, of_all]);
-    let levels = Levels { filters: [host.filters[0], host.filters[1], &own], edits };
+    let levels = Levels { filters: [host.filters[0], host.filters[1], &own], fate, edits };
     let action = match (&written.value.route, &written.value.direct_response, &written.value.redirect) {
         (Some(action), None, None) => forward(&written.value, action, targets, host, &levels)?,
         (None, Some(direct), None) => self::direct(direct)?,

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::filter::{Level, Template};
+use super::filter::{Fate, Level, Template};
 use super::{ClusterNames, NO_NAMES};
 use crate::config::bootstrap::filter::TypedPerFilterConfig;
 use crate::config::filter::Chains;
@@ -49,6 +49,8 @@ impl Targets<'_> {
 pub(super) struct Levels<'a> {
     /// What the route configuration, the virtual host and the route say of HTTP filters.
     pub(super) filters: [&'a Level; 3],
+    /// What becomes of the requests.
+    pub(super) fate: Fate,
     /// What they change in heads, in the order in which it is applied.
     pub(super) edits: Vec<Arc<HeaderEdits>>,
 }
@@ -64,7 +66,7 @@ pub(super) struct OfCluster {
 impl Levels<'_> {
     /// The filter chains, if a level says something of them.
     pub(super) fn chains(&self, template: &Template) -> Option<Arc<Chains>> {
-        chains(&self.filters, template)
+        chains(&self.filters, self.fate, template)
     }
 
     /// The filter chains and the edits of the requests for one of several clusters, which says this. Its edits come first, in
@@ -75,14 +77,15 @@ impl Levels<'_> {
         edits: HeaderEdits,
         targets: Targets<'_>,
     ) -> Result<OfCluster, Problem> {
-        let own = targets.filters.level(filters, targets.notes)?;
+        let own = targets.filters.level(filters, None, targets.notes)?;
         let [of_all, of_host, of_route] = self.filters;
         let edits = (!edits.is_empty()).then(|| Arc::new(edits));
         let edits = edits.into_iter().chain(self.edits.iter().map(Arc::clone)).collect();
-        Ok(OfCluster { filters: chains(&[of_all, of_host, of_route, &own], targets.filters), edits })
+        let filters = chains(&[of_all, of_host, of_route, &own], self.fate, targets.filters);
+        Ok(OfCluster { filters, edits })
     }
 }
 
-fn chains(levels: &[&Level], template: &Template) -> Option<Arc<Chains>> {
-    levels.iter().any(|level| !level.is_empty()).then(|| Arc::new(template.resolve(levels)))
+fn chains(levels: &[&Level], fate: Fate, template: &Template) -> Option<Arc<Chains>> {
+    levels.iter().any(|level| !level.is_empty()).then(|| Arc::new(template.resolve(levels, fate)))
 }

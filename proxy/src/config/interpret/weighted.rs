@@ -1,15 +1,13 @@
-//! What `weighted_clusters`, mirrors and shares of requests mean.
+//! What `weighted_clusters` and mirrors mean.
 
+use super::fraction::fraction;
 use super::mutation::edits;
 use super::rewrite::literal_host;
 use super::targets::{Levels, OfCluster, Targets};
 use crate::config::bootstrap::route::{ClusterWeight, RequestMirrorPolicy, WeightedCluster as Written};
-use crate::config::bootstrap::{DenominatorType, RuntimeFractionalPercent};
 use crate::config::problem::Problem;
-use crate::config::route::{
-    Fraction, HeaderEdits, Mirror, MirrorHost, NamedCluster, WeightedCluster, WeightedClusters,
-};
-use crate::config::yaml::{At, Notes};
+use crate::config::route::{HeaderEdits, Mirror, MirrorHost, NamedCluster, WeightedCluster, WeightedClusters};
+use crate::config::yaml::At;
 
 pub(super) fn clusters(
     at: &At<Written>,
@@ -83,18 +81,4 @@ pub(super) fn mirrors(written: &[At<RequestMirrorPolicy>], targets: Targets<'_>)
         Ok(Mirror { cluster, share, host: if is_same { MirrorHost::Same } else { MirrorHost::Shadow } })
     };
     written.iter().map(mirror).collect()
-}
-
-/// A share of the requests.
-pub(super) fn fraction(written: &RuntimeFractionalPercent, notes: &Notes) -> Fraction {
-    let parts = match written.default_value.denominator {
-        None | Some(DenominatorType::Hundred) => 10_000,
-        Some(DenominatorType::TenThousand) => 100,
-        Some(DenominatorType::Million) => 1,
-    };
-    let key = Some(written.runtime_key.clone()).filter(|key| !key.is_empty());
-    if let Some(key) = &key {
-        notes.reads(key);
-    }
-    Fraction { millionths: written.default_value.numerator.saturating_mul(parts), key }
 }

@@ -193,7 +193,6 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
     ("RouteConfiguration", "metadata", Ignored(METADATA)),
     ("RouteConfiguration", "vhds", Refused(DYNAMIC)),
 
-    ("VirtualHost", "cors", Refused(EXTENSION)),
     ("VirtualHost", "hedge_policy", Refused("requests are not hedged")),
     ("VirtualHost", "matcher", Refused("routes are a list")),
     ("VirtualHost", "metadata", Ignored(METADATA)),
@@ -218,7 +217,6 @@ pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
 
     ("RouteAction", "auto_host_rewrite_header", Old("host_rewrite_header")),
     ("RouteAction", "cluster_specifier_plugin", Refused(EXTENSION)),
-    ("RouteAction", "cors", Refused(EXTENSION)),
     ("RouteAction", "early_data_policy", Refused(TLS)),
     ("RouteAction", "hash_policy", Ignored("no load balancer here reads hashes")),
     ("RouteAction", "hedge_policy", Refused("requests are not hedged")),

@@ -57,7 +57,7 @@ const EXTENSION: &str = "there is no such extension here";
 const HEADER_EDITS: &str = "headers are edited by routes and by the filter envoy.filters.http.header_mutation alone";
 const LOAD_BALANCING: &str = "endpoints are equal: round robin, least request and random choose among all of them";
 const METADATA: &str = "nothing here reads metadata";
-const NO_FILTER: &str = "the HTTP filters are buffer, header_mutation and router";
+const NO_FILTER: &str = "the HTTP filters are buffer, cors, grpc_web, header_mutation and router";
 const RATE_LIMIT: &str = "there is no rate limiting";
 const RESOLVER: &str = "names are resolved by the operating system, as envoy.network.dns_resolver.getaddrinfo does it";
 const SOCKET: &str = "sockets are opened with fixed options";
@@ -74,7 +74,6 @@ const VALUES: &[(&str, &str, Verdict)] = &[
     ("DiscoveryType", "sds", Old("STATIC or STRICT_DNS")),
     ("HostPredicate", "retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate", Refused("no endpoint is a canary")),
     ("HostPredicate", "retry.host.omit_host_metadata.v3.OmitHostMetadataConfig", Refused(METADATA)),
-    ("HttpFilterConfig", "filters.http.cors.v3.Cors", Refused(NO_FILTER)),
     ("HttpFilterConfig", "filters.http.fault.v3.HTTPFault", Refused("faults are part of the simulator")),
     ("HttpFilterConfig", "filters.http.health_check.v3.HealthCheck", Refused("respond by a direct_response route, or use /ready of the admin interface")),
     ("HttpFilterConfig", "filters.http.local_ratelimit.v3.LocalRateLimit", Refused(RATE_LIMIT)),
@@ -82,7 +81,6 @@ const VALUES: &[(&str, &str, Verdict)] = &[
     ("LbPolicy", "LOAD_BALANCING_POLICY_CONFIG", Refused(LOAD_BALANCING)),
     ("LbPolicy", "MAGLEV", Refused("no load balancer here reads hashes")),
     ("LbPolicy", "RING_HASH", Refused("no load balancer here reads hashes")),
-    ("PerFilterConfig", "filters.http.cors.v3.CorsPolicy", Refused(NO_FILTER)),
     ("PerFilterConfig", "filters.http.fault.v3.HTTPFault", Refused(NO_FILTER)),
     ("PerFilterConfig", "filters.http.local_ratelimit.v3.LocalRateLimit", Refused(RATE_LIMIT)),
     ("NetworkFilter", "filters.network.tcp_proxy.v3.TcpProxy", Refused("raw TCP is not proxied; end the filter chain in an HttpConnectionManager")),

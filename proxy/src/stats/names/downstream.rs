@@ -102,6 +102,8 @@ scope! {
         rq_reset_after_downstream_response_started: Counter,
         /// A request reached the router.
         rq_total: Counter,
+        /// A response's body that a filter has to keep was larger than may be buffered.
+        rs_too_large: Counter,
         /// `downstream_rq_completed` and `downstream_rq_<class>xx`.
         responses: ResponseStats,
     }
@@ -122,7 +124,6 @@ const HTTP_ALWAYS_ZERO: &[&str] = &[
     "passthrough_internal_redirect_unsafe_scheme",
     "rq_overload_local_reply",
     "rq_redirect",
-    "rs_too_large",
     "tracing.client_enabled",
     "tracing.health_check",
     "tracing.not_traceable",
@@ -138,6 +139,24 @@ impl HttpStats {
         HTTP_ALWAYS_ZERO.iter().for_each(|name| drop(Counter::named(registry, &prefix, name)));
         drop(Gauge::named(registry, &prefix, "downstream_cx_http1_soft_drain")); // the one of these that is a gauge
         Self::under(registry, &prefix)
+    }
+}
+
+scope! {
+    /// `http.<stat_prefix>.cors.`: the filter `envoy.filters.http.cors`, where it is in a chain.
+    CorsStats {
+        /// A request had an `origin` that its route's policy does not allow.
+        origin_invalid: Counter,
+        /// A request had an `origin` that its route's policy allows.
+        origin_valid: Counter,
+    }
+}
+
+impl CorsStats {
+    /// The scope of a connection manager.
+    #[must_use]
+    pub fn new(registry: &Registry, stat_prefix: &str) -> Self {
+        Self::under(registry, &format!("http.{}.cors", one_segment(stat_prefix)))
     }
 }
 

@@ -22,7 +22,7 @@ use super::{Counter, Gauge, Histogram, Registry, State};
 pub use bytes::ByteStats;
 pub(crate) use bytes::Meter;
 pub use cluster::{BreakerStats, ClusterStats, FlowStats};
-pub use downstream::{HttpStats, ListenerStats, ResponseStats};
+pub use downstream::{CorsStats, HttpStats, ListenerStats, ResponseStats};
 pub use http1::Http1Stats;
 pub use http2::Http2Stats;
 pub use log::LogStats;
@@ -65,7 +65,7 @@ pub(super) fn cluster_prefix(cluster: &str) -> String {
 }
 
 /// A name from the configuration as part of a stat's name. `:` separates name and value in the text form.
-fn one_segment(name: &str) -> String {
+pub(super) fn one_segment(name: &str) -> String {
     name.replace(':', "_")
 }
 

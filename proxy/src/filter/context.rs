@@ -1,0 +1,95 @@
+//! What the filters of a connection manager use besides messages, on one worker: stats, chance and the runtime.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::config::fraction::{Fraction, MILLION};
+use crate::net::Random;
+use crate::runtime::{Runtime, Watched};
+use crate::stats::CorsStats;
+
+/// Made once for a connection manager and worker.
+pub(crate) struct FilterContext {
+    /// `None` if no chain has the filter.
+    pub(super) cors: Option<CorsStats>,
+    /// `per_connection_buffer_limit_bytes`
+    pub(super) buffer_bytes_max: usize,
+    random: Rc<dyn Random>,
+    runtime: Arc<Runtime>,
+    /// As many as routes name keys, in all configurations that were served.
+    fractions: RefCell<BTreeMap<String, Watched>>,
+}
+
+impl FilterContext {
+    pub(crate) fn new(
+        cors: Option<CorsStats>,
+        buffer_bytes_max: usize,
+        random: Rc<dyn Random>,
+        runtime: Arc<Runtime>,
+    ) -> Self {
+        Self { cors, buffer_bytes_max, random, runtime, fractions: RefCell::default() }
+    }
+
+    /// Does a request belong to this fraction? All and none take no chance.
+    pub(super) fn draw(&self, fraction: &Fraction) -> bool {
+        let of_runtime = fraction.key.as_deref().and_then(|key| self.fraction(key));
+        match of_runtime.unwrap_or(fraction.millionths) {
+            0 => false,
+            MILLION.. => true,
+            part => self.random.next_u64() % u64::from(MILLION) < u64::from(part),
+        }
+    }
+
+    fn fraction(&self, key: &str) -> Option<u32> {
+        let mut known = self.fractions.borrow_mut();
+        if let Some(watched) = known.get(key) {
+            return watched.of_layers();
+        }
+        let watched = self.runtime.watch_share(key.to_owned(), 0);
+        known.entry(key.to_owned()).or_insert(watched).of_layers()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::config::Differences;
+    use crate::config::runtime::{LayerValues, RuntimeLayer};
+
+    /// Counts upwards.
+    struct Counting(Cell<u64>);
+
+    impl Random for Counting {
+        fn next_u64(&self) -> u64 {
+            self.0.replace(self.0.get() + 1)
+        }
+    }
+
+    #[test]
+    fn a_fraction_is_the_runtimes_and_only_a_part_takes_a_chance() {
+        let layer = RuntimeLayer { name: "operators".to_owned(), values: LayerValues::Admin };
+        let runtime = Arc::new(Runtime::new(vec![layer], Differences::ALL));
+        let random = Rc::new(Counting(Cell::new(0)));
+        let context = FilterContext::new(None, 0, Rc::clone(&random) as Rc<dyn Random>, Arc::clone(&runtime));
+        let fraction = |millionths| Fraction { millionths, key: Some("cors.on".to_owned()) };
+        for (set, default, drawn, taken) in [
+            ("", 0, false, 0),
+            ("", MILLION, true, 0),
+            ("", 1, true, 1),
+            ("", 1, false, 1),
+            ("100", 0, true, 0),
+            ("0", MILLION, false, 0),
+            ("1", 0, true, 1),
+            ("some", MILLION, true, 0),
+        ] {
+            runtime.modify([("cors.on", set)].into_iter()).unwrap();
+            let before = random.0.get();
+            assert_eq!(context.draw(&fraction(default)), drawn, "{set:?} {default}");
+            assert_eq!(random.0.get() - before, taken, "{set:?} {default}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! An upstream's response before its client gets the head: it may wait in a filter until more of the body has come.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use super::StreamContext;
+use super::relay::{RelayEnd, failure_after_response};
+use crate::cluster::Failure;
+use crate::codec::{Frame, Payload, ResponseHead};
+use crate::exchange::Exchange;
+use crate::filter::{Flow, Piece, Refusal};
+use crate::upstream::UpstreamResponse;
+
+/// Why no client gets the head of a response.
+pub(super) enum Stopped {
+    /// The exchange has ended.
+    Ended(RelayEnd),
+    /// A filter does not let the body pass.
+    Refused(Refusal),
+}
+
+/// Lets the filters see the head of a response, which `payload` follows. Returns the piece of the body with which the last wait
+/// ended, if a filter has waited.
+///
+/// # Cancellation
+/// Safe to drop: both halves are broken off.
+pub(super) async fn filter_response(
+    stream: &mut StreamContext<'_>,
+    answer: &mut UpstreamResponse,
+    head: &mut ResponseHead,
+    payload: Payload,
+) -> Result<Option<Piece>, Stopped> {
+    let StreamContext { request, exchange, info, .. } = stream;
+    if exchange.filters.is_empty() {
+        return Ok(None);
+    }
+    info.bytes_received = exchange.bytes_received;
+    info.response_code = Some(head.status.as_u16());
+    let mut waited: Option<Piece> = None;
+    loop {
+        let asked = exchange.filters.unanswered();
+        let flow = exchange.filters.on_response(head, payload, request, info);
+        if let Flow::Respond(refusal) = flow {
+            return Err(Stopped::Refused(refusal));
+        }
+        // The filter that was asked has seen the piece; those behind it have not.
+        if let Some(piece) = &mut waited
+            && exchange.filters.unanswered() < asked
+        {
+            match exchange.filters.on_held_response_data(asked - 1, piece) {
+                Flow::Continue if flow == Flow::Wait => continue,
+                Flow::Continue | Flow::Wait => {}
+                Flow::Respond(refusal) => return Err(Stopped::Refused(refusal)),
+            }
+        }
+        if flow == Flow::Continue {
+            return Ok(waited);
+        }
+        waited = Some(wait(exchange, answer, payload).await?);
+    }
+}
+
+/// Gives the body to the filter that waits until it lets the head go on. Returns the piece with which that was.
+async fn wait(exchange: &mut Exchange<'_>, answer: &mut UpstreamResponse, payload: Payload) -> Result<Piece, Stopped> {
+    loop {
+        let mut piece = receive(exchange, answer, payload).await.map_err(Stopped::Ended)?;
+        match exchange.filters.on_response_data(&mut piece) {
+            Flow::Continue => return Ok(piece),
+            Flow::Wait => {}
+            Flow::Respond(refusal) => return Err(Stopped::Refused(refusal)),
+        }
+    }
+}
+
+/// The next piece of a response's body, while the request goes on.
+async fn receive(
+    exchange: &mut Exchange<'_>,
+    answer: &mut UpstreamResponse,
+    payload: Payload,
+) -> Result<Piece, RelayEnd> {
+    poll_fn(|cx| {
+        if let Poll::Ready(frame) = answer.body.poll_frame(cx) {
+            answer.heard();
+            exchange.timers.progress();
+            return Poll::Ready(match frame {
+                None => Ok(Piece::end(None)),
+                Some(Ok(Frame::Data(chunk))) => Ok(Piece::data(chunk)),
+                Some(Ok(Frame::Trailers(trailers))) => Ok(Piece::end(Some(trailers))),
+                Some(Err(broken)) => {
+                    let failure = failure_after_response(broken, &answer.body, payload);
+                    Err(RelayEnd::Upstream { failure, broken: Some(broken) })
+                }
+            });
+        }
+        if answer.poll_silence(cx).is_ready() {
+            return Poll::Ready(Err(RelayEnd::Upstream { failure: Failure::TryIdle, broken: None }));
+        }
+        exchange.poll_interrupted(cx, &mut answer.writer).map(|interrupted| Err(RelayEnd::Interrupted(interrupted)))
+    })
+    .await
+}
