@@ -1,17 +1,15 @@
 //! The table of bounds in the README has the values of the constants that it names.
 
-use std::fs;
 use std::path::Path;
 
-use super::source::{Crate, Source};
+use super::source::{Crate, Source, read};
 
 /// The line above the table.
 const HEADING: &str = "## Bounds";
 
 #[test]
 fn the_table_of_bounds_has_the_values_of_the_constants() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = fs::read_to_string(readme).expect("the README is there");
+    let readme = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md"));
     let (_, section) = readme.split_once(HEADING).expect("the README has a section on bounds");
     let section = section.split("\n## ").next().unwrap_or_default();
     let finwait = Crate::read("proxy", "finwait");

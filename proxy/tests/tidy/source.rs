@@ -251,7 +251,7 @@ fn attributes(item: &syn::Item) -> &[Attribute] {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test reads the sources it checks")]
-fn read(path: &Path) -> String {
+pub(super) fn read(path: &Path) -> String {
     fs::read_to_string(path).expect("a source file is text")
 }
 
