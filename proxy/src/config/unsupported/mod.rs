@@ -33,6 +33,11 @@ pub(super) fn fields_of(message: &str) -> impl Iterator<Item = &'static str> + u
     fields().filter(move |(of, _, _)| *of == message).map(|(_, name, _)| *name)
 }
 
+/// The fields that `message` has to have where it stands, be it [`Verdict::Within`] another.
+pub(super) fn required_of(message: &str) -> impl Iterator<Item = &'static str> + use<'_> {
+    REQUIRED.iter().filter(move |(of, _)| *of == message).map(|(_, field)| *field)
+}
+
 /// The lines of all tables.
 fn fields() -> impl Iterator<Item = &'static (&'static str, &'static str, Verdict)> {
     downstream::FIELDS.iter().chain(upstream::FIELDS)
@@ -50,6 +55,14 @@ pub(super) fn value(of: &str, value: &str) -> Option<Verdict> {
     let is_same = |known: &str| known == value || (!known.contains('.') && known.eq_ignore_ascii_case(value));
     VALUES.iter().find(|(name, known, _)| *name == of && is_same(known)).map(|(_, _, verdict)| *verdict)
 }
+
+/// What Envoy refuses these messages without.
+const REQUIRED: &[(&str, &str)] = &[
+    ("GetAddrInfoDnsResolverConfig", "@type"),
+    ("TypedDnsResolver", "name"),
+    ("TypedDnsResolver", "typed_config"),
+    ("UuidRequestIdConfig", "@type"),
+];
 
 // Reasons that lines of several tables share.
 const DYNAMIC: &str = "the configuration is static; there is no xDS";
@@ -108,6 +121,13 @@ mod tests {
             let body =
                 body(&format!("pub(crate) struct {message} {{")).unwrap_or_else(|| panic!("{message} is no message"));
             assert!(!body.contains(&format!("pub(crate) {field}:")), "{message}.{field} is supported");
+        }
+    }
+
+    #[test]
+    fn every_required_field_has_a_line() {
+        for (message, required) in REQUIRED {
+            assert!(fields_of(message).any(|field| field == *required), "{message} {required}");
         }
     }
 

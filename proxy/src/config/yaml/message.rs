@@ -63,7 +63,12 @@ fn judge(decoder: &Decoder<'_, '_>, message: &str, known: &[&'static str], entry
             let inner = decoder.child(&entry.value, Path::Field(&decoder.path, &entry.key));
             let Value::Map(entries) = inner.value() else { return Err(inner.mismatch("a mapping")) };
             let known: Vec<&'static str> = unsupported::fields_of(message).collect();
-            return entries.iter().try_for_each(|entry| judge(&inner, message, &known, entry));
+            entries.iter().try_for_each(|entry| judge(&inner, message, &known, entry))?;
+            let is_there = |field: &str| entries.iter().any(|entry| snake_case(&entry.key) == field);
+            return match unsupported::required_of(message).find(|field| !is_there(field)) {
+                Some(field) => Err(Problem::at(&inner.place(), Cause::Missing { field })),
+                None => Ok(()),
+            };
         }
         None => unknown(Name::Field, &entry.key, known),
     };
