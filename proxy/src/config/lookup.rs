@@ -299,7 +299,7 @@ mod tests {
         ]
     }
 
-    /// Might it take the path? Whoever is not among the candidates must not.
+    /// Might it take the path? A route that is not among the candidates must not.
     fn may_take(matches: &PathMatch, path: &str) -> bool {
         let same = |part: &str, wanted: &str, case_sensitive: bool| {
             if case_sensitive { part == wanted } else { part.eq_ignore_ascii_case(wanted) }

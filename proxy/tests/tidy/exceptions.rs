@@ -22,6 +22,3 @@ pub(crate) const FUNCTIONS: &[(&str, usize)] = &[
     ("sim/src/report/map.rs to_svg", 70),
     ("sim/src/world/turmoil.rs run_on_turmoil", 68),
 ];
-
-/// Lines that speak of a machine as of a person: in proxy, and in sim.
-pub(crate) const PEOPLE: [usize; 2] = [5, 0];

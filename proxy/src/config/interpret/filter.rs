@@ -172,7 +172,7 @@ impl FilterTemplate {
                 });
                 limits.next().unwrap_or(Some(*buffer)).map(Filter::Buffer)
             }
-            // A response of the route's own is for everybody to read, or for nobody: Envoy has no policy there.
+            // Envoy has no policy for a response of the route's own.
             Options::Cors if fate == Fate::NotForwarded => None,
             Options::Cors => {
                 let policies = options.rev().filter_map(|options| match options {

@@ -29,7 +29,7 @@ impl Intake {
         let code = match head.kind {
             // RFC 9113 6.3.
             PRIORITY if stream == CONNECTION && self.errors == MessageErrors::EndStreams => Some(PROTOCOL_ERROR),
-            // Nobody may push to us, and a header section of no stream is none.
+            // A proxy takes no pushed streams (RFC 9113 8.4), and a header section has a stream (6.2).
             PUSH_PROMISE | HEADERS => Some(PROTOCOL_ERROR),
             SETTINGS | PING | GOAWAY if stream != CONNECTION => Some(PROTOCOL_ERROR),
             SETTINGS if head.flags & ACK == 0 => wrong_setting(payload.get(..head.len).unwrap_or_default(), self.role),

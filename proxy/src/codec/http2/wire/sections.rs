@@ -34,7 +34,7 @@ enum Verdict {
     Refused(Refusal),
     /// The connection ends, as Envoy's does.
     Fatal,
-    /// Nobody waits for it any more.
+    /// Its stream is over here, so it is dropped.
     Late,
     /// Its stream does not exist or is closed: the connection ends with this code.
     Forbidden(u32),

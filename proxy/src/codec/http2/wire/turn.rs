@@ -14,11 +14,12 @@ pub(super) struct Turn {
     after: Cell<After>,
 }
 
-/// Who waits for the turn to end.
+/// What the end of the turn has to wake.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum After {
+    /// Nothing.
     #[default]
-    Nobody,
+    Nothing,
     /// The way in, to report its end.
     Reading,
 }
@@ -63,9 +64,9 @@ impl Turn {
         is_fresh
     }
 
-    /// All that was read has been handed out. Does anybody wait for that?
+    /// All that was read has been handed out. Does the way in wait for that?
     pub(super) fn end(&self) -> bool {
-        let is_awaited = self.after.replace(After::Nobody) == After::Reading;
+        let is_awaited = self.after.replace(After::Nothing) == After::Reading;
         self.frames.replace(0) >= TURN_FRAMES_MAX || is_awaited
     }
 }
