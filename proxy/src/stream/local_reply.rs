@@ -15,7 +15,6 @@ use crate::codec::{Headers, RequestHead, ResponseHead, Violation, grpc, names};
 use crate::config::filter::StrictHeader;
 use crate::exchange::Expired;
 use crate::filter::Refusal as FilterRefusal;
-use crate::upstream::grpc::is_grpc;
 
 /// Why the proxy answers by itself.
 #[derive(Debug)]
@@ -316,7 +315,7 @@ pub(crate) enum Form {
 impl Form {
     /// The form that the sender of a request reads.
     pub(crate) fn of(request: &RequestHead) -> Self {
-        if request.path.is_some() && is_grpc(&request.headers) { Self::Grpc } else { Self::Http }
+        if request.path.is_some() && request.headers.is_grpc() { Self::Grpc } else { Self::Http }
     }
 }
 

@@ -1,24 +1,16 @@
-//! gRPC: which requests are of it, and the header `grpc-timeout`, by which they say how long their caller waits.
+//! The header `grpc-timeout`, by which gRPC requests say how long their caller waits.
 //!
 //! Pure.
 
 use std::time::Duration;
 
 use http::HeaderValue;
-use http::header::CONTENT_TYPE;
 
 use crate::codec::{Headers, names};
 use crate::config::route::GrpcLimit;
 
 /// The largest number in the header: it has eight digits at most ("gRPC over HTTP2", Timeout).
 const NUMBER_MAX: u128 = 99_999_999;
-
-/// Is it a gRPC request? gRPC-Web is another protocol.
-pub(crate) fn is_grpc(headers: &Headers) -> bool {
-    const TYPE: &[u8] = b"application/grpc";
-    let content_type = headers.get(&CONTENT_TYPE).map(HeaderValue::as_bytes);
-    content_type.and_then(|it| it.strip_prefix(TYPE)).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
-}
 
 /// How long the caller waits, in whole milliseconds, which a part of one is rounded up to; `None` if it does not say so.
 fn timeout(headers: &Headers) -> Option<Duration> {
@@ -143,8 +135,8 @@ mod tests {
             ("application/grpc-web", false),
             ("application/json", false),
         ] {
-            assert_eq!(is_grpc(&headers(&[("content-type", text)])), expected, "{text}");
+            assert_eq!(headers(&[("content-type", text)]).is_grpc(), expected, "{text}");
         }
-        assert!(!is_grpc(&headers(&[])));
+        assert!(!headers(&[]).is_grpc());
     }
 }

@@ -63,7 +63,7 @@ impl<'r> RequestOptions<'r> {
     pub(crate) fn resolve(route: &'r Forward, router: &RouterOptions, headers: &mut Headers) -> Self {
         let retry = route.retry.as_deref();
         let timeout = match route.grpc_timeout {
-            GrpcTimeout::Whole(limit) if grpc::is_grpc(headers) => grpc::whole_timeout(limit, headers),
+            GrpcTimeout::Whole(limit) if headers.is_grpc() => grpc::whole_timeout(limit, headers),
             GrpcTimeout::Passed | GrpcTimeout::Stream(_) | GrpcTimeout::Whole(_) => route.timeout,
         };
         let longest = match route.grpc_timeout {
@@ -121,7 +121,7 @@ impl<'r> RequestOptions<'r> {
     /// Tells the upstream of a gRPC request in `grpc-timeout` how long it has, where the route limits that. `by_default` is the
     /// longest stream of the connection manager.
     pub(crate) fn tell_grpc(&self, route: GrpcTimeout, by_default: Option<Duration>, headers: &mut Headers) {
-        if route == GrpcTimeout::Passed || !grpc::is_grpc(headers) {
+        if route == GrpcTimeout::Passed || !headers.is_grpc() {
             return;
         }
         let told = match route {
