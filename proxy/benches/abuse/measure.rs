@@ -47,7 +47,7 @@ struct Measured {
     direct_max: Duration,
     /// What a page of memory took that was idle during the attack.
     cold_page: Duration,
-    /// Packets that the kernel threw away, whoever sent them, because too many waited.
+    /// Packets of any process that the kernel threw away, because too many waited.
     dropped: u64,
     failed: usize,
     failures: Vec<String>,

@@ -11,3 +11,12 @@ pub struct Fraction {
 
 /// The whole.
 pub const MILLION: u32 = 1_000_000;
+
+/// Does a number that was drawn fall into so many millionths? All and none take no chance: nothing is drawn.
+pub fn is_drawn(millionths: u32, draw: impl FnOnce() -> u64) -> bool {
+    match millionths {
+        0 => false,
+        MILLION.. => true,
+        part => draw() % u64::from(MILLION) < u64::from(part),
+    }
+}

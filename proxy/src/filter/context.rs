@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::config::fraction::{Fraction, MILLION};
+use crate::config::fraction::{Fraction, is_drawn};
 use crate::net::Random;
 use crate::runtime::{Runtime, Watched};
 use crate::stats::CorsStats;
@@ -32,14 +32,10 @@ impl FilterContext {
         Self { cors, buffer_bytes_max, random, runtime, fractions: RefCell::default() }
     }
 
-    /// Does a request belong to this fraction? All and none take no chance.
+    /// Does a request belong to this fraction?
     pub(super) fn draw(&self, fraction: &Fraction) -> bool {
         let of_runtime = fraction.key.as_deref().and_then(|key| self.fraction(key));
-        match of_runtime.unwrap_or(fraction.millionths) {
-            0 => false,
-            MILLION.. => true,
-            part => self.random.next_u64() % u64::from(MILLION) < u64::from(part),
-        }
+        is_drawn(of_runtime.unwrap_or(fraction.millionths), || self.random.next_u64())
     }
 
     fn fraction(&self, key: &str) -> Option<u32> {
@@ -58,6 +54,7 @@ mod tests {
 
     use super::*;
     use crate::config::Differences;
+    use crate::config::fraction::MILLION;
     use crate::config::runtime::{LayerValues, RuntimeLayer};
 
     /// Counts upwards.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
+use crate::config::fraction::is_drawn;
 use crate::config::route::{Action, Condition, Destination, Fraction, RouteTable, WeightedCluster, WeightedClusters};
 use crate::net::Random;
 use crate::runtime::{Runtime, Watched};
@@ -72,12 +73,7 @@ impl<'a> Chance<'a> {
 
     /// Is the request among so many?
     pub(crate) fn is_within(&self, fraction: &Fraction) -> bool {
-        const ALL: u32 = 1_000_000;
-        match self.keys.millionths(fraction) {
-            0 => false,
-            ALL.. => true,
-            millionths => self.number() % u64::from(ALL) < u64::from(millionths),
-        }
+        is_drawn(self.keys.millionths(fraction), || self.number())
     }
 
     /// The cluster that gets the request. `by_header`: the number in the header that takes the place of chance. `None` if every

@@ -160,16 +160,21 @@ fn request_fields(input: &Bytes, found: &[Header<'_>], rules: RequestRules) -> R
             }
             continue;
         }
-        match name {
-            CONTENT_LENGTH => framing.note_content_length(value.as_bytes())?,
-            TRANSFER_ENCODING => framing.note_transfer_encoding(value.as_bytes())?,
-            _ => {}
-        }
+        note_framing(&mut framing, &name, &value)?;
         headers.add(name, value);
     }
     let mut headers = headers.finish();
     headers.spell(spelling);
     Ok(Fields { host, framing, headers, dropped })
+}
+
+/// Notes what a field says of the body's framing; most say nothing.
+fn note_framing(framing: &mut BodyFields, name: &HeaderName, value: &HeaderValue) -> Result<(), Refusal> {
+    match *name {
+        CONTENT_LENGTH => framing.note_content_length(value.as_bytes()),
+        TRANSFER_ENCODING => framing.note_transfer_encoding(value.as_bytes()),
+        _ => Ok(()),
+    }
 }
 
 /// How a request's body is framed (RFC 9112 6.3).
@@ -231,11 +236,7 @@ pub(super) fn response(input: &Bytes, headers_max: usize, case: NameCase) -> Par
         if case == NameCase::AsReceived {
             spelling.note(field.name);
         }
-        match name {
-            CONTENT_LENGTH => framing.note_content_length(value.as_bytes())?,
-            TRANSFER_ENCODING => framing.note_transfer_encoding(value.as_bytes())?,
-            _ => {}
-        }
+        note_framing(&mut framing, &name, &value)?;
         headers.add(name, value);
     }
     let mut headers = headers.finish();
