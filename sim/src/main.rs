@@ -77,12 +77,12 @@ fn obey() -> io::Result<ExitCode> {
     };
     if run.files.len() != 1 && run.evidence.has_files() {
         writeln!(io::stderr(), "--html and --pcap show one run: name one scenario")?;
-        return Ok(Verdict::NoScenario.into());
+        return Ok(ExitStatus::NoScenario.into());
     }
     let worst = match run.files.as_slice() {
         [] => replay_all(&run, &mut out)?,
         files => {
-            let mut worst = Verdict::Held;
+            let mut worst = ExitStatus::Passed;
             for file in files {
                 worst = worst.max(replay(&command::library(file), file, &run, &mut out)?);
             }
@@ -94,28 +94,28 @@ fn obey() -> io::Result<ExitCode> {
 
 /// How a scenario came out, the worst last.
 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
-enum Verdict {
-    Held,
+enum ExitStatus {
+    Passed,
     Failed,
     NoScenario,
 }
 
-impl From<Verdict> for ExitCode {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Held => Self::SUCCESS,
-            Verdict::Failed => Self::from(1),
-            Verdict::NoScenario => Self::from(2),
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        match status {
+            ExitStatus::Passed => Self::SUCCESS,
+            ExitStatus::Failed => Self::from(1),
+            ExitStatus::NoScenario => Self::from(2),
         }
     }
 }
 
-fn replay(library: &Library, file: &str, run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
+fn replay(library: &Library, file: &str, run: &Run, out: &mut impl Write) -> io::Result<ExitStatus> {
     let (family, performance) = match load_and_play(library, file, run) {
         Ok(both) => both,
         Err(error) => {
             writeln!(io::stderr(), "{error}")?;
-            return Ok(Verdict::NoScenario);
+            return Ok(ExitStatus::NoScenario);
         }
     };
     let complaints = &performance.complaints;
@@ -123,27 +123,27 @@ fn replay(library: &Library, file: &str, run: &Run, out: &mut impl Write) -> io:
     for complaint in complaints {
         writeln!(io::stderr(), "{complaint}")?;
     }
-    Ok(if complaints.is_empty() { Verdict::Held } else { Verdict::Failed })
+    Ok(if complaints.is_empty() { ExitStatus::Passed } else { ExitStatus::Failed })
 }
 
-fn replay_all(run: &Run, out: &mut impl Write) -> io::Result<Verdict> {
+fn replay_all(run: &Run, out: &mut impl Write) -> io::Result<ExitStatus> {
     let library = Library::find();
-    let mut worst = Verdict::Held;
+    let mut worst = ExitStatus::Passed;
     for file in library.scenarios()? {
-        let verdict = match load_and_play(&library, &file, run) {
+        let status = match load_and_play(&library, &file, run) {
             Err(error) => {
                 writeln!(out, "BAD   {file}\n{error}")?;
-                Verdict::NoScenario
+                ExitStatus::NoScenario
             }
             Ok((_, Performance { complaints, .. })) => {
                 writeln!(out, "{}  {file}", if complaints.is_empty() { "ok  " } else { "FAIL" })?;
                 for complaint in &complaints {
                     writeln!(out, "{complaint}")?;
                 }
-                if complaints.is_empty() { Verdict::Held } else { Verdict::Failed }
+                if complaints.is_empty() { ExitStatus::Passed } else { ExitStatus::Failed }
             }
         };
-        worst = worst.max(verdict);
+        worst = worst.max(status);
     }
     Ok(worst)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use finwait::net::{Address, ListenOptions};
-use finwait::stats::Kind;
+use finwait::stats::StatKind;
 use finwait_sim::check::invariants;
 use finwait_sim::run::Played;
 use finwait_sim::scenario::{Family, Library, Scenario};
@@ -79,7 +79,7 @@ fn what_is_left_behind_is_told() {
         .flat_map(|nth| {
             told(&|played| {
                 let number = played.stats.iter_mut().flat_map(|(_, stats)| &mut stats.numbers).nth(nth);
-                if let Some(number) = number.filter(|number| number.kind == Kind::Gauge) {
+                if let Some(number) = number.filter(|number| number.kind == StatKind::Gauge) {
                     number.value += 1;
                 }
             })

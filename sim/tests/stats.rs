@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use finwait::stats::{Kind, Snapshot};
+use finwait::stats::{Snapshot, StatKind};
 use finwait_sim::run::Played;
 use finwait_sim::scenario::{Family, Library};
 
@@ -128,8 +128,8 @@ fn stats(library: &Library, file: &str) -> Vec<Snapshot> {
 fn names(stats: &[Snapshot], keep: fn(bool) -> bool) -> BTreeSet<String> {
     let numbers = stats.iter().flat_map(|stats| &stats.numbers).map(|number| {
         let moved = match number.kind {
-            Kind::Counter => number.value > 0,
-            Kind::Gauge => number.used,
+            StatKind::Counter => number.value > 0,
+            StatKind::Gauge => number.used,
         };
         (&number.name, moved)
     });

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::buckets::Buckets;
 use super::{AdminResponse, AdminState, JSON, Query, TEXT, put};
 use crate::config::stats::{ShownStats, StatsOptions};
-use crate::stats::{Kind, Snapshot};
+use crate::stats::{Snapshot, StatKind};
 
 pub(super) fn stats(query: &Query, state: &AdminState) -> AdminResponse {
     let Some(buckets) = Buckets::parse(query.value("histogram_buckets")) else {
@@ -60,8 +60,8 @@ fn select(query: &Query, state: &AdminState) -> Result<Snapshot, AdminResponse> 
     }
     match query.value("type") {
         None | Some("All") => {}
-        Some("Counters") => only(&mut snapshot, Kind::Counter),
-        Some("Gauges") => only(&mut snapshot, Kind::Gauge),
+        Some("Counters") => only(&mut snapshot, StatKind::Counter),
+        Some("Gauges") => only(&mut snapshot, StatKind::Gauge),
         Some("Histograms") => snapshot.numbers.clear(),
         Some("TextReadouts") => {
             snapshot.numbers.clear();
@@ -72,7 +72,7 @@ fn select(query: &Query, state: &AdminState) -> Result<Snapshot, AdminResponse> 
     Ok(snapshot)
 }
 
-fn only(snapshot: &mut Snapshot, kind: Kind) {
+fn only(snapshot: &mut Snapshot, kind: StatKind) {
     snapshot.numbers.retain(|number| number.kind == kind);
     snapshot.histograms.clear();
 }

@@ -97,7 +97,7 @@ struct Admin {
 }
 
 /// A request that is to be answered.
-struct Asked {
+struct AdminRequest {
     method: Method,
     /// Path and query; the parameters of a form stand in the query.
     target: String,
@@ -170,7 +170,12 @@ impl Admin {
     }
 
     /// Answers one request; does the connection close with it?
-    async fn answer(&self, connection: &mut ServerConnection, seat: &Seat, asked: Asked) -> Result<bool, Broken> {
+    async fn answer(
+        &self,
+        connection: &mut ServerConnection,
+        seat: &Seat,
+        asked: AdminRequest,
+    ) -> Result<bool, Broken> {
         seat.does(Doing::Rendering);
         let mut response = self.render(&asked).await;
         send(connection, seat, &asked.method, asked.closes, &mut response).await?;
@@ -180,7 +185,7 @@ impl Admin {
 
     /// Large responses are made one at a time, and after each as long a pause is made: half of the worker's time is left
     /// for requests and probes, however many clients ask.
-    async fn render(&self, asked: &Asked) -> AdminResponse {
+    async fn render(&self, asked: &AdminRequest) -> AdminResponse {
         if !is_large(&asked.target) {
             return respond(&asked.method, &asked.target, &self.state);
         }
@@ -229,7 +234,7 @@ impl Admin {
 }
 
 /// Reads a request to its end. Of its body only a form is kept.
-async fn read_request(connection: &mut ServerConnection) -> Result<Asked, NoRequest> {
+async fn read_request(connection: &mut ServerConnection) -> Result<AdminRequest, NoRequest> {
     let (head, mut body) = connection.read_head().await?;
     let Some(target) = head.path.as_ref().and_then(|path| path.to_str().ok()) else {
         return Err(NoRequest::Refused(StatusCode::BAD_REQUEST, "Bad Request"));
@@ -250,7 +255,7 @@ async fn read_request(connection: &mut ServerConnection) -> Result<Asked, NoRequ
     };
     let target = format!("{origin}{target}{query}");
     let closes = head.headers.has_token(&CONNECTION, "close") || head.version < Version::HTTP_11;
-    Ok(Asked { method: head.method, target, closes })
+    Ok(AdminRequest { method: head.method, target, closes })
 }
 
 /// What the page's buttons send, and `curl --data`.

@@ -21,7 +21,7 @@ const REMINDER: Duration = Duration::from_secs(60);
 /// The names of one cluster.
 pub(super) struct Names {
     family: LookupFamily,
-    kind: Kind,
+    kind: DnsKind,
     targets: Vec<Target>,
     /// The cluster's name, for the process log.
     cluster: Rc<str>,
@@ -31,7 +31,7 @@ pub(super) struct Names {
 
 /// What the addresses of a name are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
+enum DnsKind {
     /// `LOGICAL_DNS`: one endpoint, which stays where it was while there is no address to take its place.
     Logical,
     /// `STRICT_DNS`: an endpoint each.
@@ -65,15 +65,15 @@ struct Outage {
 impl Names {
     /// The names of a `STRICT_DNS` cluster. `known` are the addresses that names begin with.
     pub(super) fn strict(cluster: &Cluster, family: LookupFamily, targets: &[(String, u16)], known: &[Known]) -> Self {
-        Self::new(cluster, Kind::Strict, family, targets, known)
+        Self::new(cluster, DnsKind::Strict, family, targets, known)
     }
 
     /// The name of a `LOGICAL_DNS` cluster.
     pub(super) fn logical(cluster: &Cluster, family: LookupFamily, target: &(String, u16), known: &[Known]) -> Self {
-        Self::new(cluster, Kind::Logical, family, std::slice::from_ref(target), known)
+        Self::new(cluster, DnsKind::Logical, family, std::slice::from_ref(target), known)
     }
 
-    fn new(cluster: &Cluster, kind: Kind, family: LookupFamily, targets: &[(String, u16)], known: &[Known]) -> Self {
+    fn new(cluster: &Cluster, kind: DnsKind, family: LookupFamily, targets: &[(String, u16)], known: &[Known]) -> Self {
         let target = |(name, port): &(String, u16)| {
             let known = known.iter().find(|known| known.name == *name && known.port == *port);
             let known = known.map(|known| known.addresses.clone()).unwrap_or_default();
@@ -104,8 +104,8 @@ impl Names {
             }
             let known = match (answer, self.kind) {
                 (Ok(addresses), _) if !addresses.is_empty() => target.addresses(addresses),
-                (Ok(_) | Err(ResolveError::NoAddress), Kind::Strict) => Vec::new(),
-                (Ok(_) | Err(ResolveError::NoAddress), Kind::Logical) | (Err(ResolveError::Unavailable(_)), _) => {
+                (Ok(_) | Err(ResolveError::NoAddress), DnsKind::Strict) => Vec::new(),
+                (Ok(_) | Err(ResolveError::NoAddress), DnsKind::Logical) | (Err(ResolveError::Unavailable(_)), _) => {
                     stats.inspect(|stats| stats.update_failure.inc());
                     resolved = Resolved::NotAll;
                     continue;
@@ -130,7 +130,7 @@ impl Names {
     /// The endpoints: each address of all names once, in the order of the file and of the answers, or one with all of them.
     pub(super) fn endpoints(&self) -> Vec<Location> {
         let known = self.targets.iter().flat_map(|target| &target.known);
-        if self.kind == Kind::Logical {
+        if self.kind == DnsKind::Logical {
             return Location::of_all(known.cloned()).into_iter().collect();
         }
         let mut endpoints: Vec<Location> = Vec::new();
@@ -254,7 +254,7 @@ mod tests {
         assert!((seconds(60)..seconds(70)).contains(&pause), "{pause:?}");
     }
 
-    fn names(kind: Kind, names: &[&str], stats: &ClusterStats) -> Names {
+    fn names(kind: DnsKind, names: &[&str], stats: &ClusterStats) -> Names {
         let target = |name: &&str| Target { name: (*name).to_owned(), port: 80, known: Vec::new(), outage: None };
         Names {
             family: LookupFamily::V4Only,
@@ -288,7 +288,7 @@ mod tests {
             (Ok(vec![ip(2)]), [8, 7, 1, 3], 1),
         ];
         let stats = ClusterStats::new(&Registry::new(), "up");
-        let mut names = names(Kind::Strict, &["web.mesh"], &stats);
+        let mut names = names(DnsKind::Strict, &["web.mesh"], &stats);
         for (step, (answer, counted, endpoints)) in steps.into_iter().enumerate() {
             names.resolve(&NameServer(RefCell::new([answer].into()))).await;
             let counters =
@@ -312,7 +312,7 @@ mod tests {
             (Ok(vec![ip(2), ip(1)]), [8, 4, 4, 1], vec![ip(2), ip(1)]),
         ];
         let stats = ClusterStats::new(&Registry::new(), "up");
-        let mut names = names(Kind::Logical, &["web.mesh"], &stats);
+        let mut names = names(DnsKind::Logical, &["web.mesh"], &stats);
         for (step, (answer, counted, addresses)) in steps.into_iter().enumerate() {
             names.resolve(&NameServer(RefCell::new([answer].into()))).await;
             let counters =
@@ -328,7 +328,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_fails_keeps_its_addresses_while_another_changes() {
         let stats = ClusterStats::new(&Registry::new(), "up");
-        let mut names = names(Kind::Strict, &["a", "b"], &stats);
+        let mut names = names(DnsKind::Strict, &["a", "b"], &stats);
         names.resolve(&NameServer(RefCell::new([Ok(vec![ip(1)]), Ok(vec![ip(2)])].into()))).await;
         names.resolve(&NameServer(RefCell::new([Err(unavailable()), Ok(vec![ip(3)])].into()))).await;
         let found: Vec<_> = names.endpoints().iter().filter_map(|endpoint| endpoint.address.ip()).collect();
@@ -339,7 +339,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_row_of_failures_is_logged_at_its_beginning_once_a_minute_and_at_its_end() {
         let stats = ClusterStats::new(&Registry::new(), "up");
-        let mut names = names(Kind::Strict, &["a"], &stats);
+        let mut names = names(DnsKind::Strict, &["a"], &stats);
         let (lines, _capture) = crate::process_log::testing::Lines::capture();
         for _ in 0..13 {
             names.resolve(&NameServer(RefCell::new([Err(unavailable())].into()))).await;

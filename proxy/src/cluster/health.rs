@@ -294,7 +294,7 @@ async fn ask_http(
     kept: &mut Option<ClientConnection>,
 ) -> Option<u16> {
     let kept_one = kept.take().filter(ClientConnection::is_reusable);
-    let mut connection = match kept_one.and_then(|mut kept| kept.look().is_none().then_some(kept)) {
+    let mut connection = match kept_one.and_then(|mut kept| kept.peek().is_none().then_some(kept)) {
         Some(connection) => connection,
         None => {
             let options = ClientOptions {

@@ -44,8 +44,8 @@ struct Pieces {
 /// How the copy ends, behind what waits.
 #[derive(Debug)]
 enum End {
-    /// It has been told.
-    Told,
+    /// The reader has been given the end.
+    Reported,
     /// The original is complete.
     Complete(Option<Headers>),
     /// The original broke off, or the copy fell behind.
@@ -116,8 +116,8 @@ impl CopiedBody {
             pieces.bytes -= piece.len();
             return Poll::Ready(Some(Piece::Data(piece)));
         }
-        match std::mem::replace(&mut pieces.end, End::Told) {
-            End::Told => Poll::Ready(None),
+        match std::mem::replace(&mut pieces.end, End::Reported) {
+            End::Reported => Poll::Ready(None),
             End::Complete(trailers) => Poll::Ready(trailers.map(Piece::Trailers)),
             End::Broken => {
                 pieces.end = End::Broken;
@@ -133,7 +133,7 @@ impl CopiedBody {
 
     pub(super) fn is_complete(&self) -> bool {
         let pieces = self.0.borrow();
-        pieces.waiting.is_empty() && matches!(pieces.end, End::Told | End::Complete(None))
+        pieces.waiting.is_empty() && matches!(pieces.end, End::Reported | End::Complete(None))
     }
 }
 

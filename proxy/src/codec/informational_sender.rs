@@ -1,60 +1,55 @@
-//! The way for informational responses (RFC 9110 15.2), which come before the one that answers the request.
+//! The way for informational responses (RFC 9110 15.2), which come before the final one.
 
 use std::cell::Cell;
+use std::fmt;
 use std::rc::Rc;
 
 use http::StatusCode;
 
-use super::{ResponseHead, http1, http2};
+use super::ResponseHead;
 
 /// Passes informational responses on to a client, while others own its request and its response.
-#[derive(Clone, Debug)]
-pub struct InformationalSender {
-    to: Client,
-    passed: Rc<Cell<u32>>,
-    last: Rc<Cell<Option<StatusCode>>>,
-}
+#[derive(Clone)]
+pub struct InformationalSender(Rc<Client>);
 
-#[derive(Clone, Debug)]
-enum Client {
-    Http1(http1::InformationalSender),
-    Http2(http2::InformationalSender),
+struct Client {
+    /// How the codec of the client's connection sends one; false if it is not sent.
+    send: Box<dyn Fn(&ResponseHead) -> bool>,
+    passed: Cell<u32>,
+    last: Cell<Option<StatusCode>>,
 }
 
 impl InformationalSender {
-    /// To a client that speaks HTTP/1.
+    /// To the client of a request. `send` queues a head on the client's connection and returns whether it did.
     #[must_use]
-    pub fn http1(to: http1::InformationalSender) -> Self {
-        Self { to: Client::Http1(to), passed: Rc::default(), last: Rc::default() }
-    }
-
-    /// To a client that speaks HTTP/2.
-    #[must_use]
-    pub fn http2(to: http2::InformationalSender) -> Self {
-        Self { to: Client::Http2(to), passed: Rc::default(), last: Rc::default() }
+    pub fn new(send: impl Fn(&ResponseHead) -> bool + 'static) -> Self {
+        Self(Rc::new(Client { send: Box::new(send), passed: Cell::default(), last: Cell::default() }))
     }
 
     /// Queues `head`, which goes out when the request's body, or the client's presence, is next polled.
-    pub fn inform(&self, head: &ResponseHead) {
-        let is_passed = match &self.to {
-            Client::Http1(to) => to.inform(head),
-            Client::Http2(to) => to.inform(head),
-        };
-        if is_passed {
-            self.passed.set(self.passed.get() + 1);
-            self.last.set(Some(head.status));
+    pub fn send(&self, head: &ResponseHead) {
+        if (self.0.send)(head) {
+            self.0.passed.set(self.0.passed.get() + 1);
+            self.0.last.set(Some(head.status));
         }
     }
 
     /// The status of the last that was passed on.
     #[must_use]
     pub fn last(&self) -> Option<StatusCode> {
-        self.last.get()
+        self.0.last.get()
     }
 
     /// How many have been passed on.
     #[must_use]
     pub fn passed(&self) -> u32 {
-        self.passed.get()
+        self.0.passed.get()
+    }
+}
+
+impl fmt::Debug for InformationalSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Client { passed, last, .. } = &*self.0;
+        f.debug_struct("InformationalSender").field("passed", passed).field("last", last).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! HTTP on the wire, in both directions.
 //!
-//! Beyond this folder nobody knows bytes, frames or the h2 crate: a connection hands out [`RequestHead`]s or
+//! Beyond this folder no module knows bytes, frames or the h2 crate: a connection hands out [`RequestHead`]s or
 //! [`ResponseHead`]s, each with a [`Body`] to read, and takes the other half through a [`Writer`]. A tunnel
 //! is nothing special here: a body and a writer that have no length.
 //!
@@ -10,6 +10,7 @@
 pub mod body;
 pub mod buffer;
 mod copied;
+mod frame;
 pub(crate) mod grpc;
 pub mod head;
 pub mod http1;
@@ -20,8 +21,9 @@ pub(crate) mod names;
 mod spelling;
 mod violation;
 
-pub use body::{Body, Broken, Frame, ResetReason, Writer};
+pub use body::{Body, Writer};
 pub use copied::{CopiedBody, Copier, copied};
+pub use frame::{Broken, Frame, ResetReason};
 pub use head::{Headers, RequestHead, ResponseHead};
 pub use informational_sender::InformationalSender;
 pub use violation::Violation;

@@ -12,7 +12,7 @@ use super::lifecycle::{Lifecycle, LifecycleStep, Protocol};
 use super::{ConnectionEnd, ConnectionManager};
 use crate::access_log::{Downstream, LocalEnd, ResponseFlag};
 use crate::codec::http2::{
-    ConnectionError, HeadLimit, Incoming, ListLimit, MessageErrors, Responder, ServerConnection,
+    ConnectionError, HeadLimit, Incoming, ListLimit, MessageErrorScope, Responder, ServerConnection,
 };
 use crate::codec::{Body, RequestHead, ResetReason, Violation};
 use crate::config::header_names::Underscores;
@@ -34,7 +34,7 @@ pub(super) async fn serve(
     let _active = manager.service.stats.downstream_cx_http2_active.enter();
     let options = &manager.service.options;
     let limit = ListLimit { bytes: options.request_head_bytes_max, fields: options.request_headers_max };
-    let errors = MessageErrors::with(manager.runtime.differences());
+    let errors = MessageErrorScope::with(manager.runtime.differences());
     let handshake =
         ServerConnection::handshake(conn, read.freeze(), &options.http2, errors, limit, &manager.http2_stats);
     // Boxed: it is larger than the rest of the connection, which lives longer.

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
 use super::feed::{Feed, Line};
-use super::websocket::{self, GOING_AWAY, Kind, Message, Socket};
+use super::websocket::{self, FrameKind, GOING_AWAY, Message, Socket};
 use crate::codec::http1::{Close, HeadError, Incoming, Methods, NameRules, ServerConnection, ServerOptions};
 use crate::codec::{Broken, Frame, Payload, RequestHead, ResponseHead};
 use crate::drain::{Drain, Stage};
@@ -137,7 +137,7 @@ impl App {
         let mut pings = interval(PING_INTERVAL);
         pings.reset(); // the first is due after the interval, not at once
         let mut sent = match purpose {
-            Purpose::Echo => socket.send(Kind::Text, GREETING.as_bytes()).await,
+            Purpose::Echo => socket.send(FrameKind::Text, GREETING.as_bytes()).await,
             Purpose::Log(_) => socket.flush().await,
         };
         while sent.is_ok() {
@@ -145,14 +145,14 @@ impl App {
                 // The peer first: a close frame that has come is answered before anything else is said.
                 biased;
                 received = socket.next() => match received {
-                    Ok(Some(Message { kind: Kind::Close, payload })) => return socket.reply_to_close(&payload).await,
+                    Ok(Some(Message { kind: FrameKind::Close, payload })) => return socket.reply_to_close(&payload).await,
                     Ok(Some(message)) => react(&mut socket, &purpose, message).await,
                     Ok(None) => return,
                     Err(violation) => return socket.close(violation.code()).await,
                 },
                 () = drain.reached(Stage::Draining) => return socket.close(GOING_AWAY).await,
-                told = next_line(&mut purpose) => socket.send(Kind::Text, told.as_bytes()).await,
-                _ = pings.tick() => socket.send(Kind::Ping, b"").await,
+                told = next_line(&mut purpose) => socket.send(FrameKind::Text, told.as_bytes()).await,
+                _ = pings.tick() => socket.send(FrameKind::Ping, b"").await,
             };
         }
     }
@@ -160,10 +160,10 @@ impl App {
 
 async fn react(socket: &mut Socket, purpose: &Purpose, message: Message) -> Result<(), Broken> {
     match (message.kind, purpose) {
-        (Kind::Ping, _) => socket.send(Kind::Pong, &message.payload).await,
-        (kind @ (Kind::Binary | Kind::Text), Purpose::Echo) => socket.send(kind, &message.payload).await,
+        (FrameKind::Ping, _) => socket.send(FrameKind::Pong, &message.payload).await,
+        (kind @ (FrameKind::Binary | FrameKind::Text), Purpose::Echo) => socket.send(kind, &message.payload).await,
         // The log does not listen.
-        (Kind::Binary | Kind::Text, Purpose::Log(_)) | (Kind::Close | Kind::Pong, _) => Ok(()),
+        (FrameKind::Binary | FrameKind::Text, Purpose::Log(_)) | (FrameKind::Close | FrameKind::Pong, _) => Ok(()),
     }
 }
 

@@ -256,7 +256,7 @@ fn welcome(hops: &[Place], app: SocketAddr) -> String {
     }
     line("app", &app.to_string());
     line("", "");
-    line("Look", &format!("http://{front}/"));
+    line("Peek", &format!("http://{front}/"));
     line("Request", &format!("curl -i http://{front}/hello"));
     line("WebSocket", "curl --http1.1 -i -N -H 'Connection: Upgrade' -H 'Upgrade: websocket' \\");
     line("", "  -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' \\");

@@ -73,7 +73,7 @@ fn is_from_another_site(head: &RequestHead) -> bool {
 
 /// What a frame is for (RFC 6455 5.2). A continuation is part of the message before it, and never one of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum FrameKind {
     Binary,
     Close,
     Ping,
@@ -81,7 +81,7 @@ pub(super) enum Kind {
     Text,
 }
 
-impl Kind {
+impl FrameKind {
     fn opcode(self) -> u8 {
         match self {
             Self::Text => 0x1,
@@ -100,7 +100,7 @@ impl Kind {
 /// A whole message, or a control frame.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Message {
-    pub(super) kind: Kind,
+    pub(super) kind: FrameKind,
     pub(super) payload: Bytes,
 }
 
@@ -160,7 +160,7 @@ impl Socket {
     ///
     /// # Errors
     /// The peer is gone, or takes nothing for [`SEND_WAIT_MAX`].
-    pub(super) async fn send(&mut self, kind: Kind, payload: &[u8]) -> Result<(), Broken> {
+    pub(super) async fn send(&mut self, kind: FrameKind, payload: &[u8]) -> Result<(), Broken> {
         self.outgoing.write(encode(kind, payload));
         self.flush().await
     }
@@ -173,19 +173,19 @@ impl Socket {
 
     /// The peer closes: it hears its own code, and the connection ends (RFC 6455 5.5.1).
     pub(super) async fn reply_to_close(mut self, payload: &[u8]) {
-        if self.send(Kind::Close, payload.get(..2).unwrap_or_default()).await.is_err() {
+        if self.send(FrameKind::Close, payload.get(..2).unwrap_or_default()).await.is_err() {
             tracing::debug!("a peer closed without waiting for the response");
         }
     }
 
     /// Says why the connection ends, and waits for the peer to have heard it.
     pub(super) async fn close(mut self, code: u16) {
-        if self.send(Kind::Close, &code.to_be_bytes()).await.is_err() {
+        if self.send(FrameKind::Close, &code.to_be_bytes()).await.is_err() {
             return;
         }
         let answered = async {
             while let Ok(Some(message)) = self.next().await {
-                if message.kind == Kind::Close {
+                if message.kind == FrameKind::Close {
                     return;
                 }
             }
@@ -196,7 +196,7 @@ impl Socket {
 }
 
 /// One unfragmented frame. A server does not mask (RFC 6455 5.1).
-fn encode(kind: Kind, payload: &[u8]) -> Bytes {
+fn encode(kind: FrameKind, payload: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(payload.len().saturating_add(10));
     frame.put_u8(0x80 | kind.opcode());
     match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
@@ -219,14 +219,14 @@ fn encode(kind: Kind, payload: &[u8]) -> Bytes {
 struct Decoder {
     input: BytesMut,
     /// A message whose last fragment has not come.
-    unfinished: Option<(Kind, BytesMut)>,
+    unfinished: Option<(FrameKind, BytesMut)>,
 }
 
 /// The head of a frame from a client.
 struct FrameHead {
     is_last: bool,
     /// `None` continues the message before.
-    kind: Option<Kind>,
+    kind: Option<FrameKind>,
     mask: [u8; 4],
     payload_bytes: usize,
 }
@@ -273,7 +273,7 @@ impl Decoder {
             self.unfinished = Some((kind, whole));
             return Ok(None);
         }
-        if kind == Kind::Text && std::str::from_utf8(&whole).is_err() {
+        if kind == FrameKind::Text && std::str::from_utf8(&whole).is_err() {
             return Err(Violation::NotText);
         }
         Ok(Some(Message { kind, payload: whole.freeze() }))
@@ -285,11 +285,11 @@ fn read_frame_head(input: &mut &[u8]) -> Result<Option<FrameHead>, Violation> {
     let Some((&[first, second], mut rest)) = input.split_first_chunk() else { return Ok(None) };
     let kind = match first & 0x0F {
         0x0 => None,
-        0x1 => Some(Kind::Text),
-        0x2 => Some(Kind::Binary),
-        0x8 => Some(Kind::Close),
-        0x9 => Some(Kind::Ping),
-        0xA => Some(Kind::Pong),
+        0x1 => Some(FrameKind::Text),
+        0x2 => Some(FrameKind::Binary),
+        0x8 => Some(FrameKind::Close),
+        0x9 => Some(FrameKind::Ping),
+        0xA => Some(FrameKind::Pong),
         _ => return Err(Violation::Protocol),
     };
     let (is_last, is_reserved, is_masked) = (first & 0x80 != 0, first & 0x70 != 0, second & 0x80 != 0);
@@ -309,7 +309,7 @@ fn read_frame_head(input: &mut &[u8]) -> Result<Option<FrameHead>, Violation> {
         }
         length => length.into(),
     };
-    if kind.is_some_and(Kind::is_control) && (payload_bytes > CONTROL_BYTES_MAX || !is_last) {
+    if kind.is_some_and(FrameKind::is_control) && (payload_bytes > CONTROL_BYTES_MAX || !is_last) {
         return Err(Violation::Protocol);
     }
     if payload_bytes > MESSAGE_BYTES_MAX {
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn frames_become_messages() {
-        let text = |text: &str| Ok(Message { kind: Kind::Text, payload: Bytes::copy_from_slice(text.as_bytes()) });
+        let text = |text: &str| Ok(Message { kind: FrameKind::Text, payload: Bytes::copy_from_slice(text.as_bytes()) });
         let control = |kind| Ok(Message { kind, payload: Bytes::new() });
         let large = vec![b'x'; MESSAGE_BYTES_MAX];
         let cases = [
@@ -342,13 +342,13 @@ mod tests {
             (
                 "ping between fragments",
                 [frame(0x01, b"a"), frame(0x89, b""), frame(0x80, b"b")].concat(),
-                vec![control(Kind::Ping), text("ab")],
+                vec![control(FrameKind::Ping), text("ab")],
             ),
             ("a character cut in two", [frame(0x01, b"\xC3"), frame(0x80, b"\xA9")].concat(), vec![text("\u{e9}")]),
             (
                 "the largest",
                 frame(0x82, &large),
-                vec![Ok(Message { kind: Kind::Binary, payload: large.clone().into() })],
+                vec![Ok(Message { kind: FrameKind::Binary, payload: large.clone().into() })],
             ),
             ("not UTF-8", frame(0x81, b"\xFF"), vec![Err(Violation::NotText)]),
             ("too large", frame(0x82, &[&large[..], b"x"].concat()), vec![Err(Violation::TooLarge)]),
@@ -387,7 +387,7 @@ mod tests {
             (65_535, &[0x81, 126, 255, 255]),
             (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
         ] {
-            let frame = encode(Kind::Text, &vec![b'x'; length]);
+            let frame = encode(FrameKind::Text, &vec![b'x'; length]);
             assert_eq!((&frame[..head.len()], frame.len()), (head, head.len() + length));
         }
     }

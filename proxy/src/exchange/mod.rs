@@ -20,8 +20,8 @@ use crate::codec::{
     Body, Broken, CopiedBody, Copier, Frame, Headers, InformationalSender, Payload, RequestHead, Writer, copied,
 };
 use crate::config::route::KeptBody;
-use crate::filter::{Answer, End, Filters, Flow, Piece, Refusal};
-use crate::net::{Pace, Turn};
+use crate::filter::{End, FilterReply, Filters, Flow, Piece, Refusal};
+use crate::net::{Pace, PaceTicket};
 use crate::stats::{FlowStats, HttpStats, Pause};
 pub(crate) use lazy_timer::LazyTimer;
 use replay::Replay;
@@ -55,7 +55,7 @@ pub(crate) struct Exchange<'c> {
 /// How the client's half has ended. The whole ends when it is its turn.
 struct Ending {
     broken: Broken,
-    turn: Turn,
+    turn: PaceTicket,
 }
 
 /// How much of the request the client has sent.
@@ -211,7 +211,7 @@ impl<'c> Exchange<'c> {
         request: &mut RequestHead,
         payload: Payload,
         info: &StreamInfo,
-    ) -> Flow<Answer> {
+    ) -> Flow<FilterReply> {
         loop {
             let asked = self.filters.requested();
             let flow = self.filters.on_request(request, payload, info);
@@ -220,7 +220,7 @@ impl<'c> Exchange<'c> {
             }
             // The filter that was asked has seen the body that is here; those behind it have not.
             if let Err(refusal) = self.filter_held(asked + 1) {
-                return Flow::Respond(Answer::Refused(refusal));
+                return Flow::Respond(FilterReply::Refused(refusal));
             }
             if flow == Flow::Continue || self.filters.holds_request() {
                 return flow;
@@ -330,7 +330,7 @@ impl<'c> Exchange<'c> {
             match self.poll_pump(cx, writer) {
                 Poll::Pending => {}
                 Poll::Ready(Interrupted::Downstream(broken)) => {
-                    self.ending = Some(Ending { broken, turn: Turn::Wanted });
+                    self.ending = Some(Ending { broken, turn: PaceTicket::Unused });
                 }
                 Poll::Ready(interrupted @ (Interrupted::Filter(_) | Interrupted::Timer(_))) => {
                     return Poll::Ready(interrupted);

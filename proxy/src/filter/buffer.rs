@@ -5,7 +5,7 @@
 use http::HeaderValue;
 use http::header::CONTENT_LENGTH;
 
-use super::{Answer, Flow, Piece, Refusal};
+use super::{FilterReply, Flow, Piece, Refusal};
 use crate::codec::{Payload, RequestHead};
 use crate::config::filter;
 
@@ -36,7 +36,7 @@ impl Buffer {
         self.bytes_max
     }
 
-    pub(super) fn on_request(&self, request: &mut RequestHead, payload: Payload) -> Flow<Answer> {
+    pub(super) fn on_request(&self, request: &mut RequestHead, payload: Payload) -> Flow<FilterReply> {
         match (payload, self.state) {
             // What ends with its head has no length to be told.
             (Payload::None, _) => Flow::Continue,

@@ -10,7 +10,7 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{Answer, FilterContext, Flow};
+use super::{FilterContext, FilterReply, Flow};
 use crate::codec::{Headers, RequestHead, ResponseHead, names};
 use crate::config::cors::{self, Allowed, UnmatchedPreflights};
 
@@ -27,7 +27,7 @@ impl<'c> Cors<'c> {
         Self { policy, origin: None }
     }
 
-    pub(super) fn on_request(&mut self, request: &RequestHead, context: &FilterContext) -> Flow<Answer> {
+    pub(super) fn on_request(&mut self, request: &RequestHead, context: &FilterContext) -> Flow<FilterReply> {
         let policy = self.policy;
         let is_enforced = context.draw(&policy.enforced);
         if !is_enforced && !context.draw(&policy.counted) {
@@ -48,7 +48,7 @@ impl<'c> Cors<'c> {
         }
         let is_forwarded = !is_allowed && policy.unmatched_preflights == UnmatchedPreflights::Forwarded;
         if is_preflight(request) && !is_forwarded {
-            return Flow::Respond(Answer::Preflight(self.preflight_response(&request.headers)));
+            return Flow::Respond(FilterReply::Preflight(self.preflight_response(&request.headers)));
         }
         Flow::Continue
     }

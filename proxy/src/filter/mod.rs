@@ -83,7 +83,7 @@ pub(crate) enum Flow<A> {
 
 /// A response of a filter's own to the head of a request.
 #[derive(Debug, Eq, PartialEq)]
-pub(crate) enum Answer {
+pub(crate) enum FilterReply {
     /// What a preflight asked for (Fetch Standard, "CORS protocol").
     Preflight(Headers),
     /// The body that came meanwhile is refused.
@@ -150,7 +150,7 @@ impl<'c> Filters<'c> {
         request: &mut RequestHead,
         payload: Payload,
         info: &StreamInfo,
-    ) -> Flow<Answer> {
+    ) -> Flow<FilterReply> {
         let around = Around { context: self.context, methods: self.methods.as_ref() };
         while let Some(filter) = self.filters.get_mut(self.requested) {
             match filter.on_request(request, payload, info, around) {
@@ -298,7 +298,7 @@ impl<'c> Filter<'c> {
         payload: Payload,
         info: &StreamInfo,
         around: Around<'_>,
-    ) -> Flow<Answer> {
+    ) -> Flow<FilterReply> {
         match self {
             Self::Buffer(buffer) => buffer.on_request(request, payload),
             Self::Cors(cors) => cors.on_request(request, around.context),

@@ -28,7 +28,7 @@ use ::tokio::task::coop;
 
 use crate::config::filter_chain::Ends;
 use crate::stats::{ByteStats, Meter, Registry};
-pub use pace::{Pace, Turn};
+pub use pace::{Pace, PaceTicket};
 pub use random::Random;
 
 /// A future that stays on its worker.
@@ -258,12 +258,12 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin {
 
     /// Asks the system what a read would find, without reading and without trusting what was heard before: an event
     /// loop learns of its sockets only between turns, and a FIN may have come since.
-    fn look(&self) -> Look;
+    fn peek(&self) -> Peek;
 }
 
 /// What a read would find.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Look {
+pub enum Peek {
     /// Bytes.
     Bytes,
     /// FIN, and nothing before it.
@@ -310,8 +310,8 @@ impl Conn {
 
     /// What a read would find at this moment.
     #[must_use]
-    pub fn look(&self) -> Look {
-        self.io.look()
+    pub fn peek(&self) -> Peek {
+        self.io.peek()
     }
 
     /// Drops the connection with RST instead of FIN. Bytes that were written but not sent are lost.
@@ -426,7 +426,7 @@ mod tests {
 
     // Not all of it: a module of that name would hide the crate that is meant here.
     use super::testing::{Reads, TakesAll};
-    use super::{Address, Conn, Look, STEP_BYTES};
+    use super::{Address, Conn, Peek, STEP_BYTES};
 
     /// Gives as much as is asked for, at once and without an end.
     struct AlwaysReady;
@@ -439,8 +439,8 @@ mod tests {
             Poll::Ready(Ok(()))
         }
 
-        fn look(&self) -> Look {
-            Look::Bytes
+        fn peek(&self) -> Peek {
+            Peek::Bytes
         }
     }
 

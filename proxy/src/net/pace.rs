@@ -36,14 +36,14 @@ pub struct Pace {
 
 /// A caller's turn. It is had once.
 #[derive(Default)]
-pub enum Turn {
+pub enum PaceTicket {
     /// Not asked for yet.
     #[default]
-    Wanted,
+    Unused,
     /// Asked for, and not there yet.
-    Waits(LocalBoxFuture<'static, ()>),
+    Waiting(LocalBoxFuture<'static, ()>),
     /// The caller may go on.
-    Had,
+    Granted,
 }
 
 impl Default for Pace {
@@ -64,13 +64,17 @@ impl Pace {
     }
 
     /// The same, for a caller that is polled.
-    pub fn poll_turn(&self, turn: &mut Turn, cx: &mut Context<'_>) -> Poll<()> {
-        if matches!(turn, Turn::Wanted) {
-            *turn = if self.has_turn() { Turn::Had } else { Turn::Waits(Box::pin(wait(Rc::clone(&self.permits)))) };
+    pub fn poll_turn(&self, turn: &mut PaceTicket, cx: &mut Context<'_>) -> Poll<()> {
+        if matches!(turn, PaceTicket::Unused) {
+            *turn = if self.has_turn() {
+                PaceTicket::Granted
+            } else {
+                PaceTicket::Waiting(Box::pin(wait(Rc::clone(&self.permits))))
+            };
         }
-        if let Turn::Waits(waiting) = turn {
+        if let PaceTicket::Waiting(waiting) = turn {
             ready!(waiting.as_mut().poll(cx));
-            *turn = Turn::Had;
+            *turn = PaceTicket::Granted;
         }
         Poll::Ready(())
     }
@@ -169,7 +173,7 @@ mod tests {
         on_worker(async {
             let pace = Pace::default();
             while pace.has_turn() {}
-            let mut turns = [Turn::Wanted, Turn::Wanted];
+            let mut turns = [PaceTicket::Unused, PaceTicket::Unused];
             let mut cx = Context::from_waker(std::task::Waker::noop());
             assert!(turns.iter_mut().all(|turn| pace.poll_turn(turn, &mut cx).is_pending()));
             let [first, mut second] = turns;

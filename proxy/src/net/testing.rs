@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Io, Look};
+use super::{Io, Peek};
 
 /// What a read finds.
 pub(crate) trait Reads: Unpin {
@@ -14,8 +14,8 @@ pub(crate) trait Reads: Unpin {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>>;
 
     /// What the system would say.
-    fn look(&self) -> Look {
-        Look::Open
+    fn peek(&self) -> Peek {
+        Peek::Open
     }
 }
 
@@ -25,8 +25,8 @@ pub(crate) struct TakesAll<R>(pub(crate) R);
 impl<R: Reads> Io for TakesAll<R> {
     fn abort_on_drop(&mut self) {}
 
-    fn look(&self) -> Look {
-        self.0.look()
+    fn peek(&self) -> Peek {
+        self.0.peek()
     }
 }
 

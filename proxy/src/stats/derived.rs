@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Kind, Number};
+use super::{Number, StatKind};
 
 /// The value of such a gauge.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,7 +41,7 @@ impl Derivations {
             });
             let number = |Derived { value, used }| Number {
                 name: name.clone(),
-                kind: Kind::Gauge,
+                kind: StatKind::Gauge,
                 value,
                 is_balance: false,
                 used,

@@ -285,13 +285,13 @@ impl Registry {
         let derived = names.derived.take();
         let counters = names.counters.iter().map(|(name, entry)| {
             let value = entry.number.value();
-            Number { name: name.to_string(), kind: Kind::Counter, value, is_balance: false, used: value > 0 }
+            Number { name: name.to_string(), kind: StatKind::Counter, value, is_balance: false, used: value > 0 }
         });
         let gauges = names.gauges.iter().map(|(name, entry)| {
             let gauge = &entry.number;
             let used = gauge.0.written.load(Relaxed);
             let is_balance = !gauge.0.is_state.load(Relaxed);
-            Number { name: name.to_string(), kind: Kind::Gauge, value: gauge.value(), is_balance, used }
+            Number { name: name.to_string(), kind: StatKind::Gauge, value: gauge.value(), is_balance, used }
         });
         let mut numbers: Vec<Number> = counters.chain(gauges).chain(derived).collect();
         numbers.sort_by(|a, b| a.name.cmp(&b.name));
@@ -357,7 +357,7 @@ pub struct Number {
     /// Full name.
     pub name: String,
     /// Which of the two.
-    pub kind: Kind,
+    pub kind: StatKind,
     /// Its value.
     pub value: u64,
     /// Is it 0 whenever nothing is under way? True of a gauge that counts connections, requests or bytes.
@@ -368,7 +368,7 @@ pub struct Number {
 
 /// What a number is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Kind {
+pub enum StatKind {
     /// Only grows.
     Counter,
     /// Follows a state.

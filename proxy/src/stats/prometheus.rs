@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::Range;
 
-use super::{Kind, Recorded, Snapshot};
+use super::{Recorded, Snapshot, StatKind};
 use crate::config::stats::{DefaultTag, StatsOptions, TagValue, Tags};
 
 /// Renders `snapshot`.
@@ -15,7 +15,7 @@ use crate::config::stats::{DefaultTag, StatsOptions, TagValue, Tags};
 pub fn render(snapshot: &Snapshot, options: &StatsOptions) -> String {
     let tags = &options.tags;
     let mut out = String::new();
-    for (kind, word) in [(Kind::Counter, "counter"), (Kind::Gauge, "gauge")] {
+    for (kind, word) in [(StatKind::Counter, "counter"), (StatKind::Gauge, "gauge")] {
         let numbers = snapshot.numbers.iter().filter(|number| number.kind == kind);
         for (family, samples) in families(tags, numbers.map(|number| (number.name.as_str(), number.value))) {
             line(&mut out, format_args!("# TYPE {family} {word}"));

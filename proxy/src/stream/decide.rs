@@ -14,7 +14,7 @@ use super::normalise::{self, Refused};
 use super::record::count_expired;
 use super::remote_client::{Origin, RemoteClient};
 use super::service::{Routes, Service};
-use super::{Forwarded, Kind, Reply, StreamContext};
+use super::{Forwarded, Reply, ResponseKind, StreamContext};
 use crate::access_log::Details;
 use crate::cluster::{Cluster, RequestKeys};
 use crate::codec::{Broken, Payload, RequestHead, names};
@@ -22,7 +22,7 @@ use crate::config::filter::RouterOptions;
 use crate::config::route::{Action, Forward, Upgrade, Upgrades};
 use crate::exchange::{Expired, Interrupted};
 use crate::filter::edits::edit_request;
-use crate::filter::{Answer, Filters, Flow, Refusal};
+use crate::filter::{FilterReply, Filters, Flow, Refusal};
 use crate::router::{self, Chance, Found, rewrite};
 use crate::tunnel;
 use crate::upstream::request_options::{self, RequestOptions};
@@ -118,10 +118,10 @@ async fn filter_request(stream: &mut StreamContext<'_>) -> Result<(), Reply> {
         let StreamContext { request, exchange, info, .. } = stream;
         match exchange.filter_request(request, payload, info) {
             Flow::Continue => return Ok(()),
-            Flow::Respond(Answer::Preflight(headers)) => {
+            Flow::Respond(FilterReply::Preflight(headers)) => {
                 return Err(Reply::Local(LocalReply::Preflight(headers), None));
             }
-            Flow::Respond(Answer::Refused(refusal)) => {
+            Flow::Respond(FilterReply::Refused(refusal)) => {
                 return Err(Reply::Local(refused(stream.service, refusal), None));
             }
             Flow::Wait => {
@@ -276,19 +276,19 @@ fn change_request(
 }
 
 /// An upstream has responded: notes it, and lets the payload of an accepted upgrade flow.
-fn begin_answer(stream: &mut StreamContext<'_>, answer: &UpstreamResponse, kind: Kind) {
+fn begin_answer(stream: &mut StreamContext<'_>, answer: &UpstreamResponse, kind: ResponseKind) {
     let StreamContext { exchange, info, .. } = stream;
     info.detail(Details::ViaUpstream);
     info.upstream_protocol = Some(answer.head.version);
     info.times.upstream_response_begin = Some(Instant::now());
     exchange.timers.response_began();
     match kind {
-        Kind::Tunnel => {
+        ResponseKind::Tunnel => {
             exchange.release();
             exchange.timers.upgrade_accepted();
         }
-        Kind::Unsuccessful => info.detail(Details::WebSocketHandshakeUnsuccessful),
-        Kind::Plain | Kind::Rejected => {}
+        ResponseKind::Unsuccessful => info.detail(Details::WebSocketHandshakeUnsuccessful),
+        ResponseKind::Plain | ResponseKind::Rejected => {}
     }
 }
 
@@ -323,17 +323,17 @@ fn interrupted(stream: &StreamContext<'_>, interruption: Interrupted, waited_for
     Reply::Local(reply, late)
 }
 
-fn kind(answer: &UpstreamResponse, head: &RequestHead, upgrade: Option<&Upgrade>) -> Kind {
-    let Some(upgrade) = upgrade else { return Kind::Plain };
+fn kind(answer: &UpstreamResponse, head: &RequestHead, upgrade: Option<&Upgrade>) -> ResponseKind {
+    let Some(upgrade) = upgrade else { return ResponseKind::Plain };
     if answer.accepts_upgrade(head) {
-        return Kind::Tunnel;
+        return ResponseKind::Tunnel;
     }
     let is_websocket = upgrade.protocol.eq_ignore_ascii_case("websocket");
     let from_http1 = answer.head.version != Version::HTTP_2;
     if is_websocket && from_http1 && answer.head.status < StatusCode::BAD_REQUEST {
-        return Kind::Unsuccessful;
+        return ResponseKind::Unsuccessful;
     }
-    Kind::Rejected
+    ResponseKind::Rejected
 }
 
 fn millis_since(begun: Instant) -> HeaderValue {

@@ -14,7 +14,7 @@ use super::relay::{self, Relay, RelayEnd};
 use super::reply::reply_locally;
 use super::respond::{Remaining, Responder, Response, after_response, begin_response, edit_response};
 use super::unsent::push_out;
-use super::{After, Forwarded, Kind, Persistence, StreamContext};
+use super::{After, Forwarded, Persistence, ResponseKind, StreamContext};
 use crate::access_log::StreamInfo;
 use crate::cluster::{Cluster, Failure};
 use crate::codec::http1::Close;
@@ -34,7 +34,7 @@ pub(super) async fn deliver(
     let Forwarded { mut answer, cluster, kind, service_time, _upgrade_active } = answered;
     let payload = payload(kind, &answer);
     let mut head = head(kind, &mut answer, service_time);
-    if kind != Kind::Unsuccessful {
+    if kind != ResponseKind::Unsuccessful {
         cluster.codes.charge(head.status, stream.info.internal, stream.info.alt_stat_name.as_deref());
         stream.info.parts.iter().for_each(|part| part.charge(head.status));
         stream.info.is_canary = head.headers.get(&names::X_ENVOY_UPSTREAM_CANARY).is_some_and(|value| value == "true");
@@ -59,13 +59,13 @@ pub(super) async fn deliver(
     }
     let was_complete = stream.exchange.is_complete();
     let persistence = match kind {
-        Kind::Tunnel => Persistence::KeepAlive,
-        Kind::Plain if was_complete => stream.client_persistence,
-        Kind::Plain | Kind::Rejected | Kind::Unsuccessful => Persistence::Close,
+        ResponseKind::Tunnel => Persistence::KeepAlive,
+        ResponseKind::Plain if was_complete => stream.client_persistence,
+        ResponseKind::Plain | ResponseKind::Rejected | ResponseKind::Unsuccessful => Persistence::Close,
     };
     let response = Response { head, payload, persistence };
     let mut down = begin_response(stream.service, &stream.request, response, responder, stream.info);
-    if kind == Kind::Tunnel && stream.service.options.early_logs.at_tunnel {
+    if kind == ResponseKind::Tunnel && stream.service.options.early_logs.at_tunnel {
         stream.log(LogType::DownstreamTunnelSuccessfullyEstablished);
     }
     let end = match payload {
@@ -73,7 +73,7 @@ pub(super) async fn deliver(
         Payload::Raw | Payload::Some => relay(stream, &cluster.flow, &mut answer, &mut down, payload, first).await,
     };
     // A tunnel's request is over before its response only if it never was one: END_STREAM came with its head.
-    let in_order = if kind == Kind::Tunnel { was_complete } else { stream.exchange.is_complete() };
+    let in_order = if kind == ResponseKind::Tunnel { was_complete } else { stream.exchange.is_complete() };
     if !in_order {
         stream.service.stats.downstream_rq_response_before_rq_complete.inc();
     }
@@ -92,7 +92,7 @@ fn end_unanswered(
     stream: &mut StreamContext<'_>,
     cluster: &Cluster,
     answer: UpstreamResponse,
-    kind: Kind,
+    kind: ResponseKind,
     end: RelayEnd,
     responder: Responder<'_>,
 ) -> (After, Option<Writer>) {
@@ -130,11 +130,11 @@ fn record_end(stream: &mut StreamContext<'_>, cluster: &Cluster, answer: &Upstre
 }
 
 /// What becomes of an HTTP/1 connection after this response.
-fn after(stream: &StreamContext<'_>, kind: Kind, persistence: Persistence, end: &RelayEnd) -> After {
+fn after(stream: &StreamContext<'_>, kind: ResponseKind, persistence: Persistence, end: &RelayEnd) -> After {
     match end {
         RelayEnd::Complete => {
             // After a tunnel nothing on an HTTP/1 connection is a request any more.
-            let persistence = if kind == Kind::Tunnel { Persistence::Close } else { persistence };
+            let persistence = if kind == ResponseKind::Tunnel { Persistence::Close } else { persistence };
             let remaining = match stream.client_persistence {
                 Persistence::Close if stream.exchange.is_complete() => Remaining::Nothing,
                 Persistence::Close | Persistence::KeepAlive => Remaining::Possible,
@@ -151,24 +151,24 @@ fn after(stream: &StreamContext<'_>, kind: Kind, persistence: Persistence, end: 
 }
 
 /// What follows the head that the client gets.
-fn payload(kind: Kind, answer: &UpstreamResponse) -> Payload {
+fn payload(kind: ResponseKind, answer: &UpstreamResponse) -> Payload {
     match kind {
-        Kind::Tunnel => Payload::Raw,
-        Kind::Unsuccessful => Payload::None,
-        Kind::Plain | Kind::Rejected if answer.body.is_complete() => Payload::None,
-        Kind::Plain | Kind::Rejected => Payload::Some,
+        ResponseKind::Tunnel => Payload::Raw,
+        ResponseKind::Unsuccessful => Payload::None,
+        ResponseKind::Plain | ResponseKind::Rejected if answer.body.is_complete() => Payload::None,
+        ResponseKind::Plain | ResponseKind::Rejected => Payload::Some,
     }
 }
 
 /// The head that the client gets: the upstream's, without what was said of its connection.
-fn head(kind: Kind, answer: &mut UpstreamResponse, service_time: Option<HeaderValue>) -> ResponseHead {
+fn head(kind: ResponseKind, answer: &mut UpstreamResponse, service_time: Option<HeaderValue>) -> ResponseHead {
     let mut head = std::mem::replace(&mut answer.head, ResponseHead::new(StatusCode::OK));
     // A client that was refused may read which protocols it may ask for (RFC 9110 15.5.22).
-    decorate::end_response_hop(&mut head.headers, matches!(kind, Kind::Tunnel | Kind::Rejected));
+    decorate::end_response_hop(&mut head.headers, matches!(kind, ResponseKind::Tunnel | ResponseKind::Rejected));
     if let Some(millis) = service_time {
         head.headers.set(names::X_ENVOY_SERVICE_TIME.clone(), millis);
     }
-    if kind == Kind::Unsuccessful {
+    if kind == ResponseKind::Unsuccessful {
         head.headers.remove(&CONTENT_TYPE);
         head.headers.remove(&CONTENT_LENGTH);
     }
@@ -228,7 +228,7 @@ async fn send_head(down: &mut Writer) -> RelayEnd {
 /// Ends both sides in the way that the end of the payload demands. Returns the writer of a whole response.
 fn release(
     end: RelayEnd,
-    kind: Kind,
+    kind: ResponseKind,
     answer: UpstreamResponse,
     down: Option<Writer>,
     exchange: &Exchange<'_>,
@@ -260,7 +260,7 @@ fn release(
 
 /// How the next hop back hears of an upstream's end: CONNECT_ERROR says that a tunnel's TCP connection was
 /// lost (RFC 9113 8.5).
-fn reset_for(failure: &Failure, kind: Kind) -> ResetReason {
-    let lost_tunnel = kind == Kind::Tunnel && *failure == Failure::Terminated;
+fn reset_for(failure: &Failure, kind: ResponseKind) -> ResetReason {
+    let lost_tunnel = kind == ResponseKind::Tunnel && *failure == Failure::Terminated;
     if lost_tunnel { ResetReason::ConnectError } else { ResetReason::InternalError }
 }

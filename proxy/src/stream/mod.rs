@@ -87,7 +87,7 @@ enum Reply {
 struct Forwarded {
     answer: UpstreamResponse,
     cluster: Rc<Cluster>,
-    kind: Kind,
+    kind: ResponseKind,
     /// `x-envoy-upstream-service-time`, unless it does not apply.
     service_time: Option<HeaderValue>,
     _upgrade_active: Option<Held>,
@@ -107,7 +107,7 @@ impl Reply {
 
 /// How an answer relates to what was asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
+enum ResponseKind {
     /// A response.
     Plain,
     /// The upgrade was refused with an error status, which passes whole.

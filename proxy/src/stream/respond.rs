@@ -48,8 +48,8 @@ impl Responder<'_> {
     /// Sends what comes before the final response.
     pub(super) fn informational_sender(&self) -> InformationalSender {
         match self {
-            Self::Http1 { connection, .. } => InformationalSender::http1(connection.informational_sender()),
-            Self::Http2 { respond, .. } => InformationalSender::http2(respond.informational_sender()),
+            Self::Http1 { connection, .. } => connection.informational_sender(),
+            Self::Http2 { respond, .. } => respond.informational_sender(),
         }
     }
 
@@ -58,7 +58,7 @@ impl Responder<'_> {
         match self {
             Self::Http1 { connection, .. } => connection.send_continue(),
             Self::Http2 { respond, .. } => {
-                let _is_sent = respond.informational_sender().inform(&ResponseHead::new(StatusCode::CONTINUE));
+                respond.informational_sender().send(&ResponseHead::new(StatusCode::CONTINUE));
             }
         }
         service.count_response(StatusCode::CONTINUE);

@@ -1,7 +1,7 @@
 //! A connection carries the request; tries are counted here.
 //!
 //! [`forward`] is the attempt loop and nothing else: an [`attempt`] reports what it came to, [`retry`] judges,
-//! and the loop acts on the verdict. What it returns is a response whose payload has not been read;
+//! and the loop acts on the decision. What it returns is a response whose payload has not been read;
 //! [`stream`](crate::stream) relays it.
 
 mod attempt;
@@ -31,7 +31,7 @@ use crate::stats::ClusterStats;
 use attempt::{EndpointHost, How, Tried};
 use reach::{Failed, Reach};
 use request_options::RequestOptions;
-use retry::{BackOff, BackOffKind, Outcome, Tries, Verdict};
+use retry::{BackOff, BackOffKind, Outcome, RetryDecision, Tries};
 
 /// How a request ended without an answer of an upstream.
 #[derive(Debug)]
@@ -173,22 +173,22 @@ impl<'a> Attempts<'a> {
             return Next::Resend;
         }
         self.permit = None;
-        let back_off = match self.verdict(cluster, result) {
-            Verdict::Deliver => {
+        let back_off = match self.decision(cluster, result) {
+            RetryDecision::Deliver => {
                 if self.tries.retries > 0 {
                     stats.upstream_rq_retry_success.inc();
                     info.parts.iter().for_each(|part| part.counters.upstream_rq_retry_success.inc());
                 }
                 return Next::Deliver;
             }
-            Verdict::Exhausted => {
+            RetryDecision::Exhausted => {
                 stats.upstream_rq_retry_limit_exceeded.inc();
                 info.parts.iter().for_each(|part| part.counters.upstream_rq_retry_limit_exceeded.inc());
                 info.flag(ResponseFlag::URX);
                 return Next::Deliver;
             }
-            Verdict::Retry(_) if !exchange.can_repeat() => return Next::Deliver,
-            Verdict::Retry(back_off) => back_off,
+            RetryDecision::Retry(_) if !exchange.can_repeat() => return Next::Deliver,
+            RetryDecision::Retry(back_off) => back_off,
         };
         self.permit = cluster.shared.breakers.of(to.priority).retry_permit();
         if self.permit.is_none() {
@@ -208,7 +208,7 @@ impl<'a> Attempts<'a> {
         Next::Retry(back_off)
     }
 
-    fn verdict(&self, cluster: &Cluster, result: &Result<UpstreamResponse, Failed>) -> Verdict {
+    fn decision(&self, cluster: &Cluster, result: &Result<UpstreamResponse, Failed>) -> RetryDecision {
         let outcome = match result {
             Ok(answer) => Outcome::Response { status: answer.head.status, headers: &answer.head.headers },
             Err(failed) => Outcome::Failed { failure: &failed.failure, nothing_sent: failed.reach.nothing_sent() },

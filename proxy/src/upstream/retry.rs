@@ -32,7 +32,7 @@ pub enum Outcome<'a> {
 /// What to do about it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use]
-pub enum Verdict {
+pub enum RetryDecision {
     /// Worth repeating, but the tries are used up.
     Exhausted,
     /// Pass it on.
@@ -86,22 +86,22 @@ pub fn judge(
     tries: Tries,
     now: SystemTime,
     base: Duration,
-) -> Verdict {
-    let Some(policy) = policy else { return Verdict::Deliver };
+) -> RetryDecision {
+    let Some(policy) = policy else { return RetryDecision::Deliver };
     if !is_retriable(policy, outcome) {
-        return Verdict::Deliver;
+        return RetryDecision::Deliver;
     }
     if tries.retries >= policy.retries_max {
-        return Verdict::Exhausted;
+        return RetryDecision::Exhausted;
     }
     if let (Outcome::Response { headers, .. }, Some(limited)) = (outcome, &policy.rate_limited)
         && let Some(interval) = interval(limited, headers, now)
     {
         let kind = BackOffKind::RateLimited;
-        return Verdict::Retry(BackOff { at_least: interval, within: interval / 2, kind });
+        return RetryDecision::Retry(BackOff { at_least: interval, within: interval / 2, kind });
     }
     if is_too_early(policy, outcome) {
-        return Verdict::Retry(BackOff {
+        return RetryDecision::Retry(BackOff {
             at_least: Duration::ZERO,
             within: Duration::ZERO,
             kind: BackOffKind::Immediate,
@@ -109,7 +109,7 @@ pub fn judge(
     }
     let intervals = policy.back_off.unwrap_or_else(|| Intervals::from_base(base));
     let within = backoff(intervals, tries.exponential + 1);
-    Verdict::Retry(BackOff { at_least: Duration::ZERO, within, kind: BackOffKind::Exponential })
+    RetryDecision::Retry(BackOff { at_least: Duration::ZERO, within, kind: BackOffKind::Exponential })
 }
 
 /// When the upstream wants to be asked again, if it says so in a way that is believed.
@@ -249,9 +249,9 @@ mod tests {
         let judge = |policy: Option<&RetryPolicy>, retries| {
             judge(policy, &outcome, Tries { retries, exponential: retries }, UNIX_EPOCH, BASE)
         };
-        assert_eq!(judge(Some(&policy("5xx")), 0), Verdict::Retry(back_off));
-        assert_eq!(judge(Some(&policy("5xx")), 1), Verdict::Exhausted);
-        assert_eq!(judge(None, 0), Verdict::Deliver);
+        assert_eq!(judge(Some(&policy("5xx")), 0), RetryDecision::Retry(back_off));
+        assert_eq!(judge(Some(&policy("5xx")), 1), RetryDecision::Exhausted);
+        assert_eq!(judge(None, 0), RetryDecision::Deliver);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use finwait::net::tokio::{LogFiles, outside};
-use finwait::net::{Accept, Address, Conn, ConnectOptions, Look, Outside};
+use finwait::net::{Accept, Address, Conn, ConnectOptions, Outside, Peek};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::{JoinSet, LocalSet};
@@ -208,7 +208,7 @@ impl Clients {
     async fn connection(&self, keeps: bool) -> io::Result<Connected> {
         let kept = || if keeps { self.kept.borrow_mut().pop() } else { None };
         while let Some((server, conn)) = kept() {
-            if conn.look() == Look::Open {
+            if conn.peek() == Peek::Open {
                 return Ok(Connected { server, conn, is_fresh: false });
             }
         }

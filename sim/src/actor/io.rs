@@ -32,9 +32,9 @@ pub(super) struct HyperIo {
 
 /// The connection below hyper, within reach of the script as long as hyper has it.
 #[derive(Clone)]
-pub(super) struct Wire(Weak<RefCell<Option<Conn>>>);
+pub(super) struct HyperConn(Weak<RefCell<Option<Conn>>>);
 
-impl Wire {
+impl HyperConn {
     /// Whether hyper still has it.
     pub(super) fn is_in_use(&self) -> bool {
         self.0.upgrade().is_some_and(|conn| conn.borrow().is_some())
@@ -112,8 +112,8 @@ impl HyperIo {
         self.conn.take().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    pub(super) fn wire(&self) -> Wire {
-        Wire(Rc::downgrade(&self.conn))
+    pub(super) fn hyper_conn(&self) -> HyperConn {
+        HyperConn(Rc::downgrade(&self.conn))
     }
 
     /// Filled when the peer ends the connection.

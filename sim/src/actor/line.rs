@@ -22,7 +22,7 @@ use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::by_hand::{ByHand, cannot_send, expect_ending};
-use super::io::{HyperIo, Sending, Wire};
+use super::io::{HyperConn, HyperIo, Sending};
 use super::websocket::{Incoming, WebSocket, key};
 use super::{Notebook, Order, Orders, Outcome, Said, Talk};
 use crate::scenario::{self, Action, Ending, Payload, Rate, Request, WebSocketFrame};
@@ -38,7 +38,7 @@ pub(super) struct Line {
     /// The last exchange begun, which the connection belongs to.
     current: usize,
     /// The connection below HTTP/1, which can be half-closed while an answer is waited for.
-    wire: Rc<RefCell<Option<Wire>>>,
+    hyper_conn: Rc<RefCell<Option<HyperConn>>>,
 }
 
 /// What a client is connected with.
@@ -57,7 +57,7 @@ struct Http {
     peer_ended: Rc<Cell<Option<Ending>>>,
     /// How fast it is read.
     rate: Rc<Cell<Option<Rate>>>,
-    wire: Wire,
+    hyper_conn: HyperConn,
     /// Whether it can be asked something; not after our FIN.
     writable: bool,
 }
@@ -70,7 +70,7 @@ impl Http {
 
 impl Line {
     pub(super) fn new(outside: Outside, manner: scenario::Client, name: Option<String>, notebook: Notebook) -> Self {
-        Self { outside, manner, name, notebook, link: Link::None, current: 0, wire: Rc::default() }
+        Self { outside, manner, name, notebook, link: Link::None, current: 0, hyper_conn: Rc::default() }
     }
 
     /// Follows orders until there are no more, then leaves.
@@ -112,7 +112,7 @@ impl Line {
 
     /// Carries out one action, unless an order to leave interrupts it. Other orders wait.
     async fn work(&mut self, action: &Action, orders: &mut Orders, waiting: &mut VecDeque<Order>) -> End {
-        let wire = Rc::clone(&self.wire);
+        let hyper_conn = Rc::clone(&self.hyper_conn);
         let mut work = std::pin::pin!(self.carry_out(action));
         loop {
             // What is done is done: an order in the same instant comes too late to interrupt it.
@@ -125,7 +125,7 @@ impl Line {
                         waiting.push_front(order);
                         return End::Interrupted;
                     }
-                    Some(order) => waiting.extend(half_close(&wire, order)),
+                    Some(order) => waiting.extend(half_close(&hyper_conn, order)),
                 },
             }
         }
@@ -159,7 +159,7 @@ impl Line {
             Action::HalfClose => match &mut self.link {
                 Link::Http(http) => {
                     http.writable = false;
-                    http.wire.half_close().map_err(cannot_send)
+                    http.hyper_conn.half_close().map_err(cannot_send)
                 }
                 Link::ByHand(_) | Link::None | Link::WebSocket(_) => {
                     self.websocket()?.conn.shutdown().await.map_err(cannot_send)
@@ -212,7 +212,7 @@ impl Line {
             // What was there is given up when there is something better, as browsers do.
             let http = connect(&self.outside, &self.manner.connect).await;
             let http = http.map_err(|error| format!("cannot connect: {error}"))?;
-            *self.wire.borrow_mut() = Some(http.wire.clone());
+            *self.hyper_conn.borrow_mut() = Some(http.hyper_conn.clone());
             self.link = Link::Http(http);
         }
         let Link::Http(http) = &mut self.link else { return Err("there is no connection".into()) };
@@ -230,7 +230,7 @@ impl Line {
         }
         let body = response.into_body().collect().await.map_err(|error| told(&error, &http.peer_ended))?;
         http.rate.set(None);
-        http.writable = self.wire.borrow().is_some();
+        http.writable = self.hyper_conn.borrow().is_some();
         Ok(Outcome::Answer { status: status.as_u16(), headers, body: body.to_bytes().to_vec() })
     }
 
@@ -365,12 +365,12 @@ impl Line {
 
 /// Half-closes the connection below a request that is under way, if that is the order and there is one; else gives the
 /// order back. Afterwards the place of the connection is empty, and nothing more is asked on it.
-fn half_close(wire: &RefCell<Option<Wire>>, order: Order) -> Option<Order> {
+fn half_close(hyper_conn: &RefCell<Option<HyperConn>>, order: Order) -> Option<Order> {
     if !matches!(order.action, Action::HalfClose) {
         return Some(order);
     }
-    let Some(wire) = wire.take().filter(Wire::is_in_use) else { return Some(order) };
-    order.answer(wire.half_close().map_err(cannot_send));
+    let Some(hyper_conn) = hyper_conn.take().filter(HyperConn::is_in_use) else { return Some(order) };
+    order.answer(hyper_conn.half_close().map_err(cannot_send));
     None
 }
 
@@ -389,11 +389,11 @@ enum Leaving {
 async fn connect(outside: &Outside, to: &str) -> io::Result<Http> {
     let conn = dial(outside, to).await?;
     let io = HyperIo::new(conn);
-    let (peer_ended, rate, wire) = (io.peer_ended(), io.rate(), io.wire());
+    let (peer_ended, rate, hyper_conn) = (io.peer_ended(), io.rate(), io.hyper_conn());
     let (requests, connection) = http1::handshake(io).await.map_err(io::Error::other)?;
     let (abort, aborted) = oneshot::channel();
     let task = spawn_local(drive(connection, aborted));
-    Ok(Http { requests, abort, task, peer_ended, rate, wire, writable: true })
+    Ok(Http { requests, abort, task, peer_ended, rate, hyper_conn, writable: true })
 }
 
 pub(super) async fn dial(outside: &Outside, to: &str) -> io::Result<Conn> {

@@ -14,7 +14,7 @@ use finwait_sim::scenario::{Family, Library, Scenario, ScenarioError};
 use super::library;
 use super::progress::Progress;
 use super::selection::Selection;
-use crate::Verdict;
+use crate::ExitStatus;
 
 /// Failures that are made small; an exploration with more of them has other worries.
 const FAILURES_MAX: usize = 8;
@@ -61,7 +61,7 @@ pub(crate) struct Explore {
 }
 
 impl Explore {
-    pub(crate) fn run(&self, out: &mut impl Write) -> io::Result<Verdict> {
+    pub(crate) fn run(&self, out: &mut impl Write) -> io::Result<ExitStatus> {
         let library = library(&self.file);
         let runs = match self.runs(&library) {
             Ok(runs) => runs,
@@ -83,7 +83,7 @@ impl Explore {
             self.explain_failures(&library, &runs, &findings, out)?;
         }
         let held = findings.runs.iter().all(|found| found.outcomes.failures().is_empty());
-        Ok(if held { Verdict::Held } else { Verdict::Failed })
+        Ok(if held { ExitStatus::Passed } else { ExitStatus::Failed })
     }
 
     /// The runs of the file that were asked for.
@@ -187,7 +187,7 @@ impl Explore {
         folder.join(format!("{}.yaml", name.join("-")))
     }
 
-    fn print_traces(&self, runs: &[Scenario], out: &mut impl Write) -> io::Result<Verdict> {
+    fn print_traces(&self, runs: &[Scenario], out: &mut impl Write) -> io::Result<ExitStatus> {
         let seeds = self.shard.seeds(self.seeds);
         for run in runs {
             for seed in &seeds {
@@ -197,13 +197,13 @@ impl Explore {
                 }
             }
         }
-        Ok(Verdict::Held)
+        Ok(ExitStatus::Passed)
     }
 }
 
-fn refuse(error: &ScenarioError) -> io::Result<Verdict> {
+fn refuse(error: &ScenarioError) -> io::Result<ExitStatus> {
     writeln!(io::stderr(), "{error}")?;
-    Ok(Verdict::NoScenario)
+    Ok(ExitStatus::NoScenario)
 }
 
 /// `gap=5s, seed 17`, or without the run's own part where there is none.

@@ -12,7 +12,7 @@ use finwait_sim::scenario::{Family, ScenarioError};
 use finwait_sim::suite::Performance;
 
 use super::library;
-use crate::Verdict;
+use crate::ExitStatus;
 
 /// Play a scenario once for every combination of values, and draw a map of the outcomes.
 ///
@@ -54,12 +54,12 @@ impl FromStr for Parameter {
 }
 
 impl Sweep {
-    pub(crate) fn run(&self, out: &mut impl Write) -> io::Result<Verdict> {
+    pub(crate) fn run(&self, out: &mut impl Write) -> io::Result<ExitStatus> {
         let (family, performance) = match self.perform() {
             Ok(both) => both,
             Err(error) => {
                 writeln!(io::stderr(), "{error}")?;
-                return Ok(Verdict::NoScenario);
+                return Ok(ExitStatus::NoScenario);
             }
         };
         let scenario = family.told_in(&performance);
@@ -75,7 +75,7 @@ impl Sweep {
         for complaint in complaints {
             writeln!(io::stderr(), "{complaint}")?;
         }
-        Ok(if complaints.is_empty() { Verdict::Held } else { Verdict::Failed })
+        Ok(if complaints.is_empty() { ExitStatus::Passed } else { ExitStatus::Failed })
     }
 
     fn perform(&self) -> Result<(Family, Performance), ScenarioError> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::hop::{Cause, Hop, Judged, ending};
 use super::settings::{HostSettings, Setting, seconds};
-use super::wire::Act;
+use super::traffic::Act;
 use super::{HopStory, ms};
 use crate::scenario::{Role, Time};
 use crate::trace::spans::Timer;
@@ -17,7 +17,7 @@ impl<'a> Hop<'a> {
     /// A server that is no proxy: an app, or whatever else answers by itself.
     pub(super) fn app(self, host: HostId, before: Option<&Judged<'_>>) -> Judged<'a> {
         let name = self.name(host);
-        let act = self.case.wire.acts_on(self.exchange).find(|act| act.by == host);
+        let act = self.case.traffic.acts_on(self.exchange).find(|act| act.by == host);
         let waited = before.is_some_and(|before| {
             matches!(before.cause, Cause::Busy | Cause::Itself | Cause::Left | Cause::Timeout(_))
         });
@@ -39,7 +39,7 @@ impl<'a> Hop<'a> {
             }
             // When who asked stopped waiting: by a timer, or by what it did on this connection.
             let timer = before.and_then(|before| before.timer.as_ref()).map(|timer| timer.until);
-            let gave_up = || self.case.wire.acts_on(self.exchange).find(|act| act.by == self.exchange.client);
+            let gave_up = || self.case.traffic.acts_on(self.exchange).find(|act| act.by == self.exchange.client);
             let until = timer.or_else(|| gave_up().map(|act| act.sent.at));
             let in_time = until.is_some_and(|until| self.exchange.answered_by(until));
             let late = match in_time {
@@ -79,7 +79,7 @@ impl<'a> Hop<'a> {
         let name = self.name(host);
         let Role::App(app) = super::role(self.case.scenario, &self.case.played.trace, host)? else { return None };
         let Time(value) = app.idle_timeout?;
-        let from = self.case.wire.idle_since(act)?;
+        let from = self.case.traffic.idle_since(act)?;
         let waited = act.sent.at.saturating_sub(from);
         if waited < value || waited > value + TIMER_ACCURACY {
             return None;
@@ -95,7 +95,7 @@ impl<'a> Hop<'a> {
 
     /// That a host has lost its programs since the exchange's connection was made.
     fn fall(&self, host: HostId, act: &Act) -> Option<String> {
-        let opened = self.case.wire.conversations.get(act.connection)?.from_client.signals.first()?.sent;
+        let opened = self.case.traffic.conversations.get(act.connection)?.from_client.signals.first()?.sent;
         let entries = self.case.played.trace.entries().iter().enumerate();
         let since = entries.filter(|(nth, _)| (opened.event..act.sent.event).contains(nth));
         let falls = since.filter_map(|(_, entry)| {

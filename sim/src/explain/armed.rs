@@ -11,7 +11,7 @@ use finwait::config::route::Action;
 
 use super::chain::Attempt;
 use super::settings::{HostSettings, Routed, seconds};
-use super::wire::Exchange;
+use super::traffic::Exchange;
 use super::{Case, role};
 use crate::run::Played;
 use crate::scenario::{Role, Scenario};
@@ -26,10 +26,10 @@ impl Case<'_> {
     /// All timers, in the order in which they began to run.
     pub(super) fn timers(&self) -> Vec<Timer> {
         let mut armed = Armed { timers: Vec::new() };
-        for (nth, exchange) in self.wire.exchanges.iter().enumerate() {
+        for (nth, exchange) in self.traffic.exchanges.iter().enumerate() {
             self.of_stream(nth, exchange, &mut armed);
         }
-        for (nth, conversation) in self.wire.conversations.iter().enumerate() {
+        for (nth, conversation) in self.traffic.conversations.iter().enumerate() {
             self.of_connection(nth, conversation, &mut armed);
         }
         armed.timers.sort_by_key(|timer| (timer.from, timer.host, timer.until));
@@ -62,9 +62,9 @@ impl Case<'_> {
         let per_try = forward.retry.as_ref().and_then(|policy| policy.per_try_timeout);
         for attempt in self.chain.attempts(nth) {
             let Attempt::Asked(upstream) = attempt else { continue };
-            let Some(upstream) = self.wire.exchanges.get(*upstream) else { continue };
+            let Some(upstream) = self.traffic.exchanges.get(*upstream) else { continue };
             let answered = upstream.answer.as_ref().and_then(|answer| answer.part.head_arrived);
-            let ended = self.wire.acts_on(upstream).next().map(|act| act.sent.at);
+            let ended = self.traffic.acts_on(upstream).next().map(|act| act.sent.at);
             let until = answered.or(ended).unwrap_or(over).min(over);
             armed.add(host, "per_try_timeout", per_try, upstream.request.began.at, until);
         }
@@ -85,7 +85,7 @@ impl Case<'_> {
 
     /// When the server of a connection sent its last bytes, if it sent more than the head of an answer.
     fn last_sent(&self, connection: usize, bytes: usize) -> Option<Duration> {
-        let lane = &self.wire.conversations.get(connection)?.from_server;
+        let lane = &self.traffic.conversations.get(connection)?.from_server;
         let last = lane.bytes.len().checked_sub(1)?;
         lane.sent(last).map(|moment| moment.at).filter(|_| bytes > 0)
     }
@@ -134,7 +134,7 @@ impl Case<'_> {
 
     /// How long one end of a connection waited for each answer to its PINGs.
     fn of_pings(&self, nth: usize, host: HostId, keepalive: Option<Keepalive>, end: Duration, armed: &mut Armed) {
-        for (asked, answered) in self.wire.pings(nth, host) {
+        for (asked, answered) in self.traffic.pings(nth, host) {
             let timeout = keepalive.map(|keepalive| keepalive.timeout);
             armed.add(host, "connection_keepalive.timeout", timeout, asked, answered.unwrap_or(end).min(end));
         }
@@ -180,7 +180,7 @@ impl Case<'_> {
 
     /// When nothing was under way on a connection, as a host at one of its ends sees it.
     fn pauses(&self, connection: usize, host: HostId, opened: Duration, end: Duration) -> Vec<(Duration, Duration)> {
-        let on_it = self.wire.exchanges.iter().enumerate().filter(|(_, exchange)| exchange.connection == connection);
+        let on_it = self.traffic.exchanges.iter().enumerate().filter(|(_, exchange)| exchange.connection == connection);
         let mut busy: Vec<(Duration, Duration)> = on_it
             .map(|(nth, exchange)| {
                 let is_client = exchange.client == host;
@@ -215,7 +215,7 @@ impl Case<'_> {
     }
 
     fn led<'t>(&self, told: &'t HostSettings<'_>, exchange: &Exchange) -> Option<Routed<'t>> {
-        told.led(exchange, self.wire.conversations.get(exchange.connection)?)
+        told.led(exchange, self.traffic.conversations.get(exchange.connection)?)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::wire::{Exchange, Wire};
+use super::traffic::{Exchange, Traffic};
 use crate::trace::HostId;
 
 /// A connection that is opened this soon after a request came is that request's, whichever others are under way.
@@ -26,14 +26,14 @@ pub(super) enum Attempt {
 
 impl Chain {
     /// `proxies` are the hosts that pass on what they are asked.
-    pub(super) fn link(wire: &Wire, proxies: &[HostId]) -> Self {
+    pub(super) fn link(traffic: &Traffic, proxies: &[HostId]) -> Self {
         let mut chain = Self::default();
-        let mut claimed = vec![false; wire.exchanges.len()];
-        for (nth, downstream) in wire.exchanges.iter().enumerate() {
+        let mut claimed = vec![false; traffic.exchanges.len()];
+        for (nth, downstream) in traffic.exchanges.iter().enumerate() {
             let Some(proxy) = downstream.server.filter(|host| proxies.contains(host)) else { continue };
             let mut attempts = Vec::new();
             let mut id = downstream.field("x-request-id").map(str::to_owned);
-            for (candidate, upstream) in wire.exchanges.iter().enumerate() {
+            for (candidate, upstream) in traffic.exchanges.iter().enumerate() {
                 if upstream.client != proxy
                     || claimed.get(candidate) != Some(&false)
                     || !is_within(downstream, upstream)
@@ -50,11 +50,11 @@ impl Chain {
                 }
                 attempts.push(Attempt::Asked(candidate));
             }
-            attempts.extend(connects(wire, proxy, downstream));
+            attempts.extend(connects(traffic, proxy, downstream));
             attempts.sort_by_key(|attempt| match attempt {
-                Attempt::Asked(nth) => wire.exchanges.get(*nth).map(|exchange| exchange.request.began),
+                Attempt::Asked(nth) => traffic.exchanges.get(*nth).map(|exchange| exchange.request.began),
                 Attempt::Connecting(nth) => {
-                    wire.conversations.get(*nth).and_then(|it| it.from_client.signals.first()).map(|it| it.sent)
+                    traffic.conversations.get(*nth).and_then(|it| it.from_client.signals.first()).map(|it| it.sent)
                 }
             });
             chain.attempts.insert(nth, attempts);
@@ -89,18 +89,18 @@ fn belongs(downstream: &Exchange, upstream: &Exchange, id: Option<&str>) -> bool
 }
 
 /// Connections that were opened for this request and never asked anything.
-fn connects(wire: &Wire, proxy: HostId, downstream: &Exchange) -> Vec<Attempt> {
-    let is_silent = |nth: usize| !wire.exchanges.iter().any(|exchange| exchange.connection == nth);
+fn connects(traffic: &Traffic, proxy: HostId, downstream: &Exchange) -> Vec<Attempt> {
+    let is_silent = |nth: usize| !traffic.exchanges.iter().any(|exchange| exchange.connection == nth);
     let is_due = |nth: &usize| {
-        let began = wire.conversations.get(*nth).and_then(|it| it.from_client.signals.first()).map(|syn| syn.sent);
+        let began = traffic.conversations.get(*nth).and_then(|it| it.from_client.signals.first()).map(|syn| syn.sent);
         let (Some(arrived), Some(began)) = (downstream.request.head_arrived, began) else { return false };
         let came =
             |it: &Exchange| it.request.head_arrived.is_some_and(|at| (at..=at + TAKEN_UP_WITHIN).contains(&began.at));
-        let of_another = || wire.exchanges.iter().any(|it| it.server == Some(proxy) && came(it));
+        let of_another = || traffic.exchanges.iter().any(|it| it.server == Some(proxy) && came(it));
         let is_under_way =
             arrived <= began.at && downstream.answer.as_ref().is_none_or(|answer| began < answer.part.began);
         is_under_way && (came(downstream) || !of_another())
     };
-    let of_proxy = wire.conversations.iter().enumerate().filter(|(_, it)| it.client == proxy).map(|(nth, _)| nth);
+    let of_proxy = traffic.conversations.iter().enumerate().filter(|(_, it)| it.client == proxy).map(|(nth, _)| nth);
     of_proxy.filter(|nth| is_silent(*nth)).filter(is_due).map(Attempt::Connecting).collect()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use finwait::access_log::ResponseFlag;
 
-use super::wire::{Exchange, Wire};
+use super::traffic::{Exchange, Traffic};
 use super::{Case, ms, passes_on, role};
 use crate::actor::{self, Outcome};
 use crate::run::Played;
@@ -19,7 +19,7 @@ pub(super) struct Failure {
     pub(super) host: String,
     /// What was asked and what came of it.
     pub(super) outcome: String,
-    /// Its exchange on the wire, if it came that far.
+    /// Its exchange on the traffic, if it came that far.
     pub(super) exchange: Option<usize>,
     pub(super) began: Duration,
     pub(super) failed_at: Option<Duration>,
@@ -34,11 +34,11 @@ pub(super) fn is_possible(played: &Played) -> bool {
 
 /// Finds for each exchange with a proxy what the proxy said about it. Accounts of failures that fit no exchange are of
 /// requests that could not be read: they get an exchange of their own.
-pub(super) fn assign(wire: &mut Wire, accounts: &[Account]) -> BTreeMap<usize, usize> {
+pub(super) fn assign(traffic: &mut Traffic, accounts: &[Account]) -> BTreeMap<usize, usize> {
     let mut told = BTreeMap::new();
     let mut claimed = BTreeSet::new();
-    for (nth, exchange) in wire.exchanges.iter().enumerate() {
-        let Some(conversation) = wire.conversations.get(exchange.connection) else { continue };
+    for (nth, exchange) in traffic.exchanges.iter().enumerate() {
+        let Some(conversation) = traffic.conversations.get(exchange.connection) else { continue };
         let client = conversation.client_address.to_string();
         let candidates = accounts.iter().enumerate().filter(|(account, it)| {
             !claimed.contains(account)
@@ -60,8 +60,8 @@ pub(super) fn assign(wire: &mut Wire, accounts: &[Account]) -> BTreeMap<usize, u
     }
     for (account, it) in accounts.iter().enumerate().filter(|(nth, it)| !claimed.contains(nth) && tells_of_failure(it))
     {
-        if wire.push_unread(it) {
-            told.insert(wire.exchanges.len() - 1, account);
+        if traffic.push_unread(it) {
+            told.insert(traffic.exchanges.len() - 1, account);
         }
     }
     told
@@ -92,7 +92,7 @@ impl Case<'_> {
         for exchange in &self.played.sightings.exchanges {
             let nth = self.find(exchange);
             known.extend(nth);
-            let is_polite = nth.and_then(|nth| self.wire.exchanges.get(nth)).is_some_and(|it| it.has_close_frame)
+            let is_polite = nth.and_then(|nth| self.traffic.exchanges.get(nth)).is_some_and(|it| it.has_close_frame)
                 && exchange.tunnel.is_some()
                 && matches!(exchange.ended, Some((Ending::Fin, _)));
             if !may_have_failed(exchange) || is_polite {
@@ -111,7 +111,7 @@ impl Case<'_> {
                 why,
             });
         }
-        for (nth, exchange) in self.wire.exchanges.iter().enumerate() {
+        for (nth, exchange) in self.traffic.exchanges.iter().enumerate() {
             let is_of_client = !role(self.scenario, trace, exchange.client).is_none_or(passes_on);
             let has_failed = match self.account(nth) {
                 Some(account) => tells_of_failure(account),
@@ -137,7 +137,7 @@ impl Case<'_> {
     /// The client's own exchange on the wire: the first of its kind that began when it did.
     fn find(&self, of: &actor::Exchange) -> Option<usize> {
         let path = of.asked.split(' ').nth(1)?;
-        self.wire.exchanges.iter().position(|exchange| {
+        self.traffic.exchanges.iter().position(|exchange| {
             self.played.trace.host(exchange.client) == of.host
                 && exchange.request.began.at >= of.began
                 && exchange.path == path

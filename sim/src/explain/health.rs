@@ -25,7 +25,7 @@ pub(super) fn left_out(case: &Case<'_>, at: ProxyView<'_>) -> Option<LeftOut> {
     let (told, led) = (at.told?, at.led?);
     let Some((_, Action::Forward(forward))) = &led.route else { return None };
     let (path, cluster) = told.cluster(forward)?;
-    let is_known = case.wire.conversations.iter().filter(|it| it.client == at.host).any(|it| {
+    let is_known = case.traffic.conversations.iter().filter(|it| it.client == at.host).any(|it| {
         let nth = told.cluster_with(it.server_address);
         nth.and_then(|nth| told.cluster_by_number(nth)).is_some_and(|has| has.name == cluster.name)
     });

@@ -5,7 +5,7 @@ use finwait::access_log::{Details, ResetCause, ResponseFlag};
 use super::chain::Attempt;
 use super::limits::Limit;
 use super::settings::{HostSettings, Routed, Setting};
-use super::wire::{Act, ActKind, Exchange};
+use super::traffic::{Act, ActKind, Exchange};
 use super::{Case, HopStory, NO_HOST, ms};
 use crate::trace::accounts::Account;
 use crate::trace::spans::Timer;
@@ -122,7 +122,7 @@ impl<'a> Hop<'a> {
     fn proxy(self, host: HostId) -> Judged<'a> {
         let (case, exchange, nth) = (self.case, self.exchange, self.nth);
         let told = HostSettings::new(case.scenario, self.name(host));
-        let connection = case.wire.conversations.get(exchange.connection);
+        let connection = case.traffic.conversations.get(exchange.connection);
         let led = told.as_ref().zip(connection).and_then(|(told, connection)| told.led(exchange, connection));
         let at = ProxyView { host, told: told.as_ref(), led: led.as_ref() };
         let account = case.account(nth);

@@ -2,7 +2,7 @@
 
 use finwait::codec::{http1, http2};
 
-use super::wire::{Exchange, Protocol, Section};
+use super::traffic::{Exchange, Protocol, Section};
 
 /// A limit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,7 +37,7 @@ impl Limit {
 impl OverLimit {
     /// The first section of a response that is over a limit.
     pub(super) fn of(upstream: &Exchange) -> Option<Self> {
-        let (bytes_max, fields_max) = match upstream.speaks {
+        let (bytes_max, fields_max) = match upstream.protocol {
             Protocol::Http1 => (http1::RESPONSE_HEAD_BYTES_MAX, http1::RESPONSE_FIELDS_MAX),
             Protocol::Http2 => (http2::RESPONSE_LIMIT.bytes, http2::RESPONSE_LIMIT.fields),
         };

@@ -2,7 +2,7 @@
 //! written, what had been sent, whether to send it again would have been safe, and what would have changed the outcome.
 //!
 //! Everything is read from the trace and the configurations: the proxy has no hook for it, and its access log may say
-//! what it likes, since [`accounts`](crate::trace::accounts) are there in any case. [`wire`] finds exchanges and the acts
+//! what it likes, since [`accounts`](crate::trace::accounts) are there in any case. [`traffic`] finds exchanges and the acts
 //! that end them, [`failed`] those that failed, [`chain`] follows a request from hop to hop, [`hop`] judges what each proxy
 //! did ([`own`] what it decided and [`health`] why it had nobody to ask, [`stops`] what its timers ended, [`next`] what followed from the next hop) and [`app`] what
 //! the app did. [`reasons`] says it in words, [`settings`] finds where it was told to, [`remedy`] what to write instead, and
@@ -22,7 +22,7 @@ mod remedy;
 mod repeat;
 mod settings;
 mod stops;
-mod wire;
+mod traffic;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ use chain::Chain;
 use failed::Failure;
 use hop::{Hop, Judged};
 pub use settings::Setting;
-use wire::Wire;
+use traffic::Traffic;
 
 /// Stands for the host at an address that no host has.
 const NO_HOST: &str = "no host";
@@ -110,7 +110,7 @@ pub struct Change {
 struct Case<'a> {
     scenario: &'a Scenario,
     played: &'a Played,
-    wire: Wire,
+    traffic: Traffic,
     chain: Chain,
     accounts: Vec<Account>,
     /// Which account is about which exchange.
@@ -162,12 +162,12 @@ fn passes_on(role: &Role) -> bool {
 impl<'a> Case<'a> {
     fn new(scenario: &'a Scenario, played: &'a Played) -> Self {
         let accounts = accounts(&played.trace);
-        let mut wire = Wire::read(&played.trace);
-        let told = failed::assign(&mut wire, &accounts);
+        let mut traffic = Traffic::read(&played.trace);
+        let told = failed::assign(&mut traffic, &accounts);
         let is_proxy = |host: &HostId| role(scenario, &played.trace, *host).is_some_and(passes_on);
         let proxies: Vec<HostId> = (0..played.trace.hosts().len()).map(HostId).filter(is_proxy).collect();
-        let chain = Chain::link(&wire, &proxies);
-        Self { scenario, played, wire, chain, accounts, told }
+        let chain = Chain::link(&traffic, &proxies);
+        Self { scenario, played, traffic, chain, accounts, told }
     }
 
     /// What a proxy said about an exchange.
@@ -182,7 +182,7 @@ impl<'a> Case<'a> {
         let mut next = Some(first);
         while let Some(nth) = next.take()
             && hops.len() < HOPS_MAX
-            && let Some(exchange) = self.wire.exchanges.get(nth)
+            && let Some(exchange) = self.traffic.exchanges.get(nth)
         {
             let before = hops.last();
             let judged = Hop { case: self, nth, exchange }.judge(before);
@@ -208,7 +208,7 @@ impl<'a> Case<'a> {
         let story = |host: &str, did: String| HopStory { host: host.into(), did: vec![did], because: None, log: None };
         let mut hops = vec![story(&host, format!("sent nothing: {why}"))];
         let (mut closed_first, mut changes) = (None, Vec::new());
-        let refusal = self.wire.conversations.iter().find_map(|it| {
+        let refusal = self.traffic.conversations.iter().find_map(|it| {
             let is_its = trace.host(it.client) == host && it.from_client.signals.first()?.sent.at >= began;
             let rst = it.from_server.signals.iter().find(|signal| signal.kind == SignalKind::Rst)?;
             (is_its && it.from_client.bytes.is_empty()).then_some((it, rst.sent.at))
@@ -217,7 +217,7 @@ impl<'a> Case<'a> {
             let server = conversation.server.map_or(NO_HOST, |server| trace.host(server));
             let to = conversation.server_address;
             let listened =
-                self.wire.conversations.iter().any(|it| it.server_address == to && !it.from_server.bytes.is_empty());
+                self.traffic.conversations.iter().any(|it| it.server_address == to && !it.from_server.bytes.is_empty());
             let (why, change) = match listened {
                 true => (
                     format!("the listener on {to} is closed"),

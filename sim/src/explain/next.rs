@@ -11,7 +11,7 @@ use super::hop::{Cause, Hop, Judged, ProxyView, ending, words};
 use super::limits::OverLimit;
 use super::reasons;
 use super::settings::seconds;
-use super::wire::{Act, ActKind, Exchange, Protocol};
+use super::traffic::{Act, ActKind, Exchange, Protocol};
 use super::{HopStory, NO_HOST, ms};
 use crate::trace::conversation::{Signal, SignalKind};
 use crate::trace::spans::Timer;
@@ -20,7 +20,7 @@ use crate::trace::{HostId, Loss};
 impl<'a> Hop<'a> {
     pub(super) fn could_not_connect(self, at: ProxyView<'_>, connection: usize) -> Judged<'a> {
         let (host, name) = (at.host, self.name(at.host));
-        let Some(conversation) = self.case.wire.conversations.get(connection) else {
+        let Some(conversation) = self.case.traffic.conversations.get(connection) else {
             return self.judged(name, Cause::Unknown, Vec::new());
         };
         let to = conversation.server_address;
@@ -72,7 +72,7 @@ impl<'a> Hop<'a> {
 
     /// It asked, and what it did followed from what came back.
     pub(super) fn depended(self, host: HostId, nth: usize, details: Option<&Details>) -> Judged<'a> {
-        let Some(upstream) = self.case.wire.exchanges.get(nth) else {
+        let Some(upstream) = self.case.traffic.exchanges.get(nth) else {
             return self.judged(self.name(host), Cause::Unknown, Vec::new());
         };
         let judged = self
@@ -92,10 +92,10 @@ impl<'a> Hop<'a> {
     fn cut_short(self, host: HostId, upstream: &Exchange, details: Option<&Details>) -> Option<Judged<'a>> {
         let began = upstream.answer.as_ref().filter(|_| !upstream.is_tunnel());
         let answer = began.filter(|_| reset_of(details).is_some_and(|reset| reset.response == ResponseStart::After))?;
-        if let Some(act) = self.case.wire.acts_on(upstream).next().filter(|act| act.by == host) {
+        if let Some(act) = self.case.traffic.acts_on(upstream).next().filter(|act| act.by == host) {
             return Some(self.broke_off(host, upstream, answer.status, act, details));
         }
-        let act = self.case.wire.acts_on(upstream).find(|act| act.by != host);
+        let act = self.case.traffic.acts_on(upstream).find(|act| act.by != host);
         let how = act.map_or_else(String::new, |act| format!(": {}", self.sentence(act)));
         let did = vec![format!("forwarded a {} of {} that was cut short{how}", answer.status, self.peer(upstream))];
         let closed = act.map(|act| self.sentence(act));
@@ -119,7 +119,7 @@ impl<'a> Hop<'a> {
 
     /// That what came back was no message of its protocol.
     fn could_not_read(self, host: HostId, upstream: &Exchange, details: Option<&Details>) -> Option<Judged<'a>> {
-        let first = self.case.wire.acts_on(upstream).next();
+        let first = self.case.traffic.acts_on(upstream).next();
         let was_reset = first.is_some_and(|act| matches!(act.kind, ActKind::Reset { .. }));
         if reset_of(details).is_none_or(|reset| reset.cause != ResetCause::Protocol) || was_reset {
             return None;
@@ -142,7 +142,7 @@ impl<'a> Hop<'a> {
             Some(status) => {
                 let (why, cause) = unfit(upstream, details, "its head");
                 let did = vec![format!("responded {status} itself in place of the {} of {peer}: {why}", answer.status)];
-                let act = self.case.wire.acts_on(upstream).next().filter(|act| act.by == host);
+                let act = self.case.traffic.acts_on(upstream).next().filter(|act| act.by == host);
                 let closed = act.map(|act| self.sentence(act));
                 return Some(Judged { closed, ..self.judged(self.name(host), cause, did) });
             }
@@ -155,7 +155,7 @@ impl<'a> Hop<'a> {
     /// It got no answer: an end of the exchange came first, its own or the next hop's.
     fn lost(self, host: HostId, upstream: &Exchange, details: Option<&Details>) -> Judged<'a> {
         let name = self.name(host);
-        let Some(act) = self.case.wire.acts_on(upstream).next() else {
+        let Some(act) = self.case.traffic.acts_on(upstream).next() else {
             let said = details.map_or_else(String::new, Details::to_string);
             let did = vec![format!("ended the request before {} responded ({said})", self.peer(upstream))];
             return self.judged(name, Cause::Unknown, did);
@@ -170,9 +170,9 @@ impl<'a> Hop<'a> {
         }
         let meeting = Meeting::of(upstream, act);
         let mut did = vec![self.met(upstream, act, &meeting)];
-        let said = self.case.wire.conversations.get(upstream.connection);
+        let said = self.case.traffic.conversations.get(upstream.connection);
         let is_silent = said.is_some_and(|it| it.from_server.bytes.is_empty());
-        if is_silent && upstream.speaks == Protocol::Http2 {
+        if is_silent && upstream.protocol == Protocol::Http2 {
             did.push("no HTTP/2 frame was received, and the cluster is configured for HTTP/2".into());
             return Judged { closed, ..self.judged(name, Cause::WrongProtocol, did) };
         }
@@ -211,9 +211,9 @@ impl<'a> Hop<'a> {
             left.by == self.exchange.client && left.arrived.is_some_and(|at| ended.is_none_or(|ended| at <= ended))
         };
         let is_likely = details.is_none() && (self.exchange.answer.is_none() || self.exchange.is_tunnel());
-        let left = self.case.wire.acts_on(self.exchange).find(is_known).filter(|_| is_said || is_likely)?;
+        let left = self.case.traffic.acts_on(self.exchange).find(is_known).filter(|_| is_said || is_likely)?;
         let upstream = self.case.chain.attempts(self.nth).last().and_then(|last| match last {
-            Attempt::Asked(nth) => self.case.wire.exchanges.get(*nth)?.server,
+            Attempt::Asked(nth) => self.case.traffic.exchanges.get(*nth)?.server,
             Attempt::Connecting(_) => None,
         });
         let peer = upstream.map_or("the next hop", |server| self.name(server));
@@ -228,9 +228,9 @@ impl<'a> Hop<'a> {
 
     /// Whether a server answered in a protocol that it was not asked in.
     fn speaks_another(&self, upstream: &Exchange) -> bool {
-        let said = self.case.wire.conversations.get(upstream.connection).map(|it| it.from_server.bytes.as_slice());
+        let said = self.case.traffic.conversations.get(upstream.connection).map(|it| it.from_server.bytes.as_slice());
         let is_http1 = said.unwrap_or_default().starts_with(b"HTTP/1.");
-        is_http1 != (upstream.speaks == Protocol::Http1)
+        is_http1 != (upstream.protocol == Protocol::Http1)
     }
 }
 

@@ -5,7 +5,7 @@ use finwait::codec::Violation;
 
 use super::hop::{Cause, Hop, Judged, ProxyView};
 use super::reasons;
-use super::wire::Protocol;
+use super::traffic::Protocol;
 use super::{HopStory, health};
 
 impl<'a> Hop<'a> {
@@ -31,7 +31,7 @@ impl<'a> Hop<'a> {
         };
         // What happens to a connection after an answer is not the cause of that answer.
         let is_unanswered = self.exchange.answer.is_none();
-        let closed = self.case.wire.acts_on(self.exchange).find(|_| is_unanswered).map(|act| self.sentence(act));
+        let closed = self.case.traffic.acts_on(self.exchange).find(|_| is_unanswered).map(|act| self.sentence(act));
         let judged = self.judged(name, Cause::Decision, vec![format!("{what} {why}")]);
         let because = left_out.and_then(|left_out| left_out.setting);
         let story = HopStory { because, ..judged.story };
@@ -42,6 +42,6 @@ impl<'a> Hop<'a> {
     fn lacks_allow_connect(&self, details: Option<&Details>) -> bool {
         details == Some(&Details::Codec(Violation::InvalidHeaderField))
             && self.exchange.is_websocket()
-            && self.exchange.speaks == Protocol::Http2
+            && self.exchange.protocol == Protocol::Http2
     }
 }

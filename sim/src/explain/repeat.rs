@@ -5,7 +5,7 @@ use std::time::Duration;
 use finwait::access_log::ResponseFlag as F;
 
 use super::hop::{Cause, Judged};
-use super::wire::{ActKind, Exchange};
+use super::traffic::{ActKind, Exchange};
 use super::{Case, NO_HOST, Retry};
 use crate::actor::is_idempotent;
 use crate::trace::{Event, HostChange, HostId};
@@ -94,7 +94,7 @@ fn in_this_run(case: &Case<'_>, deepest: &Exchange, name: &str) -> String {
     // An app that does not read HTTP counts no requests.
     let (server, trace) = (deepest.server, &case.played.trace);
     let is_proxy = server.and_then(|host| super::role(case.scenario, trace, host)).is_some_and(super::passes_on);
-    let had_closed = |at| case.wire.acts_on(deepest).any(|act| Some(act.by) == server && act.sent.at < at);
+    let had_closed = |at| case.traffic.acts_on(deepest).any(|act| Some(act.by) == server && act.sent.at < at);
     let had_fallen = |at| server.is_some_and(|host| has_fallen(case, host, deepest.connection, at));
     match (seen, deepest.request.arrived) {
         (1, _) => "in this run an app received it".to_owned(),
@@ -127,7 +127,7 @@ fn is_final(origin: &Judged<'_>) -> bool {
 
 /// Whether a host had lost its programs since a connection was made.
 fn has_fallen(case: &Case<'_>, host: HostId, connection: usize, until: Duration) -> bool {
-    let conversation = case.wire.conversations.get(connection);
+    let conversation = case.traffic.conversations.get(connection);
     let opened = conversation.and_then(|it| it.from_client.signals.first()).map(|syn| syn.sent.at);
     case.played.trace.entries().iter().any(|entry| {
         let falls = matches!(

@@ -18,7 +18,7 @@ use finwait::router::{Chance, RuntimeKeys};
 use http::{HeaderName, HeaderValue, Method, Version};
 use serde_json::Value;
 
-use super::wire::{Exchange, Protocol};
+use super::traffic::{Exchange, Protocol};
 use crate::scenario::{ProxyConfig, Reloaded, ReloadedFrom, Role, Scenario, plain};
 use crate::trace::conversation::Conversation;
 
@@ -320,7 +320,7 @@ pub(super) fn seconds(time: Duration) -> String {
 /// The head as the router saw it, as far as it decides the route.
 fn head(exchange: &Exchange) -> RequestHead {
     let value = |name: &str| exchange.field(name).and_then(|value| HeaderValue::from_str(value).ok());
-    let upgrade = exchange.is_websocket() && exchange.speaks == Protocol::Http1;
+    let upgrade = exchange.is_websocket() && exchange.protocol == Protocol::Http1;
     let mut headers = Headers::default();
     for (name, value) in &exchange.fields {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {

@@ -10,7 +10,7 @@ use finwait::config::route::{Action, Forward};
 use super::chain::Attempt;
 use super::hop::{Cause, Hop, Judged, ProxyView, ending};
 use super::settings::{Setting, http_options, seconds};
-use super::wire::{Act, Exchange};
+use super::traffic::{Act, Exchange};
 use super::{HopStory, ms};
 use crate::trace::HostId;
 use crate::trace::spans::Timer;
@@ -97,7 +97,7 @@ impl<'a> Hop<'a> {
     /// header and route that one is meant which fits the time that passed.
     fn asked_for(&self, host: HostId, details: Option<&Details>, forward: Option<&Forward>) -> Option<Stop> {
         let last = || match self.case.chain.attempts(self.nth).last()? {
-            Attempt::Asked(nth) => self.case.wire.exchanges.get(*nth),
+            Attempt::Asked(nth) => self.case.traffic.exchanges.get(*nth),
             Attempt::Connecting(_) => None,
         };
         let (headers, of_route, since) = match details {
@@ -150,17 +150,17 @@ impl<'a> Hop<'a> {
             let UpstreamProtocol::Http2(options) = &cluster.protocol else { return None };
             let (keepalive, below) = (options.keepalive?, [KEEPALIVE, ".timeout"].concat());
             let setting = told.setting(&http_options(path), &below, Some(seconds(keepalive.timeout)));
-            self.silence(at.host, self.case.wire.exchanges.get(*nth)?, keepalive, setting)
+            self.silence(at.host, self.case.traffic.exchanges.get(*nth)?, keepalive, setting)
         };
         of_client().or_else(of_upstream)
     }
 
     /// That `host` ended an exchange because its peer had left a PING without an answer.
     fn silence(&self, host: HostId, exchange: &Exchange, keepalive: Keepalive, setting: Setting) -> Option<Stop> {
-        let act = self.case.wire.acts_on(exchange).next().filter(|act| act.by == host)?;
+        let act = self.case.traffic.acts_on(exchange).next().filter(|act| act.by == host)?;
         let asked = self
             .case
-            .wire
+            .traffic
             .unanswered_ping(act)
             .filter(|asked| act.sent.at.saturating_sub(*asked) >= keepalive.timeout)?;
         let peer = if exchange.client == host { exchange.server? } else { exchange.client };
@@ -177,11 +177,11 @@ impl<'a> Hop<'a> {
         let answered = self.exchange.answer.as_ref().filter(|it| is_ours(it.status)).map(|it| it.part.began.at);
         answered.or_else(|| {
             let after = self.case.chain.attempts(self.nth).iter().filter_map(|attempt| match attempt {
-                Attempt::Asked(nth) => self.case.wire.exchanges.get(*nth),
+                Attempt::Asked(nth) => self.case.traffic.exchanges.get(*nth),
                 Attempt::Connecting(_) => None,
             });
             let acts =
-                std::iter::once(self.exchange).chain(after).flat_map(|exchange| self.case.wire.acts_on(exchange));
+                std::iter::once(self.exchange).chain(after).flat_map(|exchange| self.case.traffic.acts_on(exchange));
             acts.filter(|act| act.by == host).map(|act| act.sent.at).min()
         })
     }
@@ -189,7 +189,7 @@ impl<'a> Hop<'a> {
     pub(super) fn gave_up(self, host: HostId, stop: Stop, last: Option<&Attempt>) -> Judged<'a> {
         let Stop { setting, timer, why } = stop;
         let next = last.and_then(|last| if let Attempt::Asked(nth) = last { Some(*nth) } else { None });
-        let asked = next.and_then(|nth| self.case.wire.exchanges.get(nth));
+        let asked = next.and_then(|nth| self.case.traffic.exchanges.get(nth));
         let upstream = asked.and_then(|it| it.server).map_or("the next hop", |server| self.name(server));
         let was = match asked {
             _ if !self.exchange.request.is_complete && !self.exchange.is_tunnel() => {
@@ -238,7 +238,7 @@ impl<'a> Hop<'a> {
         let arrived = self.exchange.request.head_arrived?;
         let is_unread = self.case.account(self.nth).is_none();
         let is_early = |act: &&Act| act.by == host && (act.sent.at < arrived || is_unread);
-        self.case.wire.acts_on(self.exchange).find(is_early).filter(|_| self.exchange.answer.is_none())
+        self.case.traffic.acts_on(self.exchange).find(is_early).filter(|_| self.exchange.answer.is_none())
     }
 
     pub(super) fn was_idle(self, at: ProxyView<'_>, act: &Act) -> Judged<'a> {
@@ -250,7 +250,7 @@ impl<'a> Hop<'a> {
             true => format!("had {what} at {when}, before the request arrived"),
             false => format!("{what} at {when}, and had not read the request"),
         };
-        let connection = self.case.wire.conversations.get(self.exchange.connection);
+        let connection = self.case.traffic.conversations.get(self.exchange.connection);
         let taken_by_none = at.told.zip(connection).and_then(|(told, it)| Some((told.missing_filter_chain(it)?, it)));
         if let Some((setting, connection)) = taken_by_none {
             let from = connection.client_address;
@@ -260,7 +260,7 @@ impl<'a> Hop<'a> {
         let idle = at.told.zip(at.led).and_then(|(told, led)| {
             let value = led.options.timeouts.idle?;
             let setting = told.setting(&led.manager, IDLE, Some(seconds(value)));
-            let from = self.case.wire.idle_before(self.exchange)?;
+            let from = self.case.traffic.idle_before(self.exchange)?;
             let waited = act.sent.at.checked_sub(from)?.checked_sub(value)?;
             Some((setting, value, from, waited, &led.options.timeouts))
         });

@@ -7,12 +7,12 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll};
 
-use finwait::net::{Look, TcpKeepalive};
+use finwait::net::{Peek, TcpKeepalive};
 use tokio::io::ReadBuf;
 
 use super::listener::Listener;
 use super::readiness::Readiness;
-use super::tcp::{Owner, State, TcpSocket, Wire};
+use super::tcp::{Owner, SegmentOutput, State, TcpSocket};
 use super::{Kernel, SocketId};
 
 /// Ports that the kernel chooses from: Linux's ip_local_port_range.
@@ -87,10 +87,10 @@ impl Kernel {
                 self.remove(id); // its SYN, sent again, meets a closed port
                 continue;
             }
-            self.with(id, |socket, wire| {
+            self.with(id, |socket, output| {
                 socket.owner = Owner::Orphaned;
                 if socket.state != State::Closed {
-                    socket.abort(wire);
+                    socket.abort(output);
                 }
             });
         }
@@ -114,8 +114,8 @@ impl Kernel {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         let iss = self.initial_sequence();
-        let mut wire = Wire { now: self.now, out: &mut self.outbox };
-        let socket = TcpSocket::connect(local, to, iss, &mut wire);
+        let mut output = SegmentOutput { now: self.now, out: &mut self.outbox };
+        let socket = TcpSocket::connect(local, to, iss, &mut output);
         Ok((self.insert(socket), local))
     }
 
@@ -137,7 +137,7 @@ impl Kernel {
                 return Poll::Ready(Ok(()));
             }
             let filled = buf.filled().len();
-            let result = self.with(id, |socket, wire| fill(socket, buf, wire));
+            let result = self.with(id, |socket, output| fill(socket, buf, output));
             let Some(socket) = self.sockets.get_mut(&id) else { return Poll::Ready(Err(gone())) };
             match result {
                 Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => socket.readiness.read.exhausted(),
@@ -155,8 +155,8 @@ impl Kernel {
     }
 
     /// What a read would find: the truth, whatever the program has been told.
-    pub(crate) fn look(&self, id: SocketId) -> Look {
-        self.sockets.get(&id).map_or(Look::Reset, TcpSocket::look)
+    pub(crate) fn peek(&self, id: SocketId) -> Peek {
+        self.sockets.get(&id).map_or(Peek::Reset, TcpSocket::peek)
     }
 
     pub(crate) fn poll_write(
@@ -171,7 +171,7 @@ impl Kernel {
                 return Poll::Pending;
             }
             let asked = slices.iter().map(|slice| slice.len()).sum::<usize>();
-            let result = self.with(id, |socket, wire| socket.write(slices, wire));
+            let result = self.with(id, |socket, output| socket.write(slices, output));
             let Some(socket) = self.sockets.get_mut(&id) else { return Poll::Ready(Err(gone())) };
             match result {
                 Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => socket.readiness.write.exhausted(),
@@ -198,7 +198,7 @@ impl Kernel {
 
     /// SO_KEEPALIVE.
     pub(crate) fn keep_alive(&mut self, id: SocketId, how: TcpKeepalive) {
-        self.with(id, |socket, wire| socket.keep_alive(how, wire));
+        self.with(id, |socket, output| socket.keep_alive(how, output));
     }
 
     /// The program's handle is gone.
@@ -237,14 +237,14 @@ impl Kernel {
 }
 
 /// Reads as much as fits and is there; an error only if nothing was read before it.
-fn fill(socket: &mut TcpSocket, buf: &mut ReadBuf<'_>, wire: &mut Wire<'_>) -> io::Result<()> {
-    let mut bytes = socket.read(buf.remaining(), wire)?;
+fn fill(socket: &mut TcpSocket, buf: &mut ReadBuf<'_>, output: &mut SegmentOutput<'_>) -> io::Result<()> {
+    let mut bytes = socket.read(buf.remaining(), output)?;
     while !bytes.is_empty() {
         buf.put_slice(&bytes);
         if buf.remaining() == 0 || !socket.truth().has_data {
             break;
         }
-        bytes = socket.read(buf.remaining(), wire)?;
+        bytes = socket.read(buf.remaining(), output)?;
     }
     Ok(())
 }

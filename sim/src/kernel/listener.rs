@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::SocketId;
-use super::readiness::Told;
+use super::readiness::KnownReadiness;
 
 /// Connections that Linux keeps half open for a listener at least, however small its backlog.
 const HALF_OPEN_MIN: usize = 8;
@@ -18,14 +18,14 @@ pub(super) struct Listener {
     pub(super) ready: VecDeque<SocketId>,
     /// Connections whose handshake is not done.
     pub(super) half_open: usize,
-    pub(super) told: Told,
+    pub(super) told: KnownReadiness,
     backlog: usize,
 }
 
 impl Listener {
     pub(super) fn new(at: SocketAddr, backlog: u32, reuse_port: bool) -> Self {
         let backlog = usize::try_from(backlog).unwrap_or(usize::MAX);
-        Self { at, reuse_port, ready: VecDeque::new(), half_open: 0, told: Told::default(), backlog }
+        Self { at, reuse_port, ready: VecDeque::new(), half_open: 0, told: KnownReadiness::default(), backlog }
     }
 
     /// Whether the handshake of one more connection may end. Linux compares with "greater than", so that one

@@ -29,7 +29,7 @@ use crate::segment::Segment;
 use crate::trace::{Change, Event, HostId, SharedTrace};
 use listener::Listener;
 pub use tcp::State;
-use tcp::{Failure, Owner, TcpSocket, Wire};
+use tcp::{Failure, Owner, SegmentOutput, TcpSocket};
 
 /// One socket of one host; never used twice.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -122,10 +122,10 @@ impl Kernel {
             && due <= now
         {
             self.timers.pop_first();
-            self.with(id, |socket, wire| {
+            self.with(id, |socket, output| {
                 socket.armed = None;
                 if socket.next_deadline().is_some_and(|deadline| deadline <= now) {
-                    socket.on_timer(wire);
+                    socket.on_timer(output);
                 }
             });
         }
@@ -151,7 +151,7 @@ impl Kernel {
                     return;
                 }
                 Some(_) | None => {
-                    self.with(id, |socket, wire| socket.on_segment(segment, wire));
+                    self.with(id, |socket, output| socket.on_segment(segment, output));
                     return;
                 }
             }
@@ -180,8 +180,8 @@ impl Kernel {
         }
         listener.half_open += 1;
         let iss = self.initial_sequence();
-        let mut wire = Wire { now: self.now, out: &mut self.outbox };
-        let socket = TcpSocket::answer(segment, listener_id, iss, &mut wire);
+        let mut output = SegmentOutput { now: self.now, out: &mut self.outbox };
+        let socket = TcpSocket::answer(segment, listener_id, iss, &mut output);
         self.insert(socket);
     }
 
@@ -252,11 +252,11 @@ impl Kernel {
     // Inside.
 
     /// Lets `act` work on a socket, then does what follows from the change.
-    fn with<R>(&mut self, id: SocketId, act: impl FnOnce(&mut TcpSocket, &mut Wire<'_>) -> R) -> Option<R> {
+    fn with<R>(&mut self, id: SocketId, act: impl FnOnce(&mut TcpSocket, &mut SegmentOutput<'_>) -> R) -> Option<R> {
         let socket = self.sockets.get_mut(&id)?;
         let before = (socket.state, socket.owner, socket.news);
-        let mut wire = Wire { now: self.now, out: &mut self.outbox };
-        let result = act(socket, &mut wire);
+        let mut output = SegmentOutput { now: self.now, out: &mut self.outbox };
+        let result = act(socket, &mut output);
         self.settle(id, before);
         Some(result)
     }

@@ -26,8 +26,8 @@ pub(super) struct Truth {
 /// What the application has been told, per direction, and who waits for more.
 #[derive(Debug, Default)]
 pub(super) struct Readiness {
-    pub(super) read: Told,
-    pub(super) write: Told,
+    pub(super) read: KnownReadiness,
+    pub(super) write: KnownReadiness,
 }
 
 impl Readiness {
@@ -40,7 +40,7 @@ impl Readiness {
 
 /// One direction of a socket as the application knows it.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct KnownReadiness {
     knowledge: Knowledge,
     waiting: Option<Waker>,
 }
@@ -56,7 +56,7 @@ enum Knowledge {
     WouldBlock,
 }
 
-impl Told {
+impl KnownReadiness {
     /// Whether a call may be tried; if not, the task is woken by the turn that changes it.
     pub(super) fn may_try(&mut self, cx: &Context<'_>) -> bool {
         if self.knowledge != Knowledge::WouldBlock {
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn readiness_is_learnt_by_turns_only_and_closing_is_never_unlearnt() {
         let cx = Context::from_waker(Waker::noop());
-        let mut told = Told::default();
+        let mut told = KnownReadiness::default();
         let mut woken = Vec::new();
         assert!(!told.may_try(&cx), "nothing is known of a new socket");
         told.turn(true, false, &mut woken);

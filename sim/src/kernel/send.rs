@@ -17,7 +17,7 @@ pub(super) enum Fin {
     No,
     /// It follows the queued bytes.
     Queued,
-    /// It has a sequence number on the wire.
+    /// It has a sequence number on the output.
     Sent,
 }
 

@@ -14,7 +14,7 @@ use crate::trace::{HostId, SharedTrace};
 const LATENCY: Duration = Duration::from_millis(10);
 
 /// What the test does to each segment.
-enum Fate {
+enum SegmentOutcome {
     Arrive,
     /// Arrive later by this much.
     Late(Duration),
@@ -43,7 +43,7 @@ impl Pair {
         let mut pair = Self::new();
         let (listener, _) = pair.server.listen(server(), 8, false).unwrap();
         let (client, _) = pair.client.connect(None, server()).unwrap();
-        pair.run_for(4 * LATENCY, |_| Fate::Arrive);
+        pair.run_for(4 * LATENCY, |_| SegmentOutcome::Arrive);
         let accepted = pair.server.poll_accept(listener, &cx());
         let Poll::Ready(Ok(accepted)) = accepted else { panic!("the handshake is done") };
         drop(pair.server.turn());
@@ -52,9 +52,9 @@ impl Pair {
     }
 
     /// Lets time pass, from one event to the next, in whole milliseconds.
-    fn run_for(&mut self, how_long: Duration, mut fate: impl FnMut(&Segment) -> Fate) {
+    fn run_for(&mut self, how_long: Duration, mut outcome: impl FnMut(&Segment) -> SegmentOutcome) {
         let end = self.now + how_long;
-        self.collect(&mut fate);
+        self.collect(&mut outcome);
         while self.now < end {
             let timers = [self.client.next_timer(), self.server.next_timer()].into_iter().flatten();
             let next = timers.chain(self.on_wire.iter().map(|(due, _)| *due)).min().unwrap_or(end);
@@ -70,19 +70,19 @@ impl Pair {
                 let kernel = if to_client { &mut self.client } else { &mut self.server };
                 kernel.deliver(&segment);
             }
-            self.collect(&mut fate);
+            self.collect(&mut outcome);
         }
     }
 
-    fn collect(&mut self, fate: &mut impl FnMut(&Segment) -> Fate) {
+    fn collect(&mut self, outcome: &mut impl FnMut(&Segment) -> SegmentOutcome) {
         for kernel in [&mut self.client, &mut self.server] {
             drop(kernel.turn());
             for (_, segment) in kernel.collect() {
                 self.sent.push((self.now, segment.clone()));
-                match fate(&segment) {
-                    Fate::Arrive => self.on_wire.push((self.now + LATENCY, segment)),
-                    Fate::Late(more) => self.on_wire.push((self.now + LATENCY + more, segment)),
-                    Fate::Lose => {}
+                match outcome(&segment) {
+                    SegmentOutcome::Arrive => self.on_wire.push((self.now + LATENCY, segment)),
+                    SegmentOutcome::Late(more) => self.on_wire.push((self.now + LATENCY + more, segment)),
+                    SegmentOutcome::Lose => {}
                 }
             }
         }
@@ -121,12 +121,12 @@ fn read(kernel: &mut Kernel, id: SocketId) -> Option<Result<Vec<u8>, ErrorKind>>
     }
 }
 
-fn arrive(_: &Segment) -> Fate {
-    Fate::Arrive
+fn arrive(_: &Segment) -> SegmentOutcome {
+    SegmentOutcome::Arrive
 }
 
-fn lose(_: &Segment) -> Fate {
-    Fate::Lose
+fn lose(_: &Segment) -> SegmentOutcome {
+    SegmentOutcome::Lose
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -136,7 +136,9 @@ fn an_unanswered_syn_and_syn_ack_are_sent_again() {
     let mut pair = Pair::new();
     pair.server.listen(server(), 8, false).unwrap();
     pair.client.connect(None, server()).unwrap();
-    pair.run_for(9 * SECOND, |segment| if segment.flags.syn && segment.flags.ack { Fate::Lose } else { Fate::Arrive });
+    pair.run_for(9 * SECOND, |segment| {
+        if segment.flags.syn && segment.flags.ack { SegmentOutcome::Lose } else { SegmentOutcome::Arrive }
+    });
     let syns = pair.sent_at(|segment| segment.flags.syn && !segment.flags.ack);
     assert_eq!(syns, [0, 1000, 2000, 3000, 4000, 5000, 7000]);
     pair.run_for(60 * SECOND, lose);
@@ -168,8 +170,8 @@ fn three_duplicates_bring_the_lost_segment_without_a_timeout() {
     }
     let mut first = true;
     pair.run_for(5 * LATENCY, |segment| match !segment.payload.is_empty() && std::mem::take(&mut first) {
-        true => Fate::Lose,
-        false => Fate::Arrive,
+        true => SegmentOutcome::Lose,
+        false => SegmentOutcome::Arrive,
     });
     assert_eq!(read(&mut pair.server, accepted), Some(Ok(b"abcde".to_vec())));
 }
@@ -181,8 +183,8 @@ fn a_reset_that_overtook_data_is_challenged() {
     pair.server.linger_zero(accepted);
     pair.server.close(accepted);
     pair.run_for(10 * LATENCY, |segment| match segment.payload.is_empty() {
-        true => Fate::Arrive,
-        false => Fate::Late(LATENCY / 2),
+        true => SegmentOutcome::Arrive,
+        false => SegmentOutcome::Late(LATENCY / 2),
     });
     assert_eq!(read(&mut pair.client, client), Some(Ok(b"before".to_vec())));
     assert_eq!(read(&mut pair.client, client), Some(Err(ErrorKind::ConnectionReset)));
@@ -233,7 +235,7 @@ fn the_last_ack_is_sent_again_if_it_was_lost() {
     pair.run_for(2 * SECOND, |segment| {
         let last_ack = segment.to == server() && lost == 0;
         lost += u32::from(last_ack);
-        if last_ack { Fate::Lose } else { Fate::Arrive }
+        if last_ack { SegmentOutcome::Lose } else { SegmentOutcome::Arrive }
     });
     assert_eq!(lost, 1);
     assert_eq!(Pair::state(&pair.client, client), Some(State::TimeWait));

@@ -231,9 +231,9 @@ fn tell(conversation: &Conversation, connection: usize, fates: &BTreeMap<u64, Ve
     ];
     for (from, to, lane, messages) in lanes {
         let Some(from) = from else { continue };
-        let of_signals = lane.signals.iter().filter_map(Told::of_signal);
+        let of_signals = lane.signals.iter().filter_map(MessageLine::of_signal);
         for told in of_signals.chain(sum_up(lane, fold(lane, messages))) {
-            let Told { sent, arrived, lost, kind, text, fields, bytes } = told;
+            let MessageLine { sent, arrived, lost, kind, text, fields, bytes } = told;
             let packet = u64::try_from(sent.event).unwrap_or(u64::MAX);
             let (size, all) = (bytes.len(), lane.bytes.get(bytes).unwrap_or_default());
             let bytes = all.iter().take(BYTES_SHOWN_MAX).copied().collect();
@@ -267,7 +267,7 @@ fn signal_text(signal: &Signal) -> Option<String> {
 }
 
 /// A message or several alike, with their times.
-struct Told {
+struct MessageLine {
     sent: Moment,
     arrived: Option<Duration>,
     lost: Option<Loss>,
@@ -278,7 +278,7 @@ struct Told {
     bytes: Range<usize>,
 }
 
-impl Told {
+impl MessageLine {
     fn of_signal(signal: &Signal) -> Option<Self> {
         let text = signal_text(signal)?;
         let Signal { sent, arrived, lost, .. } = *signal;
@@ -325,14 +325,14 @@ fn fold(lane: &Lane, messages: Vec<Message>) -> Vec<Message> {
 }
 
 /// Puts times to messages, and makes one line of what belongs to one transfer.
-fn sum_up(lane: &Lane, messages: Vec<Message>) -> Vec<Told> {
-    let mut told: Vec<Told> = Vec::new();
+fn sum_up(lane: &Lane, messages: Vec<Message>) -> Vec<MessageLine> {
+    let mut told: Vec<MessageLine> = Vec::new();
     let mut transfers: Vec<Transfer> = Vec::new();
     for Message { bytes, text, bulk, fields, meaning } in messages {
         let Some(sent) = lane.sent(bytes.start) else { continue };
         let arrived = lane.arrived(bytes.end);
         let kind = CrossingKind::of_message(&meaning);
-        let message = Told { sent, arrived, lost: None, kind, text, fields, bytes };
+        let message = MessageLine { sent, arrived, lost: None, kind, text, fields, bytes };
         let Some(bulk) = bulk else {
             transfers.clear(); // something was said in between
             told.push(message);

@@ -40,7 +40,7 @@ impl fmt::Display for Timeline<'_> {
                         _ => writeln!(f, "rounds {first} to {last} go like this one")?,
                     }
                 }
-                Stretch::Told(items) => {
+                Stretch::MessageLine(items) => {
                     for item in items {
                         self.line(f, item, width)?;
                     }
@@ -56,7 +56,7 @@ enum Stretch<'a> {
     /// Rounds of a `repeat` in which the same happens as in the one before.
     Alike { first: u32, last: u32, from: Duration },
     /// One after the other.
-    Told(&'a [Item]),
+    MessageLine(&'a [Item]),
 }
 
 impl Timeline<'_> {
@@ -75,7 +75,7 @@ impl Timeline<'_> {
                     Some(Stretch::Alike { last, .. }) => *last = number,
                     _ => stretches.push(Stretch::Alike { first: number, last: number, from }),
                 },
-                _ => stretches.push(Stretch::Told(items)),
+                _ => stretches.push(Stretch::MessageLine(items)),
             }
             before = words;
         }

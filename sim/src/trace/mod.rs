@@ -274,7 +274,8 @@ impl Trace {
         let mut text = String::new();
         for (sequence, entry) in self.entries.iter().enumerate() {
             // Writing to a String cannot fail.
-            let _infallible = writeln!(text, "{:>16} #{sequence} {}", Seconds(entry.at), Told { trace: self, entry });
+            let _infallible =
+                writeln!(text, "{:>16} #{sequence} {}", Seconds(entry.at), EntryText { trace: self, entry });
         }
         text
     }
@@ -297,12 +298,12 @@ impl fmt::Display for Seconds {
     }
 }
 
-struct Told<'a> {
+struct EntryText<'a> {
     trace: &'a Trace,
     entry: &'a Entry,
 }
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for EntryText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |host: &HostId| self.trace.host(*host);
         match &self.entry.event {

@@ -13,8 +13,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use finwait::net::{
-    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Look,
-    Net, Outside, Random, ResolveError,
+    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Net,
+    Outside, Peek, Random, ResolveError,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -195,8 +195,8 @@ impl Io for Tcp {
         self.kernel.lock().linger_zero(self.id);
     }
 
-    fn look(&self) -> Look {
-        self.kernel.lock().look(self.id)
+    fn peek(&self) -> Peek {
+        self.kernel.lock().peek(self.id)
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use finwait::net::{Accept, Address, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, Look, Net, ResolveError};
+use finwait::net::{Accept, Address, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, Net, Peek, ResolveError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::{TcpListener, TcpStream};
 
@@ -286,14 +286,14 @@ impl Io for Tcp {
 
     /// turmoil has no look at a socket that is not a read. It has no cached readiness either: a FIN that has
     /// arrived has woken the task that watches the idle connection, so there is nothing more to be seen.
-    fn look(&self) -> Look {
+    fn peek(&self) -> Peek {
         let mut space = [0; 1];
         let mut byte = ReadBuf::new(&mut space);
         match self.stream.borrow_mut().poll_peek(&mut Context::from_waker(&self.reader), &mut byte) {
-            Poll::Pending => Look::Open,
-            Poll::Ready(Ok(0)) => Look::Closed,
-            Poll::Ready(Ok(_)) => Look::Bytes,
-            Poll::Ready(Err(_)) => Look::Reset,
+            Poll::Pending => Peek::Open,
+            Poll::Ready(Ok(0)) => Peek::Closed,
+            Poll::Ready(Ok(_)) => Peek::Bytes,
+            Poll::Ready(Err(_)) => Peek::Reset,
         }
     }
 }

@@ -276,7 +276,7 @@ impl Pool {
         if !shared.runtime.differences().has(Difference::LookBeforeReuse) {
             return None;
         }
-        let end = connection.codec.look();
+        let end = connection.codec.peek();
         if end.is_some() {
             shared.stats.upstream_cx_reuse_stale.inc();
         }

@@ -236,7 +236,7 @@ impl Pool {
     /// Serves the connection that has just been established to its end.
     pub(super) async fn drive_http2(self: Rc<Self>, conn: Conn, options: &Http2Options, mut record: ConnectionRecord) {
         let shared = &self.budget.shared;
-        let errors = http2::MessageErrors::with(shared.runtime.differences());
+        let errors = http2::MessageErrorScope::with(shared.runtime.differences());
         let (connection, driver) =
             match http2::ClientConnection::handshake(conn, options, errors, &shared.http2_stats).await {
                 Ok(both) => both,

@@ -6,12 +6,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
+use super::buffered_conn::{Half, PIPELINE_BYTES_MAX, SharedConn};
 use super::framing::{Decoded, Decoder, Encoder};
-use super::wire::{Half, PIPELINE_BYTES_MAX, SharedWire};
 use crate::codec::{Broken, Frame, Headers, Violation};
 
 /// A message that was cut short by the upstream's FIN or RST: no longer a connection that ended, but an
-/// answer that is wrong.
+/// response that is wrong.
 pub(super) const CUT_SHORT: Broken = Broken::Malformed(Violation::Http1CutShort);
 
 /// Who sends what an [`Incoming`] reads.
@@ -29,14 +29,14 @@ pub(super) enum Sender {
 /// and dropped, so [`Frame::Trailers`] never comes.
 #[derive(Debug)]
 pub struct Incoming {
-    wire: SharedWire,
+    conn: SharedConn,
     decoder: Decoder,
     sender: Sender,
 }
 
 impl Incoming {
-    pub(super) fn new(wire: &SharedWire, decoder: Decoder, sender: Sender) -> Self {
-        let incoming = Self { wire: Rc::clone(wire), decoder, sender };
+    pub(super) fn new(conn: &SharedConn, decoder: Decoder, sender: Sender) -> Self {
+        let incoming = Self { conn: Rc::clone(conn), decoder, sender };
         incoming.note_progress();
         incoming
     }
@@ -49,10 +49,10 @@ impl Incoming {
     /// lasts until the connection closes.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Broken>>> {
         loop {
-            let decoded = self.decoder.decode(&mut self.wire.borrow_mut().input);
+            let decoded = self.decoder.decode(&mut self.conn.borrow_mut().input);
             match decoded {
                 Ok(Decoded::Data(data)) => {
-                    let data = self.wire.borrow().owned(data);
+                    let data = self.conn.borrow().owned(data);
                     self.note_progress();
                     return Poll::Ready(Some(Ok(Frame::Data(data))));
                 }
@@ -63,7 +63,7 @@ impl Incoming {
                 Ok(Decoded::More) => {}
                 Err(broken) => return Poll::Ready(Some(Err(broken))),
             }
-            let filled = ready!(self.wire.borrow_mut().poll_fill(cx));
+            let filled = ready!(self.conn.borrow_mut().poll_fill(cx));
             if let Err(broken) = filled {
                 return Poll::Ready(self.end_early(broken).map(Err));
             }
@@ -84,7 +84,7 @@ impl Incoming {
 
     /// Tells the connection whether another message may follow.
     fn note_progress(&self) {
-        let reading = &mut self.wire.borrow_mut().reading;
+        let reading = &mut self.conn.borrow_mut().reading;
         match self.decoder {
             Decoder::Chunked(_) | Decoder::Length(_) => reading.begin(),
             Decoder::Done => reading.end(),
@@ -95,12 +95,12 @@ impl Incoming {
     /// Ready when the peer has gone away. Reads ahead to notice, up to 16 KiB and what one read brings; when the
     /// peer has sent that much more, this stays pending for good.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
-        let mut wire = self.wire.borrow_mut();
+        let mut conn = self.conn.borrow_mut();
         loop {
-            if wire.input.len() >= PIPELINE_BYTES_MAX {
+            if conn.input.len() >= PIPELINE_BYTES_MAX {
                 return Poll::Pending;
             }
-            if let Err(broken) = ready!(wire.poll_fill(cx)) {
+            if let Err(broken) = ready!(conn.poll_fill(cx)) {
                 return Poll::Ready(broken);
             }
         }
@@ -122,24 +122,24 @@ impl Incoming {
 /// The body of a message that is being written.
 ///
 /// Dropped before [`finish`](Self::finish), it leaves the connection unusable for another message. Trailers
-/// are dropped, as Envoy does unless told otherwise.
+/// are dropped, as Envoy does unless configured otherwise.
 #[derive(Debug)]
 pub struct Outgoing {
-    wire: SharedWire,
+    conn: SharedConn,
     encoder: Encoder,
     buffer_bytes_max: usize,
 }
 
 impl Outgoing {
     /// The head is in the queue already.
-    pub(super) fn new(wire: &SharedWire, encoder: Encoder, buffer_bytes_max: usize) -> Self {
-        wire.borrow_mut().writing.begin();
-        Self { wire: Rc::clone(wire), encoder, buffer_bytes_max }
+    pub(super) fn new(conn: &SharedConn, encoder: Encoder, buffer_bytes_max: usize) -> Self {
+        conn.borrow_mut().writing.begin();
+        Self { conn: Rc::clone(conn), encoder, buffer_bytes_max }
     }
 
     /// Ready when [`write`](Self::write) may be called: less than the buffer limit is queued.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.wire.borrow_mut().poll_ready(cx, self.buffer_bytes_max)
+        self.conn.borrow_mut().poll_ready(cx, self.buffer_bytes_max)
     }
 
     /// Queues payload. What exceeds the content-length of the head is dropped, and the connection is not used
@@ -148,8 +148,8 @@ impl Outgoing {
         if data.is_empty() {
             return; // an empty chunk would end the body
         }
-        let mut wire = self.wire.borrow_mut();
-        let queue = wire.queue();
+        let mut conn = self.conn.borrow_mut();
+        let queue = conn.queue();
         match &mut self.encoder {
             Encoder::Chunked => {
                 write!(queue.text(), "{:x}\r\n", data.len()).expect("a BytesMut grows as needed");
@@ -160,10 +160,10 @@ impl Outgoing {
                 let owed = usize::try_from(*left).unwrap_or(usize::MAX);
                 if data.len() > owed {
                     data.truncate(owed);
-                    wire.writing = Half::Spent;
+                    conn.writing = Half::Spent;
                 }
                 *left -= data.len() as u64;
-                wire.queue().push(data);
+                conn.queue().push(data);
             }
             Encoder::Nothing => {}
             Encoder::UntilClose => queue.push(data),
@@ -174,24 +174,24 @@ impl Outgoing {
     /// [`poll_flush`](Self::poll_flush). A message that has no other end than the connection's ends when the caller
     /// closes that; one that owes bytes leaves the connection unusable.
     pub fn finish(&mut self, _trailers: Option<Headers>) {
-        let mut wire = self.wire.borrow_mut();
+        let mut conn = self.conn.borrow_mut();
         match self.encoder {
-            Encoder::Chunked => wire.queue().text().extend_from_slice(b"0\r\n\r\n"),
+            Encoder::Chunked => conn.queue().text().extend_from_slice(b"0\r\n\r\n"),
             Encoder::Length(0) | Encoder::Nothing => {}
             Encoder::Length(_) | Encoder::UntilClose => return,
         }
         self.encoder = Encoder::Nothing; // a second call must not add a second end
-        wire.writing.end();
-        wire.leave_unattended();
+        conn.writing.end();
+        conn.leave_unattended();
     }
 
     /// Ready when everything queued, the head included, has left for the kernel.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.wire.borrow_mut().poll_flush(cx)
+        self.conn.borrow_mut().poll_flush(cx)
     }
 
     /// Breaks the message off: the connection will not be used again. What is queued may still go out.
     pub fn reset(self) {
-        self.wire.borrow_mut().writing = Half::Spent;
+        self.conn.borrow_mut().writing = Half::Spent;
     }
 }

@@ -7,17 +7,17 @@ use bytes::BytesMut;
 use http::header::CONNECTION;
 use http::{StatusCode, Version};
 
-use super::asked::Asked;
 use super::body::{CUT_SHORT, Incoming, Outgoing, Sender};
+use super::buffered_conn::{BufferedConn, Half, SharedConn};
 use super::framing::Encoder;
 use super::informational::Informational;
 use super::options::ClientOptions;
 use super::parse::{self, FoundResponse};
 use super::refusal::HeadError;
+use super::request_kind::RequestKind;
 use super::serialise;
-use super::wire::{Half, SharedWire, Wire};
 use crate::codec::{Broken, InformationalSender, Payload, RequestHead, ResponseHead, Violation};
-use crate::net::{Address, Conn, Look};
+use crate::net::{Address, Conn, Peek};
 
 /// Largest response head that a cluster takes. Bytes, start line included; Envoy's default for HTTP/1.
 ///
@@ -30,11 +30,11 @@ pub const RESPONSE_FIELDS_MAX: usize = 100;
 /// A connection to a server.
 #[derive(Debug)]
 pub struct ClientConnection {
-    wire: SharedWire,
+    conn: SharedConn,
     options: ClientOptions,
     local: Address,
     peer: Address,
-    asked: Asked,
+    request: RequestKind,
     peer_wants_close: bool,
     informational: Informational,
 }
@@ -56,11 +56,11 @@ impl ClientConnection {
     pub fn new(conn: Conn, options: ClientOptions) -> Self {
         let (local, peer) = (conn.local.clone(), conn.peer.clone());
         Self {
-            wire: Wire::shared(conn, BytesMut::new()),
+            conn: BufferedConn::shared(conn, BytesMut::new()),
             options,
             local,
             peer,
-            asked: Asked::Other { version: Version::HTTP_11 },
+            request: RequestKind::Other { version: Version::HTTP_11 },
             peer_wants_close: false,
             informational: Informational::default(),
         }
@@ -70,21 +70,21 @@ impl ClientConnection {
     /// content-length the head carries is kept where it holds, else the body is chunked. [`Payload::Raw`] asks
     /// for a tunnel: what is written later goes out as it is.
     pub fn send(&mut self, head: &RequestHead, payload: Payload) -> Outgoing {
-        self.asked = Asked::by(head, payload);
+        self.request = RequestKind::by(head, payload);
         self.informational.clear();
-        let encoder = serialise::request(self.wire.borrow_mut().queue().text(), head, payload, self.options.case);
-        // The answer is due from here on: without it the connection cannot be used again.
-        self.wire.borrow_mut().reading.begin();
-        let mut outgoing = Outgoing::new(&self.wire, encoder, self.options.write_buffer_bytes_max);
+        let encoder = serialise::request(self.conn.borrow_mut().queue().text(), head, payload, self.options.case);
+        // The response is due from here on: without it the connection cannot be used again.
+        self.conn.borrow_mut().reading.begin();
+        let mut outgoing = Outgoing::new(&self.conn, encoder, self.options.write_buffer_bytes_max);
         if encoder == Encoder::Nothing {
             outgoing.finish(None);
         }
         outgoing
     }
 
-    /// From here on, informational responses to the request that was last sent are passed on to `told`.
-    pub fn pass_informational(&mut self, told: InformationalSender) {
-        self.informational.pass_to(told);
+    /// From here on, informational responses to the request that was last sent are passed on to `sender`.
+    pub fn pass_informational(&mut self, sender: InformationalSender) {
+        self.informational.pass_to(sender);
     }
 
     /// Reads the head of the final response; informational ones but 101 are skipped, or passed on if
@@ -93,7 +93,7 @@ impl ClientConnection {
     ///
     /// # Errors
     /// [`Broken::Closed`] and [`Broken::ConnectionReset`] mean that no byte of the response has come;
-    /// [`Broken::Malformed`] is an answer that is not HTTP, frames its body in two ways, or was cut short.
+    /// [`Broken::Malformed`] is a response that is not HTTP, frames its body in two ways, or was cut short.
     ///
     /// # Cancellation
     /// Safe to drop: what was read is kept.
@@ -104,26 +104,26 @@ impl ClientConnection {
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Incoming), Broken>> {
         loop {
             let found = ready!(self.poll_found(cx))?;
-            let decoder = self.asked.body_of(&found)?;
+            let decoder = self.request.body_of(&found)?;
             if found.head.status.is_informational() && found.head.status != StatusCode::SWITCHING_PROTOCOLS {
                 let ClientOptions { head_bytes_max, write_buffer_bytes_max, .. } = self.options;
                 self.informational.note(found.head, head_bytes_max.max(write_buffer_bytes_max))?;
                 continue;
             }
             self.peer_wants_close = wants_close(&found.head);
-            return Poll::Ready(Ok((found.head, Incoming::new(&self.wire, decoder, Sender::Upstream))));
+            return Poll::Ready(Ok((found.head, Incoming::new(&self.conn, decoder, Sender::Upstream))));
         }
     }
 
     fn poll_found(&mut self, cx: &mut Context<'_>) -> Poll<Result<FoundResponse, Broken>> {
-        let mut wire = self.wire.borrow_mut();
+        let mut conn = self.conn.borrow_mut();
         let options = self.options;
-        let found = wire
+        let found = conn
             .poll_head(cx, options.head_bytes_max, |input| parse::response(input, options.headers_max, options.case));
         Poll::Ready(match ready!(found) {
             Ok(found) => Ok(found),
             Err(HeadError::Refused(refusal)) => Err(Broken::Malformed(Violation::Http1(refusal))),
-            Err(HeadError::Broken(_)) if !wire.input.is_empty() => Err(CUT_SHORT),
+            Err(HeadError::Broken(_)) if !conn.input.is_empty() => Err(CUT_SHORT),
             Err(HeadError::Broken(broken)) => Err(broken),
         })
     }
@@ -132,45 +132,45 @@ impl ClientConnection {
     /// ask to close, and nothing came behind the response.
     #[must_use]
     pub fn is_reusable(&self) -> bool {
-        let wire = self.wire.borrow();
-        wire.reading == Half::Between
-            && wire.writing == Half::Between
+        let conn = self.conn.borrow();
+        conn.reading == Half::Between
+            && conn.writing == Half::Between
             && !self.peer_wants_close
-            && wire.input.is_empty()
-            && !wire.has_ended()
+            && conn.input.is_empty()
+            && !conn.has_ended()
     }
 
     /// Have bytes come behind the response, to which no request belongs?
     #[must_use]
     pub fn has_stray_bytes(&self) -> bool {
-        let wire = self.wire.borrow();
-        wire.reading == Half::Between && !wire.input.is_empty()
+        let conn = self.conn.borrow();
+        conn.reading == Half::Between && !conn.input.is_empty()
     }
 
     /// Watches a connection that waits for its next request: ready when it must leave the pool.
     pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<IdleEnd> {
-        let mut wire = self.wire.borrow_mut();
-        if wire.input.is_empty()
-            && let Err(broken) = ready!(wire.poll_fill(cx))
+        let mut conn = self.conn.borrow_mut();
+        if conn.input.is_empty()
+            && let Err(broken) = ready!(conn.poll_fill(cx))
         {
             return Poll::Ready(if broken == Broken::Closed { IdleEnd::Closed } else { IdleEnd::Reset });
         }
-        let is_timeout = wire.input.starts_with(b"HTTP/1.1 408") || wire.input.starts_with(b"HTTP/1.0 408");
+        let is_timeout = conn.input.starts_with(b"HTTP/1.1 408") || conn.input.starts_with(b"HTTP/1.0 408");
         Poll::Ready(if is_timeout { IdleEnd::Closed } else { IdleEnd::StrayBytes })
     }
 
     /// Asks the system whether a connection that waits for its next request must leave the pool: what came since the
     /// event loop last heard of it counts too.
-    pub fn look(&mut self) -> Option<IdleEnd> {
-        if self.wire.borrow().input.is_empty() {
-            match self.wire.borrow().look() {
-                Look::Open => return None,
-                Look::Closed => return Some(IdleEnd::Closed),
-                Look::Reset => return Some(IdleEnd::Reset),
-                Look::Bytes => {}
+    pub fn peek(&mut self) -> Option<IdleEnd> {
+        if self.conn.borrow().input.is_empty() {
+            match self.conn.borrow().peek() {
+                Peek::Open => return None,
+                Peek::Closed => return Some(IdleEnd::Closed),
+                Peek::Reset => return Some(IdleEnd::Reset),
+                Peek::Bytes => {}
             }
         }
-        // Read what came, if the event loop knows of it, to tell a farewell from nonsense.
+        // Read what came, if the event loop knows of it, to tell a 408 from other bytes.
         match self.poll_idle(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(end) => Some(end),
             Poll::Pending => Some(IdleEnd::StrayBytes),
@@ -186,7 +186,7 @@ impl ClientConnection {
     /// Has the server closed or reset the connection, as far as reading has shown?
     #[must_use]
     pub fn peer_has_ended(&self) -> bool {
-        self.wire.borrow().has_ended()
+        self.conn.borrow().has_ended()
     }
 
     /// Informational responses that were skipped since the request was sent.
@@ -210,24 +210,24 @@ impl ClientConnection {
     /// Bytes received, heads and framing included.
     #[must_use]
     pub fn rx_bytes(&self) -> u64 {
-        self.wire.borrow().rx_bytes()
+        self.conn.borrow().rx_bytes()
     }
 
     /// Bytes sent, heads and framing included.
     #[must_use]
     pub fn tx_bytes(&self) -> u64 {
-        self.wire.borrow().tx_bytes()
+        self.conn.borrow().tx_bytes()
     }
 
     /// Closes at once with RST. Dropping the connection and its halves closes it with FIN instead.
     pub fn abort(self) {
-        if let Some(conn) = self.wire.borrow_mut().take_conn() {
+        if let Some(conn) = self.conn.borrow_mut().take_conn() {
             conn.abort();
         }
     }
 }
 
-/// RFC 9112 9.3: HTTP/1.1 connections stay unless told otherwise, HTTP/1.0 ones close unless told otherwise.
+/// RFC 9112 9.3: HTTP/1.1 connections persist without `connection: close`, HTTP/1.0 ones close without `connection: keep-alive`.
 fn wants_close(head: &ResponseHead) -> bool {
     if head.version == Version::HTTP_10 {
         return !head.headers.has_token(&CONNECTION, "keep-alive");
@@ -311,7 +311,7 @@ mod tests {
     }
 
     /// What comes back for a request of `method`, the body and whether the connection can be used again.
-    fn ask(method: &Method, payload: Payload, pieces: &[&[u8]], then: Then) -> String {
+    fn exchange(method: &Method, payload: Payload, pieces: &[&[u8]], then: Then) -> String {
         let (mut client, _) = dial(pieces, then);
         let fields: Fields = match payload {
             Payload::Raw => &[("connection", "upgrade"), ("upgrade", "x, y")],
@@ -319,7 +319,7 @@ mod tests {
         };
         let mut outgoing = client.send(&head(method, "/", fields), payload);
         outgoing.finish(None);
-        let (head, mut body) = match finish(client.response()).expect("the script answers") {
+        let (head, mut body) = match finish(client.response()).expect("the script responds") {
             Ok(response) => response,
             Err(broken) => return format!("{broken}"),
         };
@@ -403,7 +403,7 @@ mod tests {
         for (method, payload, input, then, expected) in cases {
             for step in [usize::MAX, 1, 3] {
                 let pieces: Vec<_> = input.chunks(step).collect();
-                assert_eq!(ask(&method, payload, &pieces, then), expected, "{}, by {step}", input.escape_ascii());
+                assert_eq!(exchange(&method, payload, &pieces, then), expected, "{}, by {step}", input.escape_ascii());
             }
         }
     }
@@ -413,7 +413,7 @@ mod tests {
         let response: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
         for stray in [b"EXTRA".as_slice(), response] {
             let together = [response, stray].concat();
-            assert_eq!(ask(&Method::GET, Payload::None, &[&together], Then::Silence), "200 \"ok\" goes");
+            assert_eq!(exchange(&Method::GET, Payload::None, &[&together], Then::Silence), "200 \"ok\" goes");
         }
     }
 
@@ -427,7 +427,7 @@ mod tests {
             (counted(100), "204 \"\" stays"),
             (counted(101), "http1.too_many_headers"),
         ] {
-            assert_eq!(ask(&Method::GET, Payload::None, &[&input], Then::Fin), expected);
+            assert_eq!(exchange(&Method::GET, Payload::None, &[&input], Then::Fin), expected);
         }
     }
 
@@ -464,7 +464,7 @@ mod tests {
         outgoing.finish(None);
         assert!(client.is_reusable());
         drop(client.send(&head(&Method::GET, "/", &[]), Payload::None));
-        assert!(!client.is_reusable(), "the answer is due");
+        assert!(!client.is_reusable(), "the response is due");
     }
 
     #[test]

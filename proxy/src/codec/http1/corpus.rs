@@ -1,6 +1,6 @@
 //! The smuggling corpus: requests with two readings, and which one is ours, or none.
 //!
-//! Every row is read whole and cut into pieces of several sizes; the answer must be the same.
+//! Every row is read whole and cut into pieces of several sizes; the result must be the same.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

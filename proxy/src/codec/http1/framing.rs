@@ -243,7 +243,7 @@ pub(super) enum Encoder {
     Chunked,
     /// So many bytes are still owed.
     Length(u64),
-    /// The message ends with its head; a body is swallowed, as in the answer to HEAD.
+    /// The message ends with its head; a body is swallowed, as in the response to HEAD.
     Nothing,
     /// Bytes as they are: a tunnel, or a response to an HTTP/1.0 client that ends with the connection.
     UntilClose,

@@ -17,8 +17,8 @@ pub(super) struct Informational {
     statuses: Vec<StatusCode>,
     /// Bytes of their fields. They may all wait for a client that reads nothing, so that they are bounded as a whole.
     bytes: usize,
-    /// Who is told of them.
-    told: Option<InformationalSender>,
+    /// To the client of the request, if it gets them.
+    sender: Option<InformationalSender>,
 }
 
 impl Informational {
@@ -26,12 +26,12 @@ impl Informational {
     pub(super) fn clear(&mut self) {
         self.statuses.clear();
         self.bytes = 0;
-        self.told = None;
+        self.sender = None;
     }
 
-    /// From here on they are passed on to `told`.
-    pub(super) fn pass_to(&mut self, told: InformationalSender) {
-        self.told = Some(told);
+    /// From here on they are passed on to `sender`.
+    pub(super) fn pass_to(&mut self, sender: InformationalSender) {
+        self.sender = Some(sender);
     }
 
     /// Another one; an error if there are too many, or if their fields exceed `bytes_max` together.
@@ -41,9 +41,9 @@ impl Informational {
             return Err(MALFORMED);
         }
         self.statuses.push(head.status);
-        if let Some(told) = &self.told {
+        if let Some(sender) = &self.sender {
             head.headers.remove(&CONNECTION); // it concerns this connection only
-            told.inform(&head);
+            sender.send(&head);
         }
         Ok(())
     }

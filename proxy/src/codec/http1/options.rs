@@ -28,13 +28,13 @@ impl NameRules {
 /// What a client may send, and how much waits for it.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerOptions {
-    /// Bytes of a request head, start line included; more is answered with 431.
+    /// Bytes of a request head, start line included; more gets 431.
     pub head_bytes_max: usize,
-    /// Fields of a request head; more is answered with 431.
+    /// Fields of a request head; more gets 431.
     pub headers_max: usize,
-    /// Serve HTTP/1.0 rather than answer 426.
+    /// Serve HTTP/1.0 rather than respond with 426.
     pub accept_http_10: bool,
-    /// Which methods are served; another is answered with 400.
+    /// Which methods are served; another gets 400.
     pub methods: Methods,
     /// How the names of fields are read and written.
     pub names: NameRules,

@@ -286,7 +286,7 @@ fn parse_target(input: &Bytes, method: &Method, target: &str) -> Result<Target, 
         }
         return Ok(Target { authority: Some(shared(target)?), ..Target::default() });
     }
-    // What begins with `*` is for the server as a whole, and answered before any route is asked.
+    // What begins with `*` is for the server as a whole, and gets its response before routes are matched.
     if target.starts_with('/') || (target.starts_with('*') && *method == Method::OPTIONS) {
         return Ok(Target { path: Some(shared(target)?), ..Target::default() });
     }

@@ -11,7 +11,7 @@ pub enum HeadError {
     /// The connection ended first.
     #[error("no request head: {0}")]
     Broken(#[source] Broken),
-    /// What came is to be answered with [`Refusal::status`], and the connection closed.
+    /// The response has [`Refusal::status`], and the connection closed.
     #[error("request refused: {0}")]
     Refused(Refusal),
 }

@@ -99,7 +99,7 @@ pub(super) fn response(out: &mut BytesMut, head: &ResponseHead, payload: Payload
             (Payload::Some, Some(length)) => (Encoder::Length(length), Length::Write(length)),
             (Payload::Some, None) if version == Version::HTTP_10 => (Encoder::UntilClose, Length::Drop),
             (Payload::Some, None) => (Encoder::Chunked, Length::Drop),
-            // An answer with a body that refuses an upgrade but leaves the tunnel standing.
+            // A response with a body that refuses an upgrade but leaves the tunnel standing.
             (Payload::Raw, length) => (Encoder::UntilClose, length.map_or(Length::Drop, Length::Write)),
         }
     };

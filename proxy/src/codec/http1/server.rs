@@ -9,16 +9,15 @@ use http::{Method, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::body::{Incoming, Outgoing, Sender};
+use super::buffered_conn::{BufferedConn, Half, SharedConn};
 use super::framing::Encoder;
 use super::options::ServerOptions;
 use super::parse::{self, RequestRules};
 use super::refusal::HeadError;
 use super::serialise;
 use super::serialise::To;
-use super::wire::{Half, SharedWire, Wire};
 use crate::codec::lingering::Lingering;
-use crate::codec::{Broken, Payload, RequestHead, ResponseHead};
-use crate::config::header_names::NameCase;
+use crate::codec::{Broken, InformationalSender, Payload, RequestHead, ResponseHead};
 use crate::net::Conn;
 
 /// One read of what is dropped.
@@ -27,9 +26,9 @@ const DISCARD_BYTES_MAX: usize = 4 * 1024; // it lies in the future that closes
 /// A connection from a client.
 #[derive(Debug)]
 pub struct ServerConnection {
-    wire: SharedWire,
+    conn: SharedConn,
     options: ServerOptions,
-    /// Of the request that is being answered. A request that was refused is answered in 1.1, whatever it said.
+    /// Of the request under way. The response to one that was refused is in 1.1, whatever its version.
     version: Version,
     /// Fields of that request that were left out for their underscores.
     dropped_fields: u32,
@@ -58,11 +57,11 @@ impl ServerConnection {
     /// `already_read` is what was read from `conn` to find out that this is HTTP/1.
     #[must_use]
     pub fn new(conn: Conn, already_read: BytesMut, options: ServerOptions) -> Self {
-        Self { wire: Wire::shared(conn, already_read), options, version: Version::HTTP_11, dropped_fields: 0 }
+        Self { conn: BufferedConn::shared(conn, already_read), options, version: Version::HTTP_11, dropped_fields: 0 }
     }
 
     /// Waits for the first byte of a request: true when it is there, false when the client has closed instead. A client
-    /// that does not read its answers is not read either, once they fill the buffer.
+    /// that does not read its responses is not read either, once they fill the buffer.
     /// Empty lines before a request are skipped (RFC 9112 2.2).
     ///
     /// # Errors
@@ -75,13 +74,13 @@ impl ServerConnection {
     }
 
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Broken>> {
-        let mut wire = self.wire.borrow_mut();
-        ready!(wire.poll_ready(cx, self.options.write_buffer_bytes_max))?;
+        let mut conn = self.conn.borrow_mut();
+        ready!(conn.poll_ready(cx, self.options.write_buffer_bytes_max))?;
         loop {
-            if wire.skip_empty_lines() {
+            if conn.skip_empty_lines() {
                 return Poll::Ready(Ok(true));
             }
-            match ready!(wire.poll_fill(cx)) {
+            match ready!(conn.poll_fill(cx)) {
                 Ok(()) => {}
                 Err(Broken::Closed) => return Poll::Ready(Ok(false)),
                 Err(broken) => return Poll::Ready(Err(broken)),
@@ -92,7 +91,7 @@ impl ServerConnection {
     /// Reads a request head. The body that comes with it is to be read to its end before the next head.
     ///
     /// # Errors
-    /// [`HeadError::Refused`] is to be answered, and the connection closed; after [`HeadError::Broken`] there is
+    /// [`HeadError::Refused`] calls for a response, after which the connection closes; after [`HeadError::Broken`] there is
     /// no request to respond to.
     ///
     /// # Cancellation
@@ -103,12 +102,12 @@ impl ServerConnection {
         self.version = Version::HTTP_11;
         let found = poll_fn(|cx| {
             let bytes_max = self.options.head_bytes_max;
-            self.wire.borrow_mut().poll_head(cx, bytes_max, |input| parse::request(input, rules))
+            self.conn.borrow_mut().poll_head(cx, bytes_max, |input| parse::request(input, rules))
         })
         .await?;
         self.version = found.head.version;
         self.dropped_fields = found.dropped;
-        Ok((found.head, Incoming::new(&self.wire, found.decoder, Sender::Downstream)))
+        Ok((found.head, Incoming::new(&self.conn, found.decoder, Sender::Downstream)))
     }
 
     /// How many fields of the request that was read last were left out for their underscores.
@@ -119,13 +118,22 @@ impl ServerConnection {
 
     /// Queues `100 Continue`, which goes out when the body is next polled.
     pub fn send_continue(&mut self) {
-        self.wire.borrow_mut().interim().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        self.conn.borrow_mut().interim().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
     }
 
     /// A way to send informational responses while another owner has the request's body.
     #[must_use]
     pub fn informational_sender(&self) -> InformationalSender {
-        InformationalSender { wire: Rc::clone(&self.wire), version: self.version, case: self.options.names.case }
+        let (conn, version, case) = (Rc::clone(&self.conn), self.version, self.options.names.case);
+        InformationalSender::new(move |head| {
+            // A client of HTTP/1.0 does not know such responses (RFC 9110 15.2) and gets none.
+            let is_known = version > Version::HTTP_10;
+            if is_known {
+                let to = To { method: &Method::GET, version, case };
+                serialise::response(conn.borrow_mut().interim(), head, Payload::None, to);
+            }
+            is_known
+        })
     }
 
     /// Queues the head of the response to a request of method `to`. The framing fields are ours (RFC 9112 6): a
@@ -133,8 +141,8 @@ impl ServerConnection {
     /// connection for HTTP/1.0. `date` and `server` are the caller's, and so is `connection: close`.
     pub fn respond(&mut self, head: &ResponseHead, payload: Payload, to: &Method) -> Outgoing {
         let to = To { method: to, version: self.version, case: self.options.names.case };
-        let encoder = serialise::response(self.wire.borrow_mut().queue().text(), head, payload, to);
-        let mut outgoing = Outgoing::new(&self.wire, encoder, self.options.write_buffer_bytes_max);
+        let encoder = serialise::response(self.conn.borrow_mut().queue().text(), head, payload, to);
+        let mut outgoing = Outgoing::new(&self.conn, encoder, self.options.write_buffer_bytes_max);
         if payload == Payload::None && encoder == Encoder::Nothing {
             outgoing.finish(None);
         }
@@ -145,8 +153,8 @@ impl ServerConnection {
     /// neither ends with the connection.
     #[must_use]
     pub fn is_reusable(&self) -> bool {
-        let wire = self.wire.borrow();
-        wire.reading == Half::Between && wire.writing == Half::Between
+        let conn = self.conn.borrow();
+        conn.reading == Half::Between && conn.writing == Half::Between
     }
 
     /// Ready when everything queued has left for the kernel.
@@ -154,19 +162,19 @@ impl ServerConnection {
     /// # Errors
     /// [`Broken::ConnectionReset`]: it never will.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.wire.borrow_mut().poll_flush(cx)
+        self.conn.borrow_mut().poll_flush(cx)
     }
 
     /// Bytes received, heads and framing included.
     #[must_use]
     pub fn rx_bytes(&self) -> u64 {
-        self.wire.borrow().rx_bytes()
+        self.conn.borrow().rx_bytes()
     }
 
     /// Bytes sent, heads and framing included.
     #[must_use]
     pub fn tx_bytes(&self) -> u64 {
-        self.wire.borrow().tx_bytes()
+        self.conn.borrow().tx_bytes()
     }
 
     /// Ends the connection. Halves that still exist find it closed.
@@ -179,11 +187,11 @@ impl ServerConnection {
         let flushed = match how {
             Close::Abort => Ok(()),
             Close::FinThenDiscard | Close::FinThenWaitForPeer | Close::Flush | Close::FlushThenWaitForPeer => {
-                poll_fn(|cx| self.wire.borrow_mut().poll_flush(cx)).await
+                poll_fn(|cx| self.conn.borrow_mut().poll_flush(cx)).await
             }
         };
-        let peer_has_closed = flushed.is_err() || self.wire.borrow().has_ended();
-        let Some(mut conn) = self.wire.borrow_mut().take_conn() else { return };
+        let peer_has_closed = flushed.is_err() || self.conn.borrow().has_ended();
+        let Some(mut conn) = self.conn.borrow_mut().take_conn() else { return };
         match how {
             Close::Abort => conn.abort(),
             Close::Flush => drop(conn),
@@ -204,29 +212,6 @@ impl ServerConnection {
     }
 }
 
-/// Sends informational responses (RFC 9110 15.2) ahead of the final one.
-#[derive(Clone, Debug)]
-pub struct InformationalSender {
-    wire: SharedWire,
-    version: Version,
-    case: NameCase,
-}
-
-impl InformationalSender {
-    /// Queues `head`, which goes out when the request's body, or the client's presence, is next polled. A client of
-    /// HTTP/1.0 does not know such responses (RFC 9110 15.2) and gets none. Does this one?
-    #[must_use = "who counts them asks"]
-    pub fn inform(&self, head: &ResponseHead) -> bool {
-        let is_known = self.version > Version::HTTP_10;
-        if is_known {
-            let mut wire = self.wire.borrow_mut();
-            let to = To { method: &Method::GET, version: self.version, case: self.case };
-            serialise::response(wire.interim(), head, Payload::None, to);
-        }
-        is_known
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -234,8 +219,8 @@ mod tests {
     use bytes::Bytes;
     use http::{HeaderName, HeaderValue, StatusCode};
 
+    use super::super::buffered_conn::PIPELINE_BYTES_MAX;
     use super::super::testing::{OPTIONS, Seen, Then, connect, finish, look, read_body};
-    use super::super::wire::PIPELINE_BYTES_MAX;
     use super::*;
     use crate::codec::buffer::{ByteQueue, held_max};
     use crate::codec::{Frame, Headers};
@@ -300,7 +285,7 @@ mod tests {
     }
 
     /// Answers one request with `fields` and, unless the payload is none, the body `hello`.
-    fn answer(request: &[u8], status: u16, fields: Fields, payload: Payload) -> (String, bool) {
+    fn response_to(request: &[u8], status: u16, fields: Fields, payload: Payload) -> (String, bool) {
         let options = ServerOptions { accept_http_10: true, ..OPTIONS };
         let (mut server, seen) = serve(&[request], Then::Silence, options);
         let (request, _) = read(&mut server);
@@ -345,7 +330,7 @@ mod tests {
             (GET, 999, &[], Payload::None, "HTTP/1.1 999 Unknown\r\ncontent-length: 0\r\n\r\n", true),
         ];
         for (request, status, fields, payload, sent, reusable) in cases {
-            assert_eq!(answer(request, status, fields, payload), (sent.into(), reusable), "{status} {fields:?}");
+            assert_eq!(response_to(request, status, fields, payload), (sent.into(), reusable), "{status} {fields:?}");
         }
     }
 

@@ -14,7 +14,7 @@ use super::parse::{self, RequestRules};
 use super::{HeadError, Incoming, Methods, NameRules, ServerConnection, ServerOptions, serialise};
 use crate::codec::{Broken, Frame, Payload, RequestHead};
 use crate::config::header_names::NameCase;
-use crate::net::{Address, Conn, Io, Look};
+use crate::net::{Address, Conn, Io, Peek};
 
 /// What the peer does once it has sent everything.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -66,12 +66,12 @@ impl Io for Script {
         look(&self.seen).aborted = true;
     }
 
-    fn look(&self) -> Look {
+    fn peek(&self) -> Peek {
         match (self.pieces.front(), self.then) {
-            (Some(_), _) => Look::Bytes,
-            (None, Then::Fin) => Look::Closed,
-            (None, Then::Rst) => Look::Reset,
-            (None, Then::Silence) => Look::Open,
+            (Some(_), _) => Peek::Bytes,
+            (None, Then::Fin) => Peek::Closed,
+            (None, Then::Rst) => Peek::Reset,
+            (None, Then::Silence) => Peek::Open,
         }
     }
 }

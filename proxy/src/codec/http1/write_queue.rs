@@ -15,7 +15,7 @@ use crate::net::Conn;
 /// Pieces handed to the kernel in one write.
 const WRITE_PIECES_MAX: usize = 16;
 
-/// Bytes on their way out. Its length is bounded by those who call [`Wire::poll_ready`](super::wire::Wire::poll_ready) before
+/// Bytes on their way out. Its length is bounded by those who call [`BufferedConn::poll_ready`](super::buffered_conn::BufferedConn::poll_ready) before
 /// they add. What it holds is in proportion to that: a small piece is copied behind what already waits, and a large one keeps
 /// at most twice its length alive ([`owned`](crate::codec::buffer::owned)).
 #[derive(Debug, Default)]

@@ -13,15 +13,15 @@ use http::{Method, StatusCode};
 
 use super::bounds::{RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, STREAM_BUFFER_BYTES_MAX};
 use super::frames::Role;
+use super::h2_io::{ConnectionState, ConnectionStatus, H2Io, MessageErrorScope};
 use super::heads::{request_to_h2, response_from_h2};
 use super::outgoing::Ending;
 use super::server::Pinger;
-use super::wire::{Fate, MessageErrors, Shared, Wire};
 use super::{Broken, CONNECTION, Incoming, ListLimit, Outgoing, ResetReason, Sending, Stream, Violation, broken, lost};
 use crate::codec::http1::INFORMATIONAL_MAX;
 use crate::codec::{InformationalSender, Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
-use crate::net::{Address, Conn, Look};
+use crate::net::{Address, Conn, Peek};
 use crate::stats::Http2Stats;
 
 /// Stream ids are odd and end at 2^31 - 1 (RFC 9113 5.1.1).
@@ -37,7 +37,7 @@ pub const RESPONSE_LIMIT: ListLimit = ListLimit { bytes: 60 * 1024, fields: 100 
 #[derive(Clone)]
 pub struct ClientConnection {
     sender: SendRequest<Bytes>,
-    shared: Rc<Shared>,
+    state: Rc<ConnectionState>,
     count: Rc<Count>,
     streams_max: usize,
     local: Address,
@@ -76,11 +76,11 @@ impl ClientConnection {
     pub async fn handshake(
         conn: Conn,
         options: &Http2Options,
-        errors: MessageErrors,
+        errors: MessageErrorScope,
         stats: &Http2Stats,
     ) -> Result<(Self, Driver), Broken> {
         let local = conn.local.clone();
-        let (wire, shared) = Wire::new(conn, Role::Client, errors, RESPONSE_LIMIT, options, Bytes::new(), stats);
+        let (io, state) = H2Io::new(conn, Role::Client, errors, RESPONSE_LIMIT, options, Bytes::new(), stats);
         let mut builder = Builder::new();
         builder
             .enable_push(false)
@@ -90,24 +90,23 @@ impl ClientConnection {
             .initial_window_size(options.initial_stream_window_size)
             .max_concurrent_reset_streams(RESET_STREAMS_MAX)
             .max_concurrent_streams(options.max_concurrent_streams.get())
-            // Not sent: the wire replaces h2's SETTINGS. The wire also keeps longer ones from h2.
+            // Not sent: the I/O layer replaces h2's SETTINGS. The I/O layer also keeps longer ones from h2.
             .max_header_list_size(RESPONSE_LIMIT.hpack_bytes())
             .max_local_error_reset_streams(None)
             .max_send_buffer_size(STREAM_BUFFER_BYTES_MAX)
             .reset_stream_duration(RESET_STREAM_AGE_MAX);
-        let (sender, connection) =
-            builder.handshake(wire).await.map_err(|error| broken(&error, &shared, CONNECTION))?;
+        let (sender, connection) = builder.handshake(io).await.map_err(|error| broken(&error, &state, CONNECTION))?;
         let streams_max = usize::try_from(options.max_concurrent_streams.get()).unwrap_or(usize::MAX);
-        let handle = Self { sender, shared: Rc::clone(&shared), count: Rc::default(), streams_max, local };
-        Ok((handle, Driver { connection: Some(connection), shared }))
+        let handle = Self { sender, state: Rc::clone(&state), count: Rc::default(), streams_max, local };
+        Ok((handle, Driver { connection: Some(connection), state }))
     }
 
     /// May another stream be opened? Not after GOAWAY, not once the connection failed, not above the
     /// server's or our own limit of concurrent streams.
     #[must_use]
     pub fn is_available(&self) -> bool {
-        self.shared.fate() == Fate::Alive
-            && !self.shared.goaway_received()
+        self.state.status() == ConnectionStatus::Open
+            && !self.state.goaway_received()
             && self.count.opened.get() < STREAMS_PER_CONNECTION_MAX
             && self.streams_active() < self.streams_max()
     }
@@ -122,13 +121,13 @@ impl ClientConnection {
     /// those this cannot see behind.
     #[must_use]
     pub fn has_closed(&self) -> bool {
-        matches!(self.shared.look(), Look::Closed | Look::Reset)
+        matches!(self.state.peek(), Peek::Closed | Peek::Reset)
     }
 
     /// Has the server sent GOAWAY?
     #[must_use]
     pub fn goaway_received(&self) -> bool {
-        self.shared.goaway_received()
+        self.state.goaway_received()
     }
 
     /// Streams of which a half is still held.
@@ -152,19 +151,19 @@ impl ClientConnection {
         let (request, target) = request_to_h2(head)?;
         let is_end = payload == Payload::None;
         let (future, body) =
-            self.sender.send_request(request, is_end).map_err(|error| broken(&error, &self.shared, CONNECTION))?;
-        let stream = Stream::new(Sending::Body(body), &self.shared, Some(Active::new(&self.count)));
+            self.sender.send_request(request, is_end).map_err(|error| broken(&error, &self.state, CONNECTION))?;
+        let stream = Stream::new(Sending::Body(body), &self.state, Some(Active::new(&self.count)));
         // h2 writes nothing before its connection is polled.
         if let Some(target) = target {
-            self.shared.targets.keep(stream.id, target);
+            self.state.targets.keep(stream.id, target);
         }
         if [Method::HEAD, Method::CONNECT].contains(&head.method) {
-            self.shared.ignore_length(stream.id);
+            self.state.ignore_length(stream.id);
         }
-        stream.head_handed(&head.headers);
+        stream.head_submitted(&head.headers);
         let ending = if is_end { Ending::Sent } else { Ending::Open };
         let response =
-            Response { future: Some(future), stream: Rc::clone(&stream), informational: Vec::new(), told: None };
+            Response { future: Some(future), stream: Rc::clone(&stream), informational: Vec::new(), sender: None };
         Ok((Outgoing::new(stream, ending), response))
     }
 }
@@ -181,22 +180,22 @@ impl fmt::Debug for ClientConnection {
 #[must_use = "nothing moves unless it is polled"]
 pub struct Driver {
     /// Gone when it has ended.
-    connection: Option<Connection<Wire, Bytes>>,
-    shared: Rc<Shared>,
+    connection: Option<Connection<H2Io, Bytes>>,
+    state: Rc<ConnectionState>,
 }
 
 impl Driver {
-    /// Asks the server whether it is there. There is one of it.
+    /// The sender of PINGs to the server; `None` if it has been taken.
     pub fn pinger(&mut self) -> Option<Pinger> {
         let pings = self.connection.as_mut()?.ping_pong()?;
-        Some(Pinger::new(pings, &self.shared))
+        Some(Pinger::new(pings, &self.state))
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // The streams hold what is shared, and must not keep the socket open with it.
-        drop(self.shared.take_conn());
+        // The streams hold the connection's state, and must not keep the socket open with it.
+        drop(self.state.take_conn());
     }
 }
 
@@ -218,35 +217,35 @@ impl Future for Driver {
         let Some(connection) = &mut self.connection else { return Poll::Ready(DriverEnd::Drained) };
         let polled = Pin::new(connection).poll(cx);
         if polled.is_pending() {
-            self.shared.end_turn(cx);
+            self.state.end_turn(cx);
         }
         let ended = ready!(polled);
         // Tells the streams: after a failed write h2 would leave them waiting.
         self.connection = None;
         Poll::Ready(match ended {
-            Ok(()) if self.shared.fate() == Fate::Alive => DriverEnd::Drained,
-            Ok(()) => DriverEnd::Broken(lost(&self.shared, CONNECTION)),
+            Ok(()) if self.state.status() == ConnectionStatus::Open => DriverEnd::Drained,
+            Ok(()) => DriverEnd::Broken(lost(&self.state, CONNECTION)),
             Err(error) => match error.reason() {
                 Some(reason) if error.is_remote() => DriverEnd::GoAway(reason.into()),
-                _ => DriverEnd::Broken(broken(&error, &self.shared, CONNECTION)),
+                _ => DriverEnd::Broken(broken(&error, &self.state, CONNECTION)),
             },
         })
     }
 }
 
-/// The answer to one request, to be waited for.
+/// The response to one request, to be waited for.
 #[derive(Debug)]
 pub struct Response {
     future: Option<ResponseFuture>,
     stream: Rc<Stream>,
     informational: Vec<StatusCode>,
-    /// Who is told of informational responses.
-    told: Option<InformationalSender>,
+    /// Where informational responses are passed on.
+    sender: Option<InformationalSender>,
 }
 
 impl Response {
     /// Has any of the request been given to the system? A request that waited in a queue when its connection ended
-    /// has not been seen by anybody.
+    /// has reached no server.
     #[must_use]
     pub fn request_was_sent(&self) -> bool {
         self.stream.has_begun()
@@ -258,9 +257,9 @@ impl Response {
         &self.informational
     }
 
-    /// From here on, informational responses are passed on to `told`.
-    pub fn pass_informational(&mut self, told: InformationalSender) {
-        self.told = Some(told);
+    /// From here on, informational responses are passed on to `sender`.
+    pub fn pass_informational(&mut self, sender: InformationalSender) {
+        self.sender = Some(sender);
     }
 
     /// The final head and the payload behind it; informational responses are skipped, or passed on if
@@ -273,26 +272,26 @@ impl Response {
     /// Safe: the next call goes on waiting.
     pub async fn head(&mut self) -> Result<(ResponseHead, Incoming), Broken> {
         let Some(future) = &mut self.future else { return Err(Broken::Closed) };
-        let (informational, told) = (&mut self.informational, self.told.as_ref());
-        let answer = poll_fn(|cx| {
+        let (informational, sender) = (&mut self.informational, self.sender.as_ref());
+        let response = poll_fn(|cx| {
             while let Poll::Ready(Some(Ok(interim))) = future.poll_informational(cx) {
                 if informational.len() == INFORMATIONAL_MAX {
                     return Poll::Ready(None);
                 }
                 informational.push(interim.status());
-                if let Some(told) = told {
-                    told.inform(&response_from_h2(interim.into_parts().0));
+                if let Some(sender) = sender {
+                    sender.send(&response_from_h2(interim.into_parts().0));
                 }
             }
             Pin::new(&mut *future).poll(cx).map(Some)
         });
-        let answer = answer.await;
+        let response = response.await;
         self.future = None;
-        let Some(answer) = answer else {
+        let Some(response) = response else {
             self.stream.reset(ResetReason::InternalError);
             return Err(Broken::Malformed(Violation::MessagingRule));
         };
-        let (parts, recv) = answer.map_err(|error| self.stream.broken(&error))?.into_parts();
+        let (parts, recv) = response.map_err(|error| self.stream.broken(&error))?.into_parts();
         Ok((response_from_h2(parts), Incoming::new(recv, Rc::clone(&self.stream))))
     }
 }

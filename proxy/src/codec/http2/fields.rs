@@ -1,10 +1,10 @@
 //! Which fields a message may have (RFC 9113 8.2 and 8.3), and which values each of them.
 //!
-//! The sets of characters are those of Envoy's codec, which was asked for each byte.
+//! The sets of characters are those of Envoy's codec, tried byte by byte.
 
 /// What a field is to HTTP/2, by its name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum FieldKind {
     Authority,
     ContentLength,
     /// Belongs to one HTTP/1 connection (RFC 9113 8.2.2).
@@ -22,7 +22,7 @@ pub(super) enum Kind {
     UnknownPseudo,
 }
 
-impl Kind {
+impl FieldKind {
     pub(super) fn of(name: &[u8]) -> Self {
         match name {
             b":authority" => Self::Authority,
@@ -169,20 +169,20 @@ mod tests {
         /// What is let through to h2 has to be something that the http crate can hold.
         #[test]
         fn what_is_allowed_can_be_held(bytes in prop::collection::vec(any::<u8>(), 0..8)) {
-            let allowed = |kind: Kind| kind.allows(&bytes);
-            if allowed(Kind::Method) {
+            let allowed = |kind: FieldKind| kind.allows(&bytes);
+            if allowed(FieldKind::Method) {
                 prop_assert!(Method::from_bytes(&bytes).is_ok());
             }
-            if allowed(Kind::Regular) {
+            if allowed(FieldKind::Regular) {
                 prop_assert!(HeaderValue::from_bytes(&bytes).is_ok());
             }
-            if Kind::of(&bytes) == Kind::Regular {
+            if FieldKind::of(&bytes) == FieldKind::Regular {
                 prop_assert!(HeaderName::from_lowercase(&bytes).is_ok());
             }
-            if allowed(Kind::Status) {
+            if allowed(FieldKind::Status) {
                 prop_assert!(StatusCode::from_bytes(&bytes).is_ok());
             }
-            if allowed(Kind::Scheme) {
+            if allowed(FieldKind::Scheme) {
                 prop_assert!(Scheme::try_from(&bytes[..]).is_ok());
             }
             if is_plain_authority(&bytes) {
@@ -197,24 +197,24 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_values() {
-        let cases: [(Kind, Values, Values); 9] = [
+        let cases: [(FieldKind, Values, Values); 9] = [
             (
-                Kind::Authority,
+                FieldKind::Authority,
                 &[b"a", b"a:80", b"[::1]:80", b"a_b%41"],
                 &[b"", b"u@a", b"a/b", b"a b", b"{a}", b"\x80"],
             ),
             (
-                Kind::ContentLength,
+                FieldKind::ContentLength,
                 &[b"0", b"00", b"9223372036854775807"],
                 &[b"", b"-1", b"+1", b"9223372036854775808", b"1,1"],
             ),
-            (Kind::Method, &[b"GET", b"get", b"M-SEARCH"], &[b"", b"G T", b"G@", b"G\n", b"G\x80"]),
-            (Kind::Path, &[b"/", b"*", b"/<x>`", b"/\x80", b"/a#b"], &[b"", b"/ ", b"/\n", b"/\x7f"]),
-            (Kind::Protocol, &[b"websocket", b"a b"], &[b"", b"a\nb", b"a\x80"]),
-            (Kind::Scheme, &[b"http", b"HTTP", b"a+b"], &[b"", b"1a", b"h ttp", b"h_"]),
-            (Kind::Status, &[b"200", b"999"], &[b"", b"20", b"2000", b"099", b"abc"]),
-            (Kind::Te, &[b"trailers", b"Trailers"], &[b"", b"gzip", b"trailers, gzip"]),
-            (Kind::Regular, &[b"", b"a\tb", b" a ", b"\x80"], &[b"\0", b"a\r", b"a\nb", b"\x7f", b"\x01"]),
+            (FieldKind::Method, &[b"GET", b"get", b"M-SEARCH"], &[b"", b"G T", b"G@", b"G\n", b"G\x80"]),
+            (FieldKind::Path, &[b"/", b"*", b"/<x>`", b"/\x80", b"/a#b"], &[b"", b"/ ", b"/\n", b"/\x7f"]),
+            (FieldKind::Protocol, &[b"websocket", b"a b"], &[b"", b"a\nb", b"a\x80"]),
+            (FieldKind::Scheme, &[b"http", b"HTTP", b"a+b"], &[b"", b"1a", b"h ttp", b"h_"]),
+            (FieldKind::Status, &[b"200", b"999"], &[b"", b"20", b"2000", b"099", b"abc"]),
+            (FieldKind::Te, &[b"trailers", b"Trailers"], &[b"", b"gzip", b"trailers, gzip"]),
+            (FieldKind::Regular, &[b"", b"a\tb", b" a ", b"\x80"], &[b"\0", b"a\r", b"a\nb", b"\x7f", b"\x01"]),
         ];
         for (kind, good, bad) in cases {
             good.iter().for_each(|value| assert!(kind.allows(value), "{kind:?} {value:?}"));
@@ -224,10 +224,10 @@ mod tests {
 
     #[test]
     fn names_have_their_kinds() {
-        assert_eq!(Kind::of(b"x_a"), Kind::Regular);
-        assert_eq!(Kind::of(b":foo"), Kind::UnknownPseudo);
+        assert_eq!(FieldKind::of(b"x_a"), FieldKind::Regular);
+        assert_eq!(FieldKind::of(b":foo"), FieldKind::UnknownPseudo);
         for impossible in [&b""[..], b"X-A", b"x a", b"x:a", b"x\x80", b"x(a", b"x\0"] {
-            assert_eq!(Kind::of(impossible), Kind::Impossible, "{impossible:?}");
+            assert_eq!(FieldKind::of(impossible), FieldKind::Impossible, "{impossible:?}");
         }
     }
 }

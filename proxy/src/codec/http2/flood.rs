@@ -1,9 +1,9 @@
 //! Frames that cost their sender nothing and us something, counted against Envoy's limits.
 //!
-//! What has to be answered (PING, SETTINGS, requests over the limit) needs no count here: h2 reads the next frame only
-//! when it could write the answer to the last one, so a peer that does not read is not read either.
+//! What calls for a reply (PING, SETTINGS, requests over the limit) needs no count here: h2 reads the next frame only
+//! when it could write the reply to the last one, so a peer that does not read is not read either.
 
-use super::frames::{CONTINUATION, DATA, HEADERS, PRIORITY, Received, WINDOW_UPDATE};
+use super::frames::{CONTINUATION, DATA, HEADERS, PRIORITY, ReceivedFrame, WINDOW_UPDATE};
 use crate::codec::Violation;
 use crate::config::listener::Http2Floods;
 
@@ -40,7 +40,7 @@ impl Flood {
 
 /// What has come, of the frames that are limited.
 #[derive(Debug)]
-pub(super) struct Floods {
+pub(super) struct FloodCounters {
     limits: Http2Floods,
     /// In a row.
     empty_frames: u32,
@@ -48,13 +48,13 @@ pub(super) struct Floods {
     window_updates: u64,
 }
 
-impl Floods {
+impl FloodCounters {
     pub(super) fn new(limits: Http2Floods) -> Self {
         Self { limits, empty_frames: 0, priorities: 0, window_updates: 0 }
     }
 
     /// Counts a frame that came on a connection with so many streams, which has sent so many DATA frames.
-    pub(super) fn note(&mut self, frame: Received, streams: u64, data_sent: u64) -> Option<Flood> {
+    pub(super) fn note(&mut self, frame: ReceivedFrame, streams: u64, data_sent: u64) -> Option<Flood> {
         match frame.head.kind {
             DATA | HEADERS | CONTINUATION => {
                 self.empty_frames = if frame.is_empty() { self.empty_frames.saturating_add(1) } else { 0 };
@@ -84,20 +84,20 @@ mod tests {
     const LIMITS: Http2Floods =
         Http2Floods { empty_frames_max: 1, priorities_per_stream_max: 3, window_updates_per_data_max: 10 };
 
-    fn frame(kind: u8, len: usize, flags: u8) -> Received {
-        Received { head: FrameHead { len, kind, flags, stream: 1 }, padding: 0 }
+    fn frame(kind: u8, len: usize, flags: u8) -> ReceivedFrame {
+        ReceivedFrame { head: FrameHead { len, kind, flags, stream: 1 }, padding: 0 }
     }
 
     /// How many of `frame` pass on a connection with these figures.
-    fn passed(frame: Received, streams: u64, data_sent: u64) -> usize {
-        let mut floods = Floods::new(LIMITS);
+    fn passed(frame: ReceivedFrame, streams: u64, data_sent: u64) -> usize {
+        let mut floods = FloodCounters::new(LIMITS);
         (0..1000).take_while(|_| floods.note(frame, streams, data_sent).is_none()).count()
     }
 
     #[test]
     fn each_kind_has_its_limit() {
         assert_eq!(passed(frame(DATA, 0, 0), 1, 0), 1);
-        assert_eq!(passed(Received { padding: 5, ..frame(DATA, 5, 0) }, 1, 0), 1);
+        assert_eq!(passed(ReceivedFrame { padding: 5, ..frame(DATA, 5, 0) }, 1, 0), 1);
         assert_eq!(passed(frame(DATA, 0, END_STREAM), 1, 0), 1000);
         assert_eq!(passed(frame(DATA, 1, 0), 1, 0), 1000);
         assert_eq!(passed(frame(PRIORITY, 5, 0), 1, 0), 6);
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn payload_between_empty_frames_begins_the_count_anew() {
-        let mut floods = Floods::new(LIMITS);
+        let mut floods = FloodCounters::new(LIMITS);
         for len in [0, 1, 0, 7, 0] {
             assert_eq!(floods.note(frame(DATA, len, 0), 1, 0), None);
         }

@@ -68,21 +68,21 @@ pub(super) enum Role {
 
 /// A frame of the peer's, as soon as its head has come whole.
 #[derive(Clone, Copy)]
-pub(super) struct Received {
+pub(super) struct ReceivedFrame {
     pub(super) head: FrameHead,
     /// Bytes of the payload that are padding, its length included.
     pub(super) padding: usize,
 }
 
-/// Is h2 to see a frame?
+/// Does h2 see a frame of the peer's?
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Sight {
+pub(super) enum Visibility {
     Shown,
     /// Its type is changed to one that is ignored.
     Hidden,
 }
 
-impl Received {
+impl ReceivedFrame {
     /// `None` while the head, or the length of the padding behind it, is cut.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let head = FrameHead::parse(bytes)?;
@@ -164,8 +164,8 @@ pub(super) fn reset_frame(stream: u32, code: u32) -> Bytes {
     frame(RST_STREAM, 0, stream, &code.to_be_bytes())
 }
 
-/// The answer to h2's PING, RFC 9113 6.7.
-pub(super) fn shutdown_pong() -> Bytes {
+/// The acknowledgement of h2's PING, RFC 9113 6.7.
+pub(super) fn shutdown_ping_ack() -> Bytes {
     control_frame(PING, ACK, &SHUTDOWN)
 }
 

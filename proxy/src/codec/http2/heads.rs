@@ -44,7 +44,7 @@ pub(super) fn response_from_h2(parts: response::Parts) -> ResponseHead {
     ResponseHead { status: parts.status, version: Version::HTTP_2, headers }
 }
 
-/// What h2 is given of a head, and what the wire is to write in the place of it. Fails where neither could send the head.
+/// What h2 is given of a head, and what the I/O layer is to write in the place of it. Fails where neither could send the head.
 pub(super) fn request_to_h2(head: &RequestHead) -> Result<(Request<()>, Option<Target>), Broken> {
     let invalid = || Broken::Malformed(Violation::InvalidHeaderField);
     let (uri, target) = match uri_of(head) {

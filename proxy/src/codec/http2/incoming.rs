@@ -32,7 +32,7 @@ enum Reading {
 /// h2's handle on the receiving direction.
 #[derive(Debug)]
 pub(super) enum Receiving {
-    /// The answer's head has not been fetched.
+    /// The response's head has not been fetched.
     Unclaimed,
     Open(Unread),
     /// No reader: h2 discards what arrives.
@@ -43,7 +43,7 @@ pub(super) enum Receiving {
 #[derive(Debug)]
 pub(super) struct Unread {
     recv: RecvStream,
-    /// Taken from h2 before anybody asked for it. The peer has no credit for it.
+    /// Taken from h2 before the reader polled for it. The peer has no credit for it yet.
     pieces: Pieces,
     /// The reader has found nothing and was promised to be woken.
     reader: Option<Waker>,
@@ -60,7 +60,7 @@ impl Incoming {
     }
 
     /// The next piece; `None` once the message is complete. The peer gets credit for a piece when the one after
-    /// it is asked for, so a reader that stops stops the peer as well.
+    /// it is polled for, so a reader that stops stops the peer as well.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Broken>>> {
         self.release();
         loop {

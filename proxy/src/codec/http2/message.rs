@@ -1,14 +1,14 @@
 //! Which header sections are well-formed (RFC 9113 8.1 to 8.3, 8.5; RFC 8441 4), judged before h2 sees them.
 //!
-//! The rules are Envoy's: it was asked about each of them. What h2 or the http crate cannot hold although it is well-formed
+//! The rules are Envoy's: each was tried with Envoy. What h2 or the http crate cannot hold although it is well-formed
 //! is [`WellFormed::odd`].
 
 use bytes::Bytes;
 
-use super::fields::{Kind, content_length, is_plain_authority, is_plain_path};
+use super::fields::{FieldKind, content_length, is_plain_authority, is_plain_path};
 use super::hpack::{Block, Field};
 
-/// What is asked of a header section besides its fields.
+/// The place of a header section in its message, which decides what it has to hold.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum SectionKind {
     Request {
@@ -28,7 +28,7 @@ pub(super) enum SectionKind {
 
 /// What is wrong with a header section.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Wrong {
+pub(super) enum MessageError {
     /// It breaks the rules: its stream cannot go on (RFC 9113 8.1.1).
     Malformed,
     /// Each of its fields keeps to the rules, but not together or not beside what else came on the stream, which cannot go on
@@ -59,8 +59,8 @@ pub(super) struct Original {
 }
 
 /// Judges a header section, after which the stream ends or not.
-pub(super) fn judge(section: SectionKind, block: &Block, is_end: bool) -> Result<WellFormed, Wrong> {
-    let seen = Seen::look(block)?;
+pub(super) fn judge(section: SectionKind, block: &Block, is_end: bool) -> Result<WellFormed, MessageError> {
+    let seen = FieldSummary::of(block)?;
     match section {
         SectionKind::Request { may_have_protocol } => seen.as_request(may_have_protocol, is_end),
         SectionKind::Response { length_says_nothing } => seen.as_response(length_says_nothing, is_end),
@@ -72,11 +72,11 @@ pub(super) fn judge(section: SectionKind, block: &Block, is_end: bool) -> Result
 /// gets what they replace.
 pub(super) fn stand_in<'b>(field: Field<'b>, original: &mut Original) -> (&'b [u8], &'b [u8]) {
     let (slot, placeholder): (&mut Option<Bytes>, &[u8]) =
-        if field.kind == Kind::Authority && !is_plain_authority(field.value) {
+        if field.kind == FieldKind::Authority && !is_plain_authority(field.value) {
             (&mut original.authority, b"odd")
-        } else if field.kind == Kind::Path && !is_plain_path(field.value) {
+        } else if field.kind == FieldKind::Path && !is_plain_path(field.value) {
             (&mut original.path, b"/")
-        } else if field.kind == Kind::Te {
+        } else if field.kind == FieldKind::Te {
             return (field.name, b"trailers");
         } else {
             return (field.name, field.value);
@@ -87,7 +87,7 @@ pub(super) fn stand_in<'b>(field: Field<'b>, original: &mut Original) -> (&'b [u
 
 /// The fields that matter to the rules.
 #[derive(Default)]
-struct Seen<'b> {
+struct FieldSummary<'b> {
     authority: Option<&'b [u8]>,
     content_length: Option<u64>,
     has_pseudo: bool,
@@ -100,64 +100,66 @@ struct Seen<'b> {
     status: Option<&'b [u8]>,
 }
 
-impl<'b> Seen<'b> {
+impl<'b> FieldSummary<'b> {
     /// Rules that hold for each section: valid values, nothing twice that may come once, pseudo-header fields first.
-    fn look(block: &'b Block) -> Result<Self, Wrong> {
+    fn of(block: &'b Block) -> Result<Self, MessageError> {
         let mut seen = Self::default();
         let mut is_past_pseudo = false;
         for field in block.fields() {
             if !field.is_valid {
-                return Err(Wrong::Malformed);
+                return Err(MessageError::Malformed);
             }
             let once = match field.kind {
-                Kind::Authority => &mut seen.authority,
-                Kind::Method => &mut seen.method,
-                Kind::Path => &mut seen.path,
-                Kind::Protocol => &mut seen.protocol,
-                Kind::Scheme => &mut seen.scheme,
-                Kind::Status => &mut seen.status,
-                Kind::ContentLength => {
+                FieldKind::Authority => &mut seen.authority,
+                FieldKind::Method => &mut seen.method,
+                FieldKind::Path => &mut seen.path,
+                FieldKind::Protocol => &mut seen.protocol,
+                FieldKind::Scheme => &mut seen.scheme,
+                FieldKind::Status => &mut seen.status,
+                FieldKind::ContentLength => {
                     is_past_pseudo = true;
-                    let length = content_length(field.value).ok_or(Wrong::Malformed)?;
+                    let length = content_length(field.value).ok_or(MessageError::Malformed)?;
                     if seen.content_length.replace(length).is_some() {
-                        return Err(Wrong::Malformed);
+                        return Err(MessageError::Malformed);
                     }
                     continue;
                 }
-                Kind::Host => {
+                FieldKind::Host => {
                     is_past_pseudo = true;
                     if seen.host.replace(field.value).is_some() {
-                        return Err(Wrong::Malformed);
+                        return Err(MessageError::Malformed);
                     }
                     continue;
                 }
-                Kind::Te => {
+                FieldKind::Te => {
                     is_past_pseudo = true;
                     seen.is_odd |= field.value != b"trailers";
                     continue;
                 }
-                Kind::HopByHop | Kind::Impossible | Kind::UnknownPseudo => return Err(Wrong::Malformed),
-                Kind::Regular => {
+                FieldKind::HopByHop | FieldKind::Impossible | FieldKind::UnknownPseudo => {
+                    return Err(MessageError::Malformed);
+                }
+                FieldKind::Regular => {
                     is_past_pseudo = true;
                     continue;
                 }
             };
             if is_past_pseudo || once.replace(field.value).is_some() {
-                return Err(Wrong::Malformed);
+                return Err(MessageError::Malformed);
             }
             seen.has_pseudo = true;
         }
         Ok(seen)
     }
 
-    fn as_request(&self, may_have_protocol: bool, is_end: bool) -> Result<WellFormed, Wrong> {
+    fn as_request(&self, may_have_protocol: bool, is_end: bool) -> Result<WellFormed, MessageError> {
         if self.status.is_some() {
-            return Err(Wrong::Malformed);
+            return Err(MessageError::Malformed);
         }
-        let method = self.method.ok_or(Wrong::Misplaced)?;
+        let method = self.method.ok_or(MessageError::Misplaced)?;
         let has_authority = self.authority.or(self.host).is_some();
         if !has_authority || is_end && self.content_length.is_some_and(|length| length > 0) {
-            return Err(Wrong::Misplaced);
+            return Err(MessageError::Misplaced);
         }
         let is_sound = match (method, self.protocol) {
             (b"CONNECT", None) => self.scheme.is_none() && self.path.is_none(),
@@ -169,8 +171,8 @@ impl<'b> Seen<'b> {
             || self.authority.is_some_and(|authority| !is_plain_authority(authority))
             || self.path.is_some_and(|path| !is_plain_path(path));
         match is_sound {
-            false => Err(Wrong::Misplaced),
-            true if self.protocol.is_some() && !may_have_protocol => Err(Wrong::NotPermitted),
+            false => Err(MessageError::Misplaced),
+            true if self.protocol.is_some() && !may_have_protocol => Err(MessageError::NotPermitted),
             true => Ok(WellFormed { content_length: self.content_length, is_odd, ..WellFormed::default() }),
         }
     }
@@ -181,8 +183,8 @@ impl<'b> Seen<'b> {
         self.scheme.is_some() && self.path.is_some_and(is_path)
     }
 
-    fn as_response(&self, length_says_nothing: bool, is_end: bool) -> Result<WellFormed, Wrong> {
-        let status = self.status.filter(|_| self.has_only_status()).ok_or(Wrong::Malformed)?;
+    fn as_response(&self, length_says_nothing: bool, is_end: bool) -> Result<WellFormed, MessageError> {
+        let status = self.status.filter(|_| self.has_only_status()).ok_or(MessageError::Malformed)?;
         let is_informational = status.starts_with(b"1");
         let is_sound = match status {
             // RFC 9113 8.6.
@@ -194,20 +196,25 @@ impl<'b> Seen<'b> {
         let excludes_content = matches!(status, b"204" | b"304");
         let content_length = self.content_length.filter(|_| !length_says_nothing && !excludes_content);
         if is_sound && is_end && content_length.is_some_and(|length| length > 0) {
-            return Err(Wrong::Misplaced);
+            return Err(MessageError::Misplaced);
         }
         let good = WellFormed { excludes_content, content_length, is_informational, is_odd: self.is_odd };
-        is_sound.then_some(good).ok_or(Wrong::Malformed)
+        is_sound.then_some(good).ok_or(MessageError::Malformed)
     }
 
     /// RFC 9113 8.1: trailers end the stream and have no pseudo-header fields. A content-length is one that the head could
     /// have had.
-    fn as_trailers(&self, head_length: Option<u64>, content_bytes: u64, is_end: bool) -> Result<WellFormed, Wrong> {
+    fn as_trailers(
+        &self,
+        head_length: Option<u64>,
+        content_bytes: u64,
+        is_end: bool,
+    ) -> Result<WellFormed, MessageError> {
         if self.has_pseudo || head_length.is_some() && self.content_length.is_some() {
-            return Err(Wrong::Malformed);
+            return Err(MessageError::Malformed);
         }
         if !is_end || head_length.or(self.content_length).is_some_and(|length| length != content_bytes) {
-            return Err(Wrong::Misplaced);
+            return Err(MessageError::Misplaced);
         }
         Ok(WellFormed { is_odd: self.is_odd, ..WellFormed::default() })
     }
@@ -238,7 +245,7 @@ mod tests {
     /// Names and values.
     type Fields<'f> = &'f [(&'f str, &'f str)];
     /// Is it informational, and is it odd?
-    type Judged = Result<(bool, bool), Wrong>;
+    type Judged = Result<(bool, bool), MessageError>;
 
     fn judged(section: SectionKind, fields: Fields<'_>, is_end: bool) -> Judged {
         let mut coded = BytesMut::new();
@@ -264,34 +271,34 @@ mod tests {
             (&[METHOD, SCHEME, (":path", "/a#b"), AUTHORITY], odd),
             (&[METHOD, SCHEME, PATH, (":authority", "[::1]:80")], odd),
             (&[METHOD, SCHEME, PATH, AUTHORITY, ("te", "Trailers")], odd),
-            (&[METHOD, SCHEME, PATH], Err(Wrong::Misplaced)),
-            (&[METHOD, SCHEME, PATH, ("host", "a"), ("host", "a")], Err(Wrong::Malformed)),
-            (&[METHOD, SCHEME, PATH, AUTHORITY, ("host", "a"), ("host", "a")], Err(Wrong::Malformed)),
-            (&[METHOD, SCHEME, PATH, (":authority", "u@a")], Err(Wrong::Malformed)),
-            (&[METHOD, SCHEME, (":path", "*"), AUTHORITY], Err(Wrong::Misplaced)),
-            (&[METHOD, SCHEME, (":path", "a"), AUTHORITY], Err(Wrong::Misplaced)),
-            (&[METHOD, SCHEME, AUTHORITY], Err(Wrong::Misplaced)),
-            (&[METHOD, PATH, AUTHORITY], Err(Wrong::Misplaced)),
-            (&[SCHEME, PATH, AUTHORITY], Err(Wrong::Misplaced)),
-            (&[METHOD, SCHEME, PATH, AUTHORITY, METHOD], Err(Wrong::Malformed)),
-            (&[METHOD, SCHEME, PATH, AUTHORITY, (":status", "200")], Err(Wrong::Malformed)),
-            (&[METHOD, SCHEME, PATH, ("x", "y"), AUTHORITY], Err(Wrong::Malformed)),
-            (&[METHOD, SCHEME, PATH, AUTHORITY, ("content-length", "5")], Err(Wrong::Misplaced)),
+            (&[METHOD, SCHEME, PATH], Err(MessageError::Misplaced)),
+            (&[METHOD, SCHEME, PATH, ("host", "a"), ("host", "a")], Err(MessageError::Malformed)),
+            (&[METHOD, SCHEME, PATH, AUTHORITY, ("host", "a"), ("host", "a")], Err(MessageError::Malformed)),
+            (&[METHOD, SCHEME, PATH, (":authority", "u@a")], Err(MessageError::Malformed)),
+            (&[METHOD, SCHEME, (":path", "*"), AUTHORITY], Err(MessageError::Misplaced)),
+            (&[METHOD, SCHEME, (":path", "a"), AUTHORITY], Err(MessageError::Misplaced)),
+            (&[METHOD, SCHEME, AUTHORITY], Err(MessageError::Misplaced)),
+            (&[METHOD, PATH, AUTHORITY], Err(MessageError::Misplaced)),
+            (&[SCHEME, PATH, AUTHORITY], Err(MessageError::Misplaced)),
+            (&[METHOD, SCHEME, PATH, AUTHORITY, METHOD], Err(MessageError::Malformed)),
+            (&[METHOD, SCHEME, PATH, AUTHORITY, (":status", "200")], Err(MessageError::Malformed)),
+            (&[METHOD, SCHEME, PATH, ("x", "y"), AUTHORITY], Err(MessageError::Malformed)),
+            (&[METHOD, SCHEME, PATH, AUTHORITY, ("content-length", "5")], Err(MessageError::Misplaced)),
             (
                 &[METHOD, SCHEME, PATH, AUTHORITY, ("content-length", "0"), ("content-length", "0")],
-                Err(Wrong::Malformed),
+                Err(MessageError::Malformed),
             ),
-            (&[METHOD, SCHEME, PATH, AUTHORITY, WEBSOCKET], Err(Wrong::Misplaced)),
-            (&[CONNECT, SCHEME, PATH, AUTHORITY], Err(Wrong::Misplaced)),
-            (&[CONNECT], Err(Wrong::Misplaced)),
-            (&[CONNECT, SCHEME, PATH, AUTHORITY, (":protocol", "a\r\nb: c")], Err(Wrong::Malformed)),
+            (&[METHOD, SCHEME, PATH, AUTHORITY, WEBSOCKET], Err(MessageError::Misplaced)),
+            (&[CONNECT, SCHEME, PATH, AUTHORITY], Err(MessageError::Misplaced)),
+            (&[CONNECT], Err(MessageError::Misplaced)),
+            (&[CONNECT, SCHEME, PATH, AUTHORITY, (":protocol", "a\r\nb: c")], Err(MessageError::Malformed)),
         ];
         for (fields, expected) in cases {
             assert_eq!(judged(REQUEST, fields, true), expected, "{fields:?}");
         }
         let websocket = [CONNECT, SCHEME, PATH, AUTHORITY, WEBSOCKET];
         let unannounced = SectionKind::Request { may_have_protocol: false };
-        assert_eq!(judged(unannounced, &websocket, false), Err(Wrong::NotPermitted));
+        assert_eq!(judged(unannounced, &websocket, false), Err(MessageError::NotPermitted));
     }
 
     #[test]
@@ -303,29 +310,29 @@ mod tests {
         let cases: [(SectionKind, Fields<'_>, bool, Judged); 20] = [
             (RESPONSE, &[(":status", "200"), ("x", "y")], true, good),
             (RESPONSE, &[(":status", "304"), length], true, good),
-            (RESPONSE, &[(":status", "200"), length], true, Err(Wrong::Misplaced)),
+            (RESPONSE, &[(":status", "200"), length], true, Err(MessageError::Misplaced)),
             (SectionKind::Response { length_says_nothing: true }, &[(":status", "200"), length], true, good),
             (
                 SectionKind::Trailers { head_length: Some(6), content_bytes: 5 },
                 &[("x", "y")],
                 true,
-                Err(Wrong::Misplaced),
+                Err(MessageError::Misplaced),
             ),
             (RESPONSE, &[(":status", "103")], false, informational),
-            (RESPONSE, &[(":status", "103")], true, Err(Wrong::Malformed)),
-            (RESPONSE, &[(":status", "100"), length], false, Err(Wrong::Malformed)),
-            (RESPONSE, &[(":status", "101")], false, Err(Wrong::Malformed)),
-            (RESPONSE, &[(":status", "204"), length], true, Err(Wrong::Malformed)),
-            (RESPONSE, &[("x", "y")], true, Err(Wrong::Malformed)),
-            (RESPONSE, &[(":status", "200"), PATH], true, Err(Wrong::Malformed)),
-            (RESPONSE, &[(":status", "200"), ("connection", "close")], true, Err(Wrong::Malformed)),
-            (RESPONSE, &[(":status", "200"), ("x", "a\r\nb: c")], true, Err(Wrong::Malformed)),
+            (RESPONSE, &[(":status", "103")], true, Err(MessageError::Malformed)),
+            (RESPONSE, &[(":status", "100"), length], false, Err(MessageError::Malformed)),
+            (RESPONSE, &[(":status", "101")], false, Err(MessageError::Malformed)),
+            (RESPONSE, &[(":status", "204"), length], true, Err(MessageError::Malformed)),
+            (RESPONSE, &[("x", "y")], true, Err(MessageError::Malformed)),
+            (RESPONSE, &[(":status", "200"), PATH], true, Err(MessageError::Malformed)),
+            (RESPONSE, &[(":status", "200"), ("connection", "close")], true, Err(MessageError::Malformed)),
+            (RESPONSE, &[(":status", "200"), ("x", "a\r\nb: c")], true, Err(MessageError::Malformed)),
             (trailers, &[("x", "y"), length], true, good),
-            (trailers, &[("content-length", "4")], true, Err(Wrong::Misplaced)),
-            (trailers_behind_a_length, &[length], true, Err(Wrong::Malformed)),
-            (trailers, &[("x", "y")], false, Err(Wrong::Misplaced)),
-            (trailers, &[(":status", "200")], true, Err(Wrong::Malformed)),
-            (trailers, &[("transfer-encoding", "chunked")], true, Err(Wrong::Malformed)),
+            (trailers, &[("content-length", "4")], true, Err(MessageError::Misplaced)),
+            (trailers_behind_a_length, &[length], true, Err(MessageError::Malformed)),
+            (trailers, &[("x", "y")], false, Err(MessageError::Misplaced)),
+            (trailers, &[(":status", "200")], true, Err(MessageError::Malformed)),
+            (trailers, &[("transfer-encoding", "chunked")], true, Err(MessageError::Malformed)),
         ];
         for (section, fields, is_end, expected) in cases {
             assert_eq!(judged(section, fields, is_end), expected, "{section:?} {fields:?}");
@@ -336,10 +343,10 @@ mod tests {
     fn a_stand_in_has_placeholders_that_http_can_hold() {
         let mut original = Original::default();
         let odd = |kind, value| Field { name: b"n", value, kind, is_valid: true };
-        assert_eq!(stand_in(odd(Kind::Authority, b"[::1]"), &mut original), (&b"n"[..], &b"odd"[..]));
-        assert_eq!(stand_in(odd(Kind::Path, b"/<"), &mut original), (&b"n"[..], &b"/"[..]));
-        assert_eq!(stand_in(odd(Kind::Te, b"Trailers"), &mut original), (&b"n"[..], &b"trailers"[..]));
-        assert_eq!(stand_in(odd(Kind::Regular, b"a"), &mut original), (&b"n"[..], &b"a"[..]));
+        assert_eq!(stand_in(odd(FieldKind::Authority, b"[::1]"), &mut original), (&b"n"[..], &b"odd"[..]));
+        assert_eq!(stand_in(odd(FieldKind::Path, b"/<"), &mut original), (&b"n"[..], &b"/"[..]));
+        assert_eq!(stand_in(odd(FieldKind::Te, b"Trailers"), &mut original), (&b"n"[..], &b"trailers"[..]));
+        assert_eq!(stand_in(odd(FieldKind::Regular, b"a"), &mut original), (&b"n"[..], &b"a"[..]));
         assert_eq!((original.authority.as_deref(), original.path.as_deref()), (Some(&b"[::1]"[..]), Some(&b"/<"[..])));
     }
 }

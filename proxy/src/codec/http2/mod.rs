@@ -1,17 +1,18 @@
 //! HTTP/2 in both directions, over the h2 crate.
 //!
 //! [`ServerConnection`] hands out requests, [`ClientConnection`] takes them; both give an [`Incoming`] to read
-//! and an [`Outgoing`] to write. h2 keeps the frames, the windows and HPACK; `wire` watches what it does to
+//! and an [`Outgoing`] to write. h2 keeps the frames, the windows and HPACK; `h2_io` watches what it does to
 //! the socket, `heads` translates, and `bounds` says what a peer may make us hold and do. Extended CONNECT (RFC 8441) is a request whose head has a `protocol`.
 //!
 //! Both halves of a stream must be polled by one task: h2 keeps one waker per stream and direction, and the
-//! end of a stream is told to the waker of the sending direction.
+//! end of a stream wakes the waker of the sending direction.
 
 mod bounds;
 mod client;
 mod fields;
 mod flood;
 mod frames;
+mod h2_io;
 mod heads;
 mod hpack;
 mod incoming;
@@ -22,14 +23,13 @@ mod server;
 mod target;
 #[cfg(test)]
 mod tests;
-mod wire;
 
 pub use client::{ClientConnection, Driver, DriverEnd, RESPONSE_LIMIT, Response};
-pub use hpack::ListLimit;
+pub use h2_io::MessageErrorScope;
+pub use hpack::{HeadLimit, ListLimit};
 pub use incoming::Incoming;
 pub use outgoing::Outgoing;
-pub use server::{ConnectionError, HeadLimit, InformationalSender, Pinger, Responder, ServerConnection, Traffic};
-pub use wire::MessageErrors;
+pub use server::{ConnectionError, Pinger, Responder, ServerConnection, Traffic};
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -41,8 +41,8 @@ use h2::{Reason, SendStream};
 
 use super::{Broken, Frame, Headers, ResetReason, Violation};
 use crate::stats::Held;
+use h2_io::{Amount, ConnectionState, ConnectionStatus};
 use incoming::Receiving;
-use wire::{Amount, Fate, Shared};
 
 /// The stream of frames that belong to none (RFC 9113 5.1.1).
 const CONNECTION: u32 = 0;
@@ -56,10 +56,10 @@ struct Stream {
     unread_frames: Cell<u32>,
     /// The stream is on the connection's list of those to be looked at after a turn.
     is_noted: Cell<bool>,
-    connection: Rc<Shared>,
+    connection: Rc<ConnectionState>,
     id: u32,
     /// What h2 was given to send.
-    handed: Cell<Amount>,
+    submitted: Cell<Amount>,
     /// Counts the stream as active, on a client's connection.
     _active: Option<client::Active>,
     _counted: Held,
@@ -69,7 +69,7 @@ struct Stream {
 #[derive(Debug)]
 enum Sending {
     Body(SendStream<Bytes>),
-    /// A server that has not answered.
+    /// A server that has not sent a response head.
     Head(SendResponse<Bytes>),
 }
 
@@ -80,7 +80,7 @@ impl Drop for Stream {
 }
 
 impl Stream {
-    fn new(sending: Sending, connection: &Rc<Shared>, active: Option<client::Active>) -> Rc<Self> {
+    fn new(sending: Sending, connection: &Rc<ConnectionState>, active: Option<client::Active>) -> Rc<Self> {
         let id = match &sending {
             Sending::Body(body) => body.stream_id().as_u32(),
             Sending::Head(head) => head.stream_id().as_u32(),
@@ -92,32 +92,32 @@ impl Stream {
             is_noted: Cell::default(),
             connection: Rc::clone(connection),
             id,
-            handed: Cell::default(),
+            submitted: Cell::default(),
             _active: active,
             _counted: connection.stats.streams_active.enter(),
         });
-        connection.watch_stream(id, Rc::downgrade(&stream));
+        connection.register_stream(id, Rc::downgrade(&stream));
         stream
     }
 
     /// A head with these fields was given to h2.
-    fn head_handed(&self, headers: &Headers) {
-        self.connection.note_head_handed(self.id, held_bytes(headers));
-        let handed = self.handed.get();
-        self.handed.set(Amount { heads: handed.heads + 1, ..handed });
+    fn head_submitted(&self, headers: &Headers) {
+        self.connection.note_head_submitted(self.id, held_bytes(headers));
+        let submitted = self.submitted.get();
+        self.submitted.set(Amount { heads: submitted.heads + 1, ..submitted });
     }
 
     /// Payload was given to h2.
-    fn payload_handed(&self, len: usize) {
-        self.connection.note_payload_handed(self.id, len);
-        let handed = self.handed.get();
+    fn payload_submitted(&self, len: usize) {
+        self.connection.note_payload_submitted(self.id, len);
+        let submitted = self.submitted.get();
         let len = u64::try_from(len).unwrap_or(u64::MAX);
-        self.handed.set(Amount { payload_bytes: handed.payload_bytes.saturating_add(len), ..handed });
+        self.submitted.set(Amount { payload_bytes: submitted.payload_bytes.saturating_add(len), ..submitted });
     }
 
     /// Has everything that was given to h2 left?
     fn has_left(&self) -> bool {
-        self.connection.has_left(self.id, self.handed.get())
+        self.connection.has_left(self.id, self.submitted.get())
     }
 
     fn has_begun(&self) -> bool {
@@ -126,17 +126,17 @@ impl Stream {
 
     /// Ready when h2 holds nothing of what it was given, else when more of it has left.
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.connection.poll_room(self.id, self.handed.get(), cx)
+        self.connection.poll_room(self.id, self.submitted.get(), cx)
     }
 
     /// Ready when h2 may be given more on this connection, whichever stream it is of.
     fn poll_connection_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let is_alive = self.connection.fate() == Fate::Alive;
+        let is_alive = self.connection.status() == ConnectionStatus::Open;
         if is_alive { self.connection.backlog.poll_room(cx) } else { Poll::Ready(()) }
     }
 
     fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.connection.poll_sent(self.id, self.handed.get(), cx)
+        self.connection.poll_sent(self.id, self.submitted.get(), cx)
     }
 
     fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<Broken> {
@@ -147,7 +147,7 @@ impl Stream {
         Poll::Ready(match reason {
             Err(error) => self.broken(&error),
             // h2 gives the code of a GOAWAY, its own or the peer's, as if the stream had been reset.
-            Ok(_) if self.connection.is_condemned() => self.lost(),
+            Ok(_) if self.connection.is_failed_by_peer() => self.lost(),
             Ok(_) if let Some(broken) = self.connection.malformed(self.id) => broken,
             Ok(_) if self.connection.is_refused(self.id) => Broken::StreamReset(ResetReason::RefusedStream),
             Ok(reason) => Broken::StreamReset(reset_reason(reason)),
@@ -188,36 +188,40 @@ fn held_bytes(headers: &Headers) -> usize {
 }
 
 /// What an error of h2 on a stream means; the connection itself is stream 0.
-fn broken(error: &h2::Error, connection: &Shared, stream: u32) -> Broken {
+fn broken(error: &h2::Error, connection: &ConnectionState, stream: u32) -> Broken {
     match error.reason() {
-        _ if connection.is_condemned() => lost(connection, stream),
+        _ if connection.is_failed_by_peer() => lost(connection, stream),
         Some(reason) if error.is_reset() && !error.is_library() => Broken::StreamReset(reset_reason(reason)),
         Some(_) if error.is_reset() => {
             connection.malformed(stream).unwrap_or(Broken::Malformed(Violation::RemoteReset))
         }
         // Only the streams that the peer has not processed hear of its GOAWAY (RFC 9113 6.8).
         Some(_) if error.is_remote() => Broken::StreamReset(ResetReason::RefusedStream),
-        Some(_) if error.is_library() && connection.fate() == Fate::Alive => Broken::Malformed(Violation::Protocol),
+        Some(_) if error.is_library() && connection.status() == ConnectionStatus::Open => {
+            Broken::Malformed(Violation::Protocol)
+        }
         _ => lost(connection, stream),
     }
 }
 
 /// What the end of the connection means for a stream.
-fn lost(connection: &Shared, stream: u32) -> Broken {
-    match connection.fate() {
-        Fate::Alive | Fate::Closed | Fate::Dropped => Broken::Closed,
-        Fate::BrokenProtocol => connection.malformed(stream).unwrap_or(Broken::Malformed(Violation::Protocol)),
-        Fate::Flooded { flood, stream: culprit } if culprit == stream => {
+fn lost(connection: &ConnectionState, stream: u32) -> Broken {
+    match connection.status() {
+        ConnectionStatus::Open | ConnectionStatus::ClosedByPeer | ConnectionStatus::ClosedByUs => Broken::Closed,
+        ConnectionStatus::ProtocolError => {
+            connection.malformed(stream).unwrap_or(Broken::Malformed(Violation::Protocol))
+        }
+        ConnectionStatus::Flooded { flood, stream: culprit } if culprit == stream => {
             Broken::Malformed(flood.violation_of_culprit())
         }
-        Fate::Flooded { flood, .. } => Broken::Malformed(flood.violation()),
+        ConnectionStatus::Flooded { flood, .. } => Broken::Malformed(flood.violation()),
         // Its head was good, so it was the trailers.
-        Fate::InvalidMessage(culprit) if culprit == stream => {
+        ConnectionStatus::MalformedMessage(culprit) if culprit == stream => {
             Broken::Malformed(connection.malformed_as.get().unwrap_or(Violation::MessagingRule))
         }
-        Fate::InvalidMessage(_) => Broken::Malformed(Violation::Protocol),
-        Fate::NotHttp2 => Broken::Malformed(Violation::NotHttp2),
-        Fate::Reset => Broken::ConnectionReset,
+        ConnectionStatus::MalformedMessage(_) => Broken::Malformed(Violation::Protocol),
+        ConnectionStatus::NotHttp2 => Broken::Malformed(Violation::NotHttp2),
+        ConnectionStatus::Reset => Broken::ConnectionReset,
     }
 }
 

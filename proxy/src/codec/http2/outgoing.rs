@@ -28,7 +28,7 @@ pub struct Outgoing {
 #[derive(Debug)]
 pub(super) enum Ending {
     Open,
-    Asked(Option<Headers>),
+    Queued(Option<Headers>),
     Sent,
 }
 
@@ -81,7 +81,7 @@ impl Outgoing {
     /// Queues the end of the message.
     pub fn finish(&mut self, trailers: Option<Headers>) {
         if matches!(self.ending, Ending::Open) {
-            self.ending = Ending::Asked(trailers);
+            self.ending = Ending::Queued(trailers);
             self.push();
         }
     }
@@ -159,8 +159,8 @@ impl Outgoing {
                 return Ok(Pushed::NoRoom);
             }
             let Some(piece) = self.queued.take(allowed) else { break };
-            let is_last = self.queued.is_empty() && matches!(self.ending, Ending::Asked(None));
-            self.stream.payload_handed(piece.len());
+            let is_last = self.queued.is_empty() && matches!(self.ending, Ending::Queued(None));
+            self.stream.payload_submitted(piece.len());
             self.small_pieces += u32::from(piece.len() < LARGE_BYTES_MIN);
             body.send_data(piece, is_last)?;
             if is_last {
@@ -169,9 +169,9 @@ impl Outgoing {
         }
         match std::mem::replace(&mut self.ending, Ending::Sent) {
             Ending::Open => self.ending = Ending::Open,
-            Ending::Asked(None) => body.send_data(Bytes::new(), true)?,
-            Ending::Asked(Some(trailers)) => {
-                self.stream.head_handed(&trailers);
+            Ending::Queued(None) => body.send_data(Bytes::new(), true)?,
+            Ending::Queued(Some(trailers)) => {
+                self.stream.head_submitted(&trailers);
                 body.send_trailers(headers_to_h2(&trailers))?;
             }
             Ending::Sent => {}

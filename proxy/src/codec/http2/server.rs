@@ -12,13 +12,13 @@ use http::Request;
 use super::bounds::{RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, STREAM_BUFFER_BYTES_MAX};
 use super::flood::Flood;
 use super::frames::Role;
+use super::h2_io::{ConnectionState, ConnectionStatus, H2Io, MessageErrorScope, StreamError};
 use super::heads::{request_from_h2, response_to_h2, restore};
 use super::outgoing::Ending;
-use super::wire::{Fate, MessageErrors, Refusal, Shared, Wire};
-use super::{Broken, CONNECTION, Incoming, ListLimit, Outgoing, ResetReason, Sending, Stream, broken, lost};
+use super::{Broken, CONNECTION, HeadLimit, Incoming, ListLimit, Outgoing, ResetReason, Sending, Stream, broken, lost};
 use crate::codec::Violation;
 use crate::codec::lingering::Lingering;
-use crate::codec::{Payload, RequestHead, ResponseHead};
+use crate::codec::{InformationalSender, Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
 use crate::net::Conn;
 use crate::stats::Http2Stats;
@@ -26,8 +26,8 @@ use crate::stats::Http2Stats;
 /// A connection on which we serve.
 pub struct ServerConnection {
     /// Gone after an error that ended it.
-    connection: Option<Connection<Wire, Bytes>>,
-    shared: Rc<Shared>,
+    connection: Option<Connection<H2Io, Bytes>>,
+    state: Rc<ConnectionState>,
     /// The last stream handed out.
     last_accepted: u32,
 }
@@ -50,41 +50,19 @@ pub enum ConnectionError {
     /// One request had too many or too large fields and was reset with INTERNAL_ERROR. The connection goes on.
     #[error("request head over the limit: {0}")]
     HeadTooLarge(HeadLimit),
-    /// The peer sent a message that RFC 9113 8.1.1 calls malformed. Nothing was answered and nothing more is
+    /// The peer sent a message that RFC 9113 8.1.1 calls malformed. No response was sent and nothing more is
     /// served; see [`ServerConnection::wait_for_peer`].
     #[error("malformed message")]
     InvalidMessage {
         /// Envoy's text for the request, if its head could not be read.
         unread: Option<Violation>,
     },
-    /// The peer broke the framing. It has been told by GOAWAY, where Envoy tells.
+    /// The peer broke the framing. It got GOAWAY where Envoy sends one.
     #[error("connection error")]
     Protocol {
         /// Envoy's text for the request whose head did it.
         unread: Option<Violation>,
     },
-}
-
-/// What a request's head had too much of.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum HeadLimit {
-    /// Bytes in names and values.
-    #[error("bytes")]
-    Bytes,
-    /// Fields.
-    #[error("fields")]
-    Fields,
-}
-
-impl HeadLimit {
-    /// A head over this limit, as a violation.
-    #[must_use]
-    pub fn violation(self) -> Violation {
-        match self {
-            Self::Bytes => Violation::HeaderListTooLarge,
-            Self::Fields => Violation::TooManyHeaders,
-        }
-    }
 }
 
 impl ServerConnection {
@@ -96,11 +74,11 @@ impl ServerConnection {
         conn: Conn,
         already_read: Bytes,
         options: &Http2Options,
-        errors: MessageErrors,
+        errors: MessageErrorScope,
         limit: ListLimit,
         stats: &Http2Stats,
     ) -> Result<Self, Broken> {
-        let (wire, shared) = Wire::new(conn, Role::Server, errors, limit, options, already_read, stats);
+        let (io, state) = H2Io::new(conn, Role::Server, errors, limit, options, already_read, stats);
         let mut builder = Builder::new();
         if options.allow_connect {
             builder.enable_connect_protocol();
@@ -111,7 +89,7 @@ impl ServerConnection {
             .initial_window_size(options.initial_stream_window_size)
             .max_concurrent_reset_streams(RESET_STREAMS_MAX)
             .max_concurrent_streams(options.max_concurrent_streams.get())
-            // Not sent: the wire replaces h2's SETTINGS. The wire also keeps longer ones from h2.
+            // Not sent: the I/O layer replaces h2's SETTINGS. The I/O layer also keeps longer ones from h2.
             .max_header_list_size(limit.hpack_bytes())
             // Streams that were reset at once are judged like any others, by the connection manager.
             .max_pending_accept_reset_streams(usize::MAX)
@@ -119,8 +97,8 @@ impl ServerConnection {
             .data_frame_budget(usize::MAX)
             .max_send_buffer_size(STREAM_BUFFER_BYTES_MAX)
             .reset_stream_duration(RESET_STREAM_AGE_MAX);
-        let connection = builder.handshake(wire).await.map_err(|error| broken(&error, &shared, CONNECTION))?;
-        Ok(Self { connection: Some(connection), shared, last_accepted: 0 })
+        let connection = builder.handshake(io).await.map_err(|error| broken(&error, &state, CONNECTION))?;
+        Ok(Self { connection: Some(connection), state, last_accepted: 0 })
     }
 
     /// The next request. `None` when the connection is over: the client closed it, or it was drained and no
@@ -132,28 +110,28 @@ impl ServerConnection {
     /// Safe: a request that was not returned is returned by the next call.
     pub async fn accept(&mut self) -> Option<Result<(RequestHead, Incoming, Responder), ConnectionError>> {
         let connection = self.connection.as_mut()?;
-        let shared = &self.shared;
+        let state = &self.state;
         let accepted = poll_fn(|cx| {
-            if let Some(refused) = shared.take_refused() {
+            if let Some(refused) = state.take_rejected_request() {
                 return Poll::Ready(Err(refused));
             }
             match connection.poll_accept(cx) {
                 Poll::Ready(accepted) => Poll::Ready(Ok(accepted)),
                 // It may have read some that are refused.
-                Poll::Pending => match shared.take_refused() {
+                Poll::Pending => match state.take_rejected_request() {
                     Some(refused) => Poll::Ready(Err(refused)),
                     None => {
                         // Not before the last of the new streams has been handed out: until then nothing more is read.
-                        shared.end_turn(cx);
+                        state.end_turn(cx);
                         Poll::Pending
                     }
                 },
             }
         });
         Some(match accepted.await {
-            Err(Refusal::TooLarge(limit)) => Err(ConnectionError::HeadTooLarge(limit)),
-            Err(Refusal::Malformed { violation, .. }) => Err(ConnectionError::Malformed(violation)),
-            Err(Refusal::Content) => Err(ConnectionError::Malformed(Violation::RemoteReset)),
+            Err(StreamError::HeaderListTooLarge(limit)) => Err(ConnectionError::HeadTooLarge(limit)),
+            Err(StreamError::Malformed { violation, .. }) => Err(ConnectionError::Malformed(violation)),
+            Err(StreamError::UnexpectedContent) => Err(ConnectionError::Malformed(Violation::RemoteReset)),
             Ok(accepted) => match accepted? {
                 Err(error) => Err(self.fail(&error)),
                 Ok((request, respond)) => Ok(self.open(request, respond)),
@@ -172,20 +150,20 @@ impl ServerConnection {
     /// closes when those before have ended.
     pub fn go_away_now(&mut self) {
         self.go_away_gently();
-        self.shared.answer_shutdown_ping();
+        self.state.acknowledge_shutdown_ping();
     }
 
-    /// Asks the client whether it is there. There is one of it.
+    /// The sender of PINGs to the client; `None` if it has been taken.
     pub fn pinger(&mut self) -> Option<Pinger> {
         let pings = self.connection.as_mut()?.ping_pong()?;
-        Some(Pinger::new(pings, &self.shared))
+        Some(Pinger::new(pings, &self.state))
     }
 
     /// After [`ConnectionError::InvalidMessage`] or [`ConnectionError::Protocol`]: returns when the client has
     /// closed, else never, so the caller sets a limit. Dropping the future closes the socket, with RST if the
     /// client sent more meanwhile.
     pub fn wait_for_peer(self) -> impl Future<Output = ()> {
-        let conn = self.shared.take_conn();
+        let conn = self.state.take_conn();
         drop(self); // here: a future that waits need not hold what h2 held
         async move {
             let Some(conn) = conn else { return };
@@ -196,7 +174,7 @@ impl ServerConnection {
     /// Has the client closed or reset the connection?
     #[must_use]
     pub fn is_peer_gone(&self) -> bool {
-        matches!(self.shared.fate(), Fate::Closed | Fate::Reset)
+        matches!(self.state.status(), ConnectionStatus::ClosedByPeer | ConnectionStatus::Reset)
     }
 
     fn open(
@@ -205,9 +183,9 @@ impl ServerConnection {
         respond: SendResponse<Bytes>,
     ) -> (RequestHead, Incoming, Responder) {
         self.last_accepted = respond.stream_id().as_u32();
-        let original = self.shared.take_original(self.last_accepted);
+        let original = self.state.take_original(self.last_accepted);
         let (parts, recv) = request.into_parts();
-        let stream = Stream::new(Sending::Head(respond), &self.shared, None);
+        let stream = Stream::new(Sending::Head(respond), &self.state, None);
         let responder = Responder(Outgoing::new(Rc::clone(&stream), Ending::Open));
         let mut head = request_from_h2(parts);
         if let Some(original) = original {
@@ -219,15 +197,15 @@ impl ServerConnection {
     fn fail(&mut self, error: &h2::Error) -> ConnectionError {
         // Tells the streams: after a failed write h2 would leave them waiting.
         self.connection = None;
-        match self.shared.fate() {
-            Fate::InvalidMessage(stream) if stream <= self.last_accepted => {
+        match self.state.status() {
+            ConnectionStatus::MalformedMessage(stream) if stream <= self.last_accepted => {
                 ConnectionError::InvalidMessage { unread: None }
             }
-            Fate::InvalidMessage(_) => {
-                let violation = self.shared.malformed_as.get().unwrap_or(Violation::InvalidHeaderField);
+            ConnectionStatus::MalformedMessage(_) => {
+                let violation = self.state.malformed_as.get().unwrap_or(Violation::InvalidHeaderField);
                 ConnectionError::InvalidMessage { unread: Some(violation) }
             }
-            Fate::Flooded { flood, stream } => {
+            ConnectionStatus::Flooded { flood, stream } => {
                 let unread = (stream > self.last_accepted).then(|| flood.violation_of_culprit());
                 match flood {
                     Flood::Continuations => ConnectionError::Protocol { unread },
@@ -236,40 +214,42 @@ impl ServerConnection {
                     }
                 }
             }
-            Fate::BrokenProtocol => ConnectionError::Protocol { unread: self.shared.malformed_as.get() },
-            Fate::Alive if error.is_library() => ConnectionError::Protocol { unread: None },
-            Fate::Alive | Fate::Closed | Fate::Dropped | Fate::NotHttp2 | Fate::Reset => {
-                ConnectionError::Broken(lost(&self.shared, CONNECTION))
-            }
+            ConnectionStatus::ProtocolError => ConnectionError::Protocol { unread: self.state.malformed_as.get() },
+            ConnectionStatus::Open if error.is_library() => ConnectionError::Protocol { unread: None },
+            ConnectionStatus::Open
+            | ConnectionStatus::ClosedByPeer
+            | ConnectionStatus::ClosedByUs
+            | ConnectionStatus::NotHttp2
+            | ConnectionStatus::Reset => ConnectionError::Broken(lost(&self.state, CONNECTION)),
         }
     }
 }
 
 impl Drop for ServerConnection {
     fn drop(&mut self) {
-        // The streams hold what is shared, and must not keep the socket open with it.
-        drop(self.shared.take_conn());
+        // The streams hold the connection's state, and must not keep the socket open with it.
+        drop(self.state.take_conn());
     }
 }
 
 /// Sends PING (RFC 9113 6.7) while another task drives the connection.
 pub struct Pinger {
     pings: PingPong,
-    shared: Rc<Shared>,
+    state: Rc<ConnectionState>,
 }
 
 /// Tells whether anything comes from the peer.
-pub struct Traffic(Rc<Shared>);
+pub struct Traffic(Rc<ConnectionState>);
 
 impl Pinger {
-    pub(super) fn new(pings: PingPong, shared: &Rc<Shared>) -> Self {
-        Self { pings, shared: Rc::clone(shared) }
+    pub(super) fn new(pings: PingPong, state: &Rc<ConnectionState>) -> Self {
+        Self { pings, state: Rc::clone(state) }
     }
 
-    /// Asks, and waits for the answer. It never comes if the connection ends.
+    /// Sends PING and waits for its acknowledgement, which never comes if the connection ends.
     ///
     /// # Cancellation
-    /// Dropped, it leaves a PING under way; do not ask again.
+    /// Dropped, it leaves a PING under way; do not send another.
     pub async fn ping(&mut self) {
         if self.pings.ping(Ping::opaque()).await.is_err() {
             pending().await
@@ -279,7 +259,7 @@ impl Pinger {
     /// A view of what comes, for the time of a [`Self::ping`].
     #[must_use]
     pub fn traffic(&self) -> Traffic {
-        Traffic(Rc::clone(&self.shared))
+        Traffic(Rc::clone(&self.state))
     }
 }
 
@@ -291,7 +271,7 @@ impl Traffic {
     }
 }
 
-/// Answers one request. Dropped, it resets the stream with CANCEL.
+/// Sends the response to one request. Dropped, it resets the stream with CANCEL.
 #[derive(Debug)]
 pub struct Responder(Outgoing);
 
@@ -303,16 +283,16 @@ impl Responder {
     pub fn respond(self, head: &ResponseHead, payload: Payload) -> Outgoing {
         let Self(mut outgoing) = self;
         let is_end = payload == Payload::None;
-        let answered = match &mut *outgoing.stream.sending.borrow_mut() {
+        let sent = match &mut *outgoing.stream.sending.borrow_mut() {
             Sending::Head(respond) => Some(respond.send_response(response_to_h2(head), is_end)),
             Sending::Body(_) => None,
         };
-        match answered {
+        match sent {
             None => {}
             Some(Err(error)) => outgoing.broken = Some(outgoing.stream.broken(&error)),
             Some(Ok(body)) => {
                 outgoing.stream.sending.replace(Sending::Body(body));
-                outgoing.stream.head_handed(&head.headers);
+                outgoing.stream.head_submitted(&head.headers);
                 if is_end {
                     outgoing.ending = Ending::Sent;
                 }
@@ -324,30 +304,22 @@ impl Responder {
     /// A way to send informational responses while another owner has the request's body.
     #[must_use]
     pub fn informational_sender(&self) -> InformationalSender {
-        InformationalSender(Rc::clone(&self.0.stream))
+        let stream = Rc::clone(&self.0.stream);
+        // Not sent once a final head was, or when the stream is gone.
+        InformationalSender::new(move |head| {
+            let is_sent = match &mut *stream.sending.borrow_mut() {
+                Sending::Head(respond) => respond.send_informational(response_to_h2(head)).is_ok(),
+                Sending::Body(_) => false,
+            };
+            if is_sent {
+                stream.head_submitted(&head.headers);
+            }
+            is_sent
+        })
     }
 
     /// RST_STREAM with `reason` and no response.
     pub fn reset(self, reason: ResetReason) {
         self.0.reset(reason);
-    }
-}
-
-/// Sends informational responses (RFC 9113 8.1) ahead of the final one.
-#[derive(Clone, Debug)]
-pub struct InformationalSender(Rc<Stream>);
-
-impl InformationalSender {
-    /// Queues `head`, unless there was a final one or the stream is gone. Was there none?
-    #[must_use = "who counts them asks"]
-    pub fn inform(&self, head: &ResponseHead) -> bool {
-        let informed = match &mut *self.0.sending.borrow_mut() {
-            Sending::Head(respond) => respond.send_informational(response_to_h2(head)).is_ok(),
-            Sending::Body(_) => false,
-        };
-        if informed {
-            self.0.head_handed(&head.headers);
-        }
-        informed
     }
 }

@@ -1,4 +1,4 @@
-//! A request's target that h2 cannot carry: the wire writes it where h2 wrote a stand-in.
+//! A request's target that h2 cannot carry: the I/O layer writes it where h2 wrote a stand-in.
 //!
 //! h2 takes targets as URIs, and the http crate's URIs do not have all characters that Envoy forwards (`<` in a path, an
 //! authority that is no host). The stand-in has no `:authority`, and values of `:scheme` and `:path` that are in HPACK's

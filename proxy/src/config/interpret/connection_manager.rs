@@ -61,7 +61,7 @@ pub(super) fn connection_manager(
         local_replies: local_replies(written.local_reply_config.as_ref(), notes)?,
         access_logs: written.access_log.into_iter().map(|log| access_log(log, notes)).collect::<Result<_, _>>()?,
         server,
-        filters: filters.resolve(&[], filter::Fate::NotForwarded),
+        filters: filters.resolve(&[], filter::Forwarding::NotForwarded),
         has_cors: filters.has_cors(),
         // Both bounds were checked above; a usize has at least 32 bits wherever this runs.
         request_head_bytes_max: usize::try_from(head_kib).unwrap_or(usize::MAX).saturating_mul(1024),

@@ -69,7 +69,7 @@ enum OverrideOptions {
 
 /// What becomes of the requests that a chain is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Fate {
+pub(super) enum Forwarding {
     /// They are forwarded.
     Forwarded,
     /// They meet no route, or one that responds by itself.
@@ -97,9 +97,9 @@ impl Template {
     }
 
     /// The chains where `levels` say something of them, the most specific last.
-    pub(super) fn resolve(&self, levels: &[&Level], fate: Fate) -> Chains {
-        let own = self.upgrades.iter().map(|(protocol, chain)| (protocol.clone(), chain.resolve(levels, fate)));
-        Chains { default: self.default.resolve(levels, fate), upgrades: own.collect() }
+    pub(super) fn resolve(&self, levels: &[&Level], forwarding: Forwarding) -> Chains {
+        let own = self.upgrades.iter().map(|(protocol, chain)| (protocol.clone(), chain.resolve(levels, forwarding)));
+        Chains { default: self.default.resolve(levels, forwarding), upgrades: own.collect() }
     }
 
     /// Does one of the chains have the filter `envoy.filters.http.cors`?
@@ -149,15 +149,15 @@ impl Level {
 }
 
 impl ChainTemplate {
-    fn resolve(&self, levels: &[&Level], fate: Fate) -> Chain {
-        let filters = self.filters.iter().filter_map(|filter| filter.resolve(levels, fate)).collect();
+    fn resolve(&self, levels: &[&Level], forwarding: Forwarding) -> Chain {
+        let filters = self.filters.iter().filter_map(|filter| filter.resolve(levels, forwarding)).collect();
         Chain { filters, router: self.router.clone() }
     }
 }
 
 impl FilterTemplate {
     /// The filter under these levels, unless it is off or has nothing to do.
-    fn resolve(&self, levels: &[&Level], fate: Fate) -> Option<Filter> {
+    fn resolve(&self, levels: &[&Level], forwarding: Forwarding) -> Option<Filter> {
         let said: Vec<&Override> = levels.iter().filter_map(|level| level.overrides.get(&self.name)).collect();
         // The most specific level that names the filter says whether it is on, even where it has no options for it.
         if said.last().map_or(self.disabled, |said| said.disabled) {
@@ -173,7 +173,7 @@ impl FilterTemplate {
                 limits.next().unwrap_or(Some(*buffer)).map(Filter::Buffer)
             }
             // Envoy has no policy for a response of the route's own.
-            Options::Cors if fate == Fate::NotForwarded => None,
+            Options::Cors if forwarding == Forwarding::NotForwarded => None,
             Options::Cors => {
                 let policies = options.rev().filter_map(|options| match options {
                     OverrideOptions::Cors(policy) => Some(Arc::clone(policy)),

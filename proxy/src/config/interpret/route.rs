@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::filter::{Fate, Level, Template};
+use super::filter::{Forwarding, Level, Template};
 use super::mutation::edits;
 use super::targets::{Levels, Targets};
 use super::{ClusterNames, matching, retry, rewrite, weighted};
@@ -188,9 +188,9 @@ fn route(
     targets: Targets<'_>,
     host: &HostDefaults<'_>,
 ) -> Result<Route, Problem> {
-    let (cors, fate) = match &written.value.route {
-        Some(forward) => (forward.value.cors.as_deref(), Fate::Forwarded),
-        None => (None, Fate::NotForwarded),
+    let (cors, forwarding) = match &written.value.route {
+        Some(forward) => (forward.value.cors.as_deref(), Forwarding::Forwarded),
+        None => (None, Forwarding::NotForwarded),
     };
     let own = targets.filters.level(&written.value.typed_per_filter_config, cors, targets.notes)?;
     let edits = HeaderEdits {
@@ -199,7 +199,7 @@ fn route(
     };
     let [of_host, of_all] = host.edits.clone();
     let edits = host.order.of([Arc::new(edits), of_host, of_all]);
-    let levels = Levels { filters: [host.filters[0], host.filters[1], &own], fate, edits };
+    let levels = Levels { filters: [host.filters[0], host.filters[1], &own], forwarding, edits };
     let action = match (&written.value.route, &written.value.direct_response, &written.value.redirect) {
         (Some(action), None, None) => forward(&written.value, action, targets, host, &levels)?,
         (None, Some(direct), None) => self::direct(direct)?,

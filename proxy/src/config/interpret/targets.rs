@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::filter::{Fate, Level, Template};
+use super::filter::{Forwarding, Level, Template};
 use super::{ClusterNames, NO_NAMES};
 use crate::config::bootstrap::filter::TypedPerFilterConfig;
 use crate::config::filter::Chains;
@@ -50,7 +50,7 @@ pub(super) struct Levels<'a> {
     /// What the route configuration, the virtual host and the route say of HTTP filters.
     pub(super) filters: [&'a Level; 3],
     /// What becomes of the requests.
-    pub(super) fate: Fate,
+    pub(super) forwarding: Forwarding,
     /// What they change in heads, in the order in which it is applied.
     pub(super) edits: Vec<Arc<HeaderEdits>>,
 }
@@ -66,7 +66,7 @@ pub(super) struct OfCluster {
 impl Levels<'_> {
     /// The filter chains, if a level says something of them.
     pub(super) fn chains(&self, template: &Template) -> Option<Arc<Chains>> {
-        chains(&self.filters, self.fate, template)
+        chains(&self.filters, self.forwarding, template)
     }
 
     /// The filter chains and the edits of the requests for one of several clusters, which says this. Its edits come first, in
@@ -81,11 +81,11 @@ impl Levels<'_> {
         let [of_all, of_host, of_route] = self.filters;
         let edits = (!edits.is_empty()).then(|| Arc::new(edits));
         let edits = edits.into_iter().chain(self.edits.iter().map(Arc::clone)).collect();
-        let filters = chains(&[of_all, of_host, of_route, &own], self.fate, targets.filters);
+        let filters = chains(&[of_all, of_host, of_route, &own], self.forwarding, targets.filters);
         Ok(OfCluster { filters, edits })
     }
 }
 
-fn chains(levels: &[&Level], fate: Fate, template: &Template) -> Option<Arc<Chains>> {
-    levels.iter().any(|level| !level.is_empty()).then(|| Arc::new(template.resolve(levels, fate)))
+fn chains(levels: &[&Level], forwarding: Forwarding, template: &Template) -> Option<Arc<Chains>> {
+    levels.iter().any(|level| !level.is_empty()).then(|| Arc::new(template.resolve(levels, forwarding)))
 }

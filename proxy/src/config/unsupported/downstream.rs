@@ -1,6 +1,6 @@
 //! Fields of the process, of listeners and of routes.
 
-use super::Verdict::{self, Ignored, Old, Only, Refused, Within};
+use super::Support::{self, Ignored, Old, Only, Refused, Within};
 use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, RATE_LIMIT, RESOLVER, SOCKET, TLS};
 
 const FLOOD: &str = "the frames that wait for a peer are bounded: a peer that does not read them is not read either";
@@ -11,7 +11,7 @@ const TRAILERS: &str = "trailers are passed on as they came";
 const TYPED_CONFIG: &str = "typed_config with an @type";
 
 #[rustfmt::skip]
-pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
+pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Bootstrap", "application_log_config", Refused("diagnostics have one form, on standard error")),
     ("Bootstrap", "bootstrap_extensions", Refused(EXTENSION)),
     ("Bootstrap", "certificate_provider_instances", Refused(TLS)),

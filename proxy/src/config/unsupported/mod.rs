@@ -1,16 +1,16 @@
 //! Envoy's fields and values that finwait knows and does not act on, with what happens to a file that uses them.
 //!
 //! Tables, so that a reader can see in one place what is missing, and why. A line says: message, field (or
-//! enumeration, value), verdict. A field in neither a table nor [`bootstrap`](super::bootstrap) is an unknown field.
+//! enumeration, value), support. A field in neither a table nor [`bootstrap`](super::bootstrap) is an unknown field.
 
 mod downstream;
 mod upstream;
 
-use Verdict::{Old, Refused};
+use Support::{Old, Refused};
 
 /// What happens to a file with this field or value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Verdict {
+pub(super) enum Support {
     /// It loads, with a warning: the field changes nothing that a client or an upstream could notice.
     Ignored(&'static str),
     /// It is refused, with today's spelling: the field belongs to an earlier API.
@@ -24,8 +24,8 @@ pub(super) enum Verdict {
 }
 
 /// What is known about `field` of `message`.
-pub(super) fn field(message: &str, field: &str) -> Option<Verdict> {
-    fields().find(|(of, name, _)| *of == message && *name == field).map(|(_, _, verdict)| *verdict)
+pub(super) fn field(message: &str, field: &str) -> Option<Support> {
+    fields().find(|(of, name, _)| *of == message && *name == field).map(|(_, _, support)| *support)
 }
 
 /// The fields of `message` about which something is known.
@@ -33,18 +33,18 @@ pub(super) fn fields_of(message: &str) -> impl Iterator<Item = &'static str> + u
     fields().filter(move |(of, _, _)| *of == message).map(|(_, name, _)| *name)
 }
 
-/// The fields that `message` has to have where it stands, be it [`Verdict::Within`] another.
+/// The fields that `message` has to have where it stands, be it [`Support::Within`] another.
 pub(super) fn required_of(message: &str) -> impl Iterator<Item = &'static str> + use<'_> {
     REQUIRED.iter().filter(move |(of, _)| *of == message).map(|(_, field)| *field)
 }
 
 /// The lines of all tables.
-fn fields() -> impl Iterator<Item = &'static (&'static str, &'static str, Verdict)> {
+fn fields() -> impl Iterator<Item = &'static (&'static str, &'static str, Support)> {
     downstream::FIELDS.iter().chain(upstream::FIELDS)
 }
 
 /// What is known about `value` of the enumeration `of`, or about the `@type` `value` where an `of` stands.
-pub(super) fn value(of: &str, value: &str) -> Option<Verdict> {
+pub(super) fn value(of: &str, value: &str) -> Option<Support> {
     if value.starts_with("type.googleapis.com/envoy.api.v2.")
         || value.starts_with("type.googleapis.com/envoy.config.filter.")
     {
@@ -53,7 +53,7 @@ pub(super) fn value(of: &str, value: &str) -> Option<Verdict> {
     let value = value.strip_prefix("type.googleapis.com/envoy.extensions.").unwrap_or(value);
     // Values in any case, as protobuf takes them; types exactly.
     let is_same = |known: &str| known == value || (!known.contains('.') && known.eq_ignore_ascii_case(value));
-    VALUES.iter().find(|(name, known, _)| *name == of && is_same(known)).map(|(_, _, verdict)| *verdict)
+    VALUES.iter().find(|(name, known, _)| *name == of && is_same(known)).map(|(_, _, support)| *support)
 }
 
 /// What Envoy refuses these messages without.
@@ -78,7 +78,7 @@ const TLS: &str = "finwait has no TLS; end TLS in front of it and begin TLS behi
 
 /// Types stand here without `type.googleapis.com/envoy.extensions.` in front.
 #[rustfmt::skip]
-const VALUES: &[(&str, &str, Verdict)] = &[
+const VALUES: &[(&str, &str, Support)] = &[
     ("AccessLogConfig", "access_loggers.grpc.v3.HttpGrpcAccessLogConfig", Refused("lines are written to a file, stdout or stderr")),
     ("AccessLogConfig", "access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig", Refused("lines are written to a file, stdout or stderr")),
     ("CodecType", "HTTP3", Refused("there is no UDP and no QUIC")),
@@ -133,15 +133,15 @@ mod tests {
 
     #[test]
     fn every_message_within_another_has_lines() {
-        for (_, _, verdict) in fields() {
-            let Verdict::Within(message) = verdict else { continue };
+        for (_, _, support) in fields() {
+            let Support::Within(message) = support else { continue };
             assert!(fields_of(message).next().is_some(), "{message}");
         }
     }
 
     /// Are the fields of the message judged, and never read?
     fn is_within(message: &'static str) -> bool {
-        fields().any(|(_, _, verdict)| *verdict == Verdict::Within(message))
+        fields().any(|(_, _, support)| *support == Support::Within(message))
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Fields of clusters, and of how they are spoken to.
 
-use super::Verdict::{self, Ignored, Old, Only, Refused, Within};
+use super::Support::{self, Ignored, Old, Only, Refused, Within};
 use super::{DYNAMIC, EXTENSION, HEADER_EDITS, LOAD_BALANCING, METADATA, SOCKET, TLS};
 
 const HEALTH: &str = "the health of an endpoint comes from health_checks and outlier_detection";
@@ -10,7 +10,7 @@ const EXTENSION_OPTIONS: &str =
     "typed_extension_protocol_options with envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 #[rustfmt::skip]
-pub(super) const FIELDS: &[(&str, &str, Verdict)] = &[
+pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("UpstreamHttp1ProtocolOptions", "accept_http_10", Only("false", "it concerns requests; towards a cluster there are only responses")),
     ("UpstreamHttp1ProtocolOptions", "allow_absolute_url", Only("true", "it concerns requests; towards a cluster there are only responses")),
     ("UpstreamHttp1ProtocolOptions", "allow_chunked_length", Only("false", "a message with both Content-Length and Transfer-Encoding is always refused")),

@@ -10,69 +10,19 @@
 use serde::de::{DeserializeSeed, IntoDeserializer, SeqAccess, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::decoder::Decoder;
 use super::message::{Choice, Fields, Named};
 use super::place::{AT, Notes, Path, TREE};
 use super::{Node, Value, scalar};
-use crate::config::error::{Cause, Place};
 use crate::config::problem::Problem;
 use crate::config::units::{DURATION, DURATION_FIELDS};
 
 /// Reads a message of type `T` out of `node`, the whole document.
 pub(crate) fn decode<'de, T: Deserialize<'de>>(node: &'de Node, notes: &Notes) -> Result<T, Problem> {
-    T::deserialize(Decoder { node, path: Path::Root, notes, is_typed: false, may_be_wrapped: false })
+    T::deserialize(Decoder::root(node, notes))
 }
 
-/// A node, and how decoding got there.
-#[derive(Clone, Copy)]
-pub(super) struct Decoder<'de, 'p> {
-    node: &'de Node,
-    pub(super) path: Path<'p>,
-    pub(super) notes: &'p Notes,
-    /// The node has been chosen by its `@type`, which stands among its fields.
-    pub(super) is_typed: bool,
-    /// The field is optional, so that a number or a flag may stand in a message of its own, as in
-    /// `google.protobuf.UInt32Value`.
-    may_be_wrapped: bool,
-}
-
-impl<'de, 'p> Decoder<'de, 'p> {
-    /// The same for a node inside this one.
-    pub(super) fn child<'c>(&self, node: &'de Node, path: Path<'c>) -> Decoder<'de, 'c>
-    where
-        'p: 'c,
-    {
-        Decoder { node, path, notes: self.notes, is_typed: false, may_be_wrapped: false }
-    }
-
-    /// The same, of a node that has been chosen by its type.
-    pub(super) fn typed(self) -> Self {
-        Self { is_typed: true, ..self }
-    }
-
-    /// The value at this node.
-    pub(super) fn value(&self) -> &'de Value {
-        &self.node.value
-    }
-
-    pub(super) fn place(&self) -> Place {
-        Place { path: self.path.to_string(), at: Some(self.node.at) }
-    }
-
-    /// The node's value is of another kind than `expected`.
-    pub(super) fn mismatch(&self, expected: &str) -> Problem {
-        let found = self.node.value.describe();
-        Problem::at(&self.place(), Cause::WrongType { expected: expected.to_owned(), found })
-    }
-
-    /// The scalar at this node, or the one that it wraps as `{value: ...}`.
-    fn scalar(&self) -> &'de Value {
-        let Value::Map(entries) = &self.node.value else { return &self.node.value };
-        match entries.as_slice() {
-            [entry] if self.may_be_wrapped && entry.key == "value" => &entry.value.value,
-            _ => &self.node.value,
-        }
-    }
-
+impl<'de> Decoder<'de, '_> {
     /// A value of any shape. A whole number of more than 32 bits is a text, as Envoy reads YAML.
     fn whatever<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         match &self.node.value {
@@ -161,7 +111,7 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
         if self.node.value == Value::Null {
             return visitor.visit_none();
         }
-        visitor.visit_some(Self { may_be_wrapped: true, ..self })
+        visitor.visit_some(self.optional())
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {

@@ -3,13 +3,13 @@
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, EnumAccess, MapAccess};
 
-use super::decode::Decoder;
+use super::decoder::Decoder;
 use super::place::Path;
 use super::{Entry, Node, Value};
 use crate::config::enumerations;
 use crate::config::error::{Cause, Name, Place};
 use crate::config::problem::{Problem, unknown};
-use crate::config::unsupported::{self, Verdict};
+use crate::config::unsupported::{self, Support};
 
 /// The fields of a message.
 pub(super) struct Fields<'de, 'p> {
@@ -51,15 +51,15 @@ fn judge(decoder: &Decoder<'_, '_>, message: &str, known: &[&'static str], entry
         Value::Bool(_) | Value::Integer(_) | Value::Map(_) | Value::Text(_) => false,
     };
     let cause = match unsupported::field(message, &snake_case(&entry.key)) {
-        Some(Verdict::Ignored(reason)) => {
+        Some(Support::Ignored(reason)) => {
             decoder.notes.note(&place(decoder, entry), format!("has no effect: {reason}"));
             return Ok(());
         }
-        Some(Verdict::Old(instead)) => Cause::Old { name: Name::Field, instead },
-        Some(Verdict::Only(value, _)) if says(&entry.value, value) => return Ok(()),
-        Some(Verdict::Only(..) | Verdict::Refused(_) | Verdict::Within(_)) if says_nothing => return Ok(()),
-        Some(Verdict::Only(_, reason) | Verdict::Refused(reason)) => Cause::Unsupported { name: Name::Field, reason },
-        Some(Verdict::Within(message)) => {
+        Some(Support::Old(instead)) => Cause::Old { name: Name::Field, instead },
+        Some(Support::Only(value, _)) if says(&entry.value, value) => return Ok(()),
+        Some(Support::Only(..) | Support::Refused(_) | Support::Within(_)) if says_nothing => return Ok(()),
+        Some(Support::Only(_, reason) | Support::Refused(reason)) => Cause::Unsupported { name: Name::Field, reason },
+        Some(Support::Within(message)) => {
             let inner = decoder.child(&entry.value, Path::Field(&decoder.path, &entry.key));
             let Value::Map(entries) = inner.value() else { return Err(inner.mismatch("a mapping")) };
             let known: Vec<&'static str> = unsupported::fields_of(message).collect();
@@ -213,12 +213,12 @@ impl<'de, 'p> EnumAccess<'de> for Choice<'de, 'p> {
         let (chosen, name, place) = self.chosen()?;
         let Some(variant) = self.known_as(chosen) else {
             let cause = match unsupported::value(self.name, chosen) {
-                Some(Verdict::Old(instead)) => Cause::Old { name, instead },
-                Some(Verdict::Ignored(reason) | Verdict::Only(_, reason) | Verdict::Refused(reason)) => {
+                Some(Support::Old(instead)) => Cause::Old { name, instead },
+                Some(Support::Ignored(reason) | Support::Only(_, reason) | Support::Refused(reason)) => {
                     Cause::Unsupported { name, reason }
                 }
                 // No value of an enumeration holds a message.
-                Some(Verdict::Within(_)) | None => {
+                Some(Support::Within(_)) | None => {
                     let known: Vec<&str> =
                         self.variants.iter().copied().filter(|variant| *variant != UNTYPED).collect();
                     unknown(name, chosen, &known)

@@ -5,6 +5,7 @@
 //! known, which may stand last.
 
 mod decode;
+mod decoder;
 mod message;
 mod place;
 mod read;

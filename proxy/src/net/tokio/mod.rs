@@ -23,8 +23,8 @@ use socket2::SockFilter;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{
-    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, Look, Memory, Net,
-    Outside, Random, ResolveError, TcpKeepalive,
+    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, Memory, Net, Outside,
+    Peek, Random, ResolveError, TcpKeepalive,
 };
 
 pub use logs::{Diagnostics, LOG_FLUSH_INTERVAL, LogFiles};
@@ -254,13 +254,13 @@ impl Io for Tcp {
         drop(self.0.set_zero_linger());
     }
 
-    fn look(&self) -> Look {
+    fn peek(&self) -> Peek {
         // Not tokio's own peek, which relies on its last readiness and does not ask the kernel.
         match SockRef::from(&self.0).peek(&mut [MaybeUninit::uninit()]) {
-            Ok(0) => Look::Closed,
-            Ok(_) => Look::Bytes,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Look::Open,
-            Err(_) => Look::Reset,
+            Ok(0) => Peek::Closed,
+            Ok(_) => Peek::Bytes,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Peek::Open,
+            Err(_) => Peek::Reset,
         }
     }
 }

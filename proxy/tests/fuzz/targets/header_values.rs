@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
-use finwait::codec::http2::{ClientConnection, ListLimit, MessageErrors, ServerConnection};
+use finwait::codec::http2::{ClientConnection, ListLimit, MessageErrorScope, ServerConnection};
 use finwait::codec::{Headers, Payload, RequestHead};
 use finwait::stats::{Http2Stats, Registry};
 use finwait::tunnel::handshake;
@@ -50,7 +50,7 @@ fn over_http2(frames: &[u8]) -> Option<RequestHead> {
     let sent = [PREFACE, SETTINGS, frames].concat();
     let (conn, _) = connect(&[&sent], Then::Fin);
     let (options, stats) = (options(), Http2Stats::downstream(&Registry::new()));
-    let handshake = ServerConnection::handshake(conn, Bytes::new(), &options, MessageErrors::EndStreams, LIMIT, &stats);
+    let handshake = ServerConnection::handshake(conn, Bytes::new(), &options, MessageErrorScope::Stream, LIMIT, &stats);
     let mut server = finish(handshake).expect("the handshake is right");
     let (head, ..) = finish(server.accept())?.ok()?;
     Some(head)
@@ -140,7 +140,7 @@ fn is_one_request_in_http2(mut head: RequestHead) {
     let (conn, traffic) = connect(&[], Then::Silence);
     let (options, stats) = (options(), Http2Stats::upstream(&Registry::new(), "a"));
     let (mut client, mut driver) =
-        finish(ClientConnection::handshake(conn, &options, MessageErrors::EndStreams, &stats))
+        finish(ClientConnection::handshake(conn, &options, MessageErrorScope::Stream, &stats))
             .expect("a connection that takes everything");
     let Ok((_outgoing, _response)) = client.send(&head, Payload::None) else { return };
     for _ in 0..10 {

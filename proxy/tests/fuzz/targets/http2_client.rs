@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use finwait::codec::http2::{ClientConnection, Driver, DriverEnd, Incoming, MessageErrors, Outgoing};
+use finwait::codec::http2::{ClientConnection, Driver, DriverEnd, Incoming, MessageErrorScope, Outgoing};
 use finwait::codec::{Broken, Payload, RequestHead, ResponseHead};
 use finwait::stats::{Http2Stats, Registry};
 use http::{HeaderValue, Method, StatusCode};
@@ -55,7 +55,7 @@ pub fn http2_client(input: &[u8]) {
 fn read(pieces: &[&[u8]]) -> (Vec<Response>, DriverEnd) {
     let (conn, _) = connect(pieces, Then::Fin);
     let (options, stats) = (options(), Http2Stats::upstream(&Registry::new(), "a"));
-    let handshake = ClientConnection::handshake(conn, &options, MessageErrors::EndStreams, &stats);
+    let handshake = ClientConnection::handshake(conn, &options, MessageErrorScope::Stream, &stats);
     let (mut client, mut driver) = finish(handshake).expect("a connection that takes everything");
     let sent: Vec<(Outgoing, finwait::codec::http2::Response)> = requests()
         .into_iter()

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use finwait::codec::http2::{ConnectionError, Incoming, ListLimit, MessageErrors, Responder, ServerConnection};
+use finwait::codec::http2::{ConnectionError, Incoming, ListLimit, MessageErrorScope, Responder, ServerConnection};
 use finwait::codec::{Broken, Payload, RequestHead, ResponseHead};
 use finwait::stats::{Http2Stats, Registry};
 use http::StatusCode;
@@ -98,7 +98,7 @@ fn serve(pieces: &[&[u8]], respond: Respond) -> (Connection, Traffic) {
     let (options, stats) = (options(), Http2Stats::downstream(&Registry::new()));
     let mut server = {
         let handshake =
-            ServerConnection::handshake(conn, Bytes::new(), &options, MessageErrors::EndStreams, LIMIT, &stats);
+            ServerConnection::handshake(conn, Bytes::new(), &options, MessageErrorScope::Stream, LIMIT, &stats);
         match poll_often(&mut pin!(handshake), &mut cx, || {}) {
             Some(Ok(server)) => server,
             Some(Err(broken)) => {

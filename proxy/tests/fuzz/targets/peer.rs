@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use finwait::net::{Address, Conn, Io, Look};
+use finwait::net::{Address, Conn, Io, Peek};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What the peer does once it has sent everything.
@@ -67,11 +67,11 @@ struct Peer {
 impl Io for Peer {
     fn abort_on_drop(&mut self) {}
 
-    fn look(&self) -> Look {
+    fn peek(&self) -> Peek {
         match (self.pieces.front(), self.then) {
-            (Some(_), _) => Look::Bytes,
-            (None, Then::Fin) => Look::Closed,
-            (None, Then::Silence) => Look::Open,
+            (Some(_), _) => Peek::Bytes,
+            (None, Then::Fin) => Peek::Closed,
+            (None, Then::Silence) => Peek::Open,
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::scenario::{Action, Greeting, Reply};
 pub(super) async fn serve(conn: Conn, shared: &AppShared, number: usize, mut orders: Orders) {
     let io = HyperIo::new(conn);
     io.rate().set(shared.manner.read_rate);
-    let wire = io.wire();
+    let wire = io.hyper_conn();
     let accepted = Cell::new(None);
     let busy = Busy { requests: Cell::default(), since: Cell::new(Instant::now()), progress: io.progress() };
     let service = service_fn(|request| {

@@ -18,7 +18,7 @@ use crate::explain::hop::{Cause, Judged, ProxyView};
 use crate::explain::reasons::{self, At};
 use crate::explain::settings::{HostSettings, Routed, Setting, http_options, seconds};
 use crate::explain::stops::KEEPALIVE;
-use crate::explain::wire::{Exchange, Protocol};
+use crate::explain::traffic::{Exchange, Protocol};
 use crate::explain::{Case, Change};
 use crate::scenario::Role;
 use crate::trace::Loss;
@@ -28,7 +28,7 @@ use timeout::timeout;
 pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged<'_>]) -> Vec<Change> {
     let Some(origin) = origin else { return Vec::new() };
     let told = HostSettings::new(case.scenario, &origin.story.host);
-    let connection = case.wire.conversations.get(origin.exchange.connection);
+    let connection = case.traffic.conversations.get(origin.exchange.connection);
     let led = told.as_ref().zip(connection).and_then(|(told, connection)| told.led(origin.exchange, connection));
     let here = told.as_ref().zip(led.as_ref());
     match &origin.cause {
@@ -89,7 +89,7 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&HostSettings<'_
     {
         return left_out.changes;
     }
-    let extends_connect = origin.exchange.is_websocket() && origin.exchange.speaks == Protocol::Http2;
+    let extends_connect = origin.exchange.is_websocket() && origin.exchange.protocol == Protocol::Http2;
     if details == Some(&Details::Codec(Violation::InvalidHeaderField)) && extends_connect {
         let setting = told.setting(&led.manager, "http2_protocol_options.allow_connect", None);
         return vec![change("permit extended CONNECT".into(), setting)];
@@ -137,7 +137,7 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&HostSettings<'_
 /// no proxy passes on; and the content of a request that has some would not leave before a 101, which no app says before it
 /// has read the content.
 fn is_ordinary(exchange: &Exchange) -> bool {
-    let offer = exchange.field("upgrade").filter(|_| exchange.speaks == Protocol::Http1);
+    let offer = exchange.field("upgrade").filter(|_| exchange.protocol == Protocol::Http1);
     let has_content = exchange.field("content-length").is_some_and(|length| length != "0")
         || exchange.field("transfer-encoding").is_some();
     offer.is_some_and(|offer| offer.starts_with("TLS/") || (has_content && !exchange.is_websocket()))
@@ -169,7 +169,7 @@ fn keep_longer(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<C
         vec![change(format!("keep idle connections open longer than {name} does{keeps}"), setting.clone())];
     let last = hops.last();
     let told = last.and_then(|last| HostSettings::new(case.scenario, &last.story.host));
-    let connection = last.and_then(|last| case.wire.conversations.get(last.exchange.connection));
+    let connection = last.and_then(|last| case.traffic.conversations.get(last.exchange.connection));
     if let Some(last) = last
         && let Some((told, led)) =
             told.as_ref().zip(connection).and_then(|(told, it)| Some((told, told.led(last.exchange, it)?)))
@@ -195,7 +195,7 @@ fn keep_longer(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<C
 fn is_forgotten(case: &Case<'_>, last: Option<&Judged<'_>>) -> bool {
     let Some(last) = last.map(|last| last.exchange) else { return false };
     let earlier = |it: &&Exchange| it.connection == last.connection && it.request.began < last.request.began;
-    last.request.arrived.is_none() && case.wire.exchanges.iter().any(|it| earlier(&it) && it.answer.is_some())
+    last.request.arrived.is_none() && case.traffic.exchanges.iter().any(|it| earlier(&it) && it.answer.is_some())
 }
 
 /// A connection that could not be made.
@@ -382,14 +382,14 @@ fn protocol(case: &Case<'_>, hop: &Judged<'_>) -> Vec<Change> {
 fn forward<'a>(case: &'a Case<'_>, hop: &Judged<'_>) -> Option<(HostSettings<'a>, Forward)> {
     let name = case.scenario.hosts.iter().find(|host| host.name == hop.story.host)?;
     let told = HostSettings::new(case.scenario, &name.name)?;
-    let connection = case.wire.conversations.get(hop.exchange.connection)?;
+    let connection = case.traffic.conversations.get(hop.exchange.connection)?;
     let (_, Action::Forward(forward)) = told.led(hop.exchange, connection)?.route? else { return None };
     let forward = forward.clone();
     Some((told, *forward))
 }
 
 fn route(told: &HostSettings<'_>, case: &Case<'_>, hop: &Judged<'_>) -> Option<Vec<String>> {
-    let connection = case.wire.conversations.get(hop.exchange.connection)?;
+    let connection = case.traffic.conversations.get(hop.exchange.connection)?;
     told.led(hop.exchange, connection)?.route.map(|(path, _)| path)
 }
 

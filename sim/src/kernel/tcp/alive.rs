@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use finwait::net::TcpKeepalive;
 
-use super::{Failure, Owner, State, TcpSocket, Wire};
+use super::{Failure, Owner, SegmentOutput, State, TcpSocket};
 use crate::segment::Flags;
 
 const TIME: Duration = Duration::from_secs(7200); // tcp_keepalive_time
@@ -23,8 +23,8 @@ pub(super) struct Alive {
 
 impl TcpSocket {
     /// From now on, a peer that is silent for too long is asked.
-    pub(in crate::kernel) fn keep_alive(&mut self, how: TcpKeepalive, wire: &Wire<'_>) {
-        self.alive = Some(Alive { how, due: wire.now + how.time.unwrap_or(TIME), probes: 0 });
+    pub(in crate::kernel) fn keep_alive(&mut self, how: TcpKeepalive, output: &SegmentOutput<'_>) {
+        self.alive = Some(Alive { how, due: output.now + how.time.unwrap_or(TIME), probes: 0 });
     }
 
     /// When [`TcpSocket::on_timer`] is due.
@@ -35,27 +35,27 @@ impl TcpSocket {
     }
 
     /// The peer has said something.
-    pub(super) fn note_life(&mut self, wire: &Wire<'_>) {
+    pub(super) fn note_life(&mut self, output: &SegmentOutput<'_>) {
         let Some(alive) = &mut self.alive else { return };
         alive.probes = 0;
-        alive.due = wire.now + alive.how.time.unwrap_or(TIME);
+        alive.due = output.now + alive.how.time.unwrap_or(TIME);
     }
 
-    pub(super) fn ask_if_alive(&mut self, wire: &mut Wire<'_>) {
+    pub(super) fn ask_if_alive(&mut self, output: &mut SegmentOutput<'_>) {
         let asks = !self.send.in_flight() && !self.send.has_unsent();
         let Some(alive) = &mut self.alive else { return };
         if !asks {
             // What is in flight asks for an answer by itself, and has its own limit.
-            alive.due = wire.now + alive.how.time.unwrap_or(TIME);
+            alive.due = output.now + alive.how.time.unwrap_or(TIME);
             return;
         }
         if alive.probes >= alive.how.probes.unwrap_or(PROBES) {
-            self.abort(wire);
+            self.abort(output);
             return self.fail(Failure::TimedOut, io::ErrorKind::TimedOut);
         }
         alive.probes += 1;
-        alive.due = wire.now + alive.how.interval.unwrap_or(INTERVAL);
+        alive.due = output.now + alive.how.interval.unwrap_or(INTERVAL);
         let probe = self.segment(self.send.una.saturating_sub(1), Flags::ACK, Bytes::new());
-        wire.out.push(probe);
+        output.out.push(probe);
     }
 }

@@ -1,6 +1,6 @@
 //! One TCP socket: the states of RFC 9293 and what Linux does at each transition.
 //!
-//! Pure with respect to the world: time comes in, segments go out through [`Wire`]. This file holds the states and
+//! Pure with respect to the world: time comes in, segments go out through [`SegmentOutput`]. This file holds the states and
 //! what programs call; [`input`] what segments cause, [`output`] what leaves and when. The order of the checks in
 //! [`TcpSocket::read`], [`TcpSocket::write`] and [`TcpSocket::close`] is Linux's, since it decides which of data,
 //! error and end a program sees after a reset.
@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use finwait::net::Look;
+use finwait::net::Peek;
 
 use super::SocketId;
 use super::readiness::{Readiness, Truth};
@@ -29,7 +29,7 @@ use crate::segment::{Flags, Segment};
 use alive::Alive;
 
 /// Where segments leave, and when.
-pub(in crate::kernel) struct Wire<'a> {
+pub(in crate::kernel) struct SegmentOutput<'a> {
     pub(in crate::kernel) now: Duration,
     pub(in crate::kernel) out: &'a mut Vec<Segment>,
 }
@@ -124,18 +124,28 @@ pub(in crate::kernel) struct TcpSocket {
 
 impl TcpSocket {
     /// Sends the SYN of a new connection.
-    pub(in crate::kernel) fn connect(local: SocketAddr, peer: SocketAddr, iss: u64, wire: &mut Wire<'_>) -> Self {
+    pub(in crate::kernel) fn connect(
+        local: SocketAddr,
+        peer: SocketAddr,
+        iss: u64,
+        output: &mut SegmentOutput<'_>,
+    ) -> Self {
         let mut socket = Self::new(local, peer, State::SynSent, Owner::Application, iss, 0);
-        socket.send_syn(wire);
+        socket.send_syn(output);
         socket
     }
 
     /// Answers a SYN that reached a listener.
-    pub(in crate::kernel) fn answer(syn: &Segment, listener: SocketId, iss: u64, wire: &mut Wire<'_>) -> Self {
+    pub(in crate::kernel) fn answer(
+        syn: &Segment,
+        listener: SocketId,
+        iss: u64,
+        output: &mut SegmentOutput<'_>,
+    ) -> Self {
         let owner = Owner::Backlog(listener);
         let mut socket = Self::new(syn.to, syn.from, State::SynReceived, owner, iss, syn.seq + 1);
         socket.send.window = u64::from(syn.window);
-        socket.send_syn(wire);
+        socket.send_syn(output);
         socket
     }
 
@@ -162,11 +172,11 @@ impl TcpSocket {
     // What the application calls.
 
     /// The next bytes, `len` at most; empty at the end of the stream. `WouldBlock` if there are none yet.
-    pub(in crate::kernel) fn read(&mut self, len: usize, wire: &mut Wire<'_>) -> io::Result<Bytes> {
+    pub(in crate::kernel) fn read(&mut self, len: usize, output: &mut SegmentOutput<'_>) -> io::Result<Bytes> {
         // Data that arrived before a reset is still delivered; after a FIN was read the error is never seen.
         if let Some(bytes) = self.receive.read(len) {
             if self.receive.opens() && self.can_receive() {
-                self.send_ack(wire);
+                self.send_ack(output);
             }
             return Ok(bytes);
         }
@@ -181,7 +191,11 @@ impl TcpSocket {
     }
 
     /// Queues and sends what fits; `WouldBlock` if nothing does.
-    pub(in crate::kernel) fn write(&mut self, slices: &[IoSlice<'_>], wire: &mut Wire<'_>) -> io::Result<usize> {
+    pub(in crate::kernel) fn write(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        output: &mut SegmentOutput<'_>,
+    ) -> io::Result<usize> {
         self.take_error()?;
         if self.send.fin != Fin::No || self.state == State::Closed {
             return Err(io::ErrorKind::BrokenPipe.into());
@@ -193,12 +207,12 @@ impl TcpSocket {
         if taken == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.transmit(wire);
+        self.transmit(output);
         Ok(taken)
     }
 
     /// Finishes our direction after what is queued. Repeated, or after a reset, it does nothing.
-    pub(in crate::kernel) fn shutdown(&mut self, wire: &mut Wire<'_>) {
+    pub(in crate::kernel) fn shutdown(&mut self, output: &mut SegmentOutput<'_>) {
         self.state = match self.state {
             State::Established | State::SynReceived => State::FinWait1,
             State::CloseWait => State::LastAck,
@@ -212,27 +226,27 @@ impl TcpSocket {
         };
         self.send.fin = Fin::Queued;
         self.news = true; // a poll reports the closed direction
-        self.transmit(wire);
+        self.transmit(output);
     }
 
     /// The application's last handle is gone.
-    pub(in crate::kernel) fn close(&mut self, wire: &mut Wire<'_>) {
+    pub(in crate::kernel) fn close(&mut self, output: &mut SegmentOutput<'_>) {
         self.owner = Owner::Orphaned;
         // The reader went away with bytes unread: RFC 2525 2.17 wants the sender told that they were lost.
         let lost = self.receive.has_unread();
         match self.state {
             State::Closed | State::TimeWait => {}
             State::SynSent => self.enter_closed(),
-            State::Closing | State::LastAck if lost => self.abort(wire),
+            State::Closing | State::LastAck if lost => self.abort(output),
             State::Closing | State::LastAck => {}
             State::CloseWait | State::Established | State::FinWait1 | State::FinWait2 | State::SynReceived
                 if lost || self.linger_zero =>
             {
-                self.abort(wire);
+                self.abort(output);
             }
-            State::CloseWait | State::Established | State::SynReceived => self.shutdown(wire),
+            State::CloseWait | State::Established | State::SynReceived => self.shutdown(output),
             State::FinWait1 => {}
-            State::FinWait2 => self.deadline = Some(wire.now + retransmit::FIN_WAIT2_TIMEOUT),
+            State::FinWait2 => self.deadline = Some(output.now + retransmit::FIN_WAIT2_TIMEOUT),
         }
     }
 
@@ -255,17 +269,17 @@ impl TcpSocket {
     }
 
     /// What [`read`](Self::read) would find.
-    pub(in crate::kernel) fn look(&self) -> Look {
+    pub(in crate::kernel) fn peek(&self) -> Peek {
         if self.receive.has_unread() {
-            Look::Bytes
+            Peek::Bytes
         } else if self.receive.finished {
-            Look::Closed
+            Peek::Closed
         } else if self.error.is_some() {
-            Look::Reset
+            Peek::Reset
         } else if self.state == State::Closed {
-            Look::Closed
+            Peek::Closed
         } else {
-            Look::Open
+            Peek::Open
         }
     }
 
@@ -281,15 +295,15 @@ impl TcpSocket {
         }
     }
 
-    fn enter_fin_wait2(&mut self, wire: &Wire<'_>) {
+    fn enter_fin_wait2(&mut self, output: &SegmentOutput<'_>) {
         self.state = State::FinWait2;
         // A half-closed connection that a program still holds may stay so for ever.
-        self.deadline = (self.owner == Owner::Orphaned).then_some(wire.now + retransmit::FIN_WAIT2_TIMEOUT);
+        self.deadline = (self.owner == Owner::Orphaned).then_some(output.now + retransmit::FIN_WAIT2_TIMEOUT);
     }
 
-    fn enter_time_wait(&mut self, wire: &Wire<'_>) {
+    fn enter_time_wait(&mut self, output: &SegmentOutput<'_>) {
         self.state = State::TimeWait;
-        self.deadline = Some(wire.now + retransmit::TIME_WAIT_TIMEOUT);
+        self.deadline = Some(output.now + retransmit::TIME_WAIT_TIMEOUT);
     }
 
     pub(in crate::kernel) fn enter_closed(&mut self) {
@@ -310,9 +324,9 @@ impl TcpSocket {
     }
 
     /// Closes with a reset; what was not sent is lost.
-    pub(in crate::kernel) fn abort(&mut self, wire: &mut Wire<'_>) {
+    pub(in crate::kernel) fn abort(&mut self, output: &mut SegmentOutput<'_>) {
         let reset = self.segment(self.send.nxt, Flags::RST_ACK, Bytes::new());
-        wire.out.push(reset);
+        output.out.push(reset);
         self.enter_closed();
     }
 

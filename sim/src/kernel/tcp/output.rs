@@ -5,14 +5,14 @@ use bytes::Bytes;
 
 use super::super::retransmit;
 use super::super::send::{Fin, MSS};
-use super::{Owner, State, TcpSocket, Wire};
+use super::{Owner, SegmentOutput, State, TcpSocket};
 use crate::segment::{Flags, Segment};
 
 impl TcpSocket {
     /// [`TcpSocket::next_deadline`] has come.
-    pub(in crate::kernel) fn on_timer(&mut self, wire: &mut Wire<'_>) {
-        if self.deadline.is_none_or(|deadline| deadline > wire.now) {
-            return self.ask_if_alive(wire);
+    pub(in crate::kernel) fn on_timer(&mut self, output: &mut SegmentOutput<'_>) {
+        if self.deadline.is_none_or(|deadline| deadline > output.now) {
+            return self.ask_if_alive(output);
         }
         self.deadline = None;
         match self.state {
@@ -21,15 +21,15 @@ impl TcpSocket {
             State::SynReceived if self.rto.retries >= retransmit::RETRIES_SYN_ACK_MAX => self.time_out(),
             State::SynReceived | State::SynSent => {
                 self.rto.retries += 1;
-                self.send_syn(wire);
+                self.send_syn(output);
             }
             State::CloseWait | State::Closing | State::Established | State::FinWait1 | State::LastAck => {
-                self.on_silence(wire);
+                self.on_silence(output);
             }
         }
     }
 
-    fn on_silence(&mut self, wire: &mut Wire<'_>) {
+    fn on_silence(&mut self, output: &mut SegmentOutput<'_>) {
         let (retries_max, tries) = match self.owner {
             // Answered probes are tries, too: an orphaned socket does not wait for its last bytes for ever.
             Owner::Orphaned => (retransmit::RETRIES_ORPHAN_MAX, self.rto.retries),
@@ -46,22 +46,22 @@ impl TcpSocket {
         self.rto.retries += 1;
         if self.send.in_flight() {
             self.send.recover = Some(self.send.nxt);
-            self.send_again(wire);
+            self.send_again(output);
         } else {
-            self.probe_window(wire);
+            self.probe_window(output);
         }
     }
 
     /// The window is closed, and the update that opened it may have been lost: asks for an acknowledgement.
-    fn probe_window(&mut self, wire: &mut Wire<'_>) {
+    fn probe_window(&mut self, output: &mut SegmentOutput<'_>) {
         self.rto.probes += 1;
         let probe = self.segment(self.send.una.saturating_sub(1), Flags::ACK, Bytes::new());
-        wire.out.push(probe);
-        self.deadline = Some(wire.now + self.rto.interval());
+        output.out.push(probe);
+        self.deadline = Some(output.now + self.rto.interval());
     }
 
     /// Sends what the window allows, then sets the timer for what is in flight.
-    pub(super) fn transmit(&mut self, wire: &mut Wire<'_>) {
+    pub(super) fn transmit(&mut self, output: &mut SegmentOutput<'_>) {
         if !self.can_send() {
             return;
         }
@@ -75,18 +75,18 @@ impl TcpSocket {
             if room == 0 || crumb {
                 break;
             }
-            self.send_next(usize::try_from(len).unwrap_or(MSS), wire);
+            self.send_next(usize::try_from(len).unwrap_or(MSS), output);
         }
         if idle && self.send.in_flight() {
             self.rto.retries = 0; // if the window was being probed, it has opened
             self.deadline = None;
         }
         if self.deadline.is_none() && (self.send.in_flight() || self.send.has_unsent()) {
-            self.deadline = Some(wire.now + self.rto.interval());
+            self.deadline = Some(output.now + self.rto.interval());
         }
     }
 
-    fn send_next(&mut self, len: usize, wire: &mut Wire<'_>) {
+    fn send_next(&mut self, len: usize, output: &mut SegmentOutput<'_>) {
         let payload = self.send.bytes_at(self.send.nxt, len);
         let last = self.send.nxt + payload.len() as u64 == self.send.data_end();
         let fin = last && self.send.fin == Fin::Queued;
@@ -96,12 +96,12 @@ impl TcpSocket {
             self.send.fin = Fin::Sent;
         }
         self.send.nxt = segment.end();
-        self.rto.sent(segment.end(), wire.now);
-        wire.out.push(segment);
+        self.rto.sent(segment.end(), output.now);
+        output.out.push(segment);
     }
 
     /// Sends the oldest unacknowledged segment once more.
-    pub(super) fn send_again(&mut self, wire: &mut Wire<'_>) {
+    pub(super) fn send_again(&mut self, output: &mut SegmentOutput<'_>) {
         self.rto.sent_again();
         let payload = self.send.bytes_at(self.send.una, MSS);
         let end = self.send.una + payload.len() as u64;
@@ -110,30 +110,30 @@ impl TcpSocket {
         let fin = self.send.fin == Fin::Sent && sent == self.send.data_end();
         let flags = Flags { ack: true, psh: !payload.is_empty(), fin, ..Flags::default() };
         let segment = self.segment(self.send.una, flags, payload);
-        wire.out.push(segment);
-        self.deadline = Some(wire.now + self.rto.interval());
+        output.out.push(segment);
+        self.deadline = Some(output.now + self.rto.interval());
     }
 
     /// Sends SYN or SYN-ACK, for the first time or again, and sets its timer.
-    pub(super) fn send_syn(&mut self, wire: &mut Wire<'_>) {
+    pub(super) fn send_syn(&mut self, output: &mut SegmentOutput<'_>) {
         let (flags, pause) = match self.state == State::SynSent {
             true => (Flags::SYN, retransmit::syn_pause(self.rto.retries)),
             false => (Flags::SYN_ACK, Some(self.rto.interval())),
         };
         let Some(pause) = pause else { return self.time_out() };
         match self.rto.retries {
-            0 => self.rto.sent(self.send.nxt, wire.now),
+            0 => self.rto.sent(self.send.nxt, output.now),
             _ => self.rto.sent_again(),
         }
         let segment = self.segment(self.send.una, flags, Bytes::new());
-        wire.out.push(segment);
-        self.deadline = Some(wire.now + pause);
+        output.out.push(segment);
+        self.deadline = Some(output.now + pause);
     }
 
     /// Sends the acknowledgement that is owed, if nothing else carried it.
-    pub(in crate::kernel) fn send_due_ack(&mut self, wire: &mut Wire<'_>) {
+    pub(in crate::kernel) fn send_due_ack(&mut self, output: &mut SegmentOutput<'_>) {
         if self.receive.ack_due {
-            self.send_ack(wire);
+            self.send_ack(output);
         }
     }
 
@@ -141,9 +141,9 @@ impl TcpSocket {
         self.receive.ack_due
     }
 
-    pub(super) fn send_ack(&mut self, wire: &mut Wire<'_>) {
+    pub(super) fn send_ack(&mut self, output: &mut SegmentOutput<'_>) {
         let ack = self.segment(self.send.nxt, Flags::ACK, Bytes::new());
-        wire.out.push(ack);
+        output.out.push(ack);
     }
 
     pub(super) fn segment(&mut self, seq: u64, flags: Flags, payload: Bytes) -> Segment {

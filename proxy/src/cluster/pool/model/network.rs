@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::net::testing::{Reads, TakesAll};
 use crate::net::{
-    Accept, Address, Clock, Conn, ConnectOptions, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Look, Net,
+    Accept, Address, Clock, Conn, ConnectOptions, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Net, Peek,
     Random, ResolveError,
 };
 
@@ -33,8 +33,8 @@ impl Reads for FakeIo {
         if peer.closed { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
-    fn look(&self) -> Look {
-        if self.0.lock().unwrap().closed { Look::Closed } else { Look::Open }
+    fn peek(&self) -> Peek {
+        if self.0.lock().unwrap().closed { Peek::Closed } else { Peek::Open }
     }
 }
 

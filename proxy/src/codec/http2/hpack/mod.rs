@@ -4,12 +4,13 @@
 //! read in full; an index into the table finds the verdict beside the field.
 
 mod huffman;
+mod limits;
 mod table;
 
 use bytes::{BufMut, BytesMut};
 
-use super::HeadLimit;
-use super::fields::Kind;
+use super::fields::FieldKind;
+pub use limits::{HeadLimit, ListLimit};
 use table::{STATIC, Table};
 
 // Names in the static table (RFC 7541 A), the first of each.
@@ -28,23 +29,6 @@ pub(super) const HTTPS: u8 = 0x87;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct DecodingError;
 
-/// How long a list of fields may be, as Envoy counts them.
-#[derive(Clone, Copy, Debug)]
-pub struct ListLimit {
-    /// Bytes of names and values.
-    pub bytes: usize,
-    /// Fields, pseudo-header fields included.
-    pub fields: usize,
-}
-
-impl ListLimit {
-    /// What HPACK counts for a list within the limit (RFC 7541 4.1).
-    pub(super) fn hpack_bytes(self) -> u32 {
-        let bytes = self.bytes.saturating_add(self.fields.saturating_add(1).saturating_mul(table::ENTRY_BYTES));
-        u32::try_from(bytes).unwrap_or(u32::MAX)
-    }
-}
-
 /// The fields of one header block.
 #[derive(Debug, Default)]
 pub(super) struct Block {
@@ -60,7 +44,7 @@ struct Span {
     at: usize,
     name_len: usize,
     value_len: usize,
-    kind: Kind,
+    kind: FieldKind,
     is_valid: bool,
 }
 
@@ -69,7 +53,7 @@ struct Span {
 pub(super) struct Field<'b> {
     pub(super) name: &'b [u8],
     pub(super) value: &'b [u8],
-    pub(super) kind: Kind,
+    pub(super) kind: FieldKind,
     pub(super) is_valid: bool,
 }
 
@@ -152,7 +136,7 @@ impl Decoder {
             Some((name, value)) => {
                 block.bytes.extend_from_slice(name);
                 block.bytes.extend_from_slice(value);
-                let kind = Kind::of(name);
+                let kind = FieldKind::of(name);
                 (name.len(), value.len(), kind, kind.allows(value))
             }
             None => {
@@ -176,7 +160,7 @@ impl Decoder {
         let kind = match integer(rest, index_bits)? {
             0 => {
                 string(rest, &mut block.bytes)?;
-                Kind::of(block.bytes.get(at..).unwrap_or_default())
+                FieldKind::of(block.bytes.get(at..).unwrap_or_default())
             }
             index => self.table.copy_name(index, &mut block.bytes).ok_or(DecodingError)?,
         };

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::codec::http2::fields::Kind;
+use crate::codec::http2::fields::FieldKind;
 
 /// SETTINGS_HEADER_TABLE_SIZE before any SETTINGS (RFC 9113 6.5.2). Bytes.
 pub(super) const TABLE_BYTES_DEFAULT: u32 = 4096;
@@ -82,7 +82,7 @@ pub(super) struct Entry {
     /// The name, then the value.
     pub(super) bytes: Box<[u8]>,
     pub(super) name_len: usize,
-    pub(super) kind: Kind,
+    pub(super) kind: FieldKind,
     pub(super) is_valid: bool,
 }
 
@@ -116,10 +116,10 @@ impl Table {
     }
 
     /// Appends the name that stands at `index` to `to`.
-    pub(super) fn copy_name(&self, index: usize, to: &mut Vec<u8>) -> Option<Kind> {
+    pub(super) fn copy_name(&self, index: usize, to: &mut Vec<u8>) -> Option<FieldKind> {
         if let Some((name, _)) = index.checked_sub(1).and_then(|at| STATIC.get(at)) {
             to.extend_from_slice(name);
-            return Some(Kind::of(name));
+            return Some(FieldKind::of(name));
         }
         let entry = self.entry(index)?;
         to.extend_from_slice(entry.bytes.get(..entry.name_len)?);
@@ -127,7 +127,7 @@ impl Table {
     }
 
     /// RFC 7541 4.4: an entry larger than the table empties it.
-    pub(super) fn insert(&mut self, field: &[u8], name_len: usize, kind: Kind, is_valid: bool) {
+    pub(super) fn insert(&mut self, field: &[u8], name_len: usize, kind: FieldKind, is_valid: bool) {
         let cost = field.len() + ENTRY_BYTES;
         self.evict(self.bytes_max.saturating_sub(cost));
         if cost <= self.bytes_max {

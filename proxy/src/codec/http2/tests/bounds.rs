@@ -1,7 +1,7 @@
 //! What one peer can make us hold, and that nothing which it does often ends its connection.
 
 use super::super::bounds::{
-    CONNECTION_BUFFER_BYTES_MAX, CONNECTION_QUEUE_BYTES_MAX, OWED_FRAMES_MAX, SMALL_PIECES_MAX, TURN_FRAMES_MAX,
+    CONNECTION_BUFFER_BYTES_MAX, CONNECTION_QUEUE_BYTES_MAX, PENDING_REPLIES_MAX, SMALL_PIECES_MAX, TURN_FRAMES_MAX,
 };
 use super::super::frames::PADDED;
 use super::*;
@@ -81,8 +81,7 @@ async fn late_frames_are_read_in_turns() {
         raw.io.write_all(PREFACE).await.unwrap();
         raw.send(SETTINGS, 0, 0, &[]).await;
         let options = Http2Options::default();
-        let shaken =
-            ServerConnection::handshake(conn(served), Bytes::new(), &options, EndStreams, LIMIT, &stats()).await;
+        let shaken = ServerConnection::handshake(conn(served), Bytes::new(), &options, Stream, LIMIT, &stats()).await;
         let mut server = shaken.unwrap();
         raw.send(HEADERS, END_HEADERS, 1, &block(POST)).await;
         let (_, _, responder) = server.accept().await.unwrap().unwrap();
@@ -159,7 +158,7 @@ async fn a_client_that_does_not_read_is_not_read() {
     }
     let fit = u32::try_from(PIPE_BYTES_MAX / 200).unwrap();
     let answered = u32::try_from(answers.len()).unwrap();
-    assert!((OWED_FRAMES_MAX..=OWED_FRAMES_MAX + 2 * fit + TURN_FRAMES_MAX).contains(&answered), "{answered}");
+    assert!((PENDING_REPLIES_MAX..=PENDING_REPLIES_MAX + 2 * fit + TURN_FRAMES_MAX).contains(&answered), "{answered}");
     // A client that reads again gets every answer.
     for _ in 0..answered {
         let reading = raw.frame_of(HEADERS);
@@ -221,7 +220,7 @@ async fn response_heads_for_a_client_that_does_not_read_are_held_back_by_their_m
         answers.push((incoming, responder.respond(&head, Payload::None)));
         settle(&mut server, &mut Vec::new()).await;
     }
-    // A value takes half of that on the wire, at most, and h2 has begun with some.
+    // A value takes half of that on the I/O layer, at most, and h2 has begun with some.
     let in_pipe = 3 * PIPE_BYTES_MAX / HEAD_BYTES;
     let most = CONNECTION_BUFFER_BYTES_MAX / HEAD_BYTES + in_pipe + 2;
     assert!((2..=most).contains(&answers.len()), "{} of {} heads are held", answers.len(), streams.len());

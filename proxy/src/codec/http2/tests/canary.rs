@@ -1,4 +1,4 @@
-//! What the wire takes for granted about h2, which is pinned to one version for it. Where one of these fails after a change
+//! What the I/O layer takes for granted about h2, which is pinned to one version for it. Where one of these fails after a change
 //! of version, the place it names has to change with it.
 
 use std::cell::Cell;
@@ -17,7 +17,7 @@ struct Watched {
 }
 
 impl Watched {
-    /// [`Wire`](super::super::wire) finds each head, and each control frame as a whole, in the first piece of a write.
+    /// [`H2Io`](super::super::h2_io) finds each head, and each control frame as a whole, in the first piece of a write.
     fn look(&mut self, bufs: &[io::IoSlice<'_>], written: usize) {
         let first = bufs.iter().map(|buf| &**buf).find(|buf| !buf.is_empty()).unwrap_or_default();
         assert!(bufs.iter().filter(|buf| !buf.is_empty()).count() <= 2, "one payload at most behind the heads");
@@ -118,7 +118,7 @@ async fn heads_and_control_frames_are_written_in_one_piece() {
             break ping;
         }
     };
-    assert_eq!(shutdown.payload, SHUTDOWN, "the wire knows the PING of a shutdown by its payload");
+    assert_eq!(shutdown.payload, SHUTDOWN, "the I/O layer knows the PING of a shutdown by its payload");
 }
 
 #[tokio::test(start_paused = true)]

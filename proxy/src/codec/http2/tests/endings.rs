@@ -261,7 +261,7 @@ async fn a_reset_connection_is_told_from_a_closed_one() {
         .run_until(async {
             let conn = Conn::new(Box::new(TakesAll(ResetByPeer)), address(), address());
             let (mut client, driver) =
-                ClientConnection::handshake(conn, &Http2Options::default(), EndStreams, &stats()).await.unwrap();
+                ClientConnection::handshake(conn, &Http2Options::default(), Stream, &stats()).await.unwrap();
             let (_up, mut response) = client.send(&request(Method::GET, None), Payload::None).unwrap();
             assert_eq!(driver.await, DriverEnd::Broken(Broken::ConnectionReset));
             assert_eq!(response.head().await.unwrap_err(), Broken::ConnectionReset);

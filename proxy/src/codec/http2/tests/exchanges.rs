@@ -52,12 +52,12 @@ async fn a_request_and_its_response_arrive_whole() {
                 assert!(incoming.is_complete());
 
                 let mut answer = responder.respond(&ResponseHead::new(StatusCode::CREATED), Payload::Some);
-                answer.write(Bytes::from_static(b"pong"));
+                answer.write(Bytes::from_static(b"shutdown_ping"));
                 answer.finish(None);
                 poll_fn(|cx| answer.poll_flush(cx)).await.unwrap();
                 let (head, mut incoming) = response.head().await.unwrap();
                 assert_eq!((head.status, head.version), (StatusCode::CREATED, Version::HTTP_2));
-                assert_eq!(read_all(&mut incoming).await, Ok((b"pong".to_vec(), None)));
+                assert_eq!(read_all(&mut incoming).await, Ok((b"shutdown_ping".to_vec(), None)));
 
                 assert_eq!(client.streams_active(), 1);
                 drop((body, response, incoming));

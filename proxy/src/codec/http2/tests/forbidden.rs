@@ -62,7 +62,7 @@ const CASES: &[Case] = &[
 #[tokio::test(start_paused = true)]
 async fn a_frame_that_may_not_come_does_not_cost_the_requests_before_it() {
     for (name, kind, stream, payload, by_the_rfc, as_envoy) in CASES {
-        for (errors, expected) in [(EndStreams, *by_the_rfc), (EndConnections, *as_envoy)] {
+        for (errors, expected) in [(Stream, *by_the_rfc), (Connection, *as_envoy)] {
             let (mut raw, mut server) = raw_client_with(&Http2Options::default(), errors, LIMIT).await;
             raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(GET)).await;
             raw.send(HEADERS, END_HEADERS, 3, &block(GET)).await;
@@ -153,7 +153,7 @@ async fn a_response_whose_length_is_not_that_of_its_content_is_a_messaging_error
     for (method, frames, is_right) in
         [(Method::GET, &none[..], false), (Method::GET, &short[..], false), (Method::HEAD, &none[..], true)]
     {
-        for errors in [EndStreams, EndConnections] {
+        for errors in [Stream, Connection] {
             let name = format!("{method} {errors:?} {}", frames.len());
             LocalSet::new()
                 .run_until(async {
@@ -170,7 +170,7 @@ async fn a_response_whose_length_is_not_that_of_its_content_is_a_messaging_error
                     };
                     assert_eq!(came.is_ok(), is_right, "{name}: {came:?}");
                     assert!(is_right || matches!(came, Err(Broken::Malformed(_))), "{name}: {came:?}");
-                    assert_eq!(client.is_available(), is_right || errors == EndStreams, "{name}");
+                    assert_eq!(client.is_available(), is_right || errors == Stream, "{name}");
                 })
                 .await;
         }
@@ -181,7 +181,7 @@ async fn a_response_whose_length_is_not_that_of_its_content_is_a_messaging_error
 async fn data_before_the_head_of_a_response_is_malformed() {
     LocalSet::new()
         .run_until(async {
-            for (errors, ends) in [(EndStreams, RST_STREAM), (EndConnections, GOAWAY)] {
+            for (errors, ends) in [(Stream, RST_STREAM), (Connection, GOAWAY)] {
                 let (mut raw, mut client) = raw_server_with(errors).await;
                 raw.send(SETTINGS, 0, 0, &[]).await;
                 let (_outgoing, mut response) = client.send(&request(Method::GET, None), Payload::None).unwrap();
@@ -190,7 +190,7 @@ async fn data_before_the_head_of_a_response_is_malformed() {
                 let came = response.head().await.map(drop);
                 assert!(matches!(came, Err(Broken::Malformed(_))), "{errors:?}: {came:?}");
                 let told = raw.frame_of(ends).await;
-                assert!(errors == EndStreams || told.payload.ends_with(b"DATA: stream not opened"));
+                assert!(errors == Stream || told.payload.ends_with(b"DATA: stream not opened"));
             }
         })
         .await;

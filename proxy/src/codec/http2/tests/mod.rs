@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::timeout;
 
-use super::MessageErrors::{EndConnections, EndStreams};
+use super::MessageErrorScope::{Connection, Stream};
 use super::bounds::{QUEUE_BYTES_MAX, STREAM_BUFFER_BYTES_MAX};
 use super::frames::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PREFACE, PRIORITY, RST_STREAM,
@@ -35,7 +35,7 @@ use super::*;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
 use crate::net::testing::{Reads, TakesAll};
-use crate::net::{Address, Conn, Io, Look};
+use crate::net::{Address, Conn, Io, Peek};
 use crate::stats::{Http2Stats, Registry};
 
 pub(super) const LIMIT: ListLimit = ListLimit { bytes: 60 * 1024, fields: 100 };
@@ -60,8 +60,8 @@ struct Pipe(DuplexStream);
 impl Io for Pipe {
     fn abort_on_drop(&mut self) {}
 
-    fn look(&self) -> Look {
-        Look::Open
+    fn peek(&self) -> Peek {
+        Peek::Open
     }
 }
 
@@ -173,12 +173,11 @@ pub(super) async fn both_ends(
     options: &Http2Options,
 ) -> (ClientConnection, Requests, [JoinHandle<()>; 2]) {
     let (left, right) = duplex(pipe);
-    let (client, driver) = ClientConnection::handshake(conn(left), options, EndStreams, &stats()).await.unwrap();
+    let (client, driver) = ClientConnection::handshake(conn(left), options, Stream, &stats()).await.unwrap();
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let options = *options;
     let serving = spawn_local(async move {
-        let shaken =
-            ServerConnection::handshake(conn(right), Bytes::new(), &options, EndStreams, LIMIT, &stats()).await;
+        let shaken = ServerConnection::handshake(conn(right), Bytes::new(), &options, Stream, LIMIT, &stats()).await;
         let mut server = shaken.unwrap();
         while let Some(accepted) = server.accept().await {
             drop(sender.send(accepted.unwrap()));
@@ -192,12 +191,12 @@ pub(super) async fn both_ends(
 
 /// A server, and its client made by hand, which has sent its preface and its SETTINGS.
 pub(super) async fn raw_client(options: &Http2Options) -> (Raw, ServerConnection) {
-    raw_client_with(options, EndStreams, LIMIT).await
+    raw_client_with(options, Stream, LIMIT).await
 }
 
 pub(super) async fn raw_client_with(
     options: &Http2Options,
-    errors: MessageErrors,
+    errors: MessageErrorScope,
     limit: ListLimit,
 ) -> (Raw, ServerConnection) {
     let (io, server) = duplex(PIPE_BYTES_MAX);
@@ -215,10 +214,10 @@ pub(super) async fn raw_client_with(
 
 /// A client, and its server made by hand, which has read the preface and has yet to send its SETTINGS.
 pub(super) async fn raw_server() -> (Raw, ClientConnection) {
-    raw_server_with(EndStreams).await
+    raw_server_with(Stream).await
 }
 
-pub(super) async fn raw_server_with(errors: MessageErrors) -> (Raw, ClientConnection) {
+pub(super) async fn raw_server_with(errors: MessageErrorScope) -> (Raw, ClientConnection) {
     let (io, client) = duplex(PIPE_BYTES_MAX);
     let options = Http2Options::default();
     let (client, driver) = ClientConnection::handshake(conn(client), &options, errors, &stats()).await.unwrap();

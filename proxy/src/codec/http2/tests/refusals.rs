@@ -14,7 +14,7 @@ async fn a_malformed_message_ends_the_connection_without_a_word_where_envoys_way
         ("no path", block(&GET[..3])),
     ];
     for (name, head) in cases {
-        let (mut raw, mut server) = raw_client_with(&Http2Options::default(), EndConnections, LIMIT).await;
+        let (mut raw, mut server) = raw_client_with(&Http2Options::default(), Connection, LIMIT).await;
         raw.send(HEADERS, END_HEADERS, 1, &block(GET)).await;
         let (_, mut bystander, _responder) = server.accept().await.unwrap().unwrap();
         raw.send(HEADERS, END_HEADERS | END_STREAM, 3, &head).await;
@@ -51,7 +51,7 @@ async fn a_body_that_breaks_its_content_length_ends_its_stream() {
 
 #[tokio::test(start_paused = true)]
 async fn trailers_that_do_not_end_the_stream_end_the_connection_where_envoys_way_is_asked_for() {
-    let (mut raw, mut server) = raw_client_with(&Http2Options::default(), EndConnections, LIMIT).await;
+    let (mut raw, mut server) = raw_client_with(&Http2Options::default(), Connection, LIMIT).await;
     raw.send(HEADERS, END_HEADERS, 1, &block(GET)).await;
     let (_, mut incoming, _responder) = server.accept().await.unwrap().unwrap();
     raw.send(HEADERS, END_HEADERS, 1, &block(&[("a", "b")])).await;
@@ -63,7 +63,7 @@ async fn trailers_that_do_not_end_the_stream_end_the_connection_where_envoys_way
 
 #[tokio::test(start_paused = true)]
 async fn waiting_for_the_peer_ends_when_it_closes() {
-    let (mut raw, mut server) = raw_client_with(&Http2Options::default(), EndConnections, LIMIT).await;
+    let (mut raw, mut server) = raw_client_with(&Http2Options::default(), Connection, LIMIT).await;
     raw.send(HEADERS, END_HEADERS, 1, &block(WEBSOCKET)).await;
     assert!(server.accept().await.unwrap().is_err());
     drop(raw);
@@ -73,7 +73,7 @@ async fn waiting_for_the_peer_ends_when_it_closes() {
 #[tokio::test(start_paused = true)]
 async fn data_after_the_end_of_a_stream_ends_the_connection_where_envoys_way_is_asked_for() {
     let options = Http2Options { allow_connect: true, ..Http2Options::default() };
-    let (mut raw, mut server) = raw_client_with(&options, EndConnections, LIMIT).await;
+    let (mut raw, mut server) = raw_client_with(&options, Connection, LIMIT).await;
     raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(WEBSOCKET)).await;
     let (_, mut incoming, responder) = server.accept().await.unwrap().unwrap();
     assert!(incoming.is_complete());
@@ -104,7 +104,7 @@ async fn a_head_over_the_limit_loses_its_stream_only() {
     let cases = [(LIMIT.bytes, many, HeadLimit::Fields), (300, large, HeadLimit::Bytes)];
     for (bytes, fields, limit) in cases {
         let (mut raw, mut server) =
-            raw_client_with(&Http2Options::default(), EndStreams, ListLimit { bytes, ..LIMIT }).await;
+            raw_client_with(&Http2Options::default(), Stream, ListLimit { bytes, ..LIMIT }).await;
         raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields)).await;
         let error = server.accept().await.unwrap().map(drop).unwrap_err();
         assert_eq!(error, ConnectionError::HeadTooLarge(limit));
@@ -124,8 +124,7 @@ async fn what_is_no_preface_is_no_connection() {
         client.write_all(sent).await.unwrap();
         client.shutdown().await.unwrap();
         let options = Http2Options::default();
-        let shaken =
-            ServerConnection::handshake(conn(server), Bytes::new(), &options, EndStreams, LIMIT, &stats()).await;
+        let shaken = ServerConnection::handshake(conn(server), Bytes::new(), &options, Stream, LIMIT, &stats()).await;
         assert_eq!(shaken.map(drop), Err(expected));
     }
 }

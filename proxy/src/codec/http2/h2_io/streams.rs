@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::closed::{ClosedBy, LatelyClosed};
-use super::shared::Shared;
+use super::connection_state::ConnectionState;
+use super::recently_closed::{ClosedBy, RecentlyClosed};
 use crate::codec::http2::frames::{DATA, END_STREAM, FrameHead, HEADERS, RST_STREAM, Role};
 
 /// The streams of a connection, as far as their peer's frames are concerned.
 #[derive(Debug)]
 pub(super) struct Streams {
     role: Role,
-    open: BTreeMap<u32, Receiving>,
+    open: BTreeMap<u32, RemoteHalf>,
     /// Requests of ours that have not ended. Clients only.
     requests: BTreeSet<u32>,
     /// Servers only.
-    closed: LatelyClosed,
+    closed: RecentlyClosed,
     /// The largest stream that the client, at whichever end, has opened.
     last: u32,
     /// Streams below it that the client passed over, the latest time that it did: they are never opened (RFC 9113 5.1.1).
@@ -24,21 +24,21 @@ pub(super) struct Streams {
 
 /// What is still to come on a stream from its peer. Of a stream that is not here, nothing; it is closed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Receiving {
+pub(super) enum RemoteHalf {
     /// A response.
     Head,
     /// The rest of a message whose header section has come.
-    Rest(Rest),
+    Body(MessageProgress),
     /// The end of a response whose status excludes content (RFC 9110 15.3.5, 15.4.5), perhaps with trailers. Clients only.
-    RestWithoutContent,
+    WithoutContent,
     /// Nothing, but our response has not ended (RFC 9113 5.1, half-closed). Servers only: a client that has its response
     /// takes no interest in the stream any more.
-    Nothing,
+    Ended,
 }
 
 /// A message whose header section has come.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Rest {
+pub(super) struct MessageProgress {
     /// We have ended our half.
     ours_ended: bool,
     /// The content-length of the head.
@@ -46,7 +46,7 @@ pub(super) struct Rest {
     pub(super) content_bytes: u64,
 }
 
-impl Rest {
+impl MessageProgress {
     pub(super) fn after_head(head_length: Option<u64>) -> Self {
         Self { head_length, ..Self::default() }
     }
@@ -58,24 +58,24 @@ impl Streams {
             role,
             open: BTreeMap::new(),
             requests: BTreeSet::new(),
-            closed: LatelyClosed::default(),
+            closed: RecentlyClosed::default(),
             last: 0,
             skipped: 0..0,
         }
     }
 
     /// What is still to come on `stream`; `None` if it is closed or was never opened.
-    pub(super) fn receiving(&self, stream: u32) -> Option<Receiving> {
+    pub(super) fn remote_half(&self, stream: u32) -> Option<RemoteHalf> {
         self.open.get(&stream).copied()
     }
 
-    pub(super) fn set(&mut self, stream: u32, receiving: Receiving) {
-        self.open.insert(stream, receiving);
+    pub(super) fn set(&mut self, stream: u32, remote_half: RemoteHalf) {
+        self.open.insert(stream, remote_half);
     }
 
     /// Counts content of a message whose head has come.
     pub(super) fn add_content(&mut self, stream: u32, bytes: u64) {
-        if let Some(Receiving::Rest(rest)) = self.open.get_mut(&stream) {
+        if let Some(RemoteHalf::Body(rest)) = self.open.get_mut(&stream) {
             rest.content_bytes = rest.content_bytes.saturating_add(bytes);
         }
     }
@@ -98,7 +98,7 @@ impl Streams {
         match frame.kind {
             HEADERS if self.role == Role::Client && frame.stream > self.last => {
                 self.last = frame.stream;
-                self.open.insert(frame.stream, Receiving::Head);
+                self.open.insert(frame.stream, RemoteHalf::Head);
                 self.requests.insert(frame.stream);
             }
             RST_STREAM => {
@@ -112,8 +112,8 @@ impl Streams {
         }
         if self.role == Role::Server && matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM != 0 {
             match self.open.get_mut(&frame.stream) {
-                Some(Receiving::Rest(rest)) => rest.ours_ended = true,
-                Some(Receiving::Head | Receiving::RestWithoutContent | Receiving::Nothing) => {
+                Some(RemoteHalf::Body(rest)) => rest.ours_ended = true,
+                Some(RemoteHalf::Head | RemoteHalf::WithoutContent | RemoteHalf::Ended) => {
                     self.open.remove(&frame.stream);
                     self.closed.note(frame.stream, ClosedBy::BothEnds);
                 }
@@ -125,15 +125,17 @@ impl Streams {
     /// The peer has ended its half of a stream.
     pub(super) fn note_end(&mut self, stream: u32) {
         match self.open.remove(&stream) {
-            None | Some(Receiving::Rest(Rest { ours_ended: false, .. })) if self.role == Role::Server => {
-                self.open.insert(stream, Receiving::Nothing);
+            None | Some(RemoteHalf::Body(MessageProgress { ours_ended: false, .. })) if self.role == Role::Server => {
+                self.open.insert(stream, RemoteHalf::Ended);
             }
-            Some(Receiving::Rest(Rest { ours_ended: true, .. })) => self.closed.note(stream, ClosedBy::BothEnds),
+            Some(RemoteHalf::Body(MessageProgress { ours_ended: true, .. })) => {
+                self.closed.note(stream, ClosedBy::BothEnds)
+            }
             _ => {}
         }
     }
 
-    /// Has one of the two ends something to say on the stream? `None` from [`Self::receiving`] may be only the peer's half.
+    /// Has one of the two ends something to say on the stream? `None` from [`Self::remote_half`] may be only the peer's half.
     pub(super) fn is_open(&self, stream: u32) -> bool {
         self.open.contains_key(&stream) || self.requests.contains(&stream)
     }
@@ -155,8 +157,8 @@ impl Streams {
 
     /// Is nothing that comes on the stream of interest any more? It was closed by us, or so long ago that nothing is known of
     /// it (RFC 9113 5.1, closed).
-    pub(super) fn is_late(&self, stream: u32, shared: &Shared) -> bool {
-        shared.is_reset_by_us(stream)
+    pub(super) fn is_closed(&self, stream: u32, state: &ConnectionState) -> bool {
+        state.is_reset_by_us(stream)
             || !self.open.contains_key(&stream) && !self.was_never_opened(stream) && self.closed.by(stream).is_none()
     }
 

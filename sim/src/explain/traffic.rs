@@ -8,7 +8,7 @@ use crate::trace::wire::{self, Meaning, Message};
 use crate::trace::{HostId, Trace};
 
 /// A run, as far as it matters to exchanges.
-pub(super) struct Wire {
+pub(super) struct Traffic {
     pub(super) conversations: Vec<Conversation>,
     /// In the order in which they were asked.
     pub(super) exchanges: Vec<Exchange>,
@@ -34,13 +34,13 @@ pub(super) struct Exchange {
     pub(super) client: HostId,
     pub(super) server: Option<HostId>,
     pub(super) stream: u32,
-    pub(super) speaks: Protocol,
+    pub(super) protocol: Protocol,
     pub(super) method: String,
     pub(super) path: String,
     /// Of the request.
     pub(super) fields: Vec<(String, String)>,
     pub(super) request: Part,
-    pub(super) answer: Option<Answer>,
+    pub(super) answer: Option<FinalResponse>,
     /// Whether a WebSocket's close frame crossed it. Seen in HTTP/1 only, which is what clients speak.
     pub(super) has_close_frame: bool,
 }
@@ -60,15 +60,15 @@ pub(super) struct Part {
     pub(super) arrived: Option<Duration>,
     /// When its head had arrived.
     pub(super) head_arrived: Option<Duration>,
-    /// On the wire, heads and frames included.
+    /// On the traffic, heads and frames included.
     pub(super) bytes: usize,
     /// Of the first message.
     pub(super) first_bytes: usize,
     pub(super) is_complete: bool,
 }
 
-/// A final answer.
-pub(super) struct Answer {
+/// A final response.
+pub(super) struct FinalResponse {
     pub(super) status: u16,
     pub(super) part: Part,
     pub(super) head: Section,
@@ -112,7 +112,7 @@ pub(super) enum ActKind {
     Rst,
 }
 
-impl Wire {
+impl Traffic {
     pub(super) fn read(trace: &Trace) -> Self {
         let conversations = trace.conversations().to_vec();
         let (mut exchanges, mut acts, mut pings) = (Vec::new(), Vec::new(), Vec::new());
@@ -173,13 +173,13 @@ impl Wire {
             client: of.client,
             server: of.server,
             stream: 0,
-            speaks: Protocol::Http1,
+            protocol: Protocol::Http1,
             method: account.method.clone(),
             path: account.path.clone(),
             fields: Vec::new(),
             request: part(&of.from_client, of.from_client.sent(0).unwrap_or(opened), false),
             answer: (account.status > 0)
-                .then(|| Answer::of(account.status, part(&of.from_server, answered, true), Section::default())),
+                .then(|| FinalResponse::of(account.status, part(&of.from_server, answered, true), Section::default())),
             has_close_frame: false,
         });
         true
@@ -249,14 +249,14 @@ impl Exchange {
     /// Whether it became a tunnel.
     pub(super) fn is_tunnel(&self) -> bool {
         let status = self.answer.as_ref().map(|answer| answer.status);
-        match self.speaks {
+        match self.protocol {
             Protocol::Http1 => status == Some(101),
             Protocol::Http2 => self.method == "CONNECT" && status.is_some_and(|status| (200..300).contains(&status)),
         }
     }
 }
 
-impl Answer {
+impl FinalResponse {
     fn of(status: u16, part: Part, head: Section) -> Self {
         Self { status, part, head, trailers: None }
     }
@@ -296,7 +296,7 @@ impl Reading<'_> {
                 client: self.conversation.client,
                 server: self.conversation.server,
                 stream: *stream,
-                speaks: if message.field(":method").is_some() { Protocol::Http2 } else { Protocol::Http1 },
+                protocol: if message.field(":method").is_some() { Protocol::Http2 } else { Protocol::Http1 },
                 method: method.clone(),
                 path: path.clone(),
                 fields: message.fields.clone(),
@@ -305,7 +305,7 @@ impl Reading<'_> {
                 has_close_frame: false,
             }),
             Meaning::Answer { stream, status, ends } => {
-                let answer = Answer::of(*status, part(*ends), Section::of(message));
+                let answer = FinalResponse::of(*status, part(*ends), Section::of(message));
                 if let Some(exchange) = self.exchange(*stream) {
                     exchange.answer = Some(answer);
                 }

@@ -1,6 +1,6 @@
-//! The streams that the client closed of late, so that its errors on them are told from frames that cross our own reset.
+//! The streams that the client closed of late, so that its errors on them are distinguished from frames that cross our own reset.
 
-/// Streams that [`LatelyClosed`] holds. Frames on a stream that is forgotten are ignored, which RFC 9113 5.1 permits, so this
+/// Streams that [`RecentlyClosed`] holds. Frames on a stream that is forgotten are ignored, which RFC 9113 5.1 permits, so this
 /// only limits for how long a client's error is called one.
 const CLOSED_STREAMS_MAX: usize = 16;
 
@@ -13,14 +13,14 @@ pub(super) enum ClosedBy {
     Reset,
 }
 
-/// The latest streams that the peer closed, so that frames behind are told from those that cross our own reset.
+/// The latest streams that the peer closed, so that frames behind are distinguished from those that cross our own reset.
 #[derive(Debug, Default)]
-pub(super) struct LatelyClosed {
+pub(super) struct RecentlyClosed {
     streams: [Option<(u32, ClosedBy)>; CLOSED_STREAMS_MAX],
     next: usize,
 }
 
-impl LatelyClosed {
+impl RecentlyClosed {
     pub(super) fn note(&mut self, stream: u32, by: ClosedBy) {
         if let Some(slot) = self.streams.get_mut(self.next) {
             *slot = Some((stream, by));

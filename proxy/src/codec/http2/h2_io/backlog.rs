@@ -15,7 +15,7 @@ use crate::stats::{Gauge, Held};
 pub(in crate::codec::http2) struct Backlog {
     /// Given to h2, heads and payload. All of it is within the peer's windows, so it leaves as the socket takes it; only a
     /// peer that makes its windows smaller afterwards can keep a part here.
-    handed_bytes: Cell<usize>,
+    submitted_bytes: Cell<usize>,
     /// Held by the streams.
     queued_bytes: Cell<usize>,
     /// The same, for all to see.
@@ -28,7 +28,7 @@ impl Backlog {
     /// Nothing waits. `pending` is the gauge of what is held by streams.
     pub(super) fn new(pending: &Gauge) -> Self {
         Self {
-            handed_bytes: Cell::new(0),
+            submitted_bytes: Cell::new(0),
             queued_bytes: Cell::new(0),
             pending: RefCell::new(pending.hold(0)),
             waiting: RefCell::default(),
@@ -37,7 +37,7 @@ impl Backlog {
 
     /// Does h2 hold so much that it is to get nothing more?
     pub(in crate::codec::http2) fn is_full(&self) -> bool {
-        self.handed_bytes.get() >= CONNECTION_BUFFER_BYTES_MAX
+        self.submitted_bytes.get() >= CONNECTION_BUFFER_BYTES_MAX
     }
 
     /// Ready when h2 may be given something. Each waiting stream is woken when half of the room is free.
@@ -53,24 +53,24 @@ impl Backlog {
     }
 
     /// What h2 was given and has not written.
-    pub(super) fn handed_bytes(&self) -> usize {
-        self.handed_bytes.get()
+    pub(super) fn submitted_bytes(&self) -> usize {
+        self.submitted_bytes.get()
     }
 
-    pub(super) fn hand(&self, bytes: usize) {
-        self.handed_bytes.set(self.handed_bytes.get().saturating_add(bytes));
+    pub(super) fn submit(&self, bytes: usize) {
+        self.submitted_bytes.set(self.submitted_bytes.get().saturating_add(bytes));
     }
 
     /// The socket has taken so much, or h2 has thrown it away.
     pub(super) fn release(&self, bytes: usize) {
-        let left = self.handed_bytes.get().saturating_sub(bytes);
-        self.handed_bytes.set(left);
+        let left = self.submitted_bytes.get().saturating_sub(bytes);
+        self.submitted_bytes.set(left);
         if left <= CONNECTION_BUFFER_BYTES_MAX / 2 {
             self.wake_all();
         }
     }
 
-    /// Nothing more leaves: tells those that wait.
+    /// Nothing more leaves: wakes the streams that wait.
     pub(super) fn wake_all(&self) {
         self.waiting.take().into_iter().for_each(Waker::wake);
     }
@@ -111,13 +111,13 @@ impl Unsent {
     }
 
     /// A head has begun to leave. What that releases.
-    pub(super) fn head_left(&mut self) -> usize {
+    pub(super) fn head_written(&mut self) -> usize {
         self.heads = self.heads.saturating_sub(1);
         if self.heads == 0 { std::mem::take(&mut self.head_bytes) } else { 0 }
     }
 
     /// So much payload has begun to leave. What that releases.
-    pub(super) fn payload_left(&mut self, bytes: usize) -> usize {
+    pub(super) fn payload_written(&mut self, bytes: usize) -> usize {
         let released = bytes.min(self.payload_bytes);
         self.payload_bytes -= released;
         released

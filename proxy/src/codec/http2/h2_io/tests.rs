@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::intake::{End, Intake};
+use super::frame_reader::{FrameReader, ReadEnd};
 use super::*;
 use crate::codec::http2::flood::Flood;
 use crate::codec::http2::frames::{
@@ -17,7 +17,7 @@ use crate::net::testing::TakesAll;
 #[derive(Debug, PartialEq)]
 struct Outcome {
     shown: Vec<u8>,
-    ended: Option<End>,
+    ended: Option<ReadEnd>,
     goaway_last: Option<u32>,
     credit: u32,
     resets: u64,
@@ -27,27 +27,27 @@ struct Outcome {
 /// Takes `bytes` in pieces of these lengths, over and over.
 fn taken(role: Role, bytes: &[u8], pieces: &[usize]) -> Outcome {
     let stats = stats();
-    let shared = Shared::new(Conn::new(Box::new(TakesAll(ResetByPeer)), address(), address()), 0, &stats);
-    let mut intake = Intake::new(role, MessageErrors::EndStreams, &Http2Options::default(), LIMIT);
+    let state = ConnectionState::new(Conn::new(Box::new(TakesAll(ResetByPeer)), address(), address()), 0, &stats);
+    let mut frame_reader = FrameReader::new(role, MessageErrorScope::Stream, &Http2Options::default(), LIMIT);
     let (mut shown, mut rest) = (Vec::new(), bytes);
     for len in pieces.iter().cycle() {
-        if rest.is_empty() || intake.ended().is_some() {
+        if rest.is_empty() || frame_reader.ended().is_some() {
             break;
         }
         let piece;
         (piece, rest) = rest.split_at(rest.len().min(*len));
         let mut piece = piece.to_vec();
-        let passed = intake.take(&mut piece, &shared);
+        let passed = frame_reader.take(&mut piece, &state);
         shown.extend_from_slice(&piece[..passed]);
-        shown.extend_from_slice(&mem::take(intake.ready()));
+        shown.extend_from_slice(&mem::take(frame_reader.ready()));
     }
     Outcome {
         shown,
-        ended: intake.ended(),
-        goaway_last: shared.goaway_last.get(),
-        credit: shared.credit.get(),
+        ended: frame_reader.ended(),
+        goaway_last: state.goaway_last.get(),
+        credit: state.credit.get(),
         resets: stats.rx_reset.value(),
-        is_between_frames: intake.is_between_frames(),
+        is_between_frames: frame_reader.is_between_frames(),
     }
 }
 
@@ -99,7 +99,7 @@ proptest! {
     fn any_bytes_can_be_taken(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let first = FrameHead::parse(&bytes).map(|head| head.kind == SETTINGS && head.flags & ACK == 0);
         let ended = taken(Role::Client, &bytes, &[7]).ended;
-        prop_assert_eq!(ended == Some(End::NotSettings), first == Some(false));
+        prop_assert_eq!(ended == Some(ReadEnd::NotSettings), first == Some(false));
     }
 }
 
@@ -131,10 +131,10 @@ fn a_goaway_on_a_stream_and_a_short_one_are_shown_to_no_one() {
     for role in [Role::Client, Role::Server] {
         let bytes = [begin(role), frame(GOAWAY, 0, 1, &[0; 8])].concat();
         let outcome = taken(role, &bytes, &[bytes.len()]);
-        assert_eq!((outcome.shown, outcome.ended, outcome.goaway_last), (begin(role), Some(End::Complaint), None));
+        assert_eq!((outcome.shown, outcome.ended, outcome.goaway_last), (begin(role), Some(ReadEnd::FrameError), None));
         let bytes = [begin(role), frame(GOAWAY, 0, 0, &[0; 7])].concat();
         let outcome = taken(role, &bytes, &[bytes.len()]);
-        assert_eq!((outcome.shown, outcome.ended, outcome.goaway_last), (begin(role), Some(End::Complaint), None));
+        assert_eq!((outcome.shown, outcome.ended, outcome.goaway_last), (begin(role), Some(ReadEnd::FrameError), None));
     }
 }
 
@@ -146,7 +146,7 @@ fn a_section_in_more_frames_than_h2_takes_is_put_together() {
         (5, false, None),
         (6, true, None),
         (512, true, None),
-        (513, true, Some(End::Flooded { flood: Flood::Continuations, stream: 1 })),
+        (513, true, Some(ReadEnd::Flooded { flood: Flood::Continuations, stream: 1 })),
     ] {
         let (first, rest) = coded.split_at(coded.len() - continuations);
         let mut bytes = [begin(Role::Server), frame(HEADERS, END_STREAM, 1, first)].concat();
@@ -177,24 +177,25 @@ fn kinds(mut bytes: &[u8]) -> Vec<u8> {
     kinds
 }
 
-/// A stream that we have reset, as far as the intake is told.
+/// A stream that we have reset, as far as the frame reader knows.
 #[test]
 fn late_frames_are_dropped_and_counted_like_any_others() {
     for (kind, payload, is_shown) in
         [(DATA, vec![7; 20], false), (HEADERS, block(GET), false), (WINDOW_UPDATE, vec![0, 0, 0, 1], true)]
     {
-        let shared = Shared::new(Conn::new(Box::new(TakesAll(ResetByPeer)), address(), address()), 0, &stats());
-        let mut intake = Intake::new(Role::Server, MessageErrors::EndStreams, &Http2Options::default(), LIMIT);
+        let state = ConnectionState::new(Conn::new(Box::new(TakesAll(ResetByPeer)), address(), address()), 0, &stats());
+        let mut frame_reader =
+            FrameReader::new(Role::Server, MessageErrorScope::Stream, &Http2Options::default(), LIMIT);
         let mut opened = [begin(Role::Server), frame(HEADERS, END_HEADERS, 1, &block(GET))].concat();
-        assert_eq!(intake.take(&mut opened, &shared), opened.len());
+        assert_eq!(frame_reader.take(&mut opened, &state), opened.len());
         let reset = frame(RST_STREAM, 0, 1, &[0; 4]);
-        intake.streams.note_sent(FrameHead::parse(&reset).unwrap());
-        let before = shared.turn.frames();
+        frame_reader.streams.note_sent(FrameHead::parse(&reset).unwrap());
+        let before = state.read_budget.frames();
         for _ in 0..3 {
             let mut late = frame(kind, END_HEADERS, 1, &payload);
-            assert_eq!(intake.take(&mut late, &shared) > 0, is_shown, "type {kind}");
-            assert!(intake.ready().is_empty(), "type {kind}");
+            assert_eq!(frame_reader.take(&mut late, &state) > 0, is_shown, "type {kind}");
+            assert!(frame_reader.ready().is_empty(), "type {kind}");
         }
-        assert_eq!(shared.turn.frames() - before, 3, "type {kind}");
+        assert_eq!(state.read_budget.frames() - before, 3, "type {kind}");
     }
 }

@@ -2,16 +2,16 @@
 //!
 //! h2 finds them too, but from then on it hands out no request, not even one that came before. So they are found here.
 
-use super::Refusal;
-use super::complaint::Complaint;
-use super::intake::{Acknowledgement, Intake, MessageErrors, Step};
-use super::shared::Shared;
+use super::StreamError;
+use super::connection_state::ConnectionState;
+use super::frame_error::FrameError;
+use super::frame_reader::{FrameAction, FrameReader, MessageErrorScope, SettingsAck};
 use super::streams::Streams;
 use crate::codec::Violation;
 use crate::codec::http2::CONNECTION;
 use crate::codec::http2::frames::{
     ACK, FLOW_CONTROL_ERROR, FRAME_BYTES_LIMIT, FRAME_BYTES_MIN, FRAME_HEAD_LEN, FrameHead, GOAWAY, HEADERS, PING,
-    PRIORITY, PROTOCOL_ERROR, PUSH_PROMISE, RST_STREAM, Received, Role, SETTINGS, STREAM_ID_MAX, WINDOW_BYTES_MAX,
+    PRIORITY, PROTOCOL_ERROR, PUSH_PROMISE, RST_STREAM, ReceivedFrame, Role, SETTINGS, STREAM_ID_MAX, WINDOW_BYTES_MAX,
     WINDOW_UPDATE, be_u32,
 };
 
@@ -22,66 +22,74 @@ const MAX_FRAME_SIZE: u16 = 5;
 const ENABLE_CONNECT_PROTOCOL: u16 = 8;
 const NO_RFC7540_PRIORITIES: u16 = 9;
 
-impl Intake {
+impl FrameReader {
     /// Is this a control frame for which the connection ends? All frames but DATA and those of a header section pass here.
-    pub(super) fn forbid(&mut self, head: FrameHead, payload: &[u8], shared: &Shared) -> Option<Step> {
+    pub(super) fn forbid(&mut self, head: FrameHead, payload: &[u8], state: &ConnectionState) -> Option<FrameAction> {
         let stream = head.stream;
         let code = match head.kind {
             // RFC 9113 6.3.
-            PRIORITY if stream == CONNECTION && self.errors == MessageErrors::EndStreams => Some(PROTOCOL_ERROR),
+            PRIORITY if stream == CONNECTION && self.errors == MessageErrorScope::Stream => Some(PROTOCOL_ERROR),
             // A proxy takes no pushed streams (RFC 9113 8.4), and a header section has a stream (6.2).
             PUSH_PROMISE | HEADERS => Some(PROTOCOL_ERROR),
             SETTINGS | PING | GOAWAY if stream != CONNECTION => Some(PROTOCOL_ERROR),
             SETTINGS if head.flags & ACK == 0 => wrong_setting(payload.get(..head.len).unwrap_or_default(), self.role),
             SETTINGS => {
-                let before = std::mem::replace(&mut self.acknowledgement, Acknowledgement::Come);
-                (before == Acknowledgement::Come).then_some(PROTOCOL_ERROR)
+                let before = std::mem::replace(&mut self.settings_ack, SettingsAck::Received);
+                (before == SettingsAck::Received).then_some(PROTOCOL_ERROR)
             }
             RST_STREAM if self.streams.is_idle(stream) => Some(PROTOCOL_ERROR),
-            WINDOW_UPDATE => wrong_window(stream, be_u32(payload)? & STREAM_ID_MAX, &self.streams, shared),
+            WINDOW_UPDATE => wrong_window(stream, be_u32(payload)? & STREAM_ID_MAX, &self.streams, state),
             _ => None,
         };
-        code.map(|code| self.complain(Complaint::Forbidden { code, stream }))
+        code.map(|code| self.end_with(FrameError::Forbidden { code, stream }))
     }
 
     /// Is an error of this stream no more than that? A stream that was never opened cannot be reset (RFC 9113 5.1, idle).
     pub(super) fn is_of_its_stream(&self, stream: u32) -> bool {
-        self.errors == MessageErrors::EndStreams && !self.streams.was_never_opened(stream)
+        self.errors == MessageErrorScope::Stream && !self.streams.was_never_opened(stream)
     }
 
     /// An error of a stream (RFC 9113 5.4.2) in a frame that brings nothing else. It is nothing if the stream is over.
-    pub(super) fn stream_error(&mut self, head: FrameHead, code: u32, shared: &Shared) -> Step {
-        if self.streams.receiving(head.stream).is_some() {
-            self.reset(head.stream, Refusal::Malformed { violation: Violation::Unknown, code }, shared);
+    pub(super) fn stream_error(&mut self, head: FrameHead, code: u32, state: &ConnectionState) -> FrameAction {
+        if self.streams.remote_half(head.stream).is_some() {
+            self.reset(head.stream, StreamError::Malformed { violation: Violation::Unknown, code }, state);
         }
-        Step::Drop(FRAME_HEAD_LEN + head.len)
+        FrameAction::Drop(FRAME_HEAD_LEN + head.len)
     }
 
     /// A window of a stream that grows by nothing is an error of that stream (RFC 9113 6.9), and one of the connection to
     /// Envoy, unless the stream is over. h2 would end the connection even then.
-    pub(super) fn judge_window(&mut self, received: Received, payload: &[u8], shared: &Shared) -> Step {
+    pub(super) fn judge_window(
+        &mut self,
+        received: ReceivedFrame,
+        payload: &[u8],
+        state: &ConnectionState,
+    ) -> FrameAction {
         let head = received.head;
         if be_u32(payload).is_some_and(|by| by & STREAM_ID_MAX != 0) {
-            return self.show(received, shared, FRAME_HEAD_LEN + head.len);
+            return self.show(received, state, FRAME_HEAD_LEN + head.len);
         }
         match self.errors {
-            MessageErrors::EndConnections if self.streams.receiving(head.stream).is_some() => {
-                self.complain(Complaint::Forbidden { code: PROTOCOL_ERROR, stream: head.stream })
+            MessageErrorScope::Connection if self.streams.remote_half(head.stream).is_some() => {
+                self.end_with(FrameError::Forbidden { code: PROTOCOL_ERROR, stream: head.stream })
             }
-            MessageErrors::EndConnections | MessageErrors::EndStreams => {
-                self.stream_error(head, PROTOCOL_ERROR, shared)
-            }
+            MessageErrorScope::Connection | MessageErrorScope::Stream => self.stream_error(head, PROTOCOL_ERROR, state),
         }
     }
 
     /// A stream that depends on itself is an error of that stream (RFC 9113 5.3.1), and nothing to Envoy, nor is one of the connection.
-    pub(super) fn judge_priority(&mut self, received: Received, payload: &[u8], shared: &Shared) -> Step {
+    pub(super) fn judge_priority(
+        &mut self,
+        received: ReceivedFrame,
+        payload: &[u8],
+        state: &ConnectionState,
+    ) -> FrameAction {
         let head = received.head;
         let len = FRAME_HEAD_LEN + head.len;
         let depends_on_itself = be_u32(payload).is_some_and(|dependency| dependency & STREAM_ID_MAX == head.stream);
         match self.errors {
-            MessageErrors::EndConnections if depends_on_itself || head.stream == CONNECTION => Step::Drop(len),
-            MessageErrors::EndConnections | MessageErrors::EndStreams => self.show(received, shared, len),
+            MessageErrorScope::Connection if depends_on_itself || head.stream == CONNECTION => FrameAction::Drop(len),
+            MessageErrorScope::Connection | MessageErrorScope::Stream => self.show(received, state, len),
         }
     }
 }
@@ -104,16 +112,16 @@ fn wrong_setting(settings: &[u8], role: Role) -> Option<u32> {
 
 /// May the connection's window not grow by so much, or that of an idle stream at all? The code for that. The connection's
 /// window grows.
-fn wrong_window(stream: u32, by: u32, streams: &Streams, shared: &Shared) -> Option<u32> {
+fn wrong_window(stream: u32, by: u32, streams: &Streams, state: &ConnectionState) -> Option<u32> {
     if stream != CONNECTION {
         return streams.is_idle(stream).then_some(PROTOCOL_ERROR);
     }
-    let window = shared.window.get().checked_add(by).filter(|window| *window <= WINDOW_BYTES_MAX);
+    let window = state.window.get().checked_add(by).filter(|window| *window <= WINDOW_BYTES_MAX);
     match window {
         _ if by == 0 => Some(PROTOCOL_ERROR),
         None => Some(FLOW_CONTROL_ERROR),
         Some(window) => {
-            shared.window.set(window);
+            state.window.set(window);
             None
         }
     }

@@ -8,31 +8,32 @@
 //! - targets of requests that no URI can have: its HEADERS are replaced by ours;
 //! - how much a peer may send before it reads, and empty DATA, of which h2 takes a hundred in a connection's life;
 //! - what a malformed message costs. h2 resets the one stream or ends the connection, depending on what is wrong; Envoy
-//!   drops the whole connection without a word unless it is told otherwise.
+//!   drops the whole connection without a word unless it is configured otherwise.
 //!
 //! It relies on one property of h2: the head of a frame, and a control frame as a whole, is encoded in one
 //! piece, so it stands contiguous at the place where the previous frame ended.
 //!
-//! [`inbound`] is the way in, where [`intake`] reads each frame and [`received`] counts it; [`judge`] decides about each frame that h2 wants to write,
-//! [`shared`] is what everybody else sees.
+//! [`inbound`] reads: [`frame_reader`] decides about each frame of the peer, and [`accounting`] counts it. [`outbound`] decides about each frame
+//! that h2 wants to write. [`connection_state`] is the part that the connection and its streams see.
 
+mod accounting;
 mod backlog;
-mod closed;
-mod complaint;
+mod connection_state;
 mod control;
 mod credit;
+mod frame_error;
+mod frame_reader;
 mod inbound;
-mod intake;
-mod judge;
-mod received;
-mod refusals;
+mod outbound;
+mod read_budget;
+mod recently_closed;
+mod resets;
 mod section;
 mod sections;
-mod shared;
+mod stream_error;
 mod streams;
 #[cfg(test)]
 mod tests;
-mod turn;
 
 use std::io;
 use std::mem;
@@ -50,20 +51,20 @@ use super::hpack::ListLimit;
 use crate::config::listener::Http2Options;
 use crate::net::Conn;
 use crate::stats::Http2Stats;
+use frame_reader::FrameReader;
 use inbound::Inbound;
-use intake::Intake;
-use judge::Plan;
+use outbound::WriteAction;
 
-pub use intake::MessageErrors;
-pub(super) use refusals::Refusal;
-pub(super) use shared::{Amount, Fate, Shared};
+pub(super) use connection_state::{Amount, ConnectionState, ConnectionStatus};
+pub use frame_reader::MessageErrorScope;
+pub(super) use stream_error::StreamError;
 
 /// The IO type that h2 is given.
 #[derive(Debug)]
-pub(super) struct Wire {
-    shared: Rc<Shared>,
+pub(super) struct H2Io {
+    state: Rc<ConnectionState>,
     inbound: Inbound,
-    intake: Intake,
+    frame_reader: FrameReader,
     /// Bytes of the current outgoing frame that h2 has yet to write.
     writing_left: usize,
     /// Our SETTINGS, until they have taken the place of h2's.
@@ -72,51 +73,51 @@ pub(super) struct Wire {
     instead: Bytes,
     replaced: usize,
     /// GOAWAY to a client that does not begin with SETTINGS: nothing more is read of it.
-    refusal: Option<Bytes>,
-    /// Frames that wait for company; see [`Company`].
+    goaway: Option<Bytes>,
+    /// Frames that wait to be written with those that follow; see [`Coalescing`].
     held: BytesMut,
-    company: Company,
+    coalescing: Coalescing,
 }
 
 /// A stream that waits for its last frame to leave will say more as soon as it has: RST_STREAM, mostly. Both go
 /// out in one write, as Envoy's do. Written one after the other, the first could travel to the end of the chain
-/// and its answer come back before the second is on its way.
+/// and its response come back before the second is on its way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Company {
-    /// What is held goes out with the next flush.
-    Here,
-    /// The streams have been told; they get one turn before what is held goes out.
-    Invited,
+enum Coalescing {
+    /// What is held has yet to wait one turn.
+    Ready,
+    /// The streams have been woken; they get one turn before what is held goes out.
+    Yielded,
 }
 
-/// What may be held back. Bytes; past that nothing waits for company.
+/// What may be held back. Bytes; past that frames are written at once.
 const HELD_BYTES_MAX: usize = 64 * 1024;
 
-impl Wire {
+impl H2Io {
     pub(super) fn new(
         conn: Conn,
         role: Role,
-        errors: MessageErrors,
+        errors: MessageErrorScope,
         limit: ListLimit,
         options: &Http2Options,
         already_read: Bytes,
         stats: &Http2Stats,
-    ) -> (Self, Rc<Shared>) {
-        let shared = Rc::new(Shared::new(conn, already_read.len(), stats));
+    ) -> (Self, Rc<ConnectionState>) {
+        let state = Rc::new(ConnectionState::new(conn, already_read.len(), stats));
         let writing_left = if role == Role::Client { PREFACE.len() } else { 0 };
-        let wire = Self {
-            shared: Rc::clone(&shared),
+        let io = Self {
+            state: Rc::clone(&state),
             inbound: Inbound::new(already_read),
-            intake: Intake::new(role, errors, options, limit),
+            frame_reader: FrameReader::new(role, errors, options, limit),
             writing_left,
             settings: Some(settings_frame(role, options)),
             instead: Bytes::new(),
             replaced: 0,
-            refusal: None,
+            goaway: None,
             held: BytesMut::new(),
-            company: Company::Here,
+            coalescing: Coalescing::Ready,
         };
-        (wire, shared)
+        (io, state)
     }
 
     /// Writes to the socket. What it takes, the peer is reading.
@@ -125,15 +126,15 @@ impl Wire {
         cx: &mut Context<'_>,
         write: impl FnOnce(Pin<&mut Conn>, &mut Context<'_>, &Self) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        let polled = self.shared.poll_write(|conn| write(conn, cx, self));
-        self.inbound.note_write(&self.shared, polled.is_pending(), cx);
+        let polled = self.state.poll_write(|conn| write(conn, cx, self));
+        self.inbound.note_write(&self.state, polled.is_pending(), cx);
         polled
     }
 
     /// Gives the peer credit for what h2 has not seen. At the end of one of h2's frames only.
     fn hold_credit(&mut self) {
         if self.writing_left == 0 && self.replaced == 0 && self.held.is_empty() {
-            for (stream, bytes) in self.shared.take_credit() {
+            for (stream, bytes) in self.state.take_credit() {
                 self.held.extend_from_slice(&window_update_frame(stream, bytes));
             }
         }
@@ -143,7 +144,7 @@ impl Wire {
     fn poll_replace(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         ready!(self.poll_held(cx))?;
         while !self.instead.is_empty() {
-            let written = ready!(self.poll_socket(cx, |conn, cx, wire| conn.poll_write(cx, &wire.instead)))?;
+            let written = ready!(self.poll_socket(cx, |conn, cx, io| conn.poll_write(cx, &io.instead)))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -166,13 +167,13 @@ impl Wire {
     }
 
     fn note_sent(&mut self, head: FrameHead, frame: &[u8]) {
-        self.shared.note_sent(head, frame.get(FRAME_HEAD_LEN..).unwrap_or_default());
-        self.intake.streams.note_sent(head);
+        self.state.note_sent(head, frame.get(FRAME_HEAD_LEN..).unwrap_or_default());
+        self.frame_reader.streams.note_sent(head);
     }
 
     fn poll_pass(&mut self, cx: &mut Context<'_>, first: &[u8], bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let len: usize = bufs.iter().map(|buf| buf.len()).sum();
-        let holds = self.shared.waiting.get() > 0 || !self.held.is_empty();
+        let holds = self.state.waiting.get() > 0 || !self.held.is_empty();
         if holds && self.held.len() + len <= HELD_BYTES_MAX {
             bufs.iter().for_each(|buf| self.held.extend_from_slice(buf));
             self.advance(first, len);
@@ -187,28 +188,28 @@ impl Wire {
     /// Writes what was held back.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.held.is_empty() {
-            let written = ready!(self.poll_socket(cx, |conn, cx, wire| conn.poll_write(cx, &wire.held)))?;
+            let written = ready!(self.poll_socket(cx, |conn, cx, io| conn.poll_write(cx, &io.held)))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.held.advance(written);
         }
         self.held = BytesMut::new(); // an idle connection keeps no buffer
-        self.company = Company::Here;
+        self.coalescing = Coalescing::Ready;
         Poll::Ready(Ok(()))
     }
 
-    fn carry_out(&mut self, plan: Plan, cx: &mut Context<'_>, first: &[u8]) -> Poll<io::Result<usize>> {
-        match plan {
-            Plan::Fail(fate) => {
-                self.shared.fail(fate);
+    fn carry_out(&mut self, action: WriteAction, cx: &mut Context<'_>, first: &[u8]) -> Poll<io::Result<usize>> {
+        match action {
+            WriteAction::Fail(status) => {
+                self.state.fail(status);
                 Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
             }
-            Plan::Pass(pass) => {
+            WriteAction::Pass(pass) => {
                 let pass = first.get(..pass).unwrap_or(first);
                 self.poll_pass(cx, first, &[io::IoSlice::new(pass)])
             }
-            Plan::Replace(instead, len) => {
+            WriteAction::Replace(instead, len) => {
                 // The first frame that is ever replaced is h2's SETTINGS: it stands at the start.
                 self.settings = None;
                 let is_of_stream = |head: &FrameHead| matches!(head.kind, HEADERS | RST_STREAM) && !instead.is_empty();
@@ -219,22 +220,22 @@ impl Wire {
                 self.replaced = len;
                 self.poll_replace(cx)
             }
-            Plan::Resume => self.poll_replace(cx),
+            WriteAction::Resume => self.poll_replace(cx),
         }
     }
 }
 
-impl Drop for Wire {
+impl Drop for H2Io {
     fn drop(&mut self) {
-        self.shared.is_gone.set(true);
-        self.shared.wake_all();
+        self.state.is_gone.set(true);
+        self.state.wake_all();
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for H2Io {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.carry_out(this.plan(buf), cx, buf)
+        this.carry_out(this.write_action(buf), cx, buf)
     }
 
     fn poll_write_vectored(
@@ -245,27 +246,27 @@ impl AsyncWrite for Wire {
         let this = self.get_mut();
         // h2 puts frame heads into its own buffer, which comes first, and chains at most one payload to it.
         let first = bufs.iter().map(|buf| &**buf).find(|buf| !buf.is_empty()).unwrap_or_default();
-        let plan = this.plan(first);
-        if matches!(plan, Plan::Pass(pass) if pass == first.len()) {
+        let action = this.write_action(first);
+        if matches!(action, WriteAction::Pass(pass) if pass == first.len()) {
             return this.poll_pass(cx, first, bufs);
         }
-        this.carry_out(plan, cx, first)
+        this.carry_out(action, cx, first)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.shared.conn.borrow().as_ref().is_some_and(AsyncWrite::is_write_vectored)
+        self.state.conn.borrow().as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.hold_credit();
-        if !this.held.is_empty() && this.company == Company::Here {
-            this.company = Company::Invited;
+        if !this.held.is_empty() && this.coalescing == Coalescing::Ready {
+            this.coalescing = Coalescing::Yielded;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         ready!(this.poll_held(cx))?;
-        match this.shared.conn.borrow_mut().as_mut() {
+        match this.state.conn.borrow_mut().as_mut() {
             None => Poll::Ready(Ok(())),
             Some(conn) => Pin::new(conn).poll_flush(cx),
         }

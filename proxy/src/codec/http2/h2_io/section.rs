@@ -11,7 +11,7 @@ pub(super) const FRAME_BYTES_MAX: usize = 1 << 14;
 /// Length of the fields of a priority (RFC 9113 6.2, 6.3).
 pub(super) const PRIORITY_LEN: usize = 5;
 
-/// The frames of one header section, as far as they have come. It is told of each as soon as it is whole, so that what is
+/// The frames of one header section, as far as they have come. Each is added as soon as it is whole, so that what is
 /// behind is read once.
 #[derive(Debug)]
 pub(super) struct Section {

@@ -1,4 +1,4 @@
-//! The part of a wire that its connection and its streams can see while h2 owns the wire.
+//! The state of a connection that its streams and its owner read while h2 owns the [`H2Io`](super::H2Io).
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -7,9 +7,9 @@ use std::pin::Pin;
 use std::rc::Weak;
 use std::task::{Context, Poll, Waker};
 
-use super::Refusal;
+use super::StreamError;
 use super::backlog::{Backlog, Unsent};
-use super::turn::Turn;
+use super::read_budget::ReadBudget;
 use crate::codec::Violation;
 use crate::codec::http2::flood::Flood;
 use crate::codec::http2::frames::{
@@ -18,62 +18,64 @@ use crate::codec::http2::frames::{
 use crate::codec::http2::message::Original;
 use crate::codec::http2::target::Targets;
 use crate::codec::http2::{Broken, Stream};
-use crate::net::{Conn, Look};
+use crate::net::{Conn, Peek};
 use crate::stats::Http2Stats;
 
-/// What became of the connection, as far as it has been seen from the socket.
+/// Whether the connection is open, or why it ended, as seen from the socket. The first cause stays.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::codec::http2) enum Fate {
-    Alive,
-    /// The peer's frames are no HTTP/2; it has been told by GOAWAY.
-    BrokenProtocol,
+pub(in crate::codec::http2) enum ConnectionStatus {
+    Open,
+    /// The peer's frames break the framing; it got GOAWAY.
+    ProtocolError,
     /// The peer sent FIN.
-    Closed,
+    ClosedByPeer,
     /// The peer sent too much of what costs nothing, the last of it on this stream.
     Flooded {
         flood: Flood,
         stream: u32,
     },
-    /// We let go of it.
-    Dropped,
+    /// The owner took the socket.
+    ClosedByUs,
     /// The peer sent a message that HTTP/2 forbids, on this stream; nothing may be written any more.
-    InvalidMessage(u32),
+    MalformedMessage(u32),
     /// The first bytes of the server are no SETTINGS frame.
     NotHttp2,
     /// Reading or writing failed: RST, most likely.
     Reset,
 }
 
-/// The second step of a drain, which h2 takes when its PING is answered. We keep that PING and answer it
-/// ourselves, so that the time between the steps is ours to choose.
+/// The second step of a drain, which h2 takes when its PING is acknowledged. We keep that PING and acknowledge
+/// it ourselves, so that the time between the steps is ours to choose.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Pong {
-    NotAsked,
-    Asked,
-    Given,
+pub(super) enum ShutdownPing {
+    /// h2 waits for the acknowledgement, if it has sent the PING.
+    Withheld,
+    /// The second step is due: h2 gets the acknowledgement at its next read.
+    AckRequested,
+    Acknowledged,
 }
 
-/// The part of a [`Wire`] that its connection and its streams can see while h2 owns the wire.
+/// The state of one connection, shared by its [`H2Io`](super::H2Io), its streams and its owner.
 #[derive(Debug)]
-pub(in crate::codec::http2) struct Shared {
+pub(in crate::codec::http2) struct ConnectionState {
     pub(super) conn: RefCell<Option<Conn>>,
     rx_bytes: Cell<u64>,
-    fate: Cell<Fate>,
+    status: Cell<ConnectionStatus>,
     /// From the last GOAWAY of a server.
     pub(super) goaway_last: Cell<Option<u32>>,
-    pub(super) pong: Cell<Pong>,
+    pub(super) shutdown_ping: Cell<ShutdownPing>,
     /// Streams that the application has reset, until our RST_STREAM leaves.
     pub(super) reset_by_us: RefCell<BTreeSet<u32>>,
     /// Codes of resets that are under way and that h2 has another code for.
     pub(super) reset_codes: RefCell<BTreeMap<u32, u32>>,
     /// Requests that were refused and are not handed out, until they have been accounted for: at most those of one turn, since nothing more is
     /// read before.
-    pub(super) refused: RefCell<VecDeque<Refusal>>,
+    pub(super) rejected_requests: RefCell<VecDeque<StreamError>>,
     /// The largest stream that was handed out.
-    pub(super) last_watched: Cell<u32>,
-    /// What the readers are told of requests that are malformed behind their head, until they have been handed out: at most those of
-    /// one turn, as [`Self::refused`].
-    pub(super) malformed_early: RefCell<BTreeMap<u32, Broken>>,
+    pub(super) last_accepted_stream: Cell<u32>,
+    /// The errors for the readers of requests that are malformed behind their head, until they have been handed out: at most those of
+    /// one turn, as [`Self::rejected_requests`].
+    pub(super) malformed_before_accept: RefCell<BTreeMap<u32, Broken>>,
     /// The violation, once a malformed message has ended the connection and it is known.
     pub(in crate::codec::http2) malformed_as: Cell<Option<Violation>>,
     /// What h2 could not hold of requests that it has not handed out.
@@ -85,18 +87,18 @@ pub(in crate::codec::http2) struct Shared {
     pub(super) data_sent: Cell<u64>,
     /// How many bytes of DATA the peer has let us send on the connection, beyond those that have begun to leave.
     pub(super) window: Cell<u32>,
-    /// h2 has let go of the wire.
+    /// h2 has dropped the [`H2Io`](super::H2Io).
     pub(super) is_gone: Cell<bool>,
     /// Streams that wait for their frames to leave.
     pub(super) waiting: Cell<usize>,
     /// How much of each stream has left. A stream is here from its first frame until it is dropped.
-    pub(super) sent: RefCell<BTreeMap<u32, Sent>>,
-    pub(super) turn: Turn,
+    pub(super) streams: RefCell<BTreeMap<u32, StreamState>>,
+    pub(super) read_budget: ReadBudget,
     /// Streams that have something unread since the last turns.
-    pub(super) noted: RefCell<Vec<u32>>,
+    pub(super) unread_streams: RefCell<Vec<u32>>,
     /// What came on the connection in frames that h2 has not seen, and its peer has no credit for.
     pub(super) credit: Cell<u32>,
-    /// What waits for the peer.
+    /// Bytes that wait for the peer, of all streams.
     pub(in crate::codec::http2) backlog: Backlog,
     pub(in crate::codec::http2) stats: Http2Stats,
 }
@@ -110,9 +112,9 @@ pub(in crate::codec::http2) struct Amount {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Sent {
+pub(super) struct StreamState {
     amount: Amount,
-    /// What the reader is told, if h2 has reset the stream for what its peer sent.
+    /// The error for the reader, if h2 has reset the stream for what its peer sent.
     pub(super) malformed: Option<Broken>,
     waiting: Option<Waker>,
     /// Waits for h2 to hold less of the stream.
@@ -121,26 +123,26 @@ pub(super) struct Sent {
     pub(super) has_ended: bool,
     /// A content-length of the response says nothing of its content.
     length_says_nothing: bool,
-    /// As of the connection, [`Shared::credit`].
+    /// As of the connection, [`ConnectionState::credit`].
     pub(super) credit: u32,
     unsent: Unsent,
     pub(super) stream: Weak<Stream>,
 }
 
-impl Shared {
+impl ConnectionState {
     /// Of a connection from which so many bytes have been read already.
     pub(super) fn new(conn: Conn, already_read: usize, stats: &Http2Stats) -> Self {
         Self {
             conn: RefCell::new(Some(conn)),
             rx_bytes: Cell::new(u64::try_from(already_read).unwrap_or(u64::MAX)),
-            fate: Cell::new(Fate::Alive),
+            status: Cell::new(ConnectionStatus::Open),
             goaway_last: Cell::new(None),
-            pong: Cell::new(Pong::NotAsked),
+            shutdown_ping: Cell::new(ShutdownPing::Withheld),
             reset_by_us: RefCell::default(),
             reset_codes: RefCell::default(),
-            refused: RefCell::default(),
-            last_watched: Cell::new(0),
-            malformed_early: RefCell::default(),
+            rejected_requests: RefCell::default(),
+            last_accepted_stream: Cell::new(0),
+            malformed_before_accept: RefCell::default(),
             malformed_as: Cell::new(None),
             originals: RefCell::default(),
             targets: Targets::default(),
@@ -149,9 +151,9 @@ impl Shared {
             window: Cell::new(WINDOW_BYTES_INITIAL),
             is_gone: Cell::new(false),
             waiting: Cell::new(0),
-            sent: RefCell::default(),
-            turn: Turn::default(),
-            noted: RefCell::default(),
+            streams: RefCell::default(),
+            read_budget: ReadBudget::default(),
+            unread_streams: RefCell::default(),
             credit: Cell::new(0),
             backlog: Backlog::new(&stats.pending_send_bytes),
             stats: stats.clone(),
@@ -166,11 +168,11 @@ impl Shared {
         let mut conn = self.conn.borrow_mut();
         let Some(conn) = conn.as_mut() else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
         let Poll::Ready(written) = write(Pin::new(conn)) else {
-            conn.note_waiting(self.backlog.handed_bytes());
+            conn.note_waiting(self.backlog.submitted_bytes());
             return Poll::Pending;
         };
         if written.is_err() {
-            self.fail(Fate::Reset);
+            self.fail(ConnectionStatus::Reset);
         }
         Poll::Ready(written)
     }
@@ -183,10 +185,10 @@ impl Shared {
     /// Ready when `amount` of `stream` has left, or will never leave. Until then a reset would throw it away:
     /// h2 drops what a stream has queued when the stream is reset.
     pub(in crate::codec::http2) fn poll_sent(&self, stream: u32, amount: Amount, cx: &mut Context<'_>) -> Poll<()> {
-        let mut sent = self.sent.borrow_mut();
+        let mut sent = self.streams.borrow_mut();
         let sent = sent.entry(stream).or_default();
         let has_left = sent.amount.heads >= amount.heads && sent.amount.payload_bytes >= amount.payload_bytes;
-        if has_left || self.is_gone.get() || self.fate.get() != Fate::Alive {
+        if has_left || self.is_gone.get() || self.status.get() != ConnectionStatus::Open {
             return Poll::Ready(());
         }
         if sent.waiting.replace(cx.waker().clone()).is_none() {
@@ -197,22 +199,22 @@ impl Shared {
 
     /// Ready when `amount` of `stream` has left, or will never leave; woken when more of it has.
     pub(in crate::codec::http2) fn poll_room(&self, stream: u32, amount: Amount, cx: &mut Context<'_>) -> Poll<()> {
-        if self.has_left(stream, amount) || self.is_gone.get() || self.fate.get() != Fate::Alive {
+        if self.has_left(stream, amount) || self.is_gone.get() || self.status.get() != ConnectionStatus::Open {
             return Poll::Ready(());
         }
-        if let Some(sent) = self.sent.borrow_mut().get_mut(&stream) {
+        if let Some(sent) = self.streams.borrow_mut().get_mut(&stream) {
             sent.room = Some(cx.waker().clone());
         }
         Poll::Pending
     }
 
     pub(in crate::codec::http2) fn has_left(&self, stream: u32, amount: Amount) -> bool {
-        self.sent.borrow().get(&stream).is_none_or(|sent| sent.amount.payload_bytes >= amount.payload_bytes)
+        self.streams.borrow().get(&stream).is_none_or(|sent| sent.amount.payload_bytes >= amount.payload_bytes)
     }
 
     /// The stream is over: its count is of no more use.
     pub(in crate::codec::http2) fn forget_stream(&self, stream: u32) {
-        let Some(Sent { waiting, unsent, .. }) = self.sent.borrow_mut().remove(&stream) else { return };
+        let Some(StreamState { waiting, unsent, .. }) = self.streams.borrow_mut().remove(&stream) else { return };
         if waiting.is_some() {
             self.waiting.set(self.waiting.get().saturating_sub(1));
         }
@@ -220,24 +222,24 @@ impl Shared {
     }
 
     /// h2 was given a head of `stream` that takes so much memory.
-    pub(in crate::codec::http2) fn note_head_handed(&self, stream: u32, bytes: usize) {
-        if let Some(sent) = self.sent.borrow_mut().get_mut(&stream) {
+    pub(in crate::codec::http2) fn note_head_submitted(&self, stream: u32, bytes: usize) {
+        if let Some(sent) = self.streams.borrow_mut().get_mut(&stream) {
             sent.unsent.add_head(bytes);
-            self.backlog.hand(bytes);
+            self.backlog.submit(bytes);
         }
     }
 
     /// h2 was given payload of `stream`.
-    pub(in crate::codec::http2) fn note_payload_handed(&self, stream: u32, bytes: usize) {
-        if let Some(sent) = self.sent.borrow_mut().get_mut(&stream) {
+    pub(in crate::codec::http2) fn note_payload_submitted(&self, stream: u32, bytes: usize) {
+        if let Some(sent) = self.streams.borrow_mut().get_mut(&stream) {
             sent.unsent.add_payload(bytes);
-            self.backlog.hand(bytes);
+            self.backlog.submit(bytes);
         }
     }
 
     /// Has the stream been handed out?
-    pub(super) fn is_watched(&self, stream: u32) -> bool {
-        self.sent.borrow().contains_key(&stream)
+    pub(super) fn is_accepted(&self, stream: u32) -> bool {
+        self.streams.borrow().contains_key(&stream)
     }
 
     /// A frame of h2's begins to leave.
@@ -264,16 +266,16 @@ impl Shared {
             }
             _ => {}
         }
-        let mut streams = self.sent.borrow_mut();
+        let mut streams = self.streams.borrow_mut();
         let Some(sent) = streams.get_mut(&frame.stream) else { return };
         let released = match frame.kind {
             HEADERS => {
                 sent.amount.heads += 1;
-                sent.unsent.head_left()
+                sent.unsent.head_written()
             }
             DATA => {
                 sent.amount.payload_bytes += u64::try_from(frame.len).unwrap_or(u64::MAX);
-                sent.unsent.payload_left(frame.len)
+                sent.unsent.payload_written(frame.len)
             }
             _ => return,
         };
@@ -288,7 +290,7 @@ impl Shared {
         self.last_stream.set(self.last_stream.get().max(stream));
     }
 
-    fn wake(&self, sent: &mut Sent) {
+    fn wake(&self, sent: &mut StreamState) {
         if let Some(waiting) = sent.waiting.take() {
             self.waiting.set(self.waiting.get().saturating_sub(1));
             waiting.wake();
@@ -296,21 +298,21 @@ impl Shared {
     }
 
     /// Counts what leaves of `stream`, from now on.
-    pub(in crate::codec::http2) fn watch_stream(&self, id: u32, stream: Weak<Stream>) {
-        self.last_watched.set(self.last_watched.get().max(id));
-        let malformed = self.malformed_early.borrow_mut().remove(&id);
-        self.sent.borrow_mut().insert(id, Sent { stream, malformed, ..Sent::default() });
+    pub(in crate::codec::http2) fn register_stream(&self, id: u32, stream: Weak<Stream>) {
+        self.last_accepted_stream.set(self.last_accepted_stream.get().max(id));
+        let malformed = self.malformed_before_accept.borrow_mut().remove(&id);
+        self.streams.borrow_mut().insert(id, StreamState { stream, malformed, ..StreamState::default() });
     }
 
     /// The response on this stream is to HEAD or CONNECT: a content-length says nothing of its content.
     pub(in crate::codec::http2) fn ignore_length(&self, stream: u32) {
-        if let Some(sent) = self.sent.borrow_mut().get_mut(&stream) {
+        if let Some(sent) = self.streams.borrow_mut().get_mut(&stream) {
             sent.length_says_nothing = true;
         }
     }
 
     pub(super) fn length_says_nothing(&self, stream: u32) -> bool {
-        self.sent.borrow().get(&stream).is_some_and(|sent| sent.length_says_nothing)
+        self.streams.borrow().get(&stream).is_some_and(|sent| sent.length_says_nothing)
     }
 
     /// Keeps what h2 could not hold of a request, until [`Self::take_original`].
@@ -326,40 +328,46 @@ impl Shared {
 
     /// Has a head of `stream` begun to leave?
     pub(in crate::codec::http2) fn has_begun(&self, stream: u32) -> bool {
-        self.sent.borrow().get(&stream).is_some_and(|sent| sent.amount.heads > 0)
+        self.streams.borrow().get(&stream).is_some_and(|sent| sent.amount.heads > 0)
     }
 
     /// Lets h2 take the second step of the drain at its next poll.
-    pub(in crate::codec::http2) fn answer_shutdown_ping(&self) {
-        if self.pong.get() == Pong::NotAsked {
-            self.pong.set(Pong::Asked);
+    pub(in crate::codec::http2) fn acknowledge_shutdown_ping(&self) {
+        if self.shutdown_ping.get() == ShutdownPing::Withheld {
+            self.shutdown_ping.set(ShutdownPing::AckRequested);
         }
     }
 
     /// Takes the socket away; h2 sees the end of the stream from here on.
     pub(in crate::codec::http2) fn take_conn(&self) -> Option<Conn> {
-        self.fail(Fate::Dropped);
+        self.fail(ConnectionStatus::ClosedByUs);
         self.conn.take()
     }
 
-    /// What the system would let us read, whatever the event loop has told.
-    pub(in crate::codec::http2) fn look(&self) -> Look {
-        self.conn.borrow().as_ref().map_or(Look::Closed, Conn::look)
+    /// What the system would let us read, whatever the event loop has reported.
+    pub(in crate::codec::http2) fn peek(&self) -> Peek {
+        self.conn.borrow().as_ref().map_or(Peek::Closed, Conn::peek)
     }
 
     pub(in crate::codec::http2) fn rx_bytes(&self) -> u64 {
         self.rx_bytes.get()
     }
 
-    pub(in crate::codec::http2) fn fate(&self) -> Fate {
-        self.fate.get()
+    pub(in crate::codec::http2) fn status(&self) -> ConnectionStatus {
+        self.status.get()
     }
 
     /// Has the connection been given up for what the peer sent?
-    pub(in crate::codec::http2) fn is_condemned(&self) -> bool {
-        match self.fate.get() {
-            Fate::BrokenProtocol | Fate::Flooded { .. } | Fate::InvalidMessage(_) => true,
-            Fate::Alive | Fate::Closed | Fate::Dropped | Fate::NotHttp2 | Fate::Reset => false,
+    pub(in crate::codec::http2) fn is_failed_by_peer(&self) -> bool {
+        match self.status.get() {
+            ConnectionStatus::ProtocolError
+            | ConnectionStatus::Flooded { .. }
+            | ConnectionStatus::MalformedMessage(_) => true,
+            ConnectionStatus::Open
+            | ConnectionStatus::ClosedByPeer
+            | ConnectionStatus::ClosedByUs
+            | ConnectionStatus::NotHttp2
+            | ConnectionStatus::Reset => false,
         }
     }
 
@@ -372,18 +380,18 @@ impl Shared {
         self.goaway_last.get().is_some_and(|last| stream > last)
     }
 
-    /// The first misfortune is the cause; what follows is its consequence.
-    pub(super) fn fail(&self, fate: Fate) {
-        if self.fate.get() == Fate::Alive {
-            self.fate.set(fate);
+    /// Notes why the connection ends. Only the first reason is kept: what follows is its consequence.
+    pub(super) fn fail(&self, status: ConnectionStatus) {
+        if self.status.get() == ConnectionStatus::Open {
+            self.status.set(status);
         }
         self.wake_all();
     }
 
-    /// Nothing more leaves: tells the streams that wait for it.
+    /// Nothing more leaves: wakes the streams that wait for it.
     pub(super) fn wake_all(&self) {
         self.backlog.wake_all();
-        for sent in self.sent.borrow_mut().values_mut() {
+        for sent in self.streams.borrow_mut().values_mut() {
             if let Some(room) = sent.room.take() {
                 room.wake();
             }

@@ -1,4 +1,4 @@
-//! What is wrong with a frame for which the connection ends, and what Envoy says of it.
+//! Errors of a frame for which the connection ends (RFC 9113 5.4.1), and what Envoy sends for each.
 
 use super::section::PRIORITY_LEN;
 use crate::codec::http2::CONNECTION;
@@ -7,25 +7,25 @@ use crate::codec::http2::frames::{
     WINDOW_UPDATE,
 };
 
-/// What h2 will end the connection for.
+/// A frame for which h2 will end the connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Complaint {
+pub(super) enum FrameError {
     /// A frame that may not come, or not with this value, on this stream: RFC 9113 5.4.1 asks for GOAWAY with this code, and
     /// Envoy ends the connection without a word.
     Forbidden { code: u32, stream: u32 },
-    /// A frame that cannot be read, for which Envoy says GOAWAY with this code and nghttp2's text. The stream is that of a
+    /// A frame that cannot be read, for which Envoy sends GOAWAY with this code and nghttp2's text. The stream is that of a
     /// section which had begun.
-    Told { code: u32, text: &'static [u8], stream: u32 },
+    Unreadable { code: u32, text: &'static [u8], stream: u32 },
 }
 
-impl Complaint {
+impl FrameError {
     /// Of a length that a frame must not have (RFC 9113 4.2).
     pub(super) fn of_length(text: &'static [u8]) -> Self {
-        Self::Told { code: FRAME_SIZE_ERROR, text, stream: CONNECTION }
+        Self::Unreadable { code: FRAME_SIZE_ERROR, text, stream: CONNECTION }
     }
 
     pub(super) fn of_framing(text: &'static [u8]) -> Self {
-        Self::Told { code: PROTOCOL_ERROR, text, stream: CONNECTION }
+        Self::Unreadable { code: PROTOCOL_ERROR, text, stream: CONNECTION }
     }
 }
 

@@ -1,18 +1,18 @@
-//! What came from the peer, noted: the floods, what calls for an answer, and what lies unread.
+//! Counts the frames of the peer: floods, frames that call for a reply, and payload that is not read.
 
 use std::task::Context;
 
-use super::shared::Shared;
-use crate::codec::http2::flood::{Flood, Floods};
-use crate::codec::http2::frames::{DATA, END_STREAM, FrameHead, HEADERS, PRIORITY, Received, Role, Sight};
+use super::connection_state::ConnectionState;
+use crate::codec::http2::flood::{Flood, FloodCounters};
+use crate::codec::http2::frames::{DATA, END_STREAM, FrameHead, HEADERS, PRIORITY, ReceivedFrame, Role, Visibility};
 
-impl Shared {
+impl ConnectionState {
     /// Counts a frame that has come, whatever becomes of it. Is it one too many of its kind?
-    pub(super) fn count(&self, frame: Received, floods: &mut Floods, role: Role) -> Option<Flood> {
+    pub(super) fn count(&self, frame: ReceivedFrame, floods: &mut FloodCounters, role: Role) -> Option<Flood> {
         if frame.head.kind == HEADERS && role == Role::Server {
             self.note_stream(frame.head.stream);
         }
-        self.turn.count();
+        self.read_budget.count();
         // Stream ids of clients are odd, and no server of ours or theirs pushes.
         let streams = u64::from(self.last_stream.get()).div_ceil(2);
         floods.note(frame, streams, self.data_sent.get())
@@ -20,80 +20,80 @@ impl Shared {
 
     /// May some requests have come that were not handed out?
     pub(super) fn has_requests(&self) -> bool {
-        self.last_stream.get() > self.last_watched.get() || !self.refused.borrow().is_empty()
+        self.last_stream.get() > self.last_accepted_stream.get() || !self.rejected_requests.borrow().is_empty()
     }
 
     /// A frame is to be shown to h2, or the first of those of a header section. May it be?
-    pub(super) fn note_shown(&self, frame: Received) -> Sight {
+    pub(super) fn note_shown(&self, frame: ReceivedFrame) -> Visibility {
         match frame.head.kind {
             DATA => self.note_data(frame),
             HEADERS => {
-                self.turn.owe();
+                self.read_budget.count_reply();
                 self.note_message(frame.head);
-                Sight::Shown
+                Visibility::Shown
             }
             PRIORITY => {
-                self.turn.owe();
-                Sight::Shown
+                self.read_budget.count_reply();
+                Visibility::Shown
             }
-            _ => Sight::Shown,
+            _ => Visibility::Shown,
         }
     }
 
     /// Empty DATA changes nothing for its message, so h2 need not see it, which would count it: for a stream that is open,
     /// and for one that is over and may have been reset by us. For others it is an error, and h2 says so.
-    fn note_data(&self, frame: Received) -> Sight {
+    fn note_data(&self, frame: ReceivedFrame) -> Visibility {
         let head = frame.head;
         let is_known = head.stream % 2 == 1 && head.stream <= self.last_stream.get();
         let Some(has_ended) = self.note_message(head) else {
-            self.turn.owe();
+            self.read_budget.count_reply();
             if frame.is_empty() && is_known {
                 return self.credit(head);
             }
-            return Sight::Shown;
+            return Visibility::Shown;
         };
-        if frame.is_empty() && !has_ended { self.credit(head) } else { Sight::Shown }
+        if frame.is_empty() && !has_ended { self.credit(head) } else { Visibility::Shown }
     }
 
     /// Hides a frame, whose bytes are to be given back to the windows.
-    fn credit(&self, head: FrameHead) -> Sight {
-        self.owe_credit(head.len);
-        if let Some(sent) = self.sent.borrow_mut().get_mut(&head.stream) {
+    fn credit(&self, head: FrameHead) -> Visibility {
+        self.add_credit(head.len);
+        if let Some(sent) = self.streams.borrow_mut().get_mut(&head.stream) {
             sent.credit = sent.credit.saturating_add(u32::try_from(head.len).unwrap_or(u32::MAX));
         }
-        Sight::Hidden
+        Visibility::Hidden
     }
 
     /// So much payload is kept from h2, which would have given it back to the connection's window.
-    pub(super) fn owe_credit(&self, bytes: usize) {
+    pub(super) fn add_credit(&self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.credit.set(self.credit.get().saturating_add(bytes));
     }
 
     /// A piece of a message has come on a stream; had its message ended before? `None` if no handle of the stream is left.
     fn note_message(&self, head: FrameHead) -> Option<bool> {
-        let mut streams = self.sent.borrow_mut();
+        let mut streams = self.streams.borrow_mut();
         let sent = streams.get_mut(&head.stream)?;
         let had_ended = sent.has_ended;
         sent.has_ended |= head.flags & END_STREAM != 0;
         if let Some(stream) = sent.stream.upgrade()
             && stream.note_unread()
         {
-            self.noted.borrow_mut().push(head.stream);
+            self.unread_streams.borrow_mut().push(head.stream);
         }
         Some(had_ended)
     }
 
     /// Everything that came has been handed out: takes care of what is not read, and lets more come.
     pub(in crate::codec::http2) fn end_turn(&self, cx: &mut Context<'_>) {
-        let noted = std::mem::take(&mut *self.noted.borrow_mut());
+        let noted = std::mem::take(&mut *self.unread_streams.borrow_mut());
         for id in noted {
-            let stream = self.sent.borrow().get(&id).and_then(|sent| sent.stream.upgrade());
+            let stream = self.streams.borrow().get(&id).and_then(|sent| sent.stream.upgrade());
             if stream.is_some_and(|stream| stream.gather()) {
-                self.noted.borrow_mut().push(id);
+                self.unread_streams.borrow_mut().push(id);
             }
         }
-        if self.turn.end() {
+        if self.read_budget.end() {
             cx.waker().wake_by_ref();
         }
     }

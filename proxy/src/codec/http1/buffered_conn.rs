@@ -1,5 +1,5 @@
 //! One connection's bytes: a read side that owns no buffer while it waits, a write side that copies only what
-//! is small, and what became of each.
+//! is small, and how each of them ended.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -17,7 +17,7 @@ use super::refusal::{HeadError, Refusal};
 use super::write_queue::WriteQueue;
 use crate::codec::Broken;
 use crate::codec::buffer;
-use crate::net::{Conn, Look};
+use crate::net::{Conn, Peek};
 
 /// One read. The same for every connection at every time, so that a run repeats byte for byte.
 const READ_BYTES_MAX: usize = 32 * 1024;
@@ -34,12 +34,12 @@ thread_local! {
     static SCRATCH: Cell<BytesMut> = Cell::default();
 }
 
-/// A [`Wire`] and those who use it: the connection and the halves of its current exchange.
-pub(super) type SharedWire = Rc<RefCell<Wire>>;
+/// A [`BufferedConn`] and those who use it: the connection and the halves of its current exchange.
+pub(super) type SharedConn = Rc<RefCell<BufferedConn>>;
 
 /// A connection with its buffers.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct BufferedConn {
     /// `None` once it was taken away to be closed, which may be under a half that lives on.
     conn: Option<Conn>,
     /// At most a head, or a line of chunk framing, and what one read brings.
@@ -94,8 +94,8 @@ impl Half {
     }
 }
 
-impl Wire {
-    pub(super) fn shared(conn: Conn, already_read: BytesMut) -> SharedWire {
+impl BufferedConn {
+    pub(super) fn shared(conn: Conn, already_read: BytesMut) -> SharedConn {
         Rc::new(RefCell::new(Self {
             conn: Some(conn),
             rx_bytes: already_read.len() as u64,
@@ -118,12 +118,12 @@ impl Wire {
         self.conn.take()
     }
 
-    /// What the system would let us read, whatever the event loop has told.
-    pub(super) fn look(&self) -> Look {
+    /// What the system would let us read, whatever the event loop has reported.
+    pub(super) fn peek(&self) -> Peek {
         match (self.inflow, &self.conn) {
-            (Flow::Open, Some(conn)) => conn.look(),
-            (Flow::Ended(Broken::ConnectionReset), _) => Look::Reset,
-            (Flow::Ended(_), _) | (Flow::Open, None) => Look::Closed,
+            (Flow::Open, Some(conn)) => conn.peek(),
+            (Flow::Ended(Broken::ConnectionReset), _) => Peek::Reset,
+            (Flow::Ended(_), _) | (Flow::Open, None) => Peek::Closed,
         }
     }
 
@@ -135,7 +135,7 @@ impl Wire {
         if self.unattended
             && let Poll::Ready(flushed) = self.poll_flush(cx)
         {
-            // A peer that waits for 100 Continue, or for the rest of an answer, sends nothing before it has it.
+            // A peer that waits for 100 Continue, or for the rest of a response, sends nothing before it has it.
             flushed?;
         }
         let Some(conn) = &mut self.conn else { return Poll::Ready(Err(Broken::Closed)) };
@@ -207,7 +207,7 @@ impl Wire {
         self.searched_bytes = 0;
     }
 
-    /// Reads until `parse` finds a whole head in at most `bytes_max` bytes. The answer does not depend on how
+    /// Reads until `parse` finds a whole head in at most `bytes_max` bytes. The result does not depend on how
     /// the bytes were cut.
     ///
     /// Cancel-safe: what was read stays in `input`.
@@ -325,7 +325,7 @@ impl Wire {
         }
     }
 
-    /// What is queued will never leave. The read side is not touched: an answer may still be waiting there.
+    /// What is queued will never leave. The read side is not touched: a response may still be waiting there.
     fn end_outflow(&mut self) -> Broken {
         self.outflow = Flow::Ended(Broken::ConnectionReset);
         self.queue = WriteQueue::default();

@@ -1,7 +1,7 @@
 //! The way in: what the socket gives, as h2 is to see it.
 //!
 //! Nothing is read while enough has been read in this turn, nor while the peer does not read what it has called for. The end,
-//! whatever brought it, is told in a turn of its own, so that it makes no difference whether it came with the last frames
+//! whatever brought it, is reported in a turn of its own, so that it makes no difference whether it came with the last frames
 //! or behind them.
 
 use std::io;
@@ -11,10 +11,10 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Wire;
-use super::intake::End;
-use super::shared::{Fate, Pong, Shared};
-use crate::codec::http2::frames::{PROTOCOL_ERROR, Role, goaway_frame, shutdown_pong};
+use super::H2Io;
+use super::connection_state::{ConnectionState, ConnectionStatus, ShutdownPing};
+use super::frame_reader::ReadEnd;
+use crate::codec::http2::frames::{PROTOCOL_ERROR, Role, goaway_frame, shutdown_ping_ack};
 
 /// What has been read and has not been given to h2.
 #[derive(Debug)]
@@ -44,10 +44,10 @@ impl Inbound {
     }
 
     /// After an attempt to write to the socket.
-    pub(super) fn note_write(&mut self, shared: &Shared, is_blocked: bool, cx: &Context<'_>) {
+    pub(super) fn note_write(&mut self, state: &ConnectionState, is_blocked: bool, cx: &Context<'_>) {
         self.is_blocked = is_blocked;
         if !is_blocked {
-            shared.turn.note_write();
+            state.read_budget.note_write();
             if std::mem::take(&mut self.is_paused) {
                 cx.waker().wake_by_ref();
             }
@@ -55,18 +55,21 @@ impl Inbound {
     }
 }
 
-impl Wire {
+impl H2Io {
     /// Is nothing to be read for now? The end of the turn, or of the peer's silence, wakes.
     fn is_waiting(&mut self) -> bool {
-        let owes = self.shared.turn.is_owing() || self.shared.backlog.is_full();
+        let owes = self.state.read_budget.has_too_many_replies() || self.state.backlog.is_full();
         self.inbound.is_paused = self.inbound.is_blocked && owes;
-        self.inbound.is_paused || self.shared.turn.is_over()
+        self.inbound.is_paused || self.state.read_budget.is_over()
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.shared.pong.get() == Pong::Asked && self.inbound.ahead.is_empty() && self.intake.is_between_frames() {
-            self.shared.pong.set(Pong::Given);
-            self.inbound.ahead = shutdown_pong();
+        if self.state.shutdown_ping.get() == ShutdownPing::AckRequested
+            && self.inbound.ahead.is_empty()
+            && self.frame_reader.is_between_frames()
+        {
+            self.state.shutdown_ping.set(ShutdownPing::Acknowledged);
+            self.inbound.ahead = shutdown_ping_ack();
         }
         if !self.inbound.ahead.is_empty() {
             let len = self.inbound.ahead.len().min(buf.remaining());
@@ -74,21 +77,21 @@ impl Wire {
             return Poll::Ready(Ok(()));
         }
         loop {
-            let ready = self.intake.ready();
+            let ready = self.frame_reader.ready();
             if !ready.is_empty() {
                 let taken = ready.split_to(ready.len().min(buf.remaining()));
                 buf.put_slice(&taken);
                 return Poll::Ready(Ok(()));
             }
             *ready = BytesMut::new(); // an idle connection keeps no buffer
-            let has_ended = self.intake.ended().is_some();
+            let has_ended = self.frame_reader.ended().is_some();
             if has_ended || self.inbound.end.is_some() {
-                // What came before is handed out first, since h2 hands out nothing after the end, and answered, if the peer
+                // What came before is handed out first, since h2 hands out nothing after the end, and responded to, if the peer
                 // may still read.
-                if (has_ended || self.shared.has_requests()) && !self.shared.turn.is_fresh() {
+                if (has_ended || self.state.has_requests()) && !self.state.read_budget.is_fresh() {
                     return Poll::Pending;
                 }
-                if self.intake.give_complaint() {
+                if self.frame_reader.inject_frame_error() {
                     continue;
                 }
                 return self.poll_end(cx);
@@ -99,7 +102,7 @@ impl Wire {
             let before = buf.filled().len();
             ready!(self.poll_source(cx, buf));
             let fresh = buf.filled_mut().get_mut(before..).unwrap_or_default();
-            let passed = self.intake.take(fresh, &self.shared);
+            let passed = self.frame_reader.take(fresh, &self.state);
             buf.set_filled(before + passed);
             if passed > 0 {
                 return Poll::Ready(Ok(()));
@@ -114,7 +117,7 @@ impl Wire {
             buf.put_slice(&already_read.split_to(already_read.len().min(buf.remaining())));
             return Poll::Ready(());
         }
-        let mut conn = self.shared.conn.borrow_mut();
+        let mut conn = self.state.conn.borrow_mut();
         let Some(conn) = conn.as_mut() else {
             self.inbound.end = Some(SocketEnd::Closed);
             return Poll::Ready(());
@@ -125,74 +128,74 @@ impl Wire {
             Ok(()) if buf.filled().len() == before => Some(SocketEnd::Closed),
             Ok(()) => None,
         };
-        self.shared.note_read(buf.filled().len() - before);
+        self.state.note_read(buf.filled().len() - before);
         Poll::Ready(())
     }
 
-    /// Nothing more is read: tells why.
+    /// Nothing more is read: reports why.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let fate = match (self.intake.ended(), self.inbound.end) {
-            (Some(End::Flooded { flood, stream }), _) => {
-                if self.shared.fate() == Fate::Alive {
-                    self.shared.count_flood(flood);
+        let status = match (self.frame_reader.ended(), self.inbound.end) {
+            (Some(ReadEnd::Flooded { flood, stream }), _) => {
+                if self.state.status() == ConnectionStatus::Open {
+                    self.state.count_flood(flood);
                 }
-                Fate::Flooded { flood, stream }
+                ConnectionStatus::Flooded { flood, stream }
             }
-            (Some(End::Invalid(stream)), _) => {
+            (Some(ReadEnd::MalformedMessage(stream)), _) => {
                 // Of a client the connection manager counts it, which also hears of those that h2 finds.
-                if self.intake.role == Role::Client && self.shared.fate() == Fate::Alive {
-                    self.shared.stats.rx_messaging_error.inc();
+                if self.frame_reader.role == Role::Client && self.state.status() == ConnectionStatus::Open {
+                    self.state.stats.rx_messaging_error.inc();
                 }
-                Fate::InvalidMessage(stream)
+                ConnectionStatus::MalformedMessage(stream)
             }
-            (Some(End::NotSettings), _) => return self.poll_refuse_first(cx),
-            (Some(End::Complaint | End::Told), _) => Fate::BrokenProtocol,
+            (Some(ReadEnd::NotSettings), _) => return self.poll_reject_first_frame(cx),
+            (Some(ReadEnd::FrameError | ReadEnd::FrameErrorInjected), _) => ConnectionStatus::ProtocolError,
             (None, Some(SocketEnd::Failed(kind))) => {
-                self.shared.fail(Fate::Reset);
+                self.state.fail(ConnectionStatus::Reset);
                 return Poll::Ready(Err(kind.into()));
             }
             (None, Some(SocketEnd::Closed) | None) => {
-                self.shared.fail(Fate::Closed);
+                self.state.fail(ConnectionStatus::ClosedByPeer);
                 return Poll::Ready(Ok(()));
             }
         };
-        self.shared.fail(fate);
+        self.state.fail(status);
         Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
     }
 
-    fn poll_refuse_first(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.intake.role {
+    fn poll_reject_first_frame(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.frame_reader.role {
             Role::Client => {
-                self.shared.fail(Fate::NotHttp2);
+                self.state.fail(ConnectionStatus::NotHttp2);
                 Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
             }
             Role::Server => {
-                self.refusal = Some(goaway_frame([0; 4], PROTOCOL_ERROR, b"SETTINGS expected"));
-                self.poll_refuse(cx)
+                self.goaway = Some(goaway_frame([0; 4], PROTOCOL_ERROR, b"SETTINGS expected"));
+                self.poll_goaway(cx)
             }
         }
     }
 
-    /// Tells a client what was wrong with its first frame, in nghttp2's words; h2 would take any. Nothing of h2's own is
-    /// under way: its SETTINGS have left, and it answers to nothing before it has those of its peer.
-    fn poll_refuse(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(refusal) = self.refusal.as_mut().filter(|refusal| !refusal.is_empty()) {
-            let written = ready!(self.shared.poll_write(|conn| conn.poll_write(cx, refusal)))?;
+    /// Sends GOAWAY to a client whose first frame is not SETTINGS, with nghttp2's text; h2 would take any frame. Nothing of h2's own is
+    /// under way: its SETTINGS have left, and it replies to nothing before it has those of its peer.
+    fn poll_goaway(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(goaway) = self.goaway.as_mut().filter(|goaway| !goaway.is_empty()) {
+            let written = ready!(self.state.poll_write(|conn| conn.poll_write(cx, goaway)))?;
             if written == 0 {
                 break;
             }
-            refusal.advance(written);
+            goaway.advance(written);
         }
-        self.shared.fail(Fate::BrokenProtocol);
+        self.state.fail(ConnectionStatus::ProtocolError);
         Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for H2Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.refusal.is_some() {
-            return this.poll_refuse(cx);
+        if this.goaway.is_some() {
+            return this.poll_goaway(cx);
         }
         this.poll_fill(cx, buf)
     }

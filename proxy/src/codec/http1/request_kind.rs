@@ -1,4 +1,4 @@
-//! What was asked of a server, as far as it decides how the response is framed (RFC 9112 6.3).
+//! The kind of a request, as far as it decides how the response is framed (RFC 9112 6.3).
 
 use http::{HeaderValue, Method, StatusCode, Version};
 
@@ -9,7 +9,7 @@ use crate::codec::{Broken, Headers, Payload, RequestHead, ResponseHead};
 
 /// A request under way.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Asked {
+pub(super) enum RequestKind {
     Connect,
     Head,
     Other {
@@ -20,7 +20,7 @@ pub(super) enum Asked {
     Upgrade(HeaderValue),
 }
 
-impl Asked {
+impl RequestKind {
     pub(super) fn by(head: &RequestHead, payload: Payload) -> Self {
         match (payload, &head.method) {
             (_, &Method::CONNECT) => Self::Connect,
@@ -60,11 +60,11 @@ impl Asked {
         }
     }
 
-    /// What follows a 101. It says what is spoken from here on, and that was asked for (RFC 9110 7.8): a tunnel for another
+    /// What follows a 101. It names the protocol from here on, which has to be one that was requested (RFC 9110 7.8): a tunnel for another
     /// protocol would be one that no configuration permits.
     fn switch(&self, headers: &Headers) -> Result<Decoder, Broken> {
         match self {
-            Self::Upgrade(asked) if headers.upgrade().is_some_and(|named| is_among(named, asked)) => {
+            Self::Upgrade(requested) if headers.upgrade().is_some_and(|named| is_among(named, requested)) => {
                 Ok(Decoder::UntilClose)
             }
             // HTTP/2 has no 101 (RFC 9113 8.6), and what stands for it there would be an accepted tunnel.
@@ -74,8 +74,8 @@ impl Asked {
     }
 }
 
-/// Is each protocol of `named` one of `asked`, and is there one? Protocols are compared ignoring case, as Envoy does.
-fn is_among(named: &HeaderValue, asked: &HeaderValue) -> bool {
-    let is_asked = |protocol: &[u8]| tokens(asked).any(|one| one.eq_ignore_ascii_case(protocol));
-    tokens(named).next().is_some() && tokens(named).all(is_asked)
+/// Is each protocol of `named` one of `requested`, and is there one? Protocols are compared ignoring case, as Envoy does.
+fn is_among(named: &HeaderValue, requested: &HeaderValue) -> bool {
+    let is_requested = |protocol: &[u8]| tokens(requested).any(|one| one.eq_ignore_ascii_case(protocol));
+    tokens(named).next().is_some() && tokens(named).all(is_requested)
 }
