@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use finwait::config::cluster::Discovery;
 use finwait::config::{Config, Differences, Listener, Loaded};
 use finwait::drain::{Drain, DrainControl, Stage, drain};
 use finwait::net::{Address, Clock, ListenOptions, Outside};
@@ -93,7 +94,7 @@ impl Proxy {
             operators.spawn_local(admin.run(drain));
         }
         let (snapshots, received) = mpsc::unbounded_channel();
-        let reloader = Reloader::new(Arc::clone(&shared), vec![snapshots], how, |_, at| Ok(Address::Socket(at)));
+        let reloader = Reloader::new(Arc::clone(&shared), vec![snapshots], how, |_, at| Ok(at.clone()));
         let clock = Rc::clone(&outside.clock);
         let serve = async {
             worker.run(received).await;
@@ -186,15 +187,76 @@ fn load(file: &str, text: &str) -> Result<Loaded, String> {
             return Ok(loaded.clone());
         }
         let loaded = Config::from_yaml(text, file).map_err(|error| error.to_string())?;
+        refuse_pipes(&loaded.config)?;
         known.truncate(LOADED_MAX - 1);
         known.push_front((file.into(), text.into(), loaded.clone()));
         Ok(loaded)
     })
 }
 
+/// Refuses Unix domain sockets where requests would go over them: they connect processes of one machine, and each simulated
+/// host has one process.
+fn refuse_pipes(config: &Config) -> Result<(), String> {
+    let is_pipe = |at: &Address| matches!(at, Address::Pipe(_));
+    let listener = config.listeners.iter().find(|listener| is_pipe(&listener.address));
+    let cluster = config.clusters.iter().find(|cluster| match &cluster.discovery {
+        Discovery::Static(endpoints) => endpoints.iter().any(is_pipe),
+        Discovery::LogicalDns { .. } | Discovery::StrictDns { .. } => false,
+    });
+    let what = match (listener, cluster) {
+        (Some(listener), _) => format!("listener '{}' listens on a pipe", listener.name),
+        (None, Some(cluster)) => format!("cluster '{}' has an endpoint on a pipe", cluster.name),
+        (None, None) => return Ok(()),
+    };
+    Err(format!(
+        "{what}, which connects processes of one machine, and each simulated host has one process; \
+         write a socket_address with the host's name or address in its place"
+    ))
+}
+
 impl Numbers {
     /// All of them.
     pub(crate) fn now(&self) -> Snapshot {
         self.0.registry.snapshot()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipes_that_requests_would_take_are_refused_by_name() {
+        let manager = "\"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, stat_prefix: in, route_config: {}, http_filters: [{ name: r, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router } }]";
+        let listener = |at: &str| {
+            format!(
+                "listeners: [{{ name: in, address: {at}, filter_chains: [{{ filters: [{{ name: m, typed_config: {{ {manager} }} }}] }}] }}]"
+            )
+        };
+        let cluster = |at: &str| {
+            format!(
+                "clusters: [{{ name: app, load_assignment: {{ cluster_name: app, endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {at} }} }}] }}] }} }}]"
+            )
+        };
+        let (pipe, socket) =
+            ("{ pipe: { path: /run/it } }", "{ socket_address: { address: 10.0.0.1, port_value: 80 } }");
+        for (listens, leads, says) in [
+            (pipe, socket, Some("listener 'in' listens on a pipe, ")),
+            (socket, pipe, Some("cluster 'app' has an endpoint on a pipe, ")),
+            (socket, socket, None),
+        ] {
+            let text = format!(
+                "admin: {{ address: {pipe} }}\nstatic_resources: {{ {}, {} }}",
+                listener(listens),
+                cluster(leads)
+            );
+            let refused = load("it.yaml", &text).err();
+            assert_eq!(
+                refused.as_deref().is_some_and(|it| it.starts_with(says.unwrap_or("-"))),
+                says.is_some(),
+                "{refused:?}"
+            );
+            assert_eq!(refused.is_some(), says.is_some(), "{refused:?}");
+        }
     }
 }

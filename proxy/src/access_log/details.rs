@@ -120,12 +120,12 @@ text_enum! {
     }
 }
 
-/// The system's reason why a connect failed, with `_` for blanks: `Connection_refused`.
+/// Why a connect failed, with `_` for blanks: `delayed_connect_error:_Connection_refused`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConnectFailure(Box<str>);
 
 impl ConnectFailure {
-    /// From the reason as the system words it.
+    /// From the reason as `UPSTREAM_TRANSPORT_FAILURE_REASON` words it.
     #[must_use]
     pub fn new(reason: &str) -> Self {
         Self(reason.replace(char::is_whitespace, "_").into())
@@ -143,11 +143,11 @@ impl Text for ConnectFailure {
 
     #[cfg(test)]
     fn examples() -> Vec<Self> {
-        vec![Self::new("Connection refused")]
+        vec![Self::new("delayed connect error: Connection refused")]
     }
 }
 
-const CONNECT_FAILED: &str = "remote_connection_failure|delayed_connect_error:_";
+const CONNECT_FAILED: &str = "remote_connection_failure|";
 
 impl Text for UpstreamReset {
     fn pieces(&self) -> Pieces<'_> {
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_text_with_parts_is_written_in_order() {
-        let cause = ResetCause::Connect(ConnectFailure::new("Connection reset by peer"));
+        let cause = ResetCause::Connect(ConnectFailure::new("delayed connect error: Connection reset by peer"));
         let details = Details::UpstreamReset(UpstreamReset { response: ResponseStart::Before, cause });
         let text = "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_reset_by_peer}";
         assert_eq!(details.to_string(), text);

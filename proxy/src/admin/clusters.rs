@@ -150,6 +150,7 @@ fn host_json(address: &Address, endpoint: &EndpointStats) -> Value {
 pub(super) fn address_json(address: &Address) -> Value {
     match address {
         Address::Internal(name) => json!({ "envoy_internal_address": { "server_listener_name": name } }),
+        Address::Pipe(pipe) => json!({ "pipe": { "path": pipe.path } }),
         Address::Socket(at) => {
             json!({ "socket_address": { "address": at.ip().to_string(), "port_value": at.port() } })
         }

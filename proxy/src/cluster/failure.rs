@@ -9,7 +9,7 @@ use crate::codec::{Broken, ResetReason};
 /// Why there is no response.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Failure {
-    /// The connection was refused or failed; the text is the system's reason.
+    /// The connection was refused or failed; the text is Envoy's, which ends in the system's reason.
     Connect(String),
     /// `connect_timeout` passed.
     ConnectTimeout,
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn details_have_the_words_that_the_client_reads() {
         let failures = [
-            Failure::Connect("Connection refused".into()),
+            Failure::Connect("delayed connect error: Connection refused".into()),
             Failure::ConnectTimeout,
             Failure::Overflow,
             Failure::Protocol,

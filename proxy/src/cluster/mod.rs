@@ -265,7 +265,7 @@ impl Cluster {
         });
         match &cluster.shared.config.discovery {
             Discovery::Static(addresses) => {
-                let endpoints = addresses.iter().map(|at| Location::from(Address::Socket(*at))).collect();
+                let endpoints = addresses.iter().map(|at| Location::from(at.clone())).collect();
                 let watches = cluster.set_endpoints(endpoints, &before);
                 cluster.first_round(watches).await;
             }
@@ -401,9 +401,7 @@ impl Cluster {
     #[must_use]
     pub fn hostname(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
         let at = match &self.shared.config.discovery {
-            Discovery::Static(addresses) => {
-                addresses.iter().position(|address| Address::Socket(*address) == endpoint.address)?
-            }
+            Discovery::Static(addresses) => addresses.iter().position(|address| *address == endpoint.address)?,
             Discovery::StrictDns { .. } => {
                 self.known.borrow().iter().position(|known| known.addresses.contains(&endpoint.address))?
             }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 
 use serde_json::Value;
 
@@ -123,9 +122,9 @@ impl Changes {
 }
 
 /// The listeners by name, with their addresses and as they were read.
-fn listeners(config: &Config) -> BTreeMap<&str, (SocketAddr, &Value)> {
+fn listeners(config: &Config) -> BTreeMap<&str, (&super::Address, &Value)> {
     let named = config.listeners.iter().zip(list(config, "listeners"));
-    named.map(|(listener, text)| (listener.name.as_str(), (listener.address, text))).collect()
+    named.map(|(listener, text)| (listener.name.as_str(), (&listener.address, text))).collect()
 }
 
 /// The clusters by name, as they were read.

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use super::address::Address;
 use super::header_names::NameCase;
 use super::health::{HealthCheck, OutlierDetection};
 use super::http2::Http2Options;
@@ -116,7 +117,7 @@ pub struct TcpKeepalive {
 #[derive(Clone, Debug)]
 pub enum Discovery {
     /// Addresses in the file.
-    Static(Vec<SocketAddr>),
+    Static(Vec<Address>),
     /// Names, resolved again and again; every address of the family is an endpoint.
     StrictDns {
         /// Which addresses count.

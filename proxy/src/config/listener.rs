@@ -1,12 +1,12 @@
 //! Listeners and connection managers, typed.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 
+use super::address::Address;
 use super::filter::Chains;
 use super::filter_chain::FilterChains;
 use super::header_names::{NameCase, Underscores};
@@ -25,7 +25,7 @@ pub struct Listener {
     /// Name, for logs and admin; made from the address if the file gives none.
     pub name: String,
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: Address,
     /// `stat_prefix`: what its stats are called in place of its address.
     pub stat_prefix: Option<String>,
     /// What takes its connections.

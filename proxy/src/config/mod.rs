@@ -6,6 +6,7 @@
 //! The way of a file: text, `yaml` tree, `bootstrap` messages as Envoy has them and, by `interpret`,
 //! [`Config`].
 
+pub mod address;
 mod bootstrap;
 mod changes;
 pub mod cluster;
@@ -45,8 +46,8 @@ mod unsupported;
 mod yaml;
 
 use std::io;
-use std::net::SocketAddr;
 
+pub use address::Address;
 pub use changes::{Changes, ClusterChange, ListenerChange};
 pub use cluster::{Cluster, ClusterName};
 pub use difference::{Difference, Differences};
@@ -59,7 +60,7 @@ pub use places::Places;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where the admin interface listens, if anywhere.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Address>,
     /// The listeners, in the order of the file.
     pub listeners: Vec<Listener>,
     /// The clusters, in the order of the file; names are unique.

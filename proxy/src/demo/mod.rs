@@ -156,7 +156,7 @@ fn start_all(ports: Ports, workers: usize, ground: &Ground<'_>) -> Result<Demo, 
         if let Some(port) = ports.of(place) {
             move_to(port, &mut config, behind);
         }
-        let admin_at = config.admin;
+        let admin_at = config.admin.clone();
         let process = start_hop(hop, config, workers, ground, &feed)?;
         if let Some(Address::Socket(at)) = process.addresses().first() {
             behind = *at;
@@ -172,16 +172,16 @@ fn start_all(ports: Ports, workers: usize, ground: &Ground<'_>) -> Result<Demo, 
 struct Place {
     name: &'static str,
     at: SocketAddr,
-    admin: Option<SocketAddr>,
+    admin: Option<Address>,
 }
 
 fn move_to(port: u16, config: &mut Config, behind: SocketAddr) {
     config.admin = None;
     for listener in &mut config.listeners {
-        listener.address.set_port(port);
+        listener.address = SocketAddr::new(APP.ip(), port).into();
     }
     for cluster in &mut config.clusters {
-        cluster.discovery = Discovery::Static(vec![behind]);
+        cluster.discovery = Discovery::Static(vec![behind.into()]);
     }
 }
 
@@ -238,7 +238,7 @@ impl AppJob {
             };
             let bound = match accept.local() {
                 Address::Socket(bound) => *bound,
-                Address::Internal(_) => at, // a socket has no name
+                Address::Internal(_) | Address::Pipe(_) => at, // a socket has no name
             };
             drop(ready.send(Ok(bound)));
             app::serve(Acceptor::new(accept, "app"), self.feed, self.drain, self.stop).await;
@@ -251,7 +251,7 @@ fn welcome(hops: &[Place], app: SocketAddr) -> String {
     let mut out = String::from("No configuration was given, so this is the demonstration:\n\n");
     let mut line = |what: &str, how: &str| writeln!(out, "  {what:<11}{how}").expect("a String grows as needed");
     for hop in hops {
-        let admin = hop.admin.map(|at| format!("    admin http://{at}/")).unwrap_or_default();
+        let admin = hop.admin.as_ref().map(|at| format!("    admin http://{at}/")).unwrap_or_default();
         line(hop.name, &format!("{}{admin}", hop.at));
     }
     line("app", &app.to_string());
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn each_file_leads_to_the_next() {
-        let mut expected = APP;
+        let mut expected = Address::Socket(APP);
         for hop in HOPS.iter().rev() {
             let config = Config::from_yaml(hop.yaml, hop.file).unwrap().config;
             let endpoints: Vec<_> = config
@@ -285,7 +285,7 @@ mod tests {
                 })
                 .collect();
             assert_eq!(endpoints, [expected], "{}", hop.file);
-            expected = config.listeners[0].address;
+            expected = config.listeners[0].address.clone();
         }
     }
 }

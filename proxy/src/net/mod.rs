@@ -26,6 +26,7 @@ use std::time::{Duration, SystemTime};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::task::coop;
 
+pub use crate::config::address::{Address, Pipe};
 use crate::config::filter_chain::Ends;
 use crate::stats::{ByteStats, Meter, Registry};
 pub use pace::{Pace, PaceTicket};
@@ -207,50 +208,6 @@ pub struct TcpKeepalive {
     pub interval: Option<Duration>,
 }
 
-/// Where something listens.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Address {
-    /// A listener inside this process, by name.
-    Internal(String),
-    /// TCP over IPv4 or IPv6.
-    Socket(SocketAddr),
-}
-
-impl Address {
-    /// The IP address, if there is one.
-    #[must_use]
-    pub fn ip(&self) -> Option<IpAddr> {
-        self.socket().map(|at| at.ip())
-    }
-
-    /// The IP address and the port, if there are any.
-    #[must_use]
-    pub fn socket(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Internal(_) => None,
-            Self::Socket(at) => Some(*at),
-        }
-    }
-
-    /// The port, if there is one.
-    #[must_use]
-    pub fn port(&self) -> Option<u16> {
-        match self {
-            Self::Internal(_) => None,
-            Self::Socket(at) => Some(at.port()),
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Internal(name) => write!(f, "envoy://{name}/"),
-            Self::Socket(at) => write!(f, "{at}"),
-        }
-    }
-}
-
 /// What a [`Conn`] is made of.
 pub trait Io: AsyncRead + AsyncWrite + Unpin {
     /// Makes the coming drop an abortive close: RST instead of FIN, queued bytes lost.
@@ -274,7 +231,7 @@ pub enum Peek {
     Reset,
 }
 
-/// One transport connection: a TCP socket, an internal listener's pipe or a simulated socket.
+/// One transport connection: a TCP or Unix domain socket, an internal listener's pipe or a simulated socket.
 pub struct Conn {
     io: Box<dyn Io + Send>,
     meter: Option<Meter>,

@@ -160,8 +160,8 @@ impl AdminInterface {
     /// # Errors
     /// Its address cannot be bound.
     pub fn bind(outside: &Outside, shared: &Arc<ServerShared>, admin: Admin) -> Result<Option<Self>, StartError> {
-        let Some(at) = shared.snapshot().config.admin else { return Ok(None) };
-        let bound = outside.net.listen(&Address::Socket(at), &ListenOptions::default());
+        let Some(at) = &shared.snapshot().config.admin else { return Ok(None) };
+        let bound = outside.net.listen(at, &ListenOptions::default());
         let accept =
             bound.map_err(|source| StartError::Listen { name: "admin".into(), address: at.to_string(), source })?;
         tracing::info!("admin interface listening on {}", accept.local());

@@ -2,7 +2,6 @@
 //! its answers, then delays no request, and no probe waits for a busy worker.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
@@ -65,7 +64,7 @@ impl Process {
         let mut at = Addresses::new();
         if workers > 1 && is_exclusive {
             for listener in &shared.snapshot().listeners {
-                let bound = probe(&listener.config.name, listener.config.address)?;
+                let bound = probe(&listener.config.name, &listener.config.address)?;
                 at.insert(listener.config.name.clone(), bound);
             }
         }
@@ -108,8 +107,7 @@ impl Process {
     #[must_use]
     pub fn reloader(&self) -> Reloader {
         let is_exclusive = self.shared.runtime.differences().has(Difference::ExclusivePort);
-        let probe: Probe =
-            if self.snapshots.len() > 1 && is_exclusive { probe } else { |_, at| Ok(Address::Socket(at)) };
+        let probe: Probe = if self.snapshots.len() > 1 && is_exclusive { probe } else { |_, at| Ok(at.clone()) };
         Reloader::new(Arc::clone(&self.shared), self.snapshots.clone(), self.how.clone(), probe)
     }
 
@@ -189,13 +187,12 @@ impl AdminThread {
 }
 
 /// Binds the address of a listener once without sharing it.
-fn probe(listener: &str, address: SocketAddr) -> Result<Address, StartError> {
-    let bound = crate::net::tokio::probe(address).map_err(|source| StartError::Listen {
+fn probe(listener: &str, address: &Address) -> Result<Address, StartError> {
+    crate::net::tokio::probe(address).map_err(|source| StartError::Listen {
         name: format!("listener '{listener}'"),
         address: address.to_string(),
         source,
-    })?;
-    Ok(Address::Socket(bound))
+    })
 }
 
 /// What a worker's thread needs.

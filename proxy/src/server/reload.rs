@@ -4,7 +4,6 @@
 //! snapshot; requests and connections that are under way go on with what they began with. Where configurations come from is
 //! the caller's: a file that was read again, a step of a scenario.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -39,7 +38,7 @@ pub enum ReloadError {
 }
 
 /// Says of the listener of this name whether it can have its address alone, where workers share their addresses.
-pub type Probe = fn(&str, SocketAddr) -> Result<Address, StartError>;
+pub type Probe = fn(&str, &Address) -> Result<Address, StartError>;
 
 /// Brings the workers of a server to the next snapshot.
 pub struct Reloader {
@@ -110,8 +109,8 @@ impl Reloader {
     async fn try_apply(&self, config: Config, loaded_at: SystemTime) -> Result<Applied, ReloadError> {
         let before = self.shared.snapshot();
         if before.config.admin != config.admin {
-            let text = |at: Option<SocketAddr>| at.map_or_else(|| "nothing".to_owned(), |at| at.to_string());
-            return Err(ReloadError::Admin { now: text(before.config.admin), wanted: text(config.admin) });
+            let text = |at: &Option<Address>| at.as_ref().map_or_else(|| "nothing".to_owned(), Address::to_string);
+            return Err(ReloadError::Admin { now: text(&before.config.admin), wanted: text(&config.admin) });
         }
         if before.config.dump == config.dump {
             return Ok(Applied::Same);
@@ -156,9 +155,9 @@ impl Reloader {
     }
 
     fn probe_new_addresses(&self, before: &Snapshot, snapshot: &Snapshot) -> Result<(), StartError> {
-        let known = |at: SocketAddr| before.listeners.iter().any(|listener| listener.config.address == at);
-        let new = snapshot.listeners.iter().filter(|listener| !known(listener.config.address));
-        new.map(|listener| (self.probe)(&listener.config.name, listener.config.address))
+        let known = |at: &Address| before.listeners.iter().any(|listener| listener.config.address == *at);
+        let new = snapshot.listeners.iter().filter(|listener| !known(&listener.config.address));
+        new.map(|listener| (self.probe)(&listener.config.name, &listener.config.address))
             .try_for_each(|probed| probed.map(drop))
     }
 }

@@ -195,7 +195,7 @@ impl Worker {
         if let Some(now) = socket {
             return Ok(Step::Replace { now, serving });
         }
-        let at = at.get(name).cloned().unwrap_or(Address::Socket(listener.config.address));
+        let at = at.get(name).cloned().unwrap_or_else(|| listener.config.address.clone());
         Ok(Step::Begin { accept: bind(&self.outside, &listener.config, &at, how)?, serving })
     }
 
@@ -204,8 +204,8 @@ impl Worker {
         let leaves = |name: &String| {
             matches!(snapshot.changes.listeners.get(name), Some(ListenerChange::Removed | ListenerChange::Address))
         };
-        let wanted = listener.config.address;
-        let there = |running: &Running| wanted.port() != 0 && running.config.config.address == wanted;
+        let wanted = &listener.config.address;
+        let there = |running: &Running| !wanted.has_any_port() && running.config.config.address == *wanted;
         self.listeners.iter().find(|(name, running)| leaves(name) && there(running)).map(|(name, _)| name.clone())
     }
 

@@ -156,7 +156,7 @@ fn report_unconnected(cluster: &Cluster, endpoint: &Rc<Endpoint>, failure: &Fail
         );
     }
     if let Failure::Connect(why) = failure {
-        info.transport_failure = Some(format!("delayed connect error: {why}").into());
+        info.transport_failure = Some(why.clone().into());
     }
     cluster.report(endpoint, Err(failure));
     endpoint.counts.rq_error.inc();

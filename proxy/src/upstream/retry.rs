@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn each_word_retries_what_envoy_retries() {
-        let refused = Failure::Connect("Connection refused".into());
+        let refused = Failure::Connect("delayed connect error: Connection refused".into());
         let none = Headers::default();
         let answered = |status| Outcome::Response { status, headers: &none };
         let cases: &[(&str, Outcome<'_>, &[&str])] = &[

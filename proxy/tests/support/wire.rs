@@ -10,10 +10,8 @@ use tokio::io::AsyncReadExt;
 pub(crate) fn listen(world: &Outside) -> io::Result<(Box<dyn Accept>, u16)> {
     let any = Address::Socket(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     let listener = world.net.listen(&any, &ListenOptions::default())?;
-    match *listener.local() {
-        Address::Socket(at) => Ok((listener, at.port())),
-        Address::Internal(_) => Err(io::ErrorKind::Unsupported.into()),
-    }
+    let port = listener.local().port().ok_or(io::ErrorKind::Unsupported)?;
+    Ok((listener, port))
 }
 
 /// Everything to the empty line.

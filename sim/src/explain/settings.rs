@@ -167,13 +167,13 @@ impl<'a> HostSettings<'a> {
     /// The listener at an address, and its position in the file.
     fn listener(&self, at: SocketAddr) -> Option<(usize, &Listener)> {
         let listeners = &self.config.as_ref()?.listeners;
-        listeners.iter().enumerate().find(|(_, listener)| listener.address.port() == at.port())
+        listeners.iter().enumerate().find(|(_, listener)| listener.address.port() == Some(at.port()))
     }
 
     /// The number of the cluster that has an endpoint at an address.
     pub(super) fn cluster_with(&self, to: SocketAddr) -> Option<usize> {
         self.config.as_ref()?.clusters.iter().position(|cluster| match &cluster.discovery {
-            Discovery::Static(endpoints) => endpoints.contains(&to),
+            Discovery::Static(endpoints) => endpoints.contains(&to.into()),
             Discovery::LogicalDns { target: (_, port), .. } => *port == to.port(),
             Discovery::StrictDns { targets, .. } => targets.iter().any(|(_, port)| *port == to.port()),
         })

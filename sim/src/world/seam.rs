@@ -116,6 +116,9 @@ struct Sockets {
 
 impl Net for Sockets {
     fn listen(&self, at: &Address, how: &ListenOptions) -> io::Result<Box<dyn Accept>> {
+        if let Address::Pipe(_) = at {
+            return Ok(Box::new(Unvisited(at.clone())));
+        }
         let at = socket_address(at)?;
         let (id, at) = self.kernel.lock().listen(at, how.backlog, how.reuse_port)?;
         Ok(Box::new(Listening { kernel: self.kernel.clone(), id, local: Address::Socket(at) }))
@@ -155,6 +158,21 @@ pub(super) fn socket_address(at: &Address) -> io::Result<SocketAddr> {
     match at {
         Address::Socket(at) => Ok(*at),
         Address::Internal(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "no internal listener of that name")),
+        // Configurations with listeners or endpoints on pipes are refused before they run.
+        Address::Pipe(_) => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+/// A listener on a pipe: only processes of the same host could connect to it, and a simulated host has no other.
+pub(super) struct Unvisited(pub(super) Address);
+
+impl Accept for Unvisited {
+    fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<Conn>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn local(&self) -> &Address {
+        &self.0
     }
 }
 

@@ -362,7 +362,7 @@ async fn use_addresses(outside: Outside, settle: Settle) -> Vec<String> {
 
 fn port(at: &Address) -> u16 {
     match at {
-        Address::Internal(name) => panic!("{name} has no port"),
+        Address::Internal(_) | Address::Pipe(_) => panic!("{at} has no port"),
         Address::Socket(at) => at.port(),
     }
 }

@@ -90,7 +90,7 @@ fn failed() -> StreamInfo {
     }
     info.detail(Details::UpstreamReset(UpstreamReset {
         response: ResponseStart::Before,
-        cause: ResetCause::Connect(ConnectFailure::new("Connection refused")),
+        cause: ResetCause::Connect(ConnectFailure::new("delayed connect error: Connection refused")),
     }));
     info.connection_termination = Some(ConnectionTermination::HeadersTooLarge);
     info.transport_failure = Some("delayed connect error: Connection refused".into());

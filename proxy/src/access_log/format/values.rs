@@ -199,16 +199,23 @@ fn end(of: End, info: &StreamInfo) -> Option<&Address> {
         End::DirectClient => Some(&info.downstream.peer),
         End::Local => Some(&info.downstream.local),
         End::UpstreamHost => info.upstream_host.as_ref(),
-        End::UpstreamLocal => info.upstream_local.as_ref(),
+        End::UpstreamLocal => info.upstream_local.as_ref().filter(|local| !is_unnamed(local)),
         End::UpstreamRemote => info.upstream_host.as_ref().filter(|_| info.upstream_local.is_some()),
     }
+}
+
+/// Is it the end of a Unix domain socket's connection that was never bound?
+fn is_unnamed(address: &Address) -> bool {
+    matches!(address, Address::Pipe(pipe) if pipe.path.is_empty())
 }
 
 fn part_of_address(address: &Address, part: AddressPart, out: &mut Vec<u8>) -> Option<()> {
     // Writing to a Vec does not fail.
     match (address, part) {
         (Address::Internal(_), AddressPart::Port) => None,
-        (Address::Internal(_), AddressPart::Whole | AddressPart::WithoutPort) | (_, AddressPart::Whole) => {
+        // To Envoy a pipe has a port, which is an empty text.
+        (Address::Pipe(_), AddressPart::Port) => Some(()),
+        (Address::Internal(_) | Address::Pipe(_), AddressPart::WithoutPort) | (_, AddressPart::Whole) => {
             write!(out, "{address}").ok()
         }
         (Address::Socket(at), AddressPart::Port) => number(at.port().into(), out),

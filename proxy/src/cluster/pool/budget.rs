@@ -16,7 +16,7 @@ use super::addresses;
 use crate::cluster::breaker::Breakers;
 use crate::cluster::{ClusterShared, Failure, Location};
 use crate::config::cluster::{Priority, TcpKeepalive};
-use crate::net::{self, Conn, ConnectOptions, Outside};
+use crate::net::{self, Address, Conn, ConnectOptions, Outside};
 use crate::permits::Permit;
 use crate::stats::{EndpointStats, Held};
 
@@ -195,7 +195,7 @@ impl Budget {
             }
             Ok(Err(error)) => {
                 record.closed_by = ClosedBy::Peer;
-                Failure::Connect(in_words(&error))
+                Failure::Connect(connect_error(&self.location.address, &error))
             }
             Err(_elapsed) => {
                 stats.upstream_cx_connect_timeout.inc();
@@ -332,14 +332,24 @@ impl Drop for ConnectionRecord {
     }
 }
 
+/// Why a connect to `at` failed, as Envoy words it. A Unix domain socket answers at once, and its words say where.
+fn connect_error(at: &Address, error: &io::Error) -> String {
+    match at {
+        Address::Pipe(pipe) => format!("immediate connect error: {}|remote address:{}", in_words(error), pipe.path),
+        Address::Internal(_) | Address::Socket(_) => format!("delayed connect error: {}", in_words(error)),
+    }
+}
+
 /// The system's reason as Envoy prints it: the words without the number.
 fn in_words(error: &io::Error) -> String {
-    const WORDS: [(io::ErrorKind, &str); 5] = [
+    const WORDS: [(io::ErrorKind, &str); 7] = [
         (io::ErrorKind::ConnectionRefused, "Connection refused"),
         (io::ErrorKind::ConnectionReset, "Connection reset by peer"),
         (io::ErrorKind::TimedOut, "Connection timed out"),
         (io::ErrorKind::HostUnreachable, "No route to host"),
         (io::ErrorKind::NetworkUnreachable, "Network is unreachable"),
+        (io::ErrorKind::NotFound, "No such file or directory"),
+        (io::ErrorKind::PermissionDenied, "Permission denied"),
     ];
     let known = WORDS.iter().find(|(kind, _)| *kind == error.kind());
     known.map_or_else(|| error.to_string(), |(_, words)| (*words).to_owned())

@@ -45,7 +45,15 @@ pub(crate) struct StaticResources {
 /// `envoy.config.core.v3.Address`
 #[derive(Debug, Deserialize)]
 pub(crate) struct Address {
-    pub(crate) socket_address: SocketAddress,
+    pub(crate) pipe: Option<Pipe>,
+    pub(crate) socket_address: Option<SocketAddress>,
+}
+
+/// `envoy.config.core.v3.Pipe`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Pipe {
+    pub(crate) mode: Option<At<u32>>,
+    pub(crate) path: At<NonEmpty>,
 }
 
 /// `envoy.config.core.v3.SocketAddress`

@@ -6,13 +6,13 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::rewrite::literal_host;
-use super::{buffer_bytes_max, health, http2_options, name_case, socket_address};
+use super::{address, buffer_bytes_max, health, http2_options, name_case};
+use crate::config::bootstrap::Http2ProtocolOptions;
 use crate::config::bootstrap::cluster::{
     Cluster as Written, DiscoveryType, DnsLookupFamily, Endpoint, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy,
     PreconnectPolicy, RetryBudget as WrittenBudget, RoutingPriority, TcpKeepalive as WrittenKeepalive,
     TypedHttpProtocolOptions, UpstreamHttp1ProtocolOptions, UpstreamHttpProtocolOptions,
 };
-use crate::config::bootstrap::{Address, Http2ProtocolOptions};
 use crate::config::cluster::{
     Balancing, ByPriority, Cluster, Discovery, FailureRefresh, Limits, LookupFamily, Priority, Refresh, RetryBudget,
     TcpKeepalive, UpstreamProtocol,
@@ -171,11 +171,11 @@ fn discovery(cluster: &Written) -> Result<Discovery, Problem> {
     let refresh = refresh(cluster)?;
     match cluster.r#type {
         None | Some(DiscoveryType::Static) => {
-            let endpoints: Result<_, _> = addresses.map(endpoint).collect();
+            let endpoints: Result<_, _> = addresses.map(address::endpoint).collect();
             endpoints.map(Discovery::Static)
         }
         Some(DiscoveryType::StrictDns) => {
-            let targets = addresses.map(name_and_port).collect::<Result<_, _>>()?;
+            let targets = addresses.map(address::name_and_port).collect::<Result<_, _>>()?;
             Ok(Discovery::StrictDns { family: lookup_family(cluster), targets, refresh })
         }
         Some(DiscoveryType::LogicalDns) => {
@@ -186,7 +186,11 @@ fn discovery(cluster: &Written) -> Result<Discovery, Problem> {
                     "write one name in load_assignment, or type: STRICT_DNS",
                 ));
             };
-            Ok(Discovery::LogicalDns { family: lookup_family(cluster), target: name_and_port(address)?, refresh })
+            Ok(Discovery::LogicalDns {
+                family: lookup_family(cluster),
+                target: address::name_and_port(address)?,
+                refresh,
+            })
         }
     }
 }
@@ -215,7 +219,8 @@ fn hostnames(cluster: &Written) -> Result<Vec<Option<HeaderValue>>, Problem> {
     let is_dns = !matches!(cluster.r#type, None | Some(DiscoveryType::Static));
     let hostname = |endpoint: &Endpoint| {
         let written = endpoint.hostname.as_ref().map(literal_host).transpose()?.flatten();
-        let name = is_dns.then(|| HeaderValue::from_str(&endpoint.address.value.socket_address.address.value).ok());
+        let name = endpoint.address.value.socket_address.as_ref().filter(|_| is_dns);
+        let name = name.map(|socket| HeaderValue::from_str(&socket.address.value).ok());
         Ok(written.or(name.flatten().filter(|name| is_host(name.as_bytes()))))
     };
     endpoints.map(hostname).collect()
@@ -229,27 +234,6 @@ fn lookup_family(cluster: &Written) -> LookupFamily {
         Some(DnsLookupFamily::V4Preferred) => LookupFamily::V4Preferred,
         Some(DnsLookupFamily::V6Only) => LookupFamily::V6Only,
     }
-}
-
-/// An endpoint from DNS.
-fn name_and_port(address: &At<Address>) -> Result<(String, u16), Problem> {
-    let socket = &address.value.socket_address;
-    if socket.address.value.is_empty() {
-        return Err(socket.address.invalid("an endpoint must have a name or an address"));
-    }
-    Ok((socket.address.value.clone(), socket.port_value))
-}
-
-/// A static endpoint.
-fn endpoint(address: &At<Address>) -> Result<std::net::SocketAddr, Problem> {
-    let written = &address.value.socket_address.address;
-    if written.value.parse::<std::net::IpAddr>().is_err() {
-        return Err(written.invalid_but(
-            format!("malformed IP address: {:?}", written.value),
-            "write type: STRICT_DNS or LOGICAL_DNS in the cluster if this is a name",
-        ));
-    }
-    socket_address(address)
 }
 
 fn preconnect_percent(written: &PreconnectPolicy) -> Result<u32, Problem> {

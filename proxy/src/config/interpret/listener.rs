@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::connection_manager::cidr;
-use super::{ClusterNames, buffer_bytes_max, connection_manager, socket_address};
+use super::{ClusterNames, address, buffer_bytes_max, connection_manager};
 use crate::config::bootstrap::listener::{
     CidrRange, ConnectionSourceType, FilterChain as Written, FilterChainMatch as WrittenMatch,
     Listener as WrittenListener, NetworkFilter, TrafficDirection,
@@ -24,7 +24,7 @@ pub(super) fn listener(
     clusters: &ClusterNames<'_>,
     notes: &Notes,
 ) -> Result<Listener, Problem> {
-    let address = socket_address(&written.address)?;
+    let address = address::bound(&written.address)?;
     let buffer_bytes_max = buffer_bytes_max(written.per_connection_buffer_limit_bytes.as_ref())?;
     let name = written.name.filter(|name| !name.is_empty()).unwrap_or_else(|| address.to_string());
     let place = &written.address.place;

@@ -4,6 +4,7 @@
 //! listener, connection manager, route; a route points to its cluster by index, so clusters come first.
 
 mod access_log;
+mod address;
 mod cluster;
 mod connection_manager;
 mod cors;
@@ -25,12 +26,11 @@ mod template;
 mod weighted;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::bootstrap::{Address, Bootstrap, HeaderKeyFormat, Http2ProtocolOptions, KeepaliveSettings};
+use super::bootstrap::{Bootstrap, HeaderKeyFormat, Http2ProtocolOptions, KeepaliveSettings};
 use super::error::Place;
 use super::header_names::NameCase;
 use super::listener::{Http2Floods, Http2Options, Keepalive, Listener};
@@ -52,7 +52,7 @@ pub(super) fn interpret(
     let stats = stats::options(bootstrap.stats_config.as_ref())?;
     let written = bootstrap.static_resources.unwrap_or_default();
     let admin = bootstrap.admin.and_then(|admin| admin.address);
-    let admin = admin.map(|address| socket_address(&address)).transpose()?;
+    let admin = admin.map(|address| address::bound(&address)).transpose()?;
     let connect_in_clusters = connect_in_clusters(&written.clusters);
     let clusters = clusters(written.clusters, notes)?;
     let names = ClusterNames::new(&clusters);
@@ -99,8 +99,8 @@ fn listeners(
             return Err(Problem::invalid(&place, format!("duplicate listener '{}'", listener.name)));
         }
         // Two listeners may both ask for any free port.
-        if listener.address.port() != 0
-            && let Some(earlier) = addresses.insert(listener.address, listener.name.clone())
+        if !listener.address.has_any_port()
+            && let Some(earlier) = addresses.insert(listener.address.to_string(), listener.name.clone())
         {
             let what = format!("listener '{earlier}' already listens on {}", listener.address);
             return Err(Problem::invalid(&place, what));
@@ -152,18 +152,6 @@ fn connect_in_clusters(clusters: &[At<super::bootstrap::cluster::Cluster>]) -> V
         .filter(|allowed| allowed.value)
         .map(|allowed| allowed.place.clone())
         .collect()
-}
-
-/// An address that is a number, as a listener and a static endpoint need.
-fn socket_address(written: &At<Address>) -> Result<SocketAddr, Problem> {
-    let socket = &written.value.socket_address;
-    let ip: IpAddr = socket.address.value.parse().map_err(|_| {
-        socket.address.invalid_but(
-            format!("malformed IP address: {:?}", socket.address.value),
-            "only endpoints of a cluster with type STRICT_DNS or LOGICAL_DNS may be names",
-        )
-    })?;
-    Ok(SocketAddr::new(ip, socket.port_value))
 }
 
 /// HTTP/2 options towards clusters.

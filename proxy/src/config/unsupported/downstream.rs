@@ -61,7 +61,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Admin", "socket_options", Refused(SOCKET)),
 
     ("Address", "envoy_internal_address", Refused("there are no internal listeners")),
-    ("Address", "pipe", Refused("only TCP sockets are supported")),
     ("SocketAddress", "ipv4_compat", Only("false", "an IPv6 socket takes IPv6 alone")),
     ("SocketAddress", "named_port", Refused("write the number as port_value")),
     ("SocketAddress", "network_namespace_filepath", Refused(SOCKET)),

@@ -1,9 +1,10 @@
 //! The production form of the seam: real sockets, the system clock, a generator seeded by the system,
-//! log files. The only file that names `tokio::net`.
+//! log files. The only folder that names `tokio::net`.
 
 mod log_batch;
 mod log_queue;
 mod logs;
+mod pipes;
 
 use std::cell::Cell;
 use std::collections::hash_map::RandomState;
@@ -11,11 +12,12 @@ use std::hash::{BuildHasher, Hasher};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[cfg(target_os = "linux")]
@@ -59,10 +61,19 @@ pub fn probe_log(path: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// What the system says: address in use, permission denied, address not available.
-pub fn probe(at: SocketAddr) -> io::Result<SocketAddr> {
-    let socket = listening_socket(at, &ListenOptions::default())?;
-    let local = socket.local_addr()?.as_socket();
-    local.ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "not an IP address"))
+pub fn probe(at: &Address) -> io::Result<Address> {
+    match at {
+        Address::Internal(_) => Err(internal_has_no_socket()),
+        Address::Pipe(pipe) => pipes::check_free(pipe).map(|()| at.clone()),
+        Address::Socket(at) => {
+            let local = listening_socket(*at, &ListenOptions::default())?.local_addr()?.as_socket();
+            local.map(Address::Socket).ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "not an IP address"))
+        }
+    }
+}
+
+fn internal_has_no_socket() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "an internal listener has no socket")
 }
 
 fn listening_socket(at: SocketAddr, how: &ListenOptions) -> io::Result<Socket> {
@@ -79,18 +90,24 @@ struct Sockets;
 
 impl Net for Sockets {
     fn listen(&self, at: &Address, how: &ListenOptions) -> io::Result<Box<dyn Accept>> {
-        let Address::Socket(at) = at else {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "an internal listener has no socket"));
+        let at = match at {
+            Address::Internal(_) => return Err(internal_has_no_socket()),
+            Address::Pipe(pipe) => return pipes::listen(pipe, how),
+            Address::Socket(at) => at,
         };
         let listener = TcpListener::from_std(listening_socket(*at, how)?.into())?;
         let local = Address::Socket(listener.local_addr()?);
-        Ok(Box::new(Listening { listener, local, spare: None }))
+        Ok(Box::new(Listening { listener, local, spare: Spare::default() }))
     }
 
     fn connect<'a>(&'a self, to: &'a Address, how: &'a ConnectOptions) -> LocalBoxFuture<'a, io::Result<Conn>> {
         Box::pin(async move {
-            let Address::Socket(to) = to else {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "no internal listener of that name"));
+            let to = match to {
+                Address::Internal(_) => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, "no internal listener of that name"));
+                }
+                Address::Pipe(pipe) => return pipes::connect(pipe).await,
+                Address::Socket(to) => to,
             };
             let stream = match how.from {
                 None => TcpStream::connect(to).await?,
@@ -199,13 +216,24 @@ const WITHOUT_SYN: [SockFilter; 5] = [
 struct Listening {
     listener: TcpListener,
     local: Address,
-    /// Is closed for a connection that needs its descriptor: a second one of the listening socket.
-    spare: Option<Socket>,
+    spare: Spare,
 }
 
-/// Has the process, or the system, no descriptor left?
-fn is_out_of_descriptors(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+/// A descriptor that is closed for a connection that needs it: a second one of the listening socket.
+#[derive(Default)]
+struct Spare(Option<Socket>);
+
+impl Spare {
+    fn keep(&mut self, of: &impl AsFd) {
+        if self.0.is_none() {
+            self.0 = SockRef::from(of).try_clone().ok();
+        }
+    }
+
+    /// Gives the descriptor back if `error` is that the process, or the system, has none left.
+    fn relieves(&mut self, error: &io::Error) -> bool {
+        matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && self.0.take().is_some()
+    }
 }
 
 impl Accept for Listening {
@@ -213,9 +241,7 @@ impl Accept for Listening {
         Box::pin(async move {
             let accepted = match self.listener.accept().await {
                 // Other threads may take the descriptor first; then this is tried again with the next one.
-                Err(error) if is_out_of_descriptors(&error) && self.spare.take().is_some() => {
-                    self.listener.accept().await
-                }
+                Err(error) if self.spare.relieves(&error) => self.listener.accept().await,
                 accepted => accepted,
             };
             let (stream, _) = accepted?;
@@ -230,9 +256,7 @@ impl Accept for Listening {
     }
 
     fn keep_spare(&mut self) {
-        if self.spare.is_none() {
-            self.spare = SockRef::from(&self.listener).try_clone().ok();
-        }
+        self.spare.keep(&self.listener);
     }
 
     fn local(&self) -> &Address {
@@ -243,15 +267,17 @@ impl Accept for Listening {
 fn conn(stream: TcpStream) -> io::Result<Conn> {
     stream.set_nodelay(true)?;
     let (local, peer) = (Address::Socket(stream.local_addr()?), Address::Socket(stream.peer_addr()?));
-    Ok(Conn::new(Box::new(Tcp(stream)), local, peer))
+    Ok(Conn::new(Box::new(Stream(stream)), local, peer))
 }
 
-struct Tcp(TcpStream);
+/// A socket of the system, TCP or Unix.
+struct Stream<S>(S);
 
-impl Io for Tcp {
+impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> Io for Stream<S> {
     fn abort_on_drop(&mut self) {
-        // If the option cannot be set the close is an ordinary FIN: less abrupt, still a close.
-        drop(self.0.set_zero_linger());
+        // If the option cannot be set, or has no effect as on a Unix domain socket, the close is an ordinary one: less
+        // abrupt, still a close.
+        drop(SockRef::from(&self.0).set_linger(Some(Duration::ZERO)));
     }
 
     fn peek(&self) -> Peek {
@@ -265,13 +291,13 @@ impl Io for Tcp {
     }
 }
 
-impl AsyncRead for Tcp {
+impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().0).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Tcp {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
     }

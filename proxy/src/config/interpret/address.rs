@@ -1,0 +1,91 @@
+//! What an address means, and which of its forms may stand where.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::config::address::{Address, Pipe};
+use crate::config::bootstrap::{Address as Written, Pipe as WrittenPipe, SocketAddress};
+use crate::config::error::Cause;
+use crate::config::problem::Problem;
+use crate::config::yaml::At;
+
+/// What an address says: one of its forms.
+enum Form<'w> {
+    Pipe(&'w WrittenPipe),
+    Socket(&'w SocketAddress),
+}
+
+fn form(written: &At<Written>) -> Result<Form<'_>, Problem> {
+    match (&written.value.pipe, &written.value.socket_address) {
+        (Some(pipe), None) => Ok(Form::Pipe(pipe)),
+        (None, Some(socket)) => Ok(Form::Socket(socket)),
+        (None, None) => Err(written.problem(Cause::Missing { field: "socket_address" })),
+        (Some(_), Some(_)) => Err(written.invalid("takes exactly one of pipe and socket_address")),
+    }
+}
+
+/// Where a listener or the admin interface listens.
+pub(super) fn bound(written: &At<Written>) -> Result<Address, Problem> {
+    match form(written)? {
+        Form::Pipe(pipe) => self::pipe(pipe).map(Address::Pipe),
+        Form::Socket(socket) => {
+            number(socket, "only endpoints of a cluster with type STRICT_DNS or LOGICAL_DNS may be names")
+        }
+    }
+}
+
+/// A static endpoint.
+pub(super) fn endpoint(written: &At<Written>) -> Result<Address, Problem> {
+    match form(written)? {
+        // The permissions are those of a socket that is made.
+        Form::Pipe(pipe) => self::pipe(pipe).map(|pipe| Address::Pipe(Pipe { mode: None, ..pipe })),
+        Form::Socket(socket) => {
+            number(socket, "write type: STRICT_DNS or LOGICAL_DNS in the cluster if this is a name")
+        }
+    }
+}
+
+/// An endpoint from DNS.
+pub(super) fn name_and_port(written: &At<Written>) -> Result<(String, u16), Problem> {
+    match form(written)? {
+        Form::Pipe(pipe) => Err(pipe.path.invalid_but(
+            "a pipe has no name that DNS could resolve",
+            "write type: STATIC in the cluster, or leave the type out",
+        )),
+        Form::Socket(socket) if socket.address.value.is_empty() => {
+            Err(socket.address.invalid("an endpoint must have a name or an address"))
+        }
+        Form::Socket(socket) => Ok((socket.address.value.clone(), socket.port_value)),
+    }
+}
+
+/// An address that is a number; `but` says what to write if it is a name.
+fn number(socket: &SocketAddress, but: &'static str) -> Result<Address, Problem> {
+    let ip: IpAddr =
+        socket.address.value.parse().map_err(|_| {
+            socket.address.invalid_but(format!("malformed IP address: {:?}", socket.address.value), but)
+        })?;
+    Ok(SocketAddr::new(ip, socket.port_value).into())
+}
+
+fn pipe(written: &WrittenPipe) -> Result<Pipe, Problem> {
+    const MODE_MAX: u32 = 0o777;
+    let pipe = Pipe::new(&*written.path.value);
+    if pipe.path.len() > Pipe::PATH_BYTES_MAX {
+        return Err(written.path.invalid(format!(
+            "the path of a Unix domain socket has at most {} bytes, and this one has {}",
+            Pipe::PATH_BYTES_MAX,
+            pipe.path.len()
+        )));
+    }
+    let Some(mode) = written.mode.as_ref().filter(|mode| mode.value > 0) else { return Ok(pipe) };
+    if mode.value > MODE_MAX {
+        return Err(mode.invalid(format!("{} is more than 511, which is 0777", mode.value)));
+    }
+    if pipe.abstract_name().is_some() {
+        return Err(mode.invalid_but(
+            "a socket of the abstract namespace, whose name begins with @, has no permissions",
+            "leave the mode out, or write a path",
+        ));
+    }
+    Ok(Pipe { mode: Some(mode.value), ..pipe })
+}
