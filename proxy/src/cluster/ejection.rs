@@ -39,6 +39,11 @@ impl Cluster {
         self.note_local_origin(endpoint, StatusCode::GATEWAY_TIMEOUT);
     }
 
+    /// Takes note that a try got no answer in time, and goes on.
+    pub fn note_timeout(&self, endpoint: &Endpoint) {
+        self.note_local_origin(endpoint, StatusCode::GATEWAY_TIMEOUT);
+    }
+
     /// Takes note that a request has got a connection: where failures of our own making are counted apart, that is a
     /// success.
     pub fn report_connected(&self, endpoint: &Endpoint) {

@@ -127,6 +127,20 @@ impl ByteQueue {
         Some(data)
     }
 
+    /// A queue of what has not been read. Large pieces are shared, others are copied.
+    #[must_use]
+    pub fn unread(&self) -> Self {
+        let Position { piece: first, offset } = self.next;
+        let mut rest = Self::default();
+        for (at, piece) in self.pieces.iter().enumerate().skip(first) {
+            let data = piece.after(if at == first { offset } else { 0 });
+            if !data.is_empty() {
+                rest.push(data);
+            }
+        }
+        rest
+    }
+
     /// The next piece, which leaves the queue, and with it everything before it.
     pub fn take(&mut self) -> Option<Bytes> {
         self.drop_read();
@@ -234,6 +248,9 @@ mod tests {
                     }
                     Act::Rewind => { queue.rewind(); read = 0; }
                 }
+                let mut unread = queue.unread();
+                let pieces: Vec<u8> = std::iter::from_fn(|| unread.take()).flatten().collect();
+                prop_assert_eq!(&pieces[..], &model[read..]);
                 prop_assert_eq!((queue.len(), queue.is_empty(), queue.is_read()), (model.len(), model.is_empty(), read == model.len()));
                 prop_assert!(queue.held_bytes() <= held_max(queue.len()) + PASSED_BYTES_MAX, "{} for {}", queue.held_bytes(), queue.len());
             }

@@ -205,6 +205,8 @@ pub struct Forward {
     pub upgrades: Upgrades,
     /// When and how often to try again.
     pub retry: Option<Box<RetryPolicy>>,
+    /// `hedge_on_per_try_timeout`: a try whose time is over goes on beside the next one.
+    pub hedges: bool,
     /// Who is told which try it is.
     pub attempt_count: AttemptCount,
     /// `include_is_timeout_retry_header`: retries say whether they follow a timeout.

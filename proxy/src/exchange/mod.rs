@@ -5,13 +5,14 @@
 
 mod lazy_timer;
 mod replay;
+mod rest;
 mod timers;
+mod try_limit;
 
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -25,7 +26,9 @@ use crate::net::{Pace, PaceTicket};
 use crate::stats::{FlowStats, HttpStats, Pause};
 pub(crate) use lazy_timer::LazyTimer;
 use replay::Replay;
+pub(crate) use rest::Rest;
 pub(crate) use timers::{Expired, Timers};
+pub(crate) use try_limit::{TryExpired, TryLimit};
 
 /// The request's body on its way, and the stream's timers.
 pub(crate) struct Exchange<'c> {
@@ -192,6 +195,27 @@ impl<'c> Exchange<'c> {
         if self.delivery == Delivery::Finished {
             self.delivery = Delivery::Flowing(PayloadEnd::Message);
         }
+    }
+
+    /// What the try under way has not got yet of a request that is complete and kept whole, for a try that goes on beside the next.
+    pub(crate) fn rest(&mut self) -> Rest {
+        match &self.received {
+            Received::Complete { trailers } if self.delivery != Delivery::Finished => {
+                Rest::Unsent { queue: self.replay.unread(), trailers: trailers.clone() }
+            }
+            Received::Complete { .. } | Received::Open => Rest::Sent,
+        }
+    }
+
+    /// The try that has this rest before it is the one whose response counts.
+    pub(crate) fn resume(&mut self, rest: Rest) {
+        self.delivery = match rest {
+            Rest::Sent => Delivery::Finished,
+            Rest::Unsent { queue, .. } => {
+                self.replay.replace(queue);
+                Delivery::Flowing(PayloadEnd::Message)
+            }
+        };
     }
 
     /// Has the whole request been read?
@@ -437,37 +461,5 @@ impl<'c> Exchange<'c> {
     /// When the request was complete; for `x-envoy-upstream-service-time`.
     pub(crate) fn completed_at(&self) -> Option<Instant> {
         self.timers.completed_at()
-    }
-}
-
-/// How long one try may take: from the moment it has its connection and the request is complete.
-pub(crate) struct TryLimit {
-    /// `None` if nothing limits it.
-    limit: Option<(Duration, TryExpired)>,
-    assigned: Instant,
-    timer: LazyTimer,
-}
-
-/// A limit of one try that was reached.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum TryExpired {
-    /// `per_try_idle_timeout`: nothing came for so long.
-    Idle,
-    /// `per_try_timeout`
-    Timeout,
-}
-
-impl TryLimit {
-    /// Begins with the connection's assignment. Before its response head a try is idle all the time.
-    pub(crate) fn new(timeout: Option<Duration>, idle: Option<Duration>) -> Self {
-        let timeout = timeout.map(|limit| (limit, TryExpired::Timeout));
-        let idle = idle.map(|limit| (limit, TryExpired::Idle));
-        let limit = timeout.into_iter().chain(idle).min_by_key(|(limit, _)| *limit);
-        Self { limit, assigned: Instant::now(), timer: LazyTimer::default() }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>, completed_at: Option<Instant>) -> Poll<TryExpired> {
-        let (Some((limit, which)), Some(completed)) = (self.limit, completed_at) else { return Poll::Pending };
-        self.timer.poll(cx, completed.max(self.assigned) + limit).map(|()| which)
     }
 }

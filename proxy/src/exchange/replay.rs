@@ -102,6 +102,18 @@ impl Replay {
         pieces
     }
 
+    /// What the try under way has not got yet, which stays here.
+    pub(super) fn unread(&self) -> ByteQueue {
+        self.queue.unread()
+    }
+
+    /// Nothing is left but `queue`, and there will be no other try.
+    pub(super) fn replace(&mut self, queue: ByteQueue) {
+        self.queue = queue;
+        self.start = Start::Dropped;
+        self.keeping = Keeping::Nothing;
+    }
+
     /// Takes out what has come, before the first try.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Bytes> {
         std::iter::from_fn(|| self.queue.take())

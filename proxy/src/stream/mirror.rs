@@ -136,6 +136,7 @@ fn forward(mirror: &Mirror, options: &RequestOptions<'_>) -> Forward {
         grpc_timeout: GrpcTimeout::Passed,
         upgrades: Upgrades::default(),
         retry: None,
+        hedges: false,
         attempt_count: AttemptCount::default(),
         tells_timeout: false,
         kept_body: None,

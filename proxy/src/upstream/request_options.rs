@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::grpc;
 use crate::codec::{Headers, names};
 use crate::config::filter::{RouterOptions, StrictHeader};
@@ -14,6 +16,7 @@ use crate::config::route::{Forward, GrpcTimeout, HeaderMatch};
 
 const ALT_STAT_NAME: &str = "x-envoy-upstream-alt-stat-name";
 const ALT_RESPONSE: &str = "x-envoy-upstream-rq-timeout-alt-response";
+const HEDGE: &str = "x-envoy-hedge-on-per-try-timeout";
 const MAX_RETRIES: &str = "x-envoy-max-retries";
 const PER_TRY_TIMEOUT: &str = "x-envoy-upstream-rq-per-try-timeout-ms";
 const RETRIABLE_HEADER_NAMES: &str = "x-envoy-retriable-header-names";
@@ -22,7 +25,7 @@ const RETRY_GRPC_ON: &str = "x-envoy-retry-grpc-on";
 const RETRY_ON: &str = "x-envoy-retry-on";
 const TIMEOUT: &str = "x-envoy-upstream-rq-timeout-ms";
 
-/// What no upstream sees. The last two mean nothing here: there is no hedging, and no longest stream of an upstream.
+/// What no upstream sees. The last means nothing here: an upstream has no longest stream.
 const ASKING: [&str; 11] = [
     ALT_RESPONSE,
     ALT_STAT_NAME,
@@ -33,7 +36,7 @@ const ASKING: [&str; 11] = [
     RETRY_GRPC_ON,
     RETRY_ON,
     TIMEOUT,
-    "x-envoy-hedge-on-per-try-timeout",
+    HEDGE,
     "x-envoy-upstream-stream-duration-ms",
 ];
 
@@ -50,6 +53,8 @@ pub(crate) struct RequestOptions<'r> {
     pub(crate) longest: Option<Option<Duration>>,
     /// For one try, to its response head; `None` is no limit.
     pub(crate) per_try_timeout: Option<Duration>,
+    /// A try that has reached it goes on beside the next one.
+    pub(crate) hedges: bool,
     /// When and how often to try again.
     pub(crate) retry: Option<Cow<'r, RetryPolicy>>,
     /// A timeout is told by 204 instead of 504: the caller counts on getting nothing now and then.
@@ -74,6 +79,7 @@ impl<'r> RequestOptions<'r> {
             timeout,
             longest: longest.or(route.stream_duration_max),
             per_try_timeout: retry.and_then(|policy| policy.per_try_timeout),
+            hedges: route.hedges,
             retry: retry.map(Cow::Borrowed),
             timeout_is_empty: false,
             alt_stat_name: None,
@@ -94,6 +100,7 @@ impl<'r> RequestOptions<'r> {
             timeout,
             longest: None,
             per_try_timeout: None,
+            hedges: false,
             retry: None,
             timeout_is_empty: false,
             alt_stat_name: None,
@@ -109,6 +116,11 @@ impl<'r> RequestOptions<'r> {
         }
         if let Some(limit) = millis(headers, PER_TRY_TIMEOUT) {
             self.per_try_timeout = unless_zero(limit);
+        }
+        match headers.get_str(HEDGE).map(HeaderValue::as_bytes) {
+            Some(b"true") => self.hedges = true,
+            Some(b"false") => self.hedges = false,
+            Some(_) | None => {}
         }
         self.timeout_is_empty = headers.get_str(ALT_RESPONSE).is_some();
         self.alt_stat_name = value(headers, ALT_STAT_NAME).map(Into::into);
@@ -148,9 +160,9 @@ impl<'r> RequestOptions<'r> {
         headers.retain(|name, _| !ASKING_RETRIES.contains(&name.as_str()));
     }
 
-    /// What an upstream is told of the time it has: a try's if that is limited, else the whole.
+    /// What an upstream is told of the time it has: a try's if the try ends with it, else the whole.
     pub(crate) fn expected_timeout(&self) -> Option<Duration> {
-        self.per_try_timeout.or(self.timeout)
+        self.per_try_timeout.filter(|_| !self.hedges).or(self.timeout)
     }
 }
 
@@ -218,8 +230,6 @@ fn unless_zero(limit: Duration) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
     use crate::config::Config;
     use crate::config::route::Action;

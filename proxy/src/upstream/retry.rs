@@ -70,6 +70,16 @@ pub struct Tries {
     pub retries: u32,
     /// Those of them that waited as the policy says.
     pub exponential: u32,
+    /// Retries that a circuit breaker or the runtime has prevented.
+    pub forgone: u32,
+}
+
+impl Tries {
+    /// Does the policy permit no further retry?
+    #[must_use]
+    pub fn are_used_up(&self, policy: &RetryPolicy) -> bool {
+        self.retries.saturating_add(self.forgone) >= policy.retries_max
+    }
 }
 
 /// Is the policy about this request?
@@ -91,7 +101,7 @@ pub fn judge(
     if !is_retriable(policy, outcome) {
         return RetryDecision::Deliver;
     }
-    if tries.retries >= policy.retries_max {
+    if tries.are_used_up(policy) {
         return RetryDecision::Exhausted;
     }
     if let (Outcome::Response { headers, .. }, Some(limited)) = (outcome, &policy.rate_limited)
@@ -107,9 +117,15 @@ pub fn judge(
             kind: BackOffKind::Immediate,
         });
     }
+    RetryDecision::Retry(exponential(policy, tries, base))
+}
+
+/// The wait that the policy says.
+#[must_use]
+pub fn exponential(policy: &RetryPolicy, tries: Tries, base: Duration) -> BackOff {
     let intervals = policy.back_off.unwrap_or_else(|| Intervals::from_base(base));
     let within = backoff(intervals, tries.exponential + 1);
-    RetryDecision::Retry(BackOff { at_least: Duration::ZERO, within, kind: BackOffKind::Exponential })
+    BackOff { at_least: Duration::ZERO, within, kind: BackOffKind::Exponential }
 }
 
 /// When the upstream wants to be asked again, if it says so in a way that is believed.
@@ -141,7 +157,9 @@ fn is_too_early(policy: &RetryPolicy, outcome: &Outcome<'_>) -> bool {
         && policy.statuses.contains(&StatusCode::TOO_EARLY.as_u16())
 }
 
-fn is_retriable(policy: &RetryPolicy, outcome: &Outcome<'_>) -> bool {
+/// Is the outcome one that the policy repeats?
+#[must_use]
+pub fn is_retriable(policy: &RetryPolicy, outcome: &Outcome<'_>) -> bool {
     match outcome {
         Outcome::Response { status, headers } => response_is_retriable(policy, *status, headers),
         Outcome::Failed { failure, nothing_sent } => failure_is_retriable(policy.on, failure, *nothing_sent),
@@ -247,7 +265,7 @@ mod tests {
         let within = Duration::from_millis(25);
         let back_off = BackOff { at_least: Duration::ZERO, within, kind: BackOffKind::Exponential };
         let judge = |policy: Option<&RetryPolicy>, retries| {
-            judge(policy, &outcome, Tries { retries, exponential: retries }, UNIX_EPOCH, BASE)
+            judge(policy, &outcome, Tries { retries, exponential: retries, forgone: 0 }, UNIX_EPOCH, BASE)
         };
         assert_eq!(judge(Some(&policy("5xx")), 0), RetryDecision::Retry(back_off));
         assert_eq!(judge(Some(&policy("5xx")), 1), RetryDecision::Exhausted);

@@ -101,7 +101,8 @@ impl ClientConnection {
         poll_fn(|cx| self.poll_response(cx)).await
     }
 
-    fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Incoming), Broken>> {
+    /// As [`response`](Self::response), polled.
+    pub fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Incoming), Broken>> {
         loop {
             let found = ready!(self.poll_found(cx))?;
             let decoder = self.request.body_of(&found)?;

@@ -271,27 +271,26 @@ impl Response {
     /// # Cancellation
     /// Safe: the next call goes on waiting.
     pub async fn head(&mut self) -> Result<(ResponseHead, Incoming), Broken> {
-        let Some(future) = &mut self.future else { return Err(Broken::Closed) };
-        let (informational, sender) = (&mut self.informational, self.sender.as_ref());
-        let response = poll_fn(|cx| {
-            while let Poll::Ready(Some(Ok(interim))) = future.poll_informational(cx) {
-                if informational.len() == INFORMATIONAL_MAX {
-                    return Poll::Ready(None);
-                }
-                informational.push(interim.status());
-                if let Some(sender) = sender {
-                    sender.send(&response_from_h2(interim.into_parts().0));
-                }
+        poll_fn(|cx| self.poll_head(cx)).await
+    }
+
+    /// As [`head`](Self::head), polled.
+    pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Incoming), Broken>> {
+        let Some(future) = &mut self.future else { return Poll::Ready(Err(Broken::Closed)) };
+        while let Poll::Ready(Some(Ok(interim))) = future.poll_informational(cx) {
+            if self.informational.len() == INFORMATIONAL_MAX {
+                self.future = None;
+                self.stream.reset(ResetReason::InternalError);
+                return Poll::Ready(Err(Broken::Malformed(Violation::MessagingRule)));
             }
-            Pin::new(&mut *future).poll(cx).map(Some)
-        });
-        let response = response.await;
+            self.informational.push(interim.status());
+            if let Some(sender) = &self.sender {
+                sender.send(&response_from_h2(interim.into_parts().0));
+            }
+        }
+        let response = ready!(Pin::new(future).poll(cx));
         self.future = None;
-        let Some(response) = response else {
-            self.stream.reset(ResetReason::InternalError);
-            return Err(Broken::Malformed(Violation::MessagingRule));
-        };
         let (parts, recv) = response.map_err(|error| self.stream.broken(&error))?.into_parts();
-        Ok((response_from_h2(parts), Incoming::new(recv, Rc::clone(&self.stream))))
+        Poll::Ready(Ok((response_from_h2(parts), Incoming::new(recv, Rc::clone(&self.stream)))))
     }
 }

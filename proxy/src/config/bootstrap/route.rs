@@ -43,6 +43,7 @@ pub(crate) struct VirtualHost {
     pub(crate) name: NonEmpty,
     pub(crate) cors: Option<Box<CorsPolicy>>,
     pub(crate) domains: At<Vec<At<OneLine>>>,
+    pub(crate) hedge_policy: Option<HedgePolicy>,
     pub(crate) include_attempt_count_in_response: Option<bool>,
     #[serde(default)]
     pub(crate) include_is_timeout_retry_header: bool,
@@ -287,6 +288,7 @@ pub(crate) struct RouteAction {
     pub(crate) cors: Option<Box<CorsPolicy>>,
     pub(crate) flush_timeout: Option<Seconds>,
     pub(crate) grpc_timeout_offset: Option<Seconds>,
+    pub(crate) hedge_policy: Option<HedgePolicy>,
     pub(crate) host_rewrite: Option<At<String>>,
     pub(crate) host_rewrite_header: Option<At<HeaderName>>,
     pub(crate) host_rewrite_literal: Option<At<String>>,
@@ -306,6 +308,13 @@ pub(crate) struct RouteAction {
     #[serde(default)]
     pub(crate) upgrade_configs: Vec<At<UpgradeConfig>>,
     pub(crate) weighted_clusters: Option<At<WeightedCluster>>,
+}
+
+/// `envoy.config.route.v3.HedgePolicy`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct HedgePolicy {
+    #[serde(default)]
+    pub(crate) hedge_on_per_try_timeout: bool,
 }
 
 /// `envoy.config.route.v3.RouteAction.RequestMirrorPolicy`

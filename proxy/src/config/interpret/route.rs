@@ -109,6 +109,7 @@ struct HostDefaults<'a> {
     edits: [Arc<HeaderEdits>; 2],
     order: Order,
     retry: Option<RetryPolicy>,
+    hedges: bool,
     attempt_count: AttemptCount,
     tells_timeout: bool,
     kept_body: Option<KeptBody>,
@@ -129,6 +130,7 @@ fn virtual_host(written: &WrittenHost, targets: Targets<'_>, above: &Above<'_>) 
         edits: [Arc::new(edits), Arc::clone(&above.edits)],
         order: above.order,
         retry: written.retry_policy.as_ref().map(|policy| retry::policy(policy, targets.notes)).transpose()?,
+        hedges: written.hedge_policy.is_some_and(|policy| policy.hedge_on_per_try_timeout),
         attempt_count: AttemptCount {
             in_request: written.include_request_attempt_count.unwrap_or(false),
             in_response: written.include_attempt_count_in_response.unwrap_or(false),
@@ -294,6 +296,7 @@ fn forward(
             .transpose()?
             .or_else(|| host.retry.clone())
             .map(Box::new),
+        hedges: written.hedge_policy.map_or(host.hedges, |policy| policy.hedge_on_per_try_timeout),
         attempt_count: host.attempt_count,
         mirrors: match weighted::mirrors(&written.request_mirror_policies, targets)? {
             none if none.is_empty() => host.mirrors.clone(),

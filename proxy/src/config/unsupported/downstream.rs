@@ -192,7 +192,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("RouteConfiguration", "metadata", Ignored(METADATA)),
     ("RouteConfiguration", "vhds", Refused(DYNAMIC)),
 
-    ("VirtualHost", "hedge_policy", Refused("requests are not hedged")),
     ("VirtualHost", "matcher", Refused("routes are a list")),
     ("VirtualHost", "metadata", Ignored(METADATA)),
     ("VirtualHost", "rate_limits", Refused(RATE_LIMIT)),
@@ -218,7 +217,8 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("RouteAction", "cluster_specifier_plugin", Refused(EXTENSION)),
     ("RouteAction", "early_data_policy", Refused(TLS)),
     ("RouteAction", "hash_policy", Ignored("no load balancer here reads hashes")),
-    ("RouteAction", "hedge_policy", Refused("requests are not hedged")),
+    ("HedgePolicy", "additional_request_chance", Ignored("as in Envoy, there is one request to begin with")),
+    ("HedgePolicy", "initial_requests", Ignored("as in Envoy, there is one request to begin with")),
     ("RouteAction", "include_vh_rate_limits", Refused(RATE_LIMIT)),
     ("RouteAction", "inline_cluster_specifier_plugin", Refused(EXTENSION)),
     ("RouteAction", "internal_redirect_policy", Refused("redirects are passed on")),

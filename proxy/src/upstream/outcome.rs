@@ -1,0 +1,49 @@
+//! What a try came to, and what its endpoint and the stats learn of it.
+
+use std::rc::Rc;
+
+use http::StatusCode;
+
+use super::reach::Failed;
+use super::response::UpstreamResponse;
+use crate::access_log::StreamInfo;
+use crate::cluster::{Cluster, Endpoint, Failure};
+use crate::codec::names;
+
+/// What a try came to.
+pub(super) struct Tried {
+    pub(super) result: Result<UpstreamResponse, Failed>,
+    /// There was an informational response, which an answer of another try cannot follow.
+    pub(super) informed: bool,
+}
+
+/// Counts informational responses. Were there any?
+pub(super) fn charge_informed(cluster: &Cluster, informed: &[StatusCode], info: &StreamInfo) -> bool {
+    for status in informed {
+        cluster.codes.charge(*status, info.internal, info.alt_stat_name.as_deref());
+        info.parts.iter().for_each(|part| part.charge(*status));
+    }
+    !informed.is_empty()
+}
+
+/// What an attempt came to, for the endpoint's health and its stats.
+pub(super) fn report(cluster: &Cluster, endpoint: &Rc<Endpoint>, result: &Result<UpstreamResponse, Failed>) {
+    cluster.report(endpoint, result.as_ref().map(|answer| answer.head.status).map_err(|failed| &failed.failure));
+    let (stats, counts) = (&cluster.shared.stats, &endpoint.counts);
+    match result {
+        Ok(answer) => {
+            if answer.head.headers.contains(&names::X_ENVOY_IMMEDIATE_HEALTH_CHECK_FAIL) {
+                cluster.fail_at_once(endpoint);
+            }
+        }
+        Err(Failed { failure, .. }) => {
+            counts.rq_error.inc();
+            if *failure == Failure::TryIdle {
+                stats.upstream_rq_per_try_idle_timeout.inc();
+            }
+            if *failure == Failure::TryTimeout {
+                stats.upstream_rq_per_try_timeout.inc();
+            }
+        }
+    }
+}

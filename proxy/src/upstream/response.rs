@@ -1,0 +1,141 @@
+//! A response whose payload is still to come, and the connection that it comes on.
+
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use tokio::time::Instant;
+
+use crate::cluster::{Endpoint, Lease};
+use crate::codec::{Body, Broken, RequestHead, ResetReason, ResponseHead, Writer};
+use crate::exchange::{Exchange, LazyTimer};
+
+/// A response whose payload has not been read yet.
+pub(crate) struct UpstreamResponse {
+    pub(crate) head: ResponseHead,
+    pub(crate) body: Body,
+    /// Where the rest of the request goes; `None` once the upstream stopped taking it.
+    pub(crate) writer: Option<Writer>,
+    /// Who gave it.
+    pub(super) endpoint: Rc<Endpoint>,
+    /// `None` once the upstream was given up.
+    lease: Option<Lease>,
+    /// How long the payload may pause, if that is limited.
+    silence: Option<Silence>,
+}
+
+/// `per_try_idle_timeout`, once there is a response head.
+struct Silence {
+    limit: Duration,
+    since: Instant,
+    timer: LazyTimer,
+}
+
+impl Silence {
+    fn new(limit: Duration) -> Self {
+        Self { limit, since: Instant::now(), timer: LazyTimer::default() }
+    }
+}
+
+impl UpstreamResponse {
+    /// A response of `endpoint`, the rest of whose request goes to `writer`.
+    pub(super) fn new(
+        head: ResponseHead,
+        body: Body,
+        writer: Option<Writer>,
+        endpoint: Rc<Endpoint>,
+        lease: Lease,
+    ) -> Self {
+        Self { head, body, writer, endpoint, lease: Some(lease), silence: None }
+    }
+
+    /// The payload may pause for so long.
+    pub(super) fn limit_silence(&mut self, limit: Option<Duration>) {
+        self.silence = limit.map(Silence::new);
+    }
+
+    /// Did the upstream accept an upgrade or CONNECT?
+    pub(crate) fn accepts_upgrade(&self, request: &RequestHead) -> bool {
+        self.head.status == StatusCode::SWITCHING_PROTOCOLS
+            || (request.method == Method::CONNECT && self.head.status.is_success())
+    }
+
+    /// Waits until what was written towards the upstream has left.
+    pub(crate) async fn flush(&mut self) {
+        let Some(writer) = &mut self.writer else { return };
+        // An upstream that is gone hears nothing more.
+        let _flushed = std::future::poll_fn(|cx| writer.poll_flush(cx)).await;
+    }
+
+    /// Something of the payload came.
+    pub(crate) fn heard(&mut self) {
+        if let Some(silence) = &mut self.silence {
+            silence.since = Instant::now();
+        }
+    }
+
+    /// Ready when the payload has paused for too long: the upstream is then given up.
+    pub(crate) fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(Silence { limit, since, timer }) = &mut self.silence else { return Poll::Pending };
+        ready!(timer.poll(cx, *since + *limit));
+        self.endpoint.gave_no_more();
+        if let Some(lease) = self.lease.take() {
+            break_off(self.writer.take(), &lease);
+        }
+        Poll::Ready(())
+    }
+
+    /// The exchange is over: gives the connection back if both halves are whole, else closes or resets it.
+    pub(crate) fn end(self, exchange: &Exchange<'_>) {
+        let whole = self.body.is_complete() && exchange.is_finished();
+        let Some(lease) = self.lease else { return };
+        if !whole {
+            return break_off(self.writer, &lease);
+        }
+        drop((self.body, self.writer));
+        lease.release();
+    }
+
+    /// As [`end`](Self::end), where the peer or the wire broke the response off.
+    pub(crate) fn end_broken(self, by: Broken) {
+        let Some(lease) = self.lease else { return };
+        // What the wire broke off is counted with the end of the lease.
+        if matches!(by, Broken::Closed | Broken::ConnectionReset) {
+            lease.count_reset();
+        }
+        if let Some(writer) = self.writer {
+            writer.reset(ResetReason::InternalError);
+        }
+        lease.close_broken(by);
+    }
+
+    /// This response is passed on.
+    pub(super) fn settle(&self) {
+        let counts = &self.endpoint.counts;
+        let by_status = if self.head.status.is_server_error() { &counts.rq_error } else { &counts.rq_success };
+        by_status.inc();
+    }
+
+    /// This response is not passed on: the request will be tried again.
+    pub(super) fn discard(self, exchange: &Exchange<'_>) {
+        self.endpoint.counts.rq_error.inc();
+        self.end(exchange);
+    }
+
+    /// This response is not passed on: another try of the request is still waited for.
+    pub(super) fn drop_beside_others(mut self) {
+        self.endpoint.counts.rq_error.inc();
+        if let Some(lease) = self.lease.take() {
+            break_off(self.writer.take(), &lease);
+        }
+    }
+}
+
+/// RST_STREAM with INTERNAL_ERROR, as Envoy's upstreams see it when a client has gone.
+pub(super) fn break_off(writer: Option<Writer>, lease: &Lease) {
+    lease.count_reset();
+    if let Some(writer) = writer {
+        writer.reset(ResetReason::InternalError);
+    }
+}

@@ -1,0 +1,232 @@
+//! A request on its way to an endpoint, whose response has not come.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, StatusCode};
+
+use super::reach::{Course, Failed, is_loss};
+use super::response::{UpstreamResponse, break_off};
+use crate::cluster::{Endpoint, Exclusive, Failure, Lease, Stream};
+use crate::codec::{Body, Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, http2};
+use crate::exchange::{Exchange, TryExpired};
+use crate::tunnel::handshake;
+
+/// A request that was sent, and what its response is awaited on. Dropped, it is broken off: an HTTP/1 connection is closed, an
+/// HTTP/2 stream reset.
+pub(super) struct SentRequest {
+    /// Where the rest of the request goes; `None` once the upstream stopped taking it.
+    pub(super) writer: Option<Writer>,
+    pub(super) awaited: Awaited,
+    /// The connection had carried other requests.
+    on_reused: bool,
+    pub(super) endpoint: Rc<Endpoint>,
+}
+
+/// What a response is awaited on.
+pub(super) enum Awaited {
+    /// The whole connection, which had sent so many bytes before the request.
+    Http1 { exclusive: Box<Exclusive>, written_before: u64 },
+    /// A stream, which may ask for this protocol.
+    Http2 { stream: Stream, response: http2::Response, upgrade: Option<HeaderValue> },
+    /// It has come, or is not awaited any more.
+    Over,
+}
+
+impl SentRequest {
+    /// Sends the head; the rest follows through the writer.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    pub(super) fn send(
+        exchange: &Exchange<'_>,
+        head: &RequestHead,
+        endpoint: &Rc<Endpoint>,
+        lease: Lease,
+    ) -> Result<Self, Failed> {
+        let payload = payload(exchange, head);
+        let (writer, awaited, on_reused) = match lease {
+            Lease::Http1(mut exclusive) => {
+                let on_reused = exclusive.is_reused();
+                let connection = exclusive.connection();
+                let written_before = connection.tx_bytes();
+                let with_length =
+                    (payload == Payload::None && wants_length(&head.method)).then(|| with_zero_length(head));
+                let writer = Writer::Http1(connection.send(with_length.as_ref().unwrap_or(head), payload));
+                if let Some(informational_sender) = &exchange.informational_sender {
+                    connection.pass_informational(informational_sender.clone());
+                }
+                (writer, Awaited::Http1 { exclusive, written_before }, on_reused)
+            }
+            Lease::Http2(stream) => {
+                let on_reused = stream.is_reused();
+                let upgrade = head.upgrade().cloned();
+                let mut sent = head.clone();
+                handshake::request_to_http2(&mut sent);
+                let (outgoing, mut response) =
+                    stream.connection().send(&sent, payload).map_err(|broken| Failed::unseen(broken, on_reused))?;
+                if let Some(informational_sender) = &exchange.informational_sender {
+                    response.pass_informational(informational_sender.clone());
+                }
+                (Writer::Http2(outgoing), Awaited::Http2 { stream, response, upgrade }, on_reused)
+            }
+        };
+        Ok(Self { writer: Some(writer), awaited, on_reused, endpoint: Rc::clone(endpoint) })
+    }
+
+    /// Informational responses so far.
+    pub(super) fn informational(&mut self) -> &[StatusCode] {
+        match &mut self.awaited {
+            Awaited::Http1 { exclusive, .. } => exclusive.connection().informational(),
+            Awaited::Http2 { response, .. } => response.informational(),
+            Awaited::Over => &[],
+        }
+    }
+
+    /// The wait has ended like this.
+    pub(super) fn conclude(
+        mut self,
+        answered: Result<(ResponseHead, Body), Broken>,
+    ) -> Result<UpstreamResponse, Failed> {
+        match answered {
+            Ok((mut head, body)) => {
+                let lease = match std::mem::replace(&mut self.awaited, Awaited::Over) {
+                    Awaited::Http1 { exclusive, .. } => Lease::Http1(exclusive),
+                    Awaited::Http2 { stream, upgrade, .. } => {
+                        if let Some(protocol) = upgrade {
+                            handshake::response_from_http2(&mut head, &protocol);
+                        }
+                        Lease::Http2(stream)
+                    }
+                    Awaited::Over => return Err(Failed::unseen(Broken::Closed, self.on_reused)),
+                };
+                Ok(UpstreamResponse::new(head, body, self.writer.take(), Rc::clone(&self.endpoint), lease))
+            }
+            Err(broken) => {
+                let is_unseen = self.is_unseen(broken);
+                let informed = self.informational().to_vec();
+                let reach = Course { on_reused: self.on_reused, is_unseen, informed: &informed }.reach(broken);
+                let writer = self.writer.take();
+                match std::mem::replace(&mut self.awaited, Awaited::Over) {
+                    Awaited::Http1 { exclusive, .. } => {
+                        drop(writer);
+                        Lease::Http1(exclusive).close_broken(broken);
+                    }
+                    // The writer goes last: what is dropped before the end is known resets the stream.
+                    Awaited::Http2 { stream, .. } => Lease::Http2(stream).close_broken(broken),
+                    Awaited::Over => {}
+                }
+                Err(Failed { failure: Failure::from(broken), reach })
+            }
+        }
+    }
+
+    /// Is it certain that no upstream has looked at a request that `broken` has ended?
+    fn is_unseen(&mut self, broken: Broken) -> bool {
+        match &mut self.awaited {
+            Awaited::Http1 { exclusive, written_before } => exclusive.connection().tx_bytes() == *written_before,
+            Awaited::Http2 { stream, response, .. } => {
+                let refused = broken == Broken::StreamReset(ResetReason::RefusedStream);
+                let excluded = refused && stream.connection().goaway_received();
+                excluded || (is_loss(broken) && !response.request_was_sent())
+            }
+            Awaited::Over => false,
+        }
+    }
+
+    /// The try's time is over.
+    pub(super) fn expire(self, which: TryExpired) -> Failed {
+        let nothing_sent = match &self.awaited {
+            Awaited::Http1 { exclusive, written_before } => exclusive.connection_ref().tx_bytes() == *written_before,
+            Awaited::Http2 { response, .. } => !response.request_was_sent(),
+            Awaited::Over => false,
+        };
+        Failed::expired(which, nothing_sent)
+    }
+}
+
+impl Awaited {
+    /// Ready when the final head is there, or will not come.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Body), Broken>> {
+        match self {
+            Self::Http1 { exclusive, .. } => exclusive
+                .connection()
+                .poll_response(cx)
+                .map_ok(|(head, incoming)| (head, Body::Http1(incoming))),
+            Self::Http2 { response, .. } => {
+                response.poll_head(cx).map_ok(|(head, incoming)| (head, Body::Http2(incoming)))
+            }
+            Self::Over => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for SentRequest {
+    fn drop(&mut self) {
+        let lease = match std::mem::replace(&mut self.awaited, Awaited::Over) {
+            Awaited::Http1 { exclusive, .. } => Lease::Http1(exclusive),
+            Awaited::Http2 { stream, .. } => Lease::Http2(stream),
+            Awaited::Over => return,
+        };
+        break_off(self.writer.take(), &lease);
+    }
+}
+
+fn payload(exchange: &Exchange<'_>, head: &RequestHead) -> Payload {
+    if head.upgrade().is_some() || head.method == Method::CONNECT {
+        Payload::Raw
+    } else if exchange.has_no_body() {
+        Payload::None
+    } else {
+        Payload::Some
+    }
+}
+
+/// RFC 9110 8.6: a request whose method may have content says so when it has none. Envoy's list of those that have none.
+fn wants_length(method: &Method) -> bool {
+    ![Method::GET, Method::HEAD, Method::DELETE, Method::TRACE, Method::CONNECT].contains(method)
+}
+
+fn with_zero_length(head: &RequestHead) -> RequestHead {
+    let mut head = head.clone();
+    head.headers.set_if_absent(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Version;
+
+    use super::*;
+    use crate::codec::Headers;
+
+    #[test]
+    fn a_method_that_may_have_content_says_that_it_has_none() {
+        for (method, expected) in [
+            ("GET", false),
+            ("HEAD", false),
+            ("DELETE", false),
+            ("TRACE", false),
+            ("CONNECT", false),
+            ("POST", true),
+            ("PUT", true),
+            ("FOO", true),
+        ] {
+            assert_eq!(wants_length(&Method::from_bytes(method.as_bytes()).unwrap()), expected, "{method}");
+        }
+        let mut head = RequestHead {
+            method: Method::POST,
+            scheme: None,
+            authority: None,
+            path: None,
+            protocol: None,
+            version: Version::HTTP_11,
+            headers: Headers::default(),
+        };
+        assert_eq!(with_zero_length(&head).headers.get(&CONTENT_LENGTH).map(HeaderValue::as_bytes), Some(&b"0"[..]));
+        head.headers.set(CONTENT_LENGTH, HeaderValue::from_static("00"));
+        let lengths: Vec<_> = with_zero_length(&head).headers.get_all(&CONTENT_LENGTH).cloned().collect();
+        assert_eq!(lengths, ["00"], "what the request says stays");
+    }
+}
