@@ -47,7 +47,10 @@ pub(super) struct EndpointHost<'a> {
 }
 
 /// How a try ended, if it did.
-#[expect(clippy::large_enum_variant, reason = "nearly every try ends like this, and a box would be an allocation for each")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every try ends like this, and a box would be an allocation for each"
+)]
 pub(super) enum TryEnd {
     Tried(Tried),
     /// Its time is over, and it goes on beside the next one.

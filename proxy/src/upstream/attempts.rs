@@ -213,8 +213,7 @@ impl<'a> Attempts<'a> {
     fn interrupt_late(&mut self, request: &Forwarding<'_, '_>, by: Interrupted, others: Others) {
         if by == Interrupted::Timer(Expired::Global) {
             let Forwarding { cluster, info, options, .. } = request;
-            let status =
-                if options.timeout_is_empty { StatusCode::NO_CONTENT } else { StatusCode::GATEWAY_TIMEOUT };
+            let status = if options.timeout_is_empty { StatusCode::NO_CONTENT } else { StatusCode::GATEWAY_TIMEOUT };
             self.late.time_out(others, status, cluster, info);
         }
     }
@@ -340,7 +339,10 @@ impl<'a> Attempts<'a> {
             && exchange.is_complete()
             && let Some(left) = exchange.timers.global_left()
         {
-            set_expected_timeout(head, self.how.timeout.filter(|_| !self.how.hedges).map_or(left, |limit| limit.min(left)));
+            set_expected_timeout(
+                head,
+                self.how.timeout.filter(|_| !self.how.hedges).map_or(left, |limit| limit.min(left)),
+            );
         }
     }
 }

@@ -150,10 +150,9 @@ impl Awaited {
     /// Ready when the final head is there, or will not come.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Body), Broken>> {
         match self {
-            Self::Http1 { exclusive, .. } => exclusive
-                .connection()
-                .poll_response(cx)
-                .map_ok(|(head, incoming)| (head, Body::Http1(incoming))),
+            Self::Http1 { exclusive, .. } => {
+                exclusive.connection().poll_response(cx).map_ok(|(head, incoming)| (head, Body::Http1(incoming)))
+            }
             Self::Http2 { response, .. } => {
                 response.poll_head(cx).map_ok(|(head, incoming)| (head, Body::Http2(incoming)))
             }
