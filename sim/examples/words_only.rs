@@ -22,8 +22,11 @@ fn main() -> ExitCode {
         }
     };
     match compare(old, new) {
-        Ok(differences) if differences.is_empty() => ExitCode::SUCCESS,
-        Ok(differences) => {
+        Ok((files, differences)) if differences.is_empty() => {
+            eprintln!("words only: {files} golden files differ, in no fact");
+            ExitCode::SUCCESS
+        }
+        Ok((_, differences)) => {
             eprintln!("{}", differences.join("\n"));
             ExitCode::from(1)
         }
@@ -34,8 +37,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The lines of all golden files whose facts differ.
-fn compare(old: &str, new: Option<&str>) -> Result<Vec<String>, String> {
+/// How many golden files differ, and the lines whose facts do.
+fn compare(old: &str, new: Option<&str>) -> Result<(usize, Vec<String>), String> {
     let range: Vec<&str> = std::iter::once(old).chain(new).collect();
     let status =
         git(&[&["diff", "--name-status", "-M20%"], range.as_slice(), &["--", "golden", "scenarios"]].concat())?;
@@ -45,8 +48,9 @@ fn compare(old: &str, new: Option<&str>) -> Result<Vec<String>, String> {
         .filter(|change| change.old != change.new)
         .map(|Change { old, new }| (scenario(old), scenario(new)))
         .collect();
-    let mut differences = Vec::new();
+    let (mut files, mut differences) = (0, Vec::new());
     for Change { old: from, new: to } in changes.iter().filter(|change| change.new.ends_with(".snap")) {
+        files += 1;
         let before = git(&["show", &format!("{old}:{from}")])?;
         let after = match new {
             Some(new) => git(&["show", &format!("{new}:{to}")])?,
@@ -54,7 +58,7 @@ fn compare(old: &str, new: Option<&str>) -> Result<Vec<String>, String> {
         };
         differences.extend(differing(&renamed(&before, &renames), &after).map(|lines| format!("{to}:{lines}")));
     }
-    Ok(differences)
+    Ok((files, differences))
 }
 
 fn root() -> std::path::PathBuf {

@@ -37,7 +37,7 @@ pub enum Perturbation<Host = HostId> {
         choice: u64,
     },
     /// A host's driver looks later at what its kernel knows.
-    Notice {
+    ReadDelay {
         /// Whose.
         host: Host,
         /// Which of its driver's turns.
@@ -72,7 +72,7 @@ impl<Host> Perturbation<Host> {
                 Perturbation::Delay { from: name(from)?, to: name(to)?, segment: *segment, by: *by }
             }
             Self::First { host, choice } => Perturbation::First { host: name(host)?, choice: *choice },
-            Self::Notice { host, turn, by } => Perturbation::Notice { host: name(host)?, turn: *turn, by: *by },
+            Self::ReadDelay { host, turn, by } => Perturbation::ReadDelay { host: name(host)?, turn: *turn, by: *by },
             Self::Slow { host, by } => Perturbation::Slow { host: name(host)?, by: *by },
             Self::Stall { host, run, by } => Perturbation::Stall { host: name(host)?, run: *run, by: *by },
         })
@@ -102,7 +102,7 @@ pub struct Bounds {
     /// Up to this much is added to a segment's latency.
     pub jitter: Duration,
     /// Up to this much passes before a driver looks.
-    pub notice: Duration,
+    pub read_delay: Duration,
     /// Whether another host than the plain course's may run first.
     pub order: bool,
     /// Up to this long a host may get no processor time.
@@ -115,7 +115,7 @@ impl Bounds {
         clock: Duration::from_millis(20),
         drift: PartsPerMillion(200), // two quartz clocks, each wrong by 100 and in opposite directions
         jitter: Duration::from_millis(2),
-        notice: Duration::from_millis(1),
+        read_delay: Duration::from_millis(1),
         order: true,
         stall: Duration::from_millis(20),
     };

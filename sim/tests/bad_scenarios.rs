@@ -43,7 +43,7 @@ about: Three wait for what never comes.
 limit: 10s
 hosts:
   client: { client: { connect: app:80 } }
-  app: { app: { speaks: bytes } }
+  app: { app: { protocol: bytes } }
 script:
   - background:
       - client.a: GET /never-answered

@@ -76,13 +76,13 @@ fn a_handshake_is_as_safe_as_its_method() {
 const HANDSHAKE: &str = r#"
 about: A handshake is lost.
 hosts:
-  client: { client: { connect: proxy:80, speaks: bytes }, ip: 10.0.0.1 }
+  client: { client: { connect: proxy:80, protocol: bytes }, ip: 10.0.0.1 }
   proxy:
     config: ../keepalive/configs/one-hop.yaml
     ip: 10.0.0.2
     patch:
       static_resources.listeners[0].filter_chains[0].filters[0].typed_config.upgrade_configs: [{ upgrade_type: websocket }]
-  app: { ip: 10.0.0.3, app: { speaks: bytes, programs: [[receive_request, rst]] } }
+  app: { ip: 10.0.0.3, app: { protocol: bytes, programs: [[receive_request, rst]] } }
 script:
   - client: connect
   - client: { send: "METHOD /chat HTTP/1.1\r\nhost: proxy\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n" }

@@ -56,7 +56,7 @@ fn every_kind_of_departure_comes_to_some_host_with_some_seed() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds, ["ahead", "delay", "first", "notice", "slow", "stall"]);
+    assert_eq!(kinds, ["ahead", "delay", "first", "read_delay", "slow", "stall"]);
 }
 
 /// An app with a slow clock closes its idle connection later, by as much as its clock says and no more.

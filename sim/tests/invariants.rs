@@ -14,7 +14,7 @@ const ANSWERS_TWICE: &str = r#"
 about: An app answers a request twice.
 hosts:
   client: { client: { connect: app:80 } }
-  app: { app: { answer_bytes: "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n" } }
+  app: { app: { response_bytes: "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n" } }
 script:
   - client: GET /
 "#;
@@ -43,7 +43,7 @@ script:
 #[test]
 fn broken_invariants_are_told() {
     let cases = [
-        (ANSWERS_TWICE, "app answered 2 times to 1 requests of client", "one_answer"),
+        (ANSWERS_TWICE, "app answered 2 times to 1 requests of client", "one_response"),
         (ASKS_TWICE, "POST /pay reached an app 2 times", "one_delivery"),
         (LIES, "app did not receive over its WebSocket what client had sent", "tunnels_keep_order"),
     ];

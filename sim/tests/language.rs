@@ -106,13 +106,13 @@ fn known_keys(reference: &str) -> Vec<String> {
         "script: [{ resolve: { nobody_knows_this: 1 } }]",
         "expect: [{ client: { nobody_knows_this: 1 } }]",
         "except: [nobody_knows_this]",
-        "hosts: { a: { client: { connect: a:80, speaks: nobody_knows_this } } }",
+        "hosts: { a: { client: { connect: a:80, protocol: nobody_knows_this } } }",
         "hosts: { a: { app: { websocket: nobody_knows_this } } }",
         "hosts: { a: { alb: { connect: a:80, reuse: nobody_knows_this } } }",
         "script: [{ client: { closed: nobody_knows_this } }]",
         "script: [{ client: { frame: nobody_knows_this } }]",
         "script: [{ client: { websocket_frame: nobody_knows_this } }]",
-        "script: [{ drop: { way: app -> proxy, which: nobody_knows_this } }]",
+        "script: [{ drop: { direction: app -> proxy, segment: nobody_knows_this } }]",
         "script: [{ client: nobody_knows_this }]",
     ];
     let mut keys: Vec<String> = Intervention::WORDS.into_iter().map(str::to_owned).collect();

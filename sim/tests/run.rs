@@ -70,7 +70,7 @@ fn json_has_the_whole_result() {
         ),
         (
             &result["exchanges"][1],
-            "answered_ns asked began_ns body body_bytes client connection ended failed headers status websocket",
+            "began_ns body body_bytes client connection ended failed headers request responded_ns status websocket",
         ),
         (&result["streams"][1], "client details flags method over_ns path proxy server status termination took_ms"),
         (&result["explanations"][0], "changes client closed_first hops outcome retry sent"),

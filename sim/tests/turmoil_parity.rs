@@ -126,15 +126,15 @@ fn told(scenario: &Scenario, played: &Played) -> String {
 
 fn delivery(delivery: &Delivery) -> String {
     let received = delivery.tunnel.as_ref().map(|talk| &talk.received);
-    format!("{} was asked {}, then heard {received:?}", delivery.host, delivery.asked)
+    format!("{} received {}, then heard {received:?}", delivery.host, delivery.request)
 }
 
 fn exchange(exchange: &Exchange) -> String {
     let outcome = match &exchange.outcome {
-        Outcome::Answer { status, body, .. } => format!("{status} {}", String::from_utf8_lossy(body)),
+        Outcome::Response { status, body, .. } => format!("{status} {}", String::from_utf8_lossy(body)),
         Outcome::Failed(_) => "no response".into(),
         Outcome::Waiting => "no response yet".into(),
     };
     let received = exchange.tunnel.as_ref().map(|talk| &talk.received);
-    format!("{}: {}: {outcome}, then heard {received:?}", exchange.host, exchange.asked)
+    format!("{}: {}: {outcome}, then heard {received:?}", exchange.host, exchange.request)
 }

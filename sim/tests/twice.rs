@@ -28,7 +28,7 @@ const SEEDS_OF_A_FILE_MAX: u64 = 5;
 /// A retry with back-off, a race for a connection, loss, WebSockets over three hops: what draws on chance and time.
 const EXPLORED: [&str; 4] = [
     "scenarios/keepalive/a-post-just-after-the-apps-fin-gets-a-fresh-connection.yaml",
-    "scenarios/links/a-lossy-link-costs-time-and-nothing-else.yaml",
+    "scenarios/links/a-lossy-link-adds-delay-and-loses-no-data.yaml",
     "scenarios/retries/a-503-is-retried.yaml",
     "scenarios/upgrades/two-websockets-share-one-http2-connection.yaml",
 ];

@@ -121,7 +121,7 @@ impl ByHand {
         let conn = conn.as_mut().ok_or("the connection is closed")?;
         let expected = |error: io::Error| format!("expected {}, got: {error}", start.unwrap_or("a request"));
         let head = http1::head(conn, unread).await.map_err(expected)?;
-        let delivery = notebook.begin_delivery(head.asked(), head.fields.clone());
+        let delivery = notebook.begin_delivery(head.method_and_path(), head.fields.clone());
         let body = http1::body(conn, unread, head.request_framing()).await.map_err(expected)?;
         notebook.delivery(delivery, |delivery| delivery.body = body);
         match start {

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::http2::{Peer, Side};
 use super::line::Line;
 use super::{Notebook, ORDERS_MAX, Order, Orders};
-use crate::scenario::{self, Speech};
+use crate::scenario::{self, PeerProtocol};
 
 /// A client.
 pub(crate) struct Client {
@@ -45,11 +45,11 @@ impl Client {
 
     fn open(&self, name: Option<String>, orders: Orders, tasks: &mut JoinSet<()>) {
         let (outside, manner, notebook) = (self.outside.clone(), self.manner.clone(), self.notebook.clone());
-        match manner.speaks {
-            Speech::Bytes | Speech::Http1 => {
+        match manner.protocol {
+            PeerProtocol::Bytes | PeerProtocol::Http1 => {
                 tasks.spawn_local(Line::new(outside, manner, name, notebook).run(orders));
             }
-            Speech::Http2 => {
+            PeerProtocol::Http2 => {
                 let side = Side::Client { outside, connect: manner.connect, name };
                 tasks.spawn_local(Peer::new(side, manner.http2, manner.idle_timeout, notebook).run(orders));
             }

@@ -40,8 +40,11 @@ impl Head {
     }
 
     /// Method and path of a request.
-    pub(super) fn asked(&self) -> String {
-        self.first_line.rsplit_once(' ').map_or(self.first_line.as_str(), |(asked, _)| asked).to_owned()
+    pub(super) fn method_and_path(&self) -> String {
+        self.first_line
+            .rsplit_once(' ')
+            .map_or(self.first_line.as_str(), |(method_and_path, _)| method_and_path)
+            .to_owned()
     }
 
     fn framing(&self, without: Framing) -> Framing {
@@ -155,6 +158,6 @@ mod tests {
         assert_eq!(head("HTTP/1.1 200 OK", "server", "x").answer_framing("GET"), Framing::UntilClose);
         assert_eq!(head("HTTP/1.1 200 OK", "content-length", "5").answer_framing("HEAD"), Framing::Length(0));
         assert_eq!(head("HTTP/1.1 200 OK", "transfer-encoding", "chunked").answer_framing("GET"), Framing::Chunked);
-        assert_eq!(head("POST /a HTTP/1.1", "host", "x").asked(), "POST /a");
+        assert_eq!(head("POST /a HTTP/1.1", "host", "x").method_and_path(), "POST /a");
     }
 }

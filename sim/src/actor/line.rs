@@ -197,7 +197,7 @@ impl Line {
                 Outcome::Failed(why)
             }
         };
-        let upgraded = matches!(&outcome, Outcome::Answer { status: 101, .. });
+        let upgraded = matches!(&outcome, Outcome::Response { status: 101, .. });
         self.notebook.conclude(self.current, outcome);
         self.notebook.exchange(self.current, |exchange| {
             exchange.tunnel = key.filter(|_| upgraded).map(|key| Talk { key, ..Talk::default() });
@@ -226,12 +226,12 @@ impl Line {
             let parts = (&mut http.task).await.map_err(|error| error.to_string())?;
             let conn = parts.io.into_conn().map_err(|error| error.to_string())?;
             self.link = Link::WebSocket(WebSocket::new(conn, &parts.read_buf));
-            return Ok(Outcome::Answer { status: status.as_u16(), headers, body: Vec::new() });
+            return Ok(Outcome::Response { status: status.as_u16(), headers, body: Vec::new() });
         }
         let body = response.into_body().collect().await.map_err(|error| told(&error, &http.peer_ended))?;
         http.rate.set(None);
         http.writable = self.hyper_conn.borrow().is_some();
-        Ok(Outcome::Answer { status: status.as_u16(), headers, body: body.to_bytes().to_vec() })
+        Ok(Outcome::Response { status: status.as_u16(), headers, body: body.to_bytes().to_vec() })
     }
 
     fn message(&self, request: &Request, key: Option<&str>) -> Result<http::Request<Sending>, String> {
@@ -306,7 +306,7 @@ impl Line {
             Link::Http(http) => {
                 let Http { requests: _kept, abort: _unused, task, peer_ended, .. } = http;
                 drop(task.await.map_err(|error| error.to_string())?);
-                let ending = peer_ended.get().unwrap_or(Ending::Us);
+                let ending = peer_ended.get().unwrap_or(Ending::Local);
                 self.ended(ending);
                 Ok(ending)
             }
@@ -337,7 +337,7 @@ impl Line {
             Leaving::InOrder => drop(conn),
             Leaving::Abruptly => conn.abort(),
         }
-        self.ended(Ending::Us);
+        self.ended(Ending::Local);
         Ok(())
     }
 
@@ -438,6 +438,6 @@ fn told(error: &hyper::Error, peer_ended: &Cell<Option<Ending>>) -> String {
     match peer_ended.get() {
         Some(Ending::Fin) => format!("closed by the peer: {error}"),
         Some(Ending::Rst) => format!("reset by the peer: {error}"),
-        Some(Ending::Us) | None => error.to_string(),
+        Some(Ending::Local) | None => error.to_string(),
     }
 }

@@ -68,14 +68,14 @@ pub struct Exchange {
     pub host: String,
     /// Which of its connections; the one it has if absent.
     pub connection: Option<String>,
-    /// What was asked, in words.
-    pub asked: String,
+    /// What was request, in words.
+    pub request: String,
     /// When, since the run began.
     pub began: Duration,
     /// How it went.
     pub outcome: Outcome,
     /// When the answer was complete, or when hope was lost.
-    pub answered: Option<Duration>,
+    pub responded: Option<Duration>,
     /// How the connection ended, and when, if it has ended.
     pub ended: Option<(Ending, Duration)>,
     /// What crossed the WebSocket.
@@ -86,7 +86,7 @@ pub struct Exchange {
 #[derive(Debug)]
 pub enum Outcome {
     /// Answered.
-    Answer {
+    Response {
         /// The status code.
         status: u16,
         /// In the order received.
@@ -106,7 +106,7 @@ pub struct Delivery {
     /// The app's host.
     pub host: String,
     /// Method and path.
-    pub asked: String,
+    pub request: String,
     /// When the head had arrived, since the run began.
     pub at: Duration,
     /// In the order received.
@@ -205,26 +205,26 @@ impl Notebook {
         self.control.note(self.id, text);
     }
 
-    fn begin_exchange(&self, connection: Option<&str>, asked: String) -> usize {
+    fn begin_exchange(&self, connection: Option<&str>, request: String) -> usize {
         let mut sightings = self.sightings.borrow_mut();
         sightings.exchanges.push(Exchange {
             host: self.host.clone(),
             connection: connection.map(str::to_owned),
-            asked,
+            request,
             began: self.now(),
             outcome: Outcome::Waiting,
-            answered: None,
+            responded: None,
             ended: None,
             tunnel: None,
         });
         sightings.exchanges.len() - 1
     }
 
-    fn begin_delivery(&self, asked: String, headers: Vec<(String, String)>) -> usize {
+    fn begin_delivery(&self, request: String, headers: Vec<(String, String)>) -> usize {
         let mut sightings = self.sightings.borrow_mut();
         let request_id = headers.iter().find(|(name, _)| name == "x-request-id").map(|(_, value)| value.clone());
         let (host, at, body) = (self.host.clone(), self.now(), Vec::new());
-        sightings.deliveries.push(Delivery { host, asked, at, headers, body, request_id, tunnel: None });
+        sightings.deliveries.push(Delivery { host, request, at, headers, body, request_id, tunnel: None });
         sightings.deliveries.len() - 1
     }
 
@@ -233,7 +233,7 @@ impl Notebook {
         let now = self.now();
         self.exchange(number, |exchange| {
             exchange.outcome = outcome;
-            exchange.answered = Some(now);
+            exchange.responded = Some(now);
         });
     }
 
@@ -261,11 +261,11 @@ pub(crate) fn is_idempotent(method: &str) -> bool {
 impl fmt::Display for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let on = self.connection.as_ref().map_or_else(String::new, |name| format!("on {name}: "));
-        let mut line = format!("{on}{}: ", self.asked);
-        let after = self.answered.map(|answered| Millis(answered.saturating_sub(self.began)).to_string());
+        let mut line = format!("{on}{}: ", self.request);
+        let after = self.responded.map(|answered| Millis(answered.saturating_sub(self.began)).to_string());
         let after = after.map_or_else(String::new, |after| format!(" after {after} ms"));
         match &self.outcome {
-            Outcome::Answer { status, body, .. } => {
+            Outcome::Response { status, body, .. } => {
                 line = format!("{line}{status}{after}");
                 match std::str::from_utf8(body) {
                     _ if body.is_empty() => {}
@@ -283,7 +283,7 @@ impl fmt::Display for Exchange {
             let how = match ending {
                 Ending::Fin => "closed by the peer",
                 Ending::Rst => "reset by the peer",
-                Ending::Us => "closed by the client",
+                Ending::Local => "closed by the client",
             };
             line = format!("{line}; {how} at {} ms", Millis(at));
         }

@@ -38,15 +38,15 @@ pub(super) fn deliveries(scenario: &Scenario, played: &Played) -> Vec<String> {
     }
     let mut times: BTreeMap<(&str, &str), u32> = BTreeMap::new();
     for delivery in &played.sightings.deliveries {
-        let method = delivery.asked.split(' ').next().unwrap_or_default();
+        let method = delivery.request.split(' ').next().unwrap_or_default();
         if let Some(id) = &delivery.request_id
             && !is_idempotent(method)
         {
-            *times.entry((id, &delivery.asked)).or_default() += 1;
+            *times.entry((id, &delivery.request)).or_default() += 1;
         }
     }
     let repeated = times.into_iter().filter(|(_, times)| *times > 1);
-    repeated.map(|((_, asked), times)| format!("{asked} reached an app {times} times")).collect()
+    repeated.map(|((_, request), times)| format!("{request} reached an app {times} times")).collect()
 }
 
 /// Whether what a host is told permits that a request reaches an app twice: a route of a proxy that tries again, or a

@@ -78,7 +78,7 @@ fn client(expected: &Seen, exchange: &Exchange) -> Vec<String> {
     let Seen { status, error, body, took, ended, ended_at, received, received_bytes, at, .. } = expected;
     let mut differences = Differences(Vec::new());
     let (got_status, got_error, got_headers, got_body) = match &exchange.outcome {
-        Outcome::Answer { status, headers, body } => (Some(*status), None, headers.as_slice(), body.as_slice()),
+        Outcome::Response { status, headers, body } => (Some(*status), None, headers.as_slice(), body.as_slice()),
         Outcome::Failed(why) => (None, Some(why.as_str()), &[][..], &[][..]),
         Outcome::Waiting => (None, Some("no response yet"), &[][..], &[][..]),
     };
@@ -98,9 +98,9 @@ fn client(expected: &Seen, exchange: &Exchange) -> Vec<String> {
         differences.unless(got_body == body.as_bytes(), "body", body, &String::from_utf8_lossy(got_body));
     }
     differences.headers(expected, got_headers);
-    differences.at(at.as_ref(), exchange.answered);
+    differences.at(at.as_ref(), exchange.responded);
     if let Some(took) = took {
-        let got = exchange.answered.map(|answered| answered.saturating_sub(exchange.began));
+        let got = exchange.responded.map(|answered| answered.saturating_sub(exchange.began));
         let shown = got.map_or_else(|| "no response".into(), |got| format!("{got:?}"));
         differences.unless(got.is_some_and(|got| took.contains(got)), "took", took, &shown);
     }
@@ -177,8 +177,8 @@ fn app(expected: &Seen, deliveries: &[&Delivery], nth: usize) -> Vec<String> {
         differences.0.push("expected a request, got none".into());
         return differences.0;
     };
-    if let Some(asked) = &expected.asked {
-        differences.unless(delivery.asked == *asked, "asked", asked, &delivery.asked);
+    if let Some(request) = &expected.request {
+        differences.unless(delivery.request == *request, "request", request, &delivery.request);
     }
     if let Some(body) = &expected.body {
         let got = String::from_utf8_lossy(&delivery.body);

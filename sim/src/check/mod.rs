@@ -32,10 +32,10 @@ type Check = fn(&Scenario, &Played) -> Vec<String>;
 #[must_use]
 pub fn invariants(scenario: &Scenario, played: &Played) -> Vec<String> {
     let checks: [(Invariant, Check); 6] = [
-        (Invariant::EveryHostGetsOn, quiescence::progress),
+        (Invariant::EveryHostProgresses, quiescence::progress),
         (Invariant::GaugesAtZero, quiescence::gauges),
         (Invariant::NothingLeftOpen, quiescence::sockets),
-        (Invariant::OneAnswer, exchange::answers),
+        (Invariant::OneResponse, exchange::answers),
         (Invariant::OneDelivery, exchange::deliveries),
         (Invariant::TunnelsKeepOrder, exchange::tunnels),
     ];

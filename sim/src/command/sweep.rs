@@ -27,7 +27,7 @@ pub(crate) struct Sweep {
     /// Play with this seed instead of the scenario's own.
     #[arg(long)]
     seed: Option<u64>,
-    /// Also write an HTML page with the map and the run that `tell` names: one file, which needs no network.
+    /// Also write an HTML page with the map and the run that `story` names: one file, which needs no network.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }

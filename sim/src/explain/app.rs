@@ -10,7 +10,7 @@ use crate::scenario::{Role, Time};
 use crate::trace::spans::Timer;
 use crate::trace::{Event, HostChange, HostId};
 
-/// A timer that ends a wait of exactly its value ends it within this: what a host may take to notice.
+/// A timer that ends a wait of exactly its value ends it within this: what a host may take to read_delay.
 const TIMER_ACCURACY: Duration = Duration::from_millis(2);
 
 impl<'a> Hop<'a> {

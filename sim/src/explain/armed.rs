@@ -19,7 +19,7 @@ use crate::trace::HostId;
 use crate::trace::conversation::{Conversation, Signal, SignalKind};
 use crate::trace::spans::Timer;
 
-/// A wait ends within this of its timer's value: what a host may take to notice.
+/// A wait ends within this of its timer's value: what a host may take to read_delay.
 const ACCURACY: Duration = Duration::from_millis(2);
 
 impl Case<'_> {

@@ -71,7 +71,7 @@ pub(super) fn assign(traffic: &mut Traffic, accounts: &[Account]) -> BTreeMap<us
 fn may_have_failed(exchange: &actor::Exchange) -> bool {
     let is_cut = || exchange.tunnel.is_some() && matches!(exchange.ended, Some((Ending::Fin | Ending::Rst, _)));
     match &exchange.outcome {
-        Outcome::Answer { status, .. } => *status >= 400 || is_cut(),
+        Outcome::Response { status, .. } => *status >= 400 || is_cut(),
         Outcome::Failed(_) | Outcome::Waiting => true,
     }
 }
@@ -100,14 +100,14 @@ impl Case<'_> {
             }
             let why = match &exchange.outcome {
                 Outcome::Failed(why) => why.clone(),
-                Outcome::Answer { .. } | Outcome::Waiting => "nothing was sent".into(),
+                Outcome::Response { .. } | Outcome::Waiting => "nothing was sent".into(),
             };
             failures.push(Failure {
                 host: exchange.host.clone(),
                 outcome: exchange.to_string(),
                 exchange: nth,
                 began: exchange.began,
-                failed_at: exchange.answered,
+                failed_at: exchange.responded,
                 why,
             });
         }
@@ -136,7 +136,7 @@ impl Case<'_> {
 
     /// The client's own exchange on the wire: the first of its kind that began when it did.
     fn find(&self, of: &actor::Exchange) -> Option<usize> {
-        let path = of.asked.split(' ').nth(1)?;
+        let path = of.request.split(' ').nth(1)?;
         self.traffic.exchanges.iter().position(|exchange| {
             self.played.trace.host(exchange.client) == of.host
                 && exchange.request.began.at >= of.began

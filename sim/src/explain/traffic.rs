@@ -217,8 +217,8 @@ impl Traffic {
         // One that had even arrived may not have been read, and its sender sends nothing more.
         let is_late = |act: &&Act| {
             let is_last_word = Some(act.by) == exchange.server && matches!(act.kind, ActKind::Fin | ActKind::Rst);
-            let is_noticed_later = act.arrived.is_none_or(|at| at >= exchange.request.began.at);
-            act.sent > exchange.request.began || is_noticed_later || is_last_word
+            let is_read_later = act.arrived.is_none_or(|at| at >= exchange.request.began.at);
+            act.sent > exchange.request.began || is_read_later || is_last_word
         };
         self.acts.iter().filter(|act| act.connection == exchange.connection).filter(concerns).filter(is_late)
     }

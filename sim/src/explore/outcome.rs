@@ -82,7 +82,7 @@ fn summary(scenario: &Scenario, played: &Played) -> String {
 
 fn answer(exchange: &actor::Exchange) -> String {
     match &exchange.outcome {
-        actor::Outcome::Answer { status, .. } => status.to_string(),
+        actor::Outcome::Response { status, .. } => status.to_string(),
         actor::Outcome::Failed(why) => format!("({})", why.split(':').next().unwrap_or(why)),
         actor::Outcome::Waiting => "(no response)".into(),
     }

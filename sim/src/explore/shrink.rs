@@ -196,7 +196,7 @@ fn halved(perturbation: &Perturbation<String>) -> Option<Perturbation<String>> {
         Perturbation::Slow { .. } => return None,
         Perturbation::Ahead { by, .. }
         | Perturbation::Delay { by, .. }
-        | Perturbation::Notice { by, .. }
+        | Perturbation::ReadDelay { by, .. }
         | Perturbation::Stall { by, .. } => {
             let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX) / 2;
             if micros == 0 {

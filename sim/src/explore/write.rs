@@ -25,12 +25,12 @@ pub(super) fn with_schedule(
     seed: u64,
     schedule: &[Perturbation<String>],
 ) -> String {
-    let mut lines = without_keys(text, &["seed", "seeds", "chance", "schedule", "tell"]);
+    let mut lines = without_keys(text, &["seed", "seeds", "chance", "schedule", "story"]);
     if of.is_empty() {
         lines = without_keys(&lines.join("\n"), &["sweep"]);
     } else {
         let of: Vec<String> = of.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
-        lines.push(format!("tell: {{ {} }}", of.join(", ")));
+        lines.push(format!("story: {{ {} }}", of.join(", ")));
     }
     lines.push(format!("seed: {seed}"));
     if schedule.is_empty() {

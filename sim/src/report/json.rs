@@ -65,7 +65,7 @@ pub fn json(scenario: &Scenario, played: &Played, complaints: &[ScenarioError]) 
 
 fn exchange(exchange: &Exchange) -> Value {
     let (status, headers, body, failed) = match &exchange.outcome {
-        Outcome::Answer { status, headers, body } => (Some(*status), headers.as_slice(), body.as_slice(), None),
+        Outcome::Response { status, headers, body } => (Some(*status), headers.as_slice(), body.as_slice(), None),
         Outcome::Failed(why) => (None, &[][..], &[][..], Some(why.as_str())),
         Outcome::Waiting => (None, &[][..], &[][..], None),
     };
@@ -74,9 +74,9 @@ fn exchange(exchange: &Exchange) -> Value {
     json!({
         "client": exchange.host,
         "connection": exchange.connection,
-        "asked": exchange.asked,
+        "request": exchange.request,
         "began_ns": nanos(exchange.began),
-        "answered_ns": exchange.answered.map(nanos),
+        "responded_ns": exchange.responded.map(nanos),
         "status": status,
         "headers": headers,
         "body_bytes": body.len(),

@@ -34,7 +34,7 @@ pub(crate) fn frequency_table(rows: &[Row], histograms: &[Histogram]) -> String 
 
 fn answer(exchange: &Exchange) -> String {
     match &exchange.outcome {
-        Outcome::Answer { status, .. } => status.to_string(),
+        Outcome::Response { status, .. } => status.to_string(),
         Outcome::Failed(_) => "no response".into(),
         Outcome::Waiting => "waiting".into(),
     }

@@ -20,7 +20,7 @@ impl Runner {
             }
             Intervention::Delay(segments) => {
                 let delay = Effect::Delay(segments.by.unwrap_or_default().0);
-                self.direction(&segments.way, |from, to| control.fault(from, to, fault(&segments, delay)))
+                self.direction(&segments.direction, |from, to| control.fault(from, to, fault(&segments, delay)))
             }
             Intervention::Drain(draining) => {
                 let listeners_after = draining.listeners_after.unwrap_or_default().0;
@@ -28,11 +28,11 @@ impl Runner {
                 Ok(())
             }
             Intervention::Drop(segments) => {
-                self.direction(&segments.way, |from, to| control.fault(from, to, fault(&segments, Effect::Drop)))
+                self.direction(&segments.direction, |from, to| control.fault(from, to, fault(&segments, Effect::Drop)))
             }
             Intervention::Gate(gate) => {
                 let bytes = u64::try_from(gate.bytes.0).unwrap_or(u64::MAX);
-                self.direction(&gate.way, |from, to| control.gate(from, to, bytes))
+                self.direction(&gate.direction, |from, to| control.gate(from, to, bytes))
             }
             Intervention::Hold(way) => self.direction(&way, |from, to| control.hold(from, to)),
             Intervention::Kill(host) => {
@@ -73,9 +73,9 @@ impl Runner {
         self.id(name).map(act).ok_or_else(|| format!("there is no host {name}"))
     }
 
-    fn direction(&self, way: &Direction, act: impl FnOnce(HostId, HostId)) -> Result<(), String> {
-        let (Some(from), Some(to)) = (self.id(&way.from), self.id(&way.to)) else {
-            return Err(format!("there is no way {way}"));
+    fn direction(&self, direction: &Direction, act: impl FnOnce(HostId, HostId)) -> Result<(), String> {
+        let (Some(from), Some(to)) = (self.id(&direction.from), self.id(&direction.to)) else {
+            return Err(format!("no host has one end of {direction}"));
         };
         act(from, to);
         Ok(())
@@ -88,5 +88,11 @@ impl Runner {
 }
 
 fn fault(segments: &Segments, effect: Effect) -> Fault {
-    Fault { which: segments.which, connection: segments.connection, skip: segments.skip, times: segments.times, effect }
+    Fault {
+        which: segments.segment,
+        connection: segments.connection,
+        skip: segments.skip,
+        times: segments.times,
+        effect,
+    }
 }

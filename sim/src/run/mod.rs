@@ -150,8 +150,8 @@ impl Scenario {
     /// Hosts and links, without programs.
     fn world(&self, seed: u64, course: &Course<String>) -> (World, Vec<(String, HostId)>) {
         let mut settings = Settings { seed, course: self.course_of_hosts(course), ..Settings::default() };
-        if let Some(notice) = self.notice {
-            settings.notice_delay = notice.from.0..=notice.to.0;
+        if let Some(read_delay) = self.read_delay {
+            settings.read_delay = read_delay.from.0..=read_delay.to.0;
         }
         let mut world = World::new(settings);
         let mut hosts: Vec<(String, HostId)> = Vec::new();

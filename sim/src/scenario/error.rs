@@ -135,9 +135,30 @@ fn without_position(message: &str) -> String {
     message.get(..end).unwrap_or(message).to_owned()
 }
 
-/// Names the nearest known key, or all of them if none is near.
+/// Keys and words that the language once had, with the names that stand for them.
+const RENAMED: [(&str, &str); 13] = [
+    ("answer_bytes", "response_bytes"),
+    ("answers", "responds"),
+    ("asked", "request"),
+    ("every_host_gets_on", "every_host_progresses"),
+    ("greets", "sends_preface"),
+    ("keeps_to_windows", "respects_windows"),
+    ("notice", "read_delay"),
+    ("one_answer", "one_response"),
+    ("speaks", "protocol"),
+    ("tell", "story"),
+    ("us", "local"),
+    ("way", "direction"),
+    ("which", "segment"),
+];
+
+/// Names the key that stands for an earlier one, the nearest known key, or all of them if none is near.
 pub(crate) fn unknown(what: &str, field: &str, known: &[&str]) -> String {
     const EDITS_MAX: usize = 3; // farther away it is a different word
+    let renamed = RENAMED.iter().find(|(old, new)| *old == field && known.contains(new));
+    if let Some((old, new)) = renamed {
+        return format!("the {what} `{old}` is called `{new}` here; see scenarios/README.md");
+    }
     match nearest(field, known, EDITS_MAX.min(field.len() / 2)) {
         Some(name) => format!("unknown {what} `{field}`: did you mean `{name}`?"),
         None => format!("unknown {what} `{field}`: known here are {}", known.join(", ")),

@@ -47,7 +47,7 @@ struct File {
     #[serde(default = "File::default_limit")]
     limit: Time,
     #[serde(default)]
-    notice: Option<Times>,
+    read_delay: Option<Times>,
     #[serde(default)]
     chance: Bounds,
     #[serde(default)]
@@ -64,7 +64,7 @@ struct File {
     except: Vec<Invariant>,
     seeds: Option<Spanned<u32>>,
     /// The run whose story is told.
-    tell: Option<Spanned<When>>,
+    story: Option<Spanned<When>>,
     // What follows is read before the rest, by `Variations`.
     #[serde(default, rename = "sweep")]
     _sweep: IgnoredAny,
@@ -143,7 +143,7 @@ impl Family {
         let variations = Variations::read(path, text)?;
         let labels = variations.labels().map_err(|what| ScenarioError::of_file(path, what))?;
         let mut family = Self { runs: Vec::new(), told: None, seeds: 1 };
-        let mut tell = None;
+        let mut story = None;
         for label in &labels {
             let document = variations.substitute(path, text, label)?;
             let file: File = serde_yaml::from_str_with_options(document.as_read(), options(document.as_read()))
@@ -155,16 +155,16 @@ impl Family {
                 }
                 family.seeds = seeds.value;
             }
-            tell = file.tell.clone().map(|tell| (tell, document.clone()));
+            story = file.story.clone().map(|story| (story, document.clone()));
             let reading =
                 Reading { library, path, document: &document, variations: &variations, label, labels: &labels };
             family.runs.push(reading.scenario(file)?);
         }
-        if let Some((tell, document)) = tell {
-            let misfit = variations.misfit(&tell.value, &labels);
-            let told = family.runs.iter().position(|run| tell.value.fits(&run.label));
+        if let Some((story, document)) = story {
+            let misfit = variations.misfit(&story.value, &labels);
+            let told = family.runs.iter().position(|run| story.value.fits(&run.label));
             let what = misfit.unwrap_or_else(|| "no run has all of these values at once".into());
-            family.told = Some(told.ok_or_else(|| ScenarioError::at(path, &document, tell.referenced, what))?);
+            family.told = Some(told.ok_or_else(|| ScenarioError::at(path, &document, story.referenced, what))?);
         }
         Ok(family)
     }
@@ -183,7 +183,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn scenario(&self, file: File) -> Result<Scenario, ScenarioError> {
-        let File { about, refs, seed, limit, notice, chance, schedule, .. } = file;
+        let File { about, refs, seed, limit, read_delay, chance, schedule, .. } = file;
         let File { hosts, links, mut script, expect, never, except, .. } = file;
         self.check_addresses(&hosts)?;
         let hosts = hosts.0.into_iter().map(|(name, fields)| self.host(name, fields)).collect::<Result<Vec<_>, _>>()?;
@@ -208,7 +208,7 @@ impl Reading<'_> {
             label,
             seed,
             limit,
-            notice,
+            read_delay,
             course,
             hosts,
             links,

@@ -28,7 +28,7 @@ pub use config::{ProxyConfig, Reloaded, ReloadedFrom};
 pub use document::Document;
 pub use error::ScenarioError;
 pub use expect::{Expect, Label, Seen, Share, When};
-pub use hosts::{Alb, App, Client, Greeting, Host, Http2, Link, Path, Reuse, Role, Speech};
+pub use hosts::{Alb, App, Client, Greeting, Host, Http2, Link, Path, PeerProtocol, Reuse, Role};
 pub use library::Library;
 pub(crate) use library::plain;
 pub use load::Family;
@@ -61,7 +61,7 @@ pub struct Scenario {
     /// When to give up, in virtual time.
     pub limit: Time,
     /// How long a host's programs take to notice what its kernel knows; at once if absent.
-    pub notice: Option<Times>,
+    pub read_delay: Option<Times>,
     /// Whether and how a run departs from its plain course.
     pub course: Course<String>,
     /// In the order of the file, which is the order of their addresses.
@@ -83,13 +83,13 @@ pub struct Scenario {
 #[serde(rename_all = "snake_case")]
 pub enum Invariant {
     /// No host runs for ever at one instant.
-    EveryHostGetsOn,
+    EveryHostProgresses,
     /// When everybody has left, no gauge that counts work is above zero.
     GaugesAtZero,
     /// When everybody has left, no program holds a socket.
     NothingLeftOpen,
     /// A request has at most one answer.
-    OneAnswer,
+    OneResponse,
     /// A request that is not safe to repeat reaches an app at most once, unless a configuration has `retry_on`.
     OneDelivery,
     /// What comes out of a WebSocket is what went in, in order.

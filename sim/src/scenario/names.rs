@@ -101,7 +101,9 @@ impl Names<'_> {
             let Expect { host, seen, .. } = &line.value;
             let (what, keys): (&str, &[&str]) = match &self.host(line.referenced, host)?.role {
                 Role::Alb(_) => ("a load balancer: it has", &["connections"]),
-                Role::App(_) => ("an app: it has", &["count", "asked", "headers", "body", "at", "gaps", "connections"]),
+                Role::App(_) => {
+                    ("an app: it has", &["count", "request", "headers", "body", "at", "gaps", "connections"])
+                }
                 Role::Client(_) => (
                     "a client, which has no log and no counts: it has",
                     &[
@@ -167,8 +169,8 @@ fn able(role: &Role, connection: Option<&str>, action: &Action) -> Result<(), St
         Role::App(_) if connection.is_some_and(|which| which.parse::<usize>().is_err()) => {
             return Err("an app: its connections are numbered from 1, as in `app.1`".into());
         }
-        Role::App(app) => Who::App(app.speaks),
-        Role::Client(client) => Who::Client(client.speaks),
+        Role::App(app) => Who::App(app.protocol),
+        Role::Client(client) => Who::Client(client.protocol),
     };
     refusal(who, action).map_or(Ok(()), |what| Err(format!("to {action}, but {what}")))
 }

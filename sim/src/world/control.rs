@@ -115,7 +115,7 @@ impl Control {
         self.command(Command::Stall(host, self.now() + how_long));
     }
 
-    /// Sets a host's wall clock forwards, or backwards, by `by`. Its timers do not notice.
+    /// Sets a host's wall clock forwards, or backwards, by `by`. Its timers do not read_delay.
     pub fn set_clock(&self, host: HostId, by: Duration, backwards: bool) {
         if let Some(world) = self.world.upgrade() {
             let mut clocks = world.clocks.borrow_mut();
@@ -126,8 +126,8 @@ impl Control {
     }
 
     /// From now on the host's driver takes so long to look at what its kernel already knows.
-    pub fn notice_delay(&self, host: HostId, delay: RangeInclusive<Duration>) {
-        self.command(Command::Notice(host, delay));
+    pub fn read_delay(&self, host: HostId, delay: RangeInclusive<Duration>) {
+        self.command(Command::ReadDelay(host, delay));
     }
 
     /// From now on the run keeps to its plain course, whatever [`Settings::course`](super::Settings::course) says, until

@@ -29,7 +29,7 @@ pub(super) struct Host {
     /// How much too slow its clock is.
     slow: PartsPerMillion,
     /// How long its driver takes to look at what the kernel knows.
-    pub(super) notice_delay: RangeInclusive<Duration>,
+    pub(super) read_delay: RangeInclusive<Duration>,
     /// Programs started so far; each gets chance of its own.
     pub(super) started: u64,
     tasks: LocalSet,
@@ -54,7 +54,7 @@ impl Host {
         id: HostId,
         kernel: SharedKernel,
         root: Arc<Root>,
-        notice_delay: RangeInclusive<Duration>,
+        read_delay: RangeInclusive<Duration>,
         chance: Chance,
         steering: Rc<RefCell<Steering>>,
     ) -> Self {
@@ -65,7 +65,7 @@ impl Host {
             powered: true,
             stalled_until: Duration::ZERO,
             slow,
-            notice_delay,
+            read_delay,
             started: 0,
             tasks: LocalSet::new(),
             has_tasks: false,
@@ -124,7 +124,7 @@ impl Host {
         self.look();
         if self.turn_at.is_none() && self.news {
             let late = self.steering.borrow_mut().turn(self.id, now);
-            self.turn_at = Some(now + self.chance.duration(&self.notice_delay) + late);
+            self.turn_at = Some(now + self.chance.duration(&self.read_delay) + late);
         }
         self.turn_at
     }

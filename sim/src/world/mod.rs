@@ -58,7 +58,7 @@ pub struct Settings {
     /// The source of every random decision.
     pub seed: u64,
     /// How long a host's driver takes to look at what its kernel already knows. Zero: it looks at once.
-    pub notice_delay: RangeInclusive<Duration>,
+    pub read_delay: RangeInclusive<Duration>,
     /// Whether and how the run departs from its plain course.
     pub course: Course,
     /// The wire between two hosts that [`World::link`] does not name.
@@ -71,7 +71,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             seed: 0,
-            notice_delay: Duration::ZERO..=Duration::ZERO,
+            read_delay: Duration::ZERO..=Duration::ZERO,
             course: Course::Plain,
             link: Link::default(),
             record: true,
@@ -137,7 +137,7 @@ impl World {
         let kernel = SharedKernel::new(Kernel::new(id, addresses, iss_base, trace), &self.shared.now);
         self.shared.kernels.borrow_mut().push(kernel.clone());
         let ahead = self.shared.steering.borrow_mut().clock(id);
-        let delay = self.settings.notice_delay.clone();
+        let delay = self.settings.read_delay.clone();
         let (root, steering) = (Arc::clone(&self.root), Rc::clone(&self.shared.steering));
         let host = Host::new(id, kernel, root, delay, chance, steering);
         let clock = WallClock { ahead: i128::try_from(ahead.as_nanos()).unwrap_or(i128::MAX), slow: host.slow() };
@@ -152,9 +152,9 @@ impl World {
     }
 
     /// Sets how long one host's driver takes to look at what its kernel already knows.
-    pub fn notice_delay(&mut self, host: HostId, delay: RangeInclusive<Duration>) {
+    pub fn read_delay(&mut self, host: HostId, delay: RangeInclusive<Duration>) {
         if let Some(host) = self.hosts.get_mut(host.0) {
-            host.notice_delay = delay;
+            host.read_delay = delay;
         }
     }
 
@@ -282,7 +282,7 @@ where
 /// What a program asks of the world and the scheduler does outside of any program.
 enum Command {
     Kill(HostId),
-    Notice(HostId, RangeInclusive<Duration>),
+    ReadDelay(HostId, RangeInclusive<Duration>),
     PowerOff(HostId),
     Stall(HostId, Duration),
     Start(HostId, Program),
@@ -292,7 +292,7 @@ impl Command {
     fn name(&self) -> &'static str {
         match self {
             Self::Kill(_) => "the kill of a host",
-            Self::Notice(..) => "a notice delay",
+            Self::ReadDelay(..) => "a notice delay",
             Self::PowerOff(_) => "a power failure",
             Self::Stall(..) => "a stall",
             Self::Start(..) => "the restart of a host",
@@ -301,7 +301,7 @@ impl Command {
 
     fn host(&self) -> HostId {
         match self {
-            Self::Kill(host) | Self::Notice(host, _) | Self::PowerOff(host) => *host,
+            Self::Kill(host) | Self::ReadDelay(host, _) | Self::PowerOff(host) => *host,
             Self::Stall(host, _) | Self::Start(host, _) => *host,
         }
     }

@@ -202,8 +202,8 @@ impl Scheduler {
                     host.powered = false;
                     HostChange::PoweredOff
                 }
-                Command::Notice(_, delay) => {
-                    host.notice_delay = delay;
+                Command::ReadDelay(_, delay) => {
+                    host.read_delay = delay;
                     continue;
                 }
                 Command::Stall(_, until) => {

@@ -79,7 +79,7 @@ impl World {
         if self.settings.course != Course::Plain {
             return refuse("departures from the plain course, which are about segments and driver turns");
         }
-        if self.hosts.iter().any(|host| *host.notice_delay.end() > Duration::ZERO) {
+        if self.hosts.iter().any(|host| *host.read_delay.end() > Duration::ZERO) {
             return refuse("a notice delay: its sockets are read at every poll");
         }
         for (a, b) in (0..self.hosts.len()).flat_map(|a| (0..a).map(move |b| (a, b))) {
@@ -340,8 +340,8 @@ mod tests {
         assert!(refused(Settings { link, ..Settings::default() }).contains("loss"));
         let link = Link { jitter: Duration::from_millis(1), ..Link::default() };
         assert!(refused(Settings { link, ..Settings::default() }).contains("jitter"));
-        let notice_delay = Duration::ZERO..=Duration::from_millis(1);
-        assert!(refused(Settings { notice_delay, ..Settings::default() }).contains("notice"));
+        let read_delay = Duration::ZERO..=Duration::from_millis(1);
+        assert!(refused(Settings { read_delay, ..Settings::default() }).contains("notice"));
     }
 
     #[test]

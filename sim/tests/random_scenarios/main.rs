@@ -107,7 +107,7 @@ fn scenario() -> impl Strategy<Value = String> {
         let parts = (conversations("client", shape), conversations("other", shape), misfortunes(shape.stations()));
         (topology(shape), app(), programs, chance(), parts, any::<u16>()).prop_map(
             move |((hosts, links), app, programs, chance, (client, other, misfortunes), seed)| {
-                let http2 = if programs.is_empty() { String::new() } else { format!(", speaks: http2, programs: {programs}") };
+                let http2 = if programs.is_empty() { String::new() } else { format!(", protocol: http2, programs: {programs}") };
                 let script = [background(&other), background(&misfortunes), client].concat();
                 let text = format!(
                     "about: A scenario that nobody wrote.\nseed: {seed}\nlimit: 5m\n{chance}hosts:\n{hosts}  app: {{ ip: {}, \
@@ -137,7 +137,7 @@ fn background(steps: &[String]) -> Vec<String> {
 fn topology(shape: Shape) -> impl Strategy<Value = (String, String)> {
     (prop::collection::vec(link(), 4), prop::collection::vec(patch(), 3)).prop_map(move |(links, patches)| {
         let first = shape.proxies.first().copied().unwrap_or("app");
-        let speaks = if shape.client_speaks_http2 { ", speaks: http2" } else { "" };
+        let speaks = if shape.client_speaks_http2 { ", protocol: http2" } else { "" };
         let mut hosts = String::new();
         for (name, ip) in [("client", 1), ("other", 9)] {
             hosts += &format!("  {name}: {{ client: {{ connect: \"{first}:80\"{speaks} }}, ip: 10.0.0.{ip} }}\n");
@@ -211,9 +211,9 @@ fn app() -> impl Strategy<Value = String> {
 /// Half of the scenarios keep to their plain course.
 fn chance() -> impl Strategy<Value = String> {
     let departures =
-        (0..3_000_u32, 0..2_000_u32, 0..50_u32, any::<bool>()).prop_map(|(jitter, notice, stall, order)| {
+        (0..3_000_u32, 0..2_000_u32, 0..50_u32, any::<bool>()).prop_map(|(jitter, read_delay, stall, order)| {
             format!(
-                "chance: {{ jitter: {jitter}us, notice: {notice}us, stall: {stall}ms, clock: 20ms, drift: 500ppm, \
+                "chance: {{ jitter: {jitter}us, read_delay: {read_delay}us, stall: {stall}ms, clock: 20ms, drift: 500ppm, \
                  order: {order} }}\n"
             )
         });

@@ -127,8 +127,8 @@ async fn idle(busy: &Busy, timeout: Option<Duration>) {
 }
 
 async fn answer(request: Request<Body>, shared: &AppShared, accepted: &Cell<Option<usize>>) -> Response<Sending> {
-    let asked = format!("{} {}", request.method(), request.uri());
-    let delivery = shared.notebook.begin_delivery(asked, headers(request.headers()));
+    let request_line = format!("{} {}", request.method(), request.uri());
+    let delivery = shared.notebook.begin_delivery(request_line, headers(request.headers()));
     let key = text(request.headers(), SEC_WEBSOCKET_KEY.as_str()).filter(|_| request.headers().contains_key(UPGRADE));
     let reply = match (&shared.manner.websocket, key) {
         (Greeting::Echo | Greeting::Listen, Some(key)) => {
@@ -139,8 +139,8 @@ async fn answer(request: Request<Body>, shared: &AppShared, accepted: &Cell<Opti
         }
         (Greeting::Refuse(reply), Some(_)) => reply,
         (_, None) => {
-            let asked_before = shared.asked.replace(shared.asked.get() + 1);
-            shared.manner.first.get(asked_before).unwrap_or(&shared.manner.reply)
+            let requests_before = shared.requests.replace(shared.requests.get() + 1);
+            shared.manner.first.get(requests_before).unwrap_or(&shared.manner.reply)
         }
     };
     // A body that breaks off is answered all the same: the app does not look at it.

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::by_hand::ByHand;
 use super::http2::{Peer, Side};
 use super::{Notebook, ORDERS_MAX, Order, Orders};
-use crate::scenario::{self, Action, Speech};
+use crate::scenario::{self, Action, PeerProtocol};
 
 /// An app, with what its connections share.
 pub(crate) struct App {
@@ -28,7 +28,7 @@ struct AppShared {
     manner: scenario::App,
     notebook: Notebook,
     /// Requests so far that were no upgrade.
-    asked: Cell<usize>,
+    requests: Cell<usize>,
     /// Where the script reaches each connection, in the order in which they were accepted.
     connections: RefCell<Vec<mpsc::Sender<Order>>>,
     /// The place of the newest WebSocket among them.
@@ -40,7 +40,7 @@ struct AppShared {
 impl App {
     pub(crate) fn new(outside: Outside, manner: &scenario::App, notebook: Notebook) -> Self {
         let (connections, newest, early) = Default::default();
-        let shared = AppShared { manner: manner.clone(), notebook, asked: Cell::new(0), connections, newest, early };
+        let shared = AppShared { manner: manner.clone(), notebook, requests: Cell::new(0), connections, newest, early };
         Self { outside, shared: Rc::new(shared) }
     }
 
@@ -87,7 +87,7 @@ impl AppShared {
         let wanted = order.connection.as_deref().and_then(|number| number.parse::<usize>().ok());
         let place = wanted.map_or_else(|| self.newest(), |number| number.checked_sub(1));
         let orders = place.and_then(|place| self.connections.borrow().get(place).cloned());
-        let waits = wanted.is_some() || self.manner.speaks != Speech::Http1;
+        let waits = wanted.is_some() || self.manner.protocol != PeerProtocol::Http1;
         match orders {
             Some(orders) => {
                 if let Err(refused) = orders.send(order).await {
@@ -109,11 +109,11 @@ impl AppShared {
 
 async fn serve(conn: Conn, shared: Rc<AppShared>, number: usize, orders: Orders) {
     let program = shared.manner.programs.get(number).or(shared.manner.programs.last()).cloned().unwrap_or_default();
-    match (&shared.manner.answer_bytes, shared.manner.speaks) {
-        (Some(answer), _) => answer_bytes(conn, answer).await,
-        (None, Speech::Bytes) => by_hand(conn, &shared, program, orders).await,
-        (None, Speech::Http1) => http1::serve(conn, &shared, number, orders).await,
-        (None, Speech::Http2) => {
+    match (&shared.manner.response_bytes, shared.manner.protocol) {
+        (Some(answer), _) => respond_with_bytes(conn, answer).await,
+        (None, PeerProtocol::Bytes) => by_hand(conn, &shared, program, orders).await,
+        (None, PeerProtocol::Http1) => http1::serve(conn, &shared, number, orders).await,
+        (None, PeerProtocol::Http2) => {
             let scenario::App { reply, first, http2, read_rate, idle_timeout, .. } = shared.manner.clone();
             let side = Side::Server { reply, first: first.into(), read_rate };
             let peer = Peer::new(side, http2, idle_timeout, shared.notebook.clone());
@@ -122,7 +122,7 @@ async fn serve(conn: Conn, shared: Rc<AppShared>, number: usize, orders: Orders)
     }
 }
 
-async fn answer_bytes(mut conn: Conn, answer: &str) {
+async fn respond_with_bytes(mut conn: Conn, answer: &str) {
     // The peer's bytes are read before the answer, or closing would be a reset.
     let mut space = [0; 16 * 1024];
     if matches!(conn.read(&mut space).await, Ok(1..)) && conn.write_all(answer.as_bytes()).await.is_ok() {

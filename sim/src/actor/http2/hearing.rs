@@ -26,7 +26,7 @@ impl Peer {
                 Err(_) => {
                     // An answer in HTTP/1, for example. Nothing after it can be understood.
                     drop(link.conn.take());
-                    self.over(Ending::Us, "the peer does not speak HTTP/2");
+                    self.over(Ending::Local, "the peer does not speak HTTP/2");
                     return;
                 }
             };
@@ -115,8 +115,8 @@ impl Peer {
         let Some(link) = &mut self.link else { return };
         if is_server && !link.streams.contains_key(&frame.stream) {
             let field = |name: &str| frame.fields.iter().find(|(has, _)| has == name).map_or("", |(_, value)| value);
-            let asked = format!("{} {}", field(":method"), field(":path"));
-            let delivery = self.notebook.begin_delivery(asked, frame.fields.clone());
+            let request_line = format!("{} {}", field(":method"), field(":path"));
+            let delivery = self.notebook.begin_delivery(request_line, frame.fields.clone());
             link.since = Instant::now();
             link.streams.insert(frame.stream, Stream { rate, ..Stream::new(delivery) });
             return;
@@ -138,7 +138,7 @@ impl Peer {
         match &mut self.side {
             Side::Client { .. } => {
                 let outcome = match stream.status {
-                    Some(status) => Outcome::Answer { status, headers: stream.headers, body: stream.body },
+                    Some(status) => Outcome::Response { status, headers: stream.headers, body: stream.body },
                     None => Outcome::Failed("the stream ended without a response".into()),
                 };
                 self.notebook.conclude(stream.sighting, outcome);
@@ -148,7 +148,7 @@ impl Peer {
             }
             Side::Server { reply, first, .. } => {
                 self.notebook.delivery(stream.sighting, |delivery| delivery.body = stream.body);
-                if self.manner.answers {
+                if self.manner.responds {
                     let reply = first.pop_front().unwrap_or_else(|| reply.clone());
                     self.due.insert((Instant::now() + reply.after.0, number), reply);
                 }

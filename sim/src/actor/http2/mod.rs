@@ -253,8 +253,8 @@ impl Peer {
     }
 
     async fn open(&mut self, conn: Conn) -> io::Result<()> {
-        self.link = Some(Link::new(conn, Flow::new(self.manner.keeps_to_windows)));
-        if !self.manner.greets {
+        self.link = Some(Link::new(conn, Flow::new(self.manner.respects_windows)));
+        if !self.manner.sends_preface {
             return Ok(());
         }
         let settings = FrameFields { settings: self.manner.settings.clone(), ..FrameFields::default() };
@@ -356,7 +356,7 @@ impl Peer {
     fn leave(&mut self, how: impl FnOnce(Conn)) -> Result<(), String> {
         let conn = self.link.as_mut().and_then(|link| link.conn.take()).ok_or("there is no open connection")?;
         how(conn);
-        self.over(Ending::Us, "closed before the response");
+        self.over(Ending::Local, "closed before the response");
         Ok(())
     }
 

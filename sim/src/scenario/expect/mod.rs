@@ -60,7 +60,7 @@ pub struct Seen {
     /// Anybody's: when the answer was complete, the line was logged or the request came, since the run began.
     pub at: Option<Times>,
     /// An app's: method and path.
-    pub asked: Option<String>,
+    pub request: Option<String>,
     /// An app's: the times between its requests, all of them.
     pub gaps: Option<Vec<Times>>,
     /// How many connections an app accepted, or anybody else opened.
@@ -90,7 +90,7 @@ impl Seen {
             ("flags", self.flags.is_some()),
             ("count", self.count.is_some()),
             ("at", self.at.is_some()),
-            ("asked", self.asked.is_some()),
+            ("request", self.request.is_some()),
             ("gaps", self.gaps.is_some()),
             ("connections", self.connections.is_some()),
             ("config_error", self.config_error.is_some()),

@@ -1,13 +1,13 @@
 //! Who takes part: the hosts, what lives on each, and the links between them.
 
 pub(super) mod habits;
-mod speech;
+mod protocol;
 
 use std::net::IpAddr;
 
 use serde::Deserialize;
 
-pub use speech::{Alb, Http2, Reuse, Speech};
+pub use protocol::{Alb, Http2, PeerProtocol, Reuse};
 
 use super::config::ProxyConfig;
 use super::script::{Action, Reply};
@@ -45,7 +45,7 @@ pub struct Client {
     pub connect: String,
     /// What its requests are told in.
     #[serde(default)]
-    pub speaks: Speech,
+    pub protocol: PeerProtocol,
     /// Its habits if it speaks HTTP/2.
     #[serde(default)]
     pub http2: Http2,
@@ -70,14 +70,14 @@ pub struct App {
     #[serde(default)]
     pub websocket: Greeting,
     /// Answers whatever comes with these bytes and closes, instead of speaking HTTP.
-    pub answer_bytes: Option<String>,
+    pub response_bytes: Option<String>,
     /// Closes a connection on which no request came for this long; never if absent.
     pub idle_timeout: Option<Time>,
     /// How fast it reads what comes; as fast as it comes if absent.
     pub read_rate: Option<Rate>,
     /// What it understands.
     #[serde(default)]
-    pub speaks: Speech,
+    pub protocol: PeerProtocol,
     /// Its habits if it speaks HTTP/2.
     #[serde(default)]
     pub http2: Http2,

@@ -99,8 +99,8 @@ pub enum Ending {
     Fin,
     /// The peer aborted it.
     Rst,
-    /// We closed or aborted it.
-    Us,
+    /// This side closed or aborted it.
+    Local,
 }
 
 impl fmt::Display for Ending {
@@ -108,7 +108,7 @@ impl fmt::Display for Ending {
         f.write_str(match self {
             Self::Fin => "fin",
             Self::Rst => "rst",
-            Self::Us => "us",
+            Self::Local => "local",
         })
     }
 }

@@ -76,10 +76,10 @@ pub struct ClockStep {
 #[serde(deny_unknown_fields)]
 pub struct Segments {
     /// The direction.
-    pub way: Direction,
+    pub direction: Direction,
     /// The kind of segment.
     #[serde(default)]
-    pub which: SegmentKind,
+    pub segment: SegmentKind,
     /// Which connection between the two hosts, counted from 1; any if absent.
     pub connection: Option<u32>,
     /// How many of them pass first.
@@ -115,7 +115,7 @@ pub struct Draining {
 #[serde(deny_unknown_fields)]
 pub struct Gate {
     /// The direction.
-    pub way: Direction,
+    pub direction: Direction,
     /// How much payload passes.
     pub bytes: Size,
 }
@@ -213,8 +213,8 @@ impl Intervention {
         match self {
             Self::BlackHole(way) | Self::Hold(way) | Self::Release(way) => vec![&way.from, &way.to],
             Self::Clock(ClockStep { host, .. }) | Self::Drain(Draining { host, .. }) => vec![host],
-            Self::Delay(segments) | Self::Drop(segments) => vec![&segments.way.from, &segments.way.to],
-            Self::Gate(gate) => vec![&gate.way.from, &gate.way.to],
+            Self::Delay(segments) | Self::Drop(segments) => vec![&segments.direction.from, &segments.direction.to],
+            Self::Gate(gate) => vec![&gate.direction.from, &gate.direction.to],
             Self::Kill(host) | Self::PowerOff(host) | Self::Restart(host) => vec![host],
             Self::Reload(reload) => vec![&reload.host],
             Self::Partition(_) | Self::Repair(_) | Self::Resolve(_) => Vec::new(),
@@ -253,12 +253,12 @@ impl fmt::Display for Direction {
 impl fmt::Display for Segments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.times, self.skip) {
-            (1, 0) => write!(f, "the next {}", self.which)?,
-            (times, 0) => write!(f, "the next {times} times a {}", self.which)?,
-            (1, skip) => write!(f, "a {} after {skip} more", self.which)?,
-            (times, skip) => write!(f, "{times} times a {} after {skip} more", self.which)?,
+            (1, 0) => write!(f, "the next {}", self.segment)?,
+            (times, 0) => write!(f, "the next {times} times a {}", self.segment)?,
+            (1, skip) => write!(f, "a {} after {skip} more", self.segment)?,
+            (times, skip) => write!(f, "{times} times a {} after {skip} more", self.segment)?,
         }
-        write!(f, " {}", self.way)?;
+        write!(f, " {}", self.direction)?;
         match self.connection {
             Some(connection) => write!(f, ", connection {connection}"),
             None => Ok(()),
@@ -281,7 +281,7 @@ impl fmt::Display for Intervention {
                 write!(f, "{host} drains: its listeners close after {after}, the rest is cut {time} later")
             }
             Self::Drop(segments) => write!(f, "{segments}, is lost"),
-            Self::Gate(Gate { way, bytes }) => write!(f, "{bytes} pass {way}, the rest is held"),
+            Self::Gate(Gate { direction, bytes }) => write!(f, "{bytes} pass {direction}, the rest is held"),
             Self::Hold(way) => write!(f, "everything {way} is held"),
             Self::Kill(host) => write!(f, "{host} is killed"),
             Self::Partition(pair) => write!(f, "{} is cut", pair.0),

@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error};
 use crate::course::{Bounds, PartsPerMillion, Perturbation};
 use crate::scenario::units::Time;
 
-/// `chance: { jitter: 2ms, notice: 1ms, stall: 20ms, clock: 20ms, drift: 200ppm, order: true }`. What is left out does not happen.
+/// `chance: { jitter: 2ms, read_delay: 1ms, stall: 20ms, clock: 20ms, drift: 200ppm, order: true }`. What is left out does not happen.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
@@ -20,7 +20,7 @@ struct Fields {
     #[serde(default)]
     jitter: Time,
     #[serde(default)]
-    notice: Time,
+    read_delay: Time,
     #[serde(default)]
     order: bool,
     #[serde(default)]
@@ -29,8 +29,8 @@ struct Fields {
 
 impl<'de> Deserialize<'de> for Bounds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Fields { clock, drift, jitter, notice, order, stall } = Fields::deserialize(deserializer)?;
-        Ok(Self { clock: clock.0, drift, jitter: jitter.0, notice: notice.0, order, stall: stall.0 })
+        let Fields { clock, drift, jitter, read_delay, order, stall } = Fields::deserialize(deserializer)?;
+        Ok(Self { clock: clock.0, drift, jitter: jitter.0, read_delay: read_delay.0, order, stall: stall.0 })
     }
 }
 
@@ -50,7 +50,7 @@ struct Line {
     ahead: Option<Time>,
     delay: Option<Time>,
     first: Option<String>,
-    notice: Option<Time>,
+    read_delay: Option<Time>,
     slow: Option<PartsPerMillion>,
     stall: Option<Time>,
     host: Option<String>,
@@ -66,7 +66,7 @@ impl<'de> Deserialize<'de> for Perturbation<String> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Line::deserialize(deserializer)?.perturbation().ok_or_else(|| {
             D::Error::custom(
-                "a departure is one of `{ delay: 2ms, from: a, to: b, segment: 3 }`, `{ notice: 1ms, host: a, turn: 3 }`, \
+                "a departure is one of `{ delay: 2ms, from: a, to: b, segment: 3 }`, `{ read_delay: 1ms, host: a, turn: 3 }`, \
                  `{ stall: 20ms, host: a, run: 3 }`, `{ first: a, choice: 3 }`, `{ slow: 100ppm, host: a }` and \
                  `{ ahead: 5ms, host: a }`",
             )
@@ -77,8 +77,8 @@ impl<'de> Deserialize<'de> for Perturbation<String> {
 impl Line {
     /// What it says; none if that is not one whole departure.
     fn perturbation(self) -> Option<Perturbation<String>> {
-        let Self { ahead, delay, first, notice, slow, stall, host, from, to, choice, run, segment, turn } = self;
-        let time = [ahead, delay, notice, stall];
+        let Self { ahead, delay, first, read_delay, slow, stall, host, from, to, choice, run, segment, turn } = self;
+        let time = [ahead, delay, read_delay, stall];
         let by: Option<Duration> = time.into_iter().flatten().next().map(|time| time.0);
         let kinds = time.iter().flatten().count() + usize::from(first.is_some()) + usize::from(slow.is_some());
         let is_of_run = ahead.is_some() || slow.is_some();
@@ -86,11 +86,11 @@ impl Line {
         if kinds != 1 || places != usize::from(!is_of_run) {
             return None;
         }
-        Some(match (ahead, delay, first, notice, slow) {
+        Some(match (ahead, delay, first, read_delay, slow) {
             (Some(_), ..) => Perturbation::Ahead { host: host?, by: by? },
             (_, Some(_), ..) => Perturbation::Delay { from: from?, to: to?, segment: segment?, by: by? },
             (_, _, Some(first), ..) => Perturbation::First { host: first, choice: choice? },
-            (_, _, _, Some(_), _) => Perturbation::Notice { host: host?, turn: turn?, by: by? },
+            (_, _, _, Some(_), _) => Perturbation::ReadDelay { host: host?, turn: turn?, by: by? },
             (.., Some(by)) => Perturbation::Slow { host: host?, by },
             (None, None, None, None, None) => Perturbation::Stall { host: host?, run: run?, by: by? },
         })
@@ -102,7 +102,7 @@ impl Perturbation<String> {
     pub(crate) fn hosts(&self) -> Vec<&str> {
         match self {
             Self::Delay { from, to, .. } => vec![from, to],
-            Self::Ahead { host, .. } | Self::First { host, .. } | Self::Notice { host, .. } => vec![host],
+            Self::Ahead { host, .. } | Self::First { host, .. } | Self::ReadDelay { host, .. } => vec![host],
             Self::Slow { host, .. } | Self::Stall { host, .. } => vec![host],
         }
     }
@@ -121,7 +121,7 @@ impl Perturbation<String> {
                 format!("{{ delay: {}, from: {from}, to: {to}, segment: {segment} }}", time(by))
             }
             Self::First { host, choice } => format!("{{ first: {host}, choice: {choice} }}"),
-            Self::Notice { host, turn, by } => format!("{{ notice: {}, host: {host}, turn: {turn} }}", time(by)),
+            Self::ReadDelay { host, turn, by } => format!("{{ read_delay: {}, host: {host}, turn: {turn} }}", time(by)),
             Self::Slow { host, by: PartsPerMillion(by) } => format!("{{ slow: {by}ppm, host: {host} }}"),
             Self::Stall { host, run, by } => format!("{{ stall: {}, host: {host}, run: {run} }}", time(by)),
         }
@@ -140,7 +140,7 @@ mod tests {
             Perturbation::Ahead { host: a(), by },
             Perturbation::Delay { from: a(), to: b(), segment: 3, by },
             Perturbation::First { host: b(), choice: 17 },
-            Perturbation::Notice { host: a(), turn: 1, by: Duration::from_millis(2) },
+            Perturbation::ReadDelay { host: a(), turn: 1, by: Duration::from_millis(2) },
             Perturbation::Slow { host: b(), by: PartsPerMillion(150) },
             Perturbation::Stall { host: a(), run: 9, by: Duration::from_nanos(7) },
         ];
@@ -156,7 +156,7 @@ mod tests {
             "{ delay: 2ms, from: a, to: b }",
             "{ delay: 2ms, stall: 2ms, host: a, run: 1 }",
             "{ first: a, run: 3 }",
-            "{ notice: 1ms, host: a, turn: 1, run: 2 }",
+            "{ read_delay: 1ms, host: a, turn: 1, run: 2 }",
             "{ ahead: 1ms, host: a, turn: 1 }",
             "{ slow: 10ppm, host: a, run: 1 }",
             "{ slow: 10, host: a }",

@@ -17,7 +17,7 @@ pub(super) struct Draw {
     clock: Rarity,
     drift: Rarity,
     jitter: Rarity,
-    notice: Rarity,
+    read_delay: Rarity,
     order: Rarity,
     stall: Rarity,
     chance: Chance,
@@ -33,10 +33,10 @@ impl Draw {
             _ => Some(commonest << chance.below(5)),
         };
         let clock = rarity(&mut chance, 1);
-        let [jitter, notice, order] = [(); 3].map(|()| rarity(&mut chance, 2));
+        let [jitter, read_delay, order] = [(); 3].map(|()| rarity(&mut chance, 2));
         let stall = rarity(&mut chance, 8); // a host that stalls at every other run does not get anywhere
         let drift = rarity(&mut clocks, 1);
-        Self { bounds, clock, drift, jitter, notice, order, stall, chance, clocks }
+        Self { bounds, clock, drift, jitter, read_delay, order, stall, chance, clocks }
     }
 
     pub(super) fn delay(&mut self, place: Place) -> Duration {
@@ -44,7 +44,7 @@ impl Draw {
             Place::Clock(_) => (self.clock, self.bounds.clock),
             Place::Run(..) => (self.stall, self.bounds.stall),
             Place::Segment(..) => (self.jitter, self.bounds.jitter),
-            Place::Turn(..) => (self.notice, self.bounds.notice),
+            Place::Turn(..) => (self.read_delay, self.bounds.read_delay),
         };
         match rarity {
             Some(rarity) if !most.is_zero() && self.chance.below(rarity) == 0 => {

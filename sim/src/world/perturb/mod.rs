@@ -81,7 +81,7 @@ impl Steering {
         }
         let turn = count(self.turns.entry(host).or_default());
         let by = self.delay(Place::Turn(host, turn));
-        self.keep(by, now, None, Perturbation::Notice { host, turn, by });
+        self.keep(by, now, None, Perturbation::ReadDelay { host, turn, by });
         by
     }
 
@@ -174,7 +174,7 @@ impl Schedule {
             let (place, by) = match perturbation {
                 Perturbation::Ahead { host, by } => (Place::Clock(host), by),
                 Perturbation::Delay { from, to, segment, by } => (Place::Segment(from, to, segment), by),
-                Perturbation::Notice { host, turn, by } => (Place::Turn(host, turn), by),
+                Perturbation::ReadDelay { host, turn, by } => (Place::Turn(host, turn), by),
                 Perturbation::Stall { host, run, by } => (Place::Run(host, run), by),
                 Perturbation::First { host, choice } => {
                     schedule.firsts.insert(choice, host);
@@ -244,7 +244,7 @@ mod tests {
                 let (by, most) = match what {
                     Perturbation::Ahead { by, .. } => (by, Bounds::COMMON.clock),
                     Perturbation::Delay { by, .. } => (by, Bounds::COMMON.jitter),
-                    Perturbation::Notice { by, .. } => (by, Bounds::COMMON.notice),
+                    Perturbation::ReadDelay { by, .. } => (by, Bounds::COMMON.read_delay),
                     Perturbation::Stall { by, .. } => (by, Bounds::COMMON.stall),
                     Perturbation::Slow { by, .. } => {
                         (by.of(Duration::from_secs(60)), Bounds::COMMON.drift.of(Duration::from_secs(60)))

@@ -96,7 +96,7 @@ fn a_message_goes_there_and_back() {
 fn a_run_repeats_itself_byte_for_byte() {
     let text = |seed| {
         let link = Link { jitter: ms(3), loss: 0.05, reorder: true, ..Link::default() };
-        let settings = Settings { seed, link, notice_delay: Duration::ZERO..=ms(2), ..Settings::default() };
+        let settings = Settings { seed, link, read_delay: Duration::ZERO..=ms(2), ..Settings::default() };
         let (mut world, client, server) = two_hosts(settings);
         world.spawn(server, echo);
         for _ in 0..3 {
@@ -155,7 +155,7 @@ fn tasks_that_yield_run_before_time_passes() {
 #[test]
 fn what_the_kernel_knows_reaches_the_program_at_the_next_turn_only() {
     let (mut world, client, server) = two_hosts(Settings::default());
-    world.notice_delay(client, ms(20)..=ms(20));
+    world.read_delay(client, ms(20)..=ms(20));
     world.spawn(server, |outside| async move {
         let mut listener = listen(&outside);
         let conn = listener.accept().await.unwrap();

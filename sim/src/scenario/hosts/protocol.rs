@@ -10,7 +10,7 @@ use crate::scenario::units::Time;
 /// What a peer speaks.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
-pub enum Speech {
+pub enum PeerProtocol {
     /// Nothing by itself: the script sends and receives bytes.
     Bytes,
     /// HTTP/1.1.
@@ -20,7 +20,7 @@ pub enum Speech {
     Http2,
 }
 
-impl fmt::Display for Speech {
+impl fmt::Display for PeerProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Bytes => "bytes",
@@ -39,7 +39,7 @@ pub struct Http2 {
     pub settings: Ordered<u32>,
     /// Whether it begins by itself: with the preface, if it is a client, and SETTINGS.
     #[serde(default = "Http2::yes")]
-    pub greets: bool,
+    pub sends_preface: bool,
     /// Whether it acknowledges SETTINGS and PING by itself.
     #[serde(default = "Http2::yes")]
     pub acknowledges: bool,
@@ -48,21 +48,21 @@ pub struct Http2 {
     pub opens_windows: bool,
     /// Whether what it sends by itself keeps to the windows that the other side opens. Frames by hand never do.
     #[serde(default = "Http2::yes")]
-    pub keeps_to_windows: bool,
+    pub respects_windows: bool,
     /// Whether it answers requests by itself, if it is an app.
     #[serde(default = "Http2::yes")]
-    pub answers: bool,
+    pub responds: bool,
 }
 
 impl Default for Http2 {
     fn default() -> Self {
         Self {
             settings: Ordered::default(),
-            greets: true,
+            sends_preface: true,
             acknowledges: true,
             opens_windows: true,
-            keeps_to_windows: true,
-            answers: true,
+            respects_windows: true,
+            responds: true,
         }
     }
 }
