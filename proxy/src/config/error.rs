@@ -107,6 +107,13 @@ pub enum Cause {
 /// A name in the file, and what it is a name of.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Name {
+    /// An extension of Envoy's.
+    Extension {
+        /// What it is: `HTTP filter`.
+        kind: &'static str,
+        /// Its name.
+        name: &'static str,
+    },
     /// A field of a message. Its path ends in it.
     Field,
     /// The `@type` of a `typed_config`.
@@ -242,6 +249,7 @@ impl Name {
     /// What it is a name of, in the operator's words.
     fn kind(&self) -> &'static str {
         match self {
+            Self::Extension { kind, .. } => kind,
             Self::Field => "field",
             Self::Type(_) => "@type",
             Self::Value(_) => "value",
@@ -254,6 +262,7 @@ impl fmt::Display for Name {
         f.write_str(self.kind())?;
         match self {
             Self::Field => Ok(()),
+            Self::Extension { name, .. } => write!(f, " `{name}`"),
             Self::Type(name) | Self::Value(name) => write!(f, " `{name}`"),
         }
     }

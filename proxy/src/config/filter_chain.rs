@@ -236,7 +236,7 @@ mod tests {
 
     fn range(text: &str) -> Cidr {
         let (address, length) = text.split_once('/').unwrap();
-        Cidr::new(address.parse::<IpAddr>().unwrap(), length.parse().unwrap()).unwrap()
+        Cidr::new(address.parse::<IpAddr>().unwrap(), length.parse().unwrap())
     }
 
     fn port(port: u16) -> NonZeroU16 {

@@ -61,6 +61,8 @@ pub use places::Places;
 pub struct Config {
     /// Where the admin interface listens, if anywhere.
     pub admin: Option<Address>,
+    /// Connections of all listeners together that may be open; `None` leaves it to the runtime.
+    pub connections_max: Option<u32>,
     /// The listeners, in the order of the file.
     pub listeners: Vec<Listener>,
     /// The clusters, in the order of the file; names are unique.

@@ -42,10 +42,10 @@ impl Cidr {
         Self { address: IpAddr::V6(Ipv6Addr::LOCALHOST), length: 128 },
     ];
 
-    /// Those that share the first `length` bits with `address`; none if it has not so many.
+    /// Those that share the first `length` bits with `address`, or as many as it has.
     #[must_use]
-    pub fn new(address: IpAddr, length: u32) -> Option<Self> {
-        (length <= bits(address)).then_some(Self { address, length })
+    pub fn new(address: IpAddr, length: u32) -> Self {
+        Self { address, length: length.min(bits(address)) }
     }
 
     /// Bits that its addresses share.
@@ -96,10 +96,10 @@ mod tests {
             ("::", 0, "2001:db8::1", true),
             ("::1", 128, "::1", true),
         ] {
-            let range = Cidr::new(prefix.parse().unwrap(), length).unwrap();
+            let range = Cidr::new(prefix.parse().unwrap(), length);
             assert_eq!(range.contains(address.parse().unwrap()), expected, "{address} in {prefix}/{length}");
         }
-        assert_eq!(Cidr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 33), None);
+        assert_eq!(Cidr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 33).length(), 32);
     }
 
     #[test]

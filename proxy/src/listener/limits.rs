@@ -1,5 +1,5 @@
-//! How many connections there may be: of one listener, and of all together. Runtime keys say so; without them there is
-//! no limit.
+//! How many connections there may be: of one listener, and of all together. Runtime keys say so, and for all together the
+//! overload manager; without them there is no limit.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,6 +50,11 @@ impl ConnectionLimits {
     pub fn new(runtime: Arc<Runtime>) -> Self {
         let global = Limit::new(runtime.watch(GLOBAL_CONNECTION_LIMIT.to_owned(), u32::MAX));
         Self { runtime, global, of_listeners: Mutex::default() }
+    }
+
+    /// Changes the limit of all listeners together, where no runtime key sets it. Connections that are open stay.
+    pub fn set_global(&self, max: Option<u32>) {
+        self.global.set_default(max.unwrap_or(u32::MAX));
     }
 
     /// The limits of one of the listeners.

@@ -101,6 +101,7 @@ impl ServerShared {
     pub fn new(config: Config, loaded_at: SystemTime, workers: usize) -> Arc<Self> {
         let registry = Arc::new(Registry::new());
         let runtime = Arc::new(Runtime::new(config.runtime.clone(), config.differences));
+        let connections_max = config.connections_max;
         let stats = ServerStats::new(&registry, workers);
         let managers = ManagerStats::new(&registry);
         runtime.register(&registry);
@@ -108,6 +109,7 @@ impl ServerShared {
         let snapshot = Arc::new(Snapshot::first(config, loaded_at, ground));
         let in_force = RwLock::new(InForce { snapshot, addresses: Addresses::new() });
         let connections = ConnectionLimits::new(Arc::clone(&runtime));
+        connections.set_global(connections_max);
         let shared = Self { registry, stats, managers, runtime, connections, in_force };
         shared.announce_version();
         Arc::new(shared)

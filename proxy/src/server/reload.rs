@@ -120,6 +120,7 @@ impl Reloader {
         self.probe_new_addresses(&before, &snapshot)?;
         let ready = self.prepare(&snapshot).await?;
         self.shared.runtime.replace_layers(snapshot.config.runtime.clone(), snapshot.config.differences);
+        self.shared.connections.set_global(snapshot.config.connections_max);
         snapshot.clusters.iter().for_each(|cluster| cluster.enforce_limits());
         let mut addresses = Addresses::new();
         let (agrees, applied): (Vec<_>, Vec<_>) = ready.into_iter().map(|ready| (ready.agree, ready.applied)).unzip();

@@ -141,7 +141,7 @@ mod tests {
     }
 
     fn inside() -> Trust {
-        Trust { internal: vec![Cidr::new("10.0.0.0".parse().unwrap(), 8).unwrap()], ..Trust::default() }
+        Trust { internal: vec![Cidr::new("10.0.0.0".parse().unwrap(), 8)], ..Trust::default() }
     }
 
     fn check(trust: &Trust, forwarded_for: &[&'static str], origin: Origin, client: &str) {

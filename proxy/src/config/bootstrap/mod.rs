@@ -23,8 +23,37 @@ pub(crate) struct Bootstrap {
     pub(crate) admin: Option<Admin>,
     #[expect(dead_code, reason = "values of any shape: `interpret` reads them from the tree")]
     pub(crate) layered_runtime: Option<serde::de::IgnoredAny>,
+    pub(crate) overload_manager: Option<OverloadManager>,
     pub(crate) static_resources: Option<StaticResources>,
     pub(crate) stats_config: Option<stats::StatsConfig>,
+}
+
+/// `envoy.config.overload.v3.OverloadManager`
+#[derive(Debug, Deserialize)]
+pub(crate) struct OverloadManager {
+    pub(crate) resource_monitors: Vec<At<ResourceMonitor>>,
+}
+
+/// `envoy.config.overload.v3.ResourceMonitor`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ResourceMonitor {
+    pub(crate) name: At<String>,
+    pub(crate) typed_config: ResourceMonitorConfig,
+}
+
+/// The resource monitors there are.
+#[derive(Debug, Deserialize)]
+pub(crate) enum ResourceMonitorConfig {
+    #[serde(
+        rename = "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+    )]
+    DownstreamConnections(DownstreamConnectionsConfig),
+}
+
+/// `envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct DownstreamConnectionsConfig {
+    pub(crate) max_active_downstream_connections: At<i64>,
 }
 
 /// `envoy.config.bootstrap.v3.Admin`

@@ -224,8 +224,11 @@ pub(super) fn cidr(written: &At<CidrRange>) -> Result<Cidr, Problem> {
     let CidrRange { address_prefix, prefix_len } = &written.value;
     let address =
         address_prefix.parse().map_err(|_| written.invalid(format!("malformed IP address: {address_prefix}")))?;
-    let length = prefix_len.unwrap_or(0);
-    Cidr::new(address, length).ok_or_else(|| written.invalid(format!("{address_prefix} has fewer than {length} bits")))
+    const LENGTH_MAX: u32 = 128;
+    match prefix_len.unwrap_or(0) {
+        length @ ..=LENGTH_MAX => Ok(Cidr::new(address, length)),
+        length => Err(written.invalid(format!("prefix_len {length} is more than {LENGTH_MAX}"))),
+    }
 }
 
 /// The connection manager's upgrades.

@@ -15,6 +15,7 @@ mod listener;
 mod local_reply;
 mod matching;
 mod mutation;
+mod overload;
 mod pattern;
 mod retry;
 mod rewrite;
@@ -49,6 +50,8 @@ pub(super) fn interpret(
     if !runtime::differences(&runtime, differences).has(Difference::StrictRetryOn) {
         notes.forgive_retry_words();
     }
+    let connections_max = bootstrap.overload_manager.as_ref().map(|it| overload::connections_max(it, &runtime));
+    let connections_max = connections_max.transpose()?.flatten();
     let stats = stats::options(bootstrap.stats_config.as_ref())?;
     let written = bootstrap.static_resources.unwrap_or_default();
     let admin = bootstrap.admin.and_then(|admin| admin.address);
@@ -69,7 +72,7 @@ pub(super) fn interpret(
             );
         }
     }
-    Ok(Config { admin, listeners, clusters, differences, runtime, stats, dump: tree.to_message() })
+    Ok(Config { admin, connections_max, listeners, clusters, differences, runtime, stats, dump: tree.to_message() })
 }
 
 fn clusters(written: Vec<At<super::bootstrap::cluster::Cluster>>, notes: &Notes) -> Result<Vec<Cluster>, Problem> {

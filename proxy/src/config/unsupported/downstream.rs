@@ -1,6 +1,6 @@
 //! Fields of the process, of listeners and of routes.
 
-use super::Support::{self, Ignored, Old, Only, Refused, Within};
+use super::Support::{self, Free, Ignored, Old, Only, Refused, Within};
 use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, RATE_LIMIT, RESOLVER, SOCKET, TLS};
 
 const FLOOD: &str = "the frames that wait for a peer are bounded: a peer that does not read them is not read either";
@@ -33,7 +33,10 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Bootstrap", "memory_allocator_manager", Ignored("it concerns Envoy's allocator")),
     ("Bootstrap", "node", Ignored("only a control plane reads it")),
     ("Bootstrap", "node_context_params", Ignored("only a control plane reads it")),
-    ("Bootstrap", "overload_manager", Refused("there are no overload actions")),
+    ("OverloadManager", "actions", Refused("there are no overload actions")),
+    ("OverloadManager", "buffer_factory_config", Refused("there are no overload actions")),
+    ("OverloadManager", "loadshed_points", Refused("there are no overload actions")),
+    ("OverloadManager", "refresh_interval", Ignored("connections are counted at every moment")),
     ("Bootstrap", "perf_tracing_file_path", Ignored("there is no profiler")),
     ("Bootstrap", "runtime", Old("layered_runtime")),
     ("Bootstrap", "stats_flush_interval", Ignored("stats are always current")),
@@ -42,7 +45,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Bootstrap", "stats_sinks", Refused("stats are read from the admin interface; point a scraper at /stats/prometheus")),
     ("Bootstrap", "tracing", Refused(TRACING)),
     ("Bootstrap", "typed_dns_resolver_config", Within("TypedDnsResolver")),
-    ("Bootstrap", "use_tcp_for_dns_lookups", Refused("names are resolved by the operating system")),
+    ("Bootstrap", "use_tcp_for_dns_lookups", Ignored("names are resolved by the operating system, which chooses how to ask")),
     ("Bootstrap", "watchdog", Ignored("there is no watchdog")),
     ("Bootstrap", "watchdogs", Ignored("there is no watchdog")),
     ("Bootstrap", "xds_config_tracker_extension", Refused(DYNAMIC)),
@@ -51,6 +54,10 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("TypedDnsResolver", "name", Only("envoy.network.dns_resolver.getaddrinfo", RESOLVER)),
     ("TypedDnsResolver", "typed_config", Within("GetAddrInfoDnsResolverConfig")),
     ("GetAddrInfoDnsResolverConfig", "@type", Only("type.googleapis.com/envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig", RESOLVER)),
+
+    ("TransportSocket", "name", Free),
+    ("TransportSocket", "typed_config", Within("RawBuffer")),
+    ("RawBuffer", "@type", Only("type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer", TLS)),
 
     ("StaticResources", "secrets", Refused(TLS)),
 
@@ -79,8 +86,8 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Http2ProtocolOptions", "max_metadata_size", Ignored("METADATA frames are not passed on")),
     ("Http2ProtocolOptions", "max_outbound_control_frames", Ignored(FLOOD)),
     ("Http2ProtocolOptions", "max_outbound_frames", Ignored(FLOOD)),
-    ("Http2ProtocolOptions", "override_stream_error_on_invalid_http_message", Refused("h2 decides what ends a stream and what ends a connection")),
-    ("Http2ProtocolOptions", "stream_error_on_invalid_http_messaging", Refused("h2 decides what ends a stream and what ends a connection")),
+    ("Http2ProtocolOptions", "override_stream_error_on_invalid_http_message", Only("false", "h2 decides what ends a stream and what ends a connection")),
+    ("Http2ProtocolOptions", "stream_error_on_invalid_http_messaging", Only("false", "h2 decides what ends a stream and what ends a connection")),
     ("Http2ProtocolOptions", "use_oghttp2_codec", Ignored("there is one HTTP/2 codec")),
 
     ("Listener", "access_log", Refused("streams are logged, connections are not; log in the connection manager")),
@@ -88,12 +95,12 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Listener", "api_listener", Refused(DYNAMIC)),
     ("Listener", "bind_to_port", Only("true", "a listener that does not listen has no use here")),
     ("Listener", "bypass_overload_manager", Ignored("there are no overload actions")),
-    ("Listener", "connection_balance_config", Refused("the kernel spreads connections over the workers")),
+    ("Listener", "connection_balance_config", Ignored("the kernel spreads connections over the workers")),
     ("Listener", "continue_on_listener_filters_timeout", Only("false", "there are no listener filters")),
     ("Listener", "deprecated_v1", Old("bind_to_port")),
     ("Listener", "drain_type", Only("DEFAULT", "every listener drains when the server does")),
     ("Listener", "enable_mptcp", Only("false", SOCKET)),
-    ("Listener", "enable_reuse_port", Only("true", "each worker listens on a socket of its own")),
+    ("Listener", "enable_reuse_port", Ignored("each worker listens on a socket of its own")),
     ("Listener", "fcds_config", Refused(DYNAMIC)),
     ("Listener", "filter_chain_matcher", Refused("write a filter_chain_match in each filter chain")),
     ("Listener", "freebind", Only("false", SOCKET)),
@@ -102,7 +109,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Listener", "listener_filters_timeout", Ignored("there are no listener filters")),
     ("Listener", "max_connections_to_accept_per_socket_event", Ignored("it concerns Envoy's event loop")),
     ("Listener", "metadata", Ignored(METADATA)),
-    ("Listener", "reuse_port", Only("true", "each worker listens on a socket of its own")),
+    ("Listener", "reuse_port", Ignored("each worker listens on a socket of its own")),
     ("Listener", "socket_options", Refused(SOCKET)),
     ("Listener", "tcp_backlog_size", Ignored("the backlog is as long as the kernel permits")),
     ("Listener", "tcp_fast_open_queue_length", Refused(SOCKET)),
@@ -113,7 +120,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
 
     ("FilterChain", "metadata", Ignored(METADATA)),
     ("FilterChain", "tls_context", Old("transport_socket; though connections are plaintext here")),
-    ("FilterChain", "transport_socket", Refused(TLS)),
+    ("FilterChain", "transport_socket", Within("TransportSocket")),
     ("FilterChain", "transport_socket_connect_timeout", Ignored("a plaintext connection is ready at once")),
     ("FilterChainMatch", "address_suffix", Refused("Envoy has never acted on it; use prefix_ranges")),
     ("FilterChainMatch", "application_protocols", Refused(TLS_CRITERION)),
@@ -162,10 +169,10 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
 
     ("UpgradeConfig", "connect_config", Refused("CONNECT is passed on; tunnels to raw TCP are not terminated here")),
 
-    ("Router", "child_span_formatter", Refused(TRACING)),
+    ("Router", "child_span_formatter", Ignored(TRACING)),
     ("Router", "dynamic_stats", Only("true", "stats of response codes are always kept")),
     ("Router", "reject_connect_request_early_data", Ignored("nothing after a CONNECT is sent before its response")),
-    ("Router", "start_child_span", Only("false", TRACING)),
+    ("Router", "start_child_span", Ignored(TRACING)),
     ("Router", "suppress_grpc_request_failure_code_stats", Ignored("there are no gRPC stats")),
     ("Router", "upstream_http_filters", Refused("there are no upstream filters")),
     ("Router", "upstream_log", Refused("streams are logged, attempts are not")),
@@ -202,7 +209,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Route", "filter_action", Refused("a route has route, redirect or direct_response")),
     ("Route", "metadata", Ignored(METADATA)),
     ("Route", "non_forwarding_action", Refused("a route has route, redirect or direct_response")),
-    ("Route", "tracing", Refused(TRACING)),
+    ("Route", "tracing", Ignored(TRACING)),
 
     ("RouteMatch", "cookies", Refused("write headers, with the name cookie")),
     ("RouteMatch", "dynamic_metadata", Refused(METADATA)),

@@ -4,15 +4,19 @@
 //! enumeration, value), support. A field in neither a table nor [`bootstrap`](super::bootstrap) is an unknown field.
 
 mod downstream;
+mod extensions;
 mod upstream;
 
 use Support::{Old, Refused};
+pub(super) use extensions::{refusal, refusal_by_name};
 
 /// What happens to a file with this field or value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Support {
     /// It loads, with a warning: the field changes nothing that a client or an upstream could notice.
     Ignored(&'static str),
+    /// It loads: it is free text, or says nothing of its own.
+    Free,
     /// It is refused, with today's spelling: the field belongs to an earlier API.
     Old(&'static str),
     /// It loads if the field has this value, which says what finwait does anyway; else it is refused.
@@ -50,7 +54,7 @@ pub(super) fn value(of: &str, value: &str) -> Option<Support> {
     {
         return Some(Old("the v3 type, which begins with type.googleapis.com/envoy.extensions."));
     }
-    let value = value.strip_prefix("type.googleapis.com/envoy.extensions.").unwrap_or(value);
+    let value = value.strip_prefix(TYPE_URL).and_then(|it| it.strip_prefix("envoy.extensions.")).unwrap_or(value);
     // Values in any case, as protobuf takes them; types exactly.
     let is_same = |known: &str| known == value || (!known.contains('.') && known.eq_ignore_ascii_case(value));
     VALUES.iter().find(|(name, known, _)| *name == of && is_same(known)).map(|(_, _, support)| *support)
@@ -59,6 +63,8 @@ pub(super) fn value(of: &str, value: &str) -> Option<Support> {
 /// What Envoy refuses these messages without.
 const REQUIRED: &[(&str, &str)] = &[
     ("GetAddrInfoDnsResolverConfig", "@type"),
+    ("RawBuffer", "@type"),
+    ("TransportSocket", "typed_config"),
     ("TypedDnsResolver", "name"),
     ("TypedDnsResolver", "typed_config"),
     ("UuidRequestIdConfig", "@type"),
@@ -74,29 +80,23 @@ const NO_FILTER: &str = "the HTTP filters are buffer, cors, grpc_web, header_mut
 const RATE_LIMIT: &str = "there is no rate limiting";
 const RESOLVER: &str = "names are resolved by the operating system, as envoy.network.dns_resolver.getaddrinfo does it";
 const SOCKET: &str = "sockets are opened with fixed options";
+/// How every `@type` begins.
+const TYPE_URL: &str = "type.googleapis.com/";
 const TLS: &str = "finwait has no TLS; end TLS in front of it and begin TLS behind it";
 
 /// Types stand here without `type.googleapis.com/envoy.extensions.` in front.
 #[rustfmt::skip]
 const VALUES: &[(&str, &str, Support)] = &[
-    ("AccessLogConfig", "access_loggers.grpc.v3.HttpGrpcAccessLogConfig", Refused("lines are written to a file, stdout or stderr")),
-    ("AccessLogConfig", "access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig", Refused("lines are written to a file, stdout or stderr")),
     ("CodecType", "HTTP3", Refused("there is no UDP and no QUIC")),
     ("DiscoveryType", "EDS", Refused(DYNAMIC)),
     ("DiscoveryType", "ORIGINAL_DST", Refused("endpoints come from the file or from DNS")),
     ("DiscoveryType", "sds", Old("STATIC or STRICT_DNS")),
     ("HostPredicate", "retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate", Refused("no endpoint is a canary")),
     ("HostPredicate", "retry.host.omit_host_metadata.v3.OmitHostMetadataConfig", Refused(METADATA)),
-    ("HttpFilterConfig", "filters.http.fault.v3.HTTPFault", Refused("faults are part of the simulator")),
-    ("HttpFilterConfig", "filters.http.health_check.v3.HealthCheck", Refused("respond by a direct_response route, or use /ready of the admin interface")),
-    ("HttpFilterConfig", "filters.http.local_ratelimit.v3.LocalRateLimit", Refused(RATE_LIMIT)),
-    ("LbPolicy", "CLUSTER_PROVIDED", Refused(LOAD_BALANCING)),
+    ("LbPolicy", "CLUSTER_PROVIDED", Refused("no type of cluster here chooses endpoints by itself; write ROUND_ROBIN, LEAST_REQUEST or RANDOM")),
     ("LbPolicy", "LOAD_BALANCING_POLICY_CONFIG", Refused(LOAD_BALANCING)),
     ("LbPolicy", "MAGLEV", Refused("no load balancer here reads hashes")),
     ("LbPolicy", "RING_HASH", Refused("no load balancer here reads hashes")),
-    ("PerFilterConfig", "filters.http.fault.v3.HTTPFault", Refused(NO_FILTER)),
-    ("PerFilterConfig", "filters.http.local_ratelimit.v3.LocalRateLimit", Refused(RATE_LIMIT)),
-    ("NetworkFilter", "filters.network.tcp_proxy.v3.TcpProxy", Refused("raw TCP is not proxied; end the filter chain in an HttpConnectionManager")),
     ("Protocol", "UDP", Refused("there is no UDP and no QUIC")),
 ];
 
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    const MESSAGES: [&str; 7] = [
+    pub(super) const MESSAGES: [&str; 7] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/cluster.rs"),

@@ -50,7 +50,9 @@ fn judge(decoder: &Decoder<'_, '_>, message: &str, known: &[&'static str], entry
         Value::Null => true,
         Value::Bool(_) | Value::Integer(_) | Value::Map(_) | Value::Text(_) => false,
     };
+    let named = || refusal_within(&entry.value);
     let cause = match unsupported::field(message, &snake_case(&entry.key)) {
+        Some(Support::Free) => return Ok(()),
         Some(Support::Ignored(reason)) => {
             decoder.notes.note(&place(decoder, entry), format!("has no effect: {reason}"));
             return Ok(());
@@ -58,10 +60,15 @@ fn judge(decoder: &Decoder<'_, '_>, message: &str, known: &[&'static str], entry
         Some(Support::Old(instead)) => Cause::Old { name: Name::Field, instead },
         Some(Support::Only(value, _)) if says(&entry.value, value) => return Ok(()),
         Some(Support::Only(..) | Support::Refused(_) | Support::Within(_)) if says_nothing => return Ok(()),
-        Some(Support::Only(_, reason) | Support::Refused(reason)) => Cause::Unsupported { name: Name::Field, reason },
+        Some(Support::Only(_, reason) | Support::Refused(reason)) => {
+            named().unwrap_or(Cause::Unsupported { name: Name::Field, reason })
+        }
         Some(Support::Within(message)) => {
             let inner = decoder.child(&entry.value, Path::Field(&decoder.path, &entry.key));
             let Value::Map(entries) = inner.value() else { return Err(inner.mismatch("a mapping")) };
+            if let Some(cause) = named() {
+                return Err(Problem::at(&place(decoder, entry), cause));
+            }
             let known: Vec<&'static str> = unsupported::fields_of(message).collect();
             entries.iter().try_for_each(|entry| judge(&inner, message, &known, entry))?;
             let is_there = |field: &str| entries.iter().any(|entry| snake_case(&entry.key) == field);
@@ -73,6 +80,24 @@ fn judge(decoder: &Decoder<'_, '_>, message: &str, known: &[&'static str], entry
         None => unknown(Name::Field, &entry.key, known),
     };
     Err(Problem::at(&place(decoder, entry), cause))
+}
+
+/// Why the first extension that is configured somewhere in `node` is refused, if Envoy has one of that type.
+fn refusal_within(node: &Node) -> Option<Cause> {
+    match &node.value {
+        Value::Map(entries) => entries.iter().find_map(|entry| match &entry.value.value {
+            Value::Text(url) if entry.key == TYPE => unsupported::refusal(url),
+            // Without a configuration it is found by its name.
+            Value::Text(name) if entry.key == "name" && node.field("typed_config").is_none() => {
+                unsupported::refusal_by_name(name)
+            }
+            Value::Bool(_) | Value::Integer(_) | Value::List(_) | Value::Map(_) | Value::Null | Value::Text(_) => {
+                refusal_within(&entry.value)
+            }
+        }),
+        Value::List(items) => items.iter().find_map(refusal_within),
+        Value::Bool(_) | Value::Integer(_) | Value::Null | Value::Text(_) => None,
+    }
 }
 
 impl<'de> MapAccess<'de> for Fields<'de, '_> {
@@ -217,8 +242,11 @@ impl<'de, 'p> EnumAccess<'de> for Choice<'de, 'p> {
                 Some(Support::Ignored(reason) | Support::Only(_, reason) | Support::Refused(reason)) => {
                     Cause::Unsupported { name, reason }
                 }
-                // No value of an enumeration holds a message.
-                Some(Support::Within(_)) | None => {
+                // No value of an enumeration holds a message or is free text.
+                Some(Support::Within(_) | Support::Free) | None => {
+                    if let Some(cause) = unsupported::refusal(chosen) {
+                        return Err(Problem::at(&place, cause));
+                    }
                     let known: Vec<&str> =
                         self.variants.iter().copied().filter(|variant| *variant != UNTYPED).collect();
                     unknown(name, chosen, &known)
