@@ -19,7 +19,7 @@ use crate::ExitStatus;
 /// Failures that are made small; an exploration with more of them has other worries.
 const FAILURES_MAX: usize = 8;
 
-/// Play a scenario with many seeds. Each seed delays packets, drivers, hosts and clocks by small times of its own, within the
+/// Play a scenario with many seeds. Each seed delays packets, reads of programs, whole hosts and clocks by small random times, within the
 /// bounds of the scenario's `chance`, or without it within common bounds. Prints how often each outcome occurs, and writes the
 /// smallest run that shows each failure as a scenario.
 ///
