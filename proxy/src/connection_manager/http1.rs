@@ -18,6 +18,7 @@ use crate::exchange::{Expired, LazyTimer, Timers};
 use crate::net::Conn;
 use crate::stream::{self, After, LocalReply, Persistence, Record};
 use bytes::BytesMut;
+use http::Version;
 use tokio::time::Instant;
 
 /// What an idle connection was woken by.
@@ -123,6 +124,7 @@ async fn serve_one(
 ) -> After {
     let mut record = Record::begin(&manager.service, downstream);
     let info = &mut record.info;
+    info.protocol = Some(Version::HTTP_11); // until a head says otherwise
     manager.service.stats.downstream_rq_http1_total.inc();
     let mut timers = Timers::new(std::mem::take(timer), &manager.service.options.timeouts);
     let read = tokio::select! {

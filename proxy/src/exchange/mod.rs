@@ -36,6 +36,8 @@ pub(crate) struct Exchange<'c> {
     /// What the body passes on its way, and the response on its.
     pub(crate) filters: Filters<'c>,
     received: Received,
+    /// The request ended with its head: no body follows, not even an empty one.
+    ended_with_head: bool,
     replay: Replay,
     delivery: Delivery,
     pub(crate) bytes_received: u64,
@@ -114,6 +116,7 @@ impl<'c> Exchange<'c> {
             body,
             filters,
             received: Received::Open,
+            ended_with_head: false,
             replay: Replay::new(buffer_bytes_max),
             delivery: Delivery::Flowing(PayloadEnd::Message),
             bytes_received: 0,
@@ -127,6 +130,7 @@ impl<'c> Exchange<'c> {
             copiers: Vec::new(),
         };
         if exchange.body.is_complete() {
+            exchange.ended_with_head = true;
             exchange.completed(None);
         }
         exchange
@@ -285,9 +289,9 @@ impl<'c> Exchange<'c> {
         .await
     }
 
-    /// Does the request have no body at all?
+    /// Does the request have no body at all? One that the client frames is framed for the upstream too, though it is empty.
     pub(crate) fn has_no_body(&self) -> bool {
-        matches!(self.received, Received::Complete { trailers: None }) && self.replay.is_empty()
+        self.ended_with_head && self.replay.is_empty()
     }
 
     /// Drives `work`; meanwhile moves the body along to `writer`, watches the client and the timers.

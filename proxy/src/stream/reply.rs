@@ -78,7 +78,6 @@ pub(crate) async fn refuse_head(
     info: &mut StreamInfo,
 ) -> After {
     let row = reply.row();
-    info.protocol = Some(Version::HTTP_11);
     let mut head = reply.head(&row);
     let mut content = Content::of(&row);
     let request = RequestHead::default(); // there is none: GET, HTTP/1.1

@@ -335,7 +335,7 @@ mod tests {
     #[rustfmt::skip] // a row is a line
     fn responses_have_one_reading() {
         const BAD: &str = "http1.codec_error";
-        let cases: [(Method, Payload, &[u8], Then, &str); 59] = [
+        let cases: [(Method, Payload, &[u8], Then, &str); 62] = [
             (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", Then::Silence, "200 \"ok\" stays"),
             (Method::GET, Payload::None, b"HTTP/1.1 200\r\ncontent-length: 0\r\n\r\n", Then::Silence, "200 \"\" stays"),
             (Method::GET, Payload::None, b"HTTP/1.1 200 OK\ncontent-length: 2\n\nok", Then::Silence, "200 \"ok\" stays"),
@@ -383,6 +383,9 @@ mod tests {
             (Method::GET, Payload::None, b"HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", Then::Silence, BAD),
             (Method::GET, Payload::None, b"HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\n", Then::Silence, BAD),
             (Method::GET, Payload::None, b"HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n", Then::Silence, BAD),
+            (Method::HEAD, Payload::None, b"HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\n", Then::Silence, BAD),
+            (Method::HEAD, Payload::None, b"HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n", Then::Silence, BAD),
+            (Method::HEAD, Payload::None, b"HTTP/1.1 101 Switching Protocols\r\ncontent-length: 2\r\n\r\n", Then::Silence, BAD),
             (Method::GET, Payload::None, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", Then::Silence, "200 http1.codec_error"),
             // Not HTTP.
             (Method::GET, Payload::None, b"GARBAGE\r\n\r\n", Then::Silence, BAD),

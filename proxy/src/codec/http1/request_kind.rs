@@ -37,18 +37,20 @@ impl RequestKind {
         let has_body_fields = coding != TransferCoding::Absent || length.is_some_and(|length| length > 0);
         match self {
             Self::Connect if status.is_success() => return Ok(Decoder::UntilClose),
-            Self::Head => return Ok(Decoder::Done),
             _ if *status == StatusCode::SWITCHING_PROTOCOLS => {
                 return if has_body_fields { Err(MALFORMED) } else { self.switch(headers) };
             }
-            Self::Connect | Self::Other { .. } | Self::Upgrade(_) => {}
+            Self::Connect | Self::Head | Self::Other { .. } | Self::Upgrade(_) => {}
         }
         if *status == StatusCode::NOT_MODIFIED {
             return Ok(Decoder::Done);
         }
         if status.is_informational() || *status == StatusCode::NO_CONTENT {
-            // A body where there can be none: half the world would skip it, the other half read it.
+            // A body where there can be none, whatever the method: half the world would skip it, the other half read it.
             return if has_body_fields { Err(MALFORMED) } else { Ok(Decoder::Done) };
+        }
+        if *self == Self::Head {
+            return Ok(Decoder::Done);
         }
         match (coding, length) {
             (TransferCoding::Chunked, Some(_)) => Err(MALFORMED),
