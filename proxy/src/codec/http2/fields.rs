@@ -72,7 +72,7 @@ pub(super) fn content_length(value: &[u8]) -> Option<u64> {
 
 /// Can h2 carry this path? The http crate cuts a fragment off and refuses other characters, where Envoy does not.
 pub(super) fn is_plain_path(path: &[u8]) -> bool {
-    path.iter().all(|byte| has(*byte, PLAIN_PATH))
+    path.starts_with(b"/") && path.iter().all(|byte| has(*byte, PLAIN_PATH)) || path == b"*"
 }
 
 /// Can h2 carry this authority? A name or an IPv4 address, and perhaps a port.

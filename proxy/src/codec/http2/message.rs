@@ -177,10 +177,12 @@ impl<'b> FieldSummary<'b> {
         }
     }
 
-    /// A scheme, and a path in origin-form, or in asterisk-form for OPTIONS (RFC 9113 8.3.1).
+    /// A scheme and a path. Of `http` and `https` the path is in origin-form, or in asterisk-form for OPTIONS; of another scheme
+    /// it may be any text (RFC 9113 8.3.1), and is no path that a route can have.
     fn has_target(&self, method: &[u8]) -> bool {
-        let is_path = |path: &[u8]| path.starts_with(b"/") || path == b"*" && method == b"OPTIONS";
-        self.scheme.is_some() && self.path.is_some_and(is_path)
+        let (Some(scheme), Some(path)) = (self.scheme, self.path) else { return false };
+        let is_http = scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https");
+        !is_http || path.starts_with(b"/") || path == b"*" && method == b"OPTIONS"
     }
 
     fn as_response(&self, length_says_nothing: bool, is_end: bool) -> Result<WellFormed, MessageError> {
@@ -259,7 +261,7 @@ mod tests {
     #[test]
     fn requests_are_judged_as_envoy_judges_them() {
         let (plain, odd) = (Ok((false, false)), Ok((false, true)));
-        let cases: [(Fields<'_>, Judged); 29] = [
+        let cases: [(Fields<'_>, Judged); 31] = [
             (&[METHOD, SCHEME, PATH, AUTHORITY], plain),
             (&[METHOD, SCHEME, PATH, ("host", "a")], plain),
             (&[METHOD, SCHEME, PATH, AUTHORITY, ("host", "b")], plain),
@@ -277,6 +279,8 @@ mod tests {
             (&[METHOD, SCHEME, PATH, (":authority", "u@a")], Err(MessageError::Malformed)),
             (&[METHOD, SCHEME, (":path", "*"), AUTHORITY], Err(MessageError::Misplaced)),
             (&[METHOD, SCHEME, (":path", "a"), AUTHORITY], Err(MessageError::Misplaced)),
+            (&[METHOD, (":scheme", "HTTPS"), (":path", "a"), AUTHORITY], Err(MessageError::Misplaced)),
+            (&[METHOD, (":scheme", "ftp"), (":path", "a"), AUTHORITY], odd),
             (&[METHOD, SCHEME, AUTHORITY], Err(MessageError::Misplaced)),
             (&[METHOD, PATH, AUTHORITY], Err(MessageError::Misplaced)),
             (&[SCHEME, PATH, AUTHORITY], Err(MessageError::Misplaced)),

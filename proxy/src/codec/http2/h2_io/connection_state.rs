@@ -78,7 +78,7 @@ pub(in crate::codec::http2) struct ConnectionState {
     pub(super) malformed_before_accept: RefCell<BTreeMap<u32, Broken>>,
     /// The violation, once a malformed message has ended the connection and it is known.
     pub(in crate::codec::http2) malformed_as: Cell<Option<Violation>>,
-    /// What h2 could not hold of requests that it has not handed out.
+    /// What h2 could not hold of requests that it has not handed out: at most those of one turn, as [`Self::rejected_requests`].
     originals: RefCell<BTreeMap<u32, Original>>,
     /// What h2 cannot carry of requests that it has yet to write.
     pub(in crate::codec::http2) targets: Targets,
@@ -250,7 +250,6 @@ impl ConnectionState {
                 self.reset_by_us.borrow_mut().remove(&frame.stream);
                 self.stats.tx_reset.inc();
                 self.reset_codes.borrow_mut().remove(&frame.stream);
-                self.originals.borrow_mut().remove(&frame.stream);
                 if be_u32(payload) == Some(REFUSED_STREAM) {
                     self.stats.stream_refused_errors.inc();
                 }
@@ -322,8 +321,15 @@ impl ConnectionState {
         }
     }
 
+    /// Of a request that h2 hands out. A stream that has been reset meanwhile is handed out all the same; those before it will not be any
+    /// more (RFC 9113 5.1.1).
     pub(in crate::codec::http2) fn take_original(&self, stream: u32) -> Option<Original> {
-        self.originals.borrow_mut().remove(&stream)
+        let mut originals = self.originals.borrow_mut();
+        if originals.is_empty() {
+            return None;
+        }
+        *originals = originals.split_off(&stream);
+        originals.remove(&stream)
     }
 
     /// Has a head of `stream` begun to leave?

@@ -242,6 +242,18 @@ async fn trailers_of_a_request_are_judged_with_what_came_before_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_is_malformed_behind_its_head_keeps_its_target() {
+    let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
+    let odd =
+        [(":method", "POST"), (":scheme", "http"), (":path", "/a#b"), (":authority", "[::1]"), ("content-length", "1")];
+    // In one read: h2 has the stream reset before it hands the request out.
+    raw.send(HEADERS, END_HEADERS, 1, &block(&odd)).await;
+    raw.send(DATA, END_STREAM, 1, b"abc").await;
+    let (head, ..) = server.accept().await.unwrap().unwrap();
+    assert_eq!((head.path.unwrap().as_bytes(), head.authority.unwrap().as_bytes()), (&b"/a#b"[..], &b"[::1]"[..]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_response_without_content_takes_no_data_but_may_have_trailers() {
     LocalSet::new()
         .run_until(async {
