@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_nothing_is_not_reached_by_refusals() {
+    fn a_limit_of_zero_is_not_reached_by_refusals() {
         let limit = Limit::new(Watched::fixed(0));
         assert!(limit.permit().is_none());
         assert_eq!((limit.is_reached(), limit.was_used(), limit.count()), (false, false, 0));

@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn watched_keys_that_nothing_reads_any_more_are_forgotten() {
+    fn watched_keys_without_readers_are_removed() {
         let runtime = Runtime::new(vec![admin()], Differences::NONE);
         let kept = runtime.watch("kept".into(), 1);
         for number in 0..1000 {

@@ -135,7 +135,7 @@ fn clients_that_never_read_hold_no_probe_up() {
 }
 
 #[test]
-fn whatever_is_sent_is_answered_before_the_connection_closes() {
+fn any_bytes_get_a_response_before_the_connection_closes() {
     let proxy = Proxy::start("answers");
     let head = |line: &str| format!("{line} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n");
     let with_body = |bytes: usize| {
@@ -187,7 +187,7 @@ fn whatever_is_sent_is_answered_before_the_connection_closes() {
 }
 
 #[test]
-fn probes_are_answered_when_clients_have_taken_all_descriptors() {
+fn probes_get_responses_when_clients_have_taken_all_descriptors() {
     let mut limited = Command::new("sh");
     let script = format!("ulimit -n {DESCRIPTORS}; exec \"$0\" \"$@\"");
     limited.args(["-c", &script, env!("CARGO_BIN_EXE_finwait")]).args(ARGUMENTS).current_dir(folder("descriptors"));

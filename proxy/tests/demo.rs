@@ -22,7 +22,7 @@ const CLOSE: u8 = 0x88;
 const STEP_MAX: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn a_request_leaves_its_line_at_each_hop() {
+async fn a_request_is_logged_at_each_hop() {
     let stand = Stand::start();
     let mut log = stand.websocket("/log").await;
     let answer =
@@ -37,7 +37,7 @@ async fn a_request_leaves_its_line_at_each_hop() {
 }
 
 #[tokio::test]
-async fn messages_come_back_through_the_tunnel_and_its_end_leaves_a_line_at_each_hop() {
+async fn messages_are_echoed_through_the_tunnel_and_its_end_is_logged_at_each_hop() {
     let stand = Stand::start();
     let mut log = stand.websocket("/log").await;
     let mut echo = stand.websocket("/echo").await;
@@ -55,7 +55,7 @@ async fn messages_come_back_through_the_tunnel_and_its_end_leaves_a_line_at_each
 }
 
 #[tokio::test]
-async fn the_last_words_of_the_application_arrive_before_the_tunnel_ends() {
+async fn the_last_message_of_the_application_arrives_before_the_tunnel_ends() {
     let stand = Stand::start();
     let mut log = stand.websocket("/log").await;
     let mut echo = stand.websocket("/echo").await;

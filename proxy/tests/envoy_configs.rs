@@ -235,7 +235,7 @@ fn thirty_thousand_routes_of_as_many_hosts_and_clusters_are_read() {
 }
 
 #[test]
-fn a_misspelt_retry_word_is_forgiven_where_envoy_is_to_be_followed() {
+fn a_misspelt_retry_policy_is_ignored_with_envoy_exact() {
     let file = read(Path::new("tests/configs/refused/misspelt-retry-word.yaml"));
     let loads = |text: &str, differences| {
         let loaded = Config::from_yaml_with(text, "x", differences);

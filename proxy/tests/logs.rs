@@ -112,7 +112,7 @@ fn rotation_loses_no_line() {
 }
 
 #[test]
-fn a_reader_that_stalls_costs_lines_and_no_request_and_each_of_them_is_counted() {
+fn a_stalled_log_reader_loses_counted_lines_and_fails_no_request() {
     let (reader, writer) = pipe().unwrap();
     let yaml = logging_to("/dev/stdout");
     let arguments = ["--config-yaml", &yaml, "--concurrency", "1"];
@@ -154,7 +154,7 @@ fn a_process_ends_while_the_reader_of_its_log_stalls() {
 }
 
 #[test]
-fn a_log_on_a_full_disk_costs_lines_and_no_request() {
+fn a_log_on_a_full_disk_loses_lines_and_fails_no_request() {
     let yaml = logging_to("/dev/full");
     let mut finwait = Finwait::start(Path::new("."), &arguments(&yaml)).unwrap();
     let load = Load::start(listening(&mut finwait), CLIENTS, "/lost");

@@ -66,7 +66,7 @@ fn with_second(base: &str) -> String {
 }
 
 #[test]
-fn reloads_cost_no_request_and_a_bad_file_changes_nothing() {
+fn reloads_fail_no_request_and_an_invalid_file_changes_nothing() {
     let base = answering(&Bootstrap::default().yaml());
     let file = File::new("reload", &base);
     let (mut finwait, at) = file.start();

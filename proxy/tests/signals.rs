@@ -32,7 +32,7 @@ fn start(listeners_after: &str) -> (Finwait, SocketAddr) {
 }
 
 #[test]
-fn signals_that_do_not_end_the_process_cost_no_request() {
+fn signals_that_do_not_end_the_process_fail_no_request() {
     let (finwait, at) = start("0s");
     let load = Load::start(at, CLIENTS, "/");
     let signals =

@@ -151,7 +151,7 @@ fn validation_help_and_version_succeed() {
 }
 
 #[test]
-fn an_idle_server_ends_when_it_is_told() {
+fn an_idle_server_ends_on_a_signal() {
     // SIGINT leaves the grace period out; without one, SIGTERM does the same.
     for (signal, grace) in [("TERM", "0s"), ("QUIT", "0ms"), ("INT", "60s")] {
         let folder = Folder::with(signal, &bootstrap(0, 1));

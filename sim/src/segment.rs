@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_fits_what_it_answers() {
+    fn a_rst_fits_the_segment_that_it_refuses() {
         let to_data = segment(Flags::ACK).refusal().unwrap();
         assert_eq!((to_data.flags, to_data.seq), (Flags::RST, 500));
         let to_syn = segment(Flags::SYN).refusal().unwrap();

@@ -37,7 +37,7 @@ fn the_deepest_nesting_fits_the_stack_of_a_thread() {
 
 /// A scenario that cannot end stops at its limit, and tells who waits for what.
 #[test]
-fn a_scenario_without_end_says_who_waits() {
+fn a_scenario_without_end_names_the_steps_that_wait() {
     let text = "\
 about: Three wait for what never comes.
 limit: 10s

@@ -18,7 +18,7 @@ const SCENARIOS: [&str; 7] = [
 ];
 
 #[test]
-fn a_log_that_says_next_to_nothing_is_enough() {
+fn explanations_do_not_need_the_access_log_format() {
     for file in SCENARIOS {
         let as_it_is = explained(file, |text| text);
         let terse =

@@ -41,7 +41,7 @@ script:
 "#;
 
 #[test]
-fn broken_invariants_are_told() {
+fn broken_invariants_are_reported() {
     let cases = [
         (ANSWERS_TWICE, "app answered 2 times to 1 requests of client", "one_response"),
         (ASKS_TWICE, "POST /pay reached an app 2 times", "one_delivery"),
@@ -60,7 +60,7 @@ const THROUGH_THE_PROXY: &str = "scenarios/keepalive/a-get-that-crosses-the-apps
 /// No shipped actor and no shipped proxy leaks, so what a leak would show is put in by hand; that the world sees real ones
 /// is proved below.
 #[test]
-fn what_is_left_behind_is_told() {
+fn sockets_and_tasks_left_open_are_reported() {
     let scenario = Scenario::load(&repository(), THROUGH_THE_PROXY).expect("it is shipped");
     let told = |change: &dyn Fn(&mut Played)| {
         let mut played = scenario.play(None).expect("its configuration is accepted");
@@ -95,7 +95,7 @@ fn what_is_left_behind_is_told() {
 
 /// A program that goes and leaves a listener and a task with a timer behind; another that goes and leaves nothing.
 #[test]
-fn the_world_sees_what_programs_leave_behind() {
+fn the_world_reports_sockets_left_open() {
     let leak = |leaks: bool| -> Run {
         let mut world = World::new(Settings::default());
         let host = world.host("host", &[]);

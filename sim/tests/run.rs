@@ -23,7 +23,7 @@ fn what_is_printed_fits_the_terminal() {
 
 /// A terminal is what util-linux's `script` makes of a pipe.
 #[test]
-fn colours_are_for_terminals_and_for_who_wants_them() {
+fn colours_are_for_terminals_without_no_color() {
     let on_terminal = |no_color: Option<&str>| {
         let mut terminal = Command::new("script");
         terminal
@@ -53,7 +53,7 @@ fn colours_are_for_terminals_and_for_who_wants_them() {
 }
 
 #[test]
-fn a_diagram_that_cannot_fit_says_what_it_needs() {
+fn a_diagram_that_cannot_fit_reports_the_width_needed() {
     let output = run(&["scenarios/upgrades/a-websocket-crosses-three-hops.yaml"], "50");
     let text = String::from_utf8(output.stdout).expect("a story is text");
     assert!(text.ends_with("A diagram of 5 hosts needs 64 columns; COLUMNS is 50.\n"), "{text}");

@@ -32,7 +32,7 @@ enum MovedBy {
 }
 
 #[test]
-fn every_stat_moves_where_the_table_says() {
+fn every_stat_moves_in_the_test_that_the_table_names() {
     let table = table();
     let library = Library::Disk(repository());
     let mut complaints = Vec::new();

@@ -175,11 +175,11 @@ fn difference<Line: AsRef<str>>(
     }
 }
 
-/// Names the leak to the copies of this program that [`a_leak_would_be_noticed`] starts.
+/// Names the leak to the copies of this program that [`a_leak_would_be_detected`] starts.
 const LEAK: &str = "FINWAIT_TEST_LEAK";
 
 #[test]
-fn a_leak_would_be_noticed() {
+fn a_leak_would_be_detected() {
     let traced = |leak: &str| {
         let mut program = Command::new(env::current_exe().expect("a running test has a path"));
         let output = program.env(LEAK, leak).args(["--exact", "leaking_world", "--nocapture"]).output();
@@ -199,7 +199,7 @@ fn packets(output: &str) -> Vec<String> {
 }
 
 /// A world in which a client sends words in an order that the environment decides. Alone it shows nothing: it is what
-/// [`a_leak_would_be_noticed`] starts twice.
+/// [`a_leak_would_be_detected`] starts twice.
 #[test]
 fn leaking_world() {
     let words = words(&env::var(LEAK).unwrap_or_default());

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_paths_name_is_left() {
+    fn a_mask_keeps_the_paths_that_it_names() {
         let message = json!({ "@type": "t", "a": { "b": 1, "c": { "d": 2, "e": 3 } }, "f": [4], "g": 5 });
         for (mask, expected) in [
             ("a", json!({ "@type": "t", "a": { "b": 1, "c": { "d": 2, "e": 3 } } })),

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn when_all_places_are_taken_the_one_that_has_read_for_longest_goes() {
+    async fn at_the_limit_the_connection_idle_for_longest_closes() {
         let seats = Rc::new(Seats::default());
         let mut all = Vec::new();
         for number in 0..CONNECTIONS_MAX {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn responses_that_wait_are_bounded_together_and_the_longest_stalled_goes() {
+    async fn waiting_responses_share_a_bound_and_the_longest_stalled_closes() {
         let seats = Rc::new(Seats::default());
         let writers: Vec<Seat> = (0..4).map(|number| seats.take(peer(number))).collect();
         for seat in &writers {

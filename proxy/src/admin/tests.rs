@@ -268,7 +268,7 @@ fn what_changes_something_wants_post() {
 }
 
 #[test]
-fn what_is_asked_wrongly_is_explained() {
+fn invalid_admin_requests_get_an_explanation() {
     let process = Process::new();
     let cases = [
         ("/stats?format=html", 400, "usage: /stats?format=(json|prometheus|text)"),
@@ -290,7 +290,7 @@ fn what_is_asked_wrongly_is_explained() {
 }
 
 #[test]
-fn nothing_is_cached_or_guessed() {
+fn responses_forbid_caching_and_sniffing() {
     let head = Process::new().get("/ready").head();
     let headers: Vec<String> =
         head.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
@@ -394,7 +394,7 @@ fn a_config_dump_shows_the_fields_that_its_mask_names() {
 }
 
 #[test]
-fn a_mask_with_a_path_that_is_none_is_refused() {
+fn a_mask_with_an_invalid_path_is_refused() {
     let process = Process::new();
     for (query, why) in [
         ("mask=nope", "FieldMask nope could not be successfully applied to any configs. "),
@@ -462,7 +462,7 @@ fn large_responses_are_those_of_known_paths() {
 
 proptest::proptest! {
     #[test]
-    fn any_request_line_has_an_answer(path in "(/|/stats|/clusters)?[?]?([a-z]{1,8}|=|&|%[0-9a-f]?|\\PC){0,12}", post: bool) {
+    fn any_request_line_gets_a_response(path in "(/|/stats|/clusters)?[?]?([a-z]{1,8}|=|&|%[0-9a-f]?|\\PC){0,12}", post: bool) {
         let method = if post { Method::POST } else { Method::GET };
         let response = respond(&method, &path, &Process::new().state);
         proptest::prop_assert!(!response.status.is_server_error(), "{path}: {}", response.body);

@@ -300,7 +300,7 @@ mod tests {
 
     /// Rows as Envoy 1.40 with c-ares counts them: attempt, success, failure, no_rebuild, and the endpoint's addresses.
     #[tokio::test]
-    async fn a_logical_endpoint_has_all_addresses_of_the_last_answer_that_had_one() {
+    async fn a_logical_endpoint_has_all_addresses_of_the_last_successful_resolution() {
         let steps = [
             (Err(ResolveError::NoAddress), [1, 0, 1, 0], vec![]),
             (Ok(vec![ip(1)]), [2, 1, 1, 0], vec![ip(1)]),

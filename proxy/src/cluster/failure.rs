@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn details_have_the_words_that_the_client_reads() {
+    fn details_have_the_text_that_clients_receive() {
         let failures = [
             Failure::Connect("delayed connect error: Connection refused".into()),
             Failure::ConnectTimeout,

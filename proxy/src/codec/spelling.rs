@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_written_in_the_letters_that_are_asked_for() {
+    fn names_are_written_in_the_configured_case() {
         let mut spelling = Spelling::default();
         ["hOsT", "HOST", "x-a"].iter().for_each(|name| spelling.note(name));
         for (name, case, kept, expected) in [

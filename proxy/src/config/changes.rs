@@ -225,7 +225,7 @@ static_resources:
     }
 
     #[test]
-    fn each_kind_of_change_is_told_from_the_others() {
+    fn each_kind_of_change_is_distinguished() {
         let more_clusters = format!("{BASE}  - {{ name: more, connect_timeout: 1s }}\n");
         let layers = "layered_runtime: { layers: [{ name: a, static_layer: { finwait.resend: false } }] }";
         let cases = [

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_out_of_range_is_told_the_range() {
+    fn an_error_of_a_duration_names_the_range() {
         for text in ["9223372036s", "99999999999999999999s", "-1s", "-0.5s"] {
             assert_eq!(complaint(text), format!("{text:?} is out of range: a duration is from 0s to 9223372035s"));
         }

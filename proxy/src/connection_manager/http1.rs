@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_idle_client_is_told_at_once_unless_that_is_switched_off() {
+    fn an_idle_client_gets_fin_at_once_unless_that_is_switched_off() {
         let delayed = Close::FlushThenWaitForPeer;
         let switched_off = Differences::ALL.with(Difference::FinWhenDrained, false);
         assert_eq!(when_idle(delayed, Differences::ALL), Close::FinThenWaitForPeer);

@@ -71,7 +71,7 @@ mod tests {
     use crate::filter::testing::literal;
 
     #[test]
-    fn each_action_does_with_existing_values_what_its_name_says() {
+    fn each_append_action_treats_existing_values_as_documented() {
         use AppendAction as Action;
         for (action, absent, present) in [
             (Action::AddIfAbsent, "x: n", "x: 1, x: 2"),

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_for_descriptors_outlives_the_call_and_is_no_longer_than_it_says() {
+    async fn a_wait_for_descriptors_outlives_the_call_and_is_bounded() {
         let mut acceptor = failing([libc::EMFILE, libc::EMFILE]);
         let begun = Instant::now();
         let short = EXHAUSTED_WAIT / 5;

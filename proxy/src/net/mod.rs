@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_is_always_ready_leaves_its_neighbours_their_turns() {
+    async fn a_connection_that_is_always_ready_does_not_starve_others() {
         const STEPS: usize = 128;
         LocalSet::new()
             .run_until(async {

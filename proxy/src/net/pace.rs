@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_that_begin_at_once_a_few_go_on_in_each_turn_in_order() {
+    fn of_many_disconnects_a_few_end_in_each_turn_in_order() {
         on_worker(async {
             let (pace, begun) = (Rc::new(Pace::default()), Rc::new(RefCell::new(Vec::new())));
             let all = 10 * TURN_MAX;

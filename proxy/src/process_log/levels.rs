@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_is_wrong_in_one_pair_changes_nothing() {
+    fn a_change_with_one_invalid_pair_changes_nothing() {
         let levels = Levels::all(Level::Info);
         let cases = [
             ("upstream", LevelError::Empty),

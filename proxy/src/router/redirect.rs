@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_goes_where_it_would_be_odd() {
+    fn a_port_that_does_not_fit_the_scheme_is_removed() {
         let https = || Some("https");
         for (redirect, authority, expected) in [
             (to(None, None, None), "h:80", "http://h:80/a"),

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_charged_to_the_cluster_and_to_where_the_request_came_from() {
+    fn a_response_counts_for_the_cluster_and_the_origin_of_the_request() {
         let registry = Arc::new(Registry::new());
         let codes = CodeStats::new(&registry, "up");
         assert!(names(&registry).is_empty(), "names appear on first use");

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_of_a_name_counts_and_the_one_before_it_when_the_last_is_gone() {
+    fn the_last_stat_of_a_name_counts_and_the_previous_one_after_its_removal() {
         let mut derivations = Derivations::default();
         let (old, new) = (Arc::new(1), Arc::new(2));
         for state in [&old, &new] {

@@ -380,7 +380,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_name_is_one_number_for_all_who_ask() {
+    fn one_name_is_one_stat_for_all_its_users() {
         let registry = Registry::new();
         let (a, b) = (registry.counter("x"), registry.counter("x"));
         a.inc();
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_scope_named_goes_with_the_last_scope_that_named_it() {
+    fn stats_of_a_scope_are_removed_with_the_last_scope_of_that_name() {
         let registry = Registry::new();
         let (old, new) = (registry.scope(), registry.scope());
         let counter = old.counter("cluster.a.x");
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_gauge_falls_when_the_guard_goes() {
+    fn a_held_gauge_falls_when_the_guard_is_dropped() {
         let gauge = Gauge::default();
         let one = gauge.enter();
         let mut bytes = gauge.hold(10);
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_is_sorted_and_knows_what_was_used() {
+    fn a_snapshot_is_sorted_and_marks_used_stats() {
         let registry = Registry::new();
         registry.counter("b").inc();
         registry.counter("d");

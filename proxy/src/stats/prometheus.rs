@@ -152,7 +152,7 @@ mod tests {
     use crate::stats::Registry;
 
     #[test]
-    fn names_of_things_become_labels() {
+    fn names_in_stats_become_labels() {
         // As Envoy 1.40 spelled them.
         let cases = [
             ("cluster.up.upstream_cx_total", r#"envoy_cluster_upstream_cx_total{envoy_cluster_name="up"}"#),

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_no_upgrade_is_left_alone() {
+    fn a_request_without_an_upgrade_is_unchanged() {
         let mut head = upgrade(Method::GET, &[(UPGRADE, "websocket")]);
         request_to_http2(&mut head);
         assert_eq!((head.method.as_str(), head.protocol.is_none()), ("GET", true));

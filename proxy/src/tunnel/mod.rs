@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_route_decides_where_it_speaks() {
+    fn route_settings_take_precedence() {
         // manager, route, allowed: the table of Envoy's documentation.
         let cases = [
             (None, None, false),

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_type_says_what_is_grpc() {
+    fn the_content_type_decides_what_is_grpc() {
         for (text, expected) in [
             ("application/grpc", true),
             ("application/grpc+proto", true),

@@ -89,7 +89,7 @@ mod tests {
     use crate::codec::{ResetReason, Violation};
 
     #[test]
-    fn only_what_ends_a_reused_connection_without_a_word_is_a_loss_on_reuse() {
+    fn only_fin_or_rst_before_a_response_is_a_loss_on_reuse() {
         let early_hints = [StatusCode::EARLY_HINTS];
         let lost = Reach::Sent { lost_on_reused: true };
         let sent = Reach::Sent { lost_on_reused: false };

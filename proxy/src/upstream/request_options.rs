@@ -237,7 +237,7 @@ mod tests {
     const ROUTE: Duration = Duration::from_secs(15);
 
     #[test]
-    fn a_request_may_ask_for_other_timeouts() {
+    fn request_headers_set_other_timeouts() {
         let ms = |ms| Some(Duration::from_millis(ms));
         for (fields, timeout, per_try) in [
             (&[][..], Some(ROUTE), None),
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_may_ask_for_retries() {
+    fn request_headers_set_retries() {
         let mut of_route = RetryPolicy::default();
         assert!(of_route.on.add("reset"));
         let of_route = Some(of_route);

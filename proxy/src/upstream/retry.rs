@@ -207,7 +207,7 @@ mod tests {
     use crate::config::route::HeaderMatch;
 
     #[test]
-    fn each_word_retries_what_envoy_retries() {
+    fn each_retry_on_policy_retries_what_envoy_retries() {
         let refused = Failure::Connect("delayed connect error: Connection refused".into());
         let none = Headers::default();
         let answered = |status| Outcome::Response { status, headers: &none };
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_is_retried_for_what_it_says() {
+    fn a_response_is_retried_by_its_status_and_headers() {
         let mut by_code = policy("retriable-status-codes");
         by_code.statuses = vec![418];
         let mut by_header = policy("retriable-headers");
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_says_when_to_come_back() {
+    fn retry_after_of_the_upstream_sets_the_wait() {
         let limited = RateLimitedBackOff {
             headers: vec![("retry-after".into(), ResetFormat::Seconds), ("at".into(), ResetFormat::UnixTimestamp)],
             interval_max: Duration::from_secs(60),

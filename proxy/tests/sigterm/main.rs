@@ -11,7 +11,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 const TUNNELS: usize = 50;
 
 #[tokio::test]
-async fn a_process_that_is_told_to_end_fails_nobody() {
+async fn a_process_that_gets_sigterm_fails_no_request() {
     let plan = Plan { tunnels: TUNNELS, drain: DRAIN, requests_per_second: 200, requests_before: 50 };
     let report = run(&plan).await.expect("the run is carried out");
     assert!(report.exit.success(), "{} after {:?}", report.exit, report.exited_after);

@@ -133,7 +133,7 @@ fn above(sizes: Vec<(String, usize)>, max: usize, known: &[(&str, usize)], inste
 }
 
 #[test]
-fn every_file_says_what_it_is_for() {
+fn every_file_begins_with_its_purpose() {
     let silent = each(|of, source| match source.text.starts_with("//! ") {
         true => Vec::new(),
         false => vec![format!("{}/{}", of.folder, source.name)],
@@ -214,7 +214,7 @@ fn the_data_plane_has_no_test_hooks() {
 }
 
 #[test]
-fn every_select_says_what_comes_first() {
+fn every_select_has_a_comment_on_its_order() {
     let mut findings = Vec::new();
     for source in Crate::read("proxy", "finwait").sources {
         let lines: Vec<&str> = source.lines().collect();

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_tells_rate_and_time_left() {
+    fn a_progress_bar_shows_rate_and_remaining_time() {
         let line = line("seeds", 250, 1000, Duration::from_secs(2));
         assert_eq!(line, "[=======                       ] 250 of 1000 seeds, 125/s, 6 s left");
     }
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_done_and_nothing_to_do_are_shown_too() {
+    fn a_progress_bar_shows_zero_and_empty_work() {
         assert!(line("seeds", 0, 10, Duration::ZERO).ends_with("] 0 of 10 seeds, 0.0/s"));
         assert!(line("seeds", 0, 0, Duration::ZERO).contains("0 of 0"));
     }

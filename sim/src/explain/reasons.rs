@@ -396,7 +396,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_flag_has_a_reason_that_says_what_to_do() {
+    fn every_flag_has_a_reason_and_a_remedy() {
         assert_eq!(FLAGS.len(), ResponseFlag::ALL.len());
         for flag in ResponseFlag::ALL {
             let reason = of(None, &[flag]).unwrap_or_else(|| panic!("nothing about {}", flag.short()));

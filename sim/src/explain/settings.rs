@@ -348,7 +348,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_patch_is_found_on_the_way_to_a_setting() {
+    fn the_line_of_a_setting_may_be_in_a_patch() {
         let steps = path("static_resources listeners 0 options envoy.router route timeout");
         for (patch, left) in [
             ("..route.timeout", Some(0)),

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_keeps_the_order_unless_asked() {
+    fn jitter_keeps_the_order_without_reorder() {
         let arrivals = |reorder| {
             let link = Link { jitter: MS(10), reorder, ..Link::default() };
             let (mut direction, mut chance) = (Direction::default(), Chance::new(3, "link"));
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn loss_takes_about_the_part_it_says() {
+    fn loss_drops_about_its_share() {
         let link = Link { loss: 0.25, ..Link::default() };
         let (mut direction, mut chance) = (Direction::default(), Chance::new(3, "link"));
         let arrived = (0..4000).filter_map(|at| direction.carry(&link, 40, MS(at), MS(0), &mut chance)).count();

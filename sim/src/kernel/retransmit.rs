@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connect_without_an_answer_lasts_131_seconds() {
+    fn a_connect_without_a_reply_lasts_131_seconds() {
         let total = (0..).map_while(syn_pause).sum::<Duration>();
         assert_eq!(total, Duration::from_secs(131));
     }

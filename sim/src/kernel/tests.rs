@@ -300,7 +300,7 @@ fn two_kernels_that_call_each_other_at_once_share_one_connection() {
 }
 
 #[test]
-fn a_closed_window_is_probed_and_nobody_probes_for_a_closed_socket_for_ever() {
+fn a_closed_window_is_probed_and_probes_for_a_closed_socket_end() {
     let (mut pair, client, _accepted) = Pair::open();
     write(&mut pair.client, client, &[1; 200_000]);
     pair.run_for(60 * SECOND, arrive);

@@ -129,7 +129,7 @@ mod tests {
     use crate::scenario::Time;
 
     #[test]
-    fn a_window_ends_with_a_rule_and_what_lies_behind_is_drawn_all_the_same() {
+    fn histogram_draws_samples_outside_the_window() {
         let ms = Duration::from_millis;
         let window = |to| Times { from: Time(ms(0)), to: Time(ms(to)) };
         let mut histogram = Histogram::new("app", &[window(5), window(10)]);

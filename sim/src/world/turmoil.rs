@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_programs_ask_for_while_they_run_is_refused_too() {
+    fn socket_calls_that_turmoil_lacks_are_refused_while_running() {
         let mut world = World::new(Settings::default());
         let (a, b) = (world.host("a", &[]), world.host("b", &[]));
         let control = world.control();

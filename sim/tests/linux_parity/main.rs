@@ -247,7 +247,7 @@ fn half_close() {
 }
 
 #[test]
-fn a_half_closed_peer_that_goes_away_resets_the_answer() {
+fn a_half_closed_peer_that_closes_resets_the_response() {
     same(&[
         OPEN,
         &[
@@ -261,7 +261,7 @@ fn a_half_closed_peer_that_goes_away_resets_the_answer() {
 }
 
 #[test]
-fn a_listener_that_closes_resets_what_nobody_accepted() {
+fn a_listener_that_closes_resets_connections_not_accepted() {
     same(&[&[
         (Server, Listen(8), "listens"),
         (Client, Connect, "connected"),
@@ -394,7 +394,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
     /// Whatever two programs do to their ends, one after the other: what nobody thought of has no row above.
     #[test]
-    fn scripts_that_nobody_thought_of(
+    fn random_scripts(
         actions in proptest::collection::vec((any::<bool>(), 0..10_usize), 1..12),
     ) {
         let mut script = steps(&[OPEN]);

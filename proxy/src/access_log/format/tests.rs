@@ -214,7 +214,7 @@ fn the_default_line_is_envoys() {
 
 /// As Envoy 1.40 wrote them for such formats.
 #[test]
-fn json_keeps_types_and_omits_what_is_asked_for() {
+fn json_keeps_types_and_omits_empty_values_where_configured() {
     let value = |text: &str| Json::parse(text).unwrap();
     let member = |key: &str, value: Json| (key.to_owned(), value);
     let none = || value("%REQ(x-none)%");

@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_owes_an_answer_is_not_reusable() {
+    fn a_connection_without_its_response_is_not_reusable() {
         let (mut client, _) = dial(&[b"HTTP/1.1 204 OK\r\n\r\n"], Then::Silence);
         assert!(client.is_reusable());
         let mut outgoing = client.send(&head(&Method::POST, "/", &[]), Payload::Some);
@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_connection_tells_why_it_ends() {
+    fn an_idle_connection_reports_why_it_ends() {
         for (pieces, then, end) in [
             (&[][..], Then::Fin, Some(IdleEnd::Closed)),
             (&[], Then::Rst, Some(IdleEnd::Reset)),

@@ -272,7 +272,7 @@ mod tests {
     const CHUNKED: Decoder = Decoder::Chunked(Chunk::Size);
 
     #[test]
-    fn chunked_bodies_end_where_they_say() {
+    fn chunked_bodies_end_with_their_last_chunk() {
         let cases: [(&[u8], &[u8], &[u8]); 9] = [
             (b"0\r\n\r\n", b"", b""),
             (b"5\r\nhello\r\n0\r\n\r\nGET", b"hello", b"GET"),

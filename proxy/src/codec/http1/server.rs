@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn continue_goes_out_when_the_body_is_awaited() {
+    fn continue_is_sent_when_the_body_is_read() {
         let request: &[u8] = b"POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
         let (mut server, seen) = serve(&[request, b"hi"], Then::Silence, OPTIONS);
         let (_, mut body) = read(&mut server);
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_tells_a_request_from_the_end() {
+    fn waiting_distinguishes_a_request_from_the_end() {
         assert_eq!(finish(serve(&[GET], Then::Silence, OPTIONS).0.wait()), Some(Ok(true)));
         assert_eq!(finish(serve(&[b"\r\n"], Then::Fin, OPTIONS).0.wait()), Some(Ok(false)));
         assert_eq!(finish(serve(&[], Then::Rst, OPTIONS).0.wait()), Some(Err(Broken::ConnectionReset)));
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_goes_away_is_noticed_behind_pipelined_bytes() {
+    fn a_disconnect_is_detected_behind_pipelined_bytes() {
         let (mut server, _) = serve(&[GET, GET], Then::Fin, OPTIONS);
         let (_, mut body) = read(&mut server);
         assert_eq!(finish(poll_fn(|cx| body.poll_gone(cx))), Some(Broken::Closed));

@@ -96,7 +96,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_goes_in_comes_out_and_small_pieces_share_memory(
+        fn pieces_keep_their_bytes_and_small_ones_share_memory(
             steps in prop::collection::vec((any::<bool>(), 0_usize..20_000, 1_usize..9_000), 1..60),
         ) {
             let (mut pieces, mut into, mut out) = (Pieces::default(), Vec::new(), Vec::new());

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_is_none_is_refused() {
+    fn an_invalid_template_is_refused() {
         for template in
             ["a", "/{x", "/{1}", "/{x}/{x}", "/**/a", "/{x=**}/a", "/{x={y}}", "/a b", "/{a}{b}{c}{d}{e}{f}"]
         {

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn formats_become_pieces() {
+    fn formats_are_parsed_into_pieces() {
         let text = |text: &str| Piece::Literal(text.to_owned());
         let value = |operator| Piece::Operator(operator, None);
         for (written, pieces) in [
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn the_value_of_a_header_has_texts_for_what_no_header_knows() {
+    fn a_header_value_has_placeholders_for_operators_without_a_value() {
         let format = Format::parse_header_value("[%ACCESS_LOG_TYPE%%FILTER_STATE(x)%%BYTES_RETRANSMITTED%]");
         assert_eq!(format, Ok(Format(vec![Piece::Literal("[NotSet0]".to_owned())])));
         let unique = Format::parse_header_value("%UNIQUE_ID%").unwrap_err().to_string();

@@ -284,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_node_knows_its_place() {
+    fn every_node_has_its_position() {
         let tree = Node::parse("a: 1\nb:\n  - x\n  - {c: true, d: null}\n").unwrap();
         let Value::Map(entries) = &tree.value else { panic!("{tree:?}") };
         assert_eq!(entries[1].at, Position { line: 2, column: 1 });

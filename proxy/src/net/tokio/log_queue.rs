@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn drops_are_told_once_in_a_while_and_the_rest_at_the_end() {
+    fn dropped_lines_are_reported_at_intervals_and_at_the_end() {
         let mut drops = Drops { total: 5, why: "full".into(), ..Drops::default() };
         assert_eq!(drops.due(), Some(Report { total: 5, why: "full".into() }));
         drops.total = 7;
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_does_not_end_in_time_costs_the_lines_that_wait() {
+    fn a_thread_that_does_not_end_in_time_loses_the_waiting_lines() {
         let queue = queue();
         queue.push(&batch(&["a\n", "b\n"]));
         queue.end();

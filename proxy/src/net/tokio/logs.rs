@@ -275,7 +275,7 @@ mod tests {
     use crate::stats::Counter;
 
     #[::tokio::test(start_paused = true)]
-    async fn what_becomes_of_lines_and_files_is_counted() {
+    async fn written_and_dropped_lines_and_reopened_files_are_counted() {
         let folder = std::env::temp_dir().join(format!("finwait-logs-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let paths = [folder.join("log").to_str().unwrap().to_owned(), "/dev/full".to_owned()];

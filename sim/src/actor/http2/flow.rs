@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn windows_are_kept_to_only_by_those_who_do() {
+    async fn only_peers_that_respect_windows_stop_at_them() {
         assert_eq!(flow(100_000, false).take().len(), 100_000 + 7 * 9);
     }
 

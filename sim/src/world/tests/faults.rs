@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_gate_lets_as_many_bytes_pass_as_it_says() {
+fn a_gate_passes_exactly_its_bytes() {
     let (mut world, client, server) = two_hosts(Settings::default());
     world.spawn(server, echo);
     let control = world.control();
@@ -40,7 +40,7 @@ fn a_gate_lets_as_many_bytes_pass_as_it_says() {
 }
 
 #[test]
-fn holds_gates_and_partitions_do_what_they_say() {
+fn holds_gates_and_partitions_stop_segments() {
     let (mut world, client, server) = two_hosts(Settings::default());
     world.spawn(server, echo);
     let control = world.control();
@@ -79,7 +79,7 @@ fn holds_gates_and_partitions_do_what_they_say() {
 }
 
 #[test]
-fn a_killed_host_closes_its_sockets_and_one_without_power_says_nothing() {
+fn a_killed_host_closes_its_sockets_and_one_without_power_sends_nothing() {
     let (mut world, client, server) = two_hosts(Settings::default());
     world.spawn(server, echo);
     let control = world.control();
@@ -107,7 +107,7 @@ fn a_killed_host_closes_its_sockets_and_one_without_power_says_nothing() {
 }
 
 #[test]
-fn a_stalled_host_still_answers_with_its_kernel() {
+fn the_kernel_of_a_stalled_host_still_replies() {
     let (mut world, client, server) = two_hosts(Settings::default());
     world.spawn(server, echo);
     let control = world.control();
@@ -154,7 +154,7 @@ fn a_fault_takes_the_segments_it_names() {
 }
 
 #[test]
-fn a_silent_host_costs_131_seconds_and_a_closed_port_one_round_trip() {
+fn a_connect_to_a_silent_host_takes_131_seconds_and_to_a_closed_port_one_round_trip() {
     let (mut world, client, _server) = two_hosts(Settings::default());
     world.spawn_main(client, |outside| async move {
         let start = Instant::now();

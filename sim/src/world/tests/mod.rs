@@ -69,7 +69,7 @@ fn has_change(run: &Run, wanted: Change) -> bool {
 }
 
 #[test]
-fn a_message_goes_there_and_back() {
+fn a_message_is_echoed() {
     let (mut world, client, server) = two_hosts(Settings::default());
     world.spawn(server, echo);
     world.spawn_main(client, |outside| async move {
@@ -153,7 +153,7 @@ fn tasks_that_yield_run_before_time_passes() {
 }
 
 #[test]
-fn what_the_kernel_knows_reaches_the_program_at_the_next_turn_only() {
+fn a_program_learns_of_kernel_events_at_its_next_turn() {
     let (mut world, client, server) = two_hosts(Settings::default());
     world.read_delay(client, ms(20)..=ms(20));
     world.spawn(server, |outside| async move {
@@ -180,7 +180,7 @@ fn what_the_kernel_knows_reaches_the_program_at_the_next_turn_only() {
 }
 
 #[test]
-fn the_limit_names_who_is_still_waiting() {
+fn the_limit_names_the_programs_that_wait() {
     let mut world = World::new(Settings::default());
     let host = world.host("patient", &[]);
     world.spawn_main(host, |_| std::future::pending());
@@ -201,7 +201,7 @@ fn a_panic_in_a_program_is_not_lost() {
 
 #[test]
 #[should_panic(expected = "a task of a program panicked")]
-fn a_panic_that_nobody_asks_for_is_not_lost_either() {
+fn a_panic_of_a_detached_task_is_reported() {
     let mut world = World::new(Settings::default());
     let host = world.host("host", &[]);
     world.spawn_main(host, |_| async {

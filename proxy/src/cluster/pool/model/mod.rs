@@ -368,7 +368,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
     #[test]
-    fn an_http1_pool_does_what_its_model_says(set in settings(), steps in prop::collection::vec(step(), 1..60)) {
+    fn an_http1_pool_behaves_as_its_model(set in settings(), steps in prop::collection::vec(step(), 1..60)) {
         run(follow_model(set, steps));
     }
 

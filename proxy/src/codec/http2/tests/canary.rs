@@ -122,7 +122,7 @@ async fn heads_and_control_frames_are_written_in_one_piece() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_continuations_is_told_by_the_debug_data() {
+async fn a_flood_of_continuations_is_named_in_the_debug_data() {
     let (mut raw, mut server, _) = bare_server().await;
     settle(&mut server).await;
     raw.send(SETTINGS, ACK, 0, &[]).await;
@@ -135,7 +135,7 @@ async fn a_flood_of_continuations_is_told_by_the_debug_data() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_hundred_and_first_empty_data_frame_is_what_the_wire_keeps_from_it() {
+async fn the_hundred_and_first_empty_data_frame_ends_h2() {
     for (kind, ended) in [(DATA, true), (0xff, false)] {
         let (mut raw, mut server, _) = bare_server().await;
         raw.send(HEADERS, END_HEADERS, 1, &block(&[(":method", "POST"), GET[1], GET[2], GET[3]])).await;

@@ -78,7 +78,7 @@ async fn a_body_that_a_reset_cuts_short_is_broken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_clients_reset_is_noticed_after_the_request_is_complete() {
+async fn the_clients_reset_is_detected_after_the_request_is_complete() {
     let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
     raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(GET)).await;
     let (_, mut incoming, responder) = server.accept().await.unwrap().unwrap();
@@ -104,7 +104,7 @@ async fn a_clients_goaway_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_connection_is_noticed_after_the_request_is_complete() {
+async fn a_lost_connection_is_detected_after_the_request_is_complete() {
     let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
     raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(GET)).await;
     let (_, mut incoming, responder) = server.accept().await.unwrap().unwrap();
@@ -176,7 +176,7 @@ async fn the_second_step_may_come_at_once_and_closes_an_idle_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_upgrade_sends_goaway_then_the_answer_then_no_error() {
+async fn a_refused_upgrade_sends_goaway_then_the_response_then_no_error() {
     let (mut raw, mut server) = raw_client(&Http2Options { allow_connect: true, ..Http2Options::default() }).await;
     raw.send(HEADERS, END_HEADERS, 1, &block(WEBSOCKET)).await;
     let (_, incoming, responder) = server.accept().await.unwrap().unwrap();
@@ -231,7 +231,7 @@ async fn the_servers_limit_of_streams_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_fails_to_speak_http2_is_told_apart() {
+async fn a_peer_without_http2_is_distinguished_from_a_closed_connection() {
     let cases: [(&str, &[u8], Broken); 4] = [
         ("HTTP/1", b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", Broken::Malformed(Violation::NotHttp2)),
         ("not a byte", b"", Broken::Closed),
@@ -256,7 +256,7 @@ async fn a_peer_that_fails_to_speak_http2_is_told_apart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reset_connection_is_told_from_a_closed_one() {
+async fn a_reset_connection_is_distinguished_from_a_closed_one() {
     LocalSet::new()
         .run_until(async {
             let conn = Conn::new(Box::new(TakesAll(ResetByPeer)), address(), address());

@@ -232,7 +232,7 @@ async fn a_socket_that_stops_stops_the_writer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn repeated_fields_that_envoy_knows_arrive_as_one() {
+async fn repeated_fields_that_envoy_joins_arrive_as_one() {
     LocalSet::new()
         .run_until(async {
             let (mut client, mut requests, _tasks) = both_ends(PIPE_BYTES_MAX, &Http2Options::default()).await;

@@ -60,7 +60,7 @@ const CASES: &[Case] = &[
 ];
 
 #[tokio::test(start_paused = true)]
-async fn a_frame_that_may_not_come_does_not_cost_the_requests_before_it() {
+async fn a_forbidden_frame_does_not_fail_the_requests_before_it() {
     for (name, kind, stream, payload, by_the_rfc, as_envoy) in CASES {
         for (errors, expected) in [(Stream, *by_the_rfc), (Connection, *as_envoy)] {
             let (mut raw, mut server) = raw_client_with(&Http2Options::default(), errors, LIMIT).await;

@@ -54,7 +54,7 @@ async fn a_malformed_request_is_reset_and_its_neighbours_are_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_after_a_good_head_costs_its_stream() {
+async fn a_malformed_message_after_its_head_resets_its_stream() {
     let trailers: &[(&str, &str)] = &[("x", "y")];
     let cases: [(&str, u8, u8, Vec<u8>, u32); 8] = [
         ("trailers that do not end the stream", HEADERS, END_HEADERS, block(trailers), 1),
@@ -134,7 +134,7 @@ async fn what_only_the_http_crate_refuses_arrives_as_it_was_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_malformed_response_costs_its_stream() {
+async fn a_malformed_response_resets_its_stream() {
     let with = |extra: (&'static str, &'static str)| block(&[STATUS, &[extra]].concat());
     let cases = [
         ("a line break", with(("x", "a\r\nb: c"))),
@@ -171,7 +171,7 @@ async fn a_malformed_response_costs_its_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn frames_that_nobody_waits_for_are_dropped_and_paid_for() {
+async fn frames_on_closed_streams_are_dropped_and_credited() {
     LocalSet::new()
         .run_until(async {
             let (mut raw, mut client) = raw_server().await;

@@ -223,18 +223,18 @@ proptest! {
     #![proptest_config(sessions())]
 
     #[test]
-    fn frames_of_a_client_on_one_stream_leave_its_neighbours_alone(troubles in troubles(), reader in any_reader()) {
+    fn neighbours_of_a_stream_are_unaffected_by_frames_of_a_client(troubles in troubles(), reader in any_reader()) {
         run(from_a_client(troubles, reader));
     }
 
     #[test]
-    fn frames_of_a_server_on_one_stream_leave_its_neighbours_alone(troubles in troubles(), reader in any_reader()) {
+    fn neighbours_of_a_stream_are_unaffected_by_frames_of_a_server(troubles in troubles(), reader in any_reader()) {
         run(from_a_server(troubles, reader));
     }
 }
 
 #[test]
-fn what_comes_behind_our_reset_leaves_the_neighbours_alone() {
+fn frames_after_our_reset_do_not_affect_other_streams() {
     let empty = || Trouble::Data { len: 0, padding: None };
     let malformed = || Trouble::MalformedTrailers { which: 0 };
     let byte = || Trouble::Data { len: 1, padding: None };

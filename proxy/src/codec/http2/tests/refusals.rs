@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_malformed_message_ends_the_connection_without_a_word_where_envoys_way_is_asked_for() {
+async fn with_connection_scope_a_malformed_message_ends_the_connection_without_goaway() {
     let with = |extra: (&'static str, &'static str)| block(&[GET, &[extra]].concat());
     let cases = [
         ("protocol without allow_connect", block(WEBSOCKET)),
@@ -50,7 +50,7 @@ async fn a_body_that_breaks_its_content_length_ends_its_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trailers_that_do_not_end_the_stream_end_the_connection_where_envoys_way_is_asked_for() {
+async fn with_connection_scope_trailers_without_end_stream_end_the_connection() {
     let (mut raw, mut server) = raw_client_with(&Http2Options::default(), Connection, LIMIT).await;
     raw.send(HEADERS, END_HEADERS, 1, &block(GET)).await;
     let (_, mut incoming, _responder) = server.accept().await.unwrap().unwrap();
@@ -71,7 +71,7 @@ async fn waiting_for_the_peer_ends_when_it_closes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn data_after_the_end_of_a_stream_ends_the_connection_where_envoys_way_is_asked_for() {
+async fn with_connection_scope_data_after_end_stream_ends_the_connection() {
     let options = Http2Options { allow_connect: true, ..Http2Options::default() };
     let (mut raw, mut server) = raw_client_with(&options, Connection, LIMIT).await;
     raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(WEBSOCKET)).await;
@@ -88,7 +88,7 @@ async fn data_after_the_end_of_a_stream_ends_the_connection_where_envoys_way_is_
 }
 
 #[tokio::test(start_paused = true)]
-async fn broken_framing_is_answered_with_goaway() {
+async fn broken_framing_gets_goaway() {
     let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
     raw.send(WINDOW_UPDATE, 0, 0, &[0; 4]).await;
     let error = server.accept().await.unwrap().map(drop).unwrap_err();
@@ -130,7 +130,7 @@ async fn what_is_no_preface_is_no_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn frames_that_cost_their_sender_nothing_are_counted() {
+async fn frame_floods_are_counted() {
     let priority: &[u8] = &[0, 0, 0, 0, 7];
     let cases: [(&str, u8, &[u8], usize); 3] = [
         ("empty frames", DATA, b"", 2),
@@ -153,7 +153,7 @@ async fn frames_that_cost_their_sender_nothing_are_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ping_is_answered_or_not() {
+async fn a_ping_is_acknowledged_or_not() {
     let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
     let mut pinger = server.pinger().unwrap();
     let seen = pinger.traffic().rx_bytes();
@@ -197,7 +197,7 @@ async fn streams_that_are_reset_at_once_are_all_handed_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_with_a_stream_that_is_refused_costs_nothing_else() {
+async fn a_refused_stream_does_not_affect_others() {
     let good: &[(&str, &str)] = &[("x", "y")];
     for trailers in [good, &[("T", "v")], &[(":path", "/")]] {
         let options = Http2Options { max_concurrent_streams: std::num::NonZeroU32::MIN, ..Http2Options::default() };

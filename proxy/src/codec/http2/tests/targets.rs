@@ -139,7 +139,7 @@ async fn a_long_odd_head_is_split_into_frames_that_every_peer_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_odd_request_that_is_dropped_at_once_does_not_ask_for_something_else() {
+async fn a_rewritten_request_that_is_dropped_at_once_sends_no_other_target() {
     LocalSet::new()
         .run_until(async {
             let (mut raw, mut client) = raw_server().await;
