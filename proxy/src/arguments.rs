@@ -158,7 +158,7 @@ impl Arguments {
     /// Reads the command line of this process.
     ///
     /// # Errors
-    /// Something is wrong with it, or it asks for help or the version: print the answer.
+    /// Something is wrong with it, or it asks for help or the version: print the text.
     pub fn parse_all() -> Result<Self, clap::Error> {
         let mut command = Self::command();
         for Unused { name, takes } in UNUSED {

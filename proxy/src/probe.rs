@@ -9,7 +9,7 @@ use crate::codec::http2::Pinger;
 use crate::config::listener::Keepalive;
 use crate::net::Random;
 
-/// Asks every now and then; returns when the peer has not answered in time. Whatever it sends counts as an answer.
+/// Asks every now and then; returns when the peer has not answered in time. Whatever it sends counts as a response.
 ///
 /// # Cancellation
 /// Safe to drop.

@@ -104,7 +104,7 @@ pub enum ModifyError {
 /// A key with its value in each layer, for operators.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KeyValues {
-    /// The key.
+    /// With its dots, as in `circuit_breakers.app.default.max_requests`.
     pub key: String,
     /// The value in force.
     pub last: String,

@@ -19,7 +19,7 @@ pub struct Snapshot {
     pub version: u64,
     /// When it was read.
     pub loaded_at: SystemTime,
-    /// As read.
+    /// The configuration as it was read.
     pub config: Arc<Config>,
     /// What differs from the version before; for the first, everything is added.
     pub changes: Changes,
@@ -32,7 +32,7 @@ pub struct Snapshot {
 /// The configuration in force.
 #[derive(Clone)]
 pub struct InForce {
-    /// The configuration.
+    /// The configuration in force.
     pub snapshot: Arc<Snapshot>,
     /// Where its listeners are bound: ports that the system chose are real here.
     pub addresses: Addresses,
@@ -43,7 +43,7 @@ pub type Addresses = BTreeMap<String, Address>;
 
 /// What all workers share of a listener.
 pub struct Listener {
-    /// As configured.
+    /// The options of the listener.
     pub config: config::Listener,
     /// Its stats and those of its connection manager: unregistered when no connection of it is left.
     pub stats: Arc<Registry>,
@@ -52,7 +52,7 @@ pub struct Listener {
 /// What snapshots are made with.
 #[derive(Clone, Copy)]
 pub struct Ground<'a> {
-    /// Every stat.
+    /// All stats of the process.
     pub registry: &'a Registry,
     /// What operators may change.
     pub runtime: &'a Arc<Runtime>,

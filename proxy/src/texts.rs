@@ -7,7 +7,7 @@ pub(crate) type Pieces<'a> = [&'a str; 4];
 
 /// A value that is written as a text and can be read back from it.
 pub(crate) trait Text: Sized {
-    /// The text.
+    /// The parts of the text, in order.
     fn pieces(&self) -> Pieces<'_>;
 
     /// The value that has exactly this text.

@@ -13,7 +13,7 @@ use crate::trace::HostId;
 pub enum Perturbation<Host = HostId> {
     /// A host's wall clock is ahead of the world's.
     Ahead {
-        /// Whose.
+        /// The host of the clock.
         host: Host,
         /// By how much.
         by: Duration,
@@ -31,14 +31,14 @@ pub enum Perturbation<Host = HostId> {
     },
     /// Of several hosts that can run at one instant, this one does.
     First {
-        /// Which.
+        /// The host that runs first.
         host: Host,
         /// At which of the choices between hosts.
         choice: u64,
     },
     /// A host's driver looks later at what its kernel knows.
     ReadDelay {
-        /// Whose.
+        /// The host that is delayed.
         host: Host,
         /// Which of its driver's turns.
         turn: u64,
@@ -47,14 +47,14 @@ pub enum Perturbation<Host = HostId> {
     },
     /// A host's clock is slow: its timers go off late, and its wall clock falls behind.
     Slow {
-        /// Whose.
+        /// The host of the clock.
         host: Host,
         /// By how much.
         by: PartsPerMillion,
     },
     /// A host's programs get no processor time.
     Stall {
-        /// Whose.
+        /// The host that is delayed.
         host: Host,
         /// Before which of its runs.
         run: u64,
@@ -128,7 +128,7 @@ pub enum Course<Host = HostId> {
     Drawn(Bounds),
     /// These departures and no others.
     Fixed(Vec<Perturbation<Host>>),
-    /// None.
+    /// No departures: what can happen at once happens at once.
     #[default]
     Plain,
 }
@@ -136,9 +136,9 @@ pub enum Course<Host = HostId> {
 /// A departure that has happened.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Perturbed {
-    /// When.
+    /// When it happened, since the run began.
     pub at: Duration,
-    /// What.
+    /// The delay that was drawn.
     pub what: Perturbation,
     /// The packet number of the segment it is about, if it is about one.
     pub packet: Option<u64>,

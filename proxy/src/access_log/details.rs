@@ -83,7 +83,7 @@ text_enum! {
 pub struct UpstreamReset {
     /// Whether the response had begun.
     pub response: ResponseStart,
-    /// Why.
+    /// Why the upstream stream was reset.
     pub cause: ResetCause,
 }
 

@@ -192,7 +192,7 @@ impl ResponseFlags {
         self.iter().any(|known| known == flag)
     }
 
-    /// None set?
+    /// Is no flag set?
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()

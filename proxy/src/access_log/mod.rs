@@ -33,7 +33,7 @@ use format::{Heads, Renderer, Source};
 pub struct Downstream {
     /// `%CONNECTION_ID%`
     pub connection_id: u64,
-    /// Our end.
+    /// The local address.
     pub local: Address,
     /// The socket's other end.
     pub peer: Address,
@@ -71,7 +71,7 @@ impl LocalEnd {
         }
     }
 
-    /// Their flag.
+    /// The response flag of the streams that end with the connection.
     #[must_use]
     pub fn flag(self) -> Option<ResponseFlag> {
         match self {
@@ -124,7 +124,7 @@ pub struct StreamInfo {
     pub upstream_local: Option<Address>,
     /// What the upstream speaks.
     pub upstream_protocol: Option<Version>,
-    /// Attempts begun.
+    /// Number of attempts, the first included.
     pub attempts: u32,
     /// The response says so too.
     pub attempts_in_response: bool,

@@ -15,7 +15,7 @@ pub(super) enum Buckets {
     Detailed,
     /// How many values are in each bucket of the configuration.
     Disjoint,
-    /// The quantiles.
+    /// Quantiles, as Envoy's `summary`.
     Summary,
 }
 

@@ -74,11 +74,11 @@ impl CommandLine {
 /// A response and what follows from it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AdminResponse {
-    /// The status.
+    /// 200, or the status of an error.
     pub status: StatusCode,
     /// The `content-type`.
     pub content_type: &'static str,
-    /// The body.
+    /// Text or JSON, by `content_type`.
     pub body: String,
     /// To be done once it has been sent.
     pub then: Then,
@@ -89,19 +89,19 @@ pub struct AdminResponse {
 pub enum Then {
     /// Listeners are to stop.
     CloseListeners {
-        /// Which.
+        /// The listeners that drain.
         scope: Scope,
         /// After the drain time, and not now.
         gracefully: bool,
     },
     /// Clients are to be asked to go elsewhere, or no longer.
     Health {
-        /// They are.
+        /// Do health checks fail from now on?
         is_unwell: bool,
     },
-    /// Nothing.
+    /// The response is all.
     Nothing,
-    /// Exit.
+    /// The process ends, as for SIGINT.
     Quit,
     /// Access logs and the process log are to be opened again by their paths.
     ReopenLogs,
@@ -150,7 +150,7 @@ impl AdminResponse {
     }
 }
 
-/// One path.
+/// A path of the admin interface.
 struct Endpoint {
     path: &'static str,
     /// Does it change something? Then only POST will do, so that no crawler or prefetch can.

@@ -37,7 +37,7 @@ fn exposition(snapshot: &Snapshot, options: &StatsOptions) -> AdminResponse {
     AdminResponse::new(TEXT, crate::stats::prometheus::render(snapshot, options))
 }
 
-/// The numbers the query asks for.
+/// The numbers the query requests.
 fn select(query: &Query, state: &AdminState) -> Result<Snapshot, AdminResponse> {
     state.server.uptime.set(state.started.elapsed().as_secs());
     let memory = (state.memory)();

@@ -36,7 +36,7 @@ pub(super) enum Doing {
     Rendering,
 }
 
-/// All connections.
+/// The connections of the admin interface.
 #[derive(Debug, Default)]
 pub(super) struct Seats(RefCell<Table>);
 

@@ -33,13 +33,13 @@ impl Cluster {
         }
     }
 
-    /// Takes note that a request got no answer in time.
+    /// Takes note that a request got no response in time.
     pub fn report_timeout(&self, endpoint: &Endpoint) {
         endpoint.counts.rq_timeout.inc();
         self.note_local_origin(endpoint, StatusCode::GATEWAY_TIMEOUT);
     }
 
-    /// Takes note that a try got no answer in time, and goes on.
+    /// Takes note that a try got no response in time, and goes on.
     pub fn note_timeout(&self, endpoint: &Endpoint) {
         self.note_local_origin(endpoint, StatusCode::GATEWAY_TIMEOUT);
     }

@@ -17,10 +17,10 @@ use crate::config::health::{HealthCheck, Probe};
 use crate::net::{Address, Conn, ConnectOptions, Net};
 use crate::stats::HealthFlag;
 
-/// Largest head of an answer to a check. Bytes.
+/// Largest head of a response to a check. Bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 100;
-/// Bytes of an answer to a check that are read to have the connection for the next one.
+/// Bytes of a response to a check that are read to have the connection for the next one.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a TCP answer that are searched.
 const TCP_ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -28,9 +28,9 @@ const TCP_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// What a check found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Found {
-    /// No answer, or none that can be read, or one that may be asked for again.
+    /// No response, or none that can be read, or one that may be asked for again.
     Failure(Failure),
-    /// The answer wanted.
+    /// The response wanted.
     Success,
     /// A clear answer, and not the one wanted.
     Verdict,
@@ -38,11 +38,11 @@ enum Found {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Failure {
-    /// There was an answer.
+    /// There was a response.
     Answer,
     /// The connection failed.
     Network,
-    /// There was no answer in time.
+    /// There was no response in time.
     Timeout,
 }
 
@@ -218,11 +218,11 @@ enum Traffic {
 /// How the last check of an endpoint went.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Standing {
-    /// It succeeded.
+    /// The last check succeeded.
     Passing,
     /// It succeeded, but `healthy_threshold` is not reached.
     PassingBelowThreshold,
-    /// It failed.
+    /// The last check failed.
     Failing,
     /// It failed, but `unhealthy_threshold` is not reached.
     FailingBelowThreshold,
@@ -336,7 +336,7 @@ async fn ask_http(
     Some(answer.status.as_u16())
 }
 
-/// Says something and waits for the answers.
+/// Says something and waits for the responses.
 async fn ask_tcp(mut conn: Conn, send: &[u8], receive: &[Vec<u8>]) -> Option<()> {
     conn.write_all(send).await.ok()?;
     let mut got = Vec::new();

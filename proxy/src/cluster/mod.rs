@@ -181,7 +181,7 @@ pub struct Cluster {
 
 /// One backend.
 pub struct Endpoint {
-    /// Where it listens; of a logical endpoint, the first address of the last answer.
+    /// Where it listens; of a logical endpoint, the first address of the last response.
     pub address: Address,
     location: Location,
     cluster: RefCell<Weak<Cluster>>,
@@ -203,7 +203,7 @@ impl Endpoint {
         self.pools.iter().for_each(|pool| pool.drain());
     }
 
-    /// A request got part of an answer, and nothing more for too long.
+    /// A request got part of a response, and nothing more for too long.
     pub fn gave_no_more(&self) {
         let Some(cluster) = self.cluster() else { return };
         cluster.shared.stats.upstream_rq_per_try_idle_timeout.inc();
@@ -240,7 +240,7 @@ impl Avoided {
     }
 }
 
-/// How long start-up waits for the first answer of a name server; after that the cluster starts empty.
+/// How long start-up waits for the first response of a name server; after that the cluster starts empty.
 const FIRST_RESOLUTION_WAIT: Duration = Duration::from_secs(5);
 
 impl Cluster {
@@ -284,7 +284,7 @@ impl Cluster {
         cluster
     }
 
-    /// Waits for the first answer to all names, and goes on asking.
+    /// Waits for the first response to all names, and goes on asking.
     async fn start_names(self: &Rc<Self>, mut names: Names, refresh: Refresh, before: &Handover) {
         let first = names.resolve(&*self.outside.net);
         let waited = FIRST_RESOLUTION_WAIT;

@@ -25,7 +25,7 @@ pub struct CopiedBody(Rc<RefCell<Pieces>>);
 pub(super) enum Piece {
     /// There is no more, and the original goes on.
     BrokenOff,
-    /// Payload.
+    /// Payload; never empty.
     Data(Bytes),
     /// The end, with trailers.
     Trailers(Headers),
@@ -50,7 +50,7 @@ enum End {
     Complete(Option<Headers>),
     /// The original broke off, or the copy fell behind.
     Broken,
-    /// Not yet.
+    /// The original goes on.
     Open,
 }
 

@@ -7,7 +7,7 @@ use super::spelling::Spelling;
 /// A request without its body.
 #[derive(Clone, Debug, Default)]
 pub struct RequestHead {
-    /// The method.
+    /// In the letters of the request; methods are case-sensitive (RFC 9110 9.1).
     pub method: Method,
     /// `:scheme`, or the scheme of an absolute URI; HTTP/1 in origin form has none.
     pub scheme: Option<HeaderValue>,
@@ -19,18 +19,18 @@ pub struct RequestHead {
     pub protocol: Option<HeaderValue>,
     /// What the peer speaks.
     pub version: Version,
-    /// The rest.
+    /// All other fields, in order.
     pub headers: Headers,
 }
 
 /// A final response without its body.
 #[derive(Clone, Debug)]
 pub struct ResponseHead {
-    /// The status.
+    /// 100 to 999.
     pub status: StatusCode,
     /// What the peer speaks.
     pub version: Version,
-    /// The headers.
+    /// In order, without pseudo-header fields.
     pub headers: Headers,
 }
 
@@ -171,7 +171,7 @@ impl Headers {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
     }
 
-    /// In order.
+    /// The fields in the order of the message.
     pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         self.0.iter().map(|(name, value)| (name, value))
     }
@@ -182,7 +182,7 @@ impl Headers {
         self.0.len()
     }
 
-    /// None?
+    /// Are there no fields?
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

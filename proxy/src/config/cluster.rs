@@ -77,7 +77,7 @@ pub struct Cluster {
     pub requests_per_connection_max: Option<NonZeroU32>,
     /// A connection takes no more requests once it is as old; `None` is no limit.
     pub connection_duration_max: Option<Duration>,
-    /// Limits.
+    /// `circuit_breakers`.
     pub limits: ByPriority<Limits>,
     /// How it is found out which endpoints work; none takes all for healthy.
     pub health_checks: Vec<HealthCheck>,
@@ -105,7 +105,7 @@ impl Cluster {
 /// How the kernel asks a silent endpoint. What is `None` is the system's choice.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TcpKeepalive {
-    /// So many questions without an answer end the connection.
+    /// So many questions without a response end the connection.
     pub probes: Option<u32>,
     /// From the last word to the first question; whole seconds.
     pub time: Option<Duration>,
@@ -128,7 +128,7 @@ pub enum Discovery {
         refresh: Refresh,
     },
     /// One name, resolved again and again, that is one endpoint whatever it resolves to: a new connection goes to the first
-    /// address of the last answer that takes it.
+    /// address of the last response that takes it.
     LogicalDns {
         /// Which addresses count.
         family: LookupFamily,
@@ -155,14 +155,14 @@ pub struct Refresh {
 pub struct FailureRefresh {
     /// The first interval.
     pub base: Duration,
-    /// The longest.
+    /// The longest interval; doubling stops there.
     pub max: Duration,
 }
 
 /// Which of a name's addresses become endpoints: Envoy's `dns_lookup_family`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LookupFamily {
-    /// All.
+    /// All addresses of the name.
     All,
     /// Those of IPv6; if there are none, those of IPv4.
     #[default]
@@ -195,9 +195,9 @@ impl LookupFamily {
 pub enum Balancing {
     /// The less loaded of two random endpoints.
     LeastRequest,
-    /// Any.
+    /// A random endpoint.
     Random,
-    /// In turn.
+    /// One endpoint after the other.
     RoundRobin,
 }
 
@@ -241,7 +241,7 @@ impl Priority {
 }
 
 impl<T> ByPriority<T> {
-    /// Makes each.
+    /// Calls `make` for each priority.
     pub fn new(make: impl Fn(Priority) -> T) -> Self {
         Self { default: make(Priority::Default), high: make(Priority::High) }
     }
@@ -255,7 +255,7 @@ impl<T> ByPriority<T> {
         }
     }
 
-    /// Both.
+    /// The value of the default priority, then that of the high one.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         [&self.default, &self.high].into_iter()
     }
@@ -264,7 +264,7 @@ impl<T> ByPriority<T> {
 /// Circuit breakers of one priority, shared by all workers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// Connections.
+    /// `max_connections`, of one cluster on all workers.
     pub connections_max: u32,
     /// Requests waiting for a connection.
     pub pending_max: u32,

@@ -34,7 +34,7 @@ pub struct Cors {
 /// Which origins a policy allows.
 #[derive(Clone, Debug)]
 pub enum Origins {
-    /// Each.
+    /// Every origin.
     Any,
     /// Those that one of these takes.
     Matching(Vec<StringMatch>),
@@ -56,7 +56,7 @@ impl Origins {
 pub enum Allowed {
     /// `*`: whatever it announces.
     Any,
-    /// These.
+    /// These; the value of the response header.
     List(HeaderValue),
 }
 

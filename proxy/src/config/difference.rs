@@ -12,11 +12,11 @@ pub enum Difference {
     GracefulStop,
     /// A malformed HTTP/2 message ends its stream (RFC 9113 8.1.1), not its connection. Read when a connection begins.
     Http2StreamErrors,
-    /// The socket of an idle connection is asked for its end before a request is committed to it.
+    /// The socket of an idle connection is checked for its end before a request is committed to it.
     LookBeforeReuse,
     /// A request of which nothing was written moves on to another connection, without counting as a retry.
     Redispatch,
-    /// An idempotent request that was lost on a reused connection, before any byte of an answer, is sent once more.
+    /// An idempotent request that was lost on a reused connection, before any byte of a response, is sent once more.
     Resend,
     /// A retry after a lost connection uses a connection that has carried nothing yet.
     RetryFresh,

@@ -41,7 +41,7 @@ pub struct Place {
 /// Line and column, both counted from one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Position {
-    /// Line.
+    /// Counted from 1.
     pub line: usize,
     /// Column, in characters.
     pub column: usize,
@@ -62,7 +62,7 @@ pub enum Cause {
     /// A field that must be there is not.
     #[error("`{field}` is missing")]
     Missing {
-        /// Its name.
+        /// As the configuration spells it.
         field: &'static str,
     },
     /// A spelling of an earlier generation of the API.
@@ -79,7 +79,7 @@ pub enum Cause {
     /// Nothing is known by that name.
     #[error("unknown {name}{}", nearest.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
     Unknown {
-        /// The name.
+        /// The field, value or type.
         name: Name,
         /// The known name most like it.
         nearest: Option<&'static str>,
@@ -91,7 +91,7 @@ pub enum Cause {
     Unsupported {
         /// The field, value or type.
         name: Name,
-        /// Why.
+        /// Why finwait refuses it.
         reason: &'static str,
     },
     /// A value of another kind than the field's.
@@ -111,7 +111,7 @@ pub enum Name {
     Extension {
         /// What it is: `HTTP filter`.
         kind: &'static str,
-        /// Its name.
+        /// As the configuration spells it.
         name: &'static str,
     },
     /// A field of a message. Its path ends in it.

@@ -58,7 +58,7 @@ pub struct Buffer {
     pub request_bytes_max: NonZeroU32,
 }
 
-/// Changes heads.
+/// `envoy.filters.http.header_mutation`.
 #[derive(Clone, Debug)]
 pub struct HeaderMutation {
     /// The filter's own mutations and those of the route and of what is above it, in the order in which they are applied.
@@ -79,7 +79,7 @@ pub struct Mutations {
 /// A change to what has a name and a value.
 #[derive(Clone, Debug)]
 pub enum Mutation<N> {
-    /// Another value.
+    /// Adds a value, or replaces those that are there.
     Append {
         /// Of what has this name.
         name: N,
@@ -134,7 +134,7 @@ pub enum StrictHeader {
 }
 
 impl StrictHeader {
-    /// All.
+    /// Every kind of header, in the order of names.
     pub const ALL: [Self; 5] = [Self::MaxRetries, Self::PerTryTimeout, Self::RetryGrpcOn, Self::RetryOn, Self::Timeout];
 
     /// The header's name.

@@ -3,7 +3,7 @@
 //! The criteria are looked at one after the other, each among the chains that the one before has left: a chain that names
 //! what the connection has comes before one that names nothing, and a longer prefix before a shorter one. There is no way
 //! back: a connection to a port that some chain names is never taken by a chain that names no port, even if the named one
-//! asks for another source. That is how Envoy chooses.
+//! requests another source. That is how Envoy chooses.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -51,7 +51,7 @@ pub struct FilterChainMatch {
 /// What a connection carries, as far as its first bytes tell.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum TransportProtocol {
-    /// Anything.
+    /// The match names none, so every connection fits.
     #[default]
     Any,
     /// `raw_buffer`: not TLS. That is every connection here.
@@ -61,7 +61,7 @@ pub enum TransportProtocol {
 /// Whether a connection comes from this machine.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum SourceType {
-    /// Or not.
+    /// Any source address.
     #[default]
     Any,
     /// It does: both ends have the same address, or the peer a loopback address.
@@ -75,14 +75,14 @@ pub enum SourceType {
 pub enum Chosen {
     /// One of `chains`, by its position.
     Listed(usize),
-    /// The default.
+    /// `default_filter_chain`.
     Default,
 }
 
 /// Both ends of a connection. `None`: it is not a TCP connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Ends {
-    /// Ours.
+    /// The address to which the client connected.
     pub local: Option<SocketAddr>,
     /// The client's.
     pub peer: Option<SocketAddr>,

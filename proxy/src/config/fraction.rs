@@ -9,7 +9,7 @@ pub struct Fraction {
     pub key: Option<String>,
 }
 
-/// The whole.
+/// The denominator of all fractions.
 pub const MILLION: u32 = 1_000_000;
 
 /// Does a number that was drawn fall into so many millionths? All and none take no chance: nothing is drawn.

@@ -28,7 +28,7 @@ pub struct HealthCheck {
     pub interval_jitter_percent: u32,
     /// A check uses the connection of the one before where it can.
     pub reuse_connection: bool,
-    /// So many failures in a row make an endpoint unhealthy. An answer with a wrong status does so at once.
+    /// So many failures in a row make an endpoint unhealthy. A response with a wrong status does so at once.
     pub unhealthy_threshold: u32,
     /// So many successes in a row make it healthy again. The very first is enough.
     pub healthy_threshold: u32,
@@ -43,14 +43,14 @@ pub enum Probe {
     Http {
         /// `host`; the cluster's name if absent.
         host: Option<String>,
-        /// Where.
+        /// The path of the request of each check.
         path: String,
         /// Statuses that mean health.
         expected: Vec<RangeInclusive<u16>>,
         /// Statuses that count as a failure like any other, and not as a verdict.
         retriable: Vec<RangeInclusive<u16>>,
     },
-    /// A connection.
+    /// Connects, and compares bytes if `send` and `receive` are set.
     Tcp {
         /// Is written; may be empty.
         send: Vec<u8>,

@@ -47,7 +47,7 @@ pub struct Keepalive {
     pub interval: Option<Duration>,
     /// A random part of this is added to each interval.
     pub jitter: Duration,
-    /// How long an answer may take.
+    /// How long a response may take.
     pub timeout: Duration,
     /// A connection that was idle for so long is asked beside the request that it gets. Towards clusters only.
     pub after_idle: Option<Duration>,

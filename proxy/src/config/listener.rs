@@ -104,7 +104,7 @@ pub struct ConnectionManager {
     pub early_logs: EarlyLogs,
     /// What becomes of responses of the proxy's own.
     pub local_replies: LocalReplies,
-    /// Timers.
+    /// Timeouts of the connection manager.
     pub timeouts: ManagerTimeouts,
     /// What the `server` header says, and when.
     pub server: ServerHeader,
@@ -222,7 +222,7 @@ impl Default for ManagerTimeouts {
 /// The `server` response header.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServerHeader {
-    /// Its value.
+    /// The value of the `server` header.
     pub name: HeaderValue,
     /// What happens to the upstream's.
     pub transformation: ServerTransformation,
@@ -233,7 +233,7 @@ pub struct ServerHeader {
 pub enum ServerTransformation {
     /// Keep the upstream's, else add ours.
     AppendIfAbsent,
-    /// Ours always.
+    /// OVERWRITE: the `server` header of the upstream is replaced.
     Overwrite,
     /// The upstream's or none.
     PassThrough,
@@ -273,10 +273,10 @@ pub struct EarlyLogs {
 /// Where an access log goes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LogPath {
-    /// A file.
+    /// A file of this path; reopened on SIGUSR1.
     File(String),
-    /// Standard error.
+    /// `envoy.access_loggers.stderr`.
     Stderr,
-    /// Standard output.
+    /// `envoy.access_loggers.stdout`.
     Stdout,
 }

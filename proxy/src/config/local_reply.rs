@@ -20,7 +20,7 @@ pub struct LocalReplies {
 /// A change of the responses that a filter takes.
 #[derive(Clone, Debug)]
 pub struct Mapper {
-    /// Which responses.
+    /// The local replies that the mapper changes.
     pub filter: LogFilter,
     /// Their status: 200 to 599.
     pub status: Option<u16>,

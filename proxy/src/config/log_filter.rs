@@ -7,7 +7,7 @@ use super::route::HeaderMatch;
 pub enum LogFilter {
     /// `and_filter`: all of these take it.
     All(Vec<Self>),
-    /// Every stream.
+    /// Logs every stream.
     Always,
     /// `or_filter`: one of these takes it.
     Any(Vec<Self>),
@@ -19,7 +19,7 @@ pub enum LogFilter {
     Header(HeaderMatch),
     /// `log_type_filter`: the occasion on which a line is written.
     LogType(Choice<LogType>),
-    /// No stream.
+    /// Logs no stream.
     Never,
     /// `response_flag_filter`: it has one of these flags; with none here it has any.
     ResponseFlag(Vec<&'static str>),
@@ -51,7 +51,7 @@ impl LogFilter {
 /// A number compared with one that a runtime key may change.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Comparison {
-    /// How.
+    /// The comparison with the value.
     pub operator: ComparisonOperator,
     /// The number, while the runtime has none.
     pub value: u32,
@@ -90,7 +90,7 @@ impl ComparisonOperator {
 pub enum Choice<T> {
     /// `exclude`: all but these.
     AllBut(Vec<T>),
-    /// These.
+    /// Only these values.
     These(Vec<T>),
 }
 

@@ -84,7 +84,7 @@ struct RouteTables {
     exact: Table<Vec<usize>>,
     /// Routes for what begins with a text, by its length.
     prefixes: ByLength<Vec<usize>>,
-    /// All others.
+    /// Patterns that no table can find, in order.
     others: Vec<usize>,
 }
 

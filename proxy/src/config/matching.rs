@@ -25,14 +25,14 @@ pub enum PathMatch {
     Connect,
     /// The whole path.
     Exact {
-        /// The path.
+        /// Compared with the whole path, without the query.
         path: String,
         /// Compare letters exactly.
         case_sensitive: bool,
     },
     /// The beginning of the path.
     Prefix {
-        /// The beginning.
+        /// Compared with the beginning of the path.
         prefix: String,
         /// Compare letters exactly.
         case_sensitive: bool,
@@ -118,7 +118,7 @@ pub enum Sense {
 /// What a header is that is not there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Missing {
-    /// Not there.
+    /// The header or parameter is absent.
     Absent,
     /// There, and empty.
     Empty,

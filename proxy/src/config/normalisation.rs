@@ -43,7 +43,7 @@ pub enum PathForm {
 /// What becomes of several slashes side by side.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Slashes {
-    /// They stay.
+    /// The slashes are kept.
     #[default]
     Kept,
     /// They become one.
@@ -53,21 +53,21 @@ pub enum Slashes {
 /// What becomes of the port of a host.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum HostPort {
-    /// It stays.
+    /// The port is kept.
     #[default]
     Kept,
     /// It goes if it is the listener's.
     StrippedIfOurs,
-    /// It goes.
+    /// The port is removed.
     Stripped,
 }
 
 /// What becomes of a dot behind the name of a host.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum TrailingDot {
-    /// It stays.
+    /// The dot is kept.
     #[default]
     Kept,
-    /// It goes.
+    /// The dot is removed.
     Stripped,
 }

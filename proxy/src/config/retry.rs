@@ -32,9 +32,9 @@ pub struct RetryPolicy {
 /// The intervals of which the pause before a retry is a random part.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Intervals {
-    /// The first.
+    /// `base_interval`: the pause before the first retry is a random part of it.
     pub base: Duration,
-    /// The longest.
+    /// `max_interval`.
     pub max: Duration,
 }
 
@@ -93,7 +93,7 @@ pub struct RetryOn {
 }
 
 impl RetryOn {
-    /// Every word.
+    /// Every policy of `retry_on`, in the order of names.
     pub const WORDS: [&str; 15] = [
         "5xx",
         "cancelled",

@@ -86,7 +86,7 @@ pub enum ForwardedHost {
 pub struct Redirect {
     /// `host_redirect`, with its port if it has one.
     pub host: Option<String>,
-    /// The path.
+    /// The path of the `location` header.
     pub path: RedirectPath,
     /// `port_redirect`
     pub port: Option<u16>,
@@ -116,7 +116,7 @@ pub enum RedirectQuery {
     /// The request's.
     #[default]
     Kept,
-    /// None.
+    /// `strip_query`: the query is left out.
     Stripped,
 }
 

@@ -43,7 +43,7 @@ pub enum PortMatch {
 /// Routes for a set of domains.
 #[derive(Clone, Debug)]
 pub struct VirtualHost {
-    /// For stats.
+    /// The name of the virtual host in stats and logs.
     pub name: String,
     /// Which `:authority` values it takes.
     pub domains: Vec<Domain>,
@@ -110,16 +110,16 @@ pub struct VirtualCluster {
 /// Which requests in clear text are redirected to `https`. `x-forwarded-proto` says what came over TLS.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum RequireTls {
-    /// None.
+    /// `NONE`: no request is redirected.
     #[default]
     None,
     /// Those that come from outside.
     ExternalOnly,
-    /// All.
+    /// `ALL`: every request in clear text is redirected.
     All,
 }
 
-/// One route.
+/// A route of a virtual host; the first that matches is taken.
 #[derive(Clone, Debug)]
 pub struct Route {
     /// `%ROUTE_NAME%`
@@ -185,7 +185,7 @@ pub enum Action {
 /// How to ask a cluster.
 #[derive(Clone, Debug)]
 pub struct Forward {
-    /// Which.
+    /// The cluster, by name or by header.
     pub cluster: Destination,
     /// `cluster_not_found_response_code`: the status of the response while there is no such cluster. 404, 500 or 503.
     pub missing: u16,
@@ -222,7 +222,7 @@ pub struct Forward {
 /// A cluster that gets copies of requests, and whose responses are dropped.
 #[derive(Clone, Debug)]
 pub struct Mirror {
-    /// Which.
+    /// The cluster, by name or by header.
     pub cluster: NamedCluster,
     /// Which share of the requests; `None` is all.
     pub share: Option<Fraction>,
@@ -292,7 +292,7 @@ pub struct WeightedClusters {
 /// One of [`WeightedClusters`].
 #[derive(Clone, Debug)]
 pub struct WeightedCluster {
-    /// Which.
+    /// The cluster, by name or by header.
     pub cluster: NamedCluster,
     /// Its share, of the sum of all weights.
     pub weight: u32,

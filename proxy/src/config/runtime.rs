@@ -9,7 +9,7 @@ use super::cluster::Priority;
 /// What every key that is ours begins with.
 const OURS: &str = "finwait.";
 
-/// A layer.
+/// One layer of `layered_runtime`; a later layer overrides an earlier one.
 #[derive(Clone, Debug)]
 pub struct RuntimeLayer {
     /// Its name, which no other has.
@@ -33,11 +33,11 @@ impl RuntimeLayer {
 pub enum LayerValues {
     /// The admin interface, at any time.
     Admin,
-    /// The configuration.
+    /// `static_layer`: values of the configuration.
     Static(BTreeMap<String, RuntimeValue>),
 }
 
-/// A value.
+/// The value of a runtime key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RuntimeValue {
     /// `true` or `false`.
@@ -49,9 +49,9 @@ pub enum RuntimeValue {
         /// of so many.
         denominator: u32,
     },
-    /// A number.
+    /// A number, or a text that is one.
     Number(f64),
-    /// Anything else.
+    /// Any other text.
     Text(String),
 }
 
@@ -61,13 +61,13 @@ pub enum RuntimeError {
     /// The key is none of ours.
     #[error("there is no {key}; known are {known}", known = known())]
     UnknownKey {
-        /// As written.
+        /// As it stands in the configuration.
         key: String,
     },
     /// Envoy behaves otherwise with it, and finwait does not.
     #[error("{key} is not supported: {reason}")]
     Unsupported {
-        /// As written.
+        /// As it stands in the configuration.
         key: String,
         /// What stands in its place.
         reason: &'static str,
@@ -75,25 +75,25 @@ pub enum RuntimeError {
     /// A limit is a count.
     #[error("{key} is a whole number from 0, not {value}")]
     NoCount {
-        /// The key.
+        /// The runtime key in question.
         key: String,
-        /// As written.
+        /// As it stands in the configuration.
         value: String,
     },
     /// A share is a percentage.
     #[error("{key} is a percentage from 0 to 100, not {value}")]
     NoPercentage {
-        /// The key.
+        /// The runtime key in question.
         key: String,
-        /// As written.
+        /// As it stands in the configuration.
         value: String,
     },
     /// A difference is on or off.
     #[error("{key} is true or false, not {value}")]
     NoFlag {
-        /// The key.
+        /// The runtime key in question.
         key: String,
-        /// As written.
+        /// As it stands in the configuration.
         value: String,
     },
 }
@@ -299,7 +299,7 @@ pub fn connection_limit(listener: &str) -> String {
 /// A limit of a cluster, which a key may change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BreakerLimit {
-    /// Connections.
+    /// `max_connections`.
     Connections,
     /// Requests waiting for a connection.
     Pending,

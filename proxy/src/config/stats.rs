@@ -5,7 +5,7 @@ use super::string_match::StringMatch;
 /// Which stats are shown, and how.
 #[derive(Clone, Debug)]
 pub struct StatsOptions {
-    /// Which.
+    /// The stats that the admin interface shows.
     pub shown: ShownStats,
     /// The parts of names that are labels for Prometheus.
     pub tags: Tags,
@@ -55,7 +55,7 @@ pub const DEFAULT_BUCKETS: &[f64] = &[
 /// `stats_matcher`: which stats are shown. The others are counted all the same.
 #[derive(Clone, Debug)]
 pub enum ShownStats {
-    /// Every one.
+    /// All stats.
     All,
     /// `exclusion_list`: every one that none of these takes.
     AllBut(Vec<StringMatch>),
@@ -97,7 +97,7 @@ impl Default for Tags {
 /// A tag that is not one of Envoy's.
 #[derive(Clone, Debug)]
 pub struct OwnTag {
-    /// As written.
+    /// The name of the tag, as configured.
     pub name: String,
     /// What it says.
     pub value: TagValue,

@@ -102,7 +102,7 @@ async fn wait(
     }
 }
 
-/// How a connection closes on which no request is under way. What a delayed FIN protects, an answer that is still to be
+/// How a connection closes on which no request is under way. What a delayed FIN protects, a response that is still to be
 /// read, is kept as well by a FIN that says no more than that no other follows.
 fn when_idle(how: Close, differences: Differences) -> Close {
     match how {

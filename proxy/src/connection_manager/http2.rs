@@ -151,7 +151,7 @@ async fn run(
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Streamed {
-    /// The client reset it before there was an answer, and within [`premature_max`].
+    /// The client reset it before there was a response, and within [`premature_max`].
     Prematurely,
     Usually,
 }

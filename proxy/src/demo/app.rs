@@ -46,7 +46,7 @@ const ECHO_BYTES_MAX: usize = 16 * 1024;
 /// An idle connection is closed after this: later than the sidecar does, which closes after 4 s, so that no
 /// request meets a connection that is going away.
 const IDLE_MAX: Duration = Duration::from_secs(60);
-/// From the first byte of a request to its last, and how long its answer may take to leave.
+/// From the first byte of a request to its last, and how long its response may take to leave.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
 /// A silent WebSocket is kept from the hops' idle timeouts, the shortest of which is 300 s.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -237,7 +237,7 @@ fn echo(head: &RequestHead, body: &EchoedBody) -> String {
     out
 }
 
-/// An answer with a body.
+/// A response with a body.
 struct Reply {
     head: ResponseHead,
     body: Bytes,

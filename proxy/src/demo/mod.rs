@@ -93,7 +93,7 @@ pub enum DemoError {
     /// The application cannot listen.
     #[error("app cannot listen on {at}")]
     App {
-        /// Where.
+        /// The address that is in use.
         at: SocketAddr,
         /// What the system said.
         source: io::Error,
@@ -104,9 +104,9 @@ pub enum DemoError {
     /// A hop does not start.
     #[error("{hop} does not start")]
     Hop {
-        /// Which.
+        /// The proxy that did not start.
         hop: &'static str,
-        /// Why.
+        /// Why it did not start.
         source: ProcessError,
     },
     /// The system refuses a thread.

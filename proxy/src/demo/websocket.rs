@@ -165,7 +165,7 @@ impl Socket {
         self.flush().await
     }
 
-    /// Lets out what is queued: the answer to the handshake, if no message follows it.
+    /// Lets out what is queued: the response to the handshake, if no message follows it.
     pub(super) async fn flush(&mut self) -> Result<(), Broken> {
         let flushed = tokio::time::timeout(SEND_WAIT_MAX, poll_fn(|cx| self.outgoing.poll_flush(cx))).await;
         flushed.unwrap_or(Err(Broken::Closed))
@@ -190,7 +190,7 @@ impl Socket {
                 }
             }
         };
-        // Without an answer the connection closes all the same.
+        // Without a response the connection closes all the same.
         drop(tokio::time::timeout(CLOSE_WAIT_MAX, answered).await);
     }
 }

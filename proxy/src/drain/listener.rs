@@ -47,7 +47,7 @@ struct Seen {
 /// Whether the listener is part of the configuration in force.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Service {
-    /// It is.
+    /// The listener is configured.
     Configured,
     /// A new configuration has left it out or replaced it.
     Removed,

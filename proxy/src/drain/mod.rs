@@ -21,7 +21,7 @@ use signal::Signal;
 /// How far shutting down has come.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Stage {
-    /// Serving.
+    /// No drain has begun.
     Running,
     /// Peers are asked to go elsewhere. Listeners go on accepting: a load balancer learns late that it is to send no connection here.
     Draining,
@@ -55,7 +55,7 @@ pub enum Direction {
 /// Which listeners an operator means.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Scope {
-    /// All.
+    /// All listeners.
     All,
     /// Those of [`Direction::Inbound`].
     Inbound,
@@ -64,7 +64,7 @@ pub enum Scope {
 /// What an operator has demanded of the listeners of one direction, by `/drain_listeners`.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Listening {
-    /// Nothing.
+    /// No drain was demanded.
     Open,
     /// They stop when the drain time is over; until then clients are asked to go elsewhere.
     Draining,

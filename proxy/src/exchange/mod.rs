@@ -141,7 +141,7 @@ impl<'c> Exchange<'c> {
         self.upstream = Some(Rc::clone(upstream));
     }
 
-    /// The payload has no framing and waits for [`release`](Self::release): the request asks for an upgrade. Before the
+    /// The payload has no framing and waits for [`release`](Self::release): the request has an upgrade. Before the
     /// body is first polled.
     pub(crate) fn withhold(&mut self) {
         self.body.switch_to_raw();
@@ -302,7 +302,7 @@ impl<'c> Exchange<'c> {
     ) -> Result<T, Interrupted> {
         let mut work = pin!(work);
         std::future::poll_fn(|cx| {
-            // The work first: an answer that is there counts, even if the client has just left.
+            // The work first: a response that is there counts, even if the client has just disconnected.
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Ok(done));
             }

@@ -7,9 +7,9 @@ use crate::codec::{Broken, Headers, Writer};
 
 /// The part of a complete request that is still to be written to one try. The exchange writes the same request to the next.
 pub(crate) enum Rest {
-    /// Nothing.
+    /// The whole request has been sent.
     Sent,
-    /// This.
+    /// The part that has yet to be sent.
     Unsent {
         /// Payload: no more than is kept of a request for another try.
         queue: ByteQueue,

@@ -36,7 +36,7 @@ pub(crate) struct Timers {
 pub(crate) enum Expired {
     /// `max_stream_duration`.
     Duration,
-    /// Route `timeout`.
+    /// `timeout` of the route, for all attempts together.
     Global,
     /// `request_headers_timeout`.
     Head,
@@ -93,7 +93,7 @@ impl Timers {
         self.progress();
     }
 
-    /// Something moved.
+    /// Bytes of the stream have moved: the idle timer begins anew.
     pub(crate) fn progress(&mut self) {
         if self.idle.is_some() {
             self.last_progress = Instant::now();

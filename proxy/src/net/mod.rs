@@ -123,13 +123,13 @@ pub trait Accept {
     /// To be called again whenever a connection has closed; without effect while the descriptor is there.
     fn keep_spare(&mut self) {}
 
-    /// The address it is bound to, with the port the system chose if port 0 was asked for.
+    /// The address it is bound to, with the port the system chose if port 0 was requested.
     fn local(&self) -> &Address;
 }
 
 /// Wall time. For logs and the `date` header only: durations are measured with `tokio::time::Instant`.
 pub trait Clock {
-    /// Now.
+    /// The wall-clock time.
     fn wall(&self) -> SystemTime;
 }
 
@@ -200,7 +200,7 @@ pub struct ConnectOptions {
 /// How a kernel asks a silent peer. A field that is `None` is the system's own choice.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct TcpKeepalive {
-    /// So many questions without an answer end the connection.
+    /// So many questions without a response end the connection.
     pub probes: Option<u32>,
     /// From the last word to the first question; whole seconds.
     pub time: Option<Duration>,
@@ -221,11 +221,11 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin {
 /// What a read would find.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Peek {
-    /// Bytes.
+    /// At least one byte.
     Bytes,
     /// FIN, and nothing before it.
     Closed,
-    /// Nothing yet.
+    /// A read would wait.
     Open,
     /// RST, or another error.
     Reset,
@@ -235,7 +235,7 @@ pub enum Peek {
 pub struct Conn {
     io: Box<dyn Io + Send>,
     meter: Option<Meter>,
-    /// Our end.
+    /// The local address.
     pub local: Address,
     /// The other end.
     pub peer: Address,
@@ -385,7 +385,7 @@ mod tests {
     use super::testing::{Reads, TakesAll};
     use super::{Address, Conn, Peek, STEP_BYTES};
 
-    /// Gives as much as is asked for, at once and without an end.
+    /// Gives as much as is requested, at once and without an end.
     struct AlwaysReady;
 
     impl Reads for AlwaysReady {

@@ -2,7 +2,7 @@
 //!
 //! A worker serves what has happened in the order in which it did. That is fair as long as each event costs about the same.
 //! To end a connection costs as much as several requests, and thousands may end at one instant: a load balancer stops, or a
-//! client closes all that it has. A task asks for a turn before such work, and events of other connections
+//! client closes all that it has. A task requests a turn before such work, and events of other connections
 //! are served in between.
 
 use std::cell::{Cell, RefCell};

@@ -21,7 +21,7 @@ pub enum Level {
     Error,
     /// Nothing: there is no such severity here.
     Critical,
-    /// Nothing.
+    /// Nothing is logged.
     Off,
 }
 

@@ -26,7 +26,7 @@ use crate::config::route::{
 pub struct Found<'a> {
     /// The virtual host.
     pub host: &'a VirtualHost,
-    /// Its route.
+    /// The first route of the virtual host that matches.
     pub route: &'a Route,
     /// Which of the clusters gets the request, if the route has several.
     pub chosen: Option<&'a WeightedCluster>,
@@ -59,7 +59,7 @@ impl<'a> Found<'a> {
     }
 }
 
-/// The virtual host and the route that take this request, or `None`: the answer is 404 then.
+/// The virtual host and the route that take this request, or `None`: the response is 404 then.
 #[must_use]
 pub fn route<'a>(table: &'a RouteTable, head: &RequestHead, chance: &Chance<'_>) -> Option<Found<'a>> {
     let authority = head.authority.as_ref()?.as_bytes();

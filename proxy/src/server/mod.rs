@@ -27,7 +27,7 @@ pub use worker::Worker;
 
 /// What the process has once, whatever the configuration.
 pub struct ServerShared {
-    /// Every stat.
+    /// All stats of the process.
     pub registry: Arc<Registry>,
     /// The process's own stats and its state.
     pub stats: ServerStats,
@@ -88,7 +88,7 @@ pub enum StartError {
     /// An access log cannot be opened.
     #[error("access log {path} cannot be opened")]
     Log {
-        /// As configured.
+        /// `address.pipe.path` of the configuration.
         path: String,
         /// What the system said.
         source: io::Error,

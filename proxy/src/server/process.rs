@@ -1,5 +1,5 @@
 //! One server as threads of this process: a worker on each, and one for the admin interface, whose work, however large
-//! its answers, then delays no request, and no probe waits for a busy worker.
+//! its responses, then delays no request, and no probe waits for a busy worker.
 
 use std::io;
 use std::sync::Arc;

@@ -55,7 +55,7 @@ pub enum Applied {
     Same,
     /// This is in force now.
     Next {
-        /// The configuration.
+        /// The configuration that was loaded, with the next version.
         snapshot: Arc<Snapshot>,
         /// Where listeners are bound that were not before.
         bound: Vec<Address>,

@@ -47,7 +47,7 @@ struct Running {
 
 /// A snapshot for a worker to serve. It is applied by all workers or by none.
 pub struct Apply {
-    /// The snapshot.
+    /// The configuration that the worker is to serve.
     pub snapshot: Arc<Snapshot>,
     /// Where new listeners are bound that other workers have bound already.
     pub at: Addresses,
@@ -68,7 +68,7 @@ struct Prepared {
 
 /// What becomes of a listener of the snapshot.
 enum Step {
-    /// Nothing.
+    /// The listener serves on with its options.
     Keep,
     /// Its next requests meet other routes.
     SetRoutes,

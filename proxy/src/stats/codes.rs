@@ -1,6 +1,6 @@
 //! The stats that carry a status code in their name.
 //!
-//! Which codes an upstream answers with is known only when it does, so these names appear on first use. A
+//! Which codes an upstream responds with is known only when it does, so these names appear on first use. A
 //! worker remembers the handles it has used: from then on a response costs a look through a short list.
 
 use std::cell::{OnceCell, RefCell};
@@ -45,7 +45,7 @@ impl CodeStats {
         }
     }
 
-    /// Counts the answer to a request: the upstream's, or ours in its place. `internal` says whether the
+    /// Counts the response to a request: the upstream's, or ours in its place. `internal` says whether the
     /// request came from inside (`x-envoy-internal: true`), `named` what it wants its stats to be called besides
     /// (`x-envoy-upstream-alt-stat-name`).
     pub fn charge(&self, status: StatusCode, internal: bool, named: Option<&str>) {
@@ -56,17 +56,17 @@ impl CodeStats {
         }
     }
 
-    /// Counts, in addition, an answer that says `x-envoy-upstream-canary: true`.
+    /// Counts, in addition, a response that says `x-envoy-upstream-canary: true`.
     pub fn charge_canary(&self, status: StatusCode) {
         self.canary.charge(status);
     }
 
-    /// How long an upstream took with such an answer, in addition.
+    /// How long an upstream took with such a response, in addition.
     pub fn record_canary_time(&self, took: Duration) {
         self.canary.time().record_ms(took);
     }
 
-    /// Counts an answer that is not passed on, since the request is tried again.
+    /// Counts a response that is not passed on, since the request is tried again.
     pub fn charge_retried(&self, status: StatusCode) {
         self.retry.charge(status);
     }
@@ -113,7 +113,7 @@ impl PartStats {
         Self { counters: PartCounters::new(registry, prefix), codes: Tree::new(registry, prefix.replace(':', "_")) }
     }
 
-    /// Counts the answer to a request.
+    /// Counts the response to a request.
     pub fn charge(&self, status: StatusCode) {
         self.codes.charge(status);
     }

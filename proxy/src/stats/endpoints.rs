@@ -15,11 +15,11 @@ pub struct EndpointStats {
     pub cx_total: Counter,
     /// Requests on a connection.
     pub rq_active: Gauge,
-    /// An answer of 5xx, or none.
+    /// A response of 5xx, or none.
     pub rq_error: Counter,
     /// Requests waiting for a connection.
     pub rq_pending_active: Gauge,
-    /// An answer below 500.
+    /// A response below 500.
     pub rq_success: Counter,
     /// A request took too long.
     pub rq_timeout: Counter,

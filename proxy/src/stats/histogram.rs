@@ -80,7 +80,7 @@ impl fmt::Debug for Histogram {
 /// A histogram at one moment.
 #[derive(Clone, Debug)]
 pub struct Recorded {
-    /// Full name.
+    /// With the prefix of its scope.
     pub name: String,
     /// Since the start.
     pub total: Distribution,
@@ -95,7 +95,7 @@ pub struct Recorded {
 pub struct Distribution(Vec<(usize, u64)>);
 
 impl Distribution {
-    /// No values?
+    /// Has no value been recorded?
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

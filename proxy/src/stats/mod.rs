@@ -37,7 +37,7 @@ pub use names::{
 pub struct Counter(Arc<AtomicU64>);
 
 impl Counter {
-    /// One more.
+    /// Adds 1.
     pub fn inc(&self) {
         self.add(1);
     }
@@ -80,7 +80,7 @@ impl Gauge {
         held
     }
 
-    /// The level.
+    /// The present value.
     #[must_use]
     pub fn value(&self) -> u64 {
         self.0.now.load(Relaxed)
@@ -194,7 +194,7 @@ enum Map {
 }
 
 impl Registry {
-    /// No names.
+    /// A registry without stats.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -354,11 +354,11 @@ impl Snapshot {
 /// A counter or a gauge at one moment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Number {
-    /// Full name.
+    /// With the prefix of its scope.
     pub name: String,
     /// Which of the two.
     pub kind: StatKind,
-    /// Its value.
+    /// At the time of the snapshot.
     pub value: u64,
     /// Is it 0 whenever nothing is under way? True of a gauge that counts connections, requests or bytes.
     pub is_balance: bool,
@@ -369,7 +369,7 @@ pub struct Number {
 /// What a number is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum StatKind {
-    /// Only grows.
+    /// Only grows, except for `/reset_counters`.
     Counter,
     /// Follows a state.
     Gauge,

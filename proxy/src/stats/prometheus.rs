@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::{Recorded, Snapshot, StatKind};
 use crate::config::stats::{DefaultTag, StatsOptions, TagValue, Tags};
 
-/// Renders `snapshot`.
+/// Renders a snapshot in Prometheus' text format 0.0.4.
 #[must_use]
 pub fn render(snapshot: &Snapshot, options: &StatsOptions) -> String {
     let tags = &options.tags;

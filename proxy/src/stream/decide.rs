@@ -87,7 +87,7 @@ pub(super) async fn decide(stream: &mut StreamContext<'_>) -> Reply {
     Reply::Local(reply, None)
 }
 
-/// The upgrade that the request asks for, if it asks for one.
+/// The upgrade that the request names, if any.
 ///
 /// # Errors
 /// It may not have it.

@@ -72,7 +72,7 @@ pub(super) fn request(
     let ignored = (head.version != Version::HTTP_2).then_some(&options.http1.ignore_http_11_upgrade[..]);
     let headers = &mut head.headers;
     if head.method == Method::CONNECT {
-        // One request asks for one tunnel, and which one is checked: an HTTP/2 app would get the other as `:protocol`.
+        // One request opens one tunnel, and which one is checked: an HTTP/2 app would get the other as `:protocol`.
         headers.remove(&UPGRADE);
     }
     end_request_hop(headers, ignored);

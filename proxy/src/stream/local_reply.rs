@@ -16,7 +16,7 @@ use crate::config::filter::StrictHeader;
 use crate::exchange::Expired;
 use crate::filter::Refusal as FilterRefusal;
 
-/// Why the proxy answers by itself.
+/// Why the proxy responds by itself.
 #[derive(Debug)]
 pub(crate) enum LocalReply {
     /// Bytes that are not a request we serve, in its head or behind it.

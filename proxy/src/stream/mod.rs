@@ -1,6 +1,6 @@
 //! One request, top to bottom.
 //!
-//! [`serve`] prepares it, [`decide`] finds what it gets, and that goes out: [`deliver`] passes an upstream's answer on,
+//! [`serve`] prepares it, [`decide`] finds what it gets, and that goes out: [`deliver`] passes an upstream's response on,
 //! [`reply`] sends one of our own, both through [`respond`]. What happened is put down by [`record`]; what has not left
 //! by then is [`unsent`].
 
@@ -76,7 +76,7 @@ pub(crate) enum Persistence {
 
 /// What is to be sent to the client.
 enum Reply {
-    /// The upstream's answer.
+    /// The upstream's response.
     Upstream(Box<Forwarded>),
     /// The client has disconnected: no reply is sent.
     Gone(Broken),
@@ -105,7 +105,7 @@ impl Reply {
     }
 }
 
-/// How an answer relates to what was asked for.
+/// How a response relates to what was requested.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum ResponseKind {
     /// A response.
@@ -149,7 +149,7 @@ impl StreamContext<'_> {
         service.local_replies.rewrite(request, head, content, &*service.outside.random, info);
     }
 
-    /// Its head has been read and its route is known: writes a line, if that is asked for.
+    /// Its head has been read and its route is known: writes a line, if that is requested.
     fn log_begin(&self) {
         if self.service.options.early_logs.at_begin {
             self.log(LogType::DownstreamStart);

@@ -97,7 +97,7 @@ pub(crate) fn record_gone(service: &Service, info: &mut StreamInfo, broken: Brok
     }
 }
 
-/// How an upstream's answer ended on its way to the client.
+/// How an upstream's response ended on its way to the client.
 pub(super) fn record_relay_end(
     service: &Service,
     cluster: &Cluster,

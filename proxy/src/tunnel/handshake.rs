@@ -1,7 +1,7 @@
 //! Upgrade (RFC 9110 7.8) and extended CONNECT (RFC 8441): one translation, both ways.
 //!
 //! Inside the proxy an upgrade always has its HTTP/1 form: a request with `upgrade` and `connection: upgrade`,
-//! answered with 101. Routes, filters and logs see `GET`; only the HTTP/2 wire sees CONNECT and 200.
+//! responded with 101. Routes, filters and logs see `GET`; only the HTTP/2 wire sees CONNECT and 200.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::{HeaderValue, Method, StatusCode};
@@ -31,7 +31,7 @@ pub fn request_to_http2(head: &mut RequestHead) {
     }
 }
 
-/// The answer of an HTTP/2 upstream to an upgrade to `protocol`: 200 accepts it.
+/// The response of an HTTP/2 upstream to an upgrade to `protocol`: 200 accepts it.
 pub fn response_from_http2(head: &mut ResponseHead, protocol: &HeaderValue) {
     if head.status != StatusCode::OK {
         return;
@@ -41,7 +41,7 @@ pub fn response_from_http2(head: &mut ResponseHead, protocol: &HeaderValue) {
     head.headers.set(CONNECTION, UPGRADE_TOKEN);
 }
 
-/// The answer to an upgrade as an HTTP/2 client must see it: 101 does not exist there (RFC 9113 8.6).
+/// The response to an upgrade as an HTTP/2 client must see it: 101 does not exist there (RFC 9113 8.6).
 pub fn response_to_http2(head: &mut ResponseHead) {
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
         return;

@@ -2,7 +2,7 @@
 //!
 //! An upgrade is an ordinary exchange whose payloads have no length: the request's is withheld until the
 //! upstream has accepted, and from then on [`relay`](crate::stream) moves bytes both ways as it does
-//! for any other exchange. What is special about a tunnel is here: how it is asked for on each kind of wire,
+//! for any other exchange. What is special about a tunnel is here: how it is requested on each kind of wire,
 //! and whether it may be.
 
 pub mod connect_udp;

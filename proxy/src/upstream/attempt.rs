@@ -4,7 +4,7 @@
 //! and waits for the response head. It never decides whether to try again: it reports, and
 //! [`retry`](super::retry) decides.
 //!
-//! Promise: when `run` returns without an answer, its connection is back in the pool or closed, unless the try goes on as a
+//! Promise: when `run` returns without a response, its connection is back in the pool or closed, unless the try goes on as a
 //! [`LateTry`].
 
 use std::future::poll_fn;

@@ -49,7 +49,7 @@ pub(super) fn whole_timeout(limit: GrpcLimit, headers: &Headers) -> Option<Durat
     asked.into_iter().chain(limit.max).min()
 }
 
-/// The longest stream that the header asks for, of any request; `None` if it says nothing that the route heeds. 0 ends the stream
+/// The longest stream that the header requests, of any request; `None` if it says nothing that the route heeds. 0 ends the stream
 /// at once.
 pub(super) fn longest_stream(limit: GrpcLimit, headers: &Headers) -> Option<Duration> {
     let asked = timeout(headers)?;

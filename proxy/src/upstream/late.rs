@@ -66,7 +66,7 @@ type Answered = Result<(ResponseHead, Body), Broken>;
 /// Whether another try has taken the place of a late one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Follower {
-    /// None has, and none will unless its end asks for one.
+    /// None has, and none will unless its end requests one.
     Missing,
     /// One has, or will after its pause.
     Scheduled,

@@ -29,12 +29,12 @@ use reach::Failed;
 use request_options::RequestOptions;
 use retry::Tries;
 
-/// How a request ended without an answer of an upstream.
+/// How a request ended without a response of an upstream.
 #[derive(Debug)]
 pub(crate) enum Ended {
     /// Every try failed; this is the last one's reason.
     Failed {
-        /// Why.
+        /// Why the last attempt failed.
         failure: Failure,
         /// It was tried more than once.
         retried: bool,

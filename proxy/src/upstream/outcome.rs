@@ -13,7 +13,7 @@ use crate::codec::names;
 /// What a try came to.
 pub(super) struct Tried {
     pub(super) result: Result<UpstreamResponse, Failed>,
-    /// There was an informational response, which an answer of another try cannot follow.
+    /// There was an informational response, which a response of another try cannot follow.
     pub(super) informed: bool,
 }
 

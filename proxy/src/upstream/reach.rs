@@ -39,7 +39,7 @@ pub(super) enum Reach {
     NoConnection,
     /// An upstream may have acted on it.
     Sent {
-        /// The connection had carried other requests, ended as a whole, and brought no byte of an answer: what a
+        /// The connection had carried other requests, ended as a whole, and brought no byte of a response: what a
         /// server does to an idle connection, perhaps before it could see the request.
         lost_on_reused: bool,
     },

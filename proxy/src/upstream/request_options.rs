@@ -1,4 +1,4 @@
-//! The options of one request: what its route grants, and what the request asks for itself by `x-envoy-` headers.
+//! The options of one request: what its route grants, and what the request sets itself by `x-envoy-` headers.
 //!
 //! Pure. Callers from outside have lost these headers before they come here; whoever still has one may ask. The headers
 //! end here, whether they mean something or not.
@@ -149,7 +149,7 @@ impl<'r> RequestOptions<'r> {
         }
     }
 
-    /// A route that adds the headers by which retries are asked for gets retries, as in Envoy; only timeouts are settled by then.
+    /// A route that adds the headers by which retries are requested gets retries, as in Envoy; only timeouts are settled by then.
     pub(crate) fn add_retries(&mut self, headers: &mut Headers) {
         if !headers.iter().any(|(name, _)| ASKING_RETRIES.contains(&name.as_str())) {
             return;

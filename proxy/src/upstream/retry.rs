@@ -15,16 +15,16 @@ use crate::router::{header_holds, response_header_holds};
 pub enum Outcome<'a> {
     /// It failed before a response.
     Failed {
-        /// Why.
+        /// Why the attempt failed.
         failure: &'a Failure,
         /// Not one byte of the request was written.
         nothing_sent: bool,
     },
     /// A response head.
     Response {
-        /// Its status.
+        /// The status of the response.
         status: StatusCode,
-        /// Its headers.
+        /// The headers of the response, of which some are retry policies.
         headers: &'a Headers,
     },
 }
@@ -55,11 +55,11 @@ pub struct BackOff {
 /// Who says how long to wait.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BackOffKind {
-    /// The policy.
+    /// `retry_back_off` of the retry policy: grows with each attempt.
     Exponential,
     /// Neither: there is nothing to wait for.
     Immediate,
-    /// The upstream.
+    /// `rate_limited_retry_back_off`: the upstream named the time in a header.
     RateLimited,
 }
 

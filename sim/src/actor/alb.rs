@@ -1,5 +1,5 @@
 //! A load balancer in front of the proxy, as Amazon's ALB is: it takes requests from clients, passes each on over a
-//! connection of its pool, and answers 502 when that connection is lost before the answer came.
+//! connection of its pool, and answers 502 when that connection is lost before the response came.
 //!
 //! Idle connections are not read, so that nothing is noticed that a balancer would not notice; with `check` it looks once,
 //! before it sends.

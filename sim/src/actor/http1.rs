@@ -13,7 +13,7 @@ const READ_BYTES_MAX: usize = 16 * 1024;
 /// A head longer than this is none.
 const HEAD_BYTES_MAX: usize = 1024 * 1024;
 
-/// The head of a request or an answer.
+/// The head of a request or a response.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) first_line: String,
@@ -34,7 +34,7 @@ impl Head {
         self.fields.iter().find(|(has, _)| has == name).map(|(_, value)| value.as_str())
     }
 
-    /// The second word of an answer's first line.
+    /// The second word of a response's first line.
     pub(super) fn status(&self) -> Option<u16> {
         self.first_line.split(' ').nth(1)?.parse().ok()
     }
@@ -59,7 +59,7 @@ impl Head {
         self.framing(Framing::Length(0))
     }
 
-    /// How the body of the answer to a request with `method` ends.
+    /// How the body of the response to a request with `method` ends.
     pub(super) fn answer_framing(&self, method: &str) -> Framing {
         let bodiless = method == "HEAD" || matches!(self.status(), Some(100..200 | 204 | 304));
         if bodiless { Framing::Length(0) } else { self.framing(Framing::UntilClose) }

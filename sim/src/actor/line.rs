@@ -37,7 +37,7 @@ pub(super) struct Line {
     link: Link,
     /// The last exchange begun, which the connection belongs to.
     current: usize,
-    /// The connection below HTTP/1, which can be half-closed while an answer is waited for.
+    /// The connection below HTTP/1, which can be half-closed while a response is waited for.
     hyper_conn: Rc<RefCell<Option<HyperConn>>>,
 }
 
@@ -95,7 +95,7 @@ impl Line {
         }
     }
 
-    /// The next order. A connection on which nothing is asked for too long is closed while one waits.
+    /// The next order. A connection on which nothing is requested too long is closed while one waits.
     async fn next(&mut self, orders: &mut Orders) -> Option<Order> {
         if let (Some(timeout), Link::Http(_)) = (self.manner.idle_timeout, &self.link) {
             // An order comes first: what is asked in the last instant is asked in time.
@@ -183,7 +183,7 @@ impl Line {
         }
     }
 
-    /// Asks, and writes down the answer. An answer that does not come is a sighting too, not a broken script.
+    /// Asks, and writes down the response. A response that does not come is a sighting too, not a broken script.
     async fn request(&mut self, request: &Request) -> Result<(), String> {
         if let Link::WebSocket(_) = self.link {
             return Err("the connection is a WebSocket: close it before the next request".into());
@@ -412,7 +412,7 @@ async fn drive(mut connection: Connection<HyperIo, Sending>, mut aborted: onesho
     select! {
         biased;
         _ = &mut aborted => {}
-        // How it ended stands in the answer, or in what the socket saw.
+        // How it ended stands in the response, or in what the socket saw.
         _ = poll_fn(|cx| connection.poll_without_shutdown(cx)) => {}
     }
     connection.into_parts()

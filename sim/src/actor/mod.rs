@@ -1,4 +1,4 @@
-//! Who takes part besides the proxy: clients that follow the script, and apps that answer.
+//! Who takes part besides the proxy: clients that follow the script, and apps that respond.
 //!
 //! An actor speaks HTTP/1 through hyper and writes down what it saw as [`Exchange`]s and [`Delivery`]s; it never
 //! judges. Its connections come through the same seam as the proxy's, so every byte of theirs is in the trace.
@@ -74,7 +74,7 @@ pub struct Exchange {
     pub began: Duration,
     /// How it went.
     pub outcome: Outcome,
-    /// When the answer was complete, or when hope was lost.
+    /// When the response was complete, or when the exchange failed.
     pub responded: Option<Duration>,
     /// How the connection ended, and when, if it has ended.
     pub ended: Option<(Ending, Duration)>,

@@ -100,7 +100,7 @@ impl WebSocket {
                     }
                     2 => return Ok(Incoming::Said(Said::Binary(payload))),
                     8 => return Ok(Incoming::Close),
-                    9 | 10 => {} // neither pings nor pongs are asked for or answered
+                    9 | 10 => {} // neither pings nor pongs are requested or answered
                     _ => return Err(malformed("a frame that is no whole message")),
                 }
                 continue;

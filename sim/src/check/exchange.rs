@@ -1,4 +1,4 @@
-//! What holds for every exchange, whatever the scenario is about: no answer nobody asked for, no request
+//! What holds for every exchange, whatever the scenario is about: no response nobody asked for, no request
 //! carried out twice, and a tunnel that carries what was sent, in order and unchanged.
 
 use std::collections::BTreeMap;

@@ -86,7 +86,7 @@ impl Explore {
         Ok(if held { ExitStatus::Passed } else { ExitStatus::Failed })
     }
 
-    /// The runs of the file that were asked for.
+    /// The runs of the file that were requested.
     fn runs(&self, library: &Library) -> Result<Vec<Scenario>, ScenarioError> {
         let Family { mut runs, .. } = Family::load(library, &self.file)?;
         let labels: Vec<_> = runs.iter().map(|run| run.label.clone()).collect();

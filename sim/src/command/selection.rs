@@ -22,7 +22,7 @@ impl FromStr for Selection {
 }
 
 impl Selection {
-    /// Whether the run with this label is asked for.
+    /// Whether the run with this label is requested.
     pub(super) fn selects(all: &[Self], label: &Label) -> bool {
         all.iter().all(|it| {
             let of_this_name = all.iter().filter(|other| other.name == it.name);

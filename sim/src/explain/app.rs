@@ -1,4 +1,4 @@
-//! What an app did about a failed request, or whoever else answers by itself.
+//! What an app did about a failed request, or whoever else responds by itself.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::trace::{Event, HostChange, HostId};
 const TIMER_ACCURACY: Duration = Duration::from_millis(2);
 
 impl<'a> Hop<'a> {
-    /// A server that is no proxy: an app, or whatever else answers by itself.
+    /// A server that is no proxy: an app, or whatever else responds by itself.
     pub(super) fn app(self, host: HostId, before: Option<&Judged<'_>>) -> Judged<'a> {
         let name = self.name(host);
         let act = self.case.traffic.acts_on(self.exchange).find(|act| act.by == host);

@@ -83,7 +83,7 @@ impl Case<'_> {
         moves.into_iter().flatten().filter(|at| *at < over).max().unwrap_or(over)
     }
 
-    /// When the server of a connection sent its last bytes, if it sent more than the head of an answer.
+    /// When the server of a connection sent its last bytes, if it sent more than the head of a response.
     fn last_sent(&self, connection: usize, bytes: usize) -> Option<Duration> {
         let lane = &self.traffic.conversations.get(connection)?.from_server;
         let last = lane.bytes.len().checked_sub(1)?;
@@ -132,7 +132,7 @@ impl Case<'_> {
         }
     }
 
-    /// How long one end of a connection waited for each answer to its PINGs.
+    /// How long one end of a connection waited for each response to its PINGs.
     fn of_pings(&self, nth: usize, host: HostId, keepalive: Option<Keepalive>, end: Duration, armed: &mut Armed) {
         for (asked, answered) in self.traffic.pings(nth, host) {
             let timeout = keepalive.map(|keepalive| keepalive.timeout);

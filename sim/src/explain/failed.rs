@@ -67,7 +67,7 @@ pub(super) fn assign(traffic: &mut Traffic, accounts: &[Account]) -> BTreeMap<us
     told
 }
 
-/// A failure is an answer from 400 on, no answer, or a WebSocket that its client did not leave.
+/// A failure is a response from 400 on, no response, or a WebSocket that its client did not leave.
 fn may_have_failed(exchange: &actor::Exchange) -> bool {
     let is_cut = || exchange.tunnel.is_some() && matches!(exchange.ended, Some((Ending::Fin | Ending::Rst, _)));
     match &exchange.outcome {

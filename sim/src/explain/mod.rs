@@ -91,7 +91,7 @@ pub struct HopStory {
 /// Whether a request may be sent again.
 #[derive(Debug)]
 pub struct Retry {
-    /// The answer.
+    /// The response.
     pub is_safe: bool,
     /// The reason.
     pub why: String,

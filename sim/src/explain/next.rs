@@ -1,4 +1,4 @@
-//! What a hop did that followed from the next one: its answer, its ending, or that it could not be reached.
+//! What a hop did that followed from the next one: its response, its ending, or that it could not be reached.
 
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ impl<'a> Hop<'a> {
         Some(Judged { closed, ..self.judged(self.name(host), cause, did) })
     }
 
-    /// That it ended an answer itself that it had begun to pass on. What the next hop did later is the consequence.
+    /// That it ended a response itself that it had begun to pass on. What the next hop did later is the consequence.
     fn broke_off(
         self,
         host: HostId,
@@ -133,7 +133,7 @@ impl<'a> Hop<'a> {
         Some(self.judged(self.name(host), cause, did))
     }
 
-    /// That it passed on an answer, or answered otherwise itself.
+    /// That it passed on a response, or answered otherwise itself.
     fn passed_on(self, host: HostId, upstream: &Exchange, details: Option<&Details>) -> Option<Judged<'a>> {
         let answer = upstream.answer.as_ref().filter(|_| !upstream.is_tunnel())?;
         let peer = self.peer(upstream);
@@ -152,7 +152,7 @@ impl<'a> Hop<'a> {
         Some(Judged { is_origin: false, ..judged })
     }
 
-    /// It got no answer: an end of the exchange came first, its own or the next hop's.
+    /// It got no response: an end of the exchange came first, its own or the next hop's.
     fn lost(self, host: HostId, upstream: &Exchange, details: Option<&Details>) -> Judged<'a> {
         let name = self.name(host);
         let Some(act) = self.case.traffic.acts_on(upstream).next() else {
@@ -250,7 +250,7 @@ fn unfit(upstream: &Exchange, details: Option<&Details>, part: &str) -> (String,
 
 /// How a request and the end of its connection or stream met.
 enum Meeting {
-    /// The end answers the request.
+    /// The end responds to the request.
     Answered,
     /// Each was sent before the other had arrived.
     Crossed,

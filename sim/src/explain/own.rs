@@ -29,7 +29,7 @@ impl<'a> Hop<'a> {
             None if details.is_none() => "and sent nothing upstream",
             None => "for a reason that its log does not give, and sent nothing upstream",
         };
-        // What happens to a connection after an answer is not the cause of that answer.
+        // What happens to a connection after a response is not the cause of that response.
         let is_unanswered = self.exchange.answer.is_none();
         let closed = self.case.traffic.acts_on(self.exchange).find(|_| is_unanswered).map(|act| self.sentence(act));
         let judged = self.judged(name, Cause::Decision, vec![format!("{what} {why}")]);

@@ -113,7 +113,7 @@ fn in_this_run(case: &Case<'_>, deepest: &Exchange, name: &str) -> String {
     }
 }
 
-/// Whether the same request will have the same answer: what a proxy decided by what it was told, and not by what was under
+/// Whether the same request will have the same response: what a proxy decided by what it was told, and not by what was under
 /// way.
 fn is_final(origin: &Judged<'_>) -> bool {
     let account = origin.account;

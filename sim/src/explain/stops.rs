@@ -30,11 +30,11 @@ pub(super) struct Stop {
 
 /// What a timer waited for in vain.
 pub(super) enum Why {
-    /// The answer to a PING.
+    /// The response to a PING.
     Silent {
         /// Who was asked.
         peer: HostId,
-        /// When.
+        /// When the PING was sent.
         asked: Duration,
         /// What had made it ask, if it was a request after so long a pause.
         doubt: Option<Duration>,
@@ -134,7 +134,7 @@ impl<'a> Hop<'a> {
         Some(Stop { setting, timer, why: Why::Slow })
     }
 
-    /// The PING without an answer for which this hop closed a connection: its client's, or the one that it asked on.
+    /// The PING without a response for which this hop closed a connection: its client's, or the one that it asked on.
     pub(super) fn unanswered(&self, at: ProxyView<'_>) -> Option<Stop> {
         let (told, led) = (at.told?, at.led?);
         let of_client = || {
@@ -155,7 +155,7 @@ impl<'a> Hop<'a> {
         of_client().or_else(of_upstream)
     }
 
-    /// That `host` ended an exchange because its peer had left a PING without an answer.
+    /// That `host` ended an exchange because its peer had left a PING without a response.
     fn silence(&self, host: HostId, exchange: &Exchange, keepalive: Keepalive, setting: Setting) -> Option<Stop> {
         let act = self.case.traffic.acts_on(exchange).next().filter(|act| act.by == host)?;
         let asked = self
@@ -170,9 +170,9 @@ impl<'a> Hop<'a> {
         Some(Stop { setting, timer, why: Why::Silent { peer, asked, doubt } })
     }
 
-    /// When this hop ended the exchange: by its answer, or by what it did on either side.
+    /// When this hop ended the exchange: by its response, or by what it did on either side.
     pub(super) fn ended(&self, host: HostId) -> Option<Duration> {
-        // An answer of the next hop that had begun is no end of ours: only 408 and 504 say that time is up.
+        // A response of the next hop that had begun is no end of ours: only 408 and 504 say that time is up.
         let is_ours = |status: u16| matches!(status, 408 | 504) && !self.exchange.is_tunnel();
         let answered = self.exchange.answer.as_ref().filter(|it| is_ours(it.status)).map(|it| it.part.began.at);
         answered.or_else(|| {

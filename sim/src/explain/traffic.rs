@@ -18,7 +18,7 @@ pub(super) struct Traffic {
     pings: Vec<Ping>,
 }
 
-/// A question whether the other side is there, or the answer to one.
+/// A question whether the other side is there, or the response to one.
 struct Ping {
     /// Index of its conversation.
     connection: usize,
@@ -131,7 +131,7 @@ impl Traffic {
         Self { conversations, exchanges, acts, pings }
     }
 
-    /// When a host had asked whether the other side is there, and had no answer when it did what it did.
+    /// When a host had asked whether the other side is there, and had no response when it did what it did.
     pub(super) fn unanswered_ping(&self, act: &Act) -> Option<Duration> {
         let on_connection =
             || self.pings.iter().filter(|ping| ping.connection == act.connection && ping.sent < act.sent);
@@ -140,7 +140,7 @@ impl Traffic {
         (!is_answered).then_some(asked.at)
     }
 
-    /// The PINGs of one end of a connection: when each was sent, and when its answer was.
+    /// The PINGs of one end of a connection: when each was sent, and when its response was.
     pub(super) fn pings(&self, connection: usize, by: HostId) -> impl Iterator<Item = (Duration, Option<Duration>)> {
         let on_it = move |ping: &&Ping| ping.connection == connection;
         let asked = self.pings.iter().filter(on_it).filter(move |ping| ping.by == by && !ping.is_answer);
@@ -230,18 +230,18 @@ impl Exchange {
         self.fields.iter().find(|(has, _)| has.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// Whether it asks for a WebSocket, in either protocol.
+    /// Whether it requests a WebSocket, in either protocol.
     pub(super) fn is_websocket(&self) -> bool {
         let names = ["upgrade", ":protocol"];
         names.iter().filter_map(|name| self.field(name)).any(|value| value.eq_ignore_ascii_case("websocket"))
     }
 
-    /// Whether an answer had begun by then.
+    /// Whether a response had begun by then.
     pub(super) fn answered_by(&self, at: Duration) -> bool {
         self.answer.as_ref().is_some_and(|answer| answer.part.began.at <= at)
     }
 
-    /// Whether a whole answer had been sent by then.
+    /// Whether a whole response had been sent by then.
     pub(super) fn is_answered_by(&self, at: Duration) -> bool {
         self.answered_by(at) && self.answer.as_ref().is_some_and(|answer| answer.part.is_complete)
     }
@@ -291,7 +291,7 @@ impl Reading<'_> {
         let part = |ends| Part::of(lane, message, sent, ends);
         let arrived = lane.arrived(message.bytes.end);
         match &message.meaning {
-            Meaning::Ask { stream, method, path, ends } => self.exchanges.push(Exchange {
+            Meaning::Request { stream, method, path, ends } => self.exchanges.push(Exchange {
                 connection: self.connection,
                 client: self.conversation.client,
                 server: self.conversation.server,
@@ -304,7 +304,7 @@ impl Reading<'_> {
                 answer: None,
                 has_close_frame: false,
             }),
-            Meaning::Answer { stream, status, ends } => {
+            Meaning::Response { stream, status, ends } => {
                 let answer = FinalResponse::of(*status, part(*ends), Section::of(message));
                 if let Some(exchange) = self.exchange(*stream) {
                     exchange.answer = Some(answer);
@@ -354,7 +354,7 @@ impl Reading<'_> {
 }
 
 impl Part {
-    /// What a message is of a request or an answer. A message of HTTP/1 may have its body with it.
+    /// What a message is of a request or a response. A message of HTTP/1 may have its body with it.
     fn of(lane: &Lane, message: &Message, began: Moment, is_complete: bool) -> Self {
         let bytes = lane.bytes.get(message.bytes.clone()).unwrap_or_default();
         let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);

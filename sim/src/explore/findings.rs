@@ -12,7 +12,7 @@ use crate::scenario::{ProxyConfig, Role, Scenario};
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Findings {
-    /// The scenario's path, as it was asked for.
+    /// The scenario's path, as it was requested.
     pub scenario: String,
     /// Stands for everything that was played: another text or another configuration has another.
     digest: String,

@@ -72,7 +72,7 @@ fn summary(scenario: &Scenario, played: &Played) -> String {
             Role::Proxy { .. } => {
                 log.iter().filter(|(_, at, _)| *at == host.name).map(|(_, _, line)| flags(line)).collect()
             }
-            Role::Alb(_) | Role::App(_) => continue, // what reached them shows in the answers
+            Role::Alb(_) | Role::App(_) => continue, // what reached them shows in the responses
         };
         let saw = if saw.is_empty() { "nothing".into() } else { counted(&saw) };
         parts.push(format!("{} {saw}", host.name));

@@ -18,7 +18,7 @@ pub fn with_sweep(text: &str, parameters: &[(&str, &[String])]) -> String {
 }
 
 /// The text with this seed and this schedule in place of what it says about them. `of` are the parameters of the run that
-/// it is about; without any, the file asks for no other run.
+/// it is about; without any, the file requests no other run.
 pub(super) fn with_schedule(
     text: &str,
     of: &[(String, String)],

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Sent segments without an answer before an open connection is given up.
+/// Sent segments without a response before an open connection is given up.
 pub(super) const RETRIES_MAX: u32 = 15; // tcp_retries2
 /// The same for a connection that no application owns any more.
 pub(super) const RETRIES_ORPHAN_MAX: u32 = 8; // tcp_orphan_retries
@@ -21,7 +21,7 @@ const RTO_MAX: Duration = Duration::from_secs(120); // TCP_RTO_MAX
 /// doubles for tcp_syn_retries = 6; after the last pause the connect fails, 131 seconds after it began.
 const SYN_PAUSES: [u64; 11] = [1, 1, 1, 1, 1, 2, 4, 8, 16, 32, 64];
 
-/// How long to wait for the answer to the SYN that was sent `sent` times again; none: it is time to give up.
+/// How long to wait for the response to the SYN that was sent `sent` times again; none: it is time to give up.
 pub(super) fn syn_pause(sent_again: u32) -> Option<Duration> {
     let pause = SYN_PAUSES.get(usize::try_from(sent_again).ok()?)?;
     Some(Duration::from_secs(*pause))
@@ -32,7 +32,7 @@ pub(super) fn syn_pause(sent_again: u32) -> Option<Duration> {
 pub(super) struct Rto {
     /// Timeouts in a row without progress.
     pub(super) retries: u32,
-    /// Window probes in a row without an answer.
+    /// Window probes in a row without a response.
     pub(super) probes: u32,
     smoothed: Option<Duration>,
     variance: Duration,

@@ -137,7 +137,7 @@ impl Picture<'_> {
         }
         let label = match self.gap {
             ..GAP_WIDE => {
-                // What every answer begins with says least.
+                // What every response begins with says least.
                 let text = crossing.text.strip_prefix("HTTP/1.1 ").unwrap_or(&crossing.text);
                 cut(text, room.saturating_sub(2)).trim_end().to_owned()
             }

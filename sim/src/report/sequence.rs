@@ -26,7 +26,7 @@ const SEGMENT_BYTES_SHOWN_MAX: usize = 128; // there are many more of them
 pub struct Item {
     /// When, and in which order.
     pub moment: Moment,
-    /// What.
+    /// The event.
     pub what: What,
 }
 
@@ -37,16 +37,16 @@ pub enum What {
     Crossing(Crossing),
     /// A program wrote to a log.
     Log {
-        /// Where.
+        /// The host on which it happened.
         host: HostId,
         /// The line.
         line: String,
     },
     /// An actor or the script did something.
     Note {
-        /// Where.
+        /// The host on which it happened.
         host: HostId,
-        /// What.
+        /// As it is drawn.
         text: String,
     },
 }
@@ -113,8 +113,8 @@ impl CrossingKind {
         match meaning {
             Meaning::GoAway { .. } => Self::End,
             Meaning::Reset { .. } => Self::Reset,
-            Meaning::Answer { .. }
-            | Meaning::Ask { .. }
+            Meaning::Response { .. }
+            | Meaning::Request { .. }
             | Meaning::Data { .. }
             | Meaning::Other
             | Meaning::Ping { .. } => Self::Message,

@@ -40,7 +40,7 @@ fn answer(exchange: &Exchange) -> String {
     }
 }
 
-/// A run in one line: the answers each client got, and what the proxies logged of it.
+/// A run in one line: the responses each client got, and what the proxies logged of it.
 #[must_use]
 pub fn outcome(scenario: &Scenario, played: &Played) -> String {
     if let Some((host, why)) = played.refused.first() {

@@ -73,7 +73,7 @@ pub struct InForce {
     pub from: Duration,
     /// On which host.
     pub host: HostId,
-    /// Which.
+    /// The configuration that the proxy runs with.
     pub config: ProxyConfig,
 }
 

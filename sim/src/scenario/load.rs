@@ -24,7 +24,7 @@ use crate::words::SCRIPT_HOST;
 /// Seeds that one file may ask for.
 const SEEDS_MAX: u32 = 100_000;
 
-/// All runs that one file asks for.
+/// All runs that one file requests.
 #[derive(Debug)]
 pub struct Family {
     /// One for every combination of what varies; at least one.
@@ -100,7 +100,7 @@ struct HostFields {
 }
 
 impl Scenario {
-    /// Reads a scenario and the configuration files it names. Of a file that asks for several runs, it is the one that
+    /// Reads a scenario and the configuration files it names. Of a file that requests several runs, it is the one that
     /// the file names, or else the first.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ use crate::course::Course;
 /// A scenario, ready to be played.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// Its path, as it was asked for.
+    /// Its path, as it was requested.
     pub file: String,
     /// The file's content, for messages that quote it.
     pub document: Document,

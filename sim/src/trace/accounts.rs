@@ -36,7 +36,7 @@ pub struct Account {
     pub server: String,
     /// The method; `-` if no head was read.
     pub method: String,
-    /// The path that was asked for; `-` if no head was read.
+    /// The path that was requested; `-` if no head was read.
     pub path: String,
     /// The status that was sent; 0 if none was.
     pub status: u16,

@@ -55,7 +55,7 @@ pub struct Lane {
 /// What a segment says besides its payload.
 #[derive(Clone, Copy, Debug)]
 pub struct Signal {
-    /// What.
+    /// SYN, FIN, RST or payload.
     pub kind: SignalKind,
     /// When it left.
     pub sent: Moment,

@@ -65,7 +65,7 @@ pub enum Event {
     Dropped {
         /// Which one.
         packet: u64,
-        /// Why.
+        /// Why it was lost.
         why: Loss,
     },
     /// A segment waits for a hold to be released.

@@ -245,7 +245,7 @@ pub struct Run {
 /// How a run ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Ended {
-    /// Every main program has ended, and nothing is on its way or waiting for an answer.
+    /// Every main program has ended, and nothing is on its way or waiting for a response.
     AtRest,
     /// The limit was reached.
     LimitReached {

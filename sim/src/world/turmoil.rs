@@ -1,7 +1,7 @@
 //! A second network model, by other hands: the hosts, links and programs of a [`World`] on turmoil's sockets.
 //!
-//! turmoil knows streams, not segments. What a world asks for beyond that is refused by name, before the run where it can
-//! be seen, else when a program asks for it. Where the run goes through, what the programs make of it must not differ from
+//! turmoil knows streams, not segments. What a world needs beyond that is refused by name, before the run where it can
+//! be seen, else when a program requests it. Where the run goes through, what the programs make of it must not differ from
 //! what they make of our own sockets: the test `turmoil_parity` holds both against each other.
 
 use std::cell::{Cell, RefCell};
@@ -29,7 +29,7 @@ use crate::trace::HostId;
 /// default of 64 is below what a burst of clients opens.
 const SEGMENTS_MAX: usize = 4096;
 
-/// Something that a world asks for and turmoil does not have.
+/// Something that a world needs and turmoil does not have.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("turmoil cannot express it: {0}")]
 pub struct Inexpressible(pub String);
@@ -39,7 +39,7 @@ impl World {
     /// ticks; a run takes as much real time as it has ticks and hosts.
     ///
     /// # Errors
-    /// The world, or one of its programs while it runs, asks for something that turmoil does not have.
+    /// The world, or one of its programs while it runs, needs something that turmoil does not have.
     ///
     /// # Panics
     /// If a program panics.

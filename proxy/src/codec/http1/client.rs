@@ -196,7 +196,7 @@ impl ClientConnection {
         self.informational.statuses()
     }
 
-    /// Our end.
+    /// The local address of the connection.
     #[must_use]
     pub fn local(&self) -> &Address {
         &self.local

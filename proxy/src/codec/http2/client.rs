@@ -136,7 +136,7 @@ impl ClientConnection {
         self.count.active.get()
     }
 
-    /// Our address.
+    /// The local address of the connection.
     #[must_use]
     pub fn local(&self) -> &Address {
         &self.local

@@ -26,7 +26,7 @@ pub(super) fn request_from_h2(parts: request::Parts) -> RequestHead {
     let host = headers.get(&HOST).cloned();
     headers.remove(&HOST);
     let is_plain_connect = parts.method == Method::CONNECT && protocol.is_none();
-    // h2 asks for :scheme, but loses it where there is no :authority.
+    // h2 requires :scheme, but loses it where there is no :authority.
     let scheme = uri.scheme.as_ref().map_or(Some("http"), |scheme| Some(scheme.as_str()));
     RequestHead {
         scheme: scheme.filter(|_| !is_plain_connect).and_then(value),

@@ -57,7 +57,7 @@ impl Outgoing {
         }
     }
 
-    /// Queues payload. It stays here until more is written, the end is known or a flush is asked for, so that the
+    /// Queues payload. It stays here until more is written, the end is known or a flush is requested, so that the
     /// end travels with the last of it.
     pub fn write(&mut self, data: Bytes) {
         if !self.queued.is_empty() {

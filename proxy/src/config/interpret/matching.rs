@@ -60,7 +60,7 @@ pub(super) fn header(at: &At<HeaderMatcher>) -> Result<HeaderMatch, Problem> {
     let written = &at.value;
     let exact = |pattern: Pattern| HeaderTest::Text(StringMatch { pattern, ignore_case: false });
     let mut tests = Vec::new();
-    // As in Envoy, an empty exact_match asks for the header alone.
+    // As in Envoy, an empty exact_match requires the header alone.
     tests.extend(written.exact_match.as_ref().map(|text| match text.as_str() {
         "" => HeaderTest::Present,
         text => exact(Pattern::Exact(text.to_owned())),

@@ -5,7 +5,7 @@ use super::{Format, FormatError, Operator, Piece, cut};
 /// A value of such a format.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Json {
-    /// A list.
+    /// A JSON array.
     List(Vec<Self>),
     /// A number, a flag, or a text without operators, as JSON writes it.
     Literal(String),

@@ -12,7 +12,7 @@ use table::{Purpose, Said, look_up};
 /// What a line of an access log, or the body of a local reply, is made by.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LineFormat {
-    /// Its form.
+    /// Text or JSON.
     pub form: LineForm,
     /// What stands for a value that is not there.
     pub missing: MissingValue,
@@ -23,7 +23,7 @@ pub struct LineFormat {
 pub enum LineForm {
     /// A JSON object, and a newline.
     Json(Json),
-    /// A text.
+    /// `text_format`.
     Text(Format),
 }
 

@@ -18,9 +18,9 @@ pub enum Operator {
     BytesSent,
     /// `%COMMON_DURATION(FROM:TO:UNIT)%` and those durations that are the same with fixed moments.
     CommonDuration {
-        /// From this.
+        /// The first point in time.
         from: TimePoint,
-        /// To this.
+        /// The second point in time.
         to: TimePoint,
         /// Counted in this.
         unit: TimeUnit,
@@ -64,27 +64,27 @@ pub enum Operator {
     QueryParameters,
     /// `%REQ(NAME?ALTERNATIVE)%`; names in lower case.
     RequestHeader {
-        /// First choice.
+        /// The header whose value is logged.
         name: String,
-        /// Second choice.
+        /// The header that is logged where the first is absent.
         or: Option<String>,
     },
     /// `%REQUEST_HEADERS_BYTES%`: names and values.
     RequestHeadersBytes,
     /// `%RESP(NAME?ALTERNATIVE)%`; names in lower case.
     ResponseHeader {
-        /// First choice.
+        /// The header whose value is logged.
         name: String,
-        /// Second choice.
+        /// The header that is logged where the first is absent.
         or: Option<String>,
     },
     /// `%RESPONSE_HEADERS_BYTES%`: names and values.
     ResponseHeadersBytes,
     /// `%TRAILER(NAME?ALTERNATIVE)%`; names in lower case.
     ResponseTrailer {
-        /// First choice.
+        /// The header whose value is logged.
         name: String,
-        /// Second choice.
+        /// The header that is logged where the first is absent.
         or: Option<String>,
     },
     /// `%RESPONSE_TRAILERS_BYTES%`: names and values.
@@ -143,7 +143,7 @@ pub enum AddressPart {
     Whole,
     /// The port alone.
     Port,
-    /// The rest.
+    /// Without the port.
     WithoutPort,
 }
 
@@ -235,7 +235,7 @@ impl Operator {
         )
     }
 
-    /// The variable of the environment that it asks for.
+    /// The variable of the environment that it requests.
     #[must_use]
     pub fn variable(&self) -> Option<&str> {
         if let Self::Environment(name) = self { Some(name) } else { None }

@@ -1,7 +1,7 @@
 //! Reads Envoy's messages out of a tree of [`Node`]s.
 //!
 //! A serde `Deserializer`, so that the messages in [`bootstrap`](crate::config::bootstrap) are plain derived structs, with
-//! four things that protobuf's JSON form asks for: fields may be spelled `lower_snake` or `lowerCamel`; `null` says what
+//! four things that protobuf's JSON form requires: fields may be spelled `lower_snake` or `lowerCamel`; `null` says what
 //! absence says; a `typed_config` chooses its message by `@type`; and fields outside a struct are not simply unknown, but
 //! looked up in [`unsupported`](crate::config::unsupported).
 //!

@@ -16,7 +16,7 @@ pub(super) struct Fields<'de, 'p> {
     message: &'static str,
     known: &'static [&'static str],
     entries: std::slice::Iter<'de, Entry>,
-    /// The field whose key has been given out, and whose value is asked for next.
+    /// The field whose key has been given out, and whose value is requested next.
     current: Option<&'de Entry>,
     decoder: Decoder<'de, 'p>,
 }

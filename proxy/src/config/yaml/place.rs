@@ -189,7 +189,7 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
-    /// Adds one.
+    /// Adds a warning about `place`.
     pub(crate) fn note(&self, place: &Place, text: impl Into<String>) {
         self.told.borrow_mut().push((place.clone(), text.into()));
     }

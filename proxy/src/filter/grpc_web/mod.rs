@@ -1,7 +1,7 @@
 //! `envoy.filters.http.grpc_web`: lets browsers call gRPC services ("gRPC Web", PROTOCOL-WEB.md).
 //!
 //! A browser can neither send nor read HTTP/2 trailers. Its request becomes one of gRPC's; the trailers of the response become the
-//! last frame of its body. Where a side asks for text, its bodies are base64. A response that is no gRPC, such as an error of a
+//! last frame of its body. Where a side requests text, its bodies are base64. A response that is no gRPC, such as an error of a
 //! proxy on the way, becomes a status with a message.
 
 mod text;

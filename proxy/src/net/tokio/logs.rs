@@ -52,7 +52,7 @@ impl LogFiles {
     /// The file cannot be opened for appending, or the system refuses a thread.
     pub fn diagnostics(&self, to: &LogTarget) -> io::Result<Diagnostics> {
         let queue = self.queue(to)?;
-        // One that was asked for before stays the last.
+        // One that was requested before stays the last.
         self.diagnostics.get_or_init(|| descriptor_of(to));
         Ok(Diagnostics(queue))
     }

@@ -11,12 +11,12 @@ pub struct ByteStats {
     /// What the last read of each open connection has brought. As in Envoy it stays until the next read, also where all of
     /// it has been understood.
     rx_bytes_buffered: Gauge,
-    /// Bytes read.
+    /// Bytes read from the socket.
     rx_bytes_total: Counter,
     /// Bytes that waited when the socket took no more: those that were written last, and on HTTP/2 what follows them within
     /// the windows of the peer, a head by the memory that it takes.
     tx_bytes_buffered: Gauge,
-    /// Bytes written.
+    /// Bytes written to the socket.
     tx_bytes_total: Counter,
 }
 

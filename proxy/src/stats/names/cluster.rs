@@ -45,7 +45,7 @@ scope! {
         health_check_failure: Counter = "health_check.failure",
         /// Endpoints that may be chosen.
         health_check_healthy: State = "health_check.healthy",
-        /// A check failed without an answer.
+        /// A check failed without a response.
         health_check_network_failure: Counter = "health_check.network_failure",
         /// An endpoint said in a response that it is not healthy.
         health_check_passive_failure: Counter = "health_check.passive_failure",
@@ -59,7 +59,7 @@ scope! {
         membership_excluded: State,
         /// Endpoints that may be chosen.
         membership_healthy: State,
-        /// Endpoints.
+        /// Number of endpoints.
         membership_total: State,
         /// A request could not be repeated: too much of it was buffered.
         retry_or_shadow_abandoned: Counter,

@@ -10,7 +10,7 @@ scope! {
     HttpStats {
         /// `downstream_cx_rx_bytes_total` and its like.
         bytes: ByteStats = "downstream_cx",
-        /// Connections open.
+        /// Number of open connections.
         downstream_cx_active: Gauge,
         /// The delayed-close timer ran out before the client closed.
         downstream_cx_delayed_close_timeout: Counter,
@@ -48,7 +48,7 @@ scope! {
         downstream_cx_protocol_error: Counter,
         /// A connection was accepted.
         downstream_cx_total: Counter,
-        /// Tunnels open.
+        /// Number of open tunnels.
         downstream_cx_upgrades_active: Gauge,
         /// An upgrade or CONNECT was let through.
         downstream_cx_upgrades_total: Counter,
@@ -56,7 +56,7 @@ scope! {
         downstream_flow_control_paused_reading_total: Counter,
         /// It was read again, or the request was over.
         downstream_flow_control_resumed_reading_total: Counter,
-        /// Streams open.
+        /// Number of requests under way.
         downstream_rq_active: Gauge,
         /// A path could not be normalised.
         downstream_rq_failed_path_normalization: Counter,
@@ -163,7 +163,7 @@ impl CorsStats {
 scope! {
     /// `listener.<address>.`: a listening socket.
     ListenerStats {
-        /// Connections open.
+        /// Number of open connections.
         downstream_cx_active: Gauge,
         /// A connection ended.
         downstream_cx_destroy: Counter,

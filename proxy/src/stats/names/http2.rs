@@ -36,7 +36,7 @@ scope! {
         rx_reset: Counter,
         /// A stream was refused: too many at once.
         stream_refused_errors: Counter,
-        /// Streams open.
+        /// Number of open streams.
         streams_active: Gauge,
         /// Trailers of a request were received.
         trailers: Counter,

@@ -6,7 +6,7 @@ use crate::stats::{Counter, Gauge, Registry, State};
 scope! {
     /// `server.`: the process.
     ServerStats {
-        /// Workers.
+        /// Number of worker threads.
         concurrency: State,
         /// The configuration was to be read again.
         config_reload_attempt: Counter,
@@ -23,7 +23,7 @@ scope! {
         /// Pages of heap and stacks in memory, when the stats were last read: the allocator does not tell how much of it
         /// is in use. Bytes.
         memory_allocated: State,
-        /// The same.
+        /// As `memory_allocated`.
         memory_heap_size: State,
         /// All pages in memory, when the stats were last read. Bytes.
         memory_physical_size: State,
@@ -43,9 +43,9 @@ scope! {
 pub enum ServerState {
     /// Not all listeners are bound.
     Initializing,
-    /// Takes requests.
+    /// State 0, LIVE.
     Live,
-    /// Takes requests, but asks for none.
+    /// Takes requests, but requests none.
     Draining,
 }
 

@@ -84,7 +84,7 @@ pub(super) async fn serve(conn: Conn, shared: &AppShared, number: usize, mut ord
 /// What is said of an order that only a WebSocket can carry out.
 const NO_WEBSOCKET: &str = "the connection is not a WebSocket: its steps are `half_close`, `fin` and `rst`";
 
-/// The requests of a connection. One is under way until the last byte of its answer has left.
+/// The requests of a connection. One is under way until the last byte of its response has left.
 struct Busy {
     requests: Cell<usize>,
     /// When the last one came.

@@ -123,7 +123,7 @@ async fn serve(conn: Conn, shared: Rc<AppShared>, number: usize, orders: Orders)
 }
 
 async fn respond_with_bytes(mut conn: Conn, answer: &str) {
-    // The peer's bytes are read before the answer, or closing would be a reset.
+    // The peer's bytes are read before the response, or closing would be a reset.
     let mut space = [0; 16 * 1024];
     if matches!(conn.read(&mut space).await, Ok(1..)) && conn.write_all(answer.as_bytes()).await.is_ok() {
         drop(conn.shutdown().await); // a peer that is gone needs no farewell

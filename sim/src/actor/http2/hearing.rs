@@ -10,7 +10,7 @@ use super::streams::{Stream, opening};
 use super::{Peer, Side};
 use crate::scenario::{Ending, ErrorCode, Frame, FrameFields, FrameKind, Hex, Reply};
 
-/// Received frames kept for a script that asks for them later; older ones are forgotten.
+/// Received frames kept for a script that requests them later; older ones are forgotten.
 const RECEIVED_MAX: usize = 10_000;
 
 /// The setting that says how much may be sent on a stream before it says more (RFC 9113 section 6.5.2).
@@ -24,7 +24,7 @@ impl Peer {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return,
                 Err(_) => {
-                    // An answer in HTTP/1, for example. Nothing after it can be understood.
+                    // A response in HTTP/1, for example. Nothing after it can be understood.
                     drop(link.conn.take());
                     self.over(Ending::Local, "the peer does not speak HTTP/2");
                     return;
@@ -36,7 +36,7 @@ impl Peer {
         }
     }
 
-    /// Does what a frame asks for by itself, then completes a step that waits for it.
+    /// Does what a frame requests by itself, then completes a step that waits for it.
     async fn frame(&mut self, mut frame: Received) -> io::Result<()> {
         let Some(link) = &mut self.link else { return Ok(()) };
         if !link.assemble(&mut frame) {
@@ -156,7 +156,7 @@ impl Peer {
         }
     }
 
-    /// A stream has come to an end that is no answer.
+    /// A stream has come to an end that is no response.
     pub(super) fn fail(&mut self, number: u32, why: &str) {
         if let Some(link) = &mut self.link {
             link.flow.forget(number);

@@ -1,4 +1,4 @@
-//! A peer that speaks HTTP/2 (RFC 9113) with prior knowledge, on either side. It asks and answers by itself, and sends any
+//! A peer that speaks HTTP/2 (RFC 9113) with prior knowledge, on either side. It asks and responds by itself, and sends any
 //! frame the script tells it to, however wrong: those keep to no window and to no state.
 
 mod flow;
@@ -287,7 +287,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Asks; the order is done with the answer. An answer that does not come is a sighting too, not a broken script.
+    /// Asks; the order is done with the response. A response that does not come is a sighting too, not a broken script.
     async fn request(&mut self, request: &Request, done: Done) -> Result<(), (Done, String)> {
         let Side::Client { connect, name, .. } = &self.side else {
             return Err((done, "an app sends no requests".into()));

@@ -47,7 +47,7 @@ pub(super) struct Stream {
     pub(super) rate: Option<Rate>,
     /// When a slow reader has read what came.
     pub(super) read_until: Instant,
-    /// Whether its answer is complete with its head.
+    /// Whether its response is complete with its head.
     pub(super) websocket: bool,
     pub(super) done: Option<Done>,
 }

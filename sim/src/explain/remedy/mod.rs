@@ -54,7 +54,7 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
     }
 }
 
-/// An endpoint that left a PING without an answer.
+/// An endpoint that left a PING without a response.
 fn keepalive(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Change> {
     let name = hops.last().map_or("the next hop", |last| last.story.host.as_str());
     let what = format!("{name} has to acknowledge PING, as every HTTP/2 peer must (RFC 9113 6.7), or wait longer");

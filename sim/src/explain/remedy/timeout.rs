@@ -50,7 +50,7 @@ enum Expired {
     Keepalive,
     /// It is the app's own timer, and the proxy before it could have closed first.
     OfApp,
-    /// An answer, or a part of a request.
+    /// A response, or a part of a request.
     Other,
     /// A connection, which the circuit breaker did not permit; what would have.
     WaitingForConnection(Change),

@@ -1,4 +1,4 @@
-//! Keep-alive probes (RFC 9293 3.8.4): a silent peer is asked for an acknowledgement of what it has acknowledged before.
+//! Keep-alive probes (RFC 9293 3.8.4): a silent peer is sent a request for an acknowledgement of what it has acknowledged before.
 
 use std::io;
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl TcpSocket {
         let asks = !self.send.in_flight() && !self.send.has_unsent();
         let Some(alive) = &mut self.alive else { return };
         if !asks {
-            // What is in flight asks for an answer by itself, and has its own limit.
+            // What is in flight calls for an acknowledgement by itself, and has its own limit.
             alive.due = output.now + alive.how.time.unwrap_or(TIME);
             return;
         }

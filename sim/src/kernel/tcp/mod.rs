@@ -348,7 +348,7 @@ impl TcpSocket {
         matches!(self.state, State::Established | State::FinWait1 | State::FinWait2)
     }
 
-    /// Whether the connection still has something to do by itself: something to send, or an answer to await.
+    /// Whether the connection still has something to do by itself: something to send, or a response to await.
     pub(in crate::kernel) fn is_busy(&self) -> bool {
         self.deadline.is_some() && !matches!(self.state, State::FinWait2 | State::TimeWait)
     }

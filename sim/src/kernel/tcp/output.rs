@@ -1,5 +1,5 @@
 //! What a socket sends: data as the window allows, acknowledgements, and everything again when time passes
-//! without an answer.
+//! without a response.
 
 use bytes::Bytes;
 
@@ -52,7 +52,7 @@ impl TcpSocket {
         }
     }
 
-    /// The window is closed, and the update that opened it may have been lost: asks for an acknowledgement.
+    /// The window is closed, and the update that opened it may have been lost: requests an acknowledgement.
     fn probe_window(&mut self, output: &mut SegmentOutput<'_>) {
         self.rto.probes += 1;
         let probe = self.segment(self.send.una.saturating_sub(1), Flags::ACK, Bytes::new());
@@ -70,7 +70,7 @@ impl TcpSocket {
             let unsent = self.send.data_end() - self.send.nxt;
             let room = (self.send.una + self.send.window).saturating_sub(self.send.nxt);
             let len = unsent.min(room).min(MSS as u64);
-            // A crumb that only a nearly closed window asks for waits (RFC 9293 3.8.6.2.1); a FIN needs room for one.
+            // A crumb that only a nearly closed window calls for waits (RFC 9293 3.8.6.2.1); a FIN needs room for one.
             let crumb = len < unsent.min(MSS as u64) && self.send.in_flight();
             if room == 0 || crumb {
                 break;

@@ -32,16 +32,16 @@ pub struct Expect {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seen {
-    /// A client's: the status of the answer.
+    /// A client's: the status of the response.
     pub status: Option<u16>,
-    /// A client's: why there was no answer, in part.
+    /// A client's: why there was no response, in part.
     pub error: Option<String>,
-    /// A client's: the whole body of the answer. An app's: of the request.
+    /// A client's: the whole body of the response. An app's: of the request.
     pub body: Option<String>,
-    /// A client's: headers of the answer; null says it is absent. An app's: of the request.
+    /// A client's: headers of the response; null says it is absent. An app's: of the request.
     #[serde(default)]
     pub headers: Ordered<Option<String>>,
-    /// A client's: from sending the request to having the whole answer, or the head of a 101.
+    /// A client's: from sending the request to having the whole response, or the head of a 101.
     pub took: Option<Times>,
     /// A client's: how the connection ended.
     pub ended: Option<Ending>,
@@ -57,7 +57,7 @@ pub struct Seen {
     pub flags: Option<String>,
     /// A proxy's: how many access-log lines it wrote; an app's: how many requests reached it.
     pub count: Option<usize>,
-    /// Anybody's: when the answer was complete, the line was logged or the request came, since the run began.
+    /// Anybody's: when the response was complete, the line was logged or the request came, since the run began.
     pub at: Option<Times>,
     /// An app's: method and path.
     pub request: Option<String>,

@@ -49,7 +49,7 @@ pub struct Client {
     /// Its habits if it speaks HTTP/2.
     #[serde(default)]
     pub http2: Http2,
-    /// Closes a connection on which nothing was asked for this long; never if absent.
+    /// Closes a connection on which nothing was requested this long; never if absent.
     pub idle_timeout: Option<Time>,
 }
 
@@ -60,13 +60,13 @@ pub struct App {
     /// Where it listens.
     #[serde(default = "App::default_port")]
     pub port: u16,
-    /// Its answer to requests that are no upgrade.
+    /// Its response to requests that are no upgrade.
     #[serde(default)]
     pub reply: Reply,
-    /// Its answers to the first such requests, one each, before it comes to `reply`.
+    /// Its responses to the first such requests, one each, before it comes to `reply`.
     #[serde(default)]
     pub first: Vec<Reply>,
-    /// Its answer to a WebSocket handshake.
+    /// Its response to a WebSocket handshake.
     #[serde(default)]
     pub websocket: Greeting,
     /// Answers whatever comes with these bytes and closes, instead of speaking HTTP.

@@ -49,7 +49,7 @@ pub struct Http2 {
     /// Whether what it sends by itself keeps to the windows that the other side opens. Frames by hand never do.
     #[serde(default = "Http2::yes")]
     pub respects_windows: bool,
-    /// Whether it answers requests by itself, if it is an app.
+    /// Whether it responds to requests by itself, if it is an app.
     #[serde(default = "Http2::yes")]
     pub responds: bool,
 }

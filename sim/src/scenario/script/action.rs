@@ -30,7 +30,7 @@ pub enum Action {
     Pause,
     /// Waits for exactly this: a WebSocket's message, or bytes.
     Receive {
-        /// What.
+        /// The message, or the bytes.
         message: Payload,
         /// How fast it is read; as fast as it comes if absent.
         rate: Option<Rate>,
@@ -43,7 +43,7 @@ pub enum Action {
     ReceiveWebSocketFrame(WebSocketFrame),
     /// Answers in HTTP/1.
     Reply(Reply),
-    /// Asks for something and waits for the answer.
+    /// Asks for something and waits for the response.
     Request(Request),
     /// Reads again.
     Resume,
@@ -51,14 +51,14 @@ pub enum Action {
     Rst,
     /// Sends a WebSocket's message, or bytes.
     Send {
-        /// What.
+        /// The message, or the bytes.
         message: Payload,
         /// How fast; as fast as it goes if absent.
         rate: Option<Rate>,
     },
     /// Sends an HTTP/2 frame.
     SendFrame {
-        /// Which.
+        /// The frame, as the script has it.
         frame: Frame,
         /// How often, one behind the other.
         times: u32,
@@ -85,9 +85,9 @@ pub struct Request {
     pub body: Option<Payload>,
     /// How fast the body is sent; as fast as it goes if absent.
     pub send_rate: Option<Rate>,
-    /// How fast the answer is read; as fast as it comes if absent.
+    /// How fast the response is read; as fast as it comes if absent.
     pub rate: Option<Rate>,
-    /// Whether it asks for a WebSocket.
+    /// Whether it requests a WebSocket.
     pub websocket: bool,
 }
 

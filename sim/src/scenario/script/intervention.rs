@@ -102,7 +102,7 @@ impl Segments {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Draining {
-    /// Which.
+    /// The name of the host.
     pub host: String,
     /// How long it may take, once its listeners are closed, before it is cut.
     pub time: Time,
@@ -134,7 +134,7 @@ pub struct Naming {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stall {
-    /// Which.
+    /// The name of the host.
     pub host: String,
     /// How long.
     pub time: Time,

@@ -9,7 +9,7 @@ use crate::scenario::{Patch, ProxyConfig};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reload {
-    /// Which.
+    /// The name of the proxy.
     pub host: String,
     /// The file, relative to the scenario; that of the host if absent.
     pub config: Option<Spanned<String>>,

@@ -22,7 +22,7 @@ pub struct Reply {
     pub send_rate: Option<Rate>,
 }
 
-/// An answer as written.
+/// A response as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {

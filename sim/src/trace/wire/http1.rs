@@ -5,7 +5,7 @@ use crate::words::size;
 
 /// Names both directions of an HTTP/1 connection.
 ///
-/// The answers are read first: they decide where HTTP ends and a tunnel begins, in both directions.
+/// The responses are read first: they decide where HTTP ends and a tunnel begins, in both directions.
 pub(super) fn read(from_client: &[u8], from_server: &[u8]) -> Messages {
     let mut server = Direction { stream: from_server, at: 0, messages: Vec::new() };
     let mut answered = 0;
@@ -13,7 +13,7 @@ pub(super) fn read(from_client: &[u8], from_server: &[u8]) -> Messages {
         let Some(head) = server.head() else { break None };
         match head.status() {
             Some(status @ 101) => {
-                server.push(head, 0, Meaning::Answer { stream: answered + 1, status, ends: false });
+                server.push(head, 0, Meaning::Response { stream: answered + 1, status, ends: false });
                 break Some(answered);
             }
             Some(100..200) => server.push(head, 0, Meaning::Other),
@@ -22,20 +22,20 @@ pub(super) fn read(from_client: &[u8], from_server: &[u8]) -> Messages {
                 let body = if bodiless { Framing::Length(0) } else { head.framing(Framing::UntilClose) };
                 answered += 1;
                 let status = status.unwrap_or_default();
-                server.push_framed(head, body, |ends| Meaning::Answer { stream: answered, status, ends });
+                server.push_framed(head, body, |ends| Meaning::Response { stream: answered, status, ends });
             }
         }
     };
     let mut client = Direction { stream: from_client, at: 0, messages: Vec::new() };
     let mut asked = 0;
-    // After the request that was answered with 101, everything is the tunnel's.
+    // After the request that got 101, everything is the tunnel's.
     while upgraded_at.is_none_or(|last| asked <= last)
         && let Some(head) = client.head()
     {
         let body = head.framing(Framing::Length(0));
         asked += 1;
         let (method, path) = head.asks();
-        client.push_framed(head, body, |ends| Meaning::Ask { stream: asked, method, path, ends });
+        client.push_framed(head, body, |ends| Meaning::Request { stream: asked, method, path, ends });
     }
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     if upgraded_at.is_some() {

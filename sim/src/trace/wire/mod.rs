@@ -46,9 +46,9 @@ impl Message {
 /// the second 2.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Meaning {
-    /// The final answer, or 101; `ends` tells whether nothing more belongs to it.
-    Answer {
-        /// Whose.
+    /// The final response, or 101; `ends` tells whether nothing more belongs to it.
+    Response {
+        /// The stream; the number of the request in HTTP/1.
         stream: u32,
         /// The status code.
         status: u16,
@@ -56,8 +56,8 @@ pub enum Meaning {
         ends: bool,
     },
     /// A request.
-    Ask {
-        /// Whose.
+    Request {
+        /// The stream; the number of the request in HTTP/1.
         stream: u32,
         /// The method.
         method: String,
@@ -68,7 +68,7 @@ pub enum Meaning {
     },
     /// Payload, tunnelled bytes included.
     Data {
-        /// Whose.
+        /// The stream; the number of the request in HTTP/1.
         stream: u32,
         /// How many bytes.
         bytes: usize,
@@ -86,14 +86,14 @@ pub enum Meaning {
     },
     /// Nothing to an exchange.
     Other,
-    /// A question whether the other side is there, or the answer to one.
+    /// A question whether the other side is there, or the response to one.
     Ping {
-        /// Whether it is an answer.
+        /// Whether it is a response.
         is_answer: bool,
     },
     /// One stream is broken off.
     Reset {
-        /// Which.
+        /// The stream; the number of the request in HTTP/1.
         stream: u32,
         /// The error code's name.
         code: String,

@@ -10,7 +10,7 @@ use crate::codec::http2::frames::{
 /// A frame for which h2 will end the connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum FrameError {
-    /// A frame that may not come, or not with this value, on this stream: RFC 9113 5.4.1 asks for GOAWAY with this code, and
+    /// A frame that may not come, or not with this value, on this stream: RFC 9113 5.4.1 requires GOAWAY with this code, and
     /// Envoy ends the connection without a word.
     Forbidden { code: u32, stream: u32 },
     /// A frame that cannot be read, for which Envoy sends GOAWAY with this code and nghttp2's text. The stream is that of a

@@ -17,7 +17,7 @@ pub(super) struct ReadBudget {
 /// What the end of the turn has to wake.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum WakeAtEnd {
-    /// Nothing.
+    /// No read waits for the end of the turn.
     #[default]
     Nothing,
     /// The way in, to report its end.

@@ -25,7 +25,7 @@ pub(super) struct Streams {
 /// What is still to come on a stream from its peer. Of a stream that is not here, nothing; it is closed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum RemoteHalf {
-    /// A response.
+    /// The head of a response. Clients only.
     Head,
     /// The rest of a message whose header section has come.
     Body(MessageProgress),

@@ -26,7 +26,7 @@ pub enum HeadLimit {
     /// Bytes in names and values.
     #[error("bytes")]
     Bytes,
-    /// Fields.
+    /// Number of fields.
     #[error("fields")]
     Fields,
 }

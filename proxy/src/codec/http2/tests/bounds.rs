@@ -159,7 +159,7 @@ async fn a_client_that_does_not_read_is_not_read() {
     let fit = u32::try_from(PIPE_BYTES_MAX / 200).unwrap();
     let answered = u32::try_from(answers.len()).unwrap();
     assert!((PENDING_REPLIES_MAX..=PENDING_REPLIES_MAX + 2 * fit + TURN_FRAMES_MAX).contains(&answered), "{answered}");
-    // A client that reads again gets every answer.
+    // A client that reads again gets every response.
     for _ in 0..answered {
         let reading = raw.frame_of(HEADERS);
         tokio::select! { biased; _ = reading => {}, _ = server.accept() => {} }

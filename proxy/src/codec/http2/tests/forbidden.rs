@@ -20,7 +20,7 @@ use Then::{GoAway, GoesOn, Reset, Silence};
 
 type Case = (&'static str, u8, u32, &'static [u8], Then, Then);
 
-/// Name, type, stream and payload of a frame; what becomes of it by RFC 9113, and where Envoy's way is asked for.
+/// Name, type, stream and payload of a frame; what becomes of it by RFC 9113, and where Envoy's way is requested.
 const CASES: &[Case] = &[
     ("ENABLE_PUSH 2", SETTINGS, 0, &[0, 2, 0, 0, 0, 2], GoAway(PROTOCOL_ERROR), Silence(0)),
     ("a window of 2^31", SETTINGS, 0, &[0, 4, 0x80, 0, 0, 0], GoAway(FLOW_CONTROL_ERROR), Silence(0)),
