@@ -72,7 +72,6 @@ const REFUSED_VALUES: &[(&str, &str)] = &[
     ("cluster_header: X-Cluster, weight: 0 }", "cluster_header: X-Cluster }"),
     ("cluster_header: X-Cluster, weight: 0 }", "name: absent, weight: 0 }"),
     ("cluster_header: X-Cluster, weight: 0 }", "name: dns, weight: 4294967295 }"),
-    ("cluster_header: X-Cluster, weight: 0 }", "name: dns, weight: 0, metadata_match: {} }"),
     (
         "cluster: dns, upgrade_configs",
         "cluster: dns, weighted_clusters: { clusters: [{ name: dns, weight: 1 }] }, upgrade_configs",

@@ -30,6 +30,8 @@ text_enum! {
         Base64Data = "grpc_base_64_decode_failed",
         /// The body of a gRPC-Web request is not made of whole groups of base64.
         Base64Size = "grpc_base_64_decode_failed_bad_size",
+        /// The upstream's redirect was followed here.
+        InternalRedirect = "internal_redirect",
         /// The path of a request for UDP names no target.
         InvalidPath = "invalid_path",
         /// A runtime key has the cluster refuse requests.

@@ -57,10 +57,14 @@ pub enum Condition {
     Header(HeaderMatch),
     /// One of `query_parameters`.
     Query(QueryMatch),
+    /// One of `cookies`.
+    Cookie(CookieMatch),
     /// `tls_context`: what the client has shown of itself.
     ClientCertificate(CertificateMatch),
     /// `runtime_fraction`: the request is among so many.
     Fraction(Fraction),
+    /// What no request is: `dynamic_metadata` and `filter_state` that must be there, since nothing here sets any.
+    Never,
 }
 
 /// `envoy.config.route.v3.RouteMatch.TlsContextMatchOptions`. What is `None` may be either way.
@@ -122,6 +126,17 @@ pub enum Missing {
     Absent,
     /// There, and empty.
     Empty,
+}
+
+/// `envoy.config.route.v3.CookieMatcher`. Of several cookies of the name the first counts, without quotes around its value.
+#[derive(Clone, Debug)]
+pub struct CookieMatch {
+    /// Compared byte for byte.
+    pub name: String,
+    /// What the value must be.
+    pub value: StringMatch,
+    /// `invert_match`: it must not be there and be like this.
+    pub sense: Sense,
 }
 
 /// `envoy.config.route.v3.QueryParameterMatcher`. Of several parameters of the name the first counts; escapes stay as they are.

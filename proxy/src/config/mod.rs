@@ -34,6 +34,7 @@ mod merge;
 pub mod normalisation;
 mod places;
 mod problem;
+pub mod redirects;
 pub mod retry;
 pub mod rewrite;
 pub mod route;

@@ -12,8 +12,10 @@ use super::filter::{Chains, Mutation};
 pub use super::fraction::Fraction;
 use super::lookup::{DomainIndex, PathIndex};
 pub use super::matching::{
-    CertificateMatch, Condition, Domain, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch, QueryTest, Sense,
+    CertificateMatch, Condition, CookieMatch, Domain, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch,
+    QueryTest, Sense,
 };
+use super::redirects::InternalRedirects;
 pub use super::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
 use super::rewrite::{Redirect, Rewrites};
 
@@ -24,6 +26,8 @@ pub struct RouteTable {
     pub virtual_hosts: HostList,
     /// `ignore_port_in_host_matching`
     pub ports: PortMatch,
+    /// `ignore_path_parameters_in_path_matching`
+    pub parameters: ParameterMatch,
     /// The prefixes of stats that virtual clusters and routes have, which refer to them by their number.
     pub stat_prefixes: Vec<String>,
     /// `internal_only_headers`, in lower case: taken from requests that come from outside.
@@ -37,6 +41,16 @@ pub enum PortMatch {
     #[default]
     Compared,
     /// It is left out, with whatever else stands behind the colon.
+    Ignored,
+}
+
+/// Whether path parameters count when a route is looked for: what stands between a semicolon and the end of its segment.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ParameterMatch {
+    /// They are part of the path.
+    #[default]
+    Compared,
+    /// They are left out.
     Ignored,
 }
 
@@ -213,10 +227,38 @@ pub struct Forward {
     pub tells_timeout: bool,
     /// How much of a body is kept for another try; `None` is as much as the listener's connections may buffer.
     pub kept_body: Option<KeptBody>,
+    /// Which redirects of the upstream are followed here; `None` is none.
+    pub redirects: Option<Box<InternalRedirects>>,
     /// What is changed in the target of a request; `None` is nothing.
     pub rewrites: Option<Box<Rewrites>>,
     /// `request_mirror_policies`: who gets copies of requests.
     pub mirrors: Vec<Mirror>,
+}
+
+impl Forward {
+    /// To this cluster, with this time, and nothing else.
+    #[must_use]
+    pub fn to(cluster: NamedCluster, timeout: Option<Duration>) -> Self {
+        Self {
+            cluster: Destination::One(cluster),
+            missing: 503,
+            priority: Priority::Default,
+            timeout,
+            flush_timeout: None,
+            idle_timeout: None,
+            stream_duration_max: None,
+            grpc_timeout: GrpcTimeout::Passed,
+            upgrades: Upgrades::default(),
+            retry: None,
+            hedges: false,
+            attempt_count: AttemptCount::default(),
+            tells_timeout: false,
+            kept_body: None,
+            redirects: None,
+            rewrites: None,
+            mirrors: Vec::new(),
+        }
+    }
 }
 
 /// A cluster that gets copies of requests, and whose responses are dropped.
@@ -228,11 +270,15 @@ pub struct Mirror {
     pub share: Option<Fraction>,
     /// The host of a copy.
     pub host: MirrorHost,
+    /// `request_headers_mutations`: what is changed in a copy's headers.
+    pub edits: Vec<Mutation<HeaderName>>,
 }
 
 /// The host of a copy of a request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum MirrorHost {
+    /// `host_rewrite_literal`: this one.
+    Literal(HeaderValue),
     /// `disable_shadow_host_suffix_append`: that of the request.
     Same,
     /// That of the request, with `-shadow` before its port.

@@ -3,6 +3,7 @@
 //! Whatever the stream waits for (a connection, a response head, the end of a back-off), its client may go on
 //! sending, or close, and its timers may fire. [`Exchange::alongside`] is that rule in one place.
 
+mod again;
 mod lazy_timer;
 mod replay;
 mod rest;
@@ -24,6 +25,7 @@ use crate::config::route::KeptBody;
 use crate::filter::{End, FilterReply, Filters, Flow, Piece, Refusal};
 use crate::net::{Pace, PaceTicket};
 use crate::stats::{FlowStats, HttpStats, Pause};
+pub(crate) use again::Again;
 pub(crate) use lazy_timer::LazyTimer;
 use replay::Replay;
 pub(crate) use rest::Rest;
@@ -55,6 +57,8 @@ pub(crate) struct Exchange<'c> {
     ending: Option<Ending>,
     /// Who gets a copy of what comes.
     copiers: Vec<Copier>,
+    /// The request has begun anew, and its filters have not seen the body that waits.
+    is_anew: bool,
 }
 
 /// How the client's half has ended. The whole ends when it is its turn.
@@ -128,6 +132,7 @@ impl<'c> Exchange<'c> {
             ends,
             ending: None,
             copiers: Vec::new(),
+            is_anew: false,
         };
         if exchange.body.is_complete() {
             exchange.ended_with_head = true;
@@ -247,7 +252,8 @@ impl<'c> Exchange<'c> {
                 return flow;
             }
             // The filter that was asked has seen the body that is here; those behind it have not.
-            if let Err(refusal) = self.filter_held(asked + 1) {
+            let first = if std::mem::take(&mut self.is_anew) { 0 } else { asked + 1 };
+            if let Err(refusal) = self.filter_held(first) {
                 return Flow::Respond(FilterReply::Refused(refusal));
             }
             if flow == Flow::Continue || self.filters.holds_request() {

@@ -114,6 +114,12 @@ impl Replay {
         self.keeping = Keeping::Nothing;
     }
 
+    /// The request begins anew with what is kept of its body, which is all.
+    pub(super) fn begin_again(&mut self) {
+        self.queue.rewind();
+        self.keeping = Keeping::Nothing;
+    }
+
     /// Takes out what has come, before the first try.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Bytes> {
         std::iter::from_fn(|| self.queue.take())
@@ -142,6 +148,10 @@ impl Replay {
     /// Has everything that has come been given out?
     pub(super) fn is_read(&self) -> bool {
         self.queue.is_read()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {

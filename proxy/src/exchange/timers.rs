@@ -108,6 +108,12 @@ impl Timers {
         }
     }
 
+    /// The request, which is complete, begins anew.
+    pub(crate) fn begin_again(&mut self) {
+        let now = Instant::now();
+        (self.begun, self.last_progress, self.completed_at) = (now, now, Some(now));
+    }
+
     /// When the request was complete.
     pub(crate) fn completed_at(&self) -> Option<Instant> {
         self.completed_at

@@ -12,6 +12,7 @@ use crate::access_log::StreamInfo;
 use crate::access_log::format::{Heads, header_value};
 use crate::codec::head::{is_joined_in_requests, is_joined_in_responses};
 use crate::codec::{Headers, RequestHead, ResponseHead};
+use crate::config::filter::Mutation;
 use crate::config::log_format::Format;
 use crate::config::route::{Edits, HeaderEdits};
 
@@ -41,6 +42,16 @@ pub(crate) fn edit_response(
     }
 }
 
+/// Changes the copy of a request: one mutation after the other.
+pub(crate) fn edit_copy(edits: &[Mutation<HeaderName>], copy: &mut RequestHead, info: &StreamInfo) {
+    for mutation in edits {
+        let value = |format: &Format| header_value(format, Heads::of_request(copy), info);
+        if let Some(change) = Change::of(mutation, &copy.headers, value) {
+            change.apply(&mut copy.headers, is_joined_in_requests);
+        }
+    }
+}
+
 fn remove(names: &[HeaderName], headers: &mut Headers) {
     if !names.is_empty() {
         headers.retain(|name, _| !names.contains(name));
@@ -67,7 +78,7 @@ mod tests {
 
     use super::*;
     use crate::access_log::Downstream;
-    use crate::config::filter::{AppendAction, Mutation};
+    use crate::config::filter::AppendAction;
     use crate::net::Address;
 
     fn add(name: &'static str, value: &str, action: AppendAction) -> Mutation<HeaderName> {

@@ -1,25 +1,28 @@
 //! What a route's match accepts.
 
+use http::header::COOKIE;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::chance::Chance;
 use crate::codec::{Headers, RequestHead};
 use crate::config::route::{
-    Condition, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch, QueryTest, Route, Sense,
+    Condition, CookieMatch, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch, QueryTest, Route, Sense,
 };
 
-/// Does the route take the request?
-pub(super) fn route_takes(route: &Route, head: &RequestHead, chance: &Chance<'_>) -> bool {
-    route.conditions.iter().all(|condition| holds(condition, head, chance)) && takes(&route.matches, head)
+/// Does the route take the request? `path` is its path as far as it counts.
+pub(super) fn route_takes(route: &Route, head: &RequestHead, path: &[u8], chance: &Chance<'_>) -> bool {
+    route.conditions.iter().all(|condition| holds(condition, head, chance)) && takes(&route.matches, head, path)
 }
 
 fn holds(condition: &Condition, head: &RequestHead, chance: &Chance<'_>) -> bool {
     match condition {
         // No client shows a certificate: nothing here ends TLS.
         Condition::ClientCertificate(wanted) => wanted.presented != Some(true) && wanted.validated != Some(true),
+        Condition::Cookie(matcher) => cookie_holds(matcher, head),
         Condition::Fraction(fraction) => chance.is_within(fraction),
         Condition::Grpc => head.headers.is_grpc(),
         Condition::Header(matcher) => header_holds(matcher, head),
+        Condition::Never => false,
         Condition::Query(matcher) => query_holds(matcher, head),
     }
 }
@@ -63,6 +66,18 @@ fn number(value: &[u8]) -> Option<i64> {
     std::str::from_utf8(value).ok()?.trim().parse().ok()
 }
 
+/// RFC 6265 4.2.1, with quotes taken off.
+fn cookie_holds(matcher: &CookieMatch, head: &RequestHead) -> bool {
+    let pairs = head.headers.get_all(&COOKIE).flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let value = pairs.map(<[u8]>::trim_ascii).find_map(|pair| {
+        let (name, value) = pair.split_at_checked(pair.iter().position(|byte| *byte == b'=')?)?;
+        (name == matcher.name.as_bytes()).then(|| value.get(1..).unwrap_or_default())
+    });
+    let value =
+        value.map(|value| value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value));
+    value.is_some_and(|value| matcher.value.takes(value)) == (matcher.sense == Sense::Direct)
+}
+
 fn query_holds(matcher: &QueryMatch, head: &RequestHead) -> bool {
     let path = head.path.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
     let query = path.splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
@@ -80,8 +95,7 @@ fn query_holds(matcher: &QueryMatch, head: &RequestHead) -> bool {
 }
 
 /// Does this match take the request? A plain CONNECT has no path and is taken by [`PathMatch::Connect`] only.
-fn takes(matches: &PathMatch, head: &RequestHead) -> bool {
-    let path = head.path_only();
+fn takes(matches: &PathMatch, head: &RequestHead, path: &[u8]) -> bool {
     match matches {
         PathMatch::Connect => head.method == Method::CONNECT,
         _ if head.path.is_none() => false,
@@ -193,12 +207,34 @@ mod tests {
     }
 
     #[test]
+    fn the_first_cookie_of_a_name_counts() {
+        let exact = |sense| CookieMatch { name: "a".into(), value: text(Pattern::Exact("b".into())), sense };
+        for (lines, expected) in [
+            (&["a=b"][..], true),
+            (&["x=y; a=b"], true),
+            (&["x=y", "a=b"], true),
+            (&["a=\"b\""], true),
+            (&["a=c; a=b"], false),
+            (&["xa=b"], false),
+            (&["a"], false),
+            (&[], false),
+        ] {
+            let fields: Vec<_> = lines.iter().map(|line| ("cookie", *line)).collect();
+            let head = head("/", &fields);
+            assert_eq!(cookie_holds(&exact(Sense::Direct), &head), expected, "{lines:?}");
+            assert_eq!(cookie_holds(&exact(Sense::Inverted), &head), !expected, "{lines:?}");
+        }
+    }
+
+    #[test]
     fn a_separated_prefix_ends_at_a_slash() {
         let by_case = |case_sensitive| PathMatch::SeparatedPrefix { prefix: "/a".into(), case_sensitive };
         for (path, expected) in [("/a", true), ("/a/", true), ("/a?b", true), ("/ab", false), ("/a;b", false)] {
-            assert_eq!(takes(&by_case(true), &head(path, &[])), expected, "{path}");
+            let head = head(path, &[]);
+            assert_eq!(takes(&by_case(true), &head, head.path_only()), expected, "{path}");
         }
-        assert!(!takes(&by_case(true), &head("/A/b", &[])));
-        assert!(takes(&by_case(false), &head("/A/b", &[])));
+        let head = head("/A/b", &[]);
+        assert!(!takes(&by_case(true), &head, head.path_only()));
+        assert!(takes(&by_case(false), &head, head.path_only()));
     }
 }

@@ -1,12 +1,15 @@
 //! A stream gets a destination. Pure: a function of the route table and the request's head.
 
 mod chance;
+mod location;
 mod matcher;
 pub(crate) mod redirect;
 pub(crate) mod rewrite;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+pub(crate) use location::AbsoluteUrl;
 pub(crate) use matcher::{header_holds, response_header_holds};
 
 use http::HeaderValue;
@@ -17,8 +20,8 @@ use crate::codec::RequestHead;
 use crate::codec::names;
 use crate::config::filter::Chains;
 use crate::config::route::{
-    Action, Destination, HeaderEdits, NamedCluster, PathMatch, PortMatch, RequireTls, Route, RouteTable, VirtualHost,
-    WeightedCluster, WeightedClusters,
+    Action, Destination, HeaderEdits, NamedCluster, ParameterMatch, PathMatch, PortMatch, RequireTls, Route,
+    RouteTable, VirtualHost, WeightedCluster, WeightedClusters,
 };
 
 /// What takes a request.
@@ -71,8 +74,12 @@ pub fn route<'a>(table: &'a RouteTable, head: &RequestHead, chance: &Chance<'_>)
     if requires_tls(host, head) {
         return Some(Found { host, route: &TO_TLS, chosen: None });
     }
-    let candidates = host.routes.candidates(head.path_only());
-    let mut taking = candidates.filter(|route| matcher::route_takes(route, head, chance));
+    let path = match table.parameters {
+        ParameterMatch::Compared => Cow::Borrowed(head.path_only()),
+        ParameterMatch::Ignored => without_parameters(head.path_only()),
+    };
+    let candidates = host.routes.candidates(&path);
+    let mut taking = candidates.filter(|route| matcher::route_takes(route, head, &path, chance));
     taking.find_map(|route| match several(route) {
         None => Some(Found { host, route, chosen: None }),
         Some(several) => {
@@ -81,6 +88,16 @@ pub fn route<'a>(table: &'a RouteTable, head: &RequestHead, chance: &Chance<'_>)
             chance.choose(several, by_header).map(|chosen| Found { host, route, chosen: Some(chosen) })
         }
     })
+}
+
+/// A path without what stands between a semicolon and the end of its segment (RFC 3986 3.3).
+fn without_parameters(path: &[u8]) -> Cow<'_, [u8]> {
+    if !path.contains(&b';') {
+        return Cow::Borrowed(path);
+    }
+    let segments = path.split(|byte| *byte == b'/');
+    let bare = segments.map(|segment| segment.split(|byte| *byte == b';').next().unwrap_or_default());
+    Cow::Owned(bare.collect::<Vec<_>>().join(&b'/'))
 }
 
 /// Where the colon before the port of a host is, if there is one. In an IPv6 address, colons stand between brackets.
@@ -181,6 +198,20 @@ mod tests {
     }
 
     #[test]
+    fn parameters_are_left_out_of_each_segment() {
+        for (path, expected) in
+            [("/a/b", "/a/b"), ("/a;x=1/b;y", "/a/b"), ("/;a/b;", "//b"), ("/a/b;c/d", "/a/b/d"), ("/a;b;c", "/a")]
+        {
+            assert_eq!(without_parameters(path.as_bytes()), expected.as_bytes(), "{path}");
+        }
+        let mut table = table();
+        let name = |table: &RouteTable| found(table, &get("unknown", "/only;x?y")).unwrap().route.name.clone();
+        assert_eq!(name(&table), "any");
+        table.parameters = ParameterMatch::Ignored;
+        assert_eq!(name(&table), "any-only");
+    }
+
+    #[test]
     fn connect_matches_only_connect_routes() {
         let table = table();
         let mut connect = get("unknown", "/");
@@ -277,7 +308,7 @@ mod tests {
                     head.headers.append(name.parse().unwrap(), HeaderValue::from_str(value).unwrap());
                 }
                 let keys = RuntimeKeys::default();
-                let takes = |route: &&Route| matcher::route_takes(route, &head, &Chance::new(&keys, &Never));
+                let takes = |route: &&Route| matcher::route_takes(route, &head, head.path_only(), &Chance::new(&keys, &Never));
                 let first = table.virtual_hosts[0].routes.iter().find(takes).map(|route| route.name.clone());
                 for _ in 0..2 {
                     let found = found(&table, &head).map(|found| found.route.name.clone());
@@ -323,6 +354,7 @@ mod tests {
         RouteTable {
             internal_only_headers: Vec::new(),
             ports: PortMatch::Compared,
+            parameters: ParameterMatch::Compared,
             stat_prefixes: Vec::new(),
             virtual_hosts: vec![
                 host(

@@ -86,6 +86,8 @@ pub(crate) fn rewrite_path(
                 None => return,
             }
         }
+        // A route that ignores path parameters may take a path that does not begin with its prefix.
+        PathRewrite::Prefix(_) if !begins(before.as_bytes(), matches) => return,
         PathRewrite::Prefix(_) | PathRewrite::Regex(_) => path(rewrite, matches, before),
     };
     if !router.suppress_envoy_headers {
@@ -128,8 +130,22 @@ fn path(rewrite: &PathRewrite, matches: &PathMatch, path: &HeaderValue) -> Optio
 /// How long the part of a path is that `matches` takes, if the path without its query has `whole` bytes.
 fn matched(matches: &PathMatch, whole: usize) -> usize {
     match matches {
-        PathMatch::Connect | PathMatch::Exact { .. } | PathMatch::Regex(_) => whole,
-        PathMatch::Prefix { prefix, .. } | PathMatch::SeparatedPrefix { prefix, .. } => prefix.len(),
+        PathMatch::Connect | PathMatch::Regex(_) => whole,
+        PathMatch::Exact { path: prefix, .. }
+        | PathMatch::Prefix { prefix, .. }
+        | PathMatch::SeparatedPrefix { prefix, .. } => prefix.len(),
+    }
+}
+
+/// Does a path begin with what `matches` names?
+fn begins(path: &[u8], matches: &PathMatch) -> bool {
+    match matches {
+        PathMatch::Connect | PathMatch::Regex(_) => true,
+        PathMatch::Exact { path: prefix, .. }
+        | PathMatch::Prefix { prefix, .. }
+        | PathMatch::SeparatedPrefix { prefix, .. } => {
+            path.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::decorate;
 use super::direct;
+use super::follow::{Followed, follow};
 use super::local_reply::LocalReply;
 use super::mirror;
 use super::normalise::{self, Refused};
@@ -34,6 +35,17 @@ pub(super) async fn decide(stream: &mut StreamContext<'_>) -> Reply {
         return Reply::Local(refusal, None);
     }
     prepare(stream);
+    let mut followed = Followed::default();
+    loop {
+        if let Some(reply) = decide_once(stream, &mut followed).await {
+            return reply;
+        }
+    }
+}
+
+/// The same for a request as it stands; `None` where its upstream has redirected it, and it stands for the place that it is to be
+/// asked for at.
+async fn decide_once<'a>(stream: &mut StreamContext<'a>, followed: &mut Followed<'a>) -> Option<Reply> {
     let (service, routes) = (stream.service, stream.routes);
     // As with Envoy, a request whose `x-forwarded-proto` is empty has no route.
     let has_proto = stream.request.headers.get(&names::X_FORWARDED_PROTO).is_none_or(|proto| !proto.is_empty());
@@ -41,11 +53,11 @@ pub(super) async fn decide(stream: &mut StreamContext<'_>) -> Reply {
     let Some(found) = router::route(&routes.table, &stream.request, &chance).filter(|_| has_proto) else {
         stream.log_begin();
         if let Err(reply) = filter_request(stream).await {
-            return reply;
+            return Some(reply);
         }
         service.stats.rq_total.inc();
         service.stats.no_route.inc();
-        return Reply::Local(LocalReply::NoRoute, None);
+        return Some(Reply::Local(LocalReply::NoRoute, None));
     };
     let route = found.route;
     if !route.name.is_empty() {
@@ -56,7 +68,7 @@ pub(super) async fn decide(stream: &mut StreamContext<'_>) -> Reply {
         Ok(upgrade) => upgrade,
         Err(refusal) => {
             stream.exchange.filters = Filters::of(&chains.default, &service.filters).for_route(found.edits(), None);
-            return Reply::Local(refusal, None);
+            return Some(Reply::Local(refusal, None));
         }
     };
     let chain = chains.of(upgrade.map(|upgrade| upgrade.protocol.as_str()));
@@ -70,7 +82,7 @@ pub(super) async fn decide(stream: &mut StreamContext<'_>) -> Reply {
     }
     stream.log_begin();
     if let Err(reply) = filter_request(stream).await {
-        return reply;
+        return Some(reply);
     }
     service.stats.rq_total.inc();
     let reply = match &route.action {
@@ -78,13 +90,13 @@ pub(super) async fn decide(stream: &mut StreamContext<'_>) -> Reply {
         Action::Forward(to) => {
             let router = &chain.router;
             let target = Target { to, found, cluster, upgrade, router, chance: &chance, routes };
-            return forward(stream, target).await;
+            return forward(stream, target, followed).await;
         }
         Action::Redirect(to) => direct::redirect(to, &route.matches, &chain.router, &mut stream.request, stream.info),
         Action::RedirectToTls => direct::redirect_to_tls(&stream.request),
     };
     service.stats.rq_direct_response.inc();
-    Reply::Local(reply, None)
+    Some(Reply::Local(reply, None))
 }
 
 /// The upgrade that the request names, if any.
@@ -113,7 +125,7 @@ async fn filter_request(stream: &mut StreamContext<'_>) -> Result<(), Reply> {
     if stream.exchange.filters.is_empty() {
         return Ok(());
     }
-    let payload = if stream.exchange.is_complete() { Payload::None } else { Payload::Some };
+    let payload = if stream.exchange.has_no_body() { Payload::None } else { Payload::Some };
     loop {
         let StreamContext { request, exchange, info, .. } = stream;
         match exchange.filter_request(request, payload, info) {
@@ -186,27 +198,31 @@ fn upgrade_wanted(head: &RequestHead) -> Option<String> {
 }
 
 /// Where the router sends a request, and how.
-struct Target<'c> {
-    to: &'c Forward,
+struct Target<'s, 'c> {
+    to: &'s Forward,
     /// Whose action `to` is.
-    found: Found<'c>,
+    found: Found<'s>,
     /// `None` if there is no cluster of the name that the route gives.
     cluster: Option<Rc<Cluster>>,
-    upgrade: Option<&'c Upgrade>,
-    router: &'c RouterOptions,
-    chance: &'c Chance<'c>,
-    routes: &'c Routes,
+    upgrade: Option<&'s Upgrade>,
+    router: &'s RouterOptions,
+    chance: &'c Chance<'s>,
+    routes: &'s Routes,
 }
 
-async fn forward(stream: &mut StreamContext<'_>, mut target: Target<'_>) -> Reply {
+async fn forward<'a>(
+    stream: &mut StreamContext<'a>,
+    mut target: Target<'a, '_>,
+    followed: &mut Followed<'a>,
+) -> Option<Reply> {
     let Target { to, upgrade, router, chance, .. } = target;
     let StreamContext { service, request, exchange, info, .. } = stream;
     let Some(cluster) = target.cluster.take() else {
         service.stats.no_cluster.inc();
-        return Reply::Local(LocalReply::NoCluster { status: to.missing }, None);
+        return Some(Reply::Local(LocalReply::NoCluster { status: to.missing }, None));
     };
     if let Some((header, value)) = request_options::malformed(&router.strict, &request.headers) {
-        return Reply::Local(LocalReply::MalformedHeader { header, value }, None);
+        return Some(Reply::Local(LocalReply::MalformedHeader { header, value }, None));
     }
     info.parts = target.routes.parts(&target.found, request);
     let mut options = RequestOptions::resolve(to, router, &mut request.headers);
@@ -214,7 +230,7 @@ async fn forward(stream: &mut StreamContext<'_>, mut target: Target<'_>) -> Repl
     if RequestKeys::draws(&cluster.shared.keys.maintenance, &*service.outside.random) {
         cluster.shared.stats.upstream_rq_maintenance_mode.inc();
         let says_overloaded = !router.suppress_envoy_headers;
-        return Reply::Local(LocalReply::Maintenance { says_overloaded }, Some(cluster));
+        return Some(Reply::Local(LocalReply::Maintenance { says_overloaded }, Some(cluster)));
     }
     let longest_by_default = exchange.timers.longest();
     exchange.timers.set_route(to, options.timeout, options.longest);
@@ -233,21 +249,33 @@ async fn forward(stream: &mut StreamContext<'_>, mut target: Target<'_>) -> Repl
     let mut forwarding = Forwarding { exchange, head, to, options, router, cluster: &cluster, random, info };
     let answer = match upstream::forward(&mut forwarding).await {
         Ok(answer) => answer,
-        Err(ended) => return unanswered(stream, ended, cluster).with_timeouts_empty(options.timeout_is_empty),
+        Err(ended) => {
+            return Some(unanswered(stream, ended, cluster).with_timeouts_empty(options.timeout_is_empty));
+        }
     };
+    if upstream::redirects(to, &answer)
+        && let Some(policy) = &to.redirects
+    {
+        if let Some(again) = follow(stream, policy, &target.found.route.name, &cluster, &answer, followed) {
+            answer.end(&stream.exchange);
+            stream.exchange.begin_again(again);
+            return None;
+        }
+        upstream::settle(Some(&answer), &mut stream.exchange);
+    }
     let kind = kind(&answer, &stream.request, upgrade);
     begin_answer(stream, &answer, kind);
     let exchange = &stream.exchange;
     let timed = exchange.is_complete() && !router.suppress_envoy_headers;
     let service_time = if timed { exchange.completed_at().map(millis_since) } else { None };
-    Reply::Upstream(Box::new(Forwarded { answer, cluster, kind, service_time, _upgrade_active: upgrade_active }))
+    Some(Reply::Upstream(Box::new(Forwarded { answer, cluster, kind, service_time, _upgrade_active: upgrade_active })))
 }
 
 /// Makes the request what its upstream shall see, as far as that depends on its route. `longest_by_default` is the longest stream
 /// of the connection manager.
 fn change_request(
     stream: &mut StreamContext<'_>,
-    target: &Target<'_>,
+    target: &Target<'_, '_>,
     options: &mut RequestOptions<'_>,
     longest_by_default: Option<Duration>,
 ) {

@@ -16,8 +16,9 @@ use crate::cluster::Cluster;
 use crate::codec::{Body, Broken, Frame, RequestHead, names};
 use crate::config::filter::RouterOptions;
 use crate::config::listener::ManagerTimeouts;
-use crate::config::route::{AttemptCount, Destination, Forward, GrpcTimeout, Mirror, MirrorHost, Upgrades};
+use crate::config::route::{Forward, Mirror, MirrorHost};
 use crate::exchange::{Exchange, Expired, Interrupted, LazyTimer, Timers};
+use crate::filter::edits::edit_copy;
 use crate::filter::{FilterContext, Filters};
 use crate::net::Outside;
 use crate::router::{self, Chance};
@@ -53,11 +54,12 @@ struct MirroredRequest {
 impl MirroredRequest {
     fn of(stream: &mut StreamContext<'_>, mirror: &Mirror, cluster: Rc<Cluster>, options: &RequestOptions<'_>) -> Self {
         let StreamContext { service, request, exchange, info, .. } = stream;
-        let to = forward(mirror, options);
+        // One try, within the time that the request has.
+        let to = Forward::to(mirror.cluster.clone(), options.timeout);
         let body = Body::Copied(exchange.copy(service.buffer_bytes_max));
         let mut own = StreamInfo::new(info.times.begin, info.started, Rc::clone(&info.downstream));
         own.internal = true;
-        let head = head(request, mirror, service);
+        let head = head(request, mirror, service, info);
         Self {
             head,
             body,
@@ -107,15 +109,14 @@ impl MirroredRequest {
 }
 
 /// The head of the copy. Envoy sends copies as requests of its own, which come from inside.
-fn head(request: &RequestHead, mirror: &Mirror, service: &Service) -> RequestHead {
+fn head(request: &RequestHead, mirror: &Mirror, service: &Service, info: &StreamInfo) -> RequestHead {
     let mut head = request.clone();
-    if mirror.host == MirrorHost::Shadow
-        && let Some(host) = head.authority.as_ref().map(HeaderValue::as_bytes)
-    {
-        let (name, port) = router::port_at(host).and_then(|at| host.split_at_checked(at)).unwrap_or((host, b""));
-        // Parts of a value and letters make a value.
-        head.authority = HeaderValue::from_bytes(&[name, b"-shadow", port].concat()).ok();
+    match &mirror.host {
+        MirrorHost::Literal(host) => head.authority = Some(host.clone()),
+        MirrorHost::Same => {}
+        MirrorHost::Shadow => head.authority = head.authority.as_ref().and_then(shadow),
     }
+    edit_copy(&mirror.edits, &mut head, info);
     head.headers.set(names::X_ENVOY_INTERNAL.clone(), HeaderValue::from_static("true"));
     if let Some(own) = service.own_address {
         decorate::append_forwarded_for(&mut head.headers, own);
@@ -123,26 +124,12 @@ fn head(request: &RequestHead, mirror: &Mirror, service: &Service) -> RequestHea
     head
 }
 
-/// What is asked of the cluster: one try, within the time that the request has.
-fn forward(mirror: &Mirror, options: &RequestOptions<'_>) -> Forward {
-    Forward {
-        cluster: Destination::One(mirror.cluster.clone()),
-        missing: 503,
-        priority: crate::config::cluster::Priority::Default,
-        timeout: options.timeout,
-        flush_timeout: None,
-        idle_timeout: None,
-        stream_duration_max: None,
-        grpc_timeout: GrpcTimeout::Passed,
-        upgrades: Upgrades::default(),
-        retry: None,
-        hedges: false,
-        attempt_count: AttemptCount::default(),
-        tells_timeout: false,
-        kept_body: None,
-        rewrites: None,
-        mirrors: Vec::new(),
-    }
+/// The host with `-shadow` before its port.
+fn shadow(host: &HeaderValue) -> Option<HeaderValue> {
+    let host = host.as_bytes();
+    let (name, port) = router::port_at(host).and_then(|at| host.split_at_checked(at)).unwrap_or((host, b""));
+    // Parts of a value and letters make a value.
+    HeaderValue::from_bytes(&[name, b"-shadow", port].concat()).ok()
 }
 
 /// Reads the response to its end, so that the connection can be used again.

@@ -9,6 +9,7 @@ mod decide;
 mod decorate;
 mod deliver;
 mod direct;
+mod follow;
 mod hold;
 mod local_reply;
 mod log_filter;

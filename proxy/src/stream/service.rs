@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode, Version};
 
 use super::date::{DateCache, MillisCache};
 use super::decorate;
@@ -161,6 +161,15 @@ impl Service {
                 let named = router::header(head, header)?;
                 self.clusters.get(std::str::from_utf8(named).ok()?)
             }
+        }
+    }
+
+    /// Counts a stream that begins in place of another one of the same client.
+    pub(super) fn begin_stream(&self, version: Version) {
+        self.stats.downstream_rq_total.inc();
+        match version {
+            Version::HTTP_2 => self.stats.downstream_rq_http2_total.inc(),
+            _ => self.stats.downstream_rq_http1_total.inc(),
         }
     }
 

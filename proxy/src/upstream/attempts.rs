@@ -19,7 +19,7 @@ use crate::config::retry::RetryPolicy;
 use crate::config::rewrite::NewHost;
 use crate::config::route::Forward;
 use crate::config::{Difference, Differences};
-use crate::exchange::{Expired, Interrupted};
+use crate::exchange::{Exchange, Expired, Interrupted};
 use crate::permits::Permit;
 use crate::stats::ClusterStats;
 
@@ -27,6 +27,8 @@ use crate::stats::ClusterStats;
 pub(super) struct Attempts<'a> {
     /// `None` if no attempt may be followed by a retry.
     policy: Option<&'a RetryPolicy>,
+    /// The body is kept, for a retry or for a redirect that is followed.
+    keeps_body: bool,
     second: Second,
     how: How<'a>,
     pub(super) tries: Tries,
@@ -75,7 +77,8 @@ impl<'a> Attempts<'a> {
         let options: &'a RequestOptions<'a> = options;
         let policy = options.retry.as_deref().filter(|policy| retry::concerns(policy, head));
         let second = Second::new(cluster.shared.runtime.differences(), head);
-        if policy.is_some() || second.may_need_body() {
+        let keeps_body = policy.is_some() || to.redirects.is_some();
+        if keeps_body || second.may_need_body() {
             exchange.keep_for_retry(to.kept_body);
         }
         let idle_timeout = policy.and_then(|policy| policy.per_try_idle_timeout);
@@ -87,7 +90,16 @@ impl<'a> Attempts<'a> {
         let hedges = options.hedges && head.upgrade().is_none() && head.method != Method::CONNECT;
         let how = How { priority: to.priority, wanted: Wanted::Any, timeout, idle_timeout, hedges, endpoint_host };
         let avoided = policy.and_then(|policy| policy.other_endpoints).map(Avoided::new);
-        Self { policy, second, how, tries: Tries::default(), permit: None, avoided, late: LateTries::default() }
+        Self {
+            policy,
+            keeps_body,
+            second,
+            how,
+            tries: Tries::default(),
+            permit: None,
+            avoided,
+            late: LateTries::default(),
+        }
     }
 
     /// Sends the request to an endpoint, while late attempts are awaited.
@@ -230,10 +242,7 @@ impl<'a> Attempts<'a> {
     fn judge(&mut self, request: &mut Forwarding<'_, '_>, result: &Result<UpstreamResponse, Failed>) -> Next {
         let Forwarding { exchange, cluster, info, .. } = request;
         let (stats, differences) = (&cluster.shared.stats, cluster.shared.runtime.differences());
-        if self.policy.is_some() && exchange.was_too_much() {
-            stats.retry_or_shadow_abandoned.inc();
-            self.policy = None;
-        }
+        self.note_too_much(exchange, stats);
         if let Err(failed) = result
             && exchange.can_repeat()
             && self.second.is_granted(failed.reach, stats)
@@ -272,10 +281,7 @@ impl<'a> Attempts<'a> {
     /// The time of an attempt is over: whether another begins beside it. As in Envoy, whatever `retry_on` says.
     fn hedge(&mut self, request: &mut Forwarding<'_, '_>) -> Option<BackOff> {
         let Forwarding { exchange, cluster, .. } = request;
-        if self.policy.is_some() && exchange.was_too_much() {
-            cluster.shared.stats.retry_or_shadow_abandoned.inc();
-            self.policy = None;
-        }
+        self.note_too_much(exchange, &cluster.shared.stats);
         let policy = self.policy.filter(|_| exchange.can_repeat())?;
         self.permit = None;
         if self.tries.are_used_up(policy) {
@@ -285,6 +291,14 @@ impl<'a> Attempts<'a> {
         let back_off = retry::exponential(policy, self.tries, base_interval(cluster));
         self.how.wanted = Wanted::Any;
         (self.permit(request) == Permission::Granted).then_some(back_off)
+    }
+
+    /// A body that was too large to be kept cannot be sent again.
+    fn note_too_much(&mut self, exchange: &Exchange<'_>, stats: &ClusterStats) {
+        if self.keeps_body && exchange.was_too_much() {
+            stats.retry_or_shadow_abandoned.inc();
+            (self.policy, self.keeps_body) = (None, false);
+        }
     }
 
     /// Takes what a retry needs.

@@ -71,19 +71,32 @@ pub(crate) async fn forward(request: &mut Forwarding<'_, '_>) -> Result<Upstream
             Step::Attempt => attempts.attempt(request).await?,
             Step::Pause(back_off, cause) => attempts.pause(request, back_off, cause).await?,
             Step::Wait => attempts.wait(request).await?,
-            Step::Over(result) => return deliver(result, attempts.tries, request.exchange),
+            Step::Over(result) => return deliver(result, attempts.tries, request),
         };
     }
 }
 
+/// The result, which is the request's.
 fn deliver(
-    tried: Result<UpstreamResponse, Failed>,
+    result: Result<UpstreamResponse, Failed>,
     tries: Tries,
-    exchange: &mut Exchange<'_>,
+    request: &mut Forwarding<'_, '_>,
 ) -> Result<UpstreamResponse, Ended> {
-    exchange.keep_nothing();
-    if let Ok(answer) = &tried {
-        answer.settle();
+    let answer = result.map_err(|failed| Ended::Failed { failure: failed.failure, retried: tries.retries > 0 });
+    // A redirect may be followed, and the request then needs its body again.
+    if !answer.as_ref().is_ok_and(|answer| redirects(request.to, answer)) {
+        settle(answer.as_ref().ok(), request.exchange);
     }
-    tried.map_err(|failed| Ended::Failed { failure: failed.failure, retried: tries.retries > 0 })
+    answer
+}
+
+/// Is the response a redirect that may be followed here?
+pub(crate) fn redirects(to: &Forward, answer: &UpstreamResponse) -> bool {
+    to.redirects.as_ref().is_some_and(|policy| policy.statuses.contains(&answer.head.status.as_u16()))
+}
+
+/// The request is over with this response, if there is one.
+pub(crate) fn settle(answer: Option<&UpstreamResponse>, exchange: &mut Exchange<'_>) {
+    exchange.keep_nothing();
+    answer.into_iter().for_each(UpstreamResponse::settle);
 }

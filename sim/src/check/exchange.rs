@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use finwait::config::route::Action;
+use finwait::config::route::{Action, Forward};
 use finwait::config::{Config, Listener};
 use serde_yaml::Spanned;
 
@@ -31,7 +31,8 @@ pub(super) fn answers(_: &Scenario, played: &Played) -> Vec<String> {
 }
 
 /// RFC 9110 section 9.2.2: a request with another method than these may do something each time it arrives. So it arrives
-/// once, unless a configuration or the client allows more, or the app says in a GOAWAY that it has not looked at what came.
+/// once, and once more for each copy that a proxy makes for a mirror, unless a configuration or the client allows more, or
+/// the app says in a GOAWAY that it has not looked at what came.
 pub(super) fn deliveries(scenario: &Scenario, played: &Played) -> Vec<String> {
     if scenario.hosts.iter().any(|host| permits_repetition(&host.role)) || does(&scenario.script, permits_again) {
         return Vec::new();
@@ -45,7 +46,8 @@ pub(super) fn deliveries(scenario: &Scenario, played: &Played) -> Vec<String> {
             *times.entry((id, &delivery.request)).or_default() += 1;
         }
     }
-    let repeated = times.into_iter().filter(|(_, times)| *times > 1);
+    let copies = scenario.hosts.iter().map(|host| 1 + mirrors(&host.role)).product::<usize>();
+    let repeated = times.into_iter().filter(|(_, times)| usize::try_from(*times).is_ok_and(|times| times > copies));
     repeated.map(|((_, request), times)| format!("{request} reached an app {times} times")).collect()
 }
 
@@ -61,12 +63,26 @@ fn permits_repetition(role: &Role) -> bool {
     }
 }
 
-/// Whether a route tries again.
+/// How many copies of a request a proxy makes at most.
+fn mirrors(role: &Role) -> usize {
+    let Role::Proxy(ProxyConfig { file, text, .. }) = role else { return 0 };
+    let Ok(loaded) = Config::from_yaml(text, file) else { return 0 };
+    forwards(&loaded.config).map(|forward| forward.mirrors.len()).max().unwrap_or(0)
+}
+
+/// Whether a route tries again, or asks again where the app has redirected it.
 fn retries(config: &Config) -> bool {
+    forwards(config).any(|forward| forward.retry.is_some() || forward.redirects.is_some())
+}
+
+/// What the routes do that forward requests.
+fn forwards(config: &Config) -> impl Iterator<Item = &Forward> {
     let managers = config.listeners.iter().flat_map(Listener::managers);
     let hosts = managers.flat_map(|manager| &manager.routes.virtual_hosts);
-    let mut actions = hosts.flat_map(|host| &host.routes).map(|route| &route.action);
-    actions.any(|action| matches!(action, Action::Forward(forward) if forward.retry.is_some()))
+    hosts.flat_map(|host| &host.routes).filter_map(|route| match &route.action {
+        Action::Forward(forward) => Some(&**forward),
+        Action::Direct { .. } | Action::Redirect(_) | Action::RedirectToTls => None,
+    })
 }
 
 /// Whether a step of the script, or one inside it, does this.

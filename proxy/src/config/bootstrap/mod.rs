@@ -8,6 +8,7 @@ pub(crate) mod access_log;
 pub(crate) mod cluster;
 pub(crate) mod filter;
 pub(crate) mod listener;
+pub(crate) mod policies;
 pub(crate) mod route;
 pub(crate) mod stats;
 

@@ -3,9 +3,10 @@
 use serde::Deserialize;
 
 use super::cluster::RoutingPriority;
-use super::filter::{CorsPolicy, HeaderValueOption, HttpFilter, TypedPerFilterConfig};
+use super::filter::{CorsPolicy, HeaderMutationRule, HeaderValueOption, HttpFilter, TypedPerFilterConfig};
+use super::policies::{HashPolicy, HedgePolicy, InternalRedirectPolicy, RetryPolicy};
 use super::{DataSource, RuntimeFractionalPercent, StringMatcher};
-use crate::config::constraints::{HeaderName, HeaderText, NonEmpty, OneLine, Positive};
+use crate::config::constraints::{HeaderName, HeaderText, NonEmpty, OneLine};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
 
@@ -14,6 +15,8 @@ use crate::config::yaml::At;
 pub(crate) struct RouteConfiguration {
     #[serde(default)]
     pub(crate) request_mirror_policies: Vec<At<RequestMirrorPolicy>>,
+    #[serde(default)]
+    pub(crate) ignore_path_parameters_in_path_matching: bool,
     #[serde(default)]
     pub(crate) ignore_port_in_host_matching: bool,
     #[serde(default)]
@@ -85,6 +88,7 @@ pub(crate) struct Route {
     pub(crate) name: String,
     pub(crate) r#match: At<RouteMatch>,
     pub(crate) direct_response: Option<At<DirectResponseAction>>,
+    pub(crate) non_forwarding_action: Option<NonForwardingAction>,
     pub(crate) per_request_buffer_limit_bytes: Option<u32>,
     pub(crate) redirect: Option<At<RedirectAction>>,
     pub(crate) request_body_buffer_limit: Option<At<u32>>,
@@ -108,6 +112,12 @@ pub(crate) struct Route {
 pub(crate) struct RouteMatch {
     pub(crate) case_sensitive: Option<bool>,
     pub(crate) connect_matcher: Option<ConnectMatcher>,
+    #[serde(default)]
+    pub(crate) cookies: Vec<At<CookieMatcher>>,
+    #[serde(default)]
+    pub(crate) dynamic_metadata: Vec<At<MetadataMatcher>>,
+    #[serde(default)]
+    pub(crate) filter_state: Vec<At<FilterStateMatcher>>,
     pub(crate) grpc: Option<GrpcRouteMatchOptions>,
     #[serde(default)]
     pub(crate) headers: Vec<At<HeaderMatcher>>,
@@ -120,6 +130,47 @@ pub(crate) struct RouteMatch {
     pub(crate) runtime_fraction: Option<RuntimeFractionalPercent>,
     pub(crate) safe_regex: Option<RegexMatcher>,
     pub(crate) tls_context: Option<TlsContextMatchOptions>,
+}
+
+/// `envoy.config.route.v3.NonForwardingAction`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct NonForwardingAction {}
+
+/// `envoy.config.route.v3.CookieMatcher`
+#[derive(Debug, Deserialize)]
+pub(crate) struct CookieMatcher {
+    #[serde(default)]
+    pub(crate) invert_match: bool,
+    pub(crate) name: NonEmpty,
+    pub(crate) string_match: At<StringMatcher>,
+}
+
+/// `envoy.type.matcher.v3.MetadataMatcher`
+#[derive(Debug, Deserialize)]
+pub(crate) struct MetadataMatcher {
+    #[expect(dead_code, reason = "no request has metadata")]
+    pub(crate) filter: NonEmpty,
+    #[serde(default)]
+    pub(crate) invert: bool,
+    pub(crate) path: At<Vec<MetadataPathSegment>>,
+    #[expect(dead_code, reason = "no request has metadata")]
+    pub(crate) value: serde::de::IgnoredAny,
+}
+
+/// `envoy.type.matcher.v3.MetadataMatcher.PathSegment`
+#[derive(Debug, Deserialize)]
+pub(crate) struct MetadataPathSegment {
+    #[expect(dead_code, reason = "no request has metadata")]
+    pub(crate) key: NonEmpty,
+}
+
+/// `envoy.type.matcher.v3.FilterStateMatcher`
+#[derive(Debug, Deserialize)]
+pub(crate) struct FilterStateMatcher {
+    pub(crate) address_match: Option<serde::de::IgnoredAny>,
+    #[expect(dead_code, reason = "no request has filter state")]
+    pub(crate) key: NonEmpty,
+    pub(crate) string_match: Option<At<StringMatcher>>,
 }
 
 /// `envoy.config.route.v3.RouteMatch.TlsContextMatchOptions`
@@ -288,12 +339,15 @@ pub(crate) struct RouteAction {
     pub(crate) cors: Option<Box<CorsPolicy>>,
     pub(crate) flush_timeout: Option<Seconds>,
     pub(crate) grpc_timeout_offset: Option<Seconds>,
+    #[serde(default)]
+    pub(crate) hash_policy: Vec<At<HashPolicy>>,
     pub(crate) hedge_policy: Option<HedgePolicy>,
     pub(crate) host_rewrite: Option<At<String>>,
     pub(crate) host_rewrite_header: Option<At<HeaderName>>,
     pub(crate) host_rewrite_literal: Option<At<String>>,
     pub(crate) host_rewrite_path_regex: Option<At<RegexMatchAndSubstitute>>,
     pub(crate) idle_timeout: Option<Seconds>,
+    pub(crate) internal_redirect_policy: Option<At<InternalRedirectPolicy>>,
     pub(crate) max_grpc_timeout: Option<Seconds>,
     pub(crate) max_stream_duration: Option<MaxStreamDuration>,
     pub(crate) path_rewrite: Option<At<String>>,
@@ -310,13 +364,6 @@ pub(crate) struct RouteAction {
     pub(crate) weighted_clusters: Option<At<WeightedCluster>>,
 }
 
-/// `envoy.config.route.v3.HedgePolicy`
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct HedgePolicy {
-    #[serde(default)]
-    pub(crate) hedge_on_per_try_timeout: bool,
-}
-
 /// `envoy.config.route.v3.RouteAction.RequestMirrorPolicy`
 #[derive(Debug, Deserialize)]
 pub(crate) struct RequestMirrorPolicy {
@@ -324,6 +371,9 @@ pub(crate) struct RequestMirrorPolicy {
     pub(crate) cluster_header: Option<At<HeaderName>>,
     #[serde(default)]
     pub(crate) disable_shadow_host_suffix_append: bool,
+    pub(crate) host_rewrite_literal: Option<At<String>>,
+    #[serde(default)]
+    pub(crate) request_headers_mutations: Vec<At<HeaderMutationRule>>,
     pub(crate) runtime_fraction: Option<RuntimeFractionalPercent>,
 }
 
@@ -381,75 +431,4 @@ pub(crate) struct UpgradeConfig {
     pub(crate) upgrade_type: At<OneLine>,
     pub(crate) enabled: Option<bool>,
     pub(crate) filters: Option<At<Vec<At<HttpFilter>>>>,
-}
-
-/// `envoy.config.route.v3.RetryPolicy`
-#[derive(Debug, Deserialize)]
-pub(crate) struct RetryPolicy {
-    pub(crate) host_selection_retry_max_attempts: Option<u32>,
-    pub(crate) num_retries: Option<u32>,
-    pub(crate) per_try_idle_timeout: Option<Seconds>,
-    pub(crate) per_try_timeout: Option<Seconds>,
-    pub(crate) rate_limited_retry_back_off: Option<At<RateLimitedRetryBackOff>>,
-    #[serde(default)]
-    pub(crate) retriable_headers: Vec<At<HeaderMatcher>>,
-    #[serde(default)]
-    pub(crate) retriable_request_headers: Vec<At<HeaderMatcher>>,
-    #[serde(default)]
-    pub(crate) retriable_status_codes: Vec<u16>,
-    pub(crate) retry_back_off: Option<At<RetryBackOff>>,
-    #[serde(default)]
-    pub(crate) retry_host_predicate: Vec<RetryHostPredicate>,
-    pub(crate) retry_on: Option<At<String>>,
-}
-
-/// `envoy.config.route.v3.RetryPolicy.RetryHostPredicate`
-#[derive(Debug, Deserialize)]
-pub(crate) struct RetryHostPredicate {
-    #[expect(dead_code, reason = "the type tells; having read it is the check")]
-    pub(crate) name: NonEmpty,
-    #[expect(dead_code, reason = "there is one predicate; having read it is the check")]
-    pub(crate) typed_config: HostPredicate,
-}
-
-/// The host predicates there are.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) enum HostPredicate {
-    #[serde(rename = "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate")]
-    PreviousHosts(PreviousHostsPredicate),
-}
-
-/// `envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate`
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct PreviousHostsPredicate {}
-
-/// `envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff`
-#[derive(Debug, Deserialize)]
-pub(crate) struct RateLimitedRetryBackOff {
-    pub(crate) max_interval: Option<Positive>,
-    #[serde(default)]
-    pub(crate) reset_headers: Vec<ResetHeader>,
-}
-
-/// `envoy.config.route.v3.RetryPolicy.ResetHeader`
-#[derive(Debug, Deserialize)]
-pub(crate) struct ResetHeader {
-    pub(crate) format: Option<ResetHeaderFormat>,
-    pub(crate) name: HeaderName,
-}
-
-/// `envoy.config.route.v3.RetryPolicy.ResetHeaderFormat`
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) enum ResetHeaderFormat {
-    #[serde(rename = "SECONDS")]
-    Seconds,
-    #[serde(rename = "UNIX_TIMESTAMP")]
-    UnixTimestamp,
-}
-
-/// `envoy.config.route.v3.RetryPolicy.RetryBackOff`
-#[derive(Debug, Deserialize)]
-pub(crate) struct RetryBackOff {
-    pub(crate) base_interval: Positive,
-    pub(crate) max_interval: Option<At<Seconds>>,
 }

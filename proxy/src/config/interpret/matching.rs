@@ -4,11 +4,12 @@ use super::fraction::fraction;
 use super::pattern::{string_match, whole};
 use super::template::Template;
 use crate::config::bootstrap::route::{
-    HeaderMatcher, NumberRange, PathMatcher, QueryParameterMatcher, RouteMatch, TlsContextMatchOptions,
+    CookieMatcher, FilterStateMatcher, HeaderMatcher, MetadataMatcher, NumberRange, PathMatcher, QueryParameterMatcher,
+    RouteMatch, TlsContextMatchOptions,
 };
 use crate::config::problem::Problem;
 use crate::config::route::{
-    CertificateMatch, Condition, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch, QueryTest, Sense,
+    CertificateMatch, Condition, CookieMatch, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch, QueryTest, Sense,
 };
 use crate::config::string_match::{Pattern, StringMatch};
 use crate::config::yaml::{At, Notes};
@@ -49,7 +50,32 @@ pub(super) fn conditions(written: &RouteMatch, notes: &Notes) -> Result<Vec<Cond
     let headers = written.headers.iter().map(|header| self::header(header).map(Condition::Header));
     let query = written.query_parameters.iter().map(|query| self::query(query).map(Condition::Query));
     let tls = written.tls_context.iter().map(|wanted| Ok(Condition::ClientCertificate(certificate(*wanted))));
-    fraction.chain(grpc).chain(headers).chain(query).chain(tls).collect()
+    let cookies = written.cookies.iter().map(|cookie| self::cookie(&cookie.value).map(Condition::Cookie));
+    let absent = written.dynamic_metadata.iter().filter_map(|at| metadata(at).transpose());
+    let state = written.filter_state.iter().map(filter_state);
+    fraction.chain(grpc).chain(headers).chain(query).chain(cookies).chain(tls).chain(absent).chain(state).collect()
+}
+
+fn cookie(written: &CookieMatcher) -> Result<CookieMatch, Problem> {
+    let sense = if written.invert_match { Sense::Inverted } else { Sense::Direct };
+    Ok(CookieMatch { name: written.name.to_string(), value: string_match(&written.string_match)?, sense })
+}
+
+/// No request has metadata: as in Envoy, no test of a value succeeds then, not even one for null.
+fn metadata(at: &At<MetadataMatcher>) -> Result<Option<Condition>, Problem> {
+    if at.value.path.value.is_empty() {
+        return Err(at.value.path.invalid("needs at least one key"));
+    }
+    Ok((!at.value.invert).then_some(Condition::Never))
+}
+
+/// No request has filter state.
+fn filter_state(at: &At<FilterStateMatcher>) -> Result<Condition, Problem> {
+    match (&at.value.string_match, &at.value.address_match) {
+        (Some(text), None) => string_match(text).map(|_| Condition::Never),
+        (None, Some(_)) => Ok(Condition::Never),
+        (Some(_), Some(_)) | (None, None) => Err(at.invalid("takes exactly one of string_match and address_match")),
+    }
 }
 
 fn certificate(written: TlsContextMatchOptions) -> CertificateMatch {

@@ -17,6 +17,7 @@ mod matching;
 mod mutation;
 mod overload;
 mod pattern;
+mod redirects;
 mod retry;
 mod rewrite;
 mod route;

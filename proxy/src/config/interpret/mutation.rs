@@ -27,7 +27,7 @@ pub(super) fn mutations(written: Option<&Written>) -> Result<Mutations, Problem>
     })
 }
 
-fn header(at: &At<HeaderMutationRule>) -> Result<Mutation<http::HeaderName>, Problem> {
+pub(super) fn header(at: &At<HeaderMutationRule>) -> Result<Mutation<http::HeaderName>, Problem> {
     match (&at.value.append, &at.value.remove) {
         (Some(append), None) => added(&append.value),
         (None, Some(remove)) => Ok(Mutation::Remove(header_name(remove)?)),

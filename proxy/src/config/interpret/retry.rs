@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::matching::header;
-use crate::config::bootstrap::route::{
+use crate::config::bootstrap::policies::{
     RateLimitedRetryBackOff, ResetHeaderFormat, RetryBackOff, RetryPolicy as Written,
 };
 use crate::config::error::{Cause, Name};

@@ -8,8 +8,9 @@ use std::time::Duration;
 use super::filter::{Forwarding, Level, Template};
 use super::mutation::edits;
 use super::targets::{Levels, Targets};
-use super::{ClusterNames, matching, retry, rewrite, weighted};
+use super::{ClusterNames, matching, redirects, retry, rewrite, weighted};
 use crate::config::bootstrap::cluster::RoutingPriority;
+use crate::config::bootstrap::policies::HashPolicy;
 use crate::config::bootstrap::route::{
     ClusterNotFoundResponseCode, DirectResponseAction, Route as Written, RouteAction, RouteConfiguration,
     TlsRequirementType, UpgradeConfig, VirtualHost as WrittenHost,
@@ -19,8 +20,8 @@ use crate::config::constraints::OneLine;
 use crate::config::problem::Problem;
 use crate::config::route::{
     Action, AttemptCount, Destination, Domain, Forward, GrpcLimit, GrpcTimeout, HeaderEdits, KeptBody, Mirror,
-    NamedCluster, PortMatch, RequireTls, RetryPolicy, Route, RouteTable, Upgrade, Upgrades, VirtualCluster,
-    VirtualHost,
+    NamedCluster, ParameterMatch, PortMatch, RequireTls, RetryPolicy, Route, RouteTable, Upgrade, Upgrades,
+    VirtualCluster, VirtualHost,
 };
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
@@ -70,8 +71,12 @@ pub(super) fn table(
     }
     let internal_only_headers = written.internal_only_headers.iter().map(|name| name.to_string()).collect();
     let ports = if written.ignore_port_in_host_matching { PortMatch::Ignored } else { PortMatch::Compared };
+    let parameters = match written.ignore_path_parameters_in_path_matching {
+        true => ParameterMatch::Ignored,
+        false => ParameterMatch::Compared,
+    };
     let stat_prefixes = stat_prefixes.take();
-    Ok(RouteTable { virtual_hosts: virtual_hosts.into(), ports, stat_prefixes, internal_only_headers })
+    Ok(RouteTable { virtual_hosts: virtual_hosts.into(), ports, parameters, stat_prefixes, internal_only_headers })
 }
 
 /// What the route configuration says for all of its virtual hosts.
@@ -202,15 +207,7 @@ fn route(
     let [of_host, of_all] = host.edits.clone();
     let edits = host.order.of([Arc::new(edits), of_host, of_all]);
     let levels = Levels { filters: [host.filters[0], host.filters[1], &own], forwarding, edits };
-    let action = match (&written.value.route, &written.value.direct_response, &written.value.redirect) {
-        (Some(action), None, None) => forward(&written.value, action, targets, host, &levels)?,
-        (None, Some(direct), None) => self::direct(direct)?,
-        (None, None, Some(redirect)) => Action::Redirect(Box::new(rewrite::redirect(redirect)?)),
-        (None, None, None) => {
-            return Err(written.invalid("a route needs an action: route, redirect or direct_response"));
-        }
-        _ => return Err(written.invalid("a route has one action: route, redirect or direct_response")),
-    };
+    let action = action(written, targets, host, &levels)?;
     Ok(Route {
         name: written.value.name.clone(),
         matches: matching::path(&written.value.r#match)?,
@@ -222,6 +219,50 @@ fn route(
             .map(|prefix| targets.stats(format!("vhost.{host_name}.route.{prefix}"))),
         action,
     })
+}
+
+/// What a route does.
+fn action(
+    at: &At<Written>,
+    targets: Targets<'_>,
+    host: &HostDefaults<'_>,
+    levels: &Levels<'_>,
+) -> Result<Action, Problem> {
+    let Written { route, direct_response, redirect, non_forwarding_action, .. } = &at.value;
+    match (route, direct_response, redirect, non_forwarding_action) {
+        (Some(route), None, None, None) => forward(&at.value, route, targets, host, levels),
+        (None, Some(direct), None, None) => self::direct(direct),
+        (None, None, Some(redirect), None) => Ok(Action::Redirect(Box::new(rewrite::redirect(redirect)?))),
+        // It is for listeners that forward nothing. To the router it is a route without a cluster, as in Envoy.
+        (None, None, None, Some(_)) => {
+            Ok(Action::Forward(Box::new(Forward::to(NamedCluster::Cluster("".into()), Some(TIMEOUT)))))
+        }
+        (None, None, None, None) => {
+            Err(at.invalid("a route needs an action: route, redirect, direct_response or non_forwarding_action"))
+        }
+        _ => Err(at.invalid("a route has one action: route, redirect, direct_response or non_forwarding_action")),
+    }
+}
+
+/// `hash_policy`, which no load balancer reads.
+fn check_hash_policies(policies: &[At<HashPolicy>], notes: &Notes) -> Result<(), Problem> {
+    for at in policies {
+        let HashPolicy { connection_properties, cookie, filter_state, header, query_parameter, .. } = &at.value;
+        let given = [
+            connection_properties.is_some(),
+            cookie.is_some(),
+            filter_state.is_some(),
+            header.is_some(),
+            query_parameter.is_some(),
+        ];
+        if given.iter().filter(|is_given| **is_given).count() != 1 {
+            return Err(at.invalid(
+                "takes exactly one of header, cookie, connection_properties, query_parameter and filter_state",
+            ));
+        }
+        notes.note(&at.place, "no load balancer here reads hashes".to_owned());
+    }
+    Ok(())
 }
 
 /// The limit of the body that is kept for another try, of which the newer field counts.
@@ -258,6 +299,7 @@ fn forward(
     levels: &Levels<'_>,
 ) -> Result<Action, Problem> {
     let written = &at.value;
+    check_hash_policies(&written.hash_policy, targets.notes)?;
     let kept_body = kept_body(route.per_request_buffer_limit_bytes, route.request_body_buffer_limit.as_ref());
     let missing = match written.cluster_not_found_response_code {
         None | Some(ClusterNotFoundResponseCode::ServiceUnavailable) => 503,
@@ -304,6 +346,7 @@ fn forward(
         },
         tells_timeout: host.tells_timeout,
         kept_body: kept_body.or(host.kept_body),
+        redirects: written.internal_redirect_policy.as_ref().map(redirects::policy).transpose()?.map(Box::new),
         rewrites: rewrite::rewrites(at, &route.r#match.value)?.map(Box::new),
     })))
 }

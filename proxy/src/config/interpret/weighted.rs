@@ -1,7 +1,7 @@
 //! What `weighted_clusters` and mirrors mean.
 
 use super::fraction::fraction;
-use super::mutation::edits;
+use super::mutation::{self, edits};
 use super::rewrite::literal_host;
 use super::targets::{Levels, OfCluster, Targets};
 use crate::config::bootstrap::route::{ClusterWeight, RequestMirrorPolicy, WeightedCluster as Written};
@@ -77,8 +77,14 @@ pub(super) fn mirrors(written: &[At<RequestMirrorPolicy>], targets: Targets<'_>)
             _ => return Err(at.invalid("exactly one of cluster or cluster_header has to be specified")),
         };
         let share = written.runtime_fraction.as_ref().map(|share| fraction(share, targets.notes));
-        let is_same = written.disable_shadow_host_suffix_append;
-        Ok(Mirror { cluster, share, host: if is_same { MirrorHost::Same } else { MirrorHost::Shadow } })
+        let literal = written.host_rewrite_literal.as_ref().map(literal_host).transpose()?.flatten();
+        let host = match literal {
+            Some(host) => MirrorHost::Literal(host),
+            None if written.disable_shadow_host_suffix_append => MirrorHost::Same,
+            None => MirrorHost::Shadow,
+        };
+        let edits = written.request_headers_mutations.iter().map(mutation::header).collect::<Result<_, _>>()?;
+        Ok(Mirror { cluster, share, host, edits })
     };
     written.iter().map(mirror).collect()
 }

@@ -5,6 +5,7 @@ use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, RATE_LIMIT, RESOLVER, SO
 
 const FLOOD: &str = "the frames that wait for a peer are bounded: a peer that does not read them is not read either";
 const PERIODIC: &str = "a stream is logged at its end and, where that is asked for, when it begins or becomes a tunnel";
+const SUBSETS: &str = "no cluster has subsets, since lb_subset_config is refused: all of its endpoints match";
 const TLS_CRITERION: &str = "finwait has no TLS, so that no connection names a server or a protocol";
 const TRACING: &str = "there is no distributed tracing";
 const TRAILERS: &str = "trailers are passed on as they came";
@@ -194,7 +195,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("DataSource", "watched_directory", Refused("write the text here, as inline_string")),
 
     ("RouteConfiguration", "cluster_specifier_plugins", Refused(EXTENSION)),
-    ("RouteConfiguration", "ignore_path_parameters_in_path_matching", Only("false", "the whole path is compared")),
     ("RouteConfiguration", "max_direct_response_body_size_bytes", Only("4096", "a direct response has at most 4096 bytes")),
     ("RouteConfiguration", "metadata", Ignored(METADATA)),
     ("RouteConfiguration", "vhds", Refused(DYNAMIC)),
@@ -208,12 +208,8 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Route", "decorator", Ignored("it names spans, and there is no distributed tracing")),
     ("Route", "filter_action", Refused("a route has route, redirect or direct_response")),
     ("Route", "metadata", Ignored(METADATA)),
-    ("Route", "non_forwarding_action", Refused("a route has route, redirect or direct_response")),
     ("Route", "tracing", Ignored(TRACING)),
 
-    ("RouteMatch", "cookies", Refused("write headers, with the name cookie")),
-    ("RouteMatch", "dynamic_metadata", Refused(METADATA)),
-    ("RouteMatch", "filter_state", Refused("there is no filter state")),
     ("RouteMatch", "regex", Old("safe_regex: {regex: ...}")),
     ("RouteMatch", "runtime", Old("runtime_fraction: {default_value: {numerator: ...}, runtime_key: ...}")),
     ("RegexMatcher", "google_re2", Ignored("there is one regular expression engine, which like RE2 is linear in its input")),
@@ -223,16 +219,14 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("RouteAction", "auto_host_rewrite_header", Old("host_rewrite_header")),
     ("RouteAction", "cluster_specifier_plugin", Refused(EXTENSION)),
     ("RouteAction", "early_data_policy", Refused(TLS)),
-    ("RouteAction", "hash_policy", Ignored("no load balancer here reads hashes")),
     ("HedgePolicy", "additional_request_chance", Ignored("as in Envoy, there is one request to begin with")),
     ("HedgePolicy", "initial_requests", Ignored("as in Envoy, there is one request to begin with")),
     ("RouteAction", "include_vh_rate_limits", Refused(RATE_LIMIT)),
     ("RouteAction", "inline_cluster_specifier_plugin", Refused(EXTENSION)),
-    ("RouteAction", "internal_redirect_policy", Refused("redirects are passed on")),
-    ("RouteAction", "metadata_match", Refused(METADATA)),
+    ("RouteAction", "internal_redirect_action", Old("internal_redirect_policy")),
+    ("RouteAction", "metadata_match", Ignored(SUBSETS)),
     ("RouteAction", "rate_limits", Refused(RATE_LIMIT)),
-    ("RequestMirrorPolicy", "host_rewrite_literal", Refused("a copy has the host of its request, with -shadow or without")),
-    ("RequestMirrorPolicy", "request_headers_mutations", Refused("a copy has the headers of its request")),
+    ("RouteAction", "max_internal_redirects", Old("internal_redirect_policy: {max_internal_redirects: ...}")),
     ("RequestMirrorPolicy", "runtime_key", Old("runtime_fraction: {default_value: {numerator: ...}, runtime_key: ...}")),
     ("RequestMirrorPolicy", "trace_sampled", Ignored("there is no distributed tracing")),
     ("RouteAction", "request_mirror_policy", Old("request_mirror_policies")),
@@ -242,7 +236,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("RouteAction", "websocket_config", Old("upgrade_configs: [{upgrade_type: websocket}], and idle_timeout and retry_policy on the route")),
     ("WeightedCluster", "total_weight", Ignored("as in Envoy, the total is the sum of the weights")),
     ("WeightedCluster", "use_hash_policy", Only("false", "a cluster is drawn by chance, or by the header in header_name")),
-    ("ClusterWeight", "metadata_match", Refused(METADATA)),
+    ("ClusterWeight", "metadata_match", Ignored(SUBSETS)),
     ("Route", "timeout_ms", Old("route.timeout: in seconds with an s, as in 0.25s")),
     ("Route", "use_websocket", Old("upgrade_configs: [{upgrade_type: websocket}] in the HttpConnectionManager")),
     ("Route", "prefix", Old("match: {prefix: ...}")),

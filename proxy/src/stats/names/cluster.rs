@@ -117,6 +117,10 @@ scope! {
         upstream_cx_total: Counter,
         /// Requests on a connection.
         upstream_rq_active: Gauge,
+        /// A redirect that would have been followed was passed on.
+        upstream_internal_redirect_failed_total: Counter,
+        /// A redirect was followed.
+        upstream_internal_redirect_succeeded_total: Counter,
         /// A request was refused: as many are under way as may be.
         upstream_rq_active_overflow: Counter,
         /// A request went away while it waited for a connection.
@@ -237,8 +241,6 @@ const CLUSTER_ALWAYS_ZERO: &[&str] = &[
     "upstream_cx_pool_overflow",
     "upstream_cx_preconnect_skipped",
     "upstream_http3_broken",
-    "upstream_internal_redirect_failed_total",
-    "upstream_internal_redirect_succeeded_total",
     "upstream_queue_overloaded",
     "upstream_rq_0rtt",
     "upstream_rq_max_duration_reached",

@@ -96,6 +96,16 @@ scope! {
         no_cluster: Counter,
         /// No route took a request.
         no_route: Counter,
+        /// A redirect was passed on: it leads to no URL.
+        passthrough_internal_redirect_bad_location: Counter,
+        /// A redirect was passed on: no route takes the request there.
+        passthrough_internal_redirect_no_route: Counter,
+        /// A redirect was passed on: a predicate does not accept the place that it leads to.
+        passthrough_internal_redirect_predicate: Counter,
+        /// A redirect was passed on: the request has followed as many as it may.
+        passthrough_internal_redirect_too_many_redirects: Counter,
+        /// A redirect was passed on: it leads to another scheme.
+        passthrough_internal_redirect_unsafe_scheme: Counter,
         /// A route answered by itself.
         rq_direct_response: Counter,
         /// An upstream broke off after the response to a gRPC request had begun. As in Envoy, no other request counts.
@@ -117,11 +127,6 @@ const HTTP_ALWAYS_ZERO: &[&str] = &[
     "downstream_rq_http3_total",
     "downstream_rq_overload_close",
     "downstream_rq_rejected_via_ip_detection",
-    "passthrough_internal_redirect_bad_location",
-    "passthrough_internal_redirect_no_route",
-    "passthrough_internal_redirect_predicate",
-    "passthrough_internal_redirect_too_many_redirects",
-    "passthrough_internal_redirect_unsafe_scheme",
     "rq_overload_local_reply",
     "rq_redirect",
     "tracing.client_enabled",
