@@ -66,6 +66,7 @@ mod tests {
             include_str!("bootstrap/cluster.rs"),
             include_str!("bootstrap/filter.rs"),
             include_str!("bootstrap/listener.rs"),
+            include_str!("bootstrap/policies.rs"),
             include_str!("bootstrap/route.rs"),
         ];
         let mut found = Vec::new();

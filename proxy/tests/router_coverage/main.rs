@@ -3,6 +3,9 @@
 //! Whatever the table names exists: a scenario, a test, a configuration with its snapshot. With `FINWAIT_WRITE_COVERAGE=1` the list
 //! is written anew.
 
+#![expect(clippy::disallowed_methods, reason = "the inputs of this test are files")]
+#![expect(clippy::unwrap_used, reason = "a test ends where a step fails")]
+
 mod table;
 
 use std::collections::BTreeSet;
@@ -31,7 +34,10 @@ fn the_list_is_that_of_the_table() {
         std::fs::write(&path, &list).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == list, "FINWAIT_WRITE_COVERAGE=1 cargo test -p finwait --test router_coverage writes {path:?} anew");
+    assert!(
+        committed == list,
+        "FINWAIT_WRITE_COVERAGE=1 cargo test -p finwait --test router_coverage writes {path:?} anew"
+    );
 }
 
 #[test]
@@ -92,10 +98,10 @@ fn tests() -> BTreeSet<String> {
         for line in text.lines().map(str::trim) {
             if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
                 is_test = true;
-            } else if let Some(rest) = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ") {
-                if std::mem::take(&mut is_test) {
-                    names.extend(rest.split('(').next().map(str::to_owned));
-                }
+            } else if let Some(rest) = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ")
+                && std::mem::take(&mut is_test)
+            {
+                names.extend(rest.split('(').next().map(str::to_owned));
             }
         }
     }

@@ -341,7 +341,8 @@ fn of_details(details: &Details) -> Option<Reason> {
         }
         Details::ViaUpstream => AS_NEXT_HOP,
         Details::WebSocketHandshakeUnsuccessful => WEBSOCKET_REFUSED,
-        Details::MaxDurationTimeout
+        Details::InternalRedirect
+        | Details::MaxDurationTimeout
         | Details::PerTryIdleTimeout
         | Details::PerTryTimeout
         | Details::PingTimeout

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::route::HeaderMatcher;
+use super::matchers::HeaderMatcher;
 use super::{DataSource, FractionalPercent};
 use crate::config::constraints::NonEmpty;
 use crate::config::yaml::{At, Tree};

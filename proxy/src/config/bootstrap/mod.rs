@@ -8,6 +8,7 @@ pub(crate) mod access_log;
 pub(crate) mod cluster;
 pub(crate) mod filter;
 pub(crate) mod listener;
+pub(crate) mod matchers;
 pub(crate) mod policies;
 pub(crate) mod route;
 pub(crate) mod stats;
@@ -161,7 +162,7 @@ pub(crate) struct StringMatcher {
     pub(crate) exact: Option<At<String>>,
     pub(crate) ignore_case: Option<bool>,
     pub(crate) prefix: Option<At<NonEmpty>>,
-    pub(crate) safe_regex: Option<route::RegexMatcher>,
+    pub(crate) safe_regex: Option<matchers::RegexMatcher>,
     pub(crate) suffix: Option<At<NonEmpty>>,
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::route::{HeaderMatcher, RegexMatchAndSubstitute};
+use super::matchers::{HeaderMatcher, RegexMatchAndSubstitute};
 use crate::config::constraints::{HeaderName, NonEmpty, Positive};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;

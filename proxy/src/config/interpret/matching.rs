@@ -3,9 +3,10 @@
 use super::fraction::fraction;
 use super::pattern::{string_match, whole};
 use super::template::Template;
+use crate::config::bootstrap::matchers::{HeaderMatcher, NumberRange};
 use crate::config::bootstrap::route::{
-    CookieMatcher, FilterStateMatcher, HeaderMatcher, MetadataMatcher, NumberRange, PathMatcher, QueryParameterMatcher,
-    RouteMatch, TlsContextMatchOptions,
+    CookieMatcher, FilterStateMatcher, MetadataMatcher, PathMatcher, QueryParameterMatcher, RouteMatch,
+    TlsContextMatchOptions,
 };
 use crate::config::problem::Problem;
 use crate::config::route::{

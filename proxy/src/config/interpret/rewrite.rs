@@ -4,9 +4,10 @@ use http::HeaderValue;
 
 use super::pattern;
 use super::template::Template;
+use crate::config::bootstrap::matchers::RegexMatchAndSubstitute;
 use crate::config::bootstrap::route::{
-    PathMatchPolicy, PathMatcher, PathRewritePolicy, PathRewriter, RedirectAction, RedirectResponseCode,
-    RegexMatchAndSubstitute, RouteAction, RouteMatch,
+    PathMatchPolicy, PathMatcher, PathRewritePolicy, PathRewriter, RedirectAction, RedirectResponseCode, RouteAction,
+    RouteMatch,
 };
 use crate::config::constraints::HeaderText;
 use crate::config::log_format::Format;
