@@ -90,7 +90,7 @@ fn run(arguments: &Arguments, logs: &Arc<LogFiles>, process_log: ProcessLog) -> 
         None => Running::Demo(start_demo(arguments, &ground)?),
     };
     let limits = Limits { listeners_after: arguments.drain_listeners_after, drain_time: limit };
-    signals.serve_until_told(running, &ground, limits)?;
+    signals.serve_until_signal(running, &ground, limits)?;
     tracing::info!("stopped");
     Ok(None)
 }

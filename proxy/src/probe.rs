@@ -37,7 +37,7 @@ pub(crate) async fn until_dead_with(
             () = wanted.notified() => {}
             () = pause(keepalive, random) => {}
         }
-        if !is_answered(&mut pinger, keepalive.timeout).await {
+        if !is_acknowledged(&mut pinger, keepalive.timeout).await {
             return;
         }
     }
@@ -50,7 +50,7 @@ async fn pause(keepalive: Keepalive, random: &dyn Random) {
     }
 }
 
-async fn is_answered(pinger: &mut Pinger, timeout: Duration) -> bool {
+async fn is_acknowledged(pinger: &mut Pinger, timeout: Duration) -> bool {
     let traffic = pinger.traffic();
     let mut answered = pin!(pinger.ping());
     let mut seen = traffic.rx_bytes();

@@ -82,7 +82,12 @@ impl Signals {
     }
 
     /// Serves until a signal or an operator's word, then takes the process to its end.
-    pub(crate) fn serve_until_told(self, running: Running, ground: &Ground<'_>, limits: Limits) -> anyhow::Result<()> {
+    pub(crate) fn serve_until_signal(
+        self,
+        running: Running,
+        ground: &Ground<'_>,
+        limits: Limits,
+    ) -> anyhow::Result<()> {
         let (operators, reloads) = (running.runtime(), running.reloads());
         let (all_ended, ended) = oneshot::channel::<Infallible>();
         let joiner = std::thread::Builder::new().name("joiner".into());
@@ -96,7 +101,7 @@ impl Signals {
             let (word, end) = tokio::select! {
                 // In any order: each of them begins the same drain.
                 biased;
-                told = told_to_end(&mut streams, ground, reloads.as_ref()) => told,
+                told = termination_signal(&mut streams, ground, reloads.as_ref()) => told,
                 () = drain.reached(Stage::Draining) => ("an operator", End::Now),
             };
             if !is_graceful(operators.as_deref()) {
@@ -112,7 +117,7 @@ impl Signals {
                 "{word}: draining; listeners close in {listeners_after:?}, what runs {drain_time:?} after that is cut"
             );
             let hastened = async {
-                let (word, _) = told_to_end(&mut streams, ground, reloads.as_ref()).await;
+                let (word, _) = termination_signal(&mut streams, ground, reloads.as_ref()).await;
                 tracing::info!("{word} again: what is left is cut");
             };
             ground.control.end(listeners_after, hastened, async { drop(ended.await) }).await;
@@ -123,7 +128,7 @@ impl Signals {
 }
 
 /// Waits for a signal that is to end the process, and does what the others say. Which it was.
-async fn told_to_end(
+async fn termination_signal(
     streams: &mut [(&'static str, Meaning, Signal)],
     ground: &Ground<'_>,
     reloads: Option<&Reloads>,

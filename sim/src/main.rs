@@ -119,7 +119,7 @@ fn replay(library: &Library, file: &str, run: &Run, out: &mut impl Write) -> io:
         }
     };
     let complaints = &performance.complaints;
-    run.evidence.show(family.told_in(&performance), &performance, out)?;
+    run.evidence.show(family.shown_in(&performance), &performance, out)?;
     for complaint in complaints {
         writeln!(io::stderr(), "{complaint}")?;
     }

@@ -27,7 +27,7 @@ pub struct Performance {
 }
 
 /// The run that is told, as far as is known.
-struct Telling {
+struct ShownRun {
     number: usize,
     seed: u64,
     story: String,
@@ -65,7 +65,7 @@ impl Family {
     ) -> Result<Performance, ScenarioError> {
         let mut rows = Vec::new();
         let mut complaints = Vec::new();
-        let mut telling: Option<Telling> = None;
+        let mut telling: Option<ShownRun> = None;
         let mut histograms = self.histograms();
         for (number, scenario) in self.runs.iter().enumerate() {
             // For each line of `expect`, in how many runs it held.
@@ -98,7 +98,7 @@ impl Family {
                 }
                 if is_told {
                     let story = if is_watched { story } else { report::story(scenario, &played) };
-                    telling = Some(Telling { number, seed, story, played, fails });
+                    telling = Some(ShownRun { number, seed, story, played, fails });
                 }
             }
             complaints.extend(shares(scenario, &held, self.seeds));
@@ -111,7 +111,7 @@ impl Family {
 
     /// The run that is told of a performance of this family.
     #[must_use]
-    pub fn told_in(&self, performance: &Performance) -> &Scenario {
+    pub fn shown_in(&self, performance: &Performance) -> &Scenario {
         self.runs.get(performance.number).expect("a performance tells a run of its family")
     }
 
@@ -136,8 +136,8 @@ impl Family {
     }
 
     /// The table, if there is anything to compare; and a story.
-    fn text(&self, rows: &[Row], map: Option<&OutcomeMap>, histograms: &[Histogram], told: &Telling) -> String {
-        let Telling { number, seed, story, .. } = told;
+    fn text(&self, rows: &[Row], map: Option<&OutcomeMap>, histograms: &[Histogram], told: &ShownRun) -> String {
+        let ShownRun { number, seed, story, .. } = told;
         let [_, _, ..] = rows else { return story.clone() };
         let run = self.runs.get(*number).map(|run| run.label.to_string()).unwrap_or_default();
         let (table, run) = match self.seeds {

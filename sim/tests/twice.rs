@@ -118,17 +118,17 @@ fn runs(library: &Library) -> impl Iterator<Item = Run> {
 }
 
 fn seeds_of_a_file_max() -> u64 {
-    seeds_asked_for().unwrap_or(SEEDS_OF_A_FILE_MAX)
+    requested_seeds().unwrap_or(SEEDS_OF_A_FILE_MAX)
 }
 
-fn seeds_asked_for() -> Option<u64> {
+fn requested_seeds() -> Option<u64> {
     env::var("FINWAIT_SEEDS").ok().map(|seeds| seeds.parse().expect("FINWAIT_SEEDS is a number"))
 }
 
 #[test]
 fn explored_seeds_give_the_same_bytes_in_two_processes() {
     let library = Library::Disk(repository());
-    let seeds = seeds_asked_for().unwrap_or(SEEDS);
+    let seeds = requested_seeds().unwrap_or(SEEDS);
     let is_thorough = env::var("FINWAIT_EXPLORED").is_ok_and(|which| which == "all");
     for file in library.scenarios().unwrap() {
         let seeds = if is_thorough || EXPLORED.contains(&file.as_str()) { seeds } else { seeds / 100 };

@@ -151,7 +151,7 @@ impl Admin {
             let too_slow = NoRequest::Refused(StatusCode::REQUEST_TIMEOUT, "Request Timeout");
             let read = timeout(REQUEST_TIME_MAX, read_request(&mut connection)).await;
             let answered = match read.unwrap_or(Err(too_slow)) {
-                Ok(asked) => self.answer(&mut connection, &seat, asked).await,
+                Ok(admin_request) => self.respond(&mut connection, &seat, admin_request).await,
                 Err(NoRequest::Gone) => return,
                 Err(NoRequest::Refused(status, body)) => {
                     let mut response = AdminResponse::refused(status, body);
@@ -170,28 +170,28 @@ impl Admin {
     }
 
     /// Answers one request; does the connection close with it?
-    async fn answer(
+    async fn respond(
         &self,
         connection: &mut ServerConnection,
         seat: &Seat,
-        asked: AdminRequest,
+        admin_request: AdminRequest,
     ) -> Result<bool, Broken> {
         seat.does(Doing::Rendering);
-        let mut response = self.render(&asked).await;
-        send(connection, seat, &asked.method, asked.closes, &mut response).await?;
+        let mut response = self.render(&admin_request).await;
+        send(connection, seat, &admin_request.method, admin_request.closes, &mut response).await?;
         self.act(response.then);
-        Ok(asked.closes)
+        Ok(admin_request.closes)
     }
 
     /// Large responses are made one at a time, and after each as long a pause is made: half of the worker's time is left
     /// for requests and probes, however many clients ask.
-    async fn render(&self, asked: &AdminRequest) -> AdminResponse {
-        if !is_large(&asked.target) {
-            return respond(&asked.method, &asked.target, &self.state);
+    async fn render(&self, admin_request: &AdminRequest) -> AdminResponse {
+        if !is_large(&admin_request.target) {
+            return respond(&admin_request.method, &admin_request.target, &self.state);
         }
         let turn = Arc::clone(&self.rendering).acquire_owned().await.ok(); // the semaphore is never closed
         let begun = Instant::now();
-        let response = respond(&asked.method, &asked.target, &self.state);
+        let response = respond(&admin_request.method, &admin_request.target, &self.state);
         self.end_interval();
         let took = begun.elapsed();
         if !took.is_zero() {

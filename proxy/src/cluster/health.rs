@@ -39,7 +39,7 @@ enum Found {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Failure {
     /// There was a response.
-    Answer,
+    Response,
     /// The connection failed.
     Network,
     /// There was no response in time.
@@ -136,7 +136,7 @@ impl Watch {
             tokio::time::sleep(outside.random.up_to(self.check.initial_jitter)).await;
         }
         let authority = self.authority()?;
-        let asked = ask(&self.check.probe, &authority, &*outside.net, &address, &mut self.connection);
+        let asked = run_check(&self.check.probe, &authority, &*outside.net, &address, &mut self.connection);
         let found = tokio::time::timeout(self.check.timeout, asked).await.unwrap_or(Found::Failure(Failure::Timeout));
         if found != Found::Success || !self.check.reuse_connection {
             self.connection = None;
@@ -165,7 +165,7 @@ impl Watch {
         stats.health_check_attempt.inc();
         match found {
             Found::Success => stats.health_check_success.inc(),
-            Found::Verdict | Found::Failure(Failure::Answer) => stats.health_check_failure.inc(),
+            Found::Verdict | Found::Failure(Failure::Response) => stats.health_check_failure.inc(),
             Found::Failure(Failure::Network | Failure::Timeout) => {
                 stats.health_check_failure.inc();
                 stats.health_check_network_failure.inc();
@@ -255,7 +255,7 @@ fn pause(check: &HealthCheck, traffic: Traffic, standing: Standing) -> Duration 
 
 /// # Cancellation
 /// Safe to drop; the connection is then in no state to be used again.
-async fn ask(
+async fn run_check(
     probe: &Probe,
     authority: &str,
     net: &dyn Net,
@@ -264,13 +264,13 @@ async fn ask(
 ) -> Found {
     match probe {
         Probe::Http { path, expected, retriable, .. } => {
-            let Some(status) = ask_http(path, authority, net, address, connection).await else {
+            let Some(status) = check_http(path, authority, net, address, connection).await else {
                 return Found::Failure(Failure::Network);
             };
             if expected.iter().any(|range| range.contains(&status)) {
                 Found::Success
             } else if retriable.iter().any(|range| range.contains(&status)) {
-                Found::Failure(Failure::Answer)
+                Found::Failure(Failure::Response)
             } else {
                 Found::Verdict
             }
@@ -278,7 +278,7 @@ async fn ask(
         Probe::Tcp { send, receive } => {
             let options = ConnectOptions::default();
             let Ok(conn) = net.connect(address, &options).await else { return Found::Failure(Failure::Network) };
-            match ask_tcp(conn, send, receive).await {
+            match check_tcp(conn, send, receive).await {
                 Some(()) => Found::Success,
                 None => Found::Failure(Failure::Network),
             }
@@ -286,7 +286,7 @@ async fn ask(
     }
 }
 
-async fn ask_http(
+async fn check_http(
     path: &str,
     authority: &str,
     net: &dyn Net,
@@ -337,7 +337,7 @@ async fn ask_http(
 }
 
 /// Says something and waits for the responses.
-async fn ask_tcp(mut conn: Conn, send: &[u8], receive: &[Vec<u8>]) -> Option<()> {
+async fn check_tcp(mut conn: Conn, send: &[u8], receive: &[Vec<u8>]) -> Option<()> {
     conn.write_all(send).await.ok()?;
     let mut got = Vec::new();
     let mut searched = 0;

@@ -130,7 +130,7 @@ pub struct ConnectionManager {
     /// request that came without TLS, as every one does.
     pub keeps_client_cert: bool,
     /// `append_x_forwarded_port`: upstreams are told the listener's port.
-    pub tells_port: bool,
+    pub adds_port_header: bool,
     /// `via`: this proxy's part of the `via` field of requests and responses.
     pub via: Option<HeaderValue>,
     /// Pass 100 (Continue) and other informational responses on, and the expectation with them, instead of meeting it

@@ -224,7 +224,7 @@ pub struct Forward {
     /// Who is told which try it is.
     pub attempt_count: AttemptCount,
     /// `include_is_timeout_retry_header`: retries say whether they follow a timeout.
-    pub tells_timeout: bool,
+    pub adds_timeout_header: bool,
     /// How much of a body is kept for another try; `None` is as much as the listener's connections may buffer.
     pub kept_body: Option<KeptBody>,
     /// Which redirects of the upstream are followed here; `None` is none.
@@ -252,7 +252,7 @@ impl Forward {
             retry: None,
             hedges: false,
             attempt_count: AttemptCount::default(),
-            tells_timeout: false,
+            adds_timeout_header: false,
             kept_body: None,
             redirects: None,
             rewrites: None,

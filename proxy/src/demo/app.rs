@@ -103,11 +103,11 @@ impl App {
                 }
                 Ok(Err(HeadError::Broken(_))) | Err(_) => return,
             };
-            if websocket::is_asked_for(&head) {
+            if websocket::is_requested(&head) {
                 self.serve_websocket(&mut connection, &head, incoming).await;
                 break;
             }
-            let answered = timeout(REQUEST_MAX, answer(&mut connection, &head, incoming)).await;
+            let answered = timeout(REQUEST_MAX, respond(&mut connection, &head, incoming)).await;
             match answered {
                 Ok(Ok(After::KeepAlive)) if connection.is_reusable() => {}
                 Ok(Ok(After::KeepAlive | After::Close)) => break,
@@ -180,7 +180,7 @@ async fn next_line(purpose: &mut Purpose) -> String {
     }
 }
 
-async fn answer(
+async fn respond(
     connection: &mut ServerConnection,
     head: &RequestHead,
     mut incoming: Incoming,

@@ -31,7 +31,7 @@ const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 pub(super) const GOING_AWAY: u16 = 1001;
 
 /// Does this request ask for a WebSocket?
-pub(super) fn is_asked_for(head: &RequestHead) -> bool {
+pub(super) fn is_requested(head: &RequestHead) -> bool {
     head.upgrade().is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 

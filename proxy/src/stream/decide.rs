@@ -286,7 +286,7 @@ fn change_request(
     {
         request.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), service.millis.header(limit));
     }
-    options.tell_grpc(to.grpc_timeout, longest_by_default, &mut request.headers);
+    options.set_grpc_timeout(to.grpc_timeout, longest_by_default, &mut request.headers);
     if !found.edits().is_empty() {
         if to.attempt_count.in_request {
             request.headers.set(names::X_ENVOY_ATTEMPT_COUNT.clone(), HeaderValue::from(1));

@@ -86,7 +86,7 @@ pub(super) fn request(
         headers.set_if_absent(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
     }
     if let Some(port) = port
-        && options.tells_port
+        && options.adds_port_header
         && (options.trust.is_edge() || !headers.contains(&names::X_FORWARDED_PORT))
     {
         headers.set(names::X_FORWARDED_PORT.clone(), HeaderValue::from(port));

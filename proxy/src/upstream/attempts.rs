@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderValue, Method, StatusCode};
 
 use super::attempt::{self, EndpointHost, How, TryEnd};
-use super::late::{First, Follower, LateAnswer, LateEnd, LateTries, LateTry, Others};
+use super::late::{First, Follower, LateEnd, LateResponse, LateTries, LateTry, Others};
 use super::outcome::Tried;
 use super::reach::{Failed, Reach};
 use super::request_options::RequestOptions;
@@ -160,7 +160,7 @@ impl<'a> Attempts<'a> {
         }
         self.count(back_off.kind, &cluster.shared.stats);
         info.parts.iter().for_each(|part| part.counters.upstream_rq_retry.inc());
-        if request.to.tells_timeout {
+        if request.to.adds_timeout_header {
             let value = HeaderValue::from_static(if cause == Cause::Timeout { "true" } else { "false" });
             request.head.headers.set(names::X_ENVOY_IS_TIMEOUT_RETRY.clone(), value);
         }
@@ -209,7 +209,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// What follows a late attempt that has ended in a way that counts.
-    fn late_ended(&mut self, request: &mut Forwarding<'_, '_>, answer: LateAnswer) -> Step {
+    fn late_ended(&mut self, request: &mut Forwarding<'_, '_>, answer: LateResponse) -> Step {
         let LateEnd { tried, rest, follower } = answer.conclude(request);
         let step = match follower {
             Follower::Scheduled => Step::Over(tried.result),

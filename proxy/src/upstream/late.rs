@@ -40,13 +40,13 @@ impl LateTry {
         Self { sent, rest, host, local, times, follower: Follower::Missing }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answered> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ResponseResult> {
         self.rest.write(cx, &mut self.sent.writer);
         self.sent.awaited.poll(cx)
     }
 
     /// It has ended like this, and its response or its loss is what counts.
-    fn conclude(mut self, answered: Answered, request: &mut Forwarding<'_, '_>) -> LateEnd {
+    fn conclude(mut self, answered: ResponseResult, request: &mut Forwarding<'_, '_>) -> LateEnd {
         let Forwarding { cluster, info, .. } = request;
         info.upstream_host = self.host.take();
         info.upstream_local = self.local.take();
@@ -61,7 +61,7 @@ impl LateTry {
 }
 
 /// How the wait for a response has ended.
-type Answered = Result<(ResponseHead, Body), Broken>;
+type ResponseResult = Result<(ResponseHead, Body), Broken>;
 
 /// Whether another try has taken the place of a late one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -83,13 +83,13 @@ pub(super) struct LateEnd {
 /// What ended first: the work beside which late tries were awaited, or one of them.
 pub(super) enum First<T> {
     Work(T),
-    Late(Box<LateAnswer>),
+    Late(Box<LateResponse>),
 }
 
 /// A late try and how the wait for its response has ended.
-pub(super) struct LateAnswer(LateTry, Answered);
+pub(super) struct LateResponse(LateTry, ResponseResult);
 
-impl LateAnswer {
+impl LateResponse {
     pub(super) fn conclude(self, request: &mut Forwarding<'_, '_>) -> LateEnd {
         self.0.conclude(self.1, request)
     }
@@ -129,7 +129,7 @@ impl LateTries {
     }
 
     /// Ready when one of them has ended in a way that counts: of the last, every way does.
-    pub(super) async fn next(&mut self, policy: Option<&RetryPolicy>, cluster: &Cluster) -> Box<LateAnswer> {
+    pub(super) async fn next(&mut self, policy: Option<&RetryPolicy>, cluster: &Cluster) -> Box<LateResponse> {
         poll_fn(|cx| self.poll(cx, policy, cluster, Others::None)).await
     }
 
@@ -139,7 +139,7 @@ impl LateTries {
         policy: Option<&RetryPolicy>,
         cluster: &Cluster,
         others: Others,
-    ) -> Poll<Box<LateAnswer>> {
+    ) -> Poll<Box<LateResponse>> {
         let mut at = 0;
         while let Some(late) = self.tries.get_mut(at) {
             let Poll::Ready(answered) = late.poll(cx) else {
@@ -149,7 +149,7 @@ impl LateTries {
             let late = self.tries.remove(at);
             let is_last = others == Others::None && self.tries.is_empty();
             if is_last || late.follower == Follower::Missing || counts(policy, &answered) {
-                return Poll::Ready(Box::new(LateAnswer(late, answered)));
+                return Poll::Ready(Box::new(LateResponse(late, answered)));
             }
             let endpoint = Rc::clone(&late.sent.endpoint);
             let result = late.sent.conclude(answered);
@@ -197,7 +197,7 @@ pub(super) enum Others {
 }
 
 /// Does the end of a try count though others are awaited?
-fn counts(policy: Option<&RetryPolicy>, answered: &Answered) -> bool {
+fn counts(policy: Option<&RetryPolicy>, answered: &ResponseResult) -> bool {
     let Ok((head, _)) = answered else { return false };
     let outcome = Outcome::Response { status: head.status, headers: &head.headers };
     !policy.is_some_and(|policy| retry::is_retriable(policy, &outcome))

@@ -132,7 +132,7 @@ impl<'r> RequestOptions<'r> {
 
     /// Tells the upstream of a gRPC request in `grpc-timeout` how long it has, where the route limits that. `by_default` is the
     /// longest stream of the connection manager.
-    pub(crate) fn tell_grpc(&self, route: GrpcTimeout, by_default: Option<Duration>, headers: &mut Headers) {
+    pub(crate) fn set_grpc_timeout(&self, route: GrpcTimeout, by_default: Option<Duration>, headers: &mut Headers) {
         if route == GrpcTimeout::Passed || !headers.is_grpc() {
             return;
         }

@@ -126,7 +126,7 @@ impl AlbShared {
             message = format!("{message}content-length: {}\r\n", body.len());
         }
         let message = [format!("{message}\r\n").as_bytes(), &body].concat();
-        match self.ask(&message, head.method.as_str()).await {
+        match self.send_request(&message, head.method.as_str()).await {
             Ok(response) => response,
             Err(error) => {
                 self.notebook.note(format!("responds 502: {error}"));
@@ -135,7 +135,7 @@ impl AlbShared {
         }
     }
 
-    async fn ask(&self, message: &[u8], method: &str) -> io::Result<Response<Full<Bytes>>> {
+    async fn send_request(&self, message: &[u8], method: &str) -> io::Result<Response<Full<Bytes>>> {
         let mut conn = match self.take() {
             Some(conn) => conn,
             None => dial(&self.outside, &self.manner.connect).await?,
@@ -148,7 +148,7 @@ impl AlbShared {
                 break head;
             }
         };
-        let framing = head.answer_framing(method);
+        let framing = head.response_framing(method);
         let body = http1::body(&mut conn, &mut unread, framing).await?;
         let stays = head.field("connection") != Some("close") && framing != http1::Framing::UntilClose;
         if stays {

@@ -60,7 +60,7 @@ impl Head {
     }
 
     /// How the body of the response to a request with `method` ends.
-    pub(super) fn answer_framing(&self, method: &str) -> Framing {
+    pub(super) fn response_framing(&self, method: &str) -> Framing {
         let bodiless = method == "HEAD" || matches!(self.status(), Some(100..200 | 204 | 304));
         if bodiless { Framing::Length(0) } else { self.framing(Framing::UntilClose) }
     }
@@ -155,9 +155,9 @@ mod tests {
             fields: vec![(name.into(), value.into())],
         };
         assert_eq!(head("GET / HTTP/1.1", "host", "x").request_framing(), Framing::Length(0));
-        assert_eq!(head("HTTP/1.1 200 OK", "server", "x").answer_framing("GET"), Framing::UntilClose);
-        assert_eq!(head("HTTP/1.1 200 OK", "content-length", "5").answer_framing("HEAD"), Framing::Length(0));
-        assert_eq!(head("HTTP/1.1 200 OK", "transfer-encoding", "chunked").answer_framing("GET"), Framing::Chunked);
+        assert_eq!(head("HTTP/1.1 200 OK", "server", "x").response_framing("GET"), Framing::UntilClose);
+        assert_eq!(head("HTTP/1.1 200 OK", "content-length", "5").response_framing("HEAD"), Framing::Length(0));
+        assert_eq!(head("HTTP/1.1 200 OK", "transfer-encoding", "chunked").response_framing("GET"), Framing::Chunked);
         assert_eq!(head("POST /a HTTP/1.1", "host", "x").method_and_path(), "POST /a");
     }
 }

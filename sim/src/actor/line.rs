@@ -217,7 +217,8 @@ impl Line {
         }
         let Link::Http(http) = &mut self.link else { return Err("there is no connection".into()) };
         http.rate.set(request.rate);
-        let response = http.requests.send_request(message).await.map_err(|error| told(&error, &http.peer_ended))?;
+        let response =
+            http.requests.send_request(message).await.map_err(|error| error_text(&error, &http.peer_ended))?;
         let status = response.status();
         let headers = headers(response.headers());
         if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -228,7 +229,7 @@ impl Line {
             self.link = Link::WebSocket(WebSocket::new(conn, &parts.read_buf));
             return Ok(Outcome::Response { status: status.as_u16(), headers, body: Vec::new() });
         }
-        let body = response.into_body().collect().await.map_err(|error| told(&error, &http.peer_ended))?;
+        let body = response.into_body().collect().await.map_err(|error| error_text(&error, &http.peer_ended))?;
         http.rate.set(None);
         http.writable = self.hyper_conn.borrow().is_some();
         Ok(Outcome::Response { status: status.as_u16(), headers, body: body.to_bytes().to_vec() })
@@ -434,7 +435,7 @@ fn check_accept(response: &Response<Body>, key: Option<&str>) -> Result<(), Stri
     Err(format!("101 with a wrong sec-websocket-accept: {}", got.unwrap_or("none")))
 }
 
-fn told(error: &hyper::Error, peer_ended: &Cell<Option<Ending>>) -> String {
+fn error_text(error: &hyper::Error, peer_ended: &Cell<Option<Ending>>) -> String {
     match peer_ended.get() {
         Some(Ending::Fin) => format!("closed by the peer: {error}"),
         Some(Ending::Rst) => format!("reset by the peer: {error}"),

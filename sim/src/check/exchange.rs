@@ -13,15 +13,15 @@ use crate::scenario::{self, Cue, FrameKind, Payload, ProxyConfig, Role, Scenario
 use crate::trace::wire;
 
 /// RFC 9112 section 9.3: a response belongs to a request. One more is the beginning of response smuggling.
-pub(super) fn answers(_: &Scenario, played: &Played) -> Vec<String> {
+pub(super) fn one_response(_: &Scenario, played: &Played) -> Vec<String> {
     let mut complaints = Vec::new();
     for conversation in played.trace.conversations() {
         let messages = wire::read(&conversation.from_client.bytes, &conversation.from_server.bytes);
-        if messages.answers > messages.requests {
+        if messages.responses > messages.requests {
             complaints.push(format!(
                 "{} answered {} times to {} requests of {}",
                 conversation.server.map_or("no host", |server| played.trace.host(server)),
-                messages.answers,
+                messages.responses,
                 messages.requests,
                 played.trace.host(conversation.client),
             ));

@@ -35,7 +35,7 @@ pub fn invariants(scenario: &Scenario, played: &Played) -> Vec<String> {
         (Invariant::EveryHostProgresses, quiescence::progress),
         (Invariant::GaugesAtZero, quiescence::gauges),
         (Invariant::NothingLeftOpen, quiescence::sockets),
-        (Invariant::OneResponse, exchange::answers),
+        (Invariant::OneResponse, exchange::one_response),
         (Invariant::OneDelivery, exchange::deliveries),
         (Invariant::TunnelsKeepOrder, exchange::tunnels),
     ];

@@ -146,7 +146,7 @@ impl Explore {
             let smallest = shrink(library, run, &row.seeds, failing);
             progress.hide();
             match smallest {
-                Ok(smallest) => self.tell(run, &smallest, row.seeds.first().copied().unwrap_or_default(), out)?,
+                Ok(smallest) => self.report(run, &smallest, row.seeds.first().copied().unwrap_or_default(), out)?,
                 Err(error) => writeln!(out, "{error}\n")?,
             }
         }
@@ -156,7 +156,7 @@ impl Explore {
         }
     }
 
-    fn tell(&self, run: &Scenario, smallest: &Smallest, seed: u64, out: &mut impl Write) -> io::Result<()> {
+    fn report(&self, run: &Scenario, smallest: &Smallest, seed: u64, out: &mut impl Write) -> io::Result<()> {
         let Smallest { failure, began_with, schedule, text, .. } = smallest;
         writeln!(out, "{failure}")?;
         let first = format!("first seen with {}", of_seed(run, seed));

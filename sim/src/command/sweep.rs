@@ -62,7 +62,7 @@ impl Sweep {
                 return Ok(ExitStatus::NoScenario);
             }
         };
-        let scenario = family.told_in(&performance);
+        let scenario = family.shown_in(&performance);
         let Performance { text, told: played, map, complaints, .. } = &performance;
         match map {
             Some(map) => writeln!(out, "{}", map.to_text())?,

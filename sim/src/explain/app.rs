@@ -24,8 +24,8 @@ impl<'a> Hop<'a> {
         // The hop before could not use the response of this app, and that is where the failure began.
         let is_unfit = |cause: &Cause| matches!(cause, Cause::OverLimit(_) | Cause::Unreadable | Cause::WrongProtocol);
         let is_origin = before.is_none_or(|before| !is_unfit(&before.cause));
-        if let Some(answer) = self.exchange.answer.as_ref().filter(|_| !self.exchange.is_tunnel()) {
-            let (at, status) = (ms(answer.part.began.at), answer.status);
+        if let Some(final_response) = self.exchange.response.as_ref().filter(|_| !self.exchange.is_tunnel()) {
+            let (at, status) = (ms(final_response.part.began.at), final_response.status);
             let cut_short = before.is_some_and(|before| matches!(before.cause, Cause::NextHop { did: Some(_), .. }));
             if let Some(act) = act.filter(|_| cut_short && !waited) {
                 let (what, when) = (ending(&act.kind), ms(act.sent.at));
@@ -41,9 +41,9 @@ impl<'a> Hop<'a> {
             let timer = before.and_then(|before| before.timer.as_ref()).map(|timer| timer.until);
             let gave_up = || self.case.traffic.acts_on(self.exchange).find(|act| act.by == self.exchange.client);
             let until = timer.or_else(|| gave_up().map(|act| act.sent.at));
-            let in_time = until.is_some_and(|until| self.exchange.answered_by(until));
+            let in_time = until.is_some_and(|until| self.exchange.has_responded_by(until));
             let late = match in_time {
-                true if self.exchange.is_answered_by(Duration::MAX) => "",
+                true if self.exchange.has_begun_response_by(Duration::MAX) => "",
                 true => ", and did not complete the response",
                 false => ", too late",
             };

@@ -63,7 +63,7 @@ impl Case<'_> {
         for attempt in self.chain.attempts(nth) {
             let Attempt::Asked(upstream) = attempt else { continue };
             let Some(upstream) = self.traffic.exchanges.get(*upstream) else { continue };
-            let answered = upstream.answer.as_ref().and_then(|answer| answer.part.head_arrived);
+            let answered = upstream.response.as_ref().and_then(|final_response| final_response.part.head_arrived);
             let ended = self.traffic.acts_on(upstream).next().map(|act| act.sent.at);
             let until = answered.or(ended).unwrap_or(over).min(over);
             armed.add(host, "per_try_timeout", per_try, upstream.request.began.at, until);
@@ -72,13 +72,13 @@ impl Case<'_> {
 
     /// When something moved last in a stream before it was over.
     fn moved_last(&self, exchange: &Exchange, over: Duration) -> Duration {
-        let answer = exchange.answer.as_ref();
+        let final_response = exchange.response.as_ref();
         let moves = [
             Some(exchange.request.began.at),
             exchange.request.head_arrived,
             exchange.request.arrived,
-            answer.map(|answer| answer.part.began.at),
-            answer.and_then(|answer| self.last_sent(exchange.connection, answer.part.bytes)),
+            final_response.map(|final_response| final_response.part.began.at),
+            final_response.and_then(|final_response| self.last_sent(exchange.connection, final_response.part.bytes)),
         ];
         moves.into_iter().flatten().filter(|at| *at < over).max().unwrap_or(over)
     }
@@ -184,9 +184,13 @@ impl Case<'_> {
         let mut busy: Vec<(Duration, Duration)> = on_it
             .map(|(nth, exchange)| {
                 let is_client = exchange.client == host;
-                let answer = exchange.answer.as_ref().filter(|answer| answer.part.is_complete && !exchange.is_tunnel());
-                let over =
-                    answer.and_then(|answer| if is_client { answer.part.arrived } else { Some(answer.part.began.at) });
+                let final_response = exchange
+                    .response
+                    .as_ref()
+                    .filter(|final_response| final_response.part.is_complete && !exchange.is_tunnel());
+                let over = final_response.and_then(|final_response| {
+                    if is_client { final_response.part.arrived } else { Some(final_response.part.began.at) }
+                });
                 let over = over.or(self.account(nth).map(|account| account.at)).unwrap_or(end);
                 let asked = exchange.request.head_arrived.filter(|_| !is_client);
                 (asked.unwrap_or(exchange.request.began.at), over)

@@ -71,7 +71,8 @@ impl Chain {
 /// Whether a request was sent while another was under way.
 fn is_within(downstream: &Exchange, upstream: &Exchange) -> bool {
     let arrived = downstream.request.head_arrived.is_some_and(|at| at <= upstream.request.began.at);
-    let answered = downstream.answer.as_ref().is_some_and(|answer| answer.part.began < upstream.request.began);
+    let answered =
+        downstream.response.as_ref().is_some_and(|final_response| final_response.part.began < upstream.request.began);
     arrived && !answered
 }
 
@@ -97,8 +98,8 @@ fn connects(traffic: &Traffic, proxy: HostId, downstream: &Exchange) -> Vec<Atte
         let came =
             |it: &Exchange| it.request.head_arrived.is_some_and(|at| (at..=at + TAKEN_UP_WITHIN).contains(&began.at));
         let of_another = || traffic.exchanges.iter().any(|it| it.server == Some(proxy) && came(it));
-        let is_under_way =
-            arrived <= began.at && downstream.answer.as_ref().is_none_or(|answer| began < answer.part.began);
+        let is_under_way = arrived <= began.at
+            && downstream.response.as_ref().is_none_or(|final_response| began < final_response.part.began);
         is_under_way && (came(downstream) || !of_another())
     };
     let of_proxy = traffic.conversations.iter().enumerate().filter(|(_, it)| it.client == proxy).map(|(nth, _)| nth);

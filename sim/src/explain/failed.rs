@@ -29,7 +29,7 @@ pub(super) struct Failure {
 
 /// Whether it is worth the while to look closer: most runs have no failure.
 pub(super) fn is_possible(played: &Played) -> bool {
-    played.sightings.exchanges.iter().any(may_have_failed) || accounts(&played.trace).iter().any(tells_of_failure)
+    played.sightings.exchanges.iter().any(may_have_failed) || accounts(&played.trace).iter().any(is_failure)
 }
 
 /// Finds for each exchange with a proxy what the proxy said about it. Accounts of failures that fit no exchange are of
@@ -50,7 +50,7 @@ pub(super) fn assign(traffic: &mut Traffic, accounts: &[Account]) -> BTreeMap<us
         let arrived = exchange.request.head_arrived.unwrap_or(exchange.request.began.at);
         // Streams of one connection may ask for one path at one time.
         let fits = |account: &Account| {
-            let status = exchange.answer.as_ref().map_or(0, |answer| answer.status);
+            let status = exchange.response.as_ref().map_or(0, |final_response| final_response.status);
             (account.at.saturating_sub(account.took).abs_diff(arrived).as_millis(), status.abs_diff(account.status))
         };
         if let Some((account, _)) = candidates.min_by_key(|(_, account)| fits(account)) {
@@ -58,8 +58,7 @@ pub(super) fn assign(traffic: &mut Traffic, accounts: &[Account]) -> BTreeMap<us
             told.insert(nth, account);
         }
     }
-    for (account, it) in accounts.iter().enumerate().filter(|(nth, it)| !claimed.contains(nth) && tells_of_failure(it))
-    {
+    for (account, it) in accounts.iter().enumerate().filter(|(nth, it)| !claimed.contains(nth) && is_failure(it)) {
         if traffic.push_unread(it) {
             told.insert(traffic.exchanges.len() - 1, account);
         }
@@ -77,7 +76,7 @@ fn may_have_failed(exchange: &actor::Exchange) -> bool {
 }
 
 /// The same, as a proxy sees it. A WebSocket ends with its connection, whichever side closes.
-fn tells_of_failure(account: &Account) -> bool {
+fn is_failure(account: &Account) -> bool {
     let has_left =
         account.status == 101 && account.flags.iter().all(|flag| matches!(flag, ResponseFlag::DC | ResponseFlag::DR));
     account.status >= 400 || (!account.flags.is_empty() && !has_left)
@@ -114,8 +113,8 @@ impl Case<'_> {
         for (nth, exchange) in self.traffic.exchanges.iter().enumerate() {
             let is_of_client = !role(self.scenario, trace, exchange.client).is_none_or(passes_on);
             let has_failed = match self.account(nth) {
-                Some(account) => tells_of_failure(account),
-                None => exchange.answer.as_ref().is_some_and(|answer| answer.status >= 400),
+                Some(account) => is_failure(account),
+                None => exchange.response.as_ref().is_some_and(|final_response| final_response.status >= 400),
             };
             if !is_of_client || !has_failed || known.contains(&nth) || exchange.has_close_frame {
                 continue;
@@ -126,7 +125,7 @@ impl Case<'_> {
                 outcome: line(exchange),
                 exchange: Some(nth),
                 began: exchange.request.began.at,
-                failed_at: exchange.answer.as_ref().map(|answer| answer.part.began.at).or(over),
+                failed_at: exchange.response.as_ref().map(|final_response| final_response.part.began.at).or(over),
                 why: String::new(),
             });
         }
@@ -148,16 +147,18 @@ impl Case<'_> {
 /// What was asked and what came of it.
 fn line(exchange: &Exchange) -> String {
     let asked = match exchange.path.as_str() {
-        "-" if matches!(&exchange.answer, Some(answer) if answer.status == 408) => "an incomplete request".to_owned(),
+        "-" if matches!(&exchange.response, Some(final_response) if final_response.status == 408) => {
+            "an incomplete request".to_owned()
+        }
         "-" => "a request that cannot be parsed".to_owned(),
         path => format!("{} {path}", exchange.method),
     };
-    match &exchange.answer {
+    match &exchange.response {
         None => format!("{asked}: no response"),
-        Some(answer) => {
-            let after = answer.part.began.at.saturating_sub(exchange.request.began.at);
-            let cut = if answer.part.is_complete || exchange.is_tunnel() { "" } else { ", incomplete" };
-            format!("{asked}: {} after {}{cut}", answer.status, ms(after))
+        Some(final_response) => {
+            let after = final_response.part.began.at.saturating_sub(exchange.request.began.at);
+            let cut = if final_response.part.is_complete || exchange.is_tunnel() { "" } else { ", incomplete" };
+            format!("{asked}: {} after {}{cut}", final_response.status, ms(after))
         }
     }
 }

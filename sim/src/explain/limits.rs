@@ -52,9 +52,9 @@ impl OverLimit {
             };
             Some(Self { limit, why: format!("{what} has {has}, and may have {most}") })
         };
-        let answer = upstream.answer.as_ref()?;
-        let sections = std::iter::once(("its head", &answer.head))
-            .chain(answer.trailers.iter().map(|it| ("its trailer section", it)));
+        let final_response = upstream.response.as_ref()?;
+        let sections = std::iter::once(("its head", &final_response.head))
+            .chain(final_response.trailers.iter().map(|it| ("its trailer section", it)));
         sections.filter_map(over).next()
     }
 }

@@ -262,12 +262,15 @@ impl<'a> Case<'a> {
             None => format!("sent by {from}, never received by {to}"),
         };
         let role = exchange.server.and_then(|host| role(self.scenario, trace, host));
-        let answer = match exchange.answer.as_ref().filter(|_| failed_at.is_none_or(|at| exchange.answered_by(at))) {
-            _ if role.is_some_and(passes_on) => "nothing was sent upstream".into(),
-            None => "no response byte".to_owned(),
-            Some(answer) => format!("{} of the response, {}", size(answer.part.bytes), answer.status),
-        };
-        format!("{what}, {bytes}, {arrived}; {answer}")
+        let final_response =
+            match exchange.response.as_ref().filter(|_| failed_at.is_none_or(|at| exchange.has_responded_by(at))) {
+                _ if role.is_some_and(passes_on) => "nothing was sent upstream".into(),
+                None => "no response byte".to_owned(),
+                Some(final_response) => {
+                    format!("{} of the response, {}", size(final_response.part.bytes), final_response.status)
+                }
+            };
+        format!("{what}, {bytes}, {arrived}; {final_response}")
     }
 }
 

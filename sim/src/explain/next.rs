@@ -35,7 +35,7 @@ impl<'a> Hop<'a> {
             return Judged { closed, ..self.judged(name, Cause::Refused, did) };
         }
         let from = conversation.from_client.signals.first().map_or(Duration::ZERO, |syn| syn.sent.at);
-        let until = self.exchange.answer.as_ref().map_or(from, |answer| answer.part.began.at);
+        let until = self.exchange.response.as_ref().map_or(from, |final_response| final_response.part.began.at);
         let is_syn = |signal: &&Signal| signal.kind == SignalKind::Syn && signal.sent.at <= until;
         let syns = conversation.from_client.signals.iter().filter(is_syn).count();
         let mut did = vec![format!(
@@ -90,14 +90,16 @@ impl<'a> Hop<'a> {
 
     /// That the answer it passed on was cut short.
     fn cut_short(self, host: HostId, upstream: &Exchange, details: Option<&Details>) -> Option<Judged<'a>> {
-        let began = upstream.answer.as_ref().filter(|_| !upstream.is_tunnel());
-        let answer = began.filter(|_| reset_of(details).is_some_and(|reset| reset.response == ResponseStart::After))?;
+        let began = upstream.response.as_ref().filter(|_| !upstream.is_tunnel());
+        let final_response =
+            began.filter(|_| reset_of(details).is_some_and(|reset| reset.response == ResponseStart::After))?;
         if let Some(act) = self.case.traffic.acts_on(upstream).next().filter(|act| act.by == host) {
-            return Some(self.broke_off(host, upstream, answer.status, act, details));
+            return Some(self.broke_off(host, upstream, final_response.status, act, details));
         }
         let act = self.case.traffic.acts_on(upstream).find(|act| act.by != host);
         let how = act.map_or_else(String::new, |act| format!(": {}", self.sentence(act)));
-        let did = vec![format!("forwarded a {} of {} that was cut short{how}", answer.status, self.peer(upstream))];
+        let did =
+            vec![format!("forwarded a {} of {} that was cut short{how}", final_response.status, self.peer(upstream))];
         let closed = act.map(|act| self.sentence(act));
         let cause = Cause::NextHop { did: act.map(|act| act.kind.clone()), crossed: false };
         Some(Judged { closed, ..self.judged(self.name(host), cause, did) })
@@ -135,18 +137,21 @@ impl<'a> Hop<'a> {
 
     /// That it passed on a response, or answered otherwise itself.
     fn passed_on(self, host: HostId, upstream: &Exchange, details: Option<&Details>) -> Option<Judged<'a>> {
-        let answer = upstream.answer.as_ref().filter(|_| !upstream.is_tunnel())?;
+        let final_response = upstream.response.as_ref().filter(|_| !upstream.is_tunnel())?;
         let peer = self.peer(upstream);
-        let passed = match self.exchange.answer.as_ref().map(|answer| answer.status) {
-            Some(status) if status == answer.status => format!("forwarded the {status} of {peer}"),
+        let passed = match self.exchange.response.as_ref().map(|final_response| final_response.status) {
+            Some(status) if status == final_response.status => format!("forwarded the {status} of {peer}"),
             Some(status) => {
                 let (why, cause) = unfit(upstream, details, "its head");
-                let did = vec![format!("responded {status} itself in place of the {} of {peer}: {why}", answer.status)];
+                let did = vec![format!(
+                    "responded {status} itself in place of the {} of {peer}: {why}",
+                    final_response.status
+                )];
                 let act = self.case.traffic.acts_on(upstream).next().filter(|act| act.by == host);
                 let closed = act.map(|act| self.sentence(act));
                 return Some(Judged { closed, ..self.judged(self.name(host), cause, did) });
             }
-            None => format!("did not forward the {} of {peer}", answer.status),
+            None => format!("did not forward the {} of {peer}", final_response.status),
         };
         let judged = self.judged(self.name(host), Cause::NextHop { did: None, crossed: false }, vec![passed]);
         Some(Judged { is_origin: false, ..judged })
@@ -210,7 +215,7 @@ impl<'a> Hop<'a> {
         let is_known = |left: &&Act| {
             left.by == self.exchange.client && left.arrived.is_some_and(|at| ended.is_none_or(|ended| at <= ended))
         };
-        let is_likely = details.is_none() && (self.exchange.answer.is_none() || self.exchange.is_tunnel());
+        let is_likely = details.is_none() && (self.exchange.response.is_none() || self.exchange.is_tunnel());
         let left = self.case.traffic.acts_on(self.exchange).find(is_known).filter(|_| is_said || is_likely)?;
         let upstream = self.case.chain.attempts(self.nth).last().and_then(|last| match last {
             Attempt::Asked(nth) => self.case.traffic.exchanges.get(*nth)?.server,

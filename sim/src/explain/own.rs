@@ -12,7 +12,7 @@ impl<'a> Hop<'a> {
     /// It answered, or ended the exchange, for a reason of its own.
     pub(super) fn decided(self, at: ProxyView<'_>, details: Option<&Details>) -> Judged<'a> {
         let name = self.name(at.host);
-        let status = self.exchange.answer.as_ref().map(|answer| answer.status);
+        let status = self.exchange.response.as_ref().map(|final_response| final_response.status);
         let what = status
             .map_or("ended the request without a response".to_owned(), |status| format!("responded {status} itself"));
         let flags = self.case.account(self.nth).map_or(&[][..], |account| account.flags.as_slice());
@@ -30,7 +30,7 @@ impl<'a> Hop<'a> {
             None => "for a reason that its log does not give, and sent nothing upstream",
         };
         // What happens to a connection after a response is not the cause of that response.
-        let is_unanswered = self.exchange.answer.is_none();
+        let is_unanswered = self.exchange.response.is_none();
         let closed = self.case.traffic.acts_on(self.exchange).find(|_| is_unanswered).map(|act| self.sentence(act));
         let judged = self.judged(name, Cause::Decision, vec![format!("{what} {why}")]);
         let because = left_out.and_then(|left_out| left_out.setting);

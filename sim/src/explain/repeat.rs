@@ -68,7 +68,7 @@ fn by_method(case: &Case<'_>, deepest: &Exchange) -> Retry {
     let name = deepest.server.map_or(NO_HOST, |host| case.played.trace.host(host));
     let in_this_run = in_this_run(case, deepest, name);
     let method = deepest.method.as_str();
-    let refused = deepest.answer.as_ref().map(|answer| answer.status).filter(|_| method == "CONNECT");
+    let refused = deepest.response.as_ref().map(|final_response| final_response.status).filter(|_| method == "CONNECT");
     match refused {
         // A tunnel that was refused is none (RFC 9110 9.3.6).
         Some(status) => Retry {
@@ -102,7 +102,7 @@ fn in_this_run(case: &Case<'_>, deepest: &Exchange, name: &str) -> String {
         (0, None) if deepest.request.head_arrived.is_none() => format!("in this run it never reached {name}"),
         (0, None) => format!("in this run not all of it reached {name}"),
         (0, Some(_)) if is_proxy => "in this run no app received it".into(),
-        (0, Some(_)) if deepest.answer.is_some() => format!("in this run {name} responded to it"),
+        (0, Some(_)) if deepest.response.is_some() => format!("in this run {name} responded to it"),
         (0, Some(at)) if had_closed(at) => {
             format!("in this run {name} had closed the connection before it arrived, and did not read it")
         }

@@ -161,7 +161,7 @@ impl<'a> Hop<'a> {
         let asked = self
             .case
             .traffic
-            .unanswered_ping(act)
+            .ping_without_ack(act)
             .filter(|asked| act.sent.at.saturating_sub(*asked) >= keepalive.timeout)?;
         let peer = if exchange.client == host { exchange.server? } else { exchange.client };
         let doubt = keepalive.after_idle.filter(|_| exchange.client == host && exchange.request.began.at == asked);
@@ -174,7 +174,7 @@ impl<'a> Hop<'a> {
     pub(super) fn ended(&self, host: HostId) -> Option<Duration> {
         // A response of the next hop that had begun is no end of ours: only 408 and 504 say that time is up.
         let is_ours = |status: u16| matches!(status, 408 | 504) && !self.exchange.is_tunnel();
-        let answered = self.exchange.answer.as_ref().filter(|it| is_ours(it.status)).map(|it| it.part.began.at);
+        let answered = self.exchange.response.as_ref().filter(|it| is_ours(it.status)).map(|it| it.part.began.at);
         answered.or_else(|| {
             let after = self.case.chain.attempts(self.nth).iter().filter_map(|attempt| match attempt {
                 Attempt::Asked(nth) => self.case.traffic.exchanges.get(*nth),
@@ -197,8 +197,10 @@ impl<'a> Hop<'a> {
             }
             None => "nothing had been sent upstream yet".to_owned(),
             Some(exchange) if exchange.is_tunnel() => "no bytes had moved in either direction".into(),
-            Some(exchange) if exchange.is_answered_by(timer.until) => "the next attempt had not begun".into(),
-            Some(exchange) if exchange.answered_by(timer.until) => format!("{upstream} had not completed its response"),
+            Some(exchange) if exchange.has_begun_response_by(timer.until) => "the next attempt had not begun".into(),
+            Some(exchange) if exchange.has_responded_by(timer.until) => {
+                format!("{upstream} had not completed its response")
+            }
             Some(_) => format!("{upstream} had not responded"),
         };
         let name = self.name(host);
@@ -238,7 +240,7 @@ impl<'a> Hop<'a> {
         let arrived = self.exchange.request.head_arrived?;
         let is_unread = self.case.account(self.nth).is_none();
         let is_early = |act: &&Act| act.by == host && (act.sent.at < arrived || is_unread);
-        self.case.traffic.acts_on(self.exchange).find(is_early).filter(|_| self.exchange.answer.is_none())
+        self.case.traffic.acts_on(self.exchange).find(is_early).filter(|_| self.exchange.response.is_none())
     }
 
     pub(super) fn was_idle(self, at: ProxyView<'_>, act: &Act) -> Judged<'a> {

@@ -24,7 +24,7 @@ struct Ping {
     connection: usize,
     by: HostId,
     sent: Moment,
-    is_answer: bool,
+    is_ack: bool,
 }
 
 /// A request on one connection, and what came back on it.
@@ -40,7 +40,7 @@ pub(super) struct Exchange {
     /// Of the request.
     pub(super) fields: Vec<(String, String)>,
     pub(super) request: Part,
-    pub(super) answer: Option<FinalResponse>,
+    pub(super) response: Option<FinalResponse>,
     /// Whether a WebSocket's close frame crossed it. Seen in HTTP/1 only, which is what clients speak.
     pub(super) has_close_frame: bool,
 }
@@ -132,21 +132,21 @@ impl Traffic {
     }
 
     /// When a host had asked whether the other side is there, and had no response when it did what it did.
-    pub(super) fn unanswered_ping(&self, act: &Act) -> Option<Duration> {
+    pub(super) fn ping_without_ack(&self, act: &Act) -> Option<Duration> {
         let on_connection =
             || self.pings.iter().filter(|ping| ping.connection == act.connection && ping.sent < act.sent);
-        let asked = on_connection().filter(|ping| ping.by == act.by && !ping.is_answer).map(|ping| ping.sent).max()?;
-        let is_answered = on_connection().any(|ping| ping.by != act.by && ping.is_answer && ping.sent > asked);
+        let asked = on_connection().filter(|ping| ping.by == act.by && !ping.is_ack).map(|ping| ping.sent).max()?;
+        let is_answered = on_connection().any(|ping| ping.by != act.by && ping.is_ack && ping.sent > asked);
         (!is_answered).then_some(asked.at)
     }
 
     /// The PINGs of one end of a connection: when each was sent, and when its response was.
     pub(super) fn pings(&self, connection: usize, by: HostId) -> impl Iterator<Item = (Duration, Option<Duration>)> {
         let on_it = move |ping: &&Ping| ping.connection == connection;
-        let asked = self.pings.iter().filter(on_it).filter(move |ping| ping.by == by && !ping.is_answer);
+        let asked = self.pings.iter().filter(on_it).filter(move |ping| ping.by == by && !ping.is_ack);
         asked.map(move |asked| {
-            let answers = self.pings.iter().filter(on_it).filter(|ping| ping.is_answer && ping.sent > asked.sent);
-            (asked.sent.at, answers.map(|answer| answer.sent.at).min())
+            let answers = self.pings.iter().filter(on_it).filter(|ping| ping.is_ack && ping.sent > asked.sent);
+            (asked.sent.at, answers.map(|final_response| final_response.sent.at).min())
         })
     }
 
@@ -178,7 +178,7 @@ impl Traffic {
             path: account.path.clone(),
             fields: Vec::new(),
             request: part(&of.from_client, of.from_client.sent(0).unwrap_or(opened), false),
-            answer: (account.status > 0)
+            response: (account.status > 0)
                 .then(|| FinalResponse::of(account.status, part(&of.from_server, answered, true), Section::default())),
             has_close_frame: false,
         });
@@ -188,8 +188,9 @@ impl Traffic {
     /// When something moved last on the connection that an act ended.
     pub(super) fn idle_since(&self, act: &Act) -> Option<Duration> {
         let on_connection = self.exchanges.iter().filter(|exchange| exchange.connection == act.connection);
-        let moves = on_connection
-            .flat_map(|it| [it.request.head_arrived, it.answer.as_ref().map(|answer| answer.part.began.at)]);
+        let moves = on_connection.flat_map(|it| {
+            [it.request.head_arrived, it.response.as_ref().map(|final_response| final_response.part.began.at)]
+        });
         moves.flatten().filter(|at| *at <= act.sent.at).max()
     }
 
@@ -197,11 +198,9 @@ impl Traffic {
     pub(super) fn idle_before(&self, exchange: &Exchange) -> Option<Duration> {
         let is_earlier =
             |it: &&Exchange| it.connection == exchange.connection && it.request.began < exchange.request.began;
-        let moves = self
-            .exchanges
-            .iter()
-            .filter(is_earlier)
-            .flat_map(|it| [it.request.head_arrived, it.answer.as_ref().map(|answer| answer.part.began.at)]);
+        let moves = self.exchanges.iter().filter(is_earlier).flat_map(|it| {
+            [it.request.head_arrived, it.response.as_ref().map(|final_response| final_response.part.began.at)]
+        });
         moves.flatten().max()
     }
 
@@ -237,18 +236,19 @@ impl Exchange {
     }
 
     /// Whether a response had begun by then.
-    pub(super) fn answered_by(&self, at: Duration) -> bool {
-        self.answer.as_ref().is_some_and(|answer| answer.part.began.at <= at)
+    pub(super) fn has_responded_by(&self, at: Duration) -> bool {
+        self.response.as_ref().is_some_and(|final_response| final_response.part.began.at <= at)
     }
 
     /// Whether a whole response had been sent by then.
-    pub(super) fn is_answered_by(&self, at: Duration) -> bool {
-        self.answered_by(at) && self.answer.as_ref().is_some_and(|answer| answer.part.is_complete)
+    pub(super) fn has_begun_response_by(&self, at: Duration) -> bool {
+        self.has_responded_by(at)
+            && self.response.as_ref().is_some_and(|final_response| final_response.part.is_complete)
     }
 
     /// Whether it became a tunnel.
     pub(super) fn is_tunnel(&self) -> bool {
-        let status = self.answer.as_ref().map(|answer| answer.status);
+        let status = self.response.as_ref().map(|final_response| final_response.status);
         match self.protocol {
             Protocol::Http1 => status == Some(101),
             Protocol::Http2 => self.method == "CONNECT" && status.is_some_and(|status| (200..300).contains(&status)),
@@ -301,21 +301,21 @@ impl Reading<'_> {
                 path: path.clone(),
                 fields: message.fields.clone(),
                 request: part(*ends),
-                answer: None,
+                response: None,
                 has_close_frame: false,
             }),
             Meaning::Response { stream, status, ends } => {
-                let answer = FinalResponse::of(*status, part(*ends), Section::of(message));
+                let final_response = FinalResponse::of(*status, part(*ends), Section::of(message));
                 if let Some(exchange) = self.exchange(*stream) {
-                    exchange.answer = Some(answer);
+                    exchange.response = Some(final_response);
                 }
             }
             Meaning::Data { stream, is_close, ends, .. } => {
                 self.data(by, *stream, *is_close, &part(*ends));
                 let from_server = by != Some(self.conversation.client);
-                let answer = self.exchange(*stream).and_then(|exchange| exchange.answer.as_mut());
-                if let Some(answer) = answer.filter(|_| from_server && !message.fields.is_empty()) {
-                    answer.trailers = Some(Section::of(message));
+                let final_response = self.exchange(*stream).and_then(|exchange| exchange.response.as_mut());
+                if let Some(final_response) = final_response.filter(|_| from_server && !message.fields.is_empty()) {
+                    final_response.trailers = Some(Section::of(message));
                 }
             }
             Meaning::GoAway { last, code } => {
@@ -324,9 +324,9 @@ impl Reading<'_> {
             Meaning::Reset { stream, code } => {
                 self.act(by, ActKind::Reset { stream: *stream, code: code.clone() }, sent, arrived);
             }
-            Meaning::Ping { is_answer } => {
-                let (connection, is_answer) = (self.connection, *is_answer);
-                self.pings.extend(by.map(|by| Ping { connection, by, sent, is_answer }));
+            Meaning::Ping { is_ack } => {
+                let (connection, is_ack) = (self.connection, *is_ack);
+                self.pings.extend(by.map(|by| Ping { connection, by, sent, is_ack }));
             }
             Meaning::Other => {}
         }
@@ -336,9 +336,9 @@ impl Reading<'_> {
         let from_client = by == Some(self.conversation.client);
         let Some(exchange) = self.exchange(stream) else { return };
         exchange.has_close_frame |= is_close;
-        match (&mut exchange.answer, from_client) {
+        match (&mut exchange.response, from_client) {
             (_, true) => exchange.request.extend(more),
-            (Some(answer), false) => answer.part.extend(more),
+            (Some(final_response), false) => final_response.part.extend(more),
             (None, false) => {}
         }
     }

@@ -66,9 +66,13 @@ fn summary(scenario: &Scenario, played: &Played) -> String {
     let mut parts = Vec::new();
     for host in &scenario.hosts {
         let saw: Vec<String> = match host.role {
-            Role::Client(_) => {
-                played.sightings.exchanges.iter().filter(|exchange| exchange.host == host.name).map(answer).collect()
-            }
+            Role::Client(_) => played
+                .sightings
+                .exchanges
+                .iter()
+                .filter(|exchange| exchange.host == host.name)
+                .map(outcome_text)
+                .collect(),
             Role::Proxy { .. } => {
                 log.iter().filter(|(_, at, _)| *at == host.name).map(|(_, _, line)| flags(line)).collect()
             }
@@ -80,7 +84,7 @@ fn summary(scenario: &Scenario, played: &Played) -> String {
     parts.join("; ")
 }
 
-fn answer(exchange: &actor::Exchange) -> String {
+fn outcome_text(exchange: &actor::Exchange) -> String {
     match &exchange.outcome {
         actor::Outcome::Response { status, .. } => status.to_string(),
         actor::Outcome::Failed(why) => format!("({})", why.split(':').next().unwrap_or(why)),

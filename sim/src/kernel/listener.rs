@@ -35,7 +35,7 @@ impl Listener {
     }
 
     /// Whether a SYN is answered; otherwise it is dropped, and its sender tries again.
-    pub(super) fn answers_syn(&self) -> bool {
+    pub(super) fn accepts_syn(&self) -> bool {
         self.has_room() && self.half_open < self.backlog.max(HALF_OPEN_MIN)
     }
 

@@ -174,14 +174,14 @@ impl Kernel {
 
     fn on_syn(&mut self, listener_id: SocketId, segment: &Segment) {
         let Some(listener) = self.listeners.get_mut(&listener_id) else { return };
-        if !listener.answers_syn() {
+        if !listener.accepts_syn() {
             self.record(segment.to, segment.from, Change::BacklogFull);
             return;
         }
         listener.half_open += 1;
         let iss = self.initial_sequence();
         let mut output = SegmentOutput { now: self.now, out: &mut self.outbox };
-        let socket = TcpSocket::answer(segment, listener_id, iss, &mut output);
+        let socket = TcpSocket::accept_syn(segment, listener_id, iss, &mut output);
         self.insert(socket);
     }
 

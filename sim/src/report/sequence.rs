@@ -128,7 +128,7 @@ pub fn messages(trace: &Trace) -> Vec<Item> {
     let mut items = said(trace);
     let fates = fates(trace);
     for (nth, conversation) in trace.conversations().iter().enumerate() {
-        tell(conversation, nth + 1, &fates, &mut items);
+        add_messages(conversation, nth + 1, &fates, &mut items);
     }
     items.sort_by_key(|item| item.moment);
     items
@@ -222,7 +222,12 @@ fn segment_fields(segment: &Segment) -> Vec<(String, String)> {
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn tell(conversation: &Conversation, connection: usize, fates: &BTreeMap<u64, Vec<String>>, items: &mut Vec<Item>) {
+fn add_messages(
+    conversation: &Conversation,
+    connection: usize,
+    fates: &BTreeMap<u64, Vec<String>>,
+    items: &mut Vec<Item>,
+) {
     let messages = wire::read(&conversation.from_client.bytes, &conversation.from_server.bytes);
     let (client, server) = (Some(conversation.client), conversation.server);
     let lanes = [

@@ -32,7 +32,7 @@ pub(crate) fn frequency_table(rows: &[Row], histograms: &[Histogram]) -> String 
     frequencies(rows) + &drawn.collect::<String>()
 }
 
-fn answer(exchange: &Exchange) -> String {
+fn outcome_text(exchange: &Exchange) -> String {
     match &exchange.outcome {
         Outcome::Response { status, .. } => status.to_string(),
         Outcome::Failed(_) => "no response".into(),
@@ -48,8 +48,8 @@ pub fn outcome(scenario: &Scenario, played: &Played) -> String {
     }
     let mut parts = Vec::new();
     for host in &scenario.hosts {
-        let answers: Vec<String> =
-            played.sightings.exchanges.iter().filter(|exchange| exchange.host == host.name).map(answer).collect();
+        let outcomes: Vec<String> =
+            played.sightings.exchanges.iter().filter(|exchange| exchange.host == host.name).map(outcome_text).collect();
         let logged: Vec<String> = played
             .trace
             .log()
@@ -57,7 +57,7 @@ pub fn outcome(scenario: &Scenario, played: &Played) -> String {
             .filter(|(_, at, _)| *at == host.name)
             .map(|(_, _, line)| line.split(' ').take(2).collect::<Vec<_>>().join(" "))
             .collect();
-        for seen in [answers, logged] {
+        for seen in [outcomes, logged] {
             if !seen.is_empty() {
                 parts.push(format!("{} {}", host.name, counted(&seen)));
             }

@@ -75,7 +75,7 @@ pub(super) fn connection_manager(
         normalisation,
         scheme,
         keeps_client_cert: keeps_client_cert(written.forward_client_cert_details),
-        tells_port: written.append_x_forwarded_port,
+        adds_port_header: written.append_x_forwarded_port,
         via: written.via.map(|via| via.0).filter(|via| !via.is_empty()),
         request_ids: RequestIds {
             generate: written.generate_request_id.unwrap_or(true),

@@ -116,7 +116,7 @@ struct HostDefaults<'a> {
     retry: Option<RetryPolicy>,
     hedges: bool,
     attempt_count: AttemptCount,
-    tells_timeout: bool,
+    adds_timeout_header: bool,
     kept_body: Option<KeptBody>,
     mirrors: Vec<Mirror>,
 }
@@ -144,7 +144,7 @@ fn virtual_host(written: &WrittenHost, targets: Targets<'_>, above: &Above<'_>) 
             none if none.is_empty() => above.mirrors.clone(),
             own => own,
         },
-        tells_timeout: written.include_is_timeout_retry_header,
+        adds_timeout_header: written.include_is_timeout_retry_header,
         kept_body: kept_body(written.per_request_buffer_limit_bytes, written.request_body_buffer_limit.as_ref()),
     };
     let routes = written.routes.iter().map(|route| self::route(route, &written.name, targets, &defaults));
@@ -344,7 +344,7 @@ fn forward(
             none if none.is_empty() => host.mirrors.clone(),
             own => own,
         },
-        tells_timeout: host.tells_timeout,
+        adds_timeout_header: host.adds_timeout_header,
         kept_body: kept_body.or(host.kept_body),
         redirects: written.internal_redirect_policy.as_ref().map(redirects::policy).transpose()?.map(Box::new),
         rewrites: rewrite::rewrites(at, &route.r#match.value)?.map(Box::new),

@@ -181,7 +181,7 @@ pub(crate) struct Notes {
     owned: RefCell<Vec<At<String>>>,
     /// Runtime keys that something reads because the configuration says so.
     read: RefCell<BTreeSet<String>>,
-    told: RefCell<Vec<(Place, String)>>,
+    noted: RefCell<Vec<(Place, String)>>,
     /// Runtime keys with a value that nothing reads unless the configuration says so.
     unread: RefCell<Vec<At<String>>>,
     forgives_retry_words: Cell<bool>,
@@ -191,7 +191,7 @@ pub(crate) struct Notes {
 impl Notes {
     /// Adds a warning about `place`.
     pub(crate) fn note(&self, place: &Place, text: impl Into<String>) {
-        self.told.borrow_mut().push((place.clone(), text.into()));
+        self.noted.borrow_mut().push((place.clone(), text.into()));
     }
 
     /// Lines will be written to the file at this path.
@@ -263,7 +263,7 @@ impl Notes {
 
     /// All of them, in the order of the file.
     pub(crate) fn into_sorted(self) -> Vec<(Place, String)> {
-        let mut notes = self.told.into_inner();
+        let mut notes = self.noted.into_inner();
         notes.sort_by_key(|(place, _)| place.at.map(|at| (at.line, at.column)));
         notes
     }

@@ -55,8 +55,8 @@ enum Phase {
 #[derive(Default)]
 struct Drops {
     total: u64,
-    told: u64,
-    told_at: Option<Instant>,
+    reported: u64,
+    reported_at: Option<Instant>,
     why: String,
 }
 
@@ -107,7 +107,7 @@ impl Queue {
         };
         self.changed.notify_all();
         if let Some(report) = report {
-            self.tell(report);
+            self.log_drops(report);
         }
     }
 
@@ -174,7 +174,7 @@ impl Queue {
     }
 
     /// Says what is to be said of dropped lines.
-    pub(super) fn tell(&self, Report { total, why }: Report) {
+    pub(super) fn log_drops(&self, Report { total, why }: Report) {
         tracing::warn!(log = self.name, dropped = total, why, "log lines dropped; said once a minute");
     }
 
@@ -205,7 +205,7 @@ impl Queue {
         drop(state);
         self.changed.notify_all();
         if let Some(report) = report {
-            self.tell(report);
+            self.log_drops(report);
         }
     }
 
@@ -255,17 +255,17 @@ impl Drops {
 
     /// What has not been said yet.
     fn rest(&mut self) -> Option<Report> {
-        if self.told == self.total {
+        if self.reported == self.total {
             return None;
         }
-        (self.told, self.told_at) = (self.total, Some(Instant::now()));
+        (self.reported, self.reported_at) = (self.total, Some(Instant::now()));
         Some(Report { total: self.total, why: self.why.clone() })
     }
 
     /// How long until something is to be said, if there is anything.
     fn next_report(&self) -> Option<Duration> {
-        let passed = || self.told_at.map_or(DROPS_LOG_INTERVAL, |at| at.elapsed());
-        (self.told != self.total).then(|| DROPS_LOG_INTERVAL.saturating_sub(passed()))
+        let passed = || self.reported_at.map_or(DROPS_LOG_INTERVAL, |at| at.elapsed());
+        (self.reported != self.total).then(|| DROPS_LOG_INTERVAL.saturating_sub(passed()))
     }
 }
 

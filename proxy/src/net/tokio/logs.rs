@@ -155,7 +155,7 @@ impl LogThread {
                     self.queue.written(&batch, outcome);
                 }
                 Work::Reopen => self.reopen(),
-                Work::Report(report) => self.queue.tell(report),
+                Work::Report(report) => self.queue.log_drops(report),
                 Work::End => return,
             }
         }

@@ -36,7 +36,7 @@ pub(super) async fn serve(conn: Conn, shared: &AppShared, number: usize, mut ord
         let (accepted, busy) = (&accepted, &busy);
         Box::pin(async move {
             busy.enter();
-            let answer = answer(request, shared, accepted).await;
+            let answer = respond(request, shared, accepted).await;
             Ok::<_, Infallible>(answer.map(|body| body.counted(&busy.progress)))
         })
     });
@@ -126,7 +126,7 @@ async fn idle(busy: &Busy, timeout: Option<Duration>) {
     }
 }
 
-async fn answer(request: Request<Body>, shared: &AppShared, accepted: &Cell<Option<usize>>) -> Response<Sending> {
+async fn respond(request: Request<Body>, shared: &AppShared, accepted: &Cell<Option<usize>>) -> Response<Sending> {
     let request_line = format!("{} {}", request.method(), request.uri());
     let delivery = shared.notebook.begin_delivery(request_line, headers(request.headers()));
     let key = text(request.headers(), SEC_WEBSOCKET_KEY.as_str()).filter(|_| request.headers().contains_key(UPGRADE));

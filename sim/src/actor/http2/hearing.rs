@@ -196,7 +196,7 @@ impl Peer {
         link.received.push_back(frame);
     }
 
-    pub(super) async fn answer(&mut self, stream: u32, reply: &Reply) -> io::Result<()> {
+    pub(super) async fn respond(&mut self, stream: u32, reply: &Reply) -> io::Result<()> {
         let status = (":status".to_owned(), reply.status.to_string());
         let fields = [status].into_iter().chain(reply.headers.0.iter().cloned()).collect();
         self.say(stream, fields, reply.body.to_bytes(), true, reply.send_rate).await

@@ -164,7 +164,7 @@ impl Peer {
         let now = Instant::now();
         if let Some(first) = self.due.first_entry().filter(|first| first.key().0 <= now) {
             let ((_, stream), reply) = first.remove_entry();
-            return self.answer(stream, &reply).await;
+            return self.respond(stream, &reply).await;
         }
         if let Some(link) = &mut self.link
             && let Some(first) = link.openings.first_entry().filter(|first| first.key().0 <= now)

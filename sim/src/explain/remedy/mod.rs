@@ -37,7 +37,7 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
         Cause::Decision | Cause::Itself | Cause::Unknown => decision(case, origin, here),
         Cause::Refused => endpoint(here, "an endpoint that has a listener"),
         Cause::ConnectTimeout(lost) => connect_timeout(*lost, origin, here),
-        Cause::Left => vec![advice(match origin.exchange.answer {
+        Cause::Left => vec![advice(match origin.exchange.response {
             _ if origin.exchange.is_tunnel() => "no setting: the client closed its connection",
             None => {
                 "no setting: the client has to keep its connection open until it has the response; half-closing counts as disconnecting"
@@ -47,7 +47,7 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
         Cause::NoFilterChain(setting) => {
             vec![change("add a filter chain that takes the connection, or a default".to_owned(), setting.clone())]
         }
-        Cause::Own | Cause::NextHop { .. } | Cause::Busy => ask_again(case, hops),
+        Cause::Own | Cause::NextHop { .. } | Cause::Busy => retries(case, hops),
         Cause::OverLimit(limit) => vec![advice(limit.advice())],
         Cause::Unreadable => vec![advice("no setting: the next hop has to send valid HTTP")],
         Cause::WrongProtocol => protocol(case, origin),
@@ -74,7 +74,7 @@ fn keepalive(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Cha
             changes.extend(asked.map(|it| change(what, it)));
         }
     }
-    changes.extend(ask_again(case, hops));
+    changes.extend(retries(case, hops));
     changes
 }
 
@@ -195,7 +195,7 @@ fn keep_longer(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<C
 fn is_forgotten(case: &Case<'_>, last: Option<&Judged<'_>>) -> bool {
     let Some(last) = last.map(|last| last.exchange) else { return false };
     let earlier = |it: &&Exchange| it.connection == last.connection && it.request.began < last.request.began;
-    last.request.arrived.is_none() && case.traffic.exchanges.iter().any(|it| earlier(&it) && it.answer.is_some())
+    last.request.arrived.is_none() && case.traffic.exchanges.iter().any(|it| earlier(&it) && it.response.is_some())
 }
 
 /// A connection that could not be made.
@@ -249,7 +249,7 @@ fn connect_timeout(
 }
 
 /// The last proxy on the way may ask again, if that is safe, or ask otherwise.
-fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
+fn retries(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
     let Some(last) = hops.iter().rfind(|hop| hop.next.is_some()) else { return Vec::new() };
     let Some((told, to)) = forward(case, last) else { return Vec::new() };
     let Some(asked) = hops.last().map(|hop| hop.exchange) else { return Vec::new() };
@@ -272,7 +272,7 @@ fn ask_again(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
         None => change(format!("retry, retry_on: {word}{safe}"), retry("", None)),
         Some(policy) => {
             let app = hops.last().map_or("the next hop", |hop| hop.story.host.as_str());
-            let what = match asked.answer {
+            let what = match asked.response {
                 Some(_) => format!(
                     "{app} has to respond otherwise; retry more often, although {} attempts had the same response here",
                     last.tries
@@ -300,7 +300,7 @@ impl Repeat {
         if asked.is_tunnel() {
             return Self::Never("no setting: the client has to open a new WebSocket");
         }
-        match asked.answer.as_ref().map(|answer| answer.status) {
+        match asked.response.as_ref().map(|final_response| final_response.status) {
             Some(502..=504) => Self::On("gateway-error"),
             Some(500..) => Self::On("5xx"),
             Some(..400) if asked.is_websocket() => Self::Never(
@@ -349,7 +349,7 @@ fn uncovered(told: &HostSettings<'_>, policy: &RetryPolicy, route: &[String], as
         let setting = told.setting(route, &below("num_retries"), Some("0".into()));
         return vec![change("permit a retry".into(), setting)];
     }
-    vec![advice(match asked.answer {
+    vec![advice(match asked.response {
         Some(_) => {
             "no setting: retry_on covers it, but a request is not retried after a 103, or where the runtime key upstream.use_retry leaves it out"
         }

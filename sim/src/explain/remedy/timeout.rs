@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ask_again, change, cluster, forward, is_forgotten, keep_longer, keepalive, limits, seconds_of};
+use super::{change, cluster, forward, is_forgotten, keep_longer, keepalive, limits, retries, seconds_of};
 use crate::explain::hop::{Cause, Judged};
 use crate::explain::settings::{Setting, seconds};
 use crate::explain::stops::{IDLE, KEEPALIVE};
@@ -17,7 +17,7 @@ pub(super) fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -
         Expired::IdleConnection => keep_longer(case, setting, hops),
         Expired::OfApp if let Some(before) = before => {
             let mut changes: Vec<Change> = close_before(case, setting, before).into_iter().collect();
-            changes.extend(ask_again(case, hops));
+            changes.extend(retries(case, hops));
             changes
         }
         Expired::WaitingForConnection(change) => vec![change],
@@ -59,7 +59,7 @@ enum Expired {
 impl Expired {
     fn of(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>], stopped: Option<&Judged<'_>>) -> Self {
         let last = hops.last();
-        let was_idle = |last: &Judged<'_>| last.exchange.answer.is_none() && last.tries == 0 && setting.name == IDLE;
+        let was_idle = |last: &Judged<'_>| last.exchange.response.is_none() && last.tries == 0 && setting.name == IDLE;
         if last.is_some_and(was_idle) {
             return Self::IdleConnection;
         }
@@ -104,7 +104,7 @@ fn wait_longer(setting: &Setting, last: Option<&Judged<'_>>, stopped: Option<&Ju
     let until = stopped.and_then(|hop| hop.timer.as_ref()).map(|timer| timer.until);
     let is_tunnel = last.is_some_and(|last| last.exchange.is_tunnel());
     let answered =
-        last.filter(|_| !is_tunnel).and_then(|last| Some((last.exchange.answer.as_ref()?.part.began.at, last)));
+        last.filter(|_| !is_tunnel).and_then(|last| Some((last.exchange.response.as_ref()?.part.began.at, last)));
     let app = last.map_or("the next hop", |last| last.story.host.as_str());
     let is_request = matches!(setting.name.as_str(), "request_timeout" | "request_headers_timeout");
     let is_handshake = |last: &Judged<'_>| last.exchange.is_websocket() && !last.exchange.request.is_complete;
@@ -124,7 +124,7 @@ fn wait_longer(setting: &Setting, last: Option<&Judged<'_>>, stopped: Option<&Ju
             let took = last.exchange.request.head_arrived.map(|asked| at.saturating_sub(asked)).unwrap_or_default();
             format!("wait longer: {app} needed {}", seconds(took))
         }
-        Some((_, last)) if last.exchange.is_answered_by(Duration::MAX) => {
+        Some((_, last)) if last.exchange.has_begun_response_by(Duration::MAX) => {
             "wait longer, which leaves time for more attempts".into()
         }
         Some(_) => format!("{app} has to complete its response and the client has to read it, or wait longer"),

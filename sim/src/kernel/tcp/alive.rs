@@ -41,7 +41,7 @@ impl TcpSocket {
         alive.due = output.now + alive.how.time.unwrap_or(TIME);
     }
 
-    pub(super) fn ask_if_alive(&mut self, output: &mut SegmentOutput<'_>) {
+    pub(super) fn probe_peer(&mut self, output: &mut SegmentOutput<'_>) {
         let asks = !self.send.in_flight() && !self.send.has_unsent();
         let Some(alive) = &mut self.alive else { return };
         if !asks {

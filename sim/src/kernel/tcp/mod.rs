@@ -136,7 +136,7 @@ impl TcpSocket {
     }
 
     /// Answers a SYN that reached a listener.
-    pub(in crate::kernel) fn answer(
+    pub(in crate::kernel) fn accept_syn(
         syn: &Segment,
         listener: SocketId,
         iss: u64,

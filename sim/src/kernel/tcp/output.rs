@@ -12,7 +12,7 @@ impl TcpSocket {
     /// [`TcpSocket::next_deadline`] has come.
     pub(in crate::kernel) fn on_timer(&mut self, output: &mut SegmentOutput<'_>) {
         if self.deadline.is_none_or(|deadline| deadline > output.now) {
-            return self.ask_if_alive(output);
+            return self.probe_peer(output);
         }
         self.deadline = None;
         match self.state {

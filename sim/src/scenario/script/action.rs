@@ -266,7 +266,7 @@ fn action<E: Error>(mut fields: Fields) -> Result<Action, E> {
     let mut found = found.into_iter();
     match (request_line, websocket, found.next(), found.next()) {
         (Some(line), None, None, _) => request(&line, fields).map(Action::Request),
-        (None, Some(path), None, _) => asked("GET", &path, true, fields).map(Action::Request),
+        (None, Some(path), None, _) => request_of("GET", &path, true, fields).map(Action::Request),
         (None, None, Some(action), None) => Ok(action),
         _ => Err(E::custom(
             "a step does one thing: `request`, `websocket`, `send`, `send_bytes`, `receive`, `receive_bytes`, or \
@@ -296,10 +296,10 @@ fn request<E: Error>(line: &str, fields: Fields) -> Result<Request, E> {
     if !method.chars().all(|c| c.is_ascii_uppercase()) || !path.starts_with('/') {
         return Err(E::custom(format!("`{line}` is not a request such as `GET /path`")));
     }
-    asked(method, path, false, fields)
+    request_of(method, path, false, fields)
 }
 
-fn asked<E: Error>(method: &str, path: &str, websocket: bool, fields: Fields) -> Result<Request, E> {
+fn request_of<E: Error>(method: &str, path: &str, websocket: bool, fields: Fields) -> Result<Request, E> {
     let Fields { headers, body, body_bytes, rate, send_rate, .. } = fields;
     Ok(Request {
         method: method.into(),

@@ -40,10 +40,10 @@ pub(super) fn read(from_client: &[u8], from_server: &[u8]) -> Messages {
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     if upgraded_at.is_some() {
         let (from_client, from_server) = (client.tunnel(asked), server.tunnel(asked));
-        return Messages { from_client, from_server, requests: count(asked), answers: count(answered + 1) };
+        return Messages { from_client, from_server, requests: count(asked), responses: count(answered + 1) };
     }
     let requests = count(asked) + usize::from(!client.unread().is_empty());
-    Messages { from_client: client.rest(), from_server: server.rest(), requests, answers: count(answered) }
+    Messages { from_client: client.rest(), from_server: server.rest(), requests, responses: count(answered) }
 }
 
 /// How the end of a body is found (RFC 9112 section 6.3).

@@ -116,9 +116,9 @@ impl Reader<'_> {
             4 => settings(payload),
             5 => format!("PUSH_PROMISE stream {stream}"),
             6 => {
-                let is_answer = frame.has(ACK);
-                message.meaning = Meaning::Ping { is_answer };
-                if is_answer { "PING ack".into() } else { "PING".into() }
+                let is_ack = frame.has(ACK);
+                message.meaning = Meaning::Ping { is_ack };
+                if is_ack { "PING ack".into() } else { "PING".into() }
             }
             7 => {
                 let code = payload.get(4..8).and_then(|code| code.first_chunk());

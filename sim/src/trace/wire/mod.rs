@@ -89,7 +89,7 @@ pub enum Meaning {
     /// A question whether the other side is there, or the response to one.
     Ping {
         /// Whether it is a response.
-        is_answer: bool,
+        is_ack: bool,
     },
     /// One stream is broken off.
     Reset {
@@ -128,7 +128,7 @@ pub struct Messages {
     /// HTTP/1 requests, a broken one included.
     pub requests: usize,
     /// Final HTTP/1 answers.
-    pub answers: usize,
+    pub responses: usize,
 }
 
 /// Names what both directions carry.
@@ -144,7 +144,7 @@ pub fn read(from_client: &[u8], from_server: &[u8]) -> Messages {
         true => http1::read(&[], from_server).from_server,
         false => http2::read(from_server, 0, &mut websockets),
     };
-    Messages { from_client: client, from_server: server, requests: 0, answers: 0 }
+    Messages { from_client: client, from_server: server, requests: 0, responses: 0 }
 }
 
 /// Text in quotes if it is text, else its size. Long text is cut.

@@ -16,7 +16,7 @@ pub fn trace_messages(input: &[u8]) {
     let whole = wire::read(client, server);
     is_covered(client, &whole.from_client);
     is_covered(server, &whole.from_server);
-    assert!(whole.requests <= client.len() && whole.answers <= server.len());
+    assert!(whole.requests <= client.len() && whole.responses <= server.len());
 }
 
 /// Messages cover `stream` from front to end.
