@@ -68,6 +68,9 @@ pub struct Arguments {
     /// When tunnels are closed in the drain time: spread over its second half, or at its beginning.
     #[arg(long, value_enum, default_value_t = Pace::Gradual)]
     pub drain_strategy: Pace,
+    /// Milliseconds that a line of an access log may wait before it is written [default: 250].
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub file_flush_interval_msec: Option<u32>,
     /// The node's cluster, instead of node.cluster in the configuration.
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub service_cluster: String,
@@ -126,7 +129,6 @@ const UNUSED: &[Unused] = &[
     Unused { name: "cpuset-threads", takes: Takes::Nothing },
     Unused { name: "disable-hot-restart", takes: Takes::Nothing },
     Unused { name: "enable-mutex-tracing", takes: Takes::Nothing },
-    Unused { name: "file-flush-interval-msec", takes: Takes::Any },
     Unused { name: "file-flush-min-size-kb", takes: Takes::Any },
     Unused { name: "ignore-unknown-dynamic-fields", takes: Takes::Nothing },
     Unused { name: "local-address-ip-version", takes: Takes::Any },

@@ -17,7 +17,7 @@ use finwait::config::Config;
 use finwait::demo::{Demo, Ground, Ports};
 use finwait::drain::drain_over;
 use finwait::net::LogTarget;
-use finwait::net::tokio::{LogFiles, memory, outside, wall_time};
+use finwait::net::tokio::{LOG_FLUSH_INTERVAL, LogFiles, memory, outside, wall_time};
 use finwait::process_log::ProcessLog;
 use finwait::runtime;
 use finwait::server::process::{MakeOutside, Process};
@@ -36,7 +36,9 @@ fn main() -> ExitCode {
             return if answer.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
-    let logs = LogFiles::new();
+    let flush_interval = arguments.file_flush_interval_msec;
+    let flush_interval = flush_interval.map_or(LOG_FLUSH_INTERVAL, |msec| Duration::from_millis(msec.into()));
+    let logs = LogFiles::flushed_every(flush_interval);
     let outcome = start_diagnostics(&arguments, &logs).and_then(|log| run(&arguments, &logs, log));
     logs.finish(); // before the last word, which does not go through them
     match outcome {

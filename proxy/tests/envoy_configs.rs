@@ -148,7 +148,6 @@ const REFUSED_LOGS: &[(&str, &str)] = &[
     ("content_type: text/html", "content_type: \"a\\nb\""),
     ("%TRAILER(x-t)%", "%TRAILER(x-t"),
     ("%TRAILER(x-t)%", "%trailer%"),
-    ("%TRAILER(x-t)%", "%UPSTREAM_HOST_NAME%"),
     ("json_format: { id: \"%STREAM_ID%\", tls: \"%DOWNSTREAM_TLS_VERSION%\" }", "json_format: text"),
     ("path: /var/log/old.json", "path: /var/log/old.json\n              format: a"),
     ("text_format_source: { inline_string: \"<p>", "json_format: {}, text_format_source: { inline_string: \"<p>"),

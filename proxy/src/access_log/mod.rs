@@ -13,9 +13,10 @@ pub(crate) mod time;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::Version;
+use http::{HeaderValue, Version};
 use tokio::time::Instant;
 
 use crate::codec::{Headers, RequestHead, ResponseHead, Violation};
@@ -116,10 +117,18 @@ pub struct StreamInfo {
     pub bytes_sent: u64,
     /// The route's name.
     pub route_name: Option<Rc<str>>,
+    /// The name of the virtual cluster that it belongs to.
+    pub virtual_cluster: Option<Arc<str>>,
     /// The cluster's name.
     pub upstream_cluster: Option<Rc<str>>,
     /// The endpoint chosen last.
     pub upstream_host: Option<Address>,
+    /// The name of that endpoint, where a log shows it.
+    pub upstream_name: Option<HeaderValue>,
+    /// A log shows it.
+    pub shows_upstream_name: bool,
+    /// The number of the connection to it.
+    pub upstream_connection: Option<u64>,
     /// Our end of the connection to it.
     pub upstream_local: Option<Address>,
     /// What the upstream speaks.
@@ -209,8 +218,12 @@ impl StreamInfo {
             bytes_received: 0,
             bytes_sent: 0,
             route_name: None,
+            virtual_cluster: None,
             upstream_cluster: None,
             upstream_host: None,
+            upstream_name: None,
+            shows_upstream_name: false,
+            upstream_connection: None,
             upstream_local: None,
             upstream_protocol: None,
             attempts: 0,

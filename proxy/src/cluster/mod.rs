@@ -253,7 +253,7 @@ impl Cluster {
         let cluster = Rc::new(Self {
             name,
             flow: Rc::new(shared.stats.flow.clone()),
-            methods: Rc::new(GrpcStats::new(&shared.registry, &shared.config.name)),
+            methods: Rc::new(GrpcStats::new(&shared.registry, shared.config.stat_name())),
             shared,
             codes,
             outside,

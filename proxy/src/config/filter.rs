@@ -3,6 +3,7 @@
 //! A chain is what stands between a request and its route's cluster. The router is always its last filter, so a chain is
 //! its other filters and the router's options.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -45,10 +46,30 @@ pub enum Filter {
     Buffer(Buffer),
     /// `envoy.filters.http.cors`
     Cors(Arc<Cors>),
+    /// `envoy.filters.http.grpc_stats`
+    GrpcStats(Arc<CountedMethods>),
     /// `envoy.filters.http.grpc_web`
     GrpcWeb,
     /// `envoy.filters.http.header_mutation`
     HeaderMutation(HeaderMutation),
+}
+
+/// Which gRPC methods have stats of their own.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CountedMethods {
+    /// All that a path can name, in this spelling. A call whose path names none is not counted.
+    All(ServiceNames),
+    /// Those listed, as `<service>.<method>`. All others are counted together.
+    Listed(BTreeSet<String>),
+}
+
+/// How a service is named in stats.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ServiceNames {
+    /// As the path has it.
+    AsWritten,
+    /// `replace_dots_in_grpc_service_name`: with `_` for each dot.
+    WithoutDots,
 }
 
 /// Holds a request until it is complete.

@@ -115,6 +115,8 @@ impl RouteList {
 /// A part of the requests to a virtual host that has stats of its own.
 #[derive(Clone, Debug)]
 pub struct VirtualCluster {
+    /// What logs call it.
+    pub name: Arc<str>,
     /// All of them must hold.
     pub headers: Vec<HeaderMatch>,
     /// Which of the table's prefixes its stats have.

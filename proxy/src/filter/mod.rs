@@ -16,6 +16,7 @@ mod change;
 mod context;
 mod cors;
 pub(crate) mod edits;
+mod grpc_stats;
 mod grpc_web;
 mod header_mutation;
 mod piece;
@@ -33,6 +34,7 @@ use crate::stats::GrpcStats;
 use buffer::Buffer;
 pub(crate) use context::FilterContext;
 use cors::Cors;
+use grpc_stats::GrpcCalls;
 use grpc_web::GrpcWeb;
 use header_mutation::HeaderMutation;
 pub(crate) use piece::{End, Piece};
@@ -66,6 +68,7 @@ enum Next {
 enum Filter<'c> {
     Buffer(Buffer),
     Cors(Cors<'c>),
+    GrpcStats(GrpcCalls<'c>),
     GrpcWeb(Box<GrpcWeb>),
     HeaderMutation(HeaderMutation<'c>),
 }
@@ -179,7 +182,7 @@ impl<'c> Filters<'c> {
     pub(crate) fn request_bytes_max(&self) -> usize {
         match self.filters.get(self.requested) {
             Some(Filter::Buffer(buffer)) => buffer.bytes_max(),
-            Some(Filter::Cors(_) | Filter::GrpcWeb(_) | Filter::HeaderMutation(_)) | None => 0,
+            Some(Filter::Cors(_) | Filter::GrpcStats(_) | Filter::GrpcWeb(_) | Filter::HeaderMutation(_)) | None => 0,
         }
     }
 
@@ -287,6 +290,7 @@ impl<'c> Filter<'c> {
         match options {
             filter::Filter::Buffer(options) => Self::Buffer(Buffer::new(*options)),
             filter::Filter::Cors(policy) => Self::Cors(Cors::new(policy)),
+            filter::Filter::GrpcStats(methods) => Self::GrpcStats(GrpcCalls::new(methods)),
             filter::Filter::GrpcWeb => Self::GrpcWeb(Box::default()),
             filter::Filter::HeaderMutation(options) => Self::HeaderMutation(HeaderMutation::new(options)),
         }
@@ -302,6 +306,10 @@ impl<'c> Filter<'c> {
         match self {
             Self::Buffer(buffer) => buffer.on_request(request, payload),
             Self::Cors(cors) => cors.on_request(request, around.context),
+            Self::GrpcStats(calls) => {
+                calls.on_request(request, around.methods);
+                Flow::Continue
+            }
             Self::GrpcWeb(web) => {
                 web.on_request(request, around.methods);
                 Flow::Continue
@@ -316,6 +324,10 @@ impl<'c> Filter<'c> {
     fn on_request_data(&mut self, piece: &mut Piece) -> Flow<Refusal> {
         match self {
             Self::Buffer(buffer) => buffer.on_request_data(piece),
+            Self::GrpcStats(calls) => {
+                calls.on_request_data(piece);
+                Flow::Continue
+            }
             Self::GrpcWeb(web) => web.on_request_data(piece),
             Self::Cors(_) | Self::HeaderMutation(_) => Flow::Continue,
         }
@@ -331,6 +343,7 @@ impl<'c> Filter<'c> {
         match self {
             Self::Buffer(_) => {}
             Self::Cors(cors) => cors.on_response(response),
+            Self::GrpcStats(calls) => calls.on_response(response, payload),
             Self::GrpcWeb(web) => return web.on_response(response, payload),
             Self::HeaderMutation(mutation) => mutation.on_response(response, request, info),
         }
@@ -339,6 +352,10 @@ impl<'c> Filter<'c> {
 
     fn on_response_data(&mut self, piece: &mut Piece, context: &FilterContext) -> Flow<Refusal> {
         match self {
+            Self::GrpcStats(calls) => {
+                calls.on_response_data(piece);
+                Flow::Continue
+            }
             Self::GrpcWeb(web) => web.on_response_data(piece, context),
             Self::Buffer(_) | Self::Cors(_) | Self::HeaderMutation(_) => Flow::Continue,
         }

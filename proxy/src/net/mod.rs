@@ -14,6 +14,7 @@ mod random;
 pub(crate) mod testing;
 pub mod tokio;
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -48,6 +49,8 @@ pub struct Outside {
     pub logs: Rc<dyn Logs>,
     /// How fast connections of clients, and requests whose client has gone, are brought to their end.
     pub ends: Rc<Pace>,
+    /// How many connections to endpoints have a number, for logs.
+    pub numbered: Rc<Cell<u64>>,
 }
 
 /// Listens, connects and resolves names.
@@ -235,6 +238,8 @@ pub enum Peek {
 pub struct Conn {
     io: Box<dyn Io + Send>,
     meter: Option<Meter>,
+    /// Its number among the worker's connections to endpoints; 0 of any other.
+    pub number: u64,
     /// The local address.
     pub local: Address,
     /// The other end.
@@ -245,7 +250,7 @@ impl Conn {
     /// Wraps an open connection.
     #[must_use]
     pub fn new(io: Box<dyn Io + Send>, local: Address, peer: Address) -> Self {
-        Self { io, meter: None, local, peer }
+        Self { io, meter: None, number: 0, local, peer }
     }
 
     /// Its ends, as a filter chain's match knows them.

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use codes::{CodeStats, PartStats};
 pub use derived::Derived;
 pub use endpoints::EndpointStats;
-pub use grpc::{GrpcMethod, GrpcStats};
+pub use grpc::{GrpcFamily, GrpcMethod, GrpcStats, service_and_method};
 pub use health::{Ejections, Health, HealthFlag};
 pub use histogram::{Histogram, Recorded};
 pub(crate) use names::Meter;

@@ -224,7 +224,7 @@ async fn forward<'a>(
     if let Some((header, value)) = request_options::malformed(&router.strict, &request.headers) {
         return Some(Reply::Local(LocalReply::MalformedHeader { header, value }, None));
     }
-    info.parts = target.routes.parts(&target.found, request);
+    target.routes.set_parts(&target.found, request, info);
     let mut options = RequestOptions::resolve(to, router, &mut request.headers);
     info.alt_stat_name = options.alt_stat_name.take();
     if RequestKeys::draws(&cluster.shared.keys.maintenance, &*service.outside.random) {

@@ -5,6 +5,7 @@ use crate::access_log::format::Heads;
 use crate::access_log::{AccessLog, StreamInfo};
 use crate::config::listener::ConnectionManager as Options;
 use crate::config::log_filter::LogType;
+use crate::config::log_format::Operator;
 use crate::net::Random;
 use crate::runtime::Runtime;
 
@@ -13,15 +14,22 @@ pub(crate) struct Logs {
     logs: Vec<(LogFilter, AccessLog)>,
     /// Some format or filter reads the trailers of responses.
     pub(super) reads_trailers: bool,
+    /// Some format shows the name of the endpoint.
+    pub(super) shows_upstream_name: bool,
 }
 
 impl Logs {
     /// `opened` are the logs of these options, in their order.
     pub(crate) fn new(options: &Options, opened: Vec<AccessLog>, runtime: &Runtime) -> Self {
         let filters = options.access_logs.iter().map(|log| LogFilter::new(&log.filter, runtime));
-        let reads =
-            |log: &crate::config::listener::AccessLog| log.format.reads_trailers() || log.filter.reads_trailers();
-        Self { reads_trailers: options.access_logs.iter().any(reads), logs: filters.zip(opened).collect() }
+        let reads = |log: &crate::config::listener::AccessLog| {
+            log.format.any(&Operator::reads_trailers) || log.filter.reads_trailers()
+        };
+        Self {
+            reads_trailers: options.access_logs.iter().any(reads),
+            shows_upstream_name: options.access_logs.iter().any(|log| log.format.any(&Operator::is_upstream_name)),
+            logs: filters.zip(opened).collect(),
+        }
     }
 
     /// Writes a line into each log that has one of this stream.

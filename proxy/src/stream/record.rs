@@ -37,7 +37,8 @@ impl<'a> Record<'a> {
     /// A stream begins.
     pub(crate) fn begin(service: &'a Service, downstream: &Rc<Downstream>) -> Self {
         service.stats.downstream_rq_total.inc();
-        let info = StreamInfo::new(Instant::now(), service.outside.clock.wall(), Rc::clone(downstream));
+        let mut info = StreamInfo::new(Instant::now(), service.outside.clock.wall(), Rc::clone(downstream));
+        info.shows_upstream_name = service.logs.shows_upstream_name;
         Self { info, end: StreamEnd::Cut, service, _active: service.stats.downstream_rq_active.enter() }
     }
 

@@ -12,6 +12,7 @@ use super::date::{DateCache, MillisCache};
 use super::decorate;
 use super::logs::Logs;
 use super::rewritten::LocalReplies;
+use crate::access_log::StreamInfo;
 use crate::cluster::{Cluster, Clusters};
 use crate::codec::RequestHead;
 use crate::config::listener::ConnectionManager as Options;
@@ -92,12 +93,13 @@ impl Routes {
         Self { keys: RuntimeKeys::of(&table, runtime), parts, table }
     }
 
-    /// The stats that count a request besides those of its cluster.
-    pub(super) fn parts(&self, found: &Found<'_>, head: &RequestHead) -> Vec<Rc<PartStats>> {
+    /// Tells a stream what it is counted with besides its cluster.
+    pub(super) fn set_parts(&self, found: &Found<'_>, head: &RequestHead, info: &mut StreamInfo) {
         let takes = |cluster: &&VirtualCluster| cluster.headers.iter().all(|header| header_holds(header, head));
-        let of_host = found.host.virtual_clusters.iter().find(takes).map(|cluster| cluster.stats);
-        let numbers = of_host.into_iter().chain(found.route.stats);
-        numbers.filter_map(|number| self.parts.get(number).map(Rc::clone)).collect()
+        let of_host = found.host.virtual_clusters.iter().find(takes);
+        info.virtual_cluster = of_host.map(|cluster| Arc::clone(&cluster.name));
+        let numbers = of_host.map(|cluster| cluster.stats).into_iter().chain(found.route.stats);
+        info.parts = numbers.filter_map(|number| self.parts.get(number).map(Rc::clone)).collect();
     }
 }
 

@@ -130,6 +130,7 @@ async fn checkout(
     info: &mut StreamInfo,
 ) -> Result<Result<Lease, Failure>, Interrupted> {
     info.upstream_host = Some(endpoint.address.clone());
+    info.upstream_name = if info.shows_upstream_name { cluster.hostname(endpoint) } else { None };
     info.times.upstream_ready = None;
     let began = Instant::now();
     let leased = exchange.alongside(&mut None, endpoint.pool(how.priority).checkout(how.wanted)).await?;
@@ -139,6 +140,7 @@ async fn checkout(
             cluster.report_connected(endpoint);
             info.times.upstream_ready = Some(Instant::now());
             info.upstream_local = Some(lease.local());
+            info.upstream_connection = Some(lease.number());
         }
         Err(failure) => report_unconnected(cluster, endpoint, failure, info),
     }

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 use super::Forwarding;
 use super::outcome::{Tried, charge_informed, report};
@@ -29,15 +29,18 @@ pub(super) struct LateTry {
     rest: Rest,
     /// Whom a log names if its response counts.
     host: Option<Address>,
+    name: Option<HeaderValue>,
     local: Option<Address>,
+    connection: Option<u64>,
     times: Times,
     follower: Follower,
 }
 
 impl LateTry {
     pub(super) fn new(sent: SentRequest, rest: Rest, info: &StreamInfo) -> Self {
-        let (host, local, times) = (info.upstream_host.clone(), info.upstream_local.clone(), info.times);
-        Self { sent, rest, host, local, times, follower: Follower::Missing }
+        let (host, name) = (info.upstream_host.clone(), info.upstream_name.clone());
+        let (local, connection, times) = (info.upstream_local.clone(), info.upstream_connection, info.times);
+        Self { sent, rest, host, name, local, connection, times, follower: Follower::Missing }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ResponseResult> {
@@ -49,7 +52,9 @@ impl LateTry {
     fn conclude(mut self, answered: ResponseResult, request: &mut Forwarding<'_, '_>) -> LateEnd {
         let Forwarding { cluster, info, .. } = request;
         info.upstream_host = self.host.take();
+        info.upstream_name = self.name.take();
         info.upstream_local = self.local.take();
+        info.upstream_connection = self.connection;
         info.times.pool_wait = self.times.pool_wait;
         info.times.upstream_ready = self.times.upstream_ready;
         let informed = charge_informed(cluster, self.sent.informational(), info);

@@ -106,6 +106,7 @@ pub(super) fn outside_with(net: Rc<dyn Net>, host: HostId, chance: Chance, share
         random: Rc::new(HostRandom(RefCell::new(chance))),
         logs: Rc::new(TraceLogs { host, world }),
         ends: Rc::default(),
+        numbered: Rc::default(),
     }
 }
 

@@ -66,6 +66,9 @@ fn served() -> StreamInfo {
     info.upstream_cluster = Some("up".into());
     info.upstream_host = Some(at("127.0.0.1:26010"));
     info.upstream_local = Some(at("127.0.0.1:40000"));
+    info.upstream_name = Some(HeaderValue::from_static("app.test:80"));
+    info.upstream_connection = Some(7);
+    info.virtual_cluster = Some("other".into());
     info.upstream_protocol = Some(Version::HTTP_2);
     info.attempts = 1;
     info.trailers = Some(headers(&[("x-t", "t")]));
@@ -81,6 +84,9 @@ fn served() -> StreamInfo {
 fn failed() -> StreamInfo {
     let mut info = served();
     info.request = None;
+    info.upstream_name = None;
+    info.upstream_connection = None;
+    info.virtual_cluster = None;
     info.trailers = None;
     info.response = None;
     info.response_code = None;
@@ -167,6 +173,10 @@ fn every_operator_in_three_streams() {
         ),
         ("%UPSTREAM_CLUSTER%", "-", "up", "up"),
         ("%UPSTREAM_HOST%", "-", "127.0.0.1:26010", "127.0.0.1:26010"),
+        ("%UPSTREAM_CONNECTION_ID%", "0", "7", "0"),
+        ("%UPSTREAM_HOST_NAME%", "-", "app.test:80", "127.0.0.1:26010"),
+        ("%UPSTREAM_HOST_NAME_WITHOUT_PORT%", "-", "app.test", "127.0.0.1"),
+        ("%VIRTUAL_CLUSTER_NAME%", "-", "other", "-"),
         ("%UPSTREAM_LOCAL_ADDRESS%", "-", "127.0.0.1:40000", "127.0.0.1:40000"),
         ("%UPSTREAM_PROTOCOL%", "-", "HTTP/2", "HTTP/2"),
         ("%UPSTREAM_REMOTE_ADDRESS%", "-", "127.0.0.1:26010", "127.0.0.1:26010"),

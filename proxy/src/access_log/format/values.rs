@@ -45,20 +45,11 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         Operator::Protocol => text(protocol(info.protocol?)?, out),
         Operator::QueryParameter(name) => query_parameter(heads.request?, name, out),
         Operator::QueryParameters => bytes(query(heads.request?)?, out),
-        Operator::RequestHeader { name, or } => {
-            let head = heads.request?;
-            request_header(head, name, out).or_else(|| request_header(head, or.as_deref()?, out))
-        }
+        Operator::RequestHeader { name, or } => either(name, or, |name| request_header(heads.request?, name, out)),
         Operator::RequestHeadersBytes => number(heads.request.map_or(0, request_bytes), out),
-        Operator::ResponseHeader { name, or } => {
-            let head = heads.response?;
-            response_header(head, name, out).or_else(|| response_header(head, or.as_deref()?, out))
-        }
+        Operator::ResponseHeader { name, or } => either(name, or, |name| response_header(heads.response?, name, out)),
         Operator::ResponseHeadersBytes => number(heads.response.map_or(0, response_bytes), out),
-        Operator::ResponseTrailer { name, or } => {
-            let trailers = info.trailers.as_ref()?;
-            header(trailers, name, out).or_else(|| header(trailers, or.as_deref()?, out))
-        }
+        Operator::ResponseTrailer { name, or } => either(name, or, |name| header(info.trailers.as_ref()?, name, out)),
         Operator::ResponseTrailersBytes => number(info.trailers.as_ref().map_or(0, fields_bytes), out),
         Operator::ResponseCode => number(info.response_code.unwrap_or(0).into(), out),
         Operator::ResponseCodeDetails => pieces(info.details.as_ref()?, out),
@@ -68,12 +59,31 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         Operator::StartTime(format) => point_in_time(format.as_deref(), info.started, second, out),
         Operator::StreamId => header(&heads.request?.headers, names::X_REQUEST_ID.as_str(), out),
         Operator::UniqueId => bytes(&random.as_ref()?.uuid(), out),
+        Operator::UpstreamCluster
+        | Operator::UpstreamConnectionId
+        | Operator::UpstreamHostName(_)
+        | Operator::UpstreamPoolReadyDuration
+        | Operator::UpstreamProtocol
+        | Operator::UpstreamRequestAttemptCount
+        | Operator::UpstreamTransportFailureReason => of_upstream(operator, info, out),
+        Operator::VirtualClusterName => text(info.virtual_cluster.as_deref()?, out),
+        Operator::Zero => number(0, out),
+    }
+}
+
+/// The same for what is known of the upstream.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others are looked for above")]
+fn of_upstream(operator: &Operator, info: &StreamInfo, out: &mut Vec<u8>) -> Option<()> {
+    match operator {
         Operator::UpstreamCluster => text(info.upstream_cluster.as_deref()?, out),
-        Operator::UpstreamPoolReadyDuration => number(millis(times.pool_wait?), out),
+        // Envoy writes 0 where there was none.
+        Operator::UpstreamConnectionId => number(info.upstream_connection.unwrap_or(0), out),
+        Operator::UpstreamHostName(part) => upstream_name(info, *part, out),
+        Operator::UpstreamPoolReadyDuration => number(millis(info.times.pool_wait?), out),
         Operator::UpstreamProtocol => text(protocol(info.upstream_protocol?)?, out),
         Operator::UpstreamRequestAttemptCount => number(info.attempts.into(), out),
         Operator::UpstreamTransportFailureReason => one_word(info.transport_failure.as_deref()?, out),
-        Operator::Zero => number(0, out),
+        _ => None,
     }
 }
 
@@ -204,6 +214,17 @@ fn end(of: End, info: &StreamInfo) -> Option<&Address> {
     }
 }
 
+/// The endpoint's name, or its address if it has none.
+fn upstream_name(info: &StreamInfo, part: AddressPart, out: &mut Vec<u8>) -> Option<()> {
+    let Some(name) = &info.upstream_name else { return part_of_address(info.upstream_host.as_ref()?, part, out) };
+    let name = name.as_bytes();
+    let end = match part {
+        AddressPart::Whole | AddressPart::Port => None,
+        AddressPart::WithoutPort => name.iter().rposition(|byte| *byte == b':'),
+    };
+    bytes(end.and_then(|end| name.get(..end)).unwrap_or(name), out)
+}
+
 /// Is it the end of a Unix domain socket's connection that was never bound?
 fn is_unnamed(address: &Address) -> bool {
     matches!(address, Address::Pipe(pipe) if pipe.path.is_empty())
@@ -221,6 +242,11 @@ fn part_of_address(address: &Address, part: AddressPart, out: &mut Vec<u8>) -> O
         (Address::Socket(at), AddressPart::Port) => number(at.port().into(), out),
         (Address::Socket(at), AddressPart::WithoutPort) => write!(out, "{}", at.ip()).ok(),
     }
+}
+
+/// The value of the first name, or else of the second.
+fn either(name: &str, or: &Option<String>, mut value: impl FnMut(&str) -> Option<()>) -> Option<()> {
+    value(name).or_else(|| value(or.as_deref()?))
 }
 
 fn request_header(head: &RequestHead, name: &str, out: &mut Vec<u8>) -> Option<()> {

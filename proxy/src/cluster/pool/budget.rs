@@ -188,6 +188,9 @@ impl Budget {
         let stats = &self.shared.stats;
         let failure = match connected {
             Ok(Ok(mut conn)) => {
+                let numbered = &self.outside.numbered;
+                numbered.set(numbered.get().wrapping_add(1));
+                conn.number = numbered.get();
                 conn.count_bytes(&stats.bytes);
                 record.requests(); // established
                 stats.upstream_cx_connect_ms.record_ms(record.opened.elapsed());

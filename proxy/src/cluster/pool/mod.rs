@@ -95,6 +95,15 @@ impl Lease {
         }
     }
 
+    /// The number of the connection among the worker's connections to endpoints.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        match self {
+            Self::Http1(exclusive) => exclusive.connection_ref().number,
+            Self::Http2(stream) => stream.connection().number,
+        }
+    }
+
     /// The local address of the connection.
     #[must_use]
     pub fn local(&self) -> Address {

@@ -33,6 +33,8 @@ pub struct ClientConnection {
     conn: SharedConn,
     options: ClientOptions,
     local: Address,
+    /// Its number among the worker's connections to endpoints.
+    pub number: u64,
     peer: Address,
     request: RequestKind,
     peer_wants_close: bool,
@@ -54,11 +56,12 @@ impl ClientConnection {
     /// Speaks HTTP/1.1 over `conn`.
     #[must_use]
     pub fn new(conn: Conn, options: ClientOptions) -> Self {
-        let (local, peer) = (conn.local.clone(), conn.peer.clone());
+        let (local, peer, number) = (conn.local.clone(), conn.peer.clone(), conn.number);
         Self {
             conn: BufferedConn::shared(conn, BytesMut::new()),
             options,
             local,
+            number,
             peer,
             request: RequestKind::Other { version: Version::HTTP_11 },
             peer_wants_close: false,

@@ -41,6 +41,8 @@ pub struct ClientConnection {
     count: Rc<Count>,
     streams_max: usize,
     local: Address,
+    /// Its number among the worker's connections to endpoints.
+    pub number: u64,
 }
 
 #[derive(Debug, Default)]
@@ -79,7 +81,7 @@ impl ClientConnection {
         errors: MessageErrorScope,
         stats: &Http2Stats,
     ) -> Result<(Self, Driver), Broken> {
-        let local = conn.local.clone();
+        let (local, number) = (conn.local.clone(), conn.number);
         let (io, state) = H2Io::new(conn, Role::Client, errors, RESPONSE_LIMIT, options, Bytes::new(), stats);
         let mut builder = Builder::new();
         builder
@@ -97,7 +99,7 @@ impl ClientConnection {
             .reset_stream_duration(RESET_STREAM_AGE_MAX);
         let (sender, connection) = builder.handshake(io).await.map_err(|error| broken(&error, &state, CONNECTION))?;
         let streams_max = usize::try_from(options.max_concurrent_streams.get()).unwrap_or(usize::MAX);
-        let handle = Self { sender, state: Rc::clone(&state), count: Rc::default(), streams_max, local };
+        let handle = Self { sender, state: Rc::clone(&state), count: Rc::default(), streams_max, local, number };
         Ok((handle, Driver { connection: Some(connection), state }))
     }
 

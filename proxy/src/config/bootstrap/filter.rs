@@ -23,6 +23,8 @@ pub(crate) enum HttpFilterConfig {
     Buffer(Buffer),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors")]
     Cors(Empty),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.grpc_stats.v3.FilterConfig")]
+    GrpcStats(GrpcStatsConfig),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb")]
     GrpcWeb(Empty),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation")]
@@ -40,6 +42,29 @@ pub(crate) struct Router {
     pub(crate) strict_check_headers: Vec<At<String>>,
     #[serde(default)]
     pub(crate) suppress_envoy_headers: bool,
+}
+
+/// `envoy.extensions.filters.http.grpc_stats.v3.FilterConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct GrpcStatsConfig {
+    pub(crate) individual_method_stats_allowlist: Option<At<GrpcMethodList>>,
+    #[serde(default)]
+    pub(crate) replace_dots_in_grpc_service_name: bool,
+    pub(crate) stats_for_all_methods: Option<bool>,
+}
+
+/// `envoy.config.core.v3.GrpcMethodList`
+#[derive(Debug, Deserialize)]
+pub(crate) struct GrpcMethodList {
+    #[serde(default)]
+    pub(crate) services: Vec<GrpcService>,
+}
+
+/// `envoy.config.core.v3.GrpcMethodList.Service`
+#[derive(Debug, Deserialize)]
+pub(crate) struct GrpcService {
+    pub(crate) method_names: Vec<String>,
+    pub(crate) name: NonEmpty,
 }
 
 /// `envoy.extensions.filters.http.buffer.v3.Buffer`

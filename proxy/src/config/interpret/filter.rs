@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use super::{cors, mutation};
 use crate::config::bootstrap::filter::{
-    Buffer as WrittenBuffer, BufferPerRoute, CorsPolicy, FilterConfig, HeaderMutationPerRoute, HttpFilter,
-    HttpFilterConfig, PerFilterConfig, PerRouteConfig, Router, TypedPerFilterConfig,
+    Buffer as WrittenBuffer, BufferPerRoute, CorsPolicy, FilterConfig, GrpcStatsConfig, HeaderMutationPerRoute,
+    HttpFilter, HttpFilterConfig, PerFilterConfig, PerRouteConfig, Router, TypedPerFilterConfig,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
 use crate::config::error::{Name, Place};
-use crate::config::filter::{Buffer, Chain, Chains, Filter, HeaderMutation, Mutations, RouterOptions, StrictHeader};
+use crate::config::filter::{
+    Buffer, Chain, Chains, CountedMethods, Filter, HeaderMutation, Mutations, RouterOptions, ServiceNames, StrictHeader,
+};
 use crate::config::problem::{Problem, unknown};
 use crate::config::yaml::{At, Notes};
 
@@ -40,6 +42,7 @@ struct FilterTemplate {
 enum Options {
     Buffer(Buffer),
     Cors,
+    GrpcStats(Arc<CountedMethods>),
     GrpcWeb,
     HeaderMutation { mutations: Arc<Mutations>, most_specific_wins: bool },
 }
@@ -185,6 +188,7 @@ impl FilterTemplate {
                 }
                 cors::merged(&policies).map(Arc::new).map(Filter::Cors)
             }
+            Options::GrpcStats(methods) => Some(Filter::GrpcStats(Arc::clone(methods))),
             Options::GrpcWeb => Some(Filter::GrpcWeb),
             Options::HeaderMutation { mutations, most_specific_wins } => {
                 let more = options.filter_map(|options| match options {
@@ -208,6 +212,7 @@ impl Options {
         match self {
             Self::Buffer(_) => "envoy.filters.http.buffer",
             Self::Cors => "envoy.filters.http.cors",
+            Self::GrpcStats(_) => "envoy.filters.http.grpc_stats",
             Self::GrpcWeb => "envoy.filters.http.grpc_web",
             Self::HeaderMutation { .. } => "envoy.filters.http.header_mutation",
         }
@@ -235,6 +240,7 @@ fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str) -> Result<ChainT
         let options = match &filter.typed_config {
             HttpFilterConfig::Buffer(written) => Options::Buffer(buffer(written)?),
             HttpFilterConfig::Cors(_) => Options::Cors,
+            HttpFilterConfig::GrpcStats(written) => Options::GrpcStats(Arc::new(counted_methods(written)?)),
             HttpFilterConfig::GrpcWeb(_) => Options::GrpcWeb,
             HttpFilterConfig::HeaderMutation(written) => Options::HeaderMutation {
                 mutations: Arc::new(mutation::mutations(written.mutations.as_ref())?),
@@ -279,6 +285,23 @@ fn strict_header(written: &At<String>) -> Result<StrictHeader, Problem> {
         let names = StrictHeader::ALL.map(StrictHeader::name);
         written.problem(unknown(Name::Value(written.value.clone()), &written.value, &names))
     })
+}
+
+fn counted_methods(written: &GrpcStatsConfig) -> Result<CountedMethods, Problem> {
+    match (&written.individual_method_stats_allowlist, written.stats_for_all_methods) {
+        (Some(list), Some(_)) => {
+            Err(list.invalid("takes at most one of individual_method_stats_allowlist and stats_for_all_methods"))
+        }
+        (None, Some(true)) => Ok(CountedMethods::All(match written.replace_dots_in_grpc_service_name {
+            true => ServiceNames::WithoutDots,
+            false => ServiceNames::AsWritten,
+        })),
+        (list, _) => {
+            let services = list.iter().flat_map(|list| &list.value.services);
+            let methods = services.flat_map(|service| service.method_names.iter().map(|name| (&*service.name, name)));
+            Ok(CountedMethods::Listed(methods.map(|(service, name)| format!("{service}.{name}")).collect()))
+        }
+    }
 }
 
 fn buffer(written: &WrittenBuffer) -> Result<Buffer, Problem> {

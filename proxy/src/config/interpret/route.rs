@@ -170,10 +170,10 @@ fn virtual_clusters(written: &WrittenHost, targets: Targets<'_>) -> Result<Vec<V
             return Err(at.invalid("virtual clusters must define 'headers'"));
         }
         let headers = at.value.headers.iter().map(matching::header).collect::<Result<_, _>>()?;
-        clusters.push(VirtualCluster { headers, stats: stats(&at.value.name) });
+        clusters.push(VirtualCluster { name: (*at.value.name).into(), headers, stats: stats(&at.value.name) });
     }
     if !clusters.is_empty() {
-        clusters.push(VirtualCluster { headers: Vec::new(), stats: stats("other") });
+        clusters.push(VirtualCluster { name: "other".into(), headers: Vec::new(), stats: stats("other") });
     }
     Ok(clusters)
 }

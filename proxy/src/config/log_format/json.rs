@@ -55,14 +55,14 @@ impl Json {
         }
     }
 
-    /// Does a line read the trailers of a response?
-    pub(super) fn reads_trailers(&self) -> bool {
+    /// Is one of its operators such?
+    pub(super) fn any(&self, is: &dyn Fn(&Operator) -> bool) -> bool {
         match self {
-            Self::List(items) => items.iter().any(Self::reads_trailers),
-            Self::Map(members) => members.iter().any(|(_, value)| value.reads_trailers()),
+            Self::List(items) => items.iter().any(|item| item.any(is)),
+            Self::Map(members) => members.iter().any(|(_, value)| value.any(is)),
             Self::Literal(_) | Self::Null => false,
-            Self::Text(format) => format.reads_trailers(),
-            Self::Value(operator, _) => operator.reads_trailers(),
+            Self::Text(format) => format.any(is),
+            Self::Value(operator, _) => is(operator),
         }
     }
 }

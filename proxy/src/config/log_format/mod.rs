@@ -51,12 +51,12 @@ impl LineFormat {
         }
     }
 
-    /// Does a line read the trailers of a response?
+    /// Is one of its operators such?
     #[must_use]
-    pub fn reads_trailers(&self) -> bool {
+    pub fn any(&self, is: &dyn Fn(&Operator) -> bool) -> bool {
         match &self.form {
-            LineForm::Json(json) => json.reads_trailers(),
-            LineForm::Text(format) => format.reads_trailers(),
+            LineForm::Json(json) => json.any(is),
+            LineForm::Text(format) => format.any(is),
         }
     }
 }
@@ -140,10 +140,10 @@ impl Format {
         }
     }
 
-    /// Does it read the trailers of a response?
+    /// Is one of its operators such?
     #[must_use]
-    pub fn reads_trailers(&self) -> bool {
-        self.0.iter().any(|piece| matches!(piece, Piece::Operator(operator, _) if operator.reads_trailers()))
+    pub fn any(&self, is: &dyn Fn(&Operator) -> bool) -> bool {
+        self.0.iter().any(|piece| matches!(piece, Piece::Operator(operator, _) if is(operator)))
     }
 
     /// Parses Envoy's format language: `%NAME%` or `%NAME(argument)%`, either with `:bytes` before the closing percent
@@ -329,9 +329,9 @@ mod tests {
             ("%GRPC_STATUS(x)%", "operator %GRPC_STATUS%: takes CAMEL_STRING, SNAKE_STRING or NUMBER"),
             ("%COMMON_DURATION(a:b:s)%", "operator %COMMON_DURATION%: counts in ms, us or ns"),
             (
-                "%UPSTREAM_HOST_NAME%",
-                "operator %UPSTREAM_HOST_NAME% (at character 1 of the format) is not supported: write UPSTREAM_HOST, its \
-                 address",
+                "%UPSTREAM_HOSTS_ATTEMPTED%",
+                "operator %UPSTREAM_HOSTS_ATTEMPTED% (at character 1 of the format) is not supported: write \
+                 UPSTREAM_HOST, the last of them",
             ),
             ("%PROTOCOL:x%", "a % at character 1 begins no operator; a literal percent sign is written %%"),
             ("%REQ(a%", "a % at character 1 begins no operator; a literal percent sign is written %%"),

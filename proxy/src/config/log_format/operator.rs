@@ -107,14 +107,20 @@ pub enum Operator {
     UniqueId,
     /// `%UPSTREAM_CLUSTER%`
     UpstreamCluster,
+    /// `%UPSTREAM_CONNECTION_ID%`: the number of the connection among the worker's.
+    UpstreamConnectionId,
     /// `%UPSTREAM_CONNECTION_POOL_READY_DURATION%`: milliseconds that the last try waited for a connection.
     UpstreamPoolReadyDuration,
+    /// `%UPSTREAM_HOST_NAME%`: the endpoint's name, or its address if it has none.
+    UpstreamHostName(AddressPart),
     /// `%UPSTREAM_PROTOCOL%`
     UpstreamProtocol,
     /// `%UPSTREAM_REQUEST_ATTEMPT_COUNT%`
     UpstreamRequestAttemptCount,
     /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`
     UpstreamTransportFailureReason,
+    /// `%VIRTUAL_CLUSTER_NAME%`
+    VirtualClusterName,
     /// `%BYTES_RETRANSMITTED%` and whatever else is 0 in every line.
     Zero,
 }
@@ -229,6 +235,7 @@ impl Operator {
                 | Self::ResponseCode
                 | Self::ResponseHeadersBytes
                 | Self::ResponseTrailersBytes
+                | Self::UpstreamConnectionId
                 | Self::UpstreamPoolReadyDuration
                 | Self::UpstreamRequestAttemptCount
                 | Self::Zero
@@ -239,6 +246,12 @@ impl Operator {
     #[must_use]
     pub fn variable(&self) -> Option<&str> {
         if let Self::Environment(name) = self { Some(name) } else { None }
+    }
+
+    /// Does it show the name of an endpoint?
+    #[must_use]
+    pub fn is_upstream_name(&self) -> bool {
+        matches!(self, Self::UpstreamHostName(_))
     }
 
     /// Does it read the trailers of a response?

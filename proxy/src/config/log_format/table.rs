@@ -72,8 +72,11 @@ const PLAIN: &[(&str, Operator)] = &[
     ("UNIQUE_ID", Operator::UniqueId),
     ("UPSTREAM_CLUSTER", Operator::UpstreamCluster),
     ("UPSTREAM_CLUSTER_RAW", Operator::UpstreamCluster),
+    ("UPSTREAM_CONNECTION_ID", Operator::UpstreamConnectionId),
     ("UPSTREAM_CONNECTION_POOL_READY_DURATION", Operator::UpstreamPoolReadyDuration),
     ("UPSTREAM_HOST", address(End::UpstreamHost, AddressPart::Whole)),
+    ("UPSTREAM_HOST_NAME", Operator::UpstreamHostName(AddressPart::Whole)),
+    ("UPSTREAM_HOST_NAME_WITHOUT_PORT", Operator::UpstreamHostName(AddressPart::WithoutPort)),
     ("UPSTREAM_LOCAL_ADDRESS", address(End::UpstreamLocal, AddressPart::Whole)),
     ("UPSTREAM_LOCAL_PORT", address(End::UpstreamLocal, AddressPart::Port)),
     ("UPSTREAM_PROTOCOL", Operator::UpstreamProtocol),
@@ -81,6 +84,7 @@ const PLAIN: &[(&str, Operator)] = &[
     ("UPSTREAM_REMOTE_PORT", address(End::UpstreamRemote, AddressPart::Port)),
     ("UPSTREAM_REQUEST_ATTEMPT_COUNT", Operator::UpstreamRequestAttemptCount),
     ("UPSTREAM_TRANSPORT_FAILURE_REASON", Operator::UpstreamTransportFailureReason),
+    ("VIRTUAL_CLUSTER_NAME", Operator::VirtualClusterName),
 ];
 
 /// Operators that end in this take a length of a prefix in Envoy, which leaves the rest of the address out.
@@ -139,8 +143,6 @@ const NEVER: &[&str] = &[
     "UPSTREAM_TLS_CIPHER",
     "UPSTREAM_TLS_SESSION_ID",
     "UPSTREAM_TLS_VERSION",
-    // There are no virtual clusters.
-    "VIRTUAL_CLUSTER_NAME",
 ];
 
 /// The same, with an optional argument.
@@ -183,7 +185,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("EMIT_TIME_LOCAL", "times are in UTC; write EMIT_TIME"),
     ("METADATA", "nothing here reads metadata"),
     ("START_TIME_LOCAL", "times are in UTC; write START_TIME"),
-    ("UPSTREAM_CONNECTION_ID", CONNECTIONS),
     ("UPSTREAM_CONNECTION_IDS_ATTEMPTED", CONNECTIONS),
     ("UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED", COUNTED),
     ("UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT", COUNTED),
@@ -192,10 +193,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("UPSTREAM_HEADER_BYTES_SENT", COUNTED),
     ("UPSTREAM_HOSTS_ATTEMPTED", ATTEMPTED),
     ("UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT", ATTEMPTED),
-    ("UPSTREAM_HOST_NAME", NAMES),
     ("UPSTREAM_HOST_NAMES_ATTEMPTED", ATTEMPTED),
     ("UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT", ATTEMPTED),
-    ("UPSTREAM_HOST_NAME_WITHOUT_PORT", NAMES),
     ("UPSTREAM_LOCAL_CLOSE_REASON", CLOSE),
     ("UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID", "addresses have no endpoint ids"),
     ("UPSTREAM_WIRE_BYTES_RECEIVED", COUNTED),
@@ -205,9 +204,8 @@ const REFUSED: &[(&str, &str)] = &[
 // Reasons that several lines share.
 const ATTEMPTED: &str = "write UPSTREAM_HOST, the last of them";
 const CLOSE: &str = "write RESPONSE_CODE_DETAILS, which says why a stream ended";
-const CONNECTIONS: &str = "upstream connections have no numbers; write UPSTREAM_LOCAL_ADDRESS";
+const CONNECTIONS: &str = "write UPSTREAM_CONNECTION_ID, the last of them";
 const COUNTED: &str = "write BYTES_RECEIVED or BYTES_SENT: bytes of bodies are counted, those of frames are not";
-const NAMES: &str = "write UPSTREAM_HOST, its address";
 
 /// Operators with an argument of their own kind, for the search of the nearest name.
 const SPECIAL: &[&str] = &[

@@ -180,6 +180,8 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Router", "upstream_log_options", Refused("streams are logged, attempts are not")),
 
     ("FilterConfig", "is_optional", Ignored("a configuration that is not known is refused, optional or not")),
+    ("GrpcStatsConfig", "emit_filter_state", Only("false", METADATA)),
+    ("GrpcStatsConfig", "enable_upstream_stats", Only("false", "calls have no histogram; upstream_rq_time of the cluster has one")),
     ("HeaderMutationRule", "remove_on_match", Refused("write remove, with the name of one header")),
     ("HeaderValue", "raw_value", Refused("write the text, as value")),
     ("KeyValueAppend", "entry", Refused("write record, which takes the value as text")),

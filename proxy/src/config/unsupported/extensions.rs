@@ -144,7 +144,6 @@ const EXTENSIONS: &[Extension] = &[
     (HttpFilter, "envoy.filters.http.grpc_http1_reverse_bridge", &["filters.http.grpc_http1_reverse_bridge.v3.FilterConfig", "filters.http.grpc_http1_reverse_bridge.v3.FilterConfigPerRoute"], TRANSLATION),
     (HttpFilter, "envoy.filters.http.grpc_json_reverse_transcoder", &["filters.http.grpc_json_reverse_transcoder.v3.GrpcJsonReverseTranscoder"], TRANSLATION),
     (HttpFilter, "envoy.filters.http.grpc_json_transcoder", &["filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder"], TRANSLATION),
-    (HttpFilter, "envoy.filters.http.grpc_stats", &["filters.http.grpc_stats.v3.FilterConfig"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.header_to_metadata", &["filters.http.header_to_metadata.v3.Config"], METADATA),
     (HttpFilter, "envoy.filters.http.health_check", &["filters.http.health_check.v3.HealthCheck"], HEALTH),
     (HttpFilter, "envoy.filters.http.ip_tagging", &["filters.http.ip_tagging.v3.IPTagging"], NO_FILTER),

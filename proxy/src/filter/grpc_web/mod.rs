@@ -15,7 +15,7 @@ use http::{HeaderValue, StatusCode};
 use super::{End, FilterContext, Flow, Piece, Refusal};
 use crate::access_log::grpc_status;
 use crate::codec::{Headers, Payload, RequestHead, ResponseHead, grpc, names};
-use crate::stats::{GrpcMethod, GrpcStats};
+use crate::stats::{GrpcFamily, GrpcMethod, GrpcStats, service_and_method};
 use text::{Decoder, Encoder};
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
@@ -76,7 +76,10 @@ impl GrpcWeb {
         } else {
             return;
         };
-        self.method = methods.zip(path.to_str().ok()).and_then(|(methods, path)| methods.web_method(path));
+        self.method = methods.zip(path.to_str().ok()).and_then(|(methods, path)| {
+            let (service, method) = service_and_method(path)?;
+            methods.method(GrpcFamily::Web, &format!("{service}.{method}"))
+        });
         let headers = &mut request.headers;
         if headers.get(&ACCEPT).is_some_and(|it| *it == WEB_TEXT || *it == WEB_TEXT_PROTO) {
             self.response = Response::Text(Encoder::default());

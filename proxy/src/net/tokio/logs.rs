@@ -18,7 +18,7 @@ use super::log_queue::{Queue, Work};
 use crate::net::{LogTarget, LogWriter, Logs};
 use crate::stats::{LogStats, Registry};
 
-/// How long a line may wait in a worker's batch.
+/// How long a line may wait in a worker's batch, unless the command line says otherwise.
 pub const LOG_FLUSH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// At the end, logs may take so long to write what waits. A disk needs less for full queues; a reader that stands still
@@ -31,8 +31,9 @@ const DIAGNOSTICS_END_MAX: Duration = Duration::from_millis(250);
 const BUSY_WAIT: Duration = Duration::from_millis(5);
 
 /// All log files of the process. Dropping it writes what waits, within a second or so.
-#[derive(Default)]
 pub struct LogFiles {
+    /// A line may wait so long in a worker's batch.
+    flush_interval: Duration,
     open: Mutex<BTreeMap<LogTarget, Arc<Queue>>>,
     /// Where messages of the process itself go: written to the end, since they say what the other logs lost.
     diagnostics: OnceLock<LogTarget>,
@@ -43,7 +44,14 @@ impl LogFiles {
     /// None is open yet.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        Arc::default()
+        Self::flushed_every(LOG_FLUSH_INTERVAL)
+    }
+
+    /// None is open yet; a line may wait so long in a worker's batch.
+    #[must_use]
+    pub fn flushed_every(flush_interval: Duration) -> Arc<Self> {
+        let (open, diagnostics, stats) = (Mutex::default(), OnceLock::new(), LogStats::default());
+        Arc::new(Self { flush_interval, open, diagnostics, stats })
     }
 
     /// A log for messages of the process itself. They share it with access-log lines of the same target.
@@ -214,11 +222,11 @@ impl Logs for WorkerLogs {
         }
         let log = Rc::new(WorkerLog { queue: self.files.queue(&target)?, batch: RefCell::default() });
         self.open.borrow_mut().insert(target, Rc::downgrade(&log));
-        let flushed = Rc::downgrade(&log);
+        let (flushed, flush_interval) = (Rc::downgrade(&log), self.files.flush_interval);
         // Ends by itself once the worker has dropped the log.
         ::tokio::task::spawn_local(async move {
             loop {
-                ::tokio::time::sleep(LOG_FLUSH_INTERVAL).await;
+                ::tokio::time::sleep(flush_interval).await;
                 let Some(log) = flushed.upgrade() else { return };
                 if !log.batch.borrow().is_empty() {
                     log.queue.stats.flushed_by_timer.inc();

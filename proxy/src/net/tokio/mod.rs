@@ -46,6 +46,7 @@ pub fn outside(logs: &Arc<LogFiles>) -> Outside {
         random: Rc::new(SplitMix::from_system()),
         logs: Rc::new(logs::WorkerLogs::new(logs)),
         ends: Rc::default(),
+        numbered: Rc::default(),
     }
 }
 

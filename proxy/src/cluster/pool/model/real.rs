@@ -78,7 +78,7 @@ impl Real {
         let network = Rc::new(Network::default());
         let world = Rc::new(World(Rc::clone(&network)));
         let (net, clock, random) = (Rc::clone(&world), Rc::clone(&world), Rc::clone(&world));
-        let outside = Outside { net, clock, random, logs: world, ends: Rc::default() };
+        let outside = Outside { net, clock, random, logs: world, ends: Rc::default(), numbered: Rc::default() };
         let address = Address::Socket("127.0.0.1:80".parse().unwrap());
         let pool = Pool::new(Arc::clone(&shared), Priority::Default, address.into(), outside);
         Self { pool, shared, network, requests: Vec::new(), others: Vec::new(), set }
