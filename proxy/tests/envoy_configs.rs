@@ -83,7 +83,6 @@ const REFUSED_VALUES: &[(&str, &str)] = &[
     ),
     ("strip_any_host_port: true", "strip_any_host_port: true\n          strip_matching_host_port: true"),
     ("scheme_to_overwrite: https", "scheme_to_overwrite: ftp"),
-    ("scheme_to_overwrite: https", "match_upstream: true"),
     ("path_with_escaped_slashes_action: UNESCAPE_AND_REDIRECT", "path_with_escaped_slashes_action: UNESCAPE"),
     ("path_template: \"/t/{a}/{b=**}\"", "path_template: \"/t/{a\""),
     ("path_template: \"/t/{a}/{b=**}\"", "path_template: \"/t/{a}/{a}\""),

@@ -21,6 +21,7 @@ use super::seats::{Doing, Seat, Seats};
 use super::{AdminResponse, AdminState, Then, is_large, respond};
 use crate::codec::http1::{Close, HeadError, Incoming, Methods, NameRules, ServerConnection, ServerOptions};
 use crate::codec::{Broken, Frame, Payload, RequestHead, Writer};
+use crate::config::header_names::TrailerRule;
 use crate::drain::{Drain, DrainControl, Stage};
 use crate::net::accept::Acceptor;
 use crate::net::{Conn, Logs};
@@ -142,6 +143,7 @@ impl Admin {
             headers_max: HEADERS_MAX,
             accept_http_10: true,
             methods: Methods::Known,
+            trailers: TrailerRule::Dropped,
             names: NameRules::PLAIN,
             write_buffer_bytes_max: PIECE_BYTES_MAX,
         };

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::{Cluster, Endpoint};
 use crate::codec::http1::{ClientConnection, ClientOptions};
 use crate::codec::{Frame, Headers, Payload, RequestHead};
-use crate::config::header_names::NameCase;
+use crate::config::header_names::{NameCase, TrailerRule};
 use crate::config::health::{HealthCheck, Probe};
 use crate::net::{Address, Conn, ConnectOptions, Net};
 use crate::stats::HealthFlag;
@@ -301,6 +301,7 @@ async fn check_http(
                 head_bytes_max: HEAD_BYTES_MAX,
                 headers_max: HEADERS_MAX,
                 case: NameCase::Lower,
+                trailers: TrailerRule::Dropped,
                 write_buffer_bytes_max: HEAD_BYTES_MAX,
             };
             ClientConnection::new(net.connect(address, &ConnectOptions::default()).await.ok()?, options)

@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::address::Address;
-use super::header_names::NameCase;
+use super::header_names::{NameCase, TrailerRule};
 use super::health::{HealthCheck, OutlierDetection};
 use super::http2::Http2Options;
 
@@ -69,6 +69,8 @@ pub struct Cluster {
     pub protocol: UpstreamProtocol,
     /// `header_key_format`, towards endpoints that speak HTTP/1.
     pub name_case: NameCase,
+    /// What becomes of trailers over HTTP/1.
+    pub trailers: TrailerRule,
     /// From the start of a connect to its end.
     pub connect_timeout: Duration,
     /// An unused connection is closed after this; `None` is never.

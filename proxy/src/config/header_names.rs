@@ -23,3 +23,13 @@ pub enum Underscores {
     /// The request is refused.
     Refused,
 }
+
+/// `enable_trailers`: what becomes of trailers over HTTP/1.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum TrailerRule {
+    /// They are left out, as Envoy does by default.
+    #[default]
+    Dropped,
+    /// They are passed on: those of messages that are read, and those of messages that are written.
+    Passed,
+}

@@ -9,7 +9,7 @@ use http::HeaderValue;
 use super::address::Address;
 use super::filter::Chains;
 use super::filter_chain::FilterChains;
-use super::header_names::{NameCase, Underscores};
+use super::header_names::{NameCase, TrailerRule, Underscores};
 pub use super::http2::{Http2Floods, Http2Options, Keepalive};
 use super::local_reply::LocalReplies;
 use super::log_filter::LogFilter;
@@ -126,6 +126,8 @@ pub struct ConnectionManager {
     pub normalisation: Normalisation,
     /// `scheme_header_transformation.scheme_to_overwrite`: the scheme of every request, whatever it says.
     pub scheme: Option<HeaderValue>,
+    /// `match_upstream`: upstreams are told the scheme by which they are reached, which is `http`.
+    pub scheme_matches_upstream: bool,
     /// `forward_client_cert_details: ALWAYS_FORWARD_ONLY`: `x-forwarded-client-cert` stays as it came. All others take it off a
     /// request that came without TLS, as every one does.
     pub keeps_client_cert: bool,
@@ -175,6 +177,8 @@ pub struct Http1Options {
     pub default_host_for_http_10: Option<String>,
     /// `header_key_format`
     pub name_case: NameCase,
+    /// What becomes of trailers.
+    pub trailers: TrailerRule,
     /// `http1_safe_max_connection_duration`: a connection that has reached its longest life serves one request more.
     pub safe_max_connection_duration: bool,
 }

@@ -46,6 +46,7 @@ pub(super) async fn serve(
         accept_http_10: manager.service.options.http1.accept_http_10,
         methods: if manager.service.options.http1.allow_custom_methods { Methods::Tokens } else { Methods::Known },
         names: names(&manager.service.options),
+        trailers: manager.service.options.http1.trailers,
         write_buffer_bytes_max: manager.service.buffer_bytes_max,
     };
     let mut connection = ServerConnection::new(conn, read, options);

@@ -20,6 +20,7 @@ use super::feed::{Feed, Line};
 use super::websocket::{self, FrameKind, GOING_AWAY, Message, Socket};
 use crate::codec::http1::{Close, HeadError, Incoming, Methods, NameRules, ServerConnection, ServerOptions};
 use crate::codec::{Broken, Frame, Payload, RequestHead, ResponseHead};
+use crate::config::header_names::TrailerRule;
 use crate::drain::{Drain, Stage};
 use crate::net::Conn;
 use crate::net::accept::Acceptor;
@@ -38,6 +39,7 @@ const OPTIONS: ServerOptions = ServerOptions {
     headers_max: 128,
     accept_http_10: true,
     methods: Methods::Known,
+    trailers: TrailerRule::Dropped,
     names: NameRules::PLAIN,
     write_buffer_bytes_max: 256 * 1024,
 };

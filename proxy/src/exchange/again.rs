@@ -19,7 +19,7 @@ impl Exchange<'_> {
             Again::Whole => self.bytes_received += u64::try_from(self.replay.len()).unwrap_or(u64::MAX),
             Again::WithoutBody => {
                 self.replay.drain().for_each(drop);
-                self.received = Received::Complete { trailers: None };
+                (self.received, self.ended_with_head) = (Received::Complete { trailers: None }, true);
             }
         }
         self.delivery = Delivery::Flowing(PayloadEnd::Message);

@@ -286,6 +286,9 @@ fn change_request(
     {
         request.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), service.millis.header(limit));
     }
+    if service.options.scheme_matches_upstream {
+        request.scheme = Some(HeaderValue::from_static("http"));
+    }
     options.set_grpc_timeout(to.grpc_timeout, longest_by_default, &mut request.headers);
     if !found.edits().is_empty() {
         if to.attempt_count.in_request {

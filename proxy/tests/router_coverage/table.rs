@@ -143,6 +143,7 @@ pub(crate) const PARTS: &[Part] = &[
         ("x-forwarded-proto is trusted where the hop is", &[Scenario("requests/forwarded-proto-of-a-trusted-hop-becomes-the-scheme"), Scenario("requests/forwarded-proto-of-an-untrusted-client-is-not-the-scheme")]),
         ("x-request-id", &[Test("a_request_id_is_a_uuid_of_version_4"), Scenario("requests/x-request-id-is-replaced-at-the-edge")]),
         ("Headers of one hop", &[Test("the_hop_ends_with_connection_and_what_it_names"), Scenario("requests/headers-named-in-connection-are-not-forwarded")]),
+        ("HTTP/1 trailers pass where both sides enable them", &[Scenario("requests/http1-trailers-pass-where-both-sides-enable-them"), Test("what_frames_or_routes_a_message_is_no_trailer")]),
         ("Paths and hosts in one form", &[Test("a_path_gets_the_normal_form_that_envoy_gives_it"), Test("ports_and_dots_go_where_they_are_not_wanted"), Scenario("routing/targets-are-brought-into-one-form-before-routes-are-matched")]),
     ] },
     Part { title: "Protocol errors", items: &[

@@ -246,6 +246,7 @@ impl Pool {
             head_bytes_max: http1::RESPONSE_HEAD_BYTES_MAX,
             headers_max: http1::RESPONSE_FIELDS_MAX,
             case: self.budget.shared.config.name_case,
+            trailers: self.budget.shared.config.trailers,
             write_buffer_bytes_max: self.budget.shared.config.buffer_bytes_max,
         };
         let codec = http1::ClientConnection::new(conn, options);

@@ -8,7 +8,9 @@ use bytes::Bytes;
 
 use super::buffered_conn::{Half, PIPELINE_BYTES_MAX, SharedConn};
 use super::framing::{Decoded, Decoder, Encoder};
+use super::trailers;
 use crate::codec::{Broken, Frame, Headers, Violation};
+use crate::config::header_names::{NameCase, TrailerRule};
 
 /// A message that was cut short by the upstream's FIN or RST: no longer a connection that ended, but an
 /// response that is wrong.
@@ -25,18 +27,25 @@ pub(super) enum Sender {
 
 /// The body of a message that is being read.
 ///
-/// Dropped before it is complete, it leaves the connection unusable for another message. Trailers are checked
-/// and dropped, so [`Frame::Trailers`] never comes.
+/// Dropped before it is complete, it leaves the connection unusable for another message. Trailers are checked, and dropped
+/// unless they are to be passed on.
 #[derive(Debug)]
 pub struct Incoming {
     conn: SharedConn,
     decoder: Decoder,
     sender: Sender,
+    trailers: TrailerRule,
+    case: NameCase,
 }
 
 impl Incoming {
-    pub(super) fn new(conn: &SharedConn, decoder: Decoder, sender: Sender) -> Self {
-        let incoming = Self { conn: Rc::clone(conn), decoder, sender };
+    pub(super) fn new(
+        conn: &SharedConn,
+        decoder: Decoder,
+        sender: Sender,
+        (trailers, case): (TrailerRule, NameCase),
+    ) -> Self {
+        let incoming = Self { conn: Rc::clone(conn), decoder, sender, trailers, case };
         incoming.note_progress();
         incoming
     }
@@ -58,6 +67,13 @@ impl Incoming {
                 }
                 Ok(Decoded::End) => {
                     self.note_progress();
+                    return Poll::Ready(None);
+                }
+                Ok(Decoded::Trailers(section)) => {
+                    self.note_progress();
+                    if self.trailers == TrailerRule::Passed {
+                        return Poll::Ready(Some(trailers::read(&section, self.case).map(Frame::Trailers)));
+                    }
                     return Poll::Ready(None);
                 }
                 Ok(Decoded::More) => {}
@@ -122,19 +138,26 @@ impl Incoming {
 /// The body of a message that is being written.
 ///
 /// Dropped before [`finish`](Self::finish), it leaves the connection unusable for another message. Trailers
-/// are dropped, as Envoy does unless configured otherwise.
+/// are dropped unless they are to be passed on.
 #[derive(Debug)]
 pub struct Outgoing {
     conn: SharedConn,
     encoder: Encoder,
     buffer_bytes_max: usize,
+    trailers: TrailerRule,
+    case: NameCase,
 }
 
 impl Outgoing {
     /// The head is in the queue already.
-    pub(super) fn new(conn: &SharedConn, encoder: Encoder, buffer_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        conn: &SharedConn,
+        encoder: Encoder,
+        buffer_bytes_max: usize,
+        (trailers, case): (TrailerRule, NameCase),
+    ) -> Self {
         conn.borrow_mut().writing.begin();
-        Self { conn: Rc::clone(conn), encoder, buffer_bytes_max }
+        Self { conn: Rc::clone(conn), encoder, buffer_bytes_max, trailers, case }
     }
 
     /// Ready when [`write`](Self::write) may be called: less than the buffer limit is queued.
@@ -170,13 +193,20 @@ impl Outgoing {
         }
     }
 
-    /// Queues the end of the message; trailers are dropped. What is queued then is written also if no task waits for
+    /// Queues the end of the message; only a chunked one has trailers. What is queued then is written also if no task waits for
     /// [`poll_flush`](Self::poll_flush). A message that has no other end than the connection's ends when the caller
     /// closes that; one that owes bytes leaves the connection unusable.
-    pub fn finish(&mut self, _trailers: Option<Headers>) {
+    pub fn finish(&mut self, trailers: Option<Headers>) {
         let mut conn = self.conn.borrow_mut();
         match self.encoder {
-            Encoder::Chunked => conn.queue().text().extend_from_slice(b"0\r\n\r\n"),
+            Encoder::Chunked => {
+                let text = conn.queue().text();
+                text.extend_from_slice(b"0\r\n");
+                if let Some(trailers) = trailers.filter(|_| self.trailers == TrailerRule::Passed) {
+                    trailers::write(text, &trailers, self.case);
+                }
+                text.extend_from_slice(b"\r\n");
+            }
             Encoder::Length(0) | Encoder::Nothing => {}
             Encoder::Length(_) | Encoder::UntilClose => return,
         }

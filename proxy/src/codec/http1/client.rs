@@ -78,7 +78,8 @@ impl ClientConnection {
         let encoder = serialise::request(self.conn.borrow_mut().queue().text(), head, payload, self.options.case);
         // The response is due from here on: without it the connection cannot be used again.
         self.conn.borrow_mut().reading.begin();
-        let mut outgoing = Outgoing::new(&self.conn, encoder, self.options.write_buffer_bytes_max);
+        let mut outgoing =
+            Outgoing::new(&self.conn, encoder, self.options.write_buffer_bytes_max, self.options.trailers());
         if encoder == Encoder::Nothing {
             outgoing.finish(None);
         }
@@ -107,6 +108,7 @@ impl ClientConnection {
     /// As [`response`](Self::response), polled.
     pub fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Incoming), Broken>> {
         loop {
+            let options = self.options;
             let found = ready!(self.poll_found(cx))?;
             let decoder = self.request.body_of(&found)?;
             if found.head.status.is_informational() && found.head.status != StatusCode::SWITCHING_PROTOCOLS {
@@ -115,7 +117,10 @@ impl ClientConnection {
                 continue;
             }
             self.peer_wants_close = wants_close(&found.head);
-            return Poll::Ready(Ok((found.head, Incoming::new(&self.conn, decoder, Sender::Upstream))));
+            return Poll::Ready(Ok((
+                found.head,
+                Incoming::new(&self.conn, decoder, Sender::Upstream, options.trailers()),
+            )));
         }
     }
 
@@ -253,12 +258,13 @@ mod tests {
 
     type Fields = &'static [(&'static str, &'static str)];
 
-    use crate::config::header_names::NameCase;
+    use crate::config::header_names::{NameCase, TrailerRule};
 
     const OPTIONS: ClientOptions = ClientOptions {
         head_bytes_max: 80 * 1024,
         headers_max: 100,
         case: NameCase::Lower,
+        trailers: TrailerRule::Dropped,
         write_buffer_bytes_max: 1024 * 1024,
     };
 

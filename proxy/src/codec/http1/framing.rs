@@ -17,7 +17,9 @@ const CHUNK_LINE_BYTES_MAX: usize = 4096;
 /// max_request_headers_kb.
 const TRAILER_BYTES_MAX: usize = 60 * 1024;
 /// Fields in that section. Envoy's default for a head, max_headers_count.
-const TRAILERS_MAX: usize = 100;
+pub(super) const TRAILERS_MAX: usize = 100;
+/// CRLF
+const EMPTY_LINE_BYTES: usize = 2;
 const TRAILERS_TOO_LARGE: Broken = Broken::Malformed(Violation::Http1(Refusal::HeadersTooLarge));
 
 /// Finds the body in what comes after a head.
@@ -55,6 +57,8 @@ pub(super) enum Decoded {
     End,
     /// More input is needed.
     More,
+    /// The message is complete, and has these fields behind its last chunk: whole lines, the empty one included.
+    Trailers(Bytes),
 }
 
 impl Decoder {
@@ -95,7 +99,12 @@ impl Decoder {
                     *self = Self::Chunked(if size == 0 { Chunk::Trailers(0) } else { Chunk::Data(size) });
                 }
                 Self::Chunked(Chunk::Trailers(parsed)) => match take_trailers(input, parsed)? {
-                    Trailers::Taken => *self = Self::Done,
+                    Trailers::Taken(section) => {
+                        *self = Self::Done;
+                        if section.len() > EMPTY_LINE_BYTES {
+                            return Ok(Decoded::Trailers(section));
+                        }
+                    }
                     Trailers::Open { parsed } => {
                         *self = Self::Chunked(Chunk::Trailers(parsed));
                         return Ok(Decoded::More);
@@ -153,8 +162,7 @@ fn chunk_size(line: &[u8]) -> Result<u64, Broken> {
     u64::from_str_radix(digits, 16).map_err(|_| MALFORMED)
 }
 
-/// Trailers and the empty line behind them. They are checked and dropped, as Envoy does by default: merging
-/// them into the head is forbidden (RFC 9110 6.5.1), and few recipients look at them.
+/// Trailers and the empty line behind them.
 fn take_trailers(input: &mut Bytes, parsed: usize) -> Result<Trailers, Broken> {
     let section = input.get(..TRAILER_BYTES_MAX).unwrap_or(input);
     // Whole lines only, and each set of them once: how the section is cut by reads decides neither what is found in it
@@ -170,11 +178,11 @@ fn take_trailers(input: &mut Bytes, parsed: usize) -> Result<Trailers, Broken> {
     let section = input.split_to(length);
     // Each LF behind a CR, for the reason given at take_line.
     let bare = section.split(|byte| *byte == b'\n').rev().skip(1).any(|line| !line.ends_with(b"\r"));
-    if bare { Err(MALFORMED) } else { Ok(Trailers::Taken) }
+    if bare { Err(MALFORMED) } else { Ok(Trailers::Taken(section)) }
 }
 
 /// What a head gets for the same, as with Envoy.
-fn bad_trailers(error: httparse::Error) -> Broken {
+pub(super) fn bad_trailers(error: httparse::Error) -> Broken {
     Broken::Malformed(Violation::Http1(match error {
         httparse::Error::HeaderValue => Refusal::InvalidCharacters,
         httparse::Error::TooManyHeaders => Refusal::TooManyHeaders,
@@ -192,7 +200,7 @@ enum Trailers {
     Open {
         parsed: usize,
     },
-    Taken,
+    Taken(Bytes),
 }
 
 /// What the head says about the body's framing, before the two ways of saying it are held together.
@@ -261,7 +269,7 @@ mod tests {
             loop {
                 match decoder.decode(&mut buffer) {
                     Ok(Decoded::Data(data)) => body.extend_from_slice(&data),
-                    Ok(Decoded::More | Decoded::End) => break,
+                    Ok(Decoded::More | Decoded::End | Decoded::Trailers(_)) => break,
                     Err(broken) => return (body, buffer.to_vec(), Some(broken)),
                 }
             }

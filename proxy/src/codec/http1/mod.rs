@@ -23,6 +23,7 @@ mod serialise;
 mod server;
 #[cfg(test)]
 mod testing;
+mod trailers;
 mod write_queue;
 
 pub use body::{Incoming, Outgoing};

@@ -1,6 +1,6 @@
 //! What the two ends of an HTTP/1 connection may send, and how it is written.
 
-use crate::config::header_names::{NameCase, Underscores};
+use crate::config::header_names::{NameCase, TrailerRule, Underscores};
 
 /// Which methods a request may have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,6 +38,8 @@ pub struct ServerOptions {
     pub methods: Methods,
     /// How the names of fields are read and written.
     pub names: NameRules,
+    /// What becomes of trailers.
+    pub trailers: TrailerRule,
     /// Bytes of response that may wait for the client before [`Outgoing::poll_ready`](super::Outgoing::poll_ready) holds back.
     pub write_buffer_bytes_max: usize,
 }
@@ -51,6 +53,15 @@ pub struct ClientOptions {
     pub headers_max: usize,
     /// How the names of fields are written, and whether it is kept how they come.
     pub case: NameCase,
+    /// What becomes of trailers.
+    pub trailers: TrailerRule,
     /// Bytes of request that may wait for the server before [`Outgoing::poll_ready`](super::Outgoing::poll_ready) holds back.
     pub write_buffer_bytes_max: usize,
+}
+
+impl ClientOptions {
+    /// What becomes of trailers, and how their names are written.
+    pub(super) fn trailers(&self) -> (TrailerRule, NameCase) {
+        (self.trailers, self.case)
+    }
 }

@@ -107,7 +107,8 @@ impl ServerConnection {
         .await?;
         self.version = found.head.version;
         self.dropped_fields = found.dropped;
-        Ok((found.head, Incoming::new(&self.conn, found.decoder, Sender::Downstream)))
+        let passed = (self.options.trailers, self.options.names.case);
+        Ok((found.head, Incoming::new(&self.conn, found.decoder, Sender::Downstream, passed)))
     }
 
     /// How many fields of the request that was read last were left out for their underscores.
@@ -142,7 +143,8 @@ impl ServerConnection {
     pub fn respond(&mut self, head: &ResponseHead, payload: Payload, to: &Method) -> Outgoing {
         let to = To { method: to, version: self.version, case: self.options.names.case };
         let encoder = serialise::response(self.conn.borrow_mut().queue().text(), head, payload, to);
-        let mut outgoing = Outgoing::new(&self.conn, encoder, self.options.write_buffer_bytes_max);
+        let ServerOptions { write_buffer_bytes_max, trailers, names, .. } = self.options;
+        let mut outgoing = Outgoing::new(&self.conn, encoder, write_buffer_bytes_max, (trailers, names.case));
         if payload == Payload::None && encoder == Encoder::Nothing {
             outgoing.finish(None);
         }

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::parse::{self, RequestRules};
 use super::{HeadError, Incoming, Methods, NameRules, ServerConnection, ServerOptions, serialise};
 use crate::codec::{Broken, Frame, Payload, RequestHead};
-use crate::config::header_names::NameCase;
+use crate::config::header_names::{NameCase, TrailerRule};
 use crate::net::{Address, Conn, Io, Peek};
 
 /// What the peer does once it has sent everything.
@@ -170,6 +170,7 @@ pub(super) const OPTIONS: ServerOptions = ServerOptions {
     headers_max: 100,
     accept_http_10: false,
     methods: Methods::Known,
+    trailers: TrailerRule::Dropped,
     names: NameRules::PLAIN,
     write_buffer_bytes_max: 1024 * 1024,
 };

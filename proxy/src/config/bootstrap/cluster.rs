@@ -201,6 +201,8 @@ pub(crate) struct ExplicitHttpConfig {
 /// `envoy.config.core.v3.Http1ProtocolOptions`, towards a cluster
 #[derive(Debug, Deserialize)]
 pub(crate) struct UpstreamHttp1ProtocolOptions {
+    #[serde(default)]
+    pub(crate) enable_trailers: bool,
     pub(crate) header_key_format: Option<At<HeaderKeyFormat>>,
 }
 

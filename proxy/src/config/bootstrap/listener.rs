@@ -143,6 +143,8 @@ pub(crate) struct HttpConnectionManager {
 /// `envoy.config.core.v3.SchemeHeaderTransformation`
 #[derive(Debug, Deserialize)]
 pub(crate) struct SchemeHeaderTransformation {
+    #[serde(default)]
+    pub(crate) match_upstream: bool,
     pub(crate) scheme_to_overwrite: Option<At<String>>,
 }
 

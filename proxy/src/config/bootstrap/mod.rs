@@ -111,6 +111,8 @@ pub(crate) struct Http1ProtocolOptions {
     #[serde(default)]
     pub(crate) allow_custom_methods: bool,
     pub(crate) default_host_for_http_10: Option<At<String>>,
+    #[serde(default)]
+    pub(crate) enable_trailers: bool,
     pub(crate) header_key_format: Option<At<HeaderKeyFormat>>,
     #[serde(default)]
     pub(crate) ignore_http_11_upgrade: Vec<At<StringMatcher>>,

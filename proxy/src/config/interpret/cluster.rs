@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::rewrite::literal_host;
-use super::{address, buffer_bytes_max, health, http2_options, name_case};
+use super::{address, buffer_bytes_max, health, http2_options, name_case, trailer_rule};
 use crate::config::bootstrap::Http2ProtocolOptions;
 use crate::config::bootstrap::cluster::{
     Cluster as Written, DiscoveryType, DnsLookupFamily, Endpoint, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy,
@@ -60,6 +60,7 @@ pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Pr
             Some(LbPolicy::Random) => Balancing::Random,
         },
         protocol: protocol(cluster)?,
+        trailers: trailer_rule(http1_options(cluster).is_some_and(|options| options.enable_trailers)),
         name_case: name_case(http1_options(cluster).and_then(|options| options.header_key_format.as_ref()))?,
         connect_timeout: cluster.connect_timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.0),
         idle_timeout: idle_timeout(cluster),

@@ -7,10 +7,11 @@ use http::HeaderValue;
 
 use super::access_log::access_log;
 use super::local_reply::local_replies;
-use super::{ClusterNames, downstream_http2_options, filter, name_case, pattern, route, within};
+use super::{ClusterNames, downstream_http2_options, filter, name_case, pattern, route, trailer_rule, within};
 use crate::config::bootstrap::listener::{
     CidrRange, CodecType as WrittenCodec, ForwardClientCertDetails, HeadersWithUnderscoresAction,
-    HttpConnectionManager, InternalAddressConfig, PathWithEscapedSlashesAction, ServerHeaderTransformation,
+    HttpConnectionManager, InternalAddressConfig, PathWithEscapedSlashesAction, SchemeHeaderTransformation,
+    ServerHeaderTransformation,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
 use crate::config::error::Place;
@@ -74,6 +75,7 @@ pub(super) fn connection_manager(
         trust,
         normalisation,
         scheme,
+        scheme_matches_upstream: matches_upstream(written.scheme_header_transformation.as_ref()),
         keeps_client_cert: keeps_client_cert(written.forward_client_cert_details),
         adds_port_header: written.append_x_forwarded_port,
         via: written.via.map(|via| via.0).filter(|via| !via.is_empty()),
@@ -145,6 +147,11 @@ fn normalisation(written: &HttpConnectionManager) -> Result<Normalisation, Probl
     })
 }
 
+/// `match_upstream`
+fn matches_upstream(written: Option<&SchemeHeaderTransformation>) -> bool {
+    written.is_some_and(|written| written.match_upstream)
+}
+
 /// The scheme that requests get.
 fn scheme(written: &HttpConnectionManager) -> Result<Option<HeaderValue>, Problem> {
     let written = written.scheme_header_transformation.as_ref();
@@ -169,6 +176,7 @@ fn http1_options(written: &HttpConnectionManager) -> Result<Http1Options, Proble
         allow_custom_methods: options.is_some_and(|options| options.allow_custom_methods),
         ignore_http_11_upgrade: ignored.iter().map(pattern::string_match).collect::<Result<_, _>>()?,
         default_host_for_http_10: host.map(|host| host.value.clone()),
+        trailers: trailer_rule(options.is_some_and(|options| options.enable_trailers)),
         name_case: name_case(options.and_then(|options| options.header_key_format.as_ref()))?,
         safe_max_connection_duration: written.http1_safe_max_connection_duration.unwrap_or(false),
     })

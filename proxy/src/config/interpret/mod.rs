@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use super::bootstrap::{Bootstrap, HeaderKeyFormat, Http2ProtocolOptions, KeepaliveSettings};
 use super::error::Place;
-use super::header_names::NameCase;
+use super::header_names::{NameCase, TrailerRule};
 use super::listener::{Http2Floods, Http2Options, Keepalive, Listener};
 use super::problem::Problem;
 use super::yaml::{At, Node, Notes};
@@ -234,6 +234,11 @@ fn within(at: &At<u32>, range: RangeInclusive<u32>) -> Result<u32, Problem> {
         return Ok(at.value);
     }
     Err(at.invalid(format!("{} is not within {} to {}", at.value, range.start(), range.end())))
+}
+
+/// `enable_trailers`
+fn trailer_rule(enabled: bool) -> TrailerRule {
+    if enabled { TrailerRule::Passed } else { TrailerRule::Dropped }
 }
 
 /// How the names of header fields are written over HTTP/1.

@@ -78,7 +78,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Http1ProtocolOptions", "allow_chunked_length", Only("false", "a message with both Content-Length and Transfer-Encoding is always refused")),
     ("PreserveCaseFormatterConfig", "formatter_type_on_envoy_headers", Only("DEFAULT", "names of headers that the proxy adds are written in lower case")),
     ("PreserveCaseFormatterConfig", "forward_reason_phrase", Only("false", "reason phrases are those of the status")),
-    ("Http1ProtocolOptions", "enable_trailers", Only("false", "HTTP/1 trailers are dropped")),
     ("Http1ProtocolOptions", "override_stream_error_on_invalid_http_message", Only("false", "a malformed request ends its connection")),
     ("Http1ProtocolOptions", "send_fully_qualified_url", Only("false", "requests are sent in origin form")),
 
@@ -149,7 +148,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("HttpConnectionManager", "rds", Refused(DYNAMIC)),
     ("HttpConnectionManager", "represent_ipv4_remote_address_as_ipv4_mapped_ipv6", Only("false", "addresses are shown as they are")),
     ("HttpConnectionManager", "request_id_extension", Within("RequestIDExtension")),
-    ("SchemeHeaderTransformation", "match_upstream", Only("false", "write scheme_to_overwrite")),
     ("HttpConnectionManager", "scoped_routes", Refused("a connection manager has one route_config")),
     ("HttpConnectionManager", "server_header_transform", Old("server_header_transformation")),
     ("HttpConnectionManager", "set_current_client_cert_details", Refused(TLS)),

@@ -15,7 +15,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("UpstreamHttp1ProtocolOptions", "allow_absolute_url", Only("true", "it concerns requests; towards a cluster there are only responses")),
     ("UpstreamHttp1ProtocolOptions", "allow_chunked_length", Only("false", "a message with both Content-Length and Transfer-Encoding is always refused")),
     ("UpstreamHttp1ProtocolOptions", "allow_custom_methods", Ignored("it concerns requests; towards a cluster there are only responses")),
-    ("UpstreamHttp1ProtocolOptions", "enable_trailers", Only("false", "HTTP/1 trailers are dropped")),
     ("UpstreamHttp1ProtocolOptions", "ignore_http_11_upgrade", Refused("an upgrade that a response names is never taken over")),
     ("UpstreamHttp1ProtocolOptions", "send_fully_qualified_url", Only("false", "requests are sent in origin form")),
 

@@ -9,7 +9,7 @@ use finwait::codec::http1::{
     ClientConnection, ClientOptions, HeadError, Incoming, Methods, NameRules, Outgoing, ServerConnection, ServerOptions,
 };
 use finwait::codec::{Broken, Frame, Headers, Payload, RequestHead};
-use finwait::config::header_names::NameCase;
+use finwait::config::header_names::{NameCase, TrailerRule};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method};
 
@@ -23,6 +23,7 @@ const OPTIONS: ServerOptions = ServerOptions {
     accept_http_10: false,
     methods: Methods::Known,
     names: NameRules::PLAIN,
+    trailers: TrailerRule::Dropped,
     write_buffer_bytes_max: 1024 * 1024,
 };
 /// A head that was read within [`OPTIONS`] is within these when it is written: `host` and a framing field may be added,
@@ -33,10 +34,16 @@ pub(super) const NEXT_HOP: ServerOptions = ServerOptions {
     accept_http_10: false,
     methods: Methods::Known,
     names: NameRules::PLAIN,
+    trailers: TrailerRule::Dropped,
     write_buffer_bytes_max: 1024 * 1024,
 };
-pub(super) const CLIENT: ClientOptions =
-    ClientOptions { head_bytes_max: 8192, headers_max: 40, case: NameCase::Lower, write_buffer_bytes_max: 1024 * 1024 };
+pub(super) const CLIENT: ClientOptions = ClientOptions {
+    head_bytes_max: 8192,
+    headers_max: 40,
+    case: NameCase::Lower,
+    trailers: TrailerRule::Dropped,
+    write_buffer_bytes_max: 1024 * 1024,
+};
 /// What may be read ahead of its use: the largest head, what is read to notice a client that leaves, and one read.
 const AHEAD_BYTES_MAX: usize = OPTIONS.head_bytes_max + 16 * 1024 + 32 * 1024;
 
