@@ -1,4 +1,4 @@
-//! finwait: an HTTP proxy that reads Envoy v3 configuration.
+//! finwait: an HTTP and TCP proxy that reads Envoy v3 configuration.
 //!
 //! # The life of a request
 //!
@@ -16,6 +16,8 @@
 //! 10. [`tunnel`]: an accepted upgrade is such an exchange without an end; its handshake is translated here.
 //! 11. [`access_log`] and [`stats`]: what happened, as a line and as numbers.
 //!
+//! A connection that is not HTTP goes from 1 to [`tcp_proxy`], which copies its bytes to one of an endpoint.
+//!
 //! Around them: [`config`] says what the user wrote, [`snapshot`] is one version of it as it is served, [`net`] is the only way
 //! to the outside world, [`server`] builds the workers, gives each a thread and brings all to the next snapshot, [`drain`]
 //! ends them, [`admin`] shows an operator what
@@ -25,7 +27,7 @@
 //!
 //! A module names only modules that stand after it here:
 //!
-//! `main`, `signals`, `config_file`, `arguments`, `demo`, `server`, `admin`, `listener`, `connection_manager`, `stream`,
+//! `main`, `signals`, `config_file`, `arguments`, `demo`, `server`, `admin`, `listener`, `tcp_proxy`, `connection_manager`, `stream`,
 //! `upstream`, `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `exchange`, `filter`, `access_log`, `codec`, `drain`,
 //! `permits`, `runtime`, `net`, `stats`, `config`, `texts`.
 
@@ -51,6 +53,7 @@ pub mod server;
 pub mod snapshot;
 pub mod stats;
 mod stream;
+pub mod tcp_proxy;
 mod texts;
 pub mod tunnel;
 pub mod upstream;

@@ -7,7 +7,7 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
         ("NotSet", 0), ("TcpUpstreamConnected", 1), ("TcpPeriodic", 2), ("TcpConnectionEnd", 3), ("DownstreamStart", 4),
         ("DownstreamPeriodic", 5), ("DownstreamEnd", 6), ("UpstreamPoolReady", 7), ("UpstreamPeriodic", 8), ("UpstreamEnd", 9),
         ("DownstreamTunnelSuccessfullyEstablished", 10), ("UdpTunnelUpstreamConnected", 11), ("UdpPeriodic", 12),
-        ("UdpSessionEnd", 13),
+        ("UdpSessionEnd", 13), ("TcpConnectionStart", 14),
     ]),
     ("AppendAction", &[
         ("APPEND_IF_EXISTS_OR_ADD", 0), ("ADD_IF_ABSENT", 1), ("OVERWRITE_IF_EXISTS_OR_ADD", 2), ("OVERWRITE_IF_EXISTS", 3),

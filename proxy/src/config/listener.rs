@@ -17,6 +17,7 @@ use super::log_format::{LineFormat, Operator};
 use super::normalisation::Normalisation;
 use super::route::{RouteTable, Upgrades};
 use super::string_match::StringMatch;
+use super::tcp_proxy::TcpProxy;
 use super::trust::Trust;
 
 /// A listening socket and what happens to its connections.
@@ -29,7 +30,7 @@ pub struct Listener {
     /// `stat_prefix`: what its stats are called in place of its address.
     pub stat_prefix: Option<String>,
     /// What takes its connections.
-    pub filter_chains: FilterChains<Terminal<Arc<ConnectionManager>>>,
+    pub filter_chains: FilterChains<Terminal<Arc<ConnectionManager>, Arc<TcpProxy>>>,
     /// Bytes that may wait in one direction of one connection before the other side is no longer read.
     pub buffer_bytes_max: usize,
     /// `traffic_direction: INBOUND`
@@ -52,36 +53,32 @@ impl Listener {
 
     /// The same, to change them before the configuration is served.
     pub fn managers_mut(&mut self) -> impl Iterator<Item = &mut ConnectionManager> {
-        self.filter_chains.terminals_mut().map(|terminal| match terminal {
-            Terminal::Http(manager) => Arc::make_mut(manager),
-            Terminal::Tcp(tcp) => match *tcp {},
+        self.filter_chains.terminals_mut().filter_map(|terminal| match terminal {
+            Terminal::Http(manager) => Some(Arc::make_mut(manager)),
+            Terminal::Tcp(_) => None,
         })
     }
 }
 
-/// The filter that ends a network filter chain. `H` is an HTTP connection manager, or its options.
+/// The filter that ends a network filter chain. `H` is an HTTP connection manager, `T` a TCP proxy; or they are the options.
 #[derive(Clone, Debug)]
-pub enum Terminal<H> {
+pub enum Terminal<H, T> {
     /// `envoy.filters.network.http_connection_manager`
     Http(H),
     /// `envoy.filters.network.tcp_proxy`
-    Tcp(TcpProxy),
+    Tcp(T),
 }
 
-impl<H> Terminal<H> {
+impl<H, T> Terminal<H, T> {
     /// The connection manager, if it is one.
     #[must_use]
     pub fn http(&self) -> Option<&H> {
         match self {
             Self::Http(manager) => Some(manager),
-            Self::Tcp(tcp) => match *tcp {},
+            Self::Tcp(_) => None,
         }
     }
 }
-
-/// Options of the TCP proxy. It has no values: a configuration with this filter is refused.
-#[derive(Clone, Copy, Debug)]
-pub enum TcpProxy {}
 
 /// Options of the HTTP connection manager.
 #[derive(Clone, Debug)]

@@ -138,6 +138,14 @@ pub enum LogType {
     DownstreamTunnelSuccessfullyEstablished,
     /// It is no line of a log.
     NotSet,
+    /// A connection of a TCP proxy is over.
+    TcpConnectionEnd,
+    /// `flush_access_log_on_start`: it has been accepted.
+    TcpConnectionStart,
+    /// `access_log_flush_interval`: the interval has passed once more.
+    TcpPeriodic,
+    /// `flush_access_log_on_connected`: there is a connection to an endpoint.
+    TcpUpstreamConnected,
 }
 
 impl LogType {
@@ -149,6 +157,10 @@ impl LogType {
             Self::DownstreamStart => "DownstreamStart",
             Self::DownstreamTunnelSuccessfullyEstablished => "DownstreamTunnelSuccessfullyEstablished",
             Self::NotSet => "NotSet",
+            Self::TcpConnectionEnd => "TcpConnectionEnd",
+            Self::TcpConnectionStart => "TcpConnectionStart",
+            Self::TcpPeriodic => "TcpPeriodic",
+            Self::TcpUpstreamConnected => "TcpUpstreamConnected",
         }
     }
 }

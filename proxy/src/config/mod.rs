@@ -41,6 +41,7 @@ pub mod route;
 pub mod runtime;
 pub mod stats;
 pub mod string_match;
+pub mod tcp_proxy;
 pub mod trust;
 mod units;
 mod unsupported;

@@ -19,6 +19,7 @@ use crate::drain::ListenerDrain;
 use crate::net::accept::Acceptor;
 use crate::net::{Address, Conn, ListenOptions};
 use crate::stats::{Gauge, ListenerStats};
+use crate::tcp_proxy::TcpProxy;
 pub use limits::{ConnectionLimits, ConnectionPermit, ListenerLimits, Overflow};
 
 /// A bound socket that accepts.
@@ -30,10 +31,13 @@ pub struct Listener {
     drain: ListenerDrain,
 }
 
+/// What serves a connection.
+pub type Server = Terminal<Rc<ConnectionManager>, Rc<TcpProxy>>;
+
 /// What new connections of a listener get, until the configuration changes.
 pub struct Serving {
-    /// The connection managers among which a connection is shared out.
-    pub filter_chains: FilterChains<Terminal<Rc<ConnectionManager>>>,
+    /// What serves a connection, by the filter chain that takes it.
+    pub filter_chains: FilterChains<Server>,
     /// How many connections may be open at once.
     pub limits: ListenerLimits,
     /// `listener.<address>.`
@@ -171,14 +175,16 @@ impl Listener {
                 return;
             }
         };
+        let Some(server) = choose(filter_chains, conn.ends(), stats) else { return };
         stats.downstream_cx_total.inc();
         let active = [stats.downstream_cx_active.enter(), all.enter()];
-        let manager = choose(filter_chains, conn.ends(), stats);
         let (destroyed, length) = (stats.downstream_cx_destroy.clone(), stats.downstream_cx_length_ms.clone());
         connections.spawn_local(async move {
             let begun = Instant::now();
-            if let Some(manager) = manager {
-                manager.serve(conn).await; // called here, or the task would have its future twice
+            // Called here, or the task would have its future twice.
+            match server {
+                Terminal::Http(manager) => manager.serve(conn).await,
+                Terminal::Tcp(proxy) => proxy.serve(conn).await,
             }
             destroyed.inc();
             length.record_ms(begun.elapsed());
@@ -187,21 +193,14 @@ impl Listener {
     }
 }
 
-/// The connection manager of the filter chain that takes a connection; `None` if no chain does, and the connection is closed at
-/// once, as in Envoy.
-fn choose(
-    chains: &FilterChains<Terminal<Rc<ConnectionManager>>>,
-    ends: Ends,
-    stats: &ListenerStats,
-) -> Option<Rc<ConnectionManager>> {
-    match chains.choose(ends).and_then(|chosen| chains.terminal(chosen)) {
-        Some(Terminal::Http(manager)) => Some(Rc::clone(manager)),
-        Some(Terminal::Tcp(tcp)) => match *tcp {},
-        None => {
-            stats.no_filter_chain_match.inc();
-            None
-        }
+/// What serves the connections of the filter chain that takes a connection; `None` if no chain does, and the connection is
+/// closed at once, as in Envoy.
+fn choose(chains: &FilterChains<Server>, ends: Ends, stats: &ListenerStats) -> Option<Server> {
+    let chosen = chains.choose(ends).and_then(|chosen| chains.terminal(chosen));
+    if chosen.is_none() {
+        stats.no_filter_chain_match.inc();
     }
+    chosen.cloned()
 }
 
 /// Waits until the connections have ended, and cuts those that are left when their drain is over.

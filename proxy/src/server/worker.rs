@@ -24,8 +24,9 @@ use crate::listener::{Listener, ListenerControl, Serving};
 use crate::net::accept::Acceptor;
 use crate::net::{Accept, Address, ListenOptions, LogTarget, Outside};
 use crate::snapshot::{self, Addresses, Snapshot};
-use crate::stats::{CodeStats, CorsStats, Http1Stats, Http2Stats, HttpStats, ListenerStats, ResponseStats};
+use crate::stats::{CodeStats, CorsStats, Http1Stats, Http2Stats, HttpStats, ListenerStats, ResponseStats, TcpStats};
 use crate::stream::{LocalReplies, Logs, Service, ServiceParts};
+use crate::tcp_proxy::{TcpProxy, TcpProxyParts};
 
 /// A worker that has bound its listeners and serves once [`run`](Self::run) is awaited.
 pub struct Worker {
@@ -215,7 +216,7 @@ impl Worker {
         let drain = self.drain.listener(direction(config));
         let filter_chains = config.filter_chains.try_map(|terminal| match terminal {
             Terminal::Http(options) => self.manager(options, listener, &drain).map(Terminal::Http),
-            Terminal::Tcp(tcp) => match *tcp {},
+            Terminal::Tcp(options) => self.tcp_proxy(options, listener, &drain).map(Terminal::Tcp),
         })?;
         let limits = self.shared.connections.of(config);
         let stats = ListenerStats::new(registry, &config.stat_name());
@@ -231,11 +232,7 @@ impl Worker {
     ) -> Result<Rc<ConnectionManager>, StartError> {
         let (config, registry) = (&listener.config, &listener.stats);
         let mut options = config::listener::ConnectionManager::clone(options);
-        let net = &self.outside.net;
-        options.resolve(&|operator| match operator {
-            operator if *operator == Operator::HostName => Some(net.host_name().unwrap_or_default()),
-            operator => operator.variable().map(|name| net.environment(name).unwrap_or_default()),
-        });
+        options.resolve(&|operator| self.said_of_process(operator));
         let options = &Arc::new(options);
         let cors = options.has_cors.then(|| CorsStats::new(registry, &options.stat_prefix));
         let random = Rc::clone(&self.outside.random);
@@ -245,7 +242,7 @@ impl Worker {
             stats: HttpStats::new(registry, &options.stat_prefix),
             listener_responses: ResponseStats::of_listener(registry, &config.stat_name(), &options.stat_prefix),
             local_replies: LocalReplies::new(options, &self.shared.runtime),
-            logs: Logs::new(options, open_logs(&self.outside, options)?, &self.shared.runtime),
+            logs: self.logs(&options.access_logs)?,
             clusters: Rc::clone(&self.clusters),
             runtime: Arc::clone(&self.shared.runtime),
             registry: Arc::clone(registry),
@@ -265,6 +262,40 @@ impl Worker {
             Arc::clone(&self.shared.runtime),
             Rc::clone(&self.connection_ids),
         )))
+    }
+
+    fn tcp_proxy(
+        &self,
+        options: &Arc<config::tcp_proxy::TcpProxy>,
+        listener: &Arc<snapshot::Listener>,
+        drain: &ListenerDrain,
+    ) -> Result<Rc<TcpProxy>, StartError> {
+        let mut options = config::tcp_proxy::TcpProxy::clone(options);
+        options.resolve(&|operator| self.said_of_process(operator));
+        let parts = TcpProxyParts {
+            buffer_bytes_max: listener.config.buffer_bytes_max,
+            stats: TcpStats::new(&listener.stats, &options.stat_prefix),
+            logs: self.logs(&options.access_logs)?,
+            options: Arc::new(options),
+            clusters: Rc::clone(&self.clusters),
+            outside: self.outside.clone(),
+            drain: drain.clone(),
+            connection_ids: Rc::clone(&self.connection_ids),
+        };
+        Ok(Rc::new(TcpProxy::new(parts, Arc::clone(listener))))
+    }
+
+    /// What an operator of a format says of the process.
+    fn said_of_process(&self, operator: &Operator) -> Option<String> {
+        let net = &self.outside.net;
+        match operator {
+            operator if *operator == Operator::HostName => Some(net.host_name().unwrap_or_default()),
+            operator => operator.variable().map(|name| net.environment(name).unwrap_or_default()),
+        }
+    }
+
+    fn logs(&self, options: &[config::listener::AccessLog]) -> Result<Logs, StartError> {
+        Ok(Logs::new(options, open_logs(&self.outside, options)?, &self.shared.runtime))
     }
 
     fn set_listeners(&mut self, prepared: Prepared) {
@@ -325,7 +356,7 @@ fn bind(
     })
 }
 
-fn open_logs(outside: &Outside, manager: &config::listener::ConnectionManager) -> Result<Vec<AccessLog>, StartError> {
+fn open_logs(outside: &Outside, options: &[config::listener::AccessLog]) -> Result<Vec<AccessLog>, StartError> {
     let open = |log: &config::listener::AccessLog| {
         let target = match &log.to {
             LogPath::File(path) => LogTarget::File(path.clone()),
@@ -342,5 +373,5 @@ fn open_logs(outside: &Outside, manager: &config::listener::ConnectionManager) -
         })?;
         Ok(AccessLog::new(log.format.clone(), writer, Rc::clone(&outside.random)))
     };
-    manager.access_logs.iter().map(open).collect()
+    options.iter().map(open).collect()
 }

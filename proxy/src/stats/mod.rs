@@ -29,7 +29,7 @@ pub use histogram::{Histogram, Recorded};
 pub(crate) use names::Meter;
 pub use names::{
     BreakerStats, ByteStats, ClusterStats, CorsStats, FlowStats, Http1Stats, Http2Stats, HttpStats, ListenerStats,
-    LogStats, ManagerStats, ResponseStats, ServerState, ServerStats,
+    LogStats, ManagerStats, ResponseStats, ServerState, ServerStats, TcpStats,
 };
 
 /// A number that only grows.

@@ -1,15 +1,15 @@
-//! The access logs of a connection manager: which of them has a line of a stream, and on which occasions.
+//! The access logs of a connection manager or a TCP proxy: which of them has a line of a stream, and on which occasions.
 
 use super::log_filter::{LogFilter, Subject};
 use crate::access_log::format::Heads;
 use crate::access_log::{AccessLog, StreamInfo};
-use crate::config::listener::ConnectionManager as Options;
+use crate::config::listener::AccessLog as Options;
 use crate::config::log_filter::LogType;
 use crate::config::log_format::Operator;
 use crate::net::Random;
 use crate::runtime::Runtime;
 
-/// The access logs of a connection manager.
+/// The access logs of a connection manager or a TCP proxy.
 pub(crate) struct Logs {
     logs: Vec<(LogFilter, AccessLog)>,
     /// Some format or filter reads the trailers of responses.
@@ -20,20 +20,18 @@ pub(crate) struct Logs {
 
 impl Logs {
     /// `opened` are the logs of these options, in their order.
-    pub(crate) fn new(options: &Options, opened: Vec<AccessLog>, runtime: &Runtime) -> Self {
-        let filters = options.access_logs.iter().map(|log| LogFilter::new(&log.filter, runtime));
-        let reads = |log: &crate::config::listener::AccessLog| {
-            log.format.any(&Operator::reads_trailers) || log.filter.reads_trailers()
-        };
+    pub(crate) fn new(options: &[Options], opened: Vec<AccessLog>, runtime: &Runtime) -> Self {
+        let filters = options.iter().map(|log| LogFilter::new(&log.filter, runtime));
+        let reads = |log: &Options| log.format.any(&Operator::reads_trailers) || log.filter.reads_trailers();
         Self {
-            reads_trailers: options.access_logs.iter().any(reads),
-            shows_upstream_name: options.access_logs.iter().any(|log| log.format.any(&Operator::is_upstream_name)),
+            reads_trailers: options.iter().any(reads),
+            shows_upstream_name: options.iter().any(|log| log.format.any(&Operator::is_upstream_name)),
             logs: filters.zip(opened).collect(),
         }
     }
 
-    /// Writes a line into each log that has one of this stream.
-    pub(super) fn write(&self, log_type: LogType, heads: Heads<'_>, info: &StreamInfo, random: &dyn Random) {
+    /// Writes a line into each log that has one of this stream on this occasion.
+    pub(crate) fn write(&self, log_type: LogType, heads: Heads<'_>, info: &StreamInfo, random: &dyn Random) {
         for (filter, log) in &self.logs {
             if filter.takes(&Subject { heads, info, log_type, random }) {
                 log.write_on(log_type, heads, info);

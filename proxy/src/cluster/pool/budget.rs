@@ -118,11 +118,21 @@ impl Budget {
             stats.upstream_rq_active_overflow.inc();
             return Err(Failure::Overflow);
         };
+        Ok(self.begin_request(permit))
+    }
+
+    /// As [`Self::request`], but the limit of requests does not refuse it, as in Envoy for connections that are not HTTP.
+    pub(super) fn uncontested_request(self: &Rc<Self>) -> ActiveRequest {
+        self.begin_request(self.breakers().requests.permit_past_limit())
+    }
+
+    fn begin_request(self: &Rc<Self>, permit: Permit) -> ActiveRequest {
+        let stats = &self.shared.stats;
         stats.upstream_rq_total.inc();
         self.counts.rq_total.inc();
         self.requests.set(self.requests.get() + 1);
         let held = [stats.upstream_rq_active.enter(), self.counts.rq_active.enter()];
-        Ok(ActiveRequest { budget: Rc::clone(self), _permit: permit, _held: held })
+        ActiveRequest { budget: Rc::clone(self), _permit: permit, _held: held }
     }
 
     /// Leave to open a connection, unless too many are open.

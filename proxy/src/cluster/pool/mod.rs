@@ -14,6 +14,7 @@ mod http2;
 #[cfg(test)]
 mod model;
 mod queue;
+mod tcp;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 pub use http1::Exclusive;
 pub use http2::Stream;
 pub use queue::Wanted;
+pub use tcp::TcpConnection;
 
 use super::{ClusterShared, Failure, Location};
 use crate::codec::Broken;

@@ -220,6 +220,8 @@ pub(crate) enum AccessLogType {
     UdpPeriodic,
     #[serde(rename = "UdpSessionEnd")]
     UdpSessionEnd,
+    #[serde(rename = "TcpConnectionStart")]
+    TcpConnectionStart,
 }
 
 /// `envoy.config.accesslog.v3.MetadataFilter`

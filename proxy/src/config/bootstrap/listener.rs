@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::access_log::{AccessLog, AccessLogFilter, SubstitutionFormatString};
 use super::filter::{HeaderValueOption, HttpFilter};
 use super::route::{RouteConfiguration, UpgradeConfig};
+use super::tcp_proxy::TcpProxy;
 use super::{Address, DataSource, Http1ProtocolOptions, Http2ProtocolOptions};
 use crate::config::constraints::{HeaderText, NonEmpty, Port};
 use crate::config::units::Seconds;
@@ -85,6 +86,8 @@ pub(crate) enum NetworkFilter {
         rename = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     )]
     HttpConnectionManager(Box<HttpConnectionManager>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy")]
+    TcpProxy(Box<TcpProxy>),
 }
 
 /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`

@@ -12,6 +12,7 @@ pub(crate) mod matchers;
 pub(crate) mod policies;
 pub(crate) mod route;
 pub(crate) mod stats;
+pub(crate) mod tcp_proxy;
 
 use serde::Deserialize;
 

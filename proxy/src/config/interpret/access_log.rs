@@ -196,11 +196,12 @@ fn log_type(written: AccessLogType) -> Option<LogType> {
         AccessLogType::DownstreamTunnelSuccessfullyEstablished => {
             Some(LogType::DownstreamTunnelSuccessfullyEstablished)
         }
+        AccessLogType::TcpConnectionEnd => Some(LogType::TcpConnectionEnd),
+        AccessLogType::TcpConnectionStart => Some(LogType::TcpConnectionStart),
+        AccessLogType::TcpPeriodic => Some(LogType::TcpPeriodic),
+        AccessLogType::TcpUpstreamConnected => Some(LogType::TcpUpstreamConnected),
         AccessLogType::DownstreamPeriodic
         | AccessLogType::NotSet
-        | AccessLogType::TcpConnectionEnd
-        | AccessLogType::TcpPeriodic
-        | AccessLogType::TcpUpstreamConnected
         | AccessLogType::UdpPeriodic
         | AccessLogType::UdpSessionEnd
         | AccessLogType::UdpTunnelUpstreamConnected

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::connection_manager::cidr;
-use super::{ClusterNames, address, buffer_bytes_max, connection_manager};
+use super::{ClusterNames, address, buffer_bytes_max, connection_manager, tcp_proxy};
 use crate::config::bootstrap::listener::{
     CidrRange, ConnectionSourceType, FilterChain as Written, FilterChainMatch as WrittenMatch,
     Listener as WrittenListener, NetworkFilter, TrafficDirection,
@@ -13,11 +13,12 @@ use crate::config::filter_chain::{FilterChain, FilterChainMatch, FilterChains, S
 use crate::config::listener::{ConnectionManager, Listener, Terminal};
 use crate::config::log_format::Operator;
 use crate::config::problem::Problem;
+use crate::config::tcp_proxy::TcpProxy;
 use crate::config::trust::Cidr;
 use crate::config::yaml::{At, Notes};
 
 /// How a chain ends, as configured.
-type Configured = Terminal<Arc<ConnectionManager>>;
+type Configured = Terminal<Arc<ConnectionManager>, Arc<TcpProxy>>;
 
 pub(super) fn listener(
     written: WrittenListener,
@@ -115,7 +116,7 @@ fn terminal(
 ) -> Result<Configured, Problem> {
     let mut filters = std::mem::take(&mut chain.value.filters).into_iter();
     let Some(filter) = filters.next() else {
-        let what = "the filter chain is empty; it must consist of an HttpConnectionManager";
+        let what = "the filter chain is empty; it must consist of an HttpConnectionManager or a TcpProxy";
         return Err(Problem::invalid(&chain.place, what));
     };
     if let Some(second) = filters.next() {
@@ -125,16 +126,20 @@ fn terminal(
         );
     }
     let config = filter.value.typed_config;
+    let said = |operator: &Operator| match operator {
+        operator if *operator == Operator::FilterChainName => Some(chain.value.name.clone().unwrap_or_default()),
+        operator => (*operator == Operator::ListenerName).then(|| listener.to_owned()),
+    };
     match config.value {
         NetworkFilter::HttpConnectionManager(manager) => {
             let mut manager = connection_manager::connection_manager(*manager, &config.place, clusters, notes)?;
-            manager.resolve(&|operator| match operator {
-                operator if *operator == Operator::FilterChainName => {
-                    Some(chain.value.name.clone().unwrap_or_default())
-                }
-                operator => (*operator == Operator::ListenerName).then(|| listener.to_owned()),
-            });
+            manager.resolve(&said);
             Ok(Terminal::Http(Arc::new(manager)))
+        }
+        NetworkFilter::TcpProxy(proxy) => {
+            let mut proxy = tcp_proxy::tcp_proxy(*proxy, &config.place, clusters, notes)?;
+            proxy.resolve(&said);
+            Ok(Terminal::Tcp(Arc::new(proxy)))
         }
     }
 }

@@ -24,6 +24,7 @@ mod route;
 mod runtime;
 mod stats;
 mod targets;
+mod tcp_proxy;
 mod template;
 mod weighted;
 

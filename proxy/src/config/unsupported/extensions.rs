@@ -93,10 +93,10 @@ const LOGGER: &str = "lines are written to a file, stdout or stderr";
 const LOG_FILTER: &str = "there are no expressions; write status_code_filter, header_filter and the like";
 const OVERLOAD: &str =
     "there are no overload actions; every buffer, queue and number of connections has a limit of its own";
-const PROTOCOL: &str = "only HTTP is proxied; end the filter chain in an HttpConnectionManager";
+const PROTOCOL: &str = "HTTP is understood, and TCP passed on as it is; end the filter chain in an HttpConnectionManager or a TcpProxy";
 const PROXY_PROTOCOL: &str = "addresses are those of the connection and of x-forwarded-for";
 const SINK: &str = "stats are read from the admin interface; point a scraper at /stats/prometheus";
-const TCP: &str = "raw TCP is not proxied; end the filter chain in an HttpConnectionManager";
+const TCP: &str = "no network filter answers by itself; write a TcpProxy whose cluster is an application that does";
 const TRACING: &str = "there is no distributed tracing; x-request-id and trace headers are passed on";
 const TRANSLATION: &str = "gRPC is passed on, and translated from gRPC-Web alone";
 const UDP: &str = "there is no UDP and no QUIC";
@@ -198,7 +198,6 @@ const EXTENSIONS: &[Extension] = &[
     (NetworkFilter, "envoy.filters.network.sni_cluster", &["filters.network.sni_cluster.v3.SniCluster"], TCP),
     (NetworkFilter, "envoy.filters.network.sni_dynamic_forward_proxy", &["filters.network.sni_dynamic_forward_proxy.v3.FilterConfig"], FORWARD_PROXY),
     (NetworkFilter, "envoy.filters.network.tcp_bandwidth_limit", &["filters.network.tcp_bandwidth_limit.v3.TcpBandwidthLimit"], RATE_LIMIT),
-    (NetworkFilter, "envoy.filters.network.tcp_proxy", &["filters.network.tcp_proxy.v3.TcpProxy"], TCP),
     (NetworkFilter, "envoy.filters.network.thrift_proxy", &["filters.network.thrift_proxy.v3.ThriftProxy"], PROTOCOL),
     (NetworkFilter, "envoy.filters.network.wasm", &["filters.network.wasm.v3.Wasm"], CODE),
     (NetworkFilter, "envoy.filters.network.zookeeper_proxy", &["filters.network.zookeeper_proxy.v3.ZooKeeperProxy"], PROTOCOL),

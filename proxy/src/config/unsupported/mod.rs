@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 9] = [
+    pub(super) const MESSAGES: [&str; 10] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/cluster.rs"),
@@ -115,6 +115,7 @@ mod tests {
         include_str!("../bootstrap/policies.rs"),
         include_str!("../bootstrap/route.rs"),
         include_str!("../bootstrap/stats.rs"),
+        include_str!("../bootstrap/tcp_proxy.rs"),
     ];
 
     #[test]

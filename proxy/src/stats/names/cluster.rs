@@ -75,6 +75,8 @@ scope! {
         upstream_cx_active: Gauge,
         /// The peer announced that it will close: `connection: close`, HTTP/1.0, GOAWAY.
         upstream_cx_close_notify: Counter,
+        /// A TCP proxy has connected in vain as often as it may for one of its connections.
+        upstream_cx_connect_attempts_exceeded: Counter,
         /// A connect failed.
         upstream_cx_connect_fail: Counter,
         /// How long a successful connect took.
@@ -235,7 +237,6 @@ const CLUSTER_ALWAYS_ZERO: &[&str] = &[
     "lb_zone_routing_sampled",
     "original_dst_host_invalid",
     "update_empty",
-    "upstream_cx_connect_attempts_exceeded",
     "upstream_cx_connect_with_0_rtt",
     "upstream_cx_http3_total",
     "upstream_cx_pool_overflow",

@@ -16,6 +16,7 @@ mod log;
 mod managers;
 mod part;
 mod server;
+mod tcp;
 
 use super::{Counter, Gauge, Histogram, Registry, State};
 
@@ -29,6 +30,7 @@ pub use log::LogStats;
 pub use managers::{ClusterManagerStats, ListenerManagerStats, ManagerStats};
 pub use part::PartCounters;
 pub use server::{ServerState, ServerStats};
+pub use tcp::TcpStats;
 
 /// Makes a table of `name: kind` into a struct of handles with a constructor. Where the stat's name holds a
 /// dot, it stands behind the kind.

@@ -1,0 +1,53 @@
+//! The TCP proxy, as written.
+
+use serde::Deserialize;
+
+use super::access_log::AccessLog;
+use super::cluster::Percent;
+use crate::config::constraints::{LongerThan, NonEmpty};
+use crate::config::units::Seconds;
+use crate::config::yaml::At;
+
+/// The longest duration that is too short where a millisecond is the shortest: nanoseconds.
+const BELOW_A_MILLISECOND: u64 = 999_999;
+
+/// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`
+#[derive(Debug, Deserialize)]
+pub(crate) struct TcpProxy {
+    #[serde(default)]
+    pub(crate) access_log: Vec<AccessLog>,
+    pub(crate) access_log_flush_interval: Option<At<LongerThan<BELOW_A_MILLISECOND>>>,
+    pub(crate) access_log_options: Option<TcpAccessLogOptions>,
+    pub(crate) cluster: Option<At<String>>,
+    pub(crate) flush_access_log_on_connected: Option<At<bool>>,
+    pub(crate) idle_timeout: Option<Seconds>,
+    pub(crate) max_connect_attempts: Option<At<u32>>,
+    pub(crate) max_downstream_connection_duration: Option<LongerThan<BELOW_A_MILLISECOND>>,
+    pub(crate) max_downstream_connection_duration_jitter_percentage: Option<Percent>,
+    pub(crate) stat_prefix: NonEmpty,
+    pub(crate) weighted_clusters: Option<At<TcpWeightedCluster>>,
+}
+
+/// `TcpProxy.TcpAccessLogOptions`
+#[derive(Debug, Deserialize)]
+pub(crate) struct TcpAccessLogOptions {
+    pub(crate) access_log_flush_interval: Option<LongerThan<BELOW_A_MILLISECOND>>,
+    #[serde(default)]
+    pub(crate) flush_access_log_on_connected: bool,
+    #[serde(default)]
+    pub(crate) flush_access_log_on_start: bool,
+}
+
+/// `TcpProxy.WeightedCluster`
+#[derive(Debug, Deserialize)]
+pub(crate) struct TcpWeightedCluster {
+    #[serde(default)]
+    pub(crate) clusters: Vec<At<TcpClusterWeight>>,
+}
+
+/// `TcpProxy.WeightedCluster.ClusterWeight`
+#[derive(Debug, Deserialize)]
+pub(crate) struct TcpClusterWeight {
+    pub(crate) name: At<NonEmpty>,
+    pub(crate) weight: At<u32>,
+}

@@ -1,0 +1,89 @@
+//! A connection to an endpoint, in as many attempts as there may be.
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use crate::access_log::{ResponseFlag, StreamInfo};
+use crate::cluster::{Cluster, Endpoint, Failure, TcpConnection};
+use crate::config::cluster::Priority;
+use crate::config::tcp_proxy::TcpProxy as Options;
+
+/// What an attempt came to that brought no connection.
+enum Attempt {
+    /// Another endpoint may do better.
+    Failed,
+    /// Another attempt would come to the same.
+    Refused(ResponseFlag),
+}
+
+/// Connects to an endpoint of `cluster`; `None` if no attempt brought a connection, and what is wrong is put down in `info`.
+///
+/// # Cancellation
+/// Dropped, it gives the attempt up.
+pub(super) async fn connect(options: &Options, cluster: &Cluster, info: &mut StreamInfo) -> Option<TcpConnection> {
+    let began = Instant::now();
+    for _ in 0..options.connect_attempts_max.get() {
+        let attempt = attempt(cluster, info).await;
+        info.times.pool_wait = Some(began.elapsed());
+        match attempt {
+            Ok(upstream) => {
+                info.upstream_local = Some(upstream.conn.local.clone());
+                return Some(upstream);
+            }
+            Err(Attempt::Failed) => {}
+            Err(Attempt::Refused(flag)) => {
+                info.flag(flag);
+                return None;
+            }
+        }
+    }
+    cluster.shared.stats.upstream_cx_connect_attempts_exceeded.inc();
+    info.flag(ResponseFlag::URX);
+    None
+}
+
+async fn attempt(cluster: &Cluster, info: &mut StreamInfo) -> Result<TcpConnection, Attempt> {
+    let stats = &cluster.shared.stats;
+    // The limit before the endpoint, as in Envoy: none is looked for that could not be used.
+    let Some(permit) = cluster.shared.breakers.of(Priority::Default).connections.permit() else {
+        stats.upstream_cx_overflow.inc();
+        return Err(Attempt::Refused(ResponseFlag::UO));
+    };
+    let Some(endpoint) = cluster.choose(None) else {
+        stats.upstream_cx_none_healthy.inc();
+        return Err(Attempt::Refused(ResponseFlag::UH));
+    };
+    info.attempts += 1;
+    info.upstream_host = Some(endpoint.address.clone());
+    match endpoint.pool(Priority::Default).connect_tcp(permit).await {
+        Ok(upstream) => {
+            cluster.report_connected(&endpoint);
+            cluster.report(&endpoint, Ok(StatusCode::OK));
+            Ok(upstream)
+        }
+        Err(failure) => {
+            report_failed(cluster, &endpoint, &failure, info);
+            Err(Attempt::Failed)
+        }
+    }
+}
+
+fn report_failed(cluster: &Cluster, endpoint: &Endpoint, failure: &Failure, info: &mut StreamInfo) {
+    cluster.report(endpoint, Err(failure));
+    if *failure == Failure::PendingOverflow {
+        info.upstream_host = None; // it never came so far as to be this endpoint's
+        return;
+    }
+    tracing::debug!(
+        connection = info.downstream.connection_id,
+        cluster = &*cluster.shared.config.name,
+        endpoint = %endpoint.address,
+        ?failure,
+        "a connect failed"
+    );
+    info.flag(failure.flag());
+    // It stays when a later attempt succeeds, as the flag does.
+    if let Failure::Connect(why) = failure {
+        info.transport_failure = Some(why.clone().into());
+    }
+}

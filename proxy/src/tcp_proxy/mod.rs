@@ -1,0 +1,155 @@
+//! Bytes are passed on as they come: the network filter `envoy.filters.network.tcp_proxy`.
+//!
+//! A listener hands over a connection. [`TcpProxy::serve`] finds its cluster, [`connect`] opens a connection to one of the
+//! endpoints, [`relay`] copies both ways until both directions have ended, and [`record`] is the line in the access log. A
+//! client is not read before there is a connection to an endpoint, as in Envoy: until then nobody sees that it has gone.
+
+mod connect;
+mod record;
+mod relay;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::access_log::{Downstream, LocalEnd, ResponseFlag};
+use crate::cluster::{Cluster, Clusters};
+use crate::config::log_filter::LogType;
+use crate::config::tcp_proxy::TcpProxy as Options;
+use crate::drain::ListenerDrain;
+use crate::exchange::LazyTimer;
+use crate::net::{Conn, Outside};
+use crate::snapshot::Listener;
+use crate::stats::TcpStats;
+use crate::stream::Logs;
+use record::Record;
+use relay::{Limits, Relay, Step};
+
+/// Serves the connections of one listener, on one worker.
+pub struct TcpProxy {
+    parts: TcpProxyParts,
+    /// Connections so far: a draining server ends them in this order.
+    begun: Cell<u64>,
+    /// Keeps its stats listed.
+    _listener: Arc<Listener>,
+}
+
+/// What a [`TcpProxy`] is made of.
+pub(crate) struct TcpProxyParts {
+    pub(crate) options: Arc<Options>,
+    /// `per_connection_buffer_limit_bytes` of the listener.
+    pub(crate) buffer_bytes_max: usize,
+    /// `tcp.<stat_prefix>.`
+    pub(crate) stats: TcpStats,
+    /// Open access logs.
+    pub(crate) logs: Logs,
+    pub(crate) clusters: Rc<Clusters>,
+    pub(crate) outside: Outside,
+    pub(crate) drain: ListenerDrain,
+    /// Numbers the worker's connections.
+    pub(crate) connection_ids: Rc<Cell<u64>>,
+}
+
+/// Why a connection is over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    /// Both directions have ended.
+    Complete,
+    /// The client has reset its connection.
+    DownstreamReset,
+    /// The proxy's drain ended it.
+    Drained,
+    /// No byte for too long.
+    Idle,
+    /// It lasted too long.
+    TooOld,
+    /// There is no connection to an endpoint.
+    Unconnected,
+    /// The endpoint has reset its connection.
+    UpstreamReset,
+}
+
+impl TcpProxy {
+    /// A proxy for the listener's connections.
+    pub(crate) fn new(parts: TcpProxyParts, listener: Arc<Listener>) -> Self {
+        Self { parts, begun: Cell::new(0), _listener: listener }
+    }
+
+    /// Serves a connection to its end.
+    ///
+    /// # Cancellation
+    /// Dropped, it cuts the connection and that to the endpoint.
+    pub async fn serve(self: Rc<Self>, mut conn: Conn) {
+        let TcpProxyParts { options, stats, outside, connection_ids, drain, .. } = &self.parts;
+        stats.downstream_cx_total.inc();
+        conn.count_bytes(&stats.bytes);
+        let id = connection_ids.replace(connection_ids.get() + 1);
+        let mut record =
+            Record::begin(&self.parts, Downstream::new(id, conn.local.clone(), conn.peer.clone()));
+        if options.early_logs.at_start {
+            record.write(LogType::TcpConnectionStart);
+        }
+        let old_at = options.duration_max.map(|max| Instant::now() + max.drawn(outside.random.next_u64()));
+        let number = self.begun.replace(self.begun.get().wrapping_add(1));
+        let end = tokio::select! {
+            // What has ended by itself is not ended by the drain.
+            biased;
+            end = Box::pin(self.proxy(conn, old_at, &mut record)) => end,
+            () = drain.ends_tunnel(number) => End::Drained,
+        };
+        self.count(end, &mut record);
+        record.end();
+    }
+
+    /// From the choice of a cluster to the end of both directions.
+    async fn proxy(&self, conn: Conn, old_at: Option<Instant>, record: &mut Record<'_>) -> End {
+        let Some(cluster) = self.cluster() else {
+            self.parts.stats.downstream_cx_no_route.inc();
+            record.info.flag(ResponseFlag::NC);
+            return End::Unconnected;
+        };
+        record.info.upstream_cluster = Some(Rc::clone(&cluster.name));
+        let mut timer = LazyTimer::default();
+        let connected = tokio::select! {
+            biased;
+            connected = connect::connect(&self.parts.options, &cluster, &mut record.info) => connected,
+            () = timer.at(old_at) => return End::TooOld,
+        };
+        let Some(upstream) = connected else { return End::Unconnected };
+        let options = &self.parts.options;
+        if options.early_logs.at_connected {
+            record.write(LogType::TcpUpstreamConnected);
+        }
+        let limits = Limits { idle: options.idle_timeout, old_at, log: options.early_logs.every };
+        let mut relay = Relay::new(conn, upstream, limits, &self.parts, &cluster);
+        loop {
+            match relay.step(&mut record.info).await {
+                Step::Log => record.write(LogType::TcpPeriodic),
+                Step::ClientGone => record.write_end(),
+                Step::End(end) => return end,
+            }
+        }
+    }
+
+    fn cluster(&self) -> Option<Rc<Cluster>> {
+        let TcpProxyParts { options, clusters, outside, .. } = &self.parts;
+        clusters.get(options.clusters.drawn(outside.random.next_u64())?)
+    }
+
+    /// What an end adds to the stats and to the line.
+    fn count(&self, end: End, record: &mut Record<'_>) {
+        let stats = &self.parts.stats;
+        match end {
+            End::Complete | End::DownstreamReset | End::Unconnected => {}
+            End::Drained => record.info.end_locally(LocalEnd::Drained),
+            End::Idle => stats.idle_timeout.inc(),
+            End::TooOld => {
+                stats.max_downstream_connection_duration.inc();
+                record.info.flag(ResponseFlag::DT);
+            }
+            End::UpstreamReset => record.info.flag(ResponseFlag::UR),
+        }
+    }
+}

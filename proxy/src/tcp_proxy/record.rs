@@ -1,0 +1,70 @@
+//! What is known of a connection, for its lines in the access log.
+
+use std::rc::Rc;
+
+use tokio::time::Instant;
+
+use super::TcpProxyParts;
+use crate::access_log::format::Heads;
+use crate::access_log::{Downstream, LocalEnd, StreamInfo};
+use crate::config::log_filter::LogType;
+
+/// A connection that will have exactly one last line in every access log, written when this is dropped if not before.
+pub(super) struct Record<'p> {
+    pub(super) info: StreamInfo,
+    state: State,
+    proxy: &'p TcpProxyParts,
+}
+
+/// The last line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// It waits for the end of the connection.
+    Open,
+    /// It has been written.
+    Written,
+}
+
+impl<'p> Record<'p> {
+    /// A connection has been accepted.
+    pub(super) fn begin(proxy: &'p TcpProxyParts, downstream: Downstream) -> Self {
+        let info = StreamInfo::new(Instant::now(), proxy.outside.clock.wall(), Rc::new(downstream));
+        Self { info, state: State::Open, proxy }
+    }
+
+    /// Writes a line that is not the last.
+    pub(super) fn write(&self, log_type: LogType) {
+        let mut info = self.info.clone();
+        info.finish(Instant::now());
+        self.write_line(log_type, &info);
+    }
+
+    /// Writes the last line. The first call counts.
+    pub(super) fn write_end(&mut self) {
+        if self.state == State::Open {
+            self.state = State::Written;
+            self.info.finish(Instant::now());
+            self.write_line(LogType::TcpConnectionEnd, &self.info);
+        }
+    }
+
+    /// The connection is over, and everything about it is known.
+    pub(super) fn end(mut self) {
+        self.write_end();
+    }
+
+    fn write_line(&self, log_type: LogType, info: &StreamInfo) {
+        let heads = Heads { request: None, response: None };
+        self.proxy.logs.write(log_type, heads, info, &*self.proxy.outside.random);
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        if self.state == State::Open {
+            // With the task that served it: the drain is over.
+            self.info.end_locally(LocalEnd::Drained);
+        }
+        self.write_end();
+    }
+}

@@ -1,0 +1,336 @@
+//! Bytes both ways, until both directions have ended.
+//!
+//! Each direction has a buffer of its own, which is empty and takes no memory while the receiver takes what comes. A sender is
+//! not read while as much waits as may, and read again when half of that has gone. FIN is passed on behind the last byte;
+//! the other direction goes on. RST is passed on as RST, before whatever still waits.
+
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::{End, TcpProxyParts};
+use crate::access_log::StreamInfo;
+use crate::cluster::{Cluster, TcpConnection};
+use crate::exchange::LazyTimer;
+use crate::net::Conn;
+use crate::stats::{Counter, FlowStats, Held, Pause, TcpStats};
+
+/// Most bytes of one read.
+const READ_BYTES: usize = 16 * 1024;
+
+/// When a connection is looked at though nothing comes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Without a byte for so long, it is ended.
+    pub(super) idle: Option<Duration>,
+    /// Then it is ended.
+    pub(super) old_at: Option<Instant>,
+    /// So often it gets a line in the access log.
+    pub(super) log: Option<Duration>,
+}
+
+/// What is to be done for a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Step {
+    /// The client's connection is over, and the endpoint has not taken yet what it sent.
+    ClientGone,
+    /// It is over.
+    End(End),
+    /// It is time for a line in the access log.
+    Log,
+}
+
+/// A connection of a client and one of an endpoint, and what passes between them.
+pub(super) struct Relay {
+    /// `None` once it is over.
+    client: Option<Conn>,
+    /// `None` once it is over.
+    upstream: Option<TcpConnection>,
+    request: Direction,
+    response: Direction,
+    limits: Limits,
+    /// When the last byte moved.
+    active_at: Instant,
+    log_at: Option<Instant>,
+    timer: LazyTimer,
+    stats: TcpStats,
+    flushing: Option<Held>,
+}
+
+/// One direction.
+struct Direction {
+    /// Bytes that the receiver has not taken.
+    waiting: BytesMut,
+    waiting_bytes_max: usize,
+    state: State,
+    /// Bytes that have come.
+    bytes: u64,
+    /// Bytes that have come and bytes that have gone, and FIN: it changes whenever something moves.
+    moved: u64,
+    /// While the sender is not read.
+    paused: Option<Pause>,
+    pauses: (Counter, Counter),
+}
+
+/// How far a direction has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// More may come.
+    Open,
+    /// FIN has come.
+    Ended,
+    /// FIN has been passed on.
+    Closed,
+}
+
+/// Which end of a direction is broken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Broken {
+    Receiver,
+    Sender,
+}
+
+impl Relay {
+    pub(super) fn new(
+        client: Conn,
+        upstream: TcpConnection,
+        limits: Limits,
+        proxy: &TcpProxyParts,
+        cluster: &Rc<Cluster>,
+    ) -> Self {
+        let (stats, now) = (proxy.stats.clone(), Instant::now());
+        let FlowStats { paused_reading, resumed_reading, .. } = &*cluster.flow;
+        let to_upstream = (
+            stats.downstream_flow_control_paused_reading_total.clone(),
+            stats.downstream_flow_control_resumed_reading_total.clone(),
+        );
+        Self {
+            client: Some(client),
+            upstream: Some(upstream),
+            request: Direction::new(cluster.shared.config.buffer_bytes_max, to_upstream),
+            response: Direction::new(proxy.buffer_bytes_max, (paused_reading.clone(), resumed_reading.clone())),
+            limits,
+            active_at: now,
+            log_at: limits.log.map(|interval| now + interval),
+            timer: LazyTimer::default(),
+            stats,
+            flushing: None,
+        }
+    }
+
+    /// Moves bytes until something else is to be done. How many have come stands in `info` at every moment.
+    ///
+    /// # Cancellation
+    /// Safe to drop.
+    pub(super) async fn step(&mut self, info: &mut StreamInfo) -> Step {
+        poll_fn(|cx| {
+            let step = self.poll(cx);
+            (info.bytes_received, info.bytes_sent) = (self.request.bytes, self.response.bytes);
+            step
+        })
+        .await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        let before = self.moved();
+        if let Err(end) = self.poll_request(cx).and_then(|()| self.poll_response(cx)) {
+            return Poll::Ready(Step::End(end));
+        }
+        if self.moved() != before {
+            self.active_at = Instant::now();
+        }
+        if let Some(step) = self.drop_what_is_over() {
+            return Poll::Ready(step);
+        }
+        self.poll_timer(cx)
+    }
+
+    fn moved(&self) -> u64 {
+        self.request.moved.wrapping_add(self.response.moved)
+    }
+
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        let Some(upstream) = &mut self.upstream else { return Ok(()) };
+        let moved = self.request.poll(cx, self.client.as_mut(), &mut upstream.conn);
+        moved.map_err(|broken| match broken {
+            Broken::Sender => self.reset_upstream(),
+            Broken::Receiver => self.reset_client(),
+        })
+    }
+
+    fn poll_response(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        let Some(client) = &mut self.client else { return Ok(()) };
+        let from = self.upstream.as_mut().map(|upstream| &mut upstream.conn);
+        let was_open = self.response.state == State::Open;
+        let moved = self.response.poll(cx, from, client);
+        let ends_last = self.request.state == State::Closed;
+        if let Some(upstream) = &mut self.upstream
+            && was_open
+            && self.response.state != State::Open
+            && ends_last
+        {
+            upstream.ended_by_peer();
+        }
+        moved.map_err(|broken| match broken {
+            Broken::Sender => self.reset_client(),
+            Broken::Receiver => self.reset_upstream(),
+        })
+    }
+
+    /// The client has reset its connection.
+    fn reset_upstream(&mut self) -> End {
+        if let Some(upstream) = &mut self.upstream {
+            upstream.conn.abort_on_drop();
+        }
+        End::DownstreamReset
+    }
+
+    /// The endpoint has reset its connection.
+    fn reset_client(&mut self) -> End {
+        if let Some(upstream) = &mut self.upstream {
+            upstream.ended_by_peer();
+        }
+        if let Some(client) = &mut self.client {
+            client.abort_on_drop();
+        }
+        End::UpstreamReset
+    }
+
+    /// Closes connections that nothing more passes over.
+    fn drop_what_is_over(&mut self) -> Option<Step> {
+        if self.response.state != State::Open && self.request.state == State::Closed {
+            self.upstream = None;
+        }
+        if self.request.state != State::Open && self.response.state == State::Closed && self.client.take().is_some() {
+            if self.upstream.is_none() {
+                return Some(Step::End(End::Complete));
+            }
+            self.stats.upstream_flush_total.inc();
+            self.flushing = Some(self.stats.upstream_flush_active.enter());
+            return Some(Step::ClientGone);
+        }
+        (self.client.is_none() && self.upstream.is_none()).then_some(Step::End(End::Complete))
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        let Limits { idle, old_at, log } = self.limits;
+        // Of a client that has gone, only the idle timer counts.
+        let is_there = self.client.is_some();
+        let idle_at = idle.map(|limit| (self.active_at + limit, Step::End(End::Idle)));
+        let old_at = old_at.filter(|_| is_there).map(|at| (at, Step::End(End::TooOld)));
+        let log_at = self.log_at.filter(|_| is_there).map(|at| (at, Step::Log));
+        let next = [old_at, idle_at, log_at].into_iter().flatten().min_by_key(|(at, _)| *at);
+        let Some((due, step)) = next else { return Poll::Pending };
+        if self.timer.poll(cx, due).is_pending() {
+            return Poll::Pending;
+        }
+        if step == Step::Log {
+            self.log_at = self.log_at.zip(log).map(|(at, interval)| at + interval);
+        }
+        Poll::Ready(step)
+    }
+}
+
+impl Direction {
+    fn new(waiting_bytes_max: usize, pauses: (Counter, Counter)) -> Self {
+        Self {
+            waiting: BytesMut::new(),
+            waiting_bytes_max,
+            state: State::Open,
+            bytes: 0,
+            moved: 0,
+            paused: None,
+            pauses,
+        }
+    }
+
+    /// Moves what there is, as far as the receiver takes it. `from` is `None` once the sender's connection is over.
+    ///
+    /// # Errors
+    /// An end is broken.
+    fn poll(&mut self, cx: &mut Context<'_>, from: Option<&mut Conn>, to: &mut Conn) -> Result<(), Broken> {
+        if self.state == State::Closed {
+            return Ok(());
+        }
+        self.write(cx, to)?;
+        if let Some(from) = from {
+            while self.state == State::Open && !self.is_full() && self.read(cx, from, to)?.is_ready() {
+                // What was left of it is tried again, or nobody would say when the receiver takes more.
+                self.write(cx, to)?;
+            }
+        }
+        if self.state == State::Ended && self.waiting.is_empty() {
+            match Pin::new(to).poll_shutdown(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => self.state = State::Closed,
+                Poll::Ready(Err(_)) => return Err(Broken::Receiver),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits as much as may? Once it does, it counts as much until half of it has gone.
+    fn is_full(&mut self) -> bool {
+        let (waiting, max) = (self.waiting.len(), self.waiting_bytes_max);
+        if self.paused.is_some() && waiting <= max / 2 {
+            self.paused = None;
+        }
+        if self.paused.is_none() && waiting >= max {
+            let (begun, ended) = &self.pauses;
+            self.paused = Some(Pause::begin(&[(begun, ended)]));
+        }
+        self.paused.is_some()
+    }
+
+    /// Writes what waits, as far as the receiver takes it.
+    fn write(&mut self, cx: &mut Context<'_>, to: &mut Conn) -> Result<(), Broken> {
+        while !self.waiting.is_empty() {
+            match Pin::new(&mut *to).poll_write(cx, &self.waiting) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(written)) => {
+                    self.moved = self.moved.wrapping_add(written as u64);
+                    self.waiting.advance(written);
+                }
+                Poll::Ready(Err(_)) => return Err(Broken::Receiver),
+            }
+        }
+        // A direction that is silent keeps no buffer.
+        self.waiting = BytesMut::new();
+        Ok(())
+    }
+
+    /// Ready if something has come, FIN among it; what the receiver does not take at once waits.
+    fn read(&mut self, cx: &mut Context<'_>, from: &mut Conn, to: &mut Conn) -> Result<Poll<()>, Broken> {
+        let mut space = [MaybeUninit::uninit(); READ_BYTES];
+        let room = self.waiting_bytes_max.saturating_sub(self.waiting.len()).min(READ_BYTES);
+        let mut read = ReadBuf::uninit(space.get_mut(..room).unwrap_or_default());
+        match Pin::new(from).poll_read(cx, &mut read) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => return Err(Broken::Sender),
+        }
+        let mut data = read.filled();
+        self.moved = self.moved.wrapping_add(1 + data.len() as u64);
+        if data.is_empty() {
+            self.state = State::Ended;
+            return Ok(Poll::Ready(()));
+        }
+        self.bytes += data.len() as u64;
+        if self.waiting.is_empty() {
+            match Pin::new(to).poll_write(cx, data) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(written)) => data.advance(written),
+                Poll::Ready(Err(_)) => return Err(Broken::Receiver),
+            }
+        }
+        self.waiting.extend_from_slice(data);
+        Ok(Poll::Ready(()))
+    }
+}
