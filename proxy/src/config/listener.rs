@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+pub use super::access_log::{AccessLog, LogPath};
 use super::address::Address;
 use super::filter::Chains;
 use super::filter_chain::FilterChains;
 use super::header_names::{NameCase, TrailerRule, Underscores};
 pub use super::http2::{Http2Floods, Http2Options, Keepalive};
 use super::local_reply::LocalReplies;
-use super::log_filter::LogFilter;
-use super::log_format::{LineFormat, Operator};
+use super::log_format::Operator;
 use super::normalisation::Normalisation;
 use super::route::{RouteTable, Upgrades};
 use super::string_match::StringMatch;
@@ -251,17 +251,6 @@ pub struct RequestIds {
     pub in_response: bool,
 }
 
-/// One access log.
-#[derive(Clone, Debug)]
-pub struct AccessLog {
-    /// Where lines go.
-    pub to: LogPath,
-    /// Which streams it has lines of.
-    pub filter: LogFilter,
-    /// What a line says.
-    pub format: LineFormat,
-}
-
 /// `access_log_options`: on which occasions a line is written before the end of a stream.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct EarlyLogs {
@@ -269,15 +258,4 @@ pub struct EarlyLogs {
     pub at_begin: bool,
     /// It has become a tunnel.
     pub at_tunnel: bool,
-}
-
-/// Where an access log goes.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum LogPath {
-    /// A file of this path; reopened on SIGUSR1.
-    File(String),
-    /// `envoy.access_loggers.stderr`.
-    Stderr,
-    /// `envoy.access_loggers.stdout`.
-    Stdout,
 }

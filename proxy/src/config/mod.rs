@@ -6,6 +6,7 @@
 //! The way of a file: text, `yaml` tree, `bootstrap` messages as Envoy has them and, by `interpret`,
 //! [`Config`].
 
+pub mod access_log;
 pub mod address;
 mod bootstrap;
 mod changes;

@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::access_log::AccessLog;
 use super::cluster::ClusterName;
-use super::listener::AccessLog;
 use super::log_format::Operator;
 
 /// Options of the TCP proxy.

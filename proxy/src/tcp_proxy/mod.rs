@@ -113,6 +113,7 @@ impl TcpProxy {
         record.info.upstream_cluster = Some(Rc::clone(&cluster.name));
         let mut timer = LazyTimer::default();
         let connected = tokio::select! {
+            // A connection that has come is used, though the time is up at the same instant.
             biased;
             connected = connect::connect(&self.parts.options, &cluster, &mut record.info) => connected,
             () = timer.at(old_at) => return End::TooOld,

@@ -262,7 +262,7 @@ impl Direction {
         self.write(cx, to)?;
         if let Some(from) = from {
             while self.state == State::Open && !self.is_full() && self.read(cx, from, to)?.is_ready() {
-                // What was left of it is tried again, or nobody would say when the receiver takes more.
+                // What is left of it is tried again: only then the receiver's readiness wakes the task.
                 self.write(cx, to)?;
             }
         }
