@@ -3,8 +3,8 @@
 //! They count against the same circuit breakers as the connections of the pool and are part of the same stats, but never wait
 //! in it: nothing tells where one use of such a connection ends and another might begin.
 
-use super::budget::{ActiveRequest, ClosedBy, ConnectionRecord, Pending};
 use super::Pool;
+use super::budget::{ActiveRequest, ClosedBy, ConnectionRecord, Pending};
 use crate::cluster::Failure;
 use crate::net::Conn;
 use crate::permits::Permit;
@@ -49,8 +49,7 @@ impl Pool {
     /// The connect failed, or too many wait for connections.
     pub async fn connect_tcp(&self, permit: Permit) -> Result<TcpConnection, Failure> {
         let stats = &self.budget.shared.stats;
-        let mut waits =
-            Waits { pending: Some(self.budget.pending()?), cancelled: stats.upstream_rq_cancelled.clone() };
+        let mut waits = Waits { pending: Some(self.budget.pending()?), cancelled: stats.upstream_rq_cancelled.clone() };
         let connected = self.budget.connect(self.budget.begin_connect(permit)).await;
         waits.pending = None;
         match connected {

@@ -37,12 +37,7 @@ pub(super) fn tcp_proxy(
     })
 }
 
-fn clusters(
-    written: &Written,
-    place: &Place,
-    known: &ClusterNames<'_>,
-    notes: &Notes,
-) -> Result<TcpClusters, Problem> {
+fn clusters(written: &Written, place: &Place, known: &ClusterNames<'_>, notes: &Notes) -> Result<TcpClusters, Problem> {
     match (&written.cluster, &written.weighted_clusters) {
         (Some(name), None) => {
             note_unknown(&name.value, &name.place, known, notes);

@@ -93,7 +93,8 @@ const LOGGER: &str = "lines are written to a file, stdout or stderr";
 const LOG_FILTER: &str = "there are no expressions; write status_code_filter, header_filter and the like";
 const OVERLOAD: &str =
     "there are no overload actions; every buffer, queue and number of connections has a limit of its own";
-const PROTOCOL: &str = "HTTP is understood, and TCP passed on as it is; end the filter chain in an HttpConnectionManager or a TcpProxy";
+const PROTOCOL: &str =
+    "HTTP is understood, and TCP passed on as it is; end the filter chain in an HttpConnectionManager or a TcpProxy";
 const PROXY_PROTOCOL: &str = "addresses are those of the connection and of x-forwarded-for";
 const SINK: &str = "stats are read from the admin interface; point a scraper at /stats/prometheus";
 const TCP: &str = "no network filter answers by itself; write a TcpProxy whose cluster is an application that does";
