@@ -15,7 +15,7 @@ pub(crate) struct Logs {
     /// Some format or filter reads the trailers of responses.
     pub(super) reads_trailers: bool,
     /// Some format shows the name of the endpoint.
-    pub(super) shows_upstream_name: bool,
+    pub(crate) shows_upstream_name: bool,
 }
 
 impl Logs {

@@ -28,6 +28,7 @@ pub(super) async fn connect(options: &Options, cluster: &Cluster, info: &mut Str
         match attempt {
             Ok(upstream) => {
                 info.upstream_local = Some(upstream.conn.local.clone());
+                info.upstream_connection = Some(upstream.conn.number);
                 return Some(upstream);
             }
             Err(Attempt::Failed) => {}
@@ -55,6 +56,7 @@ async fn attempt(cluster: &Cluster, info: &mut StreamInfo) -> Result<TcpConnecti
     };
     info.attempts += 1;
     info.upstream_host = Some(endpoint.address.clone());
+    info.upstream_name = if info.shows_upstream_name { cluster.hostname(&endpoint) } else { None };
     match endpoint.pool(Priority::Default).connect_tcp(permit).await {
         Ok(upstream) => {
             cluster.report_connected(&endpoint);

@@ -28,7 +28,8 @@ enum State {
 impl<'p> Record<'p> {
     /// A connection has been accepted.
     pub(super) fn begin(proxy: &'p TcpProxyParts, downstream: Downstream) -> Self {
-        let info = StreamInfo::new(Instant::now(), proxy.outside.clock.wall(), Rc::new(downstream));
+        let mut info = StreamInfo::new(Instant::now(), proxy.outside.clock.wall(), Rc::new(downstream));
+        info.shows_upstream_name = proxy.logs.shows_upstream_name;
         Self { info, state: State::Open, proxy }
     }
 
