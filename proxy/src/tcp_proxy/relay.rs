@@ -334,3 +334,86 @@ impl Direction {
         Ok(Poll::Ready(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::net::{Address, Io, Peek};
+
+    /// One end of a pipe that takes only so many bytes.
+    struct PipeEnd(DuplexStream);
+
+    impl Io for PipeEnd {
+        fn abort_on_drop(&mut self) {}
+
+        fn peek(&self) -> Peek {
+            Peek::Open
+        }
+    }
+
+    impl AsyncRead for PipeEnd {
+        fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.get_mut().0).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for PipeEnd {
+        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.get_mut().0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+        }
+    }
+
+    fn conn(end: DuplexStream) -> Conn {
+        let at = Address::Internal("here".into());
+        Conn::new(Box::new(PipeEnd(end)), at.clone(), at)
+    }
+
+    /// Passes `sent` on to a receiver that takes `takes_bytes` at a time, with room for `room_bytes` in between; what arrives, and
+    /// how often the sender was not read.
+    async fn passed(sent: &[u8], room_bytes: usize, takes_bytes: usize) -> (Vec<u8>, u64) {
+        let ((mut sender, from), (to, mut receiver)) = (duplex(64), duplex(takes_bytes));
+        let (mut from, mut to) = (conn(from), conn(to));
+        let pauses = (Counter::default(), Counter::default());
+        let mut direction = Direction::new(room_bytes, pauses.clone());
+        let passes = poll_fn(|cx| {
+            direction.poll(cx, Some(&mut from), &mut to).unwrap();
+            assert!(direction.waiting.len() <= room_bytes);
+            if direction.state == State::Closed { Poll::Ready(()) } else { Poll::Pending }
+        });
+        let sends = async {
+            sender.write_all(sent).await.unwrap();
+            sender.shutdown().await.unwrap();
+        };
+        let mut arrived = Vec::new();
+        let ((), (), received) = tokio::join!(passes, sends, receiver.read_to_end(&mut arrived));
+        received.unwrap();
+        assert_eq!(direction.bytes, sent.len() as u64);
+        drop(direction);
+        assert_eq!(pauses.0.value(), pauses.1.value(), "each pause ends");
+        (arrived, pauses.0.value())
+    }
+
+    #[tokio::test]
+    async fn bytes_arrive_in_order_however_little_the_receiver_takes_at_once() {
+        let sent: Vec<u8> = (0..=u8::MAX).cycle().take(10_000).collect();
+        for room_bytes in [1, 7, 100, 1 << 20] {
+            for takes_bytes in [1, 10, 1 << 20] {
+                let (arrived, pauses) = passed(&sent, room_bytes, takes_bytes).await;
+                assert!(arrived == sent, "room for {room_bytes}, {takes_bytes} at a time");
+                assert!(pauses > 0 || room_bytes > 64 || takes_bytes > 1, "room for {room_bytes}");
+            }
+        }
+    }
+}
