@@ -188,9 +188,24 @@ fn load(file: &str, text: &str) -> Result<Loaded, String> {
         }
         let loaded = Config::from_yaml(text, file).map_err(|error| error.to_string())?;
         refuse_pipes(&loaded.config)?;
+        refuse_tls(&loaded.config)?;
         known.truncate(LOADED_MAX - 1);
         known.push_front((file.into(), text.into(), loaded.clone()));
         Ok(loaded)
+    })
+}
+
+/// Refuses TLS: its keys are drawn by the system, and no run could be repeated.
+fn refuse_tls(config: &Config) -> Result<(), String> {
+    let listener = config.listeners.iter().find(|listener| listener.filter_chains.encrypts());
+    let listener = listener.map(|listener| format!("listener '{}'", listener.name));
+    let cluster = config.clusters.iter().find(|cluster| cluster.tls.is_some());
+    let of = listener.or_else(|| cluster.map(|cluster| format!("cluster '{}'", cluster.name)));
+    of.map_or(Ok(()), |of| {
+        Err(format!(
+            "{of} has a transport_socket with TLS, which is not simulated: its keys are drawn anew in each run; take \
+             the transport_socket out by a patch"
+        ))
     })
 }
 

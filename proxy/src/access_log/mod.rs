@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::codec::{Headers, RequestHead, ResponseHead, Violation};
 use crate::config::log_filter::LogType;
 use crate::config::log_format::LineFormat;
-use crate::net::{Address, LogWriter, Random};
+use crate::net::{Address, Conn, ConnInfo, LogWriter, Random, TlsSession};
 use crate::stats::PartStats;
 
 pub use details::{ConnectionTermination, Details, ResetCause, ResponseStart, UpstreamReset};
@@ -38,15 +38,28 @@ pub struct Downstream {
     pub local: Address,
     /// The socket's other end.
     pub peer: Address,
+    /// What TLS has agreed upon; `None` is clear text.
+    pub tls: Option<Arc<TlsSession>>,
+    /// `%REQUESTED_SERVER_NAME%`: of the ClientHello, if `tls_inspector` has read it.
+    pub requested_server_name: Option<Box<str>>,
     /// Why we ended it, once we did.
     pub local_end: Cell<Option<LocalEnd>>,
 }
 
 impl Downstream {
-    /// A connection that has just been accepted.
+    /// A connection that has just been accepted, and whose TLS handshake is over.
+    pub(crate) fn of(connection_id: u64, conn: &mut Conn) -> Self {
+        Self {
+            tls: conn.tls.clone(),
+            requested_server_name: conn.requested_server_name.take(),
+            ..Self::new(connection_id, conn.local.clone(), conn.peer.clone())
+        }
+    }
+
+    /// A connection in clear text between these ends.
     #[must_use]
     pub fn new(connection_id: u64, local: Address, peer: Address) -> Self {
-        Self { connection_id, local, peer, local_end: Cell::new(None) }
+        Self { connection_id, local, peer, tls: None, requested_server_name: None, local_end: Cell::new(None) }
     }
 }
 
@@ -127,10 +140,8 @@ pub struct StreamInfo {
     pub upstream_name: Option<HeaderValue>,
     /// A log shows it.
     pub shows_upstream_name: bool,
-    /// The number of the connection to it.
-    pub upstream_connection: Option<u64>,
-    /// Our end of the connection to it.
-    pub upstream_local: Option<Address>,
+    /// The connection to it, once there is one.
+    pub upstream_connection: Option<ConnInfo>,
     /// What the upstream speaks.
     pub upstream_protocol: Option<Version>,
     /// Number of attempts, the first included.
@@ -224,7 +235,6 @@ impl StreamInfo {
             upstream_name: None,
             shows_upstream_name: false,
             upstream_connection: None,
-            upstream_local: None,
             upstream_protocol: None,
             attempts: 0,
             attempts_in_response: false,

@@ -3,6 +3,7 @@
 //! One worker checks for all: what it finds is in the endpoint's shared numbers, where every worker looks before it
 //! chooses. An endpoint is unhealthy until its first check has succeeded.
 
+use std::io;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use crate::codec::http1::{ClientConnection, ClientOptions};
 use crate::codec::{Frame, Headers, Payload, RequestHead};
 use crate::config::header_names::{NameCase, TrailerRule};
 use crate::config::health::{HealthCheck, Probe};
-use crate::net::{Address, Conn, ConnectOptions, Net};
+use crate::config::tls::ClientTls;
+use crate::net::{Address, Conn, ConnectOptions, Net, tls};
 use crate::stats::HealthFlag;
 
 /// Largest head of a response to a check. Bytes.
@@ -128,16 +130,18 @@ impl Watch {
 
     /// One check; says how long to wait before the next.
     pub(super) async fn once(&mut self) -> Option<Duration> {
-        let (outside, address) = {
+        let (outside, address, tls) = {
             let cluster = self.cluster.upgrade()?;
-            (cluster.outside.clone(), self.endpoint.upgrade()?.address.clone())
+            let tls = cluster.shared.config.tls.clone();
+            (cluster.outside.clone(), self.endpoint.upgrade()?.address.clone(), tls)
         };
         if !self.course.begun {
             tokio::time::sleep(outside.random.up_to(self.check.initial_jitter)).await;
         }
         let authority = self.authority()?;
-        let asked = run_check(&self.check.probe, &authority, &*outside.net, &address, &mut self.connection);
-        let found = tokio::time::timeout(self.check.timeout, asked).await.unwrap_or(Found::Failure(Failure::Timeout));
+        let target = Target { net: &*outside.net, address: &address, tls: tls.as_deref() };
+        let check = run_check(&self.check.probe, &authority, target, &mut self.connection);
+        let found = tokio::time::timeout(self.check.timeout, check).await.unwrap_or(Found::Failure(Failure::Timeout));
         if found != Found::Success || !self.check.reuse_connection {
             self.connection = None;
         }
@@ -253,18 +257,35 @@ fn pause(check: &HealthCheck, traffic: Traffic, standing: Standing) -> Duration 
     }
 }
 
+/// The endpoint that is checked, and how it is reached.
+#[derive(Clone, Copy)]
+struct Target<'t> {
+    net: &'t dyn Net,
+    address: &'t Address,
+    tls: Option<&'t ClientTls>,
+}
+
+impl Target<'_> {
+    async fn connect(self) -> io::Result<Conn> {
+        let conn = self.net.connect(self.address, &ConnectOptions::default()).await?;
+        match self.tls {
+            Some(tls) => tls::connect(conn, tls).await,
+            None => Ok(conn),
+        }
+    }
+}
+
 /// # Cancellation
 /// Safe to drop; the connection is then in no state to be used again.
 async fn run_check(
     probe: &Probe,
     authority: &str,
-    net: &dyn Net,
-    address: &Address,
+    target: Target<'_>,
     connection: &mut Option<ClientConnection>,
 ) -> Found {
     match probe {
         Probe::Http { path, expected, retriable, .. } => {
-            let Some(status) = check_http(path, authority, net, address, connection).await else {
+            let Some(status) = check_http(path, authority, target, connection).await else {
                 return Found::Failure(Failure::Network);
             };
             if expected.iter().any(|range| range.contains(&status)) {
@@ -276,8 +297,7 @@ async fn run_check(
             }
         }
         Probe::Tcp { send, receive } => {
-            let options = ConnectOptions::default();
-            let Ok(conn) = net.connect(address, &options).await else { return Found::Failure(Failure::Network) };
+            let Ok(conn) = target.connect().await else { return Found::Failure(Failure::Network) };
             match check_tcp(conn, send, receive).await {
                 Some(()) => Found::Success,
                 None => Found::Failure(Failure::Network),
@@ -289,8 +309,7 @@ async fn run_check(
 async fn check_http(
     path: &str,
     authority: &str,
-    net: &dyn Net,
-    address: &Address,
+    target: Target<'_>,
     kept: &mut Option<ClientConnection>,
 ) -> Option<u16> {
     let kept_one = kept.take().filter(ClientConnection::is_reusable);
@@ -304,7 +323,7 @@ async fn check_http(
                 trailers: TrailerRule::Dropped,
                 write_buffer_bytes_max: HEAD_BYTES_MAX,
             };
-            ClientConnection::new(net.connect(address, &ConnectOptions::default()).await.ok()?, options)
+            ClientConnection::new(target.connect().await.ok()?, options)
         }
     };
     let mut headers = Headers::default();

@@ -41,7 +41,7 @@ use crate::net::{Address, Outside, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
     BreakerStats, ClusterStats, CodeStats, EndpointStats, FlowStats, GrpcStats, Health, HealthFlag, Http2Stats,
-    Registry,
+    Registry, TlsStats,
 };
 use breaker::Breakers;
 use discovery::{Names, Resolved};
@@ -57,6 +57,8 @@ pub struct ClusterShared {
     pub stats: ClusterStats,
     /// `cluster.<name>.http2.`
     pub http2_stats: Http2Stats,
+    /// `cluster.<name>.ssl.`, if its connections are encrypted.
+    pub tls_stats: Option<TlsStats>,
     /// Its limits.
     pub breakers: Arc<ByPriority<Breakers>>,
     /// What runtime keys say of its requests.
@@ -117,6 +119,7 @@ impl ClusterShared {
         });
         let http2_stats = Http2Stats::upstream(registry, config.stat_name());
         Self {
+            tls_stats: config.tls.as_ref().map(|_| TlsStats::of_cluster(registry, config.stat_name())),
             keys: RequestKeys::new(&config, &runtime),
             config,
             runtime,
@@ -134,6 +137,7 @@ impl ClusterShared {
     #[must_use]
     pub fn changed(&self, config: config::Cluster) -> Self {
         Self {
+            tls_stats: config.tls.as_ref().map(|_| TlsStats::of_cluster(&self.registry, config.stat_name())),
             config,
             runtime: Arc::clone(&self.runtime),
             stats: self.stats.clone(),

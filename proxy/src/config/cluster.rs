@@ -14,6 +14,7 @@ use super::address::Address;
 use super::header_names::{NameCase, TrailerRule};
 use super::health::{HealthCheck, OutlierDetection};
 use super::http2::Http2Options;
+use super::tls::ClientTls;
 
 /// The name of a cluster, unique among the clusters of a configuration: routes, stats and the admin interface refer to a
 /// cluster by it. Clones share the text.
@@ -67,6 +68,8 @@ pub struct Cluster {
     pub balancing: Balancing,
     /// How it is spoken to.
     pub protocol: UpstreamProtocol,
+    /// `transport_socket`: its connections are encrypted.
+    pub tls: Option<Arc<ClientTls>>,
     /// `header_key_format`, towards endpoints that speak HTTP/1.
     pub name_case: NameCase,
     /// What becomes of trailers over HTTP/1.

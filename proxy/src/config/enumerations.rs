@@ -43,9 +43,12 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ]),
     ("ResetHeaderFormat", &[("SECONDS", 0), ("UNIX_TIMESTAMP", 1)]),
     ("RoutingPriority", &[("DEFAULT", 0), ("HIGH", 1)]),
+    ("SanType", &[("EMAIL", 1), ("DNS", 2), ("URI", 3), ("IP_ADDRESS", 4), ("OTHER_NAME", 5)]),
     ("ServerHeaderTransformation", &[("OVERWRITE", 0), ("APPEND_IF_ABSENT", 1), ("PASS_THROUGH", 2)]),
+    ("TlsProtocol", &[("TLS_AUTO", 0), ("TLSv1_0", 1), ("TLSv1_1", 2), ("TLSv1_2", 3), ("TLSv1_3", 4)]),
     ("TlsRequirementType", &[("NONE", 0), ("EXTERNAL_ONLY", 1), ("ALL", 2)]),
     ("TrafficDirection", &[("UNSPECIFIED", 0), ("INBOUND", 1), ("OUTBOUND", 2)]),
+    ("TrustChainVerification", &[("VERIFY_TRUST_CHAIN", 0), ("ACCEPT_UNTRUSTED", 1)]),
 ];
 
 /// The name of the value `number` of the enumeration `of`.
@@ -68,6 +71,7 @@ mod tests {
             include_str!("bootstrap/listener.rs"),
             include_str!("bootstrap/policies.rs"),
             include_str!("bootstrap/route.rs"),
+            include_str!("bootstrap/tls.rs"),
         ];
         let mut found = Vec::new();
         for (name, body) in messages.iter().flat_map(|text| text.split("pub(crate) enum ").skip(1)).filter_map(|text| {

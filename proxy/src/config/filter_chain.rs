@@ -7,7 +7,9 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
+use super::tls::ServerTls;
 use super::trust::Cidr;
 
 /// The network filter chains of a listener. `T` is what is known of a chain's end: its options, or what serves its
@@ -18,6 +20,22 @@ pub struct FilterChains<T> {
     pub chains: Vec<FilterChain<T>>,
     /// `default_filter_chain`: takes what no other takes.
     pub default: Option<T>,
+    /// `transport_socket` of the default: its connections are encrypted.
+    pub default_tls: Option<Arc<ServerTls>>,
+    /// Whether a connection's first bytes are looked at before a chain is chosen.
+    pub inspection: Inspection,
+}
+
+/// Whether the first bytes of a connection are looked at.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Inspection {
+    /// They are: `tls_inspector` is configured.
+    Configured,
+    /// They are: a chain asks for what only they tell. As in Envoy, which then puts the filter in by itself.
+    Implied,
+    /// Not before a chain has been chosen.
+    #[default]
+    None,
 }
 
 /// One of the filter chains that have a match.
@@ -25,6 +43,8 @@ pub struct FilterChains<T> {
 pub struct FilterChain<T> {
     /// Which connections it takes.
     pub matches: FilterChainMatch,
+    /// `transport_socket`: its connections are encrypted.
+    pub tls: Option<Arc<ServerTls>>,
     /// The filter at its end.
     pub terminal: T,
 }
@@ -36,8 +56,12 @@ pub struct FilterChainMatch {
     pub destination_port: Option<NonZeroU16>,
     /// `prefix_ranges`: of our end.
     pub destination: Vec<Cidr>,
+    /// `server_names`, in lower case: of the ClientHello.
+    pub server_names: Vec<String>,
     /// `transport_protocol`
     pub transport: TransportProtocol,
+    /// `application_protocols`: of the ClientHello.
+    pub application_protocols: Vec<Vec<u8>>,
     /// `direct_source_prefix_ranges`: of the peer of the connection.
     pub direct_source: Vec<Cidr>,
     /// `source_type`
@@ -54,8 +78,10 @@ pub enum TransportProtocol {
     /// The match names none, so every connection fits.
     #[default]
     Any,
-    /// `raw_buffer`: not TLS. That is every connection here.
+    /// `raw_buffer`: not TLS.
     RawBuffer,
+    /// `tls`
+    Tls,
 }
 
 /// Whether a connection comes from this machine.
@@ -88,10 +114,28 @@ pub struct Ends {
     pub peer: Option<SocketAddr>,
 }
 
+/// What a chain is chosen by.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'h> {
+    /// Both ends of the connection.
+    pub ends: Ends,
+    /// What the client asks for, if its first bytes were looked at and are TLS.
+    pub hello: Option<Asked<'h>>,
+}
+
+/// What the ClientHello of a connection asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'h> {
+    /// Application protocols.
+    pub alpn: &'h [Vec<u8>],
+    /// In lower case.
+    pub server_name: Option<&'h str>,
+}
+
 impl<T> FilterChains<T> {
     /// The chain that takes a connection; `None` if no chain does, and the connection is to be closed.
     #[must_use]
-    pub fn choose(&self, ends: Ends) -> Option<Chosen> {
+    pub fn choose(&self, arrival: Arrival<'_>) -> Option<Chosen> {
         let default = || self.default.as_ref().map(|_| Chosen::Default);
         if let [only] = &self.chains[..]
             && only.matches.takes_all()
@@ -100,11 +144,32 @@ impl<T> FilterChains<T> {
         }
         let mut left: Vec<usize> = (0..self.chains.len()).collect();
         for criterion in CRITERIA {
-            let fits = |&nth: &usize| self.chains.get(nth).and_then(|chain| criterion(&chain.matches, ends));
+            let fits = |&nth: &usize| self.chains.get(nth).and_then(|chain| criterion(&chain.matches, arrival));
             let Some(best) = left.iter().filter_map(fits).max() else { return default() };
             left.retain(|nth| fits(nth) == Some(best));
         }
         left.first().map(|nth| Chosen::Listed(*nth)).or_else(default)
+    }
+
+    /// Does something come before the protocol of the chains: a look at the first bytes, or TLS?
+    #[must_use]
+    pub fn reads_first(&self) -> bool {
+        self.inspection != Inspection::None || self.encrypts()
+    }
+
+    /// Does a chain encrypt its connections?
+    #[must_use]
+    pub fn encrypts(&self) -> bool {
+        self.default_tls.is_some() || self.chains.iter().any(|chain| chain.tls.is_some())
+    }
+
+    /// What the connections of a chain are encrypted with.
+    #[must_use]
+    pub fn tls(&self, chosen: Chosen) -> Option<&Arc<ServerTls>> {
+        match chosen {
+            Chosen::Listed(nth) => self.chains.get(nth)?.tls.as_ref(),
+            Chosen::Default => self.default_tls.as_ref(),
+        }
     }
 
     /// The end of a chain.
@@ -132,26 +197,61 @@ impl<T> FilterChains<T> {
     /// The first of `make`.
     pub fn try_map<U, E>(&self, mut make: impl FnMut(&T) -> Result<U, E>) -> Result<FilterChains<U>, E> {
         let mut chains = Vec::with_capacity(self.chains.len());
-        for FilterChain { matches, terminal } in &self.chains {
-            chains.push(FilterChain { matches: matches.clone(), terminal: make(terminal)? });
+        for FilterChain { matches, tls, terminal } in &self.chains {
+            chains.push(FilterChain { matches: matches.clone(), tls: tls.clone(), terminal: make(terminal)? });
         }
-        Ok(FilterChains { chains, default: self.default.as_ref().map(make).transpose()? })
+        let default = self.default.as_ref().map(make).transpose()?;
+        Ok(FilterChains { chains, default, default_tls: self.default_tls.clone(), inspection: self.inspection })
     }
 }
 
 /// How closely a connection meets a criterion of a match: 0 where the match does not ask; `None` if it fails.
-type Criterion = fn(&FilterChainMatch, Ends) -> Option<u32>;
+type Criterion = fn(&FilterChainMatch, Arrival<'_>) -> Option<u32>;
 
 /// In the order in which they decide.
-const CRITERIA: [Criterion; 7] = [
-    |wanted, ends| named(wanted.destination_port.as_slice(), ends.local),
-    |wanted, ends| within(&wanted.destination, ends.local),
-    |wanted, _| Some(u32::from(wanted.transport == TransportProtocol::RawBuffer)),
-    |wanted, ends| within(&wanted.direct_source, ends.peer),
-    |wanted, ends| wanted.source_type.fits(ends),
-    |wanted, ends| within(&wanted.source, ends.peer),
-    |wanted, ends| named(&wanted.source_ports, ends.peer),
+const CRITERIA: [Criterion; 9] = [
+    |wanted, Arrival { ends, .. }| named(wanted.destination_port.as_slice(), ends.local),
+    |wanted, Arrival { ends, .. }| within(&wanted.destination, ends.local),
+    |wanted, Arrival { hello, .. }| serves(&wanted.server_names, hello.and_then(|hello| hello.server_name)),
+    |wanted, Arrival { hello, .. }| wanted.transport.fits(hello.is_some()),
+    |wanted, Arrival { hello, .. }| offered(&wanted.application_protocols, hello.map_or(&[], |hello| hello.alpn)),
+    |wanted, Arrival { ends, .. }| within(&wanted.direct_source, ends.peer),
+    |wanted, Arrival { ends, .. }| wanted.source_type.fits(ends),
+    |wanted, Arrival { ends, .. }| within(&wanted.source, ends.peer),
+    |wanted, Arrival { ends, .. }| named(&wanted.source_ports, ends.peer),
 ];
+
+/// How closely a server's name meets a list of names: itself before `*.` and the domains that it lies in, the longer first.
+fn serves(names: &[String], name: Option<&str>) -> Option<u32> {
+    if names.is_empty() {
+        return Some(0);
+    }
+    let name = name?;
+    let fits = |wanted: &String| match wanted.strip_prefix('*') {
+        Some(domain) if name.len() > domain.len() && name.ends_with(domain) => u32::try_from(domain.len()).ok(),
+        Some(_) => None,
+        None => (wanted == name).then_some(u32::MAX),
+    };
+    names.iter().filter_map(fits).max()
+}
+
+/// Does a client offer one of the protocols?
+fn offered(protocols: &[Vec<u8>], offer: &[Vec<u8>]) -> Option<u32> {
+    match protocols.is_empty() {
+        true => Some(0),
+        false => protocols.iter().any(|protocol| offer.contains(protocol)).then_some(1),
+    }
+}
+
+impl TransportProtocol {
+    fn fits(self, is_tls: bool) -> Option<u32> {
+        match (self, is_tls) {
+            (Self::Any, _) => Some(0),
+            (Self::RawBuffer, false) | (Self::Tls, true) => Some(1),
+            (Self::RawBuffer, true) | (Self::Tls, false) => None,
+        }
+    }
+}
 
 /// How closely an address meets a list of ranges: the longer the prefix, the more.
 fn within(ranges: &[Cidr], address: Option<SocketAddr>) -> Option<u32> {
@@ -198,6 +298,8 @@ impl FilterChainMatch {
             && self.transport == other.transport
             && self.source_type == other.source_type
             && ranges.into_iter().all(|(one, other)| share(one, other, Cidr::is_same_range))
+            && share(&self.server_names, &other.server_names, String::eq)
+            && share(&self.application_protocols, &other.application_protocols, Vec::eq)
             && share(&self.source_ports, &other.source_ports, NonZeroU16::eq)
     }
 }
@@ -206,8 +308,14 @@ impl FilterChainMatch {
     /// Does it take every connection?
     #[must_use]
     pub fn takes_all(&self) -> bool {
-        let plaintext = Self { transport: TransportProtocol::RawBuffer, ..Self::default() };
-        *self == Self::default() || *self == plaintext
+        *self == Self::default()
+    }
+
+    /// Does it ask for what only the first bytes of a connection tell?
+    #[must_use]
+    pub fn asks_for_first_bytes(&self) -> bool {
+        let Self { server_names, transport, application_protocols, .. } = self;
+        !server_names.is_empty() || !application_protocols.is_empty() || *transport == TransportProtocol::Tls
     }
 
     /// Does a list of it have the same element twice?
@@ -216,6 +324,8 @@ impl FilterChainMatch {
         let ranges = [&self.destination, &self.direct_source, &self.source];
         ranges.into_iter().any(|ranges| is_repeated(ranges, Cidr::is_same_range))
             || is_repeated(&self.source_ports, NonZeroU16::eq)
+            || is_repeated(&self.server_names, String::eq)
+            || is_repeated(&self.application_protocols, Vec::eq)
     }
 }
 
@@ -244,12 +354,13 @@ mod tests {
     }
 
     fn chains(matches: impl IntoIterator<Item = FilterChainMatch>, default: Option<()>) -> FilterChains<()> {
-        let chains = matches.into_iter().map(|matches| FilterChain { matches, terminal: () }).collect();
-        FilterChains { chains, default }
+        let chains = matches.into_iter().map(|matches| FilterChain { matches, tls: None, terminal: () }).collect();
+        FilterChains { chains, default, default_tls: None, inspection: Inspection::None }
     }
 
-    fn ends(peer: &str, local: &str) -> Ends {
-        Ends { local: Some(local.parse().unwrap()), peer: Some(peer.parse().unwrap()) }
+    fn ends(peer: &str, local: &str) -> Arrival<'static> {
+        let ends = Ends { local: Some(local.parse().unwrap()), peer: Some(peer.parse().unwrap()) };
+        Arrival { ends, hello: None }
     }
 
     #[test]
@@ -291,7 +402,7 @@ mod tests {
         let of_port = FilterChainMatch { destination_port: Some(port(443)), ..FilterChainMatch::default() };
         let chains = chains([of_port], None);
         assert_eq!(chains.choose(ends("10.0.0.1:5", "10.0.0.2:80")), None);
-        assert_eq!(chains.choose(Ends { local: None, peer: None }), None);
+        assert_eq!(chains.choose(Arrival { ends: Ends { local: None, peer: None }, hello: None }), None);
     }
 
     #[test]

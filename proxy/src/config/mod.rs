@@ -43,6 +43,7 @@ pub mod runtime;
 pub mod stats;
 pub mod string_match;
 pub mod tcp_proxy;
+pub mod tls;
 pub mod trust;
 mod units;
 mod unsupported;

@@ -93,7 +93,11 @@ impl ConnectionManager {
         let _active = self.service.stats.downstream_cx_active.enter();
         let begun = tokio::time::Instant::now();
         let id = self.connection_ids.replace(self.connection_ids.get() + 1);
-        let downstream = Rc::new(Downstream::new(id, conn.local.clone(), conn.peer.clone()));
+        let downstream = Rc::new(Downstream::of(id, &mut conn));
+        let _encrypted = conn.tls.is_some().then(|| {
+            self.service.stats.downstream_cx_ssl_total.inc();
+            self.service.stats.downstream_cx_ssl_active.enter()
+        });
         let mut lifecycle = Lifecycle::new(&self.service.options, &self.service.stats);
         let end = match self.sniff(&mut conn, &mut lifecycle).await {
             Sniffed::Closed => {

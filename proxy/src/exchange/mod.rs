@@ -152,6 +152,7 @@ impl<'c> Exchange<'c> {
         self.body.switch_to_raw();
         if !self.body.is_complete() {
             self.received = Received::Open;
+            self.ended_with_head = false;
         }
         let is_http1 = matches!(self.body, Body::Http1(_));
         self.delivery = Delivery::Withheld(if is_http1 { PayloadEnd::Close } else { PayloadEnd::Message });

@@ -1,6 +1,7 @@
 //! A byte stream arrives: the accept loop, and one task for each connection.
 
 mod limits;
+mod reception;
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -9,16 +10,15 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use crate::config;
-use crate::config::filter_chain::{Ends, FilterChains};
+use crate::config::filter_chain::FilterChains;
 use crate::config::listener::Terminal;
 use crate::connection_manager::ConnectionManager;
 use crate::drain::ListenerDrain;
 use crate::net::accept::Acceptor;
 use crate::net::{Address, Conn, ListenOptions};
-use crate::stats::{Gauge, ListenerStats};
+use crate::stats::{Gauge, ListenerStats, TlsInspectorStats, TlsStats};
 use crate::tcp_proxy::TcpProxy;
 pub use limits::{ConnectionLimits, ConnectionPermit, ListenerLimits, Overflow};
 
@@ -42,6 +42,10 @@ pub struct Serving {
     pub limits: ListenerLimits,
     /// `listener.<address>.`
     pub stats: ListenerStats,
+    /// `listener.<address>.ssl.`, if a chain encrypts its connections.
+    pub tls_stats: Option<TlsStats>,
+    /// `tls_inspector.`, if the first bytes of connections are looked at.
+    pub inspector: Option<TlsInspectorStats>,
     /// `server.total_connections`
     pub connections: Gauge,
     /// Of the connections that were accepted with these options; the next options have one of their own.
@@ -93,7 +97,7 @@ const BACKLOG_MAX: u32 = ListenOptions::BACKLOG;
 
 /// How long a TCP handshake that has begun may take once no SYN is answered any more: several round trips to a load balancer in
 /// the same region. A SYN that is dropped in this time is sent again after a second, so the time is short.
-const HANDSHAKE_MAX: Duration = Duration::from_millis(10);
+const LAST_HANDSHAKE_MAX: Duration = Duration::from_millis(10);
 
 impl Listener {
     /// A listener that has not accepted yet, and what changes it. `drain` is that of the socket.
@@ -147,7 +151,7 @@ impl Listener {
                     self.begin(conn, connections);
                 }
             };
-            let Err(_) = tokio::time::timeout(HANDSHAKE_MAX, last_handshakes).await;
+            let Err(_) = tokio::time::timeout(LAST_HANDSHAKE_MAX, last_handshakes).await;
         }
         // The event loop hears of those who came since it last looked.
         tokio::task::yield_now().await;
@@ -163,7 +167,7 @@ impl Listener {
 
     /// Serves a connection, or closes it at once if as many are open as may be.
     fn begin(&self, conn: Conn, connections: &mut JoinSet<()>) {
-        let Serving { filter_chains, limits, stats, connections: all, .. } = &*self.serving;
+        let Serving { limits, stats, .. } = &*self.serving;
         let permit = match limits.permit() {
             Ok(permit) => permit,
             Err(overflow) => {
@@ -175,32 +179,21 @@ impl Listener {
                 return;
             }
         };
-        let Some(server) = choose(filter_chains, conn.ends(), stats) else { return };
-        stats.downstream_cx_total.inc();
-        let active = [stats.downstream_cx_active.enter(), all.enter()];
-        let (destroyed, length) = (stats.downstream_cx_destroy.clone(), stats.downstream_cx_length_ms.clone());
-        connections.spawn_local(async move {
-            let begun = Instant::now();
-            // Called here, or the task would have its future twice.
-            match server {
-                Terminal::Http(manager) => manager.serve(conn).await,
-                Terminal::Tcp(proxy) => proxy.serve(conn).await,
-            }
-            destroyed.inc();
-            length.record_ms(begun.elapsed());
-            drop((active, permit));
-        });
+        let serving = Rc::clone(&self.serving);
+        if serving.filter_chains.reads_first() {
+            connections.spawn_local(async move {
+                if let Some(received) = serving.receive(conn).await {
+                    Box::pin(serving.serve(received)).await;
+                }
+                drop(permit);
+            });
+        } else if let Some(received) = serving.take(conn) {
+            connections.spawn_local(async move {
+                serving.serve(received).await;
+                drop(permit);
+            });
+        }
     }
-}
-
-/// What serves the connections of the filter chain that takes a connection; `None` if no chain does, and the connection is
-/// closed at once, as in Envoy.
-fn choose(chains: &FilterChains<Server>, ends: Ends, stats: &ListenerStats) -> Option<Server> {
-    let chosen = chains.choose(ends).and_then(|chosen| chains.terminal(chosen));
-    if chosen.is_none() {
-        stats.no_filter_chain_match.inc();
-    }
-    chosen.cloned()
 }
 
 /// Waits until the connections have ended, and cuts those that are left when their drain is over.
@@ -210,19 +203,5 @@ async fn end(mut connections: JoinSet<()>, serving: Rc<Serving>) {
         biased;
         () = async { while connections.join_next().await.is_some() {} } => {}
         () = serving.drain.is_over() => connections.shutdown().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::stats::Registry;
-
-    #[test]
-    fn a_connection_that_no_chain_takes_is_counted() {
-        let stats = ListenerStats::new(&Registry::new(), "127.0.0.1:80");
-        let chains = FilterChains { chains: Vec::new(), default: None };
-        assert!(choose(&chains, Ends { local: None, peer: None }, &stats).is_none());
-        assert_eq!(stats.no_filter_chain_match.value(), 1);
     }
 }

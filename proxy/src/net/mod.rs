@@ -10,8 +10,10 @@
 pub mod accept;
 mod pace;
 mod random;
+mod rewound;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod tls;
 pub mod tokio;
 
 use std::cell::Cell;
@@ -21,17 +23,21 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::task::coop;
+use bytes::Bytes;
+use rewound::Rewound;
 
 pub use crate::config::address::{Address, Pipe};
 use crate::config::filter_chain::Ends;
 use crate::stats::{ByteStats, Meter, Registry};
 pub use pace::{Pace, PaceTicket};
 pub use random::Random;
+pub use tls::TlsSession;
 
 /// A future that stays on its worker.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -240,22 +246,50 @@ pub struct Conn {
     meter: Option<Meter>,
     /// Its number among the worker's connections to endpoints; 0 of any other.
     pub number: u64,
+    /// What TLS has agreed upon; `None` is clear text.
+    pub tls: Option<Arc<TlsSession>>,
+    /// The server that the client asks for in its ClientHello, where `tls_inspector` has read it.
+    pub requested_server_name: Option<Box<str>>,
     /// The local address.
     pub local: Address,
     /// The other end.
     pub peer: Address,
 }
 
+/// What logs tell of a connection to an endpoint.
+#[derive(Clone, Debug)]
+pub struct ConnInfo {
+    /// The local address.
+    pub local: Address,
+    /// Its number among the worker's connections to endpoints.
+    pub number: u64,
+    /// What TLS has agreed upon; `None` is clear text.
+    pub tls: Option<Arc<TlsSession>>,
+}
+
 impl Conn {
+    /// What logs tell of it.
+    pub(crate) fn info(&self) -> ConnInfo {
+        ConnInfo { local: self.local.clone(), number: self.number, tls: self.tls.clone() }
+    }
+
     /// Wraps an open connection.
     #[must_use]
     pub fn new(io: Box<dyn Io + Send>, local: Address, peer: Address) -> Self {
-        Self { io, meter: None, number: 0, local, peer }
+        Self { io, meter: None, number: 0, tls: None, requested_server_name: None, local, peer }
     }
 
     /// Its ends, as a filter chain's match knows them.
     pub(crate) fn ends(&self) -> Ends {
         Ends { local: self.local.socket(), peer: self.peer.socket() }
+    }
+
+    /// Gives bytes back that were read too early.
+    pub(crate) fn with_unread(mut self, bytes: Bytes) -> Self {
+        if !bytes.is_empty() {
+            self.io = Box::new(Rewound { bytes, io: self.io });
+        }
+        self
     }
 
     /// Counts its bytes from here on.

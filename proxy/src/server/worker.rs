@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::{ServerShared, StartError};
 use crate::access_log::AccessLog;
 use crate::cluster::{Cluster, Clusters, Handover};
+use crate::config::filter_chain::Inspection;
 use crate::config::listener::{LogPath, Terminal};
 use crate::config::log_format::Operator;
 use crate::config::{self, ClusterChange, ListenerChange};
@@ -24,7 +25,10 @@ use crate::listener::{Listener, ListenerControl, Serving};
 use crate::net::accept::Acceptor;
 use crate::net::{Accept, Address, ListenOptions, LogTarget, Outside};
 use crate::snapshot::{self, Addresses, Snapshot};
-use crate::stats::{CodeStats, CorsStats, Http1Stats, Http2Stats, HttpStats, ListenerStats, ResponseStats, TcpStats};
+use crate::stats::{
+    CodeStats, CorsStats, Http1Stats, Http2Stats, HttpStats, ListenerStats, ResponseStats, TcpStats, TlsInspectorStats,
+    TlsStats,
+};
 use crate::stream::{LocalReplies, Logs, Service, ServiceParts};
 use crate::tcp_proxy::{TcpProxy, TcpProxyParts};
 
@@ -221,7 +225,10 @@ impl Worker {
         let limits = self.shared.connections.of(config);
         let stats = ListenerStats::new(registry, &config.stat_name());
         let connections = self.shared.stats.total_connections.clone();
-        Ok(Serving { filter_chains, limits, stats, connections, drain })
+        let tls_stats = filter_chains.encrypts().then(|| TlsStats::of_listener(registry, &config.stat_name()));
+        let inspects = filter_chains.inspection != Inspection::None;
+        let inspector = inspects.then(|| TlsInspectorStats::new(registry));
+        Ok(Serving { filter_chains, limits, stats, tls_stats, inspector, connections, drain })
     }
 
     fn manager(

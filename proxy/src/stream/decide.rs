@@ -183,8 +183,7 @@ fn prepare(stream: &mut StreamContext<'_>) {
     let peer = info.downstream.peer.ip();
     let remote = RemoteClient::of(&request.headers, &service.options.trust, peer, service.own_address);
     let internal_only = &routes.table.internal_only_headers;
-    let port = info.downstream.local.port();
-    decorate::request(request, &service.options, internal_only, &remote, port, &*service.outside.random);
+    decorate::request(request, &service.options, internal_only, &remote, &info.downstream, &*service.outside.random);
     info.internal = remote.origin == Origin::Internal;
     info.client = remote.named();
 }

@@ -11,6 +11,7 @@ use http::{HeaderName, HeaderValue, Method, Version};
 use super::Persistence;
 use super::local_reply::LocalReply;
 use super::remote_client::{Origin, RemoteClient};
+use crate::access_log::Downstream;
 use crate::codec::head::tokens;
 use crate::codec::{Headers, RequestHead, ResponseHead, names};
 use crate::config::listener::{ConnectionManager, RequestIds, ServerHeader, ServerTransformation};
@@ -65,9 +66,10 @@ pub(super) fn request(
     options: &ConnectionManager,
     internal_only: &[String],
     remote: &RemoteClient,
-    port: Option<u16>,
+    downstream: &Downstream,
     random: &dyn Random,
 ) {
+    let own_scheme = if downstream.tls.is_some() { "https" } else { "http" };
     // Over HTTP/2 it is no field that came, but extended CONNECT.
     let ignored = (head.version != Version::HTTP_2).then_some(&options.http1.ignore_http_11_upgrade[..]);
     let headers = &mut head.headers;
@@ -81,11 +83,11 @@ pub(super) fn request(
     }
     // What an untrusted peer says of its own socket is not to be believed.
     if options.trust.is_edge() {
-        headers.set(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
+        headers.set(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static(own_scheme));
     } else {
-        headers.set_if_absent(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
+        headers.set_if_absent(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static(own_scheme));
     }
-    if let Some(port) = port
+    if let Some(port) = downstream.local.port()
         && options.adds_port_header
         && (options.trust.is_edge() || !headers.contains(&names::X_FORWARDED_PORT))
     {

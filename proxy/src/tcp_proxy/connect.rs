@@ -27,8 +27,7 @@ pub(super) async fn connect(options: &Options, cluster: &Cluster, info: &mut Str
         info.times.pool_wait = Some(began.elapsed());
         match attempt {
             Ok(upstream) => {
-                info.upstream_local = Some(upstream.conn.local.clone());
-                info.upstream_connection = Some(upstream.conn.number);
+                info.upstream_connection = Some(upstream.conn.info());
                 return Some(upstream);
             }
             Err(Attempt::Failed) => {}

@@ -86,7 +86,7 @@ impl TcpProxy {
         stats.downstream_cx_total.inc();
         conn.count_bytes(&stats.bytes);
         let id = connection_ids.replace(connection_ids.get() + 1);
-        let mut record = Record::begin(&self.parts, Downstream::new(id, conn.local.clone(), conn.peer.clone()));
+        let mut record = Record::begin(&self.parts, Downstream::of(id, &mut conn));
         if options.early_logs.at_start {
             record.write(LogType::TcpConnectionStart);
         }

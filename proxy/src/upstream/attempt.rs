@@ -139,8 +139,7 @@ async fn checkout(
         Ok(lease) => {
             cluster.report_connected(endpoint);
             info.times.upstream_ready = Some(Instant::now());
-            info.upstream_local = Some(lease.local());
-            info.upstream_connection = Some(lease.number());
+            info.upstream_connection = Some(lease.info());
         }
         Err(failure) => report_unconnected(cluster, endpoint, failure, info),
     }

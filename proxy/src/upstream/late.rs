@@ -21,7 +21,7 @@ use crate::cluster::Cluster;
 use crate::codec::{Body, Broken, ResponseHead};
 use crate::config::retry::RetryPolicy;
 use crate::exchange::Rest;
-use crate::net::Address;
+use crate::net::{Address, ConnInfo};
 
 /// A try whose time is over.
 pub(super) struct LateTry {
@@ -30,8 +30,7 @@ pub(super) struct LateTry {
     /// Whom a log names if its response counts.
     host: Option<Address>,
     name: Option<HeaderValue>,
-    local: Option<Address>,
-    connection: Option<u64>,
+    connection: Option<ConnInfo>,
     times: Times,
     follower: Follower,
 }
@@ -39,8 +38,8 @@ pub(super) struct LateTry {
 impl LateTry {
     pub(super) fn new(sent: SentRequest, rest: Rest, info: &StreamInfo) -> Self {
         let (host, name) = (info.upstream_host.clone(), info.upstream_name.clone());
-        let (local, connection, times) = (info.upstream_local.clone(), info.upstream_connection, info.times);
-        Self { sent, rest, host, name, local, connection, times, follower: Follower::Missing }
+        let (connection, times) = (info.upstream_connection.clone(), info.times);
+        Self { sent, rest, host, name, connection, times, follower: Follower::Missing }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ResponseResult> {
@@ -53,8 +52,7 @@ impl LateTry {
         let Forwarding { cluster, info, .. } = request;
         info.upstream_host = self.host.take();
         info.upstream_name = self.name.take();
-        info.upstream_local = self.local.take();
-        info.upstream_connection = self.connection;
+        info.upstream_connection = self.connection.take();
         info.times.pool_wait = self.times.pool_wait;
         info.times.upstream_ready = self.times.upstream_ready;
         let informed = charge_informed(cluster, self.sent.informational(), info);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use finwait::codec::{Headers, RequestHead};
 use finwait::config::cluster::{Discovery, Priority};
-use finwait::config::filter_chain::{Chosen, Ends};
+use finwait::config::filter_chain::{Arrival, Chosen, Ends};
 use finwait::config::listener::{ConnectionManager, Listener};
 use finwait::config::route::{Action, Destination, Forward, NamedCluster};
 use finwait::config::runtime::LayerValues;
@@ -147,7 +147,7 @@ impl<'a> HostSettings<'a> {
     /// The same with its path: that of the filter chain which takes a connection between these ends.
     fn chosen(&self, connection: &Conversation) -> Option<(Path, &ConnectionManager)> {
         let (nth, listener) = self.listener(connection.server_address)?;
-        let chosen = listener.filter_chains.choose(ends(connection))?;
+        let chosen = listener.filter_chains.choose(arrival(connection))?;
         let chain = match chosen {
             Chosen::Listed(nth) => format!("filter_chains {nth}"),
             Chosen::Default => "default_filter_chain".to_owned(),
@@ -159,7 +159,7 @@ impl<'a> HostSettings<'a> {
     /// What would take a connection that no filter chain of its listener takes; `None` if one does.
     pub(super) fn missing_filter_chain(&self, connection: &Conversation) -> Option<Setting> {
         let (nth, listener) = self.listener(connection.server_address)?;
-        let is_taken = listener.filter_chains.choose(ends(connection)).is_some();
+        let is_taken = listener.filter_chains.choose(arrival(connection)).is_some();
         let parent = path(&format!("static_resources listeners {nth}"));
         (!is_taken).then(|| self.setting(&parent, "default_filter_chain", None))
     }
@@ -298,8 +298,10 @@ fn deepest(places: &Places, steps: &[String]) -> (usize, usize) {
 }
 
 /// The ends of a connection, as a filter chain's match knows them.
-fn ends(connection: &Conversation) -> Ends {
-    Ends { local: Some(connection.server_address), peer: Some(connection.client_address) }
+/// Nothing simulated is encrypted, so its first bytes are no ClientHello.
+fn arrival(connection: &Conversation) -> Arrival<'static> {
+    let ends = Ends { local: Some(connection.server_address), peer: Some(connection.client_address) };
+    Arrival { ends, hello: None }
 }
 
 /// Steps that are parted by spaces, since a key may have dots in it.

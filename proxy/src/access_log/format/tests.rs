@@ -13,7 +13,7 @@ use crate::access_log::{
 };
 use crate::codec::Headers;
 use crate::config::log_format::Json;
-use crate::net::Address;
+use crate::net::{Address, ConnInfo};
 
 struct Ones;
 
@@ -65,9 +65,8 @@ fn served() -> StreamInfo {
     info.route_name = Some("r".into());
     info.upstream_cluster = Some("up".into());
     info.upstream_host = Some(at("127.0.0.1:26010"));
-    info.upstream_local = Some(at("127.0.0.1:40000"));
     info.upstream_name = Some(HeaderValue::from_static("app.test:80"));
-    info.upstream_connection = Some(7);
+    info.upstream_connection = Some(ConnInfo { local: at("127.0.0.1:40000"), number: 7, tls: None });
     info.virtual_cluster = Some("other".into());
     info.upstream_protocol = Some(Version::HTTP_2);
     info.attempts = 1;
@@ -85,7 +84,7 @@ fn failed() -> StreamInfo {
     let mut info = served();
     info.request = None;
     info.upstream_name = None;
-    info.upstream_connection = None;
+    info.upstream_connection = Some(ConnInfo { local: at("127.0.0.1:40000"), number: 0, tls: None });
     info.virtual_cluster = None;
     info.trailers = None;
     info.response = None;

@@ -11,7 +11,7 @@ use crate::access_log::grpc_status::GrpcStatus;
 use crate::access_log::time::{self, Second};
 use crate::access_log::{StreamInfo, Times};
 use crate::codec::{Headers, RequestHead, ResponseHead, names};
-use crate::config::log_format::{AddressPart, End, Operator, PathChoice, Query, TimePoint, TimeUnit};
+use crate::config::log_format::{AddressPart, End, Operator, PathChoice, Query, TimePoint, TimeUnit, TlsPart, TlsPeer};
 use crate::net::Address;
 use crate::texts::Text;
 
@@ -66,6 +66,8 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         | Operator::UpstreamProtocol
         | Operator::UpstreamRequestAttemptCount
         | Operator::UpstreamTransportFailureReason => of_upstream(operator, info, out),
+        Operator::RequestedServerName => text(info.downstream.requested_server_name.as_deref()?, out),
+        Operator::Tls { with, part } => tls(*with, *part, info, out),
         Operator::VirtualClusterName => text(info.virtual_cluster.as_deref()?, out),
         Operator::Zero => number(0, out),
     }
@@ -77,7 +79,7 @@ fn of_upstream(operator: &Operator, info: &StreamInfo, out: &mut Vec<u8>) -> Opt
     match operator {
         Operator::UpstreamCluster => text(info.upstream_cluster.as_deref()?, out),
         // Envoy writes 0 where there was none.
-        Operator::UpstreamConnectionId => number(info.upstream_connection.unwrap_or(0), out),
+        Operator::UpstreamConnectionId => number(info.upstream_connection.as_ref().map_or(0, |conn| conn.number), out),
         Operator::UpstreamHostName(part) => upstream_name(info, *part, out),
         Operator::UpstreamPoolReadyDuration => number(millis(info.times.pool_wait?), out),
         Operator::UpstreamProtocol => text(protocol(info.upstream_protocol?)?, out),
@@ -85,6 +87,14 @@ fn of_upstream(operator: &Operator, info: &StreamInfo, out: &mut Vec<u8>) -> Opt
         Operator::UpstreamTransportFailureReason => one_word(info.transport_failure.as_deref()?, out),
         _ => None,
     }
+}
+
+fn tls(with: TlsPeer, part: TlsPart, info: &StreamInfo, out: &mut Vec<u8>) -> Option<()> {
+    let session = match with {
+        TlsPeer::Client => info.downstream.tls.as_ref()?,
+        TlsPeer::Upstream => info.upstream_connection.as_ref()?.tls.as_ref()?,
+    };
+    text(if part == TlsPart::Cipher { session.cipher } else { session.version }, out)
 }
 
 fn point_in_time(
@@ -209,8 +219,10 @@ fn end(of: End, info: &StreamInfo) -> Option<&Address> {
         End::DirectClient => Some(&info.downstream.peer),
         End::Local => Some(&info.downstream.local),
         End::UpstreamHost => info.upstream_host.as_ref(),
-        End::UpstreamLocal => info.upstream_local.as_ref().filter(|local| !is_unnamed(local)),
-        End::UpstreamRemote => info.upstream_host.as_ref().filter(|_| info.upstream_local.is_some()),
+        End::UpstreamLocal => {
+            info.upstream_connection.as_ref().map(|conn| &conn.local).filter(|local| !is_unnamed(local))
+        }
+        End::UpstreamRemote => info.upstream_host.as_ref().filter(|_| info.upstream_connection.is_some()),
     }
 }
 

@@ -16,9 +16,10 @@ use super::addresses;
 use crate::cluster::breaker::Breakers;
 use crate::cluster::{ClusterShared, Failure, Location};
 use crate::config::cluster::{Priority, TcpKeepalive};
+use crate::config::tls::ClientTls;
 use crate::net::{self, Address, Conn, ConnectOptions, Outside};
 use crate::permits::Permit;
-use crate::stats::{EndpointStats, Held};
+use crate::stats::{EndpointStats, Held, TlsStats};
 
 /// The connections and requests of one endpoint, for one worker and one priority.
 pub(super) struct Budget {
@@ -192,7 +193,14 @@ impl Budget {
             self.shared.stats.upstream_cx_total.inc();
             self.counts.cx_total.inc();
         };
-        let connect = addresses::connect(&*self.outside.net, &self.location, &options, one_more);
+        let connect = async {
+            let conn = addresses::connect(&*self.outside.net, &self.location, &options, one_more).await;
+            let conn = conn.map_err(|error| connect_error(&self.location.address, &error))?;
+            match (&config.tls, &self.shared.tls_stats) {
+                (Some(tls), Some(stats)) => encrypt(conn, tls, stats).await,
+                _ => Ok(conn),
+            }
+        };
         let connected = tokio::time::timeout(config.connect_timeout, connect).await;
         drop(under_way);
         let stats = &self.shared.stats;
@@ -206,9 +214,9 @@ impl Budget {
                 stats.upstream_cx_connect_ms.record_ms(record.opened.elapsed());
                 return Ok((conn, record));
             }
-            Ok(Err(error)) => {
+            Ok(Err(reason)) => {
                 record.closed_by = ClosedBy::Peer;
-                Failure::Connect(connect_error(&self.location.address, &error))
+                Failure::Connect(reason)
             }
             Err(_elapsed) => {
                 stats.upstream_cx_connect_timeout.inc();
@@ -346,6 +354,20 @@ impl Drop for ConnectionRecord {
 }
 
 /// Why a connect to `at` failed, as Envoy words it. A Unix domain socket answers at once, and its words say where.
+/// Does the handshake of TLS, or tells why there is none.
+async fn encrypt(conn: Conn, tls: &ClientTls, stats: &TlsStats) -> Result<Conn, String> {
+    match net::tls::connect(conn, tls).await {
+        Ok(conn) => {
+            stats.handshake.inc();
+            Ok(conn)
+        }
+        Err(error) => {
+            stats.count_failure(net::tls::failure::kind(&error));
+            Err(net::tls::failure::reason(&error).unwrap_or_default())
+        }
+    }
+}
+
 fn connect_error(at: &Address, error: &io::Error) -> String {
     match at {
         Address::Pipe(pipe) => format!("immediate connect error: {}|remote address:{}", in_words(error), pipe.path),

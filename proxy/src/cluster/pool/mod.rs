@@ -32,7 +32,7 @@ pub use tcp::TcpConnection;
 use super::{ClusterShared, Failure, Location};
 use crate::codec::Broken;
 use crate::config::cluster::{Priority, UpstreamProtocol};
-use crate::net::{Address, Outside};
+use crate::net::{ConnInfo, Outside};
 use crate::permits::Permit;
 use budget::{ActiveRequest, Budget, Connecting};
 use http1::{IdleConnections, IdleEvents};
@@ -97,21 +97,12 @@ impl Lease {
         }
     }
 
-    /// The number of the connection among the worker's connections to endpoints.
+    /// What logs tell of the connection.
     #[must_use]
-    pub fn number(&self) -> u64 {
+    pub fn info(&self) -> ConnInfo {
         match self {
-            Self::Http1(exclusive) => exclusive.connection_ref().number,
-            Self::Http2(stream) => stream.connection().number,
-        }
-    }
-
-    /// The local address of the connection.
-    #[must_use]
-    pub fn local(&self) -> Address {
-        match self {
-            Self::Http1(exclusive) => exclusive.connection_ref().local().clone(),
-            Self::Http2(stream) => stream.connection().local().clone(),
+            Self::Http1(exclusive) => exclusive.connection_ref().info.clone(),
+            Self::Http2(stream) => stream.connection().info.clone(),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::refusal::HeadError;
 use super::request_kind::RequestKind;
 use super::serialise;
 use crate::codec::{Broken, InformationalSender, Payload, RequestHead, ResponseHead, Violation};
-use crate::net::{Address, Conn, Peek};
+use crate::net::{Address, Conn, ConnInfo, Peek};
 
 /// Largest response head that a cluster takes. Bytes, start line included; Envoy's default for HTTP/1.
 ///
@@ -32,9 +32,8 @@ pub const RESPONSE_FIELDS_MAX: usize = 100;
 pub struct ClientConnection {
     conn: SharedConn,
     options: ClientOptions,
-    local: Address,
-    /// Its number among the worker's connections to endpoints.
-    pub number: u64,
+    /// What logs tell of it.
+    pub info: ConnInfo,
     peer: Address,
     request: RequestKind,
     peer_wants_close: bool,
@@ -56,12 +55,11 @@ impl ClientConnection {
     /// Speaks HTTP/1.1 over `conn`.
     #[must_use]
     pub fn new(conn: Conn, options: ClientOptions) -> Self {
-        let (local, peer, number) = (conn.local.clone(), conn.peer.clone(), conn.number);
+        let (info, peer) = (conn.info(), conn.peer.clone());
         Self {
             conn: BufferedConn::shared(conn, BytesMut::new()),
             options,
-            local,
-            number,
+            info,
             peer,
             request: RequestKind::Other { version: Version::HTTP_11 },
             peer_wants_close: false,
@@ -202,12 +200,6 @@ impl ClientConnection {
     #[must_use]
     pub fn informational(&self) -> &[StatusCode] {
         self.informational.statuses()
-    }
-
-    /// The local address of the connection.
-    #[must_use]
-    pub fn local(&self) -> &Address {
-        &self.local
     }
 
     /// The server's end.

@@ -21,7 +21,7 @@ use super::{Broken, CONNECTION, Incoming, ListLimit, Outgoing, ResetReason, Send
 use crate::codec::http1::INFORMATIONAL_MAX;
 use crate::codec::{InformationalSender, Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
-use crate::net::{Address, Conn, Peek};
+use crate::net::{Conn, ConnInfo, Peek};
 use crate::stats::Http2Stats;
 
 /// Stream ids are odd and end at 2^31 - 1 (RFC 9113 5.1.1).
@@ -40,9 +40,8 @@ pub struct ClientConnection {
     state: Rc<ConnectionState>,
     count: Rc<Count>,
     streams_max: usize,
-    local: Address,
-    /// Its number among the worker's connections to endpoints.
-    pub number: u64,
+    /// What logs tell of it.
+    pub info: ConnInfo,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +80,7 @@ impl ClientConnection {
         errors: MessageErrorScope,
         stats: &Http2Stats,
     ) -> Result<(Self, Driver), Broken> {
-        let (local, number) = (conn.local.clone(), conn.number);
+        let info = conn.info();
         let (io, state) = H2Io::new(conn, Role::Client, errors, RESPONSE_LIMIT, options, Bytes::new(), stats);
         let mut builder = Builder::new();
         builder
@@ -99,7 +98,7 @@ impl ClientConnection {
             .reset_stream_duration(RESET_STREAM_AGE_MAX);
         let (sender, connection) = builder.handshake(io).await.map_err(|error| broken(&error, &state, CONNECTION))?;
         let streams_max = usize::try_from(options.max_concurrent_streams.get()).unwrap_or(usize::MAX);
-        let handle = Self { sender, state: Rc::clone(&state), count: Rc::default(), streams_max, local, number };
+        let handle = Self { sender, state: Rc::clone(&state), count: Rc::default(), streams_max, info };
         Ok((handle, Driver { connection: Some(connection), state }))
     }
 
@@ -136,12 +135,6 @@ impl ClientConnection {
     #[must_use]
     pub fn streams_active(&self) -> usize {
         self.count.active.get()
-    }
-
-    /// The local address of the connection.
-    #[must_use]
-    pub fn local(&self) -> &Address {
-        &self.local
     }
 
     /// Opens a stream. Extended CONNECT goes out whether or not the server has announced it, as Envoy's does:

@@ -53,7 +53,7 @@ pub(crate) struct SubstitutionFormatString {
     #[serde(default)]
     pub(crate) omit_empty_values: bool,
     pub(crate) text_format: Option<At<String>>,
-    pub(crate) text_format_source: Option<DataSource>,
+    pub(crate) text_format_source: Option<At<DataSource>>,
 }
 
 /// `envoy.config.core.v3.JsonFormatOptions`

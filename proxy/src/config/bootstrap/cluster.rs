@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::tls::TransportSocket;
 use super::{Address, HeaderKeyFormat, Http2ProtocolOptions};
 use crate::config::constraints::{LongerThan, NonEmpty, PercentValue, Positive, WholePercent};
 use crate::config::units::Seconds;
@@ -31,6 +32,7 @@ pub(crate) struct Cluster {
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
     pub(crate) preconnect_policy: Option<PreconnectPolicy>,
     pub(crate) r#type: Option<DiscoveryType>,
+    pub(crate) transport_socket: Option<At<TransportSocket>>,
     pub(crate) typed_extension_protocol_options: Option<TypedExtensionProtocolOptions>,
     pub(crate) upstream_connection_options: Option<UpstreamConnectionOptions>,
 }

@@ -6,6 +6,7 @@ use super::access_log::{AccessLog, AccessLogFilter, SubstitutionFormatString};
 use super::filter::{HeaderValueOption, HttpFilter};
 use super::route::{RouteConfiguration, UpgradeConfig};
 use super::tcp_proxy::TcpProxy;
+use super::tls::TransportSocket;
 use super::{Address, DataSource, Http1ProtocolOptions, Http2ProtocolOptions};
 use crate::config::constraints::{HeaderText, NonEmpty, Port};
 use crate::config::units::Seconds;
@@ -20,10 +21,31 @@ pub(crate) struct Listener {
     #[serde(default)]
     pub(crate) filter_chains: Vec<At<FilterChain>>,
     pub(crate) ignore_global_conn_limit: Option<bool>,
+    #[serde(default)]
+    pub(crate) listener_filters: Vec<At<ListenerFilter>>,
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
     pub(crate) stat_prefix: Option<String>,
     pub(crate) traffic_direction: Option<TrafficDirection>,
 }
+
+/// `envoy.config.listener.v3.ListenerFilter`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ListenerFilter {
+    #[expect(dead_code, reason = "the type says which filter is meant; without a name Envoy refuses the file")]
+    pub(crate) name: NonEmpty,
+    pub(crate) typed_config: At<ListenerFilterConfig>,
+}
+
+/// The listener filters there are.
+#[derive(Debug, Deserialize)]
+pub(crate) enum ListenerFilterConfig {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")]
+    TlsInspector(TlsInspector),
+}
+
+/// `envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector`
+#[derive(Debug, Deserialize)]
+pub(crate) struct TlsInspector {}
 
 /// `envoy.config.core.v3.TrafficDirection`
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
@@ -43,6 +65,7 @@ pub(crate) struct FilterChain {
     #[serde(default)]
     pub(crate) filters: Vec<At<Filter>>,
     pub(crate) name: Option<String>,
+    pub(crate) transport_socket: Option<At<TransportSocket>>,
 }
 
 /// `envoy.config.listener.v3.FilterChainMatch`
@@ -50,9 +73,13 @@ pub(crate) struct FilterChain {
 pub(crate) struct FilterChainMatch {
     pub(crate) destination_port: Option<Port>,
     #[serde(default)]
+    pub(crate) application_protocols: Vec<String>,
+    #[serde(default)]
     pub(crate) direct_source_prefix_ranges: Vec<At<CidrRange>>,
     #[serde(default)]
     pub(crate) prefix_ranges: Vec<At<CidrRange>>,
+    #[serde(default)]
+    pub(crate) server_names: Vec<At<String>>,
     #[serde(default)]
     pub(crate) source_ports: Vec<Port>,
     #[serde(default)]
@@ -177,7 +204,7 @@ pub(crate) struct LocalReplyConfig {
 /// `envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper`
 #[derive(Debug, Deserialize)]
 pub(crate) struct ResponseMapper {
-    pub(crate) body: Option<DataSource>,
+    pub(crate) body: Option<At<DataSource>>,
     pub(crate) body_format_override: Option<At<SubstitutionFormatString>>,
     pub(crate) filter: At<AccessLogFilter>,
     #[serde(default)]

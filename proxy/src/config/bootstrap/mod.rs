@@ -13,6 +13,7 @@ pub(crate) mod policies;
 pub(crate) mod route;
 pub(crate) mod stats;
 pub(crate) mod tcp_proxy;
+pub(crate) mod tls;
 
 use serde::Deserialize;
 
@@ -122,7 +123,10 @@ pub(crate) struct Http1ProtocolOptions {
 /// `envoy.config.core.v3.DataSource`
 #[derive(Debug, Deserialize)]
 pub(crate) struct DataSource {
-    pub(crate) inline_string: At<String>,
+    pub(crate) environment_variable: Option<At<NonEmpty>>,
+    pub(crate) filename: Option<At<NonEmpty>>,
+    pub(crate) inline_bytes: Option<At<String>>,
+    pub(crate) inline_string: Option<At<String>>,
 }
 
 /// `envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat`

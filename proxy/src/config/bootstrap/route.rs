@@ -243,7 +243,7 @@ pub(crate) struct QueryParameterMatcher {
 #[derive(Debug, Deserialize)]
 pub(crate) struct DirectResponseAction {
     pub(crate) status: At<u16>,
-    pub(crate) body: Option<DataSource>,
+    pub(crate) body: Option<At<DataSource>>,
 }
 
 /// `envoy.config.route.v3.RedirectAction`

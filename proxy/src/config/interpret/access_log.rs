@@ -1,11 +1,12 @@
 //! What access logs, their filters and formats mean.
 
+use super::data_source;
 use super::matching;
 use crate::config::bootstrap::access_log::{
     AccessLog as WrittenLog, AccessLogConfig, AccessLogFilter, AccessLogType, ComparisonFilterHolder, ComparisonOp,
     FileAccessLog, FilterList, ResponseFlagFilter, RuntimeFilter, SubstitutionFormatString,
 };
-use crate::config::bootstrap::{DataSource, DenominatorType, FractionalPercent};
+use crate::config::bootstrap::{DenominatorType, FractionalPercent};
 use crate::config::listener::{AccessLog, LogPath};
 use crate::config::log_filter::{Choice, Comparison, ComparisonOperator, Draw, FLAGS, LogFilter, LogType, Share};
 use crate::config::log_format::{Format, Json, LineForm, LineFormat, MissingValue};
@@ -67,9 +68,8 @@ pub(super) fn line_format(written: &At<SubstitutionFormatString>) -> Result<Line
         &written.value;
     let form = match (json_format, text_format, text_format_source) {
         (Some(object), None, None) => json(object)?,
-        (None, Some(text), None) | (None, None, Some(DataSource { inline_string: text })) => {
-            LineForm::Text(parsed(text)?)
-        }
+        (None, Some(text), None) => LineForm::Text(parsed(text)?),
+        (None, None, Some(source)) => LineForm::Text(parsed(&data_source::text(source)?)?),
         (None, None, None) => {
             return Err(written.invalid_but(
                 "a format is one of text_format_source, json_format and text_format",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::rewrite::literal_host;
-use super::{address, buffer_bytes_max, health, http2_options, name_case, trailer_rule};
+use super::{address, buffer_bytes_max, health, http2_options, name_case, tls, trailer_rule};
 use crate::config::bootstrap::Http2ProtocolOptions;
 use crate::config::bootstrap::cluster::{
     Cluster as Written, DiscoveryType, DnsLookupFamily, Endpoint, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy,
@@ -49,6 +49,11 @@ pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Pr
         return Err(cluster.name.invalid("a cluster must have a name"));
     }
     note_deprecated(cluster, notes);
+    let protocol = protocol(cluster)?;
+    let alpn: &[u8] = match protocol {
+        UpstreamProtocol::Http1 => b"http/1.1",
+        UpstreamProtocol::Http2(_) => b"h2",
+    };
     Ok(Cluster {
         name: cluster.name.value.as_str().into(),
         alt_stat_name: cluster.alt_stat_name.clone().filter(|name| !name.is_empty()),
@@ -59,7 +64,8 @@ pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Pr
             Some(LbPolicy::LeastRequest) => Balancing::LeastRequest,
             Some(LbPolicy::Random) => Balancing::Random,
         },
-        protocol: protocol(cluster)?,
+        protocol,
+        tls: cluster.transport_socket.as_ref().map_or(Ok(None), |socket| tls::upstream(socket, alpn, notes))?,
         trailers: trailer_rule(http1_options(cluster).is_some_and(|options| options.enable_trailers)),
         name_case: name_case(http1_options(cluster).and_then(|options| options.header_key_format.as_ref()))?,
         connect_timeout: cluster.connect_timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.0),

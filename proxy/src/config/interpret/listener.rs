@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use super::connection_manager::cidr;
-use super::{ClusterNames, address, buffer_bytes_max, connection_manager, tcp_proxy};
+use super::{ClusterNames, address, buffer_bytes_max, connection_manager, tcp_proxy, tls};
 use crate::config::bootstrap::listener::{
     CidrRange, ConnectionSourceType, FilterChain as Written, FilterChainMatch as WrittenMatch,
-    Listener as WrittenListener, NetworkFilter, TrafficDirection,
+    Listener as WrittenListener, ListenerFilter, ListenerFilterConfig, NetworkFilter, TlsInspector, TrafficDirection,
 };
 use crate::config::error::Place;
-use crate::config::filter_chain::{FilterChain, FilterChainMatch, FilterChains, SourceType, TransportProtocol};
+use crate::config::filter_chain::{
+    FilterChain, FilterChainMatch, FilterChains, Inspection, SourceType, TransportProtocol,
+};
 use crate::config::listener::{ConnectionManager, Listener, Terminal};
 use crate::config::log_format::Operator;
 use crate::config::problem::Problem;
@@ -29,8 +31,9 @@ pub(super) fn listener(
     let buffer_bytes_max = buffer_bytes_max(written.per_connection_buffer_limit_bytes.as_ref())?;
     let name = written.name.filter(|name| !name.is_empty()).unwrap_or_else(|| address.to_string());
     let place = &written.address.place;
-    let filter_chains =
+    let mut filter_chains =
         filter_chains(written.filter_chains, written.default_filter_chain, place, &name, clusters, notes)?;
+    filter_chains.inspection = inspection(&written.listener_filters, &filter_chains);
     Ok(Listener {
         name,
         address,
@@ -40,6 +43,19 @@ pub(super) fn listener(
         ignores_global_limit: written.ignore_global_conn_limit.unwrap_or(false),
         is_inbound: written.traffic_direction == Some(TrafficDirection::Inbound),
     })
+}
+
+fn inspection(written: &[At<ListenerFilter>], chains: &FilterChains<Configured>) -> Inspection {
+    let is_configured = written.iter().any(|filter| match filter.value.typed_config.value {
+        ListenerFilterConfig::TlsInspector(TlsInspector {}) => true,
+    });
+    if is_configured {
+        Inspection::Configured
+    } else if chains.chains.iter().any(|chain| chain.matches.asks_for_first_bytes()) {
+        Inspection::Implied
+    } else {
+        Inspection::None
+    }
 }
 
 /// The chains of the listener of this name, whose address stands at `place`.
@@ -65,7 +81,8 @@ fn filter_chains(
                 "write each port and prefix once, and let each chain differ from those before it by one of them",
             ));
         }
-        chains.push(FilterChain { matches, terminal: terminal(chain, name, clusters, notes)? });
+        let tls = chain.value.transport_socket.as_ref().map_or(Ok(None), |socket| tls::downstream(socket, notes))?;
+        chains.push(FilterChain { matches, tls, terminal: terminal(chain, name, clusters, notes)? });
     }
     if let Some(matches) = default.as_ref().and_then(|default| default.value.filter_chain_match.as_ref()) {
         notes.note(&matches.place, "has no effect: the default filter chain takes whatever no other takes");
@@ -75,7 +92,13 @@ fn filter_chains(
     {
         notes.note(&default.place, "has no effect: the entry of filter_chains takes every connection");
     }
-    Ok(FilterChains { chains, default: default.map(|chain| terminal(chain, name, clusters, notes)).transpose()? })
+    let socket = default.as_ref().and_then(|default| default.value.transport_socket.as_ref());
+    Ok(FilterChains {
+        chains,
+        default_tls: socket.map_or(Ok(None), |socket| tls::downstream(socket, notes))?,
+        default: default.map(|chain| terminal(chain, name, clusters, notes)).transpose()?,
+        inspection: Inspection::None,
+    })
 }
 
 fn filter_chain_match(written: &WrittenMatch) -> Result<FilterChainMatch, Problem> {
@@ -89,10 +112,25 @@ fn filter_chain_match(written: &WrittenMatch) -> Result<FilterChainMatch, Proble
             Some(ConnectionSourceType::SameIpOrLoopback) => SourceType::SameIpOrLoopback,
             Some(ConnectionSourceType::External) => SourceType::External,
         },
+        server_names: written.server_names.iter().map(server_name).collect::<Result<_, _>>()?,
         transport: transport_protocol(written.transport_protocol.as_ref())?,
+        application_protocols: written.application_protocols.iter().map(|it| it.clone().into_bytes()).collect(),
         source: ranges(&written.source_prefix_ranges)?,
         source_ports: written.source_ports.iter().map(|port| port.0).collect(),
     })
+}
+
+/// Envoy takes `*` in front of a whole domain only.
+fn server_name(written: &At<String>) -> Result<String, Problem> {
+    let name = written.value.to_ascii_lowercase();
+    let rest = name.strip_prefix("*.").unwrap_or(&name);
+    if rest.contains('*') {
+        return Err(written.invalid_but(
+            format!("partial wildcards are not supported in server_names: {:?}", written.value),
+            "write a whole name, or *. and a domain",
+        ));
+    }
+    Ok(name)
 }
 
 fn transport_protocol(written: Option<&At<String>>) -> Result<TransportProtocol, Problem> {
@@ -100,9 +138,10 @@ fn transport_protocol(written: Option<&At<String>>) -> Result<TransportProtocol,
         None => Ok(TransportProtocol::Any),
         Some(name) if name.value.is_empty() => Ok(TransportProtocol::Any),
         Some(name) if name.value == "raw_buffer" => Ok(TransportProtocol::RawBuffer),
+        Some(name) if name.value == "tls" => Ok(TransportProtocol::Tls),
         Some(name) => Err(name.invalid_but(
-            format!("no connection has the transport protocol {:?}: finwait has no TLS", name.value),
-            "write raw_buffer, or leave it out",
+            format!("no connection has the transport protocol {:?}", name.value),
+            "write tls or raw_buffer, or leave it out",
         )),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::access_log::{filter, line_format};
+use super::data_source;
 use super::mutation;
 use crate::config::bootstrap::access_log::SubstitutionFormatString;
 use crate::config::bootstrap::listener::{LocalReplyConfig, ResponseMapper};
@@ -33,7 +34,7 @@ fn mapper(written: &At<ResponseMapper>, notes: &Notes) -> Result<Mapper, Problem
     Ok(Mapper {
         filter: filter(filter_of, notes)?,
         status: status.transpose()?,
-        body: body.as_ref().map(|body| body.inline_string.value.clone()),
+        body: body.as_ref().map(data_source::text).transpose()?.map(|text| text.value),
         format: body_format_override.as_ref().map(body_format).transpose()?,
         edits: if edits.is_empty() { None } else { Some(Arc::new(edits)) },
     })

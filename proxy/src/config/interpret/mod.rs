@@ -8,6 +8,7 @@ mod address;
 mod cluster;
 mod connection_manager;
 mod cors;
+mod data_source;
 mod filter;
 mod fraction;
 mod health;
@@ -26,6 +27,7 @@ mod stats;
 mod targets;
 mod tcp_proxy;
 mod template;
+mod tls;
 mod weighted;
 
 use std::collections::{BTreeMap, BTreeSet};

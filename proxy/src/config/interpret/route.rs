@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::filter::{Forwarding, Level, Template};
 use super::mutation::edits;
 use super::targets::{Levels, Targets};
-use super::{ClusterNames, matching, redirects, retry, rewrite, weighted};
+use super::{ClusterNames, data_source, matching, redirects, retry, rewrite, weighted};
 use crate::config::bootstrap::cluster::RoutingPriority;
 use crate::config::bootstrap::policies::HashPolicy;
 use crate::config::bootstrap::route::{
@@ -279,13 +279,16 @@ fn direct(written: &At<DirectResponseAction>) -> Result<Action, Problem> {
         return Err(status.invalid(format!("{} is not a status from 200 to 599", status.value)));
     }
     let body = match &written.value.body {
-        Some(body) if body.inline_string.value.len() > DIRECT_BODY_BYTES_MAX => {
-            let bytes = body.inline_string.value.len();
-            return Err(body
-                .inline_string
-                .invalid(format!("response body size is {bytes} bytes; maximum is {DIRECT_BODY_BYTES_MAX}")));
+        Some(body) => {
+            let text = data_source::text(body)?;
+            let bytes = text.value.len();
+            if bytes > DIRECT_BODY_BYTES_MAX {
+                return Err(
+                    text.invalid(format!("response body size is {bytes} bytes; maximum is {DIRECT_BODY_BYTES_MAX}"))
+                );
+            }
+            text.value
         }
-        Some(body) => body.inline_string.value.clone(),
         None => String::new(),
     };
     Ok(Action::Direct { status: status.value, body })

@@ -6,7 +6,9 @@ mod operator;
 mod table;
 
 pub use json::Json;
-pub use operator::{AddressPart, End, GrpcStatusForm, Operator, PathChoice, Query, TimePoint, TimeUnit};
+pub use operator::{
+    AddressPart, End, GrpcStatusForm, Operator, PathChoice, Query, TimePoint, TimeUnit, TlsPart, TlsPeer,
+};
 use table::{Purpose, Said, look_up};
 
 /// What a line of an access log, or the body of a local reply, is made by.

@@ -117,6 +117,15 @@ pub enum Operator {
     UpstreamProtocol,
     /// `%UPSTREAM_REQUEST_ATTEMPT_COUNT%`
     UpstreamRequestAttemptCount,
+    /// `%REQUESTED_SERVER_NAME%`: of the ClientHello, where `tls_inspector` has read it.
+    RequestedServerName,
+    /// `%DOWNSTREAM_TLS_VERSION%` and its like.
+    Tls {
+        /// Of the connection of the client or that of the upstream.
+        with: TlsPeer,
+        /// This of it.
+        part: TlsPart,
+    },
     /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`
     UpstreamTransportFailureReason,
     /// `%VIRTUAL_CLUSTER_NAME%`
@@ -216,6 +225,24 @@ pub enum PathChoice {
     Original,
     /// `ORIG_OR_PATH`: the one it had before all rewrites.
     First,
+}
+
+/// Whose connection TLS encrypts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TlsPeer {
+    /// The client's.
+    Client,
+    /// The upstream's.
+    Upstream,
+}
+
+/// What is told of TLS.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TlsPart {
+    /// The cipher suite.
+    Cipher,
+    /// The version.
+    Version,
 }
 
 impl Operator {

@@ -1,6 +1,8 @@
 //! Which operators there are, what stands in their parentheses, and whether their values may be cut.
 
-use super::operator::{AddressPart, End, GrpcStatusForm, Operator, PathChoice, Query, TimePoint, TimeUnit};
+use super::operator::{
+    AddressPart, End, GrpcStatusForm, Operator, PathChoice, Query, TimePoint, TimeUnit, TlsPart, TlsPeer,
+};
 use super::{FormatError, Written};
 use crate::config::constraints::is_header_name;
 use crate::config::problem::nearest;
@@ -83,6 +85,10 @@ const PLAIN: &[(&str, Operator)] = &[
     ("UPSTREAM_REMOTE_ADDRESS", address(End::UpstreamRemote, AddressPart::Whole)),
     ("UPSTREAM_REMOTE_PORT", address(End::UpstreamRemote, AddressPart::Port)),
     ("UPSTREAM_REQUEST_ATTEMPT_COUNT", Operator::UpstreamRequestAttemptCount),
+    ("DOWNSTREAM_TLS_CIPHER", Operator::Tls { with: TlsPeer::Client, part: TlsPart::Cipher }),
+    ("DOWNSTREAM_TLS_VERSION", Operator::Tls { with: TlsPeer::Client, part: TlsPart::Version }),
+    ("UPSTREAM_TLS_CIPHER", Operator::Tls { with: TlsPeer::Upstream, part: TlsPart::Cipher }),
+    ("UPSTREAM_TLS_VERSION", Operator::Tls { with: TlsPeer::Upstream, part: TlsPart::Version }),
     ("UPSTREAM_TRANSPORT_FAILURE_REASON", Operator::UpstreamTransportFailureReason),
     ("VIRTUAL_CLUSTER_NAME", Operator::VirtualClusterName),
 ];
@@ -121,9 +127,7 @@ const NEVER: &[&str] = &[
     "DOWNSTREAM_PEER_SERIAL",
     "DOWNSTREAM_PEER_SUBJECT",
     "DOWNSTREAM_PEER_URI_SAN",
-    "DOWNSTREAM_TLS_CIPHER",
     "DOWNSTREAM_TLS_SESSION_ID",
-    "DOWNSTREAM_TLS_VERSION",
     "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
     "ROUNDTRIP_DURATION",
     "SPAN_ID",
@@ -140,9 +144,7 @@ const NEVER: &[&str] = &[
     "UPSTREAM_PEER_SUBJECT",
     "UPSTREAM_PEER_URI_SAN",
     "UPSTREAM_SERVER_NAME",
-    "UPSTREAM_TLS_CIPHER",
     "UPSTREAM_TLS_SESSION_ID",
-    "UPSTREAM_TLS_VERSION",
 ];
 
 /// The same, with an optional argument.
@@ -296,7 +298,7 @@ fn special(written: Written<'_>) -> Result<Option<Operator>, FormatError> {
         "EMIT_TIME" => Operator::EmitTime(argument.map(str::to_owned)),
         "RESPONSE_CODE_DETAILS" => Operator::ResponseCodeDetails,
         "REQUESTED_SERVER_NAME" => match argument {
-            None | Some("SNI_ONLY") => Operator::Never,
+            None | Some("SNI_ONLY") => Operator::RequestedServerName,
             Some(_) => {
                 return Err(written.misused("takes SNI_ONLY; for the host of the request write %REQ(:AUTHORITY)%"));
             }

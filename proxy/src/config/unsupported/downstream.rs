@@ -1,12 +1,11 @@
 //! Fields of the process, of listeners and of routes.
 
-use super::Support::{self, Free, Ignored, Old, Only, Refused, Within};
-use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, RATE_LIMIT, RESOLVER, SOCKET, TLS};
+use super::Support::{self, Ignored, Old, Only, Refused, Within};
+use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, RATE_LIMIT, RESOLVER, SOCKET};
 
 const FLOOD: &str = "the frames that wait for a peer are bounded: a peer that does not read them is not read either";
 const PERIODIC: &str = "a stream is logged at its end and, where that is asked for, when it begins or becomes a tunnel";
 const SUBSETS: &str = "no cluster has subsets, since lb_subset_config is refused: all of its endpoints match";
-const TLS_CRITERION: &str = "finwait has no TLS, so that no connection names a server or a protocol";
 const TRACING: &str = "there is no distributed tracing";
 const TRAILERS: &str = "trailers are passed on as they came";
 const TYPED_CONFIG: &str = "typed_config with an @type";
@@ -15,7 +14,7 @@ const TYPED_CONFIG: &str = "typed_config with an @type";
 pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Bootstrap", "application_log_config", Refused("diagnostics have one form, on standard error")),
     ("Bootstrap", "bootstrap_extensions", Refused(EXTENSION)),
-    ("Bootstrap", "certificate_provider_instances", Refused(TLS)),
+    ("Bootstrap", "certificate_provider_instances", Refused("write certificates where they are used")),
     ("Bootstrap", "cluster_manager", Refused("clusters are managed in one fixed way")),
     ("Bootstrap", "config_sources", Refused(DYNAMIC)),
     ("Bootstrap", "default_config_source", Refused(DYNAMIC)),
@@ -56,11 +55,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("TypedDnsResolver", "typed_config", Within("GetAddrInfoDnsResolverConfig")),
     ("GetAddrInfoDnsResolverConfig", "@type", Only("type.googleapis.com/envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig", RESOLVER)),
 
-    ("TransportSocket", "name", Free),
-    ("TransportSocket", "typed_config", Within("RawBuffer")),
-    ("RawBuffer", "@type", Only("type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer", TLS)),
-
-    ("StaticResources", "secrets", Refused(TLS)),
+    ("StaticResources", "secrets", Refused("write certificates where they are used, in common_tls_context")),
 
     ("Admin", "access_log", Ignored("requests to the admin interface are not logged")),
     ("Admin", "access_log_path", Ignored("requests to the admin interface are not logged")),
@@ -105,26 +100,22 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Listener", "filter_chain_matcher", Refused("write a filter_chain_match in each filter chain")),
     ("Listener", "freebind", Only("false", SOCKET)),
     ("Listener", "internal_listener", Refused("there are no internal listeners")),
-    ("Listener", "listener_filters", Refused("there are no listener filters")),
-    ("Listener", "listener_filters_timeout", Ignored("there are no listener filters")),
+    ("Listener", "listener_filters_timeout", Refused("a client has 15 s to begin TLS")),
     ("Listener", "max_connections_to_accept_per_socket_event", Ignored("it concerns Envoy's event loop")),
     ("Listener", "metadata", Ignored(METADATA)),
     ("Listener", "reuse_port", Ignored("each worker listens on a socket of its own")),
     ("Listener", "socket_options", Refused(SOCKET)),
     ("Listener", "tcp_backlog_size", Ignored("the backlog is as long as the kernel permits")),
     ("Listener", "tcp_fast_open_queue_length", Refused(SOCKET)),
-    ("Listener", "tls_context", Old("filter_chains[].transport_socket; though connections are plaintext here")),
+    ("Listener", "tls_context", Old("filter_chains[].transport_socket")),
     ("Listener", "transparent", Only("false", SOCKET)),
     ("Listener", "udp_listener_config", Refused("there is no UDP and no QUIC")),
     ("Listener", "use_original_dst", Only("false", SOCKET)),
 
     ("FilterChain", "metadata", Ignored(METADATA)),
-    ("FilterChain", "tls_context", Old("transport_socket; though connections are plaintext here")),
-    ("FilterChain", "transport_socket", Within("TransportSocket")),
-    ("FilterChain", "transport_socket_connect_timeout", Ignored("a plaintext connection is ready at once")),
+    ("FilterChain", "tls_context", Old("transport_socket")),
+    ("FilterChain", "transport_socket_connect_timeout", Refused("a client has 15 s for its handshake")),
     ("FilterChainMatch", "address_suffix", Refused("Envoy has never acted on it; use prefix_ranges")),
-    ("FilterChainMatch", "application_protocols", Refused(TLS_CRITERION)),
-    ("FilterChainMatch", "server_names", Refused(TLS_CRITERION)),
     ("FilterChainMatch", "suffix_len", Refused("Envoy has never acted on it; use prefix_ranges")),
     ("FilterChain", "use_proxy_proto", Old("the listener filter envoy.filters.listener.proxy_protocol; though there are no listener filters here")),
 
@@ -150,7 +141,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("HttpConnectionManager", "request_id_extension", Within("RequestIDExtension")),
     ("HttpConnectionManager", "scoped_routes", Refused("a connection manager has one route_config")),
     ("HttpConnectionManager", "server_header_transform", Old("server_header_transformation")),
-    ("HttpConnectionManager", "set_current_client_cert_details", Refused(TLS)),
+    ("HttpConnectionManager", "set_current_client_cert_details", Refused("what a client's certificate says is not passed on")),
     ("HttpConnectionManager", "stream_error_on_invalid_http_message", Only("false", "a malformed request ends its connection")),
     ("HttpConnectionManager", "tracing", Refused(TRACING)),
     ("HttpConnectionManager", "typed_header_validation_config", Refused("headers are validated in one fixed way")),
@@ -204,10 +195,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("AccessLog", "config", Old(TYPED_CONFIG)),
     ("AccessLogFilter", "extension_filter", Refused("there are no expressions; write status_code_filter, header_filter and the like")),
     ("SubstitutionFormatString", "formatters", Refused(EXTENSION)),
-    ("DataSource", "environment_variable", Refused("write the text here, as inline_string")),
-    ("DataSource", "filename", Refused("write the text here, as inline_string")),
-    ("DataSource", "inline_bytes", Refused("write the text here, as inline_string")),
-    ("DataSource", "watched_directory", Refused("write the text here, as inline_string")),
+    ("DataSource", "watched_directory", Refused("files are read when the configuration is; send SIGHUP, or start with --watch and touch the configuration, once they have changed")),
 
     ("RouteConfiguration", "cluster_specifier_plugins", Refused(EXTENSION)),
     ("RouteConfiguration", "max_direct_response_body_size_bytes", Only("4096", "a direct response has at most 4096 bytes")),
@@ -233,7 +221,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
 
     ("RouteAction", "auto_host_rewrite_header", Old("host_rewrite_header")),
     ("RouteAction", "cluster_specifier_plugin", Refused(EXTENSION)),
-    ("RouteAction", "early_data_policy", Refused(TLS)),
+    ("RouteAction", "early_data_policy", Refused("clients send no early data (RFC 8470)")),
     ("HedgePolicy", "additional_request_chance", Ignored("as in Envoy, there is one request to begin with")),
     ("HedgePolicy", "initial_requests", Ignored("as in Envoy, there is one request to begin with")),
     ("RouteAction", "include_vh_rate_limits", Refused(RATE_LIMIT)),

@@ -5,6 +5,7 @@
 
 mod downstream;
 mod extensions;
+mod tls;
 mod upstream;
 
 use Support::{Old, Refused};
@@ -15,8 +16,6 @@ pub(super) use extensions::{refusal, refusal_by_name};
 pub(super) enum Support {
     /// It loads, with a warning: the field changes nothing that a client or an upstream could notice.
     Ignored(&'static str),
-    /// It loads: it is free text, or says nothing of its own.
-    Free,
     /// It is refused, with today's spelling: the field belongs to an earlier API.
     Old(&'static str),
     /// It loads if the field has this value, which says what finwait does anyway; else it is refused.
@@ -44,7 +43,7 @@ pub(super) fn required_of(message: &str) -> impl Iterator<Item = &'static str> +
 
 /// The lines of all tables.
 fn fields() -> impl Iterator<Item = &'static (&'static str, &'static str, Support)> {
-    downstream::FIELDS.iter().chain(upstream::FIELDS)
+    downstream::FIELDS.iter().chain(tls::FIELDS).chain(upstream::FIELDS)
 }
 
 /// What is known about `value` of the enumeration `of`, or about the `@type` `value` where an `of` stands.
@@ -63,8 +62,6 @@ pub(super) fn value(of: &str, value: &str) -> Option<Support> {
 /// What Envoy refuses these messages without.
 const REQUIRED: &[(&str, &str)] = &[
     ("GetAddrInfoDnsResolverConfig", "@type"),
-    ("RawBuffer", "@type"),
-    ("TransportSocket", "typed_config"),
     ("TypedDnsResolver", "name"),
     ("TypedDnsResolver", "typed_config"),
     ("UuidRequestIdConfig", "@type"),
@@ -82,7 +79,8 @@ const RESOLVER: &str = "names are resolved by the operating system, as envoy.net
 const SOCKET: &str = "sockets are opened with fixed options";
 /// How every `@type` begins.
 const TYPE_URL: &str = "type.googleapis.com/";
-const TLS: &str = "finwait has no TLS; end TLS in front of it and begin TLS behind it";
+const TLS: &str =
+    "of Envoy's transport sockets there are raw_buffer and tls (DownstreamTlsContext, UpstreamTlsContext)";
 
 /// Types stand here without `type.googleapis.com/envoy.extensions.` in front.
 #[rustfmt::skip]
@@ -97,6 +95,10 @@ const VALUES: &[(&str, &str, Support)] = &[
     ("LbPolicy", "LOAD_BALANCING_POLICY_CONFIG", Refused(LOAD_BALANCING)),
     ("LbPolicy", "MAGLEV", Refused("no load balancer here reads hashes")),
     ("LbPolicy", "RING_HASH", Refused("no load balancer here reads hashes")),
+    ("SanType", "EMAIL", Refused("names are DNS names, IP addresses and URIs")),
+    ("SanType", "OTHER_NAME", Refused("names are DNS names, IP addresses and URIs")),
+    ("TlsProtocol", "TLSv1_0", Refused("the oldest version is TLSv1_2 (RFC 8996)")),
+    ("TlsProtocol", "TLSv1_1", Refused("the oldest version is TLSv1_2 (RFC 8996)")),
     ("Protocol", "UDP", Refused("there is no UDP and no QUIC")),
 ];
 
@@ -105,7 +107,7 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 10] = [
+    pub(super) const MESSAGES: [&str; 11] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/cluster.rs"),
@@ -116,6 +118,7 @@ mod tests {
         include_str!("../bootstrap/route.rs"),
         include_str!("../bootstrap/stats.rs"),
         include_str!("../bootstrap/tcp_proxy.rs"),
+        include_str!("../bootstrap/tls.rs"),
     ];
 
     #[test]

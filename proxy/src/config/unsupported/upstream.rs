@@ -1,7 +1,7 @@
 //! Fields of clusters, and of how they are spoken to.
 
 use super::Support::{self, Ignored, Old, Only, Refused, Within};
-use super::{DYNAMIC, EXTENSION, HEADER_EDITS, LOAD_BALANCING, METADATA, SOCKET, TLS};
+use super::{DYNAMIC, EXTENSION, HEADER_EDITS, LOAD_BALANCING, METADATA, SOCKET};
 
 const HEALTH: &str = "the health of an endpoint comes from health_checks and outlier_detection";
 const LOCAL_CLUSTER: &str = "zones count only beside a local cluster, and cluster_manager names none";
@@ -51,18 +51,17 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Cluster", "respect_dns_ttl", Ignored("the operating system does not tell for how long an answer holds: names are resolved at dns_refresh_rate")),
     ("Cluster", "ring_hash_lb_config", Refused("no load balancer here reads hashes")),
     ("Cluster", "round_robin_lb_config", Within("RoundRobinLbConfig")),
-    ("Cluster", "tls_context", Old("transport_socket; though connections are plaintext here")),
+    ("Cluster", "tls_context", Old("transport_socket")),
     ("Cluster", "track_cluster_stats", Refused("stats have fixed names")),
     ("Cluster", "track_timeout_budgets", Only("false", "there are no timeout budget stats")),
-    ("Cluster", "transport_socket", Within("TransportSocket")),
-    ("Cluster", "transport_socket_matches", Refused(TLS)),
+    ("Cluster", "transport_socket_matches", Refused("all endpoints of a cluster are reached in the same way; write transport_socket")),
     ("Cluster", "typed_dns_resolver_config", Within("TypedDnsResolver")),
     ("Cluster", "upstream_bind_config", Within("BindConfig")),
     ("Cluster", "upstream_config", Refused("there is one kind of connection pool")),
     ("PreconnectPolicy", "predictive_preconnect_ratio", Refused("only the endpoint that gets a request is connected to ahead of the next")),
     ("UpstreamConnectionOptions", "happy_eyeballs_config", Refused("an endpoint has one address")),
     ("UpstreamConnectionOptions", "set_local_interface_name_on_upstream_connections", Only("false", SOCKET)),
-    ("Cluster", "upstream_http_protocol_options", Refused(TLS)),
+    ("Cluster", "upstream_http_protocol_options", Refused("write sni and match_typed_subject_alt_names in the transport_socket")),
     ("Cluster", "use_tcp_for_dns_lookups", Ignored("names are resolved by the operating system, which chooses how to ask")),
     ("Cluster", "wait_for_warm_on_init", Ignored("the server is live when every name has been resolved once")),
 
@@ -118,8 +117,8 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("HealthCheck", "event_logger", Refused(EXTENSION)),
     ("HealthCheck", "event_service", Refused(DYNAMIC)),
     ("HealthCheck", "grpc_health_check", Refused("checks speak HTTP/1.1 or plain TCP")),
-    ("HealthCheck", "tls_options", Refused(TLS)),
-    ("HealthCheck", "transport_socket_match_criteria", Refused(TLS)),
+    ("HealthCheck", "tls_options", Refused("checks use the transport_socket of the cluster")),
+    ("HealthCheck", "transport_socket_match_criteria", Refused("checks use the transport_socket of the cluster")),
     ("HttpHealthCheck", "codec_client_type", Only("HTTP1", "checks speak HTTP/1.1")),
     ("HttpHealthCheck", "method", Only("GET", "checks send GET")),
     ("HttpHealthCheck", "receive", Refused("the status decides")),
@@ -151,7 +150,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("HttpProtocolOptions", "header_validation_config", Refused("headers are validated in one fixed way")),
     ("HttpProtocolOptions", "http_filters", Refused("there are no upstream filters")),
     ("HttpProtocolOptions", "outlier_detection", Refused("write it in the cluster; which responses are errors is fixed")),
-    ("HttpProtocolOptions", "upstream_http_protocol_options", Refused(TLS)),
+    ("HttpProtocolOptions", "upstream_http_protocol_options", Refused("write sni and match_typed_subject_alt_names in the transport_socket")),
     ("HttpProtocolOptions", "use_downstream_protocol_config", Refused("a cluster speaks one protocol; write explicit_http_config")),
     ("ExplicitHttpConfig", "http3_protocol_options", Refused("there is no UDP and no QUIC")),
 ];

@@ -52,7 +52,6 @@ fn judge(decoder: &Decoder<'_, '_>, message: &str, known: &[&'static str], entry
     };
     let named = || refusal_within(&entry.value);
     let cause = match unsupported::field(message, &snake_case(&entry.key)) {
-        Some(Support::Free) => return Ok(()),
         Some(Support::Ignored(reason)) => {
             decoder.notes.note(&place(decoder, entry), format!("has no effect: {reason}"));
             return Ok(());
@@ -243,7 +242,7 @@ impl<'de, 'p> EnumAccess<'de> for Choice<'de, 'p> {
                     Cause::Unsupported { name, reason }
                 }
                 // No value of an enumeration holds a message or is free text.
-                Some(Support::Within(_) | Support::Free) | None => {
+                Some(Support::Within(_)) | None => {
                     if let Some(cause) = unsupported::refusal(chosen) {
                         return Err(Problem::at(&place, cause));
                     }

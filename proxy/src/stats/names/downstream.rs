@@ -46,6 +46,10 @@ scope! {
         downstream_cx_max_requests_reached: Counter,
         /// What came is not HTTP.
         downstream_cx_protocol_error: Counter,
+        /// Number of open connections that TLS encrypts.
+        downstream_cx_ssl_active: Gauge,
+        /// The handshake of a connection was completed.
+        downstream_cx_ssl_total: Counter,
         /// A connection was accepted.
         downstream_cx_total: Counter,
         /// Number of open tunnels.
@@ -123,7 +127,6 @@ scope! {
 const HTTP_ALWAYS_ZERO: &[&str] = &[
     "downstream_cx_http3_total",
     "downstream_cx_overload_disable_keepalive",
-    "downstream_cx_ssl_total",
     "downstream_rq_http3_total",
     "downstream_rq_overload_close",
     "downstream_rq_rejected_via_ip_detection",
@@ -238,6 +241,6 @@ impl ResponseStats {
     }
 }
 
-fn listener_prefix(listener: &str) -> String {
+pub(super) fn listener_prefix(listener: &str) -> String {
     format!("listener.{}", one_segment(listener))
 }

@@ -17,6 +17,7 @@ mod managers;
 mod part;
 mod server;
 mod tcp;
+mod tls;
 
 use super::{Counter, Gauge, Histogram, Registry, State};
 
@@ -31,6 +32,7 @@ pub use managers::{ClusterManagerStats, ListenerManagerStats, ManagerStats};
 pub use part::PartCounters;
 pub use server::{ServerState, ServerStats};
 pub use tcp::TcpStats;
+pub use tls::{HandshakeFailure, TlsInspectorStats, TlsStats};
 
 /// Makes a table of `name: kind` into a struct of handles with a constructor. Where the stat's name holds a
 /// dot, it stands behind the kind.

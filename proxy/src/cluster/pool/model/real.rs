@@ -13,6 +13,7 @@ use crate::cluster::breaker::Breakers;
 use crate::codec::{Headers, Payload, RequestHead, http2 as codec};
 use crate::config::Config;
 use crate::config::cluster::Limits;
+use crate::net::Address;
 use crate::runtime::Runtime;
 use crate::stats::Registry;
 

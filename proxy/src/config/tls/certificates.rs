@@ -1,0 +1,111 @@
+//! Certificates of our own: read from PEM, and chosen by the name that a client asks for.
+
+use std::sync::Arc;
+
+use rustls::client::ResolvesClientCert;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{SignatureScheme, crypto::ring::sign};
+use webpki::EndEntityCert;
+
+/// A chain of certificates and the key of its first.
+#[derive(Clone, Debug)]
+pub struct Certificate(Arc<CertifiedKey>);
+
+/// Why there is no [`Certificate`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum CertificateError {
+    /// The chain holds none.
+    #[error("no certificate in PEM (BEGIN CERTIFICATE)")]
+    NoCertificate,
+    /// The first certificate of the chain is none.
+    #[error("not a certificate of X.509, version 3")]
+    NotX509,
+    /// There is no key, or one of a kind that is not known.
+    #[error(
+        "no private key in PEM: PKCS #8, PKCS #1 or SEC 1, RSA, ECDSA (P-256, P-384) or Ed25519, without a password"
+    )]
+    NoKey,
+    /// The key is that of another certificate.
+    #[error("the private key does not belong to the certificate")]
+    KeyMismatch,
+}
+
+impl Certificate {
+    /// From a chain in PEM and a key in PEM.
+    ///
+    /// # Errors
+    /// One of them is none, or they do not belong together.
+    pub fn new(chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
+        let chain = chain_of(chain)?;
+        let first = chain.first().ok_or(CertificateError::NoCertificate)?;
+        EndEntityCert::try_from(first).map_err(|_| CertificateError::NotX509)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| CertificateError::NoKey)?;
+        let key = sign::any_supported_type(&key).map_err(|_| CertificateError::NoKey)?;
+        let certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
+                Ok(Self(Arc::new(certified)))
+            }
+            Err(_) => Err(CertificateError::KeyMismatch),
+        }
+    }
+
+    /// Is it for this name?
+    fn is_for(&self, name: &str) -> bool {
+        let certificate = self.0.cert.first().and_then(|first| EndEntityCert::try_from(first).ok());
+        let name = rustls::pki_types::ServerName::try_from(name);
+        certificate.zip(name.ok()).is_some_and(|(it, name)| it.verify_is_valid_for_subject_name(&name).is_ok())
+    }
+
+    /// Can a client that takes these signatures check it?
+    fn has_one_of(&self, schemes: &[SignatureScheme]) -> bool {
+        self.0.key.choose_scheme(schemes).is_some()
+    }
+}
+
+/// All certificates of a text in PEM.
+///
+/// # Errors
+/// There is none.
+pub(super) fn chain_of(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    chain.ok().filter(|chain| !chain.is_empty()).ok_or(CertificateError::NoCertificate)
+}
+
+/// Chooses for each client: of the certificates that it can check, the first that is for the name that it asks for, else
+/// the first.
+pub(super) fn of_server(certificates: Vec<Certificate>) -> Arc<dyn ResolvesServerCert> {
+    Arc::new(ByName(certificates))
+}
+
+#[derive(Debug)]
+struct ByName(Vec<Certificate>);
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let usable = || self.0.iter().filter(|certificate| certificate.has_one_of(hello.signature_schemes()));
+        let named = hello.server_name().and_then(|name| usable().find(|certificate| certificate.is_for(name)));
+        named.or_else(|| usable().next()).or(self.0.first()).map(|certificate| Arc::clone(&certificate.0))
+    }
+}
+
+/// Shows the certificate to every upstream that asks for one.
+pub(super) fn of_client(certificate: Certificate) -> Arc<dyn ResolvesClientCert> {
+    Arc::new(Always(certificate))
+}
+
+#[derive(Debug)]
+struct Always(Certificate);
+
+impl ResolvesClientCert for Always {
+    fn resolve(&self, _issuers: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.has_one_of(schemes).then(|| Arc::clone(&self.0.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,158 @@
+//! TLS as configured: what rustls needs to accept and to open connections.
+//!
+//! The keys and chains are read and checked with the configuration, so a certificate that does not fit its key is an error
+//! of the file and not of the first client. [`certificates`] chooses among several certificates, [`verify`] judges those of peers.
+
+mod certificates;
+mod suites;
+mod verify;
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
+
+pub use certificates::{Certificate, CertificateError};
+pub use suites::{CipherSuites, suite_by_name};
+pub use verify::{PeerName, PeerRules};
+
+/// What rustls computes with. ring is in it by default; a simulation puts another in its place.
+#[must_use]
+pub fn provider() -> CryptoProvider {
+    rustls::crypto::ring::default_provider()
+}
+
+/// TLS towards clients.
+#[derive(Clone)]
+pub struct ServerTls {
+    /// For clients that offer one of our application protocols, or none.
+    with_alpn: Arc<ServerConfig>,
+    /// For clients whose offer has nothing in common with ours: as in Envoy that is no error.
+    without_alpn: Arc<ServerConfig>,
+}
+
+/// TLS towards upstreams.
+#[derive(Clone)]
+pub struct ClientTls {
+    /// What is offered and demanded.
+    pub config: Arc<ClientConfig>,
+    /// What the upstream is asked for; rustls sends nothing of it unless `sni` was configured.
+    pub name: ServerName<'static>,
+}
+
+/// What both sides of TLS have in common.
+#[derive(Clone, Debug)]
+pub struct CommonTls {
+    /// `alpn_protocols`, in order of preference.
+    pub alpn: Vec<Vec<u8>>,
+    /// Our certificates.
+    pub certificates: Vec<Certificate>,
+    /// `cipher_suites` of TLS 1.2.
+    pub suites: CipherSuites,
+    /// The oldest and the newest version.
+    pub versions: Versions,
+}
+
+/// The versions of TLS that are spoken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Versions {
+    /// 1.2 and 1.3.
+    Both,
+    /// 1.2 alone.
+    Tls12,
+    /// 1.3 alone.
+    Tls13,
+}
+
+impl Versions {
+    fn list(self) -> &'static [&'static SupportedProtocolVersion] {
+        static TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
+        static TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+        match self {
+            Self::Both => rustls::ALL_VERSIONS,
+            Self::Tls12 => TLS12,
+            Self::Tls13 => TLS13,
+        }
+    }
+}
+
+/// Which certificate a client has to show.
+#[derive(Clone, Debug)]
+pub enum ClientCertificates {
+    /// None is asked for.
+    Ignored,
+    /// One that is shown is checked.
+    Optional(PeerRules),
+    /// There has to be one, and it is checked.
+    Required(PeerRules),
+}
+
+impl ServerTls {
+    /// # Errors
+    /// The versions have no cipher suite left.
+    pub fn new(common: CommonTls, clients: ClientCertificates) -> Result<Self, rustls::Error> {
+        let provider = Arc::new(common.suites.within(provider()));
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_protocol_versions(common.versions.list())?;
+        let builder = match clients {
+            ClientCertificates::Ignored => builder.with_no_client_auth(),
+            ClientCertificates::Optional(rules) => {
+                builder.with_client_cert_verifier(verify::clients(rules, verify::Presence::Optional, &provider))
+            }
+            ClientCertificates::Required(rules) => {
+                builder.with_client_cert_verifier(verify::clients(rules, verify::Presence::Required, &provider))
+            }
+        };
+        let mut config = builder.with_cert_resolver(certificates::of_server(common.certificates));
+        config.ticketer = rustls::crypto::ring::Ticketer::new()?;
+        let without_alpn = Arc::new(config.clone());
+        config.alpn_protocols = common.alpn;
+        Ok(Self { with_alpn: Arc::new(config), without_alpn })
+    }
+
+    /// For a client that offers these application protocols; `None` if it offers none.
+    #[must_use]
+    pub fn for_offer<'a>(&self, offer: Option<impl Iterator<Item = &'a [u8]>>) -> Arc<ServerConfig> {
+        let ours = &self.with_alpn.alpn_protocols;
+        let is_common = offer.is_none_or(|mut offer| offer.any(|protocol| ours.iter().any(|our| our == protocol)));
+        Arc::clone(if is_common { &self.with_alpn } else { &self.without_alpn })
+    }
+}
+
+impl ClientTls {
+    /// # Errors
+    /// The versions have no cipher suite left.
+    pub fn new(
+        common: CommonTls,
+        upstreams: PeerRules,
+        sni: Option<ServerName<'static>>,
+    ) -> Result<Self, rustls::Error> {
+        let provider = Arc::new(common.suites.within(provider()));
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_protocol_versions(common.versions.list())?;
+        let verifier = verify::upstreams(upstreams, &provider);
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+        let mut config = match common.certificates.into_iter().next() {
+            Some(certificate) => builder.with_client_cert_resolver(certificates::of_client(certificate)),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = common.alpn;
+        config.enable_sni = sni.is_some();
+        let unnamed = || ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into());
+        Ok(Self { config: Arc::new(config), name: sni.unwrap_or_else(unnamed) })
+    }
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerTls") // it holds keys
+    }
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientTls({:?})", self.name)
+    }
+}

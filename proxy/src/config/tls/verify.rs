@@ -1,0 +1,213 @@
+//! Judges the certificates of peers as Envoy does: the chain and the names apart from each other, each only if it is configured.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError as Fault, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme};
+use webpki::{EndEntityCert, KeyUsage};
+
+use super::certificates::{CertificateError, chain_of};
+use crate::config::string_match::{Pattern, StringMatch};
+
+/// What a peer's certificate has to fulfil.
+#[derive(Clone, Debug, Default)]
+pub struct PeerRules {
+    /// Who may have signed it; `None` is anybody.
+    trusted: Option<Trusted>,
+    /// It has one of these names; an empty list asks for none.
+    names: Vec<PeerName>,
+}
+
+#[derive(Clone, Debug)]
+struct Trusted {
+    anchors: Vec<TrustAnchor<'static>>,
+    /// The same, whole: a certificate that is trusted itself needs no signature, as with OpenSSL.
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+/// A name among the subject alternative names of a certificate.
+#[derive(Clone, Debug)]
+pub enum PeerName {
+    /// A DNS name. What is written exactly is taken by a wildcard of the certificate as well.
+    Dns(StringMatch),
+    /// An IP address.
+    Ip(std::net::IpAddr),
+    /// A URI, as SPIFFE writes identities.
+    Uri(StringMatch),
+}
+
+impl PeerRules {
+    /// `trusted_ca`, in PEM, and `match_typed_subject_alt_names`.
+    ///
+    /// # Errors
+    /// There is no certificate.
+    pub fn new(trusted_ca: Option<&[u8]>, names: Vec<PeerName>) -> Result<Self, CertificateError> {
+        Ok(Self { trusted: trusted_ca.map(Trusted::new).transpose()?, names })
+    }
+
+    fn check(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        usage: KeyUsage,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> Result<(), Error> {
+        let end = EndEntityCert::try_from(certificate).map_err(|_| Fault::BadEncoding)?;
+        if let Some(trusted) = &self.trusted
+            && !trusted.certificates.iter().any(|one| one.as_ref() == certificate.as_ref())
+        {
+            let algorithms = algorithms.all;
+            end.verify_for_usage(algorithms, &trusted.anchors, intermediates, now, usage, None, None)
+                .map_err(|error| Error::InvalidCertificate(fault(error)))?;
+        }
+        if self.names.is_empty() || self.names.iter().any(|name| name.is_among(&end)) {
+            Ok(())
+        } else {
+            Err(Fault::NotValidForName.into())
+        }
+    }
+}
+
+impl Trusted {
+    fn new(pem: &[u8]) -> Result<Self, CertificateError> {
+        let certificates = chain_of(pem)?;
+        let anchor = |certificate| webpki::anchor_from_trusted_cert(certificate).map(|anchor| anchor.to_owned());
+        let anchors: Result<Vec<_>, _> = certificates.iter().map(anchor).collect();
+        Ok(Self { anchors: anchors.map_err(|_| CertificateError::NotX509)?, certificates })
+    }
+}
+
+impl PeerName {
+    fn is_among(&self, certificate: &EndEntityCert<'_>) -> bool {
+        let is_valid_for = |name: ServerName<'_>| certificate.verify_is_valid_for_subject_name(&name).is_ok();
+        match self {
+            Self::Dns(StringMatch { pattern: Pattern::Exact(name), .. }) => {
+                ServerName::try_from(name.as_str()).is_ok_and(is_valid_for)
+            }
+            Self::Dns(wanted) => certificate.valid_dns_names().any(|name| wanted.takes(name.as_bytes())),
+            Self::Ip(address) => is_valid_for(ServerName::IpAddress((*address).into())),
+            Self::Uri(wanted) => certificate.valid_uri_names().any(|name| wanted.takes(name.as_bytes())),
+        }
+    }
+}
+
+/// What is wrong with a chain, in rustls' terms, from which the alert follows.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum may grow, and has no more that TLS has an alert for")]
+fn fault(error: webpki::Error) -> Fault {
+    match error {
+        webpki::Error::BadDer | webpki::Error::BadDerTime => Fault::BadEncoding,
+        webpki::Error::CertExpired { .. } => Fault::Expired,
+        webpki::Error::CertNotValidYet { .. } => Fault::NotValidYet,
+        webpki::Error::InvalidSignatureForPublicKey => Fault::BadSignature,
+        webpki::Error::CaUsedAsEndEntity | webpki::Error::UnknownIssuer => Fault::UnknownIssuer,
+        webpki::Error::RequiredEkuNotFoundContext(_) => Fault::InvalidPurpose,
+        other => Fault::Other(OtherError(Arc::new(other))),
+    }
+}
+
+/// Must a client show a certificate?
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Presence {
+    Optional,
+    Required,
+}
+
+/// For connections that are accepted.
+pub(super) fn clients(rules: PeerRules, presence: Presence, provider: &CryptoProvider) -> Arc<dyn ClientCertVerifier> {
+    Arc::new(Verifier { rules, presence, algorithms: provider.signature_verification_algorithms })
+}
+
+/// For connections that are opened.
+pub(super) fn upstreams(rules: PeerRules, provider: &CryptoProvider) -> Arc<dyn ServerCertVerifier> {
+    let algorithms = provider.signature_verification_algorithms;
+    Arc::new(Verifier { rules, presence: Presence::Required, algorithms })
+}
+
+#[derive(Debug)]
+struct Verifier {
+    rules: PeerRules,
+    presence: Presence,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.rules.check(end_entity, intermediates, now, KeyUsage::server_auth(), &self.algorithms)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for Verifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.presence == Presence::Required
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[] // clients choose by themselves; a list would make some show nothing
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.rules.check(end_entity, intermediates, now, KeyUsage::client_auth(), &self.algorithms)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}

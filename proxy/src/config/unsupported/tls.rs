@@ -1,0 +1,74 @@
+//! Fields of transport sockets.
+
+use super::Support::{self, Ignored, Old, Only, Refused};
+
+const FILES: &str = "certificates and keys come from the file; write them, or the names of their files, here";
+const HANDSHAKE: &str = "rustls does the handshake, with its own rules";
+const SESSIONS: &str = "session tickets are sealed with keys that this process makes and changes by itself";
+const STAPLING: &str = "nothing is stapled to a certificate (OCSP)";
+const VERIFICATION: &str = "a peer is known by trusted_ca and match_typed_subject_alt_names";
+
+#[rustfmt::skip]
+pub(super) const FIELDS: &[(&str, &str, Support)] = &[
+    ("ListenerFilter", "config_discovery", Refused("the configuration is static; there is no xDS")),
+    ("ListenerFilter", "filter_disabled", Refused("the filter sees every connection")),
+    ("TlsInspector", "close_connection_on_client_hello_parsing_errors", Ignored("what begins like TLS and is none is closed")),
+    ("TlsInspector", "enable_ja3_fingerprinting", Only("false", "nothing reads fingerprints")),
+    ("TlsInspector", "enable_ja4_fingerprinting", Only("false", "nothing reads fingerprints")),
+    ("TlsInspector", "initial_read_buffer_size", Ignored("the buffer grows as it is needed")),
+    ("TlsInspector", "max_client_hello_size", Ignored("a ClientHello has at most 16 KiB")),
+
+    ("DownstreamTlsContext", "disable_stateful_session_resumption", Only("false", SESSIONS)),
+    ("DownstreamTlsContext", "disable_stateless_session_resumption", Only("false", SESSIONS)),
+    ("DownstreamTlsContext", "full_scan_certs_on_sni_mismatch", Only("false", "where no certificate is for the name, the first is shown")),
+    ("DownstreamTlsContext", "ocsp_staple_policy", Only("LENIENT_STAPLING", STAPLING)),
+    ("DownstreamTlsContext", "prefer_client_ciphers", Only("false", "the cipher suite is chosen by the server's preference")),
+    ("DownstreamTlsContext", "require_sni", Only("false", "clients need not name a server")),
+    ("DownstreamTlsContext", "session_ticket_keys", Refused(SESSIONS)),
+    ("DownstreamTlsContext", "session_ticket_keys_sds_secret_config", Refused(SESSIONS)),
+    ("DownstreamTlsContext", "session_timeout", Ignored("sessions are resumed for as long as their ticket's key exists: 12 hours at most")),
+
+    ("UpstreamTlsContext", "allow_renegotiation", Only("false", "TLS 1.3 has no renegotiation, and rustls has none for 1.2")),
+    ("UpstreamTlsContext", "auto_host_sni", Only("false", "write sni")),
+    ("UpstreamTlsContext", "auto_sni_san_validation", Only("false", "write match_typed_subject_alt_names")),
+    ("UpstreamTlsContext", "enforce_rsa_key_usage", Ignored("rustls checks how a key may be used in any case")),
+    ("UpstreamTlsContext", "max_session_keys", Ignored("it bounds a cache")),
+
+    ("CommonTlsContext", "combined_validation_context", Refused("write validation_context")),
+    ("CommonTlsContext", "custom_handshaker", Refused(HANDSHAKE)),
+    ("CommonTlsContext", "custom_tls_certificate_selector", Refused("of several certificates the first that is for the name is shown")),
+    ("CommonTlsContext", "key_log", Refused("session keys are not written")),
+    ("CommonTlsContext", "tls_certificate_certificate_provider", Refused(FILES)),
+    ("CommonTlsContext", "tls_certificate_certificate_provider_instance", Refused(FILES)),
+    ("CommonTlsContext", "tls_certificate_provider_instance", Refused(FILES)),
+    ("CommonTlsContext", "tls_certificate_sds_secret_configs", Refused(FILES)),
+    ("CommonTlsContext", "validation_context_certificate_provider", Refused(FILES)),
+    ("CommonTlsContext", "validation_context_certificate_provider_instance", Refused(FILES)),
+    ("CommonTlsContext", "validation_context_sds_secret_config", Refused("write validation_context")),
+
+    ("TlsParameters", "compliance_policies", Refused(HANDSHAKE)),
+    ("TlsParameters", "ecdh_curves", Ignored("the curves are X25519, P-256 and P-384")),
+    ("TlsParameters", "signature_algorithms", Ignored("signatures are those that both sides know")),
+
+    ("TlsCertificate", "ocsp_staple", Refused(STAPLING)),
+    ("TlsCertificate", "password", Refused("write a key without a password, in a file that this process alone may read")),
+    ("TlsCertificate", "pkcs12", Refused("write certificate_chain and private_key, in PEM")),
+    ("TlsCertificate", "private_key_provider", Refused("keys are in files")),
+    ("TlsCertificate", "signed_certificate_timestamp", Refused("nothing is sent beside a certificate")),
+    ("TlsCertificate", "watched_directory", Ignored("send SIGHUP once the files have changed")),
+
+    ("CertificateValidationContext", "allow_expired_certificate", Only("false", "a certificate that has expired is not accepted")),
+    ("CertificateValidationContext", "ca_certificate_provider_instance", Refused(VERIFICATION)),
+    ("CertificateValidationContext", "crl", Refused("no revocation lists are read")),
+    ("CertificateValidationContext", "custom_validator_config", Refused(VERIFICATION)),
+    ("CertificateValidationContext", "match_subject_alt_names", Old("match_typed_subject_alt_names")),
+    ("CertificateValidationContext", "max_verify_depth", Refused("a chain has at most 6 certificates of authorities")),
+    ("CertificateValidationContext", "only_verify_leaf_cert_crl", Only("false", "no revocation lists are read")),
+    ("CertificateValidationContext", "require_signed_certificate_timestamp", Only("false", "nothing is read beside a certificate")),
+    ("CertificateValidationContext", "system_root_certs", Refused("write trusted_ca: { filename: /etc/ssl/certs/ca-certificates.crt }")),
+    ("CertificateValidationContext", "verify_certificate_hash", Refused(VERIFICATION)),
+    ("CertificateValidationContext", "verify_certificate_spki", Refused(VERIFICATION)),
+    ("CertificateValidationContext", "watched_directory", Ignored("send SIGHUP once the files have changed")),
+
+    ("SubjectAltNameMatcher", "oid", Refused("names are DNS names, IP addresses and URIs")),
+];

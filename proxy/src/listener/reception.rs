@@ -1,0 +1,183 @@
+//! From an accepted connection to what serves it: its first bytes, the filter chain that takes it, and TLS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::{Server, Serving};
+use crate::config::filter_chain::{Arrival, Asked, FilterChains, Inspection};
+use crate::config::listener::Terminal;
+use crate::config::tls::ServerTls;
+use crate::net::Conn;
+use crate::net::tls::{self, FirstBytes, failure};
+use crate::stats::{HandshakeFailure, ListenerStats, TlsInspectorStats};
+
+/// So long may a client take to begin TLS, and again for its handshake: Envoy's timeout of listener filters.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(15);
+
+/// A connection that a filter chain has taken.
+pub(super) struct Received {
+    conn: Conn,
+    server: Server,
+    encryption: Encryption,
+}
+
+/// What is done before the protocol of the chain begins.
+enum Encryption {
+    /// Nothing.
+    None,
+    /// The handshake of TLS.
+    Tls(Arc<ServerTls>),
+    /// The connection is closed: the chain wants TLS, and the client sends something else.
+    Refused,
+}
+
+impl Serving {
+    /// A connection whose chain follows from its ends alone; `None` if no chain takes it.
+    pub(super) fn take(&self, conn: Conn) -> Option<Received> {
+        let arrival = Arrival { ends: conn.ends(), hello: None };
+        let (server, _) = choose(&self.filter_chains, arrival, &self.stats)?;
+        Some(Received { conn, server, encryption: Encryption::None })
+    }
+
+    /// Looks at the first bytes of a connection; `None` if it has ended, or no chain takes it.
+    pub(super) async fn receive(&self, conn: Conn) -> Option<Received> {
+        let peer = conn.peer.clone();
+        let Ok(read) = timeout(HANDSHAKE_MAX, FirstBytes::read(conn)).await else {
+            tracing::debug!(%peer, "a connection is closed: its first message takes too long");
+            return None;
+        };
+        let (first, mut conn) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "a connection ended before its first message was whole");
+                if let Some(stats) = &self.inspector {
+                    stats.connection_closed.inc();
+                }
+                return None;
+            }
+        };
+        if let Some(stats) = &self.inspector {
+            count(stats, &first);
+            if let (FirstBytes::Tls(hello), Inspection::Configured) = (&first, self.filter_chains.inspection) {
+                conn.requested_server_name = hello.server_name.as_deref().map(Into::into);
+            }
+        }
+        let hello = match &first {
+            FirstBytes::Closed => return None,
+            FirstBytes::Plaintext => None,
+            FirstBytes::Tls(hello) => Some(Asked { alpn: &hello.alpn, server_name: hello.server_name.as_deref() }),
+        };
+        let arrival = Arrival { ends: conn.ends(), hello };
+        let Some((server, tls)) = choose(&self.filter_chains, arrival, &self.stats) else {
+            conn.abort(); // as in Envoy: what the client has sent is not read
+            return None;
+        };
+        let encryption = match tls {
+            None => Encryption::None,
+            Some(_) if first == FirstBytes::Plaintext => Encryption::Refused,
+            Some(tls) => Encryption::Tls(tls),
+        };
+        Some(Received { conn, server, encryption })
+    }
+
+    /// Serves it to its end.
+    pub(super) async fn serve(&self, Received { conn, server, encryption }: Received) {
+        self.stats.downstream_cx_total.inc();
+        let active = [self.stats.downstream_cx_active.enter(), self.connections.enter()];
+        let begun = Instant::now();
+        let conn = match encryption {
+            Encryption::None => Some(conn),
+            Encryption::Tls(tls) => self.encrypt(conn, &tls).await,
+            // Envoy sends FIN, and no alert: the client could not read it.
+            Encryption::Refused => {
+                self.count_failure(HandshakeFailure::Protocol);
+                None
+            }
+        };
+        match (conn, server) {
+            (None, _) => {}
+            (Some(conn), Terminal::Http(manager)) => manager.serve(conn).await,
+            (Some(conn), Terminal::Tcp(proxy)) => proxy.serve(conn).await,
+        }
+        self.stats.downstream_cx_destroy.inc();
+        self.stats.downstream_cx_length_ms.record_ms(begun.elapsed());
+        drop(active);
+    }
+
+    /// Does the handshake of TLS.
+    async fn encrypt(&self, conn: Conn, with: &ServerTls) -> Option<Conn> {
+        let peer = conn.peer.clone();
+        let Ok(done) = timeout(HANDSHAKE_MAX, tls::accept(conn, with)).await else {
+            tracing::debug!(%peer, "a connection is closed: its TLS handshake takes too long");
+            return None;
+        };
+        match done {
+            Ok(conn) => {
+                if let Some(stats) = &self.tls_stats {
+                    stats.handshake.inc();
+                    if conn.tls.as_ref().is_some_and(|tls| !tls.has_peer_certificate) {
+                        stats.no_certificate.inc();
+                    }
+                }
+                Some(conn)
+            }
+            Err(error) => {
+                self.count_failure(failure::kind(&error));
+                tracing::debug!(%peer, %error, "a TLS handshake failed");
+                None
+            }
+        }
+    }
+
+    fn count_failure(&self, failure: HandshakeFailure) {
+        if let Some(stats) = &self.tls_stats {
+            stats.count_failure(failure);
+        }
+    }
+}
+
+/// The filter chain that takes a connection: what serves it, and what encrypts it. `None` if no chain does, and the connection is closed at
+/// once, as in Envoy.
+fn choose(
+    chains: &FilterChains<Server>,
+    arrival: Arrival<'_>,
+    stats: &ListenerStats,
+) -> Option<(Server, Option<Arc<ServerTls>>)> {
+    let chosen = chains.choose(arrival);
+    let taken = chosen.and_then(|chosen| Some((chains.terminal(chosen)?.clone(), chains.tls(chosen).cloned())));
+    if taken.is_none() {
+        stats.no_filter_chain_match.inc();
+    }
+    taken
+}
+
+fn count(stats: &TlsInspectorStats, first: &FirstBytes) {
+    match first {
+        FirstBytes::Closed => stats.connection_closed.inc(),
+        FirstBytes::Plaintext => stats.tls_not_found.inc(),
+        FirstBytes::Tls(hello) => {
+            stats.tls_found.inc();
+            if hello.alpn.is_empty() { &stats.alpn_not_found } else { &stats.alpn_found }.inc();
+            if hello.server_name.is_none() { &stats.sni_not_found } else { &stats.sni_found }.inc();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::filter_chain::Ends;
+    use crate::stats::Registry;
+
+    #[test]
+    fn a_connection_that_no_chain_takes_is_counted() {
+        let stats = ListenerStats::new(&Registry::new(), "127.0.0.1:80");
+        let chains =
+            FilterChains { chains: Vec::new(), default: None, default_tls: None, inspection: Inspection::None };
+        let arrival = Arrival { ends: Ends { local: None, peer: None }, hello: None };
+        assert!(choose(&chains, arrival, &stats).is_none());
+        assert_eq!(stats.no_filter_chain_match.value(), 1);
+    }
+}

@@ -1,0 +1,74 @@
+//! What a client says first: whether it is TLS, and whom it wants to speak to. Nothing is taken off the connection.
+
+use std::io;
+
+use bytes::BytesMut;
+use rustls::server::Acceptor;
+use tokio::io::AsyncReadExt;
+
+use crate::net::Conn;
+
+/// A ClientHello is not longer; Envoy's tls_inspector takes as much. Bytes.
+const HELLO_BYTES_MAX: usize = 16 * 1024;
+/// The type of a record that carries a handshake (RFC 8446 5.1).
+const HANDSHAKE: u8 = 22;
+
+/// What the first bytes of a connection are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum FirstBytes {
+    /// The client closed before it sent any.
+    Closed,
+    /// No TLS.
+    Plaintext,
+    /// TLS.
+    Tls(ClientHello),
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ClientHello {
+    /// `application_layer_protocol_negotiation`, in the client's order.
+    pub alpn: Vec<Vec<u8>>,
+    /// `server_name`, in lower case.
+    pub server_name: Option<String>,
+}
+
+impl FirstBytes {
+    /// Waits for them. The connection is left as it was.
+    ///
+    /// # Errors
+    /// The connection broke, or what begins like TLS is none.
+    pub async fn read(mut conn: Conn) -> io::Result<(Self, Conn)> {
+        let mut bytes = BytesMut::new();
+        let read = read_hello(&mut conn, &mut bytes).await?;
+        Ok((read, conn.with_unread(bytes.freeze())))
+    }
+}
+
+async fn read_hello(conn: &mut Conn, bytes: &mut BytesMut) -> io::Result<FirstBytes> {
+    let mut acceptor = Acceptor::default();
+    loop {
+        let before = bytes.len();
+        if conn.read_buf(bytes).await? == 0 {
+            return if bytes.is_empty() { Ok(FirstBytes::Closed) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+        }
+        if bytes.first().is_some_and(|first| *first != HANDSHAKE) {
+            return Ok(FirstBytes::Plaintext);
+        }
+        let mut rest = bytes.get(before..).unwrap_or_default();
+        while !rest.is_empty() {
+            acceptor.read_tls(&mut rest)?;
+        }
+        let accepted = acceptor.accept().map_err(|(error, _)| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if let Some(accepted) = accepted {
+            let hello = accepted.client_hello();
+            return Ok(FirstBytes::Tls(ClientHello {
+                alpn: hello.alpn().map(|offer| offer.map(<[u8]>::to_vec).collect()).unwrap_or_default(),
+                server_name: hello.server_name().map(str::to_ascii_lowercase),
+            }));
+        }
+        if bytes.len() > HELLO_BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the ClientHello is too large"));
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! TLS on connections that are accepted and opened. Which certificates and versions: [`config::tls`](crate::config::tls).
+
+mod client_hello;
+pub mod failure;
+mod io;
+
+use std::io::Error;
+use std::sync::Arc;
+
+use rustls::CommonState;
+use rustls::server::Acceptor;
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
+
+use super::{Conn, Io};
+use crate::config::tls::{ClientTls, ServerTls};
+pub use client_hello::{ClientHello, FirstBytes};
+use io::TlsIo;
+
+/// What was agreed upon in a handshake.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct TlsSession {
+    /// The application protocol.
+    pub alpn: Option<Vec<u8>>,
+    /// The cipher suite, as Envoy names it.
+    pub cipher: &'static str,
+    /// The peer has shown a certificate.
+    pub has_peer_certificate: bool,
+    /// `TLSv1.3`
+    pub version: &'static str,
+}
+
+/// Does the handshake of a connection that was accepted.
+///
+/// # Errors
+/// The client sends something else, or there is nothing that both sides know; where TLS has an alert for it, the alert has been sent.
+pub async fn accept(conn: Conn, tls: &ServerTls) -> Result<Conn, Error> {
+    let Conn { io, local, peer, requested_server_name, .. } = conn;
+    let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
+    let config = tls.for_offer(start.client_hello().alpn());
+    let stream = start.into_stream(config).await?;
+    let session = agreed(stream.get_ref().1);
+    Ok(Conn { requested_server_name, ..over(TlsStream::from(stream), local, peer, session) })
+}
+
+/// Does the handshake of a connection that was opened.
+///
+/// # Errors
+/// As the server's side: [`accept`]. rustls' own error is within.
+pub async fn connect(conn: Conn, tls: &ClientTls) -> Result<Conn, Error> {
+    let Conn { io, local, peer, number, .. } = conn;
+    let stream = TlsConnector::from(Arc::clone(&tls.config)).connect(tls.name.clone(), io).await?;
+    let session = agreed(stream.get_ref().1);
+    Ok(Conn { number, ..over(TlsStream::from(stream), local, peer, session) })
+}
+
+fn over(
+    stream: TlsStream<Box<dyn Io + Send>>,
+    local: super::Address,
+    peer: super::Address,
+    session: TlsSession,
+) -> Conn {
+    Conn { tls: Some(Arc::new(session)), ..Conn::new(Box::new(TlsIo::new(stream)), local, peer) }
+}
+
+fn agreed(state: &CommonState) -> TlsSession {
+    let suite = state.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    TlsSession {
+        alpn: state.alpn_protocol().map(<[u8]>::to_vec),
+        cipher: suite.map_or("", name_of),
+        has_peer_certificate: state.peer_certificates().is_some(),
+        version: match state.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            Some(_) | None => "",
+        },
+    }
+}
+
+/// A suite as OpenSSL calls it, where it has a name of its own.
+fn name_of(standard: &'static str) -> &'static str {
+    match standard {
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256" => "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384" => "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256" => "ECDHE-ECDSA-CHACHA20-POLY1305",
+        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256" => "ECDHE-RSA-AES128-GCM-SHA256",
+        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384" => "ECDHE-RSA-AES256-GCM-SHA384",
+        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256" => "ECDHE-RSA-CHACHA20-POLY1305",
+        // rustls calls those of TLS 1.3 TLS13_…, the registry and OpenSSL TLS_….
+        "TLS13_AES_128_GCM_SHA256" => "TLS_AES_128_GCM_SHA256",
+        "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",
+        "TLS13_CHACHA20_POLY1305_SHA256" => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other,
+    }
+}

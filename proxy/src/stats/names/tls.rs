@@ -1,0 +1,92 @@
+//! Handshakes of TLS.
+
+use super::downstream::listener_prefix;
+use super::{cluster_prefix, last_words, scope};
+use crate::stats::{Counter, Registry};
+
+scope! {
+    /// `listener.<address>.ssl.` and `cluster.<name>.ssl.`
+    TlsStats {
+        /// A handshake failed, for another reason than a certificate.
+        connection_error: Counter,
+        /// A handshake failed: the peer's certificate is not signed by an authority that is trusted, or not valid now.
+        fail_verify_error: Counter,
+        /// A handshake failed: the client has no certificate, and has to have one.
+        fail_verify_no_cert: Counter,
+        /// A handshake failed: the peer's certificate is for another name.
+        fail_verify_san: Counter,
+        /// A handshake was completed.
+        handshake: Counter,
+        /// A handshake was completed in which the peer has shown no certificate.
+        no_certificate: Counter,
+    }
+}
+
+scope! {
+    /// `tls_inspector.`: what the first bytes of connections were.
+    TlsInspectorStats {
+        /// A client offered application protocols.
+        alpn_found: Counter,
+        /// A client began TLS and offered no application protocol.
+        alpn_not_found: Counter,
+        /// A client closed before its first message was whole.
+        connection_closed: Counter,
+        /// A client named a server.
+        sni_found: Counter,
+        /// A client began TLS and named no server.
+        sni_not_found: Counter,
+        /// A client began TLS.
+        tls_found: Counter,
+        /// A client began something else.
+        tls_not_found: Counter,
+    }
+}
+
+impl TlsInspectorStats {
+    /// The scope of all listeners.
+    #[must_use]
+    pub fn new(registry: &Registry) -> Self {
+        Self::under(registry, "tls_inspector")
+    }
+}
+
+impl TlsStats {
+    /// The scope of a listening socket.
+    #[must_use]
+    pub fn of_listener(registry: &Registry, listener: &str) -> Self {
+        Self::under(registry, &format!("{}.ssl", listener_prefix(listener)))
+    }
+
+    /// The scope of a cluster.
+    #[must_use]
+    pub fn of_cluster(registry: &Registry, cluster: &str) -> Self {
+        Self::under(registry, &format!("{}.ssl", cluster_prefix(cluster)))
+    }
+
+    /// Counts a handshake that failed.
+    pub(crate) fn count_failure(&self, failure: HandshakeFailure) {
+        match failure {
+            HandshakeFailure::NoCertificate => &self.fail_verify_no_cert,
+            HandshakeFailure::NotTrusted => &self.fail_verify_error,
+            HandshakeFailure::OtherName => &self.fail_verify_san,
+            HandshakeFailure::Protocol => &self.connection_error,
+            HandshakeFailure::Transport => return,
+        }
+        .inc();
+    }
+}
+
+/// Why a handshake failed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HandshakeFailure {
+    /// The client has to show a certificate, and has none.
+    NoCertificate,
+    /// The peer's certificate is not signed by one that is trusted, or is not valid now.
+    NotTrusted,
+    /// The peer's certificate is for another name.
+    OtherName,
+    /// The peer speaks no TLS, or none that is configured.
+    Protocol,
+    /// The connection closed or broke.
+    Transport,
+}

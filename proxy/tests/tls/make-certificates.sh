@@ -1,0 +1,23 @@
+#!/bin/sh
+# Makes the certificates of these tests anew: an authority, a server and a client that it has signed, and a client that it has not.
+set -eu
+cd "$(dirname "$0")"
+key() { openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt -out "$1.key"; }
+authority() {
+    key "$1"
+    openssl req -x509 -key "$1.key" -subj "/CN=$1" -days 36500 -out "$1.pem" -addext keyUsage=keyCertSign
+}
+signed() { # name, authority, extensions
+    key "$1"
+    openssl req -new -key "$1.key" -subj "/CN=$1" -out request.csr
+    printf '%s\n' "$3" > extensions
+    openssl x509 -req -in request.csr -CA "$2.pem" -CAkey "$2.key" -CAcreateserial -days 36500 -extfile extensions -out "$1.pem"
+    rm request.csr extensions
+}
+authority authority
+authority stranger
+signed server authority 'subjectAltName=DNS:server.test,DNS:*.wild.test,IP:127.0.0.1'
+signed other authority 'subjectAltName=DNS:other.test'
+signed client authority 'extendedKeyUsage=clientAuth'
+signed foreigner stranger 'basicConstraints=CA:FALSE'
+rm -f authority.key stranger.key ./*.srl
