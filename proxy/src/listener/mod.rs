@@ -179,20 +179,36 @@ impl Listener {
                 return;
             }
         };
-        let serving = Rc::clone(&self.serving);
-        if serving.filter_chains.reads_first() {
+        if self.serving.filter_chains.reads_first() {
+            let serving = Rc::clone(&self.serving);
             connections.spawn_local(async move {
-                if let Some(received) = serving.receive(conn).await {
-                    Box::pin(serving.serve(received)).await;
+                // Boxed, so that a connection does not keep the room that its handshake needed.
+                if let Some((conn, server, counted)) = Box::pin(serving.receive(conn)).await {
+                    match server {
+                        Terminal::Http(manager) => Box::pin(manager.serve(conn)).await,
+                        Terminal::Tcp(proxy) => Box::pin(proxy.serve(conn)).await,
+                    }
+                    counted.end();
                 }
                 drop(permit);
             });
-        } else if let Some(received) = serving.take(conn) {
-            connections.spawn_local(async move {
-                serving.serve(received).await;
-                drop(permit);
-            });
+            return;
         }
+        let Some(server) = self.serving.take(conn.ends()) else { return };
+        let counted = self.serving.count();
+        // Each calls its own, or a task would have room for both, and for one of them twice.
+        match server {
+            Terminal::Http(manager) => connections.spawn_local(async move {
+                manager.serve(conn).await;
+                counted.end();
+                drop(permit);
+            }),
+            Terminal::Tcp(proxy) => connections.spawn_local(async move {
+                proxy.serve(conn).await;
+                counted.end();
+                drop(permit);
+            }),
+        };
     }
 }
 

@@ -6,43 +6,53 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::{Server, Serving};
-use crate::config::filter_chain::{Arrival, Asked, FilterChains, Inspection};
-use crate::config::listener::Terminal;
+use crate::config::filter_chain::{Arrival, Asked, Ends, FilterChains, Inspection};
 use crate::config::tls::ServerTls;
 use crate::net::Conn;
 use crate::net::tls::{self, FirstBytes, failure};
-use crate::stats::{HandshakeFailure, ListenerStats, TlsInspectorStats};
+use crate::stats::{Counter, HandshakeFailure, Held, Histogram, ListenerStats, TlsInspectorStats};
 
 /// So long may a client take to begin TLS, and again for its handshake: Envoy's timeout of listener filters.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(15);
 
-/// A connection that a filter chain has taken.
-pub(super) struct Received {
-    conn: Conn,
-    server: Server,
-    encryption: Encryption,
+/// A connection that a filter chain has taken, in the listener's stats.
+pub(super) struct Counted {
+    begun: Instant,
+    destroyed: Counter,
+    length: Histogram,
+    _active: [Held; 2],
 }
 
-/// What is done before the protocol of the chain begins.
-enum Encryption {
-    /// Nothing.
-    None,
-    /// The handshake of TLS.
-    Tls(Arc<ServerTls>),
-    /// The connection is closed: the chain wants TLS, and the client sends something else.
-    Refused,
+impl Counted {
+    /// It has ended by itself; one that is cut is dropped instead.
+    pub(super) fn end(self) {
+        self.destroyed.inc();
+        self.length.record_ms(self.begun.elapsed());
+    }
 }
 
 impl Serving {
-    /// A connection whose chain follows from its ends alone; `None` if no chain takes it.
-    pub(super) fn take(&self, conn: Conn) -> Option<Received> {
-        let arrival = Arrival { ends: conn.ends(), hello: None };
-        let (server, _) = choose(&self.filter_chains, arrival, &self.stats)?;
-        Some(Received { conn, server, encryption: Encryption::None })
+    /// What serves a connection whose chain follows from its ends alone; `None` if no chain takes it.
+    pub(super) fn take(&self, ends: Ends) -> Option<Server> {
+        let (server, _) = choose(&self.filter_chains, Arrival { ends, hello: None }, &self.stats)?;
+        Some(server)
     }
 
-    /// Looks at the first bytes of a connection; `None` if it has ended, or no chain takes it.
-    pub(super) async fn receive(&self, conn: Conn) -> Option<Received> {
+    /// Counts a connection that a chain has taken.
+    pub(super) fn count(&self) -> Counted {
+        let ListenerStats { downstream_cx_total, downstream_cx_active, .. } = &self.stats;
+        downstream_cx_total.inc();
+        Counted {
+            begun: Instant::now(),
+            destroyed: self.stats.downstream_cx_destroy.clone(),
+            length: self.stats.downstream_cx_length_ms.clone(),
+            _active: [downstream_cx_active.enter(), self.connections.enter()],
+        }
+    }
+
+    /// Looks at the first bytes of a connection, and does the handshake if its chain wants one: the connection in clear text, and what
+    /// serves it. `None` if it has ended, or no chain takes it.
+    pub(super) async fn receive(&self, conn: Conn) -> Option<(Conn, Server, Counted)> {
         let peer = conn.peer.clone();
         let Ok(read) = timeout(HANDSHAKE_MAX, FirstBytes::read(conn)).await else {
             tracing::debug!(%peer, "a connection is closed: its first message takes too long");
@@ -59,7 +69,7 @@ impl Serving {
             }
         };
         if let Some(stats) = &self.inspector {
-            count(stats, &first);
+            count_first_bytes(stats, &first);
             if let (FirstBytes::Tls(hello), Inspection::Configured) = (&first, self.filter_chains.inspection) {
                 conn.requested_server_name = hello.server_name.as_deref().map(Into::into);
             }
@@ -74,36 +84,22 @@ impl Serving {
             conn.abort(); // as in Envoy: what the client has sent is not read
             return None;
         };
-        let encryption = match tls {
-            None => Encryption::None,
-            Some(_) if first == FirstBytes::Plaintext => Encryption::Refused,
-            Some(tls) => Encryption::Tls(tls),
-        };
-        Some(Received { conn, server, encryption })
-    }
-
-    /// Serves it to its end.
-    pub(super) async fn serve(&self, Received { conn, server, encryption }: Received) {
-        self.stats.downstream_cx_total.inc();
-        let active = [self.stats.downstream_cx_active.enter(), self.connections.enter()];
-        let begun = Instant::now();
-        let conn = match encryption {
-            Encryption::None => Some(conn),
-            Encryption::Tls(tls) => self.encrypt(conn, &tls).await,
-            // Envoy sends FIN, and no alert: the client could not read it.
-            Encryption::Refused => {
+        let counted = self.count();
+        let encrypted = match tls {
+            None => Some(conn),
+            Some(_) if first == FirstBytes::Plaintext => {
                 self.count_failure(HandshakeFailure::Protocol);
+                None // as in Envoy: FIN, and no alert, which the client could not read
+            }
+            Some(tls) => self.encrypt(conn, &tls).await,
+        };
+        match encrypted {
+            Some(conn) => Some((conn, server, counted)),
+            None => {
+                counted.end();
                 None
             }
-        };
-        match (conn, server) {
-            (None, _) => {}
-            (Some(conn), Terminal::Http(manager)) => manager.serve(conn).await,
-            (Some(conn), Terminal::Tcp(proxy)) => proxy.serve(conn).await,
         }
-        self.stats.downstream_cx_destroy.inc();
-        self.stats.downstream_cx_length_ms.record_ms(begun.elapsed());
-        drop(active);
     }
 
     /// Does the handshake of TLS.
@@ -153,7 +149,7 @@ fn choose(
     taken
 }
 
-fn count(stats: &TlsInspectorStats, first: &FirstBytes) {
+fn count_first_bytes(stats: &TlsInspectorStats, first: &FirstBytes) {
     match first {
         FirstBytes::Closed => stats.connection_closed.inc(),
         FirstBytes::Plaintext => stats.tls_not_found.inc(),
@@ -168,7 +164,6 @@ fn count(stats: &TlsInspectorStats, first: &FirstBytes) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::filter_chain::Ends;
     use crate::stats::Registry;
 
     #[test]
