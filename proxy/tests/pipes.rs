@@ -193,7 +193,7 @@ fn alone(path: &str) -> String {
 }
 
 #[test]
-fn a_path_is_taken_from_nobody_who_uses_it() {
+fn a_path_in_use_is_left_to_its_process() {
     let folder = Folder::new("pipes-taken");
     let path = |name: &str| folder.0.join(name);
     drop(UnixListener::bind(path("stale.sock")).unwrap());
@@ -203,7 +203,7 @@ fn a_path_is_taken_from_nobody_who_uses_it() {
     stop(finwait);
 
     let used = UnixListener::bind(path("used.sock")).unwrap();
-    fs::write(path("file"), "of somebody").unwrap();
+    fs::write(path("file"), "of another program").unwrap();
     for (name, workers) in [("used.sock", "1"), ("used.sock", "2"), ("file", "1"), ("file", "2")] {
         let (ended, said) = folder.start(&alone(name), workers).end(STEP_MAX).unwrap();
         assert!(
@@ -213,7 +213,7 @@ fn a_path_is_taken_from_nobody_who_uses_it() {
     }
     drop(used);
     assert!(is_socket(&path("used.sock")));
-    assert_eq!(read(&path("file")), "of somebody");
+    assert_eq!(read(&path("file")), "of another program");
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test reads what another process has left")]

@@ -71,7 +71,7 @@ pub(crate) const PARTS: &[Part] = &[
         ("Maintenance mode", &[Scenario("limits/maintenance-mode-refuses-requests-until-an-operator-ends-it")]),
         ("An alternative name of stats holds for these responses too", &[Test("a_request_may_name_stats_of_its_own")]),
         ("Connect failed or timed out: 503 UF", &[Scenario("errors/a-refused-connection-is-a-503-uf"), Scenario("errors/an-unreachable-address-is-a-503-uf-after-the-connect-timeout")]),
-        ("A circuit breaker is open: 503 UO, which ejects nobody", &[Scenario("limits/max-pending-requests-0-refuses-every-request-that-would-wait")]),
+        ("A circuit breaker is open: 503 UO, which ejects no endpoint", &[Scenario("limits/max-pending-requests-0-refuses-every-request-that-would-wait")]),
         ("Resets before the head, by their kind", &[Scenario("http2/reset-codes-decide-between-502-upe-and-503-ur"), Scenario("responses/an-app-that-speaks-another-protocol-is-a-502")]),
         ("Resets behind the head", &[Scenario("responses/a-response-cut-short-is-a-200-upe"), Scenario("http2/an-upstream-connection-lost-after-the-response-head-is-logged-as-uc")]),
         ("Strict checks of headers", &[Test("strictness_finds_what_is_malformed"), Scenario("requests/strict-check-headers-refuses-an-invalid-timeout")]),

@@ -231,6 +231,15 @@ impl Spare {
         }
     }
 
+    /// Accepts; where the process has no descriptor left, once more with the one that was kept back. Other threads may take it
+    /// first; then this is tried again with the next one.
+    async fn accept<T>(&mut self, accept: impl AsyncFn() -> io::Result<T>) -> io::Result<T> {
+        match accept().await {
+            Err(error) if self.relieves(&error) => accept().await,
+            accepted => accepted,
+        }
+    }
+
     /// Gives the descriptor back if `error` is that the process, or the system, has none left.
     fn relieves(&mut self, error: &io::Error) -> bool {
         matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && self.0.take().is_some()
@@ -240,12 +249,7 @@ impl Spare {
 impl Accept for Listening {
     fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<Conn>> {
         Box::pin(async move {
-            let accepted = match self.listener.accept().await {
-                // Other threads may take the descriptor first; then this is tried again with the next one.
-                Err(error) if self.spare.relieves(&error) => self.listener.accept().await,
-                accepted => accepted,
-            };
-            let (stream, _) = accepted?;
+            let (stream, _) = self.spare.accept(async || self.listener.accept().await).await?;
             // Whatever the system's number for it: setting up one socket says nothing of the next.
             conn(stream).map_err(|error| io::Error::new(io::ErrorKind::ConnectionAborted, error))
         })

@@ -130,11 +130,7 @@ struct Listening {
 impl Accept for Listening {
     fn accept(&mut self) -> LocalBoxFuture<'_, io::Result<Conn>> {
         Box::pin(async move {
-            let accepted = match self.listener.accept().await {
-                Err(error) if self.spare.relieves(&error) => self.listener.accept().await,
-                accepted => accepted,
-            };
-            let (stream, _) = accepted?;
+            let (stream, _) = self.spare.accept(async || self.listener.accept().await).await?;
             // A client has no path of its own; Envoy shows the listener's.
             Ok(Conn::new(Box::new(Stream(stream)), self.local.clone(), self.local.clone()))
         })
