@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -111,6 +112,15 @@ impl ConnectionManager {
         };
         self.record_end(end);
         self.service.stats.downstream_cx_length_ms.record_ms(begun.elapsed());
+    }
+
+    /// Counts a connection whose TLS handshake failed. As in Envoy it was one of this manager's, and the client ended it.
+    pub fn count_failed_handshake(&self, lasted: Duration) {
+        let stats = &self.service.stats;
+        stats.downstream_cx_total.inc();
+        stats.downstream_cx_ssl_total.inc();
+        self.record_end(ConnectionEnd::Remote);
+        stats.downstream_cx_length_ms.record_ms(lasted);
     }
 
     /// HTTP/2 shows itself by its preface; an idle client that sends nothing is closed in time.

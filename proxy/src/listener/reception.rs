@@ -1,5 +1,6 @@
 //! From an accepted connection to what serves it: its first bytes, the filter chain that takes it, and TLS.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Server, Serving};
 use crate::config::filter_chain::{Arrival, Asked, Ends, FilterChains, Inspection};
+use crate::config::listener::Terminal;
 use crate::config::tls::ServerTls;
 use crate::net::Conn;
 use crate::net::tls::{self, FirstBytes, failure};
@@ -54,6 +56,7 @@ impl Serving {
     /// serves it. `None` if it has ended, or no chain takes it.
     pub(super) async fn receive(&self, conn: Conn) -> Option<(Conn, Server, Counted)> {
         let peer = conn.peer.clone();
+        let waiting = self.stats.downstream_pre_cx_active.enter();
         let Ok(read) = timeout(HANDSHAKE_MAX, FirstBytes::read(conn)).await else {
             tracing::debug!(%peer, "a connection is closed: its first message takes too long");
             return None;
@@ -62,12 +65,13 @@ impl Serving {
             Ok(read) => read,
             Err(error) => {
                 tracing::debug!(%peer, %error, "a connection ended before its first message was whole");
-                if let Some(stats) = &self.inspector {
-                    stats.connection_closed.inc();
-                }
+                let has_closed = error.kind() == ErrorKind::UnexpectedEof;
+                let ListenerStats { downstream_listener_filter_remote_close: closed, .. } = &self.stats;
+                if has_closed { closed } else { &self.stats.downstream_listener_filter_error }.inc();
                 return None;
             }
         };
+        drop(waiting);
         if let Some(stats) = &self.inspector {
             count_first_bytes(stats, &first);
             if let (FirstBytes::Tls(hello), Inspection::Configured) = (&first, self.filter_chains.inspection) {
@@ -75,7 +79,10 @@ impl Serving {
             }
         }
         let hello = match &first {
-            FirstBytes::Closed => return None,
+            FirstBytes::Closed => {
+                self.stats.downstream_listener_filter_remote_close.inc();
+                return None;
+            }
             FirstBytes::Plaintext => None,
             FirstBytes::Tls(hello) => Some(Asked { alpn: &hello.alpn, server_name: hello.server_name.as_deref() }),
         };
@@ -96,6 +103,10 @@ impl Serving {
         match encrypted {
             Some(conn) => Some((conn, server, counted)),
             None => {
+                match &server {
+                    Terminal::Http(manager) => manager.count_failed_handshake(counted.begun.elapsed()),
+                    Terminal::Tcp(proxy) => proxy.count_failed_handshake(),
+                }
                 counted.end();
                 None
             }
@@ -151,7 +162,7 @@ fn choose(
 
 fn count_first_bytes(stats: &TlsInspectorStats, first: &FirstBytes) {
     match first {
-        FirstBytes::Closed => stats.connection_closed.inc(),
+        FirstBytes::Closed => {}
         FirstBytes::Plaintext => stats.tls_not_found.inc(),
         FirstBytes::Tls(hello) => {
             stats.tls_found.inc();

@@ -102,6 +102,11 @@ impl TcpProxy {
         record.end();
     }
 
+    /// Counts a connection whose TLS handshake failed. As in Envoy it was one of this proxy's.
+    pub fn count_failed_handshake(&self) {
+        self.parts.stats.downstream_cx_total.inc();
+    }
+
     /// From the choice of a cluster to the end of both directions.
     async fn proxy(&self, conn: Conn, old_at: Option<Instant>, record: &mut Record<'_>) -> End {
         let Some(cluster) = self.cluster() else {

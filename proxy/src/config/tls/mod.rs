@@ -16,7 +16,7 @@ use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
 pub use certificates::{Certificate, CertificateError};
 pub use suites::{CipherSuites, suite_by_name};
-pub use verify::{PeerName, PeerRules};
+pub use verify::{PeerName, PeerRules, Presence};
 
 /// What rustls computes with. ring is in it by default; a simulation puts another in its place.
 #[must_use]
@@ -31,6 +31,8 @@ pub struct ServerTls {
     with_alpn: Arc<ServerConfig>,
     /// For clients whose offer has nothing in common with ours: as in Envoy that is no error.
     without_alpn: Arc<ServerConfig>,
+    /// `require_client_certificate`
+    pub presence: Presence,
 }
 
 /// TLS towards upstreams.
@@ -89,27 +91,34 @@ pub enum ClientCertificates {
     Required(PeerRules),
 }
 
+impl ClientCertificates {
+    fn presence(&self) -> Presence {
+        match self {
+            Self::Ignored | Self::Optional(_) => Presence::Optional,
+            Self::Required(_) => Presence::Required,
+        }
+    }
+}
+
 impl ServerTls {
     /// # Errors
     /// The versions have no cipher suite left.
     pub fn new(common: CommonTls, clients: ClientCertificates) -> Result<Self, rustls::Error> {
         let provider = Arc::new(common.suites.within(provider()));
+        let presence = clients.presence();
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_protocol_versions(common.versions.list())?;
         let builder = match clients {
             ClientCertificates::Ignored => builder.with_no_client_auth(),
-            ClientCertificates::Optional(rules) => {
-                builder.with_client_cert_verifier(verify::clients(rules, verify::Presence::Optional, &provider))
-            }
-            ClientCertificates::Required(rules) => {
-                builder.with_client_cert_verifier(verify::clients(rules, verify::Presence::Required, &provider))
+            ClientCertificates::Optional(rules) | ClientCertificates::Required(rules) => {
+                builder.with_client_cert_verifier(verify::clients(rules, presence, &provider))
             }
         };
         let mut config = builder.with_cert_resolver(certificates::of_server(common.certificates));
         config.ticketer = rustls::crypto::ring::Ticketer::new()?;
         let without_alpn = Arc::new(config.clone());
         config.alpn_protocols = common.alpn;
-        Ok(Self { with_alpn: Arc::new(config), without_alpn })
+        Ok(Self { with_alpn: Arc::new(config), without_alpn, presence })
     }
 
     /// For a client that offers these application protocols; `None` if it offers none.

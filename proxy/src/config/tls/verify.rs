@@ -111,8 +111,10 @@ fn fault(error: webpki::Error) -> Fault {
 
 /// Must a client show a certificate?
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Presence {
+pub enum Presence {
+    /// It need not.
     Optional,
+    /// It must.
     Required,
 }
 

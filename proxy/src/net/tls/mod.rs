@@ -1,5 +1,6 @@
 //! TLS on connections that are accepted and opened. Which certificates and versions: [`config::tls`](crate::config::tls).
 
+mod alert;
 mod client_hello;
 pub mod failure;
 mod io;
@@ -12,7 +13,7 @@ use rustls::server::Acceptor;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 
 use super::{Conn, Io};
-use crate::config::tls::{ClientTls, ServerTls};
+use crate::config::tls::{ClientTls, Presence, ServerTls};
 pub use client_hello::{ClientHello, FirstBytes};
 use io::TlsIo;
 
@@ -35,6 +36,10 @@ pub struct TlsSession {
 /// The client sends something else, or there is nothing that both sides know; where TLS has an alert for it, the alert has been sent.
 pub async fn accept(conn: Conn, tls: &ServerTls) -> Result<Conn, Error> {
     let Conn { io, local, peer, requested_server_name, .. } = conn;
+    let io = match tls.presence {
+        Presence::Required => alert::of_version(io),
+        Presence::Optional => io,
+    };
     let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
     let config = tls.for_offer(start.client_hello().alpn());
     let stream = start.into_stream(config).await?;

@@ -183,6 +183,12 @@ scope! {
         downstream_cx_total: Counter,
         /// A connection was refused: as many are open on all listeners together as may be.
         downstream_global_cx_overflow: Counter,
+        /// A connection broke, or was refused by a listener filter, before a filter chain was chosen.
+        downstream_listener_filter_error: Counter,
+        /// A client closed before a filter chain was chosen.
+        downstream_listener_filter_remote_close: Counter,
+        /// Number of connections whose filter chain is not chosen yet.
+        downstream_pre_cx_active: Gauge,
         /// No filter chain took a connection.
         no_filter_chain_match: Counter,
     }

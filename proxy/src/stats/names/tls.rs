@@ -29,8 +29,6 @@ scope! {
         alpn_found: Counter,
         /// A client began TLS and offered no application protocol.
         alpn_not_found: Counter,
-        /// A client closed before its first message was whole.
-        connection_closed: Counter,
         /// A client named a server.
         sni_found: Counter,
         /// A client began TLS and named no server.
@@ -46,6 +44,8 @@ impl TlsInspectorStats {
     /// The scope of all listeners.
     #[must_use]
     pub fn new(registry: &Registry) -> Self {
+        // As in Envoy it stays 0: the listener's `downstream_listener_filter_remote_close` counts instead.
+        drop(Counter::named(registry, "tls_inspector", "connection_closed"));
         Self::under(registry, "tls_inspector")
     }
 }
