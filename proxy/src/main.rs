@@ -30,10 +30,10 @@ use signals::{Limits, Signals};
 fn main() -> ExitCode {
     let arguments = match Arguments::parse_all() {
         Ok(arguments) => arguments,
-        Err(answer) => {
-            drop(answer.print()); // nowhere else to say it
+        Err(refusal) => {
+            drop(refusal.print()); // nowhere else to say it
             // Envoy's exit code for wrong arguments is 1, clap's would be 2. Help and version are no errors.
-            return if answer.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+            return if refusal.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
     let flush_interval = arguments.file_flush_interval_msec;

@@ -1,4 +1,4 @@
-//! Is a peer that says nothing still there? On HTTP/2 it can be asked (`connection_keepalive`).
+//! Is a peer that says nothing still there? On HTTP/2 a PING finds out (`connection_keepalive`).
 
 use std::pin::pin;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::codec::http2::Pinger;
 use crate::config::listener::Keepalive;
 use crate::net::Random;
 
-/// Asks every now and then; returns when the peer has not answered in time. Whatever it sends counts as a response.
+/// Sends a PING every now and then; returns when its acknowledgement has not come in time. Whatever it sends counts as a response.
 ///
 /// # Cancellation
 /// Safe to drop.
@@ -52,9 +52,9 @@ async fn pause(keepalive: Keepalive, random: &dyn Random) {
 
 async fn is_acknowledged(pinger: &mut Pinger, timeout: Duration) -> bool {
     let traffic = pinger.traffic();
-    let mut answered = pin!(pinger.ping());
+    let mut acknowledged = pin!(pinger.ping());
     let mut seen = traffic.rx_bytes();
-    while tokio::time::timeout(timeout, answered.as_mut()).await.is_err() {
+    while tokio::time::timeout(timeout, acknowledged.as_mut()).await.is_err() {
         let so_far = traffic.rx_bytes();
         if so_far == seen {
             return false;

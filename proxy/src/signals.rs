@@ -101,7 +101,7 @@ impl Signals {
             let (word, end) = tokio::select! {
                 // In any order: each of them begins the same drain.
                 biased;
-                told = termination_signal(&mut streams, ground, reloads.as_ref()) => told,
+                signal = termination_signal(&mut streams, ground, reloads.as_ref()) => signal,
                 () = drain.reached(Stage::Draining) => ("an operator", End::Now),
             };
             if !is_graceful(operators.as_deref()) {

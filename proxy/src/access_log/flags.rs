@@ -14,7 +14,7 @@ pub enum ResponseFlag {
     DF,
     /// The fault filter delayed the request.
     DI,
-    /// Load was shed as the control plane asked.
+    /// Load was shed as the control plane requested.
     DO,
     /// What the client sent is not HTTP.
     DPE,
@@ -22,7 +22,7 @@ pub enum ResponseFlag {
     DR,
     /// The downstream connection reached its longest life.
     DT,
-    /// The fault filter answered.
+    /// The fault filter responded.
     FI,
     /// An `x-envoy-` request header is invalid.
     IH,
@@ -38,7 +38,7 @@ pub enum ResponseFlag {
     NR,
     /// The overload manager ended the stream.
     OM,
-    /// The cache answered.
+    /// The cache responded.
     RFCF,
     /// The rate limit was reached.
     RL,
@@ -50,7 +50,7 @@ pub enum ResponseFlag {
     UAEX,
     /// The upstream connection ended with the request open.
     UC,
-    /// All load was shed as the control plane asked.
+    /// All load was shed as the control plane requested.
     UDO,
     /// The connect to the upstream failed.
     UF,

@@ -84,7 +84,7 @@ pub struct AdminResponse {
     pub then: Then,
 }
 
-/// What an operator asked for.
+/// What an operator requested.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Then {
     /// Listeners are to stop.
@@ -94,7 +94,7 @@ pub enum Then {
         /// After the drain time, and not now.
         gracefully: bool,
     },
-    /// Clients are to be asked to go elsewhere, or no longer.
+    /// Clients are to be sent elsewhere, or no longer.
     Health {
         /// Do health checks fail from now on?
         is_unwell: bool,
@@ -356,7 +356,7 @@ const ENDPOINTS: &[Endpoint] = &[
     },
 ];
 
-/// Answers one request. `path_and_query` is what the request line says, an absolute URI included.
+/// Serves one request. `path_and_query` is what the request line says, an absolute URI included.
 #[must_use]
 pub fn respond(method: &Method, path_and_query: &str, state: &AdminState) -> AdminResponse {
     // As Envoy's: neither absolute URIs nor `*`.

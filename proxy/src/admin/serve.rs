@@ -50,7 +50,7 @@ const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 /// Histograms show what happened since the last look, or since the one before if that was sooner than this.
 const INTERVAL_MIN: Duration = Duration::from_secs(5); // Envoy's stats_flush_interval
 
-/// Answers operators until the server has stopped.
+/// Serves operators until the server has stopped.
 pub async fn serve(
     mut acceptor: Acceptor,
     state: AdminState,
@@ -97,7 +97,7 @@ struct Admin {
     seats: Rc<Seats>,
 }
 
-/// A request that is to be answered.
+/// A request that is to get a response.
 struct AdminRequest {
     method: Method,
     /// Path and query; the parameters of a form stand in the query.
@@ -105,7 +105,7 @@ struct AdminRequest {
     closes: bool,
 }
 
-/// Why there is nothing to answer.
+/// Why there is no request.
 #[derive(Debug)]
 enum NoRequest {
     /// The client is gone.
@@ -152,7 +152,7 @@ impl Admin {
             seat.does(Doing::Reading);
             let too_slow = NoRequest::Refused(StatusCode::REQUEST_TIMEOUT, "Request Timeout");
             let read = timeout(REQUEST_TIME_MAX, read_request(&mut connection)).await;
-            let answered = match read.unwrap_or(Err(too_slow)) {
+            let handled = match read.unwrap_or(Err(too_slow)) {
                 Ok(admin_request) => self.respond(&mut connection, &seat, admin_request).await,
                 Err(NoRequest::Gone) => return,
                 Err(NoRequest::Refused(status, body)) => {
@@ -160,7 +160,7 @@ impl Admin {
                     send(&mut connection, &seat, &Method::GET, true, &mut response).await.map(|()| true)
                 }
             };
-            match answered {
+            match handled {
                 Ok(false) if connection.is_reusable() => seat.does(Doing::Idle),
                 Ok(_) => break,
                 Err(_) => return,
@@ -171,7 +171,7 @@ impl Admin {
         drop(timeout(DISCARD_TIME_MAX, connection.close(Close::FinThenDiscard)).await); // closed in either case
     }
 
-    /// Answers one request; does the connection close with it?
+    /// Serves one request; does the connection close with it?
     async fn respond(
         &self,
         connection: &mut ServerConnection,

@@ -1,4 +1,4 @@
-//! Outlier detection: an endpoint that answers badly is left out for a while.
+//! Outlier detection: an endpoint whose responses are bad is left out for a while.
 
 use std::rc::Weak;
 use std::sync::atomic::Ordering::Relaxed;
@@ -24,8 +24,8 @@ enum Row {
 
 impl Cluster {
     /// Takes note of what a request to `endpoint` came to. Requests that never reached it say nothing about it.
-    pub fn report(&self, endpoint: &Endpoint, answered: Result<StatusCode, &Failure>) {
-        match answered {
+    pub fn report(&self, endpoint: &Endpoint, outcome: Result<StatusCode, &Failure>) {
+        match outcome {
             Ok(status) => self.note_status(endpoint, status),
             Err(Failure::NoHealthyUpstream | Failure::Overflow | Failure::PendingOverflow) => {}
             Err(Failure::TryIdle | Failure::TryTimeout) => self.report_timeout(endpoint),

@@ -372,7 +372,7 @@ impl Cluster {
         threshold > 0 && (counted == 0 || good.saturating_mul(10_000) < threshold.saturating_mul(counted))
     }
 
-    /// The endpoint said in a response that it must not be asked any more. Believed only where checks can find out
+    /// The endpoint said in a response that it must not get requests any more. Believed only where checks can find out
     /// that it may.
     pub fn fail_at_once(&self, endpoint: &Endpoint) {
         if self.shared.config.health_checks.is_empty() {

@@ -86,7 +86,7 @@ pub struct Cluster {
     pub limits: ByPriority<Limits>,
     /// How it is found out which endpoints work; none takes all for healthy.
     pub health_checks: Vec<HealthCheck>,
-    /// When an endpoint that answers badly is left out.
+    /// When an endpoint whose responses are bad is left out.
     pub outlier_detection: Option<OutlierDetection>,
     /// If a smaller share of the endpoints is healthy, health does not count. Hundredths of a percent; 0 is never.
     pub panic_threshold: u32,

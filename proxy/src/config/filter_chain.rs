@@ -120,12 +120,12 @@ pub struct Arrival<'h> {
     /// Both ends of the connection.
     pub ends: Ends,
     /// What the client asks for, if its first bytes were looked at and are TLS.
-    pub hello: Option<Asked<'h>>,
+    pub hello: Option<ClientOffer<'h>>,
 }
 
 /// What the ClientHello of a connection asks for.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'h> {
+pub struct ClientOffer<'h> {
     /// Application protocols.
     pub alpn: &'h [Vec<u8>],
     /// In lower case.

@@ -32,11 +32,11 @@ pub struct HealthCheck {
     pub unhealthy_threshold: u32,
     /// So many successes in a row make it healthy again. The very first is enough.
     pub healthy_threshold: u32,
-    /// What is asked.
+    /// What is requested.
     pub probe: Probe,
 }
 
-/// What a health check asks, and what answer it wants.
+/// What a health check requests, and which response it wants.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Probe {
     /// A request over HTTP/1.1.
@@ -59,16 +59,16 @@ pub enum Probe {
     },
 }
 
-/// `outlier_detection`: an endpoint that answers badly is left out for a while.
+/// `outlier_detection`: an endpoint whose responses are bad is left out for a while.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct OutlierDetection {
     /// So many 5xx in a row; 0 is off.
     pub consecutive_5xx: u32,
     /// So many 502, 503, 504 in a row; 0 is off.
     pub consecutive_gateway_failure: u32,
-    /// So many failures in a row of our own making; 0 is off. Counted only if they are told from those of the endpoint.
+    /// So many failures in a row of our own making; 0 is off. Counted only if they are kept apart from those of the endpoint.
     pub consecutive_local_origin_failure: u32,
-    /// Failures of our own making (a connect that failed, a connection that was lost, a timeout) are told from bad answers
+    /// Failures of our own making (a connect that failed, a connection that was lost, a timeout) are kept apart from bad responses
     /// of the endpoint; otherwise they count as 503 and 504.
     pub splits_local_origin: bool,
     /// Chance in percent that the first of these has consequences.

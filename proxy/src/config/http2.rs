@@ -18,7 +18,7 @@ pub struct Http2Options {
     pub max_concurrent_streams: NonZeroU32,
     /// Limits of frames that cost their sender nothing.
     pub floods: Http2Floods,
-    /// `connection_keepalive`: whether and how the peer is asked if it is there.
+    /// `connection_keepalive`: whether and how PING finds out if the peer is there.
     pub keepalive: Option<Keepalive>,
 }
 
@@ -40,16 +40,16 @@ impl Default for Http2Floods {
     }
 }
 
-/// How a peer is asked whether it is there.
+/// How PING finds out whether a peer is there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Keepalive {
-    /// From one answer to the next question; `None` is no question but those below.
+    /// From one PING acknowledgement to the next PING; `None` is no PING but those below.
     pub interval: Option<Duration>,
     /// A random part of this is added to each interval.
     pub jitter: Duration,
     /// How long a response may take.
     pub timeout: Duration,
-    /// A connection that was idle for so long is asked beside the request that it gets. Towards clusters only.
+    /// A connection that was idle for so long gets a PING beside its next request. Towards clusters only.
     pub after_idle: Option<Duration>,
 }
 

@@ -123,12 +123,12 @@ pub struct ConnectionManager {
     pub normalisation: Normalisation,
     /// `scheme_header_transformation.scheme_to_overwrite`: the scheme of every request, whatever it says.
     pub scheme: Option<HeaderValue>,
-    /// `match_upstream`: upstreams are told the scheme by which they are reached, which is `http`.
+    /// `match_upstream`: upstreams get the scheme by which they are reached, which is `http`.
     pub scheme_matches_upstream: bool,
     /// `forward_client_cert_details: ALWAYS_FORWARD_ONLY`: `x-forwarded-client-cert` stays as it came. All others take it off a
     /// request that came without TLS, as every one does.
     pub keeps_client_cert: bool,
-    /// `append_x_forwarded_port`: upstreams are told the listener's port.
+    /// `append_x_forwarded_port`: upstreams get the listener's port.
     pub adds_port_header: bool,
     /// `via`: this proxy's part of the `via` field of requests and responses.
     pub via: Option<HeaderValue>,
@@ -164,7 +164,7 @@ pub enum CodecType {
 /// HTTP/1 options. Every field has Envoy's name and default.
 #[derive(Clone, Debug, Default)]
 pub struct Http1Options {
-    /// Serve HTTP/1.0 requests instead of answering 426.
+    /// Serve HTTP/1.0 requests instead of refusing them with 426.
     pub accept_http_10: bool,
     /// Serve every method that is a token instead of those that Envoy knows.
     pub allow_custom_methods: bool,

@@ -55,7 +55,8 @@ impl DomainIndex {
         let most = authority.len().saturating_sub(1);
         let start = |length: usize| authority.get(..length).unwrap_or_default();
         let end = |length: usize| authority.get(authority.len().saturating_sub(length)..).unwrap_or_default();
-        let exact = self.exact.get(Hash::of(lower()), |key| key.eq_ignore_ascii_case(authority));
+        let is_name = |key: &[u8]| key.eq_ignore_ascii_case(authority);
+        let exact = if self.exact.is_empty() { None } else { self.exact.get(Hash::of(lower()), is_name) };
         let suffix = || {
             let is_it = |length: usize, key: &[u8]| key.eq_ignore_ascii_case(end(length));
             each_length(&self.suffixes, lower().rev().take(most), is_it).last()
@@ -155,7 +156,8 @@ fn each_length<V>(
     is_it: impl Fn(usize, &[u8]) -> bool,
 ) -> impl Iterator<Item = &V> {
     let (mut hash, mut lengths) = (Hash::default(), by_length.iter().peekable());
-    bytes.enumerate().filter_map(move |(before, byte)| {
+    let longest = by_length.last_key_value().map_or(0, |(length, _)| *length);
+    bytes.take(longest).enumerate().filter_map(move |(before, byte)| {
         hash.add(byte);
         let (length, table) = lengths.next_if(|(length, _)| **length == before + 1)?;
         table.get(hash, |key| is_it(*length, key))
@@ -215,6 +217,10 @@ impl<V: Default> Table<V> {
 }
 
 impl<V> Table<V> {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     fn get(&self, hash: Hash, is_it: impl Fn(&[u8]) -> bool) -> Option<&V> {
         self.position(hash, is_it).and_then(|position| self.entries.get(position)).map(|entry| &entry.value)
     }

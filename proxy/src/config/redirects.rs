@@ -17,7 +17,7 @@ pub struct InternalRedirects {
     pub copied: Vec<HeaderName>,
 }
 
-/// What is asked of the place that a redirect leads to.
+/// What is requested of the place that a redirect leads to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum RedirectPredicate {
     /// Its route has one of these names.

@@ -65,7 +65,7 @@ pub struct VirtualHost {
     pub routes: RouteList,
     /// `virtual_clusters`: the first that takes a request counts it.
     pub virtual_clusters: Vec<VirtualCluster>,
-    /// `require_tls`: which requests in clear text are redirected before any route is asked.
+    /// `require_tls`: which requests in clear text are redirected before any route is tried.
     pub require_tls: RequireTls,
 }
 
@@ -183,7 +183,7 @@ impl HeaderEdits {
 /// What a route does.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Answer without asking anyone.
+    /// Respond without an upstream.
     Direct {
         /// 200 to 599.
         status: u16,
@@ -223,7 +223,7 @@ pub struct Forward {
     pub retry: Option<Box<RetryPolicy>>,
     /// `hedge_on_per_try_timeout`: a try whose time is over goes on beside the next one.
     pub hedges: bool,
-    /// Who is told which try it is.
+    /// Who learns the number of the attempt.
     pub attempt_count: AttemptCount,
     /// `include_is_timeout_retry_header`: retries say whether they follow a timeout.
     pub adds_timeout_header: bool,
@@ -302,10 +302,10 @@ pub enum GrpcTimeout {
     /// Nothing: it is passed on as it came.
     #[default]
     Passed,
-    /// `max_stream_duration` is there: upstreams of gRPC requests are told the longest time of their stream. With
+    /// `max_stream_duration` is there: upstreams of gRPC requests learn the longest time of their stream. With
     /// `grpc_timeout_header_max` the header is that time.
     Stream(Option<GrpcLimit>),
-    /// `max_grpc_timeout`: it is the timeout of a gRPC request in place of the route's, and upstreams are told what holds.
+    /// `max_grpc_timeout`: it is the timeout of a gRPC request in place of the route's, and upstreams learn what holds.
     Whole(GrpcLimit),
 }
 

@@ -127,7 +127,7 @@ async fn serve_one(
     let info = &mut record.info;
     info.protocol = Some(Version::HTTP_11); // until a head says otherwise
     manager.service.stats.downstream_rq_http1_total.inc();
-    let mut timers = Timers::new(std::mem::take(timer), &manager.service.options.timeouts);
+    let mut timers = Timers::new(std::mem::take(timer), &manager.service.options.timeouts, info.times.begin);
     let read = tokio::select! {
         // The head first: one that is complete is not late.
         biased;
@@ -139,8 +139,9 @@ async fn serve_one(
             manager.http1_stats.dropped_headers_with_underscores.add(connection.dropped_fields().into());
             let (routes, body) = (manager.service.routes(), Body::Http1(incoming));
             let mut persistence = || persistence(lifecycle, &manager.service.drain);
-            let responder = stream::Responder::Http1 { connection, persistence: &mut persistence };
-            let served = stream::serve(&manager.service, &routes, head, body, timers, responder, info).await;
+            let mut responder = stream::Responder::Http1 { connection, persistence: &mut persistence };
+            let mut context = stream::prepare(&manager.service, &routes, head, body, timers, &mut responder, info);
+            let served = stream::serve(&mut context, responder).await;
             *timer = served.timer;
             served.after
         }

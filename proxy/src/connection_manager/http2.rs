@@ -216,14 +216,18 @@ fn begin(
     streams.spawn_local(async move {
         let mut record = Record::begin(&manager.service, &downstream);
         let (routes, body) = (manager.service.routes(), Body::Http2(incoming));
-        let responder = stream::Responder::Http2 { respond, go_away };
-        let timers = Timers::new(LazyTimer::default(), &manager.service.options.timeouts);
-        let info = &mut record.info;
-        // An HTTP/2 stream has nothing to say about its connection beyond GOAWAY, which it has asked for.
-        let served = stream::serve(&manager.service, &routes, head, body, timers, responder, info).await;
-        let unanswered = served.after == After::Gone && info.response_code.is_none();
-        let premature = unanswered && info.times.begin.elapsed() < premature_max(&manager.runtime);
+        let mut responder = stream::Responder::Http2 { respond, go_away };
+        let timers = Timers::new(LazyTimer::default(), &manager.service.options.timeouts, record.info.times.begin);
+        // An HTTP/2 stream has nothing to say about its connection beyond GOAWAY, which it has requested.
+        let served = {
+            let (service, info) = (&manager.service, &mut record.info);
+            let mut context = stream::prepare(service, &routes, head, body, timers, &mut responder, info);
+            stream::serve(&mut context, responder).await
+        };
+        let has_no_response = served.after == After::Gone && record.info.response_code.is_none();
+        let premature = has_no_response && record.info.times.begin.elapsed() < premature_max(&manager.runtime);
         record.end();
+        drop(record);
         if let Some(unsent) = served.unsent {
             unsent.write_out(served.timer, &manager.http2_stats).await;
         }

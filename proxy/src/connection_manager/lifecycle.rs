@@ -4,7 +4,7 @@
 //! HTTP/1 by `connection: close` on every response from then on), may go on for `drain_timeout`, and then the
 //! connection ends with its last stream. Being idle, old, or used often enough begins it, and so does the server's drain.
 //!
-//! No timer runs while a stream is under way on HTTP/1: [`Lifecycle`] is asked when it matters, and then goes through
+//! No timer runs while a stream is under way on HTTP/1: [`Lifecycle`] is consulted when it matters, and then goes through
 //! everything that was due since, in order and at the instants when it was due.
 
 use std::num::NonZeroU32;
@@ -152,6 +152,7 @@ impl Lifecycle {
 
     /// Goes through everything that is due, and says what it came to last.
     pub(super) fn elapse(&mut self) -> Option<LifecycleStep> {
+        self.due()?; // the clock is read only where something may be due
         let now = Instant::now();
         let mut turn = None;
         while let Some(due) = self.due().filter(|due| *due <= now) {

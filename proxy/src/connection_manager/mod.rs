@@ -1,4 +1,4 @@
-//! Bytes become streams (requests); one place answers for errors.
+//! Bytes become streams (requests); errors are counted in one place.
 //!
 //! A listener hands over a connection. [`ConnectionManager::serve`] finds out which protocol it speaks and
 //! runs it to its end: [`http1`] and [`http2`] own the connection, [`stream`](crate::stream) owns one request.

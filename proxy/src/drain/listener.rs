@@ -87,7 +87,7 @@ impl WorkerDrain {
 }
 
 impl ListenerDrain {
-    /// The configuration has left the listener out, or replaced it: clients are asked to go elsewhere, and what is left after
+    /// The configuration has left the listener out, or replaced it: clients are sent elsewhere, and what is left after
     /// the drain time is cut.
     pub fn remove(&self) {
         self.0.signal.set(Seen { service: Service::Removed, ..self.0.signal.now() });
@@ -100,7 +100,7 @@ impl ListenerDrain {
         seen.process.is_unwell || self.has_begun(&seen)
     }
 
-    /// Waits until clients are to be asked to go elsewhere, idle ones too.
+    /// Waits until clients are to be sent elsewhere, idle ones too.
     ///
     /// # Cancellation
     /// Safe to drop.

@@ -1,7 +1,7 @@
 //! How a server, or some of its listeners, comes to an end: one signal, its stages and its pace.
 //!
 //! The owner of [`DrainControl`] enters the stages; every other part holds a [`Drain`] and observes them. A process that was
-//! told to end asks its clients to go elsewhere at once, goes on accepting those that have not heard of it yet, then
+//! that ends sends its clients elsewhere at once, goes on accepting those that have not heard of it yet, then
 //! closes its listeners, and gives what runs a limited time.
 //! An operator can also have listeners drained or closed while the process stays, and can have every response say
 //! that this is no longer the place to be, as a health check would.
@@ -23,7 +23,7 @@ use signal::Signal;
 pub enum Stage {
     /// No drain has begun.
     Running,
-    /// Peers are asked to go elsewhere. Listeners go on accepting: a load balancer learns late that it is to send no connection here.
+    /// Peers are sent elsewhere. Listeners go on accepting: a load balancer learns late that it is to send no connection here.
     Draining,
     /// No new connections; what runs is finished.
     Closed,
@@ -31,7 +31,7 @@ pub enum Stage {
     Stopped,
 }
 
-/// How long-lived tunnels end in a drain. Everything else is asked to leave at its beginning in either case.
+/// How long-lived tunnels end in a drain. Everything else is sent elsewhere at its beginning in either case.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Strategy {
     /// Each at an instant of its own between the middle of the drain and shortly before its end, so that their clients do
@@ -66,7 +66,7 @@ pub enum Scope {
 enum Listening {
     /// No drain was demanded.
     Open,
-    /// They stop when the drain time is over; until then clients are asked to go elsewhere.
+    /// They stop when the drain time is over; until then clients are sent elsewhere.
     Draining,
     /// They stop now. Connections that are there are left alone.
     Closed,
@@ -175,7 +175,7 @@ impl DrainControl {
         self.0.now().stage == Stage::Running
     }
 
-    /// Says whether clients are asked to go elsewhere with the next response they get.
+    /// Says whether clients are sent elsewhere with the next response they get.
     pub fn set_unwell(&self, is_unwell: bool) {
         self.0.change(|standing| standing.is_unwell = is_unwell);
     }

@@ -1,4 +1,4 @@
-//! A request that begins anew: it is asked for at another place, with the body that it has.
+//! A request that begins anew: it goes to another place, with the body that it has.
 
 use super::{Delivery, Exchange, PayloadEnd, Received};
 

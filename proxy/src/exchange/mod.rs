@@ -247,13 +247,13 @@ impl<'c> Exchange<'c> {
         info: &StreamInfo,
     ) -> Flow<FilterReply> {
         loop {
-            let asked = self.filters.requested();
+            let waiting = self.filters.requested();
             let flow = self.filters.on_request(request, payload, info);
             if let Flow::Respond(_) = flow {
                 return flow;
             }
-            // The filter that was asked has seen the body that is here; those behind it have not.
-            let first = if std::mem::take(&mut self.is_anew) { 0 } else { asked + 1 };
+            // The filter that waits has seen the body that is here; those behind it have not.
+            let first = if std::mem::take(&mut self.is_anew) { 0 } else { waiting + 1 };
             if let Err(refusal) = self.filter_held(first) {
                 return Flow::Respond(FilterReply::Refused(refusal));
             }
@@ -334,7 +334,7 @@ impl<'c> Exchange<'c> {
                 let reset = self.poll_reset(cx);
                 return Poll::Ready(if let Poll::Ready(reset) = reset { Err(reset) } else { Ok(Ok(done)) });
             }
-            // The stream's own timers first: of two that fire together the one that ends all tries is told.
+            // The stream's own timers first: of two that fire together the one that ends all tries is reported.
             if let Poll::Ready(interrupted) = self.poll_interrupted(cx, writer) {
                 return Poll::Ready(Err(interrupted));
             }

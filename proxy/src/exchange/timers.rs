@@ -47,9 +47,8 @@ pub(crate) enum Expired {
 }
 
 impl Timers {
-    /// The timers of a stream whose first byte has just come; the route's come later. `timer` is the connection's.
-    pub(crate) fn new(timer: LazyTimer, limits: &ManagerTimeouts) -> Self {
-        let now = Instant::now();
+    /// The timers of a stream whose first byte has come at `now`; the route's come later. `timer` is the connection's.
+    pub(crate) fn new(timer: LazyTimer, limits: &ManagerTimeouts, now: Instant) -> Self {
         Self {
             global: None,
             flush: limits.stream_flush,
@@ -93,6 +92,13 @@ impl Timers {
         self.progress();
     }
 
+    /// The request has been read whole, and its head is all of it.
+    pub(crate) fn head_is_all(&mut self) {
+        let now = Instant::now();
+        (self.head, self.request) = (None, None);
+        (self.last_progress, self.completed_at) = (now, Some(now));
+    }
+
     /// Bytes of the stream have moved: the idle timer begins anew.
     pub(crate) fn progress(&mut self) {
         if self.idle.is_some() {
@@ -125,10 +131,10 @@ impl Timers {
         self.request = None;
     }
 
-    /// A response head has come: `request_timeout` has nothing left to guard.
-    pub(crate) fn response_began(&mut self) {
+    /// A response head has come at `now`: `request_timeout` has nothing left to guard.
+    pub(crate) fn response_began(&mut self, now: Instant) {
         self.request = None;
-        self.progress();
+        self.last_progress = now;
     }
 
     /// What is left of the route's timeout, for `x-envoy-expected-rq-timeout-ms`.
@@ -182,7 +188,7 @@ mod tests {
     async fn progress_moves_the_idle_timer_and_nothing_else() {
         let begun = Instant::now();
         let limits = ManagerTimeouts { stream_idle: Some(3 * SECOND), stream: Some(10 * SECOND), ..NONE };
-        let mut timers = Timers::new(LazyTimer::default(), &limits);
+        let mut timers = Timers::new(LazyTimer::default(), &limits, Instant::now());
         for _ in 0..4 {
             let waited = tokio::time::timeout(2 * SECOND, timers.expired()).await;
             assert!(waited.is_err(), "nothing fires while there is progress");
@@ -195,7 +201,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_timers_of_the_request_end_with_it() {
         let limits = ManagerTimeouts { request_headers: Some(SECOND), request: Some(2 * SECOND), ..NONE };
-        let mut timers = Timers::new(LazyTimer::default(), &limits);
+        let mut timers = Timers::new(LazyTimer::default(), &limits, Instant::now());
         assert_eq!(timers.expired().await, Expired::Head);
         timers.head_is_complete();
         assert_eq!(timers.expired().await, Expired::Request);

@@ -9,9 +9,8 @@ use super::lazy_timer::LazyTimer;
 
 /// How long one try may take: from the moment it has its connection and the request is complete.
 pub(crate) struct TryLimit {
-    /// `None` if nothing limits it.
-    limit: Option<(Duration, TryExpired)>,
-    assigned: Instant,
+    /// `None` if nothing limits it; else since when.
+    limit: Option<(Duration, TryExpired, Instant)>,
     timer: LazyTimer,
 }
 
@@ -30,11 +29,14 @@ impl TryLimit {
         let timeout = timeout.map(|limit| (limit, TryExpired::Timeout));
         let idle = idle.map(|limit| (limit, TryExpired::Idle));
         let limit = timeout.into_iter().chain(idle).min_by_key(|(limit, _)| *limit);
-        Self { limit, assigned: Instant::now(), timer: LazyTimer::default() }
+        let limit = limit.map(|(limit, which)| (limit, which, Instant::now()));
+        Self { limit, timer: LazyTimer::default() }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, completed_at: Option<Instant>) -> Poll<TryExpired> {
-        let (Some((limit, which)), Some(completed)) = (self.limit, completed_at) else { return Poll::Pending };
-        self.timer.poll(cx, completed.max(self.assigned) + limit).map(|()| which)
+        let (Some((limit, which, assigned)), Some(completed)) = (self.limit, completed_at) else {
+            return Poll::Pending;
+        };
+        self.timer.poll(cx, completed.max(assigned) + limit).map(|()| which)
     }
 }

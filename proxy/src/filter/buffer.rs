@@ -38,7 +38,7 @@ impl Buffer {
 
     pub(super) fn on_request(&self, request: &mut RequestHead, payload: Payload) -> Flow<FilterReply> {
         match (payload, self.state) {
-            // What ends with its head has no length to be told.
+            // What ends with its head has no length to be announced.
             (Payload::None, _) => Flow::Continue,
             (Payload::Raw | Payload::Some, State::Waiting) => Flow::Wait,
             (Payload::Raw | Payload::Some, State::Complete) => {
@@ -94,8 +94,8 @@ mod tests {
             if flow == Flow::Continue {
                 assert_eq!(buffer.on_request(&mut request, Payload::Some), Flow::Continue);
             }
-            let told = request.headers.get(&CONTENT_LENGTH).map(|length| length.to_str().unwrap());
-            assert_eq!(told, length, "{pieces:?}");
+            let announced = request.headers.get(&CONTENT_LENGTH).map(|length| length.to_str().unwrap());
+            assert_eq!(announced, length, "{pieces:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! `envoy.filters.http.cors`: tells browsers which pages may read a response (Fetch Standard, "CORS protocol").
 //!
-//! A preflight is answered here and goes no further; the response to any other request with an `origin` that is allowed says
+//! A preflight gets its response here and goes no further; the response to any other request with an `origin` that is allowed says
 //! so. Whether the request is forwarded never depends on its origin: it is the browser that keeps a response from its page.
 
 use http::header::{

@@ -52,14 +52,14 @@ pub(crate) struct Filters<'c> {
     /// What the next of them does.
     next: Next,
     /// How many have not continued with the response's head: those before this index.
-    unanswered: usize,
+    undecided: usize,
 }
 
 /// What the filter does that a head has come to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Next {
-    /// It is to be asked.
-    Asked,
+    /// It is to see the request.
+    Requested,
     /// It waits for more of the body.
     Waiting,
 }
@@ -87,7 +87,7 @@ pub(crate) enum Flow<A> {
 /// A response of a filter's own to the head of a request.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum FilterReply {
-    /// What a preflight asked for (Fetch Standard, "CORS protocol").
+    /// What a preflight requested (Fetch Standard, "CORS protocol").
     Preflight(Headers),
     /// The body that came meanwhile is refused.
     Refused(Refusal),
@@ -110,13 +110,21 @@ impl<'c> Filters<'c> {
     /// A chain that is about to see a request.
     pub(crate) fn of(chain: &'c filter::Chain, context: &'c FilterContext) -> Self {
         let filters: Vec<_> = chain.filters.iter().map(Filter::of).collect();
-        let unanswered = filters.len();
-        Self { filters, context, edits: &[], methods: None, requested: 0, next: Next::Asked, unanswered }
+        let undecided = filters.len();
+        Self { filters, context, edits: &[], methods: None, requested: 0, next: Next::Requested, undecided }
     }
 
     /// The router alone.
     pub(crate) fn none(context: &'c FilterContext) -> Self {
-        Self { filters: Vec::new(), context, edits: &[], methods: None, requested: 0, next: Next::Asked, unanswered: 0 }
+        Self {
+            filters: Vec::new(),
+            context,
+            edits: &[],
+            methods: None,
+            requested: 0,
+            next: Next::Requested,
+            undecided: 0,
+        }
     }
 
     /// The same for a route that changes responses, and leads to a cluster with these stats.
@@ -134,7 +142,7 @@ impl<'c> Filters<'c> {
     /// A response of the proxy's own takes the place of one that is on its way: no filter sees it, as in Envoy.
     pub(crate) fn bypass(&mut self) {
         self.filters.clear();
-        self.unanswered = 0;
+        self.undecided = 0;
     }
 
     /// Does the route leave responses as they are?
@@ -162,7 +170,7 @@ impl<'c> Filters<'c> {
                     self.next = Next::Waiting;
                     return Flow::Wait;
                 }
-                Flow::Respond(answer) => return Flow::Respond(answer),
+                Flow::Respond(reply) => return Flow::Respond(reply),
             }
         }
         Flow::Continue
@@ -202,7 +210,7 @@ impl<'c> Filters<'c> {
         let seen = self.requested + usize::from(self.next == Next::Waiting);
         for (index, filter) in self.filters.iter_mut().enumerate().take(seen).skip(first) {
             match filter.on_request_data(piece) {
-                Flow::Continue if index == self.requested => self.next = Next::Asked,
+                Flow::Continue if index == self.requested => self.next = Next::Requested,
                 Flow::Continue | Flow::Wait => {}
                 Flow::Respond(refusal) => return Err(refusal),
             }
@@ -219,11 +227,11 @@ impl<'c> Filters<'c> {
         request: &RequestHead,
         info: &StreamInfo,
     ) -> Flow<Refusal> {
-        while let Some(index) = self.unanswered.checked_sub(1)
+        while let Some(index) = self.undecided.checked_sub(1)
             && let Some(filter) = self.filters.get_mut(index)
         {
             match filter.on_response(response, payload, request, info) {
-                Flow::Continue => self.unanswered = index,
+                Flow::Continue => self.undecided = index,
                 stop @ (Flow::Respond(_) | Flow::Wait) => return stop,
             }
         }
@@ -231,8 +239,8 @@ impl<'c> Filters<'c> {
     }
 
     /// How many have not continued with the response's head.
-    pub(crate) fn unanswered(&self) -> usize {
-        self.unanswered
+    pub(crate) fn undecided(&self) -> usize {
+        self.undecided
     }
 
     /// A piece of the response's body has come, to those that have continued with its head and to the one that waits.
@@ -242,7 +250,7 @@ impl<'c> Filters<'c> {
 
     /// The same, of a piece that has ended the wait of the filter with the index `below`.
     pub(crate) fn on_held_response_data(&mut self, below: usize, piece: &mut Piece) -> Flow<Refusal> {
-        let waiting = self.unanswered.checked_sub(1);
+        let waiting = self.undecided.checked_sub(1);
         let passed = self.filters.iter_mut().enumerate().take(below).skip(waiting.unwrap_or(0)).rev();
         let mut flow = Flow::Continue;
         for (index, filter) in passed {
@@ -273,7 +281,7 @@ impl<'c> Filters<'c> {
             if flow != Flow::Wait {
                 return;
             }
-            below = self.unanswered.saturating_sub(1);
+            below = self.undecided.saturating_sub(1);
         }
     }
 }

@@ -77,7 +77,7 @@ impl ListenerLimits {
     /// Leave for one more connection.
     ///
     /// # Errors
-    /// One of the limits is reached; the global one is asked first.
+    /// One of the limits is reached; the global one is tried first.
     pub fn permit(&self) -> Result<ConnectionPermit, Overflow> {
         let global = match self.ignores_global {
             true => self.global.permit_past_limit(),

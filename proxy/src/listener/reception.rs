@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::{Server, Serving};
-use crate::config::filter_chain::{Arrival, Asked, Ends, FilterChains, Inspection};
+use crate::config::filter_chain::{Arrival, ClientOffer, Ends, FilterChains, Inspection};
 use crate::config::listener::Terminal;
 use crate::config::tls::ServerTls;
 use crate::net::Conn;
@@ -84,7 +84,9 @@ impl Serving {
                 return None;
             }
             FirstBytes::Plaintext => None,
-            FirstBytes::Tls(hello) => Some(Asked { alpn: &hello.alpn, server_name: hello.server_name.as_deref() }),
+            FirstBytes::Tls(hello) => {
+                Some(ClientOffer { alpn: &hello.alpn, server_name: hello.server_name.as_deref() })
+            }
         };
         let arrival = Arrival { ends: conn.ends(), hello };
         let Some((server, tls)) = choose(&self.filter_chains, arrival, &self.stats) else {

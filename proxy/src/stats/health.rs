@@ -10,7 +10,7 @@ use tokio::time::Instant;
 pub enum HealthFlag {
     /// The last check failed because no response came in time. Goes with [`HealthFlag::FailedCheck`].
     CheckTimedOut,
-    /// It answered badly too often in a row.
+    /// Its responses were bad too often in a row.
     Ejected,
     /// It said so itself, in a response. Goes with [`HealthFlag::FailedCheck`].
     Excluded,
@@ -30,9 +30,9 @@ const WORDS: [(HealthFlag, &str); 4] = [
 #[derive(Debug, Default)]
 pub struct Health {
     flags: AtomicU8,
-    /// Answers of 5xx in a row, requests without a response among them.
+    /// Responses of 5xx in a row, requests without a response among them.
     pub in_a_row_5xx: AtomicU32,
-    /// Answers of 502, 503 and 504 in a row, requests without a response among them.
+    /// Responses of 502, 503 and 504 in a row, requests without a response among them.
     pub in_a_row_gateway: AtomicU32,
     /// Failures in a row of our own making.
     pub in_a_row_local: AtomicU32,

@@ -1,4 +1,4 @@
-//! Header values that are the same for many messages: `date`, made once a second, and the timeout that is told
+//! Header values that are the same for many messages: `date`, made once a second, and the timeout that is announced
 //! to upstreams.
 
 use std::cell::RefCell;
@@ -28,7 +28,7 @@ impl DateCache {
     }
 }
 
-/// The last duration told in milliseconds: nearly every request of a listener is told the same one.
+/// The last duration written in milliseconds: nearly every request of a listener gets the same one.
 #[derive(Default)]
 pub(super) struct MillisCache(RefCell<Option<(Duration, HeaderValue)>>);
 

@@ -246,28 +246,28 @@ async fn forward<'a>(
     let StreamContext { service, request: head, exchange, info, .. } = stream;
     let (random, options) = (&*service.outside.random, &options);
     let mut forwarding = Forwarding { exchange, head, to, options, router, cluster: &cluster, random, info };
-    let answer = match upstream::forward(&mut forwarding).await {
-        Ok(answer) => answer,
+    let response = match upstream::forward(&mut forwarding).await {
+        Ok(response) => response,
         Err(ended) => {
-            return Some(unanswered(stream, ended, cluster).with_timeouts_empty(options.timeout_is_empty));
+            return Some(failed(stream, ended, cluster).with_timeouts_empty(options.timeout_is_empty));
         }
     };
-    if upstream::redirects(to, &answer)
+    if upstream::redirects(to, &response)
         && let Some(policy) = &to.redirects
     {
-        if let Some(again) = follow(stream, policy, &target.found.route.name, &cluster, &answer, followed) {
-            answer.end(&stream.exchange);
+        if let Some(again) = follow(stream, policy, &target.found.route.name, &cluster, &response, followed) {
+            response.end(&stream.exchange);
             stream.exchange.begin_again(again);
             return None;
         }
-        upstream::settle(Some(&answer), &mut stream.exchange);
+        upstream::settle(Some(&response), &mut stream.exchange);
     }
-    let kind = kind(&answer, &stream.request, upgrade);
-    begin_answer(stream, &answer, kind);
+    let kind = kind(&response, &stream.request, upgrade);
+    response_began(stream, &response, kind);
     let exchange = &stream.exchange;
     let timed = exchange.is_complete() && !router.suppress_envoy_headers;
-    let service_time = if timed { exchange.completed_at().map(millis_since) } else { None };
-    Some(Reply::Upstream(Box::new(Forwarded { answer, cluster, kind, service_time, _upgrade_active: upgrade_active })))
+    let service_time = if timed { service_time(stream) } else { None };
+    Some(Reply::Upstream(Forwarded { response, cluster, kind, service_time, _upgrade_active: upgrade_active }))
 }
 
 /// Makes the request what its upstream shall see, as far as that depends on its route. `longest_by_default` is the longest stream
@@ -306,12 +306,13 @@ fn change_request(
 }
 
 /// An upstream has responded: notes it, and lets the payload of an accepted upgrade flow.
-fn begin_answer(stream: &mut StreamContext<'_>, answer: &UpstreamResponse, kind: ResponseKind) {
+fn response_began(stream: &mut StreamContext<'_>, response: &UpstreamResponse, kind: ResponseKind) {
     let StreamContext { exchange, info, .. } = stream;
     info.detail(Details::ViaUpstream);
-    info.upstream_protocol = Some(answer.head.version);
-    info.times.upstream_response_begin = Some(Instant::now());
-    exchange.timers.response_began();
+    info.upstream_protocol = Some(response.head.version);
+    let now = Instant::now();
+    info.times.upstream_response_begin = Some(now);
+    exchange.timers.response_began(now);
     match kind {
         ResponseKind::Tunnel => {
             exchange.release();
@@ -322,7 +323,7 @@ fn begin_answer(stream: &mut StreamContext<'_>, answer: &UpstreamResponse, kind:
     }
 }
 
-fn unanswered(stream: &StreamContext<'_>, ended: Ended, cluster: Rc<Cluster>) -> Reply {
+fn failed(stream: &StreamContext<'_>, ended: Ended, cluster: Rc<Cluster>) -> Reply {
     match ended {
         Ended::Failed { failure, retried } => Reply::Local(LocalReply::Upstream { failure, retried }, Some(cluster)),
         Ended::Interrupted(interruption) => interrupted(stream, interruption, Some(cluster)),
@@ -353,19 +354,22 @@ fn interrupted(stream: &StreamContext<'_>, interruption: Interrupted, waited_for
     Reply::Local(reply, late)
 }
 
-fn kind(answer: &UpstreamResponse, head: &RequestHead, upgrade: Option<&Upgrade>) -> ResponseKind {
+fn kind(response: &UpstreamResponse, head: &RequestHead, upgrade: Option<&Upgrade>) -> ResponseKind {
     let Some(upgrade) = upgrade else { return ResponseKind::Plain };
-    if answer.accepts_upgrade(head) {
+    if response.accepts_upgrade(head) {
         return ResponseKind::Tunnel;
     }
     let is_websocket = upgrade.protocol.eq_ignore_ascii_case("websocket");
-    let from_http1 = answer.head.version != Version::HTTP_2;
-    if is_websocket && from_http1 && answer.head.status < StatusCode::BAD_REQUEST {
+    let from_http1 = response.head.version != Version::HTTP_2;
+    if is_websocket && from_http1 && response.head.status < StatusCode::BAD_REQUEST {
         return ResponseKind::Unsuccessful;
     }
     ResponseKind::Rejected
 }
 
-fn millis_since(begun: Instant) -> HeaderValue {
-    HeaderValue::from(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX))
+/// Milliseconds from the request's end to the response's begin.
+fn service_time(stream: &StreamContext<'_>) -> Option<HeaderValue> {
+    let began = stream.info.times.upstream_response_begin?;
+    let took = began.saturating_duration_since(stream.exchange.completed_at()?);
+    Some(HeaderValue::from(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)))
 }

@@ -155,15 +155,15 @@ fn end_request_hop(headers: &mut Headers, ignored: Option<&[StringMatch]>) {
 /// Takes an upgrade off that is not to be thought of: to HTTP/2 in clear text, which is optional and obsolete (RFC 9113
 /// 3.1), and to what the configuration ignores.
 fn ignore_upgrade(headers: &mut Headers, ignored: &[StringMatch]) {
-    let Some(asked) = headers.upgrade() else { return };
-    if asked.as_bytes().eq_ignore_ascii_case(b"h2c") {
+    let Some(upgrade) = headers.upgrade() else { return };
+    if upgrade.as_bytes().eq_ignore_ascii_case(b"h2c") {
         return headers.remove(&UPGRADE);
     }
     if ignored.is_empty() {
         return;
     }
     let is_ignored = |protocol: &[u8]| ignored.iter().any(|matcher| matcher.takes(protocol));
-    let left: Vec<&[u8]> = tokens(asked).filter(|protocol| !is_ignored(protocol)).collect();
+    let left: Vec<&[u8]> = tokens(upgrade).filter(|protocol| !is_ignored(protocol)).collect();
     // A part of a value is a value.
     match HeaderValue::from_bytes(&left.join(&b',')) {
         Ok(left) if !left.is_empty() => headers.set(UPGRADE, left),
@@ -284,8 +284,8 @@ pub(super) fn response(head: &mut ResponseHead, server: Server, date: HeaderValu
 
 /// The request's id in the response, for clients that want to quote it.
 pub(super) fn echo_request_id(head: &mut ResponseHead, request: &RequestHead, ids: RequestIds, internal: bool) {
-    let asked = ids.in_response || (internal && request.headers.contains(&names::X_ENVOY_FORCE_TRACE));
-    if asked && let Some(id) = request.headers.get(&names::X_REQUEST_ID) {
+    let requested = ids.in_response || (internal && request.headers.contains(&names::X_ENVOY_FORCE_TRACE));
+    if requested && let Some(id) = request.headers.get(&names::X_REQUEST_ID) {
         head.headers.set(names::X_REQUEST_ID.clone(), id.clone());
     }
 }

@@ -28,12 +28,12 @@ use crate::upstream::UpstreamResponse;
 /// Passes an upstream's response on, payload and all. Returns the writer to the client if the response's end was queued.
 pub(super) async fn deliver(
     stream: &mut StreamContext<'_>,
-    answered: Forwarded,
+    forwarded: Forwarded,
     responder: Responder<'_>,
 ) -> (After, Option<Writer>) {
-    let Forwarded { mut answer, cluster, kind, service_time, _upgrade_active } = answered;
-    let payload = payload(kind, &answer);
-    let mut head = head(kind, &mut answer, service_time);
+    let Forwarded { mut response, cluster, kind, service_time, _upgrade_active } = forwarded;
+    let payload = payload(kind, &response);
+    let mut head = head(kind, &mut response, service_time);
     if kind != ResponseKind::Unsuccessful {
         cluster.codes.charge(head.status, stream.info.internal, stream.info.alt_stat_name.as_deref());
         stream.info.parts.iter().for_each(|part| part.charge(head.status));
@@ -44,11 +44,11 @@ pub(super) async fn deliver(
     }
     stream.info.response_code = Some(head.status.as_u16());
     edit_response(stream, &mut head);
-    let first = match filter_response(stream, &mut answer, &mut head, payload).await {
+    let first = match filter_response(stream, &mut response, &mut head, payload).await {
         Ok(first) => first,
-        Err(Stopped::Ended(end)) => return end_unanswered(stream, &cluster, answer, kind, end, responder),
+        Err(Stopped::Ended(end)) => return end_without_response(stream, &cluster, response, kind, end, responder),
         Err(Stopped::Refused(refusal)) => {
-            answer.end(&stream.exchange);
+            response.end(&stream.exchange);
             stream.exchange.filters.bypass();
             return reply_locally(stream, &refused(stream.service, refusal), responder).await;
         }
@@ -63,51 +63,52 @@ pub(super) async fn deliver(
         ResponseKind::Plain if was_complete => stream.client_persistence,
         ResponseKind::Plain | ResponseKind::Rejected | ResponseKind::Unsuccessful => Persistence::Close,
     };
-    let response = Response { head, payload, persistence };
-    let mut down = begin_response(stream.service, &stream.request, response, responder, stream.info);
+    let begun = Response { head, payload, persistence };
+    let mut down = begin_response(stream.service, &stream.request, begun, responder, stream.info);
     if kind == ResponseKind::Tunnel && stream.service.options.early_logs.at_tunnel {
         stream.log(LogType::DownstreamTunnelSuccessfullyEstablished);
     }
     let end = match payload {
         Payload::None => send_head(&mut down).await,
-        Payload::Raw | Payload::Some => relay(stream, &cluster.flow, &mut answer, &mut down, payload, first).await,
+        Payload::Raw | Payload::Some => relay(stream, &cluster.flow, &mut response, &mut down, payload, first).await,
     };
     // A tunnel's request is over before its response only if it never was one: END_STREAM came with its head.
     let in_order = if kind == ResponseKind::Tunnel { was_complete } else { stream.exchange.is_complete() };
     if !in_order {
         stream.service.stats.downstream_rq_response_before_rq_complete.inc();
     }
-    record_end(stream, &cluster, &answer, &end);
+    record_end(stream, &cluster, &response, &end);
     let after = after(stream, kind, persistence, &end);
     if matches!(end, RelayEnd::Interrupted(Interrupted::Downstream(_))) {
         // What the client sent before it closed still goes out.
         let limit = stream.service.options.timeouts.delayed_close;
-        drop(tokio::time::timeout(limit, answer.flush()).await);
+        drop(tokio::time::timeout(limit, response.flush()).await);
     }
-    (after, release(end, kind, answer, Some(down), &stream.exchange))
+    (after, release(end, kind, response, Some(down), &stream.exchange))
 }
 
 /// The exchange has ended while the response's head waited in a filter: as in Envoy, there is no response.
-fn end_unanswered(
+fn end_without_response(
     stream: &mut StreamContext<'_>,
     cluster: &Cluster,
-    answer: UpstreamResponse,
+    response: Box<UpstreamResponse>,
     kind: ResponseKind,
     end: RelayEnd,
     responder: Responder<'_>,
 ) -> (After, Option<Writer>) {
-    record_end(stream, cluster, &answer, &end);
+    record_end(stream, cluster, &response, &end);
     let after = after(stream, kind, Persistence::Close, &end);
     if let Responder::Http2 { respond, .. } = responder {
         respond.reset(ResetReason::InternalError);
     }
-    (after, release(end, kind, answer, None, &stream.exchange))
+    (after, release(end, kind, response, None, &stream.exchange))
 }
 
 /// The response has ended: its stats, and what the access log says of its end.
-fn record_end(stream: &mut StreamContext<'_>, cluster: &Cluster, answer: &UpstreamResponse, end: &RelayEnd) {
+fn record_end(stream: &mut StreamContext<'_>, cluster: &Cluster, response: &UpstreamResponse, end: &RelayEnd) {
     let StreamContext { service, request, exchange, info, .. } = stream;
-    info.times.upstream_response_end = Some(Instant::now());
+    let now = Instant::now();
+    info.times.upstream_response_end = Some(now);
     record_relay_end(service, cluster, end, exchange.is_complete(), info);
     // Envoy counts it where it tells whether a gRPC request went well, which only the end of its response does.
     if matches!(end, RelayEnd::Upstream { .. })
@@ -117,14 +118,15 @@ fn record_end(stream: &mut StreamContext<'_>, cluster: &Cluster, answer: &Upstre
         service.stats.rq_reset_after_downstream_response_started.inc();
     }
     if matches!(end, RelayEnd::Complete)
-        && answer.body.is_complete()
+        && response.body.is_complete()
         && exchange.is_complete()
         && let Some(at) = exchange.completed_at()
     {
-        cluster.codes.record_time(at.elapsed(), info.internal, info.alt_stat_name.as_deref());
-        info.parts.iter().for_each(|part| part.record_time(at.elapsed()));
+        let took = now.saturating_duration_since(at);
+        cluster.codes.record_time(took, info.internal, info.alt_stat_name.as_deref());
+        info.parts.iter().for_each(|part| part.record_time(took));
         if info.is_canary {
-            cluster.codes.record_canary_time(at.elapsed());
+            cluster.codes.record_canary_time(took);
         }
     }
 }
@@ -151,18 +153,18 @@ fn after(stream: &StreamContext<'_>, kind: ResponseKind, persistence: Persistenc
 }
 
 /// What follows the head that the client gets.
-fn payload(kind: ResponseKind, answer: &UpstreamResponse) -> Payload {
+fn payload(kind: ResponseKind, response: &UpstreamResponse) -> Payload {
     match kind {
         ResponseKind::Tunnel => Payload::Raw,
         ResponseKind::Unsuccessful => Payload::None,
-        ResponseKind::Plain | ResponseKind::Rejected if answer.body.is_complete() => Payload::None,
+        ResponseKind::Plain | ResponseKind::Rejected if response.body.is_complete() => Payload::None,
         ResponseKind::Plain | ResponseKind::Rejected => Payload::Some,
     }
 }
 
 /// The head that the client gets: the upstream's, without what was said of its connection.
-fn head(kind: ResponseKind, answer: &mut UpstreamResponse, service_time: Option<HeaderValue>) -> ResponseHead {
-    let mut head = std::mem::replace(&mut answer.head, ResponseHead::new(StatusCode::OK));
+fn head(kind: ResponseKind, response: &mut UpstreamResponse, service_time: Option<HeaderValue>) -> ResponseHead {
+    let mut head = std::mem::replace(&mut response.head, ResponseHead::new(StatusCode::OK));
     // A client that was refused may read which protocols it may ask for (RFC 9110 15.5.22).
     decorate::end_response_hop(&mut head.headers, matches!(kind, ResponseKind::Tunnel | ResponseKind::Rejected));
     if let Some(millis) = service_time {
@@ -190,7 +192,7 @@ fn ends_with_connection(request: &RequestHead, head: &ResponseHead, payload: Pay
 async fn relay(
     stream: &mut StreamContext<'_>,
     flow: &FlowStats,
-    answer: &mut UpstreamResponse,
+    response: &mut UpstreamResponse,
     down: &mut Writer,
     payload: Payload,
     first: Option<Piece>,
@@ -198,8 +200,8 @@ async fn relay(
     let StreamContext { service, exchange, info, .. } = stream;
     let StreamInfo { bytes_sent: sent, trailers, .. } = &mut **info;
     let trailers = service.logs.reads_trailers.then_some(trailers);
-    let response = relay::Response::Open;
-    let mut relay = Relay { exchange, answer, down, payload, sent, trailers, response, flow, paused: None };
+    let state = relay::State::Open;
+    let mut relay = Relay { exchange, response, down, payload, sent, trailers, state, flow, paused: None };
     if let Some(piece) = first {
         relay.write(piece);
     }
@@ -229,26 +231,26 @@ async fn send_head(down: &mut Writer) -> RelayEnd {
 fn release(
     end: RelayEnd,
     kind: ResponseKind,
-    answer: UpstreamResponse,
+    response: Box<UpstreamResponse>,
     down: Option<Writer>,
     exchange: &Exchange<'_>,
 ) -> Option<Writer> {
     let reset = match end {
         RelayEnd::Complete => {
-            answer.end(exchange);
+            response.end(exchange);
             return down;
         }
         RelayEnd::Interrupted(_) => {
-            answer.end(exchange);
+            response.end(exchange);
             ResetReason::InternalError
         }
         RelayEnd::Drained => {
-            answer.end(exchange);
+            response.end(exchange);
             ResetReason::NoError
         }
         RelayEnd::Upstream { failure, broken } => {
             // Without a cause, a tunnel was ended by its HTTP/1 upstream: the peer closed.
-            answer.end_broken(broken.unwrap_or(Broken::Closed));
+            response.end_broken(broken.unwrap_or(Broken::Closed));
             reset_for(&failure, kind)
         }
     };

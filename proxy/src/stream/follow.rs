@@ -40,18 +40,18 @@ enum Passed {
     UnsafeScheme,
 }
 
-/// Follows the redirect that `answer` is: then the request is what is asked for there, and begins anew with this. Else it is what
+/// Follows the redirect that `response` is: then the request is the one for that place, and begins anew with this. Else it is what
 /// it was, and the response is to be passed on. `route` is the name of its route.
 pub(super) fn follow<'r>(
     stream: &mut StreamContext<'r>,
     policy: &InternalRedirects,
     route: &'r str,
     cluster: &Cluster,
-    answer: &UpstreamResponse,
+    response: &UpstreamResponse,
     followed: &mut Followed<'r>,
 ) -> Option<Again> {
     let before = stream.request.clone();
-    let redirected = redirect(stream, policy, route, &answer.head.headers, followed);
+    let redirected = redirect(stream, policy, route, &response.head.headers, followed);
     let (stats, http) = (&cluster.shared.stats, &stream.service.stats);
     if let Err(why) = redirected {
         stream.request = before;
@@ -67,13 +67,13 @@ pub(super) fn follow<'r>(
         return None;
     }
     stats.upstream_internal_redirect_succeeded_total.inc();
-    let again = see_other(answer.head.status, &mut stream.request);
+    let again = see_other(response.head.status, &mut stream.request);
     tell_original_url(&before, &mut stream.request.headers);
-    begin_stream(stream, answer);
+    begin_stream(stream, response);
     Some(again)
 }
 
-/// Makes the request that which is asked for at the new place.
+/// Makes the request the one for the new place.
 fn redirect<'r>(
     stream: &mut StreamContext<'r>,
     policy: &InternalRedirects,
@@ -128,7 +128,7 @@ fn copy(copied: &[HeaderName], response: &Headers, request: &mut Headers) {
     }
 }
 
-/// RFC 9110 15.4.4: what 303 leads to is asked for with GET, or with HEAD.
+/// RFC 9110 15.4.4: what 303 leads to is requested with GET, or with HEAD.
 fn see_other(status: StatusCode, request: &mut RequestHead) -> Again {
     if status != StatusCode::SEE_OTHER || [Method::GET, Method::HEAD].contains(&request.method) {
         return Again::Whole;
@@ -148,7 +148,7 @@ fn tell_original_url(before: &RequestHead, headers: &mut Headers) {
 }
 
 /// Ends the stream for its log, and begins the next.
-fn begin_stream(stream: &mut StreamContext<'_>, answer: &UpstreamResponse) {
+fn begin_stream(stream: &mut StreamContext<'_>, response: &UpstreamResponse) {
     let StreamContext { service, request, exchange, info, .. } = stream;
     service.begin_stream(request.version);
     let mut next = StreamInfo::new(Instant::now(), service.outside.clock.wall(), Rc::clone(&info.downstream));
@@ -156,9 +156,9 @@ fn begin_stream(stream: &mut StreamContext<'_>, answer: &UpstreamResponse) {
     let mut ended = std::mem::replace(*info, next);
     ended.bytes_received = exchange.bytes_received;
     ended.times.request_end = exchange.completed_at();
-    ended.response_code = Some(answer.head.status.as_u16());
+    ended.response_code = Some(response.head.status.as_u16());
     ended.detail(Details::InternalRedirect);
     ended.finish(Instant::now());
-    let heads = Heads { request: Some(request), response: Some(&answer.head) };
+    let heads = Heads { request: Some(request), response: Some(&response.head) };
     service.logs.write(LogType::DownstreamEnd, heads, &ended, &*service.outside.random);
 }

@@ -26,7 +26,7 @@ pub(super) enum Stopped {
 /// Safe to drop: both halves are broken off.
 pub(super) async fn filter_response(
     stream: &mut StreamContext<'_>,
-    answer: &mut UpstreamResponse,
+    response: &mut UpstreamResponse,
     head: &mut ResponseHead,
     payload: Payload,
 ) -> Result<Option<Piece>, Stopped> {
@@ -38,16 +38,16 @@ pub(super) async fn filter_response(
     info.response_code = Some(head.status.as_u16());
     let mut waited: Option<Piece> = None;
     loop {
-        let asked = exchange.filters.unanswered();
+        let before = exchange.filters.undecided();
         let flow = exchange.filters.on_response(head, payload, request, info);
         if let Flow::Respond(refusal) = flow {
             return Err(Stopped::Refused(refusal));
         }
-        // The filter that was asked has seen the piece; those behind it have not.
+        // The filter that waits has seen the piece; those behind it have not.
         if let Some(piece) = &mut waited
-            && exchange.filters.unanswered() < asked
+            && exchange.filters.undecided() < before
         {
-            match exchange.filters.on_held_response_data(asked - 1, piece) {
+            match exchange.filters.on_held_response_data(before - 1, piece) {
                 Flow::Continue if flow == Flow::Wait => continue,
                 Flow::Continue | Flow::Wait => {}
                 Flow::Respond(refusal) => return Err(Stopped::Refused(refusal)),
@@ -56,14 +56,18 @@ pub(super) async fn filter_response(
         if flow == Flow::Continue {
             return Ok(waited);
         }
-        waited = Some(wait(exchange, answer, payload).await?);
+        waited = Some(wait(exchange, response, payload).await?);
     }
 }
 
 /// Gives the body to the filter that waits until it lets the head go on. Returns the piece with which that was.
-async fn wait(exchange: &mut Exchange<'_>, answer: &mut UpstreamResponse, payload: Payload) -> Result<Piece, Stopped> {
+async fn wait(
+    exchange: &mut Exchange<'_>,
+    response: &mut UpstreamResponse,
+    payload: Payload,
+) -> Result<Piece, Stopped> {
     loop {
-        let mut piece = receive(exchange, answer, payload).await.map_err(Stopped::Ended)?;
+        let mut piece = receive(exchange, response, payload).await.map_err(Stopped::Ended)?;
         match exchange.filters.on_response_data(&mut piece) {
             Flow::Continue => return Ok(piece),
             Flow::Wait => {}
@@ -75,27 +79,27 @@ async fn wait(exchange: &mut Exchange<'_>, answer: &mut UpstreamResponse, payloa
 /// The next piece of a response's body, while the request goes on.
 async fn receive(
     exchange: &mut Exchange<'_>,
-    answer: &mut UpstreamResponse,
+    response: &mut UpstreamResponse,
     payload: Payload,
 ) -> Result<Piece, RelayEnd> {
     poll_fn(|cx| {
-        if let Poll::Ready(frame) = answer.body.poll_frame(cx) {
-            answer.heard();
+        if let Poll::Ready(frame) = response.body.poll_frame(cx) {
+            response.heard();
             exchange.timers.progress();
             return Poll::Ready(match frame {
                 None => Ok(Piece::end(None)),
                 Some(Ok(Frame::Data(chunk))) => Ok(Piece::data(chunk)),
                 Some(Ok(Frame::Trailers(trailers))) => Ok(Piece::end(Some(trailers))),
                 Some(Err(broken)) => {
-                    let failure = failure_after_response(broken, &answer.body, payload);
+                    let failure = failure_after_response(broken, &response.body, payload);
                     Err(RelayEnd::Upstream { failure, broken: Some(broken) })
                 }
             });
         }
-        if answer.poll_silence(cx).is_ready() {
+        if response.poll_silence(cx).is_ready() {
             return Poll::Ready(Err(RelayEnd::Upstream { failure: Failure::TryIdle, broken: None }));
         }
-        exchange.poll_interrupted(cx, &mut answer.writer).map(|interrupted| Err(RelayEnd::Interrupted(interrupted)))
+        exchange.poll_interrupted(cx, &mut response.writer).map(|interrupted| Err(RelayEnd::Interrupted(interrupted)))
     })
     .await
 }

@@ -43,11 +43,11 @@ pub(crate) enum LocalReply {
     MalformedPath,
     /// A path that is not in the form in which the client shall ask for it.
     NormalPath { location: Option<HeaderValue> },
-    /// What a preflight asked for (Fetch Standard, "CORS protocol").
+    /// What a preflight requested (Fetch Standard, "CORS protocol").
     Preflight(Headers),
     /// A QUERY whose content has no type.
     QueryWithoutContentType,
-    /// A timeout whose caller asked not to be told of it by an error.
+    /// A timeout whose client wants no error status for it.
     TimedOutEmpty(Box<Self>),
     /// A timer fired before there was a response.
     TooLate { expired: Expired, request_complete: bool },
@@ -324,8 +324,8 @@ fn reset_body(failure: &Failure, retried: bool) -> String {
     if failure.status() == StatusCode::GATEWAY_TIMEOUT {
         return reason.to_owned();
     }
-    let told = if retried { "retried and the latest reset reason" } else { "reset reason" };
-    format!("upstream connect error or disconnect/reset before headers. {told}: {reason}")
+    let prefix = if retried { "retried and the latest reset reason" } else { "reset reason" };
+    format!("upstream connect error or disconnect/reset before headers. {prefix}: {reason}")
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub(super) struct Drawn {
     draw: Draw,
 }
 
-/// What a filter is asked about.
+/// What a filter judges.
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'a> {
     pub(super) heads: Heads<'a>,

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use http::{HeaderValue, StatusCode};
+use tokio::time::Instant;
 
 use super::StreamContext;
 use super::decorate;
@@ -76,7 +77,7 @@ impl MirroredRequest {
     async fn run(mut self) {
         let options = RequestOptions::of_copy(self.to.timeout);
         let router = RouterOptions::default();
-        let timers = Timers::new(LazyTimer::default(), &ManagerTimeouts::default());
+        let timers = Timers::new(LazyTimer::default(), &ManagerTimeouts::default(), Instant::now());
         let ends = Rc::clone(&self.outside.ends);
         let filters = Filters::none(&self.filters);
         let mut exchange = Exchange::new(self.body, filters, timers, self.buffer_bytes_max, self.stats, ends);
@@ -92,10 +93,10 @@ impl MirroredRequest {
             info: &mut self.info,
         };
         let status = match upstream::forward(&mut forwarding).await {
-            Ok(answer) => {
-                let status = answer.head.status;
+            Ok(response) => {
+                let status = response.head.status;
                 self.cluster.codes.charge(status, true, None);
-                return drain(answer, &mut exchange).await;
+                return drain(response, &mut exchange).await;
             }
             Err(Ended::Failed { failure, .. }) => failure.status(),
             Err(Ended::Interrupted(Interrupted::Timer(Expired::Global))) => {
@@ -133,22 +134,22 @@ fn shadow(host: &HeaderValue) -> Option<HeaderValue> {
 }
 
 /// Reads the response to its end, so that the connection can be used again.
-async fn drain(mut answer: UpstreamResponse, exchange: &mut Exchange<'_>) {
+async fn drain(mut response: Box<UpstreamResponse>, exchange: &mut Exchange<'_>) {
     let broken: Option<Broken> = std::future::poll_fn(|cx| {
         loop {
-            match answer.body.poll_frame(cx) {
-                Poll::Ready(Some(Ok(Frame::Data(_) | Frame::Trailers(_)))) => answer.heard(),
+            match response.body.poll_frame(cx) {
+                Poll::Ready(Some(Ok(Frame::Data(_) | Frame::Trailers(_)))) => response.heard(),
                 Poll::Ready(Some(Err(broken))) => return Poll::Ready(Some(broken)),
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => break,
             }
         }
         // The rest of the request still goes out, and the timeout still runs.
-        exchange.poll_interrupted(cx, &mut answer.writer).map(|_| None)
+        exchange.poll_interrupted(cx, &mut response.writer).map(|_| None)
     })
     .await;
     match broken {
-        Some(broken) => answer.end_broken(broken),
-        None => answer.end(exchange),
+        Some(broken) => response.end_broken(broken),
+        None => response.end(exchange),
     }
 }

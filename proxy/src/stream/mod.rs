@@ -78,7 +78,7 @@ pub(crate) enum Persistence {
 /// What is to be sent to the client.
 enum Reply {
     /// The upstream's response.
-    Upstream(Box<Forwarded>),
+    Upstream(Forwarded),
     /// The client has disconnected: no reply is sent.
     Gone(Broken),
     /// One of our own.
@@ -86,7 +86,7 @@ enum Reply {
 }
 
 struct Forwarded {
-    answer: UpstreamResponse,
+    response: Box<UpstreamResponse>,
     cluster: Rc<Cluster>,
     kind: ResponseKind,
     /// `x-envoy-upstream-service-time`, unless it does not apply.
@@ -113,7 +113,7 @@ enum ResponseKind {
     Plain,
     /// The upgrade was refused with an error status, which passes whole.
     Rejected,
-    /// An HTTP/1 upstream answered a WebSocket handshake with something that is neither: its head passes.
+    /// An HTTP/1 upstream responded to a WebSocket handshake with something that is neither: its head passes.
     Unsuccessful,
     /// The upgrade was accepted.
     Tunnel,
@@ -129,7 +129,7 @@ pub(crate) struct Served {
 }
 
 /// One request while it is served. What is known of it goes into its record when this is dropped, also if it is cut.
-struct StreamContext<'a> {
+pub(crate) struct StreamContext<'a> {
     service: &'a Service,
     routes: &'a Routes,
     request: RequestHead,
@@ -172,17 +172,17 @@ impl Drop for StreamContext<'_> {
     }
 }
 
-/// Serves one request. The request is prepared by the call itself: a future keeps each of its arguments for as long as it
-/// lives, and this one is a large part of what a connection takes.
-pub(crate) fn serve<'a>(
+/// Prepares a request to be served. Apart from [`serve`], since a future keeps each of its arguments for as long as it lives, and
+/// moves them with itself.
+pub(crate) fn prepare<'a>(
     service: &'a Service,
     routes: &'a Routes,
     mut request: RequestHead,
     body: Body,
     mut timers: Timers,
-    mut responder: Responder<'a>,
+    responder: &mut Responder<'_>,
     info: &'a mut StreamInfo,
-) -> impl Future<Output = Served> + use<'a> {
+) -> StreamContext<'a> {
     info.protocol = Some(request.version);
     handshake::request_from_http2(&mut request);
     let client_persistence = decorate::persistence(&request);
@@ -193,7 +193,11 @@ pub(crate) fn serve<'a>(
     if request.version == Version::HTTP_10 && request.authority.is_none() {
         request.authority = service.default_host.clone();
     }
-    timers.head_is_complete();
+    if body.is_complete() {
+        timers.head_is_all();
+    } else {
+        timers.head_is_complete();
+    }
     // Those of a request that meets no route; `decide` puts the route's in their place.
     let filters = Filters::of(&service.options.filters.default, &service.filters);
     let mut exchange = Exchange::new(
@@ -206,13 +210,13 @@ pub(crate) fn serve<'a>(
     );
     exchange.informational_sender = informational_sender;
     let form = Form::of(&request);
-    let mut stream = StreamContext { service, routes, request, form, exchange, client_persistence, info };
-    async move { serve_prepared(&mut stream, responder).await }
+    StreamContext { service, routes, request, form, exchange, client_persistence, info }
 }
 
-async fn serve_prepared(stream: &mut StreamContext<'_>, responder: Responder<'_>) -> Served {
+/// Serves one request.
+pub(crate) async fn serve(stream: &mut StreamContext<'_>, responder: Responder<'_>) -> Served {
     let (after, rest) = match decide(stream).await {
-        Reply::Upstream(answered) => deliver(stream, *answered, responder).await,
+        Reply::Upstream(forwarded) => deliver(stream, forwarded, responder).await,
         Reply::Gone(broken) => {
             record_gone(stream.service, stream.info, broken);
             (After::Gone, None)

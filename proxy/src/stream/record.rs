@@ -43,7 +43,7 @@ impl<'a> Record<'a> {
     }
 
     /// The stream is over, and everything about it is known.
-    pub(crate) fn end(mut self) {
+    pub(crate) fn end(&mut self) {
         self.end = StreamEnd::Recorded;
     }
 }
@@ -112,7 +112,8 @@ pub(super) fn record_relay_end(
             if !request_complete {
                 stats.downstream_rq_rx_reset.inc();
             }
-            stats.downstream_rq_time.record_ms(info.times.begin.elapsed());
+            let ended = info.times.upstream_response_end.unwrap_or(info.times.begin);
+            stats.downstream_rq_time.record_ms(ended.saturating_duration_since(info.times.begin));
         }
         RelayEnd::Interrupted(Interrupted::Downstream(broken)) => record_gone(service, info, *broken),
         RelayEnd::Interrupted(Interrupted::Filter(refusal)) => {

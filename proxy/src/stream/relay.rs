@@ -33,21 +33,21 @@ pub(super) enum RelayEnd {
 /// Moves payload between a client and its upstream.
 pub(super) struct Relay<'a, 's> {
     pub(super) exchange: &'a mut Exchange<'s>,
-    pub(super) answer: &'a mut UpstreamResponse,
+    pub(super) response: &'a mut UpstreamResponse,
     pub(super) down: &'a mut Writer,
     pub(super) payload: Payload,
     /// Counts body bytes towards the client.
     pub(super) sent: &'a mut u64,
     /// Where the trailers go besides, if a log reads them.
     pub(super) trailers: Option<&'a mut Option<Headers>>,
-    pub(super) response: Response,
+    pub(super) state: State,
     pub(super) flow: &'a FlowStats,
     /// While the upstream is not read, because as much waits for the client as may.
     pub(super) paused: Option<Pause>,
 }
 
-/// Where the response's payload is.
-pub(super) enum Response {
+/// Whether more of the response's payload may come.
+pub(super) enum State {
     /// More may come.
     Open,
     /// The last byte is queued for the client; the exchange ends like this.
@@ -59,29 +59,29 @@ impl Relay<'_, '_> {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
         let ended = self.poll_response(cx);
         // Polled in any case: what a client sent before it closed is still passed on.
-        let interrupted = self.exchange.poll_interrupted(cx, &mut self.answer.writer).map(RelayEnd::Interrupted);
+        let interrupted = self.exchange.poll_interrupted(cx, &mut self.response.writer).map(RelayEnd::Interrupted);
         if ended.is_ready() { ended } else { interrupted }
     }
 
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
-        if let Response::Open = self.response
+        if let State::Open = self.state
             && let Err(broken) = self.read_response(cx)
         {
             return Poll::Ready(RelayEnd::Interrupted(Interrupted::Downstream(broken)));
         }
-        if let Response::Open = self.response
-            && self.answer.poll_silence(cx).is_ready()
+        if let State::Open = self.state
+            && self.response.poll_silence(cx).is_ready()
         {
             let end = RelayEnd::Upstream { failure: Failure::TryIdle, broken: None };
-            self.response = Response::Ending(end);
+            self.state = State::Ending(end);
         }
         // What came before the end reaches the client, also before a reset. A response that is whole does so by itself: a
         // slow reader neither holds its upstream nor is cut by a timeout that is the upstream's.
-        match (self.down.poll_flush(cx), &self.response) {
+        match (self.down.poll_flush(cx), &self.state) {
             (Poll::Ready(Err(broken)), _) => Poll::Ready(RelayEnd::Interrupted(Interrupted::Downstream(broken))),
-            (Poll::Pending, Response::Ending(RelayEnd::Complete)) => Poll::Ready(RelayEnd::Complete),
-            (Poll::Ready(Ok(())), Response::Ending(end)) => Poll::Ready(end.clone()),
-            (Poll::Ready(Ok(())), Response::Open) | (Poll::Pending, _) => Poll::Pending,
+            (Poll::Pending, State::Ending(RelayEnd::Complete)) => Poll::Ready(RelayEnd::Complete),
+            (Poll::Ready(Ok(())), State::Ending(end)) => Poll::Ready(end.clone()),
+            (Poll::Ready(Ok(())), State::Open) | (Poll::Pending, _) => Poll::Pending,
         }
     }
 
@@ -90,35 +90,35 @@ impl Relay<'_, '_> {
     /// # Errors
     /// The client's side is broken.
     fn read_response(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
-        while let Response::Open = self.response {
+        while let State::Open = self.state {
             match self.down.poll_ready(cx) {
                 Poll::Pending => {
                     let FlowStats { paused_reading, resumed_reading, .. } = self.flow;
                     self.paused.get_or_insert_with(|| Pause::begin(&[(paused_reading, resumed_reading)]));
-                    self.answer.heard(); // it is the client that delays, not the upstream
+                    self.response.heard(); // it is the client that delays, not the upstream
                     return Ok(());
                 }
                 Poll::Ready(ready) => ready?,
             }
             self.paused = None;
-            match self.answer.body.poll_frame(cx) {
+            match self.response.body.poll_frame(cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Some(Ok(Frame::Data(chunk)))) => {
-                    self.answer.heard();
+                    self.response.heard();
                     self.exchange.timers.progress();
                     self.pass(Piece::data(chunk));
                 }
                 Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => self.pass(Piece::end(Some(trailers))),
                 // An HTTP/1 peer has no half-close in a tunnel: its FIN ends the tunnel (Envoy's rule). END_STREAM of an HTTP/2
                 // peer is an ordinary end.
-                Poll::Ready(None) if self.payload == Payload::Raw && matches!(self.answer.body, Body::Http1(_)) => {
+                Poll::Ready(None) if self.payload == Payload::Raw && matches!(self.response.body, Body::Http1(_)) => {
                     let end = RelayEnd::Upstream { failure: Failure::Terminated, broken: None };
-                    self.response = Response::Ending(end);
+                    self.state = State::Ending(end);
                 }
                 Poll::Ready(None) => self.pass(Piece::end(None)),
                 Poll::Ready(Some(Err(broken))) => {
-                    let failure = failure_after_response(broken, &self.answer.body, self.payload);
-                    self.response = Response::Ending(RelayEnd::Upstream { failure, broken: Some(broken) });
+                    let failure = failure_after_response(broken, &self.response.body, self.payload);
+                    self.state = State::Ending(RelayEnd::Upstream { failure, broken: Some(broken) });
                 }
             }
         }
@@ -131,7 +131,7 @@ impl Relay<'_, '_> {
             // All filters have continued with the head: none of them waits.
             Flow::Continue | Flow::Wait => self.write(piece),
             Flow::Respond(refusal) => {
-                self.response = Response::Ending(RelayEnd::Interrupted(Interrupted::Filter(refusal)));
+                self.state = State::Ending(RelayEnd::Interrupted(Interrupted::Filter(refusal)));
             }
         }
     }
@@ -147,7 +147,7 @@ impl Relay<'_, '_> {
                 **kept = Some(trailers.clone());
             }
             self.down.finish(trailers);
-            self.response = Response::Ending(RelayEnd::Complete);
+            self.state = State::Ending(RelayEnd::Complete);
         }
     }
 }

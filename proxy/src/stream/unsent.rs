@@ -32,7 +32,7 @@ impl Unsent {
     pub(crate) async fn write_out(mut self, mut timer: LazyTimer, stats: &Http2Stats) {
         let due = self.limit.map(|limit| Instant::now() + limit);
         let has_left = tokio::select! {
-            // What has left is not late. A client that has gone takes nothing more, and has told so in its own way.
+            // What has left is not late. A client that has gone takes nothing more, and its end is recorded elsewhere.
             biased;
             _ = poll_fn(|cx| self.writer.poll_flush(cx)) => true,
             () = timer.at(due) => false,

@@ -47,10 +47,6 @@ pub(super) struct EndpointHost<'a> {
 }
 
 /// How a try ended, if it did.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every try ends like this, and a box would be an allocation for each"
-)]
 pub(super) enum TryEnd {
     Tried(Tried),
     /// Its time is over, and it goes on beside the next one.
@@ -95,27 +91,27 @@ pub(super) async fn run(
             return Ok(TryEnd::Tried(Tried { result, informed: false }));
         }
     };
-    let answered = {
+    let received = {
         let SentRequest { writer, awaited, .. } = &mut sent;
         exchange.alongside_try(writer, &mut limit, poll_fn(|cx| awaited.poll(cx))).await
     };
     if how.hedges
-        && let Ok(Err(_)) = &answered
+        && let Ok(Err(_)) = &received
     {
         cluster.note_timeout(&endpoint);
         return Ok(TryEnd::Late(Box::new(LateTry::new(sent, exchange.rest(), info))));
     }
     let informed = charge_informed(cluster, sent.informational(), info);
-    if let Err(Interrupted::Timer(Expired::Global)) = &answered {
+    if let Err(Interrupted::Timer(Expired::Global)) = &received {
         cluster.report_timeout(&endpoint);
         endpoint.counts.rq_error.inc();
     }
-    let mut result = match answered? {
-        Ok(answered) => sent.conclude(answered),
+    let mut result = match received? {
+        Ok(received) => sent.conclude(received),
         Err(expired) => Err(sent.expire(expired)),
     };
-    if let Ok(answer) = &mut result {
-        answer.limit_silence(how.idle_timeout.filter(|_| !how.hedges));
+    if let Ok(response) = &mut result {
+        response.limit_silence(how.idle_timeout.filter(|_| !how.hedges));
     }
     report(cluster, &endpoint, &result);
     Ok(TryEnd::Tried(Tried { result, informed }))
@@ -134,11 +130,12 @@ async fn checkout(
     info.times.upstream_ready = None;
     let began = Instant::now();
     let leased = exchange.alongside(&mut None, endpoint.pool(how.priority).checkout(how.wanted)).await?;
-    info.times.pool_wait = Some(began.elapsed());
+    let ready = Instant::now();
+    info.times.pool_wait = Some(ready.saturating_duration_since(began));
     match &leased {
         Ok(lease) => {
             cluster.report_connected(endpoint);
-            info.times.upstream_ready = Some(Instant::now());
+            info.times.upstream_ready = Some(ready);
             info.upstream_connection = Some(lease.info());
         }
         Err(failure) => report_unconnected(cluster, endpoint, failure, info),

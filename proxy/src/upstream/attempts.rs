@@ -40,7 +40,6 @@ pub(super) struct Attempts<'a> {
 }
 
 /// What is to be done for a request.
-#[expect(clippy::large_enum_variant, reason = "every request comes to this, and a box would be an allocation for each")]
 pub(super) enum Step {
     /// An attempt.
     Attempt,
@@ -49,7 +48,7 @@ pub(super) enum Step {
     /// Nothing but to wait for late attempts.
     Wait,
     /// This is what the request came to.
-    Over(Result<UpstreamResponse, Failed>),
+    Over(Result<Box<UpstreamResponse>, Failed>),
 }
 
 /// Why a request is tried again.
@@ -110,7 +109,7 @@ impl<'a> Attempts<'a> {
         let first = self.late.beside(self.policy, cluster, run).await;
         self.late.charge_lost(cluster, info);
         match first {
-            First::Late(answer) => Ok(self.late_ended(request, *answer)),
+            First::Late(late) => Ok(self.late_ended(request, *late)),
             First::Work(Ok(TryEnd::Late(late))) => Ok(self.outlive(request, *late)),
             First::Work(Ok(TryEnd::Tried(tried))) => Ok(self.follow(request, tried)),
             First::Work(Err(interrupted)) => {
@@ -126,7 +125,7 @@ impl<'a> Attempts<'a> {
         let waited = exchange.alongside(&mut None, self.late.next(self.policy, cluster)).await;
         self.late.charge_lost(cluster, info);
         match waited {
-            Ok(answer) => Ok(self.late_ended(request, *answer)),
+            Ok(late) => Ok(self.late_ended(request, *late)),
             Err(interrupted) => {
                 self.interrupt_late(request, interrupted, Others::None);
                 Err(Ended::Interrupted(interrupted))
@@ -148,7 +147,7 @@ impl<'a> Attempts<'a> {
         let first = self.late.beside(self.policy, cluster, exchange.alongside(&mut None, pause)).await;
         self.late.charge_lost(cluster, info);
         match first {
-            First::Late(answer) => return Ok(self.late_ended(request, *answer)),
+            First::Late(late) => return Ok(self.late_ended(request, *late)),
             First::Work(Err(interrupted)) if self.late.is_empty() => {
                 return Err(Ended::InterruptedBetweenTries(interrupted));
             }
@@ -177,9 +176,9 @@ impl<'a> Attempts<'a> {
         match self.judge(request, &result) {
             Next::Retry(back_off) => {
                 let timed_out = matches!(&result, Err(Failed { failure: Failure::TryTimeout, .. }));
-                if let Ok(answer) = result {
-                    request.cluster.codes.charge_retried(answer.head.status);
-                    answer.discard(request.exchange);
+                if let Ok(response) = result {
+                    request.cluster.codes.charge_retried(response.head.status);
+                    response.discard(request.exchange);
                 }
                 request.exchange.rewind(); // before the pause: what comes in its course waits behind what has been there
                 Step::Pause(back_off, if timed_out { Cause::Timeout } else { Cause::Other })
@@ -209,8 +208,8 @@ impl<'a> Attempts<'a> {
     }
 
     /// What follows a late attempt that has ended in a way that counts.
-    fn late_ended(&mut self, request: &mut Forwarding<'_, '_>, answer: LateResponse) -> Step {
-        let LateEnd { tried, rest, follower } = answer.conclude(request);
+    fn late_ended(&mut self, request: &mut Forwarding<'_, '_>, late: LateResponse) -> Step {
+        let LateEnd { tried, rest, follower } = late.conclude(request);
         let step = match follower {
             Follower::Scheduled => Step::Over(tried.result),
             Follower::Missing => self.follow(request, tried),
@@ -239,7 +238,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    fn judge(&mut self, request: &mut Forwarding<'_, '_>, result: &Result<UpstreamResponse, Failed>) -> Next {
+    fn judge(&mut self, request: &mut Forwarding<'_, '_>, result: &Result<Box<UpstreamResponse>, Failed>) -> Next {
         let Forwarding { exchange, cluster, info, .. } = request;
         let (stats, differences) = (&cluster.shared.stats, cluster.shared.runtime.differences());
         self.note_too_much(exchange, stats);
@@ -321,9 +320,9 @@ impl<'a> Attempts<'a> {
         Permission::Granted
     }
 
-    fn decision(&self, cluster: &Cluster, result: &Result<UpstreamResponse, Failed>) -> RetryDecision {
+    fn decision(&self, cluster: &Cluster, result: &Result<Box<UpstreamResponse>, Failed>) -> RetryDecision {
         let outcome = match result {
-            Ok(answer) => Outcome::Response { status: answer.head.status, headers: &answer.head.headers },
+            Ok(response) => Outcome::Response { status: response.head.status, headers: &response.head.headers },
             Err(failed) => Outcome::Failed { failure: &failed.failure, nothing_sent: failed.reach.nothing_sent() },
         };
         // The clock is read only where an upstream may name an hour.

@@ -44,16 +44,17 @@ fn value(duration: Duration) -> HeaderValue {
 /// The timeout of a gRPC request to a route with `max_grpc_timeout`; `None` is no limit.
 pub(super) fn whole_timeout(limit: GrpcLimit, headers: &Headers) -> Option<Duration> {
     // 0 is no limit, and an offset never makes one out of a limit.
-    let asked = timeout(headers).filter(|asked| !asked.is_zero());
-    let asked = asked.map(|asked| asked.checked_sub(limit.offset).filter(|left| !left.is_zero()).unwrap_or(asked));
-    asked.into_iter().chain(limit.max).min()
+    let requested = timeout(headers).filter(|requested| !requested.is_zero());
+    let requested = requested
+        .map(|requested| requested.checked_sub(limit.offset).filter(|left| !left.is_zero()).unwrap_or(requested));
+    requested.into_iter().chain(limit.max).min()
 }
 
 /// The longest stream that the header requests, of any request; `None` if it says nothing that the route heeds. 0 ends the stream
 /// at once.
 pub(super) fn longest_stream(limit: GrpcLimit, headers: &Headers) -> Option<Duration> {
-    let asked = timeout(headers)?;
-    Some(limit.max.map_or(asked, |max| asked.min(max)).saturating_sub(limit.offset))
+    let requested = timeout(headers)?;
+    Some(limit.max.map_or(requested, |max| requested.min(max)).saturating_sub(limit.offset))
 }
 
 /// Says to an upstream how long its caller waits.
@@ -83,7 +84,7 @@ mod tests {
     #[test]
     fn the_header_is_digits_and_a_unit() {
         let ms = |ms| Some(Duration::from_millis(ms));
-        for (text, asked, stream, whole) in [
+        for (text, requested, stream, whole) in [
             ("1S", ms(1000), ms(900), ms(900)),
             ("200m", ms(200), ms(100), ms(100)),
             ("2S", ms(2000), ms(900), ms(1000)),
@@ -103,11 +104,11 @@ mod tests {
             ("1M", ms(60_000), ms(900), ms(1000)),
         ] {
             let headers = headers(&[("grpc-timeout", text)]);
-            assert_eq!(timeout(&headers), asked, "{text}");
+            assert_eq!(timeout(&headers), requested, "{text}");
             assert_eq!(longest_stream(SOME, &headers), stream, "{text}");
-            assert_eq!(longest_stream(NONE, &headers), asked, "{text}");
+            assert_eq!(longest_stream(NONE, &headers), requested, "{text}");
             assert_eq!(whole_timeout(SOME, &headers), whole, "{text}");
-            assert_eq!(whole_timeout(NONE, &headers), asked.filter(|asked| !asked.is_zero()), "{text}");
+            assert_eq!(whole_timeout(NONE, &headers), requested.filter(|requested| !requested.is_zero()), "{text}");
         }
         assert_eq!(timeout(&headers(&[])), None);
     }

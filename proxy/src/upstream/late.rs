@@ -48,7 +48,7 @@ impl LateTry {
     }
 
     /// It has ended like this, and its response or its loss is what counts.
-    fn conclude(mut self, answered: ResponseResult, request: &mut Forwarding<'_, '_>) -> LateEnd {
+    fn conclude(mut self, received: ResponseResult, request: &mut Forwarding<'_, '_>) -> LateEnd {
         let Forwarding { cluster, info, .. } = request;
         info.upstream_host = self.host.take();
         info.upstream_name = self.name.take();
@@ -57,7 +57,7 @@ impl LateTry {
         info.times.upstream_ready = self.times.upstream_ready;
         let informed = charge_informed(cluster, self.sent.informational(), info);
         let endpoint = Rc::clone(&self.sent.endpoint);
-        let result = self.sent.conclude(answered);
+        let result = self.sent.conclude(received);
         report(cluster, &endpoint, &result);
         LateEnd { tried: Tried { result, informed }, rest: self.rest, follower: self.follower }
     }
@@ -145,17 +145,17 @@ impl LateTries {
     ) -> Poll<Box<LateResponse>> {
         let mut at = 0;
         while let Some(late) = self.tries.get_mut(at) {
-            let Poll::Ready(answered) = late.poll(cx) else {
+            let Poll::Ready(received) = late.poll(cx) else {
                 at += 1;
                 continue;
             };
             let late = self.tries.remove(at);
             let is_last = others == Others::None && self.tries.is_empty();
-            if is_last || late.follower == Follower::Missing || counts(policy, &answered) {
-                return Poll::Ready(Box::new(LateResponse(late, answered)));
+            if is_last || late.follower == Follower::Missing || counts(policy, &received) {
+                return Poll::Ready(Box::new(LateResponse(late, received)));
             }
             let endpoint = Rc::clone(&late.sent.endpoint);
-            let result = late.sent.conclude(answered);
+            let result = late.sent.conclude(received);
             report(cluster, &endpoint, &result);
             self.lose(result);
         }
@@ -163,9 +163,9 @@ impl LateTries {
     }
 
     /// What a try came to does not count, since another is awaited.
-    pub(super) fn lose(&mut self, result: Result<UpstreamResponse, Failed>) {
+    pub(super) fn lose(&mut self, result: Result<Box<UpstreamResponse>, Failed>) {
         match result {
-            Ok(answer) => answer.drop_beside_others(),
+            Ok(response) => response.drop_beside_others(),
             Err(failed) => self.lost.push(failed.failure.status()),
         }
     }
@@ -200,8 +200,8 @@ pub(super) enum Others {
 }
 
 /// Does the end of a try count though others are awaited?
-fn counts(policy: Option<&RetryPolicy>, answered: &ResponseResult) -> bool {
-    let Ok((head, _)) = answered else { return false };
+fn counts(policy: Option<&RetryPolicy>, received: &ResponseResult) -> bool {
+    let Ok((head, _)) = received else { return false };
     let outcome = Outcome::Response { status: head.status, headers: &head.headers };
     !policy.is_some_and(|policy| retry::is_retriable(policy, &outcome))
 }

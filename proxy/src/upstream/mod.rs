@@ -41,7 +41,7 @@ pub(crate) enum Ended {
     },
     /// The client or a timer ended it while a try was under way.
     Interrupted(Interrupted),
-    /// The client or a timer ended it in the pause before the next try: every upstream that was asked had answered or
+    /// The client or a timer ended it in the pause before the next try: every attempt had a response or had
     /// failed, so none of them was too slow.
     InterruptedBetweenTries(Interrupted),
 }
@@ -62,7 +62,7 @@ pub(crate) struct Forwarding<'a, 's> {
 ///
 /// # Cancellation
 /// Safe to drop: the attempts under way are broken off and their connections closed or reset.
-pub(crate) async fn forward(request: &mut Forwarding<'_, '_>) -> Result<UpstreamResponse, Ended> {
+pub(crate) async fn forward(request: &mut Forwarding<'_, '_>) -> Result<Box<UpstreamResponse>, Ended> {
     request.exchange.begin_tries(&request.cluster.flow);
     let mut attempts = Attempts::new(request);
     let mut step = Step::Attempt;
@@ -78,25 +78,25 @@ pub(crate) async fn forward(request: &mut Forwarding<'_, '_>) -> Result<Upstream
 
 /// The result, which is the request's.
 fn deliver(
-    result: Result<UpstreamResponse, Failed>,
+    result: Result<Box<UpstreamResponse>, Failed>,
     tries: Tries,
     request: &mut Forwarding<'_, '_>,
-) -> Result<UpstreamResponse, Ended> {
-    let answer = result.map_err(|failed| Ended::Failed { failure: failed.failure, retried: tries.retries > 0 });
+) -> Result<Box<UpstreamResponse>, Ended> {
+    let response = result.map_err(|failed| Ended::Failed { failure: failed.failure, retried: tries.retries > 0 });
     // A redirect may be followed, and the request then needs its body again.
-    if !answer.as_ref().is_ok_and(|answer| redirects(request.to, answer)) {
-        settle(answer.as_ref().ok(), request.exchange);
+    if !response.as_ref().is_ok_and(|response| redirects(request.to, response)) {
+        settle(response.as_deref().ok(), request.exchange);
     }
-    answer
+    response
 }
 
 /// Is the response a redirect that may be followed here?
-pub(crate) fn redirects(to: &Forward, answer: &UpstreamResponse) -> bool {
-    to.redirects.as_ref().is_some_and(|policy| policy.statuses.contains(&answer.head.status.as_u16()))
+pub(crate) fn redirects(to: &Forward, response: &UpstreamResponse) -> bool {
+    to.redirects.as_ref().is_some_and(|policy| policy.statuses.contains(&response.head.status.as_u16()))
 }
 
 /// The request is over with this response, if there is one.
-pub(crate) fn settle(answer: Option<&UpstreamResponse>, exchange: &mut Exchange<'_>) {
+pub(crate) fn settle(response: Option<&UpstreamResponse>, exchange: &mut Exchange<'_>) {
     exchange.keep_nothing();
-    answer.into_iter().for_each(UpstreamResponse::settle);
+    response.into_iter().for_each(UpstreamResponse::settle);
 }

@@ -12,7 +12,7 @@ use crate::codec::names;
 
 /// What a try came to.
 pub(super) struct Tried {
-    pub(super) result: Result<UpstreamResponse, Failed>,
+    pub(super) result: Result<Box<UpstreamResponse>, Failed>,
     /// There was an informational response, which a response of another try cannot follow.
     pub(super) informed: bool,
 }
@@ -27,12 +27,12 @@ pub(super) fn charge_informed(cluster: &Cluster, informed: &[StatusCode], info: 
 }
 
 /// What an attempt came to, for the endpoint's health and its stats.
-pub(super) fn report(cluster: &Cluster, endpoint: &Rc<Endpoint>, result: &Result<UpstreamResponse, Failed>) {
-    cluster.report(endpoint, result.as_ref().map(|answer| answer.head.status).map_err(|failed| &failed.failure));
+pub(super) fn report(cluster: &Cluster, endpoint: &Rc<Endpoint>, result: &Result<Box<UpstreamResponse>, Failed>) {
+    cluster.report(endpoint, result.as_ref().map(|response| response.head.status).map_err(|failed| &failed.failure));
     let (stats, counts) = (&cluster.shared.stats, &endpoint.counts);
     match result {
-        Ok(answer) => {
-            if answer.head.headers.contains(&names::X_ENVOY_IMMEDIATE_HEALTH_CHECK_FAIL) {
+        Ok(response) => {
+            if response.head.headers.contains(&names::X_ENVOY_IMMEDIATE_HEALTH_CHECK_FAIL) {
                 cluster.fail_at_once(endpoint);
             }
         }

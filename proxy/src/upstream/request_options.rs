@@ -57,14 +57,14 @@ pub(crate) struct RequestOptions<'r> {
     pub(crate) hedges: bool,
     /// When and how often to try again.
     pub(crate) retry: Option<Cow<'r, RetryPolicy>>,
-    /// A timeout is told by 204 instead of 504: the caller counts on getting nothing now and then.
+    /// A timeout is reported as 204 instead of 504: the caller counts on getting nothing now and then.
     pub(crate) timeout_is_empty: bool,
     /// What the request's stats shall be called besides.
     pub(crate) alt_stat_name: Option<Box<str>>,
 }
 
 impl<'r> RequestOptions<'r> {
-    /// What `route` grants to a request with these headers. Takes off what it asked by.
+    /// What `route` grants to a request with these headers. Removes the headers that it used for that.
     pub(crate) fn resolve(route: &'r Forward, router: &RouterOptions, headers: &mut Headers) -> Self {
         let retry = route.retry.as_deref();
         let timeout = match route.grpc_timeout {
@@ -108,7 +108,7 @@ impl<'r> RequestOptions<'r> {
     }
 
     fn apply_headers(&mut self, router: &RouterOptions, headers: &mut Headers) {
-        // What the hop before expects is its word for the timeout that its own caller asked for.
+        // What the hop before expects is the timeout that its own client requested.
         let expects = router.respect_expected_timeout && headers.contains(&names::X_ENVOY_EXPECTED_TIMEOUT);
         let timeout = if expects { names::X_ENVOY_EXPECTED_TIMEOUT.as_str() } else { TIMEOUT };
         if let Some(limit) = millis(headers, timeout) {
@@ -136,12 +136,12 @@ impl<'r> RequestOptions<'r> {
         if route == GrpcTimeout::Passed || !headers.is_grpc() {
             return;
         }
-        let told = match route {
+        let stated = match route {
             GrpcTimeout::Passed => None,
             GrpcTimeout::Stream(_) => self.longest.unwrap_or(by_default),
             GrpcTimeout::Whole(_) => self.expected_timeout(),
         };
-        match told {
+        match stated {
             Some(limit) => grpc::set_timeout(headers, limit),
             // The route switches the limit off that there is otherwise: the caller's is not passed on as if it held.
             None if self.longest == Some(None) && by_default.is_some() => headers.remove(&names::GRPC_TIMEOUT),

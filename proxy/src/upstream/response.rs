@@ -87,7 +87,7 @@ impl UpstreamResponse {
     }
 
     /// The exchange is over: gives the connection back if both halves are whole, else closes or resets it.
-    pub(crate) fn end(self, exchange: &Exchange<'_>) {
+    pub(crate) fn end(self: Box<Self>, exchange: &Exchange<'_>) {
         let whole = self.body.is_complete() && exchange.is_finished();
         let Some(lease) = self.lease else { return };
         if !whole {
@@ -98,7 +98,7 @@ impl UpstreamResponse {
     }
 
     /// As [`end`](Self::end), where the peer or the wire broke the response off.
-    pub(crate) fn end_broken(self, by: Broken) {
+    pub(crate) fn end_broken(self: Box<Self>, by: Broken) {
         let Some(lease) = self.lease else { return };
         // What the wire broke off is counted with the end of the lease.
         if matches!(by, Broken::Closed | Broken::ConnectionReset) {
@@ -118,13 +118,13 @@ impl UpstreamResponse {
     }
 
     /// This response is not passed on: the request will be tried again.
-    pub(super) fn discard(self, exchange: &Exchange<'_>) {
+    pub(super) fn discard(self: Box<Self>, exchange: &Exchange<'_>) {
         self.endpoint.counts.rq_error.inc();
         self.end(exchange);
     }
 
     /// This response is not passed on: another try of the request is still waited for.
-    pub(super) fn drop_beside_others(mut self) {
+    pub(super) fn drop_beside_others(mut self: Box<Self>) {
         self.endpoint.counts.rq_error.inc();
         if let Some(lease) = self.lease.take() {
             break_off(self.writer.take(), &lease);

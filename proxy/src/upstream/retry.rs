@@ -128,7 +128,7 @@ pub fn exponential(policy: &RetryPolicy, tries: Tries, base: Duration) -> BackOf
     BackOff { at_least: Duration::ZERO, within, kind: BackOffKind::Exponential }
 }
 
-/// When the upstream wants to be asked again, if it says so in a way that is believed.
+/// When the upstream wants the request to be sent again, if it says so in a way that is believed.
 fn interval(limited: &RateLimitedBackOff, headers: &Headers, now: SystemTime) -> Option<Duration> {
     limited.headers.iter().find_map(|(name, format)| {
         let said: u64 = headers.get_str(name)?.to_str().ok()?.parse().ok()?;
@@ -169,7 +169,7 @@ pub fn is_retriable(policy: &RetryPolicy, outcome: &Outcome<'_>) -> bool {
 fn response_is_retriable(policy: &RetryPolicy, code: StatusCode, headers: &Headers) -> bool {
     let (on, status) = (policy.on, code.as_u16());
     if headers.contains(&names::X_ENVOY_RATELIMITED) {
-        // Who limits rates does not want to be asked again at once: no other word counts.
+        // An upstream that limits rates does not want another attempt at once: no other field counts.
         return on.rate_limited;
     }
     (on.server_error && status >= 500)
@@ -210,7 +210,7 @@ mod tests {
     fn each_retry_on_policy_retries_what_envoy_retries() {
         let refused = Failure::Connect("delayed connect error: Connection refused".into());
         let none = Headers::default();
-        let answered = |status| Outcome::Response { status, headers: &none };
+        let response = |status| Outcome::Response { status, headers: &none };
         let cases: &[(&str, Outcome<'_>, &[&str])] = &[
             (
                 "connect refused",
@@ -229,10 +229,10 @@ mod tests {
             ("try too long", failed(&Failure::TryTimeout, false), &["5xx", "gateway-error", "reset"]),
             ("overflow", failed(&Failure::Overflow, true), &[]),
             ("no endpoint", failed(&Failure::NoHealthyUpstream, true), &[]),
-            ("500", answered(StatusCode::INTERNAL_SERVER_ERROR), &["5xx"]),
-            ("503", answered(StatusCode::SERVICE_UNAVAILABLE), &["5xx", "gateway-error"]),
-            ("409", answered(StatusCode::CONFLICT), &["retriable-4xx"]),
-            ("404", answered(StatusCode::NOT_FOUND), &[]),
+            ("500", response(StatusCode::INTERNAL_SERVER_ERROR), &["5xx"]),
+            ("503", response(StatusCode::SERVICE_UNAVAILABLE), &["5xx", "gateway-error"]),
+            ("409", response(StatusCode::CONFLICT), &["retriable-4xx"]),
+            ("404", response(StatusCode::NOT_FOUND), &[]),
         ];
         for (name, outcome, retried_by) in cases {
             for word in [

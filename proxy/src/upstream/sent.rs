@@ -27,7 +27,7 @@ pub(super) struct SentRequest {
 /// What a response is awaited on.
 pub(super) enum Awaited {
     /// The whole connection, which had sent so many bytes before the request.
-    Http1 { exclusive: Box<Exclusive>, written_before: u64 },
+    Http1 { exclusive: Exclusive, written_before: u64 },
     /// A stream, which may ask for this protocol.
     Http2 { stream: Stream, response: http2::Response, upgrade: Option<HeaderValue> },
     /// It has come, or is not awaited any more.
@@ -87,9 +87,9 @@ impl SentRequest {
     /// The wait has ended like this.
     pub(super) fn conclude(
         mut self,
-        answered: Result<(ResponseHead, Body), Broken>,
-    ) -> Result<UpstreamResponse, Failed> {
-        match answered {
+        received: Result<(ResponseHead, Body), Broken>,
+    ) -> Result<Box<UpstreamResponse>, Failed> {
+        match received {
             Ok((mut head, body)) => {
                 let lease = match std::mem::replace(&mut self.awaited, Awaited::Over) {
                     Awaited::Http1 { exclusive, .. } => Lease::Http1(exclusive),
@@ -101,7 +101,7 @@ impl SentRequest {
                     }
                     Awaited::Over => return Err(Failed::unseen(Broken::Closed, self.on_reused)),
                 };
-                Ok(UpstreamResponse::new(head, body, self.writer.take(), Rc::clone(&self.endpoint), lease))
+                Ok(Box::new(UpstreamResponse::new(head, body, self.writer.take(), Rc::clone(&self.endpoint), lease)))
             }
             Err(broken) => {
                 let is_unseen = self.is_unseen(broken);

@@ -1,6 +1,7 @@
 //! The value of each operator.
 
 use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use http::Version;
@@ -248,12 +249,28 @@ fn part_of_address(address: &Address, part: AddressPart, out: &mut Vec<u8>) -> O
         (Address::Internal(_), AddressPart::Port) => None,
         // To Envoy a pipe has a port, which is an empty text.
         (Address::Pipe(_), AddressPart::Port) => Some(()),
+        (Address::Socket(SocketAddr::V4(at)), AddressPart::Whole) => {
+            ipv4(*at.ip(), out)?;
+            out.push(b':');
+            number(at.port().into(), out)
+        }
         (Address::Internal(_) | Address::Pipe(_), AddressPart::WithoutPort) | (_, AddressPart::Whole) => {
             write!(out, "{address}").ok()
         }
         (Address::Socket(at), AddressPart::Port) => number(at.port().into(), out),
-        (Address::Socket(at), AddressPart::WithoutPort) => write!(out, "{}", at.ip()).ok(),
+        (Address::Socket(SocketAddr::V4(at)), AddressPart::WithoutPort) => ipv4(*at.ip(), out),
+        (Address::Socket(SocketAddr::V6(at)), AddressPart::WithoutPort) => write!(out, "{}", at.ip()).ok(),
     }
+}
+
+/// As its `Display` writes it, but many times as fast: nearly every line has such an address.
+fn ipv4(address: Ipv4Addr, out: &mut Vec<u8>) -> Option<()> {
+    let [first, others @ ..] = address.octets();
+    number(first.into(), out)?;
+    others.into_iter().try_for_each(|octet| {
+        out.push(b'.');
+        number(octet.into(), out)
+    })
 }
 
 /// The value of the first name, or else of the second.

@@ -52,13 +52,13 @@ impl Connection {
         too_old
     }
 
-    /// Has the peer closed, or sent what no request asked for? If neither, its waker is registered.
+    /// Has the peer closed, or sent what no request requested? If neither, its waker is registered.
     fn poll_end(&mut self) -> Poll<http1::IdleEnd> {
         self.codec.poll_idle(&mut Context::from_waker(&self.waker.waker))
     }
 
     /// Closes a connection that ended while it was idle.
-    fn close_idle(mut self, end: http1::IdleEnd) {
+    fn close_idle(mut self: Box<Self>, end: http1::IdleEnd) {
         self.record.has_request = false;
         match end {
             http1::IdleEnd::Closed | http1::IdleEnd::Reset => self.record.closed_by = ClosedBy::Peer,
@@ -72,7 +72,7 @@ impl Connection {
 pub(super) struct IdleConnections(RefCell<Vec<Idle>>);
 
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
 }
 
@@ -96,16 +96,16 @@ impl IdleConnections {
     }
 
     /// The one used last.
-    fn pop(&self) -> Option<Connection> {
+    fn pop(&self) -> Option<Box<Connection>> {
         self.0.borrow_mut().pop().map(|idle| idle.connection)
     }
 
-    fn push(&self, connection: Connection) {
-        self.0.borrow_mut().push(Idle { connection, since: Instant::now() });
+    fn push(&self, connection: Box<Connection>, since: Instant) {
+        self.0.borrow_mut().push(Idle { connection, since });
     }
 
     /// Takes out those that ended.
-    fn take_ended(&self, events: &IdleEvents) -> Vec<(Connection, http1::IdleEnd)> {
+    fn take_ended(&self, events: &IdleEvents) -> Vec<(Box<Connection>, http1::IdleEnd)> {
         let mut idle = self.0.borrow_mut();
         let mut ended = Vec::new();
         for id in events.take() {
@@ -176,7 +176,7 @@ impl Wake for IdleEvent {
 
 /// An HTTP/1 connection lent to a request. Dropped, it is closed, and last of all the request ends.
 pub struct Exclusive {
-    connection: Connection,
+    connection: Box<Connection>,
     pool: Rc<Pool>,
     request: ActiveRequest,
 }
@@ -252,7 +252,7 @@ impl Pool {
         let codec = http1::ClientConnection::new(conn, options);
         let waker = IdleWaker::new(self.next_id.replace(self.next_id.get() + 1), &self.idle_events);
         let requests = record.requests();
-        self.offer(Connection { codec, record, requests, waker });
+        self.offer(Box::new(Connection { codec, record, requests, waker }));
         self.settle();
     }
 
@@ -284,7 +284,7 @@ impl Pool {
         end
     }
 
-    fn lease_http1(&self, mut connection: Connection) -> Result<Lease, Failure> {
+    fn lease_http1(&self, mut connection: Box<Connection>) -> Result<Lease, Failure> {
         let (pool, request) = match self.pool_and_request() {
             Ok(both) => both,
             Err(failure) => {
@@ -294,12 +294,12 @@ impl Pool {
         };
         connection.record.has_request = true;
         connection.requests.set(connection.requests.get().saturating_add(1));
-        Ok(Lease::Http1(Box::new(Exclusive { connection, pool, request })))
+        Ok(Lease::Http1(Exclusive { connection, pool, request }))
     }
 
     /// A free connection goes to the first request in the queue that can use it, else it is put aside. Marks what is to be
     /// settled.
-    fn offer(&self, mut connection: Connection) {
+    fn offer(&self, mut connection: Box<Connection>) {
         let offered = connection.offered();
         if offered == Wanted::Any
             && !self.queue.is_empty()
@@ -324,13 +324,14 @@ impl Pool {
 
     /// Puts a connection aside until the next request, unless the peer has ended it already: a FIN that came with the
     /// response is seen here, before another request can be given this connection.
-    fn put_aside(&self, mut connection: Connection) {
+    fn put_aside(&self, mut connection: Box<Connection>) {
         connection.record.has_request = false;
         if let Poll::Ready(end) = connection.poll_end() {
             return connection.close_idle(end);
         }
-        let due = self.budget.deadline(connection.record.opened, Some(Instant::now()));
-        self.idle.push(connection);
+        let now = Instant::now();
+        let due = self.budget.deadline(connection.record.opened, Some(now));
+        self.idle.push(connection, now);
         self.wake_reaper_at(due);
     }
 

@@ -33,7 +33,7 @@ pub(super) struct Multiplexed {
     lending: Cell<Lending>,
     /// Notified when the pool lists it no more and no stream is left.
     finished: Notify,
-    /// Notified when the server should be asked whether it is still there.
+    /// Notified when a PING should find out whether the server is still there.
     verify: Notify,
 }
 

@@ -68,7 +68,7 @@ enum Reaper {
 /// altogether; on HTTP/2 the stream has been reset by dropping its halves.
 pub enum Lease {
     /// A whole connection.
-    Http1(Box<Exclusive>),
+    Http1(Exclusive),
     /// A stream of one.
     Http2(Stream),
 }

@@ -247,7 +247,7 @@ fn upgrades(written: &[At<UpgradeConfig>]) -> Result<Upgrades, Problem> {
     })
 }
 
-/// A route for CONNECT answers 403 unless the upgrade is enabled, by the route or by the connection manager.
+/// A route for CONNECT responds 403 unless the upgrade is enabled, by the route or by the connection manager.
 fn note_unreachable_connect(
     written: &HttpConnectionManager,
     routes: &crate::config::route::RouteTable,

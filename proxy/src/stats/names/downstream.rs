@@ -88,7 +88,7 @@ scope! {
         downstream_rq_timeout: Counter,
         /// A request body was larger than may be buffered.
         downstream_rq_too_large: Counter,
-        /// A connection was ended: too many of its streams were reset before they were answered.
+        /// A connection was ended: too many of its streams were reset before they had a response.
         downstream_rq_too_many_premature_resets: Counter,
         /// A stream began, whatever became of it.
         downstream_rq_total: Counter,
@@ -110,7 +110,7 @@ scope! {
         passthrough_internal_redirect_too_many_redirects: Counter,
         /// A redirect was passed on: it leads to another scheme.
         passthrough_internal_redirect_unsafe_scheme: Counter,
-        /// A route answered by itself.
+        /// A route responded by itself.
         rq_direct_response: Counter,
         /// An upstream broke off after the response to a gRPC request had begun. As in Envoy, no other request counts.
         rq_reset_after_downstream_response_started: Counter,
