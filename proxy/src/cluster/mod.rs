@@ -30,7 +30,7 @@ pub use failure::Failure;
 pub use handover::Handover;
 use handover::{Inherited, Known};
 pub use location::Location;
-pub use pool::{Exclusive, Lease, Pool, Stream, TcpConnection, Wanted};
+pub use pool::{Exclusive, Lease, Pool, Stream, TcpConnection, Tunnel, Wanted};
 
 use crate::config;
 use crate::config::cluster::{ByPriority, Discovery, Priority, Refresh};

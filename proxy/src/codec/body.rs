@@ -21,6 +21,8 @@ pub enum Body {
     Http1(http1::Incoming),
     /// From an HTTP/2 stream.
     Http2(http2::Incoming),
+    /// From a connection without framing; FIN is its ordinary end.
+    Tcp(http1::Incoming),
 }
 
 impl Body {
@@ -35,7 +37,7 @@ impl Body {
                 })
             }),
             Self::Empty => Poll::Ready(None),
-            Self::Http1(incoming) => incoming.poll_frame(cx),
+            Self::Http1(incoming) | Self::Tcp(incoming) => incoming.poll_frame(cx),
             Self::Http2(incoming) => incoming.poll_frame(cx),
         }
     }
@@ -46,7 +48,7 @@ impl Body {
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
         match self {
             Self::Copied(_) | Self::Empty => Poll::Pending,
-            Self::Http1(incoming) => incoming.poll_gone(cx),
+            Self::Http1(incoming) | Self::Tcp(incoming) => incoming.poll_gone(cx),
             Self::Http2(incoming) => incoming.poll_gone(cx),
         }
     }
@@ -55,7 +57,7 @@ impl Body {
     /// at a time, and reads no request while its buffer is full.
     pub fn poll_response_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Copied(_) | Self::Empty | Self::Http1(_) => Poll::Ready(()),
+            Self::Copied(_) | Self::Empty | Self::Http1(_) | Self::Tcp(_) => Poll::Ready(()),
             Self::Http2(incoming) => incoming.poll_response_room(cx),
         }
     }
@@ -66,7 +68,7 @@ impl Body {
         match self {
             Self::Copied(copied) => copied.is_complete(),
             Self::Empty => true,
-            Self::Http1(incoming) => incoming.is_complete(),
+            Self::Http1(incoming) | Self::Tcp(incoming) => incoming.is_complete(),
             Self::Http2(incoming) => incoming.is_complete(),
         }
     }
@@ -85,7 +87,7 @@ impl Body {
 /// again, an HTTP/2 stream is reset with CANCEL.
 #[derive(Debug)]
 pub enum Writer {
-    /// To an HTTP/1 connection.
+    /// To an HTTP/1 connection, or one without framing.
     Http1(http1::Outgoing),
     /// To an HTTP/2 stream.
     Http2(http2::Outgoing),

@@ -14,6 +14,15 @@ pub enum Address {
     Socket(SocketAddr),
 }
 
+/// The version of a PROXY protocol header.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
 /// A Unix domain socket, by its path in the file system; a name that begins with `@` is one of the abstract namespace, which
 /// has no files. The end of a connection that was never bound has no path.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

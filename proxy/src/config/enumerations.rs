@@ -38,6 +38,7 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
         ("UNESCAPE_AND_FORWARD", 4),
     ]),
     ("Protocol", &[("TCP", 0), ("UDP", 1)]),
+    ("ProxyProtocolVersion", &[("V1", 0), ("V2", 1)]),
     ("RedirectResponseCode", &[
         ("MOVED_PERMANENTLY", 0), ("FOUND", 1), ("SEE_OTHER", 2), ("TEMPORARY_REDIRECT", 3), ("PERMANENT_REDIRECT", 4),
     ]),

@@ -5,8 +5,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 
+use super::address::ProxyVersion;
 use super::cluster::{ClusterName, Priority};
 use super::filter::{Chains, Mutation};
 pub use super::fraction::Fraction;
@@ -384,9 +385,28 @@ pub struct Upgrade {
     pub protocol: String,
     /// Off entries are known; a route may switch them on.
     pub enabled: bool,
+    /// Of a route's entry for CONNECT: tunnels end here. `None` passes CONNECT on.
+    pub termination: Option<Termination>,
+}
+
+/// `connect_config`: the payload of a tunnel goes to an endpoint without HTTP around it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Termination {
+    /// A POST is such a tunnel too.
+    pub allow_post: bool,
+    /// What is sent before the payload tells the client's address.
+    pub proxy: Option<ProxyVersion>,
 }
 
 impl Upgrades {
+    /// How a tunnel that is requested by `method` ends here; `None` if it is passed on, or is none.
+    #[must_use]
+    pub fn termination(&self, method: &Method) -> Option<&Termination> {
+        let termination = self.0.iter().find_map(|upgrade| upgrade.termination.as_ref())?;
+        let is_tunnel = *method == Method::CONNECT || (termination.allow_post && *method == Method::POST);
+        is_tunnel.then_some(termination)
+    }
+
     /// The entry for `protocol`.
     #[must_use]
     pub fn find(&self, protocol: &str) -> Option<&Upgrade> {

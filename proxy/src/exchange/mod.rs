@@ -355,7 +355,7 @@ impl<'c> Exchange<'c> {
                     }
                 }
             }
-            Body::Copied(_) | Body::Empty | Body::Http1(_) | Body::Http2(_) => Poll::Pending,
+            Body::Copied(_) | Body::Empty | Body::Http1(_) | Body::Http2(_) | Body::Tcp(_) => Poll::Pending,
         }
     }
 

@@ -9,6 +9,7 @@
 
 pub mod accept;
 mod pace;
+pub mod proxy_header;
 mod random;
 mod rewound;
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::service::{Routes, Service};
 use super::{Forwarded, Reply, ResponseKind, StreamContext};
 use crate::access_log::Details;
 use crate::cluster::{Cluster, RequestKeys};
-use crate::codec::{Broken, Payload, RequestHead, names};
+use crate::codec::{Body, Broken, Payload, RequestHead, names};
 use crate::config::filter::RouterOptions;
 use crate::config::route::{Action, Forward, Upgrade, Upgrades};
 use crate::exchange::{Expired, Interrupted};
@@ -309,7 +309,7 @@ fn change_request(
 fn response_began(stream: &mut StreamContext<'_>, response: &UpstreamResponse, kind: ResponseKind) {
     let StreamContext { exchange, info, .. } = stream;
     info.detail(Details::ViaUpstream);
-    info.upstream_protocol = Some(response.head.version);
+    info.upstream_protocol = (!matches!(response.body, Body::Tcp(_))).then_some(response.head.version);
     let now = Instant::now();
     info.times.upstream_response_begin = Some(now);
     exchange.timers.response_began(now);

@@ -18,7 +18,7 @@ use super::{After, Forwarded, Persistence, ResponseKind, StreamContext};
 use crate::access_log::StreamInfo;
 use crate::cluster::{Cluster, Failure};
 use crate::codec::http1::Close;
-use crate::codec::{Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
+use crate::codec::{Body, Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
 use crate::config::log_filter::LogType;
 use crate::exchange::{Exchange, Interrupted};
 use crate::filter::Piece;
@@ -72,8 +72,7 @@ pub(super) async fn deliver(
         Payload::None => send_head(&mut down).await,
         Payload::Raw | Payload::Some => relay(stream, &cluster.flow, &mut response, &mut down, payload, first).await,
     };
-    // A tunnel's request is over before its response only if it never was one: END_STREAM came with its head.
-    let in_order = if kind == ResponseKind::Tunnel { was_complete } else { stream.exchange.is_complete() };
+    let in_order = if is_tunnel(kind, &answer) { was_complete } else { stream.exchange.is_complete() };
     if !in_order {
         stream.service.stats.downstream_rq_response_before_rq_complete.inc();
     }
@@ -85,6 +84,11 @@ pub(super) async fn deliver(
         drop(tokio::time::timeout(limit, response.flush()).await);
     }
     (after, release(end, kind, response, Some(down), &stream.exchange))
+}
+
+/// The request of a tunnel is over before its response only if it never was one: END_STREAM came with its head.
+fn is_tunnel(kind: ResponseKind, answer: &UpstreamResponse) -> bool {
+    kind == ResponseKind::Tunnel || matches!(answer.body, Body::Tcp(_))
 }
 
 /// The exchange has ended while the response's head waited in a filter: as in Envoy, there is no response.

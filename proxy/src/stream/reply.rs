@@ -8,9 +8,9 @@ use super::respond::{Remaining, Responder, Response, after_response, begin_respo
 use super::service::Service;
 use super::unsent::push_out;
 use super::{After, Persistence, StreamContext};
-use crate::access_log::StreamInfo;
+use crate::access_log::{ResponseFlag, StreamInfo};
 use crate::codec::http1::{Close, Refusal as HeadRefusal};
-use crate::codec::{Payload, RequestHead, Writer};
+use crate::codec::{Payload, RequestHead, ResetReason, Writer};
 use crate::filter::{End, Filters, Piece, Refusal};
 
 /// Sends one of the proxy's own responses. Returns the writer to the client, if the client is still there.
@@ -57,6 +57,7 @@ pub(super) async fn reply_locally(
     }
     down.finish(None);
     if !complete {
+        say_why_no_tunnel(&mut down, request, info);
         service.stats.downstream_rq_response_before_rq_complete.inc();
         service.stats.downstream_rq_rx_reset.inc();
     }
@@ -67,6 +68,18 @@ pub(super) async fn reply_locally(
     match push_out(&mut down).await {
         Ok(()) => (after_response(persistence, remaining), Some(down)),
         Err(_gone) => (After::Gone, None),
+    }
+}
+
+/// Where a tunnel is refused for want of a connection, an HTTP/2 client learns it from the code of the stream's end too (RFC 9113
+/// 8.5).
+fn say_why_no_tunnel(down: &mut Writer, request: &RequestHead, info: &StreamInfo) {
+    let is_tunnel = request.method == Method::CONNECT || request.upgrade().is_some();
+    if let Writer::Http2(outgoing) = down
+        && is_tunnel
+        && (info.flags.contains(ResponseFlag::UF) || info.flags.contains(ResponseFlag::UC))
+    {
+        outgoing.set_end(ResetReason::ConnectError);
     }
 }
 

@@ -48,7 +48,7 @@ mod tests {
     }
 
     fn entry(enabled: Option<bool>) -> Upgrades {
-        let entry = |enabled| Upgrade { protocol: "websocket".into(), enabled };
+        let entry = |enabled| Upgrade { protocol: "websocket".into(), enabled, termination: None };
         Upgrades(enabled.map(entry).into_iter().collect())
     }
 }

@@ -17,13 +17,15 @@ use super::late::LateTry;
 use super::outcome::{Tried, charge_informed, report};
 use super::reach::{Failed, Reach};
 use super::sent::SentRequest;
-use crate::access_log::StreamInfo;
+use crate::access_log::{Downstream, StreamInfo};
 use crate::cluster::{Avoided, Cluster, Endpoint, Failure, Lease, Wanted};
 use crate::codec::RequestHead;
 use crate::config::cluster::Priority;
 use crate::config::filter::RouterOptions;
 use crate::config::rewrite::ForwardedHost;
+use crate::config::route::Termination;
 use crate::exchange::{Exchange, Expired, Interrupted, TryLimit};
+use crate::net::proxy_header::proxy_header;
 use crate::router::rewrite;
 
 /// How to try.
@@ -37,6 +39,8 @@ pub(super) struct How<'a> {
     pub(super) hedges: bool,
     /// The request gets the name of its endpoint as host.
     pub(super) endpoint_host: Option<EndpointHost<'a>>,
+    /// The request is a tunnel that ends here: its payload goes out without HTTP around it.
+    pub(super) termination: Option<&'a Termination>,
 }
 
 /// How a request gets the name of its endpoint as host.
@@ -83,7 +87,10 @@ pub(super) async fn run(
     }
     info.parts.iter().for_each(|part| part.counters.upstream_rq_total.inc());
     let mut limit = TryLimit::new(how.timeout, how.idle_timeout);
-    let mut sent = match SentRequest::send(exchange, head, &endpoint, lease) {
+    let Downstream { peer, local, .. } = &*info.downstream;
+    let version = how.termination.and_then(|termination| termination.proxy);
+    let first = version.map(|version| proxy_header(version, peer, local)).unwrap_or_default();
+    let mut sent = match SentRequest::send(exchange, head, &endpoint, lease, first) {
         Ok(sent) => sent,
         Err(failed) => {
             let result = Err(failed);
@@ -129,7 +136,11 @@ async fn checkout(
     info.upstream_name = if info.shows_upstream_name { cluster.hostname(endpoint) } else { None };
     info.times.upstream_ready = None;
     let began = Instant::now();
-    let leased = exchange.alongside(&mut None, endpoint.pool(how.priority).checkout(how.wanted)).await?;
+    let pool = endpoint.pool(how.priority);
+    let leased = match how.termination {
+        None => exchange.alongside(&mut None, pool.checkout(how.wanted)).await?,
+        Some(_) => exchange.alongside(&mut None, Box::pin(pool.open_tunnel())).await?,
+    };
     let ready = Instant::now();
     info.times.pool_wait = Some(ready.saturating_duration_since(began));
     match &leased {

@@ -86,8 +86,11 @@ impl<'a> Attempts<'a> {
         let host = host.filter(|rewrite| matches!(rewrite.host, NewHost::Endpoint));
         let endpoint_host = host.map(|rewrite| EndpointHost { forwarded: rewrite.forwarded_host, router });
         let timeout = options.per_try_timeout;
-        let hedges = options.hedges && head.upgrade().is_none() && head.method != Method::CONNECT;
-        let how = How { priority: to.priority, wanted: Wanted::Any, timeout, idle_timeout, hedges, endpoint_host };
+        let termination = to.upgrades.termination(&head.method);
+        let is_tunnel = head.upgrade().is_some() || head.method == Method::CONNECT || termination.is_some();
+        let hedges = options.hedges && !is_tunnel;
+        let (priority, wanted) = (to.priority, Wanted::Any);
+        let how = How { priority, wanted, timeout, idle_timeout, hedges, endpoint_host, termination };
         let avoided = policy.and_then(|policy| policy.other_endpoints).map(Avoided::new);
         Self {
             policy,

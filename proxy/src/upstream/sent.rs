@@ -3,13 +3,14 @@
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::reach::{Course, Failed, is_loss};
 use super::response::{UpstreamResponse, break_off};
-use crate::cluster::{Endpoint, Exclusive, Failure, Lease, Stream};
-use crate::codec::{Body, Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, http2};
+use crate::cluster::{Endpoint, Exclusive, Failure, Lease, Stream, Tunnel};
+use crate::codec::{Body, Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, http1, http2};
 use crate::exchange::{Exchange, TryExpired};
 use crate::tunnel::handshake;
 
@@ -30,12 +31,14 @@ pub(super) enum Awaited {
     Http1 { exclusive: Exclusive, written_before: u64 },
     /// A stream, which may ask for this protocol.
     Http2 { stream: Stream, response: http2::Response, upgrade: Option<HeaderValue> },
+    /// A connection without framing, which is all that is wanted: the response is our own.
+    Tcp { tunnel: Box<Tunnel>, incoming: Option<http1::Incoming> },
     /// It has come, or is not awaited any more.
     Over,
 }
 
 impl SentRequest {
-    /// Sends the head; the rest follows through the writer.
+    /// Sends the head; the rest follows through the writer. A connection without framing gets `first` instead of a head.
     ///
     /// # Errors
     /// Nothing was sent.
@@ -44,6 +47,7 @@ impl SentRequest {
         head: &RequestHead,
         endpoint: &Rc<Endpoint>,
         lease: Lease,
+        first: Bytes,
     ) -> Result<Self, Failed> {
         let payload = payload(exchange, head);
         let (writer, awaited, on_reused) = match lease {
@@ -71,6 +75,10 @@ impl SentRequest {
                 }
                 (Writer::Http2(outgoing), Awaited::Http2 { stream, response, upgrade }, on_reused)
             }
+            Lease::Tcp(tunnel) => {
+                let (outgoing, incoming) = tunnel.halves(first);
+                (Writer::Http1(outgoing), Awaited::Tcp { tunnel, incoming: Some(incoming) }, false)
+            }
         };
         Ok(Self { writer: Some(writer), awaited, on_reused, endpoint: Rc::clone(endpoint) })
     }
@@ -80,7 +88,7 @@ impl SentRequest {
         match &mut self.awaited {
             Awaited::Http1 { exclusive, .. } => exclusive.connection().informational(),
             Awaited::Http2 { response, .. } => response.informational(),
-            Awaited::Over => &[],
+            Awaited::Tcp { .. } | Awaited::Over => &[],
         }
     }
 
@@ -99,6 +107,7 @@ impl SentRequest {
                         }
                         Lease::Http2(stream)
                     }
+                    Awaited::Tcp { tunnel, .. } => Lease::Tcp(tunnel),
                     Awaited::Over => return Err(Failed::unseen(Broken::Closed, self.on_reused)),
                 };
                 Ok(Box::new(UpstreamResponse::new(head, body, self.writer.take(), Rc::clone(&self.endpoint), lease)))
@@ -115,6 +124,7 @@ impl SentRequest {
                     }
                     // The writer goes last: what is dropped before the end is known resets the stream.
                     Awaited::Http2 { stream, .. } => Lease::Http2(stream).close_broken(broken),
+                    Awaited::Tcp { tunnel, .. } => Lease::Tcp(tunnel).close_broken(broken),
                     Awaited::Over => {}
                 }
                 Err(Failed { failure: Failure::from(broken), reach })
@@ -131,6 +141,7 @@ impl SentRequest {
                 let excluded = refused && stream.connection().goaway_received();
                 excluded || (is_loss(broken) && !response.request_was_sent())
             }
+            Awaited::Tcp { tunnel, .. } => tunnel.connection().tx_bytes() == 0,
             Awaited::Over => false,
         }
     }
@@ -140,6 +151,7 @@ impl SentRequest {
         let nothing_sent = match &self.awaited {
             Awaited::Http1 { exclusive, written_before } => exclusive.connection_ref().tx_bytes() == *written_before,
             Awaited::Http2 { response, .. } => !response.request_was_sent(),
+            Awaited::Tcp { tunnel, .. } => tunnel.connection().tx_bytes() == 0,
             Awaited::Over => false,
         };
         Failed::expired(which, nothing_sent)
@@ -156,6 +168,11 @@ impl Awaited {
             Self::Http2 { response, .. } => {
                 response.poll_head(cx).map_ok(|(head, incoming)| (head, Body::Http2(incoming)))
             }
+            // The connection is there, and with it the response.
+            Self::Tcp { incoming, .. } => match incoming.take() {
+                Some(incoming) => Poll::Ready(Ok((ResponseHead::new(StatusCode::OK), Body::Tcp(incoming)))),
+                None => Poll::Pending,
+            },
             Self::Over => Poll::Pending,
         }
     }
@@ -166,6 +183,7 @@ impl Drop for SentRequest {
         let lease = match std::mem::replace(&mut self.awaited, Awaited::Over) {
             Awaited::Http1 { exclusive, .. } => Lease::Http1(exclusive),
             Awaited::Http2 { stream, .. } => Lease::Http2(stream),
+            Awaited::Tcp { tunnel, .. } => Lease::Tcp(tunnel),
             Awaited::Over => return,
         };
         break_off(self.writer.take(), &lease);

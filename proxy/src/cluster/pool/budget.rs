@@ -42,6 +42,8 @@ pub(super) struct Budget {
     changed: Cell<bool>,
     /// ClusterShared with the task that acts on changes, which must not keep the endpoint's stats alive.
     wake: Rc<Notify>,
+    /// Notified when a connection has ended.
+    ended: Notify,
 }
 
 impl Budget {
@@ -65,6 +67,7 @@ impl Budget {
             generation: Cell::new(0),
             changed: Cell::new(false),
             wake: Rc::default(),
+            ended: Notify::new(),
         })
     }
 
@@ -146,6 +149,19 @@ impl Budget {
     pub(super) fn needed_connection_permit(&self) -> Option<Permit> {
         let connections = &self.breakers().connections;
         self.connection_permit().or_else(|| (self.open.get() == 0).then(|| connections.permit_past_limit()))
+    }
+
+    /// As [`Self::needed_connection_permit`], once a connection to the endpoint has ended.
+    ///
+    /// # Cancellation
+    /// Safe to drop.
+    pub(super) async fn permit_once_free(&self) -> Permit {
+        loop {
+            self.ended.notified().await;
+            if let Some(permit) = self.needed_connection_permit() {
+                return permit;
+            }
+        }
     }
 
     /// Counts a connection that is about to be opened.
@@ -349,6 +365,7 @@ impl Drop for ConnectionRecord {
                 budget.pool_permit.take();
             }
             budget.mark_changed(); // there may be room for another connection
+            budget.ended.notify_one();
         }
     }
 }

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 pub use http1::Exclusive;
 pub use http2::Stream;
 pub use queue::Wanted;
-pub use tcp::TcpConnection;
+pub use tcp::{TcpConnection, Tunnel};
 
 use super::{ClusterShared, Failure, Location};
 use crate::codec::Broken;
@@ -71,6 +71,8 @@ pub enum Lease {
     Http1(Exclusive),
     /// A stream of one.
     Http2(Stream),
+    /// A connection of its own, without framing.
+    Tcp(Box<Tunnel>),
 }
 
 impl Lease {
@@ -79,6 +81,7 @@ impl Lease {
         match self {
             Self::Http1(exclusive) => exclusive.release(),
             Self::Http2(stream) => stream.release(),
+            Self::Tcp(tunnel) => tunnel.release(),
         }
     }
 
@@ -94,6 +97,7 @@ impl Lease {
         match self {
             Self::Http1(exclusive) => exclusive.close_broken(by),
             Self::Http2(stream) => stream.close_broken(by),
+            Self::Tcp(tunnel) => tunnel.close_broken(by),
         }
     }
 
@@ -103,6 +107,7 @@ impl Lease {
         match self {
             Self::Http1(exclusive) => exclusive.connection_ref().info.clone(),
             Self::Http2(stream) => stream.connection().info.clone(),
+            Self::Tcp(tunnel) => tunnel.connection().info.clone(),
         }
     }
 }

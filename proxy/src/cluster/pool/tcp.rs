@@ -3,9 +3,15 @@
 //! They count against the same circuit breakers as the connections of the pool and are part of the same stats, but never wait
 //! in it: nothing tells where one use of such a connection ends and another might begin.
 
-use super::Pool;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
 use super::budget::{ActiveRequest, ClosedBy, ConnectionRecord, Pending};
+use super::{Lease, Pool};
 use crate::cluster::Failure;
+use crate::codec::Broken;
+use crate::codec::http1::{Incoming, Outgoing, RawConnection};
 use crate::net::Conn;
 use crate::permits::Permit;
 use crate::stats::Counter;
@@ -25,6 +31,52 @@ impl TcpConnection {
     }
 }
 
+/// A connection of its own for one request, whose payload it carries without framing. Dropped, it is closed, and last of all
+/// the request ends.
+pub struct Tunnel {
+    connection: RawConnection,
+    record: ConnectionRecord,
+    pool: Rc<Pool>,
+    request: ActiveRequest,
+}
+
+impl Tunnel {
+    /// The connection.
+    #[must_use]
+    pub fn connection(&self) -> &RawConnection {
+        &self.connection
+    }
+
+    /// Its two halves, to be called once; `first` is written before the payload.
+    #[must_use]
+    pub fn halves(&self, first: Bytes) -> (Outgoing, Incoming) {
+        self.connection.halves(first, self.record.shared.config.buffer_bytes_max)
+    }
+
+    /// Both directions have ended.
+    pub(super) fn release(mut self) {
+        self.record.closed_by = ClosedBy::Peer;
+        self.record.has_request = false;
+        self.close();
+    }
+
+    /// The endpoint broke the connection off.
+    pub(super) fn close_broken(mut self, by: Broken) {
+        if matches!(by, Broken::Closed | Broken::ConnectionReset) || self.connection.peer_has_ended() {
+            self.record.closed_by = ClosedBy::Peer;
+        }
+        self.close();
+    }
+
+    fn close(self) {
+        let Self { connection, record, pool, request } = self;
+        drop(request);
+        drop(connection);
+        drop(record);
+        pool.settle();
+    }
+}
+
 /// Held by who waits for a connection.
 struct Waits {
     pending: Option<Pending>,
@@ -40,6 +92,29 @@ impl Drop for Waits {
 }
 
 impl Pool {
+    /// Opens a connection that carries the payload of one request without framing. As in Envoy, a request that finds as many
+    /// open as may be waits for the end of one.
+    ///
+    /// # Cancellation
+    /// Dropped, it gives the attempt up.
+    ///
+    /// # Errors
+    /// The connect failed, or too many wait for connections.
+    pub async fn open_tunnel(&self) -> Result<Lease, Failure> {
+        let waits = self.wait()?;
+        let permit = match self.budget.needed_connection_permit() {
+            Some(permit) => permit,
+            None => {
+                self.budget.shared.stats.upstream_cx_overflow.inc();
+                self.budget.permit_once_free().await
+            }
+        };
+        let TcpConnection { conn, record, _request: request } = self.connect_while(waits, permit).await?;
+        // The pool is alive: a method of it is running.
+        let Some(pool) = self.this.upgrade() else { return Err(Failure::Terminated) };
+        Ok(Lease::Tcp(Box::new(Tunnel { connection: RawConnection::new(conn), record, pool, request })))
+    }
+
     /// Opens a connection.
     ///
     /// # Cancellation
@@ -48,8 +123,17 @@ impl Pool {
     /// # Errors
     /// The connect failed, or too many wait for connections.
     pub async fn connect_tcp(&self, permit: Permit) -> Result<TcpConnection, Failure> {
+        let waits = self.wait()?;
+        self.connect_while(waits, permit).await
+    }
+
+    fn wait(&self) -> Result<Waits, Failure> {
+        let cancelled = self.budget.shared.stats.upstream_rq_cancelled.clone();
+        Ok(Waits { pending: Some(self.budget.pending()?), cancelled })
+    }
+
+    async fn connect_while(&self, mut waits: Waits, permit: Permit) -> Result<TcpConnection, Failure> {
         let stats = &self.budget.shared.stats;
-        let mut waits = Waits { pending: Some(self.budget.pending()?), cancelled: stats.upstream_rq_cancelled.clone() };
         let connected = self.budget.connect(self.budget.begin_connect(permit)).await;
         waits.pending = None;
         match connected {

@@ -189,7 +189,7 @@ impl Outgoing {
                 conn.queue().push(data);
             }
             Encoder::Nothing => {}
-            Encoder::UntilClose => queue.push(data),
+            Encoder::UntilClose | Encoder::UntilFin => queue.push(data),
         }
     }
 
@@ -208,6 +208,7 @@ impl Outgoing {
                 text.extend_from_slice(b"\r\n");
             }
             Encoder::Length(0) | Encoder::Nothing => {}
+            Encoder::UntilFin => conn.queue_fin(),
             Encoder::Length(_) | Encoder::UntilClose => return,
         }
         self.encoder = Encoder::Nothing; // a second call must not add a second end

@@ -57,6 +57,7 @@ pub(super) struct BufferedConn {
     /// finished message. The next read flushes them.
     unattended: bool,
     outflow: Flow,
+    fin: Fin,
     pub(super) writing: Half,
     rx_bytes: u64,
     tx_bytes: u64,
@@ -67,6 +68,15 @@ pub(super) struct BufferedConn {
 enum Flow {
     Ended(Broken),
     Open,
+}
+
+/// The end of what is written, before the connection itself ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fin {
+    Unwanted,
+    /// To be sent behind what is queued.
+    Queued,
+    Sent,
 }
 
 /// Where one direction stands with its current message.
@@ -108,6 +118,7 @@ impl BufferedConn {
             queue: WriteQueue::default(),
             unattended: false,
             outflow: Flow::Open,
+            fin: Fin::Unwanted,
             writing: Half::Between,
             tx_bytes: 0,
         }))
@@ -291,6 +302,13 @@ impl BufferedConn {
         self.unattended = true;
     }
 
+    /// FIN follows what is queued; what comes from the peer goes on.
+    pub(super) fn queue_fin(&mut self) {
+        if self.fin == Fin::Unwanted {
+            self.fin = Fin::Queued;
+        }
+    }
+
     /// Ready when less than `bytes_max` is queued.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>, bytes_max: usize) -> Poll<Result<(), Broken>> {
         if let Flow::Ended(why) = self.outflow {
@@ -318,11 +336,17 @@ impl BufferedConn {
                 Ok(_) | Err(_) => return Poll::Ready(Err(self.end_outflow())),
             }
         }
-        self.unattended = false;
-        match ready!(conn.poll_flush(cx)) {
-            Ok(()) => Poll::Ready(Ok(())),
-            Err(_) => Poll::Ready(Err(self.end_outflow())),
+        if ready!(conn.as_mut().poll_flush(cx)).is_err() {
+            return Poll::Ready(Err(self.end_outflow()));
         }
+        if self.fin == Fin::Queued {
+            if ready!(conn.poll_shutdown(cx)).is_err() {
+                return Poll::Ready(Err(self.end_outflow()));
+            }
+            self.fin = Fin::Sent;
+        }
+        self.unattended = false;
+        Poll::Ready(Ok(()))
     }
 
     /// What is queued will never leave. The read side is not touched: a response may still be waiting there.

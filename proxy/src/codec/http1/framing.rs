@@ -255,6 +255,8 @@ pub(super) enum Encoder {
     Nothing,
     /// Bytes as they are: a tunnel, or a response to an HTTP/1.0 client that ends with the connection.
     UntilClose,
+    /// Bytes as they are; the message ends with FIN, and what comes the other way goes on.
+    UntilFin,
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod framing;
 mod informational;
 mod options;
 mod parse;
+mod raw;
 mod refusal;
 mod request_kind;
 mod serialise;
@@ -30,6 +31,7 @@ pub use body::{Incoming, Outgoing};
 pub use client::{ClientConnection, IdleEnd, RESPONSE_FIELDS_MAX, RESPONSE_HEAD_BYTES_MAX};
 pub(super) use informational::INFORMATIONAL_MAX;
 pub use options::{ClientOptions, Methods, NameRules, ServerOptions};
+pub use raw::RawConnection;
 pub use refusal::{HeadError, Refusal};
 pub use server::{Close, ServerConnection};
 #[cfg(test)]

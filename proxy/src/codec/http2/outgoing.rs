@@ -9,7 +9,7 @@ use h2::SendStream;
 use super::bounds::{QUEUE_BYTES_MAX, SMALL_PIECES_MAX};
 use super::heads::headers_to_h2;
 use super::pieces::{LARGE_BYTES_MIN, Pieces};
-use super::{Broken, Headers, ResetReason, Sending, Stream};
+use super::{Broken, Headers, ResetReason, Sending, Stream, h2_reason};
 
 /// The half of a stream that we write. Dropped before its end has been handed to h2, it resets the stream
 /// with CANCEL.
@@ -103,6 +103,11 @@ impl Outgoing {
     pub fn reset(mut self, reason: ResetReason) {
         self.stream.reset(reason);
         self.ending = Ending::Sent;
+    }
+
+    /// If the stream is reset because its response is whole and its request is not, then for this reason and not with NO_ERROR.
+    pub fn set_end(&mut self, reason: ResetReason) {
+        self.stream.connection.set_reset_code(self.stream.id, h2_reason(reason).into());
     }
 
     fn poll_pushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {

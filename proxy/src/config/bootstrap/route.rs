@@ -389,7 +389,31 @@ pub(crate) enum ClusterNotFoundResponseCode {
 /// `HttpConnectionManager.UpgradeConfig`; with fewer fields also `RouteAction.UpgradeConfig`
 #[derive(Debug, Deserialize)]
 pub(crate) struct UpgradeConfig {
+    pub(crate) connect_config: Option<At<ConnectConfig>>,
     pub(crate) upgrade_type: At<OneLine>,
     pub(crate) enabled: Option<bool>,
     pub(crate) filters: Option<At<Vec<At<HttpFilter>>>>,
+}
+
+/// `RouteAction.UpgradeConfig.ConnectConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ConnectConfig {
+    #[serde(default)]
+    pub(crate) allow_post: bool,
+    pub(crate) proxy_protocol_config: Option<ProxyProtocolConfig>,
+}
+
+/// `envoy.config.core.v3.ProxyProtocolConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ProxyProtocolConfig {
+    pub(crate) version: Option<ProxyProtocolVersion>,
+}
+
+/// `envoy.config.core.v3.ProxyProtocolConfig.Version`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum ProxyProtocolVersion {
+    #[serde(rename = "V1")]
+    V1,
+    #[serde(rename = "V2")]
+    V2,
 }

@@ -241,9 +241,14 @@ pub(super) fn cidr(written: &At<CidrRange>) -> Result<Cidr, Problem> {
 
 /// The connection manager's upgrades.
 fn upgrades(written: &[At<UpgradeConfig>]) -> Result<Upgrades, Problem> {
-    route::upgrades_of(written, |UpgradeConfig { upgrade_type: name, .. }, known| match known {
-        true => Err(name.invalid(format!("multiple upgrade configs with the same name: '{}'", &*name.value))),
-        false => Ok(()),
+    route::upgrades_of(written, |UpgradeConfig { upgrade_type: name, connect_config, .. }, known| {
+        if let Some(connect) = connect_config {
+            return Err(connect.invalid("a connection manager has no connect_config; write it in the route"));
+        }
+        match known {
+            true => Err(name.invalid(format!("multiple upgrade configs with the same name: '{}'", &*name.value))),
+            false => Ok(()),
+        }
     })
 }
 

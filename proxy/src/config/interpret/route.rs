@@ -9,19 +9,20 @@ use super::filter::{Forwarding, Level, Template};
 use super::mutation::edits;
 use super::targets::{Levels, Targets};
 use super::{ClusterNames, data_source, matching, redirects, retry, rewrite, weighted};
+use crate::config::address::ProxyVersion;
 use crate::config::bootstrap::cluster::RoutingPriority;
 use crate::config::bootstrap::policies::HashPolicy;
 use crate::config::bootstrap::route::{
-    ClusterNotFoundResponseCode, DirectResponseAction, Route as Written, RouteAction, RouteConfiguration,
-    TlsRequirementType, UpgradeConfig, VirtualHost as WrittenHost,
+    ClusterNotFoundResponseCode, ConnectConfig, DirectResponseAction, ProxyProtocolConfig, ProxyProtocolVersion,
+    Route as Written, RouteAction, RouteConfiguration, TlsRequirementType, UpgradeConfig, VirtualHost as WrittenHost,
 };
 use crate::config::cluster::Priority;
 use crate::config::constraints::OneLine;
 use crate::config::problem::Problem;
 use crate::config::route::{
     Action, AttemptCount, Destination, Domain, Forward, GrpcLimit, GrpcTimeout, HeaderEdits, KeptBody, Mirror,
-    NamedCluster, ParameterMatch, PortMatch, RequireTls, RetryPolicy, Route, RouteTable, Upgrade, Upgrades,
-    VirtualCluster, VirtualHost,
+    NamedCluster, ParameterMatch, PortMatch, RequireTls, RetryPolicy, Route, RouteTable, Termination, Upgrade,
+    Upgrades, VirtualCluster, VirtualHost,
 };
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
@@ -404,7 +405,28 @@ pub(super) fn upgrades_of(
         }
         check(config, upgrades.find(&name.value).is_some())?;
         let enabled = config.enabled.unwrap_or(true);
-        upgrades.0.push(Upgrade { protocol: name.value.to_ascii_lowercase(), enabled });
+        let protocol = name.value.to_ascii_lowercase();
+        let termination = config.connect_config.as_ref().map(|connect| termination(&protocol, connect)).transpose()?;
+        upgrades.0.push(Upgrade { protocol, enabled, termination });
     }
     Ok(upgrades)
+}
+
+fn termination(protocol: &str, written: &At<ConnectConfig>) -> Result<Termination, Problem> {
+    if protocol != "connect" {
+        let what = match protocol {
+            "connect-udp" => {
+                "there is no UDP here: a tunnel of UDP does not end here, and is passed on without connect_config"
+                    .into()
+            }
+            protocol => format!("only an upgrade_type of CONNECT has a connect_config, not {protocol:?}"),
+        };
+        return Err(written.invalid(what));
+    }
+    let version = |config: &ProxyProtocolConfig| match config.version {
+        None | Some(ProxyProtocolVersion::V1) => ProxyVersion::V1,
+        Some(ProxyProtocolVersion::V2) => ProxyVersion::V2,
+    };
+    let ConnectConfig { allow_post, proxy_protocol_config } = &written.value;
+    Ok(Termination { allow_post: *allow_post, proxy: proxy_protocol_config.as_ref().map(version) })
 }

@@ -172,7 +172,8 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
 
     ("DownstreamHttpProtocolOptions", "max_response_headers_kb", Refused("it concerns clusters")),
 
-    ("UpgradeConfig", "connect_config", Refused("CONNECT is passed on; tunnels to raw TCP are not terminated here")),
+    ("ProxyProtocolConfig", "added_tlvs", Refused("a header has the addresses of the client's connection alone")),
+    ("ProxyProtocolConfig", "pass_through_tlvs", Refused("a header has the addresses of the client's connection alone")),
 
     ("Router", "child_span_formatter", Ignored(TRACING)),
     ("Router", "dynamic_stats", Only("true", "stats of response codes are always kept")),

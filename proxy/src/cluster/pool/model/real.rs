@@ -231,7 +231,7 @@ fn send(lease: Lease) -> Held {
         headers: Headers::default(),
     };
     let halves = match &lease {
-        Lease::Http1(_) => None,
+        Lease::Http1(_) | Lease::Tcp(_) => None,
         Lease::Http2(stream) => stream.connection().send(&head, Payload::None).ok(),
     };
     Held { halves, lease }

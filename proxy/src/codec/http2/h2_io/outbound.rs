@@ -67,6 +67,10 @@ impl H2Io {
             },
             PING if head.flags & ACK == 0 && payload.starts_with(&SHUTDOWN) => FrameVerdict::Replace(Bytes::new()),
             RST_STREAM if be_u32(payload) == Some(PROTOCOL_ERROR) => self.judge_reset(head.stream),
+            RST_STREAM if be_u32(payload) == Some(NO_ERROR) => match self.state.reset_code(head.stream) {
+                Some(code) => FrameVerdict::Replace(reset_frame(head.stream, code)),
+                None => FrameVerdict::Pass,
+            },
             // For responses that cross the reset of their stream, of which h2 remembers only the latest.
             RST_STREAM
                 if !is_server && be_u32(payload) == Some(STREAM_CLOSED) && !self.state.is_reset_by_us(head.stream) =>

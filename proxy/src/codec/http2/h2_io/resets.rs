@@ -57,6 +57,15 @@ impl ConnectionState {
         self.reset_codes.borrow().get(&stream).copied()
     }
 
+    /// If h2 resets the stream, because its response is whole and its request is not, then with this code.
+    pub(in crate::codec::http2) fn set_reset_code(&self, stream: u32, code: u32) {
+        let mut codes = self.reset_codes.borrow_mut();
+        if codes.len() == RESETS_REMEMBERED_MAX {
+            codes.pop_first(); // of a stream that has ended without
+        }
+        codes.insert(stream, code);
+    }
+
     /// The next request that was refused and is not handed out.
     pub(in crate::codec::http2) fn take_rejected_request(&self) -> Option<StreamError> {
         self.rejected_requests.borrow_mut().pop_front()
