@@ -72,7 +72,7 @@ pub(super) async fn deliver(
         Payload::None => send_head(&mut down).await,
         Payload::Raw | Payload::Some => relay(stream, &cluster.flow, &mut response, &mut down, payload, first).await,
     };
-    let in_order = if is_tunnel(kind, &answer) { was_complete } else { stream.exchange.is_complete() };
+    let in_order = if is_tunnel(kind, &response) { was_complete } else { stream.exchange.is_complete() };
     if !in_order {
         stream.service.stats.downstream_rq_response_before_rq_complete.inc();
     }
@@ -87,8 +87,8 @@ pub(super) async fn deliver(
 }
 
 /// The request of a tunnel is over before its response only if it never was one: END_STREAM came with its head.
-fn is_tunnel(kind: ResponseKind, answer: &UpstreamResponse) -> bool {
-    kind == ResponseKind::Tunnel || matches!(answer.body, Body::Tcp(_))
+fn is_tunnel(kind: ResponseKind, response: &UpstreamResponse) -> bool {
+    kind == ResponseKind::Tunnel || matches!(response.body, Body::Tcp(_))
 }
 
 /// The exchange has ended while the response's head waited in a filter: as in Envoy, there is no response.
