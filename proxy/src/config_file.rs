@@ -23,28 +23,59 @@ const CONFIG_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// until it has not.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The configuration and its name, if one is given.
-pub(crate) fn load(arguments: &Arguments) -> anyhow::Result<Option<(String, Config)>> {
-    let differences = if arguments.envoy_exact { Differences::NONE } else { Differences::ALL };
-    let file = arguments.config_path.as_ref().map(|path| read(path)).transpose()?;
-    let (name, loaded) = match (file, &arguments.config_yaml) {
-        (None, None) => return Ok(None),
-        (None, Some(yaml)) => (ARGUMENT.to_owned(), Config::from_yaml_where(yaml, ARGUMENT, differences, &probe_log)?),
-        (Some((name, text)), None) => {
-            let loaded = Config::from_yaml_where(&text, &name, differences, &probe_log)?;
-            (name, loaded)
-        }
-        (Some((name, text)), Some(yaml)) => {
-            let loaded = Config::from_yaml_over((&text, &name), (yaml, ARGUMENT), differences, &probe_log)?;
-            (format!("{name} with {ARGUMENT}"), loaded)
-        }
-    };
-    let Loaded { mut config, warnings } = loaded;
+/// A configuration, and what it was read from.
+pub(crate) struct ConfigRead {
+    pub(crate) config: Config,
+    pub(crate) texts: Texts,
+}
+
+/// The texts that make up a configuration.
+#[derive(Clone)]
+pub(crate) struct Texts {
+    /// The name and the content of the file, if there is one.
+    file: Option<(String, String)>,
+}
+
+/// The configuration, if one is given.
+pub(crate) fn load(arguments: &Arguments) -> anyhow::Result<Option<ConfigRead>> {
+    if arguments.config_path.is_none() && arguments.config_yaml.is_none() {
+        return Ok(None);
+    }
+    let texts = Texts { file: arguments.config_path.as_ref().map(|path| read(path)).transpose()? };
+    let Loaded { config, warnings } = texts.load(arguments)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    config.name_node(&arguments.service_node, &arguments.service_cluster, &arguments.service_zone);
-    Ok(Some((name, config)))
+    Ok(Some(ConfigRead { config, texts }))
+}
+
+impl Texts {
+    /// What messages call them.
+    pub(crate) fn name(&self, arguments: &Arguments) -> String {
+        match (&self.file, &arguments.config_yaml) {
+            (None, _) => ARGUMENT.to_owned(),
+            (Some((name, _)), None) => name.clone(),
+            (Some((name, _)), Some(_)) => format!("{name} with {ARGUMENT}"),
+        }
+    }
+
+    /// What they mean, with the files that they name as these are now.
+    fn load(&self, arguments: &Arguments) -> anyhow::Result<Loaded> {
+        let differences = if arguments.envoy_exact { Differences::NONE } else { Differences::ALL };
+        let mut loaded = match (&self.file, &arguments.config_yaml) {
+            (None, yaml) => {
+                let yaml = yaml.as_deref().unwrap_or_default();
+                Config::from_yaml_where(yaml, ARGUMENT, differences, &probe_log)?
+            }
+            (Some((name, text)), None) => Config::from_yaml_where(text, name, differences, &probe_log)?,
+            (Some((name, text)), Some(yaml)) => {
+                Config::from_yaml_over((text, name), (yaml, ARGUMENT), differences, &probe_log)?
+            }
+        };
+        let Arguments { service_node, service_cluster, service_zone, .. } = arguments;
+        loaded.config.name_node(service_node, service_cluster, service_zone);
+        Ok(loaded)
+    }
 }
 
 /// The name and the text of a file.
@@ -66,13 +97,18 @@ fn read(path: &Path) -> anyhow::Result<(String, String)> {
 pub(crate) struct Reloads(SyncSender<&'static str>);
 
 impl Reloads {
-    /// Starts a thread that reads the file again when it is requested or, with `--watch`, when the file has changed. It ends
-    /// with the process.
-    pub(crate) fn start(arguments: &Arguments, watch: Option<Watch>, reloader: Reloader) -> anyhow::Result<Self> {
+    /// Starts a thread that reads the file again when it is requested or, with `--watch`, when the file has changed. It reads
+    /// the files of certificates again that `in_force` has watched. It ends with the process.
+    pub(crate) fn start(
+        arguments: &Arguments,
+        watch: Option<Watch>,
+        (in_force, secrets): (Texts, Watches),
+        reloader: Reloader,
+    ) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().context("cannot start an event loop")?;
         // One request that waits is enough: the file is read after it.
         let (requests, requested) = sync_channel(1);
-        let source = Source { arguments: arguments.clone(), reloader, runtime };
+        let source = Source { arguments: arguments.clone(), reloader, runtime, in_force, secrets };
         let thread = std::thread::Builder::new().name("reload".into());
         thread.spawn(move || source.serve(&requested, watch)).context("thread reload cannot start")?;
         Ok(Self(requests))
@@ -90,14 +126,18 @@ struct Source {
     arguments: Arguments,
     reloader: Reloader,
     runtime: tokio::runtime::Runtime,
+    in_force: Texts,
+    /// The files of certificates that are watched.
+    secrets: Watches,
 }
 
 impl Source {
-    fn serve(self, requested: &Receiver<&'static str>, mut watch: Option<Watch>) {
+    fn serve(mut self, requested: &Receiver<&'static str>, mut watch: Option<Watch>) {
+        self.renew();
         loop {
-            let request = match &watch {
-                None => requested.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(_) => requested.recv_timeout(WATCH_INTERVAL),
+            let request = match watch.is_some() || !self.secrets.0.is_empty() {
+                false => requested.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                true => requested.recv_timeout(WATCH_INTERVAL),
             };
             match request {
                 Ok(reason) => {
@@ -110,13 +150,16 @@ impl Source {
                     if watch.as_mut().is_some_and(Watch::has_changed) {
                         self.reload("--watch");
                     }
+                    if self.secrets.have_changed() {
+                        self.renew();
+                    }
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn reload(&self, reason: &str) {
+    fn reload(&mut self, reason: &str) {
         tracing::info!("{reason}: reading the configuration again");
         self.reloader.attempt();
         if let Err(error) = self.try_reload() {
@@ -124,16 +167,44 @@ impl Source {
         }
     }
 
-    fn try_reload(&self) -> anyhow::Result<()> {
-        let config = match load(&self.arguments) {
-            Ok(loaded) => loaded.map(|(_, config)| config).context("there is no configuration file")?,
+    fn try_reload(&mut self) -> anyhow::Result<()> {
+        let read = match load(&self.arguments) {
+            Ok(loaded) => loaded.context("there is no configuration file")?,
             Err(error) => {
                 self.reloader.refuse();
                 return Err(error);
             }
         };
+        let secrets = self.secrets.next(&read.config);
+        self.apply(read.config)?;
+        (self.in_force, self.secrets) = (read.texts, secrets);
+        self.renew();
+        Ok(())
+    }
+
+    /// Takes over the certificates that differ from those in use: their files are watched, and may have changed before they were.
+    /// The configuration stays that in force, whatever its file says by now.
+    fn renew(&self) {
+        if self.secrets.0.is_empty() {
+            return;
+        }
+        let renewed = self.in_force.load(&self.arguments).map(|loaded| self.reloader.renew(&loaded.config));
+        match renewed {
+            Ok(renewals) if renewals.is_empty() => {}
+            Ok(renewals) => tracing::info!("new certificates are in use: {}", renewals.owners().join(", ")),
+            Err(error) => tracing::warn!("the certificates are refused, and those before them stay in use: {error:#}"),
+        }
+    }
+
+    fn apply(&self, config: Config) -> anyhow::Result<()> {
         match self.runtime.block_on(self.reloader.apply(config, wall_time()))? {
-            Applied::Same => tracing::info!("the configuration is the one in force"),
+            Applied::Same(renewals) if renewals.is_empty() => {
+                tracing::info!("the configuration is the one in force");
+            }
+            Applied::Same(renewals) => {
+                let owners = renewals.owners().join(", ");
+                tracing::info!("the configuration is the one in force; new certificates are in use: {owners}");
+            }
             Applied::Next { snapshot, bound } => {
                 bound.iter().for_each(|address| tracing::info!("listening on {address}"));
                 tracing::info!("configuration version {} is in force: {}", snapshot.version, snapshot.changes);
@@ -143,7 +214,30 @@ impl Source {
     }
 }
 
+/// The files that a configuration has watched.
+pub(crate) struct Watches(Vec<Watch>);
+
+impl Watches {
+    /// Of the files of `config`, as they are now: what has changed since it was read, they do not notice.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self(config.watched_files.iter().map(|path| Watch::new(PathBuf::from(path))).collect())
+    }
+
+    /// Those of the configuration after this one. What is known of files that stay watched is kept.
+    fn next(&self, config: &Config) -> Self {
+        let kept = |path: &PathBuf| self.0.iter().find(|watch| watch.path == *path).cloned();
+        let paths = config.watched_files.iter().map(PathBuf::from);
+        Self(paths.map(|path| kept(&path).unwrap_or_else(|| Watch::new(path))).collect())
+    }
+
+    fn have_changed(&mut self) -> bool {
+        // Each is looked at: what one look finds is what the next compares with.
+        self.0.iter_mut().fold(false, |changed, watch| watch.has_changed() | changed)
+    }
+}
+
 /// Notices that a file has changed and is whole: it has been another since it was used, and the same for one interval.
+#[derive(Clone)]
 pub(crate) struct Watch {
     path: PathBuf,
     used: Option<Version>,

@@ -13,7 +13,6 @@ use std::time::Duration;
 use anyhow::Context;
 use finwait::admin::{COMMIT, VERSION};
 use finwait::arguments::{Arguments, Mode};
-use finwait::config::Config;
 use finwait::demo::{Demo, Ground, Ports};
 use finwait::drain::drain_over;
 use finwait::net::LogTarget;
@@ -24,7 +23,7 @@ use finwait::server::process::{MakeOutside, Process};
 use finwait::server::{Admin, OnBound, ServerShared};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-use config_file::{Reloads, Watch};
+use config_file::{ConfigRead, Reloads, Watch, Watches};
 use signals::{Limits, Signals};
 
 fn main() -> ExitCode {
@@ -88,7 +87,7 @@ fn run(arguments: &Arguments, logs: &Arc<LogFiles>, process_log: ProcessLog) -> 
     let (control, drain) = drain_over(limit, arguments.strategy());
     let ground = Ground { logs, control: &Arc::new(control), drain: &drain };
     let running = match file {
-        Some((name, config)) => start_server(arguments, (&name, config, watch), &ground, process_log)?,
+        Some(read) => start_server(arguments, (read, watch), &ground, process_log)?,
         None => Running::Demo(start_demo(arguments, &ground)?),
     };
     let limits = Limits { listeners_after: arguments.drain_listeners_after, drain_time: limit };
@@ -99,10 +98,11 @@ fn run(arguments: &Arguments, logs: &Arc<LogFiles>, process_log: ProcessLog) -> 
 
 fn start_server(
     arguments: &Arguments,
-    (name, config, watch): (&str, Config, Option<Watch>),
+    (ConfigRead { config, texts }, watch): (ConfigRead, Option<Watch>),
     ground: &Ground<'_>,
     process_log: ProcessLog,
 ) -> anyhow::Result<Running> {
+    let (name, secrets) = (texts.name(arguments), Watches::of(&config));
     let workers = match arguments.concurrency {
         Some(workers) => workers.into(),
         None => available_parallelism().context("the number of cores is unknown; set --concurrency")?.get(),
@@ -114,7 +114,7 @@ fn start_server(
         process_log: Arc::new(process_log),
         memory,
         on_bound: arguments.admin_address_path.clone().map(write_admin_address),
-        ..Admin::new(Arc::clone(ground.control), name)
+        ..Admin::new(Arc::clone(ground.control), &name)
     };
     tracing::info!("finwait {VERSION} starts with {workers} workers and {name}");
     let shared = ServerShared::new(config, wall_time(), workers);
@@ -123,7 +123,7 @@ fn start_server(
     for address in process.addresses() {
         tracing::info!("listening on {address}");
     }
-    let reloads = Reloads::start(arguments, watch, process.reloader())?;
+    let reloads = Reloads::start(arguments, watch, (texts, secrets), process.reloader())?;
     tracing::info!("ready");
     Ok(Running::Server { process, runtime: Arc::clone(&shared.runtime), reloads })
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::cluster;
-use crate::config::{self, Changes, ClusterChange, Config, ListenerChange};
+use crate::config::{self, Changes, ClusterChange, Config, ListenerChange, Renewals};
 use crate::net::Address;
 use crate::runtime::Runtime;
 use crate::stats::Registry;
@@ -83,7 +83,10 @@ impl Snapshot {
             match (changes.listeners.get(&listener.name), before) {
                 (None, Some(before)) => Arc::clone(before),
                 (Some(ListenerChange::Routes), Some(before)) => {
-                    Arc::new(Listener { config: listener.clone(), stats: Arc::clone(&before.stats) })
+                    // It goes on with the TLS that it has, which may get other certificates.
+                    let mut config = listener.clone();
+                    config.filter_chains.encrypt_as(&before.config.filter_chains);
+                    Arc::new(Listener { config, stats: Arc::clone(&before.stats) })
                 }
                 (Some(_), _) | (None, None) => Arc::new(Listener::new(listener, ground.registry)),
             }
@@ -100,6 +103,20 @@ impl Snapshot {
         });
         let (listeners, clusters) = (listeners.collect(), clusters.collect());
         Self { version: self.version + 1, loaded_at, config: Arc::new(config), changes, listeners, clusters }
+    }
+}
+
+impl Snapshot {
+    /// What has to be renewed of what this snapshot serves, for it to have the certificates of `config`, from whose text it
+    /// or the snapshot was made.
+    #[must_use]
+    pub fn renewals(&self, config: &Config) -> Renewals {
+        let mut renewals = Renewals::default();
+        let listeners = self.listeners.iter().zip(&config.listeners);
+        listeners.for_each(|(served, read)| renewals.of_listener(&served.config, read));
+        let clusters = self.clusters.iter().zip(&config.clusters);
+        clusters.for_each(|(served, read)| renewals.of_cluster(&served.config, read));
+        renewals
     }
 }
 

@@ -13,13 +13,23 @@ fn accepted_files_mean_what_is_recorded() {
     for file in files("tests/configs/accepted") {
         let loaded = load(&file).unwrap_or_else(|error| panic!("{error}"));
         let warnings: String = loaded.warnings.iter().map(|warning| format!("{warning}\n")).collect();
-        let Config { admin, connections_max, listeners, clusters, differences: _, runtime: _, stats: _, dump: _ } =
-            loaded.config;
+        let Config {
+            admin,
+            connections_max,
+            listeners,
+            clusters,
+            differences: _,
+            runtime: _,
+            stats: _,
+            dump: _,
+            watched_files,
+        } = loaded.config;
         let limit = connections_max.map(|max| format!("connections_max: {max}\n")).unwrap_or_default();
+        let watched = if watched_files.is_empty() { String::new() } else { format!("watched: {watched_files:?}\n") };
         compare(
             "configs/accepted",
             &file,
-            &format!("{warnings}admin: {admin:?}\n{limit}listeners: {listeners:#?}\nclusters: {clusters:#?}"),
+            &format!("{warnings}admin: {admin:?}\n{limit}{watched}listeners: {listeners:#?}\nclusters: {clusters:#?}"),
         );
     }
 }

@@ -139,7 +139,7 @@ async fn reload(reloader: &Reloader, clock: &dyn Clock, mut configs: mpsc::Unbou
             }
         };
         done(applied.map(|applied| match applied {
-            Applied::Same => "the configuration is the one in force".into(),
+            Applied::Same(_) => "the configuration is the one in force".into(),
             Applied::Next { snapshot, .. } => {
                 format!("configuration version {} is in force: {}", snapshot.version, snapshot.changes)
             }

@@ -269,7 +269,7 @@ impl Target<'_> {
     async fn connect(self) -> io::Result<Conn> {
         let conn = self.net.connect(self.address, &ConnectOptions::default()).await?;
         match self.tls {
-            Some(tls) => tls::connect(conn, tls).await,
+            Some(tls) => tls::connect(conn, &tls.current()).await,
             None => Ok(conn),
         }
     }

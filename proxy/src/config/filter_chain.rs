@@ -163,6 +163,19 @@ impl<T> FilterChains<T> {
         self.default_tls.is_some() || self.chains.iter().any(|chain| chain.tls.is_some())
     }
 
+    /// What the connections of the chains are encrypted with, the default's last.
+    pub fn encryptions(&self) -> impl Iterator<Item = &Arc<ServerTls>> {
+        self.chains.iter().filter_map(|chain| chain.tls.as_ref()).chain(&self.default_tls)
+    }
+
+    /// Has its connections encrypted as those of `other` are, which differs in nothing that concerns TLS.
+    pub fn encrypt_as(&mut self, other: &Self) {
+        for (chain, other) in self.chains.iter_mut().zip(&other.chains) {
+            chain.tls.clone_from(&other.tls);
+        }
+        self.default_tls.clone_from(&other.default_tls);
+    }
+
     /// What the connections of a chain are encrypted with.
     #[must_use]
     pub fn tls(&self, chosen: Chosen) -> Option<&Arc<ServerTls>> {

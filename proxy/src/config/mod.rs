@@ -36,6 +36,7 @@ pub mod normalisation;
 mod places;
 mod problem;
 pub mod redirects;
+mod renewals;
 pub mod retry;
 pub mod rewrite;
 pub mod route;
@@ -59,6 +60,7 @@ pub use error::{Cause, ConfigError, Name, Place, Position, Warning};
 pub use fields::Message;
 pub use listener::Listener;
 pub use places::Places;
+pub use renewals::Renewals;
 
 /// A whole configuration, as meant.
 #[derive(Clone, Debug)]
@@ -77,6 +79,8 @@ pub struct Config {
     pub runtime: Vec<runtime::RuntimeLayer>,
     /// Which stats are shown, and how.
     pub stats: stats::StatsOptions,
+    /// Files with secrets whose changes take effect while they are in use, in alphabetical order.
+    pub watched_files: Vec<String>,
     /// The file as JSON, for `/config_dump`.
     pub dump: serde_json::Value,
 }

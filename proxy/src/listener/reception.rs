@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::{Server, Serving};
 use crate::config::filter_chain::{Arrival, ClientOffer, Ends, FilterChains, Inspection};
 use crate::config::listener::Terminal;
-use crate::config::tls::ServerTls;
+use crate::config::tls::{ServerContext, ServerTls};
 use crate::net::Conn;
 use crate::net::tls::{self, FirstBytes, failure};
 use crate::stats::{Counter, HandshakeFailure, Held, Histogram, ListenerStats, TlsInspectorStats};
@@ -100,7 +100,7 @@ impl Serving {
                 self.count_failure(HandshakeFailure::Protocol);
                 None // as in Envoy: FIN, and no alert, which the client could not read
             }
-            Some(tls) => self.encrypt(conn, &tls).await,
+            Some(tls) => self.encrypt(conn, &tls.current()).await,
         };
         match encrypted {
             Some(conn) => Some((conn, server, counted)),
@@ -116,7 +116,7 @@ impl Serving {
     }
 
     /// Does the handshake of TLS.
-    async fn encrypt(&self, conn: Conn, with: &ServerTls) -> Option<Conn> {
+    async fn encrypt(&self, conn: Conn, with: &ServerContext) -> Option<Conn> {
         let peer = conn.peer.clone();
         let Ok(done) = timeout(HANDSHAKE_MAX, tls::accept(conn, with)).await else {
             tracing::debug!(%peer, "a connection is closed: its TLS handshake takes too long");

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::worker::Apply;
 use super::{ServerShared, StartError};
-use crate::config::Config;
+use crate::config::{Config, Renewals};
 use crate::net::{Address, ListenOptions};
 use crate::snapshot::{Addresses, Ground, Snapshot};
 
@@ -51,8 +51,8 @@ pub struct Reloader {
 
 /// What came of a configuration that can be served.
 pub enum Applied {
-    /// It is the one in force.
-    Same,
+    /// It is the one in force; these of its certificates are others now, which new connections have from now on.
+    Same(Renewals),
     /// This is in force now.
     Next {
         /// The configuration that was loaded, with the next version.
@@ -106,6 +106,14 @@ impl Reloader {
         self.shared.stats.config_reload_attempt.inc();
     }
 
+    /// Has new connections use the certificates of `config`, which is the configuration in force but for these; which they are.
+    #[must_use]
+    pub fn renew(&self, config: &Config) -> Renewals {
+        let renewals = self.shared.snapshot().renewals(config);
+        renewals.apply();
+        renewals
+    }
+
     async fn try_apply(&self, config: Config, loaded_at: SystemTime) -> Result<Applied, ReloadError> {
         let before = self.shared.snapshot();
         if before.config.admin != config.admin {
@@ -113,7 +121,7 @@ impl Reloader {
             return Err(ReloadError::Admin { now: text(&before.config.admin), wanted: text(&config.admin) });
         }
         if before.config.dump == config.dump {
-            return Ok(Applied::Same);
+            return Ok(Applied::Same(self.renew(&config)));
         }
         let ground = Ground { registry: &self.shared.registry, runtime: &self.shared.runtime };
         let snapshot = Arc::new(before.next(config, loaded_at, ground));
@@ -134,6 +142,7 @@ impl Reloader {
         let before = self.shared.in_force().addresses;
         let is_new = |at: &&Address| before.values().all(|had| had != *at);
         let bound = addresses.values().filter(is_new).cloned().collect();
+        snapshot.renewals(&snapshot.config).apply();
         self.shared.put_in_force(Arc::clone(&snapshot), addresses);
         Ok(Applied::Next { snapshot, bound })
     }

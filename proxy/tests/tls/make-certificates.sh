@@ -7,17 +7,19 @@ authority() {
     key "$1"
     openssl req -x509 -key "$1.key" -subj "/CN=$1" -days 36500 -out "$1.pem" -addext keyUsage=keyCertSign
 }
-signed() { # name, authority, extensions
+signed() { # name, authority, extensions, days
     key "$1"
-    openssl req -new -key "$1.key" -subj "/CN=$1" -out request.csr
-    printf '%s\n' "$3" > extensions
-    openssl x509 -req -in request.csr -CA "$2.pem" -CAkey "$2.key" -CAcreateserial -days 36500 -extfile extensions -out "$1.pem"
+    openssl req -new -key "$1.key" -subj "/O=finwait/CN=$1" -out request.csr
+    printf '%b\n' "$3" > extensions
+    openssl x509 -req -in request.csr -CA "$2.pem" -CAkey "$2.key" -CAcreateserial -days "${4:-36500}" -extfile extensions -out "$1.pem"
     rm request.csr extensions
 }
 authority authority
 authority stranger
 signed server authority 'subjectAltName=DNS:server.test,DNS:*.wild.test,IP:127.0.0.1'
+signed renewed authority 'subjectAltName=DNS:server.test,DNS:*.wild.test,IP:127.0.0.1'
+signed expired authority 'subjectAltName=DNS:server.test' -1
 signed other authority 'subjectAltName=DNS:other.test'
-signed client authority 'extendedKeyUsage=clientAuth'
+signed client authority 'extendedKeyUsage=clientAuth\nsubjectAltName=DNS:client.test,URI:spiffe://test/client'
 signed foreigner stranger 'basicConstraints=CA:FALSE'
 rm -f authority.key stranger.key ./*.srl

@@ -373,7 +373,7 @@ impl Drop for ConnectionRecord {
 /// Why a connect to `at` failed, as Envoy words it. A Unix domain socket answers at once, and its words say where.
 /// Does the handshake of TLS, or tells why there is none.
 async fn encrypt(conn: Conn, tls: &ClientTls, stats: &TlsStats) -> Result<Conn, String> {
-    match net::tls::connect(conn, tls).await {
+    match net::tls::connect(conn, &tls.current()).await {
         Ok(conn) => {
             stats.handshake.inc();
             Ok(conn)

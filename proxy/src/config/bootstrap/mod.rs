@@ -11,6 +11,8 @@ pub(crate) mod listener;
 pub(crate) mod matchers;
 pub(crate) mod policies;
 pub(crate) mod route;
+pub(crate) mod secret;
+pub(crate) mod source;
 pub(crate) mod stats;
 pub(crate) mod tcp_proxy;
 pub(crate) mod tls;
@@ -73,6 +75,8 @@ pub(crate) struct StaticResources {
     pub(crate) listeners: Vec<At<listener::Listener>>,
     #[serde(default)]
     pub(crate) clusters: Vec<At<cluster::Cluster>>,
+    #[serde(default)]
+    pub(crate) secrets: Vec<At<secret::Secret>>,
 }
 
 /// `envoy.config.core.v3.Address`

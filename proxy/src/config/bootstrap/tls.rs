@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::source::{SdsSecretConfig, WatchedDirectory};
 use super::{DataSource, StringMatcher};
 use crate::config::yaml::At;
 
@@ -50,9 +51,20 @@ pub(crate) struct CommonTlsContext {
     #[serde(default)]
     pub(crate) alpn_protocols: Vec<At<String>>,
     #[serde(default)]
+    pub(crate) tls_certificate_sds_secret_configs: Vec<At<SdsSecretConfig>>,
+    #[serde(default)]
     pub(crate) tls_certificates: Vec<At<TlsCertificate>>,
     pub(crate) tls_params: Option<TlsParameters>,
+    pub(crate) combined_validation_context: Option<At<CombinedCertificateValidationContext>>,
     pub(crate) validation_context: Option<At<CertificateValidationContext>>,
+    pub(crate) validation_context_sds_secret_config: Option<At<SdsSecretConfig>>,
+}
+
+/// `CommonTlsContext.CombinedCertificateValidationContext`
+#[derive(Debug, Deserialize)]
+pub(crate) struct CombinedCertificateValidationContext {
+    pub(crate) default_validation_context: At<CertificateValidationContext>,
+    pub(crate) validation_context_sds_secret_config: At<SdsSecretConfig>,
 }
 
 /// `envoy.extensions.transport_sockets.tls.v3.TlsParameters`
@@ -80,6 +92,7 @@ pub(crate) enum TlsProtocol {
 pub(crate) struct TlsCertificate {
     pub(crate) certificate_chain: Option<At<DataSource>>,
     pub(crate) private_key: Option<At<DataSource>>,
+    pub(crate) watched_directory: Option<WatchedDirectory>,
 }
 
 /// `envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext`
@@ -89,6 +102,7 @@ pub(crate) struct CertificateValidationContext {
     pub(crate) match_typed_subject_alt_names: Vec<At<SubjectAltNameMatcher>>,
     pub(crate) trust_chain_verification: Option<TrustChainVerification>,
     pub(crate) trusted_ca: Option<At<DataSource>>,
+    pub(crate) watched_directory: Option<WatchedDirectory>,
 }
 
 /// `CertificateValidationContext.TrustChainVerification`

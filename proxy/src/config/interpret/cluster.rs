@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::rewrite::literal_host;
+use super::secret::Secrets;
 use super::{address, buffer_bytes_max, health, http2_options, name_case, tls, trailer_rule};
 use crate::config::bootstrap::Http2ProtocolOptions;
 use crate::config::bootstrap::cluster::{
@@ -43,7 +44,7 @@ impl Written {
     }
 }
 
-pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Problem> {
+pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes) -> Result<Cluster, Problem> {
     let cluster = &written.value;
     if cluster.name.value.is_empty() {
         return Err(cluster.name.invalid("a cluster must have a name"));
@@ -65,7 +66,10 @@ pub(super) fn cluster(written: At<Written>, notes: &Notes) -> Result<Cluster, Pr
             Some(LbPolicy::Random) => Balancing::Random,
         },
         protocol,
-        tls: cluster.transport_socket.as_ref().map_or(Ok(None), |socket| tls::upstream(socket, alpn, notes))?,
+        tls: cluster
+            .transport_socket
+            .as_ref()
+            .map_or(Ok(None), |socket| tls::upstream(socket, alpn, secrets, notes))?,
         trailers: trailer_rule(http1_options(cluster).is_some_and(|options| options.enable_trailers)),
         name_case: name_case(http1_options(cluster).and_then(|options| options.header_key_format.as_ref()))?,
         connect_timeout: cluster.connect_timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.0),

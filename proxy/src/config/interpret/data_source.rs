@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::config::bootstrap::DataSource;
+use crate::config::constraints::NonEmpty;
 use crate::config::problem::Problem;
 use crate::config::yaml::At;
 
@@ -27,12 +28,7 @@ pub(super) fn bytes(written: &At<DataSource>) -> Result<At<Vec<u8>>, Problem> {
             Ok(at(coded, bytes))
         }
         (None, Some(path), None, None) => {
-            let bytes = read(&path.value).map_err(|error| {
-                path.invalid_but(
-                    format!("cannot read {:?}: {error}", &*path.value),
-                    "name a file that the user of this process may read; the path is relative to the working directory",
-                )
-            })?;
+            let bytes = file(path)?;
             Ok(at(path, bytes))
         }
         (Some(name), None, None, None) => {
@@ -45,6 +41,16 @@ pub(super) fn bytes(written: &At<DataSource>) -> Result<At<Vec<u8>>, Problem> {
             Err(written.invalid("takes exactly one of filename, inline_bytes, inline_string and environment_variable"))
         }
     }
+}
+
+/// The content of a file.
+pub(super) fn file(path: &At<NonEmpty>) -> Result<Vec<u8>, Problem> {
+    read(&path.value).map_err(|error| {
+        path.invalid_but(
+            format!("cannot read {:?}: {error}", &*path.value),
+            "name a file that the user of this process may read; the path is relative to the working directory",
+        )
+    })
 }
 
 /// The same where it has to be a text.

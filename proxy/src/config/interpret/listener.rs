@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::connection_manager::cidr;
+use super::secret::Secrets;
 use super::{ClusterNames, address, buffer_bytes_max, connection_manager, tcp_proxy, tls};
 use crate::config::bootstrap::listener::{
     CidrRange, ConnectionSourceType, FilterChain as Written, FilterChainMatch as WrittenMatch,
@@ -25,6 +26,7 @@ type Configured = Terminal<Arc<ConnectionManager>, Arc<TcpProxy>>;
 pub(super) fn listener(
     written: WrittenListener,
     clusters: &ClusterNames<'_>,
+    secrets: &Secrets<'_>,
     notes: &Notes,
 ) -> Result<Listener, Problem> {
     let address = address::bound(&written.address)?;
@@ -32,7 +34,7 @@ pub(super) fn listener(
     let name = written.name.filter(|name| !name.is_empty()).unwrap_or_else(|| address.to_string());
     let place = &written.address.place;
     let mut filter_chains =
-        filter_chains(written.filter_chains, written.default_filter_chain, place, &name, clusters, notes)?;
+        filter_chains(written.filter_chains, written.default_filter_chain, place, &name, clusters, secrets, notes)?;
     filter_chains.inspection = inspection(&written.listener_filters, &filter_chains);
     Ok(Listener {
         name,
@@ -65,6 +67,7 @@ fn filter_chains(
     place: &Place,
     name: &str,
     clusters: &ClusterNames<'_>,
+    secrets: &Secrets<'_>,
     notes: &Notes,
 ) -> Result<FilterChains<Configured>, Problem> {
     if written.is_empty() && default.is_none() {
@@ -81,7 +84,8 @@ fn filter_chains(
                 "write each port and prefix once, and let each chain differ from those before it by one of them",
             ));
         }
-        let tls = chain.value.transport_socket.as_ref().map_or(Ok(None), |socket| tls::downstream(socket, notes))?;
+        let tls =
+            chain.value.transport_socket.as_ref().map_or(Ok(None), |socket| tls::downstream(socket, secrets, notes))?;
         chains.push(FilterChain { matches, tls, terminal: terminal(chain, name, clusters, notes)? });
     }
     if let Some(matches) = default.as_ref().and_then(|default| default.value.filter_chain_match.as_ref()) {
@@ -95,7 +99,7 @@ fn filter_chains(
     let socket = default.as_ref().and_then(|default| default.value.transport_socket.as_ref());
     Ok(FilterChains {
         chains,
-        default_tls: socket.map_or(Ok(None), |socket| tls::downstream(socket, notes))?,
+        default_tls: socket.map_or(Ok(None), |socket| tls::downstream(socket, secrets, notes))?,
         default: default.map(|chain| terminal(chain, name, clusters, notes)).transpose()?,
         inspection: Inspection::None,
     })

@@ -23,6 +23,7 @@ mod retry;
 mod rewrite;
 mod route;
 mod runtime;
+mod secret;
 mod stats;
 mod targets;
 mod tcp_proxy;
@@ -42,6 +43,7 @@ use super::listener::{Http2Floods, Http2Options, Keepalive, Listener};
 use super::problem::Problem;
 use super::yaml::{At, Node, Notes};
 use super::{Cluster, Config, Difference, Differences};
+use secret::Secrets;
 
 /// The meaning of `bootstrap`, which was read from `tree`, with these differences unless its runtime says otherwise.
 pub(super) fn interpret(
@@ -61,9 +63,10 @@ pub(super) fn interpret(
     let admin = bootstrap.admin.and_then(|admin| admin.address);
     let admin = admin.map(|address| address::bound(&address)).transpose()?;
     let connect_in_clusters = connect_in_clusters(&written.clusters);
-    let clusters = clusters(written.clusters, notes)?;
+    let secrets = Secrets::new(&written.secrets)?;
+    let clusters = clusters(written.clusters, &secrets, notes)?;
     let names = ClusterNames::new(&clusters);
-    let listeners = listeners(written.listeners, &names, notes)?;
+    let listeners = listeners(written.listeners, &names, &secrets, notes)?;
     runtime::note_unknown_owners(notes, &names, &listeners);
     notes.note_unread();
     if !listeners.iter().flat_map(Listener::managers).any(|manager| manager.http2.allow_connect) {
@@ -76,10 +79,24 @@ pub(super) fn interpret(
             );
         }
     }
-    Ok(Config { admin, connections_max, listeners, clusters, differences, runtime, stats, dump: tree.to_message() })
+    Ok(Config {
+        admin,
+        connections_max,
+        listeners,
+        clusters,
+        differences,
+        runtime,
+        stats,
+        dump: tree.to_message(),
+        watched_files: notes.take_watched(),
+    })
 }
 
-fn clusters(written: Vec<At<super::bootstrap::cluster::Cluster>>, notes: &Notes) -> Result<Vec<Cluster>, Problem> {
+fn clusters(
+    written: Vec<At<super::bootstrap::cluster::Cluster>>,
+    secrets: &Secrets<'_>,
+    notes: &Notes,
+) -> Result<Vec<Cluster>, Problem> {
     let mut clusters: Vec<Cluster> = Vec::with_capacity(written.len());
     let mut names = BTreeSet::new();
     for cluster in written {
@@ -87,7 +104,7 @@ fn clusters(written: Vec<At<super::bootstrap::cluster::Cluster>>, notes: &Notes)
         if !names.insert(name.value.clone()) {
             return Err(name.invalid(format!("duplicate cluster '{}'", name.value)));
         }
-        clusters.push(cluster::cluster(cluster, notes)?);
+        clusters.push(cluster::cluster(cluster, secrets, notes)?);
     }
     Ok(clusters)
 }
@@ -95,13 +112,14 @@ fn clusters(written: Vec<At<super::bootstrap::cluster::Cluster>>, notes: &Notes)
 fn listeners(
     written: Vec<At<super::bootstrap::listener::Listener>>,
     clusters: &ClusterNames<'_>,
+    secrets: &Secrets<'_>,
     notes: &Notes,
 ) -> Result<Vec<Listener>, Problem> {
     let mut listeners: Vec<Listener> = Vec::with_capacity(written.len());
     let (mut names, mut addresses) = (BTreeSet::new(), BTreeMap::new());
     for at in written {
         let place = at.place;
-        let listener = listener::listener(at.value, clusters, notes)?;
+        let listener = listener::listener(at.value, clusters, secrets, notes)?;
         if !names.insert(listener.name.clone()) {
             return Err(Problem::invalid(&place, format!("duplicate listener '{}'", listener.name)));
         }

@@ -53,6 +53,11 @@ impl Certificate {
         }
     }
 
+    /// The chain, its first certificate at the front.
+    pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.0.cert
+    }
+
     /// Is it for this name?
     fn is_for(&self, name: &str) -> bool {
         let certificate = self.0.cert.first().and_then(|first| EndEntityCert::try_from(first).ok());

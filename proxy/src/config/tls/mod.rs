@@ -4,6 +4,7 @@
 //! of the file and not of the first client. [`certificates`] chooses among several certificates, [`verify`] judges those of peers.
 
 mod certificates;
+mod renewable;
 mod suites;
 mod verify;
 
@@ -15,6 +16,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
 pub use certificates::{Certificate, CertificateError};
+pub use renewable::{MadeOf, Material, Renewable};
 pub use suites::{CipherSuites, suite_by_name};
 pub use verify::{PeerName, PeerRules, Presence};
 
@@ -25,23 +27,29 @@ pub fn provider() -> CryptoProvider {
 }
 
 /// TLS towards clients.
-#[derive(Clone)]
-pub struct ServerTls {
+pub type ServerTls = Renewable<ServerContext>;
+
+/// TLS towards upstreams.
+pub type ClientTls = Renewable<ClientContext>;
+
+/// TLS towards clients, with the certificates that there are now.
+pub struct ServerContext {
     /// For clients that offer one of our application protocols, or none.
     with_alpn: Arc<ServerConfig>,
     /// For clients whose offer has nothing in common with ours: as in Envoy that is no error.
     without_alpn: Arc<ServerConfig>,
     /// `require_client_certificate`
     pub presence: Presence,
+    material: Material,
 }
 
-/// TLS towards upstreams.
-#[derive(Clone)]
-pub struct ClientTls {
+/// TLS towards upstreams, with the certificates that there are now.
+pub struct ClientContext {
     /// What is offered and demanded.
     pub config: Arc<ClientConfig>,
     /// What the upstream is asked for; rustls sends nothing of it unless `sni` was configured.
     pub name: ServerName<'static>,
+    material: Material,
 }
 
 /// What both sides of TLS have in common.
@@ -92,6 +100,13 @@ pub enum ClientCertificates {
 }
 
 impl ClientCertificates {
+    fn rules(&self) -> Option<&PeerRules> {
+        match self {
+            Self::Ignored => None,
+            Self::Optional(rules) | Self::Required(rules) => Some(rules),
+        }
+    }
+
     fn presence(&self) -> Presence {
         match self {
             Self::Ignored | Self::Optional(_) => Presence::Optional,
@@ -100,12 +115,34 @@ impl ClientCertificates {
     }
 }
 
-impl ServerTls {
+impl MadeOf for ServerContext {
+    fn material(&self) -> &Material {
+        &self.material
+    }
+}
+
+impl MadeOf for ClientContext {
+    fn material(&self) -> &Material {
+        &self.material
+    }
+}
+
+/// What tells these from others.
+fn material(common: &CommonTls, rules: Option<&PeerRules>, presence: Presence) -> Material {
+    let trusted = rules.into_iter().flat_map(PeerRules::certificates);
+    Material {
+        certificates: common.certificates.iter().flat_map(Certificate::chain).chain(trusted).cloned().collect(),
+        demands: format!("{presence:?} {:?}", rules.map(PeerRules::names).unwrap_or_default()),
+    }
+}
+
+impl ServerContext {
     /// # Errors
     /// The versions have no cipher suite left.
-    pub fn new(common: CommonTls, clients: ClientCertificates) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(common.suites.within(provider()));
+    pub fn new(common: CommonTls, clients: ClientCertificates) -> Result<ServerTls, rustls::Error> {
         let presence = clients.presence();
+        let material = material(&common, clients.rules(), presence);
+        let provider = Arc::new(common.suites.within(provider()));
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_protocol_versions(common.versions.list())?;
         let builder = match clients {
@@ -118,7 +155,7 @@ impl ServerTls {
         config.ticketer = rustls::crypto::ring::Ticketer::new()?;
         let without_alpn = Arc::new(config.clone());
         config.alpn_protocols = common.alpn;
-        Ok(Self { with_alpn: Arc::new(config), without_alpn, presence })
+        Ok(Renewable::new(Self { with_alpn: Arc::new(config), without_alpn, presence, material }))
     }
 
     /// For a client that offers these application protocols; `None` if it offers none.
@@ -130,14 +167,15 @@ impl ServerTls {
     }
 }
 
-impl ClientTls {
+impl ClientContext {
     /// # Errors
     /// The versions have no cipher suite left.
     pub fn new(
         common: CommonTls,
         upstreams: PeerRules,
         sni: Option<ServerName<'static>>,
-    ) -> Result<Self, rustls::Error> {
+    ) -> Result<ClientTls, rustls::Error> {
+        let material = material(&common, Some(&upstreams), Presence::Required);
         let provider = Arc::new(common.suites.within(provider()));
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_protocol_versions(common.versions.list())?;
@@ -150,18 +188,25 @@ impl ClientTls {
         config.alpn_protocols = common.alpn;
         config.enable_sni = sni.is_some();
         let unnamed = || ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into());
-        Ok(Self { config: Arc::new(config), name: sni.unwrap_or_else(unnamed) })
+        let name = sni.unwrap_or_else(unnamed);
+        Ok(Renewable::new(Self { config: Arc::new(config), name, material }))
     }
 }
 
-impl fmt::Debug for ServerTls {
+impl fmt::Debug for ServerContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ServerTls") // it holds keys
+        let Self { with_alpn, material, .. } = self; // the rest holds keys
+        write!(f, "ServerTls({}{})", alpn(&with_alpn.alpn_protocols), material.demands)
     }
 }
 
-impl fmt::Debug for ClientTls {
+impl fmt::Debug for ClientContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ClientTls({:?})", self.name)
+        let Self { config, name, material } = self;
+        write!(f, "ClientTls({name:?} {}{})", alpn(&config.alpn_protocols), material.demands)
     }
+}
+
+fn alpn(protocols: &[Vec<u8>]) -> String {
+    protocols.iter().map(|protocol| format!("{} ", String::from_utf8_lossy(protocol))).collect()
 }

@@ -48,6 +48,16 @@ impl PeerRules {
         Ok(Self { trusted: trusted_ca.map(Trusted::new).transpose()?, names })
     }
 
+    /// Those that are trusted.
+    pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.trusted.as_ref().map_or(&[], |trusted| &trusted.certificates)
+    }
+
+    /// One of these it must have; an empty list asks for none.
+    pub(super) fn names(&self) -> &[PeerName] {
+        &self.names
+    }
+
     fn check(
         &self,
         certificate: &CertificateDer<'_>,

@@ -55,8 +55,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("TypedDnsResolver", "typed_config", Within("GetAddrInfoDnsResolverConfig")),
     ("GetAddrInfoDnsResolverConfig", "@type", Only("type.googleapis.com/envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig", RESOLVER)),
 
-    ("StaticResources", "secrets", Refused("write certificates where they are used, in common_tls_context")),
-
     ("Admin", "access_log", Ignored("requests to the admin interface are not logged")),
     ("Admin", "access_log_path", Ignored("requests to the admin interface are not logged")),
     ("Admin", "ignore_global_conn_limit", Ignored("admin connections neither count nor are refused")),

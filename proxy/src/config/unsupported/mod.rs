@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 11] = [
+    pub(super) const MESSAGES: [&str; 13] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/cluster.rs"),
@@ -116,6 +116,8 @@ mod tests {
         include_str!("../bootstrap/matchers.rs"),
         include_str!("../bootstrap/policies.rs"),
         include_str!("../bootstrap/route.rs"),
+        include_str!("../bootstrap/secret.rs"),
+        include_str!("../bootstrap/source.rs"),
         include_str!("../bootstrap/stats.rs"),
         include_str!("../bootstrap/tcp_proxy.rs"),
         include_str!("../bootstrap/tls.rs"),

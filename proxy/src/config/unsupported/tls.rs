@@ -5,6 +5,8 @@ use super::Support::{self, Ignored, Old, Only, Refused};
 const FILES: &str = "certificates and keys come from the file; write them, or the names of their files, here";
 const HANDSHAKE: &str = "rustls does the handshake, with its own rules";
 const SESSIONS: &str = "session tickets are sealed with keys that this process makes and changes by itself";
+const RESPONSE: &str = "a file says nothing to whom one could respond";
+const SOURCE: &str = "there is no xDS; write path_config_source, which names a file of secrets";
 const STAPLING: &str = "nothing is stapled to a certificate (OCSP)";
 const VERIFICATION: &str = "a peer is known by trusted_ca and match_typed_subject_alt_names";
 
@@ -34,17 +36,14 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("UpstreamTlsContext", "enforce_rsa_key_usage", Ignored("rustls checks how a key may be used in any case")),
     ("UpstreamTlsContext", "max_session_keys", Ignored("it bounds a cache")),
 
-    ("CommonTlsContext", "combined_validation_context", Refused("write validation_context")),
     ("CommonTlsContext", "custom_handshaker", Refused(HANDSHAKE)),
     ("CommonTlsContext", "custom_tls_certificate_selector", Refused("of several certificates the first that is for the name is shown")),
     ("CommonTlsContext", "key_log", Refused("session keys are not written")),
     ("CommonTlsContext", "tls_certificate_certificate_provider", Refused(FILES)),
     ("CommonTlsContext", "tls_certificate_certificate_provider_instance", Refused(FILES)),
     ("CommonTlsContext", "tls_certificate_provider_instance", Refused(FILES)),
-    ("CommonTlsContext", "tls_certificate_sds_secret_configs", Refused(FILES)),
     ("CommonTlsContext", "validation_context_certificate_provider", Refused(FILES)),
     ("CommonTlsContext", "validation_context_certificate_provider_instance", Refused(FILES)),
-    ("CommonTlsContext", "validation_context_sds_secret_config", Refused("write validation_context")),
 
     ("TlsParameters", "compliance_policies", Refused(HANDSHAKE)),
     ("TlsParameters", "ecdh_curves", Ignored("the curves are X25519, P-256 and P-384")),
@@ -55,7 +54,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("TlsCertificate", "pkcs12", Refused("write certificate_chain and private_key, in PEM")),
     ("TlsCertificate", "private_key_provider", Refused("keys are in files")),
     ("TlsCertificate", "signed_certificate_timestamp", Refused("nothing is sent beside a certificate")),
-    ("TlsCertificate", "watched_directory", Ignored("send SIGHUP once the files have changed")),
 
     ("CertificateValidationContext", "allow_expired_certificate", Only("false", "a certificate that has expired is not accepted")),
     ("CertificateValidationContext", "ca_certificate_provider_instance", Refused(VERIFICATION)),
@@ -68,7 +66,21 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("CertificateValidationContext", "system_root_certs", Refused("write trusted_ca: { filename: /etc/ssl/certs/ca-certificates.crt }")),
     ("CertificateValidationContext", "verify_certificate_hash", Refused(VERIFICATION)),
     ("CertificateValidationContext", "verify_certificate_spki", Refused(VERIFICATION)),
-    ("CertificateValidationContext", "watched_directory", Ignored("send SIGHUP once the files have changed")),
+
+    ("ConfigSource", "ads", Refused(SOURCE)),
+    ("ConfigSource", "api_config_source", Refused(SOURCE)),
+    ("ConfigSource", "authorities", Ignored("a file has no authority")),
+    ("ConfigSource", "initial_fetch_timeout", Ignored("files are read with the configuration")),
+    ("ConfigSource", "resource_api_version", Ignored("a file says of each resource what it is")),
+    ("ConfigSource", "self", Refused(SOURCE)),
+    ("DiscoveryResponse", "canary", Ignored(RESPONSE)),
+    ("DiscoveryResponse", "control_plane", Ignored(RESPONSE)),
+    ("DiscoveryResponse", "nonce", Ignored(RESPONSE)),
+    ("DiscoveryResponse", "resource_errors", Ignored(RESPONSE)),
+    ("DiscoveryResponse", "type_url", Ignored(RESPONSE)),
+    ("DiscoveryResponse", "version_info", Ignored(RESPONSE)),
+    ("Secret", "generic_secret", Ignored("nothing here asks for it")),
+    ("Secret", "session_ticket_keys", Ignored("session tickets are sealed with keys that this process makes and changes by itself")),
 
     ("SubjectAltNameMatcher", "oid", Refused("names are DNS names, IP addresses and URIs")),
 ];

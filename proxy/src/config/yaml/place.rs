@@ -184,6 +184,8 @@ pub(crate) struct Notes {
     noted: RefCell<Vec<(Place, String)>>,
     /// Runtime keys with a value that nothing reads unless the configuration says so.
     unread: RefCell<Vec<At<String>>>,
+    /// Files that are watched.
+    watched: RefCell<BTreeSet<String>>,
     forgives_retry_words: Cell<bool>,
     lists_are_written_as_lists: Cell<bool>,
 }
@@ -239,6 +241,16 @@ impl Notes {
             })?;
         }
         Ok(())
+    }
+
+    /// The file at this path is read again whenever it changes.
+    pub(crate) fn watch(&self, path: &str) {
+        self.watched.borrow_mut().insert(path.to_owned());
+    }
+
+    /// The files that are watched, in alphabetical order.
+    pub(crate) fn take_watched(&self) -> Vec<String> {
+        self.watched.take().into_iter().collect()
     }
 
     /// From here on a single value is no list, which it is in protobuf's JSON form.

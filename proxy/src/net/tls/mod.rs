@@ -13,7 +13,7 @@ use rustls::server::Acceptor;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 
 use super::{Conn, Io};
-use crate::config::tls::{ClientTls, Presence, ServerTls};
+use crate::config::tls::{ClientContext, Presence, ServerContext};
 pub use client_hello::{ClientHello, FirstBytes};
 use io::TlsIo;
 
@@ -34,7 +34,7 @@ pub struct TlsSession {
 ///
 /// # Errors
 /// The client sends something else, or there is nothing that both sides know; where TLS has an alert for it, the alert has been sent.
-pub async fn accept(conn: Conn, tls: &ServerTls) -> Result<Conn, Error> {
+pub async fn accept(conn: Conn, tls: &ServerContext) -> Result<Conn, Error> {
     let Conn { io, local, peer, requested_server_name, .. } = conn;
     let io = match tls.presence {
         Presence::Required => alert::of_version(io),
@@ -51,7 +51,7 @@ pub async fn accept(conn: Conn, tls: &ServerTls) -> Result<Conn, Error> {
 ///
 /// # Errors
 /// As the server's side: [`accept`]. rustls' own error is within.
-pub async fn connect(conn: Conn, tls: &ClientTls) -> Result<Conn, Error> {
+pub async fn connect(conn: Conn, tls: &ClientContext) -> Result<Conn, Error> {
     let Conn { io, local, peer, number, .. } = conn;
     let stream = TlsConnector::from(Arc::clone(&tls.config)).connect(tls.name.clone(), io).await?;
     let session = agreed(stream.get_ref().1);

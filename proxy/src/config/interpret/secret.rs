@@ -1,0 +1,300 @@
+//! Certificates and what peers have to fulfil, from where the file has them: in place, in a static secret, or in a file of
+//! secrets that is watched (SDS by `path_config_source`).
+
+use std::collections::BTreeMap;
+
+use super::data_source;
+use super::pattern::string_match;
+use crate::config::bootstrap::DataSource;
+use crate::config::bootstrap::secret::{DiscoveryResponse, Secret, SecretResource};
+use crate::config::bootstrap::source::{SdsSecretConfig, WatchedDirectory};
+use crate::config::bootstrap::tls::{
+    CertificateValidationContext, CommonTlsContext, SanType, SubjectAltNameMatcher, TlsCertificate,
+    TrustChainVerification,
+};
+use crate::config::error::{Cause, Place};
+use crate::config::problem::Problem;
+use crate::config::string_match::Pattern;
+use crate::config::tls::{Certificate, CertificateError, PeerName, PeerRules};
+use crate::config::yaml::{At, Node, Notes, decode};
+
+/// `static_resources.secrets`, by name; each kind has its own names.
+#[derive(Default)]
+pub(super) struct Secrets<'s> {
+    certificates: BTreeMap<&'s str, &'s At<TlsCertificate>>,
+    contexts: BTreeMap<&'s str, &'s At<CertificateValidationContext>>,
+}
+
+/// What peers have to fulfil.
+pub(super) struct Validation {
+    /// There is a `trusted_ca`.
+    pub(super) has_ca: bool,
+    pub(super) rules: PeerRules,
+}
+
+/// When certificates are read again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Reading {
+    /// With the configuration.
+    Once,
+    /// Whenever the files change.
+    Watched,
+}
+
+impl From<&Option<WatchedDirectory>> for Reading {
+    fn from(written: &Option<WatchedDirectory>) -> Self {
+        if written.is_some() { Self::Watched } else { Self::Once }
+    }
+}
+
+impl<'s> Secrets<'s> {
+    /// # Errors
+    /// A secret has no content, or two of a kind have the same name.
+    pub(super) fn new(written: &'s [At<Secret>]) -> Result<Self, Problem> {
+        let mut secrets = Self::default();
+        for secret in written {
+            let Secret { name, tls_certificate, validation_context } = &secret.value;
+            let is_known = match (tls_certificate, validation_context) {
+                (Some(certificate), None) => secrets.certificates.insert(name, certificate).is_some(),
+                (None, Some(context)) => secrets.contexts.insert(name, context).is_some(),
+                (Some(_), Some(_)) => return Err(secret.invalid("a secret is a certificate or a validation_context")),
+                (None, None) => false, // of a kind that nothing here asks for
+            };
+            if is_known {
+                return Err(secret.invalid(format!("duplicate static secret '{name}'")));
+            }
+        }
+        Ok(secrets)
+    }
+
+    /// The certificates of a context.
+    pub(super) fn certificates(&self, written: &CommonTlsContext, notes: &Notes) -> Result<Vec<Certificate>, Problem> {
+        let CommonTlsContext { tls_certificates, tls_certificate_sds_secret_configs: named, .. } = written;
+        if let (Some(first), false) = (named.first(), tls_certificates.is_empty()) {
+            return Err(first.invalid_but(
+                "SDS and non-SDS TLS certificates may not be mixed",
+                "write all certificates in tls_certificates, or all in secrets",
+            ));
+        }
+        let in_place = tls_certificates.iter().map(|it| certificate(it, Reading::Once, notes));
+        in_place.chain(named.iter().map(|it| self.certificate_of(it, notes))).collect()
+    }
+
+    fn certificate_of(&self, named: &At<SdsSecretConfig>, notes: &Notes) -> Result<Certificate, Problem> {
+        let name = &named.value.name;
+        let Some(file) = SecretFile::of(named, notes)? else {
+            let secret = self.certificates.get(&*name.value);
+            let secret = secret.ok_or_else(|| unknown(name, "static secret", self.certificates.keys()))?;
+            return certificate(secret, Reading::Once, notes);
+        };
+        let read = |secret: &At<Secret>| match &secret.value.tls_certificate {
+            Some(it) => certificate(it, Reading::Watched, notes),
+            None => Err(secret.problem(Cause::Missing { field: "tls_certificate" })),
+        };
+        file.read(read)
+    }
+
+    /// What a context wants of peers.
+    pub(super) fn validation(&self, written: &CommonTlsContext, notes: &Notes) -> Result<Validation, Problem> {
+        let CommonTlsContext {
+            validation_context: in_place,
+            validation_context_sds_secret_config: named,
+            combined_validation_context: combined,
+            ..
+        } = written;
+        match (in_place, named, combined) {
+            (None, None, None) => Ok(Validation { has_ca: false, rules: PeerRules::default() }),
+            (Some(it), None, None) => Context::new(it, Reading::Once, notes)?.validation(),
+            (None, Some(named), None) => self.context_of(named, notes)?.validation(),
+            (None, None, Some(combined)) => {
+                let default = Context::new(&combined.value.default_validation_context, Reading::Once, notes)?;
+                default
+                    .under(self.context_of(&combined.value.validation_context_sds_secret_config, notes)?)
+                    .validation()
+            }
+            _ => {
+                let what = "takes one of validation_context, validation_context_sds_secret_config and \
+                            combined_validation_context";
+                let places = [in_place.as_ref().map(|it| &it.place), named.as_ref().map(|it| &it.place)];
+                let place = places.into_iter().flatten().next();
+                Err(place.map_or_else(
+                    || Cause::Invalid { what: what.into(), remedy: None }.into(),
+                    |place| Problem::invalid(place, what),
+                ))
+            }
+        }
+    }
+
+    fn context_of(&self, named: &At<SdsSecretConfig>, notes: &Notes) -> Result<Context, Problem> {
+        let name = &named.value.name;
+        let Some(file) = SecretFile::of(named, notes)? else {
+            let context = self.contexts.get(&*name.value);
+            let what = "static certificate validation context";
+            let context = context.ok_or_else(|| unknown(name, what, self.contexts.keys()))?;
+            return Context::new(context, Reading::Once, notes);
+        };
+        let read = |secret: &At<Secret>| match &secret.value.validation_context {
+            Some(it) => Context::new(it, Reading::Watched, notes),
+            None => Err(secret.problem(Cause::Missing { field: "validation_context" })),
+        };
+        file.read(read)
+    }
+}
+
+fn unknown<'n>(
+    name: &At<impl std::ops::Deref<Target = str>>,
+    what: &str,
+    known: impl Iterator<Item = &'n &'n str>,
+) -> Problem {
+    let known: Vec<&str> = known.copied().collect();
+    name.invalid_but(
+        format!("unknown {what} '{}'; those of this kind: {}", &*name.value, super::shown(&known)),
+        "write it under static_resources.secrets, or name a file of secrets in sds_config.path_config_source",
+    )
+}
+
+/// A file of secrets.
+struct SecretFile<'s> {
+    path: &'s str,
+    /// Where the configuration names it.
+    place: &'s Place,
+    text: String,
+    /// The secret that is wanted.
+    name: &'s str,
+}
+
+impl<'s> SecretFile<'s> {
+    /// The file that `named` names; `None` if the secret is a static one.
+    fn of(named: &'s At<SdsSecretConfig>, notes: &Notes) -> Result<Option<Self>, Problem> {
+        let SdsSecretConfig { name, sds_config } = &named.value;
+        let Some(source) = sds_config else { return Ok(None) };
+        let path = match (&source.value.path_config_source, &source.value.path) {
+            (Some(it), None) => &it.value.path,
+            (None, Some(path)) => path,
+            (None, None) | (Some(_), Some(_)) => {
+                return Err(source.invalid_but("names no source", "write path_config_source: { path: ... }"));
+            }
+        };
+        notes.watch(&path.value);
+        let text = data_source::file(path)?;
+        let text = String::from_utf8(text).map_err(|_| path.invalid("the file is no text in UTF-8"))?;
+        Ok(Some(Self { path: &path.value, place: &path.place, text, name: &name.value }))
+    }
+
+    /// What `read` makes of the secret. What is wrong in the file is told where the configuration names the file.
+    fn read<T>(&self, read: impl FnOnce(&At<Secret>) -> Result<T, Problem>) -> Result<T, Problem> {
+        let tree = Node::parse(&self.text).map_err(|problem| self.told(problem))?;
+        let notes = Notes::default();
+        let response: DiscoveryResponse = decode(&tree, &notes).map_err(|problem| self.told(problem))?;
+        let mut resources = response.resources;
+        let (Some(At { place, value: SecretResource::Secret(secret) }), None) = (resources.pop(), resources.pop())
+        else {
+            let what =
+                format!("unexpected SDS secrets length in {}: it holds one resource, {:?}", self.path, self.name);
+            return Err(Problem::invalid(self.place, what));
+        };
+        if secret.name != self.name {
+            let what = format!("unexpected SDS secret (expecting {}): {} in {}", self.name, secret.name, self.path);
+            return Err(Problem::invalid(self.place, what));
+        }
+        read(&At { place, value: *secret }).map_err(|problem| self.told(problem))
+    }
+
+    fn told(&self, problem: Problem) -> Problem {
+        let said = problem.error(self.path, &self.text).to_string();
+        Problem::invalid(self.place, format!("in the file of secrets: {}", said.trim_end()))
+    }
+}
+
+fn certificate(written: &At<TlsCertificate>, reading: Reading, notes: &Notes) -> Result<Certificate, Problem> {
+    let TlsCertificate { certificate_chain, private_key, watched_directory } = &written.value;
+    let (Some(chain), Some(key)) = (certificate_chain, private_key) else {
+        return Err(written.invalid("a certificate has a certificate_chain and a private_key"));
+    };
+    if [reading, watched_directory.into()].contains(&Reading::Watched) {
+        [chain, key].into_iter().for_each(|source| watch(source, notes));
+    }
+    let (chain, key) = (data_source::bytes(chain)?, data_source::bytes(key)?);
+    Certificate::new(&chain.value, &key.value).map_err(|error| match error {
+        CertificateError::NoCertificate | CertificateError::NotX509 => chain.invalid(error.to_string()),
+        CertificateError::NoKey | CertificateError::KeyMismatch => key.invalid(error.to_string()),
+    })
+}
+
+fn watch(source: &At<DataSource>, notes: &Notes) {
+    if let Some(path) = &source.value.filename {
+        notes.watch(&path.value);
+    }
+}
+
+/// A validation context, read.
+struct Context {
+    place: Place,
+    names: Vec<PeerName>,
+    trusted: Option<At<Vec<u8>>>,
+    verification: Option<TrustChainVerification>,
+}
+
+impl Context {
+    fn new(written: &At<CertificateValidationContext>, reading: Reading, notes: &Notes) -> Result<Self, Problem> {
+        let CertificateValidationContext {
+            match_typed_subject_alt_names,
+            trust_chain_verification,
+            trusted_ca,
+            watched_directory,
+        } = &written.value;
+        if let (Some(source), true) = (trusted_ca, [reading, watched_directory.into()].contains(&Reading::Watched)) {
+            watch(source, notes);
+        }
+        Ok(Self {
+            place: written.place.clone(),
+            names: match_typed_subject_alt_names.iter().map(peer_name).collect::<Result<_, _>>()?,
+            trusted: trusted_ca.as_ref().map(data_source::bytes).transpose()?,
+            verification: *trust_chain_verification,
+        })
+    }
+
+    /// The two as one, as protobuf merges messages: lists are appended, anything else is replaced.
+    fn under(self, over: Self) -> Self {
+        Self {
+            place: self.place,
+            names: self.names.into_iter().chain(over.names).collect(),
+            trusted: over.trusted.or(self.trusted),
+            verification: over.verification.or(self.verification),
+        }
+    }
+
+    fn validation(self) -> Result<Validation, Problem> {
+        let Self { place, names, trusted, verification } = self;
+        if !names.is_empty() && trusted.is_none() {
+            let what = "SAN-based verification of peer certificates without trusted CA is insecure and not allowed";
+            let cause = Cause::Invalid { what: what.into(), remedy: Some("write trusted_ca".into()) };
+            return Err(Problem::at(&place, cause));
+        }
+        let checks_chain = verification != Some(TrustChainVerification::AcceptUntrusted);
+        let checked = trusted.as_ref().filter(|_| checks_chain);
+        let rules = PeerRules::new(checked.map(|pem| &pem.value[..]), names).map_err(|error| {
+            let place = trusted.as_ref().map_or(&place, |pem| &pem.place);
+            Problem::invalid(place, error.to_string())
+        })?;
+        Ok(Validation { has_ca: trusted.is_some(), rules })
+    }
+}
+
+fn peer_name(written: &At<SubjectAltNameMatcher>) -> Result<PeerName, Problem> {
+    let matcher = &written.value.matcher;
+    let wanted = string_match(matcher)?;
+    match written.value.san_type {
+        SanType::Dns => Ok(PeerName::Dns(wanted)),
+        SanType::Uri => Ok(PeerName::Uri(wanted)),
+        SanType::IpAddress => match &wanted.pattern {
+            Pattern::Exact(text) => {
+                let address = text.parse().map_err(|_| matcher.invalid(format!("{text:?} is no IP address")))?;
+                Ok(PeerName::Ip(address))
+            }
+            Pattern::Contains(_) | Pattern::Prefix(_) | Pattern::Regex(_) | Pattern::Suffix(_) => {
+                Err(matcher.invalid_but("an IP address is compared as a whole", "write exact"))
+            }
+        },
+    }
+}

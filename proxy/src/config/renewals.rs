@@ -1,0 +1,56 @@
+//! Certificates that a configuration has anew, for listeners and clusters that serve on.
+
+use std::sync::Arc;
+
+use super::tls::{ClientTls, ServerTls};
+use super::{Cluster, Listener};
+
+/// Certificates to be put in the place of others, once the configuration they came with is in force.
+#[derive(Debug, Default)]
+pub struct Renewals {
+    servers: Vec<(Arc<ServerTls>, Arc<ServerTls>)>,
+    clients: Vec<(Arc<ClientTls>, Arc<ClientTls>)>,
+    /// Whose they are.
+    owners: Vec<String>,
+}
+
+impl Renewals {
+    /// What a listener that serves as `served` has to take over from `read`, which is the same but for certificates.
+    pub fn of_listener(&mut self, served: &Listener, read: &Listener) {
+        let pairs = served.filter_chains.encryptions().zip(read.filter_chains.encryptions());
+        let differing = pairs.filter(|(served, read)| served.differs(read));
+        let before = self.servers.len();
+        self.servers.extend(differing.map(|(served, read)| (Arc::clone(served), Arc::clone(read))));
+        if self.servers.len() > before {
+            self.owners.push(format!("listener {}", read.name));
+        }
+    }
+
+    /// The same for a cluster.
+    pub fn of_cluster(&mut self, served: &Cluster, read: &Cluster) {
+        if let (Some(served), Some(read_tls)) = (&served.tls, &read.tls)
+            && served.differs(read_tls)
+        {
+            self.clients.push((Arc::clone(served), Arc::clone(read_tls)));
+            self.owners.push(format!("cluster {}", read.name));
+        }
+    }
+
+    /// Is there nothing to be replaced?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.owners.is_empty()
+    }
+
+    /// Puts them in place: connections that begin from now on have them.
+    pub fn apply(&self) {
+        self.servers.iter().for_each(|(served, read)| served.renew(read));
+        self.clients.iter().for_each(|(served, read)| served.renew(read));
+    }
+
+    /// Whose certificates they are.
+    #[must_use]
+    pub fn owners(&self) -> &[String] {
+        &self.owners
+    }
+}
