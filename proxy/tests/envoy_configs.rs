@@ -16,6 +16,7 @@ fn accepted_files_mean_what_is_recorded() {
         let Config {
             admin,
             connections_max,
+            internal_buffer_bytes,
             listeners,
             clusters,
             differences: _,
@@ -24,7 +25,10 @@ fn accepted_files_mean_what_is_recorded() {
             dump: _,
             watched_files,
         } = loaded.config;
-        let limit = connections_max.map(|max| format!("connections_max: {max}\n")).unwrap_or_default();
+        let mut limit = connections_max.map(|max| format!("connections_max: {max}\n")).unwrap_or_default();
+        if internal_buffer_bytes > 0 {
+            limit += &format!("internal_buffer_bytes: {internal_buffer_bytes}\n");
+        }
         let watched = if watched_files.is_empty() { String::new() } else { format!("watched: {watched_files:?}\n") };
         compare(
             "configs/accepted",

@@ -7,7 +7,7 @@ use crate::cluster::EndpointTable;
 use crate::config::Cluster;
 use crate::config::cluster::Priority;
 use crate::config::runtime::BreakerLimit;
-use crate::net::Address;
+use crate::net::{Address, InternalAddress};
 use crate::runtime::Runtime;
 use crate::stats::{EndpointStats, HealthFlag};
 
@@ -149,7 +149,12 @@ fn host_json(address: &Address, endpoint: &EndpointStats) -> Value {
 /// An address in Envoy's shape.
 pub(super) fn address_json(address: &Address) -> Value {
     match address {
-        Address::Internal(name) => json!({ "envoy_internal_address": { "server_listener_name": name } }),
+        Address::Internal(InternalAddress { name, endpoint_id }) if endpoint_id.is_empty() => {
+            json!({ "envoy_internal_address": { "server_listener_name": name } })
+        }
+        Address::Internal(InternalAddress { name, endpoint_id }) => {
+            json!({ "envoy_internal_address": { "server_listener_name": name, "endpoint_id": endpoint_id } })
+        }
         Address::Pipe(pipe) => json!({ "pipe": { "path": pipe.path } }),
         Address::Socket(at) => {
             json!({ "socket_address": { "address": at.ip().to_string(), "port_value": at.port() } })

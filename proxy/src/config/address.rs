@@ -6,12 +6,27 @@ use std::net::{IpAddr, SocketAddr};
 /// Where something listens.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Address {
-    /// A listener inside this process, by name.
-    Internal(String),
+    /// A listener inside this process.
+    Internal(InternalAddress),
     /// A Unix domain socket of this machine.
     Pipe(Pipe),
     /// TCP over IPv4 or IPv6.
     Socket(SocketAddr),
+}
+
+/// A listener inside this process, by its name.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct InternalAddress {
+    /// `server_listener_name`
+    pub name: String,
+    /// `endpoint_id`: tells endpoints apart that the same listener serves. Of a listener it is empty.
+    pub endpoint_id: String,
+}
+
+impl<N: Into<String>> From<N> for InternalAddress {
+    fn from(name: N) -> Self {
+        Self { name: name.into(), endpoint_id: String::new() }
+    }
 }
 
 /// The version of a PROXY protocol header.
@@ -88,7 +103,7 @@ impl From<SocketAddr> for Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Internal(name) => write!(f, "envoy://{name}/"),
+            Self::Internal(InternalAddress { name, endpoint_id }) => write!(f, "envoy://{name}/{endpoint_id}"),
             Self::Pipe(pipe) => f.write_str(&pipe.path),
             Self::Socket(at) => write!(f, "{at}"),
         }

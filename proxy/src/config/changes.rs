@@ -17,6 +17,8 @@ pub struct Changes {
     pub listeners: BTreeMap<String, ListenerChange>,
     /// By name. Clusters that are the same are not here.
     pub clusters: BTreeMap<ClusterName, ClusterChange>,
+    /// `bootstrap_extensions` are others: they hold for connections that begin from now on.
+    pub extensions: bool,
     /// `layered_runtime` is another.
     pub runtime: bool,
 }
@@ -72,14 +74,16 @@ impl Changes {
     pub fn first(config: &Config) -> Self {
         let listeners = config.listeners.iter().map(|listener| (listener.name.clone(), ListenerChange::Added));
         let clusters = config.clusters.iter().map(|cluster| (cluster.name.clone(), ClusterChange::Added));
-        Self { listeners: listeners.collect(), clusters: clusters.collect(), runtime: !config.runtime.is_empty() }
+        let (listeners, clusters) = (listeners.collect(), clusters.collect());
+        Self { listeners, clusters, extensions: false, runtime: !config.runtime.is_empty() }
     }
 
     /// From `old` to `new`.
     #[must_use]
     pub fn between(old: &Config, new: &Config) -> Self {
-        let mut changes =
-            Self { runtime: old.dump["layered_runtime"] != new.dump["layered_runtime"], ..Self::default() };
+        let differs = |key: &str| old.dump[key] != new.dump[key];
+        let (extensions, runtime) = (differs("bootstrap_extensions"), differs("layered_runtime"));
+        let mut changes = Self { extensions, runtime, ..Self::default() };
         changes.compare_listeners(old, new);
         changes.compare_clusters(old, new);
         changes
@@ -88,7 +92,7 @@ impl Changes {
     /// Is everything the same?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.listeners.is_empty() && self.clusters.is_empty() && !self.runtime
+        self.listeners.is_empty() && self.clusters.is_empty() && !self.extensions && !self.runtime
     }
 
     fn compare_listeners(&mut self, old: &Config, new: &Config) {

@@ -43,7 +43,10 @@ impl Listener {
     /// What its stats are called.
     #[must_use]
     pub fn stat_name(&self) -> String {
-        self.stat_prefix.clone().unwrap_or_else(|| self.address.to_string())
+        self.stat_prefix.clone().unwrap_or_else(|| match &self.address {
+            Address::Internal(at) => format!("envoy_internal_{}", at.name),
+            Address::Pipe(_) | Address::Socket(_) => self.address.to_string(),
+        })
     }
 
     /// The connection managers that its filter chains end in.
@@ -55,7 +58,7 @@ impl Listener {
     pub fn managers_mut(&mut self) -> impl Iterator<Item = &mut ConnectionManager> {
         self.filter_chains.terminals_mut().filter_map(|terminal| match terminal {
             Terminal::Http(manager) => Some(Arc::make_mut(manager)),
-            Terminal::Tcp(_) => None,
+            Terminal::Nothing | Terminal::Tcp(_) => None,
         })
     }
 }
@@ -65,6 +68,8 @@ impl Listener {
 pub enum Terminal<H, T> {
     /// `envoy.filters.network.http_connection_manager`
     Http(H),
+    /// None: connections are closed at once.
+    Nothing,
     /// `envoy.filters.network.tcp_proxy`
     Tcp(T),
 }
@@ -75,7 +80,7 @@ impl<H, T> Terminal<H, T> {
     pub fn http(&self) -> Option<&H> {
         match self {
             Self::Http(manager) => Some(manager),
-            Self::Tcp(_) => None,
+            Self::Nothing | Self::Tcp(_) => None,
         }
     }
 }

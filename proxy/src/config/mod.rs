@@ -69,6 +69,8 @@ pub struct Config {
     pub admin: Option<Address>,
     /// Connections of all listeners together that may be open; `None` leaves it to the runtime.
     pub connections_max: Option<u32>,
+    /// Bytes that may wait in each direction of a connection to an internal listener.
+    pub internal_buffer_bytes: usize,
     /// The listeners, in the order of the file.
     pub listeners: Vec<Listener>,
     /// The clusters, in the order of the file; names are unique.

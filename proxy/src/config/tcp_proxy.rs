@@ -3,9 +3,12 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::access_log::AccessLog;
 use super::cluster::ClusterName;
-use super::log_format::Operator;
+use super::log_format::{Format, Operator};
+use super::route::Edits;
 
 /// Options of the TCP proxy.
 #[derive(Clone, Debug)]
@@ -18,6 +21,8 @@ pub struct TcpProxy {
     pub idle_timeout: Option<Duration>,
     /// `max_downstream_connection_duration`: a connection is ended after this, whatever it does.
     pub duration_max: Option<DurationMax>,
+    /// `tunneling_config`: bytes are sent inside HTTP.
+    pub tunneling: Option<Tunneling>,
     /// `max_connect_attempts`
     pub connect_attempts_max: NonZeroU32,
     /// One line per connection goes to each.
@@ -31,6 +36,17 @@ impl TcpProxy {
     pub fn resolve(&mut self, said: &dyn Fn(&Operator) -> Option<String>) {
         self.access_logs.iter_mut().for_each(|log| log.format.resolve(said));
     }
+}
+
+/// `tunneling_config`
+#[derive(Clone, Debug)]
+pub struct Tunneling {
+    /// What the tunnel leads to.
+    pub hostname: Format,
+    /// `use_post`: the path of a POST that takes the place of CONNECT.
+    pub post_path: Option<HeaderValue>,
+    /// `headers_to_add`
+    pub headers: Edits,
 }
 
 /// The clusters that a connection may go to.

@@ -97,7 +97,7 @@ impl ListenerDrain {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         let seen = self.0.signal.now();
-        seen.process.is_unwell || self.has_begun(&seen)
+        (seen.process.is_unwell && self.0.direction != Direction::Internal) || self.has_begun(&seen)
     }
 
     /// Waits until clients are to be sent elsewhere, idle ones too.
@@ -115,7 +115,7 @@ impl ListenerDrain {
     pub async fn accepts_no_more(&self) {
         let closed = |now: &Seen| {
             now.service == Service::Removed
-                || now.process.stage >= Stage::Closed
+                || self.stage(now) >= Stage::Closed
                 || self.listening(now) == Listening::Closed
         };
         let drained = async {
@@ -138,7 +138,7 @@ impl ListenerDrain {
     pub async fn ends_tunnel(&self, number: u64) {
         let ends = |now: &Seen| {
             now.service == Service::Removed
-                || now.process.stage >= Stage::Closed
+                || self.stage(now) >= Stage::Closed
                 || self.listening(now) == Listening::Draining
         };
         self.0.signal.until(ends).await;
@@ -172,8 +172,17 @@ impl ListenerDrain {
 
     fn has_begun(&self, seen: &Seen) -> bool {
         seen.service == Service::Removed
-            || seen.process.stage >= Stage::Draining
+            || self.stage(seen) >= Stage::Draining
             || self.listening(seen) == Listening::Draining
+    }
+
+    /// How far the process has come, as far as that concerns the listener: clients within the process have no other place to go
+    /// to, and are gone with those that they serve.
+    fn stage(&self, seen: &Seen) -> Stage {
+        match (self.0.direction, seen.process.stage) {
+            (Direction::Internal, Stage::Draining | Stage::Closed) => Stage::Running,
+            (_, stage) => stage,
+        }
     }
 
     fn listening(&self, seen: &Seen) -> Listening {
@@ -252,6 +261,25 @@ mod tests {
             assert!((5 * SECOND..9 * SECOND).contains(&tunnel_ended), "{tunnel_ended:?}");
             assert_eq!(over, 10 * SECOND);
             assert!(!stays.is_draining() && timeout(SECOND, stays.begun()).await.is_err());
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_internal_listener_serves_through_a_drain_until_it_is_removed() {
+        let (control, drain) = drain_over(10 * SECOND, Strategy::Gradual);
+        let worker = drain.on_worker();
+        let internal = worker.listener(Direction::Internal);
+        following(&worker, async {
+            control.close_listeners(Scope::All, false);
+            control.enter(Stage::Closed);
+            assert!(timeout(SECOND, internal.accepts_no_more()).await.is_err());
+            assert!(timeout(20 * SECOND, internal.ends_tunnel(0)).await.is_err());
+            assert!(!internal.is_draining());
+            internal.remove();
+            internal.accepts_no_more().await;
+            control.enter(Stage::Stopped);
+            internal.is_over().await;
         })
         .await;
     }

@@ -47,6 +47,8 @@ pub enum Strategy {
 pub enum Direction {
     /// `INBOUND`: from clients to the application beside this proxy.
     Inbound,
+    /// From within the process: such a listener serves for as long as others do.
+    Internal,
     /// `OUTBOUND` or unspecified.
     #[default]
     Other,
@@ -201,6 +203,7 @@ impl Standing {
     fn listening(&self, direction: Direction) -> Listening {
         match direction {
             Direction::Inbound => self.inbound,
+            Direction::Internal => Listening::Open,
             Direction::Other => self.other,
         }
     }

@@ -26,6 +26,13 @@ pub(crate) fn edit_request(levels: &[Arc<HeaderEdits>], request: &mut RequestHea
     }
 }
 
+/// Adds to the head of a tunnel that the proxy asks for itself.
+pub(crate) fn edit_tunnel(edits: &Edits, request: &mut RequestHead, info: &StreamInfo) {
+    let value = |format: &Format| header_value(format, Heads { request: None, response: None }, info);
+    let changes = changes(edits, &request.headers, value);
+    apply(changes, &mut request.headers, is_joined_in_requests);
+}
+
 /// Changes a response, whether an upstream's or one of the proxy's own.
 pub(crate) fn edit_response(
     levels: &[Arc<HeaderEdits>],

@@ -186,6 +186,7 @@ impl Listener {
                 if let Some((conn, server, counted)) = Box::pin(serving.receive(conn)).await {
                     match server {
                         Terminal::Http(manager) => Box::pin(manager.serve(conn)).await,
+                        Terminal::Nothing => drop(conn),
                         Terminal::Tcp(proxy) => Box::pin(proxy.serve(conn)).await,
                     }
                     counted.end();
@@ -203,6 +204,10 @@ impl Listener {
                 counted.end();
                 drop(permit);
             }),
+            Terminal::Nothing => {
+                drop(conn);
+                return counted.end();
+            }
             Terminal::Tcp(proxy) => connections.spawn_local(async move {
                 proxy.serve(conn).await;
                 counted.end();

@@ -8,6 +8,7 @@
 //! and is `!Send`; only [`Conn`] is `Send`, since some HTTP libraries ask that of an upgraded connection.
 
 pub mod accept;
+mod internal;
 mod pace;
 pub mod proxy_header;
 mod random;
@@ -33,9 +34,10 @@ use ::tokio::task::coop;
 use bytes::Bytes;
 use rewound::Rewound;
 
-pub use crate::config::address::{Address, Pipe};
+pub use crate::config::address::{Address, InternalAddress, Pipe};
 use crate::config::filter_chain::Ends;
 use crate::stats::{ByteStats, Meter, Registry};
+pub use internal::InternalNet;
 pub use pace::{Pace, PaceTicket};
 pub use random::Random;
 pub use tls::TlsSession;

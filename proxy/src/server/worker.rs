@@ -23,7 +23,7 @@ use crate::drain::{Direction, Drain, ListenerDrain, Stage, WorkerDrain};
 use crate::filter::FilterContext;
 use crate::listener::{Listener, ListenerControl, Serving};
 use crate::net::accept::Acceptor;
-use crate::net::{Accept, Address, ListenOptions, LogTarget, Outside};
+use crate::net::{Accept, Address, InternalNet, ListenOptions, LogTarget, Outside};
 use crate::snapshot::{self, Addresses, Snapshot};
 use crate::stats::{
     CodeStats, CorsStats, Http1Stats, Http2Stats, HttpStats, ListenerStats, ResponseStats, TcpStats, TlsInspectorStats,
@@ -41,7 +41,11 @@ pub struct Worker {
     clusters: Rc<Clusters>,
     connection_ids: Rc<Cell<u64>>,
     listeners: BTreeMap<String, Running>,
+    /// Those that others reach.
     tasks: JoinSet<()>,
+    /// Those that are reached from within the worker.
+    internal_tasks: JoinSet<()>,
+    internal: Rc<InternalNet>,
 }
 
 /// A listener that runs.
@@ -97,8 +101,9 @@ impl Worker {
         how: &ListenOptions,
     ) -> Result<Self, StartError> {
         outside.logs.register_stats(&shared.registry);
+        let internal = Rc::new(InternalNet::new(Rc::clone(&outside.net)));
         let mut worker = Self {
-            outside,
+            outside: Outside { net: Rc::<InternalNet>::clone(&internal), ..outside },
             shared: Arc::clone(shared),
             drain: Rc::new(drain.on_worker()),
             process: drain.clone(),
@@ -106,8 +111,11 @@ impl Worker {
             connection_ids: Rc::default(),
             listeners: BTreeMap::new(),
             tasks: JoinSet::new(),
+            internal_tasks: JoinSet::new(),
+            internal,
         };
         let snapshot = shared.snapshot();
+        worker.internal.set_buffer_bytes(snapshot.config.internal_buffer_bytes);
         worker.set_clusters(&snapshot).await;
         let prepared = worker.prepare(&snapshot, at, how)?;
         worker.set_listeners(prepared);
@@ -133,11 +141,19 @@ impl Worker {
                 biased;
                 Some(apply) = snapshots.recv() => self.apply(apply).await,
                 Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
+                Some(_) = self.internal_tasks.join_next(), if !self.internal_tasks.is_empty() => {}
                 // Without listeners, or with those that an operator has closed, it goes on until the process ends.
                 () = process.reached(Stage::Draining), if self.tasks.is_empty() => break,
             }
         }
         self.clusters.retain(&|_| false); // closes the pools' connections
+        self.end_internal_listeners().await;
+    }
+
+    /// Ends the listeners that nobody is left for. What they have passed on is finished.
+    async fn end_internal_listeners(&mut self) {
+        std::mem::take(&mut self.listeners).into_values().for_each(|running| running.control.remove());
+        while self.internal_tasks.join_next().await.is_some() {}
     }
 
     async fn apply(&mut self, apply: Apply) {
@@ -150,6 +166,7 @@ impl Worker {
         if agreed.await.is_err() {
             return; // what was prepared is dropped
         }
+        self.internal.set_buffer_bytes(snapshot.config.internal_buffer_bytes);
         self.set_clusters(&snapshot).await;
         self.set_listeners(ready);
         self.clusters.retain(&|name| !matches!(snapshot.changes.clusters.get(name), Some(ClusterChange::Removed)));
@@ -220,6 +237,7 @@ impl Worker {
         let drain = self.drain.listener(direction(config));
         let filter_chains = config.filter_chains.try_map(|terminal| match terminal {
             Terminal::Http(options) => self.manager(options, listener, &drain).map(Terminal::Http),
+            Terminal::Nothing => Ok(Terminal::Nothing),
             Terminal::Tcp(options) => self.tcp_proxy(options, listener, &drain).map(Terminal::Tcp),
         })?;
         let limits = self.shared.connections.of(config);
@@ -330,7 +348,10 @@ impl Worker {
     fn begin(&mut self, config: &config::Listener, accept: Box<dyn Accept>, serving: Serving) -> ListenerControl {
         let acceptor = Acceptor::new(accept, format!("listener {}", config.name));
         let (listener, control) = Listener::new(acceptor, serving, self.drain.listener(direction(config)));
-        self.tasks.spawn_local(listener.run());
+        match config.address {
+            Address::Internal(_) => self.internal_tasks.spawn_local(listener.run()),
+            Address::Pipe(_) | Address::Socket(_) => self.tasks.spawn_local(listener.run()),
+        };
         control
     }
 }
@@ -347,7 +368,11 @@ impl Prepared {
 }
 
 fn direction(listener: &config::Listener) -> Direction {
-    if listener.is_inbound { Direction::Inbound } else { Direction::Other }
+    match listener.address {
+        Address::Internal(_) => Direction::Internal,
+        _ if listener.is_inbound => Direction::Inbound,
+        Address::Pipe(_) | Address::Socket(_) => Direction::Other,
+    }
 }
 
 fn bind(

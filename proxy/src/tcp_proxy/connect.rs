@@ -1,12 +1,16 @@
 //! A connection to an endpoint, in as many attempts as there may be.
 
+use std::rc::Rc;
+
 use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::access_log::{ResponseFlag, StreamInfo};
-use crate::cluster::{Cluster, Endpoint, Failure, TcpConnection};
+use super::tunnel::{self, Unopened};
+use super::upstream::Upstream;
+use crate::cluster::{Cluster, Endpoint, Failure};
 use crate::config::cluster::Priority;
-use crate::config::tcp_proxy::TcpProxy as Options;
+use crate::config::tcp_proxy::{TcpProxy as Options, Tunneling};
 
 /// What an attempt came to that brought no connection.
 enum Attempt {
@@ -20,14 +24,14 @@ enum Attempt {
 ///
 /// # Cancellation
 /// Dropped, it gives the attempt up.
-pub(super) async fn connect(options: &Options, cluster: &Cluster, info: &mut StreamInfo) -> Option<TcpConnection> {
+pub(super) async fn connect(options: &Options, cluster: &Cluster, info: &mut StreamInfo) -> Option<Upstream> {
     let began = Instant::now();
     for _ in 0..options.connect_attempts_max.get() {
-        let attempt = attempt(cluster, info).await;
+        let attempt = attempt(options, cluster, info).await;
         info.times.pool_wait = Some(began.elapsed());
         match attempt {
             Ok(upstream) => {
-                info.upstream_connection = Some(upstream.conn.info());
+                info.upstream_connection = upstream.info();
                 return Some(upstream);
             }
             Err(Attempt::Failed) => {}
@@ -42,7 +46,7 @@ pub(super) async fn connect(options: &Options, cluster: &Cluster, info: &mut Str
     None
 }
 
-async fn attempt(cluster: &Cluster, info: &mut StreamInfo) -> Result<TcpConnection, Attempt> {
+async fn attempt(options: &Options, cluster: &Cluster, info: &mut StreamInfo) -> Result<Upstream, Attempt> {
     let stats = &cluster.shared.stats;
     // The limit before the endpoint, as in Envoy: none is looked for that could not be used.
     let Some(permit) = cluster.shared.breakers.of(Priority::Default).connections.permit() else {
@@ -56,17 +60,54 @@ async fn attempt(cluster: &Cluster, info: &mut StreamInfo) -> Result<TcpConnecti
     info.attempts += 1;
     info.upstream_host = Some(endpoint.address.clone());
     info.upstream_name = if info.shows_upstream_name { cluster.hostname(&endpoint) } else { None };
+    if let Some(tunneling) = &options.tunneling {
+        drop(permit); // the pool takes its own
+        return open_tunnel(tunneling, cluster, &endpoint, info).await;
+    }
     match endpoint.pool(Priority::Default).connect_tcp(permit).await {
         Ok(upstream) => {
             cluster.report_connected(&endpoint);
             cluster.report(&endpoint, Ok(StatusCode::OK));
-            Ok(upstream)
+            Ok(Upstream::Tcp(upstream))
         }
         Err(failure) => {
             report_failed(cluster, &endpoint, &failure, info);
             Err(Attempt::Failed)
         }
     }
+}
+
+async fn open_tunnel(
+    options: &Tunneling,
+    cluster: &Cluster,
+    endpoint: &Rc<Endpoint>,
+    info: &mut StreamInfo,
+) -> Result<Upstream, Attempt> {
+    match Box::pin(tunnel::open(options, endpoint, info)).await {
+        Ok(tunnel) => {
+            cluster.report_connected(endpoint);
+            cluster.report(endpoint, Ok(StatusCode::OK));
+            return Ok(Upstream::Tunnel(Box::new(tunnel)));
+        }
+        Err(Unopened::Unconnected(failure)) => report_failed(cluster, endpoint, &failure, info),
+        Err(Unopened::Lost) => {
+            cluster.report(endpoint, Err(&Failure::Terminated));
+            info.flag(ResponseFlag::UF);
+        }
+        Err(Unopened::Refused(status)) => {
+            tracing::debug!(
+                connection = info.downstream.connection_id,
+                cluster = &*cluster.shared.config.name,
+                endpoint = %endpoint.address,
+                %status,
+                "a tunnel was refused"
+            );
+            cluster.report(endpoint, Ok(status));
+            info.flag(ResponseFlag::UF);
+            info.transport_failure = Some(format!("tunnel_response:{}", status.as_u16()).into());
+        }
+    }
+    Err(Attempt::Failed)
 }
 
 fn report_failed(cluster: &Cluster, endpoint: &Endpoint, failure: &Failure, info: &mut StreamInfo) {

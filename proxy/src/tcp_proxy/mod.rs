@@ -2,11 +2,14 @@
 //!
 //! A listener hands over a connection. [`TcpProxy::serve`] finds its cluster, [`connect`] opens a connection to one of the
 //! endpoints, [`relay`] copies both ways until both directions have ended, and [`record`] is the line in the access log. A
-//! client is not read before there is a connection to an endpoint, as in Envoy: until then nobody sees that it has gone.
+//! client is not read before there is a connection to an endpoint, as in Envoy: until then nobody sees that it has gone. With
+//! `tunneling_config` that connection is a [`tunnel`].
 
 mod connect;
 mod record;
 mod relay;
+mod tunnel;
+mod upstream;
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -15,9 +15,10 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::upstream::Upstream;
 use super::{End, TcpProxyParts};
 use crate::access_log::StreamInfo;
-use crate::cluster::{Cluster, TcpConnection};
+use crate::cluster::Cluster;
 use crate::exchange::LazyTimer;
 use crate::net::Conn;
 use crate::stats::{Counter, FlowStats, Held, Pause, TcpStats};
@@ -52,7 +53,7 @@ pub(super) struct Relay {
     /// `None` once it is over.
     client: Option<Conn>,
     /// `None` once it is over.
-    upstream: Option<TcpConnection>,
+    upstream: Option<Upstream>,
     request: Direction,
     response: Direction,
     limits: Limits,
@@ -100,7 +101,7 @@ enum Broken {
 impl Relay {
     pub(super) fn new(
         client: Conn,
-        upstream: TcpConnection,
+        upstream: Upstream,
         limits: Limits,
         proxy: &TcpProxyParts,
         cluster: &Rc<Cluster>,
@@ -140,6 +141,9 @@ impl Relay {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         let before = self.moved();
+        if let Some(upstream) = &mut self.upstream {
+            upstream.push(cx);
+        }
         if let Err(end) = self.poll_request(cx).and_then(|()| self.poll_response(cx)) {
             return Poll::Ready(Step::End(end));
         }
@@ -158,7 +162,7 @@ impl Relay {
 
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let Some(upstream) = &mut self.upstream else { return Ok(()) };
-        let moved = self.request.poll(cx, self.client.as_mut(), &mut upstream.conn);
+        let moved = self.request.poll(cx, self.client.as_mut(), upstream);
         moved.map_err(|broken| match broken {
             Broken::Sender => self.reset_upstream(),
             Broken::Receiver => self.reset_client(),
@@ -167,7 +171,7 @@ impl Relay {
 
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let Some(client) = &mut self.client else { return Ok(()) };
-        let from = self.upstream.as_mut().map(|upstream| &mut upstream.conn);
+        let from = self.upstream.as_mut();
         let was_open = self.response.state == State::Open;
         let moved = self.response.poll(cx, from, client);
         let ends_last = self.request.state == State::Closed;
@@ -187,7 +191,7 @@ impl Relay {
     /// The client has reset its connection.
     fn reset_upstream(&mut self) -> End {
         if let Some(upstream) = &mut self.upstream {
-            upstream.conn.abort_on_drop();
+            upstream.abort_on_drop();
         }
         End::DownstreamReset
     }
@@ -196,6 +200,9 @@ impl Relay {
     fn reset_client(&mut self) -> End {
         if let Some(upstream) = &mut self.upstream {
             upstream.ended_by_peer();
+            if !upstream.passes_resets() {
+                return End::Complete;
+            }
         }
         if let Some(client) = &mut self.client {
             client.abort_on_drop();
@@ -205,6 +212,11 @@ impl Relay {
 
     /// Closes connections that nothing more passes over.
     fn drop_what_is_over(&mut self) -> Option<Step> {
+        let has_ended = self.response.state == State::Closed
+            || (self.request.state == State::Closed && self.response.waiting.is_empty());
+        if has_ended && self.upstream.as_ref().is_some_and(Upstream::ends_as_a_whole) {
+            return Some(Step::End(End::Complete));
+        }
         if self.response.state != State::Open && self.request.state == State::Closed {
             self.upstream = None;
         }
@@ -255,7 +267,11 @@ impl Direction {
     ///
     /// # Errors
     /// An end is broken.
-    fn poll(&mut self, cx: &mut Context<'_>, from: Option<&mut Conn>, to: &mut Conn) -> Result<(), Broken> {
+    fn poll<F, T>(&mut self, cx: &mut Context<'_>, from: Option<&mut F>, to: &mut T) -> Result<(), Broken>
+    where
+        F: AsyncRead + Unpin,
+        T: AsyncWrite + Unpin,
+    {
         if self.state == State::Closed {
             return Ok(());
         }
@@ -290,7 +306,7 @@ impl Direction {
     }
 
     /// Writes what waits, as far as the receiver takes it.
-    fn write(&mut self, cx: &mut Context<'_>, to: &mut Conn) -> Result<(), Broken> {
+    fn write(&mut self, cx: &mut Context<'_>, to: &mut (impl AsyncWrite + Unpin)) -> Result<(), Broken> {
         while !self.waiting.is_empty() {
             match Pin::new(&mut *to).poll_write(cx, &self.waiting) {
                 Poll::Pending => return Ok(()),
@@ -307,7 +323,11 @@ impl Direction {
     }
 
     /// Ready if something has come, FIN among it; what the receiver does not take at once waits.
-    fn read(&mut self, cx: &mut Context<'_>, from: &mut Conn, to: &mut Conn) -> Result<Poll<()>, Broken> {
+    fn read<F, T>(&mut self, cx: &mut Context<'_>, from: &mut F, to: &mut T) -> Result<Poll<()>, Broken>
+    where
+        F: AsyncRead + Unpin,
+        T: AsyncWrite + Unpin,
+    {
         let mut space = [MaybeUninit::uninit(); READ_BYTES];
         let room = self.waiting_bytes_max.saturating_sub(self.waiting.len()).min(READ_BYTES);
         let mut read = ReadBuf::uninit(space.get_mut(..room).unwrap_or_default());

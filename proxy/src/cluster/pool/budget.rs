@@ -387,19 +387,22 @@ async fn encrypt(conn: Conn, tls: &ClientTls, stats: &TlsStats) -> Result<Conn, 
 
 fn connect_error(at: &Address, error: &io::Error) -> String {
     match at {
-        Address::Pipe(pipe) => format!("immediate connect error: {}|remote address:{}", in_words(error), pipe.path),
-        Address::Internal(_) | Address::Socket(_) => format!("delayed connect error: {}", in_words(error)),
+        Address::Internal(_) | Address::Pipe(_) => {
+            format!("immediate connect error: {}|remote address:{at}", in_words(error))
+        }
+        Address::Socket(_) => format!("delayed connect error: {}", in_words(error)),
     }
 }
 
 /// The system's reason as Envoy prints it: the words without the number.
 fn in_words(error: &io::Error) -> String {
-    const WORDS: [(io::ErrorKind, &str); 7] = [
+    const WORDS: [(io::ErrorKind, &str); 8] = [
         (io::ErrorKind::ConnectionRefused, "Connection refused"),
         (io::ErrorKind::ConnectionReset, "Connection reset by peer"),
         (io::ErrorKind::TimedOut, "Connection timed out"),
         (io::ErrorKind::HostUnreachable, "No route to host"),
         (io::ErrorKind::NetworkUnreachable, "Network is unreachable"),
+        (io::ErrorKind::InvalidInput, "Invalid argument"),
         (io::ErrorKind::NotFound, "No such file or directory"),
         (io::ErrorKind::PermissionDenied, "Permission denied"),
     ];

@@ -16,17 +16,22 @@ use crate::config::yaml::At;
 #[derive(Debug, Deserialize)]
 pub(crate) struct Listener {
     pub(crate) name: Option<String>,
-    pub(crate) address: At<Address>,
+    pub(crate) address: Option<At<Address>>,
     pub(crate) default_filter_chain: Option<At<FilterChain>>,
     #[serde(default)]
     pub(crate) filter_chains: Vec<At<FilterChain>>,
     pub(crate) ignore_global_conn_limit: Option<bool>,
+    pub(crate) internal_listener: Option<At<InternalListenerConfig>>,
     #[serde(default)]
     pub(crate) listener_filters: Vec<At<ListenerFilter>>,
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
     pub(crate) stat_prefix: Option<String>,
     pub(crate) traffic_direction: Option<TrafficDirection>,
 }
+
+/// `envoy.config.listener.v3.Listener.InternalListenerConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct InternalListenerConfig {}
 
 /// `envoy.config.listener.v3.ListenerFilter`
 #[derive(Debug, Deserialize)]

@@ -27,11 +27,34 @@ use super::yaml::At;
 #[derive(Debug, Deserialize)]
 pub(crate) struct Bootstrap {
     pub(crate) admin: Option<Admin>,
+    #[serde(default)]
+    pub(crate) bootstrap_extensions: Vec<At<BootstrapExtension>>,
     #[expect(dead_code, reason = "values of any shape: `interpret` reads them from the tree")]
     pub(crate) layered_runtime: Option<serde::de::IgnoredAny>,
     pub(crate) overload_manager: Option<OverloadManager>,
     pub(crate) static_resources: Option<StaticResources>,
     pub(crate) stats_config: Option<stats::StatsConfig>,
+}
+
+/// `envoy.config.core.v3.TypedExtensionConfig` of the process
+#[derive(Debug, Deserialize)]
+pub(crate) struct BootstrapExtension {
+    #[expect(dead_code, reason = "free text; the type decides")]
+    pub(crate) name: NonEmpty,
+    pub(crate) typed_config: BootstrapExtensionConfig,
+}
+
+/// The bootstrap extensions there are.
+#[derive(Debug, Deserialize)]
+pub(crate) enum BootstrapExtensionConfig {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener")]
+    InternalListener(InternalListener),
+}
+
+/// `envoy.extensions.bootstrap.internal_listener.v3.InternalListener`
+#[derive(Debug, Deserialize)]
+pub(crate) struct InternalListener {
+    pub(crate) buffer_size_kb: Option<At<u32>>,
 }
 
 /// `envoy.config.overload.v3.OverloadManager`
@@ -82,8 +105,17 @@ pub(crate) struct StaticResources {
 /// `envoy.config.core.v3.Address`
 #[derive(Debug, Deserialize)]
 pub(crate) struct Address {
+    pub(crate) envoy_internal_address: Option<At<EnvoyInternalAddress>>,
     pub(crate) pipe: Option<Pipe>,
     pub(crate) socket_address: Option<SocketAddress>,
+}
+
+/// `envoy.config.core.v3.EnvoyInternalAddress`
+#[derive(Debug, Deserialize)]
+pub(crate) struct EnvoyInternalAddress {
+    #[serde(default)]
+    pub(crate) endpoint_id: String,
+    pub(crate) server_listener_name: String,
 }
 
 /// `envoy.config.core.v3.Pipe`

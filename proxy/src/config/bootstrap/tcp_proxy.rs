@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::access_log::AccessLog;
 use super::cluster::Percent;
+use super::filter::HeaderValueOption;
 use crate::config::constraints::{LongerThan, NonEmpty};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
@@ -25,7 +26,19 @@ pub(crate) struct TcpProxy {
     pub(crate) max_downstream_connection_duration: Option<LongerThan<BELOW_A_MILLISECOND>>,
     pub(crate) max_downstream_connection_duration_jitter_percentage: Option<Percent>,
     pub(crate) stat_prefix: NonEmpty,
+    pub(crate) tunneling_config: Option<At<TunnelingConfig>>,
     pub(crate) weighted_clusters: Option<At<TcpWeightedCluster>>,
+}
+
+/// `TcpProxy.TunnelingConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct TunnelingConfig {
+    #[serde(default)]
+    pub(crate) headers_to_add: Vec<At<HeaderValueOption>>,
+    pub(crate) hostname: At<NonEmpty>,
+    pub(crate) post_path: Option<At<String>>,
+    #[serde(default)]
+    pub(crate) use_post: bool,
 }
 
 /// `TcpProxy.TcpAccessLogOptions`

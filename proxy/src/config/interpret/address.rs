@@ -2,30 +2,37 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::address::{Address, Pipe};
-use crate::config::bootstrap::{Address as Written, Pipe as WrittenPipe, SocketAddress};
+use crate::config::address::{Address, InternalAddress, Pipe};
+use crate::config::bootstrap::{Address as Written, EnvoyInternalAddress, Pipe as WrittenPipe, SocketAddress};
 use crate::config::error::Cause;
 use crate::config::problem::Problem;
 use crate::config::yaml::At;
 
 /// What an address says: one of its forms.
 enum Form<'w> {
+    Internal(&'w At<EnvoyInternalAddress>),
     Pipe(&'w WrittenPipe),
     Socket(&'w SocketAddress),
 }
 
 fn form(written: &At<Written>) -> Result<Form<'_>, Problem> {
-    match (&written.value.pipe, &written.value.socket_address) {
-        (Some(pipe), None) => Ok(Form::Pipe(pipe)),
-        (None, Some(socket)) => Ok(Form::Socket(socket)),
-        (None, None) => Err(written.problem(Cause::Missing { field: "socket_address" })),
-        (Some(_), Some(_)) => Err(written.invalid("takes exactly one of pipe and socket_address")),
+    let Written { envoy_internal_address, pipe, socket_address } = &written.value;
+    match (envoy_internal_address, pipe, socket_address) {
+        (Some(internal), None, None) => Ok(Form::Internal(internal)),
+        (None, Some(pipe), None) => Ok(Form::Pipe(pipe)),
+        (None, None, Some(socket)) => Ok(Form::Socket(socket)),
+        (None, None, None) => Err(written.problem(Cause::Missing { field: "socket_address" })),
+        _ => Err(written.invalid("takes exactly one of envoy_internal_address, pipe and socket_address")),
     }
 }
 
 /// Where a listener or the admin interface listens.
 pub(super) fn bound(written: &At<Written>) -> Result<Address, Problem> {
     match form(written)? {
+        Form::Internal(internal) => Err(internal.invalid_but(
+            "use internal_listener field instead of address for internal listeners",
+            "write internal_listener: {} and no address; the name of the listener is what endpoints find it by",
+        )),
         Form::Pipe(pipe) => self::pipe(pipe).map(Address::Pipe),
         Form::Socket(socket) => {
             number(socket, "only endpoints of a cluster with type STRICT_DNS or LOGICAL_DNS may be names")
@@ -36,6 +43,10 @@ pub(super) fn bound(written: &At<Written>) -> Result<Address, Problem> {
 /// A static endpoint.
 pub(super) fn endpoint(written: &At<Written>) -> Result<Address, Problem> {
     match form(written)? {
+        Form::Internal(internal) => {
+            let EnvoyInternalAddress { endpoint_id, server_listener_name: name } = &internal.value;
+            Ok(Address::Internal(InternalAddress { name: name.clone(), endpoint_id: endpoint_id.clone() }))
+        }
         // The permissions are those of a socket that is made.
         Form::Pipe(pipe) => self::pipe(pipe).map(|pipe| Address::Pipe(Pipe { mode: None, ..pipe })),
         Form::Socket(socket) => {
@@ -47,6 +58,10 @@ pub(super) fn endpoint(written: &At<Written>) -> Result<Address, Problem> {
 /// An endpoint from DNS.
 pub(super) fn name_and_port(written: &At<Written>) -> Result<(String, u16), Problem> {
     match form(written)? {
+        Form::Internal(internal) => Err(internal.invalid_but(
+            "an internal listener has no name that DNS could resolve",
+            "write type: STATIC in the cluster, or leave the type out",
+        )),
         Form::Pipe(pipe) => Err(pipe.path.invalid_but(
             "a pipe has no name that DNS could resolve",
             "write type: STATIC in the cluster, or leave the type out",

@@ -1,15 +1,18 @@
 //! What a listener and its network filter chains mean.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::connection_manager::cidr;
 use super::secret::Secrets;
-use super::{ClusterNames, address, buffer_bytes_max, connection_manager, tcp_proxy, tls};
+use super::{ClusterNames, address, buffer_bytes_max, connection_manager, tcp_proxy, tls, within};
+use crate::config::address::Address;
 use crate::config::bootstrap::listener::{
     CidrRange, ConnectionSourceType, FilterChain as Written, FilterChainMatch as WrittenMatch,
     Listener as WrittenListener, ListenerFilter, ListenerFilterConfig, NetworkFilter, TlsInspector, TrafficDirection,
 };
-use crate::config::error::Place;
+use crate::config::bootstrap::{BootstrapExtension, BootstrapExtensionConfig, InternalListener};
+use crate::config::error::{Cause, Place};
 use crate::config::filter_chain::{
     FilterChain, FilterChainMatch, FilterChains, Inspection, SourceType, TransportProtocol,
 };
@@ -23,18 +26,36 @@ use crate::config::yaml::{At, Notes};
 /// How a chain ends, as configured.
 type Configured = Terminal<Arc<ConnectionManager>, Arc<TcpProxy>>;
 
+/// What a listener at `place` means. `internal` says whether the process has internal listeners.
 pub(super) fn listener(
-    written: WrittenListener,
+    At { value: written, place }: At<WrittenListener>,
+    internal: InternalListeners,
     clusters: &ClusterNames<'_>,
     secrets: &Secrets<'_>,
     notes: &Notes,
 ) -> Result<Listener, Problem> {
-    let address = address::bound(&written.address)?;
+    let address = match (&written.address, &written.internal_listener) {
+        (Some(address), None) => address::bound(address)?,
+        (None, Some(here)) if internal == InternalListeners::None => {
+            return Err(here.invalid_but(
+                "InternalListener bootstrap extension is mandatory",
+                "write bootstrap_extensions: [{name: envoy.bootstrap.internal_listener, typed_config: {\"@type\": \
+                 type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener}}]",
+            ));
+        }
+        (None, Some(_)) => Address::Internal(written.name.clone().unwrap_or_default().into()),
+        (Some(address), Some(_)) => {
+            return Err(address.invalid_but(
+                "address should not be used when an internal listener config is provided",
+                "leave the address out; the name of the listener is what endpoints find it by",
+            ));
+        }
+        (None, None) => return Err(Problem::at(&place, Cause::Missing { field: "address" })),
+    };
     let buffer_bytes_max = buffer_bytes_max(written.per_connection_buffer_limit_bytes.as_ref())?;
     let name = written.name.filter(|name| !name.is_empty()).unwrap_or_else(|| address.to_string());
-    let place = &written.address.place;
     let mut filter_chains =
-        filter_chains(written.filter_chains, written.default_filter_chain, place, &name, clusters, secrets, notes)?;
+        filter_chains(written.filter_chains, written.default_filter_chain, &place, &name, clusters, secrets, notes)?;
     filter_chains.inspection = inspection(&written.listener_filters, &filter_chains);
     Ok(Listener {
         name,
@@ -45,6 +66,29 @@ pub(super) fn listener(
         ignores_global_limit: written.ignore_global_conn_limit.unwrap_or(false),
         is_inbound: written.traffic_direction == Some(TrafficDirection::Inbound),
     })
+}
+
+/// Whether the process has internal listeners: its bootstrap extension is there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum InternalListeners {
+    /// It is, and so many bytes may wait in each direction of a connection.
+    Buffering {
+        bytes: usize,
+    },
+    None,
+}
+
+/// What the bootstrap extensions say of internal listeners.
+pub(super) fn internal_listeners(written: &[At<BootstrapExtension>]) -> Result<InternalListeners, Problem> {
+    const KIBIBYTES: RangeInclusive<u32> = 1..=8192;
+    const KIBIBYTES_BY_DEFAULT: u32 = 1024;
+    let Some((extension, further)) = written.split_first() else { return Ok(InternalListeners::None) };
+    if let Some(second) = further.first() {
+        return Err(second.invalid("the bootstrap extension stands here twice"));
+    }
+    let BootstrapExtensionConfig::InternalListener(InternalListener { buffer_size_kb }) = &extension.value.typed_config;
+    let kibibytes = buffer_size_kb.as_ref().map_or(Ok(KIBIBYTES_BY_DEFAULT), |size| within(size, KIBIBYTES))?;
+    Ok(InternalListeners::Buffering { bytes: usize::try_from(kibibytes).unwrap_or(usize::MAX).saturating_mul(1024) })
 }
 
 fn inspection(written: &[At<ListenerFilter>], chains: &FilterChains<Configured>) -> Inspection {
@@ -159,8 +203,8 @@ fn terminal(
 ) -> Result<Configured, Problem> {
     let mut filters = std::mem::take(&mut chain.value.filters).into_iter();
     let Some(filter) = filters.next() else {
-        let what = "the filter chain is empty; it must consist of an HttpConnectionManager or a TcpProxy";
-        return Err(Problem::invalid(&chain.place, what));
+        notes.note(&chain.place, "has no filters: as in Envoy, each connection that it takes is closed at once");
+        return Ok(Terminal::Nothing);
     };
     if let Some(second) = filters.next() {
         let name = &*filter.value.name;

@@ -36,6 +36,8 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use listener::InternalListeners;
+
 use super::bootstrap::{Bootstrap, HeaderKeyFormat, Http2ProtocolOptions, KeepaliveSettings};
 use super::error::Place;
 use super::header_names::{NameCase, TrailerRule};
@@ -66,7 +68,8 @@ pub(super) fn interpret(
     let secrets = Secrets::new(&written.secrets)?;
     let clusters = clusters(written.clusters, &secrets, notes)?;
     let names = ClusterNames::new(&clusters);
-    let listeners = listeners(written.listeners, &names, &secrets, notes)?;
+    let internal = listener::internal_listeners(&bootstrap.bootstrap_extensions)?;
+    let listeners = listeners(written.listeners, internal, &names, &secrets, notes)?;
     runtime::note_unknown_owners(notes, &names, &listeners);
     notes.note_unread();
     if !listeners.iter().flat_map(Listener::managers).any(|manager| manager.http2.allow_connect) {
@@ -79,9 +82,14 @@ pub(super) fn interpret(
             );
         }
     }
+    let internal_buffer_bytes = match internal {
+        InternalListeners::Buffering { bytes } => bytes,
+        InternalListeners::None => 0,
+    };
     Ok(Config {
         admin,
         connections_max,
+        internal_buffer_bytes,
         listeners,
         clusters,
         differences,
@@ -111,6 +119,7 @@ fn clusters(
 
 fn listeners(
     written: Vec<At<super::bootstrap::listener::Listener>>,
+    internal: InternalListeners,
     clusters: &ClusterNames<'_>,
     secrets: &Secrets<'_>,
     notes: &Notes,
@@ -118,8 +127,8 @@ fn listeners(
     let mut listeners: Vec<Listener> = Vec::with_capacity(written.len());
     let (mut names, mut addresses) = (BTreeSet::new(), BTreeMap::new());
     for at in written {
-        let place = at.place;
-        let listener = listener::listener(at.value, clusters, secrets, notes)?;
+        let place = at.place.clone();
+        let listener = listener::listener(at, internal, clusters, secrets, notes)?;
         if !names.insert(listener.name.clone()) {
             return Err(Problem::invalid(&place, format!("duplicate listener '{}'", listener.name)));
         }

@@ -3,12 +3,16 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::ClusterNames;
 use super::access_log::access_log;
-use crate::config::bootstrap::tcp_proxy::{TcpProxy as Written, TcpWeightedCluster};
+use super::mutation::edits;
+use crate::config::bootstrap::tcp_proxy::{TcpProxy as Written, TcpWeightedCluster, TunnelingConfig};
 use crate::config::error::Place;
+use crate::config::log_format::Format;
 use crate::config::problem::Problem;
-use crate::config::tcp_proxy::{DurationMax, TcpClusters, TcpEarlyLogs, TcpProxy};
+use crate::config::tcp_proxy::{DurationMax, TcpClusters, TcpEarlyLogs, TcpProxy, Tunneling};
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
 
@@ -33,6 +37,7 @@ pub(super) fn tcp_proxy(
             .max_downstream_connection_duration
             .map(|least| DurationMax { least: least.0, jitter_percent }),
         access_logs: written.access_log.into_iter().map(|log| access_log(log, notes)).collect::<Result<_, _>>()?,
+        tunneling: written.tunneling_config.as_ref().map(|tunneling| self::tunneling(&tunneling.value)).transpose()?,
         stat_prefix: written.stat_prefix.to_string(),
     })
 }
@@ -102,4 +107,26 @@ fn early_logs(written: &Written) -> Result<TcpEarlyLogs, Problem> {
         at_connected: options.flush_access_log_on_connected,
         every: options.access_log_flush_interval.map(|interval| interval.0),
     })
+}
+
+fn tunneling(written: &TunnelingConfig) -> Result<Tunneling, Problem> {
+    let TunnelingConfig { headers_to_add, hostname, post_path, use_post } = written;
+    let post_path = match (use_post, post_path) {
+        (false, None) => None,
+        (false, Some(path)) if path.value.is_empty() => None,
+        (false, Some(path)) => return Err(path.invalid("a post path cannot be set where use_post is not")),
+        (true, None) => Some(HeaderValue::from_static("/")),
+        (true, Some(path)) => Some(post_path_value(path)?),
+    };
+    Ok(Tunneling {
+        hostname: Format::parse_header_value(&hostname.value).map_err(|error| hostname.invalid(error.to_string()))?,
+        post_path,
+        headers: edits(headers_to_add, &[])?,
+    })
+}
+
+fn post_path_value(written: &At<String>) -> Result<HeaderValue, Problem> {
+    let path = if written.value.is_empty() { "/" } else { &written.value };
+    let value = HeaderValue::from_str(path).ok().filter(|_| path.starts_with('/') && !path.contains([' ', '\t']));
+    value.ok_or_else(|| written.invalid("must begin with a slash, and have no blanks and no control characters"))
 }

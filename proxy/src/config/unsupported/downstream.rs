@@ -13,7 +13,6 @@ const TYPED_CONFIG: &str = "typed_config with an @type";
 #[rustfmt::skip]
 pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Bootstrap", "application_log_config", Refused("diagnostics have one form, on standard error")),
-    ("Bootstrap", "bootstrap_extensions", Refused(EXTENSION)),
     ("Bootstrap", "certificate_provider_instances", Refused("write certificates where they are used")),
     ("Bootstrap", "cluster_manager", Refused("clusters are managed in one fixed way")),
     ("Bootstrap", "config_sources", Refused(DYNAMIC)),
@@ -61,7 +60,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Admin", "profile_path", Ignored("there is no profiler")),
     ("Admin", "socket_options", Refused(SOCKET)),
 
-    ("Address", "envoy_internal_address", Refused("there are no internal listeners")),
     ("SocketAddress", "ipv4_compat", Only("false", "an IPv6 socket takes IPv6 alone")),
     ("SocketAddress", "named_port", Refused("write the number as port_value")),
     ("SocketAddress", "network_namespace_filepath", Refused(SOCKET)),
@@ -97,7 +95,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Listener", "fcds_config", Refused(DYNAMIC)),
     ("Listener", "filter_chain_matcher", Refused("write a filter_chain_match in each filter chain")),
     ("Listener", "freebind", Only("false", SOCKET)),
-    ("Listener", "internal_listener", Refused("there are no internal listeners")),
     ("Listener", "listener_filters_timeout", Refused("a client has 15 s to begin TLS")),
     ("Listener", "max_connections_to_accept_per_socket_event", Ignored("it concerns Envoy's event loop")),
     ("Listener", "metadata", Ignored(METADATA)),
@@ -157,7 +154,11 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("TcpProxy", "on_demand", Refused(DYNAMIC)),
     ("TcpProxy", "proxy_protocol_tlv_merge_policy", Only("ADD_IF_ABSENT", "there is no proxy protocol")),
     ("TcpProxy", "proxy_protocol_tlvs", Refused("there is no proxy protocol")),
-    ("TcpProxy", "tunneling_config", Refused("bytes are passed on as they came and not inside CONNECT; send them to a proxy that encapsulates")),
+    ("TunnelingConfig", "propagate_response_headers", Only("false", "what a tunnel's endpoint says is not kept")),
+    ("TunnelingConfig", "propagate_response_trailers", Only("false", "what a tunnel's endpoint says is not kept")),
+    ("TunnelingConfig", "request_id_extension", Refused("a tunnel has no request id")),
+    ("TunnelingConfig", "request_id_header", Refused("a tunnel has no request id")),
+    ("TunnelingConfig", "request_id_metadata_key", Refused("a tunnel has no request id")),
     ("TcpProxy", "upstream_connect_mode", Only("IMMEDIATE", "the connection to an endpoint is opened as soon as the client's is there")),
     ("TcpProxy", "upstream_idle_timeout", Ignored("as in Envoy; idle_timeout is the one that acts")),
     ("TcpClusterWeight", "metadata_match", Ignored("no cluster here has subsets of endpoints, which it would choose from")),

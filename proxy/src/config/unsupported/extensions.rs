@@ -285,7 +285,6 @@ const EXTENSIONS: &[Extension] = &[
     (ResourceMonitor, "envoy.resource_monitors.fixed_heap", &["resource_monitors.fixed_heap.v3.FixedHeapConfig"], OVERLOAD),
     (ResourceMonitor, "envoy.resource_monitors.injected_resource", &["resource_monitors.injected_resource.v3.InjectedResourceConfig"], OVERLOAD),
     (Bootstrap, "envoy.bootstrap.dynamic_modules", &["bootstrap.dynamic_modules.v3.DynamicModuleBootstrapExtension"], CODE),
-    (Bootstrap, "envoy.bootstrap.internal_listener", &["bootstrap.internal_listener.v3.InternalListener"], EXTENSION),
     (Bootstrap, "envoy.bootstrap.reverse_tunnel.downstream_socket_interface", &["bootstrap.reverse_tunnel.downstream_socket_interface.v3.DownstreamReverseConnectionSocketInterface"], EXTENSION),
     (Bootstrap, "envoy.bootstrap.reverse_tunnel.upstream_socket_interface", &["bootstrap.reverse_tunnel.upstream_socket_interface.v3.UpstreamReverseConnectionSocketInterface"], EXTENSION),
     (Bootstrap, "envoy.bootstrap.wasm", &["wasm.v3.WasmService"], CODE),

@@ -64,7 +64,7 @@ pub fn probe_log(path: &str) -> io::Result<()> {
 /// What the system says: address in use, permission denied, address not available.
 pub fn probe(at: &Address) -> io::Result<Address> {
     match at {
-        Address::Internal(_) => Err(internal_has_no_socket()),
+        Address::Internal(_) => Ok(at.clone()), // each worker has its own
         Address::Pipe(pipe) => pipes::check_free(pipe).map(|()| at.clone()),
         Address::Socket(at) => {
             let local = listening_socket(*at, &ListenOptions::default())?.local_addr()?.as_socket();
