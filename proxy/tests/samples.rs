@@ -1,6 +1,7 @@
 //! The samples of Envoy's documentation for internal listeners, on real sockets: `examples/` as it is, but for the ports.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where a step fails")]
+#![expect(clippy::disallowed_types, reason = "clients and apps are not the proxy")]
 
 #[path = "support/proxy.rs"]
 mod proxy;
@@ -39,7 +40,8 @@ fn connect(at: SocketAddr) -> TcpStream {
 
 fn get(at: SocketAddr) -> String {
     let mut conn = connect(at);
-    write!(conn, "GET / HTTP/1.1\r\nhost: {at}\r\nuser-agent: curl/8\r\naccept: */*\r\nconnection: close\r\n\r\n").unwrap();
+    write!(conn, "GET / HTTP/1.1\r\nhost: {at}\r\nuser-agent: curl/8\r\naccept: */*\r\nconnection: close\r\n\r\n")
+        .unwrap();
     let mut response = String::new();
     conn.read_to_string(&mut response).unwrap();
     response

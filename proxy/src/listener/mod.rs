@@ -199,21 +199,22 @@ impl Listener {
         let counted = self.serving.count();
         // Each calls its own, or a task would have room for both, and for one of them twice.
         match server {
-            Terminal::Http(manager) => connections.spawn_local(async move {
-                manager.serve(conn).await;
-                counted.end();
-                drop(permit);
-            }),
-            Terminal::Nothing => {
-                drop(conn);
-                return counted.end();
+            Terminal::Http(manager) => {
+                connections.spawn_local(async move {
+                    manager.serve(conn).await;
+                    counted.end();
+                    drop(permit);
+                });
             }
-            Terminal::Tcp(proxy) => connections.spawn_local(async move {
-                proxy.serve(conn).await;
-                counted.end();
-                drop(permit);
-            }),
-        };
+            Terminal::Nothing => counted.end(),
+            Terminal::Tcp(proxy) => {
+                connections.spawn_local(async move {
+                    proxy.serve(conn).await;
+                    counted.end();
+                    drop(permit);
+                });
+            }
+        }
     }
 }
 

@@ -105,10 +105,7 @@ impl Serving {
         match encrypted {
             Some(conn) => Some((conn, server, counted)),
             None => {
-                match &server {
-                    Terminal::Http(manager) => manager.count_failed_handshake(counted.begun.elapsed()),
-                    Terminal::Tcp(proxy) => proxy.count_failed_handshake(),
-                }
+                count_failed_handshake(&server, &counted);
                 counted.end();
                 None
             }
@@ -144,6 +141,14 @@ impl Serving {
         if let Some(stats) = &self.tls_stats {
             stats.count_failure(failure);
         }
+    }
+}
+
+fn count_failed_handshake(server: &Server, counted: &Counted) {
+    match server {
+        Terminal::Http(manager) => manager.count_failed_handshake(counted.begun.elapsed()),
+        Terminal::Nothing => {}
+        Terminal::Tcp(proxy) => proxy.count_failed_handshake(),
     }
 }
 

@@ -150,7 +150,7 @@ impl Worker {
         self.end_internal_listeners().await;
     }
 
-    /// Ends the listeners that nobody is left for. What they have passed on is finished.
+    /// Ends the listeners that no client is left for. What they have passed on is finished.
     async fn end_internal_listeners(&mut self) {
         std::mem::take(&mut self.listeners).into_values().for_each(|running| running.control.remove());
         while self.internal_tasks.join_next().await.is_some() {}

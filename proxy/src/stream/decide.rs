@@ -51,6 +51,7 @@ async fn decide_once<'a>(stream: &mut StreamContext<'a>, followed: &mut Followed
     let has_proto = stream.request.headers.get(&names::X_FORWARDED_PROTO).is_none_or(|proto| !proto.is_empty());
     let chance = Chance::new(&routes.keys, &*service.outside.random);
     let Some(found) = router::route(&routes.table, &stream.request, &chance).filter(|_| has_proto) else {
+        count_unrouted_upgrade(stream);
         stream.log_begin();
         if let Err(reply) = filter_request(stream).await {
             return Some(reply);
@@ -97,6 +98,15 @@ async fn decide_once<'a>(stream: &mut StreamContext<'a>, followed: &mut Followed
     };
     service.stats.rq_direct_response.inc();
     Some(Reply::Local(reply, None))
+}
+
+/// As in Envoy, an upgrade that the connection manager permits counts though no route takes it.
+fn count_unrouted_upgrade(stream: &StreamContext<'_>) {
+    let StreamContext { service, request, .. } = stream;
+    let permitted = |protocol: String| service.options.upgrades.find(&protocol).is_some_and(|upgrade| upgrade.enabled);
+    if upgrade_wanted(request).is_some_and(permitted) {
+        service.stats.downstream_cx_upgrades_total.inc();
+    }
 }
 
 /// The upgrade that the request names, if any.

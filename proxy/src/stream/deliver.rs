@@ -65,6 +65,7 @@ pub(super) async fn deliver(
     };
     let begun = Response { head, payload, persistence };
     let mut down = begin_response(stream.service, &stream.request, begun, responder, stream.info);
+    count_early_tunnel(stream, kind, &response);
     if kind == ResponseKind::Tunnel && stream.service.options.early_logs.at_tunnel {
         stream.log(LogType::DownstreamTunnelSuccessfullyEstablished);
     }
@@ -72,10 +73,7 @@ pub(super) async fn deliver(
         Payload::None => send_head(&mut down).await,
         Payload::Raw | Payload::Some => relay(stream, &cluster.flow, &mut response, &mut down, payload, first).await,
     };
-    let in_order = if is_tunnel(kind, &response) { was_complete } else { stream.exchange.is_complete() };
-    if !in_order {
-        stream.service.stats.downstream_rq_response_before_rq_complete.inc();
-    }
+    count_early_response(stream, kind, &response);
     record_end(stream, &cluster, &response, &end);
     let after = after(stream, kind, persistence, &end);
     if matches!(end, RelayEnd::Interrupted(Interrupted::Downstream(_))) {
@@ -86,9 +84,23 @@ pub(super) async fn deliver(
     (after, release(end, kind, response, Some(down), &stream.exchange))
 }
 
-/// The request of a tunnel is over before its response only if it never was one: END_STREAM came with its head.
+/// Of a tunnel the head tells whether the response is early: there is no request that could still be complete in time.
 fn is_tunnel(kind: ResponseKind, response: &UpstreamResponse) -> bool {
     kind == ResponseKind::Tunnel || matches!(response.body, Body::Tcp(_))
+}
+
+/// The head is on its way.
+fn count_early_tunnel(stream: &StreamContext<'_>, kind: ResponseKind, response: &UpstreamResponse) {
+    if is_tunnel(kind, response) && !stream.exchange.is_complete() {
+        stream.service.stats.downstream_rq_response_before_rq_complete.inc();
+    }
+}
+
+/// The end is on its way.
+fn count_early_response(stream: &StreamContext<'_>, kind: ResponseKind, response: &UpstreamResponse) {
+    if !is_tunnel(kind, response) && !stream.exchange.is_complete() {
+        stream.service.stats.downstream_rq_response_before_rq_complete.inc();
+    }
 }
 
 /// The exchange has ended while the response's head waited in a filter: as in Envoy, there is no response.

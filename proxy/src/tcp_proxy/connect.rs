@@ -5,9 +5,9 @@ use std::rc::Rc;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::access_log::{ResponseFlag, StreamInfo};
 use super::tunnel::{self, Unopened};
 use super::upstream::Upstream;
+use crate::access_log::{ResponseFlag, StreamInfo};
 use crate::cluster::{Cluster, Endpoint, Failure};
 use crate::config::cluster::Priority;
 use crate::config::tcp_proxy::{TcpProxy as Options, Tunneling};
@@ -68,7 +68,7 @@ async fn attempt(options: &Options, cluster: &Cluster, info: &mut StreamInfo) ->
         Ok(upstream) => {
             cluster.report_connected(&endpoint);
             cluster.report(&endpoint, Ok(StatusCode::OK));
-            Ok(Upstream::Tcp(upstream))
+            Ok(Upstream::Tcp(Box::new(upstream)))
         }
         Err(failure) => {
             report_failed(cluster, &endpoint, &failure, info);

@@ -13,7 +13,7 @@ use crate::net::ConnInfo;
 /// Where the bytes of a client go. Dropped, it is closed or broken off.
 pub(super) enum Upstream {
     /// To an endpoint, as they are.
-    Tcp(TcpConnection),
+    Tcp(Box<TcpConnection>),
     /// Inside HTTP.
     Tunnel(Box<Tunnel>),
 }

@@ -23,6 +23,9 @@ use crate::config::tcp_proxy::TcpProxy;
 use crate::config::trust::Cidr;
 use crate::config::yaml::{At, Notes};
 
+/// Envoy's `buffer_size_kb`.
+const INTERNAL_BUFFER_BYTES: usize = 1024 * 1024;
+
 /// How a chain ends, as configured.
 type Configured = Terminal<Arc<ConnectionManager>, Arc<TcpProxy>>;
 
@@ -81,14 +84,14 @@ pub(super) enum InternalListeners {
 /// What the bootstrap extensions say of internal listeners.
 pub(super) fn internal_listeners(written: &[At<BootstrapExtension>]) -> Result<InternalListeners, Problem> {
     const KIBIBYTES: RangeInclusive<u32> = 1..=8192;
-    const KIBIBYTES_BY_DEFAULT: u32 = 1024;
     let Some((extension, further)) = written.split_first() else { return Ok(InternalListeners::None) };
     if let Some(second) = further.first() {
         return Err(second.invalid("the bootstrap extension stands here twice"));
     }
     let BootstrapExtensionConfig::InternalListener(InternalListener { buffer_size_kb }) = &extension.value.typed_config;
-    let kibibytes = buffer_size_kb.as_ref().map_or(Ok(KIBIBYTES_BY_DEFAULT), |size| within(size, KIBIBYTES))?;
-    Ok(InternalListeners::Buffering { bytes: usize::try_from(kibibytes).unwrap_or(usize::MAX).saturating_mul(1024) })
+    let kibibytes = buffer_size_kb.as_ref().map(|size| within(size, KIBIBYTES)).transpose()?;
+    let bytes = |kibibytes| usize::try_from(kibibytes).unwrap_or(usize::MAX).saturating_mul(1024);
+    Ok(InternalListeners::Buffering { bytes: kibibytes.map_or(INTERNAL_BUFFER_BYTES, bytes) })
 }
 
 fn inspection(written: &[At<ListenerFilter>], chains: &FilterChains<Configured>) -> Inspection {
