@@ -36,10 +36,20 @@ fn means_the_same_as_json(loaded: &Loaded, differences: Differences) {
     let json = loaded.config.dump.to_string();
     let again = Config::from_yaml_with(&json, "file.yaml", differences);
     let meaning = |loaded: &Loaded| {
-        let Config { admin, connections_max, listeners, clusters, differences, runtime, stats, dump, watched_files } =
-            &loaded.config;
+        let Config {
+            admin,
+            connections_max,
+            internal_buffer_bytes,
+            listeners,
+            clusters,
+            differences,
+            runtime,
+            stats,
+            dump,
+            watched_files,
+        } = &loaded.config;
         format!(
-            "{admin:?} {connections_max:?} {listeners:#?} {clusters:#?} {differences:?} {runtime:?} {stats:?} {dump} {watched_files:?}"
+            "{admin:?} {connections_max:?} {internal_buffer_bytes:?} {listeners:#?} {clusters:#?} {differences:?} {runtime:?} {stats:?} {dump} {watched_files:?}"
         )
     };
     match again {
