@@ -142,6 +142,8 @@ pub struct StreamInfo {
     pub shows_upstream_name: bool,
     /// The connection to it, once there is one.
     pub upstream_connection: Option<ConnInfo>,
+    /// Whether an upstream has begun to respond: an informational response is a beginning.
+    pub response_start: ResponseStart,
     /// What the upstream speaks.
     pub upstream_protocol: Option<Version>,
     /// Number of attempts, the first included.
@@ -235,6 +237,7 @@ impl StreamInfo {
             upstream_name: None,
             shows_upstream_name: false,
             upstream_connection: None,
+            response_start: ResponseStart::Before,
             upstream_protocol: None,
             attempts: 0,
             attempts_in_response: false,

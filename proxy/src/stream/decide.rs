@@ -335,7 +335,10 @@ fn response_began(stream: &mut StreamContext<'_>, response: &UpstreamResponse, k
 
 fn failed(stream: &StreamContext<'_>, ended: Ended, cluster: Rc<Cluster>) -> Reply {
     match ended {
-        Ended::Failed { failure, retried } => Reply::Local(LocalReply::Upstream { failure, retried }, Some(cluster)),
+        Ended::Failed { failure, retried } => {
+            let response = stream.info.response_start;
+            Reply::Local(LocalReply::Upstream { failure, retried, response }, Some(cluster))
+        }
         Ended::Interrupted(interruption) => interrupted(stream, interruption, Some(cluster)),
         Ended::InterruptedBetweenTries(interruption) => interrupted(stream, interruption, None),
     }

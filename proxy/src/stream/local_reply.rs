@@ -54,7 +54,7 @@ pub(crate) enum LocalReply {
     /// An upgrade that is not enabled.
     UpgradeRefused,
     /// The upstream failed.
-    Upstream { failure: Failure, retried: bool },
+    Upstream { failure: Failure, retried: bool, response: ResponseStart },
 }
 
 /// A row of the table.
@@ -89,7 +89,7 @@ impl Row {
     }
 
     /// The upstream failed.
-    fn of_failure(failure: &Failure, retried: bool) -> Self {
+    fn of_failure(failure: &Failure, retried: bool, response: ResponseStart) -> Self {
         if *failure == Failure::NoHealthyUpstream {
             let details = Details::NoHealthyUpstream;
             return Self::open(StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream", details, ResponseFlag::UH);
@@ -97,7 +97,7 @@ impl Row {
         Self {
             status: failure.status(),
             body: reset_body(failure, retried).into(),
-            details: failure.details(ResponseStart::Before),
+            details: failure.details(response),
             flag: Some(failure.flag()),
             closes: false,
         }
@@ -214,7 +214,7 @@ impl LocalReply {
             Self::TimedOutEmpty(timeout) => Row { status: StatusCode::NO_CONTENT, body: "".into(), ..timeout.row() },
             Self::TooLate { expired, request_complete } => Row::of_timer(*expired, *request_complete),
             Self::UpgradeRefused => Row::closing(StatusCode::FORBIDDEN, "", Details::UpgradeFailed, None),
-            Self::Upstream { failure, retried } => Row::of_failure(failure, *retried),
+            Self::Upstream { failure, retried, response } => Row::of_failure(failure, *retried, *response),
         }
     }
 

@@ -29,8 +29,8 @@ use std::rc::Rc;
 
 use http::{HeaderValue, StatusCode, Version};
 
-use crate::access_log::StreamInfo;
 use crate::access_log::format::Heads;
+use crate::access_log::{ResponseStart, StreamInfo};
 use crate::cluster::Cluster;
 use crate::codec::http1::Close;
 use crate::codec::{Body, Broken, InformationalSender, RequestHead, ResponseHead};
@@ -222,8 +222,9 @@ pub(crate) async fn serve(stream: &mut StreamContext<'_>, responder: Responder<'
             (After::Gone, None)
         }
         Reply::Local(reply, cluster) => {
-            if let Some(cluster) = &cluster {
-                let info = &stream.info;
+            let info = &stream.info;
+            // As in Envoy, a response that has begun with an informational one is not counted once more.
+            if let Some(cluster) = cluster.filter(|_| info.response_start == ResponseStart::Before) {
                 cluster.codes.charge(reply.row().status, info.internal, info.alt_stat_name.as_deref());
                 info.parts.iter().for_each(|part| part.charge(reply.row().status));
             }

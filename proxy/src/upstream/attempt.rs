@@ -24,7 +24,7 @@ use crate::config::cluster::Priority;
 use crate::config::filter::RouterOptions;
 use crate::config::rewrite::ForwardedHost;
 use crate::config::route::Termination;
-use crate::exchange::{Exchange, Expired, Interrupted, TryLimit};
+use crate::exchange::{Exchange, Expired, Interrupted, TryExpired, TryLimit};
 use crate::net::proxy_header::proxy_header;
 use crate::router::rewrite;
 
@@ -80,11 +80,7 @@ pub(super) async fn run(
         Ok(lease) => lease,
         Err(failure) => return Ok(TryEnd::unconnected(failure)),
     };
-    if let Some(EndpointHost { forwarded, router }) = how.endpoint_host
-        && let Some(name) = cluster.hostname(&endpoint)
-    {
-        rewrite::set_host(name, forwarded, router, head);
-    }
+    set_host(how, cluster, &endpoint, head);
     info.parts.iter().for_each(|part| part.counters.upstream_rq_total.inc());
     let mut limit = TryLimit::new(how.timeout, how.idle_timeout);
     let Downstream { peer, local, .. } = &*info.downstream;
@@ -98,9 +94,14 @@ pub(super) async fn run(
             return Ok(TryEnd::Tried(Tried { result, informed: false }));
         }
     };
-    let received = {
+    let received = loop {
         let SentRequest { writer, awaited, .. } = &mut sent;
-        exchange.alongside_try(writer, &mut limit, poll_fn(|cx| awaited.poll(cx))).await
+        let received = exchange.alongside_try(writer, &mut limit, poll_fn(|cx| awaited.poll(cx))).await;
+        // As in Envoy, an upstream that has begun to respond, if only with an informational response, has its time.
+        if !matches!(received, Ok(Err(TryExpired::Timeout))) || sent.informational().is_empty() {
+            break received;
+        }
+        limit = TryLimit::new(None, None);
     };
     if how.hedges
         && let Ok(Err(_)) = &received
@@ -122,6 +123,15 @@ pub(super) async fn run(
     }
     report(cluster, &endpoint, &result);
     Ok(TryEnd::Tried(Tried { result, informed }))
+}
+
+/// Gives the request the name of its endpoint as host, where its route wants that.
+fn set_host(how: How<'_>, cluster: &Cluster, endpoint: &Rc<Endpoint>, head: &mut RequestHead) {
+    if let Some(EndpointHost { forwarded, router }) = how.endpoint_host
+        && let Some(name) = cluster.hostname(endpoint)
+    {
+        rewrite::set_host(name, forwarded, router, head);
+    }
 }
 
 /// A connection to `endpoint`.

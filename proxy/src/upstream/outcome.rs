@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::reach::Failed;
 use super::response::UpstreamResponse;
-use crate::access_log::StreamInfo;
+use crate::access_log::{ResponseStart, StreamInfo};
 use crate::cluster::{Cluster, Endpoint, Failure};
 use crate::codec::names;
 
@@ -18,7 +18,10 @@ pub(super) struct Tried {
 }
 
 /// Counts informational responses. Were there any?
-pub(super) fn charge_informed(cluster: &Cluster, informed: &[StatusCode], info: &StreamInfo) -> bool {
+pub(super) fn charge_informed(cluster: &Cluster, informed: &[StatusCode], info: &mut StreamInfo) -> bool {
+    if !informed.is_empty() {
+        info.response_start = ResponseStart::After;
+    }
     for status in informed {
         cluster.codes.charge(*status, info.internal, info.alt_stat_name.as_deref());
         info.parts.iter().for_each(|part| part.charge(*status));

@@ -18,6 +18,7 @@ impl<'a> Hop<'a> {
     pub(super) fn app(self, host: HostId, before: Option<&Judged<'_>>) -> Judged<'a> {
         let name = self.name(host);
         let act = self.case.traffic.acts_on(self.exchange).find(|act| act.by == host);
+        let gave_up = || self.case.traffic.acts_on(self.exchange).find(|act| act.by == self.exchange.client);
         let waited = before.is_some_and(|before| {
             matches!(before.cause, Cause::Busy | Cause::Itself | Cause::Left | Cause::Timeout(_))
         });
@@ -39,7 +40,6 @@ impl<'a> Hop<'a> {
             }
             // When who asked stopped waiting: by a timer, or by what it did on this connection.
             let timer = before.and_then(|before| before.timer.as_ref()).map(|timer| timer.until);
-            let gave_up = || self.case.traffic.acts_on(self.exchange).find(|act| act.by == self.exchange.client);
             let until = timer.or_else(|| gave_up().map(|act| act.sent.at));
             let in_time = until.is_some_and(|until| self.exchange.has_responded_by(until));
             let late = match in_time {
@@ -52,11 +52,11 @@ impl<'a> Hop<'a> {
         }
         let Some(act) = act.filter(|_| !waited) else {
             let did = match self.exchange.request.arrived {
-                _ if self.exchange.is_tunnel() => "had not ended the WebSocket",
-                None if self.exchange.request.is_complete => "never received the request",
-                Some(_) | None => "had not responded",
+                _ if self.exchange.is_tunnel() => "had not ended the WebSocket".into(),
+                None if self.exchange.request.is_complete => "never received the request".into(),
+                Some(_) | None => self.exchange.lateness(gave_up().map_or(Duration::MAX, |act| act.sent.at)),
             };
-            return Judged { is_origin: false, ..self.judged(name, Cause::Busy, vec![did.into()]) };
+            return Judged { is_origin: false, ..self.judged(name, Cause::Busy, vec![did]) };
         };
         let closed = Some(self.sentence(act));
         let ended = format!("{} at {}", ending(&act.kind), ms(act.sent.at));

@@ -265,7 +265,10 @@ impl<'a> Case<'a> {
         let final_response =
             match exchange.response.as_ref().filter(|_| failed_at.is_none_or(|at| exchange.has_responded_by(at))) {
                 _ if role.is_some_and(passes_on) => "nothing was sent upstream".into(),
-                None => "no response byte".to_owned(),
+                None => match exchange.informed_by(failed_at.unwrap_or(Duration::MAX)) {
+                    Some(status) => format!("no response but {status}"),
+                    None => "no response byte".to_owned(),
+                },
                 Some(final_response) => {
                     format!("{} of the response, {}", size(final_response.part.bytes), final_response.status)
                 }

@@ -201,7 +201,7 @@ impl<'a> Hop<'a> {
             Some(exchange) if exchange.has_responded_by(timer.until) => {
                 format!("{upstream} had not completed its response")
             }
-            Some(_) => format!("{upstream} had not responded"),
+            Some(exchange) => format!("{upstream} {}", exchange.lateness(timer.until)),
         };
         let name = self.name(host);
         let (at, tunnel) = (timer.until, self.exchange.is_tunnel());

@@ -41,6 +41,8 @@ pub(super) struct Exchange {
     pub(super) fields: Vec<(String, String)>,
     pub(super) request: Part,
     pub(super) response: Option<FinalResponse>,
+    /// Responses of the 1xx kind, but for 101: when each was sent, and its status.
+    pub(super) informational: Vec<(Moment, u16)>,
     /// Whether a WebSocket's close frame crossed it. Seen in HTTP/1 only, which is what clients speak.
     pub(super) has_close_frame: bool,
 }
@@ -180,6 +182,7 @@ impl Traffic {
             request: part(&of.from_client, of.from_client.sent(0).unwrap_or(opened), false),
             response: (account.status > 0)
                 .then(|| FinalResponse::of(account.status, part(&of.from_server, answered, true), Section::default())),
+            informational: Vec::new(),
             has_close_frame: false,
         });
         true
@@ -238,6 +241,20 @@ impl Exchange {
     /// Whether a response had begun by then.
     pub(super) fn has_responded_by(&self, at: Duration) -> bool {
         self.response.as_ref().is_some_and(|final_response| final_response.part.began.at <= at)
+    }
+
+    /// The last informational response that had been sent by then.
+    pub(super) fn informed_by(&self, at: Duration) -> Option<u16> {
+        let sent = self.informational.iter().rev().find(|(sent, _)| sent.at <= at);
+        sent.map(|(_, status)| *status)
+    }
+
+    /// How a server was late that has sent no final response by then.
+    pub(super) fn lateness(&self, at: Duration) -> String {
+        match self.informed_by(at) {
+            Some(status) => format!("had sent {status}, and no final response"),
+            None => "had not responded".into(),
+        }
     }
 
     /// Whether a whole response had been sent by then.
@@ -302,12 +319,18 @@ impl Reading<'_> {
                 fields: message.fields.clone(),
                 request: part(*ends),
                 response: None,
+                informational: Vec::new(),
                 has_close_frame: false,
             }),
             Meaning::Response { stream, status, ends } => {
                 let final_response = FinalResponse::of(*status, part(*ends), Section::of(message));
                 if let Some(exchange) = self.exchange(*stream) {
                     exchange.response = Some(final_response);
+                }
+            }
+            Meaning::Informational { stream, status } => {
+                if let Some(exchange) = self.exchange(*stream) {
+                    exchange.informational.push((sent, *status));
                 }
             }
             Meaning::Data { stream, is_close, ends, .. } => {

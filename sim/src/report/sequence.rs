@@ -116,6 +116,7 @@ impl CrossingKind {
             Meaning::Response { .. }
             | Meaning::Request { .. }
             | Meaning::Data { .. }
+            | Meaning::Informational { .. }
             | Meaning::Other
             | Meaning::Ping { .. } => Self::Message,
         }

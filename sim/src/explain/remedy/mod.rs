@@ -300,7 +300,13 @@ impl Repeat {
         if asked.is_tunnel() {
             return Self::Never("no setting: the client has to open a new WebSocket");
         }
-        match asked.response.as_ref().map(|final_response| final_response.status) {
+        let status = asked.response.as_ref().map(|final_response| final_response.status);
+        if asked.informed_by(Duration::MAX).is_some() && status.is_none_or(|status| status >= 400) {
+            return Self::Never(
+                "no setting: a request is not retried once its response has begun, and an informational one is its beginning",
+            );
+        }
+        match status {
             Some(502..=504) => Self::On("gateway-error"),
             Some(500..) => Self::On("5xx"),
             Some(..400) if asked.is_websocket() => Self::Never(
@@ -350,9 +356,7 @@ fn uncovered(told: &HostSettings<'_>, policy: &RetryPolicy, route: &[String], as
         return vec![change("permit a retry".into(), setting)];
     }
     vec![advice(match asked.response {
-        Some(_) => {
-            "no setting: retry_on covers it, but a request is not retried after a 103, or where the runtime key upstream.use_retry leaves it out"
-        }
+        Some(_) => "no setting: retry_on covers it, but the runtime key upstream.use_retry leaves this request out",
         None => "no setting: retry_on covers it, but a request body that exceeds the buffer limit is not sent again",
     })]
 }

@@ -16,7 +16,9 @@ pub(super) fn read(from_client: &[u8], from_server: &[u8]) -> Messages {
                 server.push(head, 0, Meaning::Response { stream: answered + 1, status, ends: false });
                 break Some(answered);
             }
-            Some(100..200) => server.push(head, 0, Meaning::Other),
+            Some(status @ 100..200) => {
+                server.push(head, 0, Meaning::Informational { stream: answered + 1, status });
+            }
             status => {
                 let bodiless = matches!(status, Some(204 | 304));
                 let body = if bodiless { Framing::Length(0) } else { head.framing(Framing::UntilClose) };

@@ -215,7 +215,7 @@ impl Reader<'_> {
     }
 }
 
-/// What a header block does to its exchange. A response of the 1xx kind does nothing.
+/// What a header block does to its exchange.
 fn meaning(stream: u32, fields: &[(String, String)], ends: bool) -> Meaning {
     let value = |name: &str| fields.iter().find(|(has, _)| has == name).map(|(_, value)| value.clone());
     if let Some(method) = value(":method") {
@@ -223,7 +223,7 @@ fn meaning(stream: u32, fields: &[(String, String)], ends: bool) -> Meaning {
         return Meaning::Request { stream, method, path, ends };
     }
     match value(":status").and_then(|status| status.parse().ok()) {
-        Some(100..200) => Meaning::Other,
+        Some(status @ 100..200) => Meaning::Informational { stream, status },
         Some(status) => Meaning::Response { stream, status, ends },
         None => Meaning::Data { stream, bytes: 0, is_close: false, ends }, // trailers
     }

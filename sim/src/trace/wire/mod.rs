@@ -66,6 +66,13 @@ pub enum Meaning {
         /// Whether it is complete.
         ends: bool,
     },
+    /// An informational response: one of the 1xx kind, but for 101.
+    Informational {
+        /// The stream; the number of the request in HTTP/1.
+        stream: u32,
+        /// The status code.
+        status: u16,
+    },
     /// Payload, tunnelled bytes included.
     Data {
         /// The stream; the number of the request in HTTP/1.
