@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout};
 use super::seats::{Doing, Seat, Seats};
 use super::{AdminResponse, AdminState, Then, is_large, respond};
 use crate::codec::http1::{Close, HeadError, Incoming, Methods, NameRules, ServerConnection, ServerOptions};
-use crate::codec::{Broken, Frame, Payload, RequestHead, Writer};
+use crate::codec::{ExchangeError, Frame, Payload, RequestHead, Writer};
 use crate::config::header_names::TrailerRule;
 use crate::drain::{Drain, DrainControl, Stage};
 use crate::net::accept::Acceptor;
@@ -114,8 +114,8 @@ enum NoRequest {
     Refused(StatusCode, &'static str),
 }
 
-impl From<Broken> for NoRequest {
-    fn from(_: Broken) -> Self {
+impl From<ExchangeError> for NoRequest {
+    fn from(_: ExchangeError) -> Self {
         Self::Gone
     }
 }
@@ -123,7 +123,7 @@ impl From<Broken> for NoRequest {
 impl From<HeadError> for NoRequest {
     fn from(error: HeadError) -> Self {
         match error {
-            HeadError::Broken(_) => Self::Gone,
+            HeadError::Lost(_) => Self::Gone,
             HeadError::Refused(why) => Self::Refused(why.status(), why.body()),
         }
     }
@@ -177,7 +177,7 @@ impl Admin {
         connection: &mut ServerConnection,
         seat: &Seat,
         admin_request: AdminRequest,
-    ) -> Result<bool, Broken> {
+    ) -> Result<bool, ExchangeError> {
         seat.does(Doing::Rendering);
         let mut response = self.render(&admin_request).await;
         send(connection, seat, &admin_request.method, admin_request.closes, &mut response).await?;
@@ -272,8 +272,10 @@ async fn read_body(body: &mut Incoming, is_form: bool) -> Result<String, NoReque
     let mut read = 0;
     while let Some(frame) = poll_fn(|cx| body.poll_frame(cx)).await {
         let Frame::Data(data) = frame.map_err(|broken| match broken {
-            Broken::Malformed(_) | Broken::OverLimit(_) => NoRequest::Refused(StatusCode::BAD_REQUEST, "Bad Request"),
-            Broken::Closed | Broken::ConnectionReset | Broken::StreamReset(_) => NoRequest::Gone,
+            ExchangeError::Malformed(_) | ExchangeError::OverLimit(_) => {
+                NoRequest::Refused(StatusCode::BAD_REQUEST, "Bad Request")
+            }
+            ExchangeError::Closed | ExchangeError::ConnectionReset | ExchangeError::StreamReset(_) => NoRequest::Gone,
         })?
         else {
             continue;
@@ -296,7 +298,7 @@ async fn send(
     to: &Method,
     closes: bool,
     response: &mut AdminResponse,
-) -> Result<(), Broken> {
+) -> Result<(), ExchangeError> {
     let mut head = response.head();
     head.headers.append(CONTENT_LENGTH, HeaderValue::from(response.body.len()));
     if closes {
@@ -323,6 +325,6 @@ async fn send(
 }
 
 /// A client that takes nothing for too long is taken for gone.
-async fn in_time(limit: Duration, sent: impl Future<Output = Result<(), Broken>>) -> Result<(), Broken> {
-    timeout(limit, sent).await.unwrap_or(Err(Broken::Closed))
+async fn in_time(limit: Duration, sent: impl Future<Output = Result<(), ExchangeError>>) -> Result<(), ExchangeError> {
+    timeout(limit, sent).await.unwrap_or(Err(ExchangeError::Closed))
 }

@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use crate::access_log::details::ConnectFailure;
 use crate::access_log::{Details, ResetCause, ResponseFlag, ResponseStart, UpstreamReset};
-use crate::codec::{Broken, ResetReason};
+use crate::codec::{ExchangeError, ResetReason};
 
 /// Why there is no response.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -105,16 +105,16 @@ impl Failure {
     }
 }
 
-impl From<Broken> for Failure {
-    fn from(broken: Broken) -> Self {
+impl From<ExchangeError> for Failure {
+    fn from(broken: ExchangeError) -> Self {
         match broken {
-            Broken::Closed | Broken::ConnectionReset => Self::Terminated,
-            Broken::Malformed(_) | Broken::StreamReset(ResetReason::ProtocolError) => Self::Protocol,
-            Broken::StreamReset(ResetReason::RefusedStream) => Self::Refused,
-            Broken::StreamReset(ResetReason::ConnectError) => Self::ResetByConnect,
+            ExchangeError::Closed | ExchangeError::ConnectionReset => Self::Terminated,
+            ExchangeError::Malformed(_) | ExchangeError::StreamReset(ResetReason::ProtocolError) => Self::Protocol,
+            ExchangeError::StreamReset(ResetReason::RefusedStream) => Self::Refused,
+            ExchangeError::StreamReset(ResetReason::ConnectError) => Self::ResetByConnect,
             // To Envoy, the upstream has reset it.
-            Broken::OverLimit(_)
-            | Broken::StreamReset(
+            ExchangeError::OverLimit(_)
+            | ExchangeError::StreamReset(
                 ResetReason::Cancel | ResetReason::InternalError | ResetReason::NoError | ResetReason::Other(_),
             ) => Self::Reset,
         }

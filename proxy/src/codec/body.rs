@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use super::copied::{CopiedBody, Piece};
-use super::{Broken, Frame, Headers, ResetReason, http1, http2};
+use super::{ExchangeError, Frame, Headers, ResetReason, http1, http2};
 
 /// The half of an exchange that we read.
 #[derive(Debug)]
@@ -27,11 +27,11 @@ pub enum Body {
 
 impl Body {
     /// The next piece; `None` once the message is complete.
-    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Broken>>> {
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, ExchangeError>>> {
         match self {
             Self::Copied(copied) => copied.poll_piece(cx).map(|piece| {
                 piece.map(|piece| match piece {
-                    Piece::BrokenOff => Err(Broken::Closed),
+                    Piece::BrokenOff => Err(ExchangeError::Closed),
                     Piece::Data(data) => Ok(Frame::Data(data)),
                     Piece::Trailers(trailers) => Ok(Frame::Trailers(trailers)),
                 })
@@ -45,7 +45,7 @@ impl Body {
     /// Ready when the peer has gone away: the connection closed or broke, or the stream was reset. Meant for
     /// the time after the message is complete. HTTP/1 notices by reading on, up to a bound: bytes of a
     /// pipelined request are kept for later.
-    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<ExchangeError> {
         match self {
             Self::Copied(_) | Self::Empty => Poll::Pending,
             Self::Http1(incoming) | Self::Tcp(incoming) => incoming.poll_gone(cx),
@@ -95,7 +95,7 @@ pub enum Writer {
 
 impl Writer {
     /// Ready when [`write`](Self::write) may be called: less than the buffer limit is queued.
-    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
         match self {
             Self::Http1(outgoing) => outgoing.poll_ready(cx),
             Self::Http2(outgoing) => outgoing.poll_ready(cx),
@@ -119,7 +119,7 @@ impl Writer {
     }
 
     /// Ready when everything queued, the head included, has left for the kernel.
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
         match self {
             Self::Http1(outgoing) => outgoing.poll_flush(cx),
             Self::Http2(outgoing) => outgoing.poll_flush(cx),

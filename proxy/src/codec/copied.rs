@@ -49,7 +49,7 @@ enum End {
     /// The original is complete.
     Complete(Option<Headers>),
     /// The original broke off, or the copy fell behind.
-    Broken,
+    ExchangeError,
     /// The original goes on.
     Open,
 }
@@ -72,7 +72,7 @@ impl Copier {
             if pieces.bytes > pieces.bytes_max {
                 pieces.waiting.clear();
                 pieces.bytes = 0;
-                pieces.end = End::Broken;
+                pieces.end = End::ExchangeError;
                 return;
             }
             pieces.bytes += piece.len();
@@ -102,7 +102,7 @@ impl Drop for Copier {
     fn drop(&mut self) {
         self.change(|pieces| {
             if let End::Open = pieces.end {
-                pieces.end = End::Broken;
+                pieces.end = End::ExchangeError;
             }
         });
     }
@@ -119,8 +119,8 @@ impl CopiedBody {
         match std::mem::replace(&mut pieces.end, End::Reported) {
             End::Reported => Poll::Ready(None),
             End::Complete(trailers) => Poll::Ready(trailers.map(Piece::Trailers)),
-            End::Broken => {
-                pieces.end = End::Broken;
+            End::ExchangeError => {
+                pieces.end = End::ExchangeError;
                 Poll::Ready(Some(Piece::BrokenOff))
             }
             End::Open => {

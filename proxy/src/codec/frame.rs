@@ -15,7 +15,7 @@ pub enum Frame {
 
 /// Why an exchange, or one half of it, broke off.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Broken {
+pub enum ExchangeError {
     /// The peer closed the connection where more was due.
     #[error("connection closed by the peer")]
     Closed,

@@ -23,7 +23,7 @@ mod violation;
 
 pub use body::{Body, Writer};
 pub use copied::{CopiedBody, Copier, copied};
-pub use frame::{Broken, Frame, ResetReason};
+pub use frame::{ExchangeError, Frame, ResetReason};
 pub use head::{Headers, RequestHead, ResponseHead};
 pub use informational_sender::InformationalSender;
 pub use violation::Violation;

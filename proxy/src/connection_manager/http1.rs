@@ -173,7 +173,7 @@ async fn without_head(
     info: &mut StreamInfo,
 ) -> After {
     match error {
-        HeadError::Broken(broken) => {
+        HeadError::Lost(broken) => {
             stream::record_gone(&manager.service, info, broken);
             After::Gone
         }

@@ -264,7 +264,7 @@ fn has_bad_name(manager: &ConnectionManager, head: &mut RequestHead) -> bool {
 fn refused(manager: &ConnectionManager, downstream: &Rc<Downstream>, error: ConnectionError) -> Option<Ended> {
     let (stats, http2_stats) = (&manager.service.stats, &manager.http2_stats);
     match error {
-        ConnectionError::Broken(_) => Some(Ended::Closed),
+        ConnectionError::ExchangeError(_) => Some(Ended::Closed),
         ConnectionError::HeadTooLarge(limit) => {
             match limit {
                 HeadLimit::Bytes => http2_stats.header_list_size_too_large.inc(),

@@ -19,7 +19,7 @@ use tokio::time::{interval, timeout};
 use super::feed::{Feed, Line};
 use super::websocket::{self, FrameKind, GOING_AWAY, Message, Socket};
 use crate::codec::http1::{Close, HeadError, Incoming, Methods, NameRules, ServerConnection, ServerOptions};
-use crate::codec::{Broken, Frame, Payload, RequestHead, ResponseHead};
+use crate::codec::{ExchangeError, Frame, Payload, RequestHead, ResponseHead};
 use crate::config::header_names::TrailerRule;
 use crate::drain::{Drain, Stage};
 use crate::net::Conn;
@@ -103,7 +103,7 @@ impl App {
                     }
                     break;
                 }
-                Ok(Err(HeadError::Broken(_))) | Err(_) => return,
+                Ok(Err(HeadError::Lost(_))) | Err(_) => return,
             };
             if websocket::is_requested(&head) {
                 self.serve_websocket(&mut connection, &head, incoming).await;
@@ -160,7 +160,7 @@ impl App {
     }
 }
 
-async fn react(socket: &mut Socket, purpose: &Purpose, message: Message) -> Result<(), Broken> {
+async fn react(socket: &mut Socket, purpose: &Purpose, message: Message) -> Result<(), ExchangeError> {
     match (message.kind, purpose) {
         (FrameKind::Ping, _) => socket.send(FrameKind::Pong, &message.payload).await,
         (kind @ (FrameKind::Binary | FrameKind::Text), Purpose::Echo) => socket.send(kind, &message.payload).await,
@@ -186,7 +186,7 @@ async fn respond(
     connection: &mut ServerConnection,
     head: &RequestHead,
     mut incoming: Incoming,
-) -> Result<After, Broken> {
+) -> Result<After, ExchangeError> {
     if head.headers.has_token(&EXPECT, "100-continue") {
         connection.send_continue();
     }
@@ -204,7 +204,7 @@ struct EchoedBody {
     bytes: u64,
 }
 
-async fn read_body(incoming: &mut Incoming) -> Result<EchoedBody, Broken> {
+async fn read_body(incoming: &mut Incoming) -> Result<EchoedBody, ExchangeError> {
     let mut body = EchoedBody { start: BytesMut::new(), bytes: 0 };
     while let Some(frame) = poll_fn(|cx| incoming.poll_frame(cx)).await {
         let Frame::Data(data) = frame? else { continue };
@@ -265,7 +265,7 @@ impl Reply {
     }
 }
 
-async fn send(connection: &mut ServerConnection, method: &Method, reply: Reply) -> Result<(), Broken> {
+async fn send(connection: &mut ServerConnection, method: &Method, reply: Reply) -> Result<(), ExchangeError> {
     let mut outgoing = connection.respond(&reply.head, Payload::Some, method);
     outgoing.write(reply.body); // dropped for HEAD
     outgoing.finish(None);

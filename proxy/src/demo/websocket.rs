@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, StatusCode};
 use sha1::{Digest, Sha1};
 
 use crate::codec::http1::{Incoming, Outgoing};
-use crate::codec::{Broken, Frame, RequestHead, ResponseHead};
+use crate::codec::{ExchangeError, Frame, RequestHead, ResponseHead};
 
 /// Largest message, however many frames it comes in. Bytes.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -160,15 +160,15 @@ impl Socket {
     ///
     /// # Errors
     /// The peer is gone, or takes nothing for [`SEND_WAIT_MAX`].
-    pub(super) async fn send(&mut self, kind: FrameKind, payload: &[u8]) -> Result<(), Broken> {
+    pub(super) async fn send(&mut self, kind: FrameKind, payload: &[u8]) -> Result<(), ExchangeError> {
         self.outgoing.write(encode(kind, payload));
         self.flush().await
     }
 
     /// Lets out what is queued: the response to the handshake, if no message follows it.
-    pub(super) async fn flush(&mut self) -> Result<(), Broken> {
+    pub(super) async fn flush(&mut self) -> Result<(), ExchangeError> {
         let flushed = tokio::time::timeout(SEND_WAIT_MAX, poll_fn(|cx| self.outgoing.poll_flush(cx))).await;
-        flushed.unwrap_or(Err(Broken::Closed))
+        flushed.unwrap_or(Err(ExchangeError::Closed))
     }
 
     /// The peer closes: it hears its own code, and the connection ends (RFC 6455 5.5.1).

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::access_log::StreamInfo;
 use crate::codec::{
-    Body, Broken, CopiedBody, Copier, Frame, Headers, InformationalSender, Payload, RequestHead, Writer, copied,
+    Body, CopiedBody, Copier, ExchangeError, Frame, Headers, InformationalSender, Payload, RequestHead, Writer, copied,
 };
 use crate::config::route::KeptBody;
 use crate::filter::{End, FilterReply, Filters, Flow, Piece, Refusal};
@@ -63,7 +63,7 @@ pub(crate) struct Exchange<'c> {
 
 /// How the client's half has ended. The whole ends when it is its turn.
 struct Ending {
-    broken: Broken,
+    broken: ExchangeError,
     turn: PaceTicket,
 }
 
@@ -99,7 +99,7 @@ enum PayloadEnd {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Interrupted {
     /// The client sent what is no HTTP body, or its half broke off.
-    Downstream(Broken),
+    Downstream(ExchangeError),
     /// A filter does not let the body pass.
     Filter(Refusal),
     /// A timer fired.
@@ -349,10 +349,11 @@ impl<'c> Exchange<'c> {
         match &mut self.body {
             Body::Http2(incoming) if matches!(self.received, Received::Complete { .. }) => {
                 match ready!(incoming.poll_gone(cx)) {
-                    broken @ Broken::StreamReset(_) => Poll::Ready(Interrupted::Downstream(broken)),
-                    Broken::Closed | Broken::ConnectionReset | Broken::Malformed(_) | Broken::OverLimit(_) => {
-                        Poll::Pending
-                    }
+                    broken @ ExchangeError::StreamReset(_) => Poll::Ready(Interrupted::Downstream(broken)),
+                    ExchangeError::Closed
+                    | ExchangeError::ConnectionReset
+                    | ExchangeError::Malformed(_)
+                    | ExchangeError::OverLimit(_) => Poll::Pending,
                 }
             }
             Body::Copied(_) | Body::Empty | Body::Http1(_) | Body::Http2(_) | Body::Tcp(_) => Poll::Pending,
@@ -444,7 +445,7 @@ impl<'c> Exchange<'c> {
         self.timers.request_is_complete();
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, writer: &mut Option<Writer>) -> Result<(), Broken> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, writer: &mut Option<Writer>) -> Result<(), ExchangeError> {
         let Some(writer) = writer else { return Ok(()) };
         if let Delivery::Flowing(end) = self.delivery {
             while !self.replay.is_read() {

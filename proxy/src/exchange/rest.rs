@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use crate::codec::buffer::ByteQueue;
-use crate::codec::{Broken, Headers, Writer};
+use crate::codec::{ExchangeError, Headers, Writer};
 
 /// The part of a complete request that is still to be written to one try. The exchange writes the same request to the next.
 pub(crate) enum Rest {
@@ -28,7 +28,7 @@ impl Rest {
         }
     }
 
-    fn write_to(&mut self, cx: &mut Context<'_>, writer: &mut Writer) -> Result<(), Broken> {
+    fn write_to(&mut self, cx: &mut Context<'_>, writer: &mut Writer) -> Result<(), ExchangeError> {
         if let Self::Unsent { queue, trailers } = self {
             while let Poll::Ready(ready) = writer.poll_ready(cx) {
                 ready?;

@@ -18,7 +18,7 @@ use super::service::{Routes, Service};
 use super::{Forwarded, Reply, ResponseKind, StreamContext};
 use crate::access_log::Details;
 use crate::cluster::{Cluster, RequestKeys};
-use crate::codec::{Body, Broken, Payload, RequestHead, names};
+use crate::codec::{Body, ExchangeError, Payload, RequestHead, names};
 use crate::config::filter::RouterOptions;
 use crate::config::route::{Action, Forward, Upgrade, Upgrades};
 use crate::exchange::{Expired, Interrupted};
@@ -348,7 +348,7 @@ fn failed(stream: &StreamContext<'_>, ended: Ended, cluster: Rc<Cluster>) -> Rep
 fn interrupted(stream: &StreamContext<'_>, interruption: Interrupted, waited_for: Option<Rc<Cluster>>) -> Reply {
     let StreamContext { service, request, exchange, info, .. } = stream;
     let expired = match interruption {
-        Interrupted::Downstream(Broken::Malformed(violation)) if request.version != Version::HTTP_2 => {
+        Interrupted::Downstream(ExchangeError::Malformed(violation)) if request.version != Version::HTTP_2 => {
             service.stats.downstream_cx_protocol_error.inc();
             return Reply::Local(LocalReply::bad_body(violation), None);
         }

@@ -18,7 +18,7 @@ use super::{After, Forwarded, Persistence, ResponseKind, StreamContext};
 use crate::access_log::StreamInfo;
 use crate::cluster::{Cluster, Failure};
 use crate::codec::http1::Close;
-use crate::codec::{Body, Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
+use crate::codec::{Body, ExchangeError, Payload, RequestHead, ResetReason, ResponseHead, Writer, names};
 use crate::config::log_filter::LogType;
 use crate::exchange::{Exchange, Interrupted};
 use crate::filter::Piece;
@@ -266,7 +266,7 @@ fn release(
         }
         RelayEnd::Upstream { failure, broken } => {
             // Without a cause, a tunnel was ended by its HTTP/1 upstream: the peer closed.
-            response.end_broken(broken.unwrap_or(Broken::Closed));
+            response.end_broken(broken.unwrap_or(ExchangeError::Closed));
             reset_for(&failure, kind)
         }
     };

@@ -14,7 +14,7 @@ use super::decorate;
 use super::service::Service;
 use crate::access_log::StreamInfo;
 use crate::cluster::Cluster;
-use crate::codec::{Body, Broken, Frame, RequestHead, names};
+use crate::codec::{Body, ExchangeError, Frame, RequestHead, names};
 use crate::config::filter::RouterOptions;
 use crate::config::listener::ManagerTimeouts;
 use crate::config::route::{Forward, Mirror, MirrorHost};
@@ -135,7 +135,7 @@ fn shadow(host: &HeaderValue) -> Option<HeaderValue> {
 
 /// Reads the response to its end, so that the connection can be used again.
 async fn drain(mut response: Box<UpstreamResponse>, exchange: &mut Exchange<'_>) {
-    let broken: Option<Broken> = std::future::poll_fn(|cx| {
+    let broken: Option<ExchangeError> = std::future::poll_fn(|cx| {
         loop {
             match response.body.poll_frame(cx) {
                 Poll::Ready(Some(Ok(Frame::Data(_) | Frame::Trailers(_)))) => response.heard(),

@@ -33,7 +33,7 @@ use crate::access_log::format::Heads;
 use crate::access_log::{ResponseStart, StreamInfo};
 use crate::cluster::Cluster;
 use crate::codec::http1::Close;
-use crate::codec::{Body, Broken, InformationalSender, RequestHead, ResponseHead};
+use crate::codec::{Body, ExchangeError, InformationalSender, RequestHead, ResponseHead};
 use crate::config::log_filter::LogType;
 use crate::exchange::Exchange;
 use crate::exchange::LazyTimer;
@@ -80,7 +80,7 @@ enum Reply {
     /// The upstream's response.
     Upstream(Forwarded),
     /// The client has disconnected: no reply is sent.
-    Gone(Broken),
+    Gone(ExchangeError),
     /// One of our own.
     Local(LocalReply, Option<Rc<Cluster>>),
 }

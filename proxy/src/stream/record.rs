@@ -10,7 +10,7 @@ use super::service::Service;
 use crate::access_log::format::Heads;
 use crate::access_log::{Details, Downstream, LocalEnd, ResponseFlag, ResponseStart, StreamInfo};
 use crate::cluster::Cluster;
-use crate::codec::{Broken, Violation};
+use crate::codec::{ExchangeError, Violation};
 use crate::config::log_filter::LogType;
 use crate::exchange::Expired;
 use crate::exchange::Interrupted;
@@ -73,25 +73,25 @@ pub(crate) fn count_expired(service: &Service, expired: Expired) {
 }
 
 /// The client went away, what it sent is no HTTP, or we ended its connection.
-pub(crate) fn record_gone(service: &Service, info: &mut StreamInfo, broken: Broken) {
+pub(crate) fn record_gone(service: &Service, info: &mut StreamInfo, broken: ExchangeError) {
     service.stats.downstream_rq_rx_reset.inc();
     if let Some(why) = info.downstream.local_end.get() {
         return info.end_locally(why);
     }
     match broken {
-        Broken::Closed | Broken::ConnectionReset => {
+        ExchangeError::Closed | ExchangeError::ConnectionReset => {
             info.flag(ResponseFlag::DC);
             info.detail(Details::DownstreamDisconnect);
         }
-        Broken::StreamReset(_) => {
+        ExchangeError::StreamReset(_) => {
             info.flag(ResponseFlag::DR);
             info.detail(Violation::RemoteReset);
         }
-        Broken::OverLimit(violation) => {
+        ExchangeError::OverLimit(violation) => {
             info.flag(ResponseFlag::DR);
             info.detail(violation);
         }
-        Broken::Malformed(violation) => {
+        ExchangeError::Malformed(violation) => {
             info.flag(ResponseFlag::DPE);
             info.detail(violation);
         }

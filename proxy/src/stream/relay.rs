@@ -6,7 +6,7 @@
 use std::task::{Context, Poll};
 
 use crate::cluster::Failure;
-use crate::codec::{Body, Broken, Frame, Headers, Payload, Writer};
+use crate::codec::{Body, ExchangeError, Frame, Headers, Payload, Writer};
 use crate::exchange::{Exchange, Interrupted};
 use crate::filter::{End, Flow, Piece};
 use crate::stats::{FlowStats, Pause};
@@ -26,7 +26,7 @@ pub(super) enum RelayEnd {
         /// As the log says it.
         failure: Failure,
         /// As it came, if it was no ordinary end of a tunnel.
-        broken: Option<Broken>,
+        broken: Option<ExchangeError>,
     },
 }
 
@@ -89,7 +89,7 @@ impl Relay<'_, '_> {
     ///
     /// # Errors
     /// The client's side is broken.
-    fn read_response(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
+    fn read_response(&mut self, cx: &mut Context<'_>) -> Result<(), ExchangeError> {
         while let State::Open = self.state {
             match self.down.poll_ready(cx) {
                 Poll::Pending => {
@@ -154,8 +154,8 @@ impl Relay<'_, '_> {
 
 /// An HTTP/1 body cut short is a protocol error of the upstream's. A tunnel or an HTTP/2 stream that is cut short has lost
 /// its connection.
-pub(super) fn failure_after_response(broken: Broken, body: &Body, payload: Payload) -> Failure {
-    let connection_lost = matches!(broken, Broken::Closed | Broken::ConnectionReset);
+pub(super) fn failure_after_response(broken: ExchangeError, body: &Body, payload: Payload) -> Failure {
+    let connection_lost = matches!(broken, ExchangeError::Closed | ExchangeError::ConnectionReset);
     let is_cut_short = connection_lost && payload != Payload::Raw && matches!(body, Body::Http1(_));
     if is_cut_short { Failure::Protocol } else { Failure::from(broken) }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::codec::{Broken, ResetReason, Writer};
+use crate::codec::{ExchangeError, ResetReason, Writer};
 use crate::exchange::LazyTimer;
 use crate::stats::Http2Stats;
 
@@ -45,7 +45,7 @@ impl Unsent {
 }
 
 /// Sends what can leave at once. The rest leaves when the client takes it.
-pub(super) async fn push_out(writer: &mut Writer) -> Result<(), Broken> {
+pub(super) async fn push_out(writer: &mut Writer) -> Result<(), ExchangeError> {
     poll_fn(|cx| match writer.poll_flush(cx) {
         Poll::Ready(flushed) => Poll::Ready(flushed),
         Poll::Pending => Poll::Ready(Ok(())),

@@ -93,7 +93,7 @@ enum State {
 
 /// Which end of a direction is broken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Broken {
+enum ExchangeError {
     Receiver,
     Sender,
 }
@@ -164,8 +164,8 @@ impl Relay {
         let Some(upstream) = &mut self.upstream else { return Ok(()) };
         let moved = self.request.poll(cx, self.client.as_mut(), upstream);
         moved.map_err(|broken| match broken {
-            Broken::Sender => self.reset_upstream(),
-            Broken::Receiver => self.reset_client(),
+            ExchangeError::Sender => self.reset_upstream(),
+            ExchangeError::Receiver => self.reset_client(),
         })
     }
 
@@ -183,8 +183,8 @@ impl Relay {
             upstream.ended_by_peer();
         }
         moved.map_err(|broken| match broken {
-            Broken::Sender => self.reset_client(),
-            Broken::Receiver => self.reset_upstream(),
+            ExchangeError::Sender => self.reset_client(),
+            ExchangeError::Receiver => self.reset_upstream(),
         })
     }
 
@@ -267,7 +267,7 @@ impl Direction {
     ///
     /// # Errors
     /// An end is broken.
-    fn poll<F, T>(&mut self, cx: &mut Context<'_>, from: Option<&mut F>, to: &mut T) -> Result<(), Broken>
+    fn poll<F, T>(&mut self, cx: &mut Context<'_>, from: Option<&mut F>, to: &mut T) -> Result<(), ExchangeError>
     where
         F: AsyncRead + Unpin,
         T: AsyncWrite + Unpin,
@@ -286,7 +286,7 @@ impl Direction {
             match Pin::new(to).poll_shutdown(cx) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(())) => self.state = State::Closed,
-                Poll::Ready(Err(_)) => return Err(Broken::Receiver),
+                Poll::Ready(Err(_)) => return Err(ExchangeError::Receiver),
             }
         }
         Ok(())
@@ -306,7 +306,7 @@ impl Direction {
     }
 
     /// Writes what waits, as far as the receiver takes it.
-    fn write(&mut self, cx: &mut Context<'_>, to: &mut (impl AsyncWrite + Unpin)) -> Result<(), Broken> {
+    fn write(&mut self, cx: &mut Context<'_>, to: &mut (impl AsyncWrite + Unpin)) -> Result<(), ExchangeError> {
         while !self.waiting.is_empty() {
             match Pin::new(&mut *to).poll_write(cx, &self.waiting) {
                 Poll::Pending => return Ok(()),
@@ -314,7 +314,7 @@ impl Direction {
                     self.moved = self.moved.wrapping_add(written as u64);
                     self.waiting.advance(written);
                 }
-                Poll::Ready(Err(_)) => return Err(Broken::Receiver),
+                Poll::Ready(Err(_)) => return Err(ExchangeError::Receiver),
             }
         }
         // A direction that is silent keeps no buffer.
@@ -323,7 +323,7 @@ impl Direction {
     }
 
     /// Ready if something has come, FIN among it; what the receiver does not take at once waits.
-    fn read<F, T>(&mut self, cx: &mut Context<'_>, from: &mut F, to: &mut T) -> Result<Poll<()>, Broken>
+    fn read<F, T>(&mut self, cx: &mut Context<'_>, from: &mut F, to: &mut T) -> Result<Poll<()>, ExchangeError>
     where
         F: AsyncRead + Unpin,
         T: AsyncWrite + Unpin,
@@ -334,7 +334,7 @@ impl Direction {
         match Pin::new(from).poll_read(cx, &mut read) {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(_)) => return Err(Broken::Sender),
+            Poll::Ready(Err(_)) => return Err(ExchangeError::Sender),
         }
         let mut data = read.filled();
         self.moved = self.moved.wrapping_add(1 + data.len() as u64);
@@ -347,7 +347,7 @@ impl Direction {
             match Pin::new(to).poll_write(cx, data) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(written)) => data.advance(written),
-                Poll::Ready(Err(_)) => return Err(Broken::Receiver),
+                Poll::Ready(Err(_)) => return Err(ExchangeError::Receiver),
             }
         }
         self.waiting.extend_from_slice(data);

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::access_log::StreamInfo;
 use crate::access_log::format::{Heads, header_value};
 use crate::cluster::{Endpoint, Failure, Lease, Wanted};
-use crate::codec::{Body, Broken, Frame, Payload, RequestHead, ResetReason, ResponseHead, Writer, http2};
+use crate::codec::{Body, ExchangeError, Frame, Payload, RequestHead, ResetReason, ResponseHead, Writer, http2};
 use crate::config::cluster::Priority;
 use crate::config::tcp_proxy::Tunneling;
 use crate::filter::edits::edit_tunnel;
@@ -40,7 +40,7 @@ pub(super) struct Tunnel {
     /// `None` once the endpoint is given up.
     lease: Option<Lease>,
     /// How the endpoint broke it off.
-    broken: Option<Broken>,
+    broken: Option<ExchangeError>,
     written: Written,
 }
 
@@ -123,7 +123,7 @@ impl Asked {
         Some(Self { writer: Some(writer), lease: Some(lease), response })
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Body), Broken>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Body), ExchangeError>> {
         if let Some(writer) = &mut self.writer {
             // An endpoint that takes nothing says why in its response.
             let _flushed = writer.poll_flush(cx);
@@ -133,7 +133,7 @@ impl Asked {
                 exclusive.connection().poll_response(cx).map_ok(|(head, incoming)| (head, Body::Http1(incoming)))
             }
             (_, Some(response)) => response.poll_head(cx).map_ok(|(head, incoming)| (head, Body::Http2(incoming))),
-            (_, None) => Poll::Ready(Err(Broken::Closed)),
+            (_, None) => Poll::Ready(Err(ExchangeError::Closed)),
         }
     }
 
@@ -143,7 +143,7 @@ impl Asked {
         Some(Tunnel { writer: self.writer.take(), body, unread, lease: Some(lease), broken, written })
     }
 
-    fn lost(mut self, broken: Broken) {
+    fn lost(mut self, broken: ExchangeError) {
         match self.lease.take() {
             // As in Envoy, which closes such a connection itself.
             Some(lease @ Lease::Http1(_)) => drop(lease),

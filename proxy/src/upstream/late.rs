@@ -18,7 +18,7 @@ use super::retry::{self, Outcome};
 use super::sent::SentRequest;
 use crate::access_log::{StreamInfo, Times};
 use crate::cluster::Cluster;
-use crate::codec::{Body, Broken, ResponseHead};
+use crate::codec::{Body, ExchangeError, ResponseHead};
 use crate::config::retry::RetryPolicy;
 use crate::exchange::Rest;
 use crate::net::{Address, ConnInfo};
@@ -64,7 +64,7 @@ impl LateTry {
 }
 
 /// How the wait for a response has ended.
-type ResponseResult = Result<(ResponseHead, Body), Broken>;
+type ResponseResult = Result<(ResponseHead, Body), ExchangeError>;
 
 /// Whether another try has taken the place of a late one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use crate::cluster::Failure;
-use crate::codec::Broken;
+use crate::codec::ExchangeError;
 use crate::exchange::TryExpired;
 
 /// A try that brought no response.
@@ -14,7 +14,7 @@ pub(super) struct Failed {
 }
 
 impl Failed {
-    pub(super) fn unseen(broken: Broken, on_reused: bool) -> Self {
+    pub(super) fn unseen(broken: ExchangeError, on_reused: bool) -> Self {
         Self { failure: Failure::from(broken), reach: Reach::Unseen { on_reused } }
     }
 
@@ -63,7 +63,7 @@ pub(super) struct Course<'i> {
 
 impl Course<'_> {
     /// How far the request got, once `broken` has ended it.
-    pub(super) fn reach(&self, broken: Broken) -> Reach {
+    pub(super) fn reach(&self, broken: ExchangeError) -> Reach {
         if self.is_unseen {
             return Reach::Unseen { on_reused: self.on_reused };
         }
@@ -79,8 +79,8 @@ impl Reach {
 }
 
 /// Did the connection end as a whole, before a byte of the response?
-pub(super) fn is_loss(broken: Broken) -> bool {
-    matches!(broken, Broken::Closed | Broken::ConnectionReset)
+pub(super) fn is_loss(broken: ExchangeError) -> bool {
+    matches!(broken, ExchangeError::Closed | ExchangeError::ConnectionReset)
 }
 
 #[cfg(test)]
@@ -93,15 +93,15 @@ mod tests {
         let early_hints = [StatusCode::EARLY_HINTS];
         let lost = Reach::Sent { lost_on_reused: true };
         let sent = Reach::Sent { lost_on_reused: false };
-        let reset = Broken::StreamReset(ResetReason::InternalError);
-        let malformed = Broken::Malformed(Violation::Protocol);
+        let reset = ExchangeError::StreamReset(ResetReason::InternalError);
+        let malformed = ExchangeError::Malformed(Violation::Protocol);
         for (on_reused, informed, broken, expected) in [
-            (true, &[][..], Broken::Closed, lost),
-            (true, &[], Broken::ConnectionReset, lost),
-            (true, &early_hints, Broken::Closed, sent),
+            (true, &[][..], ExchangeError::Closed, lost),
+            (true, &[], ExchangeError::ConnectionReset, lost),
+            (true, &early_hints, ExchangeError::Closed, sent),
             (true, &[], reset, sent),
             (true, &[], malformed, sent),
-            (false, &[], Broken::Closed, sent),
+            (false, &[], ExchangeError::Closed, sent),
         ] {
             let course = Course { on_reused, is_unseen: false, informed };
             assert_eq!(course.reach(broken), expected, "reused {on_reused}, {informed:?}, {broken:?}");

@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::cluster::{Endpoint, Lease};
-use crate::codec::{Body, Broken, RequestHead, ResetReason, ResponseHead, Writer};
+use crate::codec::{Body, ExchangeError, RequestHead, ResetReason, ResponseHead, Writer};
 use crate::exchange::{Exchange, LazyTimer};
 
 /// A response whose payload has not been read yet.
@@ -98,10 +98,10 @@ impl UpstreamResponse {
     }
 
     /// As [`end`](Self::end), where the peer or the wire broke the response off.
-    pub(crate) fn end_broken(self: Box<Self>, by: Broken) {
+    pub(crate) fn end_broken(self: Box<Self>, by: ExchangeError) {
         let Some(lease) = self.lease else { return };
         // What the wire broke off is counted with the end of the lease.
-        if matches!(by, Broken::Closed | Broken::ConnectionReset) {
+        if matches!(by, ExchangeError::Closed | ExchangeError::ConnectionReset) {
             lease.count_reset();
         }
         if let Some(writer) = self.writer {

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, StatusCode};
 use super::reach::{Course, Failed, is_loss};
 use super::response::{UpstreamResponse, break_off};
 use crate::cluster::{Endpoint, Exclusive, Failure, Lease, Stream, Tunnel};
-use crate::codec::{Body, Broken, Payload, RequestHead, ResetReason, ResponseHead, Writer, http1, http2};
+use crate::codec::{Body, ExchangeError, Payload, RequestHead, ResetReason, ResponseHead, Writer, http1, http2};
 use crate::exchange::{Exchange, TryExpired};
 use crate::tunnel::handshake;
 
@@ -95,7 +95,7 @@ impl SentRequest {
     /// The wait has ended like this.
     pub(super) fn conclude(
         mut self,
-        received: Result<(ResponseHead, Body), Broken>,
+        received: Result<(ResponseHead, Body), ExchangeError>,
     ) -> Result<Box<UpstreamResponse>, Failed> {
         match received {
             Ok((mut head, body)) => {
@@ -108,7 +108,7 @@ impl SentRequest {
                         Lease::Http2(stream)
                     }
                     Awaited::Tcp { tunnel, .. } => Lease::Tcp(tunnel),
-                    Awaited::Over => return Err(Failed::unseen(Broken::Closed, self.on_reused)),
+                    Awaited::Over => return Err(Failed::unseen(ExchangeError::Closed, self.on_reused)),
                 };
                 Ok(Box::new(UpstreamResponse::new(head, body, self.writer.take(), Rc::clone(&self.endpoint), lease)))
             }
@@ -133,11 +133,11 @@ impl SentRequest {
     }
 
     /// Is it certain that no upstream has looked at a request that `broken` has ended?
-    fn is_unseen(&mut self, broken: Broken) -> bool {
+    fn is_unseen(&mut self, broken: ExchangeError) -> bool {
         match &mut self.awaited {
             Awaited::Http1 { exclusive, written_before } => exclusive.connection().tx_bytes() == *written_before,
             Awaited::Http2 { stream, response, .. } => {
-                let refused = broken == Broken::StreamReset(ResetReason::RefusedStream);
+                let refused = broken == ExchangeError::StreamReset(ResetReason::RefusedStream);
                 let excluded = refused && stream.connection().goaway_received();
                 excluded || (is_loss(broken) && !response.request_was_sent())
             }
@@ -160,7 +160,7 @@ impl SentRequest {
 
 impl Awaited {
     /// Ready when the final head is there, or will not come.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Body), Broken>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Body), ExchangeError>> {
         match self {
             Self::Http1 { exclusive, .. } => {
                 exclusive.connection().poll_response(cx).map_ok(|(head, incoming)| (head, Body::Http1(incoming)))

@@ -84,9 +84,9 @@ impl<'a> Hop<'a> {
         if waited < value || waited > value + TIMER_ACCURACY {
             return None;
         }
-        let told = HostSettings::new(self.case.scenario, name)?;
+        let settings = HostSettings::new(self.case.scenario, name)?;
         let parent = ["hosts", name, "app"].map(str::to_owned);
-        let setting = told.setting(&parent, "idle_timeout", Some(seconds(value)));
+        let setting = settings.setting(&parent, "idle_timeout", Some(seconds(value)));
         Some((
             setting,
             Timer { host, name: format!("idle_timeout {}", seconds(value)), from, until: act.sent.at, has_fired: true },

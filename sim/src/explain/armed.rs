@@ -41,14 +41,14 @@ impl Case<'_> {
         let trace = &self.played.trace;
         let Some(account) = self.account(nth) else { return };
         let (host, over) = (account.host, account.at);
-        let Some(told) = HostSettings::new(self.scenario, trace.host(host)) else { return };
-        let Some(led) = self.led(&told, exchange) else { return };
+        let Some(settings) = HostSettings::new(self.scenario, trace.host(host)) else { return };
+        let Some(led) = self.led(&settings, exchange) else { return };
         let timeouts = &led.options.timeouts;
         let began = exchange.request.began.at;
         let head = exchange.request.head_arrived;
-        let asked = exchange.request.arrived.filter(|_| exchange.request.is_complete);
+        let requested = exchange.request.arrived.filter(|_| exchange.request.is_complete);
         armed.add(host, "request_headers_timeout", timeouts.request_headers, began, head.unwrap_or(over));
-        armed.add(host, "request_timeout", timeouts.request, began, asked.unwrap_or(over).min(over));
+        armed.add(host, "request_timeout", timeouts.request, began, requested.unwrap_or(over).min(over));
         let Some((_, Action::Forward(forward))) = &led.route else { return };
         let idle = forward.idle_timeout.unwrap_or(timeouts.stream_idle);
         let last = self.moved_last(exchange, over);
@@ -58,10 +58,10 @@ impl Case<'_> {
         if exchange.is_tunnel() {
             return;
         }
-        armed.add(host, "route.timeout", forward.timeout, asked.unwrap_or(over), over);
+        armed.add(host, "route.timeout", forward.timeout, requested.unwrap_or(over), over);
         let per_try = forward.retry.as_ref().and_then(|policy| policy.per_try_timeout);
         for attempt in self.chain.attempts(nth) {
-            let Attempt::Asked(upstream) = attempt else { continue };
+            let Attempt::Sent(upstream) = attempt else { continue };
             let Some(upstream) = self.traffic.exchanges.get(*upstream) else { continue };
             let answered = upstream.response.as_ref().and_then(|final_response| final_response.part.head_arrived);
             let ended = self.traffic.acts_on(upstream).next().map(|act| act.sent.at);
@@ -100,8 +100,8 @@ impl Case<'_> {
         let opened = first(&conversation.from_server.signals, SignalKind::SynAck).and_then(|(_, arrived)| arrived);
         let run_over = trace.entries().last().map_or(Duration::ZERO, |entry| entry.at);
         let end = self.ended_at(conversation).unwrap_or(run_over);
-        if let Some((told, forward)) = self.dialled_for(conversation)
-            && let Some(cluster) = forward.and_then(|nth| told.cluster_by_number(nth))
+        if let Some((settings, forward)) = self.dialled_for(conversation)
+            && let Some(cluster) = forward.and_then(|nth| settings.cluster_by_number(nth))
         {
             armed.add(
                 conversation.client,
@@ -112,8 +112,8 @@ impl Case<'_> {
             );
         }
         let Some(opened) = opened else { return };
-        if let Some((told, forward)) = self.dialled_for(conversation)
-            && let Some(cluster) = forward.and_then(|nth| told.cluster_by_number(nth))
+        if let Some((settings, forward)) = self.dialled_for(conversation)
+            && let Some(cluster) = forward.and_then(|nth| settings.cluster_by_number(nth))
             && let UpstreamProtocol::Http2(options) = &cluster.protocol
         {
             self.of_pings(nth, conversation.client, options.keepalive, end, armed);
@@ -124,8 +124,8 @@ impl Case<'_> {
             }
         }
         if let Some(server) = conversation.server
-            && let Some(told) = HostSettings::new(self.scenario, trace.host(server))
-            && let Some(manager) = told.manager(conversation)
+            && let Some(settings) = HostSettings::new(self.scenario, trace.host(server))
+            && let Some(manager) = settings.manager(conversation)
         {
             armed.add(server, "max_connection_duration", manager.timeouts.connection, opened, end);
             self.of_pings(nth, server, manager.http2.keepalive, end, armed);
@@ -134,9 +134,9 @@ impl Case<'_> {
 
     /// How long one end of a connection waited for each response to its PINGs.
     fn of_pings(&self, nth: usize, host: HostId, keepalive: Option<Keepalive>, end: Duration, armed: &mut Armed) {
-        for (asked, answered) in self.traffic.pings(nth, host) {
+        for (pinged, acknowledged) in self.traffic.pings(nth, host) {
             let timeout = keepalive.map(|keepalive| keepalive.timeout);
-            armed.add(host, "connection_keepalive.timeout", timeout, asked, answered.unwrap_or(end).min(end));
+            armed.add(host, "connection_keepalive.timeout", timeout, pinged, acknowledged.unwrap_or(end).min(end));
         }
     }
 
@@ -144,8 +144,8 @@ impl Case<'_> {
     fn idle_timeouts(&self, conversation: &Conversation) -> Vec<(HostId, &'static str, Option<Duration>)> {
         let trace = &self.played.trace;
         let mut found = Vec::new();
-        if let Some((told, forward)) = self.dialled_for(conversation) {
-            let idle = forward.and_then(|nth| told.cluster_by_number(nth)).and_then(|cluster| cluster.idle_timeout);
+        if let Some((settings, forward)) = self.dialled_for(conversation) {
+            let idle = forward.and_then(|nth| settings.cluster_by_number(nth)).and_then(|cluster| cluster.idle_timeout);
             found.push((conversation.client, "cluster idle_timeout", idle));
         }
         const NAME: &str = "idle_timeout";
@@ -160,8 +160,8 @@ impl Case<'_> {
         match role(self.scenario, trace, server) {
             Some(Role::App(app)) => found.push((server, NAME, app.idle_timeout.map(|time| time.0))),
             Some(Role::Proxy { .. }) => {
-                let told = HostSettings::new(self.scenario, trace.host(server));
-                let manager = told.as_ref().and_then(|told| told.manager(conversation));
+                let settings = HostSettings::new(self.scenario, trace.host(server));
+                let manager = settings.as_ref().and_then(|settings| settings.manager(conversation));
                 found.push((server, NAME, manager.and_then(|manager| manager.timeouts.idle)));
             }
             Some(Role::Alb(_) | Role::Client(_)) | None => {}
@@ -173,9 +173,9 @@ impl Case<'_> {
     fn dialled_for(&self, conversation: &Conversation) -> Option<(HostSettings<'_>, Option<usize>)> {
         let trace = &self.played.trace;
         let Some(Role::Proxy { .. }) = role(self.scenario, trace, conversation.client) else { return None };
-        let told = HostSettings::new(self.scenario, trace.host(conversation.client))?;
-        let cluster = told.cluster_with(conversation.server_address);
-        Some((told, cluster))
+        let settings = HostSettings::new(self.scenario, trace.host(conversation.client))?;
+        let cluster = settings.cluster_with(conversation.server_address);
+        Some((settings, cluster))
     }
 
     /// When nothing was under way on a connection, as a host at one of its ends sees it.
@@ -192,8 +192,8 @@ impl Case<'_> {
                     if is_client { final_response.part.arrived } else { Some(final_response.part.began.at) }
                 });
                 let over = over.or(self.account(nth).map(|account| account.at)).unwrap_or(end);
-                let asked = exchange.request.head_arrived.filter(|_| !is_client);
-                (asked.unwrap_or(exchange.request.began.at), over)
+                let arrived = exchange.request.head_arrived.filter(|_| !is_client);
+                (arrived.unwrap_or(exchange.request.began.at), over)
             })
             .collect();
         busy.sort_unstable();
@@ -218,8 +218,8 @@ impl Case<'_> {
         ends.map(|signal| signal.sent.at).min()
     }
 
-    fn led<'t>(&self, told: &'t HostSettings<'_>, exchange: &Exchange) -> Option<Routed<'t>> {
-        told.led(exchange, self.traffic.conversations.get(exchange.connection)?)
+    fn led<'t>(&self, settings: &'t HostSettings<'_>, exchange: &Exchange) -> Option<Routed<'t>> {
+        settings.led(exchange, self.traffic.conversations.get(exchange.connection)?)
     }
 }
 

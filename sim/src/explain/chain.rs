@@ -19,7 +19,7 @@ pub(super) struct Chain {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Attempt {
     /// It asked: the index of the exchange.
-    Asked(usize),
+    Sent(usize),
     /// It did not get as far: the index of the conversation.
     Connecting(usize),
 }
@@ -48,11 +48,11 @@ impl Chain {
                 if let Some(claimed) = claimed.get_mut(candidate) {
                     *claimed = true;
                 }
-                attempts.push(Attempt::Asked(candidate));
+                attempts.push(Attempt::Sent(candidate));
             }
             attempts.extend(connects(traffic, proxy, downstream));
             attempts.sort_by_key(|attempt| match attempt {
-                Attempt::Asked(nth) => traffic.exchanges.get(*nth).map(|exchange| exchange.request.began),
+                Attempt::Sent(nth) => traffic.exchanges.get(*nth).map(|exchange| exchange.request.began),
                 Attempt::Connecting(nth) => {
                     traffic.conversations.get(*nth).and_then(|it| it.from_client.signals.first()).map(|it| it.sent)
                 }

@@ -35,7 +35,7 @@ pub(super) fn is_possible(played: &Played) -> bool {
 /// Finds for each exchange with a proxy what the proxy said about it. Accounts of failures that fit no exchange are of
 /// requests that could not be read: they get an exchange of their own.
 pub(super) fn assign(traffic: &mut Traffic, accounts: &[Account]) -> BTreeMap<usize, usize> {
-    let mut told = BTreeMap::new();
+    let mut settings = BTreeMap::new();
     let mut claimed = BTreeSet::new();
     for (nth, exchange) in traffic.exchanges.iter().enumerate() {
         let Some(conversation) = traffic.conversations.get(exchange.connection) else { continue };
@@ -55,15 +55,15 @@ pub(super) fn assign(traffic: &mut Traffic, accounts: &[Account]) -> BTreeMap<us
         };
         if let Some((account, _)) = candidates.min_by_key(|(_, account)| fits(account)) {
             claimed.insert(account);
-            told.insert(nth, account);
+            settings.insert(nth, account);
         }
     }
     for (account, it) in accounts.iter().enumerate().filter(|(nth, it)| !claimed.contains(nth) && is_failure(it)) {
         if traffic.push_unread(it) {
-            told.insert(traffic.exchanges.len() - 1, account);
+            settings.insert(traffic.exchanges.len() - 1, account);
         }
     }
-    told
+    settings
 }
 
 /// A failure is a response from 400 on, no response, or a WebSocket that its client did not leave.
@@ -146,7 +146,7 @@ impl Case<'_> {
 
 /// What was asked and what came of it.
 fn line(exchange: &Exchange) -> String {
-    let asked = match exchange.path.as_str() {
+    let requested = match exchange.path.as_str() {
         "-" if matches!(&exchange.response, Some(final_response) if final_response.status == 408) => {
             "an incomplete request".to_owned()
         }
@@ -154,11 +154,11 @@ fn line(exchange: &Exchange) -> String {
         path => format!("{} {path}", exchange.method),
     };
     match &exchange.response {
-        None => format!("{asked}: no response"),
+        None => format!("{requested}: no response"),
         Some(final_response) => {
             let after = final_response.part.began.at.saturating_sub(exchange.request.began.at);
             let cut = if final_response.part.is_complete || exchange.is_tunnel() { "" } else { ", incomplete" };
-            format!("{asked}: {} after {}{cut}", final_response.status, ms(after))
+            format!("{requested}: {} after {}{cut}", final_response.status, ms(after))
         }
     }
 }

@@ -22,20 +22,21 @@ pub(super) struct LeftOut {
 /// What left out all endpoints of the cluster that a proxy was led to. None if the cluster has no health checks and no outlier detection, or was
 /// never seen to have an endpoint.
 pub(super) fn left_out(case: &Case<'_>, at: ProxyView<'_>) -> Option<LeftOut> {
-    let (told, led) = (at.told?, at.led?);
+    let (settings, led) = (at.settings?, at.led?);
     let Some((_, Action::Forward(forward))) = &led.route else { return None };
-    let (path, cluster) = told.cluster(forward)?;
+    let (path, cluster) = settings.cluster(forward)?;
     let is_known = case.traffic.conversations.iter().filter(|it| it.client == at.host).any(|it| {
-        let nth = told.cluster_with(it.server_address);
-        nth.and_then(|nth| told.cluster_by_number(nth)).is_some_and(|has| has.name == cluster.name)
+        let nth = settings.cluster_with(it.server_address);
+        nth.and_then(|nth| settings.cluster_by_number(nth)).is_some_and(|has| has.name == cluster.name)
     });
     let Cluster { health_checks, outlier_detection, panic_threshold, .. } = cluster;
     let checks = health_checks
         .first()
         .filter(|_| is_known)
-        .map(|check| told.setting(&path, "health_checks", Some(checked(check))));
-    let ejects =
-        outlier_detection.filter(|_| is_known).map(|it| told.setting(&path, "outlier_detection", Some(ejected(&it))));
+        .map(|check| settings.setting(&path, "health_checks", Some(checked(check))));
+    let ejects = outlier_detection
+        .filter(|_| is_known)
+        .map(|it| settings.setting(&path, "outlier_detection", Some(ejected(&it))));
     let why = match (&checks, &ejects) {
         (Some(_), Some(_)) => {
             "because its cluster's endpoints do not pass their health_checks, or are ejected by outlier_detection"
@@ -46,7 +47,7 @@ pub(super) fn left_out(case: &Case<'_>, at: ProxyView<'_>) -> Option<LeftOut> {
     };
     let change = |what: &str, setting| Change { what: what.into(), setting: Some(setting) };
     let percent = format!("{} %", f64::from(*panic_threshold) / 100.0);
-    let panic = told.setting(&path, "common_lb_config.healthy_panic_threshold", Some(percent));
+    let panic = settings.setting(&path, "common_lb_config.healthy_panic_threshold", Some(percent));
     let mut changes = Vec::new();
     changes.extend(
         checks

@@ -25,7 +25,7 @@ pub(super) struct Hop<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct ProxyView<'t> {
     pub(super) host: HostId,
-    pub(super) told: Option<&'t HostSettings<'t>>,
+    pub(super) settings: Option<&'t HostSettings<'t>>,
     pub(super) led: Option<&'t Routed<'t>>,
 }
 
@@ -121,10 +121,11 @@ impl<'a> Hop<'a> {
     /// A proxy: it passed on, gave up, or decided.
     fn proxy(self, host: HostId) -> Judged<'a> {
         let (case, exchange, nth) = (self.case, self.exchange, self.nth);
-        let told = HostSettings::new(case.scenario, self.name(host));
+        let settings = HostSettings::new(case.scenario, self.name(host));
         let connection = case.traffic.conversations.get(exchange.connection);
-        let led = told.as_ref().zip(connection).and_then(|(told, connection)| told.led(exchange, connection));
-        let at = ProxyView { host, told: told.as_ref(), led: led.as_ref() };
+        let led =
+            settings.as_ref().zip(connection).and_then(|(settings, connection)| settings.led(exchange, connection));
+        let at = ProxyView { host, settings: settings.as_ref(), led: led.as_ref() };
         let account = case.account(nth);
         let details = account.and_then(|account| account.details.as_ref());
         let attempts = case.chain.attempts(nth);
@@ -136,7 +137,7 @@ impl<'a> Hop<'a> {
             (None, Some(Attempt::Connecting(connection))) if has_failed_to_connect => {
                 self.could_not_connect(at, *connection)
             }
-            (None, Some(Attempt::Asked(upstream))) if !is_refusal(details) => self.depended(host, *upstream, details),
+            (None, Some(Attempt::Sent(upstream))) if !is_refusal(details) => self.depended(host, *upstream, details),
             (None, _) => match self.closed_before(host) {
                 Some(act) => self.was_idle(at, act),
                 None => self.decided(at, details),

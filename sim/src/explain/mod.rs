@@ -114,7 +114,7 @@ struct Case<'a> {
     chain: Chain,
     accounts: Vec<Account>,
     /// Which account is about which exchange.
-    told: BTreeMap<usize, usize>,
+    settings: BTreeMap<usize, usize>,
 }
 
 /// Explains every request that failed, in the order in which they were asked.
@@ -163,16 +163,16 @@ impl<'a> Case<'a> {
     fn new(scenario: &'a Scenario, played: &'a Played) -> Self {
         let accounts = accounts(&played.trace);
         let mut traffic = Traffic::read(&played.trace);
-        let told = failed::assign(&mut traffic, &accounts);
+        let settings = failed::assign(&mut traffic, &accounts);
         let is_proxy = |host: &HostId| role(scenario, &played.trace, *host).is_some_and(passes_on);
         let proxies: Vec<HostId> = (0..played.trace.hosts().len()).map(HostId).filter(is_proxy).collect();
         let chain = Chain::link(&traffic, &proxies);
-        Self { scenario, played, traffic, chain, accounts, told }
+        Self { scenario, played, traffic, chain, accounts, settings }
     }
 
     /// What a proxy said about an exchange.
     fn account(&self, exchange: usize) -> Option<&Account> {
-        self.told.get(&exchange).and_then(|nth| self.accounts.get(*nth))
+        self.settings.get(&exchange).and_then(|nth| self.accounts.get(*nth))
     }
 
     fn explain(&self, Failure { host, outcome, exchange, began, failed_at, why }: Failure) -> Explanation {

@@ -52,10 +52,10 @@ impl<'a> Hop<'a> {
             }
             .to_owned()
         }));
-        let setting = at.told.zip(at.led).and_then(|(told, led)| {
+        let setting = at.settings.zip(at.led).and_then(|(settings, led)| {
             let (_, Action::Forward(forward)) = led.route.as_ref()? else { return None };
-            let (path, cluster) = told.cluster(forward)?;
-            Some(told.setting(&path, "connect_timeout", Some(seconds(cluster.connect_timeout))))
+            let (path, cluster) = settings.cluster(forward)?;
+            Some(settings.setting(&path, "connect_timeout", Some(seconds(cluster.connect_timeout))))
         });
         let closed = Some(format!("{name}, by its timer, at {}", ms(until)));
         let timer = setting.as_ref().and_then(|it| it.value.clone()).map(|value| Timer {
@@ -192,18 +192,18 @@ impl<'a> Hop<'a> {
 
     /// How a request met the end of its connection or stream, in words.
     fn met(&self, upstream: &Exchange, act: &Act, meeting: &Meeting) -> String {
-        let (peer, asked, kind, sent) =
+        let (peer, requested, kind, sent) =
             (self.peer(upstream), ms(upstream.request.began.at), words(&act.kind), ms(act.sent.at));
         match meeting {
             Meeting::Tunnel => format!("lost the WebSocket: {}", self.sentence(act)),
             Meeting::Unnoticed => format!(
                 "sent the request on a connection that had ended: {peer}'s {kind} of {sent} had arrived, and had not been read when \
-                 the request was sent at {asked}"
+                 the request was sent at {requested}"
             ),
             Meeting::Crossed => format!(
-                "used a connection that was ending: the request, sent at {asked}, and {peer}'s {kind}, sent at {sent}, crossed in flight"
+                "used a connection that was ending: the request, sent at {requested}, and {peer}'s {kind}, sent at {sent}, crossed in flight"
             ),
-            Meeting::Answered => format!("sent the request to {peer} at {asked}, which {}", ending(&act.kind)),
+            Meeting::Answered => format!("sent the request to {peer} at {requested}, which {}", ending(&act.kind)),
         }
     }
 
@@ -218,7 +218,7 @@ impl<'a> Hop<'a> {
         let is_likely = details.is_none() && (self.exchange.response.is_none() || self.exchange.is_tunnel());
         let left = self.case.traffic.acts_on(self.exchange).find(is_known).filter(|_| is_said || is_likely)?;
         let upstream = self.case.chain.attempts(self.nth).last().and_then(|last| match last {
-            Attempt::Asked(nth) => self.case.traffic.exchanges.get(*nth)?.server,
+            Attempt::Sent(nth) => self.case.traffic.exchanges.get(*nth)?.server,
             Attempt::Connecting(_) => None,
         });
         let peer = upstream.map_or("the next hop", |server| self.name(server));

@@ -18,12 +18,12 @@ pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged
         return verdict(false, "bytes may have passed in both directions; only the client can connect again");
     }
     // What an app did is told by the hop before it, in the words of the protocol.
-    let told = hops
+    let settings = hops
         .iter()
         .rev()
         .find(|hop| hop.next.is_some() && hop.cause != Cause::Busy)
         .filter(|_| origin.cause == Cause::Own);
-    if let Some(why) = unprocessed(&told.unwrap_or(origin).cause, origin) {
+    if let Some(why) = unprocessed(&settings.unwrap_or(origin).cause, origin) {
         return verdict(true, why);
     }
     if deepest.path == "-" {

@@ -35,7 +35,7 @@ pub(super) enum Why {
         /// Who was asked.
         peer: HostId,
         /// When the PING was sent.
-        asked: Duration,
+        pinged: Duration,
         /// What had made it ask, if it was a request after so long a pause.
         doubt: Option<Duration>,
     },
@@ -46,7 +46,7 @@ pub(super) enum Why {
 impl<'a> Hop<'a> {
     /// The timer that ended the exchange here, if one did.
     pub(super) fn expired(&self, at: ProxyView<'_>, details: Option<&Details>) -> Option<Stop> {
-        let (told, led) = (at.told?, at.led?);
+        let (settings, led) = (at.settings?, at.led?);
         let timeouts = &led.options.timeouts;
         let route = led.route.as_ref();
         let forward = route.and_then(
@@ -83,7 +83,7 @@ impl<'a> Hop<'a> {
             Some(Details::RequestHeaderTimeout) => (&led.manager, "request_headers_timeout", timeouts.request_headers?),
             _ => return None,
         };
-        let setting = told.setting(parent, below, Some(seconds(value)));
+        let setting = settings.setting(parent, below, Some(seconds(value)));
         let until = self.ended(at.host)?;
         let name = format!("{below} {}", seconds(value));
         Some(Stop {
@@ -97,7 +97,7 @@ impl<'a> Hop<'a> {
     /// header and route that one is meant which fits the time that passed.
     fn asked_for(&self, host: HostId, details: Option<&Details>, forward: Option<&Forward>) -> Option<Stop> {
         let last = || match self.case.chain.attempts(self.nth).last()? {
-            Attempt::Asked(nth) => self.case.traffic.exchanges.get(*nth),
+            Attempt::Sent(nth) => self.case.traffic.exchanges.get(*nth),
             Attempt::Connecting(_) => None,
         };
         let (headers, of_route, since) = match details {
@@ -113,11 +113,11 @@ impl<'a> Hop<'a> {
         };
         let until = self.ended(host)?;
         let misses = |value: Duration| value.abs_diff(until.saturating_sub(since));
-        let asked = headers.iter().filter_map(|name| {
+        let requested = headers.iter().filter_map(|name| {
             let millis = self.exchange.field(name)?.parse().ok()?;
             Some((*name, Duration::from_millis(millis)))
         });
-        let (name, value) = asked.min_by_key(|(_, value)| misses(*value))?;
+        let (name, value) = requested.min_by_key(|(_, value)| misses(*value))?;
         if of_route.is_some_and(|of_route| misses(of_route) <= misses(value)) {
             return None;
         }
@@ -136,20 +136,20 @@ impl<'a> Hop<'a> {
 
     /// The PING without a response for which this hop closed a connection: its client's, or the one that it asked on.
     pub(super) fn unanswered(&self, at: ProxyView<'_>) -> Option<Stop> {
-        let (told, led) = (at.told?, at.led?);
+        let (settings, led) = (at.settings?, at.led?);
         let of_client = || {
             let keepalive = led.options.http2.keepalive?;
             let below = "http2_protocol_options.connection_keepalive.timeout";
-            let setting = told.setting(&led.manager, below, Some(seconds(keepalive.timeout)));
+            let setting = settings.setting(&led.manager, below, Some(seconds(keepalive.timeout)));
             self.silence(at.host, self.exchange, keepalive, setting)
         };
         let of_upstream = || {
-            let Attempt::Asked(nth) = self.case.chain.attempts(self.nth).last()? else { return None };
+            let Attempt::Sent(nth) = self.case.chain.attempts(self.nth).last()? else { return None };
             let (_, Action::Forward(forward)) = led.route.as_ref()? else { return None };
-            let (path, cluster) = told.cluster(forward)?;
+            let (path, cluster) = settings.cluster(forward)?;
             let UpstreamProtocol::Http2(options) = &cluster.protocol else { return None };
             let (keepalive, below) = (options.keepalive?, [KEEPALIVE, ".timeout"].concat());
-            let setting = told.setting(&http_options(path), &below, Some(seconds(keepalive.timeout)));
+            let setting = settings.setting(&http_options(path), &below, Some(seconds(keepalive.timeout)));
             self.silence(at.host, self.case.traffic.exchanges.get(*nth)?, keepalive, setting)
         };
         of_client().or_else(of_upstream)
@@ -158,16 +158,16 @@ impl<'a> Hop<'a> {
     /// That `host` ended an exchange because its peer had left a PING without a response.
     fn silence(&self, host: HostId, exchange: &Exchange, keepalive: Keepalive, setting: Setting) -> Option<Stop> {
         let act = self.case.traffic.acts_on(exchange).next().filter(|act| act.by == host)?;
-        let asked = self
+        let pinged = self
             .case
             .traffic
             .ping_without_ack(act)
-            .filter(|asked| act.sent.at.saturating_sub(*asked) >= keepalive.timeout)?;
+            .filter(|pinged| act.sent.at.saturating_sub(*pinged) >= keepalive.timeout)?;
         let peer = if exchange.client == host { exchange.server? } else { exchange.client };
-        let doubt = keepalive.after_idle.filter(|_| exchange.client == host && exchange.request.began.at == asked);
+        let doubt = keepalive.after_idle.filter(|_| exchange.client == host && exchange.request.began.at == pinged);
         let name = format!("connection_keepalive.timeout {}", seconds(keepalive.timeout));
-        let timer = Timer { host, name, from: asked, until: act.sent.at, has_fired: true };
-        Some(Stop { setting, timer, why: Why::Silent { peer, asked, doubt } })
+        let timer = Timer { host, name, from: pinged, until: act.sent.at, has_fired: true };
+        Some(Stop { setting, timer, why: Why::Silent { peer, pinged, doubt } })
     }
 
     /// When this hop ended the exchange: by its response, or by what it did on either side.
@@ -177,7 +177,7 @@ impl<'a> Hop<'a> {
         let answered = self.exchange.response.as_ref().filter(|it| is_ours(it.status)).map(|it| it.part.began.at);
         answered.or_else(|| {
             let after = self.case.chain.attempts(self.nth).iter().filter_map(|attempt| match attempt {
-                Attempt::Asked(nth) => self.case.traffic.exchanges.get(*nth),
+                Attempt::Sent(nth) => self.case.traffic.exchanges.get(*nth),
                 Attempt::Connecting(_) => None,
             });
             let acts =
@@ -188,10 +188,10 @@ impl<'a> Hop<'a> {
 
     pub(super) fn gave_up(self, host: HostId, stop: Stop, last: Option<&Attempt>) -> Judged<'a> {
         let Stop { setting, timer, why } = stop;
-        let next = last.and_then(|last| if let Attempt::Asked(nth) = last { Some(*nth) } else { None });
-        let asked = next.and_then(|nth| self.case.traffic.exchanges.get(nth));
-        let upstream = asked.and_then(|it| it.server).map_or("the next hop", |server| self.name(server));
-        let was = match asked {
+        let next = last.and_then(|last| if let Attempt::Sent(nth) = last { Some(*nth) } else { None });
+        let forwarded = next.and_then(|nth| self.case.traffic.exchanges.get(nth));
+        let upstream = forwarded.and_then(|it| it.server).map_or("the next hop", |server| self.name(server));
+        let was = match forwarded {
             _ if !self.exchange.request.is_complete && !self.exchange.is_tunnel() => {
                 format!("{} had not sent all of its request", self.name(self.exchange.client))
             }
@@ -208,8 +208,8 @@ impl<'a> Hop<'a> {
         let gave = if tunnel { "closed the WebSocket" } else { "timed out" };
         let did = match why {
             Why::Slow => format!("{gave} at {}: {} had passed, and {was}", ms(at), timer.name),
-            Why::Silent { peer, asked, doubt } => {
-                let (peer, asked) = (self.name(peer), ms(asked));
+            Why::Silent { peer, pinged, doubt } => {
+                let (peer, pinged) = (self.name(peer), ms(pinged));
                 let (whose, rest) = match doubt {
                     _ if peer == self.name(self.exchange.client) => {
                         (format!("{peer}'s connection"), format!(", and {was}"))
@@ -224,7 +224,7 @@ impl<'a> Hop<'a> {
                         ),
                     ),
                 };
-                format!("closed {whose} at {}: {peer} had not acknowledged the PING of {asked}{rest}", ms(at))
+                format!("closed {whose} at {}: {peer} had not acknowledged the PING of {pinged}{rest}", ms(at))
             }
         };
         let closed = Some(format!("{name}, by its timer, at {}", ms(at)));
@@ -253,15 +253,16 @@ impl<'a> Hop<'a> {
             false => format!("{what} at {when}, and had not read the request"),
         };
         let connection = self.case.traffic.conversations.get(self.exchange.connection);
-        let taken_by_none = at.told.zip(connection).and_then(|(told, it)| Some((told.missing_filter_chain(it)?, it)));
+        let taken_by_none =
+            at.settings.zip(connection).and_then(|(settings, it)| Some((settings.missing_filter_chain(it)?, it)));
         if let Some((setting, connection)) = taken_by_none {
             let from = connection.client_address;
             let why = format!("{ended}, because no filter chain of its listener takes a connection from {from}");
             return Judged { closed, ..self.judged(name, Cause::NoFilterChain(setting), vec![why]) };
         }
-        let idle = at.told.zip(at.led).and_then(|(told, led)| {
+        let idle = at.settings.zip(at.led).and_then(|(settings, led)| {
             let value = led.options.timeouts.idle?;
-            let setting = told.setting(&led.manager, IDLE, Some(seconds(value)));
+            let setting = settings.setting(&led.manager, IDLE, Some(seconds(value)));
             let from = self.case.traffic.idle_before(self.exchange)?;
             let waited = act.sent.at.checked_sub(from)?.checked_sub(value)?;
             Some((setting, value, from, waited, &led.options.timeouts))

@@ -137,18 +137,19 @@ impl Traffic {
     pub(super) fn ping_without_ack(&self, act: &Act) -> Option<Duration> {
         let on_connection =
             || self.pings.iter().filter(|ping| ping.connection == act.connection && ping.sent < act.sent);
-        let asked = on_connection().filter(|ping| ping.by == act.by && !ping.is_ack).map(|ping| ping.sent).max()?;
-        let is_answered = on_connection().any(|ping| ping.by != act.by && ping.is_ack && ping.sent > asked);
-        (!is_answered).then_some(asked.at)
+        let pinged = on_connection().filter(|ping| ping.by == act.by && !ping.is_ack).map(|ping| ping.sent).max()?;
+        let is_acknowledged = on_connection().any(|ping| ping.by != act.by && ping.is_ack && ping.sent > pinged);
+        (!is_acknowledged).then_some(pinged.at)
     }
 
     /// The PINGs of one end of a connection: when each was sent, and when its response was.
     pub(super) fn pings(&self, connection: usize, by: HostId) -> impl Iterator<Item = (Duration, Option<Duration>)> {
         let on_it = move |ping: &&Ping| ping.connection == connection;
-        let asked = self.pings.iter().filter(on_it).filter(move |ping| ping.by == by && !ping.is_ack);
-        asked.map(move |asked| {
-            let answers = self.pings.iter().filter(on_it).filter(|ping| ping.is_ack && ping.sent > asked.sent);
-            (asked.sent.at, answers.map(|final_response| final_response.sent.at).min())
+        let pinged = self.pings.iter().filter(on_it).filter(move |ping| ping.by == by && !ping.is_ack);
+        pinged.map(move |pinged| {
+            let acknowledgements =
+                self.pings.iter().filter(on_it).filter(|ping| ping.is_ack && ping.sent > pinged.sent);
+            (pinged.sent.at, acknowledgements.map(|ack| ack.sent.at).min())
         })
     }
 
@@ -169,7 +170,7 @@ impl Traffic {
             first_bytes: lane.bytes.len(),
             is_complete,
         };
-        let answered = Moment { at: account.at, event: account.event };
+        let responded = Moment { at: account.at, event: account.event };
         self.exchanges.push(Exchange {
             connection,
             client: of.client,
@@ -181,7 +182,7 @@ impl Traffic {
             fields: Vec::new(),
             request: part(&of.from_client, of.from_client.sent(0).unwrap_or(opened), false),
             response: (account.status > 0)
-                .then(|| FinalResponse::of(account.status, part(&of.from_server, answered, true), Section::default())),
+                .then(|| FinalResponse::of(account.status, part(&of.from_server, responded, true), Section::default())),
             informational: Vec::new(),
             has_close_frame: false,
         });

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::budget::{ActiveRequest, ClosedBy, ConnectionRecord};
 use super::{Lease, Pool, Wanted};
 use crate::cluster::Failure;
-use crate::codec::{Broken, http1};
+use crate::codec::{ExchangeError, http1};
 use crate::config::Difference;
 use crate::net::Conn;
 
@@ -200,13 +200,13 @@ impl Exclusive {
     }
 
     /// The request failed: closes the connection.
-    pub(super) fn close_broken(self, by: Broken) {
+    pub(super) fn close_broken(self, by: ExchangeError) {
         let Self { mut connection, pool, request } = self;
         // A message may be malformed for having been cut short.
-        if matches!(by, Broken::Closed | Broken::ConnectionReset) || connection.codec.peer_has_ended() {
+        if matches!(by, ExchangeError::Closed | ExchangeError::ConnectionReset) || connection.codec.peer_has_ended() {
             connection.record.closed_by = ClosedBy::Peer;
         }
-        if matches!(by, Broken::Malformed(_)) {
+        if matches!(by, ExchangeError::Malformed(_)) {
             pool.budget.shared.stats.upstream_cx_protocol_error.inc();
         }
         drop(request);

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::budget::{ActiveRequest, ClosedBy, ConnectionRecord};
 use super::{Lease, Pool, Wanted};
 use crate::cluster::Failure;
-use crate::codec::{Broken, ResetReason, http2};
+use crate::codec::{ExchangeError, ResetReason, http2};
 use crate::config::Difference;
 use crate::config::cluster::UpstreamProtocol;
 use crate::config::listener::{Http2Options, Keepalive};
@@ -93,16 +93,18 @@ impl Stream {
         self.slot.pool.budget.shared.stats.upstream_rq_tx_reset.inc();
     }
 
-    pub(super) fn close_broken(self, by: Broken) {
+    pub(super) fn close_broken(self, by: ExchangeError) {
         let stats = &self.slot.pool.budget.shared.stats;
         match by {
             // A request that loses its connection is counted with those that wait for one, as in Envoy.
-            Broken::Closed | Broken::ConnectionReset => stats.upstream_rq_pending_failure_eject.inc(),
-            Broken::StreamReset(ResetReason::ConnectError | ResetReason::RefusedStream) => {}
+            ExchangeError::Closed | ExchangeError::ConnectionReset => stats.upstream_rq_pending_failure_eject.inc(),
+            ExchangeError::StreamReset(ResetReason::ConnectError | ResetReason::RefusedStream) => {}
             // Envoy resets such a stream itself.
-            Broken::Malformed(_) | Broken::StreamReset(ResetReason::ProtocolError) => stats.upstream_rq_tx_reset.inc(),
-            Broken::OverLimit(_)
-            | Broken::StreamReset(
+            ExchangeError::Malformed(_) | ExchangeError::StreamReset(ResetReason::ProtocolError) => {
+                stats.upstream_rq_tx_reset.inc()
+            }
+            ExchangeError::OverLimit(_)
+            | ExchangeError::StreamReset(
                 ResetReason::Cancel | ResetReason::InternalError | ResetReason::NoError | ResetReason::Other(_),
             ) => stats.upstream_rq_rx_reset.inc(),
         }
@@ -172,10 +174,10 @@ impl Multiplexed {
         match end {
             End::Dead => record.has_request = with_streams,
             End::Finished | End::Driver(http2::DriverEnd::Drained | http2::DriverEnd::GoAway(_)) => {}
-            End::Driver(http2::DriverEnd::Broken(Broken::Malformed(_))) => {
+            End::Driver(http2::DriverEnd::ExchangeError(ExchangeError::Malformed(_))) => {
                 record.shared.stats.upstream_cx_protocol_error.inc();
             }
-            End::Driver(http2::DriverEnd::Broken(_)) => {
+            End::Driver(http2::DriverEnd::ExchangeError(_)) => {
                 record.closed_by = ClosedBy::Peer;
                 record.has_request = with_streams;
             }

@@ -30,7 +30,7 @@ pub use queue::Wanted;
 pub use tcp::{TcpConnection, Tunnel};
 
 use super::{ClusterShared, Failure, Location};
-use crate::codec::Broken;
+use crate::codec::ExchangeError;
 use crate::config::cluster::{Priority, UpstreamProtocol};
 use crate::net::{ConnInfo, Outside};
 use crate::permits::Permit;
@@ -93,7 +93,7 @@ impl Lease {
     }
 
     /// The request failed because the peer ended the connection, or for another reason of the peer's.
-    pub fn close_broken(self, by: Broken) {
+    pub fn close_broken(self, by: ExchangeError) {
         match self {
             Self::Http1(exclusive) => exclusive.close_broken(by),
             Self::Http2(stream) => stream.close_broken(by),

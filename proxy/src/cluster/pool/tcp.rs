@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::budget::{ActiveRequest, ClosedBy, ConnectionRecord, Pending};
 use super::{Lease, Pool};
 use crate::cluster::Failure;
-use crate::codec::Broken;
+use crate::codec::ExchangeError;
 use crate::codec::http1::{Incoming, Outgoing, RawConnection};
 use crate::net::Conn;
 use crate::permits::Permit;
@@ -61,8 +61,8 @@ impl Tunnel {
     }
 
     /// The endpoint broke the connection off.
-    pub(super) fn close_broken(mut self, by: Broken) {
-        if matches!(by, Broken::Closed | Broken::ConnectionReset) || self.connection.peer_has_ended() {
+    pub(super) fn close_broken(mut self, by: ExchangeError) {
+        if matches!(by, ExchangeError::Closed | ExchangeError::ConnectionReset) || self.connection.peer_has_ended() {
             self.record.closed_by = ClosedBy::Peer;
         }
         self.close();

@@ -9,12 +9,12 @@ use bytes::Bytes;
 use super::buffered_conn::{Half, PIPELINE_BYTES_MAX, SharedConn};
 use super::framing::{Decoded, Decoder, Encoder};
 use super::trailers;
-use crate::codec::{Broken, Frame, Headers, Violation};
+use crate::codec::{ExchangeError, Frame, Headers, Violation};
 use crate::config::header_names::{NameCase, TrailerRule};
 
 /// A message that was cut short by the upstream's FIN or RST: no longer a connection that ended, but an
 /// response that is wrong.
-pub(super) const CUT_SHORT: Broken = Broken::Malformed(Violation::Http1CutShort);
+pub(super) const CUT_SHORT: ExchangeError = ExchangeError::Malformed(Violation::Http1CutShort);
 
 /// Who sends what an [`Incoming`] reads.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,10 +53,10 @@ impl Incoming {
     /// The next piece; `None` once the message is complete. A body that lasts until the connection closes
     /// is complete with the peer's FIN.
     ///
-    /// Errors: [`Broken::Malformed`] for bad framing and for a response cut short; [`Broken::Closed`] or
-    /// [`Broken::ConnectionReset`] when the client goes away; [`Broken::ConnectionReset`] within a body that
+    /// Errors: [`ExchangeError::Malformed`] for bad framing and for a response cut short; [`ExchangeError::Closed`] or
+    /// [`ExchangeError::ConnectionReset`] when the client goes away; [`ExchangeError::ConnectionReset`] within a body that
     /// lasts until the connection closes.
-    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Broken>>> {
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, ExchangeError>>> {
         loop {
             let decoded = self.decoder.decode(&mut self.conn.borrow_mut().input);
             match decoded {
@@ -87,9 +87,9 @@ impl Incoming {
     }
 
     /// The connection has ended where the message had not: `None` if that is how it ends.
-    fn end_early(&mut self, broken: Broken) -> Option<Broken> {
+    fn end_early(&mut self, broken: ExchangeError) -> Option<ExchangeError> {
         match (self.decoder, self.sender) {
-            (Decoder::UntilClose, _) if broken == Broken::Closed => {
+            (Decoder::UntilClose, _) if broken == ExchangeError::Closed => {
                 self.decoder = Decoder::Done;
                 None
             }
@@ -110,7 +110,7 @@ impl Incoming {
 
     /// Ready when the peer has gone away. Reads ahead to notice, up to 16 KiB and what one read brings; when the
     /// peer has sent that much more, this stays pending for good.
-    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<ExchangeError> {
         let mut conn = self.conn.borrow_mut();
         loop {
             if conn.input.len() >= PIPELINE_BYTES_MAX {
@@ -161,7 +161,7 @@ impl Outgoing {
     }
 
     /// Ready when [`write`](Self::write) may be called: less than the buffer limit is queued.
-    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
         self.conn.borrow_mut().poll_ready(cx, self.buffer_bytes_max)
     }
 
@@ -217,7 +217,7 @@ impl Outgoing {
     }
 
     /// Ready when everything queued, the head included, has left for the kernel.
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
         self.conn.borrow_mut().poll_flush(cx)
     }
 

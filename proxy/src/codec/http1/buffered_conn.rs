@@ -15,7 +15,7 @@ use tokio::io::AsyncWrite as _;
 use super::parse::Parsed;
 use super::refusal::{HeadError, Refusal};
 use super::write_queue::WriteQueue;
-use crate::codec::Broken;
+use crate::codec::ExchangeError;
 use crate::codec::buffer;
 use crate::net::{Conn, Peek};
 
@@ -66,7 +66,7 @@ pub(super) struct BufferedConn {
 /// One direction of the connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Flow {
-    Ended(Broken),
+    Ended(ExchangeError),
     Open,
 }
 
@@ -133,13 +133,13 @@ impl BufferedConn {
     pub(super) fn peek(&self) -> Peek {
         match (self.inflow, &self.conn) {
             (Flow::Open, Some(conn)) => conn.peek(),
-            (Flow::Ended(Broken::ConnectionReset), _) => Peek::Reset,
+            (Flow::Ended(ExchangeError::ConnectionReset), _) => Peek::Reset,
             (Flow::Ended(_), _) | (Flow::Open, None) => Peek::Closed,
         }
     }
 
     /// Adds what the peer sent to `input`. An error stays; bytes that came before it are in `input`.
-    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
         if let Flow::Ended(why) = self.inflow {
             return Poll::Ready(Err(why));
         }
@@ -149,7 +149,7 @@ impl BufferedConn {
             // A peer that waits for 100 Continue, or for the rest of a response, sends nothing before it has it.
             flushed?;
         }
-        let Some(conn) = &mut self.conn else { return Poll::Ready(Err(Broken::Closed)) };
+        let Some(conn) = &mut self.conn else { return Poll::Ready(Err(ExchangeError::Closed)) };
         // Taken, not borrowed: a connection may itself be made of streams that read this way.
         let mut scratch = SCRATCH.take();
         scratch.reserve(READ_BYTES_MAX);
@@ -159,19 +159,19 @@ impl BufferedConn {
         };
         let result = match read {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(self.end_inflow(Broken::Closed))),
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(self.end_inflow(ExchangeError::Closed))),
             Poll::Ready(Ok(count)) => {
                 self.rx_bytes += count as u64;
                 self.keep(&mut scratch);
                 Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(_)) => Poll::Ready(Err(self.end_inflow(Broken::ConnectionReset))),
+            Poll::Ready(Err(_)) => Poll::Ready(Err(self.end_inflow(ExchangeError::ConnectionReset))),
         };
         SCRATCH.set(scratch);
         result
     }
 
-    fn end_inflow(&mut self, why: Broken) -> Broken {
+    fn end_inflow(&mut self, why: ExchangeError) -> ExchangeError {
         self.inflow = Flow::Ended(why);
         why
     }
@@ -248,7 +248,7 @@ impl BufferedConn {
             if let Err(broken) = ready!(self.poll_fill(cx))
                 && self.parsed_bytes == self.input.len()
             {
-                return Poll::Ready(Err(HeadError::Broken(broken)));
+                return Poll::Ready(Err(HeadError::Lost(broken)));
             }
         }
     }
@@ -310,7 +310,7 @@ impl BufferedConn {
     }
 
     /// Ready when less than `bytes_max` is queued.
-    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>, bytes_max: usize) -> Poll<Result<(), Broken>> {
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>, bytes_max: usize) -> Poll<Result<(), ExchangeError>> {
         if let Flow::Ended(why) = self.outflow {
             return Poll::Ready(Err(why));
         }
@@ -324,11 +324,11 @@ impl BufferedConn {
     }
 
     /// Ready when the kernel has everything that was queued.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
         if let Flow::Ended(why) = self.outflow {
             return Poll::Ready(Err(why));
         }
-        let Some(conn) = &mut self.conn else { return Poll::Ready(Err(Broken::Closed)) };
+        let Some(conn) = &mut self.conn else { return Poll::Ready(Err(ExchangeError::Closed)) };
         let mut conn = Pin::new(conn);
         while self.queue.bytes() > 0 {
             match ready!(self.queue.poll_write(conn.as_mut(), cx)) {
@@ -350,10 +350,10 @@ impl BufferedConn {
     }
 
     /// What is queued will never leave. The read side is not touched: a response may still be waiting there.
-    fn end_outflow(&mut self) -> Broken {
-        self.outflow = Flow::Ended(Broken::ConnectionReset);
+    fn end_outflow(&mut self) -> ExchangeError {
+        self.outflow = Flow::Ended(ExchangeError::ConnectionReset);
         self.queue = WriteQueue::default();
-        Broken::ConnectionReset
+        ExchangeError::ConnectionReset
     }
 
     pub(super) fn rx_bytes(&self) -> u64 {

@@ -16,7 +16,7 @@ use super::parse::{self, FoundResponse};
 use super::refusal::HeadError;
 use super::request_kind::RequestKind;
 use super::serialise;
-use crate::codec::{Broken, InformationalSender, Payload, RequestHead, ResponseHead, Violation};
+use crate::codec::{ExchangeError, InformationalSender, Payload, RequestHead, ResponseHead, Violation};
 use crate::net::{Address, Conn, ConnInfo, Peek};
 
 /// Largest response head that a cluster takes. Bytes, start line included; Envoy's default for HTTP/1.
@@ -94,17 +94,17 @@ impl ClientConnection {
     /// the connection closes.
     ///
     /// # Errors
-    /// [`Broken::Closed`] and [`Broken::ConnectionReset`] mean that no byte of the response has come;
-    /// [`Broken::Malformed`] is a response that is not HTTP, frames its body in two ways, or was cut short.
+    /// [`ExchangeError::Closed`] and [`ExchangeError::ConnectionReset`] mean that no byte of the response has come;
+    /// [`ExchangeError::Malformed`] is a response that is not HTTP, frames its body in two ways, or was cut short.
     ///
     /// # Cancellation
     /// Safe to drop: what was read is kept.
-    pub async fn response(&mut self) -> Result<(ResponseHead, Incoming), Broken> {
+    pub async fn response(&mut self) -> Result<(ResponseHead, Incoming), ExchangeError> {
         poll_fn(|cx| self.poll_response(cx)).await
     }
 
     /// As [`response`](Self::response), polled.
-    pub fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Incoming), Broken>> {
+    pub fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Incoming), ExchangeError>> {
         loop {
             let options = self.options;
             let found = ready!(self.poll_found(cx))?;
@@ -122,16 +122,16 @@ impl ClientConnection {
         }
     }
 
-    fn poll_found(&mut self, cx: &mut Context<'_>) -> Poll<Result<FoundResponse, Broken>> {
+    fn poll_found(&mut self, cx: &mut Context<'_>) -> Poll<Result<FoundResponse, ExchangeError>> {
         let mut conn = self.conn.borrow_mut();
         let options = self.options;
         let found = conn
             .poll_head(cx, options.head_bytes_max, |input| parse::response(input, options.headers_max, options.case));
         Poll::Ready(match ready!(found) {
             Ok(found) => Ok(found),
-            Err(HeadError::Refused(refusal)) => Err(Broken::Malformed(Violation::Http1(refusal))),
-            Err(HeadError::Broken(_)) if !conn.input.is_empty() => Err(CUT_SHORT),
-            Err(HeadError::Broken(broken)) => Err(broken),
+            Err(HeadError::Refused(refusal)) => Err(ExchangeError::Malformed(Violation::Http1(refusal))),
+            Err(HeadError::Lost(_)) if !conn.input.is_empty() => Err(CUT_SHORT),
+            Err(HeadError::Lost(broken)) => Err(broken),
         })
     }
 
@@ -160,7 +160,7 @@ impl ClientConnection {
         if conn.input.is_empty()
             && let Err(broken) = ready!(conn.poll_fill(cx))
         {
-            return Poll::Ready(if broken == Broken::Closed { IdleEnd::Closed } else { IdleEnd::Reset });
+            return Poll::Ready(if broken == ExchangeError::Closed { IdleEnd::Closed } else { IdleEnd::Reset });
         }
         let is_timeout = conn.input.starts_with(b"HTTP/1.1 408") || conn.input.starts_with(b"HTTP/1.0 408");
         Poll::Ready(if is_timeout { IdleEnd::Closed } else { IdleEnd::StrayBytes })

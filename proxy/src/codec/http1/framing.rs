@@ -5,10 +5,10 @@ use std::mem;
 use bytes::Bytes;
 
 use super::refusal::Refusal;
-use crate::codec::{Broken, Violation};
+use crate::codec::{ExchangeError, Violation};
 
 /// Every framing error, but for those of trailers.
-pub(super) const MALFORMED: Broken = Broken::Malformed(Violation::Http1(Refusal::Codec));
+pub(super) const MALFORMED: ExchangeError = ExchangeError::Malformed(Violation::Http1(Refusal::Codec));
 
 /// A chunk size with its extensions. Extensions mean nothing to a proxy (RFC 9112 7.1.1 lets it ignore
 /// them); without a limit they are a free ride.
@@ -20,7 +20,7 @@ const TRAILER_BYTES_MAX: usize = 60 * 1024;
 pub(super) const TRAILERS_MAX: usize = 100;
 /// CRLF
 const EMPTY_LINE_BYTES: usize = 2;
-const TRAILERS_TOO_LARGE: Broken = Broken::Malformed(Violation::Http1(Refusal::HeadersTooLarge));
+const TRAILERS_TOO_LARGE: ExchangeError = ExchangeError::Malformed(Violation::Http1(Refusal::HeadersTooLarge));
 
 /// Finds the body in what comes after a head.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,7 +68,7 @@ impl Decoder {
     }
 
     /// Takes the next piece off the front of `input`, which keeps what is not part of the message.
-    pub(super) fn decode(&mut self, input: &mut Bytes) -> Result<Decoded, Broken> {
+    pub(super) fn decode(&mut self, input: &mut Bytes) -> Result<Decoded, ExchangeError> {
         loop {
             if *self == Self::Done {
                 return Ok(Decoded::End);
@@ -123,7 +123,7 @@ fn take_up_to(input: &mut Bytes, left: u64) -> (Bytes, u64) {
 
 /// The CRLF behind a chunk's data. Nothing else will do: a parser that skips two bytes unseen reads another
 /// message than one that looks.
-fn take_line_end(input: &mut Bytes) -> Result<Option<()>, Broken> {
+fn take_line_end(input: &mut Bytes) -> Result<Option<()>, ExchangeError> {
     match input.get(..2) {
         Some(b"\r\n") => {
             drop(input.split_to(2));
@@ -136,7 +136,7 @@ fn take_line_end(input: &mut Bytes) -> Result<Option<()>, Broken> {
 
 /// One line without its CRLF. A bare LF ends a line for some parsers and not for others; in heads recipients
 /// may accept it (RFC 9112 2.2), in chunk framing no sender ever used it but to smuggle.
-fn take_line(input: &mut Bytes) -> Result<Option<Bytes>, Broken> {
+fn take_line(input: &mut Bytes) -> Result<Option<Bytes>, ExchangeError> {
     let searched = input.get(..CHUNK_LINE_BYTES_MAX).unwrap_or(input);
     let Some(end) = searched.iter().position(|byte| *byte == b'\n') else {
         return if searched.len() == CHUNK_LINE_BYTES_MAX { Err(MALFORMED) } else { Ok(None) };
@@ -148,7 +148,7 @@ fn take_line(input: &mut Bytes) -> Result<Option<Bytes>, Broken> {
 
 /// `chunk-size [ chunk-ext ]` (RFC 9112 7.1). Blanks and TABs after the size are tolerated, since servers are known
 /// to pad it and they leave one reading only. No other white space is: a CR there ends the line for some parsers.
-fn chunk_size(line: &[u8]) -> Result<u64, Broken> {
+fn chunk_size(line: &[u8]) -> Result<u64, ExchangeError> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at_checked(digits).ok_or(MALFORMED)?;
     let blanks = rest.iter().take_while(|byte| b" \t".contains(byte)).count();
@@ -163,7 +163,7 @@ fn chunk_size(line: &[u8]) -> Result<u64, Broken> {
 }
 
 /// Trailers and the empty line behind them.
-fn take_trailers(input: &mut Bytes, parsed: usize) -> Result<Trailers, Broken> {
+fn take_trailers(input: &mut Bytes, parsed: usize) -> Result<Trailers, ExchangeError> {
     let section = input.get(..TRAILER_BYTES_MAX).unwrap_or(input);
     // Whole lines only, and each set of them once: how the section is cut by reads decides neither what is found in it
     // nor how often it is parsed.
@@ -182,8 +182,8 @@ fn take_trailers(input: &mut Bytes, parsed: usize) -> Result<Trailers, Broken> {
 }
 
 /// What a head gets for the same, as with Envoy.
-pub(super) fn bad_trailers(error: httparse::Error) -> Broken {
-    Broken::Malformed(Violation::Http1(match error {
+pub(super) fn bad_trailers(error: httparse::Error) -> ExchangeError {
+    ExchangeError::Malformed(Violation::Http1(match error {
         httparse::Error::HeaderValue => Refusal::InvalidCharacters,
         httparse::Error::TooManyHeaders => Refusal::TooManyHeaders,
         httparse::Error::HeaderName
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     /// Feeds `input` in pieces of `step` bytes; the body so far, what is left, and the error if there was one.
-    fn decode(mut decoder: Decoder, input: &[u8], step: usize) -> (Vec<u8>, Vec<u8>, Option<Broken>) {
+    fn decode(mut decoder: Decoder, input: &[u8], step: usize) -> (Vec<u8>, Vec<u8>, Option<ExchangeError>) {
         let (mut body, mut buffer) = (Vec::new(), Bytes::new());
         for piece in input.chunks(step) {
             buffer = [buffer.as_ref(), piece].concat().into();
@@ -351,9 +351,9 @@ mod tests {
         let long_trailer = [b"0\r\nx: ".as_slice(), &vec![b'a'; TRAILER_BYTES_MAX]].concat();
         assert_eq!(decode(CHUNKED, &long_trailer, 1000).2, Some(TRAILERS_TOO_LARGE));
         let many_trailers = [b"0\r\n".as_slice(), &b"x: 1\r\n".repeat(TRAILERS_MAX + 1), b"\r\n"].concat();
-        let too_many = Broken::Malformed(Violation::Http1(Refusal::TooManyHeaders));
+        let too_many = ExchangeError::Malformed(Violation::Http1(Refusal::TooManyHeaders));
         assert_eq!(decode(CHUNKED, &many_trailers, 1000).2, Some(too_many));
-        let control = Broken::Malformed(Violation::Http1(Refusal::InvalidCharacters));
+        let control = ExchangeError::Malformed(Violation::Http1(Refusal::InvalidCharacters));
         assert_eq!(decode(CHUNKED, b"0\r\nx: a\x01b\r\n\r\n", 1000).2, Some(control));
     }
 

@@ -4,7 +4,7 @@ use http::StatusCode;
 use http::header::CONNECTION;
 
 use super::framing::MALFORMED;
-use crate::codec::{Broken, InformationalSender, ResponseHead};
+use crate::codec::{ExchangeError, InformationalSender, ResponseHead};
 
 /// Informational responses to one request. No exchange needs more, and without a limit a server keeps a request
 /// busy for ever.
@@ -35,7 +35,7 @@ impl Informational {
     }
 
     /// Another one; an error if there are too many, or if their fields exceed `bytes_max` together.
-    pub(super) fn note(&mut self, mut head: ResponseHead, bytes_max: usize) -> Result<(), Broken> {
+    pub(super) fn note(&mut self, mut head: ResponseHead, bytes_max: usize) -> Result<(), ExchangeError> {
         self.bytes += head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
         if self.statuses.len() == INFORMATIONAL_MAX || self.bytes > bytes_max {
             return Err(MALFORMED);

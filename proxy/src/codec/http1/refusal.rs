@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::codec::Broken;
+use crate::codec::ExchangeError;
 pub use crate::codec::violation::Refusal;
 
 /// Why there is no request head.
@@ -10,7 +10,7 @@ pub use crate::codec::violation::Refusal;
 pub enum HeadError {
     /// The connection ended first.
     #[error("no request head: {0}")]
-    Broken(#[source] Broken),
+    Lost(#[source] ExchangeError),
     /// The response has [`Refusal::status`], and the connection closed.
     #[error("request refused: {0}")]
     Refused(Refusal),

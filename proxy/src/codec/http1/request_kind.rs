@@ -5,7 +5,7 @@ use http::{HeaderValue, Method, StatusCode, Version};
 use super::framing::{Chunk, Decoder, MALFORMED, TransferCoding};
 use super::parse::FoundResponse;
 use crate::codec::head::tokens;
-use crate::codec::{Broken, Headers, Payload, RequestHead, ResponseHead};
+use crate::codec::{ExchangeError, Headers, Payload, RequestHead, ResponseHead};
 
 /// A request under way.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -31,7 +31,7 @@ impl RequestKind {
     }
 
     /// How the body of the response is framed.
-    pub(super) fn body_of(&self, found: &FoundResponse) -> Result<Decoder, Broken> {
+    pub(super) fn body_of(&self, found: &FoundResponse) -> Result<Decoder, ExchangeError> {
         let ResponseHead { status, version, headers } = &found.head;
         let (coding, length) = (found.framing.transfer_coding, found.framing.content_length);
         let has_body_fields = coding != TransferCoding::Absent || length.is_some_and(|length| length > 0);
@@ -64,7 +64,7 @@ impl RequestKind {
 
     /// What follows a 101. It names the protocol from here on, which has to be one that was requested (RFC 9110 7.8): a tunnel for another
     /// protocol would be one that no configuration permits.
-    fn switch(&self, headers: &Headers) -> Result<Decoder, Broken> {
+    fn switch(&self, headers: &Headers) -> Result<Decoder, ExchangeError> {
         match self {
             Self::Upgrade(requested) if headers.upgrade().is_some_and(|named| is_among(named, requested)) => {
                 Ok(Decoder::UntilClose)

@@ -17,7 +17,7 @@ use super::refusal::HeadError;
 use super::serialise;
 use super::serialise::To;
 use crate::codec::lingering::Lingering;
-use crate::codec::{Broken, InformationalSender, Payload, RequestHead, ResponseHead};
+use crate::codec::{ExchangeError, InformationalSender, Payload, RequestHead, ResponseHead};
 use crate::net::Conn;
 
 /// One read of what is dropped.
@@ -65,15 +65,15 @@ impl ServerConnection {
     /// Empty lines before a request are skipped (RFC 9112 2.2).
     ///
     /// # Errors
-    /// [`Broken::ConnectionReset`]: the client's system sent RST.
+    /// [`ExchangeError::ConnectionReset`]: the client's system sent RST.
     ///
     /// # Cancellation
     /// Safe to drop: what was read is kept.
-    pub async fn wait(&mut self) -> Result<bool, Broken> {
+    pub async fn wait(&mut self) -> Result<bool, ExchangeError> {
         poll_fn(|cx| self.poll_wait(cx)).await
     }
 
-    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Broken>> {
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, ExchangeError>> {
         let mut conn = self.conn.borrow_mut();
         ready!(conn.poll_ready(cx, self.options.write_buffer_bytes_max))?;
         loop {
@@ -82,7 +82,7 @@ impl ServerConnection {
             }
             match ready!(conn.poll_fill(cx)) {
                 Ok(()) => {}
-                Err(Broken::Closed) => return Poll::Ready(Ok(false)),
+                Err(ExchangeError::Closed) => return Poll::Ready(Ok(false)),
                 Err(broken) => return Poll::Ready(Err(broken)),
             }
         }
@@ -91,7 +91,7 @@ impl ServerConnection {
     /// Reads a request head. The body that comes with it is to be read to its end before the next head.
     ///
     /// # Errors
-    /// [`HeadError::Refused`] calls for a response, after which the connection closes; after [`HeadError::Broken`] there is
+    /// [`HeadError::Refused`] calls for a response, after which the connection closes; after [`HeadError::Lost`] there is
     /// no request to respond to.
     ///
     /// # Cancellation
@@ -162,8 +162,8 @@ impl ServerConnection {
     /// Ready when everything queued has left for the kernel.
     ///
     /// # Errors
-    /// [`Broken::ConnectionReset`]: it never will.
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    /// [`ExchangeError::ConnectionReset`]: it never will.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
         self.conn.borrow_mut().poll_flush(cx)
     }
 
@@ -282,7 +282,7 @@ mod tests {
         ResponseHead { status: StatusCode::from_u16(status).unwrap(), version: Version::HTTP_11, headers }
     }
 
-    fn flush(outgoing: &mut Outgoing) -> Option<Result<(), Broken>> {
+    fn flush(outgoing: &mut Outgoing) -> Option<Result<(), ExchangeError>> {
         finish(poll_fn(|cx| outgoing.poll_flush(cx)))
     }
 
@@ -424,7 +424,7 @@ mod tests {
     fn waiting_distinguishes_a_request_from_the_end() {
         assert_eq!(finish(serve(&[GET], Then::Silence, OPTIONS).0.wait()), Some(Ok(true)));
         assert_eq!(finish(serve(&[b"\r\n"], Then::Fin, OPTIONS).0.wait()), Some(Ok(false)));
-        assert_eq!(finish(serve(&[], Then::Rst, OPTIONS).0.wait()), Some(Err(Broken::ConnectionReset)));
+        assert_eq!(finish(serve(&[], Then::Rst, OPTIONS).0.wait()), Some(Err(ExchangeError::ConnectionReset)));
         assert_eq!(finish(serve(&[b"\r\n"], Then::Silence, OPTIONS).0.wait()), None);
     }
 
@@ -439,7 +439,7 @@ mod tests {
     fn a_disconnect_is_detected_behind_pipelined_bytes() {
         let (mut server, _) = serve(&[GET, GET], Then::Fin, OPTIONS);
         let (_, mut body) = read(&mut server);
-        assert_eq!(finish(poll_fn(|cx| body.poll_gone(cx))), Some(Broken::Closed));
+        assert_eq!(finish(poll_fn(|cx| body.poll_gone(cx))), Some(ExchangeError::Closed));
         assert_eq!(read(&mut server).0.method, Method::GET, "the pipelined request is kept");
 
         let flood = vec![b'x'; PIPELINE_BYTES_MAX];

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::parse::{self, RequestRules};
 use super::{HeadError, Incoming, Methods, NameRules, ServerConnection, ServerOptions, serialise};
-use crate::codec::{Broken, Frame, Payload, RequestHead};
+use crate::codec::{ExchangeError, Frame, Payload, RequestHead};
 use crate::config::header_names::{NameCase, TrailerRule};
 use crate::net::{Address, Conn, Io, Peek};
 
@@ -149,7 +149,7 @@ pub(super) fn finish<F: Future>(future: F) -> Option<F::Output> {
 }
 
 /// The whole body as text, or what broke it.
-pub(super) fn read_body(incoming: &mut Incoming) -> Result<String, Broken> {
+pub(super) fn read_body(incoming: &mut Incoming) -> Result<String, ExchangeError> {
     let mut body = Vec::new();
     let next = |incoming: &mut Incoming| finish(std::future::poll_fn(|cx| incoming.poll_frame(cx)));
     while let Some(frame) = next(incoming).expect("the peer says how it ends") {
@@ -197,7 +197,7 @@ pub(super) fn requests(pieces: &[&[u8]], options: ServerOptions) -> Vec<String> 
                 lines.push(format!("{} {}", refusal.status().as_u16(), refusal));
                 return lines;
             }
-            Err(HeadError::Broken(broken)) => {
+            Err(HeadError::Lost(broken)) => {
                 lines.push(format!("head: {broken}"));
                 return lines;
             }

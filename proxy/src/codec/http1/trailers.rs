@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::framing::{TRAILERS_MAX, bad_trailers};
 use crate::codec::spelling::{self, Spelling};
-use crate::codec::{Broken, Headers};
+use crate::codec::{ExchangeError, Headers};
 use crate::config::header_names::NameCase;
 
 /// RFC 9110 6.5.1: what says where a message ends or goes stands in its head, and who finds it behind the body may take the message
@@ -17,7 +17,7 @@ const NEVER_TRAILERS: [HeaderName; 7] = [CONNECTION, CONTENT_LENGTH, HOST, TE, T
 ///
 /// # Errors
 /// It has a line that is no field.
-pub(super) fn read(section: &Bytes, case: NameCase) -> Result<Headers, Broken> {
+pub(super) fn read(section: &Bytes, case: NameCase) -> Result<Headers, ExchangeError> {
     let mut fields = [httparse::EMPTY_HEADER; TRAILERS_MAX];
     httparse::parse_headers(section, &mut fields).map_err(bad_trailers)?;
     let mut trailers = Headers::default();

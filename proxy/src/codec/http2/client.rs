@@ -17,7 +17,9 @@ use super::h2_io::{ConnectionState, ConnectionStatus, H2Io, MessageErrorScope};
 use super::heads::{request_to_h2, response_from_h2};
 use super::outgoing::Ending;
 use super::server::Pinger;
-use super::{Broken, CONNECTION, Incoming, ListLimit, Outgoing, ResetReason, Sending, Stream, Violation, broken, lost};
+use super::{
+    CONNECTION, ExchangeError, Incoming, ListLimit, Outgoing, ResetReason, Sending, Stream, Violation, broken, lost,
+};
 use crate::codec::http1::INFORMATIONAL_MAX;
 use crate::codec::{InformationalSender, Payload, RequestHead, ResponseHead};
 use crate::config::listener::Http2Options;
@@ -79,7 +81,7 @@ impl ClientConnection {
         options: &Http2Options,
         errors: MessageErrorScope,
         stats: &Http2Stats,
-    ) -> Result<(Self, Driver), Broken> {
+    ) -> Result<(Self, Driver), ExchangeError> {
         let info = conn.info();
         let (io, state) = H2Io::new(conn, Role::Client, errors, RESPONSE_LIMIT, options, Bytes::new(), stats);
         let mut builder = Builder::new();
@@ -142,7 +144,7 @@ impl ClientConnection {
     ///
     /// # Errors
     /// The connection cannot take another stream, or the head has a protocol that is no text. Nothing has been sent.
-    pub fn send(&mut self, head: &RequestHead, payload: Payload) -> Result<(Outgoing, Response), Broken> {
+    pub fn send(&mut self, head: &RequestHead, payload: Payload) -> Result<(Outgoing, Response), ExchangeError> {
         let (request, target) = request_to_h2(head)?;
         let is_end = payload == Payload::None;
         let (future, body) =
@@ -198,7 +200,7 @@ impl Drop for Driver {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DriverEnd {
     /// It broke: FIN, RST, or frames that are not HTTP/2.
-    Broken(Broken),
+    ExchangeError(ExchangeError),
     /// No stream was left, after GOAWAY or because the connection has no owner.
     Drained,
     /// The server ended it with GOAWAY and this error code.
@@ -219,10 +221,10 @@ impl Future for Driver {
         self.connection = None;
         Poll::Ready(match ended {
             Ok(()) if self.state.status() == ConnectionStatus::Open => DriverEnd::Drained,
-            Ok(()) => DriverEnd::Broken(lost(&self.state, CONNECTION)),
+            Ok(()) => DriverEnd::ExchangeError(lost(&self.state, CONNECTION)),
             Err(error) => match error.reason() {
                 Some(reason) if error.is_remote() => DriverEnd::GoAway(reason.into()),
-                _ => DriverEnd::Broken(broken(&error, &self.state, CONNECTION)),
+                _ => DriverEnd::ExchangeError(broken(&error, &self.state, CONNECTION)),
             },
         })
     }
@@ -265,18 +267,18 @@ impl Response {
     ///
     /// # Cancellation
     /// Safe: the next call goes on waiting.
-    pub async fn head(&mut self) -> Result<(ResponseHead, Incoming), Broken> {
+    pub async fn head(&mut self) -> Result<(ResponseHead, Incoming), ExchangeError> {
         poll_fn(|cx| self.poll_head(cx)).await
     }
 
     /// As [`head`](Self::head), polled.
-    pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Incoming), Broken>> {
-        let Some(future) = &mut self.future else { return Poll::Ready(Err(Broken::Closed)) };
+    pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Incoming), ExchangeError>> {
+        let Some(future) = &mut self.future else { return Poll::Ready(Err(ExchangeError::Closed)) };
         while let Poll::Ready(Some(Ok(interim))) = future.poll_informational(cx) {
             if self.informational.len() == INFORMATIONAL_MAX {
                 self.future = None;
                 self.stream.reset(ResetReason::InternalError);
-                return Poll::Ready(Err(Broken::Malformed(Violation::MessagingRule)));
+                return Poll::Ready(Err(ExchangeError::Malformed(Violation::MessagingRule)));
             }
             self.informational.push(interim.status());
             if let Some(sender) = &self.sender {

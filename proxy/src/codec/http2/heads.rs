@@ -7,7 +7,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request, response,
 };
 
-use super::Broken;
+use super::ExchangeError;
 use super::message::Original;
 use super::target::{METHOD_BYTES_MAX, Target};
 use crate::codec::Violation;
@@ -45,8 +45,8 @@ pub(super) fn response_from_h2(parts: response::Parts) -> ResponseHead {
 }
 
 /// What h2 is given of a head, and what the I/O layer is to write in the place of it. Fails where neither could send the head.
-pub(super) fn request_to_h2(head: &RequestHead) -> Result<(Request<()>, Option<Target>), Broken> {
-    let invalid = || Broken::Malformed(Violation::InvalidHeaderField);
+pub(super) fn request_to_h2(head: &RequestHead) -> Result<(Request<()>, Option<Target>), ExchangeError> {
+    let invalid = || ExchangeError::Malformed(Violation::InvalidHeaderField);
     let (uri, target) = match uri_of(head) {
         Some(uri) => (uri, None),
         None if head.method.as_str().len() > METHOD_BYTES_MAX => return Err(invalid()),

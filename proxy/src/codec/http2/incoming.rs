@@ -10,7 +10,7 @@ use super::bounds::{TURN_FRAMES_MAX, UNCLAIMED_FRAMES_MAX};
 use super::frames::ENHANCE_YOUR_CALM;
 use super::heads::trailers_from_h2;
 use super::pieces::{LARGE_BYTES_MIN, Pieces};
-use super::{Broken, Frame, ResetReason, Stream};
+use super::{ExchangeError, Frame, ResetReason, Stream};
 
 /// The half of a stream that we read.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ enum Reading {
     Data,
     Trailers,
     Complete,
-    Broken(Broken),
+    ExchangeError(ExchangeError),
 }
 
 /// h2's handle on the receiving direction.
@@ -61,13 +61,13 @@ impl Incoming {
 
     /// The next piece; `None` once the message is complete. The peer gets credit for a piece when the one after
     /// it is polled for, so a reader that stops stops the peer as well.
-    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Broken>>> {
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, ExchangeError>>> {
         self.release();
         loop {
             match self.state {
                 Reading::Data => match ready!(self.stream.poll_data(cx)) {
                     None => self.state = Reading::Trailers,
-                    Some(Err(error)) => self.state = Reading::Broken(self.stream.broken(&error)),
+                    Some(Err(error)) => self.state = Reading::ExchangeError(self.stream.broken(&error)),
                     Some(Ok(data)) if data.is_empty() => {}
                     Some(Ok(data)) => {
                         self.unreleased = data.len();
@@ -75,7 +75,7 @@ impl Incoming {
                     }
                 },
                 Reading::Trailers => match ready!(self.stream.poll_trailers(cx)) {
-                    Err(error) => self.state = Reading::Broken(self.stream.broken(&error)),
+                    Err(error) => self.state = Reading::ExchangeError(self.stream.broken(&error)),
                     Ok(None) => self.state = Reading::Complete,
                     Ok(Some(trailers)) => {
                         self.state = Reading::Complete;
@@ -83,14 +83,14 @@ impl Incoming {
                     }
                 },
                 Reading::Complete => return Poll::Ready(None),
-                Reading::Broken(broken) => return Poll::Ready(Some(Err(broken))),
+                Reading::ExchangeError(broken) => return Poll::Ready(Some(Err(broken))),
             }
         }
     }
 
     /// Ready when the stream was reset or the connection is gone, whether or not the message is complete.
-    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
-        if let Reading::Broken(broken) = self.state {
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<ExchangeError> {
+        if let Reading::ExchangeError(broken) = self.state {
             return Poll::Ready(broken);
         }
         self.stream.poll_reset(cx)

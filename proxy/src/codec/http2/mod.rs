@@ -39,7 +39,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 
-use super::{Broken, Frame, Headers, ResetReason, Violation};
+use super::{ExchangeError, Frame, Headers, ResetReason, Violation};
 use crate::stats::Held;
 use h2_io::{Amount, ConnectionState, ConnectionStatus};
 use incoming::Receiving;
@@ -139,7 +139,7 @@ impl Stream {
         self.connection.poll_sent(self.id, self.submitted.get(), cx)
     }
 
-    fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<Broken> {
+    fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<ExchangeError> {
         let reason = match &mut *self.sending.borrow_mut() {
             Sending::Body(body) => ready!(body.poll_reset(cx)),
             Sending::Head(head) => ready!(head.poll_reset(cx)),
@@ -149,13 +149,13 @@ impl Stream {
             // h2 gives the code of a GOAWAY, its own or the peer's, as if the stream had been reset.
             Ok(_) if self.connection.is_failed_by_peer() => self.lost(),
             Ok(_) if let Some(broken) = self.connection.malformed(self.id) => broken,
-            Ok(_) if self.connection.is_refused(self.id) => Broken::StreamReset(ResetReason::RefusedStream),
-            Ok(reason) => Broken::StreamReset(reset_reason(reason)),
+            Ok(_) if self.connection.is_refused(self.id) => ExchangeError::StreamReset(ResetReason::RefusedStream),
+            Ok(reason) => ExchangeError::StreamReset(reset_reason(reason)),
         })
     }
 
     /// Ready when the windows allow more than before.
-    fn poll_capacity(&self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    fn poll_capacity(&self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
         let Sending::Body(body) = &mut *self.sending.borrow_mut() else { return Poll::Ready(Ok(())) };
         Poll::Ready(match ready!(body.poll_capacity(cx)) {
             None => Err(self.lost()),
@@ -172,11 +172,11 @@ impl Stream {
         }
     }
 
-    fn broken(&self, error: &h2::Error) -> Broken {
+    fn broken(&self, error: &h2::Error) -> ExchangeError {
         broken(error, &self.connection, self.id)
     }
 
-    fn lost(&self) -> Broken {
+    fn lost(&self) -> ExchangeError {
         lost(&self.connection, self.id)
     }
 }
@@ -188,40 +188,40 @@ fn held_bytes(headers: &Headers) -> usize {
 }
 
 /// What an error of h2 on a stream means; the connection itself is stream 0.
-fn broken(error: &h2::Error, connection: &ConnectionState, stream: u32) -> Broken {
+fn broken(error: &h2::Error, connection: &ConnectionState, stream: u32) -> ExchangeError {
     match error.reason() {
         _ if connection.is_failed_by_peer() => lost(connection, stream),
-        Some(reason) if error.is_reset() && !error.is_library() => Broken::StreamReset(reset_reason(reason)),
+        Some(reason) if error.is_reset() && !error.is_library() => ExchangeError::StreamReset(reset_reason(reason)),
         Some(_) if error.is_reset() => {
-            connection.malformed(stream).unwrap_or(Broken::Malformed(Violation::RemoteReset))
+            connection.malformed(stream).unwrap_or(ExchangeError::Malformed(Violation::RemoteReset))
         }
         // Only the streams that the peer has not processed hear of its GOAWAY (RFC 9113 6.8).
-        Some(_) if error.is_remote() => Broken::StreamReset(ResetReason::RefusedStream),
+        Some(_) if error.is_remote() => ExchangeError::StreamReset(ResetReason::RefusedStream),
         Some(_) if error.is_library() && connection.status() == ConnectionStatus::Open => {
-            Broken::Malformed(Violation::Protocol)
+            ExchangeError::Malformed(Violation::Protocol)
         }
         _ => lost(connection, stream),
     }
 }
 
 /// What the end of the connection means for a stream.
-fn lost(connection: &ConnectionState, stream: u32) -> Broken {
+fn lost(connection: &ConnectionState, stream: u32) -> ExchangeError {
     match connection.status() {
-        ConnectionStatus::Open | ConnectionStatus::ClosedByPeer | ConnectionStatus::ClosedByUs => Broken::Closed,
+        ConnectionStatus::Open | ConnectionStatus::ClosedByPeer | ConnectionStatus::ClosedByUs => ExchangeError::Closed,
         ConnectionStatus::ProtocolError => {
-            connection.malformed(stream).unwrap_or(Broken::Malformed(Violation::Protocol))
+            connection.malformed(stream).unwrap_or(ExchangeError::Malformed(Violation::Protocol))
         }
         ConnectionStatus::Flooded { flood, stream: culprit } if culprit == stream => {
-            Broken::Malformed(flood.violation_of_culprit())
+            ExchangeError::Malformed(flood.violation_of_culprit())
         }
-        ConnectionStatus::Flooded { flood, .. } => Broken::Malformed(flood.violation()),
+        ConnectionStatus::Flooded { flood, .. } => ExchangeError::Malformed(flood.violation()),
         // Its head was good, so it was the trailers.
         ConnectionStatus::MalformedMessage(culprit) if culprit == stream => {
-            Broken::Malformed(connection.malformed_as.get().unwrap_or(Violation::MessagingRule))
+            ExchangeError::Malformed(connection.malformed_as.get().unwrap_or(Violation::MessagingRule))
         }
-        ConnectionStatus::MalformedMessage(_) => Broken::Malformed(Violation::Protocol),
-        ConnectionStatus::NotHttp2 => Broken::Malformed(Violation::NotHttp2),
-        ConnectionStatus::Reset => Broken::ConnectionReset,
+        ConnectionStatus::MalformedMessage(_) => ExchangeError::Malformed(Violation::Protocol),
+        ConnectionStatus::NotHttp2 => ExchangeError::Malformed(Violation::NotHttp2),
+        ConnectionStatus::Reset => ExchangeError::ConnectionReset,
     }
 }
 

@@ -9,7 +9,7 @@ use h2::SendStream;
 use super::bounds::{QUEUE_BYTES_MAX, SMALL_PIECES_MAX};
 use super::heads::headers_to_h2;
 use super::pieces::{LARGE_BYTES_MIN, Pieces};
-use super::{Broken, Headers, ResetReason, Sending, Stream, h2_reason};
+use super::{ExchangeError, Headers, ResetReason, Sending, Stream, h2_reason};
 
 /// The half of a stream that we write. Dropped before its end has been handed to h2, it resets the stream
 /// with CANCEL.
@@ -21,7 +21,7 @@ pub struct Outgoing {
     /// Small pieces that h2 was given since it last held nothing, as far as is known.
     small_pieces: u32,
     pub(super) ending: Ending,
-    pub(super) broken: Option<Broken>,
+    pub(super) broken: Option<ExchangeError>,
 }
 
 /// How far the end of the message has come.
@@ -50,7 +50,7 @@ impl Outgoing {
 
     /// Ready when the windows have left so little of what was written before that more may wait with it: less than
     /// [`QUEUE_BYTES_MAX`], or nothing where the streams of the connection have queued much.
-    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
         match self.poll_pushed(cx) {
             Poll::Pending if self.may_queue() => Poll::Ready(Ok(())),
             pushed @ (Poll::Pending | Poll::Ready(_)) => pushed,
@@ -88,7 +88,7 @@ impl Outgoing {
 
     /// Ready when everything queued, the head included, has left for the socket, within the windows of the peer.
     /// From then on a reset loses nothing.
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
         ready!(self.poll_pushed(cx))?;
         if self.stream.poll_sent(cx).is_ready() {
             return Poll::Ready(Ok(()));
@@ -110,7 +110,7 @@ impl Outgoing {
         self.stream.connection.set_reset_code(self.stream.id, h2_reason(reason).into());
     }
 
-    fn poll_pushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    fn poll_pushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
         loop {
             if let Some(broken) = self.broken {
                 return Poll::Ready(Err(broken));

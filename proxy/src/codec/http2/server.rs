@@ -15,7 +15,9 @@ use super::frames::Role;
 use super::h2_io::{ConnectionState, ConnectionStatus, H2Io, MessageErrorScope, StreamError};
 use super::heads::{request_from_h2, response_to_h2, restore};
 use super::outgoing::Ending;
-use super::{Broken, CONNECTION, HeadLimit, Incoming, ListLimit, Outgoing, ResetReason, Sending, Stream, broken, lost};
+use super::{
+    CONNECTION, ExchangeError, HeadLimit, Incoming, ListLimit, Outgoing, ResetReason, Sending, Stream, broken, lost,
+};
 use crate::codec::Violation;
 use crate::codec::lingering::Lingering;
 use crate::codec::{InformationalSender, Payload, RequestHead, ResponseHead};
@@ -37,7 +39,7 @@ pub struct ServerConnection {
 pub enum ConnectionError {
     /// The connection is gone.
     #[error(transparent)]
-    Broken(Broken),
+    ExchangeError(ExchangeError),
     /// The client sent too many frames of a kind that costs it nothing. The connection is not worth a word more.
     #[error("flooded")]
     Flooded {
@@ -77,7 +79,7 @@ impl ServerConnection {
         errors: MessageErrorScope,
         limit: ListLimit,
         stats: &Http2Stats,
-    ) -> Result<Self, Broken> {
+    ) -> Result<Self, ExchangeError> {
         let (io, state) = H2Io::new(conn, Role::Server, errors, limit, options, already_read, stats);
         let mut builder = Builder::new();
         if options.allow_connect {
@@ -220,7 +222,7 @@ impl ServerConnection {
             | ConnectionStatus::ClosedByPeer
             | ConnectionStatus::ClosedByUs
             | ConnectionStatus::NotHttp2
-            | ConnectionStatus::Reset => ConnectionError::Broken(lost(&self.state, CONNECTION)),
+            | ConnectionStatus::Reset => ConnectionError::ExchangeError(lost(&self.state, CONNECTION)),
         }
     }
 }

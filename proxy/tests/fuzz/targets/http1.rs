@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use finwait::codec::http1::{
     ClientConnection, ClientOptions, HeadError, Incoming, Methods, NameRules, Outgoing, ServerConnection, ServerOptions,
 };
-use finwait::codec::{Broken, Frame, Headers, Payload, RequestHead};
+use finwait::codec::{ExchangeError, Frame, Headers, Payload, RequestHead};
 use finwait::config::header_names::{NameCase, TrailerRule};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method};
@@ -53,7 +53,7 @@ pub(super) struct Exchange {
     pub(super) head: RequestHead,
     pub(super) body: Vec<u8>,
     /// Why the body is not complete.
-    pub(super) broken: Option<Broken>,
+    pub(super) broken: Option<ExchangeError>,
 }
 
 /// All requests of a connection, and what followed the last.
@@ -96,7 +96,7 @@ pub(super) fn read_requests(pieces: &[&[u8]], options: ServerOptions) -> Request
                 requests.end = format!("{} {}", refusal.status(), refusal);
                 break;
             }
-            Err(HeadError::Broken(broken)) => {
+            Err(HeadError::Lost(broken)) => {
                 requests.end = broken.to_string();
                 break;
             }
@@ -114,7 +114,7 @@ pub(super) fn read_requests(pieces: &[&[u8]], options: ServerOptions) -> Request
 }
 
 /// The body, and why it is not complete.
-pub(super) fn read_body(incoming: &mut Incoming) -> (Vec<u8>, Option<Broken>) {
+pub(super) fn read_body(incoming: &mut Incoming) -> (Vec<u8>, Option<ExchangeError>) {
     let mut body = Vec::new();
     while let Some(frame) = finish(poll_fn(|cx| incoming.poll_frame(cx))) {
         match frame {

@@ -2,7 +2,7 @@
 //! same end and the same faults, and what follows the body is the next request for both.
 
 use finwait::codec::http1::Refusal;
-use finwait::codec::{Broken, Violation};
+use finwait::codec::{ExchangeError, Violation};
 
 use super::cuts::cuts;
 use super::http1::{NEXT_HOP, read_requests};
@@ -55,8 +55,8 @@ pub fn http1_chunks(input: &[u8]) {
             // Where the input ends within a line or within the trailers, a fault in them may show or not.
             End::Short(_, refusals) => {
                 let is_expected = match &chunked.broken {
-                    Some(Broken::Closed) => true,
-                    Some(Broken::Malformed(Violation::Http1(refusal))) => refusals.contains(refusal),
+                    Some(ExchangeError::Closed) => true,
+                    Some(ExchangeError::Malformed(Violation::Http1(refusal))) => refusals.contains(refusal),
                     _ => false,
                 };
                 assert!(is_expected, "{:?}, {end:?}, cut into {pieces:?}", chunked.broken);

@@ -3,7 +3,7 @@
 
 use bytes::BytesMut;
 use finwait::codec::http1::{ClientConnection, ServerConnection};
-use finwait::codec::{Broken, Payload, RequestHead, ResponseHead};
+use finwait::codec::{ExchangeError, Payload, RequestHead, ResponseHead};
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Method, StatusCode};
 
@@ -26,7 +26,7 @@ struct Response {
     head: ResponseHead,
     body: Vec<u8>,
     /// Why the body is not complete.
-    broken: Option<Broken>,
+    broken: Option<ExchangeError>,
     informational: Vec<StatusCode>,
 }
 
@@ -40,7 +40,7 @@ pub fn http1_responses(input: &[u8]) {
         for pieces in cuts(input) {
             let cut = read_response(&pieces, request);
             // What comes behind a response shows at once or not at all.
-            let known = |read: &Result<Response, Broken>| match read {
+            let known = |read: &Result<Response, ExchangeError>| match read {
                 Ok(Response { head, body, broken, informational, .. }) => {
                     format!("{head:?} {body:?} {broken:?} {informational:?}")
                 }
@@ -57,7 +57,7 @@ pub fn http1_responses(input: &[u8]) {
 }
 
 /// Sends `request` and reads what comes until FIN.
-fn read_response(pieces: &[&[u8]], request: Request) -> Result<Response, Broken> {
+fn read_response(pieces: &[&[u8]], request: Request) -> Result<Response, ExchangeError> {
     let (conn, _) = connect(pieces, Then::Fin);
     let mut client = ClientConnection::new(conn, CLIENT);
     let (head, payload) = request.head();

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::task::{Context, Poll};
 
 use finwait::codec::http2::Incoming;
-use finwait::codec::{Broken, Frame, Headers};
+use finwait::codec::{ExchangeError, Frame, Headers};
 use finwait::config::listener::Http2Options;
 
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -54,7 +54,7 @@ pub(super) struct Message {
     pub(super) body: Vec<u8>,
     pub(super) trailers: Option<Headers>,
     /// `None` while the message is under way.
-    pub(super) end: Option<Result<(), Broken>>,
+    pub(super) end: Option<Result<(), ExchangeError>>,
 }
 
 impl Message {

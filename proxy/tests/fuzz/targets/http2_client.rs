@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use finwait::codec::http2::{ClientConnection, Driver, DriverEnd, Incoming, MessageErrorScope, Outgoing};
-use finwait::codec::{Broken, Payload, RequestHead, ResponseHead};
+use finwait::codec::{ExchangeError, Payload, RequestHead, ResponseHead};
 use finwait::stats::{Http2Stats, Registry};
 use http::{HeaderValue, Method, StatusCode};
 
@@ -18,7 +18,7 @@ use super::peer::{Then, connect, finish};
 #[derive(Debug)]
 #[expect(dead_code, reason = "compared as text: heads have no equality of their own")]
 struct Response {
-    head: Result<ResponseHead, Broken>,
+    head: Result<ResponseHead, ExchangeError>,
     message: Message,
     informational: Vec<StatusCode>,
 }
@@ -104,7 +104,7 @@ fn requests() -> [(RequestHead, Payload); 3] {
 struct Waiting {
     _outgoing: Outgoing,
     response: finwait::codec::http2::Response,
-    head: Option<Result<(ResponseHead, Incoming), Broken>>,
+    head: Option<Result<(ResponseHead, Incoming), ExchangeError>>,
     message: Message,
 }
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use finwait::codec::http2::{ConnectionError, Incoming, ListLimit, MessageErrorScope, Responder, ServerConnection};
-use finwait::codec::{Broken, Payload, RequestHead, ResponseHead};
+use finwait::codec::{ExchangeError, Payload, RequestHead, ResponseHead};
 use finwait::stats::{Http2Stats, Registry};
 use http::StatusCode;
 
@@ -40,7 +40,7 @@ struct Connection {
 /// Frames that come in one read with the preface are judged with it.
 #[derive(Debug, Eq, PartialEq)]
 enum End {
-    InHandshake(Broken),
+    InHandshake(ExchangeError),
     Later(ConnectionError),
 }
 
@@ -65,7 +65,10 @@ pub fn http2_server(input: &[u8]) {
         let (cut, _) = serve(&pieces, Respond::Never);
         // Likewise a request that turns out malformed behind its head.
         let is_malformed = whole.refused.iter().any(|error| matches!(error, ConnectionError::Malformed { .. }))
-            || whole.requests.iter().any(|request| matches!(request.message.end, Some(Err(Broken::Malformed(_)))));
+            || whole
+                .requests
+                .iter()
+                .any(|request| matches!(request.message.end, Some(Err(ExchangeError::Malformed(_)))));
         if !depends_on_time && !is_malformed && whole.end.is_none() {
             assert_eq!(format!("{cut:?}"), format!("{whole:?}"), "cut into {pieces:?}");
         }

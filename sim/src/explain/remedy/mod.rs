@@ -27,10 +27,11 @@ use timeout::timeout;
 /// What to do, the most to the point first.
 pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged<'_>]) -> Vec<Change> {
     let Some(origin) = origin else { return Vec::new() };
-    let told = HostSettings::new(case.scenario, &origin.story.host);
+    let settings = HostSettings::new(case.scenario, &origin.story.host);
     let connection = case.traffic.conversations.get(origin.exchange.connection);
-    let led = told.as_ref().zip(connection).and_then(|(told, connection)| told.led(origin.exchange, connection));
-    let here = told.as_ref().zip(led.as_ref());
+    let led =
+        settings.as_ref().zip(connection).and_then(|(settings, connection)| settings.led(origin.exchange, connection));
+    let here = settings.as_ref().zip(led.as_ref());
     match &origin.cause {
         Cause::Timeout(setting) => timeout(case, setting, hops),
         Cause::Admin => vec![advice("no setting: it is the response of the admin interface to the operator's request")],
@@ -60,18 +61,18 @@ fn keepalive(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Cha
     let what = format!("{name} has to acknowledge PING, as every HTTP/2 peer must (RFC 9113 6.7), or wait longer");
     let mut changes = vec![change(what, setting.clone())];
     let hop = hops.iter().find(|hop| hop.story.host == setting.host);
-    if let Some((told, forward)) = hop.and_then(|hop| forward(case, hop))
-        && let Some((_, meant)) = told.cluster(&forward)
+    if let Some((settings, forward)) = hop.and_then(|hop| forward(case, hop))
+        && let Some((_, meant)) = settings.cluster(&forward)
         && let UpstreamProtocol::Http2(options) = &meant.protocol
         && let Some(Keepalive { interval, after_idle: Some(pause), .. }) = options.keepalive
     {
         let below = |name: &str| format!("{KEEPALIVE}.{name}");
-        let doubt = cluster(&told, &forward, &below("connection_idle_interval"), Some(seconds(pause)));
+        let doubt = cluster(&settings, &forward, &below("connection_idle_interval"), Some(seconds(pause)));
         changes.extend(doubt.map(|it| change("send PING only after a longer idle time".into(), it)));
         if interval.is_none() {
-            let asked = cluster(&told, &forward, &below("interval"), None);
+            let interval = cluster(&settings, &forward, &below("interval"), None);
             let what = "send PING periodically, not only with a request".into();
-            changes.extend(asked.map(|it| change(what, it)));
+            changes.extend(interval.map(|it| change(what, it)));
         }
     }
     changes.extend(retries(case, hops));
@@ -82,20 +83,20 @@ fn keepalive(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<Cha
 fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&HostSettings<'_>, &Routed<'_>)>) -> Vec<Change> {
     let (details, flags) = origin.account.map_or((None, &[][..]), |it| (it.details.as_ref(), it.flags.as_slice()));
     let none = || vec![advice("no setting is known to change it")];
-    let Some((told, led)) = here else { return none() };
+    let Some((settings, led)) = here else { return none() };
     if (details == Some(&Details::NoHealthyUpstream) || flags.contains(&ResponseFlag::UH))
         && let Some(host) = origin.exchange.server
-        && let Some(left_out) = health::left_out(case, ProxyView { host, told: Some(told), led: Some(led) })
+        && let Some(left_out) = health::left_out(case, ProxyView { host, settings: Some(settings), led: Some(led) })
     {
         return left_out.changes;
     }
     let extends_connect = origin.exchange.is_websocket() && origin.exchange.protocol == Protocol::Http2;
     if details == Some(&Details::Codec(Violation::InvalidHeaderField)) && extends_connect {
-        let setting = told.setting(&led.manager, "http2_protocol_options.allow_connect", None);
+        let setting = settings.setting(&led.manager, "http2_protocol_options.allow_connect", None);
         return vec![change("permit extended CONNECT".into(), setting)];
     }
     if details == Some(&Details::UpgradeFailed) && is_ordinary(origin.exchange) {
-        let setting = told.setting(&led.manager, "http_protocol_options.ignore_http_11_upgrade", None);
+        let setting = settings.setting(&led.manager, "http_protocol_options.ignore_http_11_upgrade", None);
         let what = "have the offer ignored by a prefix of its name, so that the request is an ordinary one".to_owned();
         return vec![change(what, setting)];
     }
@@ -108,7 +109,7 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&HostSettings<'_
     let Some(reason) = reason else { return none() };
     let Some((at, name)) = reason.setting else { return vec![advice(reason.change)] };
     let forward = forward(case, origin);
-    let cluster = forward.as_ref().and_then(|(told, forward)| told.cluster(forward));
+    let cluster = forward.as_ref().and_then(|(settings, forward)| settings.cluster(forward));
     let setting = match at {
         At::Cluster => cluster.map(|(path, cluster)| {
             let priority = match &led.route {
@@ -116,17 +117,18 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&HostSettings<'_
                 Some(_) | None => Priority::Default,
             };
             let is_limit = name == "circuit_breakers.thresholds";
-            let by_key = is_limit.then(|| told.keys_of_limits(&cluster.name, priority)).flatten();
-            by_key.unwrap_or_else(|| told.setting(&path, name, is_limit.then(|| limits(cluster.limits.of(priority)))))
+            let by_key = is_limit.then(|| settings.keys_of_limits(&cluster.name, priority)).flatten();
+            by_key
+                .unwrap_or_else(|| settings.setting(&path, name, is_limit.then(|| limits(cluster.limits.of(priority)))))
         }),
-        At::ClusterHttp => cluster.map(|(path, _)| told.setting(&http_options(path), name, None)),
-        At::Manager => Some(told.setting(&led.manager, name, None)),
+        At::ClusterHttp => cluster.map(|(path, _)| settings.setting(&http_options(path), name, None)),
+        At::Manager => Some(settings.setting(&led.manager, name, None)),
         At::Route => led.route.as_ref().map(|(path, action)| match action {
             Action::Forward(forward) if matches!(forward.cluster, Destination::One(NamedCluster::Header(_))) => {
-                told.setting(path, "route.cluster_header", None)
+                settings.setting(path, "route.cluster_header", None)
             }
             Action::Direct { .. } | Action::Forward(_) | Action::Redirect(_) | Action::RedirectToTls => {
-                told.setting(path, name, None)
+                settings.setting(path, name, None)
             }
         }),
     };
@@ -168,11 +170,13 @@ fn keep_longer(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<C
     let mut changes =
         vec![change(format!("keep idle connections open longer than {name} does{keeps}"), setting.clone())];
     let last = hops.last();
-    let told = last.and_then(|last| HostSettings::new(case.scenario, &last.story.host));
+    let settings = last.and_then(|last| HostSettings::new(case.scenario, &last.story.host));
     let connection = last.and_then(|last| case.traffic.conversations.get(last.exchange.connection));
     if let Some(last) = last
-        && let Some((told, led)) =
-            told.as_ref().zip(connection).and_then(|(told, it)| Some((told, told.led(last.exchange, it)?)))
+        && let Some((settings, led)) = settings
+            .as_ref()
+            .zip(connection)
+            .and_then(|(settings, it)| Some((settings, settings.led(last.exchange, it)?)))
     {
         let timeouts = &led.options.timeouts;
         for (what, name, value) in [
@@ -184,7 +188,7 @@ fn keep_longer(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -> Vec<C
             ),
         ] {
             if !value.is_zero() {
-                changes.push(change(what.into(), told.setting(&led.manager, name, Some(seconds(value)))));
+                changes.push(change(what.into(), settings.setting(&led.manager, name, Some(seconds(value)))));
             }
         }
     }
@@ -200,20 +204,20 @@ fn is_forgotten(case: &Case<'_>, last: Option<&Judged<'_>>) -> bool {
 
 /// A connection that could not be made.
 fn endpoint(here: Option<(&HostSettings<'_>, &Routed<'_>)>, what: &str) -> Vec<Change> {
-    let Some((told, led)) = here else { return Vec::new() };
+    let Some((settings, led)) = here else { return Vec::new() };
     let Some((_, Action::Forward(forward))) = &led.route else { return Vec::new() };
     let mut changes = Vec::new();
-    if let Some((cluster, _)) = told.cluster(forward) {
-        changes.push(change(format!("name {what}"), told.setting(&cluster, "load_assignment.endpoints", None)));
+    if let Some((cluster, _)) = settings.cluster(forward) {
+        changes.push(change(format!("name {what}"), settings.setting(&cluster, "load_assignment.endpoints", None)));
     }
-    changes.extend(other_endpoint(told, led));
+    changes.extend(other_endpoint(settings, led));
     changes
 }
 
 /// Another endpoint, if no retry policy permits it yet.
-fn other_endpoint(told: &HostSettings<'_>, led: &Routed<'_>) -> Option<Change> {
+fn other_endpoint(settings: &HostSettings<'_>, led: &Routed<'_>) -> Option<Change> {
     let (path, Action::Forward(forward)) = led.route.as_ref()? else { return None };
-    let setting = told.setting(path, "route.retry_policy", None);
+    let setting = settings.setting(path, "route.retry_policy", None);
     forward.retry.is_none().then(|| change("with a second endpoint, retry_on: connect-failure".into(), setting))
 }
 
@@ -224,25 +228,25 @@ fn connect_timeout(
     origin: &Judged<'_>,
     here: Option<(&HostSettings<'_>, &Routed<'_>)>,
 ) -> Vec<Change> {
-    let Some((told, led)) = here else { return Vec::new() };
+    let Some((settings, led)) = here else { return Vec::new() };
     let Some((route, Action::Forward(forward))) = &led.route else { return Vec::new() };
     let mut changes = Vec::new();
     match lost {
         Some(Loss::NoHost) | None => return endpoint(here, "an endpoint that exists"),
         Some(Loss::NoPower) => changes.push(advice("start the host, or route to another")),
         Some(Loss::Chance | Loss::Fault) => {
-            if let Some((cluster, meant)) = told.cluster(forward)
+            if let Some((cluster, meant)) = settings.cluster(forward)
                 && meant.connect_timeout <= Duration::from_secs(1)
             {
                 let what = "wait for TCP to retransmit the lost segment, more than 1s".to_owned();
                 let value = Some(seconds(meant.connect_timeout));
-                changes.push(change(what, told.setting(&cluster, "connect_timeout", value)));
+                changes.push(change(what, settings.setting(&cluster, "connect_timeout", value)));
             }
         }
     }
-    changes.extend(other_endpoint(told, led));
+    changes.extend(other_endpoint(settings, led));
     if let Some(policy) = forward.retry.as_ref().filter(|_| origin.tries > 1) {
-        let setting = told.setting(route, "route.retry_policy.num_retries", Some(policy.retries_max.to_string()));
+        let setting = settings.setting(route, "route.retry_policy.num_retries", Some(policy.retries_max.to_string()));
         changes.push(change(format!("retry more often, although {} attempts failed here", origin.tries), setting));
     }
     changes
@@ -251,28 +255,29 @@ fn connect_timeout(
 /// The last proxy on the way may ask again, if that is safe, or ask otherwise.
 fn retries(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
     let Some(last) = hops.iter().rfind(|hop| hop.next.is_some()) else { return Vec::new() };
-    let Some((told, to)) = forward(case, last) else { return Vec::new() };
-    let Some(asked) = hops.last().map(|hop| hop.exchange) else { return Vec::new() };
-    let word = match Repeat::of(asked) {
+    let Some((settings, to)) = forward(case, last) else { return Vec::new() };
+    let Some(forwarded) = hops.last().map(|hop| hop.exchange) else { return Vec::new() };
+    let word = match Repeat::of(forwarded) {
         Repeat::Never(why) => return vec![advice(why)],
         Repeat::On(word) => word,
     };
-    let Some(route) = route(&told, case, last) else { return Vec::new() };
-    let safe = if is_idempotent(&asked.method) { "" } else { ", which repeats a request that may have been processed" };
-    let retry = |name: &str, value| told.setting(&route, &format!("route.retry_policy{name}"), value);
+    let Some(route) = route(&settings, case, last) else { return Vec::new() };
+    let safe =
+        if is_idempotent(&forwarded.method) { "" } else { ", which repeats a request that may have been processed" };
+    let retry = |name: &str, value| settings.setting(&route, &format!("route.retry_policy{name}"), value);
     let first = match &to.retry {
         Some(_) if last.account.is_some_and(|account| account.flags.contains(&ResponseFlag::UO)) => {
-            let Some(change) = more_retries(&told, &to) else { return Vec::new() };
+            let Some(change) = more_retries(&settings, &to) else { return Vec::new() };
             change
         }
         Some(policy) if last.tries < 2 && covers(policy, word) => {
-            return uncovered(&told, policy, &route, last.exchange);
+            return uncovered(&settings, policy, &route, last.exchange);
         }
         Some(_) if last.tries < 2 => change(format!("add to retry_on: {word}{safe}"), retry(".retry_on", None)),
         None => change(format!("retry, retry_on: {word}{safe}"), retry("", None)),
         Some(policy) => {
             let app = hops.last().map_or("the next hop", |hop| hop.story.host.as_str());
-            let what = match asked.response {
+            let what = match forwarded.response {
                 Some(_) => format!(
                     "{app} has to respond otherwise; retry more often, although {} attempts had the same response here",
                     last.tries
@@ -296,12 +301,12 @@ enum Repeat {
 }
 
 impl Repeat {
-    fn of(asked: &Exchange) -> Self {
-        if asked.is_tunnel() {
+    fn of(forwarded: &Exchange) -> Self {
+        if forwarded.is_tunnel() {
             return Self::Never("no setting: the client has to open a new WebSocket");
         }
-        let status = asked.response.as_ref().map(|final_response| final_response.status);
-        if asked.informed_by(Duration::MAX).is_some() && status.is_none_or(|status| status >= 400) {
+        let status = forwarded.response.as_ref().map(|final_response| final_response.status);
+        if forwarded.informed_by(Duration::MAX).is_some() && status.is_none_or(|status| status >= 400) {
             return Self::Never(
                 "no setting: a request is not retried once its response has begun, and an informational one is its beginning",
             );
@@ -309,7 +314,7 @@ impl Repeat {
         match status {
             Some(502..=504) => Self::On("gateway-error"),
             Some(500..) => Self::On("5xx"),
-            Some(..400) if asked.is_websocket() => Self::Never(
+            Some(..400) if forwarded.is_websocket() => Self::Never(
                 "no setting: an app that accepts a WebSocket has to respond 101; over HTTP/2 between proxies any 2xx accepts it (RFC 8441 5)",
             ),
             Some(..400) => Self::Never("no setting: a request is not retried once its response has begun"),
@@ -320,8 +325,8 @@ impl Repeat {
 }
 
 /// More retries at once, for one that the circuit breaker did not permit.
-fn more_retries(told: &HostSettings<'_>, to: &Forward) -> Option<Change> {
-    let (cluster, meant) = told.cluster(to)?;
+fn more_retries(settings: &HostSettings<'_>, to: &Forward) -> Option<Change> {
+    let (cluster, meant) = settings.cluster(to)?;
     let limits = meant.limits.of(to.priority);
     let (limit, value) = match &limits.retry_budget {
         Some(budget) => {
@@ -330,8 +335,8 @@ fn more_retries(told: &HostSettings<'_>, to: &Forward) -> Option<Change> {
         }
         None => ("max_retries", limits.retries_max.to_string()),
     };
-    let by_key = told.keys_of_limits(&meant.name, to.priority);
-    let setting = by_key.unwrap_or_else(|| told.setting(&cluster, "circuit_breakers.thresholds", Some(value)));
+    let by_key = settings.keys_of_limits(&meant.name, to.priority);
+    let setting = by_key.unwrap_or_else(|| settings.setting(&cluster, "circuit_breakers.thresholds", Some(value)));
     Some(change(format!("permit more concurrent retries, {limit}"), setting))
 }
 
@@ -344,18 +349,18 @@ fn covers(policy: &RetryPolicy, word: &str) -> bool {
 }
 
 /// What kept a policy from asking again that covers what happened to an exchange.
-fn uncovered(told: &HostSettings<'_>, policy: &RetryPolicy, route: &[String], asked: &Exchange) -> Vec<Change> {
+fn uncovered(settings: &HostSettings<'_>, policy: &RetryPolicy, route: &[String], forwarded: &Exchange) -> Vec<Change> {
     let names: Vec<&str> = policy.request_headers.iter().map(|header| header.name.as_str()).collect();
     let below = |name: &str| format!("route.retry_policy.{name}");
-    if !names.is_empty() && !names.iter().any(|name| asked.field(name).is_some()) {
-        let setting = told.setting(route, &below("retriable_request_headers"), Some(names.join(", ")));
+    if !names.is_empty() && !names.iter().any(|name| forwarded.field(name).is_some()) {
+        let setting = settings.setting(route, &below("retriable_request_headers"), Some(names.join(", ")));
         return vec![change("send a header that permits retries of this request".into(), setting)];
     }
     if policy.retries_max == 0 {
-        let setting = told.setting(route, &below("num_retries"), Some("0".into()));
+        let setting = settings.setting(route, &below("num_retries"), Some("0".into()));
         return vec![change("permit a retry".into(), setting)];
     }
-    vec![advice(match asked.response {
+    vec![advice(match forwarded.response {
         Some(_) => "no setting: retry_on covers it, but the runtime key upstream.use_retry leaves this request out",
         None => "no setting: retry_on covers it, but a request body that exceeds the buffer limit is not sent again",
     })]
@@ -365,42 +370,45 @@ fn uncovered(told: &HostSettings<'_>, policy: &RetryPolicy, route: &[String], as
 fn multiplied(case: &Case<'_>, hops: &[Judged<'_>]) -> Option<Change> {
     let mut trying = hops.iter().filter(|hop| hop.tries > 1);
     let (first, _) = (trying.next()?, trying.next()?);
-    let (told, forward) = forward(case, first)?;
-    let route = route(&told, case, first)?;
+    let (settings, forward) = forward(case, first)?;
+    let route = route(&settings, case, first)?;
     let value = forward.retry.as_ref().map(|policy| policy.retries_max.to_string());
     let what = "retry at one hop only, since the attempts of several hops multiply".into();
-    Some(change(what, told.setting(&route, "route.retry_policy.num_retries", value)))
+    Some(change(what, settings.setting(&route, "route.retry_policy.num_retries", value)))
 }
 
 /// Two hops that do not understand each other.
 fn protocol(case: &Case<'_>, hop: &Judged<'_>) -> Vec<Change> {
-    let Some((told, to)) = forward(case, hop) else { return Vec::new() };
-    let what = match told.cluster(&to).map(|(_, cluster)| cluster.protocol) {
+    let Some((settings, to)) = forward(case, hop) else { return Vec::new() };
+    let what = match settings.cluster(&to).map(|(_, cluster)| cluster.protocol) {
         Some(UpstreamProtocol::Http2(_)) => "use HTTP/1 for this cluster",
         Some(UpstreamProtocol::Http1) | None => "use the protocol of the next hop",
     };
-    cluster(&told, &to, "explicit_http_config", None).map(|setting| change(what.into(), setting)).into_iter().collect()
+    cluster(&settings, &to, "explicit_http_config", None)
+        .map(|setting| change(what.into(), setting))
+        .into_iter()
+        .collect()
 }
 
 /// Where the route of a hop leads, and what the hop was told.
 fn forward<'a>(case: &'a Case<'_>, hop: &Judged<'_>) -> Option<(HostSettings<'a>, Forward)> {
     let name = case.scenario.hosts.iter().find(|host| host.name == hop.story.host)?;
-    let told = HostSettings::new(case.scenario, &name.name)?;
+    let settings = HostSettings::new(case.scenario, &name.name)?;
     let connection = case.traffic.conversations.get(hop.exchange.connection)?;
-    let (_, Action::Forward(forward)) = told.led(hop.exchange, connection)?.route? else { return None };
+    let (_, Action::Forward(forward)) = settings.led(hop.exchange, connection)?.route? else { return None };
     let forward = forward.clone();
-    Some((told, *forward))
+    Some((settings, *forward))
 }
 
-fn route(told: &HostSettings<'_>, case: &Case<'_>, hop: &Judged<'_>) -> Option<Vec<String>> {
+fn route(settings: &HostSettings<'_>, case: &Case<'_>, hop: &Judged<'_>) -> Option<Vec<String>> {
     let connection = case.traffic.conversations.get(hop.exchange.connection)?;
-    told.led(hop.exchange, connection)?.route.map(|(path, _)| path)
+    settings.led(hop.exchange, connection)?.route.map(|(path, _)| path)
 }
 
 /// A setting among a cluster's HTTP options.
-fn cluster(told: &HostSettings<'_>, forward: &Forward, below: &str, value: Option<String>) -> Option<Setting> {
-    let (path, _) = told.cluster(forward)?;
-    Some(told.setting(&http_options(path), below, value))
+fn cluster(settings: &HostSettings<'_>, forward: &Forward, below: &str, value: Option<String>) -> Option<Setting> {
+    let (path, _) = settings.cluster(forward)?;
+    Some(settings.setting(&http_options(path), below, value))
 }
 
 fn seconds_of(time: Option<Duration>) -> Option<String> {

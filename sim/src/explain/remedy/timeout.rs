@@ -26,10 +26,10 @@ pub(super) fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -
             "the client has to acknowledge PING, as every HTTP/2 peer must (RFC 9113 6.7), or wait longer".into(),
             setting.clone(),
         )],
-        Expired::Forgotten if let Some((told, forward)) = before.and_then(|before| forward(case, before)) => {
-            let value = seconds_of(told.cluster(&forward).and_then(|(_, cluster)| cluster.idle_timeout));
+        Expired::Forgotten if let Some((settings, forward)) = before.and_then(|before| forward(case, before)) => {
+            let value = seconds_of(settings.cluster(&forward).and_then(|(_, cluster)| cluster.idle_timeout));
             let what = "the connection had been idle, and no packet crosses it any more: close it before a firewall or NAT in between drops it".into();
-            let idle = cluster(&told, &forward, "common_http_protocol_options.idle_timeout", value);
+            let idle = cluster(&settings, &forward, "common_http_protocol_options.idle_timeout", value);
             let mut changes: Vec<Change> = idle.map(|setting| change(what, setting)).into_iter().collect();
             changes.push(change("time out sooner".into(), setting.clone()));
             changes
@@ -80,23 +80,23 @@ impl Expired {
 
 /// The proxy before an app closes its idle connections first.
 fn close_before(case: &Case<'_>, setting: &Setting, before: &Judged<'_>) -> Option<Change> {
-    let (told, forward) = forward(case, before)?;
-    let value = seconds_of(told.cluster(&forward).and_then(|(_, cluster)| cluster.idle_timeout));
+    let (settings, forward) = forward(case, before)?;
+    let value = seconds_of(settings.cluster(&forward).and_then(|(_, cluster)| cluster.idle_timeout));
     let what = format!(
         "close idle connections before {} does, in less than {}",
         setting.host,
         setting.value.as_deref().unwrap_or("its timeout")
     );
-    cluster(&told, &forward, "common_http_protocol_options.idle_timeout", value).map(|it| change(what, it))
+    cluster(&settings, &forward, "common_http_protocol_options.idle_timeout", value).map(|it| change(what, it))
 }
 
 /// More connections, for a request that waited for one until its time was over.
 fn permit_connections(case: &Case<'_>, hop: &Judged<'_>) -> Option<Change> {
-    let (told, forward) = Some(hop).filter(|hop| hop.tries == 0).and_then(|hop| forward(case, hop))?;
-    let (path, _) = told.cluster(&forward)?;
+    let (settings, forward) = Some(hop).filter(|hop| hop.tries == 0).and_then(|hop| forward(case, hop))?;
+    let (path, _) = settings.cluster(&forward)?;
     let what = "permit more connections, since the request waited for one".into();
-    let limits = told.cluster(&forward).map(|(_, cluster)| limits(cluster.limits.of(forward.priority)));
-    Some(change(what, told.setting(&path, "circuit_breakers.thresholds", limits)))
+    let limits = settings.cluster(&forward).map(|(_, cluster)| limits(cluster.limits.of(forward.priority)));
+    Some(change(what, settings.setting(&path, "circuit_breakers.thresholds", limits)))
 }
 
 /// The other side does in time what the timer waited for, or the timer waits longer.
@@ -121,7 +121,7 @@ fn wait_longer(setting: &Setting, last: Option<&Judged<'_>>, stopped: Option<&Ju
             "the client has to send its request without such a pause, or wait longer".to_owned()
         }
         Some((at, last)) if until.is_some_and(|until| at > until) => {
-            let took = last.exchange.request.head_arrived.map(|asked| at.saturating_sub(asked)).unwrap_or_default();
+            let took = last.exchange.request.head_arrived.map(|arrived| at.saturating_sub(arrived)).unwrap_or_default();
             format!("wait longer: {app} needed {}", seconds(took))
         }
         Some((_, last)) if last.exchange.has_begun_response_by(Duration::MAX) => {

@@ -8,44 +8,44 @@ use crate::words::size;
 /// The responses are read first: they decide where HTTP ends and a tunnel begins, in both directions.
 pub(super) fn read(from_client: &[u8], from_server: &[u8]) -> Messages {
     let mut server = Direction { stream: from_server, at: 0, messages: Vec::new() };
-    let mut answered = 0;
+    let mut responses = 0;
     let upgraded_at = loop {
         let Some(head) = server.head() else { break None };
         match head.status() {
             Some(status @ 101) => {
-                server.push(head, 0, Meaning::Response { stream: answered + 1, status, ends: false });
-                break Some(answered);
+                server.push(head, 0, Meaning::Response { stream: responses + 1, status, ends: false });
+                break Some(responses);
             }
             Some(status @ 100..200) => {
-                server.push(head, 0, Meaning::Informational { stream: answered + 1, status });
+                server.push(head, 0, Meaning::Informational { stream: responses + 1, status });
             }
             status => {
                 let bodiless = matches!(status, Some(204 | 304));
                 let body = if bodiless { Framing::Length(0) } else { head.framing(Framing::UntilClose) };
-                answered += 1;
+                responses += 1;
                 let status = status.unwrap_or_default();
-                server.push_framed(head, body, |ends| Meaning::Response { stream: answered, status, ends });
+                server.push_framed(head, body, |ends| Meaning::Response { stream: responses, status, ends });
             }
         }
     };
     let mut client = Direction { stream: from_client, at: 0, messages: Vec::new() };
-    let mut asked = 0;
+    let mut requests = 0;
     // After the request that got 101, everything is the tunnel's.
-    while upgraded_at.is_none_or(|last| asked <= last)
+    while upgraded_at.is_none_or(|last| requests <= last)
         && let Some(head) = client.head()
     {
         let body = head.framing(Framing::Length(0));
-        asked += 1;
+        requests += 1;
         let (method, path) = head.asks();
-        client.push_framed(head, body, |ends| Meaning::Request { stream: asked, method, path, ends });
+        client.push_framed(head, body, |ends| Meaning::Request { stream: requests, method, path, ends });
     }
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     if upgraded_at.is_some() {
-        let (from_client, from_server) = (client.tunnel(asked), server.tunnel(asked));
-        return Messages { from_client, from_server, requests: count(asked), responses: count(answered + 1) };
+        let (from_client, from_server) = (client.tunnel(requests), server.tunnel(requests));
+        return Messages { from_client, from_server, requests: count(requests), responses: count(responses + 1) };
     }
-    let requests = count(asked) + usize::from(!client.unread().is_empty());
-    Messages { from_client: client.rest(), from_server: server.rest(), requests, responses: count(answered) }
+    let requests = count(requests) + usize::from(!client.unread().is_empty());
+    Messages { from_client: client.rest(), from_server: server.rest(), requests, responses: count(responses) }
 }
 
 /// How the end of a body is found (RFC 9112 section 6.3).
@@ -85,14 +85,14 @@ impl Head {
     }
 
     /// The first line and the fields that decide what happens next.
-    fn told(&self) -> String {
-        let mut told = self.first_line.clone();
+    fn line(&self) -> String {
+        let mut line = self.first_line.clone();
         for name in ["upgrade", "connection", "transfer-encoding"] {
             if let Some(value) = self.field(name) {
-                told = format!("{told}, {name}: {value}");
+                line = format!("{line}, {name}: {value}");
             }
         }
-        told
+        line
     }
 }
 
@@ -138,7 +138,7 @@ impl Direction<'_> {
 
     fn push(&mut self, head: Head, body_len: usize, meaning: Meaning) {
         let body = self.unread().get(head.len..head.len + body_len).unwrap_or_default();
-        let mut text = head.told();
+        let mut text = head.line();
         if !body.is_empty() {
             text = format!("{text}, {}", excerpt(body));
         }
@@ -180,13 +180,13 @@ mod tests {
         let server = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n\
             HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n\x88\x00";
         let messages = read(client, server);
-        let told = |messages: &[Message]| messages.iter().map(|m| m.text.clone()).collect::<Vec<_>>();
+        let lines = |messages: &[Message]| messages.iter().map(|m| m.text.clone()).collect::<Vec<_>>();
         assert_eq!(
-            told(&messages.from_client),
+            lines(&messages.from_client),
             ["POST /a HTTP/1.1, \"hi\"", "GET /b HTTP/1.1, upgrade: websocket, connection: upgrade", "text \"yo\""]
         );
         assert_eq!(
-            told(&messages.from_server),
+            lines(&messages.from_server),
             [
                 "HTTP/1.1 200 OK, transfer-encoding: chunked, 12 bytes",
                 "HTTP/1.1 101 Switching Protocols, upgrade: websocket",

@@ -112,7 +112,7 @@ impl Real {
         drop(halves);
         match how {
             End::Release => lease.release(),
-            End::Break => lease.close_broken(Broken::Closed),
+            End::Break => lease.close_broken(ExchangeError::Closed),
             End::Drop => {
                 let before = self.shared.stats.upstream_cx_total.value();
                 drop(lease);

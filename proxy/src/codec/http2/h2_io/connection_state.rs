@@ -17,7 +17,7 @@ use crate::codec::http2::frames::{
 };
 use crate::codec::http2::message::Original;
 use crate::codec::http2::target::Targets;
-use crate::codec::http2::{Broken, Stream};
+use crate::codec::http2::{ExchangeError, Stream};
 use crate::net::{Conn, Peek};
 use crate::stats::Http2Stats;
 
@@ -75,7 +75,7 @@ pub(in crate::codec::http2) struct ConnectionState {
     pub(super) last_accepted_stream: Cell<u32>,
     /// The errors for the readers of requests that are malformed behind their head, until they have been handed out: at most those of
     /// one turn, as [`Self::rejected_requests`].
-    pub(super) malformed_before_accept: RefCell<BTreeMap<u32, Broken>>,
+    pub(super) malformed_before_accept: RefCell<BTreeMap<u32, ExchangeError>>,
     /// The violation, once a malformed message has ended the connection and it is known.
     pub(in crate::codec::http2) malformed_as: Cell<Option<Violation>>,
     /// What h2 could not hold of requests that it has not handed out: at most those of one turn, as [`Self::rejected_requests`].
@@ -115,7 +115,7 @@ pub(in crate::codec::http2) struct Amount {
 pub(super) struct StreamState {
     amount: Amount,
     /// The error for the reader, if h2 has reset the stream for what its peer sent.
-    pub(super) malformed: Option<Broken>,
+    pub(super) malformed: Option<ExchangeError>,
     waiting: Option<Waker>,
     /// Waits for h2 to hold less of the stream.
     room: Option<Waker>,

@@ -4,7 +4,7 @@ use super::connection_state::ConnectionState;
 use super::stream_error::StreamError;
 use crate::codec::Violation;
 use crate::codec::http2::frames::PROTOCOL_ERROR;
-use crate::codec::http2::{Broken, HeadLimit};
+use crate::codec::http2::{ExchangeError, HeadLimit};
 
 /// Streams remembered as reset by us. A reset leaves with the next flush, so few are ever waiting.
 const RESETS_REMEMBERED_MAX: usize = 1024;
@@ -13,12 +13,12 @@ impl ConnectionState {
     /// h2 resets the stream, for what the peer sent. The first reason counts.
     pub(super) fn note_malformed(&self, stream: u32, violation: Violation) {
         if let Some(sent) = self.streams.borrow_mut().get_mut(&stream) {
-            sent.malformed.get_or_insert(Broken::Malformed(violation));
+            sent.malformed.get_or_insert(ExchangeError::Malformed(violation));
         }
     }
 
     /// The error that the reader of the stream gets, if it was reset for what its peer sent.
-    pub(in crate::codec::http2) fn malformed(&self, stream: u32) -> Option<Broken> {
+    pub(in crate::codec::http2) fn malformed(&self, stream: u32) -> Option<ExchangeError> {
         self.streams.borrow().get(&stream).and_then(|sent| sent.malformed)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::codec::Violation;
 use crate::codec::http2::frames::{INTERNAL_ERROR, PROTOCOL_ERROR};
-use crate::codec::http2::{Broken, HeadLimit};
+use crate::codec::http2::{ExchangeError, HeadLimit};
 
 /// Why a stream's peer gets RST_STREAM for what it sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,11 +25,11 @@ impl StreamError {
     }
 
     /// The error that the reader of the stream gets.
-    pub(super) fn broken(self) -> Broken {
+    pub(super) fn broken(self) -> ExchangeError {
         match self {
-            Self::Malformed { violation, .. } => Broken::Malformed(violation),
-            Self::HeaderListTooLarge(limit) => Broken::OverLimit(limit.violation()),
-            Self::UnexpectedContent => Broken::Malformed(Violation::RemoteReset),
+            Self::Malformed { violation, .. } => ExchangeError::Malformed(violation),
+            Self::HeaderListTooLarge(limit) => ExchangeError::OverLimit(limit.violation()),
+            Self::UnexpectedContent => ExchangeError::Malformed(Violation::RemoteReset),
         }
     }
 }

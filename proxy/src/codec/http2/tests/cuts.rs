@@ -9,7 +9,7 @@ const POST: &[(&str, &str)] = &[(":method", "POST"), GET[1], GET[2], GET[3]];
 /// What came of a client's bytes.
 #[derive(Clone, Debug, PartialEq)]
 struct Outcome {
-    handshake: Option<Broken>,
+    handshake: Option<ExchangeError>,
     requests: usize,
     /// Of requests that were refused, and at last of the connection.
     errors: Vec<ConnectionError>,

@@ -21,8 +21,8 @@ async fn the_servers_reset_reaches_both_halves_with_its_code() {
                 raw.frame_of(HEADERS).await;
                 raw.send(SETTINGS, 0, 0, &[]).await;
                 raw.send(RST_STREAM, 0, 1, &u32::to_be_bytes(code)).await;
-                assert_eq!(response.head().await.unwrap_err(), Broken::StreamReset(reason));
-                assert_eq!(poll_fn(|cx| up.poll_ready(cx)).await, Err(Broken::StreamReset(reason)));
+                assert_eq!(response.head().await.unwrap_err(), ExchangeError::StreamReset(reason));
+                assert_eq!(poll_fn(|cx| up.poll_ready(cx)).await, Err(ExchangeError::StreamReset(reason)));
                 assert!(client.is_available(), "one stream's end is not the connection's");
             })
             .await;
@@ -50,7 +50,7 @@ async fn a_complete_response_survives_the_reset_behind_it() {
                 assert_eq!(head.status, StatusCode::FORBIDDEN);
                 assert_eq!(read_all(&mut incoming).await, Ok((body.to_vec(), None)));
                 let told = poll_fn(|cx| up.poll_ready(cx)).await;
-                assert_eq!(told, Err(Broken::StreamReset(ResetReason::NoError)));
+                assert_eq!(told, Err(ExchangeError::StreamReset(ResetReason::NoError)));
             })
             .await;
     }
@@ -69,7 +69,7 @@ async fn a_body_that_a_reset_cuts_short_is_broken() {
             raw.send(RST_STREAM, 0, 1, &2_u32.to_be_bytes()).await;
             let (_, mut incoming) = response.head().await.unwrap();
             assert_eq!(data(&mut incoming).await, "half");
-            let broken = Broken::StreamReset(ResetReason::InternalError);
+            let broken = ExchangeError::StreamReset(ResetReason::InternalError);
             assert_eq!(read_all(&mut incoming).await, Err(broken));
             assert_eq!(poll_fn(|cx| incoming.poll_gone(cx)).await, broken);
             assert!(!incoming.is_complete());
@@ -84,7 +84,7 @@ async fn the_clients_reset_is_detected_after_the_request_is_complete() {
     let (_, mut incoming, responder) = server.accept().await.unwrap().unwrap();
     raw.send(RST_STREAM, 0, 1, &8_u32.to_be_bytes()).await;
     let gone = while_serving(&mut server, poll_fn(|cx| incoming.poll_gone(cx))).await;
-    assert_eq!(gone, Broken::StreamReset(ResetReason::Cancel));
+    assert_eq!(gone, ExchangeError::StreamReset(ResetReason::Cancel));
     let mut answer = responder.respond(&ResponseHead::new(StatusCode::OK), Payload::Some);
     assert!(poll_fn(|cx| answer.poll_ready(cx)).await.is_err());
 }
@@ -100,7 +100,7 @@ async fn a_clients_goaway_changes_nothing() {
     raw.send(RST_STREAM, 0, 1, &8_u32.to_be_bytes()).await;
     raw.send(HEADERS, END_HEADERS | END_STREAM, 3, &block(GET)).await;
     assert!(server.accept().await.unwrap().is_ok(), "it spoke of streams that we would open");
-    assert_eq!(poll_fn(|cx| incoming.poll_gone(cx)).await, Broken::StreamReset(ResetReason::Cancel));
+    assert_eq!(poll_fn(|cx| incoming.poll_gone(cx)).await, ExchangeError::StreamReset(ResetReason::Cancel));
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +112,7 @@ async fn a_lost_connection_is_detected_after_the_request_is_complete() {
     drop(raw);
     assert!(server.accept().await.is_none());
     assert!(server.is_peer_gone());
-    assert_eq!(poll_fn(|cx| incoming.poll_gone(cx)).await, Broken::Closed);
+    assert_eq!(poll_fn(|cx| incoming.poll_gone(cx)).await, ExchangeError::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,12 +199,12 @@ async fn goaway_takes_the_connection_out_of_use_and_refuses_what_was_not_process
             raw.frame_of(HEADERS).await;
             raw.send(SETTINGS, 0, 0, &[]).await;
             raw.send(GOAWAY, 0, 0, &[1_u32.to_be_bytes(), 0_u32.to_be_bytes()].concat()).await;
-            assert_eq!(second.head().await.unwrap_err(), Broken::StreamReset(ResetReason::RefusedStream));
-            let refused = Broken::StreamReset(ResetReason::RefusedStream);
+            assert_eq!(second.head().await.unwrap_err(), ExchangeError::StreamReset(ResetReason::RefusedStream));
+            let refused = ExchangeError::StreamReset(ResetReason::RefusedStream);
             assert_eq!(poll_fn(|cx| up.poll_ready(cx)).await, Err(refused));
             assert!(client.goaway_received() && !client.is_available());
             let refused = client.send(&request(Method::GET, None), Payload::None).map(drop);
-            assert_eq!(refused, Err(Broken::StreamReset(ResetReason::RefusedStream)));
+            assert_eq!(refused, Err(ExchangeError::StreamReset(ResetReason::RefusedStream)));
             raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[(":status", "200")])).await;
             assert_eq!(first.head().await.unwrap().0.status, StatusCode::OK);
             drop((first, second));
@@ -232,11 +232,15 @@ async fn the_servers_limit_of_streams_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_without_http2_is_distinguished_from_a_closed_connection() {
-    let cases: [(&str, &[u8], Broken); 4] = [
-        ("HTTP/1", b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", Broken::Malformed(Violation::NotHttp2)),
-        ("not a byte", b"", Broken::Closed),
-        ("SETTINGS, then FIN", b"\0\0\0\x04\0\0\0\0\0", Broken::Closed),
-        ("SETTINGS, then half a frame", b"\0\0\0\x04\0\0\0\0\0\0\0\x05", Broken::Closed),
+    let cases: [(&str, &[u8], ExchangeError); 4] = [
+        (
+            "HTTP/1",
+            b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
+            ExchangeError::Malformed(Violation::NotHttp2),
+        ),
+        ("not a byte", b"", ExchangeError::Closed),
+        ("SETTINGS, then FIN", b"\0\0\0\x04\0\0\0\0\0", ExchangeError::Closed),
+        ("SETTINGS, then half a frame", b"\0\0\0\x04\0\0\0\0\0\0\0\x05", ExchangeError::Closed),
     ];
     for (name, said, expected) in cases {
         LocalSet::new()
@@ -248,7 +252,7 @@ async fn a_peer_without_http2_is_distinguished_from_a_closed_connection() {
                 raw.io.shutdown().await.unwrap();
                 assert_eq!(response.head().await.unwrap_err(), expected, "{name}");
                 assert_eq!(poll_fn(|cx| up.poll_ready(cx)).await, Err(expected), "{name}");
-                assert_eq!(raw.driver.take().unwrap().await.unwrap(), DriverEnd::Broken(expected), "{name}");
+                assert_eq!(raw.driver.take().unwrap().await.unwrap(), DriverEnd::ExchangeError(expected), "{name}");
                 assert!(!client.is_available(), "{name}");
             })
             .await;
@@ -263,8 +267,8 @@ async fn a_reset_connection_is_distinguished_from_a_closed_one() {
             let (mut client, driver) =
                 ClientConnection::handshake(conn, &Http2Options::default(), Stream, &stats()).await.unwrap();
             let (_up, mut response) = client.send(&request(Method::GET, None), Payload::None).unwrap();
-            assert_eq!(driver.await, DriverEnd::Broken(Broken::ConnectionReset));
-            assert_eq!(response.head().await.unwrap_err(), Broken::ConnectionReset);
+            assert_eq!(driver.await, DriverEnd::ExchangeError(ExchangeError::ConnectionReset));
+            assert_eq!(response.head().await.unwrap_err(), ExchangeError::ConnectionReset);
         })
         .await;
 }
@@ -276,7 +280,7 @@ async fn a_dropped_driver_ends_every_stream() {
             let (mut raw, mut client) = raw_server().await;
             let (_up, mut response) = client.send(&request(Method::GET, None), Payload::None).unwrap();
             raw.driver.take().unwrap().abort();
-            assert_eq!(response.head().await.unwrap_err(), Broken::Closed);
+            assert_eq!(response.head().await.unwrap_err(), ExchangeError::Closed);
             assert!(!client.is_available());
             raw.until_closed().await;
         })
@@ -292,7 +296,7 @@ async fn a_malformed_response_is_an_error_of_its_stream() {
             raw.frame_of(HEADERS).await;
             raw.send(SETTINGS, 0, 0, &[]).await;
             raw.send(HEADERS, END_HEADERS, 1, &block(&[(":status", "200"), ("connection", "close")])).await;
-            assert!(matches!(response.head().await.unwrap_err(), Broken::Malformed(_)));
+            assert!(matches!(response.head().await.unwrap_err(), ExchangeError::Malformed(_)));
         })
         .await;
 }

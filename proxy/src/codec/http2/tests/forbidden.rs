@@ -98,7 +98,7 @@ async fn check(
         let is_culprit = matches!(expected, Silence(culprit) if culprit == id);
         let violation = if is_culprit { Violation::Unknown } else { Violation::Protocol };
         let told = poll_fn(|cx| stream.poll_gone(cx)).await;
-        if told != Broken::Malformed(violation) && !matches!(expected, GoAway(_)) {
+        if told != ExchangeError::Malformed(violation) && !matches!(expected, GoAway(_)) {
             return Err(format!("stream {id} was told {told:?}"));
         }
     }
@@ -169,7 +169,7 @@ async fn a_response_whose_length_is_not_that_of_its_content_is_a_messaging_error
                         Err(broken) => Err(broken),
                     };
                     assert_eq!(came.is_ok(), is_right, "{name}: {came:?}");
-                    assert!(is_right || matches!(came, Err(Broken::Malformed(_))), "{name}: {came:?}");
+                    assert!(is_right || matches!(came, Err(ExchangeError::Malformed(_))), "{name}: {came:?}");
                     assert_eq!(client.is_available(), is_right || errors == Stream, "{name}");
                 })
                 .await;
@@ -188,7 +188,7 @@ async fn data_before_the_head_of_a_response_is_malformed() {
                 raw.frame_of(HEADERS).await;
                 raw.send(DATA, 0, 1, b"abc").await;
                 let came = response.head().await.map(drop);
-                assert!(matches!(came, Err(Broken::Malformed(_))), "{errors:?}: {came:?}");
+                assert!(matches!(came, Err(ExchangeError::Malformed(_))), "{errors:?}: {came:?}");
                 let told = raw.frame_of(ends).await;
                 assert!(errors == Stream || told.payload.ends_with(b"DATA: stream not opened"));
             }

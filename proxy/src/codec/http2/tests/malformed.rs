@@ -74,7 +74,7 @@ async fn a_malformed_message_after_its_head_resets_its_stream() {
         let reset = while_serving(&mut server, raw.frame_of(RST_STREAM)).await;
         assert_eq!((reset.stream, reset.code(0)), (1, code), "{name}");
         let end = poll_fn(|cx| incoming.poll_frame(cx)).await.unwrap().unwrap_err();
-        assert!(matches!(end, Broken::Malformed(_)), "{name}: {end:?}");
+        assert!(matches!(end, ExchangeError::Malformed(_)), "{name}: {end:?}");
         raw.send(HEADERS, END_HEADERS | END_STREAM, 3, &block(GET)).await;
         assert!(server.accept().await.unwrap().is_ok(), "{name}: the connection goes on");
     }
@@ -91,7 +91,7 @@ async fn frames_after_the_end_of_a_stream_close_it() {
         raw.send(kind, flags, 1, &payload).await;
         let reset = while_serving(&mut server, raw.frame_of(RST_STREAM)).await;
         assert_eq!((reset.stream, reset.code(0)), (1, 5), "STREAM_CLOSED, RFC 9113 5.1");
-        assert_eq!(poll_fn(|cx| incoming.poll_gone(cx)).await, Broken::Malformed(Violation::Unknown));
+        assert_eq!(poll_fn(|cx| incoming.poll_gone(cx)).await, ExchangeError::Malformed(Violation::Unknown));
         raw.send(HEADERS, END_HEADERS | END_STREAM, 3, &block(GET)).await;
         assert!(server.accept().await.unwrap().is_ok(), "the connection goes on");
     }
@@ -158,8 +158,8 @@ async fn a_malformed_response_resets_its_stream() {
                 raw.frame_of(HEADERS).await;
                 raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &head).await;
                 let broken = bad.head().await.map(drop).unwrap_err();
-                let is_over_limit = matches!(broken, Broken::OverLimit(Violation::TooManyHeaders));
-                assert!(matches!(broken, Broken::Malformed(_)) || is_over_limit, "{name}: {broken:?}");
+                let is_over_limit = matches!(broken, ExchangeError::OverLimit(Violation::TooManyHeaders));
+                assert!(matches!(broken, ExchangeError::Malformed(_)) || is_over_limit, "{name}: {broken:?}");
                 assert_eq!(is_over_limit, name == "too many fields", "{name}: {broken:?}");
                 assert_eq!(raw.frame_of(RST_STREAM).await.stream, 1, "{name}");
                 raw.send(HEADERS, END_HEADERS | END_STREAM, 3, &block(STATUS)).await;
@@ -196,7 +196,7 @@ async fn frames_on_closed_streams_are_dropped_and_credited() {
             let (_, mut response) = client.send(&request(Method::GET, None), Payload::None).unwrap();
             raw.frame_of(HEADERS).await;
             raw.send(DATA, END_STREAM, 3, b"body").await;
-            assert_eq!(response.head().await.map(drop), Err(Broken::Malformed(Violation::MessagingRule)));
+            assert_eq!(response.head().await.map(drop), Err(ExchangeError::Malformed(Violation::MessagingRule)));
             assert!(client.is_available());
         })
         .await;
@@ -211,7 +211,7 @@ async fn a_request_that_is_malformed_behind_its_head_is_handed_out_once() {
     let (_, mut incoming, first) = server.accept().await.unwrap().unwrap();
     let (_, _, second) = server.accept().await.unwrap().unwrap();
     let broken = while_serving(&mut server, read_all(&mut incoming)).await.unwrap_err();
-    assert_eq!(broken, Broken::Malformed(Violation::InvalidHeaderField));
+    assert_eq!(broken, ExchangeError::Malformed(Violation::InvalidHeaderField));
     drop((first, second));
     assert!(timeout(Duration::from_millis(1), server.accept()).await.is_err(), "one request, one record");
 }
@@ -222,9 +222,9 @@ async fn trailers_of_a_request_are_judged_with_what_came_before_them() {
     let too_many = block(&[("x", "y")].repeat(LIMIT.fields + 1));
     let cases = [
         (block(&[("content-length", "3")]), None),
-        (block(&[("content-length", "4")]), Some((Broken::Malformed(Violation::MessagingRule), 1))),
-        (block(&[("content-length", "x")]), Some((Broken::Malformed(Violation::InvalidHeaderField), 1))),
-        (too_many, Some((Broken::OverLimit(Violation::TooManyHeaders), 2))),
+        (block(&[("content-length", "4")]), Some((ExchangeError::Malformed(Violation::MessagingRule), 1))),
+        (block(&[("content-length", "x")]), Some((ExchangeError::Malformed(Violation::InvalidHeaderField), 1))),
+        (too_many, Some((ExchangeError::OverLimit(Violation::TooManyHeaders), 2))),
     ];
     for (trailers, expected) in cases {
         let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
@@ -277,7 +277,7 @@ async fn a_response_without_content_takes_no_data_but_may_have_trailers() {
                 let broken = read_all(&mut incoming).await.err();
                 assert_eq!(
                     broken,
-                    (!is_good).then_some(Broken::Malformed(Violation::RemoteReset)),
+                    (!is_good).then_some(ExchangeError::Malformed(Violation::RemoteReset)),
                     "{status} {data:?}"
                 );
                 if !is_good {

@@ -132,7 +132,7 @@ pub(super) async fn data(incoming: &mut Incoming) -> Bytes {
     }
 }
 
-pub(super) async fn read_all(incoming: &mut Incoming) -> Result<(Vec<u8>, Option<Headers>), Broken> {
+pub(super) async fn read_all(incoming: &mut Incoming) -> Result<(Vec<u8>, Option<Headers>), ExchangeError> {
     let mut body = Vec::new();
     let mut last = None;
     while let Some(frame) = poll_fn(|cx| incoming.poll_frame(cx)).await {

@@ -22,7 +22,7 @@ async fn with_connection_scope_a_malformed_message_ends_the_connection_without_g
         let details = if name == "no path" { Violation::MessagingRule } else { Violation::InvalidHeaderField };
         assert_eq!(error, ConnectionError::InvalidMessage { unread: Some(details) }, "{name}");
         let end = poll_fn(|cx| bystander.poll_frame(cx)).await.unwrap().unwrap_err();
-        assert_eq!(end, Broken::Malformed(Violation::Protocol), "{name}: every stream ends");
+        assert_eq!(end, ExchangeError::Malformed(Violation::Protocol), "{name}: every stream ends");
 
         let mut waiting = Box::pin(server.wait_for_peer());
         assert!(timeout(Duration::from_secs(1), &mut waiting).await.is_err(), "{name}: the socket stays open");
@@ -43,7 +43,7 @@ async fn a_body_that_breaks_its_content_length_ends_its_stream() {
         let reset = while_serving(&mut server, raw.frame_of(RST_STREAM)).await;
         assert_eq!((reset.stream, reset.code(0)), (1, 1));
         let end = poll_fn(|cx| incoming.poll_frame(cx)).await;
-        assert_eq!(end.unwrap().unwrap_err(), Broken::Malformed(Violation::RemoteReset));
+        assert_eq!(end.unwrap().unwrap_err(), ExchangeError::Malformed(Violation::RemoteReset));
         raw.send(HEADERS, END_HEADERS | END_STREAM, 3, &block(GET)).await;
         assert!(server.accept().await.unwrap().is_ok(), "the connection goes on");
     }
@@ -58,7 +58,7 @@ async fn with_connection_scope_trailers_without_end_stream_end_the_connection() 
     let error = server.accept().await.unwrap().map(drop).unwrap_err();
     assert_eq!(error, ConnectionError::InvalidMessage { unread: None });
     let end = poll_fn(|cx| incoming.poll_frame(cx)).await;
-    assert_eq!(end.unwrap().unwrap_err(), Broken::Malformed(Violation::MessagingRule));
+    assert_eq!(end.unwrap().unwrap_err(), ExchangeError::Malformed(Violation::MessagingRule));
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,7 +81,7 @@ async fn with_connection_scope_data_after_end_stream_ends_the_connection() {
     raw.send(DATA, 0, 1, b"late").await;
     let error = server.accept().await.unwrap().map(drop).unwrap_err();
     assert_eq!(error, ConnectionError::Protocol { unread: None });
-    assert_eq!(poll_fn(|cx| incoming.poll_gone(cx)).await, Broken::Malformed(Violation::Protocol));
+    assert_eq!(poll_fn(|cx| incoming.poll_gone(cx)).await, ExchangeError::Malformed(Violation::Protocol));
     let goaway = raw.frame_of(GOAWAY).await;
     assert_eq!((goaway.code(0), goaway.code(4)), (1, 5));
     assert_eq!(&goaway.payload[8..], b"DATA: stream in half-closed(remote)");
@@ -117,9 +117,10 @@ async fn a_head_over_the_limit_loses_its_stream_only() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_no_preface_is_no_connection() {
-    for (sent, expected) in
-        [(&b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"[..], Broken::Malformed(Violation::Protocol)), (b"", Broken::Closed)]
-    {
+    for (sent, expected) in [
+        (&b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"[..], ExchangeError::Malformed(Violation::Protocol)),
+        (b"", ExchangeError::Closed),
+    ] {
         let (mut client, server) = duplex(PIPE_BYTES_MAX);
         client.write_all(sent).await.unwrap();
         client.shutdown().await.unwrap();
@@ -181,7 +182,7 @@ async fn a_head_in_too_many_frames_ends_the_connection() {
     let error = server.accept().await.unwrap().map(drop).unwrap_err();
     assert_eq!(error, ConnectionError::Protocol { unread: Some(Violation::TooManyContinuations) });
     let end = poll_fn(|cx| bystander.poll_frame(cx)).await.unwrap().unwrap_err();
-    assert_eq!(end, Broken::Malformed(Violation::TooManyContinuations));
+    assert_eq!(end, ExchangeError::Malformed(Violation::TooManyContinuations));
 }
 
 #[tokio::test(start_paused = true)]

@@ -164,7 +164,10 @@ async fn an_odd_path_beside_a_method_that_could_fill_a_frame_is_refused() {
         .run_until(async {
             let (_raw, mut client) = raw_server().await;
             let head = to(&"M".repeat(1025), b"a", b"/<");
-            assert_eq!(client.send(&head, Payload::None).err(), Some(Broken::Malformed(Violation::InvalidHeaderField)));
+            assert_eq!(
+                client.send(&head, Payload::None).err(),
+                Some(ExchangeError::Malformed(Violation::InvalidHeaderField))
+            );
         })
         .await;
 }
