@@ -29,7 +29,7 @@
 //!
 //! `main`, `signals`, `config_file`, `arguments`, `demo`, `server`, `admin`, `listener`, `tcp_proxy`, `connection_manager`, `stream`,
 //! `upstream`, `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `exchange`, `filter`, `access_log`, `codec`, `drain`,
-//! `permits`, `runtime`, `net`, `stats`, `config`, `texts`.
+//! `gate`, `permits`, `runtime`, `net`, `stats`, `config`, `texts`.
 
 pub mod access_log;
 pub mod admin;
@@ -42,6 +42,7 @@ pub mod demo;
 pub mod drain;
 mod exchange;
 mod filter;
+pub mod gate;
 pub mod listener;
 pub mod net;
 pub mod permits;

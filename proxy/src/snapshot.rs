@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::cluster;
+use crate::config::network_filter::Gate;
 use crate::config::{self, Changes, ClusterChange, Config, ListenerChange, Renewals};
 use crate::net::Address;
+use crate::permits::Limit;
 use crate::runtime::Runtime;
 use crate::stats::Registry;
 
@@ -47,6 +49,8 @@ pub struct Listener {
     pub config: config::Listener,
     /// Its stats and those of its connection manager: unregistered when no connection of it is left.
     pub stats: Arc<Registry>,
+    /// Of its network filters `connection_limit`, in the order of its chains.
+    pub connection_limits: Vec<Arc<Limit>>,
 }
 
 /// What snapshots are made with.
@@ -62,7 +66,7 @@ impl Snapshot {
     /// The snapshot that a process starts with.
     #[must_use]
     pub fn first(config: Config, loaded_at: SystemTime, ground: Ground<'_>) -> Self {
-        let listeners = config.listeners.iter().map(|listener| Arc::new(Listener::new(listener, ground.registry)));
+        let listeners = config.listeners.iter().map(|listener| Arc::new(Listener::new(listener, ground)));
         let clusters = config.clusters.iter().map(|cluster| new_cluster(cluster, ground));
         Self {
             version: 1,
@@ -86,9 +90,10 @@ impl Snapshot {
                     // It goes on with the TLS that it has, which may get other certificates.
                     let mut config = listener.clone();
                     config.filter_chains.encrypt_as(&before.config.filter_chains);
-                    Arc::new(Listener { config, stats: Arc::clone(&before.stats) })
+                    let connection_limits = before.connection_limits.clone();
+                    Arc::new(Listener { config, stats: Arc::clone(&before.stats), connection_limits })
                 }
-                (Some(_), _) | (None, None) => Arc::new(Listener::new(listener, ground.registry)),
+                (Some(_), _) | (None, None) => Arc::new(Listener::new(listener, ground)),
             }
         });
         let clusters = config.clusters.iter().map(|cluster| {
@@ -125,7 +130,11 @@ fn new_cluster(cluster: &config::Cluster, ground: Ground<'_>) -> Arc<cluster::Cl
 }
 
 impl Listener {
-    fn new(config: &config::Listener, registry: &Registry) -> Self {
-        Self { config: config.clone(), stats: Arc::new(registry.scope()) }
+    fn new(config: &config::Listener, ground: Ground<'_>) -> Self {
+        let limits = config.gates().filter(|gate| matches!(gate, Gate::ConnectionLimit(_)));
+        // The number is the filter's own; no runtime key has it.
+        let limit = |_| Limit::new(ground.runtime.watch(String::new(), u32::MAX));
+        let connection_limits = limits.map(limit).collect();
+        Self { config: config.clone(), stats: Arc::new(ground.registry.scope()), connection_limits }
     }
 }

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::codec::{Headers, RequestHead, ResponseHead, Violation};
 use crate::config::log_filter::LogType;
 use crate::config::log_format::LineFormat;
+use crate::gate::Denial;
 use crate::net::{Address, Conn, ConnInfo, LogWriter, Random, TlsSession};
 use crate::stats::PartStats;
 
@@ -124,6 +125,8 @@ pub struct StreamInfo {
     pub details: Option<Details>,
     /// Why the connection ended, where that was a fault of the client.
     pub connection_termination: Option<ConnectionTermination>,
+    /// The policy of the network filter `rbac` that denied the connection.
+    pub denied_by: Option<Box<Denial>>,
     /// Body bytes from the client; of a tunnel, all bytes.
     pub bytes_received: u64,
     /// Body bytes to the client; of a tunnel, all bytes.
@@ -228,6 +231,7 @@ impl StreamInfo {
             flags: ResponseFlags::default(),
             details: None,
             connection_termination: None,
+            denied_by: None,
             bytes_received: 0,
             bytes_sent: 0,
             route_name: None,

@@ -39,6 +39,7 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ]),
     ("Protocol", &[("TCP", 0), ("UDP", 1)]),
     ("ProxyProtocolVersion", &[("V1", 0), ("V2", 1)]),
+    ("RbacAction", &[("ALLOW", 0), ("DENY", 1), ("LOG", 2)]),
     ("RedirectResponseCode", &[
         ("MOVED_PERMANENTLY", 0), ("FOUND", 1), ("SEE_OTHER", 2), ("TEMPORARY_REDIRECT", 3), ("PERMANENT_REDIRECT", 4),
     ]),
@@ -70,6 +71,7 @@ mod tests {
             include_str!("bootstrap/cluster.rs"),
             include_str!("bootstrap/filter.rs"),
             include_str!("bootstrap/listener.rs"),
+            include_str!("bootstrap/network_filter.rs"),
             include_str!("bootstrap/policies.rs"),
             include_str!("bootstrap/route.rs"),
             include_str!("bootstrap/tls.rs"),

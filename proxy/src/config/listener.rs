@@ -14,6 +14,7 @@ use super::header_names::{NameCase, TrailerRule, Underscores};
 pub use super::http2::{Http2Floods, Http2Options, Keepalive};
 use super::local_reply::LocalReplies;
 use super::log_format::Operator;
+use super::network_filter::Gate;
 use super::normalisation::Normalisation;
 use super::route::{RouteTable, Upgrades};
 use super::string_match::StringMatch;
@@ -46,6 +47,15 @@ impl Listener {
         self.stat_prefix.clone().unwrap_or_else(|| match &self.address {
             Address::Internal(at) => format!("envoy_internal_{}", at.name),
             Address::Pipe(_) | Address::Socket(_) => self.address.to_string(),
+        })
+    }
+
+    /// The network filters in front of those that end its chains, chain by chain.
+    pub fn gates(&self) -> impl Iterator<Item = &Gate> {
+        self.filter_chains.terminals().flat_map(|terminal| match terminal {
+            Terminal::Http(manager) => &manager.gates[..],
+            Terminal::Nothing => &[],
+            Terminal::Tcp(proxy) => &proxy.gates[..],
         })
     }
 
@@ -88,6 +98,8 @@ impl<H, T> Terminal<H, T> {
 /// Options of the HTTP connection manager.
 #[derive(Clone, Debug)]
 pub struct ConnectionManager {
+    /// The network filters in front of it.
+    pub gates: Vec<Gate>,
     /// `http.<stat_prefix>.`
     pub stat_prefix: String,
     /// Which protocols a client may speak.

@@ -8,11 +8,14 @@ use http::HeaderValue;
 use super::access_log::AccessLog;
 use super::cluster::ClusterName;
 use super::log_format::{Format, Operator};
+use super::network_filter::Gate;
 use super::route::Edits;
 
 /// Options of the TCP proxy.
 #[derive(Clone, Debug)]
 pub struct TcpProxy {
+    /// The network filters in front of it.
+    pub gates: Vec<Gate>,
     /// `tcp.<stat_prefix>.`
     pub stat_prefix: String,
     /// Where connections go.

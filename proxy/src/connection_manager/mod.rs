@@ -16,13 +16,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::io::{AsyncRead, ReadBuf};
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::time::{sleep, timeout};
 
 use crate::access_log::Downstream;
 use crate::config::listener::CodecType;
 use crate::config::route::RouteTable;
 use crate::exchange::LazyTimer;
+use crate::gate::{Admission, Gates};
 use crate::net::Conn;
 use crate::runtime::Runtime;
 use crate::snapshot::Listener;
@@ -34,10 +36,14 @@ use lifecycle::Lifecycle;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// First read of a connection: a typical request head fits. Bytes.
 const FIRST_READ_BYTES: usize = 4096;
+/// So long may a client that network filters have judged send nothing: Envoy's idle timeout of connections.
+const FIRST_BYTE_WAIT_MAX: Duration = Duration::from_secs(3600);
 
 /// Serves the connections of one listener, on one worker.
 pub struct ConnectionManager {
     service: Service,
+    /// What connections have to pass.
+    gates: Gates,
     /// Keeps its stats listed.
     _listener: Arc<Listener>,
     http1_stats: Http1Stats,
@@ -71,12 +77,13 @@ impl ConnectionManager {
     /// A manager for the listener's connections.
     pub(crate) fn new(
         service: Service,
+        gates: Gates,
         listener: Arc<Listener>,
         (http1_stats, http2_stats): (Http1Stats, Http2Stats),
         runtime: Arc<Runtime>,
         connection_ids: Rc<Cell<u64>>,
     ) -> Self {
-        Self { service, _listener: listener, http1_stats, http2_stats, runtime, connection_ids }
+        Self { service, gates, _listener: listener, http1_stats, http2_stats, runtime, connection_ids }
     }
 
     /// Has the next requests matched against other routes.
@@ -99,6 +106,13 @@ impl ConnectionManager {
             self.service.stats.downstream_cx_ssl_total.inc();
             self.service.stats.downstream_cx_ssl_active.enter()
         });
+        let mut _admission = None;
+        if !self.gates.is_empty() {
+            match Box::pin(self.pass_gates(conn, &downstream)).await {
+                Some((passed, admission)) => (conn, _admission) = (passed, Some(admission)),
+                None => return self.record_end(ConnectionEnd::Local),
+            }
+        }
         let mut lifecycle = Lifecycle::new(&self.service.options, &self.service.stats);
         let end = match self.sniff(&mut conn, &mut lifecycle).await {
             Sniffed::Closed => {
@@ -121,6 +135,26 @@ impl ConnectionManager {
         stats.downstream_cx_ssl_total.inc();
         self.record_end(ConnectionEnd::Remote);
         stats.downstream_cx_length_ms.record_ms(lasted);
+    }
+
+    /// Has the network filters judge a connection; `None` if they do not let it through, and it has been closed. Rules take effect
+    /// with its first byte.
+    async fn pass_gates(&self, mut conn: Conn, downstream: &Downstream) -> Option<(Conn, Box<Admission>)> {
+        let mut admission = self.gates.admit(&conn, downstream.requested_server_name.as_deref());
+        if let Some(delay) = admission.refused {
+            sleep(delay).await;
+            return None;
+        }
+        if let Some(verdict) = admission.verdict.take() {
+            let mut first = [0; FIRST_READ_BYTES];
+            // An error comes again with the next read.
+            let count = timeout(FIRST_BYTE_WAIT_MAX, conn.read(&mut first)).await.ok()?.unwrap_or(0);
+            if verdict.enforce().is_some() {
+                return None;
+            }
+            conn = conn.with_unread(Bytes::copy_from_slice(first.get(..count).unwrap_or_default()));
+        }
+        Some((conn, Box::new(admission)))
     }
 
     /// HTTP/2 shows itself by its preface; an idle client that sends nothing is closed in time.

@@ -17,10 +17,12 @@ use crate::cluster::{Cluster, Clusters, Handover};
 use crate::config::filter_chain::Inspection;
 use crate::config::listener::{LogPath, Terminal};
 use crate::config::log_format::Operator;
+use crate::config::network_filter::Gate;
 use crate::config::{self, ClusterChange, ListenerChange};
 use crate::connection_manager::ConnectionManager;
 use crate::drain::{Direction, Drain, ListenerDrain, Stage, WorkerDrain};
 use crate::filter::FilterContext;
+use crate::gate::Gates;
 use crate::listener::{Listener, ListenerControl, Serving};
 use crate::net::accept::Acceptor;
 use crate::net::{Accept, Address, InternalNet, ListenOptions, LogTarget, Outside};
@@ -235,10 +237,16 @@ impl Worker {
     fn serving(&self, listener: &Arc<snapshot::Listener>) -> Result<Serving, StartError> {
         let (config, registry) = (&listener.config, &listener.stats);
         let drain = self.drain.listener(direction(config));
+        let mut limits = listener.connection_limits.iter();
+        let mut gates = |options: &[Gate]| Gates::new(options, &mut limits, registry);
         let filter_chains = config.filter_chains.try_map(|terminal| match terminal {
-            Terminal::Http(options) => self.manager(options, listener, &drain).map(Terminal::Http),
+            Terminal::Http(options) => {
+                self.manager(options, gates(&options.gates), listener, &drain).map(Terminal::Http)
+            }
             Terminal::Nothing => Ok(Terminal::Nothing),
-            Terminal::Tcp(options) => self.tcp_proxy(options, listener, &drain).map(Terminal::Tcp),
+            Terminal::Tcp(options) => {
+                self.tcp_proxy(options, gates(&options.gates), listener, &drain).map(Terminal::Tcp)
+            }
         })?;
         let limits = self.shared.connections.of(config);
         let stats = ListenerStats::new(registry, &config.stat_name());
@@ -252,6 +260,7 @@ impl Worker {
     fn manager(
         &self,
         options: &Arc<config::listener::ConnectionManager>,
+        gates: Gates,
         listener: &Arc<snapshot::Listener>,
         drain: &ListenerDrain,
     ) -> Result<Rc<ConnectionManager>, StartError> {
@@ -282,6 +291,7 @@ impl Worker {
         };
         Ok(Rc::new(ConnectionManager::new(
             Service::new(parts),
+            gates,
             Arc::clone(listener),
             (Http1Stats::downstream(&self.shared.registry), Http2Stats::downstream(&self.shared.registry)),
             Arc::clone(&self.shared.runtime),
@@ -292,12 +302,14 @@ impl Worker {
     fn tcp_proxy(
         &self,
         options: &Arc<config::tcp_proxy::TcpProxy>,
+        gates: Gates,
         listener: &Arc<snapshot::Listener>,
         drain: &ListenerDrain,
     ) -> Result<Rc<TcpProxy>, StartError> {
         let mut options = config::tcp_proxy::TcpProxy::clone(options);
         options.resolve(&|operator| self.said_of_process(operator));
         let parts = TcpProxyParts {
+            gates,
             buffer_bytes_max: listener.config.buffer_bytes_max,
             stats: TcpStats::new(&listener.stats, &options.stat_prefix),
             logs: self.logs(&options.access_logs)?,

@@ -28,9 +28,9 @@ pub use health::{Ejections, Health, HealthFlag};
 pub use histogram::{Histogram, Recorded};
 pub(crate) use names::Meter;
 pub use names::{
-    BreakerStats, ByteStats, ClusterStats, CorsStats, FlowStats, HandshakeFailure, Http1Stats, Http2Stats, HttpStats,
-    ListenerStats, LogStats, ManagerStats, ResponseStats, ServerState, ServerStats, TcpStats, TlsInspectorStats,
-    TlsStats,
+    BreakerStats, ByteStats, ClusterStats, ConnectionLimitStats, CorsStats, FlowStats, HandshakeFailure, Http1Stats,
+    Http2Stats, HttpStats, ListenerStats, LogStats, ManagerStats, RbacStats, ResponseStats, ServerState, ServerStats,
+    TcpStats, TlsInspectorStats, TlsStats,
 };
 
 /// A number that only grows.

@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::access_log::{Downstream, LocalEnd, ResponseFlag};
 use crate::cluster::{Cluster, Clusters};
@@ -23,6 +23,7 @@ use crate::config::log_filter::LogType;
 use crate::config::tcp_proxy::TcpProxy as Options;
 use crate::drain::ListenerDrain;
 use crate::exchange::LazyTimer;
+use crate::gate::{Gates, Verdict};
 use crate::net::{Conn, Outside};
 use crate::snapshot::Listener;
 use crate::stats::TcpStats;
@@ -42,6 +43,8 @@ pub struct TcpProxy {
 /// What a [`TcpProxy`] is made of.
 pub(crate) struct TcpProxyParts {
     pub(crate) options: Arc<Options>,
+    /// What connections have to pass.
+    pub(crate) gates: Gates,
     /// `per_connection_buffer_limit_bytes` of the listener.
     pub(crate) buffer_bytes_max: usize,
     /// `tcp.<stat_prefix>.`
@@ -64,8 +67,12 @@ enum End {
     DownstreamReset,
     /// The proxy's drain ended it.
     Drained,
+    /// A network filter has denied it.
+    Denied,
     /// No byte for too long.
     Idle,
+    /// A network filter has refused it: as many are open as may be.
+    Refused,
     /// It lasted too long.
     TooOld,
     /// There is no connection to an endpoint.
@@ -89,7 +96,10 @@ impl TcpProxy {
         stats.downstream_cx_total.inc();
         conn.count_bytes(&stats.bytes);
         let id = connection_ids.replace(connection_ids.get() + 1);
-        let mut record = Record::begin(&self.parts, Downstream::of(id, &mut conn));
+        let downstream = Downstream::of(id, &mut conn);
+        let mut admission = Box::new(self.parts.gates.admit(&conn, downstream.requested_server_name.as_deref()));
+        let verdict = admission.verdict.take();
+        let mut record = Record::begin(&self.parts, downstream);
         if options.early_logs.at_start {
             record.write(LogType::TcpConnectionStart);
         }
@@ -98,7 +108,16 @@ impl TcpProxy {
         let end = tokio::select! {
             // What has ended by itself is not ended by the drain.
             biased;
-            end = Box::pin(self.proxy(conn, old_at, &mut record)) => end,
+            end = Box::pin(async {
+                match admission.refused {
+                    None => self.proxy(conn, verdict, old_at, &mut record).await,
+                    Some(delay) => {
+                        sleep(delay).await;
+                        drop(conn);
+                        End::Refused
+                    }
+                }
+            }) => end,
             () = drain.ends_tunnel(number) => End::Drained,
         };
         self.count(end, &mut record);
@@ -111,7 +130,13 @@ impl TcpProxy {
     }
 
     /// From the choice of a cluster to the end of both directions.
-    async fn proxy(&self, conn: Conn, old_at: Option<Instant>, record: &mut Record<'_>) -> End {
+    async fn proxy(
+        &self,
+        conn: Conn,
+        verdict: Option<Box<Verdict>>,
+        old_at: Option<Instant>,
+        record: &mut Record<'_>,
+    ) -> End {
         let Some(cluster) = self.cluster() else {
             self.parts.stats.downstream_cx_no_route.inc();
             record.info.flag(ResponseFlag::NC);
@@ -131,7 +156,7 @@ impl TcpProxy {
             record.write(LogType::TcpUpstreamConnected);
         }
         let limits = Limits { idle: options.idle_timeout, old_at, log: options.early_logs.every };
-        let mut relay = Relay::new(conn, upstream, limits, &self.parts, &cluster);
+        let mut relay = Relay::new(conn, verdict, upstream, limits, &self.parts, &cluster);
         loop {
             match relay.step(&mut record.info).await {
                 Step::Log => record.write(LogType::TcpPeriodic),
@@ -150,7 +175,7 @@ impl TcpProxy {
     fn count(&self, end: End, record: &mut Record<'_>) {
         let stats = &self.parts.stats;
         match end {
-            End::Complete | End::DownstreamReset | End::Unconnected => {}
+            End::Complete | End::Denied | End::DownstreamReset | End::Refused | End::Unconnected => {}
             End::Drained => record.info.end_locally(LocalEnd::Drained),
             End::Idle => stats.idle_timeout.inc(),
             End::TooOld => {

@@ -5,6 +5,7 @@
 //! the other direction goes on. RST is passed on as RST, before whatever still waits.
 
 use std::future::poll_fn;
+use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,6 +21,7 @@ use super::{End, TcpProxyParts};
 use crate::access_log::StreamInfo;
 use crate::cluster::Cluster;
 use crate::exchange::LazyTimer;
+use crate::gate::{Denial, Verdict};
 use crate::net::Conn;
 use crate::stats::{Counter, FlowStats, Held, Pause, TcpStats};
 
@@ -52,6 +54,10 @@ pub(super) enum Step {
 pub(super) struct Relay {
     /// `None` once it is over.
     client: Option<Conn>,
+    /// What network filters say of the client, until its first byte has come.
+    verdict: Option<Box<Verdict>>,
+    /// The policy that has denied it.
+    denied: Option<Box<Denial>>,
     /// `None` once it is over.
     upstream: Option<Upstream>,
     request: Direction,
@@ -101,6 +107,7 @@ enum ExchangeError {
 impl Relay {
     pub(super) fn new(
         client: Conn,
+        verdict: Option<Box<Verdict>>,
         upstream: Upstream,
         limits: Limits,
         proxy: &TcpProxyParts,
@@ -114,6 +121,8 @@ impl Relay {
         );
         Self {
             client: Some(client),
+            verdict,
+            denied: None,
             upstream: Some(upstream),
             request: Direction::new(cluster.shared.config.buffer_bytes_max, to_upstream),
             response: Direction::new(proxy.buffer_bytes_max, (paused_reading.clone(), resumed_reading.clone())),
@@ -134,6 +143,9 @@ impl Relay {
         poll_fn(|cx| {
             let step = self.poll(cx);
             (info.bytes_received, info.bytes_sent) = (self.request.bytes, self.response.bytes);
+            if let Some(policy) = self.denied.take() {
+                info.denied_by = Some(policy);
+            }
             step
         })
         .await
@@ -161,12 +173,27 @@ impl Relay {
     }
 
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        if self.verdict.is_some() && !self.poll_first(cx)? {
+            return Ok(());
+        }
         let Some(upstream) = &mut self.upstream else { return Ok(()) };
         let moved = self.request.poll(cx, self.client.as_mut(), upstream);
         moved.map_err(|broken| match broken {
             ExchangeError::Sender => self.reset_upstream(),
             ExchangeError::Receiver => self.reset_client(),
         })
+    }
+
+    /// Waits for the first byte of a client that network filters have judged. Has it come?
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let Some(client) = &mut self.client else { return Ok(true) };
+        match self.request.read(cx, client, &mut TakesNothing) {
+            Ok(Poll::Pending) => return Ok(false),
+            Ok(Poll::Ready(())) => {}
+            Err(_) => return Err(self.reset_upstream()),
+        }
+        self.denied = self.verdict.take().and_then(|verdict| verdict.enforce());
+        if self.denied.is_some() { Err(End::Denied) } else { Ok(true) }
     }
 
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
@@ -352,6 +379,23 @@ impl Direction {
         }
         self.waiting.extend_from_slice(data);
         Ok(Poll::Ready(()))
+    }
+}
+
+/// A receiver that takes nothing.
+struct TakesNothing;
+
+impl AsyncWrite for TakesNothing {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -27,7 +27,10 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         Operator::BytesSent => number(info.bytes_sent, out),
         Operator::CommonDuration { from, to, unit } => common_duration(times, *from, *to, *unit, out),
         Operator::ConnectionId => number(info.downstream.connection_id, out),
-        Operator::ConnectionTerminationDetails => pieces(info.connection_termination.as_ref()?, out),
+        Operator::ConnectionTerminationDetails => match &info.denied_by {
+            Some(denial) => text(&format!("rbac_access_denied_matched_policy[{}]", denial.policy), out),
+            None => pieces(info.connection_termination.as_ref()?, out),
+        },
         Operator::Duration => number(millis(times.duration()), out),
         Operator::EmitTime(format) => {
             let emitted = info.started.checked_add(times.duration()).unwrap_or(info.started);

@@ -4,10 +4,11 @@ use serde::Deserialize;
 
 use super::access_log::{AccessLog, AccessLogFilter, SubstitutionFormatString};
 use super::filter::{HeaderValueOption, HttpFilter};
+use super::network_filter::{ConnectionLimit, NetworkRbac};
 use super::route::{RouteConfiguration, UpgradeConfig};
 use super::tcp_proxy::TcpProxy;
 use super::tls::TransportSocket;
-use super::{Address, DataSource, Http1ProtocolOptions, Http2ProtocolOptions};
+use super::{Address, CidrRange, DataSource, Http1ProtocolOptions, Http2ProtocolOptions};
 use crate::config::constraints::{HeaderText, NonEmpty, Port};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
@@ -118,6 +119,10 @@ pub(crate) enum NetworkFilter {
         rename = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     )]
     HttpConnectionManager(Box<HttpConnectionManager>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit")]
+    ConnectionLimit(ConnectionLimit),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC")]
+    Rbac(NetworkRbac),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy")]
     TcpProxy(Box<TcpProxy>),
 }
@@ -248,13 +253,6 @@ pub(crate) struct InternalAddressConfig {
     pub(crate) cidr_ranges: Vec<At<CidrRange>>,
     #[expect(dead_code, reason = "no listener is a Unix socket, so no connection comes from one")]
     pub(crate) unix_sockets: Option<bool>,
-}
-
-/// `envoy.config.core.v3.CidrRange`
-#[derive(Debug, Deserialize)]
-pub(crate) struct CidrRange {
-    pub(crate) address_prefix: String,
-    pub(crate) prefix_len: Option<u32>,
 }
 
 /// `envoy.config.core.v3.HttpProtocolOptions`, towards clients

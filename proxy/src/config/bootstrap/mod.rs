@@ -9,6 +9,7 @@ pub(crate) mod cluster;
 pub(crate) mod filter;
 pub(crate) mod listener;
 pub(crate) mod matchers;
+pub(crate) mod network_filter;
 pub(crate) mod policies;
 pub(crate) mod route;
 pub(crate) mod secret;
@@ -116,6 +117,13 @@ pub(crate) struct EnvoyInternalAddress {
     #[serde(default)]
     pub(crate) endpoint_id: String,
     pub(crate) server_listener_name: String,
+}
+
+/// `envoy.config.core.v3.CidrRange`
+#[derive(Debug, Deserialize)]
+pub(crate) struct CidrRange {
+    pub(crate) address_prefix: String,
+    pub(crate) prefix_len: Option<u32>,
 }
 
 /// `envoy.config.core.v3.Pipe`

@@ -8,10 +8,10 @@ use http::HeaderValue;
 use super::access_log::access_log;
 use super::local_reply::local_replies;
 use super::{ClusterNames, downstream_http2_options, filter, name_case, pattern, route, trailer_rule, within};
+use crate::config::bootstrap::CidrRange;
 use crate::config::bootstrap::listener::{
-    CidrRange, CodecType as WrittenCodec, ForwardClientCertDetails, HeadersWithUnderscoresAction,
-    HttpConnectionManager, InternalAddressConfig, PathWithEscapedSlashesAction, SchemeHeaderTransformation,
-    ServerHeaderTransformation,
+    CodecType as WrittenCodec, ForwardClientCertDetails, HeadersWithUnderscoresAction, HttpConnectionManager,
+    InternalAddressConfig, PathWithEscapedSlashesAction, SchemeHeaderTransformation, ServerHeaderTransformation,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
 use crate::config::error::Place;
@@ -48,12 +48,9 @@ pub(super) fn connection_manager(
     let server = server(&written);
     let (normalisation, scheme) = (normalisation(&written)?, scheme(&written)?);
     Ok(ConnectionManager {
+        gates: Vec::new(), // the listener knows
         timeouts: timeouts(&written),
-        codec: match written.codec_type {
-            None | Some(WrittenCodec::Auto) => CodecType::Auto,
-            Some(WrittenCodec::Http1) => CodecType::Http1,
-            Some(WrittenCodec::Http2) => CodecType::Http2,
-        },
+        codec: codec(written.codec_type),
         routes: Arc::new(routes),
         upgrades,
         http2: written.http2_protocol_options.as_ref().map_or(Ok(Http2Options::default()), downstream_http2_options)?,
@@ -236,6 +233,14 @@ pub(super) fn cidr(written: &At<CidrRange>) -> Result<Cidr, Problem> {
     match prefix_len.unwrap_or(0) {
         length @ ..=LENGTH_MAX => Ok(Cidr::new(address, length)),
         length => Err(written.invalid(format!("prefix_len {length} is more than {LENGTH_MAX}"))),
+    }
+}
+
+fn codec(written: Option<WrittenCodec>) -> CodecType {
+    match written {
+        None | Some(WrittenCodec::Auto) => CodecType::Auto,
+        Some(WrittenCodec::Http1) => CodecType::Http1,
+        Some(WrittenCodec::Http2) => CodecType::Http2,
     }
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::connection_manager::cidr;
 use super::secret::Secrets;
-use super::{ClusterNames, address, buffer_bytes_max, connection_manager, tcp_proxy, tls, within};
+use super::{ClusterNames, address, buffer_bytes_max, connection_manager, network_filter, tcp_proxy, tls, within};
 use crate::config::address::Address;
 use crate::config::bootstrap::listener::{
-    CidrRange, ConnectionSourceType, FilterChain as Written, FilterChainMatch as WrittenMatch,
-    Listener as WrittenListener, ListenerFilter, ListenerFilterConfig, NetworkFilter, TlsInspector, TrafficDirection,
+    ConnectionSourceType, FilterChain as Written, FilterChainMatch as WrittenMatch, Listener as WrittenListener,
+    ListenerFilter, ListenerFilterConfig, NetworkFilter, TlsInspector, TrafficDirection,
 };
-use crate::config::bootstrap::{BootstrapExtension, BootstrapExtensionConfig, InternalListener};
+use crate::config::bootstrap::{BootstrapExtension, BootstrapExtensionConfig, CidrRange, InternalListener};
 use crate::config::error::{Cause, Place};
 use crate::config::filter_chain::{
     FilterChain, FilterChainMatch, FilterChains, Inspection, SourceType, TransportProtocol,
@@ -197,7 +197,7 @@ fn transport_protocol(written: Option<&At<String>>) -> Result<TransportProtocol,
     }
 }
 
-/// The filter at the end of a chain. Every network filter there is ends a chain, so it is the only one.
+/// The filter at the end of a chain, with those in front of it.
 fn terminal(
     mut chain: At<Written>,
     listener: &str,
@@ -205,31 +205,55 @@ fn terminal(
     notes: &Notes,
 ) -> Result<Configured, Problem> {
     let mut filters = std::mem::take(&mut chain.value.filters).into_iter();
-    let Some(filter) = filters.next() else {
-        notes.note(&chain.place, "has no filters: as in Envoy, each connection that it takes is closed at once");
-        return Ok(Terminal::Nothing);
-    };
-    if let Some(second) = filters.next() {
-        let name = &*filter.value.name;
-        return Err(
-            second.invalid(format!("terminal filter named {name} must be the last filter in a network filter chain"))
-        );
+    let mut gates = Vec::new();
+    let mut last = None;
+    while let Some(filter) = filters.next() {
+        let config = filter.value.typed_config;
+        let terminal = match config.value {
+            NetworkFilter::ConnectionLimit(limit) => {
+                gates.push(network_filter::connection_limit(limit)?);
+                last = Some((filter.value.name, config.place));
+                continue;
+            }
+            NetworkFilter::Rbac(rbac) => {
+                gates.push(network_filter::rbac(&rbac)?);
+                last = Some((filter.value.name, config.place));
+                continue;
+            }
+            NetworkFilter::HttpConnectionManager(manager) => {
+                let mut manager = connection_manager::connection_manager(*manager, &config.place, clusters, notes)?;
+                manager.resolve(&|operator| said_of_chain(operator, &chain.value, listener));
+                manager.gates = gates;
+                Terminal::Http(Arc::new(manager))
+            }
+            NetworkFilter::TcpProxy(proxy) => {
+                let mut proxy = tcp_proxy::tcp_proxy(*proxy, &config.place, clusters, notes)?;
+                proxy.resolve(&|operator| said_of_chain(operator, &chain.value, listener));
+                proxy.gates = gates;
+                Terminal::Tcp(Arc::new(proxy))
+            }
+        };
+        return match filters.next() {
+            None => Ok(terminal),
+            Some(second) => {
+                let name = &*filter.value.name;
+                let what = format!("terminal filter named {name} must be the last filter in a network filter chain");
+                Err(second.invalid(what))
+            }
+        };
     }
-    let config = filter.value.typed_config;
-    let said = |operator: &Operator| match operator {
-        operator if *operator == Operator::FilterChainName => Some(chain.value.name.clone().unwrap_or_default()),
+    if let Some((name, place)) = last {
+        let what = format!("non-terminal filter named {} is the last filter in a network filter chain", &*name);
+        return Err(Problem::invalid(&place, what));
+    }
+    notes.note(&chain.place, "has no filters: as in Envoy, each connection that it takes is closed at once");
+    Ok(Terminal::Nothing)
+}
+
+/// What an operator of a format says of the chain and the listener.
+fn said_of_chain(operator: &Operator, chain: &Written, listener: &str) -> Option<String> {
+    match operator {
+        operator if *operator == Operator::FilterChainName => Some(chain.name.clone().unwrap_or_default()),
         operator => (*operator == Operator::ListenerName).then(|| listener.to_owned()),
-    };
-    match config.value {
-        NetworkFilter::HttpConnectionManager(manager) => {
-            let mut manager = connection_manager::connection_manager(*manager, &config.place, clusters, notes)?;
-            manager.resolve(&said);
-            Ok(Terminal::Http(Arc::new(manager)))
-        }
-        NetworkFilter::TcpProxy(proxy) => {
-            let mut proxy = tcp_proxy::tcp_proxy(*proxy, &config.place, clusters, notes)?;
-            proxy.resolve(&said);
-            Ok(Terminal::Tcp(Arc::new(proxy)))
-        }
     }
 }

@@ -16,6 +16,7 @@ mod listener;
 mod local_reply;
 mod matching;
 mod mutation;
+mod network_filter;
 mod overload;
 mod pattern;
 mod redirects;

@@ -29,6 +29,7 @@ pub(super) fn tcp_proxy(
     let jitter = written.max_downstream_connection_duration_jitter_percentage.as_ref();
     let jitter_percent = jitter.map_or(0.0, |percent| percent.value.0);
     Ok(TcpProxy {
+        gates: Vec::new(), // the listener knows
         clusters: clusters(&written, place, known, notes)?,
         connect_attempts_max: attempts(written.max_connect_attempts.as_ref())?,
         early_logs: early_logs(&written)?,

@@ -5,6 +5,7 @@ use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, RATE_LIMIT, RESOLVER, SO
 
 const FLOOD: &str = "the frames that wait for a peer are bounded: a peer that does not read them is not read either";
 const PERIODIC: &str = "a stream is logged at its end and, where that is asked for, when it begins or becomes a tunnel";
+const RBAC: &str = "rules for connections are about addresses, ports and the server name";
 const SUBSETS: &str = "no cluster has subsets, since lb_subset_config is refused: all of its endpoints match";
 const TRACING: &str = "there is no distributed tracing";
 const TRAILERS: &str = "trailers are passed on as they came";
@@ -162,6 +163,28 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("TcpProxy", "upstream_connect_mode", Only("IMMEDIATE", "the connection to an endpoint is opened as soon as the client's is there")),
     ("TcpProxy", "upstream_idle_timeout", Ignored("as in Envoy; idle_timeout is the one that acts")),
     ("TcpClusterWeight", "metadata_match", Ignored("no cluster here has subsets of endpoints, which it would choose from")),
+    ("ConnectionLimit", "runtime_enabled", Refused("the limit holds for as long as it is configured")),
+    ("NetworkRbac", "delay_deny", Refused("a connection that is denied is closed at once")),
+    ("NetworkRbac", "enforcement_type", Only("ONE_TIME_ON_FIRST_BYTE", "rules are about the connection, which does not change")),
+    ("NetworkRbac", "matcher", Refused("write rules")),
+    ("NetworkRbac", "shadow_matcher", Refused("write shadow_rules")),
+    ("Rbac", "audit_logging_options", Refused("write access logs with %CONNECTION_TERMINATION_DETAILS%")),
+    ("RbacPolicy", "checked_condition", Refused("there are no expressions; write permissions and principals")),
+    ("RbacPolicy", "condition", Refused("there are no expressions; write permissions and principals")),
+    ("Permission", "header", Refused(RBAC)),
+    ("Permission", "matcher", Refused(RBAC)),
+    ("Permission", "metadata", Refused(RBAC)),
+    ("Permission", "sourced_metadata", Refused(RBAC)),
+    ("Permission", "uri_template", Refused(RBAC)),
+    ("Permission", "url_path", Refused(RBAC)),
+    ("Principal", "authenticated", Refused(RBAC)),
+    ("Principal", "custom", Refused(RBAC)),
+    ("Principal", "filter_state", Refused(RBAC)),
+    ("Principal", "header", Refused(RBAC)),
+    ("Principal", "metadata", Refused(RBAC)),
+    ("Principal", "mtls_authenticated", Refused(RBAC)),
+    ("Principal", "sourced_metadata", Refused(RBAC)),
+    ("Principal", "url_path", Refused(RBAC)),
     ("PathNormalizationOptions", "forwarding_transformation", Refused("paths are passed on as they came")),
     ("PathNormalizationOptions", "http_filter_transformation", Refused("paths are passed on as they came")),
     ("RequestIDExtension", "typed_config", Within("UuidRequestIdConfig")),

@@ -81,8 +81,6 @@ const CHECKS: &str = "checks speak HTTP/1.1 or plain TCP; write http_health_chec
 const CLUSTER_TYPE: &str = "endpoints come from the file or from DNS; write type: STATIC, STRICT_DNS or LOGICAL_DNS";
 const CODE: &str = "no foreign code runs here; write what it does as routes and header edits, or in the application";
 const COMPRESSION: &str = "bodies are passed on as they come; compress in the application";
-const CONNECTIONS: &str = "limit connections by the runtime keys overload.global_downstream_max_connections and \
-                           envoy.resource_limits.listener.<name>.connection_limit";
 const FAULT: &str = "faults are part of the simulator";
 const FORMATTER: &str = "its operators are not there; the built-in ones are";
 const FORWARD_PROXY: &str = "no host is looked up because a request names it; write a cluster for each host";
@@ -173,7 +171,6 @@ const EXTENSIONS: &[Extension] = &[
     (HttpFilter, "envoy.filters.http.thrift_to_metadata", &["filters.http.thrift_to_metadata.v3.ThriftToMetadata"], METADATA),
     (HttpFilter, "envoy.filters.http.transform", &["filters.http.transform.v3.TransformConfig"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.wasm", &["filters.http.wasm.v3.Wasm"], CODE),
-    (NetworkFilter, "envoy.filters.network.connection_limit", &["filters.network.connection_limit.v3.ConnectionLimit"], CONNECTIONS),
     (NetworkFilter, "envoy.filters.network.direct_response", &["filters.network.direct_response.v3.Config"], TCP),
     (NetworkFilter, "envoy.filters.network.dubbo_proxy", &["filters.network.dubbo_proxy.v3.DubboProxy"], PROTOCOL),
     (NetworkFilter, "envoy.filters.network.dynamic_modules", &["filters.network.dynamic_modules.v3.DynamicModuleNetworkFilter"], CODE),
@@ -189,7 +186,6 @@ const EXTENSIONS: &[Extension] = &[
     (NetworkFilter, "envoy.filters.network.mysql_proxy", &["filters.network.mysql_proxy.v3.MySQLProxy"], PROTOCOL),
     (NetworkFilter, "envoy.filters.network.postgres_proxy", &["filters.network.postgres_proxy.v3alpha.PostgresProxy"], PROTOCOL),
     (NetworkFilter, "envoy.filters.network.ratelimit", &["filters.network.ratelimit.v3.RateLimit"], RATE_LIMIT),
-    (NetworkFilter, "envoy.filters.network.rbac", &["filters.network.rbac.v3.RBAC"], AUTHORISATION),
     (NetworkFilter, "envoy.filters.network.redis_proxy", &["filters.network.redis_proxy.v3.RedisProxy"], PROTOCOL),
     (NetworkFilter, "envoy.filters.network.reverse_tunnel", &["filters.network.reverse_tunnel.v3.ReverseTunnel"], PROTOCOL),
     (NetworkFilter, "envoy.filters.network.reverse_tunnel_drain_aware_http_connection_manager", &["filters.network.reverse_tunnel.v3.DrainAwareHttpConnectionManager"], PROTOCOL),

@@ -107,13 +107,14 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 13] = [
+    pub(super) const MESSAGES: [&str; 14] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/cluster.rs"),
         include_str!("../bootstrap/filter.rs"),
         include_str!("../bootstrap/listener.rs"),
         include_str!("../bootstrap/matchers.rs"),
+        include_str!("../bootstrap/network_filter.rs"),
         include_str!("../bootstrap/policies.rs"),
         include_str!("../bootstrap/route.rs"),
         include_str!("../bootstrap/secret.rs"),

@@ -10,6 +10,7 @@
 mod bytes;
 mod cluster;
 mod downstream;
+mod gates;
 mod http1;
 mod http2;
 mod log;
@@ -25,6 +26,7 @@ pub use bytes::ByteStats;
 pub(crate) use bytes::Meter;
 pub use cluster::{BreakerStats, ClusterStats, FlowStats};
 pub use downstream::{CorsStats, HttpStats, ListenerStats, ResponseStats};
+pub use gates::{ConnectionLimitStats, RbacStats};
 pub use http1::Http1Stats;
 pub use http2::Http2Stats;
 pub use log::LogStats;

@@ -1,0 +1,100 @@
+//! Network filters before the one that ends a chain, as written.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{CidrRange, StringMatcher};
+use crate::config::constraints::NonEmpty;
+use crate::config::units::Seconds;
+use crate::config::yaml::At;
+
+/// `envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ConnectionLimit {
+    pub(crate) delay: Option<Seconds>,
+    pub(crate) max_connections: At<u32>,
+    pub(crate) stat_prefix: NonEmpty,
+}
+
+/// `envoy.extensions.filters.network.rbac.v3.RBAC`
+#[derive(Debug, Deserialize)]
+pub(crate) struct NetworkRbac {
+    pub(crate) rules: Option<Rbac>,
+    pub(crate) shadow_rules: Option<Rbac>,
+    #[serde(default)]
+    pub(crate) shadow_rules_stat_prefix: String,
+    pub(crate) stat_prefix: NonEmpty,
+}
+
+/// `envoy.config.rbac.v3.RBAC`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Rbac {
+    pub(crate) action: Option<RbacAction>,
+    #[serde(default)]
+    pub(crate) policies: BTreeMap<String, RbacPolicy>,
+}
+
+/// `envoy.config.rbac.v3.RBAC.Action`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum RbacAction {
+    #[serde(rename = "ALLOW")]
+    Allow,
+    #[serde(rename = "DENY")]
+    Deny,
+    #[serde(rename = "LOG")]
+    Log,
+}
+
+/// `envoy.config.rbac.v3.Policy`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RbacPolicy {
+    pub(crate) permissions: Vec<At<Permission>>,
+    pub(crate) principals: Vec<At<Principal>>,
+}
+
+/// `envoy.config.rbac.v3.Permission`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Permission {
+    pub(crate) and_rules: Option<PermissionSet>,
+    pub(crate) any: Option<bool>,
+    pub(crate) destination_ip: Option<At<CidrRange>>,
+    pub(crate) destination_port: Option<At<u32>>,
+    pub(crate) destination_port_range: Option<At<Int32Range>>,
+    pub(crate) not_rule: Option<Box<At<Self>>>,
+    pub(crate) or_rules: Option<PermissionSet>,
+    pub(crate) requested_server_name: Option<At<StringMatcher>>,
+}
+
+/// `envoy.config.rbac.v3.Permission.Set`
+#[derive(Debug, Deserialize)]
+pub(crate) struct PermissionSet {
+    pub(crate) rules: Vec<At<Permission>>,
+}
+
+/// `envoy.type.v3.Int32Range`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Int32Range {
+    #[serde(default)]
+    pub(crate) end: u32,
+    #[serde(default)]
+    pub(crate) start: u32,
+}
+
+/// `envoy.config.rbac.v3.Principal`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Principal {
+    pub(crate) and_ids: Option<PrincipalSet>,
+    pub(crate) any: Option<bool>,
+    pub(crate) direct_remote_ip: Option<At<CidrRange>>,
+    pub(crate) not_id: Option<Box<At<Self>>>,
+    pub(crate) or_ids: Option<PrincipalSet>,
+    pub(crate) remote_ip: Option<At<CidrRange>>,
+    pub(crate) source_ip: Option<At<CidrRange>>,
+}
+
+/// `envoy.config.rbac.v3.Principal.Set`
+#[derive(Debug, Deserialize)]
+pub(crate) struct PrincipalSet {
+    pub(crate) ids: Vec<At<Principal>>,
+}

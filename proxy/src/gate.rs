@@ -1,0 +1,155 @@
+//! What a connection has to pass before the filter that ends its chain: the network filters `connection_limit` and `rbac`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::network_filter::{Gate as Options, Rbac, Rules, Subject};
+use crate::net::Conn;
+use crate::permits::{Limit, Permit};
+use crate::stats::{ConnectionLimitStats, Held, RbacStats, Registry};
+
+/// The gates of one filter chain, on one worker.
+pub struct Gates(Vec<Gate>);
+
+enum Gate {
+    /// All workers share the limit.
+    ConnectionLimit {
+        limit: Arc<Limit>,
+        connections_max: u32,
+        delay: Option<Duration>,
+        stats: ConnectionLimitStats,
+    },
+    Rbac {
+        options: Rbac,
+        stats: RbacStats,
+    },
+}
+
+/// What the gates say of a connection that has just come.
+#[derive(Default)]
+pub struct Admission {
+    /// It is closed after this long, and never read.
+    pub refused: Option<Duration>,
+    /// What rules say of it, once its first byte or its FIN comes.
+    pub verdict: Option<Box<Verdict>>,
+    /// While it is open.
+    held: Vec<(Permit, Held)>,
+}
+
+/// What rules say of a connection. They take effect with the first byte, as in Envoy.
+pub struct Verdict {
+    /// The policy that denies it.
+    denied: Option<Box<Denial>>,
+    of_rules: Vec<(RbacStats, Judged)>,
+}
+
+/// Why a connection is denied.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Denial {
+    /// The policy that did it.
+    pub policy: Box<str>,
+}
+
+/// What one filter has found.
+#[derive(Clone, Copy)]
+struct Judged {
+    rules: Option<Outcome>,
+    shadow_rules: Option<Outcome>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Outcome {
+    Allowed,
+    Denied,
+}
+
+impl Gates {
+    /// Gates with these options; each `connection_limit` takes one of the limits.
+    #[must_use]
+    pub fn new<'l>(
+        options: &[Options],
+        limits: &mut impl Iterator<Item = &'l Arc<Limit>>,
+        registry: &Registry,
+    ) -> Self {
+        let gate = |options: &Options| match options {
+            Options::ConnectionLimit(options) => Some(Gate::ConnectionLimit {
+                limit: Arc::clone(limits.next()?),
+                connections_max: options.connections_max,
+                delay: options.delay,
+                stats: ConnectionLimitStats::new(registry, &options.stat_prefix),
+            }),
+            Options::Rbac(options) => Some(Gate::Rbac {
+                stats: RbacStats::new(registry, &options.stat_prefix, &options.shadow_prefix),
+                options: options.clone(),
+            }),
+        };
+        Self(options.iter().filter_map(gate).collect())
+    }
+
+    /// Is there nothing to pass?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Judges a connection that has come.
+    #[must_use]
+    pub fn admit(&self, conn: &Conn, server_name: Option<&str>) -> Admission {
+        let mut admission = Admission::default();
+        let ends = conn.ends();
+        let subject = Subject { local: ends.local, peer: ends.peer, server_name };
+        for gate in &self.0 {
+            match gate {
+                Gate::ConnectionLimit { limit, connections_max, delay, stats } => {
+                    match limit.permit_below(*connections_max) {
+                        Some(permit) => admission.held.push((permit, stats.active_connections.enter())),
+                        None => {
+                            stats.limited_connections.inc();
+                            admission.refused = Some(delay.unwrap_or_default());
+                            return admission;
+                        }
+                    }
+                }
+                Gate::Rbac { options, stats } => admission.judge(options, stats, &subject),
+            }
+        }
+        admission
+    }
+}
+
+impl Admission {
+    fn judge(&mut self, options: &Rbac, stats: &RbacStats, subject: &Subject<'_>) {
+        let outcome = |rules: &Rules| if rules.judge(subject).is_ok() { Outcome::Allowed } else { Outcome::Denied };
+        let judged = Judged {
+            rules: options.rules.as_ref().map(outcome),
+            shadow_rules: options.shadow_rules.as_ref().map(outcome),
+        };
+        let verdict = self.verdict.get_or_insert_with(|| Box::new(Verdict { denied: None, of_rules: Vec::new() }));
+        if verdict.denied.is_some() {
+            return; // a filter behind one that denies sees nothing
+        }
+        verdict.of_rules.push((stats.clone(), judged));
+        let denied = options.rules.as_ref().and_then(|rules| rules.judge(subject).err());
+        verdict.denied = denied.map(|policy| Box::new(Denial { policy: policy.into() }));
+    }
+}
+
+impl Verdict {
+    /// The first byte has come: counts, and tells which policy denies the connection.
+    #[must_use]
+    pub fn enforce(self) -> Option<Box<Denial>> {
+        for (stats, judged) in &self.of_rules {
+            match judged.shadow_rules {
+                Some(Outcome::Allowed) => stats.shadow_allowed.inc(),
+                Some(Outcome::Denied) => stats.shadow_denied.inc(),
+                None => {}
+            }
+            match judged.rules {
+                Some(Outcome::Allowed) => stats.allowed.inc(),
+                Some(Outcome::Denied) => stats.denied.inc(),
+                None => {}
+            }
+        }
+        self.denied
+    }
+}
