@@ -2,7 +2,8 @@
 //! installed, a bare TCP relay, and a bare proxy of hyper connections without any feature.
 //!
 //! Every candidate runs as a process of its own with one worker and an access log to a file, between the same
-//! clients and the same app. What is compared is the processor time that the kernel charges to the candidate,
+//! clients and the same app. Twice: with one route, and as people configure a proxy, with 64 routes of which the last is
+//! taken, ten header edits and a log in JSON (finwait and Envoy only). What is compared is the processor time that the kernel charges to the candidate,
 //! so a busy machine disturbs little. Rounds alternate between the candidates.
 //!
 //!     [FINWAIT_BEFORE=path/to/finwait] cargo bench -p finwait --bench cpu_per_request [-- REQUESTS ROUNDS]
@@ -36,14 +37,37 @@ use rivals::{Kind, Options, Running, free_port};
 const CLIENTS: usize = 16;
 const BODY: &str = "hello, this is the app\n";
 
+/// Five of the request, five of the response.
+const EDITS: [&str; 4] = [
+    "request_headers_to_add: [\
+     { header: { key: x-one, value: one } }, \
+     { header: { key: x-client, value: \"%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%\" } }, \
+     { header: { key: x-route, value: \"%ROUTE_NAME%\" } }, \
+     { header: { key: x-agent, value: \"%REQ(USER-AGENT)%\" }, append_action: OVERWRITE_IF_EXISTS_OR_ADD }]",
+    "request_headers_to_remove: [accept]",
+    "response_headers_to_add: [\
+     { header: { key: x-two, value: two } }, \
+     { header: { key: x-code, value: \"%RESPONSE_CODE%\" } }, \
+     { header: { key: x-cluster, value: \"%UPSTREAM_CLUSTER%\" } }, \
+     { header: { key: strict-transport-security, value: max-age=31536000 }, append_action: ADD_IF_ABSENT }]",
+    "response_headers_to_remove: [x-powered-by]",
+];
+/// What the documentation of Envoy shows as a JSON log.
+const JSON_LOG: &str = "{ name: envoy.access_loggers.file, typed_config: { \
+    \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: ACCESS_LOG, log_format: { json_format: { \
+    start_time: \"%START_TIME%\", method: \"%REQ(:METHOD)%\", path: \"%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%\", \
+    protocol: \"%PROTOCOL%\", code: \"%RESPONSE_CODE%\", flags: \"%RESPONSE_FLAGS%\", details: \"%RESPONSE_CODE_DETAILS%\", \
+    received: \"%BYTES_RECEIVED%\", sent: \"%BYTES_SENT%\", duration: \"%DURATION%\", agent: \"%REQ(USER-AGENT)%\", \
+    id: \"%REQ(X-REQUEST-ID)%\", authority: \"%REQ(:AUTHORITY)%\", upstream: \"%UPSTREAM_HOST%\" } } } }";
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["app", at] => app(at),
         ["relay", at, to] => relay(at, to),
         ["probe", at, to] => probe(at, to),
-        [] => compare(40_000, 5),
-        [requests, rounds] => compare(requests.parse().expect("REQUESTS"), rounds.parse().expect("ROUNDS")),
+        [] => compare_both(40_000, 5),
+        [requests, rounds] => compare_both(requests.parse().expect("REQUESTS"), rounds.parse().expect("ROUNDS")),
         _ => eprintln!("usage: cpu_per_request [REQUESTS ROUNDS]"),
     }
 }
@@ -55,11 +79,22 @@ struct Candidate {
     micros_per_request: Vec<f64>,
 }
 
-fn compare(requests: usize, rounds: usize) {
+fn compare_both(requests: usize, rounds: usize) {
+    println!("One route, the default log:");
+    compare(requests, rounds, &Kind::ALL, &Options::default());
+    let others: Vec<String> =
+        (1..64).map(|nth| format!("{{ match: {{ prefix: /service-{nth}/ }}, route: {{ cluster: app }} }}")).collect();
+    let routes: Vec<&str> = others.iter().map(String::as_str).collect();
+    println!("64 routes of which the last is taken, ten header edits, a log in JSON:");
+    let options = Options { routes: &routes, host: &EDITS, log: Some(JSON_LOG), ..Options::default() };
+    compare(requests, rounds, &[Kind::Finwait, Kind::FinwaitBefore, Kind::FinwaitExact, Kind::Envoy], &options);
+}
+
+fn compare(requests: usize, rounds: usize, kinds: &[Kind], options: &Options<'_>) {
     let dir = std::env::temp_dir().join(format!("finwait-bench-{}", std::process::id()));
     let app = this("app", &[free_port()]);
-    let proxies = Kind::ALL.into_iter().filter_map(|kind| {
-        let started = kind.start(&dir, app.at, free_port(), &Options::default());
+    let proxies = kinds.iter().filter_map(|kind| {
+        let started = kind.start(&dir, app.at, free_port(), options);
         if started.is_none() {
             println!("{}: not installed or not named, left out", kind.name());
         }

@@ -79,7 +79,7 @@ pub(crate) fn suffer(
         Upstream::Http2 => (apps.http2, &[HTTP2]),
     };
     let Attack { route, log, connections_max, descriptors_max, .. } = *attack;
-    let options = Options { route, cluster, log, connections_max, descriptors_max, processor, manager: &[] };
+    let options = Options { route, cluster, log, connections_max, descriptors_max, processor, ..Options::default() };
     let Some(rival) = Watched::start(kind, dir, app, &options) else {
         println!("{:>30} {:>15} | not installed or not named, left out", attack.name, kind.name());
         return None;

@@ -45,13 +45,18 @@ pub(crate) struct Running {
 pub(crate) struct Options<'a> {
     /// More fields of the route's action, as in [`Bootstrap`].
     pub(crate) route: &'a str,
+    /// More fields of the virtual host, a line each.
+    pub(crate) host: &'a [&'a str],
+    /// Routes before the one that is taken, a line each.
+    pub(crate) routes: &'a [&'a str],
     /// More fields of the connection manager, a line each.
     pub(crate) manager: &'a [&'a str],
     /// More fields of the cluster, a line each.
     pub(crate) cluster: &'a [&'a str],
     /// Connections that a worker opens to the application at most; None for more than any benchmark needs.
     pub(crate) connections_max: Option<u32>,
-    /// The access logger, as in the field `access_log`; None for a file in the process's directory.
+    /// The access logger, as in the field `access_log`, where ACCESS_LOG stands for a file in the process's directory; None for
+    /// the default format to that file.
     pub(crate) log: Option<&'a str>,
     /// The process may open so many descriptors (RLIMIT_NOFILE); None for as many as this one.
     pub(crate) descriptors_max: Option<u32>,
@@ -190,14 +195,16 @@ fn bootstrap(dir: &Path, at: SocketAddr, admin: SocketAddr, app: SocketAddr, opt
     let to_file = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
     let typed = format!("{{ \"@type\": {to_file}, path: {} }}", path.display());
     let file = format!("{{ name: envoy.access_loggers.file, typed_config: {typed} }}");
-    let logs = format!("access_log: [{}]", options.log.unwrap_or(&file));
+    let log = options.log.map_or(file, |log| log.replace("ACCESS_LOG", &path.display().to_string()));
+    let logs = format!("access_log: [{log}]");
     let connections_max = options.connections_max.unwrap_or(100_000);
     let most = format!("max_connections: {connections_max}, max_pending_requests: 100000, max_requests: 100000");
     let breakers = format!("circuit_breakers: {{ thresholds: [{{ {most} }}] }}");
     let manager = [&[logs.as_str()], options.manager].concat();
     let cluster = [&[breakers.as_str()], options.cluster].concat();
+    let Options { host, routes, route, .. } = *options;
     let proxy =
-        Bootstrap { port: at.port(), app: app.port(), manager: &manager, route: options.route, cluster: &cluster };
+        Bootstrap { port: at.port(), app: app.port(), manager: &manager, host, routes, route, cluster: &cluster };
     let admin = format!("address: 127.0.0.1, port_value: {}", admin.port());
     let text = format!("admin: {{ address: {{ socket_address: {{ {admin} }} }} }}\n{}", proxy.yaml());
     write_file(dir, "bootstrap.yaml", &text)

@@ -1,6 +1,6 @@
 //! The payload of a message: one half read through [`Body`], one half written through [`Writer`].
 //!
-//! Both are pulled by whoever owns the stream, so back-pressure needs no channel: a body that is not polled
+//! Both are pulled by the owner of the stream, so back-pressure needs no channel: a body that is not polled
 //! is not read from the socket, and a writer that is not ready is not given more.
 
 use std::task::{Context, Poll};

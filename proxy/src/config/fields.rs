@@ -1,4 +1,4 @@
-//! Which fields Envoy's messages have, for whoever names one outside of a configuration.
+//! Which fields Envoy's messages have, for texts that name one outside of a configuration.
 
 use serde::Deserialize;
 

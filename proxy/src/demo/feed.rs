@@ -1,5 +1,5 @@
 //! Access-log lines, told twice: to where the configuration sends them, behind the name of their hop, and to
-//! everybody who watches.
+//! every client that watches.
 
 use std::io;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! Copies of requests for other clusters, whose responses nobody waits for (`request_mirror_policies`).
+//! Copies of requests for other clusters, whose responses are not waited for (`request_mirror_policies`).
 //!
 //! A copy leaves beside its request, and its body comes as the request's does. The request never waits for it: a copy that falls
 //! behind by more than a connection may buffer breaks off. Whatever becomes of a copy, the client sees nothing of it.

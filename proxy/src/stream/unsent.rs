@@ -1,7 +1,7 @@
-//! The rest of a response that is over for everybody but its client.
+//! The rest of a response that is over but for its client.
 //!
 //! The last byte is in the buffer, the upstream is free, and the line in the access log is written: a client that takes its
-//! time costs a buffer of bounded size, and nobody else's time.
+//! time costs a buffer of bounded size, and no other stream's time.
 
 use std::future::poll_fn;
 use std::task::Poll;

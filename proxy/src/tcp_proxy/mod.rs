@@ -2,7 +2,7 @@
 //!
 //! A listener hands over a connection. [`TcpProxy::serve`] finds its cluster, [`connect`] opens a connection to one of the
 //! endpoints, [`relay`] copies both ways until both directions have ended, and [`record`] is the line in the access log. A
-//! client is not read before there is a connection to an endpoint, as in Envoy: until then nobody sees that it has gone. With
+//! client is not read before there is a connection to an endpoint, as in Envoy: until then its end is not seen. With
 //! `tunneling_config` that connection is a [`tunnel`].
 
 mod connect;

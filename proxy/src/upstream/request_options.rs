@@ -1,6 +1,6 @@
 //! The options of one request: what its route grants, and what the request sets itself by `x-envoy-` headers.
 //!
-//! Pure. Callers from outside have lost these headers before they come here; whoever still has one may ask. The headers
+//! Pure. Callers from outside have lost these headers before they come here; a request that still has one may use it. The headers
 //! end here, whether they mean something or not.
 
 use std::borrow::Cow;

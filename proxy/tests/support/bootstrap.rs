@@ -9,6 +9,10 @@ pub(crate) struct Bootstrap<'a> {
     pub(crate) app: u16,
     /// More fields of the connection manager, a line each.
     pub(crate) manager: &'a [&'a str],
+    /// More fields of the virtual host, a line each.
+    pub(crate) host: &'a [&'a str],
+    /// Routes before the one to the cluster, a line each.
+    pub(crate) routes: &'a [&'a str],
     /// More fields of the route's action, separated by commas, with a comma before the first.
     pub(crate) route: &'a str,
     /// More fields of the cluster, a line each.
@@ -17,8 +21,12 @@ pub(crate) struct Bootstrap<'a> {
 
 impl Bootstrap<'_> {
     pub(crate) fn yaml(&self) -> String {
-        let manager: String = self.manager.iter().map(|line| format!("          {line}\n")).collect();
-        let cluster: String = self.cluster.iter().map(|line| format!("    {line}\n")).collect();
+        let lines =
+            |indent: &str, lines: &[&str]| lines.iter().map(|line| format!("{indent}{line}\n")).collect::<String>();
+        let host = lines("              ", self.host);
+        let routes = lines("              - ", self.routes);
+        let manager = lines("          ", self.manager);
+        let cluster = lines("    ", self.cluster);
         format!(
             r#"
 static_resources:
@@ -35,8 +43,8 @@ static_resources:
             virtual_hosts:
             - name: all
               domains: ["*"]
-              routes:
-              - match: {{ prefix: / }}
+{host}              routes:
+{routes}              - match: {{ prefix: / }}
                 route: {{ cluster: app{route} }}
           http_filters:
           - name: envoy.filters.http.router

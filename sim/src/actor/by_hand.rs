@@ -1,4 +1,4 @@
-//! A connection by hand: the script says what is sent and what must come. Nothing is read that nobody asked for, so that a
+//! A connection by hand: the script says what is sent and what must come. Nothing is read that the script does not name, so that a
 //! peer that reads late, or never, is one.
 
 use std::io;

@@ -1,4 +1,4 @@
-//! A client: it hands each order to the connection it is for. A connection nobody named before begins with its first
+//! A client: it hands each order to the connection it is for. A connection that was not named before begins with its first
 //! order.
 
 use std::collections::BTreeMap;

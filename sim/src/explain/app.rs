@@ -1,4 +1,4 @@
-//! What an app did about a failed request, or whoever else responds by itself.
+//! What an app, or another host that responds by itself, did about a failed request.
 
 use std::time::Duration;
 

@@ -316,7 +316,7 @@ fn acknowledgements_travel_with_data_when_there_is_some() {
     let (mut pair, client, accepted) = Pair::open();
     write(&mut pair.client, client, b"ping");
     pair.run_for(LATENCY - Duration::from_millis(1), arrive);
-    pair.run_for(Duration::from_millis(1), arrive); // the server's ACK leaves alone: nobody has answered
+    pair.run_for(Duration::from_millis(1), arrive); // the server's ACK leaves alone: there is no response yet
     write(&mut pair.server, accepted, b"pong");
     pair.run_for(3 * LATENCY, arrive);
     let bare = pair.sent_at(|segment| segment.payload.is_empty());

@@ -1,7 +1,7 @@
 //! What a proxy knows of each stream when it is over, apart from what its configuration logs.
 //!
 //! The proxy has no hook for it: the simulator gives each connection manager one more access log, of its own format, and
-//! keeps its lines as [`Event::Account`]. So an explanation does not depend on the format that somebody wrote for his logs,
+//! keeps its lines as [`Event::Account`]. So an explanation does not depend on the format that the logs of a configuration have,
 //! or on his having any.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Notices panics. A task's panic ends up in a handle that often nobody asks, and a proxy that panics on one
+//! Notices panics. A task's panic ends up in a handle that is often dropped unread, and a proxy that panics on one
 //! connection and serves the others would look healthy. In a run no panic may pass unseen.
 
 use std::cell::Cell;

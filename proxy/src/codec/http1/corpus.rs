@@ -172,7 +172,7 @@ const CORPUS: &[Row] = &[
     // Not HTTP, or not ours.
     ("garbage", b"NOT HTTP\r\n\r\n", CODEC),
     ("a TLS client", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", CHARACTERS),
-    ("a method nobody knows", b"FOO / HTTP/1.1\r\nHost: a\r\n\r\n", CODEC),
+    ("an unknown method", b"FOO / HTTP/1.1\r\nHost: a\r\n\r\n", CODEC),
     ("a method in small letters", b"get / HTTP/1.1\r\nHost: a\r\n\r\n", CODEC),
     ("a blank too many", b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", CODEC),
     ("a blank in the path", b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", CODEC),

@@ -85,7 +85,7 @@ fn bind(pipe: &Pipe, how: &ListenOptions) -> io::Result<(Bound, Option<(u64, u64
     }
     socket.bind(&socket_address(pipe)?)?;
     let file = if is_abstract { None } else { identity(&pipe.path) };
-    set_mode(pipe)?; // before anyone can connect
+    set_mode(pipe)?; // before a client can connect
     socket.listen(i32::try_from(how.backlog).unwrap_or(i32::MAX))?;
     Ok((socket.into(), file))
 }

@@ -213,7 +213,7 @@ async fn a_reader_that_stops_stops_the_writer() {
 async fn a_socket_that_stops_stops_the_writer() {
     const CHUNK: usize = 16 * 1024;
     let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
-    // Windows as wide as they can be, and nobody who reads.
+    // Windows as wide as they can be, and a peer that does not read.
     raw.send(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]).await;
     raw.send(WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes()).await;
     raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(GET)).await;

@@ -307,7 +307,7 @@ pub(super) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
-/// Counts that nobody looks at.
+/// Counts that no test reads.
 pub(super) fn stats() -> Http2Stats {
     Http2Stats::downstream(&Registry::new())
 }

@@ -161,7 +161,7 @@ async fn a_ping_is_acknowledged_or_not() {
     let mut answered = Box::pin(pinger.ping());
     tokio::select! {
         biased;
-        () = &mut answered => panic!("nobody has answered"),
+        () = &mut answered => panic!("no response has been sent"),
         _ = timeout(Duration::from_secs(1), server.accept()) => {}
     }
     let ping = raw.frame_of(PING).await;
