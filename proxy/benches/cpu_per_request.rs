@@ -87,7 +87,7 @@ fn compare_both(requests: usize, rounds: usize) {
     let routes: Vec<&str> = others.iter().map(String::as_str).collect();
     println!("64 routes of which the last is taken, ten header edits, a log in JSON:");
     let options = Options { routes: &routes, host: &EDITS, log: Some(JSON_LOG), ..Options::default() };
-    compare(requests, rounds, &[Kind::Finwait, Kind::FinwaitBefore, Kind::FinwaitExact, Kind::Envoy], &options);
+    compare(requests, rounds, &[Kind::Finwait, Kind::FinwaitExact, Kind::Envoy], &options);
 }
 
 fn compare(requests: usize, rounds: usize, kinds: &[Kind], options: &Options<'_>) {
