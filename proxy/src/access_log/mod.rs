@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::codec::{Headers, RequestHead, ResponseHead, Violation};
 use crate::config::log_filter::LogType;
 use crate::config::log_format::LineFormat;
+use crate::config::metadata::Metadata;
 use crate::gate::Denial;
 use crate::net::{Address, Conn, ConnInfo, LogWriter, Random, TlsSession};
 use crate::stats::PartStats;
@@ -153,6 +154,8 @@ pub struct StreamInfo {
     pub attempts: u32,
     /// The response says so too.
     pub attempts_in_response: bool,
+    /// What filters have left for logs and headers.
+    pub metadata: Option<Box<Metadata>>,
     /// The parts of the requests that it belongs to and that have stats of their own.
     pub parts: Vec<Rc<PartStats>>,
     /// What the request's stats shall be called besides.
@@ -245,6 +248,7 @@ impl StreamInfo {
             upstream_protocol: None,
             attempts: 0,
             attempts_in_response: false,
+            metadata: None,
             parts: Vec::new(),
             alt_stat_name: None,
             is_canary: false,

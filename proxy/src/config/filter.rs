@@ -11,6 +11,7 @@ use http::HeaderName;
 
 use super::cors::Cors;
 use super::log_format::Format;
+use super::metadata::Struct;
 
 /// The filter chains of one connection manager.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +53,8 @@ pub enum Filter {
     GrpcWeb,
     /// `envoy.filters.http.header_mutation`
     HeaderMutation(HeaderMutation),
+    /// `envoy.filters.http.set_metadata`
+    SetMetadata(SetMetadata),
 }
 
 /// Which gRPC methods have stats of their own.
@@ -95,6 +98,35 @@ pub struct Mutations {
     pub request: Vec<Mutation<HeaderName>>,
     /// Of the response's headers.
     pub response: Vec<Mutation<HeaderName>>,
+}
+
+/// `envoy.filters.http.set_metadata`
+#[derive(Clone, Debug)]
+pub struct SetMetadata {
+    /// The filter's own entries.
+    pub own: Arc<[MetadataEntry]>,
+    /// Those that the route, or what is above it, adds behind them.
+    pub of_route: Option<Arc<[MetadataEntry]>>,
+}
+
+/// A fixed value of a namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetadataEntry {
+    /// Whose value is set.
+    pub namespace: String,
+    /// The value.
+    pub value: Struct,
+    /// What happens where the namespace has one already.
+    pub overwriting: Overwriting,
+}
+
+/// `allow_overwrite`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Overwriting {
+    /// What is there stays, and the entry is counted.
+    Denied,
+    /// Both are merged.
+    Merged,
 }
 
 /// A change to what has a name and a value.

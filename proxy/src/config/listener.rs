@@ -126,6 +126,8 @@ pub struct ConnectionManager {
     pub filters: Chains,
     /// One of them has the filter `envoy.filters.http.cors`, whether or not a route has a policy for it.
     pub has_cors: bool,
+    /// One of them has the filter `envoy.filters.http.set_metadata`.
+    pub has_set_metadata: bool,
     /// Largest request head. Bytes.
     pub request_head_bytes_max: usize,
     /// `headers_with_underscores_action`

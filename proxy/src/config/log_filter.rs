@@ -1,5 +1,6 @@
 //! Which streams an access log has a line of, and which local replies a mapper changes.
 
+use super::metadata::{MetadataPath, ValueMatch};
 use super::route::HeaderMatch;
 
 /// A test of a stream.
@@ -19,6 +20,15 @@ pub enum LogFilter {
     Header(HeaderMatch),
     /// `log_type_filter`: the occasion on which a line is written.
     LogType(Choice<LogType>),
+    /// `metadata_filter`: a value in its metadata.
+    Metadata {
+        /// Where the value is looked for.
+        path: MetadataPath,
+        /// What the value must be.
+        value: ValueMatch,
+        /// `match_if_key_not_found`: what decides where there is none.
+        missing: Box<Self>,
+    },
     /// Logs no stream.
     Never,
     /// `response_flag_filter`: it has one of these flags; with none here it has any.
@@ -40,6 +50,7 @@ impl LogFilter {
             | Self::Duration(_)
             | Self::Header(_)
             | Self::LogType(_)
+            | Self::Metadata { .. }
             | Self::Never
             | Self::ResponseFlag(_)
             | Self::Runtime(_)

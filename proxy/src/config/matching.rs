@@ -63,7 +63,7 @@ pub enum Condition {
     ClientCertificate(CertificateMatch),
     /// `runtime_fraction`: the request is among so many.
     Fraction(Fraction),
-    /// What no request is: `dynamic_metadata` and `filter_state` that must be there, since nothing here sets any.
+    /// What no request is: `dynamic_metadata` and `filter_state` that must be there, since the filters that could set any come behind the route.
     Never,
 }
 

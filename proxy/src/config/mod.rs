@@ -32,6 +32,7 @@ pub mod log_format;
 mod lookup;
 pub mod matching;
 mod merge;
+pub mod metadata;
 pub mod network_filter;
 pub mod normalisation;
 mod places;

@@ -244,7 +244,7 @@ impl<'c> Exchange<'c> {
         &mut self,
         request: &mut RequestHead,
         payload: Payload,
-        info: &StreamInfo,
+        info: &mut StreamInfo,
     ) -> Flow<FilterReply> {
         loop {
             let waiting = self.filters.requested();

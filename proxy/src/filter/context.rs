@@ -6,14 +6,40 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::fraction::{Fraction, is_drawn};
+use crate::config::listener::ConnectionManager;
 use crate::net::Random;
 use crate::runtime::{Runtime, Watched};
-use crate::stats::CorsStats;
+use crate::stats::{CorsStats, Registry, SetMetadataStats};
+
+/// The stats of those filters that have some; `None` if no chain has the filter.
+#[derive(Default)]
+pub(crate) struct FilterStats {
+    pub(super) cors: Option<CorsStats>,
+    pub(super) set_metadata: Option<MetadataStats>,
+}
+
+/// Those of the filter `envoy.filters.http.set_metadata`.
+pub(super) struct MetadataStats {
+    pub(super) own: SetMetadataStats,
+    pub(super) of_routes: SetMetadataStats,
+}
+
+impl FilterStats {
+    /// Those of a connection manager with these options.
+    pub(crate) fn new(options: &ConnectionManager, registry: &Registry) -> Self {
+        Self {
+            cors: options.has_cors.then(|| CorsStats::new(registry, &options.stat_prefix)),
+            set_metadata: options.has_set_metadata.then(|| MetadataStats {
+                own: SetMetadataStats::new(registry, &options.stat_prefix),
+                of_routes: SetMetadataStats::of_routes(registry),
+            }),
+        }
+    }
+}
 
 /// Made once for a connection manager and worker.
 pub(crate) struct FilterContext {
-    /// `None` if no chain has the filter.
-    pub(super) cors: Option<CorsStats>,
+    pub(super) stats: FilterStats,
     /// `per_connection_buffer_limit_bytes`
     pub(super) buffer_bytes_max: usize,
     random: Rc<dyn Random>,
@@ -24,12 +50,12 @@ pub(crate) struct FilterContext {
 
 impl FilterContext {
     pub(crate) fn new(
-        cors: Option<CorsStats>,
+        stats: FilterStats,
         buffer_bytes_max: usize,
         random: Rc<dyn Random>,
         runtime: Arc<Runtime>,
     ) -> Self {
-        Self { cors, buffer_bytes_max, random, runtime, fractions: RefCell::default() }
+        Self { stats, buffer_bytes_max, random, runtime, fractions: RefCell::default() }
     }
 
     /// Does a request belong to this fraction?
@@ -71,7 +97,8 @@ mod tests {
         let layer = RuntimeLayer { name: "operators".to_owned(), values: LayerValues::Admin };
         let runtime = Arc::new(Runtime::new(vec![layer], Differences::ALL));
         let random = Rc::new(Counting(Cell::new(0)));
-        let context = FilterContext::new(None, 0, Rc::clone(&random) as Rc<dyn Random>, Arc::clone(&runtime));
+        let context =
+            FilterContext::new(FilterStats::default(), 0, Rc::clone(&random) as Rc<dyn Random>, Arc::clone(&runtime));
         let fraction = |millionths| Fraction { millionths, key: Some("cors.on".to_owned()) };
         for (set, default, drawn, taken) in [
             ("", 0, false, 0),

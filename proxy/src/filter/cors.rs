@@ -37,7 +37,7 @@ impl<'c> Cors<'c> {
             return Flow::Continue;
         };
         let is_allowed = policy.origins.allow(origin);
-        if let Some(stats) = &context.cors {
+        if let Some(stats) = &context.stats.cors {
             if is_allowed { stats.origin_valid.inc() } else { stats.origin_invalid.inc() }
         }
         if !is_enforced {

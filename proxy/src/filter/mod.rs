@@ -20,6 +20,7 @@ mod grpc_stats;
 mod grpc_web;
 mod header_mutation;
 mod piece;
+mod set_metadata;
 #[cfg(test)]
 mod testing;
 
@@ -32,7 +33,7 @@ use crate::config::filter;
 use crate::config::route::HeaderEdits;
 use crate::stats::GrpcStats;
 use buffer::Buffer;
-pub(crate) use context::FilterContext;
+pub(crate) use context::{FilterContext, FilterStats};
 use cors::Cors;
 use grpc_stats::GrpcCalls;
 use grpc_web::GrpcWeb;
@@ -71,6 +72,7 @@ enum Filter<'c> {
     GrpcStats(GrpcCalls<'c>),
     GrpcWeb(Box<GrpcWeb>),
     HeaderMutation(HeaderMutation<'c>),
+    SetMetadata(&'c filter::SetMetadata),
 }
 
 /// What a filter wants done with a head, or with a piece of a body.
@@ -160,7 +162,7 @@ impl<'c> Filters<'c> {
         &mut self,
         request: &mut RequestHead,
         payload: Payload,
-        info: &StreamInfo,
+        info: &mut StreamInfo,
     ) -> Flow<FilterReply> {
         let around = Around { context: self.context, methods: self.methods.as_ref() };
         while let Some(filter) = self.filters.get_mut(self.requested) {
@@ -190,7 +192,14 @@ impl<'c> Filters<'c> {
     pub(crate) fn request_bytes_max(&self) -> usize {
         match self.filters.get(self.requested) {
             Some(Filter::Buffer(buffer)) => buffer.bytes_max(),
-            Some(Filter::Cors(_) | Filter::GrpcStats(_) | Filter::GrpcWeb(_) | Filter::HeaderMutation(_)) | None => 0,
+            Some(
+                Filter::Cors(_)
+                | Filter::GrpcStats(_)
+                | Filter::GrpcWeb(_)
+                | Filter::HeaderMutation(_)
+                | Filter::SetMetadata(_),
+            )
+            | None => 0,
         }
     }
 
@@ -301,6 +310,7 @@ impl<'c> Filter<'c> {
             filter::Filter::GrpcStats(methods) => Self::GrpcStats(GrpcCalls::new(methods)),
             filter::Filter::GrpcWeb => Self::GrpcWeb(Box::default()),
             filter::Filter::HeaderMutation(options) => Self::HeaderMutation(HeaderMutation::new(options)),
+            filter::Filter::SetMetadata(options) => Self::SetMetadata(options),
         }
     }
 
@@ -308,7 +318,7 @@ impl<'c> Filter<'c> {
         &mut self,
         request: &mut RequestHead,
         payload: Payload,
-        info: &StreamInfo,
+        info: &mut StreamInfo,
         around: Around<'_>,
     ) -> Flow<FilterReply> {
         match self {
@@ -326,6 +336,12 @@ impl<'c> Filter<'c> {
                 mutation.on_request(request, info);
                 Flow::Continue
             }
+            Self::SetMetadata(options) => {
+                if let Some(stats) = &around.context.stats.set_metadata {
+                    set_metadata::on_request(options, &mut info.metadata, stats);
+                }
+                Flow::Continue
+            }
         }
     }
 
@@ -337,7 +353,7 @@ impl<'c> Filter<'c> {
                 Flow::Continue
             }
             Self::GrpcWeb(web) => web.on_request_data(piece),
-            Self::Cors(_) | Self::HeaderMutation(_) => Flow::Continue,
+            Self::Cors(_) | Self::HeaderMutation(_) | Self::SetMetadata(_) => Flow::Continue,
         }
     }
 
@@ -349,7 +365,7 @@ impl<'c> Filter<'c> {
         info: &StreamInfo,
     ) -> Flow<Refusal> {
         match self {
-            Self::Buffer(_) => {}
+            Self::Buffer(_) | Self::SetMetadata(_) => {}
             Self::Cors(cors) => cors.on_response(response),
             Self::GrpcStats(calls) => calls.on_response(response, payload),
             Self::GrpcWeb(web) => return web.on_response(response, payload),
@@ -365,7 +381,7 @@ impl<'c> Filter<'c> {
                 Flow::Continue
             }
             Self::GrpcWeb(web) => web.on_response_data(piece, context),
-            Self::Buffer(_) | Self::Cors(_) | Self::HeaderMutation(_) => Flow::Continue,
+            Self::Buffer(_) | Self::Cors(_) | Self::HeaderMutation(_) | Self::SetMetadata(_) => Flow::Continue,
         }
     }
 }

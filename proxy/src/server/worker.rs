@@ -21,15 +21,14 @@ use crate::config::network_filter::Gate;
 use crate::config::{self, ClusterChange, ListenerChange};
 use crate::connection_manager::ConnectionManager;
 use crate::drain::{Direction, Drain, ListenerDrain, Stage, WorkerDrain};
-use crate::filter::FilterContext;
+use crate::filter::{FilterContext, FilterStats};
 use crate::gate::Gates;
 use crate::listener::{Listener, ListenerControl, Serving};
 use crate::net::accept::Acceptor;
 use crate::net::{Accept, Address, InternalNet, ListenOptions, LogTarget, Outside};
 use crate::snapshot::{self, Addresses, Snapshot};
 use crate::stats::{
-    CodeStats, CorsStats, Http1Stats, Http2Stats, HttpStats, ListenerStats, ResponseStats, TcpStats, TlsInspectorStats,
-    TlsStats,
+    CodeStats, Http1Stats, Http2Stats, HttpStats, ListenerStats, ResponseStats, TcpStats, TlsInspectorStats, TlsStats,
 };
 use crate::stream::{LocalReplies, Logs, Service, ServiceParts};
 use crate::tcp_proxy::{TcpProxy, TcpProxyParts};
@@ -268,7 +267,6 @@ impl Worker {
         let mut options = config::listener::ConnectionManager::clone(options);
         options.resolve(&|operator| self.said_of_process(operator));
         let options = &Arc::new(options);
-        let cors = options.has_cors.then(|| CorsStats::new(registry, &options.stat_prefix));
         let random = Rc::clone(&self.outside.random);
         let parts = ServiceParts {
             options: Arc::clone(options),
@@ -281,7 +279,7 @@ impl Worker {
             runtime: Arc::clone(&self.shared.runtime),
             registry: Arc::clone(registry),
             filters: Rc::new(FilterContext::new(
-                cors,
+                FilterStats::new(options, registry),
                 config.buffer_bytes_max,
                 random,
                 Arc::clone(&self.shared.runtime),

@@ -30,7 +30,7 @@ pub(crate) use names::Meter;
 pub use names::{
     BreakerStats, ByteStats, ClusterStats, ConnectionLimitStats, CorsStats, FlowStats, HandshakeFailure, Http1Stats,
     Http2Stats, HttpStats, ListenerStats, LogStats, ManagerStats, RbacStats, ResponseStats, ServerState, ServerStats,
-    TcpStats, TlsInspectorStats, TlsStats,
+    SetMetadataStats, TcpStats, TlsInspectorStats, TlsStats,
 };
 
 /// A number that only grows.

@@ -5,6 +5,7 @@ use crate::access_log::format::Heads;
 use crate::access_log::grpc_status::GrpcStatus;
 use crate::codec::{RequestHead, names};
 use crate::config::log_filter::{Choice, Comparison, ComparisonOperator, Draw, LogFilter as Options, LogType, Share};
+use crate::config::metadata::{MetadataPath, ValueMatch};
 use crate::config::route::HeaderMatch;
 use crate::net::Random;
 use crate::router;
@@ -19,6 +20,7 @@ pub(super) enum LogFilter {
     GrpcStatus(Choice<u16>),
     Header(HeaderMatch),
     LogType(Choice<LogType>),
+    Metadata { path: MetadataPath, value: ValueMatch, missing: Box<Self> },
     Never,
     ResponseFlag(Vec<&'static str>),
     Runtime(Drawn),
@@ -57,6 +59,11 @@ impl LogFilter {
             Options::GrpcStatus(statuses) => Self::GrpcStatus(statuses.clone()),
             Options::Header(matcher) => Self::Header(matcher.clone()),
             Options::LogType(types) => Self::LogType(types.clone()),
+            Options::Metadata { path, value, missing } => Self::Metadata {
+                path: path.clone(),
+                value: value.clone(),
+                missing: Box::new(Self::new(missing, runtime)),
+            },
             Options::Never => Self::Never,
             Options::ResponseFlag(flags) => Self::ResponseFlag(flags.clone()),
             Options::Runtime(share) => Self::Runtime(Drawn::new(share, runtime)),
@@ -84,6 +91,10 @@ impl LogFilter {
                 router::header_holds(matcher, heads.request.unwrap_or(&nothing))
             }
             Self::LogType(types) => types.has(log_type),
+            Self::Metadata { path, value, missing } => {
+                let found = info.metadata.as_ref().and_then(|metadata| metadata.get(path));
+                found.map_or_else(|| missing.takes(subject), |found| value.takes(found))
+            }
             Self::Never => false,
             Self::ResponseFlag(flags) if flags.is_empty() => info.flags.iter().next().is_some(),
             Self::ResponseFlag(flags) => info.flags.iter().any(|flag| flags.contains(&flag.short())),

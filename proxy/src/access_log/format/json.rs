@@ -4,6 +4,7 @@ use super::Source;
 use super::values::value;
 use crate::access_log::time::Second;
 use crate::config::log_format::{Format, Json, MissingValue, Operator, Piece};
+use crate::config::metadata::{Found, Value};
 
 /// Appends an object and a newline.
 pub(super) fn render(json: &Json, missing: MissingValue, source: &Source<'_>, second: &mut Second, out: &mut Vec<u8>) {
@@ -93,7 +94,7 @@ impl Writer<'_, '_> {
     fn operator(&mut self, operator: &Operator, bytes_max: Option<usize>) -> Written {
         self.scratch.clear();
         match value(operator, self.source, self.second, &mut self.scratch) {
-            Some(()) if operator.is_number() => self.out.extend_from_slice(&self.scratch),
+            Some(()) if operator.is_number() || self.is_typed(operator) => self.out.extend_from_slice(&self.scratch),
             Some(()) => {
                 self.scratch.truncate(bytes_max.unwrap_or(usize::MAX));
                 self.out.push(b'"');
@@ -104,6 +105,13 @@ impl Writer<'_, '_> {
             None => self.push("null"),
         }
         Written::Value
+    }
+
+    /// Does it stand for a value of metadata other than a text? That is JSON already, and is not cut.
+    fn is_typed(&self, operator: &Operator) -> bool {
+        let Operator::DynamicMetadata(path) = operator else { return false };
+        let found = self.source.info.metadata.as_ref().and_then(|metadata| metadata.get(path));
+        found.is_some_and(|found| !matches!(found, Found::Value(Value::Text(_))))
     }
 
     fn text(&mut self, format: &Format) {

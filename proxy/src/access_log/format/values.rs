@@ -13,6 +13,7 @@ use crate::access_log::time::{self, Second};
 use crate::access_log::{StreamInfo, Times};
 use crate::codec::{Headers, RequestHead, ResponseHead, names};
 use crate::config::log_format::{AddressPart, End, Operator, PathChoice, Query, TimePoint, TimeUnit, TlsPart, TlsPeer};
+use crate::config::metadata::{Found, Value};
 use crate::net::Address;
 use crate::texts::Text;
 
@@ -32,6 +33,11 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
             None => pieces(info.connection_termination.as_ref()?, out),
         },
         Operator::Duration => number(millis(times.duration()), out),
+        Operator::DynamicMetadata(path) => match info.metadata.as_ref()?.get(path)? {
+            Found::Value(Value::Null) => None,
+            Found::Value(Value::Text(value)) => text(value, out),
+            found => text(&found.to_json().to_string(), out),
+        },
         Operator::EmitTime(format) => {
             let emitted = info.started.checked_add(times.duration()).unwrap_or(info.started);
             point_in_time(format.as_deref(), emitted, second, out)

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::matchers::HeaderMatcher;
+use super::matchers::{HeaderMatcher, MetadataMatcher};
 use super::{DataSource, FractionalPercent};
 use crate::config::constraints::NonEmpty;
 use crate::config::yaml::{At, Tree};
@@ -228,8 +228,7 @@ pub(crate) enum AccessLogType {
 #[derive(Debug, Deserialize)]
 pub(crate) struct MetadataFilter {
     pub(crate) match_if_key_not_found: Option<bool>,
-    #[expect(dead_code, reason = "a stream has no metadata, so that no key is found")]
-    pub(crate) matcher: Option<Tree>,
+    pub(crate) matcher: Option<At<MetadataMatcher>>,
 }
 
 /// `envoy.config.accesslog.v3.ResponseFlagFilter`

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{RuntimeFractionalPercent, StringMatcher};
 use crate::config::constraints::{HeaderName, HeaderText, NonEmpty, OneLine};
-use crate::config::yaml::At;
+use crate::config::yaml::{At, Tree};
 
 /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter`
 #[derive(Debug, Deserialize)]
@@ -31,6 +31,8 @@ pub(crate) enum HttpFilterConfig {
     HeaderMutation(HeaderMutation),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router")]
     Router(Router),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config")]
+    SetMetadata(SetMetadata),
 }
 
 /// `envoy.extensions.filters.http.router.v3.Router`
@@ -71,6 +73,24 @@ pub(crate) struct GrpcService {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Buffer {
     pub(crate) max_request_bytes: At<u32>,
+}
+
+/// `envoy.extensions.filters.http.set_metadata.v3.Config`
+#[derive(Debug, Deserialize)]
+pub(crate) struct SetMetadata {
+    #[serde(default)]
+    pub(crate) metadata: Vec<MetadataEntry>,
+    pub(crate) metadata_namespace: Option<String>,
+    pub(crate) value: Option<At<Tree>>,
+}
+
+/// `envoy.extensions.filters.http.set_metadata.v3.Metadata`
+#[derive(Debug, Deserialize)]
+pub(crate) struct MetadataEntry {
+    #[serde(default)]
+    pub(crate) allow_overwrite: bool,
+    pub(crate) metadata_namespace: NonEmpty,
+    pub(crate) value: Option<At<Tree>>,
 }
 
 /// `envoy.extensions.filters.http.header_mutation.v3.HeaderMutation`
@@ -164,6 +184,8 @@ pub(crate) enum PerFilterConfig {
     FilterConfig(FilterConfig),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute")]
     HeaderMutation(HeaderMutationPerRoute),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config")]
+    SetMetadata(SetMetadata),
 }
 
 /// `envoy.config.route.v3.FilterConfig`
@@ -186,6 +208,8 @@ pub(crate) enum PerRouteConfig {
     Empty(Empty),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute")]
     HeaderMutation(HeaderMutationPerRoute),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config")]
+    SetMetadata(SetMetadata),
 }
 
 /// A message without fields.

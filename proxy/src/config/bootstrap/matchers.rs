@@ -33,6 +33,67 @@ pub(crate) struct NumberRange {
     pub(crate) start: i64,
 }
 
+/// `envoy.type.matcher.v3.MetadataMatcher`
+#[derive(Debug, Deserialize)]
+pub(crate) struct MetadataMatcher {
+    pub(crate) filter: NonEmpty,
+    #[serde(default)]
+    pub(crate) invert: bool,
+    pub(crate) path: At<Vec<MetadataPathSegment>>,
+    pub(crate) value: At<ValueMatcher>,
+}
+
+/// `envoy.type.matcher.v3.MetadataMatcher.PathSegment`
+#[derive(Debug, Deserialize)]
+pub(crate) struct MetadataPathSegment {
+    pub(crate) key: NonEmpty,
+}
+
+/// `envoy.type.matcher.v3.ValueMatcher`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ValueMatcher {
+    pub(crate) bool_match: Option<bool>,
+    pub(crate) double_match: Option<At<DoubleMatcher>>,
+    pub(crate) list_match: Option<Box<ListMatcher>>,
+    pub(crate) null_match: Option<NullMatch>,
+    pub(crate) or_match: Option<At<OrMatcher>>,
+    pub(crate) present_match: Option<bool>,
+    pub(crate) string_match: Option<At<StringMatcher>>,
+}
+
+/// `envoy.type.matcher.v3.ValueMatcher.NullMatch`
+#[derive(Debug, Deserialize)]
+pub(crate) struct NullMatch {}
+
+/// `envoy.type.matcher.v3.DoubleMatcher`
+#[derive(Debug, Deserialize)]
+pub(crate) struct DoubleMatcher {
+    pub(crate) exact: Option<f64>,
+    pub(crate) range: Option<DoubleRange>,
+}
+
+/// `envoy.type.v3.DoubleRange`: the end is not in it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct DoubleRange {
+    #[serde(default)]
+    pub(crate) end: f64,
+    #[serde(default)]
+    pub(crate) start: f64,
+}
+
+/// `envoy.type.matcher.v3.ListMatcher`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ListMatcher {
+    pub(crate) one_of: At<ValueMatcher>,
+}
+
+/// `envoy.type.matcher.v3.OrMatcher`
+#[derive(Debug, Deserialize)]
+pub(crate) struct OrMatcher {
+    #[serde(default)]
+    pub(crate) value_matchers: Vec<At<ValueMatcher>>,
+}
+
 /// `envoy.type.matcher.v3.RegexMatcher`
 #[derive(Debug, Deserialize)]
 pub(crate) struct RegexMatcher {

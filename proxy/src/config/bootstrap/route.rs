@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::cluster::RoutingPriority;
 use super::filter::{CorsPolicy, HeaderMutationRule, HeaderValueOption, HttpFilter, TypedPerFilterConfig};
-use super::matchers::{HeaderMatcher, RegexMatchAndSubstitute, RegexMatcher};
+use super::matchers::{HeaderMatcher, MetadataMatcher, RegexMatchAndSubstitute, RegexMatcher};
 use super::policies::{HashPolicy, HedgePolicy, InternalRedirectPolicy, RetryPolicy};
 use super::{DataSource, RuntimeFractionalPercent, StringMatcher};
 use crate::config::constraints::{HeaderName, HeaderText, NonEmpty, OneLine};
@@ -144,25 +144,6 @@ pub(crate) struct CookieMatcher {
     pub(crate) invert_match: bool,
     pub(crate) name: NonEmpty,
     pub(crate) string_match: At<StringMatcher>,
-}
-
-/// `envoy.type.matcher.v3.MetadataMatcher`
-#[derive(Debug, Deserialize)]
-pub(crate) struct MetadataMatcher {
-    #[expect(dead_code, reason = "no request has metadata")]
-    pub(crate) filter: NonEmpty,
-    #[serde(default)]
-    pub(crate) invert: bool,
-    pub(crate) path: At<Vec<MetadataPathSegment>>,
-    #[expect(dead_code, reason = "no request has metadata")]
-    pub(crate) value: serde::de::IgnoredAny,
-}
-
-/// `envoy.type.matcher.v3.MetadataMatcher.PathSegment`
-#[derive(Debug, Deserialize)]
-pub(crate) struct MetadataPathSegment {
-    #[expect(dead_code, reason = "no request has metadata")]
-    pub(crate) key: NonEmpty,
 }
 
 /// `envoy.type.matcher.v3.FilterStateMatcher`

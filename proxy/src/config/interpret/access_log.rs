@@ -2,9 +2,10 @@
 
 use super::data_source;
 use super::matching;
+use super::metadata;
 use crate::config::bootstrap::access_log::{
     AccessLog as WrittenLog, AccessLogConfig, AccessLogFilter, AccessLogType, ComparisonFilterHolder, ComparisonOp,
-    FileAccessLog, FilterList, ResponseFlagFilter, RuntimeFilter, SubstitutionFormatString,
+    FileAccessLog, FilterList, MetadataFilter, ResponseFlagFilter, RuntimeFilter, SubstitutionFormatString,
 };
 use crate::config::bootstrap::{DenominatorType, FractionalPercent};
 use crate::config::listener::{AccessLog, LogPath};
@@ -155,11 +156,21 @@ fn tests(written: &AccessLogFilter, notes: &Notes) -> Result<Vec<LogFilter>, Pro
     filters.extend(written.runtime_filter.as_ref().map(|it| LogFilter::Runtime(share(it, notes))));
     // No filter here answers health checks, so that no request is one.
     filters.extend(written.not_health_check_filter.as_ref().map(|_| LogFilter::Always));
-    filters.extend(written.metadata_filter.as_ref().map(|it| match it.match_if_key_not_found {
+    if let Some(written) = &written.metadata_filter {
+        filters.push(metadata_filter(written)?);
+    }
+    Ok(filters)
+}
+
+/// As in Envoy, its `invert` changes nothing, and without a matcher no key is found.
+fn metadata_filter(written: &MetadataFilter) -> Result<LogFilter, Problem> {
+    let missing = match written.match_if_key_not_found {
         None | Some(true) => LogFilter::Always,
         Some(false) => LogFilter::Never,
-    }));
-    Ok(filters)
+    };
+    let Some(matcher) = &written.matcher else { return Ok(missing) };
+    let (path, value) = metadata::matcher(matcher)?;
+    Ok(LogFilter::Metadata { path, value, missing: Box::new(missing) })
 }
 
 fn several(written: &At<FilterList>, notes: &Notes) -> Result<Vec<LogFilter>, Problem> {

@@ -61,6 +61,7 @@ pub(super) fn connection_manager(
         server,
         filters: filters.resolve(&[], filter::Forwarding::NotForwarded),
         has_cors: filters.has_cors(),
+        has_set_metadata: filters.has_set_metadata(),
         // Both bounds were checked above; a usize has at least 32 bits wherever this runs.
         request_head_bytes_max: usize::try_from(head_kib).unwrap_or(usize::MAX).saturating_mul(1024),
         request_headers_max: usize::try_from(headers).unwrap_or(usize::MAX),

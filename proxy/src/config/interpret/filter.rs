@@ -7,15 +7,17 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::{cors, mutation};
+use super::{cors, metadata, mutation};
 use crate::config::bootstrap::filter::{
     Buffer as WrittenBuffer, BufferPerRoute, CorsPolicy, FilterConfig, GrpcStatsConfig, HeaderMutationPerRoute,
-    HttpFilter, HttpFilterConfig, PerFilterConfig, PerRouteConfig, Router, TypedPerFilterConfig,
+    HttpFilter, HttpFilterConfig, PerFilterConfig, PerRouteConfig, Router, SetMetadata as WrittenSetMetadata,
+    TypedPerFilterConfig,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
 use crate::config::error::{Name, Place};
 use crate::config::filter::{
-    Buffer, Chain, Chains, CountedMethods, Filter, HeaderMutation, Mutations, RouterOptions, ServiceNames, StrictHeader,
+    Buffer, Chain, Chains, CountedMethods, Filter, HeaderMutation, MetadataEntry, Mutations, RouterOptions,
+    ServiceNames, SetMetadata, StrictHeader,
 };
 use crate::config::problem::{Problem, unknown};
 use crate::config::yaml::{At, Notes};
@@ -45,6 +47,7 @@ enum Options {
     GrpcStats(Arc<CountedMethods>),
     GrpcWeb,
     HeaderMutation { mutations: Arc<Mutations>, most_specific_wins: bool },
+    SetMetadata(Arc<[MetadataEntry]>),
 }
 
 /// What one level (route configuration, virtual host or route) says of filters.
@@ -68,6 +71,7 @@ enum OverrideOptions {
     Buffer(Option<Buffer>),
     Cors(Arc<cors::Policy>),
     HeaderMutation(Arc<Mutations>),
+    SetMetadata(Arc<[MetadataEntry]>),
 }
 
 /// What becomes of the requests that a chain is for.
@@ -108,6 +112,11 @@ impl Template {
     /// Does one of the chains have the filter `envoy.filters.http.cors`?
     pub(super) fn has_cors(&self) -> bool {
         self.filters().any(|filter| matches!(filter.options, Options::Cors))
+    }
+
+    /// Does one of the chains have the filter `envoy.filters.http.set_metadata`?
+    pub(super) fn has_set_metadata(&self) -> bool {
+        self.filters().any(|filter| matches!(filter.options, Options::SetMetadata(_)))
     }
 
     /// The filters before the router, of all chains.
@@ -171,7 +180,9 @@ impl FilterTemplate {
             Options::Buffer(buffer) => {
                 let mut limits = options.rev().filter_map(|options| match options {
                     OverrideOptions::Buffer(buffer) => Some(*buffer),
-                    OverrideOptions::Cors(_) | OverrideOptions::HeaderMutation(_) => None,
+                    OverrideOptions::Cors(_) | OverrideOptions::HeaderMutation(_) | OverrideOptions::SetMetadata(_) => {
+                        None
+                    }
                 });
                 limits.next().unwrap_or(Some(*buffer)).map(Filter::Buffer)
             }
@@ -180,7 +191,9 @@ impl FilterTemplate {
             Options::Cors => {
                 let policies = options.rev().filter_map(|options| match options {
                     OverrideOptions::Cors(policy) => Some(Arc::clone(policy)),
-                    OverrideOptions::Buffer(_) | OverrideOptions::HeaderMutation(_) => None,
+                    OverrideOptions::Buffer(_)
+                    | OverrideOptions::HeaderMutation(_)
+                    | OverrideOptions::SetMetadata(_) => None,
                 });
                 let mut policies: Vec<Arc<cors::Policy>> = policies.collect();
                 if policies.is_empty() {
@@ -193,7 +206,7 @@ impl FilterTemplate {
             Options::HeaderMutation { mutations, most_specific_wins } => {
                 let more = options.filter_map(|options| match options {
                     OverrideOptions::HeaderMutation(mutations) => Some(Arc::clone(mutations)),
-                    OverrideOptions::Buffer(_) | OverrideOptions::Cors(_) => None,
+                    OverrideOptions::Buffer(_) | OverrideOptions::Cors(_) | OverrideOptions::SetMetadata(_) => None,
                 });
                 let mut more: Vec<Arc<Mutations>> = more.collect();
                 // What is applied last wins.
@@ -202,6 +215,14 @@ impl FilterTemplate {
                 }
                 let levels = std::iter::once(Arc::clone(mutations)).chain(more).collect();
                 Some(Filter::HeaderMutation(HeaderMutation { levels }))
+            }
+            Options::SetMetadata(own) => {
+                // The most specific level alone counts.
+                let of_route = options.rev().find_map(|options| match options {
+                    OverrideOptions::SetMetadata(entries) => Some(Arc::clone(entries)),
+                    OverrideOptions::Buffer(_) | OverrideOptions::Cors(_) | OverrideOptions::HeaderMutation(_) => None,
+                });
+                Some(Filter::SetMetadata(SetMetadata { own: Arc::clone(own), of_route }))
             }
         }
     }
@@ -215,6 +236,7 @@ impl Options {
             Self::GrpcStats(_) => "envoy.filters.http.grpc_stats",
             Self::GrpcWeb => "envoy.filters.http.grpc_web",
             Self::HeaderMutation { .. } => "envoy.filters.http.header_mutation",
+            Self::SetMetadata(_) => "envoy.filters.http.set_metadata",
         }
     }
 }
@@ -227,6 +249,7 @@ impl OverrideOptions {
             (Self::Buffer(_), Options::Buffer(_))
                 | (Self::Cors(_), Options::Cors)
                 | (Self::HeaderMutation(_), Options::HeaderMutation { .. })
+                | (Self::SetMetadata(_), Options::SetMetadata(_))
         )
     }
 }
@@ -253,6 +276,7 @@ fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str) -> Result<ChainT
             HttpFilterConfig::Router(written) => {
                 return Ok(ChainTemplate { filters: before, router: router(written)? });
             }
+            HttpFilterConfig::SetMetadata(written) => Options::SetMetadata(metadata::entries(written)?.into()),
         };
         if is_last {
             return Err(misplaced(at, "non-terminal", options.kind(), "is", kind));
@@ -327,10 +351,12 @@ fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) -> Result<Ove
             PerRouteConfig::Cors(written) => Some(cors_override(written, notes)?),
             PerRouteConfig::Empty(_) => None,
             PerRouteConfig::HeaderMutation(written) => Some(mutation_override(written)?),
+            PerRouteConfig::SetMetadata(written) => Some(metadata_override(written)?),
         },
         PerFilterConfig::Buffer(written) => Some(buffer_override(written, &at.place)?),
         PerFilterConfig::Cors(written) => Some(cors_override(written, notes)?),
         PerFilterConfig::HeaderMutation(written) => Some(mutation_override(written)?),
+        PerFilterConfig::SetMetadata(written) => Some(metadata_override(written)?),
     };
     Ok(Override { disabled: false, options })
 }
@@ -350,4 +376,8 @@ fn cors_override(written: &CorsPolicy, notes: &Notes) -> Result<OverrideOptions,
 
 fn mutation_override(written: &HeaderMutationPerRoute) -> Result<OverrideOptions, Problem> {
     Ok(OverrideOptions::HeaderMutation(Arc::new(mutation::mutations(written.mutations.as_ref())?)))
+}
+
+fn metadata_override(written: &WrittenSetMetadata) -> Result<OverrideOptions, Problem> {
+    Ok(OverrideOptions::SetMetadata(metadata::entries(written)?.into()))
 }

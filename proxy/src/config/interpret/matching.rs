@@ -1,12 +1,12 @@
 //! Which requests a route takes.
 
 use super::fraction::fraction;
+use super::metadata;
 use super::pattern::{string_match, whole};
 use super::template::Template;
-use crate::config::bootstrap::matchers::{HeaderMatcher, NumberRange};
+use crate::config::bootstrap::matchers::{HeaderMatcher, MetadataMatcher, NumberRange};
 use crate::config::bootstrap::route::{
-    CookieMatcher, FilterStateMatcher, MetadataMatcher, PathMatcher, QueryParameterMatcher, RouteMatch,
-    TlsContextMatchOptions,
+    CookieMatcher, FilterStateMatcher, PathMatcher, QueryParameterMatcher, RouteMatch, TlsContextMatchOptions,
 };
 use crate::config::problem::Problem;
 use crate::config::route::{
@@ -52,7 +52,7 @@ pub(super) fn conditions(written: &RouteMatch, notes: &Notes) -> Result<Vec<Cond
     let query = written.query_parameters.iter().map(|query| self::query(query).map(Condition::Query));
     let tls = written.tls_context.iter().map(|wanted| Ok(Condition::ClientCertificate(certificate(*wanted))));
     let cookies = written.cookies.iter().map(|cookie| self::cookie(&cookie.value).map(Condition::Cookie));
-    let absent = written.dynamic_metadata.iter().filter_map(|at| metadata(at).transpose());
+    let absent = written.dynamic_metadata.iter().filter_map(|at| dynamic_metadata(at).transpose());
     let state = written.filter_state.iter().map(filter_state);
     fraction.chain(grpc).chain(headers).chain(query).chain(cookies).chain(tls).chain(absent).chain(state).collect()
 }
@@ -62,11 +62,9 @@ fn cookie(written: &CookieMatcher) -> Result<CookieMatch, Problem> {
     Ok(CookieMatch { name: written.name.to_string(), value: string_match(&written.string_match)?, sense })
 }
 
-/// No request has metadata: as in Envoy, no test of a value succeeds then, not even one for null.
-fn metadata(at: &At<MetadataMatcher>) -> Result<Option<Condition>, Problem> {
-    if at.value.path.value.is_empty() {
-        return Err(at.value.path.invalid("needs at least one key"));
-    }
+/// No request has metadata while its route is looked for: as in Envoy, no test of a value succeeds then, not even one for null.
+fn dynamic_metadata(at: &At<MetadataMatcher>) -> Result<Option<Condition>, Problem> {
+    metadata::matcher(at)?;
     Ok((!at.value.invert).then_some(Condition::Never))
 }
 

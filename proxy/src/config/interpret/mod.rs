@@ -15,6 +15,7 @@ mod health;
 mod listener;
 mod local_reply;
 mod matching;
+mod metadata;
 mod mutation;
 mod network_filter;
 mod overload;

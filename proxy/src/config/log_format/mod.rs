@@ -289,7 +289,7 @@ mod tests {
             ("%START_TIME(%Y-%m)%", vec![value(Operator::StartTime(Some("%Y-%m".to_owned())))]),
             ("%START_TIME()%", vec![value(Operator::StartTime(None))]),
             ("<%ACCESS_LOG_TYPE%>", vec![text("<"), value(Operator::AccessLogType), text(">")]),
-            ("%DYNAMIC_METADATA(a:b):1%", vec![Piece::Operator(Operator::Never, Some(1))]),
+            ("%FILTER_STATE(a:b):1%", vec![Piece::Operator(Operator::Never, Some(1))]),
             ("%GRPC_STATUS(SNAKE_STRING)%", vec![value(Operator::GrpcStatus(GrpcStatusForm::Snake))]),
             (
                 "%PATH(NQ:ORIG):4%",

@@ -1,5 +1,7 @@
 //! The operators of a format: what stands between two percent signs.
 
+use crate::config::metadata::MetadataPath;
+
 /// A `%...%` operator. Unset values print `-` in a line of text, `null` in one of JSON.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Operator {
@@ -33,6 +35,8 @@ pub enum Operator {
     Empty,
     /// `%DURATION%`: milliseconds from the head's first byte to the last byte out.
     Duration,
+    /// `%DYNAMIC_METADATA(NAMESPACE:KEY:KEY)%`
+    DynamicMetadata(MetadataPath),
     /// `%EMIT_TIME%`, when the line is written, with an optional strftime format.
     EmitTime(Option<String>),
     /// `%ENVIRONMENT(NAME)%`, until the environment is known.

@@ -5,6 +5,7 @@ use super::operator::{
 };
 use super::{FormatError, Written};
 use crate::config::constraints::is_header_name;
+use crate::config::metadata::MetadataPath;
 use crate::config::problem::nearest;
 
 /// Where a format is used, which decides what some operators stand for.
@@ -155,10 +156,9 @@ const NEVER_WITH_OPTIONAL: &[&str] = &[
     "UPSTREAM_PEER_CERT_V_START",
 ];
 
-/// The same, with an argument, and whether their value may be cut: what filters leave for the log, of which none does.
+/// The same, with an argument, and whether their value may be cut: state that filters leave for the log, of which none does.
 const NEVER_WITH: &[(&str, Cuts)] = &[
     ("CLUSTER_METADATA", Cuts::No),
-    ("DYNAMIC_METADATA", Cuts::Yes),
     ("FILTER_STATE", Cuts::Yes),
     ("UPSTREAM_FILTER_STATE", Cuts::Yes),
     ("UPSTREAM_METADATA", Cuts::No),
@@ -212,6 +212,7 @@ const COUNTED: &str = "write BYTES_RECEIVED or BYTES_SENT: bytes of bodies are c
 /// Operators with an argument of their own kind, for the search of the nearest name.
 const SPECIAL: &[&str] = &[
     "COMMON_DURATION",
+    "DYNAMIC_METADATA",
     "EMIT_TIME",
     "ENVIRONMENT",
     "GRPC_STATUS",
@@ -286,6 +287,7 @@ fn special(written: Written<'_>) -> Result<Option<Operator>, FormatError> {
         "QUERY_PARAM" => {
             return Ok(Some(Operator::QueryParameter(written.needed("the name of a parameter")?.to_owned())));
         }
+        "DYNAMIC_METADATA" => return metadata(written).map(Some),
         "ENVIRONMENT" => {
             return Ok(Some(Operator::Environment(written.needed("the name of a variable")?.to_owned())));
         }
@@ -332,6 +334,13 @@ fn headers(written: Written<'_>) -> Result<Operator, FormatError> {
         "RESP" => Operator::ResponseHeader { name, or },
         _ => Operator::ResponseTrailer { name, or },
     })
+}
+
+/// `NAMESPACE`, or `NAMESPACE:KEY` with as many keys as there are messages within each other.
+fn metadata(written: Written<'_>) -> Result<Operator, FormatError> {
+    let mut names = written.needed("a namespace and keys, as in name.space:key")?.split(':').map(str::to_owned);
+    let namespace = names.next().unwrap_or_default();
+    Ok(Operator::DynamicMetadata(MetadataPath { namespace, keys: names.collect() }))
 }
 
 fn path(written: Written<'_>) -> Result<Operator, FormatError> {

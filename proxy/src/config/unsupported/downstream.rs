@@ -207,6 +207,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Router", "upstream_log_options", Refused("streams are logged, attempts are not")),
 
     ("FilterConfig", "is_optional", Ignored("a configuration that is not known is refused, optional or not")),
+    ("MetadataEntry", "typed_value", Refused("write value: what a type gives a name is read by filters that are not here")),
     ("GrpcStatsConfig", "emit_filter_state", Only("false", METADATA)),
     ("GrpcStatsConfig", "enable_upstream_stats", Only("false", "calls have no histogram; upstream_rq_time of the cluster has one")),
     ("HeaderMutationRule", "remove_on_match", Refused("write remove, with the name of one header")),

@@ -162,7 +162,6 @@ const EXTENSIONS: &[Extension] = &[
     (HttpFilter, "envoy.filters.http.ratelimit", &["filters.http.ratelimit.v3.RateLimit", "filters.http.ratelimit.v3.RateLimitPerRoute"], RATE_LIMIT),
     (HttpFilter, "envoy.filters.http.rbac", &["filters.http.rbac.v3.RBAC", "filters.http.rbac.v3.RBACPerRoute"], AUTHORISATION),
     (HttpFilter, "envoy.filters.http.set_filter_state", &["filters.http.set_filter_state.v3.Config"], METADATA),
-    (HttpFilter, "envoy.filters.http.set_metadata", &["filters.http.set_metadata.v3.Config"], METADATA),
     (HttpFilter, "envoy.filters.http.squash", &["filters.http.squash.v3.Squash"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.sse_to_metadata", &["filters.http.sse_to_metadata.v3.SseToMetadata"], METADATA),
     (HttpFilter, "envoy.filters.http.stateful_session", &["filters.http.stateful_session.v3.StatefulSession", "filters.http.stateful_session.v3.StatefulSessionPerRoute"], NO_FILTER),

@@ -73,7 +73,8 @@ const EXTENSION: &str = "there is no such extension here";
 const HEADER_EDITS: &str = "headers are edited by routes and by the filter envoy.filters.http.header_mutation alone";
 const LOAD_BALANCING: &str = "endpoints are equal: round robin, least request and random choose among all of them";
 const METADATA: &str = "nothing here reads metadata";
-const NO_FILTER: &str = "the HTTP filters are buffer, cors, grpc_stats, grpc_web, header_mutation and router";
+const NO_FILTER: &str =
+    "the HTTP filters are buffer, cors, grpc_stats, grpc_web, header_mutation, set_metadata and router";
 const RATE_LIMIT: &str = "there is no rate limiting";
 const RESOLVER: &str = "names are resolved by the operating system, as envoy.network.dns_resolver.getaddrinfo does it";
 const SOCKET: &str = "sockets are opened with fixed options";

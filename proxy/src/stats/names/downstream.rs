@@ -169,6 +169,28 @@ impl CorsStats {
 }
 
 scope! {
+    /// `http.<stat_prefix>.set_metadata.`: the filter `envoy.filters.http.set_metadata`, where it is in a chain.
+    SetMetadataStats {
+        /// The namespace had a value already, and the entry may not overwrite it.
+        overwrite_denied: Counter,
+    }
+}
+
+impl SetMetadataStats {
+    /// The scope of a connection manager.
+    #[must_use]
+    pub fn new(registry: &Registry, stat_prefix: &str) -> Self {
+        Self::under(registry, &format!("http.{}.set_metadata", one_segment(stat_prefix)))
+    }
+
+    /// The same for the entries of routes, whose counter belongs to no connection manager in Envoy.
+    #[must_use]
+    pub fn of_routes(registry: &Registry) -> Self {
+        Self::under(registry, "set_metadata")
+    }
+}
+
+scope! {
     /// `listener.<address>.`: a listening socket.
     ListenerStats {
         /// Number of open connections.
