@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::config::runtime::{LayerValues, RuntimeError, RuntimeLayer, RuntimeValue};
 use crate::config::{Difference, Differences};
-use crate::stats::{Derived, Registry};
+use crate::stats::{Derived, Registry, RuntimeStats};
 
 /// The runtime of a server, shared by its workers.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct Runtime {
     /// The values that the data path reads, by key. Locked after `layers`. As many as there are limits in use, or
     /// twice that: those that nothing uses any more go whenever their number reaches a power of two.
     watched: Mutex<BTreeMap<(String, Unit), Arc<AtomicU64>>>,
+    /// Counts the changes, once they have names.
+    stats: OnceLock<RuntimeStats>,
 }
 
 /// Where values come from.
@@ -118,13 +120,16 @@ impl Runtime {
     pub fn new(layers: Vec<RuntimeLayer>, otherwise: Differences) -> Self {
         let decided = AtomicU16::new(otherwise.bits());
         let layers = Layers { list: layers, overrides: BTreeMap::new(), otherwise };
-        let runtime = Self { layers: Mutex::new(layers), decided, watched: Mutex::default() };
+        let runtime = Self { layers: Mutex::new(layers), decided, watched: Mutex::default(), stats: OnceLock::new() };
         runtime.decide(&runtime.layers());
         runtime
     }
 
-    /// Gives `runtime.num_keys`, `runtime.num_layers` and `runtime.admin_overrides_active` their values.
+    /// Gives the stats under `runtime.` their values.
     pub fn register(self: &Arc<Self>, registry: &Registry) {
+        let stats = self.stats.get_or_init(|| RuntimeStats::new(registry));
+        // Envoy makes its layers twice when it starts.
+        (0..2).for_each(|_| stats.loaded());
         type Read = fn(&Layers) -> usize;
         let gauges: [(&str, Read); 3] = [
             ("admin_overrides_active", |layers| usize::from(!layers.overrides.is_empty())),
@@ -149,6 +154,11 @@ impl Runtime {
             layers.overrides.clear();
         }
         self.decide(&layers);
+        self.count_load();
+    }
+
+    fn count_load(&self) {
+        self.stats.get().into_iter().for_each(RuntimeStats::loaded);
     }
 
     /// The differences in force now.
@@ -218,6 +228,7 @@ impl Runtime {
         }
         layers.overrides = changed;
         self.decide(&layers);
+        self.count_load();
         Ok(())
     }
 

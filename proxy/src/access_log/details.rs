@@ -62,6 +62,8 @@ text_enum! {
         StreamIdleTimeout = "stream_idle_timeout",
         /// An upgrade that is not configured.
         UpgradeFailed = "upgrade_failed",
+        /// `max_stream_duration` of the cluster passed.
+        UpstreamMaxStreamDuration = "upstream_max_stream_duration_reached",
         /// `per_try_idle_timeout` passed.
         PerTryIdleTimeout = "upstream_per_try_idle_timeout",
         /// `per_try_timeout` passed.

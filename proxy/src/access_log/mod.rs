@@ -154,13 +154,15 @@ pub struct StreamInfo {
     pub attempts: u32,
     /// The response says so too.
     pub attempts_in_response: bool,
+    /// `dynamic_stats` is on: its response counts by its status.
+    pub has_code_stats: bool,
     /// What filters have left for logs and headers.
     pub metadata: Option<Box<Metadata>>,
     /// The parts of the requests that it belongs to and that have stats of their own.
     pub parts: Vec<Rc<PartStats>>,
     /// What the request's stats shall be called besides.
     pub alt_stat_name: Option<Box<str>>,
-    /// The response says that it comes from a canary (`x-envoy-upstream-canary: true`).
+    /// The endpoint is a canary, by its `metadata` or by its own word (`x-envoy-upstream-canary: true`).
     pub is_canary: bool,
     /// Why the upstream connection failed: `delayed connect error: Connection refused`.
     pub transport_failure: Option<Cow<'static, str>>,
@@ -248,6 +250,7 @@ impl StreamInfo {
             upstream_protocol: None,
             attempts: 0,
             attempts_in_response: false,
+            has_code_stats: true,
             metadata: None,
             parts: Vec::new(),
             alt_stat_name: None,

@@ -17,6 +17,7 @@ mod seats;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::fmt::Write;
 use std::rc::Rc;

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::seats::{Doing, Seat, Seats};
+use super::traffic::Traffic;
 use super::{AdminResponse, AdminState, Then, is_large, respond};
 use crate::codec::http1::{Close, HeadError, Incoming, Methods, NameRules, ServerConnection, ServerOptions};
 use crate::codec::{ExchangeError, Frame, Payload, RequestHead, Writer};
@@ -59,6 +60,7 @@ pub async fn serve(
     drain: Drain,
 ) {
     let admin = Rc::new(Admin {
+        traffic: Rc::new(Traffic::new(&state.registry)),
         state,
         interval: Cell::new(Instant::now()),
         control,
@@ -88,6 +90,7 @@ pub async fn serve(
 
 struct Admin {
     state: AdminState,
+    traffic: Rc<Traffic>,
     /// When the current interval of the histograms began.
     interval: Cell<Instant>,
     control: Arc<DrainControl>,
@@ -137,7 +140,8 @@ impl Admin {
         self.seats.serves(number, task);
     }
 
-    async fn serve_connection(self: Rc<Self>, conn: Conn, seat: Seat) {
+    async fn serve_connection(self: Rc<Self>, mut conn: Conn, seat: Seat) {
+        let connected = self.traffic.connect(&mut conn);
         let options = ServerOptions {
             head_bytes_max: HEAD_BYTES_MAX,
             headers_max: HEADERS_MAX,
@@ -150,6 +154,7 @@ impl Admin {
         let mut connection = ServerConnection::new(conn, BytesMut::new(), options);
         while let Ok(Ok(true)) = timeout(IDLE_TIME_MAX, connection.wait()).await {
             seat.does(Doing::Reading);
+            let requested = self.traffic.begin();
             let too_slow = NoRequest::Refused(StatusCode::REQUEST_TIMEOUT, "Request Timeout");
             let read = timeout(REQUEST_TIME_MAX, read_request(&mut connection)).await;
             let handled = match read.unwrap_or(Err(too_slow)) {
@@ -157,32 +162,39 @@ impl Admin {
                 Err(NoRequest::Gone) => return,
                 Err(NoRequest::Refused(status, body)) => {
                     let mut response = AdminResponse::refused(status, body);
-                    send(&mut connection, &seat, &Method::GET, true, &mut response).await.map(|()| true)
+                    let sent = send(&mut connection, &seat, &Method::GET, true, &mut response).await;
+                    sent.map(|()| (status, true))
                 }
             };
+            if let Ok((status, _)) = &handled {
+                self.traffic.end(&requested, *status);
+            }
+            drop(requested);
             match handled {
-                Ok(false) if connection.is_reusable() => seat.does(Doing::Idle),
+                Ok((_, false)) if connection.is_reusable() => seat.does(Doing::Idle),
                 Ok(_) => break,
                 Err(_) => return,
             }
             tokio::task::yield_now().await; // other clients come before the next request of this one
         }
         seat.does(Doing::Idle);
+        connected.is_closed_here();
         drop(timeout(DISCARD_TIME_MAX, connection.close(Close::FinThenDiscard)).await); // closed in either case
     }
 
-    /// Serves one request; does the connection close with it?
+    /// Serves one request: with this status, and does the connection close with it?
     async fn respond(
         &self,
         connection: &mut ServerConnection,
         seat: &Seat,
         admin_request: AdminRequest,
-    ) -> Result<bool, ExchangeError> {
+    ) -> Result<(StatusCode, bool), ExchangeError> {
         seat.does(Doing::Rendering);
         let mut response = self.render(&admin_request).await;
+        let status = response.head().status;
         send(connection, seat, &admin_request.method, admin_request.closes, &mut response).await?;
         self.act(response.then);
-        Ok(admin_request.closes)
+        Ok((status, admin_request.closes))
     }
 
     /// Large responses are made one at a time, and after each as long a pause is made: half of the worker's time is left

@@ -27,7 +27,12 @@ impl Cluster {
     pub fn report(&self, endpoint: &Endpoint, outcome: Result<StatusCode, &Failure>) {
         match outcome {
             Ok(status) => self.note_status(endpoint, status),
-            Err(Failure::NoHealthyUpstream | Failure::Overflow | Failure::PendingOverflow) => {}
+            Err(
+                Failure::LongestStream { .. }
+                | Failure::NoHealthyUpstream
+                | Failure::Overflow
+                | Failure::PendingOverflow,
+            ) => {}
             Err(Failure::TryIdle | Failure::TryTimeout) => self.report_timeout(endpoint),
             Err(_) => self.note_local_origin(endpoint, StatusCode::SERVICE_UNAVAILABLE),
         }

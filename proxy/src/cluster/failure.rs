@@ -13,6 +13,11 @@ pub enum Failure {
     Connect(String),
     /// `connect_timeout` passed.
     ConnectTimeout,
+    /// `max_stream_duration` of the cluster passed, or what the request set in its place.
+    LongestStream {
+        /// If not, the client kept the upstream waiting.
+        request_complete: bool,
+    },
     /// A circuit breaker is open.
     Overflow,
     /// No endpoint to ask.
@@ -43,6 +48,7 @@ impl Failure {
             Self::Connect(_) => "remote connection failure",
             Self::ConnectTimeout => "connection timeout",
             Self::Overflow | Self::PendingOverflow => "overflow",
+            Self::LongestStream { .. } => "upstream max stream duration reached",
             Self::NoHealthyUpstream => "no healthy upstream",
             Self::Protocol => "protocol error",
             Self::Refused => "remote refused stream reset",
@@ -58,7 +64,10 @@ impl Failure {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Protocol => StatusCode::BAD_GATEWAY,
-            Self::TryIdle | Self::TryTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::LongestStream { request_complete: false } => StatusCode::REQUEST_TIMEOUT,
+            Self::LongestStream { request_complete: true } | Self::TryIdle | Self::TryTimeout => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
             Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Overflow
@@ -77,6 +86,7 @@ impl Failure {
         match self {
             Self::Connect(_) | Self::ConnectTimeout => ResponseFlag::UF,
             Self::Overflow | Self::PendingOverflow => ResponseFlag::UO,
+            Self::LongestStream { .. } => ResponseFlag::UMSDR,
             Self::NoHealthyUpstream => ResponseFlag::UH,
             Self::Protocol => ResponseFlag::UPE,
             Self::Refused | Self::Reset | Self::ResetByConnect => ResponseFlag::UR,
@@ -91,6 +101,7 @@ impl Failure {
         let cause = match self {
             Self::Connect(reason) => ResetCause::Connect(ConnectFailure::new(reason)),
             Self::ConnectTimeout => ResetCause::ConnectTimeout,
+            Self::LongestStream { .. } => return Details::UpstreamMaxStreamDuration,
             Self::NoHealthyUpstream => return Details::NoHealthyUpstream,
             Self::Overflow | Self::PendingOverflow => ResetCause::Overflow,
             Self::Protocol => ResetCause::Protocol,

@@ -3,6 +3,7 @@
 //! [`Cluster::choose`] picks an endpoint, [`Pool::checkout`](pool::Pool::checkout) lends a connection to it.
 //! Each worker has its own endpoints and pools, as Envoy's workers do; only stats and breakers are shared.
 
+mod avoided;
 pub mod breaker;
 mod clusters;
 mod discovery;
@@ -21,9 +22,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use http::HeaderValue;
 use tokio::task::JoinSet;
 
+pub use avoided::Avoided;
 pub use clusters::Clusters;
 pub use endpoint_table::EndpointTable;
 pub use failure::Failure;
@@ -228,22 +229,6 @@ impl Endpoint {
     }
 }
 
-/// The endpoints that tries of one request have gone to, for a policy that would rather try others.
-#[derive(Debug)]
-pub struct Avoided {
-    endpoints: Vec<Address>,
-    /// So often, at most, is another one drawn.
-    draws_max: u32,
-}
-
-impl Avoided {
-    /// None yet. At most `draws_max` times is another endpoint drawn in place of one that was tried.
-    #[must_use]
-    pub fn new(draws_max: u32) -> Self {
-        Self { endpoints: Vec::new(), draws_max }
-    }
-}
-
 /// How long start-up waits for the first response of a name server; after that the cluster starts empty.
 const FIRST_RESOLUTION_WAIT: Duration = Duration::from_secs(5);
 
@@ -326,21 +311,6 @@ impl Cluster {
         }
     }
 
-    /// The endpoint for the next try, if possible none of those that are `avoided`.
-    #[must_use]
-    pub fn choose(&self, avoided: Option<&mut Avoided>) -> Option<Rc<Endpoint>> {
-        let mut drawn = self.draw()?;
-        let Some(avoided) = avoided else { return Some(drawn) };
-        for _ in 0..avoided.draws_max {
-            if !avoided.endpoints.contains(&drawn.address) {
-                break;
-            }
-            drawn = self.draw()?;
-        }
-        avoided.endpoints.push(drawn.address.clone());
-        Some(drawn)
-    }
-
     /// An endpoint, by the cluster's balancing policy.
     fn draw(&self) -> Option<Rc<Endpoint>> {
         let endpoints = self.endpoints.borrow();
@@ -399,19 +369,6 @@ impl Cluster {
         if !self.shared.config.health_checks.is_empty() {
             stats.health_check_healthy.set(count(&|health| !health.has(HealthFlag::FailedCheck)));
         }
-    }
-
-    /// The name of an endpoint: what the configuration says, or the name that it was found by.
-    #[must_use]
-    pub fn hostname(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
-        let at = match &self.shared.config.discovery {
-            Discovery::Static(addresses) => addresses.iter().position(|address| *address == endpoint.address)?,
-            Discovery::StrictDns { .. } => {
-                self.known.borrow().iter().position(|known| known.addresses.contains(&endpoint.address))?
-            }
-            Discovery::LogicalDns { .. } => 0,
-        };
-        self.shared.config.hostnames.get(at)?.clone()
     }
 
     /// Wall time, for upstreams that name an hour at which to come back.

@@ -14,6 +14,7 @@ use super::address::Address;
 use super::header_names::{NameCase, TrailerRule};
 use super::health::{HealthCheck, OutlierDetection};
 use super::http2::Http2Options;
+use super::metadata::Struct;
 use super::tls::ClientTls;
 
 /// The name of a cluster, unique among the clusters of a configuration: routes, stats and the admin interface refer to a
@@ -64,6 +65,8 @@ pub struct Cluster {
     pub discovery: Discovery,
     /// The hosts of its endpoints, as requests may name them, in the order of `discovery`; `None` is one without a name.
     pub hostnames: Vec<Option<HeaderValue>>,
+    /// What the configuration says of the kind of its endpoints, in the same order; empty if it says nothing of any.
+    pub labels: Vec<Option<Labels>>,
     /// How one is chosen.
     pub balancing: Balancing,
     /// How it is spoken to.
@@ -82,6 +85,8 @@ pub struct Cluster {
     pub requests_per_connection_max: Option<NonZeroU32>,
     /// A connection takes no more requests once it is as old; `None` is no limit.
     pub connection_duration_max: Option<Duration>,
+    /// `max_stream_duration`: a try is ended after this, with its response, whatever it does; `None` is no limit.
+    pub stream_duration_max: Option<Duration>,
     /// `circuit_breakers`.
     pub limits: ByPriority<Limits>,
     /// How it is found out which endpoints work; none takes all for healthy.
@@ -116,6 +121,15 @@ pub struct TcpKeepalive {
     pub time: Option<Duration>,
     /// From one question to the next; whole seconds.
     pub interval: Option<Duration>,
+}
+
+/// What `metadata` says of an endpoint under the name `envoy.lb`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Labels {
+    /// `canary: true`
+    pub is_canary: bool,
+    /// All that stands there.
+    pub balancing: Struct,
 }
 
 /// Where endpoints come from.

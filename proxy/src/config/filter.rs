@@ -161,14 +161,27 @@ pub enum AppendAction {
 }
 
 /// Options of the router filter.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RouterOptions {
+    /// `dynamic_stats`: responses count by their status.
+    pub has_code_stats: bool,
     /// `respect_expected_rq_timeout`: the time that a caller expects is the request's timeout.
     pub respect_expected_timeout: bool,
     /// `strict_check_headers`: a request in which one of these is malformed is refused; else it is ignored.
     pub strict: Vec<StrictHeader>,
     /// Add no x-envoy headers.
     pub suppress_envoy_headers: bool,
+}
+
+impl Default for RouterOptions {
+    fn default() -> Self {
+        Self {
+            has_code_stats: true,
+            respect_expected_timeout: false,
+            strict: Vec::new(),
+            suppress_envoy_headers: false,
+        }
+    }
 }
 
 /// A header whose value can be checked.

@@ -73,6 +73,15 @@ impl Listener {
     }
 }
 
+/// What upstreams are told of this node.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NodeNames {
+    /// `node.cluster`; empty if the node has none. It is the `user-agent` of requests without one, too.
+    pub cluster: HeaderValue,
+    /// `node.id`
+    pub id: Option<HeaderValue>,
+}
+
 /// The filter that ends a network filter chain. `H` is an HTTP connection manager, `T` a TCP proxy; or they are the options.
 #[derive(Clone, Debug)]
 pub enum Terminal<H, T> {
@@ -82,6 +91,13 @@ pub enum Terminal<H, T> {
     Nothing,
     /// `envoy.filters.network.tcp_proxy`
     Tcp(T),
+}
+
+impl Default for NodeNames {
+    /// Those of a node without names.
+    fn default() -> Self {
+        Self { cluster: HeaderValue::from_static(""), id: None }
+    }
 }
 
 impl<H, T> Terminal<H, T> {
@@ -144,6 +160,8 @@ pub struct ConnectionManager {
     pub scheme: Option<HeaderValue>,
     /// `match_upstream`: upstreams get the scheme by which they are reached, which is `http`.
     pub scheme_matches_upstream: bool,
+    /// `add_user_agent`: upstreams are told the names of this node.
+    pub node_names: Option<NodeNames>,
     /// `forward_client_cert_details: ALWAYS_FORWARD_ONLY`: `x-forwarded-client-cert` stays as it came. All others take it off a
     /// request that came without TLS, as every one does.
     pub keeps_client_cert: bool,

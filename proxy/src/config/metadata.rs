@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn numbers_are_json_without_a_point_where_they_are_whole() {
         for (number, json) in
-            [(5.0, "5"), (-0.0, "0"), (1.5, "1.5"), (1e20, "1e20"), (9_007_199_254_740_992.0, "9007199254740992")]
+            [(5.0, "5"), (-0.0, "0"), (1.5, "1.5"), (1e20, "1e+20"), (9_007_199_254_740_992.0, "9007199254740992")]
         {
             assert_eq!(Value::Number(number).to_json().to_string(), json);
         }

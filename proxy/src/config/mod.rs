@@ -54,6 +54,8 @@ mod yaml;
 
 use std::io;
 
+use http::HeaderValue;
+
 pub use address::Address;
 pub use changes::{Changes, ClusterChange, ListenerChange};
 pub use cluster::{Cluster, ClusterName};
@@ -168,6 +170,12 @@ impl Config {
             if !value.is_empty() {
                 *field(node, name) = value.into();
             }
+        }
+        let value = |text: &str| HeaderValue::from_str(text).ok().filter(|value| !value.is_empty());
+        let managers = self.listeners.iter_mut().flat_map(Listener::managers_mut);
+        for told in managers.filter_map(|manager| manager.node_names.as_mut()) {
+            told.cluster = value(cluster).unwrap_or_else(|| told.cluster.clone());
+            told.id = value(id).or_else(|| told.id.take());
         }
         if !zone.is_empty() {
             *field(field(node, "locality"), "zone") = zone.into();

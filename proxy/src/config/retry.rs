@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::matching::HeaderMatch;
+use super::metadata::{Struct, Value};
 
 /// When and how often to try again.
 #[derive(Clone, Debug)]
@@ -17,8 +18,8 @@ pub struct RetryPolicy {
     pub request_headers: Vec<HeaderMatch>,
     /// The headers of `retriable-headers`: it is enough that one of them holds for a response.
     pub headers: Vec<HeaderMatch>,
-    /// A retry looks for an endpoint that has not been tried: so often, at most, is another one drawn.
-    pub other_endpoints: Option<u32>,
+    /// `retry_host_predicate`: a retry looks for an endpoint of another kind.
+    pub other_endpoints: Option<OtherEndpoints>,
     /// From the moment a try has its connection, and the request is complete, to its response head; `None` is no limit.
     pub per_try_timeout: Option<Duration>,
     /// As long may a try be silent; `None` is no limit.
@@ -27,6 +28,43 @@ pub struct RetryPolicy {
     pub back_off: Option<Intervals>,
     /// Where an upstream's own word on when to come back is looked for.
     pub rate_limited: Option<RateLimitedBackOff>,
+}
+
+/// Which endpoints a retry would rather not go to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OtherEndpoints {
+    /// Those that one of these is about.
+    pub predicates: Vec<HostPredicate>,
+    /// `host_selection_retry_max_attempts`: so often, at most, is another one drawn.
+    pub draws_max: u32,
+}
+
+/// What an endpoint is that a retry would rather not go to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HostPredicate {
+    /// `omit_canary_hosts`
+    Canary,
+    /// `omit_host_metadata`: it has these labels.
+    Labels(WantedLabels),
+    /// `previous_hosts`: one that the request has been sent to.
+    Tried,
+}
+
+/// Labels that an endpoint has, all of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WantedLabels(pub Struct);
+
+impl WantedLabels {
+    /// Does an endpoint with these labels have all of them? It is enough that a list of its own holds one. Without a label none
+    /// is wanted, which holds for every endpoint, as in Envoy.
+    #[must_use]
+    pub fn hold(&self, labels: Option<&Struct>) -> bool {
+        self.0.iter().all(|(key, wanted)| match labels.and_then(|labels| labels.get(key)) {
+            None => false,
+            Some(Value::List(items)) => items.contains(wanted),
+            Some(value) => value == wanted,
+        })
+    }
 }
 
 /// The intervals of which the pause before a retry is a random part.

@@ -23,6 +23,8 @@ pub(crate) struct Timers {
     idle: Option<Duration>,
     /// `max_stream_duration`: from the first byte to the end of everything.
     longest: Option<Duration>,
+    /// `max_stream_duration` of the cluster, once there is a response: its end, whatever it does.
+    upstream: Option<Instant>,
     /// `request_timeout`, as an instant: the request must be complete by then.
     request: Option<Instant>,
     begun: Instant,
@@ -44,6 +46,8 @@ pub(crate) enum Expired {
     Idle,
     /// `request_timeout`.
     Request,
+    /// `max_stream_duration` of the cluster, of a response that had begun.
+    Upstream,
 }
 
 impl Timers {
@@ -55,6 +59,7 @@ impl Timers {
             head: limits.request_headers.map(|limit| now + limit),
             idle: limits.stream_idle,
             longest: limits.stream,
+            upstream: None,
             request: limits.request.map(|limit| now + limit),
             begun: now,
             last_progress: now,
@@ -131,10 +136,12 @@ impl Timers {
         self.request = None;
     }
 
-    /// A response head has come at `now`: `request_timeout` has nothing left to guard.
-    pub(crate) fn response_began(&mut self, now: Instant) {
+    /// A response head has come at `now`: `request_timeout` has nothing left to guard. The response is ended at `ends_at`, if that is
+    /// limited.
+    pub(crate) fn response_began(&mut self, now: Instant, ends_at: Option<Instant>) {
         self.request = None;
         self.last_progress = now;
+        self.upstream = ends_at;
     }
 
     /// What is left of the route's timeout, for `x-envoy-expected-rq-timeout-ms`.
@@ -163,7 +170,9 @@ impl Timers {
         let longest = self.longest.map(|limit| (self.begun + limit, Expired::Duration));
         let request = self.request.map(|at| (at, Expired::Request));
         let head = self.head.map(|at| (at, Expired::Head));
-        global.into_iter().chain(idle).chain(longest).chain(request).chain(head).min_by_key(|(due, _)| *due)
+        let upstream = self.upstream.map(|at| (at, Expired::Upstream));
+        let of_stream = global.into_iter().chain(idle).chain(longest).chain(request);
+        of_stream.chain(head).chain(upstream).min_by_key(|(due, _)| *due)
     }
 }
 

@@ -64,7 +64,26 @@ fn is_authority(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::codec::RequestHead;
+    use crate::codec::http1::sent_and_read;
+
+    proptest! {
+        #[test]
+        fn a_request_for_any_url_is_a_request_again(
+            scheme in "https?|[!-~]{0,3}",
+            authority in "([a-z]{0,3}@)?([!-~]{0,8}|[a-z.]{1,8}(:[0-9]{0,6})?|\\[[0-9a-f:]{0,8}\\](:[0-9]{1,5})?)",
+            rest in "[ -~]{0,12}|/[!-~]{0,12}|.{0,4}",
+        ) {
+            let Some(url) = AbsoluteUrl::parse(format!("{scheme}://{authority}{rest}").as_bytes()) else { return Ok(()) };
+            let (authority, path) = (Some(url.authority), Some(url.path));
+            let request = RequestHead { authority, path, ..RequestHead::default() };
+            let again = sent_and_read(&request).map(|again| (again.authority, again.path));
+            prop_assert_eq!(again, Some((request.authority, request.path)));
+        }
+    }
 
     #[test]
     fn only_absolute_urls_are_urls() {

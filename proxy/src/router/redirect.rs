@@ -68,7 +68,43 @@ fn without_port(authority: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn text(pattern: &'static str) -> impl Strategy<Value = Option<String>> {
+        prop::option::of(pattern)
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_redirected_to_is_an_absolute_url(
+            (scheme, host, port) in (text("https?"), text("[a-z.]{1,6}(:[0-9]{1,5})?"), prop::option::of(any::<u16>())),
+            path in text("/?[!-~]{0,10}"),
+            is_stripped in any::<bool>(),
+            authority in "[!-~&&[^/?#]]{0,10}|\\[::1\\](:[0-9]{1,5})?",
+            asked in "/[!-~]{0,12}",
+        ) {
+            let redirect = Redirect {
+                scheme,
+                host,
+                port,
+                path: path.map_or(RedirectPath::Kept, RedirectPath::Replaced),
+                query: if is_stripped { RedirectQuery::Stripped } else { RedirectQuery::Kept },
+                ..Redirect::default()
+            };
+            let head = RequestHead {
+                scheme: Some(HeaderValue::from_static("http")),
+                authority: Some(HeaderValue::from_str(&authority).unwrap()),
+                path: Some(HeaderValue::from_str(&asked).unwrap()),
+                ..RequestHead::default()
+            };
+            let location = location(&redirect, &head).unwrap();
+            let (scheme, rest) = location.to_str().unwrap().split_once("://").unwrap();
+            prop_assert!(["http", "https"].contains(&scheme), "{location:?}");
+            prop_assert!(rest.contains('/'), "{location:?}");
+        }
+    }
 
     fn head(authority: &'static str, path: &'static str) -> RequestHead {
         RequestHead {

@@ -17,7 +17,7 @@ use super::remote_client::{Origin, RemoteClient};
 use super::service::{Routes, Service};
 use super::{Forwarded, Reply, ResponseKind, StreamContext};
 use crate::access_log::Details;
-use crate::cluster::{Cluster, RequestKeys};
+use crate::cluster::{Cluster, Failure, RequestKeys};
 use crate::codec::{Body, ExchangeError, Payload, RequestHead, names};
 use crate::config::filter::RouterOptions;
 use crate::config::route::{Action, Forward, Upgrade, Upgrades};
@@ -235,7 +235,7 @@ async fn forward<'a>(
     }
     target.routes.set_parts(&target.found, request, info);
     let mut options = RequestOptions::resolve(to, router, &mut request.headers);
-    info.alt_stat_name = options.alt_stat_name.take();
+    (info.alt_stat_name, info.has_code_stats) = (options.alt_stat_name.take(), router.has_code_stats);
     if RequestKeys::draws(&cluster.shared.keys.maintenance, &*service.outside.random) {
         cluster.shared.stats.upstream_rq_maintenance_mode.inc();
         let says_overloaded = !router.suppress_envoy_headers;
@@ -322,7 +322,7 @@ fn response_began(stream: &mut StreamContext<'_>, response: &UpstreamResponse, k
     info.upstream_protocol = (!matches!(response.body, Body::Tcp(_))).then_some(response.head.version);
     let now = Instant::now();
     info.times.upstream_response_begin = Some(now);
-    exchange.timers.response_began(now);
+    exchange.timers.response_began(now, response.ends_at);
     match kind {
         ResponseKind::Tunnel => {
             exchange.release();
@@ -337,7 +337,9 @@ fn failed(stream: &StreamContext<'_>, ended: Ended, cluster: Rc<Cluster>) -> Rep
     match ended {
         Ended::Failed { failure, retried } => {
             let response = stream.info.response_start;
-            Reply::Local(LocalReply::Upstream { failure, retried, response }, Some(cluster))
+            // As in Envoy, the longest stream of the cluster is no response of the cluster's.
+            let charged = Some(cluster).filter(|_| !matches!(failure, Failure::LongestStream { .. }));
+            Reply::Local(LocalReply::Upstream { failure, retried, response }, charged)
         }
         Ended::Interrupted(interruption) => interrupted(stream, interruption, Some(cluster)),
         Ended::InterruptedBetweenTries(interruption) => interrupted(stream, interruption, None),

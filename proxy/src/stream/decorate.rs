@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, CONTENT_TYPE, DATE, EXPECT, SERVER, TE, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::header::{CONNECTION, CONTENT_TYPE, DATE, EXPECT, SERVER, TE, TRANSFER_ENCODING, UPGRADE, USER_AGENT, VIA};
 use http::{HeaderName, HeaderValue, Method, Version};
 
 use super::Persistence;
@@ -14,7 +14,7 @@ use super::remote_client::{Origin, RemoteClient};
 use crate::access_log::Downstream;
 use crate::codec::head::tokens;
 use crate::codec::{Headers, RequestHead, ResponseHead, names};
-use crate::config::listener::{ConnectionManager, RequestIds, ServerHeader, ServerTransformation};
+use crate::config::listener::{ConnectionManager, NodeNames, RequestIds, ServerHeader, ServerTransformation};
 use crate::config::string_match::StringMatch;
 use crate::net::Random;
 use crate::tunnel::connect_udp;
@@ -111,10 +111,24 @@ pub(super) fn request(
         (Origin::Edge, Some(client)) => headers.set(names::X_ENVOY_EXTERNAL_ADDRESS.clone(), text(client)),
         (Origin::Edge, None) | (Origin::External, _) => {}
     }
+    if let Some(names) = &options.node_names {
+        name_node(headers, names);
+    }
     // At the edge an id that came from outside is not trusted.
     let replaces = remote.origin == Origin::Edge && !options.request_ids.keep_external;
     if options.request_ids.generate && (replaces || !headers.contains(&names::X_REQUEST_ID)) {
         headers.set(names::X_REQUEST_ID.clone(), request_id(random));
+    }
+}
+
+/// `add_user_agent`: says which node sends the request on.
+fn name_node(headers: &mut Headers, names: &NodeNames) {
+    headers.set(names::X_ENVOY_DOWNSTREAM_SERVICE_CLUSTER.clone(), names.cluster.clone());
+    if headers.get(&USER_AGENT).is_none_or(HeaderValue::is_empty) {
+        headers.set(USER_AGENT, names.cluster.clone());
+    }
+    if let Some(id) = &names.id {
+        headers.set(names::X_ENVOY_DOWNSTREAM_SERVICE_NODE.clone(), id.clone());
     }
 }
 

@@ -23,7 +23,7 @@ use crate::config::log_filter::LogType;
 use crate::exchange::{Exchange, Interrupted};
 use crate::filter::Piece;
 use crate::stats::FlowStats;
-use crate::upstream::UpstreamResponse;
+use crate::upstream::{self, UpstreamResponse};
 
 /// Passes an upstream's response on, payload and all. Returns the writer to the client if the response's end was queued.
 pub(super) async fn deliver(
@@ -35,10 +35,9 @@ pub(super) async fn deliver(
     let payload = payload(kind, &response);
     let mut head = head(kind, &mut response, service_time);
     if kind != ResponseKind::Unsuccessful {
-        cluster.codes.charge(head.status, stream.info.internal, stream.info.alt_stat_name.as_deref());
-        stream.info.parts.iter().for_each(|part| part.charge(head.status));
-        stream.info.is_canary = head.headers.get(&names::X_ENVOY_UPSTREAM_CANARY).is_some_and(|value| value == "true");
-        if stream.info.is_canary {
+        upstream::charge(&cluster, head.status, stream.info);
+        stream.info.is_canary |= head.headers.get(&names::X_ENVOY_UPSTREAM_CANARY).is_some_and(|value| value == "true");
+        if stream.info.is_canary && stream.info.has_code_stats {
             cluster.codes.charge_canary(head.status);
         }
     }
@@ -136,6 +135,7 @@ fn record_end(stream: &mut StreamContext<'_>, cluster: &Cluster, response: &Upst
     if matches!(end, RelayEnd::Complete)
         && response.body.is_complete()
         && exchange.is_complete()
+        && info.has_code_stats
         && let Some(at) = exchange.completed_at()
     {
         let took = now.saturating_duration_since(at);

@@ -68,7 +68,8 @@ pub(super) fn follow<'r>(
     }
     stats.upstream_internal_redirect_succeeded_total.inc();
     let again = see_other(response.head.status, &mut stream.request);
-    tell_original_url(&before, &mut stream.request.headers);
+    let scheme = if is_over_tls(stream.info) { "https" } else { "http" };
+    tell_original_url(scheme, &before, &mut stream.request.headers);
     begin_stream(stream, response);
     Some(again)
 }
@@ -81,14 +82,14 @@ fn redirect<'r>(
     response: &Headers,
     followed: &mut Followed<'r>,
 ) -> Result<(), Passed> {
-    let StreamContext { service, routes, request, exchange, .. } = stream;
+    let StreamContext { service, routes, request, exchange, info, .. } = stream;
     if !exchange.is_complete() || !exchange.can_repeat() {
         return Err(Passed::Incomplete);
     }
     let location = response.get(&LOCATION).ok_or(Passed::Incomplete)?;
     let url = AbsoluteUrl::parse(location.as_bytes()).ok_or(Passed::BadLocation)?;
-    // Every client comes in clear text: there is no TLS.
-    if !policy.cross_scheme && !url.is_http() {
+    let is_cross_scheme = url.is_http() == is_over_tls(info);
+    if !policy.cross_scheme && is_cross_scheme {
         return Err(Passed::UnsafeScheme);
     }
     if followed.count >= policy.redirects_max {
@@ -108,7 +109,8 @@ fn redirect<'r>(
                 followed.previous.push((route, next));
                 is_new
             }
-            RedirectPredicate::SafeCrossScheme => is_http,
+            // What came in clear text leads to nothing that should not be seen.
+            RedirectPredicate::SafeCrossScheme => is_http || is_over_tls(info),
         };
         if !accepts {
             return Err(Passed::Predicate);
@@ -138,9 +140,14 @@ fn see_other(status: StatusCode, request: &mut RequestHead) -> Again {
     Again::WithoutBody
 }
 
-fn tell_original_url(before: &RequestHead, headers: &mut Headers) {
+/// Did the client's connection encrypt the request?
+fn is_over_tls(info: &StreamInfo) -> bool {
+    info.downstream.tls.is_some()
+}
+
+fn tell_original_url(scheme: &str, before: &RequestHead, headers: &mut Headers) {
     let bytes = |value: &Option<HeaderValue>| value.as_ref().map_or(Vec::new(), |value| value.as_bytes().to_vec());
-    let url = [b"http://".to_vec(), bytes(&before.authority), bytes(&before.path)].concat();
+    let url = [scheme.as_bytes().to_vec(), b"://".to_vec(), bytes(&before.authority), bytes(&before.path)].concat();
     // Parts of values make a value.
     if let Ok(url) = HeaderValue::from_bytes(&url) {
         headers.set(names::X_ENVOY_ORIGINAL_URL.clone(), url);

@@ -128,8 +128,8 @@ impl Row {
             Expired::Global => StatusCode::GATEWAY_TIMEOUT,
             Expired::Head | Expired::Request => StatusCode::REQUEST_TIMEOUT,
             // Who kept the other waiting? As long as the request is incomplete, the client did.
-            Expired::Duration | Expired::Idle if request_complete => StatusCode::GATEWAY_TIMEOUT,
-            Expired::Duration | Expired::Idle => StatusCode::REQUEST_TIMEOUT,
+            Expired::Duration | Expired::Idle | Expired::Upstream if request_complete => StatusCode::GATEWAY_TIMEOUT,
+            Expired::Duration | Expired::Idle | Expired::Upstream => StatusCode::REQUEST_TIMEOUT,
         };
         match expired {
             Expired::Duration => Self::open(status, "downstream duration timeout", Details::MaxDurationTimeout, None),
@@ -137,6 +137,12 @@ impl Row {
             Expired::Head => Self::open(status, "request header timeout", Details::RequestHeaderTimeout, None),
             Expired::Idle => Self::open(status, "stream timeout", Details::StreamIdleTimeout, Flag::SI),
             Expired::Request => Self::open(status, "request timeout", Details::RequestTimeout, None),
+            Expired::Upstream => Self::open(
+                status,
+                "upstream max stream duration reached",
+                Details::UpstreamMaxStreamDuration,
+                Flag::UMSDR,
+            ),
         }
     }
 }
@@ -321,7 +327,7 @@ impl Form {
 
 fn reset_body(failure: &Failure, retried: bool) -> String {
     let reason = failure.reason();
-    if failure.status() == StatusCode::GATEWAY_TIMEOUT {
+    if matches!(failure, Failure::LongestStream { .. } | Failure::TryIdle | Failure::TryTimeout) {
         return reason.to_owned();
     }
     let prefix = if retried { "retried and the latest reset reason" } else { "reset reason" };

@@ -41,7 +41,7 @@ use crate::exchange::Timers;
 use crate::filter::Filters;
 use crate::stats::Held;
 use crate::tunnel::handshake;
-use crate::upstream::UpstreamResponse;
+use crate::upstream::{self, UpstreamResponse};
 use decide::decide;
 use deliver::deliver;
 use local_reply::{Content, Form};
@@ -222,11 +222,9 @@ pub(crate) async fn serve(stream: &mut StreamContext<'_>, responder: Responder<'
             (After::Gone, None)
         }
         Reply::Local(reply, cluster) => {
-            let info = &stream.info;
             // As in Envoy, a response that has begun with an informational one is not counted once more.
-            if let Some(cluster) = cluster.filter(|_| info.response_start == ResponseStart::Before) {
-                cluster.codes.charge(reply.row().status, info.internal, info.alt_stat_name.as_deref());
-                info.parts.iter().for_each(|part| part.charge(reply.row().status));
+            if let Some(cluster) = cluster.filter(|_| stream.info.response_start == ResponseStart::Before) {
+                upstream::charge(&cluster, reply.row().status, stream.info);
             }
             reply_locally(stream, &reply, responder).await
         }

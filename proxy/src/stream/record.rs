@@ -65,7 +65,7 @@ pub(crate) fn count_expired(service: &Service, expired: Expired) {
     let stats = &service.stats;
     match expired {
         Expired::Duration => stats.downstream_rq_max_duration_reached.inc(),
-        Expired::Global => {}
+        Expired::Global | Expired::Upstream => {}
         Expired::Head => stats.downstream_rq_header_timeout.inc(),
         Expired::Idle => stats.downstream_rq_idle_timeout.inc(),
         Expired::Request => stats.downstream_rq_timeout.inc(),
@@ -125,8 +125,10 @@ pub(super) fn record_relay_end(
             stats.downstream_rq_tx_reset.inc();
             stats.downstream_rq_rx_reset.inc();
             count_expired(service, *expired);
-            if *expired == Expired::Global {
-                cluster.shared.stats.upstream_rq_timeout.inc();
+            match expired {
+                Expired::Global => cluster.shared.stats.upstream_rq_timeout.inc(),
+                Expired::Upstream => cluster.shared.stats.upstream_rq_max_duration_reached.inc(),
+                Expired::Duration | Expired::Head | Expired::Idle | Expired::Request => {}
             }
             let row = LocalReply::too_late(*expired, request_complete).row();
             if let Some(flag) = row.flag {

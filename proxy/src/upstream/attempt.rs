@@ -35,6 +35,8 @@ pub(super) struct How<'a> {
     pub(super) wanted: Wanted,
     pub(super) timeout: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
+    /// A try and its response are ended after this.
+    pub(super) longest: Option<Duration>,
     /// A try whose time is over goes on beside the next one.
     pub(super) hedges: bool,
     /// The request gets the name of its endpoint as host.
@@ -69,7 +71,7 @@ pub(super) async fn run(
     head: &mut RequestHead,
     cluster: &Cluster,
     how: How<'_>,
-    avoided: Option<&mut Avoided>,
+    avoided: Option<&mut Avoided<'_>>,
     info: &mut StreamInfo,
 ) -> Result<TryEnd, Interrupted> {
     let Some(endpoint) = cluster.choose(avoided) else {
@@ -82,7 +84,7 @@ pub(super) async fn run(
     };
     set_host(how, cluster, &endpoint, head);
     info.parts.iter().for_each(|part| part.counters.upstream_rq_total.inc());
-    let mut limit = TryLimit::new(how.timeout, how.idle_timeout);
+    let mut limit = TryLimit::new(how.timeout, how.idle_timeout, how.longest);
     let Downstream { peer, local, .. } = &*info.downstream;
     let version = how.termination.and_then(|termination| termination.proxy);
     let first = version.map(|version| proxy_header(version, peer, local)).unwrap_or_default();
@@ -101,10 +103,10 @@ pub(super) async fn run(
         if !matches!(received, Ok(Err(TryExpired::Timeout))) || sent.informational().is_empty() {
             break received;
         }
-        limit = TryLimit::new(None, None);
+        limit.response_began();
     };
     if how.hedges
-        && let Ok(Err(_)) = &received
+        && let Ok(Err(TryExpired::Idle | TryExpired::Timeout)) = &received
     {
         cluster.note_timeout(&endpoint);
         return Ok(TryEnd::Late(Box::new(LateTry::new(sent, exchange.rest(), info))));
@@ -119,7 +121,7 @@ pub(super) async fn run(
         Err(expired) => Err(sent.expire(expired)),
     };
     if let Ok(response) = &mut result {
-        response.limit_silence(how.idle_timeout.filter(|_| !how.hedges));
+        response.limit(how.idle_timeout.filter(|_| !how.hedges), limit.ends_at());
     }
     report(cluster, &endpoint, &result);
     Ok(TryEnd::Tried(Tried { result, informed }))
@@ -143,6 +145,7 @@ async fn checkout(
     info: &mut StreamInfo,
 ) -> Result<Result<Lease, Failure>, Interrupted> {
     info.upstream_host = Some(endpoint.address.clone());
+    info.is_canary = cluster.labels(endpoint).is_some_and(|labels| labels.is_canary);
     info.upstream_name = if info.shows_upstream_name { cluster.hostname(endpoint) } else { None };
     info.times.upstream_ready = None;
     let began = Instant::now();

@@ -34,7 +34,7 @@ pub(super) struct Attempts<'a> {
     pub(super) tries: Tries,
     /// A retry's, held through its back-off and its attempt.
     permit: Option<Permit>,
-    avoided: Option<Avoided>,
+    avoided: Option<Avoided<'a>>,
     /// Attempts whose time is over and that are awaited all the same.
     late: LateTries,
 }
@@ -89,9 +89,10 @@ impl<'a> Attempts<'a> {
         let termination = to.upgrades.termination(&head.method);
         let is_tunnel = head.upgrade().is_some() || head.method == Method::CONNECT || termination.is_some();
         let hedges = options.hedges && !is_tunnel;
+        let longest = options.upstream_longest.unwrap_or(cluster.shared.config.stream_duration_max);
         let (priority, wanted) = (to.priority, Wanted::Any);
-        let how = How { priority, wanted, timeout, idle_timeout, hedges, endpoint_host, termination };
-        let avoided = policy.and_then(|policy| policy.other_endpoints).map(Avoided::new);
+        let how = How { priority, wanted, timeout, idle_timeout, longest, hedges, endpoint_host, termination };
+        let avoided = policy.and_then(|policy| policy.other_endpoints.as_ref()).map(Avoided::new);
         Self {
             policy,
             keeps_body,

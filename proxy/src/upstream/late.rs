@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use http::{HeaderValue, StatusCode};
 
 use super::Forwarding;
-use super::outcome::{Tried, charge_informed, report};
+use super::outcome::{Tried, charge, charge_informed, report};
 use super::reach::Failed;
 use super::response::UpstreamResponse;
 use super::retry::{self, Outcome};
@@ -204,9 +204,4 @@ fn counts(policy: Option<&RetryPolicy>, received: &ResponseResult) -> bool {
     let Ok((head, _)) = received else { return false };
     let outcome = Outcome::Response { status: head.status, headers: &head.headers };
     !policy.is_some_and(|policy| retry::is_retriable(policy, &outcome))
-}
-
-fn charge(cluster: &Cluster, status: StatusCode, info: &StreamInfo) {
-    cluster.codes.charge(status, info.internal, info.alt_stat_name.as_deref());
-    info.parts.iter().for_each(|part| part.charge(status));
 }

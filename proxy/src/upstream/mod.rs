@@ -15,6 +15,7 @@ mod response;
 pub mod retry;
 mod sent;
 
+pub(crate) use outcome::charge;
 pub(crate) use response::UpstreamResponse;
 
 use crate::access_log::StreamInfo;

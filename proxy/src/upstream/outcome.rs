@@ -23,10 +23,17 @@ pub(super) fn charge_informed(cluster: &Cluster, informed: &[StatusCode], info: 
         info.response_start = ResponseStart::After;
     }
     for status in informed {
-        cluster.codes.charge(*status, info.internal, info.alt_stat_name.as_deref());
-        info.parts.iter().for_each(|part| part.charge(*status));
+        charge(cluster, *status, info);
     }
     !informed.is_empty()
+}
+
+/// Counts a response by its status, unless `dynamic_stats` is off.
+pub(crate) fn charge(cluster: &Cluster, status: StatusCode, info: &StreamInfo) {
+    if info.has_code_stats {
+        cluster.codes.charge(status, info.internal, info.alt_stat_name.as_deref());
+        info.parts.iter().for_each(|part| part.charge(status));
+    }
 }
 
 /// What an attempt came to, for the endpoint's health and its stats.
@@ -39,6 +46,8 @@ pub(super) fn report(cluster: &Cluster, endpoint: &Rc<Endpoint>, result: &Result
                 cluster.fail_at_once(endpoint);
             }
         }
+        // As in Envoy, it is no error of the endpoint.
+        Err(Failed { failure: Failure::LongestStream { .. }, .. }) => stats.upstream_rq_max_duration_reached.inc(),
         Err(Failed { failure, .. }) => {
             counts.rq_error.inc();
             if *failure == Failure::TryIdle {

@@ -21,6 +21,7 @@ impl Failed {
     pub(super) fn expired(which: TryExpired, nothing_sent: bool) -> Self {
         let failure = match which {
             TryExpired::Idle => Failure::TryIdle,
+            TryExpired::Longest { request_complete } => Failure::LongestStream { request_complete },
             TryExpired::Timeout => Failure::TryTimeout,
         };
         // An upstream that is slow is no stale connection.

@@ -23,9 +23,10 @@ const RETRIABLE_HEADER_NAMES: &str = "x-envoy-retriable-header-names";
 const RETRIABLE_STATUS_CODES: &str = "x-envoy-retriable-status-codes";
 const RETRY_GRPC_ON: &str = "x-envoy-retry-grpc-on";
 const RETRY_ON: &str = "x-envoy-retry-on";
+const STREAM_DURATION: &str = "x-envoy-upstream-stream-duration-ms";
 const TIMEOUT: &str = "x-envoy-upstream-rq-timeout-ms";
 
-/// What no upstream sees. The last means nothing here: an upstream has no longest stream.
+/// What no upstream sees.
 const ASKING: [&str; 11] = [
     ALT_RESPONSE,
     ALT_STAT_NAME,
@@ -37,7 +38,7 @@ const ASKING: [&str; 11] = [
     RETRY_ON,
     TIMEOUT,
     HEDGE,
-    "x-envoy-upstream-stream-duration-ms",
+    STREAM_DURATION,
 ];
 
 /// Those of them that ask for retries.
@@ -51,6 +52,8 @@ pub(crate) struct RequestOptions<'r> {
     pub(crate) timeout: Option<Duration>,
     /// Replaces the connection manager's longest stream: `Some(None)` switches it off.
     pub(crate) longest: Option<Option<Duration>>,
+    /// Replaces the longest stream of the cluster, for one try with its response: `Some(None)` switches it off.
+    pub(crate) upstream_longest: Option<Option<Duration>>,
     /// For one try, to its response head; `None` is no limit.
     pub(crate) per_try_timeout: Option<Duration>,
     /// A try that has reached it goes on beside the next one.
@@ -78,6 +81,7 @@ impl<'r> RequestOptions<'r> {
         let mut options = Self {
             timeout,
             longest: longest.or(route.stream_duration_max),
+            upstream_longest: None,
             per_try_timeout: retry.and_then(|policy| policy.per_try_timeout),
             hedges: route.hedges,
             retry: retry.map(Cow::Borrowed),
@@ -99,6 +103,7 @@ impl<'r> RequestOptions<'r> {
         Self {
             timeout,
             longest: None,
+            upstream_longest: None,
             per_try_timeout: None,
             hedges: false,
             retry: None,
@@ -117,6 +122,7 @@ impl<'r> RequestOptions<'r> {
         if let Some(limit) = millis(headers, PER_TRY_TIMEOUT) {
             self.per_try_timeout = unless_zero(limit);
         }
+        self.upstream_longest = millis(headers, STREAM_DURATION).map(unless_zero);
         match headers.get_str(HEDGE).map(HeaderValue::as_bytes) {
             Some(b"true") => self.hedges = true,
             Some(b"false") => self.hedges = false,

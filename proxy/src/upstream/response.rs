@@ -17,6 +17,8 @@ pub(crate) struct UpstreamResponse {
     pub(crate) body: Body,
     /// Where the rest of the request goes; `None` once the upstream stopped taking it.
     pub(crate) writer: Option<Writer>,
+    /// When it is ended, whatever it does.
+    pub(crate) ends_at: Option<Instant>,
     /// Who gave it.
     pub(super) endpoint: Rc<Endpoint>,
     /// `None` once the upstream was given up.
@@ -47,12 +49,13 @@ impl UpstreamResponse {
         endpoint: Rc<Endpoint>,
         lease: Lease,
     ) -> Self {
-        Self { head, body, writer, endpoint, lease: Some(lease), silence: None }
+        Self { head, body, writer, ends_at: None, endpoint, lease: Some(lease), silence: None }
     }
 
-    /// The payload may pause for so long.
-    pub(super) fn limit_silence(&mut self, limit: Option<Duration>) {
-        self.silence = limit.map(Silence::new);
+    /// The payload may pause for so long, and the response is ended then, whatever it does.
+    pub(super) fn limit(&mut self, silence: Option<Duration>, ends_at: Option<Instant>) {
+        self.silence = silence.map(Silence::new);
+        self.ends_at = ends_at;
     }
 
     /// Did the upstream accept an upgrade or CONNECT?

@@ -191,7 +191,7 @@ fn failure_is_retriable(on: RetryOn, failure: &Failure, nothing_sent: bool) -> b
     match failure {
         Failure::Connect(_) | Failure::ConnectTimeout => any_reset || on.connect_failure || on.reset_before_request,
         Failure::Refused => any_reset || on.refused_stream,
-        Failure::Terminated | Failure::TryIdle | Failure::TryTimeout => {
+        Failure::LongestStream { .. } | Failure::Terminated | Failure::TryIdle | Failure::TryTimeout => {
             any_reset || (on.reset_before_request && nothing_sent)
         }
         Failure::Protocol | Failure::Reset | Failure::ResetByConnect => any_reset,

@@ -249,6 +249,12 @@ fn unfit(upstream: &Exchange, details: Option<&Details>, part: &str) -> (String,
     if reset_of(details).is_some_and(|reset| reset.cause == ResetCause::Protocol) {
         return (format!("{part} is not valid HTTP"), Cause::Unreadable);
     }
+    if let Some(Details::UpstreamMaxStreamDuration) = details {
+        return (
+            "the attempt had reached max_stream_duration, of its cluster or of the request".to_owned(),
+            Cause::Itself,
+        );
+    }
     let said = details.map_or_else(String::new, Details::to_string);
     (format!("cause not found; its log has {said}"), Cause::Itself)
 }

@@ -131,6 +131,11 @@ const BAD_BASE64: Reason = reason(
     "no setting: the client has to send base64, or application/grpc-web+proto",
     None,
 );
+const LONGEST_ATTEMPT: Reason = reason(
+    "because the attempt had reached max_stream_duration of its cluster, or what the request sets in its place",
+    "permit longer attempts",
+    Some((At::ClusterHttp, "common_http_protocol_options.max_stream_duration")),
+);
 const RESPONSE_TOO_LARGE: Reason = reason(
     "because a filter has to keep the response's body, which is larger than the connection's buffer",
     "raise per_connection_buffer_limit_bytes of the listener",
@@ -339,6 +344,7 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::UpstreamReset(UpstreamReset { response: ResponseStart::Before, cause: ResetCause::Overflow }) => {
             OVERFLOW
         }
+        Details::UpstreamMaxStreamDuration => LONGEST_ATTEMPT,
         Details::ViaUpstream => AS_NEXT_HOP,
         Details::WebSocketHandshakeUnsuccessful => WEBSOCKET_REFUSED,
         Details::InternalRedirect

@@ -33,11 +33,7 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
             None => pieces(info.connection_termination.as_ref()?, out),
         },
         Operator::Duration => number(millis(times.duration()), out),
-        Operator::DynamicMetadata(path) => match info.metadata.as_ref()?.get(path)? {
-            Found::Value(Value::Null) => None,
-            Found::Value(Value::Text(value)) => text(value, out),
-            found => text(&found.to_json().to_string(), out),
-        },
+        Operator::DynamicMetadata(path) => metadata(info.metadata.as_ref()?.get(path)?, out),
         Operator::EmitTime(format) => {
             let emitted = info.started.checked_add(times.duration()).unwrap_or(info.started);
             point_in_time(format.as_deref(), emitted, second, out)
@@ -96,6 +92,15 @@ fn of_upstream(operator: &Operator, info: &StreamInfo, out: &mut Vec<u8>) -> Opt
         Operator::UpstreamRequestAttemptCount => number(info.attempts.into(), out),
         Operator::UpstreamTransportFailureReason => one_word(info.transport_failure.as_deref()?, out),
         _ => None,
+    }
+}
+
+/// A text as it is, anything else as JSON.
+fn metadata(found: Found<'_>, out: &mut Vec<u8>) -> Option<()> {
+    match found {
+        Found::Value(Value::Null) => None,
+        Found::Value(Value::Text(value)) => text(value, out),
+        found @ (Found::Struct(_) | Found::Value(_)) => text(&found.to_json().to_string(), out),
     }
 }
 

@@ -1,12 +1,14 @@
 //! Clusters, as written.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::tls::TransportSocket;
 use super::{Address, HeaderKeyFormat, Http2ProtocolOptions};
 use crate::config::constraints::{LongerThan, NonEmpty, PercentValue, Positive, WholePercent};
 use crate::config::units::Seconds;
-use crate::config::yaml::At;
+use crate::config::yaml::{At, Tree};
 
 /// `envoy.config.cluster.v3.Cluster`
 #[derive(Debug, Deserialize)]
@@ -121,6 +123,14 @@ pub(crate) struct LocalityLbEndpoints {
 #[derive(Debug, Deserialize)]
 pub(crate) struct LbEndpoint {
     pub(crate) endpoint: Endpoint,
+    pub(crate) metadata: Option<At<Metadata>>,
+}
+
+/// `envoy.config.core.v3.Metadata`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Metadata {
+    #[serde(default)]
+    pub(crate) filter_metadata: BTreeMap<String, At<Tree>>,
 }
 
 /// `envoy.config.endpoint.v3.Endpoint`
@@ -214,6 +224,7 @@ pub(crate) struct UpstreamHttpProtocolOptions {
     pub(crate) idle_timeout: Option<Seconds>,
     pub(crate) max_connection_duration: Option<Seconds>,
     pub(crate) max_requests_per_connection: Option<u32>,
+    pub(crate) max_stream_duration: Option<Seconds>,
 }
 
 /// `envoy.config.cluster.v3.Cluster.CommonLbConfig`

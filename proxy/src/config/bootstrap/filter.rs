@@ -38,6 +38,7 @@ pub(crate) enum HttpFilterConfig {
 /// `envoy.extensions.filters.http.router.v3.Router`
 #[derive(Debug, Deserialize)]
 pub(crate) struct Router {
+    pub(crate) dynamic_stats: Option<bool>,
     #[serde(default)]
     pub(crate) respect_expected_rq_timeout: bool,
     #[serde(default)]

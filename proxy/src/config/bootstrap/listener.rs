@@ -133,6 +133,7 @@ pub(crate) struct HttpConnectionManager {
     #[serde(default)]
     pub(crate) access_log: Vec<AccessLog>,
     pub(crate) access_log_options: Option<HcmAccessLogOptions>,
+    pub(crate) add_user_agent: Option<bool>,
     pub(crate) always_set_request_id_in_response: Option<bool>,
     #[serde(default)]
     pub(crate) append_x_forwarded_port: bool,

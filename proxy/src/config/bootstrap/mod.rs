@@ -32,6 +32,7 @@ pub(crate) struct Bootstrap {
     pub(crate) bootstrap_extensions: Vec<At<BootstrapExtension>>,
     #[expect(dead_code, reason = "values of any shape: `interpret` reads them from the tree")]
     pub(crate) layered_runtime: Option<serde::de::IgnoredAny>,
+    pub(crate) node: Option<Node>,
     pub(crate) overload_manager: Option<OverloadManager>,
     pub(crate) static_resources: Option<StaticResources>,
     pub(crate) stats_config: Option<stats::StatsConfig>,
@@ -56,6 +57,13 @@ pub(crate) enum BootstrapExtensionConfig {
 #[derive(Debug, Deserialize)]
 pub(crate) struct InternalListener {
     pub(crate) buffer_size_kb: Option<At<u32>>,
+}
+
+/// `envoy.config.core.v3.Node`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Node {
+    pub(crate) cluster: Option<At<String>>,
+    pub(crate) id: Option<At<String>>,
 }
 
 /// `envoy.config.overload.v3.OverloadManager`

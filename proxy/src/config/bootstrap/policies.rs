@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::cluster::Metadata;
 use super::matchers::{HeaderMatcher, RegexMatchAndSubstitute};
 use crate::config::constraints::{HeaderName, NonEmpty, Positive};
 use crate::config::units::Seconds;
@@ -148,15 +149,28 @@ pub(crate) struct RetryPolicy {
 pub(crate) struct RetryHostPredicate {
     #[expect(dead_code, reason = "the type tells; having read it is the check")]
     pub(crate) name: NonEmpty,
-    #[expect(dead_code, reason = "there is one predicate; having read it is the check")]
     pub(crate) typed_config: HostPredicate,
 }
 
 /// The host predicates there are.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) enum HostPredicate {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate")]
+    OmitCanaryHosts(OmitCanaryHostsPredicate),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig")]
+    OmitHostMetadata(OmitHostMetadataConfig),
     #[serde(rename = "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate")]
     PreviousHosts(PreviousHostsPredicate),
+}
+
+/// `envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct OmitCanaryHostsPredicate {}
+
+/// `envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct OmitHostMetadataConfig {
+    pub(crate) metadata_match: Option<At<Metadata>>,
 }
 
 /// `envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate`

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use super::metadata;
 use super::rewrite::literal_host;
 use super::secret::Secrets;
 use super::{address, buffer_bytes_max, health, http2_options, name_case, tls, trailer_rule};
@@ -15,10 +16,11 @@ use crate::config::bootstrap::cluster::{
     TypedHttpProtocolOptions, UpstreamHttp1ProtocolOptions, UpstreamHttpProtocolOptions,
 };
 use crate::config::cluster::{
-    Balancing, ByPriority, Cluster, Discovery, FailureRefresh, Limits, LookupFamily, Priority, Refresh, RetryBudget,
-    TcpKeepalive, UpstreamProtocol,
+    Balancing, ByPriority, Cluster, Discovery, FailureRefresh, Labels, Limits, LookupFamily, Priority, Refresh,
+    RetryBudget, TcpKeepalive, UpstreamProtocol,
 };
 use crate::config::error::Cause;
+use crate::config::metadata::Value;
 use crate::config::problem::Problem;
 use crate::config::rewrite::is_host;
 use crate::config::units::Seconds;
@@ -59,6 +61,7 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
         name: cluster.name.value.as_str().into(),
         alt_stat_name: cluster.alt_stat_name.clone().filter(|name| !name.is_empty()),
         hostnames: hostnames(cluster)?,
+        labels: labels(cluster)?,
         discovery: discovery(cluster)?,
         balancing: match cluster.lb_policy {
             None | Some(LbPolicy::RoundRobin) => Balancing::RoundRobin,
@@ -77,6 +80,9 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
         requests_per_connection_max: requests_per_connection_max(cluster)?,
         connection_duration_max: common_options(cluster)
             .and_then(|common| common.max_connection_duration)
+            .and_then(Seconds::unless_zero),
+        stream_duration_max: common_options(cluster)
+            .and_then(|common| common.max_stream_duration)
             .and_then(Seconds::unless_zero),
         limits: ByPriority::new(|priority| limits(cluster, priority)),
         health_checks: health::checks(&cluster.health_checks, &cluster.name.value)?,
@@ -235,6 +241,19 @@ fn hostnames(cluster: &Written) -> Result<Vec<Option<HeaderValue>>, Problem> {
         Ok(written.or(name.flatten().filter(|name| is_host(name.as_bytes()))))
     };
     endpoints.map(hostname).collect()
+}
+
+/// What is said of the kind of the endpoints, in the same order.
+fn labels(cluster: &Written) -> Result<Vec<Option<Labels>>, Problem> {
+    let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.endpoints);
+    let endpoints = assigned.flat_map(|locality| &locality.lb_endpoints);
+    let labels = endpoints.map(|lb| -> Result<_, Problem> {
+        let balancing = lb.metadata.as_ref().map(metadata::labels).transpose()?.flatten();
+        Ok(balancing
+            .map(|balancing| Labels { is_canary: balancing.get("canary") == Some(&Value::Flag(true)), balancing }))
+    });
+    let labels = labels.collect::<Result<Vec<_>, _>>()?;
+    Ok(if labels.iter().all(Option::is_none) { Vec::new() } else { labels })
 }
 
 fn lookup_family(cluster: &Written) -> LookupFamily {

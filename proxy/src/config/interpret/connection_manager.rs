@@ -17,8 +17,8 @@ use crate::config::bootstrap::route::UpgradeConfig;
 use crate::config::error::Place;
 use crate::config::header_names::Underscores;
 use crate::config::listener::{
-    CodecType, ConnectionManager, EarlyLogs, Http1Options, Http2Options, ManagerTimeouts, RequestIds, ServerHeader,
-    ServerTransformation,
+    CodecType, ConnectionManager, EarlyLogs, Http1Options, Http2Options, ManagerTimeouts, NodeNames, RequestIds,
+    ServerHeader, ServerTransformation,
 };
 use crate::config::normalisation::{EscapedSlashes, HostPort, Normalisation, PathForm, Slashes, TrailingDot};
 use crate::config::problem::Problem;
@@ -42,10 +42,8 @@ pub(super) fn connection_manager(
     let common = written.common_http_protocol_options.as_ref();
     let headers = common.and_then(|common| common.max_headers_count.as_ref());
     let headers = headers.map_or(Ok(HEADERS_MAX), |count| within(count, 1..=u32::from(u16::MAX)))?;
-    let head_kib = written.max_request_headers_kb.as_ref();
-    let head_kib = head_kib.map_or(Ok(HEAD_KIB_MAX), |kib| within(kib, 1..=8192))?;
-    let trust = trust(&written)?;
-    let server = server(&written);
+    let head_kib = written.max_request_headers_kb.as_ref().map_or(Ok(HEAD_KIB_MAX), |kib| within(kib, 1..=8192))?;
+    let (trust, server) = (trust(&written)?, server(&written));
     let (normalisation, scheme) = (normalisation(&written)?, scheme(&written)?);
     Ok(ConnectionManager {
         gates: Vec::new(), // the listener knows
@@ -76,6 +74,7 @@ pub(super) fn connection_manager(
         scheme_matches_upstream: matches_upstream(written.scheme_header_transformation.as_ref()),
         keeps_client_cert: keeps_client_cert(written.forward_client_cert_details),
         adds_port_header: written.append_x_forwarded_port,
+        node_names: written.add_user_agent.unwrap_or(false).then(NodeNames::default), // named once the whole file has been read
         via: written.via.map(|via| via.0).filter(|via| !via.is_empty()),
         request_ids: RequestIds {
             generate: written.generate_request_id.unwrap_or(true),

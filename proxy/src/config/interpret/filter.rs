@@ -297,6 +297,7 @@ fn misplaced(at: &At<HttpFilter>, terminal: &str, kind: &str, how: &str, chain: 
 
 fn router(written: &Router) -> Result<RouterOptions, Problem> {
     Ok(RouterOptions {
+        has_code_stats: written.dynamic_stats.unwrap_or(true),
         respect_expected_timeout: written.respect_expected_rq_timeout,
         strict: written.strict_check_headers.iter().map(strict_header).collect::<Result<_, _>>()?,
         suppress_envoy_headers: written.suppress_envoy_headers,

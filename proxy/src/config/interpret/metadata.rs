@@ -1,5 +1,6 @@
 //! What metadata, and tests of it, mean.
 
+use crate::config::bootstrap::cluster::Metadata as WrittenMetadata;
 use crate::config::bootstrap::filter::{MetadataEntry as WrittenEntry, SetMetadata as WrittenSetMetadata};
 use crate::config::bootstrap::matchers::{DoubleMatcher, MetadataMatcher, ValueMatcher};
 use crate::config::filter::{MetadataEntry, Overwriting};
@@ -31,6 +32,11 @@ fn entry(written: &WrittenEntry) -> Result<Option<MetadataEntry>, Problem> {
     let overwriting = if written.allow_overwrite { Overwriting::Merged } else { Overwriting::Denied };
     let namespace = written.metadata_namespace.to_string();
     Ok(Some(MetadataEntry { namespace, value: members(value)?, overwriting }))
+}
+
+/// What stands under the name `envoy.lb`, by which endpoints are told apart; nothing else is read of them.
+pub(super) fn labels(written: &At<WrittenMetadata>) -> Result<Option<Struct>, Problem> {
+    written.value.filter_metadata.get("envoy.lb").map(members).transpose()
 }
 
 fn members(written: &At<Tree>) -> Result<Struct, Problem> {

@@ -38,12 +38,13 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use http::HeaderValue;
 use listener::InternalListeners;
 
-use super::bootstrap::{Bootstrap, HeaderKeyFormat, Http2ProtocolOptions, KeepaliveSettings};
+use super::bootstrap::{self, Bootstrap, HeaderKeyFormat, Http2ProtocolOptions, KeepaliveSettings};
 use super::error::Place;
 use super::header_names::{NameCase, TrailerRule};
-use super::listener::{Http2Floods, Http2Options, Keepalive, Listener};
+use super::listener::{Http2Floods, Http2Options, Keepalive, Listener, NodeNames};
 use super::problem::Problem;
 use super::yaml::{At, Node, Notes};
 use super::{Cluster, Config, Difference, Differences};
@@ -71,7 +72,11 @@ pub(super) fn interpret(
     let clusters = clusters(written.clusters, &secrets, notes)?;
     let names = ClusterNames::new(&clusters);
     let internal = listener::internal_listeners(&bootstrap.bootstrap_extensions)?;
-    let listeners = listeners(written.listeners, internal, &names, &secrets, notes)?;
+    let mut listeners = listeners(written.listeners, internal, &names, &secrets, notes)?;
+    for told in listeners.iter_mut().flat_map(Listener::managers_mut).filter_map(|manager| manager.node_names.as_mut())
+    {
+        *told = node_names(bootstrap.node.as_ref())?;
+    }
     runtime::note_unknown_owners(notes, &names, &listeners);
     notes.note_unread();
     if !listeners.iter().flat_map(Listener::managers).any(|manager| manager.http2.allow_connect) {
@@ -102,8 +107,25 @@ pub(super) fn interpret(
     })
 }
 
+/// What upstreams are told of this node.
+fn node_names(node: Option<&bootstrap::Node>) -> Result<NodeNames, Problem> {
+    let value = |written: Option<&At<String>>| {
+        let written = written.filter(|written| !written.value.is_empty());
+        let value = |written: &At<String>| {
+            HeaderValue::from_str(&written.value)
+                .map_err(|_| written.invalid("cannot be the value of a header, which add_user_agent makes of it"))
+        };
+        written.map(value).transpose()
+    };
+    let by_default = NodeNames::default();
+    Ok(NodeNames {
+        cluster: value(node.and_then(|node| node.cluster.as_ref()))?.unwrap_or(by_default.cluster),
+        id: value(node.and_then(|node| node.id.as_ref()))?,
+    })
+}
+
 fn clusters(
-    written: Vec<At<super::bootstrap::cluster::Cluster>>,
+    written: Vec<At<bootstrap::cluster::Cluster>>,
     secrets: &Secrets<'_>,
     notes: &Notes,
 ) -> Result<Vec<Cluster>, Problem> {
@@ -120,7 +142,7 @@ fn clusters(
 }
 
 fn listeners(
-    written: Vec<At<super::bootstrap::listener::Listener>>,
+    written: Vec<At<bootstrap::listener::Listener>>,
     internal: InternalListeners,
     clusters: &ClusterNames<'_>,
     secrets: &Secrets<'_>,
@@ -181,7 +203,7 @@ fn shown(names: &[&str]) -> String {
 }
 
 /// Where clusters have `allow_connect`, which only means something to a listener.
-fn connect_in_clusters(clusters: &[At<super::bootstrap::cluster::Cluster>]) -> Vec<Place> {
+fn connect_in_clusters(clusters: &[At<bootstrap::cluster::Cluster>]) -> Vec<Place> {
     clusters
         .iter()
         .filter_map(|cluster| cluster.value.http2_options()?.allow_connect.as_ref())

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use super::matching::header;
+use super::metadata::labels;
 use crate::config::bootstrap::policies::{
-    RateLimitedRetryBackOff, ResetHeaderFormat, RetryBackOff, RetryPolicy as Written,
+    HostPredicate as WrittenPredicate, RateLimitedRetryBackOff, ResetHeaderFormat, RetryBackOff, RetryPolicy as Written,
 };
 use crate::config::error::{Cause, Name};
 use crate::config::problem::{Problem, unknown};
-use crate::config::retry::{Intervals, RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
+use crate::config::retry::{
+    HostPredicate, Intervals, OtherEndpoints, RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy, WantedLabels,
+};
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
 
@@ -27,12 +30,31 @@ pub(super) fn policy(written: &Written, notes: &Notes) -> Result<RetryPolicy, Pr
         statuses: written.retriable_status_codes.clone(),
         headers: written.retriable_headers.iter().map(header).collect::<Result<_, _>>()?,
         request_headers: written.retriable_request_headers.iter().map(header).collect::<Result<_, _>>()?,
-        other_endpoints: (!written.retry_host_predicate.is_empty())
-            .then(|| written.host_selection_retry_max_attempts.unwrap_or(HOST_SELECTION_ATTEMPTS)),
+        other_endpoints: other_endpoints(written)?,
         per_try_timeout: written.per_try_timeout.and_then(Seconds::unless_zero),
         per_try_idle_timeout: written.per_try_idle_timeout.and_then(Seconds::unless_zero),
         back_off,
         rate_limited: written.rate_limited_retry_back_off.as_ref().map(rate_limited).transpose()?,
+    })
+}
+
+fn other_endpoints(written: &Written) -> Result<Option<OtherEndpoints>, Problem> {
+    if written.retry_host_predicate.is_empty() {
+        return Ok(None);
+    }
+    let predicates = written.retry_host_predicate.iter().map(|predicate| predicate_of(&predicate.typed_config));
+    let draws_max = written.host_selection_retry_max_attempts.unwrap_or(HOST_SELECTION_ATTEMPTS);
+    Ok(Some(OtherEndpoints { predicates: predicates.collect::<Result<_, _>>()?, draws_max }))
+}
+
+fn predicate_of(written: &WrittenPredicate) -> Result<HostPredicate, Problem> {
+    Ok(match written {
+        WrittenPredicate::OmitCanaryHosts(_) => HostPredicate::Canary,
+        WrittenPredicate::OmitHostMetadata(wanted) => {
+            let labels = wanted.metadata_match.as_ref().map(labels).transpose()?.flatten();
+            HostPredicate::Labels(WantedLabels(labels.unwrap_or_default()))
+        }
+        WrittenPredicate::PreviousHosts(_) => HostPredicate::Tried,
     })
 }
 

@@ -114,6 +114,9 @@ impl<'w> Template<'w> {
         if !rest.starts_with('/') {
             return Err(rewrite.invalid("a template begins with /"));
         }
+        if rest.contains("//") {
+            return Err(rewrite.invalid("a template has no empty segment: write one slash for //"));
+        }
         while let Some((literal, after)) = rest.split_once('{') {
             let Some((name, next)) = after.split_once('}') else {
                 return Err(rewrite.invalid("a variable is not closed: } is missing"));
@@ -121,12 +124,23 @@ impl<'w> Template<'w> {
             let Some(index) = self.variables.iter().position(|known| known == name) else {
                 return Err(rewrite.invalid(format!("the matched template has no variable {name:?}")));
             };
-            pieces.extend((!literal.is_empty()).then(|| Piece::Literal(literal.to_owned())));
+            pieces.extend(self::literal(literal, rewrite)?);
             pieces.push(Piece::Group(index + 1));
             rest = next;
         }
-        pieces.extend((!rest.is_empty()).then(|| Piece::Literal(rest.to_owned())));
+        pieces.extend(literal(rest, rewrite)?);
         Ok(Substitution(pieces))
+    }
+}
+
+/// A part of a rewrite that is no variable: what a path may consist of (RFC 3986 3.3).
+fn literal(text: &str, of: &At<NonEmpty>) -> Result<Option<Piece>, Problem> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;:@=/".contains(&byte);
+    match text.bytes().all(is_allowed) {
+        true => Ok((!text.is_empty()).then(|| Piece::Literal(text.to_owned()))),
+        false => {
+            Err(of.invalid("a path has letters, digits and -._~%!$&'()*+,;:@=/ alone; write anything else as %XX"))
+        }
     }
 }
 
@@ -134,8 +148,11 @@ const LAST: &str = "** is the last part of a template";
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::config::error::Place;
+    use crate::config::rewrite::{RegexRewrite, is_part_of_target};
 
     fn at(text: &str) -> At<NonEmpty> {
         At { place: Place { path: String::new(), at: None }, value: text.into() }
@@ -157,6 +174,25 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn what_a_template_makes_of_a_path_is_a_path_again(
+            template in "(/([a-z*]{0,2}|[{][a-z](=[a-z*/]{1,3})?[}]|[*][*]|[!-~]{1,3})){1,4}",
+            rewrite in "(/([a-z.]{0,2}|[{][a-z][}]|[!-~]{1,3})){1,3}",
+            paths in prop::collection::vec("(/([a-z]|[!-~&&[^?#]]{0,3})){1,4}", 8),
+        ) {
+            let written = at(&template);
+            let Ok(template) = Template::parse(&written) else { return Ok(()) };
+            let pattern = template.regex().unwrap();
+            let Ok(substitution) = template.substitution(&at(&rewrite)) else { return Ok(()) };
+            let rewrite = RegexRewrite { pattern, substitution };
+            for path in paths.iter().filter(|path| rewrite.pattern.is_match(path)) {
+                let made = rewrite.replace_all(path);
+                prop_assert!(made.starts_with('/') && is_part_of_target(made.as_bytes()), "{} {}", path, made);
+            }
+        }
+    }
+
     #[test]
     fn an_invalid_template_is_refused() {
         for template in
@@ -173,6 +209,10 @@ mod tests {
         let literal = |text: &str| Piece::Literal(text.to_owned());
         let expected = vec![literal("/x"), Piece::Group(2), literal("/"), Piece::Group(1)];
         assert_eq!(template.substitution(&at("/x{b}/{a}")).unwrap(), Substitution(expected));
-        assert!(["{a}", "/{c}", "/{a"].iter().all(|rewrite| template.substitution(&at(rewrite)).is_err()));
+        assert!(
+            ["{a}", "/{c}", "/{a", "/#", "/a?b", "//{a}"]
+                .iter()
+                .all(|rewrite| template.substitution(&at(rewrite)).is_err())
+        );
     }
 }

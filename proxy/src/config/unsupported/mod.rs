@@ -90,8 +90,6 @@ const VALUES: &[(&str, &str, Support)] = &[
     ("DiscoveryType", "EDS", Refused(DYNAMIC)),
     ("DiscoveryType", "ORIGINAL_DST", Refused("endpoints come from the file or from DNS")),
     ("DiscoveryType", "sds", Old("STATIC or STRICT_DNS")),
-    ("HostPredicate", "retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate", Refused("no endpoint is a canary")),
-    ("HostPredicate", "retry.host.omit_host_metadata.v3.OmitHostMetadataConfig", Refused(METADATA)),
     ("LbPolicy", "CLUSTER_PROVIDED", Refused("no type of cluster here chooses endpoints by itself; write ROUND_ROBIN, LEAST_REQUEST or RANDOM")),
     ("LbPolicy", "LOAD_BALANCING_POLICY_CONFIG", Refused(LOAD_BALANCING)),
     ("LbPolicy", "MAGLEV", Refused("no load balancer here reads hashes")),

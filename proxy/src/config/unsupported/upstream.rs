@@ -21,7 +21,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("UpstreamHttpProtocolOptions", "headers_with_underscores_action", Refused("it concerns requests; towards a cluster there are only responses")),
     ("UpstreamHttpProtocolOptions", "max_headers_count", Refused("the limits of a response head are fixed")),
     ("UpstreamHttpProtocolOptions", "max_response_headers_kb", Refused("the limits of a response head are fixed")),
-    ("UpstreamHttpProtocolOptions", "max_stream_duration", Refused("bound a stream by the route's timeout or by stream_idle_timeout")),
 
     ("Cluster", "cleanup_interval", Ignored("it concerns ORIGINAL_DST clusters")),
     ("Cluster", "close_connections_on_host_health_failure", Only("false", "idle connections to an unhealthy endpoint are closed, others finish their request")),
@@ -92,7 +91,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("LbEndpoint", "endpoint_name", Refused("write the endpoint where it is used")),
     ("LbEndpoint", "health_status", Only("HEALTHY", HEALTH)),
     ("LbEndpoint", "load_balancing_weight", Only("1", LOAD_BALANCING)),
-    ("LbEndpoint", "metadata", Ignored(METADATA)),
+    ("Metadata", "typed_filter_metadata", Ignored(METADATA)),
     ("Endpoint", "additional_addresses", Refused("write one endpoint for each address")),
     ("Endpoint", "health_check_config", Refused("checks go to the endpoint's own address")),
 

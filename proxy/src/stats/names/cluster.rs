@@ -127,6 +127,8 @@ scope! {
         upstream_rq_active_overflow: Counter,
         /// A request went away while it waited for a connection.
         upstream_rq_cancelled: Counter,
+        /// One attempt, or its response, took longer than the cluster permits.
+        upstream_rq_max_duration_reached: Counter,
         /// A request was refused because a runtime key has the cluster refuse it.
         upstream_rq_maintenance_mode: Counter,
         /// Requests waiting for a connection.
@@ -244,7 +246,6 @@ const CLUSTER_ALWAYS_ZERO: &[&str] = &[
     "upstream_http3_broken",
     "upstream_queue_overloaded",
     "upstream_rq_0rtt",
-    "upstream_rq_max_duration_reached",
     "upstream_rq_rx_reset_no_error",
 ];
 

@@ -38,6 +38,30 @@ scope! {
     }
 }
 
+scope! {
+    /// `runtime.`, but for what is read from its layers.
+    RuntimeStats {
+        /// The layers were put together.
+        load_success: Counter,
+        /// They were, without a directory of overrides, which there never is.
+        override_dir_not_exists: Counter,
+    }
+}
+
+impl RuntimeStats {
+    /// The scope of the process.
+    #[must_use]
+    pub fn new(registry: &Registry) -> Self {
+        Self::under(registry, "runtime")
+    }
+
+    /// The layers were put together.
+    pub fn loaded(&self) {
+        self.load_success.inc();
+        self.override_dir_not_exists.inc();
+    }
+}
+
 /// Names that dashboards expect and that stay 0: a configuration is served whole or not at all, and at once.
 const COUNTERS_ALWAYS_ZERO: &[(&str, &str)] = &[
     ("cluster_manager", "cluster_updated"),
@@ -46,6 +70,9 @@ const COUNTERS_ALWAYS_ZERO: &[(&str, &str)] = &[
     ("cluster_manager", "update_out_of_merge_window"),
     ("listener_manager", "listener_create_failure"),
     ("listener_manager", "listener_stopped"),
+    ("runtime", "deprecated_feature_use"),
+    ("runtime", "load_error"),
+    ("runtime", "override_dir_exists"),
 ];
 
 /// The same, of gauges.
@@ -55,6 +82,7 @@ const GAUGES_ALWAYS_ZERO: &[(&str, &str)] = &[
     ("listener_manager", "total_listeners_draining"),
     ("listener_manager", "total_listeners_warming"),
     ("listener_manager", "workers_pinned"),
+    ("runtime", "deprecated_feature_seen_since_process_start"),
 ];
 
 /// Of clusters and listeners together.

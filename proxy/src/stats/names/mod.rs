@@ -30,7 +30,7 @@ pub use gates::{ConnectionLimitStats, RbacStats};
 pub use http1::Http1Stats;
 pub use http2::Http2Stats;
 pub use log::LogStats;
-pub use managers::{ClusterManagerStats, ListenerManagerStats, ManagerStats};
+pub use managers::{ClusterManagerStats, ListenerManagerStats, ManagerStats, RuntimeStats};
 pub use part::PartCounters;
 pub use server::{ServerState, ServerStats};
 pub use tcp::TcpStats;
