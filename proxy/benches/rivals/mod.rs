@@ -5,6 +5,7 @@
 mod bootstrap;
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -107,7 +108,7 @@ impl Kind {
             Self::Nginx => nginx(&dir, at, app),
         }?;
         if matches!(self, Self::Envoy | Self::Finwait | Self::FinwaitBefore | Self::FinwaitExact) {
-            wait_for(admin); // it may come later than the listener
+            wait_until_live(admin); // it may come later than the listener
         }
         Some(Running::new(child, at))
     }
@@ -147,6 +148,24 @@ fn wait_for(at: SocketAddr) {
         thread::sleep(START_POLL);
     }
     eprintln!("{at} does not accept within {START_MAX:?}");
+}
+
+/// Waits until `GET /ready` responds 200.
+fn wait_until_live(admin: SocketAddr) {
+    let is_live = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(admin)?;
+        stream.write_all(b"GET /ready HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response)?;
+        Ok(response.starts_with("HTTP/1.1 200"))
+    };
+    for _ in 0..START_MAX.as_millis() / START_POLL.as_millis() {
+        if is_live().unwrap_or(false) {
+            return;
+        }
+        thread::sleep(START_POLL);
+    }
+    eprintln!("{admin} does not say LIVE within {START_MAX:?}");
 }
 
 /// Starts a program whose standard error goes to a file.
