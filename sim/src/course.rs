@@ -20,9 +20,9 @@ pub enum Perturbation<Host = HostId> {
     },
     /// A segment takes longer. Those behind it wait for it, unless the link reorders.
     Delay {
-        /// Its sender.
+        /// The host that sends the packet.
         from: Host,
-        /// Its receiver.
+        /// The host that is to receive the packet.
         to: Host,
         /// Which of the segments that went from one to the other.
         segment: u64,

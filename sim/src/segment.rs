@@ -22,7 +22,7 @@ pub struct Segment {
     pub ack: u64,
     /// Bytes the sender of this segment can take beyond `ack`, after scaling.
     pub window: u32,
-    /// The bytes.
+    /// The payload that the segment carries.
     pub payload: Bytes,
 }
 
@@ -121,7 +121,7 @@ impl fmt::Display for Flags {
 pub enum SegmentKind {
     /// Nothing but an acknowledgement.
     Ack,
-    /// Every segment.
+    /// Segments of every kind.
     #[default]
     Any,
     /// Segments with payload.

@@ -47,7 +47,7 @@ pub(super) enum Resolved {
     NotAll,
 }
 
-/// One name.
+/// A name to resolve, and the port of its endpoints.
 struct Target {
     name: String,
     port: u16,

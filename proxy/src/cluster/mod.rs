@@ -60,7 +60,7 @@ pub struct ClusterShared {
     pub http2_stats: Http2Stats,
     /// `cluster.<name>.ssl.`, if its connections are encrypted.
     pub tls_stats: Option<TlsStats>,
-    /// Its limits.
+    /// Its circuit breakers, for each priority.
     pub breakers: Arc<ByPriority<Breakers>>,
     /// What runtime keys say of its requests.
     pub keys: RequestKeys,
@@ -184,7 +184,7 @@ pub struct Cluster {
     known: RefCell<Vec<Known>>,
 }
 
-/// One backend.
+/// An endpoint of a cluster: an address, its health and its pools.
 pub struct Endpoint {
     /// Where it listens; of a logical endpoint, the first address of the last response.
     pub address: Address,

@@ -34,7 +34,7 @@ pub struct Cors {
 /// Which origins a policy allows.
 #[derive(Clone, Debug)]
 pub enum Origins {
-    /// Every origin.
+    /// `*`: every origin is allowed.
     Any,
     /// Those that one of these takes.
     Matching(Vec<StringMatch>),

@@ -126,7 +126,7 @@ pub struct Arrival<'h> {
 /// What the ClientHello of a connection asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientOffer<'h> {
-    /// Application protocols.
+    /// The application protocols (ALPN) that its ClientHello offers.
     pub alpn: &'h [Vec<u8>],
     /// In lower case.
     pub server_name: Option<&'h str>,

@@ -95,7 +95,7 @@ pub enum Rule {
 /// What rules are about.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// Our end.
+    /// The address at which the listener accepted the connection.
     pub local: Option<SocketAddr>,
     /// The client's.
     pub peer: Option<SocketAddr>,

@@ -44,9 +44,9 @@ pub enum RuntimeValue {
     Flag(bool),
     /// `{ numerator, denominator }`; the denominator is 100, 10,000 or 1,000,000.
     Fraction {
-        /// So many
+        /// How many of `denominator` are meant.
         numerator: u32,
-        /// of so many.
+        /// The whole.
         denominator: u32,
     },
     /// A number, or a text that is one.

@@ -55,7 +55,7 @@ pub const DEFAULT_BUCKETS: &[f64] = &[
 /// `stats_matcher`: which stats are shown. The others are counted all the same.
 #[derive(Clone, Debug)]
 pub enum ShownStats {
-    /// All stats.
+    /// Every stat is printed.
     All,
     /// `exclusion_list`: every one that none of these takes.
     AllBut(Vec<StringMatch>),

@@ -84,7 +84,7 @@ impl TcpClusters {
 /// How long a connection may last.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DurationMax {
-    /// At least.
+    /// The shortest duration that may be drawn.
     pub least: Duration,
     /// `max_downstream_connection_duration_jitter_percentage`: up to this part of `least` is added by chance. Percent.
     pub jitter_percent: f64,

@@ -57,7 +57,7 @@ pub enum Direction {
 /// Which listeners an operator means.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Scope {
-    /// All listeners.
+    /// Every listener drains.
     All,
     /// Those of [`Direction::Inbound`].
     Inbound,

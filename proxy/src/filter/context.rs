@@ -83,7 +83,7 @@ mod tests {
     use crate::config::fraction::MILLION;
     use crate::config::runtime::{LayerValues, RuntimeLayer};
 
-    /// Counts upwards.
+    /// A source of chance whose numbers count upwards.
     struct Counting(Cell<u64>);
 
     impl Random for Counting {

@@ -28,7 +28,7 @@ impl Piece {
         Self { data, end: End::Open }
     }
 
-    /// The end.
+    /// The end of a message, with its trailers.
     pub(crate) fn end(trailers: Option<Headers>) -> Self {
         Self { data: Bytes::new(), end: End::Complete(trailers) }
     }

@@ -38,7 +38,7 @@ pub use names::{
 pub struct Counter(Arc<AtomicU64>);
 
 impl Counter {
-    /// Adds 1.
+    /// Counts one more.
     pub fn inc(&self) {
         self.add(1);
     }

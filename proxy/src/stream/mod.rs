@@ -109,7 +109,7 @@ impl Reply {
 /// How a response relates to what was requested.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum ResponseKind {
-    /// A response.
+    /// An ordinary response, to a request without an upgrade.
     Plain,
     /// The upgrade was refused with an error status, which passes whole.
     Rejected,

@@ -71,7 +71,7 @@ pub(super) struct Relay {
     flushing: Option<Held>,
 }
 
-/// One direction.
+/// The bytes of one direction, from where they are read to where they are written.
 struct Direction {
     /// Bytes that the receiver has not taken.
     waiting: BytesMut,

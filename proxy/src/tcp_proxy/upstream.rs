@@ -14,7 +14,7 @@ use crate::net::ConnInfo;
 pub(super) enum Upstream {
     /// To an endpoint, as they are.
     Tcp(Box<TcpConnection>),
-    /// Inside HTTP.
+    /// A stream of HTTP that carries the bytes (`tunneling_config`).
     Tunnel(Box<Tunnel>),
 }
 

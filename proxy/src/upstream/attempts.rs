@@ -41,7 +41,7 @@ pub(super) struct Attempts<'a> {
 
 /// What is to be done for a request.
 pub(super) enum Step {
-    /// An attempt.
+    /// The request is sent to an endpoint.
     Attempt,
     /// A pause before a retry.
     Pause(BackOff, Cause),

@@ -12,7 +12,7 @@ use super::line::Line;
 use super::{Notebook, ORDERS_MAX, Order, Orders};
 use crate::scenario::{self, PeerProtocol};
 
-/// A client.
+/// A client, and the connections that it holds.
 pub(crate) struct Client {
     outside: Outside,
     manner: scenario::Client,

@@ -55,9 +55,9 @@ const ORDERS_MAX: usize = 64;
 /// What all actors of a run saw, in the order in which it began.
 #[derive(Debug, Default)]
 pub struct Sightings {
-    /// By clients.
+    /// The exchanges of clients, in the order of their requests.
     pub exchanges: Vec<Exchange>,
-    /// By apps.
+    /// The requests that apps received, in the order of their arrival.
     pub deliveries: Vec<Delivery>,
 }
 
@@ -140,7 +140,7 @@ pub enum Said {
 }
 
 impl Said {
-    /// Payload bytes.
+    /// How many payload bytes there are.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {

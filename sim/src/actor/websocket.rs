@@ -35,7 +35,7 @@ pub(super) enum Incoming {
     Close,
     /// It closed or aborted the connection.
     End(io::Result<()>),
-    /// A message.
+    /// A whole message, of one frame or of several.
     Said(Said),
 }
 

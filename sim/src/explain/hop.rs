@@ -17,7 +17,7 @@ pub(super) struct Hop<'a> {
     pub(super) case: &'a Case<'a>,
     /// The exchange in which it was asked.
     pub(super) exchange: &'a Exchange,
-    /// Its index.
+    /// The index of its exchange.
     pub(super) nth: usize,
 }
 

@@ -4,7 +4,7 @@ use finwait::codec::{http1, http2};
 
 use super::traffic::{Exchange, Protocol, Section};
 
-/// A limit.
+/// A limit of a configuration that a message exceeded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Limit {
     Bytes,

@@ -78,7 +78,7 @@ pub struct Explanation {
 /// What one hop did.
 #[derive(Debug)]
 pub struct HopStory {
-    /// The hop.
+    /// The name of the hop's host.
     pub host: String,
     /// What it did, a sentence each.
     pub did: Vec<String>,
@@ -91,9 +91,9 @@ pub struct HopStory {
 /// Whether a request may be sent again.
 #[derive(Debug)]
 pub struct Retry {
-    /// The response.
+    /// Whether a retry can do no harm.
     pub is_safe: bool,
-    /// The reason.
+    /// The reason for that, in words.
     pub why: String,
 }
 

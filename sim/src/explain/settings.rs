@@ -41,7 +41,7 @@ pub struct Setting {
     pub name: String,
     /// Its value, in words; none if the setting is something that is not there.
     pub value: Option<String>,
-    /// The file.
+    /// The file in which the setting stands.
     pub file: String,
     /// Its line there, or that of what it would belong to; none if neither is written.
     pub line: Option<usize>,

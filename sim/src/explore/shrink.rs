@@ -19,7 +19,7 @@ const RUNS_MAX: u32 = 5_000;
 pub struct Smallest {
     /// What does not hold in it.
     pub failure: String,
-    /// Its seed.
+    /// The seed of the run.
     pub seed: u64,
     /// How many departures the run had that the search began with.
     pub began_with: usize,

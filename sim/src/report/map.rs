@@ -8,9 +8,9 @@ use crate::columns;
 /// A parameter and its values, in the order in which they were tried.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Axis {
-    /// The parameter.
+    /// The parameter's name in `sweep`.
     pub name: String,
-    /// Its values.
+    /// The values it takes, in the order of the file.
     pub values: Vec<String>,
 }
 

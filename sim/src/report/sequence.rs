@@ -26,7 +26,7 @@ const SEGMENT_BYTES_SHOWN_MAX: usize = 128; // there are many more of them
 pub struct Item {
     /// When, and in which order.
     pub moment: Moment,
-    /// The event.
+    /// The event that the line shows.
     pub what: What,
 }
 
@@ -39,7 +39,7 @@ pub enum What {
     Log {
         /// The host on which it happened.
         host: HostId,
-        /// The line.
+        /// The line as printed.
         line: String,
     },
     /// An actor or the script did something.
@@ -54,7 +54,7 @@ pub enum What {
 /// A message or a segment on its way.
 #[derive(Debug)]
 pub struct Crossing {
-    /// The sender.
+    /// The host that sent it.
     pub from: HostId,
     /// The receiver, if a host has the address.
     pub to: Option<HostId>,
@@ -83,7 +83,7 @@ pub struct Crossing {
 pub enum CrossingKind {
     /// Announces that the sender ends: FIN, GOAWAY.
     End,
-    /// Carries payload.
+    /// A message that carries payload.
     Message,
     /// Aborts: RST, RST_STREAM.
     Reset,
@@ -299,7 +299,7 @@ const FLOOD_MIN: usize = 32;
 /// A transfer under way.
 struct Transfer {
     of: String,
-    /// Its line.
+    /// The index of its line.
     line: usize,
     pieces: usize,
     amount: usize,

@@ -43,7 +43,7 @@ const TURMOIL_PACES: [(Duration, Duration); 3] = [
 /// A run, over.
 #[derive(Debug)]
 pub struct Played {
-    /// Every event.
+    /// Every event of the run, in order.
     pub trace: Trace,
     /// What the actors saw.
     pub sightings: Sightings,

@@ -68,7 +68,7 @@ pub struct Scenario {
     pub hosts: Vec<Host>,
     /// Between pairs of hosts.
     pub links: Vec<Link>,
-    /// What happens.
+    /// The steps of the script, in order.
     pub script: Vec<Spanned<Cue>>,
     /// What must be seen.
     pub expect: Vec<Spanned<Expect>>,

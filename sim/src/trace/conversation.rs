@@ -19,10 +19,10 @@ pub struct Moment {
     pub event: usize,
 }
 
-/// One connection.
+/// What one TCP connection carried, in both directions.
 #[derive(Clone, Debug)]
 pub struct Conversation {
-    /// Who connected.
+    /// The host that connected.
     pub client: HostId,
     /// The client's end.
     pub client_address: SocketAddr,

@@ -37,19 +37,19 @@ pub enum Event {
     Account {
         /// The proxy's host.
         host: HostId,
-        /// The account.
+        /// The line as the access log has it.
         line: String,
     },
     /// A gate let the first bytes of a segment pass; the rest waits. It is delivered once more for each cut.
     Cut {
-        /// Which one.
+        /// The packet, by the sequence of its [`Event::Sent`].
         packet: u64,
         /// How much of its payload has passed.
         bytes: u64,
     },
     /// A fault lets a segment arrive later than its link would.
     Delayed {
-        /// Which one.
+        /// The packet, by the sequence of its [`Event::Sent`].
         packet: u64,
         /// How much later.
         by: Duration,
@@ -58,24 +58,24 @@ pub enum Event {
     Delivered {
         /// Where it arrived.
         host: HostId,
-        /// Which one.
+        /// The packet, by the sequence of its [`Event::Sent`].
         packet: u64,
     },
     /// A segment will never arrive.
     Dropped {
-        /// Which one.
+        /// The packet, by the sequence of its [`Event::Sent`].
         packet: u64,
         /// Why it was lost.
         why: Loss,
     },
     /// A segment waits for a hold to be released.
     Held {
-        /// Which one.
+        /// The packet, by the sequence of its [`Event::Sent`].
         packet: u64,
     },
     /// A host's processes were started, ended or cut off.
     Host {
-        /// Which host.
+        /// The host concerned.
         host: HostId,
         /// What happened to it.
         change: HostChange,
@@ -98,9 +98,9 @@ pub enum Event {
     },
     /// A kernel sent a segment.
     Sent {
-        /// The sender.
+        /// The host that sends.
         host: HostId,
-        /// The segment.
+        /// The segment as it leaves.
         segment: Segment,
     },
     /// A connection reached a point that programs care about.

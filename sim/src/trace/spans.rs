@@ -8,7 +8,7 @@ use super::{HostId, Trace};
 /// How one end of a connection was for a while.
 #[derive(Debug)]
 pub struct Span {
-    /// Whose end.
+    /// The host at whose end it was.
     pub host: HostId,
     /// Counted from 1 in the order in which connections were opened.
     pub connection: usize,
@@ -16,9 +16,9 @@ pub struct Span {
     pub peer: Option<HostId>,
     /// How it was.
     pub state: State,
-    /// Since when.
+    /// When it began, in virtual time.
     pub from: Duration,
-    /// Until when.
+    /// When it ended, in virtual time.
     pub until: Duration,
 }
 

@@ -18,7 +18,7 @@ use crate::chance::Chance;
 use crate::course::PartsPerMillion;
 use crate::trace::HostId;
 
-/// One machine.
+/// A simulated machine: its addresses, its kernel and its programs.
 pub(super) struct Host {
     id: HostId,
     pub(super) kernel: SharedKernel,

@@ -226,7 +226,7 @@ impl World {
 /// What a run has shown.
 #[derive(Debug)]
 pub struct Run {
-    /// Every event.
+    /// Every event of the world, in order.
     pub trace: Trace,
     /// How it ended.
     pub ended: Ended,

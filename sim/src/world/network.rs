@@ -53,7 +53,7 @@ enum Passage {
     Held(VecDeque<(u64, Segment)>),
     #[default]
     Open,
-    /// All vanish.
+    /// Every packet is lost.
     Swallows,
 }
 

@@ -182,7 +182,7 @@ pub struct Exclusive {
 }
 
 impl Exclusive {
-    /// The connection.
+    /// The codec of the connection, to send and receive with.
     pub fn connection(&mut self) -> &mut http1::ClientConnection {
         &mut self.connection.codec
     }

@@ -24,7 +24,7 @@ use crate::probe;
 /// An HTTP/2 connection.
 pub(super) struct Multiplexed {
     connection: RefCell<http2::ClientConnection>,
-    /// Under way.
+    /// Streams under way.
     streams: Cell<usize>,
     /// Streams so far.
     requests: Rc<Cell<u32>>,

@@ -18,7 +18,7 @@ use crate::stats::Counter;
 
 /// A connection of its own. Dropped, it is closed.
 pub struct TcpConnection {
-    /// The connection.
+    /// The established connection.
     pub conn: Conn,
     record: ConnectionRecord,
     _request: ActiveRequest,
@@ -41,7 +41,7 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// The connection.
+    /// The established connection.
     #[must_use]
     pub fn connection(&self) -> &RawConnection {
         &self.connection

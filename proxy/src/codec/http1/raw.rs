@@ -39,7 +39,7 @@ impl RawConnection {
         self.conn.borrow().has_ended()
     }
 
-    /// Bytes sent.
+    /// Bytes that the connection has sent since it was opened.
     #[must_use]
     pub fn tx_bytes(&self) -> u64 {
         self.conn.borrow().tx_bytes()

@@ -245,7 +245,7 @@ pub enum TlsPeer {
 pub enum TlsPart {
     /// The cipher suite.
     Cipher,
-    /// The version.
+    /// The TLS version: `TLSv1.3`.
     Version,
 }
 

@@ -57,7 +57,7 @@ pub struct ClientContext {
 pub struct CommonTls {
     /// `alpn_protocols`, in order of preference.
     pub alpn: Vec<Vec<u8>>,
-    /// Our certificates.
+    /// The certificates that this side may present, with their keys.
     pub certificates: Vec<Certificate>,
     /// `cipher_suites` of TLS 1.2.
     pub suites: CipherSuites,

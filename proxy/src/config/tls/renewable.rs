@@ -20,7 +20,7 @@ pub struct Material {
 
 /// What is made of [`Material`].
 pub trait MadeOf {
-    /// The material.
+    /// The certificates or authorities in use.
     fn material(&self) -> &Material;
 }
 

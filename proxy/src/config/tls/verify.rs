@@ -124,7 +124,7 @@ fn fault(error: webpki::Error) -> Fault {
 pub enum Presence {
     /// It need not.
     Optional,
-    /// It must.
+    /// A client without a certificate is refused.
     Required,
 }
 

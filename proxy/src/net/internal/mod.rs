@@ -31,7 +31,7 @@ pub struct InternalNet {
 #[derive(Default)]
 struct Listeners {
     by_name: RefCell<BTreeMap<String, Registered>>,
-    /// Numbers them.
+    /// The number of the next connection, unique in its worker.
     next: Cell<u64>,
     /// Bytes that may wait in each direction of a new connection.
     buffer_bytes: Cell<usize>,

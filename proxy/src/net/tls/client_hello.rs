@@ -18,7 +18,7 @@ const HANDSHAKE: u8 = 22;
 pub enum FirstBytes {
     /// The client closed before it sent any.
     Closed,
-    /// No TLS.
+    /// The bytes begin no TLS record: the connection is in clear text.
     Plaintext,
     /// TLS.
     Tls(ClientHello),

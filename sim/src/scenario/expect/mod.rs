@@ -22,7 +22,7 @@ pub struct Expect {
     pub when: Option<When>,
     /// In how many of the runs with different seeds it must hold; in all if absent.
     pub share: Option<Share>,
-    /// Whose view.
+    /// The host whose view is checked.
     pub host: String,
     /// What it was.
     pub seen: Seen,

@@ -33,11 +33,11 @@ pub enum Role {
     App(Box<App>),
     /// A client that follows the script.
     Client(Client),
-    /// The proxy.
+    /// A proxy, with its configuration.
     Proxy(ProxyConfig),
 }
 
-/// A client.
+/// The settings of a client host.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
@@ -53,7 +53,7 @@ pub struct Client {
     pub idle_timeout: Option<Time>,
 }
 
-/// A server.
+/// The settings of an app host.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct App {
@@ -120,7 +120,7 @@ pub struct Link {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Path {
-    /// One way.
+    /// How long a packet takes, one way.
     #[serde(default = "Path::default_latency")]
     pub latency: Time,
     /// Up to this much is added to each packet's latency.

@@ -26,7 +26,7 @@ pub enum Action {
     Fin,
     /// Sends FIN and goes on reading.
     HalfClose,
-    /// Stops reading.
+    /// The host stops reading from its connection.
     Pause,
     /// Waits for exactly this: a WebSocket's message, or bytes.
     Receive {
@@ -45,7 +45,7 @@ pub enum Action {
     Reply(Reply),
     /// Asks for something and waits for the response.
     Request(Request),
-    /// Reads again.
+    /// The host reads from its connection again.
     Resume,
     /// Aborts the connection.
     Rst,

@@ -13,7 +13,7 @@ use crate::words::ERROR_NAMES;
 /// An HTTP/2 frame. What is left out is left to the sender's habit, or may be anything.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// Its type.
+    /// The frame type (RFC 9113 6).
     pub kind: FrameKind,
     /// What is in it.
     pub fields: FrameFields,

@@ -50,9 +50,9 @@ pub enum Intervention {
 /// One direction between two hosts: `app -> proxy`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Direction {
-    /// Who sends.
+    /// The host that sends.
     pub from: String,
-    /// Who receives.
+    /// The host that receives.
     pub to: String,
 }
 
@@ -65,7 +65,7 @@ pub struct Pair(pub String);
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClockStep {
-    /// Which host.
+    /// The host concerned.
     pub host: String,
     /// By how much, forwards or backwards.
     pub by: TimeStep,
@@ -75,7 +75,7 @@ pub struct ClockStep {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Segments {
-    /// The direction.
+    /// The direction in which packets are affected.
     pub direction: Direction,
     /// The kind of segment.
     #[serde(default)]
@@ -114,7 +114,7 @@ pub struct Draining {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
-    /// The direction.
+    /// The direction in which packets are affected.
     pub direction: Direction,
     /// How much payload passes.
     pub bytes: Size,
@@ -124,7 +124,7 @@ pub struct Gate {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Naming {
-    /// The name.
+    /// The name that resolves differently from now on.
     pub name: String,
     /// Its addresses; with none the name does not exist.
     pub to: Vec<IpAddr>,
@@ -136,7 +136,7 @@ pub struct Naming {
 pub struct Stall {
     /// The name of the host.
     pub host: String,
-    /// How long.
+    /// How long it lasts.
     pub time: Time,
 }
 

@@ -37,11 +37,11 @@ pub struct Cue {
     pub event: Option<String>,
     /// It begins when this event has ended.
     pub follows: Option<String>,
-    /// What happens.
+    /// The step itself.
     pub step: Step,
 }
 
-/// What happens.
+/// What a step of the script does.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// Lines that run beside those that follow. The script is over when all of them are.
@@ -72,7 +72,7 @@ const ROUNDS_MAX: u32 = 10_000;
 /// Steps, and how often they are done, one round after the other.
 #[derive(Clone, Debug)]
 pub struct Repeat {
-    /// How often.
+    /// How many times the step is repeated.
     pub times: u32,
     /// By how much the streams of frames are higher in each round than in the one before.
     pub(crate) streams: u32,

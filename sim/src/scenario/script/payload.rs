@@ -9,14 +9,14 @@ use crate::scenario::units::Size;
 pub enum Payload {
     /// This many bytes, which count upwards.
     Binary(Size),
-    /// These bytes.
+    /// Bytes written as hexadecimal digits.
     Hex(Vec<u8>),
-    /// A text.
+    /// The bytes of a text in UTF-8.
     Text(String),
 }
 
 impl Payload {
-    /// Its bytes.
+    /// The bytes that are sent.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {

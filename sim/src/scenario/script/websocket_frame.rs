@@ -13,7 +13,7 @@ use crate::scenario::units::{Hex, Size};
 /// A WebSocket frame. What is left out is usual, or may be anything.
 #[derive(Clone, Debug)]
 pub struct WebSocketFrame {
-    /// Its opcode.
+    /// The opcode (RFC 6455 5.2).
     pub opcode: Opcode,
     /// What is in it.
     pub fields: WebSocketFields,
@@ -25,7 +25,7 @@ pub struct WebSocketFrame {
 pub enum Opcode {
     /// A binary message, or its beginning.
     Binary,
-    /// The end.
+    /// A close frame.
     Close,
     /// More of a message.
     Continuation,

@@ -55,11 +55,11 @@ pub enum Meaning {
         /// Whether it is complete.
         ends: bool,
     },
-    /// A request.
+    /// The head of a request.
     Request {
         /// The stream; the number of the request in HTTP/1.
         stream: u32,
-        /// The method.
+        /// The request method, as it was sent.
         method: String,
         /// The path with its query.
         path: String,
