@@ -5,6 +5,8 @@
 
 #[path = "support/process.rs"]
 mod process;
+#[path = "tls/proxy_protocol.rs"]
+mod proxy_protocol;
 #[path = "tls/secrets.rs"]
 mod secrets;
 #[path = "tls/support.rs"]

@@ -24,7 +24,7 @@ use crate::config::log_filter::LogType;
 use crate::config::log_format::LineFormat;
 use crate::config::metadata::Metadata;
 use crate::gate::Denial;
-use crate::net::{Address, Conn, ConnInfo, LogWriter, Random, TlsSession};
+use crate::net::{Address, Conn, ConnInfo, LogWriter, Random, SocketEnds, TlsSession};
 use crate::stats::PartStats;
 
 pub use details::{ConnectionTermination, Details, ResetCause, ResponseStart, UpstreamReset};
@@ -38,8 +38,10 @@ pub struct Downstream {
     pub connection_id: u64,
     /// The local address.
     pub local: Address,
-    /// The socket's other end.
+    /// The client: the socket's other end, or what a PROXY header says.
     pub peer: Address,
+    /// The ends of the socket, where a PROXY header has named others.
+    pub direct: Option<Box<SocketEnds>>,
     /// What TLS has agreed upon; `None` is clear text.
     pub tls: Option<Arc<TlsSession>>,
     /// `%REQUESTED_SERVER_NAME%`: of the ClientHello, if `tls_inspector` has read it.
@@ -52,6 +54,7 @@ impl Downstream {
     /// A connection that has just been accepted, and whose TLS handshake is over.
     pub(crate) fn of(connection_id: u64, conn: &mut Conn) -> Self {
         Self {
+            direct: conn.direct.take(),
             tls: conn.tls.clone(),
             requested_server_name: conn.requested_server_name.take(),
             ..Self::new(connection_id, conn.local.clone(), conn.peer.clone())
@@ -61,7 +64,15 @@ impl Downstream {
     /// A connection in clear text between these ends.
     #[must_use]
     pub fn new(connection_id: u64, local: Address, peer: Address) -> Self {
-        Self { connection_id, local, peer, tls: None, requested_server_name: None, local_end: Cell::new(None) }
+        Self {
+            connection_id,
+            local,
+            peer,
+            direct: None,
+            tls: None,
+            requested_server_name: None,
+            local_end: Cell::new(None),
+        }
     }
 }
 

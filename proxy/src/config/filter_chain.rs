@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::tls::ServerTls;
 use super::trust::Cidr;
@@ -22,6 +23,8 @@ pub struct FilterChains<T> {
     pub default: Option<T>,
     /// `transport_socket` of the default: its connections are encrypted.
     pub default_tls: Option<Arc<ServerTls>>,
+    /// `transport_socket_connect_timeout` of the default.
+    pub default_handshake_timeout: Option<Duration>,
     /// Whether a connection's first bytes are looked at before a chain is chosen.
     pub inspection: Inspection,
 }
@@ -45,6 +48,8 @@ pub struct FilterChain<T> {
     pub matches: FilterChainMatch,
     /// `transport_socket`: its connections are encrypted.
     pub tls: Option<Arc<ServerTls>>,
+    /// `transport_socket_connect_timeout`: so long may the handshake of a connection take.
+    pub handshake_timeout: Option<Duration>,
     /// The filter at its end.
     pub terminal: T,
 }
@@ -112,6 +117,8 @@ pub struct Ends {
     pub local: Option<SocketAddr>,
     /// The client's.
     pub peer: Option<SocketAddr>,
+    /// The other end of the socket, which is another than the client's where a PROXY header says so.
+    pub direct_peer: Option<SocketAddr>,
 }
 
 /// What a chain is chosen by.
@@ -176,6 +183,15 @@ impl<T> FilterChains<T> {
         self.default_tls.clone_from(&other.default_tls);
     }
 
+    /// So long may the handshake of a connection of a chain take.
+    #[must_use]
+    pub fn handshake_timeout(&self, chosen: Chosen) -> Option<Duration> {
+        match chosen {
+            Chosen::Listed(nth) => self.chains.get(nth)?.handshake_timeout,
+            Chosen::Default => self.default_handshake_timeout,
+        }
+    }
+
     /// What the connections of a chain are encrypted with.
     #[must_use]
     pub fn tls(&self, chosen: Chosen) -> Option<&Arc<ServerTls>> {
@@ -210,11 +226,18 @@ impl<T> FilterChains<T> {
     /// The first of `make`.
     pub fn try_map<U, E>(&self, mut make: impl FnMut(&T) -> Result<U, E>) -> Result<FilterChains<U>, E> {
         let mut chains = Vec::with_capacity(self.chains.len());
-        for FilterChain { matches, tls, terminal } in &self.chains {
-            chains.push(FilterChain { matches: matches.clone(), tls: tls.clone(), terminal: make(terminal)? });
+        for FilterChain { matches, tls, handshake_timeout, terminal } in &self.chains {
+            let (matches, tls, handshake_timeout) = (matches.clone(), tls.clone(), *handshake_timeout);
+            chains.push(FilterChain { matches, tls, handshake_timeout, terminal: make(terminal)? });
         }
         let default = self.default.as_ref().map(make).transpose()?;
-        Ok(FilterChains { chains, default, default_tls: self.default_tls.clone(), inspection: self.inspection })
+        Ok(FilterChains {
+            chains,
+            default,
+            default_tls: self.default_tls.clone(),
+            default_handshake_timeout: self.default_handshake_timeout,
+            inspection: self.inspection,
+        })
     }
 }
 
@@ -228,7 +251,7 @@ const CRITERIA: [Criterion; 9] = [
     |wanted, Arrival { hello, .. }| serves(&wanted.server_names, hello.and_then(|hello| hello.server_name)),
     |wanted, Arrival { hello, .. }| wanted.transport.fits(hello.is_some()),
     |wanted, Arrival { hello, .. }| offered(&wanted.application_protocols, hello.map_or(&[], |hello| hello.alpn)),
-    |wanted, Arrival { ends, .. }| within(&wanted.direct_source, ends.peer),
+    |wanted, Arrival { ends, .. }| within(&wanted.direct_source, ends.direct_peer),
     |wanted, Arrival { ends, .. }| wanted.source_type.fits(ends),
     |wanted, Arrival { ends, .. }| within(&wanted.source, ends.peer),
     |wanted, Arrival { ends, .. }| named(&wanted.source_ports, ends.peer),
@@ -367,12 +390,22 @@ mod tests {
     }
 
     fn chains(matches: impl IntoIterator<Item = FilterChainMatch>, default: Option<()>) -> FilterChains<()> {
-        let chains = matches.into_iter().map(|matches| FilterChain { matches, tls: None, terminal: () }).collect();
-        FilterChains { chains, default, default_tls: None, inspection: Inspection::None }
+        let chains = matches
+            .into_iter()
+            .map(|matches| FilterChain { matches, tls: None, handshake_timeout: None, terminal: () })
+            .collect();
+        FilterChains {
+            chains,
+            default,
+            default_tls: None,
+            default_handshake_timeout: None,
+            inspection: Inspection::None,
+        }
     }
 
     fn ends(peer: &str, local: &str) -> Arrival<'static> {
-        let ends = Ends { local: Some(local.parse().unwrap()), peer: Some(peer.parse().unwrap()) };
+        let peer = Some(peer.parse().unwrap());
+        let ends = Ends { local: Some(local.parse().unwrap()), peer, direct_peer: peer };
         Arrival { ends, hello: None }
     }
 
@@ -415,7 +448,10 @@ mod tests {
         let of_port = FilterChainMatch { destination_port: Some(port(443)), ..FilterChainMatch::default() };
         let chains = chains([of_port], None);
         assert_eq!(chains.choose(ends("10.0.0.1:5", "10.0.0.2:80")), None);
-        assert_eq!(chains.choose(Arrival { ends: Ends { local: None, peer: None }, hello: None }), None);
+        assert_eq!(
+            chains.choose(Arrival { ends: Ends { local: None, peer: None, direct_peer: None }, hello: None }),
+            None
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::filter::Chains;
 use super::filter_chain::FilterChains;
 use super::header_names::{NameCase, TrailerRule, Underscores};
 pub use super::http2::{Http2Floods, Http2Options, Keepalive};
+use super::listener_filter::ListenerFilters;
 use super::local_reply::LocalReplies;
 use super::log_format::Operator;
 use super::network_filter::Gate;
@@ -32,6 +33,8 @@ pub struct Listener {
     pub stat_prefix: Option<String>,
     /// What takes its connections.
     pub filter_chains: FilterChains<Terminal<Arc<ConnectionManager>, Arc<TcpProxy>>>,
+    /// What is read before one of them is chosen.
+    pub filters: ListenerFilters,
     /// Bytes that may wait in one direction of one connection before the other side is no longer read.
     pub buffer_bytes_max: usize,
     /// `traffic_direction: INBOUND`

@@ -26,6 +26,7 @@ pub mod health;
 pub mod http2;
 mod interpret;
 pub mod listener;
+pub mod listener_filter;
 pub mod local_reply;
 pub mod log_filter;
 pub mod log_format;

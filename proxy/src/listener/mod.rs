@@ -1,5 +1,6 @@
 //! A byte stream arrives: the accept loop, and one task for each connection.
 
+mod filters;
 mod limits;
 mod reception;
 
@@ -14,12 +15,14 @@ use tokio::task::JoinSet;
 use crate::config;
 use crate::config::filter_chain::FilterChains;
 use crate::config::listener::Terminal;
+use crate::config::listener_filter::ListenerFilters;
 use crate::connection_manager::ConnectionManager;
 use crate::drain::ListenerDrain;
 use crate::net::accept::Acceptor;
 use crate::net::{Address, Conn, ListenOptions};
 use crate::stats::{Gauge, ListenerStats, TlsInspectorStats, TlsStats};
 use crate::tcp_proxy::TcpProxy;
+pub use filters::ProxyProtocolFilter;
 pub use limits::{ConnectionLimits, ConnectionPermit, ListenerLimits, Overflow};
 
 /// A bound socket that accepts.
@@ -44,6 +47,10 @@ pub struct Serving {
     pub stats: ListenerStats,
     /// `listener.<address>.ssl.`, if a chain encrypts its connections.
     pub tls_stats: Option<TlsStats>,
+    /// When the client has to have sent what its filter chain is chosen by.
+    pub filters: ListenerFilters,
+    /// Reads PROXY headers, if connections begin with one.
+    pub proxy_protocol: Option<ProxyProtocolFilter>,
     /// `tls_inspector.`, if the first bytes of connections are looked at.
     pub inspector: Option<TlsInspectorStats>,
     /// `server.total_connections`
@@ -179,7 +186,7 @@ impl Listener {
                 return;
             }
         };
-        if self.serving.filter_chains.reads_first() {
+        if self.serving.reads_first() {
             let serving = Rc::clone(&self.serving);
             connections.spawn_local(async move {
                 // Boxed, so that a connection does not keep the room that its handshake needed.

@@ -1,20 +1,22 @@
 //! From an accepted connection to what serves it: its first bytes, the filter chain that takes it, and TLS.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout};
 
+use super::filters::{Refusal, count_first_bytes};
 use super::{Server, Serving};
 use crate::config::filter_chain::{Arrival, ClientOffer, Ends, FilterChains, Inspection};
 use crate::config::listener::Terminal;
+use crate::config::listener_filter::OnTimeout;
 use crate::config::tls::{ServerContext, ServerTls};
 use crate::net::Conn;
 use crate::net::tls::{self, FirstBytes, failure};
-use crate::stats::{Counter, HandshakeFailure, Held, Histogram, ListenerStats, TlsInspectorStats};
+use crate::stats::{Counter, HandshakeFailure, Held, Histogram, ListenerStats};
 
-/// So long may a client take to begin TLS, and again for its handshake: Envoy's timeout of listener filters.
+/// So long may a client take for its handshake, unless `transport_socket_connect_timeout` says otherwise.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(15);
 
 /// A connection that a filter chain has taken, in the listener's stats.
@@ -36,8 +38,7 @@ impl Counted {
 impl Serving {
     /// What serves a connection whose chain follows from its ends alone; `None` if no chain takes it.
     pub(super) fn take(&self, ends: Ends) -> Option<Server> {
-        let (server, _) = choose(&self.filter_chains, Arrival { ends, hello: None }, &self.stats)?;
-        Some(server)
+        choose(&self.filter_chains, Arrival { ends, hello: None }, &self.stats).map(|taken| taken.server)
     }
 
     /// Counts a connection that a chain has taken.
@@ -52,44 +53,27 @@ impl Serving {
         }
     }
 
-    /// Looks at the first bytes of a connection, and does the handshake if its chain wants one: the connection in clear text, and what
-    /// serves it. `None` if it has ended, or no chain takes it.
-    pub(super) async fn receive(&self, conn: Conn) -> Option<(Conn, Server, Counted)> {
-        let peer = conn.peer.clone();
-        let waiting = self.stats.downstream_pre_cx_active.enter();
-        let Ok(read) = timeout(HANDSHAKE_MAX, FirstBytes::read(conn)).await else {
-            tracing::debug!(%peer, "a connection is closed: its first message takes too long");
-            return None;
-        };
-        let (first, mut conn) = match read {
-            Ok(read) => read,
-            Err(error) => {
-                tracing::debug!(%peer, %error, "a connection ended before its first message was whole");
-                let has_closed = error.kind() == ErrorKind::UnexpectedEof;
-                let ListenerStats { downstream_listener_filter_remote_close: closed, .. } = &self.stats;
-                if has_closed { closed } else { &self.stats.downstream_listener_filter_error }.inc();
-                return None;
-            }
-        };
-        drop(waiting);
-        if let Some(stats) = &self.inspector {
-            count_first_bytes(stats, &first);
-            if let (FirstBytes::Tls(hello), Inspection::Configured) = (&first, self.filter_chains.inspection) {
-                conn.requested_server_name = hello.server_name.as_deref().map(Into::into);
-            }
+    /// Is something read before a filter chain is chosen, or before its protocol begins?
+    pub(super) fn reads_first(&self) -> bool {
+        self.proxy_protocol.is_some() || self.filter_chains.reads_first()
+    }
+
+    /// Reads what comes before the protocol of a connection, and does the handshake if its chain wants one: the connection in
+    /// clear text, and what serves it. `None` if it has ended, or no chain takes it.
+    pub(super) async fn receive(&self, mut conn: Conn) -> Option<(Conn, Server, Counted)> {
+        let (first, unread) = self.read_first(&mut conn).await?;
+        let mut conn = conn.with_unread(unread);
+        if let (FirstBytes::Tls(hello), Inspection::Configured) = (&first, self.filter_chains.inspection) {
+            conn.requested_server_name = hello.server_name.as_deref().map(Into::into);
         }
         let hello = match &first {
-            FirstBytes::Closed => {
-                self.stats.downstream_listener_filter_remote_close.inc();
-                return None;
-            }
-            FirstBytes::Plaintext => None,
+            FirstBytes::Plaintext | FirstBytes::Unknown => None,
             FirstBytes::Tls(hello) => {
                 Some(ClientOffer { alpn: &hello.alpn, server_name: hello.server_name.as_deref() })
             }
         };
         let arrival = Arrival { ends: conn.ends(), hello };
-        let Some((server, tls)) = choose(&self.filter_chains, arrival, &self.stats) else {
+        let Some(Taken { server, tls, handshake_max }) = choose(&self.filter_chains, arrival, &self.stats) else {
             conn.abort(); // as in Envoy: what the client has sent is not read
             return None;
         };
@@ -100,7 +84,7 @@ impl Serving {
                 self.count_failure(HandshakeFailure::Protocol);
                 None // as in Envoy: FIN, and no alert, which the client could not read
             }
-            Some(tls) => self.encrypt(conn, &tls.current()).await,
+            Some(tls) => self.encrypt(conn, &tls.current(), handshake_max).await,
         };
         match encrypted {
             Some(conn) => Some((conn, server, counted)),
@@ -112,10 +96,51 @@ impl Serving {
         }
     }
 
+    /// What a connection begins with, and the bytes of it that have been read; `None` if it ends here.
+    async fn read_first(&self, conn: &mut Conn) -> Option<(FirstBytes, Bytes)> {
+        let _waiting = self.stats.downstream_pre_cx_active.enter();
+        let mut unread = BytesMut::new();
+        let reading = self.run_filters(conn, &mut unread);
+        let read = match self.filters.timeout {
+            Some(limit) => timeout(limit, reading).await.unwrap_or(Err(Refusal::Slow)),
+            None => reading.await,
+        };
+        let refusal = match read {
+            Ok(first) => return Some((first, unread.freeze())),
+            Err(refusal) => refusal,
+        };
+        refusal.count(&self.stats);
+        if refusal == Refusal::Slow && self.filters.on_timeout == OnTimeout::Continue {
+            return Some((FirstBytes::Unknown, unread.freeze()));
+        }
+        tracing::debug!(peer = %conn.peer, ?refusal, "a connection is closed before it has a filter chain");
+        if !unread.is_empty() {
+            conn.abort_on_drop(); // as in Envoy, which has not read it
+        }
+        None
+    }
+
+    /// # Cancellation
+    /// Dropped, it has read nothing that is not in `unread`.
+    async fn run_filters(&self, conn: &mut Conn, unread: &mut BytesMut) -> Result<FirstBytes, Refusal> {
+        if let Some(filter) = &self.proxy_protocol {
+            filter.read(conn, unread).await?;
+        }
+        if !self.filter_chains.reads_first() {
+            return Ok(FirstBytes::Unknown);
+        }
+        let first = FirstBytes::read(conn, unread).await?;
+        if let Some(stats) = &self.inspector {
+            count_first_bytes(stats, &first);
+        }
+        Ok(first)
+    }
+
     /// Does the handshake of TLS.
-    async fn encrypt(&self, conn: Conn, with: &ServerContext) -> Option<Conn> {
+    async fn encrypt(&self, conn: Conn, with: &ServerContext, limit: Duration) -> Option<Conn> {
         let peer = conn.peer.clone();
-        let Ok(done) = timeout(HANDSHAKE_MAX, tls::accept(conn, with)).await else {
+        let Ok(done) = timeout(limit, tls::accept(conn, with)).await else {
+            self.stats.downstream_cx_transport_socket_connect_timeout.inc();
             tracing::debug!(%peer, "a connection is closed: its TLS handshake takes too long");
             return None;
         };
@@ -152,31 +177,28 @@ fn count_failed_handshake(server: &Server, counted: &Counted) {
     }
 }
 
+/// What a connection gets that a filter chain has taken.
+struct Taken {
+    server: Server,
+    tls: Option<Arc<ServerTls>>,
+    /// So long may its handshake take.
+    handshake_max: Duration,
+}
+
 /// The filter chain that takes a connection: what serves it, and what encrypts it. `None` if no chain does, and the connection is closed at
 /// once, as in Envoy.
-fn choose(
-    chains: &FilterChains<Server>,
-    arrival: Arrival<'_>,
-    stats: &ListenerStats,
-) -> Option<(Server, Option<Arc<ServerTls>>)> {
-    let chosen = chains.choose(arrival);
-    let taken = chosen.and_then(|chosen| Some((chains.terminal(chosen)?.clone(), chains.tls(chosen).cloned())));
+fn choose(chains: &FilterChains<Server>, arrival: Arrival<'_>, stats: &ListenerStats) -> Option<Taken> {
+    let taken = chains.choose(arrival).and_then(|chosen| {
+        Some(Taken {
+            server: chains.terminal(chosen)?.clone(),
+            tls: chains.tls(chosen).cloned(),
+            handshake_max: chains.handshake_timeout(chosen).unwrap_or(HANDSHAKE_MAX),
+        })
+    });
     if taken.is_none() {
         stats.no_filter_chain_match.inc();
     }
     taken
-}
-
-fn count_first_bytes(stats: &TlsInspectorStats, first: &FirstBytes) {
-    match first {
-        FirstBytes::Closed => {}
-        FirstBytes::Plaintext => stats.tls_not_found.inc(),
-        FirstBytes::Tls(hello) => {
-            stats.tls_found.inc();
-            if hello.alpn.is_empty() { &stats.alpn_not_found } else { &stats.alpn_found }.inc();
-            if hello.server_name.is_none() { &stats.sni_not_found } else { &stats.sni_found }.inc();
-        }
-    }
 }
 
 #[cfg(test)]
@@ -187,9 +209,14 @@ mod tests {
     #[test]
     fn a_connection_that_no_chain_takes_is_counted() {
         let stats = ListenerStats::new(&Registry::new(), "127.0.0.1:80");
-        let chains =
-            FilterChains { chains: Vec::new(), default: None, default_tls: None, inspection: Inspection::None };
-        let arrival = Arrival { ends: Ends { local: None, peer: None }, hello: None };
+        let chains = FilterChains {
+            chains: Vec::new(),
+            default: None,
+            default_tls: None,
+            default_handshake_timeout: None,
+            inspection: Inspection::None,
+        };
+        let arrival = Arrival { ends: Ends { local: None, peer: None, direct_peer: None }, hello: None };
         assert!(choose(&chains, arrival, &stats).is_none());
         assert_eq!(stats.no_filter_chain_match.value(), 1);
     }

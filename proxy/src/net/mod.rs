@@ -11,8 +11,10 @@ pub mod accept;
 mod internal;
 mod pace;
 pub mod proxy_header;
+pub mod proxy_protocol;
 mod random;
 mod rewound;
+mod socket_ends;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls;
@@ -35,11 +37,11 @@ use bytes::Bytes;
 use rewound::Rewound;
 
 pub use crate::config::address::{Address, InternalAddress, Pipe};
-use crate::config::filter_chain::Ends;
 use crate::stats::{ByteStats, Meter, Registry};
 pub use internal::InternalNet;
 pub use pace::{Pace, PaceTicket};
 pub use random::Random;
+pub use socket_ends::SocketEnds;
 pub use tls::TlsSession;
 
 /// A future that stays on its worker.
@@ -251,6 +253,8 @@ pub struct Conn {
     pub number: u64,
     /// What TLS has agreed upon; `None` is clear text.
     pub tls: Option<Arc<TlsSession>>,
+    /// The ends of the socket, where a PROXY header has named others.
+    pub direct: Option<Box<SocketEnds>>,
     /// The server that the client asks for in its ClientHello, where `tls_inspector` has read it.
     pub requested_server_name: Option<Box<str>>,
     /// The local address.
@@ -279,12 +283,7 @@ impl Conn {
     /// Wraps an open connection.
     #[must_use]
     pub fn new(io: Box<dyn Io + Send>, local: Address, peer: Address) -> Self {
-        Self { io, meter: None, number: 0, tls: None, requested_server_name: None, local, peer }
-    }
-
-    /// Its ends, as a filter chain's match knows them.
-    pub(crate) fn ends(&self) -> Ends {
-        Ends { local: self.local.socket(), peer: self.peer.socket() }
+        Self { io, meter: None, number: 0, tls: None, direct: None, requested_server_name: None, local, peer }
     }
 
     /// Gives bytes back that were read too early.

@@ -23,7 +23,7 @@ use crate::connection_manager::ConnectionManager;
 use crate::drain::{Direction, Drain, ListenerDrain, Stage, WorkerDrain};
 use crate::filter::{FilterContext, FilterStats};
 use crate::gate::Gates;
-use crate::listener::{Listener, ListenerControl, Serving};
+use crate::listener::{Listener, ListenerControl, ProxyProtocolFilter, Serving};
 use crate::net::accept::Acceptor;
 use crate::net::{Accept, Address, InternalNet, ListenOptions, LogTarget, Outside};
 use crate::snapshot::{self, Addresses, Snapshot};
@@ -253,7 +253,10 @@ impl Worker {
         let tls_stats = filter_chains.encrypts().then(|| TlsStats::of_listener(registry, &config.stat_name()));
         let inspects = filter_chains.inspection != Inspection::None;
         let inspector = inspects.then(|| TlsInspectorStats::new(registry));
-        Ok(Serving { filter_chains, limits, stats, tls_stats, inspector, connections, drain })
+        let filters = config.filters.clone();
+        let of_header = |options| ProxyProtocolFilter::new(registry, options);
+        let proxy_protocol = filters.proxy_protocol.as_ref().map(of_header);
+        Ok(Serving { filter_chains, limits, stats, tls_stats, filters, proxy_protocol, inspector, connections, drain })
     }
 
     fn manager(

@@ -29,8 +29,8 @@ pub use histogram::{Histogram, Recorded};
 pub(crate) use names::Meter;
 pub use names::{
     BreakerStats, ByteStats, ClusterStats, ConnectionLimitStats, CorsStats, FlowStats, HandshakeFailure, Http1Stats,
-    Http2Stats, HttpStats, ListenerStats, LogStats, ManagerStats, RbacStats, ResponseStats, RuntimeStats, ServerState,
-    ServerStats, SetMetadataStats, TcpStats, TlsInspectorStats, TlsStats,
+    Http2Stats, HttpStats, ListenerStats, LogStats, ManagerStats, ProxyProtocolStats, RbacStats, ResponseStats,
+    RuntimeStats, ServerState, ServerStats, SetMetadataStats, TcpStats, TlsInspectorStats, TlsStats,
 };
 
 /// A number that only grows.

@@ -121,7 +121,7 @@ impl Proxy {
 
     /// What a request over TLS gets, or why there is no TLS.
     pub(crate) fn get(&self, client: Client, name: &'static str) -> Result<String, String> {
-        let tls = ClientConnection::new(Arc::new(client.config()), ServerName::try_from(name).unwrap()).unwrap();
+        let tls = client.begin(name);
         let mut stream = StreamOwned::new(tls, self.connect());
         stream.write_all(b"GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n").map_err(|it| it.to_string())?;
         let mut response = Vec::new();
@@ -213,8 +213,12 @@ impl Open {
 }
 
 impl Client {
+    pub(crate) fn begin(self, name: &'static str) -> ClientConnection {
+        ClientConnection::new(Arc::new(self.config()), ServerName::try_from(name).unwrap()).unwrap()
+    }
+
     pub(crate) fn open(self, at: u16, name: &'static str) -> Open {
-        let tls = ClientConnection::new(Arc::new(self.config()), ServerName::try_from(name).unwrap()).unwrap();
+        let tls = self.begin(name);
         let conn = TcpStream::connect(("127.0.0.1", at)).unwrap();
         conn.set_read_timeout(Some(STEP_MAX)).unwrap();
         Open(StreamOwned::new(tls, conn))

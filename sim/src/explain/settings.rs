@@ -300,7 +300,8 @@ fn deepest(places: &Places, steps: &[String]) -> (usize, usize) {
 /// The ends of a connection, as a filter chain's match knows them.
 /// Nothing simulated is encrypted, so its first bytes are no ClientHello.
 fn arrival(connection: &Conversation) -> Arrival<'static> {
-    let ends = Ends { local: Some(connection.server_address), peer: Some(connection.client_address) };
+    let peer = Some(connection.client_address);
+    let ends = Ends { local: Some(connection.server_address), peer, direct_peer: peer };
     Arrival { ends, hello: None }
 }
 

@@ -231,7 +231,8 @@ fn scheme(head: &RequestHead) -> &[u8] {
 fn end(of: End, info: &StreamInfo) -> Option<&Address> {
     match of {
         End::Client => Some(info.client.as_ref().unwrap_or(&info.downstream.peer)),
-        End::DirectClient => Some(&info.downstream.peer),
+        End::DirectClient => Some(info.downstream.direct.as_ref().map_or(&info.downstream.peer, |ends| &ends.peer)),
+        End::DirectLocal => Some(info.downstream.direct.as_ref().map_or(&info.downstream.local, |ends| &ends.local)),
         End::Local => Some(&info.downstream.local),
         End::UpstreamHost => info.upstream_host.as_ref(),
         End::UpstreamLocal => {

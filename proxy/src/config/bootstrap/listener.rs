@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::access_log::{AccessLog, AccessLogFilter, SubstitutionFormatString};
 use super::filter::{HeaderValueOption, HttpFilter};
 use super::network_filter::{ConnectionLimit, NetworkRbac};
-use super::route::{RouteConfiguration, UpgradeConfig};
+use super::route::{ProxyProtocolVersion, RouteConfiguration, UpgradeConfig};
 use super::tcp_proxy::TcpProxy;
 use super::tls::TransportSocket;
 use super::{Address, CidrRange, DataSource, Http1ProtocolOptions, Http2ProtocolOptions};
@@ -18,6 +18,7 @@ use crate::config::yaml::At;
 pub(crate) struct Listener {
     pub(crate) name: Option<String>,
     pub(crate) address: Option<At<Address>>,
+    pub(crate) continue_on_listener_filters_timeout: Option<bool>,
     pub(crate) default_filter_chain: Option<At<FilterChain>>,
     #[serde(default)]
     pub(crate) filter_chains: Vec<At<FilterChain>>,
@@ -25,6 +26,7 @@ pub(crate) struct Listener {
     pub(crate) internal_listener: Option<At<InternalListenerConfig>>,
     #[serde(default)]
     pub(crate) listener_filters: Vec<At<ListenerFilter>>,
+    pub(crate) listener_filters_timeout: Option<Seconds>,
     pub(crate) per_connection_buffer_limit_bytes: Option<At<u32>>,
     pub(crate) stat_prefix: Option<String>,
     pub(crate) traffic_direction: Option<TrafficDirection>,
@@ -45,8 +47,19 @@ pub(crate) struct ListenerFilter {
 /// The listener filters there are.
 #[derive(Debug, Deserialize)]
 pub(crate) enum ListenerFilterConfig {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol")]
+    ProxyProtocol(ProxyProtocol),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")]
     TlsInspector(TlsInspector),
+}
+
+/// `envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ProxyProtocol {
+    pub(crate) allow_requests_without_proxy_protocol: Option<bool>,
+    #[serde(default)]
+    pub(crate) disallowed_versions: Vec<ProxyProtocolVersion>,
+    pub(crate) stat_prefix: Option<String>,
 }
 
 /// `envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector`
@@ -72,6 +85,7 @@ pub(crate) struct FilterChain {
     pub(crate) filters: Vec<At<Filter>>,
     pub(crate) name: Option<String>,
     pub(crate) transport_socket: Option<At<TransportSocket>>,
+    pub(crate) transport_socket_connect_timeout: Option<Seconds>,
 }
 
 /// `envoy.config.listener.v3.FilterChainMatch`

@@ -2,25 +2,29 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::connection_manager::cidr;
 use super::secret::Secrets;
 use super::{ClusterNames, address, buffer_bytes_max, connection_manager, network_filter, tcp_proxy, tls, within};
-use crate::config::address::Address;
+use crate::config::address::{Address, ProxyVersion};
 use crate::config::bootstrap::listener::{
     ConnectionSourceType, FilterChain as Written, FilterChainMatch as WrittenMatch, Listener as WrittenListener,
     ListenerFilter, ListenerFilterConfig, NetworkFilter, TlsInspector, TrafficDirection,
 };
+use crate::config::bootstrap::route::ProxyProtocolVersion;
 use crate::config::bootstrap::{BootstrapExtension, BootstrapExtensionConfig, CidrRange, InternalListener};
 use crate::config::error::{Cause, Place};
 use crate::config::filter_chain::{
     FilterChain, FilterChainMatch, FilterChains, Inspection, SourceType, TransportProtocol,
 };
 use crate::config::listener::{ConnectionManager, Listener, Terminal};
+use crate::config::listener_filter::{ListenerFilters, OnTimeout, ProxyProtocol, WithoutHeader};
 use crate::config::log_format::Operator;
 use crate::config::problem::Problem;
 use crate::config::tcp_proxy::TcpProxy;
 use crate::config::trust::Cidr;
+use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
 
 /// Envoy's `buffer_size_kb`.
@@ -59,12 +63,21 @@ pub(super) fn listener(
     let name = written.name.filter(|name| !name.is_empty()).unwrap_or_else(|| address.to_string());
     let mut filter_chains =
         filter_chains(written.filter_chains, written.default_filter_chain, &place, &name, clusters, secrets, notes)?;
+    let filters = ListenerFilters {
+        proxy_protocol: proxy_protocol(&written.listener_filters)?,
+        timeout: written.listener_filters_timeout.map_or(Some(ListenerFilters::TIMEOUT), Seconds::unless_zero),
+        on_timeout: match written.continue_on_listener_filters_timeout {
+            Some(true) => OnTimeout::Continue,
+            Some(false) | None => OnTimeout::Close,
+        },
+    };
     filter_chains.inspection = inspection(&written.listener_filters, &filter_chains);
     Ok(Listener {
         name,
         address,
         stat_prefix: written.stat_prefix.filter(|prefix| !prefix.is_empty()),
         filter_chains,
+        filters,
         buffer_bytes_max,
         ignores_global_limit: written.ignore_global_conn_limit.unwrap_or(false),
         is_inbound: written.traffic_direction == Some(TrafficDirection::Inbound),
@@ -94,9 +107,37 @@ pub(super) fn internal_listeners(written: &[At<BootstrapExtension>]) -> Result<I
     Ok(InternalListeners::Buffering { bytes: kibibytes.map_or(INTERNAL_BUFFER_BYTES, bytes) })
 }
 
+/// The filter of PROXY headers. It reads what comes first, and takes it off, so it is the first.
+fn proxy_protocol(written: &[At<ListenerFilter>]) -> Result<Option<ProxyProtocol>, Problem> {
+    let mut found = None;
+    for (nth, filter) in written.iter().enumerate() {
+        let ListenerFilterConfig::ProxyProtocol(options) = &filter.value.typed_config.value else { continue };
+        if nth > 0 {
+            return Err(filter.invalid_but(
+                "a PROXY header is the first that a connection carries, so its filter is the first as well",
+                "write it once, in front of the other listener_filters",
+            ));
+        }
+        let version = |version: &ProxyProtocolVersion| match version {
+            ProxyProtocolVersion::V1 => ProxyVersion::V1,
+            ProxyProtocolVersion::V2 => ProxyVersion::V2,
+        };
+        found = Some(ProxyProtocol {
+            without: match options.allow_requests_without_proxy_protocol {
+                Some(true) => WithoutHeader::Allowed,
+                Some(false) | None => WithoutHeader::Refused,
+            },
+            disallowed: options.disallowed_versions.iter().map(version).collect(),
+            stat_prefix: options.stat_prefix.clone().filter(|prefix| !prefix.is_empty()),
+        });
+    }
+    Ok(found)
+}
+
 fn inspection(written: &[At<ListenerFilter>], chains: &FilterChains<Configured>) -> Inspection {
     let is_configured = written.iter().any(|filter| match filter.value.typed_config.value {
         ListenerFilterConfig::TlsInspector(TlsInspector {}) => true,
+        ListenerFilterConfig::ProxyProtocol(_) => false,
     });
     if is_configured {
         Inspection::Configured
@@ -131,9 +172,10 @@ fn filter_chains(
                 "write each port and prefix once, and let each chain differ from those before it by one of them",
             ));
         }
+        let handshake_timeout = handshake_timeout(&chain);
         let tls =
             chain.value.transport_socket.as_ref().map_or(Ok(None), |socket| tls::downstream(socket, secrets, notes))?;
-        chains.push(FilterChain { matches, tls, terminal: terminal(chain, name, clusters, notes)? });
+        chains.push(FilterChain { matches, tls, handshake_timeout, terminal: terminal(chain, name, clusters, notes)? });
     }
     if let Some(matches) = default.as_ref().and_then(|default| default.value.filter_chain_match.as_ref()) {
         notes.note(&matches.place, "has no effect: the default filter chain takes whatever no other takes");
@@ -146,10 +188,15 @@ fn filter_chains(
     let socket = default.as_ref().and_then(|default| default.value.transport_socket.as_ref());
     Ok(FilterChains {
         chains,
+        default_handshake_timeout: default.as_ref().and_then(handshake_timeout),
         default_tls: socket.map_or(Ok(None), |socket| tls::downstream(socket, secrets, notes))?,
         default: default.map(|chain| terminal(chain, name, clusters, notes)).transpose()?,
         inspection: Inspection::None,
     })
+}
+
+fn handshake_timeout(chain: &At<Written>) -> Option<Duration> {
+    chain.value.transport_socket_connect_timeout.and_then(Seconds::unless_zero)
 }
 
 fn filter_chain_match(written: &WrittenMatch) -> Result<FilterChainMatch, Problem> {

@@ -145,6 +145,8 @@ pub enum End {
     Client,
     /// The other end of the client's socket, whatever a header says.
     DirectClient,
+    /// Our end of the client's socket, whatever a header says.
+    DirectLocal,
     /// Our end of the client's connection.
     Local,
     /// The endpoint chosen last.

@@ -44,8 +44,8 @@ const PLAIN: &[(&str, Operator)] = &[
     ("CONNECTION_TERMINATION_DETAILS", Operator::ConnectionTerminationDetails),
     ("CUSTOM_FLAGS", Operator::Empty),
     // Without the proxy protocol both addresses of our end are one.
-    ("DOWNSTREAM_DIRECT_LOCAL_ADDRESS", address(End::Local, AddressPart::Whole)),
-    ("DOWNSTREAM_DIRECT_LOCAL_PORT", address(End::Local, AddressPart::Port)),
+    ("DOWNSTREAM_DIRECT_LOCAL_ADDRESS", address(End::DirectLocal, AddressPart::Whole)),
+    ("DOWNSTREAM_DIRECT_LOCAL_PORT", address(End::DirectLocal, AddressPart::Port)),
     ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", address(End::DirectClient, AddressPart::Whole)),
     ("DOWNSTREAM_DIRECT_REMOTE_PORT", address(End::DirectClient, AddressPart::Port)),
     ("DOWNSTREAM_LOCAL_ADDRESS", address(End::Local, AddressPart::Whole)),
@@ -96,7 +96,7 @@ const PLAIN: &[(&str, Operator)] = &[
 
 /// Operators that end in this take a length of a prefix in Envoy, which leaves the rest of the address out.
 const ADDRESSES: &[(&str, Operator)] = &[
-    ("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT", address(End::Local, AddressPart::WithoutPort)),
+    ("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT", address(End::DirectLocal, AddressPart::WithoutPort)),
     ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT", address(End::DirectClient, AddressPart::WithoutPort)),
     ("DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", address(End::Local, AddressPart::WithoutPort)),
     ("DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", address(End::Client, AddressPart::WithoutPort)),

@@ -96,7 +96,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Listener", "bind_to_port", Only("true", "a listener that does not listen has no use here")),
     ("Listener", "bypass_overload_manager", Ignored("there are no overload actions")),
     ("Listener", "connection_balance_config", Ignored("the kernel spreads connections over the workers")),
-    ("Listener", "continue_on_listener_filters_timeout", Only("false", "there are no listener filters")),
     ("Listener", "deprecated_v1", Old("bind_to_port")),
     ("Listener", "drain_type", Only("DEFAULT", "every listener drains when the server does")),
     ("Listener", "enable_mptcp", Only("false", SOCKET)),
@@ -104,7 +103,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Listener", "fcds_config", Refused(DYNAMIC)),
     ("Listener", "filter_chain_matcher", Refused("write a filter_chain_match in each filter chain")),
     ("Listener", "freebind", Only("false", SOCKET)),
-    ("Listener", "listener_filters_timeout", Refused("a client has 15 s to begin TLS")),
     ("Listener", "max_connections_to_accept_per_socket_event", Ignored("it concerns Envoy's event loop")),
     ("Listener", "metadata", Ignored(METADATA)),
     ("Listener", "reuse_port", Ignored("each worker listens on a socket of its own")),
@@ -118,7 +116,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
 
     ("FilterChain", "metadata", Ignored(METADATA)),
     ("FilterChain", "tls_context", Old("transport_socket")),
-    ("FilterChain", "transport_socket_connect_timeout", Refused("a client has 15 s for its handshake")),
     ("FilterChainMatch", "address_suffix", Refused("Envoy has never acted on it; use prefix_ranges")),
     ("FilterChainMatch", "suffix_len", Refused("Envoy has never acted on it; use prefix_ranges")),
     ("FilterChain", "use_proxy_proto", Old("the listener filter envoy.filters.listener.proxy_protocol; though there are no listener filters here")),

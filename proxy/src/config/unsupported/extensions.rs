@@ -86,7 +86,7 @@ const FORMATTER: &str = "its operators are not there; the built-in ones are";
 const FORWARD_PROXY: &str = "no host is looked up because a request names it; write a cluster for each host";
 const HEALTH: &str = "respond by a direct_response route, or use /ready of the admin interface";
 const LIMITS: &str = "limits do not adapt; write circuit_breakers, a retry budget and outlier_detection in the cluster";
-const LISTENER_FILTER: &str = "nothing is read from a connection before its filter chain is chosen";
+const LISTENER_FILTER: &str = "of the listener filters there are proxy_protocol and tls_inspector";
 const LOGGER: &str = "lines are written to a file, stdout or stderr";
 const LOG_FILTER: &str = "there are no expressions; write status_code_filter, header_filter and the like";
 const OVERLOAD: &str =
@@ -202,7 +202,6 @@ const EXTENSIONS: &[Extension] = &[
     (ListenerFilter, "envoy.filters.listener.local_ratelimit", &["filters.listener.local_ratelimit.v3.LocalRateLimit"], RATE_LIMIT),
     (ListenerFilter, "envoy.filters.listener.original_dst", &["filters.listener.original_dst.v3.OriginalDst"], LISTENER_FILTER),
     (ListenerFilter, "envoy.filters.listener.original_src", &["filters.listener.original_src.v3.OriginalSrc"], LISTENER_FILTER),
-    (ListenerFilter, "envoy.filters.listener.proxy_protocol", &["filters.listener.proxy_protocol.v3.ProxyProtocol"], PROXY_PROTOCOL),
     (ListenerFilter, "envoy.filters.listener.set_filter_state", &["filters.listener.set_filter_state.v3.Config"], METADATA),
     (UdpFilter, "envoy.filters.udp.dns_filter", &["filters.udp.dns_filter.v3.DnsFilterConfig"], UDP),
     (UdpFilter, "envoy.filters.udp.session.dynamic_forward_proxy", &["filters.udp.udp_proxy.session.dynamic_forward_proxy.v3.FilterConfig"], UDP),

@@ -14,6 +14,9 @@ const VERIFICATION: &str = "a peer is known by trusted_ca and match_typed_subjec
 pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("ListenerFilter", "config_discovery", Refused("the configuration is static; there is no xDS")),
     ("ListenerFilter", "filter_disabled", Refused("the filter sees every connection")),
+    ("ProxyProtocol", "pass_through_tlvs", Refused("no TLV is passed on")),
+    ("ProxyProtocol", "rules", Refused("what TLVs say is not kept")),
+    ("ProxyProtocol", "tlv_location", Ignored("what TLVs say is not kept")),
     ("TlsInspector", "close_connection_on_client_hello_parsing_errors", Ignored("what begins like TLS and is none is closed")),
     ("TlsInspector", "enable_ja3_fingerprinting", Only("false", "nothing reads fingerprints")),
     ("TlsInspector", "enable_ja4_fingerprinting", Only("false", "nothing reads fingerprints")),

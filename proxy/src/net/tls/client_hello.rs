@@ -1,4 +1,4 @@
-//! What a client says first: whether it is TLS, and whom it wants to speak to. Nothing is taken off the connection.
+//! What a client says first: whether it is TLS, and whom it wants to speak to.
 
 use std::io;
 
@@ -16,12 +16,12 @@ const HANDSHAKE: u8 = 22;
 /// What the first bytes of a connection are.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum FirstBytes {
-    /// The client closed before it sent any.
-    Closed,
     /// The bytes begin no TLS record: the connection is in clear text.
     Plaintext,
     /// TLS.
     Tls(ClientHello),
+    /// They were not looked at.
+    Unknown,
 }
 
 /// What a client asks for.
@@ -34,41 +34,39 @@ pub struct ClientHello {
 }
 
 impl FirstBytes {
-    /// Waits for them. The connection is left as it was.
+    /// Waits for them. What is read is in `bytes` then, behind what was read before.
     ///
     /// # Errors
-    /// The connection broke, or what begins like TLS is none.
-    pub async fn read(mut conn: Conn) -> io::Result<(Self, Conn)> {
-        let mut bytes = BytesMut::new();
-        let read = read_hello(&mut conn, &mut bytes).await?;
-        Ok((read, conn.with_unread(bytes.freeze())))
-    }
-}
-
-async fn read_hello(conn: &mut Conn, bytes: &mut BytesMut) -> io::Result<FirstBytes> {
-    let mut acceptor = Acceptor::default();
-    loop {
-        let before = bytes.len();
-        if conn.read_buf(bytes).await? == 0 {
-            return if bytes.is_empty() { Ok(FirstBytes::Closed) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
-        }
-        if bytes.first().is_some_and(|first| *first != HANDSHAKE) {
-            return Ok(FirstBytes::Plaintext);
-        }
-        let mut rest = bytes.get(before..).unwrap_or_default();
-        while !rest.is_empty() {
-            acceptor.read_tls(&mut rest)?;
-        }
-        let accepted = acceptor.accept().map_err(|(error, _)| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        if let Some(accepted) = accepted {
-            let hello = accepted.client_hello();
-            return Ok(FirstBytes::Tls(ClientHello {
-                alpn: hello.alpn().map(|offer| offer.map(<[u8]>::to_vec).collect()).unwrap_or_default(),
-                server_name: hello.server_name().map(str::to_ascii_lowercase),
-            }));
-        }
-        if bytes.len() > HELLO_BYTES_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the ClientHello is too large"));
+    /// The connection closed (`UnexpectedEof`) or broke, or what begins like TLS is none.
+    ///
+    /// # Cancellation
+    /// Dropped, it has read nothing that is not in `bytes`.
+    pub async fn read(conn: &mut Conn, bytes: &mut BytesMut) -> io::Result<Self> {
+        let mut acceptor = Acceptor::default();
+        let mut seen = 0;
+        loop {
+            if bytes.len() == seen && conn.read_buf(bytes).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if bytes.first().is_some_and(|first| *first != HANDSHAKE) {
+                return Ok(Self::Plaintext);
+            }
+            let mut rest = bytes.get(seen..).unwrap_or_default();
+            seen = bytes.len();
+            while !rest.is_empty() {
+                acceptor.read_tls(&mut rest)?;
+            }
+            let accepted = acceptor.accept().map_err(|(error, _)| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            if let Some(accepted) = accepted {
+                let hello = accepted.client_hello();
+                return Ok(Self::Tls(ClientHello {
+                    alpn: hello.alpn().map(|offer| offer.map(<[u8]>::to_vec).collect()).unwrap_or_default(),
+                    server_name: hello.server_name().map(str::to_ascii_lowercase),
+                }));
+            }
+            if bytes.len() > HELLO_BYTES_MAX {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the ClientHello is too large"));
+            }
         }
     }
 }

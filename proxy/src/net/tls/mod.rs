@@ -35,7 +35,7 @@ pub struct TlsSession {
 /// # Errors
 /// The client sends something else, or there is nothing that both sides know; where TLS has an alert for it, the alert has been sent.
 pub async fn accept(conn: Conn, tls: &ServerContext) -> Result<Conn, Error> {
-    let Conn { io, local, peer, requested_server_name, .. } = conn;
+    let Conn { io, local, peer, requested_server_name, direct, .. } = conn;
     let io = match tls.presence {
         Presence::Required => alert::of_version(io),
         Presence::Optional => io,
@@ -44,7 +44,7 @@ pub async fn accept(conn: Conn, tls: &ServerContext) -> Result<Conn, Error> {
     let config = tls.for_offer(start.client_hello().alpn());
     let stream = start.into_stream(config).await?;
     let session = agreed(stream.get_ref().1);
-    Ok(Conn { requested_server_name, ..over(TlsStream::from(stream), local, peer, session) })
+    Ok(Conn { requested_server_name, direct, ..over(TlsStream::from(stream), local, peer, session) })
 }
 
 /// Does the handshake of a connection that was opened.

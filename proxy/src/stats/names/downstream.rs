@@ -203,6 +203,8 @@ scope! {
         downstream_cx_overflow: Counter,
         /// A connection was accepted, and not refused for a limit.
         downstream_cx_total: Counter,
+        /// A connection was closed: its TLS handshake took too long.
+        downstream_cx_transport_socket_connect_timeout: Counter,
         /// A connection was refused: as many are open on all listeners together as may be.
         downstream_global_cx_overflow: Counter,
         /// A connection broke, or was refused by a listener filter, before a filter chain was chosen.
@@ -211,6 +213,8 @@ scope! {
         downstream_listener_filter_remote_close: Counter,
         /// Number of connections whose filter chain is not chosen yet.
         downstream_pre_cx_active: Gauge,
+        /// A client took too long to send what a filter chain is chosen by.
+        downstream_pre_cx_timeout: Counter,
         /// No filter chain took a connection.
         no_filter_chain_match: Counter,
     }

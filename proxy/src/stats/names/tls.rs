@@ -1,7 +1,7 @@
-//! Handshakes of TLS.
+//! What comes before the protocol of a connection: PROXY headers, and handshakes of TLS.
 
 use super::downstream::listener_prefix;
-use super::{cluster_prefix, last_words, scope};
+use super::{cluster_prefix, last_words, one_segment, scope};
 use crate::stats::{Counter, Registry};
 
 scope! {
@@ -37,6 +37,44 @@ scope! {
         tls_found: Counter,
         /// A client began something else.
         tls_not_found: Counter,
+    }
+}
+
+scope! {
+    /// `proxy_proto.` or `proxy_proto.<stat_prefix>.`: the PROXY headers of connections.
+    ProxyProtocolStats {
+        /// A connection without a header was served.
+        not_found_allowed: Counter,
+        /// A connection was closed: it began with something else.
+        not_found_disallowed: Counter,
+        /// A connection was closed for its header of version 1, which is not allowed.
+        v1_disallowed: Counter = "versions.v1.disallowed",
+        /// A connection was closed: its header of version 1 is malformed.
+        v1_error: Counter = "versions.v1.error",
+        /// A connection had a header of version 1.
+        v1_found: Counter = "versions.v1.found",
+        /// A connection was closed for its header of version 2, which is not allowed.
+        v2_disallowed: Counter = "versions.v2.disallowed",
+        /// A connection was closed: its header of version 2 is malformed.
+        v2_error: Counter = "versions.v2.error",
+        /// A connection had a header of version 2.
+        v2_found: Counter = "versions.v2.found",
+    }
+}
+
+impl ProxyProtocolStats {
+    /// The scope of all listeners whose filter has this `stat_prefix`.
+    #[must_use]
+    pub fn new(registry: &Registry, stat_prefix: Option<&str>) -> Self {
+        let prefix =
+            stat_prefix.map_or_else(|| "proxy_proto".to_owned(), |own| format!("proxy_proto.{}", one_segment(own)));
+        Self::under(registry, &prefix)
+    }
+
+    /// Connections that were closed for their header or the want of one, whatever the `stat_prefix`.
+    #[must_use]
+    pub fn errors(registry: &Registry) -> Counter {
+        registry.counter("downstream_cx_proxy_proto_error")
     }
 }
 

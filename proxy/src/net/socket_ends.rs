@@ -1,0 +1,30 @@
+//! The ends of a connection, and those of the socket that it comes over, which differ behind a PROXY header.
+
+use super::{Address, Conn};
+use crate::config::filter_chain::Ends;
+
+/// The ends of a socket.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SocketEnds {
+    /// Ours.
+    pub local: Address,
+    /// The other.
+    pub peer: Address,
+}
+
+impl Conn {
+    /// Its ends, as a filter chain's match knows them.
+    pub(crate) fn ends(&self) -> Ends {
+        let direct = self.direct.as_ref().map_or(&self.peer, |ends| &ends.peer);
+        Ends { local: self.local.socket(), peer: self.peer.socket(), direct_peer: direct.socket() }
+    }
+
+    /// Makes these its ends, as a PROXY header says; the socket's stay known.
+    pub(crate) fn stands_for(&mut self, client: Address, server: Address) {
+        let ends = SocketEnds {
+            local: std::mem::replace(&mut self.local, server),
+            peer: std::mem::replace(&mut self.peer, client),
+        };
+        self.direct = Some(Box::new(ends));
+    }
+}
