@@ -249,7 +249,6 @@ impl Pool {
                     return self.settle();
                 }
             };
-        shared.http2_stats.nghttp2_upstream_connections.inc();
         let multiplexed = Rc::new(Multiplexed::new(connection, record.opened, record.requests()));
         self.multiplexed.borrow_mut().push(Rc::clone(&multiplexed));
         self.serve_queue(&multiplexed, Wanted::Unused);

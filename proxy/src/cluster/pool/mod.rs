@@ -245,7 +245,11 @@ impl Pool {
         let stats = &self.budget.shared.stats;
         match self.budget.shared.config.protocol {
             UpstreamProtocol::Http1 => stats.upstream_cx_http1_total.inc(),
-            UpstreamProtocol::Http2(_) => stats.upstream_cx_http2_total.inc(),
+            UpstreamProtocol::Http2(_) => {
+                stats.upstream_cx_http2_total.inc();
+                // As in Envoy, whose codec is made with the connection, whether or not that comes about.
+                self.budget.shared.http2_stats.nghttp2_upstream_connections.inc();
+            }
         }
         let connecting = self.budget.begin_connect(permit);
         self.wake_reaper_at(None);

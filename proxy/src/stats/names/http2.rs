@@ -24,7 +24,7 @@ scope! {
         keepalive_timeout: Counter,
         /// A connection from a client began. Envoy names these two after its codec; dashboards know them so.
         nghttp2_downstream_connections: Counter,
-        /// A connection to an upstream began.
+        /// A connect to an upstream began.
         nghttp2_upstream_connections: Counter,
         /// Payload that waits for a window, or for the socket where much waits for it already. Bytes.
         pending_send_bytes: Gauge,
