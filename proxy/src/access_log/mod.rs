@@ -24,7 +24,7 @@ use crate::config::log_filter::LogType;
 use crate::config::log_format::LineFormat;
 use crate::config::metadata::Metadata;
 use crate::gate::Denial;
-use crate::net::{Address, Conn, ConnInfo, LogWriter, Random, SocketEnds, TlsSession};
+use crate::net::{Address, Conn, ConnInfo, LogWriter, Passed, Random, SocketEnds, TlsSession};
 use crate::stats::PartStats;
 
 pub use details::{ConnectionTermination, Details, ResetCause, ResponseStart, UpstreamReset};
@@ -46,6 +46,8 @@ pub struct Downstream {
     pub tls: Option<Arc<TlsSession>>,
     /// `%REQUESTED_SERVER_NAME%`: of the ClientHello, if `tls_inspector` has read it.
     pub requested_server_name: Option<Box<str>>,
+    /// What its client, which is within the process, has passed on.
+    pub passed: Option<Arc<Passed>>,
     /// Why we ended it, once we did.
     pub local_end: Cell<Option<LocalEnd>>,
 }
@@ -57,6 +59,7 @@ impl Downstream {
             direct: conn.direct.take(),
             tls: conn.tls.clone(),
             requested_server_name: conn.requested_server_name.take(),
+            passed: conn.passed.take(),
             ..Self::new(connection_id, conn.local.clone(), conn.peer.clone())
         }
     }
@@ -71,6 +74,7 @@ impl Downstream {
             direct: None,
             tls: None,
             requested_server_name: None,
+            passed: None,
             local_end: Cell::new(None),
         }
     }

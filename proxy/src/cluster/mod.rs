@@ -41,8 +41,8 @@ use crate::config::runtime::{BASE_RETRY_BACKOFF, PANIC_THRESHOLD, USE_RETRY, mai
 use crate::net::{Address, Outside, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
-    BreakerStats, ClusterStats, CodeStats, EndpointStats, FlowStats, GrpcStats, Health, HealthFlag, Http2Stats,
-    Registry, TlsStats,
+    BreakerStats, ClusterStats, CodeStats, Counter, EndpointStats, FlowStats, GrpcStats, Health, HealthFlag,
+    Http2Stats, Registry, TlsStats,
 };
 use breaker::Breakers;
 use discovery::{Names, Resolved};
@@ -60,6 +60,8 @@ pub struct ClusterShared {
     pub http2_stats: Http2Stats,
     /// `cluster.<name>.ssl.`, if its connections are encrypted.
     pub tls_stats: Option<TlsStats>,
+    /// `cluster.<name>.internal_upstream.no_metadata`: metadata that was to be passed on was not there.
+    pub no_metadata: Option<Counter>,
     /// Its circuit breakers, for each priority.
     pub breakers: Arc<ByPriority<Breakers>>,
     /// What runtime keys say of its requests.
@@ -121,6 +123,7 @@ impl ClusterShared {
         let http2_stats = Http2Stats::upstream(registry, config.stat_name());
         Self {
             tls_stats: config.tls.as_ref().map(|_| TlsStats::of_cluster(registry, config.stat_name())),
+            no_metadata: no_metadata(&config, registry),
             keys: RequestKeys::new(&config, &runtime),
             config,
             runtime,
@@ -139,6 +142,7 @@ impl ClusterShared {
     pub fn changed(&self, config: config::Cluster) -> Self {
         Self {
             tls_stats: config.tls.as_ref().map(|_| TlsStats::of_cluster(&self.registry, config.stat_name())),
+            no_metadata: no_metadata(&config, &self.registry),
             config,
             runtime: Arc::clone(&self.runtime),
             stats: self.stats.clone(),
@@ -150,6 +154,10 @@ impl ClusterShared {
             registry: Arc::clone(&self.registry),
         }
     }
+}
+
+fn no_metadata(config: &config::Cluster, registry: &Registry) -> Option<Counter> {
+    config.passing.as_ref().map(|_| ClusterStats::no_metadata(registry, config.stat_name()))
 }
 
 impl ClusterShared {

@@ -14,7 +14,7 @@ use super::address::Address;
 use super::header_names::{NameCase, TrailerRule};
 use super::health::{HealthCheck, OutlierDetection};
 use super::http2::Http2Options;
-use super::metadata::Struct;
+use super::metadata::{Metadata, Struct};
 use super::tls::ClientTls;
 
 /// The name of a cluster, unique among the clusters of a configuration: routes, stats and the admin interface refer to a
@@ -71,6 +71,8 @@ pub struct Cluster {
     pub balancing: Balancing,
     /// How it is spoken to.
     pub protocol: UpstreamProtocol,
+    /// `internal_upstream`: what its connections to internal listeners pass on.
+    pub passing: Option<Arc<Passing>>,
     /// `transport_socket`: its connections are encrypted.
     pub tls: Option<Arc<ClientTls>>,
     /// `header_key_format`, towards endpoints that speak HTTP/1.
@@ -102,6 +104,54 @@ pub struct Cluster {
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// Bytes that may wait in one direction of one connection before the other side is no longer read.
     pub buffer_bytes_max: usize,
+}
+
+/// What connections to internal listeners pass on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Passing {
+    /// `passthrough_metadata`
+    pub namespaces: Vec<PassedNamespace>,
+    /// Of the cluster.
+    pub of_cluster: Metadata,
+    /// Of its endpoints, in the order of `discovery`.
+    pub of_endpoints: Vec<Metadata>,
+}
+
+/// A namespace that is passed on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PassedNamespace {
+    /// Its name.
+    pub name: String,
+    /// Whose it is.
+    pub of: MetadataOwner,
+}
+
+/// Who has metadata.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MetadataOwner {
+    /// The cluster.
+    Cluster,
+    /// The endpoint.
+    Host,
+}
+
+impl Passing {
+    /// What a connection to the endpoint at this place passes on, and how many namespaces are not there.
+    #[must_use]
+    pub fn metadata(&self, endpoint: Option<usize>) -> (Metadata, u64) {
+        let (mut passed, mut missing) = (Metadata::default(), 0);
+        for namespace in &self.namespaces {
+            let owner = match namespace.of {
+                MetadataOwner::Cluster => Some(&self.of_cluster),
+                MetadataOwner::Host => endpoint.and_then(|at| self.of_endpoints.get(at)),
+            };
+            match owner.and_then(|owner| owner.0.get(&namespace.name)) {
+                Some(value) => drop(passed.0.insert(namespace.name.clone(), value.clone())),
+                None => missing += 1,
+            }
+        }
+        (passed, missing)
+    }
 }
 
 impl Cluster {

@@ -38,7 +38,7 @@ use rewound::Rewound;
 
 pub use crate::config::address::{Address, InternalAddress, Pipe};
 use crate::stats::{ByteStats, Meter, Registry};
-pub use internal::InternalNet;
+pub use internal::{InternalNet, Passed};
 pub use pace::{Pace, PaceTicket};
 pub use random::Random;
 pub use socket_ends::SocketEnds;
@@ -205,6 +205,8 @@ impl Default for ListenOptions {
 /// How to connect. TCP_NODELAY is always set: a proxy writes whole messages.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectOptions {
+    /// What the accepted end of a connection to an internal listener gets with it.
+    pub passed: Option<Arc<Passed>>,
     /// Bind here first.
     pub from: Option<SocketAddr>,
     /// Let the kernel ask a silent peer whether it is there (SO_KEEPALIVE).
@@ -255,6 +257,8 @@ pub struct Conn {
     pub tls: Option<Arc<TlsSession>>,
     /// The ends of the socket, where a PROXY header has named others.
     pub direct: Option<Box<SocketEnds>>,
+    /// What its other end, which is within the process, has passed on.
+    pub passed: Option<Arc<Passed>>,
     /// The server that the client asks for in its ClientHello, where `tls_inspector` has read it.
     pub requested_server_name: Option<Box<str>>,
     /// The local address.
@@ -283,7 +287,17 @@ impl Conn {
     /// Wraps an open connection.
     #[must_use]
     pub fn new(io: Box<dyn Io + Send>, local: Address, peer: Address) -> Self {
-        Self { io, meter: None, number: 0, tls: None, direct: None, requested_server_name: None, local, peer }
+        Self {
+            io,
+            meter: None,
+            number: 0,
+            tls: None,
+            direct: None,
+            passed: None,
+            requested_server_name: None,
+            local,
+            peer,
+        }
     }
 
     /// Gives bytes back that were read too early.

@@ -15,9 +15,9 @@ use tokio::time::Instant;
 use super::addresses;
 use crate::cluster::breaker::Breakers;
 use crate::cluster::{ClusterShared, Failure, Location};
-use crate::config::cluster::{Priority, TcpKeepalive};
+use crate::config::cluster::{Discovery, Priority, TcpKeepalive};
 use crate::config::tls::ClientTls;
-use crate::net::{self, Address, Conn, ConnectOptions, Outside};
+use crate::net::{self, Address, Conn, ConnectOptions, Outside, Passed};
 use crate::permits::Permit;
 use crate::stats::{EndpointStats, Held, TlsStats};
 
@@ -204,7 +204,7 @@ impl Budget {
             time,
             interval,
         });
-        let options = ConnectOptions { keepalive, ..ConnectOptions::default() };
+        let options = ConnectOptions { keepalive, passed: self.passed(), ..ConnectOptions::default() };
         let one_more = || {
             self.shared.stats.upstream_cx_total.inc();
             self.counts.cx_total.inc();
@@ -242,6 +242,20 @@ impl Budget {
         stats.upstream_cx_connect_fail.inc();
         self.counts.cx_connect_fail.inc();
         Err((failure, record))
+    }
+
+    /// What a connection to an internal listener passes on; counts what is not there.
+    fn passed(&self) -> Option<Arc<Passed>> {
+        let passing = self.shared.config.passing.as_ref()?;
+        let at = match &self.shared.config.discovery {
+            Discovery::Static(addresses) => addresses.iter().position(|address| *address == self.location.address),
+            Discovery::StrictDns { .. } | Discovery::LogicalDns { .. } => None,
+        };
+        let (metadata, missing) = passing.metadata(at);
+        if let Some(no_metadata) = &self.shared.no_metadata {
+            no_metadata.add(missing);
+        }
+        Some(Arc::new(Passed { metadata }))
     }
 
     /// When a connection must be looked at again; `idle_since` if it is not in use.

@@ -13,6 +13,7 @@ use crate::config::yaml::{At, Tree};
 /// `envoy.config.cluster.v3.Cluster`
 #[derive(Debug, Deserialize)]
 pub(crate) struct Cluster {
+    pub(crate) metadata: Option<At<Metadata>>,
     pub(crate) name: At<String>,
     pub(crate) alt_stat_name: Option<String>,
     pub(crate) circuit_breakers: Option<CircuitBreakers>,

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::source::{SdsSecretConfig, WatchedDirectory};
 use super::{DataSource, StringMatcher};
+use crate::config::constraints::NonEmpty;
 use crate::config::yaml::At;
 
 /// `envoy.config.core.v3.TransportSocket`
@@ -19,11 +20,45 @@ pub(crate) struct TransportSocket {
 pub(crate) enum TransportSocketConfig {
     #[serde(rename = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext")]
     Downstream(Box<DownstreamTlsContext>),
+    #[serde(
+        rename = "type.googleapis.com/envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport"
+    )]
+    InternalUpstream(Box<InternalUpstreamTransport>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer")]
     RawBuffer(RawBuffer),
     #[serde(rename = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext")]
     Upstream(Box<UpstreamTlsContext>),
 }
+
+/// `envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport`
+#[derive(Debug, Deserialize)]
+pub(crate) struct InternalUpstreamTransport {
+    #[serde(default)]
+    pub(crate) passthrough_metadata: Vec<At<MetadataValueSource>>,
+    pub(crate) transport_socket: At<TransportSocket>,
+}
+
+/// `envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport.MetadataValueSource`
+#[derive(Debug, Deserialize)]
+pub(crate) struct MetadataValueSource {
+    pub(crate) kind: At<MetadataKind>,
+    pub(crate) name: NonEmpty,
+}
+
+/// `envoy.type.metadata.v3.MetadataKind`
+#[derive(Debug, Deserialize)]
+pub(crate) struct MetadataKind {
+    pub(crate) cluster: Option<MetadataKindCluster>,
+    pub(crate) host: Option<MetadataKindHost>,
+}
+
+/// `envoy.type.metadata.v3.MetadataKind.Cluster`
+#[derive(Debug, Deserialize)]
+pub(crate) struct MetadataKindCluster {}
+
+/// `envoy.type.metadata.v3.MetadataKind.Host`
+#[derive(Debug, Deserialize)]
+pub(crate) struct MetadataKindHost {}
 
 /// `envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer`
 #[derive(Debug, Deserialize)]

@@ -1,6 +1,7 @@
 //! What a cluster means.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -15,9 +16,10 @@ use crate::config::bootstrap::cluster::{
     PreconnectPolicy, RetryBudget as WrittenBudget, RoutingPriority, TcpKeepalive as WrittenKeepalive,
     TypedHttpProtocolOptions, UpstreamHttp1ProtocolOptions, UpstreamHttpProtocolOptions,
 };
+use crate::config::bootstrap::tls::{MetadataValueSource, TransportSocket, TransportSocketConfig};
 use crate::config::cluster::{
-    Balancing, ByPriority, Cluster, Discovery, FailureRefresh, Labels, Limits, LookupFamily, Priority, Refresh,
-    RetryBudget, TcpKeepalive, UpstreamProtocol,
+    Balancing, ByPriority, Cluster, Discovery, FailureRefresh, Labels, Limits, LookupFamily, MetadataOwner,
+    PassedNamespace, Passing, Priority, Refresh, RetryBudget, TcpKeepalive, UpstreamProtocol,
 };
 use crate::config::error::Cause;
 use crate::config::metadata::Value;
@@ -69,10 +71,8 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
             Some(LbPolicy::Random) => Balancing::Random,
         },
         protocol,
-        tls: cluster
-            .transport_socket
-            .as_ref()
-            .map_or(Ok(None), |socket| tls::upstream(socket, alpn, secrets, notes))?,
+        passing: passing(cluster, notes)?.map(Arc::new),
+        tls: carrier(cluster).map_or(Ok(None), |socket| tls::upstream(socket, alpn, secrets, notes))?,
         trailers: trailer_rule(http1_options(cluster).is_some_and(|options| options.enable_trailers)),
         name_case: name_case(http1_options(cluster).and_then(|options| options.header_key_format.as_ref()))?,
         connect_timeout: cluster.connect_timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.0),
@@ -94,6 +94,48 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
         tcp_keepalive: cluster.upstream_connection_options.and_then(|options| options.tcp_keepalive).map(tcp_keepalive),
         buffer_bytes_max: buffer_bytes_max(cluster.per_connection_buffer_limit_bytes.as_ref())?,
     })
+}
+
+/// The socket that bytes go through: that within `internal_upstream`, or the one itself.
+fn carrier(cluster: &Written) -> Option<&At<TransportSocket>> {
+    let socket = cluster.transport_socket.as_ref()?;
+    match &socket.value.typed_config.value {
+        TransportSocketConfig::InternalUpstream(internal) => Some(&internal.transport_socket),
+        TransportSocketConfig::Downstream(_)
+        | TransportSocketConfig::RawBuffer(_)
+        | TransportSocketConfig::Upstream(_) => Some(socket),
+    }
+}
+
+/// What connections to internal listeners pass on.
+fn passing(cluster: &Written, notes: &Notes) -> Result<Option<Passing>, Problem> {
+    let socket = cluster.transport_socket.as_ref().map(|socket| &socket.value.typed_config.value);
+    let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.endpoints);
+    let endpoints: Vec<_> = assigned.flat_map(|locality| &locality.lb_endpoints).collect();
+    let Some(TransportSocketConfig::InternalUpstream(internal)) = socket else {
+        if let Some(unread) = &cluster.metadata {
+            notes.note(&unread.place, "is ignored: only passthrough_metadata of internal_upstream reads it");
+        }
+        return Ok(None);
+    };
+    Ok(Some(Passing {
+        namespaces: internal.passthrough_metadata.iter().map(passed_namespace).collect::<Result<_, _>>()?,
+        of_cluster: metadata::metadata(cluster.metadata.as_ref())?,
+        of_endpoints: endpoints
+            .iter()
+            .map(|endpoint| metadata::metadata(endpoint.metadata.as_ref()))
+            .collect::<Result<_, _>>()?,
+    }))
+}
+
+fn passed_namespace(written: &At<MetadataValueSource>) -> Result<PassedNamespace, Problem> {
+    let MetadataValueSource { kind, name } = &written.value;
+    let of = match (&kind.value.cluster, &kind.value.host) {
+        (Some(_), None) => MetadataOwner::Cluster,
+        (None, Some(_)) => MetadataOwner::Host,
+        (None, None) | (Some(_), Some(_)) => return Err(kind.invalid("takes exactly one of cluster and host")),
+    };
+    Ok(PassedNamespace { name: name.to_string(), of })
 }
 
 /// Options that moved into `typed_extension_protocol_options`, which still work and give way to what stands there.

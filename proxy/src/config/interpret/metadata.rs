@@ -4,7 +4,7 @@ use crate::config::bootstrap::cluster::Metadata as WrittenMetadata;
 use crate::config::bootstrap::filter::{MetadataEntry as WrittenEntry, SetMetadata as WrittenSetMetadata};
 use crate::config::bootstrap::matchers::{DoubleMatcher, MetadataMatcher, ValueMatcher};
 use crate::config::filter::{MetadataEntry, Overwriting};
-use crate::config::metadata::{MetadataPath, Struct, Value, ValueMatch};
+use crate::config::metadata::{Metadata, MetadataPath, Struct, Value, ValueMatch};
 use crate::config::problem::Problem;
 use crate::config::yaml::{At, Tree};
 
@@ -34,9 +34,16 @@ fn entry(written: &WrittenEntry) -> Result<Option<MetadataEntry>, Problem> {
     Ok(Some(MetadataEntry { namespace, value: members(value)?, overwriting }))
 }
 
-/// What stands under the name `envoy.lb`, by which endpoints are told apart; nothing else is read of them.
+/// What stands under the name `envoy.lb`, by which endpoints are told apart.
 pub(super) fn labels(written: &At<WrittenMetadata>) -> Result<Option<Struct>, Problem> {
     written.value.filter_metadata.get("envoy.lb").map(members).transpose()
+}
+
+/// Metadata of a cluster or an endpoint.
+pub(super) fn metadata(written: Option<&At<WrittenMetadata>>) -> Result<Metadata, Problem> {
+    let Some(written) = written else { return Ok(Metadata::default()) };
+    let namespace = |(name, at): (&String, &At<Tree>)| Ok((name.clone(), members(at)?));
+    written.value.filter_metadata.iter().map(namespace).collect::<Result<_, _>>().map(Metadata)
 }
 
 fn members(written: &At<Tree>) -> Result<Struct, Problem> {

@@ -212,7 +212,6 @@ const EXTENSIONS: &[Extension] = &[
     (TransportSocket, "envoy.transport_sockets.alts", &["transport_sockets.alts.v3.Alts"], TLS),
     (TransportSocket, "envoy.transport_sockets.dynamic_modules", &["transport_sockets.dynamic_modules.v3.DynamicModuleTransportSocket"], TLS),
     (TransportSocket, "envoy.transport_sockets.http_11_proxy", &["transport_sockets.http_11_proxy.v3.Http11ProxyUpstreamTransport"], TLS),
-    (TransportSocket, "envoy.transport_sockets.internal_upstream", &["transport_sockets.internal_upstream.v3.InternalUpstreamTransport"], TLS),
     (TransportSocket, "envoy.transport_sockets.quic", &["transport_sockets.quic.v3.QuicDownstreamTransport", "transport_sockets.quic.v3.QuicUpstreamTransport"], UDP),
     (TransportSocket, "envoy.transport_sockets.starttls", &["transport_sockets.starttls.v3.StartTlsConfig", "transport_sockets.starttls.v3.UpstreamStartTlsConfig"], TLS),
     (TransportSocket, "envoy.transport_sockets.tap", &["transport_sockets.tap.v3.Tap"], TLS),

@@ -42,7 +42,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Cluster", "lrs_report_endpoint_metrics", Refused(DYNAMIC)),
     ("Cluster", "lrs_server", Refused(DYNAMIC)),
     ("Cluster", "maglev_lb_config", Refused("no load balancer here reads hashes")),
-    ("Cluster", "metadata", Ignored(METADATA)),
     ("Cluster", "observability_name", Refused("a cluster's stats are named after it")),
     ("Cluster", "original_dst_lb_config", Refused(LOAD_BALANCING)),
     ("Cluster", "prefetch_policy", Old("preconnect_policy")),
@@ -92,6 +91,8 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("LbEndpoint", "health_status", Only("HEALTHY", HEALTH)),
     ("LbEndpoint", "load_balancing_weight", Only("1", LOAD_BALANCING)),
     ("Metadata", "typed_filter_metadata", Ignored(METADATA)),
+    ("MetadataKind", "request", Refused("a connection passes on metadata of its host and its cluster")),
+    ("MetadataKind", "route", Refused("a connection passes on metadata of its host and its cluster")),
     ("Endpoint", "additional_addresses", Refused("write one endpoint for each address")),
     ("Endpoint", "health_check_config", Refused("checks go to the endpoint's own address")),
 

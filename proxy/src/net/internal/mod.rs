@@ -14,12 +14,20 @@ use std::rc::{Rc, Weak};
 use ::tokio::sync::mpsc;
 
 use super::{Accept, Address, Conn, ConnectOptions, InternalAddress, ListenOptions, LocalBoxFuture, Net, ResolveError};
+use crate::config::metadata::Metadata;
 
 /// Connections to one listener that it has not taken yet. It takes them at its next turn, so few ever wait.
 const BACKLOG_MAX: usize = 1024;
 
 /// What the client's end of a connection is called.
 const CLIENT: &str = "internal_client_address";
+
+/// What a connection to an internal listener passes on.
+#[derive(Debug, Default)]
+pub struct Passed {
+    /// Metadata of the endpoint and of the cluster.
+    pub metadata: Metadata,
+}
 
 /// A network with the internal listeners of one worker.
 pub struct InternalNet {
@@ -64,7 +72,7 @@ impl Listeners {
         Listening { of: Rc::downgrade(this), id, local: Address::Internal(at.clone()), arriving }
     }
 
-    fn connect(&self, to: &InternalAddress) -> io::Result<Conn> {
+    fn connect(&self, to: &InternalAddress, how: &ConnectOptions) -> io::Result<Conn> {
         // What the system says of an address that nothing can be at; Envoy's word for a name without a listener.
         let unknown = || io::Error::from_raw_os_error(libc::EINVAL);
         let by_name = self.by_name.borrow();
@@ -72,7 +80,8 @@ impl Listeners {
         let (client, server) = stream::pair(self.buffer_bytes.get());
         let here = Address::Internal(CLIENT.into());
         let there = Address::Internal(to.clone());
-        let accepted = Conn::new(Box::new(server), there.clone(), here.clone());
+        let mut accepted = Conn::new(Box::new(server), there.clone(), here.clone());
+        accepted.passed = how.passed.clone();
         listener.conns.try_send(accepted).map_err(|_| unknown())?;
         Ok(Conn::new(Box::new(client), here, there))
     }
@@ -88,7 +97,7 @@ impl Net for InternalNet {
 
     fn connect<'a>(&'a self, to: &'a Address, how: &'a ConnectOptions) -> LocalBoxFuture<'a, io::Result<Conn>> {
         match to {
-            Address::Internal(to) => Box::pin(std::future::ready(self.listeners.connect(to))),
+            Address::Internal(to) => Box::pin(std::future::ready(self.listeners.connect(to, how))),
             Address::Pipe(_) | Address::Socket(_) => self.outside.connect(to, how),
         }
     }

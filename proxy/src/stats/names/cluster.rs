@@ -254,6 +254,12 @@ const CLUSTER_GAUGES_ALWAYS_ZERO: &[&str] =
     &["lb_subsets_active", "max_host_weight", "membership_degraded", "version", "warming_state"];
 
 impl ClusterStats {
+    /// `internal_upstream.no_metadata`, of a cluster that passes metadata on.
+    #[must_use]
+    pub fn no_metadata(registry: &Registry, cluster: &str) -> Counter {
+        Counter::named(registry, &cluster_prefix(cluster), "internal_upstream.no_metadata")
+    }
+
     /// The scope of a cluster.
     #[must_use]
     pub fn new(registry: &Registry, cluster: &str) -> Self {
