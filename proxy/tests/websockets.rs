@@ -1,0 +1,176 @@
+//! WebSockets through the three hops of `examples/` on real sockets: HTTP/1 to the front, HTTP/2 to the ingress and the sidecar,
+//! HTTP/1 to the app. What a library of its own sends arrives as it was sent, and so does what no library would send.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where a step fails")]
+#![expect(clippy::disallowed_types, reason = "clients and apps are not the proxy")]
+
+#[path = "support/proxy.rs"]
+mod proxy;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use proxy::Proxy;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Bytes, Message, WebSocket};
+
+/// No step takes longer, on however busy a machine.
+const STEP_MAX: Duration = Duration::from_secs(60);
+const LARGEST: usize = 16 * 1024 * 1024;
+
+/// The three hops in front of an app.
+struct Hops {
+    front: Proxy,
+    ingress: Proxy,
+    sidecar: Proxy,
+}
+
+impl Hops {
+    fn start(app: SocketAddr) -> Self {
+        let sidecar = hop(include_str!("../examples/sidecar.yaml"), app);
+        let ingress = hop(include_str!("../examples/ingress.yaml"), sidecar.at);
+        let front = hop(include_str!("../examples/front.yaml"), ingress.at);
+        Self { front, ingress, sidecar }
+    }
+
+    fn stop(self) {
+        for hop in [self.front, self.ingress, self.sidecar] {
+            hop.stop();
+        }
+    }
+}
+
+/// A hop that leads to `next`. The last address of its file is that of its endpoint; it listens where there is room.
+fn hop(yaml: &str, next: SocketAddr) -> Proxy {
+    let (before, endpoint) = yaml.rsplit_once("port_value: ").unwrap();
+    let (_, behind) = endpoint.split_once(' ').unwrap();
+    let mut bound = String::new();
+    for (nth, part) in before.split("port_value: ").enumerate() {
+        match nth {
+            0 => bound += part,
+            _ => bound = bound + "port_value: 0 " + part.split_once(' ').unwrap().1,
+        }
+    }
+    Proxy::start(&format!("{bound}port_value: {} {behind}", next.port()))
+}
+
+/// Asks for a WebSocket; the connection once it is one.
+fn handshake(at: SocketAddr) -> TcpStream {
+    let mut conn = TcpStream::connect(at).unwrap();
+    conn.set_read_timeout(Some(STEP_MAX)).unwrap();
+    conn.write_all(
+        b"GET /chat HTTP/1.1\r\nhost: chat.test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    )
+    .unwrap();
+    let head = read_head(&mut conn);
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(head.to_ascii_lowercase().contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
+    conn
+}
+
+fn read_head(conn: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        conn.read_exact(&mut byte).unwrap();
+        head.extend_from_slice(&byte);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// An app that accepts one WebSocket and goes on with `serve`.
+fn app(serve: impl FnOnce(TcpStream) + Send + 'static) -> (SocketAddr, thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let task = thread::spawn(move || {
+        let (mut conn, _) = listener.accept().unwrap();
+        conn.set_read_timeout(Some(STEP_MAX)).unwrap();
+        let head = read_head(&mut conn).to_ascii_lowercase();
+        assert!(head.starts_with("get /chat http/1.1\r\n"), "{head}");
+        assert!(head.contains("sec-websocket-key: dghlihnhbxbszsbub25jzq==\r\n"), "{head}");
+        conn.write_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+              sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        )
+        .unwrap();
+        serve(conn);
+    });
+    (at, task)
+}
+
+#[test]
+fn messages_pings_and_close_codes_of_a_library_arrive_through_three_hops() {
+    let config = WebSocketConfig::default().max_message_size(Some(2 * LARGEST)).max_frame_size(Some(2 * LARGEST));
+    let (at, task) = app(move |conn| {
+        let mut socket = WebSocket::from_raw_socket(conn, Role::Server, Some(config));
+        loop {
+            match socket.read() {
+                Ok(message @ (Message::Text(_) | Message::Binary(_))) => socket.send(message).unwrap(),
+                Ok(_) => {} // pings and closes are answered by the library
+                Err(_closed) => return,
+            }
+        }
+    });
+    let hops = Hops::start(at);
+    let mut socket = WebSocket::from_raw_socket(handshake(hops.front.at), Role::Client, Some(config));
+    for message in ["", "hello", "κόσμε \u{10ffff}"] {
+        socket.send(Message::text(message)).unwrap();
+        assert_eq!(socket.read().unwrap(), Message::text(message));
+    }
+    for length in [1, 125, 126, 65_535, 65_536, LARGEST] {
+        let message = Message::binary((0..=250).cycle().take(length).collect::<Vec<u8>>());
+        socket.send(message.clone()).unwrap();
+        assert!(socket.read().unwrap() == message, "{length} bytes came back otherwise");
+    }
+    socket.send(Message::Ping(Bytes::from_static(b"there?"))).unwrap();
+    assert_eq!(socket.read().unwrap(), Message::Pong(Bytes::from_static(b"there?")));
+    let close = CloseFrame { code: CloseCode::Library(4321), reason: "bye".into() };
+    socket.close(Some(close.clone())).unwrap();
+    assert_eq!(socket.read().unwrap(), Message::Close(Some(close)));
+    while socket.read().is_ok() {}
+    task.join().unwrap();
+    hops.stop();
+}
+
+#[test]
+fn frames_that_no_library_sends_arrive_unchanged_through_three_hops() {
+    // Masked with zeros, so that the payload can be read: a text in fragments with a ping between them, invalid UTF-8, an opcode that is
+    // reserved, reserved bits, a ping with too long a payload, close codes that none may send, and bytes behind the close.
+    let frames: Vec<&[u8]> = vec![
+        b"\x01\x83\0\0\0\0hel",
+        b"\x89\x82\0\0\0\0hm",
+        b"\x00\x81\0\0\0\0l",
+        b"\x80\x81\0\0\0\0o",
+        b"\x81\x82\0\0\0\0\xc3\x28",
+        b"\x8b\x80\0\0\0\0",
+        b"\xf1\x80\0\0\0\0",
+        b"\x89\xfe\x00\x7e\0\0\0\0",
+        &[b'p'; 126],
+        b"\x88\x82\0\0\0\0\x03\xed",
+        b"\x88\x81\0\0\0\0\x03",
+        b"behind the close",
+    ];
+    let sent = frames.concat();
+    let count = sent.len();
+    let (at, task) = app(move |mut conn| {
+        let mut received = vec![0; count];
+        conn.read_exact(&mut received).unwrap();
+        conn.write_all(&received).unwrap();
+        let _ended = conn.read(&mut [0; 1]);
+    });
+    let hops = Hops::start(at);
+    let mut conn = handshake(hops.front.at);
+    for frame in frames {
+        conn.write_all(frame).unwrap();
+    }
+    let mut received = vec![0; count];
+    conn.read_exact(&mut received).unwrap();
+    assert_eq!(received, sent);
+    drop(conn);
+    task.join().unwrap();
+    hops.stop();
+}
