@@ -66,7 +66,7 @@ fn a_client_gets_a_response_over_tls_and_the_log_says_what_was_agreed_upon() {
     }
     let agreed = "TLSv1.3 TLS_AES_256_GCM_SHA384 to - - -";
     let lines = proxy.stop();
-    let expected = ["server.test", "server.test", "-"].map(|name| format!("200 - sni {name} from {agreed}"));
+    let expected = ["server.test", "server.test", "-"].map(|name| format!("200 - sni {name} from - {agreed}"));
     assert_eq!(lines, expected);
 }
 
@@ -90,7 +90,8 @@ fn a_client_certificate_is_required_and_checked() {
     {
         assert_eq!(proxy.stat(stat), expected, "{stat}");
     }
-    proxy.stop();
+    let lines = proxy.stop();
+    assert!(lines.iter().any(|line| line.contains(" from CN=client,O=finwait TLSv1.3 ")), "{lines:?}");
 }
 
 #[test]
@@ -149,18 +150,18 @@ fn cluster(name: &str, port: u16, names: &str) -> String {
 fn an_upstream_is_spoken_to_over_tls_and_its_certificate_is_checked() {
     let names = ", match_typed_subject_alt_names: [{ san_type: DNS, matcher: { exact: server.test } }]";
     for (certificate, status, line, stat) in [
-        ("server", "200", "200 - sni - from - - to TLSv1.2 ECDHE-ECDSA-AES256-GCM-SHA384 -", "ssl.handshake"),
+        ("server", "200", "200 - sni - from - - - to TLSv1.2 ECDHE-ECDSA-AES256-GCM-SHA384 -", "ssl.handshake"),
         (
             "other",
             "503",
-            "503 UF sni - from - - to - - TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:\
+            "503 UF sni - from - - - to - - TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:\
              verify_cert_failed:_verify_SAN_list:TLS_error_end",
             "ssl.fail_verify_san",
         ),
         (
             "foreigner",
             "503",
-            "503 UF sni - from - - to - - TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:\
+            "503 UF sni - from - - - to - - TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:\
              verify_cert_failed:_X509_verify_cert:_certificate_verification_error_at_depth_0:_unable_to_get_local_issuer_\
              certificate:TLS_error_end",
             "ssl.fail_verify_error",
@@ -189,5 +190,5 @@ fn an_upstream_without_tls_is_a_503_with_the_reason() {
     assert_eq!(proxy.get_plain().split(' ').nth(1), Some("503"));
     let reason = "TLS_error:|268435703:SSL_routines:OPENSSL_internal:WRONG_VERSION_NUMBER:TLS_error_end";
     assert_eq!(proxy.stat("cluster.app.ssl.connection_error"), 1);
-    assert_eq!(proxy.stop(), [format!("503 UF sni - from - - to - - {reason}")]);
+    assert_eq!(proxy.stop(), [format!("503 UF sni - from - - - to - - {reason}")]);
 }

@@ -8,6 +8,7 @@ use http::HeaderValue;
 
 pub use super::access_log::{AccessLog, LogPath};
 use super::address::Address;
+use super::client_cert::ClientCertHeader;
 use super::filter::Chains;
 use super::filter_chain::FilterChains;
 use super::header_names::{NameCase, TrailerRule, Underscores};
@@ -165,9 +166,8 @@ pub struct ConnectionManager {
     pub scheme_matches_upstream: bool,
     /// `add_user_agent`: upstreams are told the names of this node.
     pub node_names: Option<NodeNames>,
-    /// `forward_client_cert_details: ALWAYS_FORWARD_ONLY`: `x-forwarded-client-cert` stays as it came. All others take it off a
-    /// request that came without TLS, as every one does.
-    pub keeps_client_cert: bool,
+    /// What becomes of `x-forwarded-client-cert`.
+    pub client_cert: ClientCertHeader,
     /// `append_x_forwarded_port`: upstreams get the listener's port.
     pub adds_port_header: bool,
     /// `via`: this proxy's part of the `via` field of requests and responses.

@@ -10,6 +10,7 @@ pub mod access_log;
 pub mod address;
 mod bootstrap;
 mod changes;
+pub mod client_cert;
 pub mod cluster;
 mod constraints;
 pub mod cors;

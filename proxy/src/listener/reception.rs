@@ -148,7 +148,7 @@ impl Serving {
             Ok(conn) => {
                 if let Some(stats) = &self.tls_stats {
                     stats.handshake.inc();
-                    if conn.tls.as_ref().is_some_and(|tls| !tls.has_peer_certificate) {
+                    if conn.tls.as_ref().is_some_and(|tls| tls.peer.is_none()) {
                         stats.no_certificate.inc();
                     }
                 }

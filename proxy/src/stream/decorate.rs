@@ -9,6 +9,7 @@ use http::header::{CONNECTION, CONTENT_TYPE, DATE, EXPECT, SERVER, TE, TRANSFER_
 use http::{HeaderName, HeaderValue, Method, Version};
 
 use super::Persistence;
+use super::client_cert;
 use super::local_reply::LocalReply;
 use super::remote_client::{Origin, RemoteClient};
 use crate::access_log::Downstream;
@@ -99,9 +100,7 @@ pub(super) fn request(
     } else {
         head.scheme = Some(scheme(head.scheme.as_ref(), headers));
     }
-    if !options.keeps_client_cert {
-        headers.remove(&names::X_FORWARDED_CLIENT_CERT);
-    }
+    client_cert::forward(headers, &options.client_cert, downstream.tls.as_deref());
     if let Some(via) = &options.via {
         append_via(headers, via);
     }

@@ -4,6 +4,7 @@
 //! [`reply`] sends one of our own, both through [`respond`]. What happened is put down by [`record`]; what has not left
 //! by then is [`unsent`].
 
+mod client_cert;
 mod date;
 mod decide;
 mod decorate;

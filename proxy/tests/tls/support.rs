@@ -16,7 +16,7 @@ use crate::process::Finwait;
 
 /// No step takes longer, on however busy a machine.
 pub(crate) const STEP_MAX: Duration = Duration::from_secs(30);
-pub(crate) const LINE: &str = "%RESPONSE_CODE% %RESPONSE_FLAGS% sni %REQUESTED_SERVER_NAME% from %DOWNSTREAM_TLS_VERSION% \
+pub(crate) const LINE: &str = "%RESPONSE_CODE% %RESPONSE_FLAGS% sni %REQUESTED_SERVER_NAME% from %DOWNSTREAM_PEER_SUBJECT% %DOWNSTREAM_TLS_VERSION% \
                     %DOWNSTREAM_TLS_CIPHER% to %UPSTREAM_TLS_VERSION% %UPSTREAM_TLS_CIPHER% \
                     %UPSTREAM_TRANSPORT_FAILURE_REASON%";
 pub(crate) const INSPECTOR: &str = "listener_filters: [{ name: inspector, typed_config: { \"@type\": \

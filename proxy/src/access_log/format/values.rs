@@ -109,7 +109,17 @@ fn tls(with: TlsPeer, part: TlsPart, info: &StreamInfo, out: &mut Vec<u8>) -> Op
         TlsPeer::Client => info.downstream.tls.as_ref()?,
         TlsPeer::Upstream => info.upstream_connection.as_ref()?.tls.as_ref()?,
     };
-    text(if part == TlsPart::Cipher { session.cipher } else { session.version }, out)
+    let peer = || session.peer.as_ref();
+    match part {
+        TlsPart::Cipher => text(session.cipher, out),
+        TlsPart::PeerDnsNames => text(&peer()?.dns_names.join(","), out),
+        TlsPart::PeerFingerprint => text(&peer()?.sha256, out),
+        TlsPart::PeerIssuer => text(&peer()?.issuer, out),
+        TlsPart::PeerSerial => text(&peer()?.serial, out),
+        TlsPart::PeerSubject => text(&peer()?.subject, out),
+        TlsPart::PeerUris => text(&peer()?.uris.join(","), out),
+        TlsPart::Version => text(session.version, out),
+    }
 }
 
 fn point_in_time(

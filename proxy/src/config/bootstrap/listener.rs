@@ -179,6 +179,7 @@ pub(crate) struct HttpConnectionManager {
     pub(crate) scheme_header_transformation: Option<SchemeHeaderTransformation>,
     pub(crate) server_header_transformation: Option<ServerHeaderTransformation>,
     pub(crate) server_name: Option<HeaderText>,
+    pub(crate) set_current_client_cert_details: Option<SetCurrentClientCertDetails>,
     pub(crate) skip_xff_append: Option<bool>,
     pub(crate) stat_prefix: NonEmpty,
     pub(crate) stream_flush_timeout: Option<Seconds>,
@@ -259,6 +260,16 @@ pub(crate) enum ForwardClientCertDetails {
     SanitizeSet,
     #[serde(rename = "ALWAYS_FORWARD_ONLY")]
     AlwaysForwardOnly,
+}
+
+/// `HttpConnectionManager.SetCurrentClientCertDetails`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct SetCurrentClientCertDetails {
+    pub(crate) cert: Option<bool>,
+    pub(crate) chain: Option<bool>,
+    pub(crate) dns: Option<bool>,
+    pub(crate) subject: Option<bool>,
+    pub(crate) uri: Option<bool>,
 }
 
 /// `HttpConnectionManager.InternalAddressConfig`

@@ -12,8 +12,10 @@ use crate::config::bootstrap::CidrRange;
 use crate::config::bootstrap::listener::{
     CodecType as WrittenCodec, ForwardClientCertDetails, HeadersWithUnderscoresAction, HttpConnectionManager,
     InternalAddressConfig, PathWithEscapedSlashesAction, SchemeHeaderTransformation, ServerHeaderTransformation,
+    SetCurrentClientCertDetails,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
+use crate::config::client_cert::{ClientCertDetail, ClientCertHeader};
 use crate::config::error::Place;
 use crate::config::header_names::Underscores;
 use crate::config::listener::{
@@ -72,7 +74,7 @@ pub(super) fn connection_manager(
         normalisation,
         scheme,
         scheme_matches_upstream: matches_upstream(written.scheme_header_transformation.as_ref()),
-        keeps_client_cert: keeps_client_cert(written.forward_client_cert_details),
+        client_cert: client_cert(written.forward_client_cert_details, written.set_current_client_cert_details.as_ref()),
         adds_port_header: written.append_x_forwarded_port,
         node_names: written.add_user_agent.unwrap_or(false).then(NodeNames::default), // named once the whole file has been read
         via: written.via.map(|via| via.0).filter(|via| !via.is_empty()),
@@ -97,17 +99,26 @@ fn server(written: &HttpConnectionManager) -> ServerHeader {
     }
 }
 
-/// Does `x-forwarded-client-cert` of a request without TLS stay?
-fn keeps_client_cert(written: Option<ForwardClientCertDetails>) -> bool {
+fn client_cert(
+    written: Option<ForwardClientCertDetails>,
+    details: Option<&SetCurrentClientCertDetails>,
+) -> ClientCertHeader {
+    let chosen = details.map(|details| {
+        [
+            (details.cert.unwrap_or(false), ClientCertDetail::Certificate),
+            (details.chain.unwrap_or(false), ClientCertDetail::Chain),
+            (details.subject.unwrap_or(false), ClientCertDetail::Subject),
+            (details.uri.unwrap_or(false), ClientCertDetail::Uris),
+            (details.dns.unwrap_or(false), ClientCertDetail::DnsNames),
+        ]
+    });
+    let chosen = chosen.into_iter().flatten().filter(|(is_chosen, _)| *is_chosen).map(|(_, detail)| detail).collect();
     match written {
-        Some(ForwardClientCertDetails::AlwaysForwardOnly) => true,
-        None
-        | Some(
-            ForwardClientCertDetails::AppendForward
-            | ForwardClientCertDetails::ForwardOnly
-            | ForwardClientCertDetails::Sanitize
-            | ForwardClientCertDetails::SanitizeSet,
-        ) => false,
+        None | Some(ForwardClientCertDetails::Sanitize) => ClientCertHeader::Sanitize,
+        Some(ForwardClientCertDetails::AlwaysForwardOnly) => ClientCertHeader::AlwaysForward,
+        Some(ForwardClientCertDetails::AppendForward) => ClientCertHeader::Append(chosen),
+        Some(ForwardClientCertDetails::ForwardOnly) => ClientCertHeader::Forward,
+        Some(ForwardClientCertDetails::SanitizeSet) => ClientCertHeader::Set(chosen),
     }
 }
 

@@ -247,6 +247,18 @@ pub enum TlsPeer {
 pub enum TlsPart {
     /// The cipher suite.
     Cipher,
+    /// DNS names of the peer's certificate.
+    PeerDnsNames,
+    /// SHA-256 of the peer's certificate.
+    PeerFingerprint,
+    /// Who has signed the peer's certificate.
+    PeerIssuer,
+    /// The serial number of the peer's certificate.
+    PeerSerial,
+    /// Whose certificate the peer has shown.
+    PeerSubject,
+    /// URIs of the peer's certificate.
+    PeerUris,
     /// The TLS version: `TLSv1.3`.
     Version,
 }

@@ -58,8 +58,14 @@ impl Certificate {
         &self.0.cert
     }
 
+    /// The first URI among its names.
+    pub(super) fn uri(&self) -> Option<String> {
+        let certificate = EndEntityCert::try_from(self.0.cert.first()?).ok()?;
+        certificate.valid_uri_names().next().map(str::to_owned)
+    }
+
     /// Is it for this name?
-    fn is_for(&self, name: &str) -> bool {
+    pub(super) fn is_for(&self, name: &str) -> bool {
         let certificate = self.0.cert.first().and_then(|first| EndEntityCert::try_from(first).ok());
         let name = rustls::pki_types::ServerName::try_from(name);
         certificate.zip(name.ok()).is_some_and(|(it, name)| it.verify_is_valid_for_subject_name(&name).is_ok())

@@ -40,6 +40,7 @@ pub struct ServerContext {
     without_alpn: Arc<ServerConfig>,
     /// `require_client_certificate`
     pub presence: Presence,
+    shown: Vec<Certificate>,
     material: Material,
 }
 
@@ -151,11 +152,19 @@ impl ServerContext {
                 builder.with_client_cert_verifier(verify::clients(rules, presence, &provider))
             }
         };
+        let shown = common.certificates.clone();
         let mut config = builder.with_cert_resolver(certificates::of_server(common.certificates));
         config.ticketer = rustls::crypto::ring::Ticketer::new()?;
         let without_alpn = Arc::new(config.clone());
         config.alpn_protocols = common.alpn;
-        Ok(Renewable::new(Self { with_alpn: Arc::new(config), without_alpn, presence, material }))
+        Ok(Renewable::new(Self { with_alpn: Arc::new(config), without_alpn, presence, shown, material }))
+    }
+
+    /// The first URI among the names of the certificate that a client sees who asks for `server_name`.
+    #[must_use]
+    pub fn own_uri(&self, server_name: Option<&str>) -> Option<String> {
+        let named = server_name.and_then(|name| self.shown.iter().find(|certificate| certificate.is_for(name)));
+        named.or(self.shown.first())?.uri()
     }
 
     /// For a client that offers these application protocols; `None` if it offers none.

@@ -141,7 +141,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("HttpConnectionManager", "request_id_extension", Within("RequestIDExtension")),
     ("HttpConnectionManager", "scoped_routes", Refused("a connection manager has one route_config")),
     ("HttpConnectionManager", "server_header_transform", Old("server_header_transformation")),
-    ("HttpConnectionManager", "set_current_client_cert_details", Refused("what a client's certificate says is not passed on")),
     ("HttpConnectionManager", "stream_error_on_invalid_http_message", Only("false", "a malformed request ends its connection")),
     ("HttpConnectionManager", "tracing", Refused(TRACING)),
     ("HttpConnectionManager", "typed_header_validation_config", Refused("headers are validated in one fixed way")),

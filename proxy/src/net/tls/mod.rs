@@ -1,6 +1,7 @@
 //! TLS on connections that are accepted and opened. Which certificates and versions: [`config::tls`](crate::config::tls).
 
 mod alert;
+mod certificate;
 mod client_hello;
 pub mod failure;
 mod io;
@@ -14,6 +15,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 
 use super::{Conn, Io};
 use crate::config::tls::{ClientContext, Presence, ServerContext};
+pub use certificate::PeerCertificate;
 pub use client_hello::{ClientHello, FirstBytes};
 use io::TlsIo;
 
@@ -24,8 +26,10 @@ pub struct TlsSession {
     pub alpn: Option<Vec<u8>>,
     /// The cipher suite, as Envoy names it.
     pub cipher: &'static str,
-    /// The peer has shown a certificate.
-    pub has_peer_certificate: bool,
+    /// The first URI among the names of our own certificate, where clients are asked for theirs.
+    pub own_uri: Option<String>,
+    /// The certificate that the peer has shown.
+    pub peer: Option<PeerCertificate>,
     /// `TLSv1.3`
     pub version: &'static str,
 }
@@ -43,7 +47,10 @@ pub async fn accept(conn: Conn, tls: &ServerContext) -> Result<Conn, Error> {
     let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
     let config = tls.for_offer(start.client_hello().alpn());
     let stream = start.into_stream(config).await?;
-    let session = agreed(stream.get_ref().1);
+    let mut session = agreed(stream.get_ref().1);
+    if session.peer.is_some() {
+        session.own_uri = tls.own_uri(stream.get_ref().1.server_name());
+    }
     Ok(Conn { requested_server_name, direct, ..over(TlsStream::from(stream), local, peer, session) })
 }
 
@@ -72,7 +79,8 @@ fn agreed(state: &CommonState) -> TlsSession {
     TlsSession {
         alpn: state.alpn_protocol().map(<[u8]>::to_vec),
         cipher: suite.map_or("", name_of),
-        has_peer_certificate: state.peer_certificates().is_some(),
+        own_uri: None,
+        peer: state.peer_certificates().and_then(PeerCertificate::of),
         version: match state.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
