@@ -361,6 +361,18 @@ pub fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 }
 
 #[cfg(test)]
+impl Headers {
+    /// Fields for a test, in this order.
+    pub(crate) fn of(fields: &[(&str, &'static str)]) -> Self {
+        let mut headers = Self::default();
+        for (name, value) in fields {
+            headers.append(name.parse().unwrap(), HeaderValue::from_static(value));
+        }
+        headers
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use http::header::{CONNECTION, HOST, SERVER, UPGRADE};
 

@@ -64,17 +64,8 @@ pub(super) fn set_timeout(headers: &mut Headers, limit: Duration) {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
 
     use super::*;
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> Headers {
-        let mut headers = Headers::default();
-        for (name, value) in fields {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        headers
-    }
 
     const SECOND: Duration = Duration::from_secs(1);
     const NONE: GrpcLimit = GrpcLimit { max: None, offset: Duration::ZERO };
@@ -103,14 +94,14 @@ mod tests {
             ("1H", ms(3_600_000), ms(900), ms(1000)),
             ("1M", ms(60_000), ms(900), ms(1000)),
         ] {
-            let headers = headers(&[("grpc-timeout", text)]);
+            let headers = Headers::of(&[("grpc-timeout", text)]);
             assert_eq!(timeout(&headers), requested, "{text}");
             assert_eq!(longest_stream(SOME, &headers), stream, "{text}");
             assert_eq!(longest_stream(NONE, &headers), requested, "{text}");
             assert_eq!(whole_timeout(SOME, &headers), whole, "{text}");
             assert_eq!(whole_timeout(NONE, &headers), requested.filter(|requested| !requested.is_zero()), "{text}");
         }
-        assert_eq!(timeout(&headers(&[])), None);
+        assert_eq!(timeout(&Headers::of(&[])), None);
     }
 
     #[test]
@@ -136,8 +127,8 @@ mod tests {
             ("application/grpc-web", false),
             ("application/json", false),
         ] {
-            assert_eq!(headers(&[("content-type", text)]).is_grpc(), expected, "{text}");
+            assert_eq!(Headers::of(&[("content-type", text)]).is_grpc(), expected, "{text}");
         }
-        assert!(!headers(&[]).is_grpc());
+        assert!(!Headers::of(&[]).is_grpc());
     }
 }

@@ -264,7 +264,7 @@ mod tests {
             (&[("x-envoy-expected-rq-timeout-ms", "300")], Some(ROUTE), None),
         ] {
             let route = route(None);
-            let mut headers = headers(fields);
+            let mut headers = Headers::of(fields);
             let options = RequestOptions::resolve(&route, &RouterOptions::default(), &mut headers);
             assert_eq!((options.timeout, options.per_try_timeout), (timeout, per_try), "{fields:?}");
             assert!(headers.iter().all(|(name, _)| *name == names::X_ENVOY_EXPECTED_TIMEOUT), "{fields:?}");
@@ -279,7 +279,7 @@ mod tests {
             (&[("x-envoy-upstream-rq-timeout-ms", "9")], 9, 0),
         ] {
             let route = route(None);
-            let mut headers = headers(fields);
+            let mut headers = Headers::of(fields);
             let options = RequestOptions::resolve(&route, &router, &mut headers);
             assert_eq!((options.timeout, headers.len()), (Some(Duration::from_millis(timeout)), left), "{fields:?}");
         }
@@ -299,7 +299,7 @@ mod tests {
             (&of_route, &[("x-envoy-retry-on", "5xx"), ("x-envoy-max-retries", "x")], Some((1, true, true, 0))),
         ] {
             let route = route(policy.clone());
-            let mut headers = headers(fields);
+            let mut headers = Headers::of(fields);
             let options = RequestOptions::resolve(&route, &RouterOptions::default(), &mut headers);
             let found = options
                 .retry
@@ -323,7 +323,7 @@ mod tests {
             ("x-envoy-retry-grpc-on", "5xx", false),
             ("x-other", "", true),
         ] {
-            let headers = headers(&[(name, value)]);
+            let headers = Headers::of(&[(name, value)]);
             assert_eq!(malformed(&StrictHeader::ALL, &headers).is_none(), is_fine, "{name}: {value}");
             assert!(malformed(&[], &headers).is_none());
         }
@@ -354,13 +354,5 @@ static_resources:
             panic!("the route forwards");
         };
         Forward { retry: retry.map(Box::new), ..(**route).clone() }
-    }
-
-    fn headers(fields: &[(&str, &'static str)]) -> Headers {
-        let mut headers = Headers::default();
-        for (name, value) in fields {
-            headers.append(name.parse().unwrap(), HeaderValue::from_static(value));
-        }
-        headers
     }
 }

@@ -27,14 +27,6 @@ fn at(text: &str) -> Address {
     Address::Socket(text.parse().unwrap())
 }
 
-fn headers(fields: &[(&'static str, &'static str)]) -> Headers {
-    let mut headers = Headers::default();
-    for (name, value) in fields {
-        headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
-    headers
-}
-
 /// A stream of which nothing is known but that it began.
 fn blank() -> StreamInfo {
     let downstream = Downstream::new(7, at("[::1]:80"), at("127.0.0.1:5000"));
@@ -53,10 +45,15 @@ fn served() -> StreamInfo {
         path: Some(HeaderValue::from_static("/a/b?c")),
         protocol: None,
         version: Version::HTTP_11,
-        headers: headers(&[("x-forwarded-for", "10.0.0.1"), ("x-two", "1"), ("x-request-id", "id"), ("x-two", "2")]),
+        headers: Headers::of(&[
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-two", "1"),
+            ("x-request-id", "id"),
+            ("x-two", "2"),
+        ]),
     });
     let mut response = ResponseHead::new(StatusCode::OK);
-    response.headers = headers(&[("x-envoy-upstream-service-time", "0")]);
+    response.headers = Headers::of(&[("x-envoy-upstream-service-time", "0")]);
     info.response = Some(response);
     info.response_code = Some(200);
     info.detail(Details::ViaUpstream);
@@ -70,7 +67,7 @@ fn served() -> StreamInfo {
     info.virtual_cluster = Some("other".into());
     info.upstream_protocol = Some(Version::HTTP_2);
     info.attempts = 1;
-    info.trailers = Some(headers(&[("x-t", "t")]));
+    info.trailers = Some(Headers::of(&[("x-t", "t")]));
     info.times.pool_wait = Some(Duration::from_millis(2));
     info.times.upstream_ready = Some(info.times.begin + Duration::from_micros(700));
     info.times.request_end = Some(info.times.begin + Duration::from_micros(500));
@@ -297,7 +294,7 @@ fn a_grpc_status_comes_from_trailers_or_from_the_http_status() {
         (&[], 503, "Unavailable UNAVAILABLE 14 14"),
         (&[], 200, "Unknown UNKNOWN 2 2"),
     ] {
-        info.trailers = Some(headers(trailers));
+        info.trailers = Some(Headers::of(trailers));
         info.response_code = Some(code);
         let format = "%GRPC_STATUS% %GRPC_STATUS(SNAKE_STRING)% %GRPC_STATUS(NUMBER)% %GRPC_STATUS_NUMBER%";
         assert_eq!(line(format, &info), wanted);

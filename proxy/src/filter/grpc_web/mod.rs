@@ -191,17 +191,8 @@ fn take_trailers(end: &mut End) -> Option<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
 
     use super::*;
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> Headers {
-        let mut headers = Headers::default();
-        for (name, value) in fields {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        headers
-    }
 
     #[test]
     fn only_the_types_of_grpc_web_are_translated() {
@@ -216,7 +207,7 @@ mod tests {
             ("application/grpc", "application/grpc"),
         ] {
             let path = Some(HeaderValue::from_static("/pkg.Service/Method"));
-            let fields = headers(&[("content-type", content_type), ("content-length", "5")]);
+            let fields = Headers::of(&[("content-type", content_type), ("content-length", "5")]);
             let mut request = RequestHead { path, headers: fields, ..RequestHead::default() };
             GrpcWeb::default().on_request(&mut request, None);
             let is_translated = becomes != content_type;
@@ -228,7 +219,7 @@ mod tests {
 
     #[test]
     fn trailers_are_a_frame_of_lines() {
-        let mut end = End::Complete(Some(headers(&[("grpc-status", "0"), ("x", "1"), ("x", "2")])));
+        let mut end = End::Complete(Some(Headers::of(&[("grpc-status", "0"), ("x", "1"), ("x", "2")])));
         assert_eq!(take_trailers(&mut end).unwrap(), &b"\x80\0\0\0\x19grpc-status:0\r\nx:1\r\nx:2\r\n"[..]);
         assert!(take_trailers(&mut end).is_none());
     }

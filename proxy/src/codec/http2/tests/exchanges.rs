@@ -36,18 +36,18 @@ async fn a_request_and_its_response_arrive_whole() {
                 let (mut client, mut requests, _tasks) = both_ends(pipe, &Http2Options::default()).await;
                 let (mut body, mut response) = client.send(&request(Method::POST, None), Payload::Some).unwrap();
                 body.write(Bytes::from_static(b"ping"));
-                body.finish(Some(headers(&[("grpc-trailer", "t")])));
+                body.finish(Some(Headers::of(&[("grpc-trailer", "t")])));
                 poll_fn(|cx| body.poll_flush(cx)).await.unwrap();
 
                 let (head, mut incoming, responder) = requests.next().await.unwrap();
                 assert_eq!((head.method, head.protocol, head.version), (Method::POST, None, Version::HTTP_2));
-                assert_eq!(head.headers, headers(&[("x-one", "1"), ("x-two", "2"), ("x-two", "3")]));
+                assert_eq!(head.headers, Headers::of(&[("x-one", "1"), ("x-two", "2"), ("x-two", "3")]));
                 assert_eq!(head.authority.unwrap(), "lab.test");
                 assert_eq!(head.path.unwrap(), "/p?q=1");
                 assert_eq!(head.scheme.unwrap(), "http");
                 assert_eq!(
                     read_all(&mut incoming).await,
-                    Ok((b"ping".to_vec(), Some(headers(&[("grpc-trailer", "t")]))))
+                    Ok((b"ping".to_vec(), Some(Headers::of(&[("grpc-trailer", "t")]))))
                 );
                 assert!(incoming.is_complete());
 
@@ -116,7 +116,7 @@ async fn connection_headers_do_not_go_out() {
         .run_until(async {
             let (mut client, mut requests, _tasks) = both_ends(PIPE_BYTES_MAX, &Http2Options::default()).await;
             let mut head = request(Method::GET, None);
-            head.headers = headers(&[
+            head.headers = Headers::of(&[
                 ("connection", "upgrade"),
                 ("upgrade", "x"),
                 ("keep-alive", "1"),
@@ -128,7 +128,7 @@ async fn connection_headers_do_not_go_out() {
             ]);
             let (_up, _response) = client.send(&head, Payload::None).unwrap();
             let (head, incoming, _responder) = requests.next().await.unwrap();
-            assert_eq!(head.headers, headers(&[("te", "trailers"), ("kept", "1")]));
+            assert_eq!(head.headers, Headers::of(&[("te", "trailers"), ("kept", "1")]));
             assert!(incoming.is_complete(), "Payload::None ends the stream with its head");
         })
         .await;
@@ -153,7 +153,7 @@ async fn a_head_arrives_in_our_form() {
         let (head, incoming, _responder) = server.accept().await.unwrap().unwrap();
         assert_eq!(head.authority, authority.map(HeaderValue::from_static), "{name}");
         assert_eq!(head.scheme.unwrap(), "http", "{name}");
-        assert_eq!(head.headers, headers(rest), "{name}");
+        assert_eq!(head.headers, Headers::of(rest), "{name}");
         assert!(incoming.is_complete(), "{name}");
     }
 }
@@ -172,7 +172,7 @@ async fn informational_responses_are_skipped() {
             let (head, incoming) = response.head().await.unwrap();
             assert_eq!(
                 (head.status, head.headers, incoming.is_complete()),
-                (StatusCode::NO_CONTENT, headers(&[]), true)
+                (StatusCode::NO_CONTENT, Headers::of(&[]), true)
             );
         })
         .await;
@@ -237,15 +237,16 @@ async fn repeated_fields_that_envoy_joins_arrive_as_one() {
         .run_until(async {
             let (mut client, mut requests, _tasks) = both_ends(PIPE_BYTES_MAX, &Http2Options::default()).await;
             let mut head = request(Method::GET, None);
-            head.headers = headers(&[("accept", "a"), ("x-one", "1"), ("accept", "b"), ("x-one", "2"), ("via", "")]);
+            head.headers =
+                Headers::of(&[("accept", "a"), ("x-one", "1"), ("accept", "b"), ("x-one", "2"), ("via", "")]);
             let (_body, mut response) = client.send(&head, Payload::None).unwrap();
             let (head, _incoming, responder) = requests.next().await.unwrap();
-            assert_eq!(head.headers, headers(&[("accept", "a,b"), ("x-one", "1"), ("x-one", "2"), ("via", "")]));
+            assert_eq!(head.headers, Headers::of(&[("accept", "a,b"), ("x-one", "1"), ("x-one", "2"), ("via", "")]));
             let mut answer = ResponseHead::new(StatusCode::OK);
-            answer.headers = headers(&[("vary", "a"), ("set-cookie", "b"), ("vary", "c"), ("set-cookie", "d")]);
+            answer.headers = Headers::of(&[("vary", "a"), ("set-cookie", "b"), ("vary", "c"), ("set-cookie", "d")]);
             let _outgoing = responder.respond(&answer, Payload::None);
             let (head, _incoming) = response.head().await.unwrap();
-            assert_eq!(head.headers, headers(&[("vary", "a,c"), ("set-cookie", "b"), ("set-cookie", "d")]));
+            assert_eq!(head.headers, Headers::of(&[("vary", "a,c"), ("set-cookie", "b"), ("set-cookie", "d")]));
         })
         .await;
 }
@@ -259,10 +260,10 @@ async fn a_204_is_sent_without_a_content_length() {
                 let (_body, mut response) = client.send(&request(Method::GET, None), Payload::None).unwrap();
                 let (_head, _incoming, responder) = requests.next().await.unwrap();
                 let mut sent = ResponseHead::new(StatusCode::from_u16(status).unwrap());
-                sent.headers = headers(&[("content-length", "0")]);
+                sent.headers = Headers::of(&[("content-length", "0")]);
                 let _outgoing = responder.respond(&sent, Payload::None);
                 let (received, _incoming) = response.head().await.unwrap();
-                assert_eq!(received.headers, headers(fields), "{status}");
+                assert_eq!(received.headers, Headers::of(fields), "{status}");
             }
         })
         .await;

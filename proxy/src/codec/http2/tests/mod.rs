@@ -105,14 +105,6 @@ pub(super) fn conn(io: DuplexStream) -> Conn {
     Conn::new(Box::new(Pipe(io)), address(), address())
 }
 
-pub(super) fn headers(fields: &[(&'static str, &'static str)]) -> Headers {
-    let mut headers = Headers::default();
-    for (name, value) in fields {
-        headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
-    headers
-}
-
 pub(super) fn request(method: Method, protocol: Option<&'static str>) -> RequestHead {
     RequestHead {
         method,
@@ -121,7 +113,7 @@ pub(super) fn request(method: Method, protocol: Option<&'static str>) -> Request
         path: Some(HeaderValue::from_static("/p?q=1")),
         protocol: protocol.map(HeaderValue::from_static),
         version: Version::HTTP_11,
-        headers: headers(&[("x-one", "1"), ("x-two", "2"), ("x-two", "3")]),
+        headers: Headers::of(&[("x-one", "1"), ("x-two", "2"), ("x-two", "3")]),
     }
 }
 

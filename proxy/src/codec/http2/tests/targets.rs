@@ -123,7 +123,7 @@ async fn a_long_odd_head_is_split_into_frames_that_every_peer_takes() {
                 head.headers.append(HeaderName::from_static("x-long"), value.clone());
                 let (mut body, _response) = client.send(&head, Payload::Some).unwrap();
                 body.write(Bytes::from_static(b"body"));
-                body.finish(Some(headers(&[("t", "v")])));
+                body.finish(Some(Headers::of(&[("t", "v")])));
                 let reading = reader.section(&mut raw);
                 let (flushed, (fields, lengths)) = tokio::join!(poll_fn(|cx| body.poll_flush(cx)), reading);
                 assert_eq!(flushed, Ok(()));
