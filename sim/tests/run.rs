@@ -72,7 +72,10 @@ fn json_has_the_whole_result() {
             &result["exchanges"][1],
             "began_ns body body_bytes client connection ended failed headers request responded_ns status websocket",
         ),
-        (&result["streams"][1], "client details flags method over_ns path proxy server status termination took_ms"),
+        (
+            &result["streams"][1],
+            "client details flags method over_ns path proxy server status termination took_ms upstream",
+        ),
         (&result["explanations"][0], "changes client closed_first hops outcome retry sent"),
         (&result["explanations"][0]["hops"][0], "because did host log"),
         (&result["timeline"][0], "at_ns host kind text"),

@@ -52,7 +52,7 @@ impl<'a> Hop<'a> {
         }
         let Some(act) = act.filter(|_| !waited) else {
             let did = match self.exchange.request.arrived {
-                _ if self.exchange.is_tunnel() => "had not ended the WebSocket".into(),
+                _ if self.exchange.is_tunnel() => format!("had not ended the {}", self.exchange.tunnel_name()),
                 None if self.exchange.request.is_complete => "never received the request".into(),
                 Some(_) | None => self.exchange.lateness(gave_up().map_or(Duration::MAX, |act| act.sent.at)),
             };

@@ -76,6 +76,8 @@ pub(super) enum Cause {
     Timeout(Setting),
     /// What it did fits nothing that is known here.
     Unknown,
+    /// What became of the request behind it is not HTTP on a connection of its own, and was not read.
+    Unread,
     /// What the next hop said is no HTTP.
     Unreadable,
     /// It speaks another protocol than the next hop.
@@ -140,7 +142,7 @@ impl<'a> Hop<'a> {
             (None, Some(Attempt::Sent(upstream))) if !is_refusal(details) => self.depended(host, *upstream, details),
             (None, _) => match self.closed_before(host) {
                 Some(act) => self.was_idle(at, act),
-                None => self.decided(at, details),
+                None => self.forwarded_unread(host, account).unwrap_or_else(|| self.decided(at, details)),
             },
         };
         if attempts.len() > 1 {

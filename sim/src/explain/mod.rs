@@ -264,7 +264,12 @@ impl<'a> Case<'a> {
         let role = exchange.server.and_then(|host| role(self.scenario, trace, host));
         let final_response =
             match exchange.response.as_ref().filter(|_| failed_at.is_none_or(|at| exchange.has_responded_by(at))) {
-                _ if role.is_some_and(passes_on) => "nothing was sent upstream".into(),
+                _ if role.is_some_and(passes_on) => {
+                    match last.account.and_then(|account| account.upstream.as_deref()) {
+                        Some(upstream) => format!("forwarded to {upstream}"),
+                        None => "nothing was sent upstream".into(),
+                    }
+                }
                 None => match exchange.informed_by(failed_at.unwrap_or(Duration::MAX)) {
                     Some(status) => format!("no response but {status}"),
                     None => "no response byte".to_owned(),

@@ -13,6 +13,7 @@ use super::reasons;
 use super::settings::seconds;
 use super::traffic::{Act, ActKind, Exchange, Protocol};
 use super::{HopStory, NO_HOST, ms};
+use crate::trace::accounts::Account;
 use crate::trace::conversation::{Signal, SignalKind};
 use crate::trace::spans::Timer;
 use crate::trace::{HostId, Loss};
@@ -190,12 +191,32 @@ impl<'a> Hop<'a> {
         Judged { closed, is_origin, ..self.judged(name, cause, did) }
     }
 
+    /// It forwarded the request, but not as HTTP on a connection of its own: inside a tunnel, as the bytes of one, or to an
+    /// internal listener. So there is no exchange to look at, and its account is all that is known.
+    pub(super) fn forwarded_unread(self, host: HostId, account: Option<&Account>) -> Option<Judged<'a>> {
+        let account = account?;
+        let (upstream, details) = (account.upstream.as_deref()?, account.details.as_ref()?);
+        let what = if self.exchange.is_tunnel() { "opened the tunnel" } else { "forwarded the request" };
+        let status = self.exchange.response.as_ref().map(|final_response| final_response.status);
+        let (cause, then) = if *details == Details::ViaUpstream {
+            (Cause::Unread, status.map_or_else(String::new, |status| format!(", and forwarded its {status}")))
+        } else if *details == Details::DownstreamDisconnect {
+            (Cause::Left, ", until its client disconnected".to_owned())
+        } else if details.upstream_reset().is_some() {
+            (Cause::Unread, format!(", which ended the connection ({details})"))
+        } else {
+            return None;
+        };
+        let did = format!("{what} to {upstream}{then}");
+        Some(self.judged(self.name(host), cause, vec![did]))
+    }
+
     /// How a request met the end of its connection or stream, in words.
     fn met(&self, upstream: &Exchange, act: &Act, meeting: &Meeting) -> String {
         let (peer, requested, kind, sent) =
             (self.peer(upstream), ms(upstream.request.began.at), words(&act.kind), ms(act.sent.at));
         match meeting {
-            Meeting::Tunnel => format!("lost the WebSocket: {}", self.sentence(act)),
+            Meeting::Tunnel => format!("lost the {}: {}", upstream.tunnel_name(), self.sentence(act)),
             Meeting::Unnoticed => format!(
                 "sent the request on a connection that had ended: {peer}'s {kind} of {sent} had arrived, and had not been read when \
                  the request was sent at {requested}"

@@ -5,7 +5,7 @@ use std::time::Duration;
 use finwait::access_log::ResponseFlag as F;
 
 use super::hop::{Cause, Judged};
-use super::traffic::{ActKind, Exchange};
+use super::traffic::ActKind;
 use super::{Case, NO_HOST, Retry};
 use crate::actor::is_idempotent;
 use crate::trace::{Event, HostChange, HostId};
@@ -29,7 +29,7 @@ pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged
     if deepest.path == "-" {
         return verdict(true, "nothing was sent upstream");
     }
-    by_method(case, deepest)
+    by_method(case, last)
 }
 
 fn verdict(is_safe: bool, why: &str) -> Retry {
@@ -58,15 +58,17 @@ fn unprocessed(cause: &Cause, origin: &Judged<'_>) -> Option<&'static str> {
         | Cause::Own
         | Cause::Timeout(_)
         | Cause::Unknown
+        | Cause::Unread
         | Cause::Unreadable
         | Cause::WrongProtocol => None,
     }
 }
 
 /// Whether a request that may have been worked on may be repeated, which its method says.
-fn by_method(case: &Case<'_>, deepest: &Exchange) -> Retry {
+fn by_method(case: &Case<'_>, last: &Judged<'_>) -> Retry {
+    let deepest = last.exchange;
     let name = deepest.server.map_or(NO_HOST, |host| case.played.trace.host(host));
-    let in_this_run = in_this_run(case, deepest, name);
+    let in_this_run = in_this_run(case, last, name);
     let method = deepest.method.as_str();
     let refused = deepest.response.as_ref().map(|final_response| final_response.status).filter(|_| method == "CONNECT");
     match refused {
@@ -87,7 +89,9 @@ fn by_method(case: &Case<'_>, deepest: &Exchange) -> Retry {
 }
 
 /// How far a request came in this run.
-fn in_this_run(case: &Case<'_>, deepest: &Exchange, name: &str) -> String {
+fn in_this_run(case: &Case<'_>, last: &Judged<'_>, name: &str) -> String {
+    let deepest = last.exchange;
+    let forwarded = last.account.and_then(|account| account.upstream.as_deref());
     let id = deepest.field("x-request-id");
     let deliveries = &case.played.sightings.deliveries;
     let seen = deliveries.iter().filter(|it| id.is_some() && it.request_id.as_deref() == id).count();
@@ -101,7 +105,10 @@ fn in_this_run(case: &Case<'_>, deepest: &Exchange, name: &str) -> String {
         (2.., _) => format!("in this run apps received it {seen} times"),
         (0, None) if deepest.request.head_arrived.is_none() => format!("in this run it never reached {name}"),
         (0, None) => format!("in this run not all of it reached {name}"),
-        (0, Some(_)) if is_proxy => "in this run no app received it".into(),
+        (0, Some(_)) if is_proxy => match forwarded {
+            Some(upstream) => format!("in this run {name} forwarded it to {upstream}"),
+            None => "in this run no app received it".into(),
+        },
         (0, Some(_)) if deepest.response.is_some() => format!("in this run {name} responded to it"),
         (0, Some(at)) if had_closed(at) => {
             format!("in this run {name} had closed the connection before it arrived, and did not read it")

@@ -205,7 +205,7 @@ impl<'a> Hop<'a> {
         };
         let name = self.name(host);
         let (at, tunnel) = (timer.until, self.exchange.is_tunnel());
-        let gave = if tunnel { "closed the WebSocket" } else { "timed out" };
+        let gave = if tunnel { format!("closed the {}", self.exchange.tunnel_name()) } else { "timed out".into() };
         let did = match why {
             Why::Slow => format!("{gave} at {}: {} had passed, and {was}", ms(at), timer.name),
             Why::Silent { peer, pinged, doubt } => {

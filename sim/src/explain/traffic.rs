@@ -264,12 +264,19 @@ impl Exchange {
             && self.response.as_ref().is_some_and(|final_response| final_response.part.is_complete)
     }
 
+    /// What it became, if it became a tunnel.
+    pub(super) fn tunnel_name(&self) -> &'static str {
+        if self.is_websocket() { "WebSocket" } else { "tunnel" }
+    }
+
     /// Whether it became a tunnel.
     pub(super) fn is_tunnel(&self) -> bool {
         let status = self.response.as_ref().map(|final_response| final_response.status);
         match self.protocol {
-            Protocol::Http1 => status == Some(101),
-            Protocol::Http2 => self.method == "CONNECT" && status.is_some_and(|status| (200..300).contains(&status)),
+            Protocol::Http1 if status == Some(101) => true,
+            Protocol::Http1 | Protocol::Http2 => {
+                self.method == "CONNECT" && status.is_some_and(|status| (200..300).contains(&status))
+            }
         }
     }
 }

@@ -93,8 +93,21 @@ fn text(value: Option<&impl ToString>) -> String {
 }
 
 fn stream(trace: &Trace, account: &Account) -> Value {
-    let Account { host, at, client, server, method, path, status, flags, details, termination, took, event: _ } =
-        account;
+    let Account {
+        host,
+        at,
+        client,
+        server,
+        method,
+        path,
+        status,
+        flags,
+        details,
+        termination,
+        took,
+        upstream,
+        event: _,
+    } = account;
     json!({
         "proxy": trace.host(*host),
         "over_ns": nanos(*at),
@@ -107,6 +120,7 @@ fn stream(trace: &Trace, account: &Account) -> Value {
         "flags": flags.iter().map(|flag| flag.short()).collect::<Vec<_>>(),
         "details": text(details.as_ref()),
         "termination": text(termination.as_ref()),
+        "upstream": text(upstream.as_ref()),
     })
 }
 

@@ -19,7 +19,7 @@ pub(crate) const PATH: &str = "\0accounts";
 /// What a line says. No value has a tab in it: paths and addresses cannot, the other words are the proxy's own.
 const FORMAT: &str = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%\t%DOWNSTREAM_LOCAL_ADDRESS%\t%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%\t\
     %RESPONSE_CODE%\t%RESPONSE_FLAGS%\t%RESPONSE_CODE_DETAILS%\t%CONNECTION_TERMINATION_DETAILS%\t%DURATION%\t\
-    %REQ(:METHOD)%";
+    %REQ(:METHOD)%\t%UPSTREAM_REMOTE_ADDRESS%";
 
 /// A stream, as its proxy saw it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,6 +48,8 @@ pub struct Account {
     pub termination: Option<ConnectionTermination>,
     /// How long it took, to the millisecond below.
     pub took: Duration,
+    /// The endpoint to which the last attempt had a connection; none if no attempt had one.
+    pub upstream: Option<String>,
 }
 
 /// The log that writes accounts.
@@ -85,6 +87,7 @@ fn read(host: HostId, at: Duration, event: usize, line: &str) -> Option<Account>
         termination: known(next()?).map(str::parse).transpose().ok()?,
         took: Duration::from_millis(next()?.parse().ok()?),
         method: next()?.to_owned(),
+        upstream: known(next()?).map(str::to_owned),
     })
 }
 
@@ -99,13 +102,13 @@ mod tests {
 
     #[test]
     fn an_account_is_read_as_it_was_written() {
-        let line = "10.0.0.1:30001\t10.0.0.2:80\t/a\t503\tURX,UF\tupstream_reset_before_response_started{remote_reset}\t-\t12\tGET";
+        let line = "10.0.0.1:30001\t10.0.0.2:80\t/a\t503\tURX,UF\tupstream_reset_before_response_started{remote_reset}\t-\t12\tGET\t10.0.0.3:80";
         let account = read(HostId(1), Duration::ZERO, 7, line).expect("it has all its words");
         assert_eq!((account.status, account.method.as_str()), (503, "GET"));
         assert_eq!((account.termination, account.took), (None, Duration::from_millis(12)));
         assert_eq!(account.flags, [ResponseFlag::URX, ResponseFlag::UF]);
-        let silent = read(HostId(1), Duration::ZERO, 7, "a\tb\t-\t0\t-\t-\t-\t0\t-").expect("it has all its words");
-        assert!(silent.flags.is_empty() && silent.details.is_none());
+        let silent = read(HostId(1), Duration::ZERO, 7, "a\tb\t-\t0\t-\t-\t-\t0\t-\t-").expect("it has all its words");
+        assert!(silent.flags.is_empty() && silent.details.is_none() && silent.upstream.is_none());
         assert_eq!(read(HostId(1), Duration::ZERO, 7, "too short"), None);
     }
 }

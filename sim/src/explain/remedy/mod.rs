@@ -50,6 +50,7 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
         }
         Cause::Own | Cause::NextHop { .. } | Cause::Busy => retries(case, hops),
         Cause::OverLimit(limit) => vec![advice(limit.advice())],
+        Cause::Unread => vec![advice("no setting found: see what the next hop and its log say")],
         Cause::Unreadable => vec![advice("no setting: the next hop has to send valid HTTP")],
         Cause::WrongProtocol => protocol(case, origin),
     }
@@ -303,7 +304,10 @@ enum Repeat {
 impl Repeat {
     fn of(forwarded: &Exchange) -> Self {
         if forwarded.is_tunnel() {
-            return Self::Never("no setting: the client has to open a new WebSocket");
+            return Self::Never(match forwarded.is_websocket() {
+                true => "no setting: the client has to open a new WebSocket",
+                false => "no setting: the client has to open a new tunnel",
+            });
         }
         let status = forwarded.response.as_ref().map(|final_response| final_response.status);
         if forwarded.informed_by(Duration::MAX).is_some() && status.is_none_or(|status| status >= 400) {
