@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::filter_chain::Ends;
 use crate::config::network_filter::{Gate as Options, Rbac, Rules, Subject};
-use crate::net::Conn;
 use crate::permits::{Limit, Permit};
 use crate::stats::{ConnectionLimitStats, Held, RbacStats, Registry};
 
@@ -94,10 +94,9 @@ impl Gates {
 
     /// Judges a connection that has come.
     #[must_use]
-    pub fn admit(&self, conn: &Conn, server_name: Option<&str>) -> Admission {
+    pub fn admit(&self, ends: Ends, server_name: Option<&str>) -> Admission {
         let mut admission = Admission::default();
-        let ends = conn.ends();
-        let subject = Subject { local: ends.local, peer: ends.peer, server_name };
+        let subject = Subject { ends, server_name };
         for gate in &self.0 {
             match gate {
                 Gate::ConnectionLimit { limit, connections_max, delay, stats } => {

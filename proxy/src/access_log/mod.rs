@@ -20,10 +20,12 @@ use http::{HeaderValue, Version};
 use tokio::time::Instant;
 
 use crate::codec::{Headers, RequestHead, ResponseHead, Violation};
+use crate::config::filter_chain::Ends;
 use crate::config::log_filter::LogType;
 use crate::config::log_format::LineFormat;
 use crate::config::metadata::Metadata;
 use crate::gate::Denial;
+use crate::net::socket_ends::ends;
 use crate::net::{Address, Conn, ConnInfo, LogWriter, Passed, Random, SocketEnds, TlsSession};
 use crate::stats::PartStats;
 
@@ -62,6 +64,11 @@ impl Downstream {
             passed: conn.passed.take(),
             ..Self::new(connection_id, conn.local.clone(), conn.peer.clone())
         }
+    }
+
+    /// Its ends, as rules know them.
+    pub(crate) fn ends(&self) -> Ends {
+        ends(&self.local, &self.peer, self.direct.as_deref())
     }
 
     /// A connection in clear text between these ends.

@@ -1,9 +1,9 @@
 //! Network filters before the one that ends a chain, typed: what a connection has to pass.
 
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
+use super::filter_chain::Ends;
 use super::string_match::StringMatch;
 use super::trust::Cidr;
 
@@ -88,17 +88,17 @@ pub enum Rule {
     Not(Box<Self>),
     /// `requested_server_name`
     ServerName(StringMatch),
-    /// `direct_remote_ip`, `remote_ip`, `source_ip`: of a connection they are the same.
+    /// `direct_remote_ip`: of the socket's other end, whatever a PROXY header says.
+    DirectSource(Cidr),
+    /// `remote_ip`, `source_ip`: of the client, which a PROXY header may name.
     Source(Cidr),
 }
 
 /// What rules are about.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// The address at which the listener accepted the connection.
-    pub local: Option<SocketAddr>,
-    /// The client's.
-    pub peer: Option<SocketAddr>,
+    /// The ends of the connection.
+    pub ends: Ends,
     /// What its ClientHello asks for.
     pub server_name: Option<&'a str>,
 }
@@ -131,11 +131,12 @@ impl Rule {
             Self::All(rules) => rules.iter().all(|rule| rule.matches(subject)),
             Self::Any(rules) => rules.iter().any(|rule| rule.matches(subject)),
             Self::Anything => true,
-            Self::Destination(range) => subject.local.is_some_and(|at| range.contains(at.ip())),
-            Self::DestinationPort(range) => subject.local.is_some_and(|at| range.contains(&at.port().into())),
+            Self::Destination(range) => subject.ends.local.is_some_and(|at| range.contains(at.ip())),
+            Self::DestinationPort(range) => subject.ends.local.is_some_and(|at| range.contains(&at.port().into())),
             Self::Not(rule) => !rule.matches(subject),
             Self::ServerName(name) => name.takes(subject.server_name.unwrap_or_default().as_bytes()),
-            Self::Source(range) => subject.peer.is_some_and(|at| range.contains(at.ip())),
+            Self::DirectSource(range) => subject.ends.direct_peer.is_some_and(|at| range.contains(at.ip())),
+            Self::Source(range) => subject.ends.peer.is_some_and(|at| range.contains(at.ip())),
         }
     }
 }
@@ -156,8 +157,11 @@ mod tests {
     #[test]
     fn the_action_decides_what_a_match_means() {
         let subject = Subject {
-            local: Some(([10, 0, 0, 2], 443).into()),
-            peer: Some(([10, 1, 0, 9], 5).into()),
+            ends: Ends {
+                local: Some(([10, 0, 0, 2], 443).into()),
+                peer: Some(([10, 1, 0, 9], 5).into()),
+                direct_peer: Some(([10, 2, 0, 1], 6).into()),
+            },
             server_name: None,
         };
         let ours = || Rule::DestinationPort(443..444);
@@ -170,6 +174,9 @@ mod tests {
             (Action::Deny, Rule::All(vec![ours(), Rule::Destination(range("10.0.0.2", 32))]), Rule::Anything, Err("p")),
             (Action::Deny, Rule::Any(vec![Rule::DestinationPort(1..2), ours()]), Rule::Any(Vec::new()), Ok(())),
             (Action::Log, ours(), theirs(), Ok(())),
+            (Action::Allow, ours(), Rule::DirectSource(range("10.2.0.0", 16)), Ok(())),
+            (Action::Allow, ours(), Rule::DirectSource(range("10.1.0.0", 16)), Err("none")),
+            (Action::Allow, ours(), Rule::Source(range("10.2.0.0", 16)), Err("none")),
         ] {
             assert_eq!(rules(action, permission, principal).judge(&subject), expected);
         }

@@ -140,7 +140,7 @@ impl ConnectionManager {
     /// Has the network filters judge a connection; `None` if they do not let it through, and it has been closed. Rules take effect
     /// with its first byte.
     async fn pass_gates(&self, mut conn: Conn, downstream: &Downstream) -> Option<(Conn, Box<Admission>)> {
-        let mut admission = self.gates.admit(&conn, downstream.requested_server_name.as_deref());
+        let mut admission = self.gates.admit(downstream.ends(), downstream.requested_server_name.as_deref());
         if let Some(delay) = admission.refused {
             sleep(delay).await;
             return None;

@@ -14,7 +14,7 @@ pub mod proxy_header;
 pub mod proxy_protocol;
 mod random;
 mod rewound;
-mod socket_ends;
+pub(crate) mod socket_ends;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls;

@@ -15,8 +15,7 @@ pub struct SocketEnds {
 impl Conn {
     /// Its ends, as a filter chain's match knows them.
     pub(crate) fn ends(&self) -> Ends {
-        let direct = self.direct.as_ref().map_or(&self.peer, |ends| &ends.peer);
-        Ends { local: self.local.socket(), peer: self.peer.socket(), direct_peer: direct.socket() }
+        ends(&self.local, &self.peer, self.direct.as_deref())
     }
 
     /// Makes these its ends, as a PROXY header says; the socket's stay known.
@@ -27,4 +26,10 @@ impl Conn {
         };
         self.direct = Some(Box::new(ends));
     }
+}
+
+/// The ends of a connection; `direct` has those of its socket where they differ.
+pub(crate) fn ends(local: &Address, peer: &Address, direct: Option<&SocketEnds>) -> Ends {
+    let direct_peer = direct.map_or(peer, |ends| &ends.peer);
+    Ends { local: local.socket(), peer: peer.socket(), direct_peer: direct_peer.socket() }
 }

@@ -97,7 +97,8 @@ impl TcpProxy {
         conn.count_bytes(&stats.bytes);
         let id = connection_ids.replace(connection_ids.get() + 1);
         let downstream = Downstream::of(id, &mut conn);
-        let mut admission = Box::new(self.parts.gates.admit(&conn, downstream.requested_server_name.as_deref()));
+        let mut admission =
+            Box::new(self.parts.gates.admit(downstream.ends(), downstream.requested_server_name.as_deref()));
         let verdict = admission.verdict.take();
         let mut record = Record::begin(&self.parts, downstream);
         if options.early_logs.at_start {

@@ -60,6 +60,25 @@ fn a_proxy_header_says_whose_connection_it_is() {
 }
 
 #[test]
+fn rules_tell_the_client_that_a_proxy_header_names_from_the_sockets_peer() {
+    let ids = "{ direct_remote_ip: { address_prefix: 127.0.0.0, prefix_len: 8 } }, { remote_ip: { address_prefix: \
+               192.0.2.1, prefix_len: 32 } }, { source_ip: { address_prefix: 192.0.2.1, prefix_len: 32 } }";
+    let rules = format!(
+        "- filters:\n      - {{ name: rules, typed_config: {{ \"@type\": \
+         type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC, stat_prefix: rules, rules: {{ policies: {{ \
+         all: {{ permissions: [{{ any: true }}], principals: [{{ and_ids: {{ ids: [{ids}] }} }}] }} }} }} }} }}"
+    );
+    let chain = chain(None, &responds("hello"), "").replacen("- filters:", &rules, 1);
+    let proxy = Proxy::start("proxy-header-rules", &[chain], &filters(""), "");
+    assert!(get(&proxy, HEADER.as_bytes()).ends_with("hello"));
+    assert_eq!(get(&proxy, b"PROXY UNKNOWN\r\n"), "");
+    for stat in ["rules.rbac.allowed", "rules.rbac.denied"] {
+        assert_eq!(proxy.stat(stat), 1, "{stat}");
+    }
+    proxy.stop();
+}
+
+#[test]
 fn a_connection_without_a_proxy_header_is_served_where_that_is_allowed() {
     let options = filters("allow_requests_without_proxy_protocol: true, stat_prefix: edge");
     let continues = format!("continue_on_listener_filters_timeout: true\n    {options}");

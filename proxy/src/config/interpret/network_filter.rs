@@ -84,7 +84,7 @@ fn principal(written: &At<Principal>) -> Result<Rule, Problem> {
     let found = [
         and_ids.as_ref().map(|set| each(&set.ids).map(Rule::All)),
         any.and_then(anything).map(Ok),
-        direct_remote_ip.as_ref().map(|range| cidr(range).map(Rule::Source)),
+        direct_remote_ip.as_ref().map(|range| cidr(range).map(Rule::DirectSource)),
         not_id.as_ref().map(|rule| principal(rule).map(|rule| Rule::Not(Box::new(rule)))),
         or_ids.as_ref().map(|set| each(&set.ids).map(Rule::Any)),
         remote_ip.as_ref().map(|range| cidr(range).map(Rule::Source)),
