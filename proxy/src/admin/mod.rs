@@ -328,7 +328,7 @@ const ENDPOINTS: &[Endpoint] = &[
         path: "/server_info",
         method: Only::Any,
         about: "version, state, uptime and command line",
-        parameters: &[],
+        parameters: &[("left", "adds what connection managers have open, for which a drain waits")],
         respond: process::server_info,
     },
     Endpoint {

@@ -27,7 +27,7 @@ fn word(state: ServerState) -> &'static str {
     }
 }
 
-pub(super) fn server_info(_: &Query, state: &AdminState) -> AdminResponse {
+pub(super) fn server_info(query: &Query, state: &AdminState) -> AdminResponse {
     let uptime = format!("{}s", state.started.elapsed().as_secs());
     let mut node = (state.in_force)().snapshot.config.dump["node"].clone();
     if !node.is_object() {
@@ -45,7 +45,7 @@ pub(super) fn server_info(_: &Query, state: &AdminState) -> AdminResponse {
     }
     let mut options = state.command_line.0.clone();
     options.insert("concurrency".into(), state.server.concurrency.value().into());
-    AdminResponse::json(&json!({
+    let mut info = json!({
         "version": VERSION,
         "state": word(state.server.current()),
         "uptime_current_epoch": uptime,
@@ -53,13 +53,17 @@ pub(super) fn server_info(_: &Query, state: &AdminState) -> AdminResponse {
         "hot_restart_version": "disabled",
         "hot_restart_initializing": false,
         "command_line_options": options,
-        "left": {
+        "node": node,
+    });
+    // On request only: readers of Envoy's message may refuse a field that it does not have.
+    if query.has("left") {
+        info["left"] = json!({
             "connections": sum(state, ".downstream_cx_active"),
             "requests": sum(state, ".downstream_rq_active"),
             "tunnels": sum(state, ".downstream_cx_upgrades_active"),
-        },
-        "node": node,
-    }))
+        });
+    }
+    AdminResponse::json(&info)
 }
 
 /// What connection managers have open: what a drain waits for.

@@ -225,7 +225,9 @@ fn listeners_in_both_forms() {
 async fn server_info() {
     let process = Process::new();
     tokio::time::advance(Duration::from_millis(61_999)).await;
-    insta::assert_snapshot!(process.body("/server_info").replace(COMMIT, "COMMIT"));
+    insta::assert_snapshot!(process.body("/server_info?left").replace(COMMIT, "COMMIT"));
+    let without: serde_json::Value = serde_json::from_str(&process.body("/server_info")).unwrap();
+    assert!(without["left"].is_null(), "a field that Envoy does not have is there on request only");
     assert_eq!(process.body("/stats?filter=server.uptime"), "server.uptime: 61\n");
 }
 
