@@ -105,12 +105,23 @@ fn the_server_name_chooses_the_chain_and_the_certificate() {
         chain(Some(&both), &responds("exact"), &names("server.test, other.test")),
         chain(None, &responds("plain"), "filter_chain_match: { transport_protocol: raw_buffer }"),
     ];
-    let proxy = Proxy::start("names", &chains, "", "");
+    let proxy = Proxy::start("names", &chains, INSPECTOR, "");
     for (name, expected) in [("a.wild.test", "wild"), ("server.test", "exact"), ("other.test", "exact")] {
         assert!(proxy.get(Client::default(), name).unwrap().ends_with(expected), "{name}");
     }
     assert!(proxy.get_plain().ends_with("plain"));
     assert!(proxy.get(Client::default(), "wild.test").is_err());
+    assert_eq!(proxy.stat("no_filter_chain_match"), 1);
+    proxy.stop();
+}
+
+/// Envoy 1.40 does not add the listener filter by itself.
+#[test]
+fn without_tls_inspector_no_server_name_chooses_a_chain() {
+    let tls = format!("common_tls_context: {{ tls_certificates: [{}] }}", certificate("server"));
+    let chains = [chain(Some(&tls), &responds("named"), "filter_chain_match: { server_names: [server.test] }")];
+    let proxy = Proxy::start("unseen", &chains, "", "");
+    assert!(proxy.get(Client::default(), "server.test").is_err());
     assert_eq!(proxy.stat("no_filter_chain_match"), 1);
     proxy.stop();
 }

@@ -34,9 +34,8 @@ pub struct FilterChains<T> {
 pub enum Inspection {
     /// They are: `tls_inspector` is configured.
     Configured,
-    /// They are: a chain asks for what only they tell. As in Envoy, which then puts the filter in by itself.
-    Implied,
-    /// Not before a chain has been chosen.
+    /// Not before a chain has been chosen. As in Envoy, which does not put the filter in by itself (1.40), a chain that matches
+    /// what only they tell then takes no connection.
     #[default]
     None,
 }

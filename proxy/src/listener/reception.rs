@@ -66,11 +66,11 @@ impl Serving {
         if let (FirstBytes::Tls(hello), Inspection::Configured) = (&first, self.filter_chains.inspection) {
             conn.requested_server_name = hello.server_name.as_deref().map(Into::into);
         }
-        let hello = match &first {
-            FirstBytes::Plaintext | FirstBytes::Unknown => None,
-            FirstBytes::Tls(hello) => {
+        let hello = match (&first, self.filter_chains.inspection) {
+            (FirstBytes::Tls(hello), Inspection::Configured) => {
                 Some(ClientOffer { alpn: &hello.alpn, server_name: hello.server_name.as_deref() })
             }
+            (FirstBytes::Plaintext | FirstBytes::Tls(_) | FirstBytes::Unknown, _) => None,
         };
         let arrival = Arrival { ends: conn.ends(), hello };
         let Some(Taken { server, tls, handshake_max }) = choose(&self.filter_chains, arrival, &self.stats) else {

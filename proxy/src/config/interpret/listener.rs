@@ -71,7 +71,7 @@ pub(super) fn listener(
             Some(false) | None => OnTimeout::Close,
         },
     };
-    filter_chains.inspection = inspection(&written.listener_filters, &filter_chains);
+    filter_chains.inspection = inspection(&written.listener_filters, &filter_chains, &place, notes);
     Ok(Listener {
         name,
         address,
@@ -134,18 +134,28 @@ fn proxy_protocol(written: &[At<ListenerFilter>]) -> Result<Option<ProxyProtocol
     Ok(found)
 }
 
-fn inspection(written: &[At<ListenerFilter>], chains: &FilterChains<Configured>) -> Inspection {
+fn inspection(
+    written: &[At<ListenerFilter>],
+    chains: &FilterChains<Configured>,
+    place: &Place,
+    notes: &Notes,
+) -> Inspection {
     let is_configured = written.iter().any(|filter| match filter.value.typed_config.value {
         ListenerFilterConfig::TlsInspector(TlsInspector {}) => true,
         ListenerFilterConfig::ProxyProtocol(_) => false,
     });
     if is_configured {
-        Inspection::Configured
-    } else if chains.chains.iter().any(|chain| chain.matches.asks_for_first_bytes()) {
-        Inspection::Implied
-    } else {
-        Inspection::None
+        return Inspection::Configured;
     }
+    if chains.chains.iter().any(|chain| chain.matches.asks_for_first_bytes()) {
+        notes.note(
+            place,
+            "has a filter chain that matches server names, application protocols or TLS, and takes no connection, as in Envoy: \
+             add to listener_filters {name: envoy.filters.listener.tls_inspector, typed_config: {\"@type\": \
+             type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector}}",
+        );
+    }
+    Inspection::None
 }
 
 /// The chains of the listener of this name, whose address stands at `place`.
