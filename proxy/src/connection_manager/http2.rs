@@ -227,7 +227,7 @@ fn begin(
         let has_no_response = served.after == After::Gone && record.info.response_code.is_none();
         let premature = has_no_response && record.info.times.begin.elapsed() < premature_max(&manager.runtime);
         record.end();
-        drop(record);
+        drop(record); // writes its line now: what a slow client has not taken yet is not waited for
         if let Some(unsent) = served.unsent {
             unsent.write_out(served.timer, &manager.http2_stats).await;
         }

@@ -52,7 +52,7 @@ impl Connection {
         too_old
     }
 
-    /// Has the peer closed, or sent what no request requested? If neither, its waker is registered.
+    /// Has the peer closed, or sent bytes that belong to no request? If neither, its waker is registered.
     fn poll_end(&mut self) -> Poll<http1::IdleEnd> {
         self.codec.poll_idle(&mut Context::from_waker(&self.waker.waker))
     }
