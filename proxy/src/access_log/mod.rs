@@ -20,6 +20,7 @@ use http::{HeaderValue, Version};
 use tokio::time::Instant;
 
 use crate::codec::{Headers, RequestHead, ResponseHead, Violation};
+use crate::config::cluster::ClusterMetadata;
 use crate::config::filter_chain::Ends;
 use crate::config::log_filter::LogType;
 use crate::config::log_format::LineFormat;
@@ -166,6 +167,8 @@ pub struct StreamInfo {
     pub upstream_name: Option<HeaderValue>,
     /// A log shows it.
     pub shows_upstream_name: bool,
+    /// What the configuration says of the cluster and of that endpoint.
+    pub upstream_metadata: Option<UpstreamMetadata>,
     /// The connection to it, once there is one.
     pub upstream_connection: Option<ConnInfo>,
     /// Whether an upstream has begun to respond: an informational response is a beginning.
@@ -188,6 +191,15 @@ pub struct StreamInfo {
     pub is_canary: bool,
     /// Why the upstream connection failed: `delayed connect error: Connection refused`.
     pub transport_failure: Option<Cow<'static, str>>,
+}
+
+/// What the configuration says of a cluster, and which of its endpoints was chosen.
+#[derive(Clone, Debug)]
+pub struct UpstreamMetadata {
+    /// Of the cluster and of all endpoints.
+    pub all: Arc<ClusterMetadata>,
+    /// The place of the endpoint in it; `None` until there is one.
+    pub endpoint: Option<usize>,
 }
 
 /// When the stages of a stream were reached; `None` is not (yet).
@@ -267,6 +279,7 @@ impl StreamInfo {
             upstream_host: None,
             upstream_name: None,
             shows_upstream_name: false,
+            upstream_metadata: None,
             upstream_connection: None,
             response_start: ResponseStart::Before,
             upstream_protocol: None,

@@ -1,10 +1,12 @@
-//! The endpoints that a retry would rather not go to: `retry_host_predicate`.
+//! The endpoints that a retry would rather not go to, `retry_host_predicate`, and what the configuration says of an endpoint.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::HeaderValue;
 
 use super::{Cluster, Endpoint};
+use crate::access_log::UpstreamMetadata;
 use crate::config::cluster::{Discovery, Labels};
 use crate::config::retry::{HostPredicate, OtherEndpoints};
 use crate::net::Address;
@@ -65,6 +67,13 @@ impl Cluster {
             return None; // the common case looks for nothing
         }
         labels.get(self.written_as(endpoint)?)?.as_ref()
+    }
+
+    /// What logs and headers may show of the configuration of the cluster and of the endpoint that was chosen, if one was.
+    #[must_use]
+    pub fn metadata(&self, endpoint: Option<&Endpoint>) -> Option<UpstreamMetadata> {
+        let all = Arc::clone(self.shared.config.metadata.as_ref()?);
+        Some(UpstreamMetadata { all, endpoint: endpoint.and_then(|endpoint| self.written_as(endpoint)) })
     }
 
     /// Which of the configuration's endpoints it is, in their order.

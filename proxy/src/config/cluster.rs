@@ -71,8 +71,10 @@ pub struct Cluster {
     pub balancing: Balancing,
     /// How it is spoken to.
     pub protocol: UpstreamProtocol,
-    /// `internal_upstream`: what its connections to internal listeners pass on.
-    pub passing: Option<Arc<Passing>>,
+    /// What the configuration says of it and of its endpoints, for logs, headers and internal listeners; `None` is nothing.
+    pub metadata: Option<Arc<ClusterMetadata>>,
+    /// `internal_upstream.passthrough_metadata`: what its connections to internal listeners pass on.
+    pub passing: Option<Arc<[PassedNamespace]>>,
     /// `transport_socket`: its connections are encrypted.
     pub tls: Option<Arc<ClientTls>>,
     /// `header_key_format`, towards endpoints that speak HTTP/1.
@@ -106,11 +108,9 @@ pub struct Cluster {
     pub buffer_bytes_max: usize,
 }
 
-/// What connections to internal listeners pass on.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Passing {
-    /// `passthrough_metadata`
-    pub namespaces: Vec<PassedNamespace>,
+/// `metadata` of a cluster and of its endpoints.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClusterMetadata {
     /// Of the cluster.
     pub of_cluster: Metadata,
     /// Of its endpoints, in the order of `discovery`.
@@ -135,16 +135,24 @@ pub enum MetadataOwner {
     Host,
 }
 
-impl Passing {
-    /// What a connection to the endpoint at this place passes on, and how many namespaces are not there.
+impl ClusterMetadata {
+    /// That of the cluster, or of the endpoint at this place.
     #[must_use]
-    pub fn metadata(&self, endpoint: Option<usize>) -> (Metadata, u64) {
+    pub fn of(&self, owner: MetadataOwner, endpoint: Option<usize>) -> Option<&Metadata> {
+        match owner {
+            MetadataOwner::Cluster => Some(&self.of_cluster),
+            MetadataOwner::Host => self.of_endpoints.get(endpoint?),
+        }
+    }
+}
+
+impl Cluster {
+    /// What a connection to the endpoint at this place passes on, and how many of these namespaces are not there.
+    #[must_use]
+    pub fn passed(&self, namespaces: &[PassedNamespace], endpoint: Option<usize>) -> (Metadata, u64) {
         let (mut passed, mut missing) = (Metadata::default(), 0);
-        for namespace in &self.namespaces {
-            let owner = match namespace.of {
-                MetadataOwner::Cluster => Some(&self.of_cluster),
-                MetadataOwner::Host => endpoint.and_then(|at| self.of_endpoints.get(at)),
-            };
+        for namespace in namespaces {
+            let owner = self.metadata.as_ref().and_then(|all| all.of(namespace.of, endpoint));
             match owner.and_then(|owner| owner.0.get(&namespace.name)) {
                 Some(value) => drop(passed.0.insert(namespace.name.clone(), value.clone())),
                 None => missing += 1,
@@ -152,9 +160,7 @@ impl Passing {
         }
         (passed, missing)
     }
-}
 
-impl Cluster {
     /// What its stats are called.
     #[must_use]
     pub fn stat_name(&self) -> &str {

@@ -78,6 +78,7 @@ async fn decide_once<'a>(stream: &mut StreamContext<'a>, followed: &mut Followed
     let methods = cluster.as_ref().map(|cluster| &cluster.methods);
     stream.exchange.filters = Filters::of(chain, &service.filters).for_route(found.edits(), methods);
     stream.info.upstream_cluster = cluster.as_ref().map(|cluster| Rc::clone(&cluster.name));
+    stream.info.upstream_metadata = cluster.as_ref().and_then(|cluster| cluster.metadata(None));
     if upgrade.is_some() {
         stream.exchange.withhold();
     }

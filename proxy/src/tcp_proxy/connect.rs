@@ -60,6 +60,7 @@ async fn attempt(options: &Options, cluster: &Cluster, info: &mut StreamInfo) ->
     info.attempts += 1;
     info.upstream_host = Some(endpoint.address.clone());
     info.upstream_name = if info.shows_upstream_name { cluster.hostname(&endpoint) } else { None };
+    info.upstream_metadata = cluster.metadata(Some(&endpoint));
     if let Some(tunneling) = &options.tunneling {
         drop(permit); // the pool takes its own
         return open_tunnel(tunneling, cluster, &endpoint, info).await;

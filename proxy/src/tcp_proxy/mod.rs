@@ -144,6 +144,7 @@ impl TcpProxy {
             return End::Unconnected;
         };
         record.info.upstream_cluster = Some(Rc::clone(&cluster.name));
+        record.info.upstream_metadata = cluster.metadata(None);
         let mut timer = LazyTimer::default();
         let connected = tokio::select! {
             // A connection that has come is used, though the time is up at the same instant.

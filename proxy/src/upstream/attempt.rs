@@ -147,6 +147,7 @@ async fn checkout(
     info.upstream_host = Some(endpoint.address.clone());
     info.is_canary = cluster.labels(endpoint).is_some_and(|labels| labels.is_canary);
     info.upstream_name = if info.shows_upstream_name { cluster.hostname(endpoint) } else { None };
+    info.upstream_metadata = cluster.metadata(Some(endpoint));
     info.times.upstream_ready = None;
     let began = Instant::now();
     let pool = endpoint.pool(how.priority);

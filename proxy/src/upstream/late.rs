@@ -16,7 +16,7 @@ use super::reach::Failed;
 use super::response::UpstreamResponse;
 use super::retry::{self, Outcome};
 use super::sent::SentRequest;
-use crate::access_log::{StreamInfo, Times};
+use crate::access_log::{StreamInfo, Times, UpstreamMetadata};
 use crate::cluster::Cluster;
 use crate::codec::{Body, ExchangeError, ResponseHead};
 use crate::config::retry::RetryPolicy;
@@ -30,6 +30,7 @@ pub(super) struct LateTry {
     /// Whom a log names if its response counts.
     host: Option<Address>,
     name: Option<HeaderValue>,
+    metadata: Option<UpstreamMetadata>,
     connection: Option<ConnInfo>,
     times: Times,
     follower: Follower,
@@ -38,8 +39,9 @@ pub(super) struct LateTry {
 impl LateTry {
     pub(super) fn new(sent: SentRequest, rest: Rest, info: &StreamInfo) -> Self {
         let (host, name) = (info.upstream_host.clone(), info.upstream_name.clone());
+        let metadata = info.upstream_metadata.clone();
         let (connection, times) = (info.upstream_connection.clone(), info.times);
-        Self { sent, rest, host, name, connection, times, follower: Follower::Missing }
+        Self { sent, rest, host, name, metadata, connection, times, follower: Follower::Missing }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ResponseResult> {
@@ -52,6 +54,7 @@ impl LateTry {
         let Forwarding { cluster, info, .. } = request;
         info.upstream_host = self.host.take();
         info.upstream_name = self.name.take();
+        info.upstream_metadata = self.metadata.take();
         info.upstream_connection = self.connection.take();
         info.times.pool_wait = self.times.pool_wait;
         info.times.upstream_ready = self.times.upstream_ready;

@@ -1,7 +1,7 @@
 //! Lines of JSON.
 
 use super::Source;
-use super::values::value;
+use super::values::{found, value};
 use crate::access_log::time::Second;
 use crate::config::log_format::{Format, Json, MissingValue, Operator, Piece};
 use crate::config::metadata::{Found, Value};
@@ -109,9 +109,7 @@ impl Writer<'_, '_> {
 
     /// Does it stand for a value of metadata other than a text? That is JSON already, and is not cut.
     fn is_typed(&self, operator: &Operator) -> bool {
-        let Operator::DynamicMetadata(path) = operator else { return false };
-        let found = self.source.info.metadata.as_ref().and_then(|metadata| metadata.get(path));
-        found.is_some_and(|found| !matches!(found, Found::Value(Value::Text(_))))
+        found(operator, self.source.info).is_some_and(|found| !matches!(found, Found::Value(Value::Text(_))))
     }
 
     fn text(&mut self, format: &Format) {

@@ -33,7 +33,7 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
             None => pieces(info.connection_termination.as_ref()?, out),
         },
         Operator::Duration => number(millis(times.duration()), out),
-        Operator::DynamicMetadata(path) => metadata(info.metadata.as_ref()?.get(path)?, out),
+        Operator::ConfiguredMetadata { .. } | Operator::DynamicMetadata(_) => metadata(found(operator, info)?, out),
         Operator::EmitTime(format) => {
             let emitted = info.started.checked_add(times.duration()).unwrap_or(info.started);
             point_in_time(format.as_deref(), emitted, second, out)
@@ -91,6 +91,19 @@ fn of_upstream(operator: &Operator, info: &StreamInfo, out: &mut Vec<u8>) -> Opt
         Operator::UpstreamProtocol => text(protocol(info.upstream_protocol?)?, out),
         Operator::UpstreamRequestAttemptCount => number(info.attempts.into(), out),
         Operator::UpstreamTransportFailureReason => one_word(info.transport_failure.as_deref()?, out),
+        _ => None,
+    }
+}
+
+/// What an operator for metadata finds.
+#[expect(clippy::wildcard_enum_match_arm, reason = "no other operator reads metadata")]
+pub(super) fn found<'i>(operator: &Operator, info: &'i StreamInfo) -> Option<Found<'i>> {
+    match operator {
+        Operator::ConfiguredMetadata { of, path } => {
+            let known = info.upstream_metadata.as_ref()?;
+            known.all.of(*of, known.endpoint)?.get(path)
+        }
+        Operator::DynamicMetadata(path) => info.metadata.as_ref()?.get(path),
         _ => None,
     }
 }

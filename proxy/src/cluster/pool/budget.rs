@@ -251,7 +251,7 @@ impl Budget {
             Discovery::Static(addresses) => addresses.iter().position(|address| *address == self.location.address),
             Discovery::StrictDns { .. } | Discovery::LogicalDns { .. } => None,
         };
-        let (metadata, missing) = passing.metadata(at);
+        let (metadata, missing) = self.shared.config.passed(passing, at);
         if let Some(no_metadata) = &self.shared.no_metadata {
             no_metadata.add(missing);
         }

@@ -18,8 +18,8 @@ use crate::config::bootstrap::cluster::{
 };
 use crate::config::bootstrap::tls::{MetadataValueSource, TransportSocket, TransportSocketConfig};
 use crate::config::cluster::{
-    Balancing, ByPriority, Cluster, Discovery, FailureRefresh, Labels, Limits, LookupFamily, MetadataOwner,
-    PassedNamespace, Passing, Priority, Refresh, RetryBudget, TcpKeepalive, UpstreamProtocol,
+    Balancing, ByPriority, Cluster, ClusterMetadata, Discovery, FailureRefresh, Labels, Limits, LookupFamily,
+    MetadataOwner, PassedNamespace, Priority, Refresh, RetryBudget, TcpKeepalive, UpstreamProtocol,
 };
 use crate::config::error::Cause;
 use crate::config::metadata::Value;
@@ -71,7 +71,8 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
             Some(LbPolicy::Random) => Balancing::Random,
         },
         protocol,
-        passing: passing(cluster, notes)?.map(Arc::new),
+        metadata: own_metadata(cluster)?.map(Arc::new),
+        passing: passing(cluster)?,
         tls: carrier(cluster).map_or(Ok(None), |socket| tls::upstream(socket, alpn, secrets, notes))?,
         trailers: trailer_rule(http1_options(cluster).is_some_and(|options| options.enable_trailers)),
         name_case: name_case(http1_options(cluster).and_then(|options| options.header_key_format.as_ref()))?,
@@ -107,25 +108,25 @@ fn carrier(cluster: &Written) -> Option<&At<TransportSocket>> {
     }
 }
 
-/// What connections to internal listeners pass on.
-fn passing(cluster: &Written, notes: &Notes) -> Result<Option<Passing>, Problem> {
-    let socket = cluster.transport_socket.as_ref().map(|socket| &socket.value.typed_config.value);
+/// What is written of the cluster and of its endpoints, if anything is.
+fn own_metadata(cluster: &Written) -> Result<Option<ClusterMetadata>, Problem> {
     let assigned = cluster.load_assignment.iter().flat_map(|assignment| &assignment.endpoints);
-    let endpoints: Vec<_> = assigned.flat_map(|locality| &locality.lb_endpoints).collect();
-    let Some(TransportSocketConfig::InternalUpstream(internal)) = socket else {
-        if let Some(unread) = &cluster.metadata {
-            notes.note(&unread.place, "is ignored: only passthrough_metadata of internal_upstream reads it");
-        }
-        return Ok(None);
-    };
-    Ok(Some(Passing {
-        namespaces: internal.passthrough_metadata.iter().map(passed_namespace).collect::<Result<_, _>>()?,
+    let endpoints = assigned.flat_map(|locality| &locality.lb_endpoints);
+    let own = ClusterMetadata {
         of_cluster: metadata::metadata(cluster.metadata.as_ref())?,
         of_endpoints: endpoints
-            .iter()
             .map(|endpoint| metadata::metadata(endpoint.metadata.as_ref()))
             .collect::<Result<_, _>>()?,
-    }))
+    };
+    let is_empty = own.of_endpoints.iter().chain([&own.of_cluster]).all(|metadata| metadata.0.is_empty());
+    Ok((!is_empty).then_some(own))
+}
+
+/// What connections to internal listeners pass on.
+fn passing(cluster: &Written) -> Result<Option<Arc<[PassedNamespace]>>, Problem> {
+    let socket = cluster.transport_socket.as_ref().map(|socket| &socket.value.typed_config.value);
+    let Some(TransportSocketConfig::InternalUpstream(internal)) = socket else { return Ok(None) };
+    internal.passthrough_metadata.iter().map(passed_namespace).collect::<Result<_, _>>().map(Some)
 }
 
 fn passed_namespace(written: &At<MetadataValueSource>) -> Result<PassedNamespace, Problem> {

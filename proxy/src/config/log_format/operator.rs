@@ -1,5 +1,6 @@
 //! The operators of a format: what stands between two percent signs.
 
+use crate::config::cluster::MetadataOwner;
 use crate::config::metadata::MetadataPath;
 
 /// A `%...%` operator. Unset values print `-` in a line of text, `null` in one of JSON.
@@ -37,6 +38,13 @@ pub enum Operator {
     Duration,
     /// `%DYNAMIC_METADATA(NAMESPACE:KEY:KEY)%`
     DynamicMetadata(MetadataPath),
+    /// `%CLUSTER_METADATA(NAMESPACE:KEY:KEY)%` and `%UPSTREAM_METADATA(NAMESPACE:KEY:KEY)%`
+    ConfiguredMetadata {
+        /// Whose it is.
+        of: MetadataOwner,
+        /// Where it stands.
+        path: MetadataPath,
+    },
     /// `%EMIT_TIME%`, when the line is written, with an optional strftime format.
     EmitTime(Option<String>),
     /// `%ENVIRONMENT(NAME)%`, until the environment is known.

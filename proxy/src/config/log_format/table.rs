@@ -4,6 +4,7 @@ use super::operator::{
     AddressPart, End, GrpcStatusForm, Operator, PathChoice, Query, TimePoint, TimeUnit, TlsPart, TlsPeer,
 };
 use super::{FormatError, Written};
+use crate::config::cluster::MetadataOwner;
 use crate::config::constraints::is_header_name;
 use crate::config::metadata::MetadataPath;
 use crate::config::problem::nearest;
@@ -156,20 +157,8 @@ const NEVER_WITH_OPTIONAL: &[&str] = &[
     "UPSTREAM_PEER_CERT_V_START",
 ];
 
-/// The same, with an argument, and whether their value may be cut: state that filters leave for the log, of which none does.
-const NEVER_WITH: &[(&str, Cuts)] = &[
-    ("CLUSTER_METADATA", Cuts::No),
-    ("FILTER_STATE", Cuts::Yes),
-    ("UPSTREAM_FILTER_STATE", Cuts::Yes),
-    ("UPSTREAM_METADATA", Cuts::No),
-];
-
-/// Whether a value may be cut to a length.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Cuts {
-    No,
-    Yes,
-}
+/// The same, with an argument and perhaps a length: state that filters leave for the log, of which none does.
+const NEVER_WITH: &[&str] = &["FILTER_STATE", "UPSTREAM_FILTER_STATE"];
 
 /// Operators that Envoy has and that could have a value here, but have none, and what to write instead.
 const REFUSED: &[(&str, &str)] = &[
@@ -211,6 +200,7 @@ const COUNTED: &str = "write BYTES_RECEIVED or BYTES_SENT: bytes of bodies are c
 
 /// Operators with an argument of their own kind, for the search of the nearest name.
 const SPECIAL: &[&str] = &[
+    "CLUSTER_METADATA",
     "COMMON_DURATION",
     "DYNAMIC_METADATA",
     "EMIT_TIME",
@@ -225,6 +215,7 @@ const SPECIAL: &[&str] = &[
     "RESPONSE_CODE_DETAILS",
     "START_TIME",
     "TRAILER",
+    "UPSTREAM_METADATA",
 ];
 
 /// Operators that have one value in all lines of a log, which the format alone does not say.
@@ -270,11 +261,8 @@ fn known(written: Written<'_>) -> Result<Option<Operator>, FormatError> {
         written.without_length()?;
         return Ok(Some(Operator::Never));
     }
-    if let Some((_, cuts)) = NEVER_WITH.iter().find(|(name, _)| *name == written.name) {
+    if NEVER_WITH.contains(&written.name) {
         written.needed("an argument")?;
-        if *cuts == Cuts::No {
-            written.without_length()?;
-        }
         return Ok(Some(Operator::Never));
     }
     special(written)
@@ -287,7 +275,9 @@ fn special(written: Written<'_>) -> Result<Option<Operator>, FormatError> {
         "QUERY_PARAM" => {
             return Ok(Some(Operator::QueryParameter(written.needed("the name of a parameter")?.to_owned())));
         }
-        "DYNAMIC_METADATA" => return metadata(written).map(Some),
+        "DYNAMIC_METADATA" => return metadata(written).map(Operator::DynamicMetadata).map(Some),
+        "CLUSTER_METADATA" => configured(written, MetadataOwner::Cluster)?,
+        "UPSTREAM_METADATA" => configured(written, MetadataOwner::Host)?,
         "ENVIRONMENT" => {
             return Ok(Some(Operator::Environment(written.needed("the name of a variable")?.to_owned())));
         }
@@ -337,10 +327,14 @@ fn headers(written: Written<'_>) -> Result<Operator, FormatError> {
 }
 
 /// `NAMESPACE`, or `NAMESPACE:KEY` with as many keys as there are messages within each other.
-fn metadata(written: Written<'_>) -> Result<Operator, FormatError> {
+fn metadata(written: Written<'_>) -> Result<MetadataPath, FormatError> {
     let mut names = written.needed("a namespace and keys, as in name.space:key")?.split(':').map(str::to_owned);
     let namespace = names.next().unwrap_or_default();
-    Ok(Operator::DynamicMetadata(MetadataPath { namespace, keys: names.collect() }))
+    Ok(MetadataPath { namespace, keys: names.collect() })
+}
+
+fn configured(written: Written<'_>, of: MetadataOwner) -> Result<Operator, FormatError> {
+    Ok(Operator::ConfiguredMetadata { of, path: metadata(written)? })
 }
 
 fn path(written: Written<'_>) -> Result<Operator, FormatError> {
