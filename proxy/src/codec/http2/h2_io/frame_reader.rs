@@ -10,6 +10,7 @@ use bytes::BytesMut;
 
 use super::StreamError;
 use super::connection_state::ConnectionState;
+use super::early_reset::EarlyReset;
 use super::frame_error::{FrameError, has_right_length};
 use super::recently_closed::ClosedBy;
 use super::section::{BrokenFraming, FRAME_BYTES_MAX, PRIORITY_LEN, Section, SectionLimit};
@@ -72,6 +73,7 @@ pub(super) struct FrameReader {
     pub(super) streams: Streams,
     pub(super) settings_ack: SettingsAck,
     pub(super) shown: LastShown,
+    early_reset: EarlyReset,
     ended: Option<ReadEnd>,
 }
 
@@ -163,6 +165,7 @@ impl FrameReader {
             streams: Streams::new(role),
             settings_ack: SettingsAck::Awaited,
             shown: LastShown::default(),
+            early_reset: EarlyReset::None,
             ended: None,
         }
     }
@@ -220,6 +223,15 @@ impl FrameReader {
         self.partial.extend_from_slice(fresh.get(at..).unwrap_or_default());
         self.work_off(state);
         at
+    }
+
+    /// Has nothing more to be read before the next turn? To be called once a turn, while nothing is ready.
+    pub(super) fn waits_a_turn(&mut self, state: &ConnectionState) -> bool {
+        self.early_reset.pass_turn(&self.streams);
+        if matches!(self.early_reset, EarlyReset::Due) {
+            self.work_off(state);
+        }
+        matches!(self.early_reset, EarlyReset::Waiting { .. }) && self.out.is_empty()
     }
 
     /// Judges what has waited.
@@ -290,6 +302,9 @@ impl FrameReader {
             }
             let payload = frame.get(FRAME_HEAD_LEN..).unwrap_or_default();
             if payload.len() < bytes_needed(head) {
+                return FrameAction::Wait;
+            }
+            if head.kind == RST_STREAM && self.section.is_none() && self.early_reset.holds(head.stream, &self.streams) {
                 return FrameAction::Wait;
             }
             if let Some(flood) = state.count(received, &mut self.floods, self.role) {
@@ -374,7 +389,7 @@ impl FrameReader {
             },
             PRIORITY => return self.judge_priority(received, payload, state),
             RST_STREAM => {
-                if self.streams.is_open(head.stream) {
+                if self.early_reset.end() || self.streams.is_open(head.stream) {
                     state.stats.rx_reset.inc();
                 }
                 self.streams.note_reset(head.stream);

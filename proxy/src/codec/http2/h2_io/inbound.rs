@@ -84,6 +84,13 @@ impl H2Io {
                 return Poll::Ready(Ok(()));
             }
             *ready = BytesMut::new(); // an idle connection keeps no buffer
+            if self.frame_reader.waits_a_turn(&self.state) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if !self.frame_reader.ready().is_empty() {
+                continue;
+            }
             let has_ended = self.frame_reader.ended().is_some();
             if has_ended || self.inbound.end.is_some() {
                 // What came before is handed out first, since h2 hands out nothing after the end, and responded to, if the peer

@@ -21,6 +21,7 @@ mod backlog;
 mod connection_state;
 mod control;
 mod credit;
+mod early_reset;
 mod frame_error;
 mod frame_reader;
 mod inbound;
@@ -142,6 +143,10 @@ impl H2Io {
 
     /// Writes what stands in the place of h2's frame, then reports that frame as written.
     fn poll_replace(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if !self.held.is_empty() && self.held.len() + self.instead.len() <= HELD_BYTES_MAX {
+            self.held.extend_from_slice(&mem::take(&mut self.instead));
+            return Poll::Ready(Ok(mem::take(&mut self.replaced)));
+        }
         ready!(self.poll_held(cx))?;
         while !self.instead.is_empty() {
             let written = ready!(self.poll_socket(cx, |conn, cx, io| conn.poll_write(cx, &io.instead)))?;

@@ -140,6 +140,11 @@ impl Streams {
         self.open.contains_key(&stream) || self.requests.contains(&stream)
     }
 
+    /// Has the response come whole, and our request not ended? Clients only.
+    pub(super) fn awaits_only_our_end(&self, stream: u32) -> bool {
+        !self.open.contains_key(&stream) && self.requests.contains(&stream)
+    }
+
     /// The peer has reset a stream.
     pub(super) fn note_reset(&mut self, stream: u32) {
         self.requests.remove(&stream);

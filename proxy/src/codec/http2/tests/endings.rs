@@ -57,6 +57,31 @@ async fn a_complete_response_survives_the_reset_behind_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_of_the_whole_response_resets_before_the_reset_behind_it_is_read() {
+    LocalSet::new()
+        .run_until(async {
+            let (mut raw, mut client) = raw_server().await;
+            let (up, mut response) = client.send(&request(Method::POST, None), Payload::Some).unwrap();
+            raw.frame_of(HEADERS).await;
+            raw.send(SETTINGS, 0, 0, &[]).await;
+            raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[(":status", "403")])).await;
+            raw.send(RST_STREAM, 0, 1, &[0; 4]).await;
+            // A task, as streams are: the future of a LocalSet itself has no turn of its own among the tasks.
+            spawn_local(async move {
+                assert_eq!(response.head().await.unwrap().0.status, StatusCode::FORBIDDEN);
+                up.reset(ResetReason::InternalError);
+            });
+            let reset = raw.frame_of(RST_STREAM).await;
+            assert_eq!((reset.stream, &reset.payload[..]), (1, &2_u32.to_be_bytes()[..]));
+            let (_up, mut next) = client.send(&request(Method::GET, None), Payload::None).unwrap();
+            raw.frame_of(HEADERS).await;
+            raw.send(HEADERS, END_HEADERS | END_STREAM, 3, &block(&[(":status", "200")])).await;
+            assert_eq!(next.head().await.unwrap().0.status, StatusCode::OK, "what follows is read");
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_a_reset_cuts_short_is_broken() {
     LocalSet::new()
         .run_until(async {
