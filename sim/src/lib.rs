@@ -18,8 +18,8 @@
 //!
 //! A module names only modules that stand after it here:
 //!
-//! `main`, `command`, `suite`, `explore`, `check`, `report`, `explain`, `run`, `actor`, `proxy`, `world`, `kernel`,
-//! `scenario`, `course`, `trace`, `chance`, `clock`, `columns`, `words`, `segment`.
+//! `main`, `command`, `suite`, `explore`, `check`, `report`, `explain`, `run`, `actor`, `proxy`, `world`, `tls`,
+//! `kernel`, `scenario`, `course`, `trace`, `chance`, `clock`, `columns`, `words`, `segment`.
 
 pub mod actor;
 pub mod chance;
@@ -36,6 +36,7 @@ pub mod run;
 pub mod scenario;
 pub mod segment;
 pub mod suite;
+mod tls;
 pub mod trace;
 mod words;
 pub mod world;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use finwait::config::cluster::Discovery;
-use finwait::config::{Config, Differences, Listener, Loaded};
+use finwait::config::{Config, Differences, Listener, Loaded, Surroundings};
 use finwait::drain::{Drain, DrainControl, Stage, drain};
 use finwait::net::{Address, Clock, ListenOptions, Outside};
 use finwait::server::reload::{Applied, Reloader};
@@ -20,10 +20,27 @@ use tokio::time::sleep;
 use tokio::{join, select};
 
 use crate::clock::EPOCH;
+use crate::scenario::ProxyConfig;
+use crate::tls::{Authorities, Files, crypto};
 use crate::trace::accounts;
 
 /// How long a proxy that was told to stop may take to finish what runs, before it is cut.
 pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// A configuration, and the host whose proxy reads it.
+#[derive(Clone, Copy)]
+pub(crate) struct Given<'a> {
+    pub(crate) config: &'a ProxyConfig,
+    pub(crate) host: &'a str,
+    /// They sign the certificates that it names.
+    pub(crate) authorities: &'a Authorities,
+}
+
+/// A configuration that was read, and the certificates that were made up for it, in words.
+struct Read {
+    loaded: Loaded,
+    certificates: Vec<String>,
+}
 
 /// How a proxy is told to stop.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +64,8 @@ pub(crate) struct Proxy {
     file: String,
     /// What the configuration's author should know.
     pub(crate) warnings: Vec<String>,
+    /// The certificates that were made up for it, in words.
+    pub(crate) certificates: Vec<String>,
     control: Arc<DrainControl>,
     drain: Drain,
 }
@@ -55,16 +74,16 @@ pub(crate) struct Proxy {
 pub(crate) struct Numbers(Arc<ServerShared>);
 
 impl Proxy {
-    /// Reads a configuration. `exact`: as Envoy would follow it.
+    /// Reads a configuration.
     ///
     /// # Errors
     /// It is not one; the message says where.
-    pub(crate) fn new(file: &str, text: &str, exact: bool) -> Result<Self, String> {
-        let loaded = load_with_accounts(file, text, exact)?;
+    pub(crate) fn new(given: Given<'_>) -> Result<Self, String> {
+        let Read { loaded, certificates } = load_with_accounts(given)?;
         let (control, drain) = drain();
         let shared = ServerShared::new(loaded.config, UNIX_EPOCH + EPOCH, 1); // a simulated host has one worker
         let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
-        Ok(Self { shared, file: file.into(), warnings, control: Arc::new(control), drain })
+        Ok(Self { shared, file: given.config.file.clone(), warnings, certificates, control: Arc::new(control), drain })
     }
 
     pub(crate) fn numbers(&self) -> Numbers {
@@ -120,19 +139,22 @@ impl Proxy {
 
 /// Another configuration for a proxy that runs.
 pub(crate) struct NextConfig {
-    pub(crate) file: String,
-    pub(crate) text: String,
-    pub(crate) exact: bool,
+    pub(crate) config: ProxyConfig,
+    pub(crate) host: String,
+    pub(crate) authorities: Authorities,
     /// Told what it changes once it is in force, or why it is not.
     pub(crate) done: Box<dyn FnOnce(Result<String, String>)>,
 }
 
 /// Puts one configuration after the other in force. Has no end of its own.
 async fn reload(reloader: &Reloader, clock: &dyn Clock, mut configs: mpsc::UnboundedReceiver<NextConfig>) {
-    while let Some(NextConfig { file, text, exact, done }) = configs.recv().await {
+    while let Some(NextConfig { config, host, authorities, done }) = configs.recv().await {
         reloader.attempt();
-        let applied = match load_with_accounts(&file, &text, exact) {
-            Ok(loaded) => reloader.apply(loaded.config, clock.wall()).await.map_err(|error| error.to_string()),
+        let given = Given { config: &config, host: &host, authorities: &authorities };
+        let applied = match load_with_accounts(given) {
+            Ok(Read { loaded, .. }) => {
+                reloader.apply(loaded.config, clock.wall()).await.map_err(|error| error.to_string())
+            }
             Err(error) => {
                 reloader.refuse();
                 Err(error)
@@ -168,45 +190,52 @@ thread_local! {
     static LOADED: RefCell<VecDeque<(String, String, Loaded)>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Reads a configuration, with an access log from which runs are explained. `exact`: as Envoy would follow it.
-fn load_with_accounts(file: &str, text: &str, exact: bool) -> Result<Loaded, String> {
-    let mut loaded = load(file, text)?;
-    if exact {
-        loaded.config.differences = Differences::NONE;
+/// Reads a configuration, with an access log from which runs are explained.
+fn load_with_accounts(given: Given<'_>) -> Result<Read, String> {
+    let mut read = load(given)?;
+    let config = &mut read.loaded.config;
+    if given.config.exact {
+        config.differences = Differences::NONE;
     }
-    for manager in loaded.config.listeners.iter_mut().flat_map(Listener::managers_mut) {
+    for manager in config.listeners.iter_mut().flat_map(Listener::managers_mut) {
         manager.access_logs.push(accounts::log());
     }
-    Ok(loaded)
+    Ok(read)
+}
+
+/// What a configuration means, for those who explain what a proxy did with it.
+pub(crate) fn meaning(config: &ProxyConfig) -> Option<Config> {
+    load(Given { config, host: "", authorities: &Authorities::new(0) }).ok().map(|read| read.loaded.config)
 }
 
 /// Reads a configuration, or remembers what came of reading it.
-fn load(file: &str, text: &str) -> Result<Loaded, String> {
+fn load(given: Given<'_>) -> Result<Read, String> {
+    let ProxyConfig { file, text, certificates, .. } = given.config;
     LOADED.with_borrow_mut(|known| {
         if let Some((_, _, loaded)) = known.iter().find(|(has, of, _)| has == file && of == text) {
-            return Ok(loaded.clone());
+            return Ok(Read { loaded: loaded.clone(), certificates: Vec::new() });
         }
-        let loaded = Config::from_yaml(text, file).map_err(|error| error.to_string())?;
+        let files = Rc::new(Files {
+            authorities: given.authorities.clone(),
+            host: given.host.into(),
+            certificates: certificates.clone(),
+            made: RefCell::default(),
+        });
+        let surroundings = Surroundings { crypto: crypto(), files: Some(Rc::<Files>::clone(&files)) };
+        let loaded = Config::from_yaml_within(text, file, &surroundings).map_err(|error| error.to_string())?;
         refuse_pipes(&loaded.config)?;
-        refuse_tls(&loaded.config)?;
-        known.truncate(LOADED_MAX - 1);
-        known.push_front((file.into(), text.into(), loaded.clone()));
-        Ok(loaded)
+        // What TLS remembers of one run is none of the next one's business.
+        if !encrypts(&loaded.config) {
+            known.truncate(LOADED_MAX - 1);
+            known.push_front((file.clone(), text.clone(), loaded.clone()));
+        }
+        Ok(Read { loaded, certificates: files.made.take() })
     })
 }
 
-/// Refuses TLS: its keys are drawn by the system, and no run could be repeated.
-fn refuse_tls(config: &Config) -> Result<(), String> {
-    let listener = config.listeners.iter().find(|listener| listener.filter_chains.encrypts());
-    let listener = listener.map(|listener| format!("listener '{}'", listener.name));
-    let cluster = config.clusters.iter().find(|cluster| cluster.tls.is_some());
-    let of = listener.or_else(|| cluster.map(|cluster| format!("cluster '{}'", cluster.name)));
-    of.map_or(Ok(()), |of| {
-        Err(format!(
-            "{of} has a transport_socket with TLS, which is not simulated: its keys are drawn anew in each run; take \
-             the transport_socket out by a patch"
-        ))
-    })
+fn encrypts(config: &Config) -> bool {
+    config.listeners.iter().any(|listener| listener.filter_chains.encrypts())
+        || config.clusters.iter().any(|cluster| cluster.tls.is_some())
 }
 
 /// Refuses Unix domain sockets where requests would go over them: they connect processes of one machine, and each simulated
@@ -265,7 +294,8 @@ mod tests {
                 listener(listens),
                 cluster(leads)
             );
-            let refused = load("it.yaml", &text).err();
+            let config = ProxyConfig::new("it.yaml".into(), text, None, false);
+            let refused = load(Given { config: &config, host: "it", authorities: &Authorities::new(0) }).err();
             assert_eq!(
                 refused.as_deref().is_some_and(|it| it.starts_with(says.unwrap_or("-"))),
                 says.is_some(),

@@ -47,6 +47,7 @@ pub mod route;
 pub mod runtime;
 pub mod stats;
 pub mod string_match;
+mod surroundings;
 pub mod tcp_proxy;
 pub mod tls;
 pub mod trust;
@@ -67,6 +68,7 @@ pub use fields::Message;
 pub use listener::Listener;
 pub use places::Places;
 pub use renewals::Renewals;
+pub use surroundings::{CertificateFiles, Content, Surroundings};
 
 /// A whole configuration, as meant.
 #[derive(Clone, Debug)]
@@ -102,6 +104,13 @@ pub struct Loaded {
     pub warnings: Vec<Warning>,
 }
 
+/// How a text is read.
+struct Loading<'a> {
+    differences: Differences,
+    surroundings: &'a Surroundings,
+    opens: &'a dyn Fn(&str) -> io::Result<()>,
+}
+
 impl Config {
     /// Reads `text`, which is YAML or JSON in Envoy's v3 form. `file` is its name, for messages alone.
     ///
@@ -133,11 +142,23 @@ impl Config {
         differences: Differences,
         opens: &dyn Fn(&str) -> io::Result<()>,
     ) -> Result<Loaded, ConfigError> {
+        Self::loaded(text, file, &Loading { differences, surroundings: &Surroundings::default(), opens })
+    }
+
+    fn loaded(text: &str, file: &str, how: &Loading<'_>) -> Result<Loaded, ConfigError> {
         let tree = yaml::Node::parse(text).map_err(|problem| problem::error(vec![problem], file, text))?;
-        let (config, notes) =
-            Self::read(tree, differences, opens).map_err(|problems| problem::error(problems, file, text))?;
+        let (config, notes) = Self::read(tree, how).map_err(|problems| problem::error(problems, file, text))?;
         let warning = |(place, text)| Warning { file: file.to_owned(), place, text };
         Ok(Loaded { config, warnings: notes.into_sorted().into_iter().map(warning).collect() })
+    }
+
+    /// Reads `text` as [`Self::from_yaml`] does, where certificates come from `surroundings`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_yaml`].
+    pub fn from_yaml_within(text: &str, file: &str, surroundings: &Surroundings) -> Result<Loaded, ConfigError> {
+        Self::loaded(text, file, &Loading { differences: Differences::ALL, surroundings, opens: &|_| Ok(()) })
     }
 
     /// Reads `overlay`, named `overlay_name`, merged over `text` as protobuf merges messages: lists are appended, anything
@@ -160,7 +181,8 @@ impl Config {
         let over = yaml::Node::parse(overlay).map_err(|problem| wrong(problem, overlay_name, overlay))?;
         let texts = merge::Texts { first: (file, text), second: (overlay_name, overlay) };
         let tree = merge::merge(base, texts.behind(over));
-        let (config, notes) = Self::read(tree, differences, opens).map_err(|problems| texts.error(problems))?;
+        let how = Loading { differences, surroundings: &Surroundings::default(), opens };
+        let (config, notes) = Self::read(tree, &how).map_err(|problems| texts.error(problems))?;
         let warnings = notes.into_sorted().into_iter().map(|(place, text)| texts.warning(place, text)).collect();
         Ok(Loaded { config, warnings })
     }
@@ -184,13 +206,10 @@ impl Config {
         }
     }
 
-    fn read(
-        tree: yaml::Node,
-        differences: Differences,
-        opens: &dyn Fn(&str) -> io::Result<()>,
-    ) -> Result<(Self, yaml::Notes), Vec<problem::Problem>> {
+    fn read(tree: yaml::Node, how: &Loading<'_>) -> Result<(Self, yaml::Notes), Vec<problem::Problem>> {
+        let Loading { differences, surroundings, opens } = *how;
         let read = |tree: &yaml::Node| {
-            let notes = yaml::Notes::default();
+            let notes = yaml::Notes::within(surroundings);
             let bootstrap = yaml::decode(tree, &notes).map_err(|problem| (every::Stage::Decoding, problem))?;
             interpret::interpret(bootstrap, tree, &notes, differences)
                 .and_then(|config| notes.open_logs(opens).map(|()| config))

@@ -25,8 +25,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::dialling::Dialling;
 use super::io::HyperIo;
-use super::line::{dial, headers};
+use super::line::headers;
 use super::{Notebook, Orders, http1};
 use crate::scenario::{self, Reuse};
 
@@ -138,7 +139,7 @@ impl AlbShared {
     async fn send_request(&self, message: &[u8], method: &str) -> io::Result<Response<Full<Bytes>>> {
         let mut conn = match self.take() {
             Some(conn) => conn,
-            None => dial(&self.outside, &self.manner.connect).await?,
+            None => Dialling::plain(&self.manner.connect).dial(&self.outside).await?,
         };
         conn.write_all(message).await?;
         let mut unread = BytesMut::new();

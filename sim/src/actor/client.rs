@@ -2,26 +2,31 @@
 //! order.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use finwait::net::Outside;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::dialling::Dialling;
 use super::http2::{Peer, Side};
 use super::line::Line;
 use super::{Notebook, ORDERS_MAX, Order, Orders};
 use crate::scenario::{self, PeerProtocol};
+use crate::tls::ClientEnd;
 
 /// A client, and the connections that it holds.
 pub(crate) struct Client {
     outside: Outside,
     manner: scenario::Client,
+    dialling: Rc<Dialling>,
     notebook: Notebook,
 }
 
 impl Client {
-    pub(crate) fn new(outside: Outside, manner: &scenario::Client, notebook: Notebook) -> Self {
-        Self { outside, manner: manner.clone(), notebook }
+    pub(crate) fn new(outside: Outside, manner: &scenario::Client, tls: Option<ClientEnd>, notebook: Notebook) -> Self {
+        let dialling = Rc::new(Dialling::new(manner, tls));
+        Self { outside, manner: manner.clone(), dialling, notebook }
     }
 
     /// Follows orders until there are no more, then leaves.
@@ -45,12 +50,13 @@ impl Client {
 
     fn open(&self, name: Option<String>, orders: Orders, tasks: &mut JoinSet<()>) {
         let (outside, manner, notebook) = (self.outside.clone(), self.manner.clone(), self.notebook.clone());
+        let dialling = Rc::clone(&self.dialling);
         match manner.protocol {
             PeerProtocol::Bytes | PeerProtocol::Http1 => {
-                tasks.spawn_local(Line::new(outside, manner, name, notebook).run(orders));
+                tasks.spawn_local(Line::new(outside, manner, dialling, name, notebook).run(orders));
             }
             PeerProtocol::Http2 => {
-                let side = Side::Client { outside, connect: manner.connect, name };
+                let side = Side::Client { outside, dialling, name };
                 tasks.spawn_local(Peer::new(side, manner.http2, manner.idle_timeout, notebook).run(orders));
             }
         }

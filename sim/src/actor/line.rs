@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 
-use finwait::net::{Address, Conn, ConnectOptions, Outside};
+use finwait::net::Outside;
 use http::header::{
     CONNECTION, HOST, HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
@@ -22,6 +22,7 @@ use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::by_hand::{ByHand, cannot_send, expect_ending};
+use super::dialling::Dialling;
 use super::io::{HyperConn, HyperIo, Sending};
 use super::websocket::{Incoming, WebSocket, key};
 use super::{Notebook, Order, Orders, Outcome, Said, Talk};
@@ -31,6 +32,7 @@ use crate::scenario::{self, Action, Ending, Payload, Rate, Request, WebSocketFra
 pub(super) struct Line {
     outside: Outside,
     manner: scenario::Client,
+    dialling: Rc<Dialling>,
     /// Its name in the script; none for the one that needs no name.
     name: Option<String>,
     notebook: Notebook,
@@ -69,8 +71,14 @@ impl Http {
 }
 
 impl Line {
-    pub(super) fn new(outside: Outside, manner: scenario::Client, name: Option<String>, notebook: Notebook) -> Self {
-        Self { outside, manner, name, notebook, link: Link::None, current: 0, hyper_conn: Rc::default() }
+    pub(super) fn new(
+        outside: Outside,
+        manner: scenario::Client,
+        dialling: Rc<Dialling>,
+        name: Option<String>,
+        notebook: Notebook,
+    ) -> Self {
+        Self { outside, manner, dialling, name, notebook, link: Link::None, current: 0, hyper_conn: Rc::default() }
     }
 
     /// Follows orders until there are no more, then leaves.
@@ -149,9 +157,8 @@ impl Line {
             Action::Close => self.close().await,
             Action::Closed(expected) => expect_ending(*expected, self.closed().await?),
             Action::Connect => {
-                let conn = dial(&self.outside, &self.manner.connect)
-                    .await
-                    .map_err(|error| format!("cannot connect: {error}"))?;
+                let conn = self.dialling.dial(&self.outside).await;
+                let conn = conn.map_err(|error| format!("cannot connect: {error}"))?;
                 self.link = Link::ByHand(ByHand::new(conn));
                 Ok(())
             }
@@ -210,7 +217,7 @@ impl Line {
         let usable = matches!(&self.link, Link::Http(http) if http.is_usable());
         if !usable {
             // What was there is given up when there is something better, as browsers do.
-            let http = connect(&self.outside, &self.manner.connect).await;
+            let http = connect(&self.outside, &self.dialling).await;
             let http = http.map_err(|error| format!("cannot connect: {error}"))?;
             *self.hyper_conn.borrow_mut() = Some(http.hyper_conn.clone());
             self.link = Link::Http(http);
@@ -238,9 +245,7 @@ impl Line {
     fn message(&self, request: &Request, key: Option<&str>) -> Result<http::Request<Sending>, String> {
         let mut builder = http::Request::builder().method(request.method.as_str()).uri(request.path.as_str());
         if !request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-            let to = self.manner.connect.as_str();
-            let name = to.rsplit_once(':').map_or(to, |(name, _)| name);
-            builder = builder.header(HOST, name);
+            builder = builder.header(HOST, self.dialling.authority.as_str());
         }
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
@@ -387,24 +392,14 @@ enum Leaving {
     InOrder,
 }
 
-async fn connect(outside: &Outside, to: &str) -> io::Result<Http> {
-    let conn = dial(outside, to).await?;
+async fn connect(outside: &Outside, dialling: &Dialling) -> io::Result<Http> {
+    let conn = dialling.dial(outside).await?;
     let io = HyperIo::new(conn);
     let (peer_ended, rate, hyper_conn) = (io.peer_ended(), io.rate(), io.hyper_conn());
     let (requests, connection) = http1::handshake(io).await.map_err(io::Error::other)?;
     let (abort, aborted) = oneshot::channel();
     let task = spawn_local(drive(connection, aborted));
     Ok(Http { requests, abort, task, peer_ended, rate, hyper_conn, writable: true })
-}
-
-pub(super) async fn dial(outside: &Outside, to: &str) -> io::Result<Conn> {
-    let not_an_address = || io::Error::new(io::ErrorKind::InvalidInput, format!("`{to}` is not host:port"));
-    let (name, port) = to.rsplit_once(':').ok_or_else(not_an_address)?;
-    let port: u16 = port.parse().map_err(|_| not_an_address())?;
-    let unknown = |_| io::Error::new(io::ErrorKind::NotFound, format!("no host is called {name:?}"));
-    let addresses = outside.net.resolve(name).await.map_err(unknown)?;
-    let ip = addresses.first().ok_or(io::ErrorKind::NotFound)?;
-    outside.net.connect(&Address::Socket((*ip, port).into()), &ConnectOptions::default()).await
 }
 
 /// Runs a connection until either side has enough, and gives back what it ran on.

@@ -7,6 +7,7 @@ mod alb;
 mod app;
 mod by_hand;
 mod client;
+mod dialling;
 mod http1;
 mod http2;
 mod io;

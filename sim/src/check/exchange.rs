@@ -8,15 +8,16 @@ use finwait::config::{Config, Listener};
 use serde_yaml::Spanned;
 
 use crate::actor::{Said, is_idempotent};
+use crate::proxy;
 use crate::run::Played;
-use crate::scenario::{self, Cue, FrameKind, Payload, ProxyConfig, Role, Scenario, Step};
+use crate::scenario::{self, Cue, FrameKind, Payload, Role, Scenario, Step};
 use crate::trace::wire;
 
 /// RFC 9112 section 9.3: a response belongs to a request. One more is the beginning of response smuggling.
 pub(super) fn one_response(_: &Scenario, played: &Played) -> Vec<String> {
     let mut complaints = Vec::new();
     for conversation in played.trace.conversations() {
-        let messages = wire::read(&conversation.from_client.bytes, &conversation.from_server.bytes);
+        let messages = wire::messages(conversation, played.trace.secrets());
         if messages.responses > messages.requests {
             complaints.push(format!(
                 "{} answered {} times to {} requests of {}",
@@ -55,9 +56,7 @@ pub(super) fn deliveries(scenario: &Scenario, played: &Played) -> Vec<String> {
 /// program of an app that refuses requests.
 fn permits_repetition(role: &Role) -> bool {
     match role {
-        Role::Proxy(ProxyConfig { file, text, .. }) => {
-            Config::from_yaml(text, file).is_ok_and(|loaded| retries(&loaded.config))
-        }
+        Role::Proxy(config) => proxy::meaning(config).is_some_and(|config| retries(&config)),
         Role::App(app) => app.programs.iter().flatten().any(permits_again),
         Role::Alb(_) | Role::Client(_) => false,
     }
@@ -65,9 +64,9 @@ fn permits_repetition(role: &Role) -> bool {
 
 /// How many copies of a request a proxy makes at most.
 fn mirrors(role: &Role) -> usize {
-    let Role::Proxy(ProxyConfig { file, text, .. }) = role else { return 0 };
-    let Ok(loaded) = Config::from_yaml(text, file) else { return 0 };
-    forwards(&loaded.config).map(|forward| forward.mirrors.len()).max().unwrap_or(0)
+    let Role::Proxy(config) = role else { return 0 };
+    let Some(config) = proxy::meaning(config) else { return 0 };
+    forwards(&config).map(|forward| forward.mirrors.len()).max().unwrap_or(0)
 }
 
 /// Whether a route tries again, or asks again where the app has redirected it.

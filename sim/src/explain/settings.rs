@@ -19,6 +19,7 @@ use http::{HeaderName, HeaderValue, Method, Version};
 use serde_json::Value;
 
 use super::traffic::{Exchange, Protocol};
+use crate::proxy;
 use crate::scenario::{ProxyConfig, Reloaded, ReloadedFrom, Role, Scenario, plain};
 use crate::trace::conversation::Conversation;
 
@@ -108,11 +109,11 @@ impl<'a> HostSettings<'a> {
     /// What `host` was told; none if the scenario has no such host.
     pub(super) fn new(scenario: &'a Scenario, host: &'a str) -> Option<Self> {
         let role = &scenario.hosts.iter().find(|has| has.name == host)?.role;
-        let Role::Proxy(ProxyConfig { file, text, unpatched, reloaded, .. }) = role else {
+        let Role::Proxy(given @ ProxyConfig { file, text, unpatched, reloaded, .. }) = role else {
             let (file, places) = (&scenario.file, Places::read(scenario.document.as_read()));
             return Some(Self { scenario, host, file, places, unpatched: None, config: None, reloaded: None });
         };
-        let config = Config::from_yaml(text, file).ok().map(|loaded| loaded.config);
+        let config = proxy::meaning(given);
         let unpatched = unpatched.as_deref().and_then(Places::read);
         let reloaded = reloaded.as_deref().map(|reloaded| Changed {
             reloaded,

@@ -119,7 +119,7 @@ impl Traffic {
         let conversations = trace.conversations().to_vec();
         let (mut exchanges, mut acts, mut pings) = (Vec::new(), Vec::new(), Vec::new());
         for (connection, conversation) in conversations.iter().enumerate() {
-            let messages = wire::read(&conversation.from_client.bytes, &conversation.from_server.bytes);
+            let messages = wire::messages(conversation, trace.secrets());
             let mut reading =
                 Reading { connection, conversation, exchanges: Vec::new(), acts: Vec::new(), pings: Vec::new() };
             reading.read(Some(conversation.client), &conversation.from_client, &messages.from_client);
@@ -359,7 +359,7 @@ impl Reading<'_> {
                 let (connection, is_ack) = (self.connection, *is_ack);
                 self.pings.extend(by.map(|by| Ping { connection, by, sent, is_ack }));
             }
-            Meaning::Other => {}
+            Meaning::Tls(_) | Meaning::Other => {}
         }
     }
 

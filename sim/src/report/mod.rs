@@ -50,6 +50,11 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
         }
         return Ok(());
     }
+    if !played.certificates.is_empty() {
+        writeln!(text, "\nCERTIFICATES (the clock begins at 2024-01-01 00:00:00)")?;
+        let of_host = |(host, what): &(String, String)| format!("{host:>width$}  {what}");
+        write_folded(text, &played.certificates.iter().map(of_host).collect::<Vec<_>>(), "")?;
+    }
     writeln!(text, "\nWHAT THE CLIENTS SAW")?;
     let of_exchange = |exchange: &Exchange| format!("{:>width$}  {}", exchange.host, exchange);
     write_folded(text, &played.sightings.exchanges.iter().map(of_exchange).collect::<Vec<_>>(), "")?;

@@ -118,7 +118,8 @@ impl CrossingKind {
             | Meaning::Data { .. }
             | Meaning::Informational { .. }
             | Meaning::Other
-            | Meaning::Ping { .. } => Self::Message,
+            | Meaning::Ping { .. }
+            | Meaning::Tls(_) => Self::Message,
         }
     }
 }
@@ -129,7 +130,7 @@ pub fn messages(trace: &Trace) -> Vec<Item> {
     let mut items = said(trace);
     let fates = fates(trace);
     for (nth, conversation) in trace.conversations().iter().enumerate() {
-        add_messages(conversation, nth + 1, &fates, &mut items);
+        add_messages(trace, conversation, nth + 1, &fates, &mut items);
     }
     items.sort_by_key(|item| item.moment);
     items
@@ -224,12 +225,13 @@ fn segment_fields(segment: &Segment) -> Vec<(String, String)> {
 }
 
 fn add_messages(
+    trace: &Trace,
     conversation: &Conversation,
     connection: usize,
     fates: &BTreeMap<u64, Vec<String>>,
     items: &mut Vec<Item>,
 ) {
-    let messages = wire::read(&conversation.from_client.bytes, &conversation.from_server.bytes);
+    let messages = wire::messages(conversation, trace.secrets());
     let (client, server) = (Some(conversation.client), conversation.server);
     let lanes = [
         (client, server, &conversation.from_client, messages.from_client),

@@ -21,8 +21,9 @@ use serde_yaml::Location;
 use crate::actor::Sightings;
 use crate::course::{Course, Perturbation, Perturbed};
 use crate::kernel::link::Link;
-use crate::proxy::Proxy;
+use crate::proxy::{Given, Proxy};
 use crate::scenario::{Path, ProxyConfig, Role, Scenario, ScenarioError};
+use crate::tls::Authorities;
 use crate::trace::conversation::Conversation;
 use crate::trace::{HostId, Trace};
 use crate::words::SCRIPT_HOST;
@@ -56,6 +57,8 @@ pub struct Played {
     pub refused: Vec<(String, String)>,
     /// What a program still had when everybody had left, sockets and tasks, each with its host's name.
     pub left_open: Vec<String>,
+    /// The certificates that the world made up: for which host, and what they are.
+    pub certificates: Vec<(String, String)>,
     /// What the proxies have counted when everybody had left, by host.
     pub stats: Vec<(String, Snapshot)>,
     /// The configurations that proxies put in force while they ran, the first first.
@@ -97,7 +100,7 @@ impl Scenario {
             return Ok(refuse(world, &hosts, refused));
         }
         let run = |world: World, limit| Ok::<_, Infallible>(world.run(limit));
-        Ok(self.perform(world, &hosts, run).unwrap_or_else(|never| match never {}))
+        Ok(self.perform(world, seed, &hosts, run).unwrap_or_else(|never| match never {}))
     }
 
     /// Plays it on turmoil instead of our own sockets.
@@ -116,7 +119,7 @@ impl Scenario {
         for (tick, limit) in TURMOIL_PACES {
             let limit = limit.min(self.limit.0);
             let (world, hosts) = self.world(seed, &self.course);
-            let run = self.perform(world, &hosts, |world, _| world.run_on_turmoil(limit, tick));
+            let run = self.perform(world, seed, &hosts, |world, _| world.run_on_turmoil(limit, tick));
             let run = run.map_err(inexpressible)?;
             let is_over = run.took < limit;
             played = Some(run);
@@ -131,8 +134,8 @@ impl Scenario {
     fn refused(&self) -> Result<Vec<(String, String)>, ScenarioError> {
         let mut refused = Vec::new();
         for host in &self.hosts {
-            if let Role::Proxy(ProxyConfig { file, text, exact, .. }) = &host.role
-                && let Err(why) = Proxy::new(file, text, *exact)
+            if let Role::Proxy(config) = &host.role
+                && let Err(why) = Proxy::new(Given { config, host: &host.name, authorities: &Authorities::new(0) })
             {
                 if !self.expects_refusal_of(&host.name) {
                     return Err(ScenarioError::of_file(&self.file, why));
@@ -195,11 +198,12 @@ impl Scenario {
     fn perform<E>(
         &self,
         mut world: World,
+        seed: u64,
         hosts: &[(String, HostId)],
         run: impl FnOnce(World, Duration) -> Result<Run, E>,
     ) -> Result<Played, E> {
         let sightings: Rc<RefCell<Sightings>> = Rc::default();
-        let roles = Rc::new(Roles::new(world.control(), Rc::clone(&sightings)));
+        let roles = Rc::new(Roles::new(world.control(), Authorities::new(seed), Rc::clone(&sightings)));
         for (host, (_, id)) in self.hosts.iter().zip(hosts) {
             let program = roles.add(Placement { name: host.name.clone(), id: *id, role: host.role.clone() });
             world.spawn(*id, program);
@@ -230,6 +234,7 @@ impl Scenario {
             ended: run.ended,
             refused: Vec::new(),
             left_open,
+            certificates: roles.certificates(),
             stats: roles.numbers(),
             reloads: roles.reloads(),
             perturbed: run.perturbed,
@@ -253,6 +258,7 @@ fn refuse(world: World, hosts: &[(String, HostId)], refused: Vec<(String, String
         ended: run.ended,
         refused,
         left_open: Vec::new(),
+        certificates: Vec::new(),
         stats: Vec::new(),
         reloads: Vec::new(),
         perturbed: run.perturbed,

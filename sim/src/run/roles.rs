@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 
 use super::InForce;
 use crate::actor::{Alb, App, Client, Notebook, Order, Orders, Sightings};
-use crate::proxy::{NextConfig, Numbers, Proxy, Stop};
-use crate::scenario::{ProxyConfig, Role};
+use crate::proxy::{Given, NextConfig, Numbers, Proxy, Stop};
+use crate::scenario::{self, ProxyConfig, Role};
+use crate::tls::{AppEnd, Authorities, ClientEnd, told};
 use crate::trace::HostId;
 use crate::world::Control;
 
@@ -32,6 +33,9 @@ pub(super) struct Placement {
 /// The programs of all hosts.
 pub(super) struct Roles {
     control: Control,
+    authorities: Authorities,
+    /// What was made up, by host.
+    certificates: RefCell<Vec<(String, String)>>,
     sightings: Rc<RefCell<Sightings>>,
     running: RefCell<Vec<Running>>,
     /// The configurations that proxies have been given, in this order.
@@ -57,9 +61,9 @@ enum Handle {
 pub(super) type Program = Box<dyn FnOnce(Outside) -> LocalBoxFuture<'static, ()>>;
 
 impl Roles {
-    pub(super) fn new(control: Control, sightings: Rc<RefCell<Sightings>>) -> Self {
-        let (running, reloads, former) = Default::default();
-        Self { control, sightings, running, reloads, former }
+    pub(super) fn new(control: Control, authorities: Authorities, sightings: Rc<RefCell<Sightings>>) -> Self {
+        let (certificates, running, reloads, former) = Default::default();
+        Self { control, authorities, certificates, sightings, running, reloads, former }
     }
 
     /// Adds a host; the program has to be started on it.
@@ -103,24 +107,15 @@ impl Roles {
                     })
                 })
             }
-            Role::App(app) => {
-                let (app, control, id) = (app.clone(), self.control.clone(), placement.id);
-                self.actor(placement, move |outside, notebook, orders| {
-                    Box::pin(async move {
-                        if let Err(error) = App::new(outside, &app, notebook).run(orders).await {
-                            control.note(id, format!("cannot serve: {error}"));
-                        }
-                    })
-                })
-            }
-            Role::Client(client) => {
-                let client = client.clone();
-                self.actor(placement, move |outside, notebook, orders| {
-                    Box::pin(Client::new(outside, &client, notebook).run(orders))
-                })
-            }
-            Role::Proxy(ProxyConfig { file, text, exact, .. }) => match Proxy::new(file, text, *exact) {
-                Ok(proxy) => self.proxy(placement.id, proxy),
+            Role::App(app) => self.app(placement, app),
+            Role::Client(client) => self.client(placement, client),
+            Role::Proxy(config) => match Proxy::new(self.given(config, &placement.name)) {
+                Ok(proxy) => {
+                    for what in &proxy.certificates {
+                        self.note_certificate(&placement.name, what.clone());
+                    }
+                    self.proxy(placement.id, proxy)
+                }
                 // It was accepted when the scenario began, and has not changed.
                 Err(why) => {
                     self.control.note(placement.id, why);
@@ -128,6 +123,61 @@ impl Roles {
                 }
             },
         }
+    }
+
+    fn app(&self, placement: &Placement, app: &scenario::App) -> (Handle, Program) {
+        let (app, control, id) = (app.clone(), self.control.clone(), placement.id);
+        let tls = app.tls.as_ref().map(|tls| {
+            self.note_certificate(&placement.name, told("its certificate", &placement.name, &tls.certificate));
+            AppEnd::new(tls, &placement.name, app.protocol, &self.authorities)
+        });
+        self.actor(placement, move |outside, notebook, orders| {
+            Box::pin(async move {
+                let tls = match tls.transpose() {
+                    Ok(tls) => tls,
+                    Err(why) => return control.note(id, format!("cannot serve: {why}")),
+                };
+                if let Err(error) = App::new(outside, &app, tls, notebook).run(orders).await {
+                    control.note(id, format!("cannot serve: {error}"));
+                }
+            })
+        })
+    }
+
+    fn client(&self, placement: &Placement, client: &scenario::Client) -> (Handle, Program) {
+        let (client, control, id) = (client.clone(), self.control.clone(), placement.id);
+        let tls = client.tls.as_ref().map(|tls| {
+            if let Some(certificate) = &tls.certificate {
+                let what = told("its certificate", &placement.name, certificate);
+                self.note_certificate(&placement.name, what);
+            }
+            let from_to = (&*placement.name, &*client.connect);
+            ClientEnd::new(tls, from_to, client.protocol, &self.authorities)
+        });
+        self.actor(placement, move |outside, notebook, orders| {
+            Box::pin(async move {
+                match tls.transpose() {
+                    Ok(tls) => Client::new(outside, &client, tls, notebook).run(orders).await,
+                    Err(why) => control.note(id, format!("cannot speak TLS: {why}")),
+                }
+            })
+        })
+    }
+
+    fn given<'a>(&'a self, config: &'a ProxyConfig, host: &'a str) -> Given<'a> {
+        Given { config, host, authorities: &self.authorities }
+    }
+
+    fn note_certificate(&self, host: &str, what: String) {
+        let mut certificates = self.certificates.borrow_mut();
+        if !certificates.iter().any(|(of, has)| of == host && *has == what) {
+            certificates.push((host.into(), what));
+        }
+    }
+
+    /// The certificates that the world made up: whose, and what they are.
+    pub(super) fn certificates(&self) -> Vec<(String, String)> {
+        self.certificates.borrow().clone()
     }
 
     fn actor(
@@ -182,7 +232,7 @@ impl Roles {
         let running = self.running.borrow();
         let Some(it) = running.iter().find(|it| it.placement.name == name) else { return };
         let Handle::Proxy { reload, .. } = &it.handle else { return };
-        let ProxyConfig { file, text, exact, .. } = config.clone();
+        let (host, authorities, given) = (name.to_owned(), self.authorities.clone(), config.clone());
         let (control, id, reloads) = (self.control.clone(), it.placement.id, Rc::clone(&self.reloads));
         let done = Box::new(move |outcome: Result<String, String>| match outcome {
             Ok(what) => {
@@ -194,7 +244,7 @@ impl Roles {
                 control.note(id, format!("the configuration is refused, and the one before it stays in force: {why}"));
             }
         });
-        let _heard = reload.send(NextConfig { file, text, exact, done });
+        let _heard = reload.send(NextConfig { config: given, host, authorities, done });
     }
 
     /// The configurations that proxies put in force while they ran.

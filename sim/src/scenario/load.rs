@@ -15,8 +15,8 @@ use super::script::WORDS;
 use super::tree::options;
 use super::vary::Variations;
 use super::{
-    Alb, App, Client, Cue, Expect, Host, Intervention, Invariant, Label, Library, Link, Ordered, Pair, Patch, Path,
-    ProxyConfig, Reload, Reloaded, ReloadedFrom, Role, Scenario, ScenarioError, Step, Time, Times, When,
+    Alb, App, Certificate, Client, Cue, Expect, Host, Intervention, Invariant, Label, Library, Link, Ordered, Pair,
+    Patch, Path, ProxyConfig, Reload, Reloaded, ReloadedFrom, Role, Scenario, ScenarioError, Step, Time, Times, When,
 };
 use crate::course::{Bounds, Course, Perturbation};
 use crate::words::SCRIPT_HOST;
@@ -97,6 +97,8 @@ struct HostFields {
     app: Option<App>,
     #[serde(default)]
     exact: bool,
+    #[serde(default)]
+    certificates: Ordered<Certificate>,
 }
 
 impl Scenario {
@@ -225,7 +227,7 @@ impl Reading<'_> {
 
     fn host(&self, name: String, fields: Spanned<HostFields>) -> Result<Host, ScenarioError> {
         let here = fields.referenced;
-        let HostFields { ip, config, inline, mut patch, alb, client, app, exact } = fields.value;
+        let HostFields { ip, config, inline, mut patch, alb, client, app, exact, certificates } = fields.value;
         for (_, changes) in self.variations.patches(self.label).filter(|(host, _)| *host == name) {
             patch.0.0.extend(changes.0.0.iter().cloned());
         }
@@ -233,9 +235,16 @@ impl Reading<'_> {
             return Err(self.error(here, format!("`{name}` is the name of a step, not allowed for a host")));
         }
         let role = match (config, inline, alb, client, app) {
-            (Some(config), None, None, None, None) => Role::Proxy(self.proxy(&config, &patch, exact)?),
+            (Some(config), None, None, None, None) => {
+                Role::Proxy(self.proxy(&config, &patch, exact)?.with_certificates(certificates))
+            }
             (None, Some(inline), None, None, None) => {
-                Role::Proxy(self.patched(self.path, inline, &patch, None, exact)?)
+                Role::Proxy(self.patched(self.path, inline, &patch, None, exact)?.with_certificates(certificates))
+            }
+            _ if !certificates.0.is_empty() => {
+                let what = "has `certificates`, which are those that the configuration of a proxy names; those of a \
+                            client or an app are in its `tls`";
+                return Err(self.error(here, format!("`{name}` {what}")));
             }
             (None, None, Some(alb), None, None) => Role::Alb(alb),
             (None, None, None, Some(client), None) => Role::Client(client),
@@ -271,7 +280,7 @@ impl Reading<'_> {
             self.error(config.referenced, format!("{file} cannot be read: {error}; paths are relative to the scenario"))
         })?;
         if patch.0.0.is_empty() {
-            return Ok(ProxyConfig { file, text, unpatched: None, exact, reloaded: None });
+            return Ok(ProxyConfig::new(file, text, None, exact));
         }
         let value = serde_yaml::from_str_with_options(&text, options(&text))
             .map_err(|error| ScenarioError::of_yaml(&file, &Document::new(&text), &error))?;
@@ -294,7 +303,7 @@ impl Reading<'_> {
         let text = serde_json::to_string_pretty(&config)
             .map_err(|error| ScenarioError::of_file(self.path, error.to_string()))?;
         let file = if patch.0.0.is_empty() { format!("{file}, inline") } else { format!("{file}, patched") };
-        Ok(ProxyConfig { file, text, unpatched, exact, reloaded: None })
+        Ok(ProxyConfig::new(file, text, unpatched, exact))
     }
 
     /// Reads the configurations that proxies are given while they run.
@@ -319,7 +328,7 @@ impl Reading<'_> {
         role: Option<&Role>,
         reload: &Reload,
     ) -> Result<ProxyConfig, ScenarioError> {
-        let Some(Role::Proxy(ProxyConfig { file, text, exact, unpatched, .. })) = role else {
+        let Some(Role::Proxy(ProxyConfig { file, text, exact, unpatched, certificates, .. })) = role else {
             return Err(self.error(here, format!("`{}` is not a proxy: only proxies reload", reload.host)));
         };
         let (mut config, from) = match &reload.config {
@@ -336,6 +345,7 @@ impl Reading<'_> {
             }
         };
         let line = usize::try_from(here.line()).unwrap_or(usize::MAX);
+        config.certificates = certificates.clone();
         config.reloaded = Some(Box::new(Reloaded { line, first: text.clone(), from }));
         Ok(config)
     }

@@ -3,6 +3,7 @@
 //! [`Scenario::load`] reads a file of a [`Library`], and refuses what it does not know with the line it stands in.
 //! Past it everything is typed and every name in the script names a host.
 
+mod certificate;
 mod config;
 mod document;
 mod error;
@@ -24,11 +25,15 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_yaml::Spanned;
 
+pub use certificate::{Certificate, Certificates};
 pub use config::{ProxyConfig, Reloaded, ReloadedFrom};
 pub use document::Document;
 pub use error::ScenarioError;
 pub use expect::{Expect, Label, Seen, Share, When};
-pub use hosts::{Alb, App, Client, Greeting, Host, Http2, Link, Path, PeerProtocol, Reuse, Role};
+pub use hosts::{
+    Alb, App, AppTls, Client, ClientCertificate, ClientTls, Greeting, Host, Http2, Link, Path, PeerProtocol, Reuse,
+    Role, TlsClosing, TlsVersion, Trusted,
+};
 pub use library::Library;
 pub(crate) use library::plain;
 pub use load::Family;

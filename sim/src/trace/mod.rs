@@ -164,6 +164,17 @@ pub struct Entry {
     pub event: Event,
 }
 
+/// What the two ends of an encrypted connection know, in the terms of the NSS key log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Secret {
+    /// What it is for, such as `CLIENT_TRAFFIC_SECRET_0`.
+    pub label: String,
+    /// The random of the ClientHello, which tells connections apart.
+    pub client_random: Vec<u8>,
+    /// The secret.
+    pub secret: Vec<u8>,
+}
+
 /// Every event of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
@@ -172,6 +183,7 @@ pub struct Trace {
     /// The numbers of events go on when nothing is kept.
     sequence: u64,
     forgets: bool,
+    secrets: Vec<Secret>,
     /// What [`Trace::conversations`] has found; nothing until the run is over.
     conversations: OnceLock<Vec<Conversation>>,
 }
@@ -211,6 +223,19 @@ impl Trace {
             return self.sequence - 1;
         }
         self.push(at, Event::Sent { host, segment: segment.clone() })
+    }
+
+    /// Keeps what an end of an encrypted connection knows; the other end tells the same.
+    pub(crate) fn push_secret(&mut self, secret: Secret) {
+        if !self.forgets && !self.secrets.contains(&secret) {
+            self.secrets.push(secret);
+        }
+    }
+
+    /// The secrets of all encrypted connections, in the order in which they were known.
+    #[must_use]
+    pub fn secrets(&self) -> &[Secret] {
+        &self.secrets
     }
 
     /// Everything, in order; an entry's index is its sequence.

@@ -16,12 +16,15 @@ use super::perturb::Steering;
 use super::seam::SharedKernel;
 use crate::chance::Chance;
 use crate::course::PartsPerMillion;
+use crate::tls::Machine;
 use crate::trace::HostId;
 
 /// A simulated machine: its addresses, its kernel and its programs.
 pub(super) struct Host {
     id: HostId,
     pub(super) kernel: SharedKernel,
+    /// What TLS asks of it.
+    machine: Rc<Machine>,
     /// Cut off from power: what arrives is lost.
     pub(super) powered: bool,
     /// Its programs get no processor time before this.
@@ -53,6 +56,7 @@ impl Host {
     pub(super) fn new(
         id: HostId,
         kernel: SharedKernel,
+        machine: Rc<Machine>,
         root: Arc<Root>,
         read_delay: RangeInclusive<Duration>,
         chance: Chance,
@@ -62,6 +66,7 @@ impl Host {
         Self {
             id,
             kernel,
+            machine,
             powered: true,
             stalled_until: Duration::ZERO,
             slow,
@@ -170,6 +175,7 @@ impl Host {
             wakers.into_iter().for_each(Waker::wake);
         }
         let waker = Waker::from(Arc::clone(&self.woken));
+        let _here = self.machine.enter();
         // Ready means that every task has ended; more may be spawned.
         self.has_tasks = Pin::new(&mut self.tasks).poll(&mut Context::from_waker(&waker)).is_pending();
     }

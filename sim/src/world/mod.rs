@@ -35,12 +35,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use finwait::net::{LocalBoxFuture, Outside};
+use finwait::net::{Clock, LocalBoxFuture, Outside};
 
 use crate::chance::Chance;
 use crate::course::{Course, Perturbed};
 use crate::kernel::link::Link;
 use crate::kernel::{Kernel, OpenSocket};
+use crate::tls::Machine;
 use crate::trace::{HostId, SharedTrace, Trace};
 pub use control::Control;
 use host::{Host, Root};
@@ -139,11 +140,19 @@ impl World {
         let ahead = self.shared.steering.borrow_mut().clock(id);
         let delay = self.settings.read_delay.clone();
         let (root, steering) = (Arc::clone(&self.root), Rc::clone(&self.shared.steering));
-        let host = Host::new(id, kernel, root, delay, chance, steering);
+        let machine = self.machine(&format!("tls of {name}"), id);
+        let host = Host::new(id, kernel, machine, root, delay, chance, steering);
         let clock = WallClock { ahead: i128::try_from(ahead.as_nanos()).unwrap_or(i128::MAX), slow: host.slow() };
         self.shared.clocks.borrow_mut().insert(id, clock);
         self.hosts.push(host);
         id
+    }
+
+    /// What TLS asks of a host.
+    fn machine(&self, purpose: &str, host: HostId) -> Rc<Machine> {
+        let clock = seam::WorldClock::new(host, &self.shared);
+        let chance = Chance::new(self.settings.seed, purpose);
+        Machine::new(chance, self.shared.trace.clone(), move || clock.wall())
     }
 
     /// Sets the wire between two hosts, both directions; of a host with itself: its loopback.

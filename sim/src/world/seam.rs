@@ -102,7 +102,7 @@ pub(super) fn outside_with(net: Rc<dyn Net>, host: HostId, chance: Chance, share
     let world = Rc::downgrade(shared);
     Outside {
         net,
-        clock: Rc::new(WorldClock { host, world: Weak::clone(&world) }),
+        clock: Rc::new(WorldClock::new(host, shared)),
         random: Rc::new(HostRandom(RefCell::new(chance))),
         logs: Rc::new(TraceLogs { host, world }),
         ends: Rc::default(),
@@ -275,9 +275,15 @@ impl WallClock {
     }
 }
 
-struct WorldClock {
+pub(super) struct WorldClock {
     host: HostId,
     world: Weak<WorldShared>,
+}
+
+impl WorldClock {
+    pub(super) fn new(host: HostId, shared: &Rc<WorldShared>) -> Self {
+        Self { host, world: Rc::downgrade(shared) }
+    }
 }
 
 impl Clock for WorldClock {

@@ -45,6 +45,9 @@ impl World {
     /// If a program panics.
     pub fn run_on_turmoil(self, limit: Duration, tick: Duration) -> Result<Run, Inexpressible> {
         self.check_expressible()?;
+        // turmoil does not tell which host runs: all have one.
+        let machine = self.machine("tls", HostId(0));
+        let _on_it = machine.enter();
         let Self { settings, hosts, programs, shared, .. } = self;
         let mut sim = turmoil::Builder::new()
             .rng_seed(settings.seed)

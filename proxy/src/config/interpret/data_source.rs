@@ -9,7 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use crate::config::bootstrap::DataSource;
 use crate::config::constraints::NonEmpty;
 use crate::config::problem::Problem;
-use crate::config::yaml::At;
+use crate::config::surroundings::Content;
+use crate::config::yaml::{At, Notes};
 
 /// The largest file that is read for a [`DataSource`]: a bundle of all public certificate authorities has 0.25 MB. Bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -43,9 +44,27 @@ pub(super) fn bytes(written: &At<DataSource>) -> Result<At<Vec<u8>>, Problem> {
     }
 }
 
+/// The same of certificates and keys, which come from where the configuration is loaded.
+pub(super) fn certificates(written: &At<DataSource>, content: Content, notes: &Notes) -> Result<At<Vec<u8>>, Problem> {
+    match &written.value.filename {
+        Some(path) => Ok(at(path, certificate_file(path, content, notes)?)),
+        None => bytes(written),
+    }
+}
+
+/// The content of a file of certificates, keys or secrets.
+pub(super) fn certificate_file(path: &At<NonEmpty>, content: Content, notes: &Notes) -> Result<Vec<u8>, Problem> {
+    let elsewhere = notes.surroundings().read(&path.value, content);
+    elsewhere.map_or_else(|| file(path), |read| found(path, read))
+}
+
 /// The content of a file.
-pub(super) fn file(path: &At<NonEmpty>) -> Result<Vec<u8>, Problem> {
-    read(&path.value).map_err(|error| {
+fn file(path: &At<NonEmpty>) -> Result<Vec<u8>, Problem> {
+    found(path, read(&path.value))
+}
+
+fn found(path: &At<NonEmpty>, read: io::Result<Vec<u8>>) -> Result<Vec<u8>, Problem> {
+    read.map_err(|error| {
         path.invalid_but(
             format!("cannot read {:?}: {error}", &*path.value),
             "name a file that the user of this process may read; the path is relative to the working directory",

@@ -15,6 +15,7 @@ use crate::config::bootstrap::tls::{
 use crate::config::error::{Cause, Place};
 use crate::config::problem::Problem;
 use crate::config::string_match::Pattern;
+use crate::config::surroundings::Content;
 use crate::config::tls::{Certificate, CertificateError, PeerName, PeerRules};
 use crate::config::yaml::{At, Node, Notes, decode};
 
@@ -91,7 +92,7 @@ impl<'s> Secrets<'s> {
             Some(it) => certificate(it, Reading::Watched, notes),
             None => Err(secret.problem(Cause::Missing { field: "tls_certificate" })),
         };
-        file.read(read)
+        file.read(read, notes)
     }
 
     /// What a context wants of peers.
@@ -137,7 +138,7 @@ impl<'s> Secrets<'s> {
             Some(it) => Context::new(it, Reading::Watched, notes),
             None => Err(secret.problem(Cause::Missing { field: "validation_context" })),
         };
-        file.read(read)
+        file.read(read, notes)
     }
 }
 
@@ -176,15 +177,15 @@ impl<'s> SecretFile<'s> {
             }
         };
         notes.watch(&path.value);
-        let text = data_source::file(path)?;
+        let text = data_source::certificate_file(path, Content::Secrets, notes)?;
         let text = String::from_utf8(text).map_err(|_| path.invalid("the file is no text in UTF-8"))?;
         Ok(Some(Self { path: &path.value, place: &path.place, text, name: &name.value }))
     }
 
     /// What `read` makes of the secret. What is wrong in the file is told where the configuration names the file.
-    fn read<T>(&self, read: impl FnOnce(&At<Secret>) -> Result<T, Problem>) -> Result<T, Problem> {
+    fn read<T>(&self, read: impl FnOnce(&At<Secret>) -> Result<T, Problem>, of: &Notes) -> Result<T, Problem> {
         let tree = Node::parse(&self.text).map_err(|problem| self.told(problem))?;
-        let notes = Notes::default();
+        let notes = Notes::within(of.surroundings());
         let response: DiscoveryResponse = decode(&tree, &notes).map_err(|problem| self.told(problem))?;
         let mut resources = response.resources;
         let (Some(At { place, value: SecretResource::Secret(secret) }), None) = (resources.pop(), resources.pop())
@@ -214,8 +215,9 @@ fn certificate(written: &At<TlsCertificate>, reading: Reading, notes: &Notes) ->
     if [reading, watched_directory.into()].contains(&Reading::Watched) {
         [chain, key].into_iter().for_each(|source| watch(source, notes));
     }
-    let (chain, key) = (data_source::bytes(chain)?, data_source::bytes(key)?);
-    Certificate::new(&chain.value, &key.value).map_err(|error| match error {
+    let chain = data_source::certificates(chain, Content::CertificateChain, notes)?;
+    let key = data_source::certificates(key, Content::PrivateKey, notes)?;
+    Certificate::new(&chain.value, &key.value, &notes.surroundings().crypto).map_err(|error| match error {
         CertificateError::NoCertificate | CertificateError::NotX509 => chain.invalid(error.to_string()),
         CertificateError::NoKey | CertificateError::KeyMismatch => key.invalid(error.to_string()),
     })
@@ -249,7 +251,10 @@ impl Context {
         Ok(Self {
             place: written.place.clone(),
             names: match_typed_subject_alt_names.iter().map(peer_name).collect::<Result<_, _>>()?,
-            trusted: trusted_ca.as_ref().map(data_source::bytes).transpose()?,
+            trusted: trusted_ca
+                .as_ref()
+                .map(|source| data_source::certificates(source, Content::Authorities, notes))
+                .transpose()?,
             verification: *trust_chain_verification,
         })
     }

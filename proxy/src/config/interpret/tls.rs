@@ -125,6 +125,7 @@ fn common(
     Ok(CommonTls {
         alpn: alpn.collect::<Result<_, _>>()?,
         certificates: secrets.certificates(written, notes)?,
+        crypto: notes.surroundings().crypto.clone(),
         suites: written.tls_params.as_ref().map_or(Ok(CipherSuites::All), |params| suites(params, notes))?,
         versions: written.tls_params.as_ref().map_or(Ok(default), |params| versions(params, default))?,
     })

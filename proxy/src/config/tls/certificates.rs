@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{SignatureScheme, crypto::ring::sign};
 use webpki::EndEntityCert;
+
+use super::Crypto;
 
 /// A chain of certificates and the key of its first.
 #[derive(Clone, Debug)]
@@ -34,16 +36,16 @@ pub enum CertificateError {
 }
 
 impl Certificate {
-    /// From a chain in PEM and a key in PEM.
+    /// From a chain in PEM and a key in PEM, which signs as `crypto` does.
     ///
     /// # Errors
     /// One of them is none, or they do not belong together.
-    pub fn new(chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
+    pub fn new(chain: &[u8], key: &[u8], crypto: &Crypto) -> Result<Self, CertificateError> {
         let chain = chain_of(chain)?;
         let first = chain.first().ok_or(CertificateError::NoCertificate)?;
         EndEntityCert::try_from(first).map_err(|_| CertificateError::NotX509)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| CertificateError::NoKey)?;
-        let key = sign::any_supported_type(&key).map_err(|_| CertificateError::NoKey)?;
+        let key = crypto.provider.key_provider.load_private_key(key).map_err(|_| CertificateError::NoKey)?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {

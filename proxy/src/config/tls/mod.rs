@@ -4,6 +4,7 @@
 //! of the file and not of the first client. [`certificates`] chooses among several certificates, [`verify`] judges those of peers.
 
 mod certificates;
+mod crypto;
 mod renewable;
 mod suites;
 mod verify;
@@ -11,20 +12,14 @@ mod verify;
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
 pub use certificates::{Certificate, CertificateError};
+pub use crypto::Crypto;
 pub use renewable::{MadeOf, Material, Renewable};
 pub use suites::{CipherSuites, suite_by_name};
 pub use verify::{PeerName, PeerRules, Presence};
-
-/// What rustls computes with. ring is in it by default; a simulation puts another in its place.
-#[must_use]
-pub fn provider() -> CryptoProvider {
-    rustls::crypto::ring::default_provider()
-}
 
 /// TLS towards clients.
 pub type ServerTls = Renewable<ServerContext>;
@@ -60,6 +55,8 @@ pub struct CommonTls {
     pub alpn: Vec<Vec<u8>>,
     /// The certificates that this side may present, with their keys.
     pub certificates: Vec<Certificate>,
+    /// What is computed with.
+    pub crypto: Crypto,
     /// `cipher_suites` of TLS 1.2.
     pub suites: CipherSuites,
     /// The oldest and the newest version.
@@ -143,8 +140,9 @@ impl ServerContext {
     pub fn new(common: CommonTls, clients: ClientCertificates) -> Result<ServerTls, rustls::Error> {
         let presence = clients.presence();
         let material = material(&common, clients.rules(), presence);
-        let provider = Arc::new(common.suites.within(provider()));
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let Crypto { key_log, provider, ticketer, time } = common.crypto;
+        let provider = Arc::new(common.suites.within(&provider));
+        let builder = ServerConfig::builder_with_details(Arc::clone(&provider), time);
         let builder = builder.with_protocol_versions(common.versions.list())?;
         let builder = match clients {
             ClientCertificates::Ignored => builder.with_no_client_auth(),
@@ -154,7 +152,8 @@ impl ServerContext {
         };
         let shown = common.certificates.clone();
         let mut config = builder.with_cert_resolver(certificates::of_server(common.certificates));
-        config.ticketer = rustls::crypto::ring::Ticketer::new()?;
+        config.key_log = key_log;
+        config.ticketer = ticketer()?;
         let without_alpn = Arc::new(config.clone());
         config.alpn_protocols = common.alpn;
         Ok(Renewable::new(Self { with_alpn: Arc::new(config), without_alpn, presence, shown, material }))
@@ -185,8 +184,9 @@ impl ClientContext {
         sni: Option<ServerName<'static>>,
     ) -> Result<ClientTls, rustls::Error> {
         let material = material(&common, Some(&upstreams), Presence::Required);
-        let provider = Arc::new(common.suites.within(provider()));
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
+        let Crypto { key_log, provider, time, .. } = common.crypto;
+        let provider = Arc::new(common.suites.within(&provider));
+        let builder = ClientConfig::builder_with_details(Arc::clone(&provider), time);
         let builder = builder.with_protocol_versions(common.versions.list())?;
         let verifier = verify::upstreams(upstreams, &provider);
         let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
@@ -195,6 +195,7 @@ impl ClientContext {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = common.alpn;
+        config.key_log = key_log;
         config.enable_sni = sni.is_some();
         let unnamed = || ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into());
         let name = sni.unwrap_or_else(unnamed);

@@ -15,7 +15,8 @@ pub enum CipherSuites {
 
 impl CipherSuites {
     /// `provider` without the others.
-    pub(super) fn within(&self, mut provider: CryptoProvider) -> CryptoProvider {
+    pub(super) fn within(&self, provider: &CryptoProvider) -> CryptoProvider {
+        let mut provider = provider.clone();
         if let Self::Listed(listed) = self {
             provider.cipher_suites.retain(|suite| suite.tls13().is_some() || listed.contains(&suite.suite()));
         }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::config::error::{Cause, Place, Position};
 use crate::config::problem::Problem;
+use crate::config::surroundings::Surroundings;
 
 /// A value that remembers where it was written, for checks that come after decoding.
 #[derive(Clone, Debug)]
@@ -184,6 +185,7 @@ pub(crate) struct Notes {
     noted: RefCell<Vec<(Place, String)>>,
     /// Runtime keys with a value that nothing reads unless the configuration says so.
     unread: RefCell<Vec<At<String>>>,
+    surroundings: Surroundings,
     /// Files that are watched.
     watched: RefCell<BTreeSet<String>>,
     forgives_retry_words: Cell<bool>,
@@ -191,6 +193,16 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
+    /// No notes yet, of a file that is loaded here.
+    pub(crate) fn within(surroundings: &Surroundings) -> Self {
+        Self { surroundings: surroundings.clone(), ..Self::default() }
+    }
+
+    /// Where the file is loaded.
+    pub(crate) fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
+    }
+
     /// Adds a warning about `place`.
     pub(crate) fn note(&self, place: &Place, text: impl Into<String>) {
         self.noted.borrow_mut().push((place.clone(), text.into()));

@@ -17,6 +17,7 @@ use super::by_hand::ByHand;
 use super::http2::{Peer, Side};
 use super::{Notebook, ORDERS_MAX, Order, Orders};
 use crate::scenario::{self, Action, PeerProtocol};
+use crate::tls::AppEnd;
 
 /// An app, with what its connections share.
 pub(crate) struct App {
@@ -26,6 +27,8 @@ pub(crate) struct App {
 
 struct AppShared {
     manner: scenario::App,
+    /// How TLS is spoken; clear text if absent.
+    tls: Option<AppEnd>,
     notebook: Notebook,
     /// Requests so far that were no upgrade.
     requests: Cell<usize>,
@@ -38,9 +41,10 @@ struct AppShared {
 }
 
 impl App {
-    pub(crate) fn new(outside: Outside, manner: &scenario::App, notebook: Notebook) -> Self {
+    pub(crate) fn new(outside: Outside, manner: &scenario::App, tls: Option<AppEnd>, notebook: Notebook) -> Self {
         let (connections, newest, early) = Default::default();
-        let shared = AppShared { manner: manner.clone(), notebook, requests: Cell::new(0), connections, newest, early };
+        let shared =
+            AppShared { manner: manner.clone(), tls, notebook, requests: Cell::new(0), connections, newest, early };
         Self { outside, shared: Rc::new(shared) }
     }
 
@@ -108,6 +112,13 @@ impl AppShared {
 }
 
 async fn serve(conn: Conn, shared: Rc<AppShared>, number: usize, orders: Orders) {
+    let conn = match &shared.tls {
+        None => conn,
+        Some(tls) => match tls.accept(conn).await {
+            Ok(conn) => conn,
+            Err(error) => return shared.notebook.note(format!("the TLS handshake fails: {error}")),
+        },
+    };
     let program = shared.manner.programs.get(number).or(shared.manner.programs.last()).cloned().unwrap_or_default();
     match (&shared.manner.response_bytes, shared.manner.protocol) {
         (Some(answer), _) => respond_with_bytes(conn, answer).await,

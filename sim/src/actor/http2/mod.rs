@@ -8,6 +8,7 @@ mod streams;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::rc::Rc;
 
 use finwait::net::{Conn, Outside};
 use tokio::io::AsyncWriteExt;
@@ -18,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use self::flow::Flow;
 use self::frames::{PREFACE, encode, fits};
 use self::streams::{Done, Link, Stream, fields, head, opening};
-use super::line::dial;
+use super::dialling::Dialling;
 use super::{Notebook, Order, Orders, Outcome, by_hand, http1};
 use crate::scenario::{Action, Ending, Frame, FrameFields, FrameKind, Http2, Payload, Rate, Reply, Request, Time};
 
@@ -29,7 +30,7 @@ const WRITE_BYTES: usize = 64 * 1024;
 pub(super) enum Side {
     Client {
         outside: Outside,
-        connect: String,
+        dialling: Rc<Dialling>,
         name: Option<String>,
     },
     /// Answers like this, the first requests like those, and reads their bodies so fast.
@@ -242,8 +243,8 @@ impl Peer {
         if self.link.as_ref().is_some_and(|link| link.conn.is_some()) {
             return Ok(());
         }
-        let Side::Client { outside, connect, .. } = &self.side else { return Err("the connection is closed".into()) };
-        let conn = dial(outside, connect).await.map_err(|error| format!("cannot connect: {error}"))?;
+        let Side::Client { outside, dialling, .. } = &self.side else { return Err("the connection is closed".into()) };
+        let conn = dialling.dial(outside).await.map_err(|error| format!("cannot connect: {error}"))?;
         self.open(conn).await.map_err(by_hand::cannot_send)
     }
 
@@ -289,10 +290,11 @@ impl Peer {
 
     /// Asks; the order is done with the response. A response that does not come is a sighting too, not a broken script.
     async fn request(&mut self, request: &Request, done: Done) -> Result<(), (Done, String)> {
-        let Side::Client { connect, name, .. } = &self.side else {
+        let Side::Client { dialling, name, .. } = &self.side else {
             return Err((done, "an app sends no requests".into()));
         };
-        let authority = connect.rsplit_once(':').map_or(connect.as_str(), |(name, _)| name).to_owned();
+        let authority = dialling.authority.clone();
+        let scheme = dialling.scheme();
         let exchange = self.notebook.begin_exchange(name.as_deref(), request.to_string());
         if let Err(why) = self.connect().await {
             self.notebook.conclude(exchange, Outcome::Failed(why));
@@ -307,7 +309,9 @@ impl Peer {
         let (websocket, rate) = (request.websocket, request.rate);
         link.streams.insert(stream, Stream { websocket, rate, done: Some(done), ..Stream::new(exchange) });
         let body = request.body.as_ref().map(Payload::to_bytes).unwrap_or_default();
-        if let Err(error) = self.say(stream, fields(request, authority), body, !websocket, request.send_rate).await {
+        if let Err(error) =
+            self.say(stream, fields(request, scheme, authority), body, !websocket, request.send_rate).await
+        {
             self.fail(stream, &by_hand::cannot_send(error));
         }
         Ok(())

@@ -113,13 +113,13 @@ impl Stream {
 }
 
 /// The fields of a request, pseudo-header fields first (RFC 9113 section 8.3.1; RFC 8441 section 4 for WebSockets).
-pub(super) fn fields(request: &Request, authority: String) -> Vec<(String, String)> {
+pub(super) fn fields(request: &Request, scheme: &str, authority: String) -> Vec<(String, String)> {
     let method = if request.websocket { "CONNECT" } else { &request.method };
     let mut fields = vec![(":method".to_owned(), method.to_owned())];
     if request.websocket {
         fields.push((":protocol".into(), "websocket".into()));
     }
-    fields.extend([(":scheme".into(), "http".into()), (":path".into(), request.path.clone())]);
+    fields.extend([(":scheme".into(), scheme.into()), (":path".into(), request.path.clone())]);
     fields.push((":authority".into(), authority));
     if request.websocket {
         fields.push(("sec-websocket-version".into(), "13".into()));

@@ -2,12 +2,14 @@
 
 pub(super) mod habits;
 mod protocol;
+mod tls;
 
 use std::net::IpAddr;
 
 use serde::Deserialize;
 
 pub use protocol::{Alb, Http2, PeerProtocol, Reuse};
+pub use tls::{AppTls, ClientCertificate, ClientTls, TlsClosing, TlsVersion, Trusted};
 
 use super::config::ProxyConfig;
 use super::script::{Action, Reply};
@@ -51,6 +53,8 @@ pub struct Client {
     pub http2: Http2,
     /// Closes a connection on which nothing was requested this long; never if absent.
     pub idle_timeout: Option<Time>,
+    /// How it speaks TLS; clear text if absent.
+    pub tls: Option<ClientTls>,
 }
 
 /// The settings of an app host.
@@ -86,6 +90,8 @@ pub struct App {
     /// What it does on its first connection, its second and so on; the last is also for all that follow.
     #[serde(default)]
     pub programs: Vec<Vec<Action>>,
+    /// How it speaks TLS; clear text if absent.
+    pub tls: Option<AppTls>,
 }
 
 impl App {

@@ -1,18 +1,23 @@
 //! What two byte streams of one connection mean, in the words of their protocol.
 //!
-//! The trace knows segments; a story tells messages. [`read`] takes both directions of a connection, as far
+//! The trace knows segments; a story tells messages. [`messages`] takes both directions of a connection, as far
 //! as they arrived or were sent, and names what is in them: HTTP/1 heads with their bodies, HTTP/2 frames,
+//! alerts and handshakes of TLS,
 //! WebSocket frames inside an upgraded connection or an extended CONNECT stream. It never fails: bytes it
 //! cannot name are told as bytes.
 
 pub(crate) mod hpack;
 mod http1;
 mod http2;
+mod tls;
 mod websocket;
 
 use std::ops::Range;
 
+use super::Secret;
+use super::conversation::Conversation;
 use crate::words::size;
+pub use tls::Tls;
 
 /// One message within one direction of a connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -98,6 +103,8 @@ pub enum Meaning {
         /// Whether it is a response.
         is_ack: bool,
     },
+    /// TLS itself says something.
+    Tls(Tls),
     /// One stream is broken off.
     Reset {
         /// The stream; the number of the request in HTTP/1.
@@ -138,7 +145,17 @@ pub struct Messages {
     pub responses: usize,
 }
 
-/// Names what both directions carry.
+/// Names what both directions of a connection carry. What is encrypted is read with the secrets that its ends have told.
+#[must_use]
+pub fn messages(conversation: &Conversation, secrets: &[Secret]) -> Messages {
+    let Conversation { from_client, from_server, .. } = conversation;
+    if tls::begins(&from_client.bytes) || tls::begins(&from_server.bytes) {
+        return tls::read(from_client, from_server, secrets);
+    }
+    read(&from_client.bytes, &from_server.bytes)
+}
+
+/// Names what both directions of a connection in clear text carry.
 #[must_use]
 pub fn read(from_client: &[u8], from_server: &[u8]) -> Messages {
     if !from_client.starts_with(http2::PREFACE) {

@@ -1,0 +1,51 @@
+//! What a configuration takes from the machine that loads it, besides its text.
+
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+
+use super::tls::Crypto;
+
+/// Whence certificates come, and what TLS is done with. That of the system by default.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    /// What TLS computes with.
+    pub crypto: Crypto,
+    /// The files of certificates, keys and secrets; `None` reads those of the system.
+    pub files: Option<Rc<dyn CertificateFiles>>,
+}
+
+/// Files that a configuration names, by their paths.
+pub trait CertificateFiles {
+    /// The content of a file.
+    ///
+    /// # Errors
+    /// There is no such file, or it cannot be read.
+    fn read(&self, path: &str, content: Content) -> io::Result<Vec<u8>>;
+}
+
+/// What a configuration expects of a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Content {
+    /// `trusted_ca`, in PEM.
+    Authorities,
+    /// `certificate_chain`, in PEM.
+    CertificateChain,
+    /// `private_key`, in PEM.
+    PrivateKey,
+    /// Secrets in Envoy's form.
+    Secrets,
+}
+
+impl Surroundings {
+    /// The content of the file, if it is not one of the system.
+    pub(super) fn read(&self, path: &str, content: Content) -> Option<io::Result<Vec<u8>>> {
+        self.files.as_ref().map(|files| files.read(path, content))
+    }
+}
+
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Surroundings")
+    }
+}

@@ -1,0 +1,21 @@
+//! TLS in a run: the proxy's own code and that of clients and apps, over simulated sockets, in virtual time.
+//!
+//! A run stays a function of its scenario and its seed, since [`provider`] gives rustls what it computes with: secrets
+//! come from the [`machine`] whose program runs, certificates from [`authority`], whatever [`files`] a configuration names.
+//! [`ends`] are those of clients and apps.
+
+mod anybody;
+mod authority;
+mod der;
+mod ends;
+mod files;
+mod io;
+mod machine;
+mod provider;
+mod tickets;
+
+pub(crate) use authority::Authorities;
+pub(crate) use ends::{AppEnd, ClientEnd};
+pub(crate) use files::{Files, told};
+pub(crate) use machine::Machine;
+pub(crate) use provider::crypto;

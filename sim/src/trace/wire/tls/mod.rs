@@ -1,0 +1,184 @@
+//! TLS (RFC 8446; RFC 5246): the records of a connection, told in the clear with the secrets that its ends have let the trace know.
+//!
+//! Handshakes and alerts are messages of their own; what applications say is read as if it had not been encrypted. The places of
+//! all messages are those of the records that carry them.
+
+mod handshake;
+mod keys;
+mod record;
+
+use std::ops::Range;
+
+use super::{Meaning, Message, Messages};
+use crate::trace::Secret;
+use crate::trace::conversation::Lane;
+use crate::words::size;
+use handshake::{Agreed, Reader};
+use keys::{LaneKeys, Protection, Side};
+use record::{Kind, Record};
+
+/// What TLS itself says, as far as it decides what becomes of a connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Tls {
+    /// An alert (RFC 8446 section 6).
+    Alert {
+        /// Whether the connection ends with it.
+        fatal: bool,
+        /// Its name, such as `unknown_ca`.
+        name: String,
+    },
+    /// A certificate was shown, or none where one was wanted.
+    Certificate {
+        /// Its first name; none if the list is empty.
+        subject: Option<String>,
+    },
+    /// The first message of a client.
+    ClientHello {
+        /// Application protocols that it offers.
+        alpn: Vec<String>,
+        /// Whom it wants to speak to.
+        server_name: Option<String>,
+    },
+    /// The server's first message.
+    ServerHello {
+        /// The version that it has chosen.
+        version: String,
+    },
+}
+
+/// Whether a byte stream begins as TLS does: with a handshake, or with an alert in place of one.
+pub(super) fn begins(stream: &[u8]) -> bool {
+    matches!(stream, [22 | 21, 3, 0..=4, ..])
+}
+
+/// Names what both directions carry, of which at least one is TLS.
+pub(super) fn read(from_client: &Lane, from_server: &Lane, secrets: &[Secret]) -> Messages {
+    let hellos = (begins(&from_client.bytes), begins(&from_server.bytes));
+    let agreed = Agreed::of(&from_client.bytes, &from_server.bytes);
+    let decode = |lane: &Lane, side, is_tls: bool| {
+        if !is_tls {
+            return Decoded { told: Vec::new(), clear: lane.bytes.clone(), pieces: vec![(0..lane.bytes.len(), 0)] };
+        }
+        Decoder::new(lane, LaneKeys::new(side, agreed.as_ref(), secrets)).run()
+    };
+    let client = decode(from_client, Side::Client, hellos.0);
+    let server = decode(from_server, Side::Server, hellos.1);
+    let within = super::read(&client.clear, &server.clear);
+    Messages {
+        from_client: client.with(within.from_client),
+        from_server: server.with(within.from_server),
+        requests: within.requests,
+        responses: within.responses,
+    }
+}
+
+/// One direction in the clear.
+struct Decoded {
+    /// What TLS says itself.
+    told: Vec<Message>,
+    /// What applications say.
+    clear: Vec<u8>,
+    /// The records that carry it, and where in `clear` each begins.
+    pieces: Vec<(Range<usize>, usize)>,
+}
+
+impl Decoded {
+    /// With the messages of applications, each in the place of its records.
+    fn with(self, messages: Vec<Message>) -> Vec<Message> {
+        let Self { mut told, pieces, .. } = self;
+        let record = |offset: usize| {
+            let nth = pieces.partition_point(|(_, begins)| *begins <= offset).checked_sub(1)?;
+            pieces.get(nth).map(|(bytes, _)| bytes.clone())
+        };
+        for mut message in messages {
+            let (first, last) = (record(message.bytes.start), record(message.bytes.end.saturating_sub(1)));
+            if let (Some(first), Some(last)) = (first, last) {
+                message.bytes = first.start..last.end;
+                told.push(message);
+            }
+        }
+        told.sort_by_key(|message| message.bytes.start); // stable: in one record the order stays
+        told
+    }
+}
+
+struct Decoder<'a> {
+    lane: &'a Lane,
+    keys: LaneKeys,
+    reader: Reader,
+    done: Decoded,
+}
+
+impl<'a> Decoder<'a> {
+    fn new(lane: &'a Lane, keys: LaneKeys) -> Self {
+        let done = Decoded { told: Vec::new(), clear: Vec::new(), pieces: Vec::new() };
+        Self { lane, keys, reader: Reader::default(), done }
+    }
+
+    fn run(mut self) -> Decoded {
+        let mut at = 0;
+        while let Some(rest) = self.lane.bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let Some(record) = Record::first_in(rest) else {
+                let text = format!("{} of an unfinished TLS record", size(rest.len()));
+                self.tell(at..self.lane.bytes.len(), text, Meaning::Other);
+                break;
+            };
+            let bytes = at..at + record.bytes;
+            at = bytes.end;
+            self.record(&record, bytes);
+        }
+        self.done
+    }
+
+    fn record(&mut self, record: &Record<'_>, bytes: Range<usize>) {
+        let opened = match (self.keys.protection(), record.kind) {
+            (Protection::Clear, _) | (_, Kind::ChangeCipherSpec) => Some((record.kind, record.payload.to_vec())),
+            (Protection::Encrypted, _) => self.keys.open(record),
+        };
+        let Some((kind, payload)) = opened else {
+            let text = format!("TLS, {} encrypted", size(record.payload.len()));
+            return self.tell(bytes, text, Meaning::Other);
+        };
+        match kind {
+            Kind::Alert => {
+                let (text, tls) = handshake::alert(&payload);
+                self.tell(bytes, text, Meaning::Tls(tls));
+            }
+            Kind::ApplicationData => {
+                self.done.pieces.push((bytes, self.done.clear.len()));
+                self.done.clear.extend(payload);
+            }
+            Kind::ChangeCipherSpec => self.keys.change_cipher_spec(),
+            Kind::Handshake => self.handshake(&payload, &bytes),
+            Kind::Other(kind) => {
+                self.tell(bytes, format!("TLS record of type {kind}, {}", size(payload.len())), Meaning::Other);
+            }
+        }
+    }
+
+    /// Messages of a handshake that leave together are one line.
+    fn handshake(&mut self, payload: &[u8], bytes: &Range<usize>) {
+        for said in self.reader.read(payload) {
+            self.keys.after(said.kind);
+            let meaning = said.tls.map_or(Meaning::Other, Meaning::Tls);
+            let sent = self.lane.sent(bytes.start);
+            let together = self.done.told.last_mut().filter(|last| {
+                last.text.starts_with("TLS ") && last.fields.is_empty() && self.lane.sent(last.bytes.start) == sent
+            });
+            match together {
+                Some(last) if last.meaning == Meaning::Other || meaning == Meaning::Other => {
+                    last.text = format!("{}; {}", last.text, said.text);
+                    last.bytes.end = bytes.end;
+                    if last.meaning == Meaning::Other {
+                        last.meaning = meaning;
+                    }
+                }
+                _ => self.tell(bytes.clone(), format!("TLS {}", said.text), meaning),
+            }
+        }
+    }
+
+    fn tell(&mut self, bytes: Range<usize>, text: String, meaning: Meaning) {
+        self.done.told.push(Message::new(bytes, text, meaning));
+    }
+}
