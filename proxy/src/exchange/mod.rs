@@ -331,7 +331,8 @@ impl<'c> Exchange<'c> {
             if self.body.poll_response_room(cx).is_ready()
                 && let Poll::Ready(done) = work.as_mut().poll(cx)
             {
-                let reset = self.poll_reset(cx);
+                let is_received = matches!(self.received, Received::Complete { .. });
+                let reset = if is_received { self.poll_reset(cx) } else { Poll::Pending };
                 return Poll::Ready(if let Poll::Ready(reset) = reset { Err(reset) } else { Ok(Ok(done)) });
             }
             // The stream's own timers first: of two that fire together the one that ends all tries is reported.
@@ -343,20 +344,31 @@ impl<'c> Exchange<'c> {
         .await
     }
 
+    /// Nothing is to be begun for a stream that its client has reset already: clients that open streams in order to reset
+    /// them (CVE-2023-44487) would have an upstream connection opened and closed for each.
+    ///
+    /// # Errors
+    /// An HTTP/2 client has reset the stream.
+    pub(crate) async fn check_reset(&mut self) -> Result<(), Interrupted> {
+        std::future::poll_fn(|cx| match self.poll_reset(cx) {
+            Poll::Ready(reset) => Poll::Ready(Err(reset)),
+            Poll::Pending => Poll::Ready(Ok(())),
+        })
+        .await
+    }
+
     /// Has an HTTP/2 client reset its stream? No response can reach it any more, so one that came in the same turn does not
     /// count, as in Envoy. A connection that was closed is another matter: the response may have been on its way.
     fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Interrupted> {
         match &mut self.body {
-            Body::Http2(incoming) if matches!(self.received, Received::Complete { .. }) => {
-                match ready!(incoming.poll_gone(cx)) {
-                    broken @ ExchangeError::StreamReset(_) => Poll::Ready(Interrupted::Downstream(broken)),
-                    ExchangeError::Closed
-                    | ExchangeError::ConnectionReset
-                    | ExchangeError::Malformed(_)
-                    | ExchangeError::OverLimit(_) => Poll::Pending,
-                }
-            }
-            Body::Copied(_) | Body::Empty | Body::Http1(_) | Body::Http2(_) | Body::Tcp(_) => Poll::Pending,
+            Body::Http2(incoming) => match ready!(incoming.poll_gone(cx)) {
+                broken @ ExchangeError::StreamReset(_) => Poll::Ready(Interrupted::Downstream(broken)),
+                ExchangeError::Closed
+                | ExchangeError::ConnectionReset
+                | ExchangeError::Malformed(_)
+                | ExchangeError::OverLimit(_) => Poll::Pending,
+            },
+            Body::Copied(_) | Body::Empty | Body::Http1(_) | Body::Tcp(_) => Poll::Pending,
         }
     }
 

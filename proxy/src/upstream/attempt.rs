@@ -149,6 +149,7 @@ async fn checkout(
     info.upstream_name = if info.shows_upstream_name { cluster.hostname(endpoint) } else { None };
     info.upstream_metadata = cluster.metadata(Some(endpoint));
     info.times.upstream_ready = None;
+    exchange.check_reset().await?;
     let began = Instant::now();
     let pool = endpoint.pool(how.priority);
     let leased = match how.termination {
