@@ -1,6 +1,7 @@
 //! The command line: finwait's own options and Envoy's, of which those without a meaning here are accepted or refused by
 //! name.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,7 +43,8 @@ pub struct Arguments {
     /// Serve, or only check the configuration and exit.
     #[arg(long, value_enum, default_value_t = Mode::Serve)]
     pub mode: Mode,
-    /// Behave exactly as Envoy does: switch off the intended differences that have a runtime key.
+    /// Switch off the deliberate differences from Envoy that have a runtime key; proxy/DIFFERENCES.md lists them, and those that
+    /// have none.
     #[arg(long)]
     pub envoy_exact: bool,
     /// The lowest level in the process log: trace, debug, info, warning, error, critical or off.
@@ -91,9 +93,9 @@ pub struct Arguments {
 /// Envoy's words for [`Strategy`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Pace {
-    /// [`Strategy::Gradual`].
+    /// Spread over the second half of the drain time.
     Gradual,
-    /// [`Strategy::Immediate`].
+    /// At its beginning.
     Immediate,
 }
 
@@ -143,17 +145,41 @@ const UNUSED: &[Unused] = &[
     Unused { name: "use-dynamic-base-id", takes: Takes::Nothing },
 ];
 
-/// Refused, each with what to write instead: a caller of these options relies on their effect.
-const REFUSED: &[(&str, &str)] = &[
-    ("allow-unknown-fields", "an unknown field is an error here; remove the field"),
-    ("allow-unknown-static-fields", "an unknown field is an error here; remove the field"),
-    ("base-id-path", "there is no hot restart, and no base id to write"),
-    ("disable-extensions", "extensions cannot be switched off; leave them out of the configuration"),
-    ("enable-core-dump", "run `ulimit -c unlimited` before finwait is started"),
-    ("enable-fine-grain-logging", "the process log has loggers, not files; use --component-log-level"),
-    ("hot-restart-version", "there is no hot restart"),
-    ("log-format-escaped", "use --log-format with %_ or %j instead of %v"),
-    ("stats-tag", "stats have the tags of Envoy's defaults, and no others"),
+/// An option of Envoy's that is refused.
+struct Refused {
+    name: &'static str,
+    takes: Takes,
+    /// What to write instead.
+    instead: &'static str,
+}
+
+impl Refused {
+    const fn flag(name: &'static str, instead: &'static str) -> Self {
+        Self { name, takes: Takes::Nothing, instead }
+    }
+
+    const fn with_value(name: &'static str, instead: &'static str) -> Self {
+        Self { name, takes: Takes::Any, instead }
+    }
+}
+
+/// A caller of these options relies on their effect.
+const REFUSED: &[Refused] = &[
+    Refused::flag("allow-unknown-fields", "an unknown field is an error here; remove the field"),
+    Refused::flag("allow-unknown-static-fields", "an unknown field is an error here; remove the field"),
+    Refused::with_value("base-id-path", "there is no hot restart, and no base id to write"),
+    Refused::with_value(
+        "disable-extensions",
+        "extensions cannot be switched off; leave them out of the configuration",
+    ),
+    Refused::flag("enable-core-dump", "run `ulimit -c unlimited` before finwait is started"),
+    Refused::flag(
+        "enable-fine-grain-logging",
+        "the process log has loggers, not files; use --component-log-level",
+    ),
+    Refused::flag("hot-restart-version", "there is no hot restart"),
+    Refused::flag("log-format-escaped", "use --log-format with %_ or %j instead of %v"),
+    Refused::with_value("stats-tag", "stats have the tags of Envoy's defaults, and no others"),
 ];
 
 impl Arguments {
@@ -162,25 +188,28 @@ impl Arguments {
     /// # Errors
     /// Something is wrong with it, or it asks for help or the version: print the text.
     pub fn parse_all() -> Result<Self, clap::Error> {
+        Self::parse_words(std::env::args_os())
+    }
+
+    fn parse_words(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut command = Self::command();
         for Unused { name, takes } in UNUSED {
-            let action = if matches!(takes, Takes::Nothing) { ArgAction::SetTrue } else { ArgAction::Set };
-            let mut argument = Arg::new(*name).long(*name).hide(true).action(action);
-            if let Takes::Only(value) = takes {
-                argument = argument.value_parser([*value]);
-            }
-            command = command.arg(argument);
+            command = command.arg(argument(name, *takes));
         }
-        for (name, _) in REFUSED {
-            let argument = Arg::new(*name).long(*name).hide(true).num_args(0..=1).action(ArgAction::Append);
-            command = command.arg(argument.allow_hyphen_values(true));
+        for Refused { name, takes, .. } in REFUSED {
+            command = command.arg(argument(name, *takes));
         }
-        let names: Vec<String> = UNUSED.iter().map(|unused| format!("--{}", unused.name)).collect();
-        command =
-            command.after_help(format!("Options of Envoy that are accepted and have no effect: {}", names.join(", ")));
-        let matches = command.clone().try_get_matches()?;
+        let unused: Vec<String> = UNUSED.iter().map(|unused| format!("--{}", unused.name)).collect();
+        let refused: Vec<String> = REFUSED.iter().map(|refused| format!("--{}", refused.name)).collect();
+        command = command.after_help(format!(
+            "Options of Envoy that are accepted and have no effect: {}\n\nOptions of Envoy that are refused, with what to \
+             write instead: {}",
+            unused.join(", "),
+            refused.join(", ")
+        ));
+        let matches = command.clone().try_get_matches_from(words)?;
         let given = |name: &str| is_given(&matches, name);
-        if let Some((name, instead)) = REFUSED.iter().find(|(name, _)| given(name)) {
+        if let Some(Refused { name, instead, .. }) = REFUSED.iter().find(|refused| given(refused.name)) {
             let message = format!("--{name} is not supported: {instead}");
             return Err(command.error(clap::error::ErrorKind::UnknownArgument, message));
         }
@@ -235,6 +264,16 @@ impl Arguments {
     }
 }
 
+/// An option that is only known by name.
+fn argument(name: &'static str, takes: Takes) -> Arg {
+    let argument = Arg::new(name).long(name).hide(true);
+    match takes {
+        Takes::Nothing => argument.action(ArgAction::SetTrue),
+        Takes::Any => argument.action(ArgAction::Append),
+        Takes::Only(value) => argument.action(ArgAction::Set).value_parser([value]),
+    }
+}
+
 fn is_given(matches: &ArgMatches, name: &str) -> bool {
     matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine)
 }
@@ -253,4 +292,32 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let duration = seconds.ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     duration.ok_or_else(|| "write a number and its unit, such as 5s or 500ms".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, String> {
+        Arguments::parse_words(line.split(' ').map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_refused_option_is_named_whatever_stands_behind_it() {
+        for Refused { name, takes, instead } in REFUSED {
+            let value = if matches!(takes, Takes::Any) { " value" } else { "" };
+            for rest in ["", " --mode validate", " -c file.yaml"] {
+                let error = parse(&format!("finwait --{name}{value}{rest}")).expect_err("it is refused");
+                assert!(error.contains(&format!("--{name} is not supported: {instead}")), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_option_without_effect_takes_what_envoy_gives_it() {
+        let arguments = parse("finwait --base-id 3 --disable-hot-restart --restart-epoch 0 --mode validate").expect("known");
+        assert_eq!(arguments.unused, ["base-id", "disable-hot-restart", "restart-epoch"]);
+        assert_eq!(arguments.mode, Mode::Validate);
+        assert!(parse("finwait --restart-epoch 1").is_err());
+    }
 }

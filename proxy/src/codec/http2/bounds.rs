@@ -53,6 +53,10 @@ pub(super) const RESET_STREAM_AGE_MAX: Duration = Duration::from_secs(30);
 /// about 300 bytes for each frame of a turn.
 pub(super) const TURN_FRAMES_MAX: u32 = 256;
 
+/// New streams that a connection hands out in one turn of the event loop, while more of them are there. Each costs 50 to 200 µs
+/// until its response is under way; clients of other connections wait behind these, not behind all that a client can open.
+pub(super) const TURN_STREAMS_MAX: u32 = 4;
+
 /// Frames that may call for a reply and were read since the socket last took something. Beyond it a peer that does not
 /// read is not read either: h2 would queue its replies without a bound, and a head is up to 60 KiB. Each write that the
 /// socket takes begins the count anew, so one that reads does not notice.

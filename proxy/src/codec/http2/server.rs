@@ -9,7 +9,7 @@ use h2::server::{Builder, Connection, SendResponse};
 use h2::{Ping, PingPong, RecvStream};
 use http::Request;
 
-use super::bounds::{RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, STREAM_BUFFER_BYTES_MAX};
+use super::bounds::{RESET_STREAM_AGE_MAX, RESET_STREAMS_MAX, STREAM_BUFFER_BYTES_MAX, TURN_STREAMS_MAX};
 use super::flood::Flood;
 use super::frames::Role;
 use super::h2_io::{ConnectionState, ConnectionStatus, H2Io, MessageErrorScope, StreamError};
@@ -32,6 +32,8 @@ pub struct ServerConnection {
     state: Rc<ConnectionState>,
     /// The last stream handed out.
     last_accepted: u32,
+    /// Streams handed out since there was none to be, or a turn was left to others.
+    accepted_in_turn: u32,
 }
 
 /// Why no request came.
@@ -100,7 +102,7 @@ impl ServerConnection {
             .max_send_buffer_size(STREAM_BUFFER_BYTES_MAX)
             .reset_stream_duration(RESET_STREAM_AGE_MAX);
         let connection = builder.handshake(io).await.map_err(|error| broken(&error, &state, CONNECTION))?;
-        Ok(Self { connection: Some(connection), state, last_accepted: 0 })
+        Ok(Self { connection: Some(connection), state, last_accepted: 0, accepted_in_turn: 0 })
     }
 
     /// The next request. `None` when the connection is over: the client closed it, or it was drained and no
@@ -111,8 +113,12 @@ impl ServerConnection {
     /// # Cancellation
     /// Safe: a request that was not returned is returned by the next call.
     pub async fn accept(&mut self) -> Option<Result<(RequestHead, Incoming, Responder), ConnectionError>> {
+        if self.accepted_in_turn >= TURN_STREAMS_MAX {
+            self.accepted_in_turn = 0;
+            tokio::task::yield_now().await;
+        }
         let connection = self.connection.as_mut()?;
-        let state = &self.state;
+        let (state, accepted_in_turn) = (&self.state, &mut self.accepted_in_turn);
         let accepted = poll_fn(|cx| {
             if let Some(refused) = state.take_rejected_request() {
                 return Poll::Ready(Err(refused));
@@ -123,6 +129,7 @@ impl ServerConnection {
                 Poll::Pending => match state.take_rejected_request() {
                     Some(refused) => Poll::Ready(Err(refused)),
                     None => {
+                        *accepted_in_turn = 0;
                         // Not before the last of the new streams has been handed out: until then nothing more is read.
                         state.end_turn(cx);
                         Poll::Pending
@@ -185,6 +192,7 @@ impl ServerConnection {
         respond: SendResponse<Bytes>,
     ) -> (RequestHead, Incoming, Responder) {
         self.last_accepted = respond.stream_id().as_u32();
+        self.accepted_in_turn = self.accepted_in_turn.saturating_add(1);
         let original = self.state.take_original(self.last_accepted);
         let (parts, recv) = request.into_parts();
         let stream = Stream::new(Sending::Head(respond), &self.state, None);

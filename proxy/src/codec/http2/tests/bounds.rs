@@ -1,7 +1,10 @@
 //! What one peer can make us hold, and that nothing which it does often ends its connection.
 
+use std::cell::Cell;
+
 use super::super::bounds::{
     CONNECTION_BUFFER_BYTES_MAX, CONNECTION_QUEUE_BYTES_MAX, PENDING_REPLIES_MAX, SMALL_PIECES_MAX, TURN_FRAMES_MAX,
+    TURN_STREAMS_MAX,
 };
 use super::super::frames::PADDED;
 use super::*;
@@ -63,6 +66,28 @@ async fn empty_data_frames_do_not_add_up_and_their_padding_is_given_back() {
     let padding = 500 * 251;
     assert!(given(1) <= padding && given(1) > padding - 20_000, "{}", given(1));
     assert!(!raw.seen.iter().any(|frame| frame.kind == GOAWAY && frame.code(4) != 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_opened_together_are_handed_out_in_turns() {
+    let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
+    let opened = 5 * TURN_STREAMS_MAX;
+    for number in 0..opened {
+        raw.send(HEADERS, END_HEADERS | END_STREAM, 1 + 2 * number, &block(GET)).await;
+    }
+    let accepted = Cell::new(0);
+    let mut accept = pin!(async {
+        while server.accept().await.is_some() {
+            accepted.set(accepted.get() + 1);
+        }
+    });
+    let mut turns = Vec::new();
+    while turns.iter().sum::<u32>() < opened {
+        poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx).is_pending())).await;
+        turns.push(accepted.replace(0));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(turns, [TURN_STREAMS_MAX; 5]);
 }
 
 /// Frames for a stream that we have reset are read in turns like any others, whether h2 sees them or not.
