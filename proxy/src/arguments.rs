@@ -168,30 +168,20 @@ const REFUSED: &[Refused] = &[
     Refused::flag("allow-unknown-fields", "an unknown field is an error here; remove the field"),
     Refused::flag("allow-unknown-static-fields", "an unknown field is an error here; remove the field"),
     Refused::with_value("base-id-path", "there is no hot restart, and no base id to write"),
-    Refused::with_value(
-        "disable-extensions",
-        "extensions cannot be switched off; leave them out of the configuration",
-    ),
+    Refused::with_value("disable-extensions", "extensions cannot be switched off; leave them out of the configuration"),
     Refused::flag("enable-core-dump", "run `ulimit -c unlimited` before finwait is started"),
-    Refused::flag(
-        "enable-fine-grain-logging",
-        "the process log has loggers, not files; use --component-log-level",
-    ),
+    Refused::flag("enable-fine-grain-logging", "the process log has loggers, not files; use --component-log-level"),
     Refused::flag("hot-restart-version", "there is no hot restart"),
     Refused::flag("log-format-escaped", "use --log-format with %_ or %j instead of %v"),
     Refused::with_value("stats-tag", "stats have the tags of Envoy's defaults, and no others"),
 ];
 
 impl Arguments {
-    /// Reads the command line of this process.
+    /// Reads the words of a command line, the name of the program first.
     ///
     /// # Errors
     /// Something is wrong with it, or it asks for help or the version: print the text.
-    pub fn parse_all() -> Result<Self, clap::Error> {
-        Self::parse_words(std::env::args_os())
-    }
-
-    fn parse_words(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+    pub fn parse_words(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut command = Self::command();
         for Unused { name, takes } in UNUSED {
             command = command.arg(argument(name, *takes));
@@ -315,7 +305,8 @@ mod tests {
 
     #[test]
     fn an_option_without_effect_takes_what_envoy_gives_it() {
-        let arguments = parse("finwait --base-id 3 --disable-hot-restart --restart-epoch 0 --mode validate").expect("known");
+        let arguments =
+            parse("finwait --base-id 3 --disable-hot-restart --restart-epoch 0 --mode validate").expect("known");
         assert_eq!(arguments.unused, ["base-id", "disable-hot-restart", "restart-epoch"]);
         assert_eq!(arguments.mode, Mode::Validate);
         assert!(parse("finwait --restart-epoch 1").is_err());

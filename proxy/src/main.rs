@@ -27,7 +27,7 @@ use config_file::{ConfigRead, Reloads, Watch, Watches};
 use signals::{Limits, Signals};
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::parse_all() {
+    let arguments = match Arguments::parse_words(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(refusal) => {
             drop(refusal.print()); // nowhere else to say it

@@ -1,16 +1,16 @@
-//! The table of bounds in the README has the values of the constants that it names.
+//! The table of bounds in `BOUNDS.md` has the values of the constants that it names.
 
 use std::path::Path;
 
 use super::source::{Crate, Source, read};
 
 /// The line above the table.
-const HEADING: &str = "## Bounds";
+const HEADING: &str = "# Bounds";
 
 #[test]
 fn the_table_of_bounds_has_the_values_of_the_constants() {
-    let readme = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md"));
-    let (_, section) = readme.split_once(HEADING).expect("the README has a section on bounds");
+    let table = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("BOUNDS.md"));
+    let (_, section) = table.split_once(HEADING).expect("it has a table of bounds");
     let section = section.split("\n## ").next().unwrap_or_default();
     let finwait = Crate::read("proxy", "finwait");
     let rows = section.lines().filter(|line| line.starts_with("| ")).skip(1);
@@ -25,12 +25,12 @@ fn the_table_of_bounds_has_the_values_of_the_constants() {
                 findings.push(format!("{constant}: there is no such constant with a value that this test can read"))
             }
             Some(of_code) if of_code != value => {
-                findings.push(format!("{constant} is {of_code}; the README says {value}"));
+                findings.push(format!("{constant} is {of_code}; the table says {value}"));
             }
             Some(_) => count += 1,
         }
     }
-    assert!(findings.is_empty(), "write the table of bounds in the README anew:\n{}", findings.join("\n"));
+    assert!(findings.is_empty(), "write the table in BOUNDS.md anew:\n{}", findings.join("\n"));
     assert!(count > 20, "only {count} rows");
 }
 
