@@ -5,17 +5,18 @@
 
 use std::io;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Cluster, Endpoint};
+use super::{Cluster, Endpoint, Origin};
 use crate::codec::http1::{ClientConnection, ClientOptions};
 use crate::codec::{Frame, Headers, Payload, RequestHead};
+use crate::config;
 use crate::config::header_names::{NameCase, TrailerRule};
 use crate::config::health::{HealthCheck, Probe};
-use crate::config::tls::ClientTls;
 use crate::net::{Address, Conn, ConnectOptions, Net, tls};
 use crate::stats::HealthFlag;
 
@@ -130,16 +131,15 @@ impl Watch {
 
     /// One check; says how long to wait before the next.
     pub(super) async fn once(&mut self) -> Option<Duration> {
-        let (outside, address, tls) = {
+        let (outside, address, shared) = {
             let cluster = self.cluster.upgrade()?;
-            let tls = cluster.shared.config.tls.clone();
-            (cluster.outside.clone(), self.endpoint.upgrade()?.address.clone(), tls)
+            (cluster.outside.clone(), self.endpoint.upgrade()?.address.clone(), Arc::clone(&cluster.shared))
         };
         if !self.course.begun {
             tokio::time::sleep(outside.random.up_to(self.check.initial_jitter)).await;
         }
         let authority = self.authority()?;
-        let target = Target { net: &*outside.net, address: &address, tls: tls.as_deref() };
+        let target = Target { net: &*outside.net, address: &address, config: &shared.config };
         let check = run_check(&self.check.probe, &authority, target, &mut self.connection);
         let found = tokio::time::timeout(self.check.timeout, check).await.unwrap_or(Found::Failure(Failure::Timeout));
         if found != Found::Success || !self.check.reuse_connection {
@@ -262,13 +262,16 @@ fn pause(check: &HealthCheck, traffic: Traffic, standing: Standing) -> Duration 
 struct Target<'t> {
     net: &'t dyn Net,
     address: &'t Address,
-    tls: Option<&'t ClientTls>,
+    config: &'t config::Cluster,
 }
 
 impl Target<'_> {
     async fn connect(self) -> io::Result<Conn> {
-        let conn = self.net.connect(self.address, &ConnectOptions::default()).await?;
-        match self.tls {
+        let mut conn = self.net.connect(self.address, &ConnectOptions::default()).await?;
+        if let Some(header) = Origin::own_header(self.config, &conn.local, &conn.peer) {
+            conn.write_all(&header).await?;
+        }
+        match &self.config.tls {
             Some(tls) => tls::connect(conn, &tls.current()).await,
             None => Ok(conn),
         }

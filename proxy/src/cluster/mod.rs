@@ -14,6 +14,7 @@ mod handover;
 mod health;
 pub mod load_balancer;
 mod location;
+mod origin;
 pub mod pool;
 
 use std::cell::{Cell, RefCell};
@@ -31,8 +32,11 @@ pub use failure::Failure;
 pub use handover::Handover;
 use handover::{Inherited, Known};
 pub use location::Location;
+pub use origin::Origin;
+use origin::Pools;
 pub use pool::{Exclusive, Lease, Pool, Stream, TcpConnection, Tunnel, Wanted};
 
+use crate::access_log::StreamInfo;
 use crate::config;
 use crate::config::cluster::{ByPriority, Discovery, Priority, Refresh};
 use crate::config::health::HealthCheck;
@@ -62,6 +66,8 @@ pub struct ClusterShared {
     pub tls_stats: Option<TlsStats>,
     /// `cluster.<name>.internal_upstream.no_metadata`: metadata that was to be passed on was not there.
     pub no_metadata: Option<Counter>,
+    /// `cluster.<name>.upstream.proxyprotocol.v2_tlvs_exceed_max_length`: a PROXY header had no room for TLVs.
+    pub tlvs_left_out: Option<Counter>,
     /// Its circuit breakers, for each priority.
     pub breakers: Arc<ByPriority<Breakers>>,
     /// What runtime keys say of its requests.
@@ -124,6 +130,7 @@ impl ClusterShared {
         Self {
             tls_stats: config.tls.as_ref().map(|_| TlsStats::of_cluster(registry, config.stat_name())),
             no_metadata: no_metadata(&config, registry),
+            tlvs_left_out: tlvs_left_out(&config, registry),
             keys: RequestKeys::new(&config, &runtime),
             config,
             runtime,
@@ -143,6 +150,7 @@ impl ClusterShared {
         Self {
             tls_stats: config.tls.as_ref().map(|_| TlsStats::of_cluster(&self.registry, config.stat_name())),
             no_metadata: no_metadata(&config, &self.registry),
+            tlvs_left_out: tlvs_left_out(&config, &self.registry),
             config,
             runtime: Arc::clone(&self.runtime),
             stats: self.stats.clone(),
@@ -158,6 +166,10 @@ impl ClusterShared {
 
 fn no_metadata(config: &config::Cluster, registry: &Registry) -> Option<Counter> {
     config.passing.as_ref().map(|_| ClusterStats::no_metadata(registry, config.stat_name()))
+}
+
+fn tlvs_left_out(config: &config::Cluster, registry: &Registry) -> Option<Counter> {
+    config.proxy_header.as_ref().map(|_| ClusterStats::tlvs_left_out(registry, config.stat_name()))
 }
 
 impl ClusterShared {
@@ -198,22 +210,23 @@ pub struct Endpoint {
     pub address: Address,
     location: Location,
     cluster: RefCell<Weak<Cluster>>,
-    /// Its connections: those of one priority serve no other.
-    pools: ByPriority<Rc<Pool>>,
+    /// Its connections: those of one priority serve no other, nor do those of one origin.
+    pools: ByPriority<Pools>,
     /// Its numbers and health, which all workers share.
     pub counts: Arc<EndpointStats>,
 }
 
 impl Endpoint {
-    /// Its connections for requests of `priority`.
+    /// Its connections for requests of `priority` and `origin`.
     #[must_use]
-    pub fn pool(&self, priority: Priority) -> &Pool {
-        self.pools.of(priority)
+    pub fn pool(&self, priority: Priority, origin: &Origin) -> Rc<Pool> {
+        let pools = self.pools.of(priority);
+        pools.of(origin, |origin| pools.plain().of_origin(origin))
     }
 
     /// It is not to be used for now: idle connections close, busy ones take nothing more.
     pub fn drain(&self) {
-        self.pools.iter().for_each(|pool| pool.drain());
+        self.pools.iter().for_each(|pools| pools.for_each(Pool::drain));
     }
 
     /// A request got part of a response, and nothing more for too long.
@@ -233,7 +246,9 @@ impl Endpoint {
     }
 
     fn requests_active(&self) -> u32 {
-        self.pools.iter().map(|pool| pool.requests_active()).sum()
+        let mut active = 0;
+        self.pools.iter().for_each(|pools| pools.for_each(|pool| active += pool.requests_active()));
+        active
     }
 }
 
@@ -379,6 +394,12 @@ impl Cluster {
         }
     }
 
+    /// Whom connections are opened for that this stream or client uses.
+    #[must_use]
+    pub fn origin(&self, info: &StreamInfo) -> Origin {
+        Origin::of_downstream(&self.shared.config, &info.downstream)
+    }
+
     /// Wall time, for upstreams that name an hour at which to come back.
     #[must_use]
     pub fn wall(&self) -> SystemTime {
@@ -399,7 +420,8 @@ impl Cluster {
     fn endpoint(self: &Rc<Self>, location: Location) -> Endpoint {
         let counts = self.shared.endpoints.of(&location.address);
         let pools = ByPriority::new(|priority| {
-            Pool::new(Arc::clone(&self.shared), priority, location.clone(), self.outside.clone())
+            let (shared, outside) = (Arc::clone(&self.shared), self.outside.clone());
+            Pools::new(Pool::new(shared, priority, location.clone(), Origin::default(), outside))
         });
         let cluster = RefCell::new(Rc::downgrade(self));
         Endpoint { address: location.address.clone(), location, cluster, pools, counts }

@@ -15,6 +15,7 @@ use super::header_names::{NameCase, TrailerRule};
 use super::health::{HealthCheck, OutlierDetection};
 use super::http2::Http2Options;
 use super::metadata::{Metadata, Struct};
+use super::proxy_header::HeaderToUpstream;
 use super::tls::ClientTls;
 
 /// The name of a cluster, unique among the clusters of a configuration: routes, stats and the admin interface refer to a
@@ -75,6 +76,8 @@ pub struct Cluster {
     pub metadata: Option<Arc<ClusterMetadata>>,
     /// `internal_upstream.passthrough_metadata`: what its connections to internal listeners pass on.
     pub passing: Option<Arc<[PassedNamespace]>>,
+    /// `upstream_proxy_protocol`: what its connections begin with.
+    pub proxy_header: Option<HeaderToUpstream>,
     /// `transport_socket`: its connections are encrypted.
     pub tls: Option<Arc<ClientTls>>,
     /// `header_key_format`, towards endpoints that speak HTTP/1.

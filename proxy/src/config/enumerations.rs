@@ -33,6 +33,7 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
         ("ROUND_ROBIN", 0), ("LEAST_REQUEST", 1), ("RING_HASH", 2), ("RANDOM", 3), ("MAGLEV", 5), ("CLUSTER_PROVIDED", 6),
         ("LOAD_BALANCING_POLICY_CONFIG", 7),
     ]),
+    ("PassTlvsMatchType", &[("INCLUDE_ALL", 0), ("INCLUDE", 1)]),
     ("PathWithEscapedSlashesAction", &[
         ("IMPLEMENTATION_SPECIFIC_DEFAULT", 0), ("KEEP_UNCHANGED", 1), ("REJECT_REQUEST", 2), ("UNESCAPE_AND_REDIRECT", 3),
         ("UNESCAPE_AND_FORWARD", 4),

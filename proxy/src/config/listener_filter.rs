@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::address::ProxyVersion;
+use super::proxy_header::{TlvRule, TlvSelection};
 
 /// The listener filters of a listener, but for `tls_inspector`, of which its filter chains know.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,6 +35,10 @@ pub struct ProxyProtocol {
     pub disallowed: Vec<ProxyVersion>,
     /// `stat_prefix`: a part of the names of its stats.
     pub stat_prefix: Option<String>,
+    /// `rules`: which TLVs become metadata.
+    pub rules: Vec<TlvRule>,
+    /// `pass_through_tlvs`: which TLVs headers to upstreams may repeat.
+    pub passed: TlvSelection,
 }
 
 /// What becomes of a connection that begins without a PROXY header.

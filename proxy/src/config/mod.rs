@@ -39,6 +39,7 @@ pub mod network_filter;
 pub mod normalisation;
 mod places;
 mod problem;
+pub mod proxy_header;
 pub mod redirects;
 mod renewals;
 pub mod retry;

@@ -1,12 +1,15 @@
 //! What is read from a connection before its filter chain is chosen: a PROXY header, and the ClientHello.
 
 use std::io;
+use std::sync::Arc;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 
 use crate::config::address::ProxyVersion;
 use crate::config::listener_filter::{ProxyProtocol, WithoutHeader};
+use crate::config::metadata::{Metadata, Value};
+use crate::config::proxy_header::Tlv;
 use crate::net::proxy_protocol::{self, Found};
 use crate::net::tls::FirstBytes;
 use crate::net::{Address, Conn};
@@ -84,8 +87,9 @@ impl ProxyProtocolFilter {
                 Found::Absent => return self.refuse(&self.stats.not_found_disallowed),
                 Found::Malformed(version) => return self.refuse(self.of(version).error),
                 Found::Header { version, .. } if !takes(version) => return self.refuse(self.of(version).disallowed),
-                Found::Header { version, ends, length } => {
+                Found::Header { version, ends, tlvs_at, length } => {
                     self.of(version).found.inc();
+                    self.keep_tlvs(unread.get(tlvs_at..length).unwrap_or_default(), conn);
                     unread.advance(length);
                     if let Some(ends) = ends {
                         conn.stands_for(Address::Socket(ends.client), Address::Socket(ends.server));
@@ -93,6 +97,28 @@ impl ProxyProtocolFilter {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// Keeps what is to be kept of the TLVs of a header.
+    fn keep_tlvs(&self, tlvs: &[u8], conn: &mut Conn) {
+        let ProxyProtocol { rules, passed, .. } = &self.options;
+        let mut kept = Vec::new();
+        let mut metadata = Metadata::default();
+        for (kind, value) in proxy_protocol::tlvs(tlvs) {
+            if passed.takes(kind) {
+                kept.push(Tlv { kind, value: Bytes::copy_from_slice(value) });
+            }
+            // The last rule for a TLV counts, as in Envoy.
+            if let Some(rule) = rules.iter().rfind(|rule| rule.kind == kind) {
+                let namespace = metadata.0.entry(rule.namespace.clone()).or_default();
+                namespace.insert(rule.key.clone(), Value::Text(as_text(value)));
+            }
+        }
+        if !kept.is_empty() || !metadata.0.is_empty() {
+            let passed = Arc::make_mut(conn.passed.get_or_insert_default());
+            passed.tlvs = kept;
+            passed.metadata.0.append(&mut metadata.0);
         }
     }
 
@@ -113,6 +139,12 @@ impl ProxyProtocolFilter {
             }
         }
     }
+}
+
+/// The bytes of a TLV as a text: each that is no UTF-8 becomes `!`, as in Envoy.
+fn as_text(value: &[u8]) -> String {
+    let chunks = value.utf8_chunks();
+    chunks.flat_map(|chunk| [chunk.valid().to_owned(), "!".repeat(chunk.invalid().len())]).collect()
 }
 
 /// The stats of a version.

@@ -27,6 +27,8 @@ pub enum Found {
         version: ProxyVersion,
         /// Whose connection it is; `None` if it is the sender's own.
         ends: Option<HeaderEnds>,
+        /// Its TLVs begin with this byte.
+        tlvs_at: usize,
         /// It ends before this byte.
         length: usize,
     },
@@ -77,13 +79,13 @@ fn line(line: &[u8], length: usize) -> Found {
     let version = ProxyVersion::V1;
     let words: Vec<&str> = std::str::from_utf8(line).unwrap_or_default().split(' ').collect();
     let ends = match words[..] {
-        ["PROXY", "UNKNOWN", ..] => return Found::Header { version, ends: None, length },
+        ["PROXY", "UNKNOWN", ..] => return Found::Header { version, ends: None, tlvs_at: length, length },
         ["PROXY", "TCP4", client, server, from, to] => ends::<Ipv4Addr>(client, server, from, to),
         ["PROXY", "TCP6", client, server, from, to] => ends::<Ipv6Addr>(client, server, from, to),
         _ => None,
     };
     match ends.filter(HeaderEnds::has_client) {
-        Some(ends) => Found::Header { version, ends: Some(ends), length },
+        Some(ends) => Found::Header { version, ends: Some(ends), tlvs_at: length, length },
         None => Found::Malformed(version),
     }
 }
@@ -111,10 +113,12 @@ fn binary(bytes: &[u8]) -> Found {
     }
     let Some(rest) = bytes.get(FIXED_BYTES..length) else { return Found::Part };
     if command == LOCAL {
-        return Found::Header { version, ends: None, length };
+        return Found::Header { version, ends: None, tlvs_at: length, length };
     }
     match addresses(family, rest).filter(|(ends, extra)| ends.has_client() && are_whole(extra)) {
-        Some((ends, _)) => Found::Header { version, ends: Some(ends), length },
+        Some((ends, extra)) => {
+            Found::Header { version, ends: Some(ends), tlvs_at: length.saturating_sub(extra.len()), length }
+        }
         None => Found::Malformed(version),
     }
 }
@@ -141,12 +145,18 @@ fn addresses(family: u8, rest: &[u8]) -> Option<(HeaderEnds, &[u8])> {
 }
 
 /// Are these whole TLVs: a type, a length of two bytes, and as many bytes?
-fn are_whole(mut tlvs: &[u8]) -> bool {
-    while let Some((&[_, high, low], rest)) = tlvs.split_first_chunk::<3>() {
-        let Some(rest) = rest.get(usize::from(u16::from_be_bytes([high, low]))..) else { return false };
-        tlvs = rest;
-    }
-    tlvs.is_empty()
+fn are_whole(bytes: &[u8]) -> bool {
+    tlvs(bytes).map(|(_, value)| 3 + value.len()).sum::<usize>() == bytes.len()
+}
+
+/// The types and values of TLVs, as far as they are whole.
+pub fn tlvs(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let (&[kind, high, low], rest) = bytes.split_first_chunk::<3>()?;
+        let (value, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
+        bytes = rest;
+        Some((kind, value))
+    })
 }
 
 impl HeaderEnds {
@@ -177,12 +187,12 @@ mod tests {
         let v4 = ends("1.2.3.4:11", "5.6.7.8:22");
         let (malformed, version) = (Found::Malformed(ProxyVersion::V1), ProxyVersion::V1);
         for (text, expected) in [
-            ("PROXY TCP4 1.2.3.4 5.6.7.8 11 22\r\nGET", Found::Header { version, ends: v4, length: 34 }),
-            ("PROXY UNKNOWN\r\n", Found::Header { version, ends: None, length: 15 }),
-            ("PROXY UNKNOWN a b\r\n", Found::Header { version, ends: None, length: 19 }),
+            ("PROXY TCP4 1.2.3.4 5.6.7.8 11 22\r\nGET", Found::Header { version, ends: v4, tlvs_at: 34, length: 34 }),
+            ("PROXY UNKNOWN\r\n", Found::Header { version, ends: None, tlvs_at: 15, length: 15 }),
+            ("PROXY UNKNOWN a b\r\n", Found::Header { version, ends: None, tlvs_at: 19, length: 19 }),
             (
                 "PROXY TCP6 1::2 3::4 11 22\r\n",
-                Found::Header { version, ends: ends("[1::2]:11", "[3::4]:22"), length: 28 },
+                Found::Header { version, ends: ends("[1::2]:11", "[3::4]:22"), tlvs_at: 28, length: 28 },
             ),
             ("PROXY TCP6 1.2.3.4 5.6.7.8 11 22\r\n", malformed),
             ("PROXY TCP4 1.2.3.4 3::4 11 22\r\n", malformed),
@@ -214,12 +224,15 @@ mod tests {
         let (malformed, version) = (Found::Malformed(ProxyVersion::V2), ProxyVersion::V2);
         let of_v4 = ends("1.2.3.4:11", "5.6.7.8:22");
         for (header, expected) in [
-            (version_2(0x21, 0x11, &v4), Found::Header { version, ends: of_v4, length: 28 }),
-            (version_2(0x21, 0x12, &v4), Found::Header { version, ends: of_v4, length: 28 }),
-            (version_2(0x21, 0x11, &with_tlv), Found::Header { version, ends: of_v4, length: 35 }),
-            (version_2(0x21, 0x21, &v6), Found::Header { version, ends: ends("[::1]:11", "[::2]:22"), length: 52 }),
-            (version_2(0x20, 0, &[]), Found::Header { version, ends: None, length: 16 }),
-            (version_2(0x20, 0x11, &v4), Found::Header { version, ends: None, length: 28 }),
+            (version_2(0x21, 0x11, &v4), Found::Header { version, ends: of_v4, tlvs_at: 28, length: 28 }),
+            (version_2(0x21, 0x12, &v4), Found::Header { version, ends: of_v4, tlvs_at: 28, length: 28 }),
+            (version_2(0x21, 0x11, &with_tlv), Found::Header { version, ends: of_v4, tlvs_at: 28, length: 35 }),
+            (
+                version_2(0x21, 0x21, &v6),
+                Found::Header { version, ends: ends("[::1]:11", "[::2]:22"), tlvs_at: 52, length: 52 },
+            ),
+            (version_2(0x20, 0, &[]), Found::Header { version, ends: None, tlvs_at: 16, length: 16 }),
+            (version_2(0x20, 0x11, &v4), Found::Header { version, ends: None, tlvs_at: 28, length: 28 }),
             (version_2(0x21, 0, &[]), malformed),
             (version_2(0x22, 0x11, &v4), malformed),
             (version_2(0x31, 0x11, &v4), malformed),

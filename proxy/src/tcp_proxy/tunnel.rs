@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::access_log::StreamInfo;
 use crate::access_log::format::{Heads, header_value};
-use crate::cluster::{Endpoint, Failure, Lease, Wanted};
+use crate::cluster::{Endpoint, Failure, Lease, Origin, Wanted};
 use crate::codec::{Body, ExchangeError, Frame, Payload, RequestHead, ResetReason, ResponseHead, Writer, http2};
 use crate::config::cluster::Priority;
 use crate::config::tcp_proxy::Tunneling;
@@ -56,8 +56,13 @@ enum Written {
 ///
 /// # Cancellation
 /// Dropped, it gives the attempt up.
-pub(super) async fn open(options: &Tunneling, endpoint: &Endpoint, info: &mut StreamInfo) -> Result<Tunnel, Unopened> {
-    let leased = endpoint.pool(Priority::Default).checkout(Wanted::Any).await;
+pub(super) async fn open(
+    options: &Tunneling,
+    endpoint: &Endpoint,
+    origin: &Origin,
+    info: &mut StreamInfo,
+) -> Result<Tunnel, Unopened> {
+    let leased = endpoint.pool(Priority::Default, origin).checkout(Wanted::Any).await;
     let lease = leased.map_err(Unopened::Unconnected)?;
     info.upstream_connection = Some(lease.info());
     let head = request_head(options, info);

@@ -87,7 +87,8 @@ pub(super) async fn run(
     let mut limit = TryLimit::new(how.timeout, how.idle_timeout, how.longest);
     let Downstream { peer, local, .. } = &*info.downstream;
     let version = how.termination.and_then(|termination| termination.proxy);
-    let first = version.map(|version| proxy_header(version, peer, local)).unwrap_or_default();
+    let ends = peer.socket().zip(local.socket());
+    let first = version.map(|version| proxy_header(version, ends, []).0).unwrap_or_default();
     let mut sent = match SentRequest::send(exchange, head, &endpoint, lease, first) {
         Ok(sent) => sent,
         Err(failed) => {
@@ -151,7 +152,7 @@ async fn checkout(
     info.times.upstream_ready = None;
     exchange.check_reset().await?;
     let began = Instant::now();
-    let pool = endpoint.pool(how.priority);
+    let pool = endpoint.pool(how.priority, &cluster.origin(info));
     let leased = match how.termination {
         None => exchange.alongside(&mut None, pool.checkout(how.wanted)).await?,
         Some(_) => exchange.alongside(&mut None, Box::pin(pool.open_tunnel())).await?,

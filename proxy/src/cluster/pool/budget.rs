@@ -9,12 +9,13 @@ use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::addresses;
 use crate::cluster::breaker::Breakers;
-use crate::cluster::{ClusterShared, Failure, Location};
+use crate::cluster::{ClusterShared, Failure, Location, Origin};
 use crate::config::cluster::{Discovery, Priority, TcpKeepalive};
 use crate::config::tls::ClientTls;
 use crate::net::{self, Address, Conn, ConnectOptions, Outside, Passed};
@@ -26,6 +27,7 @@ pub(super) struct Budget {
     pub(super) shared: Arc<ClusterShared>,
     pub(super) counts: Arc<EndpointStats>,
     pub(super) location: Location,
+    origin: Origin,
     pub(super) outside: Outside,
     priority: Priority,
     /// Connects under way.
@@ -51,6 +53,7 @@ impl Budget {
         shared: Arc<ClusterShared>,
         priority: Priority,
         location: Location,
+        origin: Origin,
         outside: Outside,
     ) -> Rc<Self> {
         let counts = shared.endpoints.of(&location.address);
@@ -58,6 +61,7 @@ impl Budget {
             shared,
             counts,
             location,
+            origin,
             outside,
             priority,
             connecting: Cell::new(0),
@@ -73,6 +77,15 @@ impl Budget {
 
     fn breakers(&self) -> &Breakers {
         self.shared.breakers.of(self.priority)
+    }
+
+    pub(super) fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// Are there connections, be it that they are being opened?
+    pub(super) fn is_open(&self) -> bool {
+        self.open.get() > 0
     }
 
     pub(super) fn connecting(&self) -> usize {
@@ -211,7 +224,8 @@ impl Budget {
         };
         let connect = async {
             let conn = addresses::connect(&*self.outside.net, &self.location, &options, one_more).await;
-            let conn = conn.map_err(|error| connect_error(&self.location.address, &error))?;
+            let mut conn = conn.map_err(|error| connect_error(&self.location.address, &error))?;
+            self.write_header(&mut conn).await.map_err(|error| connect_error(&self.location.address, &error))?;
             match (&config.tls, &self.shared.tls_stats) {
                 (Some(tls), Some(stats)) => encrypt(conn, tls, stats).await,
                 _ => Ok(conn),
@@ -244,6 +258,15 @@ impl Budget {
         Err((failure, record))
     }
 
+    /// Writes what comes before everything else.
+    async fn write_header(&self, conn: &mut Conn) -> io::Result<()> {
+        let Some(header) = &self.origin.header else { return Ok(()) };
+        if let Some(tlvs_left_out) = self.shared.tlvs_left_out.as_ref().filter(|_| header.left_out > 0) {
+            tlvs_left_out.inc();
+        }
+        conn.write_all(&header.bytes).await
+    }
+
     /// What a connection to an internal listener passes on; counts what is not there.
     fn passed(&self) -> Option<Arc<Passed>> {
         let passing = self.shared.config.passing.as_ref()?;
@@ -255,7 +278,7 @@ impl Budget {
         if let Some(no_metadata) = &self.shared.no_metadata {
             no_metadata.add(missing);
         }
-        Some(Arc::new(Passed { metadata }))
+        Some(Arc::new(Passed { metadata, ..Passed::default() }))
     }
 
     /// When a connection must be looked at again; `idle_since` if it is not in use.

@@ -29,7 +29,7 @@ pub use http2::Stream;
 pub use queue::Wanted;
 pub use tcp::{TcpConnection, Tunnel};
 
-use super::{ClusterShared, Failure, Location};
+use super::{ClusterShared, Failure, Location, Origin};
 use crate::codec::ExchangeError;
 use crate::config::cluster::{Priority, UpstreamProtocol};
 use crate::net::{ConnInfo, Outside};
@@ -115,11 +115,17 @@ impl Lease {
 impl Pool {
     /// No connections yet.
     #[must_use]
-    pub fn new(shared: Arc<ClusterShared>, priority: Priority, location: Location, outside: Outside) -> Rc<Self> {
+    pub fn new(
+        shared: Arc<ClusterShared>,
+        priority: Priority,
+        location: Location,
+        origin: Origin,
+        outside: Outside,
+    ) -> Rc<Self> {
         let queue = WaitQueue::new(shared.stats.upstream_rq_cancelled.clone());
         Rc::new_cyclic(|this| Self {
             this: Weak::clone(this),
-            budget: Budget::new(shared, priority, location, outside),
+            budget: Budget::new(shared, priority, location, origin, outside),
             queue,
             idle: IdleConnections::default(),
             idle_events: Arc::default(),
@@ -128,6 +134,17 @@ impl Pool {
             reaper: Cell::new(Reaper::NotStarted),
             tasks: RefCell::default(),
         })
+    }
+
+    /// As this one, for connections of another origin.
+    pub(super) fn of_origin(&self, origin: Origin) -> Rc<Self> {
+        let Budget { shared, location, outside, .. } = &*self.budget;
+        Self::new(Arc::clone(shared), self.budget.priority(), location.clone(), origin, outside.clone())
+    }
+
+    /// Has it connections, or requests that wait for one?
+    pub(super) fn is_in_use(&self) -> bool {
+        self.budget.is_open() || self.queue.len() > 0
     }
 
     /// Requests under way at this endpoint, from this worker and of this priority.

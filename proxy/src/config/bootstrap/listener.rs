@@ -5,7 +5,8 @@ use serde::Deserialize;
 use super::access_log::{AccessLog, AccessLogFilter, SubstitutionFormatString};
 use super::filter::{HeaderValueOption, HttpFilter};
 use super::network_filter::{ConnectionLimit, NetworkRbac};
-use super::route::{ProxyProtocolVersion, RouteConfiguration, UpgradeConfig};
+use super::proxy_protocol::ProxyProtocol;
+use super::route::{RouteConfiguration, UpgradeConfig};
 use super::tcp_proxy::TcpProxy;
 use super::tls::TransportSocket;
 use super::{Address, CidrRange, DataSource, Http1ProtocolOptions, Http2ProtocolOptions};
@@ -51,15 +52,6 @@ pub(crate) enum ListenerFilterConfig {
     ProxyProtocol(ProxyProtocol),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")]
     TlsInspector(TlsInspector),
-}
-
-/// `envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol`
-#[derive(Debug, Deserialize)]
-pub(crate) struct ProxyProtocol {
-    pub(crate) allow_requests_without_proxy_protocol: Option<bool>,
-    #[serde(default)]
-    pub(crate) disallowed_versions: Vec<ProxyProtocolVersion>,
-    pub(crate) stat_prefix: Option<String>,
 }
 
 /// `envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector`

@@ -11,6 +11,7 @@ pub(crate) mod listener;
 pub(crate) mod matchers;
 pub(crate) mod network_filter;
 pub(crate) mod policies;
+pub(crate) mod proxy_protocol;
 pub(crate) mod route;
 pub(crate) mod secret;
 pub(crate) mod source;

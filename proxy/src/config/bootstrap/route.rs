@@ -6,6 +6,7 @@ use super::cluster::RoutingPriority;
 use super::filter::{CorsPolicy, HeaderMutationRule, HeaderValueOption, HttpFilter, TypedPerFilterConfig};
 use super::matchers::{HeaderMatcher, MetadataMatcher, RegexMatchAndSubstitute, RegexMatcher};
 use super::policies::{HashPolicy, HedgePolicy, InternalRedirectPolicy, RetryPolicy};
+use super::proxy_protocol::ProxyProtocolConfig;
 use super::{DataSource, RuntimeFractionalPercent, StringMatcher};
 use crate::config::constraints::{HeaderName, HeaderText, NonEmpty, OneLine};
 use crate::config::units::Seconds;
@@ -381,20 +382,5 @@ pub(crate) struct UpgradeConfig {
 pub(crate) struct ConnectConfig {
     #[serde(default)]
     pub(crate) allow_post: bool,
-    pub(crate) proxy_protocol_config: Option<ProxyProtocolConfig>,
-}
-
-/// `envoy.config.core.v3.ProxyProtocolConfig`
-#[derive(Debug, Deserialize)]
-pub(crate) struct ProxyProtocolConfig {
-    pub(crate) version: Option<ProxyProtocolVersion>,
-}
-
-/// `envoy.config.core.v3.ProxyProtocolConfig.Version`
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) enum ProxyProtocolVersion {
-    #[serde(rename = "V1")]
-    V1,
-    #[serde(rename = "V2")]
-    V2,
+    pub(crate) proxy_protocol_config: Option<At<ProxyProtocolConfig>>,
 }

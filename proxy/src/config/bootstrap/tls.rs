@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::proxy_protocol::ProxyProtocolConfig;
 use super::source::{SdsSecretConfig, WatchedDirectory};
 use super::{DataSource, StringMatcher};
 use crate::config::constraints::NonEmpty;
@@ -24,6 +25,10 @@ pub(crate) enum TransportSocketConfig {
         rename = "type.googleapis.com/envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport"
     )]
     InternalUpstream(Box<InternalUpstreamTransport>),
+    #[serde(
+        rename = "type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport"
+    )]
+    ProxyProtocol(Box<ProxyProtocolUpstreamTransport>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer")]
     RawBuffer(RawBuffer),
     #[serde(rename = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext")]
@@ -59,6 +64,13 @@ pub(crate) struct MetadataKindCluster {}
 /// `envoy.type.metadata.v3.MetadataKind.Host`
 #[derive(Debug, Deserialize)]
 pub(crate) struct MetadataKindHost {}
+
+/// `envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport`
+#[derive(Debug, Deserialize)]
+pub(crate) struct ProxyProtocolUpstreamTransport {
+    pub(crate) config: Option<At<ProxyProtocolConfig>>,
+    pub(crate) transport_socket: At<TransportSocket>,
+}
 
 /// `envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer`
 #[derive(Debug, Deserialize)]

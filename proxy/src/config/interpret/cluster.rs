@@ -9,7 +9,7 @@ use http::HeaderValue;
 use super::metadata;
 use super::rewrite::literal_host;
 use super::secret::Secrets;
-use super::{address, buffer_bytes_max, health, http2_options, name_case, tls, trailer_rule};
+use super::{address, buffer_bytes_max, health, http2_options, name_case, proxy_protocol, tls, trailer_rule};
 use crate::config::bootstrap::Http2ProtocolOptions;
 use crate::config::bootstrap::cluster::{
     Cluster as Written, DiscoveryType, DnsLookupFamily, Endpoint, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy,
@@ -24,6 +24,7 @@ use crate::config::cluster::{
 use crate::config::error::Cause;
 use crate::config::metadata::Value;
 use crate::config::problem::Problem;
+use crate::config::proxy_header::HeaderToUpstream;
 use crate::config::rewrite::is_host;
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Notes};
@@ -73,7 +74,8 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
         protocol,
         metadata: own_metadata(cluster)?.map(Arc::new),
         passing: passing(cluster)?,
-        tls: carrier(cluster).map_or(Ok(None), |socket| tls::upstream(socket, alpn, secrets, notes))?,
+        proxy_header: proxy_header(cluster)?,
+        tls: sockets(cluster).last().map_or(Ok(None), |socket| tls::upstream(socket, alpn, secrets, notes))?,
         trailers: trailer_rule(http1_options(cluster).is_some_and(|options| options.enable_trailers)),
         name_case: name_case(http1_options(cluster).and_then(|options| options.header_key_format.as_ref()))?,
         connect_timeout: cluster.connect_timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.0),
@@ -97,14 +99,37 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
     })
 }
 
-/// The socket that bytes go through: that within `internal_upstream`, or the one itself.
-fn carrier(cluster: &Written) -> Option<&At<TransportSocket>> {
-    let socket = cluster.transport_socket.as_ref()?;
-    match &socket.value.typed_config.value {
+/// The transport socket and those within it, the outermost first.
+fn sockets(cluster: &Written) -> impl Iterator<Item = &At<TransportSocket>> {
+    std::iter::successors(cluster.transport_socket.as_ref(), |socket| match &socket.value.typed_config.value {
         TransportSocketConfig::InternalUpstream(internal) => Some(&internal.transport_socket),
+        TransportSocketConfig::ProxyProtocol(header) => Some(&header.transport_socket),
         TransportSocketConfig::Downstream(_)
         | TransportSocketConfig::RawBuffer(_)
-        | TransportSocketConfig::Upstream(_) => Some(socket),
+        | TransportSocketConfig::Upstream(_) => None,
+    })
+}
+
+/// What connections begin with.
+fn proxy_header(cluster: &Written) -> Result<Option<HeaderToUpstream>, Problem> {
+    let headers = sockets(cluster).filter_map(|socket| match &socket.value.typed_config.value {
+        TransportSocketConfig::ProxyProtocol(header) => Some((socket, header)),
+        _ => None,
+    });
+    only(headers, "one upstream_proxy_protocol is enough")?
+        .map(|header| proxy_protocol::to_upstream(header.config.as_ref()))
+        .transpose()
+}
+
+/// The one of these sockets, if there is one.
+fn only<'w, T>(
+    mut all: impl Iterator<Item = (&'w At<TransportSocket>, T)>,
+    of_two: &str,
+) -> Result<Option<T>, Problem> {
+    let first = all.next();
+    match all.next() {
+        Some((second, _)) => Err(second.invalid(of_two)),
+        None => Ok(first.map(|(_, found)| found)),
     }
 }
 
@@ -124,8 +149,11 @@ fn own_metadata(cluster: &Written) -> Result<Option<ClusterMetadata>, Problem> {
 
 /// What connections to internal listeners pass on.
 fn passing(cluster: &Written) -> Result<Option<Arc<[PassedNamespace]>>, Problem> {
-    let socket = cluster.transport_socket.as_ref().map(|socket| &socket.value.typed_config.value);
-    let Some(TransportSocketConfig::InternalUpstream(internal)) = socket else { return Ok(None) };
+    let internals = sockets(cluster).filter_map(|socket| match &socket.value.typed_config.value {
+        TransportSocketConfig::InternalUpstream(internal) => Some((socket, internal)),
+        _ => None,
+    });
+    let Some(internal) = only(internals, "one internal_upstream is enough")? else { return Ok(None) };
     internal.passthrough_metadata.iter().map(passed_namespace).collect::<Result<_, _>>().map(Some)
 }
 

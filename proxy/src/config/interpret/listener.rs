@@ -6,20 +6,21 @@ use std::time::Duration;
 
 use super::connection_manager::cidr;
 use super::secret::Secrets;
-use super::{ClusterNames, address, buffer_bytes_max, connection_manager, network_filter, tcp_proxy, tls, within};
-use crate::config::address::{Address, ProxyVersion};
+use super::{
+    ClusterNames, address, buffer_bytes_max, connection_manager, network_filter, proxy_protocol, tcp_proxy, tls, within,
+};
+use crate::config::address::Address;
 use crate::config::bootstrap::listener::{
     ConnectionSourceType, FilterChain as Written, FilterChainMatch as WrittenMatch, Listener as WrittenListener,
     ListenerFilter, ListenerFilterConfig, NetworkFilter, TlsInspector, TrafficDirection,
 };
-use crate::config::bootstrap::route::ProxyProtocolVersion;
 use crate::config::bootstrap::{BootstrapExtension, BootstrapExtensionConfig, CidrRange, InternalListener};
 use crate::config::error::{Cause, Place};
 use crate::config::filter_chain::{
     FilterChain, FilterChainMatch, FilterChains, Inspection, SourceType, TransportProtocol,
 };
 use crate::config::listener::{ConnectionManager, Listener, Terminal};
-use crate::config::listener_filter::{ListenerFilters, OnTimeout, ProxyProtocol, WithoutHeader};
+use crate::config::listener_filter::{ListenerFilters, OnTimeout};
 use crate::config::log_format::Operator;
 use crate::config::problem::Problem;
 use crate::config::tcp_proxy::TcpProxy;
@@ -64,7 +65,7 @@ pub(super) fn listener(
     let mut filter_chains =
         filter_chains(written.filter_chains, written.default_filter_chain, &place, &name, clusters, secrets, notes)?;
     let filters = ListenerFilters {
-        proxy_protocol: proxy_protocol(&written.listener_filters)?,
+        proxy_protocol: proxy_protocol::listener_filter(&written.listener_filters)?,
         timeout: written.listener_filters_timeout.map_or(Some(ListenerFilters::TIMEOUT), Seconds::unless_zero),
         on_timeout: match written.continue_on_listener_filters_timeout {
             Some(true) => OnTimeout::Continue,
@@ -105,33 +106,6 @@ pub(super) fn internal_listeners(written: &[At<BootstrapExtension>]) -> Result<I
     let kibibytes = buffer_size_kb.as_ref().map(|size| within(size, KIBIBYTES)).transpose()?;
     let bytes = |kibibytes| usize::try_from(kibibytes).unwrap_or(usize::MAX).saturating_mul(1024);
     Ok(InternalListeners::Buffering { bytes: kibibytes.map_or(INTERNAL_BUFFER_BYTES, bytes) })
-}
-
-/// The filter of PROXY headers. It reads what comes first, and takes it off, so it is the first.
-fn proxy_protocol(written: &[At<ListenerFilter>]) -> Result<Option<ProxyProtocol>, Problem> {
-    let mut found = None;
-    for (nth, filter) in written.iter().enumerate() {
-        let ListenerFilterConfig::ProxyProtocol(options) = &filter.value.typed_config.value else { continue };
-        if nth > 0 {
-            return Err(filter.invalid_but(
-                "a PROXY header is the first that a connection carries, so its filter is the first as well",
-                "write it once, in front of the other listener_filters",
-            ));
-        }
-        let version = |version: &ProxyProtocolVersion| match version {
-            ProxyProtocolVersion::V1 => ProxyVersion::V1,
-            ProxyProtocolVersion::V2 => ProxyVersion::V2,
-        };
-        found = Some(ProxyProtocol {
-            without: match options.allow_requests_without_proxy_protocol {
-                Some(true) => WithoutHeader::Allowed,
-                Some(false) | None => WithoutHeader::Refused,
-            },
-            disallowed: options.disallowed_versions.iter().map(version).collect(),
-            stat_prefix: options.stat_prefix.clone().filter(|prefix| !prefix.is_empty()),
-        });
-    }
-    Ok(found)
 }
 
 fn inspection(

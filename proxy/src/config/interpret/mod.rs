@@ -20,6 +20,7 @@ mod mutation;
 mod network_filter;
 mod overload;
 mod pattern;
+mod proxy_protocol;
 mod redirects;
 mod retry;
 mod rewrite;

@@ -8,13 +8,12 @@ use std::time::Duration;
 use super::filter::{Forwarding, Level, Template};
 use super::mutation::edits;
 use super::targets::{Levels, Targets};
-use super::{ClusterNames, data_source, matching, redirects, retry, rewrite, weighted};
-use crate::config::address::ProxyVersion;
+use super::{ClusterNames, data_source, matching, proxy_protocol, redirects, retry, rewrite, weighted};
 use crate::config::bootstrap::cluster::RoutingPriority;
 use crate::config::bootstrap::policies::HashPolicy;
 use crate::config::bootstrap::route::{
-    ClusterNotFoundResponseCode, ConnectConfig, DirectResponseAction, ProxyProtocolConfig, ProxyProtocolVersion,
-    Route as Written, RouteAction, RouteConfiguration, TlsRequirementType, UpgradeConfig, VirtualHost as WrittenHost,
+    ClusterNotFoundResponseCode, ConnectConfig, DirectResponseAction, Route as Written, RouteAction,
+    RouteConfiguration, TlsRequirementType, UpgradeConfig, VirtualHost as WrittenHost,
 };
 use crate::config::cluster::Priority;
 use crate::config::constraints::OneLine;
@@ -423,10 +422,9 @@ fn termination(protocol: &str, written: &At<ConnectConfig>) -> Result<Terminatio
         };
         return Err(written.invalid(what));
     }
-    let version = |config: &ProxyProtocolConfig| match config.version {
-        None | Some(ProxyProtocolVersion::V1) => ProxyVersion::V1,
-        Some(ProxyProtocolVersion::V2) => ProxyVersion::V2,
-    };
     let ConnectConfig { allow_post, proxy_protocol_config } = &written.value;
-    Ok(Termination { allow_post: *allow_post, proxy: proxy_protocol_config.as_ref().map(version) })
+    Ok(Termination {
+        allow_post: *allow_post,
+        proxy: proxy_protocol_config.as_ref().map(proxy_protocol::before_tunnel).transpose()?,
+    })
 }

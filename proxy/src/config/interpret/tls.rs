@@ -30,6 +30,7 @@ pub(super) fn downstream(
         TransportSocketConfig::RawBuffer(_) => Ok(None),
         TransportSocketConfig::Downstream(context) => server(context, config, secrets, notes).map(Arc::new).map(Some),
         TransportSocketConfig::InternalUpstream(_) => Err(config.invalid("internal_upstream is for clusters")),
+        TransportSocketConfig::ProxyProtocol(_) => Err(config.invalid("upstream_proxy_protocol is for clusters")),
         TransportSocketConfig::Upstream(_) => {
             Err(config.invalid_but("an UpstreamTlsContext is for clusters", "write DownstreamTlsContext"))
         }
@@ -52,7 +53,8 @@ pub(super) fn upstream(
         TransportSocketConfig::Downstream(_) => {
             Err(config.invalid_but("a DownstreamTlsContext is for filter chains", "write UpstreamTlsContext"))
         }
-        TransportSocketConfig::InternalUpstream(_) => Err(config.invalid("one internal_upstream is enough")),
+        // These have others within them.
+        TransportSocketConfig::InternalUpstream(_) | TransportSocketConfig::ProxyProtocol(_) => Ok(None),
     }
 }
 

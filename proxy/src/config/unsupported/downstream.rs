@@ -127,7 +127,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("HttpFilter", "is_optional", Ignored("a filter that is not known is refused, optional or not")),
 
     ("HttpConnectionManager", "access_log_flush_interval", Refused(PERIODIC)),
-    ("HttpConnectionManager", "add_proxy_protocol_connection_state", Ignored("there is no proxy protocol")),
+    ("HttpConnectionManager", "add_proxy_protocol_connection_state", Only("true", "PROXY headers to upstreams say whose connection it is")),
     ("HttpConnectionManager", "append_local_overload", Only("false", "there are no overload actions")),
     ("HttpConnectionManager", "early_header_mutation_extensions", Refused(HEADER_EDITS)),
     ("HttpConnectionManager", "http3_protocol_options", Refused("there is no UDP and no QUIC")),
@@ -196,9 +196,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("UuidRequestIdConfig", "use_request_id_for_trace_sampling", Ignored(TRACING)),
 
     ("DownstreamHttpProtocolOptions", "max_response_headers_kb", Refused("it concerns clusters")),
-
-    ("ProxyProtocolConfig", "added_tlvs", Refused("a header has the addresses of the client's connection alone")),
-    ("ProxyProtocolConfig", "pass_through_tlvs", Refused("a header has the addresses of the client's connection alone")),
 
     ("Router", "child_span_formatter", Ignored(TRACING)),
     ("Router", "reject_connect_request_early_data", Ignored("nothing after a CONNECT is sent before its response")),

@@ -93,7 +93,6 @@ const OVERLOAD: &str =
     "there are no overload actions; every buffer, queue and number of connections has a limit of its own";
 const PROTOCOL: &str =
     "HTTP is understood, and TCP passed on as it is; end the filter chain in an HttpConnectionManager or a TcpProxy";
-const PROXY_PROTOCOL: &str = "addresses are those of the connection and of x-forwarded-for";
 const SINK: &str = "stats are read from the admin interface; point a scraper at /stats/prometheus";
 const TCP: &str = "no network filter answers by itself; write a TcpProxy whose cluster is an application that does";
 const TRACING: &str = "there is no distributed tracing; x-request-id and trace headers are passed on";
@@ -216,7 +215,6 @@ const EXTENSIONS: &[Extension] = &[
     (TransportSocket, "envoy.transport_sockets.starttls", &["transport_sockets.starttls.v3.StartTlsConfig", "transport_sockets.starttls.v3.UpstreamStartTlsConfig"], TLS),
     (TransportSocket, "envoy.transport_sockets.tap", &["transport_sockets.tap.v3.Tap"], TLS),
     (TransportSocket, "envoy.transport_sockets.tcp_stats", &["transport_sockets.tcp_stats.v3.Config"], TLS),
-    (TransportSocket, "envoy.transport_sockets.upstream_proxy_protocol", &["transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport"], PROXY_PROTOCOL),
     (AccessLogger, "envoy.access_loggers.dynamic_modules", &["access_loggers.dynamic_modules.v3.DynamicModuleAccessLog"], CODE),
     (AccessLogger, "envoy.access_loggers.fluentd", &["access_loggers.fluentd.v3.FluentdAccessLogConfig"], LOGGER),
     (AccessLogger, "envoy.access_loggers.http_grpc", &["access_loggers.grpc.v3.HttpGrpcAccessLogConfig"], LOGGER),

@@ -14,9 +14,10 @@ const VERIFICATION: &str = "a peer is known by trusted_ca and match_typed_subjec
 pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("ListenerFilter", "config_discovery", Refused("the configuration is static; there is no xDS")),
     ("ListenerFilter", "filter_disabled", Refused("the filter sees every connection")),
-    ("ProxyProtocol", "pass_through_tlvs", Refused("no TLV is passed on")),
-    ("ProxyProtocol", "rules", Refused("what TLVs say is not kept")),
-    ("ProxyProtocol", "tlv_location", Ignored("what TLVs say is not kept")),
+    ("ProxyProtocol", "tlv_location", Only("DYNAMIC_METADATA", "what TLVs say is metadata")),
+    ("ProxyProtocolUpstreamTransport", "allow_unspecified_address", Ignored("an address that is not known has a form of its own")),
+    ("ProxyProtocolUpstreamTransport", "tlv_as_pool_key", Ignored("connections whose headers differ are never shared")),
+    ("TlvEntry", "format_string", Refused("write value, in base64")),
     ("TlsInspector", "close_connection_on_client_hello_parsing_errors", Ignored("what begins like TLS and is none is closed")),
     ("TlsInspector", "enable_ja3_fingerprinting", Only("false", "nothing reads fingerprints")),
     ("TlsInspector", "enable_ja4_fingerprinting", Only("false", "nothing reads fingerprints")),

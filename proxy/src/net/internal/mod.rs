@@ -15,6 +15,7 @@ use ::tokio::sync::mpsc;
 
 use super::{Accept, Address, Conn, ConnectOptions, InternalAddress, ListenOptions, LocalBoxFuture, Net, ResolveError};
 use crate::config::metadata::Metadata;
+use crate::config::proxy_header::Tlv;
 
 /// Connections to one listener that it has not taken yet. It takes them at its next turn, so few ever wait.
 const BACKLOG_MAX: usize = 1024;
@@ -22,11 +23,13 @@ const BACKLOG_MAX: usize = 1024;
 /// What the client's end of a connection is called.
 const CLIENT: &str = "internal_client_address";
 
-/// What a connection to an internal listener passes on.
-#[derive(Debug, Default)]
+/// What a connection brings along: to an internal listener from within, or by its PROXY header.
+#[derive(Clone, Debug, Default)]
 pub struct Passed {
-    /// Metadata of the endpoint and of the cluster.
+    /// Metadata: of the endpoint and of the cluster, and what TLVs say.
     pub metadata: Metadata,
+    /// TLVs that headers to upstreams may repeat.
+    pub tlvs: Vec<Tlv>,
 }
 
 /// A network with the internal listeners of one worker.

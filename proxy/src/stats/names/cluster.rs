@@ -260,6 +260,12 @@ impl ClusterStats {
         Counter::named(registry, &cluster_prefix(cluster), "internal_upstream.no_metadata")
     }
 
+    /// `upstream.proxyprotocol.v2_tlvs_exceed_max_length`, of a cluster that is sent PROXY headers.
+    #[must_use]
+    pub fn tlvs_left_out(registry: &Registry, cluster: &str) -> Counter {
+        Counter::named(registry, &cluster_prefix(cluster), "upstream.proxyprotocol.v2_tlvs_exceed_max_length")
+    }
+
     /// The scope of a cluster.
     #[must_use]
     pub fn new(registry: &Registry, cluster: &str) -> Self {

@@ -14,6 +14,8 @@ mod websocket;
 
 use std::ops::Range;
 
+use finwait::net::proxy_protocol::{self, Found};
+
 use super::Secret;
 use super::conversation::Conversation;
 use crate::words::size;
@@ -158,6 +160,20 @@ pub fn messages(conversation: &Conversation, secrets: &[Secret]) -> Messages {
 /// Names what both directions of a connection in clear text carry.
 #[must_use]
 pub fn read(from_client: &[u8], from_server: &[u8]) -> Messages {
+    let Found::Header { ends, length, .. } = proxy_protocol::parse(from_client) else {
+        return read_messages(from_client, from_server);
+    };
+    let mut messages = read_messages(from_client.get(length..).unwrap_or_default(), from_server);
+    for message in &mut messages.from_client {
+        message.bytes = message.bytes.start + length..message.bytes.end + length;
+    }
+    let whose = ends.map_or_else(String::new, |ends| format!(" of {} to {}", ends.client, ends.server));
+    messages.from_client.insert(0, Message::new(0..length, format!("PROXY header{whose}"), Meaning::Other));
+    messages
+}
+
+/// The same, behind a PROXY header if there is one.
+fn read_messages(from_client: &[u8], from_server: &[u8]) -> Messages {
     if !from_client.starts_with(http2::PREFACE) {
         return http1::read(from_client, from_server);
     }

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::network::{Network, World};
 use super::*;
+use crate::cluster::Origin;
 use crate::cluster::breaker::Breakers;
 use crate::codec::{Headers, Payload, RequestHead, http2 as codec};
 use crate::config::Config;
@@ -81,7 +82,7 @@ impl Real {
         let (net, clock, random) = (Rc::clone(&world), Rc::clone(&world), Rc::clone(&world));
         let outside = Outside { net, clock, random, logs: world, ends: Rc::default(), numbered: Rc::default() };
         let address = Address::Socket("127.0.0.1:80".parse().unwrap());
-        let pool = Pool::new(Arc::clone(&shared), Priority::Default, address.into(), outside);
+        let pool = Pool::new(Arc::clone(&shared), Priority::Default, address.into(), Origin::default(), outside);
         Self { pool, shared, network, requests: Vec::new(), others: Vec::new(), set }
     }
 
