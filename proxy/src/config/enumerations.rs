@@ -73,6 +73,7 @@ mod tests {
             include_str!("bootstrap/filter.rs"),
             include_str!("bootstrap/listener.rs"),
             include_str!("bootstrap/network_filter.rs"),
+            include_str!("bootstrap/proxy_protocol.rs"),
             include_str!("bootstrap/policies.rs"),
             include_str!("bootstrap/route.rs"),
             include_str!("bootstrap/tls.rs"),

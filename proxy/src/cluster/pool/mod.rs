@@ -144,7 +144,7 @@ impl Pool {
 
     /// Has it connections, or requests that wait for one?
     pub(super) fn is_in_use(&self) -> bool {
-        self.budget.is_open() || self.queue.len() > 0
+        self.budget.is_open() || !self.queue.is_empty()
     }
 
     /// Requests under way at this endpoint, from this worker and of this priority.

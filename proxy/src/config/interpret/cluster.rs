@@ -112,9 +112,9 @@ fn sockets(cluster: &Written) -> impl Iterator<Item = &At<TransportSocket>> {
 
 /// What connections begin with.
 fn proxy_header(cluster: &Written) -> Result<Option<HeaderToUpstream>, Problem> {
-    let headers = sockets(cluster).filter_map(|socket| match &socket.value.typed_config.value {
-        TransportSocketConfig::ProxyProtocol(header) => Some((socket, header)),
-        _ => None,
+    let headers = sockets(cluster).filter_map(|socket| {
+        let TransportSocketConfig::ProxyProtocol(header) = &socket.value.typed_config.value else { return None };
+        Some((socket, header))
     });
     only(headers, "one upstream_proxy_protocol is enough")?
         .map(|header| proxy_protocol::to_upstream(header.config.as_ref()))
@@ -149,9 +149,9 @@ fn own_metadata(cluster: &Written) -> Result<Option<ClusterMetadata>, Problem> {
 
 /// What connections to internal listeners pass on.
 fn passing(cluster: &Written) -> Result<Option<Arc<[PassedNamespace]>>, Problem> {
-    let internals = sockets(cluster).filter_map(|socket| match &socket.value.typed_config.value {
-        TransportSocketConfig::InternalUpstream(internal) => Some((socket, internal)),
-        _ => None,
+    let internals = sockets(cluster).filter_map(|socket| {
+        let TransportSocketConfig::InternalUpstream(internal) = &socket.value.typed_config.value else { return None };
+        Some((socket, internal))
     });
     let Some(internal) = only(internals, "one internal_upstream is enough")? else { return Ok(None) };
     internal.passthrough_metadata.iter().map(passed_namespace).collect::<Result<_, _>>().map(Some)

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 14] = [
+    pub(super) const MESSAGES: [&str; 15] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/cluster.rs"),
@@ -114,6 +114,7 @@ mod tests {
         include_str!("../bootstrap/listener.rs"),
         include_str!("../bootstrap/matchers.rs"),
         include_str!("../bootstrap/network_filter.rs"),
+        include_str!("../bootstrap/proxy_protocol.rs"),
         include_str!("../bootstrap/policies.rs"),
         include_str!("../bootstrap/route.rs"),
         include_str!("../bootstrap/secret.rs"),
