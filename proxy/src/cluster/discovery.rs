@@ -41,7 +41,7 @@ enum DnsKind {
 /// Whether every name could be resolved.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Resolved {
-    /// Each has an answer, if only that it does not exist.
+    /// Each has a response, if only that it does not exist.
     All,
     /// One has none, or none that is of use.
     NotAll,
@@ -51,7 +51,7 @@ pub(super) enum Resolved {
 struct Target {
     name: String,
     port: u16,
-    /// What the last answer of the name server said.
+    /// The addresses of the name server's last response.
     known: Vec<Address>,
     outage: Option<Outage>,
 }
@@ -96,13 +96,13 @@ impl Names {
         if let Some(stats) = stats {
             stats.update_attempt.add(u64::try_from(self.targets.len()).unwrap_or(u64::MAX));
         }
-        let answers = join_all(self.targets.iter().map(|target| net.resolve(&target.name))).await;
-        for (target, answer) in self.targets.iter_mut().zip(answers) {
-            let answer = answer.map(|addresses| self.family.select(&addresses));
+        let responses = join_all(self.targets.iter().map(|target| net.resolve(&target.name))).await;
+        for (target, response) in self.targets.iter_mut().zip(responses) {
+            let response = response.map(|addresses| self.family.select(&addresses));
             if stats.is_some() {
-                target.log(&self.cluster, &answer);
+                target.log(&self.cluster, &response);
             }
-            let known = match (answer, self.kind) {
+            let known = match (response, self.kind) {
                 (Ok(addresses), _) if !addresses.is_empty() => target.addresses(addresses),
                 (Ok(_) | Err(ResolveError::NoAddress), DnsKind::Strict) => Vec::new(),
                 (Ok(_) | Err(ResolveError::NoAddress), DnsKind::Logical) | (Err(ResolveError::Unavailable(_)), _) => {
@@ -120,14 +120,14 @@ impl Names {
         resolved
     }
 
-    /// What the name server said of each name last.
+    /// Each name's addresses in the last response of the name server.
     pub(super) fn known(&self) -> Vec<Known> {
         let known =
             |target: &Target| Known { name: target.name.clone(), port: target.port, addresses: target.known.clone() };
         self.targets.iter().map(known).collect()
     }
 
-    /// The endpoints: each address of all names once, in the order of the file and of the answers, or one with all of them.
+    /// The endpoints: each address of all names once, in the order of the file and of the responses, or one with all of them.
     pub(super) fn endpoints(&self) -> Vec<Location> {
         let known = self.targets.iter().flat_map(|target| &target.known);
         if self.kind == DnsKind::Logical {
@@ -149,9 +149,9 @@ impl Target {
     }
 
     /// Logs the first failure of a row at once, then their number once a minute and at the end of the row.
-    fn log(&mut self, cluster: &str, answer: &Result<Vec<IpAddr>, ResolveError>) {
+    fn log(&mut self, cluster: &str, response: &Result<Vec<IpAddr>, ResolveError>) {
         let name = &self.name;
-        let failure: &dyn fmt::Display = match answer {
+        let failure: &dyn fmt::Display = match response {
             Ok(addresses) if addresses.is_empty() => &"the name has no address of the family in dns_lookup_family",
             Ok(_) => {
                 if let Some(Outage { failures, .. }) = self.outage.take() {
@@ -172,8 +172,8 @@ impl Target {
     }
 }
 
-/// Resolves the names again and again for as long as the cluster exists. They are asked for together, so that one that fails
-/// has all of them asked for earlier.
+/// Resolves the names again and again for as long as the cluster exists. They are queried together, so that one that fails
+/// has all of them queried earlier.
 pub(super) async fn refresh(cluster: Weak<Cluster>, mut names: Names, refresh: Refresh, first: Resolved) {
     let mut failures = u32::from(first == Resolved::NotAll);
     loop {
@@ -213,7 +213,7 @@ mod tests {
     use crate::net::{Accept, Conn, ConnectOptions, ListenOptions, LocalBoxFuture};
     use crate::stats::Registry;
 
-    /// A network with nothing but a name server, which answers each query with the next answer.
+    /// A network with nothing but a name server, which has one response for each query.
     struct NameServer(RefCell<VecDeque<Result<Vec<IpAddr>, ResolveError>>>);
 
     impl Net for NameServer {
@@ -226,8 +226,8 @@ mod tests {
         }
 
         fn resolve<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
-            let answer = self.0.borrow_mut().pop_front().expect("an answer for each query");
-            Box::pin(async move { answer })
+            let response = self.0.borrow_mut().pop_front().expect("a response for each query");
+            Box::pin(async move { response })
         }
     }
 
@@ -289,8 +289,8 @@ mod tests {
         ];
         let stats = ClusterStats::new(&Registry::new(), "up");
         let mut names = names(DnsKind::Strict, &["web.mesh"], &stats);
-        for (step, (answer, counted, endpoints)) in steps.into_iter().enumerate() {
-            names.resolve(&NameServer(RefCell::new([answer].into()))).await;
+        for (step, (response, counted, endpoints)) in steps.into_iter().enumerate() {
+            names.resolve(&NameServer(RefCell::new([response].into()))).await;
             let counters =
                 [&stats.update_attempt, &stats.update_success, &stats.update_failure, &stats.update_no_rebuild];
             assert_eq!(counters.map(crate::stats::Counter::value), counted, "step {step}");
@@ -313,8 +313,8 @@ mod tests {
         ];
         let stats = ClusterStats::new(&Registry::new(), "up");
         let mut names = names(DnsKind::Logical, &["web.mesh"], &stats);
-        for (step, (answer, counted, addresses)) in steps.into_iter().enumerate() {
-            names.resolve(&NameServer(RefCell::new([answer].into()))).await;
+        for (step, (response, counted, addresses)) in steps.into_iter().enumerate() {
+            names.resolve(&NameServer(RefCell::new([response].into()))).await;
             let counters =
                 [&stats.update_attempt, &stats.update_success, &stats.update_failure, &stats.update_no_rebuild];
             assert_eq!(counters.map(crate::stats::Counter::value), counted, "step {step}");

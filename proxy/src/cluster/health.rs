@@ -25,17 +25,17 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 100;
 /// Bytes of a response to a check that are read to have the connection for the next one.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of a TCP answer that are searched.
-const TCP_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a TCP response that are searched.
+const TCP_RESPONSE_BYTES_MAX: usize = 64 * 1024;
 
 /// What a check found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Found {
-    /// No response, or none that can be read, or one that may be asked for again.
+    /// No response, or none that can be read, or one after which the check may be repeated.
     Failure(Failure),
     /// The response wanted.
     Success,
-    /// A clear answer, and not the one wanted.
+    /// A clear response, and not the one wanted.
     Verdict,
 }
 
@@ -58,16 +58,16 @@ struct Course {
     failures: u32,
 }
 
-/// What a check says of an endpoint.
+/// What a check finds of an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Judgement {
     is_healthy: bool,
-    /// The check says otherwise, but more of its kind have to come.
+    /// The check finds otherwise, but more of its kind have to come.
     is_pending: bool,
 }
 
 impl Course {
-    /// What is known after this? `was` says if the endpoint was healthy before.
+    /// What is known after this? `was`: the endpoint was healthy before.
     fn judge(&mut self, was: bool, found: Found, check: &HealthCheck) -> Judgement {
         let is_healthy = self.is_healthy(was, found, check);
         Judgement { is_healthy, is_pending: is_healthy == was && was != (found == Found::Success) }
@@ -105,13 +105,13 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Over an endpoint that is new: it is not healthy before a check has said so.
+    /// Over an endpoint that is new: it is not healthy before a check has succeeded.
     pub(super) fn new(cluster: &Rc<Cluster>, endpoint: &Rc<Endpoint>, check: &HealthCheck) -> Self {
         endpoint.counts.health.set_flag(HealthFlag::FailedCheck);
         Self::resumed(cluster, endpoint, check)
     }
 
-    /// Over an endpoint that is known: it is what it was until a check says otherwise.
+    /// Over an endpoint that is known: it is what it was until a check finds otherwise.
     pub(super) fn resumed(cluster: &Rc<Cluster>, endpoint: &Rc<Endpoint>, check: &HealthCheck) -> Self {
         Self {
             cluster: Rc::downgrade(cluster),
@@ -129,7 +129,7 @@ impl Watch {
         }
     }
 
-    /// One check; says how long to wait before the next.
+    /// One check; returns how long to wait before the next.
     pub(super) async fn once(&mut self) -> Option<Duration> {
         let (outside, address, shared) = {
             let cluster = self.cluster.upgrade()?;
@@ -330,7 +330,7 @@ async fn check_http(
         }
     };
     let mut headers = Headers::default();
-    headers.append(http::header::USER_AGENT, HeaderValue::from_static("Envoy/HC")); // apps know their checker by it
+    headers.append(http::header::USER_AGENT, HeaderValue::from_static("Envoy/HC")); // apps recognise the check by it
     let head = RequestHead {
         method: Method::GET,
         scheme: None,
@@ -343,7 +343,7 @@ async fn check_http(
     let mut outgoing = connection.send(&head, Payload::None);
     std::future::poll_fn(|cx| outgoing.poll_flush(cx)).await.ok()?;
     drop(outgoing);
-    let (answer, mut body) = connection.response().await.ok()?;
+    let (response, mut body) = connection.response().await.ok()?;
     let mut read = 0;
     while let Some(frame) = std::future::poll_fn(|cx| body.poll_frame(cx)).await {
         let Ok(Frame::Data(data)) = frame else { break };
@@ -356,10 +356,10 @@ async fn check_http(
     if connection.is_reusable() {
         *kept = Some(connection);
     }
-    Some(answer.status.as_u16())
+    Some(response.status.as_u16())
 }
 
-/// Says something and waits for the responses.
+/// Sends `send` and waits for the responses.
 async fn check_tcp(mut conn: Conn, send: &[u8], receive: &[Vec<u8>]) -> Option<()> {
     conn.write_all(send).await.ok()?;
     let mut got = Vec::new();
@@ -371,7 +371,7 @@ async fn check_tcp(mut conn: Conn, send: &[u8], receive: &[Vec<u8>]) -> Option<(
                 searched += at + wanted.len();
                 break;
             }
-            if got.len() > TCP_ANSWER_BYTES_MAX || conn.read_buf(&mut got).await.ok()? == 0 {
+            if got.len() > TCP_RESPONSE_BYTES_MAX || conn.read_buf(&mut got).await.ok()? == 0 {
                 return None;
             }
         }

@@ -12,14 +12,14 @@ pub struct Location {
 }
 
 impl Location {
-    /// One endpoint with all addresses of an answer, if there is one. The family of the first and the other family take
+    /// One endpoint with all addresses of a DNS response, if there is one. The family of the first and the other family take
     /// turns, so that a network without one of them costs one try (RFC 8305 4).
     #[must_use]
-    pub fn of_all(answer: impl IntoIterator<Item = Address>) -> Option<Self> {
-        let mut answer = answer.into_iter();
-        let address = answer.next()?;
+    pub fn of_all(addresses: impl IntoIterator<Item = Address>) -> Option<Self> {
+        let mut addresses = addresses.into_iter();
+        let address = addresses.next()?;
         let is_like_first = |other: &Address| is_v4(other) == is_v4(&address);
-        let (like, unlike): (Vec<_>, Vec<_>) = answer.partition(is_like_first);
+        let (like, unlike): (Vec<_>, Vec<_>) = addresses.partition(is_like_first);
         let (mut like, mut unlike) = (like.into_iter(), unlike.into_iter());
         let mut others = Vec::new();
         loop {
@@ -53,14 +53,14 @@ mod tests {
 
     #[test]
     fn families_take_turns_and_begin_with_the_first() {
-        for (answer, expected) in [
+        for (addresses, expected) in [
             ("::1 ::2 10.0.0.1 10.0.0.2", "::1 10.0.0.1 ::2 10.0.0.2"),
             ("10.0.0.1 10.0.0.2 10.0.0.3 ::1", "10.0.0.1 ::1 10.0.0.2 10.0.0.3"),
             ("10.0.0.2 10.0.0.1", "10.0.0.2 10.0.0.1"),
             ("::1", "::1"),
         ] {
             let addresses =
-                answer.split(' ').map(|ip| Address::Socket((ip.parse::<std::net::IpAddr>().unwrap(), 80).into()));
+                addresses.split(' ').map(|ip| Address::Socket((ip.parse::<std::net::IpAddr>().unwrap(), 80).into()));
             let location = Location::of_all(addresses).unwrap();
             let tried: Vec<_> = location.addresses().filter_map(Address::ip).map(|ip| ip.to_string()).collect();
             assert_eq!(tried.join(" "), expected);

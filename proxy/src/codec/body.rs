@@ -15,7 +15,7 @@ use super::{ExchangeError, Frame, Headers, ResetReason, http1, http2};
 pub enum Body {
     /// A copy of a body that another exchange reads.
     Copied(CopiedBody),
-    /// Nothing arrives, and no event tells when the peer closes.
+    /// Nothing arrives, and no event reports that the peer closes.
     Empty,
     /// From an HTTP/1 connection.
     Http1(http1::Incoming),

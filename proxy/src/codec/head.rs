@@ -17,7 +17,7 @@ pub struct RequestHead {
     pub path: Option<HeaderValue>,
     /// `:protocol` of an extended CONNECT (RFC 8441).
     pub protocol: Option<HeaderValue>,
-    /// What the peer speaks.
+    /// The peer's.
     pub version: Version,
     /// All other fields, in order.
     pub headers: Headers,
@@ -28,7 +28,7 @@ pub struct RequestHead {
 pub struct ResponseHead {
     /// 100 to 999.
     pub status: StatusCode,
-    /// What the peer speaks.
+    /// The peer's.
     pub version: Version,
     /// In order, without pseudo-header fields.
     pub headers: Headers,
@@ -42,7 +42,7 @@ impl RequestHead {
         path.split(|byte| *byte == b'?').next().unwrap_or_default()
     }
 
-    /// The protocol an HTTP/1 request asks to switch to: the `upgrade` header, if `connection` names it.
+    /// The protocol an HTTP/1 request offers to switch to: the `upgrade` header, if `connection` names it.
     #[must_use]
     pub fn upgrade(&self) -> Option<&HeaderValue> {
         self.headers.upgrade()
@@ -85,7 +85,7 @@ impl Headers {
         self.0.push((name, value));
     }
 
-    /// Adds a value as if it had come on a line of its own: it is joined to a field that is there, if `is_joined` says so of
+    /// Adds a value as if it had come on a line of its own: it is joined to a field that is there, if `is_joined` is true of
     /// the name.
     pub(crate) fn append_or_join(&mut self, name: &HeaderName, value: HeaderValue, is_joined: fn(&str) -> bool) {
         if is_joined(name.as_str())
@@ -123,7 +123,7 @@ impl Headers {
         self.0.retain(|(n, _)| n != name);
     }
 
-    /// Keeps the fields that `keep` says yes to.
+    /// Keeps the fields for which `keep` is true.
     pub fn retain(&mut self, mut keep: impl FnMut(&HeaderName, &HeaderValue) -> bool) {
         self.0.retain(|(name, value)| keep(name, value));
     }
@@ -189,7 +189,7 @@ impl Headers {
     }
 }
 
-/// Fields of a head that is being read. Envoy keeps one field of each name that it knows, and joins the values of others
+/// Fields of a head that is being read. Envoy keeps one field of each inline header, and joins the values of others
 /// with a comma (RFC 9110 5.3): what is checked is then what is sent on, however many lines it came in.
 #[derive(Debug)]
 pub(in crate::codec) struct Received {
@@ -200,7 +200,7 @@ pub(in crate::codec) struct Received {
 }
 
 impl Received {
-    /// Room for `count` fields; those are joined that `is_joined` says yes to.
+    /// Room for `count` fields; those are joined for which `is_joined` is true.
     pub(in crate::codec) fn with_capacity(count: usize, is_joined: fn(&str) -> bool) -> Self {
         Self { headers: Headers::with_capacity(count), seen: 0, is_joined }
     }

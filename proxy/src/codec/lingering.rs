@@ -1,4 +1,4 @@
-//! The delayed close: a connection that has said everything and waits for its peer to close.
+//! The delayed close: a connection that has sent everything and waits for its peer to close.
 //!
 //! No FIN is sent during the wait, and nothing beyond the first byte is read: a response that is still in the
 //! peer's buffer would be erased by the RST that a close with unread data provokes. The caller sets the limit by
@@ -35,7 +35,7 @@ impl Lingering {
     /// # Cancellation
     /// Dropping the future closes the connection: with FIN, or with RST if the peer sent more.
     pub(super) async fn peer_closed(mut self) {
-        // The only way to hear of the FIN is to read. One byte is enough to know that data came first; the rest
+        // Only a read finds the FIN. One byte is enough to know that data came first; the rest
         // stays with the kernel.
         if let Ok(1..) = self.conn.read(&mut [0]).await {
             self.end = End::Rst;

@@ -1,6 +1,6 @@
 //! HTTP on the wire, in both directions.
 //!
-//! Beyond this folder no module knows bytes, frames or the h2 crate: a connection hands out [`RequestHead`]s or
+//! Beyond this folder no module handles bytes, frames or the h2 crate: a connection hands out [`RequestHead`]s or
 //! [`ResponseHead`]s, each with a [`Body`] to read, and takes the other half through a [`Writer`]. A tunnel
 //! is nothing special here: a body and a writer that have no length.
 //!

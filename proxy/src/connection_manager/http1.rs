@@ -97,14 +97,14 @@ async fn wait(
                 Ok(true) => Woken::Request,
                 Ok(false) | Err(_) => Woken::Closed,
             },
-            () = draining.as_mut(), if lifecycle.is_untold() => drop(lifecycle.drain_with_server()),
+            () = draining.as_mut(), if lifecycle.is_unannounced() => drop(lifecycle.drain_with_server()),
             () = timer.at(lifecycle.due()) => {}
         }
     }
 }
 
 /// How a connection closes on which no request is under way. What a delayed FIN protects, a response that is still to be
-/// read, is kept as well by a FIN that says no more than that no other follows.
+/// read, is kept as well by a FIN, which means only that no other response follows.
 fn when_idle(how: Close, differences: Differences) -> Close {
     match how {
         Close::FlushThenWaitForPeer if differences.has(Difference::FinWhenDrained) => Close::FinThenWaitForPeer,
@@ -125,7 +125,7 @@ async fn serve_one(
 ) -> After {
     let mut record = Record::begin(&manager.service, downstream);
     let info = &mut record.info;
-    info.protocol = Some(Version::HTTP_11); // until a head says otherwise
+    info.protocol = Some(Version::HTTP_11); // until a head has another
     manager.service.stats.downstream_rq_http1_total.inc();
     let mut timers = Timers::new(std::mem::take(timer), &manager.service.options.timeouts, info.times.begin);
     let read = tokio::select! {

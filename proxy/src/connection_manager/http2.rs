@@ -43,7 +43,7 @@ pub(super) async fn serve(
         return ConnectionEnd::Local;
     };
     let mut streams = JoinSet::new();
-    lifecycle.speaks(Protocol::Http2);
+    lifecycle.first_bytes(Protocol::Http2);
     let ended = run(manager, &mut connection, &mut lifecycle, &mut streams, &downstream).await;
     let with_request = !streams.is_empty() || ended == Ended::WithUnread;
     if let Ended::Abandoned(why) = ended {
@@ -52,7 +52,7 @@ pub(super) async fn serve(
         while streams.join_next().await.is_some() {}
         return if with_request { ConnectionEnd::LocalWithRequest } else { ConnectionEnd::Local };
     }
-    // Every stream hears of the end from its own half and writes its own line.
+    // Every stream gets the end from its own half and writes its own line.
     while streams.join_next().await.is_some() {}
     if connection.is_peer_gone() {
         manager.service.outside.ends.turn().await; // while the connection is still there
@@ -68,7 +68,7 @@ pub(super) async fn serve(
 }
 
 /// Leaves the socket open until the client has closed it, though no longer than `delayed_close_timeout`, so that what
-/// was said last is not lost to a reset. Did the client close it?
+/// was sent last is not lost to a reset. Did the client close it?
 async fn linger(manager: &ConnectionManager, peer_closed: impl Future<Output = ()>) -> bool {
     let limit = manager.service.options.timeouts.delayed_close;
     let closed = tokio::time::timeout(limit, peer_closed).await.is_ok();
@@ -80,7 +80,7 @@ async fn linger(manager: &ConnectionManager, peer_closed: impl Future<Output = (
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Ended {
-    /// The client is dead or hostile: not a word more to it.
+    /// The client is dead or attacks: nothing more is sent to it.
     Abandoned(LocalEnd),
     Closed,
     /// Closed, with a request whose head could not be read.
@@ -103,16 +103,16 @@ async fn run(
         pin!(probe::until_dead(pinger, manager.service.options.http2.keepalive, &*manager.service.outside.random));
     loop {
         tokio::select! {
-            // A stream's wish for GOAWAY first: it must be on the wire before that stream's response. Streams that have
+            // A stream's request for GOAWAY first: it must be on the wire before that stream's response. Streams that have
             // ended come before new ones: a client that opens them as fast as they are read would never be judged by its
             // resets.
             biased;
-            () = go_away.requested(), if lifecycle.is_untold() => {
+            () = go_away.requested(), if lifecycle.is_unannounced() => {
                 let begins = if manager.service.drain.is_draining() { lifecycle.drain_with_server() } else { lifecycle.drain() };
                 take(connection, begins.then_some(LifecycleStep::Notice));
             }
             Some(ended) = streams.join_next(), if !streams.is_empty() => {
-                // A stream that panicked has told nothing.
+                // A stream that panicked returns nothing.
                 if ended.is_ok_and(|streamed| resets.note(streamed)) {
                     return too_many_resets(manager);
                 }
@@ -135,7 +135,7 @@ async fn run(
                     }
                 }
             },
-            () = drain.begun(), if lifecycle.is_untold() => {
+            () = drain.begun(), if lifecycle.is_unannounced() => {
                 lifecycle.drain_with_server();
                 take(connection, Some(LifecycleStep::Notice));
             }
@@ -191,7 +191,7 @@ fn premature_max(runtime: &Runtime) -> Duration {
     Duration::from_secs(runtime.count(key).unwrap_or(otherwise).into())
 }
 
-/// Says what the drain sequence has to say.
+/// Sends what the drain sequence requires.
 fn take(connection: &mut ServerConnection, turn: Option<LifecycleStep>) {
     match turn {
         None => {}
@@ -218,7 +218,7 @@ fn begin(
         let (routes, body) = (manager.service.routes(), Body::Http2(incoming));
         let mut responder = stream::Responder::Http2 { respond, go_away };
         let timers = Timers::new(LazyTimer::default(), &manager.service.options.timeouts, record.info.times.begin);
-        // An HTTP/2 stream has nothing to say about its connection beyond GOAWAY, which it has requested.
+        // The one thing that an HTTP/2 stream does to its connection is GOAWAY, which it has requested.
         let served = {
             let (service, info) = (&manager.service, &mut record.info);
             let mut context = stream::prepare(service, &routes, head, body, timers, &mut responder, info);
@@ -291,7 +291,7 @@ fn refused(manager: &ConnectionManager, downstream: &Rc<Downstream>, error: Conn
     }
 }
 
-/// The client broke a rule; `unread` says which, if it was within a request's head.
+/// The client broke a rule; `unread` is which, if it was within a request's head.
 fn closed(manager: &ConnectionManager, downstream: &Rc<Downstream>, unread: Option<Violation>) -> Ended {
     let Some(violation) = unread else { return Ended::Closed };
     record_unread(manager, downstream, ResponseFlag::DPE, violation);

@@ -1,6 +1,6 @@
 //! How long a connection from a client lives, and how its end is prepared.
 //!
-//! Envoy's drain sequence, for both protocols: the client is told that the connection will end (on HTTP/2 by GOAWAY, on
+//! Envoy's drain sequence, for both protocols: the client is notified that the connection will end (on HTTP/2 by GOAWAY, on
 //! HTTP/1 by `connection: close` on every response from then on), may go on for `drain_timeout`, and then the
 //! connection ends with its last stream. Being idle, old, or used often enough begins it, and so does the server's drain.
 //!
@@ -41,7 +41,7 @@ enum Phase {
     Serving(Protocol),
     /// Old, but spared: the next request is the last.
     Spared,
-    /// The client has been told, and may go on until this instant.
+    /// The client has been notified, and may go on until this instant.
     Draining(Instant),
     /// The connection ends right behind what is being sent.
     Last,
@@ -55,7 +55,7 @@ pub(super) enum Protocol {
     Http2,
 }
 
-/// What an HTTP/2 connection has to say now.
+/// The GOAWAY that an HTTP/2 connection sends now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum LifecycleStep {
     /// The final GOAWAY.
@@ -83,7 +83,7 @@ impl Lifecycle {
     }
 
     /// The first bytes have come, and this is what they are.
-    pub(super) fn speaks(&mut self, protocol: Protocol) {
+    pub(super) fn first_bytes(&mut self, protocol: Protocol) {
         if self.phase == Phase::Fresh {
             self.phase = Phase::Serving(protocol);
         }
@@ -91,7 +91,7 @@ impl Lifecycle {
 
     /// A request begins.
     pub(super) fn request_begins(&mut self, protocol: Protocol) -> Option<LifecycleStep> {
-        self.speaks(protocol);
+        self.first_bytes(protocol);
         self.idle_at = None;
         self.requests = self.requests.saturating_add(1);
         let used_up = self.requests_max.is_some_and(|max| self.requests >= max.get());
@@ -113,13 +113,13 @@ impl Lifecycle {
         self.idle_at = self.idle_timeout.map(|limit| Instant::now() + limit);
     }
 
-    /// An HTTP/1 response is about to leave: does it say `connection: close`?
+    /// An HTTP/1 response is about to leave: does it carry `connection: close`?
     pub(super) fn closes_with_response(&mut self, drain: &ListenerDrain) -> bool {
         self.elapse();
         if drain.is_draining() {
             self.drain_with_server();
         }
-        !self.is_untold()
+        !self.is_unannounced()
     }
 
     /// The server drains. Did that begin the sequence?
@@ -136,8 +136,8 @@ impl Lifecycle {
         self.begin_drain(Instant::now())
     }
 
-    /// Does the client not know yet that the connection will end?
-    pub(super) fn is_untold(&self) -> bool {
+    /// Has the client not been notified yet that the connection will end?
+    pub(super) fn is_unannounced(&self) -> bool {
         matches!(self.phase, Phase::Fresh | Phase::Serving(_) | Phase::Spared)
     }
 
@@ -150,7 +150,7 @@ impl Lifecycle {
         self.idle_at.into_iter().chain(self.old_at).chain(drained).min()
     }
 
-    /// Goes through everything that is due, and says what it came to last.
+    /// Goes through everything that is due, and returns what it came to last.
     pub(super) fn elapse(&mut self) -> Option<LifecycleStep> {
         self.due()?; // the clock is read only where something may be due
         let now = Instant::now();
@@ -206,7 +206,7 @@ impl Lifecycle {
     }
 
     fn begin_drain(&mut self, at: Instant) -> bool {
-        let begins = self.is_untold();
+        let begins = self.is_unannounced();
         if begins {
             self.phase = Phase::Draining(at + self.drain_timeout);
         }
@@ -221,7 +221,7 @@ mod tests {
 
     #[derive(Clone, Copy, Debug)]
     enum Event {
-        Speaks(Protocol),
+        FirstBytes(Protocol),
         Request(Protocol),
         Idle,
         ServerDrains,
@@ -232,13 +232,13 @@ mod tests {
     /// Idle after 10 s, old after 100 s, drained after 5 s; the third request of a connection is its last.
     #[tokio::test(start_paused = true)]
     async fn each_event_leads_to_its_phase() {
-        use Event::{Idle, Pass, Request, ServerDrains, Speaks};
+        use Event::{FirstBytes, Idle, Pass, Request, ServerDrains};
         use Protocol::{Http1, Http2};
         for (spares_http1, events, turn, close) in [
             (false, &[Pass(9)][..], None, None),
             (false, &[Pass(10)], Some(LifecycleStep::End), Some(Close::Flush)),
-            (false, &[Speaks(Http1), Pass(10)], Some(LifecycleStep::Notice), None),
-            (false, &[Speaks(Http1), Pass(15)], Some(LifecycleStep::End), Some(Close::FlushThenWaitForPeer)),
+            (false, &[FirstBytes(Http1), Pass(10)], Some(LifecycleStep::Notice), None),
+            (false, &[FirstBytes(Http1), Pass(15)], Some(LifecycleStep::End), Some(Close::FlushThenWaitForPeer)),
             (false, &[Request(Http2), Pass(99)], None, None),
             (false, &[Request(Http2), Pass(100)], Some(LifecycleStep::Notice), None),
             (false, &[Request(Http2), Pass(105)], Some(LifecycleStep::End), Some(Close::FlushThenWaitForPeer)),
@@ -267,7 +267,7 @@ mod tests {
 
     async fn take(lifecycle: &mut Lifecycle, event: Event) -> Option<LifecycleStep> {
         match event {
-            Event::Speaks(protocol) => lifecycle.speaks(protocol),
+            Event::FirstBytes(protocol) => lifecycle.first_bytes(protocol),
             Event::Request(protocol) => return lifecycle.request_begins(protocol),
             Event::Idle => lifecycle.is_idle(),
             Event::ServerDrains => {

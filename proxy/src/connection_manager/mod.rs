@@ -1,6 +1,6 @@
 //! Bytes become streams (requests); errors are counted in one place.
 //!
-//! A listener hands over a connection. [`ConnectionManager::serve`] finds out which protocol it speaks and
+//! A listener hands over a connection. [`ConnectionManager::serve`] finds out which protocol it uses and
 //! runs it to its end: [`http1`] and [`http2`] own the connection, [`stream`](crate::stream) owns one request.
 
 mod http1;
@@ -173,7 +173,7 @@ impl ConnectionManager {
                     Ok(0) | Err(_) => return Sniffed::Closed,
                     Ok(_) => {}
                 },
-                () = drain.begun(), if lifecycle.is_untold() => {
+                () = drain.begun(), if lifecycle.is_unannounced() => {
                     lifecycle.drain_with_server();
                     continue;
                 }

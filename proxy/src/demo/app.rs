@@ -53,7 +53,7 @@ const REQUEST_MAX: Duration = Duration::from_secs(30);
 /// A silent WebSocket is kept from the hops' idle timeouts, the shortest of which is 300 s.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Serves until `stop` says so; says goodbye on WebSockets when `drain` begins.
+/// Serves until `stop` is reached; closes WebSockets with 1001 when `drain` begins.
 pub(super) async fn serve(mut acceptor: Acceptor, feed: Feed, drain: Drain, stop: Drain) {
     let app = Rc::new(App { feed, drain });
     let mut connections = JoinSet::new();
@@ -109,8 +109,8 @@ impl App {
                 self.serve_websocket(&mut connection, &head, incoming).await;
                 break;
             }
-            let answered = timeout(REQUEST_MAX, respond(&mut connection, &head, incoming)).await;
-            match answered {
+            let responded = timeout(REQUEST_MAX, respond(&mut connection, &head, incoming)).await;
+            match responded {
                 Ok(Ok(After::KeepAlive)) if connection.is_reusable() => {}
                 Ok(Ok(After::KeepAlive | After::Close)) => break,
                 Ok(Err(_)) | Err(_) => return,
@@ -144,7 +144,7 @@ impl App {
         };
         while sent.is_ok() {
             sent = tokio::select! {
-                // The peer first: a close frame that has come is answered before anything else is said.
+                // The peer first: a close frame that has come is replied to before anything else is sent.
                 biased;
                 received = socket.next() => match received {
                     Ok(Some(Message { kind: FrameKind::Close, payload })) => return socket.reply_to_close(&payload).await,
@@ -153,7 +153,7 @@ impl App {
                     Err(violation) => return socket.close(violation.code()).await,
                 },
                 () = drain.reached(Stage::Draining) => return socket.close(GOING_AWAY).await,
-                told = next_line(&mut purpose) => socket.send(FrameKind::Text, told.as_bytes()).await,
+                line = next_line(&mut purpose) => socket.send(FrameKind::Text, line.as_bytes()).await,
                 _ = pings.tick() => socket.send(FrameKind::Ping, b"").await,
             };
         }
@@ -169,7 +169,7 @@ async fn react(socket: &mut Socket, purpose: &Purpose, message: Message) -> Resu
     }
 }
 
-/// What a watcher of the log is told next.
+/// The next line for a watcher of the log.
 ///
 /// # Cancellation
 /// Safe to drop: a line that was not returned comes again.

@@ -1,4 +1,4 @@
-//! Access-log lines, told twice: to where the configuration sends them, behind the name of their hop, and to
+//! Access-log lines, sent twice: to where the configuration sends them, behind the name of their hop, and to
 //! every client that watches.
 
 use std::io;
@@ -72,6 +72,6 @@ impl LogWriter for HopLog {
         self.log.write_line(&named);
         let shown = line.get(..LINE_BYTES_MAX).unwrap_or(line).trim_ascii_end();
         let line = Line { hop: self.hop, line: String::from_utf8_lossy(shown).into_owned() };
-        drop(self.feed.0.send(line)); // an error says that there is no watcher
+        drop(self.feed.0.send(line)); // an error: there is no watcher
     }
 }

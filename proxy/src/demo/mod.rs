@@ -95,7 +95,7 @@ pub enum DemoError {
     App {
         /// The address that is in use.
         at: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// An embedded file is wrong.

@@ -22,20 +22,20 @@ const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 const CONTROL_BYTES_MAX: usize = 125;
 /// How long a peer may take to make room for a message.
 const SEND_WAIT_MAX: Duration = Duration::from_secs(10);
-/// How long a peer may take to answer a close frame.
+/// How long a peer may take to reply to a close frame.
 const CLOSE_WAIT_MAX: Duration = Duration::from_secs(1);
-/// What the handshake's answer is made of besides the key (RFC 6455 1.3).
+/// What `sec-websocket-accept` is made of besides the key (RFC 6455 1.3).
 const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The peer should know that the server goes away (RFC 6455 7.4.1).
+/// The close code of a server that goes away (RFC 6455 7.4.1).
 pub(super) const GOING_AWAY: u16 = 1001;
 
-/// Does this request ask for a WebSocket?
+/// Does this request open a WebSocket?
 pub(super) fn is_requested(head: &RequestHead) -> bool {
     head.upgrade().is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// Answers the handshake: 101, or why not (RFC 6455 4.2.2).
+/// The response to the handshake: 101, or an error (RFC 6455 4.2.2).
 pub(super) fn handshake(head: &RequestHead) -> ResponseHead {
     if head.headers.get(&SEC_WEBSOCKET_VERSION).is_none_or(|version| version.as_bytes() != b"13") {
         let mut refusal = ResponseHead::new(StatusCode::UPGRADE_REQUIRED);
@@ -63,7 +63,7 @@ fn accept(key: &[u8]) -> String {
 }
 
 /// A browser lets every page open a WebSocket to everywhere and leaves the decision to the server (RFC 6455
-/// 10.2). What this machine does is no business of another site's page. Clients that are no browsers say nothing.
+/// 10.2). What this machine does is no business of another site's page. Clients that are no browsers send no `origin`.
 fn is_from_another_site(head: &RequestHead) -> bool {
     let Some(origin) = head.headers.get(&ORIGIN) else { return false };
     let host = head.authority.as_ref().or_else(|| head.headers.get(&HOST));
@@ -104,7 +104,7 @@ pub(super) struct Message {
     pub(super) payload: Bytes,
 }
 
-/// What a peer must not do. The connection ends with the code that says so (RFC 6455 7.4.1).
+/// What a peer must not do. The connection ends with its close code (RFC 6455 7.4.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Violation {
     /// Text that is not UTF-8.
@@ -133,7 +133,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// The two halves of an exchange whose answer was 101.
+    /// The two halves of an exchange whose response was 101.
     pub(super) fn new(mut incoming: Incoming, outgoing: Outgoing) -> Self {
         incoming.switch_to_raw();
         Self { incoming, outgoing, decoder: Decoder::default() }
@@ -171,19 +171,19 @@ impl Socket {
         flushed.unwrap_or(Err(ExchangeError::Closed))
     }
 
-    /// The peer closes: it hears its own code, and the connection ends (RFC 6455 5.5.1).
+    /// The peer closes: it is sent its own code, and the connection ends (RFC 6455 5.5.1).
     pub(super) async fn reply_to_close(mut self, payload: &[u8]) {
         if self.send(FrameKind::Close, payload.get(..2).unwrap_or_default()).await.is_err() {
             tracing::debug!("a peer closed without waiting for the response");
         }
     }
 
-    /// Says why the connection ends, and waits for the peer to have heard it.
+    /// Sends a close frame with `code`, and waits for the peer's.
     pub(super) async fn close(mut self, code: u16) {
         if self.send(FrameKind::Close, &code.to_be_bytes()).await.is_err() {
             return;
         }
-        let answered = async {
+        let replied = async {
             while let Ok(Some(message)) = self.next().await {
                 if message.kind == FrameKind::Close {
                     return;
@@ -191,7 +191,7 @@ impl Socket {
             }
         };
         // Without a response the connection closes all the same.
-        drop(tokio::time::timeout(CLOSE_WAIT_MAX, answered).await);
+        drop(tokio::time::timeout(CLOSE_WAIT_MAX, replied).await);
     }
 }
 

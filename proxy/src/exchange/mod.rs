@@ -95,7 +95,7 @@ enum PayloadEnd {
     Message,
 }
 
-/// Why the stream ends without its upstream's say.
+/// Why the stream ends, if not by its upstream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Interrupted {
     /// The client sent what is no HTTP body, or its half broke off.
@@ -392,7 +392,7 @@ impl<'c> Exchange<'c> {
     }
 
     /// Reads what the client sends and writes what `writer` takes. Ready only when the client is gone or
-    /// talks nonsense. A writer that fails is dropped: the upstream's reading half tells why.
+    /// violates the protocol. A writer that fails is dropped: the upstream's reading half has the cause.
     fn poll_pump(&mut self, cx: &mut Context<'_>, writer: &mut Option<Writer>) -> Poll<Interrupted> {
         loop {
             if self.poll_write(cx, writer).is_err() {

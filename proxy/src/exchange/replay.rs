@@ -48,7 +48,7 @@ impl Replay {
         }
     }
 
-    /// Lets `bytes` of the body wait, and tells a body of as many from a larger one.
+    /// Lets `bytes` of the body wait, and one more, which distinguishes a larger body.
     pub(super) fn make_room(&mut self, bytes: usize) {
         self.bytes_max = self.bytes_max.max(bytes.saturating_add(1));
     }
@@ -130,7 +130,7 @@ impl Replay {
         self.queue.rewind();
     }
 
-    /// May more be read? A body that is kept and fills the buffer may be complete: one more read will tell.
+    /// May more be read? A body that is kept and fills the buffer may be complete: one more read decides.
     pub(super) fn has_room(&self) -> bool {
         self.queue.len() < self.bytes_max || self.keeping == Keeping::Whole
     }

@@ -19,7 +19,7 @@ pub(crate) enum Rest {
 }
 
 impl Rest {
-    /// Writes as much as `writer` takes. A writer that fails is dropped: the upstream's reading half tells why.
+    /// Writes as much as `writer` takes. A writer that fails is dropped: the upstream's reading half has the cause.
     pub(crate) fn write(&mut self, cx: &mut Context<'_>, writer: &mut Option<Writer>) {
         if let Some(open) = writer
             && self.write_to(cx, open).is_err()

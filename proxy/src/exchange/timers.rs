@@ -78,7 +78,7 @@ impl Timers {
         self.longest
     }
 
-    /// What the chosen route says; `timeout` is for the request as a whole, and `longest` replaces the longest time of the stream.
+    /// The chosen route's; `timeout` is for the request as a whole, and `longest` replaces the longest time of the stream.
     pub(crate) fn set_route(&mut self, to: &Forward, timeout: Option<Duration>, longest: Option<Option<Duration>>) {
         self.global = timeout;
         self.flush = to.flush_timeout.or(self.flush);

@@ -5,7 +5,7 @@
 //! Elapsed time needs no trait: it is always `tokio::time`, which the simulator pauses.
 //!
 //! The traits are object-safe, so no type parameter runs through the code. A worker owns one [`Outside`]
-//! and is `!Send`; only [`Conn`] is `Send`, since some HTTP libraries ask that of an upgraded connection.
+//! and is `!Send`; only [`Conn`] is `Send`, since some HTTP libraries require that of an upgraded connection.
 
 pub mod accept;
 mod internal;
@@ -47,7 +47,7 @@ pub use tls::TlsSession;
 /// A future that stays on its worker.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// Everything a worker may ask of the world outside it.
+/// Everything a worker may use of the world outside it.
 #[derive(Clone)]
 pub struct Outside {
     /// Connections in and out, and names.
@@ -69,7 +69,7 @@ pub trait Net {
     /// Binds and listens.
     ///
     /// # Errors
-    /// What the operating system says: address in use, permission denied, address not available.
+    /// The operating system's: address in use, permission denied, address not available.
     fn listen(&self, at: &Address, how: &ListenOptions) -> io::Result<Box<dyn Accept>>;
 
     /// Opens a connection. Has no timeout of its own: the caller drops the future when it has waited enough.
@@ -78,7 +78,7 @@ pub trait Net {
     /// The addresses of a host name, in the resolver's order; at least one.
     fn resolve<'a>(&'a self, name: &'a str) -> LocalBoxFuture<'a, Result<Vec<IpAddr>, ResolveError>>;
 
-    /// The address that other hosts know this one by, where a peer on loopback is to be told apart from theirs.
+    /// The address that other hosts have for this one, where a peer on loopback is to differ from theirs.
     fn own_address(&self) -> Option<IpAddr> {
         None
     }
@@ -97,20 +97,20 @@ pub trait Net {
 /// Why a name has no addresses now.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// The name server said so: there is no such name (NXDOMAIN), or it has no address.
+    /// The name server responded: there is no such name (NXDOMAIN), or it has no address.
     #[error("the name does not exist or has no address")]
     NoAddress,
     /// Nothing is known: the name server failed (SERVFAIL, REFUSED) or did not respond, or the system has no means to
-    /// ask it.
+    /// query it.
     #[error(transparent)]
     Unavailable(#[from] io::Error),
 }
 
-/// What the system says of the memory of the process. Bytes; 0 where the system does not say.
+/// The memory of the process, from the system. Bytes; 0 where the system does not report it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Memory {
     /// Pages in memory that belong to no file: heap and stacks, what the allocator keeps for later among them. The
-    /// allocator itself does not tell how much of it is in use.
+    /// allocator itself does not report how much of it is in use.
     pub anonymous: u64,
     /// All pages in memory, the program's own code among them.
     pub resident: u64,
@@ -159,7 +159,7 @@ pub trait Logs {
     /// that have not been written yet go to the new file. A file that cannot be opened goes on in the old one.
     fn reopen(&self) {}
 
-    /// Makes `registry` know what is counted about the logs of the process.
+    /// Adds to `registry` what is counted about the logs of the process.
     fn register_stats(&self, _registry: &Registry) {}
 }
 
@@ -209,18 +209,18 @@ pub struct ConnectOptions {
     pub passed: Option<Arc<Passed>>,
     /// Bind here first.
     pub from: Option<SocketAddr>,
-    /// Let the kernel ask a silent peer whether it is there (SO_KEEPALIVE).
+    /// Let the kernel probe a silent peer (SO_KEEPALIVE).
     pub keepalive: Option<TcpKeepalive>,
 }
 
-/// How a kernel asks a silent peer. A field that is `None` is the system's own choice.
+/// How a kernel probes a silent peer. A field that is `None` is the system's own choice.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct TcpKeepalive {
-    /// So many questions without a response end the connection.
+    /// So many probes without a response end the connection.
     pub probes: Option<u32>,
-    /// From the last word to the first question; whole seconds.
+    /// From the last segment to the first probe; whole seconds.
     pub time: Option<Duration>,
-    /// From one question to the next; whole seconds.
+    /// From one probe to the next; whole seconds.
     pub interval: Option<Duration>,
 }
 
@@ -229,7 +229,7 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin {
     /// Makes the coming drop an abortive close: RST instead of FIN, queued bytes lost.
     fn abort_on_drop(&mut self);
 
-    /// Asks the system what a read would find, without reading and without trusting what was heard before: an event
+    /// Polls what a read would find, without reading and without trusting earlier events: an event
     /// loop learns of its sockets only between turns, and a FIN may have come since.
     fn peek(&self) -> Peek;
 }
@@ -259,7 +259,7 @@ pub struct Conn {
     pub direct: Option<Box<SocketEnds>>,
     /// What its other end, which is within the process, has passed on.
     pub passed: Option<Arc<Passed>>,
-    /// The server that the client asks for in its ClientHello, where `tls_inspector` has read it.
+    /// The server that the client names in its ClientHello, where `tls_inspector` has read it.
     pub requested_server_name: Option<Box<str>>,
     /// The local address.
     pub local: Address,
@@ -267,7 +267,7 @@ pub struct Conn {
     pub peer: Address,
 }
 
-/// What logs tell of a connection to an endpoint.
+/// The facts of a connection to an endpoint, for logs.
 #[derive(Clone, Debug)]
 pub struct ConnInfo {
     /// The local address.
@@ -279,7 +279,7 @@ pub struct ConnInfo {
 }
 
 impl Conn {
-    /// What logs tell of it.
+    /// Its facts for logs.
     pub(crate) fn info(&self) -> ConnInfo {
         ConnInfo { local: self.local.clone(), number: self.number, tls: self.tls.clone() }
     }
@@ -348,7 +348,7 @@ impl fmt::Debug for Conn {
 /// Whatever runs over a connection is bounded by this: HTTP/1 in both directions, HTTP/2 and tunnels.
 const STEP_BYTES: usize = 4 * 1024;
 
-/// Carries `io` out within the turn of the task. What it moved, as `moved` tells, is charged to the turn.
+/// Carries `io` out within the turn of the task. What it moved, as `moved` counts, is charged to the turn.
 fn poll_within_turn<T>(
     cx: &mut Context<'_>,
     io: impl FnOnce(&mut Context<'_>) -> Poll<io::Result<T>>,

@@ -40,13 +40,13 @@ impl RuntimeKeys {
 
     /// How many millionths of the requests `fraction` is.
     fn millionths(&self, fraction: &Fraction) -> u32 {
-        let said = fraction.key.as_ref().and_then(|key| self.shares.get(key)?.of_layers());
-        said.unwrap_or(fraction.millionths)
+        let of_runtime = fraction.key.as_ref().and_then(|key| self.shares.get(key)?.of_layers());
+        of_runtime.unwrap_or(fraction.millionths)
     }
 
     fn weight(&self, cluster: &WeightedCluster) -> u64 {
-        let said = cluster.key.as_ref().and_then(|key| self.weights.get(key)?.of_layers());
-        u64::from(said.unwrap_or(cluster.weight))
+        let of_runtime = cluster.key.as_ref().and_then(|key| self.weights.get(key)?.of_layers());
+        u64::from(of_runtime.unwrap_or(cluster.weight))
     }
 }
 

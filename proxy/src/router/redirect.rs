@@ -83,7 +83,7 @@ mod tests {
             path in text("/?[!-~]{0,10}"),
             is_stripped in any::<bool>(),
             authority in "[!-~&&[^/?#]]{0,10}|\\[::1\\](:[0-9]{1,5})?",
-            asked in "/[!-~]{0,12}",
+            requested in "/[!-~]{0,12}",
         ) {
             let redirect = Redirect {
                 scheme,
@@ -96,7 +96,7 @@ mod tests {
             let head = RequestHead {
                 scheme: Some(HeaderValue::from_static("http")),
                 authority: Some(HeaderValue::from_str(&authority).unwrap()),
-                path: Some(HeaderValue::from_str(&asked).unwrap()),
+                path: Some(HeaderValue::from_str(&requested).unwrap()),
                 ..RequestHead::default()
             };
             let location = location(&redirect, &head).unwrap();
@@ -142,7 +142,7 @@ mod tests {
     fn a_query_is_kept_stripped_or_replaced_with_the_path() {
         let replaced = |path: &str| RedirectPath::Replaced(path.into());
         let (kept, stripped) = (RedirectQuery::Kept, RedirectQuery::Stripped);
-        for (path, query, asked, expected) in [
+        for (path, query, requested, expected) in [
             (RedirectPath::Kept, kept, "/a?q=1", "http://h/a?q=1"),
             (RedirectPath::Kept, stripped, "/a?q=1", "http://h/a"),
             (replaced("/n"), kept, "/a?q=1", "http://h/n?q=1"),
@@ -153,7 +153,7 @@ mod tests {
             (replaced("/n#f"), kept, "/a?q", "http://h/n#f?q"),
         ] {
             let redirect = Redirect { path, query, ..Redirect::default() };
-            assert_eq!(location(&redirect, &head("h", asked)).unwrap(), expected, "{redirect:?}");
+            assert_eq!(location(&redirect, &head("h", requested)).unwrap(), expected, "{redirect:?}");
         }
     }
 

@@ -30,7 +30,7 @@ pub(crate) fn target(
     }
 }
 
-/// Gives a request another host, and says in the request what it was.
+/// Gives a request another host, and adds the former one as a header.
 pub(crate) fn set_host(
     new: HeaderValue,
     forwarded_host: ForwardedHost,
@@ -69,7 +69,7 @@ fn new_host(from: &NewHost, request: &RequestHead, info: &StreamInfo) -> Option<
     found.filter(|host| is_host(host.as_bytes()))
 }
 
-/// Rewrites a request's path, and says in the request what it was.
+/// Rewrites a request's path, and adds the former one as a header.
 pub(crate) fn rewrite_path(
     rewrite: &PathRewrite,
     matches: &PathMatch,

@@ -1,4 +1,4 @@
-//! `x-forwarded-client-cert`: what upstreams are told of the client's certificate.
+//! `x-forwarded-client-cert`: what upstreams get of the client's certificate.
 
 use http::HeaderValue;
 
@@ -7,7 +7,7 @@ use crate::config::client_cert::{ClientCertDetail, ClientCertHeader};
 use crate::net::TlsSession;
 use crate::net::tls::PeerCertificate;
 
-/// Takes the header off a request, or writes it, for a client whose connection is encrypted as `tls` says.
+/// Takes the header off a request, or writes it, for a client whose connection is encrypted as in `tls`.
 pub(super) fn forward(headers: &mut Headers, options: &ClientCertHeader, tls: Option<&TlsSession>) {
     let peer = tls.and_then(|tls| Some((tls.own_uri.as_deref(), tls.peer.as_ref()?)));
     match (options, peer) {
@@ -34,14 +34,14 @@ pub(super) fn forward(headers: &mut Headers, options: &ClientCertHeader, tls: Op
 fn set(headers: &mut Headers, value: &[u8]) {
     match HeaderValue::from_bytes(value) {
         Ok(value) => headers.set(names::X_FORWARDED_CLIENT_CERT.clone(), value),
-        // A name with a control character: nothing is said in place of something else.
+        // A name with a control character: no header rather than a wrong one.
         Err(_) => {
             headers.remove(&names::X_FORWARDED_CLIENT_CERT);
         }
     }
 }
 
-/// What is said of one certificate.
+/// The element of one certificate.
 fn element(own_uri: Option<&str>, peer: &PeerCertificate, details: &[ClientCertDetail]) -> String {
     let mut parts: Vec<String> = own_uri.into_iter().map(|uri| format!("By={uri}")).collect();
     parts.push(format!("Hash={}", peer.sha256));
@@ -62,7 +62,7 @@ fn element(own_uri: Option<&str>, peer: &PeerCertificate, details: &[ClientCertD
 mod tests {
     use super::*;
 
-    fn said(options: &ClientCertHeader, peer: Option<&PeerCertificate>) -> Option<String> {
+    fn header(options: &ClientCertHeader, peer: Option<&PeerCertificate>) -> Option<String> {
         let mut headers = Headers::default();
         headers.append(names::X_FORWARDED_CLIENT_CERT.clone(), HeaderValue::from_static("By=a;Hash=b"));
         let tls = TlsSession { own_uri: Some("spiffe://us".into()), peer: peer.cloned(), ..TlsSession::default() };
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_says_what_is_configured() {
+    fn the_header_has_what_is_configured() {
         let peer = PeerCertificate {
             subject: "CN=a,O=b".into(),
             sha256: "00ff".into(),
@@ -88,8 +88,8 @@ mod tests {
             (ClientCertHeader::Append(details()), Some(format!("By=a;Hash=b,{own}")), None),
             (ClientCertHeader::Set(Vec::new()), Some("By=spiffe://us;Hash=00ff".to_owned()), None),
         ] {
-            assert_eq!(said(&options, Some(&peer)), with, "{options:?}");
-            assert_eq!(said(&options, None), without, "{options:?}");
+            assert_eq!(header(&options, Some(&peer)), with, "{options:?}");
+            assert_eq!(header(&options, None), without, "{options:?}");
         }
     }
 }

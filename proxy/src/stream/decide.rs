@@ -1,4 +1,4 @@
-//! What a request gets: a route, and what the upstream says if the route asks one.
+//! What a request gets: a route, and what the upstream responds if the route has one.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -43,8 +43,8 @@ pub(super) async fn decide(stream: &mut StreamContext<'_>) -> Reply {
     }
 }
 
-/// The same for a request as it stands; `None` where its upstream has redirected it, and it stands for the place that it is to be
-/// asked for at.
+/// The same for a request as it stands; `None` where its upstream has redirected it, and it stands for the place it is to be
+/// requested at.
 async fn decide_once<'a>(stream: &mut StreamContext<'a>, followed: &mut Followed<'a>) -> Option<Reply> {
     let (service, routes) = (stream.service, stream.routes);
     // As with Envoy, a request whose `x-forwarded-proto` is empty has no route.
@@ -199,7 +199,7 @@ fn prepare(stream: &mut StreamContext<'_>) {
     info.client = remote.named();
 }
 
-/// What the request asks to switch to, in lower case; `connect` for CONNECT.
+/// What the request offers to switch to, in lower case; `connect` for CONNECT.
 fn upgrade_wanted(head: &RequestHead) -> Option<String> {
     if head.method == Method::CONNECT {
         return Some("connect".into());
@@ -239,8 +239,8 @@ async fn forward<'a>(
     (info.alt_stat_name, info.has_code_stats) = (options.alt_stat_name.take(), router.has_code_stats);
     if RequestKeys::draws(&cluster.shared.keys.maintenance, &*service.outside.random) {
         cluster.shared.stats.upstream_rq_maintenance_mode.inc();
-        let says_overloaded = !router.suppress_envoy_headers;
-        return Some(Reply::Local(LocalReply::Maintenance { says_overloaded }, Some(cluster)));
+        let marks_overload = !router.suppress_envoy_headers;
+        return Some(Reply::Local(LocalReply::Maintenance { marks_overload }, Some(cluster)));
     }
     let longest_by_default = exchange.timers.longest();
     exchange.timers.set_route(to, options.timeout, options.longest);

@@ -32,7 +32,7 @@ pub(super) fn check(head: &mut RequestHead) -> Result<(), LocalReply> {
     if !path.as_bytes().starts_with(b"/") {
         return Err(LocalReply::NotAPath);
     }
-    // What a QUERY asks is in its content, which cannot be understood without a type.
+    // What a QUERY requests is in its content, which cannot be understood without a type.
     if head.method.as_str() == "QUERY" && head.headers.get(&CONTENT_TYPE).is_none_or(HeaderValue::is_empty) {
         return Err(LocalReply::QueryWithoutContentType);
     }
@@ -43,12 +43,12 @@ pub(super) fn check(head: &mut RequestHead) -> Result<(), LocalReply> {
     Ok(())
 }
 
-/// What the client says about its connection after this request.
+/// What the client requests for its connection after this request.
 pub(super) fn persistence(head: &RequestHead) -> Persistence {
-    let says =
+    let has =
         |token| head.headers.has_token(&CONNECTION, token) || head.headers.has_token(&names::PROXY_CONNECTION, token);
     // RFC 9112 9.3: before HTTP/1.1, connections that stay are the exception.
-    let closes = says("close") || (head.version == Version::HTTP_10 && !says("keep-alive"));
+    let closes = has("close") || (head.version == Version::HTTP_10 && !has("keep-alive"));
     if closes { Persistence::Close } else { Persistence::KeepAlive }
 }
 
@@ -82,7 +82,7 @@ pub(super) fn request(
     if let Some(peer) = remote.appended {
         append_forwarded_for(headers, peer);
     }
-    // What an untrusted peer says of its own socket is not to be believed.
+    // What an untrusted peer sends about its own socket is not trusted.
     if options.trust.is_edge() {
         headers.set(names::X_FORWARDED_PROTO.clone(), HeaderValue::from_static(own_scheme));
     } else {
@@ -120,7 +120,7 @@ pub(super) fn request(
     }
 }
 
-/// `add_user_agent`: says which node sends the request on.
+/// `add_user_agent`: names the node that sends the request on.
 fn name_node(headers: &mut Headers, names: &NodeNames) {
     headers.set(names::X_ENVOY_DOWNSTREAM_SERVICE_CLUSTER.clone(), names.cluster.clone());
     if headers.get(&USER_AGENT).is_none_or(HeaderValue::is_empty) {
@@ -131,15 +131,15 @@ fn name_node(headers: &mut Headers, names: &NodeNames) {
     }
 }
 
-/// The scheme of a request: what it says itself, else what `x-forwarded-proto` says, else that of this connection. Each counts
+/// The scheme of a request: its own, else that of `x-forwarded-proto`, else that of this connection. Each counts
 /// if it is one that this proxy forwards.
-fn scheme(said: Option<&HeaderValue>, headers: &Headers) -> HeaderValue {
+fn scheme(own: Option<&HeaderValue>, headers: &Headers) -> HeaderValue {
     let forwarded = headers.get(&names::X_FORWARDED_PROTO);
     let known = |value: &HeaderValue| {
         let is = |scheme: &str| value.as_bytes().eq_ignore_ascii_case(scheme.as_bytes());
         ["http", "https"].into_iter().find(|scheme| is(scheme))
     };
-    HeaderValue::from_static(said.and_then(known).or_else(|| forwarded.and_then(known)).unwrap_or("http"))
+    HeaderValue::from_static(own.and_then(known).or_else(|| forwarded.and_then(known)).unwrap_or("http"))
 }
 
 /// `ignored`: protocols that HTTP/1 clients offer in vain; `None` for a client that cannot offer any.
@@ -379,16 +379,16 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_is_what_forwarded_proto_says_if_it_is_one() {
+    fn the_scheme_is_that_of_forwarded_proto_if_it_is_one() {
         for (proto, expected) in
             [("https", "https"), ("HTTPS", "https"), ("http", "http"), ("https,http", "http"), ("ftp", "http")]
         {
             assert_eq!(scheme(None, &parse(&format!("x-forwarded-proto: {proto}"))), expected, "{proto}");
         }
         assert_eq!(scheme(None, &Headers::default()), "http");
-        for (said, expected) in [("http", "http"), ("HTTP", "http"), ("https", "https"), ("ftp", "https")] {
+        for (own, expected) in [("http", "http"), ("HTTP", "http"), ("https", "https"), ("ftp", "https")] {
             let headers = parse("x-forwarded-proto: https");
-            assert_eq!(scheme(Some(&HeaderValue::from_static(said)), &headers), expected, "{said}");
+            assert_eq!(scheme(Some(&HeaderValue::from_static(own)), &headers), expected, "{own}");
         }
     }
 

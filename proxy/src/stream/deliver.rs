@@ -83,7 +83,7 @@ pub(super) async fn deliver(
     (after, release(end, kind, response, Some(down), &stream.exchange))
 }
 
-/// Of a tunnel the head tells whether the response is early: there is no request that could still be complete in time.
+/// Of a tunnel the head decides whether the response is early: there is no request that could still be complete in time.
 fn is_tunnel(kind: ResponseKind, response: &UpstreamResponse) -> bool {
     kind == ResponseKind::Tunnel || matches!(response.body, Body::Tcp(_))
 }
@@ -119,13 +119,13 @@ fn end_without_response(
     (after, release(end, kind, response, None, &stream.exchange))
 }
 
-/// The response has ended: its stats, and what the access log says of its end.
+/// The response has ended: its stats, and the access log's facts of its end.
 fn record_end(stream: &mut StreamContext<'_>, cluster: &Cluster, response: &UpstreamResponse, end: &RelayEnd) {
     let StreamContext { service, request, exchange, info, .. } = stream;
     let now = Instant::now();
     info.times.upstream_response_end = Some(now);
     record_relay_end(service, cluster, end, exchange.is_complete(), info);
-    // Envoy counts it where it tells whether a gRPC request went well, which only the end of its response does.
+    // Envoy counts it where it decides whether a gRPC request went well, which only the end of its response does.
     if matches!(end, RelayEnd::Upstream { .. })
         && request.headers.is_grpc()
         && info.response_code.is_some_and(|code| code < 500)
@@ -160,7 +160,7 @@ fn after(stream: &StreamContext<'_>, kind: ResponseKind, persistence: Persistenc
             after_response(persistence, remaining)
         }
         RelayEnd::Interrupted(Interrupted::Downstream(_)) => After::Gone,
-        // Nothing inside a tunnel tells its client that the server drains.
+        // Nothing inside a tunnel notifies its client that the server drains.
         RelayEnd::Drained => After::Close(Close::FinThenWaitForPeer),
         RelayEnd::Interrupted(Interrupted::Filter(_) | Interrupted::Timer(_)) | RelayEnd::Upstream { .. } => {
             After::Close(Close::FlushThenWaitForPeer)
@@ -178,10 +178,10 @@ fn payload(kind: ResponseKind, response: &UpstreamResponse) -> Payload {
     }
 }
 
-/// The head that the client gets: the upstream's, without what was said of its connection.
+/// The head that the client gets: the upstream's, without the fields about its connection.
 fn head(kind: ResponseKind, response: &mut UpstreamResponse, service_time: Option<HeaderValue>) -> ResponseHead {
     let mut head = std::mem::replace(&mut response.head, ResponseHead::new(StatusCode::OK));
-    // A client that was refused may read which protocols it may ask for (RFC 9110 15.5.22).
+    // A client that was refused may read which protocols it may offer (RFC 9110 15.5.22).
     decorate::end_response_hop(&mut head.headers, matches!(kind, ResponseKind::Tunnel | ResponseKind::Rejected));
     if let Some(millis) = service_time {
         head.headers.set(names::X_ENVOY_SERVICE_TIME.clone(), millis);
@@ -276,7 +276,7 @@ fn release(
     None
 }
 
-/// How the next hop back hears of an upstream's end: CONNECT_ERROR says that a tunnel's TCP connection was
+/// The code that reports an upstream's end to the next hop back: CONNECT_ERROR, if a tunnel's TCP connection was
 /// lost (RFC 9113 8.5).
 fn reset_for(failure: &Failure, kind: ResponseKind) -> ResetReason {
     let lost_tunnel = kind == ResponseKind::Tunnel && *failure == Failure::Terminated;

@@ -12,9 +12,9 @@ use crate::router::{redirect, rewrite};
 
 /// A configured direct response.
 pub(super) fn direct(status: u16, body: &str, request: &RequestHead) -> LocalReply {
-    // RFC 9110 15.3.2 and 15.4: these tell where something is. Envoy names what was requested.
-    let tells = status == 201 || (300..400).contains(&status);
-    let location = if tells { redirect::location(&Redirect::default(), request) } else { None };
+    // RFC 9110 15.3.2 and 15.4: these have a location. Envoy names what was requested.
+    let has_location = status == 201 || (300..400).contains(&status);
+    let location = if has_location { redirect::location(&Redirect::default(), request) } else { None };
     LocalReply::Direct { status, body: body.to_owned(), location }
 }
 

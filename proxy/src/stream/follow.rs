@@ -69,7 +69,7 @@ pub(super) fn follow<'r>(
     stats.upstream_internal_redirect_succeeded_total.inc();
     let again = see_other(response.head.status, &mut stream.request);
     let scheme = if is_over_tls(stream.info) { "https" } else { "http" };
-    tell_original_url(scheme, &before, &mut stream.request.headers);
+    set_original_url(scheme, &before, &mut stream.request.headers);
     begin_stream(stream, response);
     Some(again)
 }
@@ -145,7 +145,7 @@ fn is_over_tls(info: &StreamInfo) -> bool {
     info.downstream.tls.is_some()
 }
 
-fn tell_original_url(scheme: &str, before: &RequestHead, headers: &mut Headers) {
+fn set_original_url(scheme: &str, before: &RequestHead, headers: &mut Headers) {
     let bytes = |value: &Option<HeaderValue>| value.as_ref().map_or(Vec::new(), |value| value.as_bytes().to_vec());
     let url = [scheme.as_bytes().to_vec(), b"://".to_vec(), bytes(&before.authority), bytes(&before.path)].concat();
     // Parts of values make a value.

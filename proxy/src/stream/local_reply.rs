@@ -23,8 +23,8 @@ pub(crate) enum LocalReply {
     BadMessage(Refusal),
     /// A configured direct response, or a redirect.
     Direct { status: u16, body: String, location: Option<HeaderValue> },
-    /// The cluster refuses a share of its requests, as a runtime key says.
-    Maintenance { says_overloaded: bool },
+    /// The cluster refuses a share of its requests, set by a runtime key.
+    Maintenance { marks_overload: bool },
     /// A header that is to be checked is malformed.
     MalformedHeader { header: StrictHeader, value: String },
     /// An HTTP/1.1 request without `host`.
@@ -41,7 +41,7 @@ pub(crate) enum LocalReply {
     Filtered(FilterRefusal),
     /// A path with `#`, or one that has no normal form.
     MalformedPath,
-    /// A path that is not in the form in which the client shall ask for it.
+    /// A path that is not in the form that the client shall request.
     NormalPath { location: Option<HeaderValue> },
     /// What a preflight requested (Fetch Standard, "CORS protocol").
     Preflight(Headers),
@@ -63,7 +63,7 @@ pub(crate) struct Row {
     pub(crate) body: Cow<'static, str>,
     pub(crate) details: Details,
     pub(crate) flag: Option<ResponseFlag>,
-    /// HTTP/1 says `connection: close` even if the request is complete.
+    /// HTTP/1 sends `connection: close` even if the request is complete.
     pub(crate) closes: bool,
 }
 
@@ -185,7 +185,7 @@ impl LocalReply {
                 flag: None,
                 closes: false,
             },
-            Self::Maintenance { says_overloaded: _ } => {
+            Self::Maintenance { marks_overload: _ } => {
                 Row::open(StatusCode::SERVICE_UNAVAILABLE, "maintenance mode", Details::MaintenanceMode, Flag::UO)
             }
             Self::Filtered(refusal) => Row::of_filter(*refusal),
@@ -228,7 +228,7 @@ impl LocalReply {
     pub(crate) fn head(&self, row: &Row) -> ResponseHead {
         let mut head = ResponseHead::new(row.status);
         if let Self::Upstream { failure: Failure::Overflow | Failure::PendingOverflow, .. }
-        | Self::Maintenance { says_overloaded: true } = self
+        | Self::Maintenance { marks_overload: true } = self
         {
             head.headers.append(names::X_ENVOY_OVERLOADED.clone(), HeaderValue::from_static("true"));
         }
@@ -338,7 +338,7 @@ fn reset_body(failure: &Failure, retried: bool) -> String {
 mod tests {
     use super::*;
 
-    /// As Envoy 1.40 answers direct responses with these statuses, and its timeouts.
+    /// As Envoy 1.40 sends direct responses with these statuses, and its timeouts.
     #[test]
     fn grpc_has_a_status_of_its_own() {
         for (status, expected) in

@@ -1,4 +1,4 @@
-//! Hosts and paths in one form, before routes are matched: what the configuration says of ports, dots, slashes and escapes.
+//! Hosts and paths in one form, before routes are matched: what the configuration sets for ports, dots, slashes and escapes.
 //!
 //! Pure. By the rules of Envoy, which are those of browsers.
 
@@ -13,7 +13,7 @@ use crate::router::port_at;
 pub(super) enum Refused {
     /// Its path has no normal form, or one that is not permitted.
     Malformed,
-    /// The client shall ask for the path that the request has now.
+    /// The client shall request the path that the request has now.
     Redirected,
 }
 
@@ -66,14 +66,14 @@ pub(super) fn host(rules: &Normalisation, port: Option<u16>, request: &mut Reque
     {
         host.remove(dot);
     }
-    let is_stripped = |said: u32| match rules.port {
+    let is_stripped = |stated: u32| match rules.port {
         HostPort::Kept => false,
-        HostPort::StrippedIfOurs => port.map(u32::from) == Some(said),
+        HostPort::StrippedIfOurs => port.map(u32::from) == Some(stated),
         HostPort::Stripped => true,
     };
     if let Some(at) = port_at(&host)
-        && let Some(said) = number(host.get(at + 1..).unwrap_or_default())
-        && is_stripped(said)
+        && let Some(stated) = number(host.get(at + 1..).unwrap_or_default())
+        && is_stripped(stated)
     {
         host.truncate(at);
     }
@@ -143,9 +143,9 @@ fn without_parameters(segment: &[u8]) -> &[u8] {
 fn put_normal(segment: &[u8], normal: &mut Vec<u8>) -> Option<()> {
     let mut rest = segment;
     while let [first, tail @ ..] = rest {
-        let said = escaped(rest);
+        let unescaped = escaped(rest);
         rest = tail;
-        match (said, first) {
+        match (unescaped, first) {
             (Some(0), _) => return None,
             (Some(byte), _) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
                 normal.push(byte);

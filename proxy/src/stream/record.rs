@@ -29,7 +29,7 @@ pub(crate) struct Record<'a> {
 enum StreamEnd {
     /// Dropped with the task that served it: the drain is over.
     Cut,
-    /// All that the log says is known.
+    /// All that is logged is known.
     Recorded,
 }
 

@@ -23,7 +23,7 @@ pub(super) enum RelayEnd {
     Interrupted(Interrupted),
     /// The upstream broke off, or ended a tunnel.
     Upstream {
-        /// As the log says it.
+        /// As logged.
         failure: Failure,
         /// As it came, if it was no ordinary end of a tunnel.
         broken: Option<ExchangeError>,

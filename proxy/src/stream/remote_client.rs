@@ -1,4 +1,4 @@
-//! Who sent a request, and what is therefore believed of what it says.
+//! Who sent a request, and which of its headers are therefore trusted.
 //!
 //! Pure: a function of the peer's address, `x-forwarded-for` and the configured [`Trust`].
 
@@ -15,7 +15,7 @@ use crate::net::Address;
 pub(super) struct RemoteClient {
     /// Where it is.
     pub(super) origin: Origin,
-    /// The client, as far as trusted hops tell.
+    /// The client, as far as trusted hops name it.
     pub(super) address: Option<IpAddr>,
     /// `x-forwarded-for` named it; else it is the peer.
     is_named: bool,
@@ -48,7 +48,7 @@ impl RemoteClient {
             (named, named, skipped == 0 && entries.next().is_none())
         };
         let is_inside = |address: IpAddr| trust.internal.iter().any(|range| range.contains(address));
-        // A request that was forwarded before may have come from anywhere, whatever its headers say.
+        // A request that was forwarded before may have come from anywhere, whatever its headers are.
         let origin = match is_first && address.is_some_and(is_inside) {
             true => Origin::Internal,
             false if trust.use_remote_address => Origin::Edge,
@@ -98,7 +98,7 @@ mod tests {
             (2, &["8.8.8.8, 9.9.9.9"], Edge, "8.8.8.8"),
             (2, &["8.8.8.8", "9.9.9.9"], Edge, "8.8.8.8"), // two lines are one list
             (3, &["8.8.8.8, 9.9.9.9"], Edge, "10.0.0.1"),
-            (1, &["nonsense"], Edge, "10.0.0.1"),
+            (1, &["malformed"], Edge, "10.0.0.1"),
         ] {
             let trust = Trust { use_remote_address: true, trusted_hops: hops, ..inside() };
             check(&trust, forwarded_for, origin, client);
@@ -109,7 +109,7 @@ mod tests {
     fn the_client_is_named_by_forwarded_for_if_they_are_not() {
         use Origin::{External, Internal};
         for (hops, forwarded_for, origin, client) in [
-            (0, &[][..], External, "10.0.0.1"), // no header says that it is internal
+            (0, &[][..], External, "10.0.0.1"), // no header makes it internal
             (0, &["10.0.0.7"], Internal, "10.0.0.7"),
             (0, &["8.8.8.8"], External, "8.8.8.8"),
             (0, &["10.0.0.8, 10.0.0.7"], External, "10.0.0.7"),

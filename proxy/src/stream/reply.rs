@@ -57,7 +57,7 @@ pub(super) async fn reply_locally(
     }
     down.finish(None);
     if !complete {
-        say_why_no_tunnel(&mut down, request, info);
+        set_tunnel_error(&mut down, request, info);
         service.stats.downstream_rq_response_before_rq_complete.inc();
         service.stats.downstream_rq_rx_reset.inc();
     }
@@ -73,7 +73,7 @@ pub(super) async fn reply_locally(
 
 /// Where a tunnel is refused for want of a connection, an HTTP/2 client learns it from the code of the stream's end too (RFC 9113
 /// 8.5).
-fn say_why_no_tunnel(down: &mut Writer, request: &RequestHead, info: &StreamInfo) {
+fn set_tunnel_error(down: &mut Writer, request: &RequestHead, info: &StreamInfo) {
     let is_tunnel = request.method == Method::CONNECT || request.upgrade().is_some();
     if let Writer::Http2(outgoing) = down
         && is_tunnel

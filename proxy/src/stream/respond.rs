@@ -1,4 +1,4 @@
-//! The way back to the client, by either protocol: what is said before the response, and how its head is finished.
+//! The way back to the client, by either protocol: what is sent before the response, and how its head is finished.
 
 use std::rc::Rc;
 
@@ -28,7 +28,7 @@ pub(crate) enum Responder<'a> {
     },
 }
 
-/// A stream's wish that its HTTP/2 connection be drained.
+/// A stream's request that its HTTP/2 connection be drained.
 #[derive(Default)]
 pub(crate) struct GoAway(Notify);
 
@@ -53,7 +53,7 @@ impl Responder<'_> {
         }
     }
 
-    /// Says that the body may come.
+    /// Sends 100 (Continue).
     pub(super) fn send_continue(&mut self, service: &Service, info: &mut StreamInfo) {
         match self {
             Self::Http1 { connection, .. } => connection.send_continue(),
@@ -74,7 +74,7 @@ pub(super) struct Response {
     pub(super) persistence: Persistence,
 }
 
-/// Does to the head of a response what its route says, with what is known of the stream by now. As in Envoy, a response of the
+/// Does to the head of a response what its route sets, with what is known of the stream by now. As in Envoy, a response of the
 /// proxy's own has no status yet.
 pub(super) fn edit_response(stream: &mut StreamContext<'_>, head: &mut ResponseHead) {
     let StreamContext { request, exchange, info, .. } = stream;
@@ -106,7 +106,7 @@ pub(super) fn begin_response(
     info.times.response_begin = Some(Instant::now());
     let writer = match responder {
         Responder::Http1 { connection, persistence } => {
-            // A tunnel's response says nothing of its connection, which is no longer HTTP.
+            // A tunnel's response has no field about its connection, which is no longer HTTP.
             let closes =
                 wanted == Persistence::Close || (payload != Payload::Raw && persistence() == Persistence::Close);
             if closes {

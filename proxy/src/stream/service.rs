@@ -93,7 +93,7 @@ impl Routes {
         Self { keys: RuntimeKeys::of(&table, runtime), parts, table }
     }
 
-    /// Tells a stream what it is counted with besides its cluster.
+    /// Sets what a stream is counted with besides its cluster.
     pub(super) fn set_parts(&self, found: &Found<'_>, head: &RequestHead, info: &mut StreamInfo) {
         let takes = |cluster: &&VirtualCluster| cluster.headers.iter().all(|header| header_holds(header, head));
         let of_host = found.host.virtual_clusters.iter().find(takes);

@@ -54,7 +54,7 @@ pub(super) enum Step {
 pub(super) struct Relay {
     /// `None` once it is over.
     client: Option<Conn>,
-    /// What network filters say of the client, until its first byte has come.
+    /// What network filters decide of the client, until its first byte has come.
     verdict: Option<Box<Verdict>>,
     /// The policy that has denied it.
     denied: Option<Box<Denial>>,

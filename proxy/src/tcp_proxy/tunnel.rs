@@ -52,7 +52,7 @@ enum Written {
     Finished,
 }
 
-/// Asks `endpoint` for a tunnel.
+/// Requests a tunnel of `endpoint`.
 ///
 /// # Cancellation
 /// Dropped, it gives the attempt up.
@@ -67,13 +67,13 @@ pub(super) async fn open(
     info.upstream_connection = Some(lease.info());
     let head = request_head(options, info);
     let payload = if options.post_path.is_some() { Payload::Some } else { Payload::Raw };
-    let mut asked = Asked::send(lease, &head, payload).ok_or(Unopened::Lost)?;
-    let answered = poll_fn(|cx| asked.poll(cx)).await;
-    match answered {
-        Ok((head, body)) if is_accepted(&head, &body) => asked.accepted(body).ok_or(Unopened::Lost),
+    let mut pending = PendingTunnel::send(lease, &head, payload).ok_or(Unopened::Lost)?;
+    let response = poll_fn(|cx| pending.poll(cx)).await;
+    match response {
+        Ok((head, body)) if is_accepted(&head, &body) => pending.accepted(body).ok_or(Unopened::Lost),
         Ok((head, _)) => Err(Unopened::Refused(head.status)), // dropped, it is broken off
         Err(broken) => {
-            asked.lost(broken);
+            pending.lost(broken);
             Err(Unopened::Lost)
         }
     }
@@ -87,7 +87,7 @@ fn is_accepted(head: &ResponseHead, body: &Body) -> bool {
     }
 }
 
-/// What is asked for.
+/// The request for a tunnel.
 fn request_head(options: &Tunneling, info: &StreamInfo) -> RequestHead {
     let target = header_value(&options.hostname, Heads { request: None, response: None }, info);
     let mut head = RequestHead {
@@ -107,14 +107,14 @@ fn request_head(options: &Tunneling, info: &StreamInfo) -> RequestHead {
 }
 
 /// A request whose response has not come. Dropped, it is broken off.
-struct Asked {
+struct PendingTunnel {
     writer: Option<Writer>,
     lease: Option<Lease>,
     /// Of an HTTP/2 stream.
     response: Option<http2::Response>,
 }
 
-impl Asked {
+impl PendingTunnel {
     /// `None`: nothing was sent.
     fn send(mut lease: Lease, head: &RequestHead, payload: Payload) -> Option<Self> {
         let (writer, response) = match &mut lease {
@@ -130,7 +130,7 @@ impl Asked {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Body), ExchangeError>> {
         if let Some(writer) = &mut self.writer {
-            // An endpoint that takes nothing says why in its response.
+            // An endpoint that takes nothing gives the reason in its response.
             let _flushed = writer.poll_flush(cx);
         }
         match (&mut self.lease, &mut self.response) {
@@ -161,7 +161,7 @@ impl Asked {
     }
 }
 
-impl Drop for Asked {
+impl Drop for PendingTunnel {
     fn drop(&mut self) {
         break_off(self.writer.take(), self.lease.take());
     }
@@ -177,7 +177,7 @@ fn break_off(writer: Option<Writer>, lease: Option<Lease>) {
 }
 
 impl Tunnel {
-    /// What logs tell of its connection.
+    /// The facts of its connection, for logs.
     pub(super) fn info(&self) -> Option<ConnInfo> {
         self.lease.as_ref().map(Lease::info)
     }

@@ -19,7 +19,7 @@ pub(super) enum Upstream {
 }
 
 impl Upstream {
-    /// What logs tell of its connection.
+    /// The facts of its connection, for logs.
     pub(super) fn info(&self) -> Option<ConnInfo> {
         match self {
             Self::Tcp(tcp) => Some(tcp.conn.info()),
@@ -31,7 +31,7 @@ impl Upstream {
     pub(super) fn ended_by_peer(&mut self) {
         match self {
             Self::Tcp(tcp) => tcp.ended_by_peer(),
-            Self::Tunnel(_) => {} // knows by itself
+            Self::Tunnel(_) => {} // notes it itself
         }
     }
 

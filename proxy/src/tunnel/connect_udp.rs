@@ -20,8 +20,8 @@ pub struct NoTarget;
 /// # Errors
 /// The path is not that of the template.
 pub fn set_authority(head: &mut RequestHead) -> Result<(), NoTarget> {
-    let asks = head.headers.get(&UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"connect-udp"));
-    if !asks {
+    let is_udp = head.headers.get(&UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"connect-udp"));
+    if !is_udp {
         return Ok(());
     }
     let path = head.path.as_ref().and_then(|path| path.to_str().ok()).unwrap_or_default();

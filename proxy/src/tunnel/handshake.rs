@@ -25,7 +25,7 @@ pub fn request_to_http2(head: &mut RequestHead) {
     head.protocol = Some(protocol);
     head.headers.remove(&UPGRADE);
     head.headers.remove(&CONNECTION);
-    // A length of zero would say that the tunnel is empty (RFC 9113 8.1.1).
+    // A length of zero would mean that the tunnel is empty (RFC 9113 8.1.1).
     if head.headers.get(&CONTENT_LENGTH).is_some_and(|length| length.as_bytes() == b"0") {
         head.headers.remove(&CONTENT_LENGTH);
     }

@@ -98,7 +98,7 @@ impl Incoming {
         }
     }
 
-    /// Tells the connection whether another message may follow.
+    /// Notes on the connection whether another message may follow.
     fn note_progress(&self) {
         let reading = &mut self.conn.borrow_mut().reading;
         match self.decoder {

@@ -190,7 +190,7 @@ impl BufferedConn {
             let mut joined =
                 mem::take(&mut self.input).try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
             joined.extend_from_slice(scratch);
-            // A part of an allocation does not know its size, so that growing one is counted on top of what it was.
+            // A part of an allocation does not have its size, so that growing one is counted on top of what it was.
             self.block_bytes = joined.capacity().max(self.block_bytes);
             self.input = joined.freeze();
         }

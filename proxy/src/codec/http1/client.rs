@@ -32,7 +32,7 @@ pub const RESPONSE_FIELDS_MAX: usize = 100;
 pub struct ClientConnection {
     conn: SharedConn,
     options: ClientOptions,
-    /// What logs tell of it.
+    /// Its facts for logs.
     pub info: ConnInfo,
     peer: Address,
     request: RequestKind,
@@ -52,7 +52,7 @@ pub enum IdleEnd {
 }
 
 impl ClientConnection {
-    /// Speaks HTTP/1.1 over `conn`.
+    /// Uses HTTP/1.1 over `conn`.
     #[must_use]
     pub fn new(conn: Conn, options: ClientOptions) -> Self {
         let (info, peer) = (conn.info(), conn.peer.clone());
@@ -68,7 +68,7 @@ impl ClientConnection {
     }
 
     /// Queues a request head: the start line, `host`, then the fields in order. The framing fields are ours: a
-    /// content-length the head carries is kept where it holds, else the body is chunked. [`Payload::Raw`] asks
+    /// content-length the head carries is kept where it holds, else the body is chunked. [`Payload::Raw`] is
     /// for a tunnel: what is written later goes out as it is.
     pub fn send(&mut self, head: &RequestHead, payload: Payload) -> Outgoing {
         self.request = RequestKind::by(head, payload);
@@ -90,7 +90,7 @@ impl ClientConnection {
     }
 
     /// Reads the head of the final response; informational ones but 101 are skipped, or passed on if
-    /// [`Self::pass_informational`] says so. 101 to an upgrade request, and 2xx to CONNECT, have a body that lasts until
+    /// [`Self::pass_informational`] was called. 101 to an upgrade request, and 2xx to CONNECT, have a body that lasts until
     /// the connection closes.
     ///
     /// # Errors
@@ -136,7 +136,7 @@ impl ClientConnection {
     }
 
     /// May the connection carry another request? Yes, if request and response are complete, the server did not
-    /// ask to close, and nothing came behind the response.
+    /// request the close, and nothing came behind the response.
     #[must_use]
     pub fn is_reusable(&self) -> bool {
         let conn = self.conn.borrow();
@@ -166,8 +166,8 @@ impl ClientConnection {
         Poll::Ready(if is_timeout { IdleEnd::Closed } else { IdleEnd::StrayBytes })
     }
 
-    /// Asks the system whether a connection that waits for its next request must leave the pool: what came since the
-    /// event loop last heard of it counts too.
+    /// Polls the system whether a connection that waits for its next request must leave the pool: what came since the
+    /// event loop was last notified counts too.
     pub fn peek(&mut self) -> Option<IdleEnd> {
         if self.conn.borrow().input.is_empty() {
             match self.conn.borrow().peek() {
@@ -177,14 +177,14 @@ impl ClientConnection {
                 Peek::Bytes => {}
             }
         }
-        // Read what came, if the event loop knows of it, to tell a 408 from other bytes.
+        // Read what came, if the event loop has its event, to distinguish a 408 from other bytes.
         match self.poll_idle(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(end) => Some(end),
             Poll::Pending => Some(IdleEnd::StrayBytes),
         }
     }
 
-    /// Did the server say, with its last response, that it closes the connection?
+    /// Did the server announce, with its last response, that it closes the connection?
     #[must_use]
     pub fn peer_wants_close(&self) -> bool {
         self.peer_wants_close

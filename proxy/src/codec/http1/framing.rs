@@ -203,14 +203,14 @@ enum Trailers {
     Taken(Bytes),
 }
 
-/// What the head says about the body's framing, before the two ways of saying it are held together.
+/// The framing fields of the head, before the two are checked against each other.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct BodyFields {
     pub(super) content_length: Option<u64>,
     pub(super) transfer_coding: TransferCoding,
 }
 
-/// The only transfer coding a proxy has to know.
+/// The only transfer coding a proxy has to implement.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum TransferCoding {
     #[default]

@@ -5,7 +5,7 @@ use crate::config::header_names::{NameCase, TrailerRule, Underscores};
 /// Which methods a request may have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Methods {
-    /// Those that Envoy knows.
+    /// Those that Envoy accepts.
     Known,
     /// Every token (RFC 9110 9.1): `allow_custom_methods`.
     Tokens,

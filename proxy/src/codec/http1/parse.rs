@@ -20,7 +20,7 @@ const FIELDS_ON_STACK: usize = 128;
 /// Names in one `connection` header. Envoy's limit: no legitimate message nominates so many.
 const NOMINATED_HEADERS_MAX: usize = 9;
 
-/// The methods that Envoy knows; it refuses all others.
+/// The methods that Envoy accepts; it refuses all others.
 const METHODS: [&str; 35] = [
     "ACL",
     "BIND",
@@ -168,7 +168,7 @@ fn request_fields(input: &Bytes, found: &[Header<'_>], rules: RequestRules) -> R
     Ok(Fields { host, framing, headers, dropped })
 }
 
-/// Notes what a field says of the body's framing; most say nothing.
+/// Notes what a field sets of the body's framing; most set nothing.
 fn note_framing(framing: &mut BodyFields, name: &HeaderName, value: &HeaderValue) -> Result<(), Refusal> {
     match *name {
         CONTENT_LENGTH => framing.note_content_length(value.as_bytes()),
@@ -371,8 +371,8 @@ fn check_connection(value: &HeaderValue) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// `httparse` knows two versions and refuses the rest at sight. `HTTP/0.9` or `HTTP/2.0` in full is a version
-/// we do not speak; anything else is no version.
+/// `httparse` accepts two versions and refuses the rest at sight. `HTTP/0.9` or `HTTP/2.0` in full is a version
+/// we do not support; anything else is no version.
 fn other_version<T>(input: &[u8]) -> Parsed<T> {
     let line = first_line(input);
     let version = line.splitn(3, |byte| *byte == b' ').nth(2).unwrap_or_default();

@@ -8,11 +8,11 @@ use super::framing::{Decoder, Encoder};
 use crate::config::header_names::{NameCase, TrailerRule};
 use crate::net::{Conn, ConnInfo};
 
-/// A connection to a server that is not spoken HTTP with.
+/// A connection to a server without HTTP on it.
 #[derive(Debug)]
 pub struct RawConnection {
     conn: SharedConn,
-    /// What logs tell of it.
+    /// Its facts for logs.
     pub info: ConnInfo,
 }
 

@@ -13,7 +13,7 @@ pub(super) enum RequestKind {
     Connect,
     Head,
     Other {
-        /// What the client speaks that the request comes from.
+        /// The version of the client that the request comes from.
         version: Version,
     },
     /// To switch to one of these protocols.

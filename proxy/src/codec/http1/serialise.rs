@@ -91,7 +91,7 @@ pub(super) fn response(out: &mut BytesMut, head: &ResponseHead, payload: Payload
         let encoder = if payload == Payload::Raw { Encoder::UntilClose } else { Encoder::Nothing };
         (encoder, Length::Drop)
     } else if status == StatusCode::NOT_MODIFIED || *method == Method::HEAD {
-        // The length speaks of the body that GET would have; none is invented.
+        // The length is that of the body that GET would have; none is invented.
         (Encoder::Nothing, has_length.map_or(Length::Drop, Length::Write))
     } else {
         match (payload, has_length) {

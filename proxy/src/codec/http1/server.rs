@@ -127,7 +127,7 @@ impl ServerConnection {
     pub fn informational_sender(&self) -> InformationalSender {
         let (conn, version, case) = (Rc::clone(&self.conn), self.version, self.options.names.case);
         InformationalSender::new(move |head| {
-            // A client of HTTP/1.0 does not know such responses (RFC 9110 15.2) and gets none.
+            // HTTP/1.0 does not define such responses (RFC 9110 15.2), so its client gets none.
             let is_known = version > Version::HTTP_10;
             if is_known {
                 let to = To { method: &Method::GET, version, case };
@@ -286,7 +286,7 @@ mod tests {
         finish(poll_fn(|cx| outgoing.poll_flush(cx)))
     }
 
-    /// Answers one request with `fields` and, unless the payload is none, the body `hello`.
+    /// Responds to one request with `fields` and, unless the payload is none, the body `hello`.
     fn response_to(request: &[u8], status: u16, fields: Fields, payload: Payload) -> (String, bool) {
         let options = ServerOptions { accept_http_10: true, ..OPTIONS };
         let (mut server, seen) = serve(&[request], Then::Silence, options);

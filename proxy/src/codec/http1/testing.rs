@@ -152,7 +152,7 @@ pub(super) fn finish<F: Future>(future: F) -> Option<F::Output> {
 pub(super) fn read_body(incoming: &mut Incoming) -> Result<String, ExchangeError> {
     let mut body = Vec::new();
     let next = |incoming: &mut Incoming| finish(std::future::poll_fn(|cx| incoming.poll_frame(cx)));
-    while let Some(frame) = next(incoming).expect("the peer says how it ends") {
+    while let Some(frame) = next(incoming).expect("the body has an end") {
         match frame? {
             Frame::Data(data) => {
                 assert!(!data.is_empty(), "an empty frame");

@@ -9,7 +9,7 @@ use crate::codec::spelling::{self, Spelling};
 use crate::codec::{ExchangeError, Headers};
 use crate::config::header_names::NameCase;
 
-/// RFC 9110 6.5.1: what says where a message ends or goes stands in its head, and who finds it behind the body may take the message
+/// RFC 9110 6.5.1: framing and routing fields belong in the head; a recipient that finds them behind the body may take the message
 /// for another one.
 const NEVER_TRAILERS: [HeaderName; 7] = [CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 

@@ -62,7 +62,7 @@ pub(super) const TURN_STREAMS_MAX: u32 = 4;
 /// socket takes begins the count anew, so one that reads does not notice.
 pub(super) const PENDING_REPLIES_MAX: u32 = 128;
 
-/// Frames of a response whose head has not been fetched. Its reader waits for it all the time, so this takes a hostile server;
+/// Frames of a response whose head has not been fetched. Its reader waits for it all the time, so only an attack reaches it;
 /// the stream is reset.
 pub(super) const UNCLAIMED_FRAMES_MAX: u32 = 4096;
 

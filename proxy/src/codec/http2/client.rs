@@ -42,7 +42,7 @@ pub struct ClientConnection {
     state: Rc<ConnectionState>,
     count: Rc<Count>,
     streams_max: usize,
-    /// What logs tell of it.
+    /// Its facts for logs.
     pub info: ConnInfo,
 }
 
@@ -72,7 +72,7 @@ impl Drop for Active {
 
 impl ClientConnection {
     /// Starts HTTP/2 with prior knowledge. Does not wait for the server's SETTINGS: requests may go out at
-    /// once, and a peer that does not speak HTTP/2 shows itself in their responses.
+    /// once, and a peer that does not use HTTP/2 shows itself in their responses.
     ///
     /// # Errors
     /// The connection broke.
@@ -120,7 +120,7 @@ impl ClientConnection {
         self.streams_max.min(self.sender.current_max_send_streams())
     }
 
-    /// Has the server closed or reset the connection, by what the system knows? Frames may still wait before a FIN;
+    /// Has the server closed or reset the connection, according to the system? Frames may still wait before a FIN;
     /// those this cannot see behind.
     #[must_use]
     pub fn has_closed(&self) -> bool {
@@ -217,7 +217,7 @@ impl Future for Driver {
             self.state.end_turn(cx);
         }
         let ended = ready!(polled);
-        // Tells the streams: after a failed write h2 would leave them waiting.
+        // Ends the streams: after a failed write h2 would leave them waiting.
         self.connection = None;
         Poll::Ready(match ended {
             Ok(()) if self.state.status() == ConnectionStatus::Open => DriverEnd::Drained,
@@ -260,7 +260,7 @@ impl Response {
     }
 
     /// The final head and the payload behind it; informational responses are skipped, or passed on if
-    /// [`Self::pass_informational`] says so. To be called until it returns, once.
+    /// [`Self::pass_informational`] was called. To be called until it returns, once.
     ///
     /// # Errors
     /// The stream was reset or the connection broke first, or there were too many informational responses.

@@ -36,7 +36,7 @@ pub(super) const FRAME_BYTES_MIN: u32 = 1 << 14;
 pub(super) const FRAME_BYTES_LIMIT: u32 = (1 << 24) - 1;
 /// The largest window (RFC 9113 6.9.1).
 pub(super) const WINDOW_BYTES_MAX: u32 = u32::MAX >> 1;
-/// A window before anything else is said of it (RFC 9113 6.9.2).
+/// The initial size of a window (RFC 9113 6.9.2).
 pub(super) const WINDOW_BYTES_INITIAL: u32 = 65_535;
 /// The least that GOAWAY holds, RFC 9113 6.8.
 pub(super) const GOAWAY_BYTES_MIN: usize = 8;

@@ -117,7 +117,7 @@ impl Incoming {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        // h2 gives credit for what it still holds, and knows nothing of the rest.
+        // h2 gives credit for what it still holds, not for the rest.
         self.release();
         self.stream.abandon();
     }

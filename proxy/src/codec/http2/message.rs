@@ -15,11 +15,11 @@ pub(super) enum SectionKind {
         may_have_protocol: bool,
     },
     Response {
-        /// Its request was HEAD or CONNECT, so a content-length says nothing of its content (RFC 9110 9.3.2, 9.3.6).
-        length_says_nothing: bool,
+        /// Its request was HEAD or CONNECT, so a content-length does not describe its content (RFC 9110 9.3.2, 9.3.6).
+        ignores_length: bool,
     },
     Trailers {
-        /// The content-length of the head, if that says how much content there is.
+        /// The content-length of the head, if that is the length of its content.
         head_length: Option<u64>,
         /// Bytes of content that have come.
         content_bytes: u64,
@@ -63,7 +63,7 @@ pub(super) fn judge(section: SectionKind, block: &Block, is_end: bool) -> Result
     let seen = FieldSummary::of(block)?;
     match section {
         SectionKind::Request { may_have_protocol } => seen.as_request(may_have_protocol, is_end),
-        SectionKind::Response { length_says_nothing } => seen.as_response(length_says_nothing, is_end),
+        SectionKind::Response { ignores_length } => seen.as_response(ignores_length, is_end),
         SectionKind::Trailers { head_length, content_bytes } => seen.as_trailers(head_length, content_bytes, is_end),
     }
 }
@@ -185,7 +185,7 @@ impl<'b> FieldSummary<'b> {
         !is_http || path.starts_with(b"/") || path == b"*" && method == b"OPTIONS"
     }
 
-    fn as_response(&self, length_says_nothing: bool, is_end: bool) -> Result<WellFormed, MessageError> {
+    fn as_response(&self, ignores_length: bool, is_end: bool) -> Result<WellFormed, MessageError> {
         let status = self.status.filter(|_| self.has_only_status()).ok_or(MessageError::Malformed)?;
         let is_informational = status.starts_with(b"1");
         let is_sound = match status {
@@ -196,7 +196,7 @@ impl<'b> FieldSummary<'b> {
             _ => true,
         };
         let excludes_content = matches!(status, b"204" | b"304");
-        let content_length = self.content_length.filter(|_| !length_says_nothing && !excludes_content);
+        let content_length = self.content_length.filter(|_| !ignores_length && !excludes_content);
         if is_sound && is_end && content_length.is_some_and(|length| length > 0) {
             return Err(MessageError::Misplaced);
         }
@@ -234,7 +234,7 @@ mod tests {
     use super::super::hpack::{Decoder, ListLimit, write_literal};
     use super::*;
 
-    const RESPONSE: SectionKind = SectionKind::Response { length_says_nothing: false };
+    const RESPONSE: SectionKind = SectionKind::Response { ignores_length: false };
 
     const METHOD: (&str, &str) = (":method", "GET");
     const SCHEME: (&str, &str) = (":scheme", "http");
@@ -315,7 +315,7 @@ mod tests {
             (RESPONSE, &[(":status", "200"), ("x", "y")], true, good),
             (RESPONSE, &[(":status", "304"), length], true, good),
             (RESPONSE, &[(":status", "200"), length], true, Err(MessageError::Misplaced)),
-            (SectionKind::Response { length_says_nothing: true }, &[(":status", "200"), length], true, good),
+            (SectionKind::Response { ignores_length: true }, &[(":status", "200"), length], true, good),
             (
                 SectionKind::Trailers { head_length: Some(6), content_bytes: 5 },
                 &[("x", "y")],

@@ -2,7 +2,7 @@
 //!
 //! [`ServerConnection`] hands out requests, [`ClientConnection`] takes them; both give an [`Incoming`] to read
 //! and an [`Outgoing`] to write. h2 keeps the frames, the windows and HPACK; `h2_io` watches what it does to
-//! the socket, `heads` translates, and `bounds` says what a peer may make us hold and do. Extended CONNECT (RFC 8441) is a request whose head has a `protocol`.
+//! the socket, `heads` translates, and `bounds` limits what a peer may make us hold and do. Extended CONNECT (RFC 8441) is a request whose head has a `protocol`.
 //!
 //! Both halves of a stream must be polled by one task: h2 keeps one waker per stream and direction, and the
 //! end of a stream wakes the waker of the sending direction.
@@ -195,7 +195,7 @@ fn broken(error: &h2::Error, connection: &ConnectionState, stream: u32) -> Excha
         Some(_) if error.is_reset() => {
             connection.malformed(stream).unwrap_or(ExchangeError::Malformed(Violation::RemoteReset))
         }
-        // Only the streams that the peer has not processed hear of its GOAWAY (RFC 9113 6.8).
+        // Only the streams that the peer has not processed are ended by its GOAWAY (RFC 9113 6.8).
         Some(_) if error.is_remote() => ExchangeError::StreamReset(ResetReason::RefusedStream),
         Some(_) if error.is_library() && connection.status() == ConnectionStatus::Open => {
             ExchangeError::Malformed(Violation::Protocol)

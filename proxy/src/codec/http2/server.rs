@@ -205,7 +205,7 @@ impl ServerConnection {
     }
 
     fn fail(&mut self, error: &h2::Error) -> ConnectionError {
-        // Tells the streams: after a failed write h2 would leave them waiting.
+        // Ends the streams: after a failed write h2 would leave them waiting.
         self.connection = None;
         match self.state.status() {
             ConnectionStatus::MalformedMessage(stream) if stream <= self.last_accepted => {
@@ -248,7 +248,7 @@ pub struct Pinger {
     state: Rc<ConnectionState>,
 }
 
-/// Tells whether anything comes from the peer.
+/// Whether anything comes from the peer.
 pub struct Traffic(Rc<ConnectionState>);
 
 impl Pinger {

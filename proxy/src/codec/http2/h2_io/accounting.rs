@@ -41,7 +41,7 @@ impl ConnectionState {
     }
 
     /// Empty DATA changes nothing for its message, so h2 need not see it, which would count it: for a stream that is open,
-    /// and for one that is over and may have been reset by us. For others it is an error, and h2 says so.
+    /// and for one that is over and may have been reset by us. For others it is an error, which h2 finds.
     fn note_data(&self, frame: ReceivedFrame) -> Visibility {
         let head = frame.head;
         let is_known = head.stream % 2 == 1 && head.stream <= self.last_stream.get();

@@ -121,8 +121,8 @@ pub(super) struct StreamState {
     room: Option<Waker>,
     /// The peer has ended its direction.
     pub(super) has_ended: bool,
-    /// A content-length of the response says nothing of its content.
-    length_says_nothing: bool,
+    /// A content-length of the response does not describe its content.
+    ignores_length: bool,
     /// As of the connection, [`ConnectionState::credit`].
     pub(super) credit: u32,
     unsent: Unsent,
@@ -303,15 +303,15 @@ impl ConnectionState {
         self.streams.borrow_mut().insert(id, StreamState { stream, malformed, ..StreamState::default() });
     }
 
-    /// The response on this stream is to HEAD or CONNECT: a content-length says nothing of its content.
+    /// The response on this stream is to HEAD or CONNECT: a content-length does not describe its content.
     pub(in crate::codec::http2) fn ignore_length(&self, stream: u32) {
         if let Some(sent) = self.streams.borrow_mut().get_mut(&stream) {
-            sent.length_says_nothing = true;
+            sent.ignores_length = true;
         }
     }
 
-    pub(super) fn length_says_nothing(&self, stream: u32) -> bool {
-        self.streams.borrow().get(&stream).is_some_and(|sent| sent.length_says_nothing)
+    pub(super) fn ignores_length(&self, stream: u32) -> bool {
+        self.streams.borrow().get(&stream).is_some_and(|sent| sent.ignores_length)
     }
 
     /// Keeps what h2 could not hold of a request, until [`Self::take_original`].
@@ -381,7 +381,7 @@ impl ConnectionState {
         self.goaway_last.get().is_some()
     }
 
-    /// Has the server said that it will not process this stream?
+    /// Has the server's GOAWAY excluded this stream?
     pub(in crate::codec::http2) fn is_refused(&self, stream: u32) -> bool {
         self.goaway_last.get().is_some_and(|last| stream > last)
     }

@@ -5,7 +5,7 @@ use crate::codec::http2::CONNECTION;
 use crate::codec::http2::bounds::CREDIT_BYTES_MIN;
 
 impl ConnectionState {
-    /// Takes what is to be given back to a window, if it has become enough to say so.
+    /// Takes what is to be given back to a window, if it has become enough for a WINDOW_UPDATE.
     pub(super) fn take_credit(&self) -> Vec<(u32, u32)> {
         if self.credit.get() < CREDIT_BYTES_MIN {
             return Vec::new();

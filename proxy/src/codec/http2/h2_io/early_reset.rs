@@ -1,6 +1,6 @@
 //! RST_STREAM right behind the whole response to a request that has not ended (RFC 9113 8.1): h2 sees it a little later.
 //!
-//! Whoever reads the response resets the stream by itself, as it does when no RST_STREAM follows, and Envoy does so before it reads
+//! The reader of a response resets the stream by itself, as it does when no RST_STREAM follows, and Envoy does so before it reads
 //! on. h2 would have read both frames by then, and would send nothing.
 
 use super::streams::Streams;

@@ -29,7 +29,7 @@ impl FrameError {
     }
 }
 
-/// Does a frame whose type says how long it is have that length?
+/// Does a frame of a fixed length have that length?
 pub(super) fn has_right_length(head: FrameHead) -> bool {
     match head.kind {
         GOAWAY => head.len >= GOAWAY_BYTES_MIN,

@@ -2,7 +2,7 @@
 //!
 //! Header sections are judged in [`sections`](super::sections), so that h2 never finds one that would cost the whole
 //! connection. Nor does h2 see frames that break the framing: it is shown one that stands for them, when all that came
-//! before has been handed out, and what it then says is replaced by what Envoy says ([`FrameError`]).
+//! before has been handed out, and what it then sends is replaced by what Envoy sends ([`FrameError`]).
 
 use std::mem;
 
@@ -382,7 +382,7 @@ impl FrameReader {
         }
         match head.kind {
             GOAWAY => match self.role {
-                // It speaks of streams that we would open, and we push none (RFC 9113 6.8). Envoy ignores it too; h2 would
+                // It is about streams that we would open, and we push none (RFC 9113 6.8). Envoy ignores it too; h2 would
                 // send a GOAWAY of its own and serve nothing more.
                 Role::Server => return FrameAction::Hide(len),
                 Role::Client => state.goaway_last.set(be_u32(payload).map(|last| last & STREAM_ID_MAX)),

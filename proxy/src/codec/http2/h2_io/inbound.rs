@@ -149,7 +149,7 @@ impl H2Io {
                 ConnectionStatus::Flooded { flood, stream }
             }
             (Some(ReadEnd::MalformedMessage(stream)), _) => {
-                // Of a client the connection manager counts it, which also hears of those that h2 finds.
+                // Of a client the connection manager counts it, which is also notified of those that h2 finds.
                 if self.frame_reader.role == Role::Client && self.state.status() == ConnectionStatus::Open {
                     self.state.stats.rx_messaging_error.inc();
                 }

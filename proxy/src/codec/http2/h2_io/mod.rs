@@ -1,10 +1,10 @@
 //! What lies between the h2 crate and the socket: it looks at frame heads as they pass, in both directions.
 //!
-//! h2 hides seven things that the proxy has to know or to decide:
-//! - why a connection broke: FIN, RST, or a peer that does not speak HTTP/2 at all;
+//! h2 hides seven things that the proxy needs or decides:
+//! - why a connection broke: FIN, RST, or a peer that does not use HTTP/2 at all;
 //! - that GOAWAY has come, which takes a connection out of its pool before the next request fails on it;
 //! - that a client's GOAWAY changes nothing: h2 would stop serving;
-//! - the exact SETTINGS: h2 cannot say ENABLE_CONNECT_PROTOCOL 0, so its frame is replaced by ours;
+//! - the exact SETTINGS: h2 cannot send ENABLE_CONNECT_PROTOCOL 0, so its frame is replaced by ours;
 //! - targets of requests that no URI can have: its HEADERS are replaced by ours;
 //! - how much a peer may send before it reads, and empty DATA, of which h2 takes a hundred in a connection's life;
 //! - what a malformed message costs. h2 resets the one stream or ends the connection, depending on what is wrong; Envoy
@@ -80,7 +80,7 @@ pub(super) struct H2Io {
     coalescing: Coalescing,
 }
 
-/// A stream that waits for its last frame to leave will say more as soon as it has: RST_STREAM, mostly. Both go
+/// A stream that waits for its last frame to leave will send more as soon as it has: RST_STREAM, mostly. Both go
 /// out in one write, as Envoy's do. Written one after the other, the first could travel to the end of the chain
 /// and its response come back before the second is on its way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

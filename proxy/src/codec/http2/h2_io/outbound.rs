@@ -77,7 +77,7 @@ impl H2Io {
             {
                 FrameVerdict::Replace(Bytes::new())
             }
-            // Envoy's clients close with FIN alone: GOAWAY NO_ERROR tells a server nothing more.
+            // Envoy's clients close with FIN alone: GOAWAY NO_ERROR adds nothing for a server.
             GOAWAY if !is_server && payload.get(4..).and_then(be_u32) == Some(NO_ERROR) => {
                 FrameVerdict::Replace(Bytes::new())
             }

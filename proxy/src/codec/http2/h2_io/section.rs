@@ -22,7 +22,7 @@ pub(super) struct Section {
     pub(super) continuations: usize,
     block: HeaderBlock,
     progress: Progress,
-    /// Nonsense of RFC 9113 5.3.1, for which h2 would not read the block.
+    /// A stream that depends on itself (RFC 9113 5.3.1), for which h2 would not read the block.
     pub(super) depends_on_itself: bool,
 }
 

@@ -110,9 +110,7 @@ impl FrameReader {
         }
         let ends_stream_only = self.errors == MessageErrorScope::Stream;
         Ok(match (self.role, self.streams.remote_half(stream)) {
-            (_, Some(RemoteHalf::Head)) => {
-                SectionKind::Response { length_says_nothing: state.length_says_nothing(stream) }
-            }
+            (_, Some(RemoteHalf::Head)) => SectionKind::Response { ignores_length: state.ignores_length(stream) },
             (_, Some(RemoteHalf::Body(MessageProgress { head_length, content_bytes, .. }))) => {
                 SectionKind::Trailers { head_length, content_bytes }
             }

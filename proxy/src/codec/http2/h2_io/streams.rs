@@ -135,7 +135,7 @@ impl Streams {
         }
     }
 
-    /// Has one of the two ends something to say on the stream? `None` from [`Self::remote_half`] may be only the peer's half.
+    /// Has one of the two ends more to send on the stream? `None` from [`Self::remote_half`] may be only the peer's half.
     pub(super) fn is_open(&self, stream: u32) -> bool {
         self.open.contains_key(&stream) || self.requests.contains(&stream)
     }

@@ -112,7 +112,7 @@ fn a_clients_goaway_is_hidden_wherever_it_is_cut() {
         let outcome = taken(Role::Server, &bytes, &[cut, bytes.len()]);
         let changed: Vec<_> = (0..bytes.len()).filter(|at| outcome.shown[*at] != bytes[*at]).collect();
         assert_eq!((changed, outcome.shown[at + 3]), (vec![at + 3, at + 17 + 14 + 3], IGNORED), "{cut}");
-        assert_eq!(outcome.goaway_last, None, "{cut}: it speaks of pushed streams");
+        assert_eq!(outcome.goaway_last, None, "{cut}: it names pushed streams");
     }
 }
 
@@ -177,7 +177,7 @@ fn kinds(mut bytes: &[u8]) -> Vec<u8> {
     kinds
 }
 
-/// A stream that we have reset, as far as the frame reader knows.
+/// A stream that we have reset, by the frame reader's record.
 #[test]
 fn late_frames_are_dropped_and_counted_like_any_others() {
     for (kind, payload, is_shown) in

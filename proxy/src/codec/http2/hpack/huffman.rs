@@ -25,7 +25,7 @@ const LENGTHS: [u8; EOS + 1] = [
     27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26, 30,
 ];
 
-/// What the lengths say.
+/// The code that the lengths define.
 struct Code {
     /// For each first byte: symbol and length of the code that it begins with, or length 0 if that code is longer.
     short: [(u8, u8); 1 << SHORT_BITS],

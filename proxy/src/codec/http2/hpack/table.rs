@@ -98,7 +98,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// A table that the peer may make as large as `bytes_max_max`. The peer may not know of a smaller one than the default
+    /// A table that the peer may make as large as `bytes_max_max`. The peer may not have been sent a smaller one than the default
     /// yet.
     pub(super) fn new(bytes_max_max: usize) -> Self {
         let default = usize::try_from(TABLE_BYTES_DEFAULT).unwrap_or(usize::MAX);

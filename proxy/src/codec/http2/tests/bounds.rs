@@ -164,7 +164,7 @@ async fn floods_of_late_frames_end_the_connection_like_any_others() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_is_not_read() {
     let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
-    let (mut accepted, mut answers) = (Vec::new(), Vec::new());
+    let (mut accepted, mut responses) = (Vec::new(), Vec::new());
     let mut stream = 1;
     while timeout(Duration::from_millis(1), raw.send(HEADERS, END_HEADERS | END_STREAM, stream, &block(GET)))
         .await
@@ -175,17 +175,20 @@ async fn a_client_that_does_not_read_is_not_read() {
         for (_, _, responder) in accepted.drain(..) {
             // So short that the number of heads is what counts, and each another, or HPACK would make a byte of it.
             let mut head = ResponseHead::new(StatusCode::OK);
-            let value = format!("{:0400}", answers.len());
+            let value = format!("{:0400}", responses.len());
             head.headers.append(HeaderName::from_static("x"), HeaderValue::from_str(&value).unwrap());
-            answers.push(responder.respond(&head, Payload::None));
+            responses.push(responder.respond(&head, Payload::None));
         }
-        assert!(answers.len() < 3000, "requests are read for ever");
+        assert!(responses.len() < 3000, "requests are read for ever");
     }
     let fit = u32::try_from(PIPE_BYTES_MAX / 200).unwrap();
-    let answered = u32::try_from(answers.len()).unwrap();
-    assert!((PENDING_REPLIES_MAX..=PENDING_REPLIES_MAX + 2 * fit + TURN_FRAMES_MAX).contains(&answered), "{answered}");
+    let responded = u32::try_from(responses.len()).unwrap();
+    assert!(
+        (PENDING_REPLIES_MAX..=PENDING_REPLIES_MAX + 2 * fit + TURN_FRAMES_MAX).contains(&responded),
+        "{responded}"
+    );
     // A client that reads again gets every response.
-    for _ in 0..answered {
+    for _ in 0..responded {
         let reading = raw.frame_of(HEADERS);
         tokio::select! { biased; _ = reading => {}, _ = server.accept() => {} }
     }
@@ -236,19 +239,19 @@ async fn response_heads_for_a_client_that_does_not_read_are_held_back_by_their_m
     settle(&mut server, &mut accepted).await;
     let mut head = ResponseHead::new(StatusCode::OK);
     head.headers.append(HeaderName::from_static("x"), HeaderValue::from_str(&"v".repeat(HEAD_BYTES / 2)).unwrap());
-    let (mut waiting, mut answers) = (VecDeque::from(accepted), Vec::new());
+    let (mut waiting, mut responses) = (VecDeque::from(accepted), Vec::new());
     // Each is sent as the connection manager does: once there is room for it.
     while let Some((_, incoming, _)) = waiting.front()
         && is_ready(|cx| incoming.poll_response_room(cx)).await
     {
         let (_, incoming, responder) = waiting.pop_front().unwrap();
-        answers.push((incoming, responder.respond(&head, Payload::None)));
+        responses.push((incoming, responder.respond(&head, Payload::None)));
         settle(&mut server, &mut Vec::new()).await;
     }
     // A value takes half of that on the I/O layer, at most, and h2 has begun with some.
     let in_pipe = 3 * PIPE_BYTES_MAX / HEAD_BYTES;
     let most = CONNECTION_BUFFER_BYTES_MAX / HEAD_BYTES + in_pipe + 2;
-    assert!((2..=most).contains(&answers.len()), "{} of {} heads are held", answers.len(), streams.len());
+    assert!((2..=most).contains(&responses.len()), "{} of {} heads are held", responses.len(), streams.len());
     // A client that reads gets all of them.
     let mut none = Vec::new();
     for _ in &streams {
@@ -260,7 +263,7 @@ async fn response_heads_for_a_client_that_does_not_read_are_held_back_by_their_m
                 && is_ready(|cx| incoming.poll_response_room(cx)).await
             {
                 let (_, incoming, responder) = waiting.pop_front().unwrap();
-                answers.push((incoming, responder.respond(&head, Payload::None)));
+                responses.push((incoming, responder.respond(&head, Payload::None)));
             }
         }
     }

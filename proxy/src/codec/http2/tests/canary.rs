@@ -85,7 +85,7 @@ async fn bare_server() -> (Raw, Connection<Watched, Bytes>, Rc<Cell<u32>>) {
     (raw, server, frames)
 }
 
-/// Lets h2 work until it has nothing to do; what it had to say of the connection is in `raw`.
+/// Lets h2 work until it has nothing to do; what it sent on the connection is in `raw`.
 async fn settle(server: &mut Connection<Watched, Bytes>) {
     while let Ok(Some(Ok(_))) = timeout(Duration::from_millis(1), server.accept()).await {}
 }
@@ -118,7 +118,7 @@ async fn heads_and_control_frames_are_written_in_one_piece() {
             break ping;
         }
     };
-    assert_eq!(shutdown.payload, SHUTDOWN, "the I/O layer knows the PING of a shutdown by its payload");
+    assert_eq!(shutdown.payload, SHUTDOWN, "the I/O layer recognises the PING of a shutdown by its payload");
 }
 
 #[tokio::test(start_paused = true)]

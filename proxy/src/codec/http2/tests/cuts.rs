@@ -180,8 +180,8 @@ async fn what_came_before_the_end_is_handed_out_wherever_the_bytes_are_cut() {
         let bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &bytes].concat();
         let whole = outcome(&bytes, b"").await;
         assert_eq!((whole.handshake, whole.requests, whole.errors.first()), (None, requests, error.as_ref()), "{name}");
-        let told = whole.goaway.as_ref().map(|(last, code, text)| (*last, *code, text.as_str()));
-        assert_eq!(told.filter(|(_, code, _)| *code != 0), goaway, "{name}");
+        let received = whole.goaway.as_ref().map(|(last, code, text)| (*last, *code, text.as_str()));
+        assert_eq!(received.filter(|(_, code, _)| *code != 0), goaway, "{name}");
         for cut in 0..bytes.len() {
             let (first, last) = bytes.split_at(cut);
             assert_eq!(outcome(first, last).await, whole, "{name}, cut at {cut}");

@@ -31,7 +31,7 @@ async fn the_servers_reset_reaches_both_halves_with_its_code() {
 
 #[tokio::test(start_paused = true)]
 async fn a_complete_response_survives_the_reset_behind_it() {
-    // RFC 9113 8.1: a server that needs no more of the request answers, then resets with NO_ERROR.
+    // RFC 9113 8.1: a server that needs no more of the request responds, then resets with NO_ERROR.
     for body in [&b""[..], b"enough"] {
         LocalSet::new()
             .run_until(async move {
@@ -49,8 +49,8 @@ async fn a_complete_response_survives_the_reset_behind_it() {
                 let (head, mut incoming) = response.head().await.unwrap();
                 assert_eq!(head.status, StatusCode::FORBIDDEN);
                 assert_eq!(read_all(&mut incoming).await, Ok((body.to_vec(), None)));
-                let told = poll_fn(|cx| up.poll_ready(cx)).await;
-                assert_eq!(told, Err(ExchangeError::StreamReset(ResetReason::NoError)));
+                let error = poll_fn(|cx| up.poll_ready(cx)).await;
+                assert_eq!(error, Err(ExchangeError::StreamReset(ResetReason::NoError)));
             })
             .await;
     }
@@ -110,8 +110,8 @@ async fn the_clients_reset_is_detected_after_the_request_is_complete() {
     raw.send(RST_STREAM, 0, 1, &8_u32.to_be_bytes()).await;
     let gone = while_serving(&mut server, poll_fn(|cx| incoming.poll_gone(cx))).await;
     assert_eq!(gone, ExchangeError::StreamReset(ResetReason::Cancel));
-    let mut answer = responder.respond(&ResponseHead::new(StatusCode::OK), Payload::Some);
-    assert!(poll_fn(|cx| answer.poll_ready(cx)).await.is_err());
+    let mut outgoing = responder.respond(&ResponseHead::new(StatusCode::OK), Payload::Some);
+    assert!(poll_fn(|cx| outgoing.poll_ready(cx)).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -133,7 +133,7 @@ async fn a_lost_connection_is_detected_after_the_request_is_complete() {
     let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
     raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(GET)).await;
     let (_, mut incoming, responder) = server.accept().await.unwrap().unwrap();
-    let _answer = responder.respond(&ResponseHead::new(StatusCode::OK), Payload::Some);
+    let _outgoing = responder.respond(&ResponseHead::new(StatusCode::OK), Payload::Some);
     drop(raw);
     assert!(server.accept().await.is_none());
     assert!(server.is_peer_gone());
@@ -163,9 +163,9 @@ async fn an_unfinished_writer_resets_with_cancel_when_dropped() {
     let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
     raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(GET)).await;
     let (_, _incoming, responder) = server.accept().await.unwrap().unwrap();
-    let answer = responder.respond(&ResponseHead::new(StatusCode::OK), Payload::Some);
+    let outgoing = responder.respond(&ResponseHead::new(StatusCode::OK), Payload::Some);
     while_serving(&mut server, raw.frame_of(HEADERS)).await;
-    drop(answer);
+    drop(outgoing);
     assert_eq!(while_serving(&mut server, raw.frame_of(RST_STREAM)).await.code(0), 8);
 }
 
@@ -267,13 +267,13 @@ async fn a_peer_without_http2_is_distinguished_from_a_closed_connection() {
         ("SETTINGS, then FIN", b"\0\0\0\x04\0\0\0\0\0", ExchangeError::Closed),
         ("SETTINGS, then half a frame", b"\0\0\0\x04\0\0\0\0\0\0\0\x05", ExchangeError::Closed),
     ];
-    for (name, said, expected) in cases {
+    for (name, sent, expected) in cases {
         LocalSet::new()
             .run_until(async move {
                 let (mut raw, mut client) = raw_server().await;
                 let (mut up, mut response) = client.send(&request(Method::POST, None), Payload::Some).unwrap();
                 raw.frame_of(HEADERS).await;
-                raw.io.write_all(said).await.unwrap();
+                raw.io.write_all(sent).await.unwrap();
                 raw.io.shutdown().await.unwrap();
                 assert_eq!(response.head().await.unwrap_err(), expected, "{name}");
                 assert_eq!(poll_fn(|cx| up.poll_ready(cx)).await, Err(expected), "{name}");

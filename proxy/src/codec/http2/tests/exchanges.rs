@@ -51,10 +51,10 @@ async fn a_request_and_its_response_arrive_whole() {
                 );
                 assert!(incoming.is_complete());
 
-                let mut answer = responder.respond(&ResponseHead::new(StatusCode::CREATED), Payload::Some);
-                answer.write(Bytes::from_static(b"shutdown_ping"));
-                answer.finish(None);
-                poll_fn(|cx| answer.poll_flush(cx)).await.unwrap();
+                let mut outgoing = responder.respond(&ResponseHead::new(StatusCode::CREATED), Payload::Some);
+                outgoing.write(Bytes::from_static(b"shutdown_ping"));
+                outgoing.finish(None);
+                poll_fn(|cx| outgoing.poll_flush(cx)).await.unwrap();
                 let (head, mut incoming) = response.head().await.unwrap();
                 assert_eq!((head.status, head.version), (StatusCode::CREATED, Version::HTTP_2));
                 assert_eq!(read_all(&mut incoming).await, Ok((b"shutdown_ping".to_vec(), None)));
@@ -167,7 +167,7 @@ async fn informational_responses_are_skipped() {
             raw.frame_of(HEADERS).await;
             raw.send(SETTINGS, 0, 0, &[]).await;
             raw.send(HEADERS, END_HEADERS, 1, &block(&[(":status", "103"), ("link", "x")])).await;
-            assert!(timeout(Duration::from_secs(1), response.head()).await.is_err(), "103 is not the answer");
+            assert!(timeout(Duration::from_secs(1), response.head()).await.is_err(), "103 is not the final response");
             raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[(":status", "204")])).await;
             let (head, incoming) = response.head().await.unwrap();
             assert_eq!(
@@ -242,9 +242,9 @@ async fn repeated_fields_that_envoy_joins_arrive_as_one() {
             let (_body, mut response) = client.send(&head, Payload::None).unwrap();
             let (head, _incoming, responder) = requests.next().await.unwrap();
             assert_eq!(head.headers, Headers::of(&[("accept", "a,b"), ("x-one", "1"), ("x-one", "2"), ("via", "")]));
-            let mut answer = ResponseHead::new(StatusCode::OK);
-            answer.headers = Headers::of(&[("vary", "a"), ("set-cookie", "b"), ("vary", "c"), ("set-cookie", "d")]);
-            let _outgoing = responder.respond(&answer, Payload::None);
+            let mut sent = ResponseHead::new(StatusCode::OK);
+            sent.headers = Headers::of(&[("vary", "a"), ("set-cookie", "b"), ("vary", "c"), ("set-cookie", "d")]);
+            let _outgoing = responder.respond(&sent, Payload::None);
             let (head, _incoming) = response.head().await.unwrap();
             assert_eq!(head.headers, Headers::of(&[("vary", "a,c"), ("set-cookie", "b"), ("set-cookie", "d")]));
         })

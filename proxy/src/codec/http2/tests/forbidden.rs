@@ -1,5 +1,5 @@
 //! Control frames, DATA and header sections for which the connection ends: the requests before them are handed out all the
-//! same, and each stream is told what became of it.
+//! same, and each stream gets its error.
 
 use super::*;
 use crate::codec::http2::frames::{FLOW_CONTROL_ERROR, PROTOCOL_ERROR, PUSH_PROMISE, STREAM_CLOSED};
@@ -88,8 +88,8 @@ async fn check(
         (GoesOn, Ok(())) => return Ok(()),
         (Reset(stream, code), Ok(())) => {
             let reset = while_serving(&mut server, raw.frame_of(RST_STREAM)).await;
-            let said = (reset.stream, reset.code(0));
-            return (said == (stream, code)).then_some(()).ok_or(format!("reset {said:?}"));
+            let received = (reset.stream, reset.code(0));
+            return (received == (stream, code)).then_some(()).ok_or(format!("reset {received:?}"));
         }
         (GoAway(_) | Silence(_), Err(ConnectionError::Protocol { unread: None })) => {}
         (_, third) => return Err(format!("the third request came to {third:?}")),
@@ -97,18 +97,18 @@ async fn check(
     for (id, mut stream) in [1, 3].into_iter().zip(streams) {
         let is_culprit = matches!(expected, Silence(culprit) if culprit == id);
         let violation = if is_culprit { Violation::Unknown } else { Violation::Protocol };
-        let told = poll_fn(|cx| stream.poll_gone(cx)).await;
-        if told != ExchangeError::Malformed(violation) && !matches!(expected, GoAway(_)) {
-            return Err(format!("stream {id} was told {told:?}"));
+        let error = poll_fn(|cx| stream.poll_gone(cx)).await;
+        if error != ExchangeError::Malformed(violation) && !matches!(expected, GoAway(_)) {
+            return Err(format!("stream {id} ended with {error:?}"));
         }
     }
     let mut waiting = Box::pin(server.wait_for_peer());
     assert!(timeout(Duration::from_millis(1), &mut waiting).await.is_err(), "the socket stays open for a while");
     drop(waiting);
     raw.until_closed().await;
-    let said = raw.seen.iter().find(|frame| frame.kind == GOAWAY).map(|frame| frame.code(4));
+    let received = raw.seen.iter().find(|frame| frame.kind == GOAWAY).map(|frame| frame.code(4));
     let wanted = if let GoAway(code) = expected { Some(code) } else { None };
-    (said == wanted).then_some(()).ok_or(format!("GOAWAY {said:?}"))
+    (received == wanted).then_some(()).ok_or(format!("GOAWAY {received:?}"))
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,8 +189,8 @@ async fn data_before_the_head_of_a_response_is_malformed() {
                 raw.send(DATA, 0, 1, b"abc").await;
                 let came = response.head().await.map(drop);
                 assert!(matches!(came, Err(ExchangeError::Malformed(_))), "{errors:?}: {came:?}");
-                let told = raw.frame_of(ends).await;
-                assert!(errors == Stream || told.payload.ends_with(b"DATA: stream not opened"));
+                let sent = raw.frame_of(ends).await;
+                assert!(errors == Stream || sent.payload.ends_with(b"DATA: stream not opened"));
             }
         })
         .await;

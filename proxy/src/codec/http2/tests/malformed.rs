@@ -8,7 +8,7 @@ use crate::codec::http2::hpack::write_literal;
 const STATUS: &[(&str, &str)] = &[(":status", "200")];
 const POST: &[(&str, &str)] = &[(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
 
-/// Requests that cannot be answered, and frames for streams that were answered.
+/// Requests that get no response, and frames for streams that have had theirs.
 #[tokio::test(start_paused = true)]
 async fn a_malformed_request_is_reset_and_its_neighbours_are_served() {
     let with = |extra: (&'static str, &'static str)| block(&[GET, &[extra]].concat());
@@ -216,7 +216,7 @@ async fn a_request_that_is_malformed_behind_its_head_is_handed_out_once() {
     assert!(timeout(Duration::from_millis(1), server.accept()).await.is_err(), "one request, one record");
 }
 
-/// What a peer sends behind its head on one stream, and what the reader is told.
+/// What a peer sends behind its head on one stream, and what the reader gets.
 #[tokio::test(start_paused = true)]
 async fn trailers_of_a_request_are_judged_with_what_came_before_them() {
     let too_many = block(&[("x", "y")].repeat(LIMIT.fields + 1));

@@ -200,7 +200,7 @@ pub(super) async fn raw_client_with(
     let sniffed = Bytes::from_static(sniffed);
     let shaken = ServerConnection::handshake(conn(server), sniffed, options, errors, limit, &stats()).await;
     let mut server = shaken.unwrap();
-    assert!(timeout(Duration::from_millis(1), server.accept()).await.is_err(), "nothing was asked yet");
+    assert!(timeout(Duration::from_millis(1), server.accept()).await.is_err(), "there is no request yet");
     (raw, server)
 }
 

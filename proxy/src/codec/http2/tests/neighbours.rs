@@ -1,7 +1,7 @@
 //! Random frames on one stream of a connection, steady streams beside it: the others end as they would have.
 //!
 //! The frames are drawn from those that are no error of the connection: what breaks the framing itself ends it (RFC 9113
-//! 5.4.1). `FINWAIT_HTTP2_SESSIONS` says how many sessions are tried for each role.
+//! 5.4.1). `FINWAIT_HTTP2_SESSIONS` is how many sessions are tried for each role.
 
 use proptest::prelude::*;
 
@@ -203,7 +203,7 @@ async fn from_a_server(troubles: Vec<Trouble>, reader: Reader) {
     assert!(client.is_available(), "another request may follow");
 }
 
-#[expect(clippy::disallowed_methods, reason = "who runs the tests says how long they may take")]
+#[expect(clippy::disallowed_methods, reason = "who runs the tests sets how long they may take")]
 fn sessions() -> ProptestConfig {
     let cases = std::env::var("FINWAIT_HTTP2_SESSIONS").ok().and_then(|count| count.parse().ok());
     ProptestConfig {

@@ -28,8 +28,8 @@ async fn with_connection_scope_a_malformed_message_ends_the_connection_without_g
         assert!(timeout(Duration::from_secs(1), &mut waiting).await.is_err(), "{name}: the socket stays open");
         drop(waiting);
         raw.until_closed().await;
-        let said = raw.seen.iter().filter(|frame| [RST_STREAM, GOAWAY].contains(&frame.kind)).count();
-        assert_eq!(said, 0, "{name}");
+        let sent = raw.seen.iter().filter(|frame| [RST_STREAM, GOAWAY].contains(&frame.kind)).count();
+        assert_eq!(sent, 0, "{name}");
     }
 }
 
@@ -77,7 +77,7 @@ async fn with_connection_scope_data_after_end_stream_ends_the_connection() {
     raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(WEBSOCKET)).await;
     let (_, mut incoming, responder) = server.accept().await.unwrap().unwrap();
     assert!(incoming.is_complete());
-    let _answer = responder.respond(&ResponseHead::new(StatusCode::OK), Payload::Raw);
+    let _outgoing = responder.respond(&ResponseHead::new(StatusCode::OK), Payload::Raw);
     raw.send(DATA, 0, 1, b"late").await;
     let error = server.accept().await.unwrap().map(drop).unwrap_err();
     assert_eq!(error, ConnectionError::Protocol { unread: None });
@@ -158,15 +158,15 @@ async fn a_ping_is_acknowledged_or_not() {
     let (mut raw, mut server) = raw_client(&Http2Options::default()).await;
     let mut pinger = server.pinger().unwrap();
     let seen = pinger.traffic().rx_bytes();
-    let mut answered = Box::pin(pinger.ping());
+    let mut ponged = Box::pin(pinger.ping());
     tokio::select! {
         biased;
-        () = &mut answered => panic!("no response has been sent"),
+        () = &mut ponged => panic!("no response has been sent"),
         _ = timeout(Duration::from_secs(1), server.accept()) => {}
     }
     let ping = raw.frame_of(PING).await;
     raw.send(PING, ACK, 0, &ping.payload).await;
-    while_serving(&mut server, answered).await;
+    while_serving(&mut server, ponged).await;
     assert!(pinger.traffic().rx_bytes() > seen);
 }
 
