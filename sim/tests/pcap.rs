@@ -12,6 +12,7 @@ use finwait_sim::report::pcapng::pcapng;
 use finwait_sim::run::Played;
 use finwait_sim::scenario::{Library, Scenario};
 use finwait_sim::segment::Segment;
+use finwait_sim::trace::wire::{self, Meaning, Message};
 use finwait_sim::trace::{Event, Trace};
 
 /// A warning of tshark's that is the plain truth about a run of which `is_due` is true.
@@ -21,15 +22,23 @@ struct Remark {
 }
 
 /// Everything else that tshark has to say is a defect of the capture or of the engine.
-const REMARKS: [Remark; 11] = [
+const REMARKS: [Remark; 15] = [
     Remark {
         text: "The Content-Length and Transfer-Encoding header must not be set together",
         is_due: has_two_lengths,
     },
     Remark { text: "Connection reset (RST)", is_due: has_reset },
+    // Bodies of scenarios are text, which is no protobuf.
+    Remark { text: "GRPC Malformed message data: ", is_due: has_grpc },
+    Remark { text: "Unknown or unsupported wiretype", is_due: has_grpc },
+    Remark { text: "Illegal characters found in header name", is_due: has_bytes_on_80 },
     Remark { text: "Leading CRLF previous message in the stream may have extra CRLF", is_due: has_stray_line_end },
     // tshark 4.0 hands what follows an upgrade to a dissector for each of the lines.
-    Remark { text: "Malformed Packet (Exception occurred)", is_due: has_two_upgrade_lines },
+    Remark { text: "Malformed Packet (Exception occurred)", is_due: is_misread },
+    Remark {
+        text: "Unencrypted HTTP protocol detected over encrypted port, could indicate a dangerous misconfiguration.",
+        is_due: has_clear_text_on_443,
+    },
     Remark { text: "Trailing stray characters", is_due: has_endless_head },
     Remark { text: "TCP window specified by the receiver is now completely full", is_due: has_full_window },
     Remark { text: "TCP Zero Window segment", is_due: has_full_window },
@@ -56,6 +65,31 @@ fn has_stray_line_end(trace: &Trace) -> bool {
     segments(trace).any(|segment| {
         segment.payload.starts_with(b"\r\n") || segment.payload.windows(3).any(|bytes| bytes == b"\r\r\n")
     })
+}
+
+fn has_clear_text_on_443(trace: &Trace) -> bool {
+    segments(trace).any(|segment| segment.from.port() == 443 && segment.payload.starts_with(b"HTTP/1.1"))
+}
+
+fn is_misread(trace: &Trace) -> bool {
+    has_two_upgrade_lines(trace) || has_grpc(trace)
+}
+
+/// Whether any message of a run is such.
+fn any(trace: &Trace, is_such: impl Fn(&Message) -> bool) -> bool {
+    trace.conversations().iter().any(|conversation| {
+        let messages = wire::messages(conversation, trace.secrets());
+        messages.from_client.iter().chain(&messages.from_server).any(&is_such)
+    })
+}
+
+fn has_grpc(trace: &Trace) -> bool {
+    any(trace, |message| message.field("content-type").is_some_and(|kind| kind.starts_with("application/grpc")))
+}
+
+/// Whether a connection to the port of HTTP carries something else.
+fn has_bytes_on_80(trace: &Trace) -> bool {
+    any(trace, |message| message.text.ends_with("no HTTP/1"))
 }
 
 fn has_two_upgrade_lines(trace: &Trace) -> bool {
@@ -133,8 +167,7 @@ fn judge(library: &Library, files: &[String]) -> Vec<String> {
 
 /// What is wrong with one capture.
 fn judge_section(played: &Played, lines: &[&str]) -> Vec<String> {
-    let is_due =
-        |line: &str| REMARKS.iter().any(|remark| line.ends_with(remark.text) && (remark.is_due)(&played.trace));
+    let is_due = |line: &str| REMARKS.iter().any(|remark| line.contains(remark.text) && (remark.is_due)(&played.trace));
     let mut complaints: Vec<String> =
         lines.iter().flat_map(|line| remarks(line)).filter(|remark| !is_due(remark)).collect();
     let sent = segments(&played.trace).count();
@@ -149,12 +182,23 @@ fn judge_section(played: &Played, lines: &[&str]) -> Vec<String> {
     let exchanges = &played.sightings.exchanges;
     let has_talk = exchanges.iter().filter_map(|it| it.tunnel.as_ref()).any(|talk| !talk.sent.is_empty());
     let has_frames = segments(&played.trace).any(|segment| segment.payload.starts_with(b"PRI * HTTP/2.0"));
-    for (protocol, is_there) in [("websocket", has_talk), ("http2", has_frames)] {
+    let is_decrypted = has_request_over_tls(&played.trace);
+    for (protocol, is_there) in [("websocket", has_talk), ("http2", has_frames), ("tls:http", is_decrypted)] {
         if is_there && !lines.iter().any(|line| line.contains(protocol)) {
             complaints.push(format!("no {protocol} was recognised"));
         }
     }
     complaints
+}
+
+/// Whether HTTP is spoken on an encrypted connection.
+fn has_request_over_tls(trace: &Trace) -> bool {
+    let speaks_tls = |messages: &[Message]| messages.iter().any(|it| matches!(it.meaning, Meaning::Tls(_)));
+    let requests = |messages: &[Message]| messages.iter().any(|it| matches!(it.meaning, Meaning::Request { .. }));
+    trace.conversations().iter().any(|conversation| {
+        let messages = wire::messages(conversation, trace.secrets());
+        speaks_tls(&messages.from_client) && requests(&messages.from_client)
+    })
 }
 
 /// Pairs of hosts whose packets are on several interfaces, and interfaces that have packets of several pairs.

@@ -431,6 +431,9 @@ fn check_accept(response: &Response<Body>, key: Option<&str>) -> Result<(), Stri
 }
 
 fn error_text(error: &hyper::Error, peer_ended: &Cell<Option<Ending>>) -> String {
+    if let Some(tls) = crate::tls::error_within(error) {
+        return format!("TLS: {tls}");
+    }
     match peer_ended.get() {
         Some(Ending::Fin) => format!("closed by the peer: {error}"),
         Some(Ending::Rst) => format!("reset by the peer: {error}"),

@@ -3,6 +3,7 @@
 use finwait::access_log::{Details, ResetCause, ResponseFlag};
 
 use super::chain::Attempt;
+use super::handshake::Mismatch;
 use super::limits::Limit;
 use super::settings::{HostSettings, Routed, Setting};
 use super::traffic::{Act, ActKind, Exchange};
@@ -58,6 +59,8 @@ pub(super) enum Cause {
     ConnectTimeout(Option<Loss>),
     /// It decided by itself.
     Decision,
+    /// The two ends of TLS did not agree.
+    Handshake(Mismatch),
     /// It ended the exchange for a reason of its own, and what others did later is the consequence.
     Itself,
     /// Its client left first.
@@ -134,10 +137,14 @@ impl<'a> Hop<'a> {
         let stopped = self.expired(at, details).or_else(|| self.unanswered(at));
         // A connect that is under way when the stream ends for another reason is no failure.
         let has_failed_to_connect = account.is_none_or(|account| account.flags.contains(&ResponseFlag::UF));
-        let mut judged = match (stopped, attempts.last()) {
+        let tried = attempts.last();
+        let refused = self.refused_by_tls(host).filter(|_| tried.is_none() && account.is_none());
+        let mut judged = match (stopped, tried) {
+            _ if refused.is_some() => refused.unwrap_or_else(|| self.decided(at, details)),
             (Some(stopped), last) => self.gave_up(host, stopped, last),
             (None, Some(Attempt::Connecting(connection))) if has_failed_to_connect => {
-                self.could_not_connect(at, *connection)
+                let handshake = self.handshake_failed(at, *connection);
+                handshake.unwrap_or_else(|| self.could_not_connect(at, *connection))
             }
             (None, Some(Attempt::Sent(upstream))) if !is_refusal(details) => self.depended(host, *upstream, details),
             (None, _) => match self.closed_before(host) {
@@ -171,6 +178,7 @@ impl<'a> Hop<'a> {
 /// What a host did to end a connection or a stream.
 pub(super) fn ending(kind: &ActKind) -> String {
     match kind {
+        ActKind::Alert { name } => format!("sent the TLS alert {name}"),
         ActKind::Fin => "closed the connection (FIN)".into(),
         ActKind::GoAway { .. } => format!("sent {}", words(kind)),
         ActKind::Reset { .. } => format!("reset the stream ({})", words(kind)),
@@ -180,6 +188,7 @@ pub(super) fn ending(kind: &ActKind) -> String {
 
 pub(super) fn words(kind: &ActKind) -> String {
     match kind {
+        ActKind::Alert { name } => format!("TLS alert {name}"),
         ActKind::Fin => "FIN".into(),
         ActKind::GoAway { last, code } => format!("GOAWAY {code} (last stream {last})"),
         ActKind::Reset { code, .. } => format!("RST_STREAM {code}"),

@@ -12,6 +12,7 @@ mod app;
 mod armed;
 mod chain;
 mod failed;
+mod handshake;
 mod health;
 mod hop;
 mod limits;
@@ -33,7 +34,7 @@ use crate::clock::Millis;
 use crate::run::{InForce, Played};
 use crate::scenario::{Role, Scenario};
 use crate::trace::accounts::{Account, accounts};
-use crate::trace::conversation::SignalKind;
+use crate::trace::conversation::{Conversation, SignalKind};
 use crate::trace::spans::Timer;
 use crate::trace::{HostId, Trace};
 use crate::words::printable;
@@ -41,6 +42,7 @@ use crate::words::size;
 pub use armed::timers;
 use chain::Chain;
 use failed::Failure;
+use handshake::Handshake;
 use hop::{Hop, Judged};
 pub use settings::Setting;
 use traffic::Traffic;
@@ -170,6 +172,11 @@ impl<'a> Case<'a> {
         Self { scenario, played, traffic, chain, accounts, settings }
     }
 
+    /// What a host is called.
+    fn name(&self, host: Option<HostId>) -> &'a str {
+        host.map_or(NO_HOST, |host| self.played.trace.host(host))
+    }
+
     /// What a proxy said about an exchange.
     fn account(&self, exchange: usize) -> Option<&Account> {
         self.settings.get(&exchange).and_then(|nth| self.accounts.get(*nth))
@@ -208,6 +215,11 @@ impl<'a> Case<'a> {
         let story = |host: &str, did: String| HopStory { host: host.into(), did: vec![did], because: None, log: None };
         let mut hops = vec![story(&host, format!("sent nothing: {why}"))];
         let (mut closed_first, mut changes) = (None, Vec::new());
+        if let Some(failed) = self.failed_handshake(&host, began) {
+            hops = vec![HopStory { host: host.clone(), did: failed.told_of_client(self), because: None, log: None }];
+            closed_first = Some(failed.closed_first(self));
+            changes = failed.mismatch(self).changes(None);
+        }
         let refusal = self.traffic.conversations.iter().find_map(|it| {
             let is_its = trace.host(it.client) == host && it.from_client.signals.first()?.sent.at >= began;
             let rst = it.from_server.signals.iter().find(|signal| signal.kind == SignalKind::Rst)?;
@@ -239,6 +251,16 @@ impl<'a> Case<'a> {
             changes,
             timers: Vec::new(),
         }
+    }
+
+    /// The handshake of a client that failed before it sent anything.
+    fn failed_handshake(&self, host: &str, began: Duration) -> Option<Handshake<'_>> {
+        let is_its = |it: &Conversation| {
+            let opened = it.from_client.signals.first().map(|syn| syn.sent.at);
+            self.played.trace.host(it.client) == host && opened.is_some_and(|at| at >= began)
+        };
+        let its = self.traffic.conversations.iter().position(is_its)?;
+        Handshake::failed(&self.traffic, its)
     }
 
     /// What had been sent of request and answer between the last two hops when it failed.

@@ -7,6 +7,7 @@ use finwait::codec::Violation;
 use finwait::config::route::Action;
 
 use super::chain::Attempt;
+use super::handshake::Handshake;
 use super::hop::{Cause, Hop, Judged, ProxyView, ending, words};
 use super::limits::OverLimit;
 use super::reasons;
@@ -19,6 +20,25 @@ use crate::trace::spans::Timer;
 use crate::trace::{HostId, Loss};
 
 impl<'a> Hop<'a> {
+    /// That the handshake of a connection to the next hop failed.
+    pub(super) fn handshake_failed(self, at: ProxyView<'_>, connection: usize) -> Option<Judged<'a>> {
+        let failed = Handshake::failed(&self.case.traffic, connection)?;
+        let closed = Some(failed.closed_first(self.case));
+        let cause = Cause::Handshake(failed.mismatch(self.case));
+        Some(Judged { closed, ..self.judged(self.name(at.host), cause, failed.told_of_client(self.case)) })
+    }
+
+    /// That a client whose request it had got was refused by TLS: in version 1.3 a client may send before the server has seen its
+    /// certificate.
+    pub(super) fn refused_by_tls(self, host: HostId) -> Option<Judged<'a>> {
+        let failed = Handshake::failed(&self.case.traffic, self.exchange.connection)?;
+        let closed = Some(failed.closed_first(self.case));
+        let did = vec![failed.ended(self.case, Some(host))];
+        // It is the client's to change.
+        let cause = Cause::Handshake(failed.mismatch(self.case).elsewhere());
+        Some(Judged { closed, ..self.judged(self.name(host), cause, did) })
+    }
+
     pub(super) fn could_not_connect(self, at: ProxyView<'_>, connection: usize) -> Judged<'a> {
         let (host, name) = (at.host, self.name(at.host));
         let Some(conversation) = self.case.traffic.conversations.get(connection) else {

@@ -39,6 +39,7 @@ fn verdict(is_safe: bool, why: &str) -> Retry {
 /// What says that no app worked on a request, if anything does.
 fn unprocessed(cause: &Cause, origin: &Judged<'_>) -> Option<&'static str> {
     match cause {
+        Cause::Handshake(_) => Some("no request is read on a connection whose handshake failed"),
         Cause::ConnectTimeout(_) | Cause::Refused => Some("the request never left the hop that could not connect"),
         Cause::Admin | Cause::Decision if is_final(origin) => {
             Some("nothing was sent upstream, but the response will be the same")

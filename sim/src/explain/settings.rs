@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use finwait::codec::{Headers, RequestHead};
 use finwait::config::cluster::{Discovery, Priority};
-use finwait::config::filter_chain::{Arrival, Chosen, Ends};
+use finwait::config::filter_chain::{Arrival, Chosen, ClientOffer, Ends, Inspection};
 use finwait::config::listener::{ConnectionManager, Listener};
 use finwait::config::route::{Action, Destination, Forward, NamedCluster};
 use finwait::config::runtime::LayerValues;
 use finwait::config::{Config, Places};
 use finwait::net::Random;
+use finwait::net::tls::ClientHello;
 use finwait::router::{Chance, RuntimeKeys};
 use http::{HeaderName, HeaderValue, Method, Version};
 use serde_json::Value;
@@ -22,6 +23,7 @@ use super::traffic::{Exchange, Protocol};
 use crate::proxy;
 use crate::scenario::{ProxyConfig, Reloaded, ReloadedFrom, Role, Scenario, plain};
 use crate::trace::conversation::Conversation;
+use crate::trace::wire;
 
 /// Chance of which nothing is known but whether something depends on it.
 struct Drawn(Cell<bool>);
@@ -148,7 +150,8 @@ impl<'a> HostSettings<'a> {
     /// The same with its path: that of the filter chain which takes a connection between these ends.
     fn chosen(&self, connection: &Conversation) -> Option<(Path, &ConnectionManager)> {
         let (nth, listener) = self.listener(connection.server_address)?;
-        let chosen = listener.filter_chains.choose(arrival(connection))?;
+        let hello = wire::client_hello(&connection.from_client.bytes);
+        let chosen = listener.filter_chains.choose(arrival(connection, listener, hello.as_ref()))?;
         let chain = match chosen {
             Chosen::Listed(nth) => format!("filter_chains {nth}"),
             Chosen::Default => "default_filter_chain".to_owned(),
@@ -160,7 +163,8 @@ impl<'a> HostSettings<'a> {
     /// What would take a connection that no filter chain of its listener takes; `None` if one does.
     pub(super) fn missing_filter_chain(&self, connection: &Conversation) -> Option<Setting> {
         let (nth, listener) = self.listener(connection.server_address)?;
-        let is_taken = listener.filter_chains.choose(arrival(connection)).is_some();
+        let hello = wire::client_hello(&connection.from_client.bytes);
+        let is_taken = listener.filter_chains.choose(arrival(connection, listener, hello.as_ref())).is_some();
         let parent = path(&format!("static_resources listeners {nth}"));
         (!is_taken).then(|| self.setting(&parent, "default_filter_chain", None))
     }
@@ -298,12 +302,13 @@ fn deepest(places: &Places, steps: &[String]) -> (usize, usize) {
     (0..=steps.len()).rev().find_map(at).unwrap_or((0, 1))
 }
 
-/// The ends of a connection, as a filter chain's match knows them.
-/// Nothing simulated is encrypted, so its first bytes are no ClientHello.
-fn arrival(connection: &Conversation) -> Arrival<'static> {
+/// What a filter chain's match knows of a connection.
+fn arrival<'h>(connection: &Conversation, listener: &Listener, hello: Option<&'h ClientHello>) -> Arrival<'h> {
     let peer = Some(connection.client_address);
     let ends = Ends { local: Some(connection.server_address), peer, direct_peer: peer };
-    Arrival { ends, hello: None }
+    let is_read = listener.filter_chains.inspection == Inspection::Configured;
+    let offer = |hello: &'h ClientHello| ClientOffer { alpn: &hello.alpn, server_name: hello.server_name.as_deref() };
+    Arrival { ends, hello: hello.filter(|_| is_read).map(offer) }
 }
 
 /// Steps that are parted by spaces, since a key may have dots in it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::trace::accounts::Account;
 use crate::trace::conversation::{Conversation, Lane, Moment, SignalKind};
-use crate::trace::wire::{self, Meaning, Message};
+use crate::trace::wire::{self, Meaning, Message, Tls};
 use crate::trace::{HostId, Trace};
 
 /// A run, as far as it matters to exchanges.
@@ -16,6 +16,17 @@ pub(super) struct Traffic {
     pub(super) acts: Vec<Act>,
     /// In the order of connections.
     pings: Vec<Ping>,
+    /// What TLS itself said, in the order of connections, then of time.
+    pub(super) tls: Vec<TlsSaid>,
+}
+
+/// A message of TLS itself.
+pub(super) struct TlsSaid {
+    /// Index of its conversation.
+    pub(super) connection: usize,
+    pub(super) by: HostId,
+    pub(super) said: Tls,
+    pub(super) sent: Moment,
 }
 
 /// A question whether the other side is there, or the response to one.
@@ -108,29 +119,47 @@ pub(super) struct Act {
 /// How something ends.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum ActKind {
+    /// A fatal alert of TLS.
+    Alert {
+        name: String,
+    },
     Fin,
-    GoAway { last: u32, code: String },
-    Reset { stream: u32, code: String },
+    GoAway {
+        last: u32,
+        code: String,
+    },
+    Reset {
+        stream: u32,
+        code: String,
+    },
     Rst,
 }
 
 impl Traffic {
     pub(super) fn read(trace: &Trace) -> Self {
         let conversations = trace.conversations().to_vec();
-        let (mut exchanges, mut acts, mut pings) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut exchanges, mut acts, mut pings, mut tls) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (connection, conversation) in conversations.iter().enumerate() {
             let messages = wire::messages(conversation, trace.secrets());
-            let mut reading =
-                Reading { connection, conversation, exchanges: Vec::new(), acts: Vec::new(), pings: Vec::new() };
+            let mut reading = Reading {
+                connection,
+                conversation,
+                exchanges: Vec::new(),
+                acts: Vec::new(),
+                pings: Vec::new(),
+                tls: Vec::new(),
+            };
             reading.read(Some(conversation.client), &conversation.from_client, &messages.from_client);
             reading.read(conversation.server, &conversation.from_server, &messages.from_server);
             exchanges.append(&mut reading.exchanges);
             acts.append(&mut reading.acts);
             pings.append(&mut reading.pings);
+            reading.tls.sort_by_key(|said| said.sent);
+            tls.append(&mut reading.tls);
         }
         exchanges.sort_by_key(|exchange| exchange.request.began);
         acts.sort_by_key(|act| act.sent);
-        Self { conversations, exchanges, acts, pings }
+        Self { conversations, exchanges, acts, pings, tls }
     }
 
     /// When a host had asked whether the other side is there, and had no response when it did what it did.
@@ -212,7 +241,7 @@ impl Traffic {
     /// after it began, in the order in which they were done.
     pub(super) fn acts_on<'a>(&'a self, exchange: &'a Exchange) -> impl Iterator<Item = &'a Act> {
         let concerns = |act: &&Act| match &act.kind {
-            ActKind::Fin | ActKind::Rst => true,
+            ActKind::Alert { .. } | ActKind::Fin | ActKind::Rst => true,
             ActKind::GoAway { last, .. } => exchange.stream > *last,
             ActKind::Reset { stream, .. } => *stream == exchange.stream,
         };
@@ -293,6 +322,7 @@ struct Reading<'a> {
     exchanges: Vec<Exchange>,
     acts: Vec<Act>,
     pings: Vec<Ping>,
+    tls: Vec<TlsSaid>,
 }
 
 impl Reading<'_> {
@@ -359,7 +389,14 @@ impl Reading<'_> {
                 let (connection, is_ack) = (self.connection, *is_ack);
                 self.pings.extend(by.map(|by| Ping { connection, by, sent, is_ack }));
             }
-            Meaning::Tls(_) | Meaning::Other => {}
+            Meaning::Tls(said) => {
+                if let Tls::Alert { fatal: true, name } = said {
+                    self.act(by, ActKind::Alert { name: name.clone() }, sent, arrived);
+                }
+                let connection = self.connection;
+                self.tls.extend(by.map(|by| TlsSaid { connection, by, said: said.clone(), sent }));
+            }
+            Meaning::Other => {}
         }
     }
 

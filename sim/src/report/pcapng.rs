@@ -4,6 +4,8 @@
 //! comment tells what a fault, chance or a dead address did to it. Sequence numbers, flags, windows and checksums are
 //! the run's own; the IPv4 identification is the packet's number in the trace.
 //!
+//! The secrets of encrypted connections stand in the file too, so that its reader sees what was said in clear text.
+//!
 //! The link type is raw IP: the simulator has no Ethernet, and a made-up one would only be in the way.
 
 use std::collections::BTreeMap;
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use crate::clock::{EPOCH, Millis};
 use crate::segment::{Flags, Segment};
-use crate::trace::{Event, HostId, Loss, Trace};
+use crate::trace::{Event, HostId, Loss, Secret, Trace};
 
 /// How far the windows in a capture are scaled. The largest receive buffer, 128 KiB, fits sixteen bits with it.
 const WINDOW_SHIFT: u8 = 2;
@@ -27,6 +29,9 @@ pub fn pcapng(trace: &Trace) -> Vec<u8> {
         file.interface(&format!("{}-{}", trace.host(interface.0), trace.host(interface.1)));
     }
     file.names(trace, &packets.addresses);
+    if !trace.secrets().is_empty() {
+        file.secrets(trace.secrets());
+    }
     for packet in &packets.sent {
         file.packet(packet);
     }
@@ -127,6 +132,10 @@ const SECTION_HEADER: u32 = 0x0A0D_0D0A;
 const INTERFACE_DESCRIPTION: u32 = 1;
 const NAME_RESOLUTION: u32 = 4;
 const ENHANCED_PACKET: u32 = 6;
+const DECRYPTION_SECRETS: u32 = 10;
+
+/// The kind of secrets that an NSS key log is: `TLSK`.
+const TLS_KEY_LOG: u32 = 0x544C_534B;
 
 const LINKTYPE_RAW: u16 = 101;
 
@@ -172,6 +181,17 @@ impl File {
         }
         body.extend(END);
         self.block(NAME_RESOLUTION, body);
+    }
+
+    /// What encrypted connections are decrypted with, in the form of an NSS key log. It stands before the packets: what was
+    /// read before it is not read again.
+    fn secrets(&mut self, secrets: &[Secret]) {
+        let log: String = secrets.iter().map(|secret| format!("{secret}\n")).collect();
+        let mut body = Vec::new();
+        body.extend(TLS_KEY_LOG.to_le_bytes());
+        body.extend(u32::try_from(log.len()).unwrap_or(u32::MAX).to_le_bytes());
+        body.extend(log.as_bytes());
+        self.block(DECRYPTION_SECRETS, body);
     }
 
     fn packet(&mut self, packet: &Packet<'_>) {

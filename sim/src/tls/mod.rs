@@ -14,8 +14,23 @@ mod machine;
 mod provider;
 mod tickets;
 
+use std::error::Error;
+
 pub(crate) use authority::Authorities;
 pub(crate) use ends::{AppEnd, ClientEnd};
 pub(crate) use files::{Files, told};
 pub(crate) use machine::Machine;
 pub(crate) use provider::crypto;
+
+/// What TLS says is wrong, if that is what an error comes from.
+pub(crate) fn error_within<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(tls) = within.and_then(|within| within.downcast_ref()) {
+            return Some(tls);
+        }
+        next = error.source();
+    }
+    None
+}

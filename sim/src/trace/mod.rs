@@ -175,6 +175,16 @@ pub struct Secret {
     pub secret: Vec<u8>,
 }
 
+/// A line of the NSS key log.
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.label)?;
+        self.client_random.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str(" ")?;
+        self.secret.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// Every event of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {

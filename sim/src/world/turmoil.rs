@@ -29,6 +29,15 @@ use crate::trace::HostId;
 /// default of 64 is below what a burst of clients opens.
 const SEGMENTS_MAX: usize = 4096;
 
+/// What became of a run, as far as its sockets have to know.
+#[derive(Default)]
+struct Fate {
+    /// A connection was aborted.
+    aborted: AtomicBool,
+    /// The programs are taken down. turmoil panics if one of them, as it goes, still says something.
+    is_over: AtomicBool,
+}
+
 /// Something that a world needs and turmoil does not have.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("turmoil cannot express it: {0}")]
@@ -57,16 +66,18 @@ impl World {
             .tcp_capacity(SEGMENTS_MAX)
             .build();
         shared.on_turmoil.set(true);
-        let aborted = Arc::new(AtomicBool::new(false));
+        let fate = Arc::new(Fate::default());
         let mut programs_of: Vec<Vec<Pending>> = hosts.iter().map(|_| Vec::new()).collect();
         for program in programs {
             if let Some(programs) = programs_of.get_mut(program.host.0) {
                 programs.push(program);
             }
         }
-        add_hosts(&mut sim, &shared, programs_of, &aborted);
-        let (ended, steps) = step_to_the_end(&mut sim, &shared, limit)?;
-        if aborted.load(Ordering::Relaxed) {
+        add_hosts(&mut sim, &shared, programs_of, &fate);
+        let ended = step_to_the_end(&mut sim, &shared, limit);
+        fate.is_over.store(true, Ordering::Relaxed);
+        let (ended, steps) = ended?;
+        if fate.aborted.load(Ordering::Relaxed) {
             shared.refuse("a connection that is aborted (SO_LINGER)");
         }
         if let Some(what) = shared.refused.take() {
@@ -103,20 +114,11 @@ impl World {
 }
 
 /// Gives every host its programs, and every link its latency.
-fn add_hosts(
-    sim: &mut turmoil::Sim<'_>,
-    shared: &Rc<WorldShared>,
-    programs: Vec<Vec<Pending>>,
-    aborted: &Arc<AtomicBool>,
-) {
+fn add_hosts(sim: &mut turmoil::Sim<'_>, shared: &Rc<WorldShared>, programs: Vec<Vec<Pending>>, fate: &Arc<Fate>) {
     let addresses: Vec<IpAddr> = (0..programs.len()).filter_map(|id| address(shared, HostId(id))).collect();
     for ((id, address), programs) in (0..).map(HostId).zip(&addresses).zip(programs) {
-        let net = Sockets {
-            own: *address,
-            hosts: addresses.clone(),
-            aborted: Arc::clone(aborted),
-            world: Rc::downgrade(shared),
-        };
+        let net =
+            Sockets { own: *address, hosts: addresses.clone(), fate: Arc::clone(fate), world: Rc::downgrade(shared) };
         let (net, world) = (Rc::new(net), Rc::clone(shared));
         let programs = Cell::new(programs);
         sim.host(*address, move || {
@@ -198,14 +200,14 @@ struct Sockets {
     own: IpAddr,
     /// Everybody's address: turmoil panics at any other.
     hosts: Vec<IpAddr>,
-    aborted: Arc<AtomicBool>,
+    fate: Arc<Fate>,
     world: Weak<WorldShared>,
 }
 
 impl Sockets {
     fn conn(&self, stream: TcpStream) -> io::Result<Conn> {
         let (local, peer) = (Address::Socket(stream.local_addr()?), Address::Socket(stream.peer_addr()?));
-        Ok(Conn::new(Box::new(Tcp::new(stream, &self.aborted)), local, peer))
+        Ok(Conn::new(Box::new(Tcp::new(stream, &self.fate)), local, peer))
     }
 }
 
@@ -224,7 +226,7 @@ impl Net for Sockets {
         };
         let listener = listener?;
         let local = Address::Socket(SocketAddr::new(asked.ip(), listener.local_addr()?.port()));
-        Ok(Box::new(Listening { listener, local, aborted: Arc::clone(&self.aborted) }))
+        Ok(Box::new(Listening { listener, local, fate: Arc::clone(&self.fate) }))
     }
 
     fn connect<'a>(&'a self, to: &'a Address, how: &'a ConnectOptions) -> LocalBoxFuture<'a, io::Result<Conn>> {
@@ -254,7 +256,7 @@ impl Net for Sockets {
 struct Listening {
     listener: TcpListener,
     local: Address,
-    aborted: Arc<AtomicBool>,
+    fate: Arc<Fate>,
 }
 
 impl Accept for Listening {
@@ -262,7 +264,7 @@ impl Accept for Listening {
         Box::pin(async move {
             let (stream, peer) = self.listener.accept().await?;
             let local = Address::Socket(stream.local_addr()?);
-            Ok(Conn::new(Box::new(Tcp::new(stream, &self.aborted)), local, Address::Socket(peer)))
+            Ok(Conn::new(Box::new(Tcp::new(stream, &self.fate)), local, Address::Socket(peer)))
         })
     }
 
@@ -276,18 +278,18 @@ struct Tcp {
     stream: RefCell<TcpStream>,
     /// Who waits for it to become readable. It has room for one, and a look must not take their place.
     reader: Waker,
-    aborted: Arc<AtomicBool>,
+    fate: Arc<Fate>,
 }
 
 impl Tcp {
-    fn new(stream: TcpStream, aborted: &Arc<AtomicBool>) -> Self {
-        Self { stream: RefCell::new(stream), reader: Waker::noop().clone(), aborted: Arc::clone(aborted) }
+    fn new(stream: TcpStream, fate: &Arc<Fate>) -> Self {
+        Self { stream: RefCell::new(stream), reader: Waker::noop().clone(), fate: Arc::clone(fate) }
     }
 }
 
 impl Io for Tcp {
     fn abort_on_drop(&mut self) {
-        self.aborted.store(true, Ordering::Relaxed);
+        self.fate.aborted.store(true, Ordering::Relaxed);
     }
 
     /// turmoil has no look at a socket that is not a read. It has no cached readiness either: a FIN that has
@@ -304,6 +306,16 @@ impl Io for Tcp {
     }
 }
 
+impl Tcp {
+    /// The socket, as long as the run lasts.
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        match self.fate.is_over.load(Ordering::Relaxed) {
+            true => Err(io::ErrorKind::NotConnected.into()),
+            false => Ok(Pin::new(self.stream.get_mut())),
+        }
+    }
+}
+
 impl AsyncRead for Tcp {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -314,7 +326,7 @@ impl AsyncRead for Tcp {
 
 impl AsyncWrite for Tcp {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(self.get_mut().stream.get_mut()).poll_write(cx, buf)
+        self.get_mut().stream()?.poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -322,7 +334,7 @@ impl AsyncWrite for Tcp {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.get_mut().stream.get_mut()).poll_shutdown(cx)
+        self.get_mut().stream()?.poll_shutdown(cx)
     }
 }
 

@@ -62,6 +62,7 @@ fn fault_of(fault: &CertificateError) -> String {
 fn alert_of(alert: AlertDescription) -> String {
     let name = match alert {
         AlertDescription::BadCertificate => "SSLV3_ALERT_BAD_CERTIFICATE",
+        AlertDescription::CertificateRequired => "TLSV1_ALERT_CERTIFICATE_REQUIRED",
         AlertDescription::CertificateExpired => "SSLV3_ALERT_CERTIFICATE_EXPIRED",
         AlertDescription::CertificateUnknown => "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
         AlertDescription::HandshakeFailure => "SSLV3_ALERT_HANDSHAKE_FAILURE",

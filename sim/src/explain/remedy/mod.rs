@@ -49,6 +49,13 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
             vec![change("add a filter chain that takes the connection, or a default".to_owned(), setting.clone())]
         }
         Cause::Own | Cause::NextHop { .. } | Cause::Busy => retries(case, hops),
+        Cause::Handshake(mismatch) => {
+            let cluster = here.and_then(|(settings, led)| match &led.route {
+                Some((_, Action::Forward(forward))) => Some((settings, settings.cluster(forward)?.0)),
+                Some(_) | None => None,
+            });
+            mismatch.changes(cluster.as_ref().map(|(settings, path)| (*settings, path.as_slice())))
+        }
         Cause::OverLimit(limit) => vec![advice(limit.advice())],
         Cause::Unread => vec![advice("no setting found: see what the next hop and its log say")],
         Cause::Unreadable => vec![advice("no setting: the next hop has to send valid HTTP")],

@@ -20,6 +20,7 @@ use super::Secret;
 use super::conversation::Conversation;
 use crate::words::size;
 pub use tls::Tls;
+pub(crate) use tls::client_hello;
 
 /// One message within one direction of a connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -151,29 +152,38 @@ pub struct Messages {
 #[must_use]
 pub fn messages(conversation: &Conversation, secrets: &[Secret]) -> Messages {
     let Conversation { from_client, from_server, .. } = conversation;
-    if tls::begins(&from_client.bytes) || tls::begins(&from_server.bytes) {
-        return tls::read(from_client, from_server, secrets);
+    let header = proxy_header(&from_client.bytes);
+    let within = header.as_ref().map_or(0, |header| header.bytes.end);
+    let begins = from_client.bytes.get(within..).is_some_and(tls::begins);
+    if !begins && !tls::begins(&from_server.bytes) {
+        return read(&from_client.bytes, &from_server.bytes);
     }
-    read(&from_client.bytes, &from_server.bytes)
+    let mut messages = tls::read((from_client, within), from_server, secrets);
+    messages.from_client.splice(0..0, header);
+    messages
+}
+
+/// The PROXY header that a client's bytes begin with.
+fn proxy_header(from_client: &[u8]) -> Option<Message> {
+    let Found::Header { ends, length, .. } = proxy_protocol::parse(from_client) else { return None };
+    let whose = ends.map_or_else(String::new, |ends| format!(" of {} to {}", ends.client, ends.server));
+    Some(Message::new(0..length, format!("PROXY header{whose}"), Meaning::Other))
 }
 
 /// Names what both directions of a connection in clear text carry.
 #[must_use]
 pub fn read(from_client: &[u8], from_server: &[u8]) -> Messages {
-    let Found::Header { ends, length, .. } = proxy_protocol::parse(from_client) else {
-        return read_messages(from_client, from_server);
-    };
-    let mut messages = read_messages(from_client.get(length..).unwrap_or_default(), from_server);
+    let Some(header) = proxy_header(from_client) else { return read_behind_header(from_client, from_server) };
+    let start = header.bytes.end;
+    let mut messages = read_behind_header(from_client.get(start..).unwrap_or_default(), from_server);
     for message in &mut messages.from_client {
-        message.bytes = message.bytes.start + length..message.bytes.end + length;
+        message.bytes = message.bytes.start + start..message.bytes.end + start;
     }
-    let whose = ends.map_or_else(String::new, |ends| format!(" of {} to {}", ends.client, ends.server));
-    messages.from_client.insert(0, Message::new(0..length, format!("PROXY header{whose}"), Meaning::Other));
+    messages.from_client.insert(0, header);
     messages
 }
 
-/// The same, behind a PROXY header if there is one.
-fn read_messages(from_client: &[u8], from_server: &[u8]) -> Messages {
+fn read_behind_header(from_client: &[u8], from_server: &[u8]) -> Messages {
     if !from_client.starts_with(http2::PREFACE) {
         return http1::read(from_client, from_server);
     }

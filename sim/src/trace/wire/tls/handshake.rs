@@ -1,5 +1,7 @@
 //! Messages of handshakes (RFC 8446 section 4; RFC 5246 section 7.4), in words.
 
+use finwait::net::tls::ClientHello;
+
 use super::Tls;
 use super::record::{Kind, Record};
 
@@ -47,6 +49,13 @@ impl Agreed {
         };
         Some(Self { client_random: client.random, server_random: server.random, suite: server.suite, version })
     }
+}
+
+/// What a client asks for, if a byte stream begins so.
+pub(super) fn client_hello(stream: &[u8]) -> Option<ClientHello> {
+    let hello = hello(stream, CLIENT_HELLO)?;
+    let alpn = hello.alpn().into_iter().map(String::into_bytes).collect();
+    Some(ClientHello { alpn, server_name: hello.server_name() })
 }
 
 fn hello(stream: &[u8], kind: u8) -> Option<Hello> {

@@ -9,6 +9,8 @@ mod record;
 
 use std::ops::Range;
 
+use finwait::net::tls::ClientHello;
+
 use super::{Meaning, Message, Messages};
 use crate::trace::Secret;
 use crate::trace::conversation::Lane;
@@ -46,23 +48,30 @@ pub enum Tls {
     },
 }
 
+/// What a client asks for, if a byte stream begins with a ClientHello.
+pub(crate) fn client_hello(stream: &[u8]) -> Option<ClientHello> {
+    handshake::client_hello(stream)
+}
+
 /// Whether a byte stream begins as TLS does: with a handshake, or with an alert in place of one.
 pub(super) fn begins(stream: &[u8]) -> bool {
     matches!(stream, [22 | 21, 3, 0..=4, ..])
 }
 
-/// Names what both directions carry, of which at least one is TLS.
-pub(super) fn read(from_client: &Lane, from_server: &Lane, secrets: &[Secret]) -> Messages {
-    let hellos = (begins(&from_client.bytes), begins(&from_server.bytes));
-    let agreed = Agreed::of(&from_client.bytes, &from_server.bytes);
-    let decode = |lane: &Lane, side, is_tls: bool| {
-        if !is_tls {
-            return Decoded { told: Vec::new(), clear: lane.bytes.clone(), pieces: vec![(0..lane.bytes.len(), 0)] };
+/// Names what both directions carry, of which at least one is TLS; that of the client from an offset on.
+pub(super) fn read((from_client, start): (&Lane, usize), from_server: &Lane, secrets: &[Secret]) -> Messages {
+    let client_bytes = from_client.bytes.get(start..).unwrap_or_default();
+    let agreed = Agreed::of(client_bytes, &from_server.bytes);
+    let decode = |lane: &Lane, start: usize, side| {
+        let bytes = lane.bytes.get(start..).unwrap_or_default();
+        if !begins(bytes) {
+            let pieces = vec![(start..lane.bytes.len(), 0)];
+            return Decoded { told: Vec::new(), clear: bytes.to_vec(), pieces };
         }
-        Decoder::new(lane, LaneKeys::new(side, agreed.as_ref(), secrets)).run()
+        Decoder::new(lane, LaneKeys::new(side, agreed.as_ref(), secrets)).run(start)
     };
-    let client = decode(from_client, Side::Client, hellos.0);
-    let server = decode(from_server, Side::Server, hellos.1);
+    let client = decode(from_client, start, Side::Client);
+    let server = decode(from_server, 0, Side::Server);
     let within = super::read(&client.clear, &server.clear);
     Messages {
         from_client: client.with(within.from_client),
@@ -115,8 +124,8 @@ impl<'a> Decoder<'a> {
         Self { lane, keys, reader: Reader::default(), done }
     }
 
-    fn run(mut self) -> Decoded {
-        let mut at = 0;
+    fn run(mut self, start: usize) -> Decoded {
+        let mut at = start;
         while let Some(rest) = self.lane.bytes.get(at..).filter(|rest| !rest.is_empty()) {
             let Some(record) = Record::first_in(rest) else {
                 let text = format!("{} of an unfinished TLS record", size(rest.len()));
