@@ -17,6 +17,7 @@ use crate::codec::{Frame, Headers, Payload, RequestHead};
 use crate::config;
 use crate::config::header_names::{NameCase, TrailerRule};
 use crate::config::health::{HealthCheck, Probe};
+use crate::config::upstream_name::AskedNames;
 use crate::net::{Address, Conn, ConnectOptions, Net, tls};
 use crate::stats::HealthFlag;
 
@@ -131,15 +132,16 @@ impl Watch {
 
     /// One check; returns how long to wait before the next.
     pub(super) async fn once(&mut self) -> Option<Duration> {
-        let (outside, address, shared) = {
-            let cluster = self.cluster.upgrade()?;
-            (cluster.outside.clone(), self.endpoint.upgrade()?.address.clone(), Arc::clone(&cluster.shared))
+        let (outside, address, shared, names) = {
+            let (cluster, endpoint) = (self.cluster.upgrade()?, self.endpoint.upgrade()?);
+            let names = cluster.own_names(&endpoint);
+            (cluster.outside.clone(), endpoint.address.clone(), Arc::clone(&cluster.shared), names)
         };
         if !self.course.begun {
             tokio::time::sleep(outside.random.up_to(self.check.initial_jitter)).await;
         }
         let authority = self.authority()?;
-        let target = Target { net: &*outside.net, address: &address, config: &shared.config };
+        let target = Target { net: &*outside.net, address: &address, config: &shared.config, names: &names };
         let check = run_check(&self.check.probe, &authority, target, &mut self.connection);
         let found = tokio::time::timeout(self.check.timeout, check).await.unwrap_or(Found::Failure(Failure::Timeout));
         if found != Found::Success || !self.check.reuse_connection {
@@ -263,6 +265,8 @@ struct Target<'t> {
     net: &'t dyn Net,
     address: &'t Address,
     config: &'t config::Cluster,
+    /// What TLS goes by.
+    names: &'t AskedNames,
 }
 
 impl Target<'_> {
@@ -272,7 +276,7 @@ impl Target<'_> {
             conn.write_all(&header).await?;
         }
         match &self.config.tls {
-            Some(tls) => tls::connect(conn, &tls.current()).await,
+            Some(tls) => tls::connect(conn, &tls.current(), self.names).await,
             None => Ok(conn),
         }
     }

@@ -16,6 +16,7 @@ pub mod load_balancer;
 mod location;
 mod origin;
 pub mod pool;
+mod pools;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use http::HeaderValue;
 use tokio::task::JoinSet;
 
 pub use avoided::Avoided;
@@ -33,15 +35,18 @@ pub use handover::Handover;
 use handover::{Inherited, Known};
 pub use location::Location;
 pub use origin::Origin;
-use origin::Pools;
 pub use pool::{Exclusive, Lease, Pool, Stream, TcpConnection, Tunnel, Wanted};
+use pools::Pools;
 
 use crate::access_log::StreamInfo;
+use crate::codec::RequestHead;
 use crate::config;
 use crate::config::cluster::{ByPriority, Discovery, Priority, Refresh};
 use crate::config::health::HealthCheck;
 use crate::config::retry::BACKOFF_BASE_MS;
 use crate::config::runtime::{BASE_RETRY_BACKOFF, PANIC_THRESHOLD, USE_RETRY, maintenance_mode};
+use crate::config::tls::OwnName;
+use crate::config::upstream_name::AskedNames;
 use crate::net::{Address, Outside, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
@@ -394,10 +399,22 @@ impl Cluster {
         }
     }
 
-    /// Whom connections are opened for that this stream or client uses.
+    /// Whom connections to `endpoint` are opened for that this stream or client uses.
     #[must_use]
-    pub fn origin(&self, info: &StreamInfo) -> Origin {
-        Origin::of_downstream(&self.shared.config, &info.downstream)
+    pub fn origin(&self, endpoint: &Endpoint, head: Option<&RequestHead>, info: &StreamInfo) -> Origin {
+        Origin::new(&self.shared.config, &info.downstream, head, self.own_name(endpoint).as_ref())
+    }
+
+    /// What TLS goes by where there is no request.
+    fn own_names(&self, endpoint: &Endpoint) -> AskedNames {
+        let server_name = self.own_name(endpoint).and_then(|name| name.to_str().ok().map(Box::from));
+        AskedNames { server_name, certified: None }
+    }
+
+    /// The hostname of an endpoint, where TLS goes by it.
+    fn own_name(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
+        let tls = self.shared.config.tls.as_ref()?;
+        if tls.current().own_name() == OwnName::Asked { self.hostname(endpoint) } else { None }
     }
 
     /// Wall time, for upstreams that name an hour at which to come back.

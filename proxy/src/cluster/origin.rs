@@ -1,14 +1,14 @@
 //! What connections to an endpoint take from whom they are opened for. Connections of different origins are not shared.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::net::IpAddr;
 
 use bytes::Bytes;
+use http::HeaderValue;
 
-use super::pool::Pool;
 use crate::access_log::Downstream;
+use crate::codec::RequestHead;
 use crate::config::Cluster as Config;
+use crate::config::upstream_name::{AskedNames, HostUses};
 use crate::net::Address;
 use crate::net::proxy_header::{ProxyVersion, proxy_header};
 
@@ -17,6 +17,8 @@ use crate::net::proxy_header::{ProxyVersion, proxy_header};
 pub struct Origin {
     /// What comes before everything else: a PROXY header.
     pub(super) header: Option<ProxyHeader>,
+    /// What TLS goes by.
+    pub(super) names: AskedNames,
 }
 
 /// A PROXY header.
@@ -28,9 +30,14 @@ pub(super) struct ProxyHeader {
 }
 
 impl Origin {
-    /// Of this client.
+    /// Of this client, whose request has this head, to an endpoint with this hostname.
     #[must_use]
-    pub fn of_downstream(config: &Config, downstream: &Downstream) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        downstream: &Downstream,
+        head: Option<&RequestHead>,
+        hostname: Option<&HeaderValue>,
+    ) -> Self {
         let header = config.proxy_header.as_ref().map(|header| {
             let of_client = downstream.passed.as_ref().map_or(&[][..], |passed| &passed.tlvs);
             let is_added = |kind| header.added.iter().any(|added| added.kind == kind);
@@ -39,7 +46,7 @@ impl Origin {
             let (bytes, left_out) = proxy_header(header.version, ends, header.added.iter().chain(of_client));
             ProxyHeader { bytes, left_out }
         });
-        Self { header }
+        Self { header, names: asked_names(config, head, hostname) }
     }
 
     /// What a connection of the proxy's own begins with, between these addresses: that of a health check.
@@ -52,55 +59,26 @@ impl Origin {
     }
 }
 
-/// The pools of one endpoint and priority: one for each origin that its connections have.
-pub(super) struct Pools {
-    /// The pool of connections that take nothing.
-    plain: Rc<Pool>,
-    others: RefCell<Others>,
+/// What TLS goes by: the host of a request as far as the cluster says so, before what the endpoint is called itself.
+fn asked_names(config: &Config, head: Option<&RequestHead>, hostname: Option<&HeaderValue>) -> AskedNames {
+    let asked = config.host_as_name.as_ref().zip(head).and_then(|(options, head)| {
+        let written = options.header.as_ref().and_then(|name| head.headers.get(name)).filter(|value| !value.is_empty());
+        let host = host_of(written.or(head.authority.as_ref())?.to_str().ok()?).to_ascii_lowercase();
+        Some((options.uses, host.into_boxed_str()))
+    });
+    let is_address = |host: &str| host.parse::<IpAddr>().is_ok();
+    let (uses, host) = asked.map_or((None, None), |(uses, host)| (Some(uses), Some(host)));
+    let of_host = |is_used: fn(HostUses) -> bool| host.clone().filter(|_| uses.is_some_and(is_used));
+    let server_name = of_host(HostUses::is_server_name).filter(|host| !is_address(host));
+    let own = hostname.and_then(|name| name.to_str().ok()).map(Box::from);
+    AskedNames { server_name: server_name.or(own), certified: of_host(HostUses::is_certified) }
 }
 
-#[derive(Default)]
-struct Others {
-    pools: BTreeMap<Origin, Rc<Pool>>,
-    /// As many were in use when those that are not were last taken out.
-    in_use: usize,
-}
-
-/// So many pools that are not in use may be there beside as many again as are.
-const UNUSED_MIN: usize = 8;
-
-impl Pools {
-    pub(super) fn new(plain: Rc<Pool>) -> Self {
-        Self { plain, others: RefCell::default() }
+/// The host of an authority, without its port and the brackets of an address.
+fn host_of(authority: &str) -> &str {
+    if let Some((host, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return host;
     }
-
-    /// The pool of connections that take nothing.
-    pub(super) fn plain(&self) -> &Pool {
-        &self.plain
-    }
-
-    /// The pool of `origin`; `open` makes it.
-    pub(super) fn of(&self, origin: &Origin, open: impl FnOnce(Origin) -> Rc<Pool>) -> Rc<Pool> {
-        if *origin == Origin::default() {
-            return Rc::clone(&self.plain);
-        }
-        let mut others = self.others.borrow_mut();
-        if let Some(pool) = others.pools.get(origin) {
-            return Rc::clone(pool);
-        }
-        if others.pools.len() >= others.in_use.saturating_mul(2) + UNUSED_MIN {
-            others.pools.retain(|_, pool| Rc::strong_count(pool) > 1 || pool.is_in_use());
-            others.in_use = others.pools.len();
-        }
-        let pool = open(origin.clone());
-        others.pools.insert(origin.clone(), Rc::clone(&pool));
-        pool
-    }
-
-    /// Does `each` with every pool.
-    pub(super) fn for_each(&self, mut each: impl FnMut(&Pool)) {
-        each(&self.plain);
-        let others: Vec<_> = self.others.borrow().pools.values().map(Rc::clone).collect();
-        others.iter().for_each(|pool| each(pool));
-    }
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    authority.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(authority, |(host, _)| host)
 }

@@ -17,6 +17,7 @@ use super::http2::Http2Options;
 use super::metadata::{Metadata, Struct};
 use super::proxy_header::HeaderToUpstream;
 use super::tls::ClientTls;
+use super::upstream_name::HostAsName;
 
 /// The name of a cluster, unique among the clusters of a configuration: routes, stats and the admin interface refer to a
 /// cluster by it. Clones share the text.
@@ -78,6 +79,8 @@ pub struct Cluster {
     pub passing: Option<Arc<[PassedNamespace]>>,
     /// `upstream_proxy_protocol`: what its connections begin with.
     pub proxy_header: Option<HeaderToUpstream>,
+    /// `upstream_http_protocol_options`: what the host of a request means for TLS.
+    pub host_as_name: Option<HostAsName>,
     /// `transport_socket`: its connections are encrypted.
     pub tls: Option<Arc<ClientTls>>,
     /// `header_key_format`, towards endpoints that speak HTTP/1.

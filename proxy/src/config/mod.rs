@@ -54,6 +54,7 @@ pub mod tls;
 pub mod trust;
 mod units;
 mod unsupported;
+pub mod upstream_name;
 mod yaml;
 
 use std::io;

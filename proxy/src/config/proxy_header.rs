@@ -9,7 +9,7 @@ use super::address::ProxyVersion;
 pub struct HeaderToUpstream {
     /// Its version.
     pub version: ProxyVersion,
-    /// `added_tlvs`: what version 2 says besides, whoever the client is.
+    /// `added_tlvs`: what version 2 says besides, of every client.
     pub added: Vec<Tlv>,
     /// `pass_through_tlvs`: which of those that the client's header had.
     pub passed: TlvSelection,

@@ -65,7 +65,7 @@ async fn attempt(options: &Options, cluster: &Cluster, info: &mut StreamInfo) ->
         drop(permit); // the pool takes its own
         return open_tunnel(tunneling, cluster, &endpoint, info).await;
     }
-    match endpoint.pool(Priority::Default, &cluster.origin(info)).connect_tcp(permit).await {
+    match endpoint.pool(Priority::Default, &cluster.origin(&endpoint, None, info)).connect_tcp(permit).await {
         Ok(upstream) => {
             cluster.report_connected(&endpoint);
             cluster.report(&endpoint, Ok(StatusCode::OK));
@@ -84,7 +84,7 @@ async fn open_tunnel(
     endpoint: &Rc<Endpoint>,
     info: &mut StreamInfo,
 ) -> Result<Upstream, Attempt> {
-    match Box::pin(tunnel::open(options, endpoint, &cluster.origin(info), info)).await {
+    match Box::pin(tunnel::open(options, endpoint, &cluster.origin(endpoint, None, info), info)).await {
         Ok(tunnel) => {
             cluster.report_connected(endpoint);
             cluster.report(endpoint, Ok(StatusCode::OK));

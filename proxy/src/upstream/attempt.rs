@@ -11,6 +11,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::late::LateTry;
@@ -78,18 +79,14 @@ pub(super) async fn run(
         cluster.shared.stats.upstream_cx_none_healthy.inc();
         return Ok(TryEnd::unconnected(Failure::NoHealthyUpstream));
     };
-    let lease = match checkout(exchange, cluster, &endpoint, how, info).await? {
+    let lease = match checkout(exchange, head, cluster, &endpoint, how, info).await? {
         Ok(lease) => lease,
         Err(failure) => return Ok(TryEnd::unconnected(failure)),
     };
     set_host(how, cluster, &endpoint, head);
     info.parts.iter().for_each(|part| part.counters.upstream_rq_total.inc());
     let mut limit = TryLimit::new(how.timeout, how.idle_timeout, how.longest);
-    let Downstream { peer, local, .. } = &*info.downstream;
-    let version = how.termination.and_then(|termination| termination.proxy);
-    let ends = peer.socket().zip(local.socket());
-    let first = version.map(|version| proxy_header(version, ends, []).0).unwrap_or_default();
-    let mut sent = match SentRequest::send(exchange, head, &endpoint, lease, first) {
+    let mut sent = match SentRequest::send(exchange, head, &endpoint, lease, before_payload(how, info)) {
         Ok(sent) => sent,
         Err(failed) => {
             let result = Err(failed);
@@ -128,6 +125,14 @@ pub(super) async fn run(
     Ok(TryEnd::Tried(Tried { result, informed }))
 }
 
+/// What an endpoint gets in front of a tunnel's payload.
+fn before_payload(how: How<'_>, info: &StreamInfo) -> Bytes {
+    let Downstream { peer, local, .. } = &*info.downstream;
+    let version = how.termination.and_then(|termination| termination.proxy);
+    let ends = peer.socket().zip(local.socket());
+    version.map(|version| proxy_header(version, ends, []).0).unwrap_or_default()
+}
+
 /// Gives the request the name of its endpoint as host, where its route wants that.
 fn set_host(how: How<'_>, cluster: &Cluster, endpoint: &Rc<Endpoint>, head: &mut RequestHead) {
     if let Some(EndpointHost { forwarded, router }) = how.endpoint_host
@@ -140,6 +145,7 @@ fn set_host(how: How<'_>, cluster: &Cluster, endpoint: &Rc<Endpoint>, head: &mut
 /// A connection to `endpoint`.
 async fn checkout(
     exchange: &mut Exchange<'_>,
+    head: &RequestHead,
     cluster: &Cluster,
     endpoint: &Rc<Endpoint>,
     how: How<'_>,
@@ -152,7 +158,7 @@ async fn checkout(
     info.times.upstream_ready = None;
     exchange.check_reset().await?;
     let began = Instant::now();
-    let pool = endpoint.pool(how.priority, &cluster.origin(info));
+    let pool = endpoint.pool(how.priority, &cluster.origin(endpoint, Some(head), info));
     let leased = match how.termination {
         None => exchange.alongside(&mut None, pool.checkout(how.wanted)).await?,
         Some(_) => exchange.alongside(&mut None, Box::pin(pool.open_tunnel())).await?,

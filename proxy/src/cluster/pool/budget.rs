@@ -18,6 +18,7 @@ use crate::cluster::breaker::Breakers;
 use crate::cluster::{ClusterShared, Failure, Location, Origin};
 use crate::config::cluster::{Discovery, Priority, TcpKeepalive};
 use crate::config::tls::ClientTls;
+use crate::config::upstream_name::AskedNames;
 use crate::net::{self, Address, Conn, ConnectOptions, Outside, Passed};
 use crate::permits::Permit;
 use crate::stats::{EndpointStats, Held, TlsStats};
@@ -227,7 +228,7 @@ impl Budget {
             let mut conn = conn.map_err(|error| connect_error(&self.location.address, &error))?;
             self.write_header(&mut conn).await.map_err(|error| connect_error(&self.location.address, &error))?;
             match (&config.tls, &self.shared.tls_stats) {
-                (Some(tls), Some(stats)) => encrypt(conn, tls, stats).await,
+                (Some(tls), Some(stats)) => encrypt(conn, tls, &self.origin.names, stats).await,
                 _ => Ok(conn),
             }
         };
@@ -409,8 +410,8 @@ impl Drop for ConnectionRecord {
 
 /// Why a connect to `at` failed, as Envoy words it. A Unix domain socket answers at once, and its words say where.
 /// Does the handshake of TLS, or tells why there is none.
-async fn encrypt(conn: Conn, tls: &ClientTls, stats: &TlsStats) -> Result<Conn, String> {
-    match net::tls::connect(conn, &tls.current()).await {
+async fn encrypt(conn: Conn, tls: &ClientTls, names: &AskedNames, stats: &TlsStats) -> Result<Conn, String> {
+    match net::tls::connect(conn, &tls.current(), names).await {
         Ok(conn) => {
             stats.handshake.inc();
             Ok(conn)

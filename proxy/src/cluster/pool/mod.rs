@@ -147,6 +147,11 @@ impl Pool {
         self.budget.is_open() || !self.queue.is_empty()
     }
 
+    /// Are there requests on its connections, or such that wait for one?
+    pub(super) fn has_requests(&self) -> bool {
+        self.requests_active() > 0 || !self.queue.is_empty()
+    }
+
     /// Requests under way at this endpoint, from this worker and of this priority.
     #[must_use]
     pub fn requests_active(&self) -> u32 {

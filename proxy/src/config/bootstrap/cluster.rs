@@ -202,6 +202,17 @@ pub(crate) enum TypedHttpProtocolOptions {
 pub(crate) struct HttpProtocolOptions {
     pub(crate) common_http_protocol_options: Option<UpstreamHttpProtocolOptions>,
     pub(crate) explicit_http_config: Option<At<ExplicitHttpConfig>>,
+    pub(crate) upstream_http_protocol_options: Option<UpstreamNameOptions>,
+}
+
+/// `envoy.config.core.v3.UpstreamHttpProtocolOptions`
+#[derive(Debug, Deserialize)]
+pub(crate) struct UpstreamNameOptions {
+    #[serde(default)]
+    pub(crate) auto_san_validation: bool,
+    #[serde(default)]
+    pub(crate) auto_sni: bool,
+    pub(crate) override_auto_sni_header: Option<At<String>>,
 }
 
 /// `envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig`

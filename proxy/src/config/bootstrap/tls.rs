@@ -88,6 +88,10 @@ pub(crate) struct DownstreamTlsContext {
 #[derive(Debug, Deserialize)]
 pub(crate) struct UpstreamTlsContext {
     #[serde(default)]
+    pub(crate) auto_host_sni: bool,
+    #[serde(default)]
+    pub(crate) auto_sni_san_validation: bool,
+    #[serde(default)]
     pub(crate) common_tls_context: CommonTlsContext,
     pub(crate) sni: Option<At<String>>,
 }

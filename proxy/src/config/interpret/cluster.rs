@@ -14,7 +14,7 @@ use crate::config::bootstrap::Http2ProtocolOptions;
 use crate::config::bootstrap::cluster::{
     Cluster as Written, DiscoveryType, DnsLookupFamily, Endpoint, ExplicitHttpConfig, HttpProtocolOptions, LbPolicy,
     PreconnectPolicy, RetryBudget as WrittenBudget, RoutingPriority, TcpKeepalive as WrittenKeepalive,
-    TypedHttpProtocolOptions, UpstreamHttp1ProtocolOptions, UpstreamHttpProtocolOptions,
+    TypedHttpProtocolOptions, UpstreamHttp1ProtocolOptions, UpstreamHttpProtocolOptions, UpstreamNameOptions,
 };
 use crate::config::bootstrap::tls::{MetadataValueSource, TransportSocket, TransportSocketConfig};
 use crate::config::cluster::{
@@ -27,6 +27,7 @@ use crate::config::problem::Problem;
 use crate::config::proxy_header::HeaderToUpstream;
 use crate::config::rewrite::is_host;
 use crate::config::units::Seconds;
+use crate::config::upstream_name::{HostAsName, HostUses};
 use crate::config::yaml::{At, Notes};
 
 /// `HttpProtocolOptions.common_http_protocol_options.idle_timeout`
@@ -75,6 +76,7 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
         metadata: own_metadata(cluster)?.map(Arc::new),
         passing: passing(cluster)?,
         proxy_header: proxy_header(cluster)?,
+        host_as_name: host_as_name(cluster)?,
         tls: sockets(cluster).last().map_or(Ok(None), |socket| tls::upstream(socket, alpn, secrets, notes))?,
         trailers: trailer_rule(http1_options(cluster).is_some_and(|options| options.enable_trailers)),
         name_case: name_case(http1_options(cluster).and_then(|options| options.header_key_format.as_ref()))?,
@@ -108,6 +110,23 @@ fn sockets(cluster: &Written) -> impl Iterator<Item = &At<TransportSocket>> {
         | TransportSocketConfig::RawBuffer(_)
         | TransportSocketConfig::Upstream(_) => None,
     })
+}
+
+/// What the host of a request means for TLS.
+fn host_as_name(cluster: &Written) -> Result<Option<HostAsName>, Problem> {
+    let written = cluster.http_options().and_then(|options| options.value.upstream_http_protocol_options.as_ref());
+    let Some(UpstreamNameOptions { auto_san_validation, auto_sni, override_auto_sni_header }) = written else {
+        return Ok(None);
+    };
+    let uses = match (auto_sni, auto_san_validation) {
+        (true, true) => HostUses::Both,
+        (true, false) => HostUses::ServerName,
+        (false, true) => HostUses::Certificate,
+        (false, false) => return Ok(None),
+    };
+    let named = override_auto_sni_header.as_ref().filter(|at| !at.value.is_empty());
+    let header = named.map(|at| at.value.parse().map_err(|_| at.invalid("is not the name of a header")));
+    Ok(Some(HostAsName { header: header.transpose()?, uses }))
 }
 
 /// What connections begin with.

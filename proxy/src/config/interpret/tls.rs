@@ -11,8 +11,8 @@ use crate::config::bootstrap::tls::{
 };
 use crate::config::problem::Problem;
 use crate::config::tls::{
-    CipherSuites, ClientCertificates, ClientContext, ClientTls, CommonTls, ServerContext, ServerTls, Versions,
-    suite_by_name,
+    CipherSuites, ClientCertificates, ClientContext, ClientTls, CommonTls, NameCheck, OwnName, ServerContext,
+    ServerTls, UpstreamNames, Versions, suite_by_name,
 };
 use crate::config::yaml::{At, Notes};
 
@@ -102,7 +102,12 @@ fn client(
     }
     let Validation { rules, .. } = secrets.validation(written, notes)?;
     let sni = context.sni.as_ref().filter(|sni| !sni.value.is_empty()).map(server_name).transpose()?;
-    ClientContext::new(common, rules, sni).map_err(|error| at.invalid(error.to_string()))
+    let names = UpstreamNames {
+        sni,
+        own: if context.auto_host_sni { OwnName::Asked } else { OwnName::Ignored },
+        check: if context.auto_sni_san_validation { NameCheck::Asked } else { NameCheck::None },
+    };
+    ClientContext::new(common, rules, names).map_err(|error| at.invalid(error.to_string()))
 }
 
 fn server_name(sni: &At<String>) -> Result<ServerName<'static>, Problem> {

@@ -12,6 +12,7 @@ mod verify;
 use std::fmt;
 use std::sync::Arc;
 
+use super::upstream_name::AskedNames;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
@@ -41,11 +42,44 @@ pub struct ServerContext {
 
 /// TLS towards upstreams, with the certificates that there are now.
 pub struct ClientContext {
-    /// What is offered and demanded.
-    pub config: Arc<ClientConfig>,
-    /// What the upstream is asked for; rustls sends nothing of it unless `sni` was configured.
-    pub name: ServerName<'static>,
+    /// What is offered and demanded, where the upstream is asked for a name.
+    naming: Arc<ClientConfig>,
+    /// The same, where it is asked for none.
+    nameless: Arc<ClientConfig>,
+    names: UpstreamNames,
+    judge: verify::Judge,
     material: Material,
+}
+
+/// What the configuration says of the names of upstreams.
+#[derive(Clone, Debug, Default)]
+pub struct UpstreamNames {
+    /// `sni`
+    pub sni: Option<ServerName<'static>>,
+    /// `auto_host_sni`: where an endpoint has a hostname, that comes first.
+    pub own: OwnName,
+    /// `auto_sni_san_validation`: what is asked for has to be what the certificate is for.
+    pub check: NameCheck,
+}
+
+/// Whether the hostname of an endpoint is what it is asked for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OwnName {
+    /// It is.
+    Asked,
+    /// It is not.
+    #[default]
+    Ignored,
+}
+
+/// Whether a certificate has to be for the name that was asked for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum NameCheck {
+    /// It need not.
+    #[default]
+    None,
+    /// It has to.
+    Asked,
 }
 
 /// What both sides of TLS have in common.
@@ -178,28 +212,48 @@ impl ServerContext {
 impl ClientContext {
     /// # Errors
     /// The versions have no cipher suite left.
-    pub fn new(
-        common: CommonTls,
-        upstreams: PeerRules,
-        sni: Option<ServerName<'static>>,
-    ) -> Result<ClientTls, rustls::Error> {
+    pub fn new(common: CommonTls, upstreams: PeerRules, names: UpstreamNames) -> Result<ClientTls, rustls::Error> {
         let material = material(&common, Some(&upstreams), Presence::Required);
         let Crypto { key_log, provider, time, .. } = common.crypto;
         let provider = Arc::new(common.suites.within(&provider));
         let builder = ClientConfig::builder_with_details(Arc::clone(&provider), time);
         let builder = builder.with_protocol_versions(common.versions.list())?;
-        let verifier = verify::upstreams(upstreams, &provider);
-        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+        let judge = verify::Judge::new(upstreams, &provider);
+        let builder = builder.dangerous().with_custom_certificate_verifier(judge.of(None));
         let mut config = match common.certificates.into_iter().next() {
             Some(certificate) => builder.with_client_cert_resolver(certificates::of_client(certificate)),
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = common.alpn;
         config.key_log = key_log;
-        config.enable_sni = sni.is_some();
-        let unnamed = || ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into());
-        let name = sni.unwrap_or_else(unnamed);
-        Ok(Renewable::new(Self { config: Arc::new(config), name, material }))
+        let naming = Arc::new(config.clone());
+        config.enable_sni = false;
+        Ok(Renewable::new(Self { naming, nameless: Arc::new(config), names, judge, material }))
+    }
+
+    /// Is an endpoint asked for its own hostname?
+    #[must_use]
+    pub fn own_name(&self) -> OwnName {
+        self.names.own
+    }
+
+    /// What a connection offers and demands, and what it asks for.
+    #[must_use]
+    pub fn of_connection(&self, asked: &AskedNames) -> (Arc<ClientConfig>, ServerName<'static>) {
+        let asked_for = asked.server_name.as_deref().and_then(dns_name).or_else(|| self.names.sni.clone());
+        let sni = asked_for.as_ref().filter(|_| self.names.check == NameCheck::Asked).map(ServerName::to_str);
+        let certified = asked.certified.as_deref().or(sni.as_deref());
+        let config = if asked_for.is_some() { &self.naming } else { &self.nameless };
+        let config = match certified {
+            None => Arc::clone(config),
+            Some(certified) => {
+                // Sessions of one demand are not resumed for another: rustls compares the judges.
+                let mut own = ClientConfig::clone(config);
+                own.dangerous().set_certificate_verifier(self.judge.of(Some(certified)));
+                Arc::new(own)
+            }
+        };
+        (config, asked_for.unwrap_or_else(unnamed))
     }
 }
 
@@ -212,9 +266,21 @@ impl fmt::Debug for ServerContext {
 
 impl fmt::Debug for ClientContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config, name, material } = self;
-        write!(f, "ClientTls({name:?} {}{})", alpn(&config.alpn_protocols), material.demands)
+        let Self { naming, names, material, .. } = self;
+        let UpstreamNames { sni, own, check } = names;
+        let name = sni.clone().unwrap_or_else(unnamed);
+        write!(f, "ClientTls({name:?} {own:?} {check:?} {}{})", alpn(&naming.alpn_protocols), material.demands)
     }
+}
+
+/// rustls has to have a name also where it sends none.
+fn unnamed() -> ServerName<'static> {
+    ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())
+}
+
+/// RFC 6066 3: addresses are not asked for.
+fn dns_name(name: &str) -> Option<ServerName<'static>> {
+    ServerName::try_from(name.to_owned()).ok().filter(|name| matches!(name, ServerName::DnsName(_)))
 }
 
 fn alpn(protocols: &[Vec<u8>]) -> String {

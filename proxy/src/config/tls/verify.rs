@@ -130,20 +130,44 @@ pub enum Presence {
 
 /// For connections that are accepted.
 pub(super) fn clients(rules: PeerRules, presence: Presence, provider: &CryptoProvider) -> Arc<dyn ClientCertVerifier> {
-    Arc::new(Verifier { rules, presence, algorithms: provider.signature_verification_algorithms })
+    let algorithms = provider.signature_verification_algorithms;
+    Arc::new(Verifier { rules: Arc::new(rules), presence, algorithms, certified: None })
 }
 
-/// For connections that are opened.
-pub(super) fn upstreams(rules: PeerRules, provider: &CryptoProvider) -> Arc<dyn ServerCertVerifier> {
-    let algorithms = provider.signature_verification_algorithms;
-    Arc::new(Verifier { rules, presence: Presence::Required, algorithms })
+/// Makes what judges the certificates of upstreams.
+#[derive(Clone, Debug)]
+pub(super) struct Judge {
+    rules: Arc<PeerRules>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Judge {
+    pub(super) fn new(rules: PeerRules, provider: &CryptoProvider) -> Self {
+        Self { rules: Arc::new(rules), algorithms: provider.signature_verification_algorithms }
+    }
+
+    /// For connections that are opened; a certificate has to be for `certified` beside all else.
+    pub(super) fn of(&self, certified: Option<&str>) -> Arc<dyn ServerCertVerifier> {
+        let (rules, algorithms) = (Arc::clone(&self.rules), self.algorithms);
+        let certified = certified.map(Box::from);
+        Arc::new(Verifier { rules, presence: Presence::Required, algorithms, certified })
+    }
 }
 
 #[derive(Debug)]
 struct Verifier {
-    rules: PeerRules,
+    rules: Arc<PeerRules>,
     presence: Presence,
     algorithms: WebPkiSupportedAlgorithms,
+    /// A name that the certificate has to be for, of a host or an address.
+    certified: Option<Box<str>>,
+}
+
+/// Is the certificate for a host or an address of this name?
+fn is_for(certificate: &CertificateDer<'_>, name: &str) -> bool {
+    let read = EndEntityCert::try_from(certificate);
+    let name = ServerName::try_from(name);
+    read.is_ok_and(|read| name.is_ok_and(|name| read.verify_is_valid_for_subject_name(&name).is_ok()))
 }
 
 impl ServerCertVerifier for Verifier {
@@ -156,6 +180,9 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         self.rules.check(end_entity, intermediates, now, KeyUsage::server_auth(), &self.algorithms)?;
+        if self.certified.as_deref().is_some_and(|name| !is_for(end_entity, name)) {
+            return Err(Fault::NotValidForName.into());
+        }
         Ok(ServerCertVerified::assertion())
     }
 

@@ -35,8 +35,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("DownstreamTlsContext", "session_timeout", Ignored("sessions are resumed for as long as their ticket's key exists: 12 hours at most")),
 
     ("UpstreamTlsContext", "allow_renegotiation", Only("false", "TLS 1.3 has no renegotiation, and rustls has none for 1.2")),
-    ("UpstreamTlsContext", "auto_host_sni", Only("false", "write sni")),
-    ("UpstreamTlsContext", "auto_sni_san_validation", Only("false", "write match_typed_subject_alt_names")),
     ("UpstreamTlsContext", "enforce_rsa_key_usage", Ignored("rustls checks how a key may be used in any case")),
     ("UpstreamTlsContext", "max_session_keys", Ignored("it bounds a cache")),
 

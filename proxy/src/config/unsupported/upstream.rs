@@ -59,7 +59,7 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("PreconnectPolicy", "predictive_preconnect_ratio", Refused("only the endpoint that gets a request is connected to ahead of the next")),
     ("UpstreamConnectionOptions", "happy_eyeballs_config", Refused("an endpoint has one address")),
     ("UpstreamConnectionOptions", "set_local_interface_name_on_upstream_connections", Only("false", SOCKET)),
-    ("Cluster", "upstream_http_protocol_options", Refused("write sni and match_typed_subject_alt_names in the transport_socket")),
+    ("Cluster", "upstream_http_protocol_options", Refused("write it in the HttpProtocolOptions of typed_extension_protocol_options")),
     ("Cluster", "use_tcp_for_dns_lookups", Ignored("names are resolved by the operating system, which chooses how to ask")),
     ("Cluster", "wait_for_warm_on_init", Ignored("the server is live when every name has been resolved once")),
 
@@ -150,7 +150,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("HttpProtocolOptions", "header_validation_config", Refused("headers are validated in one fixed way")),
     ("HttpProtocolOptions", "http_filters", Refused("there are no upstream filters")),
     ("HttpProtocolOptions", "outlier_detection", Refused("write it in the cluster; which responses are errors is fixed")),
-    ("HttpProtocolOptions", "upstream_http_protocol_options", Refused("write sni and match_typed_subject_alt_names in the transport_socket")),
-    ("HttpProtocolOptions", "use_downstream_protocol_config", Refused("a cluster speaks one protocol; write explicit_http_config")),
+        ("HttpProtocolOptions", "use_downstream_protocol_config", Refused("a cluster speaks one protocol; write explicit_http_config")),
     ("ExplicitHttpConfig", "http3_protocol_options", Refused("there is no UDP and no QUIC")),
 ];

@@ -15,6 +15,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 
 use super::{Conn, Io};
 use crate::config::tls::{ClientContext, Presence, ServerContext};
+use crate::config::upstream_name::AskedNames;
 pub use certificate::PeerCertificate;
 pub use client_hello::{ClientHello, FirstBytes};
 use io::TlsIo;
@@ -58,9 +59,10 @@ pub async fn accept(conn: Conn, tls: &ServerContext) -> Result<Conn, Error> {
 ///
 /// # Errors
 /// As the server's side: [`accept`]. rustls' own error is within.
-pub async fn connect(conn: Conn, tls: &ClientContext) -> Result<Conn, Error> {
+pub async fn connect(conn: Conn, tls: &ClientContext, asked: &AskedNames) -> Result<Conn, Error> {
+    let (config, name) = tls.of_connection(asked);
     let Conn { io, local, peer, number, .. } = conn;
-    let stream = TlsConnector::from(Arc::clone(&tls.config)).connect(tls.name.clone(), io).await?;
+    let stream = TlsConnector::from(config).connect(name, io).await?;
     let session = agreed(stream.get_ref().1);
     Ok(Conn { number, ..over(TlsStream::from(stream), local, peer, session) })
 }
