@@ -1,7 +1,7 @@
 //! Departures from the plain course of a run: a segment arrives later, a driver looks later, a host gets no processor
 //! for a moment, another host runs first, a wall clock is ahead, a clock is slow.
 //!
-//! None of them is a fault: every network and every machine does these things at times. A [`Course`] says whether they
+//! None of them is a fault: every network and every machine does these things at times. A [`Course`] sets whether they
 //! happen in a run: not at all, drawn from the seed within bounds, or exactly those of a list.
 
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub enum Perturbation<Host = HostId> {
         /// At which of the choices between hosts.
         choice: u64,
     },
-    /// A host's driver looks later at what its kernel knows.
+    /// A host's driver looks later at what its kernel has.
     ReadDelay {
         /// The host that is delayed.
         host: Host,

@@ -6,13 +6,13 @@
 //! 2. [`run`] builds a [`world`] of it: hosts with a [`kernel`] each, links, [`actor`]s, and the proxy itself,
 //!    unmodified. It gives the script's orders, one after the other, and lets virtual time run.
 //! 3. [`trace`] has every segment and every log line of the run. [`check`] compares it with what the author expected,
-//!    and with what must hold in every run. [`explain`] finds out why requests failed, and [`report`] tells all of it to
+//!    and with what must hold in every run. [`explain`] finds out why requests failed, and [`report`] shows all of it to
 //!    a person; [`suite`] does so for a file of many runs.
 //!
 //! [`explore`] plays one scenario with many seeds, and makes the failures it finds small.
 //!
 //! A run is a function of the scenario and its seed: [`chance`] is the only source of chance, and nothing here or in the
-//! proxy asks the real clock.
+//! proxy reads the real clock.
 //!
 //! # Order
 //!

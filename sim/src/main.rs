@@ -1,4 +1,4 @@
-//! The command line: replays scenarios and tells what happened.
+//! The command line: replays scenarios and shows what happened.
 
 mod command;
 

@@ -24,7 +24,7 @@ use crate::scenario::ProxyConfig;
 use crate::tls::{Authorities, Files, crypto};
 use crate::trace::accounts;
 
-/// How long a proxy that was told to stop may take to finish what runs, before it is cut.
+/// How long a proxy that is to stop may take to finish what runs, before it is cut.
 pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// A configuration, and the host whose proxy reads it.
@@ -42,7 +42,7 @@ struct Read {
     certificates: Vec<String>,
 }
 
-/// How a proxy is told to stop.
+/// How a proxy is to stop.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stop {
     /// Its listeners go on accepting for so long.
@@ -77,7 +77,7 @@ impl Proxy {
     /// Reads a configuration.
     ///
     /// # Errors
-    /// It is not one; the message says where.
+    /// It is not one; the message names the place.
     pub(crate) fn new(given: Given<'_>) -> Result<Self, String> {
         let Read { loaded, certificates } = load_with_accounts(given)?;
         let (control, drain) = drain();
@@ -90,10 +90,10 @@ impl Proxy {
         Numbers(Arc::clone(&self.shared))
     }
 
-    /// Serves until told to stop, then drains for as long as it was told. Another word changes the deadlines.
+    /// Serves until a `Stop` comes, then drains for as long as it sets. Another `Stop` changes the deadlines.
     ///
     /// # Errors
-    /// It cannot listen; the message says where.
+    /// It cannot listen; the message names the place.
     pub(crate) async fn run(
         self,
         outside: Outside,
@@ -117,10 +117,10 @@ impl Proxy {
         let clock = Rc::clone(&outside.clock);
         let serve = async {
             worker.run(received).await;
-            operators.shutdown().await; // to the end, operators may ask what is left
+            operators.shutdown().await; // to the end, operators may query what is left
         };
         let stop = async {
-            // A script that ended without a word wants the same as one that says the usual.
+            // A script that ended without a `Stop` wants the same as one that sends the default.
             let mut stop = stops.recv().await.unwrap_or_default();
             control.begin(stop.time);
             wait(&mut stops, &mut stop, |stop| stop.listeners_after).await;
@@ -142,7 +142,7 @@ pub(crate) struct NextConfig {
     pub(crate) config: ProxyConfig,
     pub(crate) host: String,
     pub(crate) authorities: Authorities,
-    /// Told what it changes once it is in force, or why it is not.
+    /// Gets what it changes once it is in force, or why it is not.
     pub(crate) done: Box<dyn FnOnce(Result<String, String>)>,
 }
 
@@ -170,7 +170,7 @@ async fn reload(reloader: &Reloader, clock: &dyn Clock, mut configs: mpsc::Unbou
     std::future::pending().await
 }
 
-/// Waits as long as `time` says of `stop`, which another word may change.
+/// Waits as long as `time` of `stop`, which another `Stop` may change.
 async fn wait(stops: &mut mpsc::Receiver<Stop>, stop: &mut Stop, time: fn(&Stop) -> Duration) {
     while !time(stop).is_zero() {
         select! {
@@ -284,7 +284,7 @@ mod tests {
         };
         let (pipe, socket) =
             ("{ pipe: { path: /run/it } }", "{ socket_address: { address: 10.0.0.1, port_value: 80 } }");
-        for (listens, leads, says) in [
+        for (listens, leads, error) in [
             (pipe, socket, Some("listener 'in' listens on a pipe, ")),
             (socket, pipe, Some("cluster 'app' has an endpoint on a pipe, ")),
             (socket, socket, None),
@@ -297,11 +297,11 @@ mod tests {
             let config = ProxyConfig::new("it.yaml".into(), text, None, false);
             let refused = load(Given { config: &config, host: "it", authorities: &Authorities::new(0) }).err();
             assert_eq!(
-                refused.as_deref().is_some_and(|it| it.starts_with(says.unwrap_or("-"))),
-                says.is_some(),
+                refused.as_deref().is_some_and(|it| it.starts_with(error.unwrap_or("-"))),
+                error.is_some(),
                 "{refused:?}"
             );
-            assert_eq!(refused.is_some(), says.is_some(), "{refused:?}");
+            assert_eq!(refused.is_some(), error.is_some(), "{refused:?}");
         }
     }
 }

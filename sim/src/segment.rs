@@ -132,7 +132,7 @@ pub enum SegmentKind {
     Rst,
     /// The first segment of a connection.
     Syn,
-    /// The answer to it.
+    /// The response to it.
     SynAck,
 }
 

@@ -1,5 +1,5 @@
 //! All runs of one scenario file: every value of a sweep, every variant, both orders of two events, many seeds. Each is
-//! played and checked; the story of one is told: of the run that the file names, or else of the first in which something
+//! played and checked; the story of one is shown: of the run that the file names, or else of the first in which something
 //! fails.
 
 use crate::check::{check, expect};
@@ -16,23 +16,23 @@ use crate::scenario::{Family, Library, Scenario, ScenarioError};
 pub struct Performance {
     /// The table, if there is more than one run, and the story of one.
     pub text: String,
-    /// Which run is told, by its place among those of the file.
+    /// Which run is shown, by its place among those of the file.
     pub number: usize,
     /// The same, as it was played.
-    pub told: Played,
+    pub shown: Played,
     /// What came of all runs, if they differ in one or two parameters and in nothing else.
     pub map: Option<OutcomeMap>,
     /// Everything that does not hold, run by run.
     pub complaints: Vec<ScenarioError>,
 }
 
-/// The run that is told, as far as is known.
+/// The run that is shown, as far as is known.
 struct ShownRun {
     number: usize,
     seed: u64,
     story: String,
     played: Played,
-    /// Whether something fails in it; not asked if the file names the run.
+    /// Whether something fails in it; not computed if the file names the run.
     fails: bool,
 }
 
@@ -65,7 +65,7 @@ impl Family {
     ) -> Result<Performance, ScenarioError> {
         let mut rows = Vec::new();
         let mut complaints = Vec::new();
-        let mut telling: Option<ShownRun> = None;
+        let mut shown: Option<ShownRun> = None;
         let mut histograms = self.histograms();
         for (number, scenario) in self.runs.iter().enumerate() {
             // For each line of `expect`, in how many runs it held.
@@ -73,18 +73,18 @@ impl Family {
             let first = seed.unwrap_or(scenario.seed);
             for seed in (first..).take(usize::try_from(self.seeds).unwrap_or(usize::MAX)) {
                 let played = play(scenario, seed)?;
-                // Telling a run takes longer than playing it.
+                // The story of a run takes longer than playing it.
                 let is_watched = !scenario.never.is_empty();
                 let story = if is_watched { report::story(scenario, &played) } else { String::new() };
                 let found = check(scenario, &played, &story);
                 let fails = || !found.is_empty() || !explain(scenario, &played).is_empty();
-                let is_told = match (&telling, self.told) {
+                let is_shown = match (&shown, self.shown) {
                     (None, Some(named)) => number == named,
                     (Some(_), Some(_)) => false,
                     (None, None) => true,
-                    (Some(telling), None) => !telling.fails && fails(),
+                    (Some(shown), None) => !shown.fails && fails(),
                 };
-                let fails = is_told && self.told.is_none() && fails();
+                let fails = is_shown && self.shown.is_none() && fails();
                 complaints.extend(found.into_iter().map(|complaint| self.of_run(complaint, scenario, seed)));
                 for (nth, held) in held.iter_mut().enumerate() {
                     *held += u32::from(expect::holds(scenario, &played, nth));
@@ -96,28 +96,28 @@ impl Family {
                         histogram.add(&gaps);
                     }
                 }
-                if is_told {
+                if is_shown {
                     let story = if is_watched { story } else { report::story(scenario, &played) };
-                    telling = Some(ShownRun { number, seed, story, played, fails });
+                    shown = Some(ShownRun { number, seed, story, played, fails });
                 }
             }
             complaints.extend(shares(scenario, &held, self.seeds));
         }
-        let telling = telling.ok_or_else(|| ScenarioError::of_file(file, "it has no run"))?;
+        let shown = shown.ok_or_else(|| ScenarioError::of_file(file, "it has no run"))?;
         let map = self.map(&rows);
-        let text = self.text(&rows, map.as_ref(), &histograms, &telling);
-        Ok(Performance { text, number: telling.number, told: telling.played, map, complaints })
+        let text = self.text(&rows, map.as_ref(), &histograms, &shown);
+        Ok(Performance { text, number: shown.number, shown: shown.played, map, complaints })
     }
 
-    /// The run that is told of a performance of this family.
+    /// The run that is shown of a performance of this family.
     #[must_use]
     pub fn shown_in(&self, performance: &Performance) -> &Scenario {
-        self.runs.get(performance.number).expect("a performance tells a run of its family")
+        self.runs.get(performance.number).expect("a performance shows a run of its family")
     }
 
     /// The run whose seeds are measured: that which the file names, or the first.
     fn measured(&self) -> usize {
-        self.told.unwrap_or(0)
+        self.shown.unwrap_or(0)
     }
 
     /// One for each app whose `gaps` are expected, if many seeds are played.
@@ -136,8 +136,8 @@ impl Family {
     }
 
     /// The table, if there is anything to compare; and a story.
-    fn text(&self, rows: &[Row], map: Option<&OutcomeMap>, histograms: &[Histogram], told: &ShownRun) -> String {
-        let ShownRun { number, seed, story, .. } = told;
+    fn text(&self, rows: &[Row], map: Option<&OutcomeMap>, histograms: &[Histogram], shown: &ShownRun) -> String {
+        let ShownRun { number, seed, story, .. } = shown;
         let [_, _, ..] = rows else { return story.clone() };
         let run = self.runs.get(*number).map(|run| run.label.to_string()).unwrap_or_default();
         let (table, run) = match self.seeds {
@@ -147,7 +147,7 @@ impl Family {
         format!("{table}\nTHE RUN WITH {}\n\n{story}", run.trim())
     }
 
-    /// Says which of several runs a complaint is about.
+    /// Names which of several runs a complaint is about.
     fn of_run(&self, complaint: ScenarioError, scenario: &Scenario, seed: u64) -> ScenarioError {
         let run = match self.seeds {
             1 => scenario.label.to_string(),

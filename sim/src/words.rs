@@ -1,4 +1,4 @@
-//! Words that a scenario says and a report repeats: names of error codes, of rounds, of the script's host, and sizes.
+//! Words that a scenario uses and a report repeats: names of error codes, of rounds, of the script's host, and sizes.
 
 /// The error codes of RFC 9113 section 7, by number.
 pub(crate) const ERROR_NAMES: [&str; 14] = [
@@ -33,7 +33,7 @@ pub(crate) fn round_of(heading: &str) -> Option<u32> {
     heading.strip_prefix(ROUND)?.split(' ').next()?.parse().ok()
 }
 
-/// A byte count as people say it.
+/// A byte count as people write it.
 #[must_use]
 pub(crate) fn size(bytes: usize) -> String {
     match bytes {
@@ -44,7 +44,7 @@ pub(crate) fn size(bytes: usize) -> String {
     }
 }
 
-/// A peer may say anything: a line end of its must not end a line of the story, nor an escape sequence reach a terminal.
+/// A peer may send anything: a line end of its must not end a line of the story, nor an escape sequence reach a terminal.
 pub(crate) fn printable(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;
@@ -62,11 +62,11 @@ pub(crate) fn counted(words: &[String]) -> String {
             _ => groups.push((1, word)),
         }
     }
-    let told = groups.iter().map(|(times, word)| match times {
+    let parts = groups.iter().map(|(times, word)| match times {
         1 => (*word).to_owned(),
         _ => format!("{times} x {word}"),
     });
-    told.collect::<Vec<_>>().join(", ")
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

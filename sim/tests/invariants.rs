@@ -10,7 +10,7 @@ use finwait_sim::run::Played;
 use finwait_sim::scenario::{Family, Library, Scenario};
 use finwait_sim::world::{Ended, Run, Settings, World};
 
-const ANSWERS_TWICE: &str = r#"
+const RESPONDS_TWICE: &str = r#"
 about: An app answers a request twice.
 hosts:
   client: { client: { connect: app:80 } }
@@ -19,7 +19,7 @@ script:
   - client: GET /
 "#;
 
-const ASKS_TWICE: &str = r#"
+const REQUESTS_TWICE: &str = r#"
 about: A POST arrives twice, with the id of one request.
 hosts:
   client: { client: { connect: app:80 } }
@@ -43,8 +43,8 @@ script:
 #[test]
 fn broken_invariants_are_reported() {
     let cases = [
-        (ANSWERS_TWICE, "app answered 2 times to 1 requests of client", "one_response"),
-        (ASKS_TWICE, "POST /pay reached an app 2 times", "one_delivery"),
+        (RESPONDS_TWICE, "app sent 2 responses to 1 requests of client", "one_response"),
+        (REQUESTS_TWICE, "POST /pay reached an app 2 times", "one_delivery"),
         (LIES, "app did not receive over its WebSocket what client had sent", "tunnels_keep_order"),
     ];
     for (text, expected, name) in cases {

@@ -1,5 +1,5 @@
 //! A load balancer in front of the proxy, as Amazon's ALB is: it takes requests from clients, passes each on over a
-//! connection of its pool, and answers 502 when that connection is lost before the response came.
+//! connection of its pool, and responds 502 when that connection is lost before the response came.
 //!
 //! Idle connections are not read, so that nothing is noticed that a balancer would not notice; with `check` it looks once,
 //! before it sends.
@@ -73,7 +73,7 @@ impl Alb {
             select! {
                 biased;
                 order = orders.recv() => match order {
-                    Some(order) => order.answer(Err("a load balancer follows no script".into())),
+                    Some(order) => order.finish(Err("a load balancer follows no script".into())),
                     None => return Ok(()),
                 },
                 conn = listener.accept() => {
@@ -92,7 +92,7 @@ async fn serve(conn: Conn, shared: Rc<AlbShared>) {
         let shared = Rc::clone(&shared);
         async move { Ok::<_, Infallible>(shared.pass_on(request).await) }
     });
-    // A connection that fails has said so on the wire.
+    // A connection that fails has shown it on the wire.
     drop(server::Builder::new().auto_date_header(false).serve_connection(io, service).await);
 }
 

@@ -1,4 +1,4 @@
-//! A connection by hand: the script says what is sent and what must come. Nothing is read that the script does not name, so that a
+//! A connection by hand: the script names what is sent and what must come. Nothing is read that the script does not name, so that a
 //! peer that reads late, or never, is one.
 
 use std::io;
@@ -68,7 +68,7 @@ impl ByHand {
             | Action::Request(_)
             | Action::Resume
             | Action::SendFrame { .. }
-            | Action::SendWebSocketFrame(_) => Err(format!("a connection that speaks bytes cannot: {action}")),
+            | Action::SendWebSocketFrame(_) => Err(format!("a connection of bytes cannot: {action}")),
         }
     }
 

@@ -41,7 +41,7 @@ impl Client {
                 line
             });
             if let Err(refused) = line.send(order).await {
-                refused.0.answer(Err("the connection follows no more orders".into()));
+                refused.0.finish(Err("the connection follows no more orders".into()));
             }
         }
         drop(lines);

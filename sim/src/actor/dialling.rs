@@ -9,11 +9,11 @@ use crate::tls::ClientEnd;
 
 /// Whom a client connects to.
 pub(super) struct Dialling {
-    /// Whom its requests are for, unless they say so themselves.
+    /// Whom its requests are for, unless they name another.
     pub(super) authority: String,
     /// `host:port`
     to: String,
-    /// How TLS is spoken; clear text if absent.
+    /// How TLS is used; clear text if absent.
     tls: Option<ClientEnd>,
 }
 

@@ -1,4 +1,4 @@
-//! HTTP/1 messages over bare bytes, for actors that must not do more than they are told: hyper notices a FIN by itself,
+//! HTTP/1 messages over bare bytes, for actors that must not do more than is ordered: hyper notices a FIN by itself,
 //! and closes what it does not like.
 
 use std::io;

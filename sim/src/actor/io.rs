@@ -58,14 +58,14 @@ impl HyperConn {
 
 /// How many bodies of a connection have been handed to hyper in full, and how many of them have left.
 pub(super) struct Progress {
-    said: Cell<usize>,
+    handed_over: Cell<usize>,
     flushed: Cell<usize>,
     since: Cell<Instant>,
 }
 
 impl Progress {
     fn new() -> Self {
-        Self { said: Cell::new(0), flushed: Cell::new(0), since: Cell::new(Instant::now()) }
+        Self { handed_over: Cell::new(0), flushed: Cell::new(0), since: Cell::new(Instant::now()) }
     }
 
     /// How many bodies the kernel has, to the last byte.
@@ -79,7 +79,7 @@ impl Progress {
     }
 
     fn flush(&self) {
-        if self.flushed.replace(self.said.get()) < self.said.get() {
+        if self.flushed.replace(self.handed_over.get()) < self.handed_over.get() {
             self.since.set(Instant::now());
         }
     }
@@ -126,7 +126,7 @@ impl HyperIo {
         Rc::clone(&self.rate)
     }
 
-    /// What has left of the bodies that know of it.
+    /// What has left of the bodies that report to it.
     pub(super) fn progress(&self) -> Rc<Progress> {
         Rc::clone(&self.progress)
     }
@@ -188,7 +188,7 @@ struct Counted(Rc<Progress>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.said.set(self.0.said.get() + 1);
+        self.0.handed_over.set(self.0.handed_over.get() + 1);
     }
 }
 

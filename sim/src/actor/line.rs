@@ -25,7 +25,7 @@ use super::by_hand::{ByHand, cannot_send, expect_ending};
 use super::dialling::Dialling;
 use super::io::{HyperConn, HyperIo, Sending};
 use super::websocket::{Incoming, WebSocket, key};
-use super::{Notebook, Order, Orders, Outcome, Said, Talk};
+use super::{Notebook, Order, Orders, Outcome, WebSocketMessage, WebSocketRecord};
 use crate::scenario::{self, Action, Ending, Payload, Rate, Request, WebSocketFrame};
 
 /// A connection of a client, or the place for one.
@@ -51,7 +51,7 @@ enum Link {
     WebSocket(WebSocket),
 }
 
-/// A connection that speaks HTTP.
+/// An HTTP connection.
 struct Http {
     requests: SendRequest<Sending>,
     abort: oneshot::Sender<()>,
@@ -60,7 +60,7 @@ struct Http {
     /// How fast it is read.
     rate: Rc<Cell<Option<Rate>>>,
     hyper_conn: HyperConn,
-    /// Whether it can be asked something; not after our FIN.
+    /// Whether it can take a request; not after our FIN.
     writable: bool,
 }
 
@@ -97,16 +97,16 @@ impl Line {
                     self.interrupted(&action);
                     Ok(())
                 }
-                End::NobodyAsks => return,
+                End::NoOrders => return,
             };
-            Order { action, done, connection }.answer(result);
+            Order { action, done, connection }.finish(result);
         }
     }
 
     /// The next order. A connection on which nothing is requested too long is closed while one waits.
     async fn next(&mut self, orders: &mut Orders) -> Option<Order> {
         if let (Some(timeout), Link::Http(_)) = (self.manner.idle_timeout, &self.link) {
-            // An order comes first: what is asked in the last instant is asked in time.
+            // An order comes first: what is ordered in the last instant is ordered in time.
             select! {
                 biased;
                 order = orders.recv() => return order,
@@ -128,7 +128,7 @@ impl Line {
                 biased;
                 result = &mut work => return End::Done(result),
                 order = orders.recv() => match order {
-                    None => return End::NobodyAsks,
+                    None => return End::NoOrders,
                     Some(order) if order.action.interrupts() => {
                         waiting.push_front(order);
                         return End::Interrupted;
@@ -174,7 +174,7 @@ impl Line {
             },
             Action::Receive { message, rate } => self.receive(message, *rate).await,
             Action::ReceiveWebSocketFrame(frame) => {
-                self.websocket()?.hear_frame(frame).await.map_err(|error| format!("expected {frame}, got: {error}"))
+                self.websocket()?.receive_frame(frame).await.map_err(|error| format!("expected {frame}, got: {error}"))
             }
             Action::Request(request) => self.request(request).await,
             Action::Rst => self.leave(Leaving::Abruptly).await,
@@ -186,11 +186,11 @@ impl Line {
             | Action::Reply(_)
             | Action::Resume
             | Action::SendFrame { .. }
-            | Action::Wait(_) => Err(format!("a connection that speaks HTTP/1 cannot: {action}")),
+            | Action::Wait(_) => Err(format!("an HTTP/1 connection cannot: {action}")),
         }
     }
 
-    /// Asks, and writes down the response. A response that does not come is a sighting too, not a broken script.
+    /// Sends a request, and writes down the response. A response that does not come is a sighting too, not a broken script.
     async fn request(&mut self, request: &Request) -> Result<(), String> {
         if let Link::WebSocket(_) = self.link {
             return Err("the connection is a WebSocket: close it before the next request".into());
@@ -207,7 +207,7 @@ impl Line {
         let upgraded = matches!(&outcome, Outcome::Response { status: 101, .. });
         self.notebook.conclude(self.current, outcome);
         self.notebook.exchange(self.current, |exchange| {
-            exchange.tunnel = key.filter(|_| upgraded).map(|key| Talk { key, ..Talk::default() });
+            exchange.tunnel = key.filter(|_| upgraded).map(|key| WebSocketRecord { key, ..WebSocketRecord::default() });
         });
         Ok(())
     }
@@ -262,43 +262,43 @@ impl Line {
     }
 
     async fn send(&mut self, message: &Payload, rate: Option<Rate>) -> Result<(), String> {
-        let said = Said::from(message);
+        let message = WebSocketMessage::from(message);
         self.websocket()?;
         let Link::WebSocket(websocket) = &mut self.link else { return Ok(()) };
-        websocket.say(&said, rate, &*self.outside.random).await.map_err(cannot_send)?;
-        self.talk(|talk| talk.sent.push(said));
+        websocket.send_message(&message, rate, &*self.outside.random).await.map_err(cannot_send)?;
+        self.record(|record| record.sent.push(message));
         Ok(())
     }
 
     async fn send_frame(&mut self, frame: &WebSocketFrame) -> Result<(), String> {
         self.websocket()?;
         let Link::WebSocket(websocket) = &mut self.link else { return Ok(()) };
-        websocket.say_frame(frame, &*self.outside.random).await.map_err(cannot_send)
+        websocket.send_frame(frame, &*self.outside.random).await.map_err(cannot_send)
     }
 
     async fn receive(&mut self, expected: &Payload, rate: Option<Rate>) -> Result<(), String> {
         let websocket = self.websocket()?;
-        let got = match websocket.hear(rate).await.map_err(|error| error.to_string())? {
-            Incoming::Said(said) => said,
+        let got = match websocket.receive(rate).await.map_err(|error| error.to_string())? {
+            Incoming::Message(message) => message,
             Incoming::Close => return Err(format!("expected {expected}, got a close frame")),
             Incoming::End(end) => {
                 self.peer_ended(&end);
                 return Err(format!("expected {expected}, got the end of the connection"));
             }
         };
-        let fits = got == Said::from(expected);
+        let fits = got == WebSocketMessage::from(expected);
         let text = format!("expected {expected}, got {got}");
-        self.talk(|talk| talk.received.push(got));
+        self.record(|record| record.received.push(got));
         if fits { Ok(()) } else { Err(text) }
     }
 
     async fn close(&mut self) -> Result<(), String> {
         self.websocket()?;
         let Link::WebSocket(websocket) = &mut self.link else { return Ok(()) };
-        websocket.say_close(&*self.outside.random).await.map_err(cannot_send)?;
-        match websocket.hear(None).await.map_err(|error| error.to_string())? {
+        websocket.send_close(&*self.outside.random).await.map_err(cannot_send)?;
+        match websocket.receive(None).await.map_err(|error| error.to_string())? {
             Incoming::Close => self.leave(Leaving::InOrder).await,
-            Incoming::Said(said) => Err(format!("expected a close frame, got {said}")),
+            Incoming::Message(message) => Err(format!("expected a close frame, got {message}")),
             Incoming::End(end) => {
                 self.peer_ended(&end);
                 Err("expected a close frame, got the end of the connection".into())
@@ -317,9 +317,9 @@ impl Line {
                 Ok(ending)
             }
             Link::WebSocket(mut websocket) => loop {
-                match websocket.hear(None).await.map_err(|error| error.to_string())? {
+                match websocket.receive(None).await.map_err(|error| error.to_string())? {
                     Incoming::Close => {}
-                    Incoming::Said(said) => self.talk(|talk| talk.received.push(said)),
+                    Incoming::Message(message) => self.record(|record| record.received.push(message)),
                     Incoming::End(end) => {
                         self.peer_ended(&end);
                         return Ok(if end.is_ok() { Ending::Fin } else { Ending::Rst });
@@ -364,19 +364,19 @@ impl Line {
         self.notebook.exchange(self.current, |exchange| exchange.ended = Some((ending, now)));
     }
 
-    fn talk(&self, change: impl FnOnce(&mut Talk)) {
+    fn record(&self, change: impl FnOnce(&mut WebSocketRecord)) {
         self.notebook.exchange(self.current, |exchange| change(exchange.tunnel.get_or_insert_default()));
     }
 }
 
 /// Half-closes the connection below a request that is under way, if that is the order and there is one; else gives the
-/// order back. Afterwards the place of the connection is empty, and nothing more is asked on it.
+/// order back. Afterwards the place of the connection is empty, and no request goes out on it.
 fn half_close(hyper_conn: &RefCell<Option<HyperConn>>, order: Order) -> Option<Order> {
     if !matches!(order.action, Action::HalfClose) {
         return Some(order);
     }
     let Some(hyper_conn) = hyper_conn.take().filter(HyperConn::is_in_use) else { return Some(order) };
-    order.answer(hyper_conn.half_close().map_err(cannot_send));
+    order.finish(hyper_conn.half_close().map_err(cannot_send));
     None
 }
 
@@ -384,7 +384,7 @@ fn half_close(hyper_conn: &RefCell<Option<HyperConn>>, order: Order) -> Option<O
 enum End {
     Done(Result<(), String>),
     Interrupted,
-    NobodyAsks,
+    NoOrders,
 }
 
 enum Leaving {

@@ -1,6 +1,6 @@
 //! Who takes part besides the proxy: clients that follow the script, and apps that respond.
 //!
-//! An actor speaks HTTP/1 through hyper and writes down what it saw as [`Exchange`]s and [`Delivery`]s; it never
+//! An actor uses HTTP/1 through hyper and writes down what it saw as [`Exchange`]s and [`Delivery`]s; it never
 //! judges. Its connections come through the same seam as the proxy's, so every byte of theirs is in the trace.
 
 mod alb;
@@ -36,13 +36,13 @@ pub(crate) struct Order {
     /// Which of the actor's connections it is for; the one it has, or its newest, if absent.
     pub(crate) connection: Option<String>,
     pub(crate) action: Action,
-    /// Told when it is done, or why it could not be.
+    /// Notified when it is done, or why it could not be.
     pub(crate) done: oneshot::Sender<Result<(), String>>,
 }
 
 impl Order {
     /// Reports that it is done, or why it is not. No receiver is left only when the run is over.
-    fn answer(self, done: Result<(), String>) {
+    fn finish(self, done: Result<(), String>) {
         drop(self.done.send(done));
     }
 }
@@ -80,13 +80,13 @@ pub struct Exchange {
     /// How the connection ended, and when, if it has ended.
     pub ended: Option<(Ending, Duration)>,
     /// What crossed the WebSocket.
-    pub tunnel: Option<Talk>,
+    pub tunnel: Option<WebSocketRecord>,
 }
 
 /// How a request went.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Answered.
+    /// There was a response.
     Response {
         /// The status code.
         status: u16,
@@ -97,7 +97,7 @@ pub enum Outcome {
     },
     /// Given up, with the reason.
     Failed(String),
-    /// Not answered yet.
+    /// No response yet.
     Waiting,
 }
 
@@ -117,30 +117,30 @@ pub struct Delivery {
     /// The x-request-id the proxy gave it, which is one per request and shared by all its attempts.
     pub request_id: Option<String>,
     /// What crossed the WebSocket.
-    pub tunnel: Option<Talk>,
+    pub tunnel: Option<WebSocketRecord>,
 }
 
 /// One side's account of a WebSocket.
 #[derive(Debug, Default)]
-pub struct Talk {
+pub struct WebSocketRecord {
     /// The client's `sec-websocket-key`, which travels from end to end.
     pub key: String,
     /// Whole messages received, in order.
-    pub received: Vec<Said>,
+    pub received: Vec<WebSocketMessage>,
     /// Whole messages sent, in order.
-    pub sent: Vec<Said>,
+    pub sent: Vec<WebSocketMessage>,
 }
 
 /// A WebSocket message.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Said {
+pub enum WebSocketMessage {
     /// A binary message.
     Binary(Vec<u8>),
     /// A text message.
     Text(String),
 }
 
-impl Said {
+impl WebSocketMessage {
     /// How many payload bytes there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -164,7 +164,7 @@ impl Said {
     }
 }
 
-impl From<&Payload> for Said {
+impl From<&Payload> for WebSocketMessage {
     fn from(payload: &Payload) -> Self {
         match payload {
             Payload::Binary(_) | Payload::Hex(_) => Self::Binary(payload.to_bytes()),
@@ -173,7 +173,7 @@ impl From<&Payload> for Said {
     }
 }
 
-impl fmt::Display for Said {
+impl fmt::Display for WebSocketMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Binary(bytes) => f.write_str(&size(bytes.len())),
@@ -263,7 +263,7 @@ impl fmt::Display for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let on = self.connection.as_ref().map_or_else(String::new, |name| format!("on {name}: "));
         let mut line = format!("{on}{}: ", self.request);
-        let after = self.responded.map(|answered| Millis(answered.saturating_sub(self.began)).to_string());
+        let after = self.responded.map(|at| Millis(at.saturating_sub(self.began)).to_string());
         let after = after.map_or_else(String::new, |after| format!(" after {after} ms"));
         match &self.outcome {
             Outcome::Response { status, body, .. } => {
@@ -277,7 +277,7 @@ impl fmt::Display for Exchange {
             Outcome::Failed(why) => line = format!("{line}no response{after}: {why}"),
             Outcome::Waiting => line.push_str("no response"),
         }
-        if let Some(Talk { sent, received, .. }) = &self.tunnel {
+        if let Some(WebSocketRecord { sent, received, .. }) = &self.tunnel {
             line = format!("{line}; sent {}, received {}", list(sent), list(received));
         }
         if let Some((ending, at)) = self.ended {
@@ -292,9 +292,9 @@ impl fmt::Display for Exchange {
     }
 }
 
-fn list(said: &[Said]) -> String {
-    if said.is_empty() {
+fn list(messages: &[WebSocketMessage]) -> String {
+    if messages.is_empty() {
         return "nothing".into();
     }
-    said.iter().map(Said::to_string).collect::<Vec<_>>().join(", ")
+    messages.iter().map(WebSocketMessage::to_string).collect::<Vec<_>>().join(", ")
 }

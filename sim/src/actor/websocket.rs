@@ -10,7 +10,7 @@ use finwait::net::{Conn, Random};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
-use super::{Said, by_hand, http1};
+use super::{WebSocketMessage, by_hand, http1};
 use crate::scenario::{Rate, WebSocketFrame};
 
 /// The bit of a frame that ends its message.
@@ -36,7 +36,7 @@ pub(super) enum Incoming {
     /// It closed or aborted the connection.
     End(io::Result<()>),
     /// A whole message, of one frame or of several.
-    Said(Said),
+    Message(WebSocketMessage),
 }
 
 pub(super) struct WebSocket {
@@ -45,34 +45,39 @@ pub(super) struct WebSocket {
 }
 
 impl WebSocket {
-    /// `unread` came after the handshake's answer.
+    /// `unread` came after the response to the handshake.
     pub(super) fn new(conn: Conn, unread: &[u8]) -> Self {
         Self { conn, unread: BytesMut::from(unread) }
     }
 
     /// Sends one message as one frame, no faster than `rate`.
-    pub(super) async fn say(&mut self, said: &Said, rate: Option<Rate>, random: &dyn Random) -> io::Result<()> {
-        let opcode = match said {
-            Said::Text(_) => 1,
-            Said::Binary(_) => 2,
+    pub(super) async fn send_message(
+        &mut self,
+        message: &WebSocketMessage,
+        rate: Option<Rate>,
+        random: &dyn Random,
+    ) -> io::Result<()> {
+        let opcode = match message {
+            WebSocketMessage::Text(_) => 1,
+            WebSocketMessage::Binary(_) => 2,
         };
-        let frame = masked(FIN | opcode, said.bytes(), random)?;
+        let frame = masked(FIN | opcode, message.bytes(), random)?;
         by_hand::send(&mut self.conn, &frame, rate).await
     }
 
     /// Sends a close frame with status 1000, normal closure.
-    pub(super) async fn say_close(&mut self, random: &dyn Random) -> io::Result<()> {
+    pub(super) async fn send_close(&mut self, random: &dyn Random) -> io::Result<()> {
         self.conn.write_all(&masked(FIN | 8, &1000_u16.to_be_bytes(), random)?).await
     }
 
-    /// Sends a frame as it is told.
-    pub(super) async fn say_frame(&mut self, frame: &WebSocketFrame, random: &dyn Random) -> io::Result<()> {
+    /// Sends a frame as given.
+    pub(super) async fn send_frame(&mut self, frame: &WebSocketFrame, random: &dyn Random) -> io::Result<()> {
         let first = if frame.fields.fin.unwrap_or(true) { FIN } else { 0 } | frame.opcode.number();
         self.conn.write_all(&masked(first, &frame.fields.payload().unwrap_or_default(), random)?).await
     }
 
     /// Waits for the next frame, whatever it is, and compares.
-    pub(super) async fn hear_frame(&mut self, expected: &WebSocketFrame) -> io::Result<()> {
+    pub(super) async fn receive_frame(&mut self, expected: &WebSocketFrame) -> io::Result<()> {
         let (opcode, payload) = loop {
             if let Some(frame) = take_frame(&mut self.unread)? {
                 break frame;
@@ -90,17 +95,17 @@ impl WebSocket {
     }
 
     /// Waits for the next message, reading no faster than `rate`.
-    pub(super) async fn hear(&mut self, rate: Option<Rate>) -> io::Result<Incoming> {
+    pub(super) async fn receive(&mut self, rate: Option<Rate>) -> io::Result<Incoming> {
         loop {
             if let Some((opcode, payload)) = take_frame(&mut self.unread)? {
                 match opcode {
                     1 => {
                         let text = String::from_utf8(payload).map_err(|_| malformed("text that is no UTF-8"))?;
-                        return Ok(Incoming::Said(Said::Text(text)));
+                        return Ok(Incoming::Message(WebSocketMessage::Text(text)));
                     }
-                    2 => return Ok(Incoming::Said(Said::Binary(payload))),
+                    2 => return Ok(Incoming::Message(WebSocketMessage::Binary(payload))),
                     8 => return Ok(Incoming::Close),
-                    9 | 10 => {} // neither pings nor pongs are requested or answered
+                    9 | 10 => {} // neither pings nor pongs are requested or replied to
                     _ => return Err(malformed("a frame that is no whole message")),
                 }
                 continue;

@@ -1,4 +1,4 @@
-//! What holds for every exchange, whatever the scenario is about: no response nobody asked for, no request
+//! What holds for every exchange, whatever the scenario is about: no response without a request, no request
 //! carried out twice, and a tunnel that carries what was sent, in order and unchanged.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use finwait::config::route::{Action, Forward};
 use finwait::config::{Config, Listener};
 use serde_yaml::Spanned;
 
-use crate::actor::{Said, is_idempotent};
+use crate::actor::{WebSocketMessage, is_idempotent};
 use crate::proxy;
 use crate::run::Played;
 use crate::scenario::{self, Cue, FrameKind, Payload, Role, Scenario, Step};
@@ -20,7 +20,7 @@ pub(super) fn one_response(_: &Scenario, played: &Played) -> Vec<String> {
         let messages = wire::messages(conversation, played.trace.secrets());
         if messages.responses > messages.requests {
             complaints.push(format!(
-                "{} answered {} times to {} requests of {}",
+                "{} sent {} responses to {} requests of {}",
                 conversation.server.map_or("no host", |server| played.trace.host(server)),
                 messages.responses,
                 messages.requests,
@@ -33,7 +33,7 @@ pub(super) fn one_response(_: &Scenario, played: &Played) -> Vec<String> {
 
 /// RFC 9110 section 9.2.2: a request with another method than these may do something each time it arrives. So it arrives
 /// once, and once more for each copy that a proxy makes for a mirror, unless a configuration or the client allows more, or
-/// the app says in a GOAWAY that it has not looked at what came.
+/// the app states in a GOAWAY that it has not looked at what came.
 pub(super) fn deliveries(scenario: &Scenario, played: &Played) -> Vec<String> {
     if scenario.hosts.iter().any(|host| permits_repetition(&host.role)) || does(&scenario.script, permits_again) {
         return Vec::new();
@@ -52,7 +52,7 @@ pub(super) fn deliveries(scenario: &Scenario, played: &Played) -> Vec<String> {
     repeated.map(|((_, request), times)| format!("{request} reached an app {times} times")).collect()
 }
 
-/// Whether what a host is told permits that a request reaches an app twice: a route of a proxy that tries again, or a
+/// Whether the settings of a host permit that a request reaches an app twice: a route of a proxy that tries again, or a
 /// program of an app that refuses requests.
 fn permits_repetition(role: &Role) -> bool {
     match role {
@@ -69,7 +69,7 @@ fn mirrors(role: &Role) -> usize {
     forwards(&config).map(|forward| forward.mirrors.len()).max().unwrap_or(0)
 }
 
-/// Whether a route tries again, or asks again where the app has redirected it.
+/// Whether a route retries, or follows a redirect of the app.
 fn retries(config: &Config) -> bool {
     forwards(config).any(|forward| forward.retry.is_some() || forward.redirects.is_some())
 }
@@ -97,19 +97,19 @@ fn does(script: &[Spanned<Cue>], what: fn(&scenario::Action) -> bool) -> bool {
     })
 }
 
-/// Whether an actor permits that a request is sent again: a client by x-envoy-retry-on, a server by a GOAWAY that tells
+/// Whether an actor permits that a request is sent again: a client by x-envoy-retry-on, a server by a GOAWAY that states
 /// which streams it has looked at.
 fn permits_again(action: &scenario::Action) -> bool {
     let is_word = |name: &str| name.eq_ignore_ascii_case("x-envoy-retry-on");
-    let is_said = |text: &str| text.lines().any(|line| line.split_once(':').is_some_and(|(name, _)| is_word(name)));
+    let has_header = |text: &str| text.lines().any(|line| line.split_once(':').is_some_and(|(name, _)| is_word(name)));
     if let scenario::Action::Request(request) = action {
         return request.headers.iter().any(|(name, _)| is_word(name));
     }
     if let scenario::Action::Send { message: Payload::Text(text), .. } = action {
-        return is_said(text);
+        return has_header(text);
     }
     if let scenario::Action::Send { message: Payload::Hex(bytes), .. } = action {
-        return is_said(&String::from_utf8_lossy(bytes));
+        return has_header(&String::from_utf8_lossy(bytes));
     }
     let scenario::Action::SendFrame { frame, .. } = action else { return false };
     let refuses = frame.kind == FrameKind::Goaway && frame.fields.last_stream.is_some();
@@ -124,7 +124,7 @@ pub(super) fn tunnels(_: &Scenario, played: &Played) -> Vec<String> {
     for exchange in &played.sightings.exchanges {
         let Some(client) = &exchange.tunnel else { continue };
         // The key travels from end to end, so it finds the other end.
-        let Some((app, other)) = of_apps.iter().find(|(_, talk)| talk.key == client.key) else { continue };
+        let Some((app, other)) = of_apps.iter().find(|(_, record)| record.key == client.key) else { continue };
         let ways = [
             (&client.sent, &other.received, &exchange.host, *app),
             (&other.sent, &client.received, *app, &exchange.host),
@@ -138,7 +138,7 @@ pub(super) fn tunnels(_: &Scenario, played: &Played) -> Vec<String> {
     complaints
 }
 
-fn is_beginning(received: &[Said], sent: &[Said]) -> bool {
+fn is_beginning(received: &[WebSocketMessage], sent: &[WebSocketMessage]) -> bool {
     sent.starts_with(received)
 }
 
@@ -148,11 +148,11 @@ mod tests {
 
     #[test]
     fn a_tunnel_may_lose_its_end_and_nothing_else() {
-        let said = |text: &str| Said::Text(text.into());
-        let sent = [said("a"), said("b")];
+        let message = |text: &str| WebSocketMessage::Text(text.into());
+        let sent = [message("a"), message("b")];
         assert!(is_beginning(&[], &sent));
-        assert!(is_beginning(&[said("a")], &sent));
-        assert!(!is_beginning(&[said("b")], &sent));
-        assert!(!is_beginning(&[said("a"), said("b"), said("b")], &sent));
+        assert!(is_beginning(&[message("a")], &sent));
+        assert!(!is_beginning(&[message("b")], &sent));
+        assert!(!is_beginning(&[message("a"), message("b"), message("b")], &sent));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use finwait::stats::Number;
 use serde_yaml::Spanned;
 
-use crate::actor::{Delivery, Exchange, Outcome, Said};
+use crate::actor::{Delivery, Exchange, Outcome, WebSocketMessage};
 use crate::run::Played;
 use crate::scenario::{Expect, Role, Scenario, ScenarioError, Seen, Times};
 use crate::trace::conversation::Conversation;
@@ -100,7 +100,7 @@ fn client(expected: &Seen, exchange: &Exchange) -> Vec<String> {
     differences.headers(expected, got_headers);
     differences.at(at.as_ref(), exchange.responded);
     if let Some(took) = took {
-        let got = exchange.responded.map(|answered| answered.saturating_sub(exchange.began));
+        let got = exchange.responded.map(|at| at.saturating_sub(exchange.began));
         let shown = got.map_or_else(|| "no response".into(), |got| format!("{got:?}"));
         differences.unless(got.is_some_and(|got| took.contains(got)), "took", took, &shown);
     }
@@ -110,15 +110,17 @@ fn client(expected: &Seen, exchange: &Exchange) -> Vec<String> {
         differences.unless(got == Some(*ended), "ended", ended, &shown);
     }
     differences.time("ended_at", ended_at.as_ref(), exchange.ended.map(|(_, at)| at));
-    let heard = exchange.tunnel.as_ref().map_or(&[][..], |talk| &talk.received);
+    let messages = exchange.tunnel.as_ref().map_or(&[][..], |record| &record.received);
     if let Some(received) = received {
-        let texts = heard.iter().filter_map(|said| if let Said::Text(text) = said { Some(text) } else { None });
+        let texts = messages
+            .iter()
+            .filter_map(|message| if let WebSocketMessage::Text(text) = message { Some(text) } else { None });
         let texts: Vec<&String> = texts.collect();
         let same = texts.len() == received.len() && texts.iter().zip(received).all(|(got, expected)| *got == expected);
         differences.unless(same, "received", format!("{received:?}"), &format!("{texts:?}"));
     }
     if let Some(size) = received_bytes {
-        let got: usize = heard.iter().map(Said::len).sum();
+        let got: usize = messages.iter().map(WebSocketMessage::len).sum();
         differences.unless(got == size.0, "received_bytes", size.0, &got.to_string());
     }
     differences.0

@@ -1,4 +1,4 @@
-//! When everybody has left, nothing may be held any more, and the proxies' gauges must say so.
+//! When every client has left, nothing may be held any more, and the proxies' gauges must show it.
 
 use finwait::stats::Number;
 

@@ -13,7 +13,7 @@ use finwait_sim::report::pcapng::pcapng;
 use finwait_sim::scenario::Scenario;
 use finwait_sim::suite::Performance;
 
-/// Columns of what is no terminal and does not say how many it has.
+/// Columns of what is no terminal and does not report how many it has.
 const COLUMNS: usize = 100;
 
 /// How a run is shown.
@@ -40,9 +40,9 @@ impl Evidence {
         self.html.is_some() || self.pcap.is_some()
     }
 
-    /// Shows the run of a file that is told, which is one of `scenario`, and what came of the others.
+    /// Shows the chosen run of a file, which is one of `scenario`, and what came of the others.
     pub(crate) fn show(&self, scenario: &Scenario, performance: &Performance, out: &mut impl Write) -> io::Result<()> {
-        let Performance { text, told: played, map, complaints, .. } = performance;
+        let Performance { text, shown: played, map, complaints, .. } = performance;
         if let Some(file) = &self.pcap {
             fs::write(file, pcapng(&played.trace))?;
         }
@@ -61,12 +61,12 @@ impl Evidence {
     }
 }
 
-/// As wide as COLUMNS says, or else the terminal; coloured on a terminal, unless NO_COLOR is set (no-color.org: to anything
+/// As wide as COLUMNS, or else the terminal; coloured on a terminal, unless NO_COLOR is set (no-color.org: to anything
 /// but nothing).
 fn style() -> Style {
-    let told = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let set = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let seen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-    let columns = told.or_else(seen).unwrap_or(COLUMNS);
+    let columns = set.or_else(seen).unwrap_or(COLUMNS);
     let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     Style { columns, colours: io::stdout().is_terminal() && !is_plain }
 }

@@ -10,7 +10,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Characters of the bar itself.
 const WIDTH: usize = 30;
 
-/// A bar on standard error. No runtime pauses this thread's clock, so tokio's `Instant` tells real time here.
+/// A bar on standard error. No runtime pauses this thread's clock, so tokio's `Instant` has real time here.
 pub(super) struct Progress {
     what: &'static str,
     of: usize,

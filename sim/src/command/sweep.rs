@@ -63,10 +63,10 @@ impl Sweep {
             }
         };
         let scenario = family.shown_in(&performance);
-        let Performance { text, told: played, map, complaints, .. } = &performance;
+        let Performance { text, shown: played, map, complaints, .. } = &performance;
         match map {
             Some(map) => writeln!(out, "{}", map.to_text())?,
-            // More than two parameters, or none: the table says it all.
+            // More than two parameters, or none: the table has it all.
             None => out.write_all(text.as_bytes())?,
         }
         if let Some(file) = &self.html {

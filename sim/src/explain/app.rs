@@ -38,7 +38,7 @@ impl<'a> Hop<'a> {
                 let did = vec![format!("responded {status} itself, at {at}")];
                 return Judged { is_origin, ..self.judged(name, Cause::Own, did) };
             }
-            // When who asked stopped waiting: by a timer, or by what it did on this connection.
+            // When the hop before stopped waiting: by a timer, or by what it did on this connection.
             let timer = before.and_then(|before| before.timer.as_ref()).map(|timer| timer.until);
             let until = timer.or_else(|| gave_up().map(|act| act.sent.at));
             let in_time = until.is_some_and(|until| self.exchange.has_responded_by(until));
@@ -110,7 +110,7 @@ impl<'a> Hop<'a> {
         falls.last()
     }
 
-    /// What the script told a host to do at this moment: to end something, if that is among it.
+    /// What the script had a host do at this moment: to end something, if that is among it.
     fn note(&self, host: HostId, at: Duration) -> Option<&'a str> {
         let now = self.case.played.trace.entries().iter().filter(|entry| entry.at == at);
         let notes = || {

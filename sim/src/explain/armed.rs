@@ -1,7 +1,7 @@
 //! Every timer that ran, whether it ended anything or not: what a picture of the run shows beside the messages.
 //!
-//! Nobody says when a timer is armed, so it is told from the configuration and from what crossed the network: a stream's
-//! timers run from its head to its end, a connection's idle timer whenever nothing is asked on it.
+//! No event records when a timer is armed, so it is derived from the configuration and from what crossed the network: a stream's
+//! timers run from its head to its end, a connection's idle timer whenever it has no request.
 
 use std::time::Duration;
 
@@ -63,9 +63,9 @@ impl Case<'_> {
         for attempt in self.chain.attempts(nth) {
             let Attempt::Sent(upstream) = attempt else { continue };
             let Some(upstream) = self.traffic.exchanges.get(*upstream) else { continue };
-            let answered = upstream.response.as_ref().and_then(|final_response| final_response.part.head_arrived);
+            let responded = upstream.response.as_ref().and_then(|final_response| final_response.part.head_arrived);
             let ended = self.traffic.acts_on(upstream).next().map(|act| act.sent.at);
-            let until = answered.or(ended).unwrap_or(over).min(over);
+            let until = responded.or(ended).unwrap_or(over).min(over);
             armed.add(host, "per_try_timeout", per_try, upstream.request.began.at, until);
         }
     }
@@ -169,7 +169,7 @@ impl Case<'_> {
         found
     }
 
-    /// What a proxy was told that opened a connection, and the number of the cluster that it did it for.
+    /// The settings of a proxy that opened a connection, and the number of the cluster that it was for.
     fn dialled_for(&self, conversation: &Conversation) -> Option<(HostSettings<'_>, Option<usize>)> {
         let trace = &self.played.trace;
         let Some(Role::Proxy { .. }) = role(self.scenario, trace, conversation.client) else { return None };

@@ -15,17 +15,17 @@ pub(super) struct Chain {
     attempts: BTreeMap<usize, Vec<Attempt>>,
 }
 
-/// One try of a proxy to have a request answered.
+/// One attempt of a proxy at a request.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Attempt {
-    /// It asked: the index of the exchange.
+    /// It sent the request: the index of the exchange.
     Sent(usize),
     /// It did not get as far: the index of the conversation.
     Connecting(usize),
 }
 
 impl Chain {
-    /// `proxies` are the hosts that pass on what they are asked.
+    /// `proxies` are the hosts that forward requests.
     pub(super) fn link(traffic: &Traffic, proxies: &[HostId]) -> Self {
         let mut chain = Self::default();
         let mut claimed = vec![false; traffic.exchanges.len()];
@@ -71,15 +71,15 @@ impl Chain {
 /// Whether a request was sent while another was under way.
 fn is_within(downstream: &Exchange, upstream: &Exchange) -> bool {
     let arrived = downstream.request.head_arrived.is_some_and(|at| at <= upstream.request.began.at);
-    let answered =
+    let responded =
         downstream.response.as_ref().is_some_and(|final_response| final_response.part.began < upstream.request.began);
-    arrived && !answered
+    arrived && !responded
 }
 
 fn belongs(downstream: &Exchange, upstream: &Exchange, id: Option<&str>) -> bool {
     for (one, other) in [
         (id, upstream.field("x-request-id")),
-        // It travels from end to end, so it tells two clients of one proxy apart.
+        // It travels from end to end, so it distinguishes two clients of one proxy.
         (downstream.field("sec-websocket-key"), upstream.field("sec-websocket-key")),
     ] {
         if let (Some(one), Some(other)) = (one, other) {
@@ -89,7 +89,7 @@ fn belongs(downstream: &Exchange, upstream: &Exchange, id: Option<&str>) -> bool
     downstream.path == upstream.path
 }
 
-/// Connections that were opened for this request and never asked anything.
+/// Connections that were opened for this request and never carried one.
 fn connects(traffic: &Traffic, proxy: HostId, downstream: &Exchange) -> Vec<Attempt> {
     let is_silent = |nth: usize| !traffic.exchanges.iter().any(|exchange| exchange.connection == nth);
     let is_due = |nth: &usize| {

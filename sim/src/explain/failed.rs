@@ -1,5 +1,5 @@
-//! Which requests failed: those that a client knows of, those that a script sent byte by byte, and those of which only a
-//! proxy knows, since nobody else could read them.
+//! Which requests failed: those that a client recorded, those that a script sent byte by byte, and those that only a
+//! proxy recorded, since no other host could read them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,13 +17,13 @@ use crate::trace::accounts::{Account, accounts};
 pub(super) struct Failure {
     /// The client's host.
     pub(super) host: String,
-    /// What was asked and what came of it.
+    /// The request and what came of it.
     pub(super) outcome: String,
     /// Its exchange on the traffic, if it came that far.
     pub(super) exchange: Option<usize>,
     pub(super) began: Duration,
     pub(super) failed_at: Option<Duration>,
-    /// What the client says if it did not.
+    /// The client's error, if it did not.
     pub(super) why: String,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn is_possible(played: &Played) -> bool {
     played.sightings.exchanges.iter().any(may_have_failed) || accounts(&played.trace).iter().any(is_failure)
 }
 
-/// Finds for each exchange with a proxy what the proxy said about it. Accounts of failures that fit no exchange are of
+/// Finds for each exchange with a proxy the proxy's account of it. Accounts of failures that fit no exchange are of
 /// requests that could not be read: they get an exchange of their own.
 pub(super) fn assign(traffic: &mut Traffic, accounts: &[Account]) -> BTreeMap<usize, usize> {
     let mut settings = BTreeMap::new();
@@ -48,7 +48,7 @@ pub(super) fn assign(traffic: &mut Traffic, accounts: &[Account]) -> BTreeMap<us
                 && it.at >= exchange.request.began.at
         });
         let arrived = exchange.request.head_arrived.unwrap_or(exchange.request.began.at);
-        // Streams of one connection may ask for one path at one time.
+        // Streams of one connection may request one path at one time.
         let fits = |account: &Account| {
             let status = exchange.response.as_ref().map_or(0, |final_response| final_response.status);
             (account.at.saturating_sub(account.took).abs_diff(arrived).as_millis(), status.abs_diff(account.status))
@@ -144,7 +144,7 @@ impl Case<'_> {
     }
 }
 
-/// What was asked and what came of it.
+/// The request and what came of it.
 fn line(exchange: &Exchange) -> String {
     let requested = match exchange.path.as_str() {
         "-" if matches!(&exchange.response, Some(final_response) if final_response.status == 408) => {

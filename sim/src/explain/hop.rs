@@ -12,17 +12,17 @@ use crate::trace::accounts::Account;
 use crate::trace::spans::Timer;
 use crate::trace::{Event, HostId, Loss};
 
-/// A host that was asked.
+/// A host that got a request.
 #[derive(Clone, Copy)]
 pub(super) struct Hop<'a> {
     pub(super) case: &'a Case<'a>,
-    /// The exchange in which it was asked.
+    /// The exchange of that request.
     pub(super) exchange: &'a Exchange,
     /// The index of its exchange.
     pub(super) nth: usize,
 }
 
-/// A proxy, what it was told, and where that led the request.
+/// A proxy, its settings, and where those led the request.
 #[derive(Clone, Copy)]
 pub(super) struct ProxyView<'t> {
     pub(super) host: HostId,
@@ -34,7 +34,7 @@ pub(super) struct ProxyView<'t> {
 pub(super) struct Judged<'a> {
     pub(super) exchange: &'a Exchange,
     pub(super) story: HopStory,
-    /// Whether the failure began here, as far as this hop can tell.
+    /// Whether the failure began here, as far as this hop shows.
     pub(super) is_origin: bool,
     pub(super) cause: Cause,
     /// Who closed first, in a sentence.
@@ -44,16 +44,16 @@ pub(super) struct Judged<'a> {
     pub(super) next: Option<usize>,
     /// How often it tried.
     pub(super) tries: usize,
-    /// What it says of it by itself; none of who is no proxy.
+    /// Its own account of it; none of a host that is no proxy.
     pub(super) account: Option<&'a Account>,
 }
 
 /// Why a hop did what it did.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Cause {
-    /// Its admin interface was asked.
+    /// The request was for its admin interface.
     Admin,
-    /// It did not answer, as far as anybody waited.
+    /// It did not respond for as long as the hop before waited.
     Busy,
     /// It could not connect: the address did not reply, or its last SYN was lost.
     ConnectTimeout(Option<Loss>),
@@ -69,7 +69,7 @@ pub(super) enum Cause {
     NoFilterChain(Setting),
     /// It did as the next hop did, whose exchange or act this is.
     NextHop { did: Option<ActKind>, crossed: bool },
-    /// What the next hop said is larger than it takes.
+    /// What the next hop sent is larger than it takes.
     OverLimit(Limit),
     /// It is no proxy, and did as it liked.
     Own,
@@ -81,9 +81,9 @@ pub(super) enum Cause {
     Unknown,
     /// What became of the request behind it is not HTTP on a connection of its own, and was not read.
     Unread,
-    /// What the next hop said is no HTTP.
+    /// What the next hop sent is no HTTP.
     Unreadable,
-    /// It speaks another protocol than the next hop.
+    /// It uses another protocol than the next hop.
     WrongProtocol,
 }
 
@@ -134,7 +134,7 @@ impl<'a> Hop<'a> {
         let account = case.account(nth);
         let details = account.and_then(|account| account.details.as_ref());
         let attempts = case.chain.attempts(nth);
-        let stopped = self.expired(at, details).or_else(|| self.unanswered(at));
+        let stopped = self.expired(at, details).or_else(|| self.ping_timeout(at));
         // A connect that is under way when the stream ends for another reason is no failure.
         let has_failed_to_connect = account.is_none_or(|account| account.flags.contains(&ResponseFlag::UF));
         let tried = attempts.last();
@@ -196,7 +196,7 @@ pub(super) fn words(kind: &ActKind) -> String {
     }
 }
 
-/// Whether a proxy that says so had no use for what it asked before.
+/// Whether a proxy with these details made no use of its earlier attempts.
 fn is_refusal(details: Option<&Details>) -> bool {
     let is_overflow = |it: &Details| it.upstream_reset().is_some_and(|reset| reset.cause == ResetCause::Overflow);
     details.is_some_and(|details| *details == Details::NoHealthyUpstream || is_overflow(details))

@@ -1,12 +1,12 @@
 //! Why a request failed, hop by hop: who closed first and with what, which timer or limit it was and where it is
 //! written, what had been sent, whether to send it again would have been safe, and what would have changed the outcome.
 //!
-//! Everything is read from the trace and the configurations: the proxy has no hook for it, and its access log may say
-//! what it likes, since [`accounts`](crate::trace::accounts) are there in any case. [`traffic`] finds exchanges and the acts
+//! Everything is read from the trace and the configurations: the proxy has no hook for it, and its access log may have
+//! any format, since [`accounts`](crate::trace::accounts) are there in any case. [`traffic`] finds exchanges and the acts
 //! that end them, [`failed`] those that failed, [`chain`] follows a request from hop to hop, [`hop`] judges what each proxy
-//! did ([`own`] what it decided and [`health`] why it had nobody to ask, [`stops`] what its timers ended, [`next`] what followed from the next hop) and [`app`] what
-//! the app did. [`reasons`] says it in words, [`settings`] finds where it was told to, [`remedy`] what to write instead, and
-//! [`repeat`] judges whether to ask again was safe.
+//! did ([`own`] what it decided and [`health`] why it had no endpoint, [`stops`] what its timers ended, [`next`] what followed from the next hop) and [`app`] what
+//! the app did. [`reasons`] puts it in words, [`settings`] finds where it was configured, [`remedy`] what to write instead, and
+//! [`repeat`] judges whether a retry was safe.
 
 mod app;
 mod armed;
@@ -61,7 +61,7 @@ const EXPLAINED_MAX: usize = 12;
 pub struct Explanation {
     /// The client's host.
     pub host: String,
-    /// What it asked and what came of it, in one line.
+    /// The request and what came of it, in one line.
     pub outcome: String,
     /// What each hop did, from the client's side on.
     pub hops: Vec<HopStory>,
@@ -119,7 +119,7 @@ struct Case<'a> {
     settings: BTreeMap<usize, usize>,
 }
 
-/// Explains every request that failed, in the order in which they were asked.
+/// Explains every request that failed, in the order in which they were sent.
 #[must_use]
 pub fn explain(scenario: &Scenario, played: &Played) -> Vec<Explanation> {
     if !failed::is_possible(played) {
@@ -135,7 +135,7 @@ pub fn explain(scenario: &Scenario, played: &Played) -> Vec<Explanation> {
     explained
 }
 
-/// The scenario with what its proxies were told at each time, from when until when. A request is explained by what was in
+/// The scenario with the configurations of its proxies at each time, from when until when. A request is explained by what was in
 /// force when it began.
 fn versions<'s>(scenario: &'s Scenario, played: &Played) -> Vec<(Duration, Duration, Cow<'s, Scenario>)> {
     let mut versions = vec![(Duration::ZERO, Duration::MAX, Cow::Borrowed(scenario))];
@@ -156,7 +156,7 @@ fn role<'a>(scenario: &'a Scenario, trace: &Trace, host: HostId) -> Option<&'a R
     scenario.hosts.iter().find(|has| has.name == name).map(|host| &host.role)
 }
 
-/// Whether requests come to a host that it asks others about.
+/// Whether a host forwards the requests that come to it.
 fn passes_on(role: &Role) -> bool {
     matches!(role, Role::Alb(_) | Role::Proxy { .. })
 }
@@ -177,7 +177,7 @@ impl<'a> Case<'a> {
         host.map_or(NO_HOST, |host| self.played.trace.host(host))
     }
 
-    /// What a proxy said about an exchange.
+    /// A proxy's account of an exchange.
     fn account(&self, exchange: usize) -> Option<&Account> {
         self.settings.get(&exchange).and_then(|nth| self.accounts.get(*nth))
     }
@@ -263,7 +263,7 @@ impl<'a> Case<'a> {
         Handshake::failed(&self.traffic, its)
     }
 
-    /// What had been sent of request and answer between the last two hops when it failed.
+    /// What had been sent of request and response between the last two hops when it failed.
     fn sent(&self, hops: &[Judged<'_>], failed_at: Option<Duration>) -> String {
         let Some(last) = hops.last() else { return "nothing".into() };
         let exchange = last.exchange;

@@ -91,7 +91,7 @@ impl<'a> Hop<'a> {
         Judged { story, closed, timer, ..judged }
     }
 
-    /// It asked, and what it did followed from what came back.
+    /// It sent the request on, and what it did followed from what came back.
     pub(super) fn depended(self, host: HostId, nth: usize, details: Option<&Details>) -> Judged<'a> {
         let Some(upstream) = self.case.traffic.exchanges.get(nth) else {
             return self.judged(self.name(host), Cause::Unknown, Vec::new());
@@ -109,7 +109,7 @@ impl<'a> Hop<'a> {
         upstream.server.map_or(NO_HOST, |server| self.name(server))
     }
 
-    /// That the answer it passed on was cut short.
+    /// That the response it passed on was cut short.
     fn cut_short(self, host: HostId, upstream: &Exchange, details: Option<&Details>) -> Option<Judged<'a>> {
         let began = upstream.response.as_ref().filter(|_| !upstream.is_tunnel());
         let final_response =
@@ -147,7 +147,7 @@ impl<'a> Hop<'a> {
         if reset_of(details).is_none_or(|reset| reset.cause != ResetCause::Protocol) || was_reset {
             return None;
         }
-        let (why, cause) = match (self.speaks_another(upstream), OverLimit::of(upstream)) {
+        let (why, cause) = match (self.uses_another_protocol(upstream), OverLimit::of(upstream)) {
             (true, _) => ("the cluster is configured for another protocol".to_owned(), Cause::WrongProtocol),
             (false, Some(OverLimit { limit, why })) => (why, Cause::OverLimit(limit)),
             (false, None) => (NOT_HTTP.to_owned(), Cause::Unreadable),
@@ -156,7 +156,7 @@ impl<'a> Hop<'a> {
         Some(self.judged(self.name(host), cause, did))
     }
 
-    /// That it passed on a response, or answered otherwise itself.
+    /// That it passed on a response, or responded otherwise itself.
     fn passed_on(self, host: HostId, upstream: &Exchange, details: Option<&Details>) -> Option<Judged<'a>> {
         let final_response = upstream.response.as_ref().filter(|_| !upstream.is_tunnel())?;
         let peer = self.peer(upstream);
@@ -182,8 +182,8 @@ impl<'a> Hop<'a> {
     fn lost(self, host: HostId, upstream: &Exchange, details: Option<&Details>) -> Judged<'a> {
         let name = self.name(host);
         let Some(act) = self.case.traffic.acts_on(upstream).next() else {
-            let said = details.map_or_else(String::new, Details::to_string);
-            let did = vec![format!("ended the request before {} responded ({said})", self.peer(upstream))];
+            let logged = details.map_or_else(String::new, Details::to_string);
+            let did = vec![format!("ended the request before {} responded ({logged})", self.peer(upstream))];
             return self.judged(name, Cause::Unknown, did);
         };
         let closed = Some(self.sentence(act));
@@ -196,8 +196,8 @@ impl<'a> Hop<'a> {
         }
         let meeting = Meeting::of(upstream, act);
         let mut did = vec![self.met(upstream, act, &meeting)];
-        let said = self.case.traffic.conversations.get(upstream.connection);
-        let is_silent = said.is_some_and(|it| it.from_server.bytes.is_empty());
+        let conversation = self.case.traffic.conversations.get(upstream.connection);
+        let is_silent = conversation.is_some_and(|it| it.from_server.bytes.is_empty());
         if is_silent && upstream.protocol == Protocol::Http2 {
             did.push("no HTTP/2 frame was received, and the cluster is configured for HTTP/2".into());
             return Judged { closed, ..self.judged(name, Cause::WrongProtocol, did) };
@@ -244,20 +244,20 @@ impl<'a> Hop<'a> {
             Meeting::Crossed => format!(
                 "used a connection that was ending: the request, sent at {requested}, and {peer}'s {kind}, sent at {sent}, crossed in flight"
             ),
-            Meeting::Answered => format!("sent the request to {peer} at {requested}, which {}", ending(&act.kind)),
+            Meeting::Reaction => format!("sent the request to {peer} at {requested}, which {}", ending(&act.kind)),
         }
     }
 
     /// That its client had gone, if that is why it stopped.
     fn left(&self, host: HostId, details: Option<&Details>) -> Option<Judged<'a>> {
         let ended = self.ended(host);
-        let is_said = matches!(details, Some(Details::DownstreamDisconnect | Details::Codec(Violation::RemoteReset)));
+        let is_logged = matches!(details, Some(Details::DownstreamDisconnect | Details::Codec(Violation::RemoteReset)));
         // Only what it knew of by then.
         let is_known = |left: &&Act| {
             left.by == self.exchange.client && left.arrived.is_some_and(|at| ended.is_none_or(|ended| at <= ended))
         };
         let is_likely = details.is_none() && (self.exchange.response.is_none() || self.exchange.is_tunnel());
-        let left = self.case.traffic.acts_on(self.exchange).find(is_known).filter(|_| is_said || is_likely)?;
+        let left = self.case.traffic.acts_on(self.exchange).find(is_known).filter(|_| is_logged || is_likely)?;
         let upstream = self.case.chain.attempts(self.nth).last().and_then(|last| match last {
             Attempt::Sent(nth) => self.case.traffic.exchanges.get(*nth)?.server,
             Attempt::Connecting(_) => None,
@@ -272,10 +272,10 @@ impl<'a> Hop<'a> {
         Some(Judged { is_origin: is_client, closed, ..self.judged(self.name(host), cause, did) })
     }
 
-    /// Whether a server answered in a protocol that it was not asked in.
-    fn speaks_another(&self, upstream: &Exchange) -> bool {
-        let said = self.case.traffic.conversations.get(upstream.connection).map(|it| it.from_server.bytes.as_slice());
-        let is_http1 = said.unwrap_or_default().starts_with(b"HTTP/1.");
+    /// Whether a server responded in another protocol than that of the request.
+    fn uses_another_protocol(&self, upstream: &Exchange) -> bool {
+        let sent = self.case.traffic.conversations.get(upstream.connection).map(|it| it.from_server.bytes.as_slice());
+        let is_http1 = sent.unwrap_or_default().starts_with(b"HTTP/1.");
         is_http1 != (upstream.protocol == Protocol::Http1)
     }
 }
@@ -296,14 +296,14 @@ fn unfit(upstream: &Exchange, details: Option<&Details>, part: &str) -> (String,
             Cause::Itself,
         );
     }
-    let said = details.map_or_else(String::new, Details::to_string);
-    (format!("cause not found; its log has {said}"), Cause::Itself)
+    let logged = details.map_or_else(String::new, Details::to_string);
+    (format!("cause not found; its log has {logged}"), Cause::Itself)
 }
 
 /// How a request and the end of its connection or stream met.
 enum Meeting {
-    /// The end responds to the request.
-    Answered,
+    /// The end followed from the request.
+    Reaction,
     /// Each was sent before the other had arrived.
     Crossed,
     /// It was no request any more.
@@ -318,7 +318,7 @@ impl Meeting {
             _ if upstream.is_tunnel() => Self::Tunnel,
             Some(at) if at < upstream.request.began.at => Self::Unnoticed,
             _ if crosses(upstream, act) => Self::Crossed,
-            _ => Self::Answered,
+            _ => Self::Reaction,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a hop decided by itself, without asking anybody.
+//! What a hop decided by itself, without an upstream request.
 
 use finwait::access_log::{Details, ResponseFlag};
 use finwait::codec::Violation;
@@ -9,7 +9,7 @@ use super::traffic::Protocol;
 use super::{HopStory, health};
 
 impl<'a> Hop<'a> {
-    /// It answered, or ended the exchange, for a reason of its own.
+    /// It responded, or ended the exchange, for a reason of its own.
     pub(super) fn decided(self, at: ProxyView<'_>, details: Option<&Details>) -> Judged<'a> {
         let name = self.name(at.host);
         let status = self.exchange.response.as_ref().map(|final_response| final_response.status);
@@ -30,8 +30,8 @@ impl<'a> Hop<'a> {
             None => "for a reason that its log does not give, and sent nothing upstream",
         };
         // What happens to a connection after a response is not the cause of that response.
-        let is_unanswered = self.exchange.response.is_none();
-        let closed = self.case.traffic.acts_on(self.exchange).find(|_| is_unanswered).map(|act| self.sentence(act));
+        let has_no_response = self.exchange.response.is_none();
+        let closed = self.case.traffic.acts_on(self.exchange).find(|_| has_no_response).map(|act| self.sentence(act));
         let judged = self.judged(name, Cause::Decision, vec![format!("{what} {why}")]);
         let because = left_out.and_then(|left_out| left_out.setting);
         let story = HopStory { because, ..judged.story };

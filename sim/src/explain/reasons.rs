@@ -1,4 +1,4 @@
-//! What a person makes of a proxy's response-code details, and of its response flags where those say more: a sentence why,
+//! What a person makes of a proxy's response-code details, and of its response flags where those have more: a sentence why,
 //! and what would change it. New details do not compile before it is decided here which reason they have.
 
 use finwait::access_log::{Details, ResetCause, ResponseFlag, ResponseStart, UpstreamReset};
@@ -142,8 +142,8 @@ const RESPONSE_TOO_LARGE: Reason = reason(
     None,
 );
 const PREFLIGHT: Reason = reason(
-    "because the request is a preflight, which the route's CORS policy answers",
-    "no setting: the response says what the policy allows",
+    "because the request is a preflight, which the route's CORS policy responds to",
+    "no setting: the response names what the policy allows",
     None,
 );
 const QUERY_WITHOUT_TYPE: Reason = reason(
@@ -171,7 +171,7 @@ const WEBSOCKET_REFUSED: Reason =
     reason("because the next hop did not accept the WebSocket", "no setting: the app has to respond 101", None);
 const AS_NEXT_HOP: Reason = reason("as the next hop did", "no setting: it is the response of the app", None);
 
-/// By flag, the most telling first: a stream may have several.
+/// By flag, the most specific first: a stream may have several.
 const FLAGS: [(ResponseFlag, Reason); 30] = [
     (
         ResponseFlag::DF,
@@ -314,13 +314,13 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
     ),
 ];
 
-/// What there is to say about a stream that ended with these details and flags.
+/// The reason for a stream that ended with these details and flags.
 pub(super) fn of(details: Option<&Details>, flags: &[ResponseFlag]) -> Option<Reason> {
     let by_flag = || FLAGS.iter().find(|(flag, _)| flags.contains(flag)).map(|(_, reason)| *reason);
     details.and_then(of_details).or_else(by_flag)
 }
 
-/// By details; `None` where the flags say as much.
+/// By details; `None` where the flags have as much.
 fn of_details(details: &Details) -> Option<Reason> {
     Some(match details {
         Details::AbsolutePathRejected => NOT_A_PATH,
@@ -385,7 +385,7 @@ fn of_violation(violation: Violation) -> Option<Reason> {
         Violation::RemoteReset => CLIENT_RESET,
         Violation::TooManyPriorities => TOO_MANY_PRIORITIES,
         Violation::TooManyWindowUpdates => TOO_MANY_WINDOW_UPDATES,
-        // Of an upstream alone, and of a client that the proxy no longer serves: the flags say it.
+        // Of an upstream alone, and of a client that the proxy no longer serves: the flags have it.
         Violation::NotHttp2 | Violation::TooManyResets => return None,
     })
 }
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn details_say_more_than_flags() {
+    fn details_have_more_than_flags() {
         let flags = [ResponseFlag::DPE];
         for (details, why) in [
             ("low_version", "because it does not serve HTTP/1.0"),

@@ -17,7 +17,7 @@ pub(super) fn retry(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judged
     if deepest.is_tunnel() {
         return verdict(false, "bytes may have passed in both directions; only the client can connect again");
     }
-    // What an app did is told by the hop before it, in the words of the protocol.
+    // What an app did is recorded by the hop before it, in the words of the protocol.
     let settings = hops
         .iter()
         .rev()
@@ -36,7 +36,7 @@ fn verdict(is_safe: bool, why: &str) -> Retry {
     Retry { is_safe, why: why.to_owned() }
 }
 
-/// What says that no app worked on a request, if anything does.
+/// The evidence that no app worked on a request, if there is any.
 fn unprocessed(cause: &Cause, origin: &Judged<'_>) -> Option<&'static str> {
     match cause {
         Cause::Handshake(_) => Some("no request is read on a connection whose handshake failed"),
@@ -65,7 +65,7 @@ fn unprocessed(cause: &Cause, origin: &Judged<'_>) -> Option<&'static str> {
     }
 }
 
-/// Whether a request that may have been worked on may be repeated, which its method says.
+/// Whether a request that may have been worked on may be repeated, which its method decides.
 fn by_method(case: &Case<'_>, last: &Judged<'_>) -> Retry {
     let deepest = last.exchange;
     let name = deepest.server.map_or(NO_HOST, |host| case.played.trace.host(host));
@@ -121,7 +121,7 @@ fn in_this_run(case: &Case<'_>, last: &Judged<'_>, name: &str) -> String {
     }
 }
 
-/// Whether the same request will have the same response: what a proxy decided by what it was told, and not by what was under
+/// Whether the same request will have the same response: what a proxy decided by its configuration, and not by what was under
 /// way.
 fn is_final(origin: &Judged<'_>) -> bool {
     let account = origin.account;

@@ -1,4 +1,4 @@
-//! What a host was told, and where it is written.
+//! The settings of a host, and where they are written.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -68,14 +68,14 @@ impl fmt::Display for Setting {
     }
 }
 
-/// What one host was told.
+/// The settings of one host.
 pub(super) struct HostSettings<'a> {
     scenario: &'a Scenario,
     host: &'a str,
     file: &'a str,
     /// What the host read, or the scenario if it reads nothing.
     places: Option<Places>,
-    /// The same before it was patched, with the lines that its author knows.
+    /// The same before it was patched, with the lines that its author wrote.
     unpatched: Option<Places>,
     config: Option<Config>,
     /// What it did not begin with.
@@ -108,7 +108,7 @@ pub(super) struct Routed<'a> {
 }
 
 impl<'a> HostSettings<'a> {
-    /// What `host` was told; none if the scenario has no such host.
+    /// The settings of `host`; none if the scenario has no such host.
     pub(super) fn new(scenario: &'a Scenario, host: &'a str) -> Option<Self> {
         let role = &scenario.hosts.iter().find(|has| has.name == host)?.role;
         let Role::Proxy(given @ ProxyConfig { file, text, unpatched, reloaded, .. }) = role else {
@@ -136,7 +136,7 @@ impl<'a> HostSettings<'a> {
             let steps = path(&format!("route_config virtual_hosts {host_nth} routes {route_nth}"));
             Some(([manager.clone(), steps].concat(), &found.route.action))
         });
-        // What chance decided in the run cannot be told; a route with several clusters is the same whichever was drawn.
+        // What chance decided in the run is not recorded; a route with several clusters is the same whichever was drawn.
         let by_chance = drawn.0.get() && !matches!(route, Some((_, Action::Forward(_))));
         let route = route.filter(|_| !by_chance);
         Some(Routed { options, manager, route })
@@ -191,7 +191,7 @@ impl<'a> HostSettings<'a> {
 
     /// A cluster and its path.
     pub(super) fn cluster(&self, forward: &Forward) -> Option<(Path, &finwait::config::Cluster)> {
-        // Which cluster a header named, or which of several was chosen, cannot be told from the configuration.
+        // Which cluster a header named, or which of several was chosen, does not follow from the configuration.
         let Destination::One(NamedCluster::Cluster(name)) = &forward.cluster else { return None };
         let clusters = &self.config.as_ref()?.clusters;
         let (nth, cluster) = clusters.iter().enumerate().find(|(_, cluster)| cluster.name == *name)?;
@@ -244,13 +244,13 @@ impl<'a> HostSettings<'a> {
         let Some(unpatched) = &self.unpatched else { return (plain(self.file), Some(line), is_written) };
         let (taken, line) = deepest(unpatched, steps);
         match is_written && taken < steps.len() {
-            // A variant of the scenario says so.
+            // A variant of the scenario sets it.
             true => (plain(&self.scenario.file), None, true),
             false => (plain(self.file.trim_end_matches(", patched")), Some(line), is_written),
         }
     }
 
-    /// The line of the scenario's patch that says something about `steps`.
+    /// The line of the scenario's patch that concerns `steps`.
     fn patched(&self, steps: &[String]) -> Option<usize> {
         let places = Places::read(self.scenario.document.as_read())?;
         let keys = places.keys(&["hosts", self.host, "patch"]);
@@ -302,7 +302,7 @@ fn deepest(places: &Places, steps: &[String]) -> (usize, usize) {
     (0..=steps.len()).rev().find_map(at).unwrap_or((0, 1))
 }
 
-/// What a filter chain's match knows of a connection.
+/// What a filter chain's match sees of a connection.
 fn arrival<'h>(connection: &Conversation, listener: &Listener, hello: Option<&'h ClientHello>) -> Arrival<'h> {
     let peer = Some(connection.client_address);
     let ends = Ends { local: Some(connection.server_address), peer, direct_peer: peer };

@@ -18,7 +18,7 @@ use crate::trace::spans::Timer;
 /// How long a client's connection may be without requests, in the connection manager.
 pub(super) const IDLE: &str = "common_http_protocol_options.idle_timeout";
 
-/// Where a cluster says how its endpoints are asked whether they are there, among its HTTP options.
+/// Where a cluster configures PINGs to its endpoints, among its HTTP options.
 pub(super) const KEEPALIVE: &str = "explicit_http_config.http2_protocol_options.connection_keepalive";
 
 /// A timer that ended something.
@@ -32,11 +32,11 @@ pub(super) struct Stop {
 pub(super) enum Why {
     /// The response to a PING.
     Silent {
-        /// Who was asked.
+        /// The host that was pinged.
         peer: HostId,
         /// When the PING was sent.
         pinged: Duration,
-        /// What had made it ask, if it was a request after so long a pause.
+        /// The pause before the request that had caused the PING, if one had.
         doubt: Option<Duration>,
     },
     /// Progress of the stream.
@@ -52,7 +52,7 @@ impl<'a> Hop<'a> {
         let forward = route.and_then(
             |(path, action)| if let Action::Forward(forward) = action { Some((path, forward)) } else { None },
         );
-        if let Some(stop) = self.asked_for(at.host, details, forward.map(|(_, forward)| &**forward)) {
+        if let Some(stop) = self.of_header(at.host, details, forward.map(|(_, forward)| &**forward)) {
             return Some(stop);
         }
         let (parent, below, value) = match details {
@@ -95,7 +95,7 @@ impl<'a> Hop<'a> {
 
     /// The timer that ended the exchange here, if the request had set it by a header. A caller from outside cannot; so of
     /// header and route that one is meant which fits the time that passed.
-    fn asked_for(&self, host: HostId, details: Option<&Details>, forward: Option<&Forward>) -> Option<Stop> {
+    fn of_header(&self, host: HostId, details: Option<&Details>, forward: Option<&Forward>) -> Option<Stop> {
         let last = || match self.case.chain.attempts(self.nth).last()? {
             Attempt::Sent(nth) => self.case.traffic.exchanges.get(*nth),
             Attempt::Connecting(_) => None,
@@ -134,8 +134,8 @@ impl<'a> Hop<'a> {
         Some(Stop { setting, timer, why: Why::Slow })
     }
 
-    /// The PING without a response for which this hop closed a connection: its client's, or the one that it asked on.
-    pub(super) fn unanswered(&self, at: ProxyView<'_>) -> Option<Stop> {
+    /// The PING without a response for which this hop closed a connection: its client's, or that of its own request.
+    pub(super) fn ping_timeout(&self, at: ProxyView<'_>) -> Option<Stop> {
         let (settings, led) = (at.settings?, at.led?);
         let of_client = || {
             let keepalive = led.options.http2.keepalive?;
@@ -172,10 +172,10 @@ impl<'a> Hop<'a> {
 
     /// When this hop ended the exchange: by its response, or by what it did on either side.
     pub(super) fn ended(&self, host: HostId) -> Option<Duration> {
-        // A response of the next hop that had begun is no end of ours: only 408 and 504 say that time is up.
+        // A response of the next hop that had begun is no end of ours: only 408 and 504 mean that time is up.
         let is_ours = |status: u16| matches!(status, 408 | 504) && !self.exchange.is_tunnel();
-        let answered = self.exchange.response.as_ref().filter(|it| is_ours(it.status)).map(|it| it.part.began.at);
-        answered.or_else(|| {
+        let responded = self.exchange.response.as_ref().filter(|it| is_ours(it.status)).map(|it| it.part.began.at);
+        responded.or_else(|| {
             let after = self.case.chain.attempts(self.nth).iter().filter_map(|attempt| match attempt {
                 Attempt::Sent(nth) => self.case.traffic.exchanges.get(*nth),
                 Attempt::Connecting(_) => None,

@@ -10,7 +10,7 @@ use crate::trace::{HostId, Trace};
 /// A run, as far as it matters to exchanges.
 pub(super) struct Traffic {
     pub(super) conversations: Vec<Conversation>,
-    /// In the order in which they were asked.
+    /// In the order in which they were sent.
     pub(super) exchanges: Vec<Exchange>,
     /// In the order in which they were done.
     pub(super) acts: Vec<Act>,
@@ -54,11 +54,11 @@ pub(super) struct Exchange {
     pub(super) response: Option<FinalResponse>,
     /// Responses of the 1xx kind, but for 101: when each was sent, and its status.
     pub(super) informational: Vec<(Moment, u16)>,
-    /// Whether a WebSocket's close frame crossed it. Seen in HTTP/1 only, which is what clients speak.
+    /// Whether a WebSocket's close frame crossed it. Seen in HTTP/1 only, which is what clients use.
     pub(super) has_close_frame: bool,
 }
 
-/// What an exchange's connection speaks.
+/// The protocol of an exchange's connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Protocol {
     Http1,
@@ -100,7 +100,7 @@ pub(super) struct Section {
 
 impl Section {
     fn of(message: &Message) -> Self {
-        // The first line of HTTP/1 is told as a field without a name.
+        // The first line of HTTP/1 is given as a field without a name.
         let fields = message.fields.iter().filter(|(name, _)| !name.is_empty());
         Self { bytes: fields.clone().map(|(name, value)| name.len() + value.len()).sum(), fields: fields.count() }
     }
@@ -162,7 +162,7 @@ impl Traffic {
         Self { conversations, exchanges, acts, pings, tls }
     }
 
-    /// When a host had asked whether the other side is there, and had no response when it did what it did.
+    /// When a host had sent a PING, and had no response when it did what it did.
     pub(super) fn ping_without_ack(&self, act: &Act) -> Option<Duration> {
         let on_connection =
             || self.pings.iter().filter(|ping| ping.connection == act.connection && ping.sent < act.sent);
@@ -182,7 +182,7 @@ impl Traffic {
         })
     }
 
-    /// Makes an exchange of what only a proxy knows of, since its head was never complete or is no HTTP. False if the
+    /// Makes an exchange of what only a proxy recorded, since its head was never complete or is no HTTP. False if the
     /// account is about no connection of this run.
     pub(super) fn push_unread(&mut self, account: &Account) -> bool {
         let is_meant =
@@ -227,7 +227,7 @@ impl Traffic {
         moves.flatten().filter(|at| *at <= act.sent.at).max()
     }
 
-    /// When something moved last on the connection of an exchange before it was asked.
+    /// When something moved last on the connection of an exchange before its request.
     pub(super) fn idle_before(&self, exchange: &Exchange) -> Option<Duration> {
         let is_earlier =
             |it: &&Exchange| it.connection == exchange.connection && it.request.began < exchange.request.began;

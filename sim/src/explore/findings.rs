@@ -69,7 +69,7 @@ impl Findings {
     pub fn merge(named: Vec<(String, Self)>) -> Result<Self, String> {
         let mut named = named.into_iter();
         let (first, mut whole) = named.next().ok_or("no findings to merge")?;
-        // Where each part was found, to say so if it comes again.
+        // Where each part was found, to note it if it comes again.
         let mut origins: Vec<(Shard, String)> = whole.parts.iter().map(|part| (*part, first.clone())).collect();
         for (name, findings) in named {
             if findings.digest != whole.digest {
@@ -97,7 +97,7 @@ impl Findings {
     }
 }
 
-/// FNV-1a over what is played: the texts, and the configurations with their patches. No defence against anybody who wants
+/// FNV-1a over what is played: the texts, and the configurations with their patches. No defence against an author who wants
 /// two scenarios to look the same.
 fn digest(runs: &[Scenario]) -> String {
     let mut hash = 0xCBF2_9CE4_8422_2325_u64;

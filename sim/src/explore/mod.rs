@@ -150,7 +150,7 @@ impl Table {
         let row = self.rows.entry(outcome).or_default();
         row.runs = row.runs.saturating_add(found.runs);
         row.seeds.extend(&found.seeds);
-        // Threads and machines finish in any order; the table must not tell.
+        // Threads and machines finish in any order; the table must not differ.
         row.seeds.sort_unstable();
         row.seeds.truncate(SEEDS_KEPT);
     }
@@ -180,7 +180,7 @@ pub fn course(scenario: &Scenario) -> Course<String> {
     }
 }
 
-/// Plays the scenario with each of the seeds, on `jobs` threads; `progress` hears how many are done.
+/// Plays the scenario with each of the seeds, on `jobs` threads; `progress` gets how many are done.
 ///
 /// # Errors
 /// A proxy refuses its configuration.

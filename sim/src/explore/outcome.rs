@@ -1,4 +1,4 @@
-//! What a run came to, as far as clients and operators can tell: statuses and response flags, and what did not hold.
+//! What a run came to, as far as clients and operators can see: statuses and response flags, and what did not hold.
 //! No times: two runs in which the same happened have one outcome.
 
 use std::any::Any;

@@ -11,7 +11,7 @@ use crate::report::story;
 use crate::scenario::{Library, Scenario, ScenarioError};
 use crate::trace::Trace;
 
-/// Runs that one search may take; what it has found by then is what it tells.
+/// Runs that one search may take; what it has found by then is what it reports.
 const RUNS_MAX: u32 = 5_000;
 
 /// The smallest run that was found.

@@ -17,7 +17,7 @@ pub fn with_sweep(text: &str, parameters: &[(&str, &[String])]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The text with this seed and this schedule in place of what it says about them. `of` are the parameters of the run that
+/// The text with this seed and this schedule in place of those that it has. `of` are the parameters of the run that
 /// it is about; without any, the file requests no other run.
 pub(super) fn with_schedule(
     text: &str,
@@ -44,17 +44,17 @@ pub(super) fn with_schedule(
 
 /// The text with words behind the lines of its schedule.
 pub(super) fn with_words(text: &str, schedule: &[(Perturbation<String>, String)]) -> String {
-    let mut told = String::new();
+    let mut written = String::new();
     for line in text.lines() {
-        told.push_str(line);
+        written.push_str(line);
         let words = schedule.iter().find(|(perturbation, _)| line == format!("- {}", perturbation.to_yaml()));
         if let Some((_, words)) = words {
-            told.push_str(" # ");
-            told.push_str(words);
+            written.push_str(" # ");
+            written.push_str(words);
         }
-        told.push('\n');
+        written.push('\n');
     }
-    told
+    written
 }
 
 /// Texts that are shorter by one expectation, or by one step, or by a step and an expectation about the same host; the
@@ -141,8 +141,8 @@ mod tests {
         let expected =
             "about: a\nscript:\n- wait: 1s\nseed: 2\nschedule:\n- { delay: 2ms, from: a, to: b, segment: 3 }\n";
         assert_eq!(with_schedule(text, &[], 2, std::slice::from_ref(&delay)), expected);
-        let told = with_words(expected, &[(delay, "FIN".into())]);
-        assert!(told.ends_with("segment: 3 } # FIN\n"), "{told}");
+        let written = with_words(expected, &[(delay, "FIN".into())]);
+        assert!(written.ends_with("segment: 3 } # FIN\n"), "{written}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The system calls of programs: listen, accept, connect, read, write, shutdown, close.
 //!
-//! Each first consults what the program has been told of the socket: a call that it has no reason to try is
+//! Each first consults what the program has been notified of: a call that it has no reason to try is
 //! not tried, as under a real event loop.
 
 use std::io::{self, IoSlice};
@@ -49,7 +49,7 @@ impl Kernel {
 
     pub(crate) fn poll_accept(&mut self, id: SocketId, cx: &Context<'_>) -> Poll<io::Result<Accepted>> {
         let Some(listener) = self.listeners.get_mut(&id) else { return Poll::Ready(Err(gone())) };
-        if !listener.told.may_try(cx) {
+        if !listener.readiness.may_try(cx) {
             return Poll::Pending;
         }
         while let Some(ready) = listener.ready.pop_front() {
@@ -67,8 +67,8 @@ impl Kernel {
             self.news.push(ready);
             return Poll::Ready(Ok(Accepted { id: ready, local: socket.local, peer: socket.peer }));
         }
-        listener.told.exhausted();
-        let registered = listener.told.may_try(cx);
+        listener.readiness.exhausted();
+        let registered = listener.readiness.may_try(cx);
         debug_assert!(!registered, "an exhausted listener waits");
         Poll::Pending
     }
@@ -96,7 +96,7 @@ impl Kernel {
         }
     }
 
-    /// Begins a connection; [`Kernel::poll_connected`] tells how it went.
+    /// Begins a connection; [`Kernel::poll_connected`] returns how it went.
     pub(crate) fn connect(&mut self, from: Option<SocketAddr>, to: SocketAddr) -> io::Result<(SocketId, SocketAddr)> {
         let ip = match from {
             Some(from) if !from.ip().is_unspecified() => from.ip(),
@@ -142,7 +142,7 @@ impl Kernel {
             match result {
                 Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => socket.readiness.read.exhausted(),
                 Some(Ok(())) => {
-                    // A short read has emptied the socket; tokio saves itself the call that would say so.
+                    // A short read has emptied the socket; tokio saves itself the call that would find that.
                     if buf.remaining() > 0 && buf.filled().len() > filled {
                         socket.readiness.read.exhausted();
                     }
@@ -154,7 +154,7 @@ impl Kernel {
         }
     }
 
-    /// What a read would find: the truth, whatever the program has been told.
+    /// What a read would find: the truth, whatever the program has been notified of.
     pub(crate) fn peek(&self, id: SocketId) -> Peek {
         self.sockets.get(&id).map_or(Peek::Reset, TcpSocket::peek)
     }
@@ -170,13 +170,13 @@ impl Kernel {
             if !socket.readiness.write.may_try(cx) {
                 return Poll::Pending;
             }
-            let asked = slices.iter().map(|slice| slice.len()).sum::<usize>();
+            let wanted = slices.iter().map(|slice| slice.len()).sum::<usize>();
             let result = self.with(id, |socket, output| socket.write(slices, output));
             let Some(socket) = self.sockets.get_mut(&id) else { return Poll::Ready(Err(gone())) };
             match result {
                 Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => socket.readiness.write.exhausted(),
                 Some(result) => {
-                    if result.as_ref().is_ok_and(|written| *written < asked) {
+                    if result.as_ref().is_ok_and(|written| *written < wanted) {
                         socket.readiness.write.exhausted();
                     }
                     return Poll::Ready(result);

@@ -18,14 +18,14 @@ pub(super) struct Listener {
     pub(super) ready: VecDeque<SocketId>,
     /// Connections whose handshake is not done.
     pub(super) half_open: usize,
-    pub(super) told: KnownReadiness,
+    pub(super) readiness: KnownReadiness,
     backlog: usize,
 }
 
 impl Listener {
     pub(super) fn new(at: SocketAddr, backlog: u32, reuse_port: bool) -> Self {
         let backlog = usize::try_from(backlog).unwrap_or(usize::MAX);
-        Self { at, reuse_port, ready: VecDeque::new(), half_open: 0, told: KnownReadiness::default(), backlog }
+        Self { at, reuse_port, ready: VecDeque::new(), half_open: 0, readiness: KnownReadiness::default(), backlog }
     }
 
     /// Whether the handshake of one more connection may end. Linux compares with "greater than", so that one
@@ -34,7 +34,7 @@ impl Listener {
         self.ready.len() <= self.backlog
     }
 
-    /// Whether a SYN is answered; otherwise it is dropped, and its sender tries again.
+    /// Whether a SYN gets a SYN-ACK; otherwise it is dropped, and its sender tries again.
     pub(super) fn accepts_syn(&self) -> bool {
         self.has_room() && self.half_open < self.backlog.max(HALF_OPEN_MIN)
     }

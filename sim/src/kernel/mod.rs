@@ -1,6 +1,6 @@
 //! The simulated kernel of one host: sockets, ports, and which segment belongs to whom.
 //!
-//! Linux's TCP as far as programs and captures can tell: handshakes with a backlog, windows, retransmission
+//! Linux's TCP as far as programs and captures can see: handshakes with a backlog, windows, retransmission
 //! by time, half-closes, and a reset wherever Linux sends one. `tests/linux_parity.rs` compares it with the
 //! real thing.
 //!
@@ -73,7 +73,7 @@ pub struct Kernel {
     by_addresses: BTreeMap<(SocketAddr, SocketAddr), SocketId>,
     /// One entry per socket with a deadline, at that time or before it.
     timers: BTreeSet<(Duration, SocketId)>,
-    /// Sockets whose application must be told something at the next turn.
+    /// Sockets whose application must be notified at the next turn.
     news: Vec<SocketId>,
     /// Sockets that owe an acknowledgement.
     acks_due: Vec<SocketId>,
@@ -193,12 +193,12 @@ impl Kernel {
         std::mem::take(&mut self.posted)
     }
 
-    /// Whether a turn would tell a program something.
+    /// Whether a turn would notify a program.
     pub(crate) fn has_news(&self) -> bool {
         !self.news.is_empty()
     }
 
-    /// The driver's turn: programs are told what has happened. The caller wakes them, without the kernel's lock.
+    /// The driver's turn: programs are notified of what has happened. The caller wakes them, without the kernel's lock.
     pub(crate) fn turn(&mut self) -> Vec<Waker> {
         let mut woken = Vec::new();
         for id in std::mem::take(&mut self.news) {
@@ -207,7 +207,7 @@ impl Kernel {
                 let truth = socket.truth();
                 socket.readiness.turn(truth, &mut woken);
             } else if let Some(listener) = self.listeners.get_mut(&id) {
-                listener.told.turn(!listener.ready.is_empty(), false, &mut woken);
+                listener.readiness.turn(!listener.ready.is_empty(), false, &mut woken);
             }
         }
         woken

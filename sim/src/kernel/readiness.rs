@@ -1,7 +1,7 @@
-//! What the application has been told about a socket, as against what is true.
+//! What the application has been notified of on a socket, as against what is true.
 //!
-//! An event loop learns about its sockets only when it asks the kernel, once per turn; in between it trusts
-//! what it last heard. That gap is where a proxy writes a request to a connection whose FIN has already
+//! An event loop learns about its sockets only when it polls the kernel, once per turn; in between it trusts
+//! the last result. That gap is where a proxy writes a request to a connection whose FIN has already
 //! arrived. So a call on a simulated socket consults [`Readiness`] first, and only a turn of the host's
 //! driver ([`Kernel::turn`](super::Kernel::turn)) brings it up to date. The rules are those of an
 //! edge-triggered poll under tokio.
@@ -23,7 +23,7 @@ pub(super) struct Truth {
     pub(super) write_closed: bool,
 }
 
-/// What the application has been told, per direction, and who waits for more.
+/// What the application has been notified of, per direction, and who waits for more.
 #[derive(Debug, Default)]
 pub(super) struct Readiness {
     pub(super) read: KnownReadiness,
@@ -31,14 +31,14 @@ pub(super) struct Readiness {
 }
 
 impl Readiness {
-    /// The driver turned: tells the truth and gives the wakers of those who waited for it.
+    /// The driver turned: notes the truth and gives the wakers of those who waited for it.
     pub(super) fn turn(&mut self, truth: Truth, woken: &mut Vec<Waker>) {
         self.read.turn(truth.readable, truth.read_closed, woken);
         self.write.turn(truth.writable, truth.write_closed, woken);
     }
 }
 
-/// One direction of a socket as the application knows it.
+/// One direction of a socket as the application last saw it.
 #[derive(Debug, Default)]
 pub(super) struct KnownReadiness {
     knowledge: Knowledge,
@@ -69,7 +69,7 @@ impl KnownReadiness {
         false
     }
 
-    /// A call moved fewer bytes than asked, or would have blocked: the next one waits for the driver.
+    /// A call moved fewer bytes than requested, or would have blocked: the next one waits for the driver.
     pub(super) fn exhausted(&mut self) {
         if self.knowledge == Knowledge::Ready {
             self.knowledge = Knowledge::WouldBlock;
@@ -95,17 +95,17 @@ mod tests {
     #[test]
     fn readiness_is_learnt_by_turns_only_and_closing_is_never_unlearnt() {
         let cx = Context::from_waker(Waker::noop());
-        let mut told = KnownReadiness::default();
+        let mut known = KnownReadiness::default();
         let mut woken = Vec::new();
-        assert!(!told.may_try(&cx), "nothing is known of a new socket");
-        told.turn(true, false, &mut woken);
+        assert!(!known.may_try(&cx), "nothing is known of a new socket");
+        known.turn(true, false, &mut woken);
         assert_eq!(woken.len(), 1);
-        assert!(told.may_try(&cx));
-        told.exhausted();
-        assert!(!told.may_try(&cx));
-        told.turn(false, true, &mut woken);
-        told.exhausted();
-        assert!(told.may_try(&cx));
+        assert!(known.may_try(&cx));
+        known.exhausted();
+        assert!(!known.may_try(&cx));
+        known.turn(false, true, &mut woken);
+        known.exhausted();
+        assert!(known.may_try(&cx));
         assert_eq!(woken.len(), 2);
     }
 }

@@ -117,7 +117,7 @@ impl ReceiveSide {
         self.edge.saturating_sub(self.nxt)
     }
 
-    /// Whether reading has made enough room to be worth telling: at least two segments or half the buffer, so
+    /// Whether reading has made enough room to be worth announcing: at least two segments or half the buffer, so
     /// that a slow reader does not cause a stream of crumbs (RFC 9293 3.8.6.2.2).
     pub(super) fn opens(&self) -> bool {
         let step = (2 * MSS as u64).min(RECEIVE_BUFFER_BYTES_MAX / 2);

@@ -55,7 +55,7 @@ impl Rto {
         self.timed.get_or_insert((end, now));
     }
 
-    /// Something was sent again: what is being timed tells nothing any more.
+    /// Something was sent again: what is being timed measures nothing any more.
     pub(super) fn sent_again(&mut self) {
         self.timed = None;
     }

@@ -65,9 +65,9 @@ impl SendSide {
     /// Takes what fits of one write; 0 means that it would block.
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> usize {
         let room = SEND_BUFFER_BYTES_MAX.saturating_sub(self.queued);
-        let asked = slices.iter().map(|slice| slice.len()).sum::<usize>();
-        let taken = asked.min(room);
-        self.starved = taken < asked;
+        let wanted = slices.iter().map(|slice| slice.len()).sum::<usize>();
+        let taken = wanted.min(room);
+        self.starved = taken < wanted;
         if taken == 0 {
             return 0;
         }

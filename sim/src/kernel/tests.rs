@@ -132,7 +132,7 @@ fn lose(_: &Segment) -> SegmentOutcome {
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn an_unanswered_syn_and_syn_ack_are_sent_again() {
+fn a_syn_and_a_syn_ack_without_response_are_sent_again() {
     let mut pair = Pair::new();
     pair.server.listen(server(), 8, false).unwrap();
     pair.client.connect(None, server()).unwrap();
@@ -280,7 +280,7 @@ fn a_peer_that_vanished_with_its_window_closed_is_given_up() {
     let (mut pair, client, _accepted) = Pair::open();
     write(&mut pair.client, client, &[1; 200_000]);
     pair.run_for(600 * SECOND, arrive);
-    assert_eq!(Pair::state(&pair.client, client), Some(State::Established), "it answers every probe");
+    assert_eq!(Pair::state(&pair.client, client), Some(State::Established), "it responds to every probe");
     pair.run_for(2400 * SECOND, lose);
     assert_eq!(read(&mut pair.client, client), Some(Err(ErrorKind::TimedOut)));
 }

@@ -26,7 +26,7 @@ const GAP_WIDE: usize = 20;
 /// And at most: more is hard to follow by eye.
 const GAP_MAX: usize = 44;
 
-/// The whole diagram; a line that says how wide it would be if `style` is too narrow for it.
+/// The whole diagram; a line that states how wide it would be if `style` is too narrow for it.
 #[must_use]
 pub fn diagram(trace: &Trace, style: Style) -> String {
     let lanes = lanes(trace);
@@ -52,7 +52,7 @@ struct Picture<'a> {
     style: Style,
 }
 
-/// What a line's colour tells.
+/// What a line's colour means.
 #[derive(Clone, Copy)]
 enum Colour {
     Bad,
@@ -87,16 +87,16 @@ impl Picture<'_> {
             put(&mut line, 0, &format!("{:>11}", Millis(moment.at).to_string()));
             let colour = match &what {
                 What::Crossing(crossing) => self.arrow(&mut line, crossing),
-                What::Log { host, line: said } => {
-                    self.said(&mut line, &format!("# {}: {said}", self.trace.host(*host)));
+                What::Log { host, line: text } => {
+                    self.remark(&mut line, &format!("# {}: {text}", self.trace.host(*host)));
                     Colour::Log
                 }
                 What::Note { host, text } => {
-                    let said = match self.trace.host(*host) {
+                    let text = match self.trace.host(*host) {
                         SCRIPT_HOST => format!("* {text}"),
                         name => format!("* {name}: {text}"),
                     };
-                    self.said(&mut line, &said);
+                    self.remark(&mut line, &text);
                     Colour::Note
                 }
             };
@@ -137,7 +137,7 @@ impl Picture<'_> {
         }
         let label = match self.gap {
             ..GAP_WIDE => {
-                // What every response begins with says least.
+                // What every response begins with is left out.
                 let text = crossing.text.strip_prefix("HTTP/1.1 ").unwrap_or(&crossing.text);
                 cut(text, room.saturating_sub(2)).trim_end().to_owned()
             }
@@ -155,8 +155,8 @@ impl Picture<'_> {
         }
     }
 
-    fn said(&self, line: &mut [char], said: &str) {
-        put(line, TIME + 2, &cut(said, self.style.columns.saturating_sub(TIME + 2)));
+    fn remark(&self, line: &mut [char], text: &str) {
+        put(line, TIME + 2, &cut(text, self.style.columns.saturating_sub(TIME + 2)));
     }
 }
 

@@ -1,7 +1,7 @@
 //! How the times between an app's requests spread over many runs: a histogram for each, side by side, with the windows
 //! that `gaps` expects drawn in.
 //!
-//! Whether every time lies in its window is for the expectation to say. The reader of a golden file also wants to see
+//! Whether every time lies in its window is for the expectation to check. The reader of a golden file also wants to see
 //! the shape: a window that is filled evenly, to its end.
 
 use std::fmt::{self, Write};

@@ -1,4 +1,4 @@
-//! A run for programs: one JSON object with everything that the story, the page and the trace tell. Times are nanoseconds of
+//! A run for programs: one JSON object with everything that the story, the page and the trace show. Times are nanoseconds of
 //! virtual time since the run began, and null where something never happened.
 //!
 //! | Key | What it has |
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::actor::{Exchange, Outcome, Said};
+use crate::actor::{Exchange, Outcome, WebSocketMessage};
 use crate::explain::{Explanation, Setting, explain, timers};
 use crate::report::sequence::{Crossing, Item, What, messages, segments};
 use crate::run::Played;
@@ -69,7 +69,7 @@ fn exchange(exchange: &Exchange) -> Value {
         Outcome::Failed(why) => (None, &[][..], &[][..], Some(why.as_str())),
         Outcome::Waiting => (None, &[][..], &[][..], None),
     };
-    let said = |said: &[Said]| said.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let list = |messages: &[WebSocketMessage]| messages.iter().map(ToString::to_string).collect::<Vec<_>>();
     let tunnel = exchange.tunnel.as_ref();
     json!({
         "client": exchange.host,
@@ -81,7 +81,7 @@ fn exchange(exchange: &Exchange) -> Value {
         "headers": headers,
         "body_bytes": body.len(),
         "body": String::from_utf8_lossy(body.get(..BODY_BYTES_SHOWN_MAX).unwrap_or(body)),
-        "websocket": tunnel.map(|talk| json!({"sent": said(&talk.sent), "received": said(&talk.received)})),
+        "websocket": tunnel.map(|record| json!({"sent": list(&record.sent), "received": list(&record.received)})),
         "failed": failed,
         "ended": exchange.ended.map(|(how, at)| json!({"how": how.to_string(), "at_ns": nanos(at)})),
     })

@@ -1,7 +1,7 @@
 //! Where things stand in a picture of a run: hosts as lanes from left to right, time from top to bottom.
 //!
 //! Time is not to scale. Each item has a row of its own, arrivals lie between the rows in their order, and a pause is
-//! told rather than drawn; so that a race of microseconds and an idle hour fit one picture.
+//! named rather than drawn; so that a race of microseconds and an idle hour fit one picture.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const ROW: f64 = 22.0;
 const ARRIVAL: f64 = 9.0;
 /// Height of a pause.
 const PAUSE: f64 = 30.0;
-/// A wait as long as this is told.
+/// A wait as long as this is named.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// Below the hosts' names.
 const TOP: f64 = 16.0;

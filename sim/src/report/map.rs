@@ -103,10 +103,10 @@ impl OutcomeMap {
         text
     }
 
-    /// A field of coloured cells with their letters, and a legend; the cell of the run with the parameters `told` has a
+    /// A field of coloured cells with their letters, and a legend; the cell of the run with the parameters `shown` has a
     /// frame. For a page with the classes `fine` and `bad`, and `shade0` to `shade2`.
     #[must_use]
-    pub fn to_svg(&self, told: &[(String, String)]) -> String {
+    pub fn to_svg(&self, shown: &[(String, String)]) -> String {
         let (width, legend) = (LEFT + CELL * self.across.values.len() + 20, TOP + ROW * self.cells.len() + 24);
         let width = width.max(720); // outcomes are sentences
         let height = legend + 20 * self.outcomes.len();
@@ -125,7 +125,7 @@ impl OutcomeMap {
             let _infallible = write!(svg, "<text x=\"6\" y=\"38\">{}</text>", escape(&axis.name));
         }
         for (nth, row) in self.cells.iter().enumerate() {
-            self.draw_row(&mut svg, nth, row, told);
+            self.draw_row(&mut svg, nth, row, shown);
         }
         for (nth, outcome) in self.outcomes.iter().enumerate() {
             let y = legend + 20 * nth;
@@ -145,7 +145,7 @@ impl OutcomeMap {
     }
 
     /// The cells of a row, with its name in front.
-    fn draw_row(&self, svg: &mut String, nth: usize, row: &[Option<usize>], told: &[(String, String)]) {
+    fn draw_row(&self, svg: &mut String, nth: usize, row: &[Option<usize>], shown: &[(String, String)]) {
         let y = TOP + ROW * nth;
         let name = self.down.as_ref().and_then(|axis| axis.values.get(nth)).map_or("", String::as_str);
         let (end, base) = (LEFT - 8, y + 19);
@@ -159,7 +159,7 @@ impl OutcomeMap {
                 "<g class=\"{}{}\"><rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" rx=\"3\"/><text x=\"{}\" \
                  y=\"{base}\" text-anchor=\"middle\">{}</text><title>{}</title></g>",
                 self.class(*outcome),
-                if self.is_at(column, nth, told) { " told" } else { "" },
+                if self.is_at(column, nth, shown) { " shown" } else { "" },
                 CELL - 3,
                 ROW - 3,
                 x + CELL / 2 - 1,
@@ -169,12 +169,12 @@ impl OutcomeMap {
         }
     }
 
-    /// Is this cell that of the run with the parameters `told`?
-    fn is_at(&self, column: usize, row: usize, told: &[(String, String)]) -> bool {
+    /// Is this cell that of the run with the parameters `shown`?
+    fn is_at(&self, column: usize, row: usize, shown: &[(String, String)]) -> bool {
         let across = (&self.across, self.across.values.get(column));
         let down = self.down.as_ref().map(|axis| (axis, axis.values.get(row)));
         let mut values = std::iter::once(across).chain(down);
-        values.all(|(axis, value)| told.iter().any(|(name, has)| *name == axis.name && Some(has) == value))
+        values.all(|(axis, value)| shown.iter().any(|(name, has)| *name == axis.name && Some(has) == value))
     }
 
     /// What a cell looks like: what failed is red, and outcomes of one colour differ in their shades.
@@ -199,7 +199,7 @@ impl OutcomeMap {
     }
 }
 
-/// Whether the words tell of a failure: a status from 400 on, or none.
+/// Whether the words name a failure: a status from 400 on, or none.
 fn is_bad(outcome: &str) -> bool {
     let has_status =
         outcome.split([' ', ',', ';']).filter_map(|word| word.parse().ok()).any(|n: u16| (400..600).contains(&n));
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(map.to_text(), "         idle\nlatency  4s  6s\n1ms       A   B\n9ms       A   .\nA: 200\nB: 503\n");
         let svg = map.to_svg(&[("idle".into(), "6s".into()), ("latency".into(), "1ms".into())]);
         assert_eq!((svg.matches("<title>").count(), svg.matches("</g>").count()), (3, 5));
-        assert_eq!((svg.matches("class=\"bad shade0 told\"").count(), svg.matches(" told\"").count()), (1, 1));
+        assert_eq!((svg.matches("class=\"bad shade0 shown\"").count(), svg.matches(" shown\"").count()), (1, 1));
         assert!(svg.contains("Outcomes by idle and latency. 200: 2 of 3 runs. 503: 1 of 3 runs"), "{svg}");
     }
 

@@ -86,7 +86,7 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
     Ok(())
 }
 
-/// More paragraphs than this that are alike are told as one, and counted.
+/// More paragraphs than this that are alike are shown as one, and counted.
 const ALIKE_MAX: usize = 8;
 
 /// Paragraphs one below the other. Of many that are alike but for their times the first is written.

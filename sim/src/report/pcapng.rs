@@ -1,7 +1,7 @@
 //! A run as a capture that Wireshark and tshark read: pcapng, one interface per link, virtual time to the nanosecond.
 //!
 //! Every segment stands in the file once, at the instant in which it left its sender, also if it never arrived. A
-//! comment tells what a fault, chance or a dead address did to it. Sequence numbers, flags, windows and checksums are
+//! comment notes what a fault, chance or a dead address did to it. Sequence numbers, flags, windows and checksums are
 //! the run's own; the IPv4 identification is the packet's number in the trace.
 //!
 //! The secrets of encrypted connections stand in the file too, so that its reader sees what was said in clear text.
@@ -38,7 +38,7 @@ pub fn pcapng(trace: &Trace) -> Vec<u8> {
     file.bytes
 }
 
-/// What the blocks need to know before the first is written.
+/// What the blocks need before the first is written.
 #[derive(Default)]
 struct Packets<'a> {
     interfaces: Vec<(HostId, HostId)>,
@@ -105,7 +105,7 @@ pub(super) fn fates(trace: &Trace) -> BTreeMap<u64, Vec<String>> {
                 };
                 (packet, why.to_owned())
             }
-            // Of the others only those that were held need to be told when they arrived.
+            // Of the others only those that were held need a note of when they arrived.
             Event::Delivered { packet, .. } if fates.contains_key(packet) => {
                 (packet, format!("arrived at {} ms", Millis(entry.at)))
             }
@@ -122,7 +122,7 @@ pub(super) fn fates(trace: &Trace) -> BTreeMap<u64, Vec<String>> {
     fates
 }
 
-/// A file under construction. All numbers are little-endian, as the section header says.
+/// A file under construction. All numbers are little-endian, as the section header states.
 #[derive(Default)]
 struct File {
     bytes: Vec<u8>,
@@ -210,7 +210,7 @@ impl File {
         self.block(ENHANCED_PACKET, body);
     }
 
-    /// A block: its type, its length, what it says, its length again.
+    /// A block: its type, its length, its content, its length again.
     fn block(&mut self, kind: u32, mut body: Vec<u8>) {
         pad(&mut body);
         let length = u32::try_from(body.len() + 12).unwrap_or(u32::MAX);

@@ -1,4 +1,4 @@
-//! What crossed the network and what was said about it, in order: what the story, the diagrams and the page tell.
+//! What crossed the network and what was noted about it, in order: what the story, the diagrams and the page show.
 //!
 //! There are two levels. [`messages`] has what a person means, HTTP messages, frames, SYN and FIN, with long transfers
 //! summed up; [`segments`] has every segment.
@@ -14,7 +14,7 @@ use crate::trace::wire::{self, Meaning, Message};
 use crate::trace::{Event, HostId, Loss, Trace};
 use crate::words::{printable, size};
 
-/// Pieces of a transfer farther apart than this are told apart.
+/// Pieces of a transfer farther apart than this are shown apart.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Bytes of one message, and of one segment, that are kept for looking at.
@@ -30,7 +30,7 @@ pub struct Item {
     pub what: What,
 }
 
-/// The kinds of things that are told.
+/// The kinds of things that are shown.
 #[derive(Debug)]
 pub enum What {
     /// Something crossed the network.
@@ -127,7 +127,7 @@ impl CrossingKind {
 /// The run in messages.
 #[must_use]
 pub fn messages(trace: &Trace) -> Vec<Item> {
-    let mut items = said(trace);
+    let mut items = remarks(trace);
     let fates = fates(trace);
     for (nth, conversation) in trace.conversations().iter().enumerate() {
         add_messages(trace, conversation, nth + 1, &fates, &mut items);
@@ -139,7 +139,7 @@ pub fn messages(trace: &Trace) -> Vec<Item> {
 /// The run in segments.
 #[must_use]
 pub fn segments(trace: &Trace) -> Vec<Item> {
-    let mut items = said(trace);
+    let mut items = remarks(trace);
     let fates = fates(trace);
     let mut arrivals: BTreeMap<u64, (HostId, Duration)> = BTreeMap::new();
     let mut losses: BTreeMap<u64, Loss> = BTreeMap::new();
@@ -184,7 +184,7 @@ pub fn segments(trace: &Trace) -> Vec<Item> {
 }
 
 /// Notes and log lines.
-fn said(trace: &Trace) -> Vec<Item> {
+fn remarks(trace: &Trace) -> Vec<Item> {
     let mut items = Vec::new();
     for (event, entry) in trace.entries().iter().enumerate() {
         let what = match &entry.event {
@@ -240,8 +240,8 @@ fn add_messages(
     for (from, to, lane, messages) in lanes {
         let Some(from) = from else { continue };
         let of_signals = lane.signals.iter().filter_map(MessageLine::of_signal);
-        for told in of_signals.chain(sum_up(lane, fold(lane, messages))) {
-            let MessageLine { sent, arrived, lost, kind, text, fields, bytes } = told;
+        for line in of_signals.chain(sum_up(lane, fold(lane, messages))) {
+            let MessageLine { sent, arrived, lost, kind, text, fields, bytes } = line;
             let packet = u64::try_from(sent.event).unwrap_or(u64::MAX);
             let (size, all) = (bytes.len(), lane.bytes.get(bytes).unwrap_or_default());
             let bytes = all.iter().take(BYTES_SHOWN_MAX).copied().collect();
@@ -262,7 +262,7 @@ fn signal_text(signal: &Signal) -> Option<String> {
         SignalKind::Retransmission(bytes) => format!("again, {}", size(bytes)),
         SignalKind::Rst => "RST".into(),
         SignalKind::Syn => "SYN".into(),
-        SignalKind::SynAck if signal.lost.is_none() => return None, // what follows tells it
+        SignalKind::SynAck if signal.lost.is_none() => return None, // what follows implies it
         SignalKind::SynAck => "SYN-ACK".into(),
     };
     Some(match signal.lost {
@@ -334,7 +334,7 @@ fn fold(lane: &Lane, messages: Vec<Message>) -> Vec<Message> {
 
 /// Puts times to messages, and makes one line of what belongs to one transfer.
 fn sum_up(lane: &Lane, messages: Vec<Message>) -> Vec<MessageLine> {
-    let mut told: Vec<MessageLine> = Vec::new();
+    let mut lines: Vec<MessageLine> = Vec::new();
     let mut transfers: Vec<Transfer> = Vec::new();
     for Message { bytes, text, bulk, fields, meaning } in messages {
         let Some(sent) = lane.sent(bytes.start) else { continue };
@@ -342,15 +342,15 @@ fn sum_up(lane: &Lane, messages: Vec<Message>) -> Vec<MessageLine> {
         let kind = CrossingKind::of_message(&meaning);
         let message = MessageLine { sent, arrived, lost: None, kind, text, fields, bytes };
         let Some(bulk) = bulk else {
-            transfers.clear(); // something was said in between
-            told.push(message);
+            transfers.clear(); // another message came in between
+            lines.push(message);
             continue;
         };
         let under_way = transfers
             .iter_mut()
             .find(|transfer| transfer.of == bulk.of && sent.at.saturating_sub(transfer.last) < PAUSE_MAX);
         if let Some(transfer) = under_way
-            && let Some(line) = told.get_mut(transfer.line)
+            && let Some(line) = lines.get_mut(transfer.line)
         {
             transfer.pieces += 1;
             transfer.amount += bulk.amount;
@@ -363,11 +363,11 @@ fn sum_up(lane: &Lane, messages: Vec<Message>) -> Vec<MessageLine> {
         }
         transfers.retain(|transfer| transfer.of != bulk.of);
         if !bulk.is_large() {
-            told.push(message);
+            lines.push(message);
             continue;
         }
-        transfers.push(Transfer { of: bulk.of, line: told.len(), pieces: 1, amount: bulk.amount, last: sent.at });
-        told.push(message);
+        transfers.push(Transfer { of: bulk.of, line: lines.len(), pieces: 1, amount: bulk.amount, last: sent.at });
+        lines.push(message);
     }
-    told
+    lines
 }

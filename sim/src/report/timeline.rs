@@ -60,8 +60,8 @@ enum Stretch<'a> {
 }
 
 impl Timeline<'_> {
-    /// The items, with rounds that are alike in one. The last round is told in any case: what follows the rounds is not to be
-    /// told from it.
+    /// The items, with rounds that are alike in one. The last round is shown in any case: what follows the rounds is not to be
+    /// confused with it.
     fn stretches(&self) -> Vec<Stretch<'_>> {
         let mut stretches = Vec::new();
         let mut before: Option<Vec<String>> = None;
@@ -90,7 +90,7 @@ impl Timeline<'_> {
         }
     }
 
-    /// What an item says, without times and numbers that are others in each round.
+    /// The text of an item, without times and numbers that are others in each round.
     fn words(&self, item: &Item) -> String {
         match &item.what {
             What::Crossing(Crossing { from, to, arrived, text, .. }) => {

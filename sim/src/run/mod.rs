@@ -48,7 +48,7 @@ pub struct Played {
     pub trace: Trace,
     /// What the actors saw.
     pub sightings: Sightings,
-    /// The step that could not be carried out, and why; the steps after it did not happen. At the limit it says also who
+    /// The step that could not be carried out, and why; the steps after it did not happen. At the limit it also names who
     /// else was waiting.
     pub stuck: Option<(Location, String)>,
     /// How the run ended.

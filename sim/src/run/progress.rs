@@ -32,7 +32,7 @@ pub(super) enum WaitsFor {
     Doing(String, Option<String>),
     /// The end of another step.
     Event(String),
-    /// What its own words say.
+    /// What its own text names.
     Itself,
 }
 
@@ -50,7 +50,7 @@ impl Progress {
         self.waiting.borrow().values().next().map(|step| (step.at, step.text.clone()))
     }
 
-    /// A line for each step that has not ended. `accepted` says how many connections an app has accepted, of another host
+    /// A line for each step that has not ended. `accepted` returns how many connections an app has accepted, of another host
     /// nothing.
     pub(super) fn waiting_steps(&self, accepted: impl Fn(&str) -> Option<usize>) -> String {
         let waiting = self.waiting.borrow();

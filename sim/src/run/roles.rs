@@ -40,7 +40,7 @@ pub(super) struct Roles {
     running: RefCell<Vec<Running>>,
     /// The configurations that proxies have been given, in this order.
     reloads: Rc<RefCell<Vec<InForce>>>,
-    /// Handles of programs that were killed. Dropping one would tell its program to stop in order first.
+    /// Handles of programs that were killed. Dropping one would stop its program in order first.
     former: RefCell<Vec<Handle>>,
 }
 
@@ -50,7 +50,7 @@ struct Running {
     handle: Handle,
 }
 
-/// How a program is reached. Dropping the handle tells it to stop.
+/// How a program is reached. Dropping the handle makes it stop.
 enum Handle {
     Actor(mpsc::Sender<Order>),
     Gone,
@@ -158,7 +158,7 @@ impl Roles {
             Box::pin(async move {
                 match tls.transpose() {
                     Ok(tls) => Client::new(outside, &client, tls, notebook).run(orders).await,
-                    Err(why) => control.note(id, format!("cannot speak TLS: {why}")),
+                    Err(why) => control.note(id, format!("cannot use TLS: {why}")),
                 }
             })
         })
@@ -217,13 +217,13 @@ impl Roles {
         }
     }
 
-    /// Tells a proxy to stop. One that has stopped by itself does not hear it, as its note tells.
+    /// Signals a proxy to stop. One that has stopped by itself does not get it, as its note states.
     pub(super) fn drain(&self, name: &str, how: Stop) {
         let running = self.running.borrow();
         if let Some(Handle::Proxy { stop, .. }) =
             running.iter().find(|it| it.placement.name == name).map(|it| &it.handle)
         {
-            let _heard = stop.try_send(how);
+            let _sent = stop.try_send(how);
         }
     }
 
@@ -244,7 +244,7 @@ impl Roles {
                 control.note(id, format!("the configuration is refused, and the one before it stays in force: {why}"));
             }
         });
-        let _heard = reload.send(NextConfig { config: given, host, authorities, done });
+        let _sent = reload.send(NextConfig { config: given, host, authorities, done });
     }
 
     /// The configurations that proxies put in force while they ran.
@@ -259,7 +259,7 @@ impl Roles {
         proxies.map(|it| it.placement.name.clone()).collect()
     }
 
-    /// Tells the programs of these roles to stop.
+    /// Stops the programs of these roles.
     pub(super) fn stop(&self, stops: impl Fn(&Role) -> bool) {
         for it in self.running.borrow_mut().iter_mut().filter(|it| stops(&it.placement.role)) {
             it.handle = Handle::Gone;

@@ -17,7 +17,7 @@ pub struct Certificate {
     pub not_before: TimeStep,
     /// Until when.
     pub not_after: TimeStep,
-    /// The authority that signs it. All trust the one that is called `authority`, unless they are told of another.
+    /// The authority that signs it. All trust the one that is called `authority`, unless they name another.
     pub issuer: String,
 }
 

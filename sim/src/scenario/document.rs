@@ -15,7 +15,7 @@ pub struct Document {
     read: String,
     /// In the order of the text.
     replaced: Vec<Replaced>,
-    /// What tells this run from the others of its file.
+    /// What distinguishes this run from the others of its file.
     run: String,
 }
 

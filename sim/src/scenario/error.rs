@@ -48,7 +48,7 @@ impl ScenarioError {
         Self { file: file.into(), at: position(text, mistake.line, mistake.column), what: mistake.what }
     }
 
-    /// The same, said of one of several runs.
+    /// The same, about one of several runs.
     #[must_use]
     pub fn of_run(mut self, run: &str) -> Self {
         self.what = format!("with {run}: {}", self.what);

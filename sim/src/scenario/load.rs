@@ -21,7 +21,7 @@ use super::{
 use crate::course::{Bounds, Course, Perturbation};
 use crate::words::SCRIPT_HOST;
 
-/// Seeds that one file may ask for.
+/// Seeds that one file may request.
 const SEEDS_MAX: u32 = 100_000;
 
 /// All runs that one file requests.
@@ -29,8 +29,8 @@ const SEEDS_MAX: u32 = 100_000;
 pub struct Family {
     /// One for every combination of what varies; at least one.
     pub runs: Vec<Scenario>,
-    /// The run whose story is told, by its place among `runs`; if the file names none, the first in which something fails.
-    pub told: Option<usize>,
+    /// The run whose story is shown, by its place among `runs`; if the file names none, the first in which something fails.
+    pub shown: Option<usize>,
     /// How many seeds each is played with, beginning with its own.
     pub seeds: u32,
 }
@@ -63,7 +63,7 @@ struct File {
     #[serde(default)]
     except: Vec<Invariant>,
     seeds: Option<Spanned<u32>>,
-    /// The run whose story is told.
+    /// The run whose story is shown.
     story: Option<Spanned<When>>,
     // What follows is read before the rest, by `Variations`.
     #[serde(default, rename = "sweep")]
@@ -123,7 +123,7 @@ impl Scenario {
 impl Family {
     /// The run that the file names, or else its first.
     fn into_named(mut self) -> Scenario {
-        self.runs.swap_remove(self.told.unwrap_or(0))
+        self.runs.swap_remove(self.shown.unwrap_or(0))
     }
 
     /// Reads a file and the configuration files it names.
@@ -144,7 +144,7 @@ impl Family {
     pub fn read(library: &Library, path: &str, text: &str) -> Result<Self, ScenarioError> {
         let variations = Variations::read(path, text)?;
         let labels = variations.labels().map_err(|what| ScenarioError::of_file(path, what))?;
-        let mut family = Self { runs: Vec::new(), told: None, seeds: 1 };
+        let mut family = Self { runs: Vec::new(), shown: None, seeds: 1 };
         let mut story = None;
         for label in &labels {
             let document = variations.substitute(path, text, label)?;
@@ -164,9 +164,9 @@ impl Family {
         }
         if let Some((story, document)) = story {
             let misfit = variations.misfit(&story.value, &labels);
-            let told = family.runs.iter().position(|run| story.value.fits(&run.label));
+            let shown = family.runs.iter().position(|run| story.value.fits(&run.label));
             let what = misfit.unwrap_or_else(|| "no run has all of these values at once".into());
-            family.told = Some(told.ok_or_else(|| ScenarioError::at(path, &document, story.referenced, what))?);
+            family.shown = Some(shown.ok_or_else(|| ScenarioError::at(path, &document, story.referenced, what))?);
         }
         Ok(family)
     }

@@ -1,6 +1,6 @@
 //! The YAML a person writes: who takes part, what they do, what must be seen.
 //!
-//! [`Scenario::load`] reads a file of a [`Library`], and refuses what it does not know with the line it stands in.
+//! [`Scenario::load`] reads a file of a [`Library`], and refuses unknown keys and values with the line they stand in.
 //! Past it everything is typed and every name in the script names a host.
 
 mod certificate;
@@ -59,13 +59,13 @@ pub struct Scenario {
     pub about: String,
     /// The reports it comes from.
     pub refs: Vec<String>,
-    /// What tells this run from the others of its file.
+    /// What distinguishes this run from the others of its file.
     pub label: Label,
     /// Decides everything that chance decides.
     pub seed: u64,
     /// When to give up, in virtual time.
     pub limit: Time,
-    /// How long a host's programs take to notice what its kernel knows; at once if absent.
+    /// How long a host's programs take to notice what its kernel has; at once if absent.
     pub read_delay: Option<Times>,
     /// Whether and how a run departs from its plain course.
     pub course: Course<String>,
@@ -83,7 +83,7 @@ pub struct Scenario {
     pub except: Vec<Invariant>,
 }
 
-/// What holds in every run unless its scenario says otherwise.
+/// What holds in every run unless its scenario sets otherwise.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub enum Invariant {
@@ -93,7 +93,7 @@ pub enum Invariant {
     GaugesAtZero,
     /// When everybody has left, no program holds a socket.
     NothingLeftOpen,
-    /// A request has at most one answer.
+    /// A request has at most one response.
     OneResponse,
     /// A request that is not safe to repeat reaches an app at most once, unless a configuration has `retry_on`.
     OneDelivery,

@@ -95,7 +95,7 @@ impl Names<'_> {
         Ok(())
     }
 
-    /// Checks that every expectation is about a host, and asks it only what it can tell.
+    /// Checks that every expectation is about a host, and has only keys that apply to it.
     pub(super) fn expect(&self, expect: &[Spanned<Expect>]) -> Result<(), Misfit> {
         for line in expect {
             let Expect { host, seen, .. } = &line.value;

@@ -1,5 +1,5 @@
 //! The values of `sweep`, and the places in a scenario file that name a parameter: a YAML document as a tree of nodes that
-//! know their place, their spelling, and how they are written on one line.
+//! have their place, their spelling, and how they are written on one line.
 
 use serde_yaml::granit_parser::{Event, Marker, Options, Parser, ScalarStyle, Span, StrInput};
 
@@ -55,7 +55,7 @@ pub(super) fn sweep_values(text: &str) -> Result<Vec<(String, Vec<SweepValue>)>,
 }
 
 impl SweepValue {
-    /// What a plain scalar of this text says.
+    /// The value of a plain scalar of this text.
     pub(super) fn plain(text: &str) -> Self {
         Self { flow: flow(text, ScalarStyle::Plain), text: Some(text.to_owned()) }
     }
@@ -68,7 +68,7 @@ impl SweepValue {
         }
     }
 
-    /// As YAML, which tells the number 5 from the text "5".
+    /// As YAML, which distinguishes the number 5 from the text "5".
     pub(super) fn flow(&self) -> &str {
         &self.flow
     }
@@ -266,7 +266,7 @@ impl Node {
     }
 }
 
-/// The first document as a tree. None if it is no YAML; who reads it says why.
+/// The first document as a tree. None if it is no YAML; its reader reports why.
 pub(super) fn tree(text: &str) -> Option<Node> {
     let mut options = Options::default();
     options.set_emit_comments(false);
@@ -329,7 +329,7 @@ impl<'t> Reader<'t> {
             }
             Event::MappingStart(_, anchor, _) => (Content::Map(self.entries()?), anchor),
             Event::Scalar(text, style, anchor, tag) => {
-                // A tag says what a scalar is, as quotation marks do.
+                // A tag sets the type of a scalar, as quotation marks do.
                 let style = if tag.is_some() { ScalarStyle::DoubleQuoted } else { style };
                 (Content::Scalar { text: text.into_owned(), style }, anchor)
             }

@@ -1,4 +1,4 @@
-//! What a proxy knows of each stream when it is over, apart from what its configuration logs.
+//! What a proxy records of each stream when it is over, apart from what its configuration logs.
 //!
 //! The proxy has no hook for it: the simulator gives each connection manager one more access log, of its own format, and
 //! keeps its lines as [`Event::Account`]. So an explanation does not depend on the format that the logs of a configuration have,
@@ -16,7 +16,7 @@ use super::{Event, HostId, Trace};
 /// Where the log goes: no file can have this name, so no configuration means it by chance.
 pub(crate) const PATH: &str = "\0accounts";
 
-/// What a line says. No value has a tab in it: paths and addresses cannot, the other words are the proxy's own.
+/// What a line has. No value has a tab in it: paths and addresses cannot, the other words are the proxy's own.
 const FORMAT: &str = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%\t%DOWNSTREAM_LOCAL_ADDRESS%\t%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%\t\
     %RESPONSE_CODE%\t%RESPONSE_FLAGS%\t%RESPONSE_CODE_DETAILS%\t%CONNECTION_TERMINATION_DETAILS%\t%DURATION%\t\
     %REQ(:METHOD)%\t%UPSTREAM_REMOTE_ADDRESS%";

@@ -28,7 +28,7 @@ pub struct Conversation {
     pub client_address: SocketAddr,
     /// The end it connected to.
     pub server_address: SocketAddr,
-    /// Who was connected to, if the address belongs to a host that answered.
+    /// Who was connected to, if the address belongs to a host that responded.
     pub server: Option<HostId>,
     /// From the client.
     pub from_client: Lane,
@@ -43,7 +43,7 @@ pub struct Conversation {
 pub struct Lane {
     /// Every byte that was sent, once.
     pub bytes: Vec<u8>,
-    /// Segments without payload that say something.
+    /// Segments without payload that mean something.
     pub signals: Vec<Signal>,
     sent: Vec<(usize, Moment)>,
     arrived: Vec<(usize, Duration)>,
@@ -52,7 +52,7 @@ pub struct Lane {
     early: BTreeMap<usize, usize>,
 }
 
-/// What a segment says besides its payload.
+/// What a segment carries besides its payload.
 #[derive(Clone, Copy, Debug)]
 pub struct Signal {
     /// SYN, FIN, RST or payload.
@@ -71,7 +71,7 @@ pub struct Signal {
 pub enum SignalKind {
     /// No more bytes will come.
     Fin,
-    /// So many bytes that nothing else tells of, or an acknowledgement if there are none; told only when lost.
+    /// So many bytes that nothing else reports, or an acknowledgement if there are none; shown only when lost.
     Plain(usize),
     /// Bytes that had been sent before.
     Retransmission(usize),
@@ -79,7 +79,7 @@ pub enum SignalKind {
     Rst,
     /// The connection begins.
     Syn,
-    /// It is accepted. Not worth telling: what follows says so.
+    /// It is accepted. Not shown: what follows implies it.
     SynAck,
 }
 
@@ -153,12 +153,12 @@ impl Lane {
     }
 
     fn lose(&mut self, segment: &Segment, moment: Moment, packet: u64, why: Loss) {
-        let mut told = false;
+        let mut found = false;
         for signal in self.signals.iter_mut().filter(|signal| signal.packet == packet) {
             signal.lost = Some(why);
-            told = true;
+            found = true;
         }
-        if !told {
+        if !found {
             let kind = SignalKind::Plain(segment.payload.len());
             self.signals.push(Signal { kind, sent: moment, arrived: None, lost: Some(why), packet });
         }

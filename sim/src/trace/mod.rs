@@ -89,11 +89,11 @@ pub enum Event {
         /// The line, without its line end.
         line: String,
     },
-    /// An actor said what it did or saw.
+    /// An actor noted what it did or saw.
     Note {
         /// Which host the actor is on.
         host: HostId,
-        /// What it said.
+        /// The note.
         text: String,
     },
     /// A kernel sent a segment.
@@ -140,7 +140,7 @@ pub enum Change {
     Refused,
     /// The peer's kernel reset the connection.
     Reset,
-    /// The peer did not answer for too long.
+    /// The peer did not respond for too long.
     TimedOut,
 }
 
@@ -164,12 +164,12 @@ pub struct Entry {
     pub event: Event,
 }
 
-/// What the two ends of an encrypted connection know, in the terms of the NSS key log.
+/// The secrets of an encrypted connection, in the terms of the NSS key log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Secret {
     /// What it is for, such as `CLIENT_TRAFFIC_SECRET_0`.
     pub label: String,
-    /// The random of the ClientHello, which tells connections apart.
+    /// The random of the ClientHello, which distinguishes connections.
     pub client_random: Vec<u8>,
     /// The secret.
     pub secret: Vec<u8>,
@@ -235,7 +235,7 @@ impl Trace {
         self.push(at, Event::Sent { host, segment: segment.clone() })
     }
 
-    /// Keeps what an end of an encrypted connection knows; the other end tells the same.
+    /// Keeps a secret of an encrypted connection; both ends have the same.
     pub(crate) fn push_secret(&mut self, secret: Secret) {
         if !self.forgets && !self.secrets.contains(&secret) {
             self.secrets.push(secret);

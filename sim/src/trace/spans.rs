@@ -22,10 +22,10 @@ pub struct Span {
     pub until: Duration,
 }
 
-/// The states of one end, as far as a person tells them apart.
+/// The states of one end, as far as a person distinguishes them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum State {
-    /// SYN was sent and not answered.
+    /// SYN was sent, and no SYN-ACK has come.
     Connecting,
     /// Both directions are open.
     Open,
@@ -105,7 +105,7 @@ impl Times {
         let came = |kind| {
             theirs.signals.iter().filter(move |signal| signal.kind == kind).filter_map(|s: &Signal| s.arrived).min()
         };
-        // The end that accepts begins with the SYN, and is open at once as far as anybody can tell.
+        // The end that accepts begins with the SYN, and is open at once as far as a capture shows.
         let accepted = came(SignalKind::Syn);
         Self {
             began: accepted.or(sent(SignalKind::Syn)),

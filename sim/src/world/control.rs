@@ -1,4 +1,4 @@
-//! What programs may do to the world they run in: tell, look, and break things.
+//! What programs may do to the world they run in: note, look, and break things.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -110,7 +110,7 @@ impl Control {
         self.command(Command::PowerOff(host));
     }
 
-    /// The host's programs get no processor time for `how_long`; its kernel goes on answering.
+    /// The host's programs get no processor time for `how_long`; its kernel goes on responding.
     pub fn stall(&self, host: HostId, how_long: Duration) {
         self.command(Command::Stall(host, self.now() + how_long));
     }
@@ -125,12 +125,12 @@ impl Control {
         }
     }
 
-    /// From now on the host's driver takes so long to look at what its kernel already knows.
+    /// From now on the host's driver takes so long to look at what its kernel already has.
     pub fn read_delay(&self, host: HostId, delay: RangeInclusive<Duration>) {
         self.command(Command::ReadDelay(host, delay));
     }
 
-    /// From now on the run keeps to its plain course, whatever [`Settings::course`](super::Settings::course) says, until
+    /// From now on the run keeps to its plain course, whatever [`Settings::course`](super::Settings::course) sets, until
     /// this is called with `false`. For what has to be in place before the part of a run that is looked at.
     pub fn keep_to_plain_course(&self, keep: bool) {
         if let Some(world) = self.world.upgrade() {

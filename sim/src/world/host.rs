@@ -23,7 +23,7 @@ use crate::trace::HostId;
 pub(super) struct Host {
     id: HostId,
     pub(super) kernel: SharedKernel,
-    /// What TLS asks of it.
+    /// What TLS requires of it.
     machine: Rc<Machine>,
     /// Cut off from power: what arrives is lost.
     pub(super) powered: bool,
@@ -31,7 +31,7 @@ pub(super) struct Host {
     pub(super) stalled_until: Duration,
     /// How much too slow its clock is.
     slow: PartsPerMillion,
-    /// How long its driver takes to look at what the kernel knows.
+    /// How long its driver takes to look at what the kernel has.
     pub(super) read_delay: RangeInclusive<Duration>,
     /// Programs started so far; each gets chance of its own.
     pub(super) started: u64,
@@ -42,9 +42,9 @@ pub(super) struct Host {
     turn_at: Option<Duration>,
     /// When its programs last ran.
     ran_at: Duration,
-    /// When its slow clock lets them know that their timers have gone off.
+    /// When its slow clock notifies them that their timers have gone off.
     timers_at: Duration,
-    /// What its kernel said when it was last looked at: whether there is something to tell programs, and when its next
+    /// What its kernel returned when it was last polled: whether programs are to be notified, and when its next
     /// timer is due.
     news: bool,
     timer: Option<Duration>,
@@ -189,7 +189,7 @@ impl Host {
 /// Whether a host's tasks have something to do.
 struct Woken {
     flag: AtomicBool,
-    /// Whether a timer of the runtime said so.
+    /// Whether a timer of the runtime set it.
     by_timer: AtomicBool,
     root: Arc<Root>,
 }

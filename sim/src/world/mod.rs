@@ -58,7 +58,7 @@ const LIMIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub struct Settings {
     /// The source of every random decision.
     pub seed: u64,
-    /// How long a host's driver takes to look at what its kernel already knows. Zero: it looks at once.
+    /// How long a host's driver takes to look at what its kernel already has. Zero: it looks at once.
     pub read_delay: RangeInclusive<Duration>,
     /// Whether and how the run departs from its plain course.
     pub course: Course,
@@ -148,7 +148,7 @@ impl World {
         id
     }
 
-    /// What TLS asks of a host.
+    /// What TLS requires of a host.
     fn machine(&self, purpose: &str, host: HostId) -> Rc<Machine> {
         let clock = seam::WorldClock::new(host, &self.shared);
         let chance = Chance::new(self.settings.seed, purpose);
@@ -160,7 +160,7 @@ impl World {
         self.shared.network.borrow_mut().link(a, b, link);
     }
 
-    /// Sets how long one host's driver takes to look at what its kernel already knows.
+    /// Sets how long one host's driver takes to look at what its kernel already has.
     pub fn read_delay(&mut self, host: HostId, delay: RangeInclusive<Duration>) {
         if let Some(host) = self.hosts.get_mut(host.0) {
             host.read_delay = delay;
@@ -186,7 +186,7 @@ impl World {
         self.programs.push(Pending { host, program: boxed(program), main: Some(main) });
     }
 
-    /// A handle for programs that tell, look at, and change the world.
+    /// A handle for programs that observe and change the world.
     #[must_use]
     pub fn control(&self) -> Control {
         Control::new(&self.shared)
@@ -261,7 +261,7 @@ pub enum Ended {
         /// Hosts of the main programs that had not ended, in the order in which they were started.
         waiting: Vec<String>,
     },
-    /// A program panicked. [`World::run`] goes on with the panic, so that no [`Run`] says this.
+    /// A program panicked. [`World::run`] goes on with the panic, so that no [`Run`] has this.
     Panicked,
     /// Programs woke themselves without end, so that time could not pass.
     Spinning {
@@ -288,7 +288,7 @@ where
     Box::new(|outside| Box::pin(program(outside)))
 }
 
-/// What a program asks of the world and the scheduler does outside of any program.
+/// What a program requests of the world and the scheduler does outside of any program.
 enum Command {
     Kill(HostId),
     ReadDelay(HostId, RangeInclusive<Duration>),
@@ -332,7 +332,7 @@ struct WorldShared {
     panic: RefCell<Option<Box<dyn Any + Send>>>,
     /// Whether the run is on [`turmoil`].
     on_turmoil: Cell<bool>,
-    /// The first thing that a program asked for and turmoil does not have.
+    /// The first thing that a program requested and turmoil does not have.
     refused: RefCell<Option<String>>,
 }
 
@@ -359,7 +359,7 @@ impl WorldShared {
         Chance::new(self.seed, &format!("program {} of {}", nth - 1, self.trace.lock().host(host)))
     }
 
-    /// Puts on record that a program asked for something that turmoil does not have.
+    /// Puts on record that a program requested something that turmoil does not have.
     fn refuse(&self, what: &str) {
         self.refused.borrow_mut().get_or_insert_with(|| what.into());
     }

@@ -185,7 +185,7 @@ impl Scheduler {
         }
     }
 
-    /// Carries out what tasks asked of the world, outside of any task.
+    /// Carries out what tasks requested of the world, outside of any task.
     fn obey(&mut self, now: Duration) {
         loop {
             let Some(command) = self.shared.commands.borrow_mut().pop_front() else { return };

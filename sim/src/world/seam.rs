@@ -48,7 +48,7 @@ pub(super) struct SharedKernel(Arc<Guarded>);
 struct Guarded {
     kernel: Mutex<Kernel>,
     time: Arc<WorldTime>,
-    /// Whether a task has used it since the scheduler last checked. At an instant few of the hosts do anything, and to ask
+    /// Whether a task has used it since the scheduler last checked. At an instant few of the hosts do anything, and to poll
     /// all the others was a quarter of what a run cost.
     used: AtomicBool,
     /// The same, since the scheduler collected what it sent.
@@ -75,7 +75,7 @@ impl SharedKernel {
         self.0.kernel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it was used since this was last asked.
+    /// Whether it was used since this was last called.
     pub(super) fn was_used(&self) -> bool {
         self.0.used.swap(false, Ordering::Relaxed)
     }
@@ -203,7 +203,7 @@ impl Drop for Listening {
     }
 }
 
-/// A handle to a socket. It knows its kernel, so that it may be dropped anywhere.
+/// A handle to a socket. It has its kernel, so that it may be dropped anywhere.
 struct Tcp {
     kernel: SharedKernel,
     id: SocketId,
@@ -267,7 +267,7 @@ pub(super) struct WallClock {
 }
 
 impl WallClock {
-    /// What it shows at `now`, as time since 1970; nothing before that can be told.
+    /// What it shows at `now`, as time since 1970; nothing before that can be shown.
     fn shows(self, now: Duration) -> Duration {
         let now = EPOCH + now.saturating_sub(self.slow.of(now));
         let by = Duration::from_nanos(u64::try_from(self.ahead.unsigned_abs()).unwrap_or(u64::MAX));

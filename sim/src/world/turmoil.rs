@@ -1,6 +1,6 @@
 //! A second network model, by other hands: the hosts, links and programs of a [`World`] on turmoil's sockets.
 //!
-//! turmoil knows streams, not segments. What a world needs beyond that is refused by name, before the run where it can
+//! turmoil has streams, not segments. What a world needs beyond that is refused by name, before the run where it can
 //! be seen, else when a program requests it. Where the run goes through, what the programs make of it must not differ from
 //! what they make of our own sockets: the test `turmoil_parity` holds both against each other.
 
@@ -54,7 +54,7 @@ impl World {
     /// If a program panics.
     pub fn run_on_turmoil(self, limit: Duration, tick: Duration) -> Result<Run, Inexpressible> {
         self.check_expressible()?;
-        // turmoil does not tell which host runs: all have one.
+        // turmoil does not report which host runs: all have one.
         let machine = self.machine("tls", HostId(0));
         let _on_it = machine.enter();
         let Self { settings, hosts, programs, shared, .. } = self;
@@ -216,16 +216,16 @@ impl Net for Sockets {
         if let Address::Pipe(_) = at {
             return Ok(Box::new(super::seam::Unvisited(at.clone())));
         }
-        let asked = super::seam::socket_address(at)?;
+        let wanted = super::seam::socket_address(at)?;
         // It binds to every address or to loopback; a host's own address is the only other one it has.
         let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let bound = SocketAddr::new(if asked.ip() == self.own { any } else { asked.ip() }, asked.port());
+        let bound = SocketAddr::new(if wanted.ip() == self.own { any } else { wanted.ip() }, wanted.port());
         // An async function that awaits nothing: it is done after one poll.
         let Poll::Ready(listener) = pin!(TcpListener::bind(bound)).poll(&mut Context::from_waker(Waker::noop())) else {
             return Err(io::ErrorKind::WouldBlock.into());
         };
         let listener = listener?;
-        let local = Address::Socket(SocketAddr::new(asked.ip(), listener.local_addr()?.port()));
+        let local = Address::Socket(SocketAddr::new(wanted.ip(), listener.local_addr()?.port()));
         Ok(Box::new(Listening { listener, local, fate: Arc::clone(&self.fate) }))
     }
 

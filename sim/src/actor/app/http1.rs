@@ -1,4 +1,4 @@
-//! An app's connection that speaks HTTP/1, through hyper.
+//! An app's connection of HTTP/1, through hyper.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::super::by_hand::{cannot_send, sleep_for};
 use super::super::io::{HyperIo, Progress, Sending};
 use super::super::line::headers;
-use super::super::{Orders, Talk};
+use super::super::{Orders, WebSocketRecord};
 use super::{AppShared, websocket};
 use crate::scenario::{Action, Greeting, Reply};
 
@@ -36,8 +36,8 @@ pub(super) async fn serve(conn: Conn, shared: &AppShared, number: usize, mut ord
         let (accepted, busy) = (&accepted, &busy);
         Box::pin(async move {
             busy.enter();
-            let answer = respond(request, shared, accepted).await;
-            Ok::<_, Infallible>(answer.map(|body| body.counted(&busy.progress)))
+            let response = respond(request, shared, accepted).await;
+            Ok::<_, Infallible>(response.map(|body| body.counted(&busy.progress)))
         })
     });
     let mut connection = http1::Builder::new().half_close(true).auto_date_header(false).serve_connection(io, service);
@@ -53,9 +53,9 @@ pub(super) async fn serve(conn: Conn, shared: &AppShared, number: usize, mut ord
                 }
                 let half_closes = matches!(order.action, Action::HalfClose);
                 let done = if half_closes { wire.half_close().map_err(cannot_send) } else { Err(NO_WEBSOCKET.into()) };
-                order.answer(done);
+                order.finish(done);
             }
-            // A connection that fails has said so on the wire.
+            // A connection that fails has shown it on the wire.
             () = poll_fn(|cx| {
                 let polled = Pin::new(&mut connection).poll_without_shutdown(cx);
                 if polled.is_ready() || busy.is_spent(shared.manner.requests_max) {
@@ -74,14 +74,14 @@ pub(super) async fn serve(conn: Conn, shared: &AppShared, number: usize, mut ord
         } else {
             drop(conn);
         }
-        order.answer(Ok(()));
+        order.finish(Ok(()));
     } else if let Some(delivery) = accepted.get() {
         shared.newest.set(Some(number));
-        websocket::talk(conn, &parts.read_buf, shared, delivery, orders).await;
+        websocket::serve(conn, &parts.read_buf, shared, delivery, orders).await;
     }
 }
 
-/// What is said of an order that only a WebSocket can carry out.
+/// The error of an order that only a WebSocket can carry out.
 const NO_WEBSOCKET: &str = "the connection is not a WebSocket: its steps are `half_close`, `fin` and `rst`";
 
 /// The requests of a connection. One is under way until the last byte of its response has left.
@@ -106,7 +106,7 @@ impl Busy {
         self.since.get().max(self.progress.since())
     }
 
-    /// Whether it has been asked as often as it may be, and has said everything.
+    /// Whether it has had as many requests as it may have, and has sent everything.
     fn is_spent(&self, requests_max: Option<usize>) -> bool {
         requests_max.is_some_and(|max| self.is_idle() && self.requests.get() >= max)
     }
@@ -133,9 +133,11 @@ async fn respond(request: Request<Body>, shared: &AppShared, accepted: &Cell<Opt
     let reply = match (&shared.manner.websocket, key) {
         (Greeting::Echo | Greeting::Listen, Some(key)) => {
             accepted.set(Some(delivery));
-            let answer = switching(&key);
-            shared.notebook.delivery(delivery, |delivery| delivery.tunnel = Some(Talk { key, ..Talk::default() }));
-            return answer;
+            let response = switching(&key);
+            shared.notebook.delivery(delivery, |delivery| {
+                delivery.tunnel = Some(WebSocketRecord { key, ..WebSocketRecord::default() })
+            });
+            return response;
         }
         (Greeting::Refuse(reply), Some(_)) => reply,
         (_, None) => {
@@ -143,7 +145,7 @@ async fn respond(request: Request<Body>, shared: &AppShared, accepted: &Cell<Opt
             shared.manner.first.get(requests_before).unwrap_or(&shared.manner.reply)
         }
     };
-    // A body that breaks off is answered all the same: the app does not look at it.
+    // A body that breaks off gets its response all the same: the app does not look at it.
     if let Ok(body) = request.into_body().collect().await {
         shared.notebook.delivery(delivery, |delivery| delivery.body = body.to_bytes().to_vec());
     }

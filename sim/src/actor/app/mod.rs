@@ -1,4 +1,4 @@
-//! A server that answers every request the same way, and every WebSocket handshake the same way.
+//! A server that responds to every request the same way, and to every WebSocket handshake the same way.
 
 mod http1;
 mod websocket;
@@ -27,7 +27,7 @@ pub(crate) struct App {
 
 struct AppShared {
     manner: scenario::App,
-    /// How TLS is spoken; clear text if absent.
+    /// How TLS is used; clear text if absent.
     tls: Option<AppEnd>,
     notebook: Notebook,
     /// Requests so far that were no upgrade.
@@ -95,11 +95,11 @@ impl AppShared {
         match orders {
             Some(orders) => {
                 if let Err(refused) = orders.send(order).await {
-                    refused.0.answer(Err("the connection is closed".into()));
+                    refused.0.finish(Err("the connection is closed".into()));
                 }
             }
             None if waits => self.early.borrow_mut().push(order),
-            None => order.answer(Err("the app has no open WebSocket".into())),
+            None => order.finish(Err("the app has no open WebSocket".into())),
         }
     }
 
@@ -121,7 +121,7 @@ async fn serve(conn: Conn, shared: Rc<AppShared>, number: usize, orders: Orders)
     };
     let program = shared.manner.programs.get(number).or(shared.manner.programs.last()).cloned().unwrap_or_default();
     match (&shared.manner.response_bytes, shared.manner.protocol) {
-        (Some(answer), _) => respond_with_bytes(conn, answer).await,
+        (Some(bytes), _) => respond_with_bytes(conn, bytes).await,
         (None, PeerProtocol::Bytes) => by_hand(conn, &shared, program, orders).await,
         (None, PeerProtocol::Http1) => http1::serve(conn, &shared, number, orders).await,
         (None, PeerProtocol::Http2) => {
@@ -133,10 +133,10 @@ async fn serve(conn: Conn, shared: Rc<AppShared>, number: usize, orders: Orders)
     }
 }
 
-async fn respond_with_bytes(mut conn: Conn, answer: &str) {
+async fn respond_with_bytes(mut conn: Conn, bytes: &str) {
     // The peer's bytes are read before the response, or closing would be a reset.
     let mut space = [0; 16 * 1024];
-    if matches!(conn.read(&mut space).await, Ok(1..)) && conn.write_all(answer.as_bytes()).await.is_ok() {
+    if matches!(conn.read(&mut space).await, Ok(1..)) && conn.write_all(bytes.as_bytes()).await.is_ok() {
         drop(conn.shutdown().await); // a peer that is gone needs no farewell
         while matches!(conn.read(&mut space).await, Ok(1..)) {}
     }
@@ -167,17 +167,17 @@ async fn by_hand(conn: Conn, shared: &AppShared, program: Vec<Action>, mut order
                         Ok(())
                     }
                     Some(next) => {
-                        next.answer(Err("the connection is busy with another step".into()));
+                        next.finish(Err("the connection is busy with another step".into()));
                         work.await
                     }
                     None => return,
                 },
             }
         };
-        order.answer(result);
+        order.finish(result);
         if let Some(leave) = waiting {
             let left = bytes.carry_out(&leave.action, &shared.notebook).await;
-            leave.answer(left);
+            leave.finish(left);
         }
     }
 }

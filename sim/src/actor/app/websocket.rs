@@ -15,17 +15,17 @@ use tokio_tungstenite::tungstenite::protocol::frame::{Frame as TungsteniteFrame,
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
 use super::super::by_hand::{self, cannot_send};
-use super::super::{Order, Orders, Said, Talk};
+use super::super::{Order, Orders, WebSocketMessage, WebSocketRecord};
 use super::AppShared;
 use crate::scenario::{Action, Greeting, Rate};
 
 /// Holds a WebSocket until a side ends it.
-pub(super) async fn talk(conn: Conn, unread: &[u8], shared: &AppShared, delivery: usize, mut orders: Orders) {
+pub(super) async fn serve(conn: Conn, unread: &[u8], shared: &AppShared, delivery: usize, mut orders: Orders) {
     let paced = Paced { conn, rate: shared.manner.read_rate, pause: None };
     let config = WebSocketConfig::default().read_buffer_size(READ_BYTES_MAX).write_buffer_size(0);
     let mut socket = WebSocketStream::from_partially_read(paced, unread.to_vec(), Role::Server, Some(config)).await;
     loop {
-        // The script comes first, as above. It speaks to the newest WebSocket alone: the others hear only their peers.
+        // The script comes first, as above. It orders the newest WebSocket alone: the others follow only their peers.
         let incoming = select! {
             biased;
             Some(order) = orders.recv() => match obey(order, socket, shared, delivery).await {
@@ -37,21 +37,21 @@ pub(super) async fn talk(conn: Conn, unread: &[u8], shared: &AppShared, delivery
             },
             incoming = socket.next() => incoming,
         };
-        // Neither an error nor the end leaves anything to say; dropping the socket closes it.
+        // Neither an error nor the end leaves anything to send; dropping the socket closes it.
         let Some(Ok(message)) = incoming else { return };
-        let Some(said) = Said::from_message(&message) else { continue };
-        shared.talked(delivery, |talk| talk.received.push(said.clone()));
+        let Some(payload) = WebSocketMessage::from_message(&message) else { continue };
+        shared.record(delivery, |record| record.received.push(payload.clone()));
         if let Greeting::Echo = shared.manner.websocket {
             if socket.send(message).await.is_err() {
                 return;
             }
-            shared.talked(delivery, |talk| talk.sent.push(said));
+            shared.record(delivery, |record| record.sent.push(payload));
         }
     }
 }
 
 impl AppShared {
-    fn talked(&self, delivery: usize, change: impl FnOnce(&mut Talk)) {
+    fn record(&self, delivery: usize, change: impl FnOnce(&mut WebSocketRecord)) {
         self.notebook.delivery(delivery, |delivery| change(delivery.tunnel.get_or_insert_default()));
     }
 }
@@ -66,12 +66,12 @@ async fn obey(
     let done = match &order.action {
         Action::Fin => {
             drop(socket);
-            order.answer(Ok(()));
+            order.finish(Ok(()));
             return None;
         }
         Action::Rst => {
             socket.into_inner().conn.abort();
-            order.answer(Ok(()));
+            order.finish(Ok(()));
             return None;
         }
         Action::HalfClose => socket.get_mut().conn.shutdown().await.map_err(|error| error.to_string()),
@@ -86,14 +86,14 @@ async fn obey(
             socket.send(message).await.map_err(|error| error.to_string())
         }
         Action::Send { message, rate } => {
-            let said = Said::from(message);
+            let payload = WebSocketMessage::from(message);
             let sent = match rate {
-                None => socket.send(said.to_message()).await.map_err(|error| error.to_string()),
+                None => socket.send(payload.to_message()).await.map_err(|error| error.to_string()),
                 Some(_) => {
-                    by_hand::send(&mut socket.get_mut().conn, &said.to_frame(), *rate).await.map_err(cannot_send)
+                    by_hand::send(&mut socket.get_mut().conn, &payload.to_frame(), *rate).await.map_err(cannot_send)
                 }
             };
-            shared.talked(delivery, |talk| talk.sent.push(said));
+            shared.record(delivery, |record| record.sent.push(payload));
             sent
         }
         Action::Close
@@ -110,7 +110,7 @@ async fn obey(
         | Action::SendFrame { .. }
         | Action::Wait(_) => Err("an app's WebSocket has no such step".into()),
     };
-    order.answer(done);
+    order.finish(done);
     Some(socket)
 }
 
@@ -154,7 +154,7 @@ impl AsyncWrite for Paced {
     }
 }
 
-impl Said {
+impl WebSocketMessage {
     fn from_message(message: &Message) -> Option<Self> {
         match message {
             Message::Binary(bytes) => Some(Self::Binary(bytes.to_vec())),
@@ -168,7 +168,7 @@ impl Said {
         let opcode = if let Self::Text(_) = self { OpCode::from(1) } else { OpCode::from(2) };
         let header = FrameHeader { is_final: true, opcode, ..FrameHeader::default() };
         let mut frame = Vec::new();
-        // A frame with a length can always be told; writing to memory does not fail.
+        // A frame with a length can always be encoded; writing to memory does not fail.
         let _written = header.format(self.len() as u64, &mut frame);
         frame.extend_from_slice(self.bytes());
         frame

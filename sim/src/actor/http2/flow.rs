@@ -1,4 +1,4 @@
-//! What a peer that speaks HTTP/2 has still to send by itself, and how much of it the other side takes (RFC 9113
+//! What a peer of HTTP/2 has still to send by itself, and how much of it the other side takes (RFC 9113
 //! section 5.2). Frames by hand do not come by here.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::scenario::{Frame, FrameFields, FrameKind, Hex, Rate};
 /// The largest payload of a DATA frame that a peer must take (RFC 9113 section 4.2).
 const DATA_BYTES_MAX: usize = 16_384;
 
-/// What may be sent before anything else is said (RFC 9113 section 6.9.2).
+/// The initial window (RFC 9113 section 6.9.2).
 const WINDOW_BYTES_DEFAULT: i64 = 65_535;
 
 /// Bodies under way, and the windows they go through.

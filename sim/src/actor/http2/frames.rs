@@ -1,4 +1,4 @@
-//! HTTP/2 frames as bytes and back (RFC 9113 sections 4 and 6), without any of the rules that say which may be sent.
+//! HTTP/2 frames as bytes and back (RFC 9113 sections 4 and 6), without any of the rules on which may be sent.
 
 use std::io;
 
@@ -71,7 +71,7 @@ impl Received {
     }
 }
 
-/// Whether a frame is as the pattern says; what the pattern leaves out may be anything.
+/// Whether a frame fits the pattern; what the pattern leaves out may be anything.
 pub(super) fn fits(pattern: &Frame, frame: &Received) -> bool {
     let wanted = &pattern.fields;
     pattern.kind == frame.kind
@@ -91,7 +91,7 @@ pub(super) fn fits(pattern: &Frame, frame: &Received) -> bool {
 }
 
 /// Takes the first frame out of `unread`, if it is whole; of a server's, the preface first. Frames of other types are
-/// skipped, as RFC 9113 section 5.5 asks.
+/// skipped, as RFC 9113 section 5.5 requires.
 ///
 /// # Errors
 /// What came is not HTTP/2.

@@ -1,9 +1,9 @@
-//! A peer that speaks HTTP/2 (RFC 9113) with prior knowledge, on either side. It asks and responds by itself, and sends any
-//! frame the script tells it to, however wrong: those keep to no window and to no state.
+//! A peer of HTTP/2 (RFC 9113) with prior knowledge, on either side. It requests and responds by itself, and sends any
+//! frame the script orders, however wrong: those keep to no window and to no state.
 
 mod flow;
 mod frames;
-mod hearing;
+mod incoming;
 mod streams;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -33,7 +33,7 @@ pub(super) enum Side {
         dialling: Rc<Dialling>,
         name: Option<String>,
     },
-    /// Answers like this, the first requests like those, and reads their bodies so fast.
+    /// Responds like this, the first requests like those, and reads their bodies so fast.
     Server {
         reply: Reply,
         first: VecDeque<Reply>,
@@ -54,7 +54,7 @@ pub(super) struct Peer {
     waiting: Vec<(Frame, Done)>,
     /// Orders that wait for the end.
     closing: Vec<(Option<Ending>, Done)>,
-    /// What a server will answer, and on which stream.
+    /// What a server will respond, and on which stream.
     due: BTreeMap<(Instant, u32), Reply>,
 }
 
@@ -95,7 +95,7 @@ impl Peer {
                 }
             }
         }
-        // What has been read may still be asked for after the end.
+        // What has been read may still be expected after the end.
         loop {
             let open = self.link.as_ref().is_some_and(|link| link.conn.is_some());
             let goes_on = if open { self.turn(&mut orders).await } else { self.next_order(&mut orders).await };
@@ -124,11 +124,11 @@ impl Peer {
 
     /// One thing that happens: an order, something to read, or something that is due. False: there are no more orders.
     async fn turn(&mut self, orders: &mut Orders) -> bool {
-        let (answer, idle) = (self.due.first_key_value().map(|((at, _), _)| *at), self.idle_at());
+        let (response, idle) = (self.due.first_key_value().map(|((at, _), _)| *at), self.idle_at());
         let Some(link) = &mut self.link else { return self.next_order(orders).await };
         let (body, opening) = (link.flow.next(), link.openings.first_key_value().map(|((at, _), _)| *at));
         let Some(conn) = &mut link.conn else { return self.next_order(orders).await };
-        let due = [answer, body, opening, idle].into_iter().flatten().min();
+        let due = [response, body, opening, idle].into_iter().flatten().min();
         // The script comes first: what it orders happens before what arrives in the same instant. What has arrived comes
         // before the time that has passed.
         let read = select! {
@@ -228,7 +228,7 @@ impl Peer {
             | Action::ReceiveWebSocketFrame(_)
             | Action::Reply(_)
             | Action::SendWebSocketFrame(_)
-            | Action::Wait(_) => Err(format!("a connection that speaks HTTP/2 cannot: {action}")),
+            | Action::Wait(_) => Err(format!("an HTTP/2 connection cannot: {action}")),
         };
         drop(done.send(result)); // no receiver is left only when the run is over
     }
@@ -248,7 +248,7 @@ impl Peer {
         self.open(conn).await.map_err(by_hand::cannot_send)
     }
 
-    /// Opens a connection, unless there is or was one: what came over that may still be asked for.
+    /// Opens a connection, unless there is or was one: what came over that may still be expected.
     async fn connect_first(&mut self) -> Result<(), String> {
         if self.link.is_some() { Ok(()) } else { self.connect().await }
     }
@@ -288,7 +288,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Asks; the order is done with the response. A response that does not come is a sighting too, not a broken script.
+    /// Sends a request; the order is done with the response. A response that does not come is a sighting too, not a broken script.
     async fn request(&mut self, request: &Request, done: Done) -> Result<(), (Done, String)> {
         let Side::Client { dialling, name, .. } = &self.side else {
             return Err((done, "an app sends no requests".into()));
@@ -310,7 +310,7 @@ impl Peer {
         link.streams.insert(stream, Stream { websocket, rate, done: Some(done), ..Stream::new(exchange) });
         let body = request.body.as_ref().map(Payload::to_bytes).unwrap_or_default();
         if let Err(error) =
-            self.say(stream, fields(request, scheme, authority), body, !websocket, request.send_rate).await
+            self.send_message(stream, fields(request, scheme, authority), body, !websocket, request.send_rate).await
         {
             self.fail(stream, &by_hand::cannot_send(error));
         }
@@ -318,7 +318,7 @@ impl Peer {
     }
 
     /// Sends a message: its head, and as much of its body as can be sent.
-    async fn say(
+    async fn send_message(
         &mut self,
         stream: u32,
         fields: Vec<(String, String)>,

@@ -1,4 +1,4 @@
-//! What a peer that speaks HTTP/2 knows of its connection and the streams on it, and how it writes whole messages.
+//! What a peer of HTTP/2 has of its connection and the streams on it, and how it writes whole messages.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,7 +12,7 @@ use super::frames::{Received, encode};
 use crate::scenario::{Ending, Frame, FrameFields, FrameKind, Ordered, Rate, Request};
 use crate::trace::wire::hpack::Decoder;
 
-/// Whom to tell that an order is done.
+/// Notified when an order is done.
 pub(super) type Done = oneshot::Sender<Result<(), String>>;
 
 /// A connection, or what is left of it.
@@ -88,7 +88,7 @@ impl Link {
 }
 
 impl Link {
-    /// A stream is over, as far as hearing goes.
+    /// A stream is over, as far as receiving goes.
     pub(super) fn end_stream(&mut self, number: u32) -> Option<Stream> {
         let stream = self.streams.remove(&number)?;
         self.openings.retain(|(_, of), _| *of != number);

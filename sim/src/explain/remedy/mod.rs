@@ -57,7 +57,7 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
             mismatch.changes(cluster.as_ref().map(|(settings, path)| (*settings, path.as_slice())))
         }
         Cause::OverLimit(limit) => vec![advice(limit.advice())],
-        Cause::Unread => vec![advice("no setting found: see what the next hop and its log say")],
+        Cause::Unread => vec![advice("no setting found: see the next hop and its log")],
         Cause::Unreadable => vec![advice("no setting: the next hop has to send valid HTTP")],
         Cause::WrongProtocol => protocol(case, origin),
     }
@@ -144,7 +144,7 @@ fn decision(case: &Case<'_>, origin: &Judged<'_>, here: Option<(&HostSettings<'_
 }
 
 /// Does a request offer another protocol and mean the request itself? TLS inside of the connection (RFC 2817) is something
-/// no proxy passes on; and the content of a request that has some would not leave before a 101, which no app says before it
+/// no proxy passes on; and the content of a request that has some would not leave before a 101, which no app sends before it
 /// has read the content.
 fn is_ordinary(exchange: &Exchange) -> bool {
     let offer = exchange.field("upgrade").filter(|_| exchange.protocol == Protocol::Http1);
@@ -260,7 +260,7 @@ fn connect_timeout(
     changes
 }
 
-/// The last proxy on the way may ask again, if that is safe, or ask otherwise.
+/// The last proxy on the way may retry, if that is safe, or send another request.
 fn retries(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
     let Some(last) = hops.iter().rfind(|hop| hop.next.is_some()) else { return Vec::new() };
     let Some((settings, to)) = forward(case, last) else { return Vec::new() };
@@ -302,7 +302,7 @@ fn retries(case: &Case<'_>, hops: &[Judged<'_>]) -> Vec<Change> {
 
 /// Whether a request can be sent again after what came of it.
 enum Repeat {
-    /// No; what to know instead.
+    /// No; the advice instead.
     Never(&'static str),
     /// If `retry_on` has this word.
     On(&'static str),
@@ -351,7 +351,7 @@ fn more_retries(settings: &HostSettings<'_>, to: &Forward) -> Option<Change> {
     Some(change(format!("permit more concurrent retries, {limit}"), setting))
 }
 
-/// Whether a policy asks again after what a word of `retry_on` stands for.
+/// Whether a policy retries after what a word of `retry_on` stands for.
 fn covers(policy: &RetryPolicy, word: &str) -> bool {
     // 5xx stands for the other words that come here too.
     policy.on.server_error
@@ -359,7 +359,7 @@ fn covers(policy: &RetryPolicy, word: &str) -> bool {
         || (word == "reset" && policy.on.reset)
 }
 
-/// What kept a policy from asking again that covers what happened to an exchange.
+/// What kept a policy that covers what happened to an exchange from a retry.
 fn uncovered(settings: &HostSettings<'_>, policy: &RetryPolicy, route: &[String], forwarded: &Exchange) -> Vec<Change> {
     let names: Vec<&str> = policy.request_headers.iter().map(|header| header.name.as_str()).collect();
     let below = |name: &str| format!("route.retry_policy.{name}");
@@ -401,7 +401,7 @@ fn protocol(case: &Case<'_>, hop: &Judged<'_>) -> Vec<Change> {
         .collect()
 }
 
-/// Where the route of a hop leads, and what the hop was told.
+/// Where the route of a hop leads, and the settings of the hop.
 fn forward<'a>(case: &'a Case<'_>, hop: &Judged<'_>) -> Option<(HostSettings<'a>, Forward)> {
     let name = case.scenario.hosts.iter().find(|host| host.name == hop.story.host)?;
     let settings = HostSettings::new(case.scenario, &name.name)?;

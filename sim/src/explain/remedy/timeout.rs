@@ -40,13 +40,13 @@ pub(super) fn timeout(case: &Case<'_>, setting: &Setting, hops: &[Judged<'_>]) -
 
 /// What a timer that expired was waiting for.
 enum Expired {
-    /// The other side of an HTTP/2 connection of the client's, to answer PING.
+    /// The other side of an HTTP/2 connection of the client's, to acknowledge PING.
     DownstreamKeepalive,
     /// The peer of a connection that something on the way had forgotten.
     Forgotten,
     /// A request on a connection that had none.
     IdleConnection,
-    /// An endpoint, to answer PING.
+    /// An endpoint, to acknowledge PING.
     Keepalive,
     /// It is the app's own timer, and the proxy before it could have closed first.
     OfApp,
@@ -103,7 +103,7 @@ fn permit_connections(case: &Case<'_>, hop: &Judged<'_>) -> Option<Change> {
 fn wait_longer(setting: &Setting, last: Option<&Judged<'_>>, stopped: Option<&Judged<'_>>) -> Vec<Change> {
     let until = stopped.and_then(|hop| hop.timer.as_ref()).map(|timer| timer.until);
     let is_tunnel = last.is_some_and(|last| last.exchange.is_tunnel());
-    let answered =
+    let responded =
         last.filter(|_| !is_tunnel).and_then(|last| Some((last.exchange.response.as_ref()?.part.began.at, last)));
     let app = last.map_or("the next hop", |last| last.story.host.as_str());
     let is_request = matches!(setting.name.as_str(), "request_timeout" | "request_headers_timeout");
@@ -114,7 +114,7 @@ fn wait_longer(setting: &Setting, last: Option<&Judged<'_>>, stopped: Option<&Ju
         );
         return vec![Change { what, setting: None }];
     }
-    let what = match answered {
+    let what = match responded {
         _ if is_request
             || last.is_some_and(|last| last.tries == 0 && !last.exchange.request.is_complete && !is_tunnel) =>
         {

@@ -13,7 +13,7 @@ const TIME: Duration = Duration::from_secs(7200); // tcp_keepalive_time
 const INTERVAL: Duration = Duration::from_secs(75); // tcp_keepalive_intvl
 const PROBES: u32 = 9; // tcp_keepalive_probes
 
-/// When to ask, and how often it was asked in vain.
+/// When to probe, and how often it was probed in vain.
 #[derive(Debug)]
 pub(super) struct Alive {
     how: TcpKeepalive,
@@ -22,7 +22,7 @@ pub(super) struct Alive {
 }
 
 impl TcpSocket {
-    /// From now on, a peer that is silent for too long is asked.
+    /// From now on, a peer that is silent for too long is probed.
     pub(in crate::kernel) fn keep_alive(&mut self, how: TcpKeepalive, output: &SegmentOutput<'_>) {
         self.alive = Some(Alive { how, due: output.now + how.time.unwrap_or(TIME), probes: 0 });
     }
@@ -34,7 +34,7 @@ impl TcpSocket {
         self.deadline.into_iter().chain(alive).min()
     }
 
-    /// The peer has said something.
+    /// The peer has sent something.
     pub(super) fn note_life(&mut self, output: &SegmentOutput<'_>) {
         let Some(alive) = &mut self.alive else { return };
         alive.probes = 0;
@@ -42,9 +42,9 @@ impl TcpSocket {
     }
 
     pub(super) fn probe_peer(&mut self, output: &mut SegmentOutput<'_>) {
-        let asks = !self.send.in_flight() && !self.send.has_unsent();
+        let is_quiet = !self.send.in_flight() && !self.send.has_unsent();
         let Some(alive) = &mut self.alive else { return };
-        if !asks {
+        if !is_quiet {
             // What is in flight calls for an acknowledgement by itself, and has its own limit.
             alive.due = output.now + alive.how.time.unwrap_or(TIME);
             return;

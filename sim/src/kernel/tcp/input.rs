@@ -57,7 +57,7 @@ impl TcpSocket {
         }
         let in_window = segment.end() >= self.receive.nxt && segment.seq <= self.receive.nxt + self.receive.window();
         if !in_window {
-            self.send_ack(output); // RFC 9293 3.10.7.4: this is also how a window probe is answered
+            self.send_ack(output); // RFC 9293 3.10.7.4: this is also the response to a window probe
             return;
         }
         if !segment.flags.ack || !self.on_acknowledgement(segment, output) {
@@ -77,10 +77,10 @@ impl TcpSocket {
 
     fn on_reset(&mut self, segment: &Segment, output: &mut SegmentOutput<'_>) {
         if self.state == State::TimeWait {
-            self.enter_closed(); // no program is told: for it, the connection ended before
+            self.enter_closed(); // no program is notified: for it, the connection ended before
             return;
         }
-        // A socket that has seen the peer's FIN also takes a reset that does not count it: the peer answered
+        // A socket that has seen the peer's FIN also takes a reset that does not count it: the peer responded to
         // data that was sent before its FIN was acknowledged.
         let finished = matches!(self.state, State::CloseWait | State::LastAck | State::Closing);
         if segment.seq == self.receive.nxt || (finished && segment.seq + 1 == self.receive.nxt) {
@@ -184,7 +184,7 @@ impl TcpSocket {
                 self.receive.ack_due = true;
                 self.news = true;
             }
-            // At once and each time: three of these tell the sender what is missing.
+            // At once and each time: three of these show the sender what is missing.
             Arrival::Early => self.send_ack(output),
             Arrival::Stale => self.receive.ack_due = true,
         }

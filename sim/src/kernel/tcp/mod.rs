@@ -51,7 +51,7 @@ pub enum State {
     FinWait2,
     /// Both finished, the peer first; our FIN is not acknowledged.
     LastAck,
-    /// Answered a SYN.
+    /// Sent a SYN-ACK.
     SynReceived,
     /// Sent a SYN.
     SynSent,
@@ -103,7 +103,7 @@ pub(in crate::kernel) struct TcpSocket {
     pub(in crate::kernel) state: State,
     pub(in crate::kernel) owner: Owner,
     pub(in crate::kernel) readiness: Readiness,
-    /// When something is due, other than to ask the peer if it is there; what that is follows from the state.
+    /// When something is due, other than a keepalive probe; what that is follows from the state.
     deadline: Option<Duration>,
     /// SO_KEEPALIVE.
     alive: Option<Alive>,
@@ -111,7 +111,7 @@ pub(in crate::kernel) struct TcpSocket {
     pub(in crate::kernel) armed: Option<Duration>,
     /// How the connection failed, until the kernel has put it on record.
     pub(in crate::kernel) failure: Option<Failure>,
-    /// Something happened that a driver's turn must tell the application.
+    /// Something happened that a driver's turn must report to the application.
     pub(in crate::kernel) news: bool,
     /// SO_LINGER with a timeout of zero.
     pub(in crate::kernel) linger_zero: bool,
@@ -135,7 +135,7 @@ impl TcpSocket {
         socket
     }
 
-    /// Answers a SYN that reached a listener.
+    /// Responds to a SYN that reached a listener.
     pub(in crate::kernel) fn accept_syn(
         syn: &Segment,
         listener: SocketId,
@@ -232,7 +232,7 @@ impl TcpSocket {
     /// The application's last handle is gone.
     pub(in crate::kernel) fn close(&mut self, output: &mut SegmentOutput<'_>) {
         self.owner = Owner::Orphaned;
-        // The reader went away with bytes unread: RFC 2525 2.17 wants the sender told that they were lost.
+        // The reader went away with bytes unread: RFC 2525 2.17 wants the sender notified that they were lost.
         let lost = self.receive.has_unread();
         match self.state {
             State::Closed | State::TimeWait => {}
@@ -255,7 +255,7 @@ impl TcpSocket {
         self.error.take().map_or(Ok(()), |kind| Err(kind.into()))
     }
 
-    /// What a poll of the socket would say.
+    /// What a poll of the socket would return.
     pub(in crate::kernel) fn truth(&self) -> Truth {
         let closed = self.state == State::Closed;
         let read_closed = self.receive.finished || closed;

@@ -31,7 +31,7 @@ impl TcpSocket {
 
     fn on_silence(&mut self, output: &mut SegmentOutput<'_>) {
         let (retries_max, tries) = match self.owner {
-            // Answered probes are tries, too: an orphaned socket does not wait for its last bytes for ever.
+            // Acknowledged probes are tries, too: an orphaned socket does not wait for its last bytes for ever.
             Owner::Orphaned => (retransmit::RETRIES_ORPHAN_MAX, self.rto.retries),
             Owner::Application | Owner::Backlog(_) if self.send.in_flight() => {
                 (retransmit::RETRIES_MAX, self.rto.retries)

@@ -173,7 +173,7 @@ fn diagram(out: &mut String, trace: &Trace, timers: &[Timer]) -> fmt::Result {
     Ok(())
 }
 
-/// What the bars and brackets of the picture say, as a table.
+/// What the bars and brackets of the picture show, as a table.
 fn lasted(out: &mut String, trace: &Trace, spans: &[Span], timers: &[Timer]) -> fmt::Result {
     out.write_str(
         "<details><summary>Timers and connections as a table</summary><table class=\"lasted\"><thead><tr><th scope=\"col\">host\

@@ -1,4 +1,4 @@
-//! The sequence diagram of the page: lanes, arrows, states, timers, and what was said beside them.
+//! The sequence diagram of the page: lanes, arrows, states, timers, and the notes and log lines beside them.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -29,9 +29,9 @@ const LETTER: f64 = 6.65;
 const BAR: f64 = 7.0;
 /// From a lane to words that begin there, beyond the nearest bars.
 const LABEL: f64 = 22.0;
-/// Between the lines of what was said.
+/// Between the lines of a note or log line.
 const LINE: f64 = 14.0;
-/// Lines of what was said that are shown; a click shows all of it.
+/// Lines of a note or log line that are shown; a click shows all of it.
 const LINES_MAX: usize = 3;
 /// From a lane to its first timer at least, and from timer to timer.
 const TIMER: (f64, f64) = (52.0, 12.0);
@@ -63,7 +63,7 @@ impl Lanes {
     }
 
     /// Where words about a host begin, whether they go to the right, and in which lines they are set.
-    fn said(&self, host: HostId, words: &str) -> (f64, bool, Vec<String>) {
+    fn label(&self, host: HostId, words: &str) -> (f64, bool, Vec<String>) {
         let x = self.x(host).unwrap_or(LEFT);
         let (left, right) = (x - LABEL - LEFT, self.width - x - LABEL);
         let length = LETTER * f64::from(u32::try_from(words.chars().count()).unwrap_or(u32::MAX));
@@ -137,8 +137,10 @@ impl Picture<'_> {
                     let Some(ends) = ends(crossing, y, &rows, &lanes) else { continue };
                     self.crossing(out, (nth, item.moment.at), crossing, ends, lanes.gap)?;
                 }
-                What::Log { host, .. } => self.said(out, (nth, "log"), *host, &words(self.trace, item), y, &lanes)?,
-                What::Note { host, .. } => self.said(out, (nth, "note"), *host, &words(self.trace, item), y, &lanes)?,
+                What::Log { host, .. } => self.remark(out, (nth, "log"), *host, &words(self.trace, item), y, &lanes)?,
+                What::Note { host, .. } => {
+                    self.remark(out, (nth, "note"), *host, &words(self.trace, item), y, &lanes)?
+                }
             }
         }
         out.write_str("</svg>")
@@ -147,7 +149,7 @@ impl Picture<'_> {
     /// The height of an item beyond its row.
     fn more(&self, item: &Item, lanes: &Lanes) -> f64 {
         let (What::Log { host, .. } | What::Note { host, .. }) = &item.what else { return 0.0 };
-        let (_, _, lines) = lanes.said(*host, &words(self.trace, item));
+        let (_, _, lines) = lanes.label(*host, &words(self.trace, item));
         LINE * f64::from(u32::try_from(lines.len().saturating_sub(1)).unwrap_or_default())
     }
 
@@ -212,12 +214,12 @@ impl Picture<'_> {
             let is_wide = lanes.gap >= GAP_WIDE && side > 0.0 && lane + lanes.gap < lanes.width;
             let first = if is_wide { lanes.gap * 0.45 } else { TIMER.0 };
             let x = lane + side * (first + TIMER.1 * f64::from(u32::try_from(place).unwrap_or_default()));
-            let (class, told) =
+            let (class, how) =
                 if *has_fired { ("timer fired", "ended it after") } else { ("timer", "ran, and was stopped after") };
             let lasted = duration(until.saturating_sub(*from));
             write!(
                 out,
-                "<g class=\"{class}\"><path d=\"M{x0} {top:.1}H{x}V{bottom:.1}H{x0}\"/><title>{}: {} {told} {lasted}, from {} to \
+                "<g class=\"{class}\"><path d=\"M{x0} {top:.1}H{x}V{bottom:.1}H{x0}\"/><title>{}: {} {how} {lasted}, from {} to \
                  {} ms</title>",
                 escape(self.trace.host(*host)),
                 escape(name),
@@ -271,7 +273,7 @@ impl Picture<'_> {
         write!(out, "<text x=\"{x}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text></g>", escape(&label))
     }
 
-    fn said(
+    fn remark(
         &self,
         out: &mut String,
         (nth, class): (usize, &str),
@@ -287,7 +289,7 @@ impl Picture<'_> {
             self.id,
             escape(text),
         )?;
-        let (x, goes_right, lines) = lanes.said(host, text);
+        let (x, goes_right, lines) = lanes.label(host, text);
         let letters = lines.iter().map(|line| line.chars().count()).max().unwrap_or_default();
         let width = LETTER * f64::from(u32::try_from(letters).unwrap_or(u32::MAX));
         let height = LINE * f64::from(u32::try_from(lines.len()).unwrap_or(u32::MAX)) + 4.0;
@@ -313,12 +315,12 @@ impl Picture<'_> {
     }
 }
 
-/// What was said, with who said it.
+/// A note or log line, with its host.
 fn words(trace: &Trace, item: &Item) -> String {
-    let (What::Log { host, line: said } | What::Note { host, text: said }) = &item.what else { return String::new() };
+    let (What::Log { host, line: text } | What::Note { host, text }) = &item.what else { return String::new() };
     match trace.host(*host) {
-        SCRIPT_HOST => said.clone(),
-        name => format!("{name}: {said}"),
+        SCRIPT_HOST => text.clone(),
+        name => format!("{name}: {text}"),
     }
 }
 
@@ -401,7 +403,7 @@ fn cut(text: &str, width: f64) -> String {
     fitting
 }
 
-/// A time as people say it.
+/// A time as people write it.
 pub(super) fn duration(time: Duration) -> String {
     match time.as_secs() {
         0 => format!("{} ms", Millis(time)),

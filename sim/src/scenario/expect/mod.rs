@@ -1,4 +1,4 @@
-//! What a scenario's author says will be seen.
+//! What a scenario's author expects to be seen.
 
 mod when;
 
@@ -38,7 +38,7 @@ pub struct Seen {
     pub error: Option<String>,
     /// A client's: the whole body of the response. An app's: of the request.
     pub body: Option<String>,
-    /// A client's: headers of the response; null says it is absent. An app's: of the request.
+    /// A client's: headers of the response; null: it is absent. An app's: of the request.
     #[serde(default)]
     pub headers: Ordered<Option<String>>,
     /// A client's: from sending the request to having the whole response, or the head of a 101.
@@ -57,13 +57,13 @@ pub struct Seen {
     pub flags: Option<String>,
     /// A proxy's: how many access-log lines it wrote; an app's: how many requests reached it.
     pub count: Option<usize>,
-    /// Anybody's: when the response was complete, the line was logged or the request came, since the run began.
+    /// Any host's: when the response was complete, the line was logged or the request came, since the run began.
     pub at: Option<Times>,
     /// An app's: method and path.
     pub request: Option<String>,
     /// An app's: the times between its requests, all of them.
     pub gaps: Option<Vec<Times>>,
-    /// How many connections an app accepted, or anybody else opened.
+    /// How many connections an app accepted, or another host opened.
     pub connections: Option<usize>,
     /// A proxy's: why it refuses its configuration, in part.
     pub config_error: Option<String>,
@@ -73,7 +73,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// The first of its keys that says nothing of such a host, if any.
+    /// The first of its keys that does not apply to such a host, if any.
     #[must_use]
     pub fn misfit(&self, fits: impl Fn(&str) -> bool) -> Option<&'static str> {
         let keys = [

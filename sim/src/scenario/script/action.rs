@@ -1,4 +1,4 @@
-//! Everything an actor can be told to do.
+//! Everything an actor can be ordered to do.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use super::websocket_frame::WebSocketFrame;
 use crate::scenario::Ordered;
 use crate::scenario::units::{Hex, Rate, Size, Time};
 
-/// What an actor can be told to do.
+/// What an actor can be ordered to do.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Ends a WebSocket politely: a close frame, the peer's close frame, then FIN.
@@ -41,9 +41,9 @@ pub enum Action {
     ReceiveRequest(Option<String>),
     /// Waits for a WebSocket frame like this.
     ReceiveWebSocketFrame(WebSocketFrame),
-    /// Answers in HTTP/1.
+    /// Responds in HTTP/1.
     Reply(Reply),
-    /// Asks for something and waits for the response.
+    /// Sends a request and waits for the response.
     Request(Request),
     /// The host reads from its connection again.
     Resume,
@@ -195,7 +195,7 @@ impl<'de> Visitor<'de> for WordOrMap {
     }
 }
 
-/// An action as written: exactly one key says what it is; `times` and the last five say more.
+/// An action as written: exactly one key names it; `times` and the last five qualify it.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
@@ -225,7 +225,7 @@ struct Fields {
 }
 
 impl Fields {
-    /// What is only said of requests.
+    /// Whether it has fields that only requests have.
     fn describes_a_request(&self) -> bool {
         self.body.is_some() || self.body_bytes.is_some() || !self.headers.0.is_empty() || self.send_rate.is_some()
     }
@@ -234,7 +234,7 @@ impl Fields {
 fn action<E: Error>(mut fields: Fields) -> Result<Action, E> {
     let (request_line, websocket) = (fields.request.take(), fields.websocket.take());
     let rate = fields.rate;
-    let asks = request_line.is_some() || websocket.is_some();
+    let is_request = request_line.is_some() || websocket.is_some();
     let mut found = Vec::new();
     if let Some(message) = one_payload(fields.send.take(), fields.send_bytes, fields.send_hex.take())? {
         found.push(Action::Send { message, rate });
@@ -242,10 +242,10 @@ fn action<E: Error>(mut fields: Fields) -> Result<Action, E> {
     if let Some(message) = one_payload(fields.receive.take(), fields.receive_bytes, fields.receive_hex.take())? {
         found.push(Action::Receive { message, rate });
     }
-    if rate.is_some() && found.is_empty() && !asks {
+    if rate.is_some() && found.is_empty() && !is_request {
         return Err(E::custom("`rate` belongs to requests, to `receive` and to `send`"));
     }
-    if !asks && fields.describes_a_request() {
+    if !is_request && fields.describes_a_request() {
         return Err(E::custom("`headers`, `body`, `body_bytes` and `send_rate` belong to `request` and `websocket`"));
     }
     found.extend(fields.receive_request.take().map(|start| Action::ReceiveRequest(Some(start))));

@@ -31,7 +31,7 @@ pub enum FrameKind {
     Goaway,
     /// A header block, or its beginning.
     Headers,
-    /// Is anybody there?
+    /// Checks that the peer responds.
     Ping,
     /// Yes.
     PingAck,
@@ -64,7 +64,7 @@ pub struct FrameFields {
     pub end_stream: Option<bool>,
     /// Bytes of padding, besides the one that counts them.
     pub padding: Option<u8>,
-    /// The stream that its own is said to depend on (RFC 9113 section 5.3.1).
+    /// The stream that its own depends on (RFC 9113 section 5.3.1).
     pub depends_on: Option<u32>,
     /// Its weight among the streams that depend on the same, from 1 to 256.
     pub weight: Option<u16>,
@@ -180,7 +180,7 @@ impl FrameKind {
         matches!(self, Self::Continuation | Self::Data | Self::Headers | Self::Priority | Self::RstStream)
     }
 
-    /// The fields that say something of it.
+    /// The fields that apply to it.
     fn has(self) -> &'static [&'static str] {
         match self {
             Self::Continuation => &["stream", "fields", "end_headers", "text", "bytes", "hex"],
@@ -330,7 +330,7 @@ impl<'de> Visitor<'de> for KindAndFields {
 }
 
 impl Frame {
-    /// What it says that no such frame can say, if anything.
+    /// What it has that no such frame can have, if anything.
     fn misfit(&self) -> Option<String> {
         let has = self.kind.has();
         if let Some(key) = self.fields.given().find(|key| !has.contains(key)) {

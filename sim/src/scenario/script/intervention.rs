@@ -19,7 +19,7 @@ pub enum Intervention {
     Clock(ClockStep),
     /// Some segments arrive later.
     Delay(Segments),
-    /// A proxy is told to finish.
+    /// A proxy is ordered to finish.
     Drain(Draining),
     /// Some segments get lost.
     Drop(Segments),
@@ -98,7 +98,7 @@ impl Segments {
     }
 }
 
-/// A proxy that is told to finish.
+/// A proxy that is ordered to finish.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Draining {

@@ -59,7 +59,7 @@ pub enum Step {
     },
     /// Something happens to the world.
     Happen(Intervention),
-    /// Nothing: the line only says `at`.
+    /// Nothing: the line only has `at`.
     Nothing,
     /// Lines that are done many times.
     Repeat(Repeat),
@@ -67,7 +67,7 @@ pub enum Step {
     Wait(Time),
 }
 
-/// Rounds that a script may ask for. Ten times the largest crowd that a limit of Envoy's is about.
+/// Rounds that a script may request. Ten times the largest crowd that a limit of Envoy's is about.
 const ROUNDS_MAX: u32 = 10_000;
 /// Steps, and how often they are done, one round after the other.
 #[derive(Clone, Debug)]
@@ -111,7 +111,7 @@ impl fmt::Display for Cue {
     }
 }
 
-/// What is said of a step that is almost spelt like one.
+/// The message about a step that is almost spelt like one.
 fn misspelt<E: Error>(word: &str) -> Option<E> {
     let known: Vec<&str> = WORDS.into_iter().chain(Intervention::WORDS).collect();
     // It may be a host's name just as well, so it has to be very near.

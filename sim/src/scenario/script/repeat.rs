@@ -21,7 +21,7 @@ impl Repeat {
         steps
     }
 
-    /// What is said where a round begins.
+    /// The note where a round begins.
     #[must_use]
     pub fn heading(&self, number: u32) -> String {
         round_heading(number, self.times)
@@ -49,7 +49,7 @@ fn in_round(cue: &mut Spanned<Cue>, number: u32, above: u32) {
     }
 }
 
-/// What cannot be said of a step that is done more than once, with its place.
+/// What is not permitted in a step that is done more than once, with its place.
 pub(crate) fn misfit(steps: &[Spanned<Cue>]) -> Option<(Location, &'static str)> {
     steps.iter().find_map(|cue| {
         let what = match &cue.value {

@@ -1,4 +1,4 @@
-//! HTTP answers of apps.
+//! HTTP responses of apps.
 
 use serde::Deserialize;
 
@@ -6,7 +6,7 @@ use super::payload::Payload;
 use crate::scenario::Ordered;
 use crate::scenario::units::{Rate, Size, Time};
 
-/// An HTTP answer.
+/// An HTTP response.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Fields")]
 pub struct Reply {

@@ -29,7 +29,7 @@ pub enum Opcode {
     Close,
     /// More of a message.
     Continuation,
-    /// Is anybody there?
+    /// Checks that the peer responds.
     Ping,
     /// Yes.
     Pong,

@@ -43,7 +43,7 @@ impl<'de> Deserialize<'de> for PartsPerMillion {
     }
 }
 
-/// A line of `schedule` as written: exactly one of the first six says what it is.
+/// A line of `schedule` as written: exactly one of the first six names it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -75,7 +75,7 @@ impl<'de> Deserialize<'de> for Perturbation<String> {
 }
 
 impl Line {
-    /// What it says; none if that is not one whole departure.
+    /// What it describes; none if that is not one whole departure.
     fn perturbation(self) -> Option<Perturbation<String>> {
         let Self { ahead, delay, first, read_delay, slow, stall, host, from, to, choice, run, segment, turn } = self;
         let time = [ahead, delay, read_delay, stall];

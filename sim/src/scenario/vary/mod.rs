@@ -18,10 +18,10 @@ use crate::scenario::tree::{SweepValue, sweep_values};
 use crate::scenario::units::Time;
 use crate::scenario::{Ordered, Patch, ScenarioError};
 
-/// Runs that one file may ask for, seeds not counted.
+/// Runs that one file may request, seeds not counted.
 const RUNS_MAX: usize = 1_000;
 
-/// The part of a file that says how often it is played, and what differs.
+/// The part of a file that sets how often it is played, and what differs.
 #[derive(Debug)]
 pub(crate) struct Variations {
     /// The values of each parameter, with their labels.
@@ -44,7 +44,7 @@ struct Written {
 
 /// The values of a parameter.
 enum Values {
-    /// They are read from the file's tree, which knows how they are spelled.
+    /// They are read from the file's tree, which has their spelling.
     Listed,
     Range(Vec<Time>),
 }
@@ -207,7 +207,7 @@ pub(crate) fn events(script: &[Spanned<Cue>]) -> Vec<String> {
     here.collect()
 }
 
-/// What is said of an event that no step has.
+/// The message about an event that no step has.
 pub(crate) fn missing_event(event: &str, events: &[String]) -> String {
     match events {
         [] => format!("no step has `event: {event}`; add it to the step that this follows"),
@@ -326,8 +326,8 @@ mod tests {
         let mut script: Vec<Spanned<Cue>> =
             serde_yaml::from_str("[{ event: a, wait: 1s }, { wait: 2s }, { event: b, wait: 3s }]").unwrap();
         order(&mut script, "b", "a");
-        let told: Vec<String> = script.iter().map(|cue| cue.value.to_string()).collect();
-        assert_eq!(told, ["wait 3s", "wait 2s", "wait 1s"]);
+        let steps: Vec<String> = script.iter().map(|cue| cue.value.to_string()).collect();
+        assert_eq!(steps, ["wait 3s", "wait 2s", "wait 1s"]);
     }
 
     #[test]

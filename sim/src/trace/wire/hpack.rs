@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-/// The largest dynamic table that a header block may ask for, well above what any host in a simulation announces. Bytes.
+/// The largest dynamic table that a header block may set, well above what any host in a simulation announces. Bytes.
 const TABLE_BYTES_MAX: usize = 64 * 1024;
 /// The fields of one block. A byte may name an entry of the whole table, so a small block could fill the memory. Bytes.
 const FIELDS_BYTES_MAX: usize = 1024 * 1024;
@@ -32,7 +32,7 @@ impl Decoder {
         let mut block = Block(block);
         let mut left = FIELDS_BYTES_MAX;
         while let Some(&first) = block.0.first() {
-            // RFC 7541 section 6: the leading ones tell the representation.
+            // RFC 7541 section 6: the leading ones give the representation.
             let field = if first & 0x80 != 0 {
                 let index = block.integer(7)?;
                 self.entry(index)?

@@ -36,7 +36,7 @@ pub(super) fn read(from_client: &[u8], from_server: &[u8]) -> Messages {
     {
         let body = head.framing(Framing::Length(0));
         requests += 1;
-        let (method, path) = head.asks();
+        let (method, path) = head.request();
         client.push_framed(head, body, |ends| Meaning::Request { stream: requests, method, path, ends });
     }
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
@@ -68,7 +68,7 @@ impl Head {
     }
 
     /// Method and path.
-    fn asks(&self) -> (String, String) {
+    fn request(&self) -> (String, String) {
         let mut words = self.first_line.split(' ').map(str::to_owned);
         (words.next().unwrap_or_default(), words.next().unwrap_or_default())
     }

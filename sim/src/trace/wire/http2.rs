@@ -144,13 +144,13 @@ impl Reader<'_> {
         if self.websockets.contains(&stream) {
             let waiting = self.tunnels.entry(stream).or_default();
             waiting.extend_from_slice(content);
-            let mut said = Vec::new();
+            let mut frames = Vec::new();
             while let Some(frame) = websocket::frame(waiting) {
                 waiting.drain(..frame.bytes);
-                said.push(frame.text);
+                frames.push(frame.text);
             }
-            if !said.is_empty() {
-                text = format!("{text}: {}", said.join(", "));
+            if !frames.is_empty() {
+                text = format!("{text}: {}", frames.join(", "));
             }
         } else if let Ok(words) = std::str::from_utf8(content)
             && !words.is_empty()
@@ -181,7 +181,7 @@ impl Reader<'_> {
             let block = std::mem::take(&mut self.block);
             match self.decoder.decode(&block) {
                 Some(fields) => {
-                    text = format!("{text} {}", self.told(frame.stream, &fields));
+                    text = format!("{text} {}", self.summary(frame.stream, &fields));
                     message.meaning = meaning(frame.stream, &fields, self.block_ends);
                     message.fields = fields;
                 }
@@ -195,8 +195,8 @@ impl Reader<'_> {
         Message { text, ..message }
     }
 
-    /// The pseudo-fields that say what is asked or answered.
-    fn told(&mut self, stream: u32, fields: &[(String, String)]) -> String {
+    /// The pseudo-fields of the request or the response.
+    fn summary(&mut self, stream: u32, fields: &[(String, String)]) -> String {
         let value = |name: &str| fields.iter().find(|(has, _)| has == name).map(|(_, value)| value.as_str());
         if let Some(status) = value(":status") {
             return status.into();
@@ -267,10 +267,10 @@ mod tests {
         stream.extend_from_slice(b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08"); // RST_STREAM
         stream.extend_from_slice(b"\0\0\x08\x07\0\0\0\0\0\0\0\0\x01\0\0\0\0"); // GOAWAY
         let mut websockets = Vec::new();
-        let told: Vec<String> =
+        let texts: Vec<String> =
             read(&stream, PREFACE.len(), &mut websockets).into_iter().map(|message| message.text).collect();
         assert_eq!(
-            told,
+            texts,
             [
                 "SETTINGS enable_connect_protocol=1",
                 "HEADERS stream 1 CONNECT /, :protocol: websocket",

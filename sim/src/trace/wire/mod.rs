@@ -1,10 +1,10 @@
 //! What two byte streams of one connection mean, in the words of their protocol.
 //!
-//! The trace knows segments; a story tells messages. [`messages`] takes both directions of a connection, as far
+//! The trace has segments; a story has messages. [`messages`] takes both directions of a connection, as far
 //! as they arrived or were sent, and names what is in them: HTTP/1 heads with their bodies, HTTP/2 frames,
 //! alerts and handshakes of TLS,
 //! WebSocket frames inside an upgraded connection or an extended CONNECT stream. It never fails: bytes it
-//! cannot name are told as bytes.
+//! cannot name are shown as bytes.
 
 pub(crate) mod hpack;
 mod http1;
@@ -54,7 +54,7 @@ impl Message {
 /// the second 2.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Meaning {
-    /// The final response, or 101; `ends` tells whether nothing more belongs to it.
+    /// The final response, or 101; `ends` if nothing more belongs to it.
     Response {
         /// The stream; the number of the request in HTTP/1.
         stream: u32,
@@ -106,7 +106,7 @@ pub enum Meaning {
         /// Whether it is a response.
         is_ack: bool,
     },
-    /// TLS itself says something.
+    /// A message of TLS itself.
     Tls(Tls),
     /// One stream is broken off.
     Reset {
@@ -127,7 +127,7 @@ pub struct Bulk {
 }
 
 impl Bulk {
-    /// Whether a transfer may begin with this piece. What is smaller is something said, and only ever ends a transfer.
+    /// Whether a transfer may begin with this piece. What is smaller only ever ends a transfer.
     #[must_use]
     pub fn is_large(&self) -> bool {
         const BYTES_MIN: usize = 1_024;
@@ -144,11 +144,11 @@ pub struct Messages {
     pub from_server: Vec<Message>,
     /// HTTP/1 requests, a broken one included.
     pub requests: usize,
-    /// Final HTTP/1 answers.
+    /// Final HTTP/1 responses.
     pub responses: usize,
 }
 
-/// Names what both directions of a connection carry. What is encrypted is read with the secrets that its ends have told.
+/// Names what both directions of a connection carry. What is encrypted is read with the secrets that its ends have recorded.
 #[must_use]
 pub fn messages(conversation: &Conversation, secrets: &[Secret]) -> Messages {
     let Conversation { from_client, from_server, .. } = conversation;
@@ -189,7 +189,7 @@ fn read_behind_header(from_client: &[u8], from_server: &[u8]) -> Messages {
     }
     let mut websockets = Vec::new();
     let client = http2::read(from_client, http2::PREFACE.len(), &mut websockets);
-    // A server that speaks only HTTP/1 answers the preface with a 400, which is no frame.
+    // A server with only HTTP/1 responds to the preface with a 400, which is no frame.
     let server = match from_server.starts_with(b"HTTP/1") {
         true => http1::read(&[], from_server).from_server,
         false => http2::read(from_server, 0, &mut websockets),

@@ -1,4 +1,4 @@
-//! Decides where a run departs from its plain course: as its [`Course`] says, drawn from the seed or following a list. What
+//! Decides where a run departs from its plain course: as its [`Course`] sets, drawn from the seed or following a list. What
 //! happened is kept, so that a run that drew can be repeated from its list.
 
 mod draw;
@@ -96,14 +96,14 @@ impl Steering {
         by
     }
 
-    /// How far a host's wall clock is ahead. Asked once for each host.
+    /// How far a host's wall clock is ahead. Called once for each host.
     pub(super) fn clock(&mut self, host: HostId) -> Duration {
         let by = self.delay(Place::Clock(host));
         self.keep(by, Duration::ZERO, None, Perturbation::Ahead { host, by });
         by
     }
 
-    /// How slow a host's clock is. Asked once for each host.
+    /// How slow a host's clock is. Called once for each host.
     pub(super) fn slow(&mut self, host: HostId) -> PartsPerMillion {
         let by = match &mut self.decide {
             Decide::Draw(draw) => draw.slow(),
@@ -144,7 +144,7 @@ impl Steering {
         std::mem::take(&mut self.happened)
     }
 
-    /// From now on nothing departs, or what the course says.
+    /// From now on nothing departs, or what the course sets.
     pub(super) fn rest(&mut self, rests: bool) {
         self.rests = rests;
     }

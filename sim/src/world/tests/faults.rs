@@ -12,13 +12,13 @@ fn a_gate_passes_exactly_its_bytes() {
         // It closes in the middle of a write, too.
         control.gate(client, server, 2);
         conn.write_all(b"fives").await.unwrap();
-        let mut answer = [0; 5];
-        conn.read_exact(&mut answer[..2]).await.unwrap();
+        let mut response = [0; 5];
+        conn.read_exact(&mut response[..2]).await.unwrap();
         let start = Instant::now();
         sleep(ms(100)).await;
         control.release(client, server);
-        conn.read_exact(&mut answer[2..]).await.unwrap();
-        assert_eq!((&answer, start.elapsed() > ms(100)), (b"fives", true));
+        conn.read_exact(&mut response[2..]).await.unwrap();
+        assert_eq!((&response, start.elapsed() > ms(100)), (b"fives", true));
 
         // It cuts a segment that was held before, more than once, and counts nothing twice that was sent again meanwhile.
         control.hold(client, server);
@@ -26,15 +26,15 @@ fn a_gate_passes_exactly_its_bytes() {
         sleep(ms(1000)).await;
         for (nth, byte) in b"aga".iter().enumerate() {
             control.gate(client, server, 1);
-            let mut answer = [0; 5];
+            let mut response = [0; 5];
             sleep(ms(100)).await;
-            let read = conn.read(&mut answer).await.unwrap();
-            assert_eq!(&answer[..read], [*byte], "byte {nth}");
+            let read = conn.read(&mut response).await.unwrap();
+            assert_eq!(&response[..read], [*byte], "byte {nth}");
         }
         control.release(client, server);
-        let mut answer = [0; 2];
-        conn.read_exact(&mut answer).await.unwrap();
-        assert_eq!(&answer, b"in");
+        let mut response = [0; 2];
+        conn.read_exact(&mut response).await.unwrap();
+        assert_eq!(&response, b"in");
     });
     assert_eq!(world.run(ms(10_000)).ended, Ended::AtRest);
 }
@@ -49,29 +49,29 @@ fn holds_gates_and_partitions_stop_segments() {
         control.hold(server, client);
         conn.write_all(b"one").await.unwrap();
         sleep(ms(100)).await;
-        let mut answer = [0; 3];
+        let mut response = [0; 3];
         control.release(server, client);
         let start = Instant::now();
-        conn.read_exact(&mut answer).await.unwrap();
-        assert_eq!((&answer, start.elapsed()), (b"one", us(250)));
+        conn.read_exact(&mut response).await.unwrap();
+        assert_eq!((&response, start.elapsed()), (b"one", us(250)));
 
         control.gate(client, server, 3);
         conn.write_all(b"two").await.unwrap();
         conn.write_all(b"three").await.unwrap();
-        conn.read_exact(&mut answer).await.unwrap();
-        assert_eq!(&answer, b"two");
+        conn.read_exact(&mut response).await.unwrap();
+        assert_eq!(&response, b"two");
         sleep(ms(100)).await;
         control.release(client, server);
-        let mut answer = [0; 5];
-        conn.read_exact(&mut answer).await.unwrap();
-        assert_eq!(&answer, b"three");
+        let mut response = [0; 5];
+        conn.read_exact(&mut response).await.unwrap();
+        assert_eq!(&response, b"three");
 
         control.partition(client, server);
         let start = Instant::now();
         conn.write_all(b"four!").await.unwrap();
         sleep(ms(300)).await;
         control.repair(client, server);
-        conn.read_exact(&mut answer).await.unwrap();
+        conn.read_exact(&mut response).await.unwrap();
         assert!(start.elapsed() > ms(500), "the second retransmission gets through: {:?}", start.elapsed());
     });
     let run = world.run(ms(10_000));
@@ -96,11 +96,11 @@ fn a_killed_host_closes_its_sockets_and_one_without_power_sends_nothing() {
         let mut conn = connect(&outside).await.unwrap();
         control.power_off(server);
         sleep(ms(1)).await;
-        conn.write_all(b"anybody there?").await.unwrap();
+        conn.write_all(b"request").await.unwrap();
         sleep(ms(5_000)).await;
         control.start(server, echo);
         let error = conn.read(&mut [0]).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "the new kernel knows nothing of it");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "the new kernel has no record of it");
         echo_once(&outside).await;
     });
     assert_eq!(world.run(ms(100_000)).ended, Ended::AtRest);

@@ -96,9 +96,9 @@ proptest! {
                 rest = after;
             }
             conn.shutdown().await.unwrap();
-            let mut answer = Vec::new();
-            conn.read_to_end(&mut answer).await.unwrap();
-            assert!(answer == all);
+            let mut response = Vec::new();
+            conn.read_to_end(&mut response).await.unwrap();
+            assert!(response == all);
         });
         let run = world.run(ms(3_600_000));
         prop_assert_eq!(run.ended, Ended::AtRest);

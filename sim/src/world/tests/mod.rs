@@ -59,9 +59,9 @@ async fn echo_once(outside: &Outside) {
     let mut conn = connect(outside).await.unwrap();
     conn.write_all(b"hello").await.unwrap();
     conn.shutdown().await.unwrap();
-    let mut answer = Vec::new();
-    conn.read_to_end(&mut answer).await.unwrap();
-    assert_eq!(answer, b"hello");
+    let mut response = Vec::new();
+    conn.read_to_end(&mut response).await.unwrap();
+    assert_eq!(response, b"hello");
 }
 
 fn has_change(run: &Run, wanted: Change) -> bool {
@@ -221,7 +221,7 @@ fn names_addresses_and_loopback() {
     world.spawn_main(host, move |outside| async move {
         let net = &outside.net;
         assert_eq!(net.resolve("many").await.unwrap(), many);
-        assert!(matches!(net.resolve("nobody").await, Err(ResolveError::NoAddress)));
+        assert!(matches!(net.resolve("unknown").await, Err(ResolveError::NoAddress)));
         control.rename("alias", &many[..1]);
         assert_eq!(net.resolve("alias").await.unwrap(), many[..1]);
         let elsewhere = net.listen(&at("10.0.0.77:80"), &ListenOptions::default()).map(|_| ());

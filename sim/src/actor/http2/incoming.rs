@@ -1,4 +1,4 @@
-//! What a peer does about the frames that come: what it does by itself, and whom it tells.
+//! What a peer does about the frames that come: what it does by itself, and which steps it completes.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use crate::scenario::{Ending, ErrorCode, Frame, FrameFields, FrameKind, Hex, Rep
 /// Received frames kept for a script that requests them later; older ones are forgotten.
 const RECEIVED_MAX: usize = 10_000;
 
-/// The setting that says how much may be sent on a stream before it says more (RFC 9113 section 6.5.2).
+/// The setting for how much may be sent on a stream before a WINDOW_UPDATE (RFC 9113 section 6.5.2).
 const INITIAL_WINDOW_SIZE: u16 = 4;
 
 impl Peer {
@@ -26,12 +26,12 @@ impl Peer {
                 Err(_) => {
                     // A response in HTTP/1, for example. Nothing after it can be understood.
                     drop(link.conn.take());
-                    self.over(Ending::Local, "the peer does not speak HTTP/2");
+                    self.over(Ending::Local, "the peer does not use HTTP/2");
                     return;
                 }
             };
             if self.frame(frame).await.is_err() {
-                return; // the next read tells how the connection ended
+                return; // the next read finds how the connection ended
             }
         }
     }
@@ -132,7 +132,7 @@ impl Peer {
         }
     }
 
-    /// A stream's other side has said everything.
+    /// A stream's other side has sent everything.
     fn complete(&mut self, number: u32) {
         let Some(mut stream) = self.link.as_mut().and_then(|link| link.end_stream(number)) else { return };
         match &mut self.side {
@@ -199,6 +199,6 @@ impl Peer {
     pub(super) async fn respond(&mut self, stream: u32, reply: &Reply) -> io::Result<()> {
         let status = (":status".to_owned(), reply.status.to_string());
         let fields = [status].into_iter().chain(reply.headers.0.iter().cloned()).collect();
-        self.say(stream, fields, reply.body.to_bytes(), true, reply.send_rate).await
+        self.send_message(stream, fields, reply.body.to_bytes(), true, reply.send_rate).await
     }
 }
