@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use finwait::config::cluster::Discovery;
-use finwait::config::{Config, Differences, Listener, Loaded, Surroundings};
+use finwait::config::tls::CertificateError;
+use finwait::config::{Config, ConfigError, Differences, Listener, Loaded, Surroundings};
 use finwait::drain::{Drain, DrainControl, Stage, drain};
 use finwait::net::{Address, Clock, ListenOptions, Outside};
 use finwait::server::reload::{Applied, Reloader};
@@ -222,7 +223,7 @@ fn load(given: Given<'_>) -> Result<Read, String> {
             made: RefCell::default(),
         });
         let surroundings = Surroundings { crypto: crypto(), files: Some(Rc::<Files>::clone(&files)) };
-        let loaded = Config::from_yaml_within(text, file, &surroundings).map_err(|error| error.to_string())?;
+        let loaded = Config::from_yaml_within(text, file, &surroundings).map_err(|error| told(&error))?;
         refuse_pipes(&loaded.config)?;
         // What TLS remembers of one run is none of the next one's business.
         if !encrypts(&loaded.config) {
@@ -231,6 +232,18 @@ fn load(given: Given<'_>) -> Result<Read, String> {
         }
         Ok(Read { loaded, certificates: files.made.take() })
     })
+}
+
+/// What is wrong with a configuration, and what a simulation adds to it.
+fn told(error: &ConfigError) -> String {
+    let text = error.to_string();
+    match text.contains(&CertificateError::NoKey.to_string()) {
+        true => format!(
+            "{text}\nin a simulation a key in place is Ed25519, in PKCS #8: other signatures are random; write \
+             filename, and the key and its certificate are made up"
+        ),
+        false => text,
+    }
 }
 
 fn encrypts(config: &Config) -> bool {

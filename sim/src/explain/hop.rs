@@ -5,7 +5,7 @@ use finwait::access_log::{Details, ResetCause, ResponseFlag};
 use super::chain::Attempt;
 use super::handshake::Mismatch;
 use super::limits::Limit;
-use super::settings::{HostSettings, Routed, Setting};
+use super::settings::{Beginning, HostSettings, Routed, Setting};
 use super::traffic::{Act, ActKind, Exchange};
 use super::{Case, HopStory, NO_HOST, ms};
 use crate::trace::accounts::Account;
@@ -55,6 +55,8 @@ pub(super) enum Cause {
     Admin,
     /// It did not respond for as long as the hop before waited.
     Busy,
+    /// The connection begins otherwise than its listener has it; this setting is about it.
+    Beginning(Beginning, Setting),
     /// It could not connect: the address did not reply, or its last SYN was lost.
     ConnectTimeout(Option<Loss>),
     /// It decided by itself.

@@ -19,6 +19,12 @@ impl<'a> Hop<'a> {
         let is_admin = at.led.is_none() && self.case.account(self.nth).is_none();
         let is_unserved = details == Some(&Details::NoHealthyUpstream) || flags.contains(&ResponseFlag::UH);
         let left_out = health::left_out(self.case, at).filter(|_| is_unserved);
+        let connection = self.case.traffic.conversations.get(self.exchange.connection);
+        let begins = at.settings.zip(connection).and_then(|(settings, it)| settings.other_beginning(it));
+        if let (Some((beginning, setting)), Some(Details::Codec(_))) = (begins, details) {
+            let did = vec![format!("{what} {}", beginning.why())];
+            return self.judged(name, Cause::Beginning(beginning, setting), did);
+        }
         let why = match reasons::of(details, flags) {
             _ if let Some(left_out) = &left_out => left_out.why,
             _ if is_admin => return self.judged(name, Cause::Admin, vec![format!("{what}, by its admin interface")]),

@@ -44,7 +44,9 @@ fn unprocessed(cause: &Cause, origin: &Judged<'_>) -> Option<&'static str> {
         Cause::Admin | Cause::Decision if is_final(origin) => {
             Some("nothing was sent upstream, but the response will be the same")
         }
-        Cause::Admin | Cause::Decision | Cause::NoFilterChain(_) => Some("nothing was sent upstream"),
+        Cause::Admin | Cause::Beginning(..) | Cause::Decision | Cause::NoFilterChain(_) => {
+            Some("nothing was sent upstream")
+        }
         Cause::NextHop { did: Some(ActKind::GoAway { .. }), .. } => {
             Some("the stream is above the last stream of GOAWAY, so it was not processed (RFC 9113 8.7)")
         }

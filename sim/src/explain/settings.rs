@@ -10,6 +10,7 @@ use finwait::codec::{Headers, RequestHead};
 use finwait::config::cluster::{Discovery, Priority};
 use finwait::config::filter_chain::{Arrival, Chosen, ClientOffer, Ends, Inspection};
 use finwait::config::listener::{ConnectionManager, Listener};
+use finwait::config::listener_filter::WithoutHeader;
 use finwait::config::route::{Action, Destination, Forward, NamedCluster};
 use finwait::config::runtime::LayerValues;
 use finwait::config::{Config, Places};
@@ -80,6 +81,37 @@ pub(super) struct HostSettings<'a> {
     config: Option<Config>,
     /// What it did not begin with.
     reloaded: Option<Changed<'a>>,
+}
+
+/// How a connection begins that its listener does not take.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Beginning {
+    /// Without a PROXY header.
+    HeaderMissing,
+    /// With one that is taken for a request.
+    HeaderUnread,
+}
+
+impl Beginning {
+    /// Follows what was done.
+    pub(super) fn why(self) -> &'static str {
+        match self {
+            Self::HeaderMissing => {
+                "because the connection does not begin with a PROXY header, which the listener wants"
+            }
+            Self::HeaderUnread => "because the connection begins with a PROXY header, which the listener does not read",
+        }
+    }
+
+    /// What to do about it.
+    pub(super) fn change(self) -> &'static str {
+        match self {
+            Self::HeaderMissing => {
+                "connect through the balancer that writes it, or set allow_requests_without_proxy_protocol of proxy_protocol"
+            }
+            Self::HeaderUnread => "add the filter proxy_protocol, or have the balancer write no PROXY header",
+        }
+    }
 }
 
 /// A configuration that came while the host ran.
@@ -167,6 +199,19 @@ impl<'a> HostSettings<'a> {
         let is_taken = listener.filter_chains.choose(arrival(connection, listener, hello.as_ref())).is_some();
         let parent = path(&format!("static_resources listeners {nth}"));
         (!is_taken).then(|| self.setting(&parent, "default_filter_chain", None))
+    }
+
+    /// Where a listener says whether connections begin with a PROXY header, if this one begins otherwise.
+    pub(super) fn other_beginning(&self, connection: &Conversation) -> Option<(Beginning, Setting)> {
+        let (nth, listener) = self.listener(connection.server_address)?;
+        let wants = listener.filters.proxy_protocol.as_ref();
+        let beginning = match (wants, wire::has_proxy_header(&connection.from_client.bytes)) {
+            (None, true) => Beginning::HeaderUnread,
+            (Some(filter), false) if filter.without == WithoutHeader::Refused => Beginning::HeaderMissing,
+            (None | Some(_), _) => return None,
+        };
+        let setting = self.setting(&path(&format!("static_resources listeners {nth}")), "listener_filters", None);
+        Some((beginning, setting))
     }
 
     /// The listener at an address, and its position in the file.

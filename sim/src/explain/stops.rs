@@ -260,6 +260,12 @@ impl<'a> Hop<'a> {
             let why = format!("{ended}, because no filter chain of its listener takes a connection from {from}");
             return Judged { closed, ..self.judged(name, Cause::NoFilterChain(setting), vec![why]) };
         }
+        if let Some((beginning, setting)) =
+            at.settings.zip(connection).and_then(|(settings, it)| settings.other_beginning(it))
+        {
+            let why = format!("{ended}, {}", beginning.why());
+            return Judged { closed, ..self.judged(name, Cause::Beginning(beginning, setting), vec![why]) };
+        }
         let idle = at.settings.zip(at.led).and_then(|(settings, led)| {
             let value = led.options.timeouts.idle?;
             let setting = settings.setting(&led.manager, IDLE, Some(seconds(value)));

@@ -45,6 +45,7 @@ pub(super) fn changes(case: &Case<'_>, origin: Option<&Judged<'_>>, hops: &[Judg
             }
             Some(_) => "no setting: the client has to keep its connection open until the response is complete",
         })],
+        Cause::Beginning(beginning, setting) => vec![change(beginning.change().to_owned(), setting.clone())],
         Cause::NoFilterChain(setting) => {
             vec![change("add a filter chain that takes the connection, or a default".to_owned(), setting.clone())]
         }

@@ -163,6 +163,11 @@ pub fn messages(conversation: &Conversation, secrets: &[Secret]) -> Messages {
     messages
 }
 
+/// Whether a client's bytes begin with a PROXY header.
+pub(crate) fn has_proxy_header(from_client: &[u8]) -> bool {
+    proxy_header(from_client).is_some()
+}
+
 /// The PROXY header that a client's bytes begin with.
 fn proxy_header(from_client: &[u8]) -> Option<Message> {
     let Found::Header { ends, length, .. } = proxy_protocol::parse(from_client) else { return None };
