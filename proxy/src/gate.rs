@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::filter_chain::Ends;
-use crate::config::network_filter::{Gate as Options, Rbac, Rules, Subject};
+use crate::config::network_filter::{Gate as Options, Rbac};
+use crate::config::rbac::{NO_POLICY, Outcome, Rules, Subject};
 use crate::permits::{Limit, Permit};
 use crate::stats::{ConnectionLimitStats, Held, RbacStats, Registry};
 
@@ -57,12 +58,6 @@ struct Judged {
     shadow_rules: Option<Outcome>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Outcome {
-    Allowed,
-    Denied,
-}
-
 impl Gates {
     /// Gates with these options; each `connection_limit` takes one of the limits.
     #[must_use]
@@ -96,7 +91,7 @@ impl Gates {
     #[must_use]
     pub fn admit(&self, ends: Ends, server_name: Option<&str>) -> Admission {
         let mut admission = Admission::default();
-        let subject = Subject { ends, server_name };
+        let subject = Subject { ends, server_name, request: None };
         for gate in &self.0 {
             match gate {
                 Gate::ConnectionLimit { limit, connections_max, delay, stats } => {
@@ -118,7 +113,7 @@ impl Gates {
 
 impl Admission {
     fn judge(&mut self, options: &Rbac, stats: &RbacStats, subject: &Subject<'_>) {
-        let outcome = |rules: &Rules| if rules.judge(subject).is_ok() { Outcome::Allowed } else { Outcome::Denied };
+        let outcome = |rules: &Rules| rules.judge(subject).0;
         let judged = Judged {
             rules: options.rules.as_ref().map(outcome),
             shadow_rules: options.shadow_rules.as_ref().map(outcome),
@@ -128,8 +123,9 @@ impl Admission {
             return; // a filter behind one that denies sees nothing
         }
         verdict.of_rules.push((stats.clone(), judged));
-        let denied = options.rules.as_ref().and_then(|rules| rules.judge(subject).err());
-        verdict.denied = denied.map(|policy| Box::new(Denial { policy: policy.into() }));
+        let denied = options.rules.as_ref().map(|rules| rules.judge(subject));
+        let denied = denied.filter(|(outcome, _)| *outcome == Outcome::Denied);
+        verdict.denied = denied.map(|(_, policy)| Box::new(Denial { policy: policy.unwrap_or(NO_POLICY).into() }));
     }
 }
 

@@ -29,7 +29,7 @@
 //!
 //! `main`, `signals`, `config_file`, `arguments`, `demo`, `server`, `admin`, `listener`, `tcp_proxy`, `connection_manager`, `stream`,
 //! `upstream`, `tunnel`, `router`, `snapshot`, `cluster`, `probe`, `process_log`, `exchange`, `filter`, `access_log`, `codec`, `drain`,
-//! `gate`, `permits`, `runtime`, `net`, `stats`, `config`, `texts`.
+//! `gate`, `permits`, `token_bucket`, `runtime`, `net`, `stats`, `config`, `texts`.
 
 pub mod access_log;
 pub mod admin;
@@ -56,5 +56,6 @@ pub mod stats;
 mod stream;
 pub mod tcp_proxy;
 mod texts;
+pub mod token_bucket;
 pub mod tunnel;
 pub mod upstream;

@@ -14,6 +14,7 @@ use crate::net::Address;
 use crate::permits::Limit;
 use crate::runtime::Runtime;
 use crate::stats::Registry;
+use crate::token_bucket::Buckets;
 
 /// One version of the configuration.
 pub struct Snapshot {
@@ -51,6 +52,8 @@ pub struct Listener {
     pub stats: Arc<Registry>,
     /// Of its network filters `connection_limit`, in the order of its chains.
     pub connection_limits: Vec<Arc<Limit>>,
+    /// From which its requests take tokens.
+    pub buckets: Arc<Buckets>,
 }
 
 /// What snapshots are made with.
@@ -91,7 +94,8 @@ impl Snapshot {
                     let mut config = listener.clone();
                     config.filter_chains.encrypt_as(&before.config.filter_chains);
                     let connection_limits = before.connection_limits.clone();
-                    Arc::new(Listener { config, stats: Arc::clone(&before.stats), connection_limits })
+                    let (stats, buckets) = (Arc::clone(&before.stats), Arc::clone(&before.buckets));
+                    Arc::new(Listener { config, stats, connection_limits, buckets })
                 }
                 (Some(_), _) | (None, None) => Arc::new(Listener::new(listener, ground)),
             }
@@ -135,6 +139,7 @@ impl Listener {
         // The number is the filter's own; no runtime key has it.
         let limit = |_| Limit::new(ground.runtime.watch(String::new(), u32::MAX));
         let connection_limits = limits.map(limit).collect();
-        Self { config: config.clone(), stats: Arc::new(ground.registry.scope()), connection_limits }
+        let stats = Arc::new(ground.registry.scope());
+        Self { config: config.clone(), stats, connection_limits, buckets: Arc::default() }
     }
 }

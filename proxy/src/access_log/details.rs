@@ -18,6 +18,8 @@ text_enum! {
         ClusterNotFound = "cluster_not_found",
         /// A filter has responded to a preflight.
         CorsResponse = "cors_response",
+        /// A request that changes something does not come from a page that may.
+        CsrfOriginMismatch = "csrf_origin_mismatch",
         /// The route has a direct response.
         DirectResponse = "direct_response",
         /// A drain came to its end while the stream was under way.
@@ -34,6 +36,8 @@ text_enum! {
         InternalRedirect = "internal_redirect",
         /// The path of a request for UDP names no target.
         InvalidPath = "invalid_path",
+        /// There was no token left for the request.
+        LocalRateLimited = "local_rate_limited",
         /// A runtime key has the cluster refuse requests.
         MaintenanceMode = "maintenance_mode",
         /// `max_stream_duration` passed.
@@ -75,6 +79,8 @@ text_enum! {
         ..
         /// The client broke the rules of HTTP, or reset the stream.
         Codec(Violation),
+        /// Rules do not let the request through.
+        RbacAccessDenied(DeniedBy),
         /// A header that is checked has an invalid value.
         StrictCheckFailed(StrictHeader),
         /// The upstream failed.
@@ -182,6 +188,36 @@ impl ResponseStart {
             Self::After => "upstream_reset_after_response_started{",
             Self::Before => "upstream_reset_before_response_started{",
         }
+    }
+}
+
+/// The policy that denied a request, with `_` for blanks; `none` is that no policy has allowed it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeniedBy(Box<str>);
+
+impl DeniedBy {
+    /// The policy of this name.
+    #[must_use]
+    pub fn new(policy: &str) -> Self {
+        Self(policy.replace(char::is_whitespace, "_").into())
+    }
+}
+
+const ACCESS_DENIED: &str = "rbac_access_denied_matched_policy[";
+
+impl Text for DeniedBy {
+    fn pieces(&self) -> Pieces<'_> {
+        [ACCESS_DENIED, &self.0, "]", ""]
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let policy = text.strip_prefix(ACCESS_DENIED)?.strip_suffix(']')?;
+        Some(Self(policy.into()))
+    }
+
+    #[cfg(test)]
+    fn examples() -> Vec<Self> {
+        vec![Self::new("a policy")]
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) mod grpc_status;
 pub(crate) mod time;
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -29,8 +29,9 @@ use crate::gate::Denial;
 use crate::net::socket_ends::ends;
 use crate::net::{Address, Conn, ConnInfo, LogWriter, Passed, Random, SocketEnds, TlsSession};
 use crate::stats::PartStats;
+use crate::token_bucket::TokenBucket;
 
-pub use details::{ConnectionTermination, Details, ResetCause, ResponseStart, UpstreamReset};
+pub use details::{ConnectionTermination, DeniedBy, Details, ResetCause, ResponseStart, UpstreamReset};
 pub use flags::{ResponseFlag, ResponseFlags};
 use format::{Heads, Renderer, Source};
 
@@ -53,6 +54,8 @@ pub struct Downstream {
     pub passed: Option<Arc<Passed>>,
     /// Why we ended it, once we did.
     pub local_end: Cell<Option<LocalEnd>>,
+    /// From which its requests take tokens, where a limit is one for each connection.
+    pub bucket: OnceCell<Arc<TokenBucket>>,
 }
 
 impl Downstream {
@@ -84,6 +87,7 @@ impl Downstream {
             requested_server_name: None,
             passed: None,
             local_end: Cell::new(None),
+            bucket: OnceCell::new(),
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod http1;
 pub mod http2;
 mod informational_sender;
 mod lingering;
+pub(crate) mod matching;
 pub(crate) mod names;
 mod spelling;
 mod violation;

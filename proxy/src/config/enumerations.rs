@@ -48,10 +48,28 @@ const ENUMERATIONS: &[(&str, &[(&str, i128)])] = &[
     ("RoutingPriority", &[("DEFAULT", 0), ("HIGH", 1)]),
     ("SanType", &[("EMAIL", 1), ("DNS", 2), ("URI", 3), ("IP_ADDRESS", 4), ("OTHER_NAME", 5)]),
     ("ServerHeaderTransformation", &[("OVERWRITE", 0), ("APPEND_IF_ABSENT", 1), ("PASS_THROUGH", 2)]),
+    ("StatusCode", &[
+        ("Continue", 100), ("OK", 200), ("Created", 201), ("Accepted", 202), ("NonAuthoritativeInformation", 203),
+        ("NoContent", 204), ("ResetContent", 205), ("PartialContent", 206), ("MultiStatus", 207),
+        ("AlreadyReported", 208), ("IMUsed", 226), ("MultipleChoices", 300), ("MovedPermanently", 301), ("Found", 302),
+        ("SeeOther", 303), ("NotModified", 304), ("UseProxy", 305), ("TemporaryRedirect", 307),
+        ("PermanentRedirect", 308), ("BadRequest", 400), ("Unauthorized", 401), ("PaymentRequired", 402),
+        ("Forbidden", 403), ("NotFound", 404), ("MethodNotAllowed", 405), ("NotAcceptable", 406),
+        ("ProxyAuthenticationRequired", 407), ("RequestTimeout", 408), ("Conflict", 409), ("Gone", 410),
+        ("LengthRequired", 411), ("PreconditionFailed", 412), ("PayloadTooLarge", 413), ("URITooLong", 414),
+        ("UnsupportedMediaType", 415), ("RangeNotSatisfiable", 416), ("ExpectationFailed", 417),
+        ("MisdirectedRequest", 421), ("UnprocessableEntity", 422), ("Locked", 423), ("FailedDependency", 424),
+        ("UpgradeRequired", 426), ("PreconditionRequired", 428), ("TooManyRequests", 429),
+        ("RequestHeaderFieldsTooLarge", 431), ("InternalServerError", 500), ("NotImplemented", 501),
+        ("BadGateway", 502), ("ServiceUnavailable", 503), ("GatewayTimeout", 504), ("HTTPVersionNotSupported", 505),
+        ("VariantAlsoNegotiates", 506), ("InsufficientStorage", 507), ("LoopDetected", 508), ("NotExtended", 510),
+        ("NetworkAuthenticationRequired", 511),
+    ]),
     ("TlsProtocol", &[("TLS_AUTO", 0), ("TLSv1_0", 1), ("TLSv1_1", 2), ("TLSv1_2", 3), ("TLSv1_3", 4)]),
     ("TlsRequirementType", &[("NONE", 0), ("EXTERNAL_ONLY", 1), ("ALL", 2)]),
     ("TrafficDirection", &[("UNSPECIFIED", 0), ("INBOUND", 1), ("OUTBOUND", 2)]),
     ("TrustChainVerification", &[("VERIFY_TRUST_CHAIN", 0), ("ACCEPT_UNTRUSTED", 1)]),
+    ("XRateLimitHeadersRfcVersion", &[("OFF", 0), ("DRAFT_VERSION_03", 1)]),
 ];
 
 /// The name of the value `number` of the enumeration `of`.
@@ -75,6 +93,7 @@ mod tests {
             include_str!("bootstrap/network_filter.rs"),
             include_str!("bootstrap/proxy_protocol.rs"),
             include_str!("bootstrap/policies.rs"),
+            include_str!("bootstrap/rate_limit.rs"),
             include_str!("bootstrap/route.rs"),
             include_str!("bootstrap/tls.rs"),
         ];

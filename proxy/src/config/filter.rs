@@ -10,8 +10,12 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::cors::Cors;
-use super::log_format::Format;
+use super::fraction::Fraction;
 use super::metadata::Struct;
+pub use super::mutation::{AppendAction, Mutation};
+use super::rate_limit::RateLimit;
+use super::rbac::Rules;
+use super::string_match::StringMatch;
 
 /// The filter chains of one connection manager.
 #[derive(Clone, Debug, Default)]
@@ -47,14 +51,66 @@ pub enum Filter {
     Buffer(Buffer),
     /// `envoy.filters.http.cors`
     Cors(Arc<Cors>),
+    /// `envoy.filters.http.csrf`
+    Csrf(Arc<Csrf>),
     /// `envoy.filters.http.grpc_stats`
     GrpcStats(Arc<CountedMethods>),
     /// `envoy.filters.http.grpc_web`
     GrpcWeb,
     /// `envoy.filters.http.header_mutation`
     HeaderMutation(HeaderMutation),
+    /// `envoy.filters.http.local_ratelimit`
+    RateLimit(Arc<RateLimit>),
+    /// `envoy.filters.http.rbac`
+    Rbac(Arc<Rbac>),
     /// `envoy.filters.http.set_metadata`
     SetMetadata(SetMetadata),
+}
+
+/// A filter with stats of its own for the whole connection manager.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Kind {
+    /// `envoy.filters.http.cors`
+    Cors,
+    /// `envoy.filters.http.csrf`
+    Csrf,
+    /// `envoy.filters.http.rbac`
+    Rbac(RbacPrefixes),
+    /// `envoy.filters.http.set_metadata`
+    SetMetadata,
+}
+
+/// `envoy.filters.http.rbac`: rules by which requests are let through.
+#[derive(Clone, Debug)]
+pub struct Rbac {
+    /// None lets everything through.
+    pub rules: Option<Rules>,
+    /// These only count.
+    pub shadow_rules: Option<Rules>,
+    /// What stands in front of the names of what they count and leave for logs.
+    pub prefixes: RbacPrefixes,
+    /// Those of the filter, where a route has rules of its own: it counts.
+    pub of_filter: RbacPrefixes,
+}
+
+/// `rules_stat_prefix` and `shadow_rules_stat_prefix`
+#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct RbacPrefixes {
+    /// Of the rules.
+    pub rules: String,
+    /// Of the shadow rules.
+    pub shadow_rules: String,
+}
+
+/// `envoy.filters.http.csrf`: from which pages requests may come that change something.
+#[derive(Clone, Debug)]
+pub struct Csrf {
+    /// `filter_enabled`: of how many requests the policy is enforced.
+    pub enforced: Fraction,
+    /// `shadow_enabled`: of how many of the others it is counted what the policy would do.
+    pub counted: Fraction,
+    /// Hosts, with their ports, whose pages may besides those of the host that is asked.
+    pub additional_origins: Vec<StringMatch>,
 }
 
 /// Which gRPC methods have stats of their own.
@@ -127,37 +183,6 @@ pub enum Overwriting {
     Denied,
     /// Both are merged.
     Merged,
-}
-
-/// A change to what has a name and a value.
-#[derive(Clone, Debug)]
-pub enum Mutation<N> {
-    /// Adds a value, or replaces those that are there.
-    Append {
-        /// Of what has this name.
-        name: N,
-        /// What the value is made from.
-        value: Format,
-        /// What happens to values that are there.
-        action: AppendAction,
-        /// `keep_empty_value`: a value that comes out empty is set. Always, for a query parameter.
-        keeps_empty: bool,
-    },
-    /// Takes off all of this name.
-    Remove(N),
-}
-
-/// `append_action`, or `action` of a query parameter.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum AppendAction {
-    /// Only where there is none.
-    AddIfAbsent,
-    /// Beside those that are there.
-    AppendIfExistsOrAdd,
-    /// In place of those that are there, if there are any.
-    OverwriteIfExists,
-    /// In place of those that are there.
-    OverwriteIfExistsOrAdd,
 }
 
 /// Options of the router filter.

@@ -1,5 +1,6 @@
 //! Listeners and connection managers, typed.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use http::HeaderValue;
 pub use super::access_log::{AccessLog, LogPath};
 use super::address::Address;
 use super::client_cert::ClientCertHeader;
-use super::filter::Chains;
+use super::filter::{Chains, Kind};
 use super::filter_chain::FilterChains;
 use super::header_names::{NameCase, TrailerRule, Underscores};
 pub use super::http2::{Http2Floods, Http2Options, Keepalive};
@@ -18,6 +19,7 @@ use super::local_reply::LocalReplies;
 use super::log_format::Operator;
 use super::network_filter::Gate;
 use super::normalisation::Normalisation;
+use super::rate_limit::RateLimit;
 use super::route::{RouteTable, Upgrades};
 use super::string_match::StringMatch;
 use super::tcp_proxy::TcpProxy;
@@ -144,10 +146,10 @@ pub struct ConnectionManager {
     pub server: ServerHeader,
     /// Its HTTP filter chains, as they are where no route says otherwise.
     pub filters: Chains,
-    /// One of them has the filter `envoy.filters.http.cors`, whether or not a route has a policy for it.
-    pub has_cors: bool,
-    /// One of them has the filter `envoy.filters.http.set_metadata`.
-    pub has_set_metadata: bool,
+    /// The filters with stats of their own that one of them has, whether or not a route has something for them to do.
+    pub counted: BTreeSet<Kind>,
+    /// Limits of requests that one of them has.
+    pub rate_limits: Vec<Arc<RateLimit>>,
     /// Largest request head. Bytes.
     pub request_head_bytes_max: usize,
     /// `headers_with_underscores_action`

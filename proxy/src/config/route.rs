@@ -16,6 +16,8 @@ pub use super::matching::{
     CertificateMatch, Condition, CookieMatch, Domain, HeaderMatch, HeaderTest, Missing, PathMatch, QueryMatch,
     QueryTest, Sense,
 };
+pub use super::mutation::{Edits, HeaderEdits};
+use super::rate_limit::RateLimit;
 use super::redirects::InternalRedirects;
 pub use super::retry::{RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
 use super::rewrite::{Redirect, Rewrites};
@@ -31,6 +33,8 @@ pub struct RouteTable {
     pub parameters: ParameterMatch,
     /// The prefixes of stats that virtual clusters and routes have, which refer to them by their number.
     pub stat_prefixes: Vec<String>,
+    /// The limits of requests that routes, and what is above them, have.
+    pub rate_limits: Vec<Arc<RateLimit>>,
     /// `internal_only_headers`, in lower case: taken from requests that come from outside.
     pub internal_only_headers: Vec<String>,
 }
@@ -153,32 +157,6 @@ pub struct Route {
     pub stats: Option<usize>,
     /// What happens to them.
     pub action: Action,
-}
-
-/// What a route, or something above it, changes in heads.
-#[derive(Clone, Debug, Default)]
-pub struct HeaderEdits {
-    /// In requests that are forwarded.
-    pub request: Edits,
-    /// In responses, the proxy's own among them.
-    pub response: Edits,
-}
-
-/// What is changed in a head.
-#[derive(Clone, Debug, Default)]
-pub struct Edits {
-    /// What is taken off. It goes first.
-    pub remove: Vec<HeaderName>,
-    /// What is set.
-    pub add: Vec<Mutation<HeaderName>>,
-}
-
-impl HeaderEdits {
-    /// Does it change nothing?
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        [&self.request, &self.response].iter().all(|edits| edits.remove.is_empty() && edits.add.is_empty())
-    }
 }
 
 /// What a route does.

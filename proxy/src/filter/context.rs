@@ -5,16 +5,24 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::limits::Limits;
+use crate::config::filter::{Kind, RbacPrefixes};
 use crate::config::fraction::{Fraction, is_drawn};
 use crate::config::listener::ConnectionManager;
+use crate::config::rate_limit::RateLimit;
 use crate::net::Random;
 use crate::runtime::{Runtime, Watched};
-use crate::stats::{CorsStats, Registry, SetMetadataStats};
+use crate::stats::{CorsStats, CsrfStats, RbacStats, Registry, SetMetadataStats};
+
+use crate::token_bucket::Buckets;
 
 /// The stats of those filters that have some; `None` if no chain has the filter.
 #[derive(Default)]
 pub(crate) struct FilterStats {
     pub(super) cors: Option<CorsStats>,
+    pub(super) csrf: Option<CsrfStats>,
+    /// By their prefixes.
+    rbac: Vec<(RbacPrefixes, RbacStats)>,
     pub(super) set_metadata: Option<MetadataStats>,
 }
 
@@ -27,13 +35,26 @@ pub(super) struct MetadataStats {
 impl FilterStats {
     /// Those of a connection manager with these options.
     pub(crate) fn new(options: &ConnectionManager, registry: &Registry) -> Self {
+        let rbac = |kind: &Kind| {
+            let Kind::Rbac(prefixes) = kind else { return None };
+            Some((prefixes.clone(), RbacStats::of_requests(registry, &options.stat_prefix, prefixes)))
+        };
         Self {
-            cors: options.has_cors.then(|| CorsStats::new(registry, &options.stat_prefix)),
-            set_metadata: options.has_set_metadata.then(|| MetadataStats {
+            cors: options.counted.contains(&Kind::Cors).then(|| CorsStats::new(registry, &options.stat_prefix)),
+            csrf: options.counted.contains(&Kind::Csrf).then(|| CsrfStats::new(registry, &options.stat_prefix)),
+            rbac: options.counted.iter().filter_map(rbac).collect(),
+            set_metadata: options.counted.contains(&Kind::SetMetadata).then(|| MetadataStats {
                 own: SetMetadataStats::new(registry, &options.stat_prefix),
                 of_routes: SetMetadataStats::of_routes(registry),
             }),
         }
+    }
+}
+
+impl FilterStats {
+    /// Those of the filter `envoy.filters.http.rbac` with these prefixes.
+    pub(super) fn rbac(&self, prefixes: &RbacPrefixes) -> Option<&RbacStats> {
+        self.rbac.iter().find(|(known, _)| known == prefixes).map(|(_, stats)| stats)
     }
 }
 
@@ -46,6 +67,7 @@ pub(crate) struct FilterContext {
     runtime: Arc<Runtime>,
     /// As many as routes name keys, in all configurations that were served.
     fractions: RefCell<BTreeMap<String, Watched>>,
+    pub(super) limits: Limits,
 }
 
 impl FilterContext {
@@ -54,8 +76,21 @@ impl FilterContext {
         buffer_bytes_max: usize,
         random: Rc<dyn Random>,
         runtime: Arc<Runtime>,
+        (registry, buckets): (&Arc<Registry>, &Arc<Buckets>),
     ) -> Self {
-        Self { stats, buffer_bytes_max, random, runtime, fractions: RefCell::default() }
+        Self {
+            stats,
+            buffer_bytes_max,
+            random,
+            runtime,
+            fractions: RefCell::default(),
+            limits: Limits::new(registry, buckets),
+        }
+    }
+
+    /// These limits are in force.
+    pub(crate) fn set_rate_limits<'l>(&self, limits: impl Iterator<Item = &'l Arc<RateLimit>>) {
+        self.limits.set(limits);
     }
 
     /// Does a request belong to this fraction?
@@ -97,8 +132,13 @@ mod tests {
         let layer = RuntimeLayer { name: "operators".to_owned(), values: LayerValues::Admin };
         let runtime = Arc::new(Runtime::new(vec![layer], Differences::ALL));
         let random = Rc::new(Counting(Cell::new(0)));
-        let context =
-            FilterContext::new(FilterStats::default(), 0, Rc::clone(&random) as Rc<dyn Random>, Arc::clone(&runtime));
+        let context = FilterContext::new(
+            FilterStats::default(),
+            0,
+            Rc::clone(&random) as Rc<dyn Random>,
+            Arc::clone(&runtime),
+            (&Arc::default(), &Arc::default()),
+        );
         let fraction = |millionths| Fraction { millionths, key: Some("cors.on".to_owned()) };
         for (set, default, drawn, taken) in [
             ("", 0, false, 0),

@@ -18,12 +18,15 @@ use crate::config::route::{Edits, HeaderEdits};
 
 /// Changes a request that is about to be forwarded.
 pub(crate) fn edit_request(levels: &[Arc<HeaderEdits>], request: &mut RequestHead, info: &StreamInfo) {
-    for edits in levels.iter().map(|level| &level.request) {
-        remove(&edits.remove, &mut request.headers);
-        let value = |format: &Format| header_value(format, Heads::of_request(request), info);
-        let changes = changes(edits, &request.headers, value);
-        apply(changes, &mut request.headers, is_joined_in_requests);
-    }
+    levels.iter().for_each(|level| add_to_request(&level.request, request, info));
+}
+
+/// The same with one list of edits.
+pub(super) fn add_to_request(edits: &Edits, request: &mut RequestHead, info: &StreamInfo) {
+    remove(&edits.remove, &mut request.headers);
+    let value = |format: &Format| header_value(format, Heads::of_request(request), info);
+    let changes = changes(edits, &request.headers, value);
+    apply(changes, &mut request.headers, is_joined_in_requests);
 }
 
 /// Adds to the head of a tunnel that the proxy asks for itself.
@@ -40,13 +43,16 @@ pub(crate) fn edit_response(
     request: &RequestHead,
     info: &StreamInfo,
 ) {
-    for edits in levels.iter().map(|level| &level.response) {
-        remove(&edits.remove, &mut response.headers);
-        let value =
-            |format: &Format| header_value(format, Heads { request: Some(request), response: Some(response) }, info);
-        let changes = changes(edits, &response.headers, value);
-        apply(changes, &mut response.headers, is_joined_in_responses);
-    }
+    levels.iter().for_each(|level| add_to_response(&level.response, response, request, info));
+}
+
+/// The same with one list of edits.
+pub(crate) fn add_to_response(edits: &Edits, response: &mut ResponseHead, request: &RequestHead, info: &StreamInfo) {
+    remove(&edits.remove, &mut response.headers);
+    let value =
+        |format: &Format| header_value(format, Heads { request: Some(request), response: Some(response) }, info);
+    let changes = changes(edits, &response.headers, value);
+    apply(changes, &mut response.headers, is_joined_in_responses);
 }
 
 /// Changes the copy of a request: one mutation after the other.

@@ -15,11 +15,16 @@ mod buffer;
 mod change;
 mod context;
 mod cors;
+mod csrf;
 pub(crate) mod edits;
 mod grpc_stats;
 mod grpc_web;
 mod header_mutation;
+mod limits;
 mod piece;
+mod rate_limit;
+mod rbac;
+mod reply;
 mod set_metadata;
 #[cfg(test)]
 mod testing;
@@ -28,7 +33,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::access_log::StreamInfo;
-use crate::codec::{Headers, Payload, RequestHead, ResponseHead};
+use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::filter;
 use crate::config::route::HeaderEdits;
 use crate::stats::GrpcStats;
@@ -39,6 +44,8 @@ use grpc_stats::GrpcCalls;
 use grpc_web::GrpcWeb;
 use header_mutation::HeaderMutation;
 pub(crate) use piece::{End, Piece};
+use rate_limit::RateLimited;
+pub(crate) use reply::{EndedReply, FilterReply, Refusal};
 
 /// The filters of one stream, without the router.
 pub(crate) struct Filters<'c> {
@@ -69,9 +76,12 @@ enum Next {
 enum Filter<'c> {
     Buffer(Buffer),
     Cors(Cors<'c>),
+    Csrf(&'c filter::Csrf),
     GrpcStats(GrpcCalls<'c>),
     GrpcWeb(Box<GrpcWeb>),
     HeaderMutation(HeaderMutation<'c>),
+    RateLimit(RateLimited<'c>),
+    Rbac(&'c filter::Rbac),
     SetMetadata(&'c filter::SetMetadata),
 }
 
@@ -84,28 +94,6 @@ pub(crate) enum Flow<A> {
     Respond(A),
     /// The head waits until more of the body has come.
     Wait,
-}
-
-/// A response of a filter's own to the head of a request.
-#[derive(Debug, Eq, PartialEq)]
-pub(crate) enum FilterReply {
-    /// What a preflight requested (Fetch Standard, "CORS protocol").
-    Preflight(Headers),
-    /// The body that came meanwhile is refused.
-    Refused(Refusal),
-}
-
-/// Why a filter does not let a body pass.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Refusal {
-    /// A request's body that should be base64 is something else.
-    Base64Data,
-    /// A request's body that should be base64 is not made of whole groups of four characters.
-    Base64Size,
-    /// A request's body is larger than it may be.
-    RequestTooLarge,
-    /// A response's body that has to be kept is larger than may be.
-    ResponseTooLarge,
 }
 
 impl<'c> Filters<'c> {
@@ -194,9 +182,12 @@ impl<'c> Filters<'c> {
             Some(Filter::Buffer(buffer)) => buffer.bytes_max(),
             Some(
                 Filter::Cors(_)
+                | Filter::Csrf(_)
                 | Filter::GrpcStats(_)
                 | Filter::GrpcWeb(_)
                 | Filter::HeaderMutation(_)
+                | Filter::RateLimit(_)
+                | Filter::Rbac(_)
                 | Filter::SetMetadata(_),
             )
             | None => 0,
@@ -307,9 +298,12 @@ impl<'c> Filter<'c> {
         match options {
             filter::Filter::Buffer(options) => Self::Buffer(Buffer::new(*options)),
             filter::Filter::Cors(policy) => Self::Cors(Cors::new(policy)),
+            filter::Filter::Csrf(policy) => Self::Csrf(policy),
             filter::Filter::GrpcStats(methods) => Self::GrpcStats(GrpcCalls::new(methods)),
             filter::Filter::GrpcWeb => Self::GrpcWeb(Box::default()),
             filter::Filter::HeaderMutation(options) => Self::HeaderMutation(HeaderMutation::new(options)),
+            filter::Filter::RateLimit(limit) => Self::RateLimit(RateLimited::new(limit)),
+            filter::Filter::Rbac(options) => Self::Rbac(options),
             filter::Filter::SetMetadata(options) => Self::SetMetadata(options),
         }
     }
@@ -324,6 +318,7 @@ impl<'c> Filter<'c> {
         match self {
             Self::Buffer(buffer) => buffer.on_request(request, payload),
             Self::Cors(cors) => cors.on_request(request, around.context),
+            Self::Csrf(policy) => csrf::on_request(policy, request, around.context),
             Self::GrpcStats(calls) => {
                 calls.on_request(request, around.methods);
                 Flow::Continue
@@ -336,6 +331,8 @@ impl<'c> Filter<'c> {
                 mutation.on_request(request, info);
                 Flow::Continue
             }
+            Self::RateLimit(limited) => limited.on_request(request, info, around.context),
+            Self::Rbac(options) => rbac::on_request(options, request, info, around.context),
             Self::SetMetadata(options) => {
                 if let Some(stats) = &around.context.stats.set_metadata {
                     set_metadata::on_request(options, &mut info.metadata, stats);
@@ -353,7 +350,12 @@ impl<'c> Filter<'c> {
                 Flow::Continue
             }
             Self::GrpcWeb(web) => web.on_request_data(piece),
-            Self::Cors(_) | Self::HeaderMutation(_) | Self::SetMetadata(_) => Flow::Continue,
+            Self::Cors(_)
+            | Self::Csrf(_)
+            | Self::HeaderMutation(_)
+            | Self::RateLimit(_)
+            | Self::Rbac(_)
+            | Self::SetMetadata(_) => Flow::Continue,
         }
     }
 
@@ -365,11 +367,12 @@ impl<'c> Filter<'c> {
         info: &StreamInfo,
     ) -> Flow<Refusal> {
         match self {
-            Self::Buffer(_) | Self::SetMetadata(_) => {}
+            Self::Buffer(_) | Self::Csrf(_) | Self::Rbac(_) | Self::SetMetadata(_) => {}
             Self::Cors(cors) => cors.on_response(response),
             Self::GrpcStats(calls) => calls.on_response(response, payload),
             Self::GrpcWeb(web) => return web.on_response(response, payload),
             Self::HeaderMutation(mutation) => mutation.on_response(response, request, info),
+            Self::RateLimit(limited) => limited.on_response(response),
         }
         Flow::Continue
     }
@@ -381,7 +384,13 @@ impl<'c> Filter<'c> {
                 Flow::Continue
             }
             Self::GrpcWeb(web) => web.on_response_data(piece, context),
-            Self::Buffer(_) | Self::Cors(_) | Self::HeaderMutation(_) | Self::SetMetadata(_) => Flow::Continue,
+            Self::Buffer(_)
+            | Self::Cors(_)
+            | Self::Csrf(_)
+            | Self::HeaderMutation(_)
+            | Self::RateLimit(_)
+            | Self::Rbac(_)
+            | Self::SetMetadata(_) => Flow::Continue,
         }
     }
 }

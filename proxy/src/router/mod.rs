@@ -10,13 +10,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 pub(crate) use location::AbsoluteUrl;
-pub(crate) use matcher::{header_holds, response_header_holds};
-
-use http::HeaderValue;
 
 pub use chance::{Chance, RuntimeKeys};
 
 use crate::codec::RequestHead;
+use crate::codec::matching::header;
 use crate::codec::names;
 use crate::config::filter::Chains;
 use crate::config::route::{
@@ -142,22 +140,9 @@ fn requires_tls(host: &VirtualHost, head: &RequestHead) -> bool {
     }
 }
 
-/// A request's header, where `:authority` (or `host`), `:method` and `:path` are headers too.
-#[must_use]
-pub fn header<'a>(head: &'a RequestHead, name: &str) -> Option<&'a [u8]> {
-    match name {
-        ":authority" | "host" => head.authority.as_ref().map(HeaderValue::as_bytes),
-        ":method" => Some(head.method.as_str().as_bytes()),
-        ":protocol" => head.protocol.as_ref().map(HeaderValue::as_bytes),
-        ":scheme" => head.scheme.as_ref().map(HeaderValue::as_bytes),
-        ":path" => head.path.as_ref().map(HeaderValue::as_bytes),
-        name => head.headers.get_str(name).map(HeaderValue::as_bytes),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use http::{Method, Version};
+    use http::{HeaderValue, Method, Version};
     use proptest::prelude::*;
 
     use super::*;
@@ -356,6 +341,7 @@ mod tests {
             ports: PortMatch::Compared,
             parameters: ParameterMatch::Compared,
             stat_prefixes: Vec::new(),
+            rate_limits: Vec::new(),
             virtual_hosts: vec![
                 host(
                     vec![Domain::Any],

@@ -7,6 +7,7 @@ use http::HeaderValue;
 use crate::access_log::StreamInfo;
 use crate::access_log::format::{Heads, header_value};
 use crate::codec::head::is_joined_in_requests;
+use crate::codec::matching::header;
 use crate::codec::{RequestHead, names};
 use crate::config::filter::RouterOptions;
 use crate::config::rewrite::{ForwardedHost, NewHost, PathRewrite, Rewrites, is_host, is_part_of_target};
@@ -59,7 +60,7 @@ fn new_host(from: &NewHost, request: &RequestHead, info: &StreamInfo) -> Option<
         NewHost::Format(format) => {
             HeaderValue::from_bytes(&header_value(format, Heads::of_request(request), info)).ok()
         }
-        NewHost::Header(name) => super::header(request, name).and_then(|host| HeaderValue::from_bytes(host).ok()),
+        NewHost::Header(name) => header(request, name).and_then(|host| HeaderValue::from_bytes(host).ok()),
         NewHost::Literal(host) => return Some(host.clone()),
         NewHost::Path(rewrite) => {
             let path = std::str::from_utf8(request.path_only()).ok()?;

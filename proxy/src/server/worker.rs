@@ -286,6 +286,7 @@ impl Worker {
                 config.buffer_bytes_max,
                 random,
                 Arc::clone(&self.shared.runtime),
+                (registry, &listener.buckets),
             )),
             outside: self.outside.clone(),
             drain: drain.clone(),

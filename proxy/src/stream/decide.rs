@@ -141,6 +141,7 @@ async fn filter_request(stream: &mut StreamContext<'_>) -> Result<(), Reply> {
         let StreamContext { request, exchange, info, .. } = stream;
         match exchange.filter_request(request, payload, info) {
             Flow::Continue => return Ok(()),
+            Flow::Respond(FilterReply::Ended(reply)) => return Err(Reply::Local(LocalReply::Ended(reply), None)),
             Flow::Respond(FilterReply::Preflight(headers)) => {
                 return Err(Reply::Local(LocalReply::Preflight(headers), None));
             }

@@ -13,14 +13,17 @@ use crate::cluster::Failure;
 use crate::codec::http1::Refusal;
 use crate::codec::{Headers, RequestHead, ResponseHead, Violation, grpc, names};
 use crate::config::filter::StrictHeader;
+use crate::config::route::Edits;
 use crate::exchange::Expired;
-use crate::filter::Refusal as FilterRefusal;
+use crate::filter::{EndedReply, Refusal as FilterRefusal};
 
 /// Why the proxy responds by itself.
 #[derive(Debug)]
 pub(crate) enum LocalReply {
     /// Bytes that are not a request we serve, in its head or behind it.
     BadMessage(Refusal),
+    /// A filter has ended the request.
+    Ended(Box<EndedReply>),
     /// A configured direct response, or a redirect.
     Direct { status: u16, body: String, location: Option<HeaderValue> },
     /// The cluster refuses a share of its requests, set by a runtime key.
@@ -167,6 +170,11 @@ impl LocalReply {
         )
     }
 
+    /// What it changes in its head, behind the edits of its route.
+    pub(crate) fn edits(&self) -> Option<&Edits> {
+        if let Self::Ended(reply) = self { reply.edits.as_deref() } else { None }
+    }
+
     /// Is it a whole response of a filter's? Then it is sent as it is: neither in gRPC's form nor edited by its route.
     pub(crate) fn is_of_filter(&self) -> bool {
         matches!(self, Self::Preflight(_))
@@ -183,6 +191,13 @@ impl LocalReply {
                 body: body.clone().into(),
                 details: Details::DirectResponse,
                 flag: None,
+                closes: false,
+            },
+            Self::Ended(reply) => Row {
+                status: reply.status,
+                body: reply.body.clone(),
+                details: reply.details.clone(),
+                flag: reply.flag,
                 closes: false,
             },
             Self::Maintenance { marks_overload: _ } => {
@@ -272,6 +287,11 @@ impl LocalReply {
 
     /// Envoy's translation of an HTTP status. A limit of the whole stream is DEADLINE_EXCEEDED, whatever its status.
     fn grpc_status(&self, status: StatusCode) -> u16 {
+        if let Self::Ended(reply) = self
+            && let Some(status) = reply.grpc_status
+        {
+            return status;
+        }
         if matches!(self, Self::TooLate { expired: Expired::Duration, .. }) {
             return 4;
         }

@@ -3,12 +3,12 @@
 use crate::access_log::StreamInfo;
 use crate::access_log::format::Heads;
 use crate::access_log::grpc_status::GrpcStatus;
+use crate::codec::matching::header_holds;
 use crate::codec::{RequestHead, names};
 use crate::config::log_filter::{Choice, Comparison, ComparisonOperator, Draw, LogFilter as Options, LogType, Share};
 use crate::config::metadata::{MetadataPath, ValueMatch};
 use crate::config::route::HeaderMatch;
 use crate::net::Random;
-use crate::router;
 use crate::runtime::{Runtime, Watched};
 
 /// A filter with the numbers of the runtime that it reads.
@@ -88,7 +88,7 @@ impl LogFilter {
             }
             Self::Header(matcher) => {
                 let nothing = RequestHead::default();
-                router::header_holds(matcher, heads.request.unwrap_or(&nothing))
+                header_holds(matcher, heads.request.unwrap_or(&nothing))
             }
             Self::LogType(types) => types.has(log_type),
             Self::Metadata { path, value, missing } => {

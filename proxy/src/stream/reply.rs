@@ -11,6 +11,7 @@ use super::{After, Persistence, StreamContext};
 use crate::access_log::{ResponseFlag, StreamInfo};
 use crate::codec::http1::{Close, Refusal as HeadRefusal};
 use crate::codec::{Payload, RequestHead, ResetReason, Writer};
+use crate::filter::edits::add_to_response;
 use crate::filter::{End, Filters, Piece, Refusal};
 
 /// Sends one of the proxy's own responses. Returns the writer to the client, if the client is still there.
@@ -26,6 +27,9 @@ pub(super) async fn reply_locally(
     let mut content = Content::of(&row);
     if !reply.is_of_filter() {
         edit_response(stream, &mut head);
+        if let Some(edits) = reply.edits() {
+            add_to_response(edits, &mut head, &stream.request, stream.info);
+        }
         stream.rewrite_reply(&mut head, &mut content);
     }
     let body = reply.describe_body(content, form, &mut head);

@@ -15,12 +15,13 @@ use super::rewritten::LocalReplies;
 use crate::access_log::StreamInfo;
 use crate::cluster::{Cluster, Clusters};
 use crate::codec::RequestHead;
+use crate::codec::matching::{header, header_holds};
 use crate::config::listener::ConnectionManager as Options;
 use crate::config::route::{NamedCluster, RouteTable, VirtualCluster};
 use crate::drain::ListenerDrain;
 use crate::filter::FilterContext;
 use crate::net::Outside;
-use crate::router::{self, Found, RuntimeKeys, header_holds};
+use crate::router::{Found, RuntimeKeys};
 use crate::runtime::Runtime;
 use crate::stats::{HttpStats, PartStats, Registry, ResponseStats};
 
@@ -122,6 +123,7 @@ impl Service {
         // Configuration refuses hosts that are no header value.
         let default_host = options.http1.default_host_for_http_10.as_deref();
         let default_host = default_host.and_then(|host| HeaderValue::from_str(host).ok());
+        filters.set_rate_limits(options.rate_limits.iter().chain(&options.routes.rate_limits));
         Self {
             routes: RefCell::new(Rc::new(Routes::new(Arc::clone(&options.routes), &runtime, &registry))),
             runtime,
@@ -147,6 +149,7 @@ impl Service {
 
     /// Has the next requests matched against other routes.
     pub(crate) fn set_routes(&self, routes: Arc<RouteTable>) {
+        self.filters.set_rate_limits(self.options.rate_limits.iter().chain(&routes.rate_limits));
         self.routes.replace(Rc::new(Routes::new(routes, &self.runtime, &self.registry)));
     }
 
@@ -159,8 +162,8 @@ impl Service {
     pub(super) fn cluster(&self, wanted: &NamedCluster, head: &RequestHead) -> Option<Rc<Cluster>> {
         match wanted {
             NamedCluster::Cluster(name) => self.clusters.get(name),
-            NamedCluster::Header(header) => {
-                let named = router::header(head, header)?;
+            NamedCluster::Header(name) => {
+                let named = header(head, name)?;
                 self.clusters.get(std::str::from_utf8(named).ok()?)
             }
         }

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::StatusCode;
 
 use crate::cluster::Failure;
+use crate::codec::matching::{header_holds, response_header_holds};
 use crate::codec::names;
 use crate::codec::{Headers, RequestHead};
 use crate::config::retry::{Intervals, RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy};
-use crate::router::{header_holds, response_header_holds};
 
 /// What one try came to.
 #[derive(Clone, Debug)]

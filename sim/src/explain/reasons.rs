@@ -141,6 +141,16 @@ const RESPONSE_TOO_LARGE: Reason = reason(
     "raise per_connection_buffer_limit_bytes of the listener",
     None,
 );
+const FORBIDDEN: Reason = reason(
+    "because the rules of the rbac filter do not let the request through",
+    "let such requests through by its rules",
+    Some((At::Manager, "http_filters")),
+);
+const OTHER_ORIGIN: Reason = reason(
+    "because the request does not come from a page of the host that it asks, nor of one that the csrf filter names",
+    "name the page's host in additional_origins of the csrf filter",
+    Some((At::Manager, "http_filters")),
+);
 const PREFLIGHT: Reason = reason(
     "because the request is a preflight, which the route's CORS policy responds to",
     "no setting: the response names what the policy allows",
@@ -328,6 +338,7 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::ClusterNotFound => NO_CLUSTER,
         Details::Codec(violation) => return of_violation(*violation),
         Details::CorsResponse => PREFLIGHT,
+        Details::CsrfOriginMismatch => OTHER_ORIGIN,
         Details::DirectResponse => DIRECT_RESPONSE,
         Details::DownstreamDisconnect => CLIENT_CLOSED,
         Details::DrainEnded => DRAINED,
@@ -336,6 +347,7 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::MissingHost => NO_HOST,
         Details::NoHealthyUpstream => NO_ENDPOINT,
         Details::PathNormalizationFailed => BAD_PATH,
+        Details::RbacAccessDenied(_) => FORBIDDEN,
         Details::RequestPayloadTooLarge => PAYLOAD_TOO_LARGE,
         Details::QueryMissingContentType => QUERY_WITHOUT_TYPE,
         Details::ResponsePayloadTooLarge => RESPONSE_TOO_LARGE,
@@ -348,6 +360,7 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::ViaUpstream => AS_NEXT_HOP,
         Details::WebSocketHandshakeUnsuccessful => WEBSOCKET_REFUSED,
         Details::InternalRedirect
+        | Details::LocalRateLimited
         | Details::MaxDurationTimeout
         | Details::PerTryIdleTimeout
         | Details::PerTryTimeout

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::network_filter::Rbac;
+use super::rate_limit::{HttpStatus, TokenBucket, XRateLimitHeadersRfcVersion};
 use super::{RuntimeFractionalPercent, StringMatcher};
 use crate::config::constraints::{HeaderName, HeaderText, NonEmpty, OneLine};
 use crate::config::yaml::{At, Tree};
@@ -23,12 +25,18 @@ pub(crate) enum HttpFilterConfig {
     Buffer(Buffer),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors")]
     Cors(Empty),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.csrf.v3.CsrfPolicy")]
+    Csrf(CsrfPolicy),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.grpc_stats.v3.FilterConfig")]
     GrpcStats(GrpcStatsConfig),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb")]
     GrpcWeb(Empty),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation")]
     HeaderMutation(HeaderMutation),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit")]
+    LocalRateLimit(Box<LocalRateLimit>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC")]
+    Rbac(HttpRbac),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router")]
     Router(Router),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config")]
@@ -181,10 +189,16 @@ pub(crate) enum PerFilterConfig {
     Buffer(BufferPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy")]
     Cors(Box<CorsPolicy>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.csrf.v3.CsrfPolicy")]
+    Csrf(CsrfPolicy),
     #[serde(rename = "type.googleapis.com/envoy.config.route.v3.FilterConfig")]
     FilterConfig(FilterConfig),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute")]
     HeaderMutation(HeaderMutationPerRoute),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit")]
+    LocalRateLimit(Box<LocalRateLimit>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute")]
+    Rbac(RbacPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config")]
     SetMetadata(SetMetadata),
 }
@@ -204,13 +218,64 @@ pub(crate) enum PerRouteConfig {
     Buffer(BufferPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy")]
     Cors(Box<CorsPolicy>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.csrf.v3.CsrfPolicy")]
+    Csrf(CsrfPolicy),
     /// `{}` has no type: it configures nothing, and switches the filter on.
     #[serde(rename = "")]
     Empty(Empty),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute")]
     HeaderMutation(HeaderMutationPerRoute),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit")]
+    LocalRateLimit(Box<LocalRateLimit>),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute")]
+    Rbac(RbacPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config")]
     SetMetadata(SetMetadata),
+}
+
+/// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`
+#[derive(Debug, Deserialize)]
+pub(crate) struct LocalRateLimit {
+    pub(crate) enable_x_ratelimit_headers: Option<XRateLimitHeadersRfcVersion>,
+    pub(crate) filter_enabled: Option<RuntimeFractionalPercent>,
+    pub(crate) filter_enforced: Option<RuntimeFractionalPercent>,
+    #[serde(default)]
+    pub(crate) local_rate_limit_per_downstream_connection: bool,
+    #[serde(default)]
+    pub(crate) rate_limited_as_resource_exhausted: bool,
+    #[serde(default)]
+    pub(crate) request_headers_to_add_when_not_enforced: Vec<At<HeaderValueOption>>,
+    #[serde(default)]
+    pub(crate) response_headers_to_add: Vec<At<HeaderValueOption>>,
+    pub(crate) stat_prefix: NonEmpty,
+    pub(crate) status: Option<HttpStatus>,
+    pub(crate) token_bucket: Option<At<TokenBucket>>,
+}
+
+/// `envoy.extensions.filters.http.rbac.v3.RBAC`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HttpRbac {
+    pub(crate) rules: Option<Rbac>,
+    #[serde(default)]
+    pub(crate) rules_stat_prefix: String,
+    pub(crate) shadow_rules: Option<Rbac>,
+    #[serde(default)]
+    pub(crate) shadow_rules_stat_prefix: String,
+}
+
+/// `envoy.extensions.filters.http.rbac.v3.RBACPerRoute`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RbacPerRoute {
+    pub(crate) rbac: Option<HttpRbac>,
+}
+
+/// `envoy.extensions.filters.http.csrf.v3.CsrfPolicy`
+#[derive(Debug, Deserialize)]
+pub(crate) struct CsrfPolicy {
+    #[serde(default)]
+    pub(crate) additional_origins: Vec<At<StringMatcher>>,
+    pub(crate) filter_enabled: RuntimeFractionalPercent,
+    pub(crate) shadow_enabled: Option<RuntimeFractionalPercent>,
 }
 
 /// A message without fields.

@@ -12,6 +12,7 @@ pub(crate) mod matchers;
 pub(crate) mod network_filter;
 pub(crate) mod policies;
 pub(crate) mod proxy_protocol;
+pub(crate) mod rate_limit;
 pub(crate) mod route;
 pub(crate) mod secret;
 pub(crate) mod source;

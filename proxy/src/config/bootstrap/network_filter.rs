@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::matchers::{HeaderMatcher, MetadataMatcher};
 use super::{CidrRange, StringMatcher};
 use crate::config::constraints::NonEmpty;
 use crate::config::units::Seconds;
@@ -61,9 +62,18 @@ pub(crate) struct Permission {
     pub(crate) destination_ip: Option<At<CidrRange>>,
     pub(crate) destination_port: Option<At<u32>>,
     pub(crate) destination_port_range: Option<At<Int32Range>>,
+    pub(crate) header: Option<At<HeaderMatcher>>,
+    pub(crate) metadata: Option<At<MetadataMatcher>>,
     pub(crate) not_rule: Option<Box<At<Self>>>,
     pub(crate) or_rules: Option<PermissionSet>,
     pub(crate) requested_server_name: Option<At<StringMatcher>>,
+    pub(crate) url_path: Option<At<UrlPath>>,
+}
+
+/// `envoy.type.matcher.v3.PathMatcher`
+#[derive(Debug, Deserialize)]
+pub(crate) struct UrlPath {
+    pub(crate) path: At<StringMatcher>,
 }
 
 /// `envoy.config.rbac.v3.Permission.Set`
@@ -86,11 +96,21 @@ pub(crate) struct Int32Range {
 pub(crate) struct Principal {
     pub(crate) and_ids: Option<PrincipalSet>,
     pub(crate) any: Option<bool>,
+    pub(crate) authenticated: Option<At<Authenticated>>,
     pub(crate) direct_remote_ip: Option<At<CidrRange>>,
+    pub(crate) header: Option<At<HeaderMatcher>>,
+    pub(crate) metadata: Option<At<MetadataMatcher>>,
     pub(crate) not_id: Option<Box<At<Self>>>,
     pub(crate) or_ids: Option<PrincipalSet>,
     pub(crate) remote_ip: Option<At<CidrRange>>,
     pub(crate) source_ip: Option<At<CidrRange>>,
+    pub(crate) url_path: Option<At<UrlPath>>,
+}
+
+/// `envoy.config.rbac.v3.Principal.Authenticated`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Authenticated {
+    pub(crate) principal_name: Option<At<StringMatcher>>,
 }
 
 /// `envoy.config.rbac.v3.Principal.Set`

@@ -3,9 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::address::{Address, InternalAddress, Pipe};
-use crate::config::bootstrap::{Address as Written, EnvoyInternalAddress, Pipe as WrittenPipe, SocketAddress};
+use crate::config::bootstrap::{
+    Address as Written, CidrRange, EnvoyInternalAddress, Pipe as WrittenPipe, SocketAddress,
+};
 use crate::config::error::Cause;
 use crate::config::problem::Problem;
+use crate::config::trust::Cidr;
 use crate::config::yaml::At;
 
 /// What an address says: one of its forms.
@@ -103,4 +106,15 @@ fn pipe(written: &WrittenPipe) -> Result<Pipe, Problem> {
         ));
     }
     Ok(Pipe { mode: Some(mode.value), ..pipe })
+}
+
+pub(super) fn cidr(written: &At<CidrRange>) -> Result<Cidr, Problem> {
+    let CidrRange { address_prefix, prefix_len } = &written.value;
+    let address =
+        address_prefix.parse().map_err(|_| written.invalid(format!("malformed IP address: {address_prefix}")))?;
+    const LENGTH_MAX: u32 = 128;
+    match prefix_len.unwrap_or(0) {
+        length @ ..=LENGTH_MAX => Ok(Cidr::new(address, length)),
+        length => Err(written.invalid(format!("prefix_len {length} is more than {LENGTH_MAX}"))),
+    }
 }

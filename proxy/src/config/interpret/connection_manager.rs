@@ -6,9 +6,9 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::access_log::access_log;
+use super::address::cidr;
 use super::local_reply::local_replies;
 use super::{ClusterNames, downstream_http2_options, filter, name_case, pattern, route, trailer_rule, within};
-use crate::config::bootstrap::CidrRange;
 use crate::config::bootstrap::listener::{
     CodecType as WrittenCodec, ForwardClientCertDetails, HeadersWithUnderscoresAction, HttpConnectionManager,
     InternalAddressConfig, PathWithEscapedSlashesAction, SchemeHeaderTransformation, ServerHeaderTransformation,
@@ -37,7 +37,7 @@ pub(super) fn connection_manager(
 ) -> Result<ConnectionManager, Problem> {
     const HEADERS_MAX: u32 = 100; // Envoy's default, max_headers_count.
     const HEAD_KIB_MAX: u32 = 60; // Envoy's default, max_request_headers_kb.
-    let filters = filter::Template::new(&written.http_filters, &written.upgrade_configs, place)?;
+    let filters = filter::Template::new(&written.http_filters, &written.upgrade_configs, place, notes)?;
     let upgrades = upgrades(&written.upgrade_configs)?;
     let routes = route::table(&written.route_config, clusters, &filters, notes)?;
     note_unreachable_connect(&written, &routes, &upgrades, notes);
@@ -60,8 +60,8 @@ pub(super) fn connection_manager(
         access_logs: written.access_log.into_iter().map(|log| access_log(log, notes)).collect::<Result<_, _>>()?,
         server,
         filters: filters.resolve(&[], filter::Forwarding::NotForwarded),
-        has_cors: filters.has_cors(),
-        has_set_metadata: filters.has_set_metadata(),
+        counted: filters.counted(),
+        rate_limits: filters.rate_limits(),
         // Both bounds were checked above; a usize has at least 32 bits wherever this runs.
         request_head_bytes_max: usize::try_from(head_kib).unwrap_or(usize::MAX).saturating_mul(1024),
         request_headers_max: usize::try_from(headers).unwrap_or(usize::MAX),
@@ -234,17 +234,6 @@ fn trust(written: &HttpConnectionManager) -> Result<Trust, Problem> {
         skip_append: written.skip_xff_append.unwrap_or(false),
         internal,
     })
-}
-
-pub(super) fn cidr(written: &At<CidrRange>) -> Result<Cidr, Problem> {
-    let CidrRange { address_prefix, prefix_len } = &written.value;
-    let address =
-        address_prefix.parse().map_err(|_| written.invalid(format!("malformed IP address: {address_prefix}")))?;
-    const LENGTH_MAX: u32 = 128;
-    match prefix_len.unwrap_or(0) {
-        length @ ..=LENGTH_MAX => Ok(Cidr::new(address, length)),
-        length => Err(written.invalid(format!("prefix_len {length} is more than {LENGTH_MAX}"))),
-    }
 }
 
 fn codec(written: Option<WrittenCodec>) -> CodecType {

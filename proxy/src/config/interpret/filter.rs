@@ -3,29 +3,36 @@
 //! A chain is resolved for each route while the file is read: what is switched off is not in it, and what the route, its
 //! virtual host and the route configuration say of a filter is in the filter's options.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::{cors, metadata, mutation};
+use super::rate_limit::{self, Owner};
+use super::rbac;
+use super::{cors, fraction, metadata, mutation, pattern};
 use crate::config::bootstrap::filter::{
-    Buffer as WrittenBuffer, BufferPerRoute, CorsPolicy, FilterConfig, GrpcStatsConfig, HeaderMutationPerRoute,
-    HttpFilter, HttpFilterConfig, PerFilterConfig, PerRouteConfig, Router, SetMetadata as WrittenSetMetadata,
-    TypedPerFilterConfig,
+    Buffer as WrittenBuffer, BufferPerRoute, CorsPolicy, CsrfPolicy, FilterConfig, GrpcStatsConfig,
+    HeaderMutationPerRoute, HttpFilter, HttpFilterConfig, LocalRateLimit, PerFilterConfig, PerRouteConfig, Router,
+    SetMetadata as WrittenSetMetadata, TypedPerFilterConfig,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
 use crate::config::error::{Name, Place};
 use crate::config::filter::{
-    Buffer, Chain, Chains, CountedMethods, Filter, HeaderMutation, MetadataEntry, Mutations, RouterOptions,
-    ServiceNames, SetMetadata, StrictHeader,
+    Buffer, Chain, Chains, CountedMethods, Csrf, Filter, HeaderMutation, Kind, MetadataEntry, Mutations, Rbac,
+    RouterOptions, ServiceNames, SetMetadata, StrictHeader,
 };
+use crate::config::fraction::Fraction;
 use crate::config::problem::{Problem, unknown};
+use crate::config::rate_limit::RateLimit;
 use crate::config::yaml::{At, Notes};
 
 /// The chains of a connection manager, before a route has its say.
 pub(super) struct Template {
     default: ChainTemplate,
     upgrades: Vec<(String, ChainTemplate)>,
+    /// The limits of requests that routes, and levels above them, have so far.
+    limits_of_routes: RefCell<Vec<Arc<RateLimit>>>,
 }
 
 struct ChainTemplate {
@@ -44,9 +51,12 @@ struct FilterTemplate {
 enum Options {
     Buffer(Buffer),
     Cors,
+    Csrf(Arc<Csrf>),
     GrpcStats(Arc<CountedMethods>),
     GrpcWeb,
     HeaderMutation { mutations: Arc<Mutations>, most_specific_wins: bool },
+    RateLimit(Arc<RateLimit>),
+    Rbac(Arc<Rbac>),
     SetMetadata(Arc<[MetadataEntry]>),
 }
 
@@ -70,7 +80,11 @@ enum OverrideOptions {
     /// `None` switches it off.
     Buffer(Option<Buffer>),
     Cors(Arc<cors::Policy>),
+    Csrf(Arc<Csrf>),
     HeaderMutation(Arc<Mutations>),
+    RateLimit(Arc<RateLimit>),
+    /// `None` has nothing judged.
+    Rbac(Option<Rbac>),
     SetMetadata(Arc<[MetadataEntry]>),
 }
 
@@ -89,18 +103,19 @@ impl Template {
         filters: &[At<HttpFilter>],
         upgrades: &[At<UpgradeConfig>],
         place: &Place,
+        notes: &Notes,
     ) -> Result<Self, Problem> {
-        let default = chain(filters, place, "http")?;
+        let default = chain(filters, place, "http", notes)?;
         let mut own = Vec::new();
         for upgrade in upgrades {
             // An empty list means the same as none: the connection manager's own filters.
             let Some(filters) = upgrade.value.filters.as_ref().filter(|filters| !filters.value.is_empty()) else {
                 continue;
             };
-            let chain = chain(&filters.value, &filters.place, "http upgrade")?;
+            let chain = chain(&filters.value, &filters.place, "http upgrade", notes)?;
             own.push((upgrade.value.upgrade_type.value.to_ascii_lowercase(), chain));
         }
-        Ok(Self { default, upgrades: own })
+        Ok(Self { default, upgrades: own, limits_of_routes: RefCell::default() })
     }
 
     /// The chains where `levels` say something of them, the most specific last.
@@ -109,14 +124,22 @@ impl Template {
         Chains { default: self.default.resolve(levels, forwarding), upgrades: own.collect() }
     }
 
-    /// Does one of the chains have the filter `envoy.filters.http.cors`?
-    pub(super) fn has_cors(&self) -> bool {
-        self.filters().any(|filter| matches!(filter.options, Options::Cors))
+    /// The filters with stats of their own that one of the chains has.
+    pub(super) fn counted(&self) -> BTreeSet<Kind> {
+        self.filters().filter_map(|filter| filter.options.counted()).collect()
     }
 
-    /// Does one of the chains have the filter `envoy.filters.http.set_metadata`?
-    pub(super) fn has_set_metadata(&self) -> bool {
-        self.filters().any(|filter| matches!(filter.options, Options::SetMetadata(_)))
+    /// The limits of requests that one of the chains has.
+    pub(super) fn rate_limits(&self) -> Vec<Arc<RateLimit>> {
+        let limit = |filter: &FilterTemplate| {
+            if let Options::RateLimit(limit) = &filter.options { Some(Arc::clone(limit)) } else { None }
+        };
+        self.filters().filter_map(limit).collect()
+    }
+
+    /// The limits of requests that routes, and levels above them, have.
+    pub(super) fn take_limits_of_routes(&self) -> Vec<Arc<RateLimit>> {
+        self.limits_of_routes.take()
     }
 
     /// The filters before the router, of all chains.
@@ -147,6 +170,9 @@ impl Template {
                     format!("filter {name} is of type {}, and this configures another type", other.options.kind());
                 return Err(config.invalid(what));
             }
+            if let Some(OverrideOptions::RateLimit(limit)) = &said.options {
+                self.limits_of_routes.borrow_mut().push(Arc::clone(limit));
+            }
             level.overrides.insert(name.clone(), said);
         }
         Ok(level)
@@ -175,56 +201,50 @@ impl FilterTemplate {
         if said.last().map_or(self.disabled, |said| said.disabled) {
             return None;
         }
-        let options = said.iter().filter_map(|said| said.options.as_ref());
-        match &self.options {
+        let options = || said.iter().filter_map(|said| said.options.as_ref());
+        Some(match &self.options {
             Options::Buffer(buffer) => {
-                let mut limits = options.rev().filter_map(|options| match options {
-                    OverrideOptions::Buffer(buffer) => Some(*buffer),
-                    OverrideOptions::Cors(_) | OverrideOptions::HeaderMutation(_) | OverrideOptions::SetMetadata(_) => {
-                        None
-                    }
-                });
-                limits.next().unwrap_or(Some(*buffer)).map(Filter::Buffer)
+                let own = options().rev().find_map(OverrideOptions::buffer);
+                return own.unwrap_or(Some(*buffer)).map(Filter::Buffer);
             }
             // Envoy has no policy for a response of the route's own.
-            Options::Cors if forwarding == Forwarding::NotForwarded => None,
+            Options::Cors if forwarding == Forwarding::NotForwarded => return None,
             Options::Cors => {
-                let policies = options.rev().filter_map(|options| match options {
-                    OverrideOptions::Cors(policy) => Some(Arc::clone(policy)),
-                    OverrideOptions::Buffer(_)
-                    | OverrideOptions::HeaderMutation(_)
-                    | OverrideOptions::SetMetadata(_) => None,
-                });
-                let mut policies: Vec<Arc<cors::Policy>> = policies.collect();
+                let of_levels = options().rev().filter_map(OverrideOptions::cors);
+                let mut policies: Vec<Arc<cors::Policy>> = of_levels.cloned().collect();
                 if policies.is_empty() {
                     policies.extend(levels.iter().rev().filter_map(|level| level.cors.clone()));
                 }
-                cors::merged(&policies).map(Arc::new).map(Filter::Cors)
+                return cors::merged(&policies).map(Arc::new).map(Filter::Cors);
             }
-            Options::GrpcStats(methods) => Some(Filter::GrpcStats(Arc::clone(methods))),
-            Options::GrpcWeb => Some(Filter::GrpcWeb),
+            Options::Csrf(policy) => {
+                Filter::Csrf(Arc::clone(options().rev().find_map(OverrideOptions::csrf).unwrap_or(policy)))
+            }
+            Options::GrpcStats(methods) => Filter::GrpcStats(Arc::clone(methods)),
+            Options::GrpcWeb => Filter::GrpcWeb,
             Options::HeaderMutation { mutations, most_specific_wins } => {
-                let more = options.filter_map(|options| match options {
-                    OverrideOptions::HeaderMutation(mutations) => Some(Arc::clone(mutations)),
-                    OverrideOptions::Buffer(_) | OverrideOptions::Cors(_) | OverrideOptions::SetMetadata(_) => None,
-                });
-                let mut more: Vec<Arc<Mutations>> = more.collect();
+                let of_levels = options().filter_map(OverrideOptions::mutations);
+                let mut more: Vec<Arc<Mutations>> = of_levels.cloned().collect();
                 // What is applied last wins.
                 if !most_specific_wins {
                     more.reverse();
                 }
                 let levels = std::iter::once(Arc::clone(mutations)).chain(more).collect();
-                Some(Filter::HeaderMutation(HeaderMutation { levels }))
+                Filter::HeaderMutation(HeaderMutation { levels })
             }
+            Options::RateLimit(limit) => {
+                Filter::RateLimit(Arc::clone(options().rev().find_map(OverrideOptions::rate_limit).unwrap_or(limit)))
+            }
+            Options::Rbac(own) => match options().rev().find_map(OverrideOptions::rbac) {
+                None => Filter::Rbac(Arc::clone(own)),
+                Some(of_route) => Filter::Rbac(Arc::new(rbac::below(own, of_route.as_ref()?))),
+            },
             Options::SetMetadata(own) => {
                 // The most specific level alone counts.
-                let of_route = options.rev().find_map(|options| match options {
-                    OverrideOptions::SetMetadata(entries) => Some(Arc::clone(entries)),
-                    OverrideOptions::Buffer(_) | OverrideOptions::Cors(_) | OverrideOptions::HeaderMutation(_) => None,
-                });
-                Some(Filter::SetMetadata(SetMetadata { own: Arc::clone(own), of_route }))
+                let of_route = options().rev().find_map(OverrideOptions::metadata).cloned();
+                Filter::SetMetadata(SetMetadata { own: Arc::clone(own), of_route })
             }
-        }
+        })
     }
 }
 
@@ -233,29 +253,76 @@ impl Options {
         match self {
             Self::Buffer(_) => "envoy.filters.http.buffer",
             Self::Cors => "envoy.filters.http.cors",
+            Self::Csrf(_) => "envoy.filters.http.csrf",
             Self::GrpcStats(_) => "envoy.filters.http.grpc_stats",
             Self::GrpcWeb => "envoy.filters.http.grpc_web",
             Self::HeaderMutation { .. } => "envoy.filters.http.header_mutation",
+            Self::RateLimit(_) => "envoy.filters.http.local_ratelimit",
+            Self::Rbac(_) => "envoy.filters.http.rbac",
             Self::SetMetadata(_) => "envoy.filters.http.set_metadata",
+        }
+    }
+
+    /// The filter, if it has stats of its own.
+    fn counted(&self) -> Option<Kind> {
+        match self {
+            Self::Cors => Some(Kind::Cors),
+            Self::Csrf(_) => Some(Kind::Csrf),
+            Self::Rbac(rbac) => Some(Kind::Rbac(rbac.prefixes.clone())),
+            Self::SetMetadata(_) => Some(Kind::SetMetadata),
+            Self::Buffer(_) | Self::GrpcStats(_) | Self::GrpcWeb | Self::HeaderMutation { .. } | Self::RateLimit(_) => {
+                None
+            }
         }
     }
 }
 
 impl OverrideOptions {
+    fn buffer(&self) -> Option<Option<Buffer>> {
+        if let Self::Buffer(buffer) = self { Some(*buffer) } else { None }
+    }
+
+    fn cors(&self) -> Option<&Arc<cors::Policy>> {
+        if let Self::Cors(policy) = self { Some(policy) } else { None }
+    }
+
+    fn csrf(&self) -> Option<&Arc<Csrf>> {
+        if let Self::Csrf(policy) = self { Some(policy) } else { None }
+    }
+
+    fn metadata(&self) -> Option<&Arc<[MetadataEntry]>> {
+        if let Self::SetMetadata(entries) = self { Some(entries) } else { None }
+    }
+
+    fn mutations(&self) -> Option<&Arc<Mutations>> {
+        if let Self::HeaderMutation(mutations) = self { Some(mutations) } else { None }
+    }
+
+    fn rbac(&self) -> Option<&Option<Rbac>> {
+        if let Self::Rbac(rbac) = self { Some(rbac) } else { None }
+    }
+
+    fn rate_limit(&self) -> Option<&Arc<RateLimit>> {
+        if let Self::RateLimit(limit) = self { Some(limit) } else { None }
+    }
+
     /// Do they configure a filter that has these options?
     fn is_for(&self, options: &Options) -> bool {
         matches!(
             (self, options),
             (Self::Buffer(_), Options::Buffer(_))
                 | (Self::Cors(_), Options::Cors)
+                | (Self::Csrf(_), Options::Csrf(_))
                 | (Self::HeaderMutation(_), Options::HeaderMutation { .. })
+                | (Self::RateLimit(_), Options::RateLimit(_))
+                | (Self::Rbac(_), Options::Rbac(_))
                 | (Self::SetMetadata(_), Options::SetMetadata(_))
         )
     }
 }
 
 /// A filter chain; `kind` is Envoy's word for it.
-fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str) -> Result<ChainTemplate, Problem> {
+fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str, notes: &Notes) -> Result<ChainTemplate, Problem> {
     let mut before = Vec::new();
     for (nth, at) in filters.iter().enumerate() {
         let (filter, is_last) = (&at.value, nth + 1 == filters.len());
@@ -263,12 +330,17 @@ fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str) -> Result<ChainT
         let options = match &filter.typed_config {
             HttpFilterConfig::Buffer(written) => Options::Buffer(buffer(written)?),
             HttpFilterConfig::Cors(_) => Options::Cors,
+            HttpFilterConfig::Csrf(written) => Options::Csrf(Arc::new(csrf(written, notes)?)),
             HttpFilterConfig::GrpcStats(written) => Options::GrpcStats(Arc::new(counted_methods(written)?)),
             HttpFilterConfig::GrpcWeb(_) => Options::GrpcWeb,
             HttpFilterConfig::HeaderMutation(written) => Options::HeaderMutation {
                 mutations: Arc::new(mutation::mutations(written.mutations.as_ref())?),
                 most_specific_wins: written.most_specific_header_mutations_wins.unwrap_or(false),
             },
+            HttpFilterConfig::LocalRateLimit(written) => {
+                Options::RateLimit(Arc::new(rate_limit::rate_limit(written, Owner::Filter, &at.place, notes)?))
+            }
+            HttpFilterConfig::Rbac(written) => Options::Rbac(Arc::new(rbac::of_requests_alone(written)?)),
             HttpFilterConfig::Router(_) if !is_last => return Err(misplaced(at, "terminal", ROUTER, "must be", kind)),
             HttpFilterConfig::Router(_) if disabled => {
                 return Err(at.invalid("the router ends its filter chain, and cannot be disabled"));
@@ -350,13 +422,19 @@ fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) -> Result<Ove
         PerFilterConfig::FilterConfig(FilterConfig { config: Some(config), .. }) => match &config.value {
             PerRouteConfig::Buffer(written) => Some(buffer_override(written, &config.place)?),
             PerRouteConfig::Cors(written) => Some(cors_override(written, notes)?),
+            PerRouteConfig::Csrf(written) => Some(csrf_override(written, notes)?),
             PerRouteConfig::Empty(_) => None,
             PerRouteConfig::HeaderMutation(written) => Some(mutation_override(written)?),
+            PerRouteConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
+            PerRouteConfig::Rbac(written) => Some(OverrideOptions::Rbac(rbac::of_route(written)?)),
             PerRouteConfig::SetMetadata(written) => Some(metadata_override(written)?),
         },
         PerFilterConfig::Buffer(written) => Some(buffer_override(written, &at.place)?),
         PerFilterConfig::Cors(written) => Some(cors_override(written, notes)?),
+        PerFilterConfig::Csrf(written) => Some(csrf_override(written, notes)?),
         PerFilterConfig::HeaderMutation(written) => Some(mutation_override(written)?),
+        PerFilterConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
+        PerFilterConfig::Rbac(written) => Some(OverrideOptions::Rbac(rbac::of_route(written)?)),
         PerFilterConfig::SetMetadata(written) => Some(metadata_override(written)?),
     };
     Ok(Override { disabled: false, options })
@@ -373,6 +451,24 @@ fn buffer_override(written: &BufferPerRoute, place: &Place) -> Result<OverrideOp
 
 fn cors_override(written: &CorsPolicy, notes: &Notes) -> Result<OverrideOptions, Problem> {
     Ok(OverrideOptions::Cors(Arc::new(cors::Policy::new(written, notes)?)))
+}
+
+fn csrf(written: &CsrfPolicy, notes: &Notes) -> Result<Csrf, Problem> {
+    let counted = written.shadow_enabled.as_ref().map(|share| fraction::fraction(share, notes));
+    Ok(Csrf {
+        enforced: fraction::fraction(&written.filter_enabled, notes),
+        counted: counted.unwrap_or(Fraction { millionths: 0, key: None }),
+        additional_origins: written.additional_origins.iter().map(pattern::string_match).collect::<Result<_, _>>()?,
+    })
+}
+
+fn csrf_override(written: &CsrfPolicy, notes: &Notes) -> Result<OverrideOptions, Problem> {
+    Ok(OverrideOptions::Csrf(Arc::new(csrf(written, notes)?)))
+}
+
+fn rate_limit_override(written: &LocalRateLimit, place: &Place, notes: &Notes) -> Result<OverrideOptions, Problem> {
+    let limit = rate_limit::rate_limit(written, Owner::Route, place, notes)?;
+    Ok(OverrideOptions::RateLimit(Arc::new(limit)))
 }
 
 fn mutation_override(written: &HeaderMutationPerRoute) -> Result<OverrideOptions, Problem> {

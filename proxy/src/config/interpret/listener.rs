@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection_manager::cidr;
+use super::address::cidr;
 use super::secret::Secrets;
 use super::{
     ClusterNames, address, buffer_bytes_max, connection_manager, network_filter, proxy_protocol, tcp_proxy, tls, within,

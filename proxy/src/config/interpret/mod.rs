@@ -21,6 +21,8 @@ mod network_filter;
 mod overload;
 mod pattern;
 mod proxy_protocol;
+mod rate_limit;
+mod rbac;
 mod redirects;
 mod retry;
 mod rewrite;

@@ -76,7 +76,8 @@ pub(super) fn table(
         false => ParameterMatch::Compared,
     };
     let stat_prefixes = stat_prefixes.take();
-    Ok(RouteTable { virtual_hosts: virtual_hosts.into(), ports, parameters, stat_prefixes, internal_only_headers })
+    let (virtual_hosts, rate_limits) = (virtual_hosts.into(), filters.take_limits_of_routes());
+    Ok(RouteTable { virtual_hosts, ports, parameters, stat_prefixes, rate_limits, internal_only_headers })
 }
 
 /// What the route configuration says for all of its virtual hosts.

@@ -3,9 +3,11 @@
 use super::Support::{self, Ignored, Old, Only, Refused, Within};
 use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, RATE_LIMIT, RESOLVER, SOCKET};
 
+const BUCKETS: &str =
+    "requests are not told apart by descriptors: each limit has one token_bucket; write limits for routes";
 const FLOOD: &str = "the frames that wait for a peer are bounded: a peer that does not read them is not read either";
 const PERIODIC: &str = "a stream is logged at its end and, where that is asked for, when it begins or becomes a tunnel";
-const RBAC: &str = "rules for connections are about addresses, ports and the server name";
+const RBAC: &str = "rules are about addresses, ports and the server name, and those for requests about heads, metadata and certificates";
 const SUBSETS: &str = "no cluster has subsets, since lb_subset_config is refused: all of its endpoints match";
 const TRACING: &str = "there is no distributed tracing";
 const TRAILERS: &str = "trailers are passed on as they came";
@@ -171,23 +173,19 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("NetworkRbac", "enforcement_type", Only("ONE_TIME_ON_FIRST_BYTE", "rules are about the connection, which does not change")),
     ("NetworkRbac", "matcher", Refused("write rules")),
     ("NetworkRbac", "shadow_matcher", Refused("write shadow_rules")),
+    ("HttpRbac", "matcher", Refused("write rules")),
+    ("HttpRbac", "shadow_matcher", Refused("write shadow_rules")),
+    ("HttpRbac", "track_per_rule_stats", Only("false", "policies have no stats of their own")),
     ("Rbac", "audit_logging_options", Refused("write access logs with %CONNECTION_TERMINATION_DETAILS%")),
     ("RbacPolicy", "checked_condition", Refused("there are no expressions; write permissions and principals")),
     ("RbacPolicy", "condition", Refused("there are no expressions; write permissions and principals")),
-    ("Permission", "header", Refused(RBAC)),
     ("Permission", "matcher", Refused(RBAC)),
-    ("Permission", "metadata", Refused(RBAC)),
     ("Permission", "sourced_metadata", Refused(RBAC)),
     ("Permission", "uri_template", Refused(RBAC)),
-    ("Permission", "url_path", Refused(RBAC)),
-    ("Principal", "authenticated", Refused(RBAC)),
     ("Principal", "custom", Refused(RBAC)),
     ("Principal", "filter_state", Refused(RBAC)),
-    ("Principal", "header", Refused(RBAC)),
-    ("Principal", "metadata", Refused(RBAC)),
     ("Principal", "mtls_authenticated", Refused(RBAC)),
     ("Principal", "sourced_metadata", Refused(RBAC)),
-    ("Principal", "url_path", Refused(RBAC)),
     ("PathNormalizationOptions", "forwarding_transformation", Refused("paths are passed on as they came")),
     ("PathNormalizationOptions", "http_filter_transformation", Refused("paths are passed on as they came")),
     ("RequestIDExtension", "typed_config", Within("UuidRequestIdConfig")),
@@ -227,6 +225,14 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
 
     ("VirtualHost", "matcher", Refused("routes are a list")),
     ("VirtualHost", "metadata", Ignored(METADATA)),
+    ("LocalRateLimit", "always_consume_default_token_bucket", Ignored(BUCKETS)),
+    ("LocalRateLimit", "descriptors", Refused(BUCKETS)),
+    ("LocalRateLimit", "local_cluster_rate_limit", Refused("a bucket is that of one process")),
+    ("LocalRateLimit", "max_dynamic_descriptors", Ignored(BUCKETS)),
+    ("LocalRateLimit", "rate_limits", Refused(BUCKETS)),
+    ("LocalRateLimit", "stage", Ignored(BUCKETS)),
+    ("LocalRateLimit", "vh_rate_limits", Ignored(BUCKETS)),
+
     ("VirtualHost", "rate_limits", Refused(RATE_LIMIT)),
     ("VirtualCluster", "method", Old("headers: [{name: \":method\", string_match: {exact: ...}}]")),
     ("VirtualCluster", "pattern", Old("headers: [{name: \":path\", string_match: {safe_regex: ...}}]")),

@@ -73,9 +73,8 @@ const EXTENSION: &str = "there is no such extension here";
 const HEADER_EDITS: &str = "headers are edited by routes and by the filter envoy.filters.http.header_mutation alone";
 const LOAD_BALANCING: &str = "endpoints are equal: round robin, least request and random choose among all of them";
 const METADATA: &str = "nothing here reads metadata";
-const NO_FILTER: &str =
-    "the HTTP filters are buffer, cors, grpc_stats, grpc_web, header_mutation, set_metadata and router";
-const RATE_LIMIT: &str = "there is no rate limiting";
+const NO_FILTER: &str = "the HTTP filters are buffer, cors, csrf, grpc_stats, grpc_web, header_mutation, local_ratelimit, rbac, set_metadata and router";
+const RATE_LIMIT: &str = "requests are limited by the filter envoy.filters.http.local_ratelimit alone";
 const RESOLVER: &str = "names are resolved by the operating system, as envoy.network.dns_resolver.getaddrinfo does it";
 const SOCKET: &str = "sockets are opened with fixed options";
 /// How every `@type` begins.
@@ -116,6 +115,7 @@ mod tests {
         include_str!("../bootstrap/network_filter.rs"),
         include_str!("../bootstrap/proxy_protocol.rs"),
         include_str!("../bootstrap/policies.rs"),
+        include_str!("../bootstrap/rate_limit.rs"),
         include_str!("../bootstrap/route.rs"),
         include_str!("../bootstrap/secret.rs"),
         include_str!("../bootstrap/source.rs"),

@@ -169,6 +169,51 @@ impl CorsStats {
 }
 
 scope! {
+    /// `http.<stat_prefix>.csrf.`: the filter `envoy.filters.http.csrf`, where it is in a chain.
+    CsrfStats {
+        /// A request that changes something says of no page that it comes from there.
+        missing_source_origin: Counter,
+        /// A request that changes something comes from no page that may.
+        request_invalid: Counter,
+        /// A request that changes something comes from a page that may.
+        request_valid: Counter,
+    }
+}
+
+impl CsrfStats {
+    /// The scope of a connection manager.
+    #[must_use]
+    pub fn new(registry: &Registry, stat_prefix: &str) -> Self {
+        Self::under(registry, &format!("http.{}.csrf", one_segment(stat_prefix)))
+    }
+}
+
+scope! {
+    /// `<stat_prefix>.http_local_rate_limit.`: a filter `envoy.filters.http.local_ratelimit`, or what a route says of one.
+    RateLimitStats {
+        /// A request was to take a token.
+        enabled: Counter,
+        /// A request that got no token was refused.
+        enforced: Counter,
+        /// A request got a token.
+        ok: Counter,
+        /// A request got no token.
+        rate_limited: Counter,
+    }
+}
+
+impl RateLimitStats {
+    /// The scope of a limit.
+    #[must_use]
+    pub fn new(registry: &Registry, stat_prefix: &str) -> Self {
+        let prefix = format!("{}.http_local_rate_limit", one_segment(stat_prefix));
+        // Only descriptors have a shadow mode in Envoy; dashboards expect the name.
+        drop(Counter::named(registry, &prefix, "shadow_mode"));
+        Self::under(registry, &prefix)
+    }
+}
+
+scope! {
     /// `http.<stat_prefix>.set_metadata.`: the filter `envoy.filters.http.set_metadata`, where it is in a chain.
     SetMetadataStats {
         /// The namespace had a value already, and the entry may not overwrite it.

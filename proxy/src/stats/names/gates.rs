@@ -1,6 +1,7 @@
 //! Network filters in front of the one that ends a chain.
 
 use super::{last_words, one_segment, scope};
+use crate::config::filter::RbacPrefixes;
 use crate::stats::{Counter, Gauge, Registry};
 
 scope! {
@@ -21,16 +22,16 @@ impl ConnectionLimitStats {
     }
 }
 
-/// `<stat_prefix>.rbac.`
+/// `<stat_prefix>.rbac.`, and `http.<stat_prefix>.rbac.` of the HTTP filter.
 #[derive(Clone, Debug)]
 pub struct RbacStats {
-    /// A connection was let through.
+    /// A connection or a request was let through.
     pub(crate) allowed: Counter,
-    /// A connection was denied.
+    /// One was denied.
     pub(crate) denied: Counter,
-    /// The shadow rules would have let a connection through.
+    /// The shadow rules would have let one through.
     pub(crate) shadow_allowed: Counter,
-    /// The shadow rules would have denied a connection.
+    /// The shadow rules would have denied one.
     pub(crate) shadow_denied: Counter,
 }
 
@@ -45,6 +46,21 @@ impl RbacStats {
             denied: counter("denied"),
             shadow_allowed: counter(&format!("{shadow_prefix}shadow_allowed")),
             shadow_denied: counter(&format!("{shadow_prefix}shadow_denied")),
+        }
+    }
+
+    /// `http.<stat_prefix>.rbac.`: the scope of an HTTP filter. Its prefixes are parts of names of their own.
+    #[must_use]
+    pub fn of_requests(registry: &Registry, stat_prefix: &str, prefixes: &RbacPrefixes) -> Self {
+        let counter = |own: &str, name: &str| {
+            let dot = if own.is_empty() || own.ends_with('.') { "" } else { "." };
+            Counter::named(registry, &format!("http.{}.rbac", one_segment(stat_prefix)), &format!("{own}{dot}{name}"))
+        };
+        Self {
+            allowed: counter(&prefixes.rules, "allowed"),
+            denied: counter(&prefixes.rules, "denied"),
+            shadow_allowed: counter(&prefixes.shadow_rules, "shadow_allowed"),
+            shadow_denied: counter(&prefixes.shadow_rules, "shadow_denied"),
         }
     }
 }

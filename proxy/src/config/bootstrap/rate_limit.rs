@@ -1,0 +1,147 @@
+//! What limits of requests are made of, as written.
+
+use serde::Deserialize;
+
+use crate::config::units::Seconds;
+use crate::config::yaml::At;
+
+/// `envoy.type.v3.TokenBucket`
+#[derive(Debug, Deserialize)]
+pub(crate) struct TokenBucket {
+    pub(crate) fill_interval: At<Seconds>,
+    #[serde(default)]
+    pub(crate) max_tokens: u32,
+    pub(crate) tokens_per_fill: Option<At<u32>>,
+}
+
+/// `envoy.extensions.common.ratelimit.v3.XRateLimitHeadersRFCVersion`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum XRateLimitHeadersRfcVersion {
+    #[serde(rename = "OFF")]
+    Off,
+    #[serde(rename = "DRAFT_VERSION_03")]
+    Draft03,
+}
+
+/// `envoy.type.v3.HttpStatus`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct HttpStatus {
+    pub(crate) code: StatusCode,
+}
+
+/// `envoy.type.v3.StatusCode`
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) enum StatusCode {
+    #[serde(rename = "Continue")]
+    Continue = 100,
+    #[serde(rename = "OK")]
+    Ok = 200,
+    #[serde(rename = "Created")]
+    Created = 201,
+    #[serde(rename = "Accepted")]
+    Accepted = 202,
+    #[serde(rename = "NonAuthoritativeInformation")]
+    NonAuthoritativeInformation = 203,
+    #[serde(rename = "NoContent")]
+    NoContent = 204,
+    #[serde(rename = "ResetContent")]
+    ResetContent = 205,
+    #[serde(rename = "PartialContent")]
+    PartialContent = 206,
+    #[serde(rename = "MultiStatus")]
+    MultiStatus = 207,
+    #[serde(rename = "AlreadyReported")]
+    AlreadyReported = 208,
+    #[serde(rename = "IMUsed")]
+    ImUsed = 226,
+    #[serde(rename = "MultipleChoices")]
+    MultipleChoices = 300,
+    #[serde(rename = "MovedPermanently")]
+    MovedPermanently = 301,
+    #[serde(rename = "Found")]
+    Found = 302,
+    #[serde(rename = "SeeOther")]
+    SeeOther = 303,
+    #[serde(rename = "NotModified")]
+    NotModified = 304,
+    #[serde(rename = "UseProxy")]
+    UseProxy = 305,
+    #[serde(rename = "TemporaryRedirect")]
+    TemporaryRedirect = 307,
+    #[serde(rename = "PermanentRedirect")]
+    PermanentRedirect = 308,
+    #[serde(rename = "BadRequest")]
+    BadRequest = 400,
+    #[serde(rename = "Unauthorized")]
+    Unauthorized = 401,
+    #[serde(rename = "PaymentRequired")]
+    PaymentRequired = 402,
+    #[serde(rename = "Forbidden")]
+    Forbidden = 403,
+    #[serde(rename = "NotFound")]
+    NotFound = 404,
+    #[serde(rename = "MethodNotAllowed")]
+    MethodNotAllowed = 405,
+    #[serde(rename = "NotAcceptable")]
+    NotAcceptable = 406,
+    #[serde(rename = "ProxyAuthenticationRequired")]
+    ProxyAuthenticationRequired = 407,
+    #[serde(rename = "RequestTimeout")]
+    RequestTimeout = 408,
+    #[serde(rename = "Conflict")]
+    Conflict = 409,
+    #[serde(rename = "Gone")]
+    Gone = 410,
+    #[serde(rename = "LengthRequired")]
+    LengthRequired = 411,
+    #[serde(rename = "PreconditionFailed")]
+    PreconditionFailed = 412,
+    #[serde(rename = "PayloadTooLarge")]
+    PayloadTooLarge = 413,
+    #[serde(rename = "URITooLong")]
+    UriTooLong = 414,
+    #[serde(rename = "UnsupportedMediaType")]
+    UnsupportedMediaType = 415,
+    #[serde(rename = "RangeNotSatisfiable")]
+    RangeNotSatisfiable = 416,
+    #[serde(rename = "ExpectationFailed")]
+    ExpectationFailed = 417,
+    #[serde(rename = "MisdirectedRequest")]
+    MisdirectedRequest = 421,
+    #[serde(rename = "UnprocessableEntity")]
+    UnprocessableEntity = 422,
+    #[serde(rename = "Locked")]
+    Locked = 423,
+    #[serde(rename = "FailedDependency")]
+    FailedDependency = 424,
+    #[serde(rename = "UpgradeRequired")]
+    UpgradeRequired = 426,
+    #[serde(rename = "PreconditionRequired")]
+    PreconditionRequired = 428,
+    #[serde(rename = "TooManyRequests")]
+    TooManyRequests = 429,
+    #[serde(rename = "RequestHeaderFieldsTooLarge")]
+    RequestHeaderFieldsTooLarge = 431,
+    #[serde(rename = "InternalServerError")]
+    InternalServerError = 500,
+    #[serde(rename = "NotImplemented")]
+    NotImplemented = 501,
+    #[serde(rename = "BadGateway")]
+    BadGateway = 502,
+    #[serde(rename = "ServiceUnavailable")]
+    ServiceUnavailable = 503,
+    #[serde(rename = "GatewayTimeout")]
+    GatewayTimeout = 504,
+    #[serde(rename = "HTTPVersionNotSupported")]
+    HttpVersionNotSupported = 505,
+    #[serde(rename = "VariantAlsoNegotiates")]
+    VariantAlsoNegotiates = 506,
+    #[serde(rename = "InsufficientStorage")]
+    InsufficientStorage = 507,
+    #[serde(rename = "LoopDetected")]
+    LoopDetected = 508,
+    #[serde(rename = "NotExtended")]
+    NotExtended = 510,
+    #[serde(rename = "NetworkAuthenticationRequired")]
+    NetworkAuthenticationRequired = 511,
+}

@@ -1,0 +1,86 @@
+//! What limits of requests mean.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::{fraction, mutation};
+use crate::config::bootstrap::RuntimeFractionalPercent;
+use crate::config::bootstrap::filter::{HeaderValueOption, LocalRateLimit};
+use crate::config::bootstrap::rate_limit::{TokenBucket, XRateLimitHeadersRfcVersion};
+use crate::config::error::Place;
+use crate::config::fraction::Fraction;
+use crate::config::problem::Problem;
+use crate::config::rate_limit::{BucketHeaders, BucketSize, RateLimit, Sharing};
+use crate::config::route::Edits;
+use crate::config::yaml::{At, Notes};
+
+/// Envoy's limit for each list of headers that the filter adds.
+const ADDED_MAX: usize = 10;
+/// Envoy's shortest `fill_interval`.
+const FILL_INTERVAL_MIN: Duration = Duration::from_millis(50);
+/// RESOURCE_EXHAUSTED
+const RESOURCE_EXHAUSTED: u16 = 8;
+
+/// Where a limit stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Owner {
+    Filter,
+    Route,
+}
+
+pub(super) fn rate_limit(
+    written: &LocalRateLimit,
+    owner: Owner,
+    place: &Place,
+    notes: &Notes,
+) -> Result<RateLimit, Problem> {
+    // As in Envoy, what is no error is not said of a request that is refused.
+    let status = written.status.map(|status| status.code as u16).filter(|status| *status >= 400);
+    let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+    if written.token_bucket.is_none() && owner == Owner::Route {
+        return Err(Problem::invalid(place, "local rate limit token bucket must be set for per filter configs"));
+    }
+    Ok(RateLimit {
+        place: place.path.clone(),
+        stat_prefix: written.stat_prefix.to_string(),
+        bucket: written.token_bucket.as_ref().map(bucket).transpose()?,
+        sharing: if written.local_rate_limit_per_downstream_connection { Sharing::Connection } else { Sharing::All },
+        enabled: share(written.filter_enabled.as_ref(), notes),
+        enforced: share(written.filter_enforced.as_ref(), notes),
+        status: status.unwrap_or(StatusCode::TOO_MANY_REQUESTS),
+        grpc_status: written.rate_limited_as_resource_exhausted.then_some(RESOURCE_EXHAUSTED),
+        response: Arc::new(added(&written.response_headers_to_add)?),
+        unenforced: added(&written.request_headers_to_add_when_not_enforced)?,
+        headers: match written.enable_x_ratelimit_headers {
+            None | Some(XRateLimitHeadersRfcVersion::Off) => BucketHeaders::Off,
+            Some(XRateLimitHeadersRfcVersion::Draft03) => BucketHeaders::Draft03,
+        },
+    })
+}
+
+fn bucket(written: &At<TokenBucket>) -> Result<BucketSize, Problem> {
+    let TokenBucket { fill_interval, max_tokens, tokens_per_fill } = &written.value;
+    if fill_interval.value.0 < FILL_INTERVAL_MIN {
+        return Err(fill_interval.invalid("local rate limit token bucket fill timer must be >= 50ms"));
+    }
+    let tokens_per_fill = match tokens_per_fill {
+        None => NonZeroU32::MIN,
+        Some(count) => NonZeroU32::new(count.value).ok_or_else(|| count.invalid("must be greater than 0"))?,
+    };
+    Ok(BucketSize { tokens_max: *max_tokens, tokens_per_fill, fill_interval: fill_interval.value.0 })
+}
+
+/// Without a share of its own the filter does nothing.
+fn share(written: Option<&RuntimeFractionalPercent>, notes: &Notes) -> Fraction {
+    written.map_or(Fraction { millionths: 0, key: None }, |written| fraction::fraction(written, notes))
+}
+
+fn added(written: &[At<HeaderValueOption>]) -> Result<Edits, Problem> {
+    if let Some(one_too_many) = written.get(ADDED_MAX) {
+        return Err(one_too_many.invalid(format!("at most {ADDED_MAX} headers can be added")));
+    }
+    mutation::edits(written, &[])
+}

@@ -1,0 +1,177 @@
+//! What rules about connections and requests mean.
+
+use super::address::cidr;
+use super::pattern::string_match;
+use super::{matching, metadata};
+use crate::config::bootstrap::filter::{HttpRbac, RbacPerRoute};
+use crate::config::bootstrap::matchers::{HeaderMatcher, MetadataMatcher};
+use crate::config::bootstrap::network_filter::{
+    Authenticated, Permission, Principal, Rbac as WrittenRules, RbacAction, RbacPolicy, UrlPath,
+};
+use crate::config::filter::{Rbac, RbacPrefixes};
+use crate::config::problem::Problem;
+use crate::config::rbac::{Action, Policy, Rule, Rules};
+use crate::config::route::Sense;
+use crate::config::yaml::At;
+
+/// What rules are about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Scope {
+    Connections,
+    Requests,
+}
+
+/// The rules of the HTTP filter, or of a route for it.
+pub(super) fn of_requests_alone(written: &HttpRbac) -> Result<Rbac, Problem> {
+    let rules = |written: &WrittenRules| rules(written, Scope::Requests);
+    let prefixes = RbacPrefixes {
+        rules: written.rules_stat_prefix.clone(),
+        shadow_rules: written.shadow_rules_stat_prefix.clone(),
+    };
+    Ok(Rbac {
+        rules: written.rules.as_ref().map(rules).transpose()?,
+        shadow_rules: written.shadow_rules.as_ref().map(rules).transpose()?,
+        of_filter: prefixes.clone(),
+        prefixes,
+    })
+}
+
+/// What a route says; `None` has nothing judged.
+pub(super) fn of_route(written: &RbacPerRoute) -> Result<Option<Rbac>, Problem> {
+    written.rbac.as_ref().map(of_requests_alone).transpose()
+}
+
+/// The rules of a route for this filter.
+pub(super) fn below(filter: &Rbac, of_route: &Rbac) -> Rbac {
+    let or = |own: &String, other: &String| if own.is_empty() { other.clone() } else { own.clone() };
+    let (own, others) = (&of_route.prefixes, &filter.prefixes);
+    let prefixes = RbacPrefixes {
+        rules: or(&own.rules, &others.rules),
+        shadow_rules: or(&own.shadow_rules, &others.shadow_rules),
+    };
+    Rbac { prefixes, of_filter: others.clone(), ..of_route.clone() }
+}
+
+pub(super) fn rules(written: &WrittenRules, scope: Scope) -> Result<Rules, Problem> {
+    let action = match written.action {
+        None | Some(RbacAction::Allow) => Action::Allow,
+        Some(RbacAction::Deny) => Action::Deny,
+        Some(RbacAction::Log) => Action::Log,
+    };
+    let policies = written.policies.iter().map(|(name, RbacPolicy { permissions, principals })| {
+        Ok(Policy {
+            name: name.clone(),
+            permissions: permissions.iter().map(|rule| permission(rule, scope)).collect::<Result<_, _>>()?,
+            principals: principals.iter().map(|id| principal(id, scope)).collect::<Result<_, _>>()?,
+        })
+    });
+    Ok(Rules { action, policies: policies.collect::<Result<_, Problem>>()? })
+}
+
+/// Envoy takes `any: true` alone.
+fn anything(any: bool) -> Option<Rule> {
+    any.then_some(Rule::Anything)
+}
+
+fn permission(written: &At<Permission>, scope: Scope) -> Result<Rule, Problem> {
+    let Permission {
+        and_rules,
+        any,
+        destination_ip,
+        destination_port,
+        destination_port_range,
+        header,
+        metadata,
+        not_rule,
+        or_rules,
+        requested_server_name,
+        url_path,
+    } = &written.value;
+    let each = |rules: &[At<Permission>]| rules.iter().map(|it| permission(it, scope)).collect::<Result<_, Problem>>();
+    let port = |at: &At<u32>| Ok(Rule::DestinationPort(at.value..at.value.saturating_add(1)));
+    let found = [
+        and_rules.as_ref().map(|set| each(&set.rules).map(Rule::All)),
+        any.and_then(anything).map(Ok),
+        destination_ip.as_ref().map(|range| cidr(range).map(Rule::Destination)),
+        destination_port.as_ref().map(port),
+        destination_port_range.as_ref().map(|at| Ok(Rule::DestinationPort(at.value.start..at.value.end))),
+        header.as_ref().map(|at| self::header(at, scope)),
+        metadata.as_ref().map(|at| self::metadata(at, scope)),
+        not_rule.as_ref().map(|rule| permission(rule, scope).map(|rule| Rule::Not(Box::new(rule)))),
+        or_rules.as_ref().map(|set| each(&set.rules).map(Rule::Any)),
+        requested_server_name.as_ref().map(|name| string_match(name).map(Rule::ServerName)),
+        url_path.as_ref().map(|at| path(at, scope)),
+    ];
+    exactly_one(found, || written.invalid("a permission takes exactly one kind of rule"))
+}
+
+fn principal(written: &At<Principal>, scope: Scope) -> Result<Rule, Problem> {
+    let Principal {
+        and_ids,
+        any,
+        authenticated,
+        direct_remote_ip,
+        header,
+        metadata,
+        not_id,
+        or_ids,
+        remote_ip,
+        source_ip,
+        url_path,
+    } = &written.value;
+    let each = |ids: &[At<Principal>]| ids.iter().map(|it| principal(it, scope)).collect::<Result<_, Problem>>();
+    let found = [
+        and_ids.as_ref().map(|set| each(&set.ids).map(Rule::All)),
+        any.and_then(anything).map(Ok),
+        authenticated.as_ref().map(|at| self::authenticated(at, scope)),
+        direct_remote_ip.as_ref().map(|range| cidr(range).map(Rule::DirectSource)),
+        header.as_ref().map(|at| self::header(at, scope)),
+        metadata.as_ref().map(|at| self::metadata(at, scope)),
+        not_id.as_ref().map(|rule| principal(rule, scope).map(|rule| Rule::Not(Box::new(rule)))),
+        or_ids.as_ref().map(|set| each(&set.ids).map(Rule::Any)),
+        remote_ip.as_ref().map(|range| cidr(range).map(Rule::Client)),
+        source_ip.as_ref().map(|range| cidr(range).map(Rule::Source)),
+        url_path.as_ref().map(|at| path(at, scope)),
+    ];
+    exactly_one(found, || written.invalid("a principal takes exactly one kind of rule"))
+}
+
+/// A rule that connections do not have.
+fn of_requests<T>(at: &At<T>, scope: Scope) -> Result<&T, Problem> {
+    match scope {
+        Scope::Connections => Err(
+            at.invalid("rules for connections are about addresses, ports and the server name; others are for requests")
+        ),
+        Scope::Requests => Ok(&at.value),
+    }
+}
+
+fn header(at: &At<HeaderMatcher>, scope: Scope) -> Result<Rule, Problem> {
+    of_requests(at, scope)?;
+    matching::header(at).map(Rule::Header)
+}
+
+fn metadata(at: &At<MetadataMatcher>, scope: Scope) -> Result<Rule, Problem> {
+    let sense = if of_requests(at, scope)?.invert { Sense::Inverted } else { Sense::Direct };
+    let (path, value) = metadata::matcher(at)?;
+    Ok(Rule::Metadata { path, value, sense })
+}
+
+fn path(at: &At<UrlPath>, scope: Scope) -> Result<Rule, Problem> {
+    string_match(&of_requests(at, scope)?.path).map(Rule::Path)
+}
+
+fn authenticated(at: &At<Authenticated>, scope: Scope) -> Result<Rule, Problem> {
+    of_requests(at, scope)?.principal_name.as_ref().map(string_match).transpose().map(Rule::Authenticated)
+}
+
+fn exactly_one<const N: usize>(
+    found: [Option<Result<Rule, Problem>>; N],
+    otherwise: impl FnOnce() -> Problem,
+) -> Result<Rule, Problem> {
+    let mut found = found.into_iter().flatten();
+    match (found.next(), found.next()) {
+        (Some(rule), None) => rule,
+        (None, _) | (Some(_), Some(_)) => Err(otherwise()),
+    }
+}

@@ -1,0 +1,216 @@
+//! Rules about connections and requests, typed: who may do what. Of the filters `rbac`, of the network and of HTTP.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use super::filter_chain::Ends;
+use super::matching::{HeaderMatch, Sense};
+use super::metadata::{Found, MetadataPath, ValueMatch};
+use super::string_match::StringMatch;
+use super::trust::Cidr;
+
+/// `envoy.config.rbac.v3.RBAC`
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// What follows from a policy that matches.
+    pub action: Action,
+    /// In the order of their names. The first that matches counts.
+    pub policies: Vec<Policy>,
+}
+
+/// `envoy.config.rbac.v3.RBAC.Action`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Action {
+    /// What no policy matches is denied.
+    Allow,
+    /// What a policy matches is denied.
+    Deny,
+    /// Nothing is denied.
+    Log,
+}
+
+/// What follows for a connection or a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// It is let through.
+    Allowed,
+    /// It is not.
+    Denied,
+}
+
+/// A policy matches where one of its permissions and one of its principals do.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Its name, for logs.
+    pub name: String,
+    /// About where a connection leads, and what is requested.
+    pub permissions: Vec<Rule>,
+    /// About where it comes from, and who requests it.
+    pub principals: Vec<Rule>,
+}
+
+/// A test of a connection or a request.
+#[derive(Clone, Debug)]
+pub enum Rule {
+    /// `and_rules`, `and_ids`
+    All(Vec<Self>),
+    /// `or_rules`, `or_ids`
+    Any(Vec<Self>),
+    /// `any`
+    Anything,
+    /// `remote_ip`: of the client, which a PROXY header or a trusted header of a request may name.
+    Client(Cidr),
+    /// `authenticated`: the client has encrypted its connection, and has a certificate with this name if there is one.
+    Authenticated(Option<StringMatch>),
+    /// `destination_ip`
+    Destination(Cidr),
+    /// `destination_port`, `destination_port_range`
+    DestinationPort(Range<u32>),
+    /// `header`
+    Header(HeaderMatch),
+    /// `metadata`: a filter has left this.
+    Metadata {
+        /// Where.
+        path: MetadataPath,
+        /// What.
+        value: ValueMatch,
+        /// The value does not match, or is not there.
+        sense: Sense,
+    },
+    /// `not_rule`, `not_id`
+    Not(Box<Self>),
+    /// `url_path`: the path without its query.
+    Path(StringMatch),
+    /// `requested_server_name`
+    ServerName(StringMatch),
+    /// `direct_remote_ip`: of the socket's other end, whatever a PROXY header says.
+    DirectSource(Cidr),
+    /// `source_ip`: of the client, which a PROXY header may name.
+    Source(Cidr),
+}
+
+/// What rules are about.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    /// The ends of the connection.
+    pub ends: Ends,
+    /// What its ClientHello asks for.
+    pub server_name: Option<&'a str>,
+    /// The request, where it is not the connection alone that is judged.
+    pub request: Option<&'a dyn Request>,
+}
+
+/// What rules ask of a request.
+pub trait Request {
+    /// The client, if a header that is trusted names one.
+    fn client(&self) -> Option<SocketAddr>;
+    /// Does it have such a header?
+    fn has(&self, header: &HeaderMatch) -> bool;
+    /// Has its client a certificate, with this name if there is one?
+    fn is_authenticated_as(&self, name: Option<&StringMatch>) -> bool;
+    /// What filters have left there.
+    fn metadata(&self, path: &MetadataPath) -> Option<Found<'_>>;
+    /// Its path without the query.
+    fn path(&self) -> &[u8];
+}
+
+impl Rules {
+    /// What follows, and the policy that matched, if one did.
+    #[must_use]
+    pub fn judge(&self, subject: &Subject<'_>) -> (Outcome, Option<&str>) {
+        let matching = self.policies.iter().find(|policy| policy.matches(subject));
+        let outcome = match (self.action, matching) {
+            (Action::Allow, None) | (Action::Deny, Some(_)) => Outcome::Denied,
+            (Action::Allow, Some(_)) | (Action::Deny, None) | (Action::Log, _) => Outcome::Allowed,
+        };
+        (outcome, matching.map(|policy| policy.name.as_str()))
+    }
+}
+
+/// What logs show as the policy where none matched.
+pub const NO_POLICY: &str = "none";
+
+impl Policy {
+    fn matches(&self, subject: &Subject<'_>) -> bool {
+        self.permissions.iter().any(|rule| rule.matches(subject))
+            && self.principals.iter().any(|rule| rule.matches(subject))
+    }
+}
+
+impl Rule {
+    fn matches(&self, subject: &Subject<'_>) -> bool {
+        match self {
+            Self::All(rules) => rules.iter().all(|rule| rule.matches(subject)),
+            Self::Any(rules) => rules.iter().any(|rule| rule.matches(subject)),
+            Self::Anything => true,
+            Self::Client(range) => {
+                let named = subject.request.and_then(|it| it.client());
+                named.or(subject.ends.peer).is_some_and(|at| range.contains(at.ip()))
+            }
+            Self::Authenticated(name) => subject.request.is_some_and(|it| it.is_authenticated_as(name.as_ref())),
+            Self::Destination(range) => subject.ends.local.is_some_and(|at| range.contains(at.ip())),
+            Self::DestinationPort(range) => subject.ends.local.is_some_and(|at| range.contains(&at.port().into())),
+            Self::Header(header) => subject.request.is_some_and(|it| it.has(header)),
+            Self::Metadata { path, value, sense } => {
+                let found = subject.request.and_then(|it| it.metadata(path));
+                found.is_some_and(|found| value.takes(found)) == (*sense == Sense::Direct)
+            }
+            Self::Path(path) => subject.request.is_some_and(|it| path.takes(it.path())),
+            Self::Not(rule) => !rule.matches(subject),
+            Self::ServerName(name) => name.takes(subject.server_name.unwrap_or_default().as_bytes()),
+            Self::DirectSource(range) => subject.ends.direct_peer.is_some_and(|at| range.contains(at.ip())),
+            Self::Source(range) => subject.ends.peer.is_some_and(|at| range.contains(at.ip())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(address: &str, length: u32) -> Cidr {
+        Cidr::new(address.parse().unwrap(), length)
+    }
+
+    fn rules(action: Action, permission: Rule, principal: Rule) -> Rules {
+        let policy = Policy { name: "p".into(), permissions: vec![permission], principals: vec![principal] };
+        Rules { action, policies: vec![policy] }
+    }
+
+    #[test]
+    fn the_action_decides_what_a_match_means() {
+        let subject = Subject {
+            ends: Ends {
+                local: Some(([10, 0, 0, 2], 443).into()),
+                peer: Some(([10, 1, 0, 9], 5).into()),
+                direct_peer: Some(([10, 2, 0, 1], 6).into()),
+            },
+            server_name: None,
+            request: None,
+        };
+        let ours = || Rule::DestinationPort(443..444);
+        let theirs = || Rule::Source(range("10.1.0.0", 16));
+        let (allowed, denied) = (Outcome::Allowed, Outcome::Denied);
+        let all = || Rule::All(vec![ours(), Rule::Destination(range("10.0.0.2", 32))]);
+        for (action, permission, principal, expected) in [
+            (Action::Allow, ours(), theirs(), (allowed, Some("p"))),
+            (Action::Allow, Rule::DestinationPort(80..443), theirs(), (denied, None)),
+            (Action::Deny, ours(), theirs(), (denied, Some("p"))),
+            (Action::Deny, ours(), Rule::Not(Box::new(theirs())), (allowed, None)),
+            (Action::Deny, all(), Rule::Anything, (denied, Some("p"))),
+            (
+                Action::Deny,
+                Rule::Any(vec![Rule::DestinationPort(1..2), ours()]),
+                Rule::Any(Vec::new()),
+                (allowed, None),
+            ),
+            (Action::Log, ours(), theirs(), (allowed, Some("p"))),
+            (Action::Allow, ours(), Rule::DirectSource(range("10.2.0.0", 16)), (allowed, Some("p"))),
+            (Action::Allow, ours(), Rule::DirectSource(range("10.1.0.0", 16)), (denied, None)),
+            (Action::Allow, ours(), Rule::Source(range("10.2.0.0", 16)), (denied, None)),
+        ] {
+            assert_eq!(rules(action, permission, principal).judge(&subject), expected);
+        }
+        assert_eq!(Rules { action: Action::Allow, policies: Vec::new() }.judge(&subject), (denied, None));
+    }
+}

@@ -1,0 +1,116 @@
+//! `envoy.filters.http.rbac`: requests are let through, or not, by rules about their heads and their connections.
+
+use std::net::SocketAddr;
+
+use http::{HeaderValue, StatusCode};
+
+use super::context::FilterContext;
+use super::reply::EndedReply;
+use super::{FilterReply, Flow};
+use crate::access_log::{DeniedBy, Details, StreamInfo};
+use crate::codec::RequestHead;
+use crate::codec::matching::header_holds;
+use crate::config::filter::Rbac;
+use crate::config::metadata::{Found, Metadata, MetadataPath, Value};
+use crate::config::rbac::{Action, NO_POLICY, Outcome, Request, Rules, Subject};
+use crate::config::route::HeaderMatch;
+use crate::config::string_match::StringMatch;
+
+/// Where its findings stand for logs and for filters behind it.
+const NAMESPACE: &str = "envoy.filters.http.rbac";
+/// Where a rule with the action LOG leaves its finding.
+const COMMON: &str = "envoy.common";
+
+/// A request's head has come.
+pub(super) fn on_request(
+    options: &Rbac,
+    request: &RequestHead,
+    info: &mut StreamInfo,
+    context: &FilterContext,
+) -> Flow<FilterReply> {
+    let shadow = options.shadow_rules.as_ref().map(|rules| judge(rules, request, info));
+    let enforced = options.rules.as_ref().map(|rules| judge(rules, request, info));
+    let hint = options.rules.as_ref().filter(|rules| rules.action == Action::Log);
+    if let (Some(_), Some((_, policy))) = (hint, enforced) {
+        let logs = Value::Flag(policy.is_some());
+        leave(info, COMMON, "access_log_hint".to_owned(), logs);
+    }
+    if let Some(stats) = context.stats.rbac(&options.of_filter) {
+        match shadow {
+            Some((Outcome::Allowed, _)) => stats.shadow_allowed.inc(),
+            Some((Outcome::Denied, _)) => stats.shadow_denied.inc(),
+            None => {}
+        }
+        match enforced {
+            Some((Outcome::Allowed, _)) => stats.allowed.inc(),
+            Some((Outcome::Denied, _)) => stats.denied.inc(),
+            None => {}
+        }
+    }
+    for (found, prefix, kind) in
+        [(shadow, &options.prefixes.shadow_rules, "shadow"), (enforced, &options.prefixes.rules, "enforced")]
+    {
+        let Some((outcome, policy)) = found else { continue };
+        let result = match outcome {
+            Outcome::Allowed => "allowed",
+            Outcome::Denied => "denied",
+        };
+        leave(info, NAMESPACE, format!("{prefix}{kind}_engine_result"), Value::Text(result.to_owned()));
+        if let Some(policy) = policy {
+            leave(info, NAMESPACE, format!("{prefix}{kind}_effective_policy_id"), Value::Text(policy.to_owned()));
+        }
+    }
+    match enforced {
+        Some((Outcome::Denied, policy)) => {
+            let details = Details::RbacAccessDenied(DeniedBy::new(policy.unwrap_or(NO_POLICY)));
+            EndedReply::new(StatusCode::FORBIDDEN, "RBAC: access denied", details).end()
+        }
+        Some((Outcome::Allowed, _)) | None => Flow::Continue,
+    }
+}
+
+fn leave(info: &mut StreamInfo, namespace: &str, key: String, value: Value) {
+    let Metadata(all) = &mut **info.metadata.get_or_insert_default();
+    all.entry(namespace.to_owned()).or_default().insert(key, value);
+}
+
+fn judge<'r>(rules: &'r Rules, request: &RequestHead, info: &StreamInfo) -> (Outcome, Option<&'r str>) {
+    let ends = info.downstream.ends();
+    let request = Judged { request, info };
+    let server_name = info.downstream.requested_server_name.as_deref();
+    rules.judge(&Subject { ends, server_name, request: Some(&request) })
+}
+
+/// A request as rules see it.
+struct Judged<'a> {
+    request: &'a RequestHead,
+    info: &'a StreamInfo,
+}
+
+impl Request for Judged<'_> {
+    fn client(&self) -> Option<SocketAddr> {
+        self.info.client.as_ref()?.socket()
+    }
+
+    fn has(&self, header: &HeaderMatch) -> bool {
+        header_holds(header, self.request)
+    }
+
+    fn is_authenticated_as(&self, name: Option<&StringMatch>) -> bool {
+        let Some(session) = &self.info.downstream.tls else { return false };
+        let Some(name) = name else { return true };
+        let Some(peer) = &session.peer else { return name.takes(b"") };
+        let mut names = peer.uris.iter().chain(&peer.dns_names);
+        names.any(|known| name.takes(known.as_bytes())) || name.takes(peer.subject.as_bytes())
+    }
+
+    fn metadata(&self, path: &MetadataPath) -> Option<Found<'_>> {
+        self.info.metadata.as_ref()?.get(path)
+    }
+
+    fn path(&self) -> &[u8] {
+        let path = self.request.path.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+        let end = path.iter().position(|byte| b"?#".contains(byte)).unwrap_or(path.len());
+        path.get(..end).unwrap_or_default()
+    }
+}

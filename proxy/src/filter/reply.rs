@@ -1,0 +1,59 @@
+//! Responses of filters' own.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use crate::access_log::{Details, ResponseFlag};
+use crate::codec::Headers;
+use crate::config::route::Edits;
+
+/// A response of a filter's own to the head of a request.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum FilterReply {
+    /// The request goes no further.
+    Ended(Box<EndedReply>),
+    /// What a preflight requested (Fetch Standard, "CORS protocol").
+    Preflight(Headers),
+    /// The body that came meanwhile is refused.
+    Refused(Refusal),
+}
+
+/// A response that passes the same edits and rewrites as the proxy's other ones.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct EndedReply {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Cow<'static, str>,
+    pub(crate) details: Details,
+    pub(crate) flag: Option<ResponseFlag>,
+    /// What it changes in the head, behind the edits of its route.
+    pub(crate) edits: Option<Arc<Edits>>,
+    /// Of gRPC, where it does not follow from `status`.
+    pub(crate) grpc_status: Option<u16>,
+}
+
+impl EndedReply {
+    /// Without a flag and edits of its own.
+    pub(super) fn new(status: StatusCode, body: &'static str, details: Details) -> Self {
+        Self { status, body: body.into(), details, flag: None, edits: None, grpc_status: None }
+    }
+
+    /// The end of the request's way through the filters.
+    pub(super) fn end(self) -> super::Flow<FilterReply> {
+        super::Flow::Respond(FilterReply::Ended(Box::new(self)))
+    }
+}
+
+/// Why a filter does not let a body pass.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Refusal {
+    /// A request's body that should be base64 is something else.
+    Base64Data,
+    /// A request's body that should be base64 is not made of whole groups of four characters.
+    Base64Size,
+    /// A request's body is larger than it may be.
+    RequestTooLarge,
+    /// A response's body that has to be kept is larger than may be.
+    ResponseTooLarge,
+}
