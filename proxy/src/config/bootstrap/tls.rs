@@ -81,6 +81,10 @@ pub(crate) struct RawBuffer {}
 pub(crate) struct DownstreamTlsContext {
     #[serde(default)]
     pub(crate) common_tls_context: CommonTlsContext,
+    #[serde(default)]
+    pub(crate) disable_stateful_session_resumption: bool,
+    #[serde(default)]
+    pub(crate) disable_stateless_session_resumption: bool,
     pub(crate) require_client_certificate: Option<bool>,
 }
 
@@ -93,6 +97,7 @@ pub(crate) struct UpstreamTlsContext {
     pub(crate) auto_sni_san_validation: bool,
     #[serde(default)]
     pub(crate) common_tls_context: CommonTlsContext,
+    pub(crate) max_session_keys: Option<u32>,
     pub(crate) sni: Option<At<String>>,
 }
 

@@ -11,8 +11,8 @@ use crate::config::bootstrap::tls::{
 };
 use crate::config::problem::Problem;
 use crate::config::tls::{
-    CipherSuites, ClientCertificates, ClientContext, ClientTls, CommonTls, NameCheck, OwnName, ServerContext,
-    ServerTls, UpstreamNames, Versions, suite_by_name,
+    CipherSuites, ClientCertificates, ClientContext, ClientTls, CommonTls, NameCheck, OwnName, Resumption,
+    ServerContext, ServerTls, UpstreamNames, Versions, suite_by_name,
 };
 use crate::config::yaml::{At, Notes};
 
@@ -80,7 +80,13 @@ fn server(
         (true, false) => ClientCertificates::Optional(rules),
         (true, true) => ClientCertificates::Required(rules),
     };
-    ServerContext::new(common, clients).map_err(|error| at.invalid(error.to_string()))
+    let resumption = match (context.disable_stateless_session_resumption, context.disable_stateful_session_resumption) {
+        (false, false) => Resumption::Any,
+        (true, false) => Resumption::Sessions,
+        (false, true) => Resumption::Tickets,
+        (true, true) => Resumption::None,
+    };
+    ServerContext::new(common, clients, resumption).map_err(|error| at.invalid(error.to_string()))
 }
 
 fn client(
@@ -107,7 +113,8 @@ fn client(
         own: if context.auto_host_sni { OwnName::Asked } else { OwnName::Ignored },
         check: if context.auto_sni_san_validation { NameCheck::Asked } else { NameCheck::None },
     };
-    ClientContext::new(common, rules, names).map_err(|error| at.invalid(error.to_string()))
+    let sessions_max = context.max_session_keys.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
+    ClientContext::new(common, rules, names, sessions_max).map_err(|error| at.invalid(error.to_string()))
 }
 
 fn server_name(sni: &At<String>) -> Result<ServerName<'static>, Problem> {

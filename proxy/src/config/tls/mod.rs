@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::upstream_name::AskedNames;
 use rustls::pki_types::ServerName;
+use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
 pub use certificates::{Certificate, CertificateError};
@@ -120,6 +121,23 @@ impl Versions {
     }
 }
 
+/// How a client may resume a session.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Resumption {
+    /// By its ticket, or in TLS 1.2 by the number of a session that is kept here.
+    #[default]
+    Any,
+    /// `disable_stateless_session_resumption` and `disable_stateful_session_resumption`: not at all.
+    None,
+    /// `disable_stateless_session_resumption`: by number, and so in TLS 1.2 alone.
+    Sessions,
+    /// `disable_stateful_session_resumption`: by ticket.
+    Tickets,
+}
+
+/// `max_session_keys`: so many sessions are kept to be resumed; `None` is rustls' own choice.
+pub type SessionsMax = Option<usize>;
+
 /// Which certificate a client has to show.
 #[derive(Clone, Debug)]
 pub enum ClientCertificates {
@@ -171,9 +189,16 @@ fn material(common: &CommonTls, rules: Option<&PeerRules>, presence: Presence) -
 impl ServerContext {
     /// # Errors
     /// The versions have no cipher suite left.
-    pub fn new(common: CommonTls, clients: ClientCertificates) -> Result<ServerTls, rustls::Error> {
+    pub fn new(
+        common: CommonTls,
+        clients: ClientCertificates,
+        resumption: Resumption,
+    ) -> Result<ServerTls, rustls::Error> {
         let presence = clients.presence();
-        let material = material(&common, clients.rules(), presence);
+        let mut material = material(&common, clients.rules(), presence);
+        if resumption != Resumption::Any {
+            material.demands = format!("{} {resumption:?}", material.demands);
+        }
         let Crypto { key_log, provider, ticketer, time } = common.crypto;
         let provider = Arc::new(common.suites.within(&provider));
         let builder = ServerConfig::builder_with_details(Arc::clone(&provider), time);
@@ -187,7 +212,14 @@ impl ServerContext {
         let shown = common.certificates.clone();
         let mut config = builder.with_cert_resolver(certificates::of_server(common.certificates));
         config.key_log = key_log;
-        config.ticketer = ticketer()?;
+        match resumption {
+            Resumption::Any | Resumption::Tickets => config.ticketer = ticketer()?,
+            // Without a ticketer rustls would number sessions of TLS 1.3 as well.
+            Resumption::None | Resumption::Sessions => config.send_tls13_tickets = 0,
+        }
+        if matches!(resumption, Resumption::None | Resumption::Tickets) {
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+        }
         let without_alpn = Arc::new(config.clone());
         config.alpn_protocols = common.alpn;
         Ok(Renewable::new(Self { with_alpn: Arc::new(config), without_alpn, presence, shown, material }))
@@ -212,8 +244,16 @@ impl ServerContext {
 impl ClientContext {
     /// # Errors
     /// The versions have no cipher suite left.
-    pub fn new(common: CommonTls, upstreams: PeerRules, names: UpstreamNames) -> Result<ClientTls, rustls::Error> {
-        let material = material(&common, Some(&upstreams), Presence::Required);
+    pub fn new(
+        common: CommonTls,
+        upstreams: PeerRules,
+        names: UpstreamNames,
+        sessions_max: SessionsMax,
+    ) -> Result<ClientTls, rustls::Error> {
+        let mut material = material(&common, Some(&upstreams), Presence::Required);
+        if let Some(max) = sessions_max {
+            material.demands = format!("{} {max} sessions", material.demands);
+        }
         let Crypto { key_log, provider, time, .. } = common.crypto;
         let provider = Arc::new(common.suites.within(&provider));
         let builder = ClientConfig::builder_with_details(Arc::clone(&provider), time);
@@ -226,6 +266,11 @@ impl ClientContext {
         };
         config.alpn_protocols = common.alpn;
         config.key_log = key_log;
+        match sessions_max {
+            None => {}
+            Some(0) => config.resumption = rustls::client::Resumption::disabled(),
+            Some(max) => config.resumption = rustls::client::Resumption::in_memory_sessions(max),
+        }
         let naming = Arc::new(config.clone());
         config.enable_sni = false;
         Ok(Renewable::new(Self { naming, nameless: Arc::new(config), names, judge, material }))

@@ -24,8 +24,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("TlsInspector", "initial_read_buffer_size", Ignored("the buffer grows as it is needed")),
     ("TlsInspector", "max_client_hello_size", Ignored("a ClientHello has at most 16 KiB")),
 
-    ("DownstreamTlsContext", "disable_stateful_session_resumption", Only("false", SESSIONS)),
-    ("DownstreamTlsContext", "disable_stateless_session_resumption", Only("false", SESSIONS)),
     ("DownstreamTlsContext", "full_scan_certs_on_sni_mismatch", Only("false", "where no certificate is for the name, the first is shown")),
     ("DownstreamTlsContext", "ocsp_staple_policy", Only("LENIENT_STAPLING", STAPLING)),
     ("DownstreamTlsContext", "prefer_client_ciphers", Only("false", "the cipher suite is chosen by the server's preference")),
@@ -36,7 +34,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
 
     ("UpstreamTlsContext", "allow_renegotiation", Only("false", "TLS 1.3 has no renegotiation, and rustls has none for 1.2")),
     ("UpstreamTlsContext", "enforce_rsa_key_usage", Ignored("rustls checks how a key may be used in any case")),
-    ("UpstreamTlsContext", "max_session_keys", Ignored("it bounds a cache")),
 
     ("CommonTlsContext", "custom_handshaker", Refused(HANDSHAKE)),
     ("CommonTlsContext", "custom_tls_certificate_selector", Refused("of several certificates the first that is for the name is shown")),
