@@ -32,6 +32,20 @@ text_enum! {
         Base64Data = "grpc_base_64_decode_failed",
         /// The body of a gRPC-Web request is not made of whole groups of base64.
         Base64Size = "grpc_base_64_decode_failed_bad_size",
+        /// A health check got the status that the upstream had for the last.
+        HealthCheckCached = "health_check_cached",
+        /// A health check fails, as an operator wants.
+        HealthCheckFailed = "health_check_failed",
+        /// A health check fails because a cluster has no endpoints.
+        HealthCheckClusterEmpty = "health_check_failed_cluster_empty",
+        /// A health check fails because too few endpoints of a cluster are healthy.
+        HealthCheckClusterUnhealthy = "health_check_failed_cluster_unhealthy",
+        /// A health check fails because there is no such cluster.
+        HealthCheckNoCluster = "health_check_failed_no_cluster_found",
+        /// A health check succeeds.
+        HealthCheckOk = "health_check_ok",
+        /// A health check succeeds, which is that enough endpoints of clusters are healthy.
+        HealthCheckClusterHealthy = "health_check_ok_cluster_healthy",
         /// The upstream's redirect was followed here.
         InternalRedirect = "internal_redirect",
         /// The path of a request for UDP names no target.

@@ -185,6 +185,8 @@ pub struct StreamInfo {
     pub attempts_in_response: bool,
     /// `dynamic_stats` is on: its response counts by its status.
     pub has_code_stats: bool,
+    /// The request asks for the health of this proxy: responses to such do not count.
+    pub is_health_check: bool,
     /// What filters have left for logs and headers.
     pub metadata: Option<Box<Metadata>>,
     /// The parts of the requests that it belongs to and that have stats of their own.
@@ -290,6 +292,7 @@ impl StreamInfo {
             attempts: 0,
             attempts_in_response: false,
             has_code_stats: true,
+            is_health_check: false,
             metadata: None,
             parts: Vec::new(),
             alt_stat_name: None,

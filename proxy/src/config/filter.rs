@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderName;
 
@@ -15,6 +16,7 @@ use super::metadata::Struct;
 pub use super::mutation::{AppendAction, Mutation};
 use super::rate_limit::RateLimit;
 use super::rbac::Rules;
+use super::route::HeaderMatch;
 use super::string_match::StringMatch;
 
 /// The filter chains of one connection manager.
@@ -59,6 +61,8 @@ pub enum Filter {
     GrpcWeb,
     /// `envoy.filters.http.header_mutation`
     HeaderMutation(HeaderMutation),
+    /// `envoy.filters.http.health_check`
+    HealthCheck(Arc<HealthCheck>),
     /// `envoy.filters.http.local_ratelimit`
     RateLimit(Arc<RateLimit>),
     /// `envoy.filters.http.rbac`
@@ -74,10 +78,38 @@ pub enum Kind {
     Cors,
     /// `envoy.filters.http.csrf`
     Csrf,
+    /// `envoy.filters.http.health_check`
+    HealthCheck,
     /// `envoy.filters.http.rbac`
     Rbac(RbacPrefixes),
     /// `envoy.filters.http.set_metadata`
     SetMetadata,
+}
+
+/// `envoy.filters.http.health_check`: which requests ask for the health of this proxy, and who responds.
+#[derive(Clone, Debug)]
+pub struct HealthCheck {
+    /// Where it stands in the file: one place keeps one response.
+    pub place: String,
+    /// A request that has all of these is a health check.
+    pub headers: Vec<HeaderMatch>,
+    /// Who responds.
+    pub responder: HealthResponder,
+}
+
+/// `pass_through_mode`
+#[derive(Clone, Debug, PartialEq)]
+pub enum HealthResponder {
+    /// The proxy, as its own health says and that of these clusters.
+    Proxy {
+        /// `cluster_min_healthy_percentages`: by name, how many percent of the endpoints have to be healthy.
+        clusters: Vec<(String, f64)>,
+    },
+    /// The upstream, while the proxy itself is healthy.
+    Upstream {
+        /// `cache_time`: for so long its last status is the response.
+        cache_time: Option<Duration>,
+    },
 }
 
 /// `envoy.filters.http.rbac`: rules by which requests are let through.

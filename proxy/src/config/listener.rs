@@ -148,6 +148,8 @@ pub struct ConnectionManager {
     pub filters: Chains,
     /// The filters with stats of their own that one of them has, whether or not a route has something for them to do.
     pub counted: BTreeSet<Kind>,
+    /// `node.cluster`, which responses to health checks name.
+    pub own_cluster: HeaderValue,
     /// Limits of requests that one of them has.
     pub rate_limits: Vec<Arc<RateLimit>>,
     /// Largest request head. Bytes.

@@ -31,6 +31,8 @@ pub enum LogFilter {
     },
     /// Logs no stream.
     Never,
+    /// `not_health_check_filter`: it asks for something else than the health of this proxy.
+    NotHealthCheck,
     /// `response_flag_filter`: it has one of these flags; with none here it has any.
     ResponseFlag(Vec<&'static str>),
     /// `runtime_filter`: a share of the streams.
@@ -52,6 +54,7 @@ impl LogFilter {
             | Self::LogType(_)
             | Self::Metadata { .. }
             | Self::Never
+            | Self::NotHealthCheck
             | Self::ResponseFlag(_)
             | Self::Runtime(_)
             | Self::StatusCode(_) => false,

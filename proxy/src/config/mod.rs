@@ -202,7 +202,9 @@ impl Config {
         }
         let value = |text: &str| HeaderValue::from_str(text).ok().filter(|value| !value.is_empty());
         let managers = self.listeners.iter_mut().flat_map(Listener::managers_mut);
-        for told in managers.filter_map(|manager| manager.node_names.as_mut()) {
+        for manager in managers {
+            manager.own_cluster = value(cluster).unwrap_or_else(|| manager.own_cluster.clone());
+            let Some(told) = &mut manager.node_names else { continue };
             told.cluster = value(cluster).unwrap_or_else(|| told.cluster.clone());
             told.id = value(id).or_else(|| told.id.take());
         }

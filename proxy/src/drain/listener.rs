@@ -4,7 +4,7 @@
 //! therefore reaches a worker once, through [`WorkerDrain::follow`], and is passed on to values of the worker's own. A
 //! listener that a new configuration leaves out or replaces drains by itself.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,9 @@ pub struct ListenerDrain(Rc<Local>);
 
 #[derive(Debug)]
 struct Local {
+    process: Arc<Signal<Standing>>,
+    /// Changes of the process that have been passed on.
+    followed: Cell<u64>,
     signal: LocalSignal<Seen>,
     direction: Direction,
 }
@@ -61,8 +64,10 @@ impl WorkerDrain {
     /// The view of a listener of this direction.
     #[must_use]
     pub fn listener(&self, direction: Direction) -> ListenerDrain {
+        let followed = Cell::new(self.process.changes());
         let seen = Seen { process: self.process.now(), service: Service::Configured };
-        let local = Rc::new(Local { signal: LocalSignal::new(seen), direction });
+        let local =
+            Rc::new(Local { process: Arc::clone(&self.process), followed, signal: LocalSignal::new(seen), direction });
         let mut listeners = self.listeners.borrow_mut();
         listeners.retain(|listener| listener.strong_count() > 0);
         listeners.push(Rc::downgrade(&local));
@@ -80,6 +85,7 @@ impl WorkerDrain {
             let process = self.process.now();
             let listeners: Vec<Rc<Local>> = self.listeners.borrow().iter().filter_map(Weak::upgrade).collect();
             for listener in listeners {
+                listener.followed.set(seen);
                 listener.signal.set(Seen { process, ..listener.signal.now() });
             }
         }
@@ -91,6 +97,14 @@ impl ListenerDrain {
     /// the drain time is cut.
     pub fn remove(&self) {
         self.0.signal.set(Seen { service: Service::Removed, ..self.0.signal.now() });
+    }
+
+    /// Does an operator want this process to fail its health checks? It holds for the next check, which may be there before
+    /// the worker has followed.
+    #[must_use]
+    pub fn is_unwell(&self) -> bool {
+        let Local { process, followed, signal, .. } = &*self.0;
+        if process.changes() == followed.get() { signal.now().process.is_unwell } else { process.now().is_unwell }
     }
 
     /// Shall a response ask its client to go elsewhere?

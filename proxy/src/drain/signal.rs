@@ -56,6 +56,11 @@ impl<T: Copy> Signal<T> {
         *self.value.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How often the value has changed. Takes no lock.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     pub(super) fn change(&self, change: impl FnOnce(&mut T)) {
         change(&mut self.value.write().unwrap_or_else(PoisonError::into_inner));
         self.changes.fetch_add(1, Ordering::AcqRel);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::health_sources::{CheckStats, HealthSources, KeptStatuses};
 use super::limits::Limits;
 use crate::config::filter::{Kind, RbacPrefixes};
 use crate::config::fraction::{Fraction, is_drawn};
@@ -12,7 +13,7 @@ use crate::config::listener::ConnectionManager;
 use crate::config::rate_limit::RateLimit;
 use crate::net::Random;
 use crate::runtime::{Runtime, Watched};
-use crate::stats::{CorsStats, CsrfStats, RbacStats, Registry, SetMetadataStats};
+use crate::stats::{CorsStats, CsrfStats, HealthCheckStats, RbacStats, Registry, SetMetadataStats};
 
 use crate::token_bucket::Buckets;
 
@@ -21,6 +22,7 @@ use crate::token_bucket::Buckets;
 pub(crate) struct FilterStats {
     pub(super) cors: Option<CorsStats>,
     pub(super) csrf: Option<CsrfStats>,
+    pub(super) health_check: Option<CheckStats>,
     /// By their prefixes.
     rbac: Vec<(RbacPrefixes, RbacStats)>,
     pub(super) set_metadata: Option<MetadataStats>,
@@ -42,6 +44,10 @@ impl FilterStats {
         Self {
             cors: options.counted.contains(&Kind::Cors).then(|| CorsStats::new(registry, &options.stat_prefix)),
             csrf: options.counted.contains(&Kind::Csrf).then(|| CsrfStats::new(registry, &options.stat_prefix)),
+            health_check: options.counted.contains(&Kind::HealthCheck).then(|| CheckStats {
+                own: HealthCheckStats::new(registry, &options.stat_prefix),
+                checks: HealthCheckStats::checks(registry, &options.stat_prefix),
+            }),
             rbac: options.counted.iter().filter_map(rbac).collect(),
             set_metadata: options.counted.contains(&Kind::SetMetadata).then(|| MetadataStats {
                 own: SetMetadataStats::new(registry, &options.stat_prefix),
@@ -68,6 +74,8 @@ pub(crate) struct FilterContext {
     /// As many as routes name keys, in all configurations that were served.
     fractions: RefCell<BTreeMap<String, Watched>>,
     pub(super) limits: Limits,
+    pub(super) health: HealthSources,
+    pub(super) kept_statuses: KeptStatuses,
 }
 
 impl FilterContext {
@@ -77,6 +85,7 @@ impl FilterContext {
         random: Rc<dyn Random>,
         runtime: Arc<Runtime>,
         (registry, buckets): (&Arc<Registry>, &Arc<Buckets>),
+        health: HealthSources,
     ) -> Self {
         Self {
             stats,
@@ -85,6 +94,8 @@ impl FilterContext {
             runtime,
             fractions: RefCell::default(),
             limits: Limits::new(registry, buckets),
+            health,
+            kept_statuses: KeptStatuses::default(),
         }
     }
 
@@ -138,6 +149,11 @@ mod tests {
             Rc::clone(&random) as Rc<dyn Random>,
             Arc::clone(&runtime),
             (&Arc::default(), &Arc::default()),
+            HealthSources {
+                own_cluster: http::HeaderValue::from_static(""),
+                drain: crate::drain::drain().1.on_worker().listener(crate::drain::Direction::Other),
+                membership: Box::new(|_| None),
+            },
         );
         let fraction = |millionths| Fraction { millionths, key: Some("cors.on".to_owned()) };
         for (set, default, drawn, taken) in [

@@ -20,6 +20,8 @@ pub(crate) mod edits;
 mod grpc_stats;
 mod grpc_web;
 mod header_mutation;
+mod health_check;
+mod health_sources;
 mod limits;
 mod piece;
 mod rate_limit;
@@ -43,6 +45,8 @@ use cors::Cors;
 use grpc_stats::GrpcCalls;
 use grpc_web::GrpcWeb;
 use header_mutation::HeaderMutation;
+use health_check::HealthChecked;
+pub(crate) use health_sources::{HealthSources, Membership};
 pub(crate) use piece::{End, Piece};
 use rate_limit::RateLimited;
 pub(crate) use reply::{EndedReply, FilterReply, Refusal};
@@ -80,6 +84,7 @@ enum Filter<'c> {
     GrpcStats(GrpcCalls<'c>),
     GrpcWeb(Box<GrpcWeb>),
     HeaderMutation(HeaderMutation<'c>),
+    HealthCheck(HealthChecked<'c>),
     RateLimit(RateLimited<'c>),
     Rbac(&'c filter::Rbac),
     SetMetadata(&'c filter::SetMetadata),
@@ -186,6 +191,7 @@ impl<'c> Filters<'c> {
                 | Filter::GrpcStats(_)
                 | Filter::GrpcWeb(_)
                 | Filter::HeaderMutation(_)
+                | Filter::HealthCheck(_)
                 | Filter::RateLimit(_)
                 | Filter::Rbac(_)
                 | Filter::SetMetadata(_),
@@ -230,7 +236,7 @@ impl<'c> Filters<'c> {
         while let Some(index) = self.undecided.checked_sub(1)
             && let Some(filter) = self.filters.get_mut(index)
         {
-            match filter.on_response(response, payload, request, info) {
+            match filter.on_response(response, payload, request, info, self.context) {
                 Flow::Continue => self.undecided = index,
                 stop @ (Flow::Respond(_) | Flow::Wait) => return stop,
             }
@@ -302,6 +308,7 @@ impl<'c> Filter<'c> {
             filter::Filter::GrpcStats(methods) => Self::GrpcStats(GrpcCalls::new(methods)),
             filter::Filter::GrpcWeb => Self::GrpcWeb(Box::default()),
             filter::Filter::HeaderMutation(options) => Self::HeaderMutation(HeaderMutation::new(options)),
+            filter::Filter::HealthCheck(options) => Self::HealthCheck(HealthChecked::new(options)),
             filter::Filter::RateLimit(limit) => Self::RateLimit(RateLimited::new(limit)),
             filter::Filter::Rbac(options) => Self::Rbac(options),
             filter::Filter::SetMetadata(options) => Self::SetMetadata(options),
@@ -331,6 +338,7 @@ impl<'c> Filter<'c> {
                 mutation.on_request(request, info);
                 Flow::Continue
             }
+            Self::HealthCheck(check) => check.on_request(request, info, around.context),
             Self::RateLimit(limited) => limited.on_request(request, info, around.context),
             Self::Rbac(options) => rbac::on_request(options, request, info, around.context),
             Self::SetMetadata(options) => {
@@ -353,6 +361,7 @@ impl<'c> Filter<'c> {
             Self::Cors(_)
             | Self::Csrf(_)
             | Self::HeaderMutation(_)
+            | Self::HealthCheck(_)
             | Self::RateLimit(_)
             | Self::Rbac(_)
             | Self::SetMetadata(_) => Flow::Continue,
@@ -365,6 +374,7 @@ impl<'c> Filter<'c> {
         payload: Payload,
         request: &RequestHead,
         info: &StreamInfo,
+        context: &FilterContext,
     ) -> Flow<Refusal> {
         match self {
             Self::Buffer(_) | Self::Csrf(_) | Self::Rbac(_) | Self::SetMetadata(_) => {}
@@ -372,6 +382,7 @@ impl<'c> Filter<'c> {
             Self::GrpcStats(calls) => calls.on_response(response, payload),
             Self::GrpcWeb(web) => return web.on_response(response, payload),
             Self::HeaderMutation(mutation) => mutation.on_response(response, request, info),
+            Self::HealthCheck(check) => check.on_response(response, context),
             Self::RateLimit(limited) => limited.on_response(response),
         }
         Flow::Continue
@@ -388,6 +399,7 @@ impl<'c> Filter<'c> {
             | Self::Cors(_)
             | Self::Csrf(_)
             | Self::HeaderMutation(_)
+            | Self::HealthCheck(_)
             | Self::RateLimit(_)
             | Self::Rbac(_)
             | Self::SetMetadata(_) => Flow::Continue,

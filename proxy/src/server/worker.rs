@@ -21,7 +21,7 @@ use crate::config::network_filter::Gate;
 use crate::config::{self, ClusterChange, ListenerChange};
 use crate::connection_manager::ConnectionManager;
 use crate::drain::{Direction, Drain, ListenerDrain, Stage, WorkerDrain};
-use crate::filter::{FilterContext, FilterStats};
+use crate::filter::{FilterContext, FilterStats, HealthSources, Membership};
 use crate::gate::Gates;
 use crate::listener::{Listener, ListenerControl, ProxyProtocolFilter, Serving};
 use crate::net::accept::Acceptor;
@@ -287,6 +287,7 @@ impl Worker {
                 random,
                 Arc::clone(&self.shared.runtime),
                 (registry, &listener.buckets),
+                self.health_sources(options, drain),
             )),
             outside: self.outside.clone(),
             drain: drain.clone(),
@@ -299,6 +300,20 @@ impl Worker {
             Arc::clone(&self.shared.runtime),
             Rc::clone(&self.connection_ids),
         )))
+    }
+
+    /// What responses to health checks depend on.
+    fn health_sources(&self, options: &config::listener::ConnectionManager, drain: &ListenerDrain) -> HealthSources {
+        let clusters = Rc::clone(&self.clusters);
+        let membership = move |name: &str| {
+            let stats = &clusters.get(name)?.shared.stats;
+            Some(Membership { total: stats.membership_total.value(), healthy: stats.membership_healthy.value() })
+        };
+        HealthSources {
+            own_cluster: options.own_cluster.clone(),
+            drain: drain.clone(),
+            membership: Box::new(membership),
+        }
     }
 
     fn tcp_proxy(

@@ -29,9 +29,9 @@ pub use histogram::{Histogram, Recorded};
 pub(crate) use names::Meter;
 pub use names::{
     BreakerStats, ByteStats, ClusterStats, ConnectionLimitStats, CorsStats, CsrfStats, FlowStats, HandshakeFailure,
-    Http1Stats, Http2Stats, HttpStats, ListenerStats, LogStats, ManagerStats, ProxyProtocolStats, RateLimitStats,
-    RbacStats, ResponseStats, RuntimeStats, ServerState, ServerStats, SetMetadataStats, TcpStats, TlsInspectorStats,
-    TlsStats,
+    HealthCheckStats, Http1Stats, Http2Stats, HttpStats, ListenerStats, LogStats, ManagerStats, ProxyProtocolStats,
+    RateLimitStats, RbacStats, ResponseStats, RuntimeStats, ServerState, ServerStats, SetMetadataStats, TcpStats,
+    TlsInspectorStats, TlsStats,
 };
 
 /// A number that only grows.

@@ -22,6 +22,7 @@ pub(super) enum LogFilter {
     LogType(Choice<LogType>),
     Metadata { path: MetadataPath, value: ValueMatch, missing: Box<Self> },
     Never,
+    NotHealthCheck,
     ResponseFlag(Vec<&'static str>),
     Runtime(Drawn),
     StatusCode(Compared),
@@ -65,6 +66,7 @@ impl LogFilter {
                 missing: Box::new(Self::new(missing, runtime)),
             },
             Options::Never => Self::Never,
+            Options::NotHealthCheck => Self::NotHealthCheck,
             Options::ResponseFlag(flags) => Self::ResponseFlag(flags.clone()),
             Options::Runtime(share) => Self::Runtime(Drawn::new(share, runtime)),
             Options::StatusCode(comparison) => Self::StatusCode(Compared::new(comparison, runtime)),
@@ -96,6 +98,7 @@ impl LogFilter {
                 found.map_or_else(|| missing.takes(subject), |found| value.takes(found))
             }
             Self::Never => false,
+            Self::NotHealthCheck => !info.is_health_check,
             Self::ResponseFlag(flags) if flags.is_empty() => info.flags.iter().next().is_some(),
             Self::ResponseFlag(flags) => info.flags.iter().any(|flag| flags.contains(&flag.short())),
             Self::Runtime(drawn) => drawn.takes(heads.request, *random),

@@ -101,7 +101,9 @@ pub(super) fn begin_response(
         decorate::append_via(&mut head.headers, via);
     }
     decorate::echo_request_id(&mut head, request, service.options.request_ids, info.internal);
-    service.count_response(head.status);
+    if !info.is_health_check {
+        service.count_response(head.status);
+    }
     info.response_code = Some(head.status.as_u16());
     info.times.response_begin = Some(Instant::now());
     let writer = match responder {

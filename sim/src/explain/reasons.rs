@@ -146,6 +146,36 @@ const FORBIDDEN: Reason = reason(
     "let such requests through by its rules",
     Some((At::Manager, "http_filters")),
 );
+const HEALTH_CHECK: Reason = reason(
+    "because the request is a health check, to which the health_check filter responds",
+    "write pass_through_mode: true to have the upstream respond",
+    Some((At::Manager, "http_filters")),
+);
+const CHECK_CACHED: Reason = reason(
+    "because this was the app's status for a health check less than cache_time ago",
+    "shorten cache_time of the health_check filter",
+    Some((At::Manager, "http_filters")),
+);
+const CHECK_FAILED: Reason = reason(
+    "because POST /healthcheck/fail has marked this proxy as unhealthy",
+    "send POST /healthcheck/ok to its admin interface",
+    None,
+);
+const CHECK_EMPTY: Reason = reason(
+    "because a cluster that the health_check filter names has no endpoints",
+    "give it endpoints, or take it out of cluster_min_healthy_percentages",
+    Some((At::Manager, "http_filters")),
+);
+const CHECK_UNHEALTHY: Reason = reason(
+    "because too few endpoints of a cluster that the health_check filter names are healthy",
+    "mend its endpoints, or lower its percentage in cluster_min_healthy_percentages",
+    Some((At::Manager, "http_filters")),
+);
+const CHECK_WITHOUT_CLUSTER: Reason = reason(
+    "because the health_check filter names a cluster that does not exist",
+    "correct the name in cluster_min_healthy_percentages",
+    Some((At::Manager, "http_filters")),
+);
 const OTHER_ORIGIN: Reason = reason(
     "because the request does not come from a page of the host that it asks, nor of one that the csrf filter names",
     "name the page's host in additional_origins of the csrf filter",
@@ -182,7 +212,7 @@ const WEBSOCKET_REFUSED: Reason =
 const AS_NEXT_HOP: Reason = reason("as the next hop did", "no setting: it is the response of the app", None);
 
 /// By flag, the most specific first: a stream may have several.
-const FLAGS: [(ResponseFlag, Reason); 30] = [
+const FLAGS: [(ResponseFlag, Reason); 29] = [
     (
         ResponseFlag::DF,
         reason(
@@ -196,14 +226,6 @@ const FLAGS: [(ResponseFlag, Reason); 30] = [
         reason("after a delay by the fault filter", "remove the delay", Some((At::Manager, "http_filters"))),
     ),
     (ResponseFlag::FI, reason("because of the fault filter", "remove the fault", Some((At::Manager, "http_filters")))),
-    (
-        ResponseFlag::LH,
-        reason(
-            "because it fails its own health check",
-            "make it pass: POST /healthcheck/ok, or change the health check filter",
-            Some((At::Manager, "http_filters")),
-        ),
-    ),
     (
         ResponseFlag::RL,
         reason("because a rate limit was reached", "permit a higher rate", Some((At::Manager, "http_filters"))),
@@ -342,6 +364,12 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::DirectResponse => DIRECT_RESPONSE,
         Details::DownstreamDisconnect => CLIENT_CLOSED,
         Details::DrainEnded => DRAINED,
+        Details::HealthCheckCached => CHECK_CACHED,
+        Details::HealthCheckClusterEmpty => CHECK_EMPTY,
+        Details::HealthCheckClusterHealthy | Details::HealthCheckOk => HEALTH_CHECK,
+        Details::HealthCheckClusterUnhealthy => CHECK_UNHEALTHY,
+        Details::HealthCheckFailed => CHECK_FAILED,
+        Details::HealthCheckNoCluster => CHECK_WITHOUT_CLUSTER,
         Details::InvalidPath => NO_UDP_TARGET,
         Details::MaintenanceMode => MAINTENANCE,
         Details::MissingHost => NO_HOST,

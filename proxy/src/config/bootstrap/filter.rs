@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::cluster::Percent;
+use super::matchers::HeaderMatcher;
 use super::network_filter::Rbac;
 use super::rate_limit::{HttpStatus, TokenBucket, XRateLimitHeadersRfcVersion};
 use super::{RuntimeFractionalPercent, StringMatcher};
 use crate::config::constraints::{HeaderName, HeaderText, NonEmpty, OneLine};
+use crate::config::units::Seconds;
 use crate::config::yaml::{At, Tree};
 
 /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter`
@@ -33,6 +36,8 @@ pub(crate) enum HttpFilterConfig {
     GrpcWeb(Empty),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation")]
     HeaderMutation(HeaderMutation),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.health_check.v3.HealthCheck")]
+    HealthCheck(HealthCheckFilter),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit")]
     LocalRateLimit(Box<LocalRateLimit>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC")]
@@ -250,6 +255,17 @@ pub(crate) struct LocalRateLimit {
     pub(crate) stat_prefix: NonEmpty,
     pub(crate) status: Option<HttpStatus>,
     pub(crate) token_bucket: Option<At<TokenBucket>>,
+}
+
+/// `envoy.extensions.filters.http.health_check.v3.HealthCheck`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HealthCheckFilter {
+    pub(crate) cache_time: Option<At<Seconds>>,
+    #[serde(default)]
+    pub(crate) cluster_min_healthy_percentages: BTreeMap<String, Percent>,
+    #[serde(default)]
+    pub(crate) headers: Vec<At<HeaderMatcher>>,
+    pub(crate) pass_through_mode: bool,
 }
 
 /// `envoy.extensions.filters.http.rbac.v3.RBAC`

@@ -155,7 +155,7 @@ fn tests(written: &AccessLogFilter, notes: &Notes) -> Result<Vec<LogFilter>, Pro
     }
     filters.extend(written.runtime_filter.as_ref().map(|it| LogFilter::Runtime(share(it, notes))));
     // No filter here answers health checks, so that no request is one.
-    filters.extend(written.not_health_check_filter.as_ref().map(|_| LogFilter::Always));
+    filters.extend(written.not_health_check_filter.as_ref().map(|_| LogFilter::NotHealthCheck));
     if let Some(written) = &written.metadata_filter {
         filters.push(metadata_filter(written)?);
     }

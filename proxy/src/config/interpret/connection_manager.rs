@@ -61,6 +61,7 @@ pub(super) fn connection_manager(
         server,
         filters: filters.resolve(&[], filter::Forwarding::NotForwarded),
         counted: filters.counted(),
+        own_cluster: HeaderValue::from_static(""), // as node_names
         rate_limits: filters.rate_limits(),
         // Both bounds were checked above; a usize has at least 32 bits wherever this runs.
         request_head_bytes_max: usize::try_from(head_kib).unwrap_or(usize::MAX).saturating_mul(1024),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::rate_limit::{self, Owner};
 use super::rbac;
-use super::{cors, fraction, metadata, mutation, pattern};
+use super::{cors, fraction, health_check, metadata, mutation, pattern};
 use crate::config::bootstrap::filter::{
     Buffer as WrittenBuffer, BufferPerRoute, CorsPolicy, CsrfPolicy, FilterConfig, GrpcStatsConfig,
     HeaderMutationPerRoute, HttpFilter, HttpFilterConfig, LocalRateLimit, PerFilterConfig, PerRouteConfig, Router,
@@ -19,8 +19,8 @@ use crate::config::bootstrap::filter::{
 use crate::config::bootstrap::route::UpgradeConfig;
 use crate::config::error::{Name, Place};
 use crate::config::filter::{
-    Buffer, Chain, Chains, CountedMethods, Csrf, Filter, HeaderMutation, Kind, MetadataEntry, Mutations, Rbac,
-    RouterOptions, ServiceNames, SetMetadata, StrictHeader,
+    Buffer, Chain, Chains, CountedMethods, Csrf, Filter, HeaderMutation, HealthCheck, Kind, MetadataEntry, Mutations,
+    Rbac, RouterOptions, ServiceNames, SetMetadata, StrictHeader,
 };
 use crate::config::fraction::Fraction;
 use crate::config::problem::{Problem, unknown};
@@ -55,6 +55,7 @@ enum Options {
     GrpcStats(Arc<CountedMethods>),
     GrpcWeb,
     HeaderMutation { mutations: Arc<Mutations>, most_specific_wins: bool },
+    HealthCheck(Arc<HealthCheck>),
     RateLimit(Arc<RateLimit>),
     Rbac(Arc<Rbac>),
     SetMetadata(Arc<[MetadataEntry]>),
@@ -232,6 +233,7 @@ impl FilterTemplate {
                 let levels = std::iter::once(Arc::clone(mutations)).chain(more).collect();
                 Filter::HeaderMutation(HeaderMutation { levels })
             }
+            Options::HealthCheck(options) => Filter::HealthCheck(Arc::clone(options)),
             Options::RateLimit(limit) => {
                 Filter::RateLimit(Arc::clone(options().rev().find_map(OverrideOptions::rate_limit).unwrap_or(limit)))
             }
@@ -257,6 +259,7 @@ impl Options {
             Self::GrpcStats(_) => "envoy.filters.http.grpc_stats",
             Self::GrpcWeb => "envoy.filters.http.grpc_web",
             Self::HeaderMutation { .. } => "envoy.filters.http.header_mutation",
+            Self::HealthCheck(_) => "envoy.filters.http.health_check",
             Self::RateLimit(_) => "envoy.filters.http.local_ratelimit",
             Self::Rbac(_) => "envoy.filters.http.rbac",
             Self::SetMetadata(_) => "envoy.filters.http.set_metadata",
@@ -268,6 +271,7 @@ impl Options {
         match self {
             Self::Cors => Some(Kind::Cors),
             Self::Csrf(_) => Some(Kind::Csrf),
+            Self::HealthCheck(_) => Some(Kind::HealthCheck),
             Self::Rbac(rbac) => Some(Kind::Rbac(rbac.prefixes.clone())),
             Self::SetMetadata(_) => Some(Kind::SetMetadata),
             Self::Buffer(_) | Self::GrpcStats(_) | Self::GrpcWeb | Self::HeaderMutation { .. } | Self::RateLimit(_) => {
@@ -337,6 +341,9 @@ fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str, notes: &Notes) -
                 mutations: Arc::new(mutation::mutations(written.mutations.as_ref())?),
                 most_specific_wins: written.most_specific_header_mutations_wins.unwrap_or(false),
             },
+            HttpFilterConfig::HealthCheck(written) => {
+                Options::HealthCheck(Arc::new(health_check::interpret(written, &at.place)?))
+            }
             HttpFilterConfig::LocalRateLimit(written) => {
                 Options::RateLimit(Arc::new(rate_limit::rate_limit(written, Owner::Filter, &at.place, notes)?))
             }

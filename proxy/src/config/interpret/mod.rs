@@ -12,6 +12,7 @@ mod data_source;
 mod filter;
 mod fraction;
 mod health;
+mod health_check;
 mod listener;
 mod local_reply;
 mod matching;
@@ -46,6 +47,7 @@ use listener::InternalListeners;
 
 use super::bootstrap::{self, Bootstrap, HeaderKeyFormat, Http2ProtocolOptions, KeepaliveSettings};
 use super::error::Place;
+use super::filter::Kind;
 use super::header_names::{NameCase, TrailerRule};
 use super::listener::{Http2Floods, Http2Options, Keepalive, Listener, NodeNames};
 use super::problem::Problem;
@@ -76,9 +78,12 @@ pub(super) fn interpret(
     let names = ClusterNames::new(&clusters);
     let internal = listener::internal_listeners(&bootstrap.bootstrap_extensions)?;
     let mut listeners = listeners(written.listeners, internal, &names, &secrets, notes)?;
-    for told in listeners.iter_mut().flat_map(Listener::managers_mut).filter_map(|manager| manager.node_names.as_mut())
-    {
-        *told = node_names(bootstrap.node.as_ref())?;
+    for manager in listeners.iter_mut().flat_map(Listener::managers_mut) {
+        if manager.node_names.is_some() || manager.counted.contains(&Kind::HealthCheck) {
+            let names = node_names(bootstrap.node.as_ref())?;
+            manager.own_cluster = names.cluster.clone();
+            manager.node_names = manager.node_names.is_some().then_some(names);
+        }
     }
     runtime::note_unknown_owners(notes, &names, &listeners);
     notes.note_unread();
@@ -115,8 +120,11 @@ fn node_names(node: Option<&bootstrap::Node>) -> Result<NodeNames, Problem> {
     let value = |written: Option<&At<String>>| {
         let written = written.filter(|written| !written.value.is_empty());
         let value = |written: &At<String>| {
-            HeaderValue::from_str(&written.value)
-                .map_err(|_| written.invalid("cannot be the value of a header, which add_user_agent makes of it"))
+            HeaderValue::from_str(&written.value).map_err(|_| {
+                written.invalid(
+                    "cannot be the value of a header, which add_user_agent and the health_check filter make of it",
+                )
+            })
         };
         written.map(value).transpose()
     };

@@ -84,7 +84,6 @@ const COMPRESSION: &str = "bodies are passed on as they come; compress in the ap
 const FAULT: &str = "faults are part of the simulator";
 const FORMATTER: &str = "its operators are not there; the built-in ones are";
 const FORWARD_PROXY: &str = "no host is looked up because a request names it; write a cluster for each host";
-const HEALTH: &str = "respond by a direct_response route, or use /ready of the admin interface";
 const LIMITS: &str = "limits do not adapt; write circuit_breakers, a retry budget and outlier_detection in the cluster";
 const LISTENER_FILTER: &str = "of the listener filters there are proxy_protocol and tls_inspector";
 const LOGGER: &str = "lines are written to a file, stdout or stderr";
@@ -142,7 +141,6 @@ const EXTENSIONS: &[Extension] = &[
     (HttpFilter, "envoy.filters.http.grpc_json_reverse_transcoder", &["filters.http.grpc_json_reverse_transcoder.v3.GrpcJsonReverseTranscoder"], TRANSLATION),
     (HttpFilter, "envoy.filters.http.grpc_json_transcoder", &["filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder"], TRANSLATION),
     (HttpFilter, "envoy.filters.http.header_to_metadata", &["filters.http.header_to_metadata.v3.Config"], METADATA),
-    (HttpFilter, "envoy.filters.http.health_check", &["filters.http.health_check.v3.HealthCheck"], HEALTH),
     (HttpFilter, "envoy.filters.http.ip_tagging", &["filters.http.ip_tagging.v3.IPTagging"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.json_to_metadata", &["filters.http.json_to_metadata.v3.JsonToMetadata"], METADATA),
     (HttpFilter, "envoy.filters.http.jwt_authn", &["filters.http.jwt_authn.v3.JwtAuthentication", "filters.http.jwt_authn.v3.PerRouteConfig"], AUTHENTICATION),

@@ -189,6 +189,43 @@ impl CsrfStats {
 }
 
 scope! {
+    /// `http.<stat_prefix>.health_check.`: the filter `envoy.filters.http.health_check`, where it is in a chain.
+    HealthCheckStats {
+        /// The response to a check was the status that the upstream had for the last.
+        cached_response: Counter,
+        /// The proxy has responded that it is not well.
+        failed: Counter,
+        /// So it has because a cluster has no endpoints.
+        failed_cluster_empty: Counter,
+        /// So it has because there is no such cluster.
+        failed_cluster_not_found: Counter,
+        /// So it has because too few endpoints of a cluster are healthy.
+        failed_cluster_unhealthy: Counter,
+        /// The proxy has responded that it is well.
+        ok: Counter,
+        /// The proxy has responded to a check.
+        request_total: Counter,
+    }
+}
+
+impl HealthCheckStats {
+    /// The scope of a connection manager.
+    #[must_use]
+    pub fn new(registry: &Registry, stat_prefix: &str) -> Self {
+        let prefix = format!("http.{}.health_check", one_segment(stat_prefix));
+        // No endpoint is degraded here; dashboards expect the name.
+        drop(Counter::named(registry, &prefix, "degraded"));
+        Self::under(registry, &prefix)
+    }
+
+    /// `http.<stat_prefix>.tracing.health_check`: a request is a check.
+    #[must_use]
+    pub fn checks(registry: &Registry, stat_prefix: &str) -> Counter {
+        Counter::named(registry, &format!("http.{}.tracing", one_segment(stat_prefix)), "health_check")
+    }
+}
+
+scope! {
     /// `<stat_prefix>.http_local_rate_limit.`: a filter `envoy.filters.http.local_ratelimit`, or what a route says of one.
     RateLimitStats {
         /// A request was to take a token.

@@ -25,7 +25,9 @@ use super::{Counter, Gauge, Histogram, Registry, State};
 pub use bytes::ByteStats;
 pub(crate) use bytes::Meter;
 pub use cluster::{BreakerStats, ClusterStats, FlowStats};
-pub use downstream::{CorsStats, CsrfStats, HttpStats, ListenerStats, RateLimitStats, ResponseStats, SetMetadataStats};
+pub use downstream::{
+    CorsStats, CsrfStats, HealthCheckStats, HttpStats, ListenerStats, RateLimitStats, ResponseStats, SetMetadataStats,
+};
 pub use gates::{ConnectionLimitStats, RbacStats};
 pub use http1::Http1Stats;
 pub use http2::Http2Stats;
