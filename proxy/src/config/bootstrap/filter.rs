@@ -26,7 +26,11 @@ pub(crate) struct HttpFilter {
 pub(crate) enum HttpFilterConfig {
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer")]
     Buffer(Buffer),
-    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors")]
+    // Envoy takes the type of a route's policy for it as well, and nothing of what it says.
+    #[serde(
+        rename = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors",
+        alias = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy"
+    )]
     Cors(Empty),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.csrf.v3.CsrfPolicy")]
     Csrf(CsrfPolicy),
