@@ -97,7 +97,7 @@ pub(crate) const PARTS: &[Part] = &[
         ("x-envoy-immediate-health-check-fail", &[Scenario("health/immediate-health-check-fail-in-a-response-removes-its-endpoint")]),
         ("Informational responses pass once and end retries", &[Scenario("keepalive/early-hints-pass-with-proxy-100-continue"), Scenario("retries/early-hints-prevent-retries")]),
         ("101 only for an upgrade that was asked for", &[Scenario("upgrades/a-101-for-a-protocol-not-requested-is-a-502")]),
-        ("The scheme follows x-forwarded-proto", &[Test("the_scheme_is_what_forwarded_proto_says_if_it_is_one")]),
+        ("The scheme follows x-forwarded-proto", &[Test("the_scheme_is_that_of_forwarded_proto_if_it_is_one")]),
         ("Cookies of hash policies in the response", &[Missing("no load balancer here reads hashes")]),
         ("Early data", &[Missing("TLS accepts none: a handshake is complete before the first request is read")]),
     ] },
