@@ -212,7 +212,7 @@ const WEBSOCKET_REFUSED: Reason =
 const AS_NEXT_HOP: Reason = reason("as the next hop did", "no setting: it is the response of the app", None);
 
 /// By flag, the most specific first: a stream may have several.
-const FLAGS: [(ResponseFlag, Reason); 29] = [
+const FLAGS: [(ResponseFlag, Reason); 30] = [
     (
         ResponseFlag::DF,
         reason(
@@ -226,6 +226,14 @@ const FLAGS: [(ResponseFlag, Reason); 29] = [
         reason("after a delay by the fault filter", "remove the delay", Some((At::Manager, "http_filters"))),
     ),
     (ResponseFlag::FI, reason("because of the fault filter", "remove the fault", Some((At::Manager, "http_filters")))),
+    (
+        ResponseFlag::LH,
+        reason(
+            "because the health_check filter found this proxy, or a cluster that the filter names, not healthy",
+            "change what the filter depends on",
+            Some((At::Manager, "http_filters")),
+        ),
+    ),
     (
         ResponseFlag::RL,
         reason("because a rate limit was reached", "permit a higher rate", Some((At::Manager, "http_filters"))),
