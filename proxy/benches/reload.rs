@@ -109,7 +109,7 @@ fn report(seen: Seen, [before, after]: [u64; 2], applied: usize, cut: usize) -> 
 
 /// The configurations that take turns: the first, other routes, a second cluster, and a second listener.
 fn versions(app: u16) -> [String; 4] {
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|at| at.local_addr()).map_or(0, |at| at.port());
+    let port = free_pair();
     let route = ", upgrade_configs: [{ upgrade_type: websocket }]";
     let base = Bootstrap { port, app, route, ..Bootstrap::default() }.yaml();
     let admin =
@@ -123,6 +123,13 @@ fn versions(app: u16) -> [String; 4] {
     let with_cluster = format!("{base}{more}");
     let with_listener = format!("{start}  listeners:\n{listener}{second}  clusters:\n{clusters}");
     [base.clone(), base.replace("prefix: / }", "prefix: \"\" }"), with_cluster, with_listener]
+}
+
+/// A free port whose neighbour, which [`admin`] names, is free as well: the application may have it.
+fn free_pair() -> u16 {
+    let bind = |port: u16| TcpListener::bind(("127.0.0.1", port)).and_then(|bound| bound.local_addr());
+    let pairs = std::iter::repeat_with(|| bind(0).map_or(0, |at| at.port()));
+    pairs.take(100).find(|port| bind(admin(*port)).is_ok()).unwrap_or(0)
 }
 
 /// The admin interface's port, beside the listener's.
