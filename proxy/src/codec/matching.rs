@@ -57,12 +57,13 @@ fn number(value: &[u8]) -> Option<i64> {
     std::str::from_utf8(value).ok()?.trim().parse().ok()
 }
 
+/// What tests of matching begin with.
 #[cfg(test)]
-mod tests {
+pub(crate) mod testing {
     use super::*;
     use crate::config::string_match::{Pattern, StringMatch};
 
-    fn head(path: &'static str, fields: &[(&'static str, &'static str)]) -> RequestHead {
+    pub(crate) fn head(path: &'static str, fields: &[(&'static str, &'static str)]) -> RequestHead {
         let mut head = RequestHead { path: Some(HeaderValue::from_static(path)), ..RequestHead::default() };
         for (name, value) in fields {
             head.headers.append(name.parse().unwrap(), HeaderValue::from_static(value));
@@ -70,9 +71,16 @@ mod tests {
         head
     }
 
-    fn text(pattern: Pattern) -> StringMatch {
+    pub(crate) fn text(pattern: Pattern) -> StringMatch {
         StringMatch { pattern, ignore_case: false }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{head, text};
+    use super::*;
+    use crate::config::string_match::Pattern;
 
     #[test]
     fn a_header_is_tested_line_by_line() {

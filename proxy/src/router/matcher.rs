@@ -78,19 +78,8 @@ fn starts_with(text: &[u8], start: &str, case_sensitive: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::string_match::{Pattern, StringMatch};
-
-    fn head(path: &'static str, fields: &[(&'static str, &'static str)]) -> RequestHead {
-        let mut head = RequestHead { path: Some(HeaderValue::from_static(path)), ..RequestHead::default() };
-        for (name, value) in fields {
-            head.headers.append(name.parse().unwrap(), HeaderValue::from_static(value));
-        }
-        head
-    }
-
-    fn text(pattern: Pattern) -> StringMatch {
-        StringMatch { pattern, ignore_case: false }
-    }
+    use crate::codec::matching::testing::{head, text};
+    use crate::config::string_match::Pattern;
 
     #[test]
     fn a_parameter_is_looked_for_undecoded_and_the_first_counts() {
