@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use command::evidence::Evidence;
-use finwait_sim::scenario::{Family, Library, ScenarioError};
+use finwait_sim::scenario::{Family, LeaveOut, Library, ScenarioError};
 use finwait_sim::suite::Performance;
 
 /// Plays network scenarios against finwait, in virtual time. Without a command, plays all of them and prints a line for each.
@@ -45,6 +45,10 @@ struct Run {
     /// The network model.
     #[arg(long, value_enum, default_value_t)]
     engine: Engine,
+    /// Leave out of every proxy's configuration what finwait does not have: `anything`, or names of extensions and fields
+    /// with commas between them. The story begins with what was left out.
+    #[arg(long, value_name = "NAMES")]
+    leave_out: Option<LeaveOut>,
     #[command(flatten)]
     evidence: Evidence,
 }
@@ -149,7 +153,10 @@ fn replay_all(run: &Run, out: &mut impl Write) -> io::Result<ExitStatus> {
 }
 
 fn load_and_play(library: &Library, file: &str, run: &Run) -> Result<(Family, Performance), ScenarioError> {
-    let family = Family::load(library, file)?;
+    let mut family = Family::load(library, file)?;
+    if let Some(leave_out) = &run.leave_out {
+        family.leave_out(leave_out);
+    }
     let performance = match run.engine {
         Engine::Own => family.perform(file, run.seed)?,
         Engine::Turmoil => family.perform_by(file, run.seed, |scenario, seed| scenario.play_on_turmoil(seed))?,

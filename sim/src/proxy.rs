@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use finwait::config::cluster::Discovery;
 use finwait::config::tls::CertificateError;
-use finwait::config::{Config, ConfigError, Differences, Listener, Loaded, Surroundings};
+use finwait::config::{CertificateFiles, Config, ConfigError, Differences, Listener, Loaded, Surroundings};
 use finwait::drain::{Drain, DrainControl, Stage, drain};
 use finwait::net::{Address, Clock, ListenOptions, Outside};
 use finwait::server::reload::{Applied, Reloader};
@@ -21,7 +21,8 @@ use tokio::time::sleep;
 use tokio::{join, select};
 
 use crate::clock::EPOCH;
-use crate::scenario::ProxyConfig;
+use crate::left_out::{self, LeftOut};
+use crate::scenario::{LeaveOut, ProxyConfig};
 use crate::tls::{Authorities, Files, crypto};
 use crate::trace::accounts;
 
@@ -37,10 +38,11 @@ pub(crate) struct Given<'a> {
     pub(crate) authorities: &'a Authorities,
 }
 
-/// A configuration that was read, and the certificates that were made up for it, in words.
+/// A configuration that was read, the certificates that were made up for it, in words, and what was left out of it.
 struct Read {
     loaded: Loaded,
     certificates: Vec<String>,
+    left_out: Vec<LeftOut>,
 }
 
 /// How a proxy is to stop.
@@ -67,6 +69,8 @@ pub(crate) struct Proxy {
     pub(crate) warnings: Vec<String>,
     /// The certificates that were made up for it, in words.
     pub(crate) certificates: Vec<String>,
+    /// What its configuration was read without.
+    pub(crate) left_out: Vec<LeftOut>,
     control: Arc<DrainControl>,
     drain: Drain,
 }
@@ -80,11 +84,12 @@ impl Proxy {
     /// # Errors
     /// It is not one; the message names the place.
     pub(crate) fn new(given: Given<'_>) -> Result<Self, String> {
-        let Read { loaded, certificates } = load_with_accounts(given)?;
+        let Read { loaded, certificates, left_out } = load_with_accounts(given)?;
         let (control, drain) = drain();
         let shared = ServerShared::new(loaded.config, UNIX_EPOCH + EPOCH, 1); // a simulated host has one worker
         let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
-        Ok(Self { shared, file: given.config.file.clone(), warnings, certificates, control: Arc::new(control), drain })
+        let file = given.config.file.clone();
+        Ok(Self { shared, file, warnings, certificates, left_out, control: Arc::new(control), drain })
     }
 
     pub(crate) fn numbers(&self) -> Numbers {
@@ -187,8 +192,17 @@ async fn wait(stops: &mut mpsc::Receiver<Stop>, stop: &mut Stop, time: fn(&Stop)
 /// took a third of a run's time.
 const LOADED_MAX: usize = 8;
 
+/// A configuration that was read.
+struct Known {
+    file: String,
+    text: String,
+    leave_out: LeaveOut,
+    loaded: Loaded,
+    left_out: Vec<LeftOut>,
+}
+
 thread_local! {
-    static LOADED: RefCell<VecDeque<(String, String, Loaded)>> = const { RefCell::new(VecDeque::new()) };
+    static LOADED: RefCell<VecDeque<Known>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// Reads a configuration, with an access log from which runs are explained.
@@ -211,10 +225,12 @@ pub(crate) fn meaning(config: &ProxyConfig) -> Option<Config> {
 
 /// Reads a configuration, or remembers what came of reading it.
 fn load(given: Given<'_>) -> Result<Read, String> {
-    let ProxyConfig { file, text, certificates, .. } = given.config;
+    let ProxyConfig { file, text, certificates, leave_out, unpatched, .. } = given.config;
+    let is_it = |known: &&Known| known.file == *file && known.text == *text && known.leave_out == *leave_out;
     LOADED.with_borrow_mut(|known| {
-        if let Some((_, _, loaded)) = known.iter().find(|(has, of, _)| has == file && of == text) {
-            return Ok(Read { loaded: loaded.clone(), certificates: Vec::new() });
+        if let Some(Known { loaded, left_out, .. }) = known.iter().find(is_it) {
+            let (loaded, left_out) = (loaded.clone(), left_out.clone());
+            return Ok(Read { loaded, certificates: Vec::new(), left_out });
         }
         let files = Rc::new(Files {
             authorities: given.authorities.clone(),
@@ -222,27 +238,46 @@ fn load(given: Given<'_>) -> Result<Read, String> {
             certificates: certificates.clone(),
             made: RefCell::default(),
         });
-        let surroundings = Surroundings { crypto: crypto(), files: Some(Rc::<Files>::clone(&files)) };
-        let loaded = Config::from_yaml_within(text, file, &surroundings).map_err(|error| told(&error))?;
+        let written = if file.ends_with(", inline") { "" } else { unpatched.as_ref().unwrap_or(text) };
+        let (loaded, left_out) = left_out::load(written, leave_out, |left_out| {
+            files.made.take();
+            let files = Some(Rc::<Files>::clone(&files) as Rc<dyn CertificateFiles>);
+            let surroundings = Surroundings { crypto: crypto(), files, left_out: left_out.to_vec() };
+            Config::from_yaml_within(text, file, &surroundings)
+        })
+        .map_err(|error| told(&error, leave_out))?;
         refuse_pipes(&loaded.config)?;
         // What TLS remembers of one run is none of the next one's business.
         if !encrypts(&loaded.config) {
             known.truncate(LOADED_MAX - 1);
-            known.push_front((file.clone(), text.clone(), loaded.clone()));
+            known.push_front(Known {
+                file: file.clone(),
+                text: text.clone(),
+                leave_out: leave_out.clone(),
+                loaded: loaded.clone(),
+                left_out: left_out.clone(),
+            });
         }
-        Ok(Read { loaded, certificates: files.made.take() })
+        Ok(Read { loaded, certificates: files.made.take(), left_out })
     })
 }
 
 /// What is wrong with a configuration, and what a simulation adds to it.
-fn told(error: &ConfigError) -> String {
+fn told(error: &ConfigError, leave_out: &LeaveOut) -> String {
     let text = error.to_string();
-    match text.contains(&CertificateError::NoKey.to_string()) {
-        true => format!(
+    if text.contains(&CertificateError::NoKey.to_string()) {
+        return format!(
             "{text}\nin a simulation a key in place is Ed25519, in PKCS #8: other signatures are random; write \
              filename, and the key and its certificate are made up"
+        );
+    }
+    match left_out::names(error, leave_out).as_slice() {
+        [] => text,
+        names => format!(
+            "{text}\na simulation can do without: write `leave_out: [{}]` beside the configuration, or `leave_out: anything`; \
+             the story begins with what that may change",
+            names.join(", ")
         ),
-        false => text,
     }
 }
 

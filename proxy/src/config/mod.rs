@@ -73,7 +73,7 @@ pub use fields::Message;
 pub use listener::Listener;
 pub use places::Places;
 pub use renewals::Renewals;
-pub use surroundings::{CertificateFiles, Content, Surroundings};
+pub use surroundings::{CertificateFiles, Content, SecretKind, Surroundings};
 
 /// A whole configuration, as meant.
 #[derive(Clone, Debug)]
@@ -213,8 +213,11 @@ impl Config {
         }
     }
 
-    fn read(tree: yaml::Node, how: &Loading<'_>) -> Result<(Self, yaml::Notes), Vec<problem::Problem>> {
+    fn read(mut tree: yaml::Node, how: &Loading<'_>) -> Result<(Self, yaml::Notes), Vec<problem::Problem>> {
         let Loading { differences, surroundings, opens } = *how;
+        for path in &surroundings.left_out {
+            tree.leave_out(path);
+        }
         let read = |tree: &yaml::Node| {
             let notes = yaml::Notes::within(surroundings);
             let bootstrap = yaml::decode(tree, &notes).map_err(|problem| (every::Stage::Decoding, problem))?;

@@ -13,6 +13,9 @@ pub struct Surroundings {
     pub crypto: Crypto,
     /// The files of certificates, keys and secrets; `None` reads those of the system.
     pub files: Option<Rc<dyn CertificateFiles>>,
+    /// Paths of fields and items that are not read, as errors spell them. A proxy reads all; a simulation may leave out
+    /// what only Envoy has.
+    pub left_out: Vec<String>,
 }
 
 /// Files that a configuration names, by their paths.
@@ -22,6 +25,21 @@ pub trait CertificateFiles {
     /// # Errors
     /// There is no such file, or it cannot be read.
     fn read(&self, path: &str, content: Content) -> io::Result<Vec<u8>>;
+
+    /// The secret `name` in Envoy's form, from the file at `path`, or from a server if there is no path.
+    ///
+    /// # Errors
+    /// There is no such secret, or it cannot be read.
+    fn secret(&self, path: Option<&str>, name: &str, kind: SecretKind) -> io::Result<Vec<u8>>;
+}
+
+/// What kind of secret is meant.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SecretKind {
+    /// `tls_certificate`
+    Certificate,
+    /// `validation_context`
+    Context,
 }
 
 /// What a configuration expects of a file.
@@ -33,14 +51,22 @@ pub enum Content {
     CertificateChain,
     /// `private_key`, in PEM.
     PrivateKey,
-    /// Secrets in Envoy's form.
-    Secrets,
 }
 
 impl Surroundings {
     /// The content of the file, if it is not one of the system.
     pub(super) fn read(&self, path: &str, content: Content) -> Option<io::Result<Vec<u8>>> {
         self.files.as_ref().map(|files| files.read(path, content))
+    }
+
+    /// The secret, if its file is not one of the system.
+    pub(super) fn secret(&self, path: Option<&str>, name: &str, kind: SecretKind) -> Option<io::Result<Vec<u8>>> {
+        self.files.as_ref().map(|files| files.secret(path, name, kind))
+    }
+
+    /// Whether the field or item at `path` is left out.
+    pub(super) fn leaves_out(&self, path: &str) -> bool {
+        self.left_out.iter().any(|left_out| left_out == path)
     }
 }
 

@@ -8,6 +8,7 @@ use super::limits::Limit;
 use super::settings::{Beginning, HostSettings, Routed, Setting};
 use super::traffic::{Act, ActKind, Exchange};
 use super::{Case, HopStory, NO_HOST, ms};
+use crate::left_out::LeftOut;
 use crate::trace::accounts::Account;
 use crate::trace::spans::Timer;
 use crate::trace::{Event, HostId, Loss};
@@ -103,7 +104,7 @@ impl<'a> Hop<'a> {
     }
 
     pub(super) fn judged(self, host: &str, cause: Cause, did: Vec<String>) -> Judged<'a> {
-        let story = HopStory { host: host.into(), did, because: None, log: None };
+        let story = HopStory { host: host.into(), did, ..HopStory::default() };
         Judged {
             exchange: self.exchange,
             story,
@@ -158,9 +159,20 @@ impl<'a> Hop<'a> {
             judged.story.did.insert(0, format!("made {} attempts; this is about the last", attempts.len()));
         }
         judged.tries = attempts.len();
+        judged.story.without = self.without(at);
         judged.story.log = account.and_then(|account| self.log(account));
         judged.account = account;
         judged
+    }
+
+    /// What its configuration was read without on the way of the request, if that may decide what becomes of one.
+    fn without(&self, at: ProxyView<'_>) -> Vec<String> {
+        let case = self.case;
+        let (name, manager) = (self.name(at.host), at.led.map(|led| led.manager.as_slice()));
+        // Filters of another listener were never met; those of clusters may have been.
+        let is_met = |it: &LeftOut| manager.is_none_or(|manager| it.is_inside(manager)) || it.is_in_cluster();
+        let its = case.played.left_out.iter().filter(|(host, it)| host == name && it.effect.may_decide() && is_met(it));
+        its.map(|(_, it)| it.told(&case.scenario.file_of(name))).collect()
     }
 
     /// The line this hop logged about the exchange, if it logs any: it stands directly before the account.

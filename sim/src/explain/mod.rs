@@ -78,7 +78,7 @@ pub struct Explanation {
 }
 
 /// What one hop did.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct HopStory {
     /// The name of the hop's host.
     pub host: String,
@@ -88,6 +88,8 @@ pub struct HopStory {
     pub because: Option<Setting>,
     /// What it logged about it.
     pub log: Option<String>,
+    /// What its configuration was read without and might have made another outcome of it.
+    pub without: Vec<String>,
 }
 
 /// Whether a request may be sent again.
@@ -212,11 +214,11 @@ impl<'a> Case<'a> {
     /// A request that never left its client.
     fn unsent(&self, host: String, outcome: String, began: Duration, why: String) -> Explanation {
         let trace = &self.played.trace;
-        let story = |host: &str, did: String| HopStory { host: host.into(), did: vec![did], because: None, log: None };
+        let story = |host: &str, did: String| HopStory { host: host.into(), did: vec![did], ..HopStory::default() };
         let mut hops = vec![story(&host, format!("sent nothing: {why}"))];
         let (mut closed_first, mut changes) = (None, Vec::new());
         if let Some(failed) = self.failed_handshake(&host, began) {
-            hops = vec![HopStory { host: host.clone(), did: failed.told_of_client(self), because: None, log: None }];
+            hops = vec![HopStory { host: host.clone(), did: failed.told_of_client(self), ..HopStory::default() }];
             closed_first = Some(failed.closed_first(self));
             changes = failed.mismatch(self).changes(None);
         }
@@ -328,6 +330,9 @@ impl fmt::Display for Explanation {
             }
             if let Some(because) = &hop.because {
                 writeln!(f, "  {:>12}  because of {because}", "")?;
+            }
+            for without in &hop.without {
+                writeln!(f, "  {:>12}  without {without}", "")?;
             }
         }
         if let Some(closed) = &self.closed_first {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `version` | 1; counted up when a key changes its meaning or goes away, not when one joins |
 //! | `scenario`, `about`, `refs`, `seed`, `took_ns`, `hosts` | which run it is |
+//! | `left_out` | what the configurations were read without |
 //! | `held`, `complaints` | whether everything expected was seen, and what was not |
 //! | `exchanges` | each request as its client lived through it: status, headers, body, how the connection ended |
 //! | `streams` | each request as a proxy saw it: status, flags, details, whatever its configuration logs |
@@ -51,6 +52,7 @@ pub fn json(scenario: &Scenario, played: &Played, complaints: &[ScenarioError]) 
         "complaints": complaints.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "took_ns": nanos(played.took),
         "hosts": trace.hosts().iter().filter(|name| *name != SCRIPT_HOST).collect::<Vec<_>>(),
+        "left_out": played.left_out.iter().map(|(host, it)| json!({"host": host, "what": it.told(&scenario.file_of(host))})).collect::<Vec<_>>(),
         "exchanges": played.sightings.exchanges.iter().map(exchange).collect::<Vec<_>>(),
         "streams": accounts(trace).iter().map(|it| stream(trace, it)).collect::<Vec<_>>(),
         "explanations": explain(scenario, played).iter().map(explanation).collect::<Vec<_>>(),
@@ -141,9 +143,10 @@ fn span(trace: &Trace, Span { host, connection, peer, state, from, until }: &Spa
 }
 
 fn explanation(explanation: &Explanation) -> Value {
-    let hops = explanation.hops.iter().map(
-        |hop| json!({"host": hop.host, "did": hop.did, "because": hop.because.as_ref().map(setting), "log": hop.log}),
-    );
+    let hops = explanation.hops.iter().map(|hop| {
+        json!({"host": hop.host, "did": hop.did, "because": hop.because.as_ref().map(setting), "log": hop.log,
+            "without": hop.without})
+    });
     let changes = explanation.changes.iter();
     let changes = changes.map(|change| json!({"what": change.what, "setting": change.setting.as_ref().map(setting)}));
     json!({

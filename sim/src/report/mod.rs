@@ -50,6 +50,12 @@ fn write(text: &mut String, scenario: &Scenario, played: &Played) -> fmt::Result
         }
         return Ok(());
     }
+    if !played.left_out.is_empty() {
+        writeln!(text, "\nWHAT WAS LEFT OUT OF THE CONFIGURATIONS")?;
+        for (host, it) in &played.left_out {
+            writeln!(text, "{host:>width$}  {}", it.told(&scenario.file_of(host)))?;
+        }
+    }
     if !played.certificates.is_empty() {
         writeln!(text, "\nCERTIFICATES (the clock begins at 2024-01-01 00:00:00)")?;
         let of_host = |(host, what): &(String, String)| format!("{host:>width$}  {what}");

@@ -21,6 +21,7 @@ use serde_yaml::Location;
 use crate::actor::Sightings;
 use crate::course::{Course, Perturbation, Perturbed};
 use crate::kernel::link::Link;
+use crate::left_out::LeftOut;
 use crate::proxy::{Given, Proxy};
 use crate::scenario::{Path, ProxyConfig, Role, Scenario, ScenarioError};
 use crate::tls::Authorities;
@@ -59,6 +60,8 @@ pub struct Played {
     pub left_open: Vec<String>,
     /// The certificates that the world made up: for which host, and what they are.
     pub certificates: Vec<(String, String)>,
+    /// What the configurations of proxies were read without: whose, and what.
+    pub left_out: Vec<(String, LeftOut)>,
     /// What the proxies have counted when everybody had left, by host.
     pub stats: Vec<(String, Snapshot)>,
     /// The configurations that proxies put in force while they ran, the first first.
@@ -235,6 +238,7 @@ impl Scenario {
             refused: Vec::new(),
             left_open,
             certificates: roles.certificates(),
+            left_out: roles.left_out(),
             stats: roles.numbers(),
             reloads: roles.reloads(),
             perturbed: run.perturbed,
@@ -259,6 +263,7 @@ fn refuse(world: World, hosts: &[(String, HostId)], refused: Vec<(String, String
         refused,
         left_open: Vec::new(),
         certificates: Vec::new(),
+        left_out: Vec::new(),
         stats: Vec::new(),
         reloads: Vec::new(),
         perturbed: run.perturbed,

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::InForce;
 use crate::actor::{Alb, App, Client, Notebook, Order, Orders, Sightings};
+use crate::left_out::LeftOut;
 use crate::proxy::{Given, NextConfig, Numbers, Proxy, Stop};
 use crate::scenario::{self, ProxyConfig, Role};
 use crate::tls::{AppEnd, Authorities, ClientEnd, told};
@@ -36,6 +37,8 @@ pub(super) struct Roles {
     authorities: Authorities,
     /// What was made up, by host.
     certificates: RefCell<Vec<(String, String)>>,
+    /// What configurations were read without, by host.
+    left_out: RefCell<Vec<(String, LeftOut)>>,
     sightings: Rc<RefCell<Sightings>>,
     running: RefCell<Vec<Running>>,
     /// The configurations that proxies have been given, in this order.
@@ -62,8 +65,8 @@ pub(super) type Program = Box<dyn FnOnce(Outside) -> LocalBoxFuture<'static, ()>
 
 impl Roles {
     pub(super) fn new(control: Control, authorities: Authorities, sightings: Rc<RefCell<Sightings>>) -> Self {
-        let (certificates, running, reloads, former) = Default::default();
-        Self { control, authorities, certificates, sightings, running, reloads, former }
+        let (certificates, left_out, running, reloads, former) = Default::default();
+        Self { control, authorities, certificates, left_out, sightings, running, reloads, former }
     }
 
     /// Adds a host; the program has to be started on it.
@@ -113,6 +116,9 @@ impl Roles {
                 Ok(proxy) => {
                     for what in &proxy.certificates {
                         self.note_certificate(&placement.name, what.clone());
+                    }
+                    for it in &proxy.left_out {
+                        self.note_left_out(&placement.name, it);
                     }
                     self.proxy(placement.id, proxy)
                 }
@@ -178,6 +184,18 @@ impl Roles {
     /// The certificates that the world made up: whose, and what they are.
     pub(super) fn certificates(&self) -> Vec<(String, String)> {
         self.certificates.borrow().clone()
+    }
+
+    fn note_left_out(&self, host: &str, it: &LeftOut) {
+        let mut left_out = self.left_out.borrow_mut();
+        if !left_out.iter().any(|(of, has)| of == host && has == it) {
+            left_out.push((host.into(), it.clone()));
+        }
+    }
+
+    /// What configurations were read without: whose, and what.
+    pub(super) fn left_out(&self) -> Vec<(String, LeftOut)> {
+        self.left_out.borrow().clone()
     }
 
     fn actor(

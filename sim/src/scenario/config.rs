@@ -1,7 +1,7 @@
 //! The configuration that a proxy reads: at the start, or later in place of the one it has.
 
-use super::Ordered;
 use super::certificate::{Certificate, Certificates};
+use super::{LeaveOut, Ordered};
 
 /// A configuration as text.
 #[derive(Clone, Debug)]
@@ -16,6 +16,10 @@ pub struct ProxyConfig {
     pub exact: bool,
     /// The file as it was before it was patched.
     pub unpatched: Option<String>,
+    /// What may be left out of it, so that it loads.
+    pub leave_out: LeaveOut,
+    /// Values of the placeholders of files that it reads.
+    pub env: Ordered<String>,
     /// None for what the host began with.
     pub reloaded: Option<Box<Reloaded>>,
 }
@@ -23,11 +27,26 @@ pub struct ProxyConfig {
 impl ProxyConfig {
     /// What a host begins with.
     pub(crate) fn new(file: String, text: String, unpatched: Option<String>, exact: bool) -> Self {
-        Self { file, text, certificates: Certificates::default(), exact, unpatched, reloaded: None }
+        let (certificates, leave_out, env) = Default::default();
+        Self { file, text, certificates, exact, unpatched, leave_out, env, reloaded: None }
     }
 
     pub(super) fn with_certificates(self, certificates: Ordered<Certificate>) -> Self {
         Self { certificates: Certificates(certificates), ..self }
+    }
+
+    pub(super) fn with_env(self, env: Ordered<String>) -> Self {
+        Self { env, ..self }
+    }
+
+    pub(super) fn without(self, leave_out: LeaveOut) -> Self {
+        Self { leave_out, ..self }
+    }
+
+    /// The name of the file that a person wrote.
+    #[must_use]
+    pub fn written_file(&self) -> &str {
+        self.file.trim_end_matches(", patched").trim_end_matches(", inline")
     }
 }
 

@@ -9,14 +9,16 @@ use serde_json::Value;
 use serde_yaml::Spanned;
 
 use super::document::Document;
+use super::env;
 use super::hosts::habits;
 use super::names::{Misfit, Names};
 use super::script::WORDS;
 use super::tree::options;
 use super::vary::Variations;
 use super::{
-    Alb, App, Certificate, Client, Cue, Expect, Host, Intervention, Invariant, Label, Library, Link, Ordered, Pair,
-    Patch, Path, ProxyConfig, Reload, Reloaded, ReloadedFrom, Role, Scenario, ScenarioError, Step, Time, Times, When,
+    Alb, App, Certificate, Client, Cue, Expect, Host, Intervention, Invariant, Label, LeaveOut, Library, Link, Ordered,
+    Pair, Patch, Path, ProxyConfig, Reload, Reloaded, ReloadedFrom, Role, Scenario, ScenarioError, Step, Time, Times,
+    When,
 };
 use crate::course::{Bounds, Course, Perturbation};
 use crate::words::SCRIPT_HOST;
@@ -99,6 +101,10 @@ struct HostFields {
     exact: bool,
     #[serde(default)]
     certificates: Ordered<Certificate>,
+    #[serde(default)]
+    leave_out: LeaveOut,
+    #[serde(default)]
+    env: Ordered<String>,
 }
 
 impl Scenario {
@@ -124,6 +130,15 @@ impl Family {
     /// The run that the file names, or else its first.
     fn into_named(mut self) -> Scenario {
         self.runs.swap_remove(self.shown.unwrap_or(0))
+    }
+
+    /// Lets every proxy leave out these of what its configuration has and finwait has not.
+    pub fn leave_out(&mut self, leave_out: &LeaveOut) {
+        for host in self.runs.iter_mut().flat_map(|run| &mut run.hosts) {
+            if let Role::Proxy(config) = &mut host.role {
+                config.leave_out = leave_out.clone();
+            }
+        }
     }
 
     /// Reads a file and the configuration files it names.
@@ -227,7 +242,8 @@ impl Reading<'_> {
 
     fn host(&self, name: String, fields: Spanned<HostFields>) -> Result<Host, ScenarioError> {
         let here = fields.referenced;
-        let HostFields { ip, config, inline, mut patch, alb, client, app, exact, certificates } = fields.value;
+        let HostFields { ip, config, inline, mut patch, alb, client, app, exact, certificates, leave_out, env } =
+            fields.value;
         for (_, changes) in self.variations.patches(self.label).filter(|(host, _)| *host == name) {
             patch.0.0.extend(changes.0.0.iter().cloned());
         }
@@ -236,14 +252,19 @@ impl Reading<'_> {
         }
         let role = match (config, inline, alb, client, app) {
             (Some(config), None, None, None, None) => {
-                Role::Proxy(self.proxy(&config, &patch, exact)?.with_certificates(certificates))
+                Role::Proxy(self.proxy(&config, &patch, exact, env)?.with_certificates(certificates).without(leave_out))
             }
             (None, Some(inline), None, None, None) => {
-                Role::Proxy(self.patched(self.path, inline, &patch, None, exact)?.with_certificates(certificates))
+                let config = self.patched(self.path, inline, &patch, None, exact)?;
+                Role::Proxy(config.with_certificates(certificates).without(leave_out))
             }
             _ if !certificates.0.is_empty() => {
                 let what = "has `certificates`, which are those that the configuration of a proxy names; those of a \
                             client or an app are in its `tls`";
+                return Err(self.error(here, format!("`{name}` {what}")));
+            }
+            _ if leave_out != LeaveOut::Nothing => {
+                let what = "has `leave_out`, which is for the configuration of a proxy";
                 return Err(self.error(here, format!("`{name}` {what}")));
             }
             (None, None, Some(alb), None, None) => Role::Alb(alb),
@@ -273,18 +294,31 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn proxy(&self, config: &Spanned<String>, patch: &Patch, exact: bool) -> Result<ProxyConfig, ScenarioError> {
+    fn proxy(
+        &self,
+        config: &Spanned<String>,
+        patch: &Patch,
+        exact: bool,
+        env: Ordered<String>,
+    ) -> Result<ProxyConfig, ScenarioError> {
         let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let file = if folder.is_empty() { config.value.clone() } else { format!("{folder}/{}", config.value) };
         let text = self.library.read(&file).map_err(|error| {
             self.error(config.referenced, format!("{file} cannot be read: {error}; paths are relative to the scenario"))
         })?;
+        let text = env::fill(&text, &env).map_err(|missing| {
+            let pairs = missing.iter().map(|name| format!("{name}: ..."));
+            let (names, pairs) = (missing.join(", "), pairs.collect::<Vec<_>>().join(", "));
+            let what =
+                format!("{file} has placeholders without a value: {names}; write `env: {{ {pairs} }}` beside `config`");
+            self.error(config.referenced, what)
+        })?;
         if patch.0.0.is_empty() {
-            return Ok(ProxyConfig::new(file, text, None, exact));
+            return Ok(ProxyConfig::new(file, text, None, exact).with_env(env));
         }
         let value = serde_yaml::from_str_with_options(&text, options(&text))
             .map_err(|error| ScenarioError::of_yaml(&file, &Document::new(&text), &error))?;
-        self.patched(&file, value, patch, Some(text), exact)
+        Ok(self.patched(&file, value, patch, Some(text), exact)?.with_env(env))
     }
 
     fn patched(
@@ -328,11 +362,12 @@ impl Reading<'_> {
         role: Option<&Role>,
         reload: &Reload,
     ) -> Result<ProxyConfig, ScenarioError> {
-        let Some(Role::Proxy(ProxyConfig { file, text, exact, unpatched, certificates, .. })) = role else {
+        let Some(Role::Proxy(ProxyConfig { file, text, exact, unpatched, certificates, leave_out, env, .. })) = role
+        else {
             return Err(self.error(here, format!("`{}` is not a proxy: only proxies reload", reload.host)));
         };
         let (mut config, from) = match &reload.config {
-            Some(config) => (self.proxy(config, &reload.patch, *exact)?, ReloadedFrom::File),
+            Some(config) => (self.proxy(config, &reload.patch, *exact, env.clone())?, ReloadedFrom::File),
             None => {
                 let value = serde_yaml::from_str_with_options(text, options(text))
                     .map_err(|error| ScenarioError::of_yaml(file, &Document::new(text), &error))?;
@@ -346,6 +381,7 @@ impl Reading<'_> {
         };
         let line = usize::try_from(here.line()).unwrap_or(usize::MAX);
         config.certificates = certificates.clone();
+        config.leave_out = leave_out.clone();
         config.reloaded = Some(Box::new(Reloaded { line, first: text.clone(), from }));
         Ok(config)
     }

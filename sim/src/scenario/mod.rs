@@ -6,9 +6,11 @@
 mod certificate;
 mod config;
 mod document;
+mod env;
 mod error;
 mod expect;
 mod hosts;
+mod leave_out;
 mod library;
 mod load;
 mod names;
@@ -34,10 +36,12 @@ pub use hosts::{
     Alb, App, AppTls, Client, ClientCertificate, ClientTls, Greeting, Host, Http2, Link, Path, PeerProtocol, Reuse,
     Role, TlsClosing, TlsVersion, Trusted,
 };
+pub use leave_out::LeaveOut;
 pub use library::Library;
 pub(crate) use library::plain;
 pub use load::Family;
 pub use patch::Patch;
+pub(crate) use patch::steps;
 pub use script::{
     Action, ClockStep, Cue, Direction, Draining, Ending, ErrorCode, Frame, FrameFields, FrameKind, Gate, Intervention,
     Naming, Opcode, Pair, Payload, Reload, Repeat, Reply, Request, Segments, Stall, Step, WebSocketFields,
@@ -102,6 +106,15 @@ pub enum Invariant {
 }
 
 impl Scenario {
+    /// The file of a proxy's configuration, as a person wrote it; that of the scenario for any other host.
+    #[must_use]
+    pub fn file_of(&self, host: &str) -> String {
+        match self.hosts.iter().find(|has| has.name == host).map(|host| &host.role) {
+            Some(Role::Proxy(config)) => plain(config.written_file()),
+            _ => plain(&self.file),
+        }
+    }
+
     /// Where in the file `location` is, with what is wrong there.
     #[must_use]
     pub fn complain(&self, location: serde_yaml::Location, what: impl Into<String>) -> ScenarioError {

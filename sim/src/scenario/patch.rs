@@ -91,6 +91,15 @@ impl fmt::Display for Part {
     }
 }
 
+/// The steps of a path, for [`Places`](finwait::config::Places).
+pub(crate) fn steps(path: &str) -> Option<Vec<String>> {
+    let step = |part| match part {
+        Part::Key(key) => key,
+        Part::Nth(nth) => nth.to_string(),
+    };
+    Some(parse(path)?.into_iter().map(step).collect())
+}
+
 fn parse(path: &str) -> Option<Vec<Part>> {
     let mut parts = Vec::new();
     let mut rest = path;

@@ -5,7 +5,8 @@ use std::io;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use finwait::config::{CertificateFiles, Content};
+use finwait::config::{CertificateFiles, Content, SecretKind};
+use serde_json::json;
 
 use super::authority::{Authorities, instant};
 use super::der;
@@ -37,11 +38,30 @@ impl CertificateFiles for Files {
                 Ok(pem("CERTIFICATE", &issued.certificate))
             }
             Content::PrivateKey => Ok(pem("PRIVATE KEY", &self.authorities.key_of(&self.host))),
-            Content::Secrets => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "files of secrets are not simulated; write tls_certificates in place by a patch",
-            )),
         }
+    }
+
+    fn secret(&self, path: Option<&str>, name: &str, kind: SecretKind) -> io::Result<Vec<u8>> {
+        // Certificates of secrets are called by their names where the scenario says what they hold.
+        let file = path.filter(|path| self.certificates.get(path).is_some()).unwrap_or(name);
+        let in_place =
+            |content| self.read(file, content).map(|pem| json!({ "inline_string": String::from_utf8_lossy(&pem) }));
+        let (field, value) = match kind {
+            SecretKind::Certificate => {
+                let chain = in_place(Content::CertificateChain)?;
+                (
+                    "tls_certificate",
+                    json!({ "certificate_chain": chain, "private_key": in_place(Content::PrivateKey)? }),
+                )
+            }
+            SecretKind::Context => ("validation_context", json!({ "trusted_ca": in_place(Content::Authorities)? })),
+        };
+        let resource = json!({
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+            "name": name,
+            (field): value,
+        });
+        Ok(json!({ "resources": [resource] }).to_string().into_bytes())
     }
 }
 

@@ -52,18 +52,19 @@ pub(super) fn certificates(written: &At<DataSource>, content: Content, notes: &N
     }
 }
 
-/// The content of a file of certificates, keys or secrets.
-pub(super) fn certificate_file(path: &At<NonEmpty>, content: Content, notes: &Notes) -> Result<Vec<u8>, Problem> {
+/// The content of a file of certificates or keys.
+fn certificate_file(path: &At<NonEmpty>, content: Content, notes: &Notes) -> Result<Vec<u8>, Problem> {
     let elsewhere = notes.surroundings().read(&path.value, content);
     elsewhere.map_or_else(|| file(path), |read| found(path, read))
 }
 
 /// The content of a file.
-fn file(path: &At<NonEmpty>) -> Result<Vec<u8>, Problem> {
+pub(super) fn file(path: &At<NonEmpty>) -> Result<Vec<u8>, Problem> {
     found(path, read(&path.value))
 }
 
-fn found(path: &At<NonEmpty>, read: io::Result<Vec<u8>>) -> Result<Vec<u8>, Problem> {
+/// What came of reading the file at `path`.
+pub(super) fn found(path: &At<NonEmpty>, read: io::Result<Vec<u8>>) -> Result<Vec<u8>, Problem> {
     read.map_err(|error| {
         path.invalid_but(
             format!("cannot read {:?}: {error}", &*path.value),

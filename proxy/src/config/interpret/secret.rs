@@ -15,7 +15,7 @@ use crate::config::bootstrap::tls::{
 use crate::config::error::{Cause, Place};
 use crate::config::problem::Problem;
 use crate::config::string_match::Pattern;
-use crate::config::surroundings::Content;
+use crate::config::surroundings::{Content, SecretKind};
 use crate::config::tls::{Certificate, CertificateError, PeerName, PeerRules};
 use crate::config::yaml::{At, Node, Notes, decode};
 
@@ -83,7 +83,7 @@ impl<'s> Secrets<'s> {
 
     fn certificate_of(&self, named: &At<SdsSecretConfig>, notes: &Notes) -> Result<Certificate, Problem> {
         let name = &named.value.name;
-        let Some(file) = SecretFile::of(named, notes)? else {
+        let Some(file) = SecretFile::of(named, SecretKind::Certificate, notes)? else {
             let secret = self.certificates.get(&*name.value);
             let secret = secret.ok_or_else(|| unknown(name, "static secret", self.certificates.keys()))?;
             return certificate(secret, Reading::Once, notes);
@@ -128,7 +128,7 @@ impl<'s> Secrets<'s> {
 
     fn context_of(&self, named: &At<SdsSecretConfig>, notes: &Notes) -> Result<Context, Problem> {
         let name = &named.value.name;
-        let Some(file) = SecretFile::of(named, notes)? else {
+        let Some(file) = SecretFile::of(named, SecretKind::Context, notes)? else {
             let context = self.contexts.get(&*name.value);
             let what = "static certificate validation context";
             let context = context.ok_or_else(|| unknown(name, what, self.contexts.keys()))?;
@@ -166,9 +166,9 @@ struct SecretFile<'s> {
 
 impl<'s> SecretFile<'s> {
     /// The file that `named` names; `None` if the secret is a static one.
-    fn of(named: &'s At<SdsSecretConfig>, notes: &Notes) -> Result<Option<Self>, Problem> {
+    fn of(named: &'s At<SdsSecretConfig>, kind: SecretKind, notes: &Notes) -> Result<Option<Self>, Problem> {
         let SdsSecretConfig { name, sds_config } = &named.value;
-        let Some(source) = sds_config else { return Ok(None) };
+        let Some(source) = sds_config else { return Self::left_out(named, kind, notes) };
         let path = match (&source.value.path_config_source, &source.value.path) {
             (Some(it), None) => &it.value.path,
             (None, Some(path)) => path,
@@ -177,9 +177,22 @@ impl<'s> SecretFile<'s> {
             }
         };
         notes.watch(&path.value);
-        let text = data_source::certificate_file(path, Content::Secrets, notes)?;
+        let elsewhere = notes.surroundings().secret(Some(&path.value), &name.value, kind);
+        let text = elsewhere.map_or_else(|| data_source::file(path), |read| data_source::found(path, read))?;
         let text = String::from_utf8(text).map_err(|_| path.invalid("the file is no text in UTF-8"))?;
         Ok(Some(Self { path: &path.value, place: &path.place, text, name: &name.value }))
+    }
+
+    /// The secret of a source that is left out, where another stands in for it.
+    fn left_out(named: &'s At<SdsSecretConfig>, kind: SecretKind, notes: &Notes) -> Result<Option<Self>, Problem> {
+        let (place, name) = (&named.place, &named.value.name);
+        if !notes.surroundings().leaves_out(&format!("{}.sds_config", place.path)) {
+            return Ok(None);
+        }
+        let Some(read) = notes.surroundings().secret(None, &name.value, kind) else { return Ok(None) };
+        let text = read.map_err(|error| name.invalid(format!("cannot read the secret: {error}")))?;
+        let text = String::from_utf8(text).map_err(|_| name.invalid("the secret is no text in UTF-8"))?;
+        Ok(Some(Self { path: "a secret that stands in for it", place, text, name: &name.value }))
     }
 
     /// What `read` makes of the secret. What is wrong in the file is told where the configuration names the file.

@@ -113,10 +113,13 @@ fn why(out: &mut String, explanations: &[Explanation]) -> fmt::Result {
     for explanation in explanations {
         let Explanation { host, outcome, hops, closed_first, sent, retry, changes, timers: _ } = explanation;
         write!(out, "<article class=\"why\"><p class=\"verdict\">{}: {}</p><dl>", escape(host), escape(outcome))?;
-        for HopStory { host, did, because, log } in hops {
+        for HopStory { host, did, because, log, without } in hops {
             write!(out, "<dt>{}</dt><dd>{}", escape(host), escape(&did.join("; ")))?;
             if let Some(because) = because {
                 write!(out, "<br>because of {}", escape(&because.to_string()))?;
+            }
+            for without in without {
+                write!(out, "<br>without {}", escape(without))?;
             }
             if let Some(log) = log {
                 write!(out, "<br><code>{}</code>", escape(log))?;
