@@ -402,7 +402,11 @@ impl Cluster {
     /// Whom connections to `endpoint` are opened for that this stream or client uses.
     #[must_use]
     pub fn origin(&self, endpoint: &Endpoint, head: Option<&RequestHead>, info: &StreamInfo) -> Origin {
-        Origin::new(&self.shared.config, &info.downstream, head, self.own_name(endpoint).as_ref())
+        let config = &self.shared.config;
+        if config.proxy_header.is_none() && config.tls.is_none() {
+            return Origin::default();
+        }
+        Origin::new(config, &info.downstream, head, self.own_name(endpoint).as_ref())
     }
 
     /// What TLS goes by where there is no request.

@@ -189,6 +189,10 @@ impl Headers {
     }
 }
 
+/// So many fields a plain proxy adds to a head (the client's address and scheme, the request's id, the time its upstream
+/// has; or server, date, and the time that the upstream took): with room for them the list is allocated once.
+const ADDED_FIELDS: usize = 4;
+
 /// Fields of a head that is being read. Envoy keeps one field of each inline header, and joins the values of others
 /// with a comma (RFC 9110 5.3): what is checked is then what is sent on, however many lines it came in.
 #[derive(Debug)]
@@ -200,9 +204,9 @@ pub(in crate::codec) struct Received {
 }
 
 impl Received {
-    /// Room for `count` fields; those are joined for which `is_joined` is true.
+    /// Room for `count` fields and for those the proxy adds; those are joined for which `is_joined` is true.
     pub(in crate::codec) fn with_capacity(count: usize, is_joined: fn(&str) -> bool) -> Self {
-        Self { headers: Headers::with_capacity(count), seen: 0, is_joined }
+        Self { headers: Headers::with_capacity(count.saturating_add(ADDED_FIELDS)), seen: 0, is_joined }
     }
 
     /// Adds a field that came.
