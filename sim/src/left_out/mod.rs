@@ -138,7 +138,12 @@ fn candidate(problem: &ConfigError, left_out: &[LeftOut]) -> Option<LeftOut> {
             let what = format!("`{}`", last_key(&outer));
             Some(LeftOut { line: None, what, effect: Effect::UNKNOWN, names: Vec::new(), path: outer })
         }
-        _ => None,
+        Cause::Old { .. }
+        | Cause::Syntax(_)
+        | Cause::Unknown { .. }
+        | Cause::Unsupported { .. }
+        | Cause::WrongType { .. }
+        | _ => None,
     }
 }
 

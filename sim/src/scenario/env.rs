@@ -11,7 +11,7 @@ pub(super) fn fill(text: &str, values: &Ordered<String>) -> Result<String, Vec<S
     let mut missing: Vec<String> = Vec::new();
     for line in text.split_inclusive('\n') {
         let mut rest = line;
-        // In a comment a placeholder is one of somebody who explains it.
+        // In a comment a placeholder is an explanation.
         while let Some((before, name, after)) = placeholder(rest).filter(|_| !line.trim_start().starts_with('#')) {
             filled.push_str(before);
             match values.iter().find(|(has, _)| *has == name) {
