@@ -28,6 +28,10 @@ text_enum! {
         PingTimeout = "downstream_local_disconnect(http2_ping_timeout)",
         /// The client closed its connection.
         DownstreamDisconnect = "downstream_remote_disconnect",
+        /// An authorisation service has denied the request.
+        ExtAuthzDenied = "ext_authz_denied",
+        /// No authorisation service has allowed the request.
+        ExtAuthzError = "ext_authz_error",
         /// The body of a gRPC-Web request is no base64.
         Base64Data = "grpc_base_64_decode_failed",
         /// The body of a gRPC-Web request is not made of whole groups of base64.

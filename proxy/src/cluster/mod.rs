@@ -47,11 +47,12 @@ use crate::config::retry::BACKOFF_BASE_MS;
 use crate::config::runtime::{BASE_RETRY_BACKOFF, PANIC_THRESHOLD, USE_RETRY, maintenance_mode};
 use crate::config::tls::OwnName;
 use crate::config::upstream_name::AskedNames;
+use crate::filter::ClusterFilterStats;
 use crate::net::{Address, Outside, Random};
 use crate::runtime::{Runtime, Watched};
 use crate::stats::{
-    BreakerStats, ClusterStats, CodeStats, Counter, EndpointStats, FlowStats, GrpcStats, Health, HealthFlag,
-    Http2Stats, Registry, TlsStats,
+    BreakerStats, ClusterAuthorisations, ClusterStats, CodeStats, Counter, EndpointStats, FlowStats, GrpcStats, Health,
+    HealthFlag, Http2Stats, Registry, TlsStats,
 };
 use breaker::Breakers;
 use discovery::{Names, Resolved};
@@ -199,6 +200,8 @@ pub struct Cluster {
     pub codes: CodeStats,
     /// Counters of gRPC methods, with this worker's names.
     pub methods: Rc<GrpcStats>,
+    /// What authorisation services say of requests to it.
+    pub authorisations: Rc<ClusterAuthorisations>,
     outside: Outside,
     endpoints: RefCell<Vec<Rc<Endpoint>>>,
     turn: Cell<usize>,
@@ -271,6 +274,7 @@ impl Cluster {
             name,
             flow: Rc::new(shared.stats.flow.clone()),
             methods: Rc::new(GrpcStats::new(&shared.registry, shared.config.stat_name())),
+            authorisations: Rc::new(ClusterAuthorisations::new(&shared.registry, shared.config.stat_name())),
             shared,
             codes,
             outside,
@@ -419,6 +423,11 @@ impl Cluster {
     fn own_name(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
         let tls = self.shared.config.tls.as_ref()?;
         if tls.current().own_name() == OwnName::Asked { self.hostname(endpoint) } else { None }
+    }
+
+    /// What filters count of the requests to it.
+    pub(crate) fn filter_stats(&self) -> ClusterFilterStats {
+        ClusterFilterStats { methods: Rc::clone(&self.methods), authorisations: Rc::clone(&self.authorisations) }
     }
 
     /// Wall time, for upstreams that name an hour at which to come back.

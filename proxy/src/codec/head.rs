@@ -1,7 +1,9 @@
 //! The head of a message, in one form for HTTP/1 and HTTP/2.
 
+use http::header::{CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 
+use super::names;
 use super::spelling::Spelling;
 
 /// A request without its body.
@@ -160,8 +162,8 @@ impl Headers {
     /// The `upgrade` field, if `connection` names it (RFC 9110 7.8). There is one: several were joined as they came.
     #[must_use]
     pub fn upgrade(&self) -> Option<&HeaderValue> {
-        let upgrade = self.get(&http::header::UPGRADE)?;
-        self.has_token(&http::header::CONNECTION, "upgrade").then_some(upgrade)
+        let upgrade = self.get(&UPGRADE)?;
+        self.has_token(&CONNECTION, "upgrade").then_some(upgrade)
     }
 
     /// Are they a gRPC request's? By Envoy's rule: the type is this one, with or without a suffix and without a parameter.
@@ -357,6 +359,13 @@ const JOINED_IN_RESPONSES: [&str; 35] = [
 /// Does Envoy join fields of this name, in lower case, in a response?
 pub(crate) fn is_joined_in_responses(name: &str) -> bool {
     JOINED_IN_RESPONSES.binary_search(&name).is_ok()
+}
+
+/// Does a field of this name belong to one connection, whatever `connection` says (RFC 9110 7.6.1)? Of a message that was read,
+/// such a field says nothing about another one.
+pub(crate) fn is_of_connection(name: &HeaderName) -> bool {
+    [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE].contains(name)
+        || [&names::KEEP_ALIVE, &names::PROXY_CONNECTION, &names::HTTP2_SETTINGS].contains(&name)
 }
 
 /// The members of a comma-separated field value, without the blanks around them.

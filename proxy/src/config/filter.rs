@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::cors::Cors;
+pub use super::ext_authz::ExtAuthz;
 use super::fraction::Fraction;
 use super::metadata::Struct;
 pub use super::mutation::{AppendAction, Mutation};
@@ -55,6 +56,8 @@ pub enum Filter {
     Cors(Arc<Cors>),
     /// `envoy.filters.http.csrf`
     Csrf(Arc<Csrf>),
+    /// `envoy.filters.http.ext_authz`
+    ExtAuthz(Arc<ExtAuthz>),
     /// `envoy.filters.http.grpc_stats`
     GrpcStats(Arc<CountedMethods>),
     /// `envoy.filters.http.grpc_web`
@@ -78,6 +81,8 @@ pub enum Kind {
     Cors,
     /// `envoy.filters.http.csrf`
     Csrf,
+    /// `envoy.filters.http.ext_authz`, with its `stat_prefix`
+    ExtAuthz(String),
     /// `envoy.filters.http.health_check`
     HealthCheck,
     /// `envoy.filters.http.rbac`

@@ -13,7 +13,7 @@ use crate::config::listener::ConnectionManager;
 use crate::config::rate_limit::RateLimit;
 use crate::net::Random;
 use crate::runtime::{Runtime, Watched};
-use crate::stats::{CorsStats, CsrfStats, HealthCheckStats, RbacStats, Registry, SetMetadataStats};
+use crate::stats::{AuthorisationStats, CorsStats, CsrfStats, HealthCheckStats, RbacStats, Registry, SetMetadataStats};
 
 use crate::token_bucket::Buckets;
 
@@ -22,6 +22,8 @@ use crate::token_bucket::Buckets;
 pub(crate) struct FilterStats {
     pub(super) cors: Option<CorsStats>,
     pub(super) csrf: Option<CsrfStats>,
+    /// By their prefixes.
+    authorisations: Vec<(String, AuthorisationStats)>,
     pub(super) health_check: Option<CheckStats>,
     /// By their prefixes.
     rbac: Vec<(RbacPrefixes, RbacStats)>,
@@ -41,7 +43,12 @@ impl FilterStats {
             let Kind::Rbac(prefixes) = kind else { return None };
             Some((prefixes.clone(), RbacStats::of_requests(registry, &options.stat_prefix, prefixes)))
         };
+        let authorisation = |kind: &Kind| {
+            let Kind::ExtAuthz(prefix) = kind else { return None };
+            Some((prefix.clone(), AuthorisationStats::new(registry, &options.stat_prefix, prefix)))
+        };
         Self {
+            authorisations: options.counted.iter().filter_map(authorisation).collect(),
             cors: options.counted.contains(&Kind::Cors).then(|| CorsStats::new(registry, &options.stat_prefix)),
             csrf: options.counted.contains(&Kind::Csrf).then(|| CsrfStats::new(registry, &options.stat_prefix)),
             health_check: options.counted.contains(&Kind::HealthCheck).then(|| CheckStats {
@@ -58,6 +65,11 @@ impl FilterStats {
 }
 
 impl FilterStats {
+    /// Those of the filter `envoy.filters.http.ext_authz` with this prefix.
+    pub(super) fn authorisations(&self, prefix: &str) -> Option<&AuthorisationStats> {
+        self.authorisations.iter().find(|(known, _)| known == prefix).map(|(_, stats)| stats)
+    }
+
     /// Those of the filter `envoy.filters.http.rbac` with these prefixes.
     pub(super) fn rbac(&self, prefixes: &RbacPrefixes) -> Option<&RbacStats> {
         self.rbac.iter().find(|(known, _)| known == prefixes).map(|(_, stats)| stats)

@@ -29,6 +29,13 @@ pub(super) fn add_to_request(edits: &Edits, request: &mut RequestHead, info: &St
     apply(changes, &mut request.headers, is_joined_in_requests);
 }
 
+/// Adds to what a service is asked about `request`.
+pub(super) fn add_to_check(edits: &Edits, check: &mut Headers, request: &RequestHead, info: &StreamInfo) {
+    let value = |format: &Format| header_value(format, Heads::of_request(request), info);
+    let changes = changes(edits, check, value);
+    apply(changes, check, is_joined_in_requests);
+}
+
 /// Adds to the head of a tunnel that the proxy asks for itself.
 pub(crate) fn edit_tunnel(edits: &Edits, request: &mut RequestHead, info: &StreamInfo) {
     let value = |format: &Format| header_value(format, Heads { request: None, response: None }, info);

@@ -12,11 +12,13 @@
 //! it keeps what it wants, and only the last piece goes on.
 
 mod buffer;
+mod call;
 mod change;
 mod context;
 mod cors;
 mod csrf;
 pub(crate) mod edits;
+mod ext_authz;
 mod grpc_stats;
 mod grpc_web;
 mod header_mutation;
@@ -38,10 +40,12 @@ use crate::access_log::StreamInfo;
 use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::filter;
 use crate::config::route::HeaderEdits;
-use crate::stats::GrpcStats;
+use crate::stats::{AuthorisationEvent, ClusterAuthorisations, GrpcStats};
 use buffer::Buffer;
+pub(crate) use call::{Call, CallEnd};
 pub(crate) use context::{FilterContext, FilterStats};
 use cors::Cors;
+use ext_authz::Authorisation;
 use grpc_stats::GrpcCalls;
 use grpc_web::GrpcWeb;
 use header_mutation::HeaderMutation;
@@ -58,7 +62,7 @@ pub(crate) struct Filters<'c> {
     /// What the route changes in the response.
     edits: &'c [Arc<HeaderEdits>],
     /// Of the cluster that the route leads to.
-    methods: Option<Rc<GrpcStats>>,
+    cluster: Option<ClusterFilterStats>,
     /// How many have continued with the request's head: those before this index.
     requested: usize,
     /// What the next of them does.
@@ -67,9 +71,18 @@ pub(crate) struct Filters<'c> {
     undecided: usize,
 }
 
+/// What filters count for the cluster that a route leads to.
+#[derive(Clone)]
+pub(crate) struct ClusterFilterStats {
+    pub(crate) methods: Rc<GrpcStats>,
+    pub(crate) authorisations: Rc<ClusterAuthorisations>,
+}
+
 /// What the filter does that a head has come to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Next {
+    /// It waits for the end of a call.
+    Calling,
     /// It is to see the request.
     Requested,
     /// It waits for more of the body.
@@ -81,6 +94,7 @@ enum Filter<'c> {
     Buffer(Buffer),
     Cors(Cors<'c>),
     Csrf(&'c filter::Csrf),
+    ExtAuthz(Box<Authorisation<'c>>),
     GrpcStats(GrpcCalls<'c>),
     GrpcWeb(Box<GrpcWeb>),
     HeaderMutation(HeaderMutation<'c>),
@@ -106,7 +120,7 @@ impl<'c> Filters<'c> {
     pub(crate) fn of(chain: &'c filter::Chain, context: &'c FilterContext) -> Self {
         let filters: Vec<_> = chain.filters.iter().map(Filter::of).collect();
         let undecided = filters.len();
-        Self { filters, context, edits: &[], methods: None, requested: 0, next: Next::Requested, undecided }
+        Self { filters, context, edits: &[], cluster: None, requested: 0, next: Next::Requested, undecided }
     }
 
     /// The router alone.
@@ -115,7 +129,7 @@ impl<'c> Filters<'c> {
             filters: Vec::new(),
             context,
             edits: &[],
-            methods: None,
+            cluster: None,
             requested: 0,
             next: Next::Requested,
             undecided: 0,
@@ -123,10 +137,41 @@ impl<'c> Filters<'c> {
     }
 
     /// The same for a route that changes responses, and leads to a cluster with these stats.
-    pub(crate) fn for_route(self, edits: &'c [Arc<HeaderEdits>], methods: Option<&Rc<GrpcStats>>) -> Self {
-        // Who counts methods is a filter.
-        let methods = methods.filter(|_| !self.filters.is_empty()).cloned();
-        Self { edits, methods, ..self }
+    pub(crate) fn for_route(
+        self,
+        edits: &'c [Arc<HeaderEdits>],
+        cluster: impl FnOnce() -> Option<ClusterFilterStats>,
+    ) -> Self {
+        // Who counts is a filter.
+        let cluster = if self.filters.is_empty() { None } else { cluster() };
+        Self { edits, cluster, ..self }
+    }
+
+    /// The request goes another way than was found for it at first.
+    pub(crate) fn reroute(&mut self, edits: &'c [Arc<HeaderEdits>]) {
+        self.edits = edits;
+    }
+
+    /// Has a filter changed the request so that its route has to be looked for again?
+    pub(crate) fn clears_route(&self) -> bool {
+        let clears = |filter: &Filter<'_>| if let Filter::ExtAuthz(it) = filter { it.clears_route() } else { false };
+        self.filters.iter().any(clears)
+    }
+
+    /// What the filter that waits wants sent, once.
+    pub(crate) fn take_call(&mut self) -> Option<Box<Call>> {
+        match self.filters.get_mut(self.requested) {
+            Some(Filter::ExtAuthz(authorisation)) if self.next == Next::Calling => authorisation.take_call(),
+            Some(_) | None => None,
+        }
+    }
+
+    /// What it came to.
+    pub(crate) fn answer_call(&mut self, end: CallEnd) {
+        if let Some(Filter::ExtAuthz(authorisation)) = self.filters.get_mut(self.requested) {
+            authorisation.answer(end);
+        }
+        self.next = Next::Requested;
     }
 
     /// Is the router the only filter?
@@ -157,12 +202,12 @@ impl<'c> Filters<'c> {
         payload: Payload,
         info: &mut StreamInfo,
     ) -> Flow<FilterReply> {
-        let around = Around { context: self.context, methods: self.methods.as_ref() };
+        let around = Around { context: self.context, cluster: self.cluster.as_ref() };
         while let Some(filter) = self.filters.get_mut(self.requested) {
             match filter.on_request(request, payload, info, around) {
                 Flow::Continue => self.requested += 1,
                 Flow::Wait => {
-                    self.next = Next::Waiting;
+                    self.next = if filter.has_call() { Next::Calling } else { Next::Waiting };
                     return Flow::Wait;
                 }
                 Flow::Respond(reply) => return Flow::Respond(reply),
@@ -176,15 +221,16 @@ impl<'c> Filters<'c> {
         self.requested
     }
 
-    /// Does a filter wait for more of the request's body?
+    /// Does a filter wait, for more of the request's body or for a call?
     pub(crate) fn holds_request(&self) -> bool {
-        self.next == Next::Waiting
+        self.next != Next::Requested
     }
 
     /// How much of a request's body the filter that waits wants to be there at once.
     pub(crate) fn request_bytes_max(&self) -> usize {
         match self.filters.get(self.requested) {
             Some(Filter::Buffer(buffer)) => buffer.bytes_max(),
+            Some(Filter::ExtAuthz(authorisation)) => authorisation.bytes_max(),
             Some(
                 Filter::Cors(_)
                 | Filter::Csrf(_)
@@ -296,7 +342,23 @@ impl<'c> Filters<'c> {
 #[derive(Clone, Copy)]
 struct Around<'a> {
     context: &'a FilterContext,
-    methods: Option<&'a Rc<GrpcStats>>,
+    cluster: Option<&'a ClusterFilterStats>,
+}
+
+impl<'a> Around<'a> {
+    fn methods(self) -> Option<&'a Rc<GrpcStats>> {
+        self.cluster.map(|cluster| &cluster.methods)
+    }
+
+    /// Counts what has become of a request that has to be authorised.
+    fn count(self, prefix: &str, event: AuthorisationEvent) {
+        if let Some(stats) = self.context.stats.authorisations(prefix) {
+            stats.count(event);
+        }
+        if let Some(cluster) = self.cluster {
+            cluster.authorisations.count(prefix, event);
+        }
+    }
 }
 
 impl<'c> Filter<'c> {
@@ -305,6 +367,7 @@ impl<'c> Filter<'c> {
             filter::Filter::Buffer(options) => Self::Buffer(Buffer::new(*options)),
             filter::Filter::Cors(policy) => Self::Cors(Cors::new(policy)),
             filter::Filter::Csrf(policy) => Self::Csrf(policy),
+            filter::Filter::ExtAuthz(options) => Self::ExtAuthz(Box::new(Authorisation::new(options))),
             filter::Filter::GrpcStats(methods) => Self::GrpcStats(GrpcCalls::new(methods)),
             filter::Filter::GrpcWeb => Self::GrpcWeb(Box::default()),
             filter::Filter::HeaderMutation(options) => Self::HeaderMutation(HeaderMutation::new(options)),
@@ -315,6 +378,11 @@ impl<'c> Filter<'c> {
         }
     }
 
+    /// Does it wait for a call?
+    fn has_call(&self) -> bool {
+        if let Self::ExtAuthz(authorisation) = self { authorisation.has_call() } else { false }
+    }
+
     fn on_request(
         &mut self,
         request: &mut RequestHead,
@@ -323,15 +391,16 @@ impl<'c> Filter<'c> {
         around: Around<'_>,
     ) -> Flow<FilterReply> {
         match self {
+            Self::ExtAuthz(authorisation) => authorisation.on_request(request, payload, info, around),
             Self::Buffer(buffer) => buffer.on_request(request, payload),
             Self::Cors(cors) => cors.on_request(request, around.context),
             Self::Csrf(policy) => csrf::on_request(policy, request, around.context),
             Self::GrpcStats(calls) => {
-                calls.on_request(request, around.methods);
+                calls.on_request(request, around.methods());
                 Flow::Continue
             }
             Self::GrpcWeb(web) => {
-                web.on_request(request, around.methods);
+                web.on_request(request, around.methods());
                 Flow::Continue
             }
             Self::HeaderMutation(mutation) => {
@@ -353,6 +422,7 @@ impl<'c> Filter<'c> {
     fn on_request_data(&mut self, piece: &mut Piece) -> Flow<Refusal> {
         match self {
             Self::Buffer(buffer) => buffer.on_request_data(piece),
+            Self::ExtAuthz(authorisation) => authorisation.on_request_data(piece),
             Self::GrpcStats(calls) => {
                 calls.on_request_data(piece);
                 Flow::Continue
@@ -379,6 +449,7 @@ impl<'c> Filter<'c> {
         match self {
             Self::Buffer(_) | Self::Csrf(_) | Self::Rbac(_) | Self::SetMetadata(_) => {}
             Self::Cors(cors) => cors.on_response(response),
+            Self::ExtAuthz(authorisation) => authorisation.on_response(response),
             Self::GrpcStats(calls) => calls.on_response(response, payload),
             Self::GrpcWeb(web) => return web.on_response(response, payload),
             Self::HeaderMutation(mutation) => mutation.on_response(response, request, info),
@@ -398,6 +469,7 @@ impl<'c> Filter<'c> {
             Self::Buffer(_)
             | Self::Cors(_)
             | Self::Csrf(_)
+            | Self::ExtAuthz(_)
             | Self::HeaderMutation(_)
             | Self::HealthCheck(_)
             | Self::RateLimit(_)

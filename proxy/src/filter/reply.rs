@@ -1,8 +1,8 @@
 //! Responses of filters' own.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::StatusCode;
 
 use crate::access_log::{Details, ResponseFlag};
@@ -24,11 +24,15 @@ pub(crate) enum FilterReply {
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct EndedReply {
     pub(crate) status: StatusCode,
-    pub(crate) body: Cow<'static, str>,
+    pub(crate) body: Bytes,
     pub(crate) details: Details,
     pub(crate) flag: Option<ResponseFlag>,
     /// What it changes in the head, behind the edits of its route.
     pub(crate) edits: Option<Arc<Edits>>,
+    /// These take the place of others of their names, behind those edits.
+    pub(crate) headers: Headers,
+    /// The cluster of its route counts it as a response to a request of its own.
+    pub(crate) is_charged: bool,
     /// Of gRPC, where it does not follow from `status`.
     pub(crate) grpc_status: Option<u16>,
 }
@@ -36,7 +40,16 @@ pub(crate) struct EndedReply {
 impl EndedReply {
     /// Without a flag and edits of its own.
     pub(super) fn new(status: StatusCode, body: &'static str, details: Details) -> Self {
-        Self { status, body: body.into(), details, flag: None, edits: None, grpc_status: None }
+        Self {
+            status,
+            body: Bytes::from_static(body.as_bytes()),
+            details,
+            flag: None,
+            edits: None,
+            headers: Headers::default(),
+            is_charged: false,
+            grpc_status: None,
+        }
     }
 
     /// The end of the request's way through the filters.

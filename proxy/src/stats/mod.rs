@@ -7,6 +7,7 @@
 //! [`names`] is the list of everything that is counted, [`codes`] the part of it that appears on first use,
 //! [`endpoints`] what the admin interface shows of single endpoints.
 
+mod authorisation;
 pub mod codes;
 mod derived;
 pub mod endpoints;
@@ -20,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use authorisation::ClusterAuthorisations;
 pub use codes::{CodeStats, PartStats};
 pub use derived::Derived;
 pub use endpoints::EndpointStats;
@@ -28,10 +30,10 @@ pub use health::{Ejections, Health, HealthFlag};
 pub use histogram::{Histogram, Recorded};
 pub(crate) use names::Meter;
 pub use names::{
-    BreakerStats, ByteStats, ClusterStats, ConnectionLimitStats, CorsStats, CsrfStats, FlowStats, HandshakeFailure,
-    HealthCheckStats, Http1Stats, Http2Stats, HttpStats, ListenerStats, LogStats, ManagerStats, ProxyProtocolStats,
-    RateLimitStats, RbacStats, ResponseStats, RuntimeStats, ServerState, ServerStats, SetMetadataStats, TcpStats,
-    TlsInspectorStats, TlsStats,
+    AuthorisationEvent, AuthorisationStats, BreakerStats, ByteStats, ClusterStats, ConnectionLimitStats, CorsStats,
+    CsrfStats, FlowStats, HandshakeFailure, HealthCheckStats, Http1Stats, Http2Stats, HttpStats, ListenerStats,
+    LogStats, ManagerStats, ProxyProtocolStats, RateLimitStats, RbacStats, ResponseStats, RuntimeStats, ServerState,
+    ServerStats, SetMetadataStats, TcpStats, TlsInspectorStats, TlsStats,
 };
 
 /// A number that only grows.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method, StatusCode, Version};
 use tokio::time::Instant;
 
+use super::call;
 use super::decorate;
 use super::direct;
 use super::follow::{Followed, follow};
@@ -50,43 +51,46 @@ async fn decide_once<'a>(stream: &mut StreamContext<'a>, followed: &mut Followed
     // As with Envoy, a request whose `x-forwarded-proto` is empty has no route.
     let has_proto = stream.request.headers.get(&names::X_FORWARDED_PROTO).is_none_or(|proto| !proto.is_empty());
     let chance = Chance::new(&routes.keys, &*service.outside.random);
-    let Some(found) = router::route(&routes.table, &stream.request, &chance).filter(|_| has_proto) else {
-        count_unrouted_upgrade(stream);
-        stream.log_begin();
-        if let Err(reply) = filter_request(stream).await {
-            return Some(reply);
-        }
-        service.stats.rq_total.inc();
-        service.stats.no_route.inc();
-        return Some(Reply::Local(LocalReply::NoRoute, None));
+    let Some(mut found) = router::route(&routes.table, &stream.request, &chance).filter(|_| has_proto) else {
+        return Some(refuse_unrouted(stream).await);
     };
-    let route = found.route;
-    if !route.name.is_empty() {
-        stream.info.route_name = Some(route.name.as_str().into());
-    }
+    set_name(stream, &found);
     let chains = found.filters().unwrap_or(&service.options.filters);
-    let upgrade = match upgrade(stream, &route.action) {
+    let upgrade = match upgrade(stream, &found.route.action) {
         Ok(upgrade) => upgrade,
         Err(refusal) => {
-            stream.exchange.filters = Filters::of(&chains.default, &service.filters).for_route(found.edits(), None);
+            stream.exchange.filters = Filters::of(&chains.default, &service.filters).for_route(found.edits(), || None);
             return Some(Reply::Local(refusal, None));
         }
     };
     let chain = chains.of(upgrade.map(|upgrade| upgrade.protocol.as_str()));
     // Found before the filters have changed the request, as the route is.
-    let cluster = found.cluster().and_then(|cluster| service.cluster(cluster, &stream.request));
-    let methods = cluster.as_ref().map(|cluster| &cluster.methods);
-    stream.exchange.filters = Filters::of(chain, &service.filters).for_route(found.edits(), methods);
-    stream.info.upstream_cluster = cluster.as_ref().map(|cluster| Rc::clone(&cluster.name));
-    stream.info.upstream_metadata = cluster.as_ref().and_then(|cluster| cluster.metadata(None));
+    let mut cluster = reach(stream, &found);
+    let counted = || cluster.as_deref().map(Cluster::filter_stats);
+    stream.exchange.filters = Filters::of(chain, &service.filters).for_route(found.edits(), counted);
     if upgrade.is_some() {
         stream.exchange.withhold();
     }
     stream.log_begin();
-    if let Err(reply) = filter_request(stream).await {
+    if let Err(reply) = filter_request(stream, cluster.as_deref()).await {
+        // As in Envoy, a response that takes the place of the route's own is not changed by the route.
+        if !matches!(found.route.action, Action::Forward(_)) {
+            stream.exchange.filters.reroute(&[]);
+        }
         return Some(reply);
     }
     service.stats.rq_total.inc();
+    if stream.exchange.filters.clears_route() {
+        let Some(again) = router::route(&routes.table, &stream.request, &chance) else {
+            service.stats.no_route.inc();
+            return Some(Reply::Local(LocalReply::NoRoute, None));
+        };
+        stream.exchange.filters.reroute(again.edits());
+        found = again;
+        set_name(stream, &found);
+        cluster = reach(stream, &found);
+    }
+    let route = found.route;
     let reply = match &route.action {
         Action::Direct { status, body } => direct::direct(*status, body, &stream.request),
         Action::Forward(to) => {
@@ -99,6 +103,24 @@ async fn decide_once<'a>(stream: &mut StreamContext<'a>, followed: &mut Followed
     };
     service.stats.rq_direct_response.inc();
     Some(Reply::Local(reply, None))
+}
+
+/// Lets the filters see a request that no route takes.
+async fn refuse_unrouted(stream: &mut StreamContext<'_>) -> Reply {
+    count_unrouted_upgrade(stream);
+    stream.log_begin();
+    if let Err(reply) = filter_request(stream, None).await {
+        return reply;
+    }
+    let stats = &stream.service.stats;
+    stats.rq_total.inc();
+    stats.no_route.inc();
+    Reply::Local(LocalReply::NoRoute, None)
+}
+
+/// Sets the name of the route.
+fn set_name(stream: &mut StreamContext<'_>, found: &Found<'_>) {
+    stream.info.route_name = Some(found.route.name.as_str()).filter(|name| !name.is_empty()).map(Rc::from);
 }
 
 /// As in Envoy, an upgrade that the connection manager permits counts though no route takes it.
@@ -128,11 +150,21 @@ fn upgrade<'s>(stream: &StreamContext<'s>, action: &'s Action) -> Result<Option<
     allowed.map(Some).ok_or(LocalReply::UpgradeRefused)
 }
 
-/// Lets the filters see the request, and reads its body for those that wait for it.
+/// The cluster that the route leads to, if there is one.
+fn reach(stream: &mut StreamContext<'_>, found: &Found<'_>) -> Option<Rc<Cluster>> {
+    let StreamContext { service, request, info, .. } = stream;
+    let cluster = found.cluster().and_then(|cluster| service.cluster(cluster, request));
+    info.upstream_cluster = cluster.as_ref().map(|cluster| Rc::clone(&cluster.name));
+    info.upstream_metadata = cluster.as_ref().and_then(|cluster| cluster.metadata(None));
+    cluster
+}
+
+/// Lets the filters see the request, reads its body for those that wait for it, and makes the calls that they wait for. `cluster`
+/// is that of its route.
 ///
 /// # Errors
 /// The request ends before the router: with this.
-async fn filter_request(stream: &mut StreamContext<'_>) -> Result<(), Reply> {
+async fn filter_request(stream: &mut StreamContext<'_>, cluster: Option<&Cluster>) -> Result<(), Reply> {
     if stream.exchange.filters.is_empty() {
         return Ok(());
     }
@@ -141,7 +173,12 @@ async fn filter_request(stream: &mut StreamContext<'_>) -> Result<(), Reply> {
         let StreamContext { request, exchange, info, .. } = stream;
         match exchange.filter_request(request, payload, info) {
             Flow::Continue => return Ok(()),
-            Flow::Respond(FilterReply::Ended(reply)) => return Err(Reply::Local(LocalReply::Ended(reply), None)),
+            Flow::Respond(FilterReply::Ended(reply)) => {
+                if let Some(cluster) = cluster.filter(|_| reply.is_charged) {
+                    cluster.codes.charge(reply.status, true, None);
+                }
+                return Err(Reply::Local(LocalReply::Ended(reply), None));
+            }
             Flow::Respond(FilterReply::Preflight(headers)) => {
                 return Err(Reply::Local(LocalReply::Preflight(headers), None));
             }
@@ -149,7 +186,14 @@ async fn filter_request(stream: &mut StreamContext<'_>) -> Result<(), Reply> {
                 return Err(Reply::Local(refused(stream.service, refusal), None));
             }
             Flow::Wait => {
-                if let Err(interruption) = exchange.receive().await {
+                let waited = match exchange.filters.take_call() {
+                    None => exchange.receive().await,
+                    Some(call) => {
+                        let called = exchange.alongside(&mut None, call::make(stream.service, *call, info)).await;
+                        called.map(|end| exchange.filters.answer_call(end))
+                    }
+                };
+                if let Err(interruption) = waited {
                     return Err(interrupted(stream, interruption, None));
                 }
             }

@@ -2,8 +2,6 @@
 //!
 //! The table can be held against Envoy's: status, body, response-code details and flag of each.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode};
@@ -63,7 +61,7 @@ pub(crate) enum LocalReply {
 /// A row of the table.
 pub(crate) struct Row {
     pub(crate) status: StatusCode,
-    pub(crate) body: Cow<'static, str>,
+    pub(crate) body: Bytes,
     pub(crate) details: Details,
     pub(crate) flag: Option<ResponseFlag>,
     /// HTTP/1 sends `connection: close` even if the request is complete.
@@ -175,6 +173,11 @@ impl LocalReply {
         if let Self::Ended(reply) = self { reply.edits.as_deref() } else { None }
     }
 
+    /// What is set in its head, behind those edits.
+    pub(crate) fn headers(&self) -> Option<&Headers> {
+        if let Self::Ended(reply) = self { Some(&reply.headers) } else { None }
+    }
+
     /// Is it a whole response of a filter's? Then it is sent as it is: neither in gRPC's form nor edited by its route.
     pub(crate) fn is_of_filter(&self) -> bool {
         matches!(self, Self::Preflight(_))
@@ -279,6 +282,8 @@ impl LocalReply {
                     } else {
                         head.headers.set_if_absent(CONTENT_TYPE, content_type);
                     }
+                } else {
+                    head.headers.remove(&CONTENT_TYPE);
                 }
                 body
             }
@@ -312,11 +317,12 @@ pub(crate) struct Content {
 impl Content {
     /// The proxy's own.
     pub(crate) fn of(row: &Row) -> Self {
-        let body = match &row.body {
-            Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
-            Cow::Owned(text) => Bytes::copy_from_slice(text.as_bytes()),
-        };
-        Self { body, content_type: HeaderValue::from_static("text/plain"), is_rewritten: false, keeps_type: false }
+        Self {
+            body: row.body.clone(),
+            content_type: HeaderValue::from_static("text/plain"),
+            is_rewritten: false,
+            keeps_type: false,
+        }
     }
 
     /// Another body in its place, of this type if that is known.

@@ -4,6 +4,7 @@
 //! [`reply`] sends one of our own, both through [`respond`]. What happened is put down by [`record`]; what has not left
 //! by then is [`unsent`].
 
+mod call;
 mod client_cert;
 mod date;
 mod decide;
@@ -24,6 +25,7 @@ mod reply;
 mod respond;
 mod rewritten;
 mod service;
+mod subrequest;
 mod unsent;
 
 use std::rc::Rc;

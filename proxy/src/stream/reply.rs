@@ -10,7 +10,7 @@ use super::unsent::push_out;
 use super::{After, Persistence, StreamContext};
 use crate::access_log::{ResponseFlag, StreamInfo};
 use crate::codec::http1::{Close, Refusal as HeadRefusal};
-use crate::codec::{Payload, RequestHead, ResetReason, Writer};
+use crate::codec::{Payload, RequestHead, ResetReason, ResponseHead, Writer};
 use crate::filter::edits::add_to_response;
 use crate::filter::{End, Filters, Piece, Refusal};
 
@@ -26,10 +26,7 @@ pub(super) async fn reply_locally(
     let mut head = reply.head(&row);
     let mut content = Content::of(&row);
     if !reply.is_of_filter() {
-        edit_response(stream, &mut head);
-        if let Some(edits) = reply.edits() {
-            add_to_response(edits, &mut head, &stream.request, stream.info);
-        }
+        edit(stream, reply, &mut head);
         stream.rewrite_reply(&mut head, &mut content);
     }
     let body = reply.describe_body(content, form, &mut head);
@@ -72,6 +69,18 @@ pub(super) async fn reply_locally(
     match push_out(&mut down).await {
         Ok(()) => (after_response(persistence, remaining), Some(down)),
         Err(_gone) => (After::Gone, None),
+    }
+}
+
+/// Changes the head as the route wants, and then as the reply itself does.
+fn edit(stream: &mut StreamContext<'_>, reply: &LocalReply, head: &mut ResponseHead) {
+    edit_response(stream, head);
+    if let Some(edits) = reply.edits() {
+        add_to_response(edits, head, &stream.request, stream.info);
+    }
+    if let Some(own) = reply.headers().filter(|own| !own.is_empty()) {
+        head.headers.retain(|name, _| !own.contains(name));
+        own.iter().for_each(|(name, value)| head.headers.append(name.clone(), value.clone()));
     }
 }
 

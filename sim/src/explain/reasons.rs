@@ -146,6 +146,16 @@ const FORBIDDEN: Reason = reason(
     "let such requests through by its rules",
     Some((At::Manager, "http_filters")),
 );
+const UNAUTHORISED: Reason = reason(
+    "because the service that the ext_authz filter asks has denied the request",
+    "no setting: the service has to allow such requests; ExtAuthzPerRoute with disabled: true leaves a route out",
+    Some((At::Manager, "http_filters")),
+);
+const NO_AUTHORISATION: Reason = reason(
+    "because the ext_authz filter has no verdict: its service did not respond in time or failed, or the filter is off and denies",
+    "mend the service, give it a longer timeout, or let such requests through by failure_mode_allow: true",
+    Some((At::Manager, "http_filters")),
+);
 const HEALTH_CHECK: Reason = reason(
     "because the request is a health check, to which the health_check filter responds",
     "write pass_through_mode: true to have the upstream respond",
@@ -372,6 +382,8 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::DirectResponse => DIRECT_RESPONSE,
         Details::DownstreamDisconnect => CLIENT_CLOSED,
         Details::DrainEnded => DRAINED,
+        Details::ExtAuthzDenied => UNAUTHORISED,
+        Details::ExtAuthzError => NO_AUTHORISATION,
         Details::HealthCheckCached => CHECK_CACHED,
         Details::HealthCheckClusterEmpty => CHECK_EMPTY,
         Details::HealthCheckClusterHealthy | Details::HealthCheckOk => HEALTH_CHECK,

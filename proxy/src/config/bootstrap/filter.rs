@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::cluster::Percent;
+use super::ext_authz::{ExtAuthz, ExtAuthzPerRoute};
 use super::matchers::HeaderMatcher;
 use super::network_filter::Rbac;
 use super::rate_limit::{HttpStatus, TokenBucket, XRateLimitHeadersRfcVersion};
-use super::{RuntimeFractionalPercent, StringMatcher};
-use crate::config::constraints::{HeaderName, HeaderText, NonEmpty, OneLine};
+use super::{HeaderValue, RuntimeFractionalPercent, StringMatcher};
+use crate::config::constraints::{HeaderName, HeaderText, NonEmpty};
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Tree};
 
@@ -34,6 +35,8 @@ pub(crate) enum HttpFilterConfig {
     Cors(Empty),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.csrf.v3.CsrfPolicy")]
     Csrf(CsrfPolicy),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz")]
+    ExtAuthz(Box<ExtAuthz>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.grpc_stats.v3.FilterConfig")]
     GrpcStats(GrpcStatsConfig),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb")]
@@ -160,13 +163,6 @@ pub(crate) enum AppendAction {
     OverwriteIfExists,
 }
 
-/// `envoy.config.core.v3.HeaderValue`
-#[derive(Debug, Deserialize)]
-pub(crate) struct HeaderValue {
-    pub(crate) key: At<HeaderName>,
-    pub(crate) value: Option<At<OneLine>>,
-}
-
 /// `envoy.config.core.v3.KeyValueMutation`
 #[derive(Debug, Deserialize)]
 pub(crate) struct KeyValueMutation {
@@ -200,6 +196,8 @@ pub(crate) enum PerFilterConfig {
     Cors(Box<CorsPolicy>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.csrf.v3.CsrfPolicy")]
     Csrf(CsrfPolicy),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute")]
+    ExtAuthz(Box<ExtAuthzPerRoute>),
     #[serde(rename = "type.googleapis.com/envoy.config.route.v3.FilterConfig")]
     FilterConfig(FilterConfig),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute")]
@@ -229,6 +227,8 @@ pub(crate) enum PerRouteConfig {
     Cors(Box<CorsPolicy>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.csrf.v3.CsrfPolicy")]
     Csrf(CsrfPolicy),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute")]
+    ExtAuthz(Box<ExtAuthzPerRoute>),
     /// `{}` has no type: it configures nothing, and switches the filter on.
     #[serde(rename = "")]
     Empty(Empty),

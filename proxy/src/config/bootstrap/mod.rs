@@ -6,6 +6,7 @@
 
 pub(crate) mod access_log;
 pub(crate) mod cluster;
+pub(crate) mod ext_authz;
 pub(crate) mod filter;
 pub(crate) mod listener;
 pub(crate) mod matchers;
@@ -22,7 +23,7 @@ pub(crate) mod tls;
 
 use serde::Deserialize;
 
-use super::constraints::NonEmpty;
+use super::constraints::{HeaderName, NonEmpty, OneLine};
 use super::units::Seconds;
 use super::yaml::At;
 
@@ -225,6 +226,13 @@ pub(crate) struct StringMatcher {
     pub(crate) prefix: Option<At<NonEmpty>>,
     pub(crate) safe_regex: Option<matchers::RegexMatcher>,
     pub(crate) suffix: Option<At<NonEmpty>>,
+}
+
+/// `envoy.config.core.v3.HeaderValue`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HeaderValue {
+    pub(crate) key: At<HeaderName>,
+    pub(crate) value: Option<At<OneLine>>,
 }
 
 /// `envoy.config.core.v3.RuntimeFractionalPercent`

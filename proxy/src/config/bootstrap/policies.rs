@@ -207,3 +207,11 @@ pub(crate) struct RetryBackOff {
     pub(crate) base_interval: Positive,
     pub(crate) max_interval: Option<At<Seconds>>,
 }
+
+/// `envoy.config.core.v3.RetryPolicy`, which is that of the requests that filters make
+#[derive(Debug, Deserialize)]
+pub(crate) struct CoreRetryPolicy {
+    pub(crate) num_retries: Option<u32>,
+    pub(crate) retry_back_off: Option<At<RetryBackOff>>,
+    pub(crate) retry_on: Option<At<String>>,
+}

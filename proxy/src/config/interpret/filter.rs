@@ -5,24 +5,20 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use super::filter_override::{Override, OverrideOptions, buffer, csrf, overridden};
 use super::rate_limit::{self, Owner};
-use super::rbac;
-use super::{cors, fraction, health_check, metadata, mutation, pattern};
+use super::{cors, ext_authz, health_check, metadata, mutation, rbac};
 use crate::config::bootstrap::filter::{
-    Buffer as WrittenBuffer, BufferPerRoute, CorsPolicy, CsrfPolicy, FilterConfig, GrpcStatsConfig,
-    HeaderMutationPerRoute, HttpFilter, HttpFilterConfig, LocalRateLimit, PerFilterConfig, PerRouteConfig, Router,
-    SetMetadata as WrittenSetMetadata, TypedPerFilterConfig,
+    CorsPolicy, GrpcStatsConfig, HttpFilter, HttpFilterConfig, Router, TypedPerFilterConfig,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
 use crate::config::error::{Name, Place};
 use crate::config::filter::{
-    Buffer, Chain, Chains, CountedMethods, Csrf, Filter, HeaderMutation, HealthCheck, Kind, MetadataEntry, Mutations,
-    Rbac, RouterOptions, ServiceNames, SetMetadata, StrictHeader,
+    Buffer, Chain, Chains, CountedMethods, Csrf, ExtAuthz, Filter, HeaderMutation, HealthCheck, Kind, MetadataEntry,
+    Mutations, Rbac, RouterOptions, ServiceNames, SetMetadata, StrictHeader,
 };
-use crate::config::fraction::Fraction;
 use crate::config::problem::{Problem, unknown};
 use crate::config::rate_limit::RateLimit;
 use crate::config::yaml::{At, Notes};
@@ -52,6 +48,7 @@ enum Options {
     Buffer(Buffer),
     Cors,
     Csrf(Arc<Csrf>),
+    ExtAuthz(Arc<ExtAuthz>),
     GrpcStats(Arc<CountedMethods>),
     GrpcWeb,
     HeaderMutation { mutations: Arc<Mutations>, most_specific_wins: bool },
@@ -68,25 +65,6 @@ pub(super) struct Level {
     overrides: BTreeMap<String, Override>,
     /// `cors`, the deprecated field.
     cors: Option<Arc<cors::Policy>>,
-}
-
-/// What a level says of a filter.
-struct Override {
-    disabled: bool,
-    /// `None` leaves the options to the levels above.
-    options: Option<OverrideOptions>,
-}
-
-enum OverrideOptions {
-    /// `None` switches it off.
-    Buffer(Option<Buffer>),
-    Cors(Arc<cors::Policy>),
-    Csrf(Arc<Csrf>),
-    HeaderMutation(Arc<Mutations>),
-    RateLimit(Arc<RateLimit>),
-    /// `None` has nothing judged.
-    Rbac(Option<Rbac>),
-    SetMetadata(Arc<[MetadataEntry]>),
 }
 
 /// What becomes of the requests that a chain is for.
@@ -165,7 +143,7 @@ impl Template {
                 notes.note(&config.place, format!("has no effect: no HTTP filter before the router is named {name}"));
             }
             if let Some(options) = &said.options
-                && let Some(other) = named.find(|filter| !options.is_for(&filter.options))
+                && let Some(other) = named.find(|filter| !filter.options.is_configured_by(options))
             {
                 let what =
                     format!("filter {name} is of type {}, and this configures another type", other.options.kind());
@@ -221,6 +199,9 @@ impl FilterTemplate {
             Options::Csrf(policy) => {
                 Filter::Csrf(Arc::clone(options().rev().find_map(OverrideOptions::csrf).unwrap_or(policy)))
             }
+            Options::ExtAuthz(own) => {
+                return ext_authz::below(own, options().filter_map(OverrideOptions::ext_authz)).map(Filter::ExtAuthz);
+            }
             Options::GrpcStats(methods) => Filter::GrpcStats(Arc::clone(methods)),
             Options::GrpcWeb => Filter::GrpcWeb,
             Options::HeaderMutation { mutations, most_specific_wins } => {
@@ -256,6 +237,7 @@ impl Options {
             Self::Buffer(_) => "envoy.filters.http.buffer",
             Self::Cors => "envoy.filters.http.cors",
             Self::Csrf(_) => "envoy.filters.http.csrf",
+            Self::ExtAuthz(_) => "envoy.filters.http.ext_authz",
             Self::GrpcStats(_) => "envoy.filters.http.grpc_stats",
             Self::GrpcWeb => "envoy.filters.http.grpc_web",
             Self::HeaderMutation { .. } => "envoy.filters.http.header_mutation",
@@ -266,11 +248,27 @@ impl Options {
         }
     }
 
+    /// Does a level configure such a filter by these?
+    fn is_configured_by(&self, options: &OverrideOptions) -> bool {
+        matches!(
+            (options, self),
+            (OverrideOptions::Buffer(_), Self::Buffer(_))
+                | (OverrideOptions::Cors(_), Self::Cors)
+                | (OverrideOptions::Csrf(_), Self::Csrf(_))
+                | (OverrideOptions::ExtAuthz(_), Self::ExtAuthz(_))
+                | (OverrideOptions::HeaderMutation(_), Self::HeaderMutation { .. })
+                | (OverrideOptions::RateLimit(_), Self::RateLimit(_))
+                | (OverrideOptions::Rbac(_), Self::Rbac(_))
+                | (OverrideOptions::SetMetadata(_), Self::SetMetadata(_))
+        )
+    }
+
     /// The filter, if it has stats of its own.
     fn counted(&self) -> Option<Kind> {
         match self {
             Self::Cors => Some(Kind::Cors),
             Self::Csrf(_) => Some(Kind::Csrf),
+            Self::ExtAuthz(options) => Some(Kind::ExtAuthz(options.stat_prefix.clone())),
             Self::HealthCheck(_) => Some(Kind::HealthCheck),
             Self::Rbac(rbac) => Some(Kind::Rbac(rbac.prefixes.clone())),
             Self::SetMetadata(_) => Some(Kind::SetMetadata),
@@ -278,50 +276,6 @@ impl Options {
                 None
             }
         }
-    }
-}
-
-impl OverrideOptions {
-    fn buffer(&self) -> Option<Option<Buffer>> {
-        if let Self::Buffer(buffer) = self { Some(*buffer) } else { None }
-    }
-
-    fn cors(&self) -> Option<&Arc<cors::Policy>> {
-        if let Self::Cors(policy) = self { Some(policy) } else { None }
-    }
-
-    fn csrf(&self) -> Option<&Arc<Csrf>> {
-        if let Self::Csrf(policy) = self { Some(policy) } else { None }
-    }
-
-    fn metadata(&self) -> Option<&Arc<[MetadataEntry]>> {
-        if let Self::SetMetadata(entries) = self { Some(entries) } else { None }
-    }
-
-    fn mutations(&self) -> Option<&Arc<Mutations>> {
-        if let Self::HeaderMutation(mutations) = self { Some(mutations) } else { None }
-    }
-
-    fn rbac(&self) -> Option<&Option<Rbac>> {
-        if let Self::Rbac(rbac) = self { Some(rbac) } else { None }
-    }
-
-    fn rate_limit(&self) -> Option<&Arc<RateLimit>> {
-        if let Self::RateLimit(limit) = self { Some(limit) } else { None }
-    }
-
-    /// Do they configure a filter that has these options?
-    fn is_for(&self, options: &Options) -> bool {
-        matches!(
-            (self, options),
-            (Self::Buffer(_), Options::Buffer(_))
-                | (Self::Cors(_), Options::Cors)
-                | (Self::Csrf(_), Options::Csrf(_))
-                | (Self::HeaderMutation(_), Options::HeaderMutation { .. })
-                | (Self::RateLimit(_), Options::RateLimit(_))
-                | (Self::Rbac(_), Options::Rbac(_))
-                | (Self::SetMetadata(_), Options::SetMetadata(_))
-        )
     }
 }
 
@@ -335,6 +289,9 @@ fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str, notes: &Notes) -
             HttpFilterConfig::Buffer(written) => Options::Buffer(buffer(written)?),
             HttpFilterConfig::Cors(_) => Options::Cors,
             HttpFilterConfig::Csrf(written) => Options::Csrf(Arc::new(csrf(written, notes)?)),
+            HttpFilterConfig::ExtAuthz(written) => {
+                Options::ExtAuthz(Arc::new(ext_authz::filter(written, &at.place, notes)?))
+            }
             HttpFilterConfig::GrpcStats(written) => Options::GrpcStats(Arc::new(counted_methods(written)?)),
             HttpFilterConfig::GrpcWeb(_) => Options::GrpcWeb,
             HttpFilterConfig::HeaderMutation(written) => Options::HeaderMutation {
@@ -406,82 +363,4 @@ fn counted_methods(written: &GrpcStatsConfig) -> Result<CountedMethods, Problem>
             Ok(CountedMethods::Listed(methods.map(|(service, name)| format!("{service}.{name}")).collect()))
         }
     }
-}
-
-fn buffer(written: &WrittenBuffer) -> Result<Buffer, Problem> {
-    let bytes = &written.max_request_bytes;
-    let request_bytes_max = NonZeroU32::new(bytes.value).ok_or_else(|| bytes.invalid("must be greater than 0"))?;
-    Ok(Buffer { request_bytes_max })
-}
-
-/// What a level says of the filter named `name`.
-fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) -> Result<Override, Problem> {
-    let options = match &at.value {
-        PerFilterConfig::FilterConfig(FilterConfig { disabled: true, .. }) => {
-            return Ok(Override { disabled: true, options: None });
-        }
-        PerFilterConfig::FilterConfig(FilterConfig { config: None, .. }) => {
-            return Err(at.invalid_but(
-                format!("empty configuration of filter {name}"),
-                "write disabled: true to switch it off, or config: {} to switch it on",
-            ));
-        }
-        PerFilterConfig::FilterConfig(FilterConfig { config: Some(config), .. }) => match &config.value {
-            PerRouteConfig::Buffer(written) => Some(buffer_override(written, &config.place)?),
-            PerRouteConfig::Cors(written) => Some(cors_override(written, notes)?),
-            PerRouteConfig::Csrf(written) => Some(csrf_override(written, notes)?),
-            PerRouteConfig::Empty(_) => None,
-            PerRouteConfig::HeaderMutation(written) => Some(mutation_override(written)?),
-            PerRouteConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
-            PerRouteConfig::Rbac(written) => Some(OverrideOptions::Rbac(rbac::of_route(written)?)),
-            PerRouteConfig::SetMetadata(written) => Some(metadata_override(written)?),
-        },
-        PerFilterConfig::Buffer(written) => Some(buffer_override(written, &at.place)?),
-        PerFilterConfig::Cors(written) => Some(cors_override(written, notes)?),
-        PerFilterConfig::Csrf(written) => Some(csrf_override(written, notes)?),
-        PerFilterConfig::HeaderMutation(written) => Some(mutation_override(written)?),
-        PerFilterConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
-        PerFilterConfig::Rbac(written) => Some(OverrideOptions::Rbac(rbac::of_route(written)?)),
-        PerFilterConfig::SetMetadata(written) => Some(metadata_override(written)?),
-    };
-    Ok(Override { disabled: false, options })
-}
-
-fn buffer_override(written: &BufferPerRoute, place: &Place) -> Result<OverrideOptions, Problem> {
-    match (&written.buffer, &written.disabled) {
-        (Some(written), None) => Ok(OverrideOptions::Buffer(Some(buffer(written)?))),
-        (None, Some(disabled)) if disabled.value => Ok(OverrideOptions::Buffer(None)),
-        (None, Some(disabled)) => Err(disabled.invalid("must be true; leave it out where the filter is on")),
-        (None, None) | (Some(_), Some(_)) => Err(Problem::invalid(place, "takes exactly one of buffer and disabled")),
-    }
-}
-
-fn cors_override(written: &CorsPolicy, notes: &Notes) -> Result<OverrideOptions, Problem> {
-    Ok(OverrideOptions::Cors(Arc::new(cors::Policy::new(written, notes)?)))
-}
-
-fn csrf(written: &CsrfPolicy, notes: &Notes) -> Result<Csrf, Problem> {
-    let counted = written.shadow_enabled.as_ref().map(|share| fraction::fraction(share, notes));
-    Ok(Csrf {
-        enforced: fraction::fraction(&written.filter_enabled, notes),
-        counted: counted.unwrap_or(Fraction { millionths: 0, key: None }),
-        additional_origins: written.additional_origins.iter().map(pattern::string_match).collect::<Result<_, _>>()?,
-    })
-}
-
-fn csrf_override(written: &CsrfPolicy, notes: &Notes) -> Result<OverrideOptions, Problem> {
-    Ok(OverrideOptions::Csrf(Arc::new(csrf(written, notes)?)))
-}
-
-fn rate_limit_override(written: &LocalRateLimit, place: &Place, notes: &Notes) -> Result<OverrideOptions, Problem> {
-    let limit = rate_limit::rate_limit(written, Owner::Route, place, notes)?;
-    Ok(OverrideOptions::RateLimit(Arc::new(limit)))
-}
-
-fn mutation_override(written: &HeaderMutationPerRoute) -> Result<OverrideOptions, Problem> {
-    Ok(OverrideOptions::HeaderMutation(Arc::new(mutation::mutations(written.mutations.as_ref())?)))
-}
-
-fn metadata_override(written: &WrittenSetMetadata) -> Result<OverrideOptions, Problem> {
-    Ok(OverrideOptions::SetMetadata(metadata::entries(written)?.into()))
 }

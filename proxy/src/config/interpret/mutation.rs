@@ -1,5 +1,6 @@
 //! What mutations of headers and of query parameters mean.
 
+use crate::config::bootstrap::HeaderValue as WrittenHeader;
 use crate::config::bootstrap::filter::{
     AppendAction as WrittenAction, HeaderMutationRule, HeaderValueOption, KeyValueMutation, Mutations as Written,
 };
@@ -51,6 +52,16 @@ pub(super) fn edits(add: &[At<HeaderValueOption>], remove: &[At<HeaderName>]) ->
         remove: remove.iter().map(header_name).collect::<Result<_, _>>()?,
         add: add.iter().map(|header| added(&header.value)).collect::<Result<_, _>>()?,
     })
+}
+
+/// Headers that take the place of those that are there.
+pub(super) fn overwritten(headers: &[At<WrittenHeader>]) -> Result<Edits, Problem> {
+    let added = |At { value: WrittenHeader { key, value }, .. }: &At<WrittenHeader>| {
+        let value = value.as_ref().map_or_else(|| Ok(Format::default()), |text| format(text, &text.value))?;
+        let action = AppendAction::OverwriteIfExistsOrAdd;
+        Ok(Mutation::Append { name: header_name(key)?, value, action, keeps_empty: false })
+    };
+    Ok(Edits { remove: Vec::new(), add: headers.iter().map(added).collect::<Result<_, Problem>>()? })
 }
 
 fn header_name(written: &At<HeaderName>) -> Result<http::HeaderName, Problem> {

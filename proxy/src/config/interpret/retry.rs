@@ -58,7 +58,7 @@ fn predicate_of(written: &WrittenPredicate) -> Result<HostPredicate, Problem> {
     })
 }
 
-fn intervals(written: &RetryBackOff) -> Result<Intervals, Problem> {
+pub(super) fn intervals(written: &RetryBackOff) -> Result<Intervals, Problem> {
     let base = written.base_interval.0;
     if let Some(short) = written.max_interval.as_ref().filter(|max| max.value.0 < base) {
         return Err(short.invalid("must not be less than base_interval"));
@@ -85,7 +85,7 @@ fn rate_limited(written: &At<RateLimitedRetryBackOff>) -> Result<RateLimitedBack
 }
 
 /// The comma-separated words of `retry_on`.
-fn retry_on(written: &At<String>, notes: &Notes) -> Result<RetryOn, Problem> {
+pub(super) fn retry_on(written: &At<String>, notes: &Notes) -> Result<RetryOn, Problem> {
     let mut on = RetryOn::default();
     for word in written.value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
         if on.add(word) {

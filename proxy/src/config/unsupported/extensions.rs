@@ -126,7 +126,6 @@ const EXTENSIONS: &[Extension] = &[
     (HttpFilter, "envoy.filters.http.decompressor", &["filters.http.decompressor.v3.Decompressor"], COMPRESSION),
     (HttpFilter, "envoy.filters.http.dynamic_forward_proxy", &["filters.http.dynamic_forward_proxy.v3.FilterConfig", "filters.http.dynamic_forward_proxy.v3.PerRouteConfig"], FORWARD_PROXY),
     (HttpFilter, "envoy.filters.http.dynamo", &["filters.http.dynamo.v3.Dynamo"], NO_FILTER),
-    (HttpFilter, "envoy.filters.http.ext_authz", &["filters.http.ext_authz.v3.ExtAuthz", "filters.http.ext_authz.v3.ExtAuthzPerRoute"], AUTHORISATION),
     (HttpFilter, "envoy.filters.http.ext_proc", &["filters.http.ext_proc.v3.ExtProcPerRoute", "filters.http.ext_proc.v3.ExternalProcessor"], CODE),
     (HttpFilter, "envoy.filters.http.fault", &["filters.http.fault.v3.HTTPFault"], FAULT),
     (HttpFilter, "envoy.filters.http.file_server", &["filters.http.file_server.v3.FileServerConfig"], CACHE),

@@ -73,7 +73,7 @@ const EXTENSION: &str = "there is no such extension here";
 const HEADER_EDITS: &str = "headers are edited by routes and by the filter envoy.filters.http.header_mutation alone";
 const LOAD_BALANCING: &str = "endpoints are equal: round robin, least request and random choose among all of them";
 const METADATA: &str = "nothing here reads metadata";
-const NO_FILTER: &str = "the HTTP filters are buffer, cors, csrf, grpc_stats, grpc_web, header_mutation, health_check, local_ratelimit, rbac, set_metadata and router";
+const NO_FILTER: &str = "the HTTP filters are buffer, cors, csrf, ext_authz, grpc_stats, grpc_web, header_mutation, health_check, local_ratelimit, rbac, set_metadata and router";
 const RATE_LIMIT: &str = "requests are limited by the filter envoy.filters.http.local_ratelimit alone";
 const RESOLVER: &str = "names are resolved by the operating system, as envoy.network.dns_resolver.getaddrinfo does it";
 const SOCKET: &str = "sockets are opened with fixed options";
@@ -97,6 +97,7 @@ const VALUES: &[(&str, &str, Support)] = &[
     ("SanType", "OTHER_NAME", Refused("names are DNS names, IP addresses and URIs")),
     ("TlsProtocol", "TLSv1_0", Refused("the oldest version is TLSv1_2 (RFC 8996)")),
     ("TlsProtocol", "TLSv1_1", Refused("the oldest version is TLSv1_2 (RFC 8996)")),
+    ("ApiVersion", "V2", Old("V3")),
     ("Protocol", "UDP", Refused("there is no UDP and no QUIC")),
 ];
 
@@ -105,10 +106,11 @@ mod tests {
     use super::*;
 
     /// Where the messages are; a line that names none of them would never be found.
-    pub(super) const MESSAGES: [&str; 16] = [
+    pub(super) const MESSAGES: [&str; 17] = [
         include_str!("../bootstrap/mod.rs"),
         include_str!("../bootstrap/access_log.rs"),
         include_str!("../bootstrap/cluster.rs"),
+        include_str!("../bootstrap/ext_authz.rs"),
         include_str!("../bootstrap/filter.rs"),
         include_str!("../bootstrap/listener.rs"),
         include_str!("../bootstrap/matchers.rs"),

@@ -26,7 +26,8 @@ pub use bytes::ByteStats;
 pub(crate) use bytes::Meter;
 pub use cluster::{BreakerStats, ClusterStats, FlowStats};
 pub use downstream::{
-    CorsStats, CsrfStats, HealthCheckStats, HttpStats, ListenerStats, RateLimitStats, ResponseStats, SetMetadataStats,
+    AuthorisationEvent, AuthorisationStats, CorsStats, CsrfStats, HealthCheckStats, HttpStats, ListenerStats,
+    RateLimitStats, ResponseStats, SetMetadataStats,
 };
 pub use gates::{ConnectionLimitStats, RbacStats};
 pub use http1::Http1Stats;
@@ -70,6 +71,11 @@ use {last_words, scope};
 /// `cluster.<name>`
 pub(super) fn cluster_prefix(cluster: &str) -> String {
     format!("cluster.{}", one_segment(cluster))
+}
+
+/// `ext_authz`, and the prefix of a filter of this name.
+pub(super) fn authorisation(own: &str) -> String {
+    if own.is_empty() { "ext_authz".to_owned() } else { format!("ext_authz.{}", one_segment(own)) }
 }
 
 /// A name from the configuration as part of a stat's name. `:` separates name and value in the text form.

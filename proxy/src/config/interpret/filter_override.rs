@@ -1,0 +1,160 @@
+//! What routes, and the levels above them, say of HTTP filters.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use super::rate_limit::{self, Owner};
+use super::{cors, ext_authz, fraction, metadata, mutation, pattern, rbac};
+use crate::config::bootstrap::ext_authz::ExtAuthzPerRoute;
+use crate::config::bootstrap::filter::{
+    Buffer as WrittenBuffer, BufferPerRoute, CorsPolicy, CsrfPolicy, FilterConfig, HeaderMutationPerRoute,
+    LocalRateLimit, PerFilterConfig, PerRouteConfig, SetMetadata as WrittenSetMetadata,
+};
+use crate::config::error::Place;
+use crate::config::filter::{Buffer, Csrf, MetadataEntry, Mutations, Rbac};
+use crate::config::fraction::Fraction;
+use crate::config::problem::Problem;
+use crate::config::rate_limit::RateLimit;
+use crate::config::yaml::{At, Notes};
+
+/// What a level says of a filter.
+pub(super) struct Override {
+    pub(super) disabled: bool,
+    /// `None` leaves the options to the levels above.
+    pub(super) options: Option<OverrideOptions>,
+}
+
+pub(super) enum OverrideOptions {
+    /// `None` switches it off.
+    Buffer(Option<Buffer>),
+    Cors(Arc<cors::Policy>),
+    Csrf(Arc<Csrf>),
+    ExtAuthz(ext_authz::OfRoute),
+    HeaderMutation(Arc<Mutations>),
+    RateLimit(Arc<RateLimit>),
+    /// `None` has nothing judged.
+    Rbac(Option<Rbac>),
+    SetMetadata(Arc<[MetadataEntry]>),
+}
+
+impl OverrideOptions {
+    pub(super) fn buffer(&self) -> Option<Option<Buffer>> {
+        if let Self::Buffer(buffer) = self { Some(*buffer) } else { None }
+    }
+
+    pub(super) fn cors(&self) -> Option<&Arc<cors::Policy>> {
+        if let Self::Cors(policy) = self { Some(policy) } else { None }
+    }
+
+    pub(super) fn csrf(&self) -> Option<&Arc<Csrf>> {
+        if let Self::Csrf(policy) = self { Some(policy) } else { None }
+    }
+
+    pub(super) fn ext_authz(&self) -> Option<&ext_authz::OfRoute> {
+        if let Self::ExtAuthz(said) = self { Some(said) } else { None }
+    }
+
+    pub(super) fn metadata(&self) -> Option<&Arc<[MetadataEntry]>> {
+        if let Self::SetMetadata(entries) = self { Some(entries) } else { None }
+    }
+
+    pub(super) fn mutations(&self) -> Option<&Arc<Mutations>> {
+        if let Self::HeaderMutation(mutations) = self { Some(mutations) } else { None }
+    }
+
+    pub(super) fn rbac(&self) -> Option<&Option<Rbac>> {
+        if let Self::Rbac(rbac) = self { Some(rbac) } else { None }
+    }
+
+    pub(super) fn rate_limit(&self) -> Option<&Arc<RateLimit>> {
+        if let Self::RateLimit(limit) = self { Some(limit) } else { None }
+    }
+}
+
+/// What a level says of the filter named `name`.
+pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) -> Result<Override, Problem> {
+    let options = match &at.value {
+        PerFilterConfig::FilterConfig(FilterConfig { disabled: true, .. }) => {
+            return Ok(Override { disabled: true, options: None });
+        }
+        PerFilterConfig::FilterConfig(FilterConfig { config: None, .. }) => {
+            return Err(at.invalid_but(
+                format!("empty configuration of filter {name}"),
+                "write disabled: true to switch it off, or config: {} to switch it on",
+            ));
+        }
+        PerFilterConfig::FilterConfig(FilterConfig { config: Some(config), .. }) => match &config.value {
+            PerRouteConfig::Buffer(written) => Some(buffer_override(written, &config.place)?),
+            PerRouteConfig::Cors(written) => Some(cors_override(written, notes)?),
+            PerRouteConfig::Csrf(written) => Some(csrf_override(written, notes)?),
+            PerRouteConfig::Empty(_) => None,
+            PerRouteConfig::ExtAuthz(written) => Some(authorisation_override(written, &config.place, notes)?),
+            PerRouteConfig::HeaderMutation(written) => Some(mutation_override(written)?),
+            PerRouteConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
+            PerRouteConfig::Rbac(written) => Some(OverrideOptions::Rbac(rbac::of_route(written)?)),
+            PerRouteConfig::SetMetadata(written) => Some(metadata_override(written)?),
+        },
+        PerFilterConfig::Buffer(written) => Some(buffer_override(written, &at.place)?),
+        PerFilterConfig::Cors(written) => Some(cors_override(written, notes)?),
+        PerFilterConfig::Csrf(written) => Some(csrf_override(written, notes)?),
+        PerFilterConfig::ExtAuthz(written) => Some(authorisation_override(written, &at.place, notes)?),
+        PerFilterConfig::HeaderMutation(written) => Some(mutation_override(written)?),
+        PerFilterConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
+        PerFilterConfig::Rbac(written) => Some(OverrideOptions::Rbac(rbac::of_route(written)?)),
+        PerFilterConfig::SetMetadata(written) => Some(metadata_override(written)?),
+    };
+    Ok(Override { disabled: false, options })
+}
+
+fn buffer_override(written: &BufferPerRoute, place: &Place) -> Result<OverrideOptions, Problem> {
+    match (&written.buffer, &written.disabled) {
+        (Some(written), None) => Ok(OverrideOptions::Buffer(Some(buffer(written)?))),
+        (None, Some(disabled)) if disabled.value => Ok(OverrideOptions::Buffer(None)),
+        (None, Some(disabled)) => Err(disabled.invalid("must be true; leave it out where the filter is on")),
+        (None, None) | (Some(_), Some(_)) => Err(Problem::invalid(place, "takes exactly one of buffer and disabled")),
+    }
+}
+
+fn cors_override(written: &CorsPolicy, notes: &Notes) -> Result<OverrideOptions, Problem> {
+    Ok(OverrideOptions::Cors(Arc::new(cors::Policy::new(written, notes)?)))
+}
+
+pub(super) fn csrf(written: &CsrfPolicy, notes: &Notes) -> Result<Csrf, Problem> {
+    let counted = written.shadow_enabled.as_ref().map(|share| fraction::fraction(share, notes));
+    Ok(Csrf {
+        enforced: fraction::fraction(&written.filter_enabled, notes),
+        counted: counted.unwrap_or(Fraction { millionths: 0, key: None }),
+        additional_origins: written.additional_origins.iter().map(pattern::string_match).collect::<Result<_, _>>()?,
+    })
+}
+
+fn csrf_override(written: &CsrfPolicy, notes: &Notes) -> Result<OverrideOptions, Problem> {
+    Ok(OverrideOptions::Csrf(Arc::new(csrf(written, notes)?)))
+}
+
+fn authorisation_override(
+    written: &ExtAuthzPerRoute,
+    place: &Place,
+    notes: &Notes,
+) -> Result<OverrideOptions, Problem> {
+    Ok(OverrideOptions::ExtAuthz(ext_authz::of_route(written, place, notes)?))
+}
+
+fn rate_limit_override(written: &LocalRateLimit, place: &Place, notes: &Notes) -> Result<OverrideOptions, Problem> {
+    let limit = rate_limit::rate_limit(written, Owner::Route, place, notes)?;
+    Ok(OverrideOptions::RateLimit(Arc::new(limit)))
+}
+
+fn mutation_override(written: &HeaderMutationPerRoute) -> Result<OverrideOptions, Problem> {
+    Ok(OverrideOptions::HeaderMutation(Arc::new(mutation::mutations(written.mutations.as_ref())?)))
+}
+
+fn metadata_override(written: &WrittenSetMetadata) -> Result<OverrideOptions, Problem> {
+    Ok(OverrideOptions::SetMetadata(metadata::entries(written)?.into()))
+}
+
+pub(super) fn buffer(written: &WrittenBuffer) -> Result<Buffer, Problem> {
+    let bytes = &written.max_request_bytes;
+    let request_bytes_max = NonZeroU32::new(bytes.value).ok_or_else(|| bytes.invalid("must be greater than 0"))?;
+    Ok(Buffer { request_bytes_max })
+}

@@ -1,0 +1,28 @@
+//! Requests that a filter makes itself, and waits for: it says what to send, and who serves the stream sends it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::codec::{RequestHead, ResponseHead};
+use crate::config::service::Service;
+
+/// A request to a cluster.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// Where it goes, and how long it may take.
+    pub(crate) to: Arc<Service>,
+    pub(crate) head: RequestHead,
+    pub(crate) body: Bytes,
+    /// A response with a larger body is none.
+    pub(crate) bytes_max: usize,
+}
+
+/// What a call came to.
+#[derive(Debug)]
+pub(crate) enum CallEnd {
+    /// There is no response, or none that is whole.
+    Failed,
+    /// A response of any status.
+    Response { head: ResponseHead, body: Bytes },
+}

@@ -1,0 +1,298 @@
+//! `envoy.filters.http.ext_authz`: a service says whether a request may go on.
+//!
+//! The request waits while the service is asked; what it may change in the request, and in the response to it, is named in the
+//! configuration. A service that does not respond, or says that it has failed, is an error, which lets requests through or not as
+//! the configuration says.
+
+mod http;
+
+use std::sync::Arc;
+
+use ::http::header::HOST;
+use ::http::{HeaderName, HeaderValue, Method, StatusCode};
+use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+
+use super::call::{Call, CallEnd};
+use super::reply::EndedReply;
+use super::{Around, FilterReply, Flow, Piece, Refusal};
+use crate::access_log::{Details, ResponseFlag, StreamInfo};
+use crate::codec::{Headers, Payload, RequestHead, ResponseHead};
+use crate::config::ext_authz::{CheckedBody, ExtAuthz, LargerBody, OnError};
+use crate::config::metadata::{Metadata, Struct, Value, merge};
+use crate::config::route::Sense;
+use crate::stats::AuthorisationEvent as Event;
+
+/// Where what the service says is left for logs and other filters.
+const NAMESPACE: &str = "envoy.filters.http.ext_authz";
+const FAILURE_MODE_ALLOWED: HeaderName = HeaderName::from_static("x-envoy-auth-failure-mode-allowed");
+
+pub(super) struct Authorisation<'c> {
+    options: &'c Arc<ExtAuthz>,
+    state: State,
+}
+
+enum State {
+    /// Nothing has come.
+    New,
+    /// The service is to get the body, which is read.
+    Reading(ReadBody),
+    /// This is to be sent.
+    Asking(Box<Call>),
+    /// It has been sent.
+    Asked { since: Instant },
+    /// The service has decided, or has not.
+    Answered { since: Instant, end: CallEnd },
+    /// The request goes on, and this is added to the response.
+    Allowed { added: Headers, route: Route },
+}
+
+/// What becomes of the route that was found for the request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Route {
+    /// It is looked for again: the request is another one.
+    Cleared,
+    Kept,
+}
+
+/// What has come of a body that a service gets.
+struct ReadBody {
+    /// At most as much as it may get.
+    bytes: BytesMut,
+    /// More has come than it may get.
+    is_cut: bool,
+}
+
+/// What a service has decided.
+pub(super) enum Verdict {
+    Allowed(Changes),
+    Denied {
+        status: StatusCode,
+        headers: Headers,
+        body: Bytes,
+        metadata: Struct,
+    },
+    /// Nothing.
+    Error,
+}
+
+/// What a service that allows a request changes.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// In the request: these take the place of what is there.
+    set: Headers,
+    /// In the request: these stand beside what is there.
+    added: Headers,
+    /// In the request.
+    removed: Vec<HeaderName>,
+    /// In the response.
+    in_response: Headers,
+    metadata: Struct,
+}
+
+impl<'c> Authorisation<'c> {
+    pub(super) fn new(options: &'c Arc<ExtAuthz>) -> Self {
+        Self { options, state: State::New }
+    }
+
+    /// What is to be sent, once.
+    pub(super) fn take_call(&mut self) -> Option<Box<Call>> {
+        if !self.has_call() {
+            return None;
+        }
+        let asked = State::Asked { since: Instant::now() };
+        if let State::Asking(call) = std::mem::replace(&mut self.state, asked) { Some(call) } else { None }
+    }
+
+    pub(super) fn answer(&mut self, end: CallEnd) {
+        if let State::Asked { since } = self.state {
+            self.state = State::Answered { since, end };
+        }
+    }
+
+    /// Is there something to send?
+    pub(super) fn has_call(&self) -> bool {
+        matches!(self.state, State::Asking(_))
+    }
+
+    /// Is the route to be looked for again?
+    pub(super) fn clears_route(&self) -> bool {
+        matches!(self.state, State::Allowed { route: Route::Cleared, .. })
+    }
+
+    /// How much of the body has to be there at once.
+    pub(super) fn bytes_max(&self) -> usize {
+        match &self.state {
+            State::Reading(_) => self.options.body.map_or(0, bytes_max),
+            State::New | State::Asking(_) | State::Asked { .. } | State::Answered { .. } | State::Allowed { .. } => 0,
+        }
+    }
+
+    pub(super) fn on_request(
+        &mut self,
+        request: &mut RequestHead,
+        payload: Payload,
+        info: &mut StreamInfo,
+        around: Around<'_>,
+    ) -> Flow<FilterReply> {
+        let over = State::Allowed { added: Headers::default(), route: Route::Kept };
+        match std::mem::replace(&mut self.state, over) {
+            State::New => self.begin(request, payload, info, around),
+            State::Reading(read) => self.ask(request, Some(read), info),
+            State::Answered { since, end } => {
+                let verdict = http::verdict(&self.options.service, end, self.options.denied_bytes_max);
+                self.decide(verdict, since, request, info, around)
+            }
+            over @ State::Allowed { .. } => {
+                self.state = over;
+                Flow::Continue
+            }
+            waiting @ (State::Asking(_) | State::Asked { .. }) => {
+                self.state = waiting;
+                Flow::Wait
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        request: &mut RequestHead,
+        payload: Payload,
+        info: &mut StreamInfo,
+        around: Around<'_>,
+    ) -> Flow<FilterReply> {
+        if !self.is_enabled(info, around) {
+            around.count(&self.options.stat_prefix, Event::Disabled);
+            if around.context.draw(&self.options.denied_at_disable) {
+                return self.refuse();
+            }
+            return Flow::Continue;
+        }
+        // A tunnel has no end that could be waited for.
+        let has_body = payload == Payload::Some && request.upgrade().is_none() && request.method != Method::CONNECT;
+        if self.options.body.is_some() && has_body {
+            self.state = State::Reading(ReadBody { bytes: BytesMut::new(), is_cut: false });
+            return Flow::Wait;
+        }
+        self.ask(request, None, info)
+    }
+
+    fn is_enabled(&self, info: &StreamInfo, around: Around<'_>) -> bool {
+        if !around.context.draw(&self.options.enabled) {
+            return false;
+        }
+        let Some((path, test, sense)) = &self.options.enabled_metadata else { return true };
+        let found = info.metadata.as_ref().and_then(|metadata| metadata.get(path));
+        found.is_some_and(|found| test.takes(found)) == (*sense == Sense::Direct)
+    }
+
+    fn ask(&mut self, request: &RequestHead, body: Option<ReadBody>, info: &StreamInfo) -> Flow<FilterReply> {
+        let (body, is_cut) = body.map_or((Bytes::new(), None), |read| (read.bytes.freeze(), Some(read.is_cut)));
+        self.state = State::Asking(Box::new(http::check(self.options, request, body, is_cut, info)));
+        Flow::Wait
+    }
+
+    /// A piece of the body has come.
+    pub(super) fn on_request_data(&mut self, piece: &Piece) -> Flow<Refusal> {
+        let (State::Reading(read), Some(body)) = (&mut self.state, self.options.body) else { return Flow::Continue };
+        let room = bytes_max(body).saturating_sub(read.bytes.len());
+        if piece.data.len() > room {
+            if body.larger == LargerBody::Refused {
+                return Flow::Respond(Refusal::RequestTooLarge);
+            }
+            read.is_cut = true;
+        }
+        read.bytes.extend_from_slice(piece.data.get(..room).unwrap_or(&piece.data));
+        let is_full = body.larger == LargerBody::Cut && read.bytes.len() >= bytes_max(body);
+        if piece.is_last() || is_full { Flow::Continue } else { Flow::Wait }
+    }
+
+    fn decide(
+        &mut self,
+        verdict: Verdict,
+        since: Instant,
+        request: &mut RequestHead,
+        info: &mut StreamInfo,
+        around: Around<'_>,
+    ) -> Flow<FilterReply> {
+        let prefix = &self.options.stat_prefix;
+        match verdict {
+            Verdict::Allowed(mut changes) => {
+                around.count(prefix, Event::Ok);
+                if !changes.metadata.is_empty() {
+                    let milliseconds = since.elapsed().as_millis();
+                    let milliseconds = Value::Number(f64::from(u32::try_from(milliseconds).unwrap_or(u32::MAX)));
+                    changes.metadata.insert("ext_authz_duration".to_owned(), milliseconds);
+                }
+                leave(info, std::mem::take(&mut changes.metadata));
+                let clears = self.options.clears_route && changes.is_of_request();
+                let route = if clears { Route::Cleared } else { Route::Kept };
+                self.state = State::Allowed { added: changes.apply(request), route };
+                Flow::Continue
+            }
+            Verdict::Denied { status, headers, body, metadata } => {
+                around.count(prefix, Event::Denied);
+                leave(info, metadata);
+                let mut reply = EndedReply::new(status, "", Details::ExtAuthzDenied);
+                reply.flag = Some(ResponseFlag::UAEX);
+                (reply.body, reply.headers, reply.is_charged) = (body, headers, self.options.charges_cluster);
+                reply.end()
+            }
+            Verdict::Error => {
+                around.count(prefix, Event::Error);
+                if self.options.on_error == OnError::Deny {
+                    return self.refuse();
+                }
+                around.count(prefix, Event::FailureModeAllowed);
+                if self.options.on_error == OnError::AllowMarked {
+                    request.headers.append(FAILURE_MODE_ALLOWED, HeaderValue::from_static("true"));
+                }
+                Flow::Continue
+            }
+        }
+    }
+
+    /// No service has allowed it.
+    fn refuse(&self) -> Flow<FilterReply> {
+        let reply = EndedReply::new(self.options.status_on_error, "", Details::ExtAuthzError);
+        EndedReply { flag: Some(ResponseFlag::UAEX), ..reply }.end()
+    }
+
+    pub(super) fn on_response(&self, response: &mut ResponseHead) {
+        if let State::Allowed { added, .. } = &self.state {
+            added.iter().for_each(|(name, value)| response.headers.append(name.clone(), value.clone()));
+        }
+    }
+}
+
+impl Changes {
+    /// Does it change the request?
+    fn is_of_request(&self) -> bool {
+        !self.set.is_empty() || !self.added.is_empty() || !self.removed.is_empty()
+    }
+
+    /// Changes the request. Returns what is to be added to the response.
+    fn apply(self, request: &mut RequestHead) -> Headers {
+        for (name, value) in self.set.iter() {
+            match *name {
+                HOST => request.authority = Some(value.clone()),
+                _ => request.headers.set(name.clone(), value.clone()),
+            }
+        }
+        self.added.iter().for_each(|(name, value)| request.headers.append(name.clone(), value.clone()));
+        self.removed.iter().for_each(|name| request.headers.remove(name));
+        self.in_response
+    }
+}
+
+fn leave(info: &mut StreamInfo, values: Struct) {
+    if !values.is_empty() {
+        let Metadata(all) = &mut **info.metadata.get_or_insert_default();
+        merge(all.entry(NAMESPACE.to_owned()).or_default(), &values);
+    }
+}
+
+/// A usize has at least 32 bits wherever this runs.
+fn bytes_max(body: CheckedBody) -> usize {
+    usize::try_from(body.bytes_max.get()).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,36 @@
+//! What authorisation services say, counted.
+//!
+//! A connection manager counts it, and so does the cluster that a request would go to: under
+//! `cluster.<name>.ext_authz.`, where each name appears on first use.
+
+use std::sync::Arc;
+
+use super::Registry;
+use super::names::{AuthorisationEvent, authorisation, cluster_prefix};
+
+/// What is counted for a cluster.
+#[derive(Debug)]
+pub struct ClusterAuthorisations {
+    registry: Arc<Registry>,
+    prefix: String,
+}
+
+impl ClusterAuthorisations {
+    /// No names yet.
+    #[must_use]
+    pub fn new(registry: &Arc<Registry>, cluster: &str) -> Self {
+        Self { registry: Arc::clone(registry), prefix: cluster_prefix(cluster) }
+    }
+
+    /// Counts an event; `own` is the filter's prefix.
+    pub fn count(&self, own: &str, event: AuthorisationEvent) {
+        let name = match event {
+            AuthorisationEvent::Denied => "denied",
+            AuthorisationEvent::Disabled => return,
+            AuthorisationEvent::Error => "error",
+            AuthorisationEvent::FailureModeAllowed => "failure_mode_allowed",
+            AuthorisationEvent::Ok => "ok",
+        };
+        self.registry.counter(&format!("{}.{}.{name}", self.prefix, authorisation(own))).inc();
+    }
+}

@@ -1,0 +1,168 @@
+//! Requests that the proxy makes itself while it serves one: copies of it, and what filters ask.
+//!
+//! Such a request goes through the same tries and the same connections as any other, and comes from inside, as in Envoy.
+
+use std::rc::Rc;
+use std::task::Poll;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, StatusCode};
+use tokio::time::Instant;
+
+use super::service::Service;
+use crate::access_log::StreamInfo;
+use crate::cluster::Cluster;
+use crate::codec::{Body, ExchangeError, Frame, RequestHead, ResponseHead, names};
+use crate::config::filter::RouterOptions;
+use crate::config::listener::ManagerTimeouts;
+use crate::config::route::Forward;
+use crate::exchange::{Exchange, Expired, Interrupted, LazyTimer, Timers};
+use crate::filter::{FilterContext, Filters};
+use crate::net::Outside;
+use crate::stats::HttpStats;
+use crate::upstream::request_options::RequestOptions;
+use crate::upstream::{self, Ended, Forwarding, UpstreamResponse};
+
+/// A request of the proxy's own, with all that it needs to outlive the one that it was made for.
+pub(super) struct Subrequest {
+    head: RequestHead,
+    body: Body,
+    cluster: Rc<Cluster>,
+    outside: Outside,
+    filters: Rc<FilterContext>,
+    stats: Rc<HttpStats>,
+    buffer_bytes_max: usize,
+    info: StreamInfo,
+}
+
+/// How much of a response is kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kept {
+    /// A body with at most so many bytes.
+    AtMost(usize),
+    Nothing,
+}
+
+impl Subrequest {
+    /// For the stream of `info`.
+    pub(super) fn new(
+        service: &Service,
+        head: RequestHead,
+        body: Body,
+        cluster: Rc<Cluster>,
+        info: &StreamInfo,
+    ) -> Self {
+        let mut own = StreamInfo::new(info.times.begin, info.started, Rc::clone(&info.downstream));
+        own.internal = true;
+        Self {
+            head,
+            body,
+            cluster,
+            outside: service.outside.clone(),
+            filters: Rc::clone(&service.filters),
+            stats: Rc::clone(&service.stats),
+            buffer_bytes_max: service.buffer_bytes_max,
+            info: own,
+        }
+    }
+
+    /// Sends it and reads the response to its end, so that the connection can be used again. `None` if there is no response, or
+    /// none that is whole and as small as it may be.
+    ///
+    /// # Cancellation
+    /// Safe to drop: what is under way is broken off.
+    pub(super) async fn send(
+        mut self,
+        to: &Forward,
+        options: &RequestOptions<'_>,
+        kept: Kept,
+    ) -> Option<(ResponseHead, Bytes)> {
+        let router = RouterOptions::default();
+        let timers = Timers::new(LazyTimer::default(), &ManagerTimeouts::default(), Instant::now());
+        let ends = Rc::clone(&self.outside.ends);
+        let filters = Filters::none(&self.filters);
+        let mut exchange = Exchange::new(self.body, filters, timers, self.buffer_bytes_max, self.stats, ends);
+        exchange.timers.set_route(to, options.timeout, None);
+        let mut forwarding = Forwarding {
+            exchange: &mut exchange,
+            head: &mut self.head,
+            to,
+            options,
+            router: &router,
+            cluster: &self.cluster,
+            random: &*self.outside.random,
+            info: &mut self.info,
+        };
+        let status = match upstream::forward(&mut forwarding).await {
+            Ok(mut response) => {
+                self.cluster.codes.charge(response.head.status, true, None);
+                if let Some(sent) = exchange.completed_at() {
+                    let took = HeaderValue::from(u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX));
+                    response.head.headers.set(names::X_ENVOY_SERVICE_TIME.clone(), took);
+                }
+                return read(response, &mut exchange, kept).await;
+            }
+            Err(Ended::Failed { failure, .. }) => failure.status(),
+            Err(Ended::Interrupted(Interrupted::Timer(Expired::Global))) => {
+                self.cluster.shared.stats.upstream_rq_timeout.inc();
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Err(Ended::Interrupted(_) | Ended::InterruptedBetweenTries(_)) => return None,
+        };
+        self.cluster.codes.charge(status, true, None);
+        None
+    }
+}
+
+/// How a response's body has ended.
+enum End {
+    Broken(ExchangeError),
+    /// The timeout has passed, or the body is too large.
+    GivenUp,
+    Whole,
+}
+
+/// Reads the response to its end.
+async fn read(
+    mut response: Box<UpstreamResponse>,
+    exchange: &mut Exchange<'_>,
+    kept: Kept,
+) -> Option<(ResponseHead, Bytes)> {
+    let mut body = BytesMut::new();
+    let end = std::future::poll_fn(|cx| {
+        loop {
+            match response.body.poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    response.heard();
+                    if let (Frame::Data(data), Kept::AtMost(max)) = (frame, kept) {
+                        if body.len() + data.len() > max {
+                            return Poll::Ready(End::GivenUp);
+                        }
+                        body.extend_from_slice(&data);
+                    }
+                }
+                Poll::Ready(Some(Err(broken))) => return Poll::Ready(End::Broken(broken)),
+                Poll::Ready(None) => return Poll::Ready(End::Whole),
+                Poll::Pending => break,
+            }
+        }
+        // The rest of the request still goes out, and the timeout still runs.
+        exchange.poll_interrupted(cx, &mut response.writer).map(|_| End::GivenUp)
+    })
+    .await;
+    let head = response.head.clone();
+    match end {
+        End::Broken(broken) => {
+            response.end_broken(broken);
+            None
+        }
+        End::GivenUp => {
+            response.end(exchange);
+            None
+        }
+        End::Whole => {
+            response.end(exchange);
+            Some((head, body.freeze()))
+        }
+    }
+}
