@@ -52,6 +52,12 @@ pub struct Downstream {
     pub requested_server_name: Option<Box<str>>,
     /// What its client, which is within the process, has passed on.
     pub passed: Option<Arc<Passed>>,
+    /// The name of its filter chain, where its listener has logs.
+    pub filter_chain: Option<Arc<str>>,
+    /// What it speaks, once its client has shown that.
+    pub protocol: Cell<Option<Version>>,
+    /// Its client has sent what is no message of that protocol.
+    pub is_malformed: Cell<bool>,
     /// Why we ended it, once we did.
     pub local_end: Cell<Option<LocalEnd>>,
     /// From which its requests take tokens, where a limit is one for each connection.
@@ -66,6 +72,7 @@ impl Downstream {
             tls: conn.tls.clone(),
             requested_server_name: conn.requested_server_name.take(),
             passed: conn.passed.take(),
+            filter_chain: conn.filter_chain.take(),
             ..Self::new(connection_id, conn.local.clone(), conn.peer.clone())
         }
     }
@@ -86,6 +93,9 @@ impl Downstream {
             tls: None,
             requested_server_name: None,
             passed: None,
+            filter_chain: None,
+            protocol: Cell::new(None),
+            is_malformed: Cell::new(false),
             local_end: Cell::new(None),
             bucket: OnceCell::new(),
         }

@@ -21,6 +21,8 @@ pub struct FilterChains<T> {
     pub chains: Vec<FilterChain<T>>,
     /// `default_filter_chain`: takes what no other takes.
     pub default: Option<T>,
+    /// `name` of the default.
+    pub default_name: Arc<str>,
     /// `transport_socket` of the default: its connections are encrypted.
     pub default_tls: Option<Arc<ServerTls>>,
     /// `transport_socket_connect_timeout` of the default.
@@ -43,6 +45,8 @@ pub enum Inspection {
 /// One of the filter chains that have a match.
 #[derive(Clone, Debug)]
 pub struct FilterChain<T> {
+    /// `name`; empty if it has none.
+    pub name: Arc<str>,
     /// Which connections it takes.
     pub matches: FilterChainMatch,
     /// `transport_socket`: its connections are encrypted.
@@ -200,6 +204,16 @@ impl<T> FilterChains<T> {
         }
     }
 
+    /// The name of a chain; `None` if it has none.
+    #[must_use]
+    pub fn name(&self, chosen: Chosen) -> Option<&Arc<str>> {
+        let name = match chosen {
+            Chosen::Listed(nth) => &self.chains.get(nth)?.name,
+            Chosen::Default => &self.default_name,
+        };
+        (!name.is_empty()).then_some(name)
+    }
+
     /// The end of a chain.
     #[must_use]
     pub fn terminal(&self, chosen: Chosen) -> Option<&T> {
@@ -225,14 +239,16 @@ impl<T> FilterChains<T> {
     /// The first of `make`.
     pub fn try_map<U, E>(&self, mut make: impl FnMut(&T) -> Result<U, E>) -> Result<FilterChains<U>, E> {
         let mut chains = Vec::with_capacity(self.chains.len());
-        for FilterChain { matches, tls, handshake_timeout, terminal } in &self.chains {
+        for FilterChain { name, matches, tls, handshake_timeout, terminal } in &self.chains {
+            let name = Arc::clone(name);
             let (matches, tls, handshake_timeout) = (matches.clone(), tls.clone(), *handshake_timeout);
-            chains.push(FilterChain { matches, tls, handshake_timeout, terminal: make(terminal)? });
+            chains.push(FilterChain { name, matches, tls, handshake_timeout, terminal: make(terminal)? });
         }
         let default = self.default.as_ref().map(make).transpose()?;
         Ok(FilterChains {
             chains,
             default,
+            default_name: Arc::clone(&self.default_name),
             default_tls: self.default_tls.clone(),
             default_handshake_timeout: self.default_handshake_timeout,
             inspection: self.inspection,
@@ -391,11 +407,12 @@ mod tests {
     fn chains(matches: impl IntoIterator<Item = FilterChainMatch>, default: Option<()>) -> FilterChains<()> {
         let chains = matches
             .into_iter()
-            .map(|matches| FilterChain { matches, tls: None, handshake_timeout: None, terminal: () })
+            .map(|matches| FilterChain { name: "".into(), matches, tls: None, handshake_timeout: None, terminal: () })
             .collect();
         FilterChains {
             chains,
             default,
+            default_name: "".into(),
             default_tls: None,
             default_handshake_timeout: None,
             inspection: Inspection::None,

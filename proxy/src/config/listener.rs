@@ -36,6 +36,8 @@ pub struct Listener {
     pub stat_prefix: Option<String>,
     /// What takes its connections.
     pub filter_chains: FilterChains<Terminal<Arc<ConnectionManager>, Arc<TcpProxy>>>,
+    /// One line per connection goes to each.
+    pub access_logs: Vec<AccessLog>,
     /// What is read before one of them is chosen.
     pub filters: ListenerFilters,
     /// Bytes that may wait in one direction of one connection before the other side is no longer read.
@@ -302,4 +304,6 @@ pub struct EarlyLogs {
     pub at_begin: bool,
     /// It has become a tunnel.
     pub at_tunnel: bool,
+    /// `access_log_flush_interval`: so much time has passed once more.
+    pub every: Option<Duration>,
 }

@@ -146,6 +146,8 @@ pub enum Draw {
 pub enum LogType {
     /// The stream is over.
     DownstreamEnd,
+    /// `access_log_flush_interval`: the interval has passed once more.
+    DownstreamPeriodic,
     /// `flush_access_log_on_new_request`: it has begun.
     DownstreamStart,
     /// `flush_log_on_tunnel_successfully_established`: it has become a tunnel.
@@ -168,6 +170,7 @@ impl LogType {
     pub fn name(self) -> &'static str {
         match self {
             Self::DownstreamEnd => "DownstreamEnd",
+            Self::DownstreamPeriodic => "DownstreamPeriodic",
             Self::DownstreamStart => "DownstreamStart",
             Self::DownstreamTunnelSuccessfullyEstablished => "DownstreamTunnelSuccessfullyEstablished",
             Self::NotSet => "NotSet",

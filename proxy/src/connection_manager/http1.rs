@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::lifecycle::{Lifecycle, Protocol};
 use super::{ConnectionEnd, ConnectionManager};
-use crate::access_log::{ConnectionTermination, Downstream, StreamInfo};
-use crate::codec::Body;
-use crate::codec::http1::{Close, HeadError, Methods, NameRules, Refusal, ServerConnection, ServerOptions};
+use crate::access_log::{ConnectionTermination, Downstream, ResponseFlag, StreamInfo};
+use crate::codec::http1::{Close, HeadError, Incoming, Methods, NameRules, Refusal, ServerConnection, ServerOptions};
+use crate::codec::{Body, RequestHead};
 use crate::config::listener::ConnectionManager as ConnectionManagerOptions;
 use crate::config::{Difference, Differences};
 use crate::drain::ListenerDrain;
@@ -124,16 +124,11 @@ async fn serve_one(
     timer: &mut LazyTimer,
 ) -> After {
     let mut record = Record::begin(&manager.service, downstream);
-    let info = &mut record.info;
-    info.protocol = Some(Version::HTTP_11); // until a head has another
+    record.info.protocol = Some(Version::HTTP_11); // until a head has another
     manager.service.stats.downstream_rq_http1_total.inc();
-    let mut timers = Timers::new(std::mem::take(timer), &manager.service.options.timeouts, info.times.begin);
-    let read = tokio::select! {
-        // The head first: one that is complete is not late.
-        biased;
-        read = connection.read_head() => read.map_err(NoHead::Unreadable),
-        expired = timers.expired() => Err(NoHead::Late(expired)),
-    };
+    let mut timers = Timers::new(std::mem::take(timer), &manager.service.options.timeouts, record.info.times.begin);
+    let read = read_head(connection, &mut timers, &record, manager.service.options.early_logs.every).await;
+    let info = &mut record.info;
     let after = match read {
         Ok((head, incoming)) => {
             manager.http1_stats.dropped_headers_with_underscores.add(connection.dropped_fields().into());
@@ -152,8 +147,41 @@ async fn serve_one(
             refuse(manager, connection, lifecycle, &reply, info).await
         }
     };
+    note(downstream, &record.info);
     record.end();
     after
+}
+
+/// Reads a head; meanwhile writes a line each time that `every` has passed.
+async fn read_head(
+    connection: &mut ServerConnection,
+    timers: &mut Timers,
+    record: &Record<'_>,
+    every: Option<Duration>,
+) -> Result<(RequestHead, Incoming), NoHead> {
+    let mut lines = LazyTimer::default();
+    let mut due = every.map(|every| record.info.times.begin + every);
+    loop {
+        tokio::select! {
+            // The head first: one that is complete is not late.
+            biased;
+            read = connection.read_head() => return read.map_err(NoHead::Unreadable),
+            expired = timers.expired() => return Err(NoHead::Late(expired)),
+            () = lines.at(due) => {
+                record.write_periodic();
+                due = every.map(|every| Instant::now() + every);
+            }
+        }
+    }
+}
+
+/// What a request has shown of its connection. As in Envoy, one whose first request is malformed has no protocol.
+fn note(downstream: &Downstream, info: &StreamInfo) {
+    if info.flags.contains(ResponseFlag::DPE) {
+        downstream.is_malformed.set(true);
+    } else if downstream.protocol.get().is_none() {
+        downstream.protocol.set(info.protocol);
+    }
 }
 
 /// Why there is no head.

@@ -40,8 +40,10 @@ pub(super) async fn serve(
     // Boxed: it is larger than the rest of the connection, which lives longer.
     let Ok(mut connection) = Box::pin(handshake).await else {
         manager.service.stats.downstream_cx_protocol_error.inc();
+        downstream.is_malformed.set(true);
         return ConnectionEnd::Local;
     };
+    downstream.protocol.set(Some(http::Version::HTTP_2));
     let mut streams = JoinSet::new();
     lifecycle.first_bytes(Protocol::Http2);
     let ended = run(manager, &mut connection, &mut lifecycle, &mut streams, &downstream).await;
@@ -293,6 +295,7 @@ fn refused(manager: &ConnectionManager, downstream: &Rc<Downstream>, error: Conn
 
 /// The client broke a rule; `unread` is which, if it was within a request's head.
 fn closed(manager: &ConnectionManager, downstream: &Rc<Downstream>, unread: Option<Violation>) -> Ended {
+    downstream.is_malformed.set(true);
     let Some(violation) = unread else { return Ended::Closed };
     record_unread(manager, downstream, ResponseFlag::DPE, violation);
     Ended::WithUnread

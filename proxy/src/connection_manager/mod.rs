@@ -29,7 +29,7 @@ use crate::net::Conn;
 use crate::runtime::Runtime;
 use crate::snapshot::Listener;
 use crate::stats::{Http1Stats, Http2Stats};
-use crate::stream::Service;
+use crate::stream::{ConnectionLog, Service};
 use lifecycle::Lifecycle;
 
 /// What an HTTP/2 client sends first (RFC 9113 3.4).
@@ -95,20 +95,23 @@ impl ConnectionManager {
     ///
     /// # Cancellation
     /// Dropped, it cuts the connection and everything on it.
-    pub async fn serve(self: Rc<Self>, mut conn: Conn) {
+    pub(crate) async fn serve(self: Rc<Self>, mut conn: Conn, mut log: Option<Box<ConnectionLog>>) {
         self.service.stats.downstream_cx_total.inc();
         conn.count_bytes(&self.service.stats.bytes);
         let _active = self.service.stats.downstream_cx_active.enter();
         let begun = tokio::time::Instant::now();
         let id = self.connection_ids.replace(self.connection_ids.get() + 1);
         let downstream = Rc::new(Downstream::of(id, &mut conn));
+        if let Some(log) = &mut log {
+            log.serve(&mut conn, &downstream);
+        }
         let _encrypted = conn.tls.is_some().then(|| {
             self.service.stats.downstream_cx_ssl_total.inc();
             self.service.stats.downstream_cx_ssl_active.enter()
         });
         let mut _admission = None;
         if !self.gates.is_empty() {
-            match Box::pin(self.pass_gates(conn, &downstream)).await {
+            match Box::pin(self.pass_gates(conn, &downstream, &mut log)).await {
                 Some((passed, admission)) => (conn, _admission) = (passed, Some(admission)),
                 None => return self.record_end(ConnectionEnd::Local),
             }
@@ -139,7 +142,12 @@ impl ConnectionManager {
 
     /// Has the network filters judge a connection; `None` if they do not let it through, and it has been closed. Rules take effect
     /// with its first byte.
-    async fn pass_gates(&self, mut conn: Conn, downstream: &Downstream) -> Option<(Conn, Box<Admission>)> {
+    async fn pass_gates(
+        &self,
+        mut conn: Conn,
+        downstream: &Downstream,
+        log: &mut Option<Box<ConnectionLog>>,
+    ) -> Option<(Conn, Box<Admission>)> {
         let mut admission = self.gates.admit(downstream.ends(), downstream.requested_server_name.as_deref());
         if let Some(delay) = admission.refused {
             sleep(delay).await;
@@ -149,7 +157,10 @@ impl ConnectionManager {
             let mut first = [0; FIRST_READ_BYTES];
             // An error comes again with the next read.
             let count = timeout(FIRST_BYTE_WAIT_MAX, conn.read(&mut first)).await.ok()?.unwrap_or(0);
-            if verdict.enforce().is_some() {
+            if let Some(why) = verdict.enforce() {
+                if let Some(log) = log {
+                    log.note_denied(why);
+                }
                 return None;
             }
             conn = conn.with_unread(Bytes::copy_from_slice(first.get(..count).unwrap_or_default()));

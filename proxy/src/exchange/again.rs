@@ -1,5 +1,7 @@
 //! A request that begins anew: it goes to another place, with the body that it has.
 
+use tokio::time::Instant;
+
 use super::{Delivery, Exchange, PayloadEnd, Received};
 
 /// With what a request begins anew.
@@ -26,5 +28,8 @@ impl Exchange<'_> {
         self.upstream = None;
         self.is_anew = true;
         self.timers.begin_again();
+        if let Some(periodic) = &mut self.periodic {
+            periodic.begin_again(Instant::now());
+        }
     }
 }

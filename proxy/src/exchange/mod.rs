@@ -5,6 +5,7 @@
 
 mod again;
 mod lazy_timer;
+mod periodic;
 mod replay;
 mod rest;
 mod timers;
@@ -27,6 +28,7 @@ use crate::net::{Pace, PaceTicket};
 use crate::stats::{FlowStats, HttpStats, Pause};
 pub(crate) use again::Again;
 pub(crate) use lazy_timer::LazyTimer;
+pub(crate) use periodic::Periodic;
 use replay::Replay;
 pub(crate) use rest::Rest;
 pub(crate) use timers::{Expired, Timers};
@@ -46,6 +48,8 @@ pub(crate) struct Exchange<'c> {
     pub(crate) timers: Timers,
     /// Where informational responses go, if they are passed on.
     pub(crate) informational_sender: Option<InformationalSender>,
+    /// Writes lines while the stream is under way, if that is wanted.
+    pub(crate) periodic: Option<Box<Periodic<'c>>>,
     stats: Rc<HttpStats>,
     /// Of the cluster that the request is sent to.
     upstream: Option<Rc<FlowStats>>,
@@ -126,6 +130,7 @@ impl<'c> Exchange<'c> {
             bytes_received: 0,
             timers,
             informational_sender: None,
+            periodic: None,
             stats,
             upstream: None,
             paused: None,
@@ -374,6 +379,9 @@ impl<'c> Exchange<'c> {
 
     /// Moves the body along; ready when the client, a filter or a timer ends the stream.
     pub(crate) fn poll_interrupted(&mut self, cx: &mut Context<'_>, writer: &mut Option<Writer>) -> Poll<Interrupted> {
+        if let Some(periodic) = &mut self.periodic {
+            periodic.poll(cx, self.bytes_received, self.timers.completed_at());
+        }
         if self.ending.is_none() {
             match self.poll_pump(cx, writer) {
                 Poll::Pending => {}

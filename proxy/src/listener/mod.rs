@@ -21,6 +21,7 @@ use crate::drain::ListenerDrain;
 use crate::net::accept::Acceptor;
 use crate::net::{Address, Conn, ListenOptions};
 use crate::stats::{Gauge, ListenerStats, TlsInspectorStats, TlsStats};
+use crate::stream::{ConnectionLog, ListenerLogs};
 use crate::tcp_proxy::TcpProxy;
 pub use filters::ProxyProtocolFilter;
 pub use limits::{ConnectionLimits, ConnectionPermit, ListenerLimits, Overflow};
@@ -55,6 +56,8 @@ pub struct Serving {
     pub inspector: Option<TlsInspectorStats>,
     /// `server.total_connections`
     pub connections: Gauge,
+    /// Where each of its connections has a line, if it has logs.
+    pub(crate) logs: Option<Rc<ListenerLogs>>,
     /// Of the connections that were accepted with these options; the next options have one of their own.
     pub drain: ListenerDrain,
 }
@@ -173,7 +176,7 @@ impl Listener {
     }
 
     /// Serves a connection, or closes it at once if as many are open as may be.
-    fn begin(&self, conn: Conn, connections: &mut JoinSet<()>) {
+    fn begin(&self, mut conn: Conn, connections: &mut JoinSet<()>) {
         let Serving { limits, stats, .. } = &*self.serving;
         let permit = match limits.permit() {
             Ok(permit) => permit,
@@ -186,15 +189,16 @@ impl Listener {
                 return;
             }
         };
+        let mut log = self.serving.logs.as_ref().map(|logs| ConnectionLog::begin(logs, &conn));
         if self.serving.reads_first() {
             let serving = Rc::clone(&self.serving);
             connections.spawn_local(async move {
                 // Boxed, so that a connection does not keep the room that its handshake needed.
-                if let Some((conn, server, counted)) = Box::pin(serving.receive(conn)).await {
+                if let Some((conn, server, counted)) = Box::pin(serving.receive(conn, &mut log)).await {
                     match server {
-                        Terminal::Http(manager) => Box::pin(manager.serve(conn)).await,
+                        Terminal::Http(manager) => Box::pin(manager.serve(conn, log)).await,
                         Terminal::Nothing => drop(conn),
-                        Terminal::Tcp(proxy) => Box::pin(proxy.serve(conn)).await,
+                        Terminal::Tcp(proxy) => Box::pin(proxy.serve(conn, log)).await,
                     }
                     counted.end();
                 }
@@ -202,13 +206,13 @@ impl Listener {
             });
             return;
         }
-        let Some(server) = self.serving.take(conn.ends()) else { return };
+        let Some(server) = self.serving.take(&mut conn, &mut log) else { return };
         let counted = self.serving.count();
         // Each calls its own, or a task would have room for both, and for one of them twice.
         match server {
             Terminal::Http(manager) => {
                 connections.spawn_local(async move {
-                    manager.serve(conn).await;
+                    manager.serve(conn, log).await;
                     counted.end();
                     drop(permit);
                 });
@@ -216,7 +220,7 @@ impl Listener {
             Terminal::Nothing => counted.end(),
             Terminal::Tcp(proxy) => {
                 connections.spawn_local(async move {
-                    proxy.serve(conn).await;
+                    proxy.serve(conn, log).await;
                     counted.end();
                     drop(permit);
                 });

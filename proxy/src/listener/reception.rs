@@ -8,13 +8,15 @@ use tokio::time::{Instant, timeout};
 
 use super::filters::{Refusal, count_first_bytes};
 use super::{Server, Serving};
-use crate::config::filter_chain::{Arrival, ClientOffer, Ends, FilterChains, Inspection};
+use crate::access_log::Downstream;
+use crate::config::filter_chain::{Arrival, ClientOffer, FilterChains, Inspection};
 use crate::config::listener::Terminal;
 use crate::config::listener_filter::OnTimeout;
 use crate::config::tls::{ServerContext, ServerTls};
 use crate::net::Conn;
 use crate::net::tls::{self, FirstBytes, failure};
 use crate::stats::{Counter, HandshakeFailure, Held, Histogram, ListenerStats};
+use crate::stream::ConnectionLog;
 
 /// So long may a client take for its handshake, unless `transport_socket_connect_timeout` says otherwise.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(15);
@@ -37,8 +39,20 @@ impl Counted {
 
 impl Serving {
     /// What serves a connection whose chain follows from its ends alone; `None` if no chain takes it.
-    pub(super) fn take(&self, ends: Ends) -> Option<Server> {
-        choose(&self.filter_chains, Arrival { ends, hello: None }, &self.stats).map(|taken| taken.server)
+    pub(super) fn take(&self, conn: &mut Conn, log: &mut Option<Box<ConnectionLog>>) -> Option<Server> {
+        let arrival = Arrival { ends: conn.ends(), hello: None };
+        self.choose(arrival, conn, log).map(|taken| taken.server)
+    }
+
+    /// The filter chain that takes a connection; `None` if no chain does, and the connection is closed at once, as in Envoy.
+    fn choose(&self, arrival: Arrival<'_>, conn: &mut Conn, log: &mut Option<Box<ConnectionLog>>) -> Option<Taken> {
+        let taken = choose(&self.filter_chains, arrival, &self.stats);
+        match (&taken, log) {
+            (_, None) => {}
+            (Some(taken), Some(_)) => conn.filter_chain.clone_from(&taken.name),
+            (None, Some(log)) => log.note_no_chain(Downstream::of(0, conn)),
+        }
+        taken
     }
 
     /// Counts a connection that a chain has taken.
@@ -60,7 +74,11 @@ impl Serving {
 
     /// Reads what comes before the protocol of a connection, and does the handshake if its chain wants one: the connection in
     /// clear text, and what serves it. `None` if it has ended, or no chain takes it.
-    pub(super) async fn receive(&self, mut conn: Conn) -> Option<(Conn, Server, Counted)> {
+    pub(super) async fn receive(
+        &self,
+        mut conn: Conn,
+        log: &mut Option<Box<ConnectionLog>>,
+    ) -> Option<(Conn, Server, Counted)> {
         let (first, unread) = self.read_first(&mut conn).await?;
         let mut conn = conn.with_unread(unread);
         if let (FirstBytes::Tls(hello), Inspection::Configured) = (&first, self.filter_chains.inspection) {
@@ -73,7 +91,7 @@ impl Serving {
             (FirstBytes::Plaintext | FirstBytes::Tls(_) | FirstBytes::Unknown, _) => None,
         };
         let arrival = Arrival { ends: conn.ends(), hello };
-        let Some(Taken { server, tls, handshake_max }) = choose(&self.filter_chains, arrival, &self.stats) else {
+        let Some(Taken { server, tls, handshake_max, .. }) = self.choose(arrival, &mut conn, log) else {
             conn.abort(); // as in Envoy: what the client has sent is not read
             return None;
         };
@@ -180,17 +198,19 @@ fn count_failed_handshake(server: &Server, counted: &Counted) {
 /// What a connection gets that a filter chain has taken.
 struct Taken {
     server: Server,
+    /// The name of the chain.
+    name: Option<Arc<str>>,
     tls: Option<Arc<ServerTls>>,
     /// So long may its handshake take.
     handshake_max: Duration,
 }
 
-/// The filter chain that takes a connection: what serves it, and what encrypts it. `None` if no chain does, and the connection is closed at
-/// once, as in Envoy.
+/// The filter chain that takes a connection: what serves it, and what encrypts it.
 fn choose(chains: &FilterChains<Server>, arrival: Arrival<'_>, stats: &ListenerStats) -> Option<Taken> {
     let taken = chains.choose(arrival).and_then(|chosen| {
         Some(Taken {
             server: chains.terminal(chosen)?.clone(),
+            name: chains.name(chosen).cloned(),
             tls: chains.tls(chosen).cloned(),
             handshake_max: chains.handshake_timeout(chosen).unwrap_or(HANDSHAKE_MAX),
         })
@@ -212,11 +232,15 @@ mod tests {
         let chains = FilterChains {
             chains: Vec::new(),
             default: None,
+            default_name: "".into(),
             default_tls: None,
             default_handshake_timeout: None,
             inspection: Inspection::None,
         };
-        let arrival = Arrival { ends: Ends { local: None, peer: None, direct_peer: None }, hello: None };
+        let arrival = Arrival {
+            ends: crate::config::filter_chain::Ends { local: None, peer: None, direct_peer: None },
+            hello: None,
+        };
         assert!(choose(&chains, arrival, &stats).is_none());
         assert_eq!(stats.no_filter_chain_match.value(), 1);
     }

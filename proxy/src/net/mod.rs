@@ -17,8 +17,11 @@ mod rewound;
 pub(crate) mod socket_ends;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 pub mod tokio;
+mod traffic;
 
 use std::cell::Cell;
 use std::fmt;
@@ -43,6 +46,7 @@ pub use pace::{Pace, PaceTicket};
 pub use random::Random;
 pub use socket_ends::SocketEnds;
 pub use tls::TlsSession;
+pub(crate) use traffic::Traffic;
 
 /// A future that stays on its worker.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -251,6 +255,7 @@ pub enum Peek {
 pub struct Conn {
     io: Box<dyn Io + Send>,
     meter: Option<Meter>,
+    traffic: Option<Arc<Traffic>>,
     /// Its number among the worker's connections to endpoints; 0 of any other.
     pub number: u64,
     /// What TLS has agreed upon; `None` is clear text.
@@ -261,6 +266,8 @@ pub struct Conn {
     pub passed: Option<Arc<Passed>>,
     /// The server that the client names in its ClientHello, where `tls_inspector` has read it.
     pub requested_server_name: Option<Box<str>>,
+    /// The name of the filter chain that has taken it, where its listener has logs.
+    pub filter_chain: Option<Arc<str>>,
     /// The local address.
     pub local: Address,
     /// The other end.
@@ -290,11 +297,13 @@ impl Conn {
         Self {
             io,
             meter: None,
+            traffic: None,
             number: 0,
             tls: None,
             direct: None,
             passed: None,
             requested_server_name: None,
+            filter_chain: None,
             local,
             peer,
         }
@@ -311,6 +320,11 @@ impl Conn {
     /// Counts its bytes from here on.
     pub(crate) fn count_bytes(&mut self, stats: &ByteStats) {
         self.meter = Some(stats.meter());
+    }
+
+    /// Counts its bytes from here on, for a line of a log.
+    pub(crate) fn count_traffic(&mut self) -> Arc<Traffic> {
+        Arc::clone(self.traffic.get_or_insert_default())
     }
 
     /// The socket took no more, and besides what was written last so many bytes wait for it.
@@ -371,12 +385,15 @@ fn poll_within_turn<T>(
 
 impl AsyncRead for Conn {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let (Self { io, meter, .. }, before) = (self.get_mut(), buf.filled().len());
+        let (Self { io, meter, traffic, .. }, before) = (self.get_mut(), buf.filled().len());
         let read = |cx: &mut Context<'_>| {
             ready!(Pin::new(io).poll_read(cx, buf))?;
             let bytes = buf.filled().len().saturating_sub(before);
             if let Some(meter) = meter {
                 meter.note_read(bytes);
+            }
+            if let Some(traffic) = traffic {
+                traffic.note_read(bytes);
             }
             Poll::Ready(Ok(bytes))
         };
@@ -386,11 +403,14 @@ impl AsyncRead for Conn {
 
 impl AsyncWrite for Conn {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { io, meter, .. } = self.get_mut();
+        let Self { io, meter, traffic, .. } = self.get_mut();
         let write = |cx: &mut Context<'_>| {
             let written = Pin::new(io).poll_write(cx, buf);
             if let Some(meter) = meter {
                 meter.note_write(buf.len(), &written);
+            }
+            if let Some(traffic) = traffic {
+                traffic.note_write(&written);
             }
             written
         };
@@ -402,11 +422,14 @@ impl AsyncWrite for Conn {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { io, meter, .. } = self.get_mut();
+        let Self { io, meter, traffic, .. } = self.get_mut();
         let write = |cx: &mut Context<'_>| {
             let written = Pin::new(io).poll_write_vectored(cx, bufs);
             if let Some(meter) = meter {
                 meter.note_write(bufs.iter().map(|buf| buf.len()).sum(), &written);
+            }
+            if let Some(traffic) = traffic {
+                traffic.note_write(&written);
             }
             written
         };
@@ -423,78 +446,5 @@ impl AsyncWrite for Conn {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-    use std::io;
-    use std::rc::Rc;
-    use std::task::{Context, Poll};
-
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
-    use tokio::task::{LocalSet, spawn_local, yield_now};
-
-    // Not all of it: a module of that name would hide the crate that is meant here.
-    use super::testing::{Reads, TakesAll};
-    use super::{Address, Conn, Peek, STEP_BYTES};
-
-    /// Gives as much as is requested, at once and without an end.
-    struct AlwaysReady;
-
-    impl Reads for AlwaysReady {
-        fn poll_read(&mut self, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-            let room = buf.remaining();
-            buf.initialize_unfilled_to(room).fill(b'x');
-            buf.advance(room);
-            Poll::Ready(Ok(()))
-        }
-
-        fn peek(&self) -> Peek {
-            Peek::Bytes
-        }
-    }
-
-    /// Copies between connections that are always ready, in pieces of so many bytes; the most that was copied between two
-    /// turns of another task.
-    async fn most_in_a_turn(piece_bytes: usize) -> usize {
-        const TURNS: usize = 50;
-        let address = Address::Internal("a".into());
-        let conn = || Conn::new(Box::new(TakesAll(AlwaysReady)), address.clone(), address.clone());
-        let (mut from, mut to) = (conn(), conn());
-        let copied = Rc::new(Cell::new(0));
-        let counter = Rc::clone(&copied);
-        let copying = spawn_local(async move {
-            let mut piece = vec![0; piece_bytes];
-            loop {
-                let read = from.read(&mut piece).await.unwrap();
-                to.write_all(&piece[..read]).await.unwrap();
-                counter.set(counter.get() + read);
-            }
-        });
-        let mut most = 0;
-        for _ in 0..TURNS {
-            yield_now().await;
-            most = most.max(copied.replace(0));
-        }
-        copying.abort();
-        most
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_is_always_ready_does_not_starve_others() {
-        const STEPS: usize = 128;
-        LocalSet::new()
-            .run_until(async {
-                for piece_bytes in [1, 1000, 32 * 1024] {
-                    let most = most_in_a_turn(piece_bytes).await;
-                    assert!(
-                        (1..=STEPS * STEP_BYTES).contains(&most),
-                        "{most} bytes in a turn, in pieces of {piece_bytes}"
-                    );
-                }
-            })
-            .await;
     }
 }

@@ -30,7 +30,7 @@ use crate::snapshot::{self, Addresses, Snapshot};
 use crate::stats::{
     CodeStats, Http1Stats, Http2Stats, HttpStats, ListenerStats, ResponseStats, TcpStats, TlsInspectorStats, TlsStats,
 };
-use crate::stream::{LocalReplies, Logs, Service, ServiceParts};
+use crate::stream::{ListenerLogs, LocalReplies, Logs, Service, ServiceParts};
 use crate::tcp_proxy::{TcpProxy, TcpProxyParts};
 
 /// A worker that has bound its listeners and serves once [`run`](Self::run) is awaited.
@@ -256,7 +256,29 @@ impl Worker {
         let filters = config.filters.clone();
         let of_header = |options| ProxyProtocolFilter::new(registry, options);
         let proxy_protocol = filters.proxy_protocol.as_ref().map(of_header);
-        Ok(Serving { filter_chains, limits, stats, tls_stats, filters, proxy_protocol, inspector, connections, drain })
+        let logs = self.listener_logs(config)?;
+        Ok(Serving {
+            filter_chains,
+            limits,
+            stats,
+            tls_stats,
+            filters,
+            proxy_protocol,
+            inspector,
+            connections,
+            logs,
+            drain,
+        })
+    }
+
+    /// The logs that have a line of each of the listener's connections.
+    fn listener_logs(&self, config: &config::Listener) -> Result<Option<Rc<ListenerLogs>>, StartError> {
+        if config.access_logs.is_empty() {
+            return Ok(None);
+        }
+        let mut options = config.access_logs.clone();
+        options.iter_mut().for_each(|log| log.format.resolve(&|operator| self.said_of_process(operator)));
+        Ok(Some(Rc::new(ListenerLogs { logs: self.logs(&options)?, outside: self.outside.clone() })))
     }
 
     fn manager(

@@ -64,6 +64,7 @@ pub(super) async fn deliver(
     };
     let begun = Response { head, payload, persistence };
     let mut down = begin_response(stream.service, &stream.request, begun, responder, stream.info);
+    stream.exchange.note(&stream.request, stream.info);
     count_early_tunnel(stream, kind, &response);
     if kind == ResponseKind::Tunnel && stream.service.options.early_logs.at_tunnel {
         stream.log(LogType::DownstreamTunnelSuccessfullyEstablished);

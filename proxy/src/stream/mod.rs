@@ -6,6 +6,7 @@
 
 mod call;
 mod client_cert;
+mod connection_log;
 mod date;
 mod decide;
 mod decorate;
@@ -40,6 +41,7 @@ use crate::codec::{Body, ExchangeError, InformationalSender, RequestHead, Respon
 use crate::config::log_filter::LogType;
 use crate::exchange::Exchange;
 use crate::exchange::LazyTimer;
+use crate::exchange::Periodic;
 use crate::exchange::Timers;
 use crate::filter::Filters;
 use crate::stats::Held;
@@ -51,6 +53,7 @@ use local_reply::{Content, Form};
 use reply::reply_locally;
 use service::Routes;
 
+pub(crate) use connection_log::{ConnectionLog, ListenerLogs};
 pub(crate) use local_reply::LocalReply;
 pub(crate) use logs::Logs;
 pub(crate) use record::{Record, count_expired, record_gone};
@@ -154,7 +157,8 @@ impl StreamContext<'_> {
     }
 
     /// Its head has been read and its route is known: writes a line, if that is requested.
-    fn log_begin(&self) {
+    fn log_begin(&mut self) {
+        self.exchange.note(&self.request, self.info);
         if self.service.options.early_logs.at_begin {
             self.log(LogType::DownstreamStart);
         }
@@ -212,8 +216,21 @@ pub(crate) fn prepare<'a>(
         Rc::clone(&service.outside.ends),
     );
     exchange.informational_sender = informational_sender;
+    exchange.periodic = periodic(service, info);
     let form = Form::of(&request);
     StreamContext { service, routes, request, form, exchange, client_persistence, info }
+}
+
+/// The lines of a stream before its last, if they are wanted.
+fn periodic<'a>(service: &'a Service, info: &StreamInfo) -> Option<Box<Periodic<'a>>> {
+    let every = service.options.early_logs.every?;
+    Some(Periodic::new(every, info, Box::new(|info| log_periodic(service, info))))
+}
+
+/// Writes a line of a stream that is under way.
+pub(crate) fn log_periodic(service: &Service, info: &StreamInfo) {
+    let heads = Heads { request: info.request.as_ref(), response: info.response.as_ref() };
+    service.logs.write(LogType::DownstreamPeriodic, heads, info, &*service.outside.random);
 }
 
 /// Serves one request.

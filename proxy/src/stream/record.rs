@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tokio::time::Instant;
 
 use super::local_reply::LocalReply;
+use super::log_periodic;
 use super::relay::RelayEnd;
 use super::service::Service;
 use crate::access_log::format::Heads;
@@ -40,6 +41,13 @@ impl<'a> Record<'a> {
         let mut info = StreamInfo::new(Instant::now(), service.outside.clock.wall(), Rc::clone(downstream));
         info.shows_upstream_name = service.logs.shows_upstream_name;
         Self { info, end: StreamEnd::Cut, service, _active: service.stats.downstream_rq_active.enter() }
+    }
+
+    /// Writes a line of a stream whose head is still to come.
+    pub(crate) fn write_periodic(&self) {
+        let mut info = self.info.clone();
+        info.finish(Instant::now());
+        log_periodic(self.service, &info);
     }
 
     /// The stream is over, and everything about it is known.

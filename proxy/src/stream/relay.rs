@@ -58,6 +58,7 @@ impl Relay<'_, '_> {
     /// Ready when the exchange has ended.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
         let ended = self.poll_response(cx);
+        self.exchange.note_sent(*self.sent);
         // Polled in any case: what a client sent before it closed is still passed on.
         let interrupted = self.exchange.poll_interrupted(cx, &mut self.response.writer).map(RelayEnd::Interrupted);
         if ended.is_ready() { ended } else { interrupted }

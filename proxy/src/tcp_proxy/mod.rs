@@ -27,7 +27,7 @@ use crate::gate::{Gates, Verdict};
 use crate::net::{Conn, Outside};
 use crate::snapshot::Listener;
 use crate::stats::TcpStats;
-use crate::stream::Logs;
+use crate::stream::{ConnectionLog, Logs};
 use record::Record;
 use relay::{Limits, Relay, Step};
 
@@ -91,7 +91,7 @@ impl TcpProxy {
     ///
     /// # Cancellation
     /// Dropped, it cuts the connection and that to the endpoint.
-    pub async fn serve(self: Rc<Self>, mut conn: Conn) {
+    pub(crate) async fn serve(self: Rc<Self>, mut conn: Conn, log: Option<Box<ConnectionLog>>) {
         let TcpProxyParts { options, stats, outside, connection_ids, drain, .. } = &self.parts;
         stats.downstream_cx_total.inc();
         conn.count_bytes(&stats.bytes);
@@ -100,7 +100,7 @@ impl TcpProxy {
         let mut admission =
             Box::new(self.parts.gates.admit(downstream.ends(), downstream.requested_server_name.as_deref()));
         let verdict = admission.verdict.take();
-        let mut record = Record::begin(&self.parts, downstream);
+        let mut record = Record::begin(&self.parts, downstream, log);
         if options.early_logs.at_start {
             record.write(LogType::TcpConnectionStart);
         }

@@ -8,11 +8,14 @@ use super::TcpProxyParts;
 use crate::access_log::format::Heads;
 use crate::access_log::{Downstream, LocalEnd, StreamInfo};
 use crate::config::log_filter::LogType;
+use crate::stream::ConnectionLog;
 
 /// A connection that will have exactly one last line in every access log, written when this is dropped if not before.
 pub(super) struct Record<'p> {
     pub(super) info: StreamInfo,
     state: State,
+    /// For the line in the listener's logs.
+    of_listener: Option<Box<ConnectionLog>>,
     proxy: &'p TcpProxyParts,
 }
 
@@ -27,12 +30,16 @@ enum State {
 
 impl<'p> Record<'p> {
     /// A connection has been accepted.
-    pub(super) fn begin(proxy: &'p TcpProxyParts, downstream: Downstream) -> Self {
+    pub(super) fn begin(
+        proxy: &'p TcpProxyParts,
+        downstream: Downstream,
+        of_listener: Option<Box<ConnectionLog>>,
+    ) -> Self {
         let metadata = downstream.passed.as_ref().map(|passed| Box::new(passed.metadata.clone()));
         let mut info = StreamInfo::new(Instant::now(), proxy.outside.clock.wall(), Rc::new(downstream));
         info.metadata = metadata;
         info.shows_upstream_name = proxy.logs.shows_upstream_name;
-        Self { info, state: State::Open, proxy }
+        Self { info, state: State::Open, of_listener, proxy }
     }
 
     /// Writes a line that is not the last.
@@ -47,6 +54,9 @@ impl<'p> Record<'p> {
         if self.state == State::Open {
             self.state = State::Written;
             self.info.finish(Instant::now());
+            if let Some(log) = &mut self.of_listener {
+                log.write(&self.info);
+            }
             self.write_line(LogType::TcpConnectionEnd, &self.info);
         }
     }

@@ -170,6 +170,7 @@ async fn checkout(
             cluster.report_connected(endpoint);
             info.times.upstream_ready = Some(ready);
             info.upstream_connection = Some(lease.info());
+            exchange.note(head, info);
         }
         Err(failure) => report_unconnected(cluster, endpoint, failure, info),
     }

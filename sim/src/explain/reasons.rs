@@ -407,7 +407,9 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::UpstreamMaxStreamDuration => LONGEST_ATTEMPT,
         Details::ViaUpstream => AS_NEXT_HOP,
         Details::WebSocketHandshakeUnsuccessful => WEBSOCKET_REFUSED,
-        Details::InternalRedirect
+        // Of a connection, in the log of its listener.
+        Details::FilterChainNotFound
+        | Details::InternalRedirect
         | Details::LocalRateLimited
         | Details::MaxDurationTimeout
         | Details::PerTryIdleTimeout

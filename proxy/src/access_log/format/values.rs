@@ -42,11 +42,9 @@ pub(super) fn value(operator: &Operator, source: &Source<'_>, second: &mut Secon
         Operator::GrpcStatus(form) => GrpcStatus::of_grpc(heads.request, heads.response, info)?.write(*form, out),
         Operator::LocalReplyBody => bytes(body, out),
         // Those of the process have been resolved before.
-        Operator::Environment(_)
-        | Operator::FilterChainName
-        | Operator::HostName
-        | Operator::ListenerName
-        | Operator::Never => None,
+        Operator::Environment(_) | Operator::HostName | Operator::ListenerName | Operator::Never => None,
+        // That of an HTTP filter's log has been resolved, that of a listener's log has not.
+        Operator::FilterChainName => text(info.downstream.filter_chain.as_deref()?, out),
         Operator::Path { query, of } => path(heads.request?, *query, *of, out),
         Operator::Protocol => text(protocol(info.protocol?)?, out),
         Operator::QueryParameter(name) => query_parameter(heads.request?, name, out),

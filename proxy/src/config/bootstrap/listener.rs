@@ -7,16 +7,18 @@ use super::filter::{HeaderValueOption, HttpFilter};
 use super::network_filter::{ConnectionLimit, NetworkRbac};
 use super::proxy_protocol::ProxyProtocol;
 use super::route::{RouteConfiguration, UpgradeConfig};
-use super::tcp_proxy::TcpProxy;
+use super::tcp_proxy::{BELOW_A_MILLISECOND, TcpProxy};
 use super::tls::TransportSocket;
 use super::{Address, CidrRange, DataSource, Http1ProtocolOptions, Http2ProtocolOptions};
-use crate::config::constraints::{HeaderText, NonEmpty, Port};
+use crate::config::constraints::{HeaderText, LongerThan, NonEmpty, Port};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
 
 /// `envoy.config.listener.v3.Listener`
 #[derive(Debug, Deserialize)]
 pub(crate) struct Listener {
+    #[serde(default)]
+    pub(crate) access_log: Vec<AccessLog>,
     pub(crate) name: Option<String>,
     pub(crate) address: Option<At<Address>>,
     pub(crate) continue_on_listener_filters_timeout: Option<bool>,
@@ -138,6 +140,7 @@ pub(crate) enum NetworkFilter {
 pub(crate) struct HttpConnectionManager {
     #[serde(default)]
     pub(crate) access_log: Vec<AccessLog>,
+    pub(crate) access_log_flush_interval: Option<At<LongerThan<BELOW_A_MILLISECOND>>>,
     pub(crate) access_log_options: Option<HcmAccessLogOptions>,
     pub(crate) add_user_agent: Option<bool>,
     pub(crate) always_set_request_id_in_response: Option<bool>,
@@ -233,6 +236,7 @@ pub(crate) struct ResponseMapper {
 /// `HttpConnectionManager.HcmAccessLogOptions`
 #[derive(Debug, Deserialize)]
 pub(crate) struct HcmAccessLogOptions {
+    pub(crate) access_log_flush_interval: Option<LongerThan<BELOW_A_MILLISECOND>>,
     #[serde(default)]
     pub(crate) flush_access_log_on_new_request: bool,
     #[serde(default)]

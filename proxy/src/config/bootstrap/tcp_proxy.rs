@@ -10,7 +10,7 @@ use crate::config::units::Seconds;
 use crate::config::yaml::At;
 
 /// The longest duration that is too short where a millisecond is the shortest: nanoseconds.
-const BELOW_A_MILLISECOND: u64 = 999_999;
+pub(super) const BELOW_A_MILLISECOND: u64 = 999_999;
 
 /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`
 #[derive(Debug, Deserialize)]

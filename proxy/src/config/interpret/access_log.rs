@@ -203,6 +203,8 @@ fn choice<T>(exclude: bool, values: Vec<T>) -> Choice<T> {
 fn log_type(written: AccessLogType) -> Option<LogType> {
     match written {
         AccessLogType::DownstreamEnd => Some(LogType::DownstreamEnd),
+        AccessLogType::DownstreamPeriodic => Some(LogType::DownstreamPeriodic),
+        AccessLogType::NotSet => Some(LogType::NotSet),
         AccessLogType::DownstreamStart => Some(LogType::DownstreamStart),
         AccessLogType::DownstreamTunnelSuccessfullyEstablished => {
             Some(LogType::DownstreamTunnelSuccessfullyEstablished)
@@ -211,9 +213,7 @@ fn log_type(written: AccessLogType) -> Option<LogType> {
         AccessLogType::TcpConnectionStart => Some(LogType::TcpConnectionStart),
         AccessLogType::TcpPeriodic => Some(LogType::TcpPeriodic),
         AccessLogType::TcpUpstreamConnected => Some(LogType::TcpUpstreamConnected),
-        AccessLogType::DownstreamPeriodic
-        | AccessLogType::NotSet
-        | AccessLogType::UdpPeriodic
+        AccessLogType::UdpPeriodic
         | AccessLogType::UdpSessionEnd
         | AccessLogType::UdpTunnelUpstreamConnected
         | AccessLogType::UpstreamEnd

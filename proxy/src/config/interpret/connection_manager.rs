@@ -195,13 +195,19 @@ fn http1_options(written: &HttpConnectionManager) -> Result<Http1Options, Proble
 fn early_logs(written: &HttpConnectionManager) -> Result<EarlyLogs, Problem> {
     let options = written.access_log_options.as_ref();
     let older = written.flush_access_log_on_new_request.as_ref();
-    if let (Some(older), Some(_)) = (older.filter(|older| older.value), options) {
-        return Err(older.invalid("access_log_options has this field; write it there"));
+    let older_interval = written.access_log_flush_interval.as_ref();
+    if options.is_some() {
+        let begin = older.filter(|older| older.value).map(|older| &older.place);
+        if let Some(place) = begin.or(older_interval.map(|interval| &interval.place)) {
+            return Err(Problem::invalid(place, "access_log_options has this field; write it there"));
+        }
     }
+    let interval = options.map_or(older_interval.map(|interval| interval.value), |it| it.access_log_flush_interval);
     Ok(EarlyLogs {
         at_begin: options
             .map_or_else(|| older.is_some_and(|older| older.value), |options| options.flush_access_log_on_new_request),
         at_tunnel: options.is_some_and(|options| options.flush_log_on_tunnel_successfully_established),
+        every: interval.map(|interval| interval.0),
     })
 }
 

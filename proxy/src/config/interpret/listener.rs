@@ -7,9 +7,12 @@ use std::time::Duration;
 use super::address::cidr;
 use super::secret::Secrets;
 use super::{
-    ClusterNames, address, buffer_bytes_max, connection_manager, network_filter, proxy_protocol, tcp_proxy, tls, within,
+    ClusterNames, access_log, address, buffer_bytes_max, connection_manager, network_filter, proxy_protocol, tcp_proxy,
+    tls, within,
 };
+use crate::config::access_log::AccessLog;
 use crate::config::address::Address;
+use crate::config::bootstrap::access_log::AccessLog as WrittenLog;
 use crate::config::bootstrap::listener::{
     ConnectionSourceType, FilterChain as Written, FilterChainMatch as WrittenMatch, Listener as WrittenListener,
     ListenerFilter, ListenerFilterConfig, NetworkFilter, TlsInspector, TrafficDirection,
@@ -73,16 +76,29 @@ pub(super) fn listener(
         },
     };
     filter_chains.inspection = inspection(&written.listener_filters, &filter_chains, &place, notes);
+    let access_logs = access_logs(written.access_log, &name, notes)?;
     Ok(Listener {
         name,
         address,
         stat_prefix: written.stat_prefix.filter(|prefix| !prefix.is_empty()),
         filter_chains,
         filters,
+        access_logs,
         buffer_bytes_max,
         ignores_global_limit: written.ignore_global_conn_limit.unwrap_or(false),
         is_inbound: written.traffic_direction == Some(TrafficDirection::Inbound),
     })
+}
+
+/// The logs of the listener of this name.
+fn access_logs(written: Vec<WrittenLog>, listener: &str, notes: &Notes) -> Result<Vec<AccessLog>, Problem> {
+    let said = |operator: &Operator| (*operator == Operator::ListenerName).then(|| listener.to_owned());
+    let log = |written| {
+        let mut log = access_log::access_log(written, notes)?;
+        log.format.resolve(&said);
+        Ok(log)
+    };
+    written.into_iter().map(log).collect()
 }
 
 /// Whether the process has internal listeners: its bootstrap extension is there.
@@ -159,7 +175,9 @@ fn filter_chains(
         let handshake_timeout = handshake_timeout(&chain);
         let tls =
             chain.value.transport_socket.as_ref().map_or(Ok(None), |socket| tls::downstream(socket, secrets, notes))?;
-        chains.push(FilterChain { matches, tls, handshake_timeout, terminal: terminal(chain, name, clusters, notes)? });
+        let own_name = chain.value.name.as_deref().unwrap_or_default().into();
+        let terminal = terminal(chain, name, clusters, notes)?;
+        chains.push(FilterChain { name: own_name, matches, tls, handshake_timeout, terminal });
     }
     if let Some(matches) = default.as_ref().and_then(|default| default.value.filter_chain_match.as_ref()) {
         notes.note(&matches.place, "has no effect: the default filter chain takes whatever no other takes");
@@ -172,6 +190,7 @@ fn filter_chains(
     let socket = default.as_ref().and_then(|default| default.value.transport_socket.as_ref());
     Ok(FilterChains {
         chains,
+        default_name: default.as_ref().and_then(|default| default.value.name.as_deref()).unwrap_or_default().into(),
         default_handshake_timeout: default.as_ref().and_then(handshake_timeout),
         default_tls: socket.map_or(Ok(None), |socket| tls::downstream(socket, secrets, notes))?,
         default: default.map(|chain| terminal(chain, name, clusters, notes)).transpose()?,

@@ -6,7 +6,6 @@ use super::{DYNAMIC, EXTENSION, HEADER_EDITS, METADATA, RATE_LIMIT, RESOLVER, SO
 const BUCKETS: &str =
     "requests are not told apart by descriptors: each limit has one token_bucket; write limits for routes";
 const FLOOD: &str = "the frames that wait for a peer are bounded: a peer that does not read them is not read either";
-const PERIODIC: &str = "a stream is logged at its end and, where that is asked for, when it begins or becomes a tunnel";
 const RBAC: &str = "rules are about addresses, ports and the server name, and those for requests about heads, metadata and certificates";
 const SUBSETS: &str = "no cluster has subsets, since lb_subset_config is refused: all of its endpoints match";
 const TRACING: &str = "there is no distributed tracing";
@@ -92,7 +91,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("Http2ProtocolOptions", "stream_error_on_invalid_http_messaging", Only("false", "h2 decides what ends a stream and what ends a connection")),
     ("Http2ProtocolOptions", "use_oghttp2_codec", Ignored("there is one HTTP/2 codec")),
 
-    ("Listener", "access_log", Refused("streams are logged, connections are not; log in the connection manager")),
     ("Listener", "additional_addresses", Refused("write one listener for each address")),
     ("Listener", "api_listener", Refused(DYNAMIC)),
     ("Listener", "bind_to_port", Only("true", "a listener that does not listen has no use here")),
@@ -128,7 +126,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("HttpFilter", "config_discovery", Refused(DYNAMIC)),
     ("HttpFilter", "is_optional", Ignored("a filter that is not known is refused, optional or not")),
 
-    ("HttpConnectionManager", "access_log_flush_interval", Refused(PERIODIC)),
     ("HttpConnectionManager", "add_proxy_protocol_connection_state", Only("true", "PROXY headers to upstreams say whose connection it is")),
     ("HttpConnectionManager", "append_local_overload", Only("false", "there are no overload actions")),
     ("HttpConnectionManager", "early_header_mutation_extensions", Refused(HEADER_EDITS)),
@@ -147,8 +144,6 @@ pub(super) const FIELDS: &[(&str, &str, Support)] = &[
     ("HttpConnectionManager", "tracing", Refused(TRACING)),
     ("HttpConnectionManager", "typed_header_validation_config", Refused("headers are validated in one fixed way")),
     ("HttpConnectionManager", "websocket_config", Old("upgrade_configs: [{upgrade_type: websocket}]")),
-
-    ("HcmAccessLogOptions", "access_log_flush_interval", Refused(PERIODIC)),
 
     ("TcpProxy", "backoff_options", Refused("an attempt to connect follows the one before at once")),
     ("TcpProxy", "check_drain_close", Only("false", "connections are ended over the second half of a drain, as tunnels are")),
