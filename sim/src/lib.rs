@@ -18,7 +18,7 @@
 //!
 //! A module names only modules that stand after it here:
 //!
-//! `main`, `command`, `suite`, `explore`, `check`, `report`, `explain`, `run`, `actor`, `proxy`, `world`, `tls`,
+//! `main`, `command`, `suite`, `explore`, `draft`, `check`, `report`, `explain`, `run`, `actor`, `proxy`, `world`, `tls`,
 //! `kernel`, `left_out`, `scenario`, `course`, `trace`, `chance`, `clock`, `columns`, `words`, `segment`.
 
 pub mod actor;
@@ -27,6 +27,7 @@ pub mod check;
 pub mod clock;
 mod columns;
 pub mod course;
+pub mod draft;
 pub mod explain;
 pub mod explore;
 pub mod kernel;

@@ -21,6 +21,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Explore(command::explore::Explore),
+    New(command::new::New),
     Run(Run),
     Sweep(command::sweep::Sweep),
 }
@@ -76,6 +77,7 @@ fn obey() -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let run = match Arguments::parse().command.unwrap_or_default() {
         Command::Explore(explore) => return explore.run(&mut out).map(ExitCode::from),
+        Command::New(new) => return new.run(&mut out).map(ExitCode::from),
         Command::Run(run) => run,
         Command::Sweep(sweep) => return sweep.run(&mut out).map(ExitCode::from),
     };

@@ -223,6 +223,20 @@ pub(crate) fn meaning(config: &ProxyConfig) -> Option<Config> {
     load(Given { config, host: "", authorities: &Authorities::new(0) }).ok().map(|read| read.loaded.config)
 }
 
+/// Where a proxy with this configuration listens.
+pub(crate) fn ports(config: &ProxyConfig) -> Vec<u16> {
+    let Some(config) = meaning(config) else { return Vec::new() };
+    config.listeners.iter().map(|listener| &listener.address).chain(&config.admin).filter_map(Address::port).collect()
+}
+
+/// What a configuration means, and what was left out of it.
+///
+/// # Errors
+/// It is not one; the message names the place.
+pub(crate) fn read(config: &ProxyConfig, host: &str) -> Result<(Config, Vec<LeftOut>), String> {
+    load(Given { config, host, authorities: &Authorities::new(0) }).map(|read| (read.loaded.config, read.left_out))
+}
+
 /// Reads a configuration, or remembers what came of reading it.
 fn load(given: Given<'_>) -> Result<Read, String> {
     let ProxyConfig { file, text, certificates, leave_out, unpatched, .. } = given.config;

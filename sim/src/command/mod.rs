@@ -2,6 +2,7 @@
 
 pub(crate) mod evidence;
 pub(crate) mod explore;
+pub(crate) mod new;
 mod progress;
 mod selection;
 pub(crate) mod sweep;

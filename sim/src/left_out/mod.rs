@@ -131,10 +131,9 @@ fn candidate(problem: &ConfigError, left_out: &[LeftOut]) -> Option<LeftOut> {
         }
         // All that is wrong by itself was told at the first reading: without what was left out since, this is nothing.
         Cause::Invalid { .. } | Cause::Missing { .. } => {
-            let outer = widen::enclosing(path)?.to_owned();
-            if !left_out.iter().any(|it| widen::is_inside(&it.path, &outer)) {
-                return None;
-            }
+            let lacks = |outer: &&str| left_out.iter().any(|it| widen::is_inside(&it.path, outer));
+            let item = Some(path.as_str()).filter(|path| path.ends_with(']')).filter(lacks);
+            let outer = item.or_else(|| widen::enclosing(path).filter(lacks))?.to_owned();
             let what = format!("`{}`", last_key(&outer));
             Some(LeftOut { line: None, what, effect: Effect::UNKNOWN, names: Vec::new(), path: outer })
         }

@@ -22,8 +22,8 @@ use crate::actor::Sightings;
 use crate::course::{Course, Perturbation, Perturbed};
 use crate::kernel::link::Link;
 use crate::left_out::LeftOut;
-use crate::proxy::{Given, Proxy};
-use crate::scenario::{Path, ProxyConfig, Role, Scenario, ScenarioError};
+use crate::proxy::{self, Given, Proxy};
+use crate::scenario::{Host, Path, ProxyConfig, Role, Scenario, ScenarioError};
 use crate::tls::Authorities;
 use crate::trace::conversation::Conversation;
 use crate::trace::{HostId, Trace};
@@ -161,12 +161,19 @@ impl Scenario {
         }
         let mut world = World::new(settings);
         let mut hosts: Vec<(String, HostId)> = Vec::new();
-        let mut taken: Vec<IpAddr> = self.hosts.iter().filter_map(|host| host.ip).collect();
+        let written =
+            |host: &Host| host.aliases.iter().filter_map(|it| it.parse().ok()).chain(host.ip).collect::<Vec<_>>();
+        let mut taken: Vec<IpAddr> = self.hosts.iter().flat_map(written).collect();
         for host in &self.hosts {
             let ip = host.ip.unwrap_or_else(|| free_address(|ip| taken.contains(&ip)));
-            taken.push(ip);
-            hosts.push((host.name.clone(), world.host(&host.name, &[ip])));
+            let (addresses, names): (Vec<_>, Vec<_>) = host.aliases.iter().partition(|alias| is_address(alias));
+            let all: Vec<IpAddr> = [ip].into_iter().chain(addresses.iter().filter_map(|it| it.parse().ok())).collect();
+            taken.extend(&all);
+            let id = world.host(&host.name, &all);
+            names.into_iter().for_each(|name| world.alias(name, id));
+            hosts.push((host.name.clone(), id));
         }
+        self.share(&mut world, &hosts);
         let id = |name: &str| hosts.iter().find(|(has, _)| has == name).map(|(_, id)| *id);
         for link in &self.links {
             if let (Some(a), Some(b)) = (id(&link.between.0), id(&link.between.1)) {
@@ -174,6 +181,21 @@ impl Scenario {
             }
         }
         (world, hosts)
+    }
+
+    /// Puts the containers of pods on their machines.
+    fn share(&self, world: &mut World, hosts: &[(String, HostId)]) {
+        let id = |name: &str| hosts.iter().find(|(has, _)| has == name).map(|(_, id)| *id);
+        for host in &self.hosts {
+            let Some((machine, container)) = host.pod.as_deref().and_then(id).zip(id(&host.name)) else { continue };
+            let ports = match &host.role {
+                Role::Alb(alb) => vec![alb.port],
+                Role::App(app) => vec![app.port],
+                Role::Client(_) => Vec::new(),
+                Role::Proxy(config) => proxy::ports(config),
+            };
+            world.share(container, machine, &ports);
+        }
     }
 
     /// The course with places for names: hosts are made in the order of the file, the script's after them.
@@ -245,6 +267,10 @@ impl Scenario {
             took: run.virtual_time,
         })
     }
+}
+
+fn is_address(alias: &str) -> bool {
+    alias.parse::<IpAddr>().is_ok()
 }
 
 /// A run in which nothing happens, because a proxy does not start.

@@ -39,7 +39,7 @@ impl ProxyConfig {
         Self { env, ..self }
     }
 
-    pub(super) fn without(self, leave_out: LeaveOut) -> Self {
+    pub(crate) fn without(self, leave_out: LeaveOut) -> Self {
         Self { leave_out, ..self }
     }
 

@@ -26,6 +26,18 @@ pub(super) fn fill(text: &str, values: &Ordered<String>) -> Result<String, Vec<S
     if missing.is_empty() { Ok(filled) } else { Err(missing) }
 }
 
+/// The text with values that are made up for its placeholders, and those values.
+pub(crate) fn placeholders(text: &str) -> (String, Vec<(String, String)>) {
+    let Err(names) = fill(text, &Ordered::default()) else { return (text.to_owned(), Vec::new()) };
+    let value = |name: &String| match name.to_ascii_uppercase().contains("PORT") {
+        true => "8080".to_owned(),
+        false => name.to_ascii_lowercase().replace('_', "-"),
+    };
+    let values: Vec<(String, String)> = names.iter().map(|name| (name.clone(), value(name))).collect();
+    let filled = fill(text, &Ordered(values.clone())).unwrap_or_else(|_| text.to_owned());
+    (filled, values)
+}
+
 /// The first placeholder: what stands before it, its name, what follows.
 fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
     let mut from = 0;

@@ -1,6 +1,7 @@
 //! From the file as written to a [`Scenario`]: reads the configuration files it names, applies patches, and checks
 //! that every name in links, script and expectations is a host's.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Deserialize;
@@ -105,6 +106,9 @@ struct HostFields {
     leave_out: LeaveOut,
     #[serde(default)]
     env: Ordered<String>,
+    #[serde(default)]
+    aliases: Vec<Spanned<String>>,
+    pod: Option<Spanned<String>>,
 }
 
 impl Scenario {
@@ -187,6 +191,11 @@ impl Family {
     }
 }
 
+/// Whether a host cannot be called so.
+pub(crate) fn is_name_of_step(name: &str) -> bool {
+    WORDS.contains(&name) || Intervention::has(name) || name == SCRIPT_HOST
+}
+
 /// What every check of one file needs.
 struct Reading<'a> {
     library: &'a Library,
@@ -242,12 +251,14 @@ impl Reading<'_> {
 
     fn host(&self, name: String, fields: Spanned<HostFields>) -> Result<Host, ScenarioError> {
         let here = fields.referenced;
-        let HostFields { ip, config, inline, mut patch, alb, client, app, exact, certificates, leave_out, env } =
+        let aliases = fields.value.aliases.iter().map(|alias| alias.value.clone()).collect();
+        let pod = fields.value.pod.as_ref().map(|pod| pod.value.clone());
+        let HostFields { ip, config, inline, mut patch, alb, client, app, exact, certificates, leave_out, env, .. } =
             fields.value;
         for (_, changes) in self.variations.patches(self.label).filter(|(host, _)| *host == name) {
             patch.0.0.extend(changes.0.0.iter().cloned());
         }
-        if WORDS.contains(&name.as_str()) || Intervention::has(&name) || name == SCRIPT_HOST {
+        if is_name_of_step(&name) {
             return Err(self.error(here, format!("`{name}` is the name of a step, not allowed for a host")));
         }
         let role = match (config, inline, alb, client, app) {
@@ -278,18 +289,34 @@ impl Reading<'_> {
         if let Some(what) = habits::misfit(&role) {
             return Err(self.error(here, format!("`{name}` {what}")));
         }
-        Ok(Host { name, ip: ip.map(|ip| ip.value), role })
+        Ok(Host { name, ip: ip.map(|ip| ip.value), aliases, pod, role })
     }
 
+    /// No two hosts have an address or a name in common, and who shares the addresses of a host shares those of one.
     fn check_addresses(&self, hosts: &Ordered<Spanned<HostFields>>) -> Result<(), ScenarioError> {
-        let mut taken = std::collections::BTreeMap::new();
+        let mut taken: BTreeMap<String, &str> = hosts.iter().map(|(name, _)| (name.to_owned(), name)).collect();
         for (name, fields) in hosts.iter() {
-            if let Some(ip) = &fields.value.ip
-                && let Some(other) = taken.insert(ip.value, name)
-            {
-                let what = format!("{} belongs to `{other}` and to `{name}`", ip.value);
-                return Err(self.error(ip.referenced, what));
+            let ip = fields.value.ip.iter().map(|ip| (ip.referenced, ip.value.to_string()));
+            let aliases = fields.value.aliases.iter().map(|alias| (alias.referenced, alias.value.clone()));
+            for (at, address) in ip.chain(aliases) {
+                if let Some(other) = taken.insert(address.clone(), name) {
+                    return Err(self.error(at, format!("{address} belongs to `{other}` and to `{name}`")));
+                }
             }
+            let Some(pod) = &fields.value.pod else { continue };
+            let machine = hosts.iter().find(|(has, _)| *has == pod.value).map(|(_, fields)| &fields.value);
+            let own = fields.value.ip.is_some() || !fields.value.aliases.is_empty();
+            let what = match machine {
+                None => format!("`pod` names `{}`, which is no host", pod.value),
+                Some(machine) if machine.pod.is_some() || pod.value == name => {
+                    format!("`pod` names `{}`, which has no address of its own", pod.value)
+                }
+                Some(_) if own => {
+                    format!("`{name}` has the addresses of `{}`: write `ip` and `aliases` there", pod.value)
+                }
+                Some(_) => continue,
+            };
+            return Err(self.error(pod.referenced, what));
         }
         Ok(())
     }

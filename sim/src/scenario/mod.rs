@@ -30,6 +30,7 @@ use serde_yaml::Spanned;
 pub use certificate::{Certificate, Certificates};
 pub use config::{ProxyConfig, Reloaded, ReloadedFrom};
 pub use document::Document;
+pub(crate) use env::placeholders;
 pub use error::ScenarioError;
 pub use expect::{Expect, Label, Seen, Share, When};
 pub use hosts::{
@@ -40,6 +41,7 @@ pub use leave_out::LeaveOut;
 pub use library::Library;
 pub(crate) use library::plain;
 pub use load::Family;
+pub(crate) use load::is_name_of_step;
 pub use patch::Patch;
 pub(crate) use patch::steps;
 pub use script::{

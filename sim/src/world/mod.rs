@@ -19,6 +19,7 @@ mod host;
 mod network;
 mod panics;
 pub mod perturb;
+mod pods;
 mod scheduler;
 mod seam;
 #[cfg(test)]
@@ -153,6 +154,18 @@ impl World {
         let clock = seam::WorldClock::new(host, &self.shared);
         let chance = Chance::new(self.settings.seed, purpose);
         Machine::new(chance, self.shared.trace.clone(), move || clock.wall())
+    }
+
+    /// Lets `container` share the addresses of `machine`: what is sent there to one of `ports` is for it.
+    pub fn share(&mut self, container: HostId, machine: HostId, ports: &[u16]) {
+        self.shared.network.borrow_mut().share(container, machine, ports);
+    }
+
+    /// Another name for a host.
+    pub fn alias(&mut self, name: &str, host: HostId) {
+        let mut names = self.shared.names.borrow_mut();
+        let addresses = names.get(self.shared.trace.lock().host(host)).cloned().unwrap_or_default();
+        names.insert(name.into(), addresses);
     }
 
     /// Sets the wire between two hosts, both directions; of a host with itself: its loopback.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::fault::{Effect, Fault, Faults};
 use super::perturb::Steering;
+use super::pods::Pods;
 use crate::chance::Chance;
 use crate::kernel::link::{Direction, Link};
 use crate::segment::Segment;
@@ -21,6 +22,7 @@ const HELD_SEGMENTS_MAX: usize = 65_536;
 /// All wires of a world.
 pub(super) struct Network {
     owners: BTreeMap<IpAddr, HostId>,
+    pods: Pods,
     links: BTreeMap<(HostId, HostId), Link>,
     default_link: Link,
     loopback: Link,
@@ -111,6 +113,7 @@ impl Network {
     pub(super) fn new(default_link: Link, chance: Chance, steering: Rc<RefCell<Steering>>, trace: SharedTrace) -> Self {
         Self {
             owners: BTreeMap::new(),
+            pods: Pods::default(),
             links: BTreeMap::new(),
             default_link,
             loopback: Link::loopback(),
@@ -127,6 +130,16 @@ impl Network {
         self.owners.insert(ip, host);
     }
 
+    /// `container` shares the addresses of `machine`, with these ports.
+    pub(super) fn share(&mut self, container: HostId, machine: HostId, ports: &[u16]) {
+        self.pods.add(container, machine, ports);
+    }
+
+    /// Whether some hosts share addresses.
+    pub(super) fn has_pods(&self) -> bool {
+        !self.pods.is_empty()
+    }
+
     pub(super) fn is_taken(&self, ip: IpAddr) -> bool {
         self.owners.contains_key(&ip)
     }
@@ -137,15 +150,17 @@ impl Network {
 
     /// The wire between two hosts.
     pub(super) fn between(&self, a: HostId, b: HostId) -> &Link {
-        let default_link = if a == b { &self.loopback } else { &self.default_link };
+        let is_one_machine = self.pods.machine(a) == self.pods.machine(b);
+        let default_link = if is_one_machine { &self.loopback } else { &self.default_link };
         self.links.get(&(a.min(b), a.max(b))).unwrap_or(default_link)
     }
 
     /// A kernel sent `segment`: decides its fate.
     pub(super) fn post(&mut self, from: HostId, packet: u64, segment: Segment, now: Duration) {
         let ip = segment.to.ip();
-        let to = if ip.is_loopback() { Some(from) } else { self.owners.get(&ip).copied() };
-        let Some(to) = to else { return self.lose(packet, Loss::NoHost, now) };
+        let machine = if ip.is_loopback() { Some(self.pods.machine(from)) } else { self.owners.get(&ip).copied() };
+        let Some(machine) = machine else { return self.lose(packet, Loss::NoHost, now) };
+        let to = self.pods.receiver(from, machine, &segment);
         self.count(from, to, &segment);
         match &mut self.directions.entry((from, to)).or_default().passage {
             Passage::Gated(_) => {

@@ -127,7 +127,7 @@ impl Net for Sockets {
 
     fn connect<'a>(&'a self, to: &'a Address, how: &'a ConnectOptions) -> LocalBoxFuture<'a, io::Result<Conn>> {
         Box::pin(async move {
-            let to = socket_address(to)?;
+            let to = reachable(socket_address(to)?);
             let (id, local) = self.kernel.lock().connect(how.from, to)?;
             if let Some(keepalive) = how.keepalive {
                 self.kernel.lock().keep_alive(id, keepalive);
@@ -153,6 +153,14 @@ pub(super) fn resolve(world: &Weak<WorldShared>, name: &str) -> Result<Vec<IpAdd
     }
     let addresses = world.upgrade().and_then(|world| world.names.borrow().get(name).cloned());
     addresses.filter(|addresses| !addresses.is_empty()).ok_or(ResolveError::NoAddress)
+}
+
+/// Where a connection to an address goes: one to 0.0.0.0 stays on its machine, as in Linux.
+fn reachable(to: SocketAddr) -> SocketAddr {
+    match to {
+        SocketAddr::V4(at) if at.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, at.port()).into(),
+        SocketAddr::V4(_) | SocketAddr::V6(_) => to,
+    }
 }
 
 pub(super) fn socket_address(at: &Address) -> io::Result<SocketAddr> {

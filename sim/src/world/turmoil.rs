@@ -96,6 +96,9 @@ impl World {
         if self.hosts.iter().any(|host| *host.read_delay.end() > Duration::ZERO) {
             return refuse("a notice delay: its sockets are read at every poll");
         }
+        if self.shared.network.borrow().has_pods() {
+            return refuse("hosts that share an address");
+        }
         for (a, b) in (0..self.hosts.len()).flat_map(|a| (0..a).map(move |b| (a, b))) {
             let network = self.shared.network.borrow();
             let Link { jitter, bandwidth, loss, .. } = network.between(HostId(a), HostId(b));

@@ -27,7 +27,7 @@ pub(super) fn layers(tree: &Node, notes: &Notes) -> Result<Vec<RuntimeLayer>, Pr
                 return Err(Problem::invalid(&place(path, entry), "layers are a list"));
             }
         };
-        for (index, item) in items.iter().enumerate() {
+        for (index, item) in items.iter().enumerate().filter(|(_, item)| !item.is_left_out()) {
             let path = format!("{path}.layers[{index}]");
             let at = Place { path: path.clone(), at: Some(item.at) };
             let layer = layer(item, &path, notes)?;

@@ -282,6 +282,12 @@ impl ClientContext {
         self.names.own
     }
 
+    /// `sni`: what a connection asks for that no request names anything else for.
+    #[must_use]
+    pub fn server_name(&self) -> Option<String> {
+        self.names.sni.as_ref().map(|name| name.to_str().into_owned())
+    }
+
     /// What a connection offers and demands, and what it asks for.
     #[must_use]
     pub fn of_connection(&self, asked: &AskedNames) -> (Arc<ClientConfig>, ServerName<'static>) {

@@ -120,11 +120,13 @@ pub(super) fn fields(request: &Request, scheme: &str, authority: String) -> Vec<
         fields.push((":protocol".into(), "websocket".into()));
     }
     fields.extend([(":scheme".into(), scheme.into()), (":path".into(), request.path.clone())]);
-    fields.push((":authority".into(), authority));
+    let given = request.headers.iter().find(|(name, _)| name == ":authority");
+    fields.push((":authority".into(), given.map_or(authority, |(_, value)| value.clone())));
     if request.websocket {
         fields.push(("sec-websocket-version".into(), "13".into()));
     }
-    fields.extend(request.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())));
+    let others = request.headers.iter().filter(|(name, _)| name != ":authority");
+    fields.extend(others.map(|(name, value)| (name.to_ascii_lowercase(), value.clone())));
     fields
 }
 

@@ -22,6 +22,10 @@ pub struct Host {
     pub name: String,
     /// Its address; the next free one of 10.0.0.0/24 if absent.
     pub ip: Option<IpAddr>,
+    /// Names that resolve to its address as well, and more addresses.
+    pub aliases: Vec<String>,
+    /// The host whose addresses it shares, as a container of a pod does.
+    pub pod: Option<String>,
     /// Who lives there.
     pub role: Role,
 }
