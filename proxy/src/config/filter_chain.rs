@@ -10,6 +10,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::listener_filter::{HttpVersion, Inspection};
 use super::tls::ServerTls;
 use super::trust::Cidr;
 
@@ -27,19 +28,8 @@ pub struct FilterChains<T> {
     pub default_tls: Option<Arc<ServerTls>>,
     /// `transport_socket_connect_timeout` of the default.
     pub default_handshake_timeout: Option<Duration>,
-    /// Whether a connection's first bytes are looked at before a chain is chosen.
+    /// How a connection's first bytes are looked at before a chain is chosen.
     pub inspection: Inspection,
-}
-
-/// Whether the first bytes of a connection are looked at.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Inspection {
-    /// They are: `tls_inspector` is configured.
-    Configured,
-    /// Not before a chain has been chosen. As in Envoy, which does not put the filter in by itself (1.40), a chain that matches
-    /// what only they tell then takes no connection.
-    #[default]
-    None,
 }
 
 /// One of the filter chains that have a match.
@@ -68,7 +58,7 @@ pub struct FilterChainMatch {
     pub server_names: Vec<String>,
     /// `transport_protocol`
     pub transport: TransportProtocol,
-    /// `application_protocols`: of the ClientHello.
+    /// `application_protocols`: of the ClientHello, or what `http_inspector` found.
     pub application_protocols: Vec<Vec<u8>>,
     /// `direct_source_prefix_ranges`: of the peer of the connection.
     pub direct_source: Vec<Cidr>,
@@ -131,6 +121,8 @@ pub struct Arrival<'h> {
     pub ends: Ends,
     /// What the client asks for, if its first bytes were looked at and are TLS.
     pub hello: Option<ClientOffer<'h>>,
+    /// What `http_inspector` found.
+    pub http: Option<HttpVersion>,
 }
 
 /// What the ClientHello of a connection asks for.
@@ -164,7 +156,7 @@ impl<T> FilterChains<T> {
     /// Does something come before the protocol of the chains: a look at the first bytes, or TLS?
     #[must_use]
     pub fn reads_first(&self) -> bool {
-        self.inspection != Inspection::None || self.encrypts()
+        self.inspection != Inspection::default() || self.encrypts()
     }
 
     /// Does a chain encrypt its connections?
@@ -265,7 +257,7 @@ const CRITERIA: [Criterion; 9] = [
     |wanted, Arrival { ends, .. }| within(&wanted.destination, ends.local),
     |wanted, Arrival { hello, .. }| serves(&wanted.server_names, hello.and_then(|hello| hello.server_name)),
     |wanted, Arrival { hello, .. }| wanted.transport.fits(hello.is_some()),
-    |wanted, Arrival { hello, .. }| offered(&wanted.application_protocols, hello.map_or(&[], |hello| hello.alpn)),
+    |wanted, Arrival { hello, http, .. }| offered(&wanted.application_protocols, hello, http),
     |wanted, Arrival { ends, .. }| within(&wanted.direct_source, ends.direct_peer),
     |wanted, Arrival { ends, .. }| wanted.source_type.fits(ends),
     |wanted, Arrival { ends, .. }| within(&wanted.source, ends.peer),
@@ -286,12 +278,14 @@ fn serves(names: &[String], name: Option<&str>) -> Option<u32> {
     names.iter().filter_map(fits).max()
 }
 
-/// Does a client offer one of the protocols?
-fn offered(protocols: &[Vec<u8>], offer: &[Vec<u8>]) -> Option<u32> {
-    match protocols.is_empty() {
-        true => Some(0),
-        false => protocols.iter().any(|protocol| offer.contains(protocol)).then_some(1),
+/// Does a client offer one of the protocols, or use it?
+fn offered(protocols: &[Vec<u8>], hello: Option<ClientOffer<'_>>, http: Option<HttpVersion>) -> Option<u32> {
+    if protocols.is_empty() {
+        return Some(0);
     }
+    let offer = hello.map_or(&[][..], |hello| hello.alpn);
+    let used = http.map(|version| version.application_protocol().as_bytes());
+    protocols.iter().any(|protocol| offer.contains(protocol) || used == Some(protocol)).then_some(1)
 }
 
 impl TransportProtocol {
@@ -362,11 +356,13 @@ impl FilterChainMatch {
         *self == Self::default()
     }
 
-    /// Does it ask for what only the first bytes of a connection tell?
+    /// Does it ask for what none of the configured inspectors tells?
     #[must_use]
-    pub fn asks_for_first_bytes(&self) -> bool {
+    pub fn is_out_of_reach(&self, inspection: Inspection) -> bool {
         let Self { server_names, transport, application_protocols, .. } = self;
-        !server_names.is_empty() || !application_protocols.is_empty() || *transport == TransportProtocol::Tls
+        let asks_for_tls = !server_names.is_empty() || *transport == TransportProtocol::Tls;
+        (asks_for_tls && !inspection.tls)
+            || (!application_protocols.is_empty() && !inspection.tls && inspection.http.is_none())
     }
 
     /// Does a list of it have the same element twice?
@@ -415,14 +411,14 @@ mod tests {
             default_name: "".into(),
             default_tls: None,
             default_handshake_timeout: None,
-            inspection: Inspection::None,
+            inspection: Inspection::default(),
         }
     }
 
     fn ends(peer: &str, local: &str) -> Arrival<'static> {
         let peer = Some(peer.parse().unwrap());
         let ends = Ends { local: Some(local.parse().unwrap()), peer, direct_peer: peer };
-        Arrival { ends, hello: None }
+        Arrival { ends, hello: None, http: None }
     }
 
     #[test]
@@ -465,7 +461,11 @@ mod tests {
         let chains = chains([of_port], None);
         assert_eq!(chains.choose(ends("10.0.0.1:5", "10.0.0.2:80")), None);
         assert_eq!(
-            chains.choose(Arrival { ends: Ends { local: None, peer: None, direct_peer: None }, hello: None }),
+            chains.choose(Arrival {
+                ends: Ends { local: None, peer: None, direct_peer: None },
+                hello: None,
+                http: None
+            }),
             None
         );
     }

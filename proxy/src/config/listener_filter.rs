@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::address::ProxyVersion;
 use super::proxy_header::{TlvRule, TlvSelection};
 
-/// The listener filters of a listener, but for `tls_inspector`, of which its filter chains know.
+/// The listener filters of a listener, but for the inspectors, of which its filter chains know ([`Inspection`]).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ListenerFilters {
     /// `proxy_protocol`, the first of them.
@@ -49,6 +49,48 @@ pub enum WithoutHeader {
     Refused,
     /// `allow_requests_without_proxy_protocol`: it is served as it is.
     Allowed,
+}
+
+/// How the first bytes of a connection are looked at before a chain is chosen. As in Envoy, which puts no inspector in by itself
+/// (1.40), a chain that matches what only they tell takes no connection without one.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Inspection {
+    /// `tls_inspector` is configured.
+    pub tls: bool,
+    /// `http_inspector` is configured, and where.
+    pub http: Option<HttpInspection>,
+}
+
+/// Where `http_inspector` stands among the listener filters.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HttpInspection {
+    /// Behind `tls_inspector`: connections in which that one found TLS are not looked at again.
+    AfterTls,
+    /// It looks at every connection.
+    First,
+}
+
+/// A version of HTTP, as far as the first bytes of a connection in clear text tell.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HttpVersion {
+    /// A request line of HTTP/1.0, or of any other version but 1.1.
+    Http10,
+    /// A request line of HTTP/1.1.
+    Http11,
+    /// The preface of HTTP/2.
+    Http2,
+}
+
+impl HttpVersion {
+    /// What `application_protocols` of a match call it.
+    #[must_use]
+    pub const fn application_protocol(self) -> &'static str {
+        match self {
+            Self::Http10 => "http/1.0",
+            Self::Http11 => "http/1.1",
+            Self::Http2 => "h2c",
+        }
+    }
 }
 
 impl ListenerFilters {

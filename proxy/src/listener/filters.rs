@@ -1,4 +1,4 @@
-//! What is read from a connection before its filter chain is chosen: a PROXY header, and the ClientHello.
+//! What is read from a connection before its filter chain is chosen: a PROXY header, the ClientHello, a first line of HTTP.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::config::proxy_header::Tlv;
 use crate::net::proxy_protocol::{self, Found};
 use crate::net::tls::FirstBytes;
 use crate::net::{Address, Conn};
-use crate::stats::{Counter, ListenerStats, ProxyProtocolStats, Registry, TlsInspectorStats};
+use crate::stats::{Counter, HttpInspectorStats, ListenerStats, ProxyProtocolStats, Registry, TlsInspectorStats};
 
 /// Reads PROXY headers.
 pub struct ProxyProtocolFilter {
@@ -21,6 +21,14 @@ pub struct ProxyProtocolFilter {
     stats: ProxyProtocolStats,
     /// `downstream_cx_proxy_proto_error`, of all listeners.
     errors: Counter,
+}
+
+/// The stats of the filters that look at first bytes; `None` where one is not configured.
+pub struct Inspectors {
+    /// `tls_inspector.`
+    pub tls: Option<TlsInspectorStats>,
+    /// `http_inspector.`
+    pub http: Option<HttpInspectorStats>,
 }
 
 /// Why a connection is closed before it has a filter chain.

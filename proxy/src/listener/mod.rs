@@ -1,6 +1,7 @@
 //! A byte stream arrives: the accept loop, and one task for each connection.
 
 mod filters;
+mod http_inspector;
 mod limits;
 mod reception;
 
@@ -20,10 +21,11 @@ use crate::connection_manager::ConnectionManager;
 use crate::drain::ListenerDrain;
 use crate::net::accept::Acceptor;
 use crate::net::{Address, Conn, ListenOptions};
-use crate::stats::{Gauge, ListenerStats, TlsInspectorStats, TlsStats};
+use crate::stats::{Gauge, ListenerStats, TlsStats};
 use crate::stream::{ConnectionLog, ListenerLogs};
 use crate::tcp_proxy::TcpProxy;
-pub use filters::ProxyProtocolFilter;
+pub use filters::{Inspectors, ProxyProtocolFilter};
+pub use http_inspector::http_version;
 pub use limits::{ConnectionLimits, ConnectionPermit, ListenerLimits, Overflow};
 
 /// A bound socket that accepts.
@@ -52,8 +54,8 @@ pub struct Serving {
     pub filters: ListenerFilters,
     /// Reads PROXY headers, if connections begin with one.
     pub proxy_protocol: Option<ProxyProtocolFilter>,
-    /// `tls_inspector.`, if the first bytes of connections are looked at.
-    pub inspector: Option<TlsInspectorStats>,
+    /// Of those that look at the first bytes of connections.
+    pub inspectors: Inspectors,
     /// `server.total_connections`
     pub connections: Gauge,
     /// Where each of its connections has a line, if it has logs.

@@ -7,11 +7,11 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout};
 
 use super::filters::{Refusal, count_first_bytes};
-use super::{Server, Serving};
+use super::{Server, Serving, http_inspector};
 use crate::access_log::Downstream;
-use crate::config::filter_chain::{Arrival, ClientOffer, FilterChains, Inspection};
+use crate::config::filter_chain::{Arrival, ClientOffer, FilterChains};
 use crate::config::listener::Terminal;
-use crate::config::listener_filter::OnTimeout;
+use crate::config::listener_filter::{HttpInspection, HttpVersion, OnTimeout};
 use crate::config::tls::{ServerContext, ServerTls};
 use crate::net::Conn;
 use crate::net::tls::{self, FirstBytes, failure};
@@ -40,7 +40,7 @@ impl Counted {
 impl Serving {
     /// What serves a connection whose chain follows from its ends alone; `None` if no chain takes it.
     pub(super) fn take(&self, conn: &mut Conn, log: &mut Option<Box<ConnectionLog>>) -> Option<Server> {
-        let arrival = Arrival { ends: conn.ends(), hello: None };
+        let arrival = Arrival { ends: conn.ends(), hello: None, http: None };
         self.choose(arrival, conn, log).map(|taken| taken.server)
     }
 
@@ -79,18 +79,16 @@ impl Serving {
         mut conn: Conn,
         log: &mut Option<Box<ConnectionLog>>,
     ) -> Option<(Conn, Server, Counted)> {
-        let (first, unread) = self.read_first(&mut conn).await?;
+        let (First { tls: first, http }, unread) = self.read_first(&mut conn).await?;
         let mut conn = conn.with_unread(unread);
-        if let (FirstBytes::Tls(hello), Inspection::Configured) = (&first, self.filter_chains.inspection) {
-            conn.requested_server_name = hello.server_name.as_deref().map(Into::into);
-        }
-        let hello = match (&first, self.filter_chains.inspection) {
-            (FirstBytes::Tls(hello), Inspection::Configured) => {
+        let hello = match &first {
+            FirstBytes::Tls(hello) if self.filter_chains.inspection.tls => {
+                conn.requested_server_name = hello.server_name.as_deref().map(Into::into);
                 Some(ClientOffer { alpn: &hello.alpn, server_name: hello.server_name.as_deref() })
             }
-            (FirstBytes::Plaintext | FirstBytes::Tls(_) | FirstBytes::Unknown, _) => None,
+            FirstBytes::Plaintext | FirstBytes::Tls(_) | FirstBytes::Unknown => None,
         };
-        let arrival = Arrival { ends: conn.ends(), hello };
+        let arrival = Arrival { ends: conn.ends(), hello, http };
         let Some(Taken { server, tls, handshake_max, .. }) = self.choose(arrival, &mut conn, log) else {
             conn.abort(); // as in Envoy: what the client has sent is not read
             return None;
@@ -115,7 +113,7 @@ impl Serving {
     }
 
     /// What a connection begins with, and the bytes of it that have been read; `None` if it ends here.
-    async fn read_first(&self, conn: &mut Conn) -> Option<(FirstBytes, Bytes)> {
+    async fn read_first(&self, conn: &mut Conn) -> Option<(First, Bytes)> {
         let _waiting = self.stats.downstream_pre_cx_active.enter();
         let mut unread = BytesMut::new();
         let reading = self.run_filters(conn, &mut unread);
@@ -129,7 +127,7 @@ impl Serving {
         };
         refusal.count(&self.stats);
         if refusal == Refusal::Slow && self.filters.on_timeout == OnTimeout::Continue {
-            return Some((FirstBytes::Unknown, unread.freeze()));
+            return Some((First { tls: FirstBytes::Unknown, http: None }, unread.freeze()));
         }
         tracing::debug!(peer = %conn.peer, ?refusal, "a connection is closed before it has a filter chain");
         if !unread.is_empty() {
@@ -140,18 +138,28 @@ impl Serving {
 
     /// # Cancellation
     /// Dropped, it has read nothing that is not in `unread`.
-    async fn run_filters(&self, conn: &mut Conn, unread: &mut BytesMut) -> Result<FirstBytes, Refusal> {
+    async fn run_filters(&self, conn: &mut Conn, unread: &mut BytesMut) -> Result<First, Refusal> {
         if let Some(filter) = &self.proxy_protocol {
             filter.read(conn, unread).await?;
         }
-        if !self.filter_chains.reads_first() {
-            return Ok(FirstBytes::Unknown);
+        let inspection = self.filter_chains.inspection;
+        let mut http = None;
+        if let (Some(HttpInspection::First), Some(stats)) = (inspection.http, &self.inspectors.http) {
+            http = http_inspector::read(conn, unread, stats).await?;
         }
-        let first = FirstBytes::read(conn, unread).await?;
-        if let Some(stats) = &self.inspector {
-            count_first_bytes(stats, &first);
+        if !inspection.tls && !self.filter_chains.encrypts() {
+            return Ok(First { tls: FirstBytes::Unknown, http });
         }
-        Ok(first)
+        let tls = FirstBytes::read(conn, unread).await?;
+        if let Some(stats) = &self.inspectors.tls {
+            count_first_bytes(stats, &tls);
+        }
+        if let (Some(HttpInspection::AfterTls), Some(stats)) = (inspection.http, &self.inspectors.http)
+            && tls == FirstBytes::Plaintext
+        {
+            http = http_inspector::read(conn, unread, stats).await?;
+        }
+        Ok(First { tls, http })
     }
 
     /// Does the handshake of TLS.
@@ -195,6 +203,12 @@ fn count_failed_handshake(server: &Server, counted: &Counted) {
     }
 }
 
+/// What the first bytes of a connection tell.
+struct First {
+    tls: FirstBytes,
+    http: Option<HttpVersion>,
+}
+
 /// What a connection gets that a filter chain has taken.
 struct Taken {
     server: Server,
@@ -224,6 +238,7 @@ fn choose(chains: &FilterChains<Server>, arrival: Arrival<'_>, stats: &ListenerS
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::listener_filter::Inspection;
     use crate::stats::Registry;
 
     #[test]
@@ -235,11 +250,12 @@ mod tests {
             default_name: "".into(),
             default_tls: None,
             default_handshake_timeout: None,
-            inspection: Inspection::None,
+            inspection: Inspection::default(),
         };
         let arrival = Arrival {
             ends: crate::config::filter_chain::Ends { local: None, peer: None, direct_peer: None },
             hello: None,
+            http: None,
         };
         assert!(choose(&chains, arrival, &stats).is_none());
         assert_eq!(stats.no_filter_chain_match.value(), 1);

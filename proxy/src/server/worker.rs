@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 use super::{ServerShared, StartError};
 use crate::access_log::AccessLog;
 use crate::cluster::{Cluster, Clusters, Handover};
-use crate::config::filter_chain::Inspection;
 use crate::config::listener::{LogPath, Terminal};
+use crate::config::listener_filter::Inspection;
 use crate::config::log_format::Operator;
 use crate::config::network_filter::Gate;
 use crate::config::{self, ClusterChange, ListenerChange};
@@ -23,12 +23,13 @@ use crate::connection_manager::ConnectionManager;
 use crate::drain::{Direction, Drain, ListenerDrain, Stage, WorkerDrain};
 use crate::filter::{FilterContext, FilterStats, HealthSources, Membership};
 use crate::gate::Gates;
-use crate::listener::{Listener, ListenerControl, ProxyProtocolFilter, Serving};
+use crate::listener::{Inspectors, Listener, ListenerControl, ProxyProtocolFilter, Serving};
 use crate::net::accept::Acceptor;
 use crate::net::{Accept, Address, InternalNet, ListenOptions, LogTarget, Outside};
 use crate::snapshot::{self, Addresses, Snapshot};
 use crate::stats::{
-    CodeStats, Http1Stats, Http2Stats, HttpStats, ListenerStats, ResponseStats, TcpStats, TlsInspectorStats, TlsStats,
+    CodeStats, Http1Stats, Http2Stats, HttpInspectorStats, HttpStats, ListenerStats, ResponseStats, TcpStats,
+    TlsInspectorStats, TlsStats,
 };
 use crate::stream::{ListenerLogs, LocalReplies, Logs, Service, ServiceParts};
 use crate::tcp_proxy::{TcpProxy, TcpProxyParts};
@@ -251,8 +252,11 @@ impl Worker {
         let stats = ListenerStats::new(registry, &config.stat_name());
         let connections = self.shared.stats.total_connections.clone();
         let tls_stats = filter_chains.encrypts().then(|| TlsStats::of_listener(registry, &config.stat_name()));
-        let inspects = filter_chains.inspection != Inspection::None;
-        let inspector = inspects.then(|| TlsInspectorStats::new(registry));
+        let Inspection { tls, http } = filter_chains.inspection;
+        let inspectors = Inspectors {
+            tls: tls.then(|| TlsInspectorStats::new(registry)),
+            http: http.map(|_| HttpInspectorStats::new(registry)),
+        };
         let filters = config.filters.clone();
         let of_header = |options| ProxyProtocolFilter::new(registry, options);
         let proxy_protocol = filters.proxy_protocol.as_ref().map(of_header);
@@ -264,7 +268,7 @@ impl Worker {
             tls_stats,
             filters,
             proxy_protocol,
-            inspector,
+            inspectors,
             connections,
             logs,
             drain,

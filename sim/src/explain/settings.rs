@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use finwait::codec::{Headers, RequestHead};
 use finwait::config::cluster::{Discovery, Priority};
-use finwait::config::filter_chain::{Arrival, Chosen, ClientOffer, Ends, Inspection};
+use finwait::config::filter_chain::{Arrival, Chosen, ClientOffer, Ends};
 use finwait::config::listener::{ConnectionManager, Listener};
-use finwait::config::listener_filter::WithoutHeader;
+use finwait::config::listener_filter::{Inspection, WithoutHeader};
 use finwait::config::route::{Action, Destination, Forward, NamedCluster};
 use finwait::config::runtime::LayerValues;
 use finwait::config::{Config, Places};
+use finwait::listener::http_version;
 use finwait::net::Random;
 use finwait::net::tls::ClientHello;
 use finwait::router::{Chance, RuntimeKeys};
@@ -351,9 +352,11 @@ fn deepest(places: &Places, steps: &[String]) -> (usize, usize) {
 fn arrival<'h>(connection: &Conversation, listener: &Listener, hello: Option<&'h ClientHello>) -> Arrival<'h> {
     let peer = Some(connection.client_address);
     let ends = Ends { local: Some(connection.server_address), peer, direct_peer: peer };
-    let is_read = listener.filter_chains.inspection == Inspection::Configured;
+    let Inspection { tls, http } = listener.filter_chains.inspection;
     let offer = |hello: &'h ClientHello| ClientOffer { alpn: &hello.alpn, server_name: hello.server_name.as_deref() };
-    Arrival { ends, hello: hello.filter(|_| is_read).map(offer) }
+    let hello = hello.filter(|_| tls).map(offer);
+    let http = http.filter(|_| hello.is_none()).and_then(|_| http_version(&connection.from_client.bytes));
+    Arrival { ends, hello, http }
 }
 
 /// Steps that are parted by spaces, since a key may have dots in it.

@@ -85,7 +85,6 @@ const NAMED: &[(&str, Effect)] = &[
     ("envoy.filters.http.ratelimit", Effect::May(LIMITS)),
     ("envoy.filters.http.tap", Effect::Nothing),
     ("envoy.filters.http.wasm", Effect::May(CODE)),
-    ("envoy.filters.listener.http_inspector", Effect::May("no filter chain is chosen by the application protocol that it would find")),
     ("envoy.filters.listener.original_dst", Effect::May("connections keep the address of the listener, not the one that they were made for")),
     ("envoy.filters.network.ext_authz", Effect::May("it can close a connection")),
     ("envoy.filters.network.ratelimit", Effect::May("it can close a connection")),

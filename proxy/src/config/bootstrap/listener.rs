@@ -50,11 +50,17 @@ pub(crate) struct ListenerFilter {
 /// The listener filters there are.
 #[derive(Debug, Deserialize)]
 pub(crate) enum ListenerFilterConfig {
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector")]
+    HttpInspector(HttpInspector),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol")]
     ProxyProtocol(ProxyProtocol),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")]
     TlsInspector(TlsInspector),
 }
+
+/// `envoy.extensions.filters.listener.http_inspector.v3.HttpInspector`
+#[derive(Debug, Deserialize)]
+pub(crate) struct HttpInspector {}
 
 /// `envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector`
 #[derive(Debug, Deserialize)]

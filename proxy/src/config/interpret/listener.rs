@@ -14,16 +14,14 @@ use crate::config::access_log::AccessLog;
 use crate::config::address::Address;
 use crate::config::bootstrap::access_log::AccessLog as WrittenLog;
 use crate::config::bootstrap::listener::{
-    ConnectionSourceType, FilterChain as Written, FilterChainMatch as WrittenMatch, Listener as WrittenListener,
-    ListenerFilter, ListenerFilterConfig, NetworkFilter, TlsInspector, TrafficDirection,
+    ConnectionSourceType, FilterChain as Written, FilterChainMatch as WrittenMatch, HttpInspector,
+    Listener as WrittenListener, ListenerFilter, ListenerFilterConfig, NetworkFilter, TlsInspector, TrafficDirection,
 };
 use crate::config::bootstrap::{BootstrapExtension, BootstrapExtensionConfig, CidrRange, InternalListener};
 use crate::config::error::{Cause, Place};
-use crate::config::filter_chain::{
-    FilterChain, FilterChainMatch, FilterChains, Inspection, SourceType, TransportProtocol,
-};
+use crate::config::filter_chain::{FilterChain, FilterChainMatch, FilterChains, SourceType, TransportProtocol};
 use crate::config::listener::{ConnectionManager, Listener, Terminal};
-use crate::config::listener_filter::{ListenerFilters, OnTimeout};
+use crate::config::listener_filter::{HttpInspection, Inspection, ListenerFilters, OnTimeout};
 use crate::config::log_format::Operator;
 use crate::config::problem::Problem;
 use crate::config::tcp_proxy::TcpProxy;
@@ -130,22 +128,27 @@ fn inspection(
     place: &Place,
     notes: &Notes,
 ) -> Inspection {
-    let is_configured = written.iter().any(|filter| match filter.value.typed_config.value {
-        ListenerFilterConfig::TlsInspector(TlsInspector {}) => true,
-        ListenerFilterConfig::ProxyProtocol(_) => false,
-    });
-    if is_configured {
-        return Inspection::Configured;
+    let mut inspection = Inspection::default();
+    for filter in written {
+        match filter.value.typed_config.value {
+            ListenerFilterConfig::HttpInspector(HttpInspector {}) if inspection.tls => {
+                inspection.http = Some(HttpInspection::AfterTls);
+            }
+            ListenerFilterConfig::HttpInspector(HttpInspector {}) => inspection.http = Some(HttpInspection::First),
+            ListenerFilterConfig::ProxyProtocol(_) => {}
+            ListenerFilterConfig::TlsInspector(TlsInspector {}) => inspection.tls = true,
+        }
     }
-    if chains.chains.iter().any(|chain| chain.matches.asks_for_first_bytes()) {
+    if chains.chains.iter().any(|chain| chain.matches.is_out_of_reach(inspection)) {
         notes.note(
             place,
             "has a filter chain that matches server names, application protocols or TLS, and takes no connection, as in Envoy: \
              add to listener_filters {name: envoy.filters.listener.tls_inspector, typed_config: {\"@type\": \
-             type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector}}",
+             type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector}}, or http_inspector \
+             (filters.listener.http_inspector.v3.HttpInspector) for application protocols in clear text",
         );
     }
-    Inspection::None
+    inspection
 }
 
 /// The chains of the listener of this name, whose address stands at `place`.
@@ -194,7 +197,7 @@ fn filter_chains(
         default_handshake_timeout: default.as_ref().and_then(handshake_timeout),
         default_tls: socket.map_or(Ok(None), |socket| tls::downstream(socket, secrets, notes))?,
         default: default.map(|chain| terminal(chain, name, clusters, notes)).transpose()?,
-        inspection: Inspection::None,
+        inspection: Inspection::default(),
     })
 }
 

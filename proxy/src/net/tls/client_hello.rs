@@ -10,6 +10,9 @@ use crate::net::Conn;
 
 /// A ClientHello is not longer; Envoy's tls_inspector takes as much. Bytes.
 const HELLO_BYTES_MAX: usize = 16 * 1024;
+/// So many bytes begin a record of TLS: its type, version and length (RFC 8446 5.1). Envoy says of fewer neither that they are TLS
+/// nor that they are not.
+const RECORD_HEAD_LEN: usize = 5;
 /// The type of a record that carries a handshake (RFC 8446 5.1).
 const HANDSHAKE: u8 = 22;
 
@@ -45,8 +48,11 @@ impl FirstBytes {
         let mut acceptor = Acceptor::default();
         let mut seen = 0;
         loop {
-            if bytes.len() == seen && conn.read_buf(bytes).await? == 0 {
+            if (bytes.len() == seen || bytes.len() < RECORD_HEAD_LEN) && conn.read_buf(bytes).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if bytes.len() < RECORD_HEAD_LEN {
+                continue;
             }
             if bytes.first().is_some_and(|first| *first != HANDSHAKE) {
                 return Ok(Self::Plaintext);

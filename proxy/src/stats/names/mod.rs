@@ -37,7 +37,7 @@ pub use managers::{ClusterManagerStats, ListenerManagerStats, ManagerStats, Runt
 pub use part::PartCounters;
 pub use server::{ServerState, ServerStats};
 pub use tcp::TcpStats;
-pub use tls::{HandshakeFailure, ProxyProtocolStats, TlsInspectorStats, TlsStats};
+pub use tls::{HandshakeFailure, HttpInspectorStats, ProxyProtocolStats, TlsInspectorStats, TlsStats};
 
 /// Makes a table of `name: kind` into a struct of handles with a constructor. Where the stat's name holds a
 /// dot, it stands behind the kind.

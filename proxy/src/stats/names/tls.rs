@@ -41,6 +41,22 @@ scope! {
 }
 
 scope! {
+    /// `http_inspector.`: what connections in clear text began with.
+    HttpInspectorStats {
+        /// A request line of another version than HTTP/1.1.
+        http10_found: Counter,
+        /// A request line of HTTP/1.1.
+        http11_found: Counter,
+        /// The preface of HTTP/2.
+        http2_found: Counter,
+        /// Something else.
+        http_not_found: Counter,
+        /// A connection was closed: its first line is too long.
+        read_error: Counter,
+    }
+}
+
+scope! {
     /// `proxy_proto.` or `proxy_proto.<stat_prefix>.`: the PROXY headers of connections.
     ProxyProtocolStats {
         /// A connection without a header was served.
@@ -75,6 +91,14 @@ impl ProxyProtocolStats {
     #[must_use]
     pub fn errors(registry: &Registry) -> Counter {
         registry.counter("downstream_cx_proxy_proto_error")
+    }
+}
+
+impl HttpInspectorStats {
+    /// The scope of all listeners.
+    #[must_use]
+    pub fn new(registry: &Registry) -> Self {
+        Self::under(registry, "http_inspector")
     }
 }
 
