@@ -24,7 +24,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use http::HeaderValue;
 use tokio::task::JoinSet;
 
 pub use avoided::Avoided;
@@ -38,15 +37,11 @@ pub use origin::Origin;
 pub use pool::{Exclusive, Lease, Pool, Stream, TcpConnection, Tunnel, Wanted};
 use pools::Pools;
 
-use crate::access_log::StreamInfo;
-use crate::codec::RequestHead;
 use crate::config;
 use crate::config::cluster::{ByPriority, Discovery, Priority, Refresh};
 use crate::config::health::HealthCheck;
 use crate::config::retry::BACKOFF_BASE_MS;
 use crate::config::runtime::{BASE_RETRY_BACKOFF, PANIC_THRESHOLD, USE_RETRY, maintenance_mode};
-use crate::config::tls::OwnName;
-use crate::config::upstream_name::AskedNames;
 use crate::filter::ClusterFilterStats;
 use crate::net::{Address, Outside, Random};
 use crate::runtime::{Runtime, Watched};
@@ -401,28 +396,6 @@ impl Cluster {
         if !self.shared.config.health_checks.is_empty() {
             stats.health_check_healthy.set(count(&|health| !health.has(HealthFlag::FailedCheck)));
         }
-    }
-
-    /// Whom connections to `endpoint` are opened for that this stream or client uses.
-    #[must_use]
-    pub fn origin(&self, endpoint: &Endpoint, head: Option<&RequestHead>, info: &StreamInfo) -> Origin {
-        let config = &self.shared.config;
-        if config.proxy_header.is_none() && config.tls.is_none() {
-            return Origin::default();
-        }
-        Origin::new(config, &info.downstream, head, self.own_name(endpoint).as_ref())
-    }
-
-    /// What TLS goes by where there is no request.
-    fn own_names(&self, endpoint: &Endpoint) -> AskedNames {
-        let server_name = self.own_name(endpoint).and_then(|name| name.to_str().ok().map(Box::from));
-        AskedNames { server_name, certified: None }
-    }
-
-    /// The hostname of an endpoint, where TLS goes by it.
-    fn own_name(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
-        let tls = self.shared.config.tls.as_ref()?;
-        if tls.current().own_name() == OwnName::Asked { self.hostname(endpoint) } else { None }
     }
 
     /// What filters count of the requests to it.

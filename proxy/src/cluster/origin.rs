@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http::HeaderValue;
 
-use crate::access_log::Downstream;
+use super::{Cluster, Endpoint};
+use crate::access_log::{Downstream, StreamInfo};
 use crate::codec::RequestHead;
 use crate::config::Cluster as Config;
+use crate::config::tls::OwnName;
 use crate::config::upstream_name::{AskedNames, HostUses};
 use crate::net::Address;
 use crate::net::proxy_header::{ProxyVersion, proxy_header};
@@ -56,6 +58,30 @@ impl Origin {
         // Version 2 has a command of its own for this.
         let ends = local.socket().zip(peer.socket()).filter(|_| header.version == ProxyVersion::V1);
         Some(proxy_header(header.version, ends, []).0)
+    }
+}
+
+impl Cluster {
+    /// Whom connections to `endpoint` are opened for that this stream or client uses.
+    #[must_use]
+    pub fn origin(&self, endpoint: &Endpoint, head: Option<&RequestHead>, info: &StreamInfo) -> Origin {
+        let config = &self.shared.config;
+        if config.proxy_header.is_none() && config.tls.is_none() {
+            return Origin::default();
+        }
+        Origin::new(config, &info.downstream, head, self.own_name(endpoint).as_ref())
+    }
+
+    /// What TLS goes by where there is no request.
+    pub(super) fn own_names(&self, endpoint: &Endpoint) -> AskedNames {
+        let server_name = self.own_name(endpoint).and_then(|name| name.to_str().ok().map(Box::from));
+        AskedNames { server_name, certified: None }
+    }
+
+    /// The hostname of an endpoint, where TLS goes by it.
+    fn own_name(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
+        let tls = self.shared.config.tls.as_ref()?;
+        if tls.current().own_name() == OwnName::Asked { self.hostname(endpoint) } else { None }
     }
 }
 
