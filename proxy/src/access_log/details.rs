@@ -145,6 +145,8 @@ text_enum! {
         /// The connection closed.
         Terminated = "connection_termination",
         ..
+        /// The connection cannot come from where it is to come from.
+        Bind(BindFailure),
         /// The connect failed.
         Connect(ConnectFailure),
     }
@@ -177,6 +179,34 @@ impl Text for ConnectFailure {
     }
 }
 
+/// Why a connection cannot come from where it is to come from, with `_` for blanks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BindFailure(Box<str>);
+
+impl BindFailure {
+    /// From the reason as `UPSTREAM_TRANSPORT_FAILURE_REASON` words it.
+    #[must_use]
+    pub fn new(reason: &str) -> Self {
+        Self(reason.replace(char::is_whitespace, "_").into())
+    }
+}
+
+impl Text for BindFailure {
+    fn pieces(&self) -> Pieces<'_> {
+        [BIND_FAILED, &self.0, "", ""]
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        text.strip_prefix(BIND_FAILED).map(|reason| Self(reason.into()))
+    }
+
+    #[cfg(test)]
+    fn examples() -> Vec<Self> {
+        vec![Self::new("failed to bind to 10.0.0.9:0: Cannot assign requested address")]
+    }
+}
+
+const BIND_FAILED: &str = "local_connection_failure|";
 const CONNECT_FAILED: &str = "remote_connection_failure|";
 
 impl Text for UpstreamReset {

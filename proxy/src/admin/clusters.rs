@@ -9,7 +9,7 @@ use crate::config::cluster::Priority;
 use crate::config::runtime::BreakerLimit;
 use crate::net::{Address, InternalAddress};
 use crate::runtime::Runtime;
-use crate::stats::{EndpointStats, HealthFlag};
+use crate::stats::{EndpointFacts, EndpointStats, HealthFlag};
 
 pub(super) fn clusters(query: &Query, state: &AdminState) -> AdminResponse {
     let snapshot = (state.in_force)().snapshot;
@@ -59,6 +59,7 @@ fn maxima(cluster: &Cluster, priority: Priority, runtime: &Runtime) -> [(&'stati
 
 /// What is said of an endpoint, in Envoy's order. The rest of Envoy's list has one possible value here.
 fn facts(endpoint: &EndpointStats) -> [(&'static str, String); 19] {
+    let EndpointFacts { hostname, is_canary } = endpoint.facts();
     [
         ("cx_active", endpoint.cx_active.value().to_string()),
         ("cx_connect_fail", endpoint.cx_connect_fail.value().to_string()),
@@ -69,13 +70,13 @@ fn facts(endpoint: &EndpointStats) -> [(&'static str, String); 19] {
         ("rq_success", endpoint.rq_success.value().to_string()),
         ("rq_timeout", endpoint.rq_timeout.value().to_string()),
         ("rq_total", endpoint.rq_total.value().to_string()),
-        ("hostname", String::new()),
+        ("hostname", hostname),
         ("health_flags", endpoint.health.in_words()),
         ("weight", "1".to_owned()),
         ("region", String::new()),
         ("zone", String::new()),
         ("sub_zone", String::new()),
-        ("canary", "false".to_owned()),
+        ("canary", is_canary.to_string()),
         ("priority", "0".to_owned()),
         ("success_rate", "-1".to_owned()),
         ("local_origin_success_rate", "-1".to_owned()),
@@ -137,13 +138,18 @@ fn host_json(address: &Address, endpoint: &EndpointStats) -> Value {
             health[name] = true.into();
         }
     }
-    json!({
+    let mut host = json!({
         "address": address_json(address),
         "stats": counters.chain(gauges).collect::<Vec<_>>(),
         "health_status": health,
         "weight": 1,
         "locality": {},
-    })
+    });
+    let EndpointFacts { hostname, .. } = endpoint.facts();
+    if !hostname.is_empty() {
+        host["hostname"] = hostname.into();
+    }
+    host
 }
 
 /// An address in Envoy's shape.

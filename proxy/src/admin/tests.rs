@@ -6,7 +6,9 @@ use super::*;
 use crate::config::{Config, Difference};
 use crate::net::Address;
 use crate::snapshot::{Ground, Snapshot};
-use crate::stats::{ClusterStats, CodeStats, Http2Stats, HttpStats, ListenerStats, ResponseStats, ServerState};
+use crate::stats::{
+    ClusterStats, CodeStats, EndpointFacts, Http2Stats, HttpStats, ListenerStats, ResponseStats, ServerState,
+};
 
 const CONFIG: &str = "
 node: { id: host-1, cluster: edge }
@@ -212,6 +214,17 @@ fn an_unhealthy_endpoint_shows() {
     let process = Process::new();
     process.endpoint.health.set_flag(crate::stats::HealthFlag::FailedCheck);
     assert!(process.body("/clusters").contains("up::127.0.0.1:8080::health_flags::/failed_active_hc\n"));
+}
+
+#[test]
+fn the_name_and_the_kind_of_an_endpoint_show() {
+    let process = Process::new();
+    process.endpoint.set_facts(EndpointFacts { hostname: "app.test".into(), is_canary: true });
+    let text = process.body("/clusters");
+    assert!(text.contains("up::127.0.0.1:8080::hostname::app.test\n"), "{text}");
+    assert!(text.contains("up::127.0.0.1:8080::canary::true\n"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&process.body("/clusters?format=json")).unwrap();
+    assert_eq!(json["cluster_statuses"][0]["host_statuses"][0]["hostname"], "app.test");
 }
 
 #[test]

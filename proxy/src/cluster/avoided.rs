@@ -10,6 +10,7 @@ use crate::access_log::UpstreamMetadata;
 use crate::config::cluster::{Discovery, Labels};
 use crate::config::retry::{HostPredicate, OtherEndpoints};
 use crate::net::Address;
+use crate::stats::EndpointFacts;
 
 /// Where the tries of one request have gone, and which endpoints its retries avoid.
 #[derive(Debug)]
@@ -74,6 +75,14 @@ impl Cluster {
     pub fn metadata(&self, endpoint: Option<&Endpoint>) -> Option<UpstreamMetadata> {
         let all = Arc::clone(self.shared.config.metadata.as_ref()?);
         Some(UpstreamMetadata { all, endpoint: endpoint.and_then(|endpoint| self.written_as(endpoint)) })
+    }
+
+    /// Notes for `/clusters` what the configuration says of an endpoint.
+    pub(super) fn describe(&self, endpoint: &Endpoint) {
+        let hostname = self.hostname(endpoint);
+        let hostname = hostname.as_ref().and_then(|name| name.to_str().ok()).unwrap_or_default().to_owned();
+        let is_canary = self.labels(endpoint).is_some_and(|labels| labels.is_canary);
+        endpoint.counts.set_facts(EndpointFacts { hostname, is_canary });
     }
 
     /// Which of the configuration's endpoints it is, in their order.

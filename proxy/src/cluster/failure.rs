@@ -2,13 +2,15 @@
 
 use http::StatusCode;
 
-use crate::access_log::details::ConnectFailure;
+use crate::access_log::details::{BindFailure, ConnectFailure};
 use crate::access_log::{Details, ResetCause, ResponseFlag, ResponseStart, UpstreamReset};
 use crate::codec::{ExchangeError, ResetReason};
 
 /// Why there is no response.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Failure {
+    /// The connection cannot come from where it is to come from; the text is Envoy's, which ends in the system's reason.
+    Bind(String),
     /// The connection was refused or failed; the text is Envoy's, which ends in the system's reason.
     Connect(String),
     /// `connect_timeout` passed.
@@ -45,6 +47,7 @@ impl Failure {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::Bind(_) => "local connection failure",
             Self::Connect(_) => "remote connection failure",
             Self::ConnectTimeout => "connection timeout",
             Self::Overflow | Self::PendingOverflow => "overflow",
@@ -68,7 +71,8 @@ impl Failure {
             Self::LongestStream { request_complete: true } | Self::TryIdle | Self::TryTimeout => {
                 StatusCode::GATEWAY_TIMEOUT
             }
-            Self::Connect(_)
+            Self::Bind(_)
+            | Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Overflow
             | Self::PendingOverflow
@@ -84,7 +88,7 @@ impl Failure {
     #[must_use]
     pub fn flag(&self) -> ResponseFlag {
         match self {
-            Self::Connect(_) | Self::ConnectTimeout => ResponseFlag::UF,
+            Self::Bind(_) | Self::Connect(_) | Self::ConnectTimeout => ResponseFlag::UF,
             Self::Overflow | Self::PendingOverflow => ResponseFlag::UO,
             Self::LongestStream { .. } => ResponseFlag::UMSDR,
             Self::NoHealthyUpstream => ResponseFlag::UH,
@@ -99,6 +103,7 @@ impl Failure {
     #[must_use]
     pub fn details(&self, response: ResponseStart) -> Details {
         let cause = match self {
+            Self::Bind(reason) => ResetCause::Bind(BindFailure::new(reason)),
             Self::Connect(reason) => ResetCause::Connect(ConnectFailure::new(reason)),
             Self::ConnectTimeout => ResetCause::ConnectTimeout,
             Self::LongestStream { .. } => return Details::UpstreamMaxStreamDuration,

@@ -271,7 +271,8 @@ struct Target<'t> {
 
 impl Target<'_> {
     async fn connect(self) -> io::Result<Conn> {
-        let mut conn = self.net.connect(self.address, &ConnectOptions::default()).await?;
+        let options = ConnectOptions { from: self.config.source, ..ConnectOptions::default() };
+        let mut conn = self.net.connect(self.address, &options).await?;
         if let Some(header) = Origin::own_header(self.config, &conn.local, &conn.peer) {
             conn.write_all(&header).await?;
         }

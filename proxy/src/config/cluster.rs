@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -110,6 +110,8 @@ pub struct Cluster {
     pub preconnect_percent: u32,
     /// The kernel asks a silent endpoint whether it is there.
     pub tcp_keepalive: Option<TcpKeepalive>,
+    /// `upstream_bind_config.source_address`: its connections come from there.
+    pub source: Option<SocketAddr>,
     /// Bytes that may wait in one direction of one connection before the other side is no longer read.
     pub buffer_bytes_max: usize,
 }

@@ -217,6 +217,22 @@ pub struct ConnectOptions {
     pub keepalive: Option<TcpKeepalive>,
 }
 
+/// A connection cannot come from where it is to come from.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot bind to {from}: {error}")]
+pub struct BindError {
+    /// [`ConnectOptions::from`]
+    pub from: SocketAddr,
+    /// What the system says.
+    pub error: io::Error,
+}
+
+impl From<BindError> for io::Error {
+    fn from(error: BindError) -> Self {
+        Self::new(error.error.kind(), error)
+    }
+}
+
 /// How a kernel probes a silent peer. A field that is `None` is the system's own choice.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct TcpKeepalive {

@@ -2,6 +2,8 @@
 //!
 //! They are not in the registry: a cluster may have hundreds of endpoints, and they come and go with DNS.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::{Counter, Gauge, Health};
 
 /// What is counted of one endpoint, by all workers together.
@@ -27,4 +29,28 @@ pub struct EndpointStats {
     pub rq_total: Counter,
     /// Whether it may be chosen.
     pub health: Health,
+    /// What the configuration says of it.
+    said: Mutex<EndpointFacts>,
+}
+
+/// What the configuration says of an endpoint.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct EndpointFacts {
+    /// `hostname`, or the name that DNS has resolved; empty if it has none.
+    pub hostname: String,
+    /// `envoy.lb: {canary: true}` in its metadata.
+    pub is_canary: bool,
+}
+
+impl EndpointStats {
+    /// What the configuration says of the endpoint.
+    #[must_use]
+    pub fn facts(&self) -> EndpointFacts {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The configuration says this of the endpoint.
+    pub fn set_facts(&self, facts: EndpointFacts) {
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = facts;
+    }
 }

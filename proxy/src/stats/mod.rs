@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use authorisation::ClusterAuthorisations;
 pub use codes::{CodeStats, PartStats};
 pub use derived::Derived;
-pub use endpoints::EndpointStats;
+pub use endpoints::{EndpointFacts, EndpointStats};
 pub use grpc::{GrpcFamily, GrpcMethod, GrpcStats, service_and_method};
 pub use health::{Ejections, Health, HealthFlag};
 pub use histogram::{Histogram, Recorded};

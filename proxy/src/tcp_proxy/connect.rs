@@ -126,7 +126,7 @@ fn report_failed(cluster: &Cluster, endpoint: &Endpoint, failure: &Failure, info
     );
     info.flag(failure.flag());
     // It stays when a later attempt succeeds, as the flag does.
-    if let Failure::Connect(why) = failure {
+    if let Failure::Bind(why) | Failure::Connect(why) = failure {
         info.transport_failure = Some(why.clone().into());
     }
 }

@@ -182,7 +182,7 @@ fn report_unconnected(cluster: &Cluster, endpoint: &Rc<Endpoint>, failure: &Fail
     if *failure == Failure::PendingOverflow {
         info.upstream_host = None; // it never came so far as to be this endpoint's
     }
-    if matches!(failure, Failure::Connect(_) | Failure::ConnectTimeout) {
+    if matches!(failure, Failure::Bind(_) | Failure::Connect(_) | Failure::ConnectTimeout) {
         tracing::debug!(
             connection = info.downstream.connection_id,
             cluster = &*cluster.shared.config.name,
@@ -191,7 +191,7 @@ fn report_unconnected(cluster: &Cluster, endpoint: &Rc<Endpoint>, failure: &Fail
             "a connect failed"
         );
     }
-    if let Failure::Connect(why) = failure {
+    if let Failure::Bind(why) | Failure::Connect(why) = failure {
         info.transport_failure = Some(why.clone().into());
     }
     cluster.report(endpoint, Err(failure));

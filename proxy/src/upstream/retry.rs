@@ -189,7 +189,9 @@ fn grpc_status(headers: &Headers) -> Option<u32> {
 fn failure_is_retriable(on: RetryOn, failure: &Failure, nothing_sent: bool) -> bool {
     let any_reset = on.server_error || on.gateway_error || on.reset;
     match failure {
-        Failure::Connect(_) | Failure::ConnectTimeout => any_reset || on.connect_failure || on.reset_before_request,
+        Failure::Bind(_) | Failure::Connect(_) | Failure::ConnectTimeout => {
+            any_reset || on.connect_failure || on.reset_before_request
+        }
         Failure::Refused => any_reset || on.refused_stream,
         Failure::LongestStream { .. } | Failure::Terminated | Failure::TryIdle | Failure::TryTimeout => {
             any_reset || (on.reset_before_request && nothing_sent)

@@ -217,6 +217,11 @@ const OVERFLOW: Reason = reason(
     "permit more concurrent ones",
     Some((At::Cluster, "circuit_breakers.thresholds")),
 );
+const NO_SOURCE: Reason = reason(
+    "because its host does not have the address that its connections are to come from",
+    "name an address of that host",
+    Some((At::Cluster, "upstream_bind_config.source_address")),
+);
 const WEBSOCKET_REFUSED: Reason =
     reason("because the next hop did not accept the WebSocket", "no setting: the app has to respond 101", None);
 const AS_NEXT_HOP: Reason = reason("as the next hop did", "no setting: it is the response of the app", None);
@@ -404,6 +409,7 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::UpstreamReset(UpstreamReset { response: ResponseStart::Before, cause: ResetCause::Overflow }) => {
             OVERFLOW
         }
+        Details::UpstreamReset(UpstreamReset { cause: ResetCause::Bind(_), .. }) => NO_SOURCE,
         Details::UpstreamMaxStreamDuration => LONGEST_ATTEMPT,
         Details::ViaUpstream => AS_NEXT_HOP,
         Details::WebSocketHandshakeUnsuccessful => WEBSOCKET_REFUSED,

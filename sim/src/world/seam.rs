@@ -13,8 +13,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use finwait::net::{
-    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, LogWriter, Logs, Net,
-    Outside, Peek, Random, ResolveError,
+    Accept, Address, BindError, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, LogWriter,
+    Logs, Net, Outside, Peek, Random, ResolveError,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -128,7 +128,10 @@ impl Net for Sockets {
     fn connect<'a>(&'a self, to: &'a Address, how: &'a ConnectOptions) -> LocalBoxFuture<'a, io::Result<Conn>> {
         Box::pin(async move {
             let to = reachable(socket_address(to)?);
-            let (id, local) = self.kernel.lock().connect(how.from, to)?;
+            let (id, local) = self.kernel.lock().connect(how.from, to).map_err(|error| match how.from {
+                Some(from) => BindError { from, error }.into(),
+                None => error,
+            })?;
             if let Some(keepalive) = how.keepalive {
                 self.kernel.lock().keep_alive(id, keepalive);
             }

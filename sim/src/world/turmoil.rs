@@ -235,8 +235,8 @@ impl Net for Sockets {
     fn connect<'a>(&'a self, to: &'a Address, how: &'a ConnectOptions) -> LocalBoxFuture<'a, io::Result<Conn>> {
         Box::pin(async move {
             let to = super::seam::socket_address(to)?;
-            if how.from.is_some_and(|from| from.port() != 0) {
-                self.world.upgrade().inspect(|world| world.refuse("a connection from a chosen port"));
+            if how.from.is_some() {
+                self.world.upgrade().inspect(|world| world.refuse("a connection from a chosen address"));
                 return Err(io::ErrorKind::Unsupported.into());
             }
             if how.keepalive.is_some() {

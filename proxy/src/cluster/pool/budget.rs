@@ -19,7 +19,7 @@ use crate::cluster::{ClusterShared, Failure, Location, Origin};
 use crate::config::cluster::{Discovery, Priority, TcpKeepalive};
 use crate::config::tls::ClientTls;
 use crate::config::upstream_name::AskedNames;
-use crate::net::{self, Address, Conn, ConnectOptions, Outside, Passed};
+use crate::net::{self, Address, BindError, Conn, ConnectOptions, Outside, Passed};
 use crate::permits::Permit;
 use crate::stats::{EndpointStats, Held, TlsStats};
 
@@ -218,17 +218,20 @@ impl Budget {
             time,
             interval,
         });
-        let options = ConnectOptions { keepalive, passed: self.passed(), ..ConnectOptions::default() };
+        let options = ConnectOptions { keepalive, passed: self.passed(), from: config.source };
         let one_more = || {
             self.shared.stats.upstream_cx_total.inc();
             self.counts.cx_total.inc();
         };
         let connect = async {
             let conn = addresses::connect(&*self.outside.net, &self.location, &options, one_more).await;
-            let mut conn = conn.map_err(|error| connect_error(&self.location.address, &error))?;
-            self.write_header(&mut conn).await.map_err(|error| connect_error(&self.location.address, &error))?;
+            let failed = |error: io::Error| connect_failure(&self.location.address, &error);
+            let mut conn = conn.map_err(failed)?;
+            self.write_header(&mut conn).await.map_err(failed)?;
             match (&config.tls, &self.shared.tls_stats) {
-                (Some(tls), Some(stats)) => encrypt(conn, tls, &self.origin.names, stats).await,
+                (Some(tls), Some(stats)) => {
+                    encrypt(conn, tls, &self.origin.names, stats).await.map_err(Failure::Connect)
+                }
                 _ => Ok(conn),
             }
         };
@@ -245,9 +248,9 @@ impl Budget {
                 stats.upstream_cx_connect_ms.record_ms(record.opened.elapsed());
                 return Ok((conn, record));
             }
-            Ok(Err(reason)) => {
+            Ok(Err(failure)) => {
                 record.closed_by = ClosedBy::Peer;
-                Failure::Connect(reason)
+                failure
             }
             Err(_elapsed) => {
                 stats.upstream_cx_connect_timeout.inc();
@@ -423,18 +426,24 @@ async fn encrypt(conn: Conn, tls: &ClientTls, names: &AskedNames, stats: &TlsSta
     }
 }
 
-fn connect_error(at: &Address, error: &io::Error) -> String {
-    match at {
+/// Why there is no connection to `at`.
+fn connect_failure(at: &Address, error: &io::Error) -> Failure {
+    if let Some(BindError { from, error }) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        return Failure::Bind(format!("failed to bind to {from}: {}", in_words(error)));
+    }
+    Failure::Connect(match at {
         Address::Internal(_) | Address::Pipe(_) => {
             format!("immediate connect error: {}|remote address:{at}", in_words(error))
         }
         Address::Socket(_) => format!("delayed connect error: {}", in_words(error)),
-    }
+    })
 }
 
 /// The system's reason as Envoy prints it: the words without the number.
 fn in_words(error: &io::Error) -> String {
-    const WORDS: [(io::ErrorKind, &str); 8] = [
+    const WORDS: [(io::ErrorKind, &str); 10] = [
+        (io::ErrorKind::AddrInUse, "Address already in use"),
+        (io::ErrorKind::AddrNotAvailable, "Cannot assign requested address"),
         (io::ErrorKind::ConnectionRefused, "Connection refused"),
         (io::ErrorKind::ConnectionReset, "Connection reset by peer"),
         (io::ErrorKind::TimedOut, "Connection timed out"),
@@ -445,5 +454,11 @@ fn in_words(error: &io::Error) -> String {
         (io::ErrorKind::PermissionDenied, "Permission denied"),
     ];
     let known = WORDS.iter().find(|(kind, _)| *kind == error.kind());
-    known.map_or_else(|| error.to_string(), |(_, words)| (*words).to_owned())
+    known.map_or_else(|| without_number(error), |(_, words)| (*words).to_owned())
+}
+
+/// The standard library adds the number of the error.
+fn without_number(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error ").next().unwrap_or_default().to_owned()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::tls::TransportSocket;
-use super::{Address, HeaderKeyFormat, Http2ProtocolOptions};
+use super::{Address, HeaderKeyFormat, Http2ProtocolOptions, SocketAddress};
 use crate::config::constraints::{LongerThan, NonEmpty, PercentValue, Positive, WholePercent};
 use crate::config::units::Seconds;
 use crate::config::yaml::{At, Tree};
@@ -37,7 +37,14 @@ pub(crate) struct Cluster {
     pub(crate) r#type: Option<DiscoveryType>,
     pub(crate) transport_socket: Option<At<TransportSocket>>,
     pub(crate) typed_extension_protocol_options: Option<TypedExtensionProtocolOptions>,
+    pub(crate) upstream_bind_config: Option<BindConfig>,
     pub(crate) upstream_connection_options: Option<UpstreamConnectionOptions>,
+}
+
+/// `envoy.config.core.v3.BindConfig`
+#[derive(Debug, Deserialize)]
+pub(crate) struct BindConfig {
+    pub(crate) source_address: Option<SocketAddress>,
 }
 
 /// `envoy.config.cluster.v3.Cluster.RefreshRate`

@@ -76,6 +76,13 @@ pub(super) fn name_and_port(written: &At<Written>) -> Result<(String, u16), Prob
     }
 }
 
+/// Where connections to endpoints come from.
+pub(super) fn source(written: &SocketAddress) -> Result<SocketAddr, Problem> {
+    let ip = written.address.value.parse::<IpAddr>();
+    let ip = ip.map_err(|_| written.address.invalid(format!("malformed IP address: {:?}", written.address.value)))?;
+    Ok(SocketAddr::new(ip, written.port_value))
+}
+
 /// An address that is a number; `but` says what to write if it is a name.
 fn number(socket: &SocketAddress, but: &'static str) -> Result<Address, Problem> {
     let ip: IpAddr =

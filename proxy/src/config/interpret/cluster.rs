@@ -1,5 +1,6 @@
 //! What a cluster means.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,8 +98,15 @@ pub(super) fn cluster(written: At<Written>, secrets: &Secrets<'_>, notes: &Notes
         ),
         preconnect_percent: cluster.preconnect_policy.as_ref().map_or(Ok(100), preconnect_percent)?,
         tcp_keepalive: cluster.upstream_connection_options.and_then(|options| options.tcp_keepalive).map(tcp_keepalive),
+        source: source(cluster)?,
         buffer_bytes_max: buffer_bytes_max(cluster.per_connection_buffer_limit_bytes.as_ref())?,
     })
+}
+
+/// Where its connections come from, if not from where the system chooses.
+fn source(cluster: &Written) -> Result<Option<SocketAddr>, Problem> {
+    let bind = cluster.upstream_bind_config.as_ref();
+    bind.and_then(|bind| bind.source_address.as_ref()).map(address::source).transpose()
 }
 
 /// The transport socket and those within it, the outermost first.

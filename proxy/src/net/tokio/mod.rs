@@ -25,8 +25,8 @@ use socket2::SockFilter;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{
-    Accept, Address, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, Memory, Net, Outside,
-    Peek, Random, ResolveError, TcpKeepalive,
+    Accept, Address, BindError, Clock, Conn, ConnectOptions, Io, ListenOptions, LocalBoxFuture, LogTarget, Memory, Net,
+    Outside, Peek, Random, ResolveError, TcpKeepalive,
 };
 
 pub use logs::{Diagnostics, LOG_FLUSH_INTERVAL, LogFiles};
@@ -198,8 +198,8 @@ fn socket_keepalive(how: TcpKeepalive) -> socket2::TcpKeepalive {
 }
 
 async fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if from.is_ipv4() { ::tokio::net::TcpSocket::new_v4()? } else { ::tokio::net::TcpSocket::new_v6()? };
-    socket.bind(from)?;
+    let socket = if to.is_ipv4() { ::tokio::net::TcpSocket::new_v4()? } else { ::tokio::net::TcpSocket::new_v6()? };
+    socket.bind(from).map_err(|error| BindError { from, error })?;
     socket.connect(to).await
 }
 
@@ -360,5 +360,30 @@ impl Random for SplitMix {
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^ (mixed >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[::tokio::test]
+    async fn a_connection_comes_from_its_source_address_or_does_not_begin() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = Address::Socket(listener.local_addr().unwrap());
+        let connect = async |from: &str| {
+            let how = ConnectOptions { from: Some(SocketAddr::new(from.parse().unwrap(), 0)), ..Default::default() };
+            Sockets.connect(&to, &how).await
+        };
+        let conn = connect("127.0.0.5").await.unwrap();
+        let (_, peer) = listener.accept().await.unwrap();
+        assert_eq!(peer.ip(), IpAddr::from([127, 0, 0, 5]));
+        assert_eq!(conn.local, Address::Socket(peer));
+        // TEST-NET-1 (RFC 5737) belongs to no host; a socket has one family.
+        for from in ["192.0.2.1", "::1"] {
+            let error = connect(from).await.unwrap_err();
+            let bind = error.get_ref().and_then(|inner| inner.downcast_ref::<BindError>());
+            assert!(bind.is_some_and(|bind| bind.from.ip().to_string() == from), "{error}");
+        }
     }
 }
