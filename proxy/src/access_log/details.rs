@@ -2,6 +2,7 @@
 //! `%CONNECTION_TERMINATION_DETAILS%`, as enums. The proxy sets values and compares values; the text is made when a line is
 //! written, and read where a line is explained.
 
+use super::jwt::JwtDenied;
 use crate::codec::Violation;
 use crate::codec::http1::Refusal;
 use crate::config::filter::StrictHeader;
@@ -99,6 +100,8 @@ text_enum! {
         ..
         /// The client broke the rules of HTTP, or reset the stream.
         Codec(Violation),
+        /// The request's tokens do not let it through.
+        JwtDenied(JwtDenied),
         /// Rules do not let the request through.
         RbacAccessDenied(DeniedBy),
         /// A header that is checked has an invalid value.

@@ -8,6 +8,7 @@ pub mod details;
 pub mod flags;
 pub mod format;
 pub(crate) mod grpc_status;
+mod jwt;
 pub(crate) mod time;
 
 use std::borrow::Cow;
@@ -34,6 +35,7 @@ use crate::token_bucket::TokenBucket;
 pub use details::{ConnectionTermination, DeniedBy, Details, ResetCause, ResponseStart, UpstreamReset};
 pub use flags::{ResponseFlag, ResponseFlags};
 use format::{Heads, Renderer, Source};
+pub use jwt::{JwtDenied, JwtFailure};
 
 /// What is known of the connection a stream came on.
 #[derive(Clone, Debug)]

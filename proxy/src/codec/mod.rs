@@ -19,6 +19,7 @@ mod informational_sender;
 mod lingering;
 pub(crate) mod matching;
 pub(crate) mod names;
+pub(crate) mod route_matching;
 mod spelling;
 mod violation;
 

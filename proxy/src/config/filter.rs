@@ -13,6 +13,7 @@ use http::HeaderName;
 use super::cors::Cors;
 pub use super::ext_authz::ExtAuthz;
 use super::fraction::Fraction;
+pub use super::jwt_authn::JwtAuthn;
 use super::metadata::Struct;
 pub use super::mutation::{AppendAction, Mutation};
 use super::rate_limit::RateLimit;
@@ -66,6 +67,8 @@ pub enum Filter {
     HeaderMutation(HeaderMutation),
     /// `envoy.filters.http.health_check`
     HealthCheck(Arc<HealthCheck>),
+    /// `envoy.filters.http.jwt_authn`
+    JwtAuthn(Arc<JwtAuthn>),
     /// `envoy.filters.http.local_ratelimit`
     RateLimit(Arc<RateLimit>),
     /// `envoy.filters.http.rbac`
@@ -85,6 +88,8 @@ pub enum Kind {
     ExtAuthz(String),
     /// `envoy.filters.http.health_check`
     HealthCheck,
+    /// `envoy.filters.http.jwt_authn`, with its `stat_prefix`
+    JwtAuthn(String),
     /// `envoy.filters.http.rbac`
     Rbac(RbacPrefixes),
     /// `envoy.filters.http.set_metadata`

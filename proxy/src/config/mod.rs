@@ -27,6 +27,8 @@ pub mod header_names;
 pub mod health;
 pub mod http2;
 mod interpret;
+pub mod jwks;
+pub mod jwt_authn;
 pub mod listener;
 pub mod listener_filter;
 pub mod local_reply;

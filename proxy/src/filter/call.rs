@@ -16,6 +16,14 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
     /// A response with a larger body is none.
     pub(crate) bytes_max: usize,
+    pub(crate) sender: Sender,
+}
+
+/// Whether who gets a call is told of this host, in `x-forwarded-for`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Sender {
+    Hidden,
+    Told,
 }
 
 /// What a call came to.

@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::fetched_keys::FetchedKeys;
 use super::health_sources::{CheckStats, HealthSources, KeptStatuses};
 use super::limits::Limits;
 use crate::config::filter::{Kind, RbacPrefixes};
 use crate::config::fraction::{Fraction, is_drawn};
 use crate::config::listener::ConnectionManager;
 use crate::config::rate_limit::RateLimit;
-use crate::net::Random;
+use crate::net::{Clock, Random};
 use crate::runtime::{Runtime, Watched};
-use crate::stats::{AuthorisationStats, CorsStats, CsrfStats, HealthCheckStats, RbacStats, Registry, SetMetadataStats};
+use crate::stats::{
+    AuthorisationStats, CorsStats, CsrfStats, HealthCheckStats, RbacStats, Registry, SetMetadataStats, TokenStats,
+};
 
 use crate::token_bucket::Buckets;
 
@@ -24,6 +27,8 @@ pub(crate) struct FilterStats {
     pub(super) csrf: Option<CsrfStats>,
     /// By their prefixes.
     authorisations: Vec<(String, AuthorisationStats)>,
+    /// By their prefixes.
+    tokens: Vec<(String, TokenStats)>,
     pub(super) health_check: Option<CheckStats>,
     /// By their prefixes.
     rbac: Vec<(RbacPrefixes, RbacStats)>,
@@ -47,7 +52,12 @@ impl FilterStats {
             let Kind::ExtAuthz(prefix) = kind else { return None };
             Some((prefix.clone(), AuthorisationStats::new(registry, &options.stat_prefix, prefix)))
         };
+        let tokens = |kind: &Kind| {
+            let Kind::JwtAuthn(prefix) = kind else { return None };
+            Some((prefix.clone(), TokenStats::new(registry, &options.stat_prefix, prefix)))
+        };
         Self {
+            tokens: options.counted.iter().filter_map(tokens).collect(),
             authorisations: options.counted.iter().filter_map(authorisation).collect(),
             cors: options.counted.contains(&Kind::Cors).then(|| CorsStats::new(registry, &options.stat_prefix)),
             csrf: options.counted.contains(&Kind::Csrf).then(|| CsrfStats::new(registry, &options.stat_prefix)),
@@ -70,6 +80,11 @@ impl FilterStats {
         self.authorisations.iter().find(|(known, _)| known == prefix).map(|(_, stats)| stats)
     }
 
+    /// Those of the filter `envoy.filters.http.jwt_authn` with this prefix.
+    pub(super) fn tokens(&self, prefix: &str) -> Option<&TokenStats> {
+        self.tokens.iter().find(|(known, _)| known == prefix).map(|(_, stats)| stats)
+    }
+
     /// Those of the filter `envoy.filters.http.rbac` with these prefixes.
     pub(super) fn rbac(&self, prefixes: &RbacPrefixes) -> Option<&RbacStats> {
         self.rbac.iter().find(|(known, _)| known == prefixes).map(|(_, stats)| stats)
@@ -82,6 +97,8 @@ pub(crate) struct FilterContext {
     /// `per_connection_buffer_limit_bytes`
     pub(super) buffer_bytes_max: usize,
     random: Rc<dyn Random>,
+    pub(super) clock: Rc<dyn Clock>,
+    pub(super) fetched_keys: FetchedKeys,
     runtime: Arc<Runtime>,
     /// As many as routes name keys, in all configurations that were served.
     fractions: RefCell<BTreeMap<String, Watched>>,
@@ -94,7 +111,7 @@ impl FilterContext {
     pub(crate) fn new(
         stats: FilterStats,
         buffer_bytes_max: usize,
-        random: Rc<dyn Random>,
+        (random, clock): (Rc<dyn Random>, Rc<dyn Clock>),
         runtime: Arc<Runtime>,
         (registry, buckets): (&Arc<Registry>, &Arc<Buckets>),
         health: HealthSources,
@@ -103,6 +120,8 @@ impl FilterContext {
             stats,
             buffer_bytes_max,
             random,
+            clock,
+            fetched_keys: FetchedKeys::default(),
             runtime,
             fractions: RefCell::default(),
             limits: Limits::new(registry, buckets),
@@ -150,6 +169,14 @@ mod tests {
         }
     }
 
+    struct Epoch;
+
+    impl Clock for Epoch {
+        fn wall(&self) -> std::time::SystemTime {
+            std::time::SystemTime::UNIX_EPOCH
+        }
+    }
+
     #[test]
     fn a_fraction_is_the_runtimes_and_only_a_part_takes_a_chance() {
         let layer = RuntimeLayer { name: "operators".to_owned(), values: LayerValues::Admin };
@@ -158,7 +185,7 @@ mod tests {
         let context = FilterContext::new(
             FilterStats::default(),
             0,
-            Rc::clone(&random) as Rc<dyn Random>,
+            (Rc::clone(&random) as Rc<dyn Random>, Rc::new(Epoch)),
             Arc::clone(&runtime),
             (&Arc::default(), &Arc::default()),
             HealthSources {

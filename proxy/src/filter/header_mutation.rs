@@ -55,7 +55,11 @@ impl<'c> HeaderMutation<'c> {
 
 /// `path` after these mutations of its query parameters. Parameters that no mutation names stay as they came, byte for
 /// byte: an escape that were decoded on the way could end the request line (RFC 9112 3).
-fn with_query(path: &HeaderValue, mutations: &[Mutation<String>], value: impl Fn(&Format) -> Vec<u8>) -> HeaderValue {
+pub(super) fn with_query(
+    path: &HeaderValue,
+    mutations: &[Mutation<String>],
+    value: impl Fn(&Format) -> Vec<u8>,
+) -> HeaderValue {
     let bytes = path.as_bytes();
     let (base, query) = match bytes.iter().position(|byte| *byte == b'?') {
         Some(at) => (bytes.get(..at).unwrap_or_default(), bytes.get(at + 1..)),
@@ -96,26 +100,24 @@ fn with_query(path: &HeaderValue, mutations: &[Mutation<String>], value: impl Fn
 
 /// Has the parameter this name, once its escapes are decoded?
 fn is_named(parameter: &[u8], name: &str) -> bool {
-    let mut rest = parameter.split(|byte| *byte == b'=').next().unwrap_or_default();
-    let mut wanted = name.bytes();
+    decoded(parameter.split(|byte| *byte == b'=').next().unwrap_or_default()) == name.as_bytes()
+}
+
+/// A part of a query string with its escapes decoded; what is none stays as it is.
+pub(super) fn decoded(mut rest: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(rest.len());
     while let Some((&first, after)) = rest.split_first() {
         let (byte, after) = match (first, after) {
-            (b'%', [high, low, after @ ..]) => match (digit(*high), digit(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, after),
-                (None, _) | (_, None) => (first, after_first(rest)),
+            (b'%', [high, low, behind @ ..]) => match (digit(*high), digit(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, behind),
+                (None, _) | (_, None) => (first, after),
             },
             _ => (first, after),
         };
-        if wanted.next() != Some(byte) {
-            return false;
-        }
+        out.push(byte);
         rest = after;
     }
-    wanted.next().is_none()
-}
-
-fn after_first(bytes: &[u8]) -> &[u8] {
-    bytes.get(1..).unwrap_or_default()
+    out
 }
 
 fn digit(byte: u8) -> Option<u8> {

@@ -19,11 +19,14 @@ mod cors;
 mod csrf;
 pub(crate) mod edits;
 mod ext_authz;
+mod fetched_keys;
 mod grpc_stats;
 mod grpc_web;
 mod header_mutation;
 mod health_check;
 mod health_sources;
+mod jwt_authn;
+mod kind;
 mod limits;
 mod piece;
 mod rate_limit;
@@ -41,18 +44,11 @@ use crate::codec::{Payload, RequestHead, ResponseHead};
 use crate::config::filter;
 use crate::config::route::HeaderEdits;
 use crate::stats::{AuthorisationEvent, ClusterAuthorisations, GrpcStats};
-use buffer::Buffer;
-pub(crate) use call::{Call, CallEnd};
+pub(crate) use call::{Call, CallEnd, Sender};
 pub(crate) use context::{FilterContext, FilterStats};
-use cors::Cors;
-use ext_authz::Authorisation;
-use grpc_stats::GrpcCalls;
-use grpc_web::GrpcWeb;
-use header_mutation::HeaderMutation;
-use health_check::HealthChecked;
 pub(crate) use health_sources::{HealthSources, Membership};
+use kind::Filter;
 pub(crate) use piece::{End, Piece};
-use rate_limit::RateLimited;
 pub(crate) use reply::{EndedReply, FilterReply, Refusal};
 
 /// The filters of one stream, without the router.
@@ -87,21 +83,6 @@ enum Next {
     Requested,
     /// It waits for more of the body.
     Waiting,
-}
-
-/// A filter while it serves one stream.
-enum Filter<'c> {
-    Buffer(Buffer),
-    Cors(Cors<'c>),
-    Csrf(&'c filter::Csrf),
-    ExtAuthz(Box<Authorisation<'c>>),
-    GrpcStats(GrpcCalls<'c>),
-    GrpcWeb(Box<GrpcWeb>),
-    HeaderMutation(HeaderMutation<'c>),
-    HealthCheck(HealthChecked<'c>),
-    RateLimit(RateLimited<'c>),
-    Rbac(&'c filter::Rbac),
-    SetMetadata(&'c filter::SetMetadata),
 }
 
 /// What a filter wants done with a head, or with a piece of a body.
@@ -154,22 +135,18 @@ impl<'c> Filters<'c> {
 
     /// Has a filter changed the request so that its route has to be looked for again?
     pub(crate) fn clears_route(&self) -> bool {
-        let clears = |filter: &Filter<'_>| if let Filter::ExtAuthz(it) = filter { it.clears_route() } else { false };
-        self.filters.iter().any(clears)
+        self.filters.iter().any(Filter::clears_route)
     }
 
     /// What the filter that waits wants sent, once.
     pub(crate) fn take_call(&mut self) -> Option<Box<Call>> {
-        match self.filters.get_mut(self.requested) {
-            Some(Filter::ExtAuthz(authorisation)) if self.next == Next::Calling => authorisation.take_call(),
-            Some(_) | None => None,
-        }
+        self.filters.get_mut(self.requested).filter(|_| self.next == Next::Calling)?.take_call()
     }
 
     /// What it came to.
     pub(crate) fn answer_call(&mut self, end: CallEnd) {
-        if let Some(Filter::ExtAuthz(authorisation)) = self.filters.get_mut(self.requested) {
-            authorisation.answer(end);
+        if let Some(filter) = self.filters.get_mut(self.requested) {
+            filter.answer_call(end, self.context);
         }
         self.next = Next::Requested;
     }
@@ -228,22 +205,7 @@ impl<'c> Filters<'c> {
 
     /// How much of a request's body the filter that waits wants to be there at once.
     pub(crate) fn request_bytes_max(&self) -> usize {
-        match self.filters.get(self.requested) {
-            Some(Filter::Buffer(buffer)) => buffer.bytes_max(),
-            Some(Filter::ExtAuthz(authorisation)) => authorisation.bytes_max(),
-            Some(
-                Filter::Cors(_)
-                | Filter::Csrf(_)
-                | Filter::GrpcStats(_)
-                | Filter::GrpcWeb(_)
-                | Filter::HeaderMutation(_)
-                | Filter::HealthCheck(_)
-                | Filter::RateLimit(_)
-                | Filter::Rbac(_)
-                | Filter::SetMetadata(_),
-            )
-            | None => 0,
-        }
+        self.filters.get(self.requested).map_or(0, Filter::request_bytes_max)
     }
 
     /// A piece of the request's body has come.
@@ -357,124 +319,6 @@ impl<'a> Around<'a> {
         }
         if let Some(cluster) = self.cluster {
             cluster.authorisations.count(prefix, event);
-        }
-    }
-}
-
-impl<'c> Filter<'c> {
-    fn of(options: &'c filter::Filter) -> Self {
-        match options {
-            filter::Filter::Buffer(options) => Self::Buffer(Buffer::new(*options)),
-            filter::Filter::Cors(policy) => Self::Cors(Cors::new(policy)),
-            filter::Filter::Csrf(policy) => Self::Csrf(policy),
-            filter::Filter::ExtAuthz(options) => Self::ExtAuthz(Box::new(Authorisation::new(options))),
-            filter::Filter::GrpcStats(methods) => Self::GrpcStats(GrpcCalls::new(methods)),
-            filter::Filter::GrpcWeb => Self::GrpcWeb(Box::default()),
-            filter::Filter::HeaderMutation(options) => Self::HeaderMutation(HeaderMutation::new(options)),
-            filter::Filter::HealthCheck(options) => Self::HealthCheck(HealthChecked::new(options)),
-            filter::Filter::RateLimit(limit) => Self::RateLimit(RateLimited::new(limit)),
-            filter::Filter::Rbac(options) => Self::Rbac(options),
-            filter::Filter::SetMetadata(options) => Self::SetMetadata(options),
-        }
-    }
-
-    /// Does it wait for a call?
-    fn has_call(&self) -> bool {
-        if let Self::ExtAuthz(authorisation) = self { authorisation.has_call() } else { false }
-    }
-
-    fn on_request(
-        &mut self,
-        request: &mut RequestHead,
-        payload: Payload,
-        info: &mut StreamInfo,
-        around: Around<'_>,
-    ) -> Flow<FilterReply> {
-        match self {
-            Self::ExtAuthz(authorisation) => authorisation.on_request(request, payload, info, around),
-            Self::Buffer(buffer) => buffer.on_request(request, payload),
-            Self::Cors(cors) => cors.on_request(request, around.context),
-            Self::Csrf(policy) => csrf::on_request(policy, request, around.context),
-            Self::GrpcStats(calls) => {
-                calls.on_request(request, around.methods());
-                Flow::Continue
-            }
-            Self::GrpcWeb(web) => {
-                web.on_request(request, around.methods());
-                Flow::Continue
-            }
-            Self::HeaderMutation(mutation) => {
-                mutation.on_request(request, info);
-                Flow::Continue
-            }
-            Self::HealthCheck(check) => check.on_request(request, info, around.context),
-            Self::RateLimit(limited) => limited.on_request(request, info, around.context),
-            Self::Rbac(options) => rbac::on_request(options, request, info, around.context),
-            Self::SetMetadata(options) => {
-                if let Some(stats) = &around.context.stats.set_metadata {
-                    set_metadata::on_request(options, &mut info.metadata, stats);
-                }
-                Flow::Continue
-            }
-        }
-    }
-
-    fn on_request_data(&mut self, piece: &mut Piece) -> Flow<Refusal> {
-        match self {
-            Self::Buffer(buffer) => buffer.on_request_data(piece),
-            Self::ExtAuthz(authorisation) => authorisation.on_request_data(piece),
-            Self::GrpcStats(calls) => {
-                calls.on_request_data(piece);
-                Flow::Continue
-            }
-            Self::GrpcWeb(web) => web.on_request_data(piece),
-            Self::Cors(_)
-            | Self::Csrf(_)
-            | Self::HeaderMutation(_)
-            | Self::HealthCheck(_)
-            | Self::RateLimit(_)
-            | Self::Rbac(_)
-            | Self::SetMetadata(_) => Flow::Continue,
-        }
-    }
-
-    fn on_response(
-        &mut self,
-        response: &mut ResponseHead,
-        payload: Payload,
-        request: &RequestHead,
-        info: &StreamInfo,
-        context: &FilterContext,
-    ) -> Flow<Refusal> {
-        match self {
-            Self::Buffer(_) | Self::Csrf(_) | Self::Rbac(_) | Self::SetMetadata(_) => {}
-            Self::Cors(cors) => cors.on_response(response),
-            Self::ExtAuthz(authorisation) => authorisation.on_response(response),
-            Self::GrpcStats(calls) => calls.on_response(response, payload),
-            Self::GrpcWeb(web) => return web.on_response(response, payload),
-            Self::HeaderMutation(mutation) => mutation.on_response(response, request, info),
-            Self::HealthCheck(check) => check.on_response(response, context),
-            Self::RateLimit(limited) => limited.on_response(response),
-        }
-        Flow::Continue
-    }
-
-    fn on_response_data(&mut self, piece: &mut Piece, context: &FilterContext) -> Flow<Refusal> {
-        match self {
-            Self::GrpcStats(calls) => {
-                calls.on_response_data(piece);
-                Flow::Continue
-            }
-            Self::GrpcWeb(web) => web.on_response_data(piece, context),
-            Self::Buffer(_)
-            | Self::Cors(_)
-            | Self::Csrf(_)
-            | Self::ExtAuthz(_)
-            | Self::HeaderMutation(_)
-            | Self::HealthCheck(_)
-            | Self::RateLimit(_)
-            | Self::Rbac(_)
-            | Self::SetMetadata(_) => Flow::Continue,
         }
     }
 }

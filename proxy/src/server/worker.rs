@@ -310,7 +310,7 @@ impl Worker {
             filters: Rc::new(FilterContext::new(
                 FilterStats::new(options, registry),
                 config.buffer_bytes_max,
-                random,
+                (random, Rc::clone(&self.outside.clock)),
                 Arc::clone(&self.shared.runtime),
                 (registry, &listener.buckets),
                 self.health_sources(options, drain),

@@ -33,7 +33,7 @@ pub use names::{
     AuthorisationEvent, AuthorisationStats, BreakerStats, ByteStats, ClusterStats, ConnectionLimitStats, CorsStats,
     CsrfStats, FlowStats, HandshakeFailure, HealthCheckStats, Http1Stats, Http2Stats, HttpInspectorStats, HttpStats,
     ListenerStats, LogStats, ManagerStats, ProxyProtocolStats, RateLimitStats, RbacStats, ResponseStats, RuntimeStats,
-    ServerState, ServerStats, SetMetadataStats, TcpStats, TlsInspectorStats, TlsStats,
+    ServerState, ServerStats, SetMetadataStats, TcpStats, TlsInspectorStats, TlsStats, TokenStats,
 };
 
 /// A number that only grows.

@@ -5,13 +5,14 @@ use std::pin::Pin;
 use bytes::Bytes;
 use http::HeaderValue;
 
+use super::decorate;
 use super::service::Service;
 use super::subrequest::{Kept, Subrequest};
 use crate::access_log::StreamInfo;
 use crate::codec::{Body, copied, names};
 use crate::config::filter::RouterOptions;
 use crate::config::route::{Forward, NamedCluster};
-use crate::filter::{Call, CallEnd};
+use crate::filter::{Call, CallEnd, Sender};
 use crate::upstream::request_options::RequestOptions;
 
 /// Makes the call for the stream of `info`. Boxed, since few requests make one.
@@ -23,12 +24,15 @@ pub(super) fn make<'a>(
     call: Call,
     info: &StreamInfo,
 ) -> Pin<Box<dyn Future<Output = CallEnd> + 'a>> {
-    let Call { to, mut head, body, bytes_max } = call;
+    let Call { to, mut head, body, bytes_max, sender } = call;
     let named = NamedCluster::Cluster(to.cluster.clone());
     let cluster = service.cluster(&named, &head);
     // As in Envoy, a cluster that is not there is one that does not respond.
     let Some(cluster) = cluster else { return Box::pin(std::future::ready(CallEnd::Failed)) };
     head.headers.set(names::X_ENVOY_INTERNAL.clone(), HeaderValue::from_static("true"));
+    if let Some(own) = service.own_address.filter(|_| sender == Sender::Told) {
+        decorate::append_forwarded_for(&mut head.headers, own);
+    }
     if let Some(timeout) = to.timeout {
         head.headers.set(names::X_ENVOY_EXPECTED_TIMEOUT.clone(), service.millis.header(timeout));
     }

@@ -156,6 +156,11 @@ const NO_AUTHORISATION: Reason = reason(
     "mend the service, give it a longer timeout, or let such requests through by failure_mode_allow: true",
     Some((At::Manager, "http_filters")),
 );
+const NO_TOKEN: Reason = reason(
+    "because the request does not carry the JSON Web Token that the jwt_authn filter wants: the log says what is wrong",
+    "no setting: the client has to send such a token; a rule without requires leaves a path out",
+    Some((At::Manager, "http_filters")),
+);
 const HEALTH_CHECK: Reason = reason(
     "because the request is a health check, to which the health_check filter responds",
     "write pass_through_mode: true to have the upstream respond",
@@ -396,6 +401,7 @@ fn of_details(details: &Details) -> Option<Reason> {
         Details::HealthCheckFailed => CHECK_FAILED,
         Details::HealthCheckNoCluster => CHECK_WITHOUT_CLUSTER,
         Details::InvalidPath => NO_UDP_TARGET,
+        Details::JwtDenied(_) => NO_TOKEN,
         Details::MaintenanceMode => MAINTENANCE,
         Details::MissingHost => NO_HOST,
         Details::NoHealthyUpstream => NO_ENDPOINT,

@@ -81,8 +81,7 @@ pub(crate) struct HttpService {
 pub(crate) struct HttpUri {
     pub(crate) cluster: NonEmpty,
     pub(crate) timeout: Seconds,
-    #[expect(dead_code, reason = "the cluster says where the service is; having read it is the check")]
-    pub(crate) uri: NonEmpty,
+    pub(crate) uri: At<NonEmpty>,
 }
 
 /// `envoy.extensions.filters.http.ext_authz.v3.AuthorizationRequest`

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::cluster::Percent;
 use super::ext_authz::{ExtAuthz, ExtAuthzPerRoute};
+use super::jwt_authn::{JwtAuthentication, JwtPerRoute};
 use super::matchers::HeaderMatcher;
 use super::network_filter::Rbac;
 use super::rate_limit::{HttpStatus, TokenBucket, XRateLimitHeadersRfcVersion};
@@ -45,6 +46,8 @@ pub(crate) enum HttpFilterConfig {
     HeaderMutation(HeaderMutation),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.health_check.v3.HealthCheck")]
     HealthCheck(HealthCheckFilter),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication")]
+    JwtAuthn(Box<JwtAuthentication>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit")]
     LocalRateLimit(Box<LocalRateLimit>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC")]
@@ -202,6 +205,8 @@ pub(crate) enum PerFilterConfig {
     FilterConfig(FilterConfig),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute")]
     HeaderMutation(HeaderMutationPerRoute),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig")]
+    JwtAuthn(JwtPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit")]
     LocalRateLimit(Box<LocalRateLimit>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute")]
@@ -234,6 +239,8 @@ pub(crate) enum PerRouteConfig {
     Empty(Empty),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute")]
     HeaderMutation(HeaderMutationPerRoute),
+    #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig")]
+    JwtAuthn(JwtPerRoute),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit")]
     LocalRateLimit(Box<LocalRateLimit>),
     #[serde(rename = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute")]

@@ -4,10 +4,11 @@ use serde::Deserialize;
 
 use super::cluster::RoutingPriority;
 use super::filter::{CorsPolicy, HeaderMutationRule, HeaderValueOption, HttpFilter, TypedPerFilterConfig};
-use super::matchers::{HeaderMatcher, MetadataMatcher, RegexMatchAndSubstitute, RegexMatcher};
+use super::matchers::{HeaderMatcher, RegexMatchAndSubstitute};
 use super::policies::{HashPolicy, HedgePolicy, InternalRedirectPolicy, RetryPolicy};
 use super::proxy_protocol::ProxyProtocolConfig;
-use super::{DataSource, RuntimeFractionalPercent, StringMatcher};
+use super::route_match::RouteMatch;
+use super::{DataSource, RuntimeFractionalPercent};
 use crate::config::constraints::{HeaderName, HeaderText, NonEmpty, OneLine};
 use crate::config::units::Seconds;
 use crate::config::yaml::At;
@@ -109,80 +110,9 @@ pub(crate) struct Route {
     pub(crate) typed_per_filter_config: TypedPerFilterConfig,
 }
 
-/// `envoy.config.route.v3.RouteMatch`
-#[derive(Debug, Deserialize)]
-pub(crate) struct RouteMatch {
-    pub(crate) case_sensitive: Option<bool>,
-    pub(crate) connect_matcher: Option<ConnectMatcher>,
-    #[serde(default)]
-    pub(crate) cookies: Vec<At<CookieMatcher>>,
-    #[serde(default)]
-    pub(crate) dynamic_metadata: Vec<At<MetadataMatcher>>,
-    #[serde(default)]
-    pub(crate) filter_state: Vec<At<FilterStateMatcher>>,
-    pub(crate) grpc: Option<GrpcRouteMatchOptions>,
-    #[serde(default)]
-    pub(crate) headers: Vec<At<HeaderMatcher>>,
-    pub(crate) path: Option<String>,
-    pub(crate) path_match_policy: Option<PathMatchPolicy>,
-    pub(crate) path_separated_prefix: Option<At<String>>,
-    pub(crate) prefix: Option<String>,
-    #[serde(default)]
-    pub(crate) query_parameters: Vec<At<QueryParameterMatcher>>,
-    pub(crate) runtime_fraction: Option<RuntimeFractionalPercent>,
-    pub(crate) safe_regex: Option<RegexMatcher>,
-    pub(crate) tls_context: Option<TlsContextMatchOptions>,
-}
-
 /// `envoy.config.route.v3.NonForwardingAction`
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct NonForwardingAction {}
-
-/// `envoy.config.route.v3.CookieMatcher`
-#[derive(Debug, Deserialize)]
-pub(crate) struct CookieMatcher {
-    #[serde(default)]
-    pub(crate) invert_match: bool,
-    pub(crate) name: NonEmpty,
-    pub(crate) string_match: At<StringMatcher>,
-}
-
-/// `envoy.type.matcher.v3.FilterStateMatcher`
-#[derive(Debug, Deserialize)]
-pub(crate) struct FilterStateMatcher {
-    pub(crate) address_match: Option<serde::de::IgnoredAny>,
-    #[expect(dead_code, reason = "no request has filter state")]
-    pub(crate) key: NonEmpty,
-    pub(crate) string_match: Option<At<StringMatcher>>,
-}
-
-/// `envoy.config.route.v3.RouteMatch.TlsContextMatchOptions`
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct TlsContextMatchOptions {
-    pub(crate) presented: Option<bool>,
-    pub(crate) validated: Option<bool>,
-}
-
-/// `envoy.config.core.v3.TypedExtensionConfig` of a path match
-#[derive(Debug, Deserialize)]
-pub(crate) struct PathMatchPolicy {
-    #[expect(dead_code, reason = "free text; the type decides")]
-    pub(crate) name: NonEmpty,
-    pub(crate) typed_config: PathMatcher,
-}
-
-/// The path matchers there are.
-#[derive(Debug, Deserialize)]
-pub(crate) enum PathMatcher {
-    #[serde(rename = "type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig")]
-    UriTemplate(UriTemplateMatchConfig),
-}
-
-/// `envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig`
-#[derive(Debug, Deserialize)]
-pub(crate) struct UriTemplateMatchConfig {
-    pub(crate) path_template: At<NonEmpty>,
-}
 
 /// `envoy.config.core.v3.TypedExtensionConfig` of a path rewrite
 #[derive(Debug, Deserialize)]
@@ -203,44 +133,6 @@ pub(crate) enum PathRewriter {
 #[derive(Debug, Deserialize)]
 pub(crate) struct UriTemplateRewriteConfig {
     pub(crate) path_template_rewrite: At<NonEmpty>,
-}
-
-/// `envoy.config.route.v3.RouteMatch.ConnectMatcher`
-#[derive(Debug, Deserialize)]
-pub(crate) struct ConnectMatcher {}
-
-/// `envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions`
-#[derive(Debug, Deserialize)]
-pub(crate) struct GrpcRouteMatchOptions {}
-
-/// `envoy.config.route.v3.QueryParameterMatcher`
-#[derive(Debug, Deserialize)]
-pub(crate) struct QueryParameterMatcher {
-    pub(crate) name: NonEmpty,
-    pub(crate) present_match: Option<bool>,
-    pub(crate) string_match: Option<At<StringMatcher>>,
-}
-
-/// `envoy.config.route.v3.DirectResponseAction`
-#[derive(Debug, Deserialize)]
-pub(crate) struct DirectResponseAction {
-    pub(crate) status: At<u16>,
-    pub(crate) body: Option<At<DataSource>>,
-}
-
-/// `envoy.config.route.v3.RedirectAction`
-#[derive(Debug, Deserialize)]
-pub(crate) struct RedirectAction {
-    pub(crate) host_redirect: Option<HeaderText>,
-    pub(crate) https_redirect: Option<bool>,
-    pub(crate) path_redirect: Option<HeaderText>,
-    pub(crate) port_redirect: Option<At<u32>>,
-    pub(crate) prefix_rewrite: Option<HeaderText>,
-    pub(crate) regex_rewrite: Option<RegexMatchAndSubstitute>,
-    pub(crate) response_code: Option<RedirectResponseCode>,
-    pub(crate) scheme_redirect: Option<At<HeaderText>>,
-    #[serde(default)]
-    pub(crate) strip_query: bool,
 }
 
 /// `envoy.config.route.v3.RedirectAction.RedirectResponseCode`
@@ -383,4 +275,26 @@ pub(crate) struct ConnectConfig {
     #[serde(default)]
     pub(crate) allow_post: bool,
     pub(crate) proxy_protocol_config: Option<At<ProxyProtocolConfig>>,
+}
+
+/// `envoy.config.route.v3.DirectResponseAction`
+#[derive(Debug, Deserialize)]
+pub(crate) struct DirectResponseAction {
+    pub(crate) status: At<u16>,
+    pub(crate) body: Option<At<DataSource>>,
+}
+
+/// `envoy.config.route.v3.RedirectAction`
+#[derive(Debug, Deserialize)]
+pub(crate) struct RedirectAction {
+    pub(crate) host_redirect: Option<HeaderText>,
+    pub(crate) https_redirect: Option<bool>,
+    pub(crate) path_redirect: Option<HeaderText>,
+    pub(crate) port_redirect: Option<At<u32>>,
+    pub(crate) prefix_rewrite: Option<HeaderText>,
+    pub(crate) regex_rewrite: Option<RegexMatchAndSubstitute>,
+    pub(crate) response_code: Option<RedirectResponseCode>,
+    pub(crate) scheme_redirect: Option<At<HeaderText>>,
+    #[serde(default)]
+    pub(crate) strip_query: bool,
 }

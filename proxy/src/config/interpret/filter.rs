@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use super::filter_override::{Override, OverrideOptions, buffer, csrf, overridden};
 use super::rate_limit::{self, Owner};
-use super::{cors, ext_authz, health_check, metadata, mutation, rbac};
+use super::{cors, ext_authz, health_check, jwt_authn, metadata, mutation, rbac};
 use crate::config::bootstrap::filter::{
     CorsPolicy, GrpcStatsConfig, HttpFilter, HttpFilterConfig, Router, TypedPerFilterConfig,
 };
 use crate::config::bootstrap::route::UpgradeConfig;
 use crate::config::error::{Name, Place};
 use crate::config::filter::{
-    Buffer, Chain, Chains, CountedMethods, Csrf, ExtAuthz, Filter, HeaderMutation, HealthCheck, Kind, MetadataEntry,
-    Mutations, Rbac, RouterOptions, ServiceNames, SetMetadata, StrictHeader,
+    Buffer, Chain, Chains, CountedMethods, Csrf, ExtAuthz, Filter, HeaderMutation, HealthCheck, JwtAuthn, Kind,
+    MetadataEntry, Mutations, Rbac, RouterOptions, ServiceNames, SetMetadata, StrictHeader,
 };
 use crate::config::problem::{Problem, unknown};
 use crate::config::rate_limit::RateLimit;
@@ -53,6 +53,7 @@ enum Options {
     GrpcWeb,
     HeaderMutation { mutations: Arc<Mutations>, most_specific_wins: bool },
     HealthCheck(Arc<HealthCheck>),
+    JwtAuthn(Arc<JwtAuthn>),
     RateLimit(Arc<RateLimit>),
     Rbac(Arc<Rbac>),
     SetMetadata(Arc<[MetadataEntry]>),
@@ -149,6 +150,15 @@ impl Template {
                     format!("filter {name} is of type {}, and this configures another type", other.options.kind());
                 return Err(config.invalid(what));
             }
+            if let Some(OverrideOptions::JwtAuthn(jwt_authn::OfRoute::Named(requirement))) = &said.options {
+                let lacks = |filter: &FilterTemplate| {
+                    let Options::JwtAuthn(options) = &filter.options else { return false };
+                    filter.name == *name && !options.named.contains_key(requirement)
+                };
+                if self.filters().any(lacks) {
+                    return Err(config.invalid(format!("requirement_map of filter {name} has no {requirement}")));
+                }
+            }
             if let Some(OverrideOptions::RateLimit(limit)) = &said.options {
                 self.limits_of_routes.borrow_mut().push(Arc::clone(limit));
             }
@@ -215,6 +225,10 @@ impl FilterTemplate {
                 Filter::HeaderMutation(HeaderMutation { levels })
             }
             Options::HealthCheck(options) => Filter::HealthCheck(Arc::clone(options)),
+            Options::JwtAuthn(own) => {
+                return jwt_authn::below(own, options().rev().find_map(OverrideOptions::jwt_authn))
+                    .map(Filter::JwtAuthn);
+            }
             Options::RateLimit(limit) => {
                 Filter::RateLimit(Arc::clone(options().rev().find_map(OverrideOptions::rate_limit).unwrap_or(limit)))
             }
@@ -242,6 +256,7 @@ impl Options {
             Self::GrpcWeb => "envoy.filters.http.grpc_web",
             Self::HeaderMutation { .. } => "envoy.filters.http.header_mutation",
             Self::HealthCheck(_) => "envoy.filters.http.health_check",
+            Self::JwtAuthn(_) => "envoy.filters.http.jwt_authn",
             Self::RateLimit(_) => "envoy.filters.http.local_ratelimit",
             Self::Rbac(_) => "envoy.filters.http.rbac",
             Self::SetMetadata(_) => "envoy.filters.http.set_metadata",
@@ -257,6 +272,7 @@ impl Options {
                 | (OverrideOptions::Csrf(_), Self::Csrf(_))
                 | (OverrideOptions::ExtAuthz(_), Self::ExtAuthz(_))
                 | (OverrideOptions::HeaderMutation(_), Self::HeaderMutation { .. })
+                | (OverrideOptions::JwtAuthn(_), Self::JwtAuthn(_))
                 | (OverrideOptions::RateLimit(_), Self::RateLimit(_))
                 | (OverrideOptions::Rbac(_), Self::Rbac(_))
                 | (OverrideOptions::SetMetadata(_), Self::SetMetadata(_))
@@ -270,6 +286,7 @@ impl Options {
             Self::Csrf(_) => Some(Kind::Csrf),
             Self::ExtAuthz(options) => Some(Kind::ExtAuthz(options.stat_prefix.clone())),
             Self::HealthCheck(_) => Some(Kind::HealthCheck),
+            Self::JwtAuthn(options) => Some(Kind::JwtAuthn(options.stat_prefix.clone())),
             Self::Rbac(rbac) => Some(Kind::Rbac(rbac.prefixes.clone())),
             Self::SetMetadata(_) => Some(Kind::SetMetadata),
             Self::Buffer(_) | Self::GrpcStats(_) | Self::GrpcWeb | Self::HeaderMutation { .. } | Self::RateLimit(_) => {
@@ -301,6 +318,7 @@ fn chain(filters: &[At<HttpFilter>], place: &Place, kind: &str, notes: &Notes) -
             HttpFilterConfig::HealthCheck(written) => {
                 Options::HealthCheck(Arc::new(health_check::interpret(written, &at.place)?))
             }
+            HttpFilterConfig::JwtAuthn(written) => Options::JwtAuthn(Arc::new(jwt_authn::filter(written, notes)?)),
             HttpFilterConfig::LocalRateLimit(written) => {
                 Options::RateLimit(Arc::new(rate_limit::rate_limit(written, Owner::Filter, &at.place, notes)?))
             }

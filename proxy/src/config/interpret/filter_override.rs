@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::rate_limit::{self, Owner};
-use super::{cors, ext_authz, fraction, metadata, mutation, pattern, rbac};
+use super::{cors, ext_authz, fraction, jwt_authn, metadata, mutation, pattern, rbac};
 use crate::config::bootstrap::ext_authz::ExtAuthzPerRoute;
 use crate::config::bootstrap::filter::{
     Buffer as WrittenBuffer, BufferPerRoute, CorsPolicy, CsrfPolicy, FilterConfig, HeaderMutationPerRoute,
@@ -30,6 +30,7 @@ pub(super) enum OverrideOptions {
     Cors(Arc<cors::Policy>),
     Csrf(Arc<Csrf>),
     ExtAuthz(ext_authz::OfRoute),
+    JwtAuthn(jwt_authn::OfRoute),
     HeaderMutation(Arc<Mutations>),
     RateLimit(Arc<RateLimit>),
     /// `None` has nothing judged.
@@ -52,6 +53,10 @@ impl OverrideOptions {
 
     pub(super) fn ext_authz(&self) -> Option<&ext_authz::OfRoute> {
         if let Self::ExtAuthz(said) = self { Some(said) } else { None }
+    }
+
+    pub(super) fn jwt_authn(&self) -> Option<&jwt_authn::OfRoute> {
+        if let Self::JwtAuthn(said) = self { Some(said) } else { None }
     }
 
     pub(super) fn metadata(&self) -> Option<&Arc<[MetadataEntry]>> {
@@ -90,6 +95,9 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
             PerRouteConfig::Empty(_) => None,
             PerRouteConfig::ExtAuthz(written) => Some(authorisation_override(written, &config.place, notes)?),
             PerRouteConfig::HeaderMutation(written) => Some(mutation_override(written)?),
+            PerRouteConfig::JwtAuthn(written) => {
+                Some(OverrideOptions::JwtAuthn(jwt_authn::of_route(written, &config.place)?))
+            }
             PerRouteConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
             PerRouteConfig::Rbac(written) => Some(OverrideOptions::Rbac(rbac::of_route(written)?)),
             PerRouteConfig::SetMetadata(written) => Some(metadata_override(written)?),
@@ -99,6 +107,7 @@ pub(super) fn overridden(at: &At<PerFilterConfig>, name: &str, notes: &Notes) ->
         PerFilterConfig::Csrf(written) => Some(csrf_override(written, notes)?),
         PerFilterConfig::ExtAuthz(written) => Some(authorisation_override(written, &at.place, notes)?),
         PerFilterConfig::HeaderMutation(written) => Some(mutation_override(written)?),
+        PerFilterConfig::JwtAuthn(written) => Some(OverrideOptions::JwtAuthn(jwt_authn::of_route(written, &at.place)?)),
         PerFilterConfig::LocalRateLimit(written) => Some(rate_limit_override(written, &at.place, notes)?),
         PerFilterConfig::Rbac(written) => Some(OverrideOptions::Rbac(rbac::of_route(written)?)),
         PerFilterConfig::SetMetadata(written) => Some(metadata_override(written)?),

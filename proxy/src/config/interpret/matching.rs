@@ -5,7 +5,7 @@ use super::metadata;
 use super::pattern::{string_match, whole};
 use super::template::Template;
 use crate::config::bootstrap::matchers::{HeaderMatcher, MetadataMatcher, NumberRange};
-use crate::config::bootstrap::route::{
+use crate::config::bootstrap::route_match::{
     CookieMatcher, FilterStateMatcher, PathMatcher, QueryParameterMatcher, RouteMatch, TlsContextMatchOptions,
 };
 use crate::config::problem::Problem;

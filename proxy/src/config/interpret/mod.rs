@@ -15,6 +15,7 @@ mod filter_override;
 mod fraction;
 mod health;
 mod health_check;
+mod jwt_authn;
 mod listener;
 mod local_reply;
 mod matching;

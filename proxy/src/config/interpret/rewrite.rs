@@ -6,9 +6,9 @@ use super::pattern;
 use super::template::Template;
 use crate::config::bootstrap::matchers::RegexMatchAndSubstitute;
 use crate::config::bootstrap::route::{
-    PathMatchPolicy, PathMatcher, PathRewritePolicy, PathRewriter, RedirectAction, RedirectResponseCode, RouteAction,
-    RouteMatch,
+    PathRewritePolicy, PathRewriter, RedirectAction, RedirectResponseCode, RouteAction,
 };
+use crate::config::bootstrap::route_match::{PathMatchPolicy, PathMatcher, RouteMatch};
 use crate::config::constraints::HeaderText;
 use crate::config::log_format::Format;
 use crate::config::problem::Problem;

@@ -142,7 +142,6 @@ const EXTENSIONS: &[Extension] = &[
     (HttpFilter, "envoy.filters.http.header_to_metadata", &["filters.http.header_to_metadata.v3.Config"], METADATA),
     (HttpFilter, "envoy.filters.http.ip_tagging", &["filters.http.ip_tagging.v3.IPTagging"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.json_to_metadata", &["filters.http.json_to_metadata.v3.JsonToMetadata"], METADATA),
-    (HttpFilter, "envoy.filters.http.jwt_authn", &["filters.http.jwt_authn.v3.JwtAuthentication", "filters.http.jwt_authn.v3.PerRouteConfig"], AUTHENTICATION),
     (HttpFilter, "envoy.filters.http.lua", &["filters.http.lua.v3.Lua", "filters.http.lua.v3.LuaPerRoute"], CODE),
     (HttpFilter, "envoy.filters.http.mcp", &["filters.http.mcp.v3.Mcp", "filters.http.mcp.v3.McpOverride"], NO_FILTER),
     (HttpFilter, "envoy.filters.http.mcp_json_rest_bridge", &["filters.http.mcp_json_rest_bridge.v3.McpJsonRestBridge", "filters.http.mcp_json_rest_bridge.v3.McpJsonRestBridgePerRoute"], NO_FILTER),

@@ -14,7 +14,7 @@ use crate::codec::{Headers, RequestHead};
 use crate::config::ext_authz::{ExtAuthz, HttpAuthorisation};
 use crate::config::metadata::{Struct, Value};
 use crate::config::string_match::StringMatch;
-use crate::filter::call::{Call, CallEnd};
+use crate::filter::call::{Call, CallEnd, Sender};
 use crate::filter::edits::add_to_check;
 
 /// The largest body of a response. A page for a client that is denied has some kilobytes.
@@ -56,7 +56,7 @@ pub(super) fn check(
         headers,
         ..RequestHead::default()
     };
-    Call { to: Arc::clone(&service.to), head, body, bytes_max: RESPONSE_BYTES_MAX }
+    Call { to: Arc::clone(&service.to), head, body, bytes_max: RESPONSE_BYTES_MAX, sender: Sender::Hidden }
 }
 
 /// What a response means.

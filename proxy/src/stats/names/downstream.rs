@@ -290,6 +290,36 @@ impl HealthCheckStats {
 }
 
 scope! {
+    /// `http.<stat_prefix>.jwt_authn.`: the filter `envoy.filters.http.jwt_authn`, where it is in a chain.
+    TokenStats {
+        /// A request had what it needs.
+        allowed: Counter,
+        /// A preflight went on without a token.
+        cors_preflight_bypassed: Counter,
+        /// A request did not have what it needs.
+        denied: Counter,
+        /// Keys could not be fetched.
+        jwks_fetch_failed: Counter,
+        /// Keys were fetched.
+        jwks_fetch_success: Counter,
+        /// A token was verified.
+        jwt_cache_miss: Counter,
+    }
+}
+
+impl TokenStats {
+    /// The scope of a connection manager; `own` is the filter's prefix.
+    #[must_use]
+    pub fn new(registry: &Registry, stat_prefix: &str, own: &str) -> Self {
+        let own = if own.is_empty() { String::new() } else { format!(".{}", one_segment(own)) };
+        let prefix = format!("http.{}.jwt_authn{own}", one_segment(stat_prefix));
+        // Tokens that were verified are not kept; dashboards expect the name.
+        drop(Counter::named(registry, &prefix, "jwt_cache_hit"));
+        Self::under(registry, &prefix)
+    }
+}
+
+scope! {
     /// `<stat_prefix>.http_local_rate_limit.`: a filter `envoy.filters.http.local_ratelimit`, or what a route says of one.
     RateLimitStats {
         /// A request was to take a token.

@@ -27,7 +27,7 @@ pub(crate) use bytes::Meter;
 pub use cluster::{BreakerStats, ClusterStats, FlowStats};
 pub use downstream::{
     AuthorisationEvent, AuthorisationStats, CorsStats, CsrfStats, HealthCheckStats, HttpStats, ListenerStats,
-    RateLimitStats, ResponseStats, SetMetadataStats,
+    RateLimitStats, ResponseStats, SetMetadataStats, TokenStats,
 };
 pub use gates::{ConnectionLimitStats, RbacStats};
 pub use http1::Http1Stats;

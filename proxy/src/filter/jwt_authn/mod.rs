@@ -1,0 +1,205 @@
+//! `envoy.filters.http.jwt_authn`: a request goes on if it carries the JSON Web Tokens that the rules want.
+//!
+//! Keys that have to be fetched are kept for as long as their provider says; a request that needs them waits while they are
+//! fetched.
+
+mod evaluation;
+mod places;
+mod token;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, USER_AGENT, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, StatusCode};
+
+use super::call::{Call, CallEnd, Sender};
+use super::reply::EndedReply;
+use super::{FilterContext, FilterReply, Flow};
+use crate::access_log::{Details, JwtDenied, JwtFailure, StreamInfo};
+use crate::codec::route_matching::{condition_holds, path_takes};
+use crate::codec::{Headers, RequestHead, names};
+use crate::config::jwks::Keys;
+use crate::config::jwt_authn::{JwtAuthn, RemoteKeys, Requirement, Requires, Rule};
+use crate::config::metadata::{Metadata, merge};
+use evaluation::{Evaluation, Fetched, Stop};
+
+/// Where payloads are left for logs and other filters.
+const NAMESPACE: &str = "envoy.filters.http.jwt_authn";
+/// The longest path of the realm that a client is told of.
+const REALM_PATH_BYTES_MAX: usize = 256;
+/// The largest set of keys that is read. Those of large providers have some ten kilobytes.
+const KEYS_BYTES_MAX: usize = 1024 * 1024;
+
+pub(super) struct Authentication<'c> {
+    options: &'c JwtAuthn,
+    state: State<'c>,
+    /// What was fetched for this request: keys, or nothing.
+    fetched: Vec<(&'c str, Option<Arc<Keys>>)>,
+}
+
+enum State<'c> {
+    /// The request has not been looked at.
+    New,
+    /// These keys are to be fetched.
+    Asking(&'c RemoteKeys),
+    /// They are fetched.
+    Asked(&'c RemoteKeys),
+    /// The request goes on.
+    Over { clears_route: bool },
+}
+
+impl<'c> Authentication<'c> {
+    pub(super) fn new(options: &'c JwtAuthn) -> Self {
+        Self { options, state: State::New, fetched: Vec::new() }
+    }
+
+    pub(super) fn has_call(&self) -> bool {
+        matches!(self.state, State::Asking(_))
+    }
+
+    /// What is to be sent, once.
+    pub(super) fn take_call(&mut self) -> Option<Box<Call>> {
+        let State::Asking(remote) = self.state else { return None };
+        self.state = State::Asked(remote);
+        let mut headers = Headers::default();
+        // Envoy's; there are issuers that refuse requests without one.
+        headers.append(USER_AGENT, HeaderValue::from_static("Go-browser"));
+        let head = RequestHead {
+            headers,
+            method: Method::GET,
+            authority: Some(remote.host.clone()),
+            path: Some(remote.path.clone()),
+            ..RequestHead::default()
+        };
+        let to = Arc::clone(&remote.service);
+        Some(Box::new(Call { to, head, body: Bytes::new(), bytes_max: KEYS_BYTES_MAX, sender: Sender::Told }))
+    }
+
+    pub(super) fn answer(&mut self, end: CallEnd, context: &FilterContext) {
+        let State::Asked(remote) = self.state else { return };
+        let keys = match end {
+            CallEnd::Response { head, body } if head.status == StatusCode::OK => Keys::parse(&body).ok().map(Arc::new),
+            CallEnd::Response { .. } | CallEnd::Failed => None,
+        };
+        if let Some(stats) = context.stats.tokens(&self.options.stat_prefix) {
+            let counter = if keys.is_some() { &stats.jwks_fetch_success } else { &stats.jwks_fetch_failed };
+            counter.inc();
+        }
+        if let Some(keys) = &keys {
+            context.fetched_keys.keep(remote, keys);
+        }
+        self.fetched.push((&remote.place, keys));
+        self.state = State::New;
+    }
+
+    /// Is the route to be looked for again?
+    pub(super) fn clears_route(&self) -> bool {
+        matches!(self.state, State::Over { clears_route: true })
+    }
+
+    pub(super) fn on_request(
+        &mut self,
+        request: &mut RequestHead,
+        info: &mut StreamInfo,
+        context: &FilterContext,
+    ) -> Flow<FilterReply> {
+        match self.state {
+            State::New => {}
+            State::Asking(_) | State::Asked(_) => return Flow::Wait,
+            State::Over { .. } => return Flow::Continue,
+        }
+        let stats = context.stats.tokens(&self.options.stat_prefix);
+        self.state = State::Over { clears_route: false };
+        if self.options.bypasses_preflights && is_preflight(request) {
+            stats.into_iter().for_each(|stats| {
+                stats.cors_preflight_bypassed.inc();
+                stats.allowed.inc();
+            });
+            return Flow::Continue;
+        }
+        let Some(requirement) = self.requirement(request, context) else {
+            stats.into_iter().for_each(|stats| stats.allowed.inc());
+            return Flow::Continue;
+        };
+        let keys = |remote: &RemoteKeys| self.keys(remote, context);
+        let mut evaluation = Evaluation::new(&self.options.providers, request.clone(), now(context), &keys);
+        let result = evaluation.run(requirement);
+        let Evaluation { request: changed, metadata, clears_route, misses, .. } = evaluation;
+        if let Err(Stop::Fetch(remote)) = result {
+            self.state = State::Asking(remote);
+            return Flow::Wait;
+        }
+        *request = changed;
+        if !metadata.is_empty() {
+            let Metadata(all) = &mut **info.metadata.get_or_insert_default();
+            merge(all.entry(NAMESPACE.to_owned()).or_default(), &metadata);
+        }
+        if let Some(stats) = stats {
+            stats.jwt_cache_miss.add(misses);
+            if result.is_ok() { stats.allowed.inc() } else { stats.denied.inc() }
+        }
+        if let Err(Stop::Failed(why)) = result {
+            return self.refuse(why, request);
+        }
+        self.state = State::Over { clears_route };
+        Flow::Continue
+    }
+
+    /// What the request needs, if anything.
+    fn requirement(&self, request: &RequestHead, context: &FilterContext) -> Option<&'c Requirement> {
+        let takes = |rule: &&Rule| {
+            let mut conditions = rule.conditions.iter();
+            conditions.all(|condition| condition_holds(condition, request, |share| context.draw(share)))
+                && path_takes(&rule.path, request, request.path_only())
+        };
+        match &self.options.requires {
+            Requires::ByRules(rules) => rules.iter().find(takes).map(|rule| &*rule.requirement),
+            Requires::Of(requirement) => Some(requirement),
+        }
+    }
+
+    fn keys(&self, remote: &RemoteKeys, context: &FilterContext) -> Fetched {
+        match self.fetched.iter().find(|(place, _)| *place == remote.place) {
+            Some((_, Some(keys))) => Fetched::Keys(Arc::clone(keys)),
+            Some((_, None)) => Fetched::Failed,
+            None => context.fetched_keys.get(remote).map_or(Fetched::NotYet, Fetched::Keys),
+        }
+    }
+
+    fn refuse(&self, why: JwtFailure, request: &RequestHead) -> Flow<FilterReply> {
+        let status = if why == JwtFailure::Audience { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
+        let mut reply = EndedReply::new(status, "", Details::JwtDenied(JwtDenied(why)));
+        if !self.options.strips_failures {
+            reply.body = why.words().into();
+            let error = if why == JwtFailure::Missing { "" } else { ", error=\"invalid_token\"" };
+            let challenge = [b"Bearer realm=\"", &*realm(request), b"\"", error.as_bytes()].concat();
+            // Parts of header values make a header value.
+            if let Ok(challenge) = HeaderValue::from_bytes(&challenge) {
+                reply.headers.append(WWW_AUTHENTICATE, challenge);
+            }
+        }
+        reply.end()
+    }
+}
+
+/// The URL that the client has asked for.
+fn realm(request: &RequestHead) -> Vec<u8> {
+    let bytes = |value: Option<&HeaderValue>| value.map_or(Vec::new(), |value| value.as_bytes().to_vec());
+    let path = request.headers.get(&names::X_ENVOY_ORIGINAL_PATH).or(request.path.as_ref());
+    let mut path = bytes(path);
+    path.truncate(REALM_PATH_BYTES_MAX);
+    let scheme = bytes(request.headers.get(&names::X_FORWARDED_PROTO));
+    [scheme, b"://".to_vec(), bytes(request.authority.as_ref()), path].concat()
+}
+
+fn is_preflight(request: &RequestHead) -> bool {
+    let has = |name| request.headers.get(name).is_some_and(|value| !value.is_empty());
+    request.method == Method::OPTIONS && has(&ORIGIN) && has(&ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Seconds since 1970.
+fn now(context: &FilterContext) -> u64 {
+    context.clock.wall().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

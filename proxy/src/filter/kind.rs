@@ -1,0 +1,237 @@
+//! The filters there are, while they serve one stream, each with what it does at every step.
+
+use super::buffer::Buffer;
+use super::call::{Call, CallEnd};
+use super::context::FilterContext;
+use super::cors::Cors;
+use super::ext_authz::Authorisation;
+use super::grpc_stats::GrpcCalls;
+use super::grpc_web::GrpcWeb;
+use super::header_mutation::HeaderMutation;
+use super::health_check::HealthChecked;
+use super::jwt_authn::Authentication;
+use super::rate_limit::RateLimited;
+use super::{Around, FilterReply, Flow, Piece, Refusal, csrf, rbac, set_metadata};
+use crate::access_log::StreamInfo;
+use crate::codec::{Payload, RequestHead, ResponseHead};
+use crate::config::filter;
+
+/// A filter while it serves one stream.
+pub(super) enum Filter<'c> {
+    Buffer(Buffer),
+    Cors(Cors<'c>),
+    Csrf(&'c filter::Csrf),
+    ExtAuthz(Box<Authorisation<'c>>),
+    GrpcStats(GrpcCalls<'c>),
+    GrpcWeb(Box<GrpcWeb>),
+    HeaderMutation(HeaderMutation<'c>),
+    HealthCheck(HealthChecked<'c>),
+    JwtAuthn(Box<Authentication<'c>>),
+    RateLimit(RateLimited<'c>),
+    Rbac(&'c filter::Rbac),
+    SetMetadata(&'c filter::SetMetadata),
+}
+
+impl<'c> Filter<'c> {
+    pub(super) fn of(options: &'c filter::Filter) -> Self {
+        match options {
+            filter::Filter::Buffer(options) => Self::Buffer(Buffer::new(*options)),
+            filter::Filter::Cors(policy) => Self::Cors(Cors::new(policy)),
+            filter::Filter::Csrf(policy) => Self::Csrf(policy),
+            filter::Filter::ExtAuthz(options) => Self::ExtAuthz(Box::new(Authorisation::new(options))),
+            filter::Filter::GrpcStats(methods) => Self::GrpcStats(GrpcCalls::new(methods)),
+            filter::Filter::GrpcWeb => Self::GrpcWeb(Box::default()),
+            filter::Filter::HeaderMutation(options) => Self::HeaderMutation(HeaderMutation::new(options)),
+            filter::Filter::HealthCheck(options) => Self::HealthCheck(HealthChecked::new(options)),
+            filter::Filter::JwtAuthn(options) => Self::JwtAuthn(Box::new(Authentication::new(options))),
+            filter::Filter::RateLimit(limit) => Self::RateLimit(RateLimited::new(limit)),
+            filter::Filter::Rbac(options) => Self::Rbac(options),
+            filter::Filter::SetMetadata(options) => Self::SetMetadata(options),
+        }
+    }
+
+    /// How much of a request's body it wants to be there at once.
+    pub(super) fn request_bytes_max(&self) -> usize {
+        match self {
+            Self::Buffer(buffer) => buffer.bytes_max(),
+            Self::ExtAuthz(authorisation) => authorisation.bytes_max(),
+            Self::Cors(_)
+            | Self::Csrf(_)
+            | Self::GrpcStats(_)
+            | Self::GrpcWeb(_)
+            | Self::HeaderMutation(_)
+            | Self::HealthCheck(_)
+            | Self::JwtAuthn(_)
+            | Self::RateLimit(_)
+            | Self::Rbac(_)
+            | Self::SetMetadata(_) => 0,
+        }
+    }
+
+    /// Does it wait for a call?
+    pub(super) fn has_call(&self) -> bool {
+        match self {
+            Self::ExtAuthz(authorisation) => authorisation.has_call(),
+            Self::JwtAuthn(authentication) => authentication.has_call(),
+            Self::Buffer(_)
+            | Self::Cors(_)
+            | Self::Csrf(_)
+            | Self::GrpcStats(_)
+            | Self::GrpcWeb(_)
+            | Self::HeaderMutation(_)
+            | Self::HealthCheck(_)
+            | Self::RateLimit(_)
+            | Self::Rbac(_)
+            | Self::SetMetadata(_) => false,
+        }
+    }
+
+    pub(super) fn take_call(&mut self) -> Option<Box<Call>> {
+        match self {
+            Self::ExtAuthz(authorisation) => authorisation.take_call(),
+            Self::JwtAuthn(authentication) => authentication.take_call(),
+            Self::Buffer(_)
+            | Self::Cors(_)
+            | Self::Csrf(_)
+            | Self::GrpcStats(_)
+            | Self::GrpcWeb(_)
+            | Self::HeaderMutation(_)
+            | Self::HealthCheck(_)
+            | Self::RateLimit(_)
+            | Self::Rbac(_)
+            | Self::SetMetadata(_) => None,
+        }
+    }
+
+    pub(super) fn answer_call(&mut self, end: CallEnd, context: &FilterContext) {
+        match self {
+            Self::ExtAuthz(authorisation) => authorisation.answer(end),
+            Self::JwtAuthn(authentication) => authentication.answer(end, context),
+            Self::Buffer(_)
+            | Self::Cors(_)
+            | Self::Csrf(_)
+            | Self::GrpcStats(_)
+            | Self::GrpcWeb(_)
+            | Self::HeaderMutation(_)
+            | Self::HealthCheck(_)
+            | Self::RateLimit(_)
+            | Self::Rbac(_)
+            | Self::SetMetadata(_) => {}
+        }
+    }
+
+    pub(super) fn clears_route(&self) -> bool {
+        match self {
+            Self::ExtAuthz(authorisation) => authorisation.clears_route(),
+            Self::JwtAuthn(authentication) => authentication.clears_route(),
+            Self::Buffer(_)
+            | Self::Cors(_)
+            | Self::Csrf(_)
+            | Self::GrpcStats(_)
+            | Self::GrpcWeb(_)
+            | Self::HeaderMutation(_)
+            | Self::HealthCheck(_)
+            | Self::RateLimit(_)
+            | Self::Rbac(_)
+            | Self::SetMetadata(_) => false,
+        }
+    }
+
+    pub(super) fn on_request(
+        &mut self,
+        request: &mut RequestHead,
+        payload: Payload,
+        info: &mut StreamInfo,
+        around: Around<'_>,
+    ) -> Flow<FilterReply> {
+        match self {
+            Self::ExtAuthz(authorisation) => authorisation.on_request(request, payload, info, around),
+            Self::Buffer(buffer) => buffer.on_request(request, payload),
+            Self::Cors(cors) => cors.on_request(request, around.context),
+            Self::Csrf(policy) => csrf::on_request(policy, request, around.context),
+            Self::GrpcStats(calls) => {
+                calls.on_request(request, around.methods());
+                Flow::Continue
+            }
+            Self::GrpcWeb(web) => {
+                web.on_request(request, around.methods());
+                Flow::Continue
+            }
+            Self::HeaderMutation(mutation) => {
+                mutation.on_request(request, info);
+                Flow::Continue
+            }
+            Self::HealthCheck(check) => check.on_request(request, info, around.context),
+            Self::JwtAuthn(authentication) => authentication.on_request(request, info, around.context),
+            Self::RateLimit(limited) => limited.on_request(request, info, around.context),
+            Self::Rbac(options) => rbac::on_request(options, request, info, around.context),
+            Self::SetMetadata(options) => {
+                if let Some(stats) = &around.context.stats.set_metadata {
+                    set_metadata::on_request(options, &mut info.metadata, stats);
+                }
+                Flow::Continue
+            }
+        }
+    }
+
+    pub(super) fn on_request_data(&mut self, piece: &mut Piece) -> Flow<Refusal> {
+        match self {
+            Self::Buffer(buffer) => buffer.on_request_data(piece),
+            Self::ExtAuthz(authorisation) => authorisation.on_request_data(piece),
+            Self::GrpcStats(calls) => {
+                calls.on_request_data(piece);
+                Flow::Continue
+            }
+            Self::GrpcWeb(web) => web.on_request_data(piece),
+            Self::Cors(_)
+            | Self::Csrf(_)
+            | Self::HeaderMutation(_)
+            | Self::HealthCheck(_)
+            | Self::JwtAuthn(_)
+            | Self::RateLimit(_)
+            | Self::Rbac(_)
+            | Self::SetMetadata(_) => Flow::Continue,
+        }
+    }
+
+    pub(super) fn on_response(
+        &mut self,
+        response: &mut ResponseHead,
+        payload: Payload,
+        request: &RequestHead,
+        info: &StreamInfo,
+        context: &FilterContext,
+    ) -> Flow<Refusal> {
+        match self {
+            Self::Buffer(_) | Self::Csrf(_) | Self::JwtAuthn(_) | Self::Rbac(_) | Self::SetMetadata(_) => {}
+            Self::Cors(cors) => cors.on_response(response),
+            Self::ExtAuthz(authorisation) => authorisation.on_response(response),
+            Self::GrpcStats(calls) => calls.on_response(response, payload),
+            Self::GrpcWeb(web) => return web.on_response(response, payload),
+            Self::HeaderMutation(mutation) => mutation.on_response(response, request, info),
+            Self::HealthCheck(check) => check.on_response(response, context),
+            Self::RateLimit(limited) => limited.on_response(response),
+        }
+        Flow::Continue
+    }
+
+    pub(super) fn on_response_data(&mut self, piece: &mut Piece, context: &FilterContext) -> Flow<Refusal> {
+        match self {
+            Self::GrpcStats(calls) => {
+                calls.on_response_data(piece);
+                Flow::Continue
+            }
+            Self::GrpcWeb(web) => web.on_response_data(piece, context),
+            Self::Buffer(_)
+            | Self::Cors(_)
+            | Self::Csrf(_)
+            | Self::ExtAuthz(_)
+            | Self::HeaderMutation(_)
+            | Self::HealthCheck(_)
+            | Self::JwtAuthn(_)
+            | Self::RateLimit(_)
+            | Self::Rbac(_)
+            | Self::SetMetadata(_) => Flow::Continue,
+        }
+    }
+}
